@@ -1,0 +1,1 @@
+typedef int api_empty; /* removed with the first real file */

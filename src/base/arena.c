@@ -1,0 +1,107 @@
+#include "base/arena.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct arena_chunk {
+    struct arena_chunk *next;
+    size_t cap, used;
+    size_t pad; /* keeps data 16-byte aligned */
+    unsigned char data[];
+};
+
+void arena_init(struct arena *a, size_t chunk, size_t max)
+{
+    *a = (struct arena){.chunk = chunk, .max = max};
+}
+
+void arena_done(struct arena *a)
+{
+    struct arena_chunk *c = a->head;
+    while (c) {
+        struct arena_chunk *next = c->next;
+        free(c);
+        c = next;
+    }
+    a->head = NULL;
+    a->used = 0;
+}
+
+void arena_reset(struct arena *a)
+{
+    struct arena_chunk *keep = a->head;
+    if (!keep)
+        return;
+    a->head = keep->next;
+    arena_done(a);
+    keep->next = NULL;
+    keep->used = 0;
+    a->head = keep;
+}
+
+void *arena_alloc(struct arena *a, size_t n)
+{
+    struct arena_chunk *c = a->head;
+    void *p;
+
+    if (n > a->max)
+        return NULL;
+    n = (n + 15) & ~(size_t)15;
+    if (!n)
+        n = 16;
+    if (n > a->max || a->used > a->max - n)
+        return NULL;
+    if (!c || c->cap - c->used < n) {
+        size_t cap = n > a->chunk ? n : a->chunk;
+        c = malloc(sizeof *c + cap);
+        if (!c)
+            return NULL;
+        c->cap = cap;
+        c->used = 0;
+        c->next = a->head;
+        a->head = c;
+    }
+    p = c->data + c->used;
+    c->used += n;
+    a->used += n;
+    return p;
+}
+
+void *arena_zalloc(struct arena *a, size_t n)
+{
+    void *p = arena_alloc(a, n);
+    if (p)
+        memset(p, 0, n);
+    return p;
+}
+
+void *arena_array(struct arena *a, size_t n, size_t size)
+{
+    if (size && n > SIZE_MAX / size)
+        return NULL;
+    return arena_alloc(a, n * size);
+}
+
+void *arena_dup(struct arena *a, const void *p, size_t n)
+{
+    void *q = arena_alloc(a, n);
+    if (q && n)
+        memcpy(q, p, n);
+    return q;
+}
+
+char *arena_strndup(struct arena *a, const char *s, size_t n)
+{
+    char *q = n < SIZE_MAX ? arena_alloc(a, n + 1) : NULL;
+    if (q) {
+        memcpy(q, s, n);
+        q[n] = 0;
+    }
+    return q;
+}
+
+char *arena_strdup(struct arena *a, const char *s)
+{
+    return arena_strndup(a, s, strlen(s));
+}

@@ -1,0 +1,11 @@
+/* Time. Monotonic microseconds for durations and deadlines, wall time for records only. */
+#ifndef BASE_CLOCK_H
+#define BASE_CLOCK_H
+
+#include <stdint.h>
+
+int64_t clock_now_us(void);  /* CLOCK_MONOTONIC */
+int64_t clock_wall_us(void); /* CLOCK_REALTIME, since 1970 */
+void clock_sleep_us(int64_t us);
+
+#endif

@@ -1,0 +1,160 @@
+#include "base/log.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+#define LINE_MAX_BYTES 8192
+
+static struct {
+    enum log_level min;
+    int json;
+} setup = {LOG_INFO, 0};
+
+static const char *const level_names[] = {"debug", "info", "warn", "error"};
+
+struct line {
+    char data[LINE_MAX_BYTES];
+    size_t len;
+};
+
+static void put(struct line *l, const char *s, size_t n)
+{
+    size_t room = sizeof l->data - 8 - l->len; /* 8: closing quote, brace, newline */
+    if (n > room)
+        n = room;
+    memcpy(l->data + l->len, s, n);
+    l->len += n;
+}
+
+static void putf(struct line *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void putf(struct line *l, const char *fmt, ...)
+{
+    char tmp[128];
+    va_list ap;
+    int n;
+
+    va_start(ap, fmt);
+    n = vsnprintf(tmp, sizeof tmp, fmt, ap);
+    va_end(ap);
+    if (n > 0)
+        put(l, tmp, (size_t)n < sizeof tmp ? (size_t)n : sizeof tmp - 1);
+}
+
+/* A quoted string; control bytes escaped, so a value can never start a line of its own. */
+static void put_quoted(struct line *l, const char *s)
+{
+    put(l, "\"", 1);
+    for (; *s; s++) {
+        unsigned char c = (unsigned char)*s;
+        if (c == '"' || c == '\\')
+            putf(l, "\\%c", c);
+        else if (c < 0x20 || c == 0x7f)
+            putf(l, "\\u%04x", c);
+        else
+            put(l, s, 1);
+    }
+    l->data[l->len++] = '"';
+}
+
+static int is_plain(const char *s)
+{
+    if (!*s)
+        return 0;
+    for (; *s; s++) {
+        unsigned char c = (unsigned char)*s;
+        if (c <= ' ' || c == '"' || c == '=' || c == '\\' || c >= 0x7f)
+            return 0;
+    }
+    return 1;
+}
+
+static void put_field(struct line *l, const struct log_field *f)
+{
+    if (setup.json)
+        putf(l, ",\"%s\":", f->key);
+    else
+        putf(l, " %s=", f->key);
+    switch (f->kind) {
+    case LOG_F_STR: {
+        const char *s = f->s ? f->s : "";
+        if (!setup.json && is_plain(s))
+            put(l, s, strlen(s));
+        else
+            put_quoted(l, s);
+        break;
+    }
+    case LOG_F_INT:
+        putf(l, "%lld", f->i);
+        break;
+    case LOG_F_REAL:
+        if (isfinite(f->d))
+            putf(l, "%.6g", f->d);
+        else
+            put(l, setup.json ? "null" : "nan", setup.json ? 4 : 3);
+        break;
+    }
+}
+
+void log_setup(enum log_level min, int json)
+{
+    setup.min = min;
+    setup.json = json;
+}
+
+int log_enabled(enum log_level level)
+{
+    return level >= setup.min && setup.min != LOG_OFF;
+}
+
+void log_fields(enum log_level level, const char *event, const struct log_field *f, int n)
+{
+    struct line l = {.len = 0};
+    int64_t now = clock_wall_us();
+    time_t sec = (time_t)(now / 1000000);
+    struct tm tm;
+    char stamp[40];
+    ssize_t r;
+
+    if (!log_enabled(level))
+        return;
+    gmtime_r(&sec, &tm);
+    strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
+    if (setup.json) {
+        putf(&l, "{\"time\":\"%s.%03dZ\",\"level\":\"%s\",\"event\":", stamp,
+             (int)(now / 1000 % 1000), level_names[level]);
+        put_quoted(&l, event);
+    } else {
+        putf(&l, "%s.%03dZ %-5s ", stamp, (int)(now / 1000 % 1000), level_names[level]);
+        put(&l, event, strlen(event));
+    }
+    for (int i = 0; i < n; i++)
+        put_field(&l, &f[i]);
+    if (setup.json)
+        l.data[l.len++] = '}';
+    l.data[l.len++] = '\n';
+    r = write(STDERR_FILENO, l.data, l.len);
+    (void)r;
+}
+
+void log_line(enum log_level level, const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+
+    if (!log_enabled(level))
+        return;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    for (char *p = text; *p; p++) {
+        if ((unsigned char)*p < 0x20)
+            *p = ' ';
+    }
+    log_fields(level, text, NULL, 0);
+}

@@ -1,0 +1,35 @@
+/* Structured log: one line an event on stderr, `key=value` or JSON. The level and form are the
+ * process's (set once at start). Only cmd, serve and cloud log; lower rooms return errors. */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
+
+void log_setup(enum log_level min, int json);
+int log_enabled(enum log_level level);
+
+/* One field of a line; make them with the macros below. */
+struct log_field {
+    const char *key;
+    enum { LOG_F_STR, LOG_F_INT, LOG_F_REAL } kind;
+    const char *s;
+    long long i;
+    double d;
+};
+#define LOG_STR(k, v)  ((struct log_field){.key = (k), .kind = LOG_F_STR, .s = (v)})
+#define LOG_INT(k, v)  ((struct log_field){.key = (k), .kind = LOG_F_INT, .i = (long long)(v)})
+#define LOG_REAL(k, v) ((struct log_field){.key = (k), .kind = LOG_F_REAL, .d = (v)})
+
+/* Any thread; a line is written with one write(2), at most 8 KiB, longer values are cut. */
+void log_fields(enum log_level level, const char *event, const struct log_field *f, int n);
+#define LOG_EVENT(level, event, ...)                                                               \
+    do {                                                                                           \
+        if (log_enabled(level)) {                                                                  \
+            const struct log_field log_f_[] = {__VA_ARGS__};                                       \
+            log_fields(level, event, log_f_, (int)(sizeof log_f_ / sizeof log_f_[0]));             \
+        }                                                                                          \
+    } while (0)
+/* A plain sentence. */
+void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

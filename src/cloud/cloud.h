@@ -1,0 +1,1 @@
+/* Room cloud: see docs/architecture.md. */

@@ -1,0 +1,1 @@
+typedef int cloud_empty; /* removed with the first real file */

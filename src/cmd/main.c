@@ -1,0 +1,7 @@
+#include <stdio.h>
+
+int main(void)
+{
+    puts("gaufre " GAUFRE_VERSION);
+    return 0;
+}

@@ -1,0 +1,1 @@
+typedef int engine_empty; /* removed with the first real file */

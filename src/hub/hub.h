@@ -1,0 +1,1 @@
+/* Room hub: see docs/architecture.md. */

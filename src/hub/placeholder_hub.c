@@ -1,0 +1,1 @@
+typedef int hub_empty; /* removed with the first real file */

@@ -1,0 +1,1 @@
+typedef int kern_empty; /* removed with the first real file */

@@ -1,0 +1,1 @@
+typedef int net_empty; /* removed with the first real file */

@@ -1,0 +1,1 @@
+typedef int policy_empty; /* removed with the first real file */

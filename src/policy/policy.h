@@ -1,0 +1,1 @@
+/* Room policy: see docs/architecture.md. */

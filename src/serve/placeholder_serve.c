@@ -1,0 +1,1 @@
+typedef int serve_empty; /* removed with the first real file */

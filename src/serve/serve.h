@@ -1,0 +1,1 @@
+/* Room serve: see docs/architecture.md. */
