@@ -1,0 +1,123 @@
+#!/bin/sh
+# Build the peers that gaufre is measured against and checked by, into a private folder. Nothing of
+# theirs is committed: the sources are the PyPI sdists of llama-cpp-python and ik-llama-cpp-python.
+#
+#   bench/peers.sh [VARIANT...]       prints one line a variant: NAME DIRECTORY
+#
+#   llama         llama.cpp, best flags of this CPU but AMX (llama-bench, -perplexity, -tokenize)
+#   llama-server  the same, plus llama-server
+#   llama-amx     the CPU library once more with AMX (only where the CPU has it)
+#   llama-exact   the CPU library once more with float32 sums in double and no 16-bit look-up tables: the
+#                 independent forward of tests/golden
+#   ik            ik_llama.cpp, best flags of this CPU (llama-bench, llama-sweep-bench, llama-perplexity)
+#
+# Programs of a variant run with  LD_LIBRARY_PATH=$dir/bin:$llama/bin  so that one libllama serves all
+# of llama.cpp's CPU libraries. Default: llama. Folder: $GAUFRE_TEST_CACHE (~/.cache/gaufre-test)/peers.
+set -eu
+
+LLAMA_VERSION=0.3.36
+LLAMA_SHA256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
+IK_VERSION=0.1.5
+IK_SHA256=33c67eb99e4dcab5e611050433243815709b8b3067753f9ce18375013cf002ad
+
+cache=${GAUFRE_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/gaufre-test}/peers
+jobs=${PEERS_JOBS:-$(nproc)}
+mkdir -p "$cache/src"
+log=$cache/build.log
+
+say() { echo "peers: $*" >&2; }
+
+# source_get PYPI-NAME FILE SHA256 -> $cache/src/<dir>
+source_get() {
+    tar=$cache/src/$2
+    if [ ! -f "$tar" ]; then
+        say "fetching $1 from the Python package index"
+        python3 -m pip download -q --no-deps --no-binary :all: -d "$cache/src" "$1" >>"$log" 2>&1 ||
+            { say "cannot fetch $1 (see $log)"; exit 1; }
+    fi
+    echo "$3  $tar" | sha256sum -c --quiet - >&2 || { say "$tar is not the expected file"; exit 1; }
+    dir=${tar%.tar.gz}
+    [ -d "$dir" ] || tar xzf "$tar" -C "$cache/src"
+}
+
+build() { # build NAME DIRECTORY TARGET...
+    what=$1 dir=$2
+    shift 2
+    say "building $what (minutes; log: $log)"
+    nice cmake --build "$dir" -j "$jobs" --target "$@" >>"$log" 2>&1 ||
+        { say "building $what failed, see $log"; exit 1; }
+}
+
+no_amx="-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
+common="-G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON -DCMAKE_SKIP_RPATH=ON -DGGML_CCACHE=OFF"
+common="$common -DGGML_BLAS=OFF -DGGML_OPENMP=ON"
+
+llama_source() {
+    source_get "llama-cpp-python==$LLAMA_VERSION" "llama_cpp_python-$LLAMA_VERSION.tar.gz" $LLAMA_SHA256
+    llama_src=$dir/vendor/llama.cpp
+}
+
+llama_configure() {
+    llama_source
+    [ -f "$cache/llama/build.ninja" ] || cmake -S "$llama_src" -B "$cache/llama" $common \
+        -DGGML_NATIVE=ON -DGGML_LLAMAFILE=ON -DCMAKE_C_FLAGS="$no_amx" -DCMAKE_CXX_FLAGS="$no_amx" \
+        -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_BUILD_UI=OFF \
+        -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF >>"$log" 2>&1
+}
+
+ggml_only() { # ggml_only NAME SOURCE CMAKE-OPTION...
+    name=$1 src=$2
+    shift 2
+    [ -f "$cache/$name/build.ninja" ] || cmake -S "$src/ggml" -B "$cache/$name" $common \
+        -DGGML_BUILD_TESTS=OFF -DGGML_BUILD_EXAMPLES=OFF -DCMAKE_LIBRARY_OUTPUT_DIRECTORY="$cache/$name/bin" \
+        "$@" >>"$log" 2>&1
+    build "$name" "$cache/$name" ggml
+}
+
+for variant in ${*:-llama}; do
+    case $variant in
+    llama)
+        llama_configure
+        build llama "$cache/llama" llama-bench llama-perplexity llama-tokenize
+        ;;
+    llama-server)
+        llama_configure
+        build llama-server "$cache/llama" llama-server
+        variant=llama
+        ;;
+    llama-amx)
+        grep -q amx_int8 /proc/cpuinfo || { say "this CPU has no AMX: no llama-amx"; continue; }
+        llama_source
+        ggml_only llama-amx "$llama_src" -DGGML_NATIVE=ON -DGGML_LLAMAFILE=ON
+        ;;
+    llama-exact)
+        llama_configure
+        build libllama "$cache/llama" llama
+        # A private copy without the float16 tables of GELU; for the bare x86-64, where its float32 dot
+        # products add up in double.
+        if [ ! -d "$cache/src/llama-exact" ]; then
+            mkdir -p "$cache/src/llama-exact.new"
+            cp -r "$llama_src/ggml" "$llama_src/include" "$llama_src/cmake" "$cache/src/llama-exact.new/"
+            sed -i 's,^#define GGML_GELU_\(QUICK_\)\?FP16,//&,' \
+                "$cache/src/llama-exact.new/ggml/src/ggml-cpu/vec.h"
+            mv "$cache/src/llama-exact.new" "$cache/src/llama-exact"
+        fi
+        ggml_only llama-exact "$cache/src/llama-exact" -DGGML_NATIVE=OFF -DGGML_LLAMAFILE=OFF \
+            -DGGML_SSE42=OFF -DGGML_AVX=OFF -DGGML_AVX2=OFF -DGGML_BMI2=OFF -DGGML_FMA=OFF \
+            -DGGML_F16C=OFF -DGGML_CPU_REPACK=OFF -DCMAKE_C_FLAGS=-ffp-contract=off \
+            -DCMAKE_CXX_FLAGS=-ffp-contract=off
+        ;;
+    ik)
+        source_get "ik-llama-cpp-python==$IK_VERSION" "ik_llama_cpp_python-$IK_VERSION.tar.gz" $IK_SHA256
+        [ -f "$cache/ik/build.ninja" ] || cmake -S "$dir/vendor/ik_llama.cpp" -B "$cache/ik" $common \
+            -DCMAKE_LIBRARY_OUTPUT_DIRECTORY="$cache/ik/bin" -DGGML_NATIVE=ON -DLLAMA_BUILD_TESTS=OFF \
+            -DLLAMA_CURL=OFF >>"$log" 2>&1
+        build ik "$cache/ik" llama-bench llama-sweep-bench llama-perplexity
+        ;;
+    *)
+        say "unknown variant $variant (llama llama-server llama-amx llama-exact ik)"
+        exit 2
+        ;;
+    esac
+    echo "$variant $cache/$variant"
+done
