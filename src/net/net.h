@@ -1,1 +1,189 @@
-/* Room net: see docs/architecture.md. */
+/* Room net: sockets and HTTP/1.1 bytes, not their meaning.
+ *
+ * Owns: listeners, connections, io threads, request bytes on their way in and answer bytes on
+ * their way out. What a path, a key or a body means is the upper room's.
+ *
+ * Threads: `n_io` io threads, each with its own loop; a connection belongs to one for life. Every
+ * function that takes a `struct net_exchange` must be called on that exchange's io thread
+ * (checked). Work done elsewhere comes home through the io thread's mailbox (net_io_mbox), which
+ * wakes the loop and calls on_mail. Functions marked [any] may be called on any thread.
+ *
+ * One request, one exchange:
+ *
+ *   on_request   the head is parsed and checked; NOTHING of the body has been read. Decide, now
+ *                or later on the same thread, by exactly one of
+ *                  net_reply / net_stream_begin   answer without the body
+ *                  net_read_body                  have it read, up to a limit
+ *                (until then the client waits: reading is paused)
+ *   on_body      after net_read_body: the whole body is there, or could not be had (`code`): then
+ *                answer with an error, the connection is closed after it
+ *   on_gone      the client left, or was cut, before the answer was ended
+ *
+ * The exchange lives from on_request until the upper room ends it (net_reply, net_stream_end,
+ * net_abort) or on_gone returns; exactly one of the two happens, and the pointer must not be used
+ * after it. No callback is ever made from inside a call made by the upper room.
+ *
+ * A client's end-of-file counts as leaving, also when it only shut down its writing side
+ * (half-close): the two cannot be told apart, and work for nobody is the worse mistake. An answer
+ * that was ended before is still delivered. It is noticed at once while the answer is silent; at
+ * the latest after a second when the client had sent over 64 KiB of further requests ahead.
+ *
+ * Requests of one connection are served one after the other, answers in the order of requests.
+ *
+ * Limits (struct net_config): connections (accepting pauses at the cap), head size and fields,
+ * body bytes of one request and of the process, silence while sending a head or a body or while
+ * reading an answer, bytes waiting in a stream. Each has an answer: 400, 408, 413, 414, 417, 431,
+ * 501, 503, 505, or the connection is closed. TLS is not built: it would wrap the bufferevent made
+ * in conn.c, nothing above would change. */
+#ifndef NET_NET_H
+#define NET_NET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/mbox.h"
+#include "net/http.h"
+
+struct net_server;
+struct net_exchange;
+struct net_timer;
+
+struct net_config {
+    const char *host; /* name or address; every address it has is bound ("::" also takes IPv4) */
+    int port;         /* 0: any free one, see net_server_port */
+    int n_io;         /* io threads, 1..64 */
+    int conns_max;
+    int backlog;
+    int header_timeout_ms; /* first byte of a request to the end of its head */
+    int body_timeout_ms;   /* a body must bring 4 KiB (or its rest) within each such span */
+    int idle_timeout_ms;   /* between requests */
+    int stall_timeout_ms;  /* answer bytes wait and the client reads none: cut */
+    int linger_ms;         /* after a refusal: read and drop what still comes, so that the client
+                              sees the answer and not a reset */
+    size_t stream_pending_max; /* bytes waiting in one stream; beyond: cut */
+    size_t body_budget_bytes;  /* all request bodies in memory together */
+    struct http_limits http;
+};
+
+/* Fills every member: 127.0.0.1:8080, 1 io thread, 4,096 connections, 10 s heads, 20 s bodies, 75 s
+ * idle, 30 s stall, 2 s linger, 1 MiB per stream, 256 MiB of bodies. */
+void net_config_default(struct net_config *c);
+/* 1 when every address of `host` is a loopback address; 0 otherwise or when unknown. [any] */
+int net_host_is_loopback(const char *host);
+
+/* The way upward. All but on_refuse are called on io threads; none may block. */
+struct net_handler {
+    void *ctx;
+    void (*on_request)(void *ctx, struct net_exchange *x);
+    /* code 0: see net_body. ERR_TOO_LARGE: over the limit (413). ERR_NOMEM: the body budget is
+     * spent (503). ERR_TIMEOUT: too slow (408). ERR_FORMAT: malformed chunks (400). */
+    void (*on_body)(void *ctx, struct net_exchange *x, int code);
+    /* ERR_CANCELLED: the client left. ERR_SLOW_READER: cut, it did not read. ERR_DRAINING: cut at
+     * the deadline of a drain. ERR_NOMEM: cut, no memory for its answer. */
+    void (*on_gone)(void *ctx, struct net_exchange *x, int code);
+    /* The mailbox of this io thread was woken: mbox_take(net_io_mbox(server, io)) it. May be NULL.
+     * Also called once when the io thread starts. */
+    void (*on_mail)(void *ctx, int io);
+    /* Write a JSON body for bytes that net refused by itself, before there was an exchange
+     * (malformed head, slow head). May be NULL: a plain sentence is sent. */
+    void (*on_refuse)(void *ctx, int status, const char *why, struct buf *body);
+};
+
+/* Binds and listens (so that the port is known and errors come early), starts nothing.
+ * `c` and `h` are copied. ERR_IO with a sentence, ERR_ARG, ERR_NOMEM. */
+int net_server_open(struct net_server **ret_server, const struct net_config *c,
+                    const struct net_handler *h, struct err *e);
+int net_server_start(struct net_server *s, struct err *e);
+int net_server_port(const struct net_server *s); /* [any] */
+
+/* Stop accepting, close idle connections, answer what is under way with `Connection: close`, and
+ * let the io threads end when the last exchange has; after deadline_ms cut what is left. A later
+ * call can only shorten the deadline. [any], also a signal handler. */
+void net_server_drain(struct net_server *s, int deadline_ms);
+int net_server_is_draining(const struct net_server *s); /* [any] */
+void net_server_join(struct net_server *s);             /* until the io threads have ended */
+/* Drains at once and joins if still running. Mailboxes live until here. Accepts NULL. */
+void net_server_close(struct net_server *s);
+
+struct net_stats {
+    int64_t n_conns;            /* open now */
+    int64_t n_exchanges;        /* under way now */
+    int64_t body_bytes;         /* of the body budget in use */
+    int64_t accepted_total;     /* connections */
+    int64_t requests_total;     /* heads handed up */
+    int64_t refused_total;      /* malformed, too large or too slow, refused by net itself */
+    int64_t gone_total;         /* on_gone: all reasons */
+    int64_t slow_total;         /* of these: cut for not reading */
+    int64_t accept_fails_total; /* out of file descriptors or memory while accepting */
+};
+void net_server_stats(const struct net_server *s, struct net_stats *ret); /* [any] */
+
+/* ---- io threads: mailboxes and timers ---- */
+
+int net_n_io(const struct net_server *s);               /* [any] */
+struct mbox *net_io_mbox(struct net_server *s, int io); /* [any] to post; io thread to take */
+/* A timer of one io thread; create, arm, stop and free there (or before net_server_start). */
+struct net_timer *net_timer_new(struct net_server *s, int io, void (*fn)(void *ctx), void *ctx);
+void net_timer_arm(struct net_timer *t, int ms); /* once; replaces what was armed */
+void net_timer_stop(struct net_timer *t);
+void net_timer_free(struct net_timer *t); /* also inside its own fn; accepts NULL */
+
+/* ---- the request ---- */
+
+const struct http_head *net_head(const struct net_exchange *x); /* until the exchange ends */
+struct net_server *net_server_of(const struct net_exchange *x);
+int net_io(const struct net_exchange *x);             /* index of its io thread */
+int64_t net_started_us(const struct net_exchange *x); /* clock_now_us at the first byte */
+void net_set_user(struct net_exchange *x, void *user);
+void *net_user(const struct net_exchange *x); /* NULL until set */
+#define NET_PEER_MAX 64
+const char *net_peer(const struct net_exchange *x, char out[NET_PEER_MAX]); /* "127.0.0.1:5" */
+
+/* Have the body read. Sends `100 Continue` when the client waits for it. 0: on_body follows (also
+ * for no body at all). ERR_TOO_LARGE, ERR_NOMEM (body budget): nothing was begun, answer now. */
+int net_read_body(struct net_exchange *x, size_t limit);
+/* The body after on_body(0): NUL-terminated (not counted), valid until the exchange ends. */
+const char *net_body(const struct net_exchange *x, size_t *ret_len);
+/* Or take it away, for work on another thread: it then outlives the exchange and counts against
+ * the budget until net_body_done. */
+struct net_body {
+    char *data; /* NUL-terminated */
+    size_t len;
+    size_t reserved;
+    struct net_server *server;
+};
+void net_body_take(struct net_exchange *x, struct net_body *ret_body);
+void net_body_done(struct net_body *b); /* [any]; accepts a zeroed one */
+
+/* ---- the answer ---- */
+
+struct net_header {
+    const char *name, *value;
+};
+
+/* net adds Date, Content-Length or Transfer-Encoding, and Connection where needed. A header of
+ * those names, or with bytes that do not belong in one, is left out and ERR_ARG returned; the
+ * answer is sent all the same. HEAD: the body is left out, its length told. 204 and 304 have
+ * none. With an empty body Content-Type is left out. */
+
+/* The whole answer; ends the exchange. */
+int net_reply(struct net_exchange *x, int status, const struct net_header *h, int n_h,
+              const void *body, size_t n);
+
+/* An answer in pieces (SSE): chunked, or until close for HTTP/1.0. Each write is sent when the loop
+ * comes round. Begin sends the head at once. */
+int net_stream_begin(struct net_exchange *x, int status, const struct net_header *h, int n_h);
+/* 0, or ERR_SLOW_READER (ceiling passed), ERR_CANCELLED, ERR_NOMEM: cut, on_gone follows unless
+ * the exchange is ended first. n = 0 writes nothing. */
+int net_stream_write(struct net_exchange *x, const void *p, size_t n);
+void net_stream_end(struct net_exchange *x);      /* ends the exchange */
+size_t net_pending(const struct net_exchange *x); /* answer bytes not yet taken by the kernel */
+
+/* Close the connection after this answer (before the exchange is ended). */
+void net_close_after(struct net_exchange *x);
+/* Cut the connection, whatever was sent; ends the exchange, no on_gone. */
+void net_abort(struct net_exchange *x);
+
+#endif

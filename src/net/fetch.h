@@ -1,0 +1,51 @@
+/* Download over HTTP(S): one blocking GET with resume. The caller's thread; several at once are
+ * fine. Proxies come from the environment (https_proxy, no_proxy, ...), certificates are checked.
+ *
+ * Limits: bytes (size_max), time to connect, silence, redirects (5; http and https only, and never
+ * from https down to http). */
+#ifndef NET_FETCH_H
+#define NET_FETCH_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+struct fetch_options {
+    const char *url;
+    /* Where to: a file descriptor (fd >= 0), written from offset `resume_from` on, or a buffer
+     * whose ceiling counts too. */
+    int fd;
+    struct buf *body;
+    /* Resume: bytes of the file that are already in fd, 0 for none. When the server will not
+     * continue there (it sends the whole file, or says that the file changed), fd is truncated
+     * and written from the start. */
+    int64_t resume_from;
+    const char *etag;       /* of the earlier part, sent as If-Range; NULL when unknown */
+    int64_t size_expected;  /* -1 unknown; another size is ERR_FORMAT, before a byte is written */
+    int64_t size_max;       /* of the whole file: ERR_TOO_LARGE; 0: no limit */
+    int connect_timeout_ms; /* 0: 30 s */
+    int stall_timeout_ms;   /* no byte for so long: ERR_TIMEOUT; 0: 60 s; rounded up to seconds */
+    const char *const *headers; /* "Name: value", NULL-terminated; NULL: none. Not sent to other
+                                   hosts after a redirect when they are Authorization or Cookie */
+    /* Called at least once a second while waiting; bytes of the whole file (with resume_from),
+     * total -1 when unknown. Non-zero cancels (ERR_CANCELLED). May be NULL. */
+    int (*progress)(void *ctx, int64_t bytes, int64_t total);
+    void *ctx;
+};
+/* fd -1, size_expected -1, the rest zero. */
+void fetch_options_init(struct fetch_options *o, const char *url);
+
+struct fetch_result {
+    int status;           /* HTTP status of the last answer, 0 when there was none */
+    int64_t bytes;        /* of the whole file now in fd or body, also after an error */
+    int64_t resumed_from; /* where this download really began */
+    char etag[128];       /* "" when none or too long */
+};
+
+/* 0; or ERR_ARG (bad URL), ERR_NOTFOUND (404, 410), ERR_FORBIDDEN (401, 403), ERR_TIMEOUT,
+ * ERR_CANCELLED, ERR_TOO_LARGE, ERR_FORMAT (size, range), ERR_IO (name, connection, TLS, disk,
+ * other statuses), each with a sentence. *ret is always written. */
+int fetch_get(const struct fetch_options *o, struct fetch_result *ret, struct err *e);
+
+#endif

@@ -1,0 +1,107 @@
+/* HTTP/1.1 request parser (RFC 9110, 9112): strict, resumable, no sockets, no clock.
+ *
+ * Feed bytes as they come, in pieces of any size; the result does not depend on the pieces. Where
+ * a front proxy and a lenient server could read the same bytes differently (request smuggling),
+ * this one refuses: CRLF line ends only, one Host, at most one all-digit Content-Length or exactly
+ * `Transfer-Encoding: chunked` and never both, no folding, no space before a colon, no control
+ * bytes. After an error the connection must be closed.
+ *
+ * Any thread, one at a time. Limits: struct http_limits. Chunk extensions and trailers are checked
+ * and dropped. */
+#ifndef NET_HTTP_H
+#define NET_HTTP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+
+struct http_limits {
+    uint32_t line_max;        /* request line, default 8 KiB: 414 */
+    uint32_t head_max;        /* request line and fields, default 64 KiB: 431 */
+    uint32_t fields_max;      /* default 100: 431 */
+    uint32_t chunk_extra_max; /* chunk-size lines' extensions and trailers of one message together,
+                                 default 16 KiB: 400 */
+};
+#define HTTP_LIMITS_DEFAULT                                                                        \
+    ((struct http_limits){                                                                         \
+        .line_max = 8192, .head_max = 65536, .fields_max = 100, .chunk_extra_max = 16384})
+
+enum http_method {
+    HTTP_GET,
+    HTTP_HEAD,
+    HTTP_POST,
+    HTTP_PUT,
+    HTTP_DELETE,
+    HTTP_OPTIONS,
+    HTTP_PATCH,
+    HTTP_N_METHODS,
+};
+const char *http_method_name(enum http_method m);
+
+struct http_head {
+    enum http_method method;
+    int minor;          /* HTTP/1.minor: 0 or 1 */
+    const char *target; /* path and query as sent (still percent-encoded), begins with '/', or is
+                           "*" (OPTIONS); the authority of an absolute form is cut off into host */
+    const char *host;   /* "" when there is none */
+    int64_t content_length; /* -1: not given */
+    int chunked;
+    int expect_continue;
+    int keep_alive; /* what the client wants */
+    int n_fields;
+};
+
+/* Field i: name in lower case (underscores kept), value trimmed; NUL-terminated. obs-text bytes
+ * (0x80..0xff) may be in values. */
+const char *http_field_name(const struct http_head *h, int i);
+const char *http_field_value(const struct http_head *h, int i);
+/* The first value of that name (any case), or NULL. Host, Content-Length, Transfer-Encoding,
+ * Authorization, Content-Type and Expect cannot occur twice (400). */
+const char *http_field(const struct http_head *h, const char *name);
+/* 1 when one of the comma-separated elements of all fields of that name is `token` (any case). */
+int http_field_has(const struct http_head *h, const char *name, const char *token);
+
+/* 1 when the bytes may stand in a field of ours. */
+int http_name_ok(const char *name);
+int http_value_ok(const char *value);
+const char *http_reason(int status); /* "Not Found"; "" when unknown */
+
+enum http_event {
+    HTTP_MORE,     /* everything was used; feed more */
+    HTTP_GOT_HEAD, /* p->head is complete; the next call goes on with the body */
+    HTTP_DATA,     /* *ret_data, *ret_n: body bytes, inside the input */
+    HTTP_END,      /* the message is complete; http_parser_reset before the next */
+    HTTP_BAD,      /* p->status and p->why; feed no more */
+};
+
+struct http_parser {
+    struct http_head head;
+    int status;      /* HTTP_BAD: 400, 413, 414, 417, 431, 501 or 505 */
+    const char *why; /* HTTP_BAD: a sentence */
+    /* private */
+    struct http_limits limits;
+    int state;
+    struct buf text;   /* request line and fields, NUL-terminated pieces */
+    struct buf fields; /* offsets of names and values in text */
+    size_t line_start; /* of the line being read, in text */
+    size_t head_bytes;
+    uint64_t left; /* of the body or chunk */
+    size_t extra;  /* bytes of chunk extensions and trailers so far */
+    int n_digits;
+    int after_cr;
+    int skipped; /* an empty line before the request line was skipped */
+};
+
+void http_parser_init(struct http_parser *p, const struct http_limits *l); /* allocates nothing */
+void http_parser_done(struct http_parser *p);
+void http_parser_reset(struct http_parser *p); /* for the next message; frees its memory */
+/* 1 when not a byte of a message has been seen (not even a skipped empty line's). */
+int http_parser_is_fresh(const struct http_parser *p);
+
+/* Use up to n bytes of `in`; *ret_used says how many. Returns after at most one event. Call again
+ * with the rest (n may be 0) until HTTP_MORE. */
+enum http_event http_parser_feed(struct http_parser *p, const char *in, size_t n, size_t *ret_used,
+                                 const char **ret_data, size_t *ret_n);
+
+#endif
