@@ -1,0 +1,51 @@
+/* What main.c knows of a subcommand: one row, one file. Help, completion and the manual's checks
+ * come from these rows. Single-threaded until a command starts threads of its own.
+ *
+ * A command reads argv and nothing else does. Data goes to stdout, talk to stderr. */
+#ifndef CMD_CMD_H
+#define CMD_CMD_H
+
+#include <stddef.h>
+
+#include "base/err.h"
+#include "cmd/opt.h"
+
+enum { CMD_OK = 0, CMD_FAILED = 1, CMD_USAGE = 2 }; /* exit codes */
+
+#define CMD_OPTS_MAX 4096 /* bytes of a command's options struct */
+
+enum cmd_complete { CMD_COMPLETE_NONE, CMD_COMPLETE_MODEL, CMD_COMPLETE_FILE, CMD_COMPLETE_SHELL };
+
+struct cmd {
+    const char *name;
+    const char *help;           /* one line, no full stop */
+    const char *args;           /* positionals for the usage line: "MODEL [PROMPT]", or NULL */
+    const char *about;          /* paragraphs below the options, or NULL */
+    const struct opt *opts;     /* ends with OPT_END; NULL: none but --help */
+    size_t opts_size;           /* sizeof the struct that the options fill */
+    int n_args_min, n_args_max; /* positionals; max < 0: any number */
+    enum cmd_complete complete; /* what positionals are */
+    /* opts: the filled struct (zeroed first, then defaults); argv: the positionals only. Returns
+     * an exit code. */
+    int (*run)(const struct cmd *c, void *opts, int argc, char **argv);
+};
+
+/* The table, ended by NULL, in the order of help. */
+extern const struct cmd *const cmd_table[];
+
+/* "gaufre pull: sentence" on stderr. Both return the exit code to return. */
+int cmd_fail(const struct cmd *c, const struct err *e); /* CMD_FAILED */
+int cmd_usage(const struct cmd *c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3))); /* CMD_USAGE, and points at --help */
+/* A remark on stderr. */
+void cmd_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* "93.8 MiB" into out (at least 16 bytes); returns out. */
+char *cmd_bytes(unsigned long long n, char *out, size_t cap);
+
+/* The name in the table nearest to `name`, or NULL when none is near. */
+const char *cmd_nearest(const char *name);
+
+extern const struct cmd cmd_completion;
+
+#endif
