@@ -1,0 +1,202 @@
+#include "base/json.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/utf8.h"
+
+/* Upper bounds of what jansson 2.14 allocates on 64 bits, with malloc's own bytes. */
+enum { COST_OBJECT = 320, COST_ARRAY = 144, COST_ITEM = 96, COST_BYTE = 2 };
+#define MEMORY_FREE ((size_t)64 << 20)
+
+enum { PATH_LEVELS = 12 };
+
+/* The value a parser stood at, as a path like messages.1.content. */
+struct level {
+    int is_object;
+    size_t index;    /* of the array item */
+    const char *key; /* raw, as written between its quotes */
+    size_t n_key;
+};
+
+/* Past the string that opens at s[i]; n when it does not end. */
+static size_t skip_string(const char *s, size_t n, size_t i)
+{
+    for (i++; i < n; i++) {
+        const char *p = s + i;
+        if (*p == '"')
+            return i + 1;
+        if (*p == '\\')
+            i++;
+    }
+    return n;
+}
+
+/* Without building the tree: how much memory it can take at most. Commas and brackets within
+ * strings do not count, so that prose costs what it weighs. */
+static size_t tree_cost(const char *s, size_t n)
+{
+    size_t cost = COST_ITEM + n * COST_BYTE;
+
+    for (size_t i = 0; i < n;) {
+        char c = s[i];
+        if (c == '"') {
+            i = skip_string(s, n, i);
+            continue;
+        }
+        if (c == '{')
+            cost += COST_OBJECT + COST_ITEM;
+        else if (c == '[')
+            cost += COST_ARRAY + COST_ITEM;
+        else if (c == ',' || c == ':')
+            cost += COST_ITEM;
+        i++;
+    }
+    return cost;
+}
+
+static void path_text(const struct level *lv, int depth, char *out, size_t cap)
+{
+    size_t n = 0;
+
+    out[0] = 0;
+    for (int d = 0; d < depth && d < PATH_LEVELS && n < cap; d++) {
+        const struct level *l = &lv[d];
+        int k;
+        if (!l->is_object)
+            k = snprintf(out + n, cap - n, "%s%zu", n ? "." : "", l->index);
+        else if (l->key)
+            k = snprintf(out + n, cap - n, "%s%.*s", n ? "." : "",
+                         (int)(l->n_key < 64 ? l->n_key : 64), l->key);
+        else
+            break;
+        n += (size_t)k;
+    }
+}
+
+/* The path of the value (or key) that byte `end` belongs to. Runs only on bodies that did not
+ * parse, so it trusts nothing but quotes and brackets. */
+static void path_at(const char *s, size_t end, char *out, size_t cap)
+{
+    struct level lv[PATH_LEVELS] = {0};
+    int depth = 0, want_key = 0;
+
+    for (size_t i = 0; i < end;) {
+        struct level *l = depth && depth <= PATH_LEVELS ? &lv[depth - 1] : NULL;
+        char c = s[i];
+        if (c == '"') {
+            size_t past = skip_string(s, end, i);
+            if (l && l->is_object && want_key) {
+                l->key = s + i + 1;
+                l->n_key = past - i - 1 - (s[past - 1] == '"' && past > i + 1);
+            }
+            i = past;
+            continue;
+        }
+        if (c == '{' || c == '[') {
+            depth++;
+            if (depth <= PATH_LEVELS)
+                lv[depth - 1] = (struct level){.is_object = c == '{'};
+            want_key = c == '{';
+        } else if (c == '}' || c == ']') {
+            depth -= depth > 0;
+            want_key = 0;
+        } else if (c == ',') {
+            if (l)
+                l->index++;
+            want_key = l && l->is_object;
+        } else if (c == ':') {
+            want_key = 0;
+        }
+        i++;
+    }
+    path_text(lv, depth, out, cap);
+}
+
+static int explain(const char *s, size_t n, const json_error_t *je, struct err *e)
+{
+    char path[sizeof e->param], what[192];
+    size_t at = je->position > 0 ? (size_t)je->position : 0;
+    int line = je->line, column = je->column;
+
+    if (at > n)
+        at = n;
+    switch (json_error_code(je)) {
+    case json_error_duplicate_key:
+        snprintf(what, sizeof what, "duplicate key");
+        break;
+    case json_error_null_character:
+    case json_error_null_byte_in_key:
+        snprintf(what, sizeof what, "\\u0000 (a NUL character) is not accepted");
+        break;
+    case json_error_numeric_overflow:
+        snprintf(what, sizeof what, "number out of range (%s)", je->text);
+        break;
+    case json_error_invalid_utf8:
+        utf8_valid(s, n, &at);
+        snprintf(what, sizeof what, "text is not valid UTF-8");
+        line = 0;
+        break;
+    case json_error_stack_overflow:
+        snprintf(what, sizeof what, "nested too deeply (the limit is %d levels)",
+                 JSON_PARSER_MAX_DEPTH);
+        break;
+    case json_error_end_of_input_expected:
+        snprintf(what, sizeof what, "unexpected bytes after the JSON value");
+        break;
+    case json_error_premature_end_of_input:
+        snprintf(what, sizeof what, "the JSON text ends too early");
+        break;
+    default:
+        snprintf(what, sizeof what, "not valid JSON: %s", je->text);
+    }
+    path_at(s, at, path, sizeof path);
+    if (line <= 0)
+        return err_set_param(e, ERR_SCHEMA, path, "%s%s%s (byte %zu)", path, path[0] ? ": " : "",
+                             what, at);
+    return err_set_param(e, ERR_SCHEMA, path, "%s%s%s (line %d, column %d, byte %zu)", path,
+                         path[0] ? ": " : "", what, line, column, at);
+}
+
+int json_parse(json_t **ret, const char *s, size_t n, size_t memory_max, struct err *e)
+{
+    json_error_t je;
+    json_t *j;
+
+    if (n >= 3 && !memcmp(s, "\xef\xbb\xbf", 3)) {
+        s += 3;
+        n -= 3;
+    }
+    if (!n)
+        return err_set(e, ERR_SCHEMA, "the body is empty; a JSON object is expected");
+    if (n >= INT32_MAX) /* jansson counts positions in an int */
+        return err_set(e, ERR_TOO_LARGE, "the JSON text is %zu bytes long; the limit is %d", n,
+                       INT32_MAX);
+    if (!memory_max)
+        memory_max = MEMORY_FREE + 4 * n;
+    if (tree_cost(s, n) > memory_max)
+        return err_set(e, ERR_TOO_LARGE,
+                       "the JSON text has too many values: parsed, it could take more than %zu "
+                       "bytes of memory",
+                       memory_max);
+    j = json_loadb(s, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
+    if (!j)
+        return json_error_code(&je) == json_error_out_of_memory
+                   ? err_set(e, ERR_NOMEM, "out of memory while parsing JSON")
+                   : explain(s, n, &je, e);
+    *ret = j;
+    return 0;
+}
+
+static int dump_part(const char *s, size_t n, void *arg)
+{
+    return buf_add(arg, s, n) ? -1 : 0;
+}
+
+int json_put_tree(struct buf *b, const json_t *j)
+{
+    if (!b->failed && json_dump_callback(j, dump_part, b, JSON_COMPACT | JSON_ENCODE_ANY) &&
+        !b->failed)
+        b->failed = ERR_NOMEM;
+    return b->failed;
+}
