@@ -12,8 +12,8 @@
  *    (Q6_K: its scales cover 16 weights, so two such steps a block, first half first.)
  *    Offsets (unsigned nibbles and such) are taken out in integers, before the conversion.
  *    f32: acc = fmaf(w, a[k], acc) for k in order, w the exactly dequantised weight.
- *  - reductions over a vector (norms, softmax sums): 16 lanes, element i goes to lane i % 16, fma or
- *    add in order, then lanes fold l += l+8, l+4, l+2, l+1.
+ *  - reductions over a vector (norms, softmax sums): 16 lanes, element i goes to lane i % 16, fma
+ * or add in order, then lanes fold l += l+8, l+4, l+2, l+1.
  *  - exp, tanh: one polynomial (kern/kmath.h), explicit fma, no libm.
  * The build uses -ffp-contract=off everywhere, so no compiler adds an fma of its own. */
 #ifndef KERN_KERN_H
@@ -90,7 +90,9 @@ void kern_row_f32(const struct kern_mat *m, int32_t row, float *out);
 
 /* n rows of activations. `f` is always there; the quantised form (q, scale, sum) is filled by
  * `quantize` when a q8 product will read it. Quantised: per 32 values, amax = max |x|,
- * inv = amax > 0 ? 127 / amax : 0, q = round to nearest even of x * inv, scale = amax / 127. */
+ * inv = amax >= 2^-100 ? 127 / amax : 0, q = round to nearest even of x * inv, scale = amax / 127.
+ * A block with an infinity or a NaN has q = 0 and scale = NaN, so that every product that reads it
+ * is NaN and the logits tell. */
 struct kern_act {
     int32_t n, cols;
     const float *f;  /* row i at f + i * f_stride */
@@ -108,20 +110,20 @@ enum kern_kv { KERN_KV_F32, KERN_KV_F16 };
  * V [32][head_dim], so that a lane is an output. kern_kv_head_bytes() tells its size. */
 struct kern_attn {
     enum kern_kv kv;
-    int32_t head_dim;     /* a multiple of 16, at most 512 */
-    int32_t n_group;      /* query heads that share the KV head (any number >= 1) */
-    int32_t pos;          /* position of the first query token */
-    int32_t n_tok;        /* query tokens, at consecutive positions of one sequence */
-    int32_t window;       /* > 0: query at p sees keys in (p - window, p]; 0: all of [0, p] */
-    float scale;          /* on q . k */
-    float softcap;        /* > 0: s = softcap * tanh(s / softcap) */
-    const float *sinks;   /* [n_group] or NULL: joins the softmax denominator only */
-    const uint8_t *base;  /* page p of this KV head lies at base + page[p] * page_stride */
-    size_t page_stride;   /* bytes */
-    const int32_t *page;  /* page[i] holds positions [32 i, 32 i + 32) */
-    const float *q;       /* head h of token t at q + t * q_stride + h * head_dim */
-    size_t q_stride;      /* floats */
-    float *out;           /* like q, with out_stride */
+    int32_t head_dim;    /* a multiple of 16, at most 512 */
+    int32_t n_group;     /* query heads that share the KV head (any number >= 1) */
+    int32_t pos;         /* position of the first query token */
+    int32_t n_tok;       /* query tokens, at consecutive positions of one sequence */
+    int32_t window;      /* > 0: query at p sees keys in (p - window, p]; 0: all of [0, p] */
+    float scale;         /* on q . k */
+    float softcap;       /* > 0: s = softcap * tanh(s / softcap) */
+    const float *sinks;  /* [n_group] or NULL: joins the softmax denominator only */
+    const uint8_t *base; /* page p of this KV head lies at base + page[p] * page_stride */
+    size_t page_stride;  /* bytes */
+    const int32_t *page; /* page[i] holds positions [32 i, 32 i + 32) */
+    const float *q;      /* head h of token t at q + t * q_stride + h * head_dim */
+    size_t q_stride;     /* floats */
+    float *out;          /* like q, with out_stride */
     size_t out_stride;
 };
 
@@ -137,8 +139,8 @@ struct kern_table {
     /* Quantise row i of `a` (reads a->f, writes q, scale, sum). cols % 32 == 0. */
     void (*quantize)(const struct kern_act *a, int32_t i);
 
-    /* out[t * out_stride + r] = sum_k W[r][k] * A[row t][k] for the rows of groups [g0, g1) and the n
-     * tokens; token t uses activation row rows[t] (rows == NULL: t). Rows past m->rows are not
+    /* out[t * out_stride + r] = sum_k W[r][k] * A[row t][k] for the rows of groups [g0, g1) and the
+     * n tokens; token t uses activation row rows[t] (rows == NULL: t). Rows past m->rows are not
      * written. q8: quantised formats read q/scale/sum, float formats read f.
      * f32: reads f, always. */
     void (*matmul_q8)(const struct kern_mat *m, int32_t g0, int32_t g1, const struct kern_act *a,
@@ -167,10 +169,12 @@ struct kern_table {
     void (*kv_store)(enum kern_kv kv, uint8_t *page, int32_t head_dim, int32_t slot, const float *k,
                      const float *v);
     /* Softmax attention, online over pages in order of position; scores: fma over d in order;
-     * see kern/attn.h for the exact order. Result independent of n_tok and of how a range is cut. */
+     * see kern/attn.h for the exact order. Result independent of n_tok and of how a range is cut.
+     */
     void (*attn)(const struct kern_attn *a);
 
-    /* Index of the largest value (the first of equals) and 1 when all n values are finite, else 0. */
+    /* Index of the largest value (the first of equals) and 1 when all n values are finite, else 0.
+     */
     int (*argmax)(const float *x, int32_t n, int32_t *ret_i);
     /* Sum over i of exp(x[i] - max): for log-probabilities; 16 lanes. */
     float (*sum_exp)(const float *x, float max, int32_t n);

@@ -1,1 +1,0 @@
-typedef int kern_empty; /* removed with the first real file */

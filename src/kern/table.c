@@ -1,0 +1,97 @@
+/* The table of kernels: which ISAs this CPU has, and the functions of each. */
+#include <cpuid.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "kern/kern.h"
+#include "kern/scalar.h"
+
+static const struct kern_table table_scalar = {
+    .name = "scalar",
+    .quantize = scalar_quantize,
+    .matmul_q8 = scalar_matmul_q8,
+    .matmul_f32 = scalar_matmul_f32,
+    .rmsnorm = scalar_rmsnorm,
+    .add = scalar_add,
+    .scale = scalar_scale,
+    .axpy = scalar_axpy,
+    .glu = scalar_glu,
+    .rope = scalar_rope,
+    .kv_store = scalar_kv_store,
+    .attn = scalar_attn,
+    .argmax = scalar_argmax,
+    .sum_exp = scalar_sum_exp,
+    .chunk_groups = 8,
+};
+
+static const struct kern_table *const tables[KERN_N_ISA] = {
+    [KERN_ISA_SCALAR] = &table_scalar,
+};
+
+static const char *const isa_names[KERN_N_ISA] = {"scalar", "avx2", "avx512", "avx512-vnni"};
+
+const char *kern_isa_name(enum kern_isa isa)
+{
+    CHECK((unsigned)isa < KERN_N_ISA);
+    return isa_names[isa];
+}
+
+/* clang 14 does not know this one's name. */
+static int cpu_has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+
+static int cpu_has(enum kern_isa isa)
+{
+    /* each level asks for all that the ones below use; the compiler's run time also asks the
+     * system whether it saves the wide registers */
+    if (isa >= KERN_ISA_AVX2 &&
+        !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && cpu_has_f16c()))
+        return 0;
+    if (isa >= KERN_ISA_AVX512 &&
+        !(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")))
+        return 0;
+    return isa < KERN_ISA_AVX512_VNNI || __builtin_cpu_supports("avx512vnni");
+}
+
+int kern_isa_available(enum kern_isa isa)
+{
+    CHECK((unsigned)isa < KERN_N_ISA);
+    return tables[isa] && cpu_has(isa);
+}
+
+const struct kern_table *kern_open(enum kern_isa max_isa)
+{
+    CHECK((unsigned)max_isa < KERN_N_ISA);
+    int isa = (int)max_isa;
+    while (isa > KERN_ISA_SCALAR && !kern_isa_available((enum kern_isa)isa))
+        isa--;
+    return tables[isa];
+}
+
+int kern_isa_parse(const char *name, enum kern_isa *ret_isa, struct err *e)
+{
+    if (strcmp(name, "auto") == 0) {
+        int isa = KERN_N_ISA - 1;
+        while (isa > KERN_ISA_SCALAR && !kern_isa_available((enum kern_isa)isa))
+            isa--;
+        *ret_isa = (enum kern_isa)isa;
+        return 0;
+    }
+    for (int i = 0; i < KERN_N_ISA; i++) {
+        if (strcmp(name, isa_names[i]) != 0)
+            continue;
+        if (!kern_isa_available((enum kern_isa)i))
+            return err_set_param(e, ERR_UNSUPPORTED, "cpu",
+                                 "this CPU has no %s; the best it can run is %s", name,
+                                 kern_open(KERN_N_ISA - 1)->name);
+        *ret_isa = (enum kern_isa)i;
+        return 0;
+    }
+    return err_set_param(e, ERR_ARG, "cpu",
+                         "unknown CPU level \"%s\"; known: auto, scalar, avx2, avx512, avx512-vnni",
+                         name);
+}
