@@ -82,9 +82,10 @@ struct http_parser {
     /* private */
     struct http_limits limits;
     int state;
-    struct buf text;   /* request line and fields, NUL-terminated pieces */
-    struct buf fields; /* offsets of names and values in text */
-    size_t line_start; /* of the line being read, in text */
+    struct buf text;           /* request line and fields, NUL-terminated pieces */
+    struct buf fields;         /* offsets of names and values in text */
+    size_t target_at, host_at; /* offsets in text; host_at 0: no absolute form */
+    size_t line_start;         /* of the line being read, in text */
     size_t head_bytes;
     uint64_t left; /* of the body or chunk */
     size_t extra;  /* bytes of chunk extensions and trailers so far */

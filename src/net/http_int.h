@@ -1,0 +1,61 @@
+/* Inside the request parser: what http.c (bytes) and http_head.c (lines) share. */
+#ifndef NET_HTTP_INT_H
+#define NET_HTTP_INT_H
+
+#include <string.h>
+
+#include "net/http.h"
+
+enum state {
+    S_START,    /* before the first byte of a message */
+    S_EMPTY_LF, /* after the CR of an empty line before the request line */
+    S_LINE,     /* in the request line */
+    S_FIELDS,   /* in a field line */
+    S_LENGTH,   /* body by Content-Length */
+    S_SIZE,     /* chunk size */
+    S_EXT,      /* chunk extension */
+    S_SIZE_LF,  /* after the CR of a chunk-size line */
+    S_CHUNK,    /* chunk data */
+    S_CHUNK_CR, /* after chunk data */
+    S_CHUNK_LF,
+    S_TRAILER, /* at the start of a trailer line */
+    S_TR_NAME,
+    S_TR_VALUE,
+    S_TR_LF,
+    S_END_LF, /* after the CR of the last empty line */
+    S_END,
+    S_BAD,
+};
+
+struct field_at { /* offsets in p->text */
+    uint32_t name, value;
+};
+
+static inline int is_token(unsigned char c)
+{
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
+        return 1;
+    return c != 0 && strchr("!#$%&'*+-.^_`|~", c) != NULL;
+}
+
+/* Bytes of a line that are not its end: no control bytes but the tab. */
+static inline int is_text(unsigned char c)
+{
+    return (c >= 0x20 && c != 0x7f) || c == '\t';
+}
+
+static inline enum http_event bad(struct http_parser *p, int status, const char *why)
+{
+    p->state = S_BAD;
+    p->status = status;
+    p->why = why;
+    return HTTP_BAD;
+}
+
+/* A line without its CRLF, NUL-terminated, n bytes, inside p->text: HTTP_MORE or HTTP_BAD. */
+enum http_event http_request_line(struct http_parser *p, char *line, size_t n);
+enum http_event http_field_line(struct http_parser *p, char *line, size_t n);
+/* The empty line was read: HTTP_GOT_HEAD or HTTP_BAD. */
+enum http_event http_head_end(struct http_parser *p);
+
+#endif
