@@ -15,6 +15,7 @@
 struct mbox_item {
     struct mbox_item *next;
     _Atomic int posted;
+    int kind; /* the consumer's: what the item is part of; untouched here */
 };
 
 struct mbox {

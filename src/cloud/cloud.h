@@ -1,1 +1,128 @@
-/* Room cloud: see docs/architecture.md. */
+/* Door of the cloud room: who may ask, how much, from whom, and what is written down. Nouns:
+ *
+ *   struct cloud         keys, tenants, limits, the books and the suppliers of this process;
+ *   struct cloud_ticket  one request's way through them, the caller's memory.
+ *
+ * A request calls, in order: cloud_enter (key, request rate, concurrency: before its body is read),
+ * cloud_route (which supplier, and may it wait there), cloud_reserve (tokens), and exactly once
+ * cloud_settle (what was used: a row in the ledger) or cloud_leave (nothing was). All of them are
+ * [any] thread and never block on disk: decisions are taken on a fixed table of atomics, and rows
+ * go to the books thread, sole owner of the ledger file.
+ *
+ * Limits: 4,096 keys, 256 tenants, 64 suppliers, 16,384 unwritten ledger rows (then new requests
+ * get 503 until the disk keeps up: an answer that could not be booked is not begun). */
+#ifndef CLOUD_CLOUD_H
+#define CLOUD_CLOUD_H
+
+#include <stdint.h>
+
+#include "api/api.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "cloud/supplier.h"
+
+#define CLOUD_NAME_MAX       64
+#define CLOUD_TENANTS_MAX    256
+#define CLOUD_KEYS_MAX       4096
+#define CLOUD_SUPPLIERS_MAX  64
+#define CLOUD_DEFAULT_TENANT "default"
+
+struct cloud;
+
+/* Per tenant; 0: no limit. */
+struct cloud_limits {
+    int64_t requests_per_minute, tokens_per_minute;
+    int64_t concurrency;
+};
+
+struct cloud_config {
+    const char *keys_path;   /* NULL: no keys, everybody is the default tenant */
+    const char *ledger_path; /* NULL: no ledger */
+    int ledger_sync_normal;  /* fsync at checkpoints only: faster, may lose the last rows with power
+                              */
+    struct cloud_limits limits; /* of tenants whose line says nothing */
+    int32_t waiting_max;        /* jobs waiting at one supplier before 429 */
+};
+
+/* Opens keys and ledger, starts the books thread. On failure nothing is left behind. */
+int cloud_open(struct cloud **ret, const struct cloud_config *c, struct err *e);
+/* Books what was settled, closes. No ticket may be open. Accepts NULL. */
+void cloud_close(struct cloud *c);
+/* Read the keys file again; on failure the old keys stay. [any] */
+int cloud_reload_keys(struct cloud *c, struct err *e);
+int cloud_n_keys(const struct cloud *c);
+
+/* ---- a request ------------------------------------------------------------------------------- */
+
+struct cloud_ticket {
+    int i_tenant;                /* -1: none, the ticket is closed */
+    const char *tenant;          /* lives as long as the cloud */
+    char key_id[CLOUD_NAME_MAX]; /* "" without keys */
+    int64_t reserved_tokens;
+    int64_t retry_us; /* after a refusal: when to come back; 0: unknown */
+    struct ledger_row *row;
+};
+
+/* key NULL: none was sent. ERR_AUTH, ERR_RATE_REQUESTS, ERR_QUEUE_FULL (concurrency), ERR_AGAIN
+ * (the books are full). On failure the ticket is closed, but i_tenant's rates may still be asked
+ * for. */
+int cloud_enter(struct cloud *c, const char *key, size_t n_key, struct cloud_ticket *t,
+                struct err *e);
+/* Only the key: for routes that cost nothing. */
+int cloud_check_key(struct cloud *c, const char *key, size_t n_key, struct err *e);
+/* Find who serves the model. ERR_NO_MODEL, ERR_LOADING, ERR_FROZEN, or ERR_INTERNAL when its load
+ * failed. The body is known, its prompt is not yet read. */
+int cloud_route(struct cloud *c, const char *model, struct supplier **ret, struct err *e);
+/* May n_jobs more wait at s? queue_threshold_us 0: none. ERR_QUEUE_FULL with t->retry_us. */
+int cloud_admit(struct cloud *c, struct supplier *s, int32_t n_jobs, int64_t queue_threshold_us,
+                struct cloud_ticket *t, struct err *e);
+/* Reserve the tokens it may use at most. ERR_RATE_TOKENS with t->retry_us. */
+int cloud_reserve(struct cloud *c, struct cloud_ticket *t, int64_t tokens, struct err *e);
+
+struct cloud_use {
+    const char *request_id, *model, *supplier;
+    int64_t prompt_tokens, cached_tokens, completion_tokens;
+    int64_t energy_uj;
+    int status; /* HTTP status answered */
+};
+void cloud_settle(struct cloud *c, struct cloud_ticket *t, const struct cloud_use *u);
+void cloud_leave(struct cloud *c, struct cloud_ticket *t); /* accepts a closed ticket */
+
+/* How long a job took, for estimates of waiting. */
+void cloud_note_job(struct cloud *c, struct supplier *s, int64_t run_us);
+/* Rates of a tenant, for headers; limits not configured are -1. 1 when any is. */
+int cloud_rate(struct cloud *c, int i_tenant, struct api_rate *ret);
+
+/* ---- suppliers ------------------------------------------------------------------------------- */
+
+/* Before requests come. `names` (id first, then aliases) must outlive the cloud. */
+int cloud_add_supplier(struct cloud *c, struct supplier *s, const char *const *names, int n_names,
+                       struct err *e);
+
+/* ---- keys at rest and books, for commands ------------------------------------------------------
+ */
+
+/* Make a key, add its line to the file (created with mode 0600 where missing). ret_key: the key,
+ * to be shown once. */
+#define CLOUD_KEY_TEXT_MAX 96
+int cloud_key_new(const char *path, const char *id, const char *tenant,
+                  char ret_key[CLOUD_KEY_TEXT_MAX], struct err *e);
+/* The line that would stand for this key in that file. */
+int cloud_key_line(const char *path, const char *id, const char *tenant, const char *key,
+                   struct buf *out, struct err *e);
+
+struct cloud_balance {
+    char tenant[CLOUD_NAME_MAX];
+    int64_t n_requests, prompt_tokens, cached_tokens, completion_tokens, energy_uj;
+};
+/* Read the balances from a ledger file, in order of tenant. [any], also while a server writes. */
+int cloud_balances(const char *ledger_path, int (*row)(void *arg, const struct cloud_balance *b),
+                   void *arg, struct err *e);
+
+struct cloud_stats {
+    int64_t rows_written, rows_pending, write_failures;
+    int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency, refused_queue;
+};
+void cloud_stats(const struct cloud *c, struct cloud_stats *ret);
+
+#endif

@@ -1,0 +1,124 @@
+/* The supplier door: one model offered by one seller. The local engine is one (adapted in serve), a
+ * rented upstream another. What stands above asks for capacity, hands over jobs and reads neutral
+ * events; it never learns which kind it talks to.
+ *
+ * Threads. Everything marked [any] may be called on any thread at any time and does not block.
+ * A job belongs to one reader thread: submit, cancel, peek, pop and release are called there.
+ *
+ * Events travel as records in memory of the job; `job->item` is posted in `job->reader` whenever
+ * there is something new. A job is the supplier's from a successful submit until SUPPLIER_EV_DONE
+ * has been popped; then its reader calls supplier_release. When its reader does not pop, the
+ * supplier pauses the job; a pause beyond its patience ends it with ERR_SLOW_READER. */
+#ifndef CLOUD_SUPPLIER_H
+#define CLOUD_SUPPLIER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "api/api.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "base/mbox.h"
+
+enum supplier_state { SUPPLIER_LOADING, SUPPLIER_READY, SUPPLIER_FAILED };
+
+/* What does not change while the supplier is ready. Strings live as long as it. */
+struct supplier_facts {
+    int32_t context, context_trained;
+    int32_t output_max; /* cap where the client sets none; 0: the context */
+    int32_t n_vocab;
+    uint64_t n_params, size_bytes;
+    const char *quantization, *fingerprint, *description;
+    int chat;                /* has a chat template */
+    const char *no_chat_why; /* a sentence, when not */
+    int reads_prompts;       /* offers tokenize and render: prompts are given as tokens */
+};
+
+/* How busy it is, now. */
+struct supplier_load {
+    enum supplier_state state;
+    int frozen;                  /* busy, and nothing moved for supplier-specific seconds */
+    int32_t n_waiting;           /* jobs not yet begun */
+    int32_t n_running;           /* sequences under way */
+    int32_t capacity;            /* sequences it runs together */
+    int32_t pages_used, n_pages; /* KV memory, 0 where unknown */
+    uint64_t n_steps, prompt_tokens, cached_tokens, generated_tokens, preemptions, bytes_read;
+};
+
+struct supplier_tokens {
+    int32_t *id; /* malloc'd: free() */
+    int32_t n;
+};
+
+enum supplier_event_kind {
+    SUPPLIER_EV_STARTED, /* left the queue */
+    SUPPLIER_EV_PROMPT,  /* `ev` is an API_EV_PROMPT */
+    SUPPLIER_EV_PREFILL, /* progress; nothing to answer */
+    SUPPLIER_EV_TEXT,    /* `ev` is an API_EV_TEXT */
+    SUPPLIER_EV_FINISH,  /* `ev` is an API_EV_FINISH */
+    SUPPLIER_EV_DONE,    /* usage and times are final; `err` is 0 or what ended the job */
+};
+
+/* Valid until the pop. `ev.choice` is within the job (0..n_choices-1). */
+struct supplier_event {
+    enum supplier_event_kind kind;
+    struct api_event ev;
+    int32_t n_prompt, n_cached, n_done;
+    int err;
+    struct api_usage usage;
+    struct api_times times;          /* total_us and created_us are the reader's to fill */
+    struct api_top top[API_TOP_MAX]; /* what ev.top points to */
+};
+
+/* One prompt on its way through a supplier. The caller's memory, filled by the caller. */
+struct supplier_job {
+    const struct api_request *req; /* sampling, n_run, logprobs, stops ... */
+    const int32_t *prompt;
+    int32_t n_prompt;
+    int32_t max_tokens; /* -1: to the end of the context */
+    uint64_t seed;
+    uint64_t salt; /* caches are shared among equal salts only */
+    int64_t accepted_us;
+    int echo_logprobs; /* PROMPT events */
+    struct mbox *reader;
+    int mail_kind; /* becomes item.kind: what the reader's mailbox shall call it */
+    void *owner;   /* the reader's */
+    void *inner;   /* the supplier's */
+};
+
+struct supplier;
+
+struct supplier_ops {
+    const char *kind;                                                  /* "local" */
+    void (*load)(const struct supplier *s, struct supplier_load *ret); /* [any] */
+    /* After load said READY. [any] */
+    const struct supplier_facts *(*facts)(const struct supplier *s);
+    /* Text to tokens; special: control tokens in the text count. At most max, else ERR_LIMIT.
+     * [any], may compute for long: big texts on a prep thread. */
+    int (*tokenize)(const struct supplier *s, const char *text, size_t n, int special, int bos,
+                    size_t max, struct supplier_tokens *ret, struct err *e);
+    int (*detokenize)(const struct supplier *s, const int32_t *id, int32_t n, struct buf *out,
+                      struct err *e);
+    /* Bytes of a token, read-only memory. [any] */
+    const char *(*token_bytes)(const struct supplier *s, int32_t id, size_t *ret_n);
+    /* The chat template over checked messages. [any], may compute for long. */
+    int (*render)(const struct supplier *s, const json_t *messages, const json_t *kwargs,
+                  int continue_final, int no_generation_prompt, struct buf *ret_text,
+                  struct supplier_tokens *ret_tokens, struct err *e);
+
+    int (*submit)(struct supplier *s, struct supplier_job *j, struct err *e);
+    void (*cancel)(struct supplier *s, struct supplier_job *j); /* DONE still follows */
+    int (*peek)(struct supplier *s, struct supplier_job *j,
+                struct supplier_event *ret); /* 1: one */
+    void (*pop)(struct supplier *s, struct supplier_job *j);
+    void (*release)(struct supplier *s, struct supplier_job *j); /* after DONE was popped */
+};
+
+/* The head of every supplier: embedded first in its own struct. */
+struct supplier {
+    const struct supplier_ops *ops;
+    const char *name; /* for log, ledger and metrics: the model's id */
+};
+
+#endif
