@@ -576,7 +576,7 @@ static int scalar(const struct gguf *g, const char *key, int fits, const char *w
 
 int gguf_get_u32(const struct gguf *g, const char *key, uint32_t *ret, struct err *e)
 {
-    const struct gguf_kv *kv;
+    const struct gguf_kv *kv = NULL;
     int rc = scalar(g, key, INTS, "an integer", &kv, e);
     int64_t v;
 
@@ -591,7 +591,7 @@ int gguf_get_u32(const struct gguf *g, const char *key, uint32_t *ret, struct er
 
 int gguf_get_f32(const struct gguf *g, const char *key, float *ret, struct err *e)
 {
-    const struct gguf_kv *kv;
+    const struct gguf_kv *kv = NULL;
     int rc = scalar(g, key, INTS | 1 << GGUF_F32 | 1 << GGUF_F64, "a number", &kv, e);
     float v;
 
@@ -606,7 +606,7 @@ int gguf_get_f32(const struct gguf *g, const char *key, float *ret, struct err *
 
 int gguf_get_bool(const struct gguf *g, const char *key, int *ret, struct err *e)
 {
-    const struct gguf_kv *kv;
+    const struct gguf_kv *kv = NULL;
     int rc = scalar(g, key, INTS | 1 << GGUF_BOOL, "true or false", &kv, e);
     if (rc <= 0)
         return rc;
@@ -616,7 +616,7 @@ int gguf_get_bool(const struct gguf *g, const char *key, int *ret, struct err *e
 
 int gguf_get_str(const struct gguf *g, const char *key, struct gguf_str *ret, struct err *e)
 {
-    const struct gguf_kv *kv;
+    const struct gguf_kv *kv = NULL;
     size_t pos = 0;
     int rc = scalar(g, key, 1 << GGUF_STR, "a string", &kv, e);
     if (rc <= 0)

@@ -196,6 +196,7 @@ int kern_isa_available(enum kern_isa isa);
 
 /* Scalar math shared by callers that must give the same result on any CPU. */
 float kern_exp(float x);
+float kern_tanh(float x);
 float kern_log(float x);
 
 /* f16 <-> f32 (round to nearest even). */

@@ -34,6 +34,11 @@ float kern_exp(float x)
     return kmath_exp(x);
 }
 
+float kern_tanh(float x)
+{
+    return kmath_tanh(x);
+}
+
 float kern_log(float x)
 {
     return kmath_log(x);

@@ -1,1 +1,0 @@
-typedef int engine_empty; /* removed with the first real file */

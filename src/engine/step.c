@@ -1,0 +1,660 @@
+#include "engine/step.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/check.h"
+
+#define ATTN_TOKENS 16 /* query tokens of one attention item in a prompt */
+#define FFN_TOKENS  64 /* tokens of one pass over a pair of groups in the feed-forward */
+#define SERIAL_MAX  2  /* up to so many tokens, per-token work is done by the caller alone */
+
+struct step {
+    struct step_config c;
+    const struct model *m;
+    const struct kern_table *k;
+    void (*mul)(const struct kern_mat *, int32_t, int32_t, const struct kern_act *, const int32_t *,
+                int32_t, float *, size_t);
+    void *map;
+    size_t map_bytes;
+
+    float *x, *y;                /* [tok][n_embd]: the stream, and what a block adds to it */
+    float *xn;                   /* [tok][n_embd]: normed */
+    float *q, *kk, *v, *ao;      /* [tok][heads * head_dim] */
+    float *h;                    /* [slot][n_ff]: feed-forward inner, slot = token or token x expert */
+    float *ys;                   /* [slot][n_embd]: outputs of experts */
+    float *logits;               /* [out][n_vocab] */
+    struct kern_act a_x, a_ao, a_h, a_out;
+    float *xo;                   /* [out][n_embd] */
+    float *cos_[2], *sin_[2];    /* [tok][n_rot / 2] per rope */
+    float *scratch;              /* [team][2][FFN_TOKENS][32] */
+    float *router;               /* [tok][n_experts] */
+    int32_t *used;               /* [tok][n_used] expert ids by rank */
+    float *used_w;               /* [tok][n_used] */
+    int32_t *slot;               /* [tok][n_used] where the (token, rank) pair lies in h and ys */
+    int32_t *slot_tok;           /* [slot] its token */
+    int32_t *active;             /* [n_experts] experts in use */
+    int32_t *x_begin;            /* [n_experts + 1] first slot of an active expert */
+    int32_t *tile_seg, *tile_tok; /* attention tiles: segment, first token in it */
+    int32_t n_active, n_tiles;
+
+    /* The run in progress. */
+    const struct step_batch *b;
+    const struct model_layer *l;
+    struct kv_place place;
+    int layer;
+};
+
+/* ---- buffers ---------------------------------------------------------------------------------- */
+
+/* With base NULL it only counts. */
+struct carve {
+    uint8_t *base;
+    size_t at;
+};
+
+static void *carve(struct carve *c, size_t n, size_t size)
+{
+    void *p = c->base ? c->base + c->at : NULL;
+    c->at += (n * size + 63) & ~(size_t)63;
+    return p;
+}
+
+static void carve_act(struct carve *c, struct kern_act *a, const float *f, int32_t n, int32_t cols)
+{
+    *a = (struct kern_act){.n = n, .cols = cols, .f = f, .f_stride = (size_t)cols};
+    a->q = carve(c, (size_t)n * (size_t)cols + 64, 1);
+    a->scale = carve(c, (size_t)n * (size_t)(cols / 32 + 1), sizeof(float));
+    a->sum = carve(c, (size_t)n * (size_t)(cols / 16 + 2), sizeof(int16_t));
+}
+
+static void lay_out(struct step *s, struct carve *c)
+{
+    const struct model *m = s->m;
+    size_t t = (size_t)s->c.tok_max, e = (size_t)m->n_embd, hd = (size_t)m->head_dim;
+    size_t slots = m->n_experts ? t * (size_t)m->n_used : t;
+    size_t ff = (size_t)(m->n_experts ? m->n_ff_x : m->n_ff), n_rot = (size_t)m->rope[0].n_rot;
+    size_t tiles = (size_t)s->c.seg_max + t / ATTN_TOKENS + 1;
+
+    s->x = carve(c, t * e, sizeof(float));
+    s->y = carve(c, t * e, sizeof(float));
+    s->xn = carve(c, t * e, sizeof(float));
+    s->q = carve(c, t * (size_t)m->n_heads * hd, sizeof(float));
+    s->kk = carve(c, t * (size_t)m->n_kv_heads * hd, sizeof(float));
+    s->v = carve(c, t * (size_t)m->n_kv_heads * hd, sizeof(float));
+    s->ao = carve(c, t * (size_t)m->n_heads * hd, sizeof(float));
+    s->h = carve(c, slots * ff, sizeof(float));
+    s->xo = carve(c, (size_t)s->c.out_max * e, sizeof(float));
+    carve_act(c, &s->a_x, s->xn, s->c.tok_max, m->n_embd);
+    carve_act(c, &s->a_ao, s->ao, s->c.tok_max, m->n_heads * m->head_dim);
+    carve_act(c, &s->a_h, s->h, (int32_t)slots, (int32_t)ff);
+    carve_act(c, &s->a_out, s->xo, s->c.out_max, m->n_embd);
+    for (int r = 0; r < 2; r++) {
+        s->cos_[r] = carve(c, t * n_rot / 2, sizeof(float));
+        s->sin_[r] = carve(c, t * n_rot / 2, sizeof(float));
+    }
+    s->scratch = carve(c, (size_t)team_size(s->c.team) * 2 * FFN_TOKENS * 32, sizeof(float));
+    s->tile_seg = carve(c, tiles, sizeof(int32_t));
+    s->tile_tok = carve(c, tiles, sizeof(int32_t));
+    if (m->n_experts) {
+        s->ys = carve(c, slots * e, sizeof(float));
+        s->router = carve(c, t * (size_t)m->n_experts, sizeof(float));
+        s->used = carve(c, slots, sizeof(int32_t));
+        s->used_w = carve(c, slots, sizeof(float));
+        s->slot = carve(c, slots, sizeof(int32_t));
+        s->slot_tok = carve(c, slots, sizeof(int32_t));
+        s->active = carve(c, (size_t)m->n_experts, sizeof(int32_t));
+        s->x_begin = carve(c, (size_t)m->n_experts + 1, sizeof(int32_t));
+    }
+    s->logits = carve(c, (size_t)s->c.out_max * (size_t)m->n_vocab, sizeof(float));
+}
+
+size_t step_bytes(const struct step_config *c)
+{
+    struct step s = {.c = *c, .m = c->model};
+    struct carve count = {NULL, 0};
+    lay_out(&s, &count);
+    return count.at;
+}
+
+int step_open(struct step **ret, const struct step_config *c, struct err *e)
+{
+    struct step *s = calloc(1, sizeof *s);
+    struct carve place = {NULL, 0};
+
+    if (!s)
+        return err_set(e, ERR_NOMEM, "no memory for work buffers");
+    s->c = *c;
+    s->m = c->model;
+    s->k = c->kern;
+    s->mul = c->cls == ENGINE_F32 ? c->kern->matmul_f32 : c->kern->matmul_q8;
+    s->map_bytes = step_bytes(c);
+    s->map = mmap(NULL, s->map_bytes, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (s->map == MAP_FAILED) {
+        free(s);
+        return err_set(e, ERR_NOMEM, "no memory for %.1f MB of work buffers",
+                       (double)step_bytes(c) / 1e6);
+    }
+    place.base = s->map;
+    lay_out(s, &place);
+    *ret = s;
+    return 0;
+}
+
+void step_close(struct step *s)
+{
+    if (!s)
+        return;
+    munmap(s->map, s->map_bytes);
+    free(s);
+}
+
+float *step_logits(struct step *s, int32_t i)
+{
+    return s->logits + (size_t)i * (size_t)s->m->n_vocab;
+}
+
+/* ---- pieces ----------------------------------------------------------------------------------- */
+
+/* n tokens from token t on. */
+static struct kern_act act_from(const struct kern_act *a, int32_t t)
+{
+    struct kern_act v = *a;
+    v.n -= t;
+    v.f += (size_t)t * a->f_stride;
+    v.q += (size_t)t * (size_t)a->cols;
+    v.scale += (size_t)t * (size_t)(a->cols / 32);
+    v.sum += (size_t)t * (size_t)(a->cols / 16);
+    return v;
+}
+
+/* The matrix from group g on. */
+static struct kern_mat rows_from(const struct kern_mat *m, int32_t g)
+{
+    struct kern_mat v = *m;
+    v.rows -= g * KERN_LANES;
+    v.data += (size_t)g * kern_group_bytes(m->fmt, m->cols);
+    return v;
+}
+
+static int reads_quantised(const struct step *s, const struct kern_mat *m)
+{
+    return s->c.cls == ENGINE_Q8 && !kern_fmt_info(m->fmt)->is_float;
+}
+
+/* Product of groups [g0, g1) for n tokens, and the bias. */
+static void product(const struct step *s, const struct kern_mat *m, const float *bias, int32_t g0,
+                    int32_t g1, const struct kern_act *a, const int32_t *rows, int32_t n, float *out,
+                    size_t stride)
+{
+    int32_t r0 = g0 * KERN_LANES, r1 = g1 * KERN_LANES < m->rows ? g1 * KERN_LANES : m->rows;
+
+    s->mul(m, g0, g1, a, rows, n, out, stride);
+    for (int32_t t = 0; bias && t < n; t++)
+        s->k->add(out + (size_t)t * stride + r0, bias + r0, r1 - r0);
+}
+
+/* Claims of a matrix product over n_groups: few for one token, single groups for many. */
+static int32_t claim_size(const struct step *s, int32_t n_groups, int32_t n_tok)
+{
+    int32_t even = n_groups / (team_size(s->c.team) * 4);
+    int32_t most = n_tok > 16 ? 2 : s->k->chunk_groups;
+    if (even > most)
+        even = most;
+    return even > 0 ? even : 1;
+}
+
+/* Per-token work: alone where it is little, by the team where it is much. */
+static void per_token(struct step *s, team_fn *fn, int32_t n)
+{
+    if (n <= SERIAL_MAX)
+        fn(s, 0, 0, n);
+    else
+        team_run(s->c.team, n, n > 64 ? 8 : 1, fn, s);
+}
+
+/* ---- phases ------------------------------------------------------------------------------------ */
+
+static void ph_embed(void *arg, int w, int32_t t0, int32_t t1)
+{
+    struct step *s = arg;
+    const struct model *m = s->m;
+
+    (void)w;
+    for (int32_t t = t0; t < t1; t++) {
+        float *x = s->x + (size_t)t * (size_t)m->n_embd;
+        kern_row_f32(&m->embed, s->b->token[t], x);
+        if (m->embed_scale != 1)
+            s->k->scale(x, m->embed_scale, m->n_embd);
+    }
+    for (int32_t i = 0; i < s->b->n_segs; i++) {
+        const struct step_seg *g = &s->b->seg[i];
+        int32_t lo = g->tok > t0 ? g->tok : t0, hi = g->tok + g->n < t1 ? g->tok + g->n : t1;
+        for (int32_t t = lo; t < hi; t++) {
+            for (int r = 0; r < m->n_kv_groups; r++) {
+                size_t at = (size_t)t * (size_t)(m->rope[r].n_rot / 2);
+                rope_angles(&m->rope[r], g->pos + t - g->tok, s->cos_[r] + at, s->sin_[r] + at);
+            }
+        }
+    }
+}
+
+/* Add what the previous layer's feed-forward gave to the stream. */
+static void finish_ffn(struct step *s, int32_t t)
+{
+    const struct model *m = s->m;
+    const struct model_layer *l = &m->layer[s->layer - 1];
+    float *x = s->x + (size_t)t * (size_t)m->n_embd, *y = s->y + (size_t)t * (size_t)m->n_embd;
+
+    if (m->n_experts) {
+        memset(y, 0, (size_t)m->n_embd * sizeof *y);
+        for (int32_t r = 0; r < m->n_used; r++) {
+            size_t i = (size_t)t * (size_t)m->n_used + (size_t)r;
+            s->k->axpy(y, s->used_w[i], s->ys + (size_t)s->slot[i] * (size_t)m->n_embd, m->n_embd);
+        }
+    }
+    if (l->post_ffn_norm)
+        s->k->rmsnorm(y, l->post_ffn_norm, m->norm_eps, m->n_embd, y);
+    s->k->add(x, y, m->n_embd);
+}
+
+static void ph_attn_norm(void *arg, int w, int32_t t0, int32_t t1)
+{
+    struct step *s = arg;
+    const struct model *m = s->m;
+
+    (void)w;
+    for (int32_t t = t0; t < t1; t++) {
+        size_t at = (size_t)t * (size_t)m->n_embd;
+        if (s->layer)
+            finish_ffn(s, t);
+        s->k->rmsnorm(s->x + at, s->l->attn_norm, m->norm_eps, m->n_embd, s->xn + at);
+        if (reads_quantised(s, &s->l->wq) || reads_quantised(s, &s->l->wk) ||
+            reads_quantised(s, &s->l->wv))
+            s->k->quantize(&s->a_x, t);
+    }
+}
+
+static void ph_qkv(void *arg, int w, int32_t g0, int32_t g1)
+{
+    struct step *s = arg;
+    const struct model_layer *l = s->l;
+    const struct kern_mat *mat[3] = {&l->wq, &l->wk, &l->wv};
+    const float *bias[3] = {l->bq, l->bk, l->bv};
+    float *out[3] = {s->q, s->kk, s->v};
+
+    (void)w;
+    for (int i = 0, base = 0; i < 3; i++) {
+        int32_t n = kern_mat_groups(mat[i]);
+        int32_t lo = g0 > base ? g0 - base : 0, hi = g1 - base < n ? g1 - base : n;
+        if (lo < hi)
+            product(s, mat[i], bias[i], lo, hi, &s->a_x, NULL, s->b->n_tok, out[i],
+                    (size_t)mat[i]->rows);
+        base += n;
+    }
+}
+
+/* Norm and rotate the query heads that share KV head h, norm, rotate and store its key and value. */
+static void place_token(struct step *s, const struct step_seg *g, int32_t i, int32_t h)
+{
+    const struct model *m = s->m;
+    const struct model_layer *l = s->l;
+    int32_t t = g->tok + i, pos = g->pos + i, hd = m->head_dim, group = m->n_heads / m->n_kv_heads;
+    const struct rope *r = &m->rope[l->rope];
+    size_t at = (size_t)t * (size_t)(r->n_rot / 2);
+    float *q = s->q + ((size_t)t * (size_t)m->n_heads + (size_t)h * (size_t)group) * (size_t)hd;
+    float *k = s->kk + ((size_t)t * (size_t)m->n_kv_heads + (size_t)h) * (size_t)hd;
+    float *v = s->v + ((size_t)t * (size_t)m->n_kv_heads + (size_t)h) * (size_t)hd;
+    int32_t page = g->kv->page[l->kv_group][pos / KERN_PAGE];
+    uint8_t *dst = s->place.base + (size_t)page * s->place.stride + (size_t)h * s->place.head_bytes;
+
+    if (l->q_norm) {
+        for (int32_t j = 0; j < group; j++)
+            s->k->rmsnorm(q + j * hd, l->q_norm, m->norm_eps, hd, q + j * hd);
+    }
+    if (l->k_norm)
+        s->k->rmsnorm(k, l->k_norm, m->norm_eps, hd, k);
+    s->k->rope(q, group, hd, r->n_rot, m->family->rope_adjacent, s->cos_[l->rope] + at,
+               s->sin_[l->rope] + at);
+    s->k->rope(k, 1, hd, r->n_rot, m->family->rope_adjacent, s->cos_[l->rope] + at,
+               s->sin_[l->rope] + at);
+    s->k->kv_store(s->c.kv_type, dst, hd, pos % KERN_PAGE, k, v);
+}
+
+/* Items: (token, KV head) of segments longer than one token; the others do it with attention. */
+static void ph_place(void *arg, int w, int32_t t0, int32_t t1)
+{
+    struct step *s = arg;
+
+    (void)w;
+    for (int32_t i = 0; i < s->b->n_segs; i++) {
+        const struct step_seg *g = &s->b->seg[i];
+        int32_t lo = g->tok > t0 ? g->tok : t0, hi = g->tok + g->n < t1 ? g->tok + g->n : t1;
+        for (int32_t t = lo; g->n > 1 && t < hi; t++) {
+            for (int32_t h = 0; h < s->m->n_kv_heads; h++)
+                place_token(s, g, t - g->tok, h);
+        }
+    }
+}
+
+/* Items: (tile, KV head). */
+static void ph_attn(void *arg, int w, int32_t i0, int32_t i1)
+{
+    struct step *s = arg;
+    const struct model *m = s->m;
+    const struct model_layer *l = s->l;
+    int32_t hd = m->head_dim, group = m->n_heads / m->n_kv_heads;
+
+    (void)w;
+    for (int32_t i = i0; i < i1; i++) {
+        int32_t tile = i / m->n_kv_heads, h = i % m->n_kv_heads;
+        const struct step_seg *g = &s->b->seg[s->tile_seg[tile]];
+        int32_t first = s->tile_tok[tile];
+        int32_t n = g->n - first < ATTN_TOKENS ? g->n - first : ATTN_TOKENS;
+        size_t at = ((size_t)(g->tok + first) * (size_t)m->n_heads + (size_t)h * (size_t)group) *
+                    (size_t)hd;
+        struct kern_attn a = {
+            .kv = s->c.kv_type,
+            .head_dim = hd,
+            .n_group = group,
+            .pos = g->pos + first,
+            .n_tok = n,
+            .window = l->window,
+            .scale = m->attn_scale,
+            .sinks = l->sinks ? l->sinks + h * group : NULL,
+            .base = s->place.base + (size_t)h * s->place.head_bytes,
+            .page_stride = s->place.stride,
+            .page = g->kv->page[l->kv_group],
+            .q = s->q + at,
+            .q_stride = (size_t)m->n_heads * (size_t)hd,
+            .out = s->ao + at,
+            .out_stride = (size_t)m->n_heads * (size_t)hd,
+        };
+        if (g->n == 1)
+            place_token(s, g, 0, h);
+        s->k->attn(&a);
+    }
+}
+
+static void ph_attn_quant(void *arg, int w, int32_t t0, int32_t t1)
+{
+    struct step *s = arg;
+    (void)w;
+    for (int32_t t = t0; t < t1; t++)
+        s->k->quantize(&s->a_ao, t);
+}
+
+static void ph_attn_out(void *arg, int w, int32_t g0, int32_t g1)
+{
+    struct step *s = arg;
+    (void)w;
+    product(s, &s->l->wo, s->l->bo, g0, g1, &s->a_ao, NULL, s->b->n_tok, s->y,
+            (size_t)s->m->n_embd);
+}
+
+/* The experts of a token: ids by rank (largest first, the lower id of equals) and weights. */
+static void route_token(struct step *s, int32_t t)
+{
+    const struct model *m = s->m;
+    struct kern_act a = act_from(&s->a_x, t);
+    float *z = s->router + (size_t)t * (size_t)m->n_experts, sum = 0;
+    int32_t *id = s->used + (size_t)t * (size_t)m->n_used;
+    float *wt = s->used_w + (size_t)t * (size_t)m->n_used;
+
+    product(s, &s->l->router, s->l->b_router, 0, kern_mat_groups(&s->l->router), &a, NULL, 1, z,
+            (size_t)m->n_experts);
+    for (int32_t r = 0; r < m->n_used; r++) {
+        int32_t best = -1;
+        for (int32_t i = 0; i < m->n_experts; i++) {
+            int taken = 0;
+            for (int32_t j = 0; j < r; j++)
+                taken |= id[j] == i;
+            if (!taken && (best < 0 || z[i] > z[best]))
+                best = i;
+        }
+        id[r] = best;
+    }
+    /* Softmax over the chosen equals softmax over all, renormalised: one formula for both gatings. */
+    for (int32_t r = 0; r < m->n_used; r++)
+        sum += wt[r] = kern_exp(z[id[r]] - z[id[0]]);
+    for (int32_t r = 0; r < m->n_used; r++)
+        wt[r] /= sum;
+}
+
+static void ph_ffn_norm(void *arg, int w, int32_t t0, int32_t t1)
+{
+    struct step *s = arg;
+    const struct model *m = s->m;
+    const struct model_layer *l = s->l;
+
+    (void)w;
+    for (int32_t t = t0; t < t1; t++) {
+        size_t at = (size_t)t * (size_t)m->n_embd;
+        float *x = s->x + at, *y = s->y + at;
+        if (l->post_attn_norm)
+            s->k->rmsnorm(y, l->post_attn_norm, m->norm_eps, m->n_embd, y);
+        s->k->add(x, y, m->n_embd);
+        s->k->rmsnorm(x, l->ffn_norm, m->norm_eps, m->n_embd, s->xn + at);
+        if (m->n_embd % KERN_BLOCK == 0 && s->c.cls == ENGINE_Q8)
+            s->k->quantize(&s->a_x, t);
+        if (m->n_experts)
+            route_token(s, t);
+    }
+}
+
+/* Gate, up, activation and quantisation of rows [32 i, 32 i + 32) for n tokens. */
+static void inner_rows(struct step *s, int w, const struct kern_mat *gate, const struct kern_mat *up,
+                       const float *b_gate, const float *b_up, const struct kern_mat *down, int32_t i,
+                       const int32_t *rows, int32_t n, int32_t slot0)
+{
+    float *zg = s->scratch + (size_t)w * 2 * FFN_TOKENS * 32, *zu = zg + FFN_TOKENS * 32;
+    int32_t groups = kern_mat_groups(gate), g0 = 2 * i, g1 = g0 + 2 < groups ? g0 + 2 : groups;
+    int32_t r0 = g0 * KERN_LANES, n_rows = gate->rows - r0 < 32 ? gate->rows - r0 : 32;
+    struct kern_mat gate32 = rows_from(gate, g0), up32 = rows_from(up, g0);
+    struct kern_act *a = &s->a_h;
+
+    for (int32_t t = 0; t < n; t += FFN_TOKENS) {
+        int32_t m = n - t < FFN_TOKENS ? n - t : FFN_TOKENS;
+        struct kern_act in = rows ? s->a_x : act_from(&s->a_x, t);
+        const int32_t *pick = rows ? rows + t : NULL;
+        product(s, &gate32, b_gate ? b_gate + r0 : NULL, 0, g1 - g0, &in, pick, m, zg, 32);
+        product(s, &up32, b_up ? b_up + r0 : NULL, 0, g1 - g0, &in, pick, m, zu, 32);
+        for (int32_t j = 0; j < m; j++) {
+            size_t slot = (size_t)(slot0 + t + j), at = slot * (size_t)a->cols + (size_t)r0;
+            s->k->glu(s->m->family->act, zg + j * 32, zu + j * 32, n_rows, s->h + at);
+            if (reads_quantised(s, down)) {
+                struct kern_act block = {.n = 1, .cols = 32, .f = s->h + at, .f_stride = 32,
+                                         .q = a->q + at, .scale = a->scale + at / 32,
+                                         .sum = a->sum + at / 16};
+                s->k->quantize(&block, 0);
+            }
+        }
+    }
+}
+
+static void ph_inner(void *arg, int w, int32_t i0, int32_t i1)
+{
+    struct step *s = arg;
+    const struct model_layer *l = s->l;
+    for (int32_t i = i0; i < i1; i++)
+        inner_rows(s, w, &l->gate, &l->up, l->b_gate, l->b_up, &l->down, i, NULL, s->b->n_tok, 0);
+}
+
+static void ph_down(void *arg, int w, int32_t g0, int32_t g1)
+{
+    struct step *s = arg;
+    (void)w;
+    product(s, &s->l->down, s->l->b_down, g0, g1, &s->a_h, NULL, s->b->n_tok, s->y,
+            (size_t)s->m->n_embd);
+}
+
+/* Group the (token, rank) pairs by expert: slots of one expert lie together, in order of token. */
+static void group_by_expert(struct step *s)
+{
+    const struct model *m = s->m;
+    int32_t n = s->b->n_tok * m->n_used, *count = s->x_begin;
+
+    memset(count, 0, (size_t)(m->n_experts + 1) * sizeof *count);
+    for (int32_t i = 0; i < n; i++)
+        count[s->used[i] + 1]++;
+    for (int32_t e = 0; e < m->n_experts; e++)
+        count[e + 1] += count[e];
+    /* count[e] is now e's first slot; fill moves it to the end, so shift back afterwards */
+    for (int32_t i = 0; i < n; i++) {
+        s->slot[i] = count[s->used[i]]++;
+        s->slot_tok[s->slot[i]] = i / m->n_used;
+    }
+    for (int32_t e = m->n_experts; e > 0; e--)
+        count[e] = count[e - 1];
+    count[0] = 0;
+    s->n_active = 0;
+    for (int32_t e = 0; e < m->n_experts; e++) {
+        if (count[e + 1] > count[e])
+            s->active[s->n_active++] = e;
+    }
+}
+
+/* Items: (active expert, pair of groups). */
+static void ph_x_inner(void *arg, int w, int32_t i0, int32_t i1)
+{
+    struct step *s = arg;
+    const struct model_layer *l = s->l;
+    int32_t pairs = (kern_mat_groups(&l->x_gate.first) + 1) / 2, ff = s->m->n_ff_x;
+
+    for (int32_t i = i0; i < i1; i++) {
+        int32_t e = s->active[i / pairs], slot = s->x_begin[e];
+        struct kern_mat gate = model_expert(&l->x_gate, e), up = model_expert(&l->x_up, e);
+        inner_rows(s, w, &gate, &up, l->x_gate.bias ? l->x_gate.bias + (size_t)e * (size_t)ff : NULL,
+                   l->x_up.bias ? l->x_up.bias + (size_t)e * (size_t)ff : NULL, &l->x_down.first,
+                   i % pairs, s->slot_tok + slot, s->x_begin[e + 1] - slot, slot);
+    }
+}
+
+/* Items: (active expert, group). */
+static void ph_x_down(void *arg, int w, int32_t i0, int32_t i1)
+{
+    struct step *s = arg;
+    const struct model_layer *l = s->l;
+    int32_t groups = kern_mat_groups(&l->x_down.first), n_embd = s->m->n_embd;
+
+    (void)w;
+    while (i0 < i1) {
+        int32_t e = s->active[i0 / groups], slot = s->x_begin[e], g0 = i0 % groups;
+        int32_t g1 = g0 + (i1 - i0) < groups ? g0 + (i1 - i0) : groups;
+        struct kern_mat down = model_expert(&l->x_down, e);
+        struct kern_act in = act_from(&s->a_h, slot);
+        product(s, &down, l->x_down.bias ? l->x_down.bias + (size_t)e * (size_t)n_embd : NULL, g0, g1,
+                &in, NULL, s->x_begin[e + 1] - slot, s->ys + (size_t)slot * (size_t)n_embd,
+                (size_t)n_embd);
+        i0 += g1 - g0;
+    }
+}
+
+static void ph_out_norm(void *arg, int w, int32_t i0, int32_t i1)
+{
+    struct step *s = arg;
+    const struct model *m = s->m;
+
+    (void)w;
+    for (int32_t i = i0; i < i1; i++) {
+        int32_t t = s->b->out[i];
+        finish_ffn(s, t);
+        s->k->rmsnorm(s->x + (size_t)t * (size_t)m->n_embd, m->output_norm, m->norm_eps, m->n_embd,
+                      s->xo + (size_t)i * (size_t)m->n_embd);
+        if (reads_quantised(s, &m->output))
+            s->k->quantize(&s->a_out, i);
+    }
+}
+
+static void ph_logits(void *arg, int w, int32_t g0, int32_t g1)
+{
+    struct step *s = arg;
+    const struct model *m = s->m;
+    int32_t r0 = g0 * KERN_LANES, r1 = g1 * KERN_LANES < m->n_vocab ? g1 * KERN_LANES : m->n_vocab;
+
+    (void)w;
+    product(s, &m->output, NULL, g0, g1, &s->a_out, NULL, s->b->n_out, s->logits,
+            (size_t)m->n_vocab);
+    for (int32_t i = 0; m->final_softcap > 0 && i < s->b->n_out; i++) {
+        float *z = step_logits(s, i);
+        for (int32_t r = r0; r < r1; r++)
+            z[r] = m->final_softcap * kern_tanh(z[r] / m->final_softcap);
+    }
+}
+
+/* ---- the step ----------------------------------------------------------------------------------- */
+
+static void run_product(struct step *s, team_fn *fn, int32_t n_groups, int32_t n_tok)
+{
+    team_run(s->c.team, n_groups, claim_size(s, n_groups, n_tok), fn, s);
+}
+
+static void run_layer(struct step *s, int i)
+{
+    const struct model *m = s->m;
+    const struct model_layer *l = &m->layer[i];
+    int32_t n = s->b->n_tok;
+
+    s->layer = i;
+    s->l = l;
+    s->place = kv_place(s->c.kv, l);
+    per_token(s, ph_attn_norm, n);
+    run_product(s, ph_qkv, kern_mat_groups(&l->wq) + kern_mat_groups(&l->wk) + kern_mat_groups(&l->wv),
+                n);
+    if (n > s->b->n_segs)
+        per_token(s, ph_place, n);
+    team_run(s->c.team, s->n_tiles * m->n_kv_heads, 1, ph_attn, s);
+    if (reads_quantised(s, &l->wo))
+        per_token(s, ph_attn_quant, n);
+    run_product(s, ph_attn_out, kern_mat_groups(&l->wo), n);
+    per_token(s, ph_ffn_norm, n);
+    if (m->n_experts) {
+        group_by_expert(s);
+        team_run(s->c.team, s->n_active * ((kern_mat_groups(&l->x_gate.first) + 1) / 2), 1,
+                 ph_x_inner, s);
+        run_product(s, ph_x_down, s->n_active * kern_mat_groups(&l->x_down.first), n);
+    } else {
+        int32_t pairs = (kern_mat_groups(&l->gate) + 1) / 2;
+        team_run(s->c.team, pairs, (claim_size(s, 2 * pairs, n) + 1) / 2, ph_inner, s);
+        run_product(s, ph_down, kern_mat_groups(&l->down), n);
+    }
+}
+
+/* Cut the segments into attention tiles, the longest work first. */
+static void cut_tiles(struct step *s)
+{
+    s->n_tiles = 0;
+    for (int32_t i = s->b->n_segs - 1; i >= 0; i--) {
+        int32_t last = (s->b->seg[i].n - 1) / ATTN_TOKENS * ATTN_TOKENS;
+        for (int32_t t = last; t >= 0; t -= ATTN_TOKENS) {
+            s->tile_seg[s->n_tiles] = i;
+            s->tile_tok[s->n_tiles++] = t;
+        }
+    }
+}
+
+uint64_t step_run(struct step *s, const struct step_batch *b)
+{
+    const struct model *m = s->m;
+    uint64_t bytes = m->dense_bytes;
+
+    CHECK(b->n_tok > 0 && b->n_tok <= s->c.tok_max);
+    CHECK(b->n_segs > 0 && b->n_segs <= s->c.seg_max && b->n_out <= s->c.out_max);
+    s->b = b;
+    cut_tiles(s);
+    per_token(s, ph_embed, b->n_tok);
+    for (int i = 0; i < m->n_layers; i++) {
+        run_layer(s, i);
+        bytes += m->expert_bytes * (uint64_t)(m->n_experts ? s->n_active : 0);
+    }
+    if (b->n_out) {
+        s->layer = m->n_layers;
+        per_token(s, ph_out_norm, b->n_out);
+        run_product(s, ph_logits, kern_mat_groups(&m->output), b->n_out);
+        bytes += m->output_bytes;
+    }
+    return bytes;
+}
