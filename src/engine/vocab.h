@@ -55,10 +55,10 @@ enum vocab_type {
 };
 
 /* Plain arrays, as read from the file; nothing in them is trusted, and nothing is kept after
- * vocab_open. Start from vocab_source_init (absent = -1 or NULL). */
+ * vocab_open. Start from vocab_source_init (absent = -1, NULL, ""). */
 struct vocab_source {
-    const char *model;              /* "gpt2" or "llama" */
-    const char *pre;                /* pretokenizer name, NULL: "default" */
+    char model[64];                 /* "gpt2" or "llama" */
+    char pre[64];                   /* pretokenizer name; "": "default" */
     const struct vocab_str *tokens; /* n_tokens texts, as the file spells them */
     size_t n_tokens;
     const float *scores; /* n_scores (n_tokens) or NULL */
@@ -67,8 +67,8 @@ struct vocab_source {
     size_t n_types;
     const struct vocab_str *merges; /* "left right", best first */
     size_t n_merges;
-    int64_t bos, eos, eot, eom, unk, pad, sep; /* token ids; -1: absent */
-    int add_bos, add_eos, add_space_prefix;    /* 0, 1; -1: absent, the family's default */
+    int64_t bos, eos, eot, eom, unk;        /* token ids; -1: absent */
+    int add_bos, add_eos, add_space_prefix; /* 0, 1; -1: absent, the family's default */
 };
 
 void vocab_source_init(struct vocab_source *s);

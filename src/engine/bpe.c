@@ -1,0 +1,195 @@
+/* Byte-level BPE: symbols are byte tokens, merged by rank inside the pretokenizer's words.
+ * Source: GPT-2's encoder (https://github.com/openai/gpt-2/blob/master/src/encoder.py). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rand.h"
+#include "base/utf8.h"
+#include "engine/merge.h"
+#include "engine/vocab_int.h"
+
+struct bpe_slot {
+    uint64_t key; /* left id << 32 | right id; UINT64_MAX marks an empty slot */
+    uint32_t rank;
+    int32_t id;
+};
+
+/* GPT-2 writes the printable Latin-1 bytes as themselves and the other 68, in order, as U+0100 on.
+ */
+static int byte_is_printable(unsigned b)
+{
+    return (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xac) || (b >= 0xae && b <= 0xff);
+}
+
+/* The byte that a character stands for, or -1. */
+static int byte_of_char(uint32_t cp)
+{
+    if (cp < 256)
+        return byte_is_printable(cp) ? (int)cp : -1;
+    cp -= 256;
+    if (cp <= 0x20) /* 0x00..0x20 */
+        return (int)cp;
+    cp -= 0x21;
+    if (cp <= 0xa0 - 0x7f) /* 0x7f..0xa0 */
+        return (int)(0x7f + cp);
+    return cp == 0xa0 - 0x7f + 1 ? 0xad : -1;
+}
+
+static size_t char_of_byte(unsigned b, char out[4])
+{
+    uint32_t cp = b;
+    if (b <= 0x20)
+        cp = 256 + b;
+    else if (b >= 0x7f && b <= 0xa0)
+        cp = 256 + 0x21 + (b - 0x7f);
+    else if (b == 0xad)
+        cp = 256 + 0x21 + 0x22;
+    return (size_t)utf8_encode(cp, out);
+}
+
+int bpe_decode_text(const char *text, size_t n, char *out, size_t *ret_n)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < n;) {
+        uint32_t cp;
+        int len = utf8_decode(text + i, n - i, &cp);
+        int b = len > 0 ? byte_of_char(cp) : -1;
+        if (b < 0)
+            return 0;
+        out[k++] = (char)b;
+        i += (size_t)len;
+    }
+    *ret_n = k;
+    return 1;
+}
+
+static size_t slot_of(const struct vocab *v, uint64_t key)
+{
+    uint64_t h = (key ^ v->seed) * 0x9e3779b97f4a7c15ull;
+    h = (h ^ h >> 29) * 0xbf58476d1ce4e5b9ull;
+    return (h ^ h >> 32) & (v->merges_cap - 1);
+}
+
+static struct vocab_pair look_ids(const struct vocab *v, int32_t a, int32_t b)
+{
+    uint64_t key = (uint64_t)(uint32_t)a << 32 | (uint32_t)b;
+    size_t i = slot_of(v, key);
+
+    while (v->merges[i].key != key) {
+        if (v->merges[i].key == UINT64_MAX)
+            return (struct vocab_pair){VOCAB_NO_PAIR, -1};
+        i = (i + 1) & (v->merges_cap - 1);
+    }
+    return (struct vocab_pair){v->merges[i].rank, v->merges[i].id};
+}
+
+/* One line "left right" of the file. */
+static int add_merge(struct vocab *v, const struct vocab_str *m, uint32_t rank, struct err *e)
+{
+    char joined[2 * VOCAB_TOKEN_LEN_MAX];
+    const char *gap = m->n > 1 ? memchr(m->p + 1, ' ', m->n - 1) : NULL;
+    size_t left, right, i;
+    uint32_t a, b, c;
+    uint64_t key;
+
+    if (!gap || m->n > sizeof joined)
+        return err_set_param(e, ERR_FORMAT, "tokenizer.ggml.merges",
+                             "merge %u is not two tokens with a blank between them", rank);
+    left = (size_t)(gap - m->p);
+    right = m->n - left - 1;
+    memcpy(joined, m->p, left);
+    memcpy(joined + left, gap + 1, right);
+    if (!map_get(&v->by_text, m->p, left, &a) || !map_get(&v->by_text, gap + 1, right, &b) ||
+        !map_get(&v->by_text, joined, left + right, &c))
+        return err_set_param(e, ERR_FORMAT, "tokenizer.ggml.merges",
+                             "merge %u (\"%.*s\") names a token that the vocabulary lacks", rank,
+                             (int)(m->n < 100 ? m->n : 100), m->p);
+    /* Text never merges into (or out of) a control token. */
+    if ((v->flags[a] | v->flags[b] | v->flags[c]) & VOCAB_F_CONTROL)
+        return 0;
+    key = (uint64_t)a << 32 | b;
+    for (i = slot_of(v, key); v->merges[i].key != UINT64_MAX; i = (i + 1) & (v->merges_cap - 1))
+        if (v->merges[i].key == key)
+            return 0; /* named twice: the better rank stays */
+    v->merges[i] = (struct bpe_slot){.key = key, .rank = rank, .id = (int32_t)c};
+    return 0;
+}
+
+int bpe_open(struct vocab *v, const struct vocab_source *s, struct err *e)
+{
+    int rc;
+
+    if (!s->n_merges && v->n > 256)
+        return err_set_param(e, ERR_FORMAT, "tokenizer.ggml.merges",
+                             "the model file has no merges");
+    for (unsigned b = 0; b < 256; b++) {
+        char text[4];
+        uint32_t id;
+        size_t n = char_of_byte(b, text);
+        v->byte_id[b] = -1;
+        if (map_get(&v->by_text, text, n, &id) && !(v->flags[id] & VOCAB_F_CONTROL))
+            v->byte_id[b] = (int32_t)id;
+    }
+    v->merges_cap = 16;
+    while (v->merges_cap < 2 * s->n_merges)
+        v->merges_cap *= 2;
+    v->merges = malloc(v->merges_cap * sizeof *v->merges);
+    if (!v->merges || rand_system(&v->seed, sizeof v->seed))
+        return err_set(e, ERR_NOMEM, "out of memory for %zu merges", s->n_merges);
+    for (size_t i = 0; i < v->merges_cap; i++)
+        v->merges[i] = (struct bpe_slot){.key = UINT64_MAX};
+    for (size_t i = 0; i < s->n_merges; i++)
+        if ((rc = add_merge(v, &s->merges[i], (uint32_t)i, e)))
+            return rc;
+    return 0;
+}
+
+void bpe_close(struct vocab *v)
+{
+    free(v->merges);
+    pretok_close(v->pretok);
+}
+
+static inline struct vocab_pair look(const struct vocab *v, const char *word, size_t a, size_t b,
+                                     size_t c, int32_t ida, int32_t idb)
+{
+    return look_ids(v, ida, idb);
+}
+
+static inline int emit(const struct vocab *v, const char *p, size_t n, int32_t id,
+                       struct vocab_out *out)
+{
+    if (id < 0)
+        id = v->unk; /* a byte that the vocabulary lacks */
+    return id < 0 ? ERR_UNSUPPORTED : vocab_out_add(out, id);
+}
+
+int bpe_word(const struct vocab *v, const char *p, size_t n, struct vocab_scratch *scratch,
+             struct vocab_out *out)
+{
+    const unsigned char *b = (const unsigned char *)p;
+    uint32_t whole;
+
+    if (n == 1)
+        return emit(v, p, n, v->byte_id[b[0]], out);
+    if (v->pretok_flags & PRETOK_WHOLE_WORDS && n <= v->word_len_max &&
+        map_get(&v->by_word, p, n, &whole))
+        return vocab_out_add(out, (int32_t)whole);
+    if (n <= MERGE_SMALL) {
+        uint32_t start[MERGE_SMALL + 1];
+        int32_t id[MERGE_SMALL];
+        for (size_t i = 0; i < n; i++) {
+            start[i] = (uint32_t)i;
+            id[i] = v->byte_id[b[i]];
+        }
+        start[n] = (uint32_t)n;
+        return merge_small(v, p, start, id, (int)n, look, emit, out);
+    } else {
+        int rc = merge_reserve(scratch, n);
+        if (rc)
+            return rc;
+        for (uint32_t i = 0; i < n; i++)
+            scratch->node[i] = (struct merge_node){i - 1, i + 1, v->byte_id[b[i]], 1};
+        return merge_long(v, p, (uint32_t)n, scratch, look, emit, out);
+    }
+}

@@ -1,0 +1,313 @@
+/* Text -> tokens: special tokens cut the text into fragments; fragments are cut into words; words
+ * merge. A word met before in the same call is copied. */
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+
+#include "base/check.h"
+#include "base/utf8.h"
+#include "engine/vocab_int.h"
+
+/* A malformed stretch of text is cut into words of at most this many bytes. */
+#define MALFORMED_MAX 1024u
+
+struct known_word {
+    const char *p; /* an earlier occurrence; NULL: empty */
+    uint32_t n, n_out;
+    size_t out; /* its tokens in the output */
+};
+
+/* Rewritten text of a fragment; kept to the end of the call, since known words point into it. */
+struct rewritten {
+    struct rewritten *next;
+    char *text;
+};
+
+struct encode {
+    const struct vocab *v;
+    struct vocab_out out;
+    struct vocab_scratch scratch;
+    struct pretok_match *match;
+    struct known_word *known;
+    size_t known_cap; /* power of two */
+    uint64_t seed;
+    struct rewritten *rewritten;
+};
+
+int vocab_out_reserve(struct vocab_out *o, size_t extra)
+{
+    size_t cap = o->cap;
+    int32_t *id;
+
+    if (extra > o->max - o->n)
+        return ERR_LIMIT;
+    if (o->n + extra <= cap)
+        return 0;
+    while (cap < o->n + extra)
+        cap = cap < 32 ? 64 : 2 * cap;
+    if (cap > o->max)
+        cap = o->max;
+    id = realloc(o->id, cap * sizeof *id);
+    if (!id)
+        return ERR_NOMEM;
+    o->id = id;
+    o->cap = cap;
+    return 0;
+}
+
+void vocab_scratch_done(struct vocab_scratch *s)
+{
+    free(s->node);
+    free(s->heap);
+    *s = (struct vocab_scratch){0};
+}
+
+static int add_word(void *arg, const char *p, size_t n)
+{
+    struct encode *c = arg;
+    struct known_word *k = &c->known[map_hash(p, n, c->seed) & (c->known_cap - 1)];
+    size_t before = c->out.n;
+    int rc;
+
+    if (k->p && k->n == n && memcmp(k->p, p, n) == 0) {
+        rc = vocab_out_reserve(&c->out, k->n_out);
+        if (rc)
+            return rc;
+        memcpy(c->out.id + c->out.n, c->out.id + k->out, k->n_out * sizeof *c->out.id);
+        c->out.n += k->n_out;
+        return 0;
+    }
+    rc = c->v->kind == VOCAB_BPE ? bpe_word(c->v, p, n, &c->scratch, &c->out)
+                                 : spm_word(c->v, p, n, &c->scratch, &c->out);
+    if (!rc)
+        *k = (struct known_word){p, (uint32_t)n, (uint32_t)(c->out.n - before), before};
+    return rc;
+}
+
+/* Take over malloc'd text; NULL when there is no memory to remember it. */
+static const char *keep(struct encode *c, char *text)
+{
+    struct rewritten *r = malloc(sizeof *r);
+    if (!r) {
+        free(text);
+        return NULL;
+    }
+    *r = (struct rewritten){c->rewritten, text};
+    c->rewritten = r;
+    return text;
+}
+
+/* ---- byte-level BPE ----------------------------------------------------------------------------
+ */
+
+/* 1 when every character is one that NFC keeps whatever stands beside it: then nothing changes. A
+ * quick look over the common scripts, not the full property. */
+static int is_surely_nfc(const char *p, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        uint32_t c = (unsigned char)p[i];
+        if (c < 0x80) {
+            i++;
+            continue;
+        }
+        i += (size_t)utf8_decode(p + i, n - i, &c);
+        if (c < 0x300 || (c >= 0x400 && c < 0x483) || (c >= 0x2010 && c < 0x2050) ||
+            (c >= 0x3001 && c < 0x302a) || (c >= 0x3041 && c < 0x3099) ||
+            (c >= 0x30a0 && c < 0x3100) || (c >= 0x4e00 && c < 0xa000) ||
+            (c >= 0xac00 && c < 0xd7a4) || (c >= 0xff01 && c < 0xfff0) ||
+            (c >= 0x1f300 && c < 0x1fb00))
+            continue;
+        return 0;
+    }
+    return 1;
+}
+
+static int bpe_valid(struct encode *c, const char *p, size_t n)
+{
+    if (c->v->pretok_flags & PRETOK_NFC && !is_surely_nfc(p, n)) {
+        utf8proc_uint8_t *nfc = NULL;
+        utf8proc_ssize_t len = utf8proc_map((const utf8proc_uint8_t *)p, (utf8proc_ssize_t)n, &nfc,
+                                            UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+        if (len < 0)
+            return len == UTF8PROC_ERROR_NOMEM ? ERR_NOMEM : ERR_LIMIT;
+        n = (size_t)len;
+        if (!(p = keep(c, (char *)nfc)))
+            return ERR_NOMEM;
+    }
+    return pretok_split(c->v->pretok, c->match, p, n, add_word, c);
+}
+
+static int bpe_fragment(struct encode *c, const char *p, size_t n)
+{
+    while (n) {
+        size_t good, bad;
+        uint32_t cp;
+        int rc;
+        utf8_valid(p, n, &good);
+        if (good && (rc = bpe_valid(c, p, good)))
+            return rc;
+        p += good;
+        n -= good;
+        for (bad = 0; bad < n && bad < MALFORMED_MAX && utf8_decode(p + bad, n - bad, &cp) <= 0;)
+            bad++;
+        if (bad && (rc = add_word(c, p, bad)))
+            return rc;
+        p += bad;
+        n -= bad;
+    }
+    return 0;
+}
+
+/* ---- SentencePiece -----------------------------------------------------------------------------
+ */
+
+static int spm_fragment(struct encode *c, const char *p, size_t n, int prefix)
+{
+    size_t blanks = prefix != 0, len = 0;
+    const char *kept;
+    char *text;
+
+    for (size_t i = 0; i < n; i++)
+        blanks += p[i] == ' ';
+    text = malloc(n + 3 * blanks);
+    if (!text)
+        return ERR_NOMEM;
+    if (prefix)
+        len = (size_t)(stpcpy(text, "\xe2\x96\x81") - text);
+    for (size_t i = 0; i < n; i++) {
+        if (p[i] == ' ') {
+            memcpy(text + len, "\xe2\x96\x81", 3);
+            len += 3;
+        } else {
+            text[len++] = p[i];
+        }
+    }
+    if (!(kept = keep(c, text)))
+        return ERR_NOMEM;
+    while (len) {
+        size_t word = spm_word_len(c->v, kept, len);
+        int rc = add_word(c, kept, word);
+        if (rc)
+            return rc;
+        kept += word;
+        len -= word;
+    }
+    return 0;
+}
+
+/* ---- the whole text ----------------------------------------------------------------------------
+ */
+
+static int encode_text(struct encode *c, const char *text, size_t n,
+                       const struct vocab_span *trusted, size_t n_trusted)
+{
+    size_t pos = 0, span = 0;
+    int after_special = 1; /* the begin of a text counts as one */
+
+    while (pos < n) {
+        struct special_hit hit = {.begin = n, .end = n, .id = -1};
+        int rc = 0;
+        special_next(&c->v->special, text, n, pos, trusted, n_trusted, &span, &hit);
+        if (hit.begin > pos) {
+            rc = c->v->kind == VOCAB_BPE ? bpe_fragment(c, text + pos, hit.begin - pos)
+                                         : spm_fragment(c, text + pos, hit.begin - pos,
+                                                        c->v->add_space_prefix && after_special);
+            after_special = 0;
+        }
+        if (!rc && hit.id >= 0) {
+            rc = vocab_out_add(&c->out, hit.id);
+            after_special = 1;
+        }
+        if (rc)
+            return rc;
+        pos = hit.end;
+    }
+    return 0;
+}
+
+static int encode_init(struct encode *c, const struct vocab *v, size_t n, size_t max)
+{
+    *c = (struct encode){.v = v, .out.max = max, .known_cap = 64, .seed = v->by_text.seed};
+    while (c->known_cap < n / 16 && c->known_cap < 16384)
+        c->known_cap *= 2;
+    c->known = calloc(c->known_cap, sizeof *c->known);
+    if (!c->known || (v->pretok && !(c->match = pretok_match_new(v->pretok))))
+        return ERR_NOMEM;
+    c->out.cap = n / 4 + 16 < max ? n / 4 + 16 : max;
+    c->out.id = malloc((c->out.cap + !c->out.cap) * sizeof *c->out.id);
+    return c->out.id ? 0 : ERR_NOMEM;
+}
+
+static void encode_done(struct encode *c)
+{
+    while (c->rewritten) {
+        struct rewritten *r = c->rewritten;
+        c->rewritten = r->next;
+        free(r->text);
+        free(r);
+    }
+    vocab_scratch_done(&c->scratch);
+    pretok_match_free(c->match);
+    free(c->known);
+    free(c->out.id);
+}
+
+static int check_spans(const struct vocab_span *s, size_t n_spans, size_t n, struct err *e)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < n_spans; i++) {
+        if (s[i].begin < at || s[i].end < s[i].begin || s[i].end > n)
+            return err_set(e, ERR_ARG, "trusted span %zu [%zu, %zu) of a text of %zu bytes", i,
+                           s[i].begin, s[i].end, n);
+        at = s[i].end;
+    }
+    return 0;
+}
+
+static int explain(const struct encode *c, int rc, struct err *e)
+{
+    switch (rc) {
+    case ERR_NOMEM:
+        return err_set(e, rc, "out of memory for the tokens of a text");
+    case ERR_UNSUPPORTED:
+        return err_set(e, rc, "the text has a byte for which the vocabulary has no token");
+    default:
+        if (c->out.n + c->v->piece_len_max > c->out.max)
+            return err_set(e, rc, "the text has more than %zu tokens", c->out.max);
+        return err_set(e, rc, "the text has a stretch of more than %u bytes without a border",
+                       VOCAB_WORD_MAX);
+    }
+}
+
+int vocab_encode(const struct vocab *v, const char *text, size_t n,
+                 const struct vocab_span *trusted, size_t n_trusted, unsigned flags, size_t max,
+                 int32_t **ret_id, size_t *ret_n, struct err *e)
+{
+    /* What one token can cover; NFC may shorten text, hardly ever to a quarter. */
+    size_t cover = 4 * (v->piece_len_max > 4 ? v->piece_len_max : 4);
+    struct encode c;
+    int rc = check_spans(trusted, n_trusted, n, e);
+
+    if (rc)
+        return rc;
+    if (n > VOCAB_TEXT_MAX)
+        return err_set(e, ERR_LIMIT, "a text of %zu bytes, at most %u", n, VOCAB_TEXT_MAX);
+    if (n / cover > max)
+        return err_set(e, ERR_LIMIT, "the text has more than %zu tokens", max);
+    rc = encode_init(&c, v, n, max);
+    if (!rc && flags & VOCAB_ADD_BOS && v->add_bos)
+        rc = vocab_out_add(&c.out, v->bos);
+    if (!rc)
+        rc = encode_text(&c, text, n, trusted, n_trusted);
+    if (!rc && flags & VOCAB_ADD_EOS && v->add_eos)
+        rc = vocab_out_add(&c.out, v->eos);
+    if (rc) {
+        rc = explain(&c, rc, e);
+    } else {
+        *ret_id = c.out.id;
+        *ret_n = c.out.n;
+        c.out.id = NULL;
+    }
+    encode_done(&c);
+    return rc;
+}
