@@ -118,24 +118,12 @@ static int is_filler(const struct vocab_str *t, size_t i)
 
 /* Ends of a generation by name, as model files in the wild mark only one of several. Always: nobody
  * writes these into prose, so they count whatever type the file gives them. */
-static const char *const eog_always[] = {"<|eot_id|>",
-                                         "<|eom_id|>",
-                                         "<|im_end|>",
-                                         "<|end|>",
-                                         "<|return|>",
-                                         "<|call|>",
-                                         "<|flush|>",
-                                         "<|calls|>",
-                                         "<|endoftext|>",
-                                         "<|end_of_text|>",
-                                         "<end_of_turn>",
-                                         "<end_of_utterance>",
-                                         "<|file_sep|>",
-                                         "<|fim_pad|>",
-                                         "<|fim_repo|>",
-                                         "<|repo_name|>",
-                                         "<\xef\xbd\x9c"
-                                         "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"};
+static const char *const eog_always[] = {
+    "<|eot_id|>",           "<|eom_id|>",      "<|im_end|>",    "<|end|>",
+    "<|return|>",           "<|call|>",        "<|flush|>",     "<|calls|>",
+    "<|endoftext|>",        "<|end_of_text|>", "<end_of_turn>", "<end_of_utterance>",
+    "<|file_sep|>",         "<|fim_pad|>",     "<|fim_repo|>",  "<|repo_name|>",
+    "<｜end▁of▁sentence｜>"};
 /* Only where the file gives them a special type: some are plain text elsewhere (a closing tag). */
 static const char *const eog_special[] = {
     "</s>",    "<eos>",     "<EOT>",     "_<EOT>", "[EOT]",      "[EOS]",  "[e~[",
