@@ -62,15 +62,18 @@ llama_configure() {
     [ -f "$cache/llama/build.ninja" ] || cmake -S "$llama_src" -B "$cache/llama" $common \
         -DGGML_NATIVE=ON -DGGML_LLAMAFILE=ON -DCMAKE_C_FLAGS="$no_amx" -DCMAKE_CXX_FLAGS="$no_amx" \
         -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_BUILD_UI=OFF \
-        -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF >>"$log" 2>&1
+        -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF >>"$log" 2>&1 ||
+        { say "configuring llama failed, see $log"; exit 1; }
 }
 
+# The CPU library alone, once more: a variant's libggml takes the place of llama's by LD_LIBRARY_PATH.
 ggml_only() { # ggml_only NAME SOURCE CMAKE-OPTION...
     name=$1 src=$2
     shift 2
-    [ -f "$cache/$name/build.ninja" ] || cmake -S "$src/ggml" -B "$cache/$name" $common \
-        -DGGML_BUILD_TESTS=OFF -DGGML_BUILD_EXAMPLES=OFF -DCMAKE_LIBRARY_OUTPUT_DIRECTORY="$cache/$name/bin" \
-        "$@" >>"$log" 2>&1
+    [ -f "$cache/$name/build.ninja" ] || cmake -S "$src" -B "$cache/$name" $common \
+        -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF \
+        -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_APP=OFF "$@" >>"$log" 2>&1 ||
+        { say "configuring $name failed, see $log"; exit 1; }
     build "$name" "$cache/$name" ggml
 }
 
@@ -96,8 +99,11 @@ for variant in ${*:-llama}; do
         # A private copy without the float16 tables of GELU; for the bare x86-64, where its float32 dot
         # products add up in double.
         if [ ! -d "$cache/src/llama-exact" ]; then
+            rm -rf "$cache/src/llama-exact.new"
             mkdir -p "$cache/src/llama-exact.new"
-            cp -r "$llama_src/ggml" "$llama_src/include" "$llama_src/cmake" "$cache/src/llama-exact.new/"
+            for part in CMakeLists.txt LICENSE cmake ggml include licenses src vendor; do
+                cp -r "$llama_src/$part" "$cache/src/llama-exact.new/"
+            done
             sed -i 's,^#define GGML_GELU_\(QUICK_\)\?FP16,//&,' \
                 "$cache/src/llama-exact.new/ggml/src/ggml-cpu/vec.h"
             mv "$cache/src/llama-exact.new" "$cache/src/llama-exact"
@@ -111,7 +117,7 @@ for variant in ${*:-llama}; do
         source_get "ik-llama-cpp-python==$IK_VERSION" "ik_llama_cpp_python-$IK_VERSION.tar.gz" $IK_SHA256
         [ -f "$cache/ik/build.ninja" ] || cmake -S "$dir/vendor/ik_llama.cpp" -B "$cache/ik" $common \
             -DCMAKE_LIBRARY_OUTPUT_DIRECTORY="$cache/ik/bin" -DGGML_NATIVE=ON -DLLAMA_BUILD_TESTS=OFF \
-            -DLLAMA_CURL=OFF >>"$log" 2>&1
+            -DLLAMA_CURL=OFF >>"$log" 2>&1 || { say "configuring ik failed, see $log"; exit 1; }
         build ik "$cache/ik" llama-bench llama-sweep-bench llama-perplexity
         ;;
     *)
