@@ -119,9 +119,10 @@ int bpe_open(struct vocab *v, const struct vocab_source *s, struct err *e)
 {
     int rc;
 
-    if (!s->n_merges && v->n > 256)
-        return err_set_param(e, ERR_FORMAT, "tokenizer.ggml.merges",
-                             "the model file has no merges");
+    for (int32_t i = 0; i < v->n && !s->n_merges; i++)
+        if (v->type[i] == VOCAB_NORMAL && v->piece_off[i + 1] - v->piece_off[i] > 1)
+            return err_set_param(e, ERR_FORMAT, "tokenizer.ggml.merges",
+                                 "the model file has words among its tokens but no merges");
     for (unsigned b = 0; b < 256; b++) {
         char text[4];
         uint32_t id;

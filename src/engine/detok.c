@@ -60,7 +60,7 @@ int detok_push(struct detok *d, int32_t id, int special, struct buf *out)
     if (!special && vocab_is_control(d->vocab, id))
         return out->failed;
     p = vocab_piece(d->vocab, id, &n);
-    if (d->strip && n && *p == ' ')
+    if (d->strip && n && *p == ' ' && d->vocab->type[id] != VOCAB_USER_DEFINED)
         p++, n--;
     d->strip = 0;
     /* Finish a held sequence first: a few bytes of the piece, at most. */

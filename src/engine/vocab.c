@@ -485,7 +485,7 @@ int vocab_decode(const struct vocab *v, const int32_t *id, size_t n, int special
         if (!special && vocab_is_control(v, id[i]))
             continue;
         p = vocab_piece(v, id[i], &len);
-        if (strip && len && *p == ' ')
+        if (strip && len && *p == ' ' && v->type[id[i]] != VOCAB_USER_DEFINED)
             p++, len--;
         strip = 0;
         if (buf_add(out, p, len))

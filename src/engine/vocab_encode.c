@@ -202,7 +202,7 @@ static int encode_text(struct encode *c, const char *text, size_t n,
                        const struct vocab_span *trusted, size_t n_trusted)
 {
     size_t pos = 0, span = 0;
-    int after_special = 1; /* the begin of a text counts as one */
+    int prefix = 1; /* at the begin of the text and after control tokens */
 
     while (pos < n) {
         struct special_hit hit = {.begin = n, .end = n, .id = -1};
@@ -211,12 +211,12 @@ static int encode_text(struct encode *c, const char *text, size_t n,
         if (hit.begin > pos) {
             rc = c->v->kind == VOCAB_BPE ? bpe_fragment(c, text + pos, hit.begin - pos)
                                          : spm_fragment(c, text + pos, hit.begin - pos,
-                                                        c->v->add_space_prefix && after_special);
-            after_special = 0;
+                                                        c->v->add_space_prefix && prefix);
+            prefix = 0;
         }
         if (!rc && hit.id >= 0) {
             rc = vocab_out_add(&c->out, hit.id);
-            after_special = 1;
+            prefix = c->v->flags[hit.id] & VOCAB_F_CONTROL;
         }
         if (rc)
             return rc;

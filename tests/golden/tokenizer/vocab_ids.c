@@ -1,13 +1,13 @@
 /* Tokens of texts with a model file's vocabulary, for comparison with reference tokenizers.
  *
- *   vocab_ids MODEL.gguf < texts           each text as a 4-byte little-endian length and its bytes;
- *                                          prints one line of ids per text
- *   vocab_ids --golden MODEL.gguf INP OUT  compares with a file of texts and one of expected ids
- *                                          (the layout of ggml-vocab-*.gguf.inp and .out)
- *   vocab_ids --speed MODEL.gguf TEXT      prints bytes, tokens and MB/s
+ *   vocab_ids MODEL.gguf < texts           each text as a 4-byte little-endian length and its
+ * bytes; prints one line of ids per text vocab_ids --golden MODEL.gguf INP OUT  compares with a
+ * file of texts and one of expected ids (the layout of ggml-vocab-*.gguf.inp and .out) vocab_ids
+ * --speed MODEL.gguf TEXT      prints bytes, tokens and MB/s
  *
- * Every text is also decoded again and must come back byte for byte, unless the vocabulary's family cannot
- * (see vocab.h). Control tokens are not parsed. Exit 0: equal; 1: not; 2: usage; 77: unsupported. */
+ * Every text is also decoded again and must come back byte for byte, unless the vocabulary's family
+ * cannot (see vocab.h). Control tokens are not parsed. Exit 0: equal; 1: not; 2: usage; 77:
+ * unsupported. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -175,7 +175,8 @@ int main(int argc, char **argv)
         return speed(argv[2], argv[3]);
     if (argc == 2 && argv[1][0] != '-')
         return ids(argv[1]);
-    fprintf(stderr, "usage: vocab_ids MODEL.gguf | --golden MODEL.gguf INP OUT | --speed MODEL.gguf "
-                    "TEXT\n");
+    fprintf(stderr,
+            "usage: vocab_ids MODEL.gguf | --golden MODEL.gguf INP OUT | --speed MODEL.gguf "
+            "TEXT\n");
     return 2;
 }
