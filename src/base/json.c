@@ -150,7 +150,9 @@ static int explain(const char *s, size_t n, const json_error_t *je, struct err *
     default:
         snprintf(what, sizeof what, "not valid JSON: %s", je->text);
     }
-    path_at(s, at, path, sizeof path);
+    path[0] = 0;
+    if (json_error_code(je) != json_error_premature_end_of_input)
+        path_at(s, at, path, sizeof path);
     if (line <= 0)
         return err_set_param(e, ERR_SCHEMA, path, "%s%s%s (byte %zu)", path, path[0] ? ": " : "",
                              what, at);

@@ -1,0 +1,97 @@
+/* Inside the api room: readers of JSON values that name the place they refuse, and the draft that
+ * a request's fields are read into. */
+#ifndef API_DIALECT_H
+#define API_DIALECT_H
+
+#include "api/api.h"
+#include "base/check.h"
+
+/* Fill `e` with "path: sentence" (param = path) and return code. */
+int field_bad(struct err *e, int code, const char *path, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* The same for a value of the wrong type: "path: must be a string, not null"; v NULL: "is
+ * required". */
+int field_must_be(struct err *e, const char *path, const char *type, const json_t *v);
+/* A path made on the spot, for use within one call: PATH("messages.%zu.content", i). */
+#define PATH(...) path_format((char[128]){0}, __VA_ARGS__)
+char *path_format(char out[128], const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* What a value is, for sentences: "a string". */
+const char *json_kind(const json_t *v);
+
+/* Readers: `v` is not null; the range is inclusive. 0, or ERR_SCHEMA with the sentence. */
+int read_bool(const json_t *v, const char *path, int *ret, struct err *e);
+/* An integer, or a real without a fraction. Values beyond the maximum are refused. */
+int read_int(const json_t *v, const char *path, int64_t min, int64_t max, int64_t *ret,
+             struct err *e);
+int read_real(const json_t *v, const char *path, double min, double max, double *ret,
+              struct err *e);
+int read_str(const json_t *v, const char *path, size_t max, const char **ret, struct err *e);
+/* Array of token ids into the arena. */
+int read_ids(struct arena *a, const json_t *v, const char *path, size_t max, const int32_t **ret,
+             int32_t *ret_n, struct err *e);
+/* NULL for an absent key and for null. */
+const json_t *get_field(const json_t *object, const char *key);
+/* Strict compatibility: every key of `object` must be in the NULL-ended list. prefix: "body.". */
+int check_known(const json_t *object, const char *prefix, const char *const *known, struct err *e);
+
+/* Content of a message: a string, or an array of text parts joined without separator (new
+ * reference). */
+int read_content(const json_t *v, const char *path, const struct api_options *o, json_t **ret,
+                 struct err *e);
+
+/* Body -> tree, after the checks on headers and size. The root is an object. */
+int parse_body(json_t **ret, const char *body, size_t n, const struct api_request_headers *h,
+               const struct api_options *o, struct err *e);
+
+/* A request while its fields are read: what has aliases or depends on other fields. */
+struct draft {
+    struct api_request r;
+    struct arena *a;
+    const struct api_options *o;
+    struct err *e;
+    int64_t max_completion, max_tokens, min_completion, min_tokens; /* -2: absent */
+    int32_t best_of, n_top;
+    int given_tools, disable_reasoning, thinking_enabled, clear_thinking;
+    const json_t *tool_choice, *kwargs, *prompt;
+};
+
+/* Readers of fields that are more than one value; `name` is the field. */
+int read_stop(struct draft *d, const json_t *v, const char *name);
+int read_stop_ids(struct draft *d, const json_t *v, const char *name);
+int read_logit_bias(struct draft *d, const json_t *v, const char *name);
+int read_stream_options(struct draft *d, const json_t *v, const char *name);
+int read_logprobs_count(struct draft *d, const json_t *v, const char *name);
+int read_tools(struct draft *d, const json_t *v, const char *name);
+int read_tool_choice(struct draft *d, const json_t *v, const char *name);
+int read_response_format(struct draft *d, const json_t *v, const char *name);
+int read_prediction(struct draft *d, const json_t *v, const char *name);
+int read_effort(struct draft *d, const json_t *v, const char *name);
+int read_reasoning_format(struct draft *d, const json_t *v, const char *name);
+int read_thinking(struct draft *d, const json_t *v, const char *name);
+int read_tier(struct draft *d, const json_t *v, const char *name);
+int read_kwargs(struct draft *d, const json_t *v, const char *name);
+int read_keep_alive(struct draft *d, const json_t *v, const char *name);
+int read_modalities(struct draft *d, const json_t *v, const char *name);
+int read_functions(struct draft *d, const json_t *v, const char *name);
+int read_function_call(struct draft *d, const json_t *v, const char *name);
+int read_model_parameters(struct draft *d, const json_t *v, const char *name);
+int read_suffix(struct draft *d, const json_t *v, const char *name);
+int read_messages(struct draft *d, const json_t *v, const char *name);
+int read_prompt(struct draft *d, const json_t *v, const char *name);
+
+/* The object of template variables from chat_template_kwargs and the reasoning fields; *ret NULL
+ * when there are none. */
+int template_kwargs(const struct draft *d, json_t **ret);
+
+/* An error in the words of the wire; all strings, "" for none. */
+struct error_parts {
+    const char *message, *type, *param, *code;
+    int status;
+};
+void error_parts(const struct err *e, struct error_parts *ret);
+/* The payload of a stream's error frame: nothing at the top that a reader of chunks could take for
+ * a chunk. */
+void error_frame(struct buf *out, const struct err *e);
+
+#endif

@@ -1,0 +1,195 @@
+/* Routes: one table of paths, and how a target is brought to its form. */
+#include <stdio.h>
+#include <string.h>
+
+#include "api/dialect.h"
+
+enum { GETS = API_GET | API_HEAD };
+enum {
+    REST = 1,
+    OPEN = 2,
+    NO_V1 = 4
+}; /* the rest of the path is an id; no key; no alias under /v1 */
+
+struct route {
+    const char *path; /* without /v1 where the alias without it is served too */
+    unsigned char methods, flags;
+    enum api_route_id id;
+    const char *unbuilt; /* what is not built yet */
+};
+
+/* In order: the first match wins, so ids ending in a known word come after it. */
+static const struct route routes[] = {
+    {"/", GETS, OPEN | NO_V1, API_ROUTE_HOME, NULL},
+    {"/chat/completions", API_POST, 0, API_ROUTE_CHAT, NULL},
+    {"/chat/completions/input_tokens", API_POST, 0, API_ROUTE_UNBUILT, "counting input tokens is"},
+    {"/completions", API_POST, 0, API_ROUTE_COMPLETION, NULL},
+    {"/models", GETS, 0, API_ROUTE_MODELS, NULL},
+    {"/models/", GETS, REST, API_ROUTE_MODEL, NULL},
+    {"/public/v1/models", GETS, OPEN | NO_V1, API_ROUTE_PUBLIC_MODELS, NULL},
+    {"/public/v1/models/", GETS, REST | OPEN | NO_V1, API_ROUTE_PUBLIC_MODEL, NULL},
+    {"/tcp_warming", GETS, OPEN, API_ROUTE_WARMING, NULL},
+    {"/tokenize", API_POST, 0, API_ROUTE_TOKENIZE, NULL},
+    {"/detokenize", API_POST, 0, API_ROUTE_DETOKENIZE, NULL},
+    {"/apply-template", API_POST, 0, API_ROUTE_APPLY_TEMPLATE, NULL},
+    {"/health", GETS, OPEN, API_ROUTE_HEALTH, NULL},
+    {"/healthz", GETS, OPEN | NO_V1, API_ROUTE_HEALTH, NULL},
+    {"/ready", GETS, OPEN | NO_V1, API_ROUTE_READY, NULL},
+    {"/metrics", GETS, NO_V1, API_ROUTE_METRICS, NULL},
+    {"/embeddings", API_POST, 0, API_ROUTE_UNBUILT, "embeddings are"},
+    {"/rerank", API_POST, 0, API_ROUTE_UNBUILT, "reranking is"},
+    {"/responses", API_POST, 0, API_ROUTE_UNBUILT, "the responses API is"},
+    {"/responses/", GETS | API_POST | API_DELETE, REST, API_ROUTE_UNBUILT, "the responses API is"},
+    {"/messages", API_POST, 0, API_ROUTE_UNBUILT, "the messages API is"},
+    {"/messages/", API_POST, REST, API_ROUTE_UNBUILT, "the messages API is"},
+    {"/files", GETS | API_POST, 0, API_ROUTE_UNBUILT, "the files API is"},
+    {"/files/", GETS | API_DELETE, REST, API_ROUTE_UNBUILT, "the files API is"},
+    {"/batches", GETS | API_POST, 0, API_ROUTE_UNBUILT, "the batch API is"},
+    {"/batches/", GETS | API_POST, REST, API_ROUTE_UNBUILT, "the batch API is"},
+    {"/props", GETS, NO_V1, API_ROUTE_UNBUILT, "/props is"},
+    {"/api/v1/metrics/organizations/", GETS, REST | NO_V1, API_ROUTE_UNBUILT,
+     "metrics of organizations are"},
+    {"/management/v1/", GETS | API_POST | API_DELETE, REST | NO_V1, API_ROUTE_UNBUILT,
+     "the management API is"},
+};
+
+static const struct {
+    const char *name;
+    enum api_method method;
+} methods[] = {{"GET", API_GET},
+               {"HEAD", API_HEAD},
+               {"POST", API_POST},
+               {"OPTIONS", API_OPTIONS},
+               {"DELETE", API_DELETE}};
+
+enum api_method api_method_parse(const char *s, size_t n)
+{
+    for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+        if (strlen(methods[i].name) == n && !memcmp(methods[i].name, s, n))
+            return methods[i].method;
+    }
+    return API_OTHER;
+}
+
+void api_allow_text(unsigned allow, char out[64])
+{
+    out[0] = 0;
+    for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+        if ((allow | API_OPTIONS) & methods[i].method) {
+            if (out[0])
+                strcat(out, ", ");
+            strcat(out, methods[i].name);
+        }
+    }
+}
+
+static int hex(char c)
+{
+    return c >= '0' && c <= '9'                 ? c - '0'
+           : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
+                                                : -1;
+}
+
+/* Percent-decode into out (NUL-terminated). The length, or -1: a bad escape, a NUL, too long. */
+static int decode(const char *s, size_t n, int plus, char *out, size_t cap)
+{
+    size_t k = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        int c = (unsigned char)s[i];
+        if (c == '%') {
+            if (n - i < 3 || hex(s[i + 1]) < 0 || hex(s[i + 2]) < 0)
+                return -1;
+            c = hex(s[i + 1]) << 4 | hex(s[i + 2]);
+            i += 2;
+        } else if (c == '+' && plus) {
+            c = ' ';
+        }
+        if (!c || k + 1 >= cap)
+            return -1;
+        out[k++] = (char)c;
+    }
+    out[k] = 0;
+    return (int)k;
+}
+
+static int has_prefix(const char *s, size_t n, const char *prefix)
+{
+    size_t k = strlen(prefix);
+    return n >= k && !memcmp(s, prefix, k);
+}
+
+/* Does the path (after its /v1, if it had one) match? *ret_rest: what a REST route leaves. */
+static int matches(const struct route *r, const char *path, size_t n, size_t *ret_rest)
+{
+    size_t k = strlen(r->path);
+
+    if (!has_prefix(path, n, r->path))
+        return 0;
+    *ret_rest = n - k;
+    return r->flags & REST ? n > k : n == k;
+}
+
+int api_route_find(enum api_method method, const char *target, size_t n_target,
+                   struct api_route_match *ret, struct err *e)
+{
+    const char *q = memchr(target, '?', n_target), *path = target;
+    size_t n = q ? (size_t)(q - target) : n_target, rest = 0;
+    int in_v1 = 0;
+
+    *ret = (struct api_route_match){.query = q ? q + 1 : "", .n_query = q ? n_target - n - 1 : 0};
+    if (method == API_OPTIONS) {
+        ret->id = API_ROUTE_PREFLIGHT;
+        ret->no_auth = 1;
+        ret->allow = GETS | API_POST | API_OPTIONS;
+        return 0;
+    }
+    if (n > 1 && path[n - 1] == '/')
+        n--;
+    while (has_prefix(path, n, "/v1/")) { /* people paste a base with /v1 where one is added */
+        path += 3;
+        n -= 3;
+        in_v1 = 1;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+        const struct route *r = &routes[i];
+        if ((in_v1 && r->flags & NO_V1) || !matches(r, path, n, &rest))
+            continue;
+        ret->id = r->id;
+        ret->no_auth = !!(r->flags & OPEN);
+        ret->allow = r->methods;
+        if (!(r->methods & method))
+            return err_set(e, ERR_METHOD, "%.*s is not served for this method",
+                           (int)(n < 200 ? n : 200), path);
+        if (r->flags & REST && decode(path + n - rest, rest, 0, ret->arg, sizeof ret->arg) < 0)
+            return err_set(e, ERR_SCHEMA, "the id in the path is too long or wrongly encoded");
+        if (r->unbuilt)
+            return err_set(e, ERR_UNSUPPORTED, "%s not supported yet by this server", r->unbuilt);
+        return 0;
+    }
+    return err_set(e, ERR_NO_ROUTE, "unknown URL: %.*s", (int)(n < 200 ? n : 200), path);
+}
+
+int api_query_get(const struct api_route_match *m, const char *name, char *out, size_t cap)
+{
+    const char *s = m->query, *end = s + m->n_query;
+    size_t k = strlen(name);
+
+    while (s < end) {
+        const char *amp = memchr(s, '&', (size_t)(end - s)), *stop = amp ? amp : end;
+        if (has_prefix(s, (size_t)(stop - s), name) && s + k < stop && s[k] == '=')
+            return decode(s + k + 1, (size_t)(stop - s) - k - 1, 1, out, cap) >= 0;
+        s = amp ? amp + 1 : end;
+    }
+    return 0;
+}
+
+int api_route_row(int i, const char **ret_path, unsigned *ret_methods, int *ret_built)
+{
+    if (i < 0 || (size_t)i >= ARRAY_LEN(routes))
+        return 0;
+    *ret_path = routes[i].path;
+    *ret_methods = routes[i].methods;
+    *ret_built = !routes[i].unbuilt;
+    return 1;
+}

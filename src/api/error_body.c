@@ -1,0 +1,129 @@
+/* Errors as clients see them: one row per code of the program's error table. */
+#include <string.h>
+
+#include "api/dialect.h"
+
+struct row {
+    int code;
+    const char *type, *name, *param; /* param NULL: the field at fault */
+};
+
+static const char invalid[] = "invalid_request_error";
+static const char unavailable[] = "service_unavailable_error";
+
+static const struct row rows[] = {
+    {ERR_SCHEMA, invalid, "wrong_api_format", "validation_error"},
+    {ERR_ARG, invalid, "wrong_api_format", "validation_error"},
+    {ERR_FORMAT, invalid, "wrong_api_format", "validation_error"},
+    {ERR_LIMIT, invalid, "wrong_api_format", "validation_error"},
+    {ERR_UNSUPPORTED, invalid, "unsupported_feature", NULL},
+    {ERR_CONTEXT, invalid, "context_length_exceeded", "messages"},
+    {ERR_AUTH, invalid, "wrong_api_key", "api_key"},
+    {ERR_BUDGET, "payment_required_error", "payment_required", "quota"},
+    {ERR_FORBIDDEN, "permission_error", "forbidden", NULL},
+    {ERR_NO_MODEL, "not_found_error", "model_not_found", "model"},
+    {ERR_NOTFOUND, "not_found_error", "not_found", NULL},
+    {ERR_NO_ROUTE, invalid, "unknown_url", NULL},
+    {ERR_METHOD, invalid, "method_not_allowed", NULL},
+    {ERR_TIMEOUT, "timeout_error", "request_timeout", NULL},
+    {ERR_EXISTS, invalid, "already_exists", NULL},
+    {ERR_TOO_LARGE, invalid, "request_too_large", NULL},
+    {ERR_MEDIA, invalid, "unsupported_media_type", NULL},
+    {ERR_RATE_REQUESTS, "too_many_requests_error", "request_quota_exceeded", "quota"},
+    {ERR_RATE_TOKENS, "too_many_tokens_error", "token_quota_exceeded", "quota"},
+    {ERR_QUEUE_FULL, "too_many_requests_error", "queue_exceeded", "queue"},
+    {ERR_CANCELLED, "cancelled_error", "request_cancelled", NULL},
+    {ERR_SLOW_READER, "cancelled_error", "reader_too_slow", NULL},
+    {ERR_LOADING, unavailable, "model_loading", "model"},
+    {ERR_NOMEM, unavailable, "overloaded", NULL},
+    {ERR_AGAIN, unavailable, "overloaded", NULL},
+    {ERR_DRAINING, unavailable, "shutting_down", NULL},
+    {ERR_FROZEN, unavailable, "engine_frozen", NULL},
+    {ERR_NUMERIC, "server_error", "numeric_error", NULL},
+};
+static const struct row internal = {ERR_INTERNAL, "server_error", "internal_error", NULL};
+
+static const struct row *find(int code)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (rows[i].code == code)
+            return &rows[i];
+    }
+    return &internal;
+}
+
+void error_parts(const struct err *e, struct error_parts *ret)
+{
+    const struct row *r = find(e->code);
+
+    ret->type = r->type;
+    ret->code = r->name;
+    ret->param = r->param ? r->param : e->param;
+    ret->status = err_http_status(e->code);
+    /* Sentences of faults inside may hold paths and addresses; they belong in the log. */
+    ret->message = r == &internal || !e->text[0] ? err_text(e->code) : e->text;
+    if (ret->status < 400) {
+        ret->status = 500;
+        ret->message = err_text(ERR_INTERNAL);
+    }
+}
+
+static void put_members(struct buf *out, const struct error_parts *p)
+{
+    buf_add_str(out, "\"message\":");
+    json_put_str(out, p->message);
+    buf_add_str(out, ",\"type\":");
+    json_put_str(out, p->type);
+    buf_add_str(out, ",\"param\":");
+    json_put_str(out, p->param);
+    buf_add_str(out, ",\"code\":");
+    json_put_str(out, p->code);
+}
+
+int api_error_body(struct buf *out, const struct err *e)
+{
+    struct error_parts p;
+
+    error_parts(e, &p);
+    buf_add_char(out, '{');
+    put_members(out, &p);
+    if (!*p.param) /* strings at the top, null in the wrapped form */
+        p.param = NULL;
+    buf_add_str(out, ",\"error\":{");
+    put_members(out, &p);
+    buf_addf(out, "},\"status_code\":%d}", p.status);
+    return p.status;
+}
+
+void error_frame(struct buf *out, const struct err *e)
+{
+    struct error_parts p;
+
+    error_parts(e, &p);
+    if (!*p.param)
+        p.param = NULL;
+    buf_add_str(out, "{\"error\":{");
+    put_members(out, &p);
+    buf_addf(out, ",\"id\":\"\"},\"status_code\":%d}", p.status);
+}
+
+int api_err_context(struct err *e, int64_t n_prompt, int64_t n_completion, int64_t context)
+{
+    int64_t more = n_completion > 0 ? n_completion : 0;
+
+    /* Clients find out by these words that a conversation has grown too long. */
+    return err_set_param(
+        e, ERR_CONTEXT, "messages",
+        "This model's maximum context length is %lld tokens. However, the request "
+        "has %lld tokens in the prompt and asks for %s%lld in the completion. "
+        "Please reduce the length of the messages or completion. Current length "
+        "is %lld while limit is %lld",
+        (long long)context, (long long)n_prompt, n_completion < 0 ? "at least " : "",
+        (long long)(n_completion < 0 ? 1 : more), (long long)(n_prompt + more), (long long)context);
+}
+
+int api_err_model(struct err *e, const char *id)
+{
+    return err_set_param(e, ERR_NO_MODEL, "model",
+                         "Model %.200s does not exist or you do not have access to it.", id);
+}

@@ -1,0 +1,165 @@
+/* Response headers, and the key among the request's. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "api/dialect.h"
+
+struct list {
+    struct api_header *out;
+    int n, max;
+};
+
+static void add(struct list *l, const char *name, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+static void add(struct list *l, const char *name, const char *fmt, ...)
+{
+    va_list ap;
+
+    CHECK(l->n < l->max);
+    l->out[l->n].name = name;
+    va_start(ap, fmt);
+    vsnprintf(l->out[l->n++].value, sizeof l->out->value, fmt, ap);
+    va_end(ap);
+}
+
+static int trimmed(const char *s, const char **ret, size_t *ret_n)
+{
+    size_t n;
+
+    s += strspn(s, " \t");
+    for (n = strlen(s); n && strchr(" \t", s[n - 1]); n--)
+        ;
+    *ret = s;
+    *ret_n = n;
+    return n > 0;
+}
+
+int api_key_find(const char *authorization, const char *x_api_key, const char *api_key,
+                 const char **ret, size_t *ret_n)
+{
+    if (authorization) {
+        const char *s = authorization + strspn(authorization, " \t");
+        if (!strncasecmp(s, "Bearer", 6) && (s[6] == ' ' || s[6] == '\t') &&
+            trimmed(s + 6, ret, ret_n))
+            return 1;
+    }
+    if (x_api_key && trimmed(x_api_key, ret, ret_n))
+        return 1;
+    return api_key && trimmed(api_key, ret, ret_n);
+}
+
+int api_cors_headers(int preflight, const char *origin, struct api_header *out, int max)
+{
+    struct list l = {out, 0, max};
+
+    add(&l, "access-control-allow-origin", "%s", origin ? origin : "*");
+    add(&l, "access-control-expose-headers", "%s",
+        "x-request-id, openai-processing-ms, retry-after, retry-after-ms, x-should-retry, "
+        "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, *");
+    if (!preflight)
+        return l.n;
+    add(&l, "access-control-allow-methods", "GET, POST, DELETE, OPTIONS");
+    /* A wildcard never covers Authorization, so it is named. */
+    add(&l, "access-control-allow-headers", "authorization, content-type, x-api-key, api-key, *");
+    add(&l, "access-control-max-age", "86400");
+    return l.n;
+}
+
+int api_stream_headers(struct api_header *out, int max)
+{
+    struct list l = {out, 0, max};
+
+    add(&l, "content-type", "text/event-stream; charset=utf-8");
+    add(&l, "cache-control", "no-cache");
+    add(&l, "x-accel-buffering", "no");
+    return l.n;
+}
+
+int api_common_headers(const char *request_id, int64_t processing_us, struct api_header *out,
+                       int max)
+{
+    struct list l = {out, 0, max};
+
+    add(&l, "x-request-id", "%s", request_id);
+    add(&l, "openai-processing-ms", "%lld",
+        (long long)(processing_us > 0 ? processing_us / 1000 : 0));
+    add(&l, "openai-version", "2020-10-01");
+    return l.n;
+}
+
+int api_retry_headers(const struct err *e, int64_t retry_us, struct api_header *out, int max)
+{
+    struct list l = {out, 0, max};
+    int status = err_http_status(e->code);
+
+    if (err_is_retryable(e->code) && retry_us > 0) {
+        add(&l, "retry-after-ms", "%.3f", (double)retry_us / 1e3);
+        add(&l, "retry-after", "%lld", (long long)((retry_us + 999999) / 1000000));
+    }
+    /* Clients retry 5xx of their own accord; here another try would end the same. */
+    if (!err_is_retryable(e->code) && (status == 402 || status >= 500))
+        add(&l, "x-should-retry", "false");
+    return l.n;
+}
+
+/* OpenAI's durations: 120ms, 1s, 6m0s, 1h0m0s. */
+static void duration_text(int64_t us, char out[48])
+{
+    long long ms = us > 0 ? (us + 999) / 1000 : 0, s = ms / 1000;
+
+    if (ms < 1000)
+        snprintf(out, 48, "%lldms", ms);
+    else if (s < 60 && ms % 1000)
+        snprintf(out, 48, "%lld.%03llds", s, ms % 1000);
+    else if (s < 60)
+        snprintf(out, 48, "%llds", s);
+    else if (s < 3600)
+        snprintf(out, 48, "%lldm%llds", s / 60, s % 60);
+    else
+        snprintf(out, 48, "%lldh%lldm%llds", s / 3600, s / 60 % 60, s % 60);
+}
+
+int api_rate_headers(const struct api_rate *r, struct api_header *out, int max)
+{
+    struct list l = {out, 0, max};
+    const struct {
+        const struct api_rate_window *w;
+        const char *limit, *remaining, *reset;
+        int text; /* OpenAI's unnamed window is the minute */
+    } rows[] = {
+        {&r->requests_minute, "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests",
+         "x-ratelimit-reset-requests", 1},
+        {&r->tokens_minute, "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens",
+         "x-ratelimit-reset-tokens", 1},
+        {&r->requests_minute, "x-ratelimit-limit-requests-minute",
+         "x-ratelimit-remaining-requests-minute", "x-ratelimit-reset-requests-minute", 0},
+        {&r->requests_hour, "x-ratelimit-limit-requests-hour",
+         "x-ratelimit-remaining-requests-hour", "x-ratelimit-reset-requests-hour", 0},
+        {&r->requests_day, "x-ratelimit-limit-requests-day", "x-ratelimit-remaining-requests-day",
+         "x-ratelimit-reset-requests-day", 0},
+        {&r->tokens_minute, "x-ratelimit-limit-tokens-minute",
+         "x-ratelimit-remaining-tokens-minute", "x-ratelimit-reset-tokens-minute", 0},
+        {&r->tokens_hour, "x-ratelimit-limit-tokens-hour", "x-ratelimit-remaining-tokens-hour",
+         "x-ratelimit-reset-tokens-hour", 0},
+        {&r->tokens_day, "x-ratelimit-limit-tokens-day", "x-ratelimit-remaining-tokens-day",
+         "x-ratelimit-reset-tokens-day", 0},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const struct api_rate_window *w = rows[i].w;
+        char text[48];
+        if (w->limit < 0)
+            continue;
+        add(&l, rows[i].limit, "%lld", (long long)w->limit);
+        add(&l, rows[i].remaining, "%lld", (long long)(w->remaining > 0 ? w->remaining : 0));
+        if (rows[i].text) {
+            duration_text(w->reset_us, text);
+            add(&l, rows[i].reset, "%s", text);
+        } else {
+            add(&l, rows[i].reset, "%.3f", (double)(w->reset_us > 0 ? w->reset_us : 0) / 1e6);
+        }
+    }
+    return l.n;
+}

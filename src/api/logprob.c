@@ -1,0 +1,187 @@
+#include "api/logprob.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/utf8.h"
+
+#define LOGPROB_FLOOR (-9999.0) /* JSON has no infinity */
+enum { DECIMALS = 8 };
+
+int64_t code_points(const char *s, size_t n)
+{
+    int64_t k = 0;
+
+    for (size_t i = 0; i < n; i++)
+        k += ((unsigned char)s[i] & 0xc0) != 0x80;
+    return k;
+}
+
+void logprobs_init(struct logprobs *lp, size_t max)
+{
+    for (int i = 0; i < LP_LISTS; i++)
+        buf_init(&lp->list[i], max);
+}
+
+void logprobs_done(struct logprobs *lp)
+{
+    for (int i = 0; i < LP_LISTS; i++)
+        buf_done(&lp->list[i]);
+}
+
+void logprobs_clear(struct logprobs *lp)
+{
+    for (int i = 0; i < LP_LISTS; i++)
+        buf_clear(&lp->list[i]);
+}
+
+size_t logprobs_bytes(const struct logprobs *lp)
+{
+    size_t n = 0;
+
+    for (int i = 0; i < LP_LISTS; i++)
+        n += lp->list[i].len;
+    return n;
+}
+
+static int failed(const struct logprobs *lp)
+{
+    for (int i = 0; i < LP_LISTS; i++) {
+        if (lp->list[i].failed)
+            return lp->list[i].failed;
+    }
+    return 0;
+}
+
+/* The list, ready for one more item. */
+static struct buf *next(struct logprobs *lp, int list)
+{
+    if (lp->list[list].len)
+        buf_add_char(&lp->list[list], ',');
+    return &lp->list[list];
+}
+
+static void put_value(struct buf *b, double v)
+{
+    json_put_fixed(b, v > LOGPROB_FLOOR ? v : LOGPROB_FLOOR, DECIMALS);
+}
+
+static void put_token(struct buf *b, const char *bytes, size_t n, double v)
+{
+    buf_add_str(b, "{\"token\":");
+    json_put_text(b, bytes, n);
+    buf_add_str(b, ",\"logprob\":");
+    put_value(b, v);
+    buf_add_str(b, ",\"bytes\":");
+    json_put_bytes(b, bytes, n);
+}
+
+int logprobs_add_chat(struct logprobs *lp, const struct api_event *ev, int32_t n_top)
+{
+    struct buf *b = next(lp, 0);
+
+    put_token(b, ev->bytes, ev->n_bytes, ev->logprob);
+    buf_add_str(b, ",\"top_logprobs\":[");
+    for (int32_t i = 0; i < ev->n_top && i < n_top; i++) {
+        if (i)
+            buf_add_char(b, ',');
+        put_token(b, ev->top[i].bytes, ev->top[i].n_bytes, ev->top[i].logprob);
+        buf_add_char(b, '}');
+    }
+    return buf_add_str(b, "]}");
+}
+
+/* Here tokens have no list of bytes beside them and serve as keys, so those that are not text are
+ * spelled out byte by byte and stay distinct. */
+static void put_name(struct buf *b, const char *bytes, size_t n)
+{
+    if (utf8_valid(bytes, n, NULL)) {
+        json_put_text(b, bytes, n);
+        return;
+    }
+    buf_add_str(b, "\"bytes:");
+    for (size_t i = 0; i < n; i++)
+        buf_addf(b, "\\\\x%02x", (unsigned char)bytes[i]);
+    buf_add_char(b, '"');
+}
+
+static int same(const char *a, size_t n_a, const char *b, size_t n_b)
+{
+    return n_a == n_b && (!n_a || !memcmp(a, b, n_a));
+}
+
+/* Two tokens may have the same bytes; a key must not repeat, so the likelier stays. */
+static int seen_before(const struct api_event *ev, int32_t i)
+{
+    const struct api_top *t = &ev->top[i];
+
+    if (same(t->bytes, t->n_bytes, ev->bytes, ev->n_bytes))
+        return 1;
+    for (int32_t k = 0; k < i; k++) {
+        if (same(t->bytes, t->n_bytes, ev->top[k].bytes, ev->top[k].n_bytes))
+            return 1;
+    }
+    return 0;
+}
+
+static void put_map(struct buf *b, const struct api_event *ev, int32_t n_top)
+{
+    buf_add_char(b, '{');
+    put_name(b, ev->bytes, ev->n_bytes);
+    buf_add_char(b, ':');
+    put_value(b, ev->logprob);
+    for (int32_t i = 0; i < ev->n_top && i < n_top; i++) {
+        if (seen_before(ev, i))
+            continue;
+        buf_add_char(b, ',');
+        put_name(b, ev->top[i].bytes, ev->top[i].n_bytes);
+        buf_add_char(b, ':');
+        put_value(b, ev->top[i].logprob);
+    }
+    buf_add_char(b, '}');
+}
+
+int logprobs_add_completion(struct logprobs *lp, const struct api_event *ev, int32_t n_top,
+                            int64_t offset)
+{
+    struct buf *b;
+
+    json_put_int(next(lp, LP_OFFSETS), offset);
+    put_name(next(lp, LP_TOKENS), ev->bytes, ev->n_bytes);
+    b = next(lp, LP_VALUES);
+    if (isnan(ev->logprob))
+        buf_add_str(b, "null");
+    else
+        put_value(b, ev->logprob);
+    b = next(lp, LP_TOPS);
+    if (isnan(ev->logprob))
+        buf_add_str(b, "null");
+    else
+        put_map(b, ev, n_top);
+    return failed(lp);
+}
+
+int logprobs_put_chat(struct buf *out, const struct logprobs *lp)
+{
+    buf_add_str(out, "{\"content\":[");
+    buf_add(out, lp->list[0].data, lp->list[0].len);
+    return buf_add_str(out, "],\"refusal\":null}");
+}
+
+int logprobs_put_completion(struct buf *out, const struct logprobs *first,
+                            const struct logprobs *lp)
+{
+    static const char *const names[] = {"{\"text_offset\":[", "],\"token_logprobs\":[",
+                                        "],\"tokens\":[", "],\"top_logprobs\":["};
+
+    for (int i = 0; i < LP_LISTS; i++) {
+        buf_add_str(out, names[i]);
+        if (first && first->list[i].len) {
+            buf_add(out, first->list[i].data, first->list[i].len);
+            if (lp->list[i].len)
+                buf_add_char(out, ',');
+        }
+        buf_add(out, lp->list[i].data, lp->list[i].len);
+    }
+    return buf_add_str(out, "]}");
+}

@@ -1,1 +1,0 @@
-typedef int api_empty; /* removed with the first real file */

@@ -1,0 +1,185 @@
+/* A reply as one JSON body, and the parts that bodies and chunks share. */
+#include "api/dialect.h"
+#include "api/reply.h"
+
+const char *reply_finish_text(int finish)
+{
+    static const char *const finishes[] = {
+        [API_STOP] = "stop",
+        [API_LENGTH] = "length",
+        [API_TOOL_CALLS] = "tool_calls",
+        [API_CONTENT_FILTER] = "content_filter",
+    };
+    return finishes[finish];
+}
+
+void reply_put_identity(struct buf *b, const struct api_reply *r)
+{
+    buf_add_str(b, "{\"id\":");
+    json_put_str(b, r->s.id);
+    buf_addf(b, ",\"object\":\"%s\",\"created\":%lld,\"model\":",
+             r->req->kind == API_COMPLETION ? "text_completion"
+             : r->req->stream               ? "chat.completion.chunk"
+                                            : "chat.completion",
+             (long long)r->s.created);
+    json_put_str(b, r->req->model);
+    buf_add_str(b, ",\"system_fingerprint\":");
+    json_put_str(b, r->s.fingerprint);
+}
+
+static void put_seconds(struct buf *b, const char *key, int64_t us)
+{
+    buf_addf(b, "\"%s\":", key);
+    json_put_fixed(b, (double)(us > 0 ? us : 1) / 1e6, 6); /* clients divide by these */
+}
+
+void reply_put_usage(struct buf *b, const struct api_reply *r)
+{
+    const struct api_usage *u = &r->usage;
+    const struct api_times *t = &r->times;
+
+    buf_addf(b,
+             ",\"usage\":{\"prompt_tokens\":%lld,\"completion_tokens\":%lld,\"total_tokens\":%lld,"
+             "\"prompt_tokens_details\":{\"cached_tokens\":%lld},\"completion_tokens_details\":{"
+             "\"reasoning_tokens\":%lld,\"accepted_prediction_tokens\":%lld,"
+             "\"rejected_prediction_tokens\":%lld}},\"time_info\":{",
+             (long long)u->prompt_tokens, (long long)u->completion_tokens,
+             (long long)(u->prompt_tokens + u->completion_tokens), (long long)u->cached_tokens,
+             (long long)u->reasoning_tokens, (long long)u->accepted_prediction_tokens,
+             (long long)u->rejected_prediction_tokens);
+    put_seconds(b, "queue_time", t->queue_us);
+    buf_add_char(b, ',');
+    put_seconds(b, "prompt_time", t->prompt_us);
+    buf_add_char(b, ',');
+    put_seconds(b, "completion_time", t->completion_us);
+    buf_add_char(b, ',');
+    put_seconds(b, "total_time", t->total_us);
+    buf_add_char(b, ',');
+    put_seconds(b, "created", t->created_us);
+    buf_add_char(b, '}');
+    if (r->req->tier == API_TIER_AUTO && r->s.tier_used) {
+        buf_add_str(b, ",\"service_tier_used\":");
+        json_put_str(b, r->s.tier_used);
+    }
+}
+
+static void put_list(struct buf *out, const struct buf *a, const struct buf *b)
+{
+    buf_add_char(out, '[');
+    buf_add(out, a->data, a->len);
+    if (a->len && b->len)
+        buf_add_char(out, ',');
+    buf_add(out, b->data, b->len);
+    buf_add_char(out, ']');
+}
+
+static void put_quoted(struct buf *out, const struct buf *text)
+{
+    buf_add_char(out, '"');
+    buf_add(out, text->data, text->len);
+    buf_add_char(out, '"');
+}
+
+static void put_message(struct buf *out, const struct api_reply *r, const struct choice *c)
+{
+    buf_add_str(out, ",\"message\":{\"role\":\"assistant\",\"content\":");
+    put_quoted(out, &c->text);
+    if (c->reasoning.len) {
+        buf_add_str(out, ",\"reasoning\":");
+        put_quoted(out, &c->reasoning);
+        if (!r->s.no_reasoning_alias) {
+            buf_add_str(out, ",\"reasoning_content\":");
+            put_quoted(out, &c->reasoning);
+        }
+    }
+    buf_addf(out, ",\"refusal\":null},\"finish_reason\":\"%s\",\"logprobs\":",
+             reply_finish_text(c->finish));
+    if (r->req->logprobs)
+        logprobs_put_chat(out, &c->lp);
+    else
+        buf_add_str(out, "null");
+}
+
+static void put_completion(struct buf *out, const struct api_reply *r, const struct choice *c,
+                           const struct prompt *p)
+{
+    const struct api_request *q = r->req;
+    static const struct buf none;
+
+    if (q->raw_tokens) {
+        buf_add_str(out, ",\"text\":null,\"tokens\":");
+        put_list(out, q->echo ? &p->ids : &none, &c->ids);
+    } else {
+        buf_add_str(out, ",\"text\":\"");
+        buf_add(out, p->text.data, p->text.len); /* empty without echo */
+        buf_add(out, c->text.data, c->text.len);
+        buf_add_str(out, "\",\"tokens\":null");
+    }
+    buf_add_str(out, ",\"logprobs\":");
+    if (q->logprobs)
+        logprobs_put_completion(out, &p->lp, &c->lp);
+    else
+        buf_add_str(out, "null");
+    buf_addf(out, ",\"finish_reason\":\"%s\"", reply_finish_text(c->finish));
+}
+
+static void put_choice(struct buf *out, const struct api_reply *r, int32_t index, int32_t from)
+{
+    const struct choice *c = &r->choice[from];
+    const struct prompt *p = &r->prompt[from / r->req->n_run];
+    static const struct buf none;
+
+    buf_addf(out, "%s{\"index\":%d", index ? "," : "", index);
+    if (r->req->kind == API_CHAT)
+        put_message(out, r, c);
+    else
+        put_completion(out, r, c, p);
+    if (r->req->return_token_ids) {
+        buf_add_str(out, ",\"token_ids\":");
+        put_list(out, &none, &c->ids);
+        buf_add_str(out, ",\"prompt_token_ids\":");
+        put_list(out, &p->ids, &none);
+    }
+    buf_add_char(out, '}');
+}
+
+/* best_of: the choice of prompt p, not yet taken, with the best mean log-probability. */
+static int32_t best_left(const struct api_reply *r, int32_t p, const unsigned char *taken)
+{
+    int32_t best = -1;
+    double best_mean = 0;
+
+    for (int32_t k = 0; k < r->req->n_run; k++) {
+        const struct choice *c = &r->choice[p * r->req->n_run + k];
+        double mean = c->n_tokens ? c->logprob_sum / c->n_tokens : 0;
+        if (!taken[k] && (best < 0 || mean > best_mean)) {
+            best = k;
+            best_mean = mean;
+        }
+    }
+    return best;
+}
+
+int api_reply_body(struct api_reply *r, struct buf *out)
+{
+    static const char *const tiers[] = {"default", "flex", "priority", "auto"};
+    const struct api_request *q = r->req;
+
+    CHECK(r->ended && !r->failed && !q->stream);
+    reply_put_identity(out, r);
+    buf_add_str(out, ",\"choices\":[");
+    for (int32_t p = 0; p < r->n_prompts; p++) {
+        unsigned char taken[API_N_MAX] = {0};
+        for (int32_t j = 0; j < q->n; j++) {
+            int32_t k = q->n_run > q->n ? best_left(r, p, taken) : j;
+            taken[k] = 1;
+            put_choice(out, r, p * q->n + j, p * q->n_run + k);
+        }
+    }
+    buf_add_char(out, ']');
+    reply_put_usage(out, r);
+    buf_addf(out, ",\"service_tier\":%s%s%s}", q->given & API_GIVEN_TIER ? "\"" : "",
+             q->given & API_GIVEN_TIER ? tiers[q->tier] : "null",
+             q->given & API_GIVEN_TIER ? "\"" : "");
+    return out->failed;
+}

@@ -1,0 +1,46 @@
+/* What can be checked only once the model is known. */
+#include "api/dialect.h"
+
+int api_check_tokens(const struct api_request *r, int32_t n_vocab, struct err *e)
+{
+    static const char words[] = "token id %d is not in the model's vocabulary of %d";
+
+    for (int32_t p = 0; p < r->n_prompts; p++) {
+        for (int32_t i = 0; i < r->prompt[p].n_id; i++) {
+            if (r->prompt[p].id[i] >= n_vocab)
+                return field_bad(e, ERR_SCHEMA,
+                                 r->n_prompts > 1 ? PATH("prompt.%d.%d", p, i)
+                                                  : PATH("prompt.%d", i),
+                                 words, r->prompt[p].id[i], n_vocab);
+        }
+    }
+    for (int32_t i = 0; i < r->n_bias; i++) {
+        if (r->bias[i].token >= n_vocab)
+            return field_bad(e, ERR_SCHEMA, "logit_bias", words, r->bias[i].token, n_vocab);
+    }
+    for (int32_t i = 0; i < r->n_stop_id; i++) {
+        if (r->stop_id[i] >= n_vocab)
+            return field_bad(e, ERR_SCHEMA, PATH("stop_token_ids.%d", i), words, r->stop_id[i],
+                             n_vocab);
+    }
+    return 0;
+}
+
+int api_check_context(const struct api_request *r, int64_t n_prompt, int64_t context,
+                      int32_t output_max, int32_t *ret_max, struct err *e)
+{
+    int64_t max = r->max_tokens;
+
+    if (n_prompt < 1)
+        return field_bad(e, ERR_SCHEMA, r->kind == API_CHAT ? "messages" : "prompt",
+                         "has no tokens");
+    if (n_prompt > context - (max < 0) || (max >= 0 && n_prompt + max > context))
+        return api_err_context(e, n_prompt, max, context);
+    if (max < 0) {
+        max = context - n_prompt;
+        if (output_max > 0 && max > output_max)
+            max = output_max;
+    }
+    *ret_max = (int32_t)max;
+    return 0;
+}

@@ -1,0 +1,166 @@
+/* Bodies of /tokenize, /detokenize and /apply-template. */
+#include <string.h>
+
+#include "api/dialect.h"
+#include "base/utf8.h"
+
+static const struct api_options plain;
+
+static int read_flag(const json_t *root, const char *name, int *ret, struct err *e)
+{
+    const json_t *v = get_field(root, name);
+    return v ? read_bool(v, name, ret, e) : 0;
+}
+
+static int read_model(const json_t *root, const char **ret, struct err *e)
+{
+    const json_t *v = get_field(root, "model");
+    return v ? read_str(v, "model", 512, ret, e) : 0;
+}
+
+int api_parse_tokenize(struct api_tokenize *ret, const char *body, size_t n,
+                       const struct api_options *o, struct err *e)
+{
+    struct api_tokenize t = {0};
+    const json_t *v;
+    int r = parse_body(&t.root, body, n, NULL, o ? o : &plain, e);
+
+    if (r)
+        return r;
+    v = get_field(t.root, "content");
+    if (!json_is_string(v)) {
+        r = field_must_be(e, "content", "a string", v);
+    } else {
+        t.content = json_string_value(v);
+        t.n_content = json_string_length(v);
+        r = read_model(t.root, &t.model, e);
+    }
+    if (!r)
+        r = read_flag(t.root, "add_special", &t.add_special, e);
+    if (!r)
+        r = read_flag(t.root, "parse_special", &t.parse_special, e);
+    if (!r)
+        r = read_flag(t.root, "with_pieces", &t.with_pieces, e);
+    if (r)
+        api_tokenize_done(&t);
+    else
+        *ret = t;
+    return r;
+}
+
+void api_tokenize_done(struct api_tokenize *t)
+{
+    if (!t)
+        return;
+    json_decref(t->root);
+    *t = (struct api_tokenize){0};
+}
+
+/* A piece is text where its bytes are, else the list of them. */
+static void put_piece(struct buf *b, const struct api_piece *p)
+{
+    if (utf8_valid(p->s, p->n, NULL))
+        json_put_text(b, p->s, p->n);
+    else
+        json_put_bytes(b, p->s, p->n);
+}
+
+int api_tokens_body(struct buf *out, const int32_t *id, int32_t n, const struct api_piece *pieces)
+{
+    buf_add_str(out, "{\"tokens\":[");
+    for (int32_t i = 0; i < n; i++) {
+        if (i)
+            buf_add_char(out, ',');
+        if (pieces)
+            buf_add_str(out, "{\"id\":");
+        json_put_int(out, id[i]);
+        if (pieces) {
+            buf_add_str(out, ",\"piece\":");
+            put_piece(out, &pieces[i]);
+            buf_add_char(out, '}');
+        }
+    }
+    return buf_add_str(out, "]}");
+}
+
+int api_parse_detokenize(struct api_detokenize *ret, struct arena *a, const char *body, size_t n,
+                         const struct api_options *o, struct err *e)
+{
+    struct api_detokenize t = {0};
+    const json_t *v;
+    json_t *root;
+    int r = parse_body(&root, body, n, NULL, o ? o : &plain, e);
+
+    if (r)
+        return r;
+    v = get_field(root, "tokens");
+    r = v ? read_ids(a, v, "tokens", INT32_MAX, &t.id, &t.n, e)
+          : field_must_be(e, "tokens", "", NULL);
+    if (!r)
+        r = read_model(root, &t.model, e);
+    if (!r && t.model && !(t.model = arena_strdup(a, t.model)))
+        r = err_set(e, ERR_TOO_LARGE, "the request needs more memory than its limit");
+    json_decref(root);
+    if (!r)
+        *ret = t;
+    return r;
+}
+
+static int put_one(struct buf *out, const char *key, const char *s, size_t n)
+{
+    buf_addf(out, "{\"%s\":", key);
+    json_put_text(out, s, n);
+    return buf_add_char(out, '}');
+}
+
+int api_content_body(struct buf *out, const char *s, size_t n)
+{
+    return put_one(out, "content", s, n);
+}
+
+int api_prompt_body(struct buf *out, const char *s, size_t n)
+{
+    return put_one(out, "prompt", s, n);
+}
+
+int api_parse_template(struct api_template *ret, const char *body, size_t n,
+                       const struct api_options *o, struct err *e)
+{
+    struct draft d = {.o = o ? o : &plain, .e = e, .clear_thinking = 1};
+    struct api_template t = {0};
+    const json_t *messages, *kwargs, *prompt;
+    int generate = 1, r = parse_body(&t.root, body, n, NULL, d.o, e);
+
+    if (r)
+        return r;
+    messages = get_field(t.root, "messages");
+    kwargs = get_field(t.root, "chat_template_kwargs");
+    prompt = get_field(t.root, "add_generation_prompt");
+    r = messages ? read_messages(&d, messages, "messages") : field_must_be(e, "messages", "", NULL);
+    if (!r && kwargs)
+        r = read_kwargs(&d, kwargs, "chat_template_kwargs");
+    if (!r && prompt)
+        r = read_bool(prompt, "add_generation_prompt", &generate, e);
+    if (!r)
+        r = read_model(t.root, &t.model, e);
+    if (!r && template_kwargs(&d, &t.template_kwargs))
+        r = err_set(e, ERR_NOMEM, "out of memory while reading the request");
+    t.messages = d.r.messages;
+    t.continue_final = d.r.continue_final;
+    t.no_generation_prompt = !generate;
+    if (r)
+        api_template_done(&t);
+    else
+        *ret = t;
+    return r;
+}
+
+void api_template_done(struct api_template *t)
+{
+    if (!t)
+        return;
+    json_decref(t->messages);
+    json_decref(t->template_kwargs);
+    json_decref(t->root);
+    *t = (struct api_template){0};
+}
