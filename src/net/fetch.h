@@ -44,8 +44,8 @@ struct fetch_result {
 };
 
 /* 0; or ERR_ARG (bad URL), ERR_NOTFOUND (404, 410), ERR_FORBIDDEN (401, 403), ERR_TIMEOUT,
- * ERR_CANCELLED, ERR_TOO_LARGE, ERR_FORMAT (size, range), ERR_IO (name, connection, TLS, disk,
- * other statuses), each with a sentence. *ret is always written. */
+ * ERR_CANCELLED, ERR_TOO_LARGE, ERR_FORMAT (size, range), ERR_AGAIN (429, 5xx), ERR_IO (name,
+ * connection, TLS, disk, other statuses), each with a sentence. *ret is always written. */
 int fetch_get(const struct fetch_options *o, struct fetch_result *ret, struct err *e);
 
 #endif

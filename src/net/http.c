@@ -45,6 +45,13 @@ int http_parser_is_fresh(const struct http_parser *p)
     return p->state == S_START && !p->skipped;
 }
 
+int64_t http_parser_left(const struct http_parser *p)
+{
+    if (p->state == S_END)
+        return 0;
+    return p->state == S_LENGTH ? (int64_t)p->left : -1;
+}
+
 /* A line of the head is complete, without its CRLF, at p->line_start. */
 static enum http_event line_done(struct http_parser *p)
 {

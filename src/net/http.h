@@ -99,6 +99,8 @@ void http_parser_done(struct http_parser *p);
 void http_parser_reset(struct http_parser *p); /* for the next message; frees its memory */
 /* 1 when not a byte of a message has been seen (not even a skipped empty line's). */
 int http_parser_is_fresh(const struct http_parser *p);
+/* Body bytes still to come: 0 after the last, -1 when the length is unknown (chunked). */
+int64_t http_parser_left(const struct http_parser *p);
 
 /* Use up to n bytes of `in`; *ret_used says how many. Returns after at most one event. Call again
  * with the rest (n may be 0) until HTTP_MORE. */

@@ -25,8 +25,9 @@
  *
  * A client's end-of-file counts as leaving, also when it only shut down its writing side
  * (half-close): the two cannot be told apart, and work for nobody is the worse mistake. An answer
- * that was ended before is still delivered. It is noticed at once while the answer is silent; at
- * the latest after a second when the client had sent over 64 KiB of further requests ahead.
+ * that was ended before is still delivered. It is noticed at once while the answer is silent; where
+ * the client sent over 64 KiB of further requests ahead, within a second, and where it filled even
+ * the kernel's buffers with them, only by writing.
  *
  * Requests of one connection are served one after the other, answers in the order of requests.
  *

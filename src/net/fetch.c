@@ -1,0 +1,408 @@
+#include "net/fetch.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include <curl/curl.h>
+
+#include "base/check.h"
+
+#define CONNECT_MS    30000
+#define STALL_MS      60000
+#define REDIRECTS_MAX 5
+
+struct fetch {
+    const struct fetch_options *o;
+    struct fetch_result *ret;
+    struct err *e;
+    CURL *curl;
+    char host[256];
+    int64_t asked_from;  /* what the Range header says */
+    int64_t range_start; /* Content-Range of this answer; -1: none */
+    int64_t total;       /* size of the whole file; -1: unknown */
+    int is_begun;        /* the answer's status was looked at */
+    int is_dropped;      /* its body is not the file */
+    int from_start;      /* the server cannot continue: ask again without Range */
+    int code;            /* set with *e by a callback that stopped the transfer */
+};
+
+void fetch_options_init(struct fetch_options *o, const char *url)
+{
+    *o = (struct fetch_options){.url = url, .fd = -1, .size_expected = -1};
+}
+
+/* ---- the answer's head ---- */
+
+/* "bytes 5-9/10" or "bytes * /10" (without the blank). */
+static void parse_range(struct fetch *f, const char *v)
+{
+    long long start, end, total;
+
+    if (strncasecmp(v, "bytes ", 6))
+        return;
+    if (sscanf(v + 6, "%lld-%lld/%lld", &start, &end, &total) == 3 && start >= 0 && end >= start &&
+        total > end) {
+        f->range_start = start;
+        f->total = total;
+    } else if (sscanf(v + 6, "*/%lld", &total) == 1 && total >= 0) {
+        f->total = total;
+    }
+}
+
+static void parse_header(struct fetch *f, char *line)
+{
+    char *v = strchr(line, ':');
+    size_t n;
+
+    if (!v)
+        return;
+    *v++ = 0;
+    v += strspn(v, " \t");
+    n = strlen(v);
+    while (n && (v[n - 1] == ' ' || v[n - 1] == '\t' || v[n - 1] == '\r' || v[n - 1] == '\n'))
+        v[--n] = 0;
+    if (!strcasecmp(line, "content-range"))
+        parse_range(f, v);
+    else if (!strcasecmp(line, "etag") && n < sizeof f->ret->etag)
+        memcpy(f->ret->etag, v, n + 1);
+}
+
+static size_t header_cb(char *p, size_t size, size_t n, void *ctx)
+{
+    struct fetch *f = ctx;
+    char line[1024];
+    size_t len = n < sizeof line ? n : sizeof line - 1; /* size is always 1 */
+
+    if (n >= 5 && !memcmp(p, "HTTP/", 5)) { /* a new answer, perhaps after a redirect */
+        f->range_start = f->total = -1;
+        f->ret->etag[0] = 0;
+        return n;
+    }
+    memcpy(line, p, len);
+    line[len] = 0;
+    parse_header(f, line);
+    return n;
+}
+
+static int stop(struct fetch *f, int code)
+{
+    f->code = code;
+    return code;
+}
+
+static int check_size(struct fetch *f)
+{
+    const struct fetch_options *o = f->o;
+
+    if (f->total >= 0 && o->size_expected >= 0 && f->total != o->size_expected)
+        return stop(f, err_set(f->e, ERR_FORMAT, "%s offers %lld bytes where %lld were expected",
+                               f->host, (long long)f->total, (long long)o->size_expected));
+    if (o->size_max > 0 && f->total > o->size_max)
+        return stop(f, err_set(f->e, ERR_TOO_LARGE, "%s offers %lld bytes; the limit is %lld",
+                               f->host, (long long)f->total, (long long)o->size_max));
+    return 0;
+}
+
+/* The file comes from its first byte, whatever was asked for. */
+static int begin_whole(struct fetch *f)
+{
+    curl_off_t n = -1;
+
+    curl_easy_getinfo(f->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &n);
+    f->total = n;
+    if (check_size(f))
+        return f->code;
+    if (f->o->fd >= 0 && f->o->resume_from > 0 && ftruncate(f->o->fd, 0))
+        return stop(f, err_set(f->e, ERR_IO, "Cannot truncate the file: %s", strerror(errno)));
+    f->ret->bytes = f->ret->resumed_from = 0;
+    return 0;
+}
+
+/* Look at the status before the first byte of the body is used. */
+static int begin(struct fetch *f)
+{
+    long status = 0;
+
+    if (f->is_begun)
+        return 0;
+    f->is_begun = 1;
+    curl_easy_getinfo(f->curl, CURLINFO_RESPONSE_CODE, &status);
+    f->ret->status = (int)status;
+    if (status == 200)
+        return begin_whole(f);
+    f->is_dropped = status != 206;
+    if (status == 206 && (f->asked_from == 0 || f->range_start != f->asked_from)) {
+        f->from_start = 1;
+        return stop(f, err_set(f->e, ERR_FORMAT, "%s sent another part of the file", f->host));
+    }
+    if (status == 206 && check_size(f)) {
+        /* the earlier part belongs to a file of another size */
+        f->from_start = f->code == ERR_FORMAT;
+        return f->code;
+    }
+    return 0;
+}
+
+/* ---- the body ---- */
+
+static int write_all(struct fetch *f, const char *p, size_t n)
+{
+    while (n) {
+        ssize_t w = pwrite(f->o->fd, p, n, (off_t)f->ret->bytes);
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w <= 0) {
+            int full = w == 0 || errno == ENOSPC || errno == EDQUOT;
+            return stop(f,
+                        full ? err_set(f->e, ERR_IO, "The disk is full")
+                             : err_set(f->e, ERR_IO, "Cannot write the file: %s", strerror(errno)));
+        }
+        p += w;
+        n -= (size_t)w;
+        f->ret->bytes += w;
+    }
+    return 0;
+}
+
+static int store(struct fetch *f, const char *p, size_t n)
+{
+    const struct fetch_options *o = f->o;
+
+    if ((o->size_max > 0 && (int64_t)n > o->size_max - f->ret->bytes) ||
+        (o->size_expected >= 0 && (int64_t)n > o->size_expected - f->ret->bytes))
+        return stop(f, err_set(f->e, ERR_TOO_LARGE, "%s sends more bytes than allowed", f->host));
+    if (o->fd >= 0)
+        return write_all(f, p, n);
+    if (buf_add(o->body, p, n))
+        return stop(f, err_set(f->e, o->body->failed == ERR_NOMEM ? ERR_NOMEM : ERR_TOO_LARGE,
+                               "The answer of %s does not fit", f->host));
+    f->ret->bytes += (int64_t)n;
+    return 0;
+}
+
+static size_t write_cb(char *p, size_t size, size_t n, void *ctx)
+{
+    struct fetch *f = ctx;
+
+    if (begin(f))
+        return CURL_WRITEFUNC_ERROR;
+    if (!f->is_dropped && store(f, p, n))
+        return CURL_WRITEFUNC_ERROR;
+    return n;
+}
+
+static int progress_cb(void *ctx, curl_off_t dl_total, curl_off_t dl, curl_off_t ul_total,
+                       curl_off_t ul)
+{
+    struct fetch *f = ctx;
+    int64_t total = f->total >= 0 ? f->total : f->o->size_expected;
+
+    return f->o->progress ? f->o->progress(f->o->ctx, f->ret->bytes, total) : 0;
+}
+
+/* ---- what went wrong, for people ---- */
+
+static int transfer_error(struct fetch *f, CURLcode r, const char *detail)
+{
+    const char *why = *detail ? detail : curl_easy_strerror(r);
+
+    if (f->code)
+        return f->code;
+    switch (r) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return err_set(f->e, ERR_IO, "Cannot find the address of %s (no network, or a wrong name)",
+                       f->host);
+    case CURLE_COULDNT_RESOLVE_PROXY:
+        return err_set(f->e, ERR_IO, "Cannot find the address of the proxy: %s", why);
+    case CURLE_COULDNT_CONNECT:
+        return err_set(f->e, ERR_IO, "Cannot connect to %s: %s", f->host, why);
+    case CURLE_OPERATION_TIMEDOUT:
+        return err_set(f->e, ERR_TIMEOUT, "%s did not answer in time: %s", f->host, why);
+    case CURLE_ABORTED_BY_CALLBACK:
+        return err_set(f->e, ERR_CANCELLED, "The download was cancelled");
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+        return err_set(f->e, ERR_ARG, "Not an http or https URL: %.200s", f->o->url);
+    case CURLE_TOO_MANY_REDIRECTS:
+        return err_set(f->e, ERR_IO, "%s redirects too often", f->host);
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_ISSUER_ERROR:
+        return err_set(f->e, ERR_IO, "The TLS connection to %s failed: %s", f->host, why);
+    case CURLE_PARTIAL_FILE:
+    case CURLE_RECV_ERROR:
+    case CURLE_GOT_NOTHING:
+        return err_set(f->e, ERR_IO, "The connection to %s broke after %lld bytes: %s", f->host,
+                       (long long)f->ret->bytes, why);
+    default:
+        return err_set(f->e, ERR_IO, "The download from %s failed: %s", f->host, why);
+    }
+}
+
+/* The transfer itself went well. */
+static int judge_status(struct fetch *f)
+{
+    int status = f->ret->status;
+
+    if (status == 200 || status == 206) {
+        int64_t want = f->total >= 0 ? f->total : f->o->size_expected;
+        if (want >= 0 && f->ret->bytes != want)
+            return err_set(f->e, ERR_FORMAT, "%s sent %lld bytes where %lld were expected", f->host,
+                           (long long)f->ret->bytes, (long long)want);
+        return 0;
+    }
+    if (status == 416 && f->asked_from > 0) {
+        if (f->total == f->asked_from && check_size(f) == 0)
+            return 0; /* it was whole already */
+        f->from_start = 1;
+        return err_set(f->e, ERR_FORMAT, "%s cannot continue the download", f->host);
+    }
+    if (status == 404 || status == 410)
+        return err_set(f->e, ERR_NOTFOUND, "%s does not have this file (HTTP %d)", f->host, status);
+    if (status == 401 || status == 403)
+        return err_set(f->e, ERR_FORBIDDEN, "%s does not allow this download (HTTP %d)", f->host,
+                       status);
+    if (status == 429 || status >= 500)
+        return err_set(f->e, ERR_AGAIN, "%s cannot serve this now (HTTP %d)", f->host, status);
+    return err_set(f->e, ERR_IO, "%s answered with HTTP %d", f->host, status);
+}
+
+/* ---- the request ---- */
+
+static int set_host(struct fetch *f)
+{
+    CURLU *u = curl_url();
+    char *host = NULL, *scheme = NULL;
+    int ok = u && !curl_url_set(u, CURLUPART_URL, f->o->url, 0) &&
+             !curl_url_get(u, CURLUPART_HOST, &host, 0) &&
+             !curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) &&
+             (!strcasecmp(scheme, "http") || !strcasecmp(scheme, "https"));
+
+    if (ok)
+        snprintf(f->host, sizeof f->host, "%s", host);
+    if (ok && !strcasecmp(scheme, "https"))
+        curl_easy_setopt(f->curl, CURLOPT_REDIR_PROTOCOLS_STR, "https");
+    curl_free(host);
+    curl_free(scheme);
+    curl_url_cleanup(u);
+    return ok ? 0 : err_set(f->e, ERR_ARG, "Not an http or https URL: %.200s", f->o->url);
+}
+
+static int add_line(struct curl_slist **list, const char *line)
+{
+    struct curl_slist *more = curl_slist_append(*list, line);
+    if (!more)
+        return ERR_NOMEM;
+    *list = more;
+    return 0;
+}
+
+static int set_headers(struct fetch *f, struct curl_slist **list)
+{
+    const struct fetch_options *o = f->o;
+    char line[192];
+
+    for (int i = 0; o->headers && o->headers[i]; i++) {
+        if (add_line(list, o->headers[i]))
+            return ERR_NOMEM;
+    }
+    if (f->asked_from > 0) {
+        snprintf(line, sizeof line, "Range: bytes=%lld-", (long long)f->asked_from);
+        if (add_line(list, line))
+            return ERR_NOMEM;
+        /* If-Range needs a strong validator */
+        if (o->etag && o->etag[0] == '"' && strlen(o->etag) < sizeof f->ret->etag) {
+            snprintf(line, sizeof line, "If-Range: %s", o->etag);
+            if (add_line(list, line))
+                return ERR_NOMEM;
+        }
+    }
+    curl_easy_setopt(f->curl, CURLOPT_HTTPHEADER, *list);
+    return 0;
+}
+
+static void set_options(struct fetch *f, char *detail)
+{
+    const struct fetch_options *o = f->o;
+    int stall_ms = o->stall_timeout_ms > 0 ? o->stall_timeout_ms : STALL_MS;
+    int connect_ms = o->connect_timeout_ms > 0 ? o->connect_timeout_ms : CONNECT_MS;
+    CURL *c = f->curl;
+
+    curl_easy_setopt(c, CURLOPT_URL, o->url);
+    curl_easy_setopt(c, CURLOPT_ERRORBUFFER, detail);
+    curl_easy_setopt(c, CURLOPT_USERAGENT, "gaufre/" GAUFRE_VERSION);
+    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
+    curl_easy_setopt(c, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
+    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
+    curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)((stall_ms + 999) / 1000));
+    curl_easy_setopt(c, CURLOPT_BUFFERSIZE, 262144L);
+    curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, header_cb);
+    curl_easy_setopt(c, CURLOPT_HEADERDATA, f);
+    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, write_cb);
+    curl_easy_setopt(c, CURLOPT_WRITEDATA, f);
+    curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, progress_cb);
+    curl_easy_setopt(c, CURLOPT_XFERINFODATA, f);
+    curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
+}
+
+static int fetch_once(struct fetch *f)
+{
+    char detail[CURL_ERROR_SIZE] = "";
+    struct curl_slist *headers = NULL;
+    CURLcode r;
+    int code;
+
+    f->curl = curl_easy_init();
+    if (!f->curl)
+        return err_set(f->e, ERR_NOMEM, "Out of memory for the download");
+    set_options(f, detail);
+    code = set_host(f);
+    if (!code && set_headers(f, &headers))
+        code = err_set(f->e, ERR_NOMEM, "Out of memory for the download");
+    if (!code) {
+        r = curl_easy_perform(f->curl);
+        if (r == CURLE_OK && !begin(f)) /* there was no body */
+            code = judge_status(f);
+        else
+            code = transfer_error(f, r, detail);
+    }
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(f->curl);
+    return code;
+}
+
+static void global_init(void)
+{
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+int fetch_get(const struct fetch_options *o, struct fetch_result *ret, struct err *e)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct fetch f = {.o = o, .ret = ret, .e = e, .asked_from = o->resume_from};
+    int code;
+
+    CHECK(o->fd >= 0 || (o->body && o->resume_from == 0));
+    pthread_once(&once, global_init);
+    *ret = (struct fetch_result){.bytes = o->resume_from, .resumed_from = o->resume_from};
+    f.total = f.range_start = -1;
+    code = fetch_once(&f);
+    if (f.from_start && f.asked_from > 0) {
+        struct fetch again = {.o = o, .ret = ret, .e = e, .total = -1, .range_start = -1};
+        ret->bytes = ret->resumed_from = 0;
+        code = fetch_once(&again);
+    }
+    return code;
+}

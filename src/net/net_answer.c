@@ -1,0 +1,319 @@
+/* The upper room's verbs on an exchange: the request's head, and the answer's bytes. */
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "net/net_int.h"
+
+/* ---- the request ---- */
+
+const struct http_head *net_head(const struct net_exchange *x)
+{
+    net_io_check(x->conn->io);
+    return &x->parser.head;
+}
+
+struct net_server *net_server_of(const struct net_exchange *x)
+{
+    return x->conn->io->server;
+}
+
+int net_io(const struct net_exchange *x)
+{
+    return x->conn->io->index;
+}
+
+int64_t net_started_us(const struct net_exchange *x)
+{
+    return x->started_us;
+}
+
+void net_set_user(struct net_exchange *x, void *user)
+{
+    net_io_check(x->conn->io);
+    x->user = user;
+}
+
+void *net_user(const struct net_exchange *x)
+{
+    return x->user;
+}
+
+const char *net_peer(const struct net_exchange *x, char out[NET_PEER_MAX])
+{
+    struct sockaddr_storage a;
+    socklen_t n = sizeof a;
+    char host[INET6_ADDRSTRLEN], port[8];
+
+    out[0] = 0;
+    if (!getpeername(x->conn->fd, (struct sockaddr *)&a, &n) &&
+        !getnameinfo((struct sockaddr *)&a, n, host, sizeof host, port, sizeof port,
+                     NI_NUMERICHOST | NI_NUMERICSERV))
+        snprintf(out, NET_PEER_MAX, a.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+    return out;
+}
+
+int net_read_body(struct net_exchange *x, size_t limit)
+{
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct net_conn *c = x->conn;
+    int r;
+
+    net_io_check(c->io);
+    if (c->state == CONN_DEAD)
+        return ERR_CANCELLED;
+    CHECK(c->state == CONN_ASK);
+    r = body_begin(x, limit);
+    if (r)
+        return r;
+    c->state = CONN_BODY;
+    c->deadline_us = clock_now_us() + (int64_t)c->io->server->config.body_timeout_ms * 1000;
+    if (x->parser.head.expect_continue) {
+        x->continued = 1;
+        /* bytes that came without waiting need no invitation */
+        if (evbuffer_get_length(bufferevent_get_input(c->bev)) == 0)
+            conn_write(c, go_on, sizeof go_on - 1);
+    }
+    conn_defer(c);
+    return 0;
+}
+
+/* ---- the head of an answer ---- */
+
+static void add_date(struct net_io *io)
+{
+    time_t now = (time_t)(clock_wall_us() / 1000000);
+    struct tm tm;
+
+    if (now != io->date_s) {
+        io->date_s = now;
+        gmtime_r(&now, &tm);
+        /* not strftime: its names follow the locale */
+        snprintf(io->date, sizeof io->date, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT",
+                 &"SunMonTueWedThuFriSat"[tm.tm_wday * 3], tm.tm_mday,
+                 &"JanFebMarAprMayJunJulAugSepOctNovDec"[tm.tm_mon * 3],
+                 (tm.tm_year + 1900) % 10000, tm.tm_hour, tm.tm_min, tm.tm_sec);
+    }
+    buf_add_str(&io->scratch, "Date: ");
+    buf_add_str(&io->scratch, io->date);
+    buf_add_str(&io->scratch, "\r\n");
+}
+
+/* Names that net writes itself. */
+static int is_ours(const char *name)
+{
+    return !strcasecmp(name, "date") || !strcasecmp(name, "content-length") ||
+           !strcasecmp(name, "transfer-encoding") || !strcasecmp(name, "connection");
+}
+
+/* 0, or ERR_ARG when one was left out. */
+static int add_headers(struct buf *b, const struct net_header *h, int n_h, int without_type)
+{
+    int r = 0;
+
+    for (int i = 0; i < n_h; i++) {
+        if (is_ours(h[i].name) || !http_name_ok(h[i].name) || !http_value_ok(h[i].value)) {
+            r = ERR_ARG;
+            continue;
+        }
+        if (without_type && !strcasecmp(h[i].name, "content-type"))
+            continue;
+        buf_add_str(b, h[i].name);
+        buf_add_str(b, ": ");
+        buf_add_str(b, h[i].value);
+        buf_add_str(b, "\r\n");
+    }
+    return r;
+}
+
+static int has_no_body(int status)
+{
+    return status == 204 || status == 304;
+}
+
+/* Can the connection carry another request after this answer? The rest of the request's body
+ * must be known to come, and be small, so that it can be dropped. */
+static int can_keep(const struct net_exchange *x)
+{
+    int64_t left = http_parser_left(&x->parser);
+
+    if (!x->parser.head.keep_alive || x->close_after || net_server_is_draining(net_server_of(x)))
+        return 0;
+    if (left != 0 && x->parser.head.expect_continue && !x->continued)
+        return 0;
+    return left >= 0 && left <= NET_SKIP_MAX;
+}
+
+static void begin_head(struct net_io *io, int status)
+{
+    CHECK(status >= 200 && status <= 999);
+    buf_clear(&io->scratch);
+    buf_addf(&io->scratch, "HTTP/1.1 %d %s\r\n", status, http_reason(status));
+    add_date(io);
+}
+
+static void end_head(struct net_conn *c)
+{
+    struct buf *b = &c->io->scratch;
+    buf_add_str(b, c->close_after ? "Connection: close\r\n\r\n" : "\r\n");
+}
+
+/* ---- answers ---- */
+
+/* The connection's output could not be filled: what was promised cannot be kept. */
+static int fail_answer(struct net_conn *c)
+{
+    conn_cut(c);
+    return ERR_NOMEM;
+}
+
+int net_reply(struct net_exchange *x, int status, const struct net_header *h, int n_h,
+              const void *body, size_t n)
+{
+    struct net_conn *c = x->conn;
+    struct buf *b = &c->io->scratch;
+    int bodyless = has_no_body(status), r;
+
+    net_io_check(c->io);
+    if (c->state == CONN_DEAD)
+        return ERR_CANCELLED;
+    CHECK(c->state == CONN_ASK || c->state == CONN_BODY || c->state == CONN_WORK);
+    c->close_after = !can_keep(x);
+    begin_head(c->io, status);
+    r = add_headers(b, h, n_h, n == 0 || bodyless);
+    if (!bodyless)
+        buf_addf(b, "Content-Length: %zu\r\n", n);
+    end_head(c);
+    if (b->failed || conn_write(c, b->data, b->len))
+        return fail_answer(c);
+    if (n && !bodyless && x->parser.head.method != HTTP_HEAD && conn_write(c, body, n))
+        return fail_answer(c);
+    conn_answered(c);
+    return r;
+}
+
+int net_stream_begin(struct net_exchange *x, int status, const struct net_header *h, int n_h)
+{
+    struct net_conn *c = x->conn;
+    struct buf *b = &c->io->scratch;
+    int r;
+
+    net_io_check(c->io);
+    if (c->state == CONN_DEAD)
+        return ERR_CANCELLED;
+    CHECK(c->state == CONN_ASK || c->state == CONN_BODY || c->state == CONN_WORK);
+    CHECK(!has_no_body(status));
+    x->is_chunked = x->parser.head.minor == 1;
+    c->close_after = !can_keep(x) || !x->is_chunked;
+    begin_head(c->io, status);
+    r = add_headers(b, h, n_h, 0);
+    if (x->is_chunked)
+        buf_add_str(b, "Transfer-Encoding: chunked\r\n");
+    end_head(c);
+    c->state = CONN_STREAM;
+    c->deadline_us = 0;
+    if (b->failed || conn_write(c, b->data, b->len)) {
+        x->cut = ERR_NOMEM;
+        conn_defer(c);
+        return ERR_NOMEM;
+    }
+    return r;
+}
+
+int net_stream_write(struct net_exchange *x, const void *p, size_t n)
+{
+    struct net_conn *c = x->conn;
+    char size[24];
+    int len;
+
+    net_io_check(c->io);
+    if (c->state == CONN_DEAD)
+        return ERR_CANCELLED;
+    CHECK(c->state == CONN_STREAM);
+    if (x->cut || n == 0 || x->parser.head.method == HTTP_HEAD)
+        return x->cut;
+    if (n > c->io->server->config.stream_pending_max ||
+        conn_pending(c) > c->io->server->config.stream_pending_max - n) {
+        x->cut = ERR_SLOW_READER;
+        conn_defer(c);
+        return x->cut;
+    }
+    len = snprintf(size, sizeof size, "%zx\r\n", n);
+    if ((x->is_chunked && conn_write(c, size, (size_t)len)) || conn_write(c, p, n) ||
+        (x->is_chunked && conn_write(c, "\r\n", 2))) {
+        x->cut = ERR_NOMEM;
+        conn_defer(c);
+    }
+    return x->cut;
+}
+
+void net_stream_end(struct net_exchange *x)
+{
+    struct net_conn *c = x->conn;
+
+    net_io_check(c->io);
+    if (c->state == CONN_DEAD)
+        return;
+    CHECK(c->state == CONN_STREAM);
+    if (x->close_after || net_server_is_draining(net_server_of(x)))
+        c->close_after = 1;
+    if (x->cut) {
+        conn_cut(c);
+        return;
+    }
+    if (x->is_chunked && x->parser.head.method != HTTP_HEAD && conn_write(c, "0\r\n\r\n", 5)) {
+        conn_cut(c);
+        return;
+    }
+    conn_answered(c);
+}
+
+size_t net_pending(const struct net_exchange *x)
+{
+    net_io_check(x->conn->io);
+    return x->conn->state == CONN_DEAD ? 0 : conn_pending(x->conn);
+}
+
+void net_close_after(struct net_exchange *x)
+{
+    net_io_check(x->conn->io);
+    x->close_after = 1;
+}
+
+void net_abort(struct net_exchange *x)
+{
+    net_io_check(x->conn->io);
+    conn_cut(x->conn);
+}
+
+void answer_refuse(struct net_conn *c, int status, const char *why)
+{
+    struct net_server *s = c->io->server;
+    struct net_exchange *x = c->x;
+    struct net_header type = {"Content-Type", "application/json"};
+    struct buf body;
+
+    atomic_fetch_add(&s->refused_total, 1);
+    buf_init(&body, 65536);
+    if (s->handler.on_refuse)
+        s->handler.on_refuse(s->handler.ctx, status, why, &body);
+    if (body.len == 0 || body.failed) {
+        buf_clear(&body);
+        buf_addf(&body, "%s\n", why);
+        type.value = "text/plain; charset=utf-8";
+    }
+    x->close_after = 1;
+    c->state = CONN_WORK; /* as if the upper room answered */
+    net_reply(x, status, &type, 1, body.data, body.len);
+    buf_done(&body);
+}

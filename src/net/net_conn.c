@@ -1,0 +1,509 @@
+/* One connection: bytes in, states, time limits, and its end. The answer's bytes are made in
+ * net_answer.c.
+ *
+ * Nothing is freed and no callback of the upper room is made while one of its calls is on the
+ * stack: calls change the state and put the connection on its thread's deferred list, which the
+ * next turn of the loop works off. That is also where output is written, so that all pieces
+ * written in one turn leave in one system call, without a round through epoll. */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "net/net_int.h"
+
+static void conn_advance(struct net_conn *c);
+
+/* ---- small parts ---- */
+
+static int64_t deadline_in(int ms)
+{
+    return clock_now_us() + (int64_t)ms * 1000;
+}
+
+static const struct net_config *config_of(const struct net_conn *c)
+{
+    return &c->io->server->config;
+}
+
+/* The upper room knows of the exchange and has not ended it. */
+static int is_live(const struct net_conn *c)
+{
+    return c->state == CONN_ASK || c->state == CONN_BODY || c->state == CONN_WORK ||
+           c->state == CONN_STREAM;
+}
+
+size_t conn_pending(const struct net_conn *c)
+{
+    return evbuffer_get_length(bufferevent_get_output(c->bev));
+}
+
+static size_t conn_ahead(const struct net_conn *c)
+{
+    return evbuffer_get_length(bufferevent_get_input(c->bev));
+}
+
+static void exchange_free(struct net_conn *c)
+{
+    struct net_exchange *x = c->x;
+
+    c->x = NULL;
+    if (!x)
+        return;
+    net_body_done(&x->body);
+    http_parser_done(&x->parser);
+    free(x);
+    atomic_fetch_sub(&c->io->server->n_exchanges, 1);
+}
+
+static int exchange_new(struct net_conn *c)
+{
+    struct net_exchange *x = calloc(1, sizeof *x);
+
+    if (!x)
+        return ERR_NOMEM;
+    x->conn = c;
+    x->started_us = clock_now_us();
+    http_parser_init(&x->parser, &config_of(c)->http);
+    c->x = x;
+    atomic_fetch_add(&c->io->server->n_exchanges, 1);
+    return 0;
+}
+
+void conn_defer(struct net_conn *c)
+{
+    if (c->is_deferred)
+        return;
+    c->is_deferred = 1;
+    c->defer_next = c->io->deferred;
+    c->io->deferred = c;
+    event_active(c->io->defer_ev, 0, 0);
+}
+
+/* ---- the end of a connection ---- */
+
+void conn_cut(struct net_conn *c)
+{
+    if (c->state == CONN_DEAD)
+        return;
+    c->state = CONN_DEAD;
+    bufferevent_setcb(c->bev, NULL, NULL, NULL, NULL);
+    bufferevent_disable(c->bev, EV_READ | EV_WRITE);
+    conn_defer(c);
+}
+
+/* From the loop only: tell the upper room, then close. */
+static void conn_kill(struct net_conn *c, int code)
+{
+    struct net_server *s = c->io->server;
+
+    if (c->state == CONN_DEAD)
+        return;
+    if (is_live(c)) {
+        struct net_exchange *x = c->x;
+        conn_cut(c); /* first: calls made from on_gone find a dead connection */
+        atomic_fetch_add(&s->gone_total, 1);
+        if (code == ERR_SLOW_READER)
+            atomic_fetch_add(&s->slow_total, 1);
+        s->handler.on_gone(s->handler.ctx, x, code);
+    }
+    conn_cut(c);
+}
+
+static void conn_free(struct net_conn *c)
+{
+    struct net_io *io = c->io;
+    struct net_server *s = io->server;
+
+    exchange_free(c);
+    if (c->next)
+        c->next->prev = c->prev;
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        io->conns = c->next;
+    bufferevent_free(c->bev); /* closes fd in the next turn */
+    free(c);
+    atomic_fetch_sub(&io->n_assigned, 1);
+    atomic_fetch_sub(&s->n_conns, 1);
+    if (atomic_load(&s->accept_paused))
+        mbox_wake(&s->ios[0].inbox);
+}
+
+/* ---- output ---- */
+
+int conn_write(struct net_conn *c, const void *p, size_t n)
+{
+    if (evbuffer_add(bufferevent_get_output(c->bev), p, n))
+        return ERR_NOMEM;
+    c->out_total += n;
+    conn_defer(c);
+    return 0;
+}
+
+/* Write straight to the socket; what it does not take is left to the loop. 0, or -1 when the
+ * client is gone. (A TLS bufferevent would be written by the loop alone.) */
+static int conn_flush(struct net_conn *c)
+{
+    struct evbuffer *out = bufferevent_get_output(c->bev);
+    int n;
+
+    if (evbuffer_get_length(out) == 0 || bufferevent_get_enabled(c->bev) & EV_WRITE)
+        return 0;
+    evbuffer_unfreeze(out, 1); /* the bufferevent keeps others from draining its output */
+    n = evbuffer_write(out, c->fd);
+    evbuffer_freeze(out, 1);
+    if (n < 0 && errno != EAGAIN && errno != EINTR)
+        return -1;
+    if (evbuffer_get_length(out) > 0)
+        bufferevent_enable(c->bev, EV_WRITE);
+    return 0;
+}
+
+static void write_cb(struct bufferevent *bev, void *ctx)
+{
+    bufferevent_disable(bev, EV_WRITE); /* all is written */
+    conn_advance(ctx);
+}
+
+static void conn_linger(struct net_conn *c)
+{
+    if (c->is_eof || shutdown(c->fd, SHUT_WR)) {
+        conn_cut(c);
+        return;
+    }
+    c->state = CONN_LINGER;
+    c->deadline_us = deadline_in(config_of(c)->linger_ms);
+}
+
+/* No more requests: what is in the output goes out, then the connection closes. */
+static void conn_finish(struct net_conn *c)
+{
+    c->state = CONN_FLUSH;
+    c->deadline_us = 0;
+    exchange_free(c);
+}
+
+void conn_answered(struct net_conn *c)
+{
+    c->is_served = 1;
+    if (c->close_after || c->io->drain_seen) {
+        conn_finish(c);
+    } else if (http_parser_left(&c->x->parser) != 0) {
+        c->state = CONN_SKIP;
+        c->deadline_us = deadline_in(config_of(c)->body_timeout_ms);
+    } else {
+        c->state = CONN_IDLE;
+        c->deadline_us = deadline_in(config_of(c)->idle_timeout_ms);
+        exchange_free(c);
+    }
+    conn_defer(c);
+}
+
+/* ---- input ---- */
+
+static void drop_input(struct net_conn *c)
+{
+    struct evbuffer *in = bufferevent_get_input(c->bev);
+    evbuffer_drain(in, evbuffer_get_length(in));
+}
+
+static void request_ready(struct net_conn *c)
+{
+    struct net_server *s = c->io->server;
+
+    c->state = CONN_ASK;
+    c->deadline_us = 0;
+    atomic_fetch_add(&s->requests_total, 1);
+    s->handler.on_request(s->handler.ctx, c->x);
+}
+
+static void body_ready(struct net_conn *c, int code)
+{
+    struct net_server *s = c->io->server;
+
+    c->state = CONN_WORK;
+    c->deadline_us = 0;
+    if (code)
+        c->x->close_after = 1;
+    else
+        body_finish(c->x);
+    s->handler.on_body(s->handler.ctx, c->x, code);
+}
+
+static void body_event(struct net_conn *c, enum http_event ev, int code)
+{
+    if (code)
+        body_ready(c, code);
+    else if (ev == HTTP_BAD)
+        body_ready(c, c->x->parser.status == 413 ? ERR_TOO_LARGE : ERR_FORMAT);
+    else if (ev == HTTP_END)
+        body_ready(c, 0);
+}
+
+static void skip_event(struct net_conn *c, enum http_event ev)
+{
+    if (ev == HTTP_BAD) {
+        conn_finish(c);
+    } else if (ev == HTTP_END) {
+        conn_answered(c);
+    }
+}
+
+/* Feed the parser once. Returns 1 when there may be more to do. */
+static int conn_feed(struct net_conn *c)
+{
+    struct evbuffer *in = bufferevent_get_input(c->bev);
+    size_t n = evbuffer_get_contiguous_space(in), used, n_data;
+    const char *p = n ? (const char *)evbuffer_pullup(in, (ev_ssize_t)n) : NULL, *data;
+    struct http_parser *parser = &c->x->parser;
+    enum http_event ev = http_parser_feed(parser, p, n, &used, &data, &n_data);
+    int code = 0;
+
+    if (ev == HTTP_DATA && c->state == CONN_BODY)
+        code = body_add(c->x, data, n_data);
+    evbuffer_drain(in, used);
+    if (c->state == CONN_BODY)
+        body_event(c, ev, code);
+    else if (c->state == CONN_SKIP)
+        skip_event(c, ev);
+    else if (ev == HTTP_GOT_HEAD)
+        request_ready(c);
+    else if (ev == HTTP_BAD)
+        answer_refuse(c, parser->status, parser->why);
+    return ev != HTTP_MORE || conn_ahead(c) > 0;
+}
+
+/* Begin a request when bytes of one are there. Not while much of the last answer waits: a client
+ * that sends and never reads must not fill the memory. */
+static int conn_begin(struct net_conn *c)
+{
+    if (conn_ahead(c) == 0 || conn_pending(c) > NET_AHEAD_MAX)
+        return 0;
+    if (exchange_new(c)) {
+        conn_cut(c);
+        return 0;
+    }
+    c->state = CONN_HEAD;
+    c->deadline_us = deadline_in(config_of(c)->header_timeout_ms);
+    return 1;
+}
+
+/* Bytes ahead of a running request stay in the kernel when they are many. */
+static void watch_input(struct net_conn *c)
+{
+    int waits = c->state == CONN_ASK || c->state == CONN_WORK || c->state == CONN_STREAM ||
+                c->state == CONN_IDLE;
+    int pause = waits && conn_ahead(c) > NET_AHEAD_MAX;
+
+    if (pause == c->read_paused || c->state == CONN_DEAD || c->is_eof)
+        return;
+    c->read_paused = (uint8_t)pause;
+    if (pause)
+        bufferevent_disable(c->bev, EV_READ);
+    else
+        bufferevent_enable(c->bev, EV_READ);
+}
+
+/* Do all that can be done now. */
+static void conn_advance(struct net_conn *c)
+{
+    int more = 1;
+
+    if (c->is_busy)
+        return;
+    c->is_busy = 1;
+    while (more) {
+        switch ((enum conn_state)c->state) {
+        case CONN_IDLE:
+            more = conn_begin(c);
+            break;
+        case CONN_HEAD:
+        case CONN_BODY:
+        case CONN_SKIP:
+            more = conn_feed(c);
+            break;
+        case CONN_FLUSH:
+            drop_input(c);
+            if (conn_pending(c) == 0)
+                conn_linger(c);
+            more = 0;
+            break;
+        case CONN_LINGER:
+            drop_input(c);
+            more = 0;
+            break;
+        default:
+            more = 0;
+            break;
+        }
+    }
+    watch_input(c);
+    c->is_busy = 0;
+}
+
+static void read_cb(struct bufferevent *bev, void *ctx)
+{
+    conn_advance(ctx);
+}
+
+static void event_cb(struct bufferevent *bev, short what, void *ctx)
+{
+    struct net_conn *c = ctx;
+    int waits = c->state == CONN_IDLE || c->state == CONN_HEAD || c->state == CONN_SKIP ||
+                c->state == CONN_FLUSH;
+
+    c->is_eof = 1;
+    if (what & BEV_EVENT_EOF && waits && conn_pending(c) > 0) {
+        conn_finish(c); /* the last answer may still be read */
+        return;
+    }
+    conn_kill(c, ERR_CANCELLED);
+}
+
+/* ---- turns of the loop ---- */
+
+void conn_drop(struct net_conn *c)
+{
+    close(c->fd);
+    atomic_fetch_sub(&c->io->n_assigned, 1);
+    atomic_fetch_sub(&c->io->server->n_conns, 1);
+    free(c);
+}
+
+void conn_open(struct net_conn *c)
+{
+    struct net_io *io = c->io;
+
+    net_io_check(io);
+    c->bev = bufferevent_socket_new(io->base, c->fd, BEV_OPT_CLOSE_ON_FREE);
+    if (!c->bev) {
+        conn_drop(c);
+        return;
+    }
+    c->next = io->conns;
+    if (c->next)
+        c->next->prev = c;
+    io->conns = c;
+    c->state = CONN_IDLE;
+    c->deadline_us = deadline_in(io->drain_seen ? 1000 : config_of(c)->idle_timeout_ms);
+    bufferevent_setcb(c->bev, read_cb, write_cb, event_cb, c);
+    bufferevent_disable(c->bev, EV_WRITE);
+    bufferevent_enable(c->bev, EV_READ);
+}
+
+void conn_defer_run(struct net_io *io)
+{
+    struct net_conn *c = io->deferred, *next;
+
+    io->deferred = NULL;
+    for (; c; c = next) {
+        next = c->defer_next;
+        c->is_deferred = 0;
+        if (c->state == CONN_DEAD) {
+            conn_free(c);
+            continue;
+        }
+        if (conn_flush(c))
+            conn_kill(c, ERR_CANCELLED);
+        else if (is_live(c) && c->x->cut)
+            conn_kill(c, c->x->cut);
+        else
+            conn_advance(c);
+    }
+}
+
+static void deadline_passed(struct net_conn *c)
+{
+    struct net_exchange *x = c->x;
+    size_t step = NET_BODY_STEP;
+
+    switch ((enum conn_state)c->state) {
+    case CONN_HEAD:
+        if (x->parser.text.len == 0) /* an empty line is not a request */
+            conn_cut(c);
+        else
+            answer_refuse(c, 408, "The request head did not arrive in time.");
+        break;
+    case CONN_BODY:
+        if (x->body.len - x->body_seen < step) {
+            body_ready(c, ERR_TIMEOUT);
+            break;
+        }
+        x->body_seen = x->body.len;
+        c->deadline_us = deadline_in(config_of(c)->body_timeout_ms);
+        break;
+    default: /* IDLE, SKIP, LINGER */
+        conn_cut(c);
+        break;
+    }
+}
+
+/* 1 when output waits and the client took none of it for too long. */
+static int is_stalled(struct net_conn *c, int64_t now_us)
+{
+    size_t pending = conn_pending(c);
+    uint64_t done = c->out_total - pending;
+
+    if (pending == 0) {
+        c->stall_us = 0;
+    } else if (c->stall_us == 0 || done != c->out_seen) {
+        c->stall_us = now_us;
+        c->out_seen = done;
+    }
+    return c->stall_us && now_us - c->stall_us > (int64_t)config_of(c)->stall_timeout_ms * 1000;
+}
+
+/* Reading is paused, so the loop does not see the end of file behind the unread bytes. */
+static int has_hung_up(const struct net_conn *c)
+{
+    struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+    return c->read_paused && poll(&p, 1, 0) > 0;
+}
+
+void conn_sweep(struct net_io *io, int64_t now_us)
+{
+    int over = io->drain_seen && now_us >= atomic_load(&io->server->drain_deadline_us);
+
+    for (struct net_conn *c = io->conns; c; c = c->next) { /* none is freed meanwhile */
+        if (c->state == CONN_DEAD)
+            continue;
+        if (over)
+            conn_kill(c, ERR_DRAINING);
+        else if (is_stalled(c, now_us))
+            conn_kill(c, ERR_SLOW_READER);
+        else if (has_hung_up(c))
+            conn_kill(c, ERR_CANCELLED);
+        else if (c->deadline_us && now_us >= c->deadline_us)
+            deadline_passed(c);
+    }
+}
+
+/* A drain began: close what idles. A connection that has not brought a request yet, or has bytes
+ * waiting, gets a second to do so. */
+void conn_drain(struct net_io *io)
+{
+    for (struct net_conn *c = io->conns; c; c = c->next) {
+        struct pollfd p = {.fd = c->fd, .events = POLLIN};
+        if (c->state != CONN_IDLE || conn_ahead(c) > 0)
+            continue;
+        if (c->is_served && conn_pending(c) == 0 && poll(&p, 1, 0) == 0)
+            conn_cut(c);
+        else
+            c->deadline_us = deadline_in(1000);
+    }
+}
+
+void conn_free_all(struct net_io *io)
+{
+    while (io->conns)
+        conn_free(io->conns);
+    io->deferred = NULL;
+}

@@ -1,0 +1,128 @@
+/* Inside room net: what its server files share. Everything here belongs to one io thread, except
+ * what is marked [any] (atomics). */
+#ifndef NET_NET_INT_H
+#define NET_NET_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "net/net.h"
+
+struct bufferevent;
+struct event;
+struct event_base;
+
+#define NET_AHEAD_MAX   65536 /* request bytes buffered ahead of an answer; then reading pauses */
+#define NET_SKIP_MAX    65536 /* unread body that is dropped to keep a connection */
+#define NET_BODY_STEP   4096  /* a body must bring so much within each body_timeout_ms */
+#define NET_LISTEN_MAX  16
+#define NET_ACCEPT_STEP 64 /* connections accepted in one turn of the loop */
+
+enum conn_state {
+    CONN_IDLE,   /* no exchange */
+    CONN_HEAD,   /* an exchange, its head unfinished */
+    CONN_ASK,    /* on_request was called, the upper room has not asked for the body */
+    CONN_BODY,   /* reading the body */
+    CONN_WORK,   /* on_body was called, no answer yet */
+    CONN_STREAM, /* net_stream_begin was called */
+    CONN_SKIP,   /* answered; dropping the rest of a small body */
+    CONN_FLUSH,  /* no more requests; closing when the output is written */
+    CONN_LINGER, /* written and shut down; dropping what still comes */
+    CONN_DEAD,   /* to be freed by the next turn of the loop */
+};
+
+struct net_conn {
+    struct mbox_item item; /* first: on the way from the accepting thread */
+    struct net_io *io;
+    struct bufferevent *bev;
+    struct net_exchange *x; /* in HEAD..SKIP */
+    struct net_conn *next, *prev;
+    struct net_conn *defer_next;
+    int64_t deadline_us; /* of IDLE, HEAD, BODY, SKIP, LINGER; 0: none */
+    int64_t stall_us;    /* since when output waits without progress; 0: it does not */
+    uint64_t out_total;  /* bytes ever put into the output */
+    uint64_t out_seen;   /* of them written when the sweep last looked */
+    int fd;
+    uint8_t state, is_deferred, is_busy, is_eof, is_served, close_after, read_paused;
+};
+
+struct net_exchange {
+    struct net_conn *conn;
+    struct http_parser parser;
+    void *user;
+    int64_t started_us;
+    struct net_body body;
+    size_t body_limit, body_seen; /* body_seen: length at the last deadline */
+    int cut;                      /* code for on_gone, to be delivered by the next turn */
+    uint8_t continued, is_begun, is_chunked, close_after;
+};
+
+struct net_io {
+    struct net_server *server;
+    int index;
+    pthread_t thread;
+    struct event_base *base;
+    struct mbox mail;  /* the upper room's */
+    struct mbox inbox; /* our own: new connections, wake-ups */
+    struct event *mail_ev, *inbox_ev, *defer_ev, *sweep_ev;
+    struct net_conn *conns, *deferred;
+    struct buf scratch; /* heads under construction */
+    int64_t date_s;
+    char date[32];
+    int drain_seen;
+    _Atomic int n_assigned; /* connections given to this thread [any] */
+};
+
+struct net_server {
+    struct net_config config;
+    struct net_handler handler;
+    struct net_io *ios;
+    int n_io_open, n_io_started;
+    int port;
+    /* listening: io thread 0 */
+    int listen_fd[NET_LISTEN_MAX];
+    struct event *listen_ev[NET_LISTEN_MAX];
+    int n_listen;
+    int64_t accept_again_us; /* not before, after running out of descriptors */
+    /* [any] */
+    _Atomic int is_running, accept_paused, accept_closed, is_draining;
+    _Atomic int64_t drain_deadline_us;
+    _Atomic int64_t n_conns, n_exchanges, body_bytes;
+    _Atomic int64_t accepted_total, requests_total, refused_total, gone_total, slow_total,
+        accept_fails_total;
+};
+
+/* net_server.c */
+void net_io_check(const struct net_io *io); /* asserts that this is its thread */
+
+/* net_listen.c */
+int listen_open(struct net_server *s, struct err *e);
+int listen_start(struct net_server *s);
+void listen_resume(struct net_server *s); /* io 0: accept again where that is possible */
+void listen_close(struct net_server *s);  /* io 0 or before start: takes what waits first */
+
+/* net_conn.c */
+void conn_open(struct net_conn *c); /* on its io thread; c->fd and c->io are set */
+void conn_defer(struct net_conn *c);
+void conn_defer_run(struct net_io *io);
+void conn_sweep(struct net_io *io, int64_t now_us);
+void conn_drain(struct net_io *io);
+void conn_drop(struct net_conn *c); /* instead of conn_open */
+void conn_free_all(struct net_io *io);
+/* The answer is complete in the output: go on with the connection. */
+void conn_answered(struct net_conn *c);
+/* Bytes into the output, sent by the next turn; 0 or ERR_NOMEM. */
+int conn_write(struct net_conn *c, const void *p, size_t n);
+size_t conn_pending(const struct net_conn *c);
+void conn_cut(struct net_conn *c); /* close, without on_gone */
+
+/* net_answer.c */
+/* Refuse by net itself: an answer with `Connection: close`. The exchange is freed. */
+void answer_refuse(struct net_conn *c, int status, const char *why);
+
+/* net_body.c */
+int body_begin(struct net_exchange *x, size_t limit); /* 0, ERR_TOO_LARGE, ERR_NOMEM */
+int body_add(struct net_exchange *x, const char *p, size_t n);
+void body_finish(struct net_exchange *x);
+
+#endif
