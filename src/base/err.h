@@ -61,9 +61,9 @@ int err_set_param(struct err *e, int code, const char *param, const char *fmt, .
 /* Put "prefix: " before the text already in `e`; returns e's code. */
 int err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-const char *err_name(int code);      /* "QUEUE_FULL" */
-const char *err_text(int code);      /* "the queue is full" */
-int err_http_status(int code);       /* 429; 500 for an unknown code */
-int err_is_retryable(int code);      /* 1 where the same call may work later */
+const char *err_name(int code); /* "QUEUE_FULL" */
+const char *err_text(int code); /* "the queue is full" */
+int err_http_status(int code);  /* 429; 500 for an unknown code */
+int err_is_retryable(int code); /* 1 where the same call may work later */
 
 #endif

@@ -11,7 +11,7 @@
 
 struct ring {
     unsigned char *data;
-    uint32_t cap; /* a power of two */
+    uint32_t cap;                       /* a power of two */
     _Alignas(64) _Atomic uint64_t head; /* written by the producer */
     _Alignas(64) _Atomic uint64_t tail; /* written by the consumer */
 };

@@ -3,11 +3,12 @@
  *   struct engine      a loaded model: weights, KV cache, vocabulary, template, and the one thread
  *                      that owns sequences, KV and batch;
  *   struct engine_job  one request on its way through it: the caller's memory, filled by the
- *                      caller, then the engine's until ENGINE_EV_DONE has been read.
+ *                      caller, then the engine's until ENGINE_EV_DONE has been read and
+ *                      engine_job_settled says so.
  *
  * Threads. engine_submit and engine_cancel: any thread. Events of a job are read by one thread, the
- * owner of the mailbox in the job. Text functions (tokenise, detokenise, render) and engine_info: any
- * thread at any time, they touch read-only state. open/close: one thread.
+ * owner of the mailbox in the job. Text functions (tokenise, detokenise, render) and engine_info:
+ * any thread at any time, they touch read-only state. open/close: one thread.
  *
  * Nothing here calls upward: results travel as records in the job's ring, and the job is posted in
  * its reader's mailbox, with one wake per step. When the ring is full the sequence pauses until its
@@ -40,17 +41,17 @@ struct engine_config {
     const char *name;          /* for messages; default: the file's base name */
     const char *template_file; /* overrides the file's chat template */
     enum engine_class cls;
-    enum kern_isa isa;         /* KERN_ISA_SCALAR + 0 is a real value: set isa_set */
+    enum kern_isa isa; /* KERN_ISA_SCALAR + 0 is a real value: set isa_set */
     int isa_set;
-    enum kern_kv kv;           /* default f16 (class f32: f32); set kv_set */
+    enum kern_kv kv; /* default f16 (class f32: f32); set kv_set */
     int kv_set;
-    size_t kv_bytes_max;       /* memory for KV pages; default: what is free, at most 1/2 of it */
-    int32_t context_max;       /* default: trained length, lowered only by memory */
-    int32_t output_max;        /* cap on generated tokens where the client sets none; 0: context */
-    int32_t chunk;             /* prompt tokens in one step, default 512 */
-    int32_t batch_max;         /* sequences decoded together, default 64 */
+    size_t kv_bytes_max; /* memory for KV pages; default: what is free, at most 1/2 of it */
+    int32_t context_max; /* default: trained length, lowered only by memory */
+    int32_t output_max;  /* cap on generated tokens where the client sets none; 0: context */
+    int32_t chunk;       /* prompt tokens in one step, default 512 */
+    int32_t batch_max;   /* sequences decoded together, default 64 */
     int no_prefix_cache;
-    int64_t stall_us_max;      /* default 30 s */
+    int64_t stall_us_max; /* default 30 s */
 };
 
 /* Called from engine_open with progress 0..1 of a long load; may be NULL. */
@@ -61,30 +62,32 @@ int team_open(struct team **ret, int n, struct err *e);
 void team_close(struct team *t); /* accepts NULL */
 int team_size(const struct team *t);
 
-/* Load a model and start its thread. On failure *ret is untouched, nothing is left behind, and `e` says what
- * and why (file, key, tensor). */
+/* Load a model and start its thread. On failure *ret is untouched, nothing is left behind, and `e`
+ * says what and why (file, key, tensor). */
 int engine_open(struct engine **ret, const struct engine_config *c, struct team *t,
                 engine_progress *progress, void *arg, struct err *e);
 /* Stops the thread (running jobs end with ERR_DRAINING) and frees everything. Accepts NULL. */
 void engine_close(struct engine *e);
 
 struct engine_info {
-    const char *name, *path, *family, *general_name, *license, *formats; /* formats: "Q4_1 + Q8_0" */
-    const char *kernels;            /* kernel table in use */
-    const char *cls;                /* "q8" or "f32" */
-    const char *kv;                 /* "f16" or "f32" */
+    const char *name, *path, *family, *general_name, *license,
+        *formats;        /* formats: "Q4_1 + Q8_0" */
+    const char *kernels; /* kernel table in use */
+    const char *cls;     /* "q8" or "f32" */
+    const char *kv;      /* "f16" or "f32" */
     uint64_t file_bytes, tensor_bytes, weight_bytes, kv_bytes, work_bytes, vocab_bytes;
-    uint64_t bytes_per_token;       /* source bytes of the tensors one decoded token reads */
+    uint64_t bytes_per_token; /* source bytes of the tensors one decoded token reads */
     uint64_t n_params;
-    int32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_experts, n_experts_used;
+    int32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_experts,
+        n_experts_used;
     int32_t window;
     int32_t context_trained, context; /* context: what is served */
     int32_t output_max, chunk, batch_max, n_pages, page_tokens;
-    int has_template;               /* chat is possible */
-    const char *no_template_why;    /* a sentence, when not */
-    const char *template_text;      /* the chat template, or NULL */
+    int has_template;            /* chat is possible */
+    const char *no_template_why; /* a sentence, when not */
+    const char *template_text;   /* the chat template, or NULL */
     const char *bos_text, *eos_text;
-    int adds_bos, adds_eos;         /* the model wants BOS (EOS) around plain text */
+    int adds_bos, adds_eos; /* the model wants BOS (EOS) around plain text */
 };
 const struct engine_info *engine_info(const struct engine *e);
 
@@ -114,7 +117,7 @@ struct engine_chat {
     const json_t *tools;    /* array or NULL */
     const json_t *kwargs;   /* extra template variables, or NULL */
     int no_generation_prompt;
-    int continue_final;     /* leave the last (assistant) message open */
+    int continue_final; /* leave the last (assistant) message open */
 };
 /* Run the chat template: the prompt's text and its tokens. Text that came from `chat` never becomes
  * a control token. */
@@ -134,49 +137,59 @@ struct engine_bias {
 };
 
 struct engine_sampling {
-    float temperature;                 /* 0: greedy */
-    float top_p, min_p;                /* 1 and 0: off */
-    int32_t top_k;                     /* 0: off */
+    float temperature;                                             /* 0: greedy */
+    float top_p, min_p;                                            /* 1 and 0: off */
+    int32_t top_k;                                                 /* 0: off */
     float frequency_penalty, presence_penalty, repetition_penalty; /* 0, 0, 1: off */
     uint64_t seed;
-    const struct engine_bias *bias;    /* lives as long as the job */
+    const struct engine_bias *bias; /* lives as long as the job */
     int32_t n_bias;
-    int32_t max_tokens;                /* generated tokens; -1: to the end of the context */
-    int32_t min_tokens;                /* end-of-generation and stops suppressed until then */
+    int32_t max_tokens; /* generated tokens; -1: to the end of the context */
+    int32_t min_tokens; /* end-of-generation and stops suppressed until then */
     int ignore_eos;
     const int32_t *stop_token;
     int32_t n_stop_token;
-    int32_t n_stop;                    /* stop strings, matched in the text */
+    int32_t n_stop; /* stop strings, matched in the text */
     const char *stop[ENGINE_STOPS_MAX];
     size_t stop_len[ENGINE_STOPS_MAX];
-    int logprobs;                      /* 0: none; else report them, with n_top alternatives */
+    int logprobs; /* 0: none; else report them, with n_top alternatives */
     int32_t n_top;
 };
 
-enum engine_class_of_service { ENGINE_SERVICE_FLEX, ENGINE_SERVICE_DEFAULT, ENGINE_SERVICE_PRIORITY };
+enum engine_class_of_service {
+    ENGINE_SERVICE_FLEX,
+    ENGINE_SERVICE_DEFAULT,
+    ENGINE_SERVICE_PRIORITY
+};
 
 struct engine_job {
     /* Filled by the caller before engine_submit, unchanged until DONE has been read. */
     const int32_t *prompt;
     int32_t n_prompt;
-    int32_t n_choices;              /* 1..ENGINE_CHOICES_MAX, share the prefill */
+    int32_t n_choices; /* 1..ENGINE_CHOICES_MAX, share the prefill */
     struct engine_sampling sampling;
-    int echo_logprobs;              /* ENGINE_EV_PROMPT for every prompt token (bypasses the cache) */
+    int echo_logprobs; /* ENGINE_EV_PROMPT for every prompt token (bypasses the cache) */
     int32_t echo_top;
-    uint64_t cache_salt;            /* prefix sharing only among equal salts (tenant) */
+    uint64_t cache_salt; /* prefix sharing only among equal salts (tenant) */
     enum engine_class_of_service service;
-    int64_t accepted_us;            /* clock_now_us() when the request was accepted */
-    struct ring ring;               /* events, initialised by the caller, >= 32 KiB */
-    struct mbox *reader;            /* where to post `item` */
+    int64_t accepted_us; /* clock_now_us() when the request was accepted */
+    struct ring ring;    /* events, initialised by the caller, >= 32 KiB */
+    struct mbox *reader; /* where to post `item` */
     struct mbox_item item;
-    void *owner;                    /* the caller's */
+    void *owner; /* the caller's */
 
-    /* The engine's. */
-    _Atomic int cancel;
-    struct mbox_item inbox_item;
-    struct engine_seq *seq;
-    struct engine_job *next, *prev;
-    _Atomic int paused;
+    /* The engine's; zero before engine_submit. */
+    struct {
+        struct mbox_item inbox;
+        _Atomic int cancel, paused, released;
+        struct engine_job *next, *prev;
+        int32_t limit; /* generated tokens at most */
+        int32_t n_started, n_finished, n_cached, n_generated;
+        int prefilled; /* choice 0's prompt is computed */
+        int err;
+        uint64_t order, salt;
+        int64_t scheduled_us, first_us, paused_us;
+    } run;
 };
 
 enum engine_event_kind {
@@ -200,14 +213,14 @@ struct engine_event {
     uint8_t kind, finish;
     uint8_t choice;
     uint8_t n_top;
-    int32_t token;            /* TEXT, PROMPT: the token; FINISH: -1 */
-    float logprob;            /* of the token, from the model's raw distribution (T = 1) */
+    int32_t token; /* TEXT, PROMPT: the token; FINISH: -1 */
+    float logprob; /* of the token, from the model's raw distribution (T = 1) */
     int32_t n_prompt, n_cached, n_done, n_generated;
-    int32_t err;              /* DONE: 0 or the error that ended the job */
+    int32_t err;                                /* DONE: 0 or the error that ended the job */
     int64_t queue_us, prompt_us, completion_us; /* DONE */
-    uint32_t n_text;          /* bytes of whole UTF-8 to append to the choice's text */
+    uint32_t n_text; /* bytes of whole UTF-8 to append to the choice's text */
     struct engine_top top[ENGINE_TOP_MAX];
-    char text[];              /* n_text bytes */
+    char text[]; /* n_text bytes */
 };
 #define ENGINE_EVENT_TEXT_MAX 8192
 
@@ -219,23 +232,28 @@ void engine_cancel(struct engine *e, struct engine_job *j);
 /* The oldest event, valid until engine_event_pop; NULL when none. */
 const struct engine_event *engine_event_peek(struct engine_job *j);
 void engine_event_pop(struct engine *e, struct engine_job *j);
+/* After DONE was popped: 1 when the job's memory may be freed. 0 when its item is in the reader's
+ * mailbox once more: ask again when it comes out. Call it on the reader's thread. */
+int engine_job_settled(struct engine_job *j);
 
 /* ---- observation ----------------------------------------------------------------------------- */
 
 struct engine_stats {
-    int64_t last_step_us;    /* clock_now_us() at the end of the last step or idle tick (<= 250 ms) */
+    int64_t last_step_us; /* clock_now_us() at the end of the last step or idle tick (<= 250 ms) */
     uint64_t n_steps;
     uint64_t prompt_tokens, cached_tokens, generated_tokens;
     uint64_t weight_bytes_read; /* source bytes of weights read by all steps */
     uint64_t preemptions;
     int32_t n_waiting, n_running; /* jobs in the queue; sequences in the batch */
-    int32_t pages_used, pages_shared, pages_free, n_pages; /* shared: cached, not owned by a sequence */
+    int32_t pages_used, pages_shared, pages_free,
+        n_pages; /* shared: cached, not owned by a sequence */
     int32_t last_batch_tokens, last_batch_seqs;
-    int frozen;              /* busy and no step for 5 s */
+    int frozen; /* busy and no step for 5 s */
 };
 void engine_stats(const struct engine *e, struct engine_stats *ret);
 
-/* ---- offline evaluation (no thread involved; not while jobs run) ------------------------------- */
+/* ---- offline evaluation (no thread involved; not while jobs run) -------------------------------
+ */
 
 /* Log-probabilities over the vocabulary after each of the n tokens, evaluated alone from an empty
  * cache: row i (n_vocab floats) is handed to `row` in order, as raw logits. */

@@ -11,21 +11,21 @@ enum family_gating {
 };
 
 struct family {
-    const char *arch;          /* general.architecture */
-    const char *models;        /* for people */
-    int rope_adjacent;         /* pairs (2i, 2i+1), as GGUF stores llama's Q and K; else halves */
+    const char *arch;   /* general.architecture */
+    const char *models; /* for people */
+    int rope_adjacent;  /* pairs (2i, 2i+1), as GGUF stores llama's Q and K; else halves */
     enum kern_act_fn act;
-    int embed_scale;           /* multiply embeddings by sqrt(n_embd) */
-    int qk_norm;               /* RMS norm per head on Q and K, weights required */
-    int qkv_bias;              /* biases required */
-    int post_norms;            /* norms after attention and feed-forward as well */
-    int moe;                   /* 0 never, 1 where the file has experts, 2 always */
+    int embed_scale; /* multiply embeddings by sqrt(n_embd) */
+    int qk_norm;     /* RMS norm per head on Q and K, weights required */
+    int qkv_bias;    /* biases required */
+    int post_norms;  /* norms after attention and feed-forward as well */
+    int moe;         /* 0 never, 1 where the file has experts, 2 always */
     enum family_gating gating;
-    int sinks;                 /* attention sinks required */
-    int window_every;          /* a window where the file states one: every n-th layer is global (0: none) */
-    float window_rope_base;    /* RoPE base in window layers; 0: the file's */
-    int window_rope_unscaled;  /* RoPE scaling does not apply in window layers */
-    const char *ffn_norm;      /* name of the norm before the feed-forward */
+    int sinks;        /* attention sinks required */
+    int window_every; /* a window where the file states one: every n-th layer is global (0: none) */
+    float window_rope_base;   /* RoPE base in window layers; 0: the file's */
+    int window_rope_unscaled; /* RoPE scaling does not apply in window layers */
+    const char *ffn_norm;     /* name of the norm before the feed-forward */
 };
 
 /* The row of `arch` (n bytes), or NULL. */

@@ -253,7 +253,8 @@ static int read_tensor(struct gguf *g, struct reader *r, struct gguf_tensor *t, 
                        r->path, t->name, (long long)t->dim[0], f->name, f->block);
     blocks = n_elems / (uint64_t)f->block;
     if (blocks > UINT64_MAX / 2 / (uint64_t)f->block_bytes)
-        return err_set(r->e, ERR_FORMAT, "%s: tensor '%.100s' is impossibly large", r->path, t->name);
+        return err_set(r->e, ERR_FORMAT, "%s: tensor '%.100s' is impossibly large", r->path,
+                       t->name);
     t->bytes = blocks * (uint64_t)f->block_bytes;
     return 0;
 }
@@ -361,8 +362,9 @@ static int read_part(struct gguf *g, const char *path, struct err *e)
     n_tensors = take_u64(&r);
     n_kv = take_u64(&r);
     if (n_tensors > N_MAX || n_kv > N_MAX)
-        return err_set(e, ERR_LIMIT, "%s: claims %llu tensors and %llu metadata keys; at most %d each",
-                       path, (unsigned long long)n_tensors, (unsigned long long)n_kv, N_MAX);
+        return err_set(e, ERR_LIMIT,
+                       "%s: claims %llu tensors and %llu metadata keys; at most %d each", path,
+                       (unsigned long long)n_tensors, (unsigned long long)n_kv, N_MAX);
     rc = read_kvs(g, &r, n_kv, first);
     if (!rc)
         rc = read_tensors(g, &r, n_tensors, p);
@@ -405,7 +407,8 @@ int gguf_open(struct gguf **ret, const char *path, struct err *e)
     if (rc < 0)
         goto fail;
     if (n_split > SPLITS_MAX) {
-        rc = err_set(e, ERR_LIMIT, "%s: split into %u files; at most %d", path, n_split, SPLITS_MAX);
+        rc =
+            err_set(e, ERR_LIMIT, "%s: split into %u files; at most %d", path, n_split, SPLITS_MAX);
         goto fail;
     }
     for (uint32_t i = 2; i <= n_split; i++) {

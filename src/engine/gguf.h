@@ -40,24 +40,24 @@ struct gguf_str {
 /* One metadata entry. */
 struct gguf_kv {
     struct gguf_str key;
-    enum gguf_type type;   /* of the value, or of the elements of an array */
+    enum gguf_type type; /* of the value, or of the elements of an array */
     int is_array;
-    uint64_t n;            /* elements; 1 for a scalar */
-    const uint8_t *data;   /* packed elements, unaligned */
+    uint64_t n;          /* elements; 1 for a scalar */
+    const uint8_t *data; /* packed elements, unaligned */
     size_t bytes;
 };
 
 struct gguf_tensor {
-    const char *name;      /* NUL-terminated */
+    const char *name; /* NUL-terminated */
     uint32_t ggml_type;
     int32_t n_dims;
-    int64_t dim[4];        /* dim[0] runs fastest; unused ones are 1 */
-    const uint8_t *data;   /* in the mapping */
+    int64_t dim[4];      /* dim[0] runs fastest; unused ones are 1 */
+    const uint8_t *data; /* in the mapping */
     uint64_t bytes;
 };
 
-/* 0 or ERR_NOTFOUND, ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED, ERR_LIMIT, ERR_NOMEM with a sentence that names
- * the file and the key or tensor. */
+/* 0 or ERR_NOTFOUND, ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED, ERR_LIMIT, ERR_NOMEM with a sentence that
+ * names the file and the key or tensor. */
 int gguf_open(struct gguf **ret, const char *path, struct err *e);
 void gguf_close(struct gguf *g);
 
@@ -73,8 +73,8 @@ int gguf_n_kv(const struct gguf *g);
 const struct gguf_kv *gguf_kv_at(const struct gguf *g, int i);
 const struct gguf_kv *gguf_find(const struct gguf *g, const char *key);
 
-/* Scalars. Found and of a fitting type: 1 and the value; absent: 0; present but wrong type or out of
- * range: ERR_FORMAT with a sentence (any integer type is accepted where it fits). */
+/* Scalars. Found and of a fitting type: 1 and the value; absent: 0; present but wrong type or out
+ * of range: ERR_FORMAT with a sentence (any integer type is accepted where it fits). */
 int gguf_get_u32(const struct gguf *g, const char *key, uint32_t *ret, struct err *e);
 int gguf_get_f32(const struct gguf *g, const char *key, float *ret, struct err *e);
 int gguf_get_bool(const struct gguf *g, const char *key, int *ret, struct err *e);

@@ -12,11 +12,11 @@
 struct node {
     int32_t token[P];
     uint64_t salt;
-    int32_t parent;    /* node, or -1 under the salt's root */
+    int32_t parent; /* node, or -1 under the salt's root */
     int32_t page[2];
-    int32_t ref[2];    /* sequences that hold the page of the group */
+    int32_t ref[2]; /* sequences that hold the page of the group */
     int32_t n_children;
-    int32_t chain;     /* next in the hash bucket */
+    int32_t chain;              /* next in the hash bucket */
     int32_t newer[2], older[2]; /* in the list of unheld pages of a group */
     uint32_t hash;
 };
@@ -25,7 +25,7 @@ struct group {
     uint8_t *base;
     size_t page_bytes, map_bytes;
     int32_t n_pages, n_free;
-    int32_t *free;     /* stack */
+    int32_t *free; /* stack */
     int32_t window;
     int32_t oldest, newest; /* nodes whose page here nobody holds, oldest first */
     int32_t n_idle;
@@ -66,7 +66,8 @@ size_t kv_seq_bytes(const struct model *m, enum kern_kv type, int32_t n)
     return bytes;
 }
 
-/* ---- lists of unheld pages -------------------------------------------------------------------- */
+/* ---- lists of unheld pages --------------------------------------------------------------------
+ */
 
 static void idle_add(struct kv *kv, int g, int32_t i)
 {
@@ -110,7 +111,8 @@ static void let_go(struct kv *kv, int g, int32_t i)
         idle_add(kv, g, i);
 }
 
-/* ---- nodes ------------------------------------------------------------------------------------ */
+/* ---- nodes ------------------------------------------------------------------------------------
+ */
 
 static uint32_t node_hash(const struct kv *kv, uint64_t salt, int32_t parent, const int32_t *token)
 {
@@ -190,7 +192,8 @@ static int32_t page_take(struct kv *kv, int g)
     return gr->free[--gr->n_free];
 }
 
-/* ---- sequences --------------------------------------------------------------------------------- */
+/* ---- sequences ---------------------------------------------------------------------------------
+ */
 
 int kv_seq_init(struct kv *kv, struct kv_seq *s)
 {
@@ -370,12 +373,13 @@ void kv_seq_close(struct kv *kv, struct kv_seq *s)
 struct kv_place kv_place(const struct kv *kv, const struct model_layer *l)
 {
     const struct group *g = &kv->group[l->kv_group];
-    return (struct kv_place){
-        g->base + (size_t)l->kv_index * (size_t)kv->n_kv_heads * kv->head_bytes, g->page_bytes,
-        kv->head_bytes};
+    return (struct kv_place){g->base +
+                                 (size_t)l->kv_index * (size_t)kv->n_kv_heads * kv->head_bytes,
+                             g->page_bytes, kv->head_bytes};
 }
 
-/* ---- open and close ----------------------------------------------------------------------------- */
+/* ---- open and close -----------------------------------------------------------------------------
+ */
 
 static int open_group(struct group *g, int32_t n_pages, size_t page_bytes, int32_t window,
                       struct err *e)
@@ -393,7 +397,8 @@ static int open_group(struct group *g, int32_t n_pages, size_t page_bytes, int32
     if (g->base == MAP_FAILED || !g->free) {
         if (g->base == MAP_FAILED)
             g->base = NULL;
-        return err_set(e, ERR_NOMEM, "no memory for %.1f MB of KV cache", (double)g->map_bytes / 1e6);
+        return err_set(e, ERR_NOMEM, "no memory for %.1f MB of KV cache",
+                       (double)g->map_bytes / 1e6);
     }
     madvise(g->base, g->map_bytes, MADV_HUGEPAGE);
     for (int32_t i = 0; i < n_pages; i++)
@@ -417,7 +422,8 @@ int kv_open(struct kv **ret, const struct model *m, const struct kv_config *c, s
     n[0] = (int64_t)(c->bytes_max / (bytes[0] + bytes[1]));
     n[1] = 0;
     if (kv->n_groups > 1) {
-        /* Window layers need few pages a sequence; what they do not need goes to the global ones. */
+        /* Window layers need few pages a sequence; what they do not need goes to the global ones.
+         */
         int64_t enough = (int64_t)c->n_seqs * window_pages(m->window, P) +
                          window_pages(m->window, c->chunk) + 64;
         one[1] = window_pages(m->window, c->chunk);
@@ -506,8 +512,9 @@ int kv_check(const struct kv *kv, struct kv_seq *const *seqs, int n)
                 int32_t page = seqs[k]->page[g][i], node = seqs[k]->node[i];
                 if (page < 0)
                     continue;
-                ok = node < 0 ? !seen[page] : kv->node[node].page[g] == page &&
-                                                  kv->node[node].ref[g] > 0 && seen[page] != 1;
+                ok = node < 0 ? !seen[page]
+                              : kv->node[node].page[g] == page && kv->node[node].ref[g] > 0 &&
+                                    seen[page] != 1;
                 if (!seen[page])
                     held++;
                 seen[page] = 2;

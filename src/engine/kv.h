@@ -6,11 +6,11 @@
  *
  * Sharing. A full page becomes a node of a tree: the path from the root spells the token ids, 32 a
  * node, and the root is the salt (tenant), so two prompts that part at token k share all full pages
- * before k, and nobody can probe another tenant's prompts. Only full pages are shared, and they are never
- * written again, so there is no copy on write. Nodes that no sequence holds are kept, and evicted
- * oldest leaf first when pages run out. A window layer's page is let go as soon as no query of the
- * sequence can see it; a node may have lost it, and then a hit must end where the whole window is
- * still resident.
+ * before k, and nobody can probe another tenant's prompts. Only full pages are shared, and they are
+ * never written again, so there is no copy on write. Nodes that no sequence holds are kept, and
+ * evicted oldest leaf first when pages run out. A window layer's page is let go as soon as no query
+ * of the sequence can see it; a node may have lost it, and then a hit must end where the whole
+ * window is still resident.
  *
  * Owned by the engine thread; no locks. All memory is taken in kv_open. */
 #ifndef ENGINE_KV_H
@@ -26,21 +26,21 @@ struct kv;
 
 /* One sequence's place in the cache. Zeroed by kv_seq_open. */
 struct kv_seq {
-    int32_t *page[2];    /* [pages_max] page ids per group; -1: let go */
-    int32_t *node;       /* [pages_max] node of a shared page, -1 where private */
-    int32_t n_pages;     /* pages held in the global group */
-    int32_t n_nodes;     /* leading pages that are nodes */
-    int32_t first_live;  /* first page still held in the window group */
+    int32_t *page[2];   /* [pages_max] page ids per group; -1: let go */
+    int32_t *node;      /* [pages_max] node of a shared page, -1 where private */
+    int32_t n_pages;    /* pages held in the global group */
+    int32_t n_nodes;    /* leading pages that are nodes */
+    int32_t first_live; /* first page still held in the window group */
     uint64_t salt;
-    int share;           /* full pages become nodes */
+    int share; /* full pages become nodes */
 };
 
 struct kv_config {
     enum kern_kv type;
-    int32_t context;     /* tokens of the longest sequence */
-    int32_t n_seqs;      /* sequences at once */
-    int32_t chunk;       /* most tokens one step adds to a sequence */
-    size_t bytes_max;    /* for pages */
+    int32_t context;  /* tokens of the longest sequence */
+    int32_t n_seqs;   /* sequences at once */
+    int32_t chunk;    /* most tokens one step adds to a sequence */
+    size_t bytes_max; /* for pages */
 };
 
 /* Bytes of a page of each group. */

@@ -15,8 +15,8 @@ struct bind {
     struct bind *next;
     const struct gguf_tensor *src;
     struct kern_mat *dst;
-    int32_t n_mats;     /* experts, else 1 */
-    size_t offset;      /* in m->pages */
+    int32_t n_mats; /* experts, else 1 */
+    size_t offset;  /* in m->pages */
     size_t mat_bytes;
 };
 
@@ -25,7 +25,7 @@ struct planner {
     const struct gguf *g;
     struct err *e;
     struct bind *first, **last;
-    char prefix[64];    /* architecture */
+    char prefix[64]; /* architecture */
     unsigned fmt_seen;
 };
 
@@ -48,7 +48,8 @@ static int get_int(struct planner *p, const char *suffix, int required, int32_t 
         return 0;
     }
     if (v > (uint32_t)hi || (int64_t)v < lo)
-        return err_set(p->e, ERR_FORMAT, "metadata key '%s' is %u, not in [%d, %d]", key, v, lo, hi);
+        return err_set(p->e, ERR_FORMAT, "metadata key '%s' is %u, not in [%d, %d]", key, v, lo,
+                       hi);
     *ret = (int32_t)v;
     return 1;
 }
@@ -165,7 +166,8 @@ static int read_windows(struct planner *p)
     snprintf(key, sizeof key, "%s.attention.sliding_window_pattern", p->prefix);
     kv = gguf_find(p->g, key);
     if (kv && (!gguf_type_is_int(kv->type) || (kv->is_array && kv->n < (uint64_t)m->n_layers)))
-        return err_set(p->e, ERR_FORMAT, "metadata key '%s' is not a number or a flag a layer", key);
+        return err_set(p->e, ERR_FORMAT, "metadata key '%s' is not a number or a flag a layer",
+                       key);
     if (kv && !kv->is_array)
         every = gguf_int_at(kv, 0);
     if (every < 0 || every > MODEL_LAYERS_MAX)
@@ -198,8 +200,12 @@ static int read_scaling(struct planner *p, struct rope_scaling *s)
     float linear = 0, mul = 0;
     int rc;
 
-    *s = (struct rope_scaling){.kind = ROPE_NONE, .factor = 1, .attn_factor = 1, .ext_factor = 1,
-                               .beta_fast = 32, .beta_slow = 1,
+    *s = (struct rope_scaling){.kind = ROPE_NONE,
+                               .factor = 1,
+                               .attn_factor = 1,
+                               .ext_factor = 1,
+                               .beta_fast = 32,
+                               .beta_slow = 1,
                                .context_original = m->context_trained};
     snprintf(key, sizeof key, "%s.rope.scaling.type", p->prefix);
     rc = gguf_get_str(p->g, key, &kind, p->e);
@@ -362,8 +368,7 @@ static int plan_experts(struct planner *p, int i, struct model_layer *l)
                        sets[k].rows, m->n_experts, &sets[k].dst->first);
         if (rc < 0)
             return rc;
-        sets[k].dst->stride =
-            kern_mat_bytes(sets[k].dst->first.fmt, sets[k].rows, sets[k].cols);
+        sets[k].dst->stride = kern_mat_bytes(sets[k].dst->first.fmt, sets[k].rows, sets[k].cols);
         rc = bind_vec(p, in_layer(name, sizeof name, i, sets[k].bias), oai, sets[k].rows,
                       m->n_experts, &sets[k].dst->bias);
         if (rc < 0)
@@ -419,8 +424,8 @@ static int plan_layer(struct planner *p, int i)
 
     snprintf(norm, sizeof norm, "%s.weight", f->ffn_norm);
     for (size_t k = 0; k < n_vecs; k++) {
-        rc = bind_vec(p, in_layer(name, sizeof name, i, vecs[k].name), vecs[k].required, vecs[k].n, 1,
-                      vecs[k].at);
+        rc = bind_vec(p, in_layer(name, sizeof name, i, vecs[k].name), vecs[k].required, vecs[k].n,
+                      1, vecs[k].at);
         if (rc < 0)
             return rc;
     }
@@ -501,8 +506,7 @@ int model_plan(struct model *m, const struct gguf *g, struct err *e)
         return err_set(e, ERR_FORMAT, "metadata key 'general.architecture' is missing");
     m->family = family_find(arch.p, arch.n);
     if (!m->family)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "model family '%.*s' is not supported (supported: %s)",
+        return err_set(e, ERR_UNSUPPORTED, "model family '%.*s' is not supported (supported: %s)",
                        (int)(arch.n > 40 ? 40 : arch.n), arch.p, family_list());
     snprintf(p.prefix, sizeof p.prefix, "%s", m->family->arch);
     rc = read_shapes(&p);

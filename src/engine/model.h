@@ -17,13 +17,13 @@
 
 #define MODEL_LAYERS_MAX  1024
 #define MODEL_EXPERTS_MAX 1024
-#define MODEL_USED_MAX    64   /* experts used per token */
+#define MODEL_USED_MAX    64 /* experts used per token */
 
 /* The experts' version of a matrix: n matrices of one shape, one after the other. */
 struct model_experts {
-    struct kern_mat first;  /* expert 0 */
-    size_t stride;          /* bytes from one expert's data to the next */
-    const float *bias;      /* [n_experts][rows] or NULL */
+    struct kern_mat first; /* expert 0 */
+    size_t stride;         /* bytes from one expert's data to the next */
+    const float *bias;     /* [n_experts][rows] or NULL */
 };
 
 struct model_layer {
@@ -51,15 +51,15 @@ struct model {
     int32_t n_experts, n_used, n_ff_x;
     int32_t context_trained, window;
     float norm_eps, attn_scale, embed_scale, final_softcap;
-    int n_kv_groups;            /* 1, or 2 with window layers */
-    int32_t kv_layers[2];       /* layers per group */
-    int32_t kv_window[2];       /* 0, window */
+    int n_kv_groups;      /* 1, or 2 with window layers */
+    int32_t kv_layers[2]; /* layers per group */
+    int32_t kv_window[2]; /* 0, window */
 
     struct model_layer *layer;
-    struct kern_mat embed;      /* [n_vocab][n_embd]; also the output where tied */
+    struct kern_mat embed; /* [n_vocab][n_embd]; also the output where tied */
     struct kern_mat output;
     const float *output_norm;
-    struct rope rope[2];        /* global, window */
+    struct rope rope[2]; /* global, window */
 
     uint64_t n_params, tensor_bytes, weight_bytes;
     /* Source bytes that a step reads: dense matrices without the output, the output, one expert of
@@ -67,16 +67,16 @@ struct model {
     uint64_t dense_bytes, output_bytes, expert_bytes, token_bytes;
     char formats[128];
 
-    struct arena arena;         /* small tensors and tables */
-    struct bind *binds;         /* tensors still to be etched (between plan and load) */
-    uint8_t *pages;             /* etched matrices, huge-page aligned */
+    struct arena arena; /* small tensors and tables */
+    struct bind *binds; /* tensors still to be etched (between plan and load) */
+    uint8_t *pages;     /* etched matrices, huge-page aligned */
     size_t pages_bytes;
-    void *map;                  /* the mapping around them */
+    void *map; /* the mapping around them */
     size_t map_bytes;
 };
 
-/* Read shapes and check every tensor against them; loads nothing heavy. Afterwards pages_bytes is what
- * model_load will take. */
+/* Read shapes and check every tensor against them; loads nothing heavy. Afterwards pages_bytes is
+ * what model_load will take. */
 int model_plan(struct model *m, const struct gguf *g, struct err *e);
 /* Etch the weights. model_plan must have succeeded on m. */
 int model_load(struct model *m, const struct gguf *g, struct team *t, engine_progress *progress,

@@ -11,16 +11,16 @@
 #include <stdint.h>
 
 struct rope {
-    int32_t n_rot;       /* rotated dimensions of a head, even */
-    double *freq;        /* [n_rot / 2] radians per position, scaling applied */
-    float amplitude;     /* on cos and sin (YaRN), else 1 */
+    int32_t n_rot;   /* rotated dimensions of a head, even */
+    double *freq;    /* [n_rot / 2] radians per position, scaling applied */
+    float amplitude; /* on cos and sin (YaRN), else 1 */
 };
 
 struct rope_scaling {
     enum { ROPE_NONE, ROPE_LINEAR, ROPE_YARN } kind;
-    float factor;        /* >= 1 as a rule */
-    float attn_factor;   /* further factor on the amplitude, 1 by default */
-    float ext_factor;    /* 1 by default */
+    float factor;      /* >= 1 as a rule */
+    float attn_factor; /* further factor on the amplitude, 1 by default */
+    float ext_factor;  /* 1 by default */
     float beta_fast, beta_slow;
     int32_t context_original;
 };

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 
 #define ATTN_TOKENS 16 /* query tokens of one attention item in a prompt */
 #define FFN_TOKENS  64 /* tokens of one pass over a pair of groups in the feed-forward */
@@ -20,23 +21,23 @@ struct step {
     void *map;
     size_t map_bytes;
 
-    float *x, *y;                /* [tok][n_embd]: the stream, and what a block adds to it */
-    float *xn;                   /* [tok][n_embd]: normed */
-    float *q, *kk, *v, *ao;      /* [tok][heads * head_dim] */
-    float *h;                    /* [slot][n_ff]: feed-forward inner, slot = token or token x expert */
-    float *ys;                   /* [slot][n_embd]: outputs of experts */
-    float *logits;               /* [out][n_vocab] */
+    float *x, *y;           /* [tok][n_embd]: the stream, and what a block adds to it */
+    float *xn;              /* [tok][n_embd]: normed */
+    float *q, *kk, *v, *ao; /* [tok][heads * head_dim] */
+    float *h;               /* [slot][n_ff]: feed-forward inner, slot = token or token x expert */
+    float *ys;              /* [slot][n_embd]: outputs of experts */
+    float *logits;          /* [out][n_vocab] */
     struct kern_act a_x, a_ao, a_h, a_out;
-    float *xo;                   /* [out][n_embd] */
-    float *cos_[2], *sin_[2];    /* [tok][n_rot / 2] per rope */
-    float *scratch;              /* [team][2][FFN_TOKENS][32] */
-    float *router;               /* [tok][n_experts] */
-    int32_t *used;               /* [tok][n_used] expert ids by rank */
-    float *used_w;               /* [tok][n_used] */
-    int32_t *slot;               /* [tok][n_used] where the (token, rank) pair lies in h and ys */
-    int32_t *slot_tok;           /* [slot] its token */
-    int32_t *active;             /* [n_experts] experts in use */
-    int32_t *x_begin;            /* [n_experts + 1] first slot of an active expert */
+    float *xo;                    /* [out][n_embd] */
+    float *cos_[2], *sin_[2];     /* [tok][n_rot / 2] per rope */
+    float *scratch;               /* [team][2][FFN_TOKENS][32] */
+    float *router;                /* [tok][n_experts] */
+    int32_t *used;                /* [tok][n_used] expert ids by rank */
+    float *used_w;                /* [tok][n_used] */
+    int32_t *slot;                /* [tok][n_used] where the (token, rank) pair lies in h and ys */
+    int32_t *slot_tok;            /* [slot] its token */
+    int32_t *active;              /* [n_experts] experts in use */
+    int32_t *x_begin;             /* [n_experts + 1] first slot of an active expert */
     int32_t *tile_seg, *tile_tok; /* attention tiles: segment, first token in it */
     int32_t n_active, n_tiles;
 
@@ -47,7 +48,8 @@ struct step {
     int layer;
 };
 
-/* ---- buffers ---------------------------------------------------------------------------------- */
+/* ---- buffers ----------------------------------------------------------------------------------
+ */
 
 /* With base NULL it only counts. */
 struct carve {
@@ -157,7 +159,8 @@ float *step_logits(struct step *s, int32_t i)
     return s->logits + (size_t)i * (size_t)s->m->n_vocab;
 }
 
-/* ---- pieces ----------------------------------------------------------------------------------- */
+/* ---- pieces -----------------------------------------------------------------------------------
+ */
 
 /* n tokens from token t on. */
 static struct kern_act act_from(const struct kern_act *a, int32_t t)
@@ -187,8 +190,8 @@ static int reads_quantised(const struct step *s, const struct kern_mat *m)
 
 /* Product of groups [g0, g1) for n tokens, and the bias. */
 static void product(const struct step *s, const struct kern_mat *m, const float *bias, int32_t g0,
-                    int32_t g1, const struct kern_act *a, const int32_t *rows, int32_t n, float *out,
-                    size_t stride)
+                    int32_t g1, const struct kern_act *a, const int32_t *rows, int32_t n,
+                    float *out, size_t stride)
 {
     int32_t r0 = g0 * KERN_LANES, r1 = g1 * KERN_LANES < m->rows ? g1 * KERN_LANES : m->rows;
 
@@ -216,7 +219,8 @@ static void per_token(struct step *s, team_fn *fn, int32_t n)
         team_run(s->c.team, n, n > 64 ? 8 : 1, fn, s);
 }
 
-/* ---- phases ------------------------------------------------------------------------------------ */
+/* ---- phases ------------------------------------------------------------------------------------
+ */
 
 static void ph_embed(void *arg, int w, int32_t t0, int32_t t1)
 {
@@ -297,7 +301,8 @@ static void ph_qkv(void *arg, int w, int32_t g0, int32_t g1)
     }
 }
 
-/* Norm and rotate the query heads that share KV head h, norm, rotate and store its key and value. */
+/* Norm and rotate the query heads that share KV head h, norm, rotate and store its key and value.
+ */
 static void place_token(struct step *s, const struct step_seg *g, int32_t i, int32_t h)
 {
     const struct model *m = s->m;
@@ -417,7 +422,8 @@ static void route_token(struct step *s, int32_t t)
         }
         id[r] = best;
     }
-    /* Softmax over the chosen equals softmax over all, renormalised: one formula for both gatings. */
+    /* Softmax over the chosen equals softmax over all, renormalised: one formula for both gatings.
+     */
     for (int32_t r = 0; r < m->n_used; r++)
         sum += wt[r] = kern_exp(z[id[r]] - z[id[0]]);
     for (int32_t r = 0; r < m->n_used; r++)
@@ -446,9 +452,10 @@ static void ph_ffn_norm(void *arg, int w, int32_t t0, int32_t t1)
 }
 
 /* Gate, up, activation and quantisation of rows [32 i, 32 i + 32) for n tokens. */
-static void inner_rows(struct step *s, int w, const struct kern_mat *gate, const struct kern_mat *up,
-                       const float *b_gate, const float *b_up, const struct kern_mat *down, int32_t i,
-                       const int32_t *rows, int32_t n, int32_t slot0)
+static void inner_rows(struct step *s, int w, const struct kern_mat *gate,
+                       const struct kern_mat *up, const float *b_gate, const float *b_up,
+                       const struct kern_mat *down, int32_t i, const int32_t *rows, int32_t n,
+                       int32_t slot0)
 {
     float *zg = s->scratch + (size_t)w * 2 * FFN_TOKENS * 32, *zu = zg + FFN_TOKENS * 32;
     int32_t groups = kern_mat_groups(gate), g0 = 2 * i, g1 = g0 + 2 < groups ? g0 + 2 : groups;
@@ -466,8 +473,12 @@ static void inner_rows(struct step *s, int w, const struct kern_mat *gate, const
             size_t slot = (size_t)(slot0 + t + j), at = slot * (size_t)a->cols + (size_t)r0;
             s->k->glu(s->m->family->act, zg + j * 32, zu + j * 32, n_rows, s->h + at);
             if (reads_quantised(s, down)) {
-                struct kern_act block = {.n = 1, .cols = 32, .f = s->h + at, .f_stride = 32,
-                                         .q = a->q + at, .scale = a->scale + at / 32,
+                struct kern_act block = {.n = 1,
+                                         .cols = 32,
+                                         .f = s->h + at,
+                                         .f_stride = 32,
+                                         .q = a->q + at,
+                                         .scale = a->scale + at / 32,
                                          .sum = a->sum + at / 16};
                 s->k->quantize(&block, 0);
             }
@@ -527,7 +538,8 @@ static void ph_x_inner(void *arg, int w, int32_t i0, int32_t i1)
     for (int32_t i = i0; i < i1; i++) {
         int32_t e = s->active[i / pairs], slot = s->x_begin[e];
         struct kern_mat gate = model_expert(&l->x_gate, e), up = model_expert(&l->x_up, e);
-        inner_rows(s, w, &gate, &up, l->x_gate.bias ? l->x_gate.bias + (size_t)e * (size_t)ff : NULL,
+        inner_rows(s, w, &gate, &up,
+                   l->x_gate.bias ? l->x_gate.bias + (size_t)e * (size_t)ff : NULL,
                    l->x_up.bias ? l->x_up.bias + (size_t)e * (size_t)ff : NULL, &l->x_down.first,
                    i % pairs, s->slot_tok + slot, s->x_begin[e + 1] - slot, slot);
     }
@@ -546,8 +558,8 @@ static void ph_x_down(void *arg, int w, int32_t i0, int32_t i1)
         int32_t g1 = g0 + (i1 - i0) < groups ? g0 + (i1 - i0) : groups;
         struct kern_mat down = model_expert(&l->x_down, e);
         struct kern_act in = act_from(&s->a_h, slot);
-        product(s, &down, l->x_down.bias ? l->x_down.bias + (size_t)e * (size_t)n_embd : NULL, g0, g1,
-                &in, NULL, s->x_begin[e + 1] - slot, s->ys + (size_t)slot * (size_t)n_embd,
+        product(s, &down, l->x_down.bias ? l->x_down.bias + (size_t)e * (size_t)n_embd : NULL, g0,
+                g1, &in, NULL, s->x_begin[e + 1] - slot, s->ys + (size_t)slot * (size_t)n_embd,
                 (size_t)n_embd);
         i0 += g1 - g0;
     }
@@ -585,7 +597,8 @@ static void ph_logits(void *arg, int w, int32_t g0, int32_t g1)
     }
 }
 
-/* ---- the step ----------------------------------------------------------------------------------- */
+/* ---- the step -----------------------------------------------------------------------------------
+ */
 
 static void run_product(struct step *s, team_fn *fn, int32_t n_groups, int32_t n_tok)
 {
@@ -602,8 +615,8 @@ static void run_layer(struct step *s, int i)
     s->l = l;
     s->place = kv_place(s->c.kv, l);
     per_token(s, ph_attn_norm, n);
-    run_product(s, ph_qkv, kern_mat_groups(&l->wq) + kern_mat_groups(&l->wk) + kern_mat_groups(&l->wv),
-                n);
+    run_product(s, ph_qkv,
+                kern_mat_groups(&l->wq) + kern_mat_groups(&l->wk) + kern_mat_groups(&l->wv), n);
     if (n > s->b->n_segs)
         per_token(s, ph_place, n);
     team_run(s->c.team, s->n_tiles * m->n_kv_heads, 1, ph_attn, s);
@@ -648,6 +661,8 @@ uint64_t step_run(struct step *s, const struct step_batch *b)
     per_token(s, ph_embed, b->n_tok);
     for (int i = 0; i < m->n_layers; i++) {
         run_layer(s, i);
+        if (s->c.beat_us)
+            atomic_store_explicit(s->c.beat_us, clock_now_us(), memory_order_relaxed);
         bytes += m->expert_bytes * (uint64_t)(m->n_experts ? s->n_active : 0);
     }
     if (b->n_out) {

@@ -17,9 +17,9 @@
 
 struct step_seg {
     const struct kv_seq *kv;
-    int32_t pos;   /* position of the first token */
-    int32_t tok;   /* its index in the step */
-    int32_t n;     /* tokens */
+    int32_t pos; /* position of the first token */
+    int32_t tok; /* its index in the step */
+    int32_t n;   /* tokens */
 };
 
 struct step_batch {
@@ -27,7 +27,7 @@ struct step_batch {
     int32_t n_tok;
     const struct step_seg *seg;
     int32_t n_segs;
-    const int32_t *out;   /* [n_out] token indices whose logits are wanted */
+    const int32_t *out; /* [n_out] token indices whose logits are wanted */
     int32_t n_out;
 };
 
@@ -39,6 +39,7 @@ struct step_config {
     enum engine_class cls;
     enum kern_kv kv_type;
     int32_t tok_max, seg_max, out_max; /* of a step */
+    _Atomic int64_t *beat_us;          /* set to clock_now_us() after every layer; may be NULL */
 };
 
 struct step;

@@ -14,16 +14,16 @@
 #include "base/check.h"
 #include "base/clock.h"
 
-#define TEAM_MAX     256
-#define SPIN_IDLE    4000  /* pauses before a worker sleeps: some tens of microseconds */
-#define STALL_US     400   /* a wait this long at a run's end: that core is busy elsewhere */
-#define SHRINK_US    20000 /* how long the team then does without it, doubled each time */
+#define TEAM_MAX      256
+#define SPIN_IDLE     4000  /* pauses before a worker sleeps: some tens of microseconds */
+#define STALL_US      400   /* a wait this long at a run's end: that core is busy elsewhere */
+#define SHRINK_US     20000 /* how long the team then does without it, doubled each time */
 #define SHRINK_US_MAX 640000
 
 /* A worker's part of the run: (epoch << 32 | next item) and its end. A claim is a compare-and-swap
  * on the pair, so a worker that is late for its run can never take items of a newer one. `end` lies
- * outside the pair: a part is closed (next = CLOSED) before its end changes, so whoever sees a newer
- * end fails the swap. */
+ * outside the pair: a part is closed (next = CLOSED) before its end changes, so whoever sees a
+ * newer end fails the swap. */
 #define CLOSED 0x7fffffffu
 
 struct part {
@@ -78,11 +78,13 @@ static inline void pause_cpu(void)
 }
 
 /* Claim up to `chunk` items of part p in this epoch; 1 and the range, or 0. */
-static int claim(struct part *p, uint32_t epoch, int32_t chunk, int32_t *ret_begin, int32_t *ret_end)
+static int claim(struct part *p, uint32_t epoch, int32_t chunk, int32_t *ret_begin,
+                 int32_t *ret_end)
 {
     uint64_t v = atomic_load_explicit(&p->next, memory_order_acquire);
     for (;;) {
-        int32_t next = (int32_t)(uint32_t)v, end = atomic_load_explicit(&p->end, memory_order_acquire);
+        int32_t next = (int32_t)(uint32_t)v,
+                end = atomic_load_explicit(&p->end, memory_order_acquire);
         int32_t stop;
         if ((uint32_t)(v >> 32) != epoch || next >= end)
             return 0;

@@ -18,8 +18,8 @@
 /* Items [begin, end) by worker `w` (0 <= w < team_size): scratch memory may be indexed by it. */
 typedef void team_fn(void *arg, int w, int32_t begin, int32_t end);
 
-/* Run fn over [0, n) in claims of about `chunk` items (>= 1). Returns when all items are done; everything they
- * wrote is visible. Only the holder of team_lock calls this. */
+/* Run fn over [0, n) in claims of about `chunk` items (>= 1). Returns when all items are done;
+ * everything they wrote is visible. Only the holder of team_lock calls this. */
 void team_run(struct team *t, int32_t n, int32_t chunk, team_fn *fn, void *arg);
 
 void team_lock(struct team *t);

@@ -1,0 +1,98 @@
+/* Inside of the engine, shared by its own files only. */
+#ifndef ENGINE_ENGINE_INT_H
+#define ENGINE_ENGINE_INT_H
+
+#include <pthread.h>
+
+#include "engine/detok.h"
+#include "engine/engine.h"
+#include "engine/jinja.h"
+#include "engine/kv.h"
+#include "engine/model.h"
+#include "engine/sample.h"
+#include "engine/step.h"
+#include "engine/stop.h"
+#include "engine/team.h"
+#include "engine/vocab.h"
+#include "policy/batch.h"
+
+#define ECHO_ROWS 64 /* prompt positions with logits in one step, beside the decodes */
+
+enum seq_state {
+    SEQ_FREE,
+    SEQ_WAIT,    /* has a slot, holds no pages (new, or preempted) */
+    SEQ_PREFILL, /* some of its tokens are not computed yet */
+    SEQ_DECODE   /* all but the last are */
+};
+
+/* One choice of a job, in a slot. */
+struct engine_seq {
+    struct engine_job *job;
+    enum seq_state state;
+    int32_t choice;
+    uint64_t order;
+    struct kv_seq kv;
+    int32_t *token;          /* [context + 1] prompt, then answer */
+    int32_t n_token, n_done; /* tokens; positions computed */
+    int32_t n_generated;
+    struct detok detok;
+    struct stop stop;
+    int32_t row, n_rows; /* its logits in the step under way */
+    int32_t take;
+    struct sample_out drawn;
+    int drawn_err, prompt_err;
+};
+
+struct sched {
+    struct engine_seq *seq; /* [n_seqs] */
+    int32_t n_seqs;
+    struct engine_job *first, *last; /* all jobs, by class then arrival */
+    uint64_t n_submitted;
+    struct sample_scratch *scratch; /* per worker */
+    struct batch_seq *plan;
+    int32_t *take, *plan_seq, *tokens, *out;
+    int *plan_scratch;
+    struct step_seg *seg;
+    struct engine_seq **rows; /* sequences to sample, in row order */
+    int32_t n_rows;
+    int32_t *banned; /* end-of-generation tokens */
+    int32_t n_banned;
+    struct buf text, piece; /* of the token in hand: to send, as detokenised */
+    int wake_n;
+    struct mbox *wake[64]; /* readers to wake at the end of the step */
+};
+
+struct engine {
+    struct engine_info info;
+    struct arena arena; /* strings of info, the template's text */
+    struct model model;
+    struct vocab *vocab;
+    struct jinja *jinja;
+    const struct kern_table *kern;
+    struct team *team;
+    struct kv *kv;
+    struct step *step;
+    enum engine_class cls;
+    int use_cache;
+    int64_t stall_us_max;
+    char no_template[600];
+
+    struct mbox inbox;
+    pthread_t thread;
+    int has_thread;
+    _Atomic int quit;
+    struct sched sched;
+
+    /* Observation: written by the engine thread. */
+    _Atomic int64_t beat_us;
+    _Atomic uint64_t n_steps, prompt_tokens, cached_tokens, generated_tokens, weight_bytes_read,
+        preemptions;
+    _Atomic int32_t n_waiting, n_running, pages_free, pages_cached, last_tokens, last_seqs;
+};
+
+int sched_open(struct engine *e, struct err *err);
+void sched_close(struct engine *e);
+/* The engine thread. */
+void *sched_main(void *engine);
+
+#endif

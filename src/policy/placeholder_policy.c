@@ -1,1 +1,0 @@
-typedef int policy_empty; /* removed with the first real file */

@@ -1,1 +1,0 @@
-/* Room policy: see docs/architecture.md. */
