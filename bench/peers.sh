@@ -96,8 +96,9 @@ for variant in ${*:-llama}; do
     llama-exact)
         llama_configure
         build libllama "$cache/llama" llama
-        # A private copy without the float16 tables of GELU; for the bare x86-64, where its float32 dot
-        # products add up in double.
+        # A private copy without the float16 tables of GELU, and with the angles of RoPE in double (it
+        # multiplies them up in float32, which alone moves logits of Gemma by 0.001); for the bare x86-64,
+        # where its float32 dot products add up in double.
         if [ ! -d "$cache/src/llama-exact" ]; then
             rm -rf "$cache/src/llama-exact.new"
             mkdir -p "$cache/src/llama-exact.new"
@@ -106,6 +107,15 @@ for variant in ${*:-llama}; do
             done
             sed -i 's,^#define GGML_GELU_\(QUICK_\)\?FP16,//&,' \
                 "$cache/src/llama-exact.new/ggml/src/ggml-cpu/vec.h"
+            sed -i -e '/^static void rope_yarn(/,/^static void ggml_mrope_cache_init/ {
+                s/float theta/double theta/g
+                s/cosf(theta)/cos(theta)/
+                s/sinf(theta)/sin(theta)/
+                s/double theta_base,/float theta_base,/
+            }' -e 's/const float theta_scale = powf(freq_base, -2.0f\/n_dims)/const double theta_scale = pow(freq_base, -2.0\/n_dims)/' \
+                "$cache/src/llama-exact.new/ggml/src/ggml-cpu/ops.cpp"
+            [ "$(grep -c 'double theta' "$cache/src/llama-exact.new/ggml/src/ggml-cpu/ops.cpp")" -eq 6 ] ||
+                { say "llama-exact: the source is not the one that was read"; exit 1; }
             mv "$cache/src/llama-exact.new" "$cache/src/llama-exact"
         fi
         ggml_only llama-exact "$cache/src/llama-exact" -DGGML_NATIVE=OFF -DGGML_LLAMAFILE=OFF \
