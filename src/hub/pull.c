@@ -356,6 +356,8 @@ static int pull_locked(struct pull *p, struct hub_pulled *ret, struct err *e)
     err = try_sources(p, &o, e);
     if (!err)
         err = install(p, part, path, &o, e);
+    else if (lseek(p->fd, 0, SEEK_END) == 0)
+        unlink(part); /* nothing came: leave nothing */
     close(p->fd);
     if (!err) {
         fill_result(p, path, &o, 0, ret);

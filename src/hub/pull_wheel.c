@@ -178,7 +178,7 @@ static int tick_unpack(void *ctx, uint64_t done)
 {
     const struct job *j = ctx;
 
-    return pull_tell(j->p, HUB_UNPACK, j->part->member, j->at + done, j->p->entry->bytes);
+    return pull_tell(j->p, HUB_UNPACK, j->p->name, j->at + done, j->p->entry->bytes);
 }
 
 static int pull_part(struct job *j, const struct pip_config *pip)
