@@ -47,6 +47,9 @@ void config_defaults(const struct config_setting *t, void *obj, struct arena *a)
 /* One value from text. ERR_ARG with a sentence that names the setting. */
 int config_set(const struct config_setting *t, void *obj, const char *name, const char *text,
                struct arena *a, struct err *e);
+/* One more value of a CONFIG_STRS setting. */
+int config_add(const struct config_setting *s, void *obj, const char *text, struct arena *a,
+               struct err *e);
 const struct config_setting *config_find(const struct config_setting *t, const char *name);
 /* The value as one would write it, appended to out. */
 int config_show(const struct config_setting *s, const void *obj, struct buf *out);
