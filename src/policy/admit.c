@@ -1,0 +1,45 @@
+#include "policy/admit.h"
+
+#define RETRY_US_MIN   INT64_C(250000)
+#define RETRY_US_MAX   INT64_C(60000000) /* the SDKs ignore what is longer */
+#define JOB_US_UNKNOWN INT64_C(2000000)
+#define MEAN_WEIGHT    8 /* the newest job counts one eighth */
+
+void admit_decide(const struct admit_state *s, int32_t n_jobs, int64_t threshold_us,
+                  struct admit_decision *ret)
+{
+    int64_t capacity = s->capacity > 0 ? s->capacity : 1;
+    int64_t job_us = s->job_us > 0 ? s->job_us : JOB_US_UNKNOWN;
+    int64_t free = capacity - s->n_running - s->n_waiting;
+    int64_t behind = -free + 1; /* jobs that must end before the new one begins */
+    int64_t over;
+
+    /* `capacity` jobs end in one job_us. */
+    ret->wait_us = behind > 0 ? behind * job_us / capacity : 0;
+    ret->retry_us = 0;
+    ret->admit = 1;
+    if (!s->n_waiting && !s->n_running)
+        return;
+    over = n_jobs - (free > 0 ? free : 0); /* of ours that must wait */
+    if (over > 0 && s->n_waiting + over > s->waiting_max) {
+        ret->admit = 0;
+        over = s->n_waiting + over - s->waiting_max;
+        ret->retry_us = over * job_us / capacity;
+    } else if (threshold_us > 0 && ret->wait_us > threshold_us) {
+        ret->admit = 0;
+        ret->retry_us = ret->wait_us - threshold_us;
+    }
+    if (ret->admit)
+        return;
+    if (ret->retry_us < RETRY_US_MIN)
+        ret->retry_us = RETRY_US_MIN;
+    if (ret->retry_us > RETRY_US_MAX)
+        ret->retry_us = RETRY_US_MAX;
+}
+
+int64_t admit_mean(int64_t mean_us, int64_t run_us)
+{
+    if (run_us < 1)
+        run_us = 1;
+    return mean_us ? mean_us + (run_us - mean_us) / MEAN_WEIGHT : run_us;
+}

@@ -1,0 +1,91 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "policy/admit.h"
+#include "policy/route.h"
+
+static struct admit_decision decide(int waiting, int running, int n, int64_t threshold)
+{
+    struct admit_state s = {.n_waiting = waiting,
+                            .n_running = running,
+                            .capacity = 4,
+                            .waiting_max = 10,
+                            .job_us = 4000000};
+    struct admit_decision d;
+
+    admit_decide(&s, n, threshold, &d);
+    return d;
+}
+
+static void admits(void **state)
+{
+    assert_true(decide(0, 0, 1, 0).admit);
+    assert_true(decide(0, 0, 100, 0).admit); /* idle: whatever it is */
+    assert_int_equal(decide(0, 3, 1, 0).wait_us, 0);
+    assert_true(decide(0, 4, 10, 0).admit); /* exactly full */
+    assert_true(decide(9, 4, 1, 0).admit);
+    assert_true(decide(0, 2, 12, 0).admit); /* two begin at once, ten wait */
+    assert_int_equal(decide(0, 4, 1, 0).wait_us, 1000000);
+}
+
+static void refuses(void **state)
+{
+    struct admit_decision d = decide(10, 4, 1, 0);
+
+    assert_false(d.admit);
+    assert_int_equal(d.retry_us, 1000000); /* one job of four a 4 s */
+    assert_false(decide(0, 4, 11, 0).admit);
+    assert_false(decide(0, 2, 13, 0).admit);
+    assert_int_equal(decide(1000, 4, 1, 0).retry_us, 60000000); /* what SDKs still obey */
+}
+
+static void threshold(void **state)
+{
+    assert_true(decide(3, 4, 1, 4000000).admit);
+    assert_false(decide(4, 4, 1, 4000000).admit);
+    assert_int_equal(decide(4, 4, 1, 4000000).retry_us, 1000000);
+    assert_int_equal(decide(4, 4, 1, 4999999).retry_us, 250000);
+}
+
+static void unknown_duration(void **state)
+{
+    struct admit_state s = {.n_waiting = 1, .n_running = 1, .capacity = 0, .waiting_max = 1};
+    struct admit_decision d;
+
+    admit_decide(&s, 1, 0, &d);
+    assert_false(d.admit);
+    assert_int_equal(d.retry_us, 2000000);
+}
+
+static void mean(void **state)
+{
+    int64_t m = admit_mean(0, 800);
+
+    assert_int_equal(m, 800);
+    assert_int_equal(admit_mean(m, 1600), 900);
+    assert_int_equal(admit_mean(0, -5), 1);
+}
+
+static void route(void **state)
+{
+    struct route_choice c[3] = {{1, 0, 4, 8}, {1, 1, 0, 8}, {0, 0, 0, 8}};
+
+    assert_int_equal(route_pick(c, 3), 1);
+    c[1].usable = 0;
+    assert_int_equal(route_pick(c, 3), 0);
+    c[0].usable = 0;
+    assert_int_equal(route_pick(c, 3), -1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(admits),           cmocka_unit_test(refuses), cmocka_unit_test(threshold),
+        cmocka_unit_test(unknown_duration), cmocka_unit_test(mean),    cmocka_unit_test(route),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
