@@ -56,6 +56,7 @@ int cloud_n_keys(const struct cloud *c);
 
 struct cloud_ticket {
     int i_tenant;                /* -1: none, the ticket is closed */
+    int i_rate;                  /* whose rates to tell, also after a refusal; -1: nobody's */
     const char *tenant;          /* lives as long as the cloud */
     char key_id[CLOUD_NAME_MAX]; /* "" without keys */
     int64_t reserved_tokens;
@@ -90,8 +91,8 @@ void cloud_leave(struct cloud *c, struct cloud_ticket *t); /* accepts a closed t
 
 /* How long a job took, for estimates of waiting. */
 void cloud_note_job(struct cloud *c, struct supplier *s, int64_t run_us);
-/* Rates of a tenant, for headers; limits not configured are -1. 1 when any is. */
-int cloud_rate(struct cloud *c, int i_tenant, struct api_rate *ret);
+/* Rates of a tenant (i_rate), for headers; limits not configured are -1. 1 when any is. */
+int cloud_rate(struct cloud *c, int i_rate, struct api_rate *ret);
 
 /* ---- suppliers ------------------------------------------------------------------------------- */
 

@@ -1,0 +1,436 @@
+/* The request's way through keys, tenants, limits, routing and books. */
+#include "cloud/cloud.h"
+
+#include <pthread.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "cloud/key.h"
+#include "cloud/ledger.h"
+#include "cloud/quota.h"
+#include "policy/admit.h"
+#include "policy/route.h"
+
+/* A tenant's slot is never given back while the process runs: tickets point to it. */
+struct tenant {
+    char name[CLOUD_NAME_MAX];
+    struct quota_bucket requests, tokens;
+    _Atomic int64_t concurrency_max, n_inside;
+};
+
+struct offer {
+    struct supplier *s;
+    const char *const *names;
+    int n_names;
+    _Atomic int64_t job_us; /* running mean; a lost update does not matter */
+};
+
+struct cloud {
+    struct cloud_config config;
+    pthread_rwlock_t lock; /* keys and the making of tenants; rank: a leaf */
+    struct key_table *keys;
+    struct tenant tenants[CLOUD_TENANTS_MAX];
+    int n_tenants;
+    int tenant_of[CLOUD_TENANTS_MAX]; /* index in keys->tenants -> index here */
+    struct ledger *ledger;
+    struct offer offers[CLOUD_SUPPLIERS_MAX];
+    int n_offers;
+    _Atomic int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency,
+        refused_queue;
+};
+
+/* ---- keys and tenants ------------------------------------------------------------------------ */
+
+/* Index of the tenant of that name, made where missing; -1: no room. Under the write lock. */
+static int tenant_slot(struct cloud *c, const char *name)
+{
+    for (int i = 0; i < c->n_tenants; i++) {
+        if (!strcmp(c->tenants[i].name, name))
+            return i;
+    }
+    if (c->n_tenants >= CLOUD_TENANTS_MAX)
+        return -1;
+    snprintf(c->tenants[c->n_tenants].name, CLOUD_NAME_MAX, "%s", name);
+    return c->n_tenants++;
+}
+
+static void tenant_limits(struct cloud *c, int i, const struct cloud_limits *own)
+{
+    static const struct cloud_limits none = {-1, -1, -1};
+    const struct cloud_limits *d = &c->config.limits;
+    struct tenant *t = &c->tenants[i];
+
+    if (!own)
+        own = &none;
+    atomic_store(&t->requests.limit,
+                 own->requests_per_minute >= 0 ? own->requests_per_minute : d->requests_per_minute);
+    atomic_store(&t->tokens.limit,
+                 own->tokens_per_minute >= 0 ? own->tokens_per_minute : d->tokens_per_minute);
+    atomic_store(&t->concurrency_max, own->concurrency >= 0 ? own->concurrency : d->concurrency);
+}
+
+/* Put a loaded table in place of the old one. */
+static int use_keys(struct cloud *c, struct key_table *t, struct err *e)
+{
+    struct key_table *old;
+    int map[CLOUD_TENANTS_MAX] = {0}, slot;
+
+    pthread_rwlock_wrlock(&c->lock);
+    for (int i = 0; i < t->n_tenants; i++) {
+        slot = tenant_slot(c, t->tenants[i].name);
+        if (slot < 0) {
+            pthread_rwlock_unlock(&c->lock);
+            return err_set(e, ERR_LIMIT,
+                           "more than %d tenants since the start: restart to drop "
+                           "the old ones",
+                           CLOUD_TENANTS_MAX);
+        }
+        map[i] = slot;
+    }
+    for (int i = 0; i < t->n_tenants; i++)
+        tenant_limits(c, map[i], &t->tenants[i].limits);
+    memcpy(c->tenant_of, map, sizeof map);
+    old = c->keys;
+    c->keys = t;
+    pthread_rwlock_unlock(&c->lock);
+    key_table_free(old);
+    return 0;
+}
+
+int cloud_reload_keys(struct cloud *c, struct err *e)
+{
+    struct key_table *t = NULL;
+    int r;
+
+    if (!c->config.keys_path)
+        return 0;
+    r = key_table_load(&t, c->config.keys_path, e);
+    if (!r)
+        r = use_keys(c, t, e);
+    if (r)
+        key_table_free(t);
+    return r;
+}
+
+int cloud_n_keys(const struct cloud *c)
+{
+    struct cloud *w = (struct cloud *)(uintptr_t)c;
+    int n;
+
+    pthread_rwlock_rdlock(&w->lock);
+    n = c->keys ? c->keys->n_lines : 0;
+    pthread_rwlock_unlock(&w->lock);
+    return n;
+}
+
+/* The key's tenant, or -1. A configured keys file without a key lets nobody in. */
+static int key_tenant(struct cloud *c, const char *key, size_t n, char id[CLOUD_NAME_MAX])
+{
+    const struct key_line *k;
+    int i = -1;
+
+    id[0] = 0;
+    if (!c->config.keys_path)
+        return 0;
+    if (!key)
+        return -1;
+    pthread_rwlock_rdlock(&c->lock);
+    k = key_find(c->keys, key, n);
+    if (k) {
+        memcpy(id, k->id, CLOUD_NAME_MAX);
+        i = c->tenant_of[k->i_tenant];
+    }
+    pthread_rwlock_unlock(&c->lock);
+    return i;
+}
+
+static int refuse_key(struct cloud *c, const char *key, struct err *e)
+{
+    atomic_fetch_add(&c->refused_auth, 1);
+    return err_set_param(e, ERR_AUTH, "api_key",
+                         key ? "Wrong API key."
+                             : "No API key was sent: use the header 'Authorization: Bearer KEY'.");
+}
+
+int cloud_check_key(struct cloud *c, const char *key, size_t n_key, struct err *e)
+{
+    char id[CLOUD_NAME_MAX];
+
+    return key_tenant(c, key, n_key, id) < 0 ? refuse_key(c, key, e) : 0;
+}
+
+/* ---- lifecycle ------------------------------------------------------------------------------- */
+
+int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err *e)
+{
+    struct cloud *c;
+    int r = 0;
+
+    if (sodium_init() < 0)
+        return err_set(e, ERR_IO, "no random bytes from the system");
+    c = calloc(1, sizeof *c);
+    if (!c)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    c->config = *config;
+    pthread_rwlock_init(&c->lock, NULL);
+    tenant_slot(c, CLOUD_DEFAULT_TENANT);
+    tenant_limits(c, 0, NULL);
+    if (config->keys_path)
+        r = cloud_reload_keys(c, e);
+    if (!r && config->ledger_path)
+        r = ledger_open(&c->ledger, config->ledger_path, config->ledger_sync_normal, e);
+    if (r) {
+        cloud_close(c);
+        return r;
+    }
+    *ret = c;
+    return 0;
+}
+
+void cloud_close(struct cloud *c)
+{
+    if (!c)
+        return;
+    for (int i = 0; i < c->n_tenants; i++)
+        CHECK(atomic_load(&c->tenants[i].n_inside) == 0);
+    ledger_close(c->ledger);
+    key_table_free(c->keys);
+    pthread_rwlock_destroy(&c->lock);
+    free(c);
+}
+
+/* ---- a request ------------------------------------------------------------------------------- */
+
+int cloud_enter(struct cloud *c, const char *key, size_t n_key, struct cloud_ticket *t,
+                struct err *e)
+{
+    struct tenant *te;
+    int64_t taken;
+
+    *t = (struct cloud_ticket){.i_tenant = -1, .i_rate = -1, .tenant = ""};
+    t->i_rate = key_tenant(c, key, n_key, t->key_id);
+    if (t->i_rate < 0)
+        return refuse_key(c, key, e);
+    te = &c->tenants[t->i_rate];
+    t->tenant = te->name;
+    if (quota_take(&te->requests, 1, clock_now_us(), &taken, &t->retry_us)) {
+        atomic_fetch_add(&c->refused_requests, 1);
+        return err_set_param(e, ERR_RATE_REQUESTS, "quota",
+                             "Requests per minute limit exceeded (%lld) - too many requests sent.",
+                             (long long)atomic_load(&te->requests.limit));
+    }
+    if (quota_enter(&te->n_inside, atomic_load(&te->concurrency_max))) {
+        atomic_fetch_add(&c->refused_concurrency, 1);
+        t->retry_us = 1000000;
+        return err_set_param(e, ERR_QUEUE_FULL, "quota",
+                             "Too many requests of this tenant are under way (limit %lld).",
+                             (long long)atomic_load(&te->concurrency_max));
+    }
+    if (c->ledger && !(t->row = ledger_take(c->ledger))) {
+        quota_leave(&te->n_inside);
+        t->retry_us = 1000000;
+        return err_set(e, ERR_AGAIN, "The books cannot keep up; please try again shortly.");
+    }
+    t->i_tenant = t->i_rate;
+    return 0;
+}
+
+static int named(const struct offer *o, const char *model)
+{
+    for (int i = 0; i < o->n_names; i++) {
+        if (!strcmp(o->names[i], model))
+            return 1;
+    }
+    return 0;
+}
+
+int cloud_route(struct cloud *c, const char *model, struct supplier **ret, struct err *e)
+{
+    struct route_choice choice[CLOUD_SUPPLIERS_MAX] = {0};
+    struct supplier_load load;
+    int found = 0, loading = 0, frozen = 0, i;
+
+    for (i = 0; i < c->n_offers; i++) {
+        struct offer *o = &c->offers[i];
+        if (!named(o, model))
+            continue;
+        found = 1;
+        o->s->ops->load(o->s, &load);
+        loading |= load.state == SUPPLIER_LOADING;
+        frozen |= load.frozen;
+        choice[i] = (struct route_choice){.usable = load.state == SUPPLIER_READY && !load.frozen,
+                                          .n_waiting = load.n_waiting,
+                                          .n_running = load.n_running,
+                                          .capacity = load.capacity};
+    }
+    if (!found)
+        return api_err_model(e, model);
+    i = route_pick(choice, c->n_offers);
+    if (i >= 0) {
+        *ret = c->offers[i].s;
+        return 0;
+    }
+    if (loading)
+        return err_set_param(e, ERR_LOADING, "model", "Model %.200s is loading.", model);
+    if (frozen)
+        return err_set_param(e, ERR_FROZEN, "model", "Model %.200s does not answer.", model);
+    return err_set_param(e, ERR_INTERNAL, "model", "Model %.200s could not be loaded.", model);
+}
+
+static struct offer *offer_of(struct cloud *c, const struct supplier *s)
+{
+    for (int i = 0; i < c->n_offers; i++) {
+        if (c->offers[i].s == s)
+            return &c->offers[i];
+    }
+    return NULL;
+}
+
+int cloud_admit(struct cloud *c, struct supplier *s, int32_t n_jobs, int64_t queue_threshold_us,
+                struct cloud_ticket *t, struct err *e)
+{
+    struct offer *o = offer_of(c, s);
+    struct supplier_load load;
+    struct admit_state st;
+    struct admit_decision d;
+
+    CHECK(o && t->i_tenant >= 0);
+    s->ops->load(s, &load);
+    st = (struct admit_state){.n_waiting = load.n_waiting,
+                              .n_running = load.n_running,
+                              .capacity = load.capacity,
+                              .waiting_max = c->config.waiting_max,
+                              .job_us = atomic_load(&o->job_us)};
+    admit_decide(&st, n_jobs, queue_threshold_us, &d);
+    if (d.admit)
+        return 0;
+    atomic_fetch_add(&c->refused_queue, 1);
+    t->retry_us = d.retry_us;
+    return err_set_param(e, ERR_QUEUE_FULL, "queue",
+                         "We're experiencing high traffic right now! Please try again soon (%d "
+                         "requests are waiting).",
+                         load.n_waiting);
+}
+
+int cloud_reserve(struct cloud *c, struct cloud_ticket *t, int64_t tokens, struct err *e)
+{
+    struct tenant *te;
+
+    CHECK(t->i_tenant >= 0 && !t->reserved_tokens);
+    te = &c->tenants[t->i_tenant];
+    if (!quota_take(&te->tokens, tokens, clock_now_us(), &t->reserved_tokens, &t->retry_us))
+        return 0;
+    atomic_fetch_add(&c->refused_tokens, 1);
+    return err_set_param(e, ERR_RATE_TOKENS, "quota",
+                         "Tokens per minute limit exceeded (%lld) - too many tokens processed.",
+                         (long long)atomic_load(&te->tokens.limit));
+}
+
+/* Give back what was reserved and not used. */
+static void leave(struct cloud *c, struct cloud_ticket *t, int64_t used)
+{
+    struct tenant *te = &c->tenants[t->i_tenant];
+
+    if (t->reserved_tokens > used)
+        quota_give(&te->tokens, t->reserved_tokens - used);
+    t->reserved_tokens = 0;
+    quota_leave(&te->n_inside);
+    t->i_tenant = -1;
+}
+
+static void put_name(char *to, size_t cap, const char *from)
+{
+    snprintf(to, cap, "%s", from ? from : "");
+}
+
+void cloud_settle(struct cloud *c, struct cloud_ticket *t, const struct cloud_use *u)
+{
+    struct ledger_row *r = t->row;
+
+    CHECK(t->i_tenant >= 0);
+    if (r) {
+        r->at_us = clock_wall_us();
+        r->prompt_tokens = u->prompt_tokens;
+        r->cached_tokens = u->cached_tokens;
+        r->completion_tokens = u->completion_tokens;
+        r->energy_uj = u->energy_uj;
+        r->status = u->status;
+        put_name(r->request_id, sizeof r->request_id, u->request_id);
+        put_name(r->tenant, sizeof r->tenant, t->tenant);
+        put_name(r->key_id, sizeof r->key_id, t->key_id);
+        put_name(r->model, sizeof r->model, u->model);
+        put_name(r->supplier, sizeof r->supplier, u->supplier);
+        ledger_post(c->ledger, r);
+        t->row = NULL;
+    }
+    leave(c, t, u->prompt_tokens + u->completion_tokens);
+}
+
+void cloud_leave(struct cloud *c, struct cloud_ticket *t)
+{
+    if (t->i_tenant < 0)
+        return;
+    if (t->row)
+        ledger_give(c->ledger, t->row);
+    t->row = NULL;
+    leave(c, t, 0);
+}
+
+void cloud_note_job(struct cloud *c, struct supplier *s, int64_t run_us)
+{
+    struct offer *o = offer_of(c, s);
+
+    if (o)
+        atomic_store(&o->job_us, admit_mean(atomic_load(&o->job_us), run_us));
+}
+
+static struct api_rate_window window(const struct quota_bucket *b, int64_t now)
+{
+    struct api_rate_window w = {.limit = atomic_load(&b->limit)};
+
+    if (w.limit <= 0)
+        return (struct api_rate_window){.limit = -1};
+    quota_look(b, now, &w.remaining, &w.reset_us);
+    return w;
+}
+
+int cloud_rate(struct cloud *c, int i_tenant, struct api_rate *ret)
+{
+    static const struct api_rate_window none = {.limit = -1};
+    int64_t now = clock_now_us();
+
+    *ret = (struct api_rate){none, none, none, none, none, none};
+    if (i_tenant < 0)
+        return 0;
+    ret->requests_minute = window(&c->tenants[i_tenant].requests, now);
+    ret->tokens_minute = window(&c->tenants[i_tenant].tokens, now);
+    return ret->requests_minute.limit >= 0 || ret->tokens_minute.limit >= 0;
+}
+
+/* ---- suppliers ------------------------------------------------------------------------------- */
+
+int cloud_add_supplier(struct cloud *c, struct supplier *s, const char *const *names, int n_names,
+                       struct err *e)
+{
+    if (c->n_offers >= CLOUD_SUPPLIERS_MAX)
+        return err_set(e, ERR_LIMIT, "more than %d suppliers", CLOUD_SUPPLIERS_MAX);
+    c->offers[c->n_offers] = (struct offer){.s = s, .names = names, .n_names = n_names};
+    c->n_offers++;
+    return 0;
+}
+
+void cloud_stats(const struct cloud *c, struct cloud_stats *ret)
+{
+    *ret = (struct cloud_stats){.refused_auth = atomic_load(&c->refused_auth),
+                                .refused_requests = atomic_load(&c->refused_requests),
+                                .refused_tokens = atomic_load(&c->refused_tokens),
+                                .refused_concurrency = atomic_load(&c->refused_concurrency),
+                                .refused_queue = atomic_load(&c->refused_queue)};
+    if (c->ledger)
+        ledger_stats(c->ledger, &ret->rows_written, &ret->rows_pending, &ret->write_failures);
+}

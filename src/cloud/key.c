@@ -1,0 +1,261 @@
+#include "cloud/key.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FILE_MAX  ((size_t)4 << 20)
+#define WORDS_MAX 8
+
+int key_name_ok(const char *s)
+{
+    size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:");
+
+    return n > 0 && !s[n] && n < CLOUD_NAME_MAX;
+}
+
+void key_hash(const unsigned char salt[KEY_SALT_BYTES], const char *key, size_t n,
+              unsigned char ret[KEY_HASH_BYTES])
+{
+    crypto_generichash(ret, KEY_HASH_BYTES, (const unsigned char *)key, n, salt, KEY_SALT_BYTES);
+}
+
+void key_table_free(struct key_table *t)
+{
+    if (!t)
+        return;
+    free(t->lines);
+    free(t->tenants);
+    sodium_memzero(t, sizeof *t);
+    free(t);
+}
+
+const struct key_line *key_find(const struct key_table *t, const char *key, size_t n)
+{
+    unsigned char hash[KEY_HASH_BYTES];
+    int found = -1;
+
+    key_hash(t->salt, key, n, hash);
+    for (int i = 0; i < t->n_lines; i++) {
+        int same = !crypto_verify_32(hash, t->lines[i].hash);
+        found = same ? i : found;
+    }
+    sodium_memzero(hash, sizeof hash);
+    return found < 0 ? NULL : &t->lines[found];
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+struct reader {
+    struct key_table *t;
+    const char *file;
+    int line, salted;
+    struct err *e;
+};
+
+#define BAD(r, ...) reader_bad(r, __VA_ARGS__)
+static int reader_bad(struct reader *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static int reader_bad(struct reader *r, const char *fmt, ...)
+{
+    char text[300];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    return err_set(r->e, ERR_FORMAT, "%s:%d: %s", r->file, r->line, text);
+}
+
+static int hex(const char *s, unsigned char *out, size_t n)
+{
+    size_t len = 0;
+
+    return sodium_hex2bin(out, n, s, strlen(s), NULL, &len, NULL) == 0 && len == n;
+}
+
+/* Index of a tenant, made where missing; -1: the table is full. */
+static int tenant(struct key_table *t, const char *name)
+{
+    for (int i = 0; i < t->n_tenants; i++) {
+        if (!strcmp(t->tenants[i].name, name))
+            return i;
+    }
+    if (t->n_tenants >= CLOUD_TENANTS_MAX)
+        return -1;
+    strcpy(t->tenants[t->n_tenants].name, name);
+    t->tenants[t->n_tenants].limits = (struct cloud_limits){-1, -1, -1};
+    return t->n_tenants++;
+}
+
+static int count(const char *s, int64_t *ret)
+{
+    char *end;
+
+    errno = 0;
+    *ret = strtoll(s, &end, 10);
+    return *s >= '0' && *s <= '9' && !*end && !errno && *ret <= INT64_C(1) << 50;
+}
+
+static int read_tenant(struct reader *r, char **w, int n)
+{
+    struct cloud_limits *l;
+    int i;
+
+    if (n < 2 || !key_name_ok(w[1]))
+        return BAD(r, "'tenant' wants a name of letters, digits and - _ . :");
+    i = tenant(r->t, w[1]);
+    if (i < 0)
+        return BAD(r, "more than %d tenants", CLOUD_TENANTS_MAX);
+    l = &r->t->tenants[i].limits;
+    for (i = 2; i < n; i++) {
+        char *value = strchr(w[i], '=');
+        int64_t *to = NULL;
+        if (value)
+            *value++ = 0;
+        if (!strcmp(w[i], "requests_per_minute"))
+            to = &l->requests_per_minute;
+        else if (!strcmp(w[i], "tokens_per_minute"))
+            to = &l->tokens_per_minute;
+        else if (!strcmp(w[i], "concurrency"))
+            to = &l->concurrency;
+        if (!to || !value)
+            return BAD(r, "unknown limit '%.40s' of a tenant", w[i]);
+        if (!count(value, to))
+            return BAD(r, "%s wants a count, not '%.40s'", w[i], value);
+    }
+    return 0;
+}
+
+static int read_key(struct reader *r, char **w, int n)
+{
+    struct key_table *t = r->t;
+    struct key_line *k = &t->lines[t->n_lines];
+
+    if (!r->salted)
+        return BAD(r, "a 'salt' line must come before the first key");
+    if (t->n_lines >= CLOUD_KEYS_MAX)
+        return BAD(r, "more than %d keys", CLOUD_KEYS_MAX);
+    if (n < 3 || n > 4 || !key_name_ok(w[1]))
+        return BAD(r, "'key' wants: key ID HASH [tenant=NAME]");
+    if (!hex(w[2], k->hash, sizeof k->hash))
+        return BAD(r,
+                   "the hash of key '%s' is not 64 hex digits (keys are never stored as they are; "
+                   "make one with 'gaufre key new')",
+                   w[1]);
+    for (int i = 0; i < t->n_lines; i++) {
+        if (!strcmp(t->lines[i].id, w[1]))
+            return BAD(r, "key id '%s' is there twice", w[1]);
+    }
+    k->i_tenant = 0;
+    if (n == 4) {
+        if (strncmp(w[3], "tenant=", 7) || !key_name_ok(w[3] + 7))
+            return BAD(r, "'%.80s' is not tenant=NAME", w[3]);
+        k->i_tenant = tenant(t, w[3] + 7);
+        if (k->i_tenant < 0)
+            return BAD(r, "more than %d tenants", CLOUD_TENANTS_MAX);
+    }
+    strcpy(k->id, w[1]);
+    t->n_lines++;
+    return 0;
+}
+
+static int read_line(struct reader *r, char *line)
+{
+    char *w[WORDS_MAX + 1], *save = NULL;
+    int n = 0;
+
+    for (char *p = strtok_r(line, " \t\r", &save); p; p = strtok_r(NULL, " \t\r", &save)) {
+        if (*p == '#')
+            break;
+        if (n == WORDS_MAX)
+            return BAD(r, "too many words");
+        w[n++] = p;
+    }
+    if (!n)
+        return 0;
+    if (!strcmp(w[0], "salt")) {
+        if (r->salted || n != 2 || !hex(w[1], r->t->salt, KEY_SALT_BYTES))
+            return BAD(r, "'salt' wants 64 hex digits, once");
+        r->salted = 1;
+        return 0;
+    }
+    if (!strcmp(w[0], "tenant"))
+        return read_tenant(r, w, n);
+    if (!strcmp(w[0], "key"))
+        return read_key(r, w, n);
+    return BAD(r, "a line begins with 'salt', 'tenant' or 'key', not '%.40s'", w[0]);
+}
+
+int key_table_parse(struct key_table **ret, const char *name, const char *text, size_t n,
+                    struct err *e)
+{
+    struct reader r = {.file = name, .e = e};
+    const char *end = text + n, *eol;
+    char line[1024];
+    int code;
+
+    r.t = calloc(1, sizeof *r.t);
+    if (!r.t)
+        return err_set(e, ERR_NOMEM, "%s: out of memory", name);
+    r.t->lines = calloc(CLOUD_KEYS_MAX + 1, sizeof *r.t->lines);
+    r.t->tenants = calloc(CLOUD_TENANTS_MAX, sizeof *r.t->tenants);
+    if (!r.t->lines || !r.t->tenants) {
+        code = err_set(e, ERR_NOMEM, "%s: out of memory", name);
+        goto fail;
+    }
+    tenant(r.t, CLOUD_DEFAULT_TENANT);
+    for (; text < end; text = eol + 1) {
+        r.line++;
+        eol = memchr(text, '\n', (size_t)(end - text));
+        if (!eol)
+            eol = end;
+        if ((size_t)(eol - text) >= sizeof line || memchr(text, 0, (size_t)(eol - text))) {
+            code = BAD(&r, "longer than %zu bytes, or not text", sizeof line - 1);
+            goto fail;
+        }
+        memcpy(line, text, (size_t)(eol - text));
+        line[eol - text] = 0;
+        code = read_line(&r, line);
+        if (code)
+            goto fail;
+    }
+    *ret = r.t;
+    return 0;
+fail:
+    key_table_free(r.t);
+    return code;
+}
+
+/* The whole file in memory; ERR_NOTFOUND when there is none. */
+static int slurp(const char *path, struct buf *out, struct err *e)
+{
+    char chunk[4096];
+    size_t n;
+    FILE *f = fopen(path, "re");
+
+    if (!f)
+        return err_set(e, errno == ENOENT ? ERR_NOTFOUND : ERR_IO, "keys file %s: %s", path,
+                       strerror(errno));
+    while ((n = fread(chunk, 1, sizeof chunk, f)) > 0 && !buf_add(out, chunk, n))
+        ;
+    n = (size_t)ferror(f);
+    fclose(f);
+    if (n || out->failed)
+        return err_set(e, ERR_IO, "keys file %s: cannot be read, or is over 4 MiB", path);
+    return 0;
+}
+
+int key_table_load(struct key_table **ret, const char *path, struct err *e)
+{
+    struct buf text;
+    int r;
+
+    buf_init(&text, FILE_MAX);
+    r = slurp(path, &text, e);
+    if (!r)
+        r = key_table_parse(ret, path, text.data ? text.data : "", text.len, e);
+    buf_done(&text);
+    return r;
+}

@@ -1,0 +1,51 @@
+/* API keys at rest: a text file, one line each, keys only as keyed BLAKE2b hashes.
+ *
+ *   salt 64 hex digits                        the file's own hash key; first, once
+ *   tenant NAME [requests_per_minute=N] [tokens_per_minute=N] [concurrency=N]
+ *   key ID HASH [tenant=NAME]                 64 hex digits; without tenant: "default"
+ *   # comment, empty lines
+ *
+ * A key of ours has 192 random bits, so a fast hash is enough: there is nothing to guess. Looking a
+ * key up compares it with every line in constant time. A table is read-only once loaded. */
+#ifndef CLOUD_KEY_H
+#define CLOUD_KEY_H
+
+#include <stdint.h>
+
+#include "cloud/cloud.h"
+
+#define KEY_SALT_BYTES 32
+#define KEY_HASH_BYTES 32
+
+struct key_line {
+    char id[CLOUD_NAME_MAX];
+    unsigned char hash[KEY_HASH_BYTES];
+    int i_tenant; /* in the table's tenants */
+};
+
+struct key_tenant {
+    char name[CLOUD_NAME_MAX];
+    struct cloud_limits limits; /* -1: not said */
+};
+
+struct key_table {
+    unsigned char salt[KEY_SALT_BYTES];
+    struct key_line *lines;
+    int n_lines;
+    struct key_tenant *tenants; /* 0: the default tenant */
+    int n_tenants;
+};
+
+/* ERR_IO, ERR_FORMAT with "file:line: what". */
+int key_table_load(struct key_table **ret, const char *path, struct err *e);
+int key_table_parse(struct key_table **ret, const char *name, const char *text, size_t n,
+                    struct err *e);
+void key_table_free(struct key_table *t); /* accepts NULL */
+/* The line of that key, or NULL. Time does not depend on which line or how near. */
+const struct key_line *key_find(const struct key_table *t, const char *key, size_t n);
+void key_hash(const unsigned char salt[KEY_SALT_BYTES], const char *key, size_t n,
+              unsigned char ret[KEY_HASH_BYTES]);
+/* Letters, digits, - _ . : and at most CLOUD_NAME_MAX - 1 of them. */
+int key_name_ok(const char *s);
+
+#endif

@@ -1,1 +1,0 @@
-typedef int cloud_empty; /* removed with the first real file */

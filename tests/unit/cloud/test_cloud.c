@@ -1,0 +1,293 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "cloud/cloud.h"
+#include "cloud/ledger.h"
+
+static char dir[64], keys[128], books[128];
+
+static int setup(void **state)
+{
+    strcpy(dir, "/tmp/gaufre-cloud-XXXXXX");
+    if (!mkdtemp(dir))
+        return -1;
+    snprintf(keys, sizeof keys, "%s/keys", dir);
+    snprintf(books, sizeof books, "%s/ledger.db", dir);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    char cmd[128];
+
+    snprintf(cmd, sizeof cmd, "rm -r %s", dir);
+    return system(cmd);
+}
+
+static int keep(void *arg, const struct cloud_balance *b)
+{
+    struct cloud_balance **at = arg;
+    *(*at)++ = *b;
+    return 0;
+}
+
+static int balances(struct cloud_balance out[8])
+{
+    struct cloud_balance *at = out;
+    struct err e = {0};
+
+    assert_int_equal(cloud_balances(books, keep, &at, &e), 0);
+    return (int)(at - out);
+}
+
+static void settled_is_booked(void **state)
+{
+    struct cloud_config config = {.keys_path = NULL, .ledger_path = books};
+    struct cloud_balance b[8];
+    struct cloud_ticket t;
+    struct cloud *c = NULL;
+    struct err e = {0};
+    char id[32];
+
+    assert_int_equal(cloud_open(&c, &config, &e), 0);
+    for (int i = 0; i < 250; i++) { /* more than one group */
+        struct cloud_use u = {.request_id = id,
+                              .model = "m",
+                              .supplier = "local",
+                              .prompt_tokens = 10,
+                              .cached_tokens = 4,
+                              .completion_tokens = i,
+                              .status = 200};
+        snprintf(id, sizeof id, "req-%d", i);
+        /* Without keys a header does not matter. */
+        assert_int_equal(cloud_enter(c, i & 1 ? "some key" : NULL, 8, &t, &e), 0);
+        assert_string_equal(t.tenant, "default");
+        assert_int_equal(cloud_reserve(c, &t, 1000, &e), 0);
+        cloud_settle(c, &t, &u);
+        assert_int_equal(t.i_tenant, -1);
+    }
+    assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
+    cloud_leave(c, &t); /* costs nothing, books nothing */
+    cloud_leave(c, &t);
+    cloud_close(c); /* writes what is left */
+    assert_int_equal(balances(b), 1);
+    assert_string_equal(b[0].tenant, "default");
+    assert_int_equal(b[0].n_requests, 250);
+    assert_int_equal(b[0].prompt_tokens, 2500);
+    assert_int_equal(b[0].cached_tokens, 1000);
+    assert_int_equal(b[0].completion_tokens, 249 * 250 / 2);
+
+    /* And on it goes after a restart. */
+    assert_int_equal(cloud_open(&c, &config, &e), 0);
+    assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
+    cloud_settle(c, &t, &(struct cloud_use){.request_id = "x", .model = "m", .prompt_tokens = 1});
+    cloud_close(c);
+    balances(b);
+    assert_int_equal(b[0].n_requests, 251);
+    assert_int_equal(b[0].prompt_tokens, 2501);
+}
+
+static void a_row_is_booked_once(void **state)
+{
+    struct cloud_balance b[8];
+    struct ledger *l = NULL;
+    struct ledger_row *r;
+    struct err e = {0};
+
+    assert_int_equal(ledger_open(&l, books, 0, &e), 0);
+    for (int i = 0; i < 2; i++) {
+        r = ledger_take(l);
+        strcpy(r->request_id, "same");
+        strcpy(r->tenant, "t");
+        r->prompt_tokens = 5;
+        ledger_post(l, r);
+    }
+    ledger_close(l);
+    assert_int_equal(balances(b), 1);
+    assert_int_equal(b[0].prompt_tokens, 5);
+}
+
+static void rows_are_a_pool(void **state)
+{
+    struct ledger_row *r, *first = NULL;
+    struct ledger *l = NULL;
+    struct err e = {0};
+    int n = 0;
+
+    assert_int_equal(ledger_open(&l, books, 0, &e), 0);
+    while ((r = ledger_take(l))) {
+        first = first ? first : r;
+        n++;
+    }
+    assert_int_equal(n, LEDGER_ROWS_MAX);
+    ledger_give(l, first);
+    assert_ptr_equal(ledger_take(l), first);
+    ledger_close(l);
+}
+
+static void not_a_ledger(void **state)
+{
+    struct cloud_config config = {.ledger_path = books};
+    struct cloud *c = NULL;
+    struct err e = {0};
+    FILE *f = fopen(books, "w");
+
+    fputs("this is not a database, and long enough to be noticed as such by anybody who reads", f);
+    fclose(f);
+    assert_int_equal(cloud_open(&c, &config, &e), ERR_IO);
+    assert_null(c);
+    assert_non_null(strstr(e.text, "ledger"));
+}
+
+static void append(const char *text)
+{
+    FILE *f = fopen(keys, "a");
+
+    fputs(text, f);
+    fclose(f);
+}
+
+static void keys_and_limits(void **state)
+{
+    struct cloud_config config = {
+        .keys_path = keys, .ledger_path = NULL, .limits = {.requests_per_minute = 1000}};
+    char a[CLOUD_KEY_TEXT_MAX], b[CLOUD_KEY_TEXT_MAX], d[CLOUD_KEY_TEXT_MAX];
+    struct cloud_ticket t, t2;
+    struct api_rate rate;
+    struct cloud *c = NULL;
+    struct err e = {0};
+
+    assert_int_equal(cloud_open(&c, &config, &e), ERR_NOTFOUND);
+    assert_int_equal(cloud_key_new(keys, "a", "acme", a, &e), 0);
+    assert_int_equal(cloud_key_new(keys, "b", NULL, b, &e), 0);
+    append("tenant acme requests_per_minute=3 tokens_per_minute=100 concurrency=1\n");
+    assert_int_equal(cloud_open(&c, &config, &e), 0);
+    assert_int_equal(cloud_n_keys(c), 2);
+
+    assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), ERR_AUTH);
+    assert_non_null(strstr(e.text, "No API key"));
+    assert_int_equal(t.i_rate, -1);
+    assert_int_equal(cloud_enter(c, "wrong", 5, &t, &e), ERR_AUTH);
+    assert_int_equal(cloud_rate(c, t.i_rate, &rate), 0);
+    assert_int_equal(cloud_check_key(c, a, strlen(a), &e), 0);
+    assert_int_equal(cloud_check_key(c, a, strlen(a) - 1, &e), ERR_AUTH);
+
+    assert_int_equal(cloud_enter(c, a, strlen(a), &t, &e), 0);
+    assert_string_equal(t.tenant, "acme");
+    assert_string_equal(t.key_id, "a");
+    assert_int_equal(cloud_enter(c, a, strlen(a), &t2, &e), ERR_QUEUE_FULL); /* concurrency */
+    assert_true(t2.retry_us > 0);
+    assert_int_equal(cloud_reserve(c, &t, 80, &e), 0);
+    cloud_settle(c, &t, &(struct cloud_use){.prompt_tokens = 20, .completion_tokens = 10});
+    assert_int_equal(cloud_rate(c, t.i_rate, &rate), 1);
+    assert_int_equal(rate.tokens_minute.limit, 100);
+    assert_in_range(rate.tokens_minute.remaining, 70, 71); /* 50 of 80 came back */
+    assert_int_equal(rate.requests_minute.limit, 3);
+    assert_int_equal(rate.requests_minute.remaining, 1);
+    assert_int_equal(rate.requests_hour.limit, -1);
+
+    assert_int_equal(cloud_enter(c, a, strlen(a), &t, &e), 0);
+    assert_int_equal(cloud_reserve(c, &t, 90, &e), ERR_RATE_TOKENS);
+    assert_true(t.retry_us > 0);
+    cloud_leave(c, &t);
+    assert_int_equal(cloud_enter(c, a, strlen(a), &t, &e), ERR_RATE_REQUESTS);
+    assert_in_range(t.retry_us, 1, 20000000);
+    assert_int_equal(cloud_rate(c, t.i_rate, &rate), 1);
+    assert_int_equal(rate.requests_minute.remaining, 0);
+
+    /* The other tenant has limits of its own. */
+    assert_int_equal(cloud_enter(c, b, strlen(b), &t, &e), 0);
+    assert_string_equal(t.tenant, "default");
+    assert_int_equal(cloud_rate(c, t.i_rate, &rate), 1);
+    assert_int_equal(rate.requests_minute.limit, 1000);
+    assert_int_equal(rate.tokens_minute.limit, -1);
+    cloud_leave(c, &t);
+
+    /* A new key works after a reload; a broken file changes nothing. */
+    assert_int_equal(cloud_key_new(keys, "d", NULL, d, &e), 0);
+    assert_int_equal(cloud_check_key(c, d, strlen(d), &e), ERR_AUTH);
+    assert_int_equal(cloud_reload_keys(c, &e), 0);
+    assert_int_equal(cloud_check_key(c, d, strlen(d), &e), 0);
+    append("nonsense\n");
+    assert_int_equal(cloud_reload_keys(c, &e), ERR_FORMAT);
+    assert_int_equal(cloud_check_key(c, d, strlen(d), &e), 0);
+    cloud_close(c);
+}
+
+/* ---- routing --------------------------------------------------------------------------------- */
+
+struct fake {
+    struct supplier s;
+    struct supplier_load load;
+};
+
+static void fake_load(const struct supplier *s, struct supplier_load *ret)
+{
+    *ret = ((const struct fake *)(const void *)s)->load;
+}
+
+static void routes(void **state)
+{
+    static const struct supplier_ops ops = {.kind = "fake", .load = fake_load};
+    static const char *const n1[] = {"m1", "alias"}, *const n2[] = {"m1"};
+    struct fake f1 = {{&ops, "m1"}, {.state = SUPPLIER_LOADING, .capacity = 2}};
+    struct fake f2 = {{&ops, "m1"}, {.state = SUPPLIER_LOADING, .capacity = 2}};
+    struct cloud_config config = {.waiting_max = 3};
+    struct cloud_ticket t;
+    struct supplier *s = NULL;
+    struct cloud *c = NULL;
+    struct err e = {0};
+
+    assert_int_equal(cloud_open(&c, &config, &e), 0);
+    assert_int_equal(cloud_add_supplier(c, &f1.s, n1, 2, &e), 0);
+    assert_int_equal(cloud_add_supplier(c, &f2.s, n2, 1, &e), 0);
+    assert_int_equal(cloud_route(c, "nobody", &s, &e), ERR_NO_MODEL);
+    assert_non_null(strstr(e.text, "nobody"));
+    assert_int_equal(cloud_route(c, "m1", &s, &e), ERR_LOADING);
+    f2.load.state = SUPPLIER_FAILED;
+    assert_int_equal(cloud_route(c, "m1", &s, &e), ERR_LOADING);
+    f2.load.state = f1.load.state = SUPPLIER_READY;
+    f1.load.n_running = 1;
+    assert_int_equal(cloud_route(c, "m1", &s, &e), 0);
+    assert_ptr_equal(s, &f2.s); /* the idle one */
+    assert_int_equal(cloud_route(c, "alias", &s, &e), 0);
+    assert_ptr_equal(s, &f1.s);
+    f1.load.frozen = 1;
+    assert_int_equal(cloud_route(c, "alias", &s, &e), ERR_FROZEN);
+    f1.load.frozen = 0;
+
+    assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
+    f1.load.n_running = 2;
+    f1.load.n_waiting = 2;
+    assert_int_equal(cloud_admit(c, &f1.s, 1, 0, &t, &e), 0);
+    assert_int_equal(cloud_admit(c, &f1.s, 2, 0, &t, &e), ERR_QUEUE_FULL);
+    assert_true(t.retry_us > 0);
+    cloud_note_job(c, &f1.s, 50000000);
+    assert_int_equal(cloud_admit(c, &f1.s, 1, 1000000, &t, &e), ERR_QUEUE_FULL); /* threshold */
+    cloud_leave(c, &t);
+    cloud_close(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(settled_is_booked, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_row_is_booked_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(rows_are_a_pool, setup, teardown),
+        cmocka_unit_test_setup_teardown(not_a_ledger, setup, teardown),
+        cmocka_unit_test_setup_teardown(keys_and_limits, setup, teardown),
+        cmocka_unit_test(routes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

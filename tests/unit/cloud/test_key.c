@@ -1,0 +1,138 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cloud/key.h"
+
+#define SALT "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+#define HASH "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
+
+static char dir[] = "/tmp/gaufre-key-XXXXXX", path[128];
+
+static int setup(void **state)
+{
+    if (!mkdtemp(dir))
+        return -1;
+    snprintf(path, sizeof path, "%s/keys", dir);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    unlink(path);
+    return rmdir(dir);
+}
+
+static void make_and_find(void **state)
+{
+    char a[CLOUD_KEY_TEXT_MAX], b[CLOUD_KEY_TEXT_MAX], line[1024];
+    struct key_table *t = NULL;
+    struct err e = {0};
+    struct stat st;
+    struct buf out;
+    FILE *f;
+
+    assert_int_equal(cloud_key_new(path, "alice", NULL, a, &e), 0);
+    assert_int_equal(cloud_key_new(path, "bob", "acme", b, &e), 0);
+    assert_int_equal(cloud_key_new(path, "bob", NULL, b, &e), ERR_EXISTS);
+    assert_string_not_equal(a, b);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    f = fopen(path, "r");
+    while (fgets(line, sizeof line, f)) {
+        assert_null(strstr(line, a)); /* the key itself is nowhere */
+        assert_null(strstr(line, b));
+    }
+    fclose(f);
+
+    assert_int_equal(key_table_load(&t, path, &e), 0);
+    assert_int_equal(t->n_lines, 2);
+    assert_string_equal(key_find(t, a, strlen(a))->id, "alice");
+    assert_int_equal(key_find(t, a, strlen(a))->i_tenant, 0);
+    assert_string_equal(t->tenants[key_find(t, b, strlen(b))->i_tenant].name, "acme");
+    assert_null(key_find(t, a, strlen(a) - 1));
+    assert_null(key_find(t, "", 0));
+    key_table_free(t);
+
+    /* A key of one's own. */
+    buf_init(&out, 1024);
+    assert_int_equal(cloud_key_line(path, "carol", "acme", "my own key", &out, &e), 0);
+    f = fopen(path, "a");
+    fputs(out.data, f);
+    fclose(f);
+    t = NULL;
+    assert_int_equal(key_table_load(&t, path, &e), 0);
+    assert_string_equal(key_find(t, "my own key", 10)->id, "carol");
+    key_table_free(t);
+    buf_done(&out);
+}
+
+static void limits(void **state)
+{
+    static const char text[] = "# comment\n\nsalt " SALT "\r\n"
+                               "tenant acme requests_per_minute=60 concurrency=4 # and so on\n"
+                               "tenant default tokens_per_minute=0\n"
+                               "key k1 " HASH " tenant=acme\nkey k2 " HASH;
+    struct key_table *t = NULL;
+    struct err e = {0};
+
+    assert_int_equal(key_table_parse(&t, "f", text, sizeof text - 1, &e), 0);
+    assert_int_equal(t->n_tenants, 2);
+    assert_int_equal(t->tenants[0].limits.tokens_per_minute, 0);
+    assert_int_equal(t->tenants[1].limits.requests_per_minute, 60);
+    assert_int_equal(t->tenants[1].limits.tokens_per_minute, -1);
+    assert_int_equal(t->tenants[1].limits.concurrency, 4);
+    assert_int_equal(t->n_lines, 2);
+    key_table_free(t);
+}
+
+static void refuses(void **state)
+{
+    static const struct {
+        const char *text, *says;
+    } cases[] = {
+        {"key a " HASH "\n", "f:1: a 'salt' line must come before"},
+        {"salt " SALT "\nsalt " SALT "\n", "f:2: 'salt' wants 64 hex digits, once"},
+        {"salt 00\n", "f:1: 'salt' wants"},
+        {"salt " SALT "\nkey a secret\n", "f:2: the hash of key 'a' is not 64 hex"},
+        {"salt " SALT "\nkey a " HASH "\nkey a " HASH "\n", "f:3: key id 'a' is there twice"},
+        {"salt " SALT "\nkey a/b " HASH "\n", "f:2: 'key' wants"},
+        {"salt " SALT "\nkey a " HASH " acme\n", "f:2: 'acme' is not tenant=NAME"},
+        {"salt " SALT "\nkey a " HASH " tenant=\n", "is not tenant=NAME"},
+        {"tenant a rpm=1\n", "f:1: unknown limit 'rpm'"},
+        {"tenant a concurrency\n", "f:1: unknown limit 'concurrency'"},
+        {"tenant a concurrency=-1\n", "f:1: concurrency wants a count"},
+        {"tenant a concurrency=99999999999999999999\n", "wants a count"},
+        {"gf-abcdef\n", "f:1: a line begins with"},
+        {"a b c d e f g h i\n", "f:1: too many words"},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct key_table *t = NULL;
+        struct err e = {0};
+        assert_int_equal(key_table_parse(&t, "f", cases[i].text, strlen(cases[i].text), &e),
+                         ERR_FORMAT);
+        assert_null(t);
+        if (!strstr(e.text, cases[i].says))
+            fail_msg("'%s' does not say '%s'", e.text, cases[i].says);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(make_and_find, setup, teardown),
+        cmocka_unit_test(limits),
+        cmocka_unit_test(refuses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
