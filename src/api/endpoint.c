@@ -73,13 +73,12 @@ enum api_method api_method_parse(const char *s, size_t n)
 
 void api_allow_text(unsigned allow, char out[64])
 {
+    int n = 0;
+
     out[0] = 0;
     for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
-        if ((allow | API_OPTIONS) & methods[i].method) {
-            if (out[0])
-                strcat(out, ", ");
-            strcat(out, methods[i].name);
-        }
+        if (n < 64 && (allow | API_OPTIONS) & methods[i].method)
+            n += snprintf(out + n, 64 - (size_t)n, "%s%s", n ? ", " : "", methods[i].name);
     }
 }
 

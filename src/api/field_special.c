@@ -1,5 +1,6 @@
 /* Readers of request fields that are more than one plain value, and refusals of what the contract
  * has and this server has not yet. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,9 +22,8 @@ static int read_choice(const json_t *v, const char *path, const char *const *nam
     for (int i = 0; names[i]; i++) {
         if (!strcmp(json_string_value(v), names[i]))
             return i;
-        n += strlen(names[i]) + 2;
         if (n < sizeof all)
-            strcat(strcat(all, i ? ", " : ""), names[i]);
+            n += (size_t)snprintf(all + n, sizeof all - n, "%s%s", i ? ", " : "", names[i]);
     }
     field_bad(e, ERR_SCHEMA, path, "must be one of %s, not '%.40s'", all, json_string_value(v));
     return -1;

@@ -84,7 +84,7 @@ static int tenant(struct key_table *t, const char *name)
     }
     if (t->n_tenants >= CLOUD_TENANTS_MAX)
         return -1;
-    strcpy(t->tenants[t->n_tenants].name, name);
+    snprintf(t->tenants[t->n_tenants].name, sizeof t->tenants[0].name, "%s", name);
     t->tenants[t->n_tenants].limits = (struct cloud_limits){-1, -1, -1};
     return t->n_tenants++;
 }
@@ -156,7 +156,7 @@ static int read_key(struct reader *r, char **w, int n)
         if (k->i_tenant < 0)
             return BAD(r, "more than %d tenants", CLOUD_TENANTS_MAX);
     }
-    strcpy(k->id, w[1]);
+    snprintf(k->id, sizeof k->id, "%s", w[1]);
     t->n_lines++;
     return 0;
 }

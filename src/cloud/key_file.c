@@ -85,7 +85,7 @@ int cloud_key_new(const char *path, const char *id, const char *tenant,
         r = err_set(e, ERR_IO, "keys file %s: %s", path, strerror(errno));
     close(fd);
     if (!r)
-        strcpy(ret_key, key);
+        memcpy(ret_key, key, strlen(key) + 1);
     sodium_memzero(key, sizeof key);
     sodium_memzero(bytes, sizeof bytes);
     key_table_free(t);

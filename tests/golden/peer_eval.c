@@ -1,8 +1,9 @@
-/* peer_eval MODEL TOKENS OUT [kv f32|f16] [threads]: the peer's forward pass on given token ids, by its
- * public API; peer_eval --tokenize MODEL TEXT OUT: its tokenizer (int32 ids, BOS where the model wants it). TOKENS: int32 ids of one window after another: n_windows, then for each n, the ids, and n
- * bytes that say whether the logits after that id are wanted. OUT: the wanted rows, float32, in order. KV
- * float32 and no flash attention unless told otherwise; the whole window is one batch.
- * Compiled and run by make_golden.py and bench/kl_peer.sh; never part of gaufre. */
+/* peer_eval MODEL TOKENS OUT [kv f32|f16] [threads]: the peer's forward pass on given token ids, by
+ * its public API; peer_eval --tokenize MODEL TEXT OUT: its tokenizer (int32 ids, BOS where the
+ * model wants it). TOKENS: int32 ids of one window after another: n_windows, then for each n, the
+ * ids, and n bytes that say whether the logits after that id are wanted. OUT: the wanted rows,
+ * float32, in order. KV float32 and no flash attention unless told otherwise; the whole window is
+ * one batch. Compiled and run by make_golden.py and bench/kl_peer.sh; never part of gaufre. */
 #include <llama.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,8 +70,8 @@ int main(int argc, char **argv)
     enum ggml_type kv = argc > 4 && !strcmp(argv[4], "f16") ? GGML_TYPE_F16 : GGML_TYPE_F32;
     int threads = argc > 5 ? atoi(argv[5]) : 2;
 
-    struct llama_model *model =
-        must(llama_model_load_from_file(argv[1], llama_model_default_params()), "loading the model");
+    struct llama_model *model = must(
+        llama_model_load_from_file(argv[1], llama_model_default_params()), "loading the model");
     int32_t n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
     FILE *in = must(fopen(argv[2], "rb"), "opening the tokens");
     FILE *out = must(fopen(argv[3], "wb"), "opening the output");
@@ -102,7 +103,8 @@ int main(int argc, char **argv)
         if (llama_decode(ctx, b))
             must(NULL, "llama_decode");
         for (int32_t i = 0; i < n; i++)
-            if (wanted[i] && fwrite(llama_get_logits_ith(ctx, i), 4, n_vocab, out) != (size_t)n_vocab)
+            if (wanted[i] &&
+                fwrite(llama_get_logits_ith(ctx, i), 4, n_vocab, out) != (size_t)n_vocab)
                 must(NULL, "writing the logits");
         llama_batch_free(b);
         llama_free(ctx);

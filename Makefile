@@ -1,0 +1,58 @@
+# The short front door; meson and ninja do the work (docs/architecture.md, CONTRIBUTING.md).
+#
+#   make          build (installs the Debian packages that are missing)
+#   make run      build, fetch the default model, serve it on 127.0.0.1:8080 (PORT=N)
+#   make check    the tests one runs while editing, under half a minute
+#   make test     everything: both compilers, sanitizers, end to end with the real clients
+#   make bench    speed and quality beside the peers
+#   make asan | tsan | fuzz    one sanitizer build with its tests; fuzzing for FUZZ_SECONDS each
+#   make install  into PREFIX (default /usr/local), DESTDIR respected
+#   make format   clang-format over the sources
+#   make clean    drop build/
+
+BUILD ?= build/release
+PREFIX ?= /usr/local
+PORT ?= 8080
+FUZZ_SECONDS ?= 60
+
+.PHONY: all setup run check test bench asan tsan fuzz install format clean
+.NOTPARALLEL:
+
+all: setup $(BUILD)/build.ninja
+	@ninja -C $(BUILD) $(if $(V),-v,) all
+
+setup:
+	@tools/setup.sh build
+
+$(BUILD)/build.ninja: | setup
+	@mkdir -p build
+	@meson setup $(BUILD) --prefix $(PREFIX) >build/setup.log 2>&1 || { cat build/setup.log; exit 1; }
+
+run:
+	@PORT=$(PORT) tools/run.sh
+
+check:
+	@tools/test.sh quick
+
+test:
+	@tools/test.sh full
+
+asan tsan:
+	@tools/test.sh $@
+
+fuzz:
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tools/test.sh fuzz
+
+bench: all
+	@bench/run.sh
+
+install: all
+	@meson configure $(BUILD) -Dprefix=$(PREFIX)
+	@meson install -C $(BUILD) --quiet $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)),)
+	@echo "installed into $(DESTDIR)$(PREFIX)"
+
+format:
+	@git ls-files '*.c' '*.h' | xargs clang-format-14 -i
+
+clean:
+	rm -rf build

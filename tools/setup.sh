@@ -1,0 +1,59 @@
+#!/bin/sh
+# Install the Debian packages that are missing: tools/setup.sh build|test
+# Says what and why before it installs; silent and fast when nothing is missing. Asks for sudo only
+# when it is not root.
+set -eu
+
+for_build='gcc libc6-dev meson ninja-build pkg-config python3 libevent-dev libcurl4-openssl-dev
+    libssl-dev libsodium-dev libjansson-dev libsqlite3-dev libpcre2-dev libutf8proc-dev libfyaml-dev
+    libedit-dev libzip-dev zlib1g-dev libcmocka-dev ca-certificates'
+for_test='clang-14 libclang-rt-14-dev clang-format-14 python3-venv curl'
+
+case ${1:-build} in
+build) wanted=$for_build; why='to build gaufre' ;;
+test) wanted="$for_build $for_test"; why='to build and test gaufre' ;;
+*) echo "usage: tools/setup.sh build|test" >&2; exit 2 ;;
+esac
+
+if ! command -v dpkg-query >/dev/null 2>&1; then
+    echo "setup: not a Debian system; what is needed $why:" $wanted >&2
+    exit 0 # the build says what it really misses
+fi
+
+# ${db:Status-Status} is "installed" for what is there; unknown names only reach stderr.
+installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' $wanted 2>/dev/null |
+    sed -n 's/ installed$//p')
+missing=
+for package in $wanted; do
+    case "
+$installed
+" in
+    *"
+$package
+"*) ;;
+    *) missing="$missing $package" ;;
+    esac
+done
+[ -n "$missing" ] || exit 0
+
+echo "setup: installing$missing ($why)" >&2
+if [ "$(id -u)" -eq 0 ]; then
+    root=
+elif command -v sudo >/dev/null 2>&1; then
+    root=sudo
+    echo "setup: asking for root by sudo, for apt-get alone" >&2
+else
+    echo "setup: not root, and there is no sudo; as root: apt-get install$missing" >&2
+    exit 1
+fi
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+install() {
+    $root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing \
+        </dev/null >"$log" 2>&1
+}
+# Fresh machines have no package lists, old ones stale lists: update only when that is the trouble.
+if ! install; then
+    $root apt-get update </dev/null >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+    install || { cat "$log" >&2; exit 1; }
+fi

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Sum up test results: tally.py FOLDER
+
+Reads FOLDER/steps.txt ("ok NAME" or "not ok NAME" a line) and FOLDER/*.xml (JUnit, as meson and
+pytest write it), names what failed and what was skipped and why, and ends with the line
+"N passed, M failed" (", K skipped"). Exits 1 when anything failed or nothing ran.
+"""
+import collections
+import glob
+import os
+import sys
+import xml.etree.ElementTree as ET
+
+
+def read_steps(path, failed):
+    passed = 0
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as f:
+            for line in f:
+                if line.startswith("ok "):
+                    passed += 1
+                elif line.startswith("not ok "):
+                    failed.append("step: " + line[7:].strip())
+    return passed
+
+
+def case_name(source, case):
+    owner = case.get("classname") or ""
+    return f"{source}: {owner + ' ' if owner else ''}{case.get('name')}"
+
+
+def first_line(element):
+    text = element.get("message") or element.text or ""
+    return text.strip().splitlines()[0][:100] if text.strip() else "no reason given"
+
+
+def read_xml(path, failed, skipped):
+    source = os.path.splitext(os.path.basename(path))[0]
+    passed = 0
+    try:
+        root = ET.parse(path).getroot()
+    except (ET.ParseError, OSError) as e:
+        failed.append(f"{source}: results cannot be read: {e}")
+        return 0
+    for suite in root.iter("testsuite"):
+        cases = suite.findall("testcase")
+        bad = 0
+        for case in cases:
+            if case.find("failure") is not None or case.find("error") is not None:
+                failed.append(case_name(source, case))
+                bad += 1
+            elif case.find("skipped") is not None:
+                skipped[first_line(case.find("skipped"))].append(case_name(source, case))
+            else:
+                passed += 1
+        # A program that died between its cases: the suite counts an error that no case has.
+        counted = int(suite.get("failures") or 0) + int(suite.get("errors") or 0)
+        if counted > bad:
+            failed.append(f"{source}: {suite.get('name')} (ended early)")
+    return passed
+
+
+def main():
+    folder = sys.argv[1]
+    failed, skipped = [], collections.defaultdict(list)
+    passed = read_steps(os.path.join(folder, "steps.txt"), failed)
+    for path in sorted(glob.glob(os.path.join(folder, "*.xml"))):
+        passed += read_xml(path, failed, skipped)
+    for reason, names in sorted(skipped.items()):
+        print(f"skipped {len(names)}: {reason}")
+    for name in failed:
+        print(f"FAILED {name}")
+    n_skipped = sum(map(len, skipped.values()))
+    print(f"{passed} passed, {len(failed)} failed" + (f", {n_skipped} skipped" if n_skipped else ""))
+    sys.exit(1 if failed or not passed else 0)
+
+
+main()

@@ -1,0 +1,179 @@
+#!/bin/bash
+# Run the tests: tools/test.sh quick|full|asan|tsan|fuzz
+#
+#   quick  release build by gcc, the suites marked quick
+#   full   everything: gcc and clang builds with warnings as errors, all suites, end to end with the
+#          real clients, address+undefined and thread sanitizers, fuzz corpora as plain tests
+#   asan, tsan  that sanitizer's build and its tests
+#   fuzz   libFuzzer on every target for $FUZZ_SECONDS each, corpora not changed
+#
+# Ends with "N passed, M failed" (", K skipped") and exits 0 only when nothing failed. What each step
+# printed is kept in build/test/.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+tier=${1:-quick}
+out=$PWD/build/test
+cache=${GAUFRE_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/gaufre-test}
+export PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+exec </dev/null
+
+say() { printf '%s\n' "$*"; }
+
+# step NAME COMMAND...: run it, keep its output, remember whether it worked.
+step() {
+    local name=$1 log began=$SECONDS
+    shift
+    log=$out/${name// /-}.log
+    if "$@" >"$log" 2>&1; then
+        echo "ok $name" >>"$out/steps.txt"
+        say "  ok      $name ($((SECONDS - began)) s)"
+        return 0
+    fi
+    echo "not ok $name" >>"$out/steps.txt"
+    say "  FAILED  $name ($((SECONDS - began)) s): $log"
+    tail -n 40 "$log" | sed 's/^/          /'
+    return 1
+}
+
+# build DIR COMPILER [meson options]: configured once, then only what changed.
+build() {
+    local dir=build/$1 cc=$2
+    shift 2
+    [ -f "$dir/build.ninja" ] || CC=$cc meson setup "$dir" "$@" || { rm -rf "$dir"; return 1; }
+    ninja -C "$dir"
+}
+
+# meson_tests NAME DIR [meson test options]: the tests of one build; failures are counted one by one.
+meson_tests() {
+    local name=$1 dir=build/$2 began=$SECONDS
+    shift 2
+    rm -f "$dir"/meson-logs/testlog-"$name".junit.xml
+    meson test -C "$dir" --no-rebuild --logbase "testlog-$name" "$@" >"$out/$name.log" 2>&1
+    if [ -f "$dir/meson-logs/testlog-$name.junit.xml" ]; then
+        cp "$dir/meson-logs/testlog-$name.junit.xml" "$out/$name.xml"
+        say "  $(tests_line "$out/$name.log")  $name ($((SECONDS - began)) s)"
+    else
+        echo "not ok $name" >>"$out/steps.txt"
+        say "  FAILED  $name: $out/$name.log"
+        tail -n 20 "$out/$name.log" | sed 's/^/          /'
+    fi
+}
+
+tests_line() {
+    if grep -qE '^(Fail|Timeout|Unexpected Pass): *[1-9]' "$1"; then
+        echo 'FAILED'
+        grep -E '^ *[0-9]+/[0-9]+ .*(FAIL|ERROR|TIMEOUT)' "$1" | sed 's/^/          /' >&2
+    else
+        echo 'ok    '
+    fi
+}
+
+# A virtual environment with the clients that the end-to-end tests drive.
+make_venv() {
+    cmp -s tests/requirements.txt build/venv/requirements.txt && return 0
+    rm -rf build/venv
+    python3 -m venv build/venv && build/venv/bin/python -m pip install -q -r tests/requirements.txt &&
+        cp tests/requirements.txt build/venv/requirements.txt
+}
+
+# pytests NAME BINARY ARGUMENTS...
+pytests() {
+    local name=$1 binary=$PWD/$2 began=$SECONDS code
+    shift 2
+    GAUFRE_BIN=$binary build/venv/bin/python -m pytest -q -ra -p no:cacheprovider --timeout 300 \
+        --junitxml "$out/$name.xml" "$@" >"$out/$name.log" 2>&1
+    code=$?
+    if [ $code -eq 5 ]; then # nothing collected
+        rm -f "$out/$name.xml"
+    elif [ $code -ne 0 ]; then
+        say "  FAILED  $name ($((SECONDS - began)) s): $out/$name.log"
+        tail -n 60 "$out/$name.log" | sed 's/^/          /'
+        [ -f "$out/$name.xml" ] || echo "not ok $name" >>"$out/steps.txt"
+    else
+        say "  ok      $name ($((SECONDS - began)) s): $(tail -n 1 "$out/$name.log")"
+    fi
+}
+
+# The real models, kept between runs and clones. Tests that need them skip where no source can be
+# reached, and say so.
+use_models() {
+    export GAUFRE_TEST_MODELS=$cache/home/models
+    if ! GAUFRE_HOME=$cache/home "$1" pull -q smollm2-135m gemma3-270m >"$out/models.log" 2>&1; then
+        say "  note: a real model could not be fetched; its tests are skipped"
+        sed 's/^/          /' "$out/models.log"
+    fi
+}
+
+sanitizer_env() {
+    export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1
+    export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+    export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+}
+
+run_asan() {
+    step "build asan (clang)" build asan clang-14 -Dwerror=true --buildtype=debugoptimized \
+        -Db_sanitize=address,undefined -Db_lundef=false -Dfuzz=true || return
+    sanitizer_env
+    meson_tests asan asan -t 5 --suite unit --suite fuzz
+    [ "$tier" = full ] && pytests e2e-asan build/asan/src/cmd/gaufre -m sanitize tests/e2e
+}
+
+run_tsan() {
+    step "build tsan (gcc)" build tsan gcc -Dwerror=true --buildtype=debugoptimized \
+        -Db_sanitize=thread || return
+    sanitizer_env
+    meson_tests tsan tsan -t 10 --suite unit
+    [ "$tier" = full ] && pytests e2e-tsan build/tsan/src/cmd/gaufre -m sanitize tests/e2e
+}
+
+run_fuzz() {
+    local target
+    step "build fuzz (clang)" build fuzz clang-14 --buildtype=debugoptimized \
+        -Db_sanitize=address,undefined -Db_lundef=false -Dfuzz=true -Dlibfuzzer=true || return
+    sanitizer_env
+    for target in build/fuzz/tests/fuzz/fuzz_*; do
+        [ -f "$target" ] && [ -x "$target" ] || continue
+        fuzz_one "$target" "$(basename "$target")"
+    done
+}
+
+fuzz_one() {
+    local seeds=tests/fuzz/corpus/${2#fuzz_} found=build/fuzz/found/$2
+    mkdir -p "$found" "$seeds"
+    step "$2" "$1" -max_total_time="${FUZZ_SECONDS:-60}" -timeout=10 -rss_limit_mb=2048 \
+        -artifact_prefix="$found/crash-" "$found" "$seeds"
+}
+
+run_quick() {
+    step "build (gcc)" build release gcc && meson_tests quick release --suite quick
+}
+
+run_full() {
+    if step "build gcc, warnings are errors" build gcc gcc -Dwerror=true; then
+        step "python environment" make_venv
+        use_models build/gcc/src/cmd/gaufre
+        meson_tests gcc gcc
+        pytests e2e build/gcc/src/cmd/gaufre tests
+    fi
+    if step "build clang, warnings are errors" build clang clang-14 -Dwerror=true; then
+        meson_tests clang clang --no-suite slow
+    fi
+    run_asan
+    run_tsan
+}
+
+rm -rf "$out"
+mkdir -p "$out"
+case $tier in
+quick) tools/setup.sh build || exit 1 ;;
+full | asan | tsan | fuzz) tools/setup.sh test || exit 1 ;;
+*) echo "usage: tools/test.sh quick|full|asan|tsan|fuzz" >&2; exit 2 ;;
+esac
+case $tier in
+quick) run_quick ;;
+full) run_full ;;
+asan) run_asan ;;
+tsan) run_tsan ;;
+fuzz) run_fuzz ;;
+esac
+python3 tools/tally.py "$out"

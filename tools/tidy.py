@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+"""The house rules as a test (docs/architecture.md): prints TAP, exits 1 when a rule is broken.
+
+tidy.py [ROOT]    CC names the compiler that tries every header alone (default: cc)
+"""
+import concurrent.futures
+import os
+import re
+import subprocess
+import sys
+
+ROOMS = ["base", "kern", "policy", "net", "api", "hub", "engine", "cloud", "serve", "plan", "cmd"]
+
+# Who may include whom: "room" allows every header of it, "room*" only its doors.
+ALLOWED = {
+    "base": [],
+    "kern": ["base"],
+    "policy": ["base"],
+    "net": ["base"],
+    "api": ["base"],
+    "hub": ["base", "net*"],
+    "engine": ["base", "kern*", "policy"],
+    "cloud": ["base", "policy", "net", "api*"],
+    "serve": ["base", "net", "api*", "cloud*", "engine*"],
+    "plan": ["base", "policy"],
+    "cmd": ["base"] + [room + "*" for room in ROOMS if room not in ("base", "cmd")],
+}
+# Doors beside room/room.h.
+DOORS = {"net": ["fetch.h"]}
+
+BANNED = {
+    "strcpy": "snprintf", "strcat": "struct buf", "sprintf": "snprintf", "vsprintf": "vsnprintf",
+    "strncat": "struct buf", "gets": "fgets",
+    "atoi": "strtol with a check", "atol": "strtol with a check", "atof": "strtod with a check",
+    "rand": "base/rand.h", "srand": "base/rand.h", "random": "base/rand.h",
+    "strtok": "strsep or strcspn", "system": "nothing", "popen": "nothing", "tmpnam": "mkstemp",
+    "mktemp": "mkstemp", "alloca": "an arena", "gmtime": "gmtime_r", "localtime": "localtime_r",
+    "strerror_r": "strerror", "usleep": "clock_sleep_us", "setjmp": "return codes",
+}
+
+COLUMNS, LINES = 100, 1000
+KERNEL_FLAGS = ["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl",
+                "-mavx512dq", "-mavx512vnni"]
+PACKAGES = ["jansson", "libevent", "libcurl", "openssl", "libsodium", "sqlite3", "libpcre2-8",
+            "libutf8proc", "libfyaml", "libedit", "libzip", "zlib"]
+
+
+def list_files(root):
+    out = subprocess.run(["git", "-C", root, "ls-files", "-co", "--exclude-standard"],
+                         capture_output=True, text=True, check=False)
+    if out.returncode == 0 and out.stdout:
+        names = out.stdout.splitlines()
+    else:  # an unpacked archive
+        names = [os.path.relpath(os.path.join(d, f), root)
+                 for top in ("src", "tests", "tools", "bench")
+                 for d, _, fs in os.walk(os.path.join(root, top)) for f in fs]
+    return sorted(n for n in set(names) if os.path.isfile(os.path.join(root, n)))
+
+
+def read(root, name):
+    with open(os.path.join(root, name), "rb") as f:
+        return f.read().decode("utf-8", "replace")
+
+
+TOKEN = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
+
+
+def strip(text):
+    """Code without comments and literals, line numbers kept."""
+    return TOKEN.sub(lambda m: re.sub(r"[^\n]", " ", m.group()), text)
+
+
+def line_of(text, pos):
+    return text.count("\n", 0, pos) + 1
+
+
+def check_includes(sources):
+    bad = []
+    for name, text in sources.items():
+        parts = name.split("/")
+        if parts[0] != "src" or len(parts) != 3:
+            if parts[0] == "src":
+                bad.append(f"{name}: src/ is one folder deep")
+            continue
+        room = parts[1]
+        if room not in ALLOWED:
+            bad.append(f"{name}: no such room (tools/tidy.py, docs/architecture.md)")
+            continue
+        for m in re.finditer(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', text, re.M):
+            target, where = m.group(1), f"{name}:{line_of(text, m.start())}"
+            other, _, header = target.partition("/")
+            if not header:
+                bad.append(f'{where}: "{target}" must be written room/{target}')
+            elif other == room or other in ALLOWED[room]:
+                continue
+            elif other + "*" not in ALLOWED[room]:
+                bad.append(f"{where}: {room} may not include {other}")
+            elif header != other + ".h" and header not in DOORS.get(other, []):
+                bad.append(f"{where}: {room} may include the door {other}/{other}.h only, "
+                           f"not {target}")
+    return bad
+
+
+def check_banned(sources):
+    pattern = re.compile(r"(?<![\w.>])(" + "|".join(BANNED) + r")\s*\(")
+    bad = []
+    for name, text in sources.items():
+        code = strip(text)
+        for m in pattern.finditer(code):
+            bad.append(f"{name}:{line_of(code, m.start())}: {m.group(1)} is banned; "
+                       f"use {BANNED[m.group(1)]}")
+    return bad
+
+
+def check_typedefs(sources):
+    bad = []
+    for name, text in sources.items():
+        code = strip(text)
+        for m in re.finditer(r"\btypedef\s+(struct|union|enum)\b(?![^;{]*\()", code):
+            bad.append(f"{name}:{line_of(code, m.start())}: no {m.group(1)} typedefs")
+    return bad
+
+
+def check_basenames(sources):
+    seen, bad = {}, []
+    for name in sources:
+        base = os.path.basename(name)
+        if base in seen:
+            bad.append(f"{name}: {seen[base]} has the same name")
+        seen[base] = name
+    return bad
+
+
+def check_text(texts):
+    bad = []
+    for name, text in texts.items():
+        lines = text.split("\n")
+        if len(lines) > LINES + 1:
+            bad.append(f"{name}: {len(lines) - 1} lines, at most {LINES}")
+        if text and not text.endswith("\n"):
+            bad.append(f"{name}: no newline at the end")
+        table = False  # wide rows are fine where clang-format is told to keep off
+        for i, line in enumerate(lines, 1):
+            if "clang-format o" in line:
+                table = "clang-format off" in line
+            if "\t" in line and not name.endswith("Makefile"):
+                bad.append(f"{name}:{i}: a tab")
+            if line != line.rstrip():
+                bad.append(f"{name}:{i}: blanks or a CR at the end")
+            if len(line) > COLUMNS and not table and name.endswith((".c", ".h")):
+                bad.append(f"{name}:{i}: {len(line)} columns, at most {COLUMNS}")
+    return bad
+
+
+def check_listed(root, files, sources):
+    """Every .c file is built: its folder's meson.build, or one above, names it; or a script."""
+    scripts = "".join(read(root, n) for n in files if n.endswith(".sh"))
+    bad = []
+    for name in sources:
+        if not name.endswith(".c") or "/" + os.path.basename(name) in scripts:
+            continue
+        base, folder = os.path.basename(name), os.path.dirname(name)
+        while True:
+            path = os.path.join(root, folder, "meson.build")
+            if os.path.exists(path):
+                text = read(root, os.path.join(folder, "meson.build"))
+                short = re.sub(r"^fuzz_|\.c$", "", base)
+                if f"'{base}'" in text or f"/{base}'" in text or f"['{short}'," in text:
+                    break
+            if not folder:
+                bad.append(f"{name}: no meson.build names it")
+                break
+            folder = os.path.dirname(folder)
+    return bad
+
+
+def check_headers(root, sources):
+    """Each header compiles as a unit of its own. tmpl_*.h are bodies, included with macros set."""
+    flags = subprocess.run(["pkg-config", "--cflags"] + PACKAGES, capture_output=True, text=True,
+                           check=False).stdout.split()
+    cc = os.environ.get("CC", "cc").split()
+
+    def compile_one(name):
+        room = name.split("/")[1]
+        r = subprocess.run(cc + ["-std=gnu17", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror",
+                                 "-Wno-unused-parameter", "-Wno-unused-function", "-Isrc",
+                                 "-fsyntax-only", "-xc", "-"] + flags +
+                           (KERNEL_FLAGS if room == "kern" else []),
+                           input=f'#include "{name[4:]}"\n#include "{name[4:]}"\n', cwd=root,
+                           capture_output=True, text=True, check=False)
+        if r.returncode == 0:
+            return None
+        first = next((s for s in r.stderr.splitlines() if "error" in s), r.stderr.strip())
+        return f"{name}: does not compile alone, twice included: {first}"
+
+    names = [n for n in sources if n.startswith("src/") and n.endswith(".h") and
+             not os.path.basename(n).startswith("tmpl_")]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
+        return [bad for bad in pool.map(compile_one, names) if bad]
+
+
+def main():
+    root = sys.argv[1] if len(sys.argv) > 1 else "."
+    files = list_files(root)
+    sources = {n: read(root, n) for n in files
+               if n.startswith(("src/", "tests/", "tools/", "bench/")) and n.endswith((".c", ".h"))}
+    product = {n: t for n, t in sources.items() if n.startswith("src/")}
+    texts = dict(sources)
+    texts.update({n: read(root, n) for n in files if n.endswith((".py", ".sh", "meson.build"))})
+    rules = [
+        ("rooms include only what they may", check_includes(product)),
+        ("no banned functions", check_banned(product)),
+        ("no struct typedefs", check_typedefs(product)),
+        ("basenames are unique", check_basenames(sources)),
+        ("file length, line length, blanks", check_text(texts)),
+        ("every source file is built", check_listed(root, files, sources)),
+        ("headers compile alone", check_headers(root, sources)),
+    ]
+    print(f"1..{len(rules)}")
+    for i, (rule, bad) in enumerate(rules, 1):
+        print(f"{'not ok' if bad else 'ok'} {i} - {rule}")
+        for line in bad:
+            print(f"# {line}")
+    sys.exit(any(bad for _, bad in rules))
+
+
+main()
