@@ -160,37 +160,40 @@ static inline struct vocab_pair look(const struct vocab *v, const char *word, si
 static inline int emit(const struct vocab *v, const char *p, size_t n, int32_t id,
                        struct vocab_out *out)
 {
-    if (id < 0)
-        id = v->unk; /* a byte that the vocabulary lacks */
-    return id < 0 ? ERR_UNSUPPORTED : vocab_out_add(out, id);
+    return vocab_out_add(out, id);
 }
 
 int bpe_word(const struct vocab *v, const char *p, size_t n, struct vocab_scratch *scratch,
              struct vocab_out *out)
 {
     const unsigned char *b = (const unsigned char *)p;
-    uint32_t whole;
+    uint32_t whole, k = 0;
 
-    if (n == 1)
-        return emit(v, p, n, v->byte_id[b[0]], out);
     if (v->pretok_flags & PRETOK_WHOLE_WORDS && n <= v->word_len_max &&
         map_get(&v->by_word, p, n, &whole))
         return vocab_out_add(out, (int32_t)whole);
+    /* Bytes without a token are left out before merging, as the references do. */
     if (n <= MERGE_SMALL) {
         uint32_t start[MERGE_SMALL + 1];
         int32_t id[MERGE_SMALL];
         for (size_t i = 0; i < n; i++) {
-            start[i] = (uint32_t)i;
-            id[i] = v->byte_id[b[i]];
+            if (v->byte_id[b[i]] < 0)
+                continue;
+            start[k] = k;
+            id[k++] = v->byte_id[b[i]];
         }
-        start[n] = (uint32_t)n;
-        return merge_small(v, p, start, id, (int)n, look, emit, out);
+        start[k] = k;
+        return merge_small(v, p, start, id, (int)k, look, emit, out);
     } else {
         int rc = merge_reserve(scratch, n);
         if (rc)
             return rc;
-        for (uint32_t i = 0; i < n; i++)
-            scratch->node[i] = (struct merge_node){i - 1, i + 1, v->byte_id[b[i]], 1};
-        return merge_long(v, p, (uint32_t)n, scratch, look, emit, out);
+        for (size_t i = 0; i < n; i++) {
+            if (v->byte_id[b[i]] < 0)
+                continue;
+            scratch->node[k] = (struct merge_node){k - 1, k + 1, v->byte_id[b[i]], 1};
+            k++;
+        }
+        return merge_long(v, p, k, scratch, look, emit, out);
     }
 }

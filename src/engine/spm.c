@@ -105,7 +105,7 @@ int spm_open(struct vocab *v, const struct vocab_source *s, struct err *e)
     for (int32_t i = 0; i < v->n; i++) {
         const struct vocab_str *t = &s->tokens[i];
         int b;
-        if (v->type[i] == VOCAB_NORMAL || v->type[i] == VOCAB_USER_DEFINED)
+        if (v->type[i] == VOCAB_NORMAL)
             add_joins(v, t->p, t->n);
         if (v->type[i] != VOCAB_BYTE)
             continue;

@@ -104,8 +104,7 @@ static int looks_like_marker(const struct vocab_str *t)
         return 1;
     if (begins(t, "<\xef\xbd\x9c") && ends(t, "\xef\xbd\x9c>")) /* fullwidth bars */
         return 1;
-    return is_text(t, "<start_of_turn>") || is_text(t, "<end_of_turn>") || is_text(t, "<s>") ||
-           is_text(t, "</s>");
+    return is_text(t, "<start_of_turn>") || is_text(t, "<end_of_turn>");
 }
 
 /* Converters fill the table up to the size of the embedding: no text is meant. */
@@ -124,7 +123,8 @@ static const char *const eog_always[] = {
     "<|endoftext|>",        "<|end_of_text|>", "<end_of_turn>", "<end_of_utterance>",
     "<|file_sep|>",         "<|fim_pad|>",     "<|fim_repo|>",  "<|repo_name|>",
     "<｜end▁of▁sentence｜>"};
-/* Only where the file gives them a special type: some are plain text elsewhere (a closing tag). */
+/* Only where the file gives them a special type: some are text elsewhere (Gemma's </s> closes an
+ * HTML tag). */
 static const char *const eog_special[] = {
     "</s>",    "<eos>",     "<EOT>",     "_<EOT>", "[EOT]",      "[EOS]",  "[e~[",
     "<turn|>", "<fim_pad>", "<fim-pad>", "<PAD>",  "<fim-repo>", "<REPO>", "<reponame>"};
@@ -155,7 +155,8 @@ static uint8_t settle_type(const struct vocab_str *t, size_t i, int type)
  * plain text. */
 static void make_control(struct vocab *v, const struct vocab_source *s, int64_t id)
 {
-    if (id >= 0 && s->tokens[id].n >= 3 && (s->tokens[id].p[0] == '<' || s->tokens[id].p[0] == '['))
+    if (id >= 0 && v->type[id] != VOCAB_BYTE && s->tokens[id].n >= 3 &&
+        (s->tokens[id].p[0] == '<' || s->tokens[id].p[0] == '['))
         v->type[id] = VOCAB_CONTROL;
 }
 
@@ -275,9 +276,7 @@ static int index_words(struct vocab *v, const struct vocab_source *s)
     for (int32_t i = 0; i < v->n; i++) {
         const char *p = spm ? s->tokens[i].p : v->pieces + v->piece_off[i];
         size_t n = spm ? s->tokens[i].n : v->piece_off[i + 1] - v->piece_off[i];
-        int wanted = spm ? v->type[i] == VOCAB_NORMAL || v->type[i] == VOCAB_USER_DEFINED
-                         : v->pretok_flags & PRETOK_WHOLE_WORDS && v->type[i] == VOCAB_NORMAL;
-        if (!n || !wanted)
+        if (!n || v->type[i] != VOCAB_NORMAL || (!spm && !(v->pretok_flags & PRETOK_WHOLE_WORDS)))
             continue;
         if (map_put(&v->by_word, p, n, (uint32_t)i))
             return ERR_NOMEM;
@@ -323,13 +322,18 @@ static int flag_or(int flag, int otherwise)
     return flag < 0 ? otherwise : flag != 0;
 }
 
+static int is_typed(const struct vocab_source *s, size_t id, enum vocab_type type)
+{
+    return s->types && id < s->n_types && s->types[id] == (int32_t)type;
+}
+
 static int settle_ids(struct vocab *v, const struct vocab_source *s, struct err *e)
 {
     int spm = v->kind == VOCAB_SPM;
 
     /* SentencePiece's own defaults; byte-level vocabularies have none. */
-    v->bos = s->bos >= 0 ? (int32_t)s->bos : spm && v->n > 1 ? 1 : -1;
-    v->eos = s->eos >= 0 ? (int32_t)s->eos : spm && v->n > 2 ? 2 : -1;
+    v->bos = s->bos >= 0 ? (int32_t)s->bos : spm && is_typed(s, 1, VOCAB_CONTROL) ? 1 : -1;
+    v->eos = s->eos >= 0 ? (int32_t)s->eos : spm && is_typed(s, 2, VOCAB_CONTROL) ? 2 : -1;
     v->unk = s->unk >= 0 ? (int32_t)s->unk : spm ? 0 : -1;
     v->add_bos = flag_or(s->add_bos, v->bos >= 0 && (spm || v->pretok_flags & PRETOK_ADD_BOS));
     v->add_eos = flag_or(s->add_eos, 0);

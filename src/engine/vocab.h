@@ -15,7 +15,9 @@
  * Any bytes are text. Where they are not UTF-8, the malformed stretch is a piece of its own: byte
  * tokens, merged by rank in byte-level vocabularies. Encoding then decoding gives the same bytes,
  * but for what the reference tokenizers themselves do not keep: NFC where the model normalises
- * (qwen2), and U+2581 in SentencePiece, which reads as a space.
+ * (qwen2); U+2581 in SentencePiece, which reads as a space; bytes for which a byte-level vocabulary
+ * has no token, which are left out (SmolLM2 lacks 21: six control characters, the rest hardly or
+ * never in UTF-8).
  *
  * Known limit: character classes are those of the installed PCRE2 (Unicode 14 on Debian 12);
  * letters added to Unicode later split as symbols do. */

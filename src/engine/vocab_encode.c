@@ -269,8 +269,6 @@ static int explain(const struct encode *c, int rc, struct err *e)
     switch (rc) {
     case ERR_NOMEM:
         return err_set(e, rc, "out of memory for the tokens of a text");
-    case ERR_UNSUPPORTED:
-        return err_set(e, rc, "the text has a byte for which the vocabulary has no token");
     default:
         if (c->out.n + c->v->piece_len_max > c->out.max)
             return err_set(e, rc, "the text has more than %zu tokens", c->out.max);

@@ -268,13 +268,42 @@ static void test_hostile(void **state)
     assert_int_equal(open_fails("score of token 9"), ERR_FORMAT);
 }
 
+/* The family's default ids (1 and 2) count only where such control tokens are. */
+static void test_default_ids(void **state)
+{
+    struct vocab *v;
+
+    tiny_init(&t, "llama");
+    for (unsigned b = 0; b < 256; b++) {
+        char text[16];
+        snprintf(text, sizeof text, "<0x%02X>", b);
+        tiny_add(&t, text, VOCAB_BYTE, 0);
+    }
+    t.s.add_space_prefix = 0;
+    v = tiny_open(&t);
+    assert_int_equal(vocab_eos(v), -1);
+    assert_false(vocab_adds_bos(v));
+    assert_false(vocab_is_control(v, 2));
+    vocab_close(v);
+    t.s.eos = 2; /* even when named: text must be able to become a byte token */
+    v = tiny_open(&t);
+    assert_false(vocab_is_control(v, 2));
+    vocab_close(v);
+    open_words();
+    v = tiny_open(&t);
+    assert_int_equal(vocab_bos(v), 1);
+    assert_int_equal(vocab_eos(v), 2);
+    assert_int_equal(vocab_unk(v), 0);
+    vocab_close(v);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scores),  cmocka_unit_test(test_byte_fallback),
         cmocka_unit_test(test_control), cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_naive),   cmocka_unit_test(test_long_run),
-        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_hostile), cmocka_unit_test(test_default_ids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
