@@ -448,6 +448,13 @@ struct api_field_doc {
 };
 /* Row i of the table of request fields; 0 past the end. */
 int api_field_row(int i, struct api_field_doc *ret);
+struct api_error_doc {
+    int status;
+    const char *type, *code, *param; /* param NULL: the field at fault */
+    const char *when;
+};
+/* Row i of the table of errors; 0 past the end. */
+int api_error_row(int i, struct api_error_doc *ret);
 /* Row i of the route table: "POST /v1/completions", 1 when built; 0 past the end. */
 int api_route_row(int i, const char **ret_path, unsigned *ret_methods, int *ret_built);
 

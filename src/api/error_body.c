@@ -52,6 +52,19 @@ static const struct row *find(int code)
     return &internal;
 }
 
+int api_error_row(int i, struct api_error_doc *ret)
+{
+    const struct row *r = &internal;
+
+    if (i < 0 || (size_t)i > ARRAY_LEN(rows))
+        return 0;
+    if ((size_t)i < ARRAY_LEN(rows))
+        r = &rows[i];
+    *ret = (struct api_error_doc){err_http_status(r->code), r->type, r->name, r->param,
+                                  err_text(r->code)};
+    return 1;
+}
+
 void error_parts(const struct err *e, struct error_parts *ret)
 {
     const struct row *r = find(e->code);
