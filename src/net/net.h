@@ -63,13 +63,14 @@ struct net_config {
     int stall_timeout_ms;  /* answer bytes wait and the client reads none: cut */
     int linger_ms;         /* after a refusal: read and drop what still comes, so that the client
                               sees the answer and not a reset */
+    int drain_idle_ms;     /* how long a drain leaves idle connections open */
     size_t stream_pending_max; /* bytes waiting in one stream; beyond: cut */
     size_t body_budget_bytes;  /* all request bodies in memory together */
     struct http_limits http;
 };
 
 /* Fills every member: 127.0.0.1:8080, 1 io thread, 4,096 connections, 10 s heads, 20 s bodies, 75 s
- * idle, 30 s stall, 2 s linger, 1 MiB per stream, 256 MiB of bodies. */
+ * idle, 30 s stall, 2 s linger, 250 ms idle in a drain, 1 MiB per stream, 256 MiB of bodies. */
 void net_config_default(struct net_config *c);
 /* 1 when every address of `host` is a loopback address; 0 otherwise or when unknown. [any] */
 int net_host_is_loopback(const char *host);
@@ -99,8 +100,9 @@ int net_server_open(struct net_server **ret_server, const struct net_config *c,
 int net_server_start(struct net_server *s, struct err *e);
 int net_server_port(const struct net_server *s); /* [any] */
 
-/* Stop accepting, close idle connections, answer what is under way with `Connection: close`, and
- * let the io threads end when the last exchange has; after deadline_ms cut what is left. A later
+/* Stop accepting, answer what is under way and what still comes on open connections with
+ * `Connection: close`, close those that stay idle (drain_idle_ms), and let the io threads
+ * end when the last exchange has; after deadline_ms cut what is left. A later
  * call can only shorten the deadline. [any], also a signal handler. */
 void net_server_drain(struct net_server *s, int deadline_ms);
 int net_server_is_draining(const struct net_server *s); /* [any] */

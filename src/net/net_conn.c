@@ -19,6 +19,8 @@
 #include "base/clock.h"
 #include "net/net_int.h"
 
+#define DRAIN_NEW_MS 1000
+
 static void conn_advance(struct net_conn *c);
 
 /* ---- small parts ---- */
@@ -393,7 +395,7 @@ void conn_open(struct net_conn *c)
         c->next->prev = c;
     io->conns = c;
     c->state = CONN_IDLE;
-    c->deadline_us = deadline_in(io->drain_seen ? 1000 : config_of(c)->idle_timeout_ms);
+    c->deadline_us = deadline_in(io->drain_seen ? DRAIN_NEW_MS : config_of(c)->idle_timeout_ms);
     bufferevent_setcb(c->bev, read_cb, write_cb, event_cb, c);
     bufferevent_disable(c->bev, EV_WRITE);
     bufferevent_enable(c->bev, EV_READ);
@@ -486,18 +488,13 @@ void conn_sweep(struct net_io *io, int64_t now_us)
     }
 }
 
-/* A drain began: close what idles. A connection that has not brought a request yet, or has bytes
- * waiting, gets a second to do so. */
+/* A drain began: idle connections close, but not at once: a request may be on its way, and is
+ * answered with the word that it was the last. A new connection surely has one on its way. */
 void conn_drain(struct net_io *io)
 {
     for (struct net_conn *c = io->conns; c; c = c->next) {
-        struct pollfd p = {.fd = c->fd, .events = POLLIN};
-        if (c->state != CONN_IDLE || conn_ahead(c) > 0)
-            continue;
-        if (c->is_served && conn_pending(c) == 0 && poll(&p, 1, 0) == 0)
-            conn_cut(c);
-        else
-            c->deadline_us = deadline_in(1000);
+        if (c->state == CONN_IDLE)
+            c->deadline_us = deadline_in(c->is_served ? config_of(c)->drain_idle_ms : DRAIN_NEW_MS);
     }
 }
 

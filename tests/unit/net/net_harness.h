@@ -362,34 +362,42 @@ static void serve_file(struct room *r, struct net_exchange *x)
 
 /* ---- the client ---- */
 
-static int dial_buffered(const struct room *r, int rcvbuf)
+/* Connect a socket; 0 or -1. */
+static int dial_on(const struct room *r, int fd)
 {
     struct sockaddr_in a = {.sin_family = AF_INET,
                             .sin_port = htons((uint16_t)net_server_port(r->server))};
     struct timeval tv = {.tv_sec = GUARD_S};
+
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
+    return connect(fd, (struct sockaddr *)&a, sizeof a);
+}
+
+/* With a receive buffer of so many bytes (0: the usual); -1 when refused. */
+MAYBE static int dial_buffered(const struct room *r, int rcvbuf)
+{
     int fd = socket(AF_INET, SOCK_STREAM, 0);
 
     assert_true(fd >= 0);
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (rcvbuf)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof rcvbuf);
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
-    if (connect(fd, (struct sockaddr *)&a, sizeof a)) {
+    if (dial_on(r, fd)) {
         close(fd);
         return -1;
     }
     return fd;
 }
 
-static int dial(const struct room *r)
+MAYBE static int dial(const struct room *r)
 {
     int fd = dial_buffered(r, 0);
     assert_true(fd >= 0);
     return fd;
 }
 
-static void say_n(int fd, const char *p, size_t n)
+MAYBE static void say_n(int fd, const char *p, size_t n)
 {
     while (n) {
         ssize_t w = send(fd, p, n, MSG_NOSIGNAL);
@@ -406,7 +414,7 @@ MAYBE static void say(int fd, const char *text)
 
 /* Read until `until` is seen (NULL: until the end). What came, in a buffer to be freed by
  * buf_done. Returns 1 when the connection ended, -1 when it was reset. */
-static int hear(int fd, struct buf *b, const char *until)
+MAYBE static int hear(int fd, struct buf *b, const char *until)
 {
     char piece[65536];
 
