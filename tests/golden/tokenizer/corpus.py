@@ -43,6 +43,17 @@ def random_texts(n=400, seed=1):
     return ["".join(rnd.choice(kinds)() for _ in range(rnd.randint(1, 60))) for _ in range(n)]
 
 
+def with_specials(specials, n=300, seed=3):
+    """Texts with special tokens whole, cut, side by side and inside words."""
+    rnd = random.Random(seed)
+    cut = lambda s: s[: rnd.randint(1, len(s))]
+    parts = [
+        lambda: rnd.choice(specials), lambda: cut(rnd.choice(specials)), lambda: rnd.choice(TEXTS[30:]),
+        lambda: rnd.choice(["user", "\n", "assistant\n", " ", "a", "<", "|>", "e\u0301", ""]),
+    ]
+    return ["".join(rnd.choice(parts)() for _ in range(rnd.randint(1, 12))) for _ in range(n)]
+
+
 def random_bytes(n=200, seed=2):
     rnd = random.Random(seed)
     out = []

@@ -53,10 +53,11 @@ class Tap:
         print(f"ok {self.n} - {name} # SKIP {why}", flush=True)
 
 
-def ids_of(program, model, texts, pre=None):
+def ids_of(program, model, texts, pre=None, trust=False):
     """(decodes to itself, ids) of each text, or None for an unsupported vocabulary."""
     blob = b"".join(struct.pack("<I", len(t)) + t for t in texts)
-    run = subprocess.run([program, model] + ([pre] if pre else []), input=blob, capture_output=True)
+    args = ["--trust"] * trust + [model] + [pre] * bool(pre)
+    run = subprocess.run([program, *args], input=blob, capture_output=True)
     if run.returncode == 77:
         return None
     assert run.returncode == 0, run.stderr.decode()
@@ -65,8 +66,8 @@ def ids_of(program, model, texts, pre=None):
     return [(row[0], row[1:]) for row in rows]
 
 
-def compare(tap, name, program, model, texts, want, pre=None, round_trip=True):
-    got = ids_of(program, model, [t.encode("utf-8") for t in texts], pre)
+def compare(tap, name, program, model, texts, want, pre=None, round_trip=True, trust=False):
+    got = ids_of(program, model, [t.encode("utf-8") for t in texts], pre, trust)
     bad = [i for i, (row, w) in enumerate(zip(got, want)) if row[1] != w]
     lost = [i for i, row in enumerate(got) if round_trip and not row[0]]
     for i in (bad + lost)[:5]:
@@ -127,6 +128,8 @@ def hf_tokenizer(keys, pre):
 
 
 def against_hf(tap, program, path, pre, name):
+    from tokenizers import AddedToken
+
     keys = gguf_vocab.read(path)
     tok = hf_tokenizer(keys, pre)
     texts = corpus.TEXTS + corpus.random_texts()
@@ -138,6 +141,12 @@ def against_hf(tap, program, path, pre, name):
     compare(tap, f"{name} against tokenizers", program, path, texts, want, pre, round_trip=whole)
     if not HF[pre][2]:
         bytes_come_back(tap, name, program, path, pre, lacks)
+    # Text of the template: control tokens too.
+    specials = [t for t, kind in kinds.items() if kind in (3, 4) and not t.startswith("[PAD")]
+    tok.add_special_tokens([AddedToken(t, normalized=False) for t in specials])
+    texts = corpus.with_specials(specials)
+    want = [tok.encode(t, add_special_tokens=False).ids for t in texts]
+    compare(tap, f"{name} against tokenizers, trusted", program, path, texts, want, pre, whole, trust=True)
 
 
 def against_sentencepiece(tap, program, path, name):

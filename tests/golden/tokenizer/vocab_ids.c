@@ -2,9 +2,10 @@
  *
  *   vocab_ids MODEL.gguf [PRE] < texts   each text as a 4-byte little-endian length and its bytes;
  *                                        prints a line per text: 1 or 0 (decodes to itself), ids
+ *   vocab_ids --trust MODEL.gguf [PRE]   the same, control tokens parsed
  *   vocab_ids --speed MODEL.gguf TEXT    prints bytes, tokens and MB/s
  *
- * PRE takes the place of the file's pretokenizer. Control tokens are not parsed.
+ * PRE takes the place of the file's pretokenizer.
  * Exit 0; 1: a text could not be encoded; 2: usage or a bad file; 77: an unsupported vocabulary. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,11 +59,12 @@ static char *slurp(const char *path, size_t *ret_n)
     return p;
 }
 
-static int32_t *ids_of(const struct vocab *v, const char *p, size_t n, size_t *ret_n)
+static int32_t *ids_of(const struct vocab *v, const char *p, size_t n, int trust, size_t *ret_n)
 {
+    struct vocab_span all = {0, n};
     struct err e;
     int32_t *id;
-    if (vocab_encode(v, p, n, NULL, 0, 0, n + 64, &id, ret_n, &e)) {
+    if (vocab_encode(v, p, n, &all, (size_t)trust, 0, n + 64, &id, ret_n, &e)) {
         fprintf(stderr, "%s\n", e.text);
         exit(1);
     }
@@ -74,7 +76,7 @@ static int comes_back(const struct vocab *v, const char *p, size_t n, const int3
     struct buf b;
     int same;
     buf_init(&b, 1u << 30);
-    same = !vocab_decode(v, id, k, 0, &b, NULL) && b.len == n && (!n || memcmp(b.data, p, n) == 0);
+    same = !vocab_decode(v, id, k, 1, &b, NULL) && b.len == n && (!n || memcmp(b.data, p, n) == 0);
     buf_done(&b);
     return same;
 }
@@ -89,7 +91,7 @@ static int speed(const char *model, const char *path)
     t1 = clock_now_us();
     for (int i = 0; i < 5; i++) {
         int64_t t = clock_now_us();
-        free(ids_of(v, text, n, &k));
+        free(ids_of(v, text, n, 0, &k));
         t = clock_now_us() - t;
         best = t < best ? t : best;
     }
@@ -100,7 +102,7 @@ static int speed(const char *model, const char *path)
     return 0;
 }
 
-static int ids(const char *model, const char *pre)
+static int ids(const char *model, const char *pre, int trust)
 {
     struct vocab *v = load(model, pre);
     unsigned char head[4];
@@ -111,7 +113,7 @@ static int ids(const char *model, const char *pre)
         int32_t *id;
         if (!p || fread(p, 1, n, stdin) != n)
             return 2;
-        id = ids_of(v, p, n, &k);
+        id = ids_of(v, p, n, trust, &k);
         printf("%d", comes_back(v, p, n, id, k));
         for (size_t i = 0; i < k; i++)
             printf(" %d", id[i]);
@@ -125,10 +127,14 @@ static int ids(const char *model, const char *pre)
 
 int main(int argc, char **argv)
 {
+    int trust = argc > 1 && strcmp(argv[1], "--trust") == 0;
+
     if (argc == 4 && strcmp(argv[1], "--speed") == 0)
         return speed(argv[2], argv[3]);
+    argc -= trust;
+    argv += trust;
     if ((argc == 2 || argc == 3) && argv[1][0] != '-')
-        return ids(argv[1], argc == 3 ? argv[2] : NULL);
-    fprintf(stderr, "usage: vocab_ids MODEL.gguf [PRE] | --speed MODEL.gguf TEXT\n");
+        return ids(argv[1], argc == 3 ? argv[2] : NULL, trust);
+    fprintf(stderr, "usage: vocab_ids [--trust] MODEL.gguf [PRE] | --speed MODEL.gguf TEXT\n");
     return 2;
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <pthread.h>
 
 #include "base/rand.h"
 #include "tiny_vocab.h"
@@ -403,6 +404,47 @@ static void test_malformed_is_apart(void **state)
     vocab_close(v);
 }
 
+/* One vocabulary, many threads: each gets what one thread gets (run under TSan as well). */
+static void *encode_many(void *arg)
+{
+    static const char text[] = "<|im_start|>hello hello e\xcc\x81 \xff abab   <tool_call>";
+    const struct vocab *v = arg;
+    struct vocab_span all = {0, sizeof text - 1};
+    int32_t *first = NULL, *id;
+    size_t n_first = 0, n;
+    int same = 1;
+
+    for (int i = 0; i < 200; i++) {
+        if (vocab_encode(v, text, sizeof text - 1, &all, 1, 0, 999, &id, &n, NULL))
+            return NULL;
+        if (!first) {
+            first = id;
+            n_first = n;
+            continue;
+        }
+        same &= n == n_first && memcmp(id, first, n * sizeof *id) == 0;
+        free(id);
+    }
+    same &= first[0] == 256 && first[n_first - 1] == 258;
+    free(first);
+    return same ? arg : NULL;
+}
+
+static void test_threads(void **state)
+{
+    struct vocab *v = open_chat();
+    pthread_t thread[4];
+    void *ok;
+
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, encode_many, v), 0);
+    for (int i = 0; i < 4; i++) {
+        pthread_join(thread[i], &ok);
+        assert_non_null(ok);
+    }
+    vocab_close(v);
+}
+
 /* Long runs of every kind: each would take minutes if any part were quadratic. */
 static void test_long_runs(void **state)
 {
@@ -410,7 +452,7 @@ static void test_long_runs(void **state)
                                        "tekken", "deepseek-v3", "deepseek-llm", "qwen2"};
     static const char *const units[] = {
         "a", "A", " ", "\n", "1", "!", " \n", "\xe4\xb8\xad", "e\xcc\x81", "\xff", "aB", "'"};
-    enum { N = 300000 };
+    enum { N = 100000 };
     char *text = malloc(N * 3 + 2);
 
     assert_non_null(text);
@@ -593,6 +635,7 @@ int main(void)
         cmocka_unit_test(test_bos_eos),
         cmocka_unit_test(test_any_bytes),
         cmocka_unit_test(test_malformed_is_apart),
+        cmocka_unit_test(test_threads),
         cmocka_unit_test(test_long_runs),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_nfc),
