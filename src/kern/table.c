@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "kern/kern.h"
 #include "kern/scalar.h"
+#include "kern/simd.h"
 
 static const struct kern_table table_scalar = {
     .name = "scalar",
@@ -24,8 +25,24 @@ static const struct kern_table table_scalar = {
     .chunk_groups = 8,
 };
 
+#define TABLE_SIMD(table_name, isa, q8, groups)                                                    \
+    {                                                                                              \
+        .name = table_name, .quantize = isa##_quantize, .matmul_q8 = q8##_matmul_q8,               \
+        .matmul_f32 = isa##_matmul_f32, .rmsnorm = isa##_rmsnorm, .add = isa##_add,                \
+        .scale = isa##_scale, .axpy = isa##_axpy, .glu = isa##_glu, .rope = isa##_rope,            \
+        .kv_store = isa##_kv_store, .attn = isa##_attn, .argmax = isa##_argmax,                    \
+        .sum_exp = isa##_sum_exp, .chunk_groups = (groups),                                        \
+    }
+
+static const struct kern_table table_avx2 = TABLE_SIMD("avx2", avx2, avx2, 8);
+static const struct kern_table table_avx512 = TABLE_SIMD("avx512", avx512, avx512, 8);
+static const struct kern_table table_vnni = TABLE_SIMD("avx512-vnni", avx512, vnni, 8);
+
 static const struct kern_table *const tables[KERN_N_ISA] = {
     [KERN_ISA_SCALAR] = &table_scalar,
+    [KERN_ISA_AVX2] = &table_avx2,
+    [KERN_ISA_AVX512] = &table_avx512,
+    [KERN_ISA_AVX512_VNNI] = &table_vnni,
 };
 
 static const char *const isa_names[KERN_N_ISA] = {"scalar", "avx2", "avx512", "avx512-vnni"};

@@ -1,0 +1,353 @@
+/* Matrix products with quantised activations, written once; the including file brings the ISA's
+ * integer dot product and its tile sizes.
+ *
+ * A unit is what one register covers: a group's 16 rows, or half of them where registers have 256
+ * bits. A tile is U units x T tokens. For each block of 32 inputs every weight line is loaded and
+ * unpacked once and meets each token's four bytes, broadcast; then one multiply and one fma turn
+ * the integer sums into the float chains (kern.h: their order is fixed, the integers' is free).
+ *
+ * The tile's tokens are packed beforehand: one pointer with constant offsets reaches everything, a
+ * missing token is zeros, and what depends on the token alone (-offset * sum) is computed once.
+ * k is cut into chunks when the pack would leave L1; the chains are parked in `out`, exactly.
+ *
+ *     block of groups that stays in L2 > tile of tokens > chunk of k: pack > units
+ *
+ * The including file defines, before:
+ *     Q8_ISA(name)         the function's name
+ *     Q8_LANES             rows of a unit: 16 or 8
+ *     Q8_TILES(X)          X(T, U) for each tile, T ascending; the last T is the largest
+ *     struct qv, struct qf registers of bytes and of floats
+ *     struct qacc          integer sums of one (unit, token)
+ *     qv_* qf_* qacc_*     the verbs used below */
+#include "base/check.h"
+#include "kern/etch.h"
+#include "kern/simd.h"
+
+#define Q8_PER_GROUP  (KERN_LANES / Q8_LANES) /* units of a group */
+#define Q8_PACK_BYTES 24576
+#define Q8_L2_BYTES   (384 * 1024)
+#define Q8_UNITS_MAX  8
+#define Q8_AHEAD      8 /* blocks prefetched ahead */
+
+/* One block of the packed tokens: T of each, one array after the other. */
+#define PACK_BYTES(T) ((T) * (KERN_BLOCK + 16))
+
+struct pack {
+    const int8_t *q;     /* [T][32] */
+    const int32_t *init; /* [2][T]: -offset * sum of each half */
+    const float *scale;  /* [T] */
+    const float *sum;    /* [T]: scale * sum, for formats with a minimum */
+};
+
+INL struct pack pack_at(const uint8_t *p, int T)
+{
+    struct pack k;
+    k.q = (const int8_t *)p;
+    k.init = (const int32_t *)(const void *)(p + T * KERN_BLOCK);
+    k.scale = (const float *)(const void *)(k.init + 2 * T);
+    k.sum = k.scale + T;
+    return k;
+}
+
+/* Blocks [i0, i1) of n_tok tokens, padded to T. */
+static void pack_tokens(const struct kern_act *a, const int32_t *rows, int32_t t0, int n_tok, int T,
+                        int32_t i0, int32_t i1, int off, int halves, uint8_t *dst)
+{
+    size_t n_blk = (size_t)(a->cols / KERN_BLOCK);
+    for (int t = 0; t < T; t++) {
+        size_t at = t < n_tok ? (size_t)(rows ? rows[t0 + t] : t0 + t) * n_blk : 0;
+        uint8_t *p = dst;
+        for (int32_t i = i0; i < i1; i++, p += PACK_BYTES(T)) {
+            int8_t *q = (int8_t *)p + t * KERN_BLOCK;
+            int32_t *init = (int32_t *)(void *)(p + T * KERN_BLOCK) + t;
+            float *scale = (float *)(void *)(p + T * (KERN_BLOCK + 8)) + t;
+            if (t >= n_tok) {
+                memset(q, 0, KERN_BLOCK);
+                init[0] = init[T] = 0;
+                scale[0] = scale[T] = 0.0f;
+                continue;
+            }
+            const int16_t *sum = a->sum + 2 * (at + (size_t)i);
+            float s = a->scale[at + (size_t)i];
+            memcpy(q, a->q + (at + (size_t)i) * KERN_BLOCK, KERN_BLOCK);
+            init[0] = -off * (halves ? sum[0] : sum[0] + sum[1]);
+            init[T] = -off * sum[1];
+            scale[0] = s;
+            scale[T] = s * (float)(sum[0] + sum[1]);
+        }
+    }
+}
+
+/* ---- a block --------------------------------------------------------------------------------- */
+
+/* Unpacked line j of a unit. Each nibble line is loaded twice, once a nibble: the second load is
+ * a hit in L1, and no register is held across the tokens. */
+INL struct qv unit_line(enum kern_fmt fmt, const uint8_t *blk, int j)
+{
+    const int lines = etch_block_lines(fmt);
+    if (lines == 8)
+        return qv_load(blk + j * ETCH_LINE);
+    struct qv q = qv_load(blk + j / 2 * ETCH_LINE);
+    q = qv_and(j % 2 ? qv_shift(q, -4) : q, 0x0f);
+    if (lines == 5)
+        q = qv_or_and(q, qv_shift(qv_load(blk + 4 * ETCH_LINE), 4 - j), 0x10);
+    if (lines == 6)
+        q = qv_or_and(q, qv_shift(qv_load(blk + (4 + j / 4) * ETCH_LINE), 4 - j % 4 * 2), 0x30);
+    return fmt == KERN_MXFP4 ? qv_lookup(q, etch_mxfp4) : q;
+}
+
+struct unit_scales {
+    struct qf scale[2], min;
+};
+
+/* Scales of block i (counted from the group's start) of one unit; s points at its lanes of the
+ * scale section, h at lane h * Q8_LANES. */
+INL struct unit_scales unit_scale(enum kern_fmt fmt, const uint8_t *s, int32_t i, int h)
+{
+    struct unit_scales r;
+    const int at = h * Q8_LANES;
+    r.min = qf_zero();
+    if (fmt == KERN_Q4_K || fmt == KERN_Q5_K) {
+        s += (size_t)(i / 8) * 320;
+        const uint8_t *b = s + 64 + i % 8 * 32 + at;
+        r.scale[0] = r.scale[1] = qf_mul(qf_load_f16(s + 2 * at), qf_load_u8(b));
+        r.min = qf_mul(qf_load_f16(s + 32 + 2 * at), qf_load_u8(b + 16));
+    } else if (fmt == KERN_Q6_K) {
+        s += (size_t)(i / 8) * 288;
+        const uint8_t *b = s + 32 + i % 8 * 32 + at;
+        struct qf d = qf_load_f16(s + 2 * at);
+        r.scale[0] = qf_mul(d, qf_load_s8(b));
+        r.scale[1] = qf_mul(d, qf_load_s8(b + 16));
+    } else if (fmt == KERN_Q4_1 || fmt == KERN_Q5_1) {
+        s += (size_t)i * 64;
+        r.scale[0] = r.scale[1] = qf_load_f16(s + 2 * at);
+        r.min = qf_load_f16(s + 32 + 2 * at);
+    } else if (fmt == KERN_MXFP4) {
+        r.scale[0] = r.scale[1] = qf_load_e8m0(s + (size_t)i * 16 + at);
+    } else {
+        r.scale[0] = r.scale[1] = qf_load_f16(s + (size_t)i * 32 + 2 * at);
+    }
+    return r;
+}
+
+/* acc[u][t] += lines [j0, j1) of block i, which share a scale: the block, or for Q6_K one half of
+ * it. blk[u] points at the unit's bytes of the block, sc[u] at its group's scales. */
+INL void tile_lines(enum kern_fmt fmt, int U, int T, int half, int j0, int j1,
+                    const uint8_t *const *blk, const uint8_t *const *sc, int32_t i,
+                    const struct pack *p, struct qf *acc)
+{
+    struct qacc sum[Q8_UNITS_MAX * Q8_TOKENS_MAX];
+#pragma GCC unroll 12
+    for (int t = 0; t < T; t++)
+#pragma GCC unroll 8
+        for (int u = 0; u < U; u++)
+            qacc_start(fmt, &sum[u * T + t], p->init + half * T + t);
+#pragma GCC unroll 8
+    for (int j = j0; j < j1; j++)
+#pragma GCC unroll 8
+        for (int u = 0; u < U; u++) {
+            struct qv w = unit_line(fmt, blk[u], j);
+#pragma GCC unroll 12
+            for (int t = 0; t < T; t++)
+                qacc_dot(fmt, &sum[u * T + t], w, p->q + t * KERN_BLOCK + 4 * j, j);
+        }
+#pragma GCC unroll 8
+    for (int u = 0; u < U; u++) {
+        struct unit_scales s = unit_scale(fmt, sc[u], i, u % Q8_PER_GROUP);
+#pragma GCC unroll 12
+        for (int t = 0; t < T; t++) {
+            struct qf *f = &acc[u * T + t];
+            *f = qf_fma(qacc_end(fmt, &sum[u * T + t], p->init + half * T + t),
+                        qf_mul_at(s.scale[half], p->scale + t), *f);
+            if (fmt == KERN_Q4_1 || fmt == KERN_Q5_1)
+                *f = qf_fma_at(s.min, p->sum + t, *f);
+            if (fmt == KERN_Q4_K || fmt == KERN_Q5_K)
+                *f = qf_fnma_at(s.min, p->sum + t, *f);
+        }
+    }
+}
+
+INL void tile_block(enum kern_fmt fmt, int U, int T, const uint8_t *const *blk,
+                    const uint8_t *const *sc, int32_t i, const uint8_t *packed, struct qf *acc)
+{
+    struct pack p = pack_at(packed, T);
+    if (fmt == KERN_Q6_K) {
+        tile_lines(fmt, U, T, 0, 0, 4, blk, sc, i, &p, acc);
+        tile_lines(fmt, U, T, 1, 4, 8, blk, sc, i, &p, acc);
+    } else {
+        tile_lines(fmt, U, T, 0, 0, 8, blk, sc, i, &p, acc);
+    }
+}
+
+/* ---- a tile ---------------------------------------------------------------------------------- */
+
+struct tile {
+    const struct kern_mat *m;
+    size_t group_bytes, scale_at;
+    int32_t g0, g1; /* groups */
+    int32_t i0, i1; /* blocks of k */
+    const uint8_t *packed;
+    float *out; /* of the tile's first token */
+    size_t stride;
+    int n_tok;
+};
+
+INL struct qf chain_load(const struct tile *t, int32_t g, int h, int i_tok)
+{
+    if (t->i0 == 0 || i_tok >= t->n_tok)
+        return qf_zero();
+    int32_t row = g * KERN_LANES + h * Q8_LANES;
+    return qf_load_part(t->out + (size_t)i_tok * t->stride + row, t->m->rows - row);
+}
+
+INL void chain_store(const struct tile *t, int32_t g, int h, int i_tok, struct qf v)
+{
+    int32_t row = g * KERN_LANES + h * Q8_LANES;
+    if (i_tok < t->n_tok)
+        qf_store_part(t->out + (size_t)i_tok * t->stride + row, v, t->m->rows - row);
+}
+
+/* Prefetch block i of a unit's group: its lines, and its part of the scales. */
+INL void prefetch_block(enum kern_fmt fmt, const uint8_t *blk, const uint8_t *sc, int32_t i)
+{
+    const int lines = etch_block_lines(fmt);
+#pragma GCC unroll 8
+    for (int l = 0; l < lines; l++)
+        __builtin_prefetch(blk + l * ETCH_LINE);
+    __builtin_prefetch(sc + (size_t)i * (size_t)etch_scale_bytes(fmt) /
+                                (size_t)(etch_scale_span(fmt) / KERN_BLOCK));
+}
+
+/* All groups of the tile, U / Q8_PER_GROUP at a time; past the last the units repeat it, which
+ * stores the same values again. */
+INL void tile_run(enum kern_fmt fmt, int U, int T, const struct tile *t)
+{
+    const int G = U / Q8_PER_GROUP;
+    const size_t blk_bytes = (size_t)etch_block_lines(fmt) * ETCH_LINE;
+    const int32_t n_blk = t->i1 - t->i0;
+    for (int32_t g = t->g0; g < t->g1; g += G) {
+        const uint8_t *blk[Q8_UNITS_MAX], *sc[Q8_UNITS_MAX];
+        int32_t of[Q8_UNITS_MAX];
+        struct qf acc[Q8_UNITS_MAX * Q8_TOKENS_MAX];
+#pragma GCC unroll 8
+        for (int u = 0; u < U; u++) {
+            int32_t gu = g + u / Q8_PER_GROUP;
+            of[u] = gu < t->g1 ? gu : t->g1 - 1;
+            const uint8_t *p = t->m->data + (size_t)of[u] * t->group_bytes;
+            sc[u] = p + t->scale_at;
+            blk[u] = p + (size_t)t->i0 * blk_bytes + u % Q8_PER_GROUP * (Q8_LANES * 4);
+#pragma GCC unroll 12
+            for (int k = 0; k < T; k++)
+                acc[u * T + k] = chain_load(t, of[u], u % Q8_PER_GROUP, k);
+        }
+        const uint8_t *packed = t->packed;
+        for (int32_t i = 0; i < n_blk; i++, packed += PACK_BYTES(T)) {
+            /* near the end of the groups their successors come next in memory's order of use */
+            int wrap = i + Q8_AHEAD >= n_blk;
+            size_t hop = wrap ? (size_t)G * t->group_bytes : 0;
+            int32_t ahead = i + Q8_AHEAD - (wrap ? n_blk : 0);
+#pragma GCC unroll 8
+            for (int u = 0; u < U; u += Q8_PER_GROUP)
+                prefetch_block(fmt, blk[u] + hop + (size_t)(ahead - i) * blk_bytes, sc[u] + hop,
+                               t->i0 + ahead);
+            tile_block(fmt, U, T, blk, sc, t->i0 + i, packed, acc);
+#pragma GCC unroll 8
+            for (int u = 0; u < U; u++)
+                blk[u] += blk_bytes;
+        }
+#pragma GCC unroll 8
+        for (int u = 0; u < U; u++)
+#pragma GCC unroll 12
+            for (int k = 0; k < T; k++)
+                chain_store(t, of[u], u % Q8_PER_GROUP, k, acc[u * T + k]);
+    }
+}
+
+/* ---- dispatch -------------------------------------------------------------------------------- */
+
+#define TILE_CASE(T, U)                                                                            \
+    case T:                                                                                        \
+        tile_run(FMT, U, T, t);                                                                    \
+        break;
+#define TILE_FN(fmt)                                                                               \
+    static void tile_##fmt(int T, const struct tile *t)                                            \
+    {                                                                                              \
+        const enum kern_fmt FMT = KERN_##fmt;                                                      \
+        switch (T) {                                                                               \
+            Q8_TILES(TILE_CASE)                                                                    \
+        default:                                                                                   \
+            CHECK(0);                                                                              \
+        }                                                                                          \
+    }
+TILE_FN(Q4_0)
+TILE_FN(Q4_1)
+TILE_FN(Q5_0)
+TILE_FN(Q5_1)
+TILE_FN(Q8_0)
+TILE_FN(Q4_K)
+TILE_FN(Q5_K)
+TILE_FN(Q6_K)
+TILE_FN(MXFP4)
+
+static void tile_any(int T, const struct tile *t)
+{
+    static void (*const fn[KERN_N_FMT])(int, const struct tile *) = {
+        [KERN_Q4_0] = tile_Q4_0, [KERN_Q4_1] = tile_Q4_1, [KERN_Q5_0] = tile_Q5_0,
+        [KERN_Q5_1] = tile_Q5_1, [KERN_Q8_0] = tile_Q8_0, [KERN_Q4_K] = tile_Q4_K,
+        [KERN_Q5_K] = tile_Q5_K, [KERN_Q6_K] = tile_Q6_K, [KERN_MXFP4] = tile_MXFP4,
+    };
+    fn[t->m->fmt](T, t);
+}
+
+/* The smallest tile that holds n tokens, or the largest there is. */
+static int tile_tokens(int32_t n)
+{
+#define TILE_PICK(T, U)                                                                            \
+    if (n <= (T))                                                                                  \
+        return T;
+    Q8_TILES(TILE_PICK)
+    return Q8_TOKENS_MAX;
+}
+
+/* One tile of tokens over the groups [g0, g1), k in chunks. */
+static void run_tokens(struct tile *t, const struct kern_act *a, const int32_t *rows, int32_t t0,
+                       int T)
+{
+    _Alignas(64) uint8_t packed[Q8_PACK_BYTES];
+    int32_t n_blk = t->m->cols / KERN_BLOCK, most = Q8_PACK_BYTES / PACK_BYTES(T) / 8 * 8;
+    int32_t n_chunk = (n_blk + most - 1) / most;
+    int32_t per = ((n_blk + n_chunk - 1) / n_chunk + 7) / 8 * 8;
+    t->packed = packed;
+    for (t->i0 = 0; t->i0 < n_blk; t->i0 = t->i1) {
+        t->i1 = n_blk - t->i0 < per ? n_blk : t->i0 + per;
+        pack_tokens(a, rows, t0, t->n_tok, T, t->i0, t->i1, qacc_offset(t->m->fmt),
+                    t->m->fmt == KERN_Q6_K, packed);
+        tile_any(T, t);
+    }
+}
+
+void Q8_ISA(matmul_q8)(const struct kern_mat *m, int32_t g0, int32_t g1, const struct kern_act *a,
+                       const int32_t *rows, int32_t n, float *out, size_t out_stride)
+{
+    if (kern_fmt_info(m->fmt)->is_float) {
+        Q8_MATMUL_F32(m, g0, g1, a, rows, n, out, out_stride);
+        return;
+    }
+    struct tile t = {.m = m, .stride = out_stride};
+    t.group_bytes = kern_group_bytes(m->fmt, m->cols);
+    t.scale_at = etch_scale_at(m->fmt, m->cols);
+    /* one pass over the weights when all tokens fit a tile; else by blocks that stay in L2 */
+    int32_t per = g1 - g0;
+    if (n > Q8_TOKENS_MAX && (size_t)per * t.group_bytes > Q8_L2_BYTES)
+        per = (int32_t)(Q8_L2_BYTES / t.group_bytes) / 4 * 4 + 4;
+    for (t.g0 = g0; t.g0 < g1; t.g0 = t.g1) {
+        t.g1 = g1 - t.g0 < per ? g1 : t.g0 + per;
+        for (int32_t t0 = 0; t0 < n;) {
+            int T = tile_tokens(n - t0);
+            t.n_tok = n - t0 < T ? n - t0 : T;
+            t.out = out + (size_t)t0 * out_stride;
+            run_tokens(&t, a, rows, t0, T);
+            t0 += t.n_tok;
+        }
+    }
+}

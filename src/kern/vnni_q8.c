@@ -1,0 +1,36 @@
+/* Quantised matrix products for AVX-512 VNNI: vpdpbusd takes unsigned weights as they are stored
+ * and signed activations; the offset is taken out by where the sum starts. */
+#include "kern/q8_avx512.h"
+
+#include "kern/etch.h"
+
+#define Q8_ISA(name)  vnni_##name
+#define Q8_MATMUL_F32 avx512_matmul_f32
+#define Q8_TOKENS_MAX 12
+#define Q8_TILES(X)   X(1, 4) X(2, 4) X(4, 2) X(6, 2) X(8, 1) X(12, 1)
+
+struct qacc {
+    __m512i s;
+};
+
+INL int qacc_offset(enum kern_fmt fmt)
+{
+    return etch_offset(fmt);
+}
+
+INL void qacc_start(enum kern_fmt fmt, struct qacc *a, const int32_t *init)
+{
+    a->s = _mm512_set1_epi32(*init);
+}
+
+INL void qacc_dot(enum kern_fmt fmt, struct qacc *a, struct qv w, const int8_t *x, int j)
+{
+    a->s = _mm512_dpbusd_epi32(a->s, w.v, q8_broadcast(x));
+}
+
+INL struct qf qacc_end(enum kern_fmt fmt, const struct qacc *a, const int32_t *init)
+{
+    return (struct qf){_mm512_cvtepi32_ps(a->s)};
+}
+
+#include "kern/tmpl_q8.h"

@@ -1,0 +1,140 @@
+/* Attention and the KV store: shapes, windows, sinks, softcap, page borders, cuts. Slots that no
+ * query sees hold NaN, and pages before the window do not exist. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "kc.h"
+
+struct setup {
+    struct kern_attn a;
+    int32_t *page;
+    size_t n_out;
+};
+
+#define NOWHERE 0x40000000 /* a page number that would fault */
+
+/* Fills pages through the reference, and checks each table's kv_store against it. */
+static void fill_pages(struct setup *s, uint8_t *base, int first, int end)
+{
+    int dim = s->a.head_dim;
+    size_t bytes = s->a.page_stride;
+    for (int pos = first; pos < end; pos++) {
+        float k[512], v[512];
+        for (int d = 0; d < dim; d++) {
+            k[d] = kc_uniform(-2.0f, 2.0f);
+            v[d] = kc_uniform(-2.0f, 2.0f);
+        }
+        uint8_t *p = base + (size_t)s->page[pos / KERN_PAGE] * bytes;
+        if (kc_rand() % 8 == 0) {
+            uint8_t before[512 * 64 * 4];
+            memcpy(before, p, bytes);
+            kc_ref->kv_store(s->a.kv, p, dim, pos % KERN_PAGE, k, v);
+            for (int i = KERN_ISA_SCALAR + 1; i < KERN_N_ISA; i++) {
+                uint8_t got[512 * 64 * 4];
+                if (!kc_table[i])
+                    continue;
+                memcpy(got, before, bytes);
+                kc_table[i]->kv_store(s->a.kv, got, dim, pos % KERN_PAGE, k, v);
+                if (memcmp(got, p, bytes))
+                    kc_fail(i, "kv_store dim %d slot %d", dim, pos % KERN_PAGE);
+            }
+        }
+        kc_ref->kv_store(s->a.kv, p, dim, pos % KERN_PAGE, k, v);
+    }
+}
+
+static void random_setup(struct setup *s)
+{
+    static const int dims[] = {16, 32, 48, 64, 80, 96, 128, 192, 256};
+    static const int windows[] = {0, 0, 1, 5, 31, 32, 33, 70, 200};
+    struct kern_attn *a = &s->a;
+    memset(s, 0, sizeof *s);
+    a->kv = kc_rand() & 1 ? KERN_KV_F16 : KERN_KV_F32;
+    a->head_dim = dims[kc_rand() % ARRAY_LEN(dims)];
+    a->n_group = kc_range(1, 9);
+    a->pos = kc_rand() % 4 == 0 ? 0 : kc_range(0, 170);
+    a->n_tok = kc_rand() % 3 == 0 ? 1 : kc_range(1, 40);
+    if (a->head_dim * a->n_tok * a->n_group > 8000)
+        a->n_tok = 1 + 8000 / (a->head_dim * a->n_group);
+    a->window = windows[kc_rand() % ARRAY_LEN(windows)];
+    a->scale = 0.125f * kc_uniform(0.5f, 8.0f);
+    a->softcap = kc_rand() % 3 == 0 ? kc_uniform(1.0f, 30.0f) : 0.0f;
+    int end = a->pos + a->n_tok, n_page = (end + KERN_PAGE - 1) / KERN_PAGE;
+    int first = a->window > 0 && a->pos >= a->window ? a->pos - a->window + 1 : 0;
+    a->page_stride = kern_kv_head_bytes(a->kv, a->head_dim);
+    uint8_t *base = kc_alloc((size_t)n_page * a->page_stride, 64);
+    s->page = kc_alloc((size_t)n_page * 4, 4);
+    for (int i = 0; i < n_page; i++) /* a permutation: 7 is prime to what it must be */
+        s->page[i] = n_page % 7 ? i * 7 % n_page : n_page - 1 - i;
+    for (int i = 0; i < first / KERN_PAGE; i++)
+        s->page[i] = NOWHERE;
+    fill_pages(s, base, first, end);
+    size_t row = (size_t)(a->n_group * a->head_dim);
+    a->q_stride = row + 5;
+    a->out_stride = row + 3;
+    size_t nq = (size_t)(a->n_tok - 1) * a->q_stride + row;
+    s->n_out = (size_t)(a->n_tok - 1) * a->out_stride + row;
+    float *q = kc_alloc(nq * 4, 4), *sinks = kc_alloc((size_t)a->n_group * 4, 4);
+    for (size_t i = 0; i < nq; i++)
+        q[i] = kc_uniform(-2.0f, 2.0f);
+    for (int i = 0; i < a->n_group; i++)
+        sinks[i] = kc_uniform(-5.0f, 15.0f);
+    a->q = q;
+    a->sinks = kc_rand() % 3 == 0 ? sinks : NULL;
+    a->base = base;
+    a->page = s->page;
+}
+
+/* The tokens [t0, t1) of a call, alone. */
+static void part(void (*fn)(const struct kern_attn *), const struct kern_attn *whole, float *out,
+                 int t0, int t1)
+{
+    struct kern_attn a = *whole;
+    a.pos += t0;
+    a.n_tok = t1 - t0;
+    a.q += (size_t)t0 * a.q_stride;
+    a.out = out + (size_t)t0 * a.out_stride;
+    fn(&a);
+}
+
+static void check_setup(struct setup *s)
+{
+    float *want = kc_alloc(s->n_out * 4, 4), *got = kc_alloc(s->n_out * 4, 4);
+    struct kern_attn *a = &s->a;
+    part(kc_ref->attn, a, want, 0, a->n_tok);
+    char what[160];
+    snprintf(what, sizeof what, "dim %d group %d pos %d n %d window %d cap %g kv %d%s", a->head_dim,
+             a->n_group, a->pos, a->n_tok, a->window, (double)a->softcap, a->kv,
+             a->sinks ? " sinks" : "");
+    for (size_t i = 0; i < s->n_out; i++)
+        if (i % a->out_stride < (size_t)(a->n_group * a->head_dim) && want[i] != want[i]) {
+            kc_fail(KERN_ISA_AVX2, "the reference itself gave NaN: %s", what);
+            return;
+        }
+    for (int i = KERN_ISA_SCALAR + 1; i < KERN_N_ISA; i++) {
+        if (!kc_table[i])
+            continue;
+        memset(got, 0xff, s->n_out * 4);
+        part(kc_table[i]->attn, a, got, 0, a->n_tok);
+        kc_same(i, got, want, s->n_out, what);
+        memset(got, 0xff, s->n_out * 4);
+        for (int t0 = 0, t1; t0 < a->n_tok; t0 = t1) {
+            t1 = t0 + kc_range(1, a->n_tok - t0);
+            part(kc_table[i]->attn, a, got, t0, t1);
+        }
+        kc_same(i, got, want, s->n_out, "the same, cut");
+    }
+}
+
+void kc_test_attn(void)
+{
+    kc_begin();
+    for (int round = 0; round < 250; round++) {
+        struct setup s;
+        random_setup(&s);
+        check_setup(&s);
+        kc_free_all();
+    }
+    kc_end("attn and kv_store");
+}

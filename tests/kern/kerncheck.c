@@ -1,0 +1,142 @@
+/* The kernel checker: every entry of every table that this CPU can run against the scalar
+ * reference, bit for bit, on random and worst-case input, in buffers that end at an unreadable
+ * page. Prints TAP.
+ *
+ *     kerncheck                     check
+ *     kerncheck --bench [filter]    measure, as a share of the machine's limits (kc_bench.c) */
+#include "kc.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/check.h"
+
+/* ---- memory ------------------------------------------------------------------------------------
+ */
+
+static struct {
+    void *base;
+    size_t len;
+} blocks[256];
+static int n_blocks;
+
+void *kc_alloc(size_t n, size_t align)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), body = (n + align - 1) / align * align;
+    size_t len = (body + page - 1) / page * page + page;
+    CHECK((size_t)n_blocks < ARRAY_LEN(blocks));
+    uint8_t *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(p != MAP_FAILED);
+    CHECK(mprotect(p + len - page, page, PROT_NONE) == 0);
+    blocks[n_blocks].base = p;
+    blocks[n_blocks++].len = len;
+    memset(p, 0xff, len - page);
+    return p + len - page - body;
+}
+
+void kc_free_all(void)
+{
+    while (n_blocks > 0) {
+        n_blocks--;
+        munmap(blocks[n_blocks].base, blocks[n_blocks].len);
+    }
+}
+
+/* ---- random ------------------------------------------------------------------------------------
+ */
+
+uint64_t kc_seed = 0x9e3779b97f4a7c15u;
+
+uint32_t kc_rand(void)
+{
+    kc_seed ^= kc_seed << 13;
+    kc_seed ^= kc_seed >> 7;
+    kc_seed ^= kc_seed << 17;
+    return (uint32_t)(kc_seed >> 32);
+}
+
+int kc_range(int lo, int hi)
+{
+    return lo + (int)(kc_rand() % (uint32_t)(hi - lo + 1));
+}
+
+float kc_uniform(float lo, float hi)
+{
+    return lo + (hi - lo) * ((float)(kc_rand() >> 8) * 0x1p-24f);
+}
+
+/* ---- verdicts ----------------------------------------------------------------------------------
+ */
+
+const struct kern_table *kc_table[KERN_N_ISA];
+const struct kern_table *kc_ref;
+
+static int n_fail[KERN_N_ISA], n_test, n_bad;
+
+void kc_begin(void)
+{
+    memset(n_fail, 0, sizeof n_fail);
+}
+
+void kc_fail(int isa, const char *fmt, ...)
+{
+    if (n_fail[isa]++ >= 5)
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    printf("# %s: ", kern_isa_name((enum kern_isa)isa));
+    vprintf(fmt, ap);
+    printf("\n");
+    va_end(ap);
+}
+
+int kc_same(int isa, const float *got, const float *want, size_t n, const char *what)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (memcmp(&got[i], &want[i], sizeof(float)) == 0 ||
+            (got[i] != got[i] && want[i] != want[i]))
+            continue;
+        kc_fail(isa, "%s: value %zu of %zu is %a, should be %a", what, i, n, (double)got[i],
+                (double)want[i]);
+        return 0;
+    }
+    return 1;
+}
+
+void kc_end(const char *name)
+{
+    for (int i = KERN_ISA_SCALAR + 1; i < KERN_N_ISA; i++) {
+        const char *isa = kern_isa_name((enum kern_isa)i);
+        n_test++;
+        if (!kc_table[i]) {
+            printf("ok %d - %s %s # SKIP this CPU has no %s\n", n_test, isa, name, isa);
+            continue;
+        }
+        printf("%s %d - %s %s\n", n_fail[i] ? "not ok" : "ok", n_test, isa, name);
+        n_bad += n_fail[i] != 0;
+    }
+    fflush(stdout);
+    kc_free_all();
+}
+
+int main(int argc, char **argv)
+{
+    kc_ref = kern_open(KERN_ISA_SCALAR);
+    for (int i = KERN_ISA_SCALAR + 1; i < KERN_N_ISA; i++)
+        if (kern_isa_available((enum kern_isa)i))
+            kc_table[i] = kern_open((enum kern_isa)i);
+    if (argc > 1 && strcmp(argv[1], "--bench") == 0)
+        return kc_bench(argc - 2, argv + 2);
+    kc_test_vec();
+    kc_test_mat();
+    kc_test_attn();
+    printf("1..%d\n", n_test);
+    for (int i = KERN_ISA_SCALAR + 1; i < KERN_N_ISA; i++)
+        if (!kc_table[i])
+            printf("# not run: %s (this CPU lacks it)\n", kern_isa_name((enum kern_isa)i));
+    return n_bad != 0;
+}
