@@ -46,6 +46,6 @@ char *cmd_bytes(unsigned long long n, char *out, size_t cap);
 /* The name in the table nearest to `name`, or NULL when none is near. */
 const char *cmd_nearest(const char *name);
 
-extern const struct cmd cmd_completion, cmd_list, cmd_pull, cmd_rm;
+extern const struct cmd cmd_completion, cmd_list, cmd_perplexity, cmd_pull, cmd_rm, cmd_run, cmd_show, cmd_tokenize;
 
 #endif

@@ -9,6 +9,10 @@
 
 /* clang-format off */
 const struct cmd *const cmd_table[] = {
+    &cmd_run,
+    &cmd_show,
+    &cmd_tokenize,
+    &cmd_perplexity,
     &cmd_pull,
     &cmd_list,
     &cmd_rm,

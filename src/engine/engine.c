@@ -226,6 +226,11 @@ static void fill_info(struct engine *e, const struct engine_config *c, const str
     in->tensor_bytes = m->tensor_bytes;
     in->weight_bytes = m->pages_bytes;
     in->bytes_per_token = m->token_bytes;
+    in->step_bytes_dense = m->dense_bytes + m->output_bytes;
+    in->expert_bytes = m->expert_bytes;
+    in->macs_per_token =
+        m->dense_macs + m->expert_macs * (uint64_t)m->n_used * (uint64_t)m->n_layers;
+    in->macs_output = m->output_macs;
     in->n_params = m->n_params;
     in->n_layers = m->n_layers;
     in->n_embd = m->n_embd;
@@ -259,8 +264,12 @@ static int open_parts(struct engine *e, const struct engine_config *c, struct gg
     fill_info(e, c, g);
     e->info.kv = kv == KERN_KV_F16 ? "f16" : "f32";
     if ((rc = open_vocab(e, g, err)) || (rc = open_template(e, g, c->template_file, err)) ||
-        (rc = plan_memory(e, c, kv, &kc.bytes_max, err)))
+        ((rc = plan_memory(e, c, kv, &kc.bytes_max, err)) && !c->describe_only))
         return rc;
+    e->info.kv_bytes = kc.bytes_max;
+    e->info.kv_token_bytes = kv_seq_bytes(&e->model, kv, KERN_PAGE * 64) / (KERN_PAGE * 64);
+    if (c->describe_only)
+        return 0;
     team_lock(e->team);
     rc = model_load(&e->model, g, e->team, progress, arg, err);
     team_unlock(e->team);
@@ -306,6 +315,7 @@ int engine_open(struct engine **ret, const struct engine_config *c, struct team 
     e->inbox.fd = -1;
     e->team = t;
     e->cls = c->cls;
+    atomic_store(&e->quit, c->describe_only); /* no thread: submit says no */
     e->kern = kern_open(c->isa_set ? c->isa : KERN_N_ISA - 1);
     e->use_cache = !c->no_prefix_cache;
     e->stall_us_max = c->stall_us_max ? c->stall_us_max : STALL_DEFAULT;
@@ -320,6 +330,10 @@ int engine_open(struct engine **ret, const struct engine_config *c, struct team 
     }
     gguf_close(g);
     g = NULL;
+    if (c->describe_only) {
+        *ret = e;
+        return 0;
+    }
     rc = mbox_open(&e->inbox);
     if (rc) {
         err_set(err, rc, "%s: no event descriptor left", c->path);

@@ -52,6 +52,7 @@ struct engine_config {
     int32_t batch_max;   /* sequences decoded together, default 64 */
     int no_prefix_cache;
     int64_t stall_us_max; /* default 30 s */
+    int describe_only; /* no weights, no thread: info and text functions only */
 };
 
 /* Called from engine_open with progress 0..1 of a long load; may be NULL. */
@@ -64,6 +65,7 @@ int team_size(const struct team *t);
 
 /* Load a model and start its thread. On failure *ret is untouched, nothing is left behind, and `e`
  * says what and why (file, key, tensor). */
+/* The team may be NULL with describe_only. */
 int engine_open(struct engine **ret, const struct engine_config *c, struct team *t,
                 engine_progress *progress, void *arg, struct err *e);
 /* Stops the thread (running jobs end with ERR_DRAINING) and frees everything. Accepts NULL. */
@@ -76,7 +78,12 @@ struct engine_info {
     const char *cls;     /* "q8" or "f32" */
     const char *kv;      /* "f16" or "f32" */
     uint64_t file_bytes, tensor_bytes, weight_bytes, kv_bytes, work_bytes, vocab_bytes;
+    uint64_t kv_token_bytes; /* KV cache of one token */
     uint64_t bytes_per_token; /* source bytes of the tensors one decoded token reads */
+    uint64_t step_bytes_dense;      /* of which: read once by a step, whatever its batch */
+    uint64_t expert_bytes;          /* one expert of one layer */
+    uint64_t macs_per_token;        /* multiply-adds of a token in matrices, the output excepted */
+    uint64_t macs_output;           /* and of the output, where logits are wanted */
     uint64_t n_params;
     int32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_experts,
         n_experts_used;
@@ -259,5 +266,15 @@ void engine_stats(const struct engine *e, struct engine_stats *ret);
  * cache: row i (n_vocab floats) is handed to `row` in order, as raw logits. */
 int engine_eval(struct engine *e, const int32_t *id, int32_t n,
                 int (*row)(void *arg, int32_t i, const float *logits), void *arg, struct err *err);
+
+/* Timed work without the engine's thread: `batch` sequences of their own random tokens, `depth` of
+ * which are in the cache. A prefill run computes n more tokens of each, a decode run n steps of one token
+ * each, with logits and the choice of the best; both start again at `depth`. */
+struct engine_probe;
+int engine_probe_open(struct engine_probe **ret, struct engine *e, int32_t depth, int32_t n_max,
+                      int32_t batch, struct err *err);
+int engine_probe_run(struct engine_probe *p, int decode, int32_t n, int64_t *ret_us,
+                     uint64_t *ret_weight_bytes, struct err *err);
+void engine_probe_close(struct engine_probe *p); /* accepts NULL */
 
 #endif

@@ -475,17 +475,23 @@ static int plan_rope(struct planner *p)
 static void count_bytes(struct model *m, const struct bind *b)
 {
     const struct kern_mat *out = m->output.rows ? &m->output : &m->embed;
-    uint64_t experts = 0;
+    uint64_t expert_bytes = 0, expert_macs = 0;
 
     for (; b; b = b->next) {
-        if (b->n_mats > 1)
-            experts += b->src->bytes / (uint64_t)b->n_mats;
-        else if (b->dst == out)
+        uint64_t macs = (uint64_t)b->dst->rows * (uint64_t)b->dst->cols;
+        if (b->n_mats > 1) {
+            expert_bytes += b->src->bytes / (uint64_t)b->n_mats;
+            expert_macs += macs;
+        } else if (b->dst == out) {
             m->output_bytes = b->src->bytes;
-        else if (b->dst != &m->embed) /* of the embedding only rows are read */
+            m->output_macs = macs;
+        } else if (b->dst != &m->embed) { /* of the embedding only rows are read */
             m->dense_bytes += b->src->bytes;
+            m->dense_macs += macs;
+        }
     }
-    m->expert_bytes = experts / (uint64_t)m->n_layers;
+    m->expert_bytes = expert_bytes / (uint64_t)m->n_layers;
+    m->expert_macs = expert_macs / (uint64_t)m->n_layers;
     m->token_bytes = m->dense_bytes + m->output_bytes +
                      m->expert_bytes * (uint64_t)m->n_used * (uint64_t)m->n_layers;
 }

@@ -65,6 +65,8 @@ struct model {
     /* Source bytes that a step reads: dense matrices without the output, the output, one expert of
      * one layer; and what one decoded token reads in all. */
     uint64_t dense_bytes, output_bytes, expert_bytes, token_bytes;
+    /* Multiply-adds of a token in the same matrices. */
+    uint64_t dense_macs, output_macs, expert_macs;
     char formats[128];
 
     struct arena arena; /* small tensors and tables */

@@ -1,0 +1,92 @@
+#include "cmd/generate.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+#define RING_BYTES (64 << 10)
+#define TEXT_BYTES ((size_t)64 << 20)
+
+/* Take the job's events; 1 when it is over. */
+static int read_events(struct engine *e, struct engine_job *j, const struct generate *g,
+                       struct generated *ret, int *ret_err)
+{
+    const struct engine_event *ev;
+
+    while ((ev = engine_event_peek(j))) {
+        int done = ev->kind == ENGINE_EV_DONE;
+        if (ev->kind == ENGINE_EV_STARTED) {
+            ret->n_cached = ev->n_cached;
+        } else if (ev->kind == ENGINE_EV_TEXT || ev->kind == ENGINE_EV_FINISH) {
+            buf_add(&ret->text, ev->text, ev->n_text);
+            if (ev->kind == ENGINE_EV_FINISH)
+                ret->finish = ev->finish;
+            if (g->text && ev->n_text && g->text(g->ctx, ev->text, ev->n_text))
+                engine_cancel(e, j);
+        } else if (done) {
+            *ret_err = ev->err;
+            ret->n_generated = ev->n_generated;
+            ret->queue_us = ev->queue_us;
+            ret->prompt_us = ev->prompt_us;
+            ret->completion_us = ev->completion_us;
+        }
+        engine_event_pop(e, j);
+        if (done)
+            return 1;
+    }
+    return 0;
+}
+
+int generate(struct engine *e, const struct generate *g, struct generated *ret, struct err *err)
+{
+    struct engine_job *j = calloc(1, sizeof *j);
+    void *ring = aligned_alloc(64, RING_BYTES);
+    struct mbox box = {.fd = -1};
+    int rc = ERR_NOMEM, over = 0, ended = 0;
+
+    *ret = (struct generated){.n_prompt = g->n_prompt};
+    buf_init(&ret->text, TEXT_BYTES);
+    if (!j || !ring || mbox_open(&box)) {
+        err_set(err, rc, "no memory for a request");
+        goto done;
+    }
+    ring_init(&j->ring, ring, RING_BYTES);
+    j->prompt = g->prompt;
+    j->n_prompt = g->n_prompt;
+    j->n_choices = 1;
+    j->sampling = g->sampling;
+    j->service = ENGINE_SERVICE_DEFAULT;
+    j->accepted_us = clock_now_us();
+    j->reader = &box;
+    rc = engine_submit(e, j, err);
+    if (rc)
+        goto done;
+    while (!over) { /* until the engine has let go and no post is left */
+        struct mbox_item *list, *it;
+        mbox_wait(&box, 100);
+        list = mbox_take(&box);
+        while ((it = mbox_next(&list))) {
+            if (!ended)
+                ended = read_events(e, j, g, ret, &rc);
+            if (ended)
+                over = engine_job_settled(j);
+        }
+        if (!ended && g->stop && g->stop(g->ctx))
+            engine_cancel(e, j);
+    }
+    if (rc == ERR_CANCELLED) {
+        ret->cancelled = 1;
+        rc = 0;
+    } else if (rc) {
+        err_set(err, rc, "%s", err_text(rc));
+    }
+    if (!rc && ret->text.failed)
+        rc = err_set(err, ret->text.failed, "the answer is too long to keep");
+done:
+    mbox_close(&box);
+    free(ring);
+    free(j);
+    if (rc)
+        buf_done(&ret->text);
+    return rc;
+}

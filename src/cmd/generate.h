@@ -1,0 +1,30 @@
+/* One request to an engine in this process, from prompt tokens to text, for commands. */
+#ifndef CMD_GENERATE_H
+#define CMD_GENERATE_H
+
+#include "engine/engine.h"
+
+struct generate {
+    const int32_t *prompt;
+    int32_t n_prompt;
+    struct engine_sampling sampling;
+    /* Text as it comes; non-zero asks for the end. May be NULL. */
+    int (*text)(void *ctx, const char *p, size_t n);
+    /* Polled a few times a second and at every token; non-zero asks for the end. May be NULL. */
+    int (*stop)(void *ctx);
+    void *ctx;
+};
+
+struct generated {
+    struct buf text;
+    int32_t n_prompt, n_cached, n_generated;
+    int finish; /* enum engine_finish of the only choice */
+    int cancelled;
+    int64_t queue_us, prompt_us, completion_us;
+};
+
+/* Blocks until the answer has ended. On success the caller releases ret->text. A stop asked for by
+ * the callbacks is a success with `cancelled` set. */
+int generate(struct engine *e, const struct generate *g, struct generated *ret, struct err *err);
+
+#endif

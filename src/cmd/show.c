@@ -1,0 +1,133 @@
+/* gaufre show MODEL: what a model is and what it will take. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "cmd/model_opt.h"
+
+struct show {
+    int json, template_;
+    struct model_opt model;
+};
+
+static const struct opt opts[] = {
+    OPT_FLAG(0, "template", show, template_, "print the chat template and nothing else"),
+    OPT_FLAG(0, "json", show, json, "print one JSON object"),
+    MODEL_OPT_CONTEXT(show, model),
+    MODEL_OPT_ROWS(show, model),
+    OPT_END,
+};
+
+static void row(const char *name, const char *value)
+{
+    if (value && *value)
+        printf("%-14s %s\n", name, value);
+}
+
+static void print_plain(const struct engine_info *i)
+{
+    char a[32], b[32], line[256];
+
+    row("model", i->general_name);
+    row("file", i->path);
+    row("licence", i->license);
+    snprintf(line, sizeof line, "%s, %.1f M parameters", i->family, (double)i->n_params / 1e6);
+    row("family", line);
+    snprintf(line, sizeof line, "%d x %d, %d heads of %d (%d KV), feed-forward %d", i->n_layers,
+             i->n_embd, i->n_heads, i->head_dim, i->n_kv_heads, i->n_ff);
+    row("layers", line);
+    if (i->n_experts) {
+        snprintf(line, sizeof line, "%d, %d used per token", i->n_experts, i->n_experts_used);
+        row("experts", line);
+    }
+    if (i->window) {
+        snprintf(line, sizeof line, "%d tokens in some layers", i->window);
+        row("window", line);
+    }
+    snprintf(line, sizeof line, "%d tokens", i->n_vocab);
+    row("vocabulary", line);
+    row("formats", i->formats);
+    snprintf(line, sizeof line, "%d tokens trained, %d served here", i->context_trained,
+             i->context);
+    row("context", line);
+    snprintf(line, sizeof line, "%s weights (file: %s)", cmd_bytes(i->weight_bytes, a, sizeof a),
+             cmd_bytes(i->file_bytes, b, sizeof b));
+    row("memory", line);
+    snprintf(line, sizeof line, "%s KV cache at most (%s a token, %s)",
+             cmd_bytes(i->kv_bytes, a, sizeof a), cmd_bytes(i->kv_token_bytes, b, sizeof b), i->kv);
+    printf("%-14s %s\n", "", line);
+    snprintf(line, sizeof line, "%s vocabulary", cmd_bytes(i->vocab_bytes, a, sizeof a));
+    printf("%-14s %s\n", "", line);
+    snprintf(line, sizeof line, "%s of weights read per token",
+             cmd_bytes(i->bytes_per_token, a, sizeof a));
+    printf("%-14s %s\n", "", line);
+    row("kernels", i->kernels);
+    if (i->has_template)
+        printf("%-14s yes, %zu bytes (gaufre show --template prints it)\n", "chat template",
+               strlen(i->template_text));
+    else
+        row("chat template", i->no_template_why);
+}
+
+static int print_json(const struct engine_info *i)
+{
+    json_t *o = json_pack(
+        "{s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s}", "name",
+        i->general_name, "path", i->path, "license", i->license, "family", i->family, "parameters",
+        (json_int_t)i->n_params, "layers", i->n_layers, "embedding", i->n_embd, "heads", i->n_heads,
+        "kv_heads", i->n_kv_heads, "head_dim", i->head_dim, "feed_forward", i->n_ff, "vocabulary",
+        i->n_vocab, "experts", i->n_experts, "experts_used", i->n_experts_used, "window", i->window,
+        "formats", i->formats);
+    json_t *m = json_pack(
+        "{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:b, s:s}", "context_trained",
+        i->context_trained, "context", i->context, "file_bytes", (json_int_t)i->file_bytes,
+        "weight_bytes", (json_int_t)i->weight_bytes, "kv_bytes", (json_int_t)i->kv_bytes,
+        "kv_token_bytes", (json_int_t)i->kv_token_bytes, "vocabulary_bytes",
+        (json_int_t)i->vocab_bytes, "bytes_per_token", (json_int_t)i->bytes_per_token, "kernels",
+        i->kernels, "class", i->cls, "kv", i->kv, "chat", i->has_template, "chat_template",
+        i->has_template ? i->template_text : "");
+    int rc = o && m && !json_object_update(o, m) &&
+             !json_dumpf(o, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+
+    puts("");
+    json_decref(o);
+    json_decref(m);
+    return rc ? 0 : ERR_NOMEM;
+}
+
+static int run(const struct cmd *c, void *opts_, int argc, char **argv)
+{
+    const struct show *o = opts_;
+    struct model_run r;
+    struct err e;
+    const struct engine_info *i;
+    int rc = model_describe(&r, argv[0], &o->model, &e);
+
+    (void)argc;
+    if (rc)
+        return cmd_fail(c, &e);
+    i = engine_info(r.engine);
+    if (o->template_ && !i->has_template)
+        rc = err_set(&e, ERR_NOTFOUND, "%s", i->no_template_why);
+    else if (o->template_)
+        fputs(i->template_text, stdout);
+    else if (!o->json)
+        print_plain(i);
+    else if (print_json(i))
+        rc = err_set(&e, ERR_NOMEM, "the description is not text, or memory ran out");
+    model_close(&r);
+    return rc ? cmd_fail(c, &e) : CMD_OK;
+}
+
+const struct cmd cmd_show = {
+    .name = "show",
+    .help = "Describe a model: shapes, formats, memory, template, licence",
+    .args = "MODEL",
+    .opts = opts,
+    .opts_size = sizeof(struct show),
+    .n_args_min = 1,
+    .n_args_max = 1,
+    .complete = CMD_COMPLETE_MODEL,
+    .run = run,
+};

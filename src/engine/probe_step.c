@@ -1,0 +1,155 @@
+/* Timed prefill and decode for `gaufre bench`: the step itself, without queue and events. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/rand.h"
+#include "engine/engine_int.h"
+
+struct engine_probe {
+    struct engine *e;
+    int32_t depth, n_max, batch;
+    struct kv_seq *seq;
+    int32_t *token, *out, *next;
+    struct step_seg *seg;
+};
+
+static int32_t random_token(const struct engine *e, int32_t seq, int32_t pos)
+{
+    uint32_t r[4];
+    rand_philox(1, (uint64_t)pos, (uint64_t)seq, r);
+    return (int32_t)(r[0] % (uint32_t)e->info.n_vocab);
+}
+
+void engine_probe_close(struct engine_probe *p)
+{
+    if (!p)
+        return;
+    for (int32_t i = 0; p->seq && i < p->batch; i++) {
+        if (p->seq[i].n_pages)
+            kv_seq_close(p->e->kv, &p->seq[i]);
+        kv_seq_done(&p->seq[i]);
+    }
+    free(p->seq);
+    free(p->token);
+    free(p->out);
+    free(p->next);
+    free(p->seg);
+    free(p);
+}
+
+/* Tokens [from, to) of every sequence, in chunks, one sequence after the other. */
+static uint64_t prefill(struct engine_probe *p, int32_t from, int32_t to)
+{
+    struct engine *e = p->e;
+    uint64_t bytes = 0;
+
+    for (int32_t i = 0; i < p->batch; i++) {
+        for (int32_t at = from; at < to; at += e->info.chunk) {
+            int32_t n = to - at < e->info.chunk ? to - at : e->info.chunk;
+            int32_t last = n - 1;
+            struct step_seg seg = {.kv = &p->seq[i], .pos = at, .tok = 0, .n = n};
+            struct step_batch b = {.token = p->token,
+                                   .n_tok = n,
+                                   .seg = &seg,
+                                   .n_segs = 1,
+                                   .out = &last,
+                                   .n_out = at + n == to};
+            for (int32_t k = 0; k < n; k++)
+                p->token[k] = random_token(e, i, at + k);
+            bytes += step_run(e->step, &b);
+        }
+    }
+    return bytes;
+}
+
+static uint64_t decode(struct engine_probe *p, int32_t n)
+{
+    struct engine *e = p->e;
+    uint64_t bytes = 0;
+
+    for (int32_t i = 0; i < p->batch; i++)
+        p->next[i] = random_token(e, i, p->depth);
+    for (int32_t k = 0; k < n; k++) {
+        struct step_batch b = {.token = p->token,
+                               .n_tok = p->batch,
+                               .seg = p->seg,
+                               .n_segs = p->batch,
+                               .out = p->out,
+                               .n_out = p->batch};
+        for (int32_t i = 0; i < p->batch; i++) {
+            p->token[i] = p->next[i];
+            p->out[i] = i;
+            p->seg[i] = (struct step_seg){.kv = &p->seq[i], .pos = p->depth + k, .tok = i, .n = 1};
+        }
+        bytes += step_run(e->step, &b);
+        for (int32_t i = 0; i < p->batch; i++)
+            e->kern->argmax(step_logits(e->step, i), e->info.n_vocab, &p->next[i]);
+    }
+    return bytes;
+}
+
+int engine_probe_open(struct engine_probe **ret, struct engine *e, int32_t depth, int32_t n_max,
+                      int32_t batch, struct err *err)
+{
+    struct engine_probe *p;
+    int rc = ERR_NOMEM;
+    int32_t most = e->info.chunk > batch ? e->info.chunk : batch;
+
+    if (batch < 1 || batch > e->info.batch_max)
+        return err_set(err, ERR_ARG, "a batch of %d; this engine takes 1 to %d", batch,
+                       e->info.batch_max);
+    if (depth < 0 || n_max < 1 || depth > e->info.context - n_max)
+        return err_set(err, ERR_CONTEXT, "depth %d and %d tokens do not fit into the context of %d",
+                       depth, n_max, e->info.context);
+    p = calloc(1, sizeof *p);
+    if (!p)
+        return err_set(err, rc, "no memory to measure with");
+    p->e = e;
+    p->depth = depth;
+    p->n_max = n_max;
+    p->batch = batch;
+    p->seq = calloc((size_t)batch, sizeof *p->seq);
+    p->token = calloc((size_t)most, sizeof *p->token);
+    p->out = calloc((size_t)batch, sizeof *p->out);
+    p->next = calloc((size_t)batch, sizeof *p->next);
+    p->seg = calloc((size_t)batch, sizeof *p->seg);
+    if (!p->seq || !p->token || !p->out || !p->next || !p->seg) {
+        err_set(err, rc, "no memory to measure with");
+        goto fail;
+    }
+    for (int32_t i = 0; i < batch; i++) {
+        rc = kv_seq_init(e->kv, &p->seq[i]);
+        if (!rc) {
+            kv_seq_open(e->kv, &p->seq[i], 0, 0, 0, NULL, 0);
+            rc = kv_seq_grow(e->kv, &p->seq[i], depth + n_max);
+        }
+        if (rc) {
+            err_set(err, rc, "the KV cache does not hold %d sequences of %d tokens", batch,
+                    depth + n_max);
+            goto fail;
+        }
+    }
+    team_lock(e->team);
+    prefill(p, 0, depth);
+    team_unlock(e->team);
+    *ret = p;
+    return 0;
+fail:
+    engine_probe_close(p);
+    return rc;
+}
+
+int engine_probe_run(struct engine_probe *p, int is_decode, int32_t n, int64_t *ret_us,
+                     uint64_t *ret_bytes, struct err *err)
+{
+    int64_t start;
+
+    if (n < 1 || n > p->n_max)
+        return err_set(err, ERR_ARG, "%d tokens; this probe takes 1 to %d", n, p->n_max);
+    team_lock(p->e->team);
+    start = clock_now_us();
+    *ret_bytes = is_decode ? decode(p, n) : prefill(p, p->depth, p->depth + n);
+    *ret_us = clock_now_us() - start;
+    team_unlock(p->e->team);
+    return 0;
+}

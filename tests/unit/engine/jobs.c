@@ -1,0 +1,105 @@
+#include "jobs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+
+#define RING (128 << 10)
+
+struct engine_sampling jobs_greedy(int max_tokens)
+{
+    return (struct engine_sampling){
+        .top_p = 1, .repetition_penalty = 1, .max_tokens = max_tokens, .logprobs = 1};
+}
+
+struct engine_sampling jobs_seeded(int max_tokens, uint64_t seed)
+{
+    struct engine_sampling s = jobs_greedy(max_tokens);
+    s.temperature = 0.9f;
+    s.seed = seed;
+    return s;
+}
+
+static void take(struct jobs_answer *a, const struct engine_event *ev)
+{
+    if (ev->kind == ENGINE_EV_TEXT && a->n_tokens < JOBS_TOKENS) {
+        a->token[a->n_tokens] = ev->token;
+        a->logprob[a->n_tokens++] = ev->logprob;
+    }
+    if (ev->kind == ENGINE_EV_PROMPT && a->n_prompt_events < JOBS_TOKENS)
+        a->prompt_logprob[a->n_prompt_events++] = ev->logprob;
+    if (ev->kind == ENGINE_EV_FINISH)
+        a->finish = ev->finish;
+    if (a->n_text + ev->n_text < sizeof a->text) {
+        memcpy(a->text + a->n_text, ev->text, ev->n_text);
+        a->n_text += ev->n_text;
+        a->text[a->n_text] = 0;
+    }
+}
+
+void jobs_run(struct engine *e, const struct jobs_spec *spec, int n, struct jobs_answer *answers,
+              int per_job)
+{
+    struct engine_job *job = calloc((size_t)n, sizeof *job);
+    int *ended = calloc((size_t)n, sizeof *ended), left = n;
+    struct mbox box;
+    struct err err;
+
+    CHECK(job && ended && !mbox_open(&box));
+    memset(answers, 0, (size_t)n * (size_t)per_job * sizeof *answers);
+    for (int i = 0; i < n; i++) {
+        struct engine_job *j = &job[i];
+        void *ring = aligned_alloc(64, RING);
+        CHECK(ring);
+        ring_init(&j->ring, ring, RING);
+        j->prompt = spec[i].prompt;
+        j->n_prompt = spec[i].n_prompt;
+        j->n_choices = spec[i].n_choices ? spec[i].n_choices : 1;
+        j->sampling = spec[i].sampling;
+        j->echo_logprobs = spec[i].echo;
+        j->cache_salt = spec[i].salt;
+        j->service = (enum engine_class_of_service)spec[i].service;
+        j->accepted_us = clock_now_us();
+        j->reader = &box;
+        if (engine_submit(e, j, &err)) {
+            answers[i * per_job].err = err.code;
+            left--;
+        }
+    }
+    while (left) {
+        struct mbox_item *list, *it;
+        mbox_wait(&box, 1000);
+        list = mbox_take(&box);
+        while ((it = mbox_next(&list))) {
+            struct engine_job *j = (void *)((char *)it - offsetof(struct engine_job, item));
+            int i = (int)(j - job);
+            const struct engine_event *ev;
+            if (spec[i].never_read_until && !ended[i])
+                clock_sleep_us(spec[i].never_read_until * 1000);
+            while (!ended[i] && (ev = engine_event_peek(j))) {
+                struct jobs_answer *a = &answers[i * per_job + (per_job > 1 ? ev->choice : 0)];
+                take(a, ev);
+                if (ev->kind == ENGINE_EV_STARTED)
+                    a->n_cached = ev->n_cached;
+                if (ev->kind == ENGINE_EV_DONE) {
+                    answers[i * per_job].err = ev->err;
+                    ended[i] = 1;
+                }
+                if (spec[i].cancel_after && a->n_tokens == spec[i].cancel_after)
+                    engine_cancel(e, j);
+                engine_event_pop(e, j);
+            }
+            if (ended[i] == 1 && engine_job_settled(j)) {
+                ended[i] = 2;
+                left--;
+            }
+        }
+    }
+    for (int i = 0; i < n; i++)
+        free(job[i].ring.data);
+    free(job);
+    free(ended);
+    mbox_close(&box);
+}

@@ -1,0 +1,37 @@
+/* Run many jobs on an engine at once and collect what came, for tests. */
+#ifndef TESTS_JOBS_H
+#define TESTS_JOBS_H
+
+#include "engine/engine.h"
+
+#define JOBS_TOKENS 512
+
+struct jobs_answer {
+    int n_tokens, finish, err, n_cached, n_prompt_events;
+    int32_t token[JOBS_TOKENS];
+    float logprob[JOBS_TOKENS];
+    float prompt_logprob[JOBS_TOKENS];
+    char text[8192];
+    size_t n_text;
+};
+
+struct jobs_spec {
+    const int32_t *prompt;
+    int32_t n_prompt;
+    struct engine_sampling sampling;
+    int n_choices; /* 0: 1 */
+    int echo;
+    uint64_t salt;
+    int service;
+    int cancel_after;     /* > 0: cancel once so many tokens have come */
+    int never_read_until; /* > 0: the reader sleeps so many ms before reading */
+};
+
+/* All n at once; answers[i * ENGINE_CHOICES_MAX + choice] for n_choices > 1, else answers[i]. */
+void jobs_run(struct engine *e, const struct jobs_spec *spec, int n, struct jobs_answer *answers,
+              int per_job);
+
+struct engine_sampling jobs_greedy(int max_tokens);
+struct engine_sampling jobs_seeded(int max_tokens, uint64_t seed);
+
+#endif

@@ -1,0 +1,177 @@
+/* Same answer, whatever the company: tokens and log-probabilities are the same bits alone, in a
+ * full batch, with the prefix cache on or off, for every chunk size, after preemption, with any
+ * number of threads, and on every instruction set of the class. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/rand.h"
+#include "jobs.h"
+#include "tiny.h"
+
+#define N 16 /* different requests */
+
+static int32_t text[N][400];
+static struct jobs_spec spec[64];
+static struct jobs_answer want[N], got[64];
+static const char *path;
+
+/* Prompts of many lengths; every third shares a long beginning with others. */
+static void make_requests(void)
+{
+    for (int i = 0; i < N; i++) {
+        int n = 1 + (i * 37) % 200;
+        for (int k = 0; k < n; k++) {
+            uint32_t r[4];
+            rand_philox(3, (uint64_t)k, i % 3 ? (uint64_t)i : 999, r);
+            text[i][k] = (int32_t)(r[0] % 256);
+        }
+        spec[i] = (struct jobs_spec){.prompt = text[i], .n_prompt = n, .salt = 1};
+        spec[i].sampling = i % 2 ? jobs_seeded(24, (uint64_t)i) : jobs_greedy(24);
+        spec[i].sampling.n_top = i % 4;
+        if (i % 5 == 0)
+            spec[i].sampling.frequency_penalty = 0.5f;
+        if (i % 7 == 0)
+            spec[i].sampling.top_p = 0.8f;
+        if (i % 11 == 0)
+            spec[i].sampling.top_k = 12;
+    }
+    for (int i = N; i < 64; i++)
+        spec[i] = spec[i % N];
+}
+
+struct setting {
+    const char *name;
+    enum kern_isa isa;
+    int threads, chunk, batch, no_cache;
+    size_t kv_bytes;
+};
+
+static struct engine *open_engine(const struct setting *s, struct team **team)
+{
+    struct engine_config c = {.path = path,
+                              .isa = s->isa,
+                              .isa_set = 1,
+                              .chunk = s->chunk,
+                              .batch_max = s->batch,
+                              .no_prefix_cache = s->no_cache,
+                              .kv_bytes_max = s->kv_bytes};
+    struct engine *e = NULL;
+    struct err err = {0};
+
+    assert_int_equal(team_open(team, s->threads, &err), 0);
+    if (engine_open(&e, &c, *team, NULL, NULL, &err))
+        fail_msg("%s", err.text);
+    return e;
+}
+
+static void check_same(const struct jobs_answer *a, int n, const char *what)
+{
+    for (int i = 0; i < n; i++) {
+        const struct jobs_answer *w = &want[i % N];
+        if (a[i].err || a[i].n_tokens != w->n_tokens || a[i].finish != w->finish ||
+            memcmp(a[i].token, w->token, sizeof *w->token * (size_t)w->n_tokens) ||
+            memcmp(a[i].logprob, w->logprob, sizeof *w->logprob * (size_t)w->n_tokens))
+            fail_msg("%s: request %d differs (err %d, %d tokens instead of %d)", what, i, a[i].err,
+                     a[i].n_tokens, w->n_tokens);
+    }
+}
+
+static void run_all(const struct setting *s, int at_once)
+{
+    struct team *team;
+    struct engine *e = open_engine(s, &team);
+
+    for (int i = 0; i < 64; i += at_once)
+        jobs_run(e, spec + i, at_once, got + i, 1);
+    check_same(got, 64, s->name);
+    if (s->kv_bytes && at_once == 64) {
+        struct engine_stats st;
+        engine_stats(e, &st);
+        assert_true(st.preemptions > 0); /* or the setting proves nothing */
+    }
+    engine_close(e);
+    team_close(team);
+}
+
+static void same_answers(const struct tiny *t, size_t small_kv)
+{
+    const enum kern_isa best = KERN_N_ISA - 1;
+    const struct setting alone = {"alone", best, 1, 512, 8, 1, 0};
+    const struct setting with[] = {
+        {"batch of 64", best, 2, 512, 64, 0, 0},
+        {"no prefix cache", best, 1, 512, 64, 1, 0},
+        {"chunks of 1", best, 1, 1, 16, 0, 0},
+        {"chunks of 7", best, 2, 7, 16, 1, 0},
+        {"chunks of 32", best, 2, 32, 64, 0, 0},
+        {"chunks of 100", best, 3, 100, 5, 0, 0},
+        {"little memory", best, 2, 64, 64, 0, small_kv},
+        {"scalar", KERN_ISA_SCALAR, 2, 512, 64, 0, 0},
+        {"avx2", KERN_ISA_AVX2, 2, 512, 64, 0, 0},
+        {"avx512", KERN_ISA_AVX512, 2, 96, 64, 0, 0},
+        {"avx512-vnni", KERN_ISA_AVX512_VNNI, 2, 512, 64, 0, 0},
+    };
+    struct team *team;
+    struct engine *e;
+
+    path = tiny_file(t, "same.gguf");
+    make_requests();
+    e = open_engine(&alone, &team);
+    for (int i = 0; i < N; i++)
+        jobs_run(e, spec + i, 1, want + i, 1);
+    engine_close(e);
+    team_close(team);
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(want[i].err, 0);
+        assert_true(want[i].n_tokens > 0);
+    }
+    for (size_t i = 0; i < sizeof with / sizeof with[0]; i++) {
+        if (with[i].isa != best && !kern_isa_available(with[i].isa)) {
+            print_message("# this CPU has no %s: not run\n", with[i].name);
+            continue;
+        }
+        run_all(&with[i], 64);
+    }
+}
+
+static void llama(void **state)
+{
+    (void)state;
+    same_answers(&(struct tiny){.arch = TINY_LLAMA, .context = 512, .quantised = 1}, 400000);
+}
+
+static void gemma3_windows(void **state)
+{
+    (void)state;
+    same_answers(&(struct tiny){.arch = TINY_GEMMA3, .context = 512, .window = 48, .quantised = 1},
+                 400000);
+}
+
+static void experts(void **state)
+{
+    (void)state;
+    same_answers(&(struct tiny){.arch = TINY_QWEN3MOE, .context = 512, .quantised = 1}, 400000);
+}
+
+static void float_weights(void **state)
+{
+    (void)state;
+    same_answers(&(struct tiny){.arch = TINY_LLAMA, .context = 512, .quantised = 0}, 400000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(llama),
+        cmocka_unit_test(gemma3_windows),
+        cmocka_unit_test(experts),
+        cmocka_unit_test(float_weights),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,26 @@
+/* Tiny random-weight models, written as GGUF files by the tests themselves: no network, no other
+ * language, small enough for sanitizers. */
+#ifndef TESTS_TINY_H
+#define TESTS_TINY_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+
+enum tiny_arch { TINY_LLAMA, TINY_GEMMA3, TINY_QWEN3MOE };
+
+struct tiny {
+    enum tiny_arch arch;
+    int window; /* gemma3: sliding window */
+    int context;
+    int quantised; /* 1: Q4_0 and Q8_0 matrices, 0: F32 */
+};
+
+#define TINY_VOCAB 260 /* 256 bytes, then control tokens: <s>, </s>, <|im_start|>, <|im_end|> */
+
+/* The whole file; b is initialised here. */
+void tiny_write(struct buf *b, const struct tiny *t);
+/* The same into a new file below the test's temporary folder; returns its path (static memory). */
+const char *tiny_file(const struct tiny *t, const char *name);
+
+#endif
