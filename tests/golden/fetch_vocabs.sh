@@ -5,6 +5,7 @@
 # exit 1 only when nothing at all could be had.
 #
 #   ggml-vocab-*.gguf, .inp, .out   PyPI sdist llama-cpp-python: real vocabularies, texts, expected ids
+#   templates/*.jinja               the same: chat templates of many families
 #   tekken.json                     PyPI wheel mistral-common
 #   o200k_base.js                   npm js-tiktoken
 #   venv/                           PyPI tokenizers, sentencepiece, tiktoken: the references
@@ -40,7 +41,7 @@ pip_download() { # pip_download PACKAGE==VERSION OPTION...
 }
 
 llama_vocabs() {
-    [ -f "$dir/llama-$LLAMA_VERSION" ] && return
+    [ -f "$dir/llama-$LLAMA_VERSION" ] && [ -d "$dir/templates" ] && return
     name=llama_cpp_python-$LLAMA_VERSION
     tar=$cache/peers/src/$name.tar.gz # the bench may have fetched it already
     if [ ! -f "$tar" ]; then
@@ -48,8 +49,11 @@ llama_vocabs() {
         pip_download "llama-cpp-python==$LLAMA_VERSION" --no-binary llama-cpp-python || return 1
     fi
     echo "$LLAMA_SHA256  $tar" | sha256sum -c --quiet - >&2 || return 1
-    tar xzf "$tar" -C "$tmp" --wildcards "$name/vendor/llama.cpp/models/ggml-vocab-*" || return 1
-    mv "$tmp/$name/vendor/llama.cpp/models/"ggml-vocab-* "$dir"
+    models=$name/vendor/llama.cpp/models
+    tar xzf "$tar" -C "$tmp" --wildcards "$models/ggml-vocab-*" "$models/templates/*" || return 1
+    mv "$tmp/$models/"ggml-vocab-* "$dir"
+    rm -rf "$dir/templates"
+    mv "$tmp/$models/templates" "$dir"
     touch "$dir/llama-$LLAMA_VERSION"
 }
 

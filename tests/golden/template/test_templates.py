@@ -1,0 +1,215 @@
+"""Our chat templates against Python's Jinja2, on real templates and on a table of small ones.
+
+Every template of models/templates in llama.cpp's sources (out of the llama-cpp-python package, fetched
+when the test runs, never committed), and those inside the GGUF files at hand, is rendered over the
+conversations of conversations.py: equal text, or an error on both sides.
+"""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import time
+
+import pytest
+
+import conversations
+import oracle
+
+os.environ["TZ"] = "UTC"
+time.tzset()
+
+HERE = pathlib.Path(__file__).resolve().parent
+NOW = 1767323045  # 2026-01-02 03:04:05 UTC
+PRIVATE = re.compile("[\ue000-\uf8ff]")
+
+
+def renderer_path():
+    if "TEMPLATE_RENDER" in os.environ:
+        return pathlib.Path(os.environ["TEMPLATE_RENDER"])
+    build = pathlib.Path(os.environ.get("GAUFRE_BIN", "build/gcc/src/cmd/gaufre")).resolve()
+    return build.parents[2] / "tests" / "template_render"
+
+
+class Renderer:
+    def __init__(self):
+        self._process = subprocess.Popen(
+            [renderer_path()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        )
+
+    def render(self, template, variables, trusted=None):
+        job = {"template": template, "globals": variables, "trusted": trusted or {}, "now": NOW}
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def close(self):
+        self._process.stdin.close()
+        assert self._process.wait() == 0
+
+
+@pytest.fixture(scope="module")
+def ours():
+    if not renderer_path().exists():
+        pytest.skip(f"{renderer_path()} is not built")
+    r = Renderer()
+    yield r
+    r.close()
+
+
+# ---- real templates -----------------------------------------------------------------------------
+
+
+def template_files():
+    folder = os.environ.get("GAUFRE_TEST_TEMPLATES")
+    if not folder:
+        done = subprocess.run(
+            [HERE.parent / "fetch_vocabs.sh"], stdout=subprocess.PIPE, text=True, check=False
+        )
+        folder = pathlib.Path(done.stdout.strip() or HERE) / "templates"
+    found = {p.stem: p.read_text(encoding="utf-8") for p in sorted(pathlib.Path(folder).glob("*.jinja"))}
+    models = os.environ.get("GAUFRE_TEST_MODELS")
+    if models:
+        for path in sorted(pathlib.Path(models).glob("*.gguf")):
+            text = gguf_template(path)
+            if text:
+                found[path.name] = text
+    return found
+
+
+def gguf_template(path):
+    import gguf
+
+    field = gguf.GGUFReader(path).get_field("tokenizer.chat_template")
+    return field.contents() if field else None
+
+
+TEMPLATES = template_files()
+
+
+def differences(ours, name, text, cases, trusted):
+    """Human-readable lines about cases where we and Python disagree, and how many texts agreed."""
+    theirs = oracle.Template(text, NOW)
+    bad, agreed = [], 0
+    for case, variables in cases:
+        kind, want = theirs.render({**variables, **trusted})
+        got = ours.render(text, variables, trusted)
+        if kind == "error":
+            if "text" in got:
+                bad.append(f"{name} / {case}: Python fails ({want}), we print {got['text'][:200]!r}")
+        elif "text" not in got:
+            bad.append(f"{name} / {case}: we fail ({got['message']})")
+        elif got["text"] != want:
+            at = next((i for i, (a, b) in enumerate(zip(want, got["text"])) if a != b), len(want))
+            at = min(at, len(got["text"]))
+            bad.append(
+                f"{name} / {case}: at {at}: wanted {want[max(0, at - 40) : at + 60]!r},"
+                f" got {got['text'][max(0, at - 40) : at + 60]!r}"
+            )
+        else:
+            agreed += 1
+    return bad, agreed
+
+
+def test_templates_were_found():
+    if not TEMPLATES:
+        pytest.skip("no package index to fetch templates from")
+    assert len(TEMPLATES) >= 60
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_same_text_as_python(ours, name):
+    cases = list(conversations.cases())
+    bad, agreed = differences(ours, name, TEMPLATES[name], cases, conversations.TOKENS)
+    assert not bad, f"{len(bad)} of {len(cases)} differ:\n" + "\n".join(bad[:10])
+    assert agreed >= 20, f"only {agreed} of {len(cases)} cases render at all"
+
+
+# ---- provenance ---------------------------------------------------------------------------------
+
+
+def disguise(value, key=None):
+    """The same conversation with every letter of the client's text moved to the private-use area."""
+    if isinstance(value, dict):
+        return {k: disguise(v, k) for k, v in value.items()}
+    if isinstance(value, list):
+        return [disguise(v, key) for v in value]
+    if isinstance(value, str) and key in ("content", "text", "description", "reasoning_content", "city"):
+        return "".join(chr(0xE000 + ord(ch)) if 33 <= ord(ch) < 127 else ch for ch in value)
+    return value
+
+
+def trusted_bytes(result):
+    flags = bytearray(len(result["text"].encode()))
+    for at, n in result["spans"]:
+        flags[at : at + n] = b"\1" * n
+    return flags
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_no_text_of_the_client_is_trusted(ours, name):
+    seen = 0
+    for case, variables in conversations.cases():
+        got = ours.render(TEMPLATES[name], disguise(variables), conversations.TOKENS)
+        if "text" not in got:
+            continue
+        flags, at = trusted_bytes(got), 0
+        for ch in got["text"]:
+            n = len(ch.encode())
+            if PRIVATE.match(ch):
+                seen += 1
+                assert not any(flags[at : at + n]), f"{case}: {ch!r} at byte {at} is trusted"
+            at += n
+    assert seen > 1000
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_control_tokens_of_the_template_are_trusted(ours, name):
+    """<|...|> that the template spells out (with roles of messages in it, too) is trusted whole."""
+    control = re.compile(r"<[|｜][^<>|｜]{1,40}[|｜]>|\[/?[A-Z_]{3,20}\]|</?s>")
+    for key in ("one", "turns", "system turns", "call, result, answer", "reasoning"):
+        variables = {"messages": conversations.CONVERSATIONS[key], "add_generation_prompt": True}
+        got = ours.render(TEMPLATES[name], disguise(variables), conversations.TOKENS)
+        if "text" not in got:
+            continue
+        flags, raw = trusted_bytes(got), got["text"]
+        for m in control.finditer(raw):
+            at = len(raw[: m.start()].encode())
+            n = len(m.group().encode())
+            assert all(flags[at : at + n]), f"{key}: {m.group()!r} at byte {at} is not trusted"
+
+
+# ---- small templates ----------------------------------------------------------------------------
+
+
+def small_templates():
+    """lines.txt has a template a line, blocks.txt blocks of lines between lines of ----."""
+    lines = (HERE / "lines.txt").read_text(encoding="utf-8").splitlines()
+    blocks = (HERE / "blocks.txt").read_text(encoding="utf-8")
+    return [t for t in lines if t] + re.split(r"^----\n", blocks, flags=re.M)
+
+
+VARIABLES = {
+    "s": "Hello, Wörld! it's",
+    "empty": "",
+    "n": 7,
+    "f": 2.5,
+    "yes": True,
+    "no": False,
+    "nothing": None,
+    "list": [3, 1, 2],
+    "words": ["b", "A", "c", "a"],
+    "d": {"b": 1, "a": [1, 2, {"x": None}], "C": "see"},
+    "people": [
+        {"name": "Ann", "age": 30, "home": {"city": "Bern"}},
+        {"name": "bob", "age": 25, "home": {"city": "Aarau"}},
+        {"name": "Cid", "age": 30, "home": {"city": "Bern"}, "nick": "C"},
+    ],
+}
+
+
+@pytest.mark.parametrize("template", small_templates())
+def test_small(ours, template):
+    bad, _ = differences(ours, "small", template, [("", VARIABLES)], {})
+    assert not bad, "\n".join(bad)
