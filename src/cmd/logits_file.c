@@ -51,7 +51,7 @@ static int check_rows(const struct logits_file *f, const char *path, struct err 
             return err_set(e, ERR_UNSUPPORTED, "%s: row %u is of kind %u; 0 to 2 are known", path,
                            i, kind);
         if (tok >= f->n_tokens || (i && tok <= last) ||
-            (kind == LOGITS_TOP ? count > f->n_vocab : count != f->n_vocab) ||
+            (kind == LOGITS_TOP ? !count || count > f->n_vocab : count != f->n_vocab) ||
             !inside(f, get64(x + 16), row_bytes(kind, count)))
             return err_set(e, ERR_FORMAT, "%s: the index entry of row %u is damaged", path, i);
         last = tok;
