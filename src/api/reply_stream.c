@@ -76,6 +76,15 @@ static void begin_choice(struct api_reply *r, int32_t choice, struct buf *out)
         put_echo(r, choice, out);
 }
 
+int api_reply_begin(struct api_reply *r, struct buf *out)
+{
+    if (!r->req->stream || r->req->kind != API_CHAT)
+        return 0;
+    for (int32_t i = 0; i < r->n_choices; i++)
+        begin_choice(r, i, out);
+    return out->failed;
+}
+
 /* A chunk with more than text: logprobs, token ids, reasoning. `is_token`: the event has a token.
  */
 static int put_rich(struct api_reply *r, const struct api_event *ev, int is_token, struct buf *out)

@@ -15,7 +15,8 @@
 struct mbox_item {
     struct mbox_item *next;
     _Atomic int posted;
-    int kind; /* the consumer's: what the item is part of; untouched here */
+    int kind;    /* the consumer's: what the item is part of; untouched here */
+    void *owner; /* the consumer's, likewise */
 };
 
 struct mbox {

@@ -190,12 +190,17 @@ static void write_series(struct buf *out, const struct metric_def *d, const stru
     }
     buf_add_str(out, d->name);
     write_labels(out, d, m, NULL);
-    buf_addf(out, " %lld\n", (long long)atomic_load_explicit(&m->value, memory_order_relaxed));
+    if (d->kind == METRIC_SHARE)
+        buf_addf(out, " %.6g\n",
+                 (double)atomic_load_explicit(&m->value, memory_order_relaxed) * 1e-6);
+    else
+        buf_addf(out, " %lld\n",
+                 (long long)atomic_load_explicit(&m->value, memory_order_relaxed));
 }
 
 int metric_write(struct metric_set *s, struct buf *out)
 {
-    static const char *const kinds[] = {"counter", "gauge", "histogram", "histogram"};
+    static const char *const kinds[] = {"counter", "gauge", "gauge", "histogram", "histogram"};
 
     pthread_mutex_lock(&s->lock);
     for (int i = 0; i < s->n_defs; i++) {

@@ -10,11 +10,12 @@
 
 #include "base/buf.h"
 
-enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_TIMES, METRIC_SIZES };
+enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_SHARE, METRIC_TIMES, METRIC_SIZES };
 
 #define METRIC_LABELS_MAX 3
 
-/* A row of the table; it ends with a row without name. TIMES and SIZES are histograms: of
+/* A row of the table; it ends with a row without name. A SHARE is a gauge of millionths, shown as a
+ * fraction. TIMES and SIZES are histograms: of
  * microseconds (shown in seconds), and of counts. */
 struct metric_def {
     const char *name;

@@ -5,9 +5,9 @@
  * Threads. Everything marked [any] may be called on any thread at any time and does not block.
  * A job belongs to one reader thread: submit, cancel, peek, pop and release are called there.
  *
- * Events travel as records in memory of the job; `job->item` is posted in `job->reader` whenever
- * there is something new. A job is the supplier's from a successful submit until SUPPLIER_EV_DONE
- * has been popped; then its reader calls supplier_release. When its reader does not pop, the
+ * When a job has something new, an item (kind job->mail_kind, owner the job) is posted in
+ * job->reader. A job is the supplier's from a successful submit until SUPPLIER_EV_DONE
+ * has been popped and `release` said so. When its reader does not pop, the
  * supplier pauses the job; a pause beyond its patience ends it with ERR_SLOW_READER. */
 #ifndef CLOUD_SUPPLIER_H
 #define CLOUD_SUPPLIER_H
@@ -112,7 +112,9 @@ struct supplier_ops {
     int (*peek)(struct supplier *s, struct supplier_job *j,
                 struct supplier_event *ret); /* 1: one */
     void (*pop)(struct supplier *s, struct supplier_job *j);
-    void (*release)(struct supplier *s, struct supplier_job *j); /* after DONE was popped */
+    /* After DONE was popped: 1, and the job's memory is the caller's again; 0 when its item will
+     * come out of the reader's mailbox once more: ask again then. */
+    int (*release)(struct supplier *s, struct supplier_job *j);
 };
 
 /* The head of every supplier: embedded first in its own struct. */

@@ -4,12 +4,14 @@
  * Threads. serve_open, serve_run, serve_close: one thread, which serve_run keeps until the drain is
  * over. serve_drain and serve_reload: any thread, also a signal handler. The server makes its own:
  * io threads (net), prep threads (parse, template, tokenise), one loader, the books (cloud), and
- * the engines' with their team. */
+ * the engines' with their team.
+ *
+ * Limits are settings; each has an answer: 413 (body), 429 with retry-after (queue, rates), 503
+ * (body budget, loading, prep backlog, draining), or the connection is cut (a stalled reader). */
 #ifndef SERVE_SERVE_H
 #define SERVE_SERVE_H
 
 #include <stdint.h>
-#include <stdio.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -18,79 +20,147 @@
 
 #define SERVE_MODELS_MAX 32
 
-/* One model to serve. Zero means "default" unless the table of settings says otherwise. */
+/* ---- settings: rows of X(key, flag, KIND, field, default, min, max, argument, help) ------------
+ * One table is the file's keys, the flags, --help and the documentation. */
+
+/* Of a model. At the top of the file, or as flags, they hold for every model that says nothing. */
+#define SERVE_MODEL_SETTINGS(X)                                                                    \
+    X("class", "class", CHOICE, cls, "q8", 0, 0, "q8|f32", "numeric class")                        \
+    X("kv", "kv", CHOICE, kv, "auto", 0, 0, "auto|f32|f16", "type of the KV cache")                \
+    X("kv_memory", "kv-memory", SIZE, kv_memory, "0", 0, 0, "BYTES",                               \
+      "memory for the KV cache (0: by what is free)")                                              \
+    X("context", "context", INT, context, "0", 0, 1 << 24, "N",                                    \
+      "context length (0: as trained, where memory allows)")                                       \
+    X("chunk", "chunk", INT, chunk, "512", 1, 8192, "N", "prompt tokens computed in one step")     \
+    X("batch", "batch", INT, batch, "64", 1, 1024, "N", "sequences generated together")            \
+    X("prefix_cache", "prefix-cache", CHOICE, prefix_cache, "on", 0, 0, "off|on",                  \
+      "keep and share the KV of equal beginnings")                                                 \
+    X("output_cap", "output-cap", INT, output_cap, "0", 0, 1 << 24, "N",                           \
+      "tokens generated where the client sets no maximum (0: to the context's end)")               \
+    X("chat_template", "chat-template", STR, chat_template, NULL, 0, 0, "FILE",                    \
+      "chat template to use instead of the file's own")
+
+#define SERVE_SETTINGS(X)                                                                          \
+    X("host", "host", STR, host, "127.0.0.1", 0, 0, "HOST", "name or address to listen on")        \
+    X("port", "port", INT, port, "8080", 0, 65535, "N", "port to listen on (0: any free one)")     \
+    X("keys", "keys", STR, keys, "", 0, 0, "FILE", "API keys (see 'gaufre key --help')")           \
+    X("insecure_no_keys", "insecure-no-keys", BOOL, insecure_no_keys, "false", 0, 0, NULL,         \
+      "serve beyond this machine without keys")                                                    \
+    X("ledger", "ledger", STR, ledger, "", 0, 0, "FILE",                                           \
+      "where usage is booked, or 'off' (default: ledger.db in gaufre's home)")                     \
+    X("ledger_sync", "ledger-sync", CHOICE, ledger_sync, "full", 0, 0, "full|normal",              \
+      "flush the ledger on every commit, or at checkpoints only")                                  \
+    X("threads", "threads", INT, threads, "0", 0, 1024, "N", "compute threads (0: all CPUs)")      \
+    X("cpu", "cpu", CHOICE, cpu, "auto", 0, 0, "auto|scalar|avx2|avx512|avx512-vnni",              \
+      "best instruction set to use")                                                               \
+    X("io_threads", "io-threads", INT, io_threads, "1", 1, 64, "N", "threads for connections")     \
+    X("prep_threads", "prep-threads", INT, prep_threads, "2", 1, 64, "N",                          \
+      "threads that read big requests")                                                            \
+    X("queue", "queue", INT, queue, "256", 0, 100000, "N",                                         \
+      "requests that may wait at one model; more get 429")                                         \
+    X("requests_per_minute", "requests-per-minute", INT, requests_per_minute, "0", 0, 1e12, "N",   \
+      "requests a minute of one tenant (0: no limit)")                                             \
+    X("tokens_per_minute", "tokens-per-minute", INT, tokens_per_minute, "0", 0, 1e12, "N",         \
+      "tokens a minute of one tenant (0: no limit)")                                               \
+    X("concurrency", "concurrency", INT, concurrency, "0", 0, 1e9, "N",                            \
+      "requests under way of one tenant (0: no limit)")                                            \
+    X("connections", "connections", INT, connections, "4096", 1, 1000000, "N",                     \
+      "open connections; more must wait")                                                          \
+    X("body_limit", "body-limit", SIZE, body_limit, "32M", 1024, 1 << 30, "BYTES",                 \
+      "largest request body")                                                                      \
+    X("body_budget", "body-budget", SIZE, body_budget, "256M", 1024, 1e13, "BYTES",                \
+      "memory for all request bodies together")                                                    \
+    X("header_timeout", "header-timeout", TIME, header_timeout, "10s", 100, 3600000, "TIME",       \
+      "time for a request's head to arrive")                                                       \
+    X("body_timeout", "body-timeout", TIME, body_timeout, "20s", 100, 3600000, "TIME",             \
+      "time for each 4 KiB of a body to arrive")                                                   \
+    X("idle_timeout", "idle-timeout", TIME, idle_timeout, "75s", 100, 86400000, "TIME",            \
+      "time a connection may be idle between requests")                                            \
+    X("stall_timeout", "stall-timeout", TIME, stall_timeout, "30s", 100, 3600000, "TIME",          \
+      "time a client may leave its answer unread before it is cut")                                \
+    X("drain_timeout", "drain-timeout", TIME, drain_timeout, "60s", 0, 3600000, "TIME",            \
+      "time to finish what runs when the server is stopped")                                       \
+    X("heartbeat", "heartbeat", TIME, heartbeat, "10s", 100, 3600000, "TIME",                      \
+      "silence of a stream before a comment is sent")                                              \
+    X("log_level", "log-level", CHOICE, log_level, "info", 0, 0, "debug|info|warn|error|off",      \
+      "what is logged")                                                                            \
+    X("log_format", "log-format", CHOICE, log_format, "text", 0, 0, "text|json",                   \
+      "form of the log")                                                                           \
+    X("log_prompts", "log-prompts", BOOL, log_prompts, "false", 0, 0, NULL,                        \
+      "put prompts into the log")                                                                  \
+    X("metrics", "metrics", CHOICE, metrics, "local", 0, 0, "local|key|open",                      \
+      "who may read /metrics: this machine and keys, keys only, everybody")                        \
+    X("strict_compat", "strict-compat", BOOL, strict_compat, "false", 0, 0, NULL,                  \
+      "refuse unknown fields, as Cerebras does")                                                   \
+    X("cors_origin", "cors-origin", STR, cors_origin, "*", 0, 0, "ORIGIN",                         \
+      "which web pages may call ('*': all)")
+
+/* One model to serve. */
 struct serve_model {
     const char *model; /* name or path as configured */
-    const char *path;  /* the file: filled by the caller (names are resolved above this room) */
+    const char *path;  /* the file: filled by the caller, names are resolved above this room */
     const char *id;    /* as served; default: the name, or the file's base name */
     struct config_strs aliases;
-    int cls; /* 0 q8, 1 f32 */
-    int kv;  /* 0 default, 1 f16, 2 f32 */
+    int cls, kv, prefix_cache;
     uint64_t kv_memory;
-    int64_t context, chunk, batch;
-    int prefix_cache; /* 1: on */
-    int64_t output_cap;
+    int64_t context, chunk, batch, output_cap;
     const char *chat_template;
 };
 
 struct serve_config {
-    const char *host;
-    int64_t port;
-    int insecure_no_keys;      /* bind wider than loopback without keys */
-    const char *keys, *ledger; /* paths; "off" for no ledger */
-    int ledger_sync;           /* 0 full, 1 normal */
-    int64_t threads;           /* compute threads, 0: all CPUs */
-    int cpu;                   /* 0 auto, else 1 + enum kern_isa */
-    int64_t io_threads, prep_threads;
-    int64_t queue; /* jobs waiting at one model before 429 */
-    int64_t connections;
-    uint64_t body_limit, body_budget;
+    const char *host, *keys, *ledger, *cors_origin;
+    int64_t port, threads, io_threads, prep_threads, queue, connections;
+    int64_t requests_per_minute, tokens_per_minute, concurrency;
     int64_t header_timeout, body_timeout, idle_timeout, stall_timeout, drain_timeout; /* ms */
-    int64_t heartbeat;                                           /* ms of silence before a ping */
-    int64_t requests_per_minute, tokens_per_minute, concurrency; /* per tenant, 0: none */
-    int log_level, log_format;
-    int log_prompts;
-    int metrics; /* 0 loopback, 1 key, 2 open */
-    int strict_compat;
-    const char *cors_origin;
+    int64_t heartbeat;
+    uint64_t body_limit, body_budget;
+    int insecure_no_keys, ledger_sync, cpu, log_level, log_format, log_prompts, metrics,
+        strict_compat;
     struct serve_model model_default; /* what models that say nothing get */
     struct serve_model models[SERVE_MODELS_MAX];
     int n_models;
     struct arena arena; /* owns the strings */
 };
+enum { SERVE_METRICS_LOCAL, SERVE_METRICS_KEY, SERVE_METRICS_OPEN };
 
-/* The two tables of settings: of the server, and of a model (also allowed at the top of the file,
- * as default for every model). */
 extern const struct config_setting serve_settings[];
 extern const struct config_setting serve_model_settings[];
 
 void serve_config_init(struct serve_config *c); /* defaults */
 void serve_config_done(struct serve_config *c);
-/* Read a YAML file over what is there. */
-int serve_config_read(struct serve_config *c, const char *path, struct err *e);
-/* A flag: `name` in snake_case. A model's setting applies to every model, named in the file or not.
+/* Read a YAML file over what is there: the tables' keys, and `models`, a list of names or of maps
+ * with `model`, `id`, `aliases` and a model's settings. ERR_FORMAT with "file:line:column: what".
  */
-int serve_config_flag(struct serve_config *c, const char *name, const char *text, struct err *e);
+int serve_config_read(struct serve_config *c, const char *path, struct err *e);
+/* A flag, by its key. A model's setting then holds for every model, whatever the file said. */
+int serve_config_flag(struct serve_config *c, const char *key, const char *text, struct err *e);
 /* Add a model by name or path. */
 int serve_config_add_model(struct serve_config *c, const char *model, struct err *e);
-/* Cross-checks that no single setting can see (wide bind without keys, ids twice ...). */
-int serve_config_check(const struct serve_config *c, struct err *e);
-/* What it would do, for people. Files are looked at, nothing is loaded. */
+/* Fills ids, and checks what no single setting can see: a wide bind without keys, ids twice ... */
+int serve_config_check(struct serve_config *c, struct err *e);
+/* What it would do, for people. Files are looked at, nothing is loaded. ERR_* where it would fail.
+ */
 int serve_config_describe(const struct serve_config *c, struct buf *out, struct err *e);
+/* The tables as text for people: "markdown" rows of key, default, help. */
+int serve_config_doc(struct buf *out);
+
+/* ---- the server ------------------------------------------------------------------------------ */
 
 struct server;
-/* Binds, opens keys and ledger, begins to load models in the background; answers from now on
- * (503 while loading). The config must outlive the server. */
-int serve_open(struct server **ret, struct serve_config *c, struct err *e);
+/* Binds, opens keys and ledger, begins to load models in the background; answers from now on (503
+ * while loading). The config must outlive the server. */
+int serve_open(struct server **ret, const struct serve_config *c, struct err *e);
 int serve_port(const struct server *s);
-/* Until drained. 0, or the error that ended it (a model that could not be loaded). */
-int serve_run(struct server *s, struct err *e);
-/* Stop accepting, finish what runs, then serve_run returns. */
-void serve_drain(struct server *s);
-/* Read the keys file again. */
-void serve_reload(struct server *s);
-/* 1 when every model is loaded; blocks until then or until one failed (negative, e filled). */
+/* Until every model is loaded (0), or one could not be (negative, e says why), or a drain began
+ * (ERR_DRAINING). Logs how far it is. */
 int serve_wait_ready(struct server *s, struct err *e);
-void serve_close(struct server *s); /* accepts NULL */
+/* Until a drain is over. */
+int serve_run(struct server *s, struct err *e);
+/* Stop accepting, finish what runs; then serve_run returns. [any], also a signal handler. */
+void serve_drain(struct server *s);
+/* Read the keys file again. [any], also a signal handler. */
+void serve_reload(struct server *s);
+/* Books what was settled, frees all. Accepts NULL. */
+void serve_close(struct server *s);
 
 #endif

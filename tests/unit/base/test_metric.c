@@ -14,6 +14,7 @@ static const struct metric_def defs[] = {
     {"a_total", METRIC_COUNTER, "As.", {"model", "status"}, NULL, 0},
     {"b", METRIC_GAUGE, "Bs.", {NULL}, NULL, 0},
     {"c_seconds", METRIC_TIMES, "Cs.", {"model"}, bounds, 2},
+    {"d", METRIC_SHARE, "Ds.", {NULL}, NULL, 0},
     {"unused", METRIC_GAUGE, "Nobody made one.", {NULL}, NULL, 0},
     {0},
 };
@@ -31,6 +32,7 @@ static void exposition(void **state)
     metric_put(metric_get(s, 1, NULL, NULL, NULL), -4);
     metric_observe(metric_get(s, 2, "m", NULL, NULL), 1000); /* a bound is inclusive */
     metric_observe(metric_get(s, 2, "m", NULL, NULL), 2000000);
+    metric_put(metric_get(s, 3, NULL, NULL, NULL), 250000);
     assert_int_equal(metric_write(s, &out), 0);
     assert_string_equal(out.data, "# HELP a_total As.\n# TYPE a_total counter\n"
                                   "a_total{model=\"m\\\"1\\n\",status=\"200\"} 5\n"
@@ -40,7 +42,8 @@ static void exposition(void **state)
                                   "c_seconds_bucket{model=\"m\",le=\"1\"} 1\n"
                                   "c_seconds_bucket{model=\"m\",le=\"+Inf\"} 2\n"
                                   "c_seconds_sum{model=\"m\"} 2.001\n"
-                                  "c_seconds_count{model=\"m\"} 2\n");
+                                  "c_seconds_count{model=\"m\"} 2\n"
+                                  "# HELP d Ds.\n# TYPE d gauge\nd 0.25\n");
     buf_done(&out);
     metric_set_free(s);
 }

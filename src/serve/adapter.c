@@ -1,0 +1,396 @@
+#include "serve/adapter.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/map.h"
+
+#define RING_BYTES (1u << 16)
+
+/* A job with its events' memory. */
+struct local_job {
+    struct engine_job job;
+    struct supplier_job *outer;
+    int started;
+    _Alignas(16) unsigned char ring[RING_BYTES];
+};
+
+static const struct local *of(const struct supplier *s)
+{
+    return (const struct local *)(const void *)s;
+}
+
+static struct engine *engine(const struct supplier *s)
+{
+    return of(s)->engine;
+}
+
+/* ---- observation ----------------------------------------------------------------------------- */
+
+static void local_load_now(const struct supplier *s, struct supplier_load *ret)
+{
+    const struct local *l = of(s);
+    struct engine_stats st;
+    int32_t unstarted = atomic_load(&l->n_unstarted);
+
+    *ret = (struct supplier_load){.state = (enum supplier_state)atomic_load(&l->state)};
+    if (ret->state != SUPPLIER_READY)
+        return;
+    engine_stats(l->engine, &st);
+    *ret = (struct supplier_load){
+        .state = SUPPLIER_READY,
+        .frozen = st.frozen,
+        /* The engine counts when it looks into its inbox; in a burst ours is the truer number. */
+        .n_waiting = unstarted > st.n_waiting ? unstarted : st.n_waiting,
+        .n_running = st.n_running,
+        .capacity = engine_info(l->engine)->batch_max,
+        .pages_used = st.pages_used,
+        .n_pages = st.n_pages,
+        .n_steps = st.n_steps,
+        .prompt_tokens = st.prompt_tokens,
+        .cached_tokens = st.cached_tokens,
+        .generated_tokens = st.generated_tokens,
+        .preemptions = st.preemptions,
+        .bytes_read = st.weight_bytes_read,
+    };
+}
+
+static const struct supplier_facts *local_facts(const struct supplier *s)
+{
+    return &of(s)->facts;
+}
+
+/* ---- text ------------------------------------------------------------------------------------ */
+
+static int local_tokenize(const struct supplier *s, const char *text, size_t n, int special,
+                          int bos, size_t max, struct supplier_tokens *ret, struct err *e)
+{
+    unsigned flags = (special ? ENGINE_TOK_SPECIAL : 0) | (bos ? ENGINE_TOK_BOS : 0);
+    struct engine_tokens t = {0};
+    int r = engine_tokenize(engine(s), text, n, flags, max, &t, e);
+
+    if (!r)
+        *ret = (struct supplier_tokens){.id = t.id, .n = t.n};
+    return r;
+}
+
+static int local_detokenize(const struct supplier *s, const int32_t *id, int32_t n, struct buf *out,
+                            struct err *e)
+{
+    return engine_detokenize(engine(s), id, n, 1, out, e);
+}
+
+static const char *local_token_bytes(const struct supplier *s, int32_t id, size_t *ret_n)
+{
+    return engine_token_bytes(engine(s), id, ret_n);
+}
+
+static int local_render(const struct supplier *s, const json_t *messages, const json_t *kwargs,
+                        int continue_final, int no_generation_prompt, struct buf *ret_text,
+                        struct supplier_tokens *ret_tokens, struct err *e)
+{
+    struct engine_chat chat = {.messages = messages,
+                               .kwargs = kwargs,
+                               .continue_final = continue_final,
+                               .no_generation_prompt = no_generation_prompt};
+    struct engine_tokens t = {0};
+    int r = engine_render(engine(s), &chat, ret_text, &t, e);
+
+    if (!r)
+        *ret_tokens = (struct supplier_tokens){.id = t.id, .n = t.n};
+    return r;
+}
+
+/* ---- jobs ------------------------------------------------------------------------------------ */
+
+static void fill_sampling(struct engine_sampling *g, const struct supplier_job *j)
+{
+    const struct api_request *q = j->req;
+
+    _Static_assert(sizeof(struct engine_bias) == sizeof(struct api_bias) &&
+                       offsetof(struct engine_bias, bias) == offsetof(struct api_bias, bias),
+                   "one list of biases for both rooms");
+    *g = (struct engine_sampling){
+        .temperature = q->top_p <= 0 ? 0 : q->temperature,
+        .top_p = q->top_p <= 0 ? 1 : q->top_p,
+        .min_p = q->min_p,
+        .top_k = q->top_k,
+        .frequency_penalty = q->frequency_penalty,
+        .presence_penalty = q->presence_penalty,
+        .repetition_penalty = q->repetition_penalty,
+        .seed = j->seed,
+        .bias = (const struct engine_bias *)(const void *)q->bias,
+        .n_bias = q->n_bias,
+        .max_tokens = j->max_tokens,
+        .min_tokens = q->min_tokens < 0 ? j->max_tokens : q->min_tokens,
+        .ignore_eos = q->ignore_eos,
+        .stop_token = q->stop_id,
+        .n_stop_token = q->n_stop_id,
+        .n_stop = q->n_stop,
+        .logprobs = q->need_logprobs,
+        .n_top = q->need_logprobs ? q->n_top : 0,
+    };
+    for (int32_t i = 0; i < q->n_stop && i < ENGINE_STOPS_MAX; i++) {
+        g->stop[i] = q->stop[i].s;
+        g->stop_len[i] = q->stop[i].n;
+    }
+}
+
+static int local_submit(struct supplier *s, struct supplier_job *j, struct err *e)
+{
+    struct local *l = (struct local *)(void *)s;
+    struct local_job *lj = calloc(1, sizeof *lj);
+    int r;
+
+    if (!lj)
+        return err_set(e, ERR_NOMEM, "No memory for one more request.");
+    lj->outer = j;
+    lj->job.prompt = j->prompt;
+    lj->job.n_prompt = j->n_prompt;
+    lj->job.n_choices = j->req->n_run;
+    fill_sampling(&lj->job.sampling, j);
+    lj->job.echo_logprobs = j->echo_logprobs;
+    lj->job.echo_top = j->echo_logprobs ? j->req->n_top : 0;
+    lj->job.cache_salt = j->salt;
+    lj->job.service = j->req->tier == API_TIER_FLEX       ? ENGINE_SERVICE_FLEX
+                      : j->req->tier == API_TIER_PRIORITY ? ENGINE_SERVICE_PRIORITY
+                                                          : ENGINE_SERVICE_DEFAULT;
+    lj->job.accepted_us = j->accepted_us;
+    ring_init(&lj->job.ring, lj->ring, RING_BYTES);
+    lj->job.reader = j->reader;
+    lj->job.item.kind = j->mail_kind;
+    lj->job.item.owner = j;
+    j->inner = lj;
+    atomic_fetch_add(&l->n_unstarted, 1);
+    r = engine_submit(l->engine, &lj->job, e);
+    if (r) {
+        atomic_fetch_sub(&l->n_unstarted, 1);
+        j->inner = NULL;
+        free(lj);
+    }
+    return r;
+}
+
+static void local_cancel(struct supplier *s, struct supplier_job *j)
+{
+    struct local_job *lj = j->inner;
+
+    if (lj)
+        engine_cancel(engine(s), &lj->job);
+}
+
+/* Does the token's text count as text? Control tokens print nothing. */
+static int is_special(const struct engine *e, int32_t id)
+{
+    struct buf text;
+    int special;
+
+    buf_init(&text, 1024);
+    special = engine_detokenize(e, &id, 1, 0, &text, NULL) == 0 && text.len == 0;
+    buf_done(&text);
+    return special;
+}
+
+static void fill_token(const struct engine *e, const struct engine_event *from,
+                       struct supplier_event *to, const struct api_request *q)
+{
+    struct api_event *ev = &to->ev;
+
+    ev->token = from->token;
+    ev->logprob = from->logprob;
+    if (from->token < 0)
+        return;
+    ev->bytes = engine_token_bytes(e, from->token, &ev->n_bytes);
+    ev->special = q->need_logprobs && is_special(e, from->token);
+    for (int i = 0; i < from->n_top && i < API_TOP_MAX; i++) {
+        struct api_top *t = &to->top[i];
+        t->token = from->top[i].token;
+        t->logprob = from->top[i].logprob;
+        t->bytes = engine_token_bytes(e, t->token, &t->n_bytes);
+    }
+    ev->top = to->top;
+    ev->n_top = from->n_top < API_TOP_MAX ? from->n_top : API_TOP_MAX;
+}
+
+static void started(struct local *l, struct local_job *lj)
+{
+    if (!lj->started)
+        atomic_fetch_sub(&l->n_unstarted, 1);
+    lj->started = 1;
+}
+
+static int local_peek(struct supplier *s, struct supplier_job *j, struct supplier_event *ret)
+{
+    struct local_job *lj = j->inner;
+    const struct engine_event *e = engine_event_peek(&lj->job);
+
+    if (!e)
+        return 0;
+    ret->ev = (struct api_event){.choice = e->choice, .text = e->text, .n_text = e->n_text};
+    ret->n_prompt = e->n_prompt;
+    ret->n_cached = e->n_cached;
+    ret->n_done = e->n_done;
+    ret->err = 0;
+    switch ((enum engine_event_kind)e->kind) {
+    case ENGINE_EV_STARTED:
+        ret->kind = SUPPLIER_EV_STARTED;
+        started((struct local *)(void *)s, lj);
+        break;
+    case ENGINE_EV_PREFILL:
+        ret->kind = SUPPLIER_EV_PREFILL;
+        break;
+    case ENGINE_EV_PROMPT:
+        ret->kind = SUPPLIER_EV_PROMPT;
+        ret->ev.kind = API_EV_PROMPT;
+        fill_token(engine(s), e, ret, j->req);
+        break;
+    case ENGINE_EV_TEXT:
+        ret->kind = SUPPLIER_EV_TEXT;
+        ret->ev.kind = API_EV_TEXT;
+        fill_token(engine(s), e, ret, j->req);
+        break;
+    case ENGINE_EV_FINISH:
+        ret->kind = SUPPLIER_EV_FINISH;
+        ret->ev.kind = API_EV_FINISH;
+        ret->ev.finish = e->finish == ENGINE_LENGTH ? API_LENGTH : API_STOP;
+        break;
+    case ENGINE_EV_DONE:
+        ret->kind = SUPPLIER_EV_DONE;
+        ret->err = e->err;
+        ret->usage = (struct api_usage){.prompt_tokens = e->n_prompt,
+                                        .completion_tokens = e->n_generated,
+                                        .cached_tokens = e->n_cached};
+        ret->times = (struct api_times){
+            .queue_us = e->queue_us, .prompt_us = e->prompt_us, .completion_us = e->completion_us};
+        started((struct local *)(void *)s, lj);
+        break;
+    }
+    return 1;
+}
+
+static void local_pop(struct supplier *s, struct supplier_job *j)
+{
+    struct local_job *lj = j->inner;
+
+    engine_event_pop(engine(s), &lj->job);
+}
+
+static int local_release(struct supplier *s, struct supplier_job *j)
+{
+    struct local_job *lj = j->inner;
+
+    if (!engine_job_settled(&lj->job))
+        return 0;
+    j->inner = NULL;
+    free(lj);
+    return 1;
+}
+
+static const struct supplier_ops ops = {
+    .kind = "local",
+    .load = local_load_now,
+    .facts = local_facts,
+    .tokenize = local_tokenize,
+    .detokenize = local_detokenize,
+    .token_bytes = local_token_bytes,
+    .render = local_render,
+    .submit = local_submit,
+    .cancel = local_cancel,
+    .peek = local_peek,
+    .pop = local_pop,
+    .release = local_release,
+};
+
+/* ---- loading --------------------------------------------------------------------------------- */
+
+void local_init(struct local *l, const struct serve_model *m, const struct serve_config *c)
+{
+    *l = (struct local){.s = {.ops = &ops, .name = m->id}, .config = m, .cpu = c->cpu};
+    l->stall_us = c->stall_timeout * 1000;
+    atomic_store(&l->state, SUPPLIER_LOADING);
+}
+
+static void on_progress(void *arg, double done)
+{
+    struct local *l = arg;
+
+    atomic_store(&l->progress, (int)(done * 100));
+}
+
+static void fill_facts(struct local *l)
+{
+    const struct engine_info *in = engine_info(l->engine);
+    uint64_t h = map_hash(in->path, strlen(in->path), 1);
+
+    h = map_hash(&in->file_bytes, sizeof in->file_bytes, h);
+    h = map_hash(in->cls, strlen(in->cls), h);
+    h = map_hash(GAUFRE_VERSION, strlen(GAUFRE_VERSION), h);
+    snprintf(l->fingerprint, sizeof l->fingerprint, "fp_%010llx",
+             (unsigned long long)(h & 0xffffffffffu));
+    l->facts = (struct supplier_facts){
+        .context = in->context,
+        .context_trained = in->context_trained,
+        .output_max = in->output_max,
+        .n_vocab = in->n_vocab,
+        .n_params = in->n_params,
+        .size_bytes = in->file_bytes,
+        .quantization = in->formats,
+        .fingerprint = l->fingerprint,
+        .description = in->general_name,
+        .chat = in->has_template,
+        .no_chat_why = in->no_template_why,
+        .reads_prompts = 1,
+    };
+}
+
+int local_load(struct local *l, struct team *t)
+{
+    const struct serve_model *m = l->config;
+    struct engine_config c = {
+        .path = m->path ? m->path : m->model,
+        .name = m->id,
+        .template_file = m->chat_template,
+        .cls = m->cls ? ENGINE_F32 : ENGINE_Q8,
+        .isa = l->cpu > 0 ? (enum kern_isa)(l->cpu - 1) : KERN_ISA_SCALAR,
+        .isa_set = l->cpu > 0,
+        .kv = m->kv == 1 ? KERN_KV_F32 : KERN_KV_F16,
+        .kv_set = m->kv > 0,
+        .kv_bytes_max = m->kv_memory,
+        .context_max = (int32_t)m->context,
+        .output_max = (int32_t)m->output_cap,
+        .chunk = (int32_t)m->chunk,
+        .batch_max = (int32_t)m->batch,
+        .no_prefix_cache = !m->prefix_cache,
+        .stall_us_max = l->stall_us,
+    };
+    int64_t began = clock_now_us();
+    const struct engine_info *in;
+    int r = engine_open(&l->engine, &c, t, on_progress, l, &l->err);
+
+    if (r) {
+        atomic_store(&l->state, SUPPLIER_FAILED);
+        LOG_EVENT(LOG_ERROR, "model failed", LOG_STR("model", m->id), LOG_STR("why", l->err.text));
+        return r;
+    }
+    fill_facts(l);
+    in = engine_info(l->engine);
+    LOG_EVENT(LOG_INFO, "model loaded", LOG_STR("model", m->id), LOG_STR("family", in->family),
+              LOG_STR("formats", in->formats), LOG_STR("class", in->cls),
+              LOG_STR("kernels", in->kernels), LOG_INT("context", in->context),
+              LOG_INT("context_trained", in->context_trained),
+              LOG_INT("weight_bytes", in->weight_bytes), LOG_INT("kv_bytes", in->kv_bytes),
+              LOG_STR("chat", in->has_template ? "yes" : "no"),
+              LOG_INT("ms", (clock_now_us() - began) / 1000));
+    atomic_store(&l->state, SUPPLIER_READY);
+    return 0;
+}
+
+void local_done(struct local *l)
+{
+    engine_close(l->engine);
+    l->engine = NULL;
+}

@@ -1,0 +1,32 @@
+/* The local engine behind the supplier door: one loaded model, or one that is being loaded.
+ *
+ * Threads: local_load on the loader; the rest as cloud/supplier.h says. */
+#ifndef SERVE_ADAPTER_H
+#define SERVE_ADAPTER_H
+
+#include <stdatomic.h>
+
+#include "cloud/cloud.h"
+#include "engine/engine.h"
+#include "serve/serve.h"
+
+struct local {
+    struct supplier s; /* first */
+    const struct serve_model *config;
+    _Atomic int state;    /* enum supplier_state; READY is stored last */
+    _Atomic int progress; /* per cent */
+    struct engine *engine;
+    struct supplier_facts facts;
+    char fingerprint[24];
+    struct err err;              /* FAILED: why */
+    _Atomic int32_t n_unstarted; /* submitted, and not yet seen to begin or end */
+    int64_t stall_us;
+    int cpu;
+};
+
+void local_init(struct local *l, const struct serve_model *m, const struct serve_config *c);
+/* Load the model; on failure the state is FAILED and l->err says why. */
+int local_load(struct local *l, struct team *t);
+void local_done(struct local *l); /* no job may be open */
+
+#endif

@@ -1,0 +1,114 @@
+/* One request on its way: from its head to its last byte and its row in the books.
+ *
+ * A call belongs to the io thread of its connection for life; only between CALL_PREP and the mail
+ * that ends it does a prep thread own the fields marked [prep]. States only move down the list:
+ *
+ *   CALL_HEAD   the head is being judged: route, key, limits            front.c
+ *   CALL_BODY   the body is on its way, under limit and budget          front.c
+ *   CALL_PREP   body -> request -> prompt tokens                        call_prep.c
+ *   CALL_RUN    jobs at the supplier: waiting, prefilling, generating   call_run.c
+ *   CALL_OVER   answered or left; jobs may still be the supplier's      call_end.c
+ *
+ * The client may leave in every state: jobs are cancelled at once, and the call ends when the last
+ * of them has come home. */
+#ifndef SERVE_CALL_H
+#define SERVE_CALL_H
+
+#include <stdatomic.h>
+
+#include "api/api.h"
+#include "base/arena.h"
+#include "cloud/cloud.h"
+#include "net/net.h"
+#include "net/sse.h"
+
+enum call_state { CALL_HEAD, CALL_BODY, CALL_PREP, CALL_RUN, CALL_OVER };
+
+/* Kinds of items in an io thread's mailbox. */
+enum { MAIL_PREP = 1, MAIL_JOB };
+
+#define CALL_JOBS_AT_ONCE 16 /* of one request with several prompts, at the supplier together */
+#define CALL_HEADERS_MAX  64
+
+/* One prompt of a request, and its job. */
+struct call_job {
+    struct supplier_job job;
+    struct call *call;
+    const char *text; /* the prompt's text: in the request, or `rendered` */
+    size_t n_text;
+    struct supplier_tokens tokens;
+    struct buf rendered;
+    int32_t n_live; /* choices not yet finished */
+    int64_t queue_us;
+    enum { JOB_NEW, JOB_OUT, JOB_DONE, JOB_HOME } state;
+};
+
+struct call {
+    struct server *s;
+    struct net_exchange *x; /* NULL: answered, or the client left */
+    int io;
+    enum call_state state;
+    struct call *next, *prev; /* of its io thread */
+
+    struct api_route_match route;
+    enum http_method method;
+    char id[40]; /* request id */
+    char client_id[80];
+    char peer[NET_PEER_MAX];
+    char path[256]; /* without query: keys are sometimes put there */
+    int64_t started_us;
+    struct cloud_ticket ticket;
+    int status; /* answered; 0: not yet */
+    int code;   /* what ended it: 0 or ERR_* */
+
+    struct net_body body;             /* [prep] */
+    struct arena arena;               /* [prep] */
+    struct api_request req;           /* [prep] */
+    struct api_request_headers heads; /* [prep], strings in the arena */
+    struct supplier *sup;             /* [prep] */
+    struct call_job *jobs;            /* [prep] */
+    int32_t n_jobs;                   /* [prep] */
+    struct buf text;                  /* [prep]: a text tool's answer */
+    struct err err;                   /* [prep] */
+    struct mbox_item prep_item;
+    struct call *prep_next;
+    _Atomic int gone; /* the client left: prep may stop early */
+
+    int32_t max_tokens;
+    int32_t n_sent, n_home;
+    char reply_id[API_ID_MAX];
+    struct api_reply *reply;
+    struct buf out;
+    enum sse_form form;
+    int streaming, paused, cancelled, started;
+    int64_t written_us, first_us, last_text_us;
+    struct api_usage usage; /* of all jobs that came home */
+    int64_t queue_us, prompt_us, completion_us;
+    const char *finish;
+};
+
+/* front.c: the handler of net. */
+void front_request(void *ctx, struct net_exchange *x);
+void front_body(void *ctx, struct net_exchange *x, int code);
+void front_gone(void *ctx, struct net_exchange *x, int code);
+void front_mail(void *ctx, int io);
+void front_refuse(void *ctx, int status, const char *why, struct buf *body);
+
+/* call_prep.c: any thread. Fills what is marked [prep]; c->err.code says how it went. */
+void call_prep(struct call *c);
+
+/* call_run.c: io thread. */
+void call_admit(struct call *c); /* after prep: reserve, route, submit, answer begins */
+void call_pump(struct call *c, struct call_job *j); /* something new from a job */
+void call_tick(struct call *c, int64_t now_us);     /* heartbeat, resume */
+void call_cancel_jobs(struct call *c);
+
+/* call_end.c: io thread. */
+void call_fail(struct call *c, const struct err *e); /* answer an error, wherever the call is */
+void call_reply(struct call *c, int status, const char *type, const void *body, size_t n);
+int call_headers(struct call *c, struct api_header *h, int max); /* of every answer */
+int call_send(struct call *c, int status, const struct api_header *h, int n, const void *body,
+              size_t n_body);
+void call_close(struct call *c); /* nothing of it is outside any more: settle, log, free */
+
+#endif

@@ -1,0 +1,215 @@
+/* Answers, and the end of a call. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "serve/server.h"
+
+#define RETRY_LOADING_US INT64_C(2000000)
+#define RETRY_BUSY_US    INT64_C(1000000)
+
+int call_headers(struct call *c, struct api_header *h, int max)
+{
+    const char *origin = c->s->config->cors_origin;
+    struct api_rate rate;
+    int n = api_common_headers(c->id, clock_now_us() - c->started_us, h, max);
+
+    n += api_cors_headers(0, strcmp(origin, "*") ? origin : NULL, h + n, max - n);
+    if (cloud_rate(c->s->cloud, c->ticket.i_rate, &rate))
+        n += api_rate_headers(&rate, h + n, max - n);
+    return n;
+}
+
+int call_send(struct call *c, int status, const struct api_header *h, int n, const void *body,
+              size_t n_body)
+{
+    struct net_header nh[CALL_HEADERS_MAX];
+    struct net_exchange *x = c->x;
+
+    CHECK(n <= CALL_HEADERS_MAX && x);
+    for (int i = 0; i < n; i++)
+        nh[i] = (struct net_header){h[i].name, h[i].value};
+    c->x = NULL;
+    c->status = status;
+    c->state = CALL_OVER;
+    return net_reply(x, status, nh, n, body, n_body);
+}
+
+static int content_type(struct api_header *h, const char *type)
+{
+    h->name = "content-type";
+    snprintf(h->value, sizeof h->value, "%s", type);
+    return 1;
+}
+
+void call_reply(struct call *c, int status, const char *type, const void *body, size_t n)
+{
+    struct api_header h[CALL_HEADERS_MAX];
+    int k = content_type(h, type);
+
+    k += call_headers(c, h + k, CALL_HEADERS_MAX - k);
+    call_send(c, status, h, k, body, n);
+}
+
+static int64_t retry_us(const struct call *c, int code)
+{
+    if (c->ticket.retry_us > 0)
+        return c->ticket.retry_us;
+    return code == ERR_LOADING ? RETRY_LOADING_US : RETRY_BUSY_US;
+}
+
+/* The answer of a stream that began: an error frame, and the end of the connection. */
+static void fail_stream(struct call *c, const struct err *e)
+{
+    struct api_event ev = {.kind = API_EV_ERROR, .err = e};
+    struct net_exchange *x = c->x;
+
+    c->out.failed = 0;
+    api_reply_event(c->reply, &ev, &c->out);
+    net_close_after(x);
+    if (!net_stream_write(x, c->out.data, c->out.len)) {
+        c->x = NULL;
+        net_stream_end(x);
+    }
+}
+
+void call_fail(struct call *c, const struct err *e)
+{
+    struct api_header h[CALL_HEADERS_MAX];
+    struct buf body;
+    int status, n;
+
+    if (!c->code)
+        c->code = e->code;
+    if (e != &c->err)
+        c->err = *e;
+    if (c->x && c->streaming) {
+        c->state = CALL_OVER;
+        fail_stream(c, e);
+    } else if (c->x) {
+        buf_init(&body, 8192);
+        status = api_error_body(&body, e);
+        n = content_type(h, "application/json");
+        n += call_headers(c, h + n, CALL_HEADERS_MAX - n);
+        n += api_retry_headers(e, retry_us(c, e->code), h + n, CALL_HEADERS_MAX - n);
+        if (e->code == ERR_METHOD) {
+            char allow[64];
+            api_allow_text(c->route.allow, allow);
+            h[n].name = "allow";
+            snprintf(h[n++].value, sizeof h->value, "%s", allow);
+        }
+        call_send(c, status, h, n, body.data, body.len);
+        buf_done(&body);
+    }
+    c->state = CALL_OVER;
+    call_cancel_jobs(c);
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static void settle(struct call *c)
+{
+    struct cloud_use use = {.request_id = c->id,
+                            .model = c->sup ? c->sup->name : "",
+                            .supplier = c->sup ? c->sup->ops->kind : "",
+                            .prompt_tokens = c->usage.prompt_tokens,
+                            .cached_tokens = c->usage.cached_tokens,
+                            .completion_tokens = c->usage.completion_tokens,
+                            .status = c->status};
+
+    if (c->ticket.i_tenant < 0)
+        return;
+    if (c->n_sent)
+        cloud_settle(c->s->cloud, &c->ticket, &use);
+    else
+        cloud_leave(c->s->cloud, &c->ticket);
+}
+
+static int is_api(const struct call *c)
+{
+    return c->route.id == API_ROUTE_CHAT || c->route.id == API_ROUTE_COMPLETION ||
+           c->route.id == API_ROUTE_TOKENIZE || c->route.id == API_ROUTE_DETOKENIZE ||
+           c->route.id == API_ROUTE_APPLY_TEMPLATE;
+}
+
+static void measure(struct call *c)
+{
+    struct served *v = c->sup ? server_find(c->s, c->sup) : NULL;
+    const struct meter_model *m = v ? &v->meters : NULL;
+
+    if (!is_api(c))
+        return;
+    meter_request(c->s->meter, c->sup ? c->sup->name : "-", c->status);
+    if (!m || !c->n_sent)
+        return;
+    metric_add(m->prompt, c->usage.prompt_tokens);
+    metric_add(m->cached, c->usage.cached_tokens);
+    metric_add(m->generated, c->usage.completion_tokens);
+    metric_observe(m->e2e, clock_now_us() - c->started_us);
+    metric_observe(m->queue, c->queue_us);
+    metric_observe(m->prefill, c->prompt_us);
+    metric_observe(m->decode, c->completion_us);
+    metric_observe(m->size_in, c->usage.prompt_tokens);
+    metric_observe(m->size_out, c->usage.completion_tokens);
+    metric_add(c->code                                     ? m->error
+               : c->finish && !strcmp(c->finish, "length") ? m->length
+                                                           : m->stop,
+               1);
+}
+
+static void write_log(struct call *c)
+{
+    enum log_level level = is_api(c) || c->status >= 500 ? LOG_INFO : LOG_DEBUG;
+
+    LOG_EVENT(level, "request", LOG_STR("id", c->id), LOG_STR("peer", c->peer),
+              LOG_STR("method", http_method_name(c->method)), LOG_STR("path", c->path),
+              LOG_INT("status", c->status), LOG_STR("tenant", c->ticket.tenant),
+              LOG_STR("key", c->ticket.key_id), LOG_STR("model", c->sup ? c->sup->name : ""),
+              LOG_INT("stream", c->streaming), LOG_INT("prompt", c->usage.prompt_tokens),
+              LOG_INT("cached", c->usage.cached_tokens),
+              LOG_INT("completion", c->usage.completion_tokens),
+              LOG_INT("queue_ms", c->queue_us / 1000),
+              LOG_INT("first_ms", c->first_us ? (c->first_us - c->started_us) / 1000 : 0),
+              LOG_INT("total_ms", (clock_now_us() - c->started_us) / 1000),
+              LOG_STR("finish", c->finish ? c->finish : ""),
+              LOG_STR("error", c->code ? err_name(c->code) : ""),
+              LOG_STR("why", c->code && c->err.code == c->code ? c->err.text : ""),
+              LOG_STR("client_id", c->client_id));
+    if (c->s->config->log_prompts) {
+        for (int32_t i = 0; i < c->n_jobs; i++)
+            LOG_EVENT(LOG_INFO, "prompt", LOG_STR("id", c->id),
+                      LOG_STR("text", c->jobs[i].text ? c->jobs[i].text : ""));
+    }
+}
+
+void call_close(struct call *c)
+{
+    struct server_io *io = &c->s->io[c->io];
+
+    CHECK(!c->x && c->n_home == c->n_sent);
+    settle(c);
+    measure(c);
+    write_log(c);
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        io->calls = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    for (int32_t i = 0; i < c->n_jobs; i++) {
+        free(c->jobs[i].tokens.id);
+        buf_done(&c->jobs[i].rendered);
+    }
+    free(c->jobs);
+    api_reply_free(c->reply);
+    api_request_done(&c->req);
+    net_body_done(&c->body);
+    buf_done(&c->out);
+    buf_done(&c->text);
+    arena_done(&c->arena);
+    atomic_fetch_sub(&c->s->n_calls, 1);
+    free(c);
+}

@@ -1,0 +1,265 @@
+/* Body -> request -> prompt tokens. Runs on an io thread for small bodies, else on a prep thread;
+ * no socket and no other call is touched. What goes wrong is left in c->err. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "serve/server.h"
+
+/* Prompts far beyond the context need not be tokenised to the end to be refused. */
+#define TOKENS_OVER 4
+
+static size_t tokens_max(const struct supplier_facts *f)
+{
+    return (size_t)f->context * TOKENS_OVER + 64;
+}
+
+static int find_supplier(struct call *c, const char *model, struct err *e)
+{
+    struct server *s = c->s;
+
+    if (model)
+        return cloud_route(s->cloud, model, &c->sup, e);
+    /* Text tools may leave the model out where there is only one. */
+    if (s->n_served == 1)
+        return cloud_route(s->cloud, s->served[0].names[0], &c->sup, e);
+    return err_set_param(e, ERR_SCHEMA, "model",
+                         "model: is required, because this server has several");
+}
+
+static int make_jobs(struct call *c, int32_t n, struct err *e)
+{
+    c->jobs = calloc((size_t)n, sizeof *c->jobs);
+    if (!c->jobs)
+        return err_set(e, ERR_NOMEM, "No memory for one more request.");
+    c->n_jobs = n;
+    for (int32_t i = 0; i < n; i++)
+        c->jobs[i].call = c;
+    return 0;
+}
+
+/* The tokens are known: do they fit? */
+static int fit(struct call *c, struct call_job *j, struct err *e)
+{
+    const struct supplier_facts *f = c->sup->ops->facts(c->sup);
+    int32_t max = 0;
+    int r = api_check_context(&c->req, j->job.n_prompt, f->context, f->output_max, &max, e);
+
+    j->job.max_tokens = max;
+    return r;
+}
+
+static int too_long(struct call *c, int r, struct err *e)
+{
+    const struct supplier_facts *f = c->sup->ops->facts(c->sup);
+
+    return r == ERR_LIMIT
+               ? api_err_context(e, (int64_t)tokens_max(f) + 1, c->req.max_tokens, f->context)
+               : r;
+}
+
+static int prep_chat(struct call *c, struct err *e)
+{
+    const struct supplier *s = c->sup;
+    const struct supplier_facts *f = s->ops->facts(s);
+    struct call_job *j;
+    int r;
+
+    if (!f->chat)
+        return err_set_param(e, ERR_UNSUPPORTED, "messages", "%s",
+                             f->no_chat_why && *f->no_chat_why
+                                 ? f->no_chat_why
+                                 : "This model has no chat template.");
+    r = make_jobs(c, 1, e);
+    if (r)
+        return r;
+    j = &c->jobs[0];
+    buf_init(&j->rendered, API_BODY_MAX * 4);
+    r = s->ops->render(s, c->req.messages, c->req.template_kwargs, c->req.continue_final, 0,
+                       &j->rendered, &j->tokens, e);
+    if (r)
+        return too_long(c, r, e);
+    j->text = j->rendered.data ? j->rendered.data : "";
+    j->n_text = j->rendered.len;
+    j->job.prompt = j->tokens.id;
+    j->job.n_prompt = j->tokens.n;
+    return fit(c, j, e);
+}
+
+static int prep_prompt(struct call *c, struct call_job *j, const struct api_prompt *p,
+                       struct err *e)
+{
+    const struct supplier *s = c->sup;
+    int r;
+
+    if (p->text) {
+        j->text = p->text;
+        j->n_text = p->n_text;
+        r = s->ops->tokenize(s, p->text, p->n_text, 0, 1, tokens_max(s->ops->facts(s)), &j->tokens,
+                             e);
+        if (r)
+            return too_long(c, r, e);
+        j->job.prompt = j->tokens.id;
+        j->job.n_prompt = j->tokens.n;
+    } else {
+        j->job.prompt = p->id;
+        j->job.n_prompt = p->n_id;
+        buf_init(&j->rendered, API_BODY_MAX * 4);
+        if (c->req.echo) {
+            r = s->ops->detokenize(s, p->id, p->n_id, &j->rendered, e);
+            if (r)
+                return r;
+        }
+        j->text = j->rendered.data ? j->rendered.data : "";
+        j->n_text = j->rendered.len;
+    }
+    return fit(c, j, e);
+}
+
+static int prep_completion(struct call *c, struct err *e)
+{
+    int r = make_jobs(c, c->req.n_prompts, e);
+
+    for (int32_t i = 0; !r && i < c->n_jobs; i++) {
+        if (atomic_load(&c->gone))
+            return err_set(e, ERR_CANCELLED, "The client left.");
+        r = prep_prompt(c, &c->jobs[i], &c->req.prompt[i], e);
+    }
+    return r;
+}
+
+static int prep_request(struct call *c, int chat, const struct api_options *o, struct err *e)
+{
+    const char *body = c->body.data ? c->body.data : "";
+    int r = chat ? api_parse_chat(&c->req, &c->arena, body, c->body.len, &c->heads, o, e)
+                 : api_parse_completion(&c->req, &c->arena, body, c->body.len, &c->heads, o, e);
+
+    net_body_done(&c->body); /* the request keeps its own */
+    if (r)
+        return r;
+    r = find_supplier(c, c->req.model, e);
+    if (!r)
+        r = api_check_tokens(&c->req, c->sup->ops->facts(c->sup)->n_vocab, e);
+    if (r)
+        return r;
+    return chat ? prep_chat(c, e) : prep_completion(c, e);
+}
+
+/* ---- text tools ------------------------------------------------------------------------------ */
+
+static int tool_tokenize(struct call *c, const struct api_options *o, struct err *e)
+{
+    struct supplier_tokens t = {0};
+    struct api_piece *pieces = NULL;
+    struct api_tokenize q = {0};
+    const struct supplier *s;
+    int r = api_parse_tokenize(&q, c->body.data ? c->body.data : "", c->body.len, o, e);
+
+    if (r)
+        return r;
+    r = find_supplier(c, q.model, e);
+    if (r)
+        goto out;
+    s = c->sup;
+    r = s->ops->tokenize(s, q.content, q.n_content, q.parse_special, q.add_special, API_BODY_MAX,
+                         &t, e);
+    if (r)
+        goto out;
+    if (q.with_pieces && t.n) {
+        pieces = calloc((size_t)t.n, sizeof *pieces);
+        r = pieces ? 0 : err_set(e, ERR_NOMEM, "No memory for one more request.");
+        for (int32_t i = 0; pieces && i < t.n; i++)
+            pieces[i].s = s->ops->token_bytes(s, t.id[i], &pieces[i].n);
+    }
+    if (!r && api_tokens_body(&c->text, t.id, t.n, pieces))
+        r = err_set(e, ERR_NOMEM, "No memory for the answer.");
+out:
+    free(pieces);
+    free(t.id);
+    api_tokenize_done(&q);
+    return r;
+}
+
+static int tool_detokenize(struct call *c, const struct api_options *o, struct err *e)
+{
+    struct api_detokenize q;
+    struct buf text;
+    int r =
+        api_parse_detokenize(&q, &c->arena, c->body.data ? c->body.data : "", c->body.len, o, e);
+
+    if (!r)
+        r = find_supplier(c, q.model, e);
+    if (r)
+        return r;
+    for (int32_t i = 0; i < q.n; i++) {
+        if (q.id[i] >= c->sup->ops->facts(c->sup)->n_vocab)
+            return err_set_param(e, ERR_SCHEMA, "tokens",
+                                 "tokens.%d: %d is not in the vocabulary of %d tokens", i, q.id[i],
+                                 c->sup->ops->facts(c->sup)->n_vocab);
+    }
+    buf_init(&text, API_BODY_MAX * 4);
+    r = c->sup->ops->detokenize(c->sup, q.id, q.n, &text, e);
+    if (!r && api_content_body(&c->text, text.data ? text.data : "", text.len))
+        r = err_set(e, ERR_NOMEM, "No memory for the answer.");
+    buf_done(&text);
+    return r;
+}
+
+static int tool_template(struct call *c, const struct api_options *o, struct err *e)
+{
+    struct supplier_tokens t = {0};
+    const struct supplier_facts *f;
+    struct api_template q = {0};
+    struct buf text;
+    int r = api_parse_template(&q, c->body.data ? c->body.data : "", c->body.len, o, e);
+
+    if (r)
+        return r;
+    buf_init(&text, API_BODY_MAX * 4);
+    r = find_supplier(c, q.model, e);
+    if (r)
+        goto out;
+    f = c->sup->ops->facts(c->sup);
+    if (!f->chat) {
+        r = err_set_param(e, ERR_UNSUPPORTED, "messages", "%s", f->no_chat_why);
+        goto out;
+    }
+    r = c->sup->ops->render(c->sup, q.messages, q.template_kwargs, q.continue_final,
+                            q.no_generation_prompt, &text, &t, e);
+    if (!r && api_prompt_body(&c->text, text.data ? text.data : "", text.len))
+        r = err_set(e, ERR_NOMEM, "No memory for the answer.");
+out:
+    free(t.id);
+    buf_done(&text);
+    api_template_done(&q);
+    return r;
+}
+
+void call_prep(struct call *c)
+{
+    struct api_options o = {.strict = c->s->config->strict_compat,
+                            .body_max = c->s->config->body_limit};
+    struct err *e = &c->err;
+    int r;
+
+    switch (c->route.id) {
+    case API_ROUTE_CHAT:
+        r = prep_request(c, 1, &o, e);
+        break;
+    case API_ROUTE_COMPLETION:
+        r = prep_request(c, 0, &o, e);
+        break;
+    case API_ROUTE_TOKENIZE:
+        r = tool_tokenize(c, &o, e);
+        break;
+    case API_ROUTE_DETOKENIZE:
+        r = tool_detokenize(c, &o, e);
+        break;
+    case API_ROUTE_APPLY_TEMPLATE:
+        r = tool_template(c, &o, e);
+        break;
+    default:
+        r = err_set(e, ERR_INTERNAL, "a route without a handler");
+    }
+    net_body_done(&c->body);
+    e->code = r;
+}

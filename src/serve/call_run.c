@@ -1,0 +1,332 @@
+/* Jobs at the supplier, and their events on the way to the client. */
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/map.h"
+#include "base/rand.h"
+#include "serve/server.h"
+
+/* What is reserved where the client sets no maximum. */
+#define RESERVE_UNSTATED 16384
+
+static const struct supplier_ops *ops(const struct call *c)
+{
+    return c->sup->ops;
+}
+
+/* ---- admission ------------------------------------------------------------------------------- */
+
+static int64_t tokens_at_most(const struct call *c)
+{
+    int64_t n = 0;
+
+    for (int32_t i = 0; i < c->n_jobs; i++) {
+        int64_t max = c->jobs[i].job.max_tokens;
+        if (c->req.max_tokens < 0 && max > RESERVE_UNSTATED)
+            max = RESERVE_UNSTATED;
+        n += c->jobs[i].job.n_prompt + max * c->req.n_run;
+    }
+    return n;
+}
+
+/* Caches are shared within a tenant, and within the namespace a client asked for. */
+static uint64_t cache_salt(const struct call *c)
+{
+    uint64_t h = map_hash(c->ticket.tenant, strlen(c->ticket.tenant), c->s->salt_seed);
+
+    if (c->req.cache_salt)
+        h = map_hash(c->req.cache_salt, strlen(c->req.cache_salt), h);
+    return h;
+}
+
+static int make_reply(struct call *c, struct err *e)
+{
+    const struct supplier_facts *f = ops(c)->facts(c->sup);
+    struct api_reply_setup setup = {
+        .req = &c->req,
+        .id = c->reply_id,
+        .created = clock_wall_us() / 1000000,
+        .fingerprint = f->fingerprint,
+        .tier_used = c->req.tier == API_TIER_AUTO ? "default" : NULL,
+        .frame_end = c->form == SSE_EXTRA ? "\n\n\n" : NULL,
+    };
+    unsigned char random[16];
+    int r = rand_system(random, sizeof random);
+
+    if (r)
+        return err_set(e, ERR_INTERNAL, "no random bytes from the system");
+    api_id_make(c->reply_id, c->req.kind, random);
+    r = api_reply_new(&c->reply, &setup);
+    for (int32_t i = 0; !r && i < c->n_jobs; i++) {
+        struct call_job *j = &c->jobs[i];
+        r = api_reply_prompt(c->reply, i, j->text, j->n_text, j->job.prompt, j->job.n_prompt);
+    }
+    return r ? err_set(e, ERR_NOMEM, "No memory for one more request.") : 0;
+}
+
+static int submit(struct call *c, struct call_job *j, struct err *e)
+{
+    int r;
+
+    j->n_live = c->req.n_run;
+    j->job.req = &c->req;
+    j->job.salt = cache_salt(c);
+    j->job.accepted_us = c->started_us;
+    j->job.echo_logprobs = c->req.echo && c->req.logprobs;
+    j->job.reader = net_io_mbox(c->s->net, c->io);
+    j->job.mail_kind = MAIL_JOB;
+    j->job.owner = j;
+    if (c->req.given & API_GIVEN_SEED)
+        j->job.seed = (uint64_t)c->req.seed;
+    else if (rand_system(&j->job.seed, sizeof j->job.seed))
+        return err_set(e, ERR_INTERNAL, "no random bytes from the system");
+    r = ops(c)->submit(c->sup, &j->job, e);
+    if (r)
+        return r;
+    j->state = JOB_OUT;
+    c->n_sent++;
+    return 0;
+}
+
+/* As many jobs as may be at the supplier together. */
+static int submit_more(struct call *c, struct err *e)
+{
+    int r = 0;
+
+    while (!r && c->n_sent < c->n_jobs && c->n_sent - c->n_home < CALL_JOBS_AT_ONCE)
+        r = submit(c, &c->jobs[c->n_sent], e);
+    return r;
+}
+
+static void begin_stream(struct call *c)
+{
+    struct api_header h[CALL_HEADERS_MAX];
+    struct net_header nh[CALL_HEADERS_MAX];
+    int n = api_stream_headers(h, CALL_HEADERS_MAX);
+
+    n += call_headers(c, h + n, CALL_HEADERS_MAX - n);
+    for (int i = 0; i < n; i++)
+        nh[i] = (struct net_header){h[i].name, h[i].value};
+    c->streaming = 1;
+    c->status = 200;
+    c->written_us = clock_now_us();
+    net_stream_begin(c->x, 200, nh, n);
+    api_reply_begin(c->reply, &c->out);
+}
+
+/* Hand what is in c->out to the wire. */
+static void flush(struct call *c)
+{
+    if (!c->out.len || !c->x)
+        return;
+    c->written_us = clock_now_us();
+    net_stream_write(c->x, c->out.data, c->out.len); /* cut: on_gone follows */
+    buf_clear(&c->out);
+}
+
+static void answer_text_tool(struct call *c)
+{
+    c->code = 0;
+    call_reply(c, 200, "application/json", c->text.data, c->text.len);
+}
+
+void call_admit(struct call *c)
+{
+    struct err e = {0};
+    int r;
+
+    if (!c->x) { /* left during prep */
+        c->state = CALL_OVER;
+        return;
+    }
+    if (c->err.code) {
+        call_fail(c, &c->err);
+        return;
+    }
+    if (!c->n_jobs) {
+        answer_text_tool(c);
+        return;
+    }
+    c->state = CALL_RUN;
+    r = cloud_admit(c->s->cloud, c->sup, c->n_jobs, (int64_t)c->req.queue_threshold_ms * 1000,
+                    &c->ticket, &e);
+    if (!r)
+        r = cloud_reserve(c->s->cloud, &c->ticket, tokens_at_most(c), &e);
+    if (!r)
+        r = make_reply(c, &e);
+    if (!r)
+        r = submit_more(c, &e);
+    if (r) {
+        call_fail(c, &e);
+        return;
+    }
+    if (c->req.stream) {
+        begin_stream(c);
+        flush(c);
+    }
+}
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+void call_cancel_jobs(struct call *c)
+{
+    if (c->cancelled)
+        return;
+    c->cancelled = 1;
+    for (int32_t i = 0; i < c->n_sent; i++) {
+        if (c->jobs[i].state == JOB_OUT)
+            ops(c)->cancel(c->sup, &c->jobs[i].job);
+    }
+}
+
+static void note_token(struct call *c)
+{
+    const struct meter_model *m = &server_find(c->s, c->sup)->meters;
+    int64_t now = clock_now_us();
+
+    if (!c->first_us) {
+        c->first_us = now;
+        metric_observe(m->ttft, now - c->started_us);
+    } else if (c->req.n_run == 1 && c->n_jobs == 1) {
+        metric_observe(m->inter_token, now - c->last_text_us);
+    }
+    c->last_text_us = now;
+}
+
+/* One event of a job, for the client. */
+static int tell(struct call *c, struct call_job *j, struct supplier_event *ev)
+{
+    int32_t i = (int32_t)(j - c->jobs);
+
+    switch (ev->kind) {
+    case SUPPLIER_EV_STARTED:
+        c->started = 1;
+        return 0;
+    case SUPPLIER_EV_PREFILL:
+        return 0;
+    case SUPPLIER_EV_PROMPT:
+        ev->ev.choice = i;
+        break;
+    case SUPPLIER_EV_TEXT:
+        note_token(c);
+        ev->ev.choice += i * c->req.n_run;
+        break;
+    case SUPPLIER_EV_FINISH:
+        j->n_live--;
+        c->finish = ev->ev.finish == API_LENGTH ? "length" : "stop";
+        ev->ev.choice += i * c->req.n_run;
+        break;
+    case SUPPLIER_EV_DONE:
+        ev->times.total_us = clock_now_us() - c->started_us;
+        ev->times.created_us = clock_wall_us();
+        ev->ev = (struct api_event){
+            .kind = API_EV_DONE, .choice = i, .usage = &ev->usage, .times = &ev->times};
+        break;
+    }
+    return api_reply_event(c->reply, &ev->ev, &c->out);
+}
+
+static void job_done(struct call *c, struct call_job *j, const struct supplier_event *ev)
+{
+    j->state = JOB_DONE;
+    c->usage.prompt_tokens += ev->usage.prompt_tokens;
+    c->usage.cached_tokens += ev->usage.cached_tokens;
+    c->usage.completion_tokens += ev->usage.completion_tokens;
+    if (ev->times.queue_us > c->queue_us)
+        c->queue_us = ev->times.queue_us;
+    if (ev->times.prompt_us > c->prompt_us)
+        c->prompt_us = ev->times.prompt_us;
+    if (ev->times.completion_us > c->completion_us)
+        c->completion_us = ev->times.completion_us;
+    if (!ev->err)
+        cloud_note_job(c->s->cloud, c->sup, ev->times.prompt_us + ev->times.completion_us);
+}
+
+/* The last byte: of a stream, or the whole body. */
+static void finish(struct call *c)
+{
+    struct err e = {0};
+
+    c->code = 0;
+    if (c->streaming) {
+        struct net_exchange *x = c->x;
+        flush(c);
+        c->x = NULL;
+        c->state = CALL_OVER;
+        net_stream_end(x);
+        return;
+    }
+    if (api_reply_body(c->reply, &c->out)) {
+        err_set(&e, ERR_NOMEM, "No memory for the answer.");
+        call_fail(c, &e);
+        return;
+    }
+    call_reply(c, 200, "application/json", c->out.data, c->out.len);
+}
+
+/* The job's memory is ours again, or will be with the next mail. */
+static void go_home(struct call *c, struct call_job *j)
+{
+    struct err e = {0};
+
+    if (j->state != JOB_DONE || !ops(c)->release(c->sup, &j->job))
+        return;
+    j->state = JOB_HOME;
+    c->n_home++;
+    if (c->state == CALL_RUN && submit_more(c, &e))
+        call_fail(c, &e);
+}
+
+static void fail_job(struct call *c, int code)
+{
+    struct err e = {0};
+
+    err_set(&e, code, "The request could not be finished: %s.", err_text(code));
+    call_fail(c, &e);
+}
+
+void call_pump(struct call *c, struct call_job *j)
+{
+    struct supplier_event ev;
+    int r = 0;
+
+    while (j->state == JOB_OUT) {
+        if (c->state == CALL_RUN && c->streaming && net_pending(c->x) > PENDING_PAUSE) {
+            c->paused = 1; /* its ring fills, and the supplier pauses it */
+            break;
+        }
+        if (!ops(c)->peek(c->sup, &j->job, &ev))
+            break;
+        if (c->state == CALL_RUN && !ev.err)
+            r = tell(c, j, &ev);
+        if (ev.kind == SUPPLIER_EV_DONE)
+            job_done(c, j, &ev);
+        ops(c)->pop(c->sup, &j->job);
+        if (c->state == CALL_RUN && (r || ev.err))
+            fail_job(c, ev.err ? ev.err : r);
+        if (c->out.len > PENDING_PAUSE && c->streaming)
+            flush(c);
+    }
+    if (c->state == CALL_RUN && c->streaming)
+        flush(c);
+    if (c->state == CALL_RUN && c->x && api_reply_is_done(c->reply))
+        finish(c);
+    go_home(c, j);
+}
+
+void call_tick(struct call *c, int64_t now_us)
+{
+    if (c->state != CALL_RUN || !c->streaming || !c->x)
+        return;
+    if (c->paused && net_pending(c->x) <= PENDING_PAUSE / 2) {
+        c->paused = 0;
+        for (int32_t i = 0; i < c->n_sent && c->state == CALL_RUN; i++)
+            call_pump(c, &c->jobs[i]);
+        return;
+    }
+    if (now_us - c->written_us >= c->s->config->heartbeat * 1000 && !c->paused) {
+        sse_comment(&c->out, c->form, "ping");
+        flush(c);
+    }
+}

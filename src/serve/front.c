@@ -1,0 +1,327 @@
+/* The handler of net: every way into this room, on io threads. A call is freed only here, at the
+ * end of one of these functions, when nothing of it is outside any more. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/rand.h"
+#include "serve/server.h"
+
+#define ARENA_BASE ((size_t)1 << 20) /* and a multiple of the body */
+#define ARENA_BODY 8
+
+static int is_home(const struct call *c)
+{
+    return c->state == CALL_OVER && !c->x && c->n_home == c->n_sent;
+}
+
+static void reap(struct call *c)
+{
+    if (is_home(c))
+        call_close(c);
+}
+
+static void on_tick(void *ctx)
+{
+    struct server_io *io = ctx;
+    int64_t now = clock_now_us();
+
+    for (struct call *c = io->calls, *next; c; c = next) {
+        next = c->next;
+        call_tick(c, now);
+        reap(c);
+    }
+    io->ticking = io->calls != NULL;
+    if (io->ticking)
+        net_timer_arm(io->tick, TICK_MS);
+}
+
+static void keep_ticking(struct server_io *io)
+{
+    if (!io->tick)
+        io->tick = net_timer_new(io->s->net, io->i, on_tick, io);
+    if (!io->ticking && io->tick)
+        net_timer_arm(io->tick, TICK_MS);
+    io->ticking = 1;
+}
+
+static void copy(char *to, size_t cap, const char *from)
+{
+    snprintf(to, cap, "%s", from ? from : "");
+}
+
+static struct call *call_new(struct server *s, struct net_exchange *x)
+{
+    const struct http_head *h = net_head(x);
+    struct call *c = calloc(1, sizeof *c);
+    unsigned char random[12];
+    struct server_io *io;
+    char *q;
+
+    if (!c)
+        return NULL;
+    c->s = s;
+    c->x = x;
+    c->io = net_io(x);
+    c->started_us = net_started_us(x);
+    c->ticket = (struct cloud_ticket){.i_tenant = -1, .i_rate = -1, .tenant = ""};
+    c->method = h->method;
+    copy(c->path, sizeof c->path, h->target);
+    if ((q = strchr(c->path, '?')))
+        *q = 0;
+    copy(c->client_id, sizeof c->client_id, http_field(h, "x-client-request-id"));
+    net_peer(x, c->peer);
+    if (rand_system(random, sizeof random))
+        memset(random, 0, sizeof random);
+    strcpy(c->id, "req_");
+    for (size_t i = 0; i < sizeof random; i++)
+        snprintf(c->id + 4 + 2 * i, 3, "%02x", random[i]);
+    c->form = sse_form_for(http_field(h, "user-agent"));
+    c->prep_item.kind = MAIL_PREP;
+    c->prep_item.owner = c;
+    buf_init(&c->out, (size_t)128 << 20);
+    buf_init(&c->text, (size_t)512 << 20);
+    arena_init(&c->arena, 4096, ARENA_BASE);
+    io = &s->io[c->io];
+    c->next = io->calls;
+    if (c->next)
+        c->next->prev = c;
+    io->calls = c;
+    atomic_fetch_add(&s->n_calls, 1);
+    net_set_user(x, c);
+    return c;
+}
+
+static enum api_method method_of(const struct http_head *h)
+{
+    const char *name = http_method_name(h->method);
+
+    return api_method_parse(name, strlen(name));
+}
+
+static void find_key(const struct http_head *h, const char **ret, size_t *ret_n)
+{
+    *ret = NULL;
+    *ret_n = 0;
+    api_key_find(http_field(h, "authorization"), http_field(h, "x-api-key"),
+                 http_field(h, "api-key"), ret, ret_n);
+}
+
+static void preflight(struct call *c)
+{
+    struct api_header h[CALL_HEADERS_MAX];
+    const char *origin = c->s->config->cors_origin;
+    int n = api_cors_headers(1, strcmp(origin, "*") ? origin : NULL, h, CALL_HEADERS_MAX);
+
+    call_send(c, 204, h, n, NULL, 0);
+}
+
+static int is_loopback_peer(const struct call *c)
+{
+    return !strncmp(c->peer, "127.", 4) || !strncmp(c->peer, "[::1]", 5) ||
+           !strncmp(c->peer, "[::ffff:127.", 12);
+}
+
+static int may_read_metrics(struct call *c, const char *key, size_t n_key, struct err *e)
+{
+    int access = c->s->config->metrics;
+
+    if (access == SERVE_METRICS_OPEN || (access == SERVE_METRICS_LOCAL && is_loopback_peer(c)))
+        return 0;
+    if (!*c->s->config->keys)
+        return err_set(e, ERR_FORBIDDEN, "Metrics are for this machine only.");
+    return cloud_check_key(c->s->cloud, key, n_key, e);
+}
+
+/* A request whose body matters: key and limits first, then the body. */
+static int begin_body(struct call *c, const char *key, size_t n_key, struct err *e)
+{
+    int r;
+
+    if (atomic_load(&c->s->draining))
+        return err_set(e, ERR_DRAINING, "The server is shutting down.");
+    r = cloud_enter(c->s->cloud, key, n_key, &c->ticket, e);
+    if (r)
+        return r;
+    c->state = CALL_BODY;
+    r = net_read_body(c->x, c->s->config->body_limit);
+    if (r == ERR_TOO_LARGE)
+        return err_set(e, r, "The body is larger than the limit of %llu bytes.",
+                       (unsigned long long)c->s->config->body_limit);
+    if (r)
+        return err_set(e, r, "The server has no memory for the body now; please try again.");
+    return 0;
+}
+
+static void judge(struct call *c)
+{
+    const struct http_head *h = net_head(c->x);
+    struct err e = {0};
+    const char *key;
+    size_t n_key;
+    int r;
+
+    find_key(h, &key, &n_key);
+    r = api_route_find(method_of(h), h->target, strlen(h->target), &c->route, &e);
+    if (r) {
+        call_fail(c, &e);
+        return;
+    }
+    switch (c->route.id) {
+    case API_ROUTE_PREFLIGHT:
+        preflight(c);
+        return;
+    case API_ROUTE_METRICS:
+        r = may_read_metrics(c, key, n_key, &e);
+        break;
+    case API_ROUTE_CHAT:
+    case API_ROUTE_COMPLETION:
+    case API_ROUTE_TOKENIZE:
+    case API_ROUTE_DETOKENIZE:
+    case API_ROUTE_APPLY_TEMPLATE:
+        if (begin_body(c, key, n_key, &e))
+            call_fail(c, &e);
+        return;
+    default:
+        if (!c->route.no_auth)
+            r = cloud_check_key(c->s->cloud, key, n_key, &e);
+    }
+    if (r)
+        call_fail(c, &e);
+    else
+        ops_answer(c);
+}
+
+void front_request(void *ctx, struct net_exchange *x)
+{
+    struct server *s = ctx;
+    struct call *c = call_new(s, x);
+
+    if (!c) {
+        static const char body[] = "{\"error\":{\"message\":\"out of memory\",\"type\":"
+                                   "\"service_unavailable_error\",\"param\":null,\"code\":"
+                                   "\"overloaded\"},\"status_code\":503}";
+        static const struct net_header h = {"content-type", "application/json"};
+        net_reply(x, 503, &h, 1, body, sizeof body - 1);
+        return;
+    }
+    keep_ticking(&s->io[c->io]);
+    judge(c);
+    reap(c);
+}
+
+static char *keep(struct call *c, const struct http_head *h, const char *name)
+{
+    const char *v = http_field(h, name);
+
+    return v ? arena_strdup(&c->arena, v) : NULL;
+}
+
+static void body_failed(struct call *c, int code)
+{
+    struct err e = {0};
+
+    switch (code) {
+    case ERR_TOO_LARGE:
+        err_set(&e, code, "The body is larger than the limit of %llu bytes.",
+                (unsigned long long)c->s->config->body_limit);
+        break;
+    case ERR_TIMEOUT:
+        err_set(&e, code, "The body did not arrive in time.");
+        break;
+    case ERR_NOMEM:
+        err_set(&e, code, "The server has no memory for the body now; please try again.");
+        break;
+    default:
+        err_set(&e, code, "The body could not be read: its chunks are malformed.");
+    }
+    call_fail(c, &e);
+}
+
+void front_body(void *ctx, struct net_exchange *x, int code)
+{
+    struct call *c = net_user(x);
+    const struct http_head *h = net_head(x);
+    struct err e = {0};
+
+    if (code) {
+        body_failed(c, code);
+        reap(c);
+        return;
+    }
+    net_body_take(x, &c->body);
+    c->arena.max = ARENA_BASE + ARENA_BODY * c->body.len;
+    c->heads = (struct api_request_headers){
+        .content_type = keep(c, h, "content-type"),
+        .content_encoding = keep(c, h, "content-encoding"),
+        .version_patch = keep(c, h, "x-cerebras-version-patch"),
+        .queue_threshold = keep(c, h, "queue_threshold"),
+        .user_agent = keep(c, h, "user-agent"),
+    };
+    c->state = CALL_PREP;
+    if (c->body.len <= BODY_INLINE) {
+        call_prep(c);
+        call_admit(c);
+    } else if (prep_push(c->s->prep, c)) {
+        err_set(&e, ERR_AGAIN, "Too many big requests at once; please try again shortly.");
+        call_fail(c, &e);
+    }
+    reap(c);
+}
+
+void front_gone(void *ctx, struct net_exchange *x, int code)
+{
+    struct call *c = net_user(x);
+
+    if (!c)
+        return;
+    c->x = NULL;
+    atomic_store(&c->gone, 1);
+    if (c->status < 400)
+        c->status = 499;
+    if (!c->code)
+        c->code = code;
+    if (c->state != CALL_PREP) { /* else the prep thread has it, and brings it home */
+        c->state = CALL_OVER;
+        call_cancel_jobs(c);
+        for (int32_t i = 0; i < c->n_sent; i++) /* full rings take no end */
+            call_pump(c, &c->jobs[i]);
+    }
+    reap(c);
+}
+
+void front_mail(void *ctx, int io)
+{
+    struct server *s = ctx;
+    struct mbox_item *list = mbox_take(net_io_mbox(s->net, io)), *it;
+    struct call_job *j;
+    struct call *c;
+
+    while ((it = mbox_next(&list))) {
+        if (it->kind == MAIL_PREP) {
+            c = it->owner;
+            call_admit(c);
+        } else {
+            j = (struct call_job *)(void *)it->owner;
+            c = j->call;
+            call_pump(c, j);
+        }
+        reap(c);
+    }
+}
+
+void front_refuse(void *ctx, int status, const char *why, struct buf *body)
+{
+    static const struct {
+        int status, code;
+    } codes[] = {{408, ERR_TIMEOUT}, {413, ERR_TOO_LARGE}, {503, ERR_AGAIN}};
+    struct err e = {0};
+
+    err_set(&e, ERR_FORMAT, "%s", why);
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
+        if (codes[i].status == status)
+            e.code = codes[i].code;
+    }
+    api_error_body(body, &e);
+}

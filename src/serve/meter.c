@@ -1,0 +1,264 @@
+#include "serve/meter.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "serve/server.h"
+
+#define SERIES_MAX 4096
+
+/* Microseconds. */
+static const int64_t fast[] = {1000,    2500,    5000,    10000,   20000,  40000,
+                               60000,   80000,   100000,  250000,  500000, 1000000,
+                               2500000, 5000000, 7500000, 10000000};
+static const int64_t slow[] = {10000,    50000,    100000,    250000,    500000,
+                               1000000,  2000000,  5000000,   10000000,  20000000,
+                               40000000, 60000000, 120000000, 300000000, 600000000};
+static const int64_t sizes[] = {1,   2,    5,    10,   20,    50,    100,   200,
+                                500, 1000, 2000, 5000, 10000, 20000, 50000, 100000};
+
+#define TIMES(b) b, (int)ARRAY_LEN(b)
+#define MODEL                                                                                      \
+    {                                                                                              \
+        "model_name"                                                                               \
+    }
+
+enum {
+    M_RUNNING,
+    M_WAITING,
+    M_KV_USE,
+    M_PROMPT,
+    M_GENERATED,
+    M_CACHED,
+    M_PREEMPTIONS,
+    M_SUCCESS,
+    M_TTFT,
+    M_INTER_TOKEN,
+    M_E2E,
+    M_QUEUE,
+    M_PREFILL,
+    M_DECODE,
+    M_SIZE_IN,
+    M_SIZE_OUT,
+    M_REQUESTS,
+    M_REFUSED,
+    M_READY,
+    M_STEPS,
+    M_BYTES_READ,
+    M_CONNS,
+    M_EXCHANGES,
+    M_BODY_BYTES,
+    M_MALFORMED,
+    M_GONE,
+    M_SLOW,
+    M_ROWS,
+    M_ROWS_PENDING,
+    M_ROWS_FAILED,
+    M_BUILD,
+};
+
+static const struct metric_def defs[] = {
+    [M_RUNNING] = {"vllm:num_requests_running", METRIC_GAUGE, "Sequences being computed.", MODEL,
+                   NULL, 0},
+    [M_WAITING] = {"vllm:num_requests_waiting", METRIC_GAUGE, "Jobs that have not begun.", MODEL,
+                   NULL, 0},
+    [M_KV_USE] = {"vllm:kv_cache_usage_perc", METRIC_SHARE,
+                  "Share of the KV cache's pages in use by sequences (0 to 1).", MODEL, NULL, 0},
+    [M_PROMPT] = {"vllm:prompt_tokens_total", METRIC_COUNTER, "Prompt tokens of answered requests.",
+                  MODEL, NULL, 0},
+    [M_GENERATED] = {"vllm:generation_tokens_total", METRIC_COUNTER,
+                     "Generated tokens of answered requests.", MODEL, NULL, 0},
+    [M_CACHED] = {"vllm:prefix_cache_hits_total", METRIC_COUNTER,
+                  "Prompt tokens that came from the prefix cache.", MODEL, NULL, 0},
+    [M_PREEMPTIONS] = {"vllm:num_preemptions_total", METRIC_COUNTER,
+                       "Sequences put back to the queue for want of KV pages.", MODEL, NULL, 0},
+    [M_SUCCESS] = {"vllm:request_success_total",
+                   METRIC_COUNTER,
+                   "Requests by how they finished.",
+                   {"model_name", "finished_reason"},
+                   NULL,
+                   0},
+    [M_TTFT] = {"vllm:time_to_first_token_seconds", METRIC_TIMES,
+                "From the request's first byte to its first token.", MODEL, TIMES(slow)},
+    [M_INTER_TOKEN] = {"vllm:inter_token_latency_seconds", METRIC_TIMES,
+                       "Between two tokens of a request, as handed to the wire.", MODEL,
+                       TIMES(fast)},
+    [M_E2E] = {"vllm:e2e_request_latency_seconds", METRIC_TIMES,
+               "From the request's first byte to the end of its answer.", MODEL, TIMES(slow)},
+    [M_QUEUE] = {"vllm:request_queue_time_seconds", METRIC_TIMES, "Waiting to be scheduled.", MODEL,
+                 TIMES(slow)},
+    [M_PREFILL] = {"vllm:request_prefill_time_seconds", METRIC_TIMES, "Computing the prompt.",
+                   MODEL, TIMES(slow)},
+    [M_DECODE] = {"vllm:request_decode_time_seconds", METRIC_TIMES, "First to last token.", MODEL,
+                  TIMES(slow)},
+    [M_SIZE_IN] = {"vllm:request_prompt_tokens", METRIC_SIZES, "Prompt tokens of a request.", MODEL,
+                   TIMES(sizes)},
+    [M_SIZE_OUT] = {"vllm:request_generation_tokens", METRIC_SIZES,
+                    "Generated tokens of a request.", MODEL, TIMES(sizes)},
+    [M_REQUESTS] = {"gaufre_requests_total",
+                    METRIC_COUNTER,
+                    "Answered API requests by HTTP status; model '-' where none was found.",
+                    {"model_name", "status"},
+                    NULL,
+                    0},
+    [M_REFUSED] = {"gaufre_refused_total",
+                   METRIC_COUNTER,
+                   "Requests refused, by reason.",
+                   {"reason"},
+                   NULL,
+                   0},
+    [M_READY] = {"gaufre_model_ready", METRIC_GAUGE, "1: loaded and alive.", MODEL, NULL, 0},
+    [M_STEPS] = {"gaufre_steps_total", METRIC_COUNTER, "Forward passes.", MODEL, NULL, 0},
+    [M_BYTES_READ] = {"gaufre_weight_bytes_read_total", METRIC_COUNTER,
+                      "Bytes of weights read by forward passes.", MODEL, NULL, 0},
+    [M_CONNS] = {"gaufre_connections", METRIC_GAUGE, "Open connections.", {NULL}, NULL, 0},
+    [M_EXCHANGES] =
+        {"gaufre_requests_under_way", METRIC_GAUGE, "Requests not yet answered.", {NULL}, NULL, 0},
+    [M_BODY_BYTES] =
+        {"gaufre_body_bytes", METRIC_GAUGE, "Memory of request bodies.", {NULL}, NULL, 0},
+    [M_MALFORMED] = {"gaufre_malformed_total",
+                     METRIC_COUNTER,
+                     "Connections refused for malformed, oversized or slow heads.",
+                     {NULL},
+                     NULL,
+                     0},
+    [M_GONE] = {"gaufre_clients_gone_total",
+                METRIC_COUNTER,
+                "Clients that left before the end.",
+                {NULL},
+                NULL,
+                0},
+    [M_SLOW] = {"gaufre_clients_stalled_total",
+                METRIC_COUNTER,
+                "Of these: cut for not reading.",
+                {NULL},
+                NULL,
+                0},
+    [M_ROWS] = {"gaufre_ledger_rows_total", METRIC_COUNTER, "Rows booked.", {NULL}, NULL, 0},
+    [M_ROWS_PENDING] =
+        {"gaufre_ledger_rows_pending", METRIC_GAUGE, "Rows not yet on disk.", {NULL}, NULL, 0},
+    [M_ROWS_FAILED] = {"gaufre_ledger_failures_total",
+                       METRIC_COUNTER,
+                       "Commits that failed and were tried again.",
+                       {NULL},
+                       NULL,
+                       0},
+    [M_BUILD] = {"gaufre_build_info", METRIC_GAUGE, "Always 1.", {"version"}, NULL, 0},
+    {0},
+};
+
+struct meter {
+    struct metric_set *set;
+};
+
+int meter_row(int i, const struct metric_def **ret)
+{
+    if (i < 0 || i >= (int)ARRAY_LEN(defs) || !defs[i].name)
+        return 0;
+    *ret = &defs[i];
+    return 1;
+}
+
+struct meter *meter_new(void)
+{
+    struct meter *m = calloc(1, sizeof *m);
+
+    if (m && !(m->set = metric_set_new(defs, SERIES_MAX))) {
+        free(m);
+        return NULL;
+    }
+    return m;
+}
+
+void meter_free(struct meter *m)
+{
+    if (m)
+        metric_set_free(m->set);
+    free(m);
+}
+
+void meter_model(struct meter *m, const char *name, struct meter_model *ret)
+{
+    struct metric_set *s = m->set;
+
+    *ret = (struct meter_model){
+        .running = metric_get(s, M_RUNNING, name, NULL, NULL),
+        .waiting = metric_get(s, M_WAITING, name, NULL, NULL),
+        .kv_use = metric_get(s, M_KV_USE, name, NULL, NULL),
+        .prompt = metric_get(s, M_PROMPT, name, NULL, NULL),
+        .generated = metric_get(s, M_GENERATED, name, NULL, NULL),
+        .cached = metric_get(s, M_CACHED, name, NULL, NULL),
+        .preemptions = metric_get(s, M_PREEMPTIONS, name, NULL, NULL),
+        .ttft = metric_get(s, M_TTFT, name, NULL, NULL),
+        .inter_token = metric_get(s, M_INTER_TOKEN, name, NULL, NULL),
+        .e2e = metric_get(s, M_E2E, name, NULL, NULL),
+        .queue = metric_get(s, M_QUEUE, name, NULL, NULL),
+        .prefill = metric_get(s, M_PREFILL, name, NULL, NULL),
+        .decode = metric_get(s, M_DECODE, name, NULL, NULL),
+        .size_in = metric_get(s, M_SIZE_IN, name, NULL, NULL),
+        .size_out = metric_get(s, M_SIZE_OUT, name, NULL, NULL),
+        .steps = metric_get(s, M_STEPS, name, NULL, NULL),
+        .bytes_read = metric_get(s, M_BYTES_READ, name, NULL, NULL),
+        .ready = metric_get(s, M_READY, name, NULL, NULL),
+        .stop = metric_get(s, M_SUCCESS, name, "stop", NULL),
+        .length = metric_get(s, M_SUCCESS, name, "length", NULL),
+        .error = metric_get(s, M_SUCCESS, name, "abort", NULL),
+    };
+}
+
+void meter_request(struct meter *m, const char *model, int status)
+{
+    char text[16];
+
+    snprintf(text, sizeof text, "%d", status);
+    metric_add(metric_get(m->set, M_REQUESTS, model, text, NULL), 1);
+}
+
+static void look_at_models(struct server *s)
+{
+    struct supplier_load load;
+
+    for (int i = 0; i < s->n_served; i++) {
+        const struct meter_model *m = &s->served[i].meters;
+        s->served[i].sup->ops->load(s->served[i].sup, &load);
+        metric_put(m->running, load.n_running);
+        metric_put(m->waiting, load.n_waiting);
+        metric_put(m->kv_use, load.n_pages ? (int64_t)load.pages_used * 1000000 / load.n_pages : 0);
+        metric_put(m->preemptions, (int64_t)load.preemptions);
+        metric_put(m->steps, (int64_t)load.n_steps);
+        metric_put(m->bytes_read, (int64_t)load.bytes_read);
+        metric_put(m->ready, load.state == SUPPLIER_READY && !load.frozen);
+    }
+}
+
+static void put(struct server *s, int i_def, const char *label, int64_t v)
+{
+    metric_put(metric_get(s->meter->set, i_def, label, NULL, NULL), v);
+}
+
+int meter_write(struct server *s, struct buf *out)
+{
+    struct net_stats n;
+    struct cloud_stats c;
+
+    look_at_models(s);
+    net_server_stats(s->net, &n);
+    cloud_stats(s->cloud, &c);
+    put(s, M_CONNS, NULL, n.n_conns);
+    put(s, M_EXCHANGES, NULL, n.n_exchanges);
+    put(s, M_BODY_BYTES, NULL, n.body_bytes);
+    put(s, M_MALFORMED, NULL, n.refused_total);
+    put(s, M_GONE, NULL, n.gone_total);
+    put(s, M_SLOW, NULL, n.slow_total);
+    put(s, M_REFUSED, "key", c.refused_auth);
+    put(s, M_REFUSED, "request_rate", c.refused_requests);
+    put(s, M_REFUSED, "token_rate", c.refused_tokens);
+    put(s, M_REFUSED, "concurrency", c.refused_concurrency);
+    put(s, M_REFUSED, "queue", c.refused_queue);
+    put(s, M_ROWS, NULL, c.rows_written);
+    put(s, M_ROWS_PENDING, NULL, c.rows_pending);
+    put(s, M_ROWS_FAILED, NULL, c.write_failures);
+    put(s, M_BUILD, GAUFRE_VERSION, 1);
+    return metric_write(s->meter->set, out);
+}

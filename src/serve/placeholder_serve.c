@@ -1,1 +1,0 @@
-typedef int serve_empty; /* removed with the first real file */

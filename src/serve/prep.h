@@ -1,0 +1,20 @@
+/* The prep pool: a few threads, nicer than the compute team, that read big requests (parse,
+ * template, tokenise) so that io threads never do. Bounded: a full queue refuses. */
+#ifndef SERVE_PREP_H
+#define SERVE_PREP_H
+
+#include "base/err.h"
+
+struct call;
+struct prep;
+
+#define PREP_QUEUE_MAX 256
+
+int prep_open(struct prep **ret, int n_threads, struct err *e);
+/* Joins; what is queued is done first. Accepts NULL. */
+void prep_close(struct prep *p);
+/* call_prep(c) on a thread of the pool; then c->prep_item is posted to its io thread's mailbox. 0
+ * or ERR_AGAIN. [any] */
+int prep_push(struct prep *p, struct call *c);
+
+#endif

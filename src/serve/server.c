@@ -1,0 +1,325 @@
+/* Opening, running and draining a server. */
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/rand.h"
+#include "serve/adapter.h"
+#include "serve/server.h"
+
+#define JOBS_HOME_US INT64_C(10000000) /* after the drain: for cancelled jobs to come home */
+#define LINGER_US    10000
+
+struct served *server_find(struct server *s, const struct supplier *sup)
+{
+    for (int i = 0; i < s->n_served; i++) {
+        if (s->served[i].sup == sup)
+            return &s->served[i];
+    }
+    return NULL;
+}
+
+static void wake(struct server *s)
+{
+    uint64_t one = 1;
+    ssize_t r = write(s->wake_fd, &one, sizeof one);
+    (void)r;
+}
+
+void serve_drain(struct server *s)
+{
+    atomic_store(&s->want_drain, 1);
+    wake(s);
+}
+
+void serve_reload(struct server *s)
+{
+    atomic_store(&s->want_reload, 1);
+    wake(s);
+}
+
+int serve_port(const struct server *s)
+{
+    return net_server_port(s->net);
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static const char *or_null(const char *s)
+{
+    return s && *s && strcmp(s, "off") ? s : NULL;
+}
+
+static int open_cloud(struct server *s, struct err *e)
+{
+    const struct serve_config *c = s->config;
+    struct cloud_config cc = {
+        .keys_path = or_null(c->keys),
+        .ledger_path = or_null(c->ledger),
+        .ledger_sync_normal = c->ledger_sync,
+        .limits = {.requests_per_minute = c->requests_per_minute,
+                   .tokens_per_minute = c->tokens_per_minute,
+                   .concurrency = c->concurrency},
+        .waiting_max = (int32_t)c->queue,
+    };
+
+    return cloud_open(&s->cloud, &cc, e);
+}
+
+static int open_net(struct server *s, struct err *e)
+{
+    const struct serve_config *c = s->config;
+    struct net_handler h = {.ctx = s,
+                            .on_request = front_request,
+                            .on_body = front_body,
+                            .on_gone = front_gone,
+                            .on_mail = front_mail,
+                            .on_refuse = front_refuse};
+    struct net_config nc;
+
+    net_config_default(&nc);
+    nc.host = c->host;
+    nc.port = (int)c->port;
+    nc.n_io = (int)c->io_threads;
+    nc.conns_max = (int)c->connections;
+    nc.header_timeout_ms = (int)c->header_timeout;
+    nc.body_timeout_ms = (int)c->body_timeout;
+    nc.idle_timeout_ms = (int)c->idle_timeout;
+    nc.stall_timeout_ms = (int)c->stall_timeout;
+    nc.body_budget_bytes = c->body_budget;
+    return net_server_open(&s->net, &nc, &h, e);
+}
+
+int server_new(struct server **ret, const struct serve_config *c, struct err *e)
+{
+    struct server *s = calloc(1, sizeof *s);
+    int r;
+
+    if (!s)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    s->config = c;
+    s->created = clock_wall_us() / 1000000;
+    s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    s->meter = meter_new();
+    s->io = calloc((size_t)c->io_threads, sizeof *s->io);
+    if (s->wake_fd < 0 || !s->meter || !s->io || rand_system(&s->salt_seed, sizeof s->salt_seed)) {
+        r = err_set(e, ERR_NOMEM, "out of memory or file descriptors");
+        goto fail;
+    }
+    for (int i = 0; i < (int)c->io_threads; i++) {
+        s->io[i].s = s;
+        s->io[i].i = i;
+    }
+    r = open_net(s, e); /* first: an address in use is the most usual mistake */
+    if (!r)
+        r = open_cloud(s, e);
+    if (!r)
+        r = prep_open(&s->prep, (int)c->prep_threads, e);
+    if (r)
+        goto fail;
+    *ret = s;
+    return 0;
+fail:
+    serve_close(s);
+    return r;
+}
+
+int server_add(struct server *s, struct supplier *sup, const char *const *names, int n_names,
+               struct err *e)
+{
+    struct served *v = &s->served[s->n_served];
+
+    if (s->n_served >= SERVE_MODELS_MAX)
+        return err_set(e, ERR_LIMIT, "more than %d models", SERVE_MODELS_MAX);
+    CHECK(n_names >= 1 && n_names <= (int)ARRAY_LEN(v->names));
+    v->sup = sup;
+    v->n_names = n_names;
+    for (int i = 0; i < n_names; i++)
+        v->names[i] = names[i];
+    meter_model(s->meter, names[0], &v->meters);
+    s->n_served++;
+    return cloud_add_supplier(s->cloud, sup, v->names, n_names, e);
+}
+
+int server_start(struct server *s, struct err *e)
+{
+    return net_server_start(s->net, e);
+}
+
+static int add_locals(struct server *s, struct err *e)
+{
+    const struct serve_config *c = s->config;
+    const char *names[1 + CONFIG_STRS_MAX];
+    int r = 0;
+
+    s->locals = calloc((size_t)c->n_models, sizeof *s->locals);
+    if (!s->locals)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    for (int i = 0; !r && i < c->n_models; i++) {
+        const struct serve_model *m = &c->models[i];
+        names[0] = m->id;
+        for (int k = 0; k < m->aliases.n; k++)
+            names[1 + k] = m->aliases.v[k];
+        local_init(&s->locals[i], m, c);
+        s->n_locals++;
+        r = server_add(s, &s->locals[i].s, names, 1 + m->aliases.n, e);
+    }
+    return r;
+}
+
+/* One model after the other, so that each sees the memory that the others left. */
+static void *loader_main(void *arg)
+{
+    struct server *s = arg;
+
+    pthread_setname_np(pthread_self(), "loader");
+    for (int i = 0; i < s->n_locals && !atomic_load(&s->want_drain); i++) {
+        if (local_load(&s->locals[i], s->team)) {
+            atomic_store(&s->load_failed, 1 + i);
+            break;
+        }
+        atomic_fetch_add(&s->n_loaded, 1);
+        wake(s);
+    }
+    wake(s);
+    return NULL;
+}
+
+int serve_open(struct server **ret, const struct serve_config *c, struct err *e)
+{
+    struct server *s = NULL;
+    int r = server_new(&s, c, e);
+
+    if (r)
+        return r;
+    r = team_open(&s->team, (int)c->threads, e);
+    if (!r)
+        r = add_locals(s, e);
+    if (!r)
+        r = server_start(s, e);
+    if (!r && pthread_create(&s->loader, NULL, loader_main, s))
+        r = err_set(e, ERR_NOMEM, "cannot start the loader");
+    if (r) {
+        serve_close(s);
+        return r;
+    }
+    s->loader_started = 1;
+    LOG_EVENT(LOG_INFO, "listening", LOG_STR("host", c->host), LOG_INT("port", serve_port(s)),
+              LOG_INT("models", c->n_models), LOG_INT("keys", cloud_n_keys(s->cloud)),
+              LOG_STR("ledger", or_null(c->ledger) ? c->ledger : "off"));
+    *ret = s;
+    return 0;
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+static void wait_wake(struct server *s, int timeout_ms)
+{
+    struct pollfd p = {.fd = s->wake_fd, .events = POLLIN};
+    uint64_t n;
+    ssize_t r;
+
+    if (poll(&p, 1, timeout_ms) > 0) {
+        r = read(s->wake_fd, &n, sizeof n);
+        (void)r;
+    }
+}
+
+static void reload(struct server *s)
+{
+    struct err e = {0};
+
+    if (cloud_reload_keys(s->cloud, &e))
+        LOG_EVENT(LOG_ERROR, "keys not reloaded", LOG_STR("why", e.text));
+    else
+        LOG_EVENT(LOG_INFO, "keys reloaded", LOG_INT("keys", cloud_n_keys(s->cloud)));
+}
+
+int serve_wait_ready(struct server *s, struct err *e)
+{
+    int failed;
+
+    while (atomic_load(&s->n_loaded) < s->n_locals) {
+        failed = atomic_load(&s->load_failed);
+        if (failed) {
+            *e = s->locals[failed - 1].err;
+            return e->code;
+        }
+        if (atomic_load(&s->want_drain))
+            return err_set(e, ERR_DRAINING, "stopped while loading");
+        wait_wake(s, 1000);
+        if (atomic_exchange(&s->want_reload, 0))
+            reload(s);
+    }
+    return 0;
+}
+
+/* The io threads have ended; what they left behind are calls without a client, whose jobs come
+ * home into mailboxes that this thread may now read. */
+static int wait_jobs(struct server *s, struct err *e)
+{
+    int64_t deadline = clock_now_us() + JOBS_HOME_US;
+
+    while (atomic_load(&s->n_calls)) {
+        for (int i = 0; i < net_n_io(s->net); i++)
+            front_mail(s, i);
+        if (clock_now_us() > deadline)
+            return err_set(e, ERR_FROZEN, "%lld requests did not end: the engine does not answer",
+                           (long long)atomic_load(&s->n_calls));
+        clock_sleep_us(LINGER_US);
+    }
+    return 0;
+}
+
+int serve_run(struct server *s, struct err *e)
+{
+    int r;
+
+    while (!atomic_load(&s->want_drain)) {
+        wait_wake(s, 1000);
+        if (atomic_exchange(&s->want_reload, 0))
+            reload(s);
+    }
+    atomic_store(&s->draining, 1);
+    LOG_EVENT(LOG_INFO, "draining", LOG_INT("requests", atomic_load(&s->n_calls)));
+    net_server_drain(s->net, (int)s->config->drain_timeout);
+    net_server_join(s->net);
+    r = wait_jobs(s, e);
+    LOG_EVENT(LOG_INFO, "drained", LOG_INT("left", atomic_load(&s->n_calls)));
+    return r;
+}
+
+void serve_close(struct server *s)
+{
+    struct err e;
+
+    if (!s)
+        return;
+    atomic_store(&s->draining, 1);
+    atomic_store(&s->want_drain, 1);
+    if (s->net) {
+        net_server_drain(s->net, 0);
+        net_server_join(s->net);
+        if (wait_jobs(s, &e))
+            return; /* the engine holds memory of ours: better leaked than used after free */
+    }
+    if (s->loader_started)
+        pthread_join(s->loader, NULL);
+    prep_close(s->prep);
+    for (int i = 0; i < s->n_locals; i++)
+        local_done(&s->locals[i]);
+    team_close(s->team);
+    cloud_close(s->cloud);
+    net_server_close(s->net);
+    meter_free(s->meter);
+    if (s->wake_fd >= 0)
+        close(s->wake_fd);
+    free(s->locals);
+    free(s->io);
+    free(s);
+}

@@ -1,0 +1,74 @@
+/* The server's own state, shared by the files of this room. */
+#ifndef SERVE_SERVER_H
+#define SERVE_SERVER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "cloud/cloud.h"
+#include "net/net.h"
+#include "serve/call.h"
+#include "serve/meter.h"
+#include "serve/prep.h"
+#include "serve/serve.h"
+
+#define TICK_MS       100
+#define BODY_INLINE   16384               /* bodies up to this are read on the io thread itself */
+#define PENDING_PAUSE ((size_t)256 << 10) /* unsent answer bytes at which a job is left to wait */
+
+/* What is served: a supplier with its names. */
+struct served {
+    struct supplier *sup;
+    const char *names[1 + CONFIG_STRS_MAX];
+    int n_names;
+    struct meter_model meters;
+};
+
+/* One io thread's. */
+struct server_io {
+    struct server *s;
+    int i;
+    struct call *calls; /* every call that lives there */
+    struct net_timer *tick;
+    int ticking;
+};
+
+struct server {
+    const struct serve_config *config;
+    struct cloud *cloud;
+    struct net_server *net;
+    struct server_io *io;
+    struct prep *prep;
+    struct meter *meter;
+    struct served served[SERVE_MODELS_MAX];
+    int n_served;
+    int64_t created; /* unix seconds */
+    uint64_t salt_seed;
+    _Atomic int64_t n_calls;
+    _Atomic int draining;
+    int wake_fd; /* eventfd: drain, reload, a load that ended */
+    _Atomic int want_drain, want_reload;
+
+    /* The local engines; none in tests with a supplier of their own. */
+    struct local *locals;
+    int n_locals;
+    struct team *team;
+    pthread_t loader;
+    int loader_started;
+    _Atomic int n_loaded, load_failed;
+};
+
+/* serve_open in two halves, so that tests can put suppliers of their own between them. */
+int server_new(struct server **ret, const struct serve_config *c, struct err *e);
+int server_add(struct server *s, struct supplier *sup, const char *const *names, int n_names,
+               struct err *e);
+int server_start(struct server *s, struct err *e);
+
+struct served *server_find(struct server *s, const struct supplier *sup);
+
+/* ops.c: answers that need no supplier's work. */
+void ops_answer(struct call *c);
+/* The page at GET /. */
+int homepage_write(const struct server *s, struct buf *out);
+
+#endif

@@ -1,0 +1,335 @@
+/* Configuration of the server: the tables, the file, the flags, and what no single setting sees. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/sysmem.h"
+#include "net/net.h"
+#include "serve/serve.h"
+
+#define CONFIG_ARENA_MAX ((size_t)4 << 20)
+
+#define ROW(key, flag, kind, field, dflt, min, max, arg, help)                                     \
+    {key, CONFIG_##kind, offsetof(struct serve_config, field), dflt, min, max, arg, help},
+const struct config_setting serve_settings[] = {SERVE_SETTINGS(ROW){0}};
+#undef ROW
+
+#define ROW(key, flag, kind, field, dflt, min, max, arg, help)                                     \
+    {key, CONFIG_##kind, offsetof(struct serve_model, field), dflt, min, max, arg, help},
+const struct config_setting serve_model_settings[] = {SERVE_MODEL_SETTINGS(ROW){0}};
+#undef ROW
+
+void serve_config_init(struct serve_config *c)
+{
+    *c = (struct serve_config){0};
+    arena_init(&c->arena, 4096, CONFIG_ARENA_MAX);
+    config_defaults(serve_settings, c, &c->arena);
+    config_defaults(serve_model_settings, &c->model_default, &c->arena);
+}
+
+void serve_config_done(struct serve_config *c)
+{
+    arena_done(&c->arena);
+    *c = (struct serve_config){0};
+}
+
+/* ---- the file -------------------------------------------------------------------------------- */
+
+static struct serve_model *new_model(struct serve_config *c, struct err *e)
+{
+    struct serve_model *m;
+
+    if (c->n_models >= SERVE_MODELS_MAX) {
+        err_set(e, ERR_LIMIT, "more than %d models", SERVE_MODELS_MAX);
+        return NULL;
+    }
+    m = &c->models[c->n_models++];
+    *m = c->model_default;
+    return m;
+}
+
+int serve_config_add_model(struct serve_config *c, const char *model, struct err *e)
+{
+    struct serve_model *m;
+
+    if (!*model)
+        return err_set(e, ERR_ARG, "a model without a name");
+    m = new_model(c, e);
+    if (!m)
+        return ERR_LIMIT;
+    m->model = arena_strdup(&c->arena, model);
+    return m->model ? 0 : err_set(e, ERR_NOMEM, "out of memory");
+}
+
+struct reading {
+    struct serve_config *c;
+    struct config_doc *d;
+    struct serve_model *m;
+    struct config_node *models; /* read last: top-level settings are their defaults */
+};
+
+static const struct config_setting naming[] = {
+    {"model", CONFIG_STR, offsetof(struct serve_model, model), NULL, 0, 0, "MODEL", "name or path"},
+    {"id", CONFIG_STR, offsetof(struct serve_model, id), NULL, 0, 0, "ID", "as clients name it"},
+    {"aliases", CONFIG_STRS, offsetof(struct serve_model, aliases), NULL, 0, 0, "IDS",
+     "other names for it"},
+    {0},
+};
+
+/* Settings of a model beside its names. */
+static int model_key(void *arg, const char *key, struct config_node *value, struct err *e)
+{
+    struct reading *r = arg;
+    const struct config_setting *s = config_find(serve_model_settings, key);
+    const char *text;
+    struct err why;
+
+    if (!s)
+        return 0;
+    text = config_text(r->d, value, &r->c->arena);
+    if (!text)
+        return config_err(r->d, value, e, "%s: wants one value", key);
+    if (config_set(serve_model_settings, r->m, key, text, &r->c->arena, &why))
+        return config_err(r->d, value, e, "%.400s", why.text);
+    return 1;
+}
+
+static int read_model(struct reading *r, struct config_node *n, struct err *e)
+{
+    const char *name = config_text(r->d, n, &r->c->arena);
+    int code;
+
+    if (name) {
+        struct err why;
+        if (serve_config_add_model(r->c, name, &why))
+            return config_err(r->d, n, e, "%.400s", why.text);
+        return 0;
+    }
+    r->m = new_model(r->c, e);
+    if (!r->m)
+        return ERR_LIMIT;
+    code = config_read(r->d, n, naming, r->m, &r->c->arena, model_key, r, e);
+    if (!code && (!r->m->model || !*r->m->model))
+        code = config_err(r->d, n, e, "a model needs 'model': its name or path");
+    return code;
+}
+
+/* Keys at the top that are not the server's own: a model's, as default, and the list. */
+static int top_key(void *arg, const char *key, struct config_node *value, struct err *e)
+{
+    struct reading *r = arg;
+
+    if (!strcmp(key, "models")) {
+        if (!config_is_seq(value))
+            return config_err(r->d, value, e, "models: wants a list");
+        r->models = value;
+        return 1;
+    }
+    r->m = &r->c->model_default;
+    return model_key(r, key, value, e);
+}
+
+int serve_config_read(struct serve_config *c, const char *path, struct err *e)
+{
+    struct reading r = {.c = c};
+    struct config_node *n;
+    int code = config_doc_open(&r.d, path, e);
+
+    if (code)
+        return code;
+    code = config_read(r.d, config_doc_root(r.d), serve_settings, c, &c->arena, top_key, &r, e);
+    for (int i = 0; !code && (n = config_item(r.models, i)); i++)
+        code = read_model(&r, n, e);
+    config_doc_close(r.d);
+    return code;
+}
+
+int serve_config_flag(struct serve_config *c, const char *key, const char *text, struct err *e)
+{
+    int code;
+
+    if (config_find(serve_settings, key))
+        return config_set(serve_settings, c, key, text, &c->arena, e);
+    code = config_set(serve_model_settings, &c->model_default, key, text, &c->arena, e);
+    for (int i = 0; !code && i < c->n_models; i++)
+        code = config_set(serve_model_settings, &c->models[i], key, text, &c->arena, e);
+    return code;
+}
+
+/* ---- checks ---------------------------------------------------------------------------------- */
+
+/* "/models/a.gguf" -> "a"; a name stays. */
+static int default_id(struct serve_config *c, struct serve_model *m)
+{
+    const char *slash = strrchr(m->model, '/');
+    const char *base = slash ? slash + 1 : m->model;
+    size_t n = strlen(base);
+
+    if (n > 5 && !strcmp(base + n - 5, ".gguf"))
+        n -= 5;
+    m->id = arena_strndup(&c->arena, base, n);
+    return m->id ? 0 : ERR_NOMEM;
+}
+
+static int id_ok(const char *s)
+{
+    if (!*s || strlen(s) > 200)
+        return 0;
+    for (; *s; s++) {
+        if ((unsigned char)*s <= ' ' || *s == 0x7f || *s == '"' || *s == '\\')
+            return 0;
+    }
+    return 1;
+}
+
+static int claims(const struct serve_model *m, const char *id)
+{
+    if (!strcmp(m->id, id))
+        return 1;
+    for (int i = 0; i < m->aliases.n; i++) {
+        if (!strcmp(m->aliases.v[i], id))
+            return 1;
+    }
+    return 0;
+}
+
+/* The id and every alias of model i: well-formed, and nobody else's. */
+static int check_names(const struct serve_config *c, int i, struct err *e)
+{
+    const struct serve_model *m = &c->models[i];
+
+    for (int k = -1; k < m->aliases.n; k++) {
+        const char *id = k < 0 ? m->id : m->aliases.v[k];
+        if (!id_ok(id))
+            return err_set(e, ERR_ARG,
+                           "model id '%.100s': 1 to 200 characters without blanks and "
+                           "quotes",
+                           id);
+        for (int j = 0; j < i; j++) {
+            if (claims(&c->models[j], id))
+                return err_set(e, ERR_ARG, "two models are called '%.100s': give one another id",
+                               id);
+        }
+    }
+    return 0;
+}
+
+int serve_config_check(struct serve_config *c, struct err *e)
+{
+    int r;
+
+    if (!c->n_models)
+        return err_set(e, ERR_ARG,
+                       "no model to serve: name one, or list them under 'models' in "
+                       "the configuration");
+    for (int i = 0; i < c->n_models; i++) {
+        struct serve_model *m = &c->models[i];
+        if (!m->id && default_id(c, m))
+            return err_set(e, ERR_NOMEM, "out of memory");
+        r = check_names(c, i, e);
+        if (r)
+            return r;
+    }
+    if (c->body_budget < c->body_limit)
+        return err_set(e, ERR_ARG,
+                       "body_budget is smaller than body_limit: no body of that size "
+                       "could ever be read");
+    if (!*c->keys && !c->insecure_no_keys && !net_host_is_loopback(c->host))
+        return err_set(e, ERR_ARG,
+                       "'%s' can be reached from other machines, and there are no API keys: set "
+                       "'keys' (see 'gaufre key --help'), or insist with --insecure-no-keys",
+                       c->host);
+    return 0;
+}
+
+/* ---- what it would do ------------------------------------------------------------------------ */
+
+static void mib(struct buf *out, uint64_t bytes)
+{
+    buf_addf(out, "%.1f MiB", (double)bytes / 1048576);
+}
+
+static int describe_model(const struct serve_model *m, uint64_t *io_bytes, struct buf *out,
+                          struct err *e)
+{
+    const char *path = m->path ? m->path : m->model;
+    struct stat st;
+
+    if (stat(path, &st) || !S_ISREG(st.st_mode) || access(path, R_OK))
+        return err_set(e, ERR_NOTFOUND, "model '%s': %s is not a file that can be read", m->id,
+                       path);
+    buf_addf(out, "model      %s: %s, ", m->id, path);
+    mib(out, (uint64_t)st.st_size);
+    for (const struct config_setting *s = serve_model_settings; s->name; s++) {
+        if (s->kind == CONFIG_STR && !m->chat_template)
+            continue;
+        buf_addf(out, ", %s ", s->name);
+        config_show(s, m, out);
+    }
+    for (int i = 0; i < m->aliases.n; i++)
+        buf_addf(out, "%s%s", i ? ", " : "\n           also called ", m->aliases.v[i]);
+    buf_add_char(out, '\n');
+    *io_bytes += (uint64_t)st.st_size + m->kv_memory;
+    return 0;
+}
+
+int serve_config_describe(const struct serve_config *c, struct buf *out, struct err *e)
+{
+    uint64_t need = 0, have = sysmem_available();
+    int loopback = net_host_is_loopback(c->host), r;
+
+    buf_addf(out, "listen     http://%s:%lld (%s)\n", c->host, (long long)c->port,
+             loopback ? "this machine only" : "reachable from other machines");
+    buf_addf(out, "keys       %s\n", *c->keys ? c->keys : "none: everybody is the default tenant");
+    buf_addf(out, "ledger     %s\n", *c->ledger ? c->ledger : "off");
+    for (int i = 0; i < c->n_models; i++) {
+        r = describe_model(&c->models[i], &need, out, e);
+        if (r)
+            return r;
+    }
+    buf_add_str(out, "memory     at least ");
+    mib(out, need);
+    buf_add_str(out, " for weights and stated KV caches; available ");
+    mib(out, have);
+    buf_add_char(out, '\n');
+    for (const struct config_setting *s = serve_settings; s->name; s++) {
+        if (!strcmp(s->name, "host") || !strcmp(s->name, "port") || !strcmp(s->name, "keys") ||
+            !strcmp(s->name, "ledger"))
+            continue;
+        buf_addf(out, "%-20s ", s->name);
+        config_show(s, c, out);
+        buf_add_char(out, '\n');
+    }
+    if (out->failed)
+        return err_set(e, out->failed, "out of memory");
+    if (need > have)
+        return err_set(e, ERR_LIMIT, "the models need more memory than is available");
+    return 0;
+}
+
+static void doc_rows(struct buf *out, const struct config_setting *t)
+{
+    for (; t->name; t++) {
+        const char *arg = t->kind == CONFIG_BOOL ? "true, false" : t->arg ? t->arg : "";
+        buf_addf(out, "| `%s` | ", t->name);
+        for (; *arg; arg++) {
+            if (*arg == '|')
+                buf_add_str(out, ", ");
+            else
+                buf_add_char(out, *arg);
+        }
+        buf_addf(out, " | %s%s%s | %s |\n", t->dflt && *t->dflt ? "`" : "", t->dflt ? t->dflt : "",
+                 t->dflt && *t->dflt ? "`" : "", t->help);
+    }
+}
+
+int serve_config_doc(struct buf *out)
+{
+    buf_add_str(out, "| key | value | default | meaning |\n|---|---|---|---|\n");
+    doc_rows(out, serve_settings);
+    buf_add_str(out, "\n| key | value | default | meaning |\n|---|---|---|---|\n");
+    doc_rows(out, serve_model_settings);
+    return out->failed;
+}
