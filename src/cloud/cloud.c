@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "cloud/key.h"
+#include "cloud/keyring.h"
 #include "cloud/ledger.h"
 #include "cloud/quota.h"
 #include "policy/admit.h"

@@ -16,6 +16,9 @@ const struct cmd *const cmd_table[] = {
     &cmd_pull,
     &cmd_list,
     &cmd_rm,
+    &cmd_serve,
+    &cmd_key,
+    &cmd_usage_table,
     &cmd_completion,
     NULL,
 };

@@ -92,6 +92,7 @@ void front_request(void *ctx, struct net_exchange *x);
 void front_body(void *ctx, struct net_exchange *x, int code);
 void front_gone(void *ctx, struct net_exchange *x, int code);
 void front_mail(void *ctx, int io);
+void front_tick(void *io); /* of a timer, while there are calls */
 void front_refuse(void *ctx, int status, const char *why, struct buf *body);
 
 /* call_prep.c: any thread. Fills what is marked [prep]; c->err.code says how it went. */

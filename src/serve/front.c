@@ -22,7 +22,7 @@ static void reap(struct call *c)
         call_close(c);
 }
 
-static void on_tick(void *ctx)
+void front_tick(void *ctx)
 {
     struct server_io *io = ctx;
     int64_t now = clock_now_us();
@@ -39,9 +39,7 @@ static void on_tick(void *ctx)
 
 static void keep_ticking(struct server_io *io)
 {
-    if (!io->tick)
-        io->tick = net_timer_new(io->s->net, io->i, on_tick, io);
-    if (!io->ticking && io->tick)
+    if (!io->ticking)
         net_timer_arm(io->tick, TICK_MS);
     io->ticking = 1;
 }

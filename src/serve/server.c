@@ -148,6 +148,11 @@ int server_add(struct server *s, struct supplier *sup, const char *const *names,
 
 int server_start(struct server *s, struct err *e)
 {
+    for (int i = 0; i < net_n_io(s->net); i++) {
+        s->io[i].tick = net_timer_new(s->net, i, front_tick, &s->io[i]);
+        if (!s->io[i].tick)
+            return err_set(e, ERR_NOMEM, "out of memory");
+    }
     return net_server_start(s->net, e);
 }
 
@@ -305,6 +310,10 @@ void serve_close(struct server *s)
     if (s->net) {
         net_server_drain(s->net, 0);
         net_server_join(s->net);
+        for (int i = 0; i < net_n_io(s->net); i++) {
+            net_timer_free(s->io[i].tick);
+            s->io[i].tick = NULL;
+        }
         if (wait_jobs(s, &e))
             return; /* the engine holds memory of ours: better leaked than used after free */
     }

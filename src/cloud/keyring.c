@@ -1,4 +1,4 @@
-#include "cloud/key.h"
+#include "cloud/keyring.h"
 
 #include <errno.h>
 #include <sodium.h>

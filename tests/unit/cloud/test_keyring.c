@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cloud/key.h"
+#include "cloud/keyring.h"
 
 #define SALT "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 #define HASH "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"

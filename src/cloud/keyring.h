@@ -7,8 +7,8 @@
  *
  * A key of ours has 192 random bits, so a fast hash is enough: there is nothing to guess. Looking a
  * key up compares it with every line in constant time. A table is read-only once loaded. */
-#ifndef CLOUD_KEY_H
-#define CLOUD_KEY_H
+#ifndef CLOUD_KEYRING_H
+#define CLOUD_KEYRING_H
 
 #include <stdint.h>
 

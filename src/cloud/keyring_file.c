@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/rand.h"
-#include "cloud/key.h"
+#include "cloud/keyring.h"
 
 #define KEY_RANDOM_BYTES 24
 #define KEY_PREFIX       "gf-"

@@ -1,0 +1,252 @@
+/* gaufre serve: configuration from defaults, file and flags, in this order; then the server until a
+ * signal. */
+#include "serve/serve.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cmd/cmd.h"
+#include "hub/hub.h"
+
+/* One member a setting: text as typed, or 1 for a switch. */
+struct serve_opts {
+#define FIELD_STR                                              const char *
+#define FIELD_INT                                              const char *
+#define FIELD_SIZE                                             const char *
+#define FIELD_TIME                                             const char *
+#define FIELD_CHOICE                                           const char *
+#define FIELD_BOOL                                             int
+#define ROW(key, flag, kind, field, dflt, min, max, arg, help) FIELD_##kind field;
+    SERVE_SETTINGS(ROW)
+    SERVE_MODEL_SETTINGS(ROW)
+#undef ROW
+    const char *config;
+    int check, settings;
+};
+
+#define OPT_ROW_STR(flag, field, arg, help)    OPT_STR(0, flag, arg, NULL, serve_opts, field, help)
+#define OPT_ROW_INT(flag, field, arg, help)    OPT_STR(0, flag, arg, NULL, serve_opts, field, help)
+#define OPT_ROW_SIZE(flag, field, arg, help)   OPT_STR(0, flag, arg, NULL, serve_opts, field, help)
+#define OPT_ROW_TIME(flag, field, arg, help)   OPT_STR(0, flag, arg, NULL, serve_opts, field, help)
+#define OPT_ROW_CHOICE(flag, field, arg, help) OPT_STR(0, flag, arg, NULL, serve_opts, field, help)
+#define OPT_ROW_BOOL(flag, field, arg, help)   OPT_FLAG(0, flag, serve_opts, field, help)
+
+/* clang-format off */
+static const struct opt opts[] = {
+    OPT_FILE('c', "config", NULL, serve_opts, config, "YAML file with settings; flags win over it"),
+    OPT_FLAG(0, "check", serve_opts, check, "check the settings, say what would be done, and stop"),
+    OPT_FLAG(0, "settings", serve_opts, settings, "print every setting as a table, and stop"),
+#define ROW(key, flag, kind, field, dflt, min, max, arg, help) \
+    OPT_ROW_##kind(flag, field, arg, help),
+    SERVE_SETTINGS(ROW)
+    SERVE_MODEL_SETTINGS(ROW)
+#undef ROW
+    OPT_END,
+};
+/* clang-format on */
+
+/* ---- configuration --------------------------------------------------------------------------- */
+
+static int flag_text(struct serve_config *c, const char *key, const char *text, struct err *e)
+{
+    return text ? serve_config_flag(c, key, text, e) : 0;
+}
+
+static int flag_bool(struct serve_config *c, const char *key, int on, struct err *e)
+{
+    return on ? serve_config_flag(c, key, "true", e) : 0;
+}
+
+#define SET_STR    flag_text
+#define SET_INT    flag_text
+#define SET_SIZE   flag_text
+#define SET_TIME   flag_text
+#define SET_CHOICE flag_text
+#define SET_BOOL   flag_bool
+
+static int apply_flags(struct serve_config *c, const struct serve_opts *o, struct err *e)
+{
+    int r = 0;
+
+#define ROW(key, flag, kind, field, dflt, min, max, arg, help)                                     \
+    if (!r)                                                                                        \
+        r = SET_##kind(c, key, o->field, e);
+    SERVE_SETTINGS(ROW)
+    SERVE_MODEL_SETTINGS(ROW)
+#undef ROW
+    return r;
+}
+
+/* Where the models lie, and where the books do. */
+static int resolve(struct serve_config *c, struct err *e)
+{
+    struct hub *h = NULL;
+    char *path;
+    int r = hub_open(&h, e);
+
+    for (int i = 0; !r && i < c->n_models; i++) {
+        path = NULL;
+        r = hub_resolve(h, c->models[i].model, &path, e);
+        if (!r && !(c->models[i].path = arena_strdup(&c->arena, path)))
+            r = err_set(e, ERR_NOMEM, "out of memory");
+        free(path);
+    }
+    if (!r && !*c->ledger) {
+        struct buf b;
+        buf_init(&b, 8192);
+        buf_addf(&b, "%s/ledger.db", hub_home(h));
+        c->ledger = b.failed ? NULL : arena_strdup(&c->arena, b.data);
+        if (!c->ledger)
+            r = err_set(e, ERR_NOMEM, "out of memory");
+        else if (mkdir(hub_home(h), 0755) && errno != EEXIST && errno != ENOENT)
+            r = err_set(e, ERR_IO, "%s: %s", hub_home(h), strerror(errno));
+        buf_done(&b);
+    }
+    hub_close(h);
+    return r;
+}
+
+static int configure(struct serve_config *c, const struct serve_opts *o, int argc, char **argv,
+                     struct err *e)
+{
+    int r = o->config ? serve_config_read(c, o->config, e) : 0;
+
+    if (!r && argc)
+        c->n_models = 0; /* named on the command line: these, and not the file's */
+    for (int i = 0; !r && i < argc; i++)
+        r = serve_config_add_model(c, argv[i], e);
+    if (!r)
+        r = apply_flags(c, o, e);
+    if (!r)
+        r = serve_config_check(c, e);
+    return r ? r : resolve(c, e);
+}
+
+/* ---- signals --------------------------------------------------------------------------------- */
+
+static struct server *running; /* for the handlers only */
+static volatile sig_atomic_t n_stops;
+
+static void on_stop(int sig)
+{
+    if (n_stops++)
+        _exit(128 + sig); /* asked twice: at once */
+    serve_drain(running);
+}
+
+static void on_hup(int sig)
+{
+    serve_reload(running);
+}
+
+static void catch_signals(struct server *s)
+{
+    struct sigaction a = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
+
+    running = s;
+    sigaction(SIGTERM, &a, NULL);
+    sigaction(SIGINT, &a, NULL);
+    a.sa_handler = on_hup;
+    sigaction(SIGHUP, &a, NULL);
+    a.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &a, NULL);
+}
+
+/* ---- the command ----------------------------------------------------------------------------- */
+
+static int serve_until_stopped(const struct cmd *cmd, struct serve_config *c)
+{
+    struct server *s = NULL;
+    struct err e = {0};
+    int r = serve_open(&s, c, &e);
+
+    if (r)
+        return cmd_fail(cmd, &e);
+    catch_signals(s);
+    r = serve_wait_ready(s, &e);
+    if (r && r != ERR_DRAINING) {
+        cmd_fail(cmd, &e);
+        serve_close(s);
+        return CMD_FAILED;
+    }
+    if (!r)
+        cmd_note("gaufre serves on http://%s:%d (stop with ctrl-C)", c->host, serve_port(s));
+    r = serve_run(s, &e);
+    if (r) {
+        cmd_fail(cmd, &e);
+        _exit(CMD_FAILED); /* the engine does not answer: nothing can be freed in order */
+    }
+    serve_close(s);
+    return CMD_OK;
+}
+
+static int check(const struct cmd *cmd, struct serve_config *c)
+{
+    struct err e = {0};
+    struct buf out;
+    int r;
+
+    buf_init(&out, 1 << 20);
+    r = serve_config_describe(c, &out, &e);
+    if (out.data)
+        fputs(out.data, stdout);
+    buf_done(&out);
+    return r ? cmd_fail(cmd, &e) : CMD_OK;
+}
+
+static int print_settings(void)
+{
+    struct buf out;
+
+    buf_init(&out, 1 << 20);
+    serve_config_doc(&out);
+    if (out.data)
+        fputs(out.data, stdout);
+    buf_done(&out);
+    return CMD_OK;
+}
+
+static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
+{
+    const struct serve_opts *o = opts_;
+    struct serve_config c;
+    struct err e = {0};
+    int code;
+
+    if (o->settings)
+        return print_settings();
+    serve_config_init(&c);
+    if (configure(&c, o, argc, argv, &e)) {
+        code = e.code == ERR_ARG ? cmd_usage(cmd, "%s", e.text) : cmd_fail(cmd, &e);
+        serve_config_done(&c);
+        return code;
+    }
+    log_setup((enum log_level)c.log_level, c.log_format);
+    code = o->check ? check(cmd, &c) : serve_until_stopped(cmd, &c);
+    serve_config_done(&c);
+    return code;
+}
+
+const struct cmd cmd_serve = {
+    .name = "serve",
+    .help = "Serve models over HTTP, OpenAI- and Cerebras-compatible",
+    .args = "[MODEL...]",
+    .about = "Models are names ('gaufre list') or files. SIGTERM or ctrl-C finishes what runs and\n"
+             "stops, a second one stops at once; SIGHUP reads the keys again.\n"
+             "Every flag is also a key of the configuration file, with '_' for '-':\n\n"
+             "  host: 0.0.0.0\n  keys: /etc/gaufre/keys\n  models:\n    - smollm2-135m\n"
+             "    - model: /models/big.gguf\n      id: big\n      aliases: [gpt-4o-mini]\n"
+             "      context: 8192",
+    .opts = opts,
+    .opts_size = sizeof(struct serve_opts),
+    .n_args_min = 0,
+    .n_args_max = -1,
+    .complete = CMD_COMPLETE_MODEL,
+    .run = run,
+};

@@ -1,0 +1,82 @@
+/* gaufre usage: what the ledger says of each tenant. */
+#include <stdio.h>
+
+#include "base/json_write.h"
+#include "cloud/cloud.h"
+#include "cmd/cmd.h"
+#include "hub/hub.h"
+
+struct usage_opts {
+    const char *ledger;
+    int json;
+};
+
+static const struct opt opts[] = {
+    OPT_FILE('l', "ledger", NULL, usage_opts, ledger,
+             "the file (default: ledger.db in gaufre's home)"),
+    OPT_FLAG(0, "json", usage_opts, json, "one JSON object a tenant"),
+    OPT_END,
+};
+
+static int print_json(void *arg, const struct cloud_balance *b)
+{
+    struct buf out;
+
+    buf_init(&out, 4096);
+    buf_add_str(&out, "{\"tenant\":");
+    json_put_str(&out, b->tenant);
+    buf_addf(&out,
+             ",\"requests\":%lld,\"prompt_tokens\":%lld,\"cached_tokens\":%lld,"
+             "\"completion_tokens\":%lld,\"energy_uj\":%lld}",
+             (long long)b->n_requests, (long long)b->prompt_tokens, (long long)b->cached_tokens,
+             (long long)b->completion_tokens, (long long)b->energy_uj);
+    if (out.data)
+        puts(out.data);
+    buf_done(&out);
+    return 0;
+}
+
+static int print_row(void *arg, const struct cloud_balance *b)
+{
+    printf("%-24s %12lld %14lld %14lld %14lld\n", b->tenant, (long long)b->n_requests,
+           (long long)b->prompt_tokens, (long long)b->cached_tokens,
+           (long long)b->completion_tokens);
+    return 0;
+}
+
+static int default_path(char *out, size_t cap, struct err *e)
+{
+    struct hub *h = NULL;
+    int r = hub_open(&h, e);
+
+    if (!r && snprintf(out, cap, "%s/ledger.db", hub_home(h)) >= (int)cap)
+        r = err_set(e, ERR_ARG, "gaufre's home has too long a name");
+    hub_close(h);
+    return r;
+}
+
+static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
+{
+    const struct usage_opts *o = opts_;
+    char path[4096];
+    struct err e = {0};
+
+    if (!o->ledger && default_path(path, sizeof path, &e))
+        return cmd_fail(cmd, &e);
+    if (!o->json)
+        printf("%-24s %12s %14s %14s %14s\n", "tenant", "requests", "prompt", "of it cached",
+               "completion");
+    if (cloud_balances(o->ledger ? o->ledger : path, o->json ? print_json : print_row, NULL, &e))
+        return cmd_fail(cmd, &e);
+    return CMD_OK;
+}
+
+const struct cmd cmd_usage_table = {
+    .name = "usage",
+    .help = "Show what each tenant used",
+    .opts = opts,
+    .opts_size = sizeof(struct usage_opts),
+    .n_args_min = 0,
+    .n_args_max = 0,
+    .run = run,
+};
