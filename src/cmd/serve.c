@@ -30,12 +30,16 @@ struct serve_opts {
     int check, settings;
 };
 
-#define OPT_ROW_STR(flag, field, arg, help)    OPT_STR(0, flag, arg, NULL, serve_opts, field, help)
-#define OPT_ROW_INT(flag, field, arg, help)    OPT_STR(0, flag, arg, NULL, serve_opts, field, help)
-#define OPT_ROW_SIZE(flag, field, arg, help)   OPT_STR(0, flag, arg, NULL, serve_opts, field, help)
-#define OPT_ROW_TIME(flag, field, arg, help)   OPT_STR(0, flag, arg, NULL, serve_opts, field, help)
-#define OPT_ROW_CHOICE(flag, field, arg, help) OPT_STR(0, flag, arg, NULL, serve_opts, field, help)
-#define OPT_ROW_BOOL(flag, field, arg, help)   OPT_FLAG(0, flag, serve_opts, field, help)
+/* Settings are texts here; their types and bounds are the table's. The default is told, not set:
+ * what was not typed must not win over the file. */
+#define TEXT_ROW(flag, field, arg, help)          OPT_STR(0, flag, arg, NULL, serve_opts, field, help)
+#define OPT_ROW_STR(flag, field, dflt, arg, help) TEXT_ROW(flag, field, arg, help)
+#define OPT_ROW_INT(flag, field, dflt, arg, help)                                                  \
+    TEXT_ROW(flag, field, arg, help " (default " dflt ")")
+#define OPT_ROW_SIZE                               OPT_ROW_INT
+#define OPT_ROW_TIME                               OPT_ROW_INT
+#define OPT_ROW_CHOICE                             OPT_ROW_INT
+#define OPT_ROW_BOOL(flag, field, dflt, arg, help) OPT_FLAG(0, flag, serve_opts, field, help)
 
 /* clang-format off */
 static const struct opt opts[] = {
@@ -43,7 +47,7 @@ static const struct opt opts[] = {
     OPT_FLAG(0, "check", serve_opts, check, "check the settings, say what would be done, and stop"),
     OPT_FLAG(0, "settings", serve_opts, settings, "print every setting as a table, and stop"),
 #define ROW(key, flag, kind, field, dflt, min, max, arg, help) \
-    OPT_ROW_##kind(flag, field, arg, help),
+    OPT_ROW_##kind(flag, field, dflt, arg, help),
     SERVE_SETTINGS(ROW)
     SERVE_MODEL_SETTINGS(ROW)
 #undef ROW

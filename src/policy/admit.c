@@ -20,10 +20,10 @@ void admit_decide(const struct admit_state *s, int32_t n_jobs, int64_t threshold
     ret->admit = 1;
     if (!s->n_waiting && !s->n_running)
         return;
-    over = n_jobs - (free > 0 ? free : 0); /* of ours that must wait */
-    if (over > 0 && s->n_waiting + over > s->waiting_max) {
+    /* All inside count, not who waits just now: in a burst nobody has begun yet. */
+    over = n_jobs - free - s->waiting_max;
+    if (over > 0) {
         ret->admit = 0;
-        over = s->n_waiting + over - s->waiting_max;
         ret->retry_us = over * job_us / capacity;
     } else if (threshold_us > 0 && ret->wait_us > threshold_us) {
         ret->admit = 0;

@@ -28,21 +28,21 @@
     X("class", "class", CHOICE, cls, "q8", 0, 0, "q8|f32", "numeric class")                        \
     X("kv", "kv", CHOICE, kv, "auto", 0, 0, "auto|f32|f16", "type of the KV cache")                \
     X("kv_memory", "kv-memory", SIZE, kv_memory, "0", 0, 0, "BYTES",                               \
-      "memory for the KV cache (0: by what is free)")                                              \
+      "memory for the KV cache, 0: by what is free")                                               \
     X("context", "context", INT, context, "0", 0, 1 << 24, "N",                                    \
-      "context length (0: as trained, where memory allows)")                                       \
+      "context length, 0: as trained where memory allows")                                         \
     X("chunk", "chunk", INT, chunk, "512", 1, 8192, "N", "prompt tokens computed in one step")     \
     X("batch", "batch", INT, batch, "64", 1, 1024, "N", "sequences generated together")            \
     X("prefix_cache", "prefix-cache", CHOICE, prefix_cache, "on", 0, 0, "off|on",                  \
       "keep and share the KV of equal beginnings")                                                 \
     X("output_cap", "output-cap", INT, output_cap, "0", 0, 1 << 24, "N",                           \
-      "tokens generated where the client sets no maximum (0: to the context's end)")               \
+      "tokens generated where the client sets no maximum, 0: no cap")                              \
     X("chat_template", "chat-template", STR, chat_template, NULL, 0, 0, "FILE",                    \
       "chat template to use instead of the file's own")
 
 #define SERVE_SETTINGS(X)                                                                          \
     X("host", "host", STR, host, "127.0.0.1", 0, 0, "HOST", "name or address to listen on")        \
-    X("port", "port", INT, port, "8080", 0, 65535, "N", "port to listen on (0: any free one)")     \
+    X("port", "port", INT, port, "8080", 0, 65535, "N", "port to listen on, 0: any free one")      \
     X("keys", "keys", STR, keys, "", 0, 0, "FILE", "API keys (see 'gaufre key --help')")           \
     X("insecure_no_keys", "insecure-no-keys", BOOL, insecure_no_keys, "false", 0, 0, NULL,         \
       "serve beyond this machine without keys")                                                    \
@@ -50,7 +50,7 @@
       "where usage is booked, or 'off' (default: ledger.db in gaufre's home)")                     \
     X("ledger_sync", "ledger-sync", CHOICE, ledger_sync, "full", 0, 0, "full|normal",              \
       "flush the ledger on every commit, or at checkpoints only")                                  \
-    X("threads", "threads", INT, threads, "0", 0, 1024, "N", "compute threads (0: all CPUs)")      \
+    X("threads", "threads", INT, threads, "0", 0, 1024, "N", "compute threads, 0: all CPUs")       \
     X("cpu", "cpu", CHOICE, cpu, "auto", 0, 0, "auto|scalar|avx2|avx512|avx512-vnni",              \
       "best instruction set to use")                                                               \
     X("io_threads", "io-threads", INT, io_threads, "1", 1, 64, "N", "threads for connections")     \
@@ -59,11 +59,11 @@
     X("queue", "queue", INT, queue, "256", 0, 100000, "N",                                         \
       "requests that may wait at one model; more get 429")                                         \
     X("requests_per_minute", "requests-per-minute", INT, requests_per_minute, "0", 0, 1e12, "N",   \
-      "requests a minute of one tenant (0: no limit)")                                             \
+      "requests a minute of one tenant, 0: no limit")                                              \
     X("tokens_per_minute", "tokens-per-minute", INT, tokens_per_minute, "0", 0, 1e12, "N",         \
-      "tokens a minute of one tenant (0: no limit)")                                               \
+      "tokens a minute of one tenant, 0: no limit")                                                \
     X("concurrency", "concurrency", INT, concurrency, "0", 0, 1e9, "N",                            \
-      "requests under way of one tenant (0: no limit)")                                            \
+      "requests under way of one tenant, 0: no limit")                                             \
     X("connections", "connections", INT, connections, "4096", 1, 1000000, "N",                     \
       "open connections; more must wait")                                                          \
     X("body_limit", "body-limit", SIZE, body_limit, "32M", 1024, 1 << 30, "BYTES",                 \

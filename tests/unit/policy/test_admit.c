@@ -30,6 +30,8 @@ static void admits(void **state)
     assert_true(decide(9, 4, 1, 0).admit);
     assert_true(decide(0, 2, 12, 0).admit); /* two begin at once, ten wait */
     assert_int_equal(decide(0, 4, 1, 0).wait_us, 1000000);
+    assert_true(decide(13, 0, 1, 0).admit); /* a burst: none has begun yet */
+    assert_false(decide(14, 0, 1, 0).admit);
 }
 
 static void refuses(void **state)

@@ -1,0 +1,345 @@
+/* A scripted supplier, for tests only: its tokens, waits and failures follow from the prompt's
+ * text, so that the server's whole behaviour can be tested without a model. A token is a byte.
+ *
+ *   HOLD    does not begin until fake_release, or its cancel
+ *   FAIL    ends with ERR_NUMERIC after one token; FAIL0: before the first
+ *   FLOOD   1 KiB a token, for as long as it may
+ *   else    "w0 ", "w1 ", ... up to max_tokens, and stops by itself after four
+ *
+ * Its ring is small (8 KiB), so that a reader that does not pop is felt soon. */
+#ifndef TEST_FAKE_SUPPLIER_H
+#define TEST_FAKE_SUPPLIER_H
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/ring.h"
+#include "cloud/supplier.h"
+
+#define FAKE_RING 8192
+#define FAKE_TEXT 1024
+
+struct fake_record {
+    int kind, choice, token, err, finish, n_generated;
+    size_t n_text;
+    char text[];
+};
+
+struct fake_job {
+    struct supplier_job *outer;
+    struct fake_job *next;
+    struct ring ring;
+    struct mbox_item item;
+    _Atomic int cancel;
+    int started, choice, n, failed, done, posted_done, err;
+    char script[64];
+    _Alignas(16) unsigned char data[FAKE_RING];
+};
+
+struct fake {
+    struct supplier s;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    struct fake_job *jobs;
+    struct supplier_facts facts;
+    _Atomic int state, frozen, stop, released, capacity, paused;
+    _Atomic int n_submitted, n_cancelled, n_done, n_waiting, n_running;
+};
+
+static struct fake *fake_of(const struct supplier *s)
+{
+    return (struct fake *)(uintptr_t)s;
+}
+
+static void fake_load(const struct supplier *s, struct supplier_load *ret)
+{
+    struct fake *f = fake_of(s);
+
+    *ret = (struct supplier_load){.state = (enum supplier_state)f->state,
+                                  .frozen = f->frozen,
+                                  .n_waiting = f->n_waiting,
+                                  .n_running = f->n_running,
+                                  .capacity = f->capacity,
+                                  .pages_used = 1,
+                                  .n_pages = 4};
+}
+
+static const struct supplier_facts *fake_facts(const struct supplier *s)
+{
+    return &fake_of(s)->facts;
+}
+
+static int fake_tokenize(const struct supplier *s, const char *text, size_t n, int special, int bos,
+                         size_t max, struct supplier_tokens *ret, struct err *e)
+{
+    if (n > max)
+        return err_set(e, ERR_LIMIT, "too many tokens");
+    ret->id = malloc((n + 1) * sizeof *ret->id);
+    ret->n = 0;
+    if (bos)
+        ret->id[ret->n++] = 256;
+    for (size_t i = 0; i < n; i++)
+        ret->id[ret->n++] = (unsigned char)text[i];
+    return 0;
+}
+
+static int fake_detokenize(const struct supplier *s, const int32_t *id, int32_t n, struct buf *out,
+                           struct err *e)
+{
+    for (int32_t i = 0; i < n; i++) {
+        if (id[i] < 256)
+            buf_add_char(out, (char)id[i]);
+    }
+    return out->failed;
+}
+
+static const char *fake_bytes(const struct supplier *s, int32_t id, size_t *ret_n)
+{
+    static char all[257];
+
+    for (int i = 0; i < 256; i++)
+        all[i] = (char)i;
+    *ret_n = id < 256;
+    return &all[id & 255];
+}
+
+/* role:content; for every message. */
+static int fake_render(const struct supplier *s, const json_t *messages, const json_t *kwargs,
+                       int continue_final, int no_generation_prompt, struct buf *ret_text,
+                       struct supplier_tokens *ret_tokens, struct err *e)
+{
+    json_t *m;
+    size_t i;
+
+    json_array_foreach(messages, i, m)
+    {
+        buf_addf(ret_text, "%s:%s;", json_string_value(json_object_get(m, "role")),
+                 json_string_value(json_object_get(m, "content")));
+    }
+    return fake_tokenize(s, ret_text->data, ret_text->len, 0, 0, SIZE_MAX, ret_tokens, e);
+}
+
+static int fake_submit(struct supplier *s, struct supplier_job *j, struct err *e)
+{
+    struct fake *f = fake_of(s);
+    struct fake_job *fj = calloc(1, sizeof *fj);
+    int32_t n = 0;
+
+    for (int32_t i = 0; i < j->n_prompt && n < (int32_t)sizeof fj->script - 1; i++) {
+        if (j->prompt[i] < 256)
+            fj->script[n++] = (char)j->prompt[i];
+    }
+    fj->outer = j;
+    fj->item.kind = j->mail_kind;
+    fj->item.owner = j;
+    ring_init(&fj->ring, fj->data, FAKE_RING);
+    j->inner = fj;
+    pthread_mutex_lock(&f->lock);
+    fj->next = f->jobs;
+    f->jobs = fj;
+    f->n_submitted++;
+    f->n_waiting++;
+    pthread_mutex_unlock(&f->lock);
+    return 0;
+}
+
+static void fake_cancel(struct supplier *s, struct supplier_job *j)
+{
+    struct fake_job *fj = j->inner;
+
+    fj->cancel = 1;
+    fake_of(s)->n_cancelled++;
+}
+
+static int fake_peek(struct supplier *s, struct supplier_job *j, struct supplier_event *ret)
+{
+    struct fake_job *fj = j->inner;
+    const struct fake_record *r;
+    uint32_t n;
+
+    r = ring_peek(&fj->ring, &n);
+    if (!r)
+        return 0;
+    *ret = (struct supplier_event){.kind = (enum supplier_event_kind)r->kind, .err = r->err};
+    ret->ev = (struct api_event){.kind = r->kind == SUPPLIER_EV_TEXT ? API_EV_TEXT : API_EV_FINISH,
+                                 .choice = r->choice,
+                                 .text = r->text,
+                                 .n_text = r->n_text,
+                                 .token = r->token,
+                                 .bytes = r->text,
+                                 .n_bytes = r->n_text,
+                                 .logprob = -0.5f,
+                                 .finish = (enum api_finish)r->finish};
+    ret->usage = (struct api_usage){
+        .prompt_tokens = j->n_prompt, .completion_tokens = r->n_generated, .cached_tokens = 1};
+    ret->times = (struct api_times){.queue_us = 10, .prompt_us = 20, .completion_us = 30};
+    return 1;
+}
+
+static void fake_pop(struct supplier *s, struct supplier_job *j)
+{
+    ring_pop(&((struct fake_job *)j->inner)->ring);
+}
+
+static int fake_release_job(struct supplier *s, struct supplier_job *j)
+{
+    struct fake_job *fj = j->inner;
+    struct fake *f = fake_of(s);
+
+    pthread_mutex_lock(&f->lock); /* the thread is not in the middle of it */
+    if (atomic_load(&fj->item.posted)) {
+        pthread_mutex_unlock(&f->lock);
+        return 0;
+    }
+    for (struct fake_job **at = &f->jobs; *at; at = &(*at)->next) {
+        if (*at == fj) {
+            *at = fj->next;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&f->lock);
+    free(fj);
+    return 1;
+}
+
+/* ---- its thread ------------------------------------------------------------------------------ */
+
+static int fake_push(struct fake_job *j, int kind, const char *text, size_t n, int finish)
+{
+    struct fake_record *r = ring_push_begin(&j->ring, (uint32_t)(sizeof *r + n));
+
+    if (!r)
+        return 0;
+    *r = (struct fake_record){.kind = kind,
+                              .choice = j->choice,
+                              .token = j->n,
+                              .err = j->err,
+                              .finish = finish,
+                              .n_generated = j->n + 0,
+                              .n_text = n};
+    memcpy(r->text, text, n);
+    ring_push_commit(&j->ring, (uint32_t)(sizeof *r + n));
+    return 1;
+}
+
+/* One event at most; 1 when there was one. */
+static int fake_step(struct fake *f, struct fake_job *j)
+{
+    const struct supplier_job *o = j->outer;
+    int max = o->max_tokens, total = j->n;
+    char text[FAKE_TEXT];
+    int n;
+
+    if (j->posted_done)
+        return 0;
+    if (j->cancel)
+        j->err = ERR_CANCELLED;
+    if (!j->err && strstr(j->script, "HOLD") && !f->released)
+        return 0;
+    if (!j->started && !j->err) {
+        if (!fake_push(j, SUPPLIER_EV_STARTED, "", 0, 0))
+            return 0;
+        j->started = 1;
+        f->n_waiting--;
+        f->n_running++;
+        return 1;
+    }
+    if (strstr(j->script, "FAIL0") || (strstr(j->script, "FAIL") && j->n == 1))
+        j->err = j->err ? j->err : ERR_NUMERIC;
+    if (j->err || j->done == o->req->n_run) {
+        j->n = j->failed; /* generated by all choices */
+        if (!fake_push(j, SUPPLIER_EV_DONE, "", 0, 0)) {
+            j->n = total;
+            return 0;
+        }
+        if (j->started)
+            f->n_running--;
+        else
+            f->n_waiting--;
+        j->posted_done = 1;
+        f->n_done++;
+        return 1;
+    }
+    if (j->n >= max || (j->n >= 4 && !strstr(j->script, "FLOOD"))) {
+        if (!fake_push(j, SUPPLIER_EV_FINISH, "", 0, j->n >= max ? API_LENGTH : API_STOP))
+            return 0;
+        j->done++;
+        j->choice++;
+        j->n = 0;
+        return 1;
+    }
+    if (strstr(j->script, "FLOOD")) {
+        n = FAKE_TEXT - 1;
+        memset(text, 'x', (size_t)n);
+    } else {
+        n = snprintf(text, sizeof text, "w%d ", j->n);
+    }
+    if (!fake_push(j, SUPPLIER_EV_TEXT, text, (size_t)n, 0)) {
+        f->paused = 1;
+        return 0;
+    }
+    j->n++;
+    j->failed++; /* counts all generated tokens */
+    return 1;
+}
+
+static void *fake_main(void *arg)
+{
+    struct fake *f = arg;
+
+    while (!f->stop) {
+        pthread_mutex_lock(&f->lock);
+        for (struct fake_job *j = f->jobs; j; j = j->next) {
+            struct mbox *reader = j->outer->reader;
+            int n = 0;
+            while (n < 4 && fake_step(f, j))
+                n++;
+            if (n && mbox_post(reader, &j->item))
+                mbox_wake(reader);
+        }
+        pthread_mutex_unlock(&f->lock);
+        clock_sleep_us(500);
+    }
+    return NULL;
+}
+
+static const struct supplier_ops fake_ops = {
+    .kind = "fake",
+    .load = fake_load,
+    .facts = fake_facts,
+    .tokenize = fake_tokenize,
+    .detokenize = fake_detokenize,
+    .token_bytes = fake_bytes,
+    .render = fake_render,
+    .submit = fake_submit,
+    .cancel = fake_cancel,
+    .peek = fake_peek,
+    .pop = fake_pop,
+    .release = fake_release_job,
+};
+
+static void fake_open(struct fake *f)
+{
+    *f = (struct fake){.s = {.ops = &fake_ops, .name = "fake"}};
+    f->state = SUPPLIER_READY;
+    f->capacity = 8;
+    f->facts = (struct supplier_facts){.context = 1024,
+                                       .context_trained = 1024,
+                                       .n_vocab = 257,
+                                       .fingerprint = "fp_fake",
+                                       .chat = 1,
+                                       .reads_prompts = 1};
+    pthread_mutex_init(&f->lock, NULL);
+    pthread_create(&f->thread, NULL, fake_main, f);
+}
+
+static void fake_close(struct fake *f)
+{
+    f->stop = 1;
+    pthread_join(f->thread, NULL);
+    pthread_mutex_destroy(&f->lock);
+}
+
+#endif

@@ -1,0 +1,169 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "serve/serve.h"
+
+static char path[] = "/tmp/gaufre-settings-XXXXXX";
+
+static int read_text(struct serve_config *c, const char *yaml, struct err *e)
+{
+    int fd, r;
+
+    strcpy(path, "/tmp/gaufre-settings-XXXXXX");
+    fd = mkstemp(path);
+    assert_int_equal(write(fd, yaml, strlen(yaml)), (ssize_t)strlen(yaml));
+    close(fd);
+    r = serve_config_read(c, path, e);
+    unlink(path);
+    return r;
+}
+
+static void defaults_are_valid(void **state)
+{
+    struct serve_config c;
+    struct err e = {0};
+
+    serve_config_init(&c);
+    assert_string_equal(c.host, "127.0.0.1");
+    assert_int_equal(c.port, 8080);
+    assert_int_equal(c.io_threads, 1);
+    assert_int_equal(c.model_default.prefix_cache, 1);
+    assert_int_equal(serve_config_check(&c, &e), ERR_ARG); /* no model */
+    assert_int_equal(serve_config_add_model(&c, "/x/y.gguf", &e), 0);
+    assert_int_equal(serve_config_check(&c, &e), 0);
+    assert_string_equal(c.models[0].id, "y");
+    serve_config_done(&c);
+}
+
+static void file_then_flags(void **state)
+{
+    struct serve_config c;
+    struct err e = {0};
+
+    serve_config_init(&c);
+    assert_int_equal(read_text(&c,
+                               "port: 9000\nmodels:\n  - small\n  - model: /m/big.gguf\n"
+                               "    id: big\n    aliases: [gpt-4o, gpt-4]\n    context: 4096\n"
+                               "    class: f32\ncontext: 1024\nkv_memory: 1G\nheartbeat: 5s\n",
+                               &e),
+                     0);
+    assert_int_equal(c.port, 9000);
+    assert_int_equal(c.heartbeat, 5000);
+    assert_int_equal(c.n_models, 2);
+    assert_string_equal(c.models[0].model, "small");
+    assert_int_equal(c.models[0].context, 1024); /* from the top */
+    assert_int_equal(c.models[1].context, 4096); /* its own */
+    assert_int_equal(c.models[1].kv_memory, (uint64_t)1 << 30);
+    assert_int_equal(c.models[1].cls, 1);
+    assert_int_equal(c.models[1].aliases.n, 2);
+    assert_int_equal(serve_config_flag(&c, "context", "2048", &e), 0);
+    assert_int_equal(serve_config_flag(&c, "port", "1", &e), 0);
+    assert_int_equal(c.models[1].context, 2048); /* a flag wins everywhere */
+    assert_int_equal(c.port, 1);
+    assert_int_equal(serve_config_check(&c, &e), 0);
+    assert_string_equal(c.models[0].id, "small");
+    serve_config_done(&c);
+}
+
+static void refuses(void **state)
+{
+    static const struct {
+        const char *yaml, *says;
+    } cases[] = {
+        {"prot: 1\n", ":1:1: unknown key 'prot'"},
+        {"models: small\n", "models: wants a list"},
+        {"models:\n  - id: x\n", ":2:5: a model needs 'model'"},
+        {"models:\n  - model: x\n    contxt: 1\n", ":3:5: unknown key 'contxt'"},
+        {"models:\n  - model: x\n    class: q4\n", ":3:12: class: wants one of q8|f32"},
+        {"chunk: 0\n", "chunk: 0 is not within 1..8192"},
+        {"port: 70000\n", "port: 70000 is not within"},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct serve_config c;
+        struct err e = {0};
+        serve_config_init(&c);
+        assert_true(read_text(&c, cases[i].yaml, &e) < 0);
+        if (!strstr(e.text, cases[i].says))
+            fail_msg("'%s' does not say '%s'", e.text, cases[i].says);
+        serve_config_done(&c);
+    }
+}
+
+static void checks(void **state)
+{
+    static const struct {
+        const char *yaml, *says;
+    } cases[] = {
+        {"host: 0.0.0.0\nmodels: [a]\n", "there are no API keys"},
+        {"models: [a, a]\n", "two models are called 'a'"},
+        {"models:\n- a\n- {model: b, aliases: [a]}\n", "two models are called 'a'"},
+        {"models:\n- {model: b, id: 'x y'}\n", "model id 'x y'"},
+        {"models: [a]\nbody_limit: 64M\nbody_budget: 32M\n", "body_budget is smaller"},
+    };
+    struct serve_config c;
+    struct err e = {0};
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        serve_config_init(&c);
+        assert_int_equal(read_text(&c, cases[i].yaml, &e), 0);
+        assert_int_equal(serve_config_check(&c, &e), ERR_ARG);
+        if (!strstr(e.text, cases[i].says))
+            fail_msg("'%s' does not say '%s'", e.text, cases[i].says);
+        serve_config_done(&c);
+    }
+    /* Wide with keys, or insisted upon. */
+    serve_config_init(&c);
+    assert_int_equal(read_text(&c, "host: 0.0.0.0\nkeys: /k\nmodels: [a]\n", &e), 0);
+    assert_int_equal(serve_config_check(&c, &e), 0);
+    serve_config_done(&c);
+    serve_config_init(&c);
+    assert_int_equal(read_text(&c, "host: '::'\ninsecure_no_keys: true\nmodels: [a]\n", &e), 0);
+    assert_int_equal(serve_config_check(&c, &e), 0);
+    serve_config_done(&c);
+}
+
+static void describes(void **state)
+{
+    struct serve_config c;
+    struct err e = {0};
+    struct buf out;
+
+    serve_config_init(&c);
+    buf_init(&out, 1 << 16);
+    assert_int_equal(serve_config_add_model(&c, "/proc/self/exe", &e), 0);
+    assert_int_equal(serve_config_check(&c, &e), 0);
+    assert_int_equal(serve_config_describe(&c, &out, &e), 0);
+    assert_non_null(strstr(out.data, "listen     http://127.0.0.1:8080 (this machine only)"));
+    assert_non_null(strstr(out.data, "model      exe: /proc/self/exe"));
+    serve_config_done(&c);
+    buf_clear(&out);
+    serve_config_init(&c);
+    assert_int_equal(serve_config_add_model(&c, "/nowhere/m.gguf", &e), 0);
+    assert_int_equal(serve_config_check(&c, &e), 0);
+    assert_int_equal(serve_config_describe(&c, &out, &e), ERR_NOTFOUND);
+    assert_non_null(strstr(e.text, "/nowhere/m.gguf"));
+    serve_config_done(&c);
+    buf_done(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults_are_valid),
+        cmocka_unit_test(file_then_flags),
+        cmocka_unit_test(refuses),
+        cmocka_unit_test(checks),
+        cmocka_unit_test(describes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
