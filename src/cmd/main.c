@@ -10,13 +10,13 @@
 /* clang-format off */
 const struct cmd *const cmd_table[] = {
     &cmd_run,
+    &cmd_serve,
     &cmd_show,
     &cmd_tokenize,
     &cmd_perplexity,
     &cmd_pull,
     &cmd_list,
     &cmd_rm,
-    &cmd_serve,
     &cmd_key,
     &cmd_usage_table,
     &cmd_completion,
