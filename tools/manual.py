@@ -32,8 +32,10 @@ def block(gaufre, name):
     about = text.split("\n\n", 2)[1]
     lines.append(escape(about))
     options = text.split("Options:\n", 1)[1].split("\n\n", 1)[0]
-    # A long option has its help on the next line, at the help's column.
-    options = re.sub(r"\n {20,}", "  ", options)
+    # Help goes on in the next lines, at its column; a long option's begins there.
+    options = re.sub(r"\n {30}", " ", re.sub(r"^(  .{4}--.*)\n {30}(?=\S)",
+                                            lambda m: m[1] + ("  " if "  " not in m[1][6:] else " "),
+                                            options, flags=re.M))
     for line in options.splitlines():
         left, _, right = line.strip().partition("  ")
         lines += [".TP", f".B {escape(left)}", escape(right.strip())]

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Sum up test results: tally.py FOLDER
 
-Reads FOLDER/steps.txt ("ok NAME" or "not ok NAME" a line) and FOLDER/*.xml (JUnit, as meson and
-pytest write it), names what failed and what was skipped and why, and ends with the line
+Reads FOLDER/steps.txt ("ok NAME" or "not ok NAME" a line), FOLDER/*.json (meson's log of tests, of
+which most speak TAP) and FOLDER/*.xml (JUnit, as pytest writes it), names what failed and what was skipped and why, and ends with the line
 "N passed, M failed" (", K skipped"). Exits 1 when anything failed or nothing ran.
 """
 import collections
 import glob
+import json
 import os
+import re
 import sys
 import xml.etree.ElementTree as ET
 
@@ -21,6 +23,36 @@ def read_steps(path, failed):
                     passed += 1
                 elif line.startswith("not ok "):
                     failed.append("step: " + line[7:].strip())
+    return passed
+
+
+TAP = re.compile(r"^(not )?ok\b *(\d*) *-? *(.*)$", re.M)
+
+
+def read_meson(path, failed, skipped):
+    source = os.path.splitext(os.path.basename(path))[0]
+    passed = 0
+    with open(path, encoding="utf-8") as f:
+        tests = [json.loads(line) for line in f]
+    for test in tests:
+        name = f"{source}: {test['name'].split(' / ')[-1]}"
+        bad = 0
+        for no, _, what in TAP.findall(test.get("stdout") or ""):
+            what, _, directive = what.partition("# ")
+            if directive.upper().startswith("SKIP"):
+                skipped[directive[4:].strip() or "no reason given"].append(f"{name} {what}")
+            elif no:
+                failed.append(f"{name} {what}")
+                bad += 1
+            else:
+                passed += 1
+        # A test without TAP, or one that died or was caught by a sanitizer between its cases.
+        if test["result"] == "SKIP" and not TAP.search(test.get("stdout") or ""):
+            skipped["the test skipped itself"].append(name)
+        elif test["result"] not in ("OK", "SKIP", "EXPECTEDFAIL") and not bad:
+            failed.append(f"{name} ({test['result'].lower()}, status {test['returncode']})")
+        elif not TAP.search(test.get("stdout") or ""):
+            passed += 1
     return passed
 
 
@@ -66,6 +98,8 @@ def main():
     passed = read_steps(os.path.join(folder, "steps.txt"), failed)
     for path in sorted(glob.glob(os.path.join(folder, "*.xml"))):
         passed += read_xml(path, failed, skipped)
+    for path in sorted(glob.glob(os.path.join(folder, "*.json"))):
+        passed += read_meson(path, failed, skipped)
     for reason, names in sorted(skipped.items()):
         print(f"skipped {len(names)}: {reason}")
     for name in failed:

@@ -47,10 +47,11 @@ build() {
 meson_tests() {
     local name=$1 dir=build/$2 began=$SECONDS
     shift 2
-    rm -f "$dir"/meson-logs/testlog-"$name".junit.xml
+    rm -f "$dir/meson-logs/testlog-$name.json"
     meson test -C "$dir" --no-rebuild --logbase "testlog-$name" "$@" >"$out/$name.log" 2>&1
-    if [ -f "$dir/meson-logs/testlog-$name.junit.xml" ]; then
-        cp "$dir/meson-logs/testlog-$name.junit.xml" "$out/$name.xml"
+    if [ -s "$dir/meson-logs/testlog-$name.json" ]; then
+        cp "$dir/meson-logs/testlog-$name.json" "$dir/meson-logs/testlog-$name.txt" "$out/"
+        mv "$out/testlog-$name.json" "$out/$name.json"
         say "  $(tests_line "$out/$name.log")  $name ($((SECONDS - began)) s)"
     else
         echo "not ok $name" >>"$out/steps.txt"
@@ -111,15 +112,15 @@ sanitizer_env() {
 }
 
 run_asan() {
-    step "build asan (clang)" build asan clang-14 -Dwerror=true --buildtype=debugoptimized \
-        -Db_sanitize=address,undefined -Db_lundef=false -Dfuzz=true || return
+    step "build asan, clang" build asan clang-14 -Dwerror=true -Ddebug=true -Doptimization=1 \
+        -Db_sanitize=address,undefined -Db_lundef=false || return
     sanitizer_env
     meson_tests asan asan -t 5 --suite unit --suite fuzz
     [ "$tier" = full ] && pytests e2e-asan build/asan/src/cmd/gaufre -m sanitize tests/e2e
 }
 
 run_tsan() {
-    step "build tsan (gcc)" build tsan gcc -Dwerror=true --buildtype=debugoptimized \
+    step "build tsan, gcc" build tsan gcc -Dwerror=true -Ddebug=true -Doptimization=1 \
         -Db_sanitize=thread || return
     sanitizer_env
     meson_tests tsan tsan -t 10 --suite unit
@@ -128,8 +129,8 @@ run_tsan() {
 
 run_fuzz() {
     local target
-    step "build fuzz (clang)" build fuzz clang-14 --buildtype=debugoptimized \
-        -Db_sanitize=address,undefined -Db_lundef=false -Dfuzz=true -Dlibfuzzer=true || return
+    step "build fuzz, clang" build fuzz clang-14 -Ddebug=true -Doptimization=1 \
+        -Db_sanitize=address,undefined -Db_lundef=false -Dlibfuzzer=true || return
     sanitizer_env
     for target in build/fuzz/tests/fuzz/fuzz_*; do
         [ -f "$target" ] && [ -x "$target" ] || continue
@@ -145,7 +146,7 @@ fuzz_one() {
 }
 
 run_quick() {
-    step "build (gcc)" build release gcc && meson_tests quick release --suite quick
+    step "build gcc" build release gcc && meson_tests quick release --suite quick
 }
 
 run_full() {

@@ -346,9 +346,9 @@ void api_reply_free(struct api_reply *r); /* accepts NULL */
  * string for a text prompt, the detokenised one for token ids. Copied. */
 int api_reply_prompt(struct api_reply *r, int32_t i, const char *text, size_t n, const int32_t *id,
                      int32_t n_id);
-/* Stream, chat: the role chunk of every choice, so that the client hears of its admission before the
- * prompt is computed. Optional; after api_reply_prompt, before the first event. 0, or the buffer's
- * failure. */
+/* Stream, chat: the role chunk of every choice, so that the client hears of its admission before
+ * the prompt is computed. Optional; after api_reply_prompt, before the first event. 0, or the
+ * buffer's failure. */
 int api_reply_begin(struct api_reply *r, struct buf *out);
 /* Take one event. A stream's bytes (whole frames) are appended to `out`; without stream nothing is
  * (out may be NULL). 0; ERR_LIMIT or ERR_NOMEM when the reply (or `out`) is full: give up with

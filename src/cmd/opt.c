@@ -321,22 +321,47 @@ int opt_int_list(const char *text, const char *what, int64_t min, int64_t max, i
     return 0;
 }
 
+enum { HELP_COLUMN = 30, HELP_WIDTH = 80 };
+
+/* Words from HELP_COLUMN on, the cursor being there. */
+static void print_wrapped(FILE *f, const char *text)
+{
+    int at = HELP_COLUMN;
+
+    while (*text) {
+        int n = (int)strcspn(text, " ");
+        if (at > HELP_COLUMN && at + 1 + n > HELP_WIDTH) {
+            fprintf(f, "\n%*s", HELP_COLUMN, "");
+            at = HELP_COLUMN;
+        } else if (at > HELP_COLUMN) {
+            fputc(' ', f);
+            at++;
+        }
+        fprintf(f, "%.*s", n, text);
+        at += n;
+        text += n;
+        text += strspn(text, " ");
+    }
+    fputc('\n', f);
+}
+
 static void help_line(FILE *f, char letter, const char *name, const char *arg, const char *help,
                       const char *def)
 {
-    enum { COLUMN = 30 };
-    char left[128];
+    char left[128], text[512];
     int n;
 
     n = snprintf(left, sizeof left, "  %c%c%c --%s%s%s", letter ? '-' : ' ', letter ? letter : ' ',
                  letter ? ',' : ' ', name, arg ? " " : "", arg ? arg : "");
-    if (n < COLUMN - 1)
-        fprintf(f, "%-*s%s", COLUMN, left, help);
+    if (n < HELP_COLUMN - 1)
+        fprintf(f, "%-*s", HELP_COLUMN, left);
     else
-        fprintf(f, "%s\n%*s%s", left, COLUMN, "", help);
+        fprintf(f, "%s\n%*s", left, HELP_COLUMN, "");
     if (def)
-        fprintf(f, " (default: %s)", def);
-    fputc('\n', f);
+        snprintf(text, sizeof text, "%s (default: %s)", help, def);
+    else
+        snprintf(text, sizeof text, "%s", help);
+    print_wrapped(f, text);
 }
 
 void opt_help(const struct opt *table, FILE *f)

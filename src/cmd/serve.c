@@ -32,7 +32,7 @@ struct serve_opts {
 
 /* Settings are texts here; their types and bounds are the table's. The default is told, not set:
  * what was not typed must not win over the file. */
-#define TEXT_ROW(flag, field, arg, help)          OPT_STR(0, flag, arg, NULL, serve_opts, field, help)
+#define TEXT_ROW(flag, field, a, h)               OPT_STR(0, flag, a, NULL, serve_opts, field, h)
 #define OPT_ROW_STR(flag, field, dflt, arg, help) TEXT_ROW(flag, field, arg, help)
 #define OPT_ROW_INT(flag, field, dflt, arg, help)                                                  \
     TEXT_ROW(flag, field, arg, help " (default " dflt ")")

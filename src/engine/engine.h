@@ -268,8 +268,8 @@ int engine_eval(struct engine *e, const int32_t *id, int32_t n,
                 int (*row)(void *arg, int32_t i, const float *logits), void *arg, struct err *err);
 
 /* Timed work without the engine's thread: `batch` sequences of their own random tokens, `depth` of
- * which are in the cache. A prefill run computes n more tokens of each, a decode run n steps of one token
- * each, with logits and the choice of the best; both start again at `depth`. */
+ * which are in the cache. A prefill run computes n more tokens of each, a decode run n steps of one
+ * token each, with logits and the choice of the best; both start again at `depth`. */
 struct engine_probe;
 int engine_probe_open(struct engine_probe **ret, struct engine *e, int32_t depth, int32_t n_max,
                       int32_t batch, struct err *err);

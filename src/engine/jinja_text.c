@@ -19,7 +19,7 @@ void jsb_add_float(struct jctx *c, struct jsb *b, double f)
     do /* the fewest digits that read back as the same number */
         snprintf(text, sizeof text, "%.*e", prec, fabs(f));
     while (strtod(text, NULL) != fabs(f) && ++prec < 17);
-    exp = atoi(strchr(text, 'e') + 1);
+    exp = (int)strtol(strchr(text, 'e') + 1, NULL, 10);
     for (const char *p = text; *p != 'e'; p++) {
         if (*p >= '0' && *p <= '9')
             d[n++] = *p;

@@ -184,7 +184,7 @@ static enum http_event absolute_form(struct http_parser *p, char *target)
     }
     memmove(a - shift, a, n);
     p->host_at = (size_t)(a - shift - p->text.data);
-    a += n - shift;
+    a = a + n - shift;
     *a++ = 0;
     *a = '/';
     p->target_at = (size_t)(a - p->text.data);

@@ -72,7 +72,7 @@ static struct call *call_new(struct server *s, struct net_exchange *x)
     net_peer(x, c->peer);
     if (rand_system(random, sizeof random))
         memset(random, 0, sizeof random);
-    strcpy(c->id, "req_");
+    snprintf(c->id, sizeof c->id, "req_");
     for (size_t i = 0; i < sizeof random; i++)
         snprintf(c->id + 4 + 2 * i, 3, "%02x", random[i]);
     c->form = sse_form_for(http_field(h, "user-agent"));

@@ -125,7 +125,7 @@ static void test_round_trip(void **state)
             struct buf b;
             for (size_t i = 0; i < n; i++) {
                 float x = rand_uniform(6, round, i);
-                text[i] = round & 1 ? " ab\n"[(int)(4 * x)] : (char)(256 * x);
+                text[i] = round & 1 ? " ab\n"[(int)(4 * x)] : (char)(int)(256 * x);
             }
             for (size_t i = 0; i + 2 < n; i++) /* U+2581 itself reads as a blank */
                 if (memcmp(text + i, SP, 3) == 0)

