@@ -16,7 +16,8 @@ void jctx_value_enter(struct jctx *c)
 struct jlist *jlist_new(struct jctx *c, size_t cap)
 {
     struct jlist *l = jctx_alloc(c, sizeof *l);
-    *l = (struct jlist){.v = cap ? jctx_array(c, cap, sizeof *l->v) : NULL, .cap = cap};
+    cap += !cap;
+    *l = (struct jlist){.v = jctx_array(c, cap, sizeof *l->v), .cap = cap};
     return l;
 }
 
@@ -55,7 +56,8 @@ struct jval jlist_pair(struct jctx *c, struct jval a, struct jval b)
 struct jdict *jdict_new(struct jctx *c, size_t cap)
 {
     struct jdict *d = jctx_alloc(c, sizeof *d);
-    *d = (struct jdict){.e = cap ? jctx_array(c, cap, sizeof *d->e) : NULL, .cap = cap};
+    cap += !cap;
+    *d = (struct jdict){.e = jctx_array(c, cap, sizeof *d->e), .cap = cap};
     return d;
 }
 
