@@ -46,7 +46,7 @@ char *cmd_bytes(unsigned long long n, char *out, size_t cap);
 /* The name in the table nearest to `name`, or NULL when none is near. */
 const char *cmd_nearest(const char *name);
 
-extern const struct cmd cmd_completion, cmd_key, cmd_list, cmd_perplexity, cmd_pull, cmd_rm, cmd_run,
-    cmd_serve, cmd_show, cmd_tokenize, cmd_usage_table;
+extern const struct cmd cmd_bench, cmd_completion, cmd_key, cmd_list, cmd_perplexity, cmd_pull,
+    cmd_rm, cmd_run, cmd_serve, cmd_show, cmd_tokenize, cmd_usage_table;
 
 #endif

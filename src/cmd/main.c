@@ -14,6 +14,7 @@ const struct cmd *const cmd_table[] = {
     &cmd_show,
     &cmd_tokenize,
     &cmd_perplexity,
+    &cmd_bench,
     &cmd_pull,
     &cmd_list,
     &cmd_rm,

@@ -1,0 +1,271 @@
+/* gaufre bench MODEL: tokens per second of prefill and decode, and how near that is to what the
+ * machine can do. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "cmd/model_opt.h"
+#include "cmd/progress.h"
+#include "kern/probe.h"
+
+#define LIST_MAX 16
+#define REPS_MAX 100
+
+struct bench {
+    const char *prefill, *decode, *depth, *batch;
+    int64_t reps;
+    int csv, json;
+    struct model_opt model;
+};
+
+static const struct opt opts[] = {
+    OPT_STR('p', "prefill", "N,N", "512", bench, prefill, "prompt lengths to measure (0: none)"),
+    OPT_STR('n', "decode", "N,N", "64", bench, decode, "tokens to decode (0: none)"),
+    OPT_STR('d', "depth", "N,N", "0", bench, depth, "tokens in the context before"),
+    OPT_STR('b', "batch", "N,N", "1", bench, batch, "sequences at once"),
+    OPT_INT('r', "reps", "N", "5", 1, REPS_MAX, bench, reps, "runs of each, after one to warm up"),
+    OPT_FLAG(0, "csv", bench, csv, "print comma-separated values"),
+    OPT_FLAG(0, "json", bench, json, "print one JSON array"),
+    MODEL_OPT_ROWS(bench, model),
+    OPT_END,
+};
+
+struct list {
+    int64_t v[LIST_MAX];
+    int n;
+};
+
+struct row {
+    int decode;
+    int32_t n, depth, batch;
+    double median, min, max; /* tokens/s, over the whole batch */
+    double limit;            /* tokens/s that the machine allows */
+};
+
+struct machine {
+    int threads;
+    enum kern_isa isa;
+    double read, dot, fma; /* bytes/s over the model's working set; multiply-adds/s */
+};
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Bytes of weights that one decode step of a batch reads at least. */
+static double step_bytes(const struct engine_info *in, int32_t batch)
+{
+    double experts = (double)in->n_experts_used * batch;
+    if (experts > in->n_experts)
+        experts = in->n_experts;
+    return (double)in->step_bytes_dense + experts * (double)in->expert_bytes * in->n_layers;
+}
+
+static int probe_machine(struct machine *m, const struct engine_info *in)
+{
+    struct probe_mem mem;
+    size_t set = (size_t)in->bytes_per_token / (size_t)m->threads;
+
+    if (set < (size_t)1 << 20)
+        set = (size_t)1 << 20;
+    if (set > (size_t)1 << 30)
+        set = (size_t)1 << 30;
+    if (probe_mem_init(&mem, m->threads, set, NULL))
+        return ERR_NOMEM;
+    m->read = probe_read(&mem, m->isa, NULL, 3);
+    probe_mem_done(&mem);
+    m->dot = probe_dot(m->isa, m->threads, NULL, 3);
+    m->fma = probe_fma(m->isa, m->threads, NULL, 3);
+    return 0;
+}
+
+/* Decode cannot be faster than reading the weights once per step; nothing can be faster than the
+ * multiply-adds of its matrices (int8 in class q8, float in f32). */
+static double limit_of(const struct machine *m, const struct engine_info *in, const struct row *r)
+{
+    double rate = strcmp(in->cls, "f32") ? m->dot : m->fma, arith, read;
+
+    if (r->decode) {
+        arith = rate / (double)(in->macs_per_token + in->macs_output);
+        read = m->read / step_bytes(in, r->batch) * r->batch;
+        return arith < read ? arith : read;
+    }
+    return rate / ((double)in->macs_per_token + (double)in->macs_output / r->n);
+}
+
+static int measure(struct engine *e, const struct bench *o, struct row *r, struct progress *bar,
+                   uint64_t *done, struct err *err)
+{
+    struct engine_probe *p;
+    double v[REPS_MAX];
+    int64_t us;
+    uint64_t bytes;
+    int rc = engine_probe_open(&p, e, r->depth, r->n, r->batch, err);
+
+    for (int64_t i = -1; i < o->reps && !rc; i++) {
+        rc = engine_probe_run(p, r->decode, r->n, &us, &bytes, err);
+        if (!rc && i >= 0)
+            v[i] = (double)r->n * r->batch / ((double)us / 1e6);
+        progress_set(bar, ++*done);
+    }
+    if (!rc) {
+        engine_probe_close(p);
+        qsort(v, (size_t)o->reps, sizeof v[0], ascending);
+        r->min = v[0];
+        r->max = v[o->reps - 1];
+        r->median = o->reps % 2 ? v[o->reps / 2] : (v[o->reps / 2 - 1] + v[o->reps / 2]) / 2;
+    }
+    return rc;
+}
+
+static void print_row(const struct bench *o, const struct machine *m, const struct row *r)
+{
+    const char *name = r->decode ? "decode" : "prefill";
+
+    if (o->csv)
+        printf("%s,%d,%d,%d,%d,%d,%.2f,%.2f,%.2f,%.2f,%.4f\n", name, r->n, r->depth, r->batch,
+               m->threads, (int)o->reps, r->median, r->min, r->max, r->limit, r->median / r->limit);
+    else
+        printf("%-8s %6d %7d %6d %12.1f %11.1f %11.1f %12.1f %6.1f %%\n", name, r->n, r->depth,
+               r->batch, r->median, r->min, r->max, r->limit, 100 * r->median / r->limit);
+    fflush(stdout);
+}
+
+static void print_head(const struct bench *o, const struct machine *m, const struct engine_info *in)
+{
+    if (o->csv) {
+        puts("test,n,depth,batch,threads,reps,median,min,max,limit,share");
+        return;
+    }
+    printf("%s: %s, %s; class %s, KV %s, kernels %s, %d thread%s\n", in->name, in->family,
+           in->formats, in->cls, in->kv, in->kernels, m->threads, m->threads > 1 ? "s" : "");
+    printf(
+        "machine: reads %.1f GB/s (over %.0f MB), %.0f G int8 and %.0f G float multiply-adds/s\n\n",
+        m->read / 1e9, (double)in->bytes_per_token / 1e6, m->dot / 1e9, m->fma / 1e9);
+    printf("%-8s %6s %7s %6s %12s %11s %11s %12s %8s\n", "test", "n", "depth", "batch", "tokens/s",
+           "min", "max", "limit", "share");
+}
+
+static void print_json(const struct bench *o, const struct machine *m, const struct row *rows,
+                       int n)
+{
+    json_t *all = json_array();
+
+    for (int i = 0; i < n; i++) {
+        const struct row *r = &rows[i];
+        json_array_append_new(
+            all, json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f}", "test",
+                           r->decode ? "decode" : "prefill", "n", r->n, "depth", r->depth, "batch",
+                           r->batch, "threads", m->threads, "reps", (int)o->reps, "median",
+                           r->median, "min", r->min, "max", r->max, "limit", r->limit, "share",
+                           r->median / r->limit));
+    }
+    json_dumpf(all, stdout, JSON_REAL_PRECISION(7) | JSON_INDENT(1));
+    puts("");
+    json_decref(all);
+}
+
+static int read_lists(const struct bench *o, struct list l[4], struct err *e)
+{
+    const char *text[] = {o->prefill, o->decode, o->depth, o->batch};
+    const char *name[] = {"--prefill", "--decode", "--depth", "--batch"};
+    int rc = 0;
+
+    for (int i = 0; i < 4 && !rc; i++)
+        rc = opt_int_list(text[i], name[i], i == 3, 1 << 20, l[i].v, LIST_MAX, &l[i].n, e);
+    return rc;
+}
+
+/* All combinations, prefill before decode; returns how many. */
+static int make_rows(const struct list l[4], struct row *rows)
+{
+    int n = 0;
+    for (int t = 0; t < 2; t++)
+        for (int d = 0; d < l[2].n; d++)
+            for (int b = 0; b < l[3].n; b++)
+                for (int k = 0; k < l[t].n; k++)
+                    if (l[t].v[k])
+                        rows[n++] = (struct row){.decode = t,
+                                                 .n = (int32_t)l[t].v[k],
+                                                 .depth = (int32_t)l[2].v[d],
+                                                 .batch = (int32_t)l[3].v[b]};
+    return n;
+}
+
+static int run(const struct cmd *c, void *opts_, int argc, char **argv)
+{
+    const struct bench *o = opts_;
+    struct model_opt mo = o->model;
+    struct list l[4];
+    struct row *rows = malloc(2 * LIST_MAX * LIST_MAX * LIST_MAX * sizeof *rows);
+    struct machine m = {0};
+    struct model_run r = {0};
+    struct progress bar;
+    uint64_t done = 0;
+    struct err e;
+    int rc, n;
+
+    (void)argc;
+    if (!rows)
+        rc = err_set(&e, ERR_NOMEM, "no memory");
+    else
+        rc = read_lists(o, l, &e);
+    if (rc) {
+        free(rows);
+        return rc == ERR_ARG ? cmd_usage(c, "%s", e.text) : cmd_fail(c, &e);
+    }
+    n = make_rows(l, rows);
+    mo.batch = 64;
+    for (int i = 0; i < l[3].n; i++)
+        mo.batch = l[3].v[i] > mo.batch ? l[3].v[i] : mo.batch;
+    rc = model_open(&r, argv[0], &mo, &e);
+    if (rc)
+        goto done;
+    m.threads = team_size(r.team);
+    if (kern_isa_parse(engine_info(r.engine)->kernels, &m.isa, NULL))
+        m.isa = KERN_ISA_SCALAR;
+    rc = probe_machine(&m, engine_info(r.engine));
+    if (rc) {
+        err_set(&e, rc, "no memory to measure the machine's limits");
+        goto done;
+    }
+    if (!o->json)
+        print_head(o, &m, engine_info(r.engine));
+    progress_start(&bar, "measuring", PROGRESS_COUNT, (uint64_t)n * (uint64_t)(o->reps + 1), 0);
+    for (int i = 0; i < n && !rc; i++) {
+        rc = measure(r.engine, o, &rows[i], &bar, &done, &e);
+        rows[i].limit = limit_of(&m, engine_info(r.engine), &rows[i]);
+        if (!rc && !o->json) {
+            progress_stop(&bar, 1);
+            print_row(o, &m, &rows[i]);
+            progress_start(&bar, "measuring", PROGRESS_COUNT, (uint64_t)n * (uint64_t)(o->reps + 1),
+                           done);
+        }
+    }
+    progress_stop(&bar, 1);
+    if (!rc && o->json)
+        print_json(o, &m, rows, n);
+done:
+    model_close(&r);
+    free(rows);
+    return rc ? cmd_fail(c, &e) : CMD_OK;
+}
+
+const struct cmd cmd_bench = {
+    .name = "bench",
+    .help = "Measure prefill and decode, and their share of what the machine can do",
+    .args = "MODEL",
+    .about = "Medians of several runs on random tokens. The limit: for decode, reading the file's "
+             "tensors\n"
+             "once per step at the measured bandwidth; for prefill, the measured rate of int8 dot\n"
+             "products (class f32: of float multiply-adds).",
+    .opts = opts,
+    .opts_size = sizeof(struct bench),
+    .n_args_min = 1,
+    .n_args_max = 1,
+    .complete = CMD_COMPLETE_MODEL,
+    .run = run,
+};

@@ -1,0 +1,88 @@
+/* Limits of a machine with AVX2. A dot step is the cheapest one that the kernels have: byte
+ * products summed in 16 bits. */
+#include <immintrin.h>
+
+#include "kern/probe_isa.h"
+
+#define AHEAD 2048 /* bytes prefetched ahead in each stream */
+
+static uint64_t probe_read(const uint8_t *p, size_t n)
+{
+    __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;
+    const size_t q = n / 4;
+    for (size_t i = 0; i < q; i += 64) {
+        __builtin_prefetch(p + i + AHEAD);
+        __builtin_prefetch(p + q + i + AHEAD);
+        __builtin_prefetch(p + 2 * q + i + AHEAD);
+        __builtin_prefetch(p + 3 * q + i + AHEAD);
+        a = _mm256_xor_si256(a, _mm256_loadu_si256((const __m256i *)(const void *)(p + i)));
+        a = _mm256_xor_si256(a, _mm256_loadu_si256((const __m256i *)(const void *)(p + i + 32)));
+        b = _mm256_xor_si256(b, _mm256_loadu_si256((const __m256i *)(const void *)(p + q + i)));
+        b = _mm256_xor_si256(b,
+                             _mm256_loadu_si256((const __m256i *)(const void *)(p + q + i + 32)));
+        c = _mm256_xor_si256(c, _mm256_loadu_si256((const __m256i *)(const void *)(p + 2 * q + i)));
+        c = _mm256_xor_si256(
+            c, _mm256_loadu_si256((const __m256i *)(const void *)(p + 2 * q + i + 32)));
+        d = _mm256_xor_si256(d, _mm256_loadu_si256((const __m256i *)(const void *)(p + 3 * q + i)));
+        d = _mm256_xor_si256(
+            d, _mm256_loadu_si256((const __m256i *)(const void *)(p + 3 * q + i + 32)));
+    }
+    a = _mm256_xor_si256(a, b);
+    c = _mm256_xor_si256(c, d);
+    a = _mm256_xor_si256(a, c);
+    return (uint64_t)_mm_cvtsi128_si64(_mm256_castsi256_si128(a));
+}
+
+/* Twelve sums side by side hide the latency. The empty asm keeps the rounds apart. */
+#define DOT(s)                                                                                     \
+    __asm__("" : "+x"(w));                                                                         \
+    s = _mm256_add_epi16(s, _mm256_maddubs_epi16(w, x))
+#define FMA(s)                                                                                     \
+    __asm__("" : "+x"(s));                                                                         \
+    s = _mm256_fmadd_ps(s, x, y)
+#define TWELVE(X)                                                                                  \
+    X(s0);                                                                                         \
+    X(s1);                                                                                         \
+    X(s2);                                                                                         \
+    X(s3);                                                                                         \
+    X(s4);                                                                                         \
+    X(s5);                                                                                         \
+    X(s6);                                                                                         \
+    X(s7);                                                                                         \
+    X(s8);                                                                                         \
+    X(s9);                                                                                         \
+    X(s10);                                                                                        \
+    X(s11)
+#define FMA_MACS (8 * 12)
+
+static int32_t probe_dot(int64_t iters)
+{
+    __m256i w = _mm256_set1_epi8(3), x = _mm256_set1_epi8(-5), s0 = _mm256_setzero_si256();
+    __m256i s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0, s8 = s0, s9 = s0,
+            s10 = s0, s11 = s0;
+    for (int64_t i = 0; i < iters; i++) {
+        TWELVE(DOT);
+    }
+    int32_t sum = 0;
+#define ADD(s) sum += _mm_cvtsi128_si32(_mm256_castsi256_si128(s))
+    TWELVE(ADD);
+#undef ADD
+    return sum;
+}
+
+static float probe_fma(int64_t iters)
+{
+    __m256 x = _mm256_set1_ps(0.999f), y = _mm256_set1_ps(1e-3f), s0 = y;
+    __m256 s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0, s8 = s0, s9 = s0,
+           s10 = s0, s11 = s0;
+    for (int64_t i = 0; i < iters; i++) {
+        TWELVE(FMA);
+    }
+    float sum = 0;
+#define ADD(s) sum += _mm256_cvtss_f32(s)
+    TWELVE(ADD);
+#undef ADD
+    return sum;
+}
+
+const struct probe_isa avx2_probe = {probe_read, probe_dot, 32 * 12, probe_fma, FMA_MACS};

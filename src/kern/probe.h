@@ -1,0 +1,55 @@
+/* What this machine can do at best: the limits that a measured speed is a share of.
+ *
+ * Measured, not looked up: read bandwidth over a working set (prefetched streams in huge pages),
+ * int8 dot products and float multiply-adds out of registers, with the widest instructions of an
+ * ISA. Callers measure a limit next to what they compare with it, since clocks and neighbours
+ * drift.
+ *
+ * Threads: a probe runs on n threads at once, its own or the caller's (struct probe_team). */
+#ifndef KERN_PROBE_H
+#define KERN_PROBE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kern/kern.h"
+
+/* run(arg, n, fn, fn_arg): call fn(fn_arg, i) for i in 0 .. n - 1, each on a thread of its own at
+ * the same time, and return when all have. run == NULL: threads made for the purpose. */
+struct probe_team {
+    void (*run)(void *arg, int n, void (*fn)(void *fn_arg, int i), void *fn_arg);
+    void *arg;
+};
+
+/* Memory to read from, spread over n threads, each touching its part first. */
+struct probe_mem {
+    uint8_t *data;
+    size_t bytes_per_thread;
+    int n;
+};
+
+/* 0, ERR_NOMEM. At most 64 threads. */
+int probe_mem_init(struct probe_mem *m, int n, size_t bytes_per_thread,
+                   const struct probe_team *team);
+void probe_mem_done(struct probe_mem *m);
+
+/* Bytes/s of all threads reading their parts, the best of `reps` rounds; each round reads at least
+ * 16 MB a thread. */
+double probe_read(const struct probe_mem *m, enum kern_isa isa, const struct probe_team *team,
+                  int reps);
+/* int8 multiply-adds/s of n threads. */
+double probe_dot(enum kern_isa isa, int n, const struct probe_team *team, int reps);
+/* Float multiply-adds/s of n threads (a FLOP figure is twice that). */
+double probe_fma(enum kern_isa isa, int n, const struct probe_team *team, int reps);
+
+/* Run on a team, or on threads of its own where team or its run is NULL. n at most 64. */
+void probe_run(const struct probe_team *team, int n, void (*fn)(void *arg, int i), void *arg);
+
+/* CPU seconds of the calling thread so far. */
+double probe_cpu_seconds(void);
+
+/* n bytes in huge pages where the system has them (zeroed); NULL without memory. */
+void *probe_huge_alloc(size_t n);
+void probe_huge_free(void *p, size_t n);
+
+#endif
