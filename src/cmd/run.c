@@ -306,7 +306,7 @@ static int run_chat(struct talk *t)
     history(h, &ev, H_SETUNIQUE, 1);
     el_set(el, EL_HIST, history, h);
     el_source(el, NULL);
-    if (!hub_open(&hub, &e)) {
+    if (!hub_open(&hub, &e) && !hub_make_home(hub, &e)) {
         snprintf(file, sizeof file, "%s/history", hub_home(hub));
         history(h, &ev, H_LOAD, file);
     }

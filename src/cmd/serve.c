@@ -108,8 +108,8 @@ static int resolve(struct serve_config *c, struct err *e)
         c->ledger = b.failed ? NULL : arena_strdup(&c->arena, b.data);
         if (!c->ledger)
             r = err_set(e, ERR_NOMEM, "out of memory");
-        else if (mkdir(hub_home(h), 0755) && errno != EEXIST && errno != ENOENT)
-            r = err_set(e, ERR_IO, "%s: %s", hub_home(h), strerror(errno));
+        else
+            r = hub_make_home(h, e);
         buf_done(&b);
     }
     hub_close(h);

@@ -209,6 +209,11 @@ int home_make_folder(const char *path, struct err *e)
     return err;
 }
 
+int hub_make_home(const struct hub *h, struct err *e)
+{
+    return home_make_folder(h->home, e);
+}
+
 /* ---- the note beside a model ---- */
 
 int origin_read(const struct hub *h, const char *name, struct origin *ret)

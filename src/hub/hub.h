@@ -30,6 +30,8 @@ struct hub;
 int hub_open(struct hub **ret, struct err *e);
 void hub_close(struct hub *h); /* accepts NULL */
 const char *hub_home(const struct hub *h);
+/* Make the home folder and those above it where they are missing. */
+int hub_make_home(const struct hub *h, struct err *e);
 
 /* The file of a spec, which must be on this machine; *ret_path is malloc'd. ERR_NOTFOUND says what
  * to do about it. */
