@@ -27,7 +27,7 @@
 #define Q8_PACK_BYTES 24576
 #define Q8_L2_BYTES   (384 * 1024)
 #define Q8_UNITS_MAX  8
-#define Q8_AHEAD      8 /* blocks prefetched ahead */
+#define Q8_AHEAD      24 /* blocks prefetched ahead */
 
 /* One block of the packed tokens: T of each, one array after the other. */
 #define PACK_BYTES(T) ((T) * (KERN_BLOCK + 16))
@@ -96,6 +96,19 @@ INL struct qv unit_line(enum kern_fmt fmt, const uint8_t *blk, int j)
     return fmt == KERN_MXFP4 ? qv_lookup(q, etch_mxfp4) : q;
 }
 
+/* With line j's work, prefetch what lies `ahead` bytes further: a few lines at a time, spread over
+ * the block. To L2: the few misses that L1 can have under way would cap the bandwidth of a core. */
+INL void unit_prefetch(enum kern_fmt fmt, const uint8_t *blk, size_t ahead, int j)
+{
+    const int lines = etch_block_lines(fmt);
+    if (lines == 8)
+        __builtin_prefetch(blk + ahead + j * ETCH_LINE, 0, 2);
+    else if (j % 2 == 0)
+        __builtin_prefetch(blk + ahead + j / 2 * ETCH_LINE, 0, 2);
+    else if (j / 2 < lines - 4)
+        __builtin_prefetch(blk + ahead + (4 + j / 2) * ETCH_LINE, 0, 2);
+}
+
 struct unit_scales {
     struct qf scale[2], min;
 };
@@ -133,7 +146,7 @@ INL struct unit_scales unit_scale(enum kern_fmt fmt, const uint8_t *s, int32_t i
 /* acc[u][t] += lines [j0, j1) of block i, which share a scale: the block, or for Q6_K one half of
  * it. blk[u] points at the unit's bytes of the block, sc[u] at its group's scales. */
 INL void tile_lines(enum kern_fmt fmt, int U, int T, int half, int j0, int j1,
-                    const uint8_t *const *blk, const uint8_t *const *sc, int32_t i,
+                    const uint8_t *const *blk, const uint8_t *const *sc, int32_t i, size_t ahead,
                     const struct pack *p, struct qf *acc)
 {
     struct qacc sum[Q8_UNITS_MAX * Q8_TOKENS_MAX];
@@ -147,6 +160,8 @@ INL void tile_lines(enum kern_fmt fmt, int U, int T, int half, int j0, int j1,
 #pragma GCC unroll 8
         for (int u = 0; u < U; u++) {
             struct qv w = unit_line(fmt, blk[u], j);
+            if (u % Q8_PER_GROUP == 0)
+                unit_prefetch(fmt, blk[u], ahead, j);
 #pragma GCC unroll 12
             for (int t = 0; t < T; t++)
                 qacc_dot(fmt, &sum[u * T + t], w, p->q + t * KERN_BLOCK + 4 * j, j);
@@ -168,14 +183,15 @@ INL void tile_lines(enum kern_fmt fmt, int U, int T, int half, int j0, int j1,
 }
 
 INL void tile_block(enum kern_fmt fmt, int U, int T, const uint8_t *const *blk,
-                    const uint8_t *const *sc, int32_t i, const uint8_t *packed, struct qf *acc)
+                    const uint8_t *const *sc, int32_t i, size_t ahead, const uint8_t *packed,
+                    struct qf *acc)
 {
     struct pack p = pack_at(packed, T);
     if (fmt == KERN_Q6_K) {
-        tile_lines(fmt, U, T, 0, 0, 4, blk, sc, i, &p, acc);
-        tile_lines(fmt, U, T, 1, 4, 8, blk, sc, i, &p, acc);
+        tile_lines(fmt, U, T, 0, 0, 4, blk, sc, i, ahead, &p, acc);
+        tile_lines(fmt, U, T, 1, 4, 8, blk, sc, i, ahead, &p, acc);
     } else {
-        tile_lines(fmt, U, T, 0, 0, 8, blk, sc, i, &p, acc);
+        tile_lines(fmt, U, T, 0, 0, 8, blk, sc, i, ahead, &p, acc);
     }
 }
 
@@ -207,24 +223,13 @@ INL void chain_store(const struct tile *t, int32_t g, int h, int i_tok, struct q
         qf_store_part(t->out + (size_t)i_tok * t->stride + row, v, t->m->rows - row);
 }
 
-/* Prefetch block i of a unit's group: its lines, and its part of the scales. */
-INL void prefetch_block(enum kern_fmt fmt, const uint8_t *blk, const uint8_t *sc, int32_t i)
-{
-    const int lines = etch_block_lines(fmt);
-#pragma GCC unroll 8
-    for (int l = 0; l < lines; l++)
-        __builtin_prefetch(blk + l * ETCH_LINE);
-    __builtin_prefetch(sc + (size_t)i * (size_t)etch_scale_bytes(fmt) /
-                                (size_t)(etch_scale_span(fmt) / KERN_BLOCK));
-}
-
 /* All groups of the tile, U / Q8_PER_GROUP at a time; past the last the units repeat it, which
  * stores the same values again. */
 INL void tile_run(enum kern_fmt fmt, int U, int T, const struct tile *t)
 {
     const int G = U / Q8_PER_GROUP;
     const size_t blk_bytes = (size_t)etch_block_lines(fmt) * ETCH_LINE;
-    const int32_t n_blk = t->i1 - t->i0;
+    const int32_t n_blk = t->i1 - t->i0, dist = n_blk < Q8_AHEAD ? n_blk : Q8_AHEAD;
     for (int32_t g = t->g0; g < t->g1; g += G) {
         const uint8_t *blk[Q8_UNITS_MAX], *sc[Q8_UNITS_MAX];
         int32_t of[Q8_UNITS_MAX];
@@ -242,15 +247,10 @@ INL void tile_run(enum kern_fmt fmt, int U, int T, const struct tile *t)
         }
         const uint8_t *packed = t->packed;
         for (int32_t i = 0; i < n_blk; i++, packed += PACK_BYTES(T)) {
-            /* near the end of the groups their successors come next in memory's order of use */
-            int wrap = i + Q8_AHEAD >= n_blk;
-            size_t hop = wrap ? (size_t)G * t->group_bytes : 0;
-            int32_t ahead = i + Q8_AHEAD - (wrap ? n_blk : 0);
-#pragma GCC unroll 8
-            for (int u = 0; u < U; u += Q8_PER_GROUP)
-                prefetch_block(fmt, blk[u] + hop + (size_t)(ahead - i) * blk_bytes, sc[u] + hop,
-                               t->i0 + ahead);
-            tile_block(fmt, U, T, blk, sc, t->i0 + i, packed, acc);
+            /* near the end of the groups their successors come next in the order of use */
+            int wrap = i + dist >= n_blk;
+            size_t hop = wrap ? (size_t)G * t->group_bytes - (size_t)n_blk * blk_bytes : 0;
+            tile_block(fmt, U, T, blk, sc, t->i0 + i, hop + (size_t)dist * blk_bytes, packed, acc);
 #pragma GCC unroll 8
             for (int u = 0; u < U; u++)
                 blk[u] += blk_bytes;

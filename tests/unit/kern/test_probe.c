@@ -1,0 +1,76 @@
+/* Machine limits: every probe gives a number on every ISA, on its own threads and on a team's. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <string.h>
+
+#include "kern/probe.h"
+
+static int n_runs;
+
+/* A team of one thread, which does all parts in turn. */
+static void run_in_turn(void *arg, int n, void (*fn)(void *fn_arg, int i), void *fn_arg)
+{
+    assert_string_equal(arg, "team");
+    n_runs++;
+    for (int i = 0; i < n; i++)
+        fn(fn_arg, i);
+}
+
+static void test_limits(void **state)
+{
+    (void)state;
+    struct probe_mem m;
+    assert_int_equal(probe_mem_init(&m, 2, 300000, NULL), 0);
+    assert_true(m.bytes_per_thread >= 300000 && m.bytes_per_thread % 4096 == 0);
+    for (int i = 0; i < KERN_N_ISA; i++) {
+        double read = probe_read(&m, (enum kern_isa)i, NULL, 1);
+        double dot = probe_dot((enum kern_isa)i, 2, NULL, 1);
+        double fma_ = probe_fma((enum kern_isa)i, 2, NULL, 1);
+        assert_true(isfinite(read) && read > 0);
+        assert_true(isfinite(dot) && dot > 0);
+        assert_true(isfinite(fma_) && fma_ > 0);
+    }
+    probe_mem_done(&m);
+    probe_mem_done(&m);
+    probe_mem_done(NULL);
+}
+
+static void test_team(void **state)
+{
+    (void)state;
+    char name[] = "team";
+    struct probe_team team = {run_in_turn, name};
+    struct probe_mem m;
+    assert_int_equal(probe_mem_init(&m, 3, 4096, &team), 0);
+    assert_int_equal(m.data[3 * 4096 - 1], 1); /* touched to the end */
+    assert_true(probe_read(&m, KERN_ISA_SCALAR, &team, 1) > 0);
+    assert_int_equal(n_runs, 2);
+    probe_mem_done(&m);
+}
+
+static void test_huge(void **state)
+{
+    (void)state;
+    uint8_t *p = probe_huge_alloc(3000000);
+    assert_non_null(p);
+    assert_int_equal((uintptr_t)p % ((size_t)2 << 20), 0);
+    p[2999999] = 1;
+    probe_huge_free(p, 3000000);
+    probe_huge_free(NULL, 5);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_team),
+        cmocka_unit_test(test_huge),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
