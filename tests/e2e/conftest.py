@@ -78,3 +78,6 @@ def smollm2():
 @pytest.fixture(scope="session")
 def gemma3():
     return model_file("gemma3-270m")
+
+
+from serving import server, start  # noqa: E402,F401  fixtures; it needs what is above

@@ -1,0 +1,69 @@
+"""A client that leaves frees what it held: in a stream, in a body that is awaited, in the queue."""
+import json
+
+import pytest
+
+from serving import MODEL, wait_for
+
+pytestmark = pytest.mark.sanitize
+
+
+def ask(server, **more):
+    text = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Count to 1000."}],
+                       "max_tokens": 4000, "ignore_eos": True, **more})
+    s = server.connect()
+    s.sendall((f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n\r\n"
+               + text).encode())
+    return s
+
+
+def running(server, n):
+    return lambda: server.metric("vllm:num_requests_running") == n
+
+
+def test_in_a_stream(server):
+    wait_for("idle", server.idle)
+    s = ask(server, stream=True)
+    got = b""
+    while got.count(b"data: ") < 4:
+        got += s.recv(4096)
+    assert running(server, 1)()
+    s.close()
+    wait_for("slot free", server.idle, 5)
+
+
+def test_without_stream(server):
+    s = ask(server)
+    wait_for("running", running(server, 1))
+    s.close()
+    wait_for("slot free", server.idle, 5)
+
+
+def test_n_choices(server):
+    s = ask(server, n=4)
+    wait_for("running", running(server, 4))
+    s.close()
+    wait_for("slots free", server.idle, 5)
+
+
+def test_while_queued(start):
+    server = start("--batch", 1)
+    first = ask(server, stream=True)
+    wait_for("running", running(server, 1))
+    waiting = [ask(server, stream=bool(i & 1)) for i in range(4)]
+    wait_for("queued", lambda: server.metric("vllm:num_requests_waiting") == 4)
+    for s in waiting:
+        s.close()
+    wait_for("queue empty", lambda: server.metric("vllm:num_requests_waiting") == 0)
+    assert running(server, 1)()
+    first.close()
+    wait_for("idle", server.idle, 5)
+    assert server.metric("gaufre_requests_total", status="499") == 5
+
+
+def test_in_prefill(start):
+    server = start("--chunk", 32)
+    s = ask(server, messages=[{"role": "user", "content": "word " * 6000}], max_tokens=100)
+    wait_for("begun", running(server, 1))
+    s.close()
+    wait_for("idle", server.idle, 5)
