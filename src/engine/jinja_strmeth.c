@@ -282,21 +282,26 @@ static int byte_range(struct jctx *c, const struct jstr *s, const struct jval *a
     return !(jval_is_integral(a[0]) && a[0].i > (int64_t)len);
 }
 
+static int has_affix(struct jctx *c, const struct jstr *s, size_t from, size_t to, struct jval v,
+                     int at_end)
+{
+    const struct jstr *p = jargs_str(c, v);
+
+    jctx_tick_bytes(c, p->n);
+    return p->n <= to - from && !memcmp(s->p + (at_end ? to - p->n : from), p->p, p->n);
+}
+
+/* v: a string, or a tuple of them. */
 static int affix(struct jctx *c, const struct jstr *s, size_t from, size_t to, struct jval v,
                  int at_end)
 {
-    const struct jstr *p;
-
-    if (v.type == JV_TUPLE) {
-        for (size_t i = 0; i < v.l->n; i++) {
-            if (affix(c, s, from, to, v.l->v[i], at_end))
-                return 1;
-        }
-        return 0;
+    if (v.type != JV_TUPLE)
+        return has_affix(c, s, from, to, v, at_end);
+    for (size_t i = 0; i < v.l->n; i++) {
+        if (has_affix(c, s, from, to, v.l->v[i], at_end))
+            return 1;
     }
-    p = jargs_str(c, v);
-    jctx_tick_bytes(c, p->n);
-    return p->n <= to - from && !memcmp(s->p + (at_end ? to - p->n : from), p->p, p->n);
+    return 0;
 }
 
 static struct jval m_startswith(struct jctx *c, struct jval self, struct jval *a,

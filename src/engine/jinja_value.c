@@ -313,6 +313,7 @@ uint32_t jval_hash(struct jctx *c, struct jval v)
 {
     uint32_t h = 17;
 
+    jctx_tick(c, 1);
     switch ((enum jtype)v.type) {
     case JV_STR:
         if (!v.s->hash)
@@ -482,15 +483,19 @@ struct jval jval_attr(struct jctx *c, struct jval v, const struct jstr *name)
     return undefined(name);
 }
 
-static int hashable(struct jval v)
+/* Fails only on limits. */
+static int hashable(struct jctx *c, struct jval v)
 {
-    if (v.type == JV_TUPLE) {
-        for (size_t i = 0; i < v.l->n; i++) {
-            if (!hashable(v.l->v[i]))
-                return 0;
-        }
-    }
-    return v.type != JV_LIST && v.type != JV_DICT && v.type != JV_VIEW;
+    int yes = v.type != JV_LIST && v.type != JV_DICT && v.type != JV_VIEW;
+
+    if (v.type != JV_TUPLE)
+        return yes;
+    jctx_tick(c, 1);
+    jctx_value_enter(c);
+    for (size_t i = 0; yes && i < v.l->n; i++)
+        yes = hashable(c, v.l->v[i]);
+    c->value_depth--;
+    return yes;
 }
 
 struct jval jval_item(struct jctx *c, struct jval v, struct jval key)
@@ -499,7 +504,7 @@ struct jval jval_item(struct jctx *c, struct jval v, struct jval key)
     int64_t i = key.i;
 
     jval_need_defined(c, v);
-    if (v.type == JV_DICT && hashable(key) && (at = jdict_find(c, v.d, key)))
+    if (v.type == JV_DICT && hashable(c, key) && (at = jdict_find(c, v.d, key)))
         return *at;
     if (jval_is_integral(key)) {
         if (v.type == JV_LIST || v.type == JV_TUPLE || v.type == JV_RANGE) {
