@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Ask a server that has just been started one question and show that it answers.
+
+selfcheck.py URL PID [PROMPT]    waits until the server is ready, at most while PID lives
+"""
+import http.client
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+# Requests to this machine go past any proxy.
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+        return True
+    except OSError:
+        return False
+
+
+def get(url):
+    with OPENER.open(url, timeout=10) as r:
+        return json.load(r)
+
+
+def wait_ready(url, pid):
+    while alive(pid):
+        try:
+            OPENER.open(url + "/ready", timeout=5).close()
+            return
+        except (urllib.error.URLError, http.client.HTTPException, OSError):
+            time.sleep(0.05)
+    sys.exit("the server did not start")
+
+
+def events(response):
+    for line in response:
+        if line.startswith(b"data: ") and line.strip() != b"data: [DONE]":
+            yield json.loads(line[6:])
+
+
+def ask(url, model, prompt):
+    """Streams the answer to the terminal; returns the last usage and the seconds of generation."""
+    body = {"model": model, "messages": [{"role": "user", "content": prompt}], "stream": True,
+            "temperature": 0, "max_completion_tokens": 64, "stream_options": {"include_usage": True}}
+    request = urllib.request.Request(url + "/v1/chat/completions", json.dumps(body).encode(),
+                                     {"Content-Type": "application/json"})
+    usage, times = {}, {}
+    with OPENER.open(request, timeout=300) as r:
+        for event in events(r):
+            if "error" in event:
+                sys.exit(f"the self-check failed: {event['error']}")
+            for choice in event.get("choices", []):
+                sys.stdout.write(choice["delta"].get("content") or "")
+                sys.stdout.flush()
+            usage = event.get("usage") or usage
+            times = event.get("time_info") or times
+    print()
+    return usage, times
+
+
+def main():
+    url, pid = sys.argv[1], int(sys.argv[2])
+    prompt = (sys.argv[3:] or [""])[0] or "Explain in one sentence what a computer does."
+    wait_ready(url, pid)
+    model = get(url + "/v1/models")["data"][0]["id"]
+    print(f"\n> {prompt}\n")
+    began = time.monotonic()
+    usage, times = ask(url, model, prompt)
+    n = usage.get("completion_tokens", 0)
+    if not n:
+        sys.exit("the self-check failed: no token came")
+    seconds = times.get("completion_time") or time.monotonic() - began
+    print(f"\n{n} tokens, {n / max(seconds, 1e-6):.0f} tokens/s "
+          f"(prompt of {usage['prompt_tokens']} tokens in "
+          f"{1000 * times.get('prompt_time', 0):.0f} ms)\n")
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello!"}]})
+    print(f"Call it:  curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\\n"
+          f"            -d '{body}'\n\n"
+          f"or point an OpenAI client at {url}/v1, or open {url}/ (ctrl-C stops the server)")
+
+
+main()
