@@ -46,7 +46,18 @@ char *cmd_bytes(unsigned long long n, char *out, size_t cap);
 /* The name in the table nearest to `name`, or NULL when none is near. */
 const char *cmd_nearest(const char *name);
 
-extern const struct cmd cmd_bench, cmd_completion, cmd_key, cmd_list, cmd_perplexity, cmd_pull,
-    cmd_rm, cmd_run, cmd_serve, cmd_show, cmd_tokenize, cmd_usage_table;
+/* One a line: rows are added by many hands. */
+extern const struct cmd cmd_bench;
+extern const struct cmd cmd_completion;
+extern const struct cmd cmd_key;
+extern const struct cmd cmd_list;
+extern const struct cmd cmd_perplexity;
+extern const struct cmd cmd_pull;
+extern const struct cmd cmd_rm;
+extern const struct cmd cmd_run;
+extern const struct cmd cmd_serve;
+extern const struct cmd cmd_show;
+extern const struct cmd cmd_tokenize;
+extern const struct cmd cmd_usage_table;
 
 #endif
