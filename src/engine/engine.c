@@ -129,12 +129,13 @@ static int open_vocab(struct engine *e, const struct gguf *g, struct err *err)
  */
 
 /* Longest context that `bytes` of KV hold. */
-static int32_t context_in(const struct model *m, enum kern_kv kv, size_t bytes, int32_t most)
+static int32_t context_in(const struct model *m, enum kern_kv kv, size_t bytes, int32_t most,
+                          int32_t chunk)
 {
     int32_t lo = 0, hi = most / KERN_PAGE + 1;
     while (lo < hi) { /* in pages */
         int32_t mid = lo + (hi - lo + 1) / 2;
-        if (kv_seq_bytes(m, kv, mid * KERN_PAGE) <= bytes)
+        if (kv_seq_bytes(m, kv, mid * KERN_PAGE, chunk) <= bytes)
             lo = mid;
         else
             hi = mid - 1;
@@ -162,7 +163,7 @@ static int plan_memory(struct engine *e, const struct engine_config *c, enum ker
                        "the weights take %.1f MB, but only %.1f MB of memory are available",
                        (double)m->pages_bytes / 1e6, (double)avail / 1e6);
     left = avail - weights;
-    one = kv_seq_bytes(m, kv, want);
+    one = kv_seq_bytes(m, kv, want, in->chunk);
     if (c->kv_bytes_max) {
         bytes = c->kv_bytes_max;
         if (bytes > left)
@@ -179,7 +180,7 @@ static int plan_memory(struct engine *e, const struct engine_config *c, enum ker
     in->context = want;
     if (one + 2 * per_page > bytes) {
         size_t usable = bytes > 2 * per_page ? bytes - 2 * per_page : 0;
-        in->context = context_in(m, kv, usable, want);
+        in->context = context_in(m, kv, usable, want, in->chunk);
         if (c->context_max || in->context < 64)
             return err_set(err, ERR_LIMIT,
                            "a context of %d tokens takes %.1f MB of KV cache, but only %.1f MB are "
@@ -267,7 +268,7 @@ static int open_parts(struct engine *e, const struct engine_config *c, struct gg
         ((rc = plan_memory(e, c, kv, &kc.bytes_max, err)) && !c->describe_only))
         return rc;
     e->info.kv_bytes = kc.bytes_max;
-    e->info.kv_token_bytes = kv_seq_bytes(&e->model, kv, KERN_PAGE * 64) / (KERN_PAGE * 64);
+    e->info.kv_token_bytes = kv_seq_bytes(&e->model, kv, KERN_PAGE * 64, 1) / (KERN_PAGE * 64);
     if (c->describe_only)
         return 0;
     team_lock(e->team);

@@ -186,6 +186,7 @@ static uint32_t alignment_of(const struct gguf *g, struct reader *r)
 {
     uint32_t align = 32;
     if (gguf_get_u32(g, "general.alignment", &align, r->e) < 0) {
+        err_prefix(r->e, "%s", r->path);
         r->failed = 1;
         return 0;
     }
@@ -340,13 +341,14 @@ static int map_file(struct gguf *g, const char *path, struct err *e)
 static int read_part(struct gguf *g, const char *path, struct err *e)
 {
     int rc = map_file(g, path, e), first = g->n_parts == 1;
-    const struct part *p = &g->part[g->n_parts - 1];
+    const struct part *p;
     struct reader r = {.path = path, .e = e};
     uint32_t version;
     uint64_t n_tensors, n_kv;
 
     if (rc)
         return rc;
+    p = &g->part[g->n_parts - 1];
     r.p = p->map;
     r.end = p->map + p->size;
     if (memcmp(r.p, "GGUF", 4))
@@ -390,7 +392,7 @@ static int split_path(const char *first, uint32_t i, uint32_t n, char *out, size
 int gguf_open(struct gguf **ret, const char *path, struct err *e)
 {
     struct gguf *g = calloc(1, sizeof *g);
-    uint32_t n_split = 1;
+    uint32_t n_split = 1, n_tensors = UINT32_MAX;
     int rc = ERR_NOMEM;
 
     if (!g)
@@ -404,8 +406,12 @@ int gguf_open(struct gguf **ret, const char *path, struct err *e)
     if (rc)
         goto fail;
     rc = gguf_get_u32(g, "split.count", &n_split, e);
-    if (rc < 0)
+    if (rc >= 0)
+        rc = gguf_get_u32(g, "split.tensors.count", &n_tensors, e);
+    if (rc < 0) {
+        err_prefix(e, "%s", path);
         goto fail;
+    }
     if (n_split > SPLITS_MAX) {
         rc =
             err_set(e, ERR_LIMIT, "%s: split into %u files; at most %d", path, n_split, SPLITS_MAX);
@@ -423,6 +429,12 @@ int gguf_open(struct gguf **ret, const char *path, struct err *e)
         rc = read_part(g, other, e);
         if (rc)
             goto fail;
+    }
+    if (n_tensors != UINT32_MAX && n_tensors != (uint32_t)g->n_tensors) {
+        rc = err_set(e, ERR_FORMAT,
+                     "%s: 'split.tensors.count' says %u, but the %u files hold %d tensors", path,
+                     n_tensors, n_split, g->n_tensors);
+        goto fail;
     }
     *ret = g;
     return 0;

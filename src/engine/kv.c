@@ -56,11 +56,11 @@ static int32_t window_pages(int32_t window, int32_t n)
     return (window + n) / P + 2;
 }
 
-size_t kv_seq_bytes(const struct model *m, enum kern_kv type, int32_t n)
+size_t kv_seq_bytes(const struct model *m, enum kern_kv type, int32_t n, int32_t chunk)
 {
     size_t pages = (size_t)(n + P - 1) / P, bytes = pages * kv_page_bytes(m, type, 0);
     if (m->n_kv_groups > 1) {
-        size_t most = (size_t)window_pages(m->window, P);
+        size_t most = (size_t)window_pages(m->window, chunk);
         bytes += (pages < most ? pages : most) * kv_page_bytes(m, type, 1);
     }
     return bytes;
@@ -430,6 +430,10 @@ int kv_open(struct kv **ret, const struct model *m, const struct kv_config *c, s
         if (one[1] > one[0])
             one[1] = one[0];
         n[1] = n[0] < enough ? n[0] : enough;
+        if (bytes[1] && c->bytes_max > (size_t)one[0] * bytes[0]) { /* one sequence comes first */
+            int64_t rest = (int64_t)((c->bytes_max - (size_t)one[0] * bytes[0]) / bytes[1]);
+            n[1] = n[1] < rest ? n[1] : rest;
+        }
         if (n[1] < one[1])
             n[1] = one[1];
         if ((size_t)n[1] * bytes[1] < c->bytes_max && bytes[0])

@@ -45,8 +45,8 @@ struct kv_config {
 
 /* Bytes of a page of each group. */
 size_t kv_page_bytes(const struct model *m, enum kern_kv type, int group);
-/* Bytes that hold one sequence of n tokens. */
-size_t kv_seq_bytes(const struct model *m, enum kern_kv type, int32_t n_tokens);
+/* Bytes that hold one sequence of n tokens, to which a step adds at most `chunk`. */
+size_t kv_seq_bytes(const struct model *m, enum kern_kv type, int32_t n_tokens, int32_t chunk);
 
 int kv_open(struct kv **ret, const struct model *m, const struct kv_config *c, struct err *e);
 void kv_close(struct kv *kv);

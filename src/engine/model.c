@@ -8,6 +8,8 @@
 
 #include "base/check.h"
 
+#define RADIANS_MAX 64.0 /* of RoPE, per position */
+
 #define HUGE_PAGE ((size_t)2 << 20)
 
 /* A tensor that will be etched, and where its matrix goes. */
@@ -469,6 +471,10 @@ static int plan_rope(struct planner *p)
     rope_init(&m->rope[0], freq, n_rot, base, &s, divisors);
     rope_init(&m->rope[1], freq + n_rot / 2, n_rot, base_window,
               m->family->window_rope_unscaled ? &none : &s, divisors);
+    for (int32_t i = 0; i < n_rot; i++) { /* sin and cos are reduced in integers: keep them there */
+        if (!(fabs(freq[i]) <= RADIANS_MAX))
+            return err_set(p->e, ERR_FORMAT, "the RoPE settings of this model are out of range");
+    }
     return 0;
 }
 

@@ -152,6 +152,14 @@ static void sift(const float *z, int32_t *heap, int32_t n, int32_t i)
     }
 }
 
+/* Of n candidates, best first and last in `list`, keep those down to `low`; one at least. */
+static int32_t keep_above(const float *z, const int32_t *list, int32_t n, float low)
+{
+    while (n > 1 && z[list[1 - n]] < low)
+        n--;
+    return n;
+}
+
 /* Candidates best first from a heap, until top_k, top_p or min_p says enough; kept ones are moved
  * to the end of `heap`. No full sort of the vocabulary: only what can matter enters the heap. */
 static int32_t draw_some(const struct kern_table *k, const float *z, int32_t n, float max, float u,
@@ -159,12 +167,14 @@ static int32_t draw_some(const struct kern_table *k, const float *z, int32_t n, 
 {
     int32_t most = p->top_k > 0 && p->top_k < n ? p->top_k : n, have, kept, left;
     float cut = p->min_p > 0 ? kern_log(p->min_p) : -INFINITY;
+    /* top_p counts the mass of all the top k, so min_p comes after it then. */
+    float low_rel = p->top_k > 0 && p->top_p < 1 ? -INFINITY : cut;
     double total = -1, sum, at = 0;
 
     /* Everything within `reach` of the best; widened until the limits are met inside it. */
     for (float reach = 12;; reach *= 4) {
-        int whole = reach > 1000 || max - reach <= max + cut; /* nothing possible lies below */
-        float low = whole ? max + cut : max - reach;
+        int whole = reach > 1000 || max - reach <= max + low_rel; /* nothing possible lies below */
+        float low = whole ? max + low_rel : max - reach;
         have = 0;
         for (int32_t i = 0; i < n; i++) {
             if (z[i] >= low)
@@ -205,8 +215,10 @@ static int32_t draw_some(const struct kern_table *k, const float *z, int32_t n, 
         int32_t i = 0;
         while (i < kept && (i == 0 || part < (double)p->top_p * sum))
             part += (double)kern_exp(z[heap[have - 1 - i++]] - max);
-        kept = i;
-        sum = part;
+        kept = keep_above(z, heap + have - 1, i, max + cut);
+        sum = 0;
+        for (i = 0; i < kept; i++)
+            sum += (double)kern_exp(z[heap[have - 1 - i]] - max);
     }
     for (int32_t i = 0; i < kept; i++) {
         int32_t t = heap[have - 1 - i];

@@ -2,6 +2,7 @@
  *
  * One turn: take new jobs, drop cancelled ones, give slots, lay out a step (policy/batch decides),
  * run it, sample all rows, send each token to its job's ring, wake each reader once. */
+#include <inttypes.h>
 #include <math.h>
 #include <sched.h>
 #include <stddef.h>
@@ -45,6 +46,7 @@ int sched_open(struct engine *e, struct err *err)
         buf_reserve(&s->text, TEXT_MAX) || buf_reserve(&s->piece, TEXT_MAX))
         goto fail;
     s->n_seqs = e->info.batch_max;
+    atomic_store(&e->pages_free, e->info.n_pages);
     for (int32_t i = 0; i < s->n_seqs; i++) {
         s->seq[i].token = malloc(((size_t)e->info.context + 1) * sizeof(int32_t));
         if (!s->seq[i].token || kv_seq_init(e->kv, &s->seq[i].kv))
@@ -94,7 +96,17 @@ void sched_close(struct engine *e)
 
 static int check_sampling(const struct engine *e, const struct engine_sampling *p, struct err *err)
 {
+    if (!(p->temperature >= 0) || !isfinite(p->temperature))
+        return err_set_param(err, ERR_ARG, "temperature", "a finite number >= 0");
+    if (!(p->repetition_penalty > 0) || !isfinite(p->repetition_penalty))
+        return err_set_param(err, ERR_ARG, "repetition_penalty", "a finite number > 0");
+    if (!isfinite(p->frequency_penalty) || !isfinite(p->presence_penalty) || isnan(p->top_p) ||
+        isnan(p->min_p))
+        return err_set_param(err, ERR_ARG, "sampling", "penalties, top_p and min_p are numbers");
     for (int32_t i = 0; i < p->n_bias; i++) {
+        if (!isfinite(p->bias[i].bias))
+            return err_set_param(err, ERR_ARG, "logit_bias", "the bias of token %d is not finite",
+                                 p->bias[i].token);
         if (p->bias[i].token < 0 || p->bias[i].token >= e->info.n_vocab)
             return err_set_param(err, ERR_ARG, "logit_bias", "token %d is not in the vocabulary",
                                  p->bias[i].token);
@@ -126,9 +138,9 @@ int engine_submit(struct engine *e, struct engine_job *j, struct err *err)
     if (room < (want == 0 ? 0 : want > 0 ? want : 1))
         return err_set_param(err, ERR_CONTEXT, "messages",
                              "This model's maximum context length is %d tokens. Please reduce the "
-                             "length of the messages or completion. Current length is %d while "
-                             "limit is %d",
-                             context, j->n_prompt + (want > 0 ? want : want < 0), context);
+                             "length of the messages or completion. Current length is %" PRId64
+                             " while limit is %d",
+                             context, j->n_prompt + (want > 0 ? (int64_t)want : want < 0), context);
     for (int32_t i = 0; i < j->n_prompt; i++) {
         if (j->prompt[i] < 0 || j->prompt[i] >= e->info.n_vocab)
             return err_set_param(err, ERR_ARG, "prompt", "token %d is not in the vocabulary",
@@ -193,6 +205,18 @@ static void notify(struct engine *e, struct engine_job *j)
         return;
     }
     s->wake[s->wake_n++] = j->reader;
+}
+
+/* Wake one reader at once if it is due: after its last job is released, its mailbox may go. */
+static void wake_now(struct sched *s, struct mbox *reader)
+{
+    for (int i = 0; i < s->wake_n; i++) {
+        if (s->wake[i] == reader) {
+            s->wake[i] = s->wake[--s->wake_n];
+            mbox_wake(reader);
+            return;
+        }
+    }
 }
 
 static void wake_readers(struct engine *e)
@@ -271,6 +295,7 @@ static int job_done(struct engine *e, struct engine_job *j)
     unlink_job(&e->sched, j);
     event_end(e, j, ev);
     notify(e, j);
+    wake_now(&e->sched, j->reader);
     atomic_store_explicit(&j->run.released, 1, memory_order_release); /* not ours from here on */
     return 1;
 }
@@ -289,22 +314,26 @@ static void job_fail(struct engine *e, struct engine_job *j, int err)
     j->run.n_started = j->run.n_finished = j->n_choices;
 }
 
-/* A choice ends: send what is still held back. */
-static void seq_finish(struct engine *e, struct engine_seq *q, enum engine_finish why)
+/* A choice ends: send what is still held back, unless a stop string ended it (`cut`): what came
+ * after that is not shown, not even as the rest of a character. */
+static void seq_finish(struct engine *e, struct engine_seq *q, enum engine_finish why, int cut)
 {
     struct engine_job *j = q->job;
     struct buf *text = &e->sched.text;
     struct engine_event *ev;
 
     buf_clear(text);
-    stop_finish(&q->stop, text);
-    detok_finish(&q->detok, text);
+    if (!cut) {
+        stop_finish(&q->stop, text);
+        detok_finish(&q->detok, text);
+    }
     ev = event_begin(j, ENGINE_EV_FINISH, (uint32_t)text->len);
     if (!ev) {
         job_fail(e, j, ERR_SLOW_READER);
         return;
     }
-    memcpy(ev->text, text->data, text->len);
+    if (text->len)
+        memcpy(ev->text, text->data, text->len);
     ev->finish = (uint8_t)why;
     ev->choice = (uint8_t)q->choice;
     ev->n_generated = q->n_generated;
@@ -374,6 +403,7 @@ static void sweep(struct engine *e)
         if (j->run.n_finished == j->n_choices && !job_done(e, j) && quit) {
             /* nobody reads any more: let go without the event */
             unlink_job(&e->sched, j);
+            wake_now(&e->sched, j->reader);
             atomic_store_explicit(&j->run.released, 1, memory_order_release);
         }
     }
@@ -404,7 +434,7 @@ static void give_slots(struct engine *e)
             q->order = j->run.order * ENGINE_CHOICES_MAX + (uint64_t)q->choice;
             memcpy(q->token, j->prompt, (size_t)j->n_prompt * sizeof *q->token);
             q->n_token = j->n_prompt;
-            q->n_done = q->n_generated = 0;
+            q->n_done = q->n_generated = q->n_told = 0;
             detok_init(&q->detok, e->vocab, 0);
             q->stop = (struct stop){.n_held = 0};
         }
@@ -639,6 +669,8 @@ static int send_prompt(struct engine *e, struct engine_seq *q)
         struct engine_event *ev;
         if (at >= j->n_prompt)
             break;
+        if (at < q->n_told)
+            continue;
         if (r >= 0 && sample_logprobs(e->kern, step_logits(e->step, q->row + r), e->info.n_vocab,
                                       o.token, j->echo_top, &o))
             return ERR_NUMERIC;
@@ -650,6 +682,7 @@ static int send_prompt(struct engine *e, struct engine_seq *q)
         ev->n_top = (uint8_t)o.n_top;
         memcpy(ev->top, o.top, sizeof ev->top);
         event_end(e, j, ev);
+        q->n_told = at + 1;
     }
     return 0;
 }
@@ -680,7 +713,7 @@ static void take_token(struct engine *e, struct engine_seq *q)
     atomic_fetch_add_explicit(&e->generated_tokens, 1, memory_order_relaxed);
     armed = q->n_generated >= p->min_tokens;
     if (armed && ((vocab_is_eog(e->vocab, t) && !p->ignore_eos) || is_stop_token(q, t))) {
-        seq_finish(e, q, ENGINE_STOP);
+        seq_finish(e, q, ENGINE_STOP, 0);
         return;
     }
     buf_clear(text);
@@ -703,9 +736,9 @@ static void take_token(struct engine *e, struct engine_seq *q)
     ev->n_generated = q->n_generated;
     event_end(e, j, ev);
     if (hit)
-        seq_finish(e, q, ENGINE_STOP);
+        seq_finish(e, q, ENGINE_STOP, 1);
     else if (q->n_generated >= j->run.limit)
-        seq_finish(e, q, ENGINE_LENGTH);
+        seq_finish(e, q, ENGINE_LENGTH, 0);
 }
 
 static void after_prefill(struct engine *e, struct engine_seq *q)
@@ -757,22 +790,25 @@ static void settle_step(struct engine *e)
         if (drawn)
             take_token(e, q);
         else if (q->n_done == q->n_token)
-            seq_finish(e, q, ENGINE_LENGTH); /* max_tokens 0 */
+            seq_finish(e, q, ENGINE_LENGTH, 0); /* max_tokens 0 */
     }
 }
 
-static void observe(struct engine *e)
+/* With no job the pages are not looked at: an offline evaluation may be using them. */
+static void observe(struct engine *e, int had_jobs)
 {
     struct kv_stats st;
     int32_t waiting = 0, running = n_holding(&e->sched);
 
     for (struct engine_job *j = e->sched.first; j; j = j->run.next)
         waiting += !j->run.scheduled_us && j->run.n_finished < j->n_choices;
-    kv_stats(e->kv, &st);
+    if (had_jobs) {
+        kv_stats(e->kv, &st);
+        atomic_store_explicit(&e->pages_free, st.n_free, memory_order_relaxed);
+        atomic_store_explicit(&e->pages_cached, st.n_cached, memory_order_relaxed);
+    }
     atomic_store_explicit(&e->n_waiting, waiting, memory_order_relaxed);
     atomic_store_explicit(&e->n_running, running, memory_order_relaxed);
-    atomic_store_explicit(&e->pages_free, st.n_free, memory_order_relaxed);
-    atomic_store_explicit(&e->pages_cached, st.n_cached, memory_order_relaxed);
     atomic_store_explicit(&e->beat_us, clock_now_us(), memory_order_relaxed);
 }
 
@@ -783,7 +819,9 @@ void *sched_main(void *arg)
     prctl(PR_SET_NAME, "gaufre-engine", 0, 0, 0);
     for (;;) {
         int32_t n;
+        int had_jobs;
         take_inbox(e);
+        had_jobs = e->sched.first != NULL;
         sweep(e);
         if (atomic_load(&e->quit) && !e->sched.first)
             break;
@@ -795,7 +833,7 @@ void *sched_main(void *arg)
             settle_step(e);
             sweep(e);
         }
-        observe(e);
+        observe(e, had_jobs);
         wake_readers(e);
         if (!n)
             mbox_wait(&e->inbox, e->sched.first ? PAUSED_MS : IDLE_MS);

@@ -22,6 +22,60 @@ struct engine_sampling jobs_seeded(int max_tokens, uint64_t seed)
     return s;
 }
 
+int jobs_start(struct engine *e, struct engine_job *j, struct mbox *box,
+               const struct jobs_spec *spec, struct err *err)
+{
+    void *ring = aligned_alloc(64, JOBS_RING);
+
+    CHECK(ring);
+    memset(j, 0, sizeof *j);
+    ring_init(&j->ring, ring, JOBS_RING);
+    j->prompt = spec->prompt;
+    j->n_prompt = spec->n_prompt;
+    j->n_choices = spec->n_choices ? spec->n_choices : 1;
+    j->sampling = spec->sampling;
+    j->echo_logprobs = spec->echo;
+    j->cache_salt = spec->salt;
+    j->service = (enum engine_class_of_service)spec->service;
+    j->accepted_us = clock_now_us();
+    j->reader = box;
+    return engine_submit(e, j, err);
+}
+
+int jobs_next(struct engine *e, struct engine_job *j, struct engine_event *ret, char *text)
+{
+    int64_t until = clock_now_us() + JOBS_WAIT_US;
+    const struct engine_event *ev;
+
+    while (!(ev = engine_event_peek(j))) {
+        struct mbox_item *list;
+        if (clock_now_us() > until)
+            return -1;
+        mbox_wait(j->reader, 20);
+        list = mbox_take(j->reader); /* of any job here: only the wake-up matters */
+        while (mbox_next(&list))
+            ;
+    }
+    memcpy(ret, ev, sizeof *ret);
+    if (text) {
+        memcpy(text, ev->text, ev->n_text);
+        text[ev->n_text] = 0;
+    }
+    engine_event_pop(e, j);
+    return ret->kind;
+}
+
+void jobs_end(struct engine_job *j)
+{
+    while (!engine_job_settled(j)) {
+        struct mbox_item *list = mbox_take(j->reader);
+        while (mbox_next(&list))
+            ;
+    }
+    free(j->ring.data);
+    j->ring.data = NULL;
+}
+
 static void take(struct jobs_answer *a, const struct engine_event *ev)
 {
     if (ev->kind == ENGINE_EV_TEXT && a->n_tokens < JOBS_TOKENS) {

@@ -31,6 +31,18 @@ struct jobs_spec {
 void jobs_run(struct engine *e, const struct jobs_spec *spec, int n, struct jobs_answer *answers,
               int per_job);
 
+/* One job by hand, for tests that look at single events. */
+#define JOBS_RING    (32 << 10)
+#define JOBS_WAIT_US 30000000
+/* Initialise and submit; box is the mailbox of this thread's jobs. */
+int jobs_start(struct engine *e, struct engine_job *j, struct mbox *box,
+               const struct jobs_spec *spec, struct err *err);
+/* Wait for the next event, copy and pop it (text: ENGINE_EVENT_TEXT_MAX bytes or NULL). Its kind,
+ * or -1 when none came for JOBS_WAIT_US. */
+int jobs_next(struct engine *e, struct engine_job *j, struct engine_event *ret, char *text);
+/* After DONE was read. */
+void jobs_end(struct engine_job *j);
+
 struct engine_sampling jobs_greedy(int max_tokens);
 struct engine_sampling jobs_seeded(int max_tokens, uint64_t seed);
 

@@ -277,10 +277,9 @@ static void remove_folder(void)
     (void)rc;
 }
 
-const char *tiny_file(const struct tiny *t, const char *name)
+const char *tiny_save(const void *data, size_t n, const char *name)
 {
     static char path[160];
-    struct buf b;
     FILE *f;
 
     if (!*folder) {
@@ -289,10 +288,19 @@ const char *tiny_file(const struct tiny *t, const char *name)
         atexit(remove_folder);
     }
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    tiny_write(&b, t);
     f = fopen(path, "we");
-    CHECK(f && fwrite(b.data, 1, b.len, f) == b.len);
+    CHECK(f && fwrite(data, 1, n, f) == n);
     fclose(f);
+    return path;
+}
+
+const char *tiny_file(const struct tiny *t, const char *name)
+{
+    struct buf b;
+    const char *path;
+
+    tiny_write(&b, t);
+    path = tiny_save(b.data, b.len, name);
     buf_done(&b);
     return path;
 }

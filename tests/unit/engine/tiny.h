@@ -20,7 +20,9 @@ struct tiny {
 
 /* The whole file; b is initialised here. */
 void tiny_write(struct buf *b, const struct tiny *t);
-/* The same into a new file below the test's temporary folder; returns its path (static memory). */
+/* Bytes, or a model, into a file below the test's temporary folder; returns its path (static
+ * memory, overwritten by the next call). */
+const char *tiny_save(const void *data, size_t n, const char *name);
 const char *tiny_file(const struct tiny *t, const char *name);
 
 #endif

@@ -1,0 +1,553 @@
+/* The life of a job: cancelled anywhere, slow readers, classes of service, drain, preemption, many
+ * jobs through few slots, the order of events, and what a step reads. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/rand.h"
+#include "jobs.h"
+#include "tiny.h"
+
+enum { CONTEXT = 512 };
+
+static const struct tiny llama = {.arch = TINY_LLAMA, .context = CONTEXT, .quantised = 1};
+static const struct tiny gemma = {
+    .arch = TINY_GEMMA3, .context = CONTEXT, .window = 48, .quantised = 1};
+static int32_t prompt[CONTEXT];
+static struct team *team;
+static struct engine *engine;
+static struct mbox box;
+
+static void open_engine(const struct tiny *t, struct engine_config c)
+{
+    struct err err = {0};
+
+    for (int i = 0; i < CONTEXT; i++) {
+        uint32_t r[4];
+        rand_philox(5, (uint64_t)i, 0, r);
+        prompt[i] = (int32_t)(r[0] % 256);
+    }
+    c.path = tiny_file(t, "sched.gguf");
+    assert_int_equal(team_open(&team, 2, &err), 0);
+    if (engine_open(&engine, &c, team, NULL, NULL, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(mbox_open(&box), 0);
+}
+
+static void close_engine(void)
+{
+    engine_close(engine);
+    team_close(team);
+    mbox_close(&box);
+}
+
+static struct jobs_spec spec_of(int n_prompt, int max_tokens)
+{
+    struct jobs_spec s = {
+        .prompt = prompt, .n_prompt = n_prompt, .sampling = jobs_greedy(max_tokens)};
+    s.sampling.ignore_eos = 1;
+    return s;
+}
+
+static void start(struct engine_job *j, struct jobs_spec s)
+{
+    struct err err = {0};
+    if (jobs_start(engine, j, &box, &s, &err))
+        fail_msg("%s", err.text);
+}
+
+/* Read until an event of this kind. */
+static struct engine_event until(struct engine_job *j, int kind)
+{
+    struct engine_event ev;
+    int k;
+    while ((k = jobs_next(engine, j, &ev, NULL)) != kind) {
+        if (k < 0 || k == ENGINE_EV_DONE)
+            fail_msg("event %d did not come", kind);
+    }
+    return ev;
+}
+
+static struct engine_stats stats(void)
+{
+    struct engine_stats st;
+    engine_stats(engine, &st);
+    return st;
+}
+
+/* Wait for what the engine thread does at the end of its turn. */
+#define WAIT_FOR(cond)                                                                             \
+    do {                                                                                           \
+        int64_t end_ = clock_now_us() + JOBS_WAIT_US;                                              \
+        while (!(cond)) {                                                                          \
+            if (clock_now_us() > end_)                                                             \
+                fail_msg("%s did not come true", #cond);                                           \
+            clock_sleep_us(500);                                                                   \
+        }                                                                                          \
+    } while (0)
+
+/* Cancel and read on: DONE must come, with no choice finished, after at most the step under way
+ * and one that had begun to be laid out; then every page is free again. */
+static void cancel_and_check(struct engine_job *j)
+{
+    uint64_t steps = stats().n_steps;
+    struct engine_event ev;
+    int k;
+
+    engine_cancel(engine, j);
+    do {
+        k = jobs_next(engine, j, &ev, NULL);
+        assert_true(k >= 0);
+        assert_int_not_equal(k, ENGINE_EV_FINISH);
+    } while (k != ENGINE_EV_DONE);
+    assert_int_equal(ev.err, ERR_CANCELLED);
+    jobs_end(j);
+    WAIT_FOR(stats().pages_free == stats().n_pages && stats().n_running == 0);
+    assert_true(stats().n_steps - steps <= 2);
+}
+
+static void cancel_prefilling(void **state)
+{
+    struct engine_job j;
+    (void)state;
+    open_engine(&llama, (struct engine_config){.chunk = 1, .no_prefix_cache = 1});
+    start(&j, spec_of(500, 5));
+    until(&j, ENGINE_EV_PREFILL);
+    cancel_and_check(&j);
+    close_engine();
+}
+
+static void cancel_decoding(void **state)
+{
+    struct engine_job j;
+    (void)state;
+    open_engine(&llama, (struct engine_config){.no_prefix_cache = 1});
+    start(&j, spec_of(40, -1));
+    for (int i = 0; i < 5; i++)
+        until(&j, ENGINE_EV_TEXT);
+    assert_true(stats().pages_free < stats().n_pages || stats().n_steps < 2);
+    cancel_and_check(&j);
+    close_engine();
+}
+
+/* Nothing is read: the sequence rests with its pages until it is cancelled. */
+static void cancel_paused(void **state)
+{
+    struct engine_job j;
+    uint64_t steps;
+    (void)state;
+    open_engine(&llama, (struct engine_config){.no_prefix_cache = 1});
+    start(&j, spec_of(40, 400));
+    WAIT_FOR(atomic_load(&j.run.paused));
+    WAIT_FOR(stats().pages_free < stats().n_pages);
+    steps = stats().n_steps;
+    clock_sleep_us(30000);
+    assert_true(stats().n_steps <= steps + 1); /* it does rest */
+    cancel_and_check(&j);
+    close_engine();
+}
+
+static void cancel_queued(void **state)
+{
+    struct engine_job first, second;
+    struct engine_event ev;
+    (void)state;
+    open_engine(&llama, (struct engine_config){.batch_max = 1, .no_prefix_cache = 1});
+    start(&first, spec_of(10, 300));
+    until(&first, ENGINE_EV_TEXT);
+    start(&second, spec_of(10, 300));
+    WAIT_FOR(stats().n_waiting == 1);
+    engine_cancel(engine, &second);
+    assert_int_equal(jobs_next(engine, &second, &ev, NULL), ENGINE_EV_DONE); /* and no STARTED */
+    assert_int_equal(ev.err, ERR_CANCELLED);
+    jobs_end(&second);
+    ev = until(&first, ENGINE_EV_FINISH);
+    assert_int_equal(ev.n_generated, 300);
+    assert_int_equal(until(&first, ENGINE_EV_DONE).err, 0);
+    jobs_end(&first);
+    close_engine();
+}
+
+static void cancel_of_choices_and_echo(void **state)
+{
+    struct engine_job j;
+    struct jobs_spec s = spec_of(100, 300);
+    (void)state;
+    open_engine(&llama, (struct engine_config){.batch_max = 6, .chunk = 16});
+    s.n_choices = 9;
+    start(&j, s);
+    until(&j, ENGINE_EV_TEXT);
+    engine_cancel(engine, &j);
+    assert_int_equal(until(&j, ENGINE_EV_DONE).err, ERR_CANCELLED);
+    jobs_end(&j);
+    WAIT_FOR(stats().pages_used == 0);
+    s.n_choices = 1;
+    s.echo = 1;
+    start(&j, s);
+    until(&j, ENGINE_EV_PROMPT);
+    engine_cancel(engine, &j);
+    assert_int_equal(until(&j, ENGINE_EV_DONE).err, ERR_CANCELLED);
+    jobs_end(&j);
+    WAIT_FOR(stats().pages_used == 0);
+    close_engine();
+}
+
+/* A reader that never reads is cut; its neighbour gets the same answer as alone. */
+static void slow_reader(void **state)
+{
+    static struct jobs_answer alone, beside;
+    struct engine_job slow;
+    struct jobs_spec s = spec_of(33, 400), other = spec_of(50, 200);
+    (void)state;
+    open_engine(&llama, (struct engine_config){.stall_us_max = 150000, .no_prefix_cache = 1});
+    jobs_run(engine, &other, 1, &alone, 1);
+    start(&slow, s);
+    WAIT_FOR(atomic_load(&slow.run.paused));
+    jobs_run(engine, &other, 1, &beside, 1);
+    assert_int_equal(beside.err, 0);
+    assert_memory_equal(&alone, &beside, sizeof alone);
+    WAIT_FOR(atomic_load(&slow.run.released));
+    assert_int_equal(until(&slow, ENGINE_EV_DONE).err, ERR_SLOW_READER);
+    jobs_end(&slow);
+    WAIT_FOR(stats().pages_free == stats().n_pages);
+    close_engine();
+}
+
+/* Pausing and reading on changes nothing. */
+static void pause_and_go_on(void **state)
+{
+    static struct jobs_answer want;
+    struct engine_job j;
+    struct jobs_spec s = spec_of(33, 300);
+    struct engine_event ev;
+    int n = 0;
+    (void)state;
+    open_engine(&llama, (struct engine_config){0});
+    jobs_run(engine, &s, 1, &want, 1);
+    start(&j, s);
+    for (;;) {
+        if (n % 100 == 50)
+            WAIT_FOR(atomic_load(&j.run.paused) || atomic_load(&j.run.released));
+        assert_true(jobs_next(engine, &j, &ev, NULL) >= 0);
+        if (ev.kind == ENGINE_EV_TEXT) {
+            assert_int_equal(ev.token, want.token[n]);
+            assert_int_equal(ev.n_generated, ++n);
+        }
+        if (ev.kind == ENGINE_EV_DONE)
+            break;
+    }
+    assert_int_equal(n, want.n_tokens);
+    jobs_end(&j);
+    close_engine();
+}
+
+static void service_classes(void **state)
+{
+    static const int class_of[] = {ENGINE_SERVICE_FLEX, ENGINE_SERVICE_DEFAULT,
+                                   ENGINE_SERVICE_PRIORITY, ENGINE_SERVICE_FLEX,
+                                   ENGINE_SERVICE_PRIORITY};
+    static const int order[] = {2, 4, 1, 0, 3};
+    struct engine_job first, j[5];
+    int64_t before = 0;
+    (void)state;
+    open_engine(&llama, (struct engine_config){.batch_max = 1});
+    start(&first, spec_of(10, 300)); /* unread, so it rests and keeps the only slot */
+    WAIT_FOR(atomic_load(&first.run.paused));
+    for (int i = 0; i < 5; i++) {
+        struct jobs_spec s = spec_of(20, 3);
+        s.service = class_of[i];
+        start(&j[i], s);
+    }
+    WAIT_FOR(stats().n_waiting == 5);
+    until(&first, ENGINE_EV_DONE);
+    jobs_end(&first);
+    for (int i = 0; i < 5; i++) {
+        struct engine_job *k = &j[order[i]];
+        assert_int_equal(until(k, ENGINE_EV_DONE).err, 0);
+        jobs_end(k);
+        assert_true(k->run.scheduled_us >= before);
+        before = k->run.scheduled_us;
+    }
+    close_engine();
+}
+
+/* Closing ends every job, in whatever state, and each reader finds its DONE. */
+static void drains_on_close(void **state)
+{
+    static struct engine_job j[20];
+    (void)state;
+    open_engine(&llama, (struct engine_config){.batch_max = 4, .chunk = 8});
+    for (int i = 0; i < 20; i++)
+        start(&j[i], spec_of(1 + 20 * i, 100));
+    WAIT_FOR(stats().n_steps > 10);
+    engine_close(engine);
+    for (int i = 0; i < 20; i++) {
+        const struct engine_event *ev;
+        int done = 0;
+        while ((ev = engine_event_peek(&j[i]))) {
+            assert_false(done);
+            if (ev->kind == ENGINE_EV_DONE) {
+                done = 1;
+                assert_true(ev->err == 0 || ev->err == ERR_DRAINING);
+            }
+            ring_pop(&j[i].ring);
+        }
+        assert_true(done);
+        jobs_end(&j[i]);
+    }
+    team_close(team);
+    mbox_close(&box);
+}
+
+/* Every event of one job against the order that the door promises. */
+static void check_events(struct jobs_spec s, int prefill_events)
+{
+    struct engine_job j;
+    struct engine_event ev;
+    int started = 0, told = 0, done_max = 0, n_text[ENGINE_CHOICES_MAX] = {0},
+        finished[ENGINE_CHOICES_MAX] = {0}, n_finished = 0, n_prefill = 0, total = 0;
+    int n = s.n_choices ? s.n_choices : 1;
+
+    start(&j, s);
+    for (;;) {
+        int k = jobs_next(engine, &j, &ev, NULL);
+        assert_true(k >= 0);
+        assert_int_equal(ev.n_prompt, s.n_prompt);
+        assert_true(k == ENGINE_EV_STARTED || started);
+        if (k == ENGINE_EV_STARTED) {
+            assert_false(started);
+            started = 1;
+        } else if (k == ENGINE_EV_PREFILL) {
+            assert_int_equal(n_text[0], 0);
+            assert_true(ev.n_done > done_max && ev.n_done < s.n_prompt);
+            done_max = ev.n_done;
+            n_prefill++;
+        } else if (k == ENGINE_EV_PROMPT) {
+            assert_int_equal(ev.token, s.prompt[told++]);
+            assert_int_equal(n_text[0], 0);
+        } else if (k == ENGINE_EV_TEXT) {
+            assert_true(ev.choice < n && !finished[ev.choice]);
+            assert_int_equal(ev.n_generated, ++n_text[ev.choice]);
+            total++;
+        } else if (k == ENGINE_EV_FINISH) {
+            assert_true(ev.choice < n && !finished[ev.choice]++);
+            assert_int_equal(ev.n_generated, n_text[ev.choice]);
+            assert_int_equal(ev.token, -1);
+            n_finished++;
+        } else {
+            break;
+        }
+    }
+    assert_int_equal(ev.kind, ENGINE_EV_DONE);
+    assert_int_equal(ev.err, 0);
+    assert_int_equal(n_finished, n);
+    assert_int_equal(told, s.echo ? s.n_prompt : 0);
+    assert_int_equal(ev.n_generated, total);
+    assert_int_equal(ev.n_done, s.n_prompt);
+    assert_true(ev.queue_us >= 0 && ev.prompt_us >= 0 && ev.completion_us >= 0);
+    assert_true(n_prefill >= prefill_events);
+    assert_null(engine_event_peek(&j));
+    jobs_end(&j);
+}
+
+static void order_of_events(void **state)
+{
+    struct jobs_spec s = spec_of(300, 20);
+    (void)state;
+    open_engine(&llama, (struct engine_config){.chunk = 32, .batch_max = 4});
+    check_events(s, 8);
+    s.echo = 1;
+    check_events(s, 8);
+    s.n_choices = 7; /* more than slots */
+    check_events(s, 0);
+    s.sampling.max_tokens = 0;
+    check_events(s, 0);
+    s.echo = 0;
+    check_events(s, 0);
+    close_engine();
+}
+
+/* Little memory: sequences are thrown out and come back; every prompt token is still told once. */
+static void preempted_echo(void **state)
+{
+    static struct jobs_spec s[10];
+    static struct jobs_answer got[10], want[10];
+    (void)state;
+    for (int pass = 0; pass < 2; pass++) {
+        open_engine(&llama, (struct engine_config){
+                                .chunk = 32, .batch_max = 10, .kv_bytes_max = pass ? 400000 : 0});
+        for (int i = 0; i < 10; i++) {
+            s[i] = spec_of(150 + 7 * i, 150);
+            s[i].echo = i % 2;
+            s[i].service = i % 3;
+        }
+        jobs_run(engine, s, 10, pass ? got : want, 1);
+        if (pass)
+            assert_true(stats().preemptions > 0); /* or this proves nothing */
+        WAIT_FOR(stats().pages_used == 0);
+        close_engine();
+    }
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(got[i].err, 0);
+        assert_int_equal(got[i].n_tokens, 150);
+        assert_int_equal(got[i].n_prompt_events, i % 2 ? s[i].n_prompt : 0);
+        assert_memory_equal(got[i].token, want[i].token, sizeof got[i].token);
+        if (i % 2)
+            assert_memory_equal(got[i].prompt_logprob + 1, want[i].prompt_logprob + 1,
+                                sizeof(float) * (size_t)(s[i].n_prompt - 1));
+    }
+}
+
+static void many_jobs_few_slots(const struct tiny *t, size_t kv_bytes)
+{
+    enum { N = 200 };
+    struct jobs_spec *s = calloc(N, sizeof *s);
+    struct jobs_answer *a = calloc(N, sizeof *a);
+
+    open_engine(t, (struct engine_config){.batch_max = 8, .chunk = 64, .kv_bytes_max = kv_bytes});
+    for (int i = 0; i < N; i++) {
+        s[i] = spec_of(1 + i * 31 % 300, 1 + i % 17);
+        s[i].service = i % 3;
+        s[i].salt = (uint64_t)(i % 5);
+        s[i].cancel_after = i % 10 == 3 ? 2 : 0;
+        s[i].n_choices = 1;
+    }
+    jobs_run(engine, s, N, a, 1);
+    for (int i = 0; i < N; i++) {
+        int want = s[i].sampling.max_tokens;
+        if (s[i].cancel_after)
+            assert_true(a[i].err == 0 || a[i].err == ERR_CANCELLED);
+        else
+            assert_true(a[i].err == 0 && a[i].n_tokens == want && a[i].finish == ENGINE_LENGTH);
+    }
+    WAIT_FOR(stats().pages_used == 0 && stats().n_running == 0 && stats().n_waiting == 0);
+    close_engine();
+    free(s);
+    free(a);
+}
+
+static void two_hundred_jobs(void **state)
+{
+    (void)state;
+    many_jobs_few_slots(&llama, 0);
+    many_jobs_few_slots(&llama, 400000);
+    many_jobs_few_slots(&gemma, 400000);
+}
+
+/* With hardly more memory than one sequence takes, one sequence fills the context. */
+static void whole_context_in_little_memory(void **state)
+{
+    const struct tiny *models[] = {&llama, &gemma};
+    (void)state;
+    for (int m = 0; m < 2; m++) {
+        for (int chunk = 1; chunk <= 300; chunk += 299) {
+            static struct jobs_answer a[3];
+            struct jobs_spec s[3] = {spec_of(1, -1), spec_of(411, -1), spec_of(500, 12)};
+            size_t bytes;
+            open_engine(models[m], (struct engine_config){.chunk = chunk, .batch_max = 3});
+            bytes = (size_t)engine_info(engine)->kv_token_bytes * CONTEXT * 5 / 4;
+            close_engine();
+            open_engine(models[m], (struct engine_config){
+                                       .chunk = chunk, .batch_max = 3, .kv_bytes_max = bytes});
+            for (int i = 0; i < 3; i++)
+                s[i].n_prompt = s[i].n_prompt < engine_info(engine)->context
+                                    ? s[i].n_prompt
+                                    : engine_info(engine)->context - 12;
+            jobs_run(engine, s, 3, a, 1);
+            for (int i = 0; i < 3; i++) {
+                assert_int_equal(a[i].err, 0);
+                assert_int_equal(a[i].finish, ENGINE_LENGTH);
+                assert_int_equal(a[i].n_tokens,
+                                 i < 2 ? engine_info(engine)->context - s[i].n_prompt : 12);
+            }
+            WAIT_FOR(stats().pages_used == 0);
+            close_engine();
+        }
+    }
+}
+
+/* Weights are read once a step, whatever the batch. */
+static void bytes_of_a_step(void **state)
+{
+    static struct jobs_answer a[16];
+    struct jobs_spec s[16];
+    uint64_t per_step[2];
+    (void)state;
+    open_engine(&llama, (struct engine_config){.batch_max = 16});
+    for (int i = 0; i < 16; i++)
+        s[i] = spec_of(1, 40); /* one token: every step has logits */
+    for (int i = 0; i < 2; i++) {
+        struct engine_stats before = stats(), after;
+        jobs_run(engine, s, i ? 16 : 1, a, 1);
+        WAIT_FOR(stats().n_running == 0);
+        after = stats();
+        per_step[i] =
+            (after.weight_bytes_read - before.weight_bytes_read) / (after.n_steps - before.n_steps);
+        assert_int_equal((after.weight_bytes_read - before.weight_bytes_read) %
+                             (after.n_steps - before.n_steps),
+                         0);
+        if (i) /* they did share steps */
+            assert_true(after.n_steps - before.n_steps < 16 * 40 / 2);
+    }
+    assert_int_equal(per_step[0], per_step[1]);
+    assert_int_equal(per_step[0], engine_info(engine)->step_bytes_dense);
+    close_engine();
+}
+
+/* A second turn computes what the first did not: the page that was not full, and its own words. */
+static void second_turn_is_cached(void **state)
+{
+    static struct jobs_answer a;
+    int32_t turn[CONTEXT];
+    (void)state;
+    open_engine(&llama, (struct engine_config){0});
+    for (int n = 1; n < 300; n += 23) {
+        struct jobs_spec s = spec_of(n, 40);
+        int have;
+        s.salt = (uint64_t)n; /* each n on its own */
+        jobs_run(engine, &s, 1, &a, 1);
+        assert_int_equal(a.n_cached, 0);
+        memcpy(turn, prompt, sizeof *turn * (size_t)n);
+        memcpy(turn + n, a.token, sizeof *turn * 40);
+        have = n + 39; /* the last token was never fed */
+        for (int i = n + 40; i < n + 60; i++)
+            turn[i] = i % 200;
+        s.prompt = turn;
+        s.n_prompt = n + 60;
+        s.sampling.max_tokens = 1;
+        jobs_run(engine, &s, 1, &a, 1);
+        assert_int_equal(a.n_cached, have / 32 * 32);
+        s.salt = 1000 + (uint64_t)n; /* another tenant finds nothing */
+        jobs_run(engine, &s, 1, &a, 1);
+        assert_int_equal(a.n_cached, 0);
+    }
+    close_engine();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cancel_prefilling),
+        cmocka_unit_test(cancel_decoding),
+        cmocka_unit_test(cancel_paused),
+        cmocka_unit_test(cancel_queued),
+        cmocka_unit_test(cancel_of_choices_and_echo),
+        cmocka_unit_test(slow_reader),
+        cmocka_unit_test(pause_and_go_on),
+        cmocka_unit_test(service_classes),
+        cmocka_unit_test(drains_on_close),
+        cmocka_unit_test(order_of_events),
+        cmocka_unit_test(preempted_echo),
+        cmocka_unit_test(two_hundred_jobs),
+        cmocka_unit_test(whole_context_in_little_memory),
+        cmocka_unit_test(bytes_of_a_step),
+        cmocka_unit_test(second_turn_is_cached),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
