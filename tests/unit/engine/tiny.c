@@ -283,8 +283,11 @@ const char *tiny_save(const void *data, size_t n, const char *name)
     FILE *f;
 
     if (!*folder) {
-        strcpy(folder, "/tmp/gaufre-test-XXXXXX");
-        CHECK(mkdtemp(folder));
+        strcpy(folder, "/dev/shm/gaufre-test-XXXXXX"); /* in memory: some write thousands */
+        if (!mkdtemp(folder)) {
+            strcpy(folder, "/tmp/gaufre-test-XXXXXX");
+            CHECK(mkdtemp(folder));
+        }
         atexit(remove_folder);
     }
     snprintf(path, sizeof path, "%s/%s", folder, name);

@@ -1,0 +1,122 @@
+/* What goes into a step: bounds, priorities and fairness of batch_plan on random queues. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/rand.h"
+#include "policy/batch.h"
+
+enum { N = 40 };
+
+static uint64_t n_random;
+
+static int32_t below(int32_t n)
+{
+    uint32_t r[4];
+    rand_philox(51, n_random++, 0, r);
+    return (int32_t)(r[0] % (uint32_t)n);
+}
+
+static int before(const struct batch_seq *a, const struct batch_seq *b)
+{
+    return a->service != b->service ? a->service > b->service : a->order < b->order;
+}
+
+static void check(const struct batch_limits *l, const struct batch_seq *s, int n)
+{
+    int32_t take[N], decodes = 0, prompts = 0, able = 0, prompt_limit;
+    int rank[N], seen[N] = {0};
+
+    batch_plan(l, s, n, take, rank);
+    for (int i = 0; i < n; i++) {
+        assert_true(take[i] >= 0 && take[i] <= s[i].most);
+        assert_true(s[i].decoding ? take[i] <= 1 : take[i] <= s[i].remaining);
+        if (s[i].decoding)
+            decodes += take[i];
+        else
+            prompts += take[i];
+        able += s[i].decoding && s[i].most > 0;
+        seen[rank[i]]++;
+        if (i)
+            assert_true(before(&s[rank[i - 1]], &s[rank[i]]));
+    }
+    for (int i = 0; i < n; i++)
+        assert_int_equal(seen[i], 1); /* the rank is a permutation */
+    assert_true(decodes + prompts <= l->tokens);
+    assert_int_equal(decodes,
+                     able < l->tokens ? able : l->tokens); /* decodes never wait for prompts */
+    prompt_limit = decodes ? l->prompt_mixed : l->tokens;
+    if (prompt_limit > l->tokens - decodes)
+        prompt_limit = l->tokens - decodes;
+    assert_true(prompts <= prompt_limit);
+    for (int a = 0; a < n; a++) {
+        for (int b = 0; b < n; b++) { /* nobody overtakes one that could have taken more */
+            int32_t want = s[a].remaining < s[a].most ? s[a].remaining : s[a].most;
+            if (s[a].decoding || s[b].decoding || !before(&s[a], &s[b]) || take[a] >= want)
+                continue;
+            assert_int_equal(take[b], 0);
+            assert_int_equal(prompts,
+                             prompt_limit > 0 ? prompt_limit : 0); /* and nothing was left over */
+        }
+        if (s[a].decoding && s[a].most > 0 && !take[a]) {
+            for (int b = 0; b < n; b++)
+                assert_false(s[b].decoding && take[b] && before(&s[a], &s[b]));
+        }
+    }
+}
+
+static void random_queues(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 3000; round++) {
+        struct batch_limits l = {.tokens = 1 + below(600), .prompt_mixed = 1 + below(300)};
+        struct batch_seq s[N];
+        int n = below(N + 1);
+        for (int i = 0; i < n; i++)
+            s[i] = (struct batch_seq){.service = below(3),
+                                      .order = (uint64_t)((i * 17 + round) % N),
+                                      .decoding = below(3) == 0,
+                                      .remaining = 1 + below(700),
+                                      .most = below(4) ? 1 + below(512) : 0};
+        check(&l, s, n);
+    }
+}
+
+static void known_plans(void **state)
+{
+    const struct batch_limits l = {.tokens = 100, .prompt_mixed = 30};
+    int32_t take[4];
+    int rank[4];
+    (void)state;
+    { /* a prompt alone takes all it may; beside a decode its share */
+        struct batch_seq s[] = {{.order = 1, .remaining = 500, .most = 64},
+                                {.order = 2, .remaining = 500, .most = 64},
+                                {.order = 3, .decoding = 1, .most = 0}};
+        batch_plan(&l, s, 3, take, rank);
+        assert_int_equal(take[0], 64);
+        assert_int_equal(take[1], 36);
+        assert_int_equal(take[2], 0);
+        s[2].most = 1;
+        batch_plan(&l, s, 3, take, rank);
+        assert_int_equal(take[0], 30);
+        assert_int_equal(take[1], 0);
+        assert_int_equal(take[2], 1);
+        s[1].service = 2; /* a higher class first, though it came later */
+        batch_plan(&l, s, 3, take, rank);
+        assert_int_equal(take[0], 0);
+        assert_int_equal(take[1], 30);
+    }
+    batch_plan(&l, NULL, 0, NULL, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(random_queues),
+        cmocka_unit_test(known_plans),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
