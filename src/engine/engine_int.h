@@ -35,7 +35,7 @@ struct engine_seq {
     int32_t *token;          /* [context + 1] prompt, then answer */
     int32_t n_token, n_done; /* tokens; positions computed */
     int32_t n_generated;
-    int32_t n_told; /* echo: prompt tokens whose event was sent; a preemption does not repeat them */
+    int32_t n_told; /* echo: prompt tokens whose event was sent, also before a preemption */
     struct detok detok;
     struct stop stop;
     int32_t row, n_rows; /* its logits in the step under way */

@@ -90,7 +90,7 @@ static int get_types(const struct gguf *g, struct vocab_source *s, struct err *e
         return rc;
     if (!gguf_type_is_int(kv->type))
         return err_set_param(e, ERR_FORMAT, KEY("token_type"),
-                             KEY("token_type") " is not an array of integers");
+                             KEY("token_type") ": token types are not integers");
     s->types = all = malloc(kv->n * sizeof *all);
     if (!all)
         return err_set(e, ERR_NOMEM, "out of memory for the token types");
