@@ -257,11 +257,11 @@ int sample_token(const struct kern_table *k, float *z, const struct sample_in *i
     if (p->temperature >= TEMPERATURE_MIN && p->top_p > 0 && p->top_k != 1) {
         if (p->temperature != 1)
             k->scale(z, 1 / p->temperature, n);
-        max = z[best];
+        max = z[best]; /* infinite: so far apart that only the best is left */
         u = rand_uniform(p->seed, in->choice, in->position);
-        if (p->top_k <= 0 && p->top_p >= 1 && p->min_p <= 0)
+        if (isfinite(max) && p->top_k <= 0 && p->top_p >= 1 && p->min_p <= 0)
             ret->token = draw_all(k, z, n, max, u);
-        else
+        else if (isfinite(max))
             ret->token = draw_some(k, z, n, max, u, p, s->cand);
     }
     if (p->logprobs) {
