@@ -278,6 +278,15 @@ static void unlink_job(struct sched *s, struct engine_job *j)
         s->last = j->run.prev;
 }
 
+/* Only while there are jobs: without any, an offline evaluation may be using the pages. */
+static void observe_pages(struct engine *e)
+{
+    struct kv_stats st;
+    kv_stats(e->kv, &st);
+    atomic_store_explicit(&e->pages_free, st.n_free, memory_order_relaxed);
+    atomic_store_explicit(&e->pages_cached, st.n_cached, memory_order_relaxed);
+}
+
 /* Send DONE and let go of the job; 0 when the ring is full (tried again next turn). */
 static int job_done(struct engine *e, struct engine_job *j)
 {
@@ -293,6 +302,7 @@ static int job_done(struct engine *e, struct engine_job *j)
     ev->prompt_us = j->run.first_us ? j->run.first_us - j->run.scheduled_us : 0;
     ev->completion_us = j->run.first_us ? now - j->run.first_us : 0;
     unlink_job(&e->sched, j);
+    observe_pages(e); /* who has read DONE finds its pages free */
     event_end(e, j, ev);
     notify(e, j);
     wake_now(&e->sched, j->reader);
@@ -794,19 +804,14 @@ static void settle_step(struct engine *e)
     }
 }
 
-/* With no job the pages are not looked at: an offline evaluation may be using them. */
-static void observe(struct engine *e, int had_jobs)
+static void observe(struct engine *e)
 {
-    struct kv_stats st;
     int32_t waiting = 0, running = n_holding(&e->sched);
 
     for (struct engine_job *j = e->sched.first; j; j = j->run.next)
         waiting += !j->run.scheduled_us && j->run.n_finished < j->n_choices;
-    if (had_jobs) {
-        kv_stats(e->kv, &st);
-        atomic_store_explicit(&e->pages_free, st.n_free, memory_order_relaxed);
-        atomic_store_explicit(&e->pages_cached, st.n_cached, memory_order_relaxed);
-    }
+    if (e->sched.first)
+        observe_pages(e);
     atomic_store_explicit(&e->n_waiting, waiting, memory_order_relaxed);
     atomic_store_explicit(&e->n_running, running, memory_order_relaxed);
     atomic_store_explicit(&e->beat_us, clock_now_us(), memory_order_relaxed);
@@ -819,9 +824,7 @@ void *sched_main(void *arg)
     prctl(PR_SET_NAME, "gaufre-engine", 0, 0, 0);
     for (;;) {
         int32_t n;
-        int had_jobs;
         take_inbox(e);
-        had_jobs = e->sched.first != NULL;
         sweep(e);
         if (atomic_load(&e->quit) && !e->sched.first)
             break;
@@ -833,7 +836,7 @@ void *sched_main(void *arg)
             settle_step(e);
             sweep(e);
         }
-        observe(e, had_jobs);
+        observe(e);
         wake_readers(e);
         if (!n)
             mbox_wait(&e->inbox, e->sched.first ? PAUSED_MS : IDLE_MS);

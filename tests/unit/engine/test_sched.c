@@ -108,7 +108,8 @@ static void cancel_and_check(struct engine_job *j)
     } while (k != ENGINE_EV_DONE);
     assert_int_equal(ev.err, ERR_CANCELLED);
     jobs_end(j);
-    WAIT_FOR(stats().pages_free == stats().n_pages && stats().n_running == 0);
+    assert_int_equal(stats().pages_free, stats().n_pages);
+    WAIT_FOR(stats().n_running == 0);
     assert_true(stats().n_steps - steps <= 2);
 }
 
