@@ -104,7 +104,7 @@ static const char *int_digits(char *out, size_t cap, uint64_t v, char type)
 
 static void float_digits(struct jctx *c, char *out, size_t cap, double v, const struct spec *f)
 {
-    char type = f->type, format[8];
+    char type = f->type, format[12];
     int precision = f->precision < 0 ? 6 : f->precision;
 
     if (precision > PRECISION_MAX)
@@ -113,13 +113,11 @@ static void float_digits(struct jctx *c, char *out, size_t cap, double v, const 
         snprintf(out, cap, "%s", isnan(v) ? "nan" : "inf");
         return;
     }
-    snprintf(format, sizeof format, "%%%s.*%c", f->alt ? "#" : "",
-             type == 'n'   ? 'g'
-             : type == '%' ? 'f'
-                           : type);
+    if (type == 'n')
+        type = 'g';
+    snprintf(format, sizeof format, "%%%s.*%c%s", f->alt ? "#" : "", type == '%' ? 'f' : type,
+             type == '%' ? "%%" : "");
     snprintf(out, cap, format, precision, type == '%' ? v * 100 : v);
-    if (type == '%')
-        strncat(out, "%", cap - strlen(out) - 1);
 }
 
 /* sign + prefix + zeros + digits, then padded. */
