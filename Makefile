@@ -14,6 +14,7 @@ BUILD ?= build/release
 PREFIX ?= /usr/local
 PORT ?= 8080
 FUZZ_SECONDS ?= 60
+export PORT FUZZ_SECONDS
 
 .PHONY: all setup run check test bench asan tsan fuzz install format clean
 .NOTPARALLEL:
@@ -29,7 +30,7 @@ $(BUILD)/build.ninja: | setup
 	@meson setup $(BUILD) --prefix $(PREFIX) >build/setup.log 2>&1 || { cat build/setup.log; exit 1; }
 
 run:
-	@PORT=$(PORT) tools/run.sh
+	@tools/run.sh
 
 check:
 	@tools/test.sh quick
@@ -41,7 +42,7 @@ asan tsan:
 	@tools/test.sh $@
 
 fuzz:
-	@FUZZ_SECONDS=$(FUZZ_SECONDS) tools/test.sh fuzz
+	@tools/test.sh fuzz
 
 bench: all
 	@bench/run.sh

@@ -8,18 +8,8 @@ cd "$(dirname "$0")/.."
 model=${MODEL:-smollm2-135m}
 port=${PORT:-8080}
 gaufre=build/release/src/cmd/gaufre
-server=
 
 say() { printf '%s\n' "$*" >&2; }
-
-stop() {
-    trap - INT TERM EXIT
-    if [ -n "$server" ]; then
-        kill -TERM "$server" 2>/dev/null || true
-        wait "$server" || exit $?
-    fi
-    exit 0
-}
 
 [ -x "$gaufre" ] || say "building gaufre (a minute or two the first time) ..."
 mkdir -p build
@@ -34,12 +24,7 @@ case $model in
 *) "$gaufre" pull "$model" >/dev/null ;;
 esac
 
-# Requests are not logged here: the terminal is for the answer. "gaufre serve" logs them.
-"$gaufre" serve "$model" --port "$port" --log-level warn &
-server=$!
-trap stop INT TERM EXIT
-python3 tools/selfcheck.py "http://127.0.0.1:$port" "$server" "${PROMPT:-}"
-wait "$server" || code=$?
-server=
-trap - EXIT
-exit "${code:-0}"
+# The server takes this process's place, so that signals reach it. Requests are not logged here: the
+# terminal is for the answer.
+python3 tools/selfcheck.py "http://127.0.0.1:$port" $$ "${PROMPT:-}" &
+exec "$gaufre" serve "$model" --port "$port" --log-level warn

@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 """Ask a server that has just been started one question and show that it answers.
 
-selfcheck.py URL PID [PROMPT]    waits until the server is ready, at most while PID lives
+selfcheck.py URL PID [PROMPT]
+
+Waits until the server, process PID, is ready. When it does not answer as it should, says so and
+ends it: a server that fails its self-check must not look as if it were up.
 """
 import http.client
 import json
 import os
+import signal
 import sys
 import time
 import urllib.error
@@ -30,13 +34,14 @@ def get(url):
 
 
 def wait_ready(url, pid):
+    """True when it is; False when it ended first and has said why."""
     while alive(pid):
         try:
             OPENER.open(url + "/ready", timeout=5).close()
-            return
+            return True
         except (urllib.error.URLError, http.client.HTTPException, OSError):
             time.sleep(0.05)
-    sys.exit("the server did not start")
+    return False
 
 
 def events(response):
@@ -55,7 +60,7 @@ def ask(url, model, prompt):
     with OPENER.open(request, timeout=300) as r:
         for event in events(r):
             if "error" in event:
-                sys.exit(f"the self-check failed: {event['error']}")
+                raise ValueError(event["error"])
             for choice in event.get("choices", []):
                 sys.stdout.write(choice["delta"].get("content") or "")
                 sys.stdout.flush()
@@ -65,17 +70,14 @@ def ask(url, model, prompt):
     return usage, times
 
 
-def main():
-    url, pid = sys.argv[1], int(sys.argv[2])
-    prompt = (sys.argv[3:] or [""])[0] or "Explain in one sentence what a computer does."
-    wait_ready(url, pid)
+def check(url, prompt):
     model = get(url + "/v1/models")["data"][0]["id"]
     print(f"\n> {prompt}\n")
     began = time.monotonic()
     usage, times = ask(url, model, prompt)
     n = usage.get("completion_tokens", 0)
     if not n:
-        sys.exit("the self-check failed: no token came")
+        raise ValueError("no token came")
     seconds = times.get("completion_time") or time.monotonic() - began
     print(f"\n{n} tokens, {n / max(seconds, 1e-6):.0f} tokens/s "
           f"(prompt of {usage['prompt_tokens']} tokens in "
@@ -84,6 +86,20 @@ def main():
     print(f"Call it:  curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\\n"
           f"            -d '{body}'\n\n"
           f"or point an OpenAI client at {url}/v1, or open {url}/ (ctrl-C stops the server)")
+
+
+def main():
+    url, pid = sys.argv[1], int(sys.argv[2])
+    prompt = (sys.argv[3:] or [""])[0] or "Explain in one sentence what a computer does."
+    if not wait_ready(url, pid):
+        sys.exit(1)
+    try:
+        check(url, prompt)
+    except (OSError, ValueError, KeyError, http.client.HTTPException) as e:
+        print(f"the self-check failed: {e}", file=sys.stderr)
+        if alive(pid):
+            os.kill(pid, signal.SIGKILL)
+        sys.exit(1)
 
 
 main()
