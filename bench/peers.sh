@@ -9,6 +9,7 @@
 #   llama-amx     the CPU library once more with AMX (only where the CPU has it)
 #   llama-exact   the CPU library once more with float32 sums in double and no 16-bit look-up tables: the
 #                 independent forward of tests/golden
+#   llama-f32     the same without those tables, but with the best flags of this CPU: a fast reference
 #   ik            ik_llama.cpp, best flags of this CPU (llama-bench, llama-sweep-bench, llama-perplexity)
 #
 # Programs of a variant run with  LD_LIBRARY_PATH=$dir/bin:$llama/bin  so that one libllama serves all
@@ -66,6 +67,29 @@ llama_configure() {
         { say "configuring llama failed, see $log"; exit 1; }
 }
 
+# A private copy without the float16 tables of GELU, and with the angles of RoPE in double (it multiplies
+# them up in float32, which alone moves logits of a Gemma by 0.001).
+exact_source() {
+    [ -d "$cache/src/llama-exact" ] && return
+    copy=$cache/src/llama-exact.new
+    rm -rf "$copy"
+    mkdir -p "$copy"
+    for part in CMakeLists.txt LICENSE cmake ggml include licenses src vendor; do
+        cp -r "$llama_src/$part" "$copy/"
+    done
+    sed -i 's,^#define GGML_GELU_\(QUICK_\)\?FP16,//&,' "$copy/ggml/src/ggml-cpu/vec.h"
+    sed -i -e '/^static void rope_yarn(/,/^static void ggml_mrope_cache_init/ {
+        s/float theta/double theta/g
+        s/cosf(theta)/cos(theta)/
+        s/sinf(theta)/sin(theta)/
+        s/double theta_base,/float theta_base,/
+    }' -e 's/const float theta_scale = powf(freq_base, -2.0f/const double theta_scale = pow(freq_base, -2.0/' \
+        "$copy/ggml/src/ggml-cpu/ops.cpp"
+    [ "$(grep -c 'double theta' "$copy/ggml/src/ggml-cpu/ops.cpp")" -eq 6 ] ||
+        { say "llama-exact: the source is not the one that was read"; exit 1; }
+    mv "$copy" "$cache/src/llama-exact"
+}
+
 # The CPU library alone, once more: a variant's libggml takes the place of llama's by LD_LIBRARY_PATH.
 ggml_only() { # ggml_only NAME SOURCE CMAKE-OPTION...
     name=$1 src=$2
@@ -96,32 +120,19 @@ for variant in ${*:-llama}; do
     llama-exact)
         llama_configure
         build libllama "$cache/llama" llama
-        # A private copy without the float16 tables of GELU, and with the angles of RoPE in double (it
-        # multiplies them up in float32, which alone moves logits of Gemma by 0.001); for the bare x86-64,
-        # where its float32 dot products add up in double.
-        if [ ! -d "$cache/src/llama-exact" ]; then
-            rm -rf "$cache/src/llama-exact.new"
-            mkdir -p "$cache/src/llama-exact.new"
-            for part in CMakeLists.txt LICENSE cmake ggml include licenses src vendor; do
-                cp -r "$llama_src/$part" "$cache/src/llama-exact.new/"
-            done
-            sed -i 's,^#define GGML_GELU_\(QUICK_\)\?FP16,//&,' \
-                "$cache/src/llama-exact.new/ggml/src/ggml-cpu/vec.h"
-            sed -i -e '/^static void rope_yarn(/,/^static void ggml_mrope_cache_init/ {
-                s/float theta/double theta/g
-                s/cosf(theta)/cos(theta)/
-                s/sinf(theta)/sin(theta)/
-                s/double theta_base,/float theta_base,/
-            }' -e 's/const float theta_scale = powf(freq_base, -2.0f\/n_dims)/const double theta_scale = pow(freq_base, -2.0\/n_dims)/' \
-                "$cache/src/llama-exact.new/ggml/src/ggml-cpu/ops.cpp"
-            [ "$(grep -c 'double theta' "$cache/src/llama-exact.new/ggml/src/ggml-cpu/ops.cpp")" -eq 6 ] ||
-                { say "llama-exact: the source is not the one that was read"; exit 1; }
-            mv "$cache/src/llama-exact.new" "$cache/src/llama-exact"
-        fi
+        exact_source
+        # The bare x86-64, where its float32 dot products add up in double.
         ggml_only llama-exact "$cache/src/llama-exact" -DGGML_NATIVE=OFF -DGGML_LLAMAFILE=OFF \
             -DGGML_SSE42=OFF -DGGML_AVX=OFF -DGGML_AVX2=OFF -DGGML_BMI2=OFF -DGGML_FMA=OFF \
             -DGGML_F16C=OFF -DGGML_CPU_REPACK=OFF -DCMAKE_C_FLAGS=-ffp-contract=off \
             -DCMAKE_CXX_FLAGS=-ffp-contract=off
+        ;;
+    llama-f32)
+        llama_configure
+        build libllama "$cache/llama" llama
+        exact_source
+        ggml_only llama-f32 "$cache/src/llama-exact" -DGGML_NATIVE=ON -DGGML_LLAMAFILE=ON \
+            -DCMAKE_C_FLAGS="$no_amx" -DCMAKE_CXX_FLAGS="$no_amx"
         ;;
     ik)
         source_get "ik-llama-cpp-python==$IK_VERSION" "ik_llama_cpp_python-$IK_VERSION.tar.gz" $IK_SHA256
@@ -131,7 +142,7 @@ for variant in ${*:-llama}; do
         build ik "$cache/ik" llama-bench llama-sweep-bench llama-perplexity
         ;;
     *)
-        say "unknown variant $variant (llama llama-server llama-amx llama-exact ik)"
+        say "unknown variant $variant (llama llama-server llama-amx llama-exact llama-f32 ik)"
         exit 2
         ;;
     esac
