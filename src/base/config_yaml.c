@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/config.h"
+#include "base/utf8.h"
 
 #define TEXT_MAX        ((size_t)1 << 20)
 #define NODES_DEPTH_MAX 64
@@ -78,20 +79,42 @@ static int depth_ok(struct fy_node *n, int left)
     return 1;
 }
 
+/* What settings never need and libfyaml 0.7 does not survive (endless loops in directives, and with
+ * bytes that are not UTF-8) is refused before it. */
+static int check_text(const char *name, const char *text, size_t n, struct err *e)
+{
+    int line = 1, first = 1;
+    size_t bad;
+
+    if (n > TEXT_MAX)
+        return err_set(e, ERR_FORMAT, "%s: longer than 1 MiB", name);
+    utf8_valid(text, n, &bad);
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (i == bad || (c < 0x20 && !strchr("\t\r\n", c)) || c == 0x7f || !c)
+            return err_set(e, ERR_FORMAT, "%s:%d: a byte that is no text (UTF-8)", name, line);
+        if (c == '%' && first)
+            return err_set(e, ERR_FORMAT, "%s:%d: YAML directives (%%) are not supported", name,
+                           line);
+        first = c == '\n' || c == '\r' || (first && (c == ' ' || c == '\t'));
+        line += c == '\n';
+    }
+    return 0;
+}
+
 int config_doc_parse(struct config_doc **ret, const char *name, const char *text, size_t n,
                      struct err *e)
 {
     struct fy_diag_cfg dc;
     struct fy_parse_cfg pc = {.flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG};
-    struct config_doc *d = calloc(1, sizeof *d);
-    int r;
+    struct config_doc *d;
+    int r = check_text(name, text, n, e);
 
+    if (r)
+        return r;
+    d = calloc(1, sizeof *d);
     if (!d || !(d->name = strdup(name))) {
         r = err_set(e, ERR_NOMEM, "%s: out of memory", name);
-        goto fail;
-    }
-    if (n > TEXT_MAX) {
-        r = err_set(e, ERR_FORMAT, "%s: longer than 1 MiB", name);
         goto fail;
     }
     fy_diag_cfg_default(&dc);

@@ -111,6 +111,9 @@ static void refuses(void **state)
         {"n: 1\nn: 2\n", "t.yaml:2:"}, /* duplicate */
         {"a: [1\n", "t.yaml:"},
         {"\tn: 1\n", "t.yaml:"},
+        {"n: 1\n%YAML 1.2\n", "t.yaml:2: YAML directives"},
+        {"n: 1\nname: \xff\n", "t.yaml:2: a byte that is no text"},
+        {"name: \x01\n", "t.yaml:1: a byte that is no text"},
     };
     struct arena a;
 
