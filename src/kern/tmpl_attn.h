@@ -5,7 +5,7 @@
  * of a tile see different slots of a page at the diagonal and at a window's edge: there V is taken
  * in up to three runs of slots, the middle one seen by all rows.
  *
- * The next page is prefetched while one is worked on. */
+ * The next page is prefetched while one is worked on: to L2, for two pages may be more than L1. */
 #include "base/check.h"
 #include "kern/attn.h"
 #include "kern/simd.h"
@@ -55,9 +55,9 @@ INL void tile_scores(enum kern_kv kv, int R, int H, struct tile *t, const uint8_
 #pragma GCC unroll 2
         for (int h = 0; h < H; h++)
             k[h] = load_kv(kv, page, at + 16 * (size_t)h);
-        __builtin_prefetch(next + at * kv_size(kv));
+        __builtin_prefetch(next + at * kv_size(kv), 0, 2);
         if (kv == KERN_KV_F32)
-            __builtin_prefetch(next + at * kv_size(kv) + 64);
+            __builtin_prefetch(next + at * kv_size(kv) + 64, 0, 2);
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++)
 #pragma GCC unroll 2
@@ -139,7 +139,7 @@ INL void tile_values(enum kern_kv kv, int R, int D, struct tile *t, const uint8_
             x[i] = load_kv(kv, v, at + 16 * (size_t)i);
 #pragma GCC unroll 4
         for (int i = 0; i < D * 16; i += 64 / (int)kv_size(kv))
-            __builtin_prefetch(next + (at + (size_t)i) * kv_size(kv));
+            __builtin_prefetch(next + (at + (size_t)i) * kv_size(kv), 0, 2);
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
             struct vf p = vf_set1(t->p[r][j]);
@@ -285,6 +285,7 @@ INL void tile_walk(enum kern_kv kv, int R, struct tile *t)
     }
 WALK(1)
 WALK(2)
+WALK(3)
 WALK(4)
 #if ATTN_ROWS == 8
 WALK(8)
@@ -298,12 +299,14 @@ void ISA(attn)(const struct kern_attn *a)
     int f32 = a->kv == KERN_KV_F32;
     for (int32_t i = 0; i < n_rows; i += ATTN_ROWS) {
         int n = n_rows - i < ATTN_ROWS ? n_rows - i : ATTN_ROWS;
-        int R = n <= 1 ? 1 : n <= 2 ? 2 : n <= 4 ? 4 : ATTN_ROWS;
+        int R = n <= 4 ? n : ATTN_ROWS;
         tile_begin(&t, a, i, n, R);
         if (R == 1)
             (f32 ? walk_f32_1 : walk_f16_1)(&t);
         else if (R == 2)
             (f32 ? walk_f32_2 : walk_f16_2)(&t);
+        else if (R == 3)
+            (f32 ? walk_f32_3 : walk_f16_3)(&t);
         else if (R == 4)
             (f32 ? walk_f32_4 : walk_f16_4)(&t);
 #if ATTN_ROWS == 8

@@ -67,7 +67,7 @@ INL void groups_f32(enum kern_fmt fmt, const uint8_t *w, size_t group_bytes, int
 #pragma GCC unroll 4
         for (int u = 0; u < U; u++) {
             const uint8_t *p = w + (size_t)u * group_bytes;
-            __builtin_prefetch(p + 2048 + (size_t)k * line);
+            __builtin_prefetch(p + 4096 + (size_t)k * line, 0, 2);
             acc[u] = vf_fma(load_w(fmt, p, k), a, acc[u]);
         }
     }
