@@ -97,7 +97,7 @@ struct kern_act {
     int32_t n, cols;
     const float *f;  /* row i at f + i * f_stride */
     size_t f_stride; /* in floats */
-    int8_t *q;       /* [n][cols] */
+    int8_t *q;       /* [n][cols], in [-127, 127] */
     float *scale;    /* [n][cols / 32] */
     int16_t *sum;    /* [n][cols / 16], sums of q */
 };
@@ -183,7 +183,8 @@ struct kern_table {
     int32_t chunk_groups;
 };
 
-/* CPU features that a table may use; kern_open never uses one that the CPU lacks. */
+/* CPU features that a table may use; kern_open never uses one that the CPU lacks. AMX will follow
+ * KERN_ISA_AVX512_VNNI: the same etched layout, another matmul_q8. */
 enum kern_isa { KERN_ISA_SCALAR, KERN_ISA_AVX2, KERN_ISA_AVX512, KERN_ISA_AVX512_VNNI, KERN_N_ISA };
 
 /* The table of the best ISA that this CPU has and that is not above `max_isa`. */
