@@ -9,8 +9,12 @@
 #include "base/clock.h"
 
 #define ATTN_TOKENS 16 /* query tokens of one attention item in a prompt */
-#define FFN_TOKENS  64 /* tokens of one pass over a pair of groups in the feed-forward */
-#define SERIAL_MAX  2  /* up to so many tokens, per-token work is done by the caller alone */
+#define FFN_GROUPS                                                                                 \
+    8 /* groups of one feed-forward item in a prompt: packing tokens is paid once each */
+#define FFN_DECODE 4 /* and with few tokens: what the kernels stream side by side */
+#define FFN_ROWS   (FFN_GROUPS * KERN_LANES)
+#define FFN_TOKENS 64 /* tokens of one pass over a pair of groups in the feed-forward */
+#define SERIAL_MAX 2  /* up to so many tokens, per-token work is done by the caller alone */
 
 struct step {
     struct step_config c;
@@ -39,7 +43,7 @@ struct step {
     int32_t *active;              /* [n_experts] experts in use */
     int32_t *x_begin;             /* [n_experts + 1] first slot of an active expert */
     int32_t *tile_seg, *tile_tok; /* attention tiles: segment, first token in it */
-    int32_t n_active, n_tiles;
+    int32_t n_active, n_tiles, ffn_per;
 
     /* The run in progress. */
     const struct step_batch *b;
@@ -97,7 +101,7 @@ static void lay_out(struct step *s, struct carve *c)
         s->cos_[r] = carve(c, t * n_rot / 2, sizeof(float));
         s->sin_[r] = carve(c, t * n_rot / 2, sizeof(float));
     }
-    s->scratch = carve(c, (size_t)team_size(s->c.team) * 2 * FFN_TOKENS * 32, sizeof(float));
+    s->scratch = carve(c, (size_t)team_size(s->c.team) * 2 * FFN_TOKENS * FFN_ROWS, sizeof(float));
     s->tile_seg = carve(c, tiles, sizeof(int32_t));
     s->tile_tok = carve(c, tiles, sizeof(int32_t));
     if (m->n_experts) {
@@ -200,13 +204,16 @@ static void product(const struct step *s, const struct kern_mat *m, const float 
         s->k->add(out + (size_t)t * stride + r0, bias + r0, r1 - r0);
 }
 
-/* Claims of a matrix product over n_groups: few for one token, single groups for many. */
+/* Claims of a matrix product over n_groups: large enough that what a call pays once vanishes, a
+ * multiple of what the kernels stream side by side, and several for each worker. */
 static int32_t claim_size(const struct step *s, int32_t n_groups, int32_t n_tok)
 {
-    int32_t even = n_groups / (team_size(s->c.team) * 4);
-    int32_t most = n_tok > 16 ? 2 : s->k->chunk_groups;
+    int32_t even = n_groups / (team_size(s->c.team) * 3);
+    int32_t most = n_tok > 16 ? 16 : s->k->chunk_groups;
     if (even > most)
         even = most;
+    if (even >= FFN_DECODE)
+        even = even / FFN_DECODE * FFN_DECODE;
     return even > 0 ? even : 1;
 }
 
@@ -451,32 +458,43 @@ static void ph_ffn_norm(void *arg, int w, int32_t t0, int32_t t1)
     }
 }
 
-/* Gate, up, activation and quantisation of rows [32 i, 32 i + 32) for n tokens. */
+/* Groups of a feed-forward item: fewer where the items would not go round the team. */
+static int32_t ffn_groups(const struct step *s, int32_t n_groups)
+{
+    int32_t n = s->b->n_tok > 16 ? FFN_GROUPS : FFN_DECODE;
+    while (n > 2 && n_groups / n < 2 * team_size(s->c.team))
+        n /= 2;
+    return n;
+}
+
+/* Gate, up, activation and quantisation of item i (per groups of rows) for n tokens. */
 static void inner_rows(struct step *s, int w, const struct kern_mat *gate,
                        const struct kern_mat *up, const float *b_gate, const float *b_up,
-                       const struct kern_mat *down, int32_t i, const int32_t *rows, int32_t n,
-                       int32_t slot0)
+                       const struct kern_mat *down, int32_t i, int32_t per, const int32_t *rows,
+                       int32_t n, int32_t slot0)
 {
-    float *zg = s->scratch + (size_t)w * 2 * FFN_TOKENS * 32, *zu = zg + FFN_TOKENS * 32;
-    int32_t groups = kern_mat_groups(gate), g0 = 2 * i, g1 = g0 + 2 < groups ? g0 + 2 : groups;
-    int32_t r0 = g0 * KERN_LANES, n_rows = gate->rows - r0 < 32 ? gate->rows - r0 : 32;
-    struct kern_mat gate32 = rows_from(gate, g0), up32 = rows_from(up, g0);
+    float *zg = s->scratch + (size_t)w * 2 * FFN_TOKENS * FFN_ROWS,
+          *zu = zg + FFN_TOKENS * FFN_ROWS;
+    int32_t groups = kern_mat_groups(gate), g0 = per * i;
+    int32_t g1 = g0 + per < groups ? g0 + per : groups, r0 = g0 * KERN_LANES;
+    int32_t n_rows = gate->rows - r0 < per * KERN_LANES ? gate->rows - r0 : per * KERN_LANES;
+    struct kern_mat gate_part = rows_from(gate, g0), up_part = rows_from(up, g0);
     struct kern_act *a = &s->a_h;
 
     for (int32_t t = 0; t < n; t += FFN_TOKENS) {
         int32_t m = n - t < FFN_TOKENS ? n - t : FFN_TOKENS;
         struct kern_act in = rows ? s->a_x : act_from(&s->a_x, t);
         const int32_t *pick = rows ? rows + t : NULL;
-        product(s, &gate32, b_gate ? b_gate + r0 : NULL, 0, g1 - g0, &in, pick, m, zg, 32);
-        product(s, &up32, b_up ? b_up + r0 : NULL, 0, g1 - g0, &in, pick, m, zu, 32);
+        product(s, &gate_part, b_gate ? b_gate + r0 : NULL, 0, g1 - g0, &in, pick, m, zg, FFN_ROWS);
+        product(s, &up_part, b_up ? b_up + r0 : NULL, 0, g1 - g0, &in, pick, m, zu, FFN_ROWS);
         for (int32_t j = 0; j < m; j++) {
             size_t slot = (size_t)(slot0 + t + j), at = slot * (size_t)a->cols + (size_t)r0;
-            s->k->glu(s->m->family->act, zg + j * 32, zu + j * 32, n_rows, s->h + at);
+            s->k->glu(s->m->family->act, zg + j * FFN_ROWS, zu + j * FFN_ROWS, n_rows, s->h + at);
             if (reads_quantised(s, down)) {
                 struct kern_act block = {.n = 1,
-                                         .cols = 32,
+                                         .cols = n_rows,
                                          .f = s->h + at,
-                                         .f_stride = 32,
+                                         .f_stride = (size_t)n_rows,
                                          .q = a->q + at,
                                          .scale = a->scale + at / 32,
                                          .sum = a->sum + at / 16};
@@ -491,7 +509,8 @@ static void ph_inner(void *arg, int w, int32_t i0, int32_t i1)
     struct step *s = arg;
     const struct model_layer *l = s->l;
     for (int32_t i = i0; i < i1; i++)
-        inner_rows(s, w, &l->gate, &l->up, l->b_gate, l->b_up, &l->down, i, NULL, s->b->n_tok, 0);
+        inner_rows(s, w, &l->gate, &l->up, l->b_gate, l->b_up, &l->down, i, s->ffn_per, NULL,
+                   s->b->n_tok, 0);
 }
 
 static void ph_down(void *arg, int w, int32_t g0, int32_t g1)
@@ -528,20 +547,25 @@ static void group_by_expert(struct step *s)
     }
 }
 
-/* Items: (active expert, pair of groups). */
+static int32_t n_parts(const struct kern_mat *m, int32_t per)
+{
+    return (kern_mat_groups(m) + per - 1) / per;
+}
+
+/* Items: (active expert, part of its groups). */
 static void ph_x_inner(void *arg, int w, int32_t i0, int32_t i1)
 {
     struct step *s = arg;
     const struct model_layer *l = s->l;
-    int32_t pairs = (kern_mat_groups(&l->x_gate.first) + 1) / 2, ff = s->m->n_ff_x;
+    int32_t parts = n_parts(&l->x_gate.first, s->ffn_per), ff = s->m->n_ff_x;
 
     for (int32_t i = i0; i < i1; i++) {
-        int32_t e = s->active[i / pairs], slot = s->x_begin[e];
+        int32_t e = s->active[i / parts], slot = s->x_begin[e];
         struct kern_mat gate = model_expert(&l->x_gate, e), up = model_expert(&l->x_up, e);
         inner_rows(s, w, &gate, &up,
                    l->x_gate.bias ? l->x_gate.bias + (size_t)e * (size_t)ff : NULL,
                    l->x_up.bias ? l->x_up.bias + (size_t)e * (size_t)ff : NULL, &l->x_down.first,
-                   i % pairs, s->slot_tok + slot, s->x_begin[e + 1] - slot, slot);
+                   i % parts, s->ffn_per, s->slot_tok + slot, s->x_begin[e + 1] - slot, slot);
     }
 }
 
@@ -626,12 +650,12 @@ static void run_layer(struct step *s, int i)
     per_token(s, ph_ffn_norm, n);
     if (m->n_experts) {
         group_by_expert(s);
-        team_run(s->c.team, s->n_active * ((kern_mat_groups(&l->x_gate.first) + 1) / 2), 1,
-                 ph_x_inner, s);
+        s->ffn_per = ffn_groups(s, kern_mat_groups(&l->x_gate.first) * s->n_active);
+        team_run(s->c.team, s->n_active * n_parts(&l->x_gate.first, s->ffn_per), 1, ph_x_inner, s);
         run_product(s, ph_x_down, s->n_active * kern_mat_groups(&l->x_down.first), n);
     } else {
-        int32_t pairs = (kern_mat_groups(&l->gate) + 1) / 2;
-        team_run(s->c.team, pairs, (claim_size(s, 2 * pairs, n) + 1) / 2, ph_inner, s);
+        s->ffn_per = ffn_groups(s, kern_mat_groups(&l->gate));
+        team_run(s->c.team, n_parts(&l->gate, s->ffn_per), 1, ph_inner, s);
         run_product(s, ph_down, kern_mat_groups(&l->down), n);
     }
 }
