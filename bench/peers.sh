@@ -24,6 +24,8 @@ IK_SHA256=33c67eb99e4dcab5e611050433243815709b8b3067753f9ce18375013cf002ad
 cache=${GAUFRE_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/gaufre-test}/peers
 jobs=${PEERS_JOBS:-$(nproc)}
 mkdir -p "$cache/src"
+exec 9>"$cache/lock" # one build at a time: two in one folder would spoil each other
+flock 9
 log=$cache/build.log
 
 say() { echo "peers: $*" >&2; }
@@ -45,7 +47,7 @@ build() { # build NAME DIRECTORY TARGET...
     what=$1 dir=$2
     shift 2
     say "building $what (minutes; log: $log)"
-    nice cmake --build "$dir" -j "$jobs" --target "$@" >>"$log" 2>&1 ||
+    nice cmake --build "$dir" -j "$jobs" --target "$@" >>"$log" 2>&1 9>&- ||
         { say "building $what failed, see $log"; exit 1; }
 }
 
