@@ -13,7 +13,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 tier=${1:-quick}
 out=$PWD/build/test
-cache=${GAUFRE_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/gaufre-test}
+cache=${GAUFRE_TEST_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/gaufre-test}
 export PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 exec </dev/null
 
