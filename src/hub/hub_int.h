@@ -100,6 +100,7 @@ struct pip_config {
     int n_index;
     const char *folder[PIP_LIST_MAX]; /* find-links that are local folders */
     int n_folders;
+    const char *cert; /* certificates to trust for the index, NULL: the usual ones */
 };
 
 /* From the environment and the configuration files that pip reads, in pip's order. */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define PIP_FILE_MAX   65536
 #define PIP_DEFAULT    "https://pypi.org/simple"
@@ -17,7 +18,7 @@
 /* Values as text, the strongest last; NULL when not set. */
 struct settings {
     struct arena *mem;
-    const char *index, *extra, *links, *no_index;
+    const char *index, *extra, *links, *no_index, *cert;
 };
 
 static void set(struct settings *s, const char *key, const char *value)
@@ -30,6 +31,8 @@ static void set(struct settings *s, const char *key, const char *value)
         s->links = value;
     else if (!strcmp(key, "no-index"))
         s->no_index = value;
+    else if (!strcmp(key, "cert"))
+        s->cert = value;
 }
 
 /* ---- the ini files ---- */
@@ -214,6 +217,9 @@ int pip_config_load(struct pip_config *ret, struct err *e)
         s.links = v;
     if ((v = getenv("PIP_NO_INDEX")) && *v)
         s.no_index = v;
+    if ((v = getenv("PIP_CERT")) && *v)
+        s.cert = v;
+    ret->cert = s.cert && access(s.cert, R_OK) == 0 ? s.cert : NULL;
     if (s.links)
         each_word(ret, s.links, add_folder);
     if (!is_true(s.no_index)) {

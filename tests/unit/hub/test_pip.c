@@ -44,6 +44,7 @@ static int setup(void **state)
     unsetenv("PIP_EXTRA_INDEX_URL");
     unsetenv("PIP_FIND_LINKS");
     unsetenv("PIP_NO_INDEX");
+    unsetenv("PIP_CERT");
     return 0;
 }
 
@@ -110,6 +111,20 @@ static void test_dev_null_means_no_file(void **state)
     pip_config_done(&c);
 }
 
+static void test_cert(void **state)
+{
+    struct pip_config c;
+
+    write_file(user_file, "[global]\ncert = /etc/hostname\n");
+    c = load();
+    assert_string_equal(c.cert, "/etc/hostname");
+    pip_config_done(&c);
+    setenv("PIP_CERT", "/nonexistent", 1); /* a file that is not there helps nobody */
+    c = load();
+    assert_null(c.cert);
+    pip_config_done(&c);
+}
+
 static void test_no_index(void **state)
 {
     struct pip_config c;
@@ -143,6 +158,7 @@ int main(void)
         cmocka_unit_test_setup(test_file, setup),
         cmocka_unit_test_setup(test_sections_and_order, setup),
         cmocka_unit_test_setup(test_dev_null_means_no_file, setup),
+        cmocka_unit_test_setup(test_cert, setup),
         cmocka_unit_test_setup(test_no_index, setup),
         cmocka_unit_test_setup(test_rubbish_is_survived, setup),
     };
