@@ -72,7 +72,7 @@ int sample_logprobs(const struct kern_table *k, const float *logits, int32_t n, 
 static void apply_penalties(float *z, const struct sample_in *in, struct sample_scratch *s)
 {
     const struct engine_sampling *p = in->p;
-    const int32_t *answer = in->history + in->n_prompt;
+    const int32_t *answer = in->history ? in->history + in->n_prompt : NULL;
     int32_t n_answer = in->n_history - in->n_prompt;
 
     if (p->repetition_penalty != 1) {
