@@ -112,7 +112,7 @@ sanitizer_env() {
 }
 
 run_asan() {
-    step "build asan, clang" build asan clang-14 -Dwerror=true -Ddebug=true -Doptimization=1 \
+    step "build asan, clang" build asan clang-14 -Ddebug=true -Doptimization=1 \
         -Db_sanitize=address,undefined -Db_lundef=false || return
     sanitizer_env
     meson_tests asan asan -t 5 --suite unit --suite fuzz
@@ -120,7 +120,7 @@ run_asan() {
 }
 
 run_tsan() {
-    step "build tsan, gcc" build tsan gcc -Dwerror=true -Ddebug=true -Doptimization=1 \
+    step "build tsan, gcc" build tsan gcc -Ddebug=true -Doptimization=1 \
         -Db_sanitize=thread || return
     sanitizer_env
     meson_tests tsan tsan -t 10 --suite unit
