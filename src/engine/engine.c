@@ -153,6 +153,7 @@ static int plan_memory(struct engine *e, const struct engine_config *c, enum ker
     size_t bytes, one, per_page = kv_page_bytes(m, kv, 0) + kv_page_bytes(m, kv, 1);
     int32_t want = c->context_max ? c->context_max : m->context_trained;
 
+    avail -= c->reserved < avail ? c->reserved : avail;
     if (c->context_max < 0 || want > m->context_trained)
         return err_set(err, ERR_ARG,
                        "a context of %d tokens was asked for, but the model was "
@@ -264,9 +265,13 @@ static int open_parts(struct engine *e, const struct engine_config *c, struct gg
         return rc;
     fill_info(e, c, g);
     e->info.kv = kv == KERN_KV_F16 ? "f16" : "f32";
-    if ((rc = open_vocab(e, g, err)) || (rc = open_template(e, g, c->template_file, err)) ||
-        ((rc = plan_memory(e, c, kv, &kc.bytes_max, err)) && !c->describe_only))
+    if ((rc = open_vocab(e, g, err)) || (rc = open_template(e, g, c->template_file, err)))
         return rc;
+    rc = plan_memory(e, c, kv, &kc.bytes_max, err);
+    if (rc && !c->describe_only)
+        return rc;
+    if (rc)
+        e->info.no_room_why = keep(e, err->text, strlen(err->text));
     e->info.kv_bytes = kc.bytes_max;
     e->info.kv_token_bytes = kv_seq_bytes(&e->model, kv, KERN_PAGE * 64, 1) / (KERN_PAGE * 64);
     if (c->describe_only)

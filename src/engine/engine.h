@@ -46,6 +46,7 @@ struct engine_config {
     enum kern_kv kv; /* default f16 (class f32: f32); set kv_set */
     int kv_set;
     size_t kv_bytes_max; /* memory for KV pages; default: what is free, at most 1/2 of it */
+    uint64_t reserved;   /* bytes of the machine's memory that are promised, not yet taken */
     int32_t context_max; /* default: trained length, lowered only by memory */
     int32_t output_max;  /* cap on generated tokens where the client sets none; 0: context */
     int32_t chunk;       /* prompt tokens in one step, default 512 */
@@ -92,6 +93,7 @@ struct engine_info {
     int32_t output_max, chunk, batch_max, n_pages, page_tokens;
     int has_template;            /* chat is possible */
     const char *no_template_why; /* a sentence, when not */
+    const char *no_room_why;     /* describe_only: why it could not be loaded now, or NULL */
     const char *template_text;   /* the chat template, or NULL */
     const char *bos_text, *eos_text;
     int adds_bos, adds_eos; /* the model wants BOS (EOS) around plain text */

@@ -347,26 +347,33 @@ static void fill_facts(struct local *l)
     };
 }
 
-int local_load(struct local *l, struct team *t)
+static struct engine_config config_of(const struct serve_model *m, int cpu, int64_t stall_us,
+                                      uint64_t reserved)
 {
-    const struct serve_model *m = l->config;
-    struct engine_config c = {
+    return (struct engine_config){
         .path = m->path ? m->path : m->model,
         .name = m->id,
         .template_file = m->chat_template,
         .cls = m->cls ? ENGINE_F32 : ENGINE_Q8,
-        .isa = l->cpu > 0 ? (enum kern_isa)(l->cpu - 1) : KERN_ISA_SCALAR,
-        .isa_set = l->cpu > 0,
+        .isa = cpu > 0 ? (enum kern_isa)(cpu - 1) : KERN_ISA_SCALAR,
+        .isa_set = cpu > 0,
         .kv = m->kv == 1 ? KERN_KV_F32 : KERN_KV_F16,
         .kv_set = m->kv > 0,
         .kv_bytes_max = m->kv_memory,
+        .reserved = reserved,
         .context_max = (int32_t)m->context,
         .output_max = (int32_t)m->output_cap,
         .chunk = (int32_t)m->chunk,
         .batch_max = (int32_t)m->batch,
         .no_prefix_cache = !m->prefix_cache,
-        .stall_us_max = l->stall_us,
+        .stall_us_max = stall_us,
     };
+}
+
+int local_load(struct local *l, struct team *t, uint64_t reserved)
+{
+    const struct serve_model *m = l->config;
+    struct engine_config c = config_of(m, l->cpu, l->stall_us, reserved);
     int64_t began = clock_now_us();
     const struct engine_info *in;
     int r = engine_open(&l->engine, &c, t, on_progress, l, &l->err);
@@ -387,6 +394,42 @@ int local_load(struct local *l, struct team *t)
               LOG_INT("ms", (clock_now_us() - began) / 1000));
     atomic_store(&l->state, SUPPLIER_READY);
     return 0;
+}
+
+uint64_t local_reserved(const struct local *l)
+{
+    return engine_info(l->engine)->kv_bytes;
+}
+
+int local_describe(const struct serve_model *m, const struct serve_config *c, uint64_t *io_bytes,
+                   struct buf *out, struct err *e)
+{
+    struct engine_config ec = config_of(m, (int)c->cpu, 0, *io_bytes);
+    const struct engine_info *in;
+    struct engine *g = NULL;
+    int r;
+
+    ec.describe_only = 1;
+    r = engine_open(&g, &ec, NULL, NULL, NULL, e);
+    if (r) {
+        err_prefix(e, "model '%s'", m->id);
+        return r;
+    }
+    in = engine_info(g);
+    buf_addf(out, "           %s, %s, class %s on %s, %s\n", in->family, in->formats, in->cls,
+             in->kernels, in->has_template ? "chat and completions" : "completions only");
+    if (in->no_room_why)
+        r = err_set(e, ERR_LIMIT, "model '%s': %s", m->id, in->no_room_why);
+    else
+        buf_addf(out,
+                 "           context %d (trained: %d), %.1f MiB of weights, %.1f MiB of KV cache "
+                 "(%s, room for %llu tokens)\n",
+                 in->context, in->context_trained, (double)in->weight_bytes / 1048576,
+                 (double)in->kv_bytes / 1048576, in->kv,
+                 (unsigned long long)(in->kv_token_bytes ? in->kv_bytes / in->kv_token_bytes : 0));
+    *io_bytes += in->weight_bytes + in->kv_bytes + in->vocab_bytes;
+    engine_close(g);
+    return r;
 }
 
 void local_done(struct local *l)

@@ -25,8 +25,15 @@ struct local {
 };
 
 void local_init(struct local *l, const struct serve_model *m, const struct serve_config *c);
-/* Load the model; on failure the state is FAILED and l->err says why. */
-int local_load(struct local *l, struct team *t);
+/* Load the model; on failure the state is FAILED and l->err says why. `reserved`: memory promised
+ * to the models before it, which need not have touched it yet. */
+int local_load(struct local *l, struct team *t, uint64_t reserved);
+/* Memory promised to a loaded model that it takes only in use. */
+uint64_t local_reserved(const struct local *l);
+/* What loading it would take and give, for people, from the file's head alone. Adds the bytes to
+ * *io_bytes. ERR_* where it would fail. */
+int local_describe(const struct serve_model *m, const struct serve_config *c, uint64_t *io_bytes,
+                   struct buf *out, struct err *e);
 void local_done(struct local *l); /* no job may be open */
 
 #endif

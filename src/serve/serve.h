@@ -138,7 +138,8 @@ int serve_config_flag(struct serve_config *c, const char *key, const char *text,
 int serve_config_add_model(struct serve_config *c, const char *model, struct err *e);
 /* Fills ids, and checks what no single setting can see: a wide bind without keys, ids twice ... */
 int serve_config_check(struct serve_config *c, struct err *e);
-/* What it would do, for people. Files are looked at, nothing is loaded. ERR_* where it would fail.
+/* What it would do, for people: settings, and what each model would take, from the heads of
+ * their files; no weights are loaded. ERR_* where it would fail.
  */
 int serve_config_describe(const struct serve_config *c, struct buf *out, struct err *e);
 /* The tables as text for people: "markdown" rows of key, default, help. */

@@ -182,12 +182,15 @@ static void *loader_main(void *arg)
 {
     struct server *s = arg;
 
+    uint64_t reserved = 0;
+
     pthread_setname_np(pthread_self(), "loader");
     for (int i = 0; i < s->n_locals && !atomic_load(&s->want_drain); i++) {
-        if (local_load(&s->locals[i], s->team)) {
+        if (local_load(&s->locals[i], s->team, reserved)) {
             atomic_store(&s->load_failed, 1 + i);
             break;
         }
+        reserved += local_reserved(&s->locals[i]);
         atomic_fetch_add(&s->n_loaded, 1);
         wake(s);
     }

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/sysmem.h"
 #include "net/net.h"
+#include "serve/adapter.h"
 #include "serve/serve.h"
 
 #define CONFIG_ARENA_MAX ((size_t)4 << 20)
@@ -251,8 +252,8 @@ static void mib(struct buf *out, uint64_t bytes)
     buf_addf(out, "%.1f MiB", (double)bytes / 1048576);
 }
 
-static int describe_model(const struct serve_model *m, uint64_t *io_bytes, struct buf *out,
-                          struct err *e)
+static int describe_model(const struct serve_config *c, const struct serve_model *m,
+                          uint64_t *io_bytes, struct buf *out, struct err *e)
 {
     const char *path = m->path ? m->path : m->model;
     struct stat st;
@@ -271,8 +272,7 @@ static int describe_model(const struct serve_model *m, uint64_t *io_bytes, struc
     for (int i = 0; i < m->aliases.n; i++)
         buf_addf(out, "%s%s", i ? ", " : "\n           also called ", m->aliases.v[i]);
     buf_add_char(out, '\n');
-    *io_bytes += (uint64_t)st.st_size + m->kv_memory;
-    return 0;
+    return local_describe(m, c, io_bytes, out, e);
 }
 
 int serve_config_describe(const struct serve_config *c, struct buf *out, struct err *e)
@@ -285,13 +285,13 @@ int serve_config_describe(const struct serve_config *c, struct buf *out, struct 
     buf_addf(out, "keys       %s\n", *c->keys ? c->keys : "none: everybody is the default tenant");
     buf_addf(out, "ledger     %s\n", *c->ledger ? c->ledger : "off");
     for (int i = 0; i < c->n_models; i++) {
-        r = describe_model(&c->models[i], &need, out, e);
+        r = describe_model(c, &c->models[i], &need, out, e);
         if (r)
             return r;
     }
-    buf_add_str(out, "memory     at least ");
+    buf_add_str(out, "memory     ");
     mib(out, need);
-    buf_add_str(out, " for weights and stated KV caches; available ");
+    buf_add_str(out, " at most for weights, KV caches and vocabularies; available ");
     mib(out, have);
     buf_add_char(out, '\n');
     for (const struct config_setting *s = serve_settings; s->name; s++) {
@@ -304,8 +304,6 @@ int serve_config_describe(const struct serve_config *c, struct buf *out, struct 
     }
     if (out->failed)
         return err_set(e, out->failed, "out of memory");
-    if (need > have)
-        return err_set(e, ERR_LIMIT, "the models need more memory than is available");
     return 0;
 }
 

@@ -212,6 +212,23 @@ def test_frozen_engine(start):
 
 # ---- configuration ----
 
+def test_check_counts_memory(tmp_path):
+    """The second model sees what the first was promised, here and when it is really loaded."""
+    config = tmp_path / "gaufre.yaml"
+    with open("/proc/meminfo", encoding="ascii") as f:
+        available = next(int(line.split()[1]) for line in f if line.startswith("MemAvailable"))
+    share = available * 6 // 10
+    config.write_text(f"ledger: off\nport: 0\nkv_memory: {share}K\nmodels:\n"
+                      f"  - model: {model_path()}\n    id: one\n"
+                      f"  - model: {model_path()}\n    id: two\n")
+    for flags in (["--check"], []):
+        out = gaufre("serve", *flags, "--config", config)
+        assert out.returncode == 1, out.stdout
+        assert "two" in out.stderr and "of KV cache were asked for" in out.stderr, out.stderr
+    out = gaufre("serve", "--check", "--kv-memory", "1000000G", model_path())
+    assert out.returncode == 1 and "of KV cache were asked for" in out.stderr
+
+
 def test_check(tmp_path):
     config = tmp_path / "gaufre.yaml"
     config.write_text(f"port: 9000\nmodels:\n  - model: {model_path()}\n    id: small\n"
@@ -220,6 +237,7 @@ def test_check(tmp_path):
     assert out.returncode == 0, out.stderr
     assert "http://127.0.0.1:9000 (this machine only)" in out.stdout
     assert "small" in out.stdout and "context 2048" in out.stdout and "memory" in out.stdout
+    assert "MiB of weights" in out.stdout and "MiB of KV cache (f16" in out.stdout
     config.write_text("prot: 9000\n")
     out = gaufre("serve", "--check", "--config", config)
     assert out.returncode != 0 and "gaufre.yaml:1:1: unknown key 'prot'" in out.stderr

@@ -142,7 +142,8 @@ static void describes(void **state)
     buf_init(&out, 1 << 16);
     assert_int_equal(serve_config_add_model(&c, "/proc/self/exe", &e), 0);
     assert_int_equal(serve_config_check(&c, &e), 0);
-    assert_int_equal(serve_config_describe(&c, &out, &e), 0);
+    assert_int_equal(serve_config_describe(&c, &out, &e), ERR_FORMAT); /* no model */
+    assert_non_null(strstr(e.text, "model 'exe'"));
     assert_non_null(strstr(out.data, "listen     http://127.0.0.1:8080 (this machine only)"));
     assert_non_null(strstr(out.data, "model      exe: /proc/self/exe"));
     serve_config_done(&c);
