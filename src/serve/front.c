@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/rand.h"
+#include "serve/page.h"
 #include "serve/server.h"
 
 #define ARENA_BASE ((size_t)1 << 20) /* and a multiple of the body */
@@ -155,6 +156,7 @@ static int begin_body(struct call *c, const char *key, size_t n_key, struct err 
 static void judge(struct call *c)
 {
     const struct http_head *h = net_head(c->x);
+    const struct page_file *file;
     struct err e = {0};
     const char *key;
     size_t n_key;
@@ -162,6 +164,10 @@ static void judge(struct call *c)
 
     find_key(h, &key, &n_key);
     r = api_route_find(method_of(h), h->target, strlen(h->target), &c->route, &e);
+    if (r == ERR_NO_ROUTE && (file = page_find(c->path))) {
+        page_answer(c, file);
+        return;
+    }
     if (r) {
         call_fail(c, &e);
         return;

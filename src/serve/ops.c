@@ -1,10 +1,11 @@
-/* Answers that need no supplier's work: health, readiness, metrics, models, warming, the page. */
+/* Answers that need no supplier's work: health, readiness, metrics, models, warming. */
 #include <string.h>
 
 #include "base/clock.h"
+#include "serve/page.h"
 #include "serve/server.h"
 
-#define PAGE_MAX ((size_t)16 << 20)
+#define TEXT_MAX ((size_t)16 << 20)
 
 static void ok_json(struct call *c, const char *text)
 {
@@ -116,20 +117,10 @@ static void metrics(struct call *c)
 {
     struct buf text;
 
-    buf_init(&text, PAGE_MAX);
+    buf_init(&text, TEXT_MAX);
     meter_write(c->s, &text);
     call_reply(c, 200, "text/plain; version=0.0.4; charset=utf-8", text.data, text.len);
     buf_done(&text);
-}
-
-static void home(struct call *c)
-{
-    struct buf page;
-
-    buf_init(&page, PAGE_MAX);
-    homepage_write(c->s, &page);
-    call_reply(c, 200, "text/html; charset=utf-8", page.data, page.len);
-    buf_done(&page);
 }
 
 void ops_answer(struct call *c)
@@ -138,7 +129,7 @@ void ops_answer(struct call *c)
 
     switch (c->route.id) {
     case API_ROUTE_HOME:
-        home(c);
+        page_answer(c, page_find("/"));
         return;
     case API_ROUTE_MODELS:
     case API_ROUTE_MODEL:

@@ -68,7 +68,5 @@ struct served *server_find(struct server *s, const struct supplier *sup);
 
 /* ops.c: answers that need no supplier's work. */
 void ops_answer(struct call *c);
-/* The page at GET /. */
-int homepage_write(const struct server *s, struct buf *out);
 
 #endif

@@ -1,4 +1,5 @@
 """What clients of every kind put on the wire: the server answers clearly and goes on."""
+import gzip
 import json
 import socket
 import subprocess
@@ -160,9 +161,33 @@ def test_routes(server):
     assert status == 204 and text == b"" and heads["access-control-allow-origin"] == "*"
     assert server.get("/v1/tcp_warming")[2] == b"{}"
     assert server.get("/v1/v1/models?api-version=1")[0] == 200
+
+
+def test_page_files(server):
     status, heads, text = server.get("/")
-    assert status == 200 and heads["content-type"].startswith("text/html") and MODEL in text.decode()
-    assert b"http://" not in text.replace(b"http://www.w3.org", b"")
+    assert status == 200 and heads["content-type"] == "text/html; charset=utf-8"
+    assert b"<!doctype html>" in text[:20] and "content-encoding" not in heads
+    assert "default-src 'none'" in heads["content-security-policy"]
+    for name, value in {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer",
+                        "cross-origin-opener-policy": "same-origin", "cache-control": "no-cache",
+                        "vary": "accept-encoding"}.items():
+        assert heads[name] == value, name
+    for path in ("/", "/lib/marked.js", "/lib/purify.js", "/lib/highlight.js"):
+        _, heads, text = server.get(path)
+        status, packed, zipped = server.get(path, {"accept-encoding": "br, gzip;q=0.5"})
+        assert packed["content-encoding"] == "gzip" and gzip.decompress(zipped) == text
+        assert heads["etag"] != packed["etag"] and len(zipped) < len(text)
+        status, again, none = server.get(path, {"accept-encoding": "gzip",
+                                                "if-none-match": f'"x", {packed["etag"]}'})
+        assert (status, none, again["etag"]) == (304, b"", packed["etag"])
+        assert server.get(path, {"if-none-match": packed["etag"]})[0] == 200
+        status, told, none = server.request("HEAD", path)
+        assert (status, none, told["content-length"]) == (200, b"", str(len(text)))
+    assert server.get("/lib/marked.js")[1]["content-type"] == "text/javascript; charset=utf-8"
+    assert server.get("/lib/purify.js", {"accept-encoding": "gzip;q=0"})[2].startswith(b"/*!")
+    status, heads, _ = server.request("POST", "/lib/marked.js", b"{}")
+    assert status == 405 and heads["allow"].startswith("GET, HEAD")
+    assert server.get("/lib/nothing.js")[0] == 404
 
 
 def test_text_tools(server):

@@ -272,11 +272,6 @@ static void operations(void **state)
     char *a;
 
     room_start(r);
-    a = get(r, "GET", "/", NULL);
-    HAS(a, "content-type: text/html");
-    HAS(a, "<code>fake</code>");
-    HAS_NOT(a, "src=");
-    free(a);
     a = get(r, "GET", "/v1/models", NULL);
     HAS(a, "\"id\":\"fake\"");
     HAS(a, "\"status\":{\"value\":\"loaded\"}");

@@ -1,0 +1,151 @@
+#include "serve/page.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <zlib.h>
+
+#include "serve/server.h"
+
+/* Nothing but our own files runs, nothing is loaded from elsewhere, nobody may frame the page.
+ * Model output is hostile input: markup reaches the page only through a sanitiser's policy. */
+#define POLICY                                                                                     \
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' " \
+    "data:; font-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "        \
+    "require-trusted-types-for 'script'; trusted-types dompurify"
+
+static const struct net_header fixed[] = {
+    {"cache-control", "no-cache"},
+    {"vary", "accept-encoding"},
+    {"content-security-policy", POLICY},
+    {"x-content-type-options", "nosniff"},
+    {"referrer-policy", "no-referrer"},
+    {"cross-origin-opener-policy", "same-origin"},
+    {"cross-origin-resource-policy", "same-origin"},
+};
+#define N_FIXED (int)(sizeof fixed / sizeof fixed[0])
+
+const struct page_file *page_find(const char *path)
+{
+    for (int i = 0; i < page_n_files; i++) {
+        if (!strcmp(page_files[i].path, path))
+            return &page_files[i];
+    }
+    return NULL;
+}
+
+/* Is the weight of a coding ("; q=0.5") zero? */
+static int is_zero_weight(const char *s, size_t n)
+{
+    const char *q = memchr(s, '=', n);
+    char *end;
+
+    return q && strtod(q + 1, &end) <= 0 && end > q + 1;
+}
+
+int page_takes_gzip(const char *accept_encoding)
+{
+    const char *s = accept_encoding ? accept_encoding : "";
+    int any = 0;
+
+    while (*s) {
+        size_t n = strcspn(s, ","), lead = strspn(s, " \t");
+        const char *name = s + lead;
+        size_t n_name = strcspn(name, "; \t,");
+        if (n_name == 4 && !strncasecmp(name, "gzip", 4))
+            return !is_zero_weight(s, n);
+        if (n_name == 1 && *name == '*')
+            any = !is_zero_weight(s, n);
+        s += n + (s[n] == ',');
+    }
+    return any;
+}
+
+int page_has_tag(const char *if_none_match, const char *tag)
+{
+    const char *s = if_none_match ? if_none_match : "";
+    size_t k = strlen(tag);
+
+    while (*s) {
+        s += strspn(s, " \t,");
+        if (*s == '*')
+            return 1;
+        if (!strncmp(s, "W/", 2))
+            s += 2;
+        if (!strncmp(s, tag, k))
+            return 1;
+        s += *s == '"' ? 1 + strcspn(s + 1, "\"") : strcspn(s, ",");
+        s += *s == '"';
+    }
+    return 0;
+}
+
+/* The file as it was, in malloc'd memory. NULL: out of memory. */
+static unsigned char *unpack(const struct page_file *f)
+{
+    unsigned char *out = malloc(f->n + 1);
+    z_stream z = {.next_in = (unsigned char *)(uintptr_t)f->gzip, .avail_in = (uInt)f->n_gzip};
+    int r;
+
+    if (!out)
+        return NULL;
+    z.next_out = out;
+    z.avail_out = (uInt)f->n + 1;
+    r = inflateInit2(&z, 15 + 16); /* with a gzip header */
+    if (r == Z_OK) {
+        r = inflate(&z, Z_FINISH);
+        inflateEnd(&z);
+    }
+    if (r == Z_STREAM_END && z.total_out == f->n)
+        return out;
+    free(out);
+    return NULL;
+}
+
+static void refuse_method(struct call *c, const struct page_file *f)
+{
+    struct err e = {0};
+
+    c->route.allow = API_GET | API_HEAD;
+    err_set(&e, ERR_METHOD, "%s is not served for this method", f->path);
+    call_fail(c, &e);
+}
+
+void page_answer(struct call *c, const struct page_file *f)
+{
+    const struct http_head *head = net_head(c->x);
+    int packed = page_takes_gzip(http_field(head, "accept-encoding"));
+    const char *tag = packed ? f->gzip_tag : f->tag;
+    struct net_header h[N_FIXED + 3];
+    const unsigned char *body = f->gzip;
+    size_t n_body = f->n_gzip;
+    unsigned char *unpacked = NULL;
+    struct net_exchange *x = c->x;
+    struct err e = {0};
+    int n = N_FIXED, same;
+
+    if (c->method != HTTP_GET && c->method != HTTP_HEAD) {
+        refuse_method(c, f);
+        return;
+    }
+    same = page_has_tag(http_field(head, "if-none-match"), tag);
+    if (!packed && !same) {
+        body = unpacked = unpack(f);
+        n_body = f->n;
+        if (!body) {
+            err_set(&e, ERR_NOMEM, "No memory for the answer.");
+            call_fail(c, &e);
+            return;
+        }
+    }
+    memcpy(h, fixed, sizeof fixed);
+    h[n++] = (struct net_header){"etag", tag};
+    h[n++] = (struct net_header){"content-type", f->type};
+    if (packed && !same)
+        h[n++] = (struct net_header){"content-encoding", "gzip"};
+    c->x = NULL;
+    c->status = same ? 304 : 200;
+    c->state = CALL_OVER;
+    net_reply(x, c->status, h, n, body, same ? 0 : n_body);
+    free(unpacked);
+}
