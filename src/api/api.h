@@ -202,6 +202,7 @@ struct api_request {
     json_t *messages;        /* normalised: see api_messages_check */
     int continue_final;      /* the last message is the assistant's: continue it */
     json_t *template_kwargs; /* object or NULL: variables for the chat template */
+    struct api_text prediction; /* what the answer may look like; s NULL: nothing given */
 
     /* completion */
     struct api_prompt *prompt;

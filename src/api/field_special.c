@@ -165,7 +165,6 @@ int read_response_format(struct draft *d, const json_t *v, const char *name)
              : 0;
 }
 
-/* A guess at the answer never changes it, so taking none of it is right. */
 int read_prediction(struct draft *d, const json_t *v, const char *name)
 {
     static const char *const types[] = {"content", NULL}, *const known[] = {"type", "content",
@@ -183,9 +182,12 @@ int read_prediction(struct draft *d, const json_t *v, const char *name)
     if (read_choice(type, "prediction.type", types, d->e) < 0)
         return ERR_SCHEMA;
     r = read_content(content, "prediction.content", d->o, &text, d->e);
-    if (!r)
-        json_decref(text);
-    return r;
+    if (r)
+        return r;
+    d->r.prediction.n = json_string_length(text);
+    d->r.prediction.s = arena_strndup(d->a, json_string_value(text), d->r.prediction.n);
+    json_decref(text);
+    return d->r.prediction.s ? 0 : err_set(d->e, ERR_TOO_LARGE, "the request is too large");
 }
 
 int read_effort(struct draft *d, const json_t *v, const char *name)

@@ -44,6 +44,7 @@ struct supplier_load {
     int32_t capacity;            /* sequences it runs together */
     int32_t pages_used, n_pages; /* KV memory, 0 where unknown */
     uint64_t n_steps, prompt_tokens, cached_tokens, generated_tokens, preemptions, bytes_read;
+    uint64_t draft_tokens, draft_accepted; /* speculation: proposed, and of these right */
 };
 
 struct supplier_tokens {
@@ -76,6 +77,8 @@ struct supplier_job {
     const struct api_request *req; /* sampling, n_run, logprobs, stops ... */
     const int32_t *prompt;
     int32_t n_prompt;
+    const int32_t *prediction; /* what the answer may look like: a draft, verified */
+    int32_t n_prediction;
     int32_t max_tokens; /* -1: to the end of the context */
     uint64_t seed;
     uint64_t salt; /* caches are shared among equal salts only */

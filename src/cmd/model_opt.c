@@ -19,7 +19,8 @@ int model_config(struct engine_config *c, const struct model_opt *o, struct err 
                                 .context_max = (int32_t)o->context,
                                 .chunk = (int32_t)o->chunk,
                                 .batch_max = (int32_t)o->batch,
-                                .no_prefix_cache = o->no_cache};
+                                .no_prefix_cache = o->no_cache,
+                                .no_speculation = o->no_speculation};
     if (o->cpu && strcmp(o->cpu, "auto")) {
         rc = kern_isa_parse(o->cpu, &c->isa, e);
         if (rc)

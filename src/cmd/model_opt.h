@@ -6,7 +6,7 @@
 #include "engine/engine.h"
 
 struct model_opt {
-    int cls, kv, no_cache;
+    int cls, kv, no_cache, no_speculation;
     uint64_t kv_memory;
     int64_t context, chunk, batch, threads;
     const char *cpu, *template_file;
@@ -24,6 +24,8 @@ struct model_opt {
                 "prompt tokens in one step (0: 512)"),                                             \
         OPT_FLAG(0, "no-prefix-cache", s, field.no_cache,                                          \
                  "do not share the KV cache of equal beginnings"),                                 \
+        OPT_FLAG(0, "no-speculation", s, field.no_speculation,                                     \
+                 "one token a step: draft nothing from the text so far"),                          \
         OPT_STR(0, "cpu", "ISA", "auto", s, field.cpu,                                             \
                 "use kernels up to this: scalar, avx2, avx512, avx512-vnni"),                      \
         OPT_FILE(0, "chat-template", NULL, s, field.template_file,                                 \

@@ -299,7 +299,7 @@ static int open_parts(struct engine *e, const struct engine_config *c, struct gg
                               .beat_us = &e->beat_us,
                               .tok_max = e->info.chunk + e->info.batch_max,
                               .seg_max = e->info.batch_max + 1,
-                              .out_max = e->info.batch_max + ECHO_ROWS};
+                              .out_max = e->info.batch_max + MORE_ROWS};
     e->info.work_bytes = step_bytes(&sc);
     rc = step_open(&e->step, &sc, err);
     return rc ? rc : sched_open(e, err);
@@ -324,6 +324,7 @@ int engine_open(struct engine **ret, const struct engine_config *c, struct team 
     atomic_store(&e->quit, c->describe_only); /* no thread: submit says no */
     e->kern = kern_open(c->isa_set ? c->isa : KERN_N_ISA - 1);
     e->use_cache = !c->no_prefix_cache;
+    e->use_drafts = !c->no_speculation;
     e->stall_us_max = c->stall_us_max ? c->stall_us_max : STALL_DEFAULT;
     rc = gguf_open(&g, c->path, err);
     if (rc)
@@ -396,6 +397,8 @@ void engine_stats(const struct engine *e, struct engine_stats *ret)
         .generated_tokens = atomic_load(&e->generated_tokens),
         .weight_bytes_read = atomic_load(&e->weight_bytes_read),
         .preemptions = atomic_load(&e->preemptions),
+        .draft_tokens = atomic_load(&e->draft_tokens),
+        .draft_accepted = atomic_load(&e->draft_accepted),
         .n_waiting = atomic_load(&e->n_waiting),
         .n_running = atomic_load(&e->n_running),
         .pages_free = atomic_load(&e->pages_free),
@@ -411,8 +414,8 @@ void engine_stats(const struct engine *e, struct engine_stats *ret)
 int engine_eval(struct engine *e, const int32_t *id, int32_t n,
                 int (*row)(void *arg, int32_t i, const float *logits), void *arg, struct err *err)
 {
-    int32_t most = e->info.chunk < e->info.batch_max + ECHO_ROWS ? e->info.chunk
-                                                                 : e->info.batch_max + ECHO_ROWS;
+    int32_t most = e->info.chunk < e->info.batch_max + MORE_ROWS ? e->info.chunk
+                                                                 : e->info.batch_max + MORE_ROWS;
     struct kv_seq seq = {0};
     int32_t *out = NULL;
     int rc;

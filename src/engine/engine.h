@@ -52,8 +52,9 @@ struct engine_config {
     int32_t chunk;       /* prompt tokens in one step, default 512 */
     int32_t batch_max;   /* sequences decoded together, default 64 */
     int no_prefix_cache;
+    int no_speculation;   /* one token of a sequence a step, always */
     int64_t stall_us_max; /* default 30 s */
-    int describe_only; /* no weights, no thread: info and text functions only */
+    int describe_only;    /* no weights, no thread: info and text functions only */
 };
 
 /* Called from engine_open with progress 0..1 of a long load; may be NULL. */
@@ -79,12 +80,12 @@ struct engine_info {
     const char *cls;     /* "q8" or "f32" */
     const char *kv;      /* "f16" or "f32" */
     uint64_t file_bytes, tensor_bytes, weight_bytes, kv_bytes, work_bytes, vocab_bytes;
-    uint64_t kv_token_bytes; /* KV cache of one token */
-    uint64_t bytes_per_token; /* source bytes of the tensors one decoded token reads */
-    uint64_t step_bytes_dense;      /* of which: read once by a step, whatever its batch */
-    uint64_t expert_bytes;          /* one expert of one layer */
-    uint64_t macs_per_token;        /* multiply-adds of a token in matrices, the output excepted */
-    uint64_t macs_output;           /* and of the output, where logits are wanted */
+    uint64_t kv_token_bytes;   /* KV cache of one token */
+    uint64_t bytes_per_token;  /* source bytes of the tensors one decoded token reads */
+    uint64_t step_bytes_dense; /* of which: read once by a step, whatever its batch */
+    uint64_t expert_bytes;     /* one expert of one layer */
+    uint64_t macs_per_token;   /* multiply-adds of a token in matrices, the output excepted */
+    uint64_t macs_output;      /* and of the output, where logits are wanted */
     uint64_t n_params;
     int32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab, n_experts,
         n_experts_used;
@@ -177,6 +178,8 @@ struct engine_job {
     int32_t n_prompt;
     int32_t n_choices; /* 1..ENGINE_CHOICES_MAX, share the prefill */
     struct engine_sampling sampling;
+    const int32_t *prediction; /* what the answer may look like: drafted from, never trusted */
+    int32_t n_prediction;
     int echo_logprobs; /* ENGINE_EV_PROMPT for every prompt token (bypasses the cache) */
     int32_t echo_top;
     uint64_t cache_salt; /* prefix sharing only among equal salts (tenant) */
@@ -194,6 +197,7 @@ struct engine_job {
         struct engine_job *next, *prev;
         int32_t limit; /* generated tokens at most */
         int32_t n_started, n_finished, n_cached, n_generated;
+        int32_t n_predicted_right, n_predicted_wrong;
         int prefilled; /* choice 0's prompt is computed */
         int err;
         uint64_t order, salt;
@@ -225,8 +229,9 @@ struct engine_event {
     int32_t token; /* TEXT, PROMPT: the token; FINISH: -1 */
     float logprob; /* of the token, from the model's raw distribution (T = 1) */
     int32_t n_prompt, n_cached, n_done, n_generated;
-    int32_t err;                                /* DONE: 0 or the error that ended the job */
-    int64_t queue_us, prompt_us, completion_us; /* DONE */
+    int32_t n_predicted_right, n_predicted_wrong; /* DONE: tokens drafted from the prediction */
+    int32_t err;                                  /* DONE: 0 or the error that ended the job */
+    int64_t queue_us, prompt_us, completion_us;   /* DONE */
     uint32_t n_text; /* bytes of whole UTF-8 to append to the choice's text */
     struct engine_top top[ENGINE_TOP_MAX];
     char text[]; /* n_text bytes */
@@ -253,7 +258,8 @@ struct engine_stats {
     uint64_t prompt_tokens, cached_tokens, generated_tokens;
     uint64_t weight_bytes_read; /* source bytes of weights read by all steps */
     uint64_t preemptions;
-    int32_t n_waiting, n_running; /* jobs in the queue; sequences in the batch */
+    uint64_t draft_tokens, draft_accepted; /* speculation: proposed, and of these right */
+    int32_t n_waiting, n_running;          /* jobs in the queue; sequences in the batch */
     int32_t pages_used, pages_shared, pages_free,
         n_pages; /* shared: cached, not owned by a sequence */
     int32_t last_batch_tokens, last_batch_seqs;

@@ -8,6 +8,7 @@
 #include "engine/engine.h"
 #include "engine/jinja.h"
 #include "engine/kv.h"
+#include "engine/lookup.h"
 #include "engine/model.h"
 #include "engine/sample.h"
 #include "engine/step.h"
@@ -15,8 +16,10 @@
 #include "engine/team.h"
 #include "engine/vocab.h"
 #include "policy/batch.h"
+#include "policy/draft.h"
 
-#define ECHO_ROWS 64 /* prompt positions with logits in one step, beside the decodes */
+/* Positions with logits in one step beside one of each sequence: of a prompt, or drafted. */
+#define MORE_ROWS 64
 
 enum seq_state {
     SEQ_FREE,
@@ -38,10 +41,23 @@ struct engine_seq {
     int32_t n_told; /* echo: prompt tokens whose event was sent, also before a preemption */
     struct detok detok;
     struct stop stop;
-    int32_t row, n_rows; /* its logits in the step under way */
-    int32_t take;
-    struct sample_out drawn;
-    int drawn_err, prompt_err;
+    int32_t out, n_out;  /* its logits in the step under way */
+    int32_t row, n_rows; /* and its draws */
+    int32_t take;        /* tokens in the step, drafted ones included */
+    int prompt_err;
+    /* Speculation: token[n_token ...] holds n_draft proposed tokens during a step. */
+    struct lookup lookup;
+    struct draft_trust trust;
+    int32_t n_indexed; /* of its tokens in the lookup */
+    int32_t n_draft, n_draft_predicted, draft_match;
+};
+
+/* A draw of the step under way. */
+struct sched_row {
+    struct engine_seq *seq;
+    int32_t ahead; /* draft tokens that it takes for granted */
+    int err;
+    struct sample_out out;
 };
 
 struct sched {
@@ -54,8 +70,11 @@ struct sched {
     int32_t *take, *plan_seq, *tokens, *out;
     int *plan_scratch;
     struct step_seg *seg;
-    struct engine_seq **rows; /* sequences to sample, in row order */
+    struct sched_row *rows; /* [n_seqs + MORE_ROWS], of a sequence in order of position */
     int32_t n_rows;
+    struct draft_cost cost; /* of steps without prompt tokens */
+    int64_t step_began_us;
+    int step_has_prompt;
     int32_t *banned; /* end-of-generation tokens */
     int32_t n_banned;
     struct buf text, piece; /* of the token in hand: to send, as detokenised */
@@ -74,7 +93,7 @@ struct engine {
     struct kv *kv;
     struct step *step;
     enum engine_class cls;
-    int use_cache;
+    int use_cache, use_drafts;
     int64_t stall_us_max;
     char no_template[600];
 
@@ -87,7 +106,7 @@ struct engine {
     /* Observation: written by the engine thread. */
     _Atomic int64_t beat_us;
     _Atomic uint64_t n_steps, prompt_tokens, cached_tokens, generated_tokens, weight_bytes_read,
-        preemptions;
+        preemptions, draft_tokens, draft_accepted;
     _Atomic int32_t n_waiting, n_running, pages_free, pages_cached, last_tokens, last_seqs;
 };
 

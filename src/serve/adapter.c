@@ -55,6 +55,8 @@ static void local_load_now(const struct supplier *s, struct supplier_load *ret)
         .cached_tokens = st.cached_tokens,
         .generated_tokens = st.generated_tokens,
         .preemptions = st.preemptions,
+        .draft_tokens = st.draft_tokens,
+        .draft_accepted = st.draft_accepted,
         .bytes_read = st.weight_bytes_read,
     };
 }
@@ -151,6 +153,8 @@ static int local_submit(struct supplier *s, struct supplier_job *j, struct err *
     lj->outer = j;
     lj->job.prompt = j->prompt;
     lj->job.n_prompt = j->n_prompt;
+    lj->job.prediction = j->prediction;
+    lj->job.n_prediction = j->n_prediction;
     lj->job.n_choices = j->req->n_run;
     fill_sampling(&lj->job.sampling, j);
     lj->job.echo_logprobs = j->echo_logprobs;
@@ -262,8 +266,11 @@ static int local_peek(struct supplier *s, struct supplier_job *j, struct supplie
         ret->kind = SUPPLIER_EV_DONE;
         ret->err = e->err;
         ret->usage = (struct api_usage){.prompt_tokens = e->n_prompt,
-                                        .completion_tokens = e->n_generated,
-                                        .cached_tokens = e->n_cached};
+                                        /* wrong ones were computed, and are billed */
+                                        .completion_tokens = e->n_generated + e->n_predicted_wrong,
+                                        .cached_tokens = e->n_cached,
+                                        .accepted_prediction_tokens = e->n_predicted_right,
+                                        .rejected_prediction_tokens = e->n_predicted_wrong};
         ret->times = (struct api_times){
             .queue_us = e->queue_us, .prompt_us = e->prompt_us, .completion_us = e->completion_us};
         started((struct local *)(void *)s, lj);
@@ -366,6 +373,7 @@ static struct engine_config config_of(const struct serve_model *m, int cpu, int6
         .chunk = (int32_t)m->chunk,
         .batch_max = (int32_t)m->batch,
         .no_prefix_cache = !m->prefix_cache,
+        .no_speculation = !m->speculation,
         .stall_us_max = stall_us,
     };
 }

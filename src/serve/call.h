@@ -36,7 +36,7 @@ struct call_job {
     struct call *call;
     const char *text; /* the prompt's text: in the request, or `rendered` */
     size_t n_text;
-    struct supplier_tokens tokens;
+    struct supplier_tokens tokens, prediction;
     struct buf rendered;
     int32_t n_live; /* choices not yet finished */
     int64_t queue_us;

@@ -57,6 +57,23 @@ static int too_long(struct call *c, int r, struct err *e)
                : r;
 }
 
+/* A prediction helps, or does nothing: one that is longer than any answer is left out. */
+static int prep_prediction(struct call *c, struct call_job *j, struct err *e)
+{
+    const struct supplier *s = c->sup;
+    const struct api_text *p = &c->req.prediction;
+    int r;
+
+    if (!p->s || !p->n)
+        return 0;
+    r = s->ops->tokenize(s, p->s, p->n, 0, 0, tokens_max(s->ops->facts(s)), &j->prediction, e);
+    if (r)
+        return r == ERR_LIMIT ? 0 : r;
+    j->job.prediction = j->prediction.id;
+    j->job.n_prediction = j->prediction.n;
+    return 0;
+}
+
 static int prep_chat(struct call *c, struct err *e)
 {
     const struct supplier *s = c->sup;
@@ -82,7 +99,8 @@ static int prep_chat(struct call *c, struct err *e)
     j->n_text = j->rendered.len;
     j->job.prompt = j->tokens.id;
     j->job.n_prompt = j->tokens.n;
-    return fit(c, j, e);
+    r = fit(c, j, e);
+    return r ? r : prep_prediction(c, j, e);
 }
 
 static int prep_prompt(struct call *c, struct call_job *j, const struct api_prompt *p,

@@ -233,6 +233,8 @@ static void job_done(struct call *c, struct call_job *j, const struct supplier_e
     c->usage.prompt_tokens += ev->usage.prompt_tokens;
     c->usage.cached_tokens += ev->usage.cached_tokens;
     c->usage.completion_tokens += ev->usage.completion_tokens;
+    c->usage.accepted_prediction_tokens += ev->usage.accepted_prediction_tokens;
+    c->usage.rejected_prediction_tokens += ev->usage.rejected_prediction_tokens;
     if (ev->times.queue_us > c->queue_us)
         c->queue_us = ev->times.queue_us;
     if (ev->times.prompt_us > c->prompt_us)

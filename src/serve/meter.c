@@ -32,6 +32,8 @@ enum {
     M_GENERATED,
     M_CACHED,
     M_PREEMPTIONS,
+    M_DRAFTED,
+    M_ACCEPTED,
     M_SUCCESS,
     M_TTFT,
     M_INTER_TOKEN,
@@ -73,6 +75,10 @@ static const struct metric_def defs[] = {
                   "Prompt tokens that came from the prefix cache.", MODEL, NULL, 0},
     [M_PREEMPTIONS] = {"vllm:num_preemptions_total", METRIC_COUNTER,
                        "Sequences put back to the queue for want of KV pages.", MODEL, NULL, 0},
+    [M_DRAFTED] = {"vllm:spec_decode_num_draft_tokens_total", METRIC_COUNTER,
+                   "Tokens drafted and verified together with a step's own.", MODEL, NULL, 0},
+    [M_ACCEPTED] = {"vllm:spec_decode_num_accepted_tokens_total", METRIC_COUNTER,
+                    "Of these: right.", MODEL, NULL, 0},
     [M_SUCCESS] = {"vllm:request_success_total",
                    METRIC_COUNTER,
                    "Requests by how they finished.",
@@ -190,6 +196,8 @@ void meter_model(struct meter *m, const char *name, struct meter_model *ret)
         .generated = metric_get(s, M_GENERATED, name, NULL, NULL),
         .cached = metric_get(s, M_CACHED, name, NULL, NULL),
         .preemptions = metric_get(s, M_PREEMPTIONS, name, NULL, NULL),
+        .drafted = metric_get(s, M_DRAFTED, name, NULL, NULL),
+        .accepted = metric_get(s, M_ACCEPTED, name, NULL, NULL),
         .ttft = metric_get(s, M_TTFT, name, NULL, NULL),
         .inter_token = metric_get(s, M_INTER_TOKEN, name, NULL, NULL),
         .e2e = metric_get(s, M_E2E, name, NULL, NULL),
@@ -226,6 +234,8 @@ static void look_at_models(struct server *s)
         metric_put(m->waiting, load.n_waiting);
         metric_put(m->kv_use, load.n_pages ? (int64_t)load.pages_used * 1000000 / load.n_pages : 0);
         metric_put(m->preemptions, (int64_t)load.preemptions);
+        metric_put(m->drafted, (int64_t)load.draft_tokens);
+        metric_put(m->accepted, (int64_t)load.draft_accepted);
         metric_put(m->steps, (int64_t)load.n_steps);
         metric_put(m->bytes_read, (int64_t)load.bytes_read);
         metric_put(m->ready, load.state == SUPPLIER_READY && !load.frozen);

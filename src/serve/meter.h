@@ -13,7 +13,8 @@ struct meter;
 
 /* Series of one model, made once. */
 struct meter_model {
-    struct metric *running, *waiting, *kv_use, *prompt, *generated, *cached, *preemptions;
+    struct metric *running, *waiting, *kv_use, *prompt, *generated, *cached, *preemptions, *drafted,
+        *accepted;
     struct metric *ttft, *inter_token, *e2e, *queue, *prefill, *decode, *size_in, *size_out;
     struct metric *steps, *bytes_read, *ready;
     struct metric *stop, *length, *error;

@@ -35,6 +35,8 @@
     X("batch", "batch", INT, batch, "64", 1, 1024, "N", "sequences generated together")            \
     X("prefix_cache", "prefix-cache", CHOICE, prefix_cache, "on", 0, 0, "off|on",                  \
       "keep and share the KV of equal beginnings")                                                 \
+    X("speculation", "speculation", CHOICE, speculation, "on", 0, 0, "off|on",                     \
+      "draft tokens from the text so far and verify them together; never changes an answer")       \
     X("output_cap", "output-cap", INT, output_cap, "0", 0, 1 << 24, "N",                           \
       "tokens generated where the client sets no maximum, 0: no cap")                              \
     X("chat_template", "chat-template", STR, chat_template, NULL, 0, 0, "FILE",                    \
@@ -101,7 +103,7 @@ struct serve_model {
     const char *path;  /* the file: filled by the caller, names are resolved above this room */
     const char *id;    /* as served; default: the name, or the file's base name */
     struct config_strs aliases;
-    int cls, kv, prefix_cache;
+    int cls, kv, prefix_cache, speculation;
     uint64_t kv_memory;
     int64_t context, chunk, batch, output_cap;
     const char *chat_template;

@@ -32,6 +32,8 @@ int jobs_start(struct engine *e, struct engine_job *j, struct mbox *box,
     ring_init(&j->ring, ring, JOBS_RING);
     j->prompt = spec->prompt;
     j->n_prompt = spec->n_prompt;
+    j->prediction = spec->prediction;
+    j->n_prediction = spec->n_prediction;
     j->n_choices = spec->n_choices ? spec->n_choices : 1;
     j->sampling = spec->sampling;
     j->echo_logprobs = spec->echo;
@@ -110,6 +112,8 @@ void jobs_run(struct engine *e, const struct jobs_spec *spec, int n, struct jobs
         ring_init(&j->ring, ring, RING);
         j->prompt = spec[i].prompt;
         j->n_prompt = spec[i].n_prompt;
+        j->prediction = spec[i].prediction;
+        j->n_prediction = spec[i].n_prediction;
         j->n_choices = spec[i].n_choices ? spec[i].n_choices : 1;
         j->sampling = spec[i].sampling;
         j->echo_logprobs = spec[i].echo;

@@ -21,6 +21,8 @@ struct jobs_spec {
     struct engine_sampling sampling;
     int n_choices; /* 0: 1 */
     int echo;
+    const int32_t *prediction;
+    int32_t n_prediction;
     uint64_t salt;
     int service;
     int cancel_after;     /* > 0: cancel once so many tokens have come */

@@ -1,6 +1,7 @@
 /* Same answer, whatever the company: tokens and log-probabilities are the same bits alone, in a
- * full batch, with the prefix cache on or off, for every chunk size, after preemption, with any
- * number of threads, and on every instruction set of the class. */
+ * full batch, with the prefix cache on or off, with speculation (right and wrong predictions) or
+ * without, for every chunk size, after preemption, with any number of threads, and on every
+ * instruction set of the class. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +18,7 @@
 
 #define N 16 /* different requests */
 
-static int32_t text[N][400];
+static int32_t text[N][400], guess[N][JOBS_TOKENS];
 static struct jobs_spec spec[64];
 static struct jobs_answer want[N], got[64];
 static const char *path;
@@ -46,10 +47,23 @@ static void make_requests(void)
         spec[i] = spec[i % N];
 }
 
+/* Predictions: right, wrong in the middle, without a beginning, none. */
+static void make_predictions(void)
+{
+    for (int i = 0; i < 64; i++) {
+        int32_t *g = guess[i % N], n = want[i % N].n_tokens;
+        memcpy(g, want[i % N].token, sizeof *g * (size_t)n);
+        if (i % 4 == 1)
+            g[n / 2] = (g[n / 2] + 1) % 256;
+        spec[i].prediction = i % 4 == 2 && n > 2 ? g + 2 : g;
+        spec[i].n_prediction = i % 4 == 3 ? 0 : i % 4 == 2 && n > 2 ? n - 2 : n;
+    }
+}
+
 struct setting {
     const char *name;
     enum kern_isa isa;
-    int threads, chunk, batch, no_cache;
+    int threads, chunk, batch, no_cache, plain;
     size_t kv_bytes;
 };
 
@@ -61,6 +75,7 @@ static struct engine *open_engine(const struct setting *s, struct team **team)
                               .chunk = s->chunk,
                               .batch_max = s->batch,
                               .no_prefix_cache = s->no_cache,
+                              .no_speculation = s->plain,
                               .kv_bytes_max = s->kv_bytes};
     struct engine *e = NULL;
     struct err err = {0};
@@ -83,19 +98,24 @@ static void check_same(const struct jobs_answer *a, int n, const char *what)
     }
 }
 
+static uint64_t n_drafted, n_accepted;
+
 static void run_all(const struct setting *s, int at_once)
 {
     struct team *team;
     struct engine *e = open_engine(s, &team);
+    struct engine_stats st;
 
     for (int i = 0; i < 64; i += at_once)
         jobs_run(e, spec + i, at_once, got + i, 1);
     check_same(got, 64, s->name);
-    if (s->kv_bytes && at_once == 64) {
-        struct engine_stats st;
-        engine_stats(e, &st);
+    engine_stats(e, &st);
+    if (s->kv_bytes && at_once == 64)
         assert_true(st.preemptions > 0); /* or the setting proves nothing */
-    }
+    if (s->plain)
+        assert_int_equal(st.draft_tokens, 0);
+    n_drafted += st.draft_tokens;
+    n_accepted += st.draft_accepted;
     engine_close(e);
     team_close(team);
 }
@@ -103,19 +123,21 @@ static void run_all(const struct setting *s, int at_once)
 static void same_answers(const struct tiny *t, size_t small_kv)
 {
     const enum kern_isa best = KERN_N_ISA - 1;
-    const struct setting alone = {"alone", best, 1, 512, 8, 1, 0};
+    const struct setting alone = {"alone", best, 1, 512, 8, 1, 1, 0};
     const struct setting with[] = {
-        {"batch of 64", best, 2, 512, 64, 0, 0},
-        {"no prefix cache", best, 1, 512, 64, 1, 0},
-        {"chunks of 1", best, 1, 1, 16, 0, 0},
-        {"chunks of 7", best, 2, 7, 16, 1, 0},
-        {"chunks of 32", best, 2, 32, 64, 0, 0},
-        {"chunks of 100", best, 3, 100, 5, 0, 0},
-        {"little memory", best, 2, 64, 64, 0, small_kv},
-        {"scalar", KERN_ISA_SCALAR, 2, 512, 64, 0, 0},
-        {"avx2", KERN_ISA_AVX2, 2, 512, 64, 0, 0},
-        {"avx512", KERN_ISA_AVX512, 2, 96, 64, 0, 0},
-        {"avx512-vnni", KERN_ISA_AVX512_VNNI, 2, 512, 64, 0, 0},
+        {"one after the other", best, 1, 512, 8, 1, 0, 0},
+        {"batch of 64", best, 2, 512, 64, 0, 0, 0},
+        {"no speculation", best, 2, 512, 64, 0, 1, 0},
+        {"no prefix cache", best, 1, 512, 64, 1, 0, 0},
+        {"chunks of 1", best, 1, 1, 16, 0, 0, 0},
+        {"chunks of 7", best, 2, 7, 16, 1, 0, 0},
+        {"chunks of 32", best, 2, 32, 64, 0, 0, 0},
+        {"chunks of 100", best, 3, 100, 5, 0, 0, 0},
+        {"little memory", best, 2, 64, 64, 0, 0, small_kv},
+        {"scalar", KERN_ISA_SCALAR, 2, 512, 64, 0, 0, 0},
+        {"avx2", KERN_ISA_AVX2, 2, 512, 64, 0, 0, 0},
+        {"avx512", KERN_ISA_AVX512, 2, 96, 64, 0, 0, 0},
+        {"avx512-vnni", KERN_ISA_AVX512_VNNI, 2, 512, 64, 0, 0, 0},
     };
     struct team *team;
     struct engine *e;
@@ -127,6 +149,8 @@ static void same_answers(const struct tiny *t, size_t small_kv)
         jobs_run(e, spec + i, 1, want + i, 1);
     engine_close(e);
     team_close(team);
+    make_predictions();
+    n_drafted = n_accepted = 0;
     for (int i = 0; i < N; i++) {
         assert_int_equal(want[i].err, 0);
         assert_true(want[i].n_tokens > 0);
@@ -143,8 +167,9 @@ static void same_answers(const struct tiny *t, size_t small_kv)
             print_message("# this CPU has no %s: not run\n", with[i].name);
             continue;
         }
-        run_all(&with[i], 64);
+        run_all(&with[i], i ? 64 : 1);
     }
+    assert_true(n_accepted > 0 && n_drafted > n_accepted); /* both ways were gone */
 }
 
 static void llama(void **state)

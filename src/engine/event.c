@@ -1,0 +1,169 @@
+/* What a job's reader is told, and how choices and jobs end. */
+#include <stddef.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "engine/sched_int.h"
+
+/* Tell the job's reader, once per step and mailbox. */
+static void notify(struct engine *e, struct engine_job *j)
+{
+    struct sched *s = &e->sched;
+
+    if (!mbox_post(j->reader, &j->item))
+        return;
+    for (int i = 0; i < s->wake_n; i++) {
+        if (s->wake[i] == j->reader)
+            return;
+    }
+    if (s->wake_n == (int)ARRAY_LEN(s->wake)) {
+        mbox_wake(j->reader);
+        return;
+    }
+    s->wake[s->wake_n++] = j->reader;
+}
+
+/* Wake one reader at once if it is due: after its last job is released, its mailbox may go. */
+void event_wake_now(struct sched *s, struct mbox *reader)
+{
+    for (int i = 0; i < s->wake_n; i++) {
+        if (s->wake[i] == reader) {
+            s->wake[i] = s->wake[--s->wake_n];
+            mbox_wake(reader);
+            return;
+        }
+    }
+}
+
+void event_wake_all(struct engine *e)
+{
+    for (int i = 0; i < e->sched.wake_n; i++)
+        mbox_wake(e->sched.wake[i]);
+    e->sched.wake_n = 0;
+}
+
+/* Room for an event of n_text bytes in the job's ring, or NULL. */
+struct engine_event *event_begin(struct engine_job *j, enum engine_event_kind kind, uint32_t n_text)
+{
+    struct engine_event *ev = ring_push_begin(&j->ring, (uint32_t)sizeof *ev + n_text);
+    if (!ev)
+        return NULL;
+    memset(ev, 0, offsetof(struct engine_event, top));
+    ev->kind = (uint8_t)kind;
+    ev->token = -1;
+    ev->n_text = n_text;
+    ev->n_prompt = j->n_prompt;
+    ev->n_cached = j->run.n_cached;
+    return ev;
+}
+
+void event_end(struct engine *e, struct engine_job *j, const struct engine_event *ev)
+{
+    ring_push_commit(&j->ring, (uint32_t)sizeof *ev + ev->n_text);
+    if (ev->kind != ENGINE_EV_DONE)
+        notify(e, j);
+}
+
+/* The ring has room for anything one step can send. */
+int event_has_room(const struct engine_job *j)
+{
+    return ring_used(&j->ring) <= j->ring.cap / 2;
+}
+
+static void seq_release(struct engine *e, struct engine_seq *q)
+{
+    if (q->state == SEQ_PREFILL || q->state == SEQ_DECODE)
+        kv_seq_close(e->kv, &q->kv);
+    q->state = SEQ_FREE;
+    q->job = NULL;
+    lookup_reset(&q->lookup);
+}
+
+void job_unlink(struct sched *s, struct engine_job *j)
+{
+    if (j->run.prev)
+        j->run.prev->run.next = j->run.next;
+    else
+        s->first = j->run.next;
+    if (j->run.next)
+        j->run.next->run.prev = j->run.prev;
+    else
+        s->last = j->run.prev;
+}
+
+/* Only while there are jobs: without any, an offline evaluation may be using the pages. */
+void observe_pages(struct engine *e)
+{
+    struct kv_stats st;
+    kv_stats(e->kv, &st);
+    atomic_store_explicit(&e->pages_free, st.n_free, memory_order_relaxed);
+    atomic_store_explicit(&e->pages_cached, st.n_cached, memory_order_relaxed);
+}
+
+/* Send DONE and let go of the job; 0 when the ring is full (tried again next turn). */
+int job_done(struct engine *e, struct engine_job *j)
+{
+    struct engine_event *ev = event_begin(j, ENGINE_EV_DONE, 0);
+    int64_t now = clock_now_us();
+
+    if (!ev)
+        return 0;
+    ev->err = j->run.err;
+    ev->n_generated = j->run.n_generated;
+    ev->n_predicted_right = j->run.n_predicted_right;
+    ev->n_predicted_wrong = j->run.n_predicted_wrong;
+    ev->n_done = j->run.prefilled ? j->n_prompt : 0;
+    ev->queue_us = (j->run.scheduled_us ? j->run.scheduled_us : now) - j->accepted_us;
+    ev->prompt_us = j->run.first_us ? j->run.first_us - j->run.scheduled_us : 0;
+    ev->completion_us = j->run.first_us ? now - j->run.first_us : 0;
+    job_unlink(&e->sched, j);
+    observe_pages(e); /* who has read DONE finds its pages free */
+    event_end(e, j, ev);
+    notify(e, j);
+    event_wake_now(&e->sched, j->reader);
+    atomic_store_explicit(&j->run.released, 1, memory_order_release); /* not ours from here on */
+    return 1;
+}
+
+/* End all of a job's choices with an error; DONE follows in sweep(). */
+void job_fail(struct engine *e, struct engine_job *j, int err)
+{
+    struct sched *s = &e->sched;
+
+    for (int32_t i = 0; i < s->n_seqs; i++) {
+        if (s->seq[i].job == j)
+            seq_release(e, &s->seq[i]);
+    }
+    if (!j->run.err)
+        j->run.err = err;
+    j->run.n_started = j->run.n_finished = j->n_choices;
+}
+
+/* A choice ends: send what is still held back, unless a stop string ended it (`cut`): what came
+ * after that is not shown, not even as the rest of a character. */
+void seq_finish(struct engine *e, struct engine_seq *q, enum engine_finish why, int cut)
+{
+    struct engine_job *j = q->job;
+    struct buf *text = &e->sched.text;
+    struct engine_event *ev;
+
+    buf_clear(text);
+    if (!cut) {
+        stop_finish(&q->stop, text);
+        detok_finish(&q->detok, text);
+    }
+    ev = event_begin(j, ENGINE_EV_FINISH, (uint32_t)text->len);
+    if (!ev) {
+        job_fail(e, j, ERR_SLOW_READER);
+        return;
+    }
+    if (text->len)
+        memcpy(ev->text, text->data, text->len);
+    ev->finish = (uint8_t)why;
+    ev->choice = (uint8_t)q->choice;
+    ev->n_generated = q->n_generated;
+    event_end(e, j, ev);
+    j->run.n_finished++;
+    seq_release(e, q);
+}

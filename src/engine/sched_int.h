@@ -1,0 +1,37 @@
+/* The engine thread's files among themselves: sched.c (jobs, slots, the loop), turn.c (a step),
+ * event.c (what readers are told, ends). All on the engine thread. */
+#ifndef ENGINE_SCHED_INT_H
+#define ENGINE_SCHED_INT_H
+
+#include "engine/engine_int.h"
+
+/* ---- turn.c ---------------------------------------------------------------------------------- */
+
+/* Decide who takes how many tokens; returns the sum. */
+int32_t turn_plan(struct engine *e);
+/* Lay out and run; then share pages, draw tokens, send events, end what has ended. */
+void turn_run(struct engine *e);
+void turn_settle(struct engine *e);
+
+/* ---- event.c --------------------------------------------------------------------------------- */
+
+/* Room for an event of n_text bytes in the job's ring, or NULL. */
+struct engine_event *event_begin(struct engine_job *j, enum engine_event_kind kind,
+                                 uint32_t n_text);
+void event_end(struct engine *e, struct engine_job *j, const struct engine_event *ev);
+/* The ring has room for anything one step can send. */
+int event_has_room(const struct engine_job *j);
+/* Wake one reader at once if it is due: after its last job is released, its mailbox may go. */
+void event_wake_now(struct sched *s, struct mbox *reader);
+void event_wake_all(struct engine *e);
+
+/* A choice ends: what is still held back is sent, unless a stop string ended it (`cut`). */
+void seq_finish(struct engine *e, struct engine_seq *q, enum engine_finish why, int cut);
+/* Send DONE and let go of the job; 0 when the ring is full (tried again next turn). */
+int job_done(struct engine *e, struct engine_job *j);
+/* End all of a job's choices with an error; DONE follows in a later sweep. */
+void job_fail(struct engine *e, struct engine_job *j, int err);
+void job_unlink(struct sched *s, struct engine_job *j);
+void observe_pages(struct engine *e);
+
+#endif

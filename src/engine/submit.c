@@ -1,0 +1,100 @@
+/* The caller's side of a job: checked and handed over, cancelled, read. Any thread, as engine.h
+ * says. */
+#include <inttypes.h>
+#include <math.h>
+#include <sched.h>
+#include <string.h>
+
+#include "engine/engine_int.h"
+
+static int check_sampling(const struct engine *e, const struct engine_sampling *p, struct err *err)
+{
+    if (!(p->temperature >= 0) || !isfinite(p->temperature))
+        return err_set_param(err, ERR_ARG, "temperature", "a finite number >= 0");
+    if (!(p->repetition_penalty > 0) || !isfinite(p->repetition_penalty))
+        return err_set_param(err, ERR_ARG, "repetition_penalty", "a finite number > 0");
+    if (!isfinite(p->frequency_penalty) || !isfinite(p->presence_penalty) || isnan(p->top_p) ||
+        isnan(p->min_p))
+        return err_set_param(err, ERR_ARG, "sampling", "penalties, top_p and min_p are numbers");
+    for (int32_t i = 0; i < p->n_bias; i++) {
+        if (!isfinite(p->bias[i].bias))
+            return err_set_param(err, ERR_ARG, "logit_bias", "the bias of token %d is not finite",
+                                 p->bias[i].token);
+        if (p->bias[i].token < 0 || p->bias[i].token >= e->info.n_vocab)
+            return err_set_param(err, ERR_ARG, "logit_bias", "token %d is not in the vocabulary",
+                                 p->bias[i].token);
+    }
+    if (p->n_stop < 0 || p->n_stop > ENGINE_STOPS_MAX)
+        return err_set_param(err, ERR_ARG, "stop", "at most %d stop strings", ENGINE_STOPS_MAX);
+    for (int32_t i = 0; i < p->n_stop; i++) {
+        if (p->stop_len[i] < 1 || p->stop_len[i] > ENGINE_STOP_LEN)
+            return err_set_param(err, ERR_ARG, "stop", "a stop string has 1 to %d bytes",
+                                 ENGINE_STOP_LEN);
+    }
+    if (p->n_top < 0 || p->n_top > ENGINE_TOP_MAX)
+        return err_set_param(err, ERR_ARG, "top_logprobs", "0 to %d", ENGINE_TOP_MAX);
+    return 0;
+}
+
+int engine_submit(struct engine *e, struct engine_job *j, struct err *err)
+{
+    int32_t want = j->sampling.max_tokens, context = e->info.context, room;
+    int rc;
+
+    if (atomic_load(&e->quit))
+        return err_set(err, ERR_DRAINING, "the server is shutting down");
+    if (j->n_prompt < 1)
+        return err_set_param(err, ERR_ARG, "prompt", "the prompt is empty");
+    if (j->n_choices < 1 || j->n_choices > ENGINE_CHOICES_MAX)
+        return err_set_param(err, ERR_ARG, "n", "1 to %d choices", ENGINE_CHOICES_MAX);
+    room = context - j->n_prompt;
+    if (room < (want == 0 ? 0 : want > 0 ? want : 1))
+        return err_set_param(err, ERR_CONTEXT, "messages",
+                             "This model's maximum context length is %d tokens. Please reduce the "
+                             "length of the messages or completion. Current length is %" PRId64
+                             " while limit is %d",
+                             context, j->n_prompt + (want > 0 ? (int64_t)want : want < 0), context);
+    for (int32_t i = 0; i < j->n_prompt; i++) {
+        if (j->prompt[i] < 0 || j->prompt[i] >= e->info.n_vocab)
+            return err_set_param(err, ERR_ARG, "prompt", "token %d is not in the vocabulary",
+                                 j->prompt[i]);
+    }
+    rc = check_sampling(e, &j->sampling, err);
+    if (rc)
+        return rc;
+    memset(&j->run, 0, sizeof j->run);
+    j->run.limit = want >= 0                                         ? want
+                   : e->info.output_max && e->info.output_max < room ? e->info.output_max
+                                                                     : room;
+    if (mbox_post(&e->inbox, &j->run.inbox))
+        mbox_wake(&e->inbox);
+    return 0;
+}
+
+void engine_cancel(struct engine *e, struct engine_job *j)
+{
+    atomic_store_explicit(&j->run.cancel, 1, memory_order_release);
+    mbox_wake(&e->inbox);
+}
+
+const struct engine_event *engine_event_peek(struct engine_job *j)
+{
+    uint32_t n;
+    return ring_peek(&j->ring, &n);
+}
+
+void engine_event_pop(struct engine *e, struct engine_job *j)
+{
+    ring_pop(&j->ring);
+    if (atomic_load_explicit(&j->run.paused, memory_order_acquire) &&
+        ring_used(&j->ring) < j->ring.cap / 4)
+        mbox_wake(&e->inbox);
+}
+
+int engine_job_settled(struct engine_job *j)
+{
+    /* The engine sets it a few instructions after DONE became visible. */
+    while (!atomic_load_explicit(&j->run.released, memory_order_acquire))
+        sched_yield();
+    return !atomic_load_explicit(&j->item.posted, memory_order_acquire);
+}

@@ -1,0 +1,395 @@
+/* One step of the engine: laid out (policy/batch decides), run, sampled, and told. */
+#include <math.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "engine/sched_int.h"
+
+static void preempt(struct engine *e, struct engine_seq *q)
+{
+    kv_seq_close(e->kv, &q->kv);
+    q->state = SEQ_WAIT;
+    q->n_done = 0;
+    q->take = 0;
+    atomic_fetch_add_explicit(&e->preemptions, 1, memory_order_relaxed);
+}
+
+/* The newest holder of pages in the lowest class. */
+static struct engine_seq *victim(struct sched *s)
+{
+    struct engine_seq *worst = NULL;
+    for (int32_t i = 0; i < s->n_seqs; i++) {
+        struct engine_seq *q = &s->seq[i];
+        if (q->state != SEQ_PREFILL && q->state != SEQ_DECODE)
+            continue;
+        if (!worst || q->job->service < worst->job->service ||
+            (q->job->service == worst->job->service && q->order > worst->order))
+            worst = q;
+    }
+    return worst;
+}
+
+/* Pages for what q takes in this step, at the cost of newer sequences; 0 when q itself had to go.
+ */
+static int make_room(struct engine *e, struct engine_seq *q)
+{
+    while (kv_seq_grow(e->kv, &q->kv, q->n_done + q->take)) {
+        struct engine_seq *v = victim(&e->sched);
+        preempt(e, v);
+        if (v == q)
+            return 0;
+    }
+    return 1;
+}
+
+static int32_t most_now(const struct engine *e, const struct engine_seq *q, int *echo_taken)
+{
+    if (atomic_load_explicit(&q->job->run.paused, memory_order_relaxed) || !event_has_room(q->job))
+        return 0;
+    if (q->state == SEQ_PREFILL && q->job->echo_logprobs && !q->choice) {
+        uint32_t free_bytes = q->job->ring.cap / 2;
+        int32_t rows = (int32_t)(free_bytes / (sizeof(struct engine_event) + 32));
+        if ((*echo_taken)++)
+            return 0; /* one at a time: its rows share one buffer */
+        return rows < MORE_ROWS ? rows : MORE_ROWS;
+    }
+    return e->info.chunk;
+}
+
+/* The text that the lookup has not seen yet. */
+static void index_text(struct engine_seq *q)
+{
+    const struct engine_job *j = q->job;
+    int32_t n_prompt = j->n_prompt;
+
+    if (!q->n_indexed && j->n_prediction)
+        lookup_predict(&q->lookup, j->prediction, j->n_prediction);
+    if (q->n_indexed < n_prompt) {
+        lookup_add(&q->lookup, q->token + q->n_indexed, n_prompt - q->n_indexed, 0);
+        q->n_indexed = n_prompt;
+    }
+    lookup_add(&q->lookup, q->token + q->n_indexed, q->n_token - q->n_indexed, 1);
+    q->n_indexed = q->n_token;
+}
+
+/* Draft for sequences that decode, oldest first, where that is expected to pay: `sum` tokens are in
+ * the step; returns how many are then. Pages for drafts are taken from nobody. */
+static int32_t plan_drafts(struct engine *e, int n, int32_t sum)
+{
+    struct sched *s = &e->sched;
+    int32_t rows = MORE_ROWS, room = e->info.chunk + e->info.batch_max - sum;
+    double gain = sum;
+
+    for (int k = 0; k < n && rows > 0 && room > 0; k++) {
+        struct engine_seq *q = &s->seq[s->plan_seq[s->plan_scratch[k]]];
+        int32_t most = q->job ? q->job->run.limit - q->n_generated - 1 : 0;
+        struct lookup_found f;
+        int32_t d;
+        if (q->state != SEQ_DECODE || q->take != 1 || most <= 0)
+            continue;
+        index_text(q);
+        lookup_find(&q->lookup, &f);
+        most = f.n < most ? f.n : most;
+        most = rows < most ? rows : most;
+        most = room < most ? room : most;
+        if (most >= e->info.chunk)
+            most = e->info.chunk - 1;
+        d = most > 0 ? draft_length(&s->cost, &q->trust, f.match, most, sum, &gain) : 0;
+        if (!d || kv_seq_grow(e->kv, &q->kv, q->n_done + 1 + d))
+            continue;
+        memcpy(q->token + q->n_token, f.token, (size_t)d * sizeof *f.token);
+        q->n_draft = d;
+        q->n_draft_predicted = f.from_predicted < d ? f.from_predicted : d;
+        q->draft_match = f.match;
+        q->take += d;
+        sum += d;
+        rows -= d;
+        room -= d;
+    }
+    return sum;
+}
+
+/* Decide who takes how many tokens; returns the sum. */
+int32_t turn_plan(struct engine *e)
+{
+    struct sched *s = &e->sched;
+    struct batch_limits lim = {.tokens = e->info.chunk + e->info.batch_max,
+                               .prompt_mixed = e->info.chunk / 2 ? e->info.chunk / 2 : 1};
+    int n = 0, echo = 0;
+    int32_t sum = 0;
+
+    for (int32_t i = 0; i < s->n_seqs; i++) {
+        struct engine_seq *q = &s->seq[i];
+        q->take = q->n_draft = 0;
+        if (q->state != SEQ_PREFILL && q->state != SEQ_DECODE)
+            continue;
+        s->plan[n] = (struct batch_seq){.service = q->job->service,
+                                        .order = q->order,
+                                        .decoding = q->state == SEQ_DECODE,
+                                        .remaining = q->n_token - q->n_done,
+                                        .most = most_now(e, q, &echo)};
+        s->plan_seq[n++] = i;
+    }
+    batch_plan(&lim, s->plan, n, s->take, s->plan_scratch);
+    for (int k = 0; k < n; k++)
+        s->seq[s->plan_seq[k]].take = s->take[k] < e->info.chunk ? s->take[k] : e->info.chunk;
+    for (int k = 0; k < n; k++) { /* oldest first, so that the newest give way */
+        struct engine_seq *q = &s->seq[s->plan_seq[s->plan_scratch[k]]];
+        if (q->take && q->state != SEQ_WAIT && !make_room(e, q))
+            q->take = 0;
+    }
+    s->step_has_prompt = 0;
+    for (int32_t i = 0; i < s->n_seqs; i++) {
+        struct engine_seq *q = &s->seq[i];
+        if (q->state == SEQ_FREE || !q->take)
+            continue;
+        sum += q->take;
+        s->step_has_prompt |= q->state == SEQ_PREFILL;
+    }
+    if (e->use_drafts && !s->step_has_prompt)
+        sum = plan_drafts(e, n, sum);
+    return sum;
+}
+
+static void sample_rows(void *arg, int w, int32_t begin, int32_t end)
+{
+    struct engine *e = arg;
+    struct sched *s = &e->sched;
+
+    for (int32_t i = begin; i < end; i++) {
+        struct sched_row *r = &s->rows[i];
+        struct engine_seq *q = r->seq;
+        const struct engine_sampling *p = &q->job->sampling;
+        int32_t n = q->n_token + r->ahead;
+        struct sample_in in = {.p = p,
+                               .choice = (uint64_t)q->choice,
+                               .position = (uint64_t)n,
+                               .history = q->token,
+                               .n_prompt = q->job->n_prompt,
+                               .n_history = n,
+                               .banned = s->banned};
+        if (p->ignore_eos || q->n_generated + r->ahead < p->min_tokens)
+            in.n_banned = s->n_banned;
+        r->err =
+            sample_token(e->kern, step_logits(e->step, q->out + q->n_out - q->n_rows + r->ahead),
+                         &in, &s->scratch[w], &r->out);
+    }
+}
+
+/* Logits of which positions, and draws from which of them. */
+static void lay_out_rows(struct sched *s, struct engine_seq *q, struct step_batch *b)
+{
+    int echo = q->job->echo_logprobs && !q->choice && q->n_done < q->job->n_prompt;
+    int last = q->n_done + q->take - q->n_draft == q->n_token;
+
+    q->prompt_err = 0;
+    q->out = b->n_out;
+    q->n_out = echo ? q->take : last + q->n_draft;
+    for (int32_t k = q->take - q->n_out; k < q->take; k++)
+        s->out[b->n_out++] = b->n_tok + k;
+    q->row = s->n_rows;
+    q->n_rows = last && q->job->run.limit > 0 ? 1 + q->n_draft : 0;
+    for (int32_t k = 0; k < q->n_rows; k++)
+        s->rows[s->n_rows++] = (struct sched_row){.seq = q, .ahead = k};
+}
+
+void turn_run(struct engine *e)
+{
+    struct sched *s = &e->sched;
+    struct step_batch b = {.token = s->tokens, .seg = s->seg, .out = s->out};
+    uint64_t bytes, prompt = 0;
+
+    s->n_rows = 0;
+    s->step_began_us = clock_now_us();
+    for (int32_t i = 0; i < s->n_seqs; i++) {
+        struct engine_seq *q = &s->seq[i];
+        if (q->state == SEQ_FREE || !q->take)
+            continue;
+        s->seg[b.n_segs++] =
+            (struct step_seg){.kv = &q->kv, .pos = q->n_done, .tok = b.n_tok, .n = q->take};
+        memcpy(s->tokens + b.n_tok, q->token + q->n_done, (size_t)q->take * sizeof *s->tokens);
+        lay_out_rows(s, q, &b);
+        if (q->state == SEQ_PREFILL)
+            prompt += (uint64_t)q->take;
+        b.n_tok += q->take;
+    }
+    team_lock(e->team);
+    bytes = step_run(e->step, &b);
+    team_unlock(e->team);
+    atomic_fetch_add_explicit(&e->weight_bytes_read, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&e->prompt_tokens, prompt, memory_order_relaxed);
+    atomic_fetch_add_explicit(&e->n_steps, 1, memory_order_relaxed);
+    atomic_store_explicit(&e->last_tokens, b.n_tok, memory_order_relaxed);
+    atomic_store_explicit(&e->last_seqs, b.n_segs, memory_order_relaxed);
+}
+
+/* Log-probabilities of prompt tokens: row r of the step follows position n_done + r. */
+static int send_prompt(struct engine *e, struct engine_seq *q)
+{
+    struct engine_job *j = q->job;
+
+    for (int32_t r = q->n_done ? 0 : -1; r < q->n_out; r++) {
+        int32_t at = q->n_done + r + 1; /* the token spoken of */
+        struct sample_out o = {.token = at < j->n_prompt ? q->token[at] : -1, .logprob = NAN};
+        struct engine_event *ev;
+        if (at >= j->n_prompt)
+            break;
+        if (at < q->n_told)
+            continue;
+        if (r >= 0 && sample_logprobs(e->kern, step_logits(e->step, q->out + r), e->info.n_vocab,
+                                      o.token, j->echo_top, &o))
+            return ERR_NUMERIC;
+        ev = event_begin(j, ENGINE_EV_PROMPT, 0);
+        if (!ev)
+            return ERR_SLOW_READER;
+        ev->token = o.token;
+        ev->logprob = o.logprob;
+        ev->n_top = (uint8_t)o.n_top;
+        memcpy(ev->top, o.top, sizeof ev->top);
+        event_end(e, j, ev);
+        q->n_told = at + 1;
+    }
+    return 0;
+}
+
+static int is_stop_token(const struct engine_seq *q, int32_t t)
+{
+    const struct engine_sampling *p = &q->job->sampling;
+    for (int32_t i = 0; i < p->n_stop_token; i++) {
+        if (p->stop_token[i] == t)
+            return 1;
+    }
+    return 0;
+}
+
+/* A drawn token: text to the reader, and the end where it is one. */
+static void take_token(struct engine *e, struct engine_seq *q, const struct sample_out *drawn)
+{
+    struct engine_job *j = q->job;
+    const struct engine_sampling *p = &j->sampling;
+    struct buf *text = &e->sched.text, *piece = &e->sched.piece;
+    int32_t t = drawn->token;
+    int armed, hit;
+    struct engine_event *ev;
+
+    q->token[q->n_token++] = t;
+    q->n_generated++;
+    j->run.n_generated++;
+    atomic_fetch_add_explicit(&e->generated_tokens, 1, memory_order_relaxed);
+    armed = q->n_generated >= p->min_tokens;
+    if (armed && ((vocab_is_eog(e->vocab, t) && !p->ignore_eos) || is_stop_token(q, t))) {
+        seq_finish(e, q, ENGINE_STOP, 0);
+        return;
+    }
+    buf_clear(text);
+    buf_clear(piece);
+    hit = detok_push(&q->detok, t, 0, piece);
+    if (!hit)
+        hit = stop_push(&q->stop, p, armed, piece->data, piece->len, text);
+    ev = hit < 0 ? NULL : event_begin(j, ENGINE_EV_TEXT, (uint32_t)text->len);
+    if (!ev) {
+        job_fail(e, j, hit < 0 ? hit : ERR_SLOW_READER);
+        return;
+    }
+    if (text->len)
+        memcpy(ev->text, text->data, text->len);
+    ev->choice = (uint8_t)q->choice;
+    ev->token = t;
+    ev->logprob = drawn->logprob;
+    ev->n_top = (uint8_t)drawn->n_top;
+    memcpy(ev->top, drawn->top, (size_t)drawn->n_top * sizeof ev->top[0]);
+    ev->n_generated = q->n_generated;
+    event_end(e, j, ev);
+    if (hit)
+        seq_finish(e, q, ENGINE_STOP, 1);
+    else if (q->n_generated >= j->run.limit)
+        seq_finish(e, q, ENGINE_LENGTH, 0);
+}
+
+static void after_prefill(struct engine *e, struct engine_seq *q)
+{
+    struct engine_job *j = q->job;
+    struct engine_event *ev;
+
+    if (!j->run.prefilled && !q->n_generated && !q->choice) {
+        if (q->n_done >= j->n_prompt) {
+            j->run.prefilled = 1;
+            j->run.first_us = clock_now_us();
+        } else if ((ev = event_begin(j, ENGINE_EV_PREFILL, 0))) {
+            ev->n_done = q->n_done;
+            event_end(e, j, ev);
+        }
+    }
+}
+
+/* Draws of q that stand: each was drawn after tokens that were drawn themselves. */
+static int32_t n_standing(const struct engine *e, const struct engine_seq *q)
+{
+    const struct sched_row *r = e->sched.rows + q->row;
+    int32_t n = 0;
+
+    while (n < q->n_rows && !r[n].err) {
+        n++;
+        if (n > q->n_draft || r[n - 1].out.token != q->token[q->n_token + n - 1])
+            break;
+    }
+    return n;
+}
+
+static void learn_from_draft(struct engine *e, struct engine_seq *q, int32_t right)
+{
+    struct engine_job *j = q->job;
+    int32_t predicted = right < q->n_draft_predicted ? right : q->n_draft_predicted;
+
+    draft_trust_see(&q->trust, q->draft_match, q->n_draft, right);
+    j->run.n_predicted_right += predicted;
+    j->run.n_predicted_wrong += q->n_draft_predicted - predicted;
+    atomic_fetch_add_explicit(&e->draft_tokens, (uint64_t)q->n_draft, memory_order_relaxed);
+    atomic_fetch_add_explicit(&e->draft_accepted, (uint64_t)right, memory_order_relaxed);
+}
+
+static void settle_seq(struct engine *e, struct engine_seq *q)
+{
+    const struct sched_row *row = e->sched.rows + q->row;
+    int32_t n = n_standing(e, q), kept = n > 0 ? n - 1 : 0;
+
+    q->n_done += q->take - q->n_draft + kept;
+    kv_seq_commit(e->kv, &q->kv, q->token, q->n_done);
+    if (q->prompt_err || (q->n_rows && !n)) {
+        job_fail(e, q->job, q->prompt_err ? q->prompt_err : row[0].err);
+        return;
+    }
+    after_prefill(e, q);
+    if (q->n_done >= q->n_token)
+        q->state = SEQ_DECODE;
+    if (q->n_draft)
+        learn_from_draft(e, q, kept);
+    for (int32_t k = 0; k < n && q->state != SEQ_FREE; k++)
+        take_token(e, q, &row[k].out);
+    if (!q->n_rows && q->n_done == q->n_token)
+        seq_finish(e, q, ENGINE_LENGTH, 0); /* max_tokens 0 */
+}
+
+/* Positions are computed: share pages, send events, draw tokens, end what has ended. */
+void turn_settle(struct engine *e)
+{
+    struct sched *s = &e->sched;
+
+    for (int32_t i = 0; i < s->n_seqs; i++) { /* before sampling changes any row */
+        struct engine_seq *q = &s->seq[i];
+        if (q->state != SEQ_FREE && q->take && q->n_out && q->job->echo_logprobs && !q->choice &&
+            q->n_done < q->job->n_prompt)
+            q->prompt_err = send_prompt(e, q);
+    }
+    team_lock(e->team);
+    team_run(e->team, s->n_rows, 1, sample_rows, e);
+    team_unlock(e->team);
+    for (int32_t i = 0; i < s->n_seqs; i++) {
+        struct engine_seq *q = &s->seq[i];
+        if (q->state != SEQ_FREE && q->take)
+            settle_seq(e, q);
+    }
+    if (!s->step_has_prompt)
+        draft_cost_see(&s->cost, atomic_load_explicit(&e->last_tokens, memory_order_relaxed),
+                       (double)(clock_now_us() - s->step_began_us));
+}
