@@ -8,11 +8,11 @@
 #include "serve/server.h"
 
 /* Nothing but our own files runs, nothing is loaded from elsewhere, nobody may frame the page.
- * Model output is hostile input: markup reaches the page only through a sanitiser's policy. */
+ * Model output is hostile input: no text becomes markup or a script, whatever the page does with it. */
 #define POLICY                                                                                     \
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' " \
     "data:; font-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "        \
-    "require-trusted-types-for 'script'; trusted-types dompurify"
+    "require-trusted-types-for 'script'; trusted-types gaufre"
 
 static const struct net_header fixed[] = {
     {"cache-control", "no-cache"},

@@ -11,8 +11,7 @@
 
 static void files(void **state)
 {
-    static const char *const wanted[] = {"/", "/lib/marked.js", "/lib/purify.js",
-                                         "/lib/highlight.js"};
+    static const char *const wanted[] = {"/", "/lib/marked.js", "/app.js", "/lib/highlight.js"};
 
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
         const struct page_file *f = page_find(wanted[i]);

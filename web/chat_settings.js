@@ -1,0 +1,101 @@
+/* The settings of a conversation: the fields of the API by their own names. What is left empty is not
+ * sent; the placeholder says what the server then does. */
+
+import { h, icon_button } from './dom.js';
+
+const KEPT = 'gaufre.settings';
+
+/* name in the API, label, placeholder (the server's default), range, help */
+const NUMBERS = [
+    ['temperature', 'Temperature', '1', 0, 2, 0.05, '0 always takes the likeliest token'],
+    ['top_p', 'Top p', '1', 0, 1, 0.01, 'Keep the likeliest tokens up to this share'],
+    ['top_k', 'Top k', '0, off', -1, 1e6, 1, 'Keep this many of the likeliest tokens'],
+    ['min_p', 'Min p', '0', 0, 1, 0.01, 'Drop tokens below this share of the likeliest'],
+    ['max_tokens', 'Max tokens', 'to the end of the context', 1, 1e7, 1, ''],
+    ['seed', 'Seed', 'random', -9007199254740991, 9007199254740991, 1, 'The same seed gives the same answer'],
+    ['frequency_penalty', 'Frequency penalty', '0', -2, 2, 0.1, ''],
+    ['presence_penalty', 'Presence penalty', '0', -2, 2, 0.1, ''],
+    ['repetition_penalty', 'Repetition penalty', '1', 0.01, 10, 0.05, ''],
+];
+
+export function defaults() {
+    try {
+        return JSON.parse(localStorage.getItem(KEPT)) || {};
+    } catch {
+        return {};
+    }
+}
+
+/** The request's fields for these settings. */
+export function body_of(settings, chat) {
+    const body = {};
+    for (const [name] of NUMBERS) {
+        const v = settings[name];
+        if (v === undefined || v === '' || !Number.isFinite(Number(v))) continue;
+        body[name === 'max_tokens' && chat ? 'max_completion_tokens' : name] = Number(v);
+    }
+    const stop = (settings.stop || '').split('\n').filter(Boolean)
+        .map((s) => s.replace(/\\n/g, '\n').replace(/\\t/g, '\t'));
+    if (stop.length) body.stop = stop;
+    if (chat && settings.reasoning_effort) body.reasoning_effort = settings.reasoning_effort;
+    if (settings.logprobs) {
+        if (chat) Object.assign(body, { logprobs: true, top_logprobs: 5 });
+        else body.logprobs = 5;
+    }
+    return body;
+}
+
+function number_field([name, label, hint, min, max, step, help], settings, changed) {
+    const input = h('input', { id: `set-${name}`, type: 'number', inputmode: 'decimal', min: String(min), max: String(max),
+        step: String(step), placeholder: hint, autocomplete: 'off', 'aria-describedby': help ? `help-${name}` : null });
+    input.value = settings[name] ?? '';
+    input.addEventListener('input', () => {
+        const bad = input.value === '' ? input.validity.badInput : Number(input.value) < min || Number(input.value) > max;
+        input.setAttribute('aria-invalid', String(bad));
+        changed(name, input.value);
+    });
+    return h('div.field', null, h('label', { for: input.id }, label), input,
+        help ? h('p.help', { id: `help-${name}` }, help) : '');
+}
+
+function area_field(name, label, hint, help, rows, settings, changed) {
+    const area = h('textarea', { id: `set-${name}`, rows: String(rows), placeholder: hint, dir: 'auto', spellcheck: 'false',
+        'aria-describedby': help ? `help-${name}` : null });
+    area.value = settings[name] ?? '';
+    area.addEventListener('input', () => changed(name, area.value));
+    return h('div.field.tall', null, h('label', { for: area.id }, label), area,
+        help ? h('p.help', { id: `help-${name}` }, help) : '');
+}
+
+/** Fill the panel for a conversation's settings; changed(settings) after every edit. */
+export function show_settings(panel, settings, chat, { changed, close }) {
+    const set = (name, value) => {
+        if (value === '' || value === false) delete settings[name];
+        else settings[name] = value;
+        changed(settings);
+    };
+    const effort = h('select', { id: 'set-effort', onchange: () => set('reasoning_effort', effort.value) },
+        ...[['', "the model's own"], ['none', 'none'], ['low', 'low'], ['medium', 'medium'], ['high', 'high']]
+            .map(([v, t]) => h('option', { value: v, selected: (settings.reasoning_effort || '') === v }, t)));
+    const probs = h('input', { id: 'set-logprobs', type: 'checkbox', checked: Boolean(settings.logprobs),
+        onchange: () => set('logprobs', probs.checked) });
+    panel.replaceChildren(
+        h('div.panel-head', null, h('h2', null, 'Settings'), icon_button('close', 'Close the settings', close)),
+        chat ? area_field('system', 'System prompt', 'none', '', 5, settings, set) : '',
+        h('div.check', null, probs, h('label', { for: 'set-logprobs' }, 'Token probabilities'),
+            h('p.help', null, 'Colours each token of new answers by how likely it was')),
+        h('div.grid', null, ...NUMBERS.map((f) => number_field(f, settings, set)),
+            chat ? h('div.field', null, h('label', { for: 'set-effort' }, 'Reasoning'), effort) : ''),
+        area_field('stop', 'Stop strings', 'none', 'One a line; \\n is a line break', 2, settings, set),
+        h('div.row', null,
+            h('button.soft-button', { onclick: (e) => {
+                const { system, ...rest } = settings;
+                localStorage.setItem(KEPT, JSON.stringify(system ? { ...rest, system } : rest));
+                e.target.textContent = 'Kept for new chats';
+            } }, 'Use for new chats'),
+            h('button.quiet', { onclick: () => {
+                for (const k of Object.keys(settings)) delete settings[k];
+                changed(settings);
+                show_settings(panel, settings, chat, { changed, close });
+            } }, 'Reset')));
+}
