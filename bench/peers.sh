@@ -4,15 +4,17 @@
 #
 #   bench/peers.sh [VARIANT...]       prints one line a variant: NAME DIRECTORY
 #
-#   llama         llama.cpp, best flags of this CPU but AMX (llama-bench, -perplexity, -tokenize)
+#   llama         llama.cpp, best flags of this CPU but AMX (llama-bench, -batched-bench, -quantize,
+#                 -perplexity, -tokenize)
 #   llama-server  the same, plus llama-server
 #   llama-amx     the CPU library once more with AMX (only where the CPU has it)
 #   llama-exact   the CPU library once more with float32 sums in double and no 16-bit look-up tables: the
 #                 independent forward of tests/golden
 #   llama-f32     the same without those tables, but with the best flags of this CPU: a fast reference
-#   ik            ik_llama.cpp, best flags of this CPU (llama-bench, llama-sweep-bench, llama-perplexity)
+#   ik            ik_llama.cpp, best flags of this CPU (llama-bench, -batched-bench, -sweep-bench, -server):
+#                 its kernels alone compile for half an hour on two cores
 #
-# Programs of a variant run with  LD_LIBRARY_PATH=$dir/bin:$llama/bin  so that one libllama serves all
+# Builds run at the lowest priority, PEERS_JOBS (default: all CPUs) at a time. Programs of a variant run with  LD_LIBRARY_PATH=$dir/bin:$llama/bin  so that one libllama serves all
 # of llama.cpp's CPU libraries. Default: llama. Folder: $GAUFRE_TEST_CACHE (~/.cache/gaufre-test)/peers.
 set -eu
 
@@ -47,7 +49,7 @@ build() { # build NAME DIRECTORY TARGET...
     what=$1 dir=$2
     shift 2
     say "building $what (minutes; log: $log)"
-    nice cmake --build "$dir" -j "$jobs" --target "$@" >>"$log" 2>&1 9>&- ||
+    nice -n 19 cmake --build "$dir" -j "$jobs" --target "$@" >>"$log" 2>&1 9>&- ||
         { say "building $what failed, see $log"; exit 1; }
 }
 
@@ -107,7 +109,8 @@ for variant in ${*:-llama}; do
     case $variant in
     llama)
         llama_configure
-        build llama "$cache/llama" llama-bench llama-perplexity llama-tokenize
+        build llama "$cache/llama" llama-bench llama-batched-bench llama-quantize \
+            llama-perplexity llama-tokenize
         ;;
     llama-server)
         llama_configure
@@ -140,8 +143,8 @@ for variant in ${*:-llama}; do
         source_get "ik-llama-cpp-python==$IK_VERSION" "ik_llama_cpp_python-$IK_VERSION.tar.gz" $IK_SHA256
         [ -f "$cache/ik/build.ninja" ] || cmake -S "$dir/vendor/ik_llama.cpp" -B "$cache/ik" $common \
             -DCMAKE_LIBRARY_OUTPUT_DIRECTORY="$cache/ik/bin" -DGGML_NATIVE=ON -DLLAMA_BUILD_TESTS=OFF \
-            -DLLAMA_CURL=OFF >>"$log" 2>&1 || { say "configuring ik failed, see $log"; exit 1; }
-        build ik "$cache/ik" llama-bench llama-sweep-bench llama-perplexity
+            -DGGML_IQK_FA_ALL_QUANTS=OFF -DCMAKE_C_FLAGS=-w -DCMAKE_CXX_FLAGS=-w -DLLAMA_CURL=OFF >>"$log" 2>&1 || { say "configuring ik failed, see $log"; exit 1; }
+        build ik "$cache/ik" llama-bench llama-batched-bench llama-sweep-bench llama-server
         ;;
     *)
         say "unknown variant $variant (llama llama-server llama-amx llama-exact llama-f32 ik)"

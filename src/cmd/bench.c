@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "cmd/limits.h"
 #include "cmd/model_opt.h"
 #include "cmd/progress.h"
-#include "kern/probe.h"
 
 #define LIST_MAX 16
 #define REPS_MAX 100
@@ -15,7 +15,7 @@
 struct bench {
     const char *prefill, *decode, *depth, *batch;
     int64_t reps;
-    int csv, json;
+    int csv, json, report;
     struct model_opt model;
 };
 
@@ -27,6 +27,8 @@ static const struct opt opts[] = {
     OPT_INT('r', "reps", "N", "5", 1, REPS_MAX, bench, reps, "runs of each, after one to warm up"),
     OPT_FLAG(0, "csv", bench, csv, "print comma-separated values"),
     OPT_FLAG(0, "json", bench, json, "print one JSON array"),
+    OPT_FLAG(0, "report", bench, report,
+             "print one JSON object: model, machine's limits, rows with the weights read"),
     MODEL_OPT_ROWS(bench, model),
     OPT_END,
 };
@@ -41,12 +43,7 @@ struct row {
     int32_t n, depth, batch;
     double median, min, max; /* tokens/s, over the whole batch */
     double limit;            /* tokens/s that the machine allows */
-};
-
-struct machine {
-    int threads;
-    enum kern_isa isa;
-    double read, dot, fma; /* bytes/s over the model's working set; multiply-adds/s */
+    double step_bytes;       /* of weights that a decode step, or a prefill, read */
 };
 
 static int ascending(const void *a, const void *b)
@@ -62,24 +59,6 @@ static double step_bytes(const struct engine_info *in, int32_t batch)
     if (experts > in->n_experts)
         experts = in->n_experts;
     return (double)in->step_bytes_dense + experts * (double)in->expert_bytes * in->n_layers;
-}
-
-static int probe_machine(struct machine *m, const struct engine_info *in)
-{
-    struct probe_mem mem;
-    size_t set = (size_t)in->bytes_per_token / (size_t)m->threads;
-
-    if (set < (size_t)1 << 20)
-        set = (size_t)1 << 20;
-    if (set > (size_t)1 << 30)
-        set = (size_t)1 << 30;
-    if (probe_mem_init(&mem, m->threads, set, NULL))
-        return ERR_NOMEM;
-    m->read = probe_read(&mem, m->isa, NULL, 3);
-    probe_mem_done(&mem);
-    m->dot = probe_dot(m->isa, m->threads, NULL, 3);
-    m->fma = probe_fma(m->isa, m->threads, NULL, 3);
-    return 0;
 }
 
 /* Decode cannot be faster than reading the weights once per step; nothing can be faster than the
@@ -107,6 +86,7 @@ static int measure(struct engine *e, const struct bench *o, struct row *r, struc
 
     for (int64_t i = -1; i < o->reps && !rc; i++) {
         rc = engine_probe_run(p, r->decode, r->n, &us, &bytes, err);
+        r->step_bytes = (double)bytes / (r->decode ? r->n : 1);
         if (!rc && i >= 0)
             v[i] = (double)r->n * r->batch / ((double)us / 1e6);
         progress_set(bar, ++*done);
@@ -134,7 +114,8 @@ static void print_row(const struct bench *o, const struct machine *m, const stru
     fflush(stdout);
 }
 
-static void print_head(const struct bench *o, const struct machine *m, const struct engine_info *in)
+static void print_head(const struct bench *o, const struct machine *m, const struct limits *l,
+                       const struct engine_info *in)
 {
     if (o->csv) {
         puts("test,n,depth,batch,threads,reps,median,min,max,limit,share");
@@ -142,27 +123,38 @@ static void print_head(const struct bench *o, const struct machine *m, const str
     }
     printf("%s: %s, %s; class %s, KV %s, kernels %s, %d thread%s\n", in->name, in->family,
            in->formats, in->cls, in->kv, in->kernels, m->threads, m->threads > 1 ? "s" : "");
-    printf(
-        "machine: reads %.1f GB/s (over %.0f MB), %.0f G int8 and %.0f G float multiply-adds/s\n\n",
-        m->read / 1e9, (double)in->bytes_per_token / 1e6, m->dot / 1e9, m->fma / 1e9);
+    puts("");
+    limits_print(l);
     printf("%-8s %6s %7s %6s %12s %11s %11s %12s %8s\n", "test", "n", "depth", "batch", "tokens/s",
            "min", "max", "limit", "share");
 }
 
-static void print_json(const struct bench *o, const struct machine *m, const struct row *rows,
-                       int n)
+static json_t *row_json(const struct bench *o, const struct machine *m, const struct row *r)
+{
+    json_t *j =
+        json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f}", "test",
+                  r->decode ? "decode" : "prefill", "n", r->n, "depth", r->depth, "batch", r->batch,
+                  "threads", m->threads, "reps", (int)o->reps, "median", r->median, "min", r->min,
+                  "max", r->max, "limit", r->limit, "share", r->median / r->limit);
+    if (o->report)
+        json_object_set_new(j, "weight_bytes", json_real(r->step_bytes));
+    return j;
+}
+
+/* --json: the rows; --report: what they were measured on, too. */
+static void print_json(const struct bench *o, const struct machine *m, const struct limits *l,
+                       const struct engine_info *in, const struct row *rows, int n)
 {
     json_t *all = json_array();
 
-    for (int i = 0; i < n; i++) {
-        const struct row *r = &rows[i];
-        json_array_append_new(
-            all, json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f}", "test",
-                           r->decode ? "decode" : "prefill", "n", r->n, "depth", r->depth, "batch",
-                           r->batch, "threads", m->threads, "reps", (int)o->reps, "median",
-                           r->median, "min", r->min, "max", r->max, "limit", r->limit, "share",
-                           r->median / r->limit));
-    }
+    for (int i = 0; i < n; i++)
+        json_array_append_new(all, row_json(o, m, &rows[i]));
+    if (o->report)
+        all = json_pack("{s:{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}, s:o, s:o}", "model", "name",
+                        in->name, "family", in->family, "formats", in->formats, "class", in->cls,
+                        "kv", in->kv, "kernels", in->kernels, "bytes_per_token",
+                        (json_int_t)in->bytes_per_token, "kv_token_bytes",
+                        (json_int_t)in->kv_token_bytes, "limits", limits_json(l), "rows", all);
     json_dumpf(all, stdout, JSON_REAL_PRECISION(7) | JSON_INDENT(1));
     puts("");
     json_decref(all);
@@ -202,11 +194,12 @@ static int run(const struct cmd *c, void *opts_, int argc, char **argv)
     struct list l[4];
     struct row *rows = malloc(2 * LIST_MAX * LIST_MAX * LIST_MAX * sizeof *rows);
     struct machine m = {0};
+    struct limits limits = {.n = 0};
     struct model_run r = {0};
     struct progress bar;
     uint64_t done = 0;
     struct err e;
-    int rc, n;
+    int rc, n, json = o->json || o->report;
 
     (void)argc;
     if (!rows)
@@ -227,18 +220,20 @@ static int run(const struct cmd *c, void *opts_, int argc, char **argv)
     m.threads = team_size(r.team);
     if (kern_isa_parse(engine_info(r.engine)->kernels, &m.isa, NULL))
         m.isa = KERN_ISA_SCALAR;
-    rc = probe_machine(&m, engine_info(r.engine));
+    rc = machine_measure(&m, (size_t)engine_info(r.engine)->bytes_per_token);
+    if (!rc && !o->csv && !o->json)
+        rc = limits_measure(&limits, &m, (size_t)engine_info(r.engine)->bytes_per_token);
     if (rc) {
         err_set(&e, rc, "no memory to measure the machine's limits");
         goto done;
     }
-    if (!o->json)
-        print_head(o, &m, engine_info(r.engine));
+    if (!json)
+        print_head(o, &m, &limits, engine_info(r.engine));
     progress_start(&bar, "measuring", PROGRESS_COUNT, (uint64_t)n * (uint64_t)(o->reps + 1), 0);
     for (int i = 0; i < n && !rc; i++) {
         rc = measure(r.engine, o, &rows[i], &bar, &done, &e);
         rows[i].limit = limit_of(&m, engine_info(r.engine), &rows[i]);
-        if (!rc && !o->json) {
+        if (!rc && !json) {
             progress_stop(&bar, 1);
             print_row(o, &m, &rows[i]);
             progress_start(&bar, "measuring", PROGRESS_COUNT, (uint64_t)n * (uint64_t)(o->reps + 1),
@@ -246,8 +241,8 @@ static int run(const struct cmd *c, void *opts_, int argc, char **argv)
         }
     }
     progress_stop(&bar, 1);
-    if (!rc && o->json)
-        print_json(o, &m, rows, n);
+    if (!rc && json)
+        print_json(o, &m, &limits, engine_info(r.engine), rows, n);
 done:
     model_close(&r);
     free(rows);

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -154,7 +155,7 @@ double probe_cpu_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-enum what { READ, DOT, FMA };
+enum what { READ, DOT, FMA, TILES_INT8, TILES_BF16 };
 
 struct round {
     enum what what;
@@ -175,8 +176,15 @@ static void round_part(void *arg, int i)
     atomic_fetch_add(&r->ready, 1);
     while (atomic_load(&r->ready) < r->n && clock_now_us() < limit)
         ;
+    int tiles = r->what == TILES_INT8 || r->what == TILES_BF16;
+    if (tiles)
+        amx_probe_begin();
     double begin = probe_cpu_seconds();
-    if (r->what == READ) {
+    if (r->what == TILES_INT8) {
+        amx_probe_int8(r->iters);
+    } else if (r->what == TILES_BF16) {
+        amx_probe_bf16(r->iters);
+    } else if (r->what == READ) {
         size_t bytes = r->mem->bytes_per_thread;
         for (int64_t k = 0; k < r->iters; k++)
             r->sink[i] += r->isa->read(r->mem->data + (size_t)i * bytes, bytes);
@@ -186,6 +194,8 @@ static void round_part(void *arg, int i)
         r->sink[i] += r->isa->fma(r->iters) > 1.0f;
     }
     r->seconds[i] = probe_cpu_seconds() - begin;
+    if (tiles)
+        amx_probe_end();
 }
 
 /* The best of reps rounds, in units/s; a thread does `units` a round. */
@@ -222,4 +232,42 @@ double probe_fma(enum kern_isa isa, int n, const struct probe_team *team, int re
 {
     struct round r = {.what = FMA, .isa = probe_of(isa), .n = n, .iters = 1 << 20};
     return best_round(&r, (double)r.iters * r.isa->fma_macs, team, reps);
+}
+
+double probe_tiles(int bf16, int n, const struct probe_team *team, int reps)
+{
+    if (!amx_probe_available())
+        return 0;
+    struct round r = {.what = bf16 ? TILES_BF16 : TILES_INT8, .n = n, .iters = 1 << 16};
+    return best_round(&r, (double)r.iters * (bf16 ? AMX_BF16_MACS : AMX_INT8_MACS), team, reps);
+}
+
+/* From the system's tables: glibc's sysconf computes shared caches from what the CPU says, which in
+ * a virtual machine is ten times too much. */
+void probe_caches(size_t *ret_l2, size_t *ret_l3)
+{
+    *ret_l2 = *ret_l3 = 0;
+    for (int i = 0; i < 8; i++) {
+        char path[80];
+        int level = 0;
+        unsigned kib = 0;
+        FILE *f;
+
+        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/level", i);
+        f = fopen(path, "re");
+        if (!f)
+            return;
+        if (fscanf(f, "%d", &level) != 1)
+            level = 0;
+        fclose(f);
+        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/size", i);
+        f = fopen(path, "re");
+        if (!f)
+            return;
+        if (fscanf(f, "%uK", &kib) == 1 && level == 2)
+            *ret_l2 = (size_t)kib << 10;
+        else if (kib && level == 3)
+            *ret_l3 = (size_t)kib << 10;
+        fclose(f);
+    }
 }

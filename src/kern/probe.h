@@ -2,8 +2,8 @@
  *
  * Measured, not looked up: read bandwidth over a working set (prefetched streams in huge pages),
  * int8 dot products and float multiply-adds out of registers, with the widest instructions of an
- * ISA. Callers measure a limit next to what they compare with it, since clocks and neighbours
- * drift.
+ * ISA; tile products, where the CPU has tiles. Callers measure a limit next to what they compare
+ * with it, since clocks and neighbours drift.
  *
  * Threads: a probe runs on n threads at once, its own or the caller's (struct probe_team). */
 #ifndef KERN_PROBE_H
@@ -41,6 +41,13 @@ double probe_read(const struct probe_mem *m, enum kern_isa isa, const struct pro
 double probe_dot(enum kern_isa isa, int n, const struct probe_team *team, int reps);
 /* Float multiply-adds/s of n threads (a FLOP figure is twice that). */
 double probe_fma(enum kern_isa isa, int n, const struct probe_team *team, int reps);
+
+/* Multiply-adds/s of n threads in AMX tiles, int8 or bf16; 0 where the CPU, the system or the build
+ * has none. */
+double probe_tiles(int bf16, int n, const struct probe_team *team, int reps);
+
+/* Bytes of this machine's caches: L2 of one core, L3 of all; 0 where it does not tell. */
+void probe_caches(size_t *ret_l2, size_t *ret_l3);
 
 /* Run on a team, or on threads of its own where team or its run is NULL. n at most 64. */
 void probe_run(const struct probe_team *team, int n, void (*fn)(void *arg, int i), void *arg);

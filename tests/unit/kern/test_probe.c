@@ -41,6 +41,24 @@ static void test_limits(void **state)
     probe_mem_done(NULL);
 }
 
+/* Tiles are the CPU's, not the table's: a figure where there are some, 0 elsewhere. */
+static void test_tiles(void **state)
+{
+    (void)state;
+    double int8 = probe_tiles(0, 2, NULL, 1), bf16 = probe_tiles(1, 2, NULL, 1);
+    assert_true(isfinite(int8) && isfinite(bf16));
+    assert_int_equal(int8 > 0, bf16 > 0);
+}
+
+static void test_caches(void **state)
+{
+    (void)state;
+    size_t l2 = 1, l3 = 1;
+    probe_caches(&l2, &l3);
+    assert_true(l2 == 0 || (l2 >= 64 << 10 && l2 <= (size_t)1 << 30));
+    assert_true(l3 == 0 || (l3 >= 256 << 10 && l3 <= (size_t)1 << 40));
+}
+
 static void test_team(void **state)
 {
     (void)state;
@@ -68,9 +86,8 @@ static void test_huge(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_team),
-        cmocka_unit_test(test_huge),
+        cmocka_unit_test(test_limits), cmocka_unit_test(test_tiles), cmocka_unit_test(test_caches),
+        cmocka_unit_test(test_team),   cmocka_unit_test(test_huge),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

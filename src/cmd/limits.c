@@ -1,0 +1,122 @@
+#include "cmd/limits.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+
+#define ROUNDS 3
+#define MIB    ((size_t)1 << 20)
+
+static size_t clamp(size_t v, size_t low, size_t high)
+{
+    return v < low ? low : v > high ? high : v;
+}
+
+static int read_rate(double *ret, enum kern_isa isa, int threads, size_t set)
+{
+    struct probe_mem mem;
+
+    if (probe_mem_init(&mem, threads, set / (size_t)threads, NULL))
+        return ERR_NOMEM;
+    *ret = probe_read(&mem, isa, NULL, ROUNDS);
+    probe_mem_done(&mem);
+    return 0;
+}
+
+/* A thread's part of the weights; a model below 1 MiB lives in caches that a test of it warms. */
+static size_t weights_set(size_t set, int threads)
+{
+    return clamp(set / (size_t)threads, MIB, 1024 * MIB) * (size_t)threads;
+}
+
+int machine_measure(struct machine *m, size_t set)
+{
+    int rc = read_rate(&m->read, m->isa, m->threads, weights_set(set, m->threads));
+
+    m->dot = probe_dot(m->isa, m->threads, NULL, ROUNDS);
+    m->fma = probe_fma(m->isa, m->threads, NULL, ROUNDS);
+    return rc;
+}
+
+static void add(struct limits *l, const char *what, const char *unit, int threads, size_t bytes,
+                double rate)
+{
+    if (rate > 0 && l->n < LIMITS_MAX)
+        l->row[l->n++] = (struct limit){what, unit, threads, bytes, rate / 1e9};
+}
+
+static int add_read(struct limits *l, const char *what, enum kern_isa isa, int threads, size_t set)
+{
+    double rate;
+    int rc = read_rate(&rate, isa, threads, set);
+
+    if (!rc)
+        add(l, what, "GB/s", threads, set, rate);
+    return rc;
+}
+
+/* With t threads: half of each L2; an L3 set that no L2 holds, but all L3 of one socket does;
+ * memory beyond any L3, up to 1 GiB. */
+static int measure_for(struct limits *l, const struct machine *m, size_t set, int t, size_t l2,
+                       size_t l3)
+{
+    size_t n = (size_t)t, mid = clamp(l3 / 4, 4 * l2 * n, 64 * MIB * n);
+    int rc = 0;
+
+    if (l2)
+        rc = add_read(l, "read L2", m->isa, t, l2 / 2 * n);
+    if (!rc && l2 && mid <= l3 / 2)
+        rc = add_read(l, "read L3", m->isa, t, mid);
+    if (!rc && t != m->threads)
+        rc = add_read(l, "read weights", m->isa, t, weights_set(set, t));
+    else if (!rc)
+        add(l, "read weights", "GB/s", t, weights_set(set, t), m->read);
+    if (!rc)
+        rc = add_read(l, "read memory", m->isa, t, clamp(4 * l3, 256 * MIB, 1024 * MIB));
+    add(l, "int8 dot", "GMAC/s", t, 0,
+        t == m->threads ? m->dot : probe_dot(m->isa, t, NULL, ROUNDS));
+    add(l, "f32 fma", "GMAC/s", t, 0,
+        t == m->threads ? m->fma : probe_fma(m->isa, t, NULL, ROUNDS));
+    add(l, "AMX int8", "GMAC/s", t, 0, probe_tiles(0, t, NULL, ROUNDS));
+    add(l, "AMX bf16", "GMAC/s", t, 0, probe_tiles(1, t, NULL, ROUNDS));
+    return rc;
+}
+
+int limits_measure(struct limits *l, const struct machine *m, size_t set)
+{
+    size_t l2, l3;
+    int rc = 0;
+
+    l->n = 0;
+    probe_caches(&l2, &l3);
+    if (m->threads > 1)
+        rc = measure_for(l, m, set, 1, l2, l3);
+    return rc ? rc : measure_for(l, m, set, m->threads, l2, l3);
+}
+
+void limits_print(const struct limits *l)
+{
+    printf("%-14s %7s %12s %10s\n", "limit", "threads", "over", "");
+    for (int i = 0; i < l->n; i++) {
+        const struct limit *r = &l->row[i];
+        char over[32] = "registers";
+        if (r->bytes)
+            snprintf(over, sizeof over, "%.1f MB", (double)r->bytes / 1e6);
+        printf("%-14s %7d %12s %10.1f %s\n", r->what, r->threads, over, r->value, r->unit);
+    }
+    puts("");
+}
+
+json_t *limits_json(const struct limits *l)
+{
+    json_t *all = json_array();
+
+    for (int i = 0; i < l->n; i++) {
+        const struct limit *r = &l->row[i];
+        json_array_append_new(all, json_pack("{s:s, s:i, s:I, s:f, s:s}", "what", r->what,
+                                             "threads", r->threads, "bytes", (json_int_t)r->bytes,
+                                             "value", r->value, "unit", r->unit));
+    }
+    return all;
+}
