@@ -98,7 +98,7 @@ pytests() {
 # The real models, kept between runs and clones. Tests that need them skip where no source can be
 # reached, and say so.
 use_models() {
-    export GAUFRE_TEST_MODELS=$cache/home/models
+    export GAUFRE_TEST_MODELS=$cache/home/models GOLDEN_MODELS=$cache/home/models
     if ! GAUFRE_HOME=$cache/home "$1" pull -q smollm2-135m gemma3-270m >"$out/models.log" 2>&1; then
         say "  note: a real model could not be fetched; its tests are skipped"
         sed 's/^/          /' "$out/models.log"
