@@ -108,11 +108,50 @@ static int pull_one(const struct cmd *c, struct hub *hub, const struct pull_opts
     int err = hub_pull(hub, &pull, &r, &e);
 
     end_bar(&v);
-    if (err)
+    if (err) {
+        if (!strstr(e.text, spec))
+            err_prefix(&e, "%s", spec);
         return cmd_fail(c, &e);
+    }
     print_result(o, &r);
     free(r.path);
     return CMD_OK;
+}
+
+/* The first file of a split model in a URL or hf: spec ("...-00001-of-00003.gguf"): where its
+ * number begins, and how many files there are; else NULL. */
+static const char *first_of_split(const char *spec, int *ret_n)
+{
+    static const char first[] = "-00001-of-";
+    const char *at = strchr(spec, ':') ? strstr(spec, first) : NULL;
+    int n = 0, used = 0;
+
+    if (!at || sscanf(at + sizeof first - 1, "%5d.gguf%n", &n, &used) != 1 || used != 10 || n < 2)
+        return NULL;
+    *ret_n = n;
+    return at + 1;
+}
+
+/* All files of a split model, or the one of another. */
+static int pull_model(const struct cmd *c, struct hub *hub, const struct pull_opts *o,
+                      const char *spec)
+{
+    int n = 1, code = CMD_OK;
+    const char *number = first_of_split(spec, &n);
+    char *other;
+
+    if (number && (o->name || o->sha256))
+        return cmd_usage(c, "a model in %d files keeps their names, and each has its own SHA-256",
+                         n);
+    if (!number)
+        return pull_one(c, hub, o, spec);
+    other = malloc(strlen(spec) + 16);
+    for (int i = 1; other && i <= n && code == CMD_OK; i++) {
+        sprintf(other, "%.*s%05d%s", (int)(number - spec), spec, i, number + 5);
+        code = pull_one(c, hub, o, other);
+    }
+    free(other);
+    return other ? code : CMD_FAILED;
 }
 
 static int pull_run(const struct cmd *c, void *opts, int argc, char **argv)
@@ -127,7 +166,7 @@ static int pull_run(const struct cmd *c, void *opts, int argc, char **argv)
     if (hub_open(&hub, &e))
         return cmd_fail(c, &e);
     for (int i = 0; i < argc; i++) {
-        if (pull_one(c, hub, o, argv[i]) != CMD_OK)
+        if (pull_model(c, hub, o, argv[i]) != CMD_OK)
             code = CMD_FAILED;
     }
     hub_close(hub);
@@ -140,6 +179,7 @@ const struct cmd cmd_pull = {
     .args = "MODEL...",
     .about = "MODEL is a name that 'gaufre list' shows, a URL, or hf:OWNER/REPO/FILE\n"
              "(hf:OWNER/REPO@REVISION/FILE). A pull that was cut goes on where it stopped.\n"
+             "Of a model in several files, name the first (...-00001-of-0000N.gguf).\n"
              "The size and SHA-256 are checked before a model is put into place, and its\n"
              "path is printed.\n\n"
              "Models live below $GAUFRE_HOME (default ~/.local/share/gaufre). HF_ENDPOINT\n"

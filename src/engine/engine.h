@@ -70,7 +70,8 @@ int team_size(const struct team *t);
 /* The team may be NULL with describe_only. */
 int engine_open(struct engine **ret, const struct engine_config *c, struct team *t,
                 engine_progress *progress, void *arg, struct err *e);
-/* Stops the thread (running jobs end with ERR_DRAINING) and frees everything. Accepts NULL. */
+/* Stops the thread (running jobs end with ERR_DRAINING) and frees everything; nothing is being
+ * submitted any more. Accepts NULL. */
 void engine_close(struct engine *e);
 
 struct engine_info {

@@ -73,6 +73,26 @@ def test_url(cli, home, web):
     assert (home / "models/second.gguf").read_bytes() == fake_model(2)
 
 
+def test_split_model(cli, home, web):
+    parts = [fake_model(40 + i, 20_000) for i in range(3)]
+    for i, data in enumerate(parts, 1):
+        web.files[f"/dir/m-{i:05}-of-00003.gguf"] = File(data)
+    spec = web.url + "/dir/m-00001-of-00003.gguf"
+    r = cli("pull", spec)
+    assert r.returncode == 0, r.stderr
+    assert r.stdout.splitlines() == [f"{home}/models/m-{i:05}-of-00003.gguf" for i in (1, 2, 3)]
+    for i, data in enumerate(parts, 1):
+        assert (home / f"models/m-{i:05}-of-00003.gguf").read_bytes() == data
+    # one is missing: said, and not more is asked for
+    del web.files["/dir/m-00002-of-00003.gguf"]
+    assert cli("rm", "m-00002-of-00003").returncode == 0
+    r = cli("pull", spec)
+    assert r.returncode == 1 and "m-00002-of-00003" in r.stderr
+    # another file of it alone can be had
+    assert cli("pull", web.url + "/dir/m-00003-of-00003.gguf").returncode == 0
+    assert cli("pull", spec, "--name", "x").returncode == 2
+
+
 def test_catalogue_list_and_rm(cli, home, web):
     data = fake_model(3)
     web.files["/m.gguf"] = File(data)
