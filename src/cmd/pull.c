@@ -166,8 +166,8 @@ static int pull_run(const struct cmd *c, void *opts, int argc, char **argv)
     if (hub_open(&hub, &e))
         return cmd_fail(c, &e);
     for (int i = 0; i < argc; i++) {
-        if (pull_model(c, hub, o, argv[i]) != CMD_OK)
-            code = CMD_FAILED;
+        int one = pull_model(c, hub, o, argv[i]);
+        code = one > code ? one : code;
     }
     hub_close(hub);
     return code;
