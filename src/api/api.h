@@ -37,11 +37,14 @@ enum api_route_id {
     API_ROUTE_TOKENIZE, /* POST /tokenize */
     API_ROUTE_DETOKENIZE,
     API_ROUTE_APPLY_TEMPLATE,
-    API_ROUTE_HEALTH,    /* GET /health, /healthz, /v1/health */
-    API_ROUTE_READY,     /* GET /ready */
-    API_ROUTE_METRICS,   /* GET /metrics */
-    API_ROUTE_PREFLIGHT, /* OPTIONS on any path: 204 with api_cors_headers */
-    API_ROUTE_UNBUILT,   /* in the contract, not built: api_route_find fails with a 400 naming it */
+    API_ROUTE_HEALTH,         /* GET /health, /healthz, /v1/health */
+    API_ROUTE_READY,          /* GET /ready */
+    API_ROUTE_METRICS,        /* GET /metrics */
+    API_ROUTE_ENGINE_EVENTS,  /* GET /v1/engine/events */
+    API_ROUTE_ENGINE_REQUEST, /* GET /v1/engine/requests/{id}, id in match.arg */
+    API_ROUTE_ENGINE_CANCEL,  /* POST /v1/engine/requests/{id}/cancel */
+    API_ROUTE_PREFLIGHT,      /* OPTIONS on any path: 204 with api_cors_headers */
+    API_ROUTE_UNBUILT, /* in the contract, not built: api_route_find fails with a 400 naming it */
 };
 
 enum api_method {
@@ -199,9 +202,9 @@ struct api_request {
     uint32_t given;
 
     /* chat */
-    json_t *messages;        /* normalised: see api_messages_check */
-    int continue_final;      /* the last message is the assistant's: continue it */
-    json_t *template_kwargs; /* object or NULL: variables for the chat template */
+    json_t *messages;           /* normalised: see api_messages_check */
+    int continue_final;         /* the last message is the assistant's: continue it */
+    json_t *template_kwargs;    /* object or NULL: variables for the chat template */
     struct api_text prediction; /* what the answer may look like; s NULL: nothing given */
 
     /* completion */
@@ -440,6 +443,65 @@ int api_parse_template(struct api_template *ret, const char *body, size_t n,
                        const struct api_options *o, struct err *e);
 void api_template_done(struct api_template *t);
 int api_prompt_body(struct buf *out, const char *s, size_t n); /* {"prompt": s} */
+
+/* ---- the engine's state ------------------------------------------------------------------------
+ * What /v1/engine/... answers; the members are in docs/api.md. Strings are the caller's. */
+
+struct api_spread { /* of times in seconds; n 0: none were seen */
+    double p50, p95, p99;
+    int64_t n;
+};
+
+struct api_engine_model {
+    const char *id, *state; /* "loaded", "loading", "failed", "frozen" */
+    double loading;         /* 0..1 */
+    const char *kernels, *cls, *kv_type, *formats, *family; /* NULL: not known */
+    int64_t context, batch_max, chunk;
+    uint64_t weight_bytes, kv_bytes, work_bytes, vocab_bytes;
+    int has_limit; /* as last measured; a rate of 0 is not known */
+    double read_bytes_per_s, decode_tokens_per_s, prefill_tokens_per_s;
+    int64_t measured; /* unix seconds */
+    int64_t n_running, n_waiting, batch_tokens, batch_sequences;
+    int64_t pages, pages_used, pages_shared, pages_free, page_tokens;
+    uint64_t steps, prompt_tokens, cached_tokens, generated_tokens, weight_bytes_read, preemptions,
+        requests, draft_tokens, draft_accepted;
+    struct api_spread ttft, tpot, queue;
+};
+
+struct api_engine_mark {
+    double t; /* seconds since the request was accepted */
+    const char *what;
+    int64_t n; /* tokens so far */
+};
+
+struct api_engine_request {
+    const char *id, *client_id, *model, *endpoint, *state;
+    const char *finish; /* NULL: not yet */
+    int stream;
+    int64_t position; /* in the queue, 1 is next; 0: not waiting */
+    int64_t prompt_tokens, cached_tokens, prefilled_tokens, generated_tokens, choices;
+    double tokens_per_s, age_s, accepted;
+    double ttft_s; /* < 0: no token yet */
+};
+
+struct api_engine_state {
+    double time, uptime_s, cpu_s;
+    const char *version, *cpu;
+    uint64_t resident_bytes, machine_bytes, available_bytes;
+    int64_t threads;
+    const struct api_engine_model *models;
+    int n_models;
+    const struct api_engine_request *requests;
+    int n_requests;
+    int64_t others;
+};
+int api_engine_state_body(struct buf *out, const struct api_engine_state *s);
+int api_engine_request_body(struct buf *out, const struct api_engine_request *r,
+                            const struct api_engine_mark *marks, int n_marks);
+int api_engine_cancel_body(struct buf *out, const char *id, int cancelled);
+/* ?interval_ms= of the events, 500 where absent. ERR_SCHEMA outside 100..10000. */
+int api_engine_interval(const struct api_route_match *m, int *ret_ms, struct err *e);
+int api_err_request(struct err *e, const char *id); /* ERR_NOTFOUND: no such request */
 
 /* ---- tables for docs and tests ------------------------------------------------------------------
  */

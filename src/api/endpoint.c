@@ -12,7 +12,7 @@ enum {
 }; /* the rest of the path is an id; no key; no alias under /v1 */
 
 struct route {
-    const char *path; /* without /v1 where the alias without it is served too */
+    const char *path; /* without /v1 where the alias without it is served too; {} is an id */
     unsigned char methods, flags;
     enum api_route_id id;
     const char *unbuilt; /* what is not built yet */
@@ -36,6 +36,9 @@ static const struct route routes[] = {
     {"/healthz", GETS, OPEN | NO_V1, API_ROUTE_HEALTH, NULL},
     {"/ready", GETS, OPEN | NO_V1, API_ROUTE_READY, NULL},
     {"/metrics", GETS, NO_V1, API_ROUTE_METRICS, NULL},
+    {"/engine/events", GETS, 0, API_ROUTE_ENGINE_EVENTS, NULL},
+    {"/engine/requests/{}/cancel", API_POST, REST, API_ROUTE_ENGINE_CANCEL, NULL},
+    {"/engine/requests/", GETS, REST, API_ROUTE_ENGINE_REQUEST, NULL},
     {"/embeddings", API_POST, 0, API_ROUTE_UNBUILT, "embeddings are"},
     {"/rerank", API_POST, 0, API_ROUTE_UNBUILT, "reranking is"},
     {"/responses", API_POST, 0, API_ROUTE_UNBUILT, "the responses API is"},
@@ -118,22 +121,27 @@ static int has_prefix(const char *s, size_t n, const char *prefix)
     return n >= k && !memcmp(s, prefix, k);
 }
 
-/* Does the path (after its /v1, if it had one) match? *ret_rest: what a REST route leaves. */
-static int matches(const struct route *r, const char *path, size_t n, size_t *ret_rest)
+/* Does the path (after its /v1, if it had one) match? *ret_id, *ret_n: the id of a REST route: what
+ * stands for {}, or what follows the route's path. */
+static int matches(const struct route *r, const char *path, size_t n, const char **ret_id,
+                   size_t *ret_n)
 {
-    size_t k = strlen(r->path);
+    const char *hole = strstr(r->path, "{}"), *tail = hole ? hole + 2 : "";
+    size_t k = hole ? (size_t)(hole - r->path) : strlen(r->path), k_tail = strlen(tail);
 
-    if (!has_prefix(path, n, r->path))
+    if (n < k + k_tail || memcmp(path, r->path, k) || memcmp(path + n - k_tail, tail, k_tail))
         return 0;
-    *ret_rest = n - k;
-    return r->flags & REST ? n > k : n == k;
+    *ret_id = path + k;
+    *ret_n = n - k - k_tail;
+    return r->flags & REST ? *ret_n > 0 : *ret_n == 0;
 }
 
 int api_route_find(enum api_method method, const char *target, size_t n_target,
                    struct api_route_match *ret, struct err *e)
 {
     const char *q = memchr(target, '?', n_target), *path = target;
-    size_t n = q ? (size_t)(q - target) : n_target, rest = 0;
+    size_t n = q ? (size_t)(q - target) : n_target, n_id = 0;
+    const char *id = "";
     int in_v1 = 0;
 
     *ret = (struct api_route_match){.query = q ? q + 1 : "", .n_query = q ? n_target - n - 1 : 0};
@@ -152,7 +160,7 @@ int api_route_find(enum api_method method, const char *target, size_t n_target,
     }
     for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
         const struct route *r = &routes[i];
-        if ((in_v1 && r->flags & NO_V1) || !matches(r, path, n, &rest))
+        if ((in_v1 && r->flags & NO_V1) || !matches(r, path, n, &id, &n_id))
             continue;
         ret->id = r->id;
         ret->no_auth = !!(r->flags & OPEN);
@@ -160,7 +168,7 @@ int api_route_find(enum api_method method, const char *target, size_t n_target,
         if (!(r->methods & method))
             return err_set(e, ERR_METHOD, "%.*s is not served for this method",
                            (int)(n < 200 ? n : 200), path);
-        if (r->flags & REST && decode(path + n - rest, rest, 0, ret->arg, sizeof ret->arg) < 0)
+        if (r->flags & REST && decode(id, n_id, 0, ret->arg, sizeof ret->arg) < 0)
             return err_set(e, ERR_SCHEMA, "the id in the path is too long or wrongly encoded");
         if (r->unbuilt)
             return err_set(e, ERR_UNSUPPORTED, "%s not supported yet by this server", r->unbuilt);

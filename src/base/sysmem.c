@@ -54,3 +54,30 @@ uint64_t sysmem_resident(void)
     fclose(f);
     return n == 2 ? (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
+
+uint64_t sysmem_total(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    uint64_t limit = read_number("/sys/fs/cgroup/memory.max");
+    uint64_t all = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
+
+    return limit < all ? limit : all;
+}
+
+void sysmem_cpu_name(char *out, size_t cap)
+{
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    char line[256], *at;
+
+    *out = 0;
+    while (f && fgets(line, sizeof line, f)) {
+        if (strncmp(line, "model name", 10) || !(at = strchr(line, ':')))
+            continue;
+        at += 1 + strspn(at + 1, " \t");
+        at[strcspn(at, "\n")] = 0;
+        snprintf(out, cap, "%s", at);
+        break;
+    }
+    if (f)
+        fclose(f);
+}

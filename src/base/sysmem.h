@@ -1,7 +1,8 @@
-/* Memory of the machine, as this process may use it. */
+/* The machine as this process may use it: memory, and the processor's name. */
 #ifndef BASE_SYSMEM_H
 #define BASE_SYSMEM_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* Bytes that can still be taken without swapping: /proc/meminfo's MemAvailable, lowered by the
@@ -9,5 +10,10 @@
 uint64_t sysmem_available(void);
 /* Resident bytes of this process; 0 when unknown. */
 uint64_t sysmem_resident(void);
+
+/* Bytes the machine has, lowered by the control group's limit; 0 when unknown. */
+uint64_t sysmem_total(void);
+/* The processor's name as the kernel tells it; "" when unknown. */
+void sysmem_cpu_name(char *out, size_t cap);
 
 #endif

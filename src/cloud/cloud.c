@@ -157,11 +157,23 @@ static int refuse_key(struct cloud *c, const char *key, struct err *e)
                              : "No API key was sent: use the header 'Authorization: Bearer KEY'.");
 }
 
-int cloud_check_key(struct cloud *c, const char *key, size_t n_key, struct err *e)
+int cloud_find_tenant(struct cloud *c, const char *key, size_t n_key, int *ret_tenant,
+                      struct err *e)
 {
     char id[CLOUD_NAME_MAX];
+    int i = key_tenant(c, key, n_key, id);
 
-    return key_tenant(c, key, n_key, id) < 0 ? refuse_key(c, key, e) : 0;
+    if (i < 0)
+        return refuse_key(c, key, e);
+    *ret_tenant = i;
+    return 0;
+}
+
+int cloud_check_key(struct cloud *c, const char *key, size_t n_key, struct err *e)
+{
+    int i;
+
+    return cloud_find_tenant(c, key, n_key, &i, e);
 }
 
 /* ---- lifecycle ------------------------------------------------------------------------------- */

@@ -71,6 +71,9 @@ int cloud_enter(struct cloud *c, const char *key, size_t n_key, struct cloud_tic
                 struct err *e);
 /* Only the key: for routes that cost nothing. */
 int cloud_check_key(struct cloud *c, const char *key, size_t n_key, struct err *e);
+/* The same, and whose it is, as in a ticket's i_tenant. */
+int cloud_find_tenant(struct cloud *c, const char *key, size_t n_key, int *ret_tenant,
+                      struct err *e);
 /* Find who serves the model. ERR_NO_MODEL, ERR_LOADING, ERR_FROZEN, or ERR_INTERNAL when its load
  * failed. The body is known, its prompt is not yet read. */
 int cloud_route(struct cloud *c, const char *model, struct supplier **ret, struct err *e);

@@ -33,6 +33,10 @@ struct supplier_facts {
     int chat;                /* has a chat template */
     const char *no_chat_why; /* a sentence, when not */
     int reads_prompts;       /* offers tokenize and render: prompts are given as tokens */
+    /* How it computes, for people; NULL and 0 where unknown. */
+    const char *kernels, *cls, *kv_type, *family;
+    int32_t batch_max, chunk, page_tokens;
+    uint64_t weight_bytes, kv_bytes, work_bytes, vocab_bytes;
 };
 
 /* How busy it is, now. */
@@ -43,6 +47,9 @@ struct supplier_load {
     int32_t n_running;           /* sequences under way */
     int32_t capacity;            /* sequences it runs together */
     int32_t pages_used, n_pages; /* KV memory, 0 where unknown */
+    int32_t pages_shared, pages_free;
+    int32_t batch_tokens, batch_seqs; /* of the last step */
+    double progress;                  /* LOADING: 0..1 */
     uint64_t n_steps, prompt_tokens, cached_tokens, generated_tokens, preemptions, bytes_read;
     uint64_t draft_tokens, draft_accepted; /* speculation: proposed, and of these right */
 };
@@ -53,12 +60,13 @@ struct supplier_tokens {
 };
 
 enum supplier_event_kind {
-    SUPPLIER_EV_STARTED, /* left the queue */
-    SUPPLIER_EV_PROMPT,  /* `ev` is an API_EV_PROMPT */
-    SUPPLIER_EV_PREFILL, /* progress; nothing to answer */
-    SUPPLIER_EV_TEXT,    /* `ev` is an API_EV_TEXT */
-    SUPPLIER_EV_FINISH,  /* `ev` is an API_EV_FINISH */
-    SUPPLIER_EV_DONE,    /* usage and times are final; `err` is 0 or what ended the job */
+    SUPPLIER_EV_STARTED,   /* left the queue */
+    SUPPLIER_EV_PROMPT,    /* `ev` is an API_EV_PROMPT */
+    SUPPLIER_EV_PREFILL,   /* progress: n_done of n_prompt; nothing to answer */
+    SUPPLIER_EV_PREEMPTED, /* put back to wait, to be computed again; nothing to answer */
+    SUPPLIER_EV_TEXT,      /* `ev` is an API_EV_TEXT */
+    SUPPLIER_EV_FINISH,    /* `ev` is an API_EV_FINISH */
+    SUPPLIER_EV_DONE,      /* usage and times are final; `err` is 0 or what ended the job */
 };
 
 /* Valid until the pop. `ev.choice` is within the job (0..n_choices-1). */

@@ -4,10 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/json.h"
+#include "base/sysmem.h"
 #include "cmd/limits.h"
 #include "cmd/model_opt.h"
 #include "cmd/progress.h"
+#include "hub/hub.h"
+#include "serve/serve.h"
 
 #define LIST_MAX 16
 #define REPS_MAX 100
@@ -187,6 +191,66 @@ static int make_rows(const struct list l[4], struct row *rows)
     return n;
 }
 
+/* The row that stands for all: one sequence, the shortest context before it, the longest run. */
+static const struct row *plainest(const struct row *rows, int n, int decode)
+{
+    const struct row *best = NULL;
+
+    for (int i = 0; i < n; i++) {
+        const struct row *r = &rows[i];
+        if (r->decode != decode || r->batch != 1)
+            continue;
+        if (!best || r->depth < best->depth || (r->depth == best->depth && r->n > best->n))
+            best = r;
+    }
+    return best;
+}
+
+/* Keep what was measured for the server to show; where it cannot be written, say so and go on. */
+static void store(const struct machine *m, const struct engine_info *in, const struct row *rows,
+                  int n)
+{
+    const struct row *decode = plainest(rows, n, 1), *prefill = plainest(rows, n, 0);
+    const char *base = strrchr(in->path, '/');
+    struct serve_limit l = {.file_bytes = in->file_bytes,
+                            .threads = m->threads,
+                            .measured = clock_wall_us() / 1000000,
+                            .read_bytes_per_s = m->read,
+                            .int8_per_s = m->dot};
+    struct hub *h = NULL;
+    struct err e = {0};
+    char *path = NULL;
+    int r;
+
+    if (!decode && !prefill)
+        return;
+    if (decode) {
+        l.decode_median = decode->median;
+        l.decode_limit = decode->limit;
+    }
+    if (prefill) {
+        l.prefill_median = prefill->median;
+        l.prefill_limit = prefill->limit;
+    }
+    snprintf(l.model, sizeof l.model, "%s", base ? base + 1 : in->path);
+    snprintf(l.cls, sizeof l.cls, "%s", in->cls);
+    snprintf(l.kernels, sizeof l.kernels, "%s", in->kernels);
+    sysmem_cpu_name(l.cpu, sizeof l.cpu);
+    r = hub_open(&h, &e);
+    if (!r)
+        r = hub_make_home(h, &e);
+    if (!r && asprintf(&path, "%s/bench.json", hub_home(h)) < 0) {
+        path = NULL;
+        r = err_set(&e, ERR_NOMEM, "out of memory");
+    }
+    if (!r)
+        r = serve_limit_store(path, &l, &e);
+    if (r)
+        cmd_note("the figures are not kept: %s", e.text);
+    free(path);
+    hub_close(h);
+}
+
 static int run(const struct cmd *c, void *opts_, int argc, char **argv)
 {
     const struct bench *o = opts_;
@@ -243,6 +307,8 @@ static int run(const struct cmd *c, void *opts_, int argc, char **argv)
     progress_stop(&bar, 1);
     if (!rc && json)
         print_json(o, &m, &limits, engine_info(r.engine), rows, n);
+    if (!rc)
+        store(&m, engine_info(r.engine), rows, n);
 done:
     model_close(&r);
     free(rows);

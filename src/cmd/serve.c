@@ -101,6 +101,13 @@ static int resolve(struct serve_config *c, struct err *e)
             r = err_set(e, ERR_NOMEM, "out of memory");
         free(path);
     }
+    if (!r) {
+        struct buf b;
+        buf_init(&b, 8192);
+        buf_addf(&b, "%s/bench.json", hub_home(h));
+        c->limits = b.failed ? NULL : arena_strdup(&c->arena, b.data);
+        buf_done(&b);
+    }
     if (!r && !*c->ledger) {
         struct buf b;
         buf_init(&b, 8192);

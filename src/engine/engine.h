@@ -210,9 +210,11 @@ enum engine_event_kind {
     ENGINE_EV_STARTED, /* left the queue; n_cached prompt tokens came from the cache */
     ENGINE_EV_PROMPT,  /* echo_logprobs: one prompt token, in order (logprob of the first is NaN) */
     ENGINE_EV_PREFILL, /* n_done of n_prompt prompt tokens processed (for progress) */
-    ENGINE_EV_TEXT,    /* one generated token of a choice; text may be empty (held back) */
-    ENGINE_EV_FINISH,  /* a choice ended; text carries what was held back */
-    ENGINE_EV_DONE     /* the job ended; nothing follows and the engine has let go of it */
+    ENGINE_EV_PREEMPTED, /* a choice lost its pages and waits to be computed again (when there is
+                            room to tell) */
+    ENGINE_EV_TEXT,      /* one generated token of a choice; text may be empty (held back) */
+    ENGINE_EV_FINISH,    /* a choice ended; text carries what was held back */
+    ENGINE_EV_DONE       /* the job ended; nothing follows and the engine has let go of it */
 };
 
 enum engine_finish { ENGINE_STOP, ENGINE_LENGTH, ENGINE_ERROR };

@@ -7,6 +7,14 @@
 
 static void preempt(struct engine *e, struct engine_seq *q)
 {
+    struct engine_event *ev =
+        event_has_room(q->job) ? event_begin(q->job, ENGINE_EV_PREEMPTED, 0) : NULL;
+
+    if (ev) {
+        ev->choice = (uint8_t)q->choice;
+        ev->n_generated = q->n_generated;
+        event_end(e, q->job, ev);
+    }
     kv_seq_close(e->kv, &q->kv);
     q->state = SEQ_WAIT;
     q->n_done = 0;

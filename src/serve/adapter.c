@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "base/sysmem.h"
 
 #define RING_BYTES (1u << 16)
 
@@ -37,7 +38,8 @@ static void local_load_now(const struct supplier *s, struct supplier_load *ret)
     struct engine_stats st;
     int32_t unstarted = atomic_load(&l->n_unstarted);
 
-    *ret = (struct supplier_load){.state = (enum supplier_state)atomic_load(&l->state)};
+    *ret = (struct supplier_load){.state = (enum supplier_state)atomic_load(&l->state),
+                                  .progress = atomic_load(&l->progress) / 100.0};
     if (ret->state != SUPPLIER_READY)
         return;
     engine_stats(l->engine, &st);
@@ -50,6 +52,11 @@ static void local_load_now(const struct supplier *s, struct supplier_load *ret)
         .capacity = engine_info(l->engine)->batch_max,
         .pages_used = st.pages_used,
         .n_pages = st.n_pages,
+        .pages_shared = st.pages_shared,
+        .pages_free = st.pages_free,
+        .batch_tokens = st.last_batch_tokens,
+        .batch_seqs = st.last_batch_seqs,
+        .progress = 1,
         .n_steps = st.n_steps,
         .prompt_tokens = st.prompt_tokens,
         .cached_tokens = st.cached_tokens,
@@ -247,6 +254,9 @@ static int local_peek(struct supplier *s, struct supplier_job *j, struct supplie
     case ENGINE_EV_PREFILL:
         ret->kind = SUPPLIER_EV_PREFILL;
         break;
+    case ENGINE_EV_PREEMPTED:
+        ret->kind = SUPPLIER_EV_PREEMPTED;
+        break;
     case ENGINE_EV_PROMPT:
         ret->kind = SUPPLIER_EV_PROMPT;
         ret->ev.kind = API_EV_PROMPT;
@@ -318,6 +328,7 @@ void local_init(struct local *l, const struct serve_model *m, const struct serve
 {
     *l = (struct local){.s = {.ops = &ops, .name = m->id}, .config = m, .cpu = c->cpu};
     l->stall_us = c->stall_timeout * 1000;
+    l->limits = c->limits;
     atomic_store(&l->state, SUPPLIER_LOADING);
 }
 
@@ -351,6 +362,17 @@ static void fill_facts(struct local *l)
         .chat = in->has_template,
         .no_chat_why = in->no_template_why,
         .reads_prompts = 1,
+        .kernels = in->kernels,
+        .cls = in->cls,
+        .kv_type = in->kv,
+        .family = in->family,
+        .batch_max = in->batch_max,
+        .chunk = in->chunk,
+        .page_tokens = in->page_tokens,
+        .weight_bytes = in->weight_bytes,
+        .kv_bytes = in->kv_bytes,
+        .work_bytes = in->work_bytes,
+        .vocab_bytes = in->vocab_bytes,
     };
 }
 
@@ -378,6 +400,23 @@ static struct engine_config config_of(const struct serve_model *m, int cpu, int6
     };
 }
 
+/* What this machine was measured to do with this file. */
+static void find_limit(struct local *l, int threads)
+{
+    const struct engine_info *in = engine_info(l->engine);
+    const char *base = strrchr(in->path, '/');
+    struct serve_limit *m = &l->limit;
+
+    m->threads = threads;
+    m->file_bytes = in->file_bytes;
+    snprintf(m->model, sizeof m->model, "%s", base ? base + 1 : in->path);
+    snprintf(m->cls, sizeof m->cls, "%s", in->cls);
+    snprintf(m->kernels, sizeof m->kernels, "%s", in->kernels);
+    sysmem_cpu_name(m->cpu, sizeof m->cpu);
+    if (l->limits)
+        serve_limit_find(l->limits, m); /* else it stays unmeasured */
+}
+
 int local_load(struct local *l, struct team *t, uint64_t reserved)
 {
     const struct serve_model *m = l->config;
@@ -392,6 +431,7 @@ int local_load(struct local *l, struct team *t, uint64_t reserved)
         return r;
     }
     fill_facts(l);
+    find_limit(l, team_size(t));
     in = engine_info(l->engine);
     LOG_EVENT(LOG_INFO, "model loaded", LOG_STR("model", m->id), LOG_STR("family", in->family),
               LOG_STR("formats", in->formats), LOG_STR("class", in->cls),

@@ -19,6 +19,8 @@ struct local {
     struct supplier_facts facts;
     char fingerprint[24];
     struct err err;              /* FAILED: why */
+    struct serve_limit limit;    /* set before READY */
+    const char *limits;          /* its file, or NULL */
     _Atomic int32_t n_unstarted; /* submitted, and not yet seen to begin or end */
     int64_t stall_us;
     int cpu;

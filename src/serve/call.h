@@ -6,6 +6,7 @@
  *   CALL_HEAD   the head is being judged: route, key, limits            front.c
  *   CALL_BODY   the body is on its way, under limit and budget          front.c
  *   CALL_PREP   body -> request -> prompt tokens                        call_prep.c
+ *   CALL_WATCH  looking at the engine at work                           watch.c
  *   CALL_RUN    jobs at the supplier: waiting, prefilling, generating   call_run.c
  *   CALL_OVER   answered or left; jobs may still be the supplier's      call_end.c
  *
@@ -21,11 +22,12 @@
 #include "cloud/cloud.h"
 #include "net/net.h"
 #include "net/sse.h"
+#include "serve/track.h"
 
-enum call_state { CALL_HEAD, CALL_BODY, CALL_PREP, CALL_RUN, CALL_OVER };
+enum call_state { CALL_HEAD, CALL_BODY, CALL_PREP, CALL_WATCH, CALL_RUN, CALL_OVER };
 
 /* Kinds of items in an io thread's mailbox. */
-enum { MAIL_PREP = 1, MAIL_JOB };
+enum { MAIL_PREP = 1, MAIL_JOB, MAIL_TRIP };
 
 #define CALL_JOBS_AT_ONCE 16 /* of one request with several prompts, at the supplier together */
 #define CALL_HEADERS_MAX  64
@@ -38,7 +40,8 @@ struct call_job {
     size_t n_text;
     struct supplier_tokens tokens, prediction;
     struct buf rendered;
-    int32_t n_live; /* choices not yet finished */
+    int32_t n_live;              /* choices not yet finished */
+    int32_t n_prefilled, n_told; /* prompt tokens computed; tokens told */
     int64_t queue_us;
     enum { JOB_NEW, JOB_OUT, JOB_DONE, JOB_HOME } state;
 };
@@ -85,6 +88,10 @@ struct call {
     struct api_usage usage; /* of all jobs that came home */
     int64_t queue_us, prompt_us, completion_us;
     const char *finish;
+
+    struct track track;
+    struct watch *watch; /* of a call that looks at the engine */
+    int cancel_asked;    /* before its jobs were sent */
 };
 
 /* front.c: the handler of net. */
@@ -92,7 +99,8 @@ void front_request(void *ctx, struct net_exchange *x);
 void front_body(void *ctx, struct net_exchange *x, int code);
 void front_gone(void *ctx, struct net_exchange *x, int code);
 void front_mail(void *ctx, int io);
-void front_tick(void *io); /* of a timer, while there are calls */
+void front_tick(void *io);       /* of a timer, while there are calls */
+void front_reap(struct call *c); /* frees it when nothing of it is outside */
 void front_refuse(void *ctx, int status, const char *why, struct buf *body);
 
 /* call_prep.c: any thread. Fills what is marked [prep]; c->err.code says how it went. */
@@ -103,6 +111,8 @@ void call_admit(struct call *c); /* after prep: reserve, route, submit, answer b
 void call_pump(struct call *c, struct call_job *j); /* something new from a job */
 void call_tick(struct call *c, int64_t now_us);     /* heartbeat, resume */
 void call_cancel_jobs(struct call *c);
+void call_cancel(struct call *c);        /* by its owner's wish: it ends with ERR_CANCELLED ... */
+void call_end_cancelled(struct call *c); /* ... now */
 
 /* call_end.c: io thread. */
 void call_fail(struct call *c, const struct err *e); /* answer an error, wherever the call is */

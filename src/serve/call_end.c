@@ -6,7 +6,9 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "serve/past.h"
 #include "serve/server.h"
+#include "serve/watch.h"
 
 #define RETRY_LOADING_US INT64_C(2000000)
 #define RETRY_BUSY_US    INT64_C(1000000)
@@ -190,6 +192,7 @@ void call_close(struct call *c)
     struct server_io *io = &c->s->io[c->io];
 
     CHECK(!c->x && c->n_home == c->n_sent);
+    past_add(c);
     settle(c);
     measure(c);
     write_log(c);
@@ -205,6 +208,7 @@ void call_close(struct call *c)
         buf_done(&c->jobs[i].rendered);
     }
     free(c->jobs);
+    watch_free(c);
     api_reply_free(c->reply);
     api_request_done(&c->req);
     net_body_done(&c->body);

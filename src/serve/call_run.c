@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "base/rand.h"
+#include "serve/past.h"
 #include "serve/server.h"
 
 /* What is reserved where the client sets no maximum. */
@@ -140,6 +141,10 @@ void call_admit(struct call *c)
         c->state = CALL_OVER;
         return;
     }
+    if (c->cancel_asked) {
+        call_end_cancelled(c);
+        return;
+    }
     if (c->err.code) {
         call_fail(c, &c->err);
         return;
@@ -157,6 +162,8 @@ void call_admit(struct call *c)
         r = make_reply(c, &e);
     if (!r)
         r = submit_more(c, &e);
+    if (c->n_sent)
+        past_began(c);
     if (r) {
         call_fail(c, &e);
         return;
@@ -180,13 +187,47 @@ void call_cancel_jobs(struct call *c)
     }
 }
 
-static void note_token(struct call *c)
+void call_end_cancelled(struct call *c)
+{
+    struct err e = {0};
+
+    err_set(&e, ERR_CANCELLED, "The request was cancelled.");
+    call_fail(c, &e);
+    c->status = err_http_status(ERR_CANCELLED); /* also of a stream that had begun well */
+    for (int32_t i = 0; i < c->n_sent; i++)     /* full rings take no end */
+        call_pump(c, &c->jobs[i]);
+}
+
+void call_cancel(struct call *c)
+{
+    if (c->state == CALL_RUN) {
+        call_end_cancelled(c);
+    } else if (c->state < CALL_RUN) { /* seen when the body is there, or when prep has ended */
+        c->cancel_asked = 1;
+        atomic_store(&c->gone, 1);
+    }
+}
+
+/* Prompt tokens of a job computed so far. */
+static void note_prefill(struct call *c, struct call_job *j, int32_t n)
+{
+    if (n <= j->n_prefilled)
+        return;
+    c->track.n_prefilled += n - j->n_prefilled;
+    j->n_prefilled = n;
+}
+
+static void note_token(struct call *c, struct call_job *j)
 {
     const struct meter_model *m = &server_find(c->s, c->sup)->meters;
     int64_t now = clock_now_us();
 
+    j->n_told++;
+    note_prefill(c, j, j->job.n_prompt);
+    track_token(&c->track, now);
     if (!c->first_us) {
         c->first_us = now;
+        past_first_token(c);
         metric_observe(m->ttft, now - c->started_us);
     } else if (c->req.n_run == 1 && c->n_jobs == 1) {
         metric_observe(m->inter_token, now - c->last_text_us);
@@ -201,15 +242,24 @@ static int tell(struct call *c, struct call_job *j, struct supplier_event *ev)
 
     switch (ev->kind) {
     case SUPPLIER_EV_STARTED:
+        if (!c->started)
+            track_note(&c->track, TRACK_STARTED, clock_now_us(), ev->n_cached);
         c->started = 1;
+        c->track.n_cached += ev->n_cached;
+        note_prefill(c, j, ev->n_cached);
         return 0;
     case SUPPLIER_EV_PREFILL:
+        note_prefill(c, j, ev->n_done);
+        track_note(&c->track, TRACK_PREFILL, clock_now_us(), c->track.n_prefilled);
+        return 0;
+    case SUPPLIER_EV_PREEMPTED:
+        track_note(&c->track, TRACK_PREEMPTED, clock_now_us(), c->track.n_generated);
         return 0;
     case SUPPLIER_EV_PROMPT:
         ev->ev.choice = i;
         break;
     case SUPPLIER_EV_TEXT:
-        note_token(c);
+        note_token(c, j);
         ev->ev.choice += i * c->req.n_run;
         break;
     case SUPPLIER_EV_FINISH:
@@ -230,6 +280,8 @@ static int tell(struct call *c, struct call_job *j, struct supplier_event *ev)
 static void job_done(struct call *c, struct call_job *j, const struct supplier_event *ev)
 {
     j->state = JOB_DONE;
+    c->track.n_generated +=
+        (int32_t)ev->usage.completion_tokens - j->n_told; /* ends have no text */
     c->usage.prompt_tokens += ev->usage.prompt_tokens;
     c->usage.cached_tokens += ev->usage.cached_tokens;
     c->usage.completion_tokens += ev->usage.completion_tokens;

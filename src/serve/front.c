@@ -8,16 +8,17 @@
 #include "base/rand.h"
 #include "serve/page.h"
 #include "serve/server.h"
+#include "serve/watch.h"
 
 #define ARENA_BASE ((size_t)1 << 20) /* and a multiple of the body */
 #define ARENA_BODY 8
 
 static int is_home(const struct call *c)
 {
-    return c->state == CALL_OVER && !c->x && c->n_home == c->n_sent;
+    return c->state == CALL_OVER && !c->x && c->n_home == c->n_sent && !watch_is_out(c);
 }
 
-static void reap(struct call *c)
+void front_reap(struct call *c)
 {
     if (is_home(c))
         call_close(c);
@@ -30,8 +31,11 @@ void front_tick(void *ctx)
 
     for (struct call *c = io->calls, *next; c; c = next) {
         next = c->next;
-        call_tick(c, now);
-        reap(c);
+        if (c->watch)
+            watch_tick(c, now);
+        else
+            call_tick(c, now);
+        front_reap(c);
     }
     io->ticking = io->calls != NULL;
     if (io->ticking)
@@ -160,7 +164,7 @@ static void judge(struct call *c)
     struct err e = {0};
     const char *key;
     size_t n_key;
-    int r;
+    int r, i_tenant;
 
     find_key(h, &key, &n_key);
     r = api_route_find(method_of(h), h->target, strlen(h->target), &c->route, &e);
@@ -187,6 +191,14 @@ static void judge(struct call *c)
         if (begin_body(c, key, n_key, &e))
             call_fail(c, &e);
         return;
+    case API_ROUTE_ENGINE_EVENTS:
+    case API_ROUTE_ENGINE_REQUEST:
+    case API_ROUTE_ENGINE_CANCEL:
+        if (cloud_find_tenant(c->s->cloud, key, n_key, &i_tenant, &e))
+            call_fail(c, &e);
+        else
+            watch_answer(c, i_tenant);
+        return;
     default:
         if (!c->route.no_auth)
             r = cloud_check_key(c->s->cloud, key, n_key, &e);
@@ -212,7 +224,7 @@ void front_request(void *ctx, struct net_exchange *x)
     }
     keep_ticking(&s->io[c->io]);
     judge(c);
-    reap(c);
+    front_reap(c);
 }
 
 static char *keep(struct call *c, const struct http_head *h, const char *name)
@@ -251,7 +263,7 @@ void front_body(void *ctx, struct net_exchange *x, int code)
 
     if (code) {
         body_failed(c, code);
-        reap(c);
+        front_reap(c);
         return;
     }
     net_body_take(x, &c->body);
@@ -263,6 +275,11 @@ void front_body(void *ctx, struct net_exchange *x, int code)
         .queue_threshold = keep(c, h, "queue_threshold"),
         .user_agent = keep(c, h, "user-agent"),
     };
+    if (c->cancel_asked) {
+        call_end_cancelled(c);
+        front_reap(c);
+        return;
+    }
     c->state = CALL_PREP;
     if (c->body.len <= BODY_INLINE) {
         call_prep(c);
@@ -271,7 +288,7 @@ void front_body(void *ctx, struct net_exchange *x, int code)
         err_set(&e, ERR_AGAIN, "Too many big requests at once; please try again shortly.");
         call_fail(c, &e);
     }
-    reap(c);
+    front_reap(c);
 }
 
 void front_gone(void *ctx, struct net_exchange *x, int code)
@@ -292,7 +309,7 @@ void front_gone(void *ctx, struct net_exchange *x, int code)
         for (int32_t i = 0; i < c->n_sent; i++) /* full rings take no end */
             call_pump(c, &c->jobs[i]);
     }
-    reap(c);
+    front_reap(c);
 }
 
 void front_mail(void *ctx, int io)
@@ -306,12 +323,16 @@ void front_mail(void *ctx, int io)
         if (it->kind == MAIL_PREP) {
             c = it->owner;
             call_admit(c);
+        } else if (it->kind == MAIL_TRIP) {
+            c = watch_arrive(it->owner, io);
+            if (!c)
+                continue;
         } else {
             j = (struct call_job *)(void *)it->owner;
             c = j->call;
             call_pump(c, j);
         }
-        reap(c);
+        front_reap(c);
     }
 }
 

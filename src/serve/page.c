@@ -8,7 +8,8 @@
 #include "serve/server.h"
 
 /* Nothing but our own files runs, nothing is loaded from elsewhere, nobody may frame the page.
- * Model output is hostile input: no text becomes markup or a script, whatever the page does with it. */
+ * Model output is hostile input: no text becomes markup or a script, whatever the page does with
+ * it. */
 #define POLICY                                                                                     \
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' " \
     "data:; font-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "        \

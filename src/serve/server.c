@@ -9,7 +9,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rand.h"
+#include "base/sysmem.h"
 #include "serve/adapter.h"
+#include "serve/past.h"
 #include "serve/server.h"
 
 #define JOBS_HOME_US INT64_C(10000000) /* after the drain: for cancelled jobs to come home */
@@ -104,6 +106,9 @@ int server_new(struct server **ret, const struct serve_config *c, struct err *e)
         return err_set(e, ERR_NOMEM, "out of memory");
     s->config = c;
     s->created = clock_wall_us() / 1000000;
+    s->opened_us = clock_now_us();
+    sysmem_cpu_name(s->cpu, sizeof s->cpu);
+    s->machine_bytes = sysmem_total();
     s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     s->meter = meter_new();
     s->io = calloc((size_t)c->io_threads, sizeof *s->io);
@@ -150,7 +155,8 @@ int server_start(struct server *s, struct err *e)
 {
     for (int i = 0; i < net_n_io(s->net); i++) {
         s->io[i].tick = net_timer_new(s->net, i, front_tick, &s->io[i]);
-        if (!s->io[i].tick)
+        s->io[i].past = past_new(s->n_served);
+        if (!s->io[i].tick || !s->io[i].past)
             return err_set(e, ERR_NOMEM, "out of memory");
     }
     return net_server_start(s->net, e);
@@ -172,6 +178,7 @@ static int add_locals(struct server *s, struct err *e)
             names[1 + k] = m->aliases.v[k];
         local_init(&s->locals[i], m, c);
         s->n_locals++;
+        s->served[s->n_served].limit = &s->locals[i].limit;
         r = server_add(s, &s->locals[i].s, names, 1 + m->aliases.n, e);
     }
     return r;
@@ -242,10 +249,12 @@ static void reload(struct server *s)
 {
     struct err e = {0};
 
-    if (cloud_reload_keys(s->cloud, &e))
+    if (cloud_reload_keys(s->cloud, &e)) {
         LOG_EVENT(LOG_ERROR, "keys not reloaded", LOG_STR("why", e.text));
-    else
-        LOG_EVENT(LOG_INFO, "keys reloaded", LOG_INT("keys", cloud_n_keys(s->cloud)));
+        return;
+    }
+    atomic_fetch_add(&s->keys_read, 1); /* who watches must show its key again */
+    LOG_EVENT(LOG_INFO, "keys reloaded", LOG_INT("keys", cloud_n_keys(s->cloud)));
 }
 
 int serve_wait_ready(struct server *s, struct err *e)
@@ -331,6 +340,8 @@ void serve_close(struct server *s)
     meter_free(s->meter);
     if (s->wake_fd >= 0)
         close(s->wake_fd);
+    for (int i = 0; s->io && i < (int)s->config->io_threads; i++)
+        past_free(s->io[i].past);
     free(s->locals);
     free(s->io);
     free(s);

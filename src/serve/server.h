@@ -22,7 +22,11 @@ struct served {
     const char *names[1 + CONFIG_STRS_MAX];
     int n_names;
     struct meter_model meters;
+    const struct serve_limit *limit; /* of this machine, as last measured; NULL: not known */
 };
+
+struct past;
+struct trip;
 
 /* One io thread's. */
 struct server_io {
@@ -31,6 +35,7 @@ struct server_io {
     struct call *calls; /* every call that lives there */
     struct net_timer *tick;
     int ticking;
+    struct past *past; /* requests that ended here */
 };
 
 struct server {
@@ -43,6 +48,11 @@ struct server {
     struct served served[SERVE_MODELS_MAX];
     int n_served;
     int64_t created; /* unix seconds */
+    int64_t opened_us;
+    char cpu[128]; /* its name */
+    uint64_t machine_bytes;
+    _Atomic uint64_t n_ordered; /* requests handed to suppliers */
+    _Atomic int n_watchers, keys_read;
     uint64_t salt_seed;
     _Atomic int64_t n_calls;
     _Atomic int draining;

@@ -1,0 +1,97 @@
+#include "serve/track.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+
+const char *track_name(enum track_what what)
+{
+    static const char *const names[] = {"accepted",    "queued", "started",   "prefill",
+                                        "first_token", "decode", "preempted", "finished"};
+
+    _Static_assert(sizeof names / sizeof names[0] == TRACK_N, "a name each");
+    return names[what];
+}
+
+static int is_dense(int what)
+{
+    return what == TRACK_PREFILL || what == TRACK_DECODE || what == TRACK_PREEMPTED;
+}
+
+/* Every second mark of the dense kinds goes, each kind counted for itself. */
+static void thin_out(struct track *t)
+{
+    uint32_t seen[TRACK_N] = {0};
+    int n = 0;
+
+    for (int i = 0; i < t->n_marks; i++) {
+        int what = t->mark[i].what;
+        if (is_dense(what) && seen[what]++ & 1)
+            continue;
+        t->mark[n++] = t->mark[i];
+    }
+    for (int k = 0; k < TRACK_N; k++)
+        t->stride[k] *= 2;
+    t->n_marks = n;
+}
+
+void track_note(struct track *t, enum track_what what, int64_t at_us, int64_t n)
+{
+    if (is_dense(what)) {
+        if (!t->stride[what])
+            t->stride[what] = 1;
+        if (t->skipped[what]++ % t->stride[what])
+            return;
+        if (t->n_marks >= TRACK_MARKS - 2) { /* the kinds that come once always find room */
+            thin_out(t);
+            t->skipped[what] = 1;
+        }
+    }
+    if (t->n_marks < TRACK_MARKS)
+        t->mark[t->n_marks++] = (struct track_mark){
+            .at_us = at_us, .n = (int32_t)(n < INT32_MAX ? n : INT32_MAX), .what = what};
+}
+
+/* ---- times of the last minutes --------------------------------------------------------------- */
+
+void track_sample(struct track_samples *s, int64_t now_us, int64_t value_us)
+{
+    s->v[s->next].at_us = now_us;
+    s->v[s->next].seconds = (float)value_us / 1e6f;
+    s->next = (s->next + 1) % TRACK_SAMPLES;
+    if (s->n < TRACK_SAMPLES)
+        s->n++;
+}
+
+int track_recent(const struct track_samples *s, int64_t now_us, float *out, int n, int max)
+{
+    for (int i = 0; i < s->n && n < max; i++) {
+        int k = (s->next - 1 - i + TRACK_SAMPLES) % TRACK_SAMPLES; /* newest first */
+        if (now_us - s->v[k].at_us > TRACK_SPAN_US)
+            break;
+        out[n++] = s->v[k].seconds;
+    }
+    return n;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+void track_sort(float *v, int n)
+{
+    qsort(v, (size_t)n, sizeof *v, ascending);
+}
+
+double track_quantile(const float *sorted, int n, double q)
+{
+    int k = (int)ceil(q * n) - 1;
+
+    CHECK(q >= 0 && q <= 1);
+    if (!n)
+        return 0;
+    return sorted[k < 0 ? 0 : k];
+}

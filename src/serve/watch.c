@@ -1,0 +1,620 @@
+#include "serve/watch.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/sysmem.h"
+#include "engine/engine.h"
+#include "serve/past.h"
+
+#define TEXT_MAX  ((size_t)1 << 20)
+#define BEHIND    ((size_t)128 << 10) /* unsent bytes at which a state is skipped */
+#define EARLY_US  10000               /* a tick may come that much before its time */
+#define MEMORY_US INT64_C(1000000)    /* how long a look at the machine's memory holds */
+
+/* A request that waits, also another tenant's: for the place in the queue. */
+struct waiter {
+    int i_model, service;
+    uint64_t order;
+};
+
+struct trip {
+    struct mbox_item item;
+    struct call *home;
+    int i_tenant, n_left; /* io threads still to see */
+    int64_t now_us;
+    const char *id; /* one request, or NULL: all of them */
+    int do_cancel;
+
+    struct past_row *row; /* of this tenant */
+    int n_rows, cap_rows;
+    struct waiter *waiter;
+    int n_waiters, cap_waiters;
+    int64_t others;
+    float *times; /* [model][kind][n_io * TRACK_SAMPLES] */
+    int n_times[SERVE_MODELS_MAX][TRACK_TIMES];
+    uint64_t n_requests[SERVE_MODELS_MAX];
+
+    int n_found, n_cancelled;
+    struct past_one found;
+};
+
+struct watch {
+    struct trip trip;
+    int out; /* the trip is under way */
+    int is_counted, interval_us, keys_read;
+    int64_t next_us, memory_us;
+    uint64_t resident, available;
+    struct buf text;
+};
+
+int watch_is_out(const struct call *c)
+{
+    return c->watch && c->watch->out;
+}
+
+/* ---- on the way: one io thread --------------------------------------------------------------- */
+
+static void *grown(void *old, int n, int *cap, size_t size)
+{
+    int want = *cap ? *cap * 2 : 64;
+    void *p;
+
+    if (n < *cap)
+        return old;
+    p = realloc(old, (size_t)want * size);
+    if (p)
+        *cap = want;
+    return p;
+}
+
+static struct past_row *new_row(struct trip *t)
+{
+    struct past_row *p = grown(t->row, t->n_rows, &t->cap_rows, sizeof *p);
+
+    if (!p)
+        return NULL; /* one row less is shown */
+    t->row = p;
+    return &p[t->n_rows++];
+}
+
+static void add_waiter(struct trip *t, const struct past_row *r)
+{
+    struct waiter *p = grown(t->waiter, t->n_waiters, &t->cap_waiters, sizeof *p);
+
+    if (!p)
+        return;
+    t->waiter = p;
+    p[t->n_waiters++] =
+        (struct waiter){.i_model = r->i_model, .service = r->service, .order = r->order};
+}
+
+static void see_live(struct trip *t, const struct server_io *io)
+{
+    int n_own = 0;
+
+    for (const struct call *c = io->calls; c; c = c->next) { /* newest first */
+        struct past_row r, *own;
+        if (!past_is_job(c) || !c->track.order)
+            continue;
+        past_row(&r, c);
+        if (r.state == PAST_QUEUED)
+            add_waiter(t, &r);
+        if (r.i_tenant != t->i_tenant)
+            t->others += r.state != PAST_FINISHED;
+        else if (n_own++ < WATCH_LIVE_MAX && (own = new_row(t)))
+            *own = r;
+    }
+}
+
+static void see_past(struct trip *t, const struct server_io *io)
+{
+    const struct server *s = io->s;
+    const struct past *p = io->past;
+    int max = net_n_io(s->net) * TRACK_SAMPLES, n_own = 0;
+    const struct past_one *one;
+    struct past_row *own;
+
+    for (int i = 0; (one = past_get(p, i)) && n_own < WATCH_FINISHED_MAX; i++) {
+        if (one->row.i_tenant == t->i_tenant && ++n_own && (own = new_row(t)))
+            *own = one->row;
+    }
+    for (int m = 0; m < s->n_served; m++) {
+        t->n_requests[m] += p->n_requests[m];
+        for (int k = 0; t->times && k < TRACK_TIMES; k++) {
+            float *out = t->times + (size_t)(m * TRACK_TIMES + k) * (size_t)max;
+            t->n_times[m][k] = track_recent(&p->samples[m * TRACK_TIMES + k], t->now_us, out,
+                                            t->n_times[m][k], max);
+        }
+    }
+}
+
+/* Of several with one name, one that is under way before one that ended, the newest before. */
+static int is_better(const struct trip *t, const struct past_row *r)
+{
+    const struct past_row *old = &t->found.row;
+    int live = r->state != PAST_FINISHED, old_live = old->state != PAST_FINISHED;
+
+    if (!t->n_found || live != old_live)
+        return !t->n_found || live;
+    return r->started_us > old->started_us;
+}
+
+static int is_meant(const struct trip *t, const struct past_row *r)
+{
+    return r->i_tenant == t->i_tenant && (!strcmp(r->id, t->id) || !strcmp(r->client_id, t->id));
+}
+
+static void find(struct trip *t, struct server_io *io)
+{
+    const struct past_one *one;
+    struct past_row r;
+
+    for (struct call *c = io->calls, *next; c; c = next) {
+        next = c->next;
+        if (!past_is_job(c))
+            continue;
+        past_row(&r, c);
+        if (!is_meant(t, &r))
+            continue;
+        if (is_better(t, &r)) {
+            t->found.row = r;
+            past_marks(&t->found, &c->track);
+        }
+        t->n_found++;
+        if (t->do_cancel && r.state != PAST_FINISHED) {
+            t->n_cancelled++;
+            call_cancel(c);
+            front_reap(c);
+        }
+    }
+    for (int i = 0; (one = past_get(io->past, i)); i++) {
+        if (!is_meant(t, &one->row))
+            continue;
+        if (is_better(t, &one->row))
+            t->found = *one;
+        t->n_found++;
+    }
+}
+
+static void see(struct trip *t, int i_io)
+{
+    struct server_io *io = &t->home->s->io[i_io];
+
+    t->n_left--;
+    if (t->id) {
+        find(t, io);
+        return;
+    }
+    see_live(t, io);
+    see_past(t, io);
+}
+
+static void send_on(struct trip *t, int from)
+{
+    struct server *s = t->home->s;
+    int to = t->n_left ? (from + 1) % net_n_io(s->net) : t->home->io;
+    struct mbox *m = net_io_mbox(s->net, to);
+
+    if (mbox_post(m, &t->item))
+        mbox_wake(m);
+}
+
+/* ---- at home: what is told ------------------------------------------------------------------- */
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct past_row *x = a, *y = b;
+    int x_over = x->state == PAST_FINISHED, y_over = y->state == PAST_FINISHED;
+
+    if (x_over != y_over)
+        return x_over - y_over;
+    return (y->started_us > x->started_us) - (y->started_us < x->started_us);
+}
+
+static int64_t place(const struct trip *t, const struct past_row *r)
+{
+    int64_t n = 1;
+
+    if (r->state != PAST_QUEUED)
+        return 0;
+    for (int i = 0; i < t->n_waiters; i++) {
+        const struct waiter *w = &t->waiter[i];
+        n += w->i_model == r->i_model &&
+             (w->service > r->service || (w->service == r->service && w->order < r->order));
+    }
+    return n;
+}
+
+static void tell_request(const struct trip *t, const struct past_row *r,
+                         struct api_engine_request *q)
+{
+    static const char *const states[] = {"queued", "prefill", "decode", "finished"};
+    int64_t decode_us = r->last_us - r->first_us;
+    int64_t end_us = r->ended_us ? r->ended_us : t->now_us;
+
+    *q = (struct api_engine_request){
+        .id = r->id,
+        .client_id = r->client_id,
+        .model = r->model,
+        .endpoint = r->endpoint,
+        .state = states[r->state],
+        .finish = r->finish,
+        .stream = r->stream,
+        .position = place(t, r),
+        .prompt_tokens = r->n_prompt,
+        .cached_tokens = r->n_cached,
+        .prefilled_tokens = r->n_prefilled,
+        .generated_tokens = r->n_generated,
+        .choices = r->n_choices,
+        .tokens_per_s = r->n_generated > 1 && decode_us > 0
+                            ? (double)(r->n_generated - 1) / ((double)decode_us / 1e6)
+                            : 0,
+        .age_s = (double)(end_us - r->started_us) / 1e6,
+        .accepted = (double)((clock_wall_us() - (t->now_us - r->started_us)) / 1000) / 1e3,
+        .ttft_s = r->first_us ? (double)(r->first_us - r->started_us) / 1e6 : -1,
+    };
+}
+
+static void tell_spread(struct trip *t, const struct server *s, int i_model, enum track_time kind,
+                        struct api_spread *ret)
+{
+    int max = net_n_io(s->net) * TRACK_SAMPLES, n = t->n_times[i_model][kind];
+    float *v = t->times + (size_t)(i_model * TRACK_TIMES + (int)kind) * (size_t)max;
+
+    *ret = (struct api_spread){.n = n};
+    if (!n)
+        return;
+    track_sort(v, n);
+    ret->p50 = track_quantile(v, n, .50);
+    ret->p95 = track_quantile(v, n, .95);
+    ret->p99 = track_quantile(v, n, .99);
+}
+
+static void tell_facts(struct api_engine_model *m, const struct supplier_facts *f)
+{
+    m->kernels = f->kernels;
+    m->cls = f->cls;
+    m->kv_type = f->kv_type;
+    m->formats = f->quantization;
+    m->family = f->family;
+    m->context = f->context;
+    m->batch_max = f->batch_max;
+    m->chunk = f->chunk;
+    m->page_tokens = f->page_tokens;
+    m->weight_bytes = f->weight_bytes;
+    m->kv_bytes = f->kv_bytes;
+    m->work_bytes = f->work_bytes;
+    m->vocab_bytes = f->vocab_bytes;
+}
+
+static void tell_model(struct trip *t, const struct server *s, int i, struct api_engine_model *m)
+{
+    const struct served *v = &s->served[i];
+    struct supplier_load load;
+
+    v->sup->ops->load(v->sup, &load);
+    *m = (struct api_engine_model){
+        .id = v->names[0],
+        .state = load.state == SUPPLIER_LOADING  ? "loading"
+                 : load.state == SUPPLIER_FAILED ? "failed"
+                 : load.frozen                   ? "frozen"
+                                                 : "loaded",
+        .loading = load.state == SUPPLIER_READY ? 1 : load.progress,
+        .n_running = load.n_running,
+        .n_waiting = load.n_waiting,
+        .batch_tokens = load.batch_tokens,
+        .batch_sequences = load.batch_seqs,
+        .pages = load.n_pages,
+        .pages_used = load.pages_used,
+        .pages_shared = load.pages_shared,
+        .pages_free = load.pages_free,
+        .steps = load.n_steps,
+        .prompt_tokens = load.prompt_tokens,
+        .cached_tokens = load.cached_tokens,
+        .generated_tokens = load.generated_tokens,
+        .weight_bytes_read = load.bytes_read,
+        .preemptions = load.preemptions,
+        .requests = t->n_requests[i],
+        .draft_tokens = load.draft_tokens,
+        .draft_accepted = load.draft_accepted,
+    };
+    if (load.state == SUPPLIER_READY) {
+        tell_facts(m, v->sup->ops->facts(v->sup));
+        if (v->limit && v->limit->measured) {
+            m->has_limit = 1;
+            m->read_bytes_per_s = v->limit->read_bytes_per_s;
+            m->decode_tokens_per_s = v->limit->decode_limit;
+            m->prefill_tokens_per_s = v->limit->prefill_limit;
+            m->measured = v->limit->measured;
+        }
+    }
+    tell_spread(t, s, i, TRACK_TTFT, &m->ttft);
+    tell_spread(t, s, i, TRACK_TPOT, &m->tpot);
+    tell_spread(t, s, i, TRACK_QUEUE, &m->queue);
+}
+
+static double cpu_seconds(void)
+{
+    struct rusage u;
+
+    getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
+static void look_at_memory(struct watch *w, int64_t now_us)
+{
+    if (w->memory_us && now_us - w->memory_us < MEMORY_US)
+        return;
+    w->memory_us = now_us;
+    w->resident = sysmem_resident();
+    w->available = sysmem_available();
+}
+
+/* The rows that fit into one state: those under way, then those that ended. Returns how many. */
+static int tell_requests(struct trip *t, struct api_engine_request *q)
+{
+    int n = 0, n_live = 0, n_over = 0;
+
+    if (t->n_rows)
+        qsort(t->row, (size_t)t->n_rows, sizeof *t->row, newest_first);
+    for (int i = 0; i < t->n_rows; i++) {
+        int over = t->row[i].state == PAST_FINISHED;
+        if (over ? n_over++ < WATCH_FINISHED_MAX : n_live++ < WATCH_LIVE_MAX)
+            tell_request(t, &t->row[i], &q[n++]);
+    }
+    return n;
+}
+
+static int write_state(struct watch *w, const struct server *s)
+{
+    struct api_engine_request q[WATCH_LIVE_MAX + WATCH_FINISHED_MAX];
+    struct api_engine_model m[SERVE_MODELS_MAX];
+    struct trip *t = &w->trip;
+    struct api_engine_state st;
+
+    look_at_memory(w, t->now_us);
+    for (int i = 0; i < s->n_served; i++)
+        tell_model(t, s, i, &m[i]);
+    st = (struct api_engine_state){
+        .time = (double)(clock_wall_us() / 1000) / 1e3,
+        .uptime_s = (double)(t->now_us - s->opened_us) / 1e6,
+        .cpu_s = cpu_seconds(),
+        .version = GAUFRE_VERSION,
+        .cpu = s->cpu,
+        .resident_bytes = w->resident,
+        .machine_bytes = s->machine_bytes,
+        .available_bytes = w->available,
+        .threads = s->team ? team_size(s->team) : 0,
+        .models = m,
+        .n_models = s->n_served,
+        .requests = q,
+        .n_requests = tell_requests(t, q),
+        .others = t->others,
+    };
+    buf_clear(&w->text);
+    buf_add_str(&w->text, "data: ");
+    api_engine_state_body(&w->text, &st);
+    return buf_add_str(&w->text, "\n\n");
+}
+
+static void begin_stream(struct call *c)
+{
+    struct api_header h[CALL_HEADERS_MAX];
+    struct net_header nh[CALL_HEADERS_MAX];
+    int n = api_stream_headers(h, CALL_HEADERS_MAX);
+
+    n += call_headers(c, h + n, CALL_HEADERS_MAX - n);
+    for (int i = 0; i < n; i++)
+        nh[i] = (struct net_header){h[i].name, h[i].value};
+    c->streaming = 1;
+    c->status = 200;
+    net_stream_begin(c->x, 200, nh, n);
+}
+
+static void answer_state(struct call *c)
+{
+    struct watch *w = c->watch;
+    struct err e = {0};
+
+    if (write_state(w, c->s)) {
+        if (!c->streaming) {
+            err_set(&e, ERR_NOMEM, "No memory for the answer.");
+            call_fail(c, &e);
+        }
+        return; /* the next one may fit */
+    }
+    if (!c->streaming)
+        begin_stream(c);
+    net_stream_write(c->x, w->text.data, w->text.len); /* cut: on_gone follows */
+}
+
+static void answer_one(struct call *c)
+{
+    struct trip *t = &c->watch->trip;
+    struct api_engine_mark marks[TRACK_MARKS];
+    struct api_engine_request q;
+    struct err e = {0};
+
+    if (!t->n_found) {
+        api_err_request(&e, t->id);
+        call_fail(c, &e);
+        return;
+    }
+    if (t->do_cancel) {
+        api_engine_cancel_body(&c->out, t->found.row.id, t->n_cancelled > 0);
+    } else {
+        tell_request(t, &t->found.row, &q);
+        for (int i = 0; i < t->found.n_marks; i++)
+            marks[i] = (struct api_engine_mark){
+                .t = (double)(t->found.mark[i].at_us - t->found.row.started_us) / 1e6,
+                .what = track_name((enum track_what)t->found.mark[i].what),
+                .n = t->found.mark[i].n};
+        api_engine_request_body(&c->out, &q, marks, t->found.n_marks);
+    }
+    if (c->out.failed) {
+        err_set(&e, ERR_NOMEM, "No memory for the answer.");
+        call_fail(c, &e);
+        return;
+    }
+    call_reply(c, 200, "application/json", c->out.data, c->out.len);
+}
+
+static void come_home(struct call *c)
+{
+    if (!c->x)
+        c->state = CALL_OVER; /* the client left meanwhile */
+    else if (c->watch->trip.id)
+        answer_one(c);
+    else
+        answer_state(c);
+}
+
+/* ---- trips ----------------------------------------------------------------------------------- */
+
+static void set_out(struct call *c)
+{
+    struct trip *t = &c->watch->trip;
+
+    t->now_us = clock_now_us();
+    t->n_left = net_n_io(c->s->net);
+    t->n_rows = t->n_waiters = t->n_found = t->n_cancelled = 0;
+    t->others = 0;
+    memset(t->n_times, 0, sizeof t->n_times);
+    memset(t->n_requests, 0, sizeof t->n_requests);
+    see(t, c->io);
+    if (!t->n_left) {
+        come_home(c);
+        return;
+    }
+    c->watch->out = 1;
+    send_on(t, c->io);
+}
+
+struct call *watch_arrive(struct trip *t, int io)
+{
+    if (t->n_left) {
+        see(t, io);
+        send_on(t, io);
+        return NULL;
+    }
+    t->home->watch->out = 0;
+    come_home(t->home);
+    return t->home;
+}
+
+static struct watch *watch_new(struct call *c, int i_tenant)
+{
+    const struct server *s = c->s;
+    struct watch *w = calloc(1, sizeof *w);
+
+    if (!w)
+        return NULL;
+    w->trip.home = c;
+    w->trip.i_tenant = i_tenant;
+    w->trip.item.kind = MAIL_TRIP;
+    w->trip.item.owner = &w->trip;
+    w->keys_read = atomic_load(&s->keys_read);
+    buf_init(&w->text, TEXT_MAX);
+    return w;
+}
+
+/* A watcher more: a stream of states. */
+static int begin_watching(struct call *c, struct err *e)
+{
+    struct server *s = c->s;
+    struct watch *w = c->watch;
+    size_t n = (size_t)s->n_served * TRACK_TIMES * (size_t)net_n_io(s->net) * TRACK_SAMPLES;
+    int ms, r = api_engine_interval(&c->route, &ms, e);
+
+    if (r)
+        return r;
+    w->is_counted = 1;
+    if (atomic_fetch_add(&s->n_watchers, 1) >= WATCHERS_MAX)
+        return err_set_param(e, ERR_QUEUE_FULL, "engine",
+                             "Too many are watching this engine (limit %d).", WATCHERS_MAX);
+    w->interval_us = ms * 1000;
+    w->next_us = clock_now_us() + w->interval_us;
+    w->trip.times = malloc((n ? n : 1) * sizeof *w->trip.times);
+    return w->trip.times ? 0 : err_set(e, ERR_NOMEM, "No memory for one more watcher.");
+}
+
+void watch_answer(struct call *c, int i_tenant)
+{
+    struct err e = {0};
+    int r = 0;
+
+    if (atomic_load(&c->s->draining))
+        r = err_set(&e, ERR_DRAINING, "The server is shutting down.");
+    else if (!(c->watch = watch_new(c, i_tenant)))
+        r = err_set(&e, ERR_NOMEM, "No memory for one more request.");
+    else if (c->route.id == API_ROUTE_ENGINE_EVENTS)
+        r = begin_watching(c, &e);
+    if (r) {
+        call_fail(c, &e);
+        return;
+    }
+    if (c->route.id == API_ROUTE_ENGINE_EVENTS && c->method == HTTP_HEAD) {
+        call_reply(c, 200, "text/event-stream; charset=utf-8", "", 0);
+        return;
+    }
+    if (c->route.id != API_ROUTE_ENGINE_EVENTS)
+        c->watch->trip.id = c->route.arg;
+    c->watch->trip.do_cancel = c->route.id == API_ROUTE_ENGINE_CANCEL;
+    c->state = CALL_WATCH;
+    set_out(c);
+}
+
+/* No more states: the stream ends in order, and the client may ask again. */
+static void end_stream(struct call *c)
+{
+    struct net_exchange *x = c->x;
+
+    c->x = NULL;
+    c->state = CALL_OVER;
+    net_close_after(x);
+    net_stream_end(x);
+}
+
+void watch_tick(struct call *c, int64_t now_us)
+{
+    struct watch *w = c->watch;
+    struct err e = {0};
+
+    if (c->state != CALL_WATCH || !c->x)
+        return;
+    if (atomic_load(&c->s->draining) && !c->streaming) {
+        err_set(&e, ERR_DRAINING, "The server is shutting down.");
+        call_fail(c, &e);
+    } else if (c->streaming &&
+               (atomic_load(&c->s->draining) || w->keys_read != atomic_load(&c->s->keys_read))) {
+        end_stream(c);
+    } else if (c->streaming && !w->out && now_us + EARLY_US >= w->next_us) {
+        w->next_us += w->interval_us;
+        if (w->next_us <= now_us)
+            w->next_us = now_us + w->interval_us;
+        if (net_pending(c->x) <= BEHIND)
+            set_out(c);
+    }
+}
+
+void watch_free(struct call *c)
+{
+    struct watch *w = c->watch;
+
+    if (!w)
+        return;
+    CHECK(!w->out);
+    if (w->is_counted)
+        atomic_fetch_sub(&c->s->n_watchers, 1);
+    buf_done(&w->text);
+    free(w->trip.row);
+    free(w->trip.waiter);
+    free(w->trip.times);
+    free(w);
+    c->watch = NULL;
+}
