@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install the Debian packages that are missing: tools/setup.sh build|test
+# Install the Debian packages that are missing: tools/setup.sh build|test|browser
 # Says what and why before it installs; silent and fast when nothing is missing. Asks for sudo only
 # when it is not root.
 set -eu
@@ -9,11 +9,13 @@ for_build='gcc libc6-dev meson ninja-build pkg-config python3 libevent-dev libcu
     libedit-dev libzip-dev zlib1g-dev libcmocka-dev libjs-marked
     libjs-highlight.js ca-certificates'
 for_test='clang-14 libclang-rt-14-dev clang-format-14 python3-venv curl zsh fish'
+for_browser='chromium' # half a GB; the tests of the page are skipped where it cannot be had
 
 case ${1:-build} in
 build) wanted=$for_build; why='to build gaufre' ;;
 test) wanted="$for_build $for_test"; why='to build and test gaufre' ;;
-*) echo "usage: tools/setup.sh build|test" >&2; exit 2 ;;
+browser) wanted=$for_browser; why='to test the page in a browser' ;;
+*) echo "usage: tools/setup.sh build|test|browser" >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null 2>&1; then

@@ -145,6 +145,14 @@ fuzz_one() {
         -artifact_prefix="$found/crash-" "$found" "$seeds"
 }
 
+# The page in a real browser, where there is one or one can be had.
+run_browser() {
+    if ! command -v chromium chromium-browser google-chrome >/dev/null && ! tools/setup.sh browser; then
+        say "  note: Chromium is not installed and could not be; the page's tests are skipped"
+    fi
+    pytests browser "$1" tests/browser
+}
+
 run_quick() {
     step "build gcc" build release gcc && meson_tests quick release --suite quick
 }
@@ -154,7 +162,8 @@ run_full() {
         step "python environment" make_venv
         use_models build/gcc/src/cmd/gaufre
         meson_tests gcc gcc
-        pytests e2e build/gcc/src/cmd/gaufre tests
+        pytests e2e build/gcc/src/cmd/gaufre --ignore tests/browser tests
+        run_browser build/gcc/src/cmd/gaufre
     fi
     if step "build clang, warnings are errors" build clang clang-14 -Dwerror=true; then
         meson_tests clang clang --no-suite slow

@@ -190,7 +190,8 @@ export class Chat {
         if (!this.open_conversations.has(conv.id)) return; // deleted meanwhile
         if (![...this.answers.values()].some((x) => x.conv === conv.id)) this.open_conversations.delete(conv.id);
         store.put_message(target);
-        this.changed(target);
+        this.dirty.add(target.id);
+        this.draw();
         say(target.error ? target.error.message : `Answer ended, ${target.stats.n} tokens`);
         if (this.conv === conv) this.busy();
         else if (!target.error) toast(`“${conv.title}” is answered.`, 'Show', () => { location.hash = `#/chat/${conv.id}`; });
@@ -226,6 +227,7 @@ export class Chat {
     }
 
     draw() {
+        cancelAnimationFrame(this.frame);
         this.frame = 0;
         for (const id of [...this.dirty]) {
             const view = this.list.view(id);

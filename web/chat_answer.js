@@ -137,7 +137,7 @@ export class Answer {
         const { node, usage, time_info: t } = this;
         const n = usage?.completion_tokens ?? this.n;
         const span = this.times.length ? (this.times[this.times.length - 1][0] - this.first) / 1000 : 0;
-        const rate = t?.completion_time && n > 1 ? n / t.completion_time : span && this.n > 1 ? (this.n - 1) / span : 0;
+        const rate = t?.completion_time && n > 1 ? n / t.completion_time : span > 0.05 && this.n > 1 ? (this.n - 1) / span : 0;
         node.stats = { n, rate, ttft: this.ttft(), prompt: usage?.prompt_tokens ?? null,
             cached: usage?.prompt_tokens_details?.cached_tokens ?? null,
             queue: t?.queue_time ?? null, prefill: t?.prompt_time ?? null,

@@ -22,7 +22,8 @@ export function split_thinking(node) {
     if (node.reasoning) return { thinking: node.reasoning, text: c, thought: Boolean(c) };
     const end = c.indexOf('</think>');
     const starts = /^\s*<think>/.exec(c);
-    if (!starts && end < 0) return { thinking: '', text: c, thought: true };
+    // A closing tag alone ends thinking that the template began; one in the midst of a text is text.
+    if (!starts && (end < 0 || c.lastIndexOf('<think>', end) >= 0)) return { thinking: '', text: c, thought: true };
     const from = starts ? starts[0].length : 0;
     if (end < 0) return { thinking: c.slice(from), text: '', thought: false };
     return { thinking: c.slice(from, end), text: c.slice(end + 8).replace(/^\s+/, ''), thought: true };

@@ -5,6 +5,7 @@
 const policy = self.trustedTypes && self.trustedTypes.createPolicy('gaufre', {
     createScriptURL: (s) => s,
 });
+console.log = () => {}; // version 9 announces its age to everybody's console
 importScripts(policy ? policy.createScriptURL('/lib/highlight.js') : '/lib/highlight.js');
 
 const KINDS = { keyword: 'k', built_in: 'b', type: 'b', literal: 'n', number: 'n', string: 's', regexp: 's',

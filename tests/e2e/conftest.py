@@ -1,26 +1,15 @@
 """What the end-to-end tests share: the program under test and how to run it."""
 import os
-import pathlib
 import subprocess
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from finding import find_gaufre, model_file
+from serving import server, start  # noqa: F401  fixtures
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "sanitize: run again with the sanitizer builds")
-
-
-def find_gaufre():
-    named = os.environ.get("GAUFRE_BIN")
-    if named:
-        return os.path.abspath(named)
-    for folder in ("build/gcc", "build/release", "build"):
-        path = ROOT / folder / "src/cmd/gaufre"
-        if path.exists():
-            return str(path)
-    raise RuntimeError("no gaufre to test: build one with make, or set GAUFRE_BIN")
 
 
 @pytest.fixture(scope="session")
@@ -61,15 +50,6 @@ def cli(gaufre, env):
     return run
 
 
-def model_file(name):
-    """Path of a real model that tools/test.sh fetched; skips where no source could be reached."""
-    folder = os.environ.get("GAUFRE_TEST_MODELS")
-    path = pathlib.Path(folder or "/nonexistent") / f"{name}.gguf"
-    if not path.exists():
-        pytest.skip(f"the model {name} could not be fetched")
-    return path
-
-
 @pytest.fixture(scope="session")
 def smollm2():
     return model_file("smollm2-135m")
@@ -78,6 +58,3 @@ def smollm2():
 @pytest.fixture(scope="session")
 def gemma3():
     return model_file("gemma3-270m")
-
-
-from serving import server, start  # noqa: E402,F401  fixtures; it needs what is above

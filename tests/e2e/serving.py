@@ -11,7 +11,7 @@ import urllib.request
 
 import pytest
 
-from conftest import find_gaufre, model_file
+from finding import find_gaufre, model_file
 
 MODEL = "smollm2-135m"
 # Sanitizer builds are several times slower; tools/test.sh says which they are by these.

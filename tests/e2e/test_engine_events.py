@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from conftest import find_gaufre
+from finding import find_gaufre
 from serving import MODEL, SLOW, model_path, wait_for
 
 pytestmark = pytest.mark.sanitize

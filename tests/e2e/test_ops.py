@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from conftest import find_gaufre
+from finding import find_gaufre
 from serving import MODEL, SLOW, model_path, wait_for
 
 
