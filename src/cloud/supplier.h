@@ -60,7 +60,7 @@ struct supplier_tokens {
 };
 
 enum supplier_event_kind {
-    SUPPLIER_EV_STARTED,   /* left the queue */
+    SUPPLIER_EV_STARTED,   /* left the queue: n_cached, times.queue_us */
     SUPPLIER_EV_PROMPT,    /* `ev` is an API_EV_PROMPT */
     SUPPLIER_EV_PREFILL,   /* progress: n_done of n_prompt; nothing to answer */
     SUPPLIER_EV_PREEMPTED, /* put back to wait, to be computed again; nothing to answer */

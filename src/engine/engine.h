@@ -234,7 +234,7 @@ struct engine_event {
     int32_t n_prompt, n_cached, n_done, n_generated;
     int32_t n_predicted_right, n_predicted_wrong; /* DONE: tokens drafted from the prediction */
     int32_t err;                                  /* DONE: 0 or the error that ended the job */
-    int64_t queue_us, prompt_us, completion_us;   /* DONE */
+    int64_t queue_us, prompt_us, completion_us;   /* DONE; queue_us also with STARTED */
     uint32_t n_text; /* bytes of whole UTF-8 to append to the choice's text */
     struct engine_top top[ENGINE_TOP_MAX];
     char text[]; /* n_text bytes */

@@ -226,8 +226,10 @@ static void seq_start(struct engine *e, struct engine_seq *q, int32_t n_cached)
         j->run.scheduled_us = clock_now_us();
         j->run.n_cached = n_cached;
         ev = event_begin(j, ENGINE_EV_STARTED, 0);
-        if (ev)
+        if (ev) { /* read when the step has ended: it says itself when it was */
+            ev->queue_us = j->run.scheduled_us - j->accepted_us;
             event_end(e, j, ev);
+        }
     }
 }
 

@@ -249,6 +249,7 @@ static int local_peek(struct supplier *s, struct supplier_job *j, struct supplie
     switch ((enum engine_event_kind)e->kind) {
     case ENGINE_EV_STARTED:
         ret->kind = SUPPLIER_EV_STARTED;
+        ret->times = (struct api_times){.queue_us = e->queue_us};
         started((struct local *)(void *)s, lj);
         break;
     case ENGINE_EV_PREFILL:

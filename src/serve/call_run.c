@@ -243,7 +243,7 @@ static int tell(struct call *c, struct call_job *j, struct supplier_event *ev)
     switch (ev->kind) {
     case SUPPLIER_EV_STARTED:
         if (!c->started)
-            track_note(&c->track, TRACK_STARTED, clock_now_us(), ev->n_cached);
+            track_note(&c->track, TRACK_STARTED, c->started_us + ev->times.queue_us, ev->n_cached);
         c->started = 1;
         c->track.n_cached += ev->n_cached;
         note_prefill(c, j, ev->n_cached);

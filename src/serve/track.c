@@ -48,6 +48,8 @@ void track_note(struct track *t, enum track_what what, int64_t at_us, int64_t n)
             t->skipped[what] = 1;
         }
     }
+    if (t->n_marks && at_us < t->mark[t->n_marks - 1].at_us)
+        at_us = t->mark[t->n_marks - 1].at_us; /* clocks of two threads: order wins */
     if (t->n_marks < TRACK_MARKS)
         t->mark[t->n_marks++] = (struct track_mark){
             .at_us = at_us, .n = (int32_t)(n < INT32_MAX ? n : INT32_MAX), .what = what};

@@ -175,6 +175,9 @@ def test_timeline(start):
         "accepted", "queued", "started", "prefill", "first_token", "decode", "finished"]
     for a, b in zip(marks, marks[1:]):
         assert b["t"] >= a["t"]
+    # the engine's own clock, not that of who reads its events a step later
+    assert marks[2]["t"] == pytest.approx(max(body["time_info"]["queue_time"], marks[1]["t"]),
+                                          abs=2e-6)
     tokens = [m["n"] for m in marks if m["what"] in ("first_token", "decode", "finished")]
     assert tokens == sorted(tokens) and tokens[0] == 1 and tokens[-1] == 100
     assert json.loads(server.get(f"/v1/engine/requests/{r['id']}")[2])["timeline"] == marks

@@ -329,6 +329,7 @@ static void watchers_are_bounded(void **state)
     HAS(a, "Too many are watching");
     free(a);
     close(fd[0]);
+    buf_done(&all[0]);
     EVENTUALLY(atomic_load(&r->s->n_watchers) < WATCHERS_MAX);
     fd[0] = watch(r, EVENTS, NULL, &all[0]);
     for (int i = 0; i < WATCHERS_MAX; i++) {
