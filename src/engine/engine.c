@@ -299,6 +299,7 @@ static int open_parts(struct engine *e, const struct engine_config *c, struct gg
                               .beat_us = &e->beat_us,
                               .tok_max = e->info.chunk + e->info.batch_max,
                               .seg_max = e->info.batch_max + 1,
+                              .context = e->info.context,
                               .out_max = e->info.batch_max + MORE_ROWS};
     e->info.work_bytes = step_bytes(&sc);
     rc = step_open(&e->step, &sc, err);

@@ -1,6 +1,7 @@
 #include "engine/step.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -8,13 +9,23 @@
 #include "base/check.h"
 #include "base/clock.h"
 
-#define ATTN_TOKENS 16 /* query tokens of one attention item in a prompt */
+#define ATTN_TOKENS 24 /* query tokens of one attention item: fills tiles of 12 rows in any group  \
+                        */
+#define ATTN_SHARES 6  /* pieces of attention a worker should find, else long tiles are split */
 #define FFN_GROUPS                                                                                 \
     8 /* groups of one feed-forward item in a prompt: packing tokens is paid once each */
-#define FFN_DECODE 4 /* and with few tokens: what the kernels stream side by side */
-#define FFN_ROWS   (FFN_GROUPS * KERN_LANES)
-#define FFN_TOKENS 64 /* tokens of one pass over a pair of groups in the feed-forward */
-#define SERIAL_MAX 2  /* up to so many tokens, per-token work is done by the caller alone */
+#define FFN_DECODE  4 /* and with few tokens: what the kernels stream side by side */
+#define FFN_ROWS    (FFN_GROUPS * KERN_LANES)
+#define FFN_TOKENS  64  /* tokens of one pass over a pair of groups in the feed-forward */
+#define PART_BLOCKS 128 /* parts of one token at full context, and of so many blocks more */
+#define SERIAL_MAX  2   /* up to so many tokens, per-token work is done by the caller alone */
+
+/* Blocks of positions of an attention tile, for all KV heads. */
+struct attn_item {
+    int32_t tile, block0, block1;
+    int32_t split, n;  /* its number among the split tiles and their items; or -1: a whole tile */
+    size_t part, each; /* floats: where the tile's parts begin, and those of one KV head */
+};
 
 struct step {
     struct step_config c;
@@ -43,7 +54,12 @@ struct step {
     int32_t *active;              /* [n_experts] experts in use */
     int32_t *x_begin;             /* [n_experts + 1] first slot of an active expert */
     int32_t *tile_seg, *tile_tok; /* attention tiles: segment, first token in it */
-    int32_t n_active, n_tiles, ffn_per;
+    struct attn_item *item;       /* what they are worked on as, by the window of the layer */
+    _Atomic int32_t *left;        /* [split][KV head] items not yet done */
+    uint8_t *ahead;               /* [segment] queries and keys are placed before attention */
+    float *part;                  /* what items of split tiles leave */
+    size_t part_max;
+    int32_t n_active, n_tiles, n_items, n_splits, n_ahead, item_window, ffn_per;
 
     /* The run in progress. */
     const struct step_batch *b;
@@ -104,6 +120,12 @@ static void lay_out(struct step *s, struct carve *c)
     s->scratch = carve(c, (size_t)team_size(s->c.team) * 2 * FFN_TOKENS * FFN_ROWS, sizeof(float));
     s->tile_seg = carve(c, tiles, sizeof(int32_t));
     s->tile_tok = carve(c, tiles, sizeof(int32_t));
+    s->item = carve(c, 2 * tiles + (size_t)team_size(s->c.team) * ATTN_SHARES, sizeof *s->item);
+    s->left = carve(c, tiles * (size_t)m->n_kv_heads, sizeof *s->left);
+    s->ahead = carve(c, (size_t)s->c.seg_max, 1);
+    s->part_max = (size_t)(s->c.context / KERN_ATTN_BLOCK + PART_BLOCKS) * (size_t)m->n_heads *
+                  kern_attn_part_floats(m->head_dim);
+    s->part = carve(c, s->part_max, sizeof(float));
     if (m->n_experts) {
         s->ys = carve(c, slots * e, sizeof(float));
         s->router = carve(c, t * (size_t)m->n_experts, sizeof(float));
@@ -336,7 +358,7 @@ static void place_token(struct step *s, const struct step_seg *g, int32_t i, int
     s->k->kv_store(s->c.kv_type, dst, hd, pos % KERN_PAGE, k, v);
 }
 
-/* Items: (token, KV head) of segments longer than one token; the others do it with attention. */
+/* Items: tokens of segments longer than one or split; the others do it with attention. */
 static void ph_place(void *arg, int w, int32_t t0, int32_t t1)
 {
     struct step *s = arg;
@@ -345,14 +367,14 @@ static void ph_place(void *arg, int w, int32_t t0, int32_t t1)
     for (int32_t i = 0; i < s->b->n_segs; i++) {
         const struct step_seg *g = &s->b->seg[i];
         int32_t lo = g->tok > t0 ? g->tok : t0, hi = g->tok + g->n < t1 ? g->tok + g->n : t1;
-        for (int32_t t = lo; g->n > 1 && t < hi; t++) {
+        for (int32_t t = lo; s->ahead[i] && t < hi; t++) {
             for (int32_t h = 0; h < s->m->n_kv_heads; h++)
                 place_token(s, g, t - g->tok, h);
         }
     }
 }
 
-/* Items: (tile, KV head). */
+/* Items: (item, KV head). Whoever finishes a split tile's last one joins the parts. */
 static void ph_attn(void *arg, int w, int32_t i0, int32_t i1)
 {
     struct step *s = arg;
@@ -362,7 +384,8 @@ static void ph_attn(void *arg, int w, int32_t i0, int32_t i1)
 
     (void)w;
     for (int32_t i = i0; i < i1; i++) {
-        int32_t tile = i / m->n_kv_heads, h = i % m->n_kv_heads;
+        const struct attn_item *item = &s->item[i / m->n_kv_heads];
+        int32_t tile = item->tile, h = i % m->n_kv_heads;
         const struct step_seg *g = &s->b->seg[s->tile_seg[tile]];
         int32_t first = s->tile_tok[tile];
         int32_t n = g->n - first < ATTN_TOKENS ? g->n - first : ATTN_TOKENS;
@@ -384,10 +407,20 @@ static void ph_attn(void *arg, int w, int32_t i0, int32_t i1)
             .q_stride = (size_t)m->n_heads * (size_t)hd,
             .out = s->ao + at,
             .out_stride = (size_t)m->n_heads * (size_t)hd,
+            .part = item->split < 0 ? NULL : s->part + item->part + (size_t)h * item->each,
+            .block0 = item->block0,
+            .block1 = item->block1,
         };
-        if (g->n == 1)
+        if (!s->ahead[s->tile_seg[tile]])
             place_token(s, g, 0, h);
         s->k->attn(&a);
+        if (!a.part)
+            continue;
+        _Atomic int32_t *left = &s->left[item->split * m->n_kv_heads + h];
+        if (atomic_fetch_sub_explicit(left, 1, memory_order_acq_rel) == 1) {
+            s->k->attn_join(&a);
+            atomic_store_explicit(left, item->n, memory_order_relaxed); /* for the next layer */
+        }
     }
 }
 
@@ -629,6 +662,75 @@ static void run_product(struct step *s, team_fn *fn, int32_t n_groups, int32_t n
     team_run(s->c.team, n_groups, claim_size(s, n_groups, n_tok), fn, s);
 }
 
+/* Cut the segments into attention tiles, the longest work first. */
+static void cut_tiles(struct step *s)
+{
+    s->n_tiles = 0;
+    for (int32_t i = s->b->n_segs - 1; i >= 0; i--) {
+        int32_t last = (s->b->seg[i].n - 1) / ATTN_TOKENS * ATTN_TOKENS;
+        for (int32_t t = last; t >= 0; t -= ATTN_TOKENS) {
+            s->tile_seg[s->n_tiles] = i;
+            s->tile_tok[s->n_tiles++] = t;
+        }
+    }
+}
+
+/* First block of positions that a tile sees in a layer with this window, and one past the last. */
+static void tile_blocks(const struct step *s, int32_t tile, int32_t window, int32_t *ret_b0,
+                        int32_t *ret_b1, int32_t *ret_n)
+{
+    const struct step_seg *g = &s->b->seg[s->tile_seg[tile]];
+    int32_t first = s->tile_tok[tile], p = g->pos + first;
+    int32_t n = g->n - first < ATTN_TOKENS ? g->n - first : ATTN_TOKENS;
+
+    *ret_b0 = window > 0 && p >= window ? (p - window + 1) / KERN_ATTN_BLOCK : 0;
+    *ret_b1 = (p + n - 1) / KERN_ATTN_BLOCK + 1;
+    *ret_n = n;
+}
+
+/* Tiles become items; those that would keep a worker busy while the others wait are split along the
+ * positions, as far as there is room for the parts. Which ones are does not show in any result. */
+static void cut_items(struct step *s, int32_t window)
+{
+    const struct model *m = s->m;
+    int64_t total = 0, shares = (int64_t)team_size(s->c.team) * ATTN_SHARES;
+    int32_t b0, b1, n;
+    size_t at = 0;
+
+    if (window == s->item_window)
+        return;
+    s->item_window = window;
+    s->n_items = s->n_splits = s->n_ahead = 0;
+    for (int32_t i = 0; i < s->b->n_segs; i++)
+        s->n_ahead += s->ahead[i] = s->b->seg[i].n > 1;
+    for (int32_t i = 0; i < s->n_tiles; i++) {
+        tile_blocks(s, i, window, &b0, &b1, &n);
+        total += (int64_t)(b1 - b0) * n * m->n_kv_heads;
+    }
+    for (int32_t i = 0; i < s->n_tiles; i++) {
+        tile_blocks(s, i, window, &b0, &b1, &n);
+        int32_t n_blk = b1 - b0, k = (int32_t)(((int64_t)n_blk * n * shares + total - 1) / total);
+        size_t each = (size_t)n_blk * (size_t)n * (size_t)(m->n_heads / m->n_kv_heads) *
+                      kern_attn_part_floats(m->head_dim);
+        size_t all = each * (size_t)m->n_kv_heads;
+        k = k < n_blk ? k : n_blk;
+        if (k < 2 || team_size(s->c.team) == 1 || all > s->part_max - at) {
+            s->item[s->n_items++] = (struct attn_item){i, b0, b1, -1, 1, 0, 0};
+            continue;
+        }
+        for (int32_t j = 0; j < k; j++)
+            s->item[s->n_items++] = (struct attn_item){
+                i, b0 + n_blk * j / k, b0 + n_blk * (j + 1) / k, s->n_splits, k, at, each};
+        for (int32_t h = 0; h < m->n_kv_heads; h++)
+            atomic_store_explicit(&s->left[s->n_splits * m->n_kv_heads + h], k,
+                                  memory_order_relaxed);
+        s->n_ahead += !s->ahead[s->tile_seg[i]];
+        s->ahead[s->tile_seg[i]] = 1;
+        s->n_splits++;
+        at += all;
+    }
+}
+
 static void run_layer(struct step *s, int i)
 {
     const struct model *m = s->m;
@@ -641,9 +743,10 @@ static void run_layer(struct step *s, int i)
     per_token(s, ph_attn_norm, n);
     run_product(s, ph_qkv,
                 kern_mat_groups(&l->wq) + kern_mat_groups(&l->wk) + kern_mat_groups(&l->wv), n);
-    if (n > s->b->n_segs)
+    cut_items(s, l->window);
+    if (s->n_ahead)
         per_token(s, ph_place, n);
-    team_run(s->c.team, s->n_tiles * m->n_kv_heads, 1, ph_attn, s);
+    team_run(s->c.team, s->n_items * m->n_kv_heads, 1, ph_attn, s);
     if (reads_quantised(s, &l->wo))
         per_token(s, ph_attn_quant, n);
     run_product(s, ph_attn_out, kern_mat_groups(&l->wo), n);
@@ -660,19 +763,6 @@ static void run_layer(struct step *s, int i)
     }
 }
 
-/* Cut the segments into attention tiles, the longest work first. */
-static void cut_tiles(struct step *s)
-{
-    s->n_tiles = 0;
-    for (int32_t i = s->b->n_segs - 1; i >= 0; i--) {
-        int32_t last = (s->b->seg[i].n - 1) / ATTN_TOKENS * ATTN_TOKENS;
-        for (int32_t t = last; t >= 0; t -= ATTN_TOKENS) {
-            s->tile_seg[s->n_tiles] = i;
-            s->tile_tok[s->n_tiles++] = t;
-        }
-    }
-}
-
 uint64_t step_run(struct step *s, const struct step_batch *b)
 {
     const struct model *m = s->m;
@@ -682,6 +772,7 @@ uint64_t step_run(struct step *s, const struct step_batch *b)
     CHECK(b->n_segs > 0 && b->n_segs <= s->c.seg_max && b->n_out <= s->c.out_max);
     s->b = b;
     cut_tiles(s);
+    s->item_window = -1;
     per_token(s, ph_embed, b->n_tok);
     for (int i = 0; i < m->n_layers; i++) {
         run_layer(s, i);

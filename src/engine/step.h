@@ -39,6 +39,7 @@ struct step_config {
     enum engine_class cls;
     enum kern_kv kv_type;
     int32_t tok_max, seg_max, out_max; /* of a step */
+    int32_t context;                   /* of the longest sequence: sizes work memory */
     _Atomic int64_t *beat_us;          /* set to clock_now_us() after every layer; may be NULL */
 };
 

@@ -5,25 +5,33 @@
  *
  * Each query row (token t, query head h) stands alone: its result is a function of q, of the keys
  * and values that it sees, and of nothing else. Row at position p sees [lo, p], lo = 0 or, with a
- * window, max(0, p - window + 1). Its state is m = -inf, 16 sums l[] = 0, head_dim outputs o[] = 0.
- * For the pages lo / 32 .. p / 32 in order; a .. b the slots it sees in this page (a range):
+ * window, max(0, p - window + 1). Positions are cut into blocks of KERN_ATTN_BLOCK; each block that
+ * the row sees gives, from its slots [a, b) that the row sees,
  *
- *     s[j]  = 0, then fmaf(q[d], k[d][j], s[j]) for d in order; s[j] *= scale;
- *             with a softcap: s[j] = softcap * tanh(s[j] / softcap)
- *     m'    = max(m, max of s[a .. b))           (x > y ? x : y; order does not matter)
- *     c     = exp(m - m');  l[i] *= c;  o[d] *= c;  m = m'
- *     p[j]  = exp(s[j] - m) for j in [a, b)
- *     l[j % 16] += p[j]                          for j in order
- *     o[d]  = fmaf(p[j], v[j][d], o[d])          for j in order
+ *     s[j]  = 0, then fmaf(q[d], k[d][j], s[j]) for d in order; k = scale * log2(e);
+ *             with a softcap: s[j] = softcap * tanh(s[j] * scale / softcap), k = log2(e)
+ *     m     = k * max of s[a .. b)               (x > y ? x : y; order does not matter)
+ *     p[j]  = exp2(fmaf(s[j], k, -m))            for j in [a, b)
+ *     l[i]  = 0, then l[j % 16] += p[j]          for j in order
+ *     o[d]  = 0, then fmaf(p[j], v[j][d], o[d])  for j in order
  *
+ * and the blocks are joined in order of position, from M = -inf, L[] = 0, O[] = 0:
+ *
+ *     M'    = max(M, m);  C = exp2(M - M');  c = exp2(m - M');  M = M'
+ *     L[i]  = fmaf(l[i], c, L[i] * C)
+ *     O[d]  = fmaf(o[d], c, O[d] * C)
+ *
+ * So a block needs nothing of its neighbours, and threads can share a sequence (kern_attn.part).
  * Slots outside [a, b) are never multiplied by: they may hold any bits. (A sum l[] to which they
- * add +0 is the same sum, l[] being >= 0.) At the end, with a sink x = sinks[h]:
- * m' = max(m, x), c = exp(m - m'), l and o scaled by c as above, then
+ * add +0 is the same sum, l[] being >= 0.) At the end, with a sink x = sinks[h] * log2(e):
+ * M' = max(M, x), C = exp2(M - M'), L and O times C, then
  *
- *     sum = l folded (l[i] += l[i + 8], + 4, + 2, + 1);  with a sink: sum += exp(x - m')
- *     out[d] = o[d] * (1 / sum)
+ *     sum = L folded (L[i] += L[i + 8], + 4, + 2, + 1);  with a sink: sum += exp2(x - M')
+ *     out[d] = O[d] * (1 / sum)
  *
- * exp and tanh are kern/kmath.h's. Limits: head_dim a multiple of 16, at most ATTN_DIM_MAX. */
+ * exp2 and tanh are kern/kmath.h's. Limits: head_dim a multiple of 16, at most ATTN_DIM_MAX.
+ *
+ * A row's part (kern_attn_part_floats): l[16], m, 15 unused, o[head_dim]. */
 #ifndef KERN_ATTN_H
 #define KERN_ATTN_H
 
@@ -31,13 +39,31 @@
 #include <stdint.h>
 
 #include "kern/kern.h"
+#include "kern/kmath.h"
 
-#define ATTN_DIM_MAX 512
+#define ATTN_DIM_MAX     512
+#define ATTN_BLOCK_PAGES (KERN_ATTN_BLOCK / KERN_PAGE)
+#define ATTN_PART_M      16 /* where a part has its m, and its o */
+#define ATTN_PART_O      32
 
 /* First position that a query at position p sees. */
 static inline int32_t attn_first(const struct kern_attn *a, int32_t p)
 {
     return a->window > 0 && p >= a->window ? p - a->window + 1 : 0;
+}
+
+/* Row i's part of a block. */
+static inline float *attn_part(const struct kern_attn *a, int32_t block, int32_t i)
+{
+    size_t rows = (size_t)a->n_tok * (size_t)a->n_group;
+    size_t at = (size_t)(block - attn_first(a, a->pos) / KERN_ATTN_BLOCK) * rows + (size_t)i;
+    return a->part + at * kern_attn_part_floats(a->head_dim);
+}
+
+/* The k of the comment above. */
+static inline float attn_k(const struct kern_attn *a)
+{
+    return a->softcap > 0.0f ? KMATH_LOG2E : a->scale * KMATH_LOG2E;
 }
 
 #endif

@@ -1,6 +1,6 @@
 /* Attention for AVX-512; the code is in the template. */
-#define ATTN_ROWS 8  /* query rows that share a K or V register */
-#define ATTN_WIDE 16 /* sums of sixteen lanes that fit the registers */
+#define ATTN_ROWS 12 /* query rows that share a K or V register */
+#define ATTN_WIDE 24 /* sums of sixteen lanes that fit the registers */
 #include "kern/vec_avx512.h"
 
 #include "kern/tmpl_attn.h"

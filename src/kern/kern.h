@@ -125,7 +125,20 @@ struct kern_attn {
     size_t q_stride;     /* floats */
     float *out;          /* like q, with out_stride */
     size_t out_stride;
+    /* A call may be cut along the positions, so that several threads share one sequence: with part
+     * set, only the blocks [block0, block1) of KERN_ATTN_BLOCK positions are looked at, and what
+     * each gives is left in part for attn_join: kern_attn_part_floats() for each of the call's
+     * n_tok * n_group rows and each block from the first that its first token sees. */
+    float *part;
+    int32_t block0, block1;
 };
+
+#define KERN_ATTN_BLOCK 256 /* positions that share a maximum: a constant, for it shows in bits */
+
+static inline size_t kern_attn_part_floats(int32_t head_dim)
+{
+    return (size_t)head_dim + 32;
+}
 
 size_t kern_kv_head_bytes(enum kern_kv kv, int32_t head_dim);
 
@@ -168,10 +181,11 @@ struct kern_table {
      * f16 rounds to nearest even. */
     void (*kv_store)(enum kern_kv kv, uint8_t *page, int32_t head_dim, int32_t slot, const float *k,
                      const float *v);
-    /* Softmax attention, online over pages in order of position; scores: fma over d in order;
-     * see kern/attn.h for the exact order. Result independent of n_tok and of how a range is cut.
-     */
+    /* Softmax attention, block by block in order of position; scores: fma over d in order; see
+     * kern/attn.h for the exact order. Result independent of n_tok and of how a range is cut. */
     void (*attn)(const struct kern_attn *a);
+    /* The same result from the parts of all blocks that the call's rows see. */
+    void (*attn_join)(const struct kern_attn *a);
 
     /* Index of the largest value (the first of equals) and 1 when all n values are finite, else 0.
      */

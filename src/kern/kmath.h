@@ -70,6 +70,31 @@ static inline float kmath_exp(float x)
     return p * kmath_from_bits((uint32_t)(i - h + 127) << 23);
 }
 
+/* 2^x for x <= 0 (or a little above), within 2 ulp: the weights of a softmax, whose scores already
+ * carry log2(e). Minimax on [-1/2, 1/2] with 2^0 = 1. */
+#define KMATH_EXP2_LO -152.0f /* 2^x rounds to 0 below */
+#define KMATH_EXP2_C1 0.693147004f
+#define KMATH_EXP2_C2 0.240222424f
+#define KMATH_EXP2_C3 0.0555073358f
+#define KMATH_EXP2_C4 0.00967151299f
+#define KMATH_EXP2_C5 0.00132647273f
+
+static inline float kmath_exp2(float x)
+{
+    x = KMATH_EXP2_LO > x ? KMATH_EXP2_LO : x; /* NaN passes */
+    float n = kmath_rint(x), r = x - n;
+    float p = fmaf(KMATH_EXP2_C5, r, KMATH_EXP2_C4);
+    p = fmaf(p, r, KMATH_EXP2_C3);
+    p = fmaf(p, r, KMATH_EXP2_C2);
+    p = fmaf(p, r, KMATH_EXP2_C1);
+    p = fmaf(p, r, 1.0f);
+    if (x != x)
+        return x;
+    int32_t i = (int32_t)n, h = i >> 1;
+    p *= kmath_from_bits((uint32_t)(h + 127) << 23);
+    return p * kmath_from_bits((uint32_t)(i - h + 127) << 23);
+}
+
 #define KMATH_TANH_SPLIT 0.625f
 #define KMATH_TANH_C0    -3.33332819422e-1f
 #define KMATH_TANH_C1    1.33314422036e-1f

@@ -1,7 +1,7 @@
 /* Scalar reference: attention, line by line the order that kern/attn.h defines. */
-#include "base/check.h"
 #include "kern/attn.h"
-#include "kern/kmath.h"
+
+#include "base/check.h"
 #include "kern/scalar.h"
 
 static float kv_at(enum kern_kv kv, const uint8_t *page, size_t at)
@@ -16,81 +16,116 @@ static float kv_at(enum kern_kv kv, const uint8_t *page, size_t at)
     return kmath_f16_to_f32(h);
 }
 
+/* What a block gives, or the join of some. */
 struct row {
     float m, l[16], o[ATTN_DIM_MAX];
 };
 
-static void rescale(const struct kern_attn *a, struct row *s, float m)
+static float score(const struct kern_attn *a, const float *q, int32_t pos)
 {
-    float c = kmath_exp(s->m - m);
-    s->m = m;
-    for (int i = 0; i < 16; i++)
-        s->l[i] *= c;
-    for (int32_t d = 0; d < a->head_dim; d++)
-        s->o[d] *= c;
-}
-
-static float score(const struct kern_attn *a, const float *q, const uint8_t *page, int32_t j)
-{
+    const uint8_t *page = a->base + (size_t)a->page[pos / KERN_PAGE] * a->page_stride;
+    size_t j = (size_t)(pos % KERN_PAGE);
     float s = 0.0f;
     for (int32_t d = 0; d < a->head_dim; d++)
-        s = fmaf(q[d], kv_at(a->kv, page, (size_t)d * KERN_PAGE + (size_t)j), s);
-    s *= a->scale;
-    return a->softcap > 0.0f ? a->softcap * kmath_tanh(s / a->softcap) : s;
+        s = fmaf(q[d], kv_at(a->kv, page, (size_t)d * KERN_PAGE + j), s);
+    return a->softcap > 0.0f ? a->softcap * kmath_tanh(s * a->scale / a->softcap) : s;
 }
 
-/* Slots [j0, j1) of one page. */
-static void row_page(const struct kern_attn *a, const float *q, const uint8_t *page, int32_t j0,
-                     int32_t j1, struct row *st)
+static void add_value(const struct kern_attn *a, float p, int32_t pos, float *o)
 {
-    float s[KERN_PAGE], m = st->m;
-    for (int32_t j = j0; j < j1; j++) {
-        s[j] = score(a, q, page, j);
-        m = m > s[j] ? m : s[j];
+    const uint8_t *page = a->base + (size_t)a->page[pos / KERN_PAGE] * a->page_stride;
+    size_t dim = (size_t)a->head_dim, at = (KERN_PAGE + (size_t)(pos % KERN_PAGE)) * dim;
+    for (size_t d = 0; d < dim; d++)
+        o[d] = fmaf(p, kv_at(a->kv, page, at + d), o[d]);
+}
+
+/* Positions [p0, p1) of one block. */
+static void block_row(const struct kern_attn *a, const float *q, int32_t p0, int32_t p1,
+                      struct row *st)
+{
+    float s[KERN_ATTN_BLOCK], top = -INFINITY, k = attn_k(a);
+    for (int32_t j = p0; j < p1; j++) {
+        s[j - p0] = score(a, q, j);
+        top = top > s[j - p0] ? top : s[j - p0];
     }
-    rescale(a, st, m);
-    for (int32_t j = j0; j < j1; j++) {
-        float p = kmath_exp(s[j] - m);
+    *st = (struct row){.m = k * top};
+    for (int32_t j = p0; j < p1; j++) {
+        float p = kmath_exp2(fmaf(s[j - p0], k, -st->m));
         st->l[j % 16] += p;
-        for (int32_t d = 0; d < a->head_dim; d++) {
-            size_t at = (size_t)KERN_PAGE * (size_t)a->head_dim + (size_t)j * (size_t)a->head_dim +
-                        (size_t)d;
-            st->o[d] = fmaf(p, kv_at(a->kv, page, at), st->o[d]);
-        }
+        add_value(a, p, j, st->o);
     }
+}
+
+static void join_row(const struct kern_attn *a, struct row *all, float m, const float *l,
+                     const float *o)
+{
+    float top = all->m > m ? all->m : m, old = kmath_exp2(all->m - top), c = kmath_exp2(m - top);
+    all->m = top;
+    for (int i = 0; i < 16; i++)
+        all->l[i] = fmaf(l[i], c, all->l[i] * old);
+    for (int32_t d = 0; d < a->head_dim; d++)
+        all->o[d] = fmaf(o[d], c, all->o[d] * old);
 }
 
 static void row_end(const struct kern_attn *a, struct row *st, const float *sink, float *out)
 {
-    if (sink)
-        rescale(a, st, st->m > *sink ? st->m : *sink);
+    float extra = 0.0f;
+    if (sink) {
+        float x = *sink * KMATH_LOG2E, top = st->m > x ? st->m : x, c = kmath_exp2(st->m - top);
+        for (int i = 0; i < 16; i++)
+            st->l[i] *= c;
+        for (int32_t d = 0; d < a->head_dim; d++)
+            st->o[d] *= c;
+        extra = kmath_exp2(x - top);
+    }
     for (int step = 8; step > 0; step /= 2)
         for (int i = 0; i < step; i++)
             st->l[i] += st->l[i + step];
-    float sum = st->l[0];
-    if (sink)
-        sum += kmath_exp(*sink - st->m);
-    float inv = 1.0f / sum;
+    float inv = 1.0f / (sink ? st->l[0] + extra : st->l[0]);
     for (int32_t d = 0; d < a->head_dim; d++)
         out[d] = st->o[d] * inv;
+}
+
+/* Row i: all blocks that it sees, computed or (join) taken from the parts. */
+static void whole_row(const struct kern_attn *a, int32_t i, int join)
+{
+    int32_t t = i / a->n_group, h = i % a->n_group, p = a->pos + t, lo = attn_first(a, p);
+    int32_t b0 = lo / KERN_ATTN_BLOCK, b1 = p / KERN_ATTN_BLOCK + 1;
+    size_t at = (size_t)h * (size_t)a->head_dim;
+    struct row all = {.m = -INFINITY}, one;
+    if (a->part && !join) {
+        b0 = b0 > a->block0 ? b0 : a->block0;
+        b1 = b1 < a->block1 ? b1 : a->block1;
+    }
+    for (int32_t b = b0; b < b1; b++) {
+        int32_t p0 = b * KERN_ATTN_BLOCK, p1 = p0 + KERN_ATTN_BLOCK;
+        float *part = a->part ? attn_part(a, b, i) : NULL;
+        if (!join)
+            block_row(a, a->q + (size_t)t * a->q_stride + at, lo > p0 ? lo : p0,
+                      p + 1 < p1 ? p + 1 : p1, &one);
+        if (join) {
+            join_row(a, &all, part[ATTN_PART_M], part, part + ATTN_PART_O);
+        } else if (part) {
+            memcpy(part, one.l, sizeof one.l);
+            part[ATTN_PART_M] = one.m;
+            memcpy(part + ATTN_PART_O, one.o, (size_t)a->head_dim * sizeof(float));
+        } else {
+            join_row(a, &all, one.m, one.l, one.o);
+        }
+    }
+    if (join || !a->part)
+        row_end(a, &all, a->sinks ? a->sinks + h : NULL, a->out + (size_t)t * a->out_stride + at);
 }
 
 void scalar_attn(const struct kern_attn *a)
 {
     CHECK(a->head_dim > 0 && a->head_dim % 16 == 0 && a->head_dim <= ATTN_DIM_MAX);
-    for (int32_t t = 0; t < a->n_tok; t++)
-        for (int32_t h = 0; h < a->n_group; h++) {
-            size_t at = (size_t)h * (size_t)a->head_dim;
-            const float *q = a->q + (size_t)t * a->q_stride + at;
-            struct row st = {.m = -INFINITY};
-            int32_t p = a->pos + t, lo = attn_first(a, p);
-            for (int32_t i = lo / KERN_PAGE; i <= p / KERN_PAGE; i++) {
-                int32_t first = i * KERN_PAGE;
-                int32_t j0 = lo > first ? lo - first : 0;
-                int32_t j1 = p + 1 - first < KERN_PAGE ? p + 1 - first : KERN_PAGE;
-                row_page(a, q, a->base + (size_t)a->page[i] * a->page_stride, j0, j1, &st);
-            }
-            row_end(a, &st, a->sinks ? a->sinks + h : NULL,
-                    a->out + (size_t)t * a->out_stride + at);
-        }
+    for (int32_t i = 0; i < a->n_tok * a->n_group; i++)
+        whole_row(a, i, 0);
+}
+
+void scalar_attn_join(const struct kern_attn *a)
+{
+    for (int32_t i = 0; i < a->n_tok * a->n_group; i++)
+        whole_row(a, i, 1);
 }

@@ -27,6 +27,7 @@
     void isa##_kv_store(enum kern_kv kv, uint8_t *page, int32_t head_dim, int32_t slot,            \
                         const float *k, const float *v);                                           \
     void isa##_attn(const struct kern_attn *a);                                                    \
+    void isa##_attn_join(const struct kern_attn *a);                                               \
     int isa##_argmax(const float *x, int32_t n, int32_t *ret_i);                                   \
     float isa##_sum_exp(const float *x, float max, int32_t n);
 

@@ -20,6 +20,7 @@ static const struct kern_table table_scalar = {
     .rope = scalar_rope,
     .kv_store = scalar_kv_store,
     .attn = scalar_attn,
+    .attn_join = scalar_attn_join,
     .argmax = scalar_argmax,
     .sum_exp = scalar_sum_exp,
     .chunk_groups = 8,
@@ -30,8 +31,8 @@ static const struct kern_table table_scalar = {
         .name = table_name, .quantize = isa##_quantize, .matmul_q8 = q8##_matmul_q8,               \
         .matmul_f32 = isa##_matmul_f32, .rmsnorm = isa##_rmsnorm, .add = isa##_add,                \
         .scale = isa##_scale, .axpy = isa##_axpy, .glu = isa##_glu, .rope = isa##_rope,            \
-        .kv_store = isa##_kv_store, .attn = isa##_attn, .argmax = isa##_argmax,                    \
-        .sum_exp = isa##_sum_exp, .chunk_groups = (groups),                                        \
+        .kv_store = isa##_kv_store, .attn = isa##_attn, .attn_join = isa##_attn_join,              \
+        .argmax = isa##_argmax, .sum_exp = isa##_sum_exp, .chunk_groups = (groups),                \
     }
 
 static const struct kern_table table_avx2 = TABLE_SIMD("avx2", avx2, avx2, 8);

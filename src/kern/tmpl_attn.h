@@ -1,19 +1,27 @@
 /* Attention, written once on kern/vec_*.h's lanes; kern/attn.h fixes the order of the arithmetic.
  *
  * A tile is up to ATTN_ROWS query rows (heads of the group x consecutive tokens) that walk the
- * pages together, so that a K or V register, once loaded and converted, serves them all. The rows
- * of a tile see different slots of a page at the diagonal and at a window's edge: there V is taken
- * in up to three runs of slots, the middle one seen by all rows.
+ * pages together, so that a K or V register, once loaded and converted, serves them all. A block of
+ * pages goes through three loops: scores, softmax, values; only the last touches the outputs, once
+ * a block. The rows of a tile see different slots of a page at the diagonal and at a window's edge:
+ * there V is taken in up to three runs of slots, the middle one seen by all rows.
  *
- * The next page is prefetched while one is worked on: to L2, for two pages may be more than L1. */
+ * While a page's K (or V) is worked on, the next page's is prefetched, to L2: the memory is never
+ * idle, and L1 would not hold it. */
 #include "base/check.h"
 #include "kern/attn.h"
 #include "kern/simd.h"
 #include "kern/vmath.h"
 
 #ifndef ATTN_ROWS
-#error "the including file sets ATTN_ROWS (a power of two up to 8) and ATTN_WIDE"
+#error "the including file sets ATTN_ROWS (4 or 12) and ATTN_WIDE"
 #endif
+
+/* Vectors of slots in the scores, of outputs in the values: what fills the registers. */
+#define ATTN_H(R)     ((R)*2 <= ATTN_WIDE ? 2 : 1)
+#define ATTN_D(R)     ((R)*4 <= ATTN_WIDE ? 4 : (R)*2 <= ATTN_WIDE ? 2 : 1)
+#define ATTN_TILES    8                      /* tiles that share a converted page */
+#define ATTN_P_STRIDE (KERN_ATTN_BLOCK + 16) /* not a power of two: rows share no cache set */
 
 struct tile {
     const struct kern_attn *a;
@@ -21,12 +29,19 @@ struct tile {
     int32_t lo[ATTN_ROWS], hi[ATTN_ROWS]; /* positions seen: [lo, hi) */
     const float *sink[ATTN_ROWS];
     float *out[ATTN_ROWS];
-    float m[16], c[16];                     /* running maximum, factor of this page */
-    int32_t from[ATTN_ROWS], to[ATTN_ROWS]; /* slots of this page */
+    float m[16]; /* running maximum */
     float l[ATTN_ROWS][16];
-    float q[ATTN_DIM_MAX][ATTN_ROWS]; /* packed: [d][row] */
-    float p[ATTN_ROWS][KERN_PAGE];
     float o[ATTN_ROWS][ATTN_DIM_MAX];
+    float q[ATTN_DIM_MAX][ATTN_ROWS]; /* packed: [d][row] */
+
+    /* The block at hand. */
+    const uint8_t *page[ATTN_BLOCK_PAGES + 1]; /* the last: where the next block begins */
+    int32_t from[ATTN_ROWS], to[ATTN_ROWS];    /* slots seen */
+    int32_t first, begin, end, last; /* seen by any row: [first, last); by all: [begin, end) */
+    float bm[16], c[16], old[16];    /* its maximum; factors of what it gives, of what was before */
+    float bl[ATTN_ROWS][16];
+    float p[ATTN_ROWS][ATTN_P_STRIDE]; /* scores, then weights */
+    float *part[ATTN_ROWS];            /* where its outputs go; NULL: joined to o */
 };
 
 INL struct vf load_kv(enum kern_kv kv, const uint8_t *p, size_t at)
@@ -40,13 +55,23 @@ INL size_t kv_size(enum kern_kv kv)
     return kv == KERN_KV_F32 ? 4 : 2;
 }
 
-/* H * 16 scores of R rows, from slot j0; K rows of the next page are prefetched. */
-INL void tile_scores(enum kern_kv kv, int R, int H, struct tile *t, const uint8_t *page,
-                     const uint8_t *next, int j0)
+INL void prefetch(const uint8_t *p, size_t n)
+{
+#pragma GCC unroll 4
+    for (size_t i = 0; i < n; i += 64)
+        __builtin_prefetch(p + i, 0, 2);
+}
+
+/* ---- scores ---------------------------------------------------------------------------------- */
+
+/* H * 16 scores of R rows, from slot j0 of a page, to p; with next, K of that page is prefetched.
+ */
+INL void page_scores(enum kern_kv kv, int R, int H, struct tile *t, const uint8_t *page,
+                     const uint8_t *next, int j0, float *p)
 {
     struct vf s[ATTN_ROWS * 2];
     const int32_t dim = t->a->head_dim;
-#pragma GCC unroll 16
+#pragma GCC unroll 24
     for (int i = 0; i < R * H; i++)
         s[i] = vf_zero();
     for (int32_t d = 0; d < dim; d++) {
@@ -55,179 +80,339 @@ INL void tile_scores(enum kern_kv kv, int R, int H, struct tile *t, const uint8_
 #pragma GCC unroll 2
         for (int h = 0; h < H; h++)
             k[h] = load_kv(kv, page, at + 16 * (size_t)h);
-        __builtin_prefetch(next + at * kv_size(kv), 0, 2);
-        if (kv == KERN_KV_F32)
-            __builtin_prefetch(next + at * kv_size(kv) + 64, 0, 2);
-#pragma GCC unroll 8
+        if (next)
+            prefetch(next + at * kv_size(kv), 16 * (size_t)H * kv_size(kv));
+#pragma GCC unroll 12
         for (int r = 0; r < R; r++)
 #pragma GCC unroll 2
             for (int h = 0; h < H; h++)
                 s[r * H + h] = vf_fma(vf_set1(t->q[d][r]), k[h], s[r * H + h]);
     }
-#pragma GCC unroll 8
+#pragma GCC unroll 12
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 2
         for (int h = 0; h < H; h++)
-            vf_store(&t->p[r][j0 + 16 * h], s[r * H + h]);
+            vf_store(p + r * ATTN_P_STRIDE + j0 + 16 * h, s[r * H + h]);
 }
 
-/* Scores of row r -> weights p, its maximum and sums. t->c is filled for all rows afterwards. */
-INL void row_maximum(struct tile *t, int r)
+INL void block_scores(enum kern_kv kv, int R, struct tile *t)
+{
+    const int H = ATTN_H(R);
+    int last = (t->last - 1) / KERN_PAGE;
+    size_t v_at = (size_t)KERN_PAGE * (size_t)t->a->head_dim * kv_size(kv);
+    for (int i = t->first / KERN_PAGE; i <= last; i++) {
+        const uint8_t *next = i < last ? t->page[i + 1] : t->page[t->first / KERN_PAGE] + v_at;
+        for (int j0 = 0; j0 < KERN_PAGE; j0 += 16 * H)
+            page_scores(kv, R, H, t, t->page[i], next, j0, &t->p[0][i * KERN_PAGE]);
+    }
+}
+
+/* ---- softmax --------------------------------------------------------------------------------- */
+
+/* Scores of row r -> weights and their sums, in the vectors of sixteen that it sees. */
+INL void row_softmax(struct tile *t, int r, struct vf k)
 {
     const struct kern_attn *a = t->a;
     const struct vf low = vf_set1(-INFINITY);
-    struct vf s[2], top = low;
-    for (int h = 0; h < 2; h++) {
-        s[h] = vf_mul(vf_load(&t->p[r][16 * h]), vf_set1(a->scale));
+    const int from = t->from[r], to = t->to[r];
+    struct vf top = low, l = vf_zero();
+    for (int j = from / 16 * 16; j < to; j += 16) {
+        struct vf s = vf_load(&t->p[r][j]);
         if (a->softcap > 0.0f) {
             struct vf cap = vf_set1(a->softcap);
-            s[h] = vf_mul(cap, vf_tanh(vf_div(s[h], cap)));
+            s = vf_mul(cap, vf_tanh(vf_div(vf_mul(s, vf_set1(a->scale)), cap)));
+            vf_store(&t->p[r][j], s);
         }
-        struct vm seen = vm_range(t->from[r] - 16 * h, t->to[r] - 16 * h);
-        top = vf_max(top, vf_select(seen, s[h], low));
-        vf_store(&t->p[r][16 * h], s[h]);
+        if (j < from || j + 16 > to)
+            s = vf_select(vm_range(from - j, to - j), s, low);
+        top = vf_max(top, s);
     }
-    float m = vf_fold_max(top);
-    t->c[r] = t->m[r]; /* the old maximum, for now */
-    if (t->from[r] < t->to[r])
-        t->m[r] = t->m[r] > m ? t->m[r] : m;
-}
-
-INL void row_weights(struct tile *t, int r)
-{
-    struct vf l = vf_mul(vf_load(t->l[r]), vf_set1(t->c[r])), m = vf_set1(t->m[r]);
-    for (int h = 0; h < 2; h++) {
-        struct vf p = vf_exp(vf_sub(vf_load(&t->p[r][16 * h]), m));
-        struct vm seen = vm_range(t->from[r] - 16 * h, t->to[r] - 16 * h);
-        p = vf_select(seen, p, vf_zero());
+    t->bm[r] = attn_k(a) * vf_fold_max(top);
+    struct vf m = vf_set1(-t->bm[r]);
+    for (int j = from / 16 * 16; j < to; j += 16) {
+        struct vf p = vf_exp2(vf_fma(vf_load(&t->p[r][j]), k, m));
+        vf_store(&t->p[r][j], p);
+        if (j < from || j + 16 > to)
+            p = vf_select(vm_range(from - j, to - j), p, vf_zero());
         l = vf_add(l, p);
-        vf_store(&t->p[r][16 * h], p);
     }
-    vf_store(t->l[r], l);
+    vf_store(t->bl[r], l);
 }
 
-INL void tile_softmax(int R, struct tile *t)
+INL void block_softmax(int R, struct tile *t)
 {
-    for (int r = 0; r < R; r++)
-        row_maximum(t, r);
-    /* c = exp(old - new); 1 for a row that sees nothing here, where both may be -inf */
-    struct vf c = vf_exp(vf_sub(vf_load(t->c), vf_load(t->m)));
-    vf_store(t->c, c);
+    struct vf k = vf_set1(attn_k(t->a));
     for (int r = 0; r < R; r++) {
-        if (t->from[r] >= t->to[r])
-            t->c[r] = 1.0f;
-        row_weights(t, r);
+        t->bm[r] = -INFINITY;
+        if (t->from[r] < t->to[r])
+            row_softmax(t, r, k);
+    }
+    if (t->a->part) {
+        for (int r = 0; r < t->n; r++) {
+            if (t->from[r] >= t->to[r])
+                continue;
+            vf_store(t->part[r], vf_load(t->bl[r]));
+            t->part[r][ATTN_PART_M] = t->bm[r];
+        }
+        return;
+    }
+    struct vf m = vf_load(t->m), bm = vf_load(t->bm), top = vf_max(m, bm);
+    vf_store(t->old, vf_exp2(vf_sub(m, top)));
+    vf_store(t->c, vf_exp2(vf_sub(bm, top)));
+    vf_store(t->m, top);
+    for (int r = 0; r < R; r++) {
+        if (t->from[r] < t->to[r]) {
+            struct vf l = vf_mul(vf_load(t->l[r]), vf_set1(t->old[r]));
+            vf_store(t->l[r], vf_fma(vf_load(t->bl[r]), vf_set1(t->c[r]), l));
+        } else {
+            t->old[r] = 1.0f;
+            t->c[r] = 0.0f;
+        }
     }
 }
 
-/* o[d0 .. d0 + 16 D) = o * c + sum over j in [j0, j1) of p[j] v[j], for R rows. */
-INL void tile_values(enum kern_kv kv, int R, int D, struct tile *t, const uint8_t *v,
-                     const uint8_t *next, int32_t d0, int j0, int j1)
+/* ---- values ---------------------------------------------------------------------------------- */
+
+/* o += sum over slots [j0, j1) of a page of p[j] v[j * stride ..+ 16 D); ragged: each slot only for
+ * the rows that see it, base being the page's first slot in the block. */
+INL void page_values(enum kern_kv kv, int R, int D, int ragged, const struct tile *t, int base,
+                     const uint8_t *v, size_t stride, const uint8_t *next, int j0, int j1,
+                     struct vf *o)
 {
-    struct vf o[ATTN_ROWS * 4];
-    size_t dim = (size_t)t->a->head_dim;
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
-        for (int i = 0; i < D; i++)
-            o[r * D + i] = vf_mul(vf_load(&t->o[r][d0 + 16 * i]), vf_set1(t->c[r]));
+    const float *p = &t->p[0][base];
     for (int j = j0; j < j1; j++) {
-        size_t at = (size_t)j * dim + (size_t)d0;
+        size_t at = (size_t)j * stride;
         struct vf x[4];
 #pragma GCC unroll 4
         for (int i = 0; i < D; i++)
             x[i] = load_kv(kv, v, at + 16 * (size_t)i);
-#pragma GCC unroll 4
-        for (int i = 0; i < D * 16; i += 64 / (int)kv_size(kv))
-            __builtin_prefetch(next + (at + (size_t)i) * kv_size(kv), 0, 2);
-#pragma GCC unroll 8
+        if (next)
+            prefetch(next + at * kv_size(kv), 16 * (size_t)D * kv_size(kv));
+#pragma GCC unroll 12
         for (int r = 0; r < R; r++) {
-            struct vf p = vf_set1(t->p[r][j]);
+            if (ragged && (base + j < t->from[r] || base + j >= t->to[r]))
+                continue;
+            struct vf w = vf_set1(p[r * ATTN_P_STRIDE + j]);
 #pragma GCC unroll 4
             for (int i = 0; i < D; i++)
-                o[r * D + i] = vf_fma(p, x[i], o[r * D + i]);
+                o[r * D + i] = vf_fma(w, x[i], o[r * D + i]);
         }
     }
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
-        for (int i = 0; i < D; i++)
-            vf_store(&t->o[r][d0 + 16 * i], o[r * D + i]);
 }
 
-/* Slots [j0, j1), each for the rows that see it. */
-INL void ragged_values(enum kern_kv kv, int R, struct tile *t, const uint8_t *v, int j0, int j1)
+static inline int clamp_slot(int32_t j)
+{
+    return j < 0 ? 0 : j > KERN_PAGE ? KERN_PAGE : j;
+}
+
+/* Outputs d0 .. d0 + 16 D of the block, joined to o or left in the parts. With buf, V of all its
+ * slots lies there as floats, [slot][16 D]. */
+INL void block_values(enum kern_kv kv, int R, int D, struct tile *t, int32_t d0, const float *buf)
+{
+    struct vf o[ATTN_WIDE];
+    int last = (t->last - 1) / KERN_PAGE;
+    size_t dim = (size_t)t->a->head_dim, stride = buf ? 16 * (size_t)D : dim;
+    size_t v_at = (KERN_PAGE * dim + (size_t)d0) * kv_size(kv);
+#pragma GCC unroll 24
+    for (int i = 0; i < R * D; i++)
+        o[i] = vf_zero();
+    for (int i = t->first / KERN_PAGE; i <= last; i++) {
+        int base = i * KERN_PAGE;
+        int first = clamp_slot(t->first - base), begin = clamp_slot(t->begin - base);
+        int end = clamp_slot(t->end - base), stop = clamp_slot(t->last - base);
+        const uint8_t *v = buf ? (const uint8_t *)(buf + (size_t)base * stride) : t->page[i] + v_at;
+        const uint8_t *next = buf ? NULL : t->page[i + 1] + (i < last ? v_at : 0);
+        if (first < begin)
+            page_values(kv, R, D, 1, t, base, v, stride, next, first, begin, o);
+        page_values(kv, R, D, 0, t, base, v, stride, next, begin, end, o);
+        if (end < stop)
+            page_values(kv, R, D, 1, t, base, v, stride, next, end, stop, o);
+    }
+    if (t->a->part) {
+#pragma GCC unroll 12
+        for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+            for (int i = 0; i < D; i++)
+                if (r < t->n && t->from[r] < t->to[r])
+                    vf_store(t->part[r] + ATTN_PART_O + d0 + 16 * i, o[r * D + i]);
+        return;
+    }
+#pragma GCC unroll 12
+    for (int r = 0; r < R; r++) {
+        struct vf old = vf_set1(t->old[r]), c = vf_set1(t->c[r]);
+#pragma GCC unroll 4
+        for (int i = 0; i < D; i++) {
+            float *at = &t->o[r][d0 + 16 * i];
+            vf_store(at, vf_fma(o[r * D + i], c, vf_mul(vf_load(at), old)));
+        }
+    }
+}
+
+INL void tile_block(enum kern_kv kv, int R, struct tile *t)
+{
+    const int D = ATTN_D(R);
+    int32_t d = 0, dim = t->a->head_dim;
+    block_scores(kv, R, t);
+    block_softmax(R, t);
+    for (; d + 16 * D <= dim; d += 16 * D)
+        block_values(kv, R, D, t, d, NULL);
+    for (; d < dim; d += 16)
+        block_values(kv, R, 1, t, d, NULL);
+}
+
+/* ---- a tile ---------------------------------------------------------------------------------- */
+
+/* Where block b's pages lie, from the one of slot first on; hi: one past the last position seen. */
+static void block_pages(struct tile *t, int32_t b, int first, int32_t hi)
+{
+    const struct kern_attn *a = t->a;
+    int32_t final = (hi - 1) / KERN_PAGE;
+    for (int i = first / KERN_PAGE; i <= ATTN_BLOCK_PAGES; i++) {
+        int32_t page = b * ATTN_BLOCK_PAGES + i;
+        t->page[i] = a->base + (size_t)a->page[page < final ? page : final] * a->page_stride;
+    }
+}
+
+/* Block b's pages, and which of its slots the rows see; 0 when none does. */
+static int block_begin(struct tile *t, int32_t b, int R, int32_t i0)
+{
+    const struct kern_attn *a = t->a;
+    int32_t base = b * KERN_ATTN_BLOCK;
+    t->first = t->end = KERN_ATTN_BLOCK;
+    t->last = t->begin = 0;
+    for (int r = 0; r < R; r++) {
+        int32_t from = t->lo[r] - base, to = t->hi[r] - base;
+        from = from > 0 ? from : 0;
+        to = to < KERN_ATTN_BLOCK ? to : KERN_ATTN_BLOCK;
+        t->from[r] = from;
+        t->to[r] = to;
+        if (r >= t->n)
+            continue;
+        if (a->part && from < to)
+            t->part[r] = attn_part(a, b, i0 + r);
+        t->first = from < t->first ? from : t->first;
+        t->last = to > t->last ? to : t->last;
+        t->begin = from > t->begin ? from : t->begin;
+        t->end = to < t->end ? to : t->end;
+    }
+    if (t->first >= t->last)
+        return 0;
+    if (t->begin >= t->end) /* no slot that all see */
+        t->begin = t->end = t->first;
+    block_pages(t, b, t->first, t->hi[t->n - 1]);
+    return 1;
+}
+
+/* The blocks that rows [t->lo[0], hi) see, of those that the call asks for. */
+static void block_range(const struct kern_attn *a, int32_t lo, int32_t hi, int32_t *ret_b0,
+                        int32_t *ret_b1)
+{
+    int32_t b0 = lo / KERN_ATTN_BLOCK, b1 = (hi - 1) / KERN_ATTN_BLOCK + 1;
+    *ret_b0 = a->part && b0 < a->block0 ? a->block0 : b0;
+    *ret_b1 = a->part && b1 > a->block1 ? a->block1 : b1;
+}
+
+INL void tile_walk(enum kern_kv kv, int R, struct tile *t, int32_t i0)
+{
+    int32_t b0, b1;
+    block_range(t->a, t->lo[0], t->hi[t->n - 1], &b0, &b1);
+    for (int32_t b = b0; b < b1; b++)
+        if (block_begin(t, b, R, i0))
+            tile_block(kv, R, t);
+}
+
+/* ---- several tiles ---------------------------------------------------------------------------
+ * Prompts: a page is read once and converted to floats for all tiles of a call: K page by page, V
+ * in strips as wide as a tile's registers. */
+
+struct strip {
+    _Alignas(64) float k[ATTN_DIM_MAX * KERN_PAGE]; /* of a page */
+    _Alignas(64) float v[KERN_ATTN_BLOCK * 16 * ATTN_D(ATTN_ROWS)];
+};
+
+static void many_scores(struct tile *t, int n, int first, int last, struct strip *buf)
+{
+    const int H = ATTN_H(ATTN_ROWS);
+    size_t len = (size_t)t->a->head_dim * KERN_PAGE;
+    for (int i = first / KERN_PAGE; i <= (last - 1) / KERN_PAGE; i++) {
+        const uint8_t *k = t->page[i];
+        for (size_t at = 0; at < len; at += 32) {
+            prefetch(t->page[i + 1] + at * 2, 64);
+            prefetch(k + (len + at) * 2, 64); /* its V */
+            vf_store(buf->k + at, vf_load_f16(k + at * 2));
+            vf_store(buf->k + at + 16, vf_load_f16(k + at * 2 + 32));
+        }
+        for (int m = 0; m < n; m++) {
+            if (t[m].last <= i * KERN_PAGE || t[m].first >= (i + 1) * KERN_PAGE)
+                continue;
+            for (int j0 = 0; j0 < KERN_PAGE; j0 += 16 * H)
+                page_scores(KERN_KV_F32, ATTN_ROWS, H, &t[m], (const uint8_t *)buf->k, NULL, j0,
+                            &t[m].p[0][i * KERN_PAGE]);
+        }
+    }
+}
+
+/* Outputs d0 .. d0 + 16 D of all tiles. */
+INL void many_values(int D, struct tile *t, int n, int first, int last, int32_t d0,
+                     struct strip *buf)
 {
     size_t dim = (size_t)t->a->head_dim;
-    for (int j = j0; j < j1; j++)
-        for (int r = 0; r < R; r++) {
-            if (j < t->from[r] || j >= t->to[r])
+    for (int j = first; j < last; j++) {
+        size_t at = (KERN_PAGE + (size_t)(j % KERN_PAGE)) * dim + (size_t)d0;
+        for (int i = 0; i < 16 * D; i += 16)
+            vf_store(buf->v + j * 16 * D + i,
+                     vf_load_f16(t->page[j / KERN_PAGE] + 2 * (at + (size_t)i)));
+    }
+    for (int m = 0; m < n; m++)
+        if (t[m].first < t[m].last)
+            block_values(KERN_KV_F32, ATTN_ROWS, D, &t[m], d0, buf->v);
+}
+
+/* n tiles, one after the other from row i0 on. */
+static void walk_many(struct tile *t, int n, int32_t i0)
+{
+    const int D = ATTN_D(ATTN_ROWS);
+    const struct kern_attn *a = t->a;
+    struct strip buf;
+    int32_t b0, b1;
+    block_range(a, t->lo[0], t[n - 1].hi[t[n - 1].n - 1], &b0, &b1);
+    for (int32_t b = b0; b < b1; b++) {
+        int first = KERN_ATTN_BLOCK, last = 0;
+        int32_t d = 0;
+        for (int m = 0; m < n; m++) {
+            if (!block_begin(&t[m], b, ATTN_ROWS, i0 + m * ATTN_ROWS)) {
+                t[m].first = t[m].last = 0;
                 continue;
-            struct vf p = vf_set1(t->p[r][j]);
-            for (size_t d = 0; d < dim; d += 16)
-                vf_store(&t->o[r][d],
-                         vf_fma(p, load_kv(kv, v, (size_t)j * dim + d), vf_load(&t->o[r][d])));
+            }
+            first = t[m].first < first ? t[m].first : first;
+            last = t[m].last > last ? t[m].last : last;
         }
+        block_pages(t, b, first, t[n - 1].hi[t[n - 1].n - 1]);
+        many_scores(t, n, first, last, &buf);
+        for (int m = 0; m < n; m++)
+            if (t[m].first < t[m].last)
+                block_softmax(ATTN_ROWS, &t[m]);
+        for (; d + 16 * D <= a->head_dim; d += 16 * D)
+            many_values(D, t, n, first, last, d, &buf);
+        for (; d < a->head_dim; d += 16)
+            many_values(1, t, n, first, last, d, &buf);
+    }
 }
 
-/* Slots [j0, j1), seen by all rows, after o *= c. */
-INL void common_values(enum kern_kv kv, int R, struct tile *t, const uint8_t *v,
-                       const uint8_t *next, int j0, int j1)
-{
-    const int D = R * 4 <= ATTN_WIDE ? 4 : R * 2 <= ATTN_WIDE ? 2 : 1;
-    int32_t d = 0, dim = t->a->head_dim;
-    for (; d + 16 * D <= dim; d += 16 * D)
-        tile_values(kv, R, D, t, v, next, d, j0, j1);
-    for (; d < dim; d += 16)
-        tile_values(kv, R, 1, t, v, next, d, j0, j1);
-}
+/* ---- calls ----------------------------------------------------------------------------------- */
 
-INL void tile_page(enum kern_kv kv, int R, struct tile *t, const uint8_t *page, const uint8_t *next)
+/* Row i of the call becomes row r of the tile. */
+static void row_begin(struct tile *t, int r, int32_t i)
 {
-    size_t v_at = (size_t)KERN_PAGE * (size_t)t->a->head_dim * kv_size(kv);
-    const int H = R * 2 <= ATTN_WIDE ? 2 : 1;
-    for (int j0 = 0; j0 < KERN_PAGE; j0 += 16 * H)
-        tile_scores(kv, R, H, t, page, next, j0);
-    tile_softmax(R, t);
-    int first = KERN_PAGE, last = 0, begin = 0, end = KERN_PAGE;
-    for (int r = 0; r < t->n; r++) {
-        first = t->from[r] < first ? t->from[r] : first;
-        last = t->to[r] > last ? t->to[r] : last;
-        begin = t->from[r] > begin ? t->from[r] : begin;
-        end = t->to[r] < end ? t->to[r] : end;
-    }
-    if (begin >= end) /* no slot that all see */
-        begin = end = first < last ? first : 0;
-    if (first < begin || begin == end) {
-        common_values(kv, R, t, page + v_at, next + v_at, 0, 0); /* o *= c */
-        for (int r = 0; r < R; r++)
-            t->c[r] = 1.0f;
-        ragged_values(kv, R, t, page + v_at, first, begin);
-    }
-    if (begin < end)
-        common_values(kv, R, t, page + v_at, next + v_at, begin, end);
-    ragged_values(kv, R, t, page + v_at, end, last);
-}
-
-static void tile_end(struct tile *t)
-{
-    int32_t dim = t->a->head_dim;
-    for (int r = 0; r < t->n; r++) {
-        struct vf l = vf_load(t->l[r]);
-        float c = 1.0f, extra = 0.0f;
-        if (t->sink[r]) {
-            float x = *t->sink[r], m = t->m[r] > x ? t->m[r] : x;
-            c = kmath_exp(t->m[r] - m);
-            extra = kmath_exp(x - m);
-            l = vf_mul(l, vf_set1(c));
-        }
-        float sum = vf_fold(l);
-        if (t->sink[r])
-            sum += extra;
-        struct vf inv = vf_set1(1.0f / sum), vc = vf_set1(c);
-        for (int32_t d = 0; d < dim; d += 16)
-            vf_store(t->out[r] + d, vf_mul(vf_mul(vf_load(&t->o[r][d]), vc), inv));
-    }
+    const struct kern_attn *a = t->a;
+    int32_t tok = i / a->n_group, head = i % a->n_group;
+    t->lo[r] = attn_first(a, a->pos + tok);
+    t->hi[r] = a->pos + tok + 1;
+    t->sink[r] = a->sinks ? a->sinks + head : NULL;
+    t->out[r] = a->out + (size_t)tok * a->out_stride + (size_t)head * (size_t)a->head_dim;
+    t->m[r] = -INFINITY;
+    memset(t->l[r], 0, sizeof t->l[r]);
+    memset(t->o[r], 0, (size_t)a->head_dim * sizeof(float));
 }
 
 /* Rows [i0, i0 + n) of the call's n_tok * n_group. Rows past n see nothing: from >= to. */
@@ -236,83 +421,130 @@ static void tile_begin(struct tile *t, const struct kern_attn *a, int32_t i0, in
     t->a = a;
     t->n = n;
     for (int r = 0; r < 16; r++)
-        t->m[r] = -INFINITY;
+        t->m[r] = t->bm[r] = -INFINITY;
     for (int r = 0; r < R; r++) {
-        int32_t tok = (i0 + r) / a->n_group, head = (i0 + r) % a->n_group;
-        memset(t->l[r], 0, sizeof t->l[r]);
-        memset(t->o[r], 0, (size_t)a->head_dim * sizeof(float));
-        t->lo[r] = t->hi[r] = 0;
         if (r >= n) {
+            t->lo[r] = t->hi[r] = 0;
             for (int32_t d = 0; d < a->head_dim; d++)
                 t->q[d][r] = 0.0f;
             continue;
         }
-        size_t at = (size_t)head * (size_t)a->head_dim;
-        const float *q = a->q + (size_t)tok * a->q_stride + at;
+        row_begin(t, r, i0 + r);
+        const float *q = a->q + (size_t)((i0 + r) / a->n_group) * a->q_stride +
+                         (size_t)((i0 + r) % a->n_group) * (size_t)a->head_dim;
         for (int32_t d = 0; d < a->head_dim; d++)
             t->q[d][r] = q[d];
-        t->lo[r] = attn_first(a, a->pos + tok);
-        t->hi[r] = a->pos + tok + 1;
-        t->sink[r] = a->sinks ? a->sinks + head : NULL;
-        t->out[r] = a->out + (size_t)tok * a->out_stride + at;
     }
 }
 
-INL void tile_walk(enum kern_kv kv, int R, struct tile *t)
+static void row_end(struct tile *t, int r)
 {
-    const struct kern_attn *a = t->a;
-    int32_t i0 = t->lo[0] / KERN_PAGE, i1 = (t->hi[t->n - 1] - 1) / KERN_PAGE;
-    for (int32_t i = i0; i <= i1; i++) {
-        for (int r = 0; r < R; r++) {
-            int32_t from = t->lo[r] - i * KERN_PAGE, to = t->hi[r] - i * KERN_PAGE;
-            t->from[r] = from > 0 ? from : 0;
-            t->to[r] = to < KERN_PAGE ? to : KERN_PAGE;
-        }
-        const uint8_t *page = a->base + (size_t)a->page[i] * a->page_stride;
-        const uint8_t *next = i < i1 ? a->base + (size_t)a->page[i + 1] * a->page_stride : page;
-        tile_page(kv, R, t, page, next);
+    int32_t dim = t->a->head_dim;
+    struct vf l = vf_load(t->l[r]);
+    float c = 1.0f, extra = 0.0f;
+    if (t->sink[r]) {
+        float x = *t->sink[r] * KMATH_LOG2E, m = t->m[r] > x ? t->m[r] : x;
+        c = kmath_exp2(t->m[r] - m);
+        extra = kmath_exp2(x - m);
+        l = vf_mul(l, vf_set1(c));
     }
+    float sum = vf_fold(l);
+    if (t->sink[r])
+        sum += extra;
+    struct vf inv = vf_set1(1.0f / sum), vc = vf_set1(c);
+    for (int32_t d = 0; d < dim; d += 16)
+        vf_store(t->out[r] + d, vf_mul(vf_mul(vf_load(&t->o[r][d]), vc), inv));
 }
 
 #define WALK(R)                                                                                    \
-    static void walk_f32_##R(struct tile *t)                                                       \
+    static void walk_f32_##R(struct tile *t, int32_t i0)                                           \
     {                                                                                              \
-        tile_walk(KERN_KV_F32, R, t);                                                              \
+        tile_walk(KERN_KV_F32, R, t, i0);                                                          \
     }                                                                                              \
-    static void walk_f16_##R(struct tile *t)                                                       \
+    static void walk_f16_##R(struct tile *t, int32_t i0)                                           \
     {                                                                                              \
-        tile_walk(KERN_KV_F16, R, t);                                                              \
+        tile_walk(KERN_KV_F16, R, t, i0);                                                          \
     }
-WALK(1)
-WALK(2)
-WALK(3)
-WALK(4)
-#if ATTN_ROWS == 8
-WALK(8)
+#if ATTN_ROWS == 12
+#define WALKS(X) X(1) X(2) X(3) X(4) X(6) X(8) X(12)
+#else
+#define WALKS(X) X(1) X(2) X(3) X(4)
 #endif
+WALKS(WALK)
+
+/* The smallest tile that holds n rows. */
+static void walk_any(struct tile *t, int32_t i0, int n, int f32)
+{
+#define WALK_PICK(R)                                                                               \
+    if (n <= (R)) {                                                                                \
+        (f32 ? walk_f32_##R : walk_f16_##R)(t, i0);                                                \
+        return;                                                                                    \
+    }
+    WALKS(WALK_PICK)
+}
+
+static int tile_rows(int n)
+{
+#define ROWS_PICK(R)                                                                               \
+    if (n <= (R))                                                                                  \
+        return R;
+    WALKS(ROWS_PICK)
+    return ATTN_ROWS;
+}
+
+/* Rows [i0, i0 + n) that share what is converted. */
+static void attn_many(const struct kern_attn *a, int32_t i0, int n)
+{
+    struct tile t[ATTN_TILES];
+    int n_tiles = (n + ATTN_ROWS - 1) / ATTN_ROWS;
+    for (int m = 0; m < n_tiles; m++) {
+        int at = m * ATTN_ROWS, rows = n - at < ATTN_ROWS ? n - at : ATTN_ROWS;
+        tile_begin(&t[m], a, i0 + at, rows, ATTN_ROWS);
+    }
+    walk_many(t, n_tiles, i0);
+    for (int m = 0; m < n_tiles; m++)
+        for (int r = 0; r < t[m].n && !a->part; r++)
+            row_end(&t[m], r);
+}
+
+static void attn_one(const struct kern_attn *a, int32_t i0, int n)
+{
+    struct tile t;
+    tile_begin(&t, a, i0, n, tile_rows(n));
+    walk_any(&t, i0, n, a->kv == KERN_KV_F32);
+    for (int r = 0; r < n && !a->part; r++)
+        row_end(&t, r);
+}
 
 void ISA(attn)(const struct kern_attn *a)
 {
     CHECK(a->head_dim > 0 && a->head_dim % 16 == 0 && a->head_dim <= ATTN_DIM_MAX);
+    int32_t n_rows = a->n_tok * a->n_group, most = ATTN_ROWS;
+    if (a->kv == KERN_KV_F16 && n_rows > 2 * ATTN_ROWS)
+        most = ATTN_ROWS * ATTN_TILES;
+    for (int32_t i = 0; i < n_rows; i += most) {
+        int n = n_rows - i < most ? n_rows - i : most;
+        (n > ATTN_ROWS ? attn_many : attn_one)(a, i, n);
+    }
+}
+
+void ISA(attn_join)(const struct kern_attn *a)
+{
     struct tile t;
-    int32_t n_rows = a->n_tok * a->n_group;
-    int f32 = a->kv == KERN_KV_F32;
-    for (int32_t i = 0; i < n_rows; i += ATTN_ROWS) {
-        int n = n_rows - i < ATTN_ROWS ? n_rows - i : ATTN_ROWS;
-        int R = n <= 4 ? n : ATTN_ROWS;
-        tile_begin(&t, a, i, n, R);
-        if (R == 1)
-            (f32 ? walk_f32_1 : walk_f16_1)(&t);
-        else if (R == 2)
-            (f32 ? walk_f32_2 : walk_f16_2)(&t);
-        else if (R == 3)
-            (f32 ? walk_f32_3 : walk_f16_3)(&t);
-        else if (R == 4)
-            (f32 ? walk_f32_4 : walk_f16_4)(&t);
-#if ATTN_ROWS == 8
-        else
-            (f32 ? walk_f32_8 : walk_f16_8)(&t);
-#endif
-        tile_end(&t);
+    t.a = a;
+    for (int32_t i = 0; i < a->n_tok * a->n_group; i++) {
+        row_begin(&t, 0, i);
+        for (int32_t b = t.lo[0] / KERN_ATTN_BLOCK; b <= (t.hi[0] - 1) / KERN_ATTN_BLOCK; b++) {
+            const float *part = attn_part(a, b, i);
+            float m = part[ATTN_PART_M], top = t.m[0] > m ? t.m[0] : m;
+            struct vf old = vf_set1(kmath_exp2(t.m[0] - top)), c = vf_set1(kmath_exp2(m - top));
+            t.m[0] = top;
+            vf_store(t.l[0], vf_fma(vf_load(part), c, vf_mul(vf_load(t.l[0]), old)));
+            for (int32_t d = 0; d < a->head_dim; d += 16) {
+                struct vf o = vf_mul(vf_load(&t.o[0][d]), old);
+                vf_store(&t.o[0][d], vf_fma(vf_load(part + ATTN_PART_O + d), c, o));
+            }
+        }
+        row_end(&t, 0);
     }
 }

@@ -20,6 +20,18 @@ INL struct vf vf_exp(struct vf x)
     return vf_ldexp(p, n);
 }
 
+INL struct vf vf_exp2(struct vf x)
+{
+    x = vf_max(vf_set1(KMATH_EXP2_LO), x);
+    struct vf n = vf_rint(x), r = vf_sub(x, n);
+    struct vf p = vf_fma(vf_set1(KMATH_EXP2_C5), r, vf_set1(KMATH_EXP2_C4));
+    p = vf_fma(p, r, vf_set1(KMATH_EXP2_C3));
+    p = vf_fma(p, r, vf_set1(KMATH_EXP2_C2));
+    p = vf_fma(p, r, vf_set1(KMATH_EXP2_C1));
+    p = vf_fma(p, r, vf_set1(1.0f));
+    return vf_ldexp(p, n);
+}
+
 INL struct vf vf_tanh(struct vf x)
 {
     struct vf a = vf_abs(x), z = vf_mul(x, x), one = vf_set1(1.0f);

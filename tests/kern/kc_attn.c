@@ -47,13 +47,13 @@ static void fill_pages(struct setup *s, uint8_t *base, int first, int end)
 static void random_setup(struct setup *s)
 {
     static const int dims[] = {16, 32, 48, 64, 80, 96, 128, 192, 256};
-    static const int windows[] = {0, 0, 1, 5, 31, 32, 33, 70, 200};
+    static const int windows[] = {0, 0, 1, 5, 31, 32, 33, 70, 200, 256, 300};
     struct kern_attn *a = &s->a;
     memset(s, 0, sizeof *s);
     a->kv = kc_rand() & 1 ? KERN_KV_F16 : KERN_KV_F32;
     a->head_dim = dims[kc_rand() % ARRAY_LEN(dims)];
     a->n_group = kc_range(1, 9);
-    a->pos = kc_rand() % 4 == 0 ? 0 : kc_range(0, 170);
+    a->pos = kc_rand() % 4 == 0 ? 0 : kc_rand() % 3 == 0 ? kc_range(171, 800) : kc_range(0, 170);
     a->n_tok = kc_rand() % 3 == 0 ? 1 : kc_range(1, 40);
     if (a->head_dim * a->n_tok * a->n_group > 8000)
         a->n_tok = 1 + 8000 / (a->head_dim * a->n_group);
@@ -84,6 +84,24 @@ static void random_setup(struct setup *s)
     a->sinks = kc_rand() % 3 == 0 ? sinks : NULL;
     a->base = base;
     a->page = s->page;
+}
+
+/* A call cut along the positions: parts of one or more blocks each, then the join. */
+static void cut_blocks(const struct kern_table *t, const struct kern_attn *whole, float *out)
+{
+    struct kern_attn a = *whole;
+    int first = a.window > 0 && a.pos >= a.window ? a.pos - a.window + 1 : 0;
+    int b0 = first / KERN_ATTN_BLOCK, b1 = (a.pos + a.n_tok - 1) / KERN_ATTN_BLOCK + 1;
+    size_t each = (size_t)(a.n_tok * a.n_group) * kern_attn_part_floats(a.head_dim);
+    a.out = out;
+    a.part = kc_alloc((size_t)(b1 - b0) * each * 4, 4);
+    for (int b = b0, e; b < b1; b = e) {
+        e = b + kc_range(1, b1 - b);
+        a.block0 = b;
+        a.block1 = e;
+        t->attn(&a);
+    }
+    t->attn_join(&a);
 }
 
 /* The tokens [t0, t1) of a call, alone. */
@@ -124,6 +142,9 @@ static void check_setup(struct setup *s)
             part(kc_table[i]->attn, a, got, t0, t1);
         }
         kc_same(i, got, want, s->n_out, "the same, cut");
+        memset(got, 0xff, s->n_out * 4);
+        cut_blocks(kc_table[i], a, got);
+        kc_same(i, got, want, s->n_out, "the same, in parts");
     }
 }
 

@@ -326,6 +326,7 @@ int kc_bench(int argc, char **argv)
     bench_attn(KERN_KV_F16, 64, 3, 512, 512);
     bench_attn(KERN_KV_F16, 64, 3, 2048, 512);
     bench_attn(KERN_KV_F16, 256, 4, 512, 512);
+    bench_attn(KERN_KV_F32, 64, 3, 2048, 512);
     bench_vec();
     probe_mem_done(&opt.mem);
     return 0;

@@ -18,16 +18,17 @@
 
 #define N 16 /* different requests */
 
-static int32_t text[N][400], guess[N][JOBS_TOKENS];
+static int32_t text[N][480], guess[N][JOBS_TOKENS];
 static struct jobs_spec spec[64];
 static struct jobs_answer want[N], got[64];
 static const char *path;
 
-/* Prompts of many lengths; every third shares a long beginning with others. */
+/* Prompts of many lengths, two of them longer than an attention block; every third shares a long
+ * beginning with others. */
 static void make_requests(void)
 {
     for (int i = 0; i < N; i++) {
-        int n = 1 + (i * 37) % 200;
+        int n = i == 3 ? 470 : i == 8 ? 300 : 1 + (i * 37) % 200;
         for (int k = 0; k < n; k++) {
             uint32_t r[4];
             rand_philox(3, (uint64_t)k, i % 3 ? (uint64_t)i : 999, r);
@@ -126,6 +127,8 @@ static void same_answers(const struct tiny *t, size_t small_kv)
     const struct setting alone = {"alone", best, 1, 512, 8, 1, 1, 0};
     const struct setting with[] = {
         {"one after the other", best, 1, 512, 8, 1, 0, 0},
+        {"the same, attention in parts", best, 2, 512, 8, 1, 0, 0},
+        {"the same, in more parts", best, 5, 20, 8, 1, 0, 0},
         {"batch of 64", best, 2, 512, 64, 0, 0, 0},
         {"no speculation", best, 2, 512, 64, 0, 1, 0},
         {"no prefix cache", best, 1, 512, 64, 1, 0, 0},
@@ -167,7 +170,7 @@ static void same_answers(const struct tiny *t, size_t small_kv)
             print_message("# this CPU has no %s: not run\n", with[i].name);
             continue;
         }
-        run_all(&with[i], i ? 64 : 1);
+        run_all(&with[i], i < 3 ? 1 : 64);
     }
     assert_true(n_accepted > 0 && n_drafted > n_accepted); /* both ways were gone */
 }
