@@ -1,0 +1,129 @@
+"""The engine view: what runs is seen, opened and cancelled there; leaving it costs the server nothing."""
+import re
+import threading
+
+from browsing import Server, wait_for
+from playwright.sync_api import expect
+import pytest
+
+from serving import MODEL
+from test_looks import serious
+
+HASH = "/#/engine"
+LIVE = re.compile("^Live")
+
+
+class Ask(threading.Thread):
+    """A long request on a thread of its own."""
+
+    def __init__(self, server, name, words="Count to 1000.", **more):
+        super().__init__(daemon=True)
+        body = {"model": MODEL, "messages": [{"role": "user", "content": words}], "max_tokens": 4000,
+                "ignore_eos": True, "stream": True, **more}
+        self.ask = lambda: server.request("POST", "/v1/chat/completions", body,
+                                          {"x-client-request-id": name})
+        self.start()
+
+    def run(self):
+        self.status, _, self.text = self.ask()
+
+    def end(self):
+        self.join(60)
+        assert not self.is_alive()
+        return self.text.decode()
+
+
+def row(page, name):
+    return page.locator(".eg-requests tbody tr", has=page.get_by_role("button", name=name, exact=True))
+
+
+def test_a_request_is_seen_opened_and_cancelled(pages, site):
+    page = pages.open(site.url, path=HASH)
+    expect(page.locator(".eg-status")).to_have_text(LIVE)
+    for name in ("Generated", "Prompts", "Machine", "Sequences", "KV pages", "Latency", "Requests",
+                 "Memory", "How it computes"):
+        expect(page.locator(f"section[aria-label='{name}']")).to_be_visible()
+    asked = Ask(site, "seen-1", words="word " * 300)
+    mine = row(page, "seen-1")
+    expect(mine.locator(".eg-state")).to_have_text("generating")
+    generated = mine.locator("[data-name=generated]")
+    expect(generated).not_to_have_text("0")
+    before = generated.inner_text()
+    expect(generated).not_to_have_text(before)
+    expect(page.locator("section[aria-label=Generated] .eg-value")).not_to_have_text("0.0")
+    expect(page.locator("section[aria-label=Sequences] .eg-value")).to_have_text("1")
+
+    mine.get_by_role("button", name="seen-1").click()
+    dialog = page.get_by_role("dialog", name="Request seen-1")
+    expect(dialog.get_by_text("from the cache")).to_be_visible()
+    dialog.get_by_text("Every mark").click()
+    marks = dialog.locator(".eg-marks tbody tr")
+    expect(marks.first).to_contain_text("accepted")
+    expect(marks.nth(2)).to_contain_text("started")
+    expect(dialog.locator(".eg-marks")).to_contain_text("first token")
+    assert serious(page) == []
+    page.keyboard.press("Escape")
+
+    mine.get_by_label("Cancel this request").click()
+    expect(mine.locator(".eg-state")).to_have_text("cancelled")
+    expect(mine.get_by_label("Cancel this request")).to_be_hidden()
+    assert "request_cancelled" in asked.end()
+    wait_for("idle", site.idle)
+
+
+def test_names_are_text(pages, site):
+    name = "<img src=x onerror=alert(1)>"
+    Ask(site, name, max_tokens=1).end()
+    page = pages.open(site.url, path=HASH)
+    expect(row(page, name)).to_have_count(1)
+    row(page, name).get_by_role("button", name=name).click()
+    expect(page.get_by_role("dialog")).to_contain_text(name)
+    assert page.locator("img").count() == 0
+
+
+def test_nothing_is_asked_when_nobody_looks(pages, site):
+    page = pages.open(site.url, path=HASH)
+    expect(page.locator(".eg-status")).to_have_text(LIVE)
+    # the question itself is one
+    wait_for("watched", lambda: site.metric("gaufre_requests_under_way") == 2)
+    page.click("#nav-chat")
+    wait_for("not watched", lambda: site.metric("gaufre_requests_under_way") == 1)
+    page.click("#nav-engine")
+    expect(page.locator(".eg-status")).to_have_text(LIVE)
+    page.close()
+    wait_for("not watched", lambda: site.metric("gaufre_requests_under_way") == 1)
+
+
+def test_it_comes_back_with_the_server(pages, tmp_path):
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for f in folders:
+        f.mkdir()
+    first = Server(str(folders[0]))
+    page = pages.open(first.url, path=HASH)
+    expect(page.locator(".eg-status")).to_have_text(LIVE)
+    assert first.stop() == 0
+    expect(page.locator(".eg")).to_have_class(re.compile("waiting"))
+    second = Server(str(folders[1]), "--port", first.port)
+    try:
+        expect(page.locator(".eg-status")).to_have_text(LIVE)
+        expect(page.locator(".eg")).not_to_have_class(re.compile("waiting"))
+    finally:
+        page.close()
+        assert second.stop() == 0
+
+
+@pytest.mark.parametrize("size,theme", [("phone", "light"), ("tablet", "dark"), ("wide", "light"),
+                                        ("phone", "dark")])
+def test_sizes_and_themes(pages, site, size, theme):
+    asked = Ask(site, f"looks-{size}-{theme}")
+    page = pages.open(site.url, size=size, theme=theme, path=HASH)
+    expect(row(page, f"looks-{size}-{theme}").locator(".eg-state")).to_have_text("generating")
+    assert serious(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    over = page.evaluate("""() => [...document.querySelectorAll('.eg *')].filter((e) => {
+        const b = e.getBoundingClientRect();
+        return b.width && !e.closest('.eg-bar') && (b.right > innerWidth + 1 || b.left < -1);
+    }).map((e) => e.outerHTML.slice(0, 90))""")
+    assert over == []
+    row(page, f"looks-{size}-{theme}").get_by_label("Cancel this request").click()
+    asked.end()
