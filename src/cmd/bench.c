@@ -319,10 +319,12 @@ const struct cmd cmd_bench = {
     .name = "bench",
     .help = "Measure prefill and decode, and their share of what the machine can do",
     .args = "MODEL",
-    .about = "Medians of several runs on random tokens. The limit: for decode, reading the file's "
-             "tensors\n"
-             "once per step at the measured bandwidth; for prefill, the measured rate of int8 dot\n"
-             "products (class f32: of float multiply-adds).",
+    .about =
+        "Medians of several runs on random tokens. The limit: for decode, reading the file's "
+        "tensors\n"
+        "once per step at the measured bandwidth; for prefill, the measured rate of int8 dot\n"
+        "products (class f32: of float multiply-adds). The newest figures are kept in bench.json\n"
+        "in gaufre's home, where the server finds them.",
     .opts = opts,
     .opts_size = sizeof(struct bench),
     .n_args_min = 1,
