@@ -11,7 +11,8 @@ export class List {
         Object.assign(this, { scroller, host, make, on_end_change });
         this.items = [];
         this.views = new Map();
-        this.heights = new Map();
+        this.heights = new Map(); // of messages that were seen, by id
+        this.tall = new Float64Array(0); // of all, by place: thousands are added up in every frame
         this.low = 0;
         this.high = 0;
         this.follow = true;
@@ -40,6 +41,8 @@ export class List {
             else this.drop(el.dataset.id);
         }
         for (const id of this.heights.keys()) if (!ids.has(id)) this.heights.delete(id);
+        this.tall = new Float64Array(items.length).fill(GUESS);
+        if (this.heights.size) items.forEach((it, i) => { this.tall[i] = this.heights.get(it.id) ?? GUESS; });
         this.low = n ? at : Math.max(0, items.length);
         this.high = this.low + n;
         this.update();
@@ -62,6 +65,7 @@ export class List {
     clear() {
         for (const el of [...this.host.children]) this.drop(el.dataset.id);
         this.items = [];
+        this.tall = new Float64Array(0);
         this.heights.clear();
         this.low = this.high = 0;
         this.pad();
@@ -77,14 +81,16 @@ export class List {
         this.views.delete(id);
     }
 
-    height(i) {
-        return this.heights.get(this.items[i].id) ?? GUESS;
-    }
-
     sum(from, to) {
         let y = 0;
-        for (let i = from; i < to; i++) y += this.height(i);
+        for (let i = from; i < to; i++) y += this.tall[i];
         return y;
+    }
+
+    saw(id, i, height) {
+        if (this.tall[i] === height) return;
+        this.tall[i] = height;
+        this.heights.set(id, height);
     }
 
     pad() {
@@ -105,9 +111,9 @@ export class List {
         const n = this.items.length;
         let low = 0;
         let y = 0;
-        while (low < n && y + this.height(low) < from) y += this.height(low++);
+        while (low < n && y + this.tall[low] < from) y += this.tall[low++];
         let high = low;
-        while (high < n && y < to) y += this.height(high++);
+        while (high < n && y < to) y += this.tall[high++];
         return [Math.min(low, Math.max(0, n - 1)), high];
     }
 
@@ -121,7 +127,8 @@ export class List {
     }
 
     measure() {
-        for (const el of this.host.children) this.heights.set(el.dataset.id, el.offsetHeight);
+        let i = this.low; // what has DOM is one run of places
+        for (const el of this.host.children) this.saw(el.dataset.id, i++, el.offsetHeight);
     }
 
     update() {
@@ -225,7 +232,8 @@ export class List {
 
     resized(all) {
         for (const { target } of all) {
-            if (target !== this.scroller) this.heights.set(target.dataset.id, target.offsetHeight);
+            const at = [...this.host.children].indexOf(target);
+            if (at >= 0) this.saw(target.dataset.id, this.low + at, target.offsetHeight);
         }
         if (this.follow) this.go_end();
         else if (all.some((e) => e.target === this.scroller)) this.schedule();

@@ -39,7 +39,7 @@ export class MessageView {
         this.note = h('div.note');
         this.el = h(`div.message.${node.role}`, { role: 'listitem', tabIndex: -1,
             'aria-label': node.role === 'user' ? 'You' : `Answer${node.model ? `, ${node.model}` : ''}` },
-        this.body, this.note, h('div.foot', null, this.acts, this.meta));
+        this.body, this.note, h('div.foot', null, this.meta, this.acts));
         this.not_before = 0;
         this.shown_at = 0;
         if (node.role === 'user') this.draw_user();

@@ -8,14 +8,26 @@ const step_of = (lp) => { const i = STEPS.findIndex((p) => Math.exp(lp) >= p); r
 const percent = (lp) => { const p = Math.exp(lp) * 100; return p >= 0.05 ? `${p.toFixed(1)} %` : '< 0.1 %'; };
 const visible = (t) => t.replace(/\n/g, '↵').replace(/\t/g, '⇥').replace(/^ +| +$/g, (s) => '␣'.repeat(s.length));
 
+/* One for the page, at its end: inside of a message it would be held by that message's box. */
+let the_popover = null;
+
+function popover() {
+    if (!the_popover) {
+        the_popover = h('div.token-pop', { role: 'tooltip', hidden: true });
+        document.body.append(the_popover);
+        addEventListener('scroll', () => { the_popover.hidden = true; }, { capture: true, passive: true });
+    }
+    return the_popover;
+}
+
 export class TokenView {
     constructor(host) {
         this.drawn = 0;
         this.tokens = [];
         this.el = h('div.tokens', { role: 'listbox', 'aria-label': 'Tokens by probability; arrow keys move',
             'aria-orientation': 'horizontal', dir: 'auto' });
-        this.pop = h('div.token-pop', { role: 'tooltip', hidden: true });
-        host.append(this.el, this.pop);
+        this.pop = popover();
+        host.append(this.el);
         const over = (e) => { const t = e.target.closest('.tok'); if (t) this.show(t); };
         this.el.addEventListener('pointerover', over);
         this.el.addEventListener('focusin', over);

@@ -37,9 +37,9 @@ export function path(tree) {
 export function path_to(tree, id) {
     const out = [];
     for (let n = tree.nodes.get(id); n && out.length < tree.nodes.size; n = tree.nodes.get(n.parent)) {
-        out.unshift(n);
+        out.push(n);
     }
-    return out;
+    return out.reverse();
 }
 
 /** {at, of} for the "2/3" of a node. */

@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""Take the pictures of docs/: tools/screenshots.py (make screenshots).
+
+Starts the built server with the default model, lets real conversations happen in Chromium, and writes
+docs/page-*.png. Needs the test environment (make test makes build/venv) and Chromium; fonts-inter and
+fonts-jetbrains-mono make the pictures look as on a usual desktop.
+"""
+import os
+import pathlib
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests/browser"))
+os.environ.setdefault("GAUFRE_TEST_MODELS", str(pathlib.Path(
+    os.environ.get("GAUFRE_HOME") or pathlib.Path.home() / ".local/share/gaufre") / "models"))
+
+from browsing import CHROMIUM, SIZES, Pages, Server, answered, ask  # noqa: E402
+from playwright.sync_api import sync_playwright  # noqa: E402
+
+GREEDY = {"temperature": "0", "max_tokens": "260"}
+ASKED = ["Write a Python function that reverses a linked list.", "Name three French cheeses, as a list."]
+
+
+def shot(page, out, name):
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(500)
+    page.screenshot(path=str(out / f"page-{name}.png"))
+    print(f"{out / f'page-{name}.png'}", file=sys.stderr)
+
+
+def talk(pages, url, out, name, size, theme):
+    page = pages.open(url, size=size, theme=theme, settings=GREEDY)
+    ask(page, "What is the capital of France?")
+    page.click("#side-toggle") if size == "phone" else None
+    page.click("#new-chat")
+    for text in ASKED:
+        ask(page, text)
+    page.evaluate("document.activeElement.blur()")
+    shot(page, out, name)
+    return page
+
+
+def main():
+    out = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs"
+    if not CHROMIUM:
+        sys.exit("screenshots: Chromium is not installed (Debian's package: chromium)")
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as p:
+        server = Server(folder)
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"] if os.getuid() == 0 else [])
+        pages = Pages(browser)
+        try:
+            page = talk(pages, server.url, out, "light", "wide", "light")
+            talk(pages, server.url, out, "dark", "tablet", "dark")
+            talk(pages, server.url, out, "phone", "phone", "light")
+            probabilities(pages, server.url, out)
+            engine(pages, server.url, out)
+        finally:
+            browser.close()
+            server.stop()
+
+
+def probabilities(pages, url, out):
+    page = pages.open(url, size="tablet", theme="light", settings={**GREEDY, "max_tokens": "120", "logprobs": True})
+    ask(page, "Tell me about waffles.")
+    page.click("#settings-toggle") if SIZES["tablet"][0] > 1280 else None
+    page.locator(".tok.p4, .tok.p5, .tok.p3").first.focus()
+    page.wait_for_timeout(400)
+    page.screenshot(path=str(out / "page-probabilities.png"))
+
+
+def engine(pages, url, out):
+    """The engine view while eight conversations run."""
+    busy = [pages.open(url, settings={"temperature": "1", "max_tokens": "600"}) for _ in range(8)]
+    page = pages.open(url, size="wide", theme="dark", path="/#/engine")
+    for p in busy:
+        ask(p, "Write a long story about a dragon who runs a bakery.", wait=False)
+    page.wait_for_timeout(6000)
+    shot(page, out, "engine")
+
+
+if __name__ == "__main__":
+    main()
