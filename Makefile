@@ -5,6 +5,7 @@
 #   make check    the tests one runs while editing, under half a minute
 #   make test     everything: both compilers, sanitizers, end to end with the real clients
 #   make bench    speed and quality beside the peers
+#   make screenshots    the pictures of the page in docs/, from the built server in Chromium
 #   make asan | tsan | fuzz    one sanitizer build with its tests; fuzzing for FUZZ_SECONDS each
 #   make install  into PREFIX (default /usr/local), DESTDIR respected
 #   make format   clang-format over the sources
@@ -16,7 +17,7 @@ PORT ?= 8080
 FUZZ_SECONDS ?= 60
 export PORT FUZZ_SECONDS
 
-.PHONY: all setup run check test bench asan tsan fuzz install format clean
+.PHONY: all setup run check test bench screenshots asan tsan fuzz install format clean
 .NOTPARALLEL:
 
 all: setup $(BUILD)/build.ninja
@@ -46,6 +47,10 @@ fuzz:
 
 bench: all
 	@bench/run.sh
+
+screenshots: all
+	@tools/setup.sh browser
+	@tools/screenshots.sh
 
 install: all
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)

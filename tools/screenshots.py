@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Take the pictures of docs/: tools/screenshots.py (make screenshots).
+"""Take the pictures of docs/: make screenshots.
 
 Starts the built server with the default model, lets real conversations happen in Chromium, and writes
 docs/page-*.png. Needs the test environment (make test makes build/venv) and Chromium; fonts-inter and

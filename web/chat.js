@@ -252,7 +252,8 @@ export class Chat {
             edit: () => this.edit(node),
             again: () => node.role === 'assistant' && !this.busy() && this.answer(node.parent),
             retry: () => !this.busy() && (node.content ? this.answer(node.parent) : this.answer('', node)),
-            go_on: () => node.role === 'assistant' && node.content && !this.busy() && this.answer('', node),
+            // Only the end of the path can be continued: what follows was said to the text as it is.
+            go_on: () => node.role === 'assistant' && node === tree_of.path(this.tree).at(-1) && node.content && !this.busy() && this.answer('', node),
             back: () => this.branch(node, -1),
             forth: () => this.branch(node, 1),
             copy: () => { copy_text(split_thinking(node).text); say('Copied'); },

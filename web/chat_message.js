@@ -134,7 +134,7 @@ export class MessageView {
             this.draw_error();
         } else if (node.finish === 'length' || node.finish === 'stopped') {
             this.note.replaceChildren(node.content
-                ? h('button.soft-button', { onclick: () => this.ctx.act('go_on', node) }, icon('right'), 'Continue') : '');
+                ? h('button.soft-button.go-on', { onclick: () => this.ctx.act('go_on', node) }, icon('right'), 'Continue') : '');
         } else {
             this.note.replaceChildren();
         }

@@ -75,7 +75,7 @@ export function show_settings(panel, settings, chat, { changed, close }) {
         changed(settings);
     };
     const effort = h('select', { id: 'set-effort', onchange: () => set('reasoning_effort', effort.value) },
-        ...[['', "the model's own"], ['none', 'none'], ['low', 'low'], ['medium', 'medium'], ['high', 'high']]
+        ...[['', 'default'], ['none', 'none'], ['low', 'low'], ['medium', 'medium'], ['high', 'high']]
             .map(([v, t]) => h('option', { value: v, selected: (settings.reasoning_effort || '') === v }, t)));
     const probs = h('input', { id: 'set-logprobs', type: 'checkbox', checked: Boolean(settings.logprobs),
         onchange: () => set('logprobs', probs.checked) });
