@@ -4,7 +4,7 @@
 #   make run      build, fetch the default model, serve it on 127.0.0.1:8080 (PORT=N)
 #   make check    the tests one runs while editing, under half a minute
 #   make test     everything: both compilers, sanitizers, end to end with the real clients
-#   make bench    speed and quality beside the peers
+#   make bench    speed and quality beside the peers (QUICK=1: minutes; ONLY=, MODELS=, PEERS=: see bench/run.sh)
 #   make screenshots    the pictures of the page in docs/, from the built server in Chromium
 #   make asan | tsan | fuzz    one sanitizer build with its tests; fuzzing for FUZZ_SECONDS each
 #   make install  into PREFIX (default /usr/local), DESTDIR respected

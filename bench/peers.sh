@@ -18,6 +18,11 @@
 # of llama.cpp's CPU libraries. Default: llama. Folder: $GAUFRE_TEST_CACHE (~/.cache/gaufre-test)/peers.
 set -eu
 
+case ${1:-} in -h | --help)
+    sed -n '2,/^set -eu/s/^# \{0,1\}//p' "$0" | sed '$d'
+    exit ;;
+esac
+
 LLAMA_VERSION=0.3.36
 LLAMA_SHA256=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
 IK_VERSION=0.1.5
@@ -141,6 +146,12 @@ for variant in ${*:-llama}; do
         ;;
     ik)
         source_get "ik-llama-cpp-python==$IK_VERSION" "ik_llama_cpp_python-$IK_VERSION.tar.gz" $IK_SHA256
+        # The sdist lacks the script that writes its version into this file.
+        gen=$dir/vendor/ik_llama.cpp/common/cmake/build-info-gen-cpp.cmake
+        mkdir -p "${gen%/*}"
+        [ -f "$gen" ] || printf '%s\n' 'set(BUILD_NUMBER 0)' 'set(BUILD_COMMIT unknown)' \
+            'set(BUILD_COMPILER cc)' 'set(BUILD_TARGET unknown)' \
+            'configure_file(common/build-info.cpp.in ${CMAKE_CURRENT_SOURCE_DIR}/common/build-info.cpp)' >"$gen"
         [ -f "$cache/ik/build.ninja" ] || cmake -S "$dir/vendor/ik_llama.cpp" -B "$cache/ik" $common \
             -DCMAKE_LIBRARY_OUTPUT_DIRECTORY="$cache/ik/bin" -DGGML_NATIVE=ON -DLLAMA_BUILD_TESTS=OFF \
             -DGGML_IQK_FA_ALL_QUANTS=OFF -DCMAKE_C_FLAGS=-w -DCMAKE_CXX_FLAGS=-w -DLLAMA_CURL=OFF >>"$log" 2>&1 || { say "configuring ik failed, see $log"; exit 1; }

@@ -1,39 +1,105 @@
 #!/bin/sh
-# make bench: speed beside llama.cpp in interleaved pairs, and quality beside it, on both real models.
+# make bench: gaufre beside llama.cpp and ik_llama.cpp, on this machine, in interleaved rounds.
 #
-#   PAIRS=5        pairs of each comparison            THREADS=N    both sides (default: all CPUs)
-#   MODELS="..."   other GGUF files                    KL=0         leave the quality part out
+#   bench/run.sh [--quick] [--only WORKLOADS] [--models NAMES] [--peers llama,ik|none] [--list] [OPTIONS OF suite.py]
+#   make bench QUICK=1 ONLY=decode,batch MODELS=smollm2-135m PEERS=llama PAIRS=5 THREADS=2
 #
-# Needs the package index (for the peer's source, once: building it takes many minutes) or a folder with
-# bin/llama-bench in LLAMA_DIR. Without either only gaufre is measured, beside the machine's limits.
-# docs/performance.md says how to read the figures.
+# Full: every workload, an hour and more once peers and models are built. Quick: a few minutes on SmolLM2, with the
+# peers that are built already, or llama.cpp. Single parts: --only decode,batch --models smollm2-135m.
+#
+#   models   catalogue names, names of bench/make_model.py, or files; "all": every one of these. Default: both real
+#            models, Llama 3.2 1B's shapes in three formats, Qwen3 1.7B's in one, and the small mixture of experts
+#   peers    what bench/peers.sh builds; the first time llama.cpp takes a quarter of an hour, ik_llama.cpp more
+#            than half an hour on two cores. Folders of your own: LLAMA_DIR, LLAMA_AMX_DIR, IK_DIR
+#   results  build/bench (--out): summary.md, results.csv, limits.csv, results.json, SVG plots
+#
+# Needs python3 and, the first time, the Python package index. docs/performance.md says how to read the figures.
 set -eu
 cd "$(dirname "$0")/.."
+here=$PWD/bench
+golden_dir=$PWD/tests/golden
+. "$golden_dir/env.sh"
+
+quick=${QUICK:-} only=${ONLY:-} models=${MODELS:-} peers=${PEERS:-}
 gaufre=${GAUFRE:-build/release/src/cmd/gaufre}
-threads=${THREADS:-$(nproc)}
-home=${GAUFRE_HOME:-${XDG_DATA_HOME:-$HOME/.local/share}/gaufre}
+made="llama3.2-1b-q4_0 llama3.2-1b-q4_k_m llama3.2-1b-q8_0 qwen3-1.7b-q4_k_m gpt-oss-mini-mxfp4"
+others="qwen3-1.7b-q4_0 qwen3-1.7b-q8_0"
 
-if [ -z "${MODELS:-}" ]; then
-    "$gaufre" pull -q smollm2-135m gemma3-270m >&2
-    MODELS="$home/models/smollm2-135m.gguf $home/models/gemma3-270m.gguf"
-fi
+usage() { sed -n '2,/^set -eu/s/^# \{0,1\}//p' "$0" | sed '$d'; }
+value() { [ $# -ge 2 ] || { echo "run.sh: $1 needs a value" >&2; exit 2; }; }
 
-if [ -z "${LLAMA_DIR:-}" ]; then
-    LLAMA_DIR=$(bench/peers.sh llama | awk '$1 == "llama" { print $2 }') || LLAMA_DIR=
-fi
-for model in $MODELS; do
-    "$gaufre" bench "$model" --threads "$threads" --prefill 128,512 --decode 64 --batch 1,4,16
-    echo
+rest=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --quick) quick=1 ;;
+    --only) value "$@"; only=$2; shift ;;
+    --models) value "$@"; models=$2; shift ;;
+    --peers) value "$@"; peers=$2; shift ;;
+    --gaufre) value "$@"; gaufre=$2; shift ;;
+    --list) echo "smollm2-135m gemma3-270m $made $others" | tr ' ' '\n'; exit ;;
+    -h | --help) usage; exit ;;
+    *) rest="$rest $1" ;;
+    esac
+    shift
 done
-if [ -n "$LLAMA_DIR" ]; then
-    python3 bench/compare.py --gaufre "$gaufre" --peer "$LLAMA_DIR" --threads "$threads" \
-        --pairs "${PAIRS:-5}" --csv bench/results.csv $MODELS
-else
-    echo "bench: no llama.cpp to compare with" >&2
+[ "$quick" != 0 ] || quick=
+[ -x "$gaufre" ] || { echo "bench: $gaufre is not built (make)" >&2; exit 1; }
+
+say() { echo "bench: $*" >&2; }
+
+# ---- peers: folders given, or built
+peers_dir=$cache/peers
+[ -n "$peers" ] || { peers=llama,ik; [ -z "$quick" ] || [ -x "$peers_dir/ik/bin/llama-bench" ] || peers=llama; }
+llama=${LLAMA_DIR:-} amx=${LLAMA_AMX_DIR:-} ik=${IK_DIR:-}
+case ,$peers, in *,llama,*)
+    if [ -z "$llama" ]; then
+        bench/peers.sh llama llama-server >&2 && llama=$peers_dir/llama
+        if [ -n "$llama" ] && grep -q amx_int8 /proc/cpuinfo; then
+            bench/peers.sh llama-amx >&2 && amx=$peers_dir/llama-amx
+        fi
+    fi ;;
+esac
+case ,$peers, in *,ik,*)
+    [ -n "$ik" ] || { bench/peers.sh ik >&2 && ik=$peers_dir/ik; } ;;
+esac
+[ -n "$llama" ] || say "llama.cpp is not measured"
+[ -n "$ik" ] || say "ik_llama.cpp is not measured (--peers llama,ik builds it)"
+
+# ---- models
+home=${GAUFRE_HOME:-${XDG_DATA_HOME:-$HOME/.local/share}/gaufre}
+if [ -z "$models" ]; then
+    models=smollm2-135m
+    [ -n "$quick" ] || models="smollm2-135m gemma3-270m $made"
+elif [ "$models" = all ]; then
+    models="smollm2-135m gemma3-270m $made $others"
 fi
-if [ "${KL:-1}" != 0 ] && [ -n "$LLAMA_DIR" ]; then
-    echo
-    for model in $MODELS; do
-        bench/kl_peer.sh "$model" "$gaufre"
-    done
-fi
+
+pull() {
+    "$gaufre" pull -q "$1" >&2 && echo "$home/models/$1.gguf"
+}
+
+make_one() { # the vocabulary is SmolLM2's
+    vocab=$(pull smollm2-135m) || return 1
+    [ -z "$llama" ] || quantize="--quantize $llama/bin/llama-quantize"
+    golden_venv
+    LD_LIBRARY_PATH=$llama/bin "$cache/venv/bin/python" -B bench/make_model.py "$1" --vocab "$vocab" \
+        --out "$cache/bench" ${quantize:-}
+}
+
+files=
+for model in $(echo "$models" | tr ',' ' '); do
+    if [ -f "$model" ]; then
+        files="$files $model"
+    elif [ -f "$cache/bench/$model.gguf" ]; then
+        files="$files $cache/bench/$model.gguf"
+    elif echo " $made $others " | grep -q " $model "; then
+        file=$(make_one "$model") && files="$files $file" || say "$model cannot be made: left out"
+    else
+        file=$(pull "$model") && files="$files $file" || say "$model cannot be fetched: left out"
+    fi
+done
+[ -n "$files" ] || { say "no model"; exit 1; }
+
+exec python3 -B bench/suite.py --gaufre "$gaufre" ${quick:+--quick} ${only:+--only "$only"} \
+    ${llama:+--llama "$llama"} ${amx:+--llama-amx "$amx"} ${ik:+--ik "$ik"} ${PAIRS:+--pairs "$PAIRS"} \
+    ${THREADS:+--threads "$THREADS"} ${OUT:+--out "$OUT"} $rest $files

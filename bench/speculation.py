@@ -49,24 +49,24 @@ TASKS = {
 }
 
 
-MODEL = [None] # its id, as served
-
-
-def serve(binary, model, on):
+def serve(binary, model, on, threads=0):
+    """(process, host:port, the model's id as served)"""
     p = subprocess.Popen([binary, "serve", model, "--port", "0", "--ledger", "off", "--log-level", "warn",
-                          "--speculation", "on" if on else "off"], stderr=subprocess.PIPE, text=True)
+                          "--threads", str(threads), "--speculation", "on" if on else "off"],
+                         stderr=subprocess.PIPE, text=True)
     for line in p.stderr:
         if "serves on http://" in line:
             where = line.split("http://")[1].split()[0]
             with urllib.request.urlopen(f"http://{where}/v1/models", timeout=60) as reply:
-                MODEL[0] = json.load(reply)["data"][0]["id"]
-            return p, where
+                return p, where, json.load(reply)["data"][0]["id"]
     sys.exit("the server did not start")
 
 
-def ask(where, text, prediction, sampled, tokens):
-    body = {"model": MODEL[0], "messages": [{"role": "user", "content": text}], "max_tokens": tokens, "temperature": 0.8 if sampled else 0,
-            "seed": 7}
+def ask(server, text, prediction, sampled, tokens):
+    """(answer, tokens a second, tokens)"""
+    _, where, model = server
+    body = {"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": tokens,
+            "temperature": 0.8 if sampled else 0, "seed": 7}
     if prediction:
         body["prediction"] = {"type": "content", "content": prediction}
     request = urllib.request.Request(f"http://{where}/v1/chat/completions", json.dumps(body).encode(),
@@ -78,6 +78,32 @@ def ask(where, text, prediction, sampled, tokens):
     return answer["choices"][0]["message"]["content"], made / answer["time_info"]["completion_time"], made
 
 
+def measure(binary, model, reps, tokens, threads=0):
+    """One dict a task: task, tokens, drafted and plain (tokens a second, pair by pair), same."""
+    servers = []
+    try:
+        servers += [serve(binary, model, on, threads) for on in (True, False)]
+        for name, (text, prediction) in TASKS.items():
+            for given in ([None, prediction] if prediction else [None]):
+                sampled = "sampled" in name
+                row = {"task": name + (", predicted" if given else ""), "drafted": [], "plain": [], "same": True}
+                for server in servers:  # warm
+                    ask(server, text, given, sampled, 8)
+                for i in range(reps):
+                    got = {}
+                    for server in servers if i % 2 == 0 else servers[::-1]:
+                        got[server is servers[0]] = ask(server, text, given, sampled, tokens)
+                    row["drafted"].append(got[True][1])
+                    row["plain"].append(got[False][1])
+                    row["same"] = row["same"] and got[True][0] == got[False][0]
+                    row["tokens"] = got[False][2]
+                yield row
+    finally:
+        for process, _, _ in servers:
+            process.terminate()
+            process.wait(timeout=60)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--gaufre", default="build/release/src/cmd/gaufre")
@@ -85,29 +111,12 @@ def main():
     p.add_argument("--reps", type=int, default=5)
     p.add_argument("--tokens", type=int, default=256)
     a = p.parse_args()
-    servers = [serve(a.gaufre, a.model, on) for on in (True, False)]
-    try:
-        print(f"{'task':32} {'tokens':>6} {'plain':>8} {'drafted':>8} {'ratio':>6}  range        same")
-        for name, (text, prediction) in TASKS.items():
-            for given in ([None, prediction] if prediction else [None]):
-                pairs, same, n = [], True, 0
-                for where in (servers[0][1], servers[1][1]):  # warm
-                    ask(where, text, given, "sampled" in name, 8)
-                for _ in range(a.reps):
-                    fast = ask(servers[0][1], text, given, "sampled" in name, a.tokens)
-                    plain = ask(servers[1][1], text, given, "sampled" in name, a.tokens)
-                    same = same and fast[0] == plain[0]
-                    n = plain[2]
-                    pairs.append((fast[1], plain[1]))
-                ratios = [x / y for x, y in pairs]
-                label = name + (", predicted" if given else "")
-                print(f"{label:32} {n:6} {statistics.median(y for _, y in pairs):8.1f} "
-                      f"{statistics.median(x for x, _ in pairs):8.1f} {statistics.median(ratios):6.2f}  "
-                      f"{min(ratios):.2f}-{max(ratios):.2f}    {'yes' if same else 'NO'}", flush=True)
-    finally:
-        for process, _ in servers:
-            process.terminate()
-            process.wait(timeout=60)
+    print(f"{'task':32} {'tokens':>6} {'plain':>8} {'drafted':>8} {'ratio':>6}  range        same")
+    for r in measure(a.gaufre, a.model, a.reps, a.tokens):
+        ratios = [x / y for x, y in zip(r["drafted"], r["plain"])]
+        print(f"{r['task']:32} {r['tokens']:6} {statistics.median(r['plain']):8.1f} "
+              f"{statistics.median(r['drafted']):8.1f} {statistics.median(ratios):6.2f}  "
+              f"{min(ratios):.2f}-{max(ratios):.2f}    {'yes' if r['same'] else 'NO'}", flush=True)
 
 
 if __name__ == "__main__":
