@@ -147,7 +147,7 @@ static int pull_model(const struct cmd *c, struct hub *hub, const struct pull_op
         return pull_one(c, hub, o, spec);
     other = malloc(strlen(spec) + 16);
     for (int i = 1; other && i <= n && code == CMD_OK; i++) {
-        sprintf(other, "%.*s%05d%s", (int)(number - spec), spec, i, number + 5);
+        snprintf(other, strlen(spec) + 16, "%.*s%05d%s", (int)(number - spec), spec, i, number + 5);
         code = pull_one(c, hub, o, other);
     }
     free(other);
