@@ -9,12 +9,15 @@
 #include "base/check.h"
 #include "base/clock.h"
 
-#define ATTN_TOKENS 24 /* query tokens of one attention item: fills tiles of 12 rows in any group  \
+#define ATTN_TOKENS                                                                                \
+    24                 /* query tokens of one attention item: fills tiles of 12 rows in any group  \
                         */
 #define ATTN_SHARES 6  /* pieces of attention a worker should find, else long tiles are split */
-#define FFN_GROUPS                                                                                 \
-    8 /* groups of one feed-forward item in a prompt: packing tokens is paid once each */
-#define FFN_DECODE  4 /* and with few tokens: what the kernels stream side by side */
+#define FFN_GROUPS  16 /* groups of a feed-forward item: packing the tokens is paid once each */
+#define FFN_DECODE  4  /* and with few tokens: what the kernels stream side by side */
+#define FEW_TOKENS  4  /* up to so many, packing is nothing and small claims share the work evenly \
+                        */
+#define CLAIM_MANY  32 /* groups of a claim with more */
 #define FFN_ROWS    (FFN_GROUPS * KERN_LANES)
 #define FFN_TOKENS  64  /* tokens of one pass over a pair of groups in the feed-forward */
 #define PART_BLOCKS 128 /* parts of one token at full context, and of so many blocks more */
@@ -231,7 +234,7 @@ static void product(const struct step *s, const struct kern_mat *m, const float 
 static int32_t claim_size(const struct step *s, int32_t n_groups, int32_t n_tok)
 {
     int32_t even = n_groups / (team_size(s->c.team) * 3);
-    int32_t most = n_tok > 16 ? 16 : s->k->chunk_groups;
+    int32_t most = n_tok > FEW_TOKENS ? CLAIM_MANY : s->k->chunk_groups;
     if (even > most)
         even = most;
     if (even >= FFN_DECODE)
@@ -494,7 +497,7 @@ static void ph_ffn_norm(void *arg, int w, int32_t t0, int32_t t1)
 /* Groups of a feed-forward item: fewer where the items would not go round the team. */
 static int32_t ffn_groups(const struct step *s, int32_t n_groups)
 {
-    int32_t n = s->b->n_tok > 16 ? FFN_GROUPS : FFN_DECODE;
+    int32_t n = s->b->n_tok > FEW_TOKENS ? FFN_GROUPS : FFN_DECODE;
     while (n > 2 && n_groups / n < 2 * team_size(s->c.team))
         n /= 2;
     return n;

@@ -49,32 +49,53 @@ INL struct pack pack_at(const uint8_t *p, int T)
     return k;
 }
 
+/* One token's place t in each of n blocks: its values, scales, and what the format needs of its
+ * sums. q, scale and sum point at its first block. */
+INL void pack_token(int has_off, int halves, int mins, const int8_t *q, const float *scale,
+                    const int16_t *sum, int T, int t, int32_t n, int off, uint8_t *p)
+{
+    for (int32_t i = 0; i < n; i++, p += PACK_BYTES(T)) {
+        int32_t *init = (int32_t *)(void *)(p + T * KERN_BLOCK) + t;
+        float *to = (float *)(void *)(p + T * (KERN_BLOCK + 8)) + t;
+        memcpy(p + t * KERN_BLOCK, q + i * KERN_BLOCK, KERN_BLOCK);
+        to[0] = scale[i];
+        if (mins)
+            to[T] = scale[i] * (float)(sum[2 * i] + sum[2 * i + 1]);
+        init[0] = has_off ? -off * (halves ? sum[2 * i] : sum[2 * i] + sum[2 * i + 1]) : 0;
+        if (halves)
+            init[T] = -off * sum[2 * i + 1];
+    }
+}
+
+/* A place that no token takes. */
+static void pack_nothing(int T, int t, int32_t n, uint8_t *p)
+{
+    for (int32_t i = 0; i < n; i++, p += PACK_BYTES(T)) {
+        memset(p + t * KERN_BLOCK, 0, KERN_BLOCK);
+        for (int k = 0; k < 4; k++)
+            memset(p + T * (KERN_BLOCK + 4 * k) + 4 * t, 0, 4);
+    }
+}
+
 /* Blocks [i0, i1) of n_tok tokens, padded to T. */
 static void pack_tokens(const struct kern_act *a, const int32_t *rows, int32_t t0, int n_tok, int T,
-                        int32_t i0, int32_t i1, int off, int halves, uint8_t *dst)
+                        int32_t i0, int32_t i1, enum kern_fmt fmt, uint8_t *dst)
 {
+    const int off = qacc_offset(fmt);
     size_t n_blk = (size_t)(a->cols / KERN_BLOCK);
     for (int t = 0; t < T; t++) {
-        size_t at = t < n_tok ? (size_t)(rows ? rows[t0 + t] : t0 + t) * n_blk : 0;
-        uint8_t *p = dst;
-        for (int32_t i = i0; i < i1; i++, p += PACK_BYTES(T)) {
-            int8_t *q = (int8_t *)p + t * KERN_BLOCK;
-            int32_t *init = (int32_t *)(void *)(p + T * KERN_BLOCK) + t;
-            float *scale = (float *)(void *)(p + T * (KERN_BLOCK + 8)) + t;
-            if (t >= n_tok) {
-                memset(q, 0, KERN_BLOCK);
-                init[0] = init[T] = 0;
-                scale[0] = scale[T] = 0.0f;
-                continue;
-            }
-            const int16_t *sum = a->sum + 2 * (at + (size_t)i);
-            float s = a->scale[at + (size_t)i];
-            memcpy(q, a->q + (at + (size_t)i) * KERN_BLOCK, KERN_BLOCK);
-            init[0] = -off * (halves ? sum[0] : sum[0] + sum[1]);
-            init[T] = -off * sum[1];
-            scale[0] = s;
-            scale[T] = s * (float)(sum[0] + sum[1]);
-        }
+        size_t at = t < n_tok ? (size_t)(rows ? rows[t0 + t] : t0 + t) * n_blk + (size_t)i0 : 0;
+        const int8_t *q = a->q + at * KERN_BLOCK;
+        const float *scale = a->scale + at;
+        const int16_t *sum = a->sum + 2 * at;
+        if (t >= n_tok)
+            pack_nothing(T, t, i1 - i0, dst);
+        else if (fmt == KERN_Q6_K)
+            pack_token(1, 1, 0, q, scale, sum, T, t, i1 - i0, off, dst);
+        else if (fmt == KERN_Q4_1 || fmt == KERN_Q5_1 || fmt == KERN_Q4_K || fmt == KERN_Q5_K)
+            pack_token(0, 0, 1, q, scale, sum, T, t, i1 - i0, 0, dst);
+        else
+            pack_token(1, 0, 0, q, scale, sum, T, t, i1 - i0, off, dst);
     }
 }
 
@@ -147,7 +168,7 @@ INL struct unit_scales unit_scale(enum kern_fmt fmt, const uint8_t *s, int32_t i
  * it. blk[u] points at the unit's bytes of the block, sc[u] at its group's scales. */
 INL void tile_lines(enum kern_fmt fmt, int U, int T, int half, int j0, int j1,
                     const uint8_t *const *blk, const uint8_t *const *sc, int32_t i, size_t ahead,
-                    const struct pack *p, struct qf *acc)
+                    size_t sc_ahead, const struct pack *p, struct qf *acc)
 {
     struct qacc sum[Q8_UNITS_MAX * Q8_TOKENS_MAX];
 #pragma GCC unroll 12
@@ -169,6 +190,8 @@ INL void tile_lines(enum kern_fmt fmt, int U, int T, int half, int j0, int j1,
 #pragma GCC unroll 8
     for (int u = 0; u < U; u++) {
         struct unit_scales s = unit_scale(fmt, sc[u], i, u % Q8_PER_GROUP);
+        if (u % Q8_PER_GROUP == 0 && half == 0)
+            __builtin_prefetch(sc[u] + sc_ahead, 0, 2);
 #pragma GCC unroll 12
         for (int t = 0; t < T; t++) {
             struct qf *f = &acc[u * T + t];
@@ -183,15 +206,15 @@ INL void tile_lines(enum kern_fmt fmt, int U, int T, int half, int j0, int j1,
 }
 
 INL void tile_block(enum kern_fmt fmt, int U, int T, const uint8_t *const *blk,
-                    const uint8_t *const *sc, int32_t i, size_t ahead, const uint8_t *packed,
-                    struct qf *acc)
+                    const uint8_t *const *sc, int32_t i, size_t ahead, size_t sc_ahead,
+                    const uint8_t *packed, struct qf *acc)
 {
     struct pack p = pack_at(packed, T);
     if (fmt == KERN_Q6_K) {
-        tile_lines(fmt, U, T, 0, 0, 4, blk, sc, i, ahead, &p, acc);
-        tile_lines(fmt, U, T, 1, 4, 8, blk, sc, i, ahead, &p, acc);
+        tile_lines(fmt, U, T, 0, 0, 4, blk, sc, i, ahead, sc_ahead, &p, acc);
+        tile_lines(fmt, U, T, 1, 4, 8, blk, sc, i, ahead, sc_ahead, &p, acc);
     } else {
-        tile_lines(fmt, U, T, 0, 0, 8, blk, sc, i, ahead, &p, acc);
+        tile_lines(fmt, U, T, 0, 0, 8, blk, sc, i, ahead, sc_ahead, &p, acc);
     }
 }
 
@@ -229,6 +252,7 @@ INL void tile_run(enum kern_fmt fmt, int U, int T, const struct tile *t)
 {
     const int G = U / Q8_PER_GROUP;
     const size_t blk_bytes = (size_t)etch_block_lines(fmt) * ETCH_LINE;
+    const size_t sc_bytes = (size_t)etch_scale_bytes(fmt) / (size_t)(etch_scale_span(fmt) / 32);
     const int32_t n_blk = t->i1 - t->i0, dist = n_blk < Q8_AHEAD ? n_blk : Q8_AHEAD;
     for (int32_t g = t->g0; g < t->g1; g += G) {
         const uint8_t *blk[Q8_UNITS_MAX], *sc[Q8_UNITS_MAX];
@@ -250,7 +274,10 @@ INL void tile_run(enum kern_fmt fmt, int U, int T, const struct tile *t)
             /* near the end of the groups their successors come next in the order of use */
             int wrap = i + dist >= n_blk;
             size_t hop = wrap ? (size_t)G * t->group_bytes - (size_t)n_blk * blk_bytes : 0;
-            tile_block(fmt, U, T, blk, sc, t->i0 + i, hop + (size_t)dist * blk_bytes, packed, acc);
+            size_t sc_at = (size_t)(t->i0 + i + dist) * sc_bytes;
+            size_t sc_hop = wrap ? (size_t)G * t->group_bytes - (size_t)n_blk * sc_bytes : 0;
+            tile_block(fmt, U, T, blk, sc, t->i0 + i, hop + (size_t)dist * blk_bytes,
+                       sc_at + sc_hop, packed, acc);
 #pragma GCC unroll 8
             for (int u = 0; u < U; u++)
                 blk[u] += blk_bytes;
@@ -314,14 +341,13 @@ static void run_tokens(struct tile *t, const struct kern_act *a, const int32_t *
                        int T)
 {
     _Alignas(64) uint8_t packed[Q8_PACK_BYTES];
-    int32_t n_blk = t->m->cols / KERN_BLOCK, most = Q8_PACK_BYTES / PACK_BYTES(T) / 8 * 8;
+    int32_t n_blk = t->m->cols / KERN_BLOCK, most = Q8_PACK_BYTES / PACK_BYTES(T);
     int32_t n_chunk = (n_blk + most - 1) / most;
-    int32_t per = ((n_blk + n_chunk - 1) / n_chunk + 7) / 8 * 8;
+    int32_t per = (n_blk + n_chunk - 1) / n_chunk;
     t->packed = packed;
     for (t->i0 = 0; t->i0 < n_blk; t->i0 = t->i1) {
         t->i1 = n_blk - t->i0 < per ? n_blk : t->i0 + per;
-        pack_tokens(a, rows, t0, t->n_tok, T, t->i0, t->i1, qacc_offset(t->m->fmt),
-                    t->m->fmt == KERN_Q6_K, packed);
+        pack_tokens(a, rows, t0, t->n_tok, T, t->i0, t->i1, t->m->fmt, packed);
         tile_any(T, t);
     }
 }

@@ -283,7 +283,7 @@ static void bench_vec(void)
 
 int kc_bench(int argc, char **argv)
 {
-    static const int q8_counts[] = {1, 2, 4, 8, 12, 64, 512}, f32_counts[] = {1, 4, 12, 256};
+    static const int q8_counts[] = {1, 2, 4, 8, 12, 16, 64, 512}, f32_counts[] = {1, 4, 12, 256};
     opt.threads = 1;
     opt.reps = 5;
     opt.bytes = (size_t)128 << 20;
@@ -315,7 +315,7 @@ int kc_bench(int argc, char **argv)
         if (kern_fmt_info((enum kern_fmt)f)->is_float)
             bench_mat(0, (enum kern_fmt)f, f32_counts, 4);
         else
-            bench_mat(1, (enum kern_fmt)f, q8_counts, 7);
+            bench_mat(1, (enum kern_fmt)f, q8_counts, 8);
     }
     bench_mat(0, KERN_Q4_1, f32_counts + 2, 2);
     bench_mat(0, KERN_Q8_0, f32_counts + 2, 2);
