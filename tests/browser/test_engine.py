@@ -126,4 +126,6 @@ def test_sizes_and_themes(pages, site, size, theme):
     }).map((e) => e.outerHTML.slice(0, 90))""")
     assert over == []
     row(page, f"looks-{size}-{theme}").get_by_label("Cancel this request").click()
+    # waited for in the page: its requests pass through this thread, which join() would stop
+    expect(row(page, f"looks-{size}-{theme}").locator(".eg-state")).to_have_text("cancelled")
     asked.end()
