@@ -4,7 +4,7 @@
 #   bench/run.sh [--quick] [--only WORKLOADS] [--models NAMES] [--peers llama,ik|none] [--list] [OPTIONS OF suite.py]
 #   make bench QUICK=1 ONLY=decode,batch MODELS=smollm2-135m PEERS=llama PAIRS=5 THREADS=2
 #
-# Full: every workload, an hour and more once peers and models are built. Quick: a few minutes on SmolLM2, with the
+# Full: every workload, between one and two hours once peers and models are built. Quick: a few minutes on SmolLM2, with the
 # peers that are built already, or llama.cpp. Single parts: --only decode,batch --models smollm2-135m.
 #
 #   models   catalogue names, names of bench/make_model.py, or files; "all": every one of these. Default: both real
@@ -51,16 +51,24 @@ say() { echo "bench: $*" >&2; }
 peers_dir=$cache/peers
 [ -n "$peers" ] || { peers=llama,ik; [ -z "$quick" ] || [ -x "$peers_dir/ik/bin/llama-bench" ] || peers=llama; }
 llama=${LLAMA_DIR:-} amx=${LLAMA_AMX_DIR:-} ik=${IK_DIR:-}
+built() { # built VARIANT TOOL... : its folder, if all are there; another build may hold the lock for long
+    folder=$peers_dir/$1
+    shift
+    for tool in "$@"; do [ -e "$folder/bin/$tool" ] || return 1; done
+    echo "$folder"
+}
 case ,$peers, in *,llama,*)
     if [ -z "$llama" ]; then
-        bench/peers.sh llama llama-server >&2 && llama=$peers_dir/llama
+        llama=$(built llama llama-bench llama-batched-bench llama-server llama-quantize) ||
+            { bench/peers.sh llama llama-server >&2 && llama=$peers_dir/llama; } || llama=
         if [ -n "$llama" ] && grep -q amx_int8 /proc/cpuinfo; then
-            bench/peers.sh llama-amx >&2 && amx=$peers_dir/llama-amx
+            amx=$(built llama-amx libggml-cpu.so) || { bench/peers.sh llama-amx >&2 && amx=$peers_dir/llama-amx; } || amx=
         fi
     fi ;;
 esac
 case ,$peers, in *,ik,*)
-    [ -n "$ik" ] || { bench/peers.sh ik >&2 && ik=$peers_dir/ik; } ;;
+    [ -n "$ik" ] || ik=$(built ik llama-bench llama-batched-bench llama-server) ||
+        { bench/peers.sh ik >&2 && ik=$peers_dir/ik; } || ik= ;;
 esac
 [ -n "$llama" ] || say "llama.cpp is not measured"
 [ -n "$ik" ] || say "ik_llama.cpp is not measured (--peers llama,ik builds it)"
@@ -83,7 +91,7 @@ make_one() { # the vocabulary is SmolLM2's
     [ -z "$llama" ] || quantize="--quantize $llama/bin/llama-quantize"
     golden_venv
     LD_LIBRARY_PATH=$llama/bin "$cache/venv/bin/python" -B bench/make_model.py "$1" --vocab "$vocab" \
-        --out "$cache/bench" ${quantize:-}
+        --out "$cache/bench" --keep ${quantize:-}
 }
 
 files=
@@ -98,6 +106,7 @@ for model in $(echo "$models" | tr ',' ' '); do
         file=$(pull "$model") && files="$files $file" || say "$model cannot be fetched: left out"
     fi
 done
+rm -f "$cache"/bench/*-f16.gguf # what the other formats were made of
 [ -n "$files" ] || { say "no model"; exit 1; }
 
 exec python3 -B bench/suite.py --gaufre "$gaufre" ${quick:+--quick} ${only:+--only "$only"} \

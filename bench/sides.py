@@ -143,6 +143,7 @@ class Llama:
     """llama.cpp; folder has bin/llama-bench and so on. amx: the folder of another libggml to put before it."""
 
     bench_flags = ["-fa", "1"]
+    no_warmup = ["--no-warmup"]
     serve_flags = ["-fa", "on", "--no-ui", "--no-warmup"]
 
     def __init__(self, name, folder, threads, reps, before=None):
@@ -165,8 +166,11 @@ class Llama:
         return json.loads(out[out.index("["):])
 
     def prefill(self, model, sizes):
-        rows = self.bench(model, ["-n", "0", "-p", ",".join(map(str, sizes))])
-        return {r["n_prompt"]: statistics.median(r["samples_ts"]) for r in rows}
+        """llama-bench warms up each size with a whole run of it. Where one run is all that is wanted, because the model
+        is large, a short prompt before the others does that."""
+        warm = [64] if self.reps == 1 and 64 not in sizes else []
+        rows = self.bench(model, ["-n", "0", "-p", ",".join(map(str, warm + sizes))] + (self.no_warmup if warm else []))
+        return {r["n_prompt"]: statistics.median(r["samples_ts"]) for r in rows if r["n_prompt"] in sizes}
 
     def decode(self, model, n, depths, threads=None, env=None):
         rows = self.bench(model, ["-p", "0", "-n", str(n), "-d", ",".join(map(str, depths))], threads, env)
@@ -193,6 +197,7 @@ class Ik(Llama):
     """ik_llama.cpp: repacks at run time, asks for huge pages; its llama-bench has depth as -gp prompt,generated."""
 
     bench_flags = ["-fa", "1", "-rtr", "1", "-thp", "1"]
+    no_warmup = ["-w", "0"]
     serve_flags = ["-fa", "on", "-rtr", "-thp"]
 
     def decode(self, model, n, depths, threads=None, env=None):

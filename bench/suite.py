@@ -113,6 +113,8 @@ class Bench:
         print(report.line(row), flush=True)
 
     def measure(self, model, names):
+        for side in [self.gaufre, *self.peers]:
+            side.reps = 1 if self.big(model) else self.args.reps
         try:
             self.gaufre.bench(model, prefill=[0], decode=[0])
         except Failed as e:
@@ -122,9 +124,7 @@ class Bench:
             row = dict(self.about, model=self.name(model), **limit)
             self.limits[f"{row['model']} {row['what']} {row['threads']}"] = row
         for name in names:
-            if self.big(model) and name not in workloads.BIG and name not in (self.args.only or []):
-                continue
-            if name == "kl" and not re.match("smollm2|gemma3", self.name(model)):
+            if name not in (self.args.only or []) and not workloads.usual(name, self.name(model)):
                 continue
             self.say(f"{name}, {self.name(model)}")
             workloads.ALL[name](self, model)
@@ -176,7 +176,7 @@ def arguments():
     p.add_argument("--skip", type=parse_only, default=[], help="not these workloads")
     p.add_argument("--cases", type=parse_cases, default={}, help="other sizes: decode=0,2048:batch=1,32")
     p.add_argument("--pairs", type=int, help="rounds (5; quick: 3)")
-    p.add_argument("--reps", type=int, help="runs inside one process of the engine workloads (2; quick: 1)")
+    p.add_argument("--reps", type=int, help="runs inside one process of the engine workloads (2; quick, or a large file: 1)")
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of every side")
     p.add_argument("--ttft", type=float, default=1.0, help="limit of goodput: seconds to the first token")
     p.add_argument("--tpot", type=float, default=0.1, help="limit of goodput: seconds a token")

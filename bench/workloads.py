@@ -315,5 +315,16 @@ def kl(b, model):
 ALL = {"prefill": prefill, "decode": decode, "batch": batch, "busy": busy, "start": start, "server": server,
        "open": open_loop, "chat": chat, "tokenize": tokenize, "memory": memory, "copy": copy, "kl": kl}
 QUICK = ["prefill", "decode", "batch", "start", "server", "memory"]
-# Which of them run for large models too; the others are about the server, not the arithmetic.
-BIG = ["prefill", "decode", "batch", "start"]
+
+
+def usual(workload, name):
+    """Is it run for this model when nobody names it? Servers and what is about them on the smallest model only."""
+    if name.startswith("smollm2"):
+        return True
+    if workload == "kl":
+        return name.startswith("gemma3")
+    if workload == "batch":
+        return name in ("gemma3-270m", "llama3.2-1b-q4_0", "gpt-oss-mini-mxfp4")
+    if workload == "start":
+        return name == "llama3.2-1b-q4_0"
+    return workload in ("prefill", "decode")
