@@ -64,6 +64,7 @@ class Timeline {
         const facts = {
             Model: r.model, State: r.finish || r.state, Prompt: `${number(r.prompt_tokens)} tokens, ${number(r.cached_tokens)} from the cache`,
             Answer: `${number(r.generated_tokens)} tokens${r.choices > 1 ? ` in ${r.choices} choices` : ''}`,
+            Speculation: r.draft_tokens ? `${number(r.draft_tokens)} drafted, ${number(r.draft_accepted)} right` : 'none',
             'First token': r.ttft_s === null ? '–' : exact(r.ttft_s), Rate: r.tokens_per_s ? `${r.tokens_per_s.toFixed(1)} tokens/s` : '–',
             'Computed prompt': this.prompt_rate(r, p), Accepted: new Date(r.accepted * 1000).toLocaleTimeString(),
         };

@@ -480,6 +480,7 @@ struct api_engine_request {
     int stream;
     int64_t position; /* in the queue, 1 is next; 0: not waiting */
     int64_t prompt_tokens, cached_tokens, prefilled_tokens, generated_tokens, choices;
+    int64_t draft_tokens, draft_accepted;
     double tokens_per_s, age_s, accepted;
     double ttft_s; /* < 0: no token yet */
 };

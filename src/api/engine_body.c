@@ -166,6 +166,8 @@ static void put_request(struct buf *b, const struct api_engine_request *r)
     put_int(b, "cached_tokens", r->cached_tokens);
     put_int(b, "prefilled_tokens", r->prefilled_tokens);
     put_int(b, "generated_tokens", r->generated_tokens);
+    put_int(b, "draft_tokens", r->draft_tokens);
+    put_int(b, "draft_accepted", r->draft_accepted);
     put_int(b, "choices", r->choices);
     put_real(b, "tokens_per_s", r->tokens_per_s, 2);
     put_real(b, "accepted", r->accepted, 3);

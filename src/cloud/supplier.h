@@ -74,6 +74,7 @@ struct supplier_event {
     enum supplier_event_kind kind;
     struct api_event ev;
     int32_t n_prompt, n_cached, n_done;
+    int32_t n_drafted, n_draft_right; /* TEXT, DONE: of the job so far */
     int err;
     struct api_usage usage;
     struct api_times times;          /* total_us and created_us are the reader's to fill */

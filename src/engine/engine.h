@@ -198,7 +198,7 @@ struct engine_job {
         struct engine_job *next, *prev;
         int32_t limit; /* generated tokens at most */
         int32_t n_started, n_finished, n_cached, n_generated;
-        int32_t n_predicted_right, n_predicted_wrong;
+        int32_t n_predicted_right, n_predicted_wrong, n_drafted, n_draft_right;
         int prefilled; /* choice 0's prompt is computed */
         int err;
         uint64_t order, salt;
@@ -232,6 +232,7 @@ struct engine_event {
     int32_t token; /* TEXT, PROMPT: the token; FINISH: -1 */
     float logprob; /* of the token, from the model's raw distribution (T = 1) */
     int32_t n_prompt, n_cached, n_done, n_generated;
+    int32_t n_drafted, n_draft_right;             /* TEXT, DONE: of the job so far */
     int32_t n_predicted_right, n_predicted_wrong; /* DONE: tokens drafted from the prediction */
     int32_t err;                                  /* DONE: 0 or the error that ended the job */
     int64_t queue_us, prompt_us, completion_us;   /* DONE; queue_us also with STARTED */

@@ -111,6 +111,8 @@ int job_done(struct engine *e, struct engine_job *j)
         return 0;
     ev->err = j->run.err;
     ev->n_generated = j->run.n_generated;
+    ev->n_drafted = j->run.n_drafted;
+    ev->n_draft_right = j->run.n_draft_right;
     ev->n_predicted_right = j->run.n_predicted_right;
     ev->n_predicted_wrong = j->run.n_predicted_wrong;
     ev->n_done = j->run.prefilled ? j->n_prompt : 0;

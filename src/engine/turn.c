@@ -307,6 +307,8 @@ static void take_token(struct engine *e, struct engine_seq *q, const struct samp
     ev->n_top = (uint8_t)drawn->n_top;
     memcpy(ev->top, drawn->top, (size_t)drawn->n_top * sizeof ev->top[0]);
     ev->n_generated = q->n_generated;
+    ev->n_drafted = j->run.n_drafted;
+    ev->n_draft_right = j->run.n_draft_right;
     event_end(e, j, ev);
     if (hit)
         seq_finish(e, q, ENGINE_STOP, 1);
@@ -350,6 +352,8 @@ static void learn_from_draft(struct engine *e, struct engine_seq *q, int32_t rig
     int32_t predicted = right < q->n_draft_predicted ? right : q->n_draft_predicted;
 
     draft_trust_see(&q->trust, q->draft_match, q->n_draft, right);
+    j->run.n_drafted += q->n_draft;
+    j->run.n_draft_right += right;
     j->run.n_predicted_right += predicted;
     j->run.n_predicted_wrong += q->n_draft_predicted - predicted;
     atomic_fetch_add_explicit(&e->draft_tokens, (uint64_t)q->n_draft, memory_order_relaxed);

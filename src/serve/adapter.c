@@ -245,6 +245,8 @@ static int local_peek(struct supplier *s, struct supplier_job *j, struct supplie
     ret->n_prompt = e->n_prompt;
     ret->n_cached = e->n_cached;
     ret->n_done = e->n_done;
+    ret->n_drafted = e->n_drafted;
+    ret->n_draft_right = e->n_draft_right;
     ret->err = 0;
     switch ((enum engine_event_kind)e->kind) {
     case ENGINE_EV_STARTED:

@@ -235,6 +235,14 @@ static void note_token(struct call *c, struct call_job *j)
     c->last_text_us = now;
 }
 
+static void note_drafts(struct call *c, struct call_job *j, const struct supplier_event *ev)
+{
+    c->track.n_drafted += ev->n_drafted - j->n_drafted;
+    c->track.n_draft_right += ev->n_draft_right - j->n_draft_right;
+    j->n_drafted = ev->n_drafted;
+    j->n_draft_right = ev->n_draft_right;
+}
+
 /* One event of a job, for the client. */
 static int tell(struct call *c, struct call_job *j, struct supplier_event *ev)
 {
@@ -260,6 +268,7 @@ static int tell(struct call *c, struct call_job *j, struct supplier_event *ev)
         break;
     case SUPPLIER_EV_TEXT:
         note_token(c, j);
+        note_drafts(c, j, ev);
         ev->ev.choice += i * c->req.n_run;
         break;
     case SUPPLIER_EV_FINISH:
@@ -280,8 +289,10 @@ static int tell(struct call *c, struct call_job *j, struct supplier_event *ev)
 static void job_done(struct call *c, struct call_job *j, const struct supplier_event *ev)
 {
     j->state = JOB_DONE;
+    note_drafts(c, j, ev);
     c->track.n_generated +=
-        (int32_t)ev->usage.completion_tokens - j->n_told; /* ends have no text */
+        (int32_t)(ev->usage.completion_tokens - ev->usage.rejected_prediction_tokens) -
+        j->n_told; /* ends have no text */
     c->usage.prompt_tokens += ev->usage.prompt_tokens;
     c->usage.cached_tokens += ev->usage.cached_tokens;
     c->usage.completion_tokens += ev->usage.completion_tokens;

@@ -71,6 +71,8 @@ void past_row(struct past_row *r, const struct call *c)
         .n_cached = t->n_cached,
         .n_prefilled = t->n_prefilled,
         .n_generated = t->n_generated,
+        .n_drafted = t->n_drafted,
+        .n_draft_right = t->n_draft_right,
         .started_us = c->started_us,
         .first_us = t->first_us,
         .last_us = t->last_us,

@@ -16,7 +16,7 @@ struct past_row {
     enum past_state state;
     int i_tenant, i_model, service, stream;
     uint64_t order;
-    int32_t n_choices, n_prompt, n_cached, n_prefilled, n_generated;
+    int32_t n_choices, n_prompt, n_cached, n_prefilled, n_generated, n_drafted, n_draft_right;
     int64_t started_us, first_us, last_us, ended_us; /* 0: not yet */
 };
 

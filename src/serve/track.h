@@ -34,7 +34,7 @@ struct track_mark {
 
 struct track {
     uint64_t order; /* of arrival at the suppliers; 0: not there yet */
-    int32_t n_choices, n_prompt, n_cached, n_prefilled, n_generated;
+    int32_t n_choices, n_prompt, n_cached, n_prefilled, n_generated, n_drafted, n_draft_right;
     int64_t first_us, last_us; /* tokens; 0: none yet */
     int64_t ended_us;
     int n_marks;

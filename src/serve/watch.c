@@ -249,6 +249,8 @@ static void tell_request(const struct trip *t, const struct past_row *r,
         .cached_tokens = r->n_cached,
         .prefilled_tokens = r->n_prefilled,
         .generated_tokens = r->n_generated,
+        .draft_tokens = r->n_drafted,
+        .draft_accepted = r->n_draft_right,
         .choices = r->n_choices,
         .tokens_per_s = r->n_generated > 1 && decode_us > 0
                             ? (double)(r->n_generated - 1) / ((double)decode_us / 1e6)

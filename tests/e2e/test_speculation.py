@@ -1,4 +1,6 @@
 """Drafts change how fast an answer comes, and nothing else: text, log-probabilities, usage, books."""
+import json
+
 import pytest
 
 from serving import MODEL
@@ -12,7 +14,7 @@ def ask(server, text, **more):
     status, _, answer = server.post("/v1/chat/completions",
                                     {"model": MODEL, "messages": [{"role": "user", "content": text}],
                                      "max_tokens": 48, "temperature": 0, "logprobs": True,
-                                     "top_logprobs": 2, **more})
+                                     "top_logprobs": 2, **more}, {"x-client-request-id": "asked"})
     assert status == 200, answer
     return answer
 
@@ -47,6 +49,9 @@ def test_prediction(start):
         assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
         if content == right:
             assert d["accepted_prediction_tokens"] > 0
+            row = json.loads(server.get("/v1/engine/requests/asked")[2])
+            assert row["generated_tokens"] == plain["usage"]["completion_tokens"]
+            assert row["draft_tokens"] >= row["draft_accepted"] >= d["accepted_prediction_tokens"]
         booked += usage["completion_tokens"]
     assert server.stop() == 0
     assert server.balance()["default"]["completion_tokens"] == booked

@@ -154,7 +154,7 @@ static void rows_and_places(void **state)
     while (count_of(all.data, "\"finish\":\"stop\"") < 3)
         hear_new(w, &all, "\"others\":0}");
     HAS(all.data, "\"state\":\"finished\",\"position\":null,\"prompt_tokens\":10,");
-    HAS(all.data, "\"generated_tokens\":4,\"choices\":1,");
+    HAS(all.data, "\"generated_tokens\":4,\"draft_tokens\":0,\"draft_accepted\":0,\"choices\":1,");
     HAS(all.data, "\"requests\":3,\"draft_tokens\":0,\"draft_accepted\":0},\"ttft_s\":{\"p50\":");
     HAS(all.data, "\"tpot_s\":{\"p50\":");
     close(w);
