@@ -94,19 +94,20 @@ make_one() { # the vocabulary is SmolLM2's
         --out "$cache/bench" --keep ${quantize:-}
 }
 
-files=
+files= made_one=
 for model in $(echo "$models" | tr ',' ' '); do
     if [ -f "$model" ]; then
         files="$files $model"
     elif [ -f "$cache/bench/$model.gguf" ]; then
         files="$files $cache/bench/$model.gguf"
     elif echo " $made $others " | grep -q " $model "; then
+        made_one=1
         file=$(make_one "$model") && files="$files $file" || say "$model cannot be made: left out"
     else
         file=$(pull "$model") && files="$files $file" || say "$model cannot be fetched: left out"
     fi
 done
-rm -f "$cache"/bench/*-f16.gguf # what the other formats were made of
+[ -z "$made_one" ] || rm -f "$cache"/bench/*-f16.gguf # what the other formats were made of
 [ -n "$files" ] || { say "no model"; exit 1; }
 
 exec python3 -B bench/suite.py --gaufre "$gaufre" ${quick:+--quick} ${only:+--only "$only"} \
