@@ -146,6 +146,8 @@ def loads(b, workload, model, clients, one_round, pairs):
         def task(name):
             count[name] += 1
             done = one_round(found[name], f"{workload}/{clients}/{count[name]}")
+            if not any(r.ok for r in done):
+                raise Failed(f"no answer: {done[0].error}; {found[name].tail(300)}")
             s = load.summary(done, b.args.ttft, b.args.tpot)
             return {(f"{clients} clients", m): s[m] for m in METRICS}
 
