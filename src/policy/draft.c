@@ -4,6 +4,7 @@
 #define COST_CLIP   3.0  /* a step this much longer than the mean was interrupted, not long */
 #define COST_GUESS  0.15 /* of a one-token step: what one more costs, before it was measured */
 #define COST_LEAST  0.01
+#define COST_FORGET 0.9995 /* a step, of what was not seen again: one unlucky measurement fades */
 #define TRUST_DECAY 0.97
 #define TRUST_PRIOR 4.0 /* tokens that the first guess of p weighs */
 #define GAIN_LEAST  1.02
@@ -20,6 +21,10 @@ void draft_cost_see(struct draft_cost *c, int32_t tokens, double us)
 {
     int i = point_of(tokens);
 
+    for (int k = 0; k < DRAFT_COST_POINTS; k++) {
+        if (k != i)
+            c->us[k] *= COST_FORGET;
+    }
     if (!(c->us[i] > 0)) {
         c->tokens[i] = tokens;
         c->us[i] = us;

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 /* What a step of x tokens costs: measured means at 1, 2, 3-4, 5-8, ... tokens, straight lines
- * between them. */
+ * between them. What is not seen again slowly looks cheaper, so that it is tried again. */
 #define DRAFT_COST_POINTS 9
 struct draft_cost {
     double tokens[DRAFT_COST_POINTS], us[DRAFT_COST_POINTS]; /* us 0: not seen */

@@ -32,26 +32,28 @@ def test_same_answer(start):
     assert plain.metric("vllm:spec_decode_num_draft_tokens_total") == 0
     drafted = drafting.metric("vllm:spec_decode_num_draft_tokens_total")
     accepted = drafting.metric("vllm:spec_decode_num_accepted_tokens_total")
-    assert drafted >= accepted > 0
+    assert drafted >= accepted and drafted > 0
 
 
 def test_prediction(start):
+    # What drafts pay depends on what steps cost, so on the machine; the first draft of a server, before a longer step
+    # was measured, does not.
+    plain = ask(start("--speculation", "off"), COPY)
     server = start()
-    plain = ask(server, COPY)
     right = plain["choices"][0]["message"]["content"]
-    booked = plain["usage"]["completion_tokens"]
-    for content in (right, [{"type": "text", "text": right}], right[:20] + "?" + right[20:], "xyz" * 50):
+    booked = 0
+    for i, content in enumerate((right, [{"type": "text", "text": right}], right[:20] + "?" + right[20:], "xyz" * 50)):
         answer = ask(server, COPY, prediction={"type": "content", "content": content})
         assert answer["choices"] == plain["choices"]
         d, usage = details(answer), answer["usage"]
         assert usage["completion_tokens"] == (plain["usage"]["completion_tokens"]
                                               + d["rejected_prediction_tokens"])
         assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
-        if content == right:
+        row = json.loads(server.get("/v1/engine/requests/asked")[2])
+        assert row["generated_tokens"] == plain["usage"]["completion_tokens"]
+        assert row["draft_tokens"] >= row["draft_accepted"] >= d["accepted_prediction_tokens"]
+        if i == 0:
             assert d["accepted_prediction_tokens"] > 0
-            row = json.loads(server.get("/v1/engine/requests/asked")[2])
-            assert row["generated_tokens"] == plain["usage"]["completion_tokens"]
-            assert row["draft_tokens"] >= row["draft_accepted"] >= d["accepted_prediction_tokens"]
         booked += usage["completion_tokens"]
     assert server.stop() == 0
     assert server.balance()["default"]["completion_tokens"] == booked
