@@ -72,7 +72,8 @@ struct sched {
     struct step_seg *seg;
     struct sched_row *rows; /* [n_seqs + MORE_ROWS], of a sequence in order of position */
     int32_t n_rows;
-    struct draft_cost cost; /* of steps without prompt tokens */
+    struct draft_cost cost;      /* of steps without prompt tokens */
+    struct draft_trust trust[2]; /* of greedy sequences, of sampled ones */
     int64_t step_began_us;
     int step_has_prompt;
     int32_t *banned; /* end-of-generation tokens */

@@ -43,6 +43,8 @@ int sched_open(struct engine *e, struct err *err)
         buf_reserve(&s->text, TEXT_MAX) || buf_reserve(&s->piece, TEXT_MAX))
         goto fail;
     s->n_seqs = e->info.batch_max;
+    draft_trust_init(&s->trust[0]);
+    draft_trust_init(&s->trust[1]);
     atomic_store(&e->pages_free, e->info.n_pages);
     for (int32_t i = 0; i < s->n_seqs; i++) {
         s->seq[i].token = malloc(((size_t)e->info.context + 1) * sizeof(int32_t));
@@ -180,7 +182,7 @@ static void give_slots(struct engine *e)
             q->n_token = j->n_prompt;
             q->n_done = q->n_generated = q->n_told = 0;
             lookup_reset(&q->lookup);
-            draft_trust_init(&q->trust);
+            draft_trust_inherit(&q->trust, &s->trust[j->sampling.temperature > 0]);
             q->n_indexed = 0;
             detok_init(&q->detok, e->vocab, 0);
             q->stop = (struct stop){.n_held = 0};

@@ -352,6 +352,8 @@ static void learn_from_draft(struct engine *e, struct engine_seq *q, int32_t rig
     int32_t predicted = right < q->n_draft_predicted ? right : q->n_draft_predicted;
 
     draft_trust_see(&q->trust, q->draft_match, q->n_draft, right);
+    draft_trust_see(&e->sched.trust[j->sampling.temperature > 0], q->draft_match, q->n_draft,
+                    right);
     j->run.n_drafted += q->n_draft;
     j->run.n_draft_right += right;
     j->run.n_predicted_right += predicted;

@@ -7,7 +7,7 @@
 #define COST_FORGET 0.9995 /* a step, of what was not seen again: one unlucky measurement fades */
 #define TRUST_DECAY 0.97
 #define TRUST_PRIOR 4.0 /* tokens that the first guess of p weighs */
-#define GAIN_LEAST  1.02
+#define GAIN_LEAST  1.04
 
 static int point_of(int32_t tokens)
 {
@@ -70,13 +70,22 @@ static int class_of(int32_t match)
     return match < 4 ? 0 : match < 8 ? 1 : match < 16 ? 2 : 3;
 }
 
+static const double guess[DRAFT_TRUST_CLASSES] = {0.3, 0.5, 0.7, 0.85};
+
 void draft_trust_init(struct draft_trust *t)
 {
-    static const double guess[DRAFT_TRUST_CLASSES] = {0.3, 0.5, 0.7, 0.85};
-
     for (int i = 0; i < DRAFT_TRUST_CLASSES; i++) {
         t->tried[i] = TRUST_PRIOR;
         t->right[i] = TRUST_PRIOR * guess[i];
+    }
+}
+
+void draft_trust_inherit(struct draft_trust *t, const struct draft_trust *from)
+{
+    for (int i = 0; i < DRAFT_TRUST_CLASSES; i++) {
+        double p = draft_trust_p(from, 2 << i);
+        t->tried[i] = TRUST_PRIOR;
+        t->right[i] = TRUST_PRIOR * (p > guess[i] / 2 ? p : guess[i] / 2);
     }
 }
 

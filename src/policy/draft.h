@@ -26,6 +26,9 @@ struct draft_trust {
     double tried[DRAFT_TRUST_CLASSES], right[DRAFT_TRUST_CLASSES];
 };
 void draft_trust_init(struct draft_trust *t);
+/* What a new sequence begins with: what others like it had, as a first guess; never so little that
+ * nothing would be tried any more. */
+void draft_trust_inherit(struct draft_trust *t, const struct draft_trust *from);
 /* `right` tokens of a draft were right, then one was wrong unless all `drafted` were right. */
 void draft_trust_see(struct draft_trust *t, int32_t match, int32_t drafted, int32_t right);
 double draft_trust_p(const struct draft_trust *t, int32_t match);

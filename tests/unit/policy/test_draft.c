@@ -77,7 +77,7 @@ static void cost_is_guessed(void **state)
 
 static void trust_is_earned(void **state)
 {
-    struct draft_trust t;
+    struct draft_trust t, next;
 
     (void)state;
     draft_trust_init(&t);
@@ -88,6 +88,11 @@ static void trust_is_earned(void **state)
     for (int i = 0; i < 200; i++)
         draft_trust_see(&t, 20, 5, 0);
     assert_true(draft_trust_p(&t, 20) < 0.05);
+    draft_trust_inherit(&next, &t);
+    assert_true(draft_trust_p(&next, 3) > 0.9 && draft_trust_p(&next, 20) < 0.5);
+    for (int i = 0; i < 5; i++)
+        draft_trust_see(&next, 20, 5, 5);
+    assert_true(draft_trust_p(&next, 20) > 0.7); /* a first guess only */
 }
 
 static void length_follows(void **state)
