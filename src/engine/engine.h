@@ -232,7 +232,7 @@ struct engine_event {
     int32_t token; /* TEXT, PROMPT: the token; FINISH: -1 */
     float logprob; /* of the token, from the model's raw distribution (T = 1) */
     int32_t n_prompt, n_cached, n_done, n_generated;
-    int32_t n_drafted, n_draft_right;             /* TEXT, DONE: of the job so far */
+    int32_t n_drafted, n_draft_right;             /* DONE, and TEXT: of the job before this step */
     int32_t n_predicted_right, n_predicted_wrong; /* DONE: tokens drafted from the prediction */
     int32_t err;                                  /* DONE: 0 or the error that ended the job */
     int64_t queue_us, prompt_us, completion_us;   /* DONE; queue_us also with STARTED */

@@ -346,40 +346,42 @@ static int32_t n_standing(const struct engine *e, const struct engine_seq *q)
     return n;
 }
 
-static void learn_from_draft(struct engine *e, struct engine_seq *q, int32_t right)
+/* `right` tokens of a draft stood, `told` of them before the answer ended. */
+static void count_draft(struct engine *e, struct engine_seq *q, struct engine_job *j, int32_t right,
+                        int32_t told)
 {
-    struct engine_job *j = q->job;
-    int32_t predicted = right < q->n_draft_predicted ? right : q->n_draft_predicted;
+    int32_t predicted = told < q->n_draft_predicted ? told : q->n_draft_predicted;
 
     draft_trust_see(&q->trust, q->draft_match, q->n_draft, right);
     draft_trust_see(&e->sched.trust[j->sampling.temperature > 0], q->draft_match, q->n_draft,
                     right);
     j->run.n_drafted += q->n_draft;
-    j->run.n_draft_right += right;
+    j->run.n_draft_right += told;
     j->run.n_predicted_right += predicted;
     j->run.n_predicted_wrong += q->n_draft_predicted - predicted;
     atomic_fetch_add_explicit(&e->draft_tokens, (uint64_t)q->n_draft, memory_order_relaxed);
-    atomic_fetch_add_explicit(&e->draft_accepted, (uint64_t)right, memory_order_relaxed);
+    atomic_fetch_add_explicit(&e->draft_accepted, (uint64_t)told, memory_order_relaxed);
 }
 
 static void settle_seq(struct engine *e, struct engine_seq *q)
 {
     const struct sched_row *row = e->sched.rows + q->row;
-    int32_t n = n_standing(e, q), kept = n > 0 ? n - 1 : 0;
+    struct engine_job *j = q->job;
+    int32_t n = n_standing(e, q), kept = n > 0 ? n - 1 : 0, told = 0;
 
     q->n_done += q->take - q->n_draft + kept;
     kv_seq_commit(e->kv, &q->kv, q->token, q->n_done);
     if (q->prompt_err || (q->n_rows && !n)) {
-        job_fail(e, q->job, q->prompt_err ? q->prompt_err : row[0].err);
+        job_fail(e, j, q->prompt_err ? q->prompt_err : row[0].err);
         return;
     }
     after_prefill(e, q);
     if (q->n_done >= q->n_token)
         q->state = SEQ_DECODE;
+    while (told < n && q->state != SEQ_FREE)
+        take_token(e, q, &row[told++].out);
     if (q->n_draft)
-        learn_from_draft(e, q, kept);
-    for (int32_t k = 0; k < n && q->state != SEQ_FREE; k++)
-        take_token(e, q, &row[k].out);
+        count_draft(e, q, j, kept, told < kept ? told : kept);
     if (!q->n_rows && q->n_done == q->n_token)
         seq_finish(e, q, ENGINE_LENGTH, 0); /* max_tokens 0 */
 }

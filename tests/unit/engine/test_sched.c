@@ -531,6 +531,44 @@ static void second_turn_is_cached(void **state)
     close_engine();
 }
 
+/* A draft that stands beyond the end of the answer: what is told counts what was answered. The
+ * first draft of an engine comes with its second decode step and does not depend on what steps
+ * cost. */
+static void draft_beyond_the_end(void **state)
+{
+    struct jobs_spec s = spec_of(0, 12);
+    static struct jobs_answer want;
+    struct engine_job j = {0};
+    struct engine_event done;
+
+    (void)state;
+    open_engine(&llama, (struct engine_config){.no_speculation = 1});
+    for (s.n_prompt = 20;; s.n_prompt++) { /* one whose fourth token is new */
+        assert_true(s.n_prompt < 100);
+        jobs_run(engine, &s, 1, &want, 1);
+        assert_int_equal(want.n_tokens, 12);
+        if (want.token[3] != want.token[0] && want.token[3] != want.token[1] &&
+            want.token[3] != want.token[2])
+            break;
+    }
+    close_engine();
+    open_engine(&llama, (struct engine_config){0});
+    s.prediction = want.token;
+    s.n_prediction = want.n_tokens;
+    s.sampling.stop_token = &want.token[3];
+    s.sampling.n_stop_token = 1;
+    start(&j, s);
+    done = until(&j, ENGINE_EV_DONE);
+    assert_int_equal(done.err, 0);
+    assert_int_equal(done.n_generated, 4);
+    assert_true(done.n_drafted > 2);
+    assert_int_equal(done.n_draft_right, 2);
+    assert_int_equal(done.n_predicted_right, 2);
+    assert_int_equal(done.n_predicted_right + done.n_predicted_wrong, done.n_drafted);
+    jobs_end(&j);
+    close_engine();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -549,6 +587,7 @@ int main(void)
         cmocka_unit_test(whole_context_in_little_memory),
         cmocka_unit_test(bytes_of_a_step),
         cmocka_unit_test(second_turn_is_cached),
+        cmocka_unit_test(draft_beyond_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
