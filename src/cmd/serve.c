@@ -87,7 +87,20 @@ static int apply_flags(struct serve_config *c, const struct serve_opts *o, struc
     return r;
 }
 
-/* Where the models lie, and where the books do. */
+/* NULL: out of memory. */
+static const char *in_home(struct serve_config *c, const struct hub *h, const char *name)
+{
+    const char *path = NULL;
+    struct buf b;
+
+    buf_init(&b, 8192);
+    if (!buf_addf(&b, "%s/%s", hub_home(h), name))
+        path = arena_strdup(&c->arena, b.data);
+    buf_done(&b);
+    return path;
+}
+
+/* Where the models lie, the books, and what bench measured. */
 static int resolve(struct serve_config *c, struct err *e)
 {
     struct hub *h = NULL;
@@ -108,16 +121,11 @@ static int resolve(struct serve_config *c, struct err *e)
         c->limits = b.failed ? NULL : arena_strdup(&c->arena, b.data);
         buf_done(&b);
     }
+    if (!r && !(c->limits = in_home(c, h, "bench.json")))
+        r = err_set(e, ERR_NOMEM, "out of memory");
     if (!r && !*c->ledger) {
-        struct buf b;
-        buf_init(&b, 8192);
-        buf_addf(&b, "%s/ledger.db", hub_home(h));
-        c->ledger = b.failed ? NULL : arena_strdup(&c->arena, b.data);
-        if (!c->ledger)
-            r = err_set(e, ERR_NOMEM, "out of memory");
-        else
-            r = hub_make_home(h, e);
-        buf_done(&b);
+        c->ledger = in_home(c, h, "ledger.db");
+        r = c->ledger ? hub_make_home(h, e) : err_set(e, ERR_NOMEM, "out of memory");
     }
     hub_close(h);
     return r;

@@ -49,6 +49,14 @@ static inline float kmath_rint(float x)
 
 /* e^x. 2^n is applied in two exact halves, so the only rounding of a subnormal result is the last.
  */
+/* p * 2^n for a whole n, by two factors, so that results below the normal numbers are reached. */
+static inline float kmath_ldexp(float p, float n)
+{
+    int32_t i = (int32_t)n, h = i >> 1;
+    p *= kmath_from_bits((uint32_t)(h + 127) << 23);
+    return p * kmath_from_bits((uint32_t)(i - h + 127) << 23);
+}
+
 static inline float kmath_exp(float x)
 {
     x = KMATH_EXP_LO > x ? KMATH_EXP_LO : x; /* NaN passes through both */
@@ -63,11 +71,7 @@ static inline float kmath_exp(float x)
     p = fmaf(p, r, KMATH_EXP_C2);
     p = fmaf(p, r, 1.0f);
     p = fmaf(p, r, 1.0f);
-    if (x != x)
-        return x;
-    int32_t i = (int32_t)n, h = i >> 1;
-    p *= kmath_from_bits((uint32_t)(h + 127) << 23);
-    return p * kmath_from_bits((uint32_t)(i - h + 127) << 23);
+    return x != x ? x : kmath_ldexp(p, n);
 }
 
 /* 2^x for x <= 0 (or a little above), within 2 ulp: the weights of a softmax, whose scores already
@@ -88,11 +92,7 @@ static inline float kmath_exp2(float x)
     p = fmaf(p, r, KMATH_EXP2_C2);
     p = fmaf(p, r, KMATH_EXP2_C1);
     p = fmaf(p, r, 1.0f);
-    if (x != x)
-        return x;
-    int32_t i = (int32_t)n, h = i >> 1;
-    p *= kmath_from_bits((uint32_t)(h + 127) << 23);
-    return p * kmath_from_bits((uint32_t)(i - h + 127) << 23);
+    return x != x ? x : kmath_ldexp(p, n);
 }
 
 #define KMATH_TANH_SPLIT 0.625f

@@ -119,6 +119,7 @@ void call_end_cancelled(struct call *c); /* ... now */
 void call_fail(struct call *c, const struct err *e); /* answer an error, wherever the call is */
 void call_reply(struct call *c, int status, const char *type, const void *body, size_t n);
 int call_headers(struct call *c, struct api_header *h, int max); /* of every answer */
+void call_stream_begin(struct call *c); /* 200 and the headers of an event stream */
 int call_send(struct call *c, int status, const struct api_header *h, int n, const void *body,
               size_t n_body);
 void call_close(struct call *c); /* nothing of it is outside any more: settle, log, free */

@@ -40,6 +40,20 @@ int call_send(struct call *c, int status, const struct api_header *h, int n, con
     return net_reply(x, status, nh, n, body, n_body);
 }
 
+void call_stream_begin(struct call *c)
+{
+    struct api_header h[CALL_HEADERS_MAX];
+    struct net_header nh[CALL_HEADERS_MAX];
+    int n = api_stream_headers(h, CALL_HEADERS_MAX);
+
+    n += call_headers(c, h + n, CALL_HEADERS_MAX - n);
+    for (int i = 0; i < n; i++)
+        nh[i] = (struct net_header){h[i].name, h[i].value};
+    c->streaming = 1;
+    c->status = 200;
+    net_stream_begin(c->x, 200, nh, n);
+}
+
 static int content_type(struct api_header *h, const char *type)
 {
     h->name = "content-type";

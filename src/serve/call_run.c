@@ -102,17 +102,8 @@ static int submit_more(struct call *c, struct err *e)
 
 static void begin_stream(struct call *c)
 {
-    struct api_header h[CALL_HEADERS_MAX];
-    struct net_header nh[CALL_HEADERS_MAX];
-    int n = api_stream_headers(h, CALL_HEADERS_MAX);
-
-    n += call_headers(c, h + n, CALL_HEADERS_MAX - n);
-    for (int i = 0; i < n; i++)
-        nh[i] = (struct net_header){h[i].name, h[i].value};
-    c->streaming = 1;
-    c->status = 200;
+    call_stream_begin(c);
     c->written_us = clock_now_us();
-    net_stream_begin(c->x, 200, nh, n);
     api_reply_begin(c->reply, &c->out);
 }
 

@@ -188,7 +188,6 @@ static int add_locals(struct server *s, struct err *e)
 static void *loader_main(void *arg)
 {
     struct server *s = arg;
-
     uint64_t reserved = 0;
 
     pthread_setname_np(pthread_self(), "loader");

@@ -404,20 +404,6 @@ static int write_state(struct watch *w, const struct server *s)
     return buf_add_str(&w->text, "\n\n");
 }
 
-static void begin_stream(struct call *c)
-{
-    struct api_header h[CALL_HEADERS_MAX];
-    struct net_header nh[CALL_HEADERS_MAX];
-    int n = api_stream_headers(h, CALL_HEADERS_MAX);
-
-    n += call_headers(c, h + n, CALL_HEADERS_MAX - n);
-    for (int i = 0; i < n; i++)
-        nh[i] = (struct net_header){h[i].name, h[i].value};
-    c->streaming = 1;
-    c->status = 200;
-    net_stream_begin(c->x, 200, nh, n);
-}
-
 static void answer_state(struct call *c)
 {
     struct watch *w = c->watch;
@@ -431,7 +417,7 @@ static void answer_state(struct call *c)
         return; /* the next one may fit */
     }
     if (!c->streaming)
-        begin_stream(c);
+        call_stream_begin(c);
     net_stream_write(c->x, w->text.data, w->text.len); /* cut: on_gone follows */
 }
 
