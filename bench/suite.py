@@ -15,6 +15,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 
 import report
 import workloads
@@ -187,12 +188,26 @@ def arguments():
     a = p.parse_args()
     a.pairs = a.pairs or (3 if a.quick else 5)
     a.reps = a.reps or (1 if a.quick else 2)
-    a.gaufre = os.path.abspath(a.gaufre)
+    for name in ("gaufre", "llama", "llama_amx", "ik", "out"):
+        if getattr(a, name):
+            setattr(a, name, os.path.abspath(getattr(a, name)))
+    a.models = [os.path.abspath(m) for m in a.models]
     return a
 
 
 def main():
     a = arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        began = os.getcwd()
+        os.chdir(folder)  # the peers leave logs where they stand
+        try:
+            measure(a)
+        finally:
+            os.chdir(began)
+    print(f"bench: results are in {os.path.relpath(a.out)}", file=sys.stderr)
+
+
+def measure(a):
     b = Bench(a)
     b.load()
     if not a.render:
@@ -209,7 +224,6 @@ def main():
     print()
     with open(f"{a.out}/summary.md") as f:
         print(f.read())
-    print(f"bench: results are in {os.path.relpath(a.out)}", file=sys.stderr)
 
 
 def stop(*_):
