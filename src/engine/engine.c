@@ -103,10 +103,19 @@ static const char *token_text(struct engine *e, int32_t id)
     return keep(e, p, n);
 }
 
-static int open_vocab(struct engine *e, const struct gguf *g, struct err *err)
+struct vocab_opening {
+    struct engine *e;
+    const struct gguf *g;
+    struct err *err;
+};
+
+static int open_vocab(void *arg)
 {
+    struct vocab_opening *o = arg;
+    struct engine *e = o->e;
+    struct err *err = o->err;
     struct vocab_source src;
-    int rc = vocab_source_from_gguf(&src, g, err);
+    int rc = vocab_source_from_gguf(&src, o->g, err);
 
     if (rc)
         return rc;
@@ -256,6 +265,8 @@ static int open_parts(struct engine *e, const struct engine_config *c, struct gg
 {
     enum kern_kv kv = c->kv_set ? c->kv : c->cls == ENGINE_F32 ? KERN_KV_F32 : KERN_KV_F16;
     struct kv_config kc = {.type = kv};
+    struct vocab_opening opening = {e, g, err};
+    struct model_meanwhile also = {open_vocab, &opening};
     struct kv_stats ks;
     struct step_config sc;
     int rc;
@@ -265,7 +276,8 @@ static int open_parts(struct engine *e, const struct engine_config *c, struct gg
         return rc;
     fill_info(e, c, g);
     e->info.kv = kv == KERN_KV_F16 ? "f16" : "f32";
-    if ((rc = open_vocab(e, g, err)) || (rc = open_template(e, g, c->template_file, err)))
+    if ((c->describe_only && (rc = open_vocab(&opening))) ||
+        (rc = open_template(e, g, c->template_file, err)))
         return rc;
     rc = plan_memory(e, c, kv, &kc.bytes_max, err);
     if (rc && !c->describe_only)
@@ -277,7 +289,7 @@ static int open_parts(struct engine *e, const struct engine_config *c, struct gg
     if (c->describe_only)
         return 0;
     team_lock(e->team);
-    rc = model_load(&e->model, g, e->team, progress, arg, err);
+    rc = model_load(&e->model, e->team, &also, progress, arg, err);
     team_unlock(e->team);
     if (rc)
         return rc;

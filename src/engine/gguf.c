@@ -479,11 +479,10 @@ const struct gguf_tensor *gguf_find_tensor(const struct gguf *g, const char *nam
     return map_get(&g->by_name, name, strlen(name), &i) ? &g->tensor[i] : NULL;
 }
 
-void gguf_release(const struct gguf *g, const struct gguf_tensor *t)
+void gguf_release(const uint8_t *data, size_t n)
 {
-    uintptr_t a = ((uintptr_t)t->data + 4095) & ~(uintptr_t)4095;
-    uintptr_t b = ((uintptr_t)t->data + t->bytes) & ~(uintptr_t)4095;
-    (void)g;
+    uintptr_t a = ((uintptr_t)data + 4095) & ~(uintptr_t)4095;
+    uintptr_t b = ((uintptr_t)data + n) & ~(uintptr_t)4095;
     if (b > a)
         madvise((void *)a, b - a, MADV_DONTNEED);
 }

@@ -66,8 +66,9 @@ int gguf_n_tensors(const struct gguf *g);
 const struct gguf_tensor *gguf_tensor_at(const struct gguf *g, int i);
 const struct gguf_tensor *gguf_find_tensor(const struct gguf *g, const char *name);
 
-/* Tell the system that the tensor's file pages are no longer needed. */
-void gguf_release(const struct gguf *g, const struct gguf_tensor *t);
+/* Tell the system that these bytes of a tensor are no longer needed: pages that lie in them whole
+ * are given back. Any thread. */
+void gguf_release(const uint8_t *data, size_t n);
 
 int gguf_n_kv(const struct gguf *g);
 const struct gguf_kv *gguf_kv_at(const struct gguf *g, int i);

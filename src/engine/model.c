@@ -1,6 +1,7 @@
 #include "engine/model.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -551,34 +552,72 @@ int model_plan(struct model *m, const struct gguf *g, struct err *e)
 
 /* ---- loading --------------------------------------------------------------------------------- */
 
-struct etch_arg {
+/* Etched bytes of one claim: workers end together, and touch the same huge page rarely. */
+#define PIECE_BYTES ((size_t)512 << 10)
+
+struct piece {
     const struct bind *b;
-    uint8_t *dst;
-    int32_t groups; /* per matrix */
+    int32_t begin, end; /* groups, counted through all experts */
 };
 
-static void etch_range(void *arg, int w, int32_t begin, int32_t end)
-{
-    const struct etch_arg *a = arg;
-    const struct kern_mat *m = a->b->dst;
-    size_t src_bytes = kern_row_bytes(m->fmt, m->cols) * (size_t)m->rows;
+/* All tensors are one run of the team: with a run for each, the tensors of small models would be
+ * too small to share, and every run would end with waiting. */
+struct loading {
+    const struct model *m;
+    const struct piece *piece;
+    const struct model_meanwhile *also;
+    engine_progress *progress;
+    void *arg;
+    _Atomic size_t done; /* bytes */
+    _Atomic int rc;      /* of also; not 0: the rest is skipped */
+};
 
-    (void)w;
-    while (begin < end) { /* items are groups, counted through all experts */
-        int32_t mat = begin / a->groups, g0 = begin % a->groups;
-        int32_t g1 = g0 + (end - begin) < a->groups ? g0 + (end - begin) : a->groups;
-        kern_etch(m->fmt, a->b->src->data + (size_t)mat * src_bytes, m->rows, m->cols, g0, g1,
-                  a->dst + (size_t)mat * a->b->mat_bytes);
-        begin += g1 - g0;
+static void etch_piece(const struct model *m, const struct piece *p)
+{
+    const struct bind *b = p->b;
+    size_t row_bytes = kern_row_bytes(b->dst->fmt, b->dst->cols);
+    size_t mat_bytes = row_bytes * (size_t)b->dst->rows;
+    int32_t groups = kern_mat_groups(b->dst);
+
+    for (int32_t at = p->begin; at < p->end;) {
+        int32_t mat = at / groups, g0 = at % groups;
+        int32_t g1 = g0 + (p->end - at) < groups ? g0 + (p->end - at) : groups;
+        const uint8_t *src = b->src->data + (size_t)mat * mat_bytes;
+        int32_t r0 = g0 * KERN_LANES;
+        int32_t r1 = g1 * KERN_LANES < b->dst->rows ? g1 * KERN_LANES : b->dst->rows;
+        kern_etch(b->dst->fmt, src, b->dst->rows, b->dst->cols, g0, g1,
+                  m->pages + b->offset + (size_t)mat * b->mat_bytes);
+        gguf_release(src + (size_t)r0 * row_bytes, (size_t)(r1 - r0) * row_bytes);
+        at += g1 - g0;
     }
 }
 
-int model_load(struct model *m, const struct gguf *g, struct team *t, engine_progress *progress,
-               void *arg, struct err *e)
+/* Item 0 is what shall be done meanwhile: the caller's part of the run begins with it, so it is
+ * done by the caller while the others etch, or before anything else where there are no others. */
+static void load_items(void *arg, int w, int32_t begin, int32_t end)
+{
+    struct loading *l = arg;
+
+    for (int32_t i = begin; i < end; i++) {
+        const struct piece *p = &l->piece[i - 1];
+        size_t done;
+        if (i == 0) {
+            atomic_store(&l->rc, l->also->fn(l->also->arg));
+            continue;
+        }
+        if (atomic_load(&l->rc))
+            return;
+        etch_piece(l->m, p);
+        done = (size_t)(p->end - p->begin) * kern_group_bytes(p->b->dst->fmt, p->b->dst->cols);
+        done += atomic_fetch_add(&l->done, done);
+        if (l->progress && w == 0)
+            l->progress(l->arg, (double)done / (double)l->m->pages_bytes);
+    }
+}
+
+static int map_pages(struct model *m, struct err *e)
 {
     size_t bytes = (m->pages_bytes + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
-    size_t done = 0;
-    uint8_t *base;
 
     /* One huge page more than needed, so that the start can be aligned. */
     m->map_bytes = bytes + HUGE_PAGE;
@@ -588,23 +627,58 @@ int model_load(struct model *m, const struct gguf *g, struct team *t, engine_pro
         return err_set(e, ERR_NOMEM, "no memory for %.1f MB of weights",
                        (double)m->pages_bytes / 1e6);
     }
-    base = (uint8_t *)(((uintptr_t)m->map + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1));
-    madvise(base, bytes, MADV_HUGEPAGE); /* a wish: without it decode is slower, not wrong */
-    m->pages = base;
-    for (struct bind *b = m->binds; b; b = b->next) {
-        struct etch_arg a = {b, base + b->offset, kern_mat_groups(b->dst)};
-        int64_t items = (int64_t)a.groups * b->n_mats;
-        size_t group = kern_group_bytes(b->dst->fmt, b->dst->cols);
-        int32_t chunk = (int32_t)(HUGE_PAGE / 2 / group);
-        if (items > INT32_MAX)
-            return err_set(e, ERR_LIMIT, "tensor '%s' is too large", b->src->name);
-        team_run(t, (int32_t)items, chunk ? chunk : 1, etch_range, &a);
-        b->dst->data = a.dst;
-        gguf_release(g, b->src);
-        done += b->mat_bytes * (size_t)b->n_mats;
-        if (progress)
-            progress(arg, (double)done / (double)m->pages_bytes);
+    m->pages = (uint8_t *)(((uintptr_t)m->map + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1));
+    madvise(m->pages, bytes, MADV_HUGEPAGE); /* a wish: without it decode is slower, not wrong */
+    return 0;
+}
+
+/* Cut the tensors into pieces; out NULL: only count them. */
+static int32_t cut(const struct model *m, struct piece *out)
+{
+    int32_t n = 0;
+
+    for (const struct bind *b = m->binds; b; b = b->next) {
+        int32_t items = kern_mat_groups(b->dst) * b->n_mats;
+        int32_t most = (int32_t)(PIECE_BYTES / kern_group_bytes(b->dst->fmt, b->dst->cols));
+        most = most ? most : 1;
+        for (int32_t at = 0; at < items; n++) {
+            int32_t end = items - at > most ? at + most : items;
+            if (out)
+                out[n] = (struct piece){b, at, end};
+            at = end;
+        }
     }
+    return n;
+}
+
+int model_load(struct model *m, struct team *t, const struct model_meanwhile *also,
+               engine_progress *progress, void *arg, struct err *e)
+{
+    struct loading l = {.m = m, .also = also, .progress = progress, .arg = arg};
+    struct piece *piece;
+    int32_t n;
+    int rc;
+
+    for (struct bind *b = m->binds; b; b = b->next) {
+        if ((int64_t)kern_mat_groups(b->dst) * b->n_mats > INT32_MAX)
+            return err_set(e, ERR_LIMIT, "tensor '%s' is too large", b->src->name);
+    }
+    n = cut(m, NULL);
+    piece = malloc(((size_t)n + 1) * sizeof *piece);
+    if (!piece)
+        return err_set(e, ERR_NOMEM, "no memory for the model's tables");
+    cut(m, piece);
+    l.piece = piece;
+    rc = map_pages(m, e);
+    if (!rc) {
+        team_run(t, n + 1, 1, load_items, &l);
+        rc = atomic_load(&l.rc);
+    }
+    free(piece);
+    if (rc)
+        return rc;
+    for (struct bind *b = m->binds; b; b = b->next)
+        b->dst->data = m->pages + b->offset;
     if (!m->output.rows)
         m->output = m->embed;
     m->binds = NULL;

@@ -1,7 +1,7 @@
 /* A loaded model: shapes, and weights in the etched layout. Read-only after model_load.
  *
- * The matrices live in anonymous huge pages; each is etched once, by the whole team (which also
- * spreads the page faults), and its pages of the file are given back. */
+ * The matrices live in anonymous huge pages; they are etched once, by the whole team (which also
+ * spreads the page faults), and the pages of the file are given back on the way. */
 #ifndef ENGINE_MODEL_H
 #define ENGINE_MODEL_H
 
@@ -80,9 +80,16 @@ struct model {
 /* Read shapes and check every tensor against them; loads nothing heavy. Afterwards pages_bytes is
  * what model_load will take. */
 int model_plan(struct model *m, const struct gguf *g, struct err *e);
-/* Etch the weights. model_plan must have succeeded on m. */
-int model_load(struct model *m, const struct gguf *g, struct team *t, engine_progress *progress,
-               void *arg, struct err *e);
+/* What is to be done while the weights are etched: nothing of the model is ready yet. Not 0: the
+ * load ends with it. Called once, by one thread of the team. */
+struct model_meanwhile {
+    int (*fn)(void *arg);
+    void *arg;
+};
+/* Etch the weights. model_plan must have succeeded on m; its file must still be open. `progress`
+ * (may be NULL) is called by the calling thread. */
+int model_load(struct model *m, struct team *t, const struct model_meanwhile *also,
+               engine_progress *progress, void *arg, struct err *e);
 /* Frees everything, also after a failed plan or load; accepts a zeroed model. */
 void model_done(struct model *m);
 

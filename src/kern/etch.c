@@ -3,133 +3,146 @@
 
 #include "base/check.h"
 
+#define INLINE inline __attribute__((always_inline))
+
 const uint8_t etch_mxfp4[16] = ETCH_MXFP4;
 
-static uint32_t load32(const uint8_t *p)
+static INLINE uint32_t load32(const uint8_t *p)
 {
     uint32_t v;
     memcpy(&v, p, 4);
     return v;
 }
 
-static void store32(uint8_t *p, uint32_t v)
+static INLINE uint64_t load64(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, 8);
+    return v;
+}
+
+static INLINE void store32(uint8_t *p, uint32_t v)
 {
     memcpy(p, &v, 4);
 }
 
+#define EACH(byte) ((uint64_t)(byte)*0x0101010101010101u) /* in each byte of a word */
+
 /* ---- source block -> 32 unsigned quants ------------------------------------------------------ */
 
+/* The quants of 32 inputs, a byte each, in memory's order: work goes eight at a time. */
+struct quants {
+    uint64_t w[4];
+};
+
 /* 16 bytes of nibbles: inputs 0..15 low, 16..31 high. */
-static void read_nibbles(const uint8_t *qs, uint8_t q[KERN_BLOCK])
+static INLINE struct quants read_nibbles(const uint8_t *qs)
 {
-    for (int j = 0; j < 16; j++) {
-        q[j] = qs[j] & 15;
-        q[j + 16] = qs[j] >> 4;
+    uint64_t a = load64(qs), b = load64(qs + 8);
+    return (struct quants){{a & EACH(15), b & EACH(15), a >> 4 & EACH(15), b >> 4 & EACH(15)}};
+}
+
+/* Their fifth bits, bit j of qh for input j. */
+static INLINE void read_fifth(const uint8_t *qh, struct quants *q)
+{
+    for (int l = 0; l < 4; l++) {
+        uint64_t bits = EACH(qh[l]) & 0x8040201008040201u;  /* byte j: bit j or nothing */
+        q->w[l] |= ((bits + EACH(0x7f)) & EACH(0x80)) >> 3; /* not nothing: bit 4 */
     }
 }
 
-static void read_fifth(const uint8_t *qh, uint8_t q[KERN_BLOCK])
-{
-    uint32_t h = load32(qh);
-    for (int j = 0; j < KERN_BLOCK; j++)
-        q[j] |= (uint8_t)((h >> j & 1) << 4);
-}
-
 /* Sub-block b (0..7) of a 256-block of the K family: nibbles, 64 inputs to 32 bytes. */
-static void read_k_nibbles(const uint8_t *qs, int b, uint8_t q[KERN_BLOCK])
+static INLINE struct quants read_k_nibbles(const uint8_t *qs, int b)
 {
-    qs += b / 2 * 32;
-    for (int j = 0; j < KERN_BLOCK; j++)
-        q[j] = b % 2 ? qs[j] >> 4 : qs[j] & 15;
+    struct quants q;
+    for (int l = 0; l < 4; l++)
+        q.w[l] = load64(qs + b / 2 * 32 + 8 * l) >> b % 2 * 4 & EACH(15);
+    return q;
 }
 
-static void read_q6_k(const uint8_t *src, int b, uint8_t q[KERN_BLOCK])
+static INLINE struct quants read_q6_k(const uint8_t *src, int b)
 {
     /* per 128 inputs: 64 bytes of nibbles (low: the first 64 inputs), 32 bytes of 2-bit fields */
     const uint8_t *ql = src + b / 4 * 64 + b % 2 * 32, *qh = src + 128 + b / 4 * 32;
     int nib = b % 4 / 2 * 4, two = b % 4 * 2;
-    for (int j = 0; j < KERN_BLOCK; j++)
-        q[j] = (uint8_t)((ql[j] >> nib & 15) | (qh[j] >> two & 3) << 4);
+    struct quants q;
+    for (int l = 0; l < 4; l++)
+        q.w[l] = (load64(ql + 8 * l) >> nib & EACH(15)) | (load64(qh + 8 * l) >> two & EACH(3))
+                                                              << 4;
+    return q;
 }
 
-/* Inputs 32 i .. of a source row, unsigned. */
-static void read_quants(enum kern_fmt fmt, const uint8_t *row, int32_t i, uint8_t q[KERN_BLOCK])
+/* Inputs 32 i .. of a row, out of the source block that holds them. */
+static INLINE struct quants read_quants(enum kern_fmt fmt, const uint8_t *blk, int32_t i)
 {
-    const uint8_t *k = row; /* the 256-block of the K family */
-    if (etch_scale_span(fmt) == 256)
-        k += (size_t)(i / 8) * (size_t)kern_fmt_info(fmt)->block_bytes;
-    else
-        row += (size_t)i * (size_t)kern_fmt_info(fmt)->block_bytes;
+    struct quants q = {{0}};
+
     switch (fmt) {
     case KERN_Q4_0:
-        read_nibbles(row + 2, q);
-        break;
+        return read_nibbles(blk + 2);
     case KERN_Q4_1:
-        read_nibbles(row + 4, q);
-        break;
+        return read_nibbles(blk + 4);
     case KERN_MXFP4:
-        read_nibbles(row + 1, q);
-        break;
+        return read_nibbles(blk + 1);
     case KERN_Q5_0:
-        read_nibbles(row + 6, q);
-        read_fifth(row + 2, q);
-        break;
+        q = read_nibbles(blk + 6);
+        read_fifth(blk + 2, &q);
+        return q;
     case KERN_Q5_1:
-        read_nibbles(row + 8, q);
-        read_fifth(row + 4, q);
-        break;
+        q = read_nibbles(blk + 8);
+        read_fifth(blk + 4, &q);
+        return q;
     case KERN_Q8_0:
-        for (int j = 0; j < KERN_BLOCK; j++)
-            q[j] = row[2 + j] ^ 0x80;
-        break;
+        for (int l = 0; l < 4; l++)
+            q.w[l] = load64(blk + 2 + 8 * l) ^ EACH(0x80);
+        return q;
     case KERN_Q4_K:
-        read_k_nibbles(k + 16, i % 8, q);
-        break;
+        return read_k_nibbles(blk + 16, i % 8);
     case KERN_Q5_K:
-        read_k_nibbles(k + 48, i % 8, q);
-        for (int j = 0; j < KERN_BLOCK; j++)
-            q[j] |= (uint8_t)((k[16 + j] >> i % 8 & 1) << 4);
-        break;
+        q = read_k_nibbles(blk + 48, i % 8);
+        for (int l = 0; l < 4; l++)
+            q.w[l] |= (load64(blk + 16 + 8 * l) >> i % 8 & EACH(1)) << 4;
+        return q;
     case KERN_Q6_K:
-        read_q6_k(k, i % 8, q);
-        break;
+        return read_q6_k(blk, i % 8);
     default:
         CHECK(0);
+        return q;
     }
 }
 
 /* ---- quants -> lines ------------------------------------------------------------------------- */
 
-/* Row r's words of a block's lines; each word is four consecutive inputs. */
-static void write_quants(int lines, uint8_t *blk, int r, const uint8_t q[KERN_BLOCK])
+/* A row's words of a block's lines, `p` its word of the first one: four consecutive inputs each. */
+static INLINE void write_quants(int lines, uint8_t *p, struct quants q)
 {
-    uint8_t *p = blk + 4 * r;
-    uint32_t w[8], hi = 0;
-    for (int j = 0; j < 8; j++)
-        w[j] = load32(q + 4 * j);
+    uint64_t hi = 0;
+
     if (lines == 8) {
-        for (int j = 0; j < 8; j++)
-            store32(p + j * ETCH_LINE, w[j]);
+        for (int l = 0; l < 4; l++) {
+            store32(p + 2 * l * ETCH_LINE, (uint32_t)q.w[l]);
+            store32(p + (2 * l + 1) * ETCH_LINE, (uint32_t)(q.w[l] >> 32));
+        }
         return;
     }
-    for (int l = 0; l < 4; l++)
-        store32(p + l * ETCH_LINE, (w[2 * l] & 0x0f0f0f0fu) | (w[2 * l + 1] & 0x0f0f0f0fu) << 4);
+    for (int l = 0; l < 4; l++) { /* the upper four inputs into the high nibbles */
+        uint64_t v = q.w[l] & EACH(15);
+        store32(p + l * ETCH_LINE, (uint32_t)(v | v >> 28));
+    }
     if (lines == 5) {
-        for (int j = 0; j < 8; j++)
-            hi |= (w[j] >> 4 & 0x01010101u) << j;
-        store32(p + 4 * ETCH_LINE, hi);
+        for (int l = 0; l < 4; l++)
+            hi |= (q.w[l] >> 4 & EACH(1)) << 2 * l;
+        store32(p + 4 * ETCH_LINE, (uint32_t)(hi | hi >> 31));
     } else if (lines == 6) {
         for (int l = 0; l < 2; l++) {
-            hi = 0;
-            for (int j = 0; j < 4; j++)
-                hi |= (w[4 * l + j] >> 4 & 0x03030303u) << 2 * j;
-            store32(p + (4 + l) * ETCH_LINE, hi);
+            hi = (q.w[2 * l] >> 4 & EACH(3)) | (q.w[2 * l + 1] >> 4 & EACH(3)) << 4;
+            store32(p + (4 + l) * ETCH_LINE, (uint32_t)(hi | hi >> 30));
         }
     }
 }
 
 /* The 6-bit scale and minimum of sub-block b, out of the K family's 12 packed bytes. */
-static void read_k_scale(const uint8_t *s, int b, uint8_t *ret_scale, uint8_t *ret_min)
+static INLINE void read_k_scale(const uint8_t *s, int b, uint8_t *ret_scale, uint8_t *ret_min)
 {
     if (b < 4) {
         *ret_scale = s[b] & 63;
@@ -141,7 +154,7 @@ static void read_k_scale(const uint8_t *s, int b, uint8_t *ret_scale, uint8_t *r
 }
 
 /* Row r's scales of one unit (etch_scale_span inputs). */
-static void write_scales(enum kern_fmt fmt, const uint8_t *src, uint8_t *dst, int r)
+static INLINE void write_scales(enum kern_fmt fmt, const uint8_t *src, uint8_t *dst, int r)
 {
     switch (fmt) {
     case KERN_Q4_0:
@@ -174,45 +187,89 @@ static void write_scales(enum kern_fmt fmt, const uint8_t *src, uint8_t *dst, in
     }
 }
 
-static void etch_row_quant(enum kern_fmt fmt, const uint8_t *src, int32_t cols, uint8_t *group,
-                           int r)
+/* The groups of a quantised matrix. Inlined once for each format, so that the format is a constant:
+ * its switches vanish and its loops unroll. Blocks are the outer loop: sixteen rows are read in
+ * step, and every line is written while it is in the cache. */
+static INLINE void etch_quants(enum kern_fmt fmt, const uint8_t *src, int32_t rows, int32_t cols,
+                               int32_t g0, int32_t g1, uint8_t *dst)
 {
-    int lines = etch_block_lines(fmt), span = etch_scale_span(fmt);
-    for (int32_t i = 0; i < cols / KERN_BLOCK; i++) {
-        uint8_t q[KERN_BLOCK];
-        read_quants(fmt, src, i, q);
-        write_quants(lines, group + (size_t)i * (size_t)(lines * ETCH_LINE), r, q);
+    const int lines = etch_block_lines(fmt), span = etch_scale_span(fmt);
+    const size_t group_bytes = kern_group_bytes(fmt, cols), row_bytes = kern_row_bytes(fmt, cols);
+    const size_t unit = (size_t)kern_fmt_info(fmt)->block_bytes;
+    const size_t scales = etch_scale_at(fmt, cols);
+    const size_t end = scales + (size_t)(cols / span) * (size_t)etch_scale_bytes(fmt);
+
+    for (int32_t g = g0; g < g1; g++) {
+        uint8_t *group = dst + (size_t)g * group_bytes;
+        const uint8_t *row = src + (size_t)g * KERN_LANES * row_bytes;
+        const uint8_t *ahead = row + KERN_LANES * row_bytes; /* the next group, straight on */
+        int n = rows - g * KERN_LANES < KERN_LANES ? rows - g * KERN_LANES : KERN_LANES;
+        if (n < KERN_LANES) /* rows past the end */
+            memset(group, 0, group_bytes);
+        else
+            memset(group + end, 0, group_bytes - end);
+        for (int32_t i = 0; i < cols / KERN_BLOCK; i++) {
+            for (int r = 0; r < n; r++) {
+                const uint8_t *blk = row + (size_t)r * row_bytes + (size_t)(32 * i / span) * unit;
+                __builtin_prefetch(ahead);
+                ahead += unit * KERN_BLOCK / (size_t)span;
+                write_quants(lines, group + (size_t)i * (size_t)(lines * ETCH_LINE) + 4 * r,
+                             read_quants(fmt, blk, i));
+            }
+        }
+        for (int32_t u = 0; u < cols / span; u++) {
+            for (int r = 0; r < n; r++)
+                write_scales(fmt, row + (size_t)r * row_bytes + (size_t)u * unit,
+                             group + scales + (size_t)u * (size_t)etch_scale_bytes(fmt), r);
+        }
     }
-    uint8_t *sc = group + etch_scale_at(fmt, cols);
-    for (int32_t u = 0; u < cols / span; u++)
-        write_scales(fmt, src + (size_t)u * (size_t)kern_fmt_info(fmt)->block_bytes,
-                     sc + (size_t)u * (size_t)etch_scale_bytes(fmt), r);
 }
 
-static void etch_row_float(int elt, const uint8_t *src, int32_t cols, uint8_t *group, int r)
+/* Element (k, r) of a float group lies at [k][r]. */
+static INLINE void etch_floats(enum kern_fmt fmt, size_t elt, const uint8_t *src, int32_t rows,
+                               int32_t cols, int32_t g0, int32_t g1, uint8_t *dst)
 {
-    for (int32_t k = 0; k < cols; k++)
-        memcpy(group + ((size_t)k * KERN_LANES + (size_t)r) * (size_t)elt,
-               src + (size_t)k * (size_t)elt, (size_t)elt);
+    const size_t group_bytes = kern_group_bytes(fmt, cols), row_bytes = (size_t)cols * elt;
+
+    for (int32_t g = g0; g < g1; g++) {
+        uint8_t *group = dst + (size_t)g * group_bytes;
+        const uint8_t *row = src + (size_t)g * KERN_LANES * row_bytes;
+        int n = rows - g * KERN_LANES < KERN_LANES ? rows - g * KERN_LANES : KERN_LANES;
+        if (n < KERN_LANES || group_bytes > KERN_LANES * row_bytes)
+            memset(group, 0, group_bytes);
+        for (int32_t k = 0; k < cols; k++) {
+            for (int r = 0; r < n; r++)
+                memcpy(group + ((size_t)k * KERN_LANES + (size_t)r) * elt,
+                       row + (size_t)r * row_bytes + (size_t)k * elt, elt);
+        }
+    }
 }
 
 void kern_etch(enum kern_fmt fmt, const void *src, int32_t rows, int32_t cols, int32_t g0,
                int32_t g1, uint8_t *dst)
 {
-    const struct kern_fmt_info *f = kern_fmt_info(fmt);
-    size_t group_bytes = kern_group_bytes(fmt, cols), row_bytes = kern_row_bytes(fmt, cols);
     CHECK(g0 >= 0 && g1 <= (rows + KERN_LANES - 1) / KERN_LANES);
-    for (int32_t g = g0; g < g1; g++) {
-        uint8_t *group = dst + (size_t)g * group_bytes;
-        if (!f->is_float || (g + 1) * KERN_LANES > rows)
-            memset(group, 0, group_bytes); /* rows past the end, and padding */
-        for (int r = 0; r < KERN_LANES && g * KERN_LANES + r < rows; r++) {
-            const uint8_t *row = (const uint8_t *)src + (size_t)(g * KERN_LANES + r) * row_bytes;
-            if (f->is_float)
-                etch_row_float(f->block_bytes, row, cols, group, r);
-            else
-                etch_row_quant(fmt, row, cols, group, r);
-        }
+    switch (fmt) {
+#define QUANTS(f)                                                                                  \
+    case f:                                                                                        \
+        etch_quants(f, src, rows, cols, g0, g1, dst);                                              \
+        break;
+        QUANTS(KERN_Q4_0)
+        QUANTS(KERN_Q4_1)
+        QUANTS(KERN_Q5_0)
+        QUANTS(KERN_Q5_1)
+        QUANTS(KERN_Q8_0)
+        QUANTS(KERN_Q4_K)
+        QUANTS(KERN_Q5_K)
+        QUANTS(KERN_Q6_K)
+        QUANTS(KERN_MXFP4)
+#undef QUANTS
+    case KERN_F32:
+        etch_floats(fmt, 4, src, rows, cols, g0, g1, dst);
+        break;
+    default:
+        etch_floats(fmt, 2, src, rows, cols, g0, g1, dst);
+        break;
     }
 }
 
