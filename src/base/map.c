@@ -25,20 +25,35 @@ static uint64_t load64(const unsigned char *p)
     return v;
 }
 
+static uint64_t load32(const unsigned char *p)
+{
+    uint32_t v;
+    memcpy(&v, p, 4);
+    return v;
+}
+
 uint64_t map_hash(const void *key, size_t n, uint64_t seed)
 {
     const uint64_t k0 = 0xa0761d6478bd642full, k1 = 0xe7037ed1a0b428dbull;
     const unsigned char *p = key;
-    uint64_t h = seed ^ mix(seed ^ k0, n ^ k1), tail[2] = {0, 0};
+    uint64_t h = seed ^ mix(seed ^ k0, n ^ k1), a = 0, b = 0;
 
     while (n > 16) {
         h = mix(load64(p) ^ k1, load64(p + 8) ^ h);
         p += 16;
         n -= 16;
     }
-    if (n)
-        memcpy(tail, p, n);
-    h = mix(tail[0] ^ k1, tail[1] ^ h);
+    /* Up to 16 bytes, all of them in a and b; loads may overlap, for the length is hashed too. */
+    if (n >= 8) {
+        a = load64(p);
+        b = load64(p + n - 8);
+    } else if (n >= 4) {
+        a = load32(p);
+        b = load32(p + n - 4);
+    } else if (n) {
+        a = (uint64_t)p[0] << 16 | (uint64_t)p[n / 2] << 8 | p[n - 1];
+    }
+    h = mix(a ^ k1, b ^ h);
     return mix(h ^ k0, k1);
 }
 
@@ -113,46 +128,94 @@ static int grow(struct map *m)
     return 0;
 }
 
-int map_put(struct map *m, const void *key, size_t len, uint32_t value)
+uint32_t map_aim(const struct map *m, const void *key, size_t len)
 {
     uint32_t hash = hash32(m, key, len);
-    struct map_slot *s;
+
+    __builtin_prefetch(&m->slots[hash & (m->cap - 1)]);
+    return hash;
+}
+
+/* Room for one more entry and its key. */
+static int reserve(struct map *m, size_t len)
+{
+    size_t cap = m->keys_cap ? m->keys_cap : 256;
+    char *p;
 
     if ((m->n + 1) * 4 > m->cap * 3 && grow(m))
         return ERR_NOMEM;
+    if (m->keys_len + len + 1 <= m->keys_cap)
+        return 0;
+    while (cap < m->keys_len + len + 1)
+        cap *= 2;
+    if (cap > UINT32_MAX)
+        return ERR_NOMEM;
+    p = realloc(m->keys, cap);
+    if (!p)
+        return ERR_NOMEM;
+    m->keys = p;
+    m->keys_cap = cap;
+    return 0;
+}
+
+/* The slot of the key, made when it is new; NULL: out of memory. */
+static struct map_slot *slot_for(struct map *m, uint32_t hash, const void *key, size_t len,
+                                 int *ret_is_new)
+{
+    struct map_slot *s;
+
+    if (reserve(m, len))
+        return NULL;
     s = probe(m, key, len, hash);
+    *ret_is_new = !s->hash;
     if (!s->hash) {
-        if (m->keys_len + len + 1 > m->keys_cap) {
-            size_t cap = m->keys_cap ? m->keys_cap : 256;
-            char *p;
-            while (cap < m->keys_len + len + 1)
-                cap *= 2;
-            if (cap > UINT32_MAX)
-                return ERR_NOMEM;
-            p = realloc(m->keys, cap);
-            if (!p)
-                return ERR_NOMEM;
-            m->keys = p;
-            m->keys_cap = cap;
-        }
         memcpy(m->keys + m->keys_len, key, len);
-        *s = (struct map_slot){hash, value, (uint32_t)m->keys_len, (uint32_t)len};
+        *s = (struct map_slot){hash, 0, (uint32_t)m->keys_len, (uint32_t)len};
         m->keys_len += len;
         m->n++;
     }
+    return s;
+}
+
+int map_put(struct map *m, const void *key, size_t len, uint32_t value)
+{
+    int is_new;
+    struct map_slot *s = slot_for(m, hash32(m, key, len), key, len, &is_new);
+
+    if (!s)
+        return ERR_NOMEM;
     s->value = value;
     return 0;
 }
 
-int map_get(const struct map *m, const void *key, size_t len, uint32_t *ret_value)
+int map_add_aimed(struct map *m, uint32_t aim, const void *key, size_t len, uint32_t value,
+                  uint32_t *ret_other)
 {
-    const struct map_slot *s;
+    int is_new;
+    struct map_slot *s = slot_for(m, aim, key, len, &is_new);
 
-    if (!m->n)
+    if (!s)
+        return ERR_NOMEM;
+    if (!is_new) {
+        *ret_other = s->value;
         return 0;
-    s = probe(m, key, len, hash32(m, key, len));
+    }
+    s->value = value;
+    return 1;
+}
+
+int map_get_aimed(const struct map *m, uint32_t aim, const void *key, size_t len,
+                  uint32_t *ret_value)
+{
+    const struct map_slot *s = probe(m, key, len, aim);
+
     if (!s->hash)
         return 0;
     *ret_value = s->value;
     return 1;
+}
+
+int map_get(const struct map *m, const void *key, size_t len, uint32_t *ret_value)
+{
+    return m->n ? map_get_aimed(m, hash32(m, key, len), key, len, ret_value) : 0;
 }

@@ -24,6 +24,15 @@ int map_put(struct map *m, const void *key, size_t key_len, uint32_t value);
 /* 1 and *ret_value when found, else 0. */
 int map_get(const struct map *m, const void *key, size_t key_len, uint32_t *ret_value);
 
+/* The same in two steps, for many keys in a row: aim at a few keys, so that their slots come into
+ * the cache together, then use what map_aim returned. An aim holds until map_done. */
+uint32_t map_aim(const struct map *m, const void *key, size_t key_len);
+int map_get_aimed(const struct map *m, uint32_t aim, const void *key, size_t key_len,
+                  uint32_t *ret_value);
+/* 1: added; 0: there already with *ret_other, and not changed; or ERR_NOMEM. */
+int map_add_aimed(struct map *m, uint32_t aim, const void *key, size_t key_len, uint32_t value,
+                  uint32_t *ret_other);
+
 /* The keyed hash itself (wyhash-like mixing; not cryptographic). */
 uint64_t map_hash(const void *p, size_t n, uint64_t seed);
 

@@ -9,7 +9,7 @@
 #include "engine/vocab_int.h"
 
 struct bpe_slot {
-    uint64_t key; /* left id << 32 | right id; UINT64_MAX marks an empty slot */
+    uint64_t key; /* pair_key; 0 marks an empty slot */
     uint32_t rank;
     int32_t id;
 };
@@ -51,8 +51,8 @@ int bpe_decode_text(const char *text, size_t n, char *out, size_t *ret_n)
 {
     size_t k = 0;
     for (size_t i = 0; i < n;) {
-        uint32_t cp;
-        int len = utf8_decode(text + i, n - i, &cp);
+        uint32_t cp = (unsigned char)text[i];
+        int len = cp < 0x80 ? 1 : utf8_decode(text + i, n - i, &cp);
         int b = len > 0 ? byte_of_char(cp) : -1;
         if (b < 0)
             return 0;
@@ -61,6 +61,11 @@ int bpe_decode_text(const char *text, size_t n, char *out, size_t *ret_n)
     }
     *ret_n = k;
     return 1;
+}
+
+static uint64_t pair_key(int32_t left, int32_t right)
+{
+    return ((uint64_t)(uint32_t)left + 1) << 32 | (uint32_t)right;
 }
 
 static size_t slot_of(const struct vocab *v, uint64_t key)
@@ -72,53 +77,125 @@ static size_t slot_of(const struct vocab *v, uint64_t key)
 
 static struct vocab_pair look_ids(const struct vocab *v, int32_t a, int32_t b)
 {
-    uint64_t key = (uint64_t)(uint32_t)a << 32 | (uint32_t)b;
+    uint64_t key = pair_key(a, b);
     size_t i = slot_of(v, key);
 
     while (v->merges[i].key != key) {
-        if (v->merges[i].key == UINT64_MAX)
+        if (!v->merges[i].key)
             return (struct vocab_pair){VOCAB_NO_PAIR, -1};
         i = (i + 1) & (v->merges_cap - 1);
     }
     return (struct vocab_pair){v->merges[i].rank, v->merges[i].id};
 }
 
-/* One line "left right" of the file. */
-static int add_merge(struct vocab *v, const struct vocab_str *m, uint32_t rank, struct err *e)
+/* One line "left right" of the file, on its way into the table: a vocabulary has as many as tokens,
+ * every one asks for three texts, and what that costs is the way to memory. So a batch of them goes
+ * through each stage together. */
+struct merge_line {
+    const char *right;
+    size_t left_len, right_len;
+    uint32_t left_aim, right_aim;
+    uint64_t key; /* 0: no pair for text */
+    size_t slot;
+    int32_t id;
+};
+#define MERGE_BATCH 16
+
+/* 0: the line is malformed. */
+static int split_merge(const struct vocab *v, const struct vocab_str *m, struct merge_line *l)
+{
+    const char *gap = m->n > 1 ? memchr(m->p + 1, ' ', m->n - 1) : NULL;
+
+    if (!gap || m->n > 2 * VOCAB_TOKEN_LEN_MAX)
+        return 0;
+    l->right = gap + 1;
+    l->left_len = (size_t)(gap - m->p);
+    l->right_len = m->n - l->left_len - 1;
+    l->left_aim = map_aim(&v->by_text, m->p, l->left_len);
+    l->right_aim = map_aim(&v->by_text, l->right, l->right_len);
+    return 1;
+}
+
+static int find_joined(const struct vocab *v, const struct vocab_str *m, const struct merge_line *l,
+                       uint32_t *ret)
 {
     char joined[2 * VOCAB_TOKEN_LEN_MAX];
-    const char *gap = m->n > 1 ? memchr(m->p + 1, ' ', m->n - 1) : NULL;
-    size_t left, right, i;
-    uint32_t a, b, c;
-    uint64_t key;
 
-    if (!gap || m->n > sizeof joined)
-        return err_set_param(e, ERR_FORMAT, "tokenizer.ggml.merges",
-                             "merge %u is not two tokens with a blank between them", rank);
-    left = (size_t)(gap - m->p);
-    right = m->n - left - 1;
-    memcpy(joined, m->p, left);
-    memcpy(joined + left, gap + 1, right);
-    if (!map_get(&v->by_text, m->p, left, &a) || !map_get(&v->by_text, gap + 1, right, &b) ||
-        !map_get(&v->by_text, joined, left + right, &c))
-        return err_set_param(e, ERR_FORMAT, "tokenizer.ggml.merges",
-                             "merge %u (\"%.*s\") names a token that the vocabulary lacks", rank,
-                             (int)(m->n < 100 ? m->n : 100), m->p);
+    memcpy(joined, m->p, l->left_len);
+    memcpy(joined + l->left_len, l->right, l->right_len);
+    return map_get(&v->by_text, joined, l->left_len + l->right_len, ret);
+}
+
+/* Does t read as the line without its blank? */
+static int is_joined(const struct vocab_str *t, const struct vocab_str *m,
+                     const struct merge_line *l)
+{
+    return t->n == l->left_len + l->right_len && !memcmp(t->p, m->p, l->left_len) &&
+           !memcmp(t->p + l->left_len, l->right, l->right_len);
+}
+
+/* The ids of a line. *io_next: where the joined token most likely is, as vocabularies are made in
+ * the order of their merges. 0: a token is not there. */
+static int resolve_merge(const struct vocab *v, const struct vocab_source *s, size_t i,
+                         struct merge_line *l, size_t *io_next)
+{
+    const struct vocab_str *m = &s->merges[i];
+    uint32_t a, b, c = (uint32_t)*io_next;
+
+    if (!map_get_aimed(&v->by_text, l->left_aim, m->p, l->left_len, &a) ||
+        !map_get_aimed(&v->by_text, l->right_aim, l->right, l->right_len, &b) ||
+        !((*io_next < s->n_tokens && is_joined(&s->tokens[c], m, l)) || find_joined(v, m, l, &c)))
+        return 0;
+    *io_next = (size_t)c + 1;
+    l->id = (int32_t)c;
+    l->key = pair_key((int32_t)a, (int32_t)b);
+    l->slot = slot_of(v, l->key);
+    __builtin_prefetch(&v->merges[l->slot]);
     /* Text never merges into (or out of) a control token. */
     if ((v->flags[a] | v->flags[b] | v->flags[c]) & VOCAB_F_CONTROL)
-        return 0;
-    key = (uint64_t)a << 32 | b;
-    for (i = slot_of(v, key); v->merges[i].key != UINT64_MAX; i = (i + 1) & (v->merges_cap - 1))
-        if (v->merges[i].key == key)
-            return 0; /* named twice: the better rank stays */
-    v->merges[i] = (struct bpe_slot){.key = key, .rank = rank, .id = (int32_t)c};
+        l->key = 0;
+    return 1;
+}
+
+static void insert_merge(struct vocab *v, const struct merge_line *l, uint32_t rank)
+{
+    size_t i = l->slot;
+
+    if (!l->key)
+        return;
+    for (; v->merges[i].key; i = (i + 1) & (v->merges_cap - 1))
+        if (v->merges[i].key == l->key)
+            return; /* named twice: the better rank stays */
+    v->merges[i] = (struct bpe_slot){.key = l->key, .rank = rank, .id = l->id};
+}
+
+static int add_merges(struct vocab *v, const struct vocab_source *s, struct err *e)
+{
+    struct merge_line line[MERGE_BATCH];
+    size_t next = 0;
+
+    for (size_t i = 0, n; i < s->n_merges; i += n) {
+        for (n = 0; n < MERGE_BATCH && i + n < s->n_merges; n++)
+            if (!split_merge(v, &s->merges[i + n], &line[n]))
+                break;
+        if (!n)
+            return err_set_param(e, ERR_FORMAT, "tokenizer.ggml.merges",
+                                 "merge %zu is not two tokens with a blank between them", i);
+        for (size_t k = 0; k < n; k++) {
+            const struct vocab_str *m = &s->merges[i + k];
+            if (!resolve_merge(v, s, i + k, &line[k], &next))
+                return err_set_param(e, ERR_FORMAT, "tokenizer.ggml.merges",
+                                     "merge %zu (\"%.*s\") names a token that the vocabulary lacks",
+                                     i + k, (int)(m->n < 100 ? m->n : 100), m->p);
+        }
+        for (size_t k = 0; k < n; k++)
+            insert_merge(v, &line[k], (uint32_t)(i + k));
+    }
     return 0;
 }
 
 int bpe_open(struct vocab *v, const struct vocab_source *s, struct err *e)
 {
-    int rc;
-
     for (int32_t i = 0; i < v->n && !s->n_merges; i++)
         if (v->type[i] == VOCAB_NORMAL && v->piece_off[i + 1] - v->piece_off[i] > 1)
             return err_set_param(e, ERR_FORMAT, "tokenizer.ggml.merges",
@@ -134,15 +211,10 @@ int bpe_open(struct vocab *v, const struct vocab_source *s, struct err *e)
     v->merges_cap = 16;
     while (v->merges_cap < 2 * s->n_merges)
         v->merges_cap *= 2;
-    v->merges = malloc(v->merges_cap * sizeof *v->merges);
+    v->merges = calloc(v->merges_cap, sizeof *v->merges);
     if (!v->merges || rand_system(&v->seed, sizeof v->seed))
         return err_set(e, ERR_NOMEM, "out of memory for %zu merges", s->n_merges);
-    for (size_t i = 0; i < v->merges_cap; i++)
-        v->merges[i] = (struct bpe_slot){.key = UINT64_MAX};
-    for (size_t i = 0; i < s->n_merges; i++)
-        if ((rc = add_merge(v, &s->merges[i], (uint32_t)i, e)))
-            return rc;
-    return 0;
+    return add_merges(v, s, e);
 }
 
 void bpe_close(struct vocab *v)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "engine/vocab_int.h"
 
 void vocab_source_init(struct vocab_source *s)
@@ -116,7 +117,7 @@ static int is_filler(const struct vocab_str *t, size_t i)
 }
 
 /* Ends of a generation by name, as model files in the wild mark only one of several. Always: nobody
- * writes these into prose, so they count whatever type the file gives them. */
+ * writes these into prose, so they count whatever type the file gives them. All begin with '<'. */
 static const char *const eog_always[] = {
     "<|eot_id|>",           "<|eom_id|>",      "<|im_end|>",    "<|end|>",
     "<|return|>",           "<|call|>",        "<|flush|>",     "<|calls|>",
@@ -145,7 +146,7 @@ static uint8_t settle_type(const struct vocab_str *t, size_t i, int type)
         return VOCAB_CONTROL;
     if (type == VOCAB_USER_DEFINED && is_filler(t, i))
         return VOCAB_UNUSED;
-    if ((type == VOCAB_NORMAL || type == VOCAB_USER_DEFINED) &&
+    if ((type == VOCAB_NORMAL || type == VOCAB_USER_DEFINED) && begins(t, "<") &&
         in_list(eog_always, sizeof eog_always / sizeof *eog_always, t))
         return VOCAB_CONTROL;
     return (uint8_t)type;
@@ -196,19 +197,27 @@ static void settle_types(struct vocab *v, const struct vocab_source *s)
 
 static int index_texts(struct vocab *v, const struct vocab_source *s, struct err *e)
 {
+    uint32_t aim[16]; /* of the tokens that come next */
+    size_t ahead = 0;
+
     if (map_init(&v->by_text, s->n_tokens))
         return ERR_NOMEM;
     for (size_t i = 0; i < s->n_tokens; i++) {
         const struct vocab_str *t = &s->tokens[i];
         uint32_t other;
+        int rc;
+        for (; ahead < s->n_tokens && ahead < i + ARRAY_LEN(aim); ahead++)
+            aim[ahead % ARRAY_LEN(aim)] =
+                map_aim(&v->by_text, s->tokens[ahead].p, s->tokens[ahead].n);
         if (!t->n)
             continue; /* a hole in the table: never found */
-        if (map_get(&v->by_text, t->p, t->n, &other))
+        rc = map_add_aimed(&v->by_text, aim[i % ARRAY_LEN(aim)], t->p, t->n, (uint32_t)i, &other);
+        if (rc < 0)
+            return rc;
+        if (!rc)
             return err_set_param(e, ERR_FORMAT, "tokenizer.ggml.tokens",
                                  "tokens %u and %zu are both \"%.*s\"", other, i,
                                  (int)(t->n < 100 ? t->n : 100), t->p);
-        if (map_put(&v->by_text, t->p, t->n, (uint32_t)i))
-            return ERR_NOMEM;
     }
     return 0;
 }
