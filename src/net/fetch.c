@@ -1,16 +1,14 @@
 #include "net/fetch.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
-#include <curl/curl.h>
-
 #include "base/check.h"
+#include "net/curl_lib.h"
 
 #define CONNECT_MS    30000
 #define STALL_MS      60000
@@ -20,6 +18,7 @@ struct fetch {
     const struct fetch_options *o;
     struct fetch_result *ret;
     struct err *e;
+    const struct curl_lib *lib;
     CURL *curl;
     char host[256];
     int64_t asked_from;  /* what the Range header says */
@@ -113,7 +112,7 @@ static int begin_whole(struct fetch *f)
 {
     curl_off_t n = -1;
 
-    curl_easy_getinfo(f->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &n);
+    f->lib->easy_getinfo(f->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &n);
     f->total = n;
     if (check_size(f))
         return f->code;
@@ -131,7 +130,7 @@ static int begin(struct fetch *f)
     if (f->is_begun)
         return 0;
     f->is_begun = 1;
-    curl_easy_getinfo(f->curl, CURLINFO_RESPONSE_CODE, &status);
+    f->lib->easy_getinfo(f->curl, CURLINFO_RESPONSE_CODE, &status);
     f->ret->status = (int)status;
     if (status == 200)
         return begin_whole(f);
@@ -209,7 +208,7 @@ static int progress_cb(void *ctx, curl_off_t dl_total, curl_off_t dl, curl_off_t
 
 static int transfer_error(struct fetch *f, CURLcode r, const char *detail)
 {
-    const char *why = *detail ? detail : curl_easy_strerror(r);
+    const char *why = *detail ? detail : f->lib->easy_strerror(r);
 
     if (f->code)
         return f->code;
@@ -278,26 +277,26 @@ static int judge_status(struct fetch *f)
 
 static int set_host(struct fetch *f)
 {
-    CURLU *u = curl_url();
+    CURLU *u = f->lib->url();
     char *host = NULL, *scheme = NULL;
-    int ok = u && !curl_url_set(u, CURLUPART_URL, f->o->url, 0) &&
-             !curl_url_get(u, CURLUPART_HOST, &host, 0) &&
-             !curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) &&
+    int ok = u && !f->lib->url_set(u, CURLUPART_URL, f->o->url, 0) &&
+             !f->lib->url_get(u, CURLUPART_HOST, &host, 0) &&
+             !f->lib->url_get(u, CURLUPART_SCHEME, &scheme, 0) &&
              (!strcasecmp(scheme, "http") || !strcasecmp(scheme, "https"));
 
     if (ok)
         snprintf(f->host, sizeof f->host, "%s", host);
     if (ok && !strcasecmp(scheme, "https"))
-        curl_easy_setopt(f->curl, CURLOPT_REDIR_PROTOCOLS_STR, "https");
-    curl_free(host);
-    curl_free(scheme);
-    curl_url_cleanup(u);
+        f->lib->easy_setopt(f->curl, CURLOPT_REDIR_PROTOCOLS_STR, "https");
+    f->lib->free(host);
+    f->lib->free(scheme);
+    f->lib->url_cleanup(u);
     return ok ? 0 : err_set(f->e, ERR_ARG, "Not an http or https URL: %.200s", f->o->url);
 }
 
-static int add_line(struct curl_slist **list, const char *line)
+static int add_line(const struct curl_lib *lib, struct curl_slist **list, const char *line)
 {
-    struct curl_slist *more = curl_slist_append(*list, line);
+    struct curl_slist *more = lib->slist_append(*list, line);
     if (!more)
         return ERR_NOMEM;
     *list = more;
@@ -310,21 +309,21 @@ static int set_headers(struct fetch *f, struct curl_slist **list)
     char line[192];
 
     for (int i = 0; o->headers && o->headers[i]; i++) {
-        if (add_line(list, o->headers[i]))
+        if (add_line(f->lib, list, o->headers[i]))
             return ERR_NOMEM;
     }
     if (f->asked_from > 0) {
         snprintf(line, sizeof line, "Range: bytes=%lld-", (long long)f->asked_from);
-        if (add_line(list, line))
+        if (add_line(f->lib, list, line))
             return ERR_NOMEM;
         /* If-Range needs a strong validator */
         if (o->etag && o->etag[0] == '"' && strlen(o->etag) < sizeof f->ret->etag) {
             snprintf(line, sizeof line, "If-Range: %s", o->etag);
-            if (add_line(list, line))
+            if (add_line(f->lib, list, line))
                 return ERR_NOMEM;
         }
     }
-    curl_easy_setopt(f->curl, CURLOPT_HTTPHEADER, *list);
+    f->lib->easy_setopt(f->curl, CURLOPT_HTTPHEADER, *list);
     return 0;
 }
 
@@ -351,28 +350,28 @@ static void set_options(struct fetch *f, char *detail)
     int connect_ms = o->connect_timeout_ms > 0 ? o->connect_timeout_ms : CONNECT_MS;
     CURL *c = f->curl;
 
-    curl_easy_setopt(c, CURLOPT_URL, o->url);
-    curl_easy_setopt(c, CURLOPT_ERRORBUFFER, detail);
-    curl_easy_setopt(c, CURLOPT_USERAGENT, "gaufre/" GAUFRE_VERSION);
-    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
-    curl_easy_setopt(c, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
-    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
-    curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)((stall_ms + 999) / 1000));
-    curl_easy_setopt(c, CURLOPT_BUFFERSIZE, 262144L);
-    curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, header_cb);
-    curl_easy_setopt(c, CURLOPT_HEADERDATA, f);
-    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, write_cb);
-    curl_easy_setopt(c, CURLOPT_WRITEDATA, f);
-    curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, progress_cb);
-    curl_easy_setopt(c, CURLOPT_XFERINFODATA, f);
-    curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
+    f->lib->easy_setopt(c, CURLOPT_URL, o->url);
+    f->lib->easy_setopt(c, CURLOPT_ERRORBUFFER, detail);
+    f->lib->easy_setopt(c, CURLOPT_USERAGENT, "gaufre/" GAUFRE_VERSION);
+    f->lib->easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+    f->lib->easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    f->lib->easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+    f->lib->easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    f->lib->easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
+    f->lib->easy_setopt(c, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
+    f->lib->easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
+    f->lib->easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    f->lib->easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)((stall_ms + 999) / 1000));
+    f->lib->easy_setopt(c, CURLOPT_BUFFERSIZE, 262144L);
+    f->lib->easy_setopt(c, CURLOPT_HEADERFUNCTION, header_cb);
+    f->lib->easy_setopt(c, CURLOPT_HEADERDATA, f);
+    f->lib->easy_setopt(c, CURLOPT_WRITEFUNCTION, write_cb);
+    f->lib->easy_setopt(c, CURLOPT_WRITEDATA, f);
+    f->lib->easy_setopt(c, CURLOPT_XFERINFOFUNCTION, progress_cb);
+    f->lib->easy_setopt(c, CURLOPT_XFERINFODATA, f);
+    f->lib->easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
     if (ca_file(o))
-        curl_easy_setopt(c, CURLOPT_CAINFO, ca_file(o));
+        f->lib->easy_setopt(c, CURLOPT_CAINFO, ca_file(o));
 }
 
 static int fetch_once(struct fetch *f)
@@ -382,7 +381,7 @@ static int fetch_once(struct fetch *f)
     CURLcode r;
     int code;
 
-    f->curl = curl_easy_init();
+    f->curl = f->lib->easy_init();
     if (!f->curl)
         return err_set(f->e, ERR_NOMEM, "Out of memory for the download");
     set_options(f, detail);
@@ -390,35 +389,31 @@ static int fetch_once(struct fetch *f)
     if (!code && set_headers(f, &headers))
         code = err_set(f->e, ERR_NOMEM, "Out of memory for the download");
     if (!code) {
-        r = curl_easy_perform(f->curl);
+        r = f->lib->easy_perform(f->curl);
         if (r == CURLE_OK && !begin(f)) /* there was no body */
             code = judge_status(f);
         else
             code = transfer_error(f, r, detail);
     }
-    curl_slist_free_all(headers);
-    curl_easy_cleanup(f->curl);
+    f->lib->slist_free_all(headers);
+    f->lib->easy_cleanup(f->curl);
     return code;
-}
-
-static void global_init(void)
-{
-    curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
 int fetch_get(const struct fetch_options *o, struct fetch_result *ret, struct err *e)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct fetch f = {.o = o, .ret = ret, .e = e, .asked_from = o->resume_from};
     int code;
 
     CHECK(o->fd >= 0 || (o->body && o->resume_from == 0));
-    pthread_once(&once, global_init);
     *ret = (struct fetch_result){.bytes = o->resume_from, .resumed_from = o->resume_from};
     f.total = f.range_start = -1;
-    code = fetch_once(&f);
+    code = curl_lib_get(&f.lib, e);
+    if (!code)
+        code = fetch_once(&f);
     if (f.from_start && f.asked_from > 0) {
-        struct fetch again = {.o = o, .ret = ret, .e = e, .total = -1, .range_start = -1};
+        struct fetch again = {
+            .o = o, .ret = ret, .e = e, .lib = f.lib, .total = -1, .range_start = -1};
         ret->bytes = ret->resumed_from = 0;
         code = fetch_once(&again);
     }
