@@ -7,13 +7,6 @@
 
 const uint8_t etch_mxfp4[16] = ETCH_MXFP4;
 
-static INLINE uint32_t load32(const uint8_t *p)
-{
-    uint32_t v;
-    memcpy(&v, p, 4);
-    return v;
-}
-
 static INLINE uint64_t load64(const uint8_t *p)
 {
     uint64_t v;

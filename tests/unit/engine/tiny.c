@@ -11,7 +11,12 @@
 #include "engine/gguf.h"
 #include "kern/kern.h"
 
-enum { LAYERS = 3, EMBD = 64, HEADS = 4, KV_HEADS = 2, HEAD = 16, FF = 96, EXPERTS = 6, USED = 2 };
+enum { LAYERS = 3, EMBD = 64, HEADS = 4, KV_HEADS = 2, HEAD = 16, EXPERTS = 6, USED = 2 };
+
+static int ff_of(const struct tiny *t)
+{
+    return t->ff ? t->ff : 96;
+}
 
 static void u32(struct buf *b, uint32_t v)
 {
@@ -181,6 +186,7 @@ static void matrix(struct writer *w, const char *name, int cols, int rows, int m
 static void layer(struct writer *w, const struct tiny *t, int i)
 {
     char name[64];
+    int ff = ff_of(t);
 #define NAME(s) (snprintf(name, sizeof name, "blk.%d." s ".weight", i), name)
     tensor(w, NAME("attn_norm"), EMBD, 1, 1, KERN_F32, 0.2f, 1);
     tensor(w, NAME("ffn_norm"), EMBD, 1, 1, KERN_F32, 0.2f, 1);
@@ -198,13 +204,13 @@ static void layer(struct writer *w, const struct tiny *t, int i)
     }
     if (t->arch == TINY_QWEN3MOE) {
         tensor(w, NAME("ffn_gate_inp"), EMBD, EXPERTS, 1, KERN_F32, 0.4f, 0);
-        matrix(w, NAME("ffn_gate_exps"), EMBD, FF, EXPERTS, KERN_Q4_0);
-        matrix(w, NAME("ffn_up_exps"), EMBD, FF, EXPERTS, KERN_Q4_0);
-        matrix(w, NAME("ffn_down_exps"), FF, EMBD, EXPERTS, KERN_Q8_0);
+        matrix(w, NAME("ffn_gate_exps"), EMBD, ff, EXPERTS, KERN_Q4_0);
+        matrix(w, NAME("ffn_up_exps"), EMBD, ff, EXPERTS, KERN_Q4_0);
+        matrix(w, NAME("ffn_down_exps"), ff, EMBD, EXPERTS, KERN_Q8_0);
     } else {
-        matrix(w, NAME("ffn_gate"), EMBD, FF, 1, KERN_Q4_0);
-        matrix(w, NAME("ffn_up"), EMBD, FF, 1, KERN_Q4_0);
-        matrix(w, NAME("ffn_down"), FF, EMBD, 1, KERN_Q8_0);
+        matrix(w, NAME("ffn_gate"), EMBD, ff, 1, KERN_Q4_0);
+        matrix(w, NAME("ffn_up"), EMBD, ff, 1, KERN_Q4_0);
+        matrix(w, NAME("ffn_down"), ff, EMBD, 1, KERN_Q8_0);
     }
 #undef NAME
 }
@@ -232,7 +238,7 @@ void tiny_write(struct buf *b, const struct tiny *t)
     kv_u32(&meta, &n_kv, KEY("attention.head_count_kv"), KV_HEADS);
     kv_u32(&meta, &n_kv, KEY("attention.key_length"), HEAD);
     kv_u32(&meta, &n_kv, KEY("attention.value_length"), HEAD);
-    kv_u32(&meta, &n_kv, KEY("feed_forward_length"), FF);
+    kv_u32(&meta, &n_kv, KEY("feed_forward_length"), (uint32_t)ff_of(t));
     kv_u32(&meta, &n_kv, KEY("context_length"), (uint32_t)t->context);
     kv_f32(&meta, &n_kv, KEY("attention.layer_norm_rms_epsilon"), 1e-6f);
     if (t->arch == TINY_GEMMA3) {
@@ -242,7 +248,7 @@ void tiny_write(struct buf *b, const struct tiny *t)
     if (t->arch == TINY_QWEN3MOE) {
         kv_u32(&meta, &n_kv, KEY("expert_count"), EXPERTS);
         kv_u32(&meta, &n_kv, KEY("expert_used_count"), USED);
-        kv_u32(&meta, &n_kv, KEY("expert_feed_forward_length"), FF);
+        kv_u32(&meta, &n_kv, KEY("expert_feed_forward_length"), (uint32_t)ff_of(t));
     }
 #undef KEY
     write_vocab(&meta, &n_kv);
