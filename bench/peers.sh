@@ -8,14 +8,16 @@
 #                 -perplexity, -tokenize)
 #   llama-server  the same, plus llama-server
 #   llama-amx     the CPU library once more with AMX (only where the CPU has it)
+#   llama-avx2    the CPU library once more for AVX2 with FMA and F16C, as laptops have them
 #   llama-exact   the CPU library once more with float32 sums in double and no 16-bit look-up tables: the
 #                 independent forward of tests/golden
 #   llama-f32     the same without those tables, but with the best flags of this CPU: a fast reference
 #   ik            ik_llama.cpp, best flags of this CPU (llama-bench, -batched-bench, -sweep-bench, -server):
 #                 its kernels alone compile for half an hour on two cores
+#   ik-avx2       its library once more for AVX2
 #
-# Builds run at the lowest priority, PEERS_JOBS (default: all CPUs) at a time. Programs of a variant run with  LD_LIBRARY_PATH=$dir/bin:$llama/bin  so that one libllama serves all
-# of llama.cpp's CPU libraries. Default: llama. Folder: $GAUFRE_TEST_CACHE (~/.cache/gaufre-test)/peers.
+# Builds run at the lowest priority, PEERS_JOBS (default: all CPUs) at a time. Programs of a variant run with
+# LD_LIBRARY_PATH=$dir/bin:$llama/bin  ($ik/bin) so that one libllama serves all CPU libraries. Default: llama. Folder: $GAUFRE_TEST_CACHE (~/.cache/gaufre-test)/peers.
 set -eu
 
 case ${1:-} in -h | --help)
@@ -99,6 +101,21 @@ exact_source() {
     mv "$copy" "$cache/src/llama-exact"
 }
 
+ik_options="-DLLAMA_BUILD_TESTS=OFF -DGGML_IQK_FA_ALL_QUANTS=OFF -DCMAKE_C_FLAGS=-w -DCMAKE_CXX_FLAGS=-w -DLLAMA_CURL=OFF"
+
+ik_source() {
+    source_get "ik-llama-cpp-python==$IK_VERSION" "ik_llama_cpp_python-$IK_VERSION.tar.gz" $IK_SHA256
+    ik_src=$dir/vendor/ik_llama.cpp
+    # The sdist lacks the script that writes its version into this file.
+    gen=$ik_src/common/cmake/build-info-gen-cpp.cmake
+    mkdir -p "${gen%/*}"
+    [ -f "$gen" ] || printf '%s\n' 'set(BUILD_NUMBER 0)' 'set(BUILD_COMMIT unknown)' \
+        'set(BUILD_COMPILER cc)' 'set(BUILD_TARGET unknown)' \
+        'configure_file(common/build-info.cpp.in ${CMAKE_CURRENT_SOURCE_DIR}/common/build-info.cpp)' >"$gen"
+}
+
+avx2="-DGGML_NATIVE=OFF -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_BMI2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_AVX512=OFF"
+
 # The CPU library alone, once more: a variant's libggml takes the place of llama's by LD_LIBRARY_PATH.
 ggml_only() { # ggml_only NAME SOURCE CMAKE-OPTION...
     name=$1 src=$2
@@ -127,6 +144,10 @@ for variant in ${*:-llama}; do
         llama_source
         ggml_only llama-amx "$llama_src" -DGGML_NATIVE=ON -DGGML_LLAMAFILE=ON
         ;;
+    llama-avx2)
+        llama_source
+        ggml_only llama-avx2 "$llama_src" $avx2 -DGGML_LLAMAFILE=ON
+        ;;
     llama-exact)
         llama_configure
         build libllama "$cache/llama" llama
@@ -145,20 +166,17 @@ for variant in ${*:-llama}; do
             -DCMAKE_C_FLAGS="$no_amx" -DCMAKE_CXX_FLAGS="$no_amx"
         ;;
     ik)
-        source_get "ik-llama-cpp-python==$IK_VERSION" "ik_llama_cpp_python-$IK_VERSION.tar.gz" $IK_SHA256
-        # The sdist lacks the script that writes its version into this file.
-        gen=$dir/vendor/ik_llama.cpp/common/cmake/build-info-gen-cpp.cmake
-        mkdir -p "${gen%/*}"
-        [ -f "$gen" ] || printf '%s\n' 'set(BUILD_NUMBER 0)' 'set(BUILD_COMMIT unknown)' \
-            'set(BUILD_COMPILER cc)' 'set(BUILD_TARGET unknown)' \
-            'configure_file(common/build-info.cpp.in ${CMAKE_CURRENT_SOURCE_DIR}/common/build-info.cpp)' >"$gen"
-        [ -f "$cache/ik/build.ninja" ] || cmake -S "$dir/vendor/ik_llama.cpp" -B "$cache/ik" $common \
-            -DCMAKE_LIBRARY_OUTPUT_DIRECTORY="$cache/ik/bin" -DGGML_NATIVE=ON -DLLAMA_BUILD_TESTS=OFF \
-            -DGGML_IQK_FA_ALL_QUANTS=OFF -DCMAKE_C_FLAGS=-w -DCMAKE_CXX_FLAGS=-w -DLLAMA_CURL=OFF >>"$log" 2>&1 || { say "configuring ik failed, see $log"; exit 1; }
+        ik_source
+        [ -f "$cache/ik/build.ninja" ] || cmake -S "$ik_src" -B "$cache/ik" $common $ik_options -DGGML_NATIVE=ON \
+            -DCMAKE_LIBRARY_OUTPUT_DIRECTORY="$cache/ik/bin" >>"$log" 2>&1 || { say "configuring ik failed, see $log"; exit 1; }
         build ik "$cache/ik" llama-bench llama-batched-bench llama-sweep-bench llama-server
         ;;
+    ik-avx2)
+        ik_source
+        ggml_only ik-avx2 "$ik_src" $avx2 $ik_options -DCMAKE_LIBRARY_OUTPUT_DIRECTORY="$cache/ik-avx2/bin"
+        ;;
     *)
-        say "unknown variant $variant (llama llama-server llama-amx llama-exact llama-f32 ik)"
+        say "unknown variant $variant (llama llama-server llama-amx llama-avx2 llama-exact llama-f32 ik ik-avx2)"
         exit 2
         ;;
     esac

@@ -100,6 +100,11 @@ INL void qf_store_part(float *p, struct qf a, int n)
     _mm512_mask_storeu_ps(p, qf_rows(n), a.v);
 }
 
+INL void qf_store(float *p, struct qf a)
+{
+    _mm512_storeu_ps(p, a.v);
+}
+
 INL struct qf qf_mul(struct qf a, struct qf b)
 {
     return (struct qf){_mm512_mul_ps(a.v, b.v)};

@@ -231,19 +231,36 @@ struct tile {
     int n_tok;
 };
 
-INL struct qf chain_load(const struct tile *t, int32_t g, int h, int i_tok)
+/* Chains of a unit's rows from g * 16 + h * Q8_LANES on: zero at the first chunk of k. */
+INL void chains_load(const struct tile *t, int32_t g, int h, int T, struct qf *acc)
 {
-    if (t->i0 == 0 || i_tok >= t->n_tok)
-        return qf_zero();
+#pragma GCC unroll 12
+    for (int k = 0; k < T; k++)
+        acc[k] = qf_zero();
+    if (t->i0 == 0)
+        return;
     int32_t row = g * KERN_LANES + h * Q8_LANES;
-    return qf_load_part(t->out + (size_t)i_tok * t->stride + row, t->m->rows - row);
+    const float *p = t->out + row;
+#pragma GCC unroll 12
+    for (int k = 0; k < T; k++)
+        if (k < t->n_tok)
+            acc[k] = qf_load_part(p + (size_t)k * t->stride, t->m->rows - row);
 }
 
-INL void chain_store(const struct tile *t, int32_t g, int h, int i_tok, struct qf v)
+INL void chains_store(const struct tile *t, int32_t g, int h, int T, const struct qf *acc)
 {
     int32_t row = g * KERN_LANES + h * Q8_LANES;
-    if (i_tok < t->n_tok)
-        qf_store_part(t->out + (size_t)i_tok * t->stride + row, v, t->m->rows - row);
+    float *p = t->out + row;
+    if (t->n_tok == T && row + Q8_LANES <= t->m->rows) {
+#pragma GCC unroll 12
+        for (int k = 0; k < T; k++, p += t->stride)
+            qf_store(p, acc[k]);
+        return;
+    }
+#pragma GCC unroll 12
+    for (int k = 0; k < T; k++)
+        if (k < t->n_tok)
+            qf_store_part(p + (size_t)k * t->stride, acc[k], t->m->rows - row);
 }
 
 /* All groups of the tile, U / Q8_PER_GROUP at a time; past the last the units repeat it, which
@@ -265,9 +282,7 @@ INL void tile_run(enum kern_fmt fmt, int U, int T, const struct tile *t)
             const uint8_t *p = t->m->data + (size_t)of[u] * t->group_bytes;
             sc[u] = p + t->scale_at;
             blk[u] = p + (size_t)t->i0 * blk_bytes + u % Q8_PER_GROUP * (Q8_LANES * 4);
-#pragma GCC unroll 12
-            for (int k = 0; k < T; k++)
-                acc[u * T + k] = chain_load(t, of[u], u % Q8_PER_GROUP, k);
+            chains_load(t, of[u], u % Q8_PER_GROUP, T, &acc[u * T]);
         }
         const uint8_t *packed = t->packed;
         for (int32_t i = 0; i < n_blk; i++, packed += PACK_BYTES(T)) {
@@ -284,9 +299,7 @@ INL void tile_run(enum kern_fmt fmt, int U, int T, const struct tile *t)
         }
 #pragma GCC unroll 8
         for (int u = 0; u < U; u++)
-#pragma GCC unroll 12
-            for (int k = 0; k < T; k++)
-                chain_store(t, of[u], u % Q8_PER_GROUP, k, acc[u * T + k]);
+            chains_store(t, of[u], u % Q8_PER_GROUP, T, &acc[u * T]);
     }
 }
 

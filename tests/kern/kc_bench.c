@@ -1,4 +1,4 @@
-/* kerncheck --bench [--threads N] [--mb M] [--isa NAME] [--reps R] [FILTER]
+/* kerncheck --bench [--threads N] [--mb M] [--cols K] [--isa NAME] [--reps R] [FILTER]
  *
  * Measures kernels next to the machine's limits, taken right before and after each: matrix products
  * against read bandwidth (few tokens) or the int8 dot or float peak (many), attention against both.
@@ -11,7 +11,7 @@
 #include "kern/probe.h"
 
 static struct {
-    int threads, reps;
+    int threads, reps, cols;
     size_t bytes;
     const char *filter;
     enum kern_isa isa;
@@ -121,9 +121,9 @@ static void act_done(struct kern_act *a)
 
 static void bench_mat(int q8, enum kern_fmt fmt, const int *counts, int n_counts)
 {
-    enum { COLS = 2048 };
+    const int cols = opt.cols;
     char name[96];
-    size_t group = kern_group_bytes(fmt, COLS);
+    size_t group = kern_group_bytes(fmt, cols);
     struct mat_job j = {.t = kc_table[opt.isa], .q8 = q8};
     int groups = (int)(opt.bytes / group), any = 0;
     for (int i = 0; i < n_counts; i++) {
@@ -134,19 +134,19 @@ static void bench_mat(int q8, enum kern_fmt fmt, const int *counts, int n_counts
     if (!any)
         return;
     uint8_t *data = probe_huge_alloc(group * (size_t)groups);
-    struct kern_mat one = kc_etch(fmt, kc_weights(fmt, 16, COLS, KC_NORMAL), 16, COLS);
+    struct kern_mat one = kc_etch(fmt, kc_weights(fmt, 16, cols, KC_NORMAL), 16, cols);
     for (int g = 0; g < groups; g++)
         memcpy(data + (size_t)g * group, one.data, group);
     for (int i = 0; i < n_counts; i++) {
         int n = counts[i], g = n > 64 ? (groups < 64 ? groups : 64) : groups;
-        j.m = (struct kern_mat){fmt, g * 16, COLS, data};
+        j.m = (struct kern_mat){fmt, g * 16, cols, data};
         j.n = n;
         snprintf(name, sizeof name, "matmul_%s %s n=%d", q8 ? "q8" : "f32",
                  kern_fmt_info(fmt)->name, n);
-        act_init(&j.a, n, COLS);
+        act_init(&j.a, n, cols);
         j.out = malloc((size_t)n * (size_t)g * 16 * 4);
         memset(j.out, 0, (size_t)n * (size_t)g * 16 * 4);
-        double macs = (double)n * g * 16 * COLS;
+        double macs = (double)n * g * 16 * cols;
         if (n <= 4)
             report(name, 0, (double)group * g, mat_part, &j);
         else
@@ -286,6 +286,7 @@ int kc_bench(int argc, char **argv)
     static const int q8_counts[] = {1, 2, 4, 8, 12, 16, 64, 512}, f32_counts[] = {1, 4, 12, 256};
     opt.threads = 1;
     opt.reps = 5;
+    opt.cols = 2048;
     opt.bytes = (size_t)128 << 20;
     kern_isa_parse("auto", &opt.isa, NULL);
     for (int i = 0; i < argc; i++) {
@@ -296,6 +297,8 @@ int kc_bench(int argc, char **argv)
             opt.bytes = (size_t)atoi(v) << 20, i++;
         else if (strcmp(argv[i], "--reps") == 0)
             opt.reps = atoi(v), i++;
+        else if (strcmp(argv[i], "--cols") == 0)
+            opt.cols = atoi(v) / 256 * 256, i++;
         else if (strcmp(argv[i], "--isa") == 0) {
             if (kern_isa_parse(v, &opt.isa, NULL) != 0 || opt.isa == KERN_ISA_SCALAR)
                 return 2;
@@ -304,7 +307,7 @@ int kc_bench(int argc, char **argv)
             opt.filter = argv[i];
     }
     kc_table[KERN_ISA_SCALAR] = kc_ref;
-    if (opt.threads < 1 || opt.threads > 64 ||
+    if (opt.threads < 1 || opt.threads > 64 || opt.cols < 256 ||
         probe_mem_init(&opt.mem, opt.threads, opt.bytes / (size_t)opt.threads, NULL) != 0)
         return 2;
     printf("%s, %d threads, working set %zu MB\n", kern_isa_name(opt.isa), opt.threads,
