@@ -8,7 +8,8 @@
 
 #define TEMPERATURE_MIN 1e-4f  /* below, the draw is the best token */
 #define MASKED          -1e30f /* finite, so that arithmetic on it stays so; exp of it is 0 */
-#define BLOCK           512 /* values summed together when a draw runs over the whole vocabulary */
+#define BLOCK           512  /* values summed together when a draw runs over the whole vocabulary */
+#define REACH           2.0f /* candidates are looked for this far below the best first */
 
 int sample_scratch_init(struct sample_scratch *s, int32_t n_vocab)
 {
@@ -67,6 +68,11 @@ int sample_logprobs(const struct kern_table *k, const float *logits, int32_t n, 
     if (token >= 0)
         ret->logprob = logits[token] - max - log_sum;
     return 0;
+}
+
+static int penalised(const struct engine_sampling *p)
+{
+    return p->repetition_penalty != 1 || p->frequency_penalty != 0 || p->presence_penalty != 0;
 }
 
 static void apply_penalties(float *z, const struct sample_in *in, struct sample_scratch *s)
@@ -152,6 +158,14 @@ static void sift(const float *z, int32_t *heap, int32_t n, int32_t i)
     }
 }
 
+static int32_t count_above(const float *z, int32_t n, float low)
+{
+    int32_t count = 0;
+    for (int32_t i = 0; i < n; i++)
+        count += z[i] >= low;
+    return count;
+}
+
 /* Of n candidates, best first and last in `list`, keep those down to `low`; one at least. */
 static int32_t keep_above(const float *z, const int32_t *list, int32_t n, float low)
 {
@@ -171,17 +185,18 @@ static int32_t draw_some(const struct kern_table *k, const float *z, int32_t n, 
     float low_rel = p->top_k > 0 && p->top_p < 1 ? -INFINITY : cut;
     double total = -1, sum, at = 0;
 
-    /* Everything within `reach` of the best; widened until the limits are met inside it. */
-    for (float reach = 12;; reach *= 4) {
+    /* Everything within `reach` of the best; widened until the limits are met inside it. Counting
+     * is cheap, a heap of many is not: where logits lie flat, thousands stand within a few nats. */
+    for (float reach = REACH;; reach *= 2) {
         int whole = reach > 1000 || max - reach <= max + low_rel; /* nothing possible lies below */
         float low = whole ? max + low_rel : max - reach;
+        if (!whole && p->top_k > 0 && count_above(z, n, low) < most)
+            continue;
         have = 0;
         for (int32_t i = 0; i < n; i++) {
             if (z[i] >= low)
                 heap[have++] = i;
         }
-        if (!whole && have < most && p->top_k > 0)
-            continue;
         for (int32_t i = have / 2 - 1; i >= 0; i--)
             sift(z, heap, have, i);
         if (p->top_k > 0) { /* top_p counts among the top k: their mass is the whole */
@@ -252,7 +267,8 @@ int sample_token(const struct kern_table *k, float *z, const struct sample_in *i
     for (int32_t i = 0; i < p->n_bias; i++)
         z[p->bias[i].token] += p->bias[i].bias;
     apply_penalties(z, in, s);
-    k->argmax(z, n, &best);
+    if (p->logprobs || in->n_banned || p->n_bias || penalised(p))
+        k->argmax(z, n, &best);
     ret->token = best;
     if (p->temperature >= TEMPERATURE_MIN && p->top_p > 0 && p->top_k != 1) {
         if (p->temperature != 1)
