@@ -20,7 +20,7 @@ here=$PWD/bench
 golden_dir=$PWD/tests/golden
 . "$golden_dir/env.sh"
 
-quick=${QUICK:-} only=${ONLY:-} models=${MODELS:-} peers=${PEERS:-}
+avx2= quick=${QUICK:-} only=${ONLY:-} models=${MODELS:-} peers=${PEERS:-}
 gaufre=${GAUFRE:-build/release/src/cmd/gaufre}
 made="llama3.2-1b-q4_0 llama3.2-1b-q4_k_m llama3.2-1b-q8_0 qwen3-1.7b-q4_k_m gpt-oss-mini-mxfp4"
 others="qwen3-1.7b-q4_0 qwen3-1.7b-q8_0"
@@ -70,6 +70,14 @@ case ,$peers, in *,ik,*)
     [ -n "$ik" ] || ik=$(built ik llama-bench llama-batched-bench llama-server) ||
         { bench/peers.sh ik >&2 && ik=$peers_dir/ik; } || ik= ;;
 esac
+case ${quick:-,$only,} in ,, | *,avx2,*) # built where it will be measured
+    for peer in llama ik; do
+        case ,$peers, in *,$peer,*)
+            built $peer-avx2 libggml.so >/dev/null || bench/peers.sh $peer-avx2 >&2 || continue
+            avx2="$avx2 --$peer-avx2 $peers_dir/$peer-avx2" ;;
+        esac
+    done ;;
+esac
 [ -n "$llama" ] || say "llama.cpp is not measured"
 [ -n "$ik" ] || say "ik_llama.cpp is not measured (--peers llama,ik builds it)"
 
@@ -111,5 +119,5 @@ done
 [ -n "$files" ] || { say "no model"; exit 1; }
 
 exec python3 -B bench/suite.py --gaufre "$gaufre" ${quick:+--quick} ${only:+--only "$only"} \
-    ${llama:+--llama "$llama"} ${amx:+--llama-amx "$amx"} ${ik:+--ik "$ik"} ${PAIRS:+--pairs "$PAIRS"} \
+    ${llama:+--llama "$llama"} ${amx:+--llama-amx "$amx"} ${ik:+--ik "$ik"} $avx2 ${PAIRS:+--pairs "$PAIRS"} \
     ${THREADS:+--threads "$THREADS"} ${OUT:+--out "$OUT"} $rest $files

@@ -100,8 +100,8 @@ class Server:
 class Gaufre:
     name = "gaufre"
 
-    def __init__(self, binary, threads, reps):
-        self.binary, self.threads, self.reps = binary, threads, reps
+    def __init__(self, binary, threads, reps, cpu="auto"):
+        self.binary, self.threads, self.reps, self.cpu = binary, threads, reps, cpu
         self.reports = {}  # model file -> the last report of its machine and shapes
 
     def version(self):
@@ -109,7 +109,7 @@ class Gaufre:
 
     def bench(self, model, threads=None, **lists):
         cmd = [self.binary, "bench", model, "--report", "--threads", str(threads or self.threads), "--reps",
-               str(self.reps)]
+               str(self.reps), "--cpu", self.cpu]
         for option in ("prefill", "decode", "depth", "batch"):
             values = lists.get(option, [0] if option in ("prefill", "decode") else None)
             if values is not None:

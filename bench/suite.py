@@ -47,14 +47,18 @@ class Bench:
             if os.path.exists(f"{HERE}/../.git") else "unknown"
         self.about = {"machine": cpu, "kind": machine_kind(flags), "threads": args.threads, "commit": commit,
                       "date": datetime.datetime.now().strftime("%Y-%m-%d")}
-        for name, kind, folder, before in (("llama.cpp", Llama, args.llama, None),
-                                           ("llama.cpp AMX", Llama, args.llama, args.llama_amx),
-                                           ("ik_llama.cpp", Ik, args.ik, None)):
-            if folder and (name != "llama.cpp AMX" or before):
-                peer = kind(name, folder, args.threads, args.reps, *([before] if before else []))
-                if not peer.has("llama-bench"):
+        for name, kind, folder in (("llama.cpp", Llama, args.llama), ("ik_llama.cpp", Ik, args.ik)):
+            if folder:
+                self.peers.append(kind(name, folder, args.threads, args.reps))
+                if not self.peers[-1].has("llama-bench"):
                     sys.exit(f"suite: {folder} has no bin/llama-bench")
-                self.peers.append(peer)
+        if args.llama and args.llama_amx:
+            self.peers.append(Llama("llama.cpp AMX", args.llama, args.threads, args.reps, args.llama_amx))
+        # Everyone once more with the instructions of a laptop, for the workload avx2.
+        self.avx2 = [Gaufre(args.gaufre, args.threads, args.reps, "avx2")] + [
+            kind(name, folder, args.threads, args.reps, before)
+            for name, kind, folder, before in (("llama.cpp", Llama, args.llama, args.llama_avx2),
+                                               ("ik_llama.cpp", Ik, args.ik, args.ik_avx2)) if folder and before]
 
     def say(self, text):
         print(f"bench: {text}", file=sys.stderr, flush=True)
@@ -114,7 +118,7 @@ class Bench:
         print(report.line(row), flush=True)
 
     def measure(self, model, names):
-        for side in [self.gaufre, *self.peers]:
+        for side in [self.gaufre, *self.peers, *self.avx2]:
             side.reps = 1 if self.big(model) else self.args.reps
         try:
             self.gaufre.bench(model, prefill=[0], decode=[0])
@@ -172,6 +176,8 @@ def arguments():
     p.add_argument("--gaufre", default=f"{HERE}/../build/release/src/cmd/gaufre")
     p.add_argument("--llama", help="folder of llama.cpp, with bin/llama-bench")
     p.add_argument("--llama-amx", help="folder whose bin has the CPU library of llama.cpp with AMX")
+    p.add_argument("--llama-avx2", help="the same, with AVX2 and nothing newer")
+    p.add_argument("--ik-avx2", help="the same of ik_llama.cpp")
     p.add_argument("--ik", help="folder of ik_llama.cpp, with bin/llama-bench")
     p.add_argument("--only", type=parse_only, help="these workloads")
     p.add_argument("--skip", type=parse_only, default=[], help="not these workloads")
@@ -188,7 +194,7 @@ def arguments():
     a = p.parse_args()
     a.pairs = a.pairs or (3 if a.quick else 5)
     a.reps = a.reps or (1 if a.quick else 2)
-    for name in ("gaufre", "llama", "llama_amx", "ik", "out"):
+    for name in ("gaufre", "llama", "llama_amx", "llama_avx2", "ik", "ik_avx2", "out"):
         if getattr(a, name):
             setattr(a, name, os.path.abspath(getattr(a, name)))
     a.models = [os.path.abspath(m) for m in a.models]

@@ -51,6 +51,22 @@ def decode(b, model):
     b.rounds("decode", model, tasks)
 
 
+def avx2(b, model):
+    """Everyone with the instructions of a laptop: AVX2, FMA, F16C."""
+    if len(b.avx2) == 1:
+        b.say("no peer is built for AVX2: not measured")
+        return
+
+    def task(side):
+        out = {}
+        for case, rows in (("prefill 512", side.prefill(model, [512])), ("decode", side.decode(model, 64, [0]))):
+            label = lambda _, case=case: case
+            out.update(of_gaufre(rows, label) if side is b.avx2[0] else of_peer(rows, label))
+        return out
+
+    b.rounds("avx2", model, [(s.name, lambda s=s: task(s)) for s in b.avx2])
+
+
 def batch(b, model):
     """Aggregate over the batch; each sequence has 128 tokens before, and makes 32."""
     small = b.name(model).startswith("smollm2")
@@ -314,7 +330,7 @@ def kl(b, model):
         b.add("kl", model, "512 tokens", metric, "", False, {who: [r[metric]] for who, r in found.items()})
 
 
-ALL = {"prefill": prefill, "decode": decode, "batch": batch, "busy": busy, "start": start, "server": server,
+ALL = {"prefill": prefill, "decode": decode, "batch": batch, "avx2": avx2, "busy": busy, "start": start, "server": server,
        "open": open_loop, "chat": chat, "tokenize": tokenize, "memory": memory, "copy": copy, "kl": kl}
 QUICK = ["prefill", "decode", "batch", "start", "server", "memory"]
 
@@ -329,4 +345,4 @@ def usual(workload, name):
         return name in ("gemma3-270m", "llama3.2-1b-q4_0", "gpt-oss-mini-mxfp4")
     if workload == "start":
         return name == "llama3.2-1b-q4_0"
-    return workload in ("prefill", "decode")
+    return workload in ("prefill", "decode") or (workload == "avx2" and name == "llama3.2-1b-q4_0")
