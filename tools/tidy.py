@@ -40,7 +40,7 @@ BANNED = {
 
 COLUMNS, LINES = 100, 1000
 KERNEL_FLAGS = ["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl",
-                "-mavx512dq", "-mavx512vnni"]
+                "-mavx512dq", "-mavx512vnni", "-mavxvnni"]
 PACKAGES = ["jansson", "libevent", "libcurl", "openssl", "libsodium", "sqlite3", "libpcre2-8",
             "libutf8proc", "libfyaml", "libedit", "libzip", "zlib"]
 

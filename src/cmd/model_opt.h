@@ -27,7 +27,7 @@ struct model_opt {
         OPT_FLAG(0, "no-speculation", s, field.no_speculation,                                     \
                  "one token a step: draft nothing from the text so far"),                          \
         OPT_STR(0, "cpu", "ISA", "auto", s, field.cpu,                                             \
-                "use kernels up to this: scalar, avx2, avx512, avx512-vnni"),                      \
+                "use kernels up to this: scalar, avx2, avx-vnni, avx512, avx512-vnni"),            \
         OPT_FILE(0, "chat-template", NULL, s, field.template_file,                                 \
                  "chat template to use instead of the model's")
 

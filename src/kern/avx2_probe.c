@@ -6,7 +6,7 @@
 
 #define AHEAD 2048 /* bytes prefetched ahead in each stream */
 
-static uint64_t probe_read(const uint8_t *p, size_t n)
+uint64_t avx2_probe_read(const uint8_t *p, size_t n)
 {
     __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;
     const size_t q = n / 4;
@@ -40,19 +40,6 @@ static uint64_t probe_read(const uint8_t *p, size_t n)
 #define FMA(s)                                                                                     \
     __asm__("" : "+x"(s));                                                                         \
     s = _mm256_fmadd_ps(s, x, y)
-#define TWELVE(X)                                                                                  \
-    X(s0);                                                                                         \
-    X(s1);                                                                                         \
-    X(s2);                                                                                         \
-    X(s3);                                                                                         \
-    X(s4);                                                                                         \
-    X(s5);                                                                                         \
-    X(s6);                                                                                         \
-    X(s7);                                                                                         \
-    X(s8);                                                                                         \
-    X(s9);                                                                                         \
-    X(s10);                                                                                        \
-    X(s11)
 #define FMA_MACS (8 * 12)
 
 static int32_t probe_dot(int64_t iters)
@@ -61,28 +48,28 @@ static int32_t probe_dot(int64_t iters)
     __m256i s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0, s8 = s0, s9 = s0,
             s10 = s0, s11 = s0;
     for (int64_t i = 0; i < iters; i++) {
-        TWELVE(DOT);
+        PROBE_TWELVE(DOT);
     }
     int32_t sum = 0;
 #define ADD(s) sum += _mm_cvtsi128_si32(_mm256_castsi256_si128(s))
-    TWELVE(ADD);
+    PROBE_TWELVE(ADD);
 #undef ADD
     return sum;
 }
 
-static float probe_fma(int64_t iters)
+float avx2_probe_fma(int64_t iters)
 {
     __m256 x = _mm256_set1_ps(0.999f), y = _mm256_set1_ps(1e-3f), s0 = y;
     __m256 s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0, s8 = s0, s9 = s0,
            s10 = s0, s11 = s0;
     for (int64_t i = 0; i < iters; i++) {
-        TWELVE(FMA);
+        PROBE_TWELVE(FMA);
     }
     float sum = 0;
 #define ADD(s) sum += _mm256_cvtss_f32(s)
-    TWELVE(ADD);
+    PROBE_TWELVE(ADD);
 #undef ADD
     return sum;
 }
 
-const struct probe_isa avx2_probe = {probe_read, probe_dot, 32 * 12, probe_fma, FMA_MACS};
+const struct probe_isa avx2_probe = {avx2_probe_read, probe_dot, 32 * 12, avx2_probe_fma, FMA_MACS};

@@ -6,7 +6,7 @@
 
 #define AHEAD 2048 /* bytes prefetched ahead in each stream */
 
-static uint64_t probe_read(const uint8_t *p, size_t n)
+uint64_t avx512_probe_read(const uint8_t *p, size_t n)
 {
     __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
     const size_t q = n / 4;
@@ -33,19 +33,6 @@ static uint64_t probe_read(const uint8_t *p, size_t n)
 #define FMA(s)                                                                                     \
     __asm__("" : "+v"(s));                                                                         \
     s = _mm512_fmadd_ps(s, x, y)
-#define TWELVE(X)                                                                                  \
-    X(s0);                                                                                         \
-    X(s1);                                                                                         \
-    X(s2);                                                                                         \
-    X(s3);                                                                                         \
-    X(s4);                                                                                         \
-    X(s5);                                                                                         \
-    X(s6);                                                                                         \
-    X(s7);                                                                                         \
-    X(s8);                                                                                         \
-    X(s9);                                                                                         \
-    X(s10);                                                                                        \
-    X(s11)
 #define FMA_MACS (16 * 12)
 
 static int32_t probe_dot(int64_t iters)
@@ -54,28 +41,29 @@ static int32_t probe_dot(int64_t iters)
     __m512i s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0, s8 = s0, s9 = s0,
             s10 = s0, s11 = s0;
     for (int64_t i = 0; i < iters; i++) {
-        TWELVE(DOT);
+        PROBE_TWELVE(DOT);
     }
     int32_t sum = 0;
 #define ADD(s) sum += _mm512_cvtsi512_si32(s)
-    TWELVE(ADD);
+    PROBE_TWELVE(ADD);
 #undef ADD
     return sum;
 }
 
-static float probe_fma(int64_t iters)
+float avx512_probe_fma(int64_t iters)
 {
     __m512 x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(1e-3f), s0 = y;
     __m512 s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0, s8 = s0, s9 = s0,
            s10 = s0, s11 = s0;
     for (int64_t i = 0; i < iters; i++) {
-        TWELVE(FMA);
+        PROBE_TWELVE(FMA);
     }
     float sum = 0;
 #define ADD(s) sum += _mm512_cvtss_f32(s)
-    TWELVE(ADD);
+    PROBE_TWELVE(ADD);
 #undef ADD
     return sum;
 }
 
-const struct probe_isa avx512_probe = {probe_read, probe_dot, 64 * 12, probe_fma, FMA_MACS};
+const struct probe_isa avx512_probe = {avx512_probe_read, probe_dot, 64 * 12, avx512_probe_fma,
+                                       FMA_MACS};

@@ -147,7 +147,7 @@ size_t kern_kv_head_bytes(enum kern_kv kv, int32_t head_dim);
 enum kern_act_fn { KERN_SILU, KERN_GELU_TANH, KERN_SWIGLU_OAI };
 
 struct kern_table {
-    const char *name; /* "avx512-vnni", "avx512", "avx2", "scalar" */
+    const char *name; /* "avx512-vnni", "avx512", "avx-vnni", "avx2", "scalar" */
 
     /* Quantise row i of `a` (reads a->f, writes q, scale, sum). cols % 32 == 0. */
     void (*quantize)(const struct kern_act *a, int32_t i);
@@ -199,12 +199,19 @@ struct kern_table {
 
 /* CPU features that a table may use; kern_open never uses one that the CPU lacks. AMX will follow
  * KERN_ISA_AVX512_VNNI: the same etched layout, another matmul_q8. */
-enum kern_isa { KERN_ISA_SCALAR, KERN_ISA_AVX2, KERN_ISA_AVX512, KERN_ISA_AVX512_VNNI, KERN_N_ISA };
+enum kern_isa {
+    KERN_ISA_SCALAR,
+    KERN_ISA_AVX2,
+    KERN_ISA_AVX_VNNI, /* AVX2 with vpdpbusd; CPUs with AVX-512 often lack it */
+    KERN_ISA_AVX512,
+    KERN_ISA_AVX512_VNNI,
+    KERN_N_ISA
+};
 
 /* The table of the best ISA that this CPU has and that is not above `max_isa`. */
 const struct kern_table *kern_open(enum kern_isa max_isa);
-/* "auto", "scalar", "avx2", "avx512", "avx512-vnni" -> isa; ERR_ARG with the list for others, and
- * ERR_UNSUPPORTED when this CPU lacks it. */
+/* "auto", "scalar", "avx2", "avx-vnni", "avx512", "avx512-vnni" -> isa; ERR_ARG with the list for
+ * others, and ERR_UNSUPPORTED when this CPU lacks it. */
 int kern_isa_parse(const char *name, enum kern_isa *ret_isa, struct err *e);
 const char *kern_isa_name(enum kern_isa isa);
 int kern_isa_available(enum kern_isa isa);

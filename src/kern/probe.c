@@ -51,8 +51,8 @@ static const struct probe_isa scalar_probe = {scalar_probe_read, scalar_probe_do
 
 static const struct probe_isa *probe_of(enum kern_isa isa)
 {
-    static const struct probe_isa *const all[KERN_N_ISA] = {&scalar_probe, &avx2_probe,
-                                                            &avx512_probe, &vnni_probe};
+    static const struct probe_isa *const all[KERN_N_ISA] = {
+        &scalar_probe, &avx2_probe, &avxvnni_probe, &avx512_probe, &vnni_probe};
     while (isa > KERN_ISA_SCALAR && !kern_isa_available(isa))
         isa--;
     return all[isa];

@@ -14,7 +14,26 @@ struct probe_isa {
     int fma_macs;
 };
 
-extern const struct probe_isa avx2_probe, avx512_probe, vnni_probe;
+extern const struct probe_isa avx2_probe, avxvnni_probe, avx512_probe, vnni_probe;
+uint64_t avx2_probe_read(const uint8_t *p, size_t n);
+float avx2_probe_fma(int64_t iters);
+uint64_t avx512_probe_read(const uint8_t *p, size_t n);
+float avx512_probe_fma(int64_t iters);
+
+/* X(s0); .. X(s11): so many sums side by side hide an instruction's latency. */
+#define PROBE_TWELVE(X)                                                                            \
+    X(s0);                                                                                         \
+    X(s1);                                                                                         \
+    X(s2);                                                                                         \
+    X(s3);                                                                                         \
+    X(s4);                                                                                         \
+    X(s5);                                                                                         \
+    X(s6);                                                                                         \
+    X(s7);                                                                                         \
+    X(s8);                                                                                         \
+    X(s9);                                                                                         \
+    X(s10);                                                                                        \
+    X(s11)
 
 /* Tiles: may they be used in this process (asks the system once); then, on each thread, begin, any
  * number of loops, end. A loop's iteration is AMX_INT8_MACS or AMX_BF16_MACS multiply-adds. */

@@ -1,5 +1,6 @@
 /* The SIMD versions of the table's entries, one set a prefix; table.c picks, nobody else calls.
- * avx512_* need AVX-512 F, BW, VL, DQ; vnni_matmul_q8 also VNNI; avx2_* AVX2, FMA, F16C.
+ * avx512_* need AVX-512 F, BW, VL, DQ; vnni_matmul_q8 also VNNI; avx2_* AVX2, FMA, F16C;
+ * avxvnni_matmul_q8 also AVX-VNNI.
  *
  * AMX comes as a further matmul_q8 (and enum value) over the same etched layout: two unpacked
  * blocks of 32 are one 16 x 64 B tile. */
@@ -34,6 +35,8 @@
 SIMD_DECLARE(avx2)
 SIMD_DECLARE(avx512)
 
+void avxvnni_matmul_q8(const struct kern_mat *m, int32_t g0, int32_t g1, const struct kern_act *a,
+                       const int32_t *rows, int32_t n, float *out, size_t out_stride);
 void vnni_matmul_q8(const struct kern_mat *m, int32_t g0, int32_t g1, const struct kern_act *a,
                     const int32_t *rows, int32_t n, float *out, size_t out_stride);
 

@@ -36,17 +36,18 @@ static const struct kern_table table_scalar = {
     }
 
 static const struct kern_table table_avx2 = TABLE_SIMD("avx2", avx2, avx2, 8);
+static const struct kern_table table_avxvnni = TABLE_SIMD("avx-vnni", avx2, avxvnni, 8);
 static const struct kern_table table_avx512 = TABLE_SIMD("avx512", avx512, avx512, 8);
 static const struct kern_table table_vnni = TABLE_SIMD("avx512-vnni", avx512, vnni, 8);
 
 static const struct kern_table *const tables[KERN_N_ISA] = {
-    [KERN_ISA_SCALAR] = &table_scalar,
-    [KERN_ISA_AVX2] = &table_avx2,
-    [KERN_ISA_AVX512] = &table_avx512,
+    [KERN_ISA_SCALAR] = &table_scalar,    [KERN_ISA_AVX2] = &table_avx2,
+    [KERN_ISA_AVX_VNNI] = &table_avxvnni, [KERN_ISA_AVX512] = &table_avx512,
     [KERN_ISA_AVX512_VNNI] = &table_vnni,
 };
 
-static const char *const isa_names[KERN_N_ISA] = {"scalar", "avx2", "avx512", "avx512-vnni"};
+static const char *const isa_names[KERN_N_ISA] = {"scalar", "avx2", "avx-vnni", "avx512",
+                                                  "avx512-vnni"};
 
 const char *kern_isa_name(enum kern_isa isa)
 {
@@ -61,13 +62,21 @@ static int cpu_has_f16c(void)
     return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
 
+static int cpu_has_avx_vnni(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1 << 4);
+}
+
 static int cpu_has(enum kern_isa isa)
 {
-    /* each level asks for all that the ones below use; the compiler's run time also asks the
-     * system whether it saves the wide registers */
+    /* each level asks for all that its kernels use; the compiler's run time also asks the system
+     * whether it saves the wide registers */
     if (isa >= KERN_ISA_AVX2 &&
         !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && cpu_has_f16c()))
         return 0;
+    if (isa == KERN_ISA_AVX_VNNI)
+        return cpu_has_avx_vnni();
     if (isa >= KERN_ISA_AVX512 &&
         !(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")))
@@ -110,6 +119,7 @@ int kern_isa_parse(const char *name, enum kern_isa *ret_isa, struct err *e)
         return 0;
     }
     return err_set_param(e, ERR_ARG, "cpu",
-                         "unknown CPU level \"%s\"; known: auto, scalar, avx2, avx512, avx512-vnni",
+                         "unknown CPU level \"%s\"; known: auto, scalar, avx2, avx-vnni, avx512, "
+                         "avx512-vnni",
                          name);
 }

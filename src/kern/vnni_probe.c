@@ -1,51 +1,12 @@
-/* Limits of a machine with AVX-512 VNNI. */
+/* The int8 limit of a machine with AVX-512 VNNI; its others are those of AVX-512. */
 #include <immintrin.h>
 
 #include "kern/probe_isa.h"
-
-#define AHEAD 2048 /* bytes prefetched ahead in each stream */
-
-static uint64_t probe_read(const uint8_t *p, size_t n)
-{
-    __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
-    const size_t q = n / 4;
-    for (size_t i = 0; i < q; i += 64) {
-        __builtin_prefetch(p + i + AHEAD);
-        __builtin_prefetch(p + q + i + AHEAD);
-        __builtin_prefetch(p + 2 * q + i + AHEAD);
-        __builtin_prefetch(p + 3 * q + i + AHEAD);
-        a = _mm512_xor_si512(a, _mm512_loadu_si512(p + i));
-        b = _mm512_xor_si512(b, _mm512_loadu_si512(p + q + i));
-        c = _mm512_xor_si512(c, _mm512_loadu_si512(p + 2 * q + i));
-        d = _mm512_xor_si512(d, _mm512_loadu_si512(p + 3 * q + i));
-    }
-    a = _mm512_xor_si512(a, b);
-    c = _mm512_xor_si512(c, d);
-    a = _mm512_xor_si512(a, c);
-    return (uint64_t)_mm_cvtsi128_si64(_mm512_castsi512_si128(a));
-}
 
 /* Twelve sums side by side hide the latency. The empty asm keeps the rounds apart. */
 #define DOT(s)                                                                                     \
     __asm__("" : "+v"(w));                                                                         \
     s = _mm512_dpbusd_epi32(s, w, x)
-#define FMA(s)                                                                                     \
-    __asm__("" : "+v"(s));                                                                         \
-    s = _mm512_fmadd_ps(s, x, y)
-#define TWELVE(X)                                                                                  \
-    X(s0);                                                                                         \
-    X(s1);                                                                                         \
-    X(s2);                                                                                         \
-    X(s3);                                                                                         \
-    X(s4);                                                                                         \
-    X(s5);                                                                                         \
-    X(s6);                                                                                         \
-    X(s7);                                                                                         \
-    X(s8);                                                                                         \
-    X(s9);                                                                                         \
-    X(s10);                                                                                        \
-    X(s11)
-#define FMA_MACS (16 * 12)
 
 static int32_t probe_dot(int64_t iters)
 {
@@ -53,28 +14,14 @@ static int32_t probe_dot(int64_t iters)
     __m512i s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0, s8 = s0, s9 = s0,
             s10 = s0, s11 = s0;
     for (int64_t i = 0; i < iters; i++) {
-        TWELVE(DOT);
+        PROBE_TWELVE(DOT);
     }
     int32_t sum = 0;
 #define ADD(s) sum += _mm512_cvtsi512_si32(s)
-    TWELVE(ADD);
+    PROBE_TWELVE(ADD);
 #undef ADD
     return sum;
 }
 
-static float probe_fma(int64_t iters)
-{
-    __m512 x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(1e-3f), s0 = y;
-    __m512 s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0, s8 = s0, s9 = s0,
-           s10 = s0, s11 = s0;
-    for (int64_t i = 0; i < iters; i++) {
-        TWELVE(FMA);
-    }
-    float sum = 0;
-#define ADD(s) sum += _mm512_cvtss_f32(s)
-    TWELVE(ADD);
-#undef ADD
-    return sum;
-}
-
-const struct probe_isa vnni_probe = {probe_read, probe_dot, 64 * 12, probe_fma, FMA_MACS};
+const struct probe_isa vnni_probe = {avx512_probe_read, probe_dot, 64 * 12, avx512_probe_fma,
+                                     16 * 12};

@@ -139,6 +139,7 @@ static void same_answers(const struct tiny *t, size_t small_kv)
         {"little memory", best, 2, 64, 64, 0, 0, small_kv},
         {"scalar", KERN_ISA_SCALAR, 2, 512, 64, 0, 0, 0},
         {"avx2", KERN_ISA_AVX2, 2, 512, 64, 0, 0, 0},
+        {"avx-vnni", KERN_ISA_AVX_VNNI, 2, 512, 64, 0, 0, 0},
         {"avx512", KERN_ISA_AVX512, 2, 96, 64, 0, 0, 0},
         {"avx512-vnni", KERN_ISA_AVX512_VNNI, 2, 512, 64, 0, 0, 0},
     };
