@@ -98,12 +98,12 @@ def main():
         use_peer(cache, "llama")
         peer = divergence(reader, rows_of(cache, model, windows, "f16"))
         print(json.dumps({"who": "llama.cpp", "model": os.path.basename(model), **peer}), flush=True)
-        if gaufre:
+        for who, kv in (("gaufre", "f16"), ("gaufre, KV q8_0", "q8_0")) if gaufre else ():
             out = subprocess.check_output([gaufre[0], "perplexity", model, "--file", text, "--context", str(context),
-                                           "--kl", ref, "--json"])
+                                           "--kv", kv, "--kl", ref, "--json"])
             ours = json.loads(out)
-            print(json.dumps({"who": "gaufre", "model": os.path.basename(model),
-                              **{k: ours[k] for k in peer}, "perplexity": ours["perplexity"]}))
+            print(json.dumps({"who": who, "model": os.path.basename(model),
+                              **{k: ours[k] for k in peer}, "perplexity": ours["perplexity"]}), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@
 #    this CPU's vector units), stored as a logits file in the cache: minutes and 2 GB the first time;
 # 2. the peer: llama.cpp on the file itself, f16 KV, as built for this CPU; without flash attention, which
 #    is its more precise path;
-# 3. ours: gaufre perplexity --kl on the file itself, where a binary is given.
+# 3. ours: gaufre perplexity --kl on the file itself, with f16 and with q8_0 KV, where a binary is given.
 # Prints one JSON object a line: who, positions, kl_mean, kl_p99, kl_max, top1_agreement.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)

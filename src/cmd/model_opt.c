@@ -13,7 +13,7 @@ int model_config(struct engine_config *c, const struct model_opt *o, struct err 
 
     *c = (struct engine_config){.template_file = o->template_file,
                                 .cls = o->cls == 2 ? ENGINE_F32 : ENGINE_Q8,
-                                .kv = o->kv == 2 ? KERN_KV_F32 : KERN_KV_F16,
+                                .kv = o->kv ? (enum kern_kv)(o->kv - 1) : KERN_KV_F16,
                                 .kv_set = o->kv != 0,
                                 .kv_bytes_max = (size_t)o->kv_memory,
                                 .context_max = (int32_t)o->context,

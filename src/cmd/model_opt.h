@@ -17,7 +17,7 @@ struct model_opt {
     OPT_INT('t', "threads", "N", "0", 0, 256, s, field.threads, "compute threads (0: all CPUs)"),  \
         OPT_CHOICE(0, "class", "q8|f32", "q8", s, field.cls,                                       \
                    "numeric class: integer dot products, or everything in float"),                 \
-        OPT_CHOICE(0, "kv", "f16|f32", NULL, s, field.kv,                                          \
+        OPT_CHOICE(0, "kv", "f32|f16|q8_0", NULL, s, field.kv,                                     \
                    "type of the KV cache (f16, in class f32: f32)"),                               \
         OPT_SIZE(0, "kv-memory", NULL, s, field.kv_memory, "memory for the KV cache"),             \
         OPT_INT(0, "chunk", "N", "0", 0, 8192, s, field.chunk,                                     \

@@ -275,7 +275,7 @@ static int open_parts(struct engine *e, const struct engine_config *c, struct gg
     if (rc)
         return rc;
     fill_info(e, c, g);
-    e->info.kv = kv == KERN_KV_F16 ? "f16" : "f32";
+    e->info.kv = kern_kv_name(kv);
     if ((c->describe_only && (rc = open_vocab(&opening))) ||
         (rc = open_template(e, g, c->template_file, err)))
         return rc;

@@ -79,7 +79,7 @@ struct engine_info {
         *formats;        /* formats: "Q4_1 + Q8_0" */
     const char *kernels; /* kernel table in use */
     const char *cls;     /* "q8" or "f32" */
-    const char *kv;      /* "f16" or "f32" */
+    const char *kv;      /* "f16", "f32" or "q8_0" */
     uint64_t file_bytes, tensor_bytes, weight_bytes, kv_bytes, work_bytes, vocab_bytes;
     uint64_t kv_token_bytes;   /* KV cache of one token */
     uint64_t bytes_per_token;  /* source bytes of the tensors one decoded token reads */

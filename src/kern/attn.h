@@ -1,7 +1,10 @@
 /* Attention: the exact order of its arithmetic, and how a KV page lies in memory.
  *
  * A page holds 32 tokens of one KV head: K transposed [head_dim][32] (a lane is a token), then V
- * [32][head_dim] (a lane is an output), both f16 or f32.
+ * [32][head_dim] (a lane is an output), both f16, f32 or q8_0. q8_0 is GGUF's block of 32 values
+ * that share a scale, here along a token's dimensions and with the scale in float: int8 K and V
+ * as above, then K's scales [blocks][32] and V's [32][blocks], blocks = head_dim / 32 rounded up.
+ * Its k and v below are (float)int8 * scale, rounded once.
  *
  * Each query row (token t, query head h) stands alone: its result is a function of q, of the keys
  * and values that it sees, and of nothing else. Row at position p sees [lo, p], lo = 0 or, with a
@@ -45,6 +48,22 @@
 #define ATTN_BLOCK_PAGES (KERN_ATTN_BLOCK / KERN_PAGE)
 #define ATTN_PART_M      16 /* where a part has its m, and its o */
 #define ATTN_PART_O      32
+
+/* q8_0: scales of a token, and where those of K and of V begin (bytes). */
+static inline int32_t attn_kv_blocks(int32_t head_dim)
+{
+    return (head_dim + 31) / 32;
+}
+
+static inline size_t attn_k_scales(int32_t head_dim)
+{
+    return (size_t)2 * KERN_PAGE * (size_t)head_dim;
+}
+
+static inline size_t attn_v_scales(int32_t head_dim)
+{
+    return attn_k_scales(head_dim) + sizeof(float) * KERN_PAGE * (size_t)attn_kv_blocks(head_dim);
+}
 
 /* First position that a query at position p sees. */
 static inline int32_t attn_first(const struct kern_attn *a, int32_t p)

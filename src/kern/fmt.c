@@ -53,7 +53,15 @@ size_t kern_mat_bytes(enum kern_fmt fmt, int32_t rows, int32_t cols)
     return groups * kern_group_bytes(fmt, cols);
 }
 
+const char *kern_kv_name(enum kern_kv kv)
+{
+    return kv == KERN_KV_F32 ? "f32" : kv == KERN_KV_F16 ? "f16" : "q8_0";
+}
+
 size_t kern_kv_head_bytes(enum kern_kv kv, int32_t head_dim)
 {
-    return (size_t)2 * KERN_PAGE * (size_t)head_dim * (kv == KERN_KV_F32 ? 4 : 2);
+    size_t n = (size_t)2 * KERN_PAGE * (size_t)head_dim;
+    if (kv == KERN_KV_Q8_0)
+        return n + (size_t)2 * KERN_PAGE * (size_t)((head_dim + 31) / 32) * sizeof(float);
+    return n * (kv == KERN_KV_F32 ? 4 : 2);
 }

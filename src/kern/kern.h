@@ -104,10 +104,11 @@ struct kern_act {
 
 /* ---- attention ----------------------------------------------------------------------------- */
 
-enum kern_kv { KERN_KV_F32, KERN_KV_F16 };
+enum kern_kv { KERN_KV_F32, KERN_KV_F16, KERN_KV_Q8_0 };
 
 /* KV page for one KV head, 32 tokens: K transposed [head_dim][32], so that a lane is a token, then
- * V [32][head_dim], so that a lane is an output. kern_kv_head_bytes() tells its size. */
+ * V [32][head_dim], so that a lane is an output; q8_0 (8 bits, a float scale per token and 32
+ * dimensions): then their scales. kern_kv_head_bytes() tells its size, kern/attn.h draws it. */
 struct kern_attn {
     enum kern_kv kv;
     int32_t head_dim;    /* a multiple of 16, at most 512 */
@@ -141,6 +142,7 @@ static inline size_t kern_attn_part_floats(int32_t head_dim)
 }
 
 size_t kern_kv_head_bytes(enum kern_kv kv, int32_t head_dim);
+const char *kern_kv_name(enum kern_kv kv); /* "f32", "f16", "q8_0" */
 
 /* ---- the table ----------------------------------------------------------------------------- */
 
@@ -178,7 +180,7 @@ struct kern_table {
                  const float *cos_, const float *sin_);
 
     /* Store one token's K and V (head_dim floats each) at slot 0..31 of a page of one KV head.
-     * f16 rounds to nearest even. */
+     * f16 rounds to nearest even; q8_0 quantises as activations are. */
     void (*kv_store)(enum kern_kv kv, uint8_t *page, int32_t head_dim, int32_t slot, const float *k,
                      const float *v);
     /* Softmax attention, block by block in order of position; scores: fma over d in order; see

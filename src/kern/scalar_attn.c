@@ -4,10 +4,15 @@
 #include "base/check.h"
 #include "kern/scalar.h"
 
-static float kv_at(enum kern_kv kv, const uint8_t *page, size_t at)
+/* Value `at` of a page, the scale of its block at byte `scale`. */
+static float kv_at(enum kern_kv kv, const uint8_t *page, size_t at, size_t scale)
 {
     float f;
     uint16_t h;
+    if (kv == KERN_KV_Q8_0) {
+        memcpy(&f, page + scale, 4);
+        return (float)(int8_t)page[at] * f;
+    }
     if (kv == KERN_KV_F32) {
         memcpy(&f, page + 4 * at, 4);
         return f;
@@ -24,19 +29,20 @@ struct row {
 static float score(const struct kern_attn *a, const float *q, int32_t pos)
 {
     const uint8_t *page = a->base + (size_t)a->page[pos / KERN_PAGE] * a->page_stride;
-    size_t j = (size_t)(pos % KERN_PAGE);
+    size_t j = (size_t)(pos % KERN_PAGE), scales = attn_k_scales(a->head_dim) + 4 * j;
     float s = 0.0f;
-    for (int32_t d = 0; d < a->head_dim; d++)
-        s = fmaf(q[d], kv_at(a->kv, page, (size_t)d * KERN_PAGE + j), s);
+    for (size_t d = 0; d < (size_t)a->head_dim; d++)
+        s = fmaf(q[d], kv_at(a->kv, page, d * KERN_PAGE + j, scales + d / 32 * KERN_PAGE * 4), s);
     return a->softcap > 0.0f ? a->softcap * kmath_tanh(s * a->scale / a->softcap) : s;
 }
 
 static void add_value(const struct kern_attn *a, float p, int32_t pos, float *o)
 {
     const uint8_t *page = a->base + (size_t)a->page[pos / KERN_PAGE] * a->page_stride;
-    size_t dim = (size_t)a->head_dim, at = (KERN_PAGE + (size_t)(pos % KERN_PAGE)) * dim;
+    size_t dim = (size_t)a->head_dim, j = (size_t)(pos % KERN_PAGE), at = (KERN_PAGE + j) * dim;
+    size_t scales = attn_v_scales(a->head_dim) + 4 * j * (size_t)attn_kv_blocks(a->head_dim);
     for (size_t d = 0; d < dim; d++)
-        o[d] = fmaf(p, kv_at(a->kv, page, at + d), o[d]);
+        o[d] = fmaf(p, kv_at(a->kv, page, at + d, scales + d / 32 * 4), o[d]);
 }
 
 /* Positions [p0, p1) of one block. */

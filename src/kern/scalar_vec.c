@@ -1,4 +1,5 @@
 /* Scalar reference: vectors (norms, activations, RoPE, KV store, sampling's reductions). */
+#include "kern/attn.h"
 #include "kern/kmath.h"
 #include "kern/scalar.h"
 
@@ -66,9 +67,36 @@ void scalar_rope(float *x, int32_t n_heads, int32_t head_dim, int32_t n_rot, int
         }
 }
 
+/* One token's K or V in 8 bits: value d at q[d * step], the scale of its block at s[b * s_step]. */
+static void kv_quantise(const float *x, int32_t head_dim, int8_t *q, size_t step, float *s,
+                        size_t s_step)
+{
+    for (int32_t b = 0; b < attn_kv_blocks(head_dim); b++) {
+        float block[KERN_BLOCK] = {0}, scale;
+        int8_t one[KERN_BLOCK];
+        int16_t sum[2];
+        int32_t n = head_dim - b * KERN_BLOCK < KERN_BLOCK ? head_dim - b * KERN_BLOCK : KERN_BLOCK;
+        memcpy(block, x + b * KERN_BLOCK, (size_t)n * sizeof(float));
+        struct kern_act a = {1, KERN_BLOCK, block, KERN_BLOCK, one, &scale, sum};
+        scalar_quantize(&a, 0);
+        for (int32_t i = 0; i < n; i++)
+            q[(size_t)(b * KERN_BLOCK + i) * step] = one[i];
+        s[(size_t)b * s_step] = scale;
+    }
+}
+
 void scalar_kv_store(enum kern_kv kv, uint8_t *page, int32_t head_dim, int32_t slot, const float *k,
                      const float *v)
 {
+    if (kv == KERN_KV_Q8_0) {
+        int8_t *q = (int8_t *)page;
+        float *ks = (float *)(void *)(page + attn_k_scales(head_dim));
+        float *vs = (float *)(void *)(page + attn_v_scales(head_dim));
+        kv_quantise(k, head_dim, q + slot, KERN_PAGE, ks + slot, KERN_PAGE);
+        kv_quantise(v, head_dim, q + (KERN_PAGE + slot) * head_dim, 1,
+                    vs + slot * attn_kv_blocks(head_dim), 1);
+        return;
+    }
     for (int32_t d = 0; d < head_dim; d++) {
         size_t ik = (size_t)d * KERN_PAGE + (size_t)slot;
         size_t iv = (size_t)(KERN_PAGE + 0) * (size_t)head_dim + (size_t)slot * (size_t)head_dim +

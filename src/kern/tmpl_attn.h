@@ -44,15 +44,35 @@ struct tile {
     float *part[ATTN_ROWS];            /* where its outputs go; NULL: joined to o */
 };
 
-INL struct vf load_kv(enum kern_kv kv, const uint8_t *p, size_t at)
-{
-    return kv == KERN_KV_F32 ? vf_load((const float *)(const void *)p + at)
-                             : vf_load_f16(p + 2 * at);
-}
-
 INL size_t kv_size(enum kern_kv kv)
 {
-    return kv == KERN_KV_F32 ? 4 : 2;
+    return kv == KERN_KV_F32 ? 4 : kv == KERN_KV_F16 ? 2 : 1;
+}
+
+/* Sixteen values from the at-th on, q8_0's without their scale. */
+INL struct vf load_kv(enum kern_kv kv, const uint8_t *p, size_t at)
+{
+    return kv == KERN_KV_F32   ? vf_load((const float *)(const void *)p + at)
+           : kv == KERN_KV_F16 ? vf_load_f16(p + 2 * at)
+                               : vf_load_s8(p + at);
+}
+
+/* K of slots j .. j + 16 of a page, dimension d. */
+INL struct vf load_k(enum kern_kv kv, const uint8_t *page, int32_t dim, int32_t d, int j)
+{
+    struct vf k = load_kv(kv, page, (size_t)d * KERN_PAGE + (size_t)j);
+    if (kv == KERN_KV_Q8_0) {
+        const float *s = (const float *)(const void *)(page + attn_k_scales(dim));
+        k = vf_mul(k, vf_load(s + d / 32 * KERN_PAGE + j));
+    }
+    return k;
+}
+
+/* Scales of V from dimension d on, of a page's first slot. */
+INL const float *v_scales(enum kern_kv kv, const uint8_t *page, int32_t dim, int32_t d)
+{
+    return kv == KERN_KV_Q8_0 ? (const float *)(const void *)(page + attn_v_scales(dim)) + d / 32
+                              : NULL;
 }
 
 INL void prefetch(const uint8_t *p, size_t n)
@@ -79,7 +99,7 @@ INL void page_scores(enum kern_kv kv, int R, int H, struct tile *t, const uint8_
         struct vf k[2];
 #pragma GCC unroll 2
         for (int h = 0; h < H; h++)
-            k[h] = load_kv(kv, page, at + 16 * (size_t)h);
+            k[h] = load_k(kv, page, dim, d, j0 + 16 * h);
         if (next)
             prefetch(next + at * kv_size(kv), 16 * (size_t)H * kv_size(kv));
 #pragma GCC unroll 12
@@ -174,18 +194,22 @@ INL void block_softmax(int R, struct tile *t)
 /* ---- values ---------------------------------------------------------------------------------- */
 
 /* o += sum over slots [j0, j1) of a page of p[j] v[j * stride ..+ 16 D); ragged: each slot only for
- * the rows that see it, base being the page's first slot in the block. */
+ * the rows that see it, base being the page's first slot in the block. vs: q8_0's scales. */
 INL void page_values(enum kern_kv kv, int R, int D, int ragged, const struct tile *t, int base,
-                     const uint8_t *v, size_t stride, const uint8_t *next, int j0, int j1,
-                     struct vf *o)
+                     const uint8_t *v, const float *vs, size_t stride, const uint8_t *next, int j0,
+                     int j1, struct vf *o)
 {
     const float *p = &t->p[0][base];
+    const int32_t n_scales = attn_kv_blocks(t->a->head_dim);
     for (int j = j0; j < j1; j++) {
         size_t at = (size_t)j * stride;
         struct vf x[4];
 #pragma GCC unroll 4
         for (int i = 0; i < D; i++)
             x[i] = load_kv(kv, v, at + 16 * (size_t)i);
+#pragma GCC unroll 4
+        for (int i = 0; kv == KERN_KV_Q8_0 && i < D; i++) /* of D >= 2 the first begins a block */
+            x[i] = vf_mul(x[i], vf_set1(vs[j * n_scales + i / 2]));
         if (next)
             prefetch(next + at * kv_size(kv), 16 * (size_t)D * kv_size(kv));
 #pragma GCC unroll 12
@@ -222,11 +246,12 @@ INL void block_values(enum kern_kv kv, int R, int D, struct tile *t, int32_t d0,
         int end = clamp_slot(t->end - base), stop = clamp_slot(t->last - base);
         const uint8_t *v = buf ? (const uint8_t *)(buf + (size_t)base * stride) : t->page[i] + v_at;
         const uint8_t *next = buf ? NULL : t->page[i + 1] + (i < last ? v_at : 0);
+        const float *vs = v_scales(kv, t->page[i], t->a->head_dim, d0);
         if (first < begin)
-            page_values(kv, R, D, 1, t, base, v, stride, next, first, begin, o);
-        page_values(kv, R, D, 0, t, base, v, stride, next, begin, end, o);
+            page_values(kv, R, D, 1, t, base, v, vs, stride, next, first, begin, o);
+        page_values(kv, R, D, 0, t, base, v, vs, stride, next, begin, end, o);
         if (end < stop)
-            page_values(kv, R, D, 1, t, base, v, stride, next, end, stop, o);
+            page_values(kv, R, D, 1, t, base, v, vs, stride, next, end, stop, o);
     }
     if (t->a->part) {
 #pragma GCC unroll 12
@@ -330,17 +355,18 @@ struct strip {
     _Alignas(64) float v[KERN_ATTN_BLOCK * 16 * ATTN_D(ATTN_ROWS)];
 };
 
-static void many_scores(struct tile *t, int n, int first, int last, struct strip *buf)
+INL void many_scores(enum kern_kv kv, struct tile *t, int n, int first, int last, struct strip *buf)
 {
     const int H = ATTN_H(ATTN_ROWS);
-    size_t len = (size_t)t->a->head_dim * KERN_PAGE;
+    const int32_t dim = t->a->head_dim;
+    const size_t size = KERN_PAGE * kv_size(kv); /* of the slots of a dimension */
     for (int i = first / KERN_PAGE; i <= (last - 1) / KERN_PAGE; i++) {
         const uint8_t *k = t->page[i];
-        for (size_t at = 0; at < len; at += 32) {
-            prefetch(t->page[i + 1] + at * 2, 64);
-            prefetch(k + (len + at) * 2, 64); /* its V */
-            vf_store(buf->k + at, vf_load_f16(k + at * 2));
-            vf_store(buf->k + at + 16, vf_load_f16(k + at * 2 + 32));
+        for (int32_t d = 0; d < dim; d++) {
+            prefetch(t->page[i + 1] + (size_t)d * size, size);
+            prefetch(k + (size_t)(dim + d) * size, size); /* its V */
+            vf_store(buf->k + d * KERN_PAGE, load_k(kv, k, dim, d, 0));
+            vf_store(buf->k + d * KERN_PAGE + 16, load_k(kv, k, dim, d, 16));
         }
         for (int m = 0; m < n; m++) {
             if (t[m].last <= i * KERN_PAGE || t[m].first >= (i + 1) * KERN_PAGE)
@@ -353,15 +379,20 @@ static void many_scores(struct tile *t, int n, int first, int last, struct strip
 }
 
 /* Outputs d0 .. d0 + 16 D of all tiles. */
-INL void many_values(int D, struct tile *t, int n, int first, int last, int32_t d0,
+INL void many_values(enum kern_kv kv, int D, struct tile *t, int n, int first, int last, int32_t d0,
                      struct strip *buf)
 {
-    size_t dim = (size_t)t->a->head_dim;
+    const int32_t dim = t->a->head_dim, n_scales = attn_kv_blocks(dim);
     for (int j = first; j < last; j++) {
-        size_t at = (KERN_PAGE + (size_t)(j % KERN_PAGE)) * dim + (size_t)d0;
-        for (int i = 0; i < 16 * D; i += 16)
-            vf_store(buf->v + j * 16 * D + i,
-                     vf_load_f16(t->page[j / KERN_PAGE] + 2 * (at + (size_t)i)));
+        const uint8_t *page = t->page[j / KERN_PAGE];
+        size_t at = (size_t)((KERN_PAGE + j % KERN_PAGE) * dim + d0);
+        const float *vs = v_scales(kv, page, dim, d0);
+        for (int i = 0; i < D; i++) {
+            struct vf x = load_kv(kv, page, at + 16 * (size_t)i);
+            if (kv == KERN_KV_Q8_0)
+                x = vf_mul(x, vf_set1(vs[j % KERN_PAGE * n_scales + i / 2]));
+            vf_store(buf->v + (j * D + i) * 16, x);
+        }
     }
     for (int m = 0; m < n; m++)
         if (t[m].first < t[m].last)
@@ -369,7 +400,7 @@ INL void many_values(int D, struct tile *t, int n, int first, int last, int32_t 
 }
 
 /* n tiles, one after the other from row i0 on. */
-static void walk_many(struct tile *t, int n, int32_t i0)
+INL void walk_many(enum kern_kv kv, struct tile *t, int n, int32_t i0)
 {
     const int D = ATTN_D(ATTN_ROWS);
     const struct kern_attn *a = t->a;
@@ -388,14 +419,14 @@ static void walk_many(struct tile *t, int n, int32_t i0)
             last = t[m].last > last ? t[m].last : last;
         }
         block_pages(t, b, first, t[n - 1].hi[t[n - 1].n - 1]);
-        many_scores(t, n, first, last, &buf);
+        many_scores(kv, t, n, first, last, &buf);
         for (int m = 0; m < n; m++)
             if (t[m].first < t[m].last)
                 block_softmax(ATTN_ROWS, &t[m]);
         for (; d + 16 * D <= a->head_dim; d += 16 * D)
-            many_values(D, t, n, first, last, d, &buf);
+            many_values(kv, D, t, n, first, last, d, &buf);
         for (; d < a->head_dim; d += 16)
-            many_values(1, t, n, first, last, d, &buf);
+            many_values(kv, 1, t, n, first, last, d, &buf);
     }
 }
 
@@ -464,6 +495,10 @@ static void row_end(struct tile *t, int r)
     static void walk_f16_##R(struct tile *t, int32_t i0)                                           \
     {                                                                                              \
         tile_walk(KERN_KV_F16, R, t, i0);                                                          \
+    }                                                                                              \
+    static void walk_q8_##R(struct tile *t, int32_t i0)                                            \
+    {                                                                                              \
+        tile_walk(KERN_KV_Q8_0, R, t, i0);                                                         \
     }
 #if ATTN_ROWS == 12
 #define WALKS(X) X(1) X(2) X(3) X(4) X(6) X(8) X(12)
@@ -473,11 +508,13 @@ static void row_end(struct tile *t, int r)
 WALKS(WALK)
 
 /* The smallest tile that holds n rows. */
-static void walk_any(struct tile *t, int32_t i0, int n, int f32)
+static void walk_any(enum kern_kv kv, struct tile *t, int32_t i0, int n)
 {
 #define WALK_PICK(R)                                                                               \
     if (n <= (R)) {                                                                                \
-        (f32 ? walk_f32_##R : walk_f16_##R)(t, i0);                                                \
+        (kv == KERN_KV_F32   ? walk_f32_##R                                                        \
+         : kv == KERN_KV_F16 ? walk_f16_##R                                                        \
+                             : walk_q8_##R)(t, i0);                                                \
         return;                                                                                    \
     }
     WALKS(WALK_PICK)
@@ -501,7 +538,10 @@ static void attn_many(const struct kern_attn *a, int32_t i0, int n)
         int at = m * ATTN_ROWS, rows = n - at < ATTN_ROWS ? n - at : ATTN_ROWS;
         tile_begin(&t[m], a, i0 + at, rows, ATTN_ROWS);
     }
-    walk_many(t, n_tiles, i0);
+    if (a->kv == KERN_KV_F16)
+        walk_many(KERN_KV_F16, t, n_tiles, i0);
+    else
+        walk_many(KERN_KV_Q8_0, t, n_tiles, i0);
     for (int m = 0; m < n_tiles; m++)
         for (int r = 0; r < t[m].n && !a->part; r++)
             row_end(&t[m], r);
@@ -511,7 +551,7 @@ static void attn_one(const struct kern_attn *a, int32_t i0, int n)
 {
     struct tile t;
     tile_begin(&t, a, i0, n, tile_rows(n));
-    walk_any(&t, i0, n, a->kv == KERN_KV_F32);
+    walk_any(a->kv, &t, i0, n);
     for (int r = 0; r < n && !a->part; r++)
         row_end(&t, r);
 }
@@ -520,7 +560,7 @@ void ISA(attn)(const struct kern_attn *a)
 {
     CHECK(a->head_dim > 0 && a->head_dim % 16 == 0 && a->head_dim <= ATTN_DIM_MAX);
     int32_t n_rows = a->n_tok * a->n_group, most = ATTN_ROWS;
-    if (a->kv == KERN_KV_F16 && n_rows > 2 * ATTN_ROWS)
+    if (a->kv != KERN_KV_F32 && n_rows > 2 * ATTN_ROWS)
         most = ATTN_ROWS * ATTN_TILES;
     for (int32_t i = 0; i < n_rows; i += most) {
         int n = n_rows - i < most ? n_rows - i : most;

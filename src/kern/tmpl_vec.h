@@ -1,28 +1,33 @@
 /* Vector kernels, written once on kern/vec_*.h's sixteen lanes; the including file names the ISA.
  * Each is scalar_vec.c's function of the same name with its lanes side by side. */
+#include "kern/attn.h"
 #include "kern/scalar.h"
 #include "kern/simd.h"
 #include "kern/vmath.h"
+
+/* 32 values to bytes; returns the scale. */
+INL float quant_block(const float *x, int8_t *q, int16_t *sum)
+{
+    uint32_t top = vf_absmax32(x);
+    float amax = kmath_from_bits(top);
+    if (top >= 0x7f800000u) {
+        memset(q, 0, KERN_BLOCK);
+        sum[0] = sum[1] = 0;
+        return NAN;
+    }
+    float inv = amax >= SCALAR_AMAX_MIN ? 127.0f / amax : 0.0f;
+    sum[0] = (int16_t)vf_quant16(x, inv, q);
+    sum[1] = (int16_t)vf_quant16(x + 16, inv, q + 16);
+    return amax / 127.0f;
+}
 
 void ISA(quantize)(const struct kern_act *a, int32_t i)
 {
     const float *x = a->f + (size_t)i * a->f_stride;
     size_t n_blk = (size_t)(a->cols / KERN_BLOCK), at = (size_t)i * n_blk;
     int8_t *q = a->q + at * KERN_BLOCK;
-    for (size_t b = at; b < at + n_blk; b++, x += KERN_BLOCK, q += KERN_BLOCK) {
-        uint32_t top = vf_absmax32(x);
-        float amax = kmath_from_bits(top);
-        if (top >= 0x7f800000u) {
-            memset(q, 0, KERN_BLOCK);
-            a->scale[b] = NAN;
-            a->sum[2 * b] = a->sum[2 * b + 1] = 0;
-            continue;
-        }
-        float inv = amax >= SCALAR_AMAX_MIN ? 127.0f / amax : 0.0f;
-        a->scale[b] = amax / 127.0f;
-        a->sum[2 * b] = (int16_t)vf_quant16(x, inv, q);
-        a->sum[2 * b + 1] = (int16_t)vf_quant16(x + 16, inv, q + 16);
-    }
+    for (size_t b = at; b < at + n_blk; b++, x += KERN_BLOCK, q += KERN_BLOCK)
+        a->scale[b] = quant_block(x, q, a->sum + 2 * b);
 }
 
 void ISA(rmsnorm)(const float *x, const float *w, float eps, int32_t n, float *y)
@@ -138,10 +143,43 @@ void ISA(rope)(float *x, int32_t n_heads, int32_t head_dim, int32_t n_rot, int a
     }
 }
 
+/* One token's K or V to bytes at q, its scales at s[b * s_step]. */
+INL void kv_quantise(const float *x, int32_t head_dim, int8_t *q, float *s, size_t s_step)
+{
+    int16_t sum[2];
+    int32_t d = 0;
+    for (; d + KERN_BLOCK <= head_dim; d += KERN_BLOCK, s += s_step)
+        *s = quant_block(x + d, q + d, sum);
+    if (d < head_dim) {
+        float block[KERN_BLOCK] = {0};
+        int8_t one[KERN_BLOCK];
+        memcpy(block, x + d, (size_t)(head_dim - d) * sizeof(float));
+        *s = quant_block(block, one, sum);
+        memcpy(q + d, one, (size_t)(head_dim - d));
+    }
+}
+
+static void kv_store_q8(uint8_t *page, int32_t head_dim, int32_t slot, const float *k,
+                        const float *v)
+{
+    int8_t *q = (int8_t *)page, kq[ATTN_DIM_MAX];
+    float *ks = (float *)(void *)(page + attn_k_scales(head_dim));
+    float *vs = (float *)(void *)(page + attn_v_scales(head_dim));
+    kv_quantise(k, head_dim, kq, ks + slot, KERN_PAGE);
+    for (int32_t d = 0; d < head_dim; d++)
+        q[d * KERN_PAGE + slot] = kq[d];
+    kv_quantise(v, head_dim, q + (KERN_PAGE + slot) * head_dim,
+                vs + slot * attn_kv_blocks(head_dim), 1);
+}
+
 void ISA(kv_store)(enum kern_kv kv, uint8_t *page, int32_t head_dim, int32_t slot, const float *k,
                    const float *v)
 {
     size_t v_at = ((size_t)KERN_PAGE + (size_t)slot) * (size_t)head_dim;
+    if (kv == KERN_KV_Q8_0) {
+        kv_store_q8(page, head_dim, slot, k, v);
+        return;
+    }
     if (kv == KERN_KV_F32) {
         float *p = (float *)(void *)page;
         for (int32_t d = 0; d < head_dim; d++)

@@ -389,7 +389,7 @@ static struct engine_config config_of(const struct serve_model *m, int cpu, int6
         .cls = m->cls ? ENGINE_F32 : ENGINE_Q8,
         .isa = cpu > 0 ? (enum kern_isa)(cpu - 1) : KERN_ISA_SCALAR,
         .isa_set = cpu > 0,
-        .kv = m->kv == 1 ? KERN_KV_F32 : KERN_KV_F16,
+        .kv = m->kv > 0 ? (enum kern_kv)(m->kv - 1) : KERN_KV_F16,
         .kv_set = m->kv > 0,
         .kv_bytes_max = m->kv_memory,
         .reserved = reserved,

@@ -50,7 +50,8 @@ static void random_setup(struct setup *s)
     static const int windows[] = {0, 0, 1, 5, 31, 32, 33, 70, 200, 256, 300};
     struct kern_attn *a = &s->a;
     memset(s, 0, sizeof *s);
-    a->kv = kc_rand() & 1 ? KERN_KV_F16 : KERN_KV_F32;
+    static const enum kern_kv kinds[] = {KERN_KV_F32, KERN_KV_F16, KERN_KV_Q8_0};
+    a->kv = kinds[kc_rand() % ARRAY_LEN(kinds)];
     a->head_dim = dims[kc_rand() % ARRAY_LEN(dims)];
     a->n_group = kc_range(1, 9);
     a->pos = kc_rand() % 4 == 0 ? 0 : kc_rand() % 3 == 0 ? kc_range(171, 800) : kc_range(0, 170);
@@ -151,7 +152,7 @@ static void check_setup(struct setup *s)
 void kc_test_attn(void)
 {
     kc_begin();
-    for (int round = 0; round < 250; round++) {
+    for (int round = 0; round < 375; round++) {
         struct setup s;
         random_setup(&s);
         check_setup(&s);

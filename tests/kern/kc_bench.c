@@ -186,7 +186,10 @@ static void bench_attn(enum kern_kv kv, int dim, int n_group, int ctx, int n_tok
     char name[96];
     enum { HEADS = 16 };
     snprintf(name, sizeof name, "attn %s dim=%d group=%d ctx=%d n=%d",
-             kv == KERN_KV_F16 ? "f16" : "f32", dim, n_group, ctx, n_tok);
+             kv == KERN_KV_F16   ? "f16"
+             : kv == KERN_KV_F32 ? "f32"
+                                 : "q8_0",
+             dim, n_group, ctx, n_tok);
     if (skip(name))
         return;
     int pages = (ctx + KERN_PAGE - 1) / KERN_PAGE;
@@ -330,6 +333,9 @@ int kc_bench(int argc, char **argv)
     bench_attn(KERN_KV_F16, 64, 3, 2048, 512);
     bench_attn(KERN_KV_F16, 256, 4, 512, 512);
     bench_attn(KERN_KV_F32, 64, 3, 2048, 512);
+    bench_attn(KERN_KV_Q8_0, 64, 3, 2048, 1);
+    bench_attn(KERN_KV_Q8_0, 256, 4, 2048, 1);
+    bench_attn(KERN_KV_Q8_0, 64, 3, 2048, 512);
     bench_vec();
     probe_mem_done(&opt.mem);
     return 0;

@@ -68,6 +68,8 @@ struct setting {
     size_t kv_bytes;
 };
 
+static enum kern_kv kv_type = KERN_KV_F16;
+
 static struct engine *open_engine(const struct setting *s, struct team **team)
 {
     struct engine_config c = {.path = path,
@@ -77,7 +79,9 @@ static struct engine *open_engine(const struct setting *s, struct team **team)
                               .batch_max = s->batch,
                               .no_prefix_cache = s->no_cache,
                               .no_speculation = s->plain,
-                              .kv_bytes_max = s->kv_bytes};
+                              .kv_bytes_max = s->kv_bytes,
+                              .kv = kv_type,
+                              .kv_set = 1};
     struct engine *e = NULL;
     struct err err = {0};
 
@@ -201,13 +205,21 @@ static void float_weights(void **state)
     same_answers(&(struct tiny){.arch = TINY_LLAMA, .context = 512, .quantised = 0}, 400000);
 }
 
+static void kv_in_8_bits(void **state)
+{
+    (void)state;
+    kv_type = KERN_KV_Q8_0;
+    same_answers(&(struct tiny){.arch = TINY_GEMMA3, .context = 512, .window = 48, .quantised = 1},
+                 250000);
+    kv_type = KERN_KV_F16;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(llama),
-        cmocka_unit_test(gemma3_windows),
-        cmocka_unit_test(experts),
-        cmocka_unit_test(float_weights),
+        cmocka_unit_test(llama),        cmocka_unit_test(gemma3_windows),
+        cmocka_unit_test(experts),      cmocka_unit_test(float_weights),
+        cmocka_unit_test(kv_in_8_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
