@@ -26,7 +26,8 @@
 /* Of a model. At the top of the file, or as flags, they hold for every model that says nothing. */
 #define SERVE_MODEL_SETTINGS(X)                                                                    \
     X("class", "class", CHOICE, cls, "q8", 0, 0, "q8|f32", "numeric class")                        \
-    X("kv", "kv", CHOICE, kv, "auto", 0, 0, "auto|f32|f16|q8_0", "type of the KV cache")           \
+    X("kv", "kv", CHOICE, kv, "auto", 0, 0, "auto|f32|f16|q8_0",                                   \
+      "type of the KV cache (auto: f16, in class f32: f32; q8_0: 0.56 of the memory of f16)")      \
     X("kv_memory", "kv-memory", SIZE, kv_memory, "0", 0, 0, "BYTES",                               \
       "memory for the KV cache, 0: by what is free")                                               \
     X("context", "context", INT, context, "0", 0, 1 << 24, "N",                                    \
