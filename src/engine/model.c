@@ -552,8 +552,9 @@ int model_plan(struct model *m, const struct gguf *g, struct err *e)
 
 /* ---- loading --------------------------------------------------------------------------------- */
 
-/* Etched bytes of one claim: workers end together, and touch the same huge page rarely. */
-#define PIECE_BYTES ((size_t)512 << 10)
+/* Etched bytes of one claim: about a tenth of a millisecond, so that workers end together (a longer
+ * wait at the end of a run would tell the team that a core is busy elsewhere). */
+#define PIECE_BYTES ((size_t)256 << 10)
 
 struct piece {
     const struct bind *b;
@@ -599,7 +600,7 @@ static void load_items(void *arg, int w, int32_t begin, int32_t end)
     struct loading *l = arg;
 
     for (int32_t i = begin; i < end; i++) {
-        const struct piece *p = &l->piece[i - 1];
+        const struct piece *p;
         size_t done;
         if (i == 0) {
             atomic_store(&l->rc, l->also->fn(l->also->arg));
@@ -607,6 +608,7 @@ static void load_items(void *arg, int w, int32_t begin, int32_t end)
         }
         if (atomic_load(&l->rc))
             return;
+        p = &l->piece[i - 1];
         etch_piece(l->m, p);
         done = (size_t)(p->end - p->begin) * kern_group_bytes(p->b->dst->fmt, p->b->dst->cols);
         done += atomic_fetch_add(&l->done, done);
