@@ -60,7 +60,8 @@ INL void qacc_dot(enum kern_fmt fmt, struct qacc *a, struct qv w, const int8_t *
 
 INL struct qf qacc_end(enum kern_fmt fmt, const struct qacc *a, const int32_t *init)
 {
-    return (struct qf){_mm256_cvtepi32_ps(_mm256_add_epi32(a->s, _mm256_set1_epi32(*init)))};
+    __m256i s = qacc_offset(fmt) ? _mm256_add_epi32(a->s, _mm256_set1_epi32(*init)) : a->s;
+    return (struct qf){_mm256_cvtepi32_ps(s)};
 }
 
 #include "kern/tmpl_q8.h"

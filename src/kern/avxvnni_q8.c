@@ -24,7 +24,7 @@ INL int qacc_offset(enum kern_fmt fmt)
 
 INL void qacc_start(enum kern_fmt fmt, struct qacc *a, const int32_t *init)
 {
-    a->s = _mm256_set1_epi32(*init);
+    a->s = qacc_offset(fmt) ? _mm256_set1_epi32(*init) : _mm256_setzero_si256();
 }
 
 INL void qacc_dot(enum kern_fmt fmt, struct qacc *a, struct qv w, const int8_t *x, int j)

@@ -61,7 +61,8 @@ INL void pack_token(int has_off, int halves, int mins, const int8_t *q, const fl
         to[0] = scale[i];
         if (mins)
             to[T] = scale[i] * (float)(sum[2 * i] + sum[2 * i + 1]);
-        init[0] = has_off ? -off * (halves ? sum[2 * i] : sum[2 * i] + sum[2 * i + 1]) : 0;
+        if (has_off)
+            init[0] = -off * (halves ? sum[2 * i] : sum[2 * i] + sum[2 * i + 1]);
         if (halves)
             init[T] = -off * sum[2 * i + 1];
     }

@@ -20,7 +20,7 @@ INL int qacc_offset(enum kern_fmt fmt)
 
 INL void qacc_start(enum kern_fmt fmt, struct qacc *a, const int32_t *init)
 {
-    a->s = _mm512_set1_epi32(*init);
+    a->s = qacc_offset(fmt) ? _mm512_set1_epi32(*init) : _mm512_setzero_si512();
 }
 
 INL void qacc_dot(enum kern_fmt fmt, struct qacc *a, struct qv w, const int8_t *x, int j)
