@@ -1,10 +1,6 @@
-#include "engine/team.h"
-
 #include <errno.h>
 #include <linux/futex.h>
-#include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -13,57 +9,19 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "engine/team_int.h"
 
-#define TEAM_MAX      256
-#define SPIN_IDLE     4000  /* pauses before a worker sleeps: some tens of microseconds */
-#define STALL_US      400   /* a wait this long at a run's end: that core is busy elsewhere */
-#define SHRINK_US     20000 /* how long the team then does without it, doubled each time */
-#define SHRINK_US_MAX 640000
+#define TEAM_MAX  256
+#define SPIN_IDLE 4000 /* pauses before a worker sleeps: some tens of microseconds */
+#define NOTE_US   100  /* a wait so long at a run's end: note who is running */
+#define STALL_US  400  /* and so long: let others have this core, and see who was not */
 
-/* A worker's part of the run: (epoch << 32 | next item) and its end. A claim is a compare-and-swap
- * on the pair, so a worker that is late for its run can never take items of a newer one. `end` lies
- * outside the pair: a part is closed (next = CLOSED) before its end changes, so whoever sees a
- * newer end fails the swap. */
-#define CLOSED 0x7fffffffu
-
-struct part {
-    _Alignas(64) _Atomic uint64_t next;
-    _Atomic int32_t end;
-};
-
-struct worker {
-    pthread_t thread;
-    struct team *team;
-    int index;
-};
-
-struct team {
-    int n;
-    struct worker *worker;
-    struct part *part;
-    pthread_mutex_t lock;
-
-    /* The current run. Written by the caller before `epoch`, read after it. */
-    _Alignas(64) _Atomic uint32_t epoch;
-    _Atomic int32_t chunk;
-    _Atomic(team_fn *) fn;
-    _Atomic(void *) arg;
-    _Atomic int active; /* workers that take part */
-    _Atomic int quit;
-
-    _Alignas(64) _Atomic int32_t todo; /* items not yet done */
-    _Alignas(64) _Atomic int sleepers;
-
-    /* The caller's view of stalls. */
-    int64_t shrunk_until_us, shrink_us;
-};
-
-static void futex_wait(_Atomic uint32_t *at, uint32_t value)
+void team_sleep(_Atomic uint32_t *at, uint32_t value)
 {
     syscall(SYS_futex, (void *)at, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
 }
 
-static void futex_wake_all(_Atomic uint32_t *at)
+void team_wake(_Atomic uint32_t *at)
 {
     syscall(SYS_futex, (void *)at, FUTEX_WAKE_PRIVATE, 0x7fffffff, NULL, NULL, 0);
 }
@@ -99,8 +57,9 @@ static int claim(struct part *p, uint32_t epoch, int32_t chunk, int32_t *ret_beg
     }
 }
 
-/* Work on the run of `epoch` until nothing is left to claim: own part first, then the others'. */
-static void work(struct team *t, int w, uint32_t epoch)
+/* Work on the run of `epoch` until nothing is left to claim: own part first, then the others'. Stop
+ * claiming at until_us if that is not 0. */
+static void work(struct team *t, int w, uint32_t epoch, int64_t until_us)
 {
     team_fn *fn = atomic_load_explicit(&t->fn, memory_order_relaxed);
     void *arg = atomic_load_explicit(&t->arg, memory_order_relaxed);
@@ -110,7 +69,7 @@ static void work(struct team *t, int w, uint32_t epoch)
     for (int k = 0; k < active; k++) {
         struct part *p = &t->part[(w + k) % active];
         int32_t begin, end;
-        while (claim(p, epoch, chunk, &begin, &end)) {
+        while ((!until_us || clock_now_us() < until_us) && claim(p, epoch, chunk, &begin, &end)) {
             fn(arg, w, begin, end);
             atomic_fetch_sub_explicit(&t->todo, end - begin, memory_order_acq_rel);
         }
@@ -124,8 +83,10 @@ static void *worker_main(void *arg)
     uint32_t seen = 0;
 
     prctl(PR_SET_NAME, "gaufre-team", 0, 0, 0);
+    atomic_store(&me->tid, gettid());
     for (;;) {
         uint32_t epoch;
+        int64_t until_us;
         int spins = 0;
         while ((epoch = atomic_load_explicit(&t->epoch, memory_order_acquire)) == seen) {
             if (spins++ < SPIN_IDLE) {
@@ -134,32 +95,26 @@ static void *worker_main(void *arg)
             }
             atomic_fetch_add(&t->sleepers, 1);
             if (atomic_load(&t->epoch) == seen)
-                futex_wait(&t->epoch, seen);
+                team_sleep(&t->epoch, seen);
             atomic_fetch_sub(&t->sleepers, 1);
             spins = 0;
         }
-        seen = epoch;
         if (atomic_load_explicit(&t->quit, memory_order_acquire))
             return NULL;
-        if (me->index < atomic_load_explicit(&t->active, memory_order_relaxed))
-            work(t, me->index, epoch);
+        if (!guest_may_stay(me, &until_us))
+            continue;
+        seen = epoch;
+        if (me->index < atomic_load_explicit(&t->active, memory_order_relaxed)) {
+            atomic_store_explicit(&me->at_work, 1, memory_order_relaxed);
+            work(t, me->index, epoch, until_us);
+            atomic_store_explicit(&me->at_work, 0, memory_order_relaxed);
+        }
     }
-}
-
-/* How many threads the next run uses: fewer while another process has one of our cores. */
-static int choose_active(struct team *t)
-{
-    if (!t->shrunk_until_us)
-        return t->n;
-    if (clock_now_us() < t->shrunk_until_us)
-        return t->n - 1;
-    t->shrunk_until_us = 0; /* try with everybody again */
-    return t->n;
 }
 
 static void wait_done(struct team *t)
 {
-    int64_t start = 0;
+    int64_t start = 0, noted = 0, now;
     int spins = 0;
 
     while (atomic_load_explicit(&t->todo, memory_order_acquire) > 0) {
@@ -167,28 +122,24 @@ static void wait_done(struct team *t)
         if (++spins < 256)
             continue;
         spins = 0;
+        now = clock_now_us();
         if (!start) {
-            start = clock_now_us();
-        } else if (clock_now_us() - start > STALL_US) {
+            start = now;
+        } else if (!noted && now - start > NOTE_US) {
+            noted = now;
+            guest_note(t);
+        } else if (now - start > STALL_US) {
             sched_yield(); /* the one we wait for may need this core */
         }
     }
-    if (start && clock_now_us() - start > STALL_US) {
-        t->shrink_us = t->shrink_us ? t->shrink_us * 2 : SHRINK_US;
-        if (t->shrink_us > SHRINK_US_MAX)
-            t->shrink_us = SHRINK_US_MAX;
-        t->shrunk_until_us = clock_now_us() + t->shrink_us;
-    } else if (t->shrink_us && !t->shrunk_until_us) {
-        t->shrink_us -= t->shrink_us / 64; /* forgive slowly */
-        if (t->shrink_us < SHRINK_US)
-            t->shrink_us = 0;
-    }
+    if (noted && clock_now_us() - start > STALL_US)
+        guest_blame(t, start, noted);
 }
 
 void team_run(struct team *t, int32_t n, int32_t chunk, team_fn *fn, void *arg)
 {
+    int active = guest_choose_active(t);
     uint32_t epoch = atomic_load_explicit(&t->epoch, memory_order_relaxed) + 1;
-    int active = choose_active(t);
 
     if (n <= 0)
         return;
@@ -212,8 +163,8 @@ void team_run(struct team *t, int32_t n, int32_t chunk, team_fn *fn, void *arg)
     }
     atomic_store(&t->epoch, epoch);
     if (atomic_load(&t->sleepers))
-        futex_wake_all(&t->epoch);
-    work(t, 0, epoch);
+        team_wake(&t->epoch);
+    work(t, 0, epoch, 0);
     wait_done(t);
 }
 
@@ -254,23 +205,29 @@ int team_open(struct team **ret, int n, struct err *e)
         return err_set(e, ERR_NOMEM, "no memory for the compute team");
     memset(t, 0, sizeof *t);
     t->n = n;
+    atomic_store(&t->members, n);
     pthread_mutex_init(&t->lock, NULL);
-    t->worker = calloc((size_t)n, sizeof *t->worker);
+    t->worker = aligned_alloc(64, (size_t)n * sizeof *t->worker);
     t->part = aligned_alloc(64, (size_t)n * sizeof *t->part);
     if (!t->worker || !t->part) {
         t->n = 1;
         team_close(t);
         return err_set(e, ERR_NOMEM, "no memory for the compute team");
     }
+    memset(t->worker, 0, (size_t)n * sizeof *t->worker);
     memset(t->part, 0, (size_t)n * sizeof *t->part);
     for (int i = 1; i < n; i++) {
-        t->worker[i] = (struct worker){.team = t, .index = i};
-        if (pthread_create(&t->worker[i].thread, NULL, worker_main, &t->worker[i])) {
+        struct worker *w = &t->worker[i];
+        w->team = t;
+        w->index = i;
+        if (pthread_create(&w->thread, NULL, worker_main, w)) {
             t->n = i;
             team_close(t);
             return err_set(e, ERR_NOMEM, "cannot start compute thread %d of %d: %s", i + 1, n,
                            strerror(errno));
         }
+        if (pthread_getcpuclockid(w->thread, &w->clock))
+            w->clock = CLOCK_MONOTONIC; /* it will seem to run always */
     }
     *ret = t;
     return 0;
@@ -282,9 +239,11 @@ void team_close(struct team *t)
         return;
     atomic_store(&t->quit, 1);
     atomic_fetch_add(&t->epoch, 1);
-    futex_wake_all(&t->epoch);
-    for (int i = 1; i < t->n; i++)
+    team_wake(&t->epoch);
+    for (int i = 1; i < t->n; i++) {
+        guest_call(&t->worker[i]);
         pthread_join(t->worker[i].thread, NULL);
+    }
     pthread_mutex_destroy(&t->lock);
     free(t->worker);
     free(t->part);

@@ -6,8 +6,9 @@
  * caller works too. A run ends when every item is done, not when every worker has arrived: a worker
  * that is asleep or preempted before it has claimed anything costs nothing.
  *
- * Idle workers spin briefly, then sleep on a futex. When waits at the end of runs say that a core
- * is busy elsewhere, the team works with fewer threads for a while. */
+ * Idle workers spin briefly, then sleep on a futex. When a wait at the end of a run says that a
+ * core is busy elsewhere, the team works with one thread less, which then helps when it can
+ * (guest.c). */
 #ifndef ENGINE_TEAM_H
 #define ENGINE_TEAM_H
 

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/rand.h"
 #include "engine/team.h"
 
@@ -168,6 +169,73 @@ static void several_callers(void **state)
     team_close(t);
 }
 
+/* A worker that sleeps while it holds a claim looks to the team like one whose core is taken. */
+struct nap {
+    struct job j;
+    int nap_us;
+    _Atomic int done[8]; /* items by worker */
+};
+
+static void mark_and_nap(void *arg, int w, int32_t begin, int32_t end)
+{
+    struct nap *n = arg;
+    mark(&n->j, w, begin, end);
+    n->done[w] += end - begin;
+    if (w && n->nap_us)
+        clock_sleep_us(n->nap_us);
+}
+
+static void run_nap(struct team *t, struct nap *n)
+{
+    team_run(t, n->j.n, 1, mark_and_nap, n);
+    for (int32_t i = 0; i < n->j.n; i++) {
+        assert_int_equal(n->j.seen[i], 1);
+        n->j.seen[i] = 0;
+    }
+}
+
+static int helped(const struct nap *n)
+{
+    int items = 0;
+    for (int w = 1; w < n->j.workers; w++)
+        items += n->done[w];
+    return items > 0;
+}
+
+/* It is left out, comes as a guest, is sent away and comes again, while each item is done once. Who
+ * helps at last is awaited, for long enough on any machine with cores for two. */
+static void lost_cores(void **state)
+{
+    static struct nap n;
+    struct team *t;
+    struct err e;
+    cpu_set_t set;
+    (void)state;
+    assert_int_equal(sched_getaffinity(0, sizeof set, &set), 0);
+    for (int threads = 2; threads <= 5; threads += 3) {
+        assert_int_equal(team_open(&t, threads, &e), 0);
+        memset(&n, 0, sizeof n);
+        n.j.n = 60;
+        n.j.workers = threads;
+        n.j.stamp = 1;
+        for (int round = 0; round < 3; round++) {
+            int64_t start = clock_now_us();
+            n.nap_us = 1000;
+            for (int i = 0; i < 4000; i++)
+                run_nap(t, &n);
+            n.nap_us = 0;
+            memset(n.done, 0, sizeof n.done);
+            while (!helped(&n) && clock_now_us() - start < 60000000)
+                run_nap(t, &n);
+            if (CPU_COUNT(&set) > 1)
+                assert_true(helped(&n));
+        }
+        for (int w = 0; w < threads; w++)
+            assert_int_equal(n.j.bad[w], 0);
+        team_close(t);
+    }
+}
+
 static void open_and_close(void **state)
 {
     struct team *t;
@@ -194,6 +262,7 @@ int main(void)
         cmocka_unit_test(more_than_cores),
         cmocka_unit_test(runs_in_a_row),
         cmocka_unit_test(several_callers),
+        cmocka_unit_test(lost_cores),
         cmocka_unit_test(open_and_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
