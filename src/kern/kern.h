@@ -9,7 +9,8 @@
  *    integer dot product (exact in any order), then
  *        acc = fmaf((float)dot, w_scale * a_scale, acc)
  *    and, for formats with a minimum, acc = fmaf(w_min, a_scale * (float)a_sum, acc) after it.
- *    (Q6_K: its scales cover 16 weights, so two such steps a block, first half first.)
+ *    Q6_K, whose scales cover 16 weights: with d0 and d1 of the halves,
+ *        acc = fmaf(fmaf((float)d1, w_scale1, (float)d0 * w_scale0), a_scale, acc).
  *    Offsets (unsigned nibbles and such) are taken out in integers, before the conversion.
  *    f32: acc = fmaf(w, a[k], acc) for k in order, w the exactly dequantised weight.
  *  - reductions over a vector (norms, softmax sums): 16 lanes, element i goes to lane i % 16, fma

@@ -105,8 +105,8 @@ static void block_dot(enum kern_fmt fmt, const struct etch_block *b, const int8_
         for (int k = 0; k < KERN_BLOCK; k++)
             dot[k / 16] += b->q[k][r] * q[k];
         if (fmt == KERN_Q6_K) {
-            acc[r] = fmaf((float)dot[0], b->scale[0][r] * scale, acc[r]);
-            acc[r] = fmaf((float)dot[1], b->scale[1][r] * scale, acc[r]);
+            float both = fmaf((float)dot[1], b->scale[1][r], (float)dot[0] * b->scale[0][r]);
+            acc[r] = fmaf(both, scale, acc[r]);
         } else {
             acc[r] = fmaf((float)(dot[0] + dot[1]), b->scale[0][r] * scale, acc[r]);
         }

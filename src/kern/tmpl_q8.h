@@ -28,6 +28,8 @@
 #define Q8_L2_BYTES   (384 * 1024)
 #define Q8_UNITS_MAX  8
 #define Q8_AHEAD      24 /* blocks prefetched ahead */
+/* Most tokens of a tile whose blocks have two scales: three registers a token are what fits. */
+#define Q8_TOKENS_HALVES 8
 
 /* One block of the packed tokens: T of each, one array after the other. */
 #define PACK_BYTES(T) ((T) * (KERN_BLOCK + 16))
@@ -165,13 +167,11 @@ INL struct unit_scales unit_scale(enum kern_fmt fmt, const uint8_t *s, int32_t i
     return r;
 }
 
-/* acc[u][t] += lines [j0, j1) of block i, which share a scale: the block, or for Q6_K one half of
- * it. blk[u] points at the unit's bytes of the block, sc[u] at its group's scales. */
-INL void tile_lines(enum kern_fmt fmt, int U, int T, int half, int j0, int j1,
-                    const uint8_t *const *blk, const uint8_t *const *sc, int32_t i, size_t ahead,
-                    size_t sc_ahead, const struct pack *p, struct qf *acc)
+/* sum[u][t] = lines [j0, j1) of a block, which share a scale: the block, or for Q6_K one half of
+ * it. blk[u] points at the unit's bytes of the block. */
+INL void tile_dots(enum kern_fmt fmt, int U, int T, int half, int j0, int j1,
+                   const uint8_t *const *blk, size_t ahead, const struct pack *p, struct qacc *sum)
 {
-    struct qacc sum[Q8_UNITS_MAX * Q8_TOKENS_MAX];
 #pragma GCC unroll 12
     for (int t = 0; t < T; t++)
 #pragma GCC unroll 8
@@ -188,34 +188,63 @@ INL void tile_lines(enum kern_fmt fmt, int U, int T, int half, int j0, int j1,
             for (int t = 0; t < T; t++)
                 qacc_dot(fmt, &sum[u * T + t], w, p->q + t * KERN_BLOCK + 4 * j, j);
         }
-#pragma GCC unroll 8
-    for (int u = 0; u < U; u++) {
-        struct unit_scales s = unit_scale(fmt, sc[u], i, u % Q8_PER_GROUP);
-        if (u % Q8_PER_GROUP == 0 && half == 0)
-            __builtin_prefetch(sc[u] + sc_ahead, 0, 2);
-#pragma GCC unroll 12
-        for (int t = 0; t < T; t++) {
-            struct qf *f = &acc[u * T + t];
-            *f = qf_fma(qacc_end(fmt, &sum[u * T + t], p->init + half * T + t),
-                        qf_mul_at(s.scale[half], p->scale + t), *f);
-            if (fmt == KERN_Q4_1 || fmt == KERN_Q5_1)
-                *f = qf_fma_at(s.min, p->sum + t, *f);
-            if (fmt == KERN_Q4_K || fmt == KERN_Q5_K)
-                *f = qf_fnma_at(s.min, p->sum + t, *f);
-        }
-    }
 }
 
+/* acc[u][t] += block i. sc[u] points at the scales of the unit's group. */
 INL void tile_block(enum kern_fmt fmt, int U, int T, const uint8_t *const *blk,
                     const uint8_t *const *sc, int32_t i, size_t ahead, size_t sc_ahead,
                     const uint8_t *packed, struct qf *acc)
 {
     struct pack p = pack_at(packed, T);
-    if (fmt == KERN_Q6_K) {
-        tile_lines(fmt, U, T, 0, 0, 4, blk, sc, i, ahead, sc_ahead, &p, acc);
-        tile_lines(fmt, U, T, 1, 4, 8, blk, sc, i, ahead, sc_ahead, &p, acc);
-    } else {
-        tile_lines(fmt, U, T, 0, 0, 8, blk, sc, i, ahead, sc_ahead, &p, acc);
+    struct qacc sum[Q8_UNITS_MAX * Q8_TOKENS_MAX];
+    tile_dots(fmt, U, T, 0, 0, 8, blk, ahead, &p, sum);
+#pragma GCC unroll 8
+    for (int u = 0; u < U; u++) {
+        struct unit_scales s = unit_scale(fmt, sc[u], i, u % Q8_PER_GROUP);
+        if (u % Q8_PER_GROUP == 0)
+            __builtin_prefetch(sc[u] + sc_ahead, 0, 2);
+#pragma GCC unroll 12
+        for (int t = 0; t < T; t++) {
+            struct qf *f = &acc[u * T + t];
+            *f = qf_fma(qacc_end(fmt, &sum[u * T + t], p.init + t),
+                        qf_mul_at(s.scale[0], p.scale + t), *f);
+            if (fmt == KERN_Q4_1 || fmt == KERN_Q5_1)
+                *f = qf_fma_at(s.min, p.sum + t, *f);
+            if (fmt == KERN_Q4_K || fmt == KERN_Q5_K)
+                *f = qf_fnma_at(s.min, p.sum + t, *f);
+        }
+    }
+}
+
+/* The same for Q6_K: each half of the block has a scale of its own. */
+INL void tile_block_halves(enum kern_fmt fmt, int U, int T, const uint8_t *const *blk,
+                           const uint8_t *const *sc, int32_t i, size_t ahead, size_t sc_ahead,
+                           const uint8_t *packed, struct qf *acc)
+{
+    struct pack p = pack_at(packed, T);
+    struct qf both[Q8_UNITS_MAX * Q8_TOKENS_MAX];
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; half++) {
+        struct qacc sum[Q8_UNITS_MAX * Q8_TOKENS_MAX];
+        tile_dots(fmt, U, T, half, 4 * half, 4 * half + 4, blk, ahead, &p, sum);
+#pragma GCC unroll 8
+        for (int u = 0; u < U; u++) {
+            struct unit_scales s = unit_scale(fmt, sc[u], i, u % Q8_PER_GROUP);
+#pragma GCC unroll 12
+            for (int t = 0; t < T; t++) {
+                struct qf d = qacc_end(fmt, &sum[u * T + t], p.init + half * T + t);
+                struct qf *f = &both[u * T + t];
+                *f = half ? qf_fma(d, s.scale[1], *f) : qf_mul(d, s.scale[0]);
+            }
+        }
+    }
+#pragma GCC unroll 8
+    for (int u = 0; u < U; u++) {
+        if (u % Q8_PER_GROUP == 0)
+            __builtin_prefetch(sc[u] + sc_ahead, 0, 2);
+#pragma GCC unroll 12
+        for (int t = 0; t < T; t++)
+            acc[u * T + t] = qf_fma_at(both[u * T + t], p.scale + t, acc[u * T + t]);
     }
 }
 
@@ -292,8 +321,9 @@ INL void tile_run(enum kern_fmt fmt, int U, int T, const struct tile *t)
             size_t hop = wrap ? (size_t)G * t->group_bytes - (size_t)n_blk * blk_bytes : 0;
             size_t sc_at = (size_t)(t->i0 + i + dist) * sc_bytes;
             size_t sc_hop = wrap ? (size_t)G * t->group_bytes - (size_t)n_blk * sc_bytes : 0;
-            tile_block(fmt, U, T, blk, sc, t->i0 + i, hop + (size_t)dist * blk_bytes,
-                       sc_at + sc_hop, packed, acc);
+            (fmt == KERN_Q6_K ? tile_block_halves : tile_block)(fmt, U, T, blk, sc, t->i0 + i,
+                                                                hop + (size_t)dist * blk_bytes,
+                                                                sc_at + sc_hop, packed, acc);
 #pragma GCC unroll 8
             for (int u = 0; u < U; u++)
                 blk[u] += blk_bytes;
@@ -341,8 +371,10 @@ static void tile_any(int T, const struct tile *t)
 }
 
 /* The smallest tile that holds n tokens, or the largest there is. */
-static int tile_tokens(int32_t n)
+static int tile_tokens(enum kern_fmt fmt, int32_t n)
 {
+    if (fmt == KERN_Q6_K && n > Q8_TOKENS_HALVES)
+        n = Q8_TOKENS_HALVES;
 #define TILE_PICK(T, U)                                                                            \
     if (n <= (T))                                                                                  \
         return T;
@@ -383,7 +415,7 @@ void Q8_ISA(matmul_q8)(const struct kern_mat *m, int32_t g0, int32_t g1, const s
     for (t.g0 = g0; t.g0 < g1; t.g0 = t.g1) {
         t.g1 = g1 - t.g0 < per ? g1 : t.g0 + per;
         for (int32_t t0 = 0; t0 < n;) {
-            int T = tile_tokens(n - t0);
+            int T = tile_tokens(m->fmt, n - t0);
             t.n_tok = n - t0 < T ? n - t0 : T;
             t.out = out + (size_t)t0 * out_stride;
             run_tokens(&t, a, rows, t0, T);

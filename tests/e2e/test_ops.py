@@ -49,6 +49,22 @@ def test_ledger_grows_by_exactly_the_usage(start):
     assert booked(), (sums, s.balance())
 
 
+def test_kv_in_8_bits(start):
+    """Said where it can be seen, about half the memory, and a story that a person would not tell from the other."""
+    told = {}
+    for kv in ("f16", "q8_0"):
+        s = start("--kv", kv)
+        shown = json.loads(s.get("/v1/engine")[2])["models"][0]
+        assert shown["kv_type"] == kv
+        status, _, reply = s.chat("Name the capital of France.", max_tokens=24, temperature=0)
+        assert status == 200
+        told[kv] = reply["choices"][0]["message"]["content"]
+        assert s.stop() == 0
+    assert "Paris" in told["f16"] and "Paris" in told["q8_0"]
+    bad = gaufre("serve", MODEL, "--kv", "q4_0")
+    assert bad.returncode == 2 and "f32, f16, q8_0" in bad.stderr.replace("|", ", ")
+
+
 def test_keys(start, tmp_path):
     keys = tmp_path / "keys"
     made = gaufre("key", "new", keys, "alice", "--tenant", "acme")
