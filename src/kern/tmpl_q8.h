@@ -33,6 +33,7 @@
 
 /* One block of the packed tokens: T of each, one array after the other. */
 #define PACK_BYTES(T) ((T) * (KERN_BLOCK + 16))
+#define PACK_BLOCKS   (Q8_PACK_BYTES / PACK_BYTES(1))
 
 struct pack {
     const int8_t *q;     /* [T][32] */
@@ -52,21 +53,33 @@ INL struct pack pack_at(const uint8_t *p, int T)
 }
 
 /* One token's place t in each of n blocks: its values, scales, and what the format needs of its
- * sums. q, scale and sum point at its first block. */
+ * sums. q, scale and sum point at its first block. What is computed is so for all blocks first:
+ * that loop has vectors, the one that strews them has not. */
 INL void pack_token(int has_off, int halves, int mins, const int8_t *q, const float *scale,
                     const int16_t *sum, int T, int t, int32_t n, int off, uint8_t *p)
 {
+    float scaled[PACK_BLOCKS];
+    int32_t start[2][PACK_BLOCKS];
+    for (int32_t i = 0; i < n; i++) {
+        int32_t first = sum[2 * i], second = sum[2 * i + 1];
+        if (mins)
+            scaled[i] = scale[i] * (float)(first + second);
+        if (has_off)
+            start[0][i] = -off * (halves ? first : first + second);
+        if (halves)
+            start[1][i] = -off * second;
+    }
     for (int32_t i = 0; i < n; i++, p += PACK_BYTES(T)) {
         int32_t *init = (int32_t *)(void *)(p + T * KERN_BLOCK) + t;
         float *to = (float *)(void *)(p + T * (KERN_BLOCK + 8)) + t;
         memcpy(p + t * KERN_BLOCK, q + i * KERN_BLOCK, KERN_BLOCK);
         to[0] = scale[i];
         if (mins)
-            to[T] = scale[i] * (float)(sum[2 * i] + sum[2 * i + 1]);
+            to[T] = scaled[i];
         if (has_off)
-            init[0] = -off * (halves ? sum[2 * i] : sum[2 * i] + sum[2 * i + 1]);
+            init[0] = start[0][i];
         if (halves)
-            init[T] = -off * sum[2 * i + 1];
+            init[T] = start[1][i];
     }
 }
 
