@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 
 import pytest
 
@@ -54,8 +55,9 @@ def test_kv_in_8_bits(start):
     told = {}
     for kv in ("f16", "q8_0"):
         s = start("--kv", kv)
-        shown = json.loads(s.get("/v1/engine")[2])["models"][0]
-        assert shown["kv_type"] == kv
+        with urllib.request.urlopen(f"{s.url}/v1/engine/events", timeout=30) as events:
+            state = next(json.loads(line[6:]) for line in events if line.startswith(b"data: "))
+        assert state["models"][0]["kv_type"] == kv
         status, _, reply = s.chat("Name the capital of France.", max_tokens=24, temperature=0)
         assert status == 200
         told[kv] = reply["choices"][0]["message"]["content"]
