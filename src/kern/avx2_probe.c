@@ -33,7 +33,6 @@ uint64_t avx2_probe_read(const uint8_t *p, size_t n)
     return (uint64_t)_mm_cvtsi128_si64(_mm256_castsi256_si128(a));
 }
 
-/* Twelve sums side by side hide the latency. The empty asm keeps the rounds apart. */
 #define DOT(s)                                                                                     \
     __asm__("" : "+x"(w));                                                                         \
     s = _mm256_add_epi16(s, _mm256_maddubs_epi16(w, x))
@@ -42,20 +41,10 @@ uint64_t avx2_probe_read(const uint8_t *p, size_t n)
     s = _mm256_fmadd_ps(s, x, y)
 #define FMA_MACS (8 * 12)
 
-static int32_t probe_dot(int64_t iters)
-{
-    __m256i w = _mm256_set1_epi8(3), x = _mm256_set1_epi8(-5), s0 = _mm256_setzero_si256();
-    __m256i s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0, s8 = s0, s9 = s0,
-            s10 = s0, s11 = s0;
-    for (int64_t i = 0; i < iters; i++) {
-        PROBE_TWELVE(DOT);
-    }
-    int32_t sum = 0;
-#define ADD(s) sum += _mm_cvtsi128_si32(_mm256_castsi256_si128(s))
-    PROBE_TWELVE(ADD);
-#undef ADD
-    return sum;
-}
+#define PROBE_REG      __m256i
+#define PROBE_SET1(b)  _mm256_set1_epi8(b)
+#define PROBE_FIRST(s) _mm_cvtsi128_si32(_mm256_castsi256_si128(s))
+#include "kern/tmpl_probe.h"
 
 float avx2_probe_fma(int64_t iters)
 {

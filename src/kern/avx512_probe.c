@@ -26,7 +26,6 @@ uint64_t avx512_probe_read(const uint8_t *p, size_t n)
     return (uint64_t)_mm_cvtsi128_si64(_mm512_castsi512_si128(a));
 }
 
-/* Twelve sums side by side hide the latency. The empty asm keeps the rounds apart. */
 #define DOT(s)                                                                                     \
     __asm__("" : "+v"(w));                                                                         \
     s = _mm512_add_epi16(s, _mm512_maddubs_epi16(w, x))
@@ -35,20 +34,10 @@ uint64_t avx512_probe_read(const uint8_t *p, size_t n)
     s = _mm512_fmadd_ps(s, x, y)
 #define FMA_MACS (16 * 12)
 
-static int32_t probe_dot(int64_t iters)
-{
-    __m512i w = _mm512_set1_epi8(3), x = _mm512_set1_epi8(-5), s0 = _mm512_setzero_si512();
-    __m512i s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0, s8 = s0, s9 = s0,
-            s10 = s0, s11 = s0;
-    for (int64_t i = 0; i < iters; i++) {
-        PROBE_TWELVE(DOT);
-    }
-    int32_t sum = 0;
-#define ADD(s) sum += _mm512_cvtsi512_si32(s)
-    PROBE_TWELVE(ADD);
-#undef ADD
-    return sum;
-}
+#define PROBE_REG      __m512i
+#define PROBE_SET1(b)  _mm512_set1_epi8(b)
+#define PROBE_FIRST(s) _mm512_cvtsi512_si32(s)
+#include "kern/tmpl_probe.h"
 
 float avx512_probe_fma(int64_t iters)
 {
