@@ -1,5 +1,5 @@
 /* The AMX tile instructions, for CPUs that lack them: tests run the machine code of the AMX kernels
- * on every machine. Owns the tiles of each thread and, between start and stop, the handler of SIGILL.
+ * on every machine. Owns the tiles of each thread and, between start and stop, SIGILL's handler.
  *
  * An instruction that the CPU refuses is decoded where it stands, executed on the calling thread's
  * tiles and stepped over: ldtilecfg, sttilecfg, tilerelease, tilezero, tileloadd, tileloaddt1,
