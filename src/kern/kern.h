@@ -13,6 +13,11 @@
  *        acc = fmaf(fmaf((float)d1, w_scale1, (float)d0 * w_scale0), a_scale, acc).
  *    Offsets (unsigned nibbles and such) are taken out in integers, before the conversion.
  *    f32: acc = fmaf(w, a[k], acc) for k in order, w the exactly dequantised weight.
+ *    bf16: what AMX does with w and a rounded to bf16 (to nearest even; below 2^-50: 0), for each
+ *    32 inputs in order of k
+ *        even = sum of w[k] * a[k] over even k in order, odd the same, acc = acc + (even + odd)
+ *    each addition rounded to nearest even. Source: TDPBF16PS in Intel's Software Developer's
+ *    Manual, volume 2.
  *  - reductions over a vector (norms, softmax sums): 16 lanes, element i goes to lane i % 16, fma
  * or add in order, then lanes fold l += l+8, l+4, l+2, l+1.
  *  - exp, tanh: one polynomial (kern/kmath.h), explicit fma, no libm.
@@ -79,6 +84,12 @@ size_t kern_group_bytes(enum kern_fmt fmt, int32_t cols);
 size_t kern_mat_bytes(enum kern_fmt fmt, int32_t rows, int32_t cols);
 /* Bytes of one source row. */
 size_t kern_row_bytes(enum kern_fmt fmt, int32_t cols);
+
+/* Does matmul_bf16 take it? Quantised formats and BF16; F32 and F16 would lose bits. */
+static inline int kern_takes_bf16(const struct kern_mat *m)
+{
+    return (m->fmt == KERN_BF16 || !kern_fmt_info(m->fmt)->is_float) && m->cols % KERN_BLOCK == 0;
+}
 
 /* Repack groups [g0, g1) of a matrix whose rows lie one after another in GGUF's layout at src
  * (any alignment) into dst, the etched matrix's first byte. */
@@ -150,7 +161,7 @@ const char *kern_kv_name(enum kern_kv kv); /* "f32", "f16", "q8_0" */
 enum kern_act_fn { KERN_SILU, KERN_GELU_TANH, KERN_SWIGLU_OAI };
 
 struct kern_table {
-    const char *name; /* "avx512-vnni", "avx512", "avx-vnni", "avx2", "scalar" */
+    const char *name; /* "amx", "avx512-vnni", "avx512", "avx-vnni", "avx2", "scalar" */
 
     /* Quantise row i of `a` (reads a->f, writes q, scale, sum). cols % 32 == 0. */
     void (*quantize)(const struct kern_act *a, int32_t i);
@@ -163,6 +174,16 @@ struct kern_table {
                       const int32_t *rows, int32_t n, float *out, size_t out_stride);
     void (*matmul_f32)(const struct kern_mat *m, int32_t g0, int32_t g1, const struct kern_act *a,
                        const int32_t *rows, int32_t n, float *out, size_t out_stride);
+
+    /* The same product with activations in bf16, for matrices that kern_takes_bf16: row t at
+     * x + t * x_stride. x is aligned to 64 bytes and x_stride a multiple of 32; rows may be read
+     * (not used) up to a multiple of 16. fast_bf16: matrix units do it; else it is the reference,
+     * for comparison. */
+    void (*matmul_bf16)(const struct kern_mat *m, int32_t g0, int32_t g1, const uint16_t *x,
+                        size_t x_stride, int32_t n, float *out, size_t out_stride);
+    int fast_bf16;
+    /* y[i] = x[i] as bf16, as kern.h's head defines it; a NaN is 0x7fc0. */
+    void (*to_bf16)(const float *x, int32_t n, uint16_t *y);
 
     /* y = x / sqrt(mean(x^2) + eps) * w (w may be NULL: ones). y may be x. Any n. */
     void (*rmsnorm)(const float *x, const float *w, float eps, int32_t n, float *y);
@@ -200,21 +221,21 @@ struct kern_table {
     int32_t chunk_groups;
 };
 
-/* CPU features that a table may use; kern_open never uses one that the CPU lacks. AMX will follow
- * KERN_ISA_AVX512_VNNI: the same etched layout, another matmul_q8. */
+/* CPU features that a table may use; kern_open never uses one that the CPU lacks. */
 enum kern_isa {
     KERN_ISA_SCALAR,
     KERN_ISA_AVX2,
     KERN_ISA_AVX_VNNI, /* AVX2 with vpdpbusd; CPUs with AVX-512 often lack it */
     KERN_ISA_AVX512,
     KERN_ISA_AVX512_VNNI,
+    KERN_ISA_AMX, /* all of AVX512_VNNI, and matmul_bf16 in tiles */
     KERN_N_ISA
 };
 
 /* The table of the best ISA that this CPU has and that is not above `max_isa`. */
 const struct kern_table *kern_open(enum kern_isa max_isa);
-/* "auto", "scalar", "avx2", "avx-vnni", "avx512", "avx512-vnni" -> isa; ERR_ARG with the list for
- * others, and ERR_UNSUPPORTED when this CPU lacks it. */
+/* "auto", "scalar", "avx2", "avx-vnni", "avx512", "avx512-vnni", "amx" -> isa; ERR_ARG with the
+ * list for others, and ERR_UNSUPPORTED when this CPU lacks it. */
 int kern_isa_parse(const char *name, enum kern_isa *ret_isa, struct err *e);
 const char *kern_isa_name(enum kern_isa isa);
 int kern_isa_available(enum kern_isa isa);

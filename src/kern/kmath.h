@@ -173,4 +173,16 @@ static inline float kmath_bf16_to_f32(uint16_t h)
     return kmath_from_bits((uint32_t)h << 16);
 }
 
+/* Round to nearest even; magnitudes below 2^-50 become 0, so that sums of products of such numbers
+ * never meet a subnormal, which AMX takes for zero. Every NaN becomes the same one. Without a
+ * branch: loops over it become vectors. */
+#define KMATH_BF16_MIN 0x26800000u /* bits of 2^-50 */
+static inline uint16_t kmath_f32_to_bf16(float f)
+{
+    uint32_t u = kmath_bits(f), a = u & 0x7fffffffu;
+    uint32_t r = (u + 0x7fffu + (u >> 16 & 1)) >> 16;
+    r = a < KMATH_BF16_MIN ? 0 : r;
+    return (uint16_t)(a > 0x7f800000u ? 0x7fc0 : r);
+}
+
 #endif

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "kern/amx.h"
 #include "kern/probe_isa.h"
 
 #define THREADS_MAX 64
@@ -52,7 +53,7 @@ static const struct probe_isa scalar_probe = {scalar_probe_read, scalar_probe_do
 static const struct probe_isa *probe_of(enum kern_isa isa)
 {
     static const struct probe_isa *const all[KERN_N_ISA] = {
-        &scalar_probe, &avx2_probe, &avxvnni_probe, &avx512_probe, &vnni_probe};
+        &scalar_probe, &avx2_probe, &avxvnni_probe, &avx512_probe, &vnni_probe, &vnni_probe};
     while (isa > KERN_ISA_SCALAR && !kern_isa_available(isa))
         isa--;
     return all[isa];
@@ -178,7 +179,7 @@ static void round_part(void *arg, int i)
         ;
     int tiles = r->what == TILES_INT8 || r->what == TILES_BF16;
     if (tiles)
-        amx_probe_begin();
+        amx_begin();
     double begin = probe_cpu_seconds();
     if (r->what == TILES_INT8) {
         amx_probe_int8(r->iters);
@@ -195,7 +196,7 @@ static void round_part(void *arg, int i)
     }
     r->seconds[i] = probe_cpu_seconds() - begin;
     if (tiles)
-        amx_probe_end();
+        amx_end();
 }
 
 /* The best of reps rounds, in units/s; a thread does `units` a round. */
@@ -236,7 +237,7 @@ double probe_fma(enum kern_isa isa, int n, const struct probe_team *team, int re
 
 double probe_tiles(int bf16, int n, const struct probe_team *team, int reps)
 {
-    if (!amx_probe_available())
+    if (!amx_available())
         return 0;
     struct round r = {.what = bf16 ? TILES_BF16 : TILES_INT8, .n = n, .iters = 1 << 16};
     return best_round(&r, (double)r.iters * (bf16 ? AMX_BF16_MACS : AMX_INT8_MACS), team, reps);

@@ -35,14 +35,11 @@ float avx512_probe_fma(int64_t iters);
     X(s10);                                                                                        \
     X(s11)
 
-/* Tiles: may they be used in this process (asks the system once); then, on each thread, begin, any
- * number of loops, end. A loop's iteration is AMX_INT8_MACS or AMX_BF16_MACS multiply-adds. */
+/* Tiles, between amx_begin and amx_end. An iteration is AMX_INT8_MACS or AMX_BF16_MACS
+ * multiply-adds. */
 #define AMX_INT8_MACS (4 * 16 * 16 * 64)
 #define AMX_BF16_MACS (4 * 16 * 16 * 32)
-int amx_probe_available(void);
-void amx_probe_begin(void);
 void amx_probe_int8(int64_t iters);
 void amx_probe_bf16(int64_t iters);
-void amx_probe_end(void);
 
 #endif

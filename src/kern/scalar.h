@@ -14,7 +14,10 @@ void scalar_matmul_q8(const struct kern_mat *m, int32_t g0, int32_t g1, const st
                       const int32_t *rows, int32_t n, float *out, size_t out_stride);
 void scalar_matmul_f32(const struct kern_mat *m, int32_t g0, int32_t g1, const struct kern_act *a,
                        const int32_t *rows, int32_t n, float *out, size_t out_stride);
+void scalar_matmul_bf16(const struct kern_mat *m, int32_t g0, int32_t g1, const uint16_t *x,
+                        size_t x_stride, int32_t n, float *out, size_t out_stride);
 void scalar_rmsnorm(const float *x, const float *w, float eps, int32_t n, float *y);
+void scalar_to_bf16(const float *x, int32_t n, uint16_t *y);
 void scalar_add(float *x, const float *y, int32_t n);
 void scalar_scale(float *x, float s, int32_t n);
 void scalar_axpy(float *x, float s, const float *y, int32_t n);

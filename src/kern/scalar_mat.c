@@ -145,3 +145,44 @@ void scalar_matmul_q8(const struct kern_mat *m, int32_t g0, int32_t g1, const st
         }
     }
 }
+
+/* acc[] += one block of one token: AMX's order. Products of bf16 numbers are exact in a float, so
+ * that its fused multiply-add is the same as these two steps. */
+static void block_bf16(float w[KERN_BLOCK][KERN_LANES], const uint16_t *x, float acc[KERN_LANES])
+{
+    float even[KERN_LANES] = {0}, odd[KERN_LANES] = {0};
+    for (int k = 0; k < KERN_BLOCK; k += 2) {
+        float x0 = kmath_bf16_to_f32(x[k]), x1 = kmath_bf16_to_f32(x[k + 1]);
+        for (int r = 0; r < KERN_LANES; r++) {
+            even[r] += w[k][r] * x0;
+            odd[r] += w[k + 1][r] * x1;
+        }
+    }
+    for (int r = 0; r < KERN_LANES; r++)
+        acc[r] += even[r] + odd[r];
+}
+
+void scalar_matmul_bf16(const struct kern_mat *m, int32_t g0, int32_t g1, const uint16_t *x,
+                        size_t x_stride, int32_t n, float *out, size_t out_stride)
+{
+    CHECK(kern_takes_bf16(m));
+    size_t group_bytes = kern_group_bytes(m->fmt, m->cols);
+    for (int32_t g = g0; g < g1; g++) {
+        const uint8_t *group = m->data + (size_t)g * group_bytes;
+        for (int32_t t0 = 0; t0 < n; t0 += 32) {
+            float acc[32][KERN_LANES] = {{0}};
+            int32_t nt = n - t0 < 32 ? n - t0 : 32;
+            for (int32_t k0 = 0; k0 < m->cols; k0 += KERN_BLOCK) {
+                float w[KERN_BLOCK][KERN_LANES];
+                block_f32(m, group, k0 / KERN_BLOCK, w, KERN_BLOCK);
+                for (int k = 0; k < KERN_BLOCK; k++)
+                    for (int r = 0; r < KERN_LANES; r++)
+                        w[k][r] = kmath_bf16_to_f32(kmath_f32_to_bf16(w[k][r]));
+                for (int32_t t = 0; t < nt; t++)
+                    block_bf16(w, x + (size_t)(t0 + t) * x_stride + k0, acc[t]);
+            }
+            for (int32_t t = 0; t < nt; t++)
+                store_rows(m, g, acc[t], out + (size_t)(t0 + t) * out_stride);
+        }
+    }
+}

@@ -29,6 +29,12 @@ void scalar_add(float *x, const float *y, int32_t n)
         x[i] += y[i];
 }
 
+void scalar_to_bf16(const float *x, int32_t n, uint16_t *y)
+{
+    for (int32_t i = 0; i < n; i++)
+        y[i] = kmath_f32_to_bf16(x[i]);
+}
+
 void scalar_scale(float *x, float s, int32_t n)
 {
     for (int32_t i = 0; i < n; i++)

@@ -1,9 +1,6 @@
 /* The SIMD versions of the table's entries, one set a prefix; table.c picks, nobody else calls.
  * avx512_* need AVX-512 F, BW, VL, DQ; vnni_matmul_q8 also VNNI; avx2_* AVX2, FMA, F16C;
- * avxvnni_matmul_q8 also AVX-VNNI.
- *
- * AMX comes as a further matmul_q8 (and enum value) over the same etched layout: two unpacked
- * blocks of 32 are one 16 x 64 B tile. */
+ * avxvnni_matmul_q8 also AVX-VNNI; amx_matmul_bf16 AMX tiles with bf16, AVX-512 VBMI and BF16. */
 #ifndef KERN_SIMD_H
 #define KERN_SIMD_H
 
@@ -18,6 +15,7 @@
                           const struct kern_act *a, const int32_t *rows, int32_t n, float *out,    \
                           size_t out_stride);                                                      \
     void isa##_rmsnorm(const float *x, const float *w, float eps, int32_t n, float *y);            \
+    void isa##_to_bf16(const float *x, int32_t n, uint16_t *y);                                    \
     void isa##_add(float *x, const float *y, int32_t n);                                           \
     void isa##_scale(float *x, float s, int32_t n);                                                \
     void isa##_axpy(float *x, float s, const float *y, int32_t n);                                 \
@@ -39,5 +37,7 @@ void avxvnni_matmul_q8(const struct kern_mat *m, int32_t g0, int32_t g1, const s
                        const int32_t *rows, int32_t n, float *out, size_t out_stride);
 void vnni_matmul_q8(const struct kern_mat *m, int32_t g0, int32_t g1, const struct kern_act *a,
                     const int32_t *rows, int32_t n, float *out, size_t out_stride);
+void amx_matmul_bf16(const struct kern_mat *m, int32_t g0, int32_t g1, const uint16_t *x,
+                     size_t x_stride, int32_t n, float *out, size_t out_stride);
 
 #endif

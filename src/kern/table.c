@@ -1,9 +1,12 @@
 /* The table of kernels: which ISAs this CPU has, and the functions of each. */
 #include <cpuid.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "kern/amx.h"
 #include "kern/kern.h"
+#include "kern/kmath.h"
 #include "kern/scalar.h"
 #include "kern/simd.h"
 
@@ -12,6 +15,8 @@ static const struct kern_table table_scalar = {
     .quantize = scalar_quantize,
     .matmul_q8 = scalar_matmul_q8,
     .matmul_f32 = scalar_matmul_f32,
+    .matmul_bf16 = scalar_matmul_bf16,
+    .to_bf16 = scalar_to_bf16,
     .rmsnorm = scalar_rmsnorm,
     .add = scalar_add,
     .scale = scalar_scale,
@@ -26,28 +31,32 @@ static const struct kern_table table_scalar = {
     .chunk_groups = 8,
 };
 
-#define TABLE_SIMD(table_name, isa, q8, groups)                                                    \
+#define TABLE_SIMD(table_name, isa, q8, bf16, fast)                                               \
     {                                                                                              \
         .name = table_name, .quantize = isa##_quantize, .matmul_q8 = q8##_matmul_q8,               \
-        .matmul_f32 = isa##_matmul_f32, .rmsnorm = isa##_rmsnorm, .add = isa##_add,                \
+        .matmul_f32 = isa##_matmul_f32, .matmul_bf16 = bf16##_matmul_bf16,                         \
+        .to_bf16 = isa##_to_bf16, .rmsnorm = isa##_rmsnorm, .add = isa##_add,                      \
         .scale = isa##_scale, .axpy = isa##_axpy, .glu = isa##_glu, .rope = isa##_rope,            \
         .kv_store = isa##_kv_store, .attn = isa##_attn, .attn_join = isa##_attn_join,              \
-        .argmax = isa##_argmax, .sum_exp = isa##_sum_exp, .chunk_groups = (groups),                \
+        .argmax = isa##_argmax, .sum_exp = isa##_sum_exp, .chunk_groups = 8,                       \
+        .fast_bf16 = (fast),                                                                       \
     }
 
-static const struct kern_table table_avx2 = TABLE_SIMD("avx2", avx2, avx2, 8);
-static const struct kern_table table_avxvnni = TABLE_SIMD("avx-vnni", avx2, avxvnni, 8);
-static const struct kern_table table_avx512 = TABLE_SIMD("avx512", avx512, avx512, 8);
-static const struct kern_table table_vnni = TABLE_SIMD("avx512-vnni", avx512, vnni, 8);
+static const struct kern_table table_avx2 = TABLE_SIMD("avx2", avx2, avx2, scalar, 0);
+static const struct kern_table table_avxvnni = TABLE_SIMD("avx-vnni", avx2, avxvnni, scalar, 0);
+static const struct kern_table table_avx512 = TABLE_SIMD("avx512", avx512, avx512, scalar, 0);
+static const struct kern_table table_vnni = TABLE_SIMD("avx512-vnni", avx512, vnni, scalar, 0);
+
+static const struct kern_table table_amx = TABLE_SIMD("amx", avx512, vnni, amx, 1);
 
 static const struct kern_table *const tables[KERN_N_ISA] = {
     [KERN_ISA_SCALAR] = &table_scalar,    [KERN_ISA_AVX2] = &table_avx2,
     [KERN_ISA_AVX_VNNI] = &table_avxvnni, [KERN_ISA_AVX512] = &table_avx512,
-    [KERN_ISA_AVX512_VNNI] = &table_vnni,
+    [KERN_ISA_AVX512_VNNI] = &table_vnni, [KERN_ISA_AMX] = &table_amx,
 };
 
-static const char *const isa_names[KERN_N_ISA] = {"scalar", "avx2", "avx-vnni", "avx512",
-                                                  "avx512-vnni"};
+static const char *const isa_names[KERN_N_ISA] = {"scalar", "avx2",        "avx-vnni",
+                                                  "avx512", "avx512-vnni", "amx"};
 
 const char *kern_isa_name(enum kern_isa isa)
 {
@@ -68,6 +77,38 @@ static int cpu_has_avx_vnni(void)
     return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1 << 4);
 }
 
+static int cpu_has_avx512_bf16(void) /* nor does clang 14 know this one's */
+{
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1 << 5);
+}
+
+/* One small product, compared with the reference: tiles need the CPU, the hypervisor and the system
+ * to agree, and a machine where they do not should be slower, not wrong. */
+static int amx_is_right(void)
+{
+    enum { ROWS = 20, COLS = 96, TOKENS = 19 };
+    static _Atomic int
+        known; /* 0: not tried, 1: right, 2: wrong; two threads would find the same */
+    int was = atomic_load(&known);
+    if (was)
+        return was == 1;
+    _Alignas(64) uint8_t data[2 * (COLS / KERN_BLOCK) * (4 * 64 + 32)];
+    _Alignas(64) uint16_t x[32 * COLS];
+    float want[TOKENS * ROWS], got[TOKENS * ROWS];
+    struct kern_mat m = {KERN_Q4_0, ROWS, COLS, data};
+    CHECK(kern_mat_bytes(m.fmt, ROWS, COLS) <= sizeof data);
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)(i * 37 % 251 & 0x3f); /* scales below 2: no infinities */
+    for (size_t i = 0; i < ARRAY_LEN(x); i++)
+        x[i] = kmath_f32_to_bf16((float)(int)(i * 61 % 127) - 63.0f);
+    scalar_matmul_bf16(&m, 0, 2, x, COLS, TOKENS, want, ROWS);
+    amx_matmul_bf16(&m, 0, 2, x, COLS, TOKENS, got, ROWS);
+    was = memcmp(got, want, sizeof got) ? 2 : 1;
+    atomic_store(&known, was);
+    return was == 1;
+}
+
 static int cpu_has(enum kern_isa isa)
 {
     /* each level asks for all that its kernels use; the compiler's run time also asks the system
@@ -81,7 +122,10 @@ static int cpu_has(enum kern_isa isa)
         !(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")))
         return 0;
-    return isa < KERN_ISA_AVX512_VNNI || __builtin_cpu_supports("avx512vnni");
+    if (isa >= KERN_ISA_AVX512_VNNI && !__builtin_cpu_supports("avx512vnni"))
+        return 0;
+    return isa < KERN_ISA_AMX || (__builtin_cpu_supports("avx512vbmi") && cpu_has_avx512_bf16() &&
+                                  amx_available() && amx_is_right());
 }
 
 int kern_isa_available(enum kern_isa isa)
@@ -120,6 +164,6 @@ int kern_isa_parse(const char *name, enum kern_isa *ret_isa, struct err *e)
     }
     return err_set_param(e, ERR_ARG, "cpu",
                          "unknown CPU level \"%s\"; known: auto, scalar, avx2, avx-vnni, avx512, "
-                         "avx512-vnni",
+                         "avx512-vnni, amx",
                          name);
 }

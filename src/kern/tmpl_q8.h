@@ -22,6 +22,7 @@
 #include "base/check.h"
 #include "kern/etch.h"
 #include "kern/simd.h"
+#include "kern/tmpl_unit.h"
 
 #define Q8_PER_GROUP  (KERN_LANES / Q8_LANES) /* units of a group */
 #define Q8_PACK_BYTES 24576
@@ -117,22 +118,6 @@ static void pack_tokens(const struct kern_act *a, const int32_t *rows, int32_t t
 
 /* ---- a block --------------------------------------------------------------------------------- */
 
-/* Unpacked line j of a unit. Each nibble line is loaded twice, once a nibble: the second load is
- * a hit in L1, and no register is held across the tokens. */
-INL struct qv unit_line(enum kern_fmt fmt, const uint8_t *blk, int j)
-{
-    const int lines = etch_block_lines(fmt);
-    if (lines == 8)
-        return qv_load(blk + j * ETCH_LINE);
-    struct qv q = qv_load(blk + j / 2 * ETCH_LINE);
-    q = qv_and(j % 2 ? qv_shift(q, -4) : q, 0x0f);
-    if (lines == 5)
-        q = qv_or_and(q, qv_shift(qv_load(blk + 4 * ETCH_LINE), 4 - j), 0x10);
-    if (lines == 6)
-        q = qv_or_and(q, qv_shift(qv_load(blk + (4 + j / 4) * ETCH_LINE), 4 - j % 4 * 2), 0x30);
-    return fmt == KERN_MXFP4 ? qv_lookup(q, etch_mxfp4) : q;
-}
-
 /* With line j's work, prefetch what lies `ahead` bytes further: a few lines at a time, spread over
  * the block. To L2: the few misses that L1 can have under way would cap the bandwidth of a core. */
 INL void unit_prefetch(enum kern_fmt fmt, const uint8_t *blk, size_t ahead, int j)
@@ -144,40 +129,6 @@ INL void unit_prefetch(enum kern_fmt fmt, const uint8_t *blk, size_t ahead, int 
         __builtin_prefetch(blk + ahead + j / 2 * ETCH_LINE, 0, 2);
     else if (j / 2 < lines - 4)
         __builtin_prefetch(blk + ahead + (4 + j / 2) * ETCH_LINE, 0, 2);
-}
-
-struct unit_scales {
-    struct qf scale[2], min;
-};
-
-/* Scales of block i (counted from the group's start) of one unit; s points at its lanes of the
- * scale section, h at lane h * Q8_LANES. */
-INL struct unit_scales unit_scale(enum kern_fmt fmt, const uint8_t *s, int32_t i, int h)
-{
-    struct unit_scales r;
-    const int at = h * Q8_LANES;
-    r.min = qf_zero();
-    if (fmt == KERN_Q4_K || fmt == KERN_Q5_K) {
-        s += (size_t)(i / 8) * 320;
-        const uint8_t *b = s + 64 + i % 8 * 32 + at;
-        r.scale[0] = r.scale[1] = qf_mul(qf_load_f16(s + 2 * at), qf_load_u8(b));
-        r.min = qf_mul(qf_load_f16(s + 32 + 2 * at), qf_load_u8(b + 16));
-    } else if (fmt == KERN_Q6_K) {
-        s += (size_t)(i / 8) * 288;
-        const uint8_t *b = s + 32 + i % 8 * 32 + at;
-        struct qf d = qf_load_f16(s + 2 * at);
-        r.scale[0] = qf_mul(d, qf_load_s8(b));
-        r.scale[1] = qf_mul(d, qf_load_s8(b + 16));
-    } else if (fmt == KERN_Q4_1 || fmt == KERN_Q5_1) {
-        s += (size_t)i * 64;
-        r.scale[0] = r.scale[1] = qf_load_f16(s + 2 * at);
-        r.min = qf_load_f16(s + 32 + 2 * at);
-    } else if (fmt == KERN_MXFP4) {
-        r.scale[0] = r.scale[1] = qf_load_e8m0(s + (size_t)i * 16 + at);
-    } else {
-        r.scale[0] = r.scale[1] = qf_load_f16(s + (size_t)i * 32 + 2 * at);
-    }
-    return r;
 }
 
 /* sum[u][t] = lines [j0, j1) of a block, which share a scale: the block, or for Q6_K one half of

@@ -53,6 +53,12 @@ void ISA(rmsnorm)(const float *x, const float *w, float eps, int32_t n, float *y
     }
 }
 
+void ISA(to_bf16)(const float *x, int32_t n, uint16_t *y) /* the compiler makes vectors of it */
+{
+    for (int32_t i = 0; i < n; i++)
+        y[i] = kmath_f32_to_bf16(x[i]);
+}
+
 void ISA(add)(float *x, const float *y, int32_t n)
 {
     int32_t i;

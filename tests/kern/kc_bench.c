@@ -1,7 +1,8 @@
 /* kerncheck --bench [--threads N] [--mb M] [--cols K] [--isa NAME] [--reps R] [FILTER]
  *
  * Measures kernels next to the machine's limits, taken right before and after each: matrix products
- * against read bandwidth (few tokens) or the int8 dot or float peak (many), attention against both.
+ * against read bandwidth (few tokens) or the int8 dot, float or bf16 tile peak (many), attention
+ * against both. Products in bf16 only where they are fast.
  * FILTER keeps the lines that contain it. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,13 +52,15 @@ static double limit(int which)
 {
     return which == 0   ? probe_read(&opt.mem, opt.isa, NULL, 3)
            : which == 1 ? probe_dot(opt.isa, opt.threads, NULL, 3)
+           : which == 3 ? probe_tiles(1, opt.threads, NULL, 3)
                         : probe_fma(opt.isa, opt.threads, NULL, 3);
 }
 
-/* amount per run against the limit `which`: 0 bytes read, 1 int8 macs, 2 float macs. */
+/* amount per run against the limit `which`: 0 bytes read, 1 int8 macs, 2 float macs, 3 bf16
+ * macs in tiles. */
 static void report(const char *name, int which, double amount, void (*part)(void *, int), void *arg)
 {
-    static const char *const units[] = {"GB/s", "GMAC/s int8", "GMAC/s f32"};
+    static const char *const units[] = {"GB/s", "GMAC/s int8", "GMAC/s f32", "GMAC/s bf16"};
     if (opt.filter && !strstr(name, opt.filter))
         return;
     double before = limit(which), s = best_of(part, arg), after = limit(which);
@@ -75,26 +78,46 @@ static int skip(const char *name)
 /* ---- matrix products ---------------------------------------------------------------------------
  */
 
+enum mat_kind { MAT_F32, MAT_Q8, MAT_BF16 };
+static const char *const mat_names[] = {"f32", "q8", "bf16"};
+
 struct mat_job {
     const struct kern_table *t;
     struct kern_mat m;
     struct kern_act a;
+    uint16_t *x;
+    size_t x_stride;
     float *out;
-    int n, q8;
+    int n;
+    enum mat_kind kind;
 };
 
 /* A thread's share of the groups, in claims of the table's size. */
 static void mat_part(void *arg, int i)
 {
     struct mat_job *j = arg;
-    int groups = kern_mat_groups(&j->m), chunk = j->t->chunk_groups;
+    int groups = kern_mat_groups(&j->m), chunk = j->kind == MAT_BF16 ? 32 : j->t->chunk_groups;
     int g0 = (int)((int64_t)groups * i / opt.threads);
     int g1 = (int)((int64_t)groups * (i + 1) / opt.threads);
     for (int g = g0; g < g1; g += chunk) {
         int end = g + chunk < g1 ? g + chunk : g1;
-        (j->q8 ? j->t->matmul_q8 : j->t->matmul_f32)(&j->m, g, end, &j->a, NULL, j->n, j->out,
-                                                     (size_t)j->m.rows);
+        if (j->kind == MAT_BF16)
+            j->t->matmul_bf16(&j->m, g, end, j->x, j->x_stride, j->n, j->out, (size_t)j->m.rows);
+        else
+            (j->kind == MAT_Q8 ? j->t->matmul_q8 : j->t->matmul_f32)(
+                &j->m, g, end, &j->a, NULL, j->n, j->out, (size_t)j->m.rows);
     }
+}
+
+/* The rows of a in bf16. */
+static void x_init(struct mat_job *j)
+{
+    j->x_stride = (size_t)j->a.cols + 32;
+    j->x = aligned_alloc(64, ((size_t)j->n + 16) * j->x_stride * 2);
+    memset(j->x, 0, ((size_t)j->n + 16) * j->x_stride * 2);
+    for (int i = 0; i < j->n; i++)
+        j->t->to_bf16(j->a.f + (size_t)i * j->a.f_stride, j->a.cols,
+                      j->x + (size_t)i * j->x_stride);
 }
 
 static void act_init(struct kern_act *a, int n, int cols)
@@ -119,16 +142,16 @@ static void act_done(struct kern_act *a)
     free(a->sum);
 }
 
-static void bench_mat(int q8, enum kern_fmt fmt, const int *counts, int n_counts)
+static void bench_mat(enum mat_kind kind, enum kern_fmt fmt, const int *counts, int n_counts)
 {
     const int cols = opt.cols;
     char name[96];
     size_t group = kern_group_bytes(fmt, cols);
-    struct mat_job j = {.t = kc_table[opt.isa], .q8 = q8};
+    struct mat_job j = {.t = kc_table[opt.isa], .kind = kind};
     int groups = (int)(opt.bytes / group), any = 0;
     for (int i = 0; i < n_counts; i++) {
-        snprintf(name, sizeof name, "matmul_%s %s n=%d", q8 ? "q8" : "f32",
-                 kern_fmt_info(fmt)->name, counts[i]);
+        snprintf(name, sizeof name, "matmul_%s %s n=%d", mat_names[kind], kern_fmt_info(fmt)->name,
+                 counts[i]);
         any |= !skip(name);
     }
     if (!any)
@@ -141,17 +164,19 @@ static void bench_mat(int q8, enum kern_fmt fmt, const int *counts, int n_counts
         int n = counts[i], g = n > 64 ? (groups < 64 ? groups : 64) : groups;
         j.m = (struct kern_mat){fmt, g * 16, cols, data};
         j.n = n;
-        snprintf(name, sizeof name, "matmul_%s %s n=%d", q8 ? "q8" : "f32",
-                 kern_fmt_info(fmt)->name, n);
+        snprintf(name, sizeof name, "matmul_%s %s n=%d", mat_names[kind], kern_fmt_info(fmt)->name,
+                 n);
         act_init(&j.a, n, cols);
+        x_init(&j);
         j.out = malloc((size_t)n * (size_t)g * 16 * 4);
         memset(j.out, 0, (size_t)n * (size_t)g * 16 * 4);
         double macs = (double)n * g * 16 * cols;
         if (n <= 4)
             report(name, 0, (double)group * g, mat_part, &j);
         else
-            report(name, q8 ? 1 : 2, macs, mat_part, &j);
+            report(name, kind == MAT_Q8 ? 1 : kind == MAT_BF16 ? 3 : 2, macs, mat_part, &j);
         free(j.out);
+        free(j.x);
         act_done(&j.a);
     }
     probe_huge_free(data, group * (size_t)groups);
@@ -319,12 +344,17 @@ int kc_bench(int argc, char **argv)
            limit(1) * 1e-9, limit(2) * 1e-9);
     for (int f = 0; f < KERN_N_FMT; f++) {
         if (kern_fmt_info((enum kern_fmt)f)->is_float)
-            bench_mat(0, (enum kern_fmt)f, f32_counts, 4);
+            bench_mat(MAT_F32, (enum kern_fmt)f, f32_counts, 4);
         else
-            bench_mat(1, (enum kern_fmt)f, q8_counts, 8);
+            bench_mat(MAT_Q8, (enum kern_fmt)f, q8_counts, 8);
     }
-    bench_mat(0, KERN_Q4_1, f32_counts + 2, 2);
-    bench_mat(0, KERN_Q8_0, f32_counts + 2, 2);
+    static const int bf16_counts[] = {16, 64, 256, 512};
+    for (int f = 0; f < KERN_N_FMT && kc_table[opt.isa]->fast_bf16; f++) {
+        if (!kern_fmt_info((enum kern_fmt)f)->is_float || f == KERN_BF16)
+            bench_mat(MAT_BF16, (enum kern_fmt)f, bf16_counts, 4);
+    }
+    bench_mat(MAT_F32, KERN_Q4_1, f32_counts + 2, 2);
+    bench_mat(MAT_F32, KERN_Q8_0, f32_counts + 2, 2);
     bench_attn(KERN_KV_F16, 64, 3, 2048, 1);
     bench_attn(KERN_KV_F16, 64, 1, 2048, 1);
     bench_attn(KERN_KV_F16, 128, 4, 8192, 1);

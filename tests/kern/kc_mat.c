@@ -186,6 +186,80 @@ static void check_format(int q8, enum kern_fmt fmt)
                    tokens[i], KC_NORMAL);
 }
 
+/* n rows of bf16 in a buffer that ends with the last of them, rounded up to 16: what a product may
+ * read. The rows of nobody are NaN. */
+static const uint16_t *bf16_rows(const struct kern_act *a, int n, size_t stride)
+{
+    size_t rows = (size_t)(n + 15) / 16 * 16;
+    uint16_t *x = kc_alloc(rows * stride * sizeof *x, 64);
+    for (int i = 0; i < n; i++)
+        kc_ref->to_bf16(a->f + (size_t)i * a->f_stride, a->cols, x + (size_t)i * stride);
+    return x;
+}
+
+static void check_bf16(enum kern_fmt fmt, int rows, int cols, int n, enum kc_mode mode)
+{
+    struct kern_mat m = kc_etch(fmt, kc_weights(fmt, rows, cols, mode), rows, cols);
+    struct kern_act a = kc_act(n, cols, mode);
+    int groups = kern_mat_groups(&m);
+    size_t x_stride = (size_t)(cols + 32 * kc_range(0, 2));
+    size_t stride = (size_t)(rows + kc_range(0, 5)), len = (size_t)(n - 1) * stride + (size_t)rows;
+    const uint16_t *x = bf16_rows(&a, n, x_stride);
+    float *want = kc_alloc(len * 4, 4), *got = kc_alloc(len * 4, 4);
+    kc_ref->matmul_bf16(&m, 0, groups, x, x_stride, n, want, stride);
+    for (int i = KERN_ISA_SCALAR + 1; i < KERN_N_ISA; i++) {
+        if (!kc_table[i] || kc_table[i]->matmul_bf16 == kc_ref->matmul_bf16)
+            continue;
+        memset(got, 0xff, len * 4);
+        int g = kc_range(0, groups);
+        char what[128];
+        snprintf(what, sizeof what, "%s rows %d cols %d n %d cut %d", kern_fmt_info(fmt)->name,
+                 rows, cols, n, g);
+        kc_table[i]->matmul_bf16(&m, g, groups, x, x_stride, n, got, stride);
+        for (int t = 0; t < n; t++)
+            for (int r = 0; r < g * KERN_LANES && r < rows; r++)
+                if (got[(size_t)t * stride + (size_t)r] == got[(size_t)t * stride + (size_t)r])
+                    kc_fail(i, "%s: wrote row %d, outside its groups", what, r);
+        kc_table[i]->matmul_bf16(&m, 0, g, x, x_stride, n, got, stride);
+        kc_same(i, got, want, len, what);
+    }
+    kc_free_all();
+}
+
+static void check_format_bf16(enum kern_fmt fmt)
+{
+    static const int tokens[] = {1, 15, 16, 17, 31, 32, 33, 64, 100};
+    int step = kern_fmt_info(fmt)->block == 256 ? 256 : 32;
+    for (size_t i = 0; i < ARRAY_LEN(tokens); i++)
+        for (int mode = 0; mode < KC_N_MODE; mode++)
+            check_bf16(fmt, kc_range(1, 100), step * kc_range(1, 544 / step), tokens[i],
+                       (enum kc_mode)mode);
+    /* more than one block of tokens, panel of inputs, block of inputs */
+    check_bf16(fmt, 20, step, 300, KC_NORMAL);
+    check_bf16(fmt, 33, 768, 20, KC_NORMAL);
+    check_bf16(fmt, 49, 4352, 35, KC_NORMAL);
+}
+
+/* What the reference computes is close to the product of floats. */
+static void check_bf16_near(enum kern_fmt fmt)
+{
+    struct kern_mat m = kc_etch(fmt, kc_weights(fmt, 16, 512, KC_NORMAL), 16, 512);
+    struct kern_act a = kc_act(4, 512, KC_NORMAL);
+    const uint16_t *x = bf16_rows(&a, 4, 512);
+    float got[64], want[64], mean = 0, off = 0;
+    kc_ref->matmul_bf16(&m, 0, 1, x, 512, 4, got, 16);
+    kc_ref->matmul_f32(&m, 0, 1, &a, NULL, 4, want, 16);
+    for (int i = 0; i < 64; i++) {
+        mean += want[i] * want[i] / 64;
+        off += (got[i] - want[i]) * (got[i] - want[i]) / 64;
+    }
+    /* two roundings to 8 bits: each 2^-9 / sqrt(3) at most of a product, not of the sum */
+    if (!(off < mean * 0.005f * 0.005f))
+        kc_fail(KERN_ISA_AMX, "%s: bf16 is %g off, squared, of %g", kern_fmt_info(fmt)->name,
+                (double)off, (double)mean);
+    kc_free_all();
+}
+
 void kc_test_mat(void)
 {
     char name[64];
@@ -199,5 +273,12 @@ void kc_test_mat(void)
             snprintf(name, sizeof name, "matmul_%s %s", q8 ? "q8" : "f32", info->name);
             kc_end(name);
         }
+        if (info->is_float && f != KERN_BF16)
+            continue;
+        kc_begin();
+        check_format_bf16((enum kern_fmt)f);
+        check_bf16_near((enum kern_fmt)f);
+        snprintf(name, sizeof name, "matmul_bf16 %s", info->name);
+        kc_end(name);
     }
 }

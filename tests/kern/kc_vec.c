@@ -66,6 +66,47 @@ static void test_quantize(void)
     kc_end("quantize");
 }
 
+static void test_to_bf16(void)
+{
+    static const struct {
+        uint32_t in;
+        uint16_t out;
+    } known[] = {
+        {0x3f800000, 0x3f80}, {0x3f808000, 0x3f80}, {0x3f818000, 0x3f82}, /* halves to even */
+        {0x3f808001, 0x3f81}, {0x7f7fffff, 0x7f80}, {0xff800000, 0xff80}, /* up to infinity */
+        {0x7f800001, 0x7fc0}, {0xffc12345, 0x7fc0}, {0x80000000, 0},      /* NaN, -0 */
+        {0x26800000, 0x2680}, {0x267fffff, 0},      {0xa67fffff, 0},      /* 2^-50 and below */
+    };
+    kc_begin();
+    for (int i = KERN_ISA_SCALAR; i < KERN_N_ISA; i++) {
+        const struct kern_table *t = i == KERN_ISA_SCALAR ? kc_ref : kc_table[i];
+        for (size_t k = 0; t && k < ARRAY_LEN(known); k++) {
+            uint16_t y;
+            float x;
+            memcpy(&x, &known[k].in, 4);
+            t->to_bf16(&x, 1, &y);
+            if (y != known[k].out)
+                kc_fail(i, "%08x is %04x, should be %04x", known[k].in, y, known[k].out);
+        }
+    }
+    for (int n = 1; n <= 100; n++) {
+        float *x = kc_alloc((size_t)n * 4, 4);
+        uint16_t *want = kc_alloc((size_t)n * 2, 2), *got = kc_alloc((size_t)n * 2, 2);
+        for (int k = 0; k < n; k++)
+            x[k] = strange(k);
+        kc_ref->to_bf16(x, n, want);
+        FOR_ISA(i)
+        {
+            memset(got, 0x55, (size_t)n * 2);
+            kc_table[i]->to_bf16(x, n, got);
+            if (memcmp(got, want, (size_t)n * 2))
+                kc_fail(i, "differs, n %d", n);
+        }
+        kc_free_all();
+    }
+    kc_end("to_bf16");
+}
+
 static void test_simple(void)
 {
     static const char *const names[] = {"rmsnorm", "add", "scale", "axpy"};
@@ -193,6 +234,7 @@ static void test_sum_exp(void)
 void kc_test_vec(void)
 {
     test_quantize();
+    test_to_bf16();
     test_simple();
     test_glu();
     test_rope();

@@ -6,6 +6,7 @@
  *     kerncheck --bench [filter]    measure, as a share of the machine's limits (kc_bench.c) */
 #include "kc.h"
 
+#include <cpuid.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "amx_emulate.h"
 #include "base/check.h"
 
 /* ---- memory ------------------------------------------------------------------------------------
@@ -126,6 +128,17 @@ void kc_end(const char *name)
 void evex_matmul_q8(const struct kern_mat *m, int32_t g0, int32_t g1, const struct kern_act *a,
                     const int32_t *rows, int32_t n, float *out, size_t out_stride);
 
+void amx_matmul_bf16(const struct kern_mat *m, int32_t g0, int32_t g1, const uint16_t *x,
+                     size_t x_stride, int32_t n, float *out, size_t out_stride);
+
+/* What the AMX kernels use beside tiles. */
+static int cpu_has_amx_vectors(void)
+{
+    unsigned a, b, c, d;
+    return kern_isa_available(KERN_ISA_AVX512_VNNI) && __builtin_cpu_supports("avx512vbmi") &&
+           __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1 << 5); /* avx512_bf16 */
+}
+
 int main(int argc, char **argv)
 {
     kc_ref = kern_open(KERN_ISA_SCALAR);
@@ -142,6 +155,14 @@ int main(int argc, char **argv)
     }
     if (argc > 1 && strcmp(argv[1], "--bench") == 0)
         return kc_bench(argc - 2, argv + 2);
+    /* Where only the tiles are missing, AMX's kernels run on emulated ones. */
+    static struct kern_table tiles;
+    if (!kc_table[KERN_ISA_AMX] && cpu_has_amx_vectors() && !amx_emulate_start()) {
+        tiles = *kern_open(KERN_ISA_AVX512_VNNI);
+        tiles.matmul_bf16 = amx_matmul_bf16;
+        kc_table[KERN_ISA_AMX] = &tiles;
+        printf("# amx: this CPU lacks it, its tiles are emulated\n");
+    }
     kc_test_vec();
     kc_test_mat();
     kc_test_attn();
