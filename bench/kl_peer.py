@@ -98,9 +98,10 @@ def main():
         use_peer(cache, "llama")
         peer = divergence(reader, rows_of(cache, model, windows, "f16"))
         print(json.dumps({"who": "llama.cpp", "model": os.path.basename(model), **peer}), flush=True)
-        for who, kv in (("gaufre", "f16"), ("gaufre, KV q8_0", "q8_0")) if gaufre else ():
+        for who, cls, kv in (("gaufre", "q8", "f16"), ("gaufre, KV q8_0", "q8", "q8_0"),
+                             ("gaufre, class bf16", "bf16", "f16")) if gaufre else ():
             out = subprocess.check_output([gaufre[0], "perplexity", model, "--file", text, "--context", str(context),
-                                           "--kv", kv, "--kl", ref, "--json"])
+                                           "--class", cls, "--kv", kv, "--kl", ref, "--json"])
             ours = json.loads(out)
             print(json.dumps({"who": who, "model": os.path.basename(model),
                               **{k: ours[k] for k in peer}, "perplexity": ours["perplexity"]}), flush=True)

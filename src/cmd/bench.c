@@ -66,7 +66,7 @@ static double step_bytes(const struct engine_info *in, int32_t batch)
 }
 
 /* Decode cannot be faster than reading the weights once per step; nothing can be faster than the
- * multiply-adds of its matrices (int8 in class q8, float in f32). */
+ * multiply-adds of its matrices: int8 in class q8, float in f32; in bf16, prompts in tiles. */
 static double limit_of(const struct machine *m, const struct engine_info *in, const struct row *r)
 {
     double rate = strcmp(in->cls, "f32") ? m->dot : m->fma, arith, read;
@@ -76,6 +76,8 @@ static double limit_of(const struct machine *m, const struct engine_info *in, co
         read = m->read / step_bytes(in, r->batch) * r->batch;
         return arith < read ? arith : read;
     }
+    if (!strcmp(in->cls, "bf16") && m->tiles > 0)
+        rate = m->tiles;
     return rate / ((double)in->macs_per_token + (double)in->macs_output / r->n);
 }
 
@@ -323,8 +325,8 @@ const struct cmd cmd_bench = {
         "Medians of several runs on random tokens. The limit: for decode, reading the file's "
         "tensors\n"
         "once per step at the measured bandwidth; for prefill, the measured rate of int8 dot\n"
-        "products (class f32: of float multiply-adds). The newest figures are kept in bench.json\n"
-        "in gaufre's home, where the server finds them.",
+        "products (class f32: of float multiply-adds; bf16: of AMX tile products). The newest\n"
+        "figures are kept in bench.json in gaufre's home, where the server finds them.",
     .opts = opts,
     .opts_size = sizeof(struct bench),
     .n_args_min = 1,

@@ -36,6 +36,7 @@ int machine_measure(struct machine *m, size_t set)
 
     m->dot = probe_dot(m->isa, m->threads, NULL, ROUNDS);
     m->fma = probe_fma(m->isa, m->threads, NULL, ROUNDS);
+    m->tiles = m->isa >= KERN_ISA_AMX ? probe_tiles(1, m->threads, NULL, ROUNDS) : 0;
     return rc;
 }
 

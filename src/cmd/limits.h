@@ -28,7 +28,7 @@ struct limits {
 struct machine {
     int threads;
     enum kern_isa isa;
-    double read, dot, fma;
+    double read, dot, fma, tiles;
 };
 int machine_measure(struct machine *m, size_t set);
 

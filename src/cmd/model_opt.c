@@ -12,7 +12,7 @@ int model_config(struct engine_config *c, const struct model_opt *o, struct err 
     int rc;
 
     *c = (struct engine_config){.template_file = o->template_file,
-                                .cls = o->cls == 2 ? ENGINE_F32 : ENGINE_Q8,
+                                .cls = o->cls ? (enum engine_class)(o->cls - 1) : ENGINE_AUTO,
                                 .kv = o->kv ? (enum kern_kv)(o->kv - 1) : KERN_KV_F16,
                                 .kv_set = o->kv != 0,
                                 .kv_bytes_max = (size_t)o->kv_memory,

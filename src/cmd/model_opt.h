@@ -15,8 +15,9 @@ struct model_opt {
 /* Rows for a command's table; `field` is its struct model_opt. */
 #define MODEL_OPT_ROWS(s, field)                                                                   \
     OPT_INT('t', "threads", "N", "0", 0, 256, s, field.threads, "compute threads (0: all CPUs)"),  \
-        OPT_CHOICE(0, "class", "q8|f32", "q8", s, field.cls,                                       \
-                   "numeric class: integer dot products, or everything in float"),                 \
+        OPT_CHOICE(0, "class", "auto|q8|bf16|f32", "auto", s, field.cls,                           \
+                   "numeric class: integer dot products (q8), prompts in bf16, everything in "     \
+                   "float; auto: bf16 where the CPU has AMX, else q8"),                            \
         OPT_CHOICE(0, "kv", "f32|f16|q8_0", NULL, s, field.kv,                                     \
                    "type of the KV cache (f16, in class f32: f32)"),                               \
         OPT_SIZE(0, "kv-memory", NULL, s, field.kv_memory, "memory for the KV cache"),             \
@@ -27,7 +28,7 @@ struct model_opt {
         OPT_FLAG(0, "no-speculation", s, field.no_speculation,                                     \
                  "one token a step: draft nothing from the text so far"),                          \
         OPT_STR(0, "cpu", "ISA", "auto", s, field.cpu,                                             \
-                "use kernels up to this: scalar, avx2, avx-vnni, avx512, avx512-vnni"),            \
+                "use kernels up to this: scalar, avx2, avx-vnni, avx512, avx512-vnni, amx"),       \
         OPT_FILE(0, "chat-template", NULL, s, field.template_file,                                 \
                  "chat template to use instead of the model's")
 

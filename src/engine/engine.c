@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/sysmem.h"
 #include "engine/engine_int.h"
@@ -232,7 +233,7 @@ static void fill_info(struct engine *e, const struct engine_config *c, const str
     in->family = m->family->arch;
     in->formats = m->formats;
     in->kernels = e->kern->name;
-    in->cls = e->cls == ENGINE_F32 ? "f32" : "q8";
+    in->cls = engine_class_name(e->cls);
     in->file_bytes = gguf_file_bytes(g);
     in->tensor_bytes = m->tensor_bytes;
     in->weight_bytes = m->pages_bytes;
@@ -258,6 +259,13 @@ static void fill_info(struct engine *e, const struct engine_config *c, const str
     in->chunk = c->chunk ? c->chunk : CHUNK_DEFAULT;
     in->batch_max = c->batch_max ? c->batch_max : BATCH_DEFAULT;
     in->page_tokens = KERN_PAGE;
+}
+
+const char *engine_class_name(enum engine_class cls)
+{
+    static const char *const names[] = {"auto", "q8", "bf16", "f32"};
+    CHECK((unsigned)cls < ARRAY_LEN(names));
+    return names[cls];
 }
 
 static int open_parts(struct engine *e, const struct engine_config *c, struct gguf *g,
@@ -333,9 +341,9 @@ int engine_open(struct engine **ret, const struct engine_config *c, struct team 
     arena_init(&e->arena, 16 << 10, (size_t)16 << 20);
     e->inbox.fd = -1;
     e->team = t;
-    e->cls = c->cls;
     atomic_store(&e->quit, c->describe_only); /* no thread: submit says no */
     e->kern = kern_open(c->isa_set ? c->isa : KERN_N_ISA - 1);
+    e->cls = c->cls ? c->cls : e->kern->fast_bf16 ? ENGINE_BF16 : ENGINE_Q8;
     e->use_cache = !c->no_prefix_cache;
     e->use_drafts = !c->no_speculation;
     e->stall_us_max = c->stall_us_max ? c->stall_us_max : STALL_DEFAULT;

@@ -33,7 +33,11 @@ struct team;
 
 /* ---- lifecycle ----------------------------------------------------------------------------- */
 
-enum engine_class { ENGINE_Q8, ENGINE_F32 };
+/* What matrix products are computed with. q8: activations in int8, per 32. bf16: tokens of prompts
+ * in bf16, those of answers as in q8; fast where the CPU has matrix units (AMX), a reference
+ * elsewhere. f32: floats throughout. AUTO: bf16 where it is fast, else q8. */
+enum engine_class { ENGINE_AUTO, ENGINE_Q8, ENGINE_BF16, ENGINE_F32 };
+const char *engine_class_name(enum engine_class cls);
 
 /* Zero means "default" in every field. */
 struct engine_config {
@@ -78,7 +82,7 @@ struct engine_info {
     const char *name, *path, *family, *general_name, *license,
         *formats;        /* formats: "Q4_1 + Q8_0" */
     const char *kernels; /* kernel table in use */
-    const char *cls;     /* "q8" or "f32" */
+    const char *cls;     /* "q8", "bf16" or "f32" */
     const char *kv;      /* "f16", "f32" or "q8_0" */
     uint64_t file_bytes, tensor_bytes, weight_bytes, kv_bytes, work_bytes, vocab_bytes;
     uint64_t kv_token_bytes;   /* KV cache of one token */

@@ -72,6 +72,7 @@ static uint64_t decode(struct engine_probe *p, int32_t n)
     for (int32_t k = 0; k < n; k++) {
         struct step_batch b = {.token = p->token,
                                .n_tok = p->batch,
+                               .n_generated = p->batch,
                                .seg = p->seg,
                                .n_segs = p->batch,
                                .out = p->out,

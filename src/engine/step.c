@@ -15,19 +15,29 @@
 #define ATTN_SHARES 6  /* pieces of attention a worker should find, else long tiles are split */
 #define FFN_GROUPS  16 /* groups of a feed-forward item: packing the tokens is paid once each */
 #define FFN_DECODE  4  /* and with few tokens: what the kernels stream side by side */
-#define FEW_TOKENS  4  /* up to so many, packing is nothing and small claims share the work evenly \
-                        */
-#define CLAIM_MANY  32 /* groups of a claim with more */
-#define FFN_ROWS    (FFN_GROUPS * KERN_LANES)
-#define FFN_TOKENS  64  /* tokens of one pass over a pair of groups in the feed-forward */
-#define PART_BLOCKS 128 /* parts of one token at full context, and of so many blocks more */
-#define SERIAL_MAX  2   /* up to so many tokens, per-token work is done by the caller alone */
+#define FEW_TOKENS                                                                                 \
+    4 /* up to so many, packing is nothing and small claims share the work evenly                  \
+       */
+#define CLAIM_MANY   32 /* groups of a claim with more */
+#define FFN_ROWS     (FFN_GROUPS * KERN_LANES)
+#define FFN_TOKENS   64 /* tokens of one pass over a pair of groups in the feed-forward */
+#define FFN_GROUPS16 4  /* in bf16 weights are unpacked: few groups, many tokens */
+#define FFN_TOKENS16 256
+#define PART_BLOCKS  128 /* parts of one token at full context, and of so many blocks more */
+#define SERIAL_MAX   2   /* up to so many tokens, per-token work is done by the caller alone */
 
 /* Blocks of positions of an attention tile, for all KV heads. */
 struct attn_item {
     int32_t tile, block0, block1;
     int32_t split, n;  /* its number among the split tiles and their items; or -1: a whole tile */
     size_t part, each; /* floats: where the tile's parts begin, and those of one KV head */
+};
+
+/* Activations, int8 and bf16: each token has the form that its phase asks for. */
+struct act {
+    struct kern_act q;
+    uint16_t *b; /* row i at b + i * b_stride; NULL where the class has none */
+    size_t b_stride;
 };
 
 struct step {
@@ -45,7 +55,8 @@ struct step {
     float *h;               /* [slot][n_ff]: feed-forward inner, slot = token or token x expert */
     float *ys;              /* [slot][n_embd]: outputs of experts */
     float *logits;          /* [out][n_vocab] */
-    struct kern_act a_x, a_ao, a_h, a_out;
+    struct act a_x, a_ao, a_h, a_out;
+    uint16_t *xs;                 /* [slot][n_embd] bf16: rows of a_x by expert */
     float *xo;                    /* [out][n_embd] */
     float *cos_[2], *sin_[2];     /* [tok][n_rot / 2] per rope */
     float *scratch;               /* [team][2][FFN_TOKENS][32] */
@@ -56,12 +67,14 @@ struct step {
     int32_t *slot_tok;            /* [slot] its token */
     int32_t *active;              /* [n_experts] experts in use */
     int32_t *x_begin;             /* [n_experts + 1] first slot of an active expert */
+    int32_t *x_int8;              /* [n_experts] how many of its first slots are int8 */
     int32_t *tile_seg, *tile_tok; /* attention tiles: segment, first token in it */
     struct attn_item *item;       /* what they are worked on as, by the window of the layer */
     _Atomic int32_t *left;        /* [split][KV head] items not yet done */
     uint8_t *ahead;               /* [segment] queries and keys are placed before attention */
     float *part;                  /* what items of split tiles leave */
     size_t part_max;
+    int32_t n_int8; /* tokens that go in int8: all, or those before the prompts' */
     int32_t n_active, n_tiles, n_items, n_splits, n_ahead, item_window, ffn_per;
 
     /* The run in progress. */
@@ -87,12 +100,29 @@ static void *carve(struct carve *c, size_t n, size_t size)
     return p;
 }
 
-static void carve_act(struct carve *c, struct kern_act *a, const float *f, int32_t n, int32_t cols)
+/* A row of bf16 in elements: lines, and one more, so that the rows of a tile, read side by side, do
+ * not all fall into one set of the cache. */
+static size_t stride16(int32_t cols)
 {
-    *a = (struct kern_act){.n = n, .cols = cols, .f = f, .f_stride = (size_t)cols};
-    a->q = carve(c, (size_t)n * (size_t)cols + 64, 1);
-    a->scale = carve(c, (size_t)n * (size_t)(cols / 32 + 1), sizeof(float));
-    a->sum = carve(c, (size_t)n * (size_t)(cols / 16 + 2), sizeof(int16_t));
+    return ((size_t)cols + 31) / 32 * 32 + 32;
+}
+
+/* Rows of bf16; kernels may read up to a multiple of 16. */
+static uint16_t *carve16(struct carve *c, size_t n, int32_t cols)
+{
+    return carve(c, (n + 16) * stride16(cols), sizeof(uint16_t));
+}
+
+static void carve_act(struct carve *c, struct act *a, const float *f, int32_t n, int32_t cols,
+                      int is16)
+{
+    *a = (struct act){{.n = n, .cols = cols, .f = f, .f_stride = (size_t)cols}, NULL, 0};
+    a->q.q = carve(c, (size_t)n * (size_t)cols + 64, 1);
+    a->q.scale = carve(c, (size_t)n * (size_t)(cols / 32 + 1), sizeof(float));
+    a->q.sum = carve(c, (size_t)n * (size_t)(cols / 16 + 2), sizeof(int16_t));
+    a->b_stride = stride16(cols);
+    if (is16)
+        a->b = carve16(c, (size_t)n, cols);
 }
 
 static void lay_out(struct step *s, struct carve *c)
@@ -102,6 +132,7 @@ static void lay_out(struct step *s, struct carve *c)
     size_t slots = m->n_experts ? t * (size_t)m->n_used : t;
     size_t ff = (size_t)(m->n_experts ? m->n_ff_x : m->n_ff), n_rot = (size_t)m->rope[0].n_rot;
     size_t tiles = (size_t)s->c.seg_max + t / ATTN_TOKENS + 1;
+    int is16 = s->c.cls == ENGINE_BF16;
 
     s->x = carve(c, t * e, sizeof(float));
     s->y = carve(c, t * e, sizeof(float));
@@ -112,10 +143,10 @@ static void lay_out(struct step *s, struct carve *c)
     s->ao = carve(c, t * (size_t)m->n_heads * hd, sizeof(float));
     s->h = carve(c, slots * ff, sizeof(float));
     s->xo = carve(c, (size_t)s->c.out_max * e, sizeof(float));
-    carve_act(c, &s->a_x, s->xn, s->c.tok_max, m->n_embd);
-    carve_act(c, &s->a_ao, s->ao, s->c.tok_max, m->n_heads * m->head_dim);
-    carve_act(c, &s->a_h, s->h, (int32_t)slots, (int32_t)ff);
-    carve_act(c, &s->a_out, s->xo, s->c.out_max, m->n_embd);
+    carve_act(c, &s->a_x, s->xn, s->c.tok_max, m->n_embd, is16);
+    carve_act(c, &s->a_ao, s->ao, s->c.tok_max, m->n_heads * m->head_dim, is16);
+    carve_act(c, &s->a_h, s->h, (int32_t)slots, (int32_t)ff, is16);
+    carve_act(c, &s->a_out, s->xo, s->c.out_max, m->n_embd, 0);
     for (int r = 0; r < 2; r++) {
         s->cos_[r] = carve(c, t * n_rot / 2, sizeof(float));
         s->sin_[r] = carve(c, t * n_rot / 2, sizeof(float));
@@ -138,6 +169,8 @@ static void lay_out(struct step *s, struct carve *c)
         s->slot_tok = carve(c, slots, sizeof(int32_t));
         s->active = carve(c, (size_t)m->n_experts, sizeof(int32_t));
         s->x_begin = carve(c, (size_t)m->n_experts + 1, sizeof(int32_t));
+        s->x_int8 = carve(c, (size_t)m->n_experts, sizeof(int32_t));
+        s->xs = is16 ? carve16(c, slots, m->n_embd) : NULL;
     }
     s->logits = carve(c, (size_t)s->c.out_max * (size_t)m->n_vocab, sizeof(float));
 }
@@ -191,15 +224,17 @@ float *step_logits(struct step *s, int32_t i)
 /* ---- pieces -----------------------------------------------------------------------------------
  */
 
-/* n tokens from token t on. */
-static struct kern_act act_from(const struct kern_act *a, int32_t t)
+/* Tokens from token t on. */
+static struct act act_from(const struct act *a, int32_t t)
 {
-    struct kern_act v = *a;
-    v.n -= t;
-    v.f += (size_t)t * a->f_stride;
-    v.q += (size_t)t * (size_t)a->cols;
-    v.scale += (size_t)t * (size_t)(a->cols / 32);
-    v.sum += (size_t)t * (size_t)(a->cols / 16);
+    struct act v = *a;
+    v.q.n -= t;
+    v.q.f += (size_t)t * a->q.f_stride;
+    v.q.q += (size_t)t * (size_t)a->q.cols;
+    v.q.scale += (size_t)t * (size_t)(a->q.cols / 32);
+    v.q.sum += (size_t)t * (size_t)(a->q.cols / 16);
+    if (v.b)
+        v.b += (size_t)t * a->b_stride;
     return v;
 }
 
@@ -214,17 +249,34 @@ static struct kern_mat rows_from(const struct kern_mat *m, int32_t g)
 
 static int reads_quantised(const struct step *s, const struct kern_mat *m)
 {
-    return s->c.cls == ENGINE_Q8 && !kern_fmt_info(m->fmt)->is_float;
+    return s->c.cls != ENGINE_F32 && !kern_fmt_info(m->fmt)->is_float;
 }
 
-/* Product of groups [g0, g1) for n tokens, and the bias. */
+/* Row t of `a` in the form of token `tok`, to be read by a matrix that wants int8 or does not. */
+static void narrow(const struct step *s, struct act *a, int32_t t, int32_t tok, int want_int8)
+{
+    if (tok >= s->n_int8)
+        s->k->to_bf16(a->q.f + (size_t)t * a->q.f_stride, a->q.cols,
+                      a->b + (size_t)t * a->b_stride);
+    else if (want_int8)
+        s->k->quantize(&a->q, t);
+}
+
+/* Product of groups [g0, g1) for n tokens, the first n_int8 of them in int8, and the bias. `rows`
+ * names the activation rows of floats and int8; those of bf16 lie in the order of the tokens. */
 static void product(const struct step *s, const struct kern_mat *m, const float *bias, int32_t g0,
-                    int32_t g1, const struct kern_act *a, const int32_t *rows, int32_t n,
+                    int32_t g1, const struct act *a, const int32_t *rows, int32_t n, int32_t n_int8,
                     float *out, size_t stride)
 {
     int32_t r0 = g0 * KERN_LANES, r1 = g1 * KERN_LANES < m->rows ? g1 * KERN_LANES : m->rows;
 
-    s->mul(m, g0, g1, a, rows, n, out, stride);
+    if (n_int8 < n && !kern_takes_bf16(m))
+        n_int8 = n; /* a matrix of floats: one product for all */
+    if (n_int8)
+        s->mul(m, g0, g1, &a->q, rows, n_int8, out, stride);
+    if (n_int8 < n)
+        s->k->matmul_bf16(m, g0, g1, a->b + (size_t)n_int8 * a->b_stride, a->b_stride, n - n_int8,
+                          out + (size_t)n_int8 * stride, stride);
     for (int32_t t = 0; bias && t < n; t++)
         s->k->add(out + (size_t)t * stride + r0, bias + r0, r1 - r0);
 }
@@ -308,9 +360,9 @@ static void ph_attn_norm(void *arg, int w, int32_t t0, int32_t t1)
         if (s->layer)
             finish_ffn(s, t);
         s->k->rmsnorm(s->x + at, s->l->attn_norm, m->norm_eps, m->n_embd, s->xn + at);
-        if (reads_quantised(s, &s->l->wq) || reads_quantised(s, &s->l->wk) ||
-            reads_quantised(s, &s->l->wv))
-            s->k->quantize(&s->a_x, t);
+        narrow(s, &s->a_x, t, t,
+               reads_quantised(s, &s->l->wq) || reads_quantised(s, &s->l->wk) ||
+                   reads_quantised(s, &s->l->wv));
     }
 }
 
@@ -327,7 +379,7 @@ static void ph_qkv(void *arg, int w, int32_t g0, int32_t g1)
         int32_t n = kern_mat_groups(mat[i]);
         int32_t lo = g0 > base ? g0 - base : 0, hi = g1 - base < n ? g1 - base : n;
         if (lo < hi)
-            product(s, mat[i], bias[i], lo, hi, &s->a_x, NULL, s->b->n_tok, out[i],
+            product(s, mat[i], bias[i], lo, hi, &s->a_x, NULL, s->b->n_tok, s->n_int8, out[i],
                     (size_t)mat[i]->rows);
         base += n;
     }
@@ -427,19 +479,19 @@ static void ph_attn(void *arg, int w, int32_t i0, int32_t i1)
     }
 }
 
-static void ph_attn_quant(void *arg, int w, int32_t t0, int32_t t1)
+static void ph_attn_narrow(void *arg, int w, int32_t t0, int32_t t1)
 {
     struct step *s = arg;
     (void)w;
     for (int32_t t = t0; t < t1; t++)
-        s->k->quantize(&s->a_ao, t);
+        narrow(s, &s->a_ao, t, t, reads_quantised(s, &s->l->wo));
 }
 
 static void ph_attn_out(void *arg, int w, int32_t g0, int32_t g1)
 {
     struct step *s = arg;
     (void)w;
-    product(s, &s->l->wo, s->l->bo, g0, g1, &s->a_ao, NULL, s->b->n_tok, s->y,
+    product(s, &s->l->wo, s->l->bo, g0, g1, &s->a_ao, NULL, s->b->n_tok, s->n_int8, s->y,
             (size_t)s->m->n_embd);
 }
 
@@ -447,13 +499,13 @@ static void ph_attn_out(void *arg, int w, int32_t g0, int32_t g1)
 static void route_token(struct step *s, int32_t t)
 {
     const struct model *m = s->m;
-    struct kern_act a = act_from(&s->a_x, t);
+    struct act a = act_from(&s->a_x, t);
     float *z = s->router + (size_t)t * (size_t)m->n_experts, sum = 0;
     int32_t *id = s->used + (size_t)t * (size_t)m->n_used;
     float *wt = s->used_w + (size_t)t * (size_t)m->n_used;
 
-    product(s, &s->l->router, s->l->b_router, 0, kern_mat_groups(&s->l->router), &a, NULL, 1, z,
-            (size_t)m->n_experts);
+    product(s, &s->l->router, s->l->b_router, 0, kern_mat_groups(&s->l->router), &a, NULL, 1,
+            t < s->n_int8, z, (size_t)m->n_experts);
     for (int32_t r = 0; r < m->n_used; r++) {
         int32_t best = -1;
         for (int32_t i = 0; i < m->n_experts; i++) {
@@ -487,8 +539,7 @@ static void ph_ffn_norm(void *arg, int w, int32_t t0, int32_t t1)
             s->k->rmsnorm(y, l->post_attn_norm, m->norm_eps, m->n_embd, y);
         s->k->add(x, y, m->n_embd);
         s->k->rmsnorm(x, l->ffn_norm, m->norm_eps, m->n_embd, s->xn + at);
-        if (m->n_embd % KERN_BLOCK == 0 && s->c.cls == ENGINE_Q8)
-            s->k->quantize(&s->a_x, t);
+        narrow(s, &s->a_x, t, t, m->n_embd % KERN_BLOCK == 0 && s->c.cls != ENGINE_F32);
         if (m->n_experts)
             route_token(s, t);
     }
@@ -498,62 +549,108 @@ static void ph_ffn_norm(void *arg, int w, int32_t t0, int32_t t1)
 static int32_t ffn_groups(const struct step *s, int32_t n_groups)
 {
     int32_t n = s->b->n_tok > FEW_TOKENS ? FFN_GROUPS : FFN_DECODE;
+    if (s->n_int8 < s->b->n_tok)
+        n = FFN_GROUPS16;
     while (n > 2 && n_groups / n < 2 * team_size(s->c.team))
         n /= 2;
     return n;
 }
 
-/* Gate, up, activation and quantisation of item i (per groups of rows) for n tokens. */
-static void inner_rows(struct step *s, int w, const struct kern_mat *gate,
-                       const struct kern_mat *up, const float *b_gate, const float *b_up,
-                       const struct kern_mat *down, int32_t i, int32_t per, const int32_t *rows,
-                       int32_t n, int32_t slot0)
-{
-    float *zg = s->scratch + (size_t)w * 2 * FFN_TOKENS * FFN_ROWS,
-          *zu = zg + FFN_TOKENS * FFN_ROWS;
-    int32_t groups = kern_mat_groups(gate), g0 = per * i;
-    int32_t g1 = g0 + per < groups ? g0 + per : groups, r0 = g0 * KERN_LANES;
-    int32_t n_rows = gate->rows - r0 < per * KERN_LANES ? gate->rows - r0 : per * KERN_LANES;
-    struct kern_mat gate_part = rows_from(gate, g0), up_part = rows_from(up, g0);
-    struct kern_act *a = &s->a_h;
+/* The feed-forward's first half: of the layer, or of one of its experts. */
+struct inner {
+    struct kern_mat gate, up;
+    const float *b_gate, *b_up;
+    const struct kern_mat *down;
+    struct act in;       /* its tokens' rows; bf16: by slot */
+    const int32_t *rows; /* or NULL */
+    int32_t slot;        /* of its first token */
+};
 
-    for (int32_t t = 0; t < n; t += FFN_TOKENS) {
-        int32_t m = n - t < FFN_TOKENS ? n - t : FFN_TOKENS;
-        struct kern_act in = rows ? s->a_x : act_from(&s->a_x, t);
-        const int32_t *pick = rows ? rows + t : NULL;
-        product(s, &gate_part, b_gate ? b_gate + r0 : NULL, 0, g1 - g0, &in, pick, m, zg, FFN_ROWS);
-        product(s, &up_part, b_up ? b_up + r0 : NULL, 0, g1 - g0, &in, pick, m, zu, FFN_ROWS);
-        for (int32_t j = 0; j < m; j++) {
-            size_t slot = (size_t)(slot0 + t + j), at = slot * (size_t)a->cols + (size_t)r0;
-            s->k->glu(s->m->family->act, zg + j * FFN_ROWS, zu + j * FFN_ROWS, n_rows, s->h + at);
-            if (reads_quantised(s, down)) {
-                struct kern_act block = {.n = 1,
-                                         .cols = n_rows,
-                                         .f = s->h + at,
-                                         .f_stride = (size_t)n_rows,
-                                         .q = a->q + at,
-                                         .scale = a->scale + at / 32,
-                                         .sum = a->sum + at / 16};
-                s->k->quantize(&block, 0);
-            }
+/* Gate, up, activation and narrowing of the groups from g0 on, at most `per`, for its tokens
+ * [t, t + n), all int8 or none of them. */
+static void inner_block(struct step *s, int w, const struct inner *f, int32_t g0, int32_t per,
+                        int32_t t, int32_t n, int is_int8)
+{
+    size_t z_stride = (size_t)per * KERN_LANES;
+    float *zg = s->scratch + (size_t)w * 2 * FFN_TOKENS * FFN_ROWS, *zu = zg + z_stride * (size_t)n;
+    int32_t groups = kern_mat_groups(&f->gate), r0 = g0 * KERN_LANES;
+    int32_t g1 = g0 + per < groups ? g0 + per : groups;
+    int32_t n_rows = f->gate.rows - r0 < per * KERN_LANES ? f->gate.rows - r0 : per * KERN_LANES;
+    struct kern_mat gate = rows_from(&f->gate, g0), up = rows_from(&f->up, g0);
+    struct act *a = &s->a_h, in = f->in;
+    const int32_t *rows = f->rows ? f->rows + t : NULL;
+
+    if (!rows)
+        in = act_from(&f->in, t);
+    else if (in.b)
+        in.b += (size_t)t * in.b_stride;
+    product(s, &gate, f->b_gate ? f->b_gate + r0 : NULL, 0, g1 - g0, &in, rows, n, is_int8 ? n : 0,
+            zg, z_stride);
+    product(s, &up, f->b_up ? f->b_up + r0 : NULL, 0, g1 - g0, &in, rows, n, is_int8 ? n : 0, zu,
+            z_stride);
+    for (int32_t j = 0; j < n; j++) {
+        size_t slot = (size_t)(f->slot + t + j), at = slot * (size_t)a->q.cols + (size_t)r0;
+        size_t z = (size_t)j * z_stride;
+        s->k->glu(s->m->family->act, zg + z, zu + z, n_rows, s->h + at);
+        if (!is_int8) {
+            s->k->to_bf16(s->h + at, n_rows, a->b + slot * a->b_stride + (size_t)r0);
+        } else if (reads_quantised(s, f->down)) {
+            struct kern_act block = {.n = 1,
+                                     .cols = n_rows,
+                                     .f = s->h + at,
+                                     .f_stride = (size_t)n_rows,
+                                     .q = a->q.q + at,
+                                     .scale = a->q.scale + at / 32,
+                                     .sum = a->q.sum + at / 16};
+            s->k->quantize(&block, 0);
         }
     }
+}
+
+/* The groups from g0 on for its tokens [t, end), the first n_int8 of all in int8. */
+static void inner_rows(struct step *s, int w, const struct inner *f, int32_t g0, int32_t per,
+                       int32_t t, int32_t end, int32_t n_int8)
+{
+    for (int32_t n; t < end; t += n) {
+        int is_int8 = t < n_int8;
+        int32_t most = is_int8 ? FFN_TOKENS : FFN_TOKENS16, stop = is_int8 ? n_int8 : end;
+        n = stop - t < most ? stop - t : most;
+        inner_block(s, w, f, g0, per, t, n, is_int8);
+    }
+}
+
+static int32_t n_parts(const struct kern_mat *m, int32_t per)
+{
+    return (kern_mat_groups(m) + per - 1) / per;
+}
+
+/* Items: (block of tokens, part of the groups). In int8 all tokens are one block; in bf16 the rows
+ * of a block stay in a core's L2 while it goes through its parts. */
+static int32_t ffn_blocks(const struct step *s)
+{
+    int32_t n16 = s->b->n_tok - s->n_int8;
+    return n16 ? (n16 + FFN_TOKENS16 - 1) / FFN_TOKENS16 : 1;
 }
 
 static void ph_inner(void *arg, int w, int32_t i0, int32_t i1)
 {
     struct step *s = arg;
     const struct model_layer *l = s->l;
-    for (int32_t i = i0; i < i1; i++)
-        inner_rows(s, w, &l->gate, &l->up, l->b_gate, l->b_up, &l->down, i, s->ffn_per, NULL,
-                   s->b->n_tok, 0);
+    struct inner f = {l->gate, l->up, l->b_gate, l->b_up, &l->down, s->a_x, NULL, 0};
+    int32_t parts = n_parts(&l->gate, s->ffn_per), n_tok = s->b->n_tok;
+
+    for (int32_t i = i0; i < i1; i++) {
+        int32_t t0 = s->n_int8 + i / parts * FFN_TOKENS16, t1 = t0 + FFN_TOKENS16;
+        inner_rows(s, w, &f, i % parts * s->ffn_per, s->ffn_per, i < parts ? 0 : t0,
+                   t1 < n_tok ? t1 : n_tok, s->n_int8);
+    }
 }
 
 static void ph_down(void *arg, int w, int32_t g0, int32_t g1)
 {
     struct step *s = arg;
     (void)w;
-    product(s, &s->l->down, s->l->b_down, g0, g1, &s->a_h, NULL, s->b->n_tok, s->y,
+    product(s, &s->l->down, s->l->b_down, g0, g1, &s->a_h, NULL, s->b->n_tok, s->n_int8, s->y,
             (size_t)s->m->n_embd);
 }
 
@@ -578,14 +675,27 @@ static void group_by_expert(struct step *s)
     count[0] = 0;
     s->n_active = 0;
     for (int32_t e = 0; e < m->n_experts; e++) {
+        int32_t i = count[e];
         if (count[e + 1] > count[e])
             s->active[s->n_active++] = e;
+        while (i < count[e + 1] && s->slot_tok[i] < s->n_int8)
+            i++;
+        s->x_int8[e] = i - count[e];
     }
 }
 
-static int32_t n_parts(const struct kern_mat *m, int32_t per)
+/* bf16 rows of tokens, side by side for each expert. */
+static void ph_x_gather(void *arg, int w, int32_t i0, int32_t i1)
 {
-    return (kern_mat_groups(m) + per - 1) / per;
+    struct step *s = arg;
+    size_t stride = s->a_x.b_stride;
+
+    (void)w;
+    for (int32_t i = i0; i < i1; i++) {
+        if (s->slot_tok[i] >= s->n_int8)
+            memcpy(s->xs + (size_t)i * stride, s->a_x.b + (size_t)s->slot_tok[i] * stride,
+                   (size_t)s->m->n_embd * sizeof *s->xs);
+    }
 }
 
 /* Items: (active expert, part of its groups). */
@@ -593,15 +703,22 @@ static void ph_x_inner(void *arg, int w, int32_t i0, int32_t i1)
 {
     struct step *s = arg;
     const struct model_layer *l = s->l;
-    int32_t parts = n_parts(&l->x_gate.first, s->ffn_per), ff = s->m->n_ff_x;
+    int32_t parts = n_parts(&l->x_gate.first, s->ffn_per);
+    size_t ff = (size_t)s->m->n_ff_x;
 
     for (int32_t i = i0; i < i1; i++) {
-        int32_t e = s->active[i / parts], slot = s->x_begin[e];
-        struct kern_mat gate = model_expert(&l->x_gate, e), up = model_expert(&l->x_up, e);
-        inner_rows(s, w, &gate, &up,
-                   l->x_gate.bias ? l->x_gate.bias + (size_t)e * (size_t)ff : NULL,
-                   l->x_up.bias ? l->x_up.bias + (size_t)e * (size_t)ff : NULL, &l->x_down.first,
-                   i % parts, s->ffn_per, s->slot_tok + slot, s->x_begin[e + 1] - slot, slot);
+        int32_t e = s->active[i / parts], slot = s->x_begin[e], n = s->x_begin[e + 1] - slot;
+        struct inner f = {.gate = model_expert(&l->x_gate, e),
+                          .up = model_expert(&l->x_up, e),
+                          .b_gate = l->x_gate.bias ? l->x_gate.bias + (size_t)e * ff : NULL,
+                          .b_up = l->x_up.bias ? l->x_up.bias + (size_t)e * ff : NULL,
+                          .down = &l->x_down.first,
+                          .in = s->a_x,
+                          .rows = s->slot_tok + slot,
+                          .slot = slot};
+        if (s->xs)
+            f.in.b = s->xs + (size_t)slot * f.in.b_stride;
+        inner_rows(s, w, &f, i % parts * s->ffn_per, s->ffn_per, 0, n, s->x_int8[e]);
     }
 }
 
@@ -617,10 +734,10 @@ static void ph_x_down(void *arg, int w, int32_t i0, int32_t i1)
         int32_t e = s->active[i0 / groups], slot = s->x_begin[e], g0 = i0 % groups;
         int32_t g1 = g0 + (i1 - i0) < groups ? g0 + (i1 - i0) : groups;
         struct kern_mat down = model_expert(&l->x_down, e);
-        struct kern_act in = act_from(&s->a_h, slot);
+        struct act in = act_from(&s->a_h, slot);
         product(s, &down, l->x_down.bias ? l->x_down.bias + (size_t)e * (size_t)n_embd : NULL, g0,
-                g1, &in, NULL, s->x_begin[e + 1] - slot, s->ys + (size_t)slot * (size_t)n_embd,
-                (size_t)n_embd);
+                g1, &in, NULL, s->x_begin[e + 1] - slot, s->x_int8[e],
+                s->ys + (size_t)slot * (size_t)n_embd, (size_t)n_embd);
         i0 += g1 - g0;
     }
 }
@@ -637,7 +754,7 @@ static void ph_out_norm(void *arg, int w, int32_t i0, int32_t i1)
         s->k->rmsnorm(s->x + (size_t)t * (size_t)m->n_embd, m->output_norm, m->norm_eps, m->n_embd,
                       s->xo + (size_t)i * (size_t)m->n_embd);
         if (reads_quantised(s, &m->output))
-            s->k->quantize(&s->a_out, i);
+            s->k->quantize(&s->a_out.q, i);
     }
 }
 
@@ -648,7 +765,7 @@ static void ph_logits(void *arg, int w, int32_t g0, int32_t g1)
     int32_t r0 = g0 * KERN_LANES, r1 = g1 * KERN_LANES < m->n_vocab ? g1 * KERN_LANES : m->n_vocab;
 
     (void)w;
-    product(s, &m->output, NULL, g0, g1, &s->a_out, NULL, s->b->n_out, s->logits,
+    product(s, &m->output, NULL, g0, g1, &s->a_out, NULL, s->b->n_out, s->b->n_out, s->logits,
             (size_t)m->n_vocab);
     for (int32_t i = 0; m->final_softcap > 0 && i < s->b->n_out; i++) {
         float *z = step_logits(s, i);
@@ -750,18 +867,20 @@ static void run_layer(struct step *s, int i)
     if (s->n_ahead)
         per_token(s, ph_place, n);
     team_run(s->c.team, s->n_items * m->n_kv_heads, 1, ph_attn, s);
-    if (reads_quantised(s, &l->wo))
-        per_token(s, ph_attn_quant, n);
+    if (s->n_int8 < n || reads_quantised(s, &l->wo))
+        per_token(s, ph_attn_narrow, n);
     run_product(s, ph_attn_out, kern_mat_groups(&l->wo), n);
     per_token(s, ph_ffn_norm, n);
     if (m->n_experts) {
         group_by_expert(s);
+        if (s->n_int8 < n)
+            per_token(s, ph_x_gather, n * m->n_used);
         s->ffn_per = ffn_groups(s, kern_mat_groups(&l->x_gate.first) * s->n_active);
         team_run(s->c.team, s->n_active * n_parts(&l->x_gate.first, s->ffn_per), 1, ph_x_inner, s);
         run_product(s, ph_x_down, s->n_active * kern_mat_groups(&l->x_down.first), n);
     } else {
         s->ffn_per = ffn_groups(s, kern_mat_groups(&l->gate));
-        team_run(s->c.team, n_parts(&l->gate, s->ffn_per), 1, ph_inner, s);
+        team_run(s->c.team, ffn_blocks(s) * n_parts(&l->gate, s->ffn_per), 1, ph_inner, s);
         run_product(s, ph_down, kern_mat_groups(&l->down), n);
     }
 }
@@ -773,7 +892,9 @@ uint64_t step_run(struct step *s, const struct step_batch *b)
 
     CHECK(b->n_tok > 0 && b->n_tok <= s->c.tok_max);
     CHECK(b->n_segs > 0 && b->n_segs <= s->c.seg_max && b->n_out <= s->c.out_max);
+    CHECK(b->n_generated >= 0 && b->n_generated <= b->n_tok);
     s->b = b;
+    s->n_int8 = s->c.cls == ENGINE_BF16 ? b->n_generated : b->n_tok;
     cut_tiles(s);
     s->item_window = -1;
     per_token(s, ph_embed, b->n_tok);

@@ -1,8 +1,9 @@
 /* One step of a model: many tokens of many sequences through all layers, weights read once.
  *
  * A step is laid out by the caller as segments: runs of consecutive tokens of one sequence. Each
- * output is a function of its row, token, position and KV only, never of what else is in the step,
- * of how a prompt was cut into segments, or of the number of threads.
+ * output is a function of its row, token, position, phase and KV only, never of what else is in the
+ * step, of how a prompt was cut into segments, or of the number of threads. The phase, token of a
+ * prompt or of an answer, counts in class bf16 alone.
  *
  * Owned by the engine thread, which holds the team's lock during step_run. No allocation after
  * step_open. */
@@ -25,6 +26,7 @@ struct step_seg {
 struct step_batch {
     const int32_t *token; /* [n_tok] */
     int32_t n_tok;
+    int32_t n_generated; /* the first so many are of answers (or drafts), the others of prompts */
     const struct step_seg *seg;
     int32_t n_segs;
     const int32_t *out; /* [n_out] token indices whose logits are wanted */

@@ -99,9 +99,9 @@ int engine_render(const struct engine *e, const struct engine_chat *chat, struct
         return err_set(err, ERR_UNSUPPORTED, "%s", e->info.no_template_why);
     special = special_strings(e);
     /* As the reference does: what a request does not give is none, not undefined. */
-    globals = json_pack("{s:O, s:O?, s:n, s:b}", "messages", chat->messages, "tools", chat->tools,
-                        "documents", "add_generation_prompt",
-                        !chat->no_generation_prompt && !final);
+    globals =
+        json_pack("{s:O, s:O?, s:n, s:b}", "messages", chat->messages, "tools", chat->tools,
+                  "documents", "add_generation_prompt", !chat->no_generation_prompt && !final);
     rc = ERR_NOMEM;
     if (!special || !globals) {
         err_set(err, ERR_NOMEM, "no memory to render the chat template");

@@ -117,6 +117,13 @@ static int32_t plan_drafts(struct engine *e, int n, int32_t sum)
     return sum;
 }
 
+/* Where the phase of its next token ends: a step takes tokens of the prompt or of the answer, which
+ * is also there to be computed (again) after a preemption. */
+static int32_t phase_end(const struct engine_seq *q)
+{
+    return q->n_done < q->job->n_prompt ? q->job->n_prompt : q->n_token;
+}
+
 /* Decide who takes how many tokens; returns the sum. */
 int32_t turn_plan(struct engine *e)
 {
@@ -134,7 +141,7 @@ int32_t turn_plan(struct engine *e)
         s->plan[n] = (struct batch_seq){.service = q->job->service,
                                         .order = q->order,
                                         .decoding = q->state == SEQ_DECODE,
-                                        .remaining = q->n_token - q->n_done,
+                                        .remaining = phase_end(q) - q->n_done,
                                         .most = most_now(e, q, &echo)};
         s->plan_seq[n++] = i;
     }
@@ -201,6 +208,15 @@ static void lay_out_rows(struct sched *s, struct engine_seq *q, struct step_batc
         s->rows[s->n_rows++] = (struct sched_row){.seq = q, .ahead = k};
 }
 
+static void lay_out_seq(struct sched *s, struct engine_seq *q, struct step_batch *b)
+{
+    s->seg[b->n_segs++] =
+        (struct step_seg){.kv = &q->kv, .pos = q->n_done, .tok = b->n_tok, .n = q->take};
+    memcpy(s->tokens + b->n_tok, q->token + q->n_done, (size_t)q->take * sizeof *s->tokens);
+    lay_out_rows(s, q, b);
+    b->n_tok += q->take;
+}
+
 void turn_run(struct engine *e)
 {
     struct sched *s = &e->sched;
@@ -209,17 +225,17 @@ void turn_run(struct engine *e)
 
     s->n_rows = 0;
     s->step_began_us = clock_now_us();
-    for (int32_t i = 0; i < s->n_seqs; i++) {
-        struct engine_seq *q = &s->seq[i];
-        if (q->state == SEQ_FREE || !q->take)
-            continue;
-        s->seg[b.n_segs++] =
-            (struct step_seg){.kv = &q->kv, .pos = q->n_done, .tok = b.n_tok, .n = q->take};
-        memcpy(s->tokens + b.n_tok, q->token + q->n_done, (size_t)q->take * sizeof *s->tokens);
-        lay_out_rows(s, q, &b);
-        if (q->state == SEQ_PREFILL)
-            prompt += (uint64_t)q->take;
-        b.n_tok += q->take;
+    for (int prompts = 0; prompts < 2; prompts++) {
+        for (int32_t i = 0; i < s->n_seqs; i++) {
+            struct engine_seq *q = &s->seq[i];
+            if (q->state == SEQ_FREE || !q->take || (q->n_done < q->job->n_prompt) != prompts)
+                continue;
+            lay_out_seq(s, q, &b);
+            if (q->state == SEQ_PREFILL)
+                prompt += (uint64_t)q->take;
+        }
+        if (!prompts)
+            b.n_generated = b.n_tok;
     }
     team_lock(e->team);
     bytes = step_run(e->step, &b);

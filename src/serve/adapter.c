@@ -386,7 +386,7 @@ static struct engine_config config_of(const struct serve_model *m, int cpu, int6
         .path = m->path ? m->path : m->model,
         .name = m->id,
         .template_file = m->chat_template,
-        .cls = m->cls ? ENGINE_F32 : ENGINE_Q8,
+        .cls = (enum engine_class)m->cls,
         .isa = cpu > 0 ? (enum kern_isa)(cpu - 1) : KERN_ISA_SCALAR,
         .isa_set = cpu > 0,
         .kv = m->kv > 0 ? (enum kern_kv)(m->kv - 1) : KERN_KV_F16,

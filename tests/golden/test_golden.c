@@ -214,6 +214,29 @@ static void same_bits(const char *name, const char *cls_name, const struct logit
     report(ok, name, what, text);
 }
 
+/* A class that rounds. The bounds are for sanity: wrong arithmetic is far beyond them. The
+ * comparison that counts is in bench/. Random weights are the hard case: their expert choices and
+ * largest logits are often near ties. */
+static void test_class(const struct logits_file *golden, const char *cls_name, const char *path,
+                       enum engine_class cls, enum kern_isa best, int tiny, const char *name)
+{
+    char text[512];
+    struct eval v;
+    struct err err = {0};
+
+    if (eval(&v, golden, path, cls, best, 0, &err)) {
+        report(0, name, cls_name, err.text);
+        return;
+    }
+    double kl_bound = tiny ? 0.1 : 0.02, same_bound = tiny ? 0.8 : 0.9;
+    double kl = v.kl / golden->n_rows, same = (double)v.n_same / golden->n_rows;
+    snprintf(text, sizeof text, "mean KL %.2g, largest %.2g, %.1f %% agree on the first", kl,
+             v.kl_max, 100 * same);
+    report(kl < kl_bound && same > same_bound && v.i_row == golden->n_rows, name, cls_name, text);
+    if (tiny)
+        same_bits(name, cls_name, golden, path, cls, best, v.hash);
+}
+
 static void test_model(const struct logits_file *golden, const char *name, const char *path,
                        int tiny)
 {
@@ -234,20 +257,9 @@ static void test_model(const struct logits_file *golden, const char *name, const
         if (tiny)
             same_bits(name, "f32", golden, path, ENGINE_F32, best, v.hash);
     }
-    if (eval(&v, golden, path, ENGINE_Q8, best, 0, &err)) {
-        report(0, name, "q8", err.text);
-        return;
-    }
-    /* Bounds for sanity: wrong arithmetic is far beyond them. The comparison that counts is in
-     * bench/. Random weights are the hard case: their expert choices and largest logits are often
-     * near ties. */
-    double kl_bound = tiny ? 0.1 : 0.02, same_bound = tiny ? 0.8 : 0.9;
-    double kl = v.kl / golden->n_rows, same = (double)v.n_same / golden->n_rows;
-    snprintf(text, sizeof text, "mean KL %.2g, largest %.2g, %.1f %% agree on the first", kl,
-             v.kl_max, 100 * same);
-    report(kl < kl_bound && same > same_bound && v.i_row == golden->n_rows, name, "q8", text);
-    if (tiny)
-        same_bits(name, "q8", golden, path, ENGINE_Q8, best, v.hash);
+    test_class(golden, "q8", path, ENGINE_Q8, best, tiny, name);
+    /* every token is one of a prompt here */
+    test_class(golden, "bf16", path, ENGINE_BF16, best, tiny, name);
 }
 
 static void test_file(const char *data, const char *tiny, const char *file)

@@ -69,10 +69,12 @@ struct setting {
 };
 
 static enum kern_kv kv_type = KERN_KV_F16;
+static enum engine_class cls = ENGINE_Q8;
 
 static struct engine *open_engine(const struct setting *s, struct team **team)
 {
     struct engine_config c = {.path = path,
+                              .cls = cls,
                               .isa = s->isa,
                               .isa_set = 1,
                               .chunk = s->chunk,
@@ -146,6 +148,7 @@ static void same_answers(const struct tiny *t, size_t small_kv)
         {"avx-vnni", KERN_ISA_AVX_VNNI, 2, 512, 64, 0, 0, 0},
         {"avx512", KERN_ISA_AVX512, 2, 96, 64, 0, 0, 0},
         {"avx512-vnni", KERN_ISA_AVX512_VNNI, 2, 512, 64, 0, 0, 0},
+        {"amx", KERN_ISA_AMX, 2, 512, 64, 0, 0, 0},
     };
     struct team *team;
     struct engine *e;
@@ -214,12 +217,24 @@ static void kv_in_8_bits(void **state)
     kv_type = KERN_KV_F16;
 }
 
+/* Prompts in bf16, answers in 8 bits, both in one step. */
+static void prompts_in_bf16(void **state)
+{
+    (void)state;
+    cls = ENGINE_BF16;
+    same_answers(&(struct tiny){.arch = TINY_GEMMA3, .context = 512, .window = 48, .quantised = 1},
+                 400000);
+    same_answers(&(struct tiny){.arch = TINY_QWEN3MOE, .context = 512, .quantised = 1}, 400000);
+    same_answers(&(struct tiny){.arch = TINY_LLAMA, .context = 512, .quantised = 0}, 400000);
+    cls = ENGINE_Q8;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(llama),        cmocka_unit_test(gemma3_windows),
         cmocka_unit_test(experts),      cmocka_unit_test(float_weights),
-        cmocka_unit_test(kv_in_8_bits),
+        cmocka_unit_test(kv_in_8_bits), cmocka_unit_test(prompts_in_bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

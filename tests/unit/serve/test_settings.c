@@ -63,7 +63,7 @@ static void file_then_flags(void **state)
     assert_int_equal(c.models[0].context, 1024); /* from the top */
     assert_int_equal(c.models[1].context, 4096); /* its own */
     assert_int_equal(c.models[1].kv_memory, (uint64_t)1 << 30);
-    assert_int_equal(c.models[1].cls, 1);
+    assert_int_equal(c.models[1].cls, 3);
     assert_int_equal(c.models[1].aliases.n, 2);
     assert_int_equal(serve_config_flag(&c, "context", "2048", &e), 0);
     assert_int_equal(serve_config_flag(&c, "port", "1", &e), 0);
@@ -83,7 +83,7 @@ static void refuses(void **state)
         {"models: small\n", "models: wants a list"},
         {"models:\n  - id: x\n", ":2:5: a model needs 'model'"},
         {"models:\n  - model: x\n    contxt: 1\n", ":3:5: unknown key 'contxt'"},
-        {"models:\n  - model: x\n    class: q4\n", ":3:12: class: wants one of q8|f32"},
+        {"models:\n  - model: x\n    class: q4\n", ":3:12: class: wants one of auto|q8|bf16|f32"},
         {"chunk: 0\n", "chunk: 0 is not within 1..8192"},
         {"port: 70000\n", "port: 70000 is not within"},
     };
