@@ -14,4 +14,7 @@ int amx_available(void);
 void amx_begin(void);
 void amx_end(void);
 
+/* A product and an attention of the kernels are what the reference says. */
+int amx_is_right(void);
+
 #endif

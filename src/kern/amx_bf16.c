@@ -5,7 +5,7 @@
  *
  * Two by two C tiles are worked on at once, so that each load of A and B serves two products:
  *
- *     block of 256 tokens x 2048 inputs (A stays in L2) > panel of two groups > 512 inputs: the
+ *     block of 256 tokens x 2048 inputs (A stays in L2) > panel of two groups > 256 inputs: the
  *     panel's B is unpacked into L1 > 32 tokens: their sums travel through C
  *
  * The order over the inputs is that of kern.h, whatever the blocks: a tile product is one step of
@@ -13,15 +13,16 @@
  * tile, the products with it 16 cycles for each 16 tokens. */
 #include "base/check.h"
 #include "kern/amx.h"
+#include "kern/amx_tile.h"
 #include "kern/q8_avx512.h"
 #include "kern/simd.h"
 #include "kern/tmpl_unit.h"
 
-#define TILE_BYTES 1024
-#define STEP       KERN_BLOCK /* inputs of a tile */
-#define TOKENS     256        /* of a block: 1 MB of A, half of an L2 */
+#define STEP       AMX_STEP
+#define TILE_BYTES AMX_TILE_BYTES
+#define TOKENS     256 /* of a block: 1 MB of A, half of an L2 */
 #define INPUTS     2048
-#define PANEL      512 /* inputs: 32 KB of B */
+#define PANEL      256 /* inputs: 16 KB of B, and as many of A at a time: both in L1 */
 #define PAIR       32  /* tokens, and rows, of two tiles */
 
 /* ---- B --------------------------------------------------------------------------------------- */
@@ -60,6 +61,8 @@ INL void unpack_block(enum kern_fmt fmt, const uint8_t *group, size_t scale_at, 
     for (int k = 0; k < 2; k++) {
         /* q * scale + start is exact but for the minimum: one rounding, as in the reference */
         __m512 from = _mm512_mul_ps(s.scale[k].v, _mm512_set1_ps(-(float)etch_offset(fmt)));
+        if (fmt == KERN_MXFP4) /* its scales may be so large that this would be infinite */
+            from = _mm512_setzero_ps();
         if (fmt == KERN_Q4_1 || fmt == KERN_Q5_1)
             from = s.min.v;
         if (fmt == KERN_Q4_K || fmt == KERN_Q5_K)
@@ -79,6 +82,8 @@ INL void unpack_block(enum kern_fmt fmt, const uint8_t *group, size_t scale_at, 
             for (int half = 0; half < 2; half++) {
                 __m512i q = _mm512_maskz_permutexvar_epi8(0x1111111111111111u,
                                                           line_places(half, second), line);
+                if (fmt == KERN_MXFP4)
+                    q = _mm512_sub_epi32(q, _mm512_set1_epi32(etch_offset(fmt)));
                 w[half] =
                     _mm512_fmadd_ps(_mm512_cvtepi32_ps(q), scale[j / 4][half], start[j / 4][half]);
                 if (fmt == KERN_MXFP4)
@@ -139,69 +144,6 @@ static unpack_fn *const unpack[KERN_N_FMT] = {
     [KERN_MXFP4] = unpack_MXFP4,
 };
 
-/* ---- tiles ----------------------------------------------------------------------------------- */
-
-#define TILE_ZERO(tmm) __asm__ volatile("tilezero %%" tmm : : : "memory")
-#define TILE_LOAD(tmm, p, bytes)                                                                   \
-    __asm__ volatile("tileloadd (%0,%1,1), %%" tmm : : "r"(p), "r"(bytes) : "memory")
-#define TILE_LOAD_L2(tmm, p, bytes)                                                                \
-    __asm__ volatile("tileloaddt1 (%0,%1,1), %%" tmm : : "r"(p), "r"(bytes) : "memory")
-#define TILE_STORE(tmm, p, bytes)                                                                  \
-    __asm__ volatile("tilestored %%" tmm ", (%0,%1,1)" : : "r"(p), "r"(bytes) : "memory")
-#define TILE_DOT(c, a, b) __asm__ volatile("tdpbf16ps %%" b ", %%" a ", %%" c : : : "memory")
-
-/* Where a tile of sums lies: 16 lines, `bytes` apart. */
-struct sums {
-    float *p;
-    size_t bytes;
-};
-
-/* C (tiles 0-3: token pair by group pair) starts at from[] or at zero, takes n steps of A rows x
- * and B tiles b, and goes to to[]. With one, the second sixteen tokens are left out. */
-static void run_steps(int32_t n, const uint16_t *x, size_t x_bytes, const uint8_t *b, int one,
-                      const struct sums *from, const struct sums *to)
-{
-    const uint16_t *x1 = x + 16 * (x_bytes / sizeof *x);
-    if (from) {
-        TILE_LOAD("tmm0", from[0].p, from[0].bytes);
-        TILE_LOAD("tmm1", from[1].p, from[1].bytes);
-    } else {
-        TILE_ZERO("tmm0");
-        TILE_ZERO("tmm1");
-    }
-    if (one) {
-        for (int32_t i = 0; i < n; i++, x += STEP, b += 2 * TILE_BYTES) {
-            TILE_LOAD_L2("tmm4", x, x_bytes);
-            TILE_LOAD("tmm6", b, (size_t)ETCH_LINE);
-            TILE_DOT("tmm0", "tmm4", "tmm6");
-            TILE_LOAD("tmm7", b + TILE_BYTES, (size_t)ETCH_LINE);
-            TILE_DOT("tmm1", "tmm4", "tmm7");
-        }
-    } else {
-        if (from) {
-            TILE_LOAD("tmm2", from[2].p, from[2].bytes);
-            TILE_LOAD("tmm3", from[3].p, from[3].bytes);
-        } else {
-            TILE_ZERO("tmm2");
-            TILE_ZERO("tmm3");
-        }
-        for (int32_t i = 0; i < n; i++, x += STEP, x1 += STEP, b += 2 * TILE_BYTES) {
-            TILE_LOAD_L2("tmm4", x, x_bytes);
-            TILE_LOAD("tmm6", b, (size_t)ETCH_LINE);
-            TILE_DOT("tmm0", "tmm4", "tmm6");
-            TILE_LOAD("tmm7", b + TILE_BYTES, (size_t)ETCH_LINE);
-            TILE_DOT("tmm1", "tmm4", "tmm7");
-            TILE_LOAD_L2("tmm5", x1, x_bytes);
-            TILE_DOT("tmm2", "tmm5", "tmm6");
-            TILE_DOT("tmm3", "tmm5", "tmm7");
-        }
-        TILE_STORE("tmm2", to[2].p, to[2].bytes);
-        TILE_STORE("tmm3", to[3].p, to[3].bytes);
-    }
-    TILE_STORE("tmm0", to[0].p, to[0].bytes);
-    TILE_STORE("tmm1", to[1].p, to[1].bytes);
-}
-
 /* ---- blocks ---------------------------------------------------------------------------------- */
 
 struct product {
@@ -260,22 +202,22 @@ static void run_panel(const struct product *p)
         unpack[p->m->fmt](group, scale_at, i, end, b);
         unpack[p->m->fmt](group + (p->n_g > 1 ? group_bytes : 0), scale_at, i, end, b + TILE_BYTES);
         for (int32_t t = p->t0; t < p->t1; t += PAIR) {
-            struct sums from[4], to[4];
+            struct amx_sums from[4], to[4];
             for (int k = 0; k < 4; k++) {
                 int32_t tk = t + k / 2 * 16, gk = p->g + k % 2;
-                struct sums own = {between + (tk - p->t0) * PAIR + k % 2 * 16,
-                                   PAIR * sizeof(float)};
-                struct sums outer = {part[k], 16 * sizeof(float)};
+                struct amx_sums own = {between + (tk - p->t0) * PAIR + k % 2 * 16,
+                                       PAIR * sizeof(float)};
+                struct amx_sums outer = {part[k], 16 * sizeof(float)};
                 if (is_whole(p, tk, gk))
-                    outer = (struct sums){p->out + (size_t)tk * p->out_stride + gk * KERN_LANES,
-                                          p->out_stride * sizeof(float)};
+                    outer = (struct amx_sums){p->out + (size_t)tk * p->out_stride + gk * KERN_LANES,
+                                              p->out_stride * sizeof(float)};
                 else if (i == p->i0 && i > 0)
                     part_copy(p, tk, gk, part[k], 0);
                 from[k] = i == p->i0 ? outer : own;
                 to[k] = end == p->i1 ? outer : own;
             }
-            run_steps(end - i, p->x + (size_t)t * p->x_stride + i * STEP,
-                      p->x_stride * sizeof *p->x, b, p->t1 - t <= 16, i ? from : NULL, to);
+            amx_run_steps(end - i, p->x + (size_t)t * p->x_stride + i * STEP,
+                          p->x_stride * sizeof *p->x, b, p->t1 - t <= 16, i ? from : NULL, to);
             for (int k = 0; k < 4 && end == p->i1; k++)
                 if (to[k].p == part[k])
                     part_copy(p, t + k / 2 * 16, p->g + k % 2, part[k], 1);

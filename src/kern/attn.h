@@ -32,6 +32,13 @@
  *     sum = L folded (L[i] += L[i + 8], + 4, + 2, + 1);  with a sink: sum += exp2(x - M')
  *     out[d] = O[d] * (1 / sum)
  *
+ * In bf16 (kern_table.attn_bf16) q, k and v are rounded to bf16 as kern.h says, and the block's
+ * sums have the order of AMX's tiles: for each 32 dimensions, s[j] += even + odd, sums of q[d] *
+ * k[d][j] over their even and odd d in order; p[j] is rounded to bf16 before it counts for l and o;
+ * for each page, o[d] += even + odd, sums of p[j] * v[j][d] over its even and odd slots in order. A
+ * slot that no row of a call sees still may hold any bits; one that another row sees is multiplied
+ * by p = 0. Maxima, exponentials and joins are the same.
+ *
  * exp2 and tanh are kern/kmath.h's. Limits: head_dim a multiple of 16, at most ATTN_DIM_MAX.
  *
  * A row's part (kern_attn_part_floats): l[16], m, 15 unused, o[head_dim]. */

@@ -16,8 +16,8 @@
  *    bf16: what AMX does with w and a rounded to bf16 (to nearest even; below 2^-50: 0), for each
  *    32 inputs in order of k
  *        even = sum of w[k] * a[k] over even k in order, odd the same, acc = acc + (even + odd)
- *    each addition rounded to nearest even. Source: TDPBF16PS in Intel's Software Developer's
- *    Manual, volume 2.
+ *    each addition rounded to nearest even, each product finite. Source: TDPBF16PS in Intel's
+ * Software Developer's Manual, volume 2.
  *  - reductions over a vector (norms, softmax sums): 16 lanes, element i goes to lane i % 16, fma
  * or add in order, then lanes fold l += l+8, l+4, l+2, l+1.
  *  - exp, tanh: one polynomial (kern/kmath.h), explicit fma, no libm.
@@ -208,7 +208,10 @@ struct kern_table {
     /* Softmax attention, block by block in order of position; scores: fma over d in order; see
      * kern/attn.h for the exact order. Result independent of n_tok and of how a range is cut. */
     void (*attn)(const struct kern_attn *a);
-    /* The same result from the parts of all blocks that the call's rows see. */
+    /* Attention in bf16, for tokens of prompts: the other definition of kern/attn.h. Fast where
+     * matmul_bf16 is. */
+    void (*attn_bf16)(const struct kern_attn *a);
+    /* The result from the parts of all blocks that the call's rows see. */
     void (*attn_join)(const struct kern_attn *a);
 
     /* Index of the largest value (the first of equals) and 1 when all n values are finite, else 0.

@@ -27,6 +27,7 @@ void scalar_rope(float *x, int32_t n_heads, int32_t head_dim, int32_t n_rot, int
 void scalar_kv_store(enum kern_kv kv, uint8_t *page, int32_t head_dim, int32_t slot, const float *k,
                      const float *v);
 void scalar_attn(const struct kern_attn *a);
+void scalar_attn_bf16(const struct kern_attn *a);
 void scalar_attn_join(const struct kern_attn *a);
 int scalar_argmax(const float *x, int32_t n, int32_t *ret_i);
 float scalar_sum_exp(const float *x, float max, int32_t n);

@@ -26,23 +26,43 @@ struct row {
     float m, l[16], o[ATTN_DIM_MAX];
 };
 
+static float key_at(const struct kern_attn *a, const uint8_t *page, int32_t d, int32_t j)
+{
+    size_t scale = attn_k_scales(a->head_dim) + 4 * (size_t)(d / 32 * KERN_PAGE + j);
+    return kv_at(a->kv, page, (size_t)(d * KERN_PAGE + j), scale);
+}
+
+static float value_at(const struct kern_attn *a, const uint8_t *page, int32_t d, int32_t j)
+{
+    size_t scale =
+        attn_v_scales(a->head_dim) + 4 * (size_t)(j * attn_kv_blocks(a->head_dim) + d / 32);
+    return kv_at(a->kv, page, (size_t)((KERN_PAGE + j) * a->head_dim + d), scale);
+}
+
+static float round_bf16(float x)
+{
+    return kmath_bf16_to_f32(kmath_f32_to_bf16(x));
+}
+
+static float capped(const struct kern_attn *a, float s)
+{
+    return a->softcap > 0.0f ? a->softcap * kmath_tanh(s * a->scale / a->softcap) : s;
+}
+
 static float score(const struct kern_attn *a, const float *q, int32_t pos)
 {
     const uint8_t *page = a->base + (size_t)a->page[pos / KERN_PAGE] * a->page_stride;
-    size_t j = (size_t)(pos % KERN_PAGE), scales = attn_k_scales(a->head_dim) + 4 * j;
     float s = 0.0f;
-    for (size_t d = 0; d < (size_t)a->head_dim; d++)
-        s = fmaf(q[d], kv_at(a->kv, page, d * KERN_PAGE + j, scales + d / 32 * KERN_PAGE * 4), s);
-    return a->softcap > 0.0f ? a->softcap * kmath_tanh(s * a->scale / a->softcap) : s;
+    for (int32_t d = 0; d < a->head_dim; d++)
+        s = fmaf(q[d], key_at(a, page, d, pos % KERN_PAGE), s);
+    return capped(a, s);
 }
 
 static void add_value(const struct kern_attn *a, float p, int32_t pos, float *o)
 {
     const uint8_t *page = a->base + (size_t)a->page[pos / KERN_PAGE] * a->page_stride;
-    size_t dim = (size_t)a->head_dim, j = (size_t)(pos % KERN_PAGE), at = (KERN_PAGE + j) * dim;
-    size_t scales = attn_v_scales(a->head_dim) + 4 * j * (size_t)attn_kv_blocks(a->head_dim);
-    for (size_t d = 0; d < dim; d++)
-        o[d] = fmaf(p, kv_at(a->kv, page, at + d, scales + d / 32 * 4), o[d]);
+    for (int32_t d = 0; d < a->head_dim; d++)
+        o[d] = fmaf(p, value_at(a, page, d, pos % KERN_PAGE), o[d]);
 }
 
 /* Positions [p0, p1) of one block. */
@@ -59,6 +79,43 @@ static void block_row(const struct kern_attn *a, const float *q, int32_t p0, int
         float p = kmath_exp2(fmaf(s[j - p0], k, -st->m));
         st->l[j % 16] += p;
         add_value(a, p, j, st->o);
+    }
+}
+
+/* The same in bf16. */
+static void block_row_bf16(const struct kern_attn *a, const float *q, int32_t p0, int32_t p1,
+                           struct row *st)
+{
+    float s[KERN_ATTN_BLOCK], top = -INFINITY, k = attn_k(a), qb[ATTN_DIM_MAX];
+    int32_t dim = a->head_dim;
+    for (int32_t d = 0; d < dim; d++)
+        qb[d] = round_bf16(q[d]);
+    for (int32_t j = p0; j < p1; j++) {
+        const uint8_t *page = a->base + (size_t)a->page[j / KERN_PAGE] * a->page_stride;
+        float sum = 0.0f;
+        for (int32_t d0 = 0; d0 < dim; d0 += 32) {
+            float two[2] = {0.0f, 0.0f};
+            for (int32_t d = d0; d < dim && d < d0 + 32; d++)
+                two[d % 2] += qb[d] * round_bf16(key_at(a, page, d, j % KERN_PAGE));
+            sum += two[0] + two[1];
+        }
+        s[j - p0] = capped(a, sum);
+        top = top > s[j - p0] ? top : s[j - p0];
+    }
+    *st = (struct row){.m = k * top};
+    for (int32_t j = p0, end; j < p1; j = end) { /* the slots of a page */
+        const uint8_t *page = a->base + (size_t)a->page[j / KERN_PAGE] * a->page_stride;
+        float two[2][ATTN_DIM_MAX] = {{0}};
+        end =
+            j / KERN_PAGE * KERN_PAGE + KERN_PAGE < p1 ? j / KERN_PAGE * KERN_PAGE + KERN_PAGE : p1;
+        for (int32_t i = j; i < end; i++) {
+            float p = round_bf16(kmath_exp2(fmaf(s[i - p0], k, -st->m)));
+            st->l[i % 16] += p;
+            for (int32_t d = 0; d < dim; d++)
+                two[i % 2][d] += p * round_bf16(value_at(a, page, d, i % KERN_PAGE));
+        }
+        for (int32_t d = 0; d < dim; d++)
+            st->o[d] += two[0][d] + two[1][d];
     }
 }
 
@@ -93,7 +150,10 @@ static void row_end(const struct kern_attn *a, struct row *st, const float *sink
 }
 
 /* Row i: all blocks that it sees, computed or (join) taken from the parts. */
-static void whole_row(const struct kern_attn *a, int32_t i, int join)
+typedef void block_fn(const struct kern_attn *a, const float *q, int32_t p0, int32_t p1,
+                      struct row *st);
+
+static void whole_row(const struct kern_attn *a, int32_t i, block_fn *block, int join)
 {
     int32_t t = i / a->n_group, h = i % a->n_group, p = a->pos + t, lo = attn_first(a, p);
     int32_t b0 = lo / KERN_ATTN_BLOCK, b1 = p / KERN_ATTN_BLOCK + 1;
@@ -107,8 +167,8 @@ static void whole_row(const struct kern_attn *a, int32_t i, int join)
         int32_t p0 = b * KERN_ATTN_BLOCK, p1 = p0 + KERN_ATTN_BLOCK;
         float *part = a->part ? attn_part(a, b, i) : NULL;
         if (!join)
-            block_row(a, a->q + (size_t)t * a->q_stride + at, lo > p0 ? lo : p0,
-                      p + 1 < p1 ? p + 1 : p1, &one);
+            block(a, a->q + (size_t)t * a->q_stride + at, lo > p0 ? lo : p0,
+                  p + 1 < p1 ? p + 1 : p1, &one);
         if (join) {
             join_row(a, &all, part[ATTN_PART_M], part, part + ATTN_PART_O);
         } else if (part) {
@@ -127,11 +187,18 @@ void scalar_attn(const struct kern_attn *a)
 {
     CHECK(a->head_dim > 0 && a->head_dim % 16 == 0 && a->head_dim <= ATTN_DIM_MAX);
     for (int32_t i = 0; i < a->n_tok * a->n_group; i++)
-        whole_row(a, i, 0);
+        whole_row(a, i, block_row, 0);
+}
+
+void scalar_attn_bf16(const struct kern_attn *a)
+{
+    CHECK(a->head_dim > 0 && a->head_dim % 16 == 0 && a->head_dim <= ATTN_DIM_MAX);
+    for (int32_t i = 0; i < a->n_tok * a->n_group; i++)
+        whole_row(a, i, block_row_bf16, 0);
 }
 
 void scalar_attn_join(const struct kern_attn *a)
 {
     for (int32_t i = 0; i < a->n_tok * a->n_group; i++)
-        whole_row(a, i, 1);
+        whole_row(a, i, NULL, 1);
 }

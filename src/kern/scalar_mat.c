@@ -146,8 +146,8 @@ void scalar_matmul_q8(const struct kern_mat *m, int32_t g0, int32_t g1, const st
     }
 }
 
-/* acc[] += one block of one token: AMX's order. Products of bf16 numbers are exact in a float, so
- * that its fused multiply-add is the same as these two steps. */
+/* acc[] += one block of one token: AMX's order. Products of bf16 numbers are exact in a float
+ * (as long as they are finite), so that its fused multiply-add is the same as these two steps. */
 static void block_bf16(float w[KERN_BLOCK][KERN_LANES], const uint16_t *x, float acc[KERN_LANES])
 {
     float even[KERN_LANES] = {0}, odd[KERN_LANES] = {0};

@@ -1,6 +1,6 @@
 /* The SIMD versions of the table's entries, one set a prefix; table.c picks, nobody else calls.
  * avx512_* need AVX-512 F, BW, VL, DQ; vnni_matmul_q8 also VNNI; avx2_* AVX2, FMA, F16C;
- * avxvnni_matmul_q8 also AVX-VNNI; amx_matmul_bf16 AMX tiles with bf16, AVX-512 VBMI and BF16. */
+ * avxvnni_matmul_q8 also AVX-VNNI; amx_* AMX tiles with bf16, AVX-512 VBMI and BF16. */
 #ifndef KERN_SIMD_H
 #define KERN_SIMD_H
 
@@ -39,5 +39,6 @@ void vnni_matmul_q8(const struct kern_mat *m, int32_t g0, int32_t g1, const stru
                     const int32_t *rows, int32_t n, float *out, size_t out_stride);
 void amx_matmul_bf16(const struct kern_mat *m, int32_t g0, int32_t g1, const uint16_t *x,
                      size_t x_stride, int32_t n, float *out, size_t out_stride);
+void amx_attn_bf16(const struct kern_attn *a);
 
 #endif

@@ -6,7 +6,6 @@
 #include "base/check.h"
 #include "kern/amx.h"
 #include "kern/kern.h"
-#include "kern/kmath.h"
 #include "kern/scalar.h"
 #include "kern/simd.h"
 
@@ -25,21 +24,22 @@ static const struct kern_table table_scalar = {
     .rope = scalar_rope,
     .kv_store = scalar_kv_store,
     .attn = scalar_attn,
+    .attn_bf16 = scalar_attn_bf16,
     .attn_join = scalar_attn_join,
     .argmax = scalar_argmax,
     .sum_exp = scalar_sum_exp,
     .chunk_groups = 8,
 };
 
-#define TABLE_SIMD(table_name, isa, q8, bf16, fast)                                               \
+#define TABLE_SIMD(table_name, isa, q8, bf16, fast)                                                \
     {                                                                                              \
         .name = table_name, .quantize = isa##_quantize, .matmul_q8 = q8##_matmul_q8,               \
         .matmul_f32 = isa##_matmul_f32, .matmul_bf16 = bf16##_matmul_bf16,                         \
         .to_bf16 = isa##_to_bf16, .rmsnorm = isa##_rmsnorm, .add = isa##_add,                      \
         .scale = isa##_scale, .axpy = isa##_axpy, .glu = isa##_glu, .rope = isa##_rope,            \
-        .kv_store = isa##_kv_store, .attn = isa##_attn, .attn_join = isa##_attn_join,              \
-        .argmax = isa##_argmax, .sum_exp = isa##_sum_exp, .chunk_groups = 8,                       \
-        .fast_bf16 = (fast),                                                                       \
+        .kv_store = isa##_kv_store, .attn = isa##_attn, .attn_bf16 = bf16##_attn_bf16,             \
+        .attn_join = isa##_attn_join, .argmax = isa##_argmax, .sum_exp = isa##_sum_exp,            \
+        .chunk_groups = 8, .fast_bf16 = (fast),                                                    \
     }
 
 static const struct kern_table table_avx2 = TABLE_SIMD("avx2", avx2, avx2, scalar, 0);
@@ -83,30 +83,18 @@ static int cpu_has_avx512_bf16(void) /* nor does clang 14 know this one's */
     return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1 << 5);
 }
 
-/* One small product, compared with the reference: tiles need the CPU, the hypervisor and the system
- * to agree, and a machine where they do not should be slower, not wrong. */
-static int amx_is_right(void)
+static int cpu_has_amx(void)
 {
-    enum { ROWS = 20, COLS = 96, TOKENS = 19 };
-    static _Atomic int
-        known; /* 0: not tried, 1: right, 2: wrong; two threads would find the same */
-    int was = atomic_load(&known);
-    if (was)
-        return was == 1;
-    _Alignas(64) uint8_t data[2 * (COLS / KERN_BLOCK) * (4 * 64 + 32)];
-    _Alignas(64) uint16_t x[32 * COLS];
-    float want[TOKENS * ROWS], got[TOKENS * ROWS];
-    struct kern_mat m = {KERN_Q4_0, ROWS, COLS, data};
-    CHECK(kern_mat_bytes(m.fmt, ROWS, COLS) <= sizeof data);
-    for (size_t i = 0; i < sizeof data; i++)
-        data[i] = (uint8_t)(i * 37 % 251 & 0x3f); /* scales below 2: no infinities */
-    for (size_t i = 0; i < ARRAY_LEN(x); i++)
-        x[i] = kmath_f32_to_bf16((float)(int)(i * 61 % 127) - 63.0f);
-    scalar_matmul_bf16(&m, 0, 2, x, COLS, TOKENS, want, ROWS);
-    amx_matmul_bf16(&m, 0, 2, x, COLS, TOKENS, got, ROWS);
-    was = memcmp(got, want, sizeof got) ? 2 : 1;
-    atomic_store(&known, was);
-    return was == 1;
+    static _Atomic int known; /* 0: not asked, 1: yes, 2: no; two threads would find the same */
+    int has = atomic_load(&known);
+    if (!has) {
+        has = __builtin_cpu_supports("avx512vbmi") && cpu_has_avx512_bf16() && amx_available() &&
+                      amx_is_right()
+                  ? 1
+                  : 2;
+        atomic_store(&known, has);
+    }
+    return has == 1;
 }
 
 static int cpu_has(enum kern_isa isa)
@@ -124,8 +112,7 @@ static int cpu_has(enum kern_isa isa)
         return 0;
     if (isa >= KERN_ISA_AVX512_VNNI && !__builtin_cpu_supports("avx512vnni"))
         return 0;
-    return isa < KERN_ISA_AMX || (__builtin_cpu_supports("avx512vbmi") && cpu_has_avx512_bf16() &&
-                                  amx_available() && amx_is_right());
+    return isa < KERN_ISA_AMX || cpu_has_amx();
 }
 
 int kern_isa_available(enum kern_isa isa)

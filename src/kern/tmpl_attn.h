@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "kern/attn.h"
 #include "kern/simd.h"
+#include "kern/tmpl_attn_row.h"
 #include "kern/vmath.h"
 
 #ifndef ATTN_ROWS
@@ -49,25 +50,6 @@ INL size_t kv_size(enum kern_kv kv)
     return kv == KERN_KV_F32 ? 4 : kv == KERN_KV_F16 ? 2 : 1;
 }
 
-/* Sixteen values from the at-th on, q8_0's without their scale. */
-INL struct vf load_kv(enum kern_kv kv, const uint8_t *p, size_t at)
-{
-    return kv == KERN_KV_F32   ? vf_load((const float *)(const void *)p + at)
-           : kv == KERN_KV_F16 ? vf_load_f16(p + 2 * at)
-                               : vf_load_s8(p + at);
-}
-
-/* K of slots j .. j + 16 of a page, dimension d. */
-INL struct vf load_k(enum kern_kv kv, const uint8_t *page, int32_t dim, int32_t d, int j)
-{
-    struct vf k = load_kv(kv, page, (size_t)d * KERN_PAGE + (size_t)j);
-    if (kv == KERN_KV_Q8_0) {
-        const float *s = (const float *)(const void *)(page + attn_k_scales(dim));
-        k = vf_mul(k, vf_load(s + d / 32 * KERN_PAGE + j));
-    }
-    return k;
-}
-
 /* Scales of V from dimension d on, of a page's first slot. */
 INL const float *v_scales(enum kern_kv kv, const uint8_t *page, int32_t dim, int32_t d)
 {
@@ -99,7 +81,7 @@ INL void page_scores(enum kern_kv kv, int R, int H, struct tile *t, const uint8_
         struct vf k[2];
 #pragma GCC unroll 2
         for (int h = 0; h < H; h++)
-            k[h] = load_k(kv, page, dim, d, j0 + 16 * h);
+            k[h] = attn_load_k(kv, page, dim, d, j0 + 16 * h);
         if (next)
             prefetch(next + at * kv_size(kv), 16 * (size_t)H * kv_size(kv));
 #pragma GCC unroll 12
@@ -206,7 +188,7 @@ INL void page_values(enum kern_kv kv, int R, int D, int ragged, const struct til
         struct vf x[4];
 #pragma GCC unroll 4
         for (int i = 0; i < D; i++)
-            x[i] = load_kv(kv, v, at + 16 * (size_t)i);
+            x[i] = attn_load(kv, v, at + 16 * (size_t)i);
 #pragma GCC unroll 4
         for (int i = 0; kv == KERN_KV_Q8_0 && i < D; i++) /* of D >= 2 the first begins a block */
             x[i] = vf_mul(x[i], vf_set1(vs[j * n_scales + i / 2]));
@@ -365,8 +347,8 @@ INL void many_scores(enum kern_kv kv, struct tile *t, int n, int first, int last
         for (int32_t d = 0; d < dim; d++) {
             prefetch(t->page[i + 1] + (size_t)d * size, size);
             prefetch(k + (size_t)(dim + d) * size, size); /* its V */
-            vf_store(buf->k + d * KERN_PAGE, load_k(kv, k, dim, d, 0));
-            vf_store(buf->k + d * KERN_PAGE + 16, load_k(kv, k, dim, d, 16));
+            vf_store(buf->k + d * KERN_PAGE, attn_load_k(kv, k, dim, d, 0));
+            vf_store(buf->k + d * KERN_PAGE + 16, attn_load_k(kv, k, dim, d, 16));
         }
         for (int m = 0; m < n; m++) {
             if (t[m].last <= i * KERN_PAGE || t[m].first >= (i + 1) * KERN_PAGE)
@@ -388,7 +370,7 @@ INL void many_values(enum kern_kv kv, int D, struct tile *t, int n, int first, i
         size_t at = (size_t)((KERN_PAGE + j % KERN_PAGE) * dim + d0);
         const float *vs = v_scales(kv, page, dim, d0);
         for (int i = 0; i < D; i++) {
-            struct vf x = load_kv(kv, page, at + 16 * (size_t)i);
+            struct vf x = attn_load(kv, page, at + 16 * (size_t)i);
             if (kv == KERN_KV_Q8_0)
                 x = vf_mul(x, vf_set1(vs[j % KERN_PAGE * n_scales + i / 2]));
             vf_store(buf->v + (j * D + i) * 16, x);
@@ -470,21 +452,7 @@ static void tile_begin(struct tile *t, const struct kern_attn *a, int32_t i0, in
 
 static void row_end(struct tile *t, int r)
 {
-    int32_t dim = t->a->head_dim;
-    struct vf l = vf_load(t->l[r]);
-    float c = 1.0f, extra = 0.0f;
-    if (t->sink[r]) {
-        float x = *t->sink[r] * KMATH_LOG2E, m = t->m[r] > x ? t->m[r] : x;
-        c = kmath_exp2(t->m[r] - m);
-        extra = kmath_exp2(x - m);
-        l = vf_mul(l, vf_set1(c));
-    }
-    float sum = vf_fold(l);
-    if (t->sink[r])
-        sum += extra;
-    struct vf inv = vf_set1(1.0f / sum), vc = vf_set1(c);
-    for (int32_t d = 0; d < dim; d += 16)
-        vf_store(t->out[r] + d, vf_mul(vf_mul(vf_load(&t->o[r][d]), vc), inv));
+    attn_row_end(t->a, t->m[r], vf_load(t->l[r]), t->o[r], t->sink[r], t->out[r]);
 }
 
 #define WALK(R)                                                                                    \
@@ -576,14 +544,7 @@ void ISA(attn_join)(const struct kern_attn *a)
         row_begin(&t, 0, i);
         for (int32_t b = t.lo[0] / KERN_ATTN_BLOCK; b <= (t.hi[0] - 1) / KERN_ATTN_BLOCK; b++) {
             const float *part = attn_part(a, b, i);
-            float m = part[ATTN_PART_M], top = t.m[0] > m ? t.m[0] : m;
-            struct vf old = vf_set1(kmath_exp2(t.m[0] - top)), c = vf_set1(kmath_exp2(m - top));
-            t.m[0] = top;
-            vf_store(t.l[0], vf_fma(vf_load(part), c, vf_mul(vf_load(t.l[0]), old)));
-            for (int32_t d = 0; d < a->head_dim; d += 16) {
-                struct vf o = vf_mul(vf_load(&t.o[0][d]), old);
-                vf_store(&t.o[0][d], vf_fma(vf_load(part + ATTN_PART_O + d), c, o));
-            }
+            attn_row_join(a, &t.m[0], t.l[0], t.o[0], part[ATTN_PART_M], part, part + ATTN_PART_O);
         }
         row_end(&t, 0);
     }

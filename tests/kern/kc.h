@@ -40,7 +40,7 @@ void kc_end(const char *name);
 /* ---- inputs ------------------------------------------------------------------------------------
  */
 
-enum kc_mode { KC_NORMAL, KC_EXTREME, KC_TINY, KC_N_MODE };
+enum kc_mode { KC_NORMAL, KC_EXTREME, KC_TINY, KC_N_MODE, KC_STRANGE = KC_N_MODE };
 
 /* rows x cols of GGUF blocks. */
 uint8_t *kc_weights(enum kern_fmt fmt, int rows, int cols, enum kc_mode mode);

@@ -87,8 +87,11 @@ static void random_setup(struct setup *s)
     a->page = s->page;
 }
 
+typedef void attn_fn(const struct kern_attn *a);
+
 /* A call cut along the positions: parts of one or more blocks each, then the join. */
-static void cut_blocks(const struct kern_table *t, const struct kern_attn *whole, float *out)
+static void cut_blocks(const struct kern_table *t, attn_fn *fn, const struct kern_attn *whole,
+                       float *out)
 {
     struct kern_attn a = *whole;
     int first = a.window > 0 && a.pos >= a.window ? a.pos - a.window + 1 : 0;
@@ -100,14 +103,13 @@ static void cut_blocks(const struct kern_table *t, const struct kern_attn *whole
         e = b + kc_range(1, b1 - b);
         a.block0 = b;
         a.block1 = e;
-        t->attn(&a);
+        fn(&a);
     }
     t->attn_join(&a);
 }
 
 /* The tokens [t0, t1) of a call, alone. */
-static void part(void (*fn)(const struct kern_attn *), const struct kern_attn *whole, float *out,
-                 int t0, int t1)
+static void part(attn_fn *fn, const struct kern_attn *whole, float *out, int t0, int t1)
 {
     struct kern_attn a = *whole;
     a.pos += t0;
@@ -117,11 +119,16 @@ static void part(void (*fn)(const struct kern_attn *), const struct kern_attn *w
     fn(&a);
 }
 
-static void check_setup(struct setup *s)
+static attn_fn *entry(const struct kern_table *t, int bf16)
+{
+    return bf16 ? t->attn_bf16 : t->attn;
+}
+
+static void check_setup(struct setup *s, int bf16)
 {
     float *want = kc_alloc(s->n_out * 4, 4), *got = kc_alloc(s->n_out * 4, 4);
     struct kern_attn *a = &s->a;
-    part(kc_ref->attn, a, want, 0, a->n_tok);
+    part(entry(kc_ref, bf16), a, want, 0, a->n_tok);
     char what[160];
     snprintf(what, sizeof what, "dim %d group %d pos %d n %d window %d cap %g kv %d%s", a->head_dim,
              a->n_group, a->pos, a->n_tok, a->window, (double)a->softcap, a->kv,
@@ -132,21 +139,39 @@ static void check_setup(struct setup *s)
             return;
         }
     for (int i = KERN_ISA_SCALAR + 1; i < KERN_N_ISA; i++) {
-        if (!kc_table[i])
+        attn_fn *fn = kc_table[i] ? entry(kc_table[i], bf16) : NULL;
+        if (!fn || fn == kc_ref->attn_bf16)
             continue;
         memset(got, 0xff, s->n_out * 4);
-        part(kc_table[i]->attn, a, got, 0, a->n_tok);
+        part(fn, a, got, 0, a->n_tok);
         kc_same(i, got, want, s->n_out, what);
         memset(got, 0xff, s->n_out * 4);
         for (int t0 = 0, t1; t0 < a->n_tok; t0 = t1) {
             t1 = t0 + kc_range(1, a->n_tok - t0);
-            part(kc_table[i]->attn, a, got, t0, t1);
+            part(fn, a, got, t0, t1);
         }
         kc_same(i, got, want, s->n_out, "the same, cut");
         memset(got, 0xff, s->n_out * 4);
-        cut_blocks(kc_table[i], a, got);
+        cut_blocks(kc_table[i], fn, a, got);
         kc_same(i, got, want, s->n_out, "the same, in parts");
     }
+}
+
+/* bf16 beside floats: close, and not the same. */
+static void check_near(const struct setup *s)
+{
+    const struct kern_attn *a = &s->a;
+    float *want = kc_alloc(s->n_out * 4, 4), *got = kc_alloc(s->n_out * 4, 4), mean = 0, off = 0;
+    part(kc_ref->attn, a, want, 0, a->n_tok);
+    part(kc_ref->attn_bf16, a, got, 0, a->n_tok);
+    for (size_t i = 0; i < s->n_out; i++)
+        if (i % a->out_stride < (size_t)(a->n_group * a->head_dim)) {
+            mean += want[i] * want[i];
+            off += (got[i] - want[i]) * (got[i] - want[i]);
+        }
+    /* scores of up to 100 or so, rounded to 8 bits before the exponential, move weights by much */
+    if (!(off < mean * 0.2f * 0.2f) || (off == 0.0f && a->pos > 40))
+        kc_fail(KERN_ISA_AMX, "bf16 is %g off, squared, of %g", (double)off, (double)mean);
 }
 
 void kc_test_attn(void)
@@ -155,8 +180,17 @@ void kc_test_attn(void)
     for (int round = 0; round < 375; round++) {
         struct setup s;
         random_setup(&s);
-        check_setup(&s);
+        check_setup(&s, 0);
         kc_free_all();
     }
     kc_end("attn and kv_store");
+    kc_begin();
+    for (int round = 0; round < 150; round++) {
+        struct setup s;
+        random_setup(&s);
+        check_setup(&s, 1);
+        check_near(&s);
+        kc_free_all();
+    }
+    kc_end("attn_bf16");
 }

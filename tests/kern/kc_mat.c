@@ -1,4 +1,5 @@
 /* Matrix products: every format and ISA, ragged sizes, token counts, row lists, group ranges. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -90,6 +91,17 @@ static float random_act(enum kc_mode mode, int block)
         return (block & 1) && (kc_rand() & 1) ? -90.0f : 90.0f;
     case KC_TINY: /* subnormals, zero blocks */
         return block % 3 == 0 ? 0.0f : kc_uniform(-1e-39f, 1e-39f) * (block % 3 == 1 ? 1.0f : 1e9f);
+    case KC_STRANGE: /* now and then an infinity, a NaN, a -0 */
+        switch (kc_rand() % 300) {
+        case 0:
+            return INFINITY;
+        case 1:
+            return NAN;
+        case 2:
+            return -0.0f;
+        default:
+            return kc_uniform(-3.0f, 3.0f);
+        }
     default:
         return kc_uniform(-3.0f, 3.0f) * (kc_rand() % 50 == 0 ? 20.0f : 1.0f);
     }
@@ -238,6 +250,7 @@ static void check_format_bf16(enum kern_fmt fmt)
     check_bf16(fmt, 20, step, 300, KC_NORMAL);
     check_bf16(fmt, 33, 768, 20, KC_NORMAL);
     check_bf16(fmt, 49, 4352, 35, KC_NORMAL);
+    check_bf16(fmt, 49, 256, 20, KC_STRANGE);
 }
 
 /* What the reference computes is close to the product of floats. */

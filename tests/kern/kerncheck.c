@@ -16,6 +16,7 @@
 
 #include "amx_emulate.h"
 #include "base/check.h"
+#include "kern/amx.h"
 
 /* ---- memory ------------------------------------------------------------------------------------
  */
@@ -131,6 +132,8 @@ void evex_matmul_q8(const struct kern_mat *m, int32_t g0, int32_t g1, const stru
 void amx_matmul_bf16(const struct kern_mat *m, int32_t g0, int32_t g1, const uint16_t *x,
                      size_t x_stride, int32_t n, float *out, size_t out_stride);
 
+void amx_attn_bf16(const struct kern_attn *a);
+
 /* What the AMX kernels use beside tiles. */
 static int cpu_has_amx_vectors(void)
 {
@@ -160,8 +163,15 @@ int main(int argc, char **argv)
     if (!kc_table[KERN_ISA_AMX] && cpu_has_amx_vectors() && !amx_emulate_start()) {
         tiles = *kern_open(KERN_ISA_AVX512_VNNI);
         tiles.matmul_bf16 = amx_matmul_bf16;
+        tiles.attn_bf16 = amx_attn_bf16;
         kc_table[KERN_ISA_AMX] = &tiles;
         printf("# amx: this CPU lacks it, its tiles are emulated\n");
+    }
+    if (kc_table[KERN_ISA_AMX]) {
+        kc_begin();
+        if (!amx_is_right()) /* the check that the program makes before it offers the table */
+            kc_fail(KERN_ISA_AMX, "the program would do without");
+        kc_end("the check at the start");
     }
     kc_test_vec();
     kc_test_mat();
