@@ -314,7 +314,9 @@ static void share_page(struct kv *kv, struct kv_seq *s, int32_t i, const int32_t
         kv->bucket[n->hash & (kv->n_buckets - 1)] = k;
         if (parent >= 0)
             kv->node[parent].n_children++;
-    } else { /* another sequence was first: the bits are the same, keep one copy */
+    } else {
+        /* another sequence was first: the bits are the same (in class bf16 they may be an answer's
+         * where this one read them in its prompt, as if found in the cache), keep one copy */
         n = &kv->node[k];
         page_free(kv, 0, s->page[0][i]);
         s->page[0][i] = n->page[0];
