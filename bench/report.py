@@ -20,9 +20,9 @@ TARGETS = [
     ("prefill", r"(llama3\.2-1b|qwen3-1\.7b)-q8_0", "512|2048", "tokens/s", "best", ">=", {"V": 3.0, "X": 4.0}),
     ("prefill", "smollm2-135m", "512", "tokens/s", "best", ">=", 4.0),
     ("prefill", "gpt-oss-.*", "512|2048", "tokens/s", "best", ">=", 3.0),
-    ("batch", "smollm2-135m", "16", "tokens/s", "best", ">=", 5.0),
-    ("batch", "smollm2-135m", "64", "tokens/s", "best", ">=", 8.0),
-    ("batch", r"llama3\.2-1b-q4_0", "16", "tokens/s", "best", ">=", 4.0),
+    ("batch", "smollm2-135m", "16(, one prompt)?", "tokens/s", "best", ">=", 5.0),
+    ("batch", "smollm2-135m", "64(, one prompt)?", "tokens/s", "best", ">=", 8.0),
+    ("batch", r"llama3\.2-1b-q4_0", "16(, one prompt)?", "tokens/s", "best", ">=", 4.0),
     ("avx2", ".*", ".*", "tokens/s", "best", ">=", 1.2),
     ("copy", ".*", "(code edit|JSON rewrite|summary|repeat).*", "tokens/s", "own", ">=", 2.5),
     ("copy", ".*", "free text.*", "tokens/s", "own", ">=", 0.97),
@@ -228,7 +228,8 @@ def plots(out, rows):
     files["share.svg"] = plot.shares("Share of the machine's limit", shares)
     for model in sorted({r["model"] for r in rows if r["workload"] == "batch"}):
         lines = {}
-        for r in sorted((r for r in rows if r["workload"] == "batch" and r["model"] == model), key=lambda r: int(r["case"])):
+        own = [r for r in rows if r["workload"] == "batch" and r["model"] == model and r["case"].isdigit()]
+        for r in sorted(own, key=lambda r: int(r["case"])):
             for side, values in r["samples"].items():
                 lines.setdefault(side, []).append((int(r["case"]), stats.spread(values)[1]))
         files[f"batch-{model}.svg"] = plot.lines(f"Tokens a second by sequences at once, {model}", lines)

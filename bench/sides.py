@@ -107,9 +107,9 @@ class Gaufre:
     def version(self):
         return run([self.binary, "--version"]).strip()
 
-    def bench(self, model, threads=None, **lists):
+    def bench(self, model, threads=None, flags=(), **lists):
         cmd = [self.binary, "bench", model, "--report", "--threads", str(threads or self.threads), "--reps",
-               str(self.reps), "--cpu", self.cpu]
+               str(self.reps), "--cpu", self.cpu, *flags]
         for option in ("prefill", "decode", "depth", "batch"):
             values = lists.get(option, [0] if option in ("prefill", "decode") else None)
             if values is not None:
@@ -124,8 +124,9 @@ class Gaufre:
     def decode(self, model, n, depths, threads=None):
         return {r["depth"]: r for r in self.bench(model, decode=[n], depth=depths, threads=threads)}
 
-    def batch(self, model, n, depth, batches):
-        return {r["batch"]: r for r in self.bench(model, decode=[n], depth=[depth], batch=batches)}
+    def batch(self, model, n, depth, batches, same_prompt=False):
+        rows = self.bench(model, flags=["--same-prompt"] if same_prompt else [], decode=[n], depth=[depth], batch=batches)
+        return {r["batch"]: r for r in rows}
 
     def serve(self, model, slots, context, extra=()):
         port = free_port()
@@ -176,13 +177,13 @@ class Llama:
         rows = self.bench(model, ["-p", "0", "-n", str(n), "-d", ",".join(map(str, depths))], threads, env)
         return {r["n_depth"]: statistics.median(r["samples_ts"]) for r in rows}
 
-    def batch_args(self, model, n, depth, batches):
+    def batch_args(self, model, n, depth, batches, same_prompt):
         return [self.tool("llama-batched-bench"), "-m", model, "-t", str(self.threads), "-c",
                 str(max(batches) * (depth + n)), "-b", "2048", "-ub", "512", "-npp", str(depth), "-ntg", str(n),
-                "-npl", ",".join(map(str, batches))]
+                "-npl", ",".join(map(str, batches)), *(["-pps"] if same_prompt else [])]
 
-    def batch(self, model, n, depth, batches):
-        out = run(self.batch_args(model, n, depth, batches) + ["-fa", "on", "--output-format", "jsonl"], self.env)
+    def batch(self, model, n, depth, batches, same_prompt=False):
+        out = run(self.batch_args(model, n, depth, batches, same_prompt) + ["-fa", "on", "--output-format", "jsonl"], self.env)
         rows = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
         return {r["pl"]: r["speed_tg"] for r in rows}
 
@@ -211,18 +212,17 @@ class Ik(Llama):
         return {r["n_prompt"]: statistics.median(r["samples_ts"]) for r in rows}
 
     # Its flash attention stops at an assertion (S > 0) when a batch mixes sequences that do not begin with the same
-    # prompt; so batches and servers with several slots go without it, and batches also with it and a shared prompt
-    # (less attention than the other sides have): the better counts.
+    # prompt; so servers with several slots, and batches but those of one prompt, go without it.
 
-    def batch(self, model, n, depth, batches):
-        best = {}
-        for flags in (["-fa", "off"], ["-fa", "on", "-pps"]):
-            out = run(self.batch_args(model, n, depth, batches) + ["-rtr", "-thp", *flags], self.env, talk=True)
-            for line in out.splitlines():
-                if re.match(r"\|\s*\d", line):
-                    f = [x.strip() for x in line.split("|")[1:-1]]
-                    best[int(f[2])] = max(best.get(int(f[2]), 0), float(f[7]))
-        return best
+    def batch(self, model, n, depth, batches, same_prompt=False):
+        rows = {}
+        out = run(self.batch_args(model, n, depth, batches, same_prompt) +
+                  ["-rtr", "-thp", "-fa", "on" if same_prompt else "off"], self.env, talk=True)
+        for line in out.splitlines():
+            if re.match(r"\|\s*\d", line):
+                f = [x.strip() for x in line.split("|")[1:-1]]
+                rows[int(f[2])] = float(f[7])
+        return rows
 
     def serve_flags_for(self, slots):
         return ["-rtr", "-thp", "-fa", "on" if slots == 1 else "off"]

@@ -68,14 +68,21 @@ def avx2(b, model):
 
 
 def batch(b, model):
-    """Aggregate over the batch; each sequence has 128 tokens before, and makes 32."""
+    """Aggregate over the batch; each sequence has 128 tokens before, and makes 32. Once with prompts of their own, once
+    with one prompt for all, whose KV cache is there once."""
     small = b.name(model).startswith("smollm2")
-    sizes = b.cases("batch", model, [1, 4, 16, 64] if small else [1, 16], big=[1, 4, 16], quick=[1, 16])
-    tasks = [("gaufre", lambda: of_gaufre(b.gaufre.batch(model, 32, 128, sizes), str))]
-    for p in b.peers:
-        if p.has("llama-batched-bench"):
-            tasks.append((p.name, lambda p=p: of_peer(p.batch(model, 32, 128, sizes), str)))
-    b.rounds("batch", model, tasks)
+    own = b.cases("batch", model, [1, 4, 16, 64] if small else [1, 16], big=[1, 4, 16], quick=[1, 16])
+    sizes = [n for n in own if n > 1]
+
+    def task(side):
+        of = of_gaufre if side is b.gaufre else of_peer
+        out = of(side.batch(model, 32, 128, own), str)
+        if sizes:
+            out.update(of(side.batch(model, 32, 128, sizes, same_prompt=True), lambda n: f"{n}, one prompt"))
+        return out
+
+    sides = [b.gaufre] + [p for p in b.peers if p.has("llama-batched-bench")]
+    b.rounds("batch", model, [(s.name, lambda s=s: task(s)) for s in sides])
 
 
 @contextlib.contextmanager

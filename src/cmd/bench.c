@@ -19,7 +19,7 @@
 struct bench {
     const char *prefill, *decode, *depth, *batch;
     int64_t reps;
-    int csv, json, report;
+    int same_prompt, csv, json, report;
     struct model_opt model;
 };
 
@@ -28,6 +28,8 @@ static const struct opt opts[] = {
     OPT_STR('n', "decode", "N,N", "64", bench, decode, "tokens to decode (0: none)"),
     OPT_STR('d', "depth", "N,N", "0", bench, depth, "tokens in the context before"),
     OPT_STR('b', "batch", "N,N", "1", bench, batch, "sequences at once"),
+    OPT_FLAG(0, "same-prompt", bench, same_prompt,
+             "sequences of a batch share the tokens before, and their KV cache"),
     OPT_INT('r', "reps", "N", "5", 1, REPS_MAX, bench, reps, "runs of each, after one to warm up"),
     OPT_FLAG(0, "csv", bench, csv, "print comma-separated values"),
     OPT_FLAG(0, "json", bench, json, "print one JSON array"),
@@ -88,7 +90,7 @@ static int measure(struct engine *e, const struct bench *o, struct row *r, struc
     double v[REPS_MAX];
     int64_t us;
     uint64_t bytes;
-    int rc = engine_probe_open(&p, e, r->depth, r->n, r->batch, err);
+    int rc = engine_probe_open(&p, e, r->depth, r->n, r->batch, o->same_prompt, err);
 
     for (int64_t i = -1; i < o->reps && !rc; i++) {
         rc = engine_probe_run(p, r->decode, r->n, &us, &bytes, err);

@@ -285,10 +285,12 @@ int engine_eval(struct engine *e, const int32_t *id, int32_t n,
 
 /* Timed work without the engine's thread: `batch` sequences of their own random tokens, `depth` of
  * which are in the cache. A prefill run computes n more tokens of each, a decode run n steps of one
- * token each, with logits and the choice of the best; both start again at `depth`. */
+ * token each, with logits and the choice of the best; both start again at `depth`. same_prompt:
+ * those `depth` tokens are the same for all, and the full pages of their KV cache are there once.
+ */
 struct engine_probe;
 int engine_probe_open(struct engine_probe **ret, struct engine *e, int32_t depth, int32_t n_max,
-                      int32_t batch, struct err *err);
+                      int32_t batch, int same_prompt, struct err *err);
 int engine_probe_run(struct engine_probe *p, int decode, int32_t n, int64_t *ret_us,
                      uint64_t *ret_weight_bytes, struct err *err);
 void engine_probe_close(struct engine_probe *p); /* accepts NULL */

@@ -5,10 +5,15 @@
 #include "base/rand.h"
 #include "engine/engine_int.h"
 
+#define SALT 0x70726f6265u /* what is shared here is nobody else's */
+
 struct engine_probe {
     struct engine *e;
     int32_t depth, n_max, batch;
+    int same_prompt; /* the sequences' first `depth` tokens are the same, and their full pages too
+                      */
     struct kv_seq *seq;
+    int32_t *prompt; /* [depth] of the sequence in hand */
     int32_t *token, *out, *next;
     struct step_seg *seg;
 };
@@ -30,6 +35,7 @@ void engine_probe_close(struct engine_probe *p)
         kv_seq_done(&p->seq[i]);
     }
     free(p->seq);
+    free(p->prompt);
     free(p->token);
     free(p->out);
     free(p->next);
@@ -37,29 +43,57 @@ void engine_probe_close(struct engine_probe *p)
     free(p);
 }
 
-/* Tokens [from, to) of every sequence, in chunks, one sequence after the other. */
-static uint64_t prefill(struct engine_probe *p, int32_t from, int32_t to)
+/* Tokens [from, to) of a sequence, in chunks. */
+static uint64_t prefill_seq(struct engine_probe *p, int32_t i, int32_t from, int32_t to)
 {
     struct engine *e = p->e;
     uint64_t bytes = 0;
 
-    for (int32_t i = 0; i < p->batch; i++) {
-        for (int32_t at = from; at < to; at += e->info.chunk) {
-            int32_t n = to - at < e->info.chunk ? to - at : e->info.chunk;
-            int32_t last = n - 1;
-            struct step_seg seg = {.kv = &p->seq[i], .pos = at, .tok = 0, .n = n};
-            struct step_batch b = {.token = p->token,
-                                   .n_tok = n,
-                                   .seg = &seg,
-                                   .n_segs = 1,
-                                   .out = &last,
-                                   .n_out = at + n == to};
-            for (int32_t k = 0; k < n; k++)
-                p->token[k] = random_token(e, i, at + k);
-            bytes += step_run(e->step, &b);
-        }
+    for (int32_t at = from; at < to; at += e->info.chunk) {
+        int32_t n = to - at < e->info.chunk ? to - at : e->info.chunk, last = n - 1;
+        struct step_seg seg = {.kv = &p->seq[i], .pos = at, .tok = 0, .n = n};
+        struct step_batch b = {.token = p->token,
+                               .n_tok = n,
+                               .seg = &seg,
+                               .n_segs = 1,
+                               .out = &last,
+                               .n_out = at + n == to};
+        for (int32_t k = 0; k < n; k++)
+            p->token[k] = at + k < p->depth ? p->prompt[at + k] : random_token(e, i, at + k);
+        bytes += step_run(e->step, &b);
     }
     return bytes;
+}
+
+static uint64_t prefill(struct engine_probe *p, int32_t from, int32_t to)
+{
+    uint64_t bytes = 0;
+
+    for (int32_t i = 0; i < p->batch; i++)
+        bytes += prefill_seq(p, i, from, to);
+    return bytes;
+}
+
+/* A sequence and the tokens before those that are measured. */
+static int begin_seq(struct engine_probe *p, int32_t i, struct err *err)
+{
+    struct engine *e = p->e;
+    int32_t cached;
+    int rc = kv_seq_init(e->kv, &p->seq[i]);
+
+    if (rc)
+        return err_set(err, rc, "no memory to measure with");
+    for (int32_t k = 0; k < p->depth; k++)
+        p->prompt[k] = random_token(e, p->same_prompt ? 0 : i, k);
+    cached = kv_seq_open(e->kv, &p->seq[i], SALT, p->same_prompt && i, p->same_prompt, p->prompt,
+                         p->depth);
+    rc = kv_seq_grow(e->kv, &p->seq[i], p->depth + p->n_max);
+    if (rc)
+        return err_set(err, rc, "the KV cache does not hold %d sequences of %d tokens", p->batch,
+                       p->depth + p->n_max);
+    prefill_seq(p, i, cached, p->depth);
+    kv_seq_commit(e->kv, &p->seq[i], p->prompt, p->depth);
+    return 0;
 }
 
 static uint64_t decode(struct engine_probe *p, int32_t n)
@@ -90,7 +124,7 @@ static uint64_t decode(struct engine_probe *p, int32_t n)
 }
 
 int engine_probe_open(struct engine_probe **ret, struct engine *e, int32_t depth, int32_t n_max,
-                      int32_t batch, struct err *err)
+                      int32_t batch, int same_prompt, struct err *err)
 {
     struct engine_probe *p;
     int rc = ERR_NOMEM;
@@ -109,30 +143,24 @@ int engine_probe_open(struct engine_probe **ret, struct engine *e, int32_t depth
     p->depth = depth;
     p->n_max = n_max;
     p->batch = batch;
+    p->same_prompt = same_prompt;
     p->seq = calloc((size_t)batch, sizeof *p->seq);
+    p->prompt = calloc((size_t)depth + 1, sizeof *p->prompt);
     p->token = calloc((size_t)most, sizeof *p->token);
     p->out = calloc((size_t)batch, sizeof *p->out);
     p->next = calloc((size_t)batch, sizeof *p->next);
     p->seg = calloc((size_t)batch, sizeof *p->seg);
-    if (!p->seq || !p->token || !p->out || !p->next || !p->seg) {
+    if (!p->seq || !p->prompt || !p->token || !p->out || !p->next || !p->seg) {
         err_set(err, rc, "no memory to measure with");
         goto fail;
     }
-    for (int32_t i = 0; i < batch; i++) {
-        rc = kv_seq_init(e->kv, &p->seq[i]);
-        if (!rc) {
-            kv_seq_open(e->kv, &p->seq[i], 0, 0, 0, NULL, 0);
-            rc = kv_seq_grow(e->kv, &p->seq[i], depth + n_max);
-        }
-        if (rc) {
-            err_set(err, rc, "the KV cache does not hold %d sequences of %d tokens", batch,
-                    depth + n_max);
-            goto fail;
-        }
-    }
+    rc = 0;
     team_lock(e->team);
-    prefill(p, 0, depth);
+    for (int32_t i = 0; i < batch && !rc; i++)
+        rc = begin_seq(p, i, err);
     team_unlock(e->team);
+    if (rc)
+        goto fail;
     *ret = p;
     return 0;
 fail:
