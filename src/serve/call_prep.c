@@ -13,6 +13,12 @@ static size_t tokens_max(const struct supplier_facts *f)
     return (size_t)f->context * TOKENS_OVER + 64;
 }
 
+/* Work for nobody is left undone. */
+static int still_wanted(const struct call *c, struct err *e)
+{
+    return atomic_load(&c->gone) ? err_set(e, ERR_CANCELLED, "The client left.") : 0;
+}
+
 static int find_supplier(struct call *c, const char *model, struct err *e)
 {
     struct server *s = c->s;
@@ -138,9 +144,9 @@ static int prep_completion(struct call *c, struct err *e)
     int r = make_jobs(c, c->req.n_prompts, e);
 
     for (int32_t i = 0; !r && i < c->n_jobs; i++) {
-        if (atomic_load(&c->gone))
-            return err_set(e, ERR_CANCELLED, "The client left.");
-        r = prep_prompt(c, &c->jobs[i], &c->req.prompt[i], e);
+        r = still_wanted(c, e);
+        if (!r)
+            r = prep_prompt(c, &c->jobs[i], &c->req.prompt[i], e);
     }
     return r;
 }
@@ -154,7 +160,9 @@ static int prep_request(struct call *c, int chat, const struct api_options *o, s
     net_body_done(&c->body); /* the request keeps its own */
     if (r)
         return r;
-    r = find_supplier(c, c->req.model, e);
+    r = still_wanted(c, e);
+    if (!r)
+        r = find_supplier(c, c->req.model, e);
     if (!r)
         r = api_check_tokens(&c->req, c->sup->ops->facts(c->sup)->n_vocab, e);
     if (r)
@@ -257,8 +265,10 @@ void call_prep(struct call *c)
     struct api_options o = {.strict = c->s->config->strict_compat,
                             .body_max = c->s->config->body_limit};
     struct err *e = &c->err;
-    int r;
+    int r = still_wanted(c, e);
 
+    if (r)
+        goto out;
     switch (c->route.id) {
     case API_ROUTE_CHAT:
         r = prep_request(c, 1, &o, e);
@@ -278,6 +288,7 @@ void call_prep(struct call *c)
     default:
         r = err_set(e, ERR_INTERNAL, "a route without a handler");
     }
+out:
     net_body_done(&c->body);
     e->code = r;
 }

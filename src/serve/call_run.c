@@ -191,7 +191,7 @@ void call_end_cancelled(struct call *c)
 
 void call_cancel(struct call *c)
 {
-    if (c->state == CALL_RUN) {
+    if (c->state == CALL_RUN || (c->state == CALL_PREP && prep_drop(c->s->prep, c))) {
         call_end_cancelled(c);
     } else if (c->state < CALL_RUN) { /* seen when the body is there, or when prep has ended */
         c->cancel_asked = 1;

@@ -303,7 +303,7 @@ void front_gone(void *ctx, struct net_exchange *x, int code)
         c->status = 499;
     if (!c->code)
         c->code = code;
-    if (c->state != CALL_PREP) { /* else the prep thread has it, and brings it home */
+    if (c->state != CALL_PREP || prep_drop(c->s->prep, c)) { /* else a prep thread brings it home */
         c->state = CALL_OVER;
         call_cancel_jobs(c);
         for (int32_t i = 0; i < c->n_sent; i++) /* full rings take no end */

@@ -103,3 +103,24 @@ int prep_push(struct prep *p, struct call *c)
     pthread_mutex_unlock(&p->lock);
     return r;
 }
+
+int prep_drop(struct prep *p, struct call *c)
+{
+    struct call *last = NULL;
+    int found = 0;
+
+    pthread_mutex_lock(&p->lock);
+    for (struct call **at = &p->first; *at; at = &(*at)->prep_next) {
+        if (*at == c) {
+            *at = c->prep_next;
+            if (p->last == c)
+                p->last = last;
+            p->n_queued--;
+            found = 1;
+            break;
+        }
+        last = *at;
+    }
+    pthread_mutex_unlock(&p->lock);
+    return found;
+}

@@ -11,10 +11,13 @@ struct prep;
 #define PREP_QUEUE_MAX 256
 
 int prep_open(struct prep **ret, int n_threads, struct err *e);
-/* Joins; what is queued is done first. Accepts NULL. */
+/* Joins; nothing is queued any more. Accepts NULL. */
 void prep_close(struct prep *p);
 /* call_prep(c) on a thread of the pool; then c->prep_item is posted to its io thread's mailbox. 0
  * or ERR_AGAIN. [any] */
 int prep_push(struct prep *p, struct call *c);
+/* Its client left: 1 when it was still queued and never will be done, so that nothing is posted; 0
+ * when a thread has it. [any] */
+int prep_drop(struct prep *p, struct call *c);
 
 #endif

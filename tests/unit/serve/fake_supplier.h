@@ -4,6 +4,7 @@
  *   HOLD    does not begin until fake_release, or its cancel
  *   FAIL    ends with ERR_NUMERIC after one token; FAIL0: before the first
  *   FLOOD   1 KiB a token, for as long as it may
+ *   SLOW    in a text to be tokenised: takes until fake.read, or its caller's end
  *   else    "w0 ", "w1 ", ... up to max_tokens, and stops by itself after four
  *
  * Its ring is small (8 KiB), so that a reader that does not pop is felt soon. */
@@ -45,6 +46,7 @@ struct fake {
     struct fake_job *jobs;
     struct supplier_facts facts;
     _Atomic int state, frozen, stop, released, capacity, paused;
+    _Atomic int n_reading, n_read, read; /* texts: begun, done; and let those that are slow go on */
     _Atomic int n_submitted, n_cancelled, n_done, n_waiting, n_running;
 };
 
@@ -74,8 +76,14 @@ static const struct supplier_facts *fake_facts(const struct supplier *s)
 static int fake_tokenize(const struct supplier *s, const char *text, size_t n, int special, int bos,
                          size_t max, struct supplier_tokens *ret, struct err *e)
 {
+    struct fake *f = fake_of(s);
+
     if (n > max)
         return err_set(e, ERR_LIMIT, "too many tokens");
+    f->n_reading++;
+    while (memmem(text, n, "SLOW", 4) && !f->read)
+        clock_sleep_us(500);
+    f->n_read++;
     ret->id = malloc((n + 1) * sizeof *ret->id);
     ret->n = 0;
     if (bos)

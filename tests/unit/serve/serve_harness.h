@@ -13,6 +13,7 @@
 #include "fake_supplier.h"
 #include "serve/server.h"
 
+#define MAYBE   __attribute__((unused))
 #define WAIT_MS 10000 /* for what must come; a test fails long after it would have */
 
 struct room {
@@ -140,7 +141,7 @@ static void hear(int fd, struct buf *all, const char *until)
 }
 
 /* The whole answer to one request, on a connection of its own. Free it. */
-static char *ask(struct room *r, const char *path, const char *extra, const char *body)
+MAYBE static char *ask(struct room *r, const char *path, const char *extra, const char *body)
 {
     struct buf all;
     int fd = dial(r);
@@ -152,7 +153,7 @@ static char *ask(struct room *r, const char *path, const char *extra, const char
     return all.data;
 }
 
-static char *get(struct room *r, const char *method, const char *path, const char *extra)
+MAYBE static char *get(struct room *r, const char *method, const char *path, const char *extra)
 {
     struct buf all;
     int fd = dial(r);
@@ -183,7 +184,7 @@ static int status_of(const char *answer)
             fail_msg("'%s' in:\n%s", what, text);                                                  \
     } while (0)
 
-static int count_of(const char *text, const char *what)
+MAYBE static int count_of(const char *text, const char *what)
 {
     int n = 0;
 
