@@ -377,10 +377,11 @@ void cloud_settle(struct cloud *c, struct cloud_ticket *t, const struct cloud_us
         put_name(r->key_id, sizeof r->key_id, t->key_id);
         put_name(r->model, sizeof r->model, u->model);
         put_name(r->supplier, sizeof r->supplier, u->supplier);
-        ledger_post(c->ledger, r);
-        t->row = NULL;
     }
     leave(c, t, u->prompt_tokens + u->completion_tokens);
+    if (r) /* last: who reads the row finds all else done */
+        ledger_post(c->ledger, r);
+    t->row = NULL;
 }
 
 void cloud_leave(struct cloud *c, struct cloud_ticket *t)

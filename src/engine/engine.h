@@ -203,7 +203,8 @@ struct engine_job {
         int32_t limit; /* generated tokens at most */
         int32_t n_started, n_finished, n_cached, n_generated;
         int32_t n_predicted_right, n_predicted_wrong, n_drafted, n_draft_right;
-        int prefilled; /* choice 0's prompt is computed */
+        int prefilled;         /* choice 0's prompt is computed */
+        int32_t n_prompt_done; /* of which so far; once, however often it was preempted */
         int err;
         uint64_t order, salt;
         int64_t scheduled_us, first_us, paused_us;
@@ -235,7 +236,9 @@ struct engine_event {
     uint8_t n_top;
     int32_t token; /* TEXT, PROMPT: the token; FINISH: -1 */
     float logprob; /* of the token, from the model's raw distribution (T = 1) */
-    int32_t n_prompt, n_cached, n_done, n_generated;
+    int32_t n_prompt, n_cached;
+    int32_t n_done; /* PREFILL, DONE: prompt tokens computed or found in the cache so far */
+    int32_t n_generated;
     int32_t n_drafted, n_draft_right;             /* DONE, and TEXT: of the job before this step */
     int32_t n_predicted_right, n_predicted_wrong; /* DONE: tokens drafted from the prediction */
     int32_t err;                                  /* DONE: 0 or the error that ended the job */

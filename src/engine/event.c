@@ -115,7 +115,7 @@ int job_done(struct engine *e, struct engine_job *j)
     ev->n_draft_right = j->run.n_draft_right;
     ev->n_predicted_right = j->run.n_predicted_right;
     ev->n_predicted_wrong = j->run.n_predicted_wrong;
-    ev->n_done = j->run.prefilled ? j->n_prompt : 0;
+    ev->n_done = j->run.n_prompt_done;
     ev->queue_us = (j->run.scheduled_us ? j->run.scheduled_us : now) - j->accepted_us;
     ev->prompt_us = j->run.first_us ? j->run.first_us - j->run.scheduled_us : 0;
     ev->completion_us = j->run.first_us ? now - j->run.first_us : 0;

@@ -226,7 +226,7 @@ static void seq_start(struct engine *e, struct engine_seq *q, int32_t n_cached)
         return;
     if (!j->run.scheduled_us) {
         j->run.scheduled_us = clock_now_us();
-        j->run.n_cached = n_cached;
+        j->run.n_cached = j->run.n_prompt_done = n_cached;
         ev = event_begin(j, ENGINE_EV_STARTED, 0);
         if (ev) { /* read when the step has ended: it says itself when it was */
             ev->queue_us = j->run.scheduled_us - j->accepted_us;

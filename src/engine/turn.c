@@ -379,6 +379,16 @@ static void count_draft(struct engine *e, struct engine_seq *q, struct engine_jo
     atomic_fetch_add_explicit(&e->draft_accepted, (uint64_t)told, memory_order_relaxed);
 }
 
+/* What is owed for the prompt, whenever and however the job ends. */
+static void note_prompt_done(struct engine_seq *q)
+{
+    struct engine_job *j = q->job;
+    int32_t n = q->n_done < j->n_prompt ? q->n_done : j->n_prompt;
+
+    if (n > j->run.n_prompt_done)
+        j->run.n_prompt_done = n;
+}
+
 static void settle_seq(struct engine *e, struct engine_seq *q)
 {
     const struct sched_row *row = e->sched.rows + q->row;
@@ -387,6 +397,7 @@ static void settle_seq(struct engine *e, struct engine_seq *q)
 
     q->n_done += q->take - q->n_draft + kept;
     kv_seq_commit(e->kv, &q->kv, q->token, q->n_done);
+    note_prompt_done(q);
     if (q->prompt_err || (q->n_rows && !n)) {
         job_fail(e, j, q->prompt_err ? q->prompt_err : row[0].err);
         return;

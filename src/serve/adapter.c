@@ -278,7 +278,7 @@ static int local_peek(struct supplier *s, struct supplier_job *j, struct supplie
     case ENGINE_EV_DONE:
         ret->kind = SUPPLIER_EV_DONE;
         ret->err = e->err;
-        ret->usage = (struct api_usage){.prompt_tokens = e->n_prompt,
+        ret->usage = (struct api_usage){.prompt_tokens = e->n_done,
                                         /* wrong ones were computed, and are billed */
                                         .completion_tokens = e->n_generated + e->n_predicted_wrong,
                                         .cached_tokens = e->n_cached,

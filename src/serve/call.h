@@ -40,8 +40,8 @@ struct call_job {
     size_t n_text;
     struct supplier_tokens tokens, prediction;
     struct buf rendered;
-    int32_t n_live;              /* choices not yet finished */
-    int32_t n_prefilled, n_told; /* prompt tokens computed; tokens told */
+    int32_t n_live;                        /* choices not yet finished */
+    int32_t n_prefilled, n_cached, n_told; /* prompt tokens computed, found; tokens told */
     int32_t n_drafted, n_draft_right;
     int64_t queue_us;
     enum { JOB_NEW, JOB_OUT, JOB_DONE, JOB_HOME } state;

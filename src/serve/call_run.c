@@ -199,13 +199,15 @@ void call_cancel(struct call *c)
     }
 }
 
-/* Prompt tokens of a job computed so far. */
-static void note_prefill(struct call *c, struct call_job *j, int32_t n)
+/* Prompt tokens of a job computed so far, and of these found in the cache. */
+static void note_prefill(struct call *c, struct call_job *j, int32_t n, int32_t n_cached)
 {
-    if (n <= j->n_prefilled)
-        return;
-    c->track.n_prefilled += n - j->n_prefilled;
-    j->n_prefilled = n;
+    if (n > j->n_prefilled) {
+        c->track.n_prefilled += n - j->n_prefilled;
+        j->n_prefilled = n;
+    }
+    c->track.n_cached += n_cached - j->n_cached;
+    j->n_cached = n_cached;
 }
 
 static void note_token(struct call *c, struct call_job *j)
@@ -214,7 +216,7 @@ static void note_token(struct call *c, struct call_job *j)
     int64_t now = clock_now_us();
 
     j->n_told++;
-    note_prefill(c, j, j->job.n_prompt);
+    note_prefill(c, j, j->job.n_prompt, j->n_cached);
     track_token(&c->track, now);
     if (!c->first_us) {
         c->first_us = now;
@@ -244,11 +246,10 @@ static int tell(struct call *c, struct call_job *j, struct supplier_event *ev)
         if (!c->started)
             track_note(&c->track, TRACK_STARTED, c->started_us + ev->times.queue_us, ev->n_cached);
         c->started = 1;
-        c->track.n_cached += ev->n_cached;
-        note_prefill(c, j, ev->n_cached);
+        note_prefill(c, j, ev->n_cached, ev->n_cached);
         return 0;
     case SUPPLIER_EV_PREFILL:
-        note_prefill(c, j, ev->n_done);
+        note_prefill(c, j, ev->n_done, ev->n_cached);
         track_note(&c->track, TRACK_PREFILL, clock_now_us(), c->track.n_prefilled);
         return 0;
     case SUPPLIER_EV_PREEMPTED:
@@ -280,6 +281,8 @@ static int tell(struct call *c, struct call_job *j, struct supplier_event *ev)
 static void job_done(struct call *c, struct call_job *j, const struct supplier_event *ev)
 {
     j->state = JOB_DONE;
+    /* what came too late to be told is booked all the same, so it is shown */
+    note_prefill(c, j, (int32_t)ev->usage.prompt_tokens, (int32_t)ev->usage.cached_tokens);
     note_drafts(c, j, ev);
     c->track.n_generated +=
         (int32_t)(ev->usage.completion_tokens - ev->usage.rejected_prediction_tokens) -

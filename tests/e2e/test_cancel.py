@@ -21,6 +21,14 @@ def running(server, n):
     return lambda: server.metric("vllm:num_requests_running") == n
 
 
+def booked(server, n):
+    """The balance once n requests are in it."""
+    def look():
+        row = server.balance().get("default")
+        return row if row and row["requests"] == n else None
+    return look
+
+
 def test_in_a_stream(server):
     wait_for("idle", server.idle)
     s = ask(server, stream=True)
@@ -59,6 +67,11 @@ def test_while_queued(start):
     first.close()
     wait_for("idle", server.idle, 5)
     assert server.metric("gaufre_requests_total", status="499") == 5
+    # who left the queue is booked with nothing: what was computed is the first one's
+    wait_for("booked", booked(server, 5))
+    prompt = server.chat("Count to 1000.", max_tokens=1)[2]["usage"]["prompt_tokens"]
+    assert wait_for("booked", booked(server, 6))["prompt_tokens"] == 2 * prompt
+    assert server.metric("vllm:prompt_tokens_total") == 2 * prompt
 
 
 def test_in_prefill(start):
@@ -67,3 +80,6 @@ def test_in_prefill(start):
     wait_for("begun", running(server, 1))
     s.close()
     wait_for("idle", server.idle, 5)
+    row = wait_for("booked", booked(server, 1))  # what was computed until then
+    assert row["prompt_tokens"] < 6000 and row["completion_tokens"] == 0
+    assert row["prompt_tokens"] == server.metric("vllm:prompt_tokens_total")

@@ -94,7 +94,7 @@ static struct engine_stats stats(void)
 
 /* Cancel and read on: DONE must come, with no choice finished, after at most the step under way
  * and one that had begun to be laid out; then every page is free again. */
-static void cancel_and_check(struct engine_job *j)
+static struct engine_event cancel_and_check(struct engine_job *j)
 {
     uint64_t steps = stats().n_steps;
     struct engine_event ev;
@@ -111,16 +111,51 @@ static void cancel_and_check(struct engine_job *j)
     assert_int_equal(stats().pages_free, stats().n_pages);
     WAIT_FOR(stats().n_running == 0);
     assert_true(stats().n_steps - steps <= 2);
+    return ev;
+}
+
+static struct engine_event cancel_of_cached(struct engine_job *j)
+{
+    struct engine_event ev;
+    engine_cancel(engine, j);
+    ev = until(j, ENGINE_EV_DONE);
+    assert_int_equal(ev.err, ERR_CANCELLED);
+    jobs_end(j);
+    return ev;
 }
 
 static void cancel_prefilling(void **state)
 {
+    struct engine_event told, done;
     struct engine_job j;
     (void)state;
     open_engine(&llama, (struct engine_config){.chunk = 1, .no_prefix_cache = 1});
     start(&j, spec_of(500, 5));
-    until(&j, ENGINE_EV_PREFILL);
-    cancel_and_check(&j);
+    told = until(&j, ENGINE_EV_PREFILL);
+    done = cancel_and_check(&j);
+    assert_in_range(done.n_done, told.n_done, 499); /* what was computed, and no more */
+    close_engine();
+}
+
+/* What is owed for a prompt: what is there of it, computed or found, each token once. */
+static void prompt_is_counted_once(void **state)
+{
+    struct engine_job j;
+    struct engine_event ev;
+    struct jobs_spec s = spec_of(200, 300);
+    (void)state;
+    open_engine(&llama, (struct engine_config){.chunk = 16});
+    s.n_choices = 4;
+    start(&j, s);
+    until(&j, ENGINE_EV_TEXT);
+    assert_int_equal(cancel_of_cached(&j).n_done, 200);
+    s.n_choices = 1;
+    start(&j, s);
+    ev = until(&j, ENGINE_EV_STARTED);
+    assert_int_equal(ev.n_cached, 192);
+    ev = cancel_of_cached(&j);
+    assert_int_equal(ev.n_cached, 192);
+    assert_in_range(ev.n_done, 192, 200);
     close_engine();
 }
 
@@ -167,6 +202,7 @@ static void cancel_queued(void **state)
     engine_cancel(engine, &second);
     assert_int_equal(jobs_next(engine, &second, &ev, NULL), ENGINE_EV_DONE); /* and no STARTED */
     assert_int_equal(ev.err, ERR_CANCELLED);
+    assert_int_equal(ev.n_done, 0);
     jobs_end(&second);
     ev = until(&first, ENGINE_EV_FINISH);
     assert_int_equal(ev.n_generated, 300);
@@ -573,6 +609,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cancel_prefilling),
+        cmocka_unit_test(prompt_is_counted_once),
         cmocka_unit_test(cancel_decoding),
         cmocka_unit_test(cancel_paused),
         cmocka_unit_test(cancel_queued),

@@ -23,7 +23,7 @@
 #define FAKE_TEXT 1024
 
 struct fake_record {
-    int kind, choice, token, err, finish, n_generated;
+    int kind, choice, token, err, finish, started, n_generated;
     size_t n_text;
     char text[];
 };
@@ -180,8 +180,9 @@ static int fake_peek(struct supplier *s, struct supplier_job *j, struct supplier
                                  .n_bytes = r->n_text,
                                  .logprob = -0.5f,
                                  .finish = (enum api_finish)r->finish};
-    ret->usage = (struct api_usage){
-        .prompt_tokens = j->n_prompt, .completion_tokens = r->n_generated, .cached_tokens = 1};
+    ret->usage = (struct api_usage){.prompt_tokens = r->started ? j->n_prompt : 0,
+                                    .completion_tokens = r->n_generated,
+                                    .cached_tokens = r->started};
     ret->times = (struct api_times){.queue_us = 10, .prompt_us = 20, .completion_us = 30};
     return 1;
 }
@@ -225,6 +226,7 @@ static int fake_push(struct fake_job *j, int kind, const char *text, size_t n, i
                               .token = j->n,
                               .err = j->err,
                               .finish = finish,
+                              .started = j->started,
                               .n_generated = j->n + 0,
                               .n_text = n};
     memcpy(r->text, text, n);

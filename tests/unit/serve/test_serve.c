@@ -497,6 +497,47 @@ static void clients_leave(void **state)
     assert_int_equal(r->f.n_submitted, 2);
 }
 
+/* Who leaves the queue owes nothing: not in the books, not in the metrics, not in its bucket. */
+static void left_the_queue(void **state)
+{
+    struct cloud_balance b = {0};
+    struct room *r = *state;
+    struct err e = {0};
+    struct buf got;
+    char *a;
+    int fd;
+
+    r->config.tokens_per_minute = 1000;
+    room_start(r);
+    for (int i = 0; i < 3; i++) {
+        fd = dial(r);
+        post(fd, CHAT_PATH, NULL, CHAT("HOLD", ",\"max_tokens\":900"));
+        EVENTUALLY(r->f.n_submitted == i + 1);
+        close(fd);
+        EVENTUALLY(cloud_balances(r->ledger, keep, &b, &e) == 0 && b.n_requests == i + 1);
+        assert_int_equal(b.prompt_tokens + b.cached_tokens + b.completion_tokens, 0);
+    }
+    a = get(r, "GET", "/metrics", NULL);
+    HAS(a, "vllm:prompt_tokens_total{model_name=\"fake\"} 0");
+    HAS(a, "vllm:prefix_cache_hits_total{model_name=\"fake\"} 0");
+    free(a);
+    /* One that runs and leaves owes what was made of it, to the console as to the books. */
+    fd = dial(r);
+    post(fd, CHAT_PATH, "X-Client-Request-Id: left\r\n",
+         CHAT("FLOOD", ",\"stream\":true,\"max_tokens\":900"));
+    buf_init(&got, 1 << 20);
+    hear(fd, &got, "xxx");
+    buf_done(&got);
+    close(fd);
+    EVENTUALLY(cloud_balances(r->ledger, keep, &b, &e) == 0 && b.n_requests == 4);
+    assert_int_equal(b.prompt_tokens, 11);
+    assert_int_equal(b.cached_tokens, 1);
+    a = get(r, "GET", "/v1/engine/requests/left", NULL);
+    HAS(a, "\"prefilled_tokens\":11");
+    HAS(a, "\"cached_tokens\":1");
+    free(a);
+}
+
 static void reader_stalls(void **state)
 {
     struct room *r = *state;
@@ -547,12 +588,12 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(chat),        T(stream),          T(role_comes_before_the_prompt_is_computed),
-        T(completions), T(many_prompts),    T(errors),
-        T(sizes),       T(text_tools),      T(operations),
-        T(health),      T(usage_is_booked), T(keys),
-        T(queue_full),  T(clients_leave),   T(reader_stalls),
-        T(drain),
+        T(chat),          T(stream),          T(role_comes_before_the_prompt_is_computed),
+        T(completions),   T(many_prompts),    T(errors),
+        T(sizes),         T(text_tools),      T(operations),
+        T(health),        T(usage_is_booked), T(keys),
+        T(queue_full),    T(clients_leave),   T(left_the_queue),
+        T(reader_stalls), T(drain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
