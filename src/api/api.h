@@ -98,7 +98,8 @@ struct api_request_headers {
 int api_key_find(const char *authorization, const char *x_api_key, const char *api_key,
                  const char **ret, size_t *ret_n);
 
-/* CORS for any answer (n = 2) and for a preflight (n = 5); `origin` NULL allows "*". */
+/* CORS for any answer (n <= 3) and for a preflight (n <= 6), to pages of `origin` ("*": all); NULL
+ * allows none (n = 0). */
 int api_cors_headers(int preflight, const char *origin, struct api_header *out, int max);
 /* Headers of an event stream: type, no cache, no proxy buffering. */
 int api_stream_headers(struct api_header *out, int max);

@@ -54,7 +54,11 @@ int api_cors_headers(int preflight, const char *origin, struct api_header *out, 
 {
     struct list l = {out, 0, max};
 
-    add(&l, "access-control-allow-origin", "%s", origin ? origin : "*");
+    if (!origin)
+        return 0;
+    add(&l, "access-control-allow-origin", "%s", origin);
+    if (strcmp(origin, "*"))
+        add(&l, "vary", "origin");
     add(&l, "access-control-expose-headers", "%s",
         "x-request-id, openai-processing-ms, retry-after, retry-after-ms, x-should-retry, "
         "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, *");

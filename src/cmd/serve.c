@@ -21,6 +21,7 @@ struct serve_opts {
 #define FIELD_SIZE                                             const char *
 #define FIELD_TIME                                             const char *
 #define FIELD_CHOICE                                           const char *
+#define FIELD_STRS                                             const char *
 #define FIELD_BOOL                                             int
 #define ROW(key, flag, kind, field, dflt, min, max, arg, help) FIELD_##kind field;
     SERVE_SETTINGS(ROW)
@@ -34,6 +35,7 @@ struct serve_opts {
  * what was not typed must not win over the file. */
 #define TEXT_ROW(flag, field, a, h)               OPT_STR(0, flag, a, NULL, serve_opts, field, h)
 #define OPT_ROW_STR(flag, field, dflt, arg, help) TEXT_ROW(flag, field, arg, help)
+#define OPT_ROW_STRS                              OPT_ROW_STR
 #define OPT_ROW_INT(flag, field, dflt, arg, help)                                                  \
     TEXT_ROW(flag, field, arg, help " (default " dflt ")")
 #define OPT_ROW_SIZE                               OPT_ROW_INT
@@ -68,6 +70,7 @@ static int flag_bool(struct serve_config *c, const char *key, int on, struct err
 }
 
 #define SET_STR    flag_text
+#define SET_STRS   flag_text
 #define SET_INT    flag_text
 #define SET_SIZE   flag_text
 #define SET_TIME   flag_text

@@ -57,7 +57,7 @@ struct http_head {
 const char *http_field_name(const struct http_head *h, int i);
 const char *http_field_value(const struct http_head *h, int i);
 /* The first value of that name (any case), or NULL. Host, Content-Length, Transfer-Encoding,
- * Authorization, Content-Type and Expect cannot occur twice (400). */
+ * Authorization, Content-Type, Expect, Origin and Sec-Fetch-Site cannot occur twice (400). */
 const char *http_field(const struct http_head *h, const char *name);
 /* 1 when one of the comma-separated elements of all fields of that name is `token` (any case). */
 int http_field_has(const struct http_head *h, const char *name, const char *token);

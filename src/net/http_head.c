@@ -333,7 +333,8 @@ enum http_event http_head_end(struct http_parser *p)
 {
     /* Readers of one message must not disagree on these. */
     static const char *const once[] = {"host",          "content-length", "transfer-encoding",
-                                       "authorization", "content-type",   "expect"};
+                                       "authorization", "content-type",   "expect",
+                                       "origin",        "sec-fetch-site"};
     struct http_head *h = &p->head;
     const char *expect;
 

@@ -62,8 +62,9 @@ struct call {
     char path[256]; /* without query: keys are sometimes put there */
     int64_t started_us;
     struct cloud_ticket ticket;
-    int status; /* answered; 0: not yet */
-    int code;   /* what ended it: 0 or ERR_* */
+    int status;       /* answered; 0: not yet */
+    int code;         /* what ended it: 0 or ERR_* */
+    const char *cors; /* of origin_check */
 
     struct net_body body;             /* [prep] */
     struct arena arena;               /* [prep] */

@@ -15,11 +15,10 @@
 
 int call_headers(struct call *c, struct api_header *h, int max)
 {
-    const char *origin = c->s->config->cors_origin;
     struct api_rate rate;
     int n = api_common_headers(c->id, clock_now_us() - c->started_us, h, max);
 
-    n += api_cors_headers(0, strcmp(origin, "*") ? origin : NULL, h + n, max - n);
+    n += api_cors_headers(0, c->cors, h + n, max - n);
     if (cloud_rate(c->s->cloud, c->ticket.i_rate, &rate))
         n += api_rate_headers(&rate, h + n, max - n);
     return n;
@@ -178,7 +177,8 @@ static void measure(struct call *c)
 
 static void write_log(struct call *c)
 {
-    enum log_level level = is_api(c) || c->status >= 500 ? LOG_INFO : LOG_DEBUG;
+    enum log_level level =
+        is_api(c) || c->status >= 500 || c->code == ERR_FORBIDDEN ? LOG_INFO : LOG_DEBUG;
 
     LOG_EVENT(level, "request", LOG_STR("id", c->id), LOG_STR("peer", c->peer),
               LOG_STR("method", http_method_name(c->method)), LOG_STR("path", c->path),

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/rand.h"
+#include "serve/origin.h"
 #include "serve/page.h"
 #include "serve/server.h"
 #include "serve/watch.h"
@@ -114,8 +115,7 @@ static void find_key(const struct http_head *h, const char **ret, size_t *ret_n)
 static void preflight(struct call *c)
 {
     struct api_header h[CALL_HEADERS_MAX];
-    const char *origin = c->s->config->cors_origin;
-    int n = api_cors_headers(1, strcmp(origin, "*") ? origin : NULL, h, CALL_HEADERS_MAX);
+    int n = api_cors_headers(1, c->cors, h, CALL_HEADERS_MAX);
 
     call_send(c, 204, h, n, NULL, 0);
 }
@@ -126,11 +126,31 @@ static int is_loopback_peer(const struct call *c)
            !strncmp(c->peer, "[::ffff:127.", 12);
 }
 
+static struct origin_ask origin_of(const struct call *c)
+{
+    const struct http_head *h = net_head(c->x);
+
+    return (struct origin_ask){.host = h->host,
+                               .origin = http_field(h, "origin"),
+                               .site = http_field(h, "sec-fetch-site"),
+                               .mode = http_field(h, "sec-fetch-mode"),
+                               .is_page = (c->method == HTTP_GET || c->method == HTTP_HEAD) &&
+                                          page_find(c->path)};
+}
+
+/* Who sits at this machine, and no page of elsewhere in a browser here. */
+static int is_local(const struct call *c)
+{
+    struct origin_ask ask = origin_of(c);
+
+    return is_loopback_peer(c) && origin_is_own(c->s->config, &ask);
+}
+
 static int may_read_metrics(struct call *c, const char *key, size_t n_key, struct err *e)
 {
     int access = c->s->config->metrics;
 
-    if (access == SERVE_METRICS_OPEN || (access == SERVE_METRICS_LOCAL && is_loopback_peer(c)))
+    if (access == SERVE_METRICS_OPEN || (access == SERVE_METRICS_LOCAL && is_local(c)))
         return 0;
     if (!*c->s->config->keys)
         return err_set(e, ERR_FORBIDDEN, "Metrics are for this machine only.");
@@ -160,12 +180,18 @@ static int begin_body(struct call *c, const char *key, size_t n_key, struct err 
 static void judge(struct call *c)
 {
     const struct http_head *h = net_head(c->x);
+    struct origin_ask ask = origin_of(c);
     const struct page_file *file;
     struct err e = {0};
     const char *key;
     size_t n_key;
     int r, i_tenant;
 
+    /* Pages that may not call run nothing, whatever they ask for. */
+    if (origin_check(c->s->config, &ask, &c->cors, &e)) {
+        call_fail(c, &e);
+        return;
+    }
     find_key(h, &key, &n_key);
     r = api_route_find(method_of(h), h->target, strlen(h->target), &c->route, &e);
     if (r == ERR_NO_ROUTE && (file = page_find(c->path))) {

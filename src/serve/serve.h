@@ -96,8 +96,10 @@
       "who may read /metrics: this machine and keys, keys only, everybody")                        \
     X("strict_compat", "strict-compat", BOOL, strict_compat, "false", 0, 0, NULL,                  \
       "refuse unknown fields, as Cerebras does")                                                   \
-    X("cors_origin", "cors-origin", STR, cors_origin, "*", 0, 0, "ORIGIN",                         \
-      "which web pages may call ('*': all)")
+    X("cors_origin", "cors-origin", STRS, cors_origin, NULL, 0, 0, "ORIGINS",                      \
+      "web pages that may call, by scheme://host:port; '*': all (as with keys), 'none': its own")  \
+    X("allowed_hosts", "allowed-hosts", STRS, allowed_hosts, NULL, 0, 0, "NAMES",                  \
+      "further names that a server without keys answers to; '*': any")
 
 /* One model to serve. */
 struct serve_model {
@@ -130,7 +132,8 @@ int serve_limit_store(const char *path, const struct serve_limit *l, struct err 
 
 struct serve_config {
     const char *limits; /* file of serve_limit_store, or NULL: filled by the caller */
-    const char *host, *keys, *ledger, *cors_origin;
+    const char *host, *keys, *ledger;
+    struct config_strs cors_origin, allowed_hosts;
     int64_t port, threads, io_threads, prep_threads, queue, connections;
     int64_t requests_per_minute, tokens_per_minute, concurrency;
     int64_t header_timeout, body_timeout, idle_timeout, stall_timeout, drain_timeout; /* ms */
@@ -138,6 +141,7 @@ struct serve_config {
     uint64_t body_limit, body_budget;
     int insecure_no_keys, ledger_sync, cpu, log_level, log_format, log_prompts, metrics,
         strict_compat;
+    int is_wide; /* other machines reach `host`: filled by serve_config_check */
     struct serve_model model_default; /* what models that say nothing get */
     struct serve_model models[SERVE_MODELS_MAX];
     int n_models;

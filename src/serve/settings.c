@@ -8,6 +8,7 @@
 #include "base/sysmem.h"
 #include "net/net.h"
 #include "serve/adapter.h"
+#include "serve/origin.h"
 #include "serve/serve.h"
 
 #define CONFIG_ARENA_MAX ((size_t)4 << 20)
@@ -217,6 +218,25 @@ static int check_names(const struct serve_config *c, int i, struct err *e)
     return 0;
 }
 
+static int check_callers(const struct serve_config *c, struct err *e)
+{
+    for (int i = 0; i < c->cors_origin.n; i++) {
+        if (!origin_is_valid(c->cors_origin.v[i]))
+            return err_set(e, ERR_ARG,
+                           "cors_origin: '%.100s' is no origin: write scheme://host or "
+                           "scheme://host:port, without a path",
+                           c->cors_origin.v[i]);
+    }
+    for (int i = 0; i < c->allowed_hosts.n; i++) {
+        if (!origin_host_is_valid(c->allowed_hosts.v[i]))
+            return err_set(e, ERR_ARG,
+                           "allowed_hosts: '%.100s' is no host: write a name or an address, "
+                           "without scheme and port",
+                           c->allowed_hosts.v[i]);
+    }
+    return 0;
+}
+
 int serve_config_check(struct serve_config *c, struct err *e)
 {
     int r;
@@ -237,7 +257,11 @@ int serve_config_check(struct serve_config *c, struct err *e)
         return err_set(e, ERR_ARG,
                        "body_budget is smaller than body_limit: no body of that size "
                        "could ever be read");
-    if (!*c->keys && !c->insecure_no_keys && !net_host_is_loopback(c->host))
+    r = check_callers(c, e);
+    if (r)
+        return r;
+    c->is_wide = !net_host_is_loopback(c->host);
+    if (!*c->keys && !c->insecure_no_keys && c->is_wide)
         return err_set(e, ERR_ARG,
                        "'%s' can be reached from other machines, and there are no API keys: set "
                        "'keys' (see 'gaufre key --help'), or insist with --insecure-no-keys",

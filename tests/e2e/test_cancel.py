@@ -12,7 +12,7 @@ def ask(server, **more):
     text = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Count to 1000."}],
                        "max_tokens": 4000, "ignore_eos": True, **more})
     s = server.connect()
-    s.sendall((f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n\r\n"
+    s.sendall((f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(text)}\r\n\r\n"
                + text).encode())
     return s
 

@@ -123,7 +123,7 @@ def test_full_queue(start):
     held = []
     for _ in range(3):
         c = s.connect()
-        c.sendall((f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}"
+        c.sendall((f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(text)}"
                    f"\r\n\r\n{text}").encode())
         c.recv(4096)
         held.append(c)
@@ -164,7 +164,7 @@ def test_second_signal_stops_at_once(start):
     s = start()
     c = s.connect()
     text = json.dumps({"model": MODEL, "prompt": "x", "max_tokens": 8000, "ignore_eos": True})
-    c.sendall((f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n\r\n"
+    c.sendall((f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(text)}\r\n\r\n"
                + text).encode())
     wait_for("running", lambda: s.metric("vllm:num_requests_running") == 1)
     s.process.send_signal(signal.SIGINT)
@@ -185,7 +185,7 @@ def test_thousand_idle_connections(start):
     wait_for("all there", lambda: s.metric("gaufre_connections") >= 1000)
     assert s.chat("hi", max_tokens=2)[0] == 200
     for c in idle[::100]:  # they are served as well
-        c.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        c.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert c.recv(4096).startswith(b"HTTP/1.1 200 ")
     for c in idle:
         c.close()

@@ -35,7 +35,7 @@ def raw(server, text, wait=True):
 
 
 def head(length, extra=""):
-    return (f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    return (f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             f"Connection: close\r\nContent-Length: {length}\r\n{extra}\r\n")
 
 
@@ -99,7 +99,7 @@ def test_duplicate_headers(server):
 
 
 def test_smuggling(server):
-    out = raw(server, f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+    out = raw(server, f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n"
                       "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
     assert out.startswith(b"HTTP/1.1 400 "), out
 
@@ -111,7 +111,7 @@ def test_huge_body_is_refused_by_its_head(server):
 
 def test_huge_chunked_body(server):
     with server.connect() as s:
-        s.sendall((f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").encode())
+        s.sendall((f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n").encode())
         piece = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
         out = b""
         try:
@@ -131,7 +131,7 @@ def test_chunked_body(server):
     text = json.dumps(body()).encode()
     pieces = b"".join(b"%x\r\n%s\r\n" % (len(text[i:i + 7]), text[i:i + 7])
                       for i in range(0, len(text), 7))
-    out = raw(server, f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    out = raw(server, f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
                       "Transfer-Encoding: chunked\r\n\r\n".encode() + pieces + b"0\r\n\r\n")
     assert out.startswith(b"HTTP/1.1 200 "), out
 
@@ -158,9 +158,37 @@ def test_routes(server):
     assert status == 405 and "POST" in heads["allow"]
     assert server.request("HEAD", "/v1/models")[0] == 200
     status, heads, text = server.request("OPTIONS", CHAT)
-    assert status == 204 and text == b"" and heads["access-control-allow-origin"] == "*"
+    assert status == 204 and text == b"" and "access-control-allow-origin" not in heads
     assert server.get("/v1/tcp_warming")[2] == b"{}"
     assert server.get("/v1/v1/models?api-version=1")[0] == 200
+
+
+FOREIGN = [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"},
+           {"Host": "evil.example"}]
+
+
+def test_pages_of_elsewhere_run_and_read_nothing(server):
+    """What a browser sends without asking first: text/plain, images, scripts, rebound names."""
+    for heads in FOREIGN:
+        before = server.metric("gaufre_requests_total")
+        status, answer, text = server.post(CHAT, body(), {**heads, "Content-Type": "text/plain"})
+        assert status == 403 and text["code"] == "forbidden", text
+        assert "setting" in text["message"] and "access-control-allow-origin" not in answer
+        for path in ("/", "/metrics", "/v1/models", "/v1/engine/events", "/health"):
+            assert server.get(path, heads)[0] == 403, (heads, path)
+        assert server.metric("gaufre_requests_total") == before
+    assert "evil.example' may not call this server" in server.read_log()
+
+
+def test_pages_that_may_call(start):
+    s = start("--cors-origin", "http://localhost:3000", "--allowed-hosts", "gaufre.lan")
+    page = {"Origin": "http://localhost:3000", "Sec-Fetch-Site": "same-site", "Host": "gaufre.lan"}
+    status, heads, text = s.post(CHAT, body(), page)
+    assert status == 200 and heads["access-control-allow-origin"] == page["Origin"], text
+    assert s.request("OPTIONS", CHAT, headers=page)[0] == 204
+    assert s.post(CHAT, body(), {**page, "Origin": "http://localhost:3001"})[0] == 403
+    assert s.post(CHAT, body(), {**page, "Host": "gaufre.example"})[0] == 403
+    assert s.post(CHAT, body())[0] == 200
 
 
 def test_page_files(server):
@@ -202,14 +230,14 @@ def test_text_tools(server):
 
 
 def test_pipelined_requests_are_answered_in_order(server):
-    out = raw(server, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
-                      "GET /v1/tcp_warming HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    out = raw(server, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                      "GET /v1/tcp_warming HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert out.count(b"HTTP/1.1 200 OK") == 2 and out.index(b'"ok"') < out.rindex(b"{}")
 
 
 def test_slow_head_is_cut(start):
     s = start("--header-timeout", "500ms")
-    out = raw(s, "GET / HTTP/1.1\r\nHost: x")
+    out = raw(s, "GET / HTTP/1.1\r\nHost: localhost")
     assert out == b"" or out.startswith(b"HTTP/1.1 408 ")
     assert s.get("/health")[0] == 200
 

@@ -107,15 +107,19 @@ static void say(int fd, const char *text, size_t n)
     }
 }
 
+static const char *host_line(const char *extra)
+{
+    return extra && strstr(extra, "Host: ") ? "" : "Host: localhost\r\n";
+}
+
 /* A request with that body; extra: more header lines ("A: b\r\n"). */
 static void post(int fd, const char *path, const char *extra, const char *body)
 {
     struct buf b;
 
     buf_init(&b, 1 << 24);
-    buf_addf(&b,
-             "POST %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %zu\r\n%s\r\n",
-             path, strlen(body), extra ? extra : "");
+    buf_addf(&b, "POST %s HTTP/1.1\r\nConnection: close\r\nContent-Length: %zu\r\n%s%s\r\n", path,
+             strlen(body), host_line(extra), extra ? extra : "");
     buf_add_str(&b, body);
     say(fd, b.data, b.len);
     buf_done(&b);
@@ -159,8 +163,8 @@ MAYBE static char *get(struct room *r, const char *method, const char *path, con
     int fd = dial(r);
 
     buf_init(&all, 1 << 24);
-    buf_addf(&all, "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s\r\n", method, path,
-             extra ? extra : "");
+    buf_addf(&all, "%s %s HTTP/1.1\r\nConnection: close\r\n%s%s\r\n", method, path,
+             host_line(extra), extra ? extra : "");
     say(fd, all.data, all.len);
     buf_clear(&all);
     hear(fd, &all, NULL);

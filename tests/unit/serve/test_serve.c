@@ -45,8 +45,8 @@ static void chat(void **state)
     HAS(a, "content-type: application/json\r\n");
     HAS(a, "x-request-id: req_");
     HAS(a, "openai-processing-ms: ");
-    HAS(a, "access-control-allow-origin: *");
-    HAS_NOT(a, "\nx-ratelimit"); /* none configured */
+    HAS_NOT(a, "access-control-"); /* no page but its own, without keys */
+    HAS_NOT(a, "\nx-ratelimit");   /* none configured */
     free(a);
     a = ask(r, "/chat/completions/", NULL, CHAT("hi", ",\"max_tokens\":null,\"what\":1"));
     assert_int_equal(status_of(a), 200);
@@ -223,7 +223,8 @@ static void sizes(void **state)
     /* Refused by its head: nothing of the body is read. */
     buf_init(&b, 1 << 20);
     fd = dial(r);
-    buf_add_str(&b, "POST " CHAT_PATH " HTTP/1.1\r\nHost: x\r\nContent-Length: 1048577\r\n\r\n");
+    buf_add_str(&b, "POST " CHAT_PATH " HTTP/1.1\r\nHost: localhost\r\n"
+                    "Content-Length: 1048577\r\n\r\n");
     say(fd, b.data, b.len);
     buf_clear(&b);
     hear(fd, &b, "request_too_large");
@@ -271,8 +272,10 @@ static void operations(void **state)
     struct room *r = *state;
     char *a;
 
+    r->config.cors_origin = (struct config_strs){1, {"*"}};
     room_start(r);
     a = get(r, "GET", "/v1/models", NULL);
+    HAS(a, "access-control-allow-origin: *\r\n");
     HAS(a, "\"id\":\"fake\"");
     HAS(a, "\"status\":{\"value\":\"loaded\"}");
     free(a);
@@ -303,6 +306,92 @@ static void operations(void **state)
     HAS(a, "vllm:kv_cache_usage_perc{model_name=\"fake\"} 0.25\n");
     HAS(a, "vllm:time_to_first_token_seconds_count{model_name=\"fake\"} 1\n");
     free(a);
+}
+
+/* A page of elsewhere, and one under a name that was made to lead here: nothing is run, nothing is
+ * read, whatever is asked for and however simple the request. */
+static void foreign_pages(void **state)
+{
+    static const char *const from[] = {
+        "Origin: https://evil.example\r\n",
+        "Origin: null\r\n",
+        "Sec-Fetch-Site: cross-site\r\n",
+        "Origin: http://127.0.0.1:1\r\nSec-Fetch-Site: same-site\r\n",
+        "Host: evil.example\r\n",
+        "Host: evil.example:8080\r\nOrigin: http://evil.example:8080\r\n",
+        "Origin: http://localhost\r\nOrigin: https://evil.example\r\n",
+    };
+    static const char *const paths[] = {"/",          "/v1/models",       "/v1/engine/events",
+                                        "/metrics",   "/health",          "/v1/engine/requests/x",
+                                        "/nothing/?", "/public/v1/models"};
+    struct room *r = *state;
+    char extra[200], *a;
+
+    room_start(r);
+    for (size_t i = 0; i < sizeof from / sizeof from[0]; i++) {
+        int status = i == 6 ? 400 : 403;
+        snprintf(extra, sizeof extra, "%sContent-Type: text/plain\r\n", from[i]);
+        a = ask(r, CHAT_PATH, extra, CHAT("hi", ""));
+        assert_int_equal(status_of(a), status);
+        HAS_NOT(a, "access-control-");
+        free(a);
+        a = ask(r, "/v1/engine/requests/x/cancel", extra, "");
+        assert_int_equal(status_of(a), status);
+        free(a);
+        a = get(r, "OPTIONS", CHAT_PATH, from[i]);
+        assert_int_equal(status_of(a), status);
+        free(a);
+        for (size_t k = 0; k < sizeof paths / sizeof paths[0]; k++) {
+            a = get(r, "GET", paths[k], from[i]);
+            if (status_of(a) != status)
+                fail_msg("%s of '%s':\n%s", paths[k], from[i], a);
+            free(a);
+        }
+    }
+    assert_int_equal(r->f.n_submitted, 0);
+    a = get(r, "GET", "/metrics", NULL); /* not even counted as the API's */
+    HAS_NOT(a, "gaufre_requests_total{");
+    free(a);
+    a = ask(r, CHAT_PATH, from[0], CHAT("hi", ""));
+    HAS(a, "--cors-origin 'https://evil.example' (setting cors_origin)");
+    free(a);
+    /* The page's own requests. */
+    a = ask(r, CHAT_PATH, "Origin: http://localhost\r\nSec-Fetch-Site: same-origin\r\n",
+            CHAT("hi", ""));
+    assert_int_equal(status_of(a), 200);
+    free(a);
+    a = get(r, "GET", "/", "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n");
+    assert_int_equal(status_of(a), 200);
+    free(a);
+}
+
+static void pages_that_may_call(void **state)
+{
+    static const char good[] = "Origin: http://localhost:3000\r\nSec-Fetch-Site: same-site\r\n";
+    struct room *r = *state;
+    char *a;
+
+    r->config.cors_origin = (struct config_strs){2, {"https://a.b", "http://localhost:3000"}};
+    room_start(r);
+    a = get(r, "OPTIONS", CHAT_PATH, good);
+    assert_int_equal(status_of(a), 204);
+    HAS(a, "access-control-allow-origin: http://localhost:3000\r\n");
+    HAS(a, "vary: origin\r\n");
+    free(a);
+    a = ask(r, CHAT_PATH, good, CHAT("hi", ",\"stream\":true"));
+    assert_int_equal(status_of(a), 200);
+    HAS(a, "access-control-allow-origin: http://localhost:3000\r\n");
+    free(a);
+    a = ask(r, CHAT_PATH, good, "{");
+    assert_int_equal(status_of(a), 400); /* errors can be read as well */
+    HAS(a, "access-control-allow-origin: http://localhost:3000\r\n");
+    free(a);
+    a = ask(r, CHAT_PATH, "Origin: http://localhost:3001\r\nContent-Type: text/plain\r\n",
+            CHAT("hi", ""));
+    assert_int_equal(status_of(a), 403);
+    HAS_NOT(a, "access-control-");
+    free(a);
+    assert_int_equal(r->f.n_submitted, 1);
 }
 
 static void health(void **state)
@@ -389,7 +478,8 @@ static void keys(void **state)
     /* Refused by its head, before the body. */
     buf_init(&b, 1 << 16);
     fd = dial(r);
-    buf_add_str(&b, "POST " CHAT_PATH " HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n");
+    buf_add_str(&b, "POST " CHAT_PATH " HTTP/1.1\r\nHost: localhost\r\n"
+                    "Content-Length: 1000\r\n\r\n");
     say(fd, b.data, b.len);
     buf_clear(&b);
     hear(fd, &b, "wrong_api_key");
@@ -468,7 +558,7 @@ static void queue_full(void **state)
 static void clients_leave(void **state)
 {
     static const char half[] =
-        "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{";
+        "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{";
     struct room *r = *state;
     struct buf b;
     int fd;
@@ -594,6 +684,7 @@ int main(void)
         T(health),        T(usage_is_booked), T(keys),
         T(queue_full),    T(clients_leave),   T(left_the_queue),
         T(reader_stalls), T(drain),
+        T(foreign_pages), T(pages_that_may_call),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,7 +45,8 @@ static int watch(struct room *r, const char *path, const char *extra, struct buf
     char head[512];
     int fd = dial(r);
 
-    snprintf(head, sizeof head, "GET %s HTTP/1.1\r\nHost: x\r\n%s\r\n", path, extra ? extra : "");
+    snprintf(head, sizeof head, "GET %s HTTP/1.1\r\n%s%s\r\n", path, host_line(extra),
+             extra ? extra : "");
     say(fd, head, strlen(head));
     buf_init(all, 1 << 24);
     hear(fd, all, "\"others\":");
@@ -255,8 +256,9 @@ static void cancel_while_its_body_comes(void **state)
     room_start(r);
     fd = dial(r);
     snprintf(head, sizeof head,
-             "POST " CHAT_PATH " HTTP/1.1\r\nHost: x\r\n" NAMED("b") "Connection: close\r\n"
-                                                                     "Content-Length: %zu\r\n\r\n",
+             "POST " CHAT_PATH
+             " HTTP/1.1\r\nHost: localhost\r\n" NAMED("b") "Connection: close\r\n"
+                                                           "Content-Length: %zu\r\n\r\n",
              strlen(body));
     say(fd, head, strlen(head));
     EVENTUALLY(atomic_load(&r->s->n_calls) == 1);
