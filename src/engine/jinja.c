@@ -167,6 +167,46 @@ static void trust_roles(struct jctx *c, struct jval messages)
     }
 }
 
+/* The end of the message to continue is found by bytes that are put there, and know it of
+ * themselves: a template may cut the text, or print it elsewhere too. The blank tells whether it
+ * trims. (Transformers marks it in the same way.) */
+static const char end_mark[] = ". ";
+
+static void mark_end(struct jctx *c, struct jval messages)
+{
+    size_t n = messages.type == JV_LIST ? messages.l->n : 0;
+    struct jval *content = NULL;
+    struct jsb *b;
+
+    if (n && messages.l->v[n - 1].type == JV_DICT)
+        content = jdict_find_str(c, messages.l->v[n - 1].d, jstr_new(c, "content", 7, 0));
+    if (!content || content->type != JV_STR)
+        jctx_fail(c, ERR_ARG, "the last message has no text to continue");
+    b = jsb_new(c, (size_t)content->s->n + sizeof end_mark);
+    jsb_add_str(c, b, content->s);
+    jsb_add(c, b, end_mark, sizeof end_mark - 1, JFROM_END);
+    *content = jval_str(jsb_str(c, b));
+}
+
+static struct jval messages_from_json(struct jctx *c, const json_t *j, int continue_final)
+{
+    struct jval list;
+
+    if (!json_is_array(j))
+        return jval_from_json(c, j, 0);
+    list = jval_list(JV_LIST, jlist_new(c, json_array_size(j)));
+    for (size_t i = 0; i < json_array_size(j); i++) {
+        const json_t *m = json_array_get(j, i);
+        const char *role = json_string_value(json_object_get(m, "role"));
+        int is_answer = role && !strcmp(role, "assistant");
+        jlist_add(c, list.l, jval_from_json(c, m, is_answer ? JFROM_ANSWER : 0));
+    }
+    trust_roles(c, list);
+    if (continue_final)
+        mark_end(c, list);
+    return list;
+}
+
 /* Values of the variables that the template names. */
 static void set_globals(struct jctx *c, const struct jinja_input *in)
 {
@@ -184,33 +224,30 @@ static void set_globals(struct jctx *c, const struct jinja_input *in)
             v = json_object_getn(from[k], name->p, name->n);
         root->slot[i].name = i;
         root->slot[i].v = (struct jval){.type = JV_ABSENT};
-        if (v)
-            root->slot[i].v = jval_from_json(c, v, k == 1);
+        if (v && jstr_is(name, "messages"))
+            root->slot[i].v = messages_from_json(c, v, in->continue_final);
+        else if (v)
+            root->slot[i].v = jval_from_json(c, v, k == 1 ? JFROM_TRUSTED : 0);
         else if ((f = jfunc_find(name)) >= 0)
             root->slot[i].v = (struct jval){.type = JV_FUNC, .i = f};
-        if (v && jstr_is(name, "messages"))
-            trust_roles(c, root->slot[i].v);
     }
     c->scope = root;
 }
 
-/* The trusted runs of the text. */
-static void find_spans(struct jctx *c, const struct jstr *s, struct jinja_out *out)
+/* Runs of the first n bytes that come from `place`. */
+static struct jinja_span *find_spans(struct jctx *c, const struct jstr *s, size_t n, int place,
+                                     size_t *ret_n)
 {
-    size_t n = 0, cap = 0;
+    size_t n_spans = 0, cap = 0;
     struct jinja_span *spans = NULL;
 
-    for (size_t i = 0, from; i < s->n; i = from) {
-        from = i;
-        if (s->trust != JTRUST_MIXED)
-            from = s->n;
-        else {
-            while (from < s->n && s->t[from] == s->t[i])
-                from++;
-        }
-        if (!jstr_trusted_at(s, i))
+    for (size_t i = 0, to; i < n; i = to) {
+        int there = jstr_from_at(s, i) & place;
+        for (to = s->t ? i + 1 : n; to < n && (s->t[to] & place) == there;)
+            to++;
+        if (!there)
             continue;
-        if (n == cap) {
+        if (n_spans == cap) {
             struct jinja_span *p;
             cap = cap ? cap * 2 : 64;
             p = realloc(spans, cap * sizeof *p);
@@ -220,25 +257,47 @@ static void find_spans(struct jctx *c, const struct jstr *s, struct jinja_out *o
             }
             spans = p;
         }
-        spans[n++] = (struct jinja_span){i, from - i};
+        spans[n_spans++] = (struct jinja_span){i, to - i};
     }
-    out->spans = spans;
-    out->n_spans = n;
+    *ret_n = n_spans;
+    return spans;
+}
+
+/* Where the message to continue ends. */
+static size_t find_end(struct jctx *c, const struct jstr *s)
+{
+    size_t end = s->n, at;
+
+    while (end && !(jstr_from_at(s, end - 1) & JFROM_END))
+        end--;
+    if (!end)
+        jctx_fail(c, ERR_ARG, "it leaves out the last message, so this cannot be continued");
+    for (at = end; at && (jstr_from_at(s, at - 1) & JFROM_END);)
+        at--;
+    if (end - at >= sizeof end_mark - 1)
+        return at;
+    for (size_t from = at;; from--) { /* it trims: so do we, but no more than the message */
+        if (!from || !(jstr_from_at(s, from - 1) & JFROM_ANSWER))
+            return from + jstr_rspace(s->p + from, at - from);
+    }
 }
 
 static void run(struct jctx *c, const struct jinja_input *in, struct jinja_out *out)
 {
     const struct jstr *s;
+    size_t n;
 
     set_globals(c, in);
     c->out = jsb_new(c, 4096);
     jeval_run(c, c->prog->root);
     c->line = 0;
     s = jsb_str(c, c->out);
+    n = in->continue_final ? find_end(c, s) : s->n;
     buf_init(&out->text, JINJA_OUTPUT_MAX);
-    if (buf_add(&out->text, s->p, s->n))
+    if (buf_add(&out->text, s->p, n))
         jctx_fail(c, out->text.failed, "%s", err_text(out->text.failed));
-    find_spans(c, s, out);
+    out->spans = find_spans(c, s, n, JFROM_TRUSTED, &out->n_spans);
+    out->answers = find_spans(c, s, n, JFROM_ANSWER, &out->n_answers);
 }
 
 int jinja_render(const struct jinja *j, const struct jinja_input *in, struct jinja_out *out,
@@ -267,6 +326,7 @@ void jinja_out_done(struct jinja_out *out)
 {
     buf_done(&out->text);
     free(out->spans);
-    out->spans = NULL;
-    out->n_spans = 0;
+    free(out->answers);
+    out->spans = out->answers = NULL;
+    out->n_spans = out->n_answers = 0;
 }

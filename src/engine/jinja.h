@@ -8,7 +8,8 @@
  * text and string literals, and of strings in `trusted` globals, followed through every operation
  * on strings (+, ~, slices, split, strip, replace, join, format, case, tojson ...). All else is
  * untrusted: message contents, names, tool schemas, numbers, dates. A tokenizer that parses control
- * tokens only where they lie entirely inside one trusted span keeps text from users text.
+ * tokens only where they lie entirely inside one trusted span keeps text from users text. In the
+ * same way it comes with the spans that are ANSWERS: what messages of the assistant said.
  *
  * Threads. A compiled template is read-only: any number of threads may render it at once. Rendering
  * takes memory from one arena of its own; strings of the globals are read in place, so the caller
@@ -51,6 +52,10 @@ struct jinja_input {
     const json_t *globals; /* object or NULL: messages, tools, add_generation_prompt ... */
     const json_t *kwargs;  /* object or NULL: extra variables of the request */
     int64_t now_s;         /* time for strftime_now in seconds since 1970; 0: now */
+    /* End the text where the content of the last message ends, so that a model goes on writing it.
+     * Blanks at its end stay where the template keeps them. The last message needs a content that
+     * is a string, be it empty; a template that leaves it out fails with ERR_ARG. */
+    int continue_final;
 };
 
 struct jinja_span {
@@ -59,8 +64,9 @@ struct jinja_span {
 
 struct jinja_out {
     struct buf text;
-    struct jinja_span *spans; /* the trusted ones: ascending, not empty, not touching */
-    size_t n_spans;
+    /* Ascending, not empty, not touching. */
+    struct jinja_span *spans, *answers; /* the trusted ones; those of answers */
+    size_t n_spans, n_answers;
 };
 
 /* Fills *out (uninitialised before, then the caller's to jinja_out_done) only on success. Errors:

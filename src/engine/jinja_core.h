@@ -65,16 +65,22 @@ void jctx_value_enter(struct jctx *c); /* pairs with c->value_depth-- */
 
 /* ---- strings -------------------------------------------------------------------------------- */
 
-enum { JTRUST_NO, JTRUST_ALL, JTRUST_MIXED };
+/* Where bytes come from. */
+enum {
+    JFROM_TRUSTED = 1, /* the template's own text, or the model's file */
+    JFROM_ANSWER = 2,  /* a message of the assistant */
+    JFROM_END = 4,     /* marks the end of the message to continue */
+    JFROM_MIXED = 128  /* each byte says it of itself */
+};
 
-/* UTF-8 bytes; trust is the same for all of them, or one byte of t each (0 or 1). */
+/* UTF-8 bytes; all come from the same place, or t says it of each. */
 struct jstr {
     const char *p; /* not NUL-terminated */
     const uint8_t *t;
     struct jsb *sb; /* the builder whose beginning this is, or NULL */
     uint32_t n;
     uint32_t hash; /* 0: not yet known */
-    uint8_t trust;
+    uint8_t from;
     uint8_t markup; /* made by |safe or |escape: `+` escapes what joins it, as in Jinja2 */
     int8_t ascii;   /* -1: not yet known */
 };
@@ -82,21 +88,21 @@ struct jstr {
 /* A string being made. */
 struct jsb {
     char *p;
-    uint8_t *t; /* NULL while all bytes have the trust below */
+    uint8_t *t; /* NULL while all bytes come from the place below */
     size_t n, cap;
-    uint8_t trust;
+    uint8_t from;
 };
 
 struct jsb *jsb_new(struct jctx *c, size_t cap);
-void jsb_add(struct jctx *c, struct jsb *b, const char *p, size_t n, int trusted);
-void jsb_add_cstr(struct jctx *c, struct jsb *b, const char *s); /* untrusted */
+void jsb_add(struct jctx *c, struct jsb *b, const char *p, size_t n, int from);
+void jsb_add_cstr(struct jctx *c, struct jsb *b, const char *s); /* from elsewhere */
 void jsb_add_str(struct jctx *c, struct jsb *b, const struct jstr *s);
 void jsb_add_part(struct jctx *c, struct jsb *b, const struct jstr *s, size_t at, size_t n);
-void jsb_add_cp(struct jctx *c, struct jsb *b, uint32_t cp, int trusted);
+void jsb_add_cp(struct jctx *c, struct jsb *b, uint32_t cp, int from);
 const struct jstr *jsb_str(struct jctx *c, struct jsb *b); /* the string so far */
 
-const struct jstr *jstr_new(struct jctx *c, const char *p, size_t n, int trusted); /* no copy */
-const struct jstr *jstr_copy(struct jctx *c, const char *p, size_t n, int trusted);
+const struct jstr *jstr_new(struct jctx *c, const char *p, size_t n, int from); /* no copy */
+const struct jstr *jstr_copy(struct jctx *c, const char *p, size_t n, int from);
 const struct jstr *jstr_part(struct jctx *c, const struct jstr *s, size_t at, size_t n);
 const struct jstr *jstr_concat(struct jctx *c, const struct jstr *a, const struct jstr *b);
 const struct jstr *jstr_mark(struct jctx *c, const struct jstr *s, int markup);
@@ -106,7 +112,7 @@ int jstr_eq(const struct jstr *a, const struct jstr *b);
 int jstr_cmp(const struct jstr *a, const struct jstr *b);
 uint32_t jstr_hash(const struct jstr *s);
 int jstr_ascii(const struct jstr *s);
-int jstr_trusted_at(const struct jstr *s, size_t i);
+int jstr_from_at(const struct jstr *s, size_t i);
 size_t jstr_length(struct jctx *c, const struct jstr *s);           /* code points */
 size_t jstr_offset(struct jctx *c, const struct jstr *s, size_t i); /* byte of code point i */
 /* Decode the code point at byte i < n; returns its length in bytes. */
@@ -254,7 +260,7 @@ uint32_t jval_hash(struct jctx *c, struct jval v);
 struct jlist *jval_items(struct jctx *c, struct jval v);
 int jval_iterable(struct jval v);
 int jval_length(struct jctx *c, struct jval v, size_t *ret); /* 0 when it has no length */
-struct jval jval_from_json(struct jctx *c, const json_t *j, int trusted);
+struct jval jval_from_json(struct jctx *c, const json_t *j, int from);
 /* x.name and x[key], with Jinja's rules. */
 struct jval jval_attr(struct jctx *c, struct jval v, const struct jstr *name);
 struct jval jval_item(struct jctx *c, struct jval v, struct jval key);

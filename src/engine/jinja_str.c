@@ -38,30 +38,30 @@ static void grow(struct jctx *c, struct jsb *b, size_t n)
     b->cap = cap;
 }
 
-/* Note the trust of the n bytes about to be added: t[i], or `trusted` for all. */
-static void note_trust(struct jctx *c, struct jsb *b, size_t n, const uint8_t *t, int trusted)
+/* Note where the n bytes about to be added come from: t[i], or `from` for all. */
+static void note_from(struct jctx *c, struct jsb *b, size_t n, const uint8_t *t, int from)
 {
     if (!b->n && !t)
-        b->trust = (uint8_t)trusted;
-    if (!b->t && !t && b->trust == trusted)
+        b->from = (uint8_t)from;
+    if (!b->t && !t && b->from == from)
         return;
     if (!b->t) {
         b->t = jctx_alloc(c, b->cap);
-        memset(b->t, b->trust, b->n);
+        memset(b->t, b->from, b->n);
     }
     if (t)
         memcpy(b->t + b->n, t, n);
     else
-        memset(b->t + b->n, trusted, n);
+        memset(b->t + b->n, from, n);
 }
 
-void jsb_add(struct jctx *c, struct jsb *b, const char *p, size_t n, int trusted)
+void jsb_add(struct jctx *c, struct jsb *b, const char *p, size_t n, int from)
 {
     if (!n)
         return;
     jctx_tick_bytes(c, n);
     grow(c, b, n);
-    note_trust(c, b, n, NULL, trusted);
+    note_from(c, b, n, NULL, from);
     memcpy(b->p + b->n, p, n);
     b->n += n;
 }
@@ -77,7 +77,7 @@ void jsb_add_part(struct jctx *c, struct jsb *b, const struct jstr *s, size_t at
         return;
     jctx_tick_bytes(c, n);
     grow(c, b, n);
-    note_trust(c, b, n, s->trust == JTRUST_MIXED ? s->t + at : NULL, s->trust == JTRUST_ALL);
+    note_from(c, b, n, s->from == JFROM_MIXED ? s->t + at : NULL, s->from);
     memcpy(b->p + b->n, s->p + at, n);
     b->n += n;
 }
@@ -87,37 +87,37 @@ void jsb_add_str(struct jctx *c, struct jsb *b, const struct jstr *s)
     jsb_add_part(c, b, s, 0, s->n);
 }
 
-void jsb_add_cp(struct jctx *c, struct jsb *b, uint32_t cp, int trusted)
+void jsb_add_cp(struct jctx *c, struct jsb *b, uint32_t cp, int from)
 {
     char u[4];
-    jsb_add(c, b, u, (size_t)utf8_encode(cp, u), trusted);
+    jsb_add(c, b, u, (size_t)utf8_encode(cp, u), from);
 }
 
 const struct jstr *jsb_str(struct jctx *c, struct jsb *b)
 {
     struct jstr *s = jctx_alloc(c, sizeof *s);
     *s = (struct jstr){.p = b->p, .t = b->t, .sb = b, .n = (uint32_t)b->n, .ascii = -1};
-    s->trust = b->t ? JTRUST_MIXED : b->trust;
+    s->from = b->t ? JFROM_MIXED : b->from;
     return s;
 }
 
 /* ---- strings ----------------------------------------------------------------------------------
  */
 
-const struct jstr *jstr_new(struct jctx *c, const char *p, size_t n, int trusted)
+const struct jstr *jstr_new(struct jctx *c, const char *p, size_t n, int from)
 {
     struct jstr *s = jctx_alloc(c, sizeof *s);
     if (n > JINJA_OUTPUT_MAX)
         jctx_fail(c, ERR_LIMIT, "a string has more than %d bytes", JINJA_OUTPUT_MAX);
-    *s = (struct jstr){.p = p, .n = (uint32_t)n, .trust = (uint8_t) !!trusted, .ascii = -1};
+    *s = (struct jstr){.p = p, .n = (uint32_t)n, .from = (uint8_t)from, .ascii = -1};
     return s;
 }
 
-const struct jstr *jstr_copy(struct jctx *c, const char *p, size_t n, int trusted)
+const struct jstr *jstr_copy(struct jctx *c, const char *p, size_t n, int from)
 {
     char *q = jctx_alloc(c, n + 1);
     memcpy(q, p, n);
-    return jstr_new(c, q, n, trusted);
+    return jstr_new(c, q, n, from);
 }
 
 const struct jstr *jstr_part(struct jctx *c, const struct jstr *s, size_t at, size_t n)
@@ -127,7 +127,7 @@ const struct jstr *jstr_part(struct jctx *c, const struct jstr *s, size_t at, si
     if (!at && n == s->n)
         return s;
     r = jctx_alloc(c, sizeof *r);
-    *r = (struct jstr){.p = s->p + at, .n = (uint32_t)n, .trust = s->trust, .markup = s->markup};
+    *r = (struct jstr){.p = s->p + at, .n = (uint32_t)n, .from = s->from, .markup = s->markup};
     r->t = s->t ? s->t + at : NULL;
     r->ascii = s->ascii == 1 ? 1 : -1;
     return r;
@@ -228,9 +228,9 @@ int jstr_ascii(const struct jstr *s)
     return i == s->n;
 }
 
-int jstr_trusted_at(const struct jstr *s, size_t i)
+int jstr_from_at(const struct jstr *s, size_t i)
 {
-    return s->trust == JTRUST_MIXED ? s->t[i] : s->trust == JTRUST_ALL;
+    return s->from == JFROM_MIXED ? s->t[i] : s->from;
 }
 
 static int is_lead(char ch)

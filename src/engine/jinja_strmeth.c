@@ -427,20 +427,20 @@ static int ends_word(const struct jstr *s, size_t i, int after_cased)
     return after_cased && (i + 2 >= s->n || (jstr_cp(s, i + 2, &cp), !is_cased(cp)));
 }
 
-static void add_cased(struct jctx *c, struct jsb *b, uint32_t cp, int upper, int trusted)
+static void add_cased(struct jctx *c, struct jsb *b, uint32_t cp, int upper, int from)
 {
     if (cp == 0x130 && !upper) {
-        jsb_add(c, b, "i\xcc\x87", 3, trusted);
+        jsb_add(c, b, "i\xcc\x87", 3, from);
         return;
     }
     if (cp == 0xdf && upper) { /* sharp s has no single capital in case mapping */
-        jsb_add(c, b, upper == BIG_FIRST ? "Ss" : "SS", 2, trusted);
+        jsb_add(c, b, upper == BIG_FIRST ? "Ss" : "SS", 2, from);
         return;
     }
     cp = (uint32_t)(upper == BIG_FIRST ? utf8proc_totitle((utf8proc_int32_t)cp)
                     : upper            ? utf8proc_toupper((utf8proc_int32_t)cp)
                                        : utf8proc_tolower((utf8proc_int32_t)cp));
-    jsb_add_cp(c, b, cp, trusted);
+    jsb_add_cp(c, b, cp, from);
 }
 
 static struct jval change_case(struct jctx *c, const struct jstr *s, int how)
@@ -472,7 +472,7 @@ static struct jval change_case(struct jctx *c, const struct jstr *s, int how)
         }
         if (cp == 0x3a3 && !upper && ends_word(s, i, after_cased))
             cp = 0x3c2;
-        add_cased(c, b, cp, upper, jstr_trusted_at(s, i));
+        add_cased(c, b, cp, upper, jstr_from_at(s, i));
         after_cased = cased;
     }
     return jval_str(jstr_mark(c, jsb_str(c, b), s->markup));

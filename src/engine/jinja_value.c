@@ -603,7 +603,7 @@ struct jval jval_slice(struct jctx *c, struct jval v, struct jval lo, struct jva
 /* ---- JSON -------------------------------------------------------------------------------------
  */
 
-static struct jval from_object(struct jctx *c, const json_t *j, int trusted)
+static struct jval from_object(struct jctx *c, const json_t *j, int from)
 {
     struct jdict *d = jdict_new(c, json_object_size(j));
     const char *key;
@@ -611,28 +611,28 @@ static struct jval from_object(struct jctx *c, const json_t *j, int trusted)
 
     json_object_foreach((json_t *)j, key, value)
     {
-        const struct jstr *s = jstr_new(c, key, strlen(key), trusted);
-        append(c, d, jval_str(s), jval_from_json(c, value, trusted), jstr_hash(s));
+        const struct jstr *s = jstr_new(c, key, strlen(key), from);
+        append(c, d, jval_str(s), jval_from_json(c, value, from), jstr_hash(s));
     }
     return jval_dict(d);
 }
 
-struct jval jval_from_json(struct jctx *c, const json_t *j, int trusted)
+struct jval jval_from_json(struct jctx *c, const json_t *j, int from)
 {
     struct jval r = JNONE;
 
     jctx_value_enter(c);
     switch (json_typeof(j)) {
     case JSON_OBJECT:
-        r = from_object(c, j, trusted);
+        r = from_object(c, j, from);
         break;
     case JSON_ARRAY:
         r = jval_list(JV_LIST, jlist_new(c, json_array_size(j)));
         for (size_t i = 0; i < json_array_size(j); i++)
-            r.l->v[r.l->n++] = jval_from_json(c, json_array_get(j, i), trusted);
+            r.l->v[r.l->n++] = jval_from_json(c, json_array_get(j, i), from);
         break;
     case JSON_STRING:
-        r = jval_str(jstr_new(c, json_string_value(j), json_string_length(j), trusted));
+        r = jval_str(jstr_new(c, json_string_value(j), json_string_length(j), from));
         break;
     case JSON_INTEGER:
         r = jval_int(json_integer_value(j));

@@ -52,34 +52,36 @@ static json_t *special_strings(const struct engine *e)
     return json_pack("{s:s, s:s}", "bos_token", e->info.bos_text, "eos_token", e->info.eos_text);
 }
 
-/* Content of the last message, where it is an assistant's and may be continued. */
-static const char *final_content(const struct engine_chat *chat)
+/* What of the last message goes on: the assistant said something, said nothing yet, or it is not
+ * the assistant's turn. */
+enum final { FINAL_NONE, FINAL_EMPTY, FINAL_OPEN };
+
+static enum final final_message(const struct engine_chat *chat)
 {
     size_t n = json_array_size(chat->messages);
     const json_t *m = n ? json_array_get(chat->messages, n - 1) : NULL;
     const char *role = json_string_value(json_object_get(m, "role"));
-    return role && !strcmp(role, "assistant") ? json_string_value(json_object_get(m, "content"))
-                                              : NULL;
+
+    if (!chat->continue_final || !role || strcmp(role, "assistant") != 0)
+        return FINAL_NONE;
+    return json_string_length(json_object_get(m, "content")) ||
+                   json_string_length(json_object_get(m, "reasoning_content"))
+               ? FINAL_OPEN
+               : FINAL_EMPTY;
 }
 
-/* Cut the text behind the last message's own content, so that the model goes on writing it. */
-static int cut_after(struct buf *text, const char *content, struct err *err)
+/* The template's variables. As the reference does: what a request does not give is none, not
+ * undefined. A last message without a word is a new answer: it is left to the model to begin. */
+static json_t *variables(const struct engine_chat *chat, enum final final)
 {
-    size_t n = strlen(content);
-    char *at = NULL, *p = text->data;
+    json_t *messages = final == FINAL_EMPTY ? json_copy((json_t *)chat->messages)
+                                            : json_incref((json_t *)chat->messages);
 
-    while (n && strchr(" \t\r\n", content[n - 1])) /* templates trim */
-        n--;
-    for (size_t left = text->len; n && (p = memmem(p, left, content, n));
-         p++, left = text->len - (size_t)(p - text->data))
-        at = p;
-    if (!at)
-        return err_set(err, ERR_ARG,
-                       "the chat template changes the last message, so it cannot be "
-                       "continued");
-    text->len = (size_t)(at - text->data) + n;
-    text->data[text->len] = 0;
-    return 0;
+    if (messages && final == FINAL_EMPTY)
+        json_array_remove(messages, json_array_size(messages) - 1);
+    return json_pack("{s:o, s:O?, s:n, s:b}", "messages", messages, "tools", chat->tools,
+                     "documents", "add_generation_prompt",
+                     !chat->no_generation_prompt && final != FINAL_OPEN);
 }
 
 int engine_render(const struct engine *e, const struct engine_chat *chat, struct buf *ret_text,
@@ -88,20 +90,17 @@ int engine_render(const struct engine *e, const struct engine_chat *chat, struct
     struct jinja_input in = {.kwargs = chat->kwargs};
     struct jinja_out out = {0};
     struct engine_tokens tokens = {0};
-    const char *final = chat->continue_final ? final_content(chat) : NULL;
+    enum final final = final_message(chat);
     json_t *globals = NULL, *special = NULL;
     struct vocab_span *span = NULL;
-    size_t n_spans = 0, bos_len = strlen(e->info.bos_text);
+    size_t bos_len = strlen(e->info.bos_text);
     unsigned flags = VOCAB_ADD_BOS;
     int rc;
 
     if (!e->jinja)
         return err_set(err, ERR_UNSUPPORTED, "%s", e->info.no_template_why);
     special = special_strings(e);
-    /* As the reference does: what a request does not give is none, not undefined. */
-    globals =
-        json_pack("{s:O, s:O?, s:n, s:b}", "messages", chat->messages, "tools", chat->tools,
-                  "documents", "add_generation_prompt", !chat->no_generation_prompt && !final);
+    globals = variables(chat, final);
     rc = ERR_NOMEM;
     if (!special || !globals) {
         err_set(err, ERR_NOMEM, "no memory to render the chat template");
@@ -109,25 +108,21 @@ int engine_render(const struct engine *e, const struct engine_chat *chat, struct
     }
     in.trusted = special;
     in.globals = globals;
+    in.continue_final = final == FINAL_OPEN;
     rc = jinja_render(e->jinja, &in, &out, err);
     if (rc)
-        goto done;
-    if (final && (rc = cut_after(&out.text, final, err)))
         goto done;
     span = calloc(out.n_spans + 1, sizeof *span);
     if (!span) {
         rc = err_set(err, ERR_NOMEM, "no memory to render the chat template");
         goto done;
     }
-    for (size_t i = 0; i < out.n_spans && out.spans[i].at < out.text.len; i++) {
-        size_t end = out.spans[i].at + out.spans[i].n;
-        span[n_spans++] =
-            (struct vocab_span){out.spans[i].at, end < out.text.len ? end : out.text.len};
-    }
+    for (size_t i = 0; i < out.n_spans; i++)
+        span[i] = (struct vocab_span){out.spans[i].at, out.spans[i].at + out.spans[i].n};
     /* Most templates write BOS themselves: never two. */
     if (bos_len && out.text.len >= bos_len && !memcmp(out.text.data, e->info.bos_text, bos_len))
         flags = 0;
-    rc = encode(e, out.text.data ? out.text.data : "", out.text.len, span, n_spans, flags,
+    rc = encode(e, out.text.data ? out.text.data : "", out.text.len, span, out.n_spans, flags,
                 (size_t)INT32_MAX / 8, &tokens, err);
     if (rc)
         goto done;

@@ -1,7 +1,8 @@
 /* Renders chat templates for the comparison with Python's Jinja2 (test_templates.py).
  *
- * stdin: one JSON object a line: {"template", "trusted", "globals", "kwargs", "now"}.
- * stdout: one a line: {"text", "spans": [[at, n], ...]} or {"error": code name, "message"}. */
+ * stdin: one JSON object a line: {"template", "trusted", "globals", "kwargs", "now", "continue"}.
+ * stdout: one a line: {"text", "spans": [[at, n], ...], "answers": the same} or
+ * {"error": code name, "message"}. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,14 @@ static json_t *failure(int code, const struct err *e)
     return json_pack("{s:s, s:s}", "error", err_name(code), "message", e->text);
 }
 
+static json_t *list(const struct jinja_span *s, size_t n)
+{
+    json_t *r = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(r, json_pack("[I, I]", (json_int_t)s[i].at, (json_int_t)s[i].n));
+    return r;
+}
+
 static json_t *render(const json_t *job)
 {
     const json_t *text = json_object_get(job, "template");
@@ -21,11 +30,12 @@ static json_t *render(const json_t *job)
         .globals = json_object_get(job, "globals"),
         .kwargs = json_object_get(job, "kwargs"),
         .now_s = json_integer_value(json_object_get(job, "now")),
+        .continue_final = json_is_true(json_object_get(job, "continue")),
     };
     struct err e = {0};
     struct jinja *j = NULL;
     struct jinja_out out;
-    json_t *r, *spans;
+    json_t *r;
     int code = jinja_compile(&j, json_string_value(text), json_string_length(text), &e);
 
     if (!code)
@@ -33,12 +43,9 @@ static json_t *render(const json_t *job)
     jinja_free(j);
     if (code)
         return failure(code, &e);
-    spans = json_array();
-    for (size_t i = 0; i < out.n_spans; i++)
-        json_array_append_new(
-            spans, json_pack("[I, I]", (json_int_t)out.spans[i].at, (json_int_t)out.spans[i].n));
-    r = json_pack("{s:s%, s:o}", "text", out.text.data ? out.text.data : "", out.text.len, "spans",
-                  spans);
+    r = json_pack("{s:s%, s:o, s:o}", "text", out.text.data ? out.text.data : "", out.text.len,
+                  "spans", list(out.spans, out.n_spans), "answers",
+                  list(out.answers, out.n_answers));
     jinja_out_done(&out);
     return r;
 }

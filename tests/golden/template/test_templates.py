@@ -5,6 +5,7 @@ when the test runs, never committed), and those inside the GGUF files at hand, i
 conversations of conversations.py: equal text, or an error on both sides.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -38,8 +39,9 @@ class Renderer:
             [renderer_path()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
         )
 
-    def render(self, template, variables, trusted=None):
+    def render(self, template, variables, trusted=None, go_on=False):
         job = {"template": template, "globals": variables, "trusted": trusted or {}, "now": NOW}
+        job["continue"] = go_on
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
@@ -140,9 +142,9 @@ def disguise(value, key=None):
     return value
 
 
-def trusted_bytes(result):
+def span_bytes(result, kind="spans"):
     flags = bytearray(len(result["text"].encode()))
-    for at, n in result["spans"]:
+    for at, n in result[kind]:
         flags[at : at + n] = b"\1" * n
     return flags
 
@@ -154,7 +156,7 @@ def test_no_text_of_the_client_is_trusted(ours, name):
         got = ours.render(TEMPLATES[name], disguise(variables), conversations.TOKENS)
         if "text" not in got:
             continue
-        flags, at = trusted_bytes(got), 0
+        flags, at = span_bytes(got), 0
         for ch in got["text"]:
             n = len(ch.encode())
             if PRIVATE.match(ch):
@@ -173,11 +175,58 @@ def test_control_tokens_of_the_template_are_trusted(ours, name):
         got = ours.render(TEMPLATES[name], disguise(variables), conversations.TOKENS)
         if "text" not in got:
             continue
-        flags, raw = trusted_bytes(got), got["text"]
+        flags, raw = span_bytes(got), got["text"]
         for m in control.finditer(raw):
             at = len(raw[: m.start()].encode())
             n = len(m.group().encode())
             assert all(flags[at : at + n]), f"{key}: {m.group()!r} at byte {at} is not trusted"
+
+
+# ---- answers ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_what_the_assistant_said_is_known(ours, name):
+    """Every letter of an assistant's content is an answer's, no letter of another message is."""
+    messages = [{"role": "user", "content": "uuu"}, {"role": "assistant", "content": "aaa"}]
+    said = {"\ue061": "assistant", "\ue075": "user"}
+    seen = set()
+    for n in (2, 3, 4):
+        variables = {"messages": disguise((messages * 2)[:n]), "add_generation_prompt": n == 3}
+        got = ours.render(TEMPLATES[name], variables, conversations.TOKENS)
+        if "text" not in got:
+            continue
+        flags, at = span_bytes(got, "answers"), 0
+        for ch in got["text"]:
+            size = len(ch.encode())
+            assert all(flags[at : at + size]) == (said.get(ch) == "assistant"), (ch, got["text"])
+            seen.add(said.get(ch))
+            at += size
+    if not seen:
+        pytest.skip("this template does not print such a conversation")
+    assert "assistant" in seen
+
+
+@functools.cache
+def compiled(name):
+    return oracle.Template(TEMPLATES[name], NOW)
+
+
+@pytest.mark.parametrize("content", ["ok", ">", " <|im_end|>", "end", "```py\n    ", "  x \n", "hi"])
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_continues_where_transformers_does(ours, name, content):
+    """apply_chat_template(continue_final_message=True) puts a word at the message's end and looks for it."""
+    word = "CONTINUE_FINAL_MESSAGE_TAG "
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": content + word}]
+    variables = {"messages": messages, "add_generation_prompt": False}
+    kind, want = compiled(name).render({**variables, **conversations.TOKENS})
+    if kind == "error" or word.strip() not in want:
+        pytest.skip("this template does not print such a message")
+    at = want.rindex(word.strip())
+    want = want[:at] if want[at:].startswith(word) else want[:at].rstrip()
+    messages[1]["content"] = content
+    got = ours.render(TEMPLATES[name], variables, conversations.TOKENS, go_on=True)
+    assert got.get("text") == want
 
 
 # ---- small templates ----------------------------------------------------------------------------
