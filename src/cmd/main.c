@@ -1,6 +1,7 @@
 /* The program's front door: a table of subcommands and what they share. */
 #include <errno.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -137,6 +138,7 @@ int main(int argc, char **argv)
     int code;
 
     setlocale(LC_CTYPE, "");
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow further is an error to tell */
     code = dispatch(argc, argv);
     /* Data that did not reach its reader is a failure, not a detail. */
     if ((fflush(stdout) || ferror(stdout)) && code == CMD_OK) {

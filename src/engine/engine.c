@@ -326,6 +326,11 @@ static int open_parts(struct engine *e, const struct engine_config *c, struct gg
     return rc ? rc : sched_open(e, err);
 }
 
+int engine_check_file(const char *path, struct err *e)
+{
+    return gguf_check(path, e);
+}
+
 int engine_open(struct engine **ret, const struct engine_config *c, struct team *t,
                 engine_progress *progress, void *arg, struct err *err)
 {

@@ -78,6 +78,10 @@ int engine_open(struct engine **ret, const struct engine_config *c, struct team 
  * submitted any more. Accepts NULL. */
 void engine_close(struct engine *e);
 
+/* Is this file (one of a split model, too) a whole one, every tensor inside it? Reads its tables
+ * only. 0 or an error with a sentence. */
+int engine_check_file(const char *path, struct err *e);
+
 struct engine_info {
     const char *name, *path, *family, *general_name, *license,
         *formats;        /* formats: "Q4_1 + Q8_0" */

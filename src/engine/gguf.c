@@ -389,22 +389,43 @@ static int split_path(const char *first, uint32_t i, uint32_t n, char *out, size
                : ERR_LIMIT;
 }
 
-int gguf_open(struct gguf **ret, const char *path, struct err *e)
+/* One file: all of a model, or one of its splits. */
+static int open_part(struct gguf **ret, const char *path, struct err *e)
 {
     struct gguf *g = calloc(1, sizeof *g);
-    uint32_t n_split = 1, n_tensors = UINT32_MAX;
-    int rc = ERR_NOMEM;
+    int rc;
 
     if (!g)
         return err_set(e, ERR_NOMEM, "%s: no memory", path);
     arena_init(&g->arena, 1 << 20, (size_t)1 << 30);
-    if (map_init(&g->by_key, 64) || map_init(&g->by_name, 512)) {
-        err_set(e, ERR_NOMEM, "%s: no memory", path);
-        goto fail;
-    }
-    rc = read_part(g, path, e);
+    if (map_init(&g->by_key, 64) || map_init(&g->by_name, 512))
+        rc = err_set(e, ERR_NOMEM, "%s: no memory", path);
+    else
+        rc = read_part(g, path, e);
     if (rc)
-        goto fail;
+        gguf_close(g);
+    else
+        *ret = g;
+    return rc;
+}
+
+int gguf_check(const char *path, struct err *e)
+{
+    struct gguf *g = NULL;
+    int rc = open_part(&g, path, e);
+
+    gguf_close(g);
+    return rc;
+}
+
+int gguf_open(struct gguf **ret, const char *path, struct err *e)
+{
+    struct gguf *g = NULL;
+    uint32_t n_split = 1, n_tensors = UINT32_MAX;
+    int rc = open_part(&g, path, e);
+
+    if (rc)
+        return rc;
     rc = gguf_get_u32(g, "split.count", &n_split, e);
     if (rc >= 0)
         rc = gguf_get_u32(g, "split.tensors.count", &n_tensors, e);

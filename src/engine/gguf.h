@@ -60,6 +60,8 @@ struct gguf_tensor {
  * names the file and the key or tensor. */
 int gguf_open(struct gguf **ret, const char *path, struct err *e);
 void gguf_close(struct gguf *g);
+/* Is this one file whole, with every tensor in it? A split counts by itself. As gguf_open. */
+int gguf_check(const char *path, struct err *e);
 
 uint64_t gguf_file_bytes(const struct gguf *g); /* all splits */
 int gguf_n_tensors(const struct gguf *g);

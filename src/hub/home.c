@@ -36,20 +36,42 @@ static char *find_home(void)
     return asprintf(&path, "%s/.local/share/gaufre", is_set(user) ? user : "") < 0 ? NULL : path;
 }
 
-static int read_all(const char *path, size_t max, struct buf *b)
+int home_read_file(const char *path, size_t max, struct buf *b)
 {
-    FILE *f = fopen(path, "re");
+    /* what is no file must not make us wait for a writer */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     char chunk[4096];
-    size_t n;
+    struct stat st;
+    ssize_t n = 0;
 
     buf_init(b, max);
-    if (!f)
-        return ERR_NOTFOUND;
-    while ((n = fread(chunk, 1, sizeof chunk, f)) > 0)
-        buf_add(b, chunk, n);
-    n = (size_t)ferror(f);
-    fclose(f);
-    return n ? ERR_IO : b->failed;
+    if (fd < 0)
+        return errno == ENOENT || errno == ENOTDIR ? ERR_NOTFOUND : ERR_IO;
+    if (fstat(fd, &st) || !S_ISREG(st.st_mode))
+        n = -1;
+    while (n >= 0 && !b->failed && (n = read(fd, chunk, sizeof chunk)) > 0)
+        buf_add(b, chunk, (size_t)n);
+    close(fd);
+    return n < 0 ? ERR_IO : b->failed;
+}
+
+int home_open_own(const char *path, int *ret_fd, struct err *e)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+    struct stat st;
+
+    if (fd < 0 && errno != ELOOP && errno != EISDIR && errno != ENXIO)
+        return err_set(e, errno == ENOSPC || errno == EDQUOT ? ERR_LIMIT : ERR_IO,
+                       "cannot make %s: %s", path, strerror(errno));
+    if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_nlink > 1) {
+        if (fd >= 0)
+            close(fd);
+        return err_set(e, ERR_IO,
+                       "%s is a link or no file; remove it, a pull writes to a file of its own",
+                       path);
+    }
+    *ret_fd = fd;
+    return 0;
 }
 
 static int add_user_catalogue(struct hub *h, struct err *e)
@@ -60,7 +82,7 @@ static int add_user_catalogue(struct hub *h, struct err *e)
 
     if (asprintf(&path, "%s/catalogue.json", h->home) < 0)
         return err_set(e, ERR_NOMEM, "out of memory");
-    err = read_all(path, CATALOGUE_FILE_MAX, &text);
+    err = home_read_file(path, CATALOGUE_FILE_MAX, &text);
     if (err == ERR_NOTFOUND)
         err = 0;
     else if (err)
@@ -209,6 +231,14 @@ int home_make_folder(const char *path, struct err *e)
     return err;
 }
 
+mode_t home_file_mode(void)
+{
+    mode_t hidden = umask(077);
+
+    umask(hidden);
+    return 0644 & ~hidden;
+}
+
 int hub_make_home(const struct hub *h, struct err *e)
 {
     return home_make_folder(h->home, e);
@@ -224,7 +254,7 @@ int origin_read(const struct hub *h, const char *name, struct origin *ret)
     const char *source, *sha;
     int err = ERR_NOTFOUND;
 
-    if (!path || read_all(path, 65536, &text) || !text.data ||
+    if (!path || home_read_file(path, 65536, &text) || !text.data ||
         json_parse(&j, text.data, text.len, 0, NULL))
         goto out;
     source = json_string_value(json_object_get(j, "source"));
@@ -250,12 +280,17 @@ int origin_write(const struct hub *h, const char *name, const struct origin *o, 
     char *tmp = home_path(h, "tmp", name, ".json");
     json_t *j = json_pack("{s:s, s:s, s:I, s:I}", "source", o->source, "sha256", o->sha256, "bytes",
                           (json_int_t)o->bytes, "mtime_us", (json_int_t)o->mtime_us);
-    int err = 0;
+    int err = 0, fd = -1;
 
     if (!path || !tmp || !j)
         err = err_set(e, ERR_NOMEM, "out of memory");
-    else if (json_dump_file(j, tmp, JSON_INDENT(2)) || rename(tmp, path))
+    if (!err)
+        err = home_open_own(tmp, &fd, e);
+    if (!err && (ftruncate(fd, 0) || json_dumpfd(j, fd, JSON_INDENT(2)) ||
+                 fchmod(fd, home_file_mode()) || rename(tmp, path)))
         err = err_set(e, ERR_IO, "cannot write %s: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
     json_decref(j);
     free(tmp);
     free(path);

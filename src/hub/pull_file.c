@@ -11,59 +11,79 @@
 
 #define HF_DEFAULT "https://huggingface.co"
 
-/* tmp/NAME.from: where the bytes in .part come from, and the ETag they had. */
+/* tmp/NAME.from: which version of which file .part began with. It is written before the first byte
+ * of it, so that whatever ends a pull, the next one knows. */
 struct from {
-    char url[2048], etag[128];
+    char url[2048], etag[128]; /* etag: a strong one, never "" */
+    int64_t total;             /* size of the file, -1 unknown */
 };
 
-static void from_read(const struct pull *p, struct from *ret)
+/* 0, or ERR_NOTFOUND when there is none or it makes no sense. */
+static int from_read(const struct pull *p, struct from *ret)
 {
     char *path = home_path(p->h, "tmp", p->name, ".from");
-    FILE *f = path ? fopen(path, "re") : NULL;
+    struct buf text = {0};
+    long long total = -1;
+    int n = 0, err = path ? home_read_file(path, 4096, &text) : ERR_NOMEM;
 
-    *ret = (struct from){0};
-    if (f && fgets(ret->url, sizeof ret->url, f) && fgets(ret->etag, sizeof ret->etag, f)) {
-        ret->url[strcspn(ret->url, "\n")] = 0;
-        ret->etag[strcspn(ret->etag, "\n")] = 0;
-    }
-    if (f)
-        fclose(f);
+    /* the last character shows that all of it was written */
+    if (!err && text.len && text.data[text.len - 1] == '\n')
+        n = sscanf(text.data, "%2047[^\n]\n%127[^\n]\n%lld\n", ret->url, ret->etag, &total);
+    ret->total = total;
+    buf_done(&text);
     free(path);
+    return n == 3 ? 0 : ERR_NOTFOUND;
 }
 
-static void from_write(const struct pull *p, const char *url, const char *etag)
+/* Only an aid to resume: where it cannot be written the next pull begins anew. */
+static void from_write(const struct pull *p, const char *url, const char *etag, int64_t total)
 {
     char *path = home_path(p->h, "tmp", p->name, ".from");
-    FILE *f = path ? fopen(path, "we") : NULL;
+    int fd;
 
-    /* Only an aid to resume: when it cannot be written the next pull begins anew. */
-    if (f) {
-        fprintf(f, "%s\n%s\n", url, etag);
-        fclose(f);
+    if (path)
+        unlink(path); /* whatever happens, it must not speak of other bytes */
+    if (path && *etag && !home_open_own(path, &fd, NULL)) {
+        dprintf(fd, "%s\n%s\n%lld\n", url, etag, (long long)total);
+        close(fd);
     }
     free(path);
 }
 
 struct watch {
     struct pull *p;
-    const char *label;
-    struct err *e;
-    int checked_room;
-    int err;
+    const char *url, *label;
+    int64_t room_for; /* bytes that there was room for, last time we looked */
+    int err;          /* we ended the transfer, and why */
+    struct err why;
 };
+
+static int on_begun(void *ctx, const struct fetch_result *r, int64_t total)
+{
+    struct watch *w = ctx;
+
+    if (r->resumed_from == 0)
+        from_write(w->p, w->url, r->etag, total);
+    w->room_for = total;
+    if (total > r->resumed_from)
+        w->err = pull_check_room(w->p, (uint64_t)(total - r->resumed_from), &w->why);
+    return w->err;
+}
 
 static int on_progress(void *ctx, int64_t bytes, int64_t total)
 {
     struct watch *w = ctx;
 
-    if (total > 0 && !w->checked_room) {
-        w->checked_room = 1;
-        w->err = pull_check_room(w->p, bytes < total ? (uint64_t)(total - bytes) : 0, w->e);
-        if (w->err)
-            return 1;
+    if (bytes >= 4)
+        w->err = pull_check_magic(w->p, &w->why); /* a page that says "log in": noticed soon */
+    if (!w->err && total < 0 && bytes > w->room_for) {
+        w->err = pull_check_room(w->p, 0, &w->why);
+        w->room_for = bytes + ((int64_t)16 << 20);
     }
-    return pull_tell(w->p, HUB_DOWNLOAD, w->label, (uint64_t)bytes,
-                     total > 0 ? (uint64_t)total : 0);
+    if (!w->err &&
+        pull_tell(w->p, HUB_DOWNLOAD, w->label, (uint64_t)bytes, total > 0 ? (uint64_t)total : 0))
+        w->err = err_set(&w->why, ERR_CANCELLED, "cancelled");
+    return w->err;
 }
 
 static int make_url(const struct source *s, char *out, size_t cap, struct err *e)
@@ -94,54 +114,55 @@ static const char *const *make_headers(const struct source *s, char *line, size_
     return list;
 }
 
-/* How much of .part can be kept: all of it where the final hash will judge, else only bytes of the
- * same URL whose version the server can compare. */
-static int64_t keepable(const struct pull *p, const struct from *from, const char *url)
+/* How much of .part can be kept: all of it where the final hash will judge, else only bytes of a
+ * version of this URL that we can tell from others. */
+static int64_t keepable(const struct pull *p, const char *url, struct from *from)
 {
     struct stat st;
 
-    if (fstat(p->fd, &st) || st.st_size == 0)
+    if (from_read(p, from) || strcmp(from->url, url))
+        *from = (struct from){.total = -1};
+    if (fstat(p->fd, &st) || (p->entry->bytes && (uint64_t)st.st_size > p->entry->bytes) ||
+        pull_check_magic(p, NULL))
         return 0;
-    if (p->entry->sha256 && p->entry->bytes && (uint64_t)st.st_size <= p->entry->bytes)
-        return st.st_size;
-    if (!strcmp(from->url, url) && from->etag[0])
-        return st.st_size;
-    return 0;
+    return p->entry->sha256 || from->etag[0] ? st.st_size : 0;
 }
 
 /* One request, from what is there on. `have` bytes can be kept. */
-static int fetch_once(struct pull *p, const struct source *s, const char *url, int64_t have,
-                      struct watch *w, struct fetch_result *r)
+static int fetch_once(const struct source *s, int64_t have, const struct from *from,
+                      struct watch *w, struct fetch_result *r, struct err *e)
 {
+    const struct pull *p = w->p;
     char auth[512];
     const char *list[2];
     struct fetch_options o;
-    struct from from;
     int err;
 
-    from_read(p, &from);
-    fetch_options_init(&o, url);
+    fetch_options_init(&o, w->url);
     o.fd = p->fd;
     o.resume_from = have;
-    o.etag = !strcmp(from.url, url) && from.etag[0] ? from.etag : NULL;
+    o.etag = from->etag[0] ? from->etag : NULL;
+    o.size_before = from->total;
     o.size_expected = p->entry->bytes ? (int64_t)p->entry->bytes : -1;
+    o.size_max = p->o->bytes_max <= INT64_MAX ? (int64_t)p->o->bytes_max : INT64_MAX;
+    o.unsized_max = o.size_max ? 0 : PULL_UNSIZED_MAX;
     o.headers = make_headers(s, auth, sizeof auth, list);
     o.progress = on_progress;
+    o.begun = on_begun;
     o.ctx = w;
     *r = (struct fetch_result){0};
-    err = fetch_get(&o, r, w->e);
-    if (w->err)
-        err = w->err; /* its sentence says more than "cancelled" */
-    if (err && r->bytes > 0)
-        from_write(p, url, r->etag);
-    return err;
+    err = fetch_get(&o, r, e);
+    if (!w->err)
+        return err;
+    *e = w->why;
+    return w->err;
 }
 
 int pull_from_url(struct pull *p, const struct source *s, struct err *e)
 {
     char url[2048];
     const char *label;
-    struct watch w = {.p = p, .e = e};
+    struct watch w = {.p = p, .url = url};
     struct fetch_result r;
     struct from from;
     int64_t have;
@@ -151,25 +172,25 @@ int pull_from_url(struct pull *p, const struct source *s, struct err *e)
         return err;
     label = strrchr(s->kind == SOURCE_HF ? s->file : url, '/');
     w.label = label ? label + 1 : s->kind == SOURCE_HF ? s->file : url;
-    from_read(p, &from);
-    have = keepable(p, &from, url);
+    have = keepable(p, url, &from);
     p->resumed = (uint64_t)have;
-    if (have && (uint64_t)have == p->entry->bytes)
+    if (have && (have == (int64_t)p->entry->bytes || have == from.total))
         return 0; /* whole already, the check decides */
     if (p->entry->bytes && (err = pull_check_room(p, p->entry->bytes - (uint64_t)have, e)))
         return err;
     if (!have && ftruncate(p->fd, 0))
         return err_set(e, ERR_IO, "cannot empty the download");
     for (;;) {
-        err = fetch_once(p, s, url, have, &w, &r);
+        err = fetch_once(s, have, &from, &w, &r, e);
         if (err != ERR_IO && err != ERR_TIMEOUT)
             break;
         /* A line that was cut: go on as long as each try brings something. */
-        from_read(p, &from);
-        if (r.bytes <= have || keepable(p, &from, url) != r.bytes)
+        if (r.bytes <= have || keepable(p, url, &from) != r.bytes)
             break;
         have = r.bytes;
     }
+    if (err == ERR_TOO_LARGE && ftruncate(p->fd, 0))
+        return err_set(e, ERR_IO, "cannot empty the download");
     if (!err && r.resumed_from == 0)
         p->resumed = 0;
     return err;

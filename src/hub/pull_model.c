@@ -39,6 +39,15 @@ int pull_check_room(const struct pull *p, uint64_t bytes, struct err *e)
                    (unsigned long long)(room >> 20));
 }
 
+int pull_check_magic(const struct pull *p, struct err *e)
+{
+    char magic[4] = "";
+
+    if (pread(p->fd, magic, 4, 0) == 4 && !memcmp(magic, "GGUF", 4))
+        return 0;
+    return err_set(e, ERR_FORMAT, "what came is not a model (no GGUF file)");
+}
+
 /* ---- what to pull ---- */
 
 /* The row to pull: the catalogue's, or one made for a URL or hf: spec. */
@@ -106,11 +115,9 @@ static int take_lock(struct pull *p, int *ret_fd, struct err *e)
     if (!path)
         return err_set(e, ERR_NOMEM, "out of memory");
     for (;;) {
-        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-        if (fd < 0) {
-            err = err_set(e, ERR_IO, "cannot make %s: %s", path, strerror(errno));
+        err = home_open_own(path, &fd, e);
+        if (err)
             break;
-        }
         while (!err && flock(fd, LOCK_EX | LOCK_NB)) {
             if (errno != EWOULDBLOCK && errno != EINTR)
                 err = err_set(e, ERR_IO, "cannot lock %s: %s", path, strerror(errno));
@@ -124,6 +131,7 @@ static int take_lock(struct pull *p, int *ret_fd, struct err *e)
                     mine.st_ino == there.st_ino && mine.st_dev == there.st_dev))
             break;
         close(fd);
+        fd = -1;
     }
     free(path);
     if (err) {
@@ -178,12 +186,13 @@ static int look_here(const struct pull *p, char *path, struct hub_pulled *ret, s
     struct stat st;
     int fd, err, noted, fresh;
 
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
         return 0;
-    if (fstat(fd, &st)) {
-        close(fd);
-        return 0;
+    if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+        if (fd >= 0)
+            close(fd);
+        return err_set(e, ERR_EXISTS, "%s is there already and is no file that can be read", path);
     }
     noted = origin_read(p->h, p->name, &o) == 0;
     fresh = noted && o.bytes == (uint64_t)st.st_size && o.mtime_us == mtime_us(&st);
@@ -220,11 +229,21 @@ static int look_here(const struct pull *p, char *path, struct hub_pulled *ret, s
     return 1;
 }
 
+/* No digest to go by: is there a model whose every part is here? What it is not, nobody needs. */
+static int check_whole(const struct pull *p, struct err *e)
+{
+    int err = p->o->check ? p->o->check(p->part, e) : 0;
+
+    if (!err)
+        return 0;
+    err_prefix(e, "what came is not a whole model");
+    return err == ERR_NOMEM || err == ERR_IO ? err : ERR_FORMAT;
+}
+
 /* Does the .part hold the model? Fills `o`. */
 static int check_part(const struct pull *p, struct origin *o, struct err *e)
 {
     const struct entry *row = p->entry;
-    char magic[4] = "";
     struct stat st;
     int err;
 
@@ -233,14 +252,16 @@ static int check_part(const struct pull *p, struct origin *o, struct err *e)
     if (row->bytes && (uint64_t)st.st_size != row->bytes)
         return err_set(e, ERR_FORMAT, "wrong size: %llu bytes instead of %llu",
                        (unsigned long long)st.st_size, (unsigned long long)row->bytes);
-    err = digest(p, p->fd, (uint64_t)st.st_size, o->sha256, e);
+    err = pull_check_magic(p, e);
+    if (!err && !row->sha256)
+        err = check_whole(p, e);
+    if (!err)
+        err = digest(p, p->fd, (uint64_t)st.st_size, o->sha256, e);
     if (err)
         return err;
     if (row->sha256 && strcasecmp(o->sha256, row->sha256))
         return err_set(e, ERR_FORMAT, "wrong bytes: SHA-256 %s instead of %s", o->sha256,
                        row->sha256);
-    if (pread(p->fd, magic, 4, 0) != 4 || memcmp(magic, "GGUF", 4))
-        return err_set(e, ERR_FORMAT, "what came is not a model (no GGUF file)");
     o->bytes = (uint64_t)st.st_size;
     return 0;
 }
@@ -265,6 +286,12 @@ static int try_source(struct pull *p, const struct source *s, struct origin *o, 
     }
 }
 
+/* May another source do better? */
+static int is_of_source(int err)
+{
+    return err != ERR_CANCELLED && err != ERR_LIMIT && err != ERR_NOMEM;
+}
+
 static int try_sources(struct pull *p, struct origin *o, struct err *e)
 {
     const struct entry *row = p->entry;
@@ -277,28 +304,42 @@ static int try_sources(struct pull *p, struct origin *o, struct err *e)
             return 0;
         if (i == 0)
             first = last;
-        if (err == ERR_CANCELLED || err == ERR_LIMIT || err == ERR_NOMEM)
+        if (!is_of_source(err))
             break; /* the next source would not help */
         if (i + 1 < row->n_sources && pull_tell(p, HUB_FALLBACK, last.text, 0, 0))
             return err_set(e, ERR_CANCELLED, "cancelled");
     }
-    if (row->n_sources > 1 && err != ERR_CANCELLED && err != ERR_LIMIT && err != ERR_NOMEM)
+    if (row->n_sources > 1 && is_of_source(err))
         return err_set(e, err, "no source could serve %s: %.180s; %.180s", p->name, first.text,
                        last.text);
     *e = last;
     return err;
 }
 
-/* Into place: whole on the disk, then one rename. */
-static int install(struct pull *p, const char *part, const char *path, struct origin *o,
-                   struct err *e)
+static void drop_from(const struct pull *p)
+{
+    char *from = home_path(p->h, "tmp", p->name, ".from");
+
+    if (from)
+        unlink(from);
+    free(from);
+}
+
+/* Into place: whole on the disk, its note first, then one rename. */
+static int install(struct pull *p, const char *path, struct origin *o, struct err *e)
 {
     struct stat st;
-    char *folder, *from;
-    int fd;
+    char *folder;
+    int fd, err;
 
-    fchmod(p->fd, 0644);
-    if (fsync(p->fd) || fstat(p->fd, &st) || rename(part, path))
+    if (fchmod(p->fd, home_file_mode()) || fsync(p->fd) || fstat(p->fd, &st))
+        return err_set(e, ERR_IO, "cannot finish %s: %s", p->part, strerror(errno));
+    o->mtime_us = mtime_us(&st);
+    snprintf(o->source, sizeof o->source, "%s", p->o->spec);
+    err = origin_write(p->h, p->name, o, e);
+    if (err)
+        return err;
+    if (rename(p->part, path))
         return err_set(e, ERR_IO, "cannot put %s into place: %s", path, strerror(errno));
     folder = home_path(p->h, "models", "", "");
     fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
@@ -307,13 +348,8 @@ static int install(struct pull *p, const char *part, const char *path, struct or
         close(fd);
     }
     free(folder);
-    from = home_path(p->h, "tmp", p->name, ".from");
-    if (from)
-        unlink(from);
-    free(from);
-    o->mtime_us = mtime_us(&st);
-    snprintf(o->source, sizeof o->source, "%s", p->o->spec);
-    return origin_write(p->h, p->name, o, e);
+    drop_from(p);
+    return 0;
 }
 
 static int make_folders(const struct hub *h, struct err *e)
@@ -348,16 +384,22 @@ static int pull_locked(struct pull *p, struct hub_pulled *ret, struct err *e)
         err = err == 1 ? 0 : err;
         goto out;
     }
-    p->fd = open(part, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (p->fd < 0) {
-        err = err_set(e, ERR_IO, "cannot make %s: %s", part, strerror(errno));
+    if (p->o->bytes_max && p->entry->bytes > p->o->bytes_max) {
+        err = err_set(e, ERR_TOO_LARGE, "%s has %llu bytes; the limit is %llu", p->name,
+                      (unsigned long long)p->entry->bytes, (unsigned long long)p->o->bytes_max);
         goto out;
     }
+    p->part = part;
+    err = home_open_own(part, &p->fd, e);
+    if (err)
+        goto out;
     err = try_sources(p, &o, e);
     if (!err)
-        err = install(p, part, path, &o, e);
-    else if (lseek(p->fd, 0, SEEK_END) == 0)
-        unlink(part); /* nothing came: leave nothing */
+        err = install(p, path, &o, e);
+    else if (lseek(p->fd, 0, SEEK_END) == 0) { /* nothing came: leave nothing */
+        unlink(part);
+        drop_from(p);
+    }
     close(p->fd);
     if (!err) {
         fill_result(p, path, &o, 0, ret);

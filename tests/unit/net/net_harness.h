@@ -61,7 +61,8 @@ struct room {
     char *big;
     const char *file; /* of /file */
     size_t file_n;
-    int file_mode; /* a test of the downloader chooses how the source misbehaves */
+    const char *file_etag; /* "v1" where NULL, none where "" */
+    int file_mode;         /* a test of the downloader chooses how the source misbehaves */
     int n_file_requests;
 };
 
@@ -319,29 +320,44 @@ static void room_close(struct room *r)
 
 /* ---- a download source ---- */
 
-enum { FILE_RANGES, FILE_NO_RANGES, FILE_SHORT, FILE_REDIRECT, FILE_BUSY, FILE_LOOP };
+enum {
+    FILE_RANGES,
+    FILE_NO_RANGES,
+    FILE_ANY_RANGE, /* If-Range is not looked at */
+    FILE_SHORT,     /* half of it, without a length */
+    FILE_GZIP,
+    FILE_REDIRECT,
+    FILE_BUSY,
+    FILE_LOOP
+};
+
+static const char *file_etag(const struct room *r)
+{
+    return r->file_etag ? r->file_etag : "\"v1\"";
+}
 
 static void serve_range(struct room *r, struct net_exchange *x, size_t from)
 {
     char range[96];
-    struct net_header h[] = {{"ETag", "\"v1\""}, {"Content-Range", range}};
+    struct net_header h[] = {{"Content-Range", range}, {"ETag", file_etag(r)}};
+    int n = *file_etag(r) ? 2 : 1;
 
     if (from >= r->file_n) {
         snprintf(range, sizeof range, "bytes */%zu", r->file_n);
-        net_reply(x, 416, h, 2, NULL, 0);
+        net_reply(x, 416, h, n, NULL, 0);
         return;
     }
     snprintf(range, sizeof range, "bytes %zu-%zu/%zu", from, r->file_n - 1, r->file_n);
-    net_reply(x, 206, h, 2, r->file + from, r->file_n - from);
+    net_reply(x, 206, h, n, r->file + from, r->file_n - from);
 }
 
 static void serve_file(struct room *r, struct net_exchange *x)
 {
     const char *range = http_field(net_head(x), "range");
     const char *if_range = http_field(net_head(x), "if-range");
-    const struct net_header etag = {"ETag", "\"v1\""};
+    const struct net_header etag[] = {{"ETag", file_etag(r)}, {"Content-Encoding", "gzip"}};
     const struct net_header location = {"Location", r->file_mode == FILE_LOOP ? "/file" : "/file2"};
-    int same = !if_range || !strcmp(if_range, "\"v1\"");
+    int same = !if_range || !strcmp(if_range, file_etag(r)) || r->file_mode == FILE_ANY_RANGE;
 
     pthread_mutex_lock(&r->lock);
     r->n_file_requests++;
@@ -351,13 +367,15 @@ static void serve_file(struct room *r, struct net_exchange *x)
     else if (r->file_mode == FILE_BUSY)
         reply_text(x, 503, "busy");
     else if (r->file_mode == FILE_SHORT) {
-        net_stream_begin(x, 200, &etag, 1);
+        net_stream_begin(x, 200, etag, 1);
         net_stream_write(x, r->file, r->file_n / 2);
         net_stream_end(x);
-    } else if (range && same && r->file_mode != FILE_NO_RANGES)
+    } else if (r->file_mode == FILE_GZIP)
+        net_reply(x, 200, etag, 2, r->file, r->file_n);
+    else if (range && same && r->file_mode != FILE_NO_RANGES)
         serve_range(r, x, (size_t)atol(range + strlen("bytes=")));
     else
-        net_reply(x, 200, &etag, 1, r->file, r->file_n);
+        net_reply(x, 200, etag, *file_etag(r) ? 1 : 0, r->file, r->file_n);
 }
 
 /* ---- the client ---- */

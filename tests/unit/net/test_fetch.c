@@ -2,6 +2,7 @@
 #include "net_harness.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "net/fetch.h"
 
@@ -160,6 +161,93 @@ static void test_resume(void **state)
     source_close(&s);
 }
 
+/* A server's 206 is taken for the rest of the same version only when it proves it. */
+static void test_versions(void **state)
+{
+    static const char *const etags[] = {"\"v2\"", "W/\"v1\"", "v1", "\"v1", "\"v\"1\"", "\"", ""};
+    struct source s;
+
+    source_open(&s, FILE_ANY_RANGE);
+    for (size_t i = 0; i < sizeof etags / sizeof etags[0]; i++) {
+        s.room.file_etag = etags[i];
+        s.o.etag = "\"v1\"";
+        source_partial(&s, 100000);
+        assert_int_equal(pwrite(s.fd, "old", 3, 0), 3);
+        assert_int_equal(source_get(&s), 0);
+        expect_file(&s);
+        assert_int_equal(s.ret.resumed_from, 0);
+        assert_string_equal(s.ret.etag, i == 0 ? "\"v2\"" : ""); /* strong ones only */
+        /* whole as it seems (416), but of which version? */
+        source_partial(&s, FILE_N);
+        assert_int_equal(source_get(&s), 0);
+        assert_int_equal(s.ret.resumed_from, 0);
+        /* someone else judges */
+        s.o.etag = NULL;
+        source_partial(&s, 100000);
+        assert_int_equal(source_get(&s), 0);
+        expect_file(&s);
+        assert_int_equal(s.ret.resumed_from, 100000);
+    }
+    /* the same ETag, another size */
+    s.room.file_etag = s.o.etag = "\"v1\"";
+    s.o.size_before = FILE_N + 1;
+    source_partial(&s, 100000);
+    assert_int_equal(source_get(&s), 0);
+    assert_int_equal(s.ret.resumed_from, 0);
+    s.o.size_before = FILE_N;
+    source_partial(&s, 100000);
+    assert_int_equal(source_get(&s), 0);
+    assert_int_equal(s.ret.resumed_from, 100000);
+    source_close(&s);
+}
+
+struct beginning {
+    struct source *s;
+    int n, fail;
+    int64_t from[4], bytes[4];
+};
+
+static int note_begun(void *ctx, const struct fetch_result *r, int64_t total)
+{
+    struct beginning *b = ctx;
+    struct stat st;
+
+    assert_true(b->n < 4);
+    assert_int_equal(total, FILE_N);
+    assert_int_equal(fstat(b->s->fd, &st), 0);
+    b->bytes[b->n] = st.st_size;
+    b->from[b->n++] = r->resumed_from;
+    return b->fail;
+}
+
+/* Said before a byte of this answer is in the file. */
+static void test_begun(void **state)
+{
+    struct source s;
+    struct beginning b = {.s = &s};
+
+    source_open(&s, FILE_ANY_RANGE);
+    s.o.begun = note_begun;
+    s.o.ctx = &b;
+    source_partial(&s, 100000);
+    assert_int_equal(source_get(&s), 0);
+    s.o.etag = "\"v0\"";
+    source_partial(&s, 100000);
+    assert_int_equal(source_get(&s), 0);
+    expect_file(&s);
+    assert_int_equal(b.n, 2);
+    assert_int_equal(b.from[0], 100000);
+    assert_int_equal(b.bytes[0], 100000);
+    assert_int_equal(b.from[1], 0);
+    assert_int_equal(b.bytes[1], 0);
+    /* no, thank you */
+    b.fail = ERR_LIMIT;
+    source_partial(&s, 0);
+    assert_int_equal(source_get(&s), ERR_LIMIT);
+    assert_int_equal(s.ret.bytes, 0);
+    source_close(&s);
+}
+
 static void test_redirects(void **state)
 {
     struct source s;
@@ -189,8 +277,16 @@ static void test_refusals(void **state)
     s.o.size_expected = FILE_N;
     expect_error(&s, ERR_FORMAT, "sent 150000 bytes where 300000 were expected");
     s.o.size_expected = 1000;
-    expect_error(&s, ERR_TOO_LARGE, "more bytes than allowed");
+    expect_error(&s, ERR_TOO_LARGE, "more than 1000 bytes");
     s.o.size_expected = -1;
+    s.o.unsized_max = FILE_N / 2 - 1;
+    expect_error(&s, ERR_TOO_LARGE, "does not tell how long the file is");
+    s.o.unsized_max = FILE_N / 2;
+    assert_int_equal(source_get(&s), 0);
+    s.room.file_mode = FILE_RANGES; /* a size that is told needs no such limit */
+    assert_int_equal(source_get(&s), 0);
+    s.room.file_mode = FILE_GZIP;
+    expect_error(&s, ERR_UNSUPPORTED, "compressed (Content-Encoding: gzip)");
     s.room.file_mode = FILE_BUSY;
     expect_error(&s, ERR_AGAIN, "HTTP 503");
     s.o.progress = cancel_progress;
@@ -222,7 +318,7 @@ static void test_full_disk(void **state)
     source_open(&s, FILE_RANGES);
     s.o.fd = open("/dev/full", O_WRONLY);
     assert_true(s.o.fd >= 0);
-    expect_error(&s, ERR_IO, "The disk is full");
+    expect_error(&s, ERR_LIMIT, "the disk is full");
     close(s.o.fd);
     source_close(&s);
 }
@@ -232,7 +328,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole),     cmocka_unit_test(test_resume),
         cmocka_unit_test(test_redirects), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_full_disk), cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_begun),
     };
     /* the loopback server needs no proxy */
     setenv("no_proxy", "*", 1);
