@@ -261,8 +261,8 @@ int api_parse_completion(struct api_request *ret, struct arena *a, const char *b
 void api_request_done(struct api_request *r); /* accepts NULL and zeroed */
 
 /* Check a messages array and make the neutral one (new reference): objects with only role (system,
- * user, assistant, tool; developer if kept), content (string; parts joined; null for an assistant
- * without text), name, reasoning_content, tool_calls (arguments an object where they parse),
+ * user, assistant, tool; developer if kept), content (always a string: parts joined, empty where
+ * there is none), name, reasoning_content, tool_calls (arguments an object where they parse),
  * tool_call_id. */
 int api_messages_check(json_t **ret, const json_t *messages, const struct api_options *o,
                        struct err *e);

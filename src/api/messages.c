@@ -233,17 +233,12 @@ static int read_message(const json_t *m, size_t i, const struct api_options *o, 
         return r;
     if (o->strict && check_known(m, PATH("body.messages.%zu.", i), known_message[role], e))
         return ERR_SCHEMA;
+    /* Null, absent, "" and [] are all the empty text, for every role: templates add texts up. */
     content = get_field(m, "content");
-    if (content) {
-        r = read_content(content, PATH("messages.%zu.content", i), o, &text, e);
-        if (r)
-            return r;
-    } else if (role <= USER || (o->strict && role == TOOL)) {
-        return field_bad(e, ERR_SCHEMA, PATH("messages.%zu.content", i), "is required");
-    } else { /* an assistant that only calls tools has null: templates look for it */
-        text = role == ASSISTANT && json_array_size(get_field(m, "tool_calls")) ? json_null()
-                                                                                : json_string("");
-    }
+    if (!content)
+        text = json_string("");
+    else if ((r = read_content(content, PATH("messages.%zu.content", i), o, &text, e)))
+        return r;
     if (role == DEVELOPER && !o->keep_developer)
         role = SYSTEM;
     r = put(msg, "role", json_string(role == FUNCTION ? "tool" : role_names[role]), e);

@@ -196,6 +196,39 @@ CONVERSATIONS = {
     "lists everywhere": [user(), said("x", tool_calls=[]), user("y"), said("z", tool_calls=None)],
 }
 
+# How clients say that a message has no content. The reference gets the first.
+NOTHING = [{"content": ""}, {"content": None}, {}, {"content": []}]
+
+
+def without_content(nothing):
+    """Conversations as clients send them, every role's content left out in one of these ways."""
+    return {
+        "calls": [
+            system(),
+            user(),
+            {"role": "assistant", "tool_calls": [call()], **nothing},
+            result(),
+            said("21.5 degrees."),
+            user("And there?"),
+            {"role": "assistant", "tool_calls": [call(id="call_00002")], **nothing},
+            result(id="call_00002"),
+        ],
+        "empty results": [
+            user(),
+            {"role": "assistant", "tool_calls": [call()], **nothing},
+            {"role": "tool", "tool_call_id": "call_00001", **nothing},
+            said("Nothing came back."),
+            user("Why?"),
+        ],
+        "nobody speaks": [
+            {"role": "system", **nothing},
+            {"role": "user", **nothing},
+            {"role": "assistant", **nothing},
+            user("Hello?"),
+        ],
+    }
+
+
 # Variables beside the messages. Each set goes with every conversation.
 MINIMAL = [
     {},

@@ -1,12 +1,14 @@
 /* Renders chat templates for the comparison with Python's Jinja2 (test_templates.py).
  *
- * stdin: one JSON object a line: {"template", "trusted", "globals", "kwargs", "now", "continue"}.
+ * stdin: one JSON object a line: {"template", "trusted", "globals", "kwargs", "now", "continue",
+ * "client"}; with client the messages are as one sends them, and go through the API's door.
  * stdout: one a line: {"text", "spans": [[at, n], ...], "answers": the same} or
  * {"error": code name, "message"}. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/api.h"
 #include "engine/jinja.h"
 
 static json_t *failure(int code, const struct err *e)
@@ -20,6 +22,17 @@ static json_t *list(const struct jinja_span *s, size_t n)
     for (size_t i = 0; i < n; i++)
         json_array_append_new(r, json_pack("[I, I]", (json_int_t)s[i].at, (json_int_t)s[i].n));
     return r;
+}
+
+/* The messages of a client in place of themselves as templates see them. */
+static int normalise(json_t *globals, struct err *e)
+{
+    json_t *messages;
+    int code = api_messages_check(&messages, json_object_get(globals, "messages"), NULL, e);
+
+    if (!code)
+        json_object_set_new(globals, "messages", messages);
+    return code;
 }
 
 static json_t *render(const json_t *job)
@@ -38,6 +51,8 @@ static json_t *render(const json_t *job)
     json_t *r;
     int code = jinja_compile(&j, json_string_value(text), json_string_length(text), &e);
 
+    if (!code && json_is_true(json_object_get(job, "client")))
+        code = normalise(json_object_get(job, "globals"), &e);
     if (!code)
         code = jinja_render(j, &in, &out, &e);
     jinja_free(j);

@@ -39,9 +39,9 @@ class Renderer:
             [renderer_path()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
         )
 
-    def render(self, template, variables, trusted=None, go_on=False):
+    def render(self, template, variables, trusted=None, go_on=False, client=False):
         job = {"template": template, "globals": variables, "trusted": trusted or {}, "now": NOW}
-        job["continue"] = go_on
+        job["continue"], job["client"] = go_on, client
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
@@ -126,6 +126,23 @@ def test_same_text_as_python(ours, name):
     bad, agreed = differences(ours, name, TEMPLATES[name], cases, conversations.TOKENS)
     assert not bad, f"{len(bad)} of {len(cases)} differ:\n" + "\n".join(bad[:10])
     assert agreed >= 20, f"only {agreed} of {len(cases)} cases render at all"
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_no_content_is_the_empty_text(ours, name):
+    """However a client leaves content out, the text is Python's for ""."""
+    theirs = oracle.Template(TEMPLATES[name], NOW)
+    for more in conversations.MINIMAL[1], conversations.MINIMAL[3]:
+        want = {
+            key: theirs.render({"messages": messages, **more, **conversations.TOKENS})
+            for key, messages in conversations.without_content(conversations.NOTHING[0]).items()
+        }
+        for nothing in conversations.NOTHING:
+            for key, messages in conversations.without_content(nothing).items():
+                variables = {"messages": messages, **more}
+                got = ours.render(TEMPLATES[name], variables, conversations.TOKENS, client=True)
+                kind, text = want[key]
+                assert got.get("text") == (text if kind == "text" else None), f"{key}, {nothing}: {got}"
 
 
 # ---- provenance ---------------------------------------------------------------------------------

@@ -52,7 +52,6 @@ static void test_good(void **state)
          "\"text\":\"b\\n\"}],\"name\":null}]",
          "[{\"role\":\"user\",\"content\":\"ab\\n\"}]", NULL},
         {"[{\"role\":\"user\",\"content\":[]}]", "[{\"role\":\"user\",\"content\":\"\"}]", NULL},
-        /* assistants may have no content */
         {"[" U ",{\"role\":\"assistant\"}]", "[" U ",{\"role\":\"assistant\",\"content\":\"\"}]",
          NULL},
         {"[{\"role\":\"assistant\",\"content\":null,\"tool_calls\":null}]",
@@ -71,7 +70,7 @@ static void test_good(void **state)
         {"[{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"1\",\"function\":{\"name\":\"f\","
          "\"arguments\":\"{\\\"a\\\": [1, 2.5]}\"}}]},{\"role\":\"tool\",\"tool_call_id\":\"1\","
          "\"content\":\"r\"}]",
-         "[{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"1\",\"type\":"
+         "[{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"id\":\"1\",\"type\":"
          "\"function\",\"function\":{\"name\":\"f\",\"arguments\":{\"a\":[1,2.5]}}}]},{\"role\":"
          "\"tool\",\"content\":\"r\",\"tool_call_id\":\"1\"}]",
          NULL},
@@ -86,7 +85,7 @@ static void test_good(void **state)
         {"[{\"role\":\"assistant\",\"tool_calls\":[" CALL("1") "," CALL(
              "2") "]},"
                   "{\"role\":\"tool\",\"tool_call_id\":\"2\",\"content\":\"r\"}," U "]",
-         "[{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[" CALL("1") "," CALL(
+         "[{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[" CALL("1") "," CALL(
              "2") "]},"
                   "{\"role\":\"tool\",\"content\":\"r\",\"tool_call_id\":\"2\"},"
                   "{\"role\":\"tool\",\"content\":\"\",\"tool_call_id\":\"1\"}," U "]",
@@ -96,7 +95,7 @@ static void test_good(void **state)
         {"[{\"role\":\"assistant\",\"tool_calls\":[" CALL(
              "1") "]},{\"role\":\"tool\","
                   "\"tool_call_id\":\"1\",\"content\":\"r\"}]",
-         "[{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[" CALL(
+         "[{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[" CALL(
              "1") "]},{\"role\":"
                   "\"tool\",\"content\":\"r\",\"tool_call_id\":\"1\"}]",
          &strict},
@@ -113,6 +112,46 @@ static void test_good(void **state)
     buf_done(&b);
 }
 
+/* No content is one thing, however it is written and whoever says it. */
+static void test_nothing(void **state)
+{
+    static const char *const forms[] = {"", ",\"content\":null", ",\"content\":\"\"",
+                                        ",\"content\":[]"};
+    static const char *const messages[] = {
+        "{\"role\":\"system\"%s}",
+        "{\"role\":\"user\"%s}",
+        "{\"role\":\"assistant\"%s}",
+        "{\"role\":\"function\",\"name\":\"f\"%s}",
+        "{\"role\":\"assistant\",\"tool_calls\":[" CALL(
+            "1") "]%s},{\"role\":\"tool\","
+                 "\"tool_call_id\":\"1\",\"content\":\"r\"}",
+        "{\"role\":\"assistant\",\"tool_calls\":[" CALL("1") "]},{\"role\":\"tool\","
+                                                             "\"tool_call_id\":\"1\"%s}"};
+    static const struct api_options plain;
+    const struct api_options *const dialects[] = {&plain, &strict};
+    struct buf b, first;
+    struct err e;
+
+    buf_init(&b, 10000);
+    buf_init(&first, 10000);
+    for (size_t i = 0; i < ARRAY_LEN(messages); i++) {
+        for (size_t k = 0; k < ARRAY_LEN(dialects) * ARRAY_LEN(forms); k++) {
+            char text[500] = "[";
+            size_t n = 1 + (size_t)snprintf(text + 1, sizeof text - 2, messages[i],
+                                            forms[k % ARRAY_LEN(forms)]);
+            text[n] = ']';
+            if (check(text, dialects[k / ARRAY_LEN(forms)], k ? &b : &first, &e))
+                fail_msg("%s: %s", text, e.text);
+            if (!k)
+                assert_non_null(strstr(first.data, "\"content\":\"\""));
+            else
+                assert_string_equal(b.data, first.data);
+        }
+    }
+    buf_done(&b);
+    buf_done(&first);
+}
+
 static void test_bad(void **state)
 {
     static const struct {
@@ -126,9 +165,6 @@ static void test_bad(void **state)
         {"[" U ",{}]", "messages.1.role: is required", ERR_SCHEMA, NULL},
         {"[{\"role\":\"boss\"}]", "messages.0.role: must be one of system", ERR_SCHEMA, NULL},
         {"[{\"role\":5}]", "messages.0.role: must be one of", ERR_SCHEMA, NULL},
-        {"[{\"role\":\"user\"}]", "messages.0.content: is required", ERR_SCHEMA, NULL},
-        {"[{\"role\":\"user\",\"content\":null}]", "messages.0.content: is required", ERR_SCHEMA,
-         NULL},
         {"[{\"role\":\"user\",\"content\":5}]",
          "messages.0.content: must be a string or an array of parts, not an integer", ERR_SCHEMA,
          NULL},
@@ -218,6 +254,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good),
+        cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_bad),
         cmocka_unit_test(test_continue),
     };
