@@ -32,10 +32,10 @@
  * Requests of one connection are served one after the other, answers in the order of requests.
  *
  * Limits (struct net_config): connections (accepting pauses at the cap), head size and fields,
- * body bytes of one request and of the process, silence while sending a head or a body or while
- * reading an answer, bytes waiting in a stream. Each has an answer: 400, 408, 413, 414, 417, 431,
- * 501, 503, 505, or the connection is closed. TLS is not built: it would wrap the bufferevent made
- * in conn.c, nothing above would change. */
+ * body bytes of one request, of one owner and of the process, the time of a head, the rate of a
+ * body, silence while reading an answer, bytes waiting in a stream. Each has an answer: 400, 408,
+ * 413, 414, 417, 431, 501, 503, 505, or the connection is closed. TLS is not built: it would wrap
+ * the bufferevent made in conn.c, nothing above would change. */
 #ifndef NET_NET_H
 #define NET_NET_H
 
@@ -58,14 +58,14 @@ struct net_config {
     int conns_max;
     int backlog;
     int header_timeout_ms; /* first byte of a request to the end of its head */
-    int body_timeout_ms;   /* a body must bring 4 KiB (or its rest) within each such span */
+    int body_timeout_ms;   /* for a body, and a second more for each 16 KiB that have come */
     int idle_timeout_ms;   /* between requests */
     int stall_timeout_ms;  /* answer bytes wait and the client reads none: cut */
     int linger_ms;         /* after a refusal: read and drop what still comes, so that the client
                               sees the answer and not a reset */
     int drain_idle_ms;     /* how long a drain leaves idle connections open */
     size_t stream_pending_max; /* bytes waiting in one stream; beyond: cut */
-    size_t body_budget_bytes;  /* all request bodies in memory together */
+    size_t body_budget_bytes;  /* all claims together; one owner's are at most half of it */
     struct http_limits http;
 };
 
@@ -113,7 +113,8 @@ void net_server_close(struct net_server *s);
 struct net_stats {
     int64_t n_conns;            /* open now */
     int64_t n_exchanges;        /* under way now */
-    int64_t body_bytes;         /* of the body budget in use */
+    int64_t body_bytes;         /* claimed of the budget for requests */
+    int64_t answer_bytes;       /* and for answers */
     int64_t accepted_total;     /* connections */
     int64_t requests_total;     /* heads handed up */
     int64_t refused_total;      /* malformed, too large or too slow, refused by net itself */
@@ -141,8 +142,26 @@ int net_io(const struct net_exchange *x);             /* index of its io thread 
 int64_t net_started_us(const struct net_exchange *x); /* clock_now_us at the first byte */
 void net_set_user(struct net_exchange *x, void *user);
 void *net_user(const struct net_exchange *x); /* NULL until set */
+/* Whose claims it makes, where the upper room knows better than by its peer's address (an IPv6 one
+ * counts by its first 64 bits). Before the body is read. */
+void net_set_owner(struct net_exchange *x, uint64_t owner);
 #define NET_PEER_MAX 64
 const char *net_peer(const struct net_exchange *x, char out[NET_PEER_MAX]); /* "127.0.0.1:5" */
+
+/* Memory counted against the budget, in the name of the exchange's owner; it may outlive the
+ * exchange. An owner's claims are never more than what they leave free for others. Set to more: 0,
+ * or ERR_NOMEM and it stays as it was; to less: 0, always. A zeroed claim counts nothing. [any],
+ * one thread at a time. */
+enum net_claim_kind { NET_CLAIM_BODY, NET_CLAIM_ANSWER, NET_CLAIM_KINDS };
+struct net_claim {
+    struct net_server *server;
+    uint64_t owner;
+    size_t bytes;
+    enum net_claim_kind kind;
+};
+void net_claim_init(struct net_claim *c, const struct net_exchange *x, enum net_claim_kind kind);
+int net_claim_set(struct net_claim *c, size_t bytes);
+size_t net_claim_most(const struct net_server *s); /* what one owner can ever have */
 
 /* Have the body read. Sends `100 Continue` when the client waits for it. 0: on_body follows (also
  * for no body at all). ERR_TOO_LARGE, ERR_NOMEM (body budget): nothing was begun, answer now. */
@@ -154,8 +173,7 @@ const char *net_body(const struct net_exchange *x, size_t *ret_len);
 struct net_body {
     char *data; /* NUL-terminated */
     size_t len;
-    size_t reserved;
-    struct net_server *server;
+    struct net_claim claim;
 };
 void net_body_take(struct net_exchange *x, struct net_body *ret_body);
 void net_body_done(struct net_body *b); /* [any]; accepts a zeroed one */

@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/map.h"
 #include "net/net_int.h"
 
 /* ---- the request ---- */
@@ -42,6 +43,12 @@ void net_set_user(struct net_exchange *x, void *user)
 {
     net_io_check(x->conn->io);
     x->user = user;
+}
+
+void net_set_owner(struct net_exchange *x, uint64_t owner)
+{
+    net_io_check(x->conn->io);
+    x->owner = map_hash(&owner, sizeof owner, net_server_of(x)->seed);
 }
 
 void *net_user(const struct net_exchange *x)
@@ -77,7 +84,7 @@ int net_read_body(struct net_exchange *x, size_t limit)
     if (r)
         return r;
     c->state = CONN_BODY;
-    c->deadline_us = clock_now_us() + (int64_t)c->io->server->config.body_timeout_ms * 1000;
+    c->deadline_us = body_due_us(x);
     if (x->parser.head.expect_continue) {
         x->continued = 1;
         /* bytes that came without waiting need no invitation */

@@ -3,53 +3,47 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "net/net_int.h"
 
 #define FIRST_BYTES 16384 /* of a body of unknown length */
 
-static int budget_take(struct net_server *s, size_t n)
-{
-    int64_t before = atomic_fetch_add(&s->body_bytes, (int64_t)n);
-
-    if (before + (int64_t)n > (int64_t)s->config.body_budget_bytes) {
-        atomic_fetch_sub(&s->body_bytes, (int64_t)n);
-        return ERR_NOMEM;
-    }
-    return 0;
-}
-
 /* Room for `reserved` bytes and a NUL. */
 static int body_grow(struct net_body *b, size_t reserved)
 {
+    size_t before = b->claim.bytes;
     char *p;
 
-    if (budget_take(b->server, reserved - b->reserved))
+    if (net_claim_set(&b->claim, reserved))
         return ERR_NOMEM;
     p = realloc(b->data, reserved + 1);
     if (!p) {
-        atomic_fetch_sub(&b->server->body_bytes, (int64_t)(reserved - b->reserved));
+        net_claim_set(&b->claim, before);
         return ERR_NOMEM;
     }
     b->data = p;
-    b->reserved = reserved;
     return 0;
 }
 
+/* As much as has come is reserved, not as much as was announced: that is only asked about. */
 int body_begin(struct net_exchange *x, size_t limit)
 {
     const struct http_head *h = &x->parser.head;
-    size_t n = FIRST_BYTES < limit ? FIRST_BYTES : limit;
+    size_t n = FIRST_BYTES;
 
-    if (h->content_length >= 0) {
-        if ((uint64_t)h->content_length > limit)
-            return ERR_TOO_LARGE;
-        n = (size_t)h->content_length;
-    } else if (!h->chunked) {
-        n = 0;
-    }
-    x->body = (struct net_body){.server = x->conn->io->server};
+    if (h->content_length > 0 && (uint64_t)h->content_length > limit)
+        return ERR_TOO_LARGE;
+    if (h->content_length >= 0)
+        limit = (size_t)h->content_length;
+    else if (!h->chunked)
+        limit = 0;
+    x->body = (struct net_body){0};
+    net_claim_init(&x->body.claim, x, NET_CLAIM_BODY);
     x->body_limit = limit;
-    return body_grow(&x->body, n);
+    x->body_began_us = clock_now_us();
+    if (h->content_length >= 0 && net_claim_set(&x->body.claim, limit))
+        return ERR_NOMEM;
+    return body_grow(&x->body, n < limit ? n : limit);
 }
 
 int body_add(struct net_exchange *x, const char *p, size_t n)
@@ -58,8 +52,8 @@ int body_add(struct net_exchange *x, const char *p, size_t n)
 
     if (n > x->body_limit - b->len)
         return ERR_TOO_LARGE;
-    if (n > b->reserved - b->len) {
-        size_t want = b->reserved * 2;
+    if (n > b->claim.bytes - b->len) {
+        size_t want = b->claim.bytes * 2;
         if (want < b->len + n)
             want = b->len + n;
         if (want > x->body_limit)
@@ -72,9 +66,19 @@ int body_add(struct net_exchange *x, const char *p, size_t n)
     return 0;
 }
 
+int64_t body_due_us(const struct net_exchange *x)
+{
+    int64_t grace = (int64_t)x->conn->io->server->config.body_timeout_ms * 1000;
+    return x->body_began_us + grace + (int64_t)x->body.len * 1000000 / NET_BODY_RATE;
+}
+
 void body_finish(struct net_exchange *x)
 {
-    x->body.data[x->body.len] = 0;
+    struct net_body *b = &x->body;
+
+    if (b->claim.bytes > b->len)
+        body_grow(b, b->len); /* chunks: what was reserved ahead */
+    b->data[b->len] = 0;
 }
 
 const char *net_body(const struct net_exchange *x, size_t *ret_len)
@@ -95,8 +99,7 @@ void net_body_take(struct net_exchange *x, struct net_body *ret_body)
 
 void net_body_done(struct net_body *b)
 {
-    if (b->server)
-        atomic_fetch_sub(&b->server->body_bytes, (int64_t)b->reserved);
+    net_claim_set(&b->claim, 0);
     free(b->data);
     *b = (struct net_body){0};
 }

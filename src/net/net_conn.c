@@ -72,6 +72,7 @@ static int exchange_new(struct net_conn *c)
     if (!x)
         return ERR_NOMEM;
     x->conn = c;
+    x->owner = c->peer;
     x->started_us = clock_now_us();
     http_parser_init(&x->parser, &config_of(c)->http);
     c->x = x;
@@ -425,7 +426,6 @@ void conn_defer_run(struct net_io *io)
 static void deadline_passed(struct net_conn *c)
 {
     struct net_exchange *x = c->x;
-    size_t step = NET_BODY_STEP;
 
     switch ((enum conn_state)c->state) {
     case CONN_HEAD:
@@ -435,12 +435,9 @@ static void deadline_passed(struct net_conn *c)
             answer_refuse(c, 408, "The request head did not arrive in time.");
         break;
     case CONN_BODY:
-        if (x->body.len - x->body_seen < step) {
+        c->deadline_us = body_due_us(x);
+        if (c->deadline_us <= clock_now_us())
             body_ready(c, ERR_TIMEOUT);
-            break;
-        }
-        x->body_seen = x->body.len;
-        c->deadline_us = deadline_in(config_of(c)->body_timeout_ms);
         break;
     default: /* IDLE, SKIP, LINGER */
         conn_cut(c);

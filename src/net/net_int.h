@@ -14,7 +14,8 @@ struct event_base;
 
 #define NET_AHEAD_MAX   65536 /* request bytes buffered ahead of an answer; then reading pauses */
 #define NET_SKIP_MAX    65536 /* unread body that is dropped to keep a connection */
-#define NET_BODY_STEP   4096  /* a body must bring so much within each body_timeout_ms */
+#define NET_BODY_RATE   16384 /* bytes of a body that buy a second beyond body_timeout_ms */
+#define NET_SHARES      4096  /* owners of memory that are told apart */
 #define NET_LISTEN_MAX  16
 #define NET_ACCEPT_STEP 64 /* connections accepted in one turn of the loop */
 
@@ -42,6 +43,7 @@ struct net_conn {
     int64_t stall_us;    /* since when output waits without progress; 0: it does not */
     uint64_t out_total;  /* bytes ever put into the output */
     uint64_t out_seen;   /* of them written when the sweep last looked */
+    uint64_t peer;       /* hash of its address */
     int fd;
     uint8_t state, is_deferred, is_busy, is_eof, is_served, close_after, read_paused;
 };
@@ -52,8 +54,10 @@ struct net_exchange {
     void *user;
     int64_t started_us;
     struct net_body body;
-    size_t body_limit, body_seen; /* body_seen: length at the last deadline */
-    int cut;                      /* code for on_gone, to be delivered by the next turn */
+    size_t body_limit;
+    int64_t body_began_us;
+    uint64_t owner; /* whose memory its body is */
+    int cut;        /* code for on_gone, to be delivered by the next turn */
     uint8_t continued, is_begun, is_chunked, close_after;
 };
 
@@ -84,10 +88,12 @@ struct net_server {
     struct event *listen_ev[NET_LISTEN_MAX];
     int n_listen;
     int64_t accept_again_us; /* not before, after running out of descriptors */
+    uint64_t seed;           /* of hashes of addresses and owners */
     /* [any] */
     _Atomic int is_running, accept_paused, accept_closed, is_draining;
     _Atomic int64_t drain_deadline_us;
-    _Atomic int64_t n_conns, n_exchanges, body_bytes;
+    _Atomic int64_t n_conns, n_exchanges;
+    _Atomic int64_t claimed[NET_CLAIM_KINDS], shares[NET_SHARES]; /* bytes: by kind, by owner */
     _Atomic int64_t accepted_total, requests_total, refused_total, gone_total, slow_total,
         accept_fails_total;
 };
@@ -124,5 +130,6 @@ void answer_refuse(struct net_conn *c, int status, const char *why);
 int body_begin(struct net_exchange *x, size_t limit); /* 0, ERR_TOO_LARGE, ERR_NOMEM */
 int body_add(struct net_exchange *x, const char *p, size_t n);
 void body_finish(struct net_exchange *x);
+int64_t body_due_us(const struct net_exchange *x); /* more must have come, or all */
 
 #endif

@@ -13,6 +13,7 @@
 #include <event2/event.h>
 
 #include "base/clock.h"
+#include "base/map.h"
 #include "net/net_int.h"
 
 #define ACCEPT_REST_US 200000 /* after running out of descriptors or memory */
@@ -28,6 +29,19 @@ static int resolve(const char *host, int port, struct addrinfo **ret)
 
     snprintf(text, sizeof text, "%d", port);
     return getaddrinfo(host, text, &hints, ret);
+}
+
+/* Whose connection it is: an IPv6 host owns the last 64 bits of its addresses. */
+static uint64_t peer_hash(const struct net_server *s, const struct sockaddr *a)
+{
+    const struct in6_addr *in6 = &((const struct sockaddr_in6 *)a)->sin6_addr;
+
+    if (a->sa_family == AF_INET)
+        return map_hash(&((const struct sockaddr_in *)a)->sin_addr, 4, s->seed);
+    if (a->sa_family != AF_INET6)
+        return s->seed;
+    return IN6_IS_ADDR_V4MAPPED(in6) ? map_hash(in6->s6_addr + 12, 4, s->seed)
+                                     : map_hash(in6->s6_addr, 8, s->seed);
 }
 
 static int is_loopback(const struct sockaddr *a)
@@ -155,7 +169,7 @@ static struct net_io *pick_io(struct net_server *s)
     return best;
 }
 
-static void hand_over(struct net_server *s, int fd)
+static void hand_over(struct net_server *s, int fd, uint64_t peer)
 {
     struct net_io *io = pick_io(s);
     struct net_conn *c = calloc(1, sizeof *c);
@@ -165,6 +179,7 @@ static void hand_over(struct net_server *s, int fd)
         return;
     }
     c->fd = fd;
+    c->peer = peer;
     c->io = io;
     atomic_fetch_add(&s->n_conns, 1);
     atomic_fetch_add(&s->accepted_total, 1);
@@ -185,10 +200,12 @@ static void pause_accept(struct net_server *s)
 /* 1 when there may be more. */
 static int accept_one(struct net_server *s, int listen_fd)
 {
-    int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    struct sockaddr_storage a = {0};
+    socklen_t n = sizeof a;
+    int fd = accept4(listen_fd, (struct sockaddr *)&a, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     if (fd >= 0) {
-        hand_over(s, fd);
+        hand_over(s, fd, peer_hash(s, (struct sockaddr *)&a));
         return 1;
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {

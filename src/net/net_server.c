@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/rand.h"
 #include "net/net_int.h"
 
 #define SCRATCH_MAX    262144 /* of an answer's head */
@@ -232,6 +233,8 @@ int net_server_open(struct net_server **ret_server, const struct net_config *c,
     s->config = *c;
     s->handler = *h;
     s->ios = calloc((size_t)c->n_io, sizeof *s->ios);
+    if (rand_system(&s->seed, sizeof s->seed))
+        s->seed = (uint64_t)clock_now_us();
     r = s->ios ? 0 : err_set(e, ERR_NOMEM, "Out of memory for the io threads");
     for (; !r && s->n_io_open < c->n_io; s->n_io_open++) {
         if (io_open(&s->ios[s->n_io_open], s, s->n_io_open))
@@ -325,7 +328,8 @@ void net_server_stats(const struct net_server *s, struct net_stats *ret)
     *ret = (struct net_stats){
         .n_conns = atomic_load(&s->n_conns),
         .n_exchanges = atomic_load(&s->n_exchanges),
-        .body_bytes = atomic_load(&s->body_bytes),
+        .body_bytes = atomic_load(&s->claimed[NET_CLAIM_BODY]),
+        .answer_bytes = atomic_load(&s->claimed[NET_CLAIM_ANSWER]),
         .accepted_total = atomic_load(&s->accepted_total),
         .requests_total = atomic_load(&s->requests_total),
         .refused_total = atomic_load(&s->refused_total),

@@ -168,6 +168,8 @@ static int begin_body(struct call *c, const char *key, size_t n_key, struct err 
     if (r)
         return r;
     c->state = CALL_BODY;
+    if (cloud_n_keys(c->s->cloud)) /* else by address */
+        net_set_owner(c->x, 1 + (uint64_t)c->ticket.i_tenant);
     r = net_read_body(c->x, c->s->config->body_limit);
     if (r == ERR_TOO_LARGE)
         return err_set(e, r, "The body is larger than the limit of %llu bytes.",

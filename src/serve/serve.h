@@ -73,11 +73,11 @@
     X("body_limit", "body-limit", SIZE, body_limit, "32M", 1024, 1 << 30, "BYTES",                 \
       "largest request body")                                                                      \
     X("body_budget", "body-budget", SIZE, body_budget, "256M", 1024, 1e13, "BYTES",                \
-      "memory for all request bodies together")                                                    \
+      "memory for all request bodies together; one tenant's, at most half")                        \
     X("header_timeout", "header-timeout", TIME, header_timeout, "10s", 100, 3600000, "TIME",       \
       "time for a request's head to arrive")                                                       \
     X("body_timeout", "body-timeout", TIME, body_timeout, "20s", 100, 3600000, "TIME",             \
-      "time for each 4 KiB of a body to arrive")                                                   \
+      "time for a body to arrive, and a second more for each 16 KiB of it")                        \
     X("idle_timeout", "idle-timeout", TIME, idle_timeout, "75s", 100, 86400000, "TIME",            \
       "time a connection may be idle between requests")                                            \
     X("stall_timeout", "stall-timeout", TIME, stall_timeout, "30s", 100, 3600000, "TIME",          \

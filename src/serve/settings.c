@@ -253,10 +253,10 @@ int serve_config_check(struct serve_config *c, struct err *e)
         if (r)
             return r;
     }
-    if (c->body_budget < c->body_limit)
+    if (c->body_budget / 2 < c->body_limit)
         return err_set(e, ERR_ARG,
-                       "body_budget is smaller than body_limit: no body of that size "
-                       "could ever be read");
+                       "body_budget is smaller than twice body_limit: one tenant may use half of "
+                       "it, so no body of that size could ever be read");
     r = check_callers(c, e);
     if (r)
         return r;

@@ -415,6 +415,18 @@ MAYBE static int dial(const struct room *r)
     return fd;
 }
 
+/* From another address of this machine: 127.0.0.`last`. */
+MAYBE static int dial_from(const struct room *r, int last)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + (uint32_t)last);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(dial_on(r, fd), 0);
+    return fd;
+}
+
 MAYBE static void say_n(int fd, const char *p, size_t n)
 {
     while (n) {

@@ -156,7 +156,7 @@ static void test_body_budget(void **state)
 
     memset(body, 'b', sizeof body);
     room_config(&c);
-    c.body_budget_bytes = 10000;
+    c.body_budget_bytes = 20000;
     room_open(&r, &c);
     say(first = dial(&r), post);
     say_n(first, body, sizeof body);
@@ -178,6 +178,97 @@ static void test_body_budget(void **state)
     say_n(first, body, sizeof body);
     hear_in(first, "bbbb", "200 OK");
     close(first);
+    room_close(&r);
+}
+
+static int begin_body(int fd, size_t announced, size_t sent)
+{
+    char head[128], *body = calloc(1, sent);
+
+    assert_non_null(body);
+    snprintf(head, sizeof head, "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: %zu\r\n\r\n",
+             announced);
+    say(fd, head);
+    say_n(fd, body, sent);
+    free(body);
+    return fd;
+}
+
+/* What was announced and does not come costs nothing. */
+static void test_announced_bodies(void **state)
+{
+    enum { N = 8, SIZE = 1 << 20 };
+    struct net_config c;
+    struct room r;
+    struct net_stats st;
+    int fd[N], other;
+
+    room_config(&c);
+    c.body_budget_bytes = 2 * SIZE + 400000;
+    room_open(&r, &c);
+    for (int i = 0; i < N; i++)
+        begin_body(fd[i] = dial(&r), SIZE, 100);
+    WAIT_STAT(&r, requests_total, ==, N);
+    net_server_stats(r.server, &st);
+    assert_true(st.body_bytes <= N * 16384);
+    begin_body(other = dial(&r), SIZE, SIZE);
+    hear_in(other, "\r\n\r\n", "200 OK");
+    close(other);
+    for (int i = 0; i < N; i++)
+        close(fd[i]);
+    WAIT_STAT(&r, body_bytes, ==, 0);
+    room_close(&r);
+}
+
+/* Progress buys time, but not more than it is worth. */
+static void test_trickled_body(void **state)
+{
+    static const char bytes[500];
+    struct net_config c;
+    struct room r;
+    int fd, sent = 0, code = 0;
+
+    room_config(&c);
+    c.body_timeout_ms = 1000;
+    room_open(&r, &c);
+    begin_body(fd = dial(&r), 1 << 20, 500);
+    for (; code == 0; sent++) { /* 5 KB/s and less */
+        assert_true(sent < 100);
+        clock_sleep_us(100000);
+        (void)!send(fd, bytes, sizeof bytes, MSG_NOSIGNAL);
+        pthread_mutex_lock(&r.lock);
+        code = r.body_code;
+        pthread_mutex_unlock(&r.lock);
+    }
+    hear_in(fd, "\r\n\r\n", "408 Request Timeout");
+    assert_int_equal(code, ERR_TIMEOUT);
+    close(fd);
+    room_close(&r);
+}
+
+/* One that takes all it can leaves as much to others. */
+static void test_shares(void **state)
+{
+    enum { SIZE = 30000 };
+    struct net_config c;
+    struct room r;
+    int held, more, other;
+
+    room_config(&c);
+    c.body_budget_bytes = 100000;
+    room_open(&r, &c);
+    begin_body(held = dial_from(&r, 1), SIZE, SIZE - 1);
+    WAIT_STAT(&r, body_bytes, ==, SIZE);
+    begin_body(more = dial_from(&r, 1), SIZE, 0);
+    hear_end(more, "503 Service Unavailable");
+    begin_body(other = dial_from(&r, 2), SIZE, SIZE);
+    hear_in(other, "\r\n\r\n", "200 OK");
+    close(other);
+    close(held);
+    WAIT_STAT(&r, body_bytes, ==, 0);
+    begin_body(more = dial_from(&r, 1), SIZE, SIZE);
+    hear_in(more, "\r\n\r\n", "200 OK");
+    close(more);
     room_close(&r);
 }
 
@@ -423,12 +514,14 @@ static void test_drain_deadline(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_slow_clients),   cmocka_unit_test(test_stream_ceiling),
-        cmocka_unit_test(test_stalled_reader), cmocka_unit_test(test_deaf_pipeliner),
-        cmocka_unit_test(test_body_budget),    cmocka_unit_test(test_thousand_idle),
-        cmocka_unit_test(test_connection_cap), cmocka_unit_test(test_out_of_descriptors),
-        cmocka_unit_test(test_drain),          cmocka_unit_test(test_drain_idle),
-        cmocka_unit_test(test_drain_backlog),  cmocka_unit_test(test_drain_deadline),
+        cmocka_unit_test(test_slow_clients),       cmocka_unit_test(test_stream_ceiling),
+        cmocka_unit_test(test_stalled_reader),     cmocka_unit_test(test_deaf_pipeliner),
+        cmocka_unit_test(test_body_budget),        cmocka_unit_test(test_announced_bodies),
+        cmocka_unit_test(test_trickled_body),      cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_thousand_idle),      cmocka_unit_test(test_connection_cap),
+        cmocka_unit_test(test_out_of_descriptors), cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_drain_idle),         cmocka_unit_test(test_drain_backlog),
+        cmocka_unit_test(test_drain_deadline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

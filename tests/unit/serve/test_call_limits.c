@@ -90,11 +90,53 @@ static void abandoned_texts_are_not_read(void **state)
     buf_done(&b);
 }
 
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+/* A tenant that fills its share of the budget leaves as much to the others. */
+static void tenants_share_the_budget(void **state)
+{
+    struct room *r = *state;
+    char key[2][CLOUD_KEY_TEXT_MAX], header[2][128], *a;
+    struct buf b;
+    struct err e;
+    int held;
+
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(cloud_key_new(r->keys, i ? "b" : "a", i ? "tb" : "ta", key[i], &e), 0);
+        snprintf(header[i], sizeof header[i], "x-api-key: %s\r\n", key[i]);
+    }
+    r->config.keys = r->keys;
+    r->config.body_limit = 40000;
+    r->config.body_budget = 110000;
+    room_start(r);
+    buf_init(&b, 1 << 16);
+    buf_addf(&b, "POST /tokenize HTTP/1.1\r\nHost: x\r\n%sContent-Length: 40000\r\n\r\n",
+             header[0]);
+    say(held = dial(r), b.data, b.len);
+    buf_clear(&b);
+    buf_add_str(&b, "{\"content\":\"");
+    while (b.len < 33000)
+        buf_add_char(&b, 'x');
+    say(held, b.data, b.len); /* and the rest stays out */
+    EVENTUALLY(body_bytes(r) >= 33000);
+    buf_add_str(&b, "\"}");
+    a = ask(r, "/tokenize", header[0], b.data);
+    assert_int_equal(status_of(a), 503);
+    free(a);
+    a = ask(r, "/tokenize", header[1], b.data);
+    assert_int_equal(status_of(a), 200);
+    free(a);
+    close(held);
+    EVENTUALLY(body_bytes(r) == 0);
+    buf_done(&b);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(abandoned_texts_are_not_read),
+        T(tenants_share_the_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
