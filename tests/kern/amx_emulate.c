@@ -422,6 +422,15 @@ int amx_emulate_start(void)
     /* Before ours is in place: another thread's illegal instruction may come at once. */
     if (sigaction(SIGILL, NULL, &previous) || sigaction(SIGILL, &ours, NULL))
         return -1;
+    /* tilerelease, in bytes for compilers that are told of no tiles: those that configure need no
+     * permission, and the CPU has all of them or none. */
+    uint64_t before = amx_emulate_count();
+    __asm__ volatile(".byte 0xc4, 0xe2, 0x78, 0x49, 0xc0" : : : "memory");
+    if (amx_emulate_count() == before) {
+        sigaction(SIGILL, &previous, NULL);
+        errno = EEXIST;
+        return -1;
+    }
     started = 1;
     return 0;
 }

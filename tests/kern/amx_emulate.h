@@ -3,9 +3,12 @@
  *
  * An instruction that the CPU refuses is decoded where it stands, executed on the calling thread's
  * tiles and stepped over: ldtilecfg, sttilecfg, tilerelease, tilezero, tileloadd, tileloaddt1,
- * tilestored, tdpbf16ps, tdpb{ss,su,us,uu}d. Where the CPU executes them itself nothing happens.
- * Against the architecture's rules (a tile that is not configured, shapes that do not fit) the
- * process prints what and where, and aborts.
+ * tilestored, tdpbf16ps, tdpb{ss,su,us,uu}d. Against the architecture's rules (a tile that is not
+ * configured, shapes that do not fit) the process prints what and where, and aborts.
+ *
+ * Only where all of them are refused. A CPU with tiles executes ldtilecfg, sttilecfg and
+ * tilerelease even before the process may use tiles, just their data waits for permission: products
+ * would come here whose shapes did not. So start declines where the CPU configures tiles itself.
  *
  * Threads: any may execute tiles; start and stop are for one thread while no other does.
  * Limits: palette 1 (8 tiles of 16 rows of 64 bytes); no start row, no segment or address prefix.
@@ -17,8 +20,9 @@
 
 #include <stdint.h>
 
-/* 0, or -1 with errno: EALREADY when started, ENOTSUP where the CPU lacks AVX2 and FMA. Any other
- * illegal instruction goes on to the handler that was there before. */
+/* 0, or -1 with errno: EALREADY when started, ENOTSUP where the CPU lacks AVX2 and FMA, EEXIST
+ * where it configures tiles itself. The calling thread's tiles are released. Any other illegal
+ * instruction goes on to the handler that was there before. */
 int amx_emulate_start(void);
 /* That handler is back; without a start nothing. Tiles keep what they hold. */
 void amx_emulate_stop(void);

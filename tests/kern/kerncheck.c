@@ -158,14 +158,17 @@ int main(int argc, char **argv)
     }
     if (argc > 1 && strcmp(argv[1], "--bench") == 0)
         return kc_bench(argc - 2, argv + 2);
-    /* Where only the tiles are missing, AMX's kernels run on emulated ones. */
+    /* Where the program would do without its kernels they run all the same: on tiles whose check at
+     * the start failed, and where only the tiles are missing on emulated ones. */
     static struct kern_table tiles;
-    if (!kc_table[KERN_ISA_AMX] && cpu_has_amx_vectors() && !amx_emulate_start()) {
+    if (!kc_table[KERN_ISA_AMX] && cpu_has_amx_vectors() &&
+        (amx_available() || !amx_emulate_start())) {
         tiles = *kern_open(KERN_ISA_AVX512_VNNI);
         tiles.matmul_bf16 = amx_matmul_bf16;
         tiles.attn_bf16 = amx_attn_bf16;
         kc_table[KERN_ISA_AMX] = &tiles;
-        printf("# amx: this CPU lacks it, its tiles are emulated\n");
+        if (!amx_available())
+            printf("# amx: this CPU lacks it, its tiles are emulated\n");
     }
     if (kc_table[KERN_ISA_AMX]) {
         kc_begin();
