@@ -31,6 +31,7 @@ static const struct row rows[] = {
     {ERR_MEDIA, invalid, "unsupported_media_type", NULL},
     {ERR_RATE_REQUESTS, "too_many_requests_error", "request_quota_exceeded", "quota"},
     {ERR_RATE_TOKENS, "too_many_tokens_error", "token_quota_exceeded", "quota"},
+    {ERR_QUOTA, "too_many_tokens_error", "token_quota_exceeded", "quota"},
     {ERR_QUEUE_FULL, "too_many_requests_error", "queue_exceeded", "queue"},
     {ERR_CANCELLED, "cancelled_error", "request_cancelled", NULL},
     {ERR_SLOW_READER, "cancelled_error", "reader_too_slow", NULL},

@@ -38,7 +38,8 @@
     X(AGAIN, -27, 503, 1, "not ready yet")                                                         \
     X(FROZEN, -28, 503, 1, "the engine does not answer")                                           \
     X(SLOW_READER, -29, 499, 0, "the reader is too slow")                                          \
-    X(SCHEMA, -30, 400, 0, "invalid request")
+    X(SCHEMA, -30, 400, 0, "invalid request")                                                      \
+    X(QUOTA, -31, 429, 0, "more than the quota can ever hold")
 
 enum err_code {
 #define ERR_ENUM(name, value, http, retry, text) ERR_##name = (value),

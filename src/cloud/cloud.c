@@ -222,7 +222,7 @@ int cloud_enter(struct cloud *c, const char *key, size_t n_key, struct cloud_tic
                 struct err *e)
 {
     struct tenant *te;
-    int64_t taken;
+    int64_t held;
 
     *t = (struct cloud_ticket){.i_tenant = -1, .i_rate = -1, .tenant = ""};
     t->i_rate = key_tenant(c, key, n_key, t->key_id);
@@ -230,7 +230,7 @@ int cloud_enter(struct cloud *c, const char *key, size_t n_key, struct cloud_tic
         return refuse_key(c, key, e);
     te = &c->tenants[t->i_rate];
     t->tenant = te->name;
-    if (quota_take(&te->requests, 1, clock_now_us(), &taken, &t->retry_us)) {
+    if (quota_hold(&te->requests, 1, 1, clock_now_us(), &held, &t->retry_us)) {
         atomic_fetch_add(&c->refused_requests, 1);
         return err_set_param(e, ERR_RATE_REQUESTS, "quota",
                              "Requests per minute limit exceeded (%lld) - too many requests sent.",
@@ -329,28 +329,38 @@ int cloud_admit(struct cloud *c, struct supplier *s, int32_t n_jobs, int64_t que
                          load.n_waiting);
 }
 
-int cloud_reserve(struct cloud *c, struct cloud_ticket *t, int64_t tokens, struct err *e)
+int cloud_reserve(struct cloud *c, struct cloud_ticket *t, int64_t least, int64_t most,
+                  struct err *e)
 {
     struct tenant *te;
+    long long limit;
+    int r;
 
-    CHECK(t->i_tenant >= 0 && !t->reserved_tokens);
+    CHECK(t->i_tenant >= 0 && !t->held_ns);
     te = &c->tenants[t->i_tenant];
-    if (!quota_take(&te->tokens, tokens, clock_now_us(), &t->reserved_tokens, &t->retry_us))
+    limit = (long long)atomic_load(&te->tokens.limit);
+    r = quota_hold(&te->tokens, least, most, clock_now_us(), &t->held_ns, &t->retry_us);
+    if (!r)
         return 0;
     atomic_fetch_add(&c->refused_tokens, 1);
+    if (r == QUOTA_NEVER)
+        return err_set_param(
+            e, ERR_QUOTA, "quota",
+            "Tokens per minute limit exceeded (%lld) - this request may use %lld "
+            "tokens, more than that limit ever allows. Please reduce the length of "
+            "the messages or of the completion.",
+            limit, (long long)least);
     return err_set_param(e, ERR_RATE_TOKENS, "quota",
                          "Tokens per minute limit exceeded (%lld) - too many tokens processed.",
-                         (long long)atomic_load(&te->tokens.limit));
+                         limit);
 }
 
-/* Give back what was reserved and not used. */
 static void leave(struct cloud *c, struct cloud_ticket *t, int64_t used)
 {
     struct tenant *te = &c->tenants[t->i_tenant];
 
-    if (t->reserved_tokens > used)
-        quota_give(&te->tokens, t->reserved_tokens - used);
-    t->reserved_tokens = 0;
+    quota_settle(&te->tokens, t->held_ns, used, clock_now_us());
+    t->held_ns = 0;
     quota_leave(&te->n_inside);
     t->i_tenant = -1;
 }
@@ -384,14 +394,14 @@ void cloud_settle(struct cloud *c, struct cloud_ticket *t, const struct cloud_us
     t->row = NULL;
 }
 
-void cloud_leave(struct cloud *c, struct cloud_ticket *t)
+void cloud_leave(struct cloud *c, struct cloud_ticket *t, int64_t tokens)
 {
     if (t->i_tenant < 0)
         return;
     if (t->row)
         ledger_give(c->ledger, t->row);
     t->row = NULL;
-    leave(c, t, 0);
+    leave(c, t, tokens);
 }
 
 void cloud_note_job(struct cloud *c, struct supplier *s, int64_t run_us)

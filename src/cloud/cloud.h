@@ -59,8 +59,8 @@ struct cloud_ticket {
     int i_rate;                  /* whose rates to tell, also after a refusal; -1: nobody's */
     const char *tenant;          /* lives as long as the cloud */
     char key_id[CLOUD_NAME_MAX]; /* "" without keys */
-    int64_t reserved_tokens;
-    int64_t retry_us; /* after a refusal: when to come back; 0: unknown */
+    int64_t held_ns;             /* of its tokens' bucket */
+    int64_t retry_us;            /* after a refusal: when to come back; 0: unknown */
     struct ledger_row *row;
 };
 
@@ -80,8 +80,10 @@ int cloud_route(struct cloud *c, const char *model, struct supplier **ret, struc
 /* May n_jobs more wait at s? queue_threshold_us 0: none. ERR_QUEUE_FULL with t->retry_us. */
 int cloud_admit(struct cloud *c, struct supplier *s, int32_t n_jobs, int64_t queue_threshold_us,
                 struct cloud_ticket *t, struct err *e);
-/* Reserve the tokens it may use at most. ERR_RATE_TOKENS with t->retry_us. */
-int cloud_reserve(struct cloud *c, struct cloud_ticket *t, int64_t tokens, struct err *e);
+/* Hold the tokens it may use: `most` of them, or what its bucket holds when full if that is less,
+ * but never less than `least`. ERR_RATE_TOKENS with t->retry_us; ERR_QUOTA: never. */
+int cloud_reserve(struct cloud *c, struct cloud_ticket *t, int64_t least, int64_t most,
+                  struct err *e);
 
 struct cloud_use {
     const char *request_id, *model, *supplier;
@@ -89,8 +91,10 @@ struct cloud_use {
     int64_t energy_uj;
     int status; /* HTTP status answered */
 };
+/* What was used is booked, and charged in place of what was held, also where it was more. */
 void cloud_settle(struct cloud *c, struct cloud_ticket *t, const struct cloud_use *u);
-void cloud_leave(struct cloud *c, struct cloud_ticket *t); /* accepts a closed ticket */
+/* Nothing is booked; `tokens` are charged. Accepts a closed ticket. */
+void cloud_leave(struct cloud *c, struct cloud_ticket *t, int64_t tokens);
 
 /* How long a job took, for estimates of waiting. */
 void cloud_note_job(struct cloud *c, struct supplier *s, int64_t run_us);

@@ -1,59 +1,64 @@
 #include "cloud/quota.h"
 
-#define MINUTE_NS INT64_C(60000000000)
+#define MINUTE_NS   INT64_C(60000000000)
+#define OWED_NS_MAX (INT64_C(1) << 60) /* 36 years */
 
-/* Time that n units of the bucket are worth; n <= limit. Doubles: limits may be up to 2^50. */
+/* Time that n units of the bucket are worth. Doubles: limits may be up to 2^50. */
 static int64_t worth(int64_t n, int64_t limit)
 {
-    return (int64_t)((double)n / (double)limit * (double)MINUTE_NS);
+    double ns = n > 0 ? (double)n / (double)limit * (double)MINUTE_NS : 0;
+
+    return ns < (double)OWED_NS_MAX ? (int64_t)ns : OWED_NS_MAX;
 }
 
-int quota_take(struct quota_bucket *b, int64_t n, int64_t now_us, int64_t *ret_taken,
-               int64_t *ret_retry_us)
+int quota_hold(struct quota_bucket *b, int64_t least, int64_t most, int64_t now_us,
+               int64_t *ret_held_ns, int64_t *ret_retry_us)
 {
     int64_t limit = atomic_load(&b->limit), now = now_us * 1000;
-    int64_t paid = atomic_load(&b->paid_ns), from, to;
+    int64_t paid = atomic_load(&b->paid_ns), held, to;
 
-    *ret_taken = 0;
+    *ret_held_ns = 0;
     *ret_retry_us = 0;
-    if (limit <= 0 || n <= 0)
+    if (limit <= 0)
         return 0;
-    if (n > limit)
-        n = limit;
+    if (least > limit)
+        return QUOTA_NEVER;
+    held = worth(most < limit ? most : limit, limit);
     do {
-        from = paid > now ? paid : now;
-        to = from + worth(n, limit);
+        to = (paid > now ? paid : now) + held;
         if (to > now + MINUTE_NS) {
             *ret_retry_us = (to - now - MINUTE_NS) / 1000 + 1;
             return -1;
         }
     } while (!atomic_compare_exchange_weak(&b->paid_ns, &paid, to));
-    *ret_taken = n;
+    *ret_held_ns = held;
     return 0;
 }
 
-void quota_give(struct quota_bucket *b, int64_t n)
+void quota_settle(struct quota_bucket *b, int64_t held_ns, int64_t used, int64_t now_us)
 {
-    int64_t limit = atomic_load(&b->limit);
+    int64_t limit = atomic_load(&b->limit), now = now_us * 1000;
+    int64_t more = (limit > 0 ? worth(used, limit) : 0) - held_ns;
+    int64_t paid = atomic_load(&b->paid_ns), to;
 
-    if (limit > 0 && n > 0)
-        atomic_fetch_sub(&b->paid_ns, worth(n > limit ? limit : n, limit));
+    do {
+        to = (more > 0 && paid < now ? now : paid) + more; /* what is full holds no more */
+        if (to > now + OWED_NS_MAX)
+            to = now + OWED_NS_MAX;
+    } while (more && !atomic_compare_exchange_weak(&b->paid_ns, &paid, to));
 }
 
 void quota_look(const struct quota_bucket *b, int64_t now_us, int64_t *ret_left,
                 int64_t *ret_full_us)
 {
     int64_t limit = atomic_load(&b->limit);
-    int64_t owed = atomic_load(&b->paid_ns) - now_us * 1000;
+    int64_t owed = atomic_load(&b->paid_ns) - now_us * 1000, left;
 
     if (owed < 0)
         owed = 0;
-    if (owed > MINUTE_NS)
-        owed = MINUTE_NS;
+    left = owed < MINUTE_NS ? MINUTE_NS - owed : 0;
     *ret_full_us = limit > 0 ? owed / 1000 : 0;
-    *ret_left =
-        limit > 0 ? (int64_t)((double)(MINUTE_NS - owed) / (double)MINUTE_NS * (double)limit + 1e-6)
-                  : 0;
+    *ret_left = limit > 0 ? (int64_t)((double)left / (double)MINUTE_NS * (double)limit + 1e-6) : 0;
 }
 
 int quota_enter(_Atomic int64_t *n, int64_t max)

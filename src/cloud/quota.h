@@ -1,8 +1,9 @@
 /* Rates and concurrency as atomics: decided on the spot, by any thread, without a lock.
  *
  * A bucket holds one minute's worth and refills continuously (GCRA: one number, the time until
- * which what was taken is paid for). Reserving takes at once; settling gives back what was not
- * used. */
+ * which what was taken is paid for). Holding takes at once; settling puts what was really used in
+ * its place: what was not used comes back, and what was used beyond the hold is owed. A bucket may
+ * be owed any amount; until that is paid, nothing can be taken. */
 #ifndef CLOUD_QUOTA_H
 #define CLOUD_QUOTA_H
 
@@ -14,13 +15,15 @@ struct quota_bucket {
     _Atomic int64_t paid_ns; /* clock at which the bucket is full again */
 };
 
-/* All times are clock_now_us. n units; more than the limit counts as the limit, so that a request
- * bigger than the bucket can pass when it is full. 0, or -1 with *ret_retry_us. *ret_taken: what
- * was taken (for quota_give). */
-int quota_take(struct quota_bucket *b, int64_t n, int64_t now_us, int64_t *ret_taken,
-               int64_t *ret_retry_us);
-void quota_give(struct quota_bucket *b, int64_t n);
-/* Units left now, and the time until the bucket is full. */
+/* All times are clock_now_us. Hold `least` units, or as much up to `most` as the bucket can ever
+ * hold. 0 with *ret_held_ns (for quota_settle), -1 with *ret_retry_us: when that will be there, or
+ * QUOTA_NEVER: it is more than the bucket holds when full. */
+#define QUOTA_NEVER (-2)
+int quota_hold(struct quota_bucket *b, int64_t least, int64_t most, int64_t now_us,
+               int64_t *ret_held_ns, int64_t *ret_retry_us);
+/* `used` units in place of what was held; the limit may have changed since. */
+void quota_settle(struct quota_bucket *b, int64_t held_ns, int64_t used, int64_t now_us);
+/* Units left now (0 when some are owed), and the time until the bucket is full. */
 void quota_look(const struct quota_bucket *b, int64_t now_us, int64_t *ret_left,
                 int64_t *ret_full_us);
 

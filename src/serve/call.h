@@ -74,6 +74,7 @@ struct call {
     struct call_job *jobs;            /* [prep] */
     int32_t n_jobs;                   /* [prep] */
     struct buf text;                  /* [prep]: a text tool's answer */
+    size_t n_worked;                  /* [prep]: bytes of text read and written for it */
     struct err err;                   /* [prep] */
     struct mbox_item prep_item;
     struct call *prep_next;
@@ -123,6 +124,8 @@ int call_headers(struct call *c, struct api_header *h, int max); /* of every ans
 void call_stream_begin(struct call *c); /* 200 and the headers of an event stream */
 int call_send(struct call *c, int status, const struct api_header *h, int n, const void *body,
               size_t n_body);
-void call_close(struct call *c); /* nothing of it is outside any more: settle, log, free */
+int call_is_tool(const struct call *c);   /* does it work on text alone? */
+int64_t call_tool_tokens(size_t n_bytes); /* what that costs of the tenant's tokens */
+void call_close(struct call *c);          /* nothing of it is outside any more: settle, log, free */
 
 #endif

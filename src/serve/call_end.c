@@ -12,6 +12,7 @@
 
 #define RETRY_LOADING_US INT64_C(2000000)
 #define RETRY_BUSY_US    INT64_C(1000000)
+#define TOOL_BYTES       1024 /* of text, read or written, that cost as much as a token */
 
 int call_headers(struct call *c, struct api_header *h, int max)
 {
@@ -140,14 +141,23 @@ static void settle(struct call *c)
     if (c->n_sent)
         cloud_settle(c->s->cloud, &c->ticket, &use);
     else
-        cloud_leave(c->s->cloud, &c->ticket);
+        cloud_leave(c->s->cloud, &c->ticket, c->n_worked ? call_tool_tokens(c->n_worked) : 0);
+}
+
+int call_is_tool(const struct call *c)
+{
+    return c->route.id == API_ROUTE_TOKENIZE || c->route.id == API_ROUTE_DETOKENIZE ||
+           c->route.id == API_ROUTE_APPLY_TEMPLATE;
+}
+
+int64_t call_tool_tokens(size_t n_bytes)
+{
+    return (int64_t)(n_bytes / TOOL_BYTES) + 1;
 }
 
 static int is_api(const struct call *c)
 {
-    return c->route.id == API_ROUTE_CHAT || c->route.id == API_ROUTE_COMPLETION ||
-           c->route.id == API_ROUTE_TOKENIZE || c->route.id == API_ROUTE_DETOKENIZE ||
-           c->route.id == API_ROUTE_APPLY_TEMPLATE;
+    return c->route.id == API_ROUTE_CHAT || c->route.id == API_ROUTE_COMPLETION || call_is_tool(c);
 }
 
 static void measure(struct call *c)

@@ -269,6 +269,8 @@ void call_prep(struct call *c)
 
     if (r)
         goto out;
+    if (call_is_tool(c))
+        c->n_worked = c->body.len;
     switch (c->route.id) {
     case API_ROUTE_CHAT:
         r = prep_request(c, 1, &o, e);

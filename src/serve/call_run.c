@@ -8,8 +8,8 @@
 #include "serve/past.h"
 #include "serve/server.h"
 
-/* What is reserved where the client sets no maximum. */
-#define RESERVE_UNSTATED 16384
+/* What is held of an answer where the client sets no maximum; what it takes beyond that is owed. */
+#define HOLD_UNSTATED 16384
 
 static const struct supplier_ops *ops(const struct call *c)
 {
@@ -18,17 +18,21 @@ static const struct supplier_ops *ops(const struct call *c)
 
 /* ---- admission ------------------------------------------------------------------------------- */
 
-static int64_t tokens_at_most(const struct call *c)
+/* Hold what the client asked for; where it did not say how much, at least a token a choice. */
+static int hold_tokens(struct call *c, struct err *e)
 {
-    int64_t n = 0;
+    int64_t least = 0, most = 0;
 
     for (int32_t i = 0; i < c->n_jobs; i++) {
-        int64_t max = c->jobs[i].job.max_tokens;
-        if (c->req.max_tokens < 0 && max > RESERVE_UNSTATED)
-            max = RESERVE_UNSTATED;
-        n += c->jobs[i].job.n_prompt + max * c->req.n_run;
+        int64_t max = c->jobs[i].job.max_tokens, min = max;
+        if (c->req.max_tokens < 0) {
+            max = max < HOLD_UNSTATED ? max : HOLD_UNSTATED;
+            min = max < 1 ? max : 1;
+        }
+        least += c->jobs[i].job.n_prompt + min * c->req.n_run;
+        most += c->jobs[i].job.n_prompt + max * c->req.n_run;
     }
-    return n;
+    return cloud_reserve(c->s->cloud, &c->ticket, least, most, e);
 }
 
 /* Caches are shared within a tenant, and within the namespace a client asked for. */
@@ -120,6 +124,7 @@ static void flush(struct call *c)
 static void answer_text_tool(struct call *c)
 {
     c->code = 0;
+    c->n_worked += c->text.len;
     call_reply(c, 200, "application/json", c->text.data, c->text.len);
 }
 
@@ -148,7 +153,7 @@ void call_admit(struct call *c)
     r = cloud_admit(c->s->cloud, c->sup, c->n_jobs, (int64_t)c->req.queue_threshold_ms * 1000,
                     &c->ticket, &e);
     if (!r)
-        r = cloud_reserve(c->s->cloud, &c->ticket, tokens_at_most(c), &e);
+        r = hold_tokens(c, &e);
     if (!r)
         r = make_reply(c, &e);
     if (!r)

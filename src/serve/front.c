@@ -285,6 +285,7 @@ static void body_failed(struct call *c, int code)
 
 void front_body(void *ctx, struct net_exchange *x, int code)
 {
+    struct server *s = ctx;
     struct call *c = net_user(x);
     const struct http_head *h = net_head(x);
     struct err e = {0};
@@ -307,6 +308,14 @@ void front_body(void *ctx, struct net_exchange *x, int code)
         call_end_cancelled(c);
         front_reap(c);
         return;
+    }
+    if (call_is_tool(c)) {
+        int64_t n = call_tool_tokens(c->body.len);
+        if (cloud_reserve(s->cloud, &c->ticket, n, n, &e)) {
+            call_fail(c, &e);
+            front_reap(c);
+            return;
+        }
     }
     c->state = CALL_PREP;
     if (c->body.len <= BODY_INLINE) {

@@ -80,6 +80,7 @@ static void test_error_table(void **state)
         {ERR_MEDIA, 415, "invalid_request_error", "unsupported_media_type", "p"},
         {ERR_RATE_REQUESTS, 429, "too_many_requests_error", "request_quota_exceeded", "quota"},
         {ERR_RATE_TOKENS, 429, "too_many_tokens_error", "token_quota_exceeded", "quota"},
+        {ERR_QUOTA, 429, "too_many_tokens_error", "token_quota_exceeded", "quota"},
         {ERR_QUEUE_FULL, 429, "too_many_requests_error", "queue_exceeded", "queue"},
         {ERR_INTERNAL, 500, "server_error", "internal_error", "p"},
         {ERR_LOADING, 503, "service_unavailable_error", "model_loading", "model"},

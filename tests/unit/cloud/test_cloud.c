@@ -73,13 +73,13 @@ static void settled_is_booked(void **state)
         /* Without keys a header does not matter. */
         assert_int_equal(cloud_enter(c, i & 1 ? "some key" : NULL, 8, &t, &e), 0);
         assert_string_equal(t.tenant, "default");
-        assert_int_equal(cloud_reserve(c, &t, 1000, &e), 0);
+        assert_int_equal(cloud_reserve(c, &t, 1000, 1000, &e), 0);
         cloud_settle(c, &t, &u);
         assert_int_equal(t.i_tenant, -1);
     }
     assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
-    cloud_leave(c, &t); /* costs nothing, books nothing */
-    cloud_leave(c, &t);
+    cloud_leave(c, &t, 0); /* costs nothing, books nothing */
+    cloud_leave(c, &t, 0);
     cloud_close(c); /* writes what is left */
     assert_int_equal(balances(b), 1);
     assert_string_equal(b[0].tenant, "default");
@@ -188,7 +188,7 @@ static void keys_and_limits(void **state)
     assert_string_equal(t.key_id, "a");
     assert_int_equal(cloud_enter(c, a, strlen(a), &t2, &e), ERR_QUEUE_FULL); /* concurrency */
     assert_true(t2.retry_us > 0);
-    assert_int_equal(cloud_reserve(c, &t, 80, &e), 0);
+    assert_int_equal(cloud_reserve(c, &t, 80, 80, &e), 0);
     cloud_settle(c, &t, &(struct cloud_use){.prompt_tokens = 20, .completion_tokens = 10});
     assert_int_equal(cloud_rate(c, t.i_rate, &rate), 1);
     assert_int_equal(rate.tokens_minute.limit, 100);
@@ -198,9 +198,9 @@ static void keys_and_limits(void **state)
     assert_int_equal(rate.requests_hour.limit, -1);
 
     assert_int_equal(cloud_enter(c, a, strlen(a), &t, &e), 0);
-    assert_int_equal(cloud_reserve(c, &t, 90, &e), ERR_RATE_TOKENS);
+    assert_int_equal(cloud_reserve(c, &t, 90, 90, &e), ERR_RATE_TOKENS);
     assert_true(t.retry_us > 0);
-    cloud_leave(c, &t);
+    cloud_leave(c, &t, 0);
     assert_int_equal(cloud_enter(c, a, strlen(a), &t, &e), ERR_RATE_REQUESTS);
     assert_in_range(t.retry_us, 1, 20000000);
     assert_int_equal(cloud_rate(c, t.i_rate, &rate), 1);
@@ -212,7 +212,7 @@ static void keys_and_limits(void **state)
     assert_int_equal(cloud_rate(c, t.i_rate, &rate), 1);
     assert_int_equal(rate.requests_minute.limit, 1000);
     assert_int_equal(rate.tokens_minute.limit, -1);
-    cloud_leave(c, &t);
+    cloud_leave(c, &t, 0);
 
     /* A new key works after a reload; a broken file changes nothing. */
     assert_int_equal(cloud_key_new(keys, "d", NULL, d, &e), 0);
@@ -222,6 +222,40 @@ static void keys_and_limits(void **state)
     append("nonsense\n");
     assert_int_equal(cloud_reload_keys(c, &e), ERR_FORMAT);
     assert_int_equal(cloud_check_key(c, d, strlen(d), &e), 0);
+    cloud_close(c);
+}
+
+/* What is really used is charged, also beyond what was held; what is owed keeps the door shut. */
+static void overdraft(void **state)
+{
+    struct cloud_config config = {.limits = {.tokens_per_minute = 100}};
+    struct cloud_ticket t;
+    struct api_rate rate;
+    struct cloud *c = NULL;
+    struct err e = {0};
+
+    assert_int_equal(cloud_open(&c, &config, &e), 0);
+    /* More than the bucket ever holds is refused for good, with both numbers. */
+    assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_reserve(c, &t, 101, 101, &e), ERR_QUOTA);
+    assert_non_null(strstr(e.text, "(100)"));
+    assert_non_null(strstr(e.text, "101 tokens"));
+    assert_int_equal(t.retry_us, 0);
+    cloud_leave(c, &t, 0);
+    /* One that does not say how much holds what there is ... */
+    assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_reserve(c, &t, 20, 16404, &e), 0);
+    cloud_rate(c, t.i_rate, &rate);
+    assert_int_equal(rate.tokens_minute.remaining, 0);
+    /* ... and owes the rest: 3,208 tokens are 31 minutes more than the one that was there. */
+    cloud_settle(c, &t, &(struct cloud_use){.prompt_tokens = 20, .completion_tokens = 3188});
+    assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_reserve(c, &t, 1, 1, &e), ERR_RATE_TOKENS);
+    assert_in_range(t.retry_us, INT64_C(31) * 60000000, INT64_C(32) * 60000000);
+    cloud_rate(c, t.i_rate, &rate);
+    assert_int_equal(rate.tokens_minute.remaining, 0);
+    assert_true(rate.tokens_minute.reset_us > INT64_C(31) * 60000000);
+    cloud_leave(c, &t, 0);
     cloud_close(c);
 }
 
@@ -275,7 +309,7 @@ static void routes(void **state)
     assert_true(t.retry_us > 0);
     cloud_note_job(c, &f1.s, 50000000);
     assert_int_equal(cloud_admit(c, &f1.s, 1, 1000000, &t, &e), ERR_QUEUE_FULL); /* threshold */
-    cloud_leave(c, &t);
+    cloud_leave(c, &t, 0);
     cloud_close(c);
 }
 
@@ -287,6 +321,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(rows_are_a_pool, setup, teardown),
         cmocka_unit_test_setup_teardown(not_a_ledger, setup, teardown),
         cmocka_unit_test_setup_teardown(keys_and_limits, setup, teardown),
+        cmocka_unit_test(overdraft),
         cmocka_unit_test(routes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,46 +14,83 @@
 static void bucket(void **state)
 {
     struct quota_bucket b = {.limit = 60};
-    int64_t taken, retry, left, full;
+    int64_t held, retry, left, full;
 
     for (int i = 0; i < 60; i++) {
-        assert_int_equal(quota_take(&b, 1, 100 * S, &taken, &retry), 0);
-        assert_int_equal(taken, 1);
+        assert_int_equal(quota_hold(&b, 1, 1, 100 * S, &held, &retry), 0);
+        assert_int_equal(held, 1000 * S);
     }
-    assert_int_equal(quota_take(&b, 1, 100 * S, &taken, &retry), -1);
-    assert_int_equal(taken, 0);
+    assert_int_equal(quota_hold(&b, 1, 1, 100 * S, &held, &retry), -1);
+    assert_int_equal(held, 0);
     assert_in_range(retry, S, S + 10); /* one a second comes back */
     quota_look(&b, 100 * S, &left, &full);
     assert_int_equal(left, 0);
     assert_int_equal(full, 60 * S);
-    assert_int_equal(quota_take(&b, 1, 101 * S + 10, &taken, &retry), 0);
-    quota_give(&b, 30);
+    assert_int_equal(quota_hold(&b, 1, 1, 101 * S + 10, &held, &retry), 0);
+    quota_settle(&b, 40000 * S, 10, 101 * S + 10); /* 40 held, 10 used */
     quota_look(&b, 101 * S + 10, &left, &full);
     assert_int_equal(left, 30);
     /* Idle time does not pile up beyond one minute's worth. */
     quota_look(&b, 100000 * S, &left, &full);
     assert_int_equal(left, 60);
     assert_int_equal(full, 0);
+    quota_settle(&b, 0, 20, 100000 * S);
+    quota_look(&b, 100000 * S, &left, &full);
+    assert_int_equal(left, 40);
 }
 
 static void bigger_than_the_bucket(void **state)
 {
     struct quota_bucket b = {.limit = 1000};
-    int64_t taken, retry;
+    int64_t held, retry;
 
-    assert_int_equal(quota_take(&b, 5000, S, &taken, &retry), 0);
-    assert_int_equal(taken, 1000);
-    assert_int_equal(quota_take(&b, 1, S, &taken, &retry), -1);
+    assert_int_equal(quota_hold(&b, 1001, 5000, S, &held, &retry), QUOTA_NEVER);
+    assert_int_equal(held + retry, 0);
+    assert_int_equal(quota_hold(&b, 10, 5000, S, &held, &retry), 0); /* all that there is */
+    assert_int_equal(held, 60000 * S);
+    assert_int_equal(quota_hold(&b, 1, 1, S, &held, &retry), -1);
+}
+
+/* What was used beyond the hold is owed, and nothing is to be had until it is paid. */
+static void owed(void **state)
+{
+    struct quota_bucket b = {.limit = 60};
+    int64_t held, retry, left, full;
+
+    assert_int_equal(quota_hold(&b, 10, 60, 100 * S, &held, &retry), 0);
+    quota_settle(&b, held, 600, 100 * S);
+    quota_look(&b, 100 * S, &left, &full);
+    assert_int_equal(left, 0);
+    assert_int_equal(full, 600 * S);
+    assert_int_equal(quota_hold(&b, 1, 1, 100 * S, &held, &retry), -1);
+    assert_in_range(retry, 541 * S, 541 * S + 10);
+    assert_int_equal(quota_hold(&b, 1, 1, 641 * S + 10, &held, &retry), 0);
+    /* No debt is too large to be a number. */
+    atomic_store(&b.limit, 1);
+    for (int i = 0; i < 20; i++)
+        quota_settle(&b, 0, INT64_MAX, 700 * S);
+    assert_int_equal(quota_hold(&b, 1, 1, 700 * S, &held, &retry), -1);
+    assert_true(retry > 0);
 }
 
 static void no_limit(void **state)
 {
     struct quota_bucket b = {0};
-    int64_t taken, retry;
+    int64_t held, retry, left, full;
 
-    assert_int_equal(quota_take(&b, INT64_MAX, S, &taken, &retry), 0);
-    assert_int_equal(taken, 0);
-    quota_give(&b, 5);
+    assert_int_equal(quota_hold(&b, INT64_MAX, INT64_MAX, S, &held, &retry), 0);
+    assert_int_equal(held, 0);
+    quota_settle(&b, held, 5, S);
+    quota_look(&b, S, &left, &full);
+    assert_int_equal(full, 0);
+    /* A limit that goes while something is held leaves nothing behind. */
+    atomic_store(&b.limit, 10);
+    assert_int_equal(quota_hold(&b, 10, 10, S, &held, &retry), 0);
+    atomic_store(&b.limit, 0);
+    quota_settle(&b, held, 1000, S);
+    atomic_store(&b.limit, 10);
+    quota_look(&b, S, &left, &full);
+    assert_int_equal(left, 10);
 }
 
 struct race {
@@ -64,10 +101,10 @@ struct race {
 static void *racer(void *arg)
 {
     struct race *r = arg;
-    int64_t taken, retry;
+    int64_t held, retry;
 
     for (int i = 0; i < 1000; i++) {
-        if (!quota_take(&r->b, 1, S, &taken, &retry))
+        if (!quota_hold(&r->b, 1, 1, S, &held, &retry))
             r->n_ok++;
     }
     return NULL;
@@ -101,9 +138,9 @@ static void ceiling(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bucket),   cmocka_unit_test(bigger_than_the_bucket),
-        cmocka_unit_test(no_limit), cmocka_unit_test(race),
-        cmocka_unit_test(ceiling),
+        cmocka_unit_test(bucket), cmocka_unit_test(bigger_than_the_bucket),
+        cmocka_unit_test(owed),   cmocka_unit_test(no_limit),
+        cmocka_unit_test(race),   cmocka_unit_test(ceiling),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,37 @@
+"""What one tenant takes is not taken from another, and is paid for."""
+import subprocess
+
+import pytest
+
+from finding import find_gaufre
+from serving import wait_for
+
+
+@pytest.fixture
+def two(start, tmp_path):
+    """two(*lines, flags=()): a server with these lines in its keys file, and the headers of tenants a and b."""
+    def make(*lines, flags=()):
+        keys = tmp_path / "keys"
+        heads = []
+        for name in "ab":
+            key = subprocess.run([find_gaufre(), "key", "new", keys, name, "--tenant", name],
+                                 check=True, capture_output=True, text=True).stdout.strip()
+            heads.append({"Authorization": f"Bearer {key}"})
+        with open(keys, "a") as f:
+            f.writelines(line + "\n" for line in lines)
+        return start("--keys", keys, *flags), *heads
+    return make
+
+
+def test_overdraft(two):
+    server, a, b = two("tenant a tokens_per_minute=100", flags=("--output-cap", 150))
+    status, _, body = server.chat("Count to 1000.", headers=a, ignore_eos=True, max_tokens=101)
+    assert status == 429 and "more than that limit ever allows" in body["error"]["message"]
+    status, _, body = server.chat("Tell me a long story.", headers=a, ignore_eos=True)
+    used = body["usage"]["total_tokens"]
+    assert status == 200 and used > 150
+    wait_for("booked", lambda: server.balance().get("a"))
+    status, heads, body = server.chat("Hi", headers=a)
+    assert status == 429 and body["error"]["code"] == "token_quota_exceeded"
+    assert float(heads["retry-after"]) >= (used - 100) * 0.6 - 5
+    assert server.chat("Hi", headers=b, max_tokens=4)[0] == 200

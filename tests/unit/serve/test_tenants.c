@@ -1,0 +1,153 @@
+/* What tenants may take from each other: nothing. Two keys, one server. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "serve_harness.h"
+
+#define CHAT(text, more)                                                                           \
+    "{\"model\":\"fake\",\"messages\":[{\"role\":\"user\",\"content\":\"" text "\"}]" more "}"
+#define CHAT_PATH "/v1/chat/completions"
+
+struct two {
+    struct room room;    /* first */
+    char a[128], b[128]; /* header lines */
+};
+
+static int setup(void **state)
+{
+    struct two *t = calloc(1, sizeof *t);
+
+    room_init(&t->room);
+    *state = t;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    room_done(*state);
+    free(*state);
+    return 0;
+}
+
+static void new_key(const struct room *r, const char *tenant, char line[128])
+{
+    char key[CLOUD_KEY_TEXT_MAX];
+    struct err e = {0};
+
+    assert_int_equal(cloud_key_new(r->keys, tenant, tenant, key, &e), 0);
+    snprintf(line, 128, "x-api-key: %s\r\n", key);
+}
+
+/* The server, with the tenants a and b; `lines` more in the keys file. */
+static struct room *start(struct two *t, const char *lines)
+{
+    struct room *r = &t->room;
+    FILE *f;
+
+    new_key(r, "a", t->a);
+    new_key(r, "b", t->b);
+    f = fopen(r->keys, "a");
+    fputs(lines, f);
+    fclose(f);
+    r->config.keys = r->keys;
+    room_start(r);
+    return r;
+}
+
+static void expect(struct room *r, const char *path, const char *key, const char *body, int status,
+                   const char *what)
+{
+    char *a = ask(r, path, key, body);
+
+    if (status_of(a) != status)
+        fail_msg("%s: not %d but\n%s", body, status, a);
+    HAS(a, what);
+    free(a);
+}
+
+static int add(void *arg, const struct cloud_balance *b)
+{
+    *(int64_t *)arg += b->n_requests;
+    return 0;
+}
+
+static int64_t n_booked(const struct room *r)
+{
+    int64_t n = 0;
+    struct err e = {0};
+
+    return cloud_balances(r->ledger, add, &n, &e) ? -1 : n;
+}
+
+/* ---- tokens a minute ------------------------------------------------------------------------- */
+
+static void overdraft_shuts_the_door(void **state)
+{
+    struct two *t = *state;
+    struct room *r = start(t, "tenant a tokens_per_minute=10\n");
+    char *a;
+
+    /* 8 of the prompt, and an answer of 4 that did not say how long it would be. */
+    expect(r, CHAT_PATH, t->a, CHAT("hi", ""), 200, "\"total_tokens\":12");
+    EVENTUALLY(n_booked(r) == 1);
+    a = ask(r, CHAT_PATH, t->a, CHAT("hi", ""));
+    assert_int_equal(status_of(a), 429);
+    HAS(a, "token_quota_exceeded");
+    HAS(a, "retry-after: ");
+    HAS(a, "x-ratelimit-remaining-tokens: 0\r\n");
+    free(a);
+    expect(r, CHAT_PATH, t->b, CHAT("hi", ""), 200, "\"total_tokens\":12");
+}
+
+static void what_never_fits(void **state)
+{
+    struct two *t = *state;
+    struct room *r = start(t, "tenant a tokens_per_minute=10\n");
+    char *a = ask(r, CHAT_PATH, t->a, CHAT("hi", ",\"max_tokens\":3"));
+
+    assert_int_equal(status_of(a), 429);
+    HAS(a, "token_quota_exceeded");
+    HAS(a, "may use 11 tokens");
+    HAS(a, "x-should-retry: false\r\n");
+    HAS_NOT(a, "\r\nretry-after");
+    free(a);
+    expect(r, CHAT_PATH, t->a, CHAT("hello", ""), 429, "may use 12 tokens"); /* 11 and one */
+    expect(r, CHAT_PATH, t->a, CHAT("hi", ",\"max_tokens\":2"), 200, "\"total_tokens\":10");
+}
+
+static void text_tools_are_charged(void **state)
+{
+    struct two *t = *state;
+    struct room *r = start(t, "tenant a tokens_per_minute=5 requests_per_minute=5\n");
+    static char body[6000];
+    char *a;
+
+    expect(r, "/tokenize", t->a, "{\"content\":\"ab\"}", 200, "[97,98]");
+    a = ask(r, "/detokenize", t->a, "{\"tokens\":[104]}");
+    HAS(a, "x-ratelimit-remaining-tokens: 3\r\n"); /* the second is held */
+    HAS(a, "x-ratelimit-remaining-requests: 3\r\n");
+    free(a);
+    /* 3 KiB of text make some 9 KiB of tokens: all of that is paid, the answer's part when done. */
+    snprintf(body, sizeof body, "{\"content\":\"%02500d\"}", 0);
+    expect(r, "/tokenize", t->a, body, 200, "[48,48");
+    expect(r, "/apply-template", t->a, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}",
+           429, "token_quota_exceeded");
+    snprintf(body, sizeof body, "{\"content\":\"%05500d\"}", 0);
+    expect(r, "/tokenize", t->a, body, 429, "may use 6 tokens");
+    expect(r, "/tokenize", t->b, body, 200, "[48,48");
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(overdraft_shuts_the_door),
+        T(what_never_fits),
+        T(text_tools_are_charged),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
