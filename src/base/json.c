@@ -55,6 +55,19 @@ static size_t tree_cost(const char *s, size_t n)
     return cost;
 }
 
+/* The key as written, where it is a word; what else stands there is the sender's own, and errors
+ * are logged. */
+static int key_shown(const struct level *l)
+{
+    for (size_t i = 0; i < l->n_key; i++) {
+        char c = l->key[i];
+        int word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!word && c != '_' && c != '-')
+            return 0;
+    }
+    return l->n_key > 0 && l->n_key <= 64;
+}
+
 static void path_text(const struct level *lv, int depth, char *out, size_t cap)
 {
     size_t n = 0;
@@ -66,8 +79,8 @@ static void path_text(const struct level *lv, int depth, char *out, size_t cap)
         if (!l->is_object)
             k = snprintf(out + n, cap - n, "%s%zu", n ? "." : "", l->index);
         else if (l->key)
-            k = snprintf(out + n, cap - n, "%s%.*s", n ? "." : "",
-                         (int)(l->n_key < 64 ? l->n_key : 64), l->key);
+            k = snprintf(out + n, cap - n, "%s%.*s", n ? "." : "", key_shown(l) ? (int)l->n_key : 1,
+                         key_shown(l) ? l->key : "*");
         else
             break;
         n += (size_t)k;
@@ -130,7 +143,7 @@ static int explain(const char *s, size_t n, const json_error_t *je, struct err *
         snprintf(what, sizeof what, "\\u0000 (a NUL character) is not accepted");
         break;
     case json_error_numeric_overflow:
-        snprintf(what, sizeof what, "number out of range (%s)", je->text);
+        snprintf(what, sizeof what, "number out of range");
         break;
     case json_error_invalid_utf8:
         utf8_valid(s, n, &at);
@@ -148,7 +161,10 @@ static int explain(const char *s, size_t n, const json_error_t *je, struct err *
         snprintf(what, sizeof what, "the JSON text ends too early");
         break;
     default:
-        snprintf(what, sizeof what, "not valid JSON: %s", je->text);
+        /* What jansson says, without the piece of the text that it quotes. */
+        snprintf(what, sizeof what, "not valid JSON: %.*s",
+                 (int)(strstr(je->text, " near ") ? strstr(je->text, " near ") - je->text : 80),
+                 je->text);
     }
     path[0] = 0;
     if (json_error_code(je) != json_error_premature_end_of_input)
@@ -160,9 +176,20 @@ static int explain(const char *s, size_t n, const json_error_t *je, struct err *
                          path[0] ? ": " : "", what, line, column, at);
 }
 
+/* jansson takes a NUL after a number or word for the end of it. */
+static int refuse_nul(const char *s, size_t at, struct err *e)
+{
+    char path[sizeof e->param];
+
+    path_at(s, at, path, sizeof path);
+    return err_set_param(e, ERR_SCHEMA, path, "%s%sa NUL character is not accepted (byte %zu)",
+                         path, path[0] ? ": " : "", at);
+}
+
 int json_parse(json_t **ret, const char *s, size_t n, size_t memory_max, struct err *e)
 {
     json_error_t je;
+    const char *nul;
     json_t *j;
 
     if (n >= 3 && !memcmp(s, "\xef\xbb\xbf", 3)) {
@@ -174,6 +201,9 @@ int json_parse(json_t **ret, const char *s, size_t n, size_t memory_max, struct 
     if (n >= INT32_MAX) /* jansson counts positions in an int */
         return err_set(e, ERR_TOO_LARGE, "the JSON text is %zu bytes long; the limit is %d", n,
                        INT32_MAX);
+    nul = memchr(s, 0, n);
+    if (nul)
+        return refuse_nul(s, (size_t)(nul - s), e);
     if (!memory_max)
         memory_max = MEMORY_FREE + 4 * n;
     if (tree_cost(s, n) > memory_max)

@@ -190,9 +190,10 @@ static struct jval f_from_json(struct jctx *c, struct jval v, struct jval *a,
     c->parsed_bytes += s->n;
     if (c->parsed_bytes > JINJA_OUTPUT_MAX)
         jctx_fail(c, ERR_LIMIT, "from_json of more than %d bytes", JINJA_OUTPUT_MAX);
-    j = json_loadb(s->p, s->n, JSON_DECODE_ANY, &why);
+    /* jansson would take a NUL after a number for its end, and quotes what it refuses. */
+    j = memchr(s->p, 0, s->n) ? NULL : json_loadb(s->p, s->n, JSON_DECODE_ANY, &why);
     if (!j)
-        jctx_fail(c, ERR_FORMAT, "from_json: %s", why.text);
+        jctx_fail(c, ERR_FORMAT, "from_json: not valid JSON");
     if (!c->parsed)
         c->parsed = json_array();
     if (json_array_append_new(c->parsed, j)) /* lives until the end; frees j on failure */
