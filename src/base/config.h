@@ -3,7 +3,8 @@
  *
  * A setting lives in a plain struct at a stated offset. Unknown keys, wrong types and values out of
  * bounds are errors that name file, line and key. Scalars are taken as the text that was written,
- * so that `no` is a name where a name is wanted. One thread. Limits: 1 MiB of YAML, 64 nested maps.
+ * so that `no` is a name where a name is wanted. One thread. Limits: 1 MiB of YAML, 64 nested
+ * maps of 256 keys; no anchors, aliases, tags, directives, second documents.
  */
 #ifndef BASE_CONFIG_H
 #define BASE_CONFIG_H
@@ -70,12 +71,13 @@ int config_read(struct config_doc *d, struct config_node *map, const struct conf
                 void *obj, struct arena *a,
                 int (*other)(void *arg, const char *key, struct config_node *value, struct err *e),
                 void *arg, struct err *e);
-/* Element i of a sequence, or NULL; a scalar's text, or NULL; a sentence "file:line:column: "
- * before what is said about a node. */
-struct config_node *config_item(struct config_node *seq, int i);
+/* The elements of a sequence, one after the other, or NULL; a scalar's text, or NULL; a sentence
+ * "file:line:column: " before what is said about a node. */
+struct config_node *config_first(struct config_node *seq);
+struct config_node *config_next(struct config_node *item);
 int config_is_seq(const struct config_node *n);
 int config_is_map(const struct config_node *n);
-const char *config_text(struct config_doc *d, struct config_node *n, struct arena *a);
+const char *config_text(struct config_node *n, struct arena *a);
 int config_err(struct config_doc *d, struct config_node *n, struct err *e, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 

@@ -1,86 +1,206 @@
-/* The YAML side of config.h: libfyaml's document behind two opaque nouns. */
+/* The YAML side of config.h: libyaml's events become a small tree. Settings need no anchors,
+ * aliases, tags, directives and second documents; these are refused by name. */
 #include <errno.h>
-#include <libfyaml.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <yaml.h>
 
 #include "base/config.h"
 #include "base/utf8.h"
 
-#define TEXT_MAX        ((size_t)1 << 20)
-#define NODES_DEPTH_MAX 64
+#define TEXT_MAX   ((size_t)1 << 20)
+#define MEMORY_MAX ((size_t)32 << 20)
+#define DEPTH_MAX  64
+#define KEYS_MAX   256 /* of one map */
 
-struct config_doc {
-    struct fy_document *fyd;
-    struct fy_diag *diag;
-    char *name;
-    struct buf text; /* of a file */
+struct config_node {
+    enum { NODE_SCALAR, NODE_SEQ, NODE_MAP } kind;
+    int line, column; /* from 1 */
+    const char *text; /* of a scalar */
+    size_t n_text;
+    int n; /* items, or pairs */
+    struct config_node *first, *last, *next;
+    struct config_node *key; /* of a map's value */
 };
 
-/* A config_node is libfyaml's node under another name. */
-static struct fy_node *fy(const struct config_node *n)
-{
-    return (struct fy_node *)(uintptr_t)n;
-}
-
-static struct config_node *node(struct fy_node *n)
-{
-    return (struct config_node *)n;
-}
+struct config_doc {
+    char *name;
+    struct arena arena;
+    struct config_node *root;
+};
 
 void config_doc_close(struct config_doc *d)
 {
     if (!d)
         return;
-    if (d->fyd)
-        fy_document_destroy(d->fyd);
-    if (d->diag)
-        fy_diag_destroy(d->diag);
-    buf_done(&d->text);
+    arena_done(&d->arena);
     free(d->name);
     free(d);
 }
 
-/* The first thing that libfyaml complained about. */
-static int parse_error(struct config_doc *d, struct err *e)
-{
-    void *it = NULL;
-    struct fy_diag_error *de = fy_diag_errors_iterate(d->diag, &it);
+/* What was being read, for the functions that make the tree of it. */
+struct reading {
+    struct config_doc *d;
+    yaml_parser_t parser;
+    struct err *e;
+};
 
-    if (!de)
-        return err_set(e, ERR_FORMAT, "%s: is not YAML", d->name);
-    return err_set(e, ERR_FORMAT, "%s:%d:%d: %s", d->name, de->line, de->column,
-                   de->msg ? de->msg : "is not YAML");
+static int bad(struct reading *r, yaml_mark_t at, const char *what)
+{
+    return err_set(r->e, ERR_FORMAT, "%s:%zu:%zu: %s", r->d->name, at.line + 1, at.column + 1,
+                   what);
 }
 
-static int depth_ok(struct fy_node *n, int left)
+static int next_event(struct reading *r, yaml_event_t *ev)
 {
-    struct fy_node_pair *p;
-    struct fy_node *item;
-    void *it = NULL;
+    const yaml_parser_t *p = &r->parser;
 
-    if (!n || fy_node_is_scalar(n))
-        return 1;
-    if (!left)
+    if (yaml_parser_parse(&r->parser, ev))
         return 0;
-    if (fy_node_is_mapping(n)) {
-        while ((p = fy_node_mapping_iterate(n, &it))) {
-            if (!depth_ok(fy_node_pair_value(p), left - 1))
-                return 0;
-        }
-        return 1;
-    }
-    while ((item = fy_node_sequence_iterate(n, &it))) {
-        if (!depth_ok(item, left - 1))
-            return 0;
-    }
-    return 1;
+    if (p->error == YAML_MEMORY_ERROR)
+        return err_set(r->e, ERR_NOMEM, "%s: out of memory", r->d->name);
+    return err_set(r->e, ERR_FORMAT, "%s:%zu:%zu: %s%s%s", r->d->name, p->problem_mark.line + 1,
+                   p->problem_mark.column + 1, p->problem ? p->problem : "is not YAML",
+                   p->context ? ", " : "", p->context ? p->context : "");
 }
 
-/* What settings never need and libfyaml 0.7 does not survive (endless loops in directives, and with
- * bytes that are not UTF-8) is refused before it. */
+static int add_child(struct reading *r, struct config_node *to, struct config_node *n)
+{
+    const struct config_node *key = n->key;
+
+    for (const struct config_node *o = key ? to->first : NULL; o; o = o->next) {
+        if (o->key->n_text == key->n_text && !memcmp(o->key->text, key->text, key->n_text))
+            return err_set(r->e, ERR_FORMAT, "%s:%d:%d: the key was there before, in line %d",
+                           r->d->name, key->line, key->column, o->key->line);
+    }
+    if (key && to->n >= KEYS_MAX)
+        return err_set(r->e, ERR_FORMAT, "%s:%d: a map of more than %d keys", r->d->name, key->line,
+                       KEYS_MAX);
+    if (to->last)
+        to->last->next = n;
+    else
+        to->first = n;
+    to->last = n;
+    to->n++;
+    return 0;
+}
+
+/* The node without its children; NULL: e says why. */
+static struct config_node *node_of(struct reading *r, const yaml_event_t *ev)
+{
+    struct config_node *n = arena_zalloc(&r->d->arena, sizeof *n);
+    const yaml_char_t *anchor = NULL, *tag = NULL, *text = NULL;
+
+    if (n && ev->type == YAML_SCALAR_EVENT) {
+        anchor = ev->data.scalar.anchor;
+        tag = ev->data.scalar.tag;
+        n->n_text = ev->data.scalar.length;
+        text = arena_dup(&r->d->arena, ev->data.scalar.value, n->n_text + 1);
+        n->text = (const char *)text;
+    } else if (n && ev->type == YAML_SEQUENCE_START_EVENT) {
+        n->kind = NODE_SEQ;
+        anchor = ev->data.sequence_start.anchor;
+        tag = ev->data.sequence_start.tag;
+    } else if (n) {
+        n->kind = NODE_MAP;
+        anchor = ev->data.mapping_start.anchor;
+        tag = ev->data.mapping_start.tag;
+    }
+    if (!n || (n->kind == NODE_SCALAR && !text)) {
+        err_set(r->e, ERR_NOMEM, "%s: more than fits into %zu MiB", r->d->name, MEMORY_MAX >> 20);
+        return NULL;
+    }
+    if (anchor || tag) {
+        bad(r, ev->start_mark,
+            anchor ? "anchors (&) are not supported" : "tags (!) are not supported");
+        return NULL;
+    }
+    n->line = (int)ev->start_mark.line + 1;
+    n->column = (int)ev->start_mark.column + 1;
+    return n;
+}
+
+static int read_node(struct reading *r, const yaml_event_t *first, int depth,
+                     struct config_node **ret);
+
+/* Everything up to the end of the collection. */
+static int read_children(struct reading *r, struct config_node *to, int depth)
+{
+    struct config_node *key = NULL, *n;
+    yaml_event_t ev;
+    int code = 0, over = 0;
+
+    while (!code && !over) {
+        code = next_event(r, &ev);
+        if (code)
+            return code;
+        over = ev.type == YAML_SEQUENCE_END_EVENT || ev.type == YAML_MAPPING_END_EVENT;
+        if (!over)
+            code = read_node(r, &ev, depth, &n);
+        if (!over && !code && to->kind == NODE_MAP && !key) {
+            key = n;
+            if (key->kind != NODE_SCALAR)
+                code = bad(r, ev.start_mark, "a key must be a word");
+        } else if (!over && !code) {
+            n->key = key;
+            key = NULL;
+            code = add_child(r, to, n);
+        }
+        yaml_event_delete(&ev);
+    }
+    return code;
+}
+
+static int read_node(struct reading *r, const yaml_event_t *first, int depth,
+                     struct config_node **ret)
+{
+    struct config_node *n;
+    int code = 0;
+
+    if (first->type == YAML_ALIAS_EVENT)
+        return bad(r, first->start_mark, "aliases (*) are not supported");
+    if (depth >= DEPTH_MAX)
+        return bad(r, first->start_mark, "nested too deeply");
+    n = node_of(r, first);
+    if (!n)
+        return r->e->code;
+    if (n->kind != NODE_SCALAR)
+        code = read_children(r, n, depth + 1);
+    *ret = n;
+    return code;
+}
+
+/* One document, or none. */
+static int read_document(struct reading *r)
+{
+    yaml_event_t ev;
+    int code = 0, over = 0, n = 0;
+
+    while (!code && !over) {
+        code = next_event(r, &ev);
+        if (code)
+            return code;
+        switch (ev.type) {
+        case YAML_STREAM_END_EVENT:
+            over = 1;
+            break;
+        case YAML_DOCUMENT_START_EVENT:
+            code = n++ ? bad(r, ev.start_mark, "a second document") : 0;
+            break;
+        case YAML_STREAM_START_EVENT:
+        case YAML_DOCUMENT_END_EVENT:
+            break;
+        default:
+            code = read_node(r, &ev, 0, &r->d->root);
+        }
+        yaml_event_delete(&ev);
+    }
+    return code;
+}
+
+/* Bytes that are no text are refused before they reach libyaml, and its directives with them. */
 static int check_text(const char *name, const char *text, size_t n, struct err *e)
 {
     int line = 1, first = 1;
@@ -105,48 +225,30 @@ static int check_text(const char *name, const char *text, size_t n, struct err *
 int config_doc_parse(struct config_doc **ret, const char *name, const char *text, size_t n,
                      struct err *e)
 {
-    struct fy_diag_cfg dc;
-    struct fy_parse_cfg pc = {.flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG};
-    struct config_doc *d;
-    int r = check_text(name, text, n, e);
+    struct err why = {0};
+    struct reading r = {.e = &why};
+    int code = check_text(name, text, n, e);
 
-    if (r)
-        return r;
-    d = calloc(1, sizeof *d);
-    if (!d || !(d->name = strdup(name))) {
-        r = err_set(e, ERR_NOMEM, "%s: out of memory", name);
-        goto fail;
+    if (code)
+        return code;
+    r.d = calloc(1, sizeof *r.d);
+    if (!r.d || !(r.d->name = strdup(name)) || !yaml_parser_initialize(&r.parser)) {
+        config_doc_close(r.d);
+        return err_set(e, ERR_NOMEM, "%s: out of memory", name);
     }
-    fy_diag_cfg_default(&dc);
-    dc.fp = NULL;
-    dc.output_fn = NULL;
-    d->diag = fy_diag_create(&dc);
-    if (!d->diag) {
-        r = err_set(e, ERR_NOMEM, "%s: out of memory", name);
-        goto fail;
+    arena_init(&r.d->arena, 4096, MEMORY_MAX);
+    yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
+    yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, n);
+    code = read_document(&r);
+    yaml_parser_delete(&r.parser);
+    if (code) {
+        config_doc_close(r.d);
+        if (e)
+            *e = why;
+        return code;
     }
-    fy_diag_set_collect_errors(d->diag, true);
-    pc.diag = d->diag;
-    d->fyd = fy_document_build_from_string(&pc, text, n);
-    if (!d->fyd) {
-        /* Comments or nothing at all: an empty document, no error was said. */
-        void *it = NULL;
-        if (!fy_diag_errors_iterate(d->diag, &it)) {
-            *ret = d;
-            return 0;
-        }
-        r = parse_error(d, e);
-        goto fail;
-    }
-    if (!depth_ok(fy_document_root(d->fyd), NODES_DEPTH_MAX)) {
-        r = err_set(e, ERR_FORMAT, "%s: nested deeper than %d", name, NODES_DEPTH_MAX);
-        goto fail;
-    }
-    *ret = d;
+    *ret = r.d;
     return 0;
-fail:
-    config_doc_close(d);
-    return r;
 }
 
 int config_doc_open(struct config_doc **ret, const char *path, struct err *e)
@@ -167,85 +269,52 @@ int config_doc_open(struct config_doc **ret, const char *path, struct err *e)
     else
         r = config_doc_parse(ret, path, text.data ? text.data : "", text.len, e);
     fclose(f);
-    if (r) {
-        buf_done(&text);
-        return r;
-    }
-    /* libfyaml reads the text in place. */
-    (*ret)->text = text;
-    return 0;
+    buf_done(&text);
+    return r;
 }
 
 struct config_node *config_doc_root(struct config_doc *d)
 {
-    return d->fyd ? node(fy_document_root(d->fyd)) : NULL;
+    return d->root;
 }
 
 int config_is_seq(const struct config_node *n)
 {
-    return n && fy_node_is_sequence(fy(n));
+    return n && n->kind == NODE_SEQ;
 }
 
 int config_is_map(const struct config_node *n)
 {
-    return n && fy_node_is_mapping(fy(n));
+    return n && n->kind == NODE_MAP;
 }
 
-struct config_node *config_item(struct config_node *seq, int i)
+struct config_node *config_first(struct config_node *seq)
 {
-    return config_is_seq(seq) ? node(fy_node_sequence_get_by_index(fy(seq), i)) : NULL;
+    return config_is_seq(seq) ? seq->first : NULL;
 }
 
-const char *config_text(struct config_doc *d, struct config_node *n, struct arena *a)
+struct config_node *config_next(struct config_node *item)
 {
-    size_t len = 0;
-    const char *s;
+    return item->next;
+}
 
-    if (!n || !fy_node_is_scalar(fy(n)))
+const char *config_text(struct config_node *n, struct arena *a)
+{
+    if (!n || n->kind != NODE_SCALAR || memchr(n->text, 0, n->n_text))
         return NULL;
-    s = fy_node_get_scalar(fy(n), &len);
-    if (len && memchr(s, 0, len))
-        return NULL;
-    return arena_strndup(a, s ? s : "", len);
-}
-
-/* Where a node begins: its first scalar. */
-static int where(struct fy_node *n, int *ret_line, int *ret_column)
-{
-    const struct fy_mark *m;
-    struct fy_node_pair *p;
-    struct fy_token *t;
-    void *it = NULL;
-
-    for (int i = 0; n && i < NODES_DEPTH_MAX && !fy_node_is_scalar(n); i++) {
-        it = NULL;
-        if (fy_node_is_mapping(n)) {
-            p = fy_node_mapping_iterate(n, &it);
-            n = p ? fy_node_pair_key(p) : NULL;
-        } else {
-            n = fy_node_sequence_iterate(n, &it);
-        }
-    }
-    t = n ? fy_node_get_scalar_token(n) : NULL;
-    m = t ? fy_token_start_mark(t) : NULL;
-    if (!m)
-        return 0;
-    *ret_line = m->line + 1;
-    *ret_column = m->column + 1;
-    return 1;
+    return arena_strndup(a, n->text, n->n_text);
 }
 
 int config_err(struct config_doc *d, struct config_node *n, struct err *e, const char *fmt, ...)
 {
     char text[400];
-    int line, column;
     va_list ap;
 
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    if (n && where(fy(n), &line, &column))
-        return err_set(e, ERR_FORMAT, "%s:%d:%d: %s", d->name, line, column, text);
+    if (n)
+        return err_set(e, ERR_FORMAT, "%s:%d:%d: %s", d->name, n->line, n->column, text);
     return err_set(e, ERR_FORMAT, "%s: %s", d->name, text);
 }
 
@@ -256,8 +325,8 @@ static int read_list(struct config_doc *d, struct config_node *seq, const struct
     const char *text;
 
     ((struct config_strs *)(void *)((char *)obj + s->offset))->n = 0;
-    for (int i = 0; (item = config_item(seq, i)); i++) {
-        text = config_text(d, item, a);
+    for (item = seq->first; item; item = item->next) {
+        text = config_text(item, a);
         if (!text)
             return config_err(d, item, e, "%s: wants a list of words", s->name);
         if (config_add(s, obj, text, a, e)) {
@@ -268,12 +337,13 @@ static int read_list(struct config_doc *d, struct config_node *seq, const struct
     return 0;
 }
 
-static int read_pair(struct config_doc *d, struct config_node *key, struct config_node *value,
+static int read_pair(struct config_doc *d, struct config_node *value,
                      const struct config_setting *t, void *obj, struct arena *a,
                      int (*other)(void *arg, const char *key, struct config_node *v, struct err *e),
                      void *arg, struct err *e)
 {
-    const char *name = config_text(d, key, a), *text;
+    const char *name = config_text(value->key, a), *text;
+    struct config_node *key = value->key;
     const struct config_setting *s;
     int r;
 
@@ -288,12 +358,12 @@ static int read_pair(struct config_doc *d, struct config_node *key, struct confi
     }
     if (s->kind == CONFIG_STRS && config_is_seq(value))
         return read_list(d, value, s, obj, a, e);
-    text = config_text(d, value, a);
+    text = config_text(value, a);
     if (!text)
-        return config_err(d, value ? value : key, e, "%s: wants one value", name);
+        return config_err(d, value, e, "%s: wants one value", name);
     if (config_set(t, obj, name, text, a, e)) {
         struct err why = *e;
-        return config_err(d, value ? value : key, e, "%.400s", why.text);
+        return config_err(d, value, e, "%.400s", why.text);
     }
     return 0;
 }
@@ -303,17 +373,14 @@ int config_read(struct config_doc *d, struct config_node *map, const struct conf
                 int (*other)(void *arg, const char *key, struct config_node *value, struct err *e),
                 void *arg, struct err *e)
 {
-    struct fy_node_pair *p;
-    void *it = NULL;
     int r;
 
     if (!map)
         return 0;
     if (!config_is_map(map))
         return config_err(d, map, e, "wants a map of settings (key: value)");
-    while ((p = fy_node_mapping_iterate(fy(map), &it))) {
-        r = read_pair(d, node(fy_node_pair_key(p)), node(fy_node_pair_value(p)), t, obj, a, other,
-                      arg, e);
+    for (struct config_node *v = map->first; v; v = v->next) {
+        r = read_pair(d, v, t, obj, a, other, arg, e);
         if (r)
             return r;
     }

@@ -90,7 +90,7 @@ static int model_key(void *arg, const char *key, struct config_node *value, stru
 
     if (!s)
         return 0;
-    text = config_text(r->d, value, &r->c->arena);
+    text = config_text(value, &r->c->arena);
     if (!text)
         return config_err(r->d, value, e, "%s: wants one value", key);
     if (config_set(serve_model_settings, r->m, key, text, &r->c->arena, &why))
@@ -100,7 +100,7 @@ static int model_key(void *arg, const char *key, struct config_node *value, stru
 
 static int read_model(struct reading *r, struct config_node *n, struct err *e)
 {
-    const char *name = config_text(r->d, n, &r->c->arena);
+    const char *name = config_text(n, &r->c->arena);
     int code;
 
     if (name) {
@@ -142,7 +142,7 @@ int serve_config_read(struct serve_config *c, const char *path, struct err *e)
     if (code)
         return code;
     code = config_read(r.d, config_doc_root(r.d), serve_settings, c, &c->arena, top_key, &r, e);
-    for (int i = 0; !code && (n = config_item(r.models, i)); i++)
+    for (n = config_first(r.models); !code && n; n = config_next(n))
         code = read_model(&r, n, e);
     config_doc_close(r.d);
     return code;

@@ -10,10 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static int other(void *arg, const char *key, struct config_node *value, struct err *e)
 {
-    struct config_node *item;
-
-    for (int i = 0; (item = config_item(value, i)); i++)
-        config_is_map(item);
+    for (struct config_node *n = config_first(value); n; n = config_next(n))
+        config_is_map(n);
     return strcmp(key, "models") == 0;
 }
 

@@ -108,7 +108,18 @@ static void refuses(void **state)
         {"name:\n  a: b\n", "name: wants one value"},
         {"tags: [[a]]\n", "tags: wants a list of words"},
         {"- a\n", "wants a map of settings"},
-        {"n: 1\nn: 2\n", "t.yaml:2:"}, /* duplicate */
+        {"n: 1\nn: 2\n", "t.yaml:2:1: the key was there before, in line 1"},
+        {"{\"n\": 1, \"n\": 2}", "t.yaml:1:10: the key was there before"},
+        {"n: &a 1\nname: x\n", "t.yaml:1:4: anchors"},
+        {"n: *a\n", "t.yaml:1:4: aliases"},
+        {"a: &a [*a]\n", "t.yaml:1:4: anchors"},
+        {"n: !!int 1\n", "t.yaml:1:4: tags"},
+        {"n: 1\n---\nn: 2\n", "t.yaml:2:1: a second document"},
+        {"? [n]\n: 1\n", "t.yaml:1:3: a key must be a word"},
+        {"? d:\t?", "t.yaml:1:"}, /* libfyaml crashed on this one */
+        {"n: 1\n  name: x\n", "t.yaml:2:"},
+        {"name: 'x\n", "t.yaml:"},
+        {"name: \"a\\0b\"\n", "t.yaml:1:7: name: wants one value"},
         {"a: [1\n", "t.yaml:"},
         {"\tn: 1\n", "t.yaml:"},
         {"n: 1\n%YAML 1.2\n", "t.yaml:2: YAML directives"},
@@ -125,6 +136,44 @@ static void refuses(void **state)
         if (!strstr(e.text, cases[i].says))
             fail_msg("'%s' does not say '%s'", e.text, cases[i].says);
     }
+    arena_done(&a);
+}
+
+/* The limits of nesting, of keys, and of text: each has a sentence. */
+static void sizes(void **state)
+{
+    struct buf b;
+    struct thing t = {0};
+    struct err e = {0};
+    struct arena a;
+
+    arena_init(&a, 1024, 1 << 20);
+    buf_init(&b, 4 << 20);
+    for (int i = 0; i < 100000; i++)
+        buf_add_str(&b, "[");
+    assert_int_equal(read_text(b.data, &t, &a, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "nested too deeply"));
+    buf_clear(&b);
+    for (int i = 0; i < 300; i++)
+        buf_addf(&b, "k%d: 1\n", i);
+    assert_int_equal(read_text(b.data, &t, &a, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "t.yaml:257: a map of more than 256 keys"));
+    buf_clear(&b);
+    for (int i = 0; i < 500000; i++)
+        buf_add_str(&b, "- ");
+    assert_int_equal(read_text(b.data, &t, &a, &e), ERR_FORMAT);
+    buf_clear(&b);
+    buf_add_char(&b, '[');
+    for (int i = 0; i < 500000; i++)
+        buf_add_str(&b, "a,");
+    buf_add_char(&b, ']');
+    assert_int_equal(read_text(b.data, &t, &a, &e), ERR_NOMEM);
+    assert_non_null(strstr(e.text, "more than fits"));
+    for (int i = 0; i < 100000; i++)
+        buf_add_str(&b, "          ");
+    assert_int_equal(read_text(b.data, &t, &a, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "longer than 1 MiB"));
+    buf_done(&b);
     arena_done(&a);
 }
 
@@ -154,6 +203,7 @@ int main(void)
         cmocka_unit_test(defaults_and_show),
         cmocka_unit_test(reads_yaml),
         cmocka_unit_test(refuses),
+        cmocka_unit_test(sizes),
         cmocka_unit_test(flags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
