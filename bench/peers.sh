@@ -7,7 +7,7 @@
 #   llama         llama.cpp, best flags of this CPU but AMX (llama-bench, -batched-bench, -quantize,
 #                 -perplexity, -tokenize)
 #   llama-server  the same, plus llama-server
-#   llama-amx     the CPU library once more with AMX (only where the CPU has it)
+#   llama-amx     the CPU library once more with AMX (only where the CPU has it), of a source that gcc 12 does not break
 #   llama-avx2    the CPU library once more for AVX2 with FMA and F16C, as laptops have them
 #   llama-exact   the CPU library once more with float32 sums in double and no 16-bit look-up tables: the
 #                 independent forward of tests/golden
@@ -19,6 +19,7 @@
 # Builds run at the lowest priority, PEERS_JOBS (default: all CPUs) at a time. Programs of a variant run with
 # LD_LIBRARY_PATH=$dir/bin:$llama/bin  ($ik/bin) so that one libllama serves all CPU libraries. Default: llama. Folder: $GAUFRE_TEST_CACHE (~/.cache/gaufre-test)/peers.
 set -eu
+here=$(cd "$(dirname "$0")" && pwd)
 
 case ${1:-} in -h | --help)
     sed -n '2,/^set -eu/s/^# \{0,1\}//p' "$0" | sed '$d'
@@ -78,27 +79,18 @@ llama_configure() {
         { say "configuring llama failed, see $log"; exit 1; }
 }
 
-# A private copy without the float16 tables of GELU, and with the angles of RoPE in double (it multiplies
-# them up in float32, which alone moves logits of a Gemma by 0.001).
-exact_source() {
-    [ -d "$cache/src/llama-exact" ] && return
-    copy=$cache/src/llama-exact.new
+# A private copy of the source as bench/peer_patch.sh makes it; the folder's name is not there before it is whole.
+patched() { # patched VARIANT PATCH
+    [ ! -d "$cache/src/$1" ] || return 0
+    copy=$cache/src/$1.new
     rm -rf "$copy"
     mkdir -p "$copy"
     for part in CMakeLists.txt LICENSE cmake ggml include licenses src vendor; do
         cp -r "$llama_src/$part" "$copy/"
     done
-    sed -i 's,^#define GGML_GELU_\(QUICK_\)\?FP16,//&,' "$copy/ggml/src/ggml-cpu/vec.h"
-    sed -i -e '/^static void rope_yarn(/,/^static void ggml_mrope_cache_init/ {
-        s/float theta/double theta/g
-        s/cosf(theta)/cos(theta)/
-        s/sinf(theta)/sin(theta)/
-        s/double theta_base,/float theta_base,/
-    }' -e 's/const float theta_scale = powf(freq_base, -2.0f/const double theta_scale = pow(freq_base, -2.0/' \
-        "$copy/ggml/src/ggml-cpu/ops.cpp"
-    [ "$(grep -c 'double theta' "$copy/ggml/src/ggml-cpu/ops.cpp")" -eq 6 ] ||
-        { say "llama-exact: the source is not the one that was read"; exit 1; }
-    mv "$copy" "$cache/src/llama-exact"
+    "$here/peer_patch.sh" "$2" "$copy" || exit 1
+    rm -rf "${cache:?}/$1" # built of another source
+    mv "$copy" "$cache/src/$1"
 }
 
 ik_options="-DLLAMA_BUILD_TESTS=OFF -DGGML_IQK_FA_ALL_QUANTS=OFF -DCMAKE_C_FLAGS=-w -DCMAKE_CXX_FLAGS=-w -DLLAMA_CURL=OFF"
@@ -142,7 +134,8 @@ for variant in ${*:-llama}; do
     llama-amx)
         grep -q amx_int8 /proc/cpuinfo || { say "this CPU has no AMX: no llama-amx"; continue; }
         llama_source
-        ggml_only llama-amx "$llama_src" -DGGML_NATIVE=ON -DGGML_LLAMAFILE=ON
+        patched llama-amx amx
+        ggml_only llama-amx "$cache/src/llama-amx" -DGGML_NATIVE=ON -DGGML_LLAMAFILE=ON
         ;;
     llama-avx2)
         llama_source
@@ -151,7 +144,7 @@ for variant in ${*:-llama}; do
     llama-exact)
         llama_configure
         build libllama "$cache/llama" llama
-        exact_source
+        patched llama-exact exact
         # The bare x86-64, where its float32 dot products add up in double.
         ggml_only llama-exact "$cache/src/llama-exact" -DGGML_NATIVE=OFF -DGGML_LLAMAFILE=OFF \
             -DGGML_SSE42=OFF -DGGML_AVX=OFF -DGGML_AVX2=OFF -DGGML_BMI2=OFF -DGGML_FMA=OFF \
@@ -161,7 +154,7 @@ for variant in ${*:-llama}; do
     llama-f32)
         llama_configure
         build libllama "$cache/llama" llama
-        exact_source
+        patched llama-exact exact
         ggml_only llama-f32 "$cache/src/llama-exact" -DGGML_NATIVE=ON -DGGML_LLAMAFILE=ON \
             -DCMAKE_C_FLAGS="$no_amx" -DCMAKE_CXX_FLAGS="$no_amx"
         ;;

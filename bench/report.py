@@ -73,6 +73,12 @@ def number(x):
     return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.1f}" if abs(x) >= 10 else f"{x:.3g}"
 
 
+def failures(row):
+    """[(side, "crashes" or "fails", in words)] of the sides that did so in any round: some have figures of others."""
+    return [(side, how if side not in row["samples"] else f"{how} in some rounds")
+            for side, how in sorted(row.get("failed", {}).items())]
+
+
 HEAD = f"{'workload':9} {'model':20} {'case':22} {'metric':16} {'gaufre':>9} {'peer':>9}  ratio (range), % of limit"
 
 
@@ -87,6 +93,7 @@ def line(row):
         text += f"  {mid:.2f}x ({low:.2f}-{high:.2f}) {peer}"
     if share(row, "gaufre") is not None:
         text += f", {100 * share(row, 'gaufre'):.0f} %"
+    text += "".join(f"; {side} {how}" for side, how in failures(row))
     return text + (f"  {row['note']}" if row["note"] else "")
 
 
@@ -137,7 +144,12 @@ def csv_rows(row):
             [f"{stats.median(row['limit']):.6g}" if row.get("limit") else "", f"{s:.4f}" if s is not None else "",
              f"{row['weight_bytes']:.0f}" if ours and row.get("weight_bytes") else "",
              target[0] if ours and target else "",
-             {True: "met", False: "missed", None: "open"}[target[1]] if ours and target else "", row["note"]]
+             {True: "met", False: "missed", None: "open"}[target[1]] if ours and target else "",
+             row["note"] or row.get("failed", {}).get(side, "")]
+    for side, how in failures(row):
+        if side not in row["samples"]:
+            yield [row["date"], row["machine"], row["kind"], row["threads"], row["commit"], row["workload"], row["model"],
+                   row["case"], row["metric"], row["unit"], side, 0] + [""] * (len(COLUMNS) - 13) + [how]
 
 
 def write_csv(out, rows, limits):
@@ -175,7 +187,8 @@ def target_table(rows):
             f"{number(stats.spread(row['samples'][other])[1])} ({other})" if other else "-",
             f"{mid:.2f} ({low:.2f}-{high:.2f})" if mid == mid else "-",
             f"{100 * s:.0f} %" if s is not None else "-", target[0],
-            {True: "met", False: "**missed**", None: "not compared"}[target[1]] + (f" {row['note']}" if row["note"] else "")))
+            {True: "met", False: "**missed**", None: "not compared"}[target[1]] + (f" {row['note']}" if row["note"] else "") +
+            "".join(f"; {side} {how}" for side, how in failures(row))))
     return lines, counts
 
 
@@ -189,6 +202,8 @@ def other_table(rows):
                 f"{row['workload']} {row['case']}, {row['model']}", row["metric"], side,
                 f"{number(mid)} ({number(low)}-{number(high)}) {row['unit']}", f"{100 * s:.0f} %" if s is not None else "",
                 f"{row['weight_bytes'] / 1e6:.1f} MB" if side == "gaufre" and row.get("weight_bytes") else ""))
+        for side, how in failures(row):
+            lines.append(cells(f"{row['workload']} {row['case']}, {row['model']}", row["metric"], side, how, "", ""))
     return lines
 
 
@@ -197,7 +212,7 @@ def summary(rows, limits):
     lines = ["# Bench", ""]
     for about in sorted({(r["date"], r["machine"], r["kind"], r["threads"], r["commit"]) for r in rows}):
         lines.append("- {}, {} (kind {}), {} threads, gaufre {}".format(*about))
-    sides = sorted({s for r in rows for s in r["samples"] if is_peer(s) and "," not in s})
+    sides = sorted({s for r in rows for s in [*r["samples"], *r.get("failed", {})] if is_peer(s) and "," not in s})
     lines += [f"- peers: {', '.join(sides) or 'none'}" +
               ("" if "ik_llama.cpp" in sides else "; ik_llama.cpp was not measured"),
               f"- targets: {counts[True]} met, {counts[False]} missed, {counts[None]} not compared", ""]

@@ -62,7 +62,9 @@ case ,$peers, in *,llama,*)
         llama=$(built llama llama-bench llama-batched-bench llama-server llama-quantize) ||
             { bench/peers.sh llama llama-server >&2 && llama=$peers_dir/llama; } || llama=
         if [ -n "$llama" ] && grep -q amx_int8 /proc/cpuinfo; then
-            amx=$(built llama-amx libggml-cpu.so) || { bench/peers.sh llama-amx >&2 && amx=$peers_dir/llama-amx; } || amx=
+            # Without a source of its own it is an older build, which crashes.
+            amx=$([ -d "$peers_dir/src/llama-amx" ] && built llama-amx libggml-cpu.so) ||
+                { bench/peers.sh llama-amx >&2 && amx=$peers_dir/llama-amx; } || amx=
         fi
     fi ;;
 esac

@@ -16,7 +16,19 @@ import urllib.request
 
 
 class Failed(Exception):
-    pass
+    """A side gave no figure; how: what the report says of it."""
+    how = "fails"
+
+
+class Crashed(Failed):
+    how = "crashes"
+
+
+def ended(code, text):
+    """The exception for a process that ended so."""
+    if code is not None and code < 0:
+        return Crashed(f"{text}: killed by {signal.Signals(-code).name}")
+    return Failed(text if code is None else f"{text}: exit {code}")
 
 
 def run(cmd, env=None, timeout=1800, talk=False):
@@ -26,7 +38,7 @@ def run(cmd, env=None, timeout=1800, talk=False):
     except (subprocess.TimeoutExpired, OSError) as e:
         raise Failed(f"{' '.join(cmd)}: {e}") from None
     if p.returncode:
-        raise Failed(f"{' '.join(cmd)}: exit {p.returncode}\n{p.stderr[-1500:]}")
+        raise ended(p.returncode, f"{' '.join(cmd)}: {p.stderr[-1500:]}")
     return p.stderr if talk else p.stdout
 
 
@@ -50,7 +62,7 @@ class Server:
         """Seconds from the start of the process to the first 200 of /health."""
         while time.monotonic() - self.begin < timeout:
             if self.process.poll() is not None:
-                raise Failed(f"the server ended: {self.tail()}")
+                raise self.failed("the server ended")
             try:
                 with socket.create_connection(("127.0.0.1", self.port), timeout=5) as s:
                     s.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -69,11 +81,23 @@ class Server:
             with urllib.request.urlopen(r, timeout=timeout) as reply:
                 return json.load(reply)
         except (OSError, ValueError) as e:
-            raise Failed(f"POST {path}: {e}; {self.tail(300)}") from None
+            raise self.failed(f"POST {path}: {e}") from None
+
+    def failed(self, text):
+        """The exception for a request without an answer: did the server end, and how? A crash may be seen by its client
+        before it is by us."""
+        try:
+            self.process.wait(1)
+        except subprocess.TimeoutExpired:
+            pass
+        return ended(self.process.poll(), f"{text}: {self.tail(600)}")
 
     def resident_mib(self):
-        with open(f"/proc/{self.process.pid}/status") as f:
-            return int(re.search(r"VmRSS:\s+(\d+)", f.read())[1]) / 1024
+        try:
+            with open(f"/proc/{self.process.pid}/status") as f:
+                return int(re.search(r"VmRSS:\s+(\d+)", f.read())[1]) / 1024
+        except (OSError, TypeError):  # it ended; a zombie has no memory
+            raise self.failed("the server ended") from None
 
     def tail(self, n=1500):
         self.log.seek(0, os.SEEK_END)

@@ -84,18 +84,20 @@ class Bench:
             self.vocabularies[model] = json.loads(run([self.args.gaufre, "show", "--json", model]))["vocabulary"]
         return self.vocabularies[model]
 
-    def rounds(self, workload, model, tasks, pairs=None, units=None, higher=None):
+    def rounds(self, workload, model, tasks, pairs=None, units=None, higher=None, failed=None):
+        """failed: {side: what the report says} of those that are not among the tasks."""
         samples, limits, extra, order = {}, {}, {}, []
-        failed = {}
+        failures, failed = {}, dict(failed or {})
         for i in range(pairs or self.pairs):
             first = i % len(tasks) if tasks else 0
             for name, task in tasks[first:] + tasks[:first]:
-                if failed.get(name, 0) > 1:
+                if failures.get(name, 0) > 1:
                     continue
                 try:
                     got = task()
                 except Failed as e:
-                    failed[name] = failed.get(name, 0) + 1
+                    failures[name] = failures.get(name, 0) + 1
+                    failed[name] = e.how
                     self.say(f"{workload} {self.name(model)}: {name}: {e}")
                     continue
                 for key, value in got.items():
@@ -109,11 +111,13 @@ class Bench:
         for case, metric in order:
             sides = {n: v for n, v in samples[(case, metric)].items() if any(x is not None for x in v)}
             self.add(workload, model, case, metric, (units or {}).get(metric, metric), (higher or {}).get(metric, True),
-                     sides, limits.get((case, metric)), extra.get((case, metric)))
+                     sides, limits.get((case, metric)), extra.get((case, metric)), failed=failed)
 
-    def add(self, workload, model, case, metric, unit, higher, samples, limit=None, weight_bytes=None, note=""):
+    def add(self, workload, model, case, metric, unit, higher, samples, limit=None, weight_bytes=None, note="",
+            failed=None):
         row = dict(self.about, workload=workload, model=self.name(model), case=case, metric=metric, unit=unit,
-                   higher=higher, samples=samples, limit=limit, weight_bytes=weight_bytes, note=note)
+                   higher=higher, samples=samples, limit=limit, weight_bytes=weight_bytes, note=note,
+                   failed=failed or {})
         self.rows = [r for r in self.rows if report.key(r) != report.key(row)] + [row]
         print(report.line(row), flush=True)
 

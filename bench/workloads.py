@@ -126,9 +126,10 @@ def servers_of(b):
 
 @contextlib.contextmanager
 def running(b, model, slots, context):
-    """{side: server} of all sides at once, idle but for the one that is asked; those that do not start are left out."""
+    """{side: server} of all sides at once, idle but for the one that is asked; and {side: how it failed} of those that
+    do not start."""
     with contextlib.ExitStack() as stack:
-        found = {}
+        found, failed = {}, {}
         for side in servers_of(b):
             try:
                 server = stack.enter_context(side.serve(model, slots, context))
@@ -137,7 +138,8 @@ def running(b, model, slots, context):
                 found[side.name] = server
             except Failed as e:
                 b.say(f"{side.name}: no server: {e}")
-        yield found
+                failed[side.name] = e.how
+        yield found, failed
 
 
 def prompt_bytes(b, server, model, salt, n=128, made=128):
@@ -151,7 +153,7 @@ def prompt_bytes(b, server, model, salt, n=128, made=128):
 def warm(b, server, model):
     r = load.closed_loop("127.0.0.1", server.port, prompt_bytes(b, server, model, "warm", 32, 8), 1, 1, timeout=120)
     if not r[0].ok:
-        raise Failed(f"no answer: {r[0].error}")
+        raise server.failed(f"no answer: {r[0].error}")
 
 
 UNITS = {"output_tps": TPS, "goodput_rps": "requests/s", "goodput_share": "", "failed": ""}
@@ -161,7 +163,7 @@ METRICS = ["output_tps", "ttft_p50", "ttft_p95", "ttft_p99", "tpot_p50", "tpot_p
 
 def loads(b, workload, model, clients, one_round, pairs):
     """one_round(server, salt) -> requests done. The same prompts for every side in a round, new ones in the next."""
-    with running(b, model, clients, 320) as found:
+    with running(b, model, clients, 320) as (found, failed):
         if "gaufre" not in found:
             return
         count = {name: 0 for name in found}
@@ -170,11 +172,11 @@ def loads(b, workload, model, clients, one_round, pairs):
             count[name] += 1
             done = one_round(found[name], f"{workload}/{clients}/{count[name]}")
             if not any(r.ok for r in done):
-                raise Failed(f"no answer: {done[0].error}; {found[name].tail(300)}")
+                raise found[name].failed(f"no answer: {done[0].error}")
             s = load.summary(done, b.args.ttft, b.args.tpot)
             return {(f"{clients} clients", m): s[m] for m in METRICS}
 
-        b.rounds(workload, model, [(name, lambda name=name: task(name)) for name in found], pairs=pairs,
+        b.rounds(workload, model, [(name, lambda name=name: task(name)) for name in found], pairs=pairs, failed=failed,
                  units={m: UNITS.get(m, "s") for m in METRICS},
                  higher={m: m in ("output_tps", "goodput_rps", "goodput_share") for m in METRICS})
 
@@ -213,7 +215,7 @@ def start(b, model):
                 r = load.closed_loop("127.0.0.1", s.port, make if salt == 1 else
                                      prompt_bytes(b, s, model, "again", 16, 2), 1, 1, timeout=120)[0]
                 if not r.ok:
-                    raise Failed(f"no answer: {r.error}")
+                    raise s.failed(f"no answer: {r.error}")
                 out[("process start", metric)] = r.first + (began if salt == 1 else 0)
             return out
 
@@ -246,7 +248,7 @@ def chat(b, model):
         while r.end is None and loop.now() < 300:
             loop.step(1.0)
         if not r.ok:
-            raise Failed(f"no answer: {r.error}")
+            raise s.failed(f"no answer: {r.error}")
         usage, computed = {}, None
         for line in r.raw.decode(errors="replace").splitlines():
             if line.startswith("data: {"):
@@ -271,8 +273,8 @@ def chat(b, model):
             out[(case, "turn 2 computed")] = computed
         return out
 
-    with running(b, model, 1, 4096) as found:
-        b.rounds("chat", model, [(n, lambda n=n, s=s: task(n, s)) for n, s in found.items()],
+    with running(b, model, 1, 4096) as (found, failed):
+        b.rounds("chat", model, [(n, lambda n=n, s=s: task(n, s)) for n, s in found.items()], failed=failed,
                  units={"turn 1": "s", "turn 2": "s", "turn 2 computed": "tokens"},
                  higher={"turn 1": False, "turn 2": False, "turn 2 computed": False})
 
@@ -291,8 +293,9 @@ def tokenize(b, model):
         s.post("/tokenize", {"content": text})
         return {("340 KB", "MB/s"): size / (time.monotonic() - began)}
 
-    with running(b, model, 1, 2048) as found:
-        b.rounds("tokenize", model, [(n, lambda s=s: task(s)) for n, s in found.items()], units={"MB/s": "MB/s"})
+    with running(b, model, 1, 2048) as (found, failed):
+        b.rounds("tokenize", model, [(n, lambda s=s: task(s)) for n, s in found.items()], units={"MB/s": "MB/s"},
+                 failed=failed)
 
 
 def memory(b, model):

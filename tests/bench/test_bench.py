@@ -17,6 +17,7 @@ sys.path.insert(0, BENCH)
 import load  # noqa: E402
 import plot  # noqa: E402
 import report  # noqa: E402
+import sides  # noqa: E402
 import stats  # noqa: E402
 
 
@@ -181,6 +182,89 @@ def test_render(tmp_path):
         ElementTree.parse(tmp_path / name)
 
 
+GAUFRE = """#!/bin/sh
+cat <<'END'
+{"model": {"kv_token_bytes": 1}, "limits": [],
+ "rows": [{"n": 512, "depth": 0, "batch": 1, "median": 200, "limit": 1000, "weight_bytes": 1}]}
+END
+"""
+LLAMA = """#!/bin/sh
+case $LD_LIBRARY_PATH in *amx*) kill -SEGV $$ ;; esac
+echo '[{"n_prompt": 512, "samples_ts": [100]}]'
+"""
+
+
+def program(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def test_a_peer_that_crashes_is_reported(tmp_path):
+    program(tmp_path / "gaufre", GAUFRE)
+    program(tmp_path / "llama/bin/llama-bench", LLAMA)
+    program(tmp_path / "ik/bin/llama-bench", "#!/bin/sh\nexit 1\n")
+    (tmp_path / "m.gguf").touch()
+    out = subprocess.run([sys.executable, f"{BENCH}/suite.py", "--gaufre", tmp_path / "gaufre", "--llama", tmp_path / "llama",
+                          "--llama-amx", tmp_path / "amx", "--ik", tmp_path / "ik", "--only", "prefill", "--pairs", "3",
+                          "--out", tmp_path / "out", tmp_path / "m.gguf"], check=True, capture_output=True, text=True)
+    row, = [r for r in out.stdout.splitlines() if r.startswith("prefill")]
+    assert "2.00x" in row and row.endswith("; ik_llama.cpp fails; llama.cpp AMX crashes")
+    assert "killed by SIGSEGV" in out.stderr and "exit 1" in out.stderr
+    summary = (tmp_path / "out/summary.md").read_text()
+    assert "- peers: ik_llama.cpp, llama.cpp, llama.cpp AMX" in summary
+    assert "| prefill 512, m | tokens/s | llama.cpp AMX | crashes |" in summary
+    assert "| prefill 512, m | tokens/s | ik_llama.cpp | fails |" in summary
+    lines = [line.split(",") for line in (tmp_path / "out/results.csv").read_text().splitlines()]
+    assert all(len(line) == len(report.COLUMNS) for line in lines)
+    side, rounds = report.COLUMNS.index("side"), report.COLUMNS.index("rounds")
+    assert [(line[side], line[rounds], line[-1]) for line in lines[1:]] == [
+        ("gaufre", "3", ""), ("llama.cpp", "3", ""), ("ik_llama.cpp", "0", "fails"), ("llama.cpp AMX", "0", "crashes")]
+
+
+def test_a_server_that_crashes_is_told_from_one_that_ends(tmp_path):
+    for code, how in (("kill -SEGV $$", "crashes"), ("exit 3", "fails")):
+        program(tmp_path / "server", f"#!/bin/sh\n{code}\n")
+        with sides.Server([str(tmp_path / "server")], 1, "m") as server:
+            with pytest.raises(sides.Failed) as caught:
+                server.wait_ready()
+            assert caught.value.how == how
+            with pytest.raises(sides.Failed) as caught:
+                server.resident_mib()
+            assert caught.value.how == how
+
+
+def test_some_rounds_without_an_answer_are_told():
+    half = row(failed={"llama.cpp": "crashes"})
+    assert "; llama.cpp crashes in some rounds" in report.line(half)
+    assert [r[-1] for r in report.csv_rows(half)] == ["", "crashes", ""]
+    judged = row(samples={"gaufre": [1]}, failed={"llama.cpp": "crashes"})
+    assert "not compared; llama.cpp crashes |" in "\n".join(report.target_table([judged])[0])
+
+
+MMQ = """void init() {
+    alignas(64) tile_config_t tc = {};
+    tc.rows[0] = 8;   tc.colsb[0] = 64;
+
+    _tile_loadconfig(&tc);
+}
+"""
+
+
+def test_the_peers_tiles_keep_their_shapes(tmp_path):
+    """gcc 12 drops the stores before _tile_loadconfig: a barrier between them and it."""
+    file = tmp_path / "ggml/src/ggml-cpu/amx/mmq.cpp"
+    file.parent.mkdir(parents=True)
+    patch = [f"{BENCH}/peer_patch.sh", "amx", tmp_path]
+    file.write_text(MMQ)
+    subprocess.run(patch, check=True)
+    barrier = '    __asm__ volatile("" : : "r"(&tc) : "memory");\n'
+    assert file.read_text() == MMQ.replace("    _tile", barrier + "    _tile")
+    file.write_text(MMQ.replace("_tile_loadconfig(&tc)", "load(&tc)"))
+    refused = subprocess.run(patch, capture_output=True, text=True)
+    assert refused.returncode == 1 and "not the source that was read" in refused.stderr
+
+
 def test_plots_of_little():
     assert plot.ratios("t", []) is None and plot.shares("t", []) is None
     assert plot.lines("t", {"a": [(1, 1.0)]}) is None
@@ -188,7 +272,7 @@ def test_plots_of_little():
     ElementTree.fromstring(plot.lines("t", {"a": [(1, 1.0), (64, 1.0)], "b": [(1, 2.0)]}))
 
 
-@pytest.mark.parametrize("script", ["run.sh", "peers.sh", "suite.py", "load.py", "speculation.py"])
+@pytest.mark.parametrize("script", ["run.sh", "peers.sh", "peer_patch.sh", "suite.py", "load.py", "speculation.py"])
 def test_help(script):
     cmd = [f"{BENCH}/{script}", "--help"] if script.endswith(".sh") else [sys.executable, f"{BENCH}/{script}", "--help"]
     out = subprocess.run(cmd, capture_output=True, text=True, check=True).stdout
