@@ -5,7 +5,9 @@ import os
 import pathlib
 import shutil
 import sys
+import threading
 
+from playwright.sync_api import expect, sync_playwright
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -18,8 +20,18 @@ from serving import Server, wait_for  # noqa: E402,F401
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
 SIZES = {"phone": (390, 844), "tablet": (1024, 768), "wide": (1600, 1000)}
 
+# How long a test waits for what should come at once. Nothing is measured: it only ends a test that has
+# failed, on any machine and beside any load.
+HANG_MS = 60000
+expect.set_options(timeout=HANG_MS)
+
 # Greedy and short, so that answers repeat and tests are quick.
 SETTINGS = {"temperature": "0", "max_tokens": "48"}
+
+# Texts as other machines and other eyes have them: the page may look different, never broken. Every
+# machine has a monospaced font, and it is wider than what the page asks for; spaced out, wider than any.
+TEXTS = {"usual": "", "wide": "* { font-family: monospace !important; letter-spacing: .05em !important }",
+         "large": "html { font-size: 130% !important }"}
 
 WATCH = """
 window.violations = [];
@@ -32,8 +44,7 @@ document.addEventListener('securitypolicyviolation', (e) =>
 def browser():
     if not CHROMIUM:
         pytest.skip("Chromium is not installed")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as p:
+    with sync_playwright() as p:
         b = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"] if os.getuid() == 0 else [])
         yield b
         b.close()
@@ -42,17 +53,19 @@ def browser():
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
     """A server with the default model, shared by the tests that leave it as it is."""
-    s = Server(str(tmp_path_factory.mktemp("site")))
+    s = Server(str(tmp_path_factory.mktemp("site")), "--drain-timeout", "20s")
     yield s
-    assert s.stop() == 0, s.read_log()[-4000:]
+    # Longer than the drain: what a test that failed left running may have to be cut.
+    assert s.stop(seconds=180) == 0, s.read_log()[-4000:]
 
 
 @pytest.fixture
-def front(site):
-    """What answers in place of the server where a test wants it (front.py)."""
+def front(site, pages):
+    """What answers in place of the server where a test wants it (front.py). It outlives the pages, which
+    would say that it is gone."""
     f = Front(site.url)
-    yield f
-    f.close()
+    pages.after.append(f.close)
+    return f
 
 
 class Pages:
@@ -63,15 +76,18 @@ class Pages:
         self.contexts = []
         self.pages = []
         self.wrong = []
-        self.offline_is_fine = False
+        self.after = []  # called when all pages are closed
+        self.closing = threading.Event()  # what answers for longer than a test ends with it
 
-    def open(self, url, size="wide", theme="light", settings=SETTINGS, path="/", script="", **more):
+    def open(self, url, size="wide", theme="light", settings=SETTINGS, path="/", script="", text="usual", **more):
         width, height = SIZES[size]
+        if TEXTS[text]:
+            script += f"{{const s = new CSSStyleSheet(); s.replaceSync('{TEXTS[text]}'); document.adoptedStyleSheets = [s];}}"
         c = self.browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme,
                                      has_touch=size == "phone", is_mobile=size == "phone",
                                      accept_downloads=True, **more)
         self.contexts.append(c)
-        c.set_default_timeout(15000)
+        c.set_default_timeout(HANG_MS)
         c.add_init_script(WATCH + f"localStorage.setItem('gaufre.settings', {json.dumps(json.dumps(settings))});" + script)
 
         def gate(route):
@@ -107,8 +123,11 @@ class Pages:
         assert not self.wrong, self.wrong
 
     def close(self):
+        self.closing.set()
         for c in self.contexts:
             c.close()
+        for end in self.after:
+            end()
 
 
 @pytest.fixture
@@ -134,7 +153,7 @@ def ask(page, text, wait=True):
 
 
 def answered(page):
-    page.wait_for_selector(".message.assistant:last-child[aria-busy=false]", timeout=30000)
+    page.wait_for_selector(".message.assistant:last-child[aria-busy=false]", timeout=HANG_MS)
     page.wait_for_selector(".send:not(.stop)", state="attached")
     return page.locator(".message.assistant").last
 

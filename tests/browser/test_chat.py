@@ -42,13 +42,15 @@ def test_model_picker_says_what_a_model_is(pages, site):
 
 def test_stop_frees_the_engine(pages, site):
     page = pages.open(site.url, settings={"temperature": "0"})
+    # however slow the test is: the answer does not end before it is stopped
+    page.route("**/v1/chat/completions", lambda r: r.continue_(post_data=json.dumps({**r.request.post_data_json, "ignore_eos": True})))
     ask(page, "Write a very long story about a dragon.", wait=False)
     page.wait_for_selector(".message.assistant .prose p")
     assert not site.idle()
     page.keyboard.press("Escape")
     answer = answered(page)
     assert "stopped" in answer.locator(".meta").inner_text()
-    wait_for("the engine is free", site.idle, 10)
+    wait_for("the engine is free", site.idle)
     assert prose(page)
     expect(answer.get_by_role("button", name="Continue")).to_be_visible()
 
@@ -151,13 +153,13 @@ def test_raw_view_lines_run(pages, site):
     page.locator(".message.assistant").get_by_label("Request and answer, raw").click()
     page.get_by_role("tab", name="curl").click()
     curl = page.locator("dialog code").inner_text()
-    out = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, timeout=60, check=True).stdout
+    out = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, timeout=180, check=True).stdout
     events = [json.loads(line[6:]) for line in out.splitlines() if line.startswith("data: {")]
     text = "".join(c["delta"].get("content") or "" for e in events for c in e["choices"])
     assert text.split() == said.split()
     page.get_by_role("tab", name="Python").click()
     lines = page.locator("dialog code").inner_text()
-    out = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, timeout=60, check=True,
+    out = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, timeout=180, check=True,
                          env={**os.environ, "NO_PROXY": "127.0.0.1"}).stdout
     assert out.split() == said.split()
     page.get_by_role("tab", name="Answer").click()
@@ -268,7 +270,7 @@ def test_server_goes_and_comes_back(pages, tmp_path):
     folder.mkdir()
     s = Server(str(folder), "--port", port)
     try:
-        expect(page.locator("#banner")).to_be_hidden(timeout=15000)
+        expect(page.locator("#banner")).to_be_hidden()
         page.locator(".message.assistant").last.get_by_role("button", name="Try again").click()
         page.wait_for_selector(".message.assistant:last-child .prose p")
         answered(page)

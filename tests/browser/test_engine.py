@@ -1,13 +1,15 @@
 """The engine view: what runs is seen, opened and cancelled there; leaving it costs the server nothing."""
+import json
 import re
 import threading
+import urllib.request
 
 from browsing import Server, wait_for
 from playwright.sync_api import expect
 import pytest
 
 from serving import MODEL
-from test_looks import serious
+from looks import LOOKS, faults
 
 HASH = "/#/engine"
 LIVE = re.compile("^Live")
@@ -61,7 +63,7 @@ def test_a_request_is_seen_opened_and_cancelled(pages, site):
     expect(marks.first).to_contain_text("accepted")
     expect(marks.nth(2)).to_contain_text("started")
     expect(dialog.locator(".eg-marks")).to_contain_text("first token")
-    assert serious(page) == []
+    assert faults(page) == []
     page.keyboard.press("Escape")
 
     mine.get_by_label("Cancel this request").click()
@@ -112,20 +114,37 @@ def test_it_comes_back_with_the_server(pages, tmp_path):
         assert second.stop() == 0
 
 
-@pytest.mark.parametrize("size,theme", [("phone", "light"), ("tablet", "dark"), ("wide", "light"),
-                                        ("phone", "dark")])
-def test_sizes_and_themes(pages, site, size, theme):
-    asked = Ask(site, f"looks-{size}-{theme}")
-    page = pages.open(site.url, size=size, theme=theme, path=HASH)
-    expect(row(page, f"looks-{size}-{theme}").locator(".eg-state")).to_have_text("generating")
-    assert serious(page) == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    over = page.evaluate("""() => [...document.querySelectorAll('.eg *')].filter((e) => {
-        const b = e.getBoundingClientRect();
-        return b.width && !e.closest('.eg-bar') && (b.right > innerWidth + 1 || b.left < -1);
-    }).map((e) => e.outerHTML.slice(0, 90))""")
-    assert over == []
-    row(page, f"looks-{size}-{theme}").get_by_label("Cancel this request").click()
-    # waited for in the page: its requests pass through this thread, which join() would stop
-    expect(row(page, f"looks-{size}-{theme}").locator(".eg-state")).to_have_text("cancelled")
-    asked.end()
+def strain(state):
+    """The same state with the longest of everything that it can say."""
+    row = state["requests"][0]
+    row.update(client_id="a-name-of-sixty-characters-and-more-" + "x" * 40, endpoint="chat.completion", state="prefill", prompt_tokens=131072,
+               prefilled_tokens=65536, cached_tokens=98304, generated_tokens=1000000, choices=128, stream=True, tokens_per_s=12345.6, age_s=86399)
+    state["requests"] = [row] + [{**row, "id": f"{row['id']}-{i}", "state": "finished", "finish": "cancelled", "endpoint": "completion"}
+                                 for i in range(3)]
+    state.update(cpu="Machine(R) Of-A-Long-Name(TM) Processor-With-Many-Words @ 3.20GHz", threads=256, others=1000000)
+    model = {**state["models"][0], "id": "a-model-with-a-name-of-some-length-135m-instruct", "state": "loaded", "context": 131072}
+    model["limit"] = {"read_bytes_per_s": 123e9, "decode_tokens_per_s": 12345, "prefill_tokens_per_s": 123456, "measured": 1.7e9}
+    state["models"] = [model, {**model, "id": model["id"] + "-second"}]
+    return state
+
+
+@pytest.mark.parametrize("size,theme,text", LOOKS)
+def test_sizes_themes_and_texts(pages, site, front, size, theme, text):
+    Ask(site, "strained", max_tokens=1).end()
+    lines = []
+
+    def events(handler):
+        if not lines:
+            with urllib.request.urlopen(site.url + "/v1/engine/events") as real:
+                line = next(l for l in map(bytes.decode, real) if l.startswith("data: "))
+            lines.append(json.dumps(strain(json.loads(line[6:]))))
+        handler.begin_events()
+        for _ in range(3):
+            handler.event(lines[0])
+        pages.closing.wait(60)
+
+    front.get["/v1/engine/events"] = events
+    page = pages.open(front.url, size=size, theme=theme, text=text, path=HASH)
+    expect(page.locator(".eg-status")).to_have_text(LIVE)
+    expect(page.locator(".eg-requests tbody tr")).to_have_count(4)
+    assert faults(page) == []
