@@ -9,8 +9,8 @@
  *     panel's B is unpacked into L1 > 32 tokens: their sums travel through C
  *
  * The order over the inputs is that of kern.h, whatever the blocks: a tile product is one step of
- * it, and sums are put down between blocks as floats, exactly. Unpacking costs about 64 cycles a B
- * tile, the products with it 16 cycles for each 16 tokens. */
+ * it, and sums are put down between blocks as floats, exactly. Unpacking a B tile takes
+ * about 160 cycles, a product 36-39 where the unit could do with 16 (docs/performance.md). */
 #include "base/check.h"
 #include "kern/amx.h"
 #include "kern/amx_tile.h"
