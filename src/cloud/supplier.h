@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/mbox.h"
+#include "base/patience.h"
 
 enum supplier_state { SUPPLIER_LOADING, SUPPLIER_READY, SUPPLIER_FAILED };
 
@@ -106,18 +107,20 @@ struct supplier_ops {
     void (*load)(const struct supplier *s, struct supplier_load *ret); /* [any] */
     /* After load said READY. [any] */
     const struct supplier_facts *(*facts)(const struct supplier *s);
-    /* Text to tokens; special: control tokens in the text count. At most max, else ERR_LIMIT.
-     * [any], may compute for long: big texts on a prep thread. */
+    /* Text to tokens; special: control tokens in the text count, and BOS is not added to a text
+     * that begins with it. At most max, else ERR_LIMIT. [any], may compute for long: big texts on a
+     * prep thread, and as long as the patience (may be NULL) lasts. */
     int (*tokenize)(const struct supplier *s, const char *text, size_t n, int special, int bos,
-                    size_t max, struct supplier_tokens *ret, struct err *e);
+                    size_t max, const struct patience *patience, struct supplier_tokens *ret,
+                    struct err *e);
     int (*detokenize)(const struct supplier *s, const int32_t *id, int32_t n, struct buf *out,
                       struct err *e);
     /* Bytes of a token, read-only memory. [any] */
     const char *(*token_bytes)(const struct supplier *s, int32_t id, size_t *ret_n);
-    /* The chat template over checked messages. [any], may compute for long. */
+    /* The chat template over checked messages. [any], may compute for long, as above. */
     int (*render)(const struct supplier *s, const json_t *messages, const json_t *kwargs,
-                  int continue_final, int no_generation_prompt, struct buf *ret_text,
-                  struct supplier_tokens *ret_tokens, struct err *e);
+                  int continue_final, int no_generation_prompt, const struct patience *patience,
+                  struct buf *ret_text, struct supplier_tokens *ret_tokens, struct err *e);
 
     int (*submit)(struct supplier *s, struct supplier_job *j, struct err *e);
     void (*cancel)(struct supplier *s, struct supplier_job *j); /* DONE still follows */

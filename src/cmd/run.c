@@ -116,7 +116,8 @@ static int answer(struct talk *t, const char *text, size_t n, int show, struct g
         struct engine_chat chat = {.messages = t->messages};
         rc = engine_render(t->engine, &chat, NULL, &prompt, e);
     } else {
-        rc = engine_tokenize(t->engine, text, n, ENGINE_TOK_BOS, (size_t)INT32_MAX / 8, &prompt, e);
+        rc = engine_tokenize(t->engine, text, n, ENGINE_TOK_BOS, (size_t)INT32_MAX / 8, NULL,
+                             &prompt, e);
     }
     if (rc)
         return rc;

@@ -58,7 +58,7 @@ static int run(const struct cmd *c, void *opts_, int argc, char **argv)
         rc = model_describe(&r, argv[0], &m, &e);
     if (!rc)
         rc = engine_tokenize(r.engine, text.data ? text.data : "", text.len, flags,
-                             (size_t)INT32_MAX / 8, &t, &e);
+                             (size_t)INT32_MAX / 8, NULL, &t, &e);
     if (!rc && o->json) {
         fputs("{\"tokens\":[", stdout);
         for (int32_t i = 0; i < t.n; i++)

@@ -25,6 +25,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/mbox.h"
+#include "base/patience.h"
 #include "base/ring.h"
 #include "kern/kern.h"
 
@@ -119,12 +120,15 @@ struct engine_tokens {
 void engine_tokens_done(struct engine_tokens *t);
 
 enum {
-    ENGINE_TOK_SPECIAL = 1, /* parse control tokens in the text (never for text from users) */
-    ENGINE_TOK_BOS = 2,     /* add BOS (and EOS) where the model wants them */
+    /* Parse control tokens in the text (never in text that users wrote). Such a text says itself
+     * where it ends, and where it begins if it begins with BOS: then none is added. */
+    ENGINE_TOK_SPECIAL = 1,
+    ENGINE_TOK_BOS = 2, /* add BOS (and EOS) where the model wants them */
 };
-/* Text is any bytes. At most max_tokens, else ERR_LIMIT. */
+/* Text is any bytes. At most max_tokens, else ERR_LIMIT. The patience may be NULL, as below. */
 int engine_tokenize(const struct engine *e, const char *text, size_t n, unsigned flags,
-                    size_t max_tokens, struct engine_tokens *ret, struct err *err);
+                    size_t max_tokens, const struct patience *patience, struct engine_tokens *ret,
+                    struct err *err);
 /* Bytes of the tokens, control tokens as their text when `special`, else as nothing. */
 int engine_detokenize(const struct engine *e, const int32_t *id, int32_t n, int special,
                       struct buf *out, struct err *err);
@@ -137,6 +141,7 @@ struct engine_chat {
     const json_t *kwargs;   /* extra template variables, or NULL */
     int no_generation_prompt;
     int continue_final; /* leave the last (assistant) message open */
+    const struct patience *patience;
 };
 /* Run the chat template: the prompt's text and its tokens. Text that came from `chat` never becomes
  * a control token. */

@@ -13,7 +13,8 @@
 #include "base/err.h"
 #include "engine/vocab_int.h"
 
-#define MERGE_SMALL 48 /* symbols; beyond it the quadratic scan loses to the heap */
+#define MERGE_SMALL    48   /* symbols; beyond it the quadratic scan loses to the heap */
+#define MERGE_PATIENCE 4096 /* merges between looks at the patience */
 
 /* What symbols [a, b) with token ida and [b, c) with token idb merge into. */
 typedef struct vocab_pair merge_look(const struct vocab *v, const char *word, size_t a, size_t b,
@@ -119,7 +120,7 @@ merge_long(const struct vocab *v, const char *word, uint32_t n, struct vocab_scr
 {
     struct merge_node *node = scratch->node;
     struct merge_item *heap = scratch->heap;
-    size_t k = 0;
+    size_t k = 0, pops = 0;
 
 #define MERGE_PUT(a, sift)                                                                         \
     do {                                                                                           \
@@ -141,6 +142,11 @@ merge_long(const struct vocab *v, const char *word, uint32_t n, struct vocab_scr
     while (k) {
         struct merge_item top = heap[0];
         uint32_t left = top.left, right;
+        if (++pops % MERGE_PATIENCE == 0) {
+            int rc = patience_over(scratch->patience, NULL);
+            if (rc)
+                return rc;
+        }
         heap[0] = heap[--k];
         if (k)
             merge_sift_down(heap, k, 0);

@@ -11,12 +11,12 @@ void engine_tokens_done(struct engine_tokens *t)
 }
 
 static int encode(const struct engine *e, const char *text, size_t n, const struct vocab_span *span,
-                  size_t n_spans, unsigned flags, size_t max, struct engine_tokens *ret,
-                  struct err *err)
+                  size_t n_spans, unsigned flags, size_t max, const struct patience *patience,
+                  struct engine_tokens *ret, struct err *err)
 {
     int32_t *id;
     size_t n_id;
-    int rc = vocab_encode(e->vocab, text, n, span, n_spans, flags, max, &id, &n_id, err);
+    int rc = vocab_encode(e->vocab, text, n, span, n_spans, flags, max, patience, &id, &n_id, err);
 
     if (rc)
         return rc;
@@ -24,14 +24,24 @@ static int encode(const struct engine *e, const char *text, size_t n, const stru
     return 0;
 }
 
+/* BOS for a text in which control tokens are parsed: most templates write it themselves, and there
+ * are never two. */
+static unsigned missing_bos(const struct engine *e, const char *text, size_t n)
+{
+    size_t bos_len = strlen(e->info.bos_text);
+    return bos_len && n >= bos_len && !memcmp(text, e->info.bos_text, bos_len) ? 0 : VOCAB_ADD_BOS;
+}
+
 int engine_tokenize(const struct engine *e, const char *text, size_t n, unsigned flags,
-                    size_t max_tokens, struct engine_tokens *ret, struct err *err)
+                    size_t max_tokens, const struct patience *patience, struct engine_tokens *ret,
+                    struct err *err)
 {
     struct vocab_span all = {0, n};
-    unsigned f = flags & ENGINE_TOK_BOS ? VOCAB_ADD_BOS | VOCAB_ADD_EOS : 0;
     int special = (flags & ENGINE_TOK_SPECIAL) != 0 && n > 0;
+    unsigned f = special ? missing_bos(e, text, n) : VOCAB_ADD_BOS | VOCAB_ADD_EOS;
 
-    return encode(e, text, n, special ? &all : NULL, special ? 1 : 0, f, max_tokens, ret, err);
+    return encode(e, text, n, special ? &all : NULL, special ? 1 : 0,
+                  flags & ENGINE_TOK_BOS ? f : 0, max_tokens, patience, ret, err);
 }
 
 int engine_detokenize(const struct engine *e, const int32_t *id, int32_t n, int special,
@@ -93,8 +103,6 @@ int engine_render(const struct engine *e, const struct engine_chat *chat, struct
     enum final final = final_message(chat);
     json_t *globals = NULL, *special = NULL;
     struct vocab_span *span = NULL;
-    size_t bos_len = strlen(e->info.bos_text);
-    unsigned flags = VOCAB_ADD_BOS;
     int rc;
 
     if (!e->jinja)
@@ -119,11 +127,9 @@ int engine_render(const struct engine *e, const struct engine_chat *chat, struct
     }
     for (size_t i = 0; i < out.n_spans; i++)
         span[i] = (struct vocab_span){out.spans[i].at, out.spans[i].at + out.spans[i].n};
-    /* Most templates write BOS themselves: never two. */
-    if (bos_len && out.text.len >= bos_len && !memcmp(out.text.data, e->info.bos_text, bos_len))
-        flags = 0;
-    rc = encode(e, out.text.data ? out.text.data : "", out.text.len, span, out.n_spans, flags,
-                (size_t)INT32_MAX / 8, &tokens, err);
+    rc = encode(e, out.text.data ? out.text.data : "", out.text.len, span, out.n_spans,
+                missing_bos(e, out.text.data, out.text.len), (size_t)INT32_MAX / 8, chat->patience,
+                &tokens, err);
     if (rc)
         goto done;
     if (ret_text && (rc = buf_add(ret_text, out.text.data, out.text.len))) {

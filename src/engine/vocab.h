@@ -29,6 +29,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/patience.h"
 
 #define VOCAB_TOKENS_MAX    (1u << 20) /* tokens of a vocabulary */
 #define VOCAB_MERGES_MAX    (1u << 21) /* merges of a vocabulary */
@@ -124,10 +125,11 @@ enum {
 /* Tokens of n bytes. Control tokens are recognised only where the whole match lies inside one of
  * the trusted spans (ascending, not overlapping, may touch; else ERR_ARG). What lies between
  * special tokens is tokenised as one text, wherever spans begin or end. *ret_id is malloc'd (free
- * it), never NULL on success. More than max tokens: ERR_LIMIT. */
+ * it), never NULL on success. More than max tokens: ERR_LIMIT. Work grows with the text as n log n
+ * at most; when the patience (may be NULL) is over: ERR_CANCELLED or ERR_TIMEOUT. */
 int vocab_encode(const struct vocab *v, const char *text, size_t n,
                  const struct vocab_span *trusted, size_t n_trusted, unsigned flags, size_t max,
-                 int32_t **ret_id, size_t *ret_n, struct err *e);
+                 const struct patience *patience, int32_t **ret_id, size_t *ret_n, struct err *e);
 
 /* Exact bytes of tokens appended to `out`; control tokens as their text when `special`, else as
  * nothing. The space that encoding put before a text is dropped again. For text that is streamed

@@ -2,10 +2,11 @@
  * merge. A word met before in the same call is copied. */
 #include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
 
+#include "base/arena.h"
 #include "base/check.h"
 #include "base/utf8.h"
+#include "engine/nfc.h"
 #include "engine/vocab_int.h"
 
 /* A malformed stretch of text is cut into words of at most this many bytes. */
@@ -17,11 +18,8 @@ struct known_word {
     size_t out; /* its tokens in the output */
 };
 
-/* Rewritten text of a fragment; kept to the end of the call, since known words point into it. */
-struct rewritten {
-    struct rewritten *next;
-    char *text;
-};
+/* Words between looks at the patience are together this long, or a little longer. */
+#define LOOK_BYTES (8u << 10)
 
 struct encode {
     const struct vocab *v;
@@ -31,7 +29,8 @@ struct encode {
     struct known_word *known;
     size_t known_cap; /* power of two */
     uint64_t seed;
-    struct rewritten *rewritten;
+    struct arena rewritten; /* texts of fragments; known words point into them */
+    size_t unseen;          /* bytes since the last look at the patience */
 };
 
 int vocab_out_reserve(struct vocab_out *o, size_t extra)
@@ -59,7 +58,17 @@ void vocab_scratch_done(struct vocab_scratch *s)
 {
     free(s->node);
     free(s->heap);
-    *s = (struct vocab_scratch){0};
+    *s = (struct vocab_scratch){.patience = s->patience};
+}
+
+/* Every few KiB of text: does anybody still wait? */
+static int look_up(struct encode *c, size_t n)
+{
+    c->unseen += n;
+    if (c->unseen < LOOK_BYTES)
+        return 0;
+    c->unseen = 0;
+    return patience_over(c->scratch.patience, NULL);
 }
 
 static int add_word(void *arg, const char *p, size_t n)
@@ -69,6 +78,8 @@ static int add_word(void *arg, const char *p, size_t n)
     size_t before = c->out.n;
     int rc;
 
+    if ((rc = look_up(c, n)))
+        return rc;
     if (k->p && k->n == n && memcmp(k->p, p, n) == 0) {
         rc = vocab_out_reserve(&c->out, k->n_out);
         if (rc)
@@ -84,55 +95,21 @@ static int add_word(void *arg, const char *p, size_t n)
     return rc;
 }
 
-/* Take over malloc'd text; NULL when there is no memory to remember it. */
-static const char *keep(struct encode *c, char *text)
-{
-    struct rewritten *r = malloc(sizeof *r);
-    if (!r) {
-        free(text);
-        return NULL;
-    }
-    *r = (struct rewritten){c->rewritten, text};
-    c->rewritten = r;
-    return text;
-}
-
 /* ---- byte-level BPE ----------------------------------------------------------------------------
  */
 
-/* 1 when every character is one that NFC keeps whatever stands beside it: then nothing changes. A
- * quick look over the common scripts, not the full property. */
-static int is_surely_nfc(const char *p, size_t n)
-{
-    for (size_t i = 0; i < n;) {
-        uint32_t c = (unsigned char)p[i];
-        if (c < 0x80) {
-            i++;
-            continue;
-        }
-        i += (size_t)utf8_decode(p + i, n - i, &c);
-        if (c < 0x300 || (c >= 0x400 && c < 0x483) || (c >= 0x2010 && c < 0x2050) ||
-            (c >= 0x3001 && c < 0x302a) || (c >= 0x3041 && c < 0x3099) ||
-            (c >= 0x30a0 && c < 0x3100) || (c >= 0x4e00 && c < 0xa000) ||
-            (c >= 0xac00 && c < 0xd7a4) || (c >= 0xff01 && c < 0xfff0) ||
-            (c >= 0x1f300 && c < 0x1fb00))
-            continue;
-        return 0;
-    }
-    return 1;
-}
-
 static int bpe_valid(struct encode *c, const char *p, size_t n)
 {
-    if (c->v->pretok_flags & PRETOK_NFC && !is_surely_nfc(p, n)) {
-        utf8proc_uint8_t *nfc = NULL;
-        utf8proc_ssize_t len = utf8proc_map((const utf8proc_uint8_t *)p, (utf8proc_ssize_t)n, &nfc,
-                                            UTF8PROC_STABLE | UTF8PROC_COMPOSE);
-        if (len < 0)
-            return len == UTF8PROC_ERROR_NOMEM ? ERR_NOMEM : ERR_LIMIT;
-        n = (size_t)len;
-        if (!(p = keep(c, (char *)nfc)))
-            return ERR_NOMEM;
+    if (c->v->pretok_flags & PRETOK_NFC && !nfc_is_sure(p, n)) {
+        struct buf nfc;
+        int rc;
+        buf_init(&nfc, NFC_GROWTH * n);
+        rc = nfc_add(&nfc, p, n, c->scratch.patience);
+        n = nfc.len;
+        p = rc ? NULL : arena_dup(&c->rewritten, nfc.data, n);
+        buf_done(&nfc);
+        if (!p)
+            return rc ? rc : ERR_NOMEM;
     }
     return pretok_split(c->v->pretok, c->match, p, n, add_word, c);
 }
@@ -164,12 +141,11 @@ static int bpe_fragment(struct encode *c, const char *p, size_t n)
 static int spm_fragment(struct encode *c, const char *p, size_t n, int prefix)
 {
     size_t blanks = prefix != 0, len = 0;
-    const char *kept;
     char *text;
 
     for (size_t i = 0; i < n; i++)
         blanks += p[i] == ' ';
-    text = malloc(n + 3 * blanks);
+    text = arena_alloc(&c->rewritten, n + 2 * blanks + (prefix != 0));
     if (!text)
         return ERR_NOMEM;
     if (prefix)
@@ -182,14 +158,12 @@ static int spm_fragment(struct encode *c, const char *p, size_t n, int prefix)
             text[len++] = p[i];
         }
     }
-    if (!(kept = keep(c, text)))
-        return ERR_NOMEM;
     while (len) {
-        size_t word = spm_word_len(c->v, kept, len);
-        int rc = add_word(c, kept, word);
+        size_t word = spm_word_len(c->v, text, len);
+        int rc = add_word(c, text, word);
         if (rc)
             return rc;
-        kept += word;
+        text += word;
         len -= word;
     }
     return 0;
@@ -215,7 +189,9 @@ static int encode_text(struct encode *c, const char *text, size_t n,
             prefix = 0;
         }
         if (!rc && hit.id >= 0) {
-            rc = vocab_out_add(&c->out, hit.id);
+            rc = look_up(c, hit.end - hit.begin);
+            if (!rc)
+                rc = vocab_out_add(&c->out, hit.id);
             prefix = c->v->flags[hit.id] & VOCAB_F_CONTROL;
         }
         if (rc)
@@ -225,9 +201,16 @@ static int encode_text(struct encode *c, const char *text, size_t n,
     return 0;
 }
 
-static int encode_init(struct encode *c, const struct vocab *v, size_t n, size_t max)
+static int encode_init(struct encode *c, const struct vocab *v, size_t n, size_t max,
+                       const struct patience *patience)
 {
-    *c = (struct encode){.v = v, .out.max = max, .known_cap = 64, .seed = v->by_text.seed};
+    *c = (struct encode){.v = v,
+                         .out.max = max,
+                         .known_cap = 64,
+                         .seed = v->by_text.seed,
+                         .scratch.patience = patience};
+    /* A fragment of one byte takes a whole unit of the arena. */
+    arena_init(&c->rewritten, 64 << 10, 64 * n + (128 << 10));
     while (c->known_cap < n / 16 && c->known_cap < 16384)
         c->known_cap *= 2;
     c->known = calloc(c->known_cap, sizeof *c->known);
@@ -240,12 +223,7 @@ static int encode_init(struct encode *c, const struct vocab *v, size_t n, size_t
 
 static void encode_done(struct encode *c)
 {
-    while (c->rewritten) {
-        struct rewritten *r = c->rewritten;
-        c->rewritten = r->next;
-        free(r->text);
-        free(r);
-    }
+    arena_done(&c->rewritten);
     vocab_scratch_done(&c->scratch);
     pretok_match_free(c->match);
     free(c->known);
@@ -269,6 +247,10 @@ static int explain(const struct encode *c, int rc, struct err *e)
     switch (rc) {
     case ERR_NOMEM:
         return err_set(e, rc, "out of memory for the tokens of a text");
+    case ERR_CANCELLED:
+    case ERR_TIMEOUT:
+        patience_over(c->scratch.patience, e); /* once over, it stays so */
+        return rc;
     default:
         if (c->out.n + c->v->piece_len_max > c->out.max)
             return err_set(e, rc, "the text has more than %zu tokens", c->out.max);
@@ -279,7 +261,7 @@ static int explain(const struct encode *c, int rc, struct err *e)
 
 int vocab_encode(const struct vocab *v, const char *text, size_t n,
                  const struct vocab_span *trusted, size_t n_trusted, unsigned flags, size_t max,
-                 int32_t **ret_id, size_t *ret_n, struct err *e)
+                 const struct patience *patience, int32_t **ret_id, size_t *ret_n, struct err *e)
 {
     /* What one token can cover; NFC may shorten text, hardly ever to a quarter. */
     size_t cover = 4 * (v->piece_len_max > 4 ? v->piece_len_max : 4);
@@ -292,7 +274,7 @@ int vocab_encode(const struct vocab *v, const char *text, size_t n,
         return err_set(e, ERR_LIMIT, "a text of %zu bytes, at most %u", n, VOCAB_TEXT_MAX);
     if (n / cover > max)
         return err_set(e, ERR_LIMIT, "the text has more than %zu tokens", max);
-    rc = encode_init(&c, v, n, max);
+    rc = encode_init(&c, v, n, max, patience);
     if (!rc && flags & VOCAB_ADD_BOS && v->add_bos)
         rc = vocab_out_add(&c.out, v->bos);
     if (!rc)

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/map.h"
+#include "base/patience.h"
 #include "engine/pretok.h"
 #include "engine/special.h"
 #include "engine/vocab.h"
@@ -68,8 +69,9 @@ static inline int vocab_out_add(struct vocab_out *o, int32_t id)
     return 0;
 }
 
-/* Scratch of one call for words too long for the stack; zeroed at first. */
+/* Scratch of one call for words too long for the stack; zeroed at first but for the patience. */
 struct vocab_scratch {
+    const struct patience *patience;
     struct merge_node *node;
     size_t node_cap;
     struct merge_item *heap;

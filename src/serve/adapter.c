@@ -76,11 +76,12 @@ static const struct supplier_facts *local_facts(const struct supplier *s)
 /* ---- text ------------------------------------------------------------------------------------ */
 
 static int local_tokenize(const struct supplier *s, const char *text, size_t n, int special,
-                          int bos, size_t max, struct supplier_tokens *ret, struct err *e)
+                          int bos, size_t max, const struct patience *patience,
+                          struct supplier_tokens *ret, struct err *e)
 {
     unsigned flags = (special ? ENGINE_TOK_SPECIAL : 0) | (bos ? ENGINE_TOK_BOS : 0);
     struct engine_tokens t = {0};
-    int r = engine_tokenize(engine(s), text, n, flags, max, &t, e);
+    int r = engine_tokenize(engine(s), text, n, flags, max, patience, &t, e);
 
     if (!r)
         *ret = (struct supplier_tokens){.id = t.id, .n = t.n};
@@ -99,13 +100,15 @@ static const char *local_token_bytes(const struct supplier *s, int32_t id, size_
 }
 
 static int local_render(const struct supplier *s, const json_t *messages, const json_t *kwargs,
-                        int continue_final, int no_generation_prompt, struct buf *ret_text,
+                        int continue_final, int no_generation_prompt,
+                        const struct patience *patience, struct buf *ret_text,
                         struct supplier_tokens *ret_tokens, struct err *e)
 {
     struct engine_chat chat = {.messages = messages,
                                .kwargs = kwargs,
                                .continue_final = continue_final,
-                               .no_generation_prompt = no_generation_prompt};
+                               .no_generation_prompt = no_generation_prompt,
+                               .patience = patience};
     struct engine_tokens t = {0};
     int r = engine_render(engine(s), &chat, ret_text, &t, e);
 

@@ -78,7 +78,8 @@ struct call {
     struct err err;                   /* [prep] */
     struct mbox_item prep_item;
     struct call *prep_next;
-    _Atomic int gone; /* the client left: prep may stop early */
+    _Atomic int gone;         /* the client left: prep may stop early */
+    struct patience patience; /* [prep]: how long the work on its texts goes on */
 
     int32_t max_tokens;
     int32_t n_sent, n_home;

@@ -3,10 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "serve/server.h"
 
 /* Prompts far beyond the context need not be tokenised to the end to be refused. */
 #define TOKENS_OVER 4
+/* Work on the texts of one request. */
+#define TEXT_US_MAX (60ll * 1000000)
 
 static size_t tokens_max(const struct supplier_facts *f)
 {
@@ -72,7 +75,8 @@ static int prep_prediction(struct call *c, struct call_job *j, struct err *e)
 
     if (!p->s || !p->n)
         return 0;
-    r = s->ops->tokenize(s, p->s, p->n, 0, 0, tokens_max(s->ops->facts(s)), &j->prediction, e);
+    r = s->ops->tokenize(s, p->s, p->n, 0, 0, tokens_max(s->ops->facts(s)), &c->patience,
+                         &j->prediction, e);
     if (r)
         return r == ERR_LIMIT ? 0 : r;
     j->job.prediction = j->prediction.id;
@@ -98,7 +102,7 @@ static int prep_chat(struct call *c, struct err *e)
     j = &c->jobs[0];
     buf_init(&j->rendered, API_BODY_MAX * 4);
     r = s->ops->render(s, c->req.messages, c->req.template_kwargs, c->req.continue_final, 0,
-                       &j->rendered, &j->tokens, e);
+                       &c->patience, &j->rendered, &j->tokens, e);
     if (r)
         return too_long(c, r, e);
     j->text = j->rendered.data ? j->rendered.data : "";
@@ -118,8 +122,8 @@ static int prep_prompt(struct call *c, struct call_job *j, const struct api_prom
     if (p->text) {
         j->text = p->text;
         j->n_text = p->n_text;
-        r = s->ops->tokenize(s, p->text, p->n_text, 0, 1, tokens_max(s->ops->facts(s)), &j->tokens,
-                             e);
+        r = s->ops->tokenize(s, p->text, p->n_text, 0, 1, tokens_max(s->ops->facts(s)),
+                             &c->patience, &j->tokens, e);
         if (r)
             return too_long(c, r, e);
         j->job.prompt = j->tokens.id;
@@ -187,7 +191,7 @@ static int tool_tokenize(struct call *c, const struct api_options *o, struct err
         goto out;
     s = c->sup;
     r = s->ops->tokenize(s, q.content, q.n_content, q.parse_special, q.add_special, API_BODY_MAX,
-                         &t, e);
+                         &c->patience, &t, e);
     if (r)
         goto out;
     if (q.with_pieces && t.n) {
@@ -250,7 +254,7 @@ static int tool_template(struct call *c, const struct api_options *o, struct err
         goto out;
     }
     r = c->sup->ops->render(c->sup, q.messages, q.template_kwargs, q.continue_final,
-                            q.no_generation_prompt, &text, &t, e);
+                            q.no_generation_prompt, &c->patience, &text, &t, e);
     if (!r && api_prompt_body(&c->text, text.data ? text.data : "", text.len))
         r = err_set(e, ERR_NOMEM, "No memory for the answer.");
 out:
@@ -269,6 +273,7 @@ void call_prep(struct call *c)
 
     if (r)
         goto out;
+    c->patience = (struct patience){.gone = &c->gone, .until_us = clock_now_us() + TEXT_US_MAX};
     if (call_is_tool(c))
         c->n_worked = c->body.len;
     switch (c->route.id) {

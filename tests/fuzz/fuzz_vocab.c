@@ -69,7 +69,7 @@ static void check(const struct vocab *v, const char *text, size_t n, int keeps)
     struct detok d;
 
     for (size_t trusted = 0; trusted < 2; trusted++) {
-        if (vocab_encode(v, text, n, &half, trusted, 0, 1 << 20, &id, &k, &e))
+        if (vocab_encode(v, text, n, &half, trusted, 0, 1 << 20, NULL, &id, &k, &e))
             continue;
         buf_init(&b, 1 << 26);
         for (size_t i = 0; i < k; i++)

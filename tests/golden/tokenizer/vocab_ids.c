@@ -64,7 +64,7 @@ static int32_t *ids_of(const struct vocab *v, const char *p, size_t n, int trust
     struct vocab_span all = {0, n};
     struct err e;
     int32_t *id;
-    if (vocab_encode(v, p, n, &all, (size_t)trust, 0, n + 64, &id, ret_n, &e)) {
+    if (vocab_encode(v, p, n, &all, (size_t)trust, 0, n + 64, NULL, &id, ret_n, &e)) {
         fprintf(stderr, "%s\n", e.text);
         exit(1);
     }

@@ -127,7 +127,7 @@ static void test_merges_random(void **state)
             for (unsigned i = 0; i < len; i++)
                 want[i] = word[i];
             n = naive((const int32_t(*)[3])pair, n_pairs, want, len);
-            assert_int_equal(vocab_encode(v, word, len, NULL, 0, 0, 1000, &got, &k, NULL), 0);
+            assert_int_equal(vocab_encode(v, word, len, NULL, 0, 0, 1000, NULL, &got, &k, NULL), 0);
             assert_int_equal(k, n);
             assert_memory_equal(got, want, n * sizeof *want);
             free(got);
@@ -176,8 +176,8 @@ static void test_user_text_never_control(void **state)
         int32_t *id;
         size_t n;
         struct buf b;
-        assert_int_equal(vocab_encode(v, texts[i], strlen(texts[i]), NULL, 0, 0, 99, &id, &n, NULL),
-                         0);
+        assert_int_equal(
+            vocab_encode(v, texts[i], strlen(texts[i]), NULL, 0, 0, 99, NULL, &id, &n, NULL), 0);
         assert_false(has_control(v, id, n));
         buf_init(&b, 1000);
         assert_int_equal(vocab_decode(v, id, n, 0, &b, NULL), 0);
@@ -207,7 +207,8 @@ static void test_trusted(void **state)
         struct vocab_span span[2] = {{0, cut}, {cut, strlen(text)}};
         int controls = 0,
             want = (cut == 0 || cut >= 12) + (cut <= 13 || cut >= 23) + (cut <= 24 || cut >= 34);
-        assert_int_equal(vocab_encode(v, text, strlen(text), span, 2, 0, 99, &id, &n, NULL), 0);
+        assert_int_equal(vocab_encode(v, text, strlen(text), span, 2, 0, 99, NULL, &id, &n, NULL),
+                         0);
         for (size_t i = 0; i < n; i++)
             controls += vocab_is_control(v, id[i]);
         assert_int_equal(controls, want);
@@ -216,7 +217,8 @@ static void test_trusted(void **state)
     /* Text between specials is one text: "a" of the template and "b" of the user merge. */
     {
         struct vocab_span span = {0, 13};
-        assert_int_equal(vocab_encode(v, "<|im_start|>ab", 14, &span, 1, 0, 9, &id, &n, NULL), 0);
+        assert_int_equal(vocab_encode(v, "<|im_start|>ab", 14, &span, 1, 0, 9, NULL, &id, &n, NULL),
+                         0);
         assert_int_equal(n, 2);
         assert_int_equal(id[1], 266);
         free(id);
@@ -234,7 +236,7 @@ static void test_bad_spans(void **state)
     struct err e;
 
     for (size_t i = 0; i < 4; i++)
-        assert_int_equal(vocab_encode(v, "abcd", 4, bad[i], 2, 0, 9, &id, &n, &e), ERR_ARG);
+        assert_int_equal(vocab_encode(v, "abcd", 4, bad[i], 2, 0, 9, NULL, &id, &n, &e), ERR_ARG);
     vocab_close(v);
 }
 
@@ -337,7 +339,7 @@ static void check_round_trip(const struct vocab *v, const char *p, size_t n)
     struct buf b;
 
     for (size_t trusted = 0; trusted < 2; trusted++) {
-        assert_int_equal(vocab_encode(v, p, n, &all, trusted, 0, n + 1, &id, &k, NULL), 0);
+        assert_int_equal(vocab_encode(v, p, n, &all, trusted, 0, n + 1, NULL, &id, &k, NULL), 0);
         assert_true(trusted || !has_control(v, id, k));
         buf_init(&b, 1u << 30);
         assert_int_equal(vocab_decode(v, id, k, 1, &b, NULL), 0);
@@ -415,7 +417,7 @@ static void *encode_many(void *arg)
     int same = 1;
 
     for (int i = 0; i < 200; i++) {
-        if (vocab_encode(v, text, sizeof text - 1, &all, 1, 0, 999, &id, &n, NULL))
+        if (vocab_encode(v, text, sizeof text - 1, &all, 1, 0, 999, NULL, &id, &n, NULL))
             return NULL;
         if (!first) {
             first = id;
@@ -450,10 +452,27 @@ static void test_long_runs(void **state)
 {
     static const char *const pres[] = {"gpt-2",  "llama-bpe",   "smollm",       "gpt-4o",
                                        "tekken", "deepseek-v3", "deepseek-llm", "qwen2"};
-    static const char *const units[] = {
-        "a", "A", " ", "\n", "1", "!", " \n", "\xe4\xb8\xad", "e\xcc\x81", "\xff", "aB", "'"};
-    enum { N = 100000 };
-    char *text = malloc(N * 3 + 2);
+    static const char *const units[] = {"a",
+                                        "A",
+                                        " ",
+                                        "\n",
+                                        "1",
+                                        "!",
+                                        " \n",
+                                        "\xe4\xb8\xad",
+                                        "e\xcc\x81",
+                                        "\xff",
+                                        "aB",
+                                        "'",
+                                        "\xcc\x81",         /* marks */
+                                        "\xcc\x81\xcc\xa7", /* marks that change places in NFC */
+                                        "\xf0\x9f\x98\x80", /* an emoji */
+                                        "\xf0\x9f\x91\xa9\xe2\x80\x8d", /* one joined to the next */
+                                        "a \xf0\x9f\x98\x80\xcc\x81\n\xff 7 ", /* all sorts */
+                                        "<|im_start|>",
+                                        "<|im_start|"};
+    enum { N = 400000 };
+    char *text = malloc(N + 100);
 
     assert_non_null(text);
     for (size_t p = 0; p < sizeof pres / sizeof *pres; p++) {
@@ -461,6 +480,7 @@ static void test_long_runs(void **state)
         tiny_bpe(&t, pres[p]);
         tiny_merge(&t, "a", "a");
         tiny_merge(&t, "aa", "aa");
+        tiny_add(&t, "<|im_start|>", VOCAB_CONTROL, 0);
         v = tiny_open(&t);
         for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
             size_t n = 0, k, len = strlen(units[u]);
@@ -468,12 +488,48 @@ static void test_long_runs(void **state)
             while (n < N)
                 memcpy(text + n, units[u], len), n += len;
             text[n++] = 'z';
-            assert_int_equal(vocab_encode(v, text, n, NULL, 0, 0, n, &id, &k, NULL), 0);
+            assert_true(n < N + 100);
+            assert_int_equal(vocab_encode(v, text, n, NULL, 0, 0, n, NULL, &id, &k, NULL), 0);
             assert_true(k > 0);
             free(id);
         }
         vocab_close(v);
     }
+    free(text);
+}
+
+/* Every part of the work looks whether somebody still waits: words, one long word, marks, special
+ * tokens. */
+static void test_patience(void **state)
+{
+    static const char *const units[] = {"word ", "a", "\xcc\x81", "<|im_start|>", "\xff"};
+    _Atomic int gone = 1;
+    struct patience left = {.gone = &gone}, late = {.until_us = 1};
+    size_t n = 100000, k;
+    char *text = malloc(n);
+    struct vocab_span all = {0, n};
+    int32_t *id = NULL;
+    struct vocab *v;
+    struct err e;
+
+    assert_non_null(text);
+    tiny_bpe(&t, "qwen2");
+    tiny_merge(&t, "a", "a");
+    tiny_add(&t, "<|im_start|>", VOCAB_CONTROL, 0);
+    v = tiny_open(&t);
+    for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
+        for (size_t i = 0; i < n; i++)
+            text[i] = units[u][i % strlen(units[u])];
+        assert_int_equal(vocab_encode(v, text, n, &all, 1, 0, n, &left, &id, &k, &e),
+                         ERR_CANCELLED);
+        assert_string_equal(e.text, "the client left");
+        assert_int_equal(vocab_encode(v, text, n, &all, 1, 0, n, &late, &id, &k, &e), ERR_TIMEOUT);
+        assert_null(id);
+    }
+    gone = 0;
+    assert_int_equal(vocab_encode(v, text, n, &all, 1, 0, n, &left, &id, &k, &e), 0);
+    free(id);
+    vocab_close(v);
     free(text);
 }
 
@@ -487,18 +543,18 @@ static void test_limits(void **state)
 
     tiny_bpe(&t, "gpt-2");
     v = tiny_open(&t);
-    assert_int_equal(vocab_encode(v, "abcd", 4, NULL, 0, 0, 4, &id, &n, &e), 0);
+    assert_int_equal(vocab_encode(v, "abcd", 4, NULL, 0, 0, 4, NULL, &id, &n, &e), 0);
     free(id);
-    assert_int_equal(vocab_encode(v, "abcde", 5, NULL, 0, 0, 4, &id, &n, &e), ERR_LIMIT);
+    assert_int_equal(vocab_encode(v, "abcde", 5, NULL, 0, 0, 4, NULL, &id, &n, &e), ERR_LIMIT);
     assert_non_null(strstr(e.text, "more than 4 tokens"));
-    assert_int_equal(vocab_encode(v, "", 0, NULL, 0, 0, 0, &id, &n, &e), 0);
+    assert_int_equal(vocab_encode(v, "", 0, NULL, 0, 0, 0, NULL, &id, &n, &e), 0);
     assert_int_equal(n, 0);
     assert_non_null(id);
     free(id);
     assert_non_null(text);
     memset(text, 'a', VOCAB_WORD_MAX + 1);
     assert_int_equal(
-        vocab_encode(v, text, VOCAB_WORD_MAX + 1, NULL, 0, 0, SIZE_MAX / 8, &id, &n, &e),
+        vocab_encode(v, text, VOCAB_WORD_MAX + 1, NULL, 0, 0, SIZE_MAX / 8, NULL, &id, &n, &e),
         ERR_LIMIT);
     assert_non_null(strstr(e.text, "without a border"));
     free(text);
@@ -637,6 +693,7 @@ int main(void)
         cmocka_unit_test(test_malformed_is_apart),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_long_runs),
+        cmocka_unit_test(test_patience),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_nfc),
         cmocka_unit_test(test_hostile),

@@ -130,7 +130,7 @@ static void test_round_trip(void **state)
             for (size_t i = 0; i + 2 < n; i++) /* U+2581 itself reads as a blank */
                 if (memcmp(text + i, SP, 3) == 0)
                     text[i] = 'a';
-            assert_int_equal(vocab_encode(v, text, n, NULL, 0, 0, n + 1, &id, &k, NULL), 0);
+            assert_int_equal(vocab_encode(v, text, n, NULL, 0, 0, n + 1, NULL, &id, &k, NULL), 0);
             buf_init(&b, 4096);
             assert_int_equal(vocab_decode(v, id, k, 0, &b, NULL), 0);
             assert_int_equal(b.len, n);
@@ -212,7 +212,7 @@ static void test_naive(void **state)
                 memcpy(sym[i].s, text[i] == ' ' ? SP : &text[i], sym[i].n);
             }
             n = naive(v, sym, len, want);
-            assert_int_equal(vocab_encode(v, text, len, NULL, 0, 0, 999, &got, &k, NULL), 0);
+            assert_int_equal(vocab_encode(v, text, len, NULL, 0, 0, 999, NULL, &got, &k, NULL), 0);
             assert_int_equal(k, n);
             assert_memory_equal(got, want, n * sizeof *got);
             free(got);
@@ -236,7 +236,7 @@ static void test_long_run(void **state)
     v = tiny_open(&t);
     assert_non_null(text);
     memset(text, 'a', N);
-    assert_int_equal(vocab_encode(v, text, N, NULL, 0, 0, N, &id, &n, NULL), 0);
+    assert_int_equal(vocab_encode(v, text, N, NULL, 0, 0, N, NULL, &id, &n, NULL), 0);
     assert_int_equal(n, N / 4);
     free(id);
     free(text);

@@ -106,7 +106,7 @@ static inline const char *tiny_ids(const struct vocab *v, const char *text, size
     size_t k, len = 0;
     struct err e;
 
-    if (vocab_encode(v, text, n, &span, all ? 1 : 0, flags, 4096, &id, &k, &e)) {
+    if (vocab_encode(v, text, n, &span, all ? 1 : 0, flags, 4096, NULL, &id, &k, &e)) {
         snprintf(line, sizeof line, "error %d: %.400s", e.code, e.text);
         return line;
     }

@@ -74,15 +74,20 @@ static const struct supplier_facts *fake_facts(const struct supplier *s)
 }
 
 static int fake_tokenize(const struct supplier *s, const char *text, size_t n, int special, int bos,
-                         size_t max, struct supplier_tokens *ret, struct err *e)
+                         size_t max, const struct patience *patience, struct supplier_tokens *ret,
+                         struct err *e)
 {
     struct fake *f = fake_of(s);
+    int rc;
 
     if (n > max)
         return err_set(e, ERR_LIMIT, "too many tokens");
     f->n_reading++;
-    while (memmem(text, n, "SLOW", 4) && !f->read)
+    while (memmem(text, n, "SLOW", 4) && !f->read) {
+        if ((rc = patience_over(patience, e)))
+            return rc;
         clock_sleep_us(500);
+    }
     f->n_read++;
     ret->id = malloc((n + 1) * sizeof *ret->id);
     ret->n = 0;
@@ -115,7 +120,8 @@ static const char *fake_bytes(const struct supplier *s, int32_t id, size_t *ret_
 
 /* role:content; for every message. */
 static int fake_render(const struct supplier *s, const json_t *messages, const json_t *kwargs,
-                       int continue_final, int no_generation_prompt, struct buf *ret_text,
+                       int continue_final, int no_generation_prompt,
+                       const struct patience *patience, struct buf *ret_text,
                        struct supplier_tokens *ret_tokens, struct err *e)
 {
     json_t *m;
@@ -126,7 +132,7 @@ static int fake_render(const struct supplier *s, const json_t *messages, const j
         buf_addf(ret_text, "%s:%s;", json_string_value(json_object_get(m, "role")),
                  json_string_value(json_object_get(m, "content")));
     }
-    return fake_tokenize(s, ret_text->data, ret_text->len, 0, 0, SIZE_MAX, ret_tokens, e);
+    return fake_tokenize(s, ret_text->data, ret_text->len, 0, 0, SIZE_MAX, patience, ret_tokens, e);
 }
 
 static int fake_submit(struct supplier *s, struct supplier_job *j, struct err *e)

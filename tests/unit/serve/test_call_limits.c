@@ -90,6 +90,21 @@ static void abandoned_texts_are_not_read(void **state)
     buf_done(&b);
 }
 
+/* Work that has begun ends too when nobody waits for it any more. */
+static void text_under_way_is_left(void **state)
+{
+    struct room *r = *state;
+    int slow;
+
+    r->config.prep_threads = 1;
+    room_start(r);
+    post_text(slow = dial(r), "SLOW", BODY_INLINE + 1);
+    EVENTUALLY(r->f.n_reading == 1);
+    close(slow);
+    EVENTUALLY(r->s->n_calls == 0);
+    assert_int_equal(r->f.n_read, 0);
+}
+
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 /* A tenant that fills its share of the budget leaves as much to the others. */
@@ -136,6 +151,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(abandoned_texts_are_not_read),
+        T(text_under_way_is_left),
         T(tenants_share_the_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
