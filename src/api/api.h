@@ -415,7 +415,8 @@ struct api_tokenize {
     json_t *root;
 };
 int api_parse_tokenize(struct api_tokenize *ret, const char *body, size_t n,
-                       const struct api_options *o, struct err *e);
+                       const struct api_request_headers *h, const struct api_options *o,
+                       struct err *e);
 void api_tokenize_done(struct api_tokenize *t);
 struct api_piece {
     const char *s;
@@ -431,7 +432,8 @@ struct api_detokenize {
     const char *model; /* in the arena, or NULL */
 };
 int api_parse_detokenize(struct api_detokenize *ret, struct arena *a, const char *body, size_t n,
-                         const struct api_options *o, struct err *e);
+                         const struct api_request_headers *h, const struct api_options *o,
+                         struct err *e);
 int api_content_body(struct buf *out, const char *s, size_t n); /* {"content": s} */
 
 struct api_template {
@@ -441,7 +443,8 @@ struct api_template {
     json_t *root;
 };
 int api_parse_template(struct api_template *ret, const char *body, size_t n,
-                       const struct api_options *o, struct err *e);
+                       const struct api_request_headers *h, const struct api_options *o,
+                       struct err *e);
 void api_template_done(struct api_template *t);
 int api_prompt_body(struct buf *out, const char *s, size_t n); /* {"prompt": s} */
 

@@ -19,11 +19,12 @@ static int read_model(const json_t *root, const char **ret, struct err *e)
 }
 
 int api_parse_tokenize(struct api_tokenize *ret, const char *body, size_t n,
-                       const struct api_options *o, struct err *e)
+                       const struct api_request_headers *h, const struct api_options *o,
+                       struct err *e)
 {
     struct api_tokenize t = {0};
     const json_t *v;
-    int r = parse_body(&t.root, body, n, NULL, o ? o : &plain, e);
+    int r = parse_body(&t.root, body, n, h, o ? o : &plain, e);
 
     if (r)
         return r;
@@ -84,12 +85,13 @@ int api_tokens_body(struct buf *out, const int32_t *id, int32_t n, const struct 
 }
 
 int api_parse_detokenize(struct api_detokenize *ret, struct arena *a, const char *body, size_t n,
-                         const struct api_options *o, struct err *e)
+                         const struct api_request_headers *h, const struct api_options *o,
+                         struct err *e)
 {
     struct api_detokenize t = {0};
     const json_t *v;
     json_t *root;
-    int r = parse_body(&root, body, n, NULL, o ? o : &plain, e);
+    int r = parse_body(&root, body, n, h, o ? o : &plain, e);
 
     if (r)
         return r;
@@ -124,12 +126,13 @@ int api_prompt_body(struct buf *out, const char *s, size_t n)
 }
 
 int api_parse_template(struct api_template *ret, const char *body, size_t n,
-                       const struct api_options *o, struct err *e)
+                       const struct api_request_headers *h, const struct api_options *o,
+                       struct err *e)
 {
     struct draft d = {.o = o ? o : &plain, .e = e, .clear_thinking = 1};
     struct api_template t = {0};
     const json_t *messages, *kwargs, *prompt;
-    int generate = 1, r = parse_body(&t.root, body, n, NULL, d.o, e);
+    int generate = 1, r = parse_body(&t.root, body, n, h, d.o, e);
 
     if (r)
         return r;

@@ -182,7 +182,7 @@ static int tool_tokenize(struct call *c, const struct api_options *o, struct err
     struct api_piece *pieces = NULL;
     struct api_tokenize q = {0};
     const struct supplier *s;
-    int r = api_parse_tokenize(&q, c->body.data ? c->body.data : "", c->body.len, o, e);
+    int r = api_parse_tokenize(&q, c->body.data ? c->body.data : "", c->body.len, &c->heads, o, e);
 
     if (r)
         return r;
@@ -213,8 +213,8 @@ static int tool_detokenize(struct call *c, const struct api_options *o, struct e
 {
     struct api_detokenize q;
     struct buf text;
-    int r =
-        api_parse_detokenize(&q, &c->arena, c->body.data ? c->body.data : "", c->body.len, o, e);
+    int r = api_parse_detokenize(&q, &c->arena, c->body.data ? c->body.data : "", c->body.len,
+                                 &c->heads, o, e);
 
     if (!r)
         r = find_supplier(c, q.model, e);
@@ -240,7 +240,7 @@ static int tool_template(struct call *c, const struct api_options *o, struct err
     const struct supplier_facts *f;
     struct api_template q = {0};
     struct buf text;
-    int r = api_parse_template(&q, c->body.data ? c->body.data : "", c->body.len, o, e);
+    int r = api_parse_template(&q, c->body.data ? c->body.data : "", c->body.len, &c->heads, o, e);
 
     if (r)
         return r;

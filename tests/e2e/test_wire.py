@@ -49,6 +49,14 @@ def test_curl(server):
     assert out.endswith("data: [DONE]\n\n")
 
 
+@pytest.mark.parametrize("path", [CHAT, "/v1/completions", "/tokenize", "/detokenize",
+                                  "/apply-template"])
+def test_compressed_bodies_are_refused(server, path):
+    status, _, a = server.post(path, gzip.compress(json.dumps(body()).encode()),
+                               {"Content-Encoding": "gzip"})
+    assert status == 415 and a["error"]["code"] == "unsupported_media_type", a
+
+
 def test_null_for_every_optional_field(server):
     fields = ["stream", "stream_options", "max_completion_tokens", "min_tokens", "top_p", "n", "seed",
               "stop", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs",

@@ -134,9 +134,9 @@ static void try_tool(int which, const char *body, size_t n)
     int r;
 
     arena_init(&a, 4096, 1 << 20);
-    r = which == 't'   ? api_parse_tokenize(&t, body, n, NULL, &e)
-        : which == 'd' ? api_parse_detokenize(&d, &a, body, n, NULL, &e)
-                       : api_parse_template(&m, body, n, NULL, &e);
+    r = which == 't'   ? api_parse_tokenize(&t, body, n, NULL, NULL, &e)
+        : which == 'd' ? api_parse_detokenize(&d, &a, body, n, NULL, NULL, &e)
+                       : api_parse_template(&m, body, n, NULL, NULL, &e);
     if (r)
         check_refusal(r, &e);
     api_tokenize_done(&t);

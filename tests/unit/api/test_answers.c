@@ -204,19 +204,19 @@ static void test_tokenize(void **state)
     struct err e;
     const char *body = "{\"content\":\"h\xc3\xa9\",\"add_special\":true,\"with_pieces\":null}";
 
-    assert_int_equal(api_parse_tokenize(&t, body, strlen(body), NULL, &e), 0);
+    assert_int_equal(api_parse_tokenize(&t, body, strlen(body), NULL, NULL, &e), 0);
     assert_string_equal(t.content, "h\xc3\xa9");
     assert_int_equal(t.n_content, 3);
     assert_int_equal(t.add_special, 1);
     assert_int_equal(t.with_pieces, 0);
     assert_null(t.model);
     api_tokenize_done(&t);
-    assert_int_equal(api_parse_tokenize(&t, "{}", 2, NULL, &e), ERR_SCHEMA);
+    assert_int_equal(api_parse_tokenize(&t, "{}", 2, NULL, NULL, &e), ERR_SCHEMA);
     assert_string_equal(e.text, "content: is required");
-    assert_int_equal(api_parse_tokenize(&t, "{\"content\":1}", 13, NULL, &e), ERR_SCHEMA);
+    assert_int_equal(api_parse_tokenize(&t, "{\"content\":1}", 13, NULL, NULL, &e), ERR_SCHEMA);
     assert_string_equal(e.text, "content: must be a string, not an integer");
     body = "{\"content\":\"\",\"add_special\":1}";
-    assert_int_equal(api_parse_tokenize(&t, body, strlen(body), NULL, &e), ERR_SCHEMA);
+    assert_int_equal(api_parse_tokenize(&t, body, strlen(body), NULL, NULL, &e), ERR_SCHEMA);
     api_tokens_body(&b, ids, 3, NULL);
     expect("{\"tokens\":[1,22,333]}");
     api_tokens_body(&b, NULL, 0, NULL);
@@ -234,14 +234,14 @@ static void test_detokenize(void **state)
     const char *body = "{\"tokens\":[5,6],\"model\":\"m\"}";
 
     arena_init(&a, 4096, 65536);
-    assert_int_equal(api_parse_detokenize(&t, &a, body, strlen(body), NULL, &e), 0);
+    assert_int_equal(api_parse_detokenize(&t, &a, body, strlen(body), NULL, NULL, &e), 0);
     assert_int_equal(t.n, 2);
     assert_int_equal(t.id[1], 6);
     assert_string_equal(t.model, "m");
-    assert_int_equal(api_parse_detokenize(&t, &a, "{}", 2, NULL, &e), ERR_SCHEMA);
+    assert_int_equal(api_parse_detokenize(&t, &a, "{}", 2, NULL, NULL, &e), ERR_SCHEMA);
     assert_string_equal(e.text, "tokens: is required");
     body = "{\"tokens\":[5,-6]}";
-    assert_int_equal(api_parse_detokenize(&t, &a, body, strlen(body), NULL, &e), ERR_SCHEMA);
+    assert_int_equal(api_parse_detokenize(&t, &a, body, strlen(body), NULL, NULL, &e), ERR_SCHEMA);
     assert_string_equal(e.param, "tokens.1");
     arena_done(&a);
     api_content_body(&b, "a\xf0\x9f", 3);
@@ -258,7 +258,7 @@ static void test_template(void **state)
         "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
         "\"q\"}]}],\"add_generation_prompt\":false,\"chat_template_kwargs\":{\"x\":1}}";
 
-    assert_int_equal(api_parse_template(&t, body, strlen(body), NULL, &e), 0);
+    assert_int_equal(api_parse_template(&t, body, strlen(body), NULL, NULL, &e), 0);
     assert_int_equal(t.no_generation_prompt, 1);
     json_put_tree(&b, t.messages);
     expect("[{\"role\":\"user\",\"content\":\"q\"}]");
@@ -266,14 +266,35 @@ static void test_template(void **state)
     expect("{\"x\":1}");
     api_template_done(&t);
     body = "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}]}";
-    assert_int_equal(api_parse_template(&t, body, strlen(body), NULL, &e), 0);
+    assert_int_equal(api_parse_template(&t, body, strlen(body), NULL, NULL, &e), 0);
     assert_int_equal(t.no_generation_prompt, 0);
     assert_null(t.template_kwargs);
     api_template_done(&t);
-    assert_int_equal(api_parse_template(&t, "{}", 2, NULL, &e), ERR_SCHEMA);
+    assert_int_equal(api_parse_template(&t, "{}", 2, NULL, NULL, &e), ERR_SCHEMA);
     assert_string_equal(e.text, "messages: is required");
     body = "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"add_generation_prompt\":1}";
-    assert_int_equal(api_parse_template(&t, body, strlen(body), NULL, &e), ERR_SCHEMA);
+    assert_int_equal(api_parse_template(&t, body, strlen(body), NULL, NULL, &e), ERR_SCHEMA);
+}
+
+/* What is refused of a chat's body by its headers is refused of a tool's. */
+static void test_media(void **state)
+{
+    static const struct api_request_headers heads[] = {{.content_encoding = "gzip"},
+                                                       {.content_encoding = "br"},
+                                                       {.content_type = "application/msgpack"}};
+    struct api_tokenize t;
+    struct api_detokenize d;
+    struct api_template m;
+    struct arena a;
+    struct err e;
+
+    arena_init(&a, 4096, 65536);
+    for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
+        assert_int_equal(api_parse_tokenize(&t, "\x1f\x8b", 2, &heads[i], NULL, &e), ERR_MEDIA);
+        assert_int_equal(api_parse_detokenize(&d, &a, "\x1f", 1, &heads[i], NULL, &e), ERR_MEDIA);
+        assert_int_equal(api_parse_template(&m, "\x1f", 1, &heads[i], NULL, &e), ERR_MEDIA);
+    }
+    arena_done(&a);
 }
 
 int main(void)
@@ -283,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_error_secrets), cmocka_unit_test(test_model),
         cmocka_unit_test(test_model_list),    cmocka_unit_test(test_tokenize),
         cmocka_unit_test(test_detokenize),    cmocka_unit_test(test_template),
+        cmocka_unit_test(test_media),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
