@@ -134,6 +134,7 @@ static int resolve(struct serve_config *c, struct err *e)
     return r;
 }
 
+/* Arguments, file and flags alone; nothing else is looked at. */
 static int configure(struct serve_config *c, const struct serve_opts *o, int argc, char **argv,
                      struct err *e)
 {
@@ -145,9 +146,7 @@ static int configure(struct serve_config *c, const struct serve_opts *o, int arg
         r = serve_config_add_model(c, argv[i], e);
     if (!r)
         r = apply_flags(c, o, e);
-    if (!r)
-        r = serve_config_check(c, e);
-    return r ? r : resolve(c, e);
+    return r ? r : serve_config_check(c, e);
 }
 
 /* ---- signals --------------------------------------------------------------------------------- */
@@ -186,6 +185,7 @@ static int serve_until_stopped(const struct cmd *cmd, struct serve_config *c)
 {
     struct server *s = NULL;
     struct err e = {0};
+    char url[SERVE_URL_MAX];
     int r = serve_open(&s, c, &e);
 
     if (r)
@@ -198,7 +198,8 @@ static int serve_until_stopped(const struct cmd *cmd, struct serve_config *c)
         return CMD_FAILED;
     }
     if (!r)
-        cmd_note("gaufre serves on http://%s:%d (stop with ctrl-C)", c->host, serve_port(s));
+        cmd_note("gaufre serves on %s (stop with ctrl-C)",
+                 serve_config_url(c, serve_port(s), url, sizeof url));
     r = serve_run(s, &e);
     if (r) {
         cmd_fail(cmd, &e);
@@ -239,13 +240,14 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
     const struct serve_opts *o = opts_;
     struct serve_config c;
     struct err e = {0};
-    int code;
+    int r, code;
 
     if (o->settings)
         return print_settings();
     serve_config_init(&c);
-    if (configure(&c, o, argc, argv, &e)) {
-        code = e.code == ERR_ARG ? cmd_usage(cmd, "%s", e.text) : cmd_fail(cmd, &e);
+    r = configure(&c, o, argc, argv, &e);
+    if (r || resolve(&c, &e)) {
+        code = r && r != ERR_NOMEM ? cmd_usage(cmd, "%s", e.text) : cmd_fail(cmd, &e);
         serve_config_done(&c);
         return code;
     }

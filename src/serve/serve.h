@@ -164,6 +164,10 @@ int serve_config_flag(struct serve_config *c, const char *key, const char *text,
 int serve_config_add_model(struct serve_config *c, const char *model, struct err *e);
 /* Fills ids, and checks what no single setting can see: a wide bind without keys, ids twice ... */
 int serve_config_check(struct serve_config *c, struct err *e);
+/* "http://host:port" into out (SERVE_URL_MAX bytes hold it), IPv6 addresses in brackets; returns
+ * out. */
+#define SERVE_URL_MAX 300
+const char *serve_config_url(const struct serve_config *c, int port, char *out, size_t cap);
 /* What it would do, for people: settings, and what each model would take, from the heads of
  * their files; no weights are loaded. ERR_* where it would fail.
  */

@@ -1,17 +1,20 @@
 /* Configuration of the server: the tables, the file, the flags, and what no single setting sees. */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "base/sysmem.h"
+#include "base/utf8.h"
 #include "net/net.h"
 #include "serve/adapter.h"
 #include "serve/origin.h"
 #include "serve/serve.h"
 
 #define CONFIG_ARENA_MAX ((size_t)4 << 20)
+#define ID_MAX           200 /* bytes of a model's id */
 
 #define ROW(key, flag, kind, field, dflt, min, max, arg, help)                                     \
     {key, CONFIG_##kind, offsetof(struct serve_config, field), dflt, min, max, arg, help},
@@ -162,25 +165,46 @@ int serve_config_flag(struct serve_config *c, const char *key, const char *text,
 
 /* ---- checks ---------------------------------------------------------------------------------- */
 
-/* "/models/a.gguf" -> "a"; a name stays. */
+/* Bytes of the character at s that an id may hold; 0 when it may not. */
+static size_t id_char(const char *s, size_t n)
+{
+    uint32_t cp;
+    int len = utf8_decode(s, n, &cp);
+
+    return len <= 0 || cp <= ' ' || cp == 0x7f || cp == '"' || cp == '\\' ? 0 : (size_t)len;
+}
+
+/* "/models/my a.gguf" -> "my-a"; a name stays. Ids come from names of files, which may hold
+ * anything. */
 static int default_id(struct serve_config *c, struct serve_model *m)
 {
     const char *slash = strrchr(m->model, '/');
     const char *base = slash ? slash + 1 : m->model;
-    size_t n = strlen(base);
+    size_t n = strlen(base), at = 0, len;
+    char id[ID_MAX + 1];
 
-    if (n > 5 && !strcmp(base + n - 5, ".gguf"))
+    if (n > 5 && !strcasecmp(base + n - 5, ".gguf"))
         n -= 5;
-    m->id = arena_strndup(&c->arena, base, n);
+    for (size_t i = 0; i < n; i += len ? len : 1) {
+        len = id_char(base + i, n - i);
+        if (at + (len ? len : 1) > ID_MAX)
+            break;
+        memcpy(id + at, len ? base + i : "-", len ? len : 1);
+        at += len ? len : 1;
+    }
+    m->id = arena_strndup(&c->arena, id, at);
     return m->id ? 0 : ERR_NOMEM;
 }
 
 static int id_ok(const char *s)
 {
-    if (!*s || strlen(s) > 200)
+    size_t n = strlen(s), len;
+
+    if (!n || n > ID_MAX)
         return 0;
-    for (; *s; s++) {
-        if ((unsigned char)*s <= ' ' || *s == 0x7f || *s == '"' || *s == '\\')
+    for (; n; s += len, n -= len) {
+        len = id_char(s, n);
+        if (!len)
             return 0;
     }
     return 1;
@@ -206,9 +230,8 @@ static int check_names(const struct serve_config *c, int i, struct err *e)
         const char *id = k < 0 ? m->id : m->aliases.v[k];
         if (!id_ok(id))
             return err_set(e, ERR_ARG,
-                           "model id '%.100s': 1 to 200 characters without blanks and "
-                           "quotes",
-                           id);
+                           "model id '%.100s': 1 to %d bytes of text without blanks and quotes", id,
+                           ID_MAX);
         for (int j = 0; j < i; j++) {
             if (claims(&c->models[j], id))
                 return err_set(e, ERR_ARG, "two models are called '%.100s': give one another id",
@@ -237,9 +260,22 @@ static int check_callers(const struct serve_config *c, struct err *e)
     return 0;
 }
 
+/* "[::1]", as it stands in URLs, is the address ::1. */
+static int strip_brackets(struct serve_config *c)
+{
+    size_t n = strlen(c->host);
+
+    if (n > 2 && c->host[0] == '[' && c->host[n - 1] == ']' && strchr(c->host, ':'))
+        c->host = arena_strndup(&c->arena, c->host + 1, n - 2);
+    return c->host ? 0 : ERR_NOMEM;
+}
+
 int serve_config_check(struct serve_config *c, struct err *e)
 {
     int r;
+
+    if (strip_brackets(c))
+        return err_set(e, ERR_NOMEM, "out of memory");
 
     if (!c->n_models)
         return err_set(e, ERR_ARG,
@@ -299,12 +335,21 @@ static int describe_model(const struct serve_config *c, const struct serve_model
     return local_describe(m, c, io_bytes, out, e);
 }
 
+const char *serve_config_url(const struct serve_config *c, int port, char *out, size_t cap)
+{
+    int v6 = strchr(c->host, ':') != NULL;
+
+    snprintf(out, cap, "http://%s%s%s:%d", v6 ? "[" : "", c->host, v6 ? "]" : "", port);
+    return out;
+}
+
 int serve_config_describe(const struct serve_config *c, struct buf *out, struct err *e)
 {
+    char url[SERVE_URL_MAX];
     uint64_t need = 0, have = sysmem_available();
     int loopback = net_host_is_loopback(c->host), r;
 
-    buf_addf(out, "listen     http://%s:%lld (%s)\n", c->host, (long long)c->port,
+    buf_addf(out, "listen     %s (%s)\n", serve_config_url(c, (int)c->port, url, sizeof url),
              loopback ? "this machine only" : "reachable from other machines");
     buf_addf(out, "keys       %s\n", *c->keys ? c->keys : "none: everybody is the default tenant");
     buf_addf(out, "ledger     %s\n", *c->ledger ? c->ledger : "off");

@@ -82,3 +82,41 @@ def test_bash_completes(cli, env, gaufre, tmp_path):
     assert complete(cli, env, ["gaufre", "list", "--js"]) == ["--json"]
     assert complete(cli, env, ["gaufre", "pull", "smol"]) == ["smollm2-135m"]
     assert complete(cli, env, ["gaufre", "completion", "fi"]) == ["fish"]
+
+
+@pytest.mark.parametrize("name, model_id", [
+    ("my model.gguf", "my-model"), ("it's (1) \"x\" \\y\t.GGUF", "it's-(1)--x---y-"),
+    ("größe-模型.gguf", "größe-模型"), ("n" * 240 + ".gguf", "n" * 200), ("-dash.gguf", "-dash"),
+])
+def test_serve_takes_the_file_names_that_run_takes(cli, smollm2, tmp_path, name, model_id):
+    (tmp_path / name).symlink_to(smollm2)
+    for args in (["--", name], [tmp_path / name]):
+        r = cli("serve", "--check", *args, cwd=tmp_path)
+        assert r.returncode == 0 and f"model      {model_id}: " in r.stdout, r.stderr
+        r = cli("show", *args, cwd=tmp_path)
+        assert r.returncode == 0, r.stderr
+
+
+@pytest.mark.parametrize("host, url, who", [
+    ("::1", "http://[::1]:80", "this machine only"),
+    ("[::1]", "http://[::1]:80", "this machine only"),
+    ("127.0.0.1", "http://127.0.0.1:80", "this machine only"),
+    ("[::]", "http://[::]:80", "reachable from other machines"),
+])
+def test_serve_prints_addresses_that_can_be_opened(cli, smollm2, host, url, who):
+    r = cli("serve", "--check", "--insecure-no-keys", "--host", host, "--port", 80, smollm2)
+    assert r.returncode == 0 and f"listen     {url} ({who})" in r.stdout, r.stderr
+
+
+@pytest.mark.parametrize("text", [
+    "prot: 1\n", "port: x\n", "a: [\n", "{}: 1\n", "- a\n", "\t\n", "models: small\n", "\xff",
+    "models: [a, a]\n", "models: []\n", "host: 0.0.0.0\nmodels: [a]\n", None,
+    "models: [" + "a, " * 2000 + "a]\n", "[" * 100 + "]" * 100 + "\n"], ids=lambda t: repr(t)[:20])
+def test_wrong_settings_are_wrong_usage(cli, tmp_path, text):
+    """Exit code 2, as for wrong flags (docs/operations.md)."""
+    path = tmp_path / "c.yaml"
+    if text is not None:
+        path.write_bytes(text.encode("latin-1"))
+    r = cli("serve", "--check", "--config", path)
+    assert (r.returncode, r.stdout) == (2, ""), r.stderr
+    assert r.stderr.startswith("gaufre serve: ")

@@ -132,6 +132,52 @@ static void checks(void **state)
     serve_config_done(&c);
 }
 
+/* Ids come from names of files, hosts from people. */
+static void derives(void **state)
+{
+    static const struct {
+        const char *model, *id;
+    } ids[] = {
+        {"/m/my model (1).gguf", "my-model-(1)"},
+        {"a \"b\" 'c'\\d.GGUF", "a--b--'c'-d"},
+        {"/m/caf\xc3\xa9.gguf", "caf\xc3\xa9"},
+        {"/m/caf\xe9\n.gguf", "caf--"},
+        {".gguf", ".gguf"},
+    };
+    static const struct {
+        const char *host, *url;
+        int wide;
+    } hosts[] = {
+        {"127.0.0.1", "http://127.0.0.1:80", 0}, {"::1", "http://[::1]:80", 0},
+        {"[::1]", "http://[::1]:80", 0},         {"[::]", "http://[::]:80", 1},
+        {"0.0.0.0", "http://0.0.0.0:80", 1},
+    };
+    struct serve_config c;
+    struct err e = {0};
+    char longest[300], url[SERVE_URL_MAX];
+
+    serve_config_init(&c);
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++)
+        assert_int_equal(serve_config_add_model(&c, ids[i].model, &e), 0);
+    snprintf(longest, sizeof longest, "x%0*d.gguf", 240, 7);
+    memcpy(longest + 199, "\xc3\xa9", 2); /* a character across the longest id's end */
+    assert_int_equal(serve_config_add_model(&c, longest, &e), 0);
+    if (serve_config_check(&c, &e))
+        fail_msg("%s", e.text);
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++)
+        assert_string_equal(c.models[i].id, ids[i].id);
+    assert_int_equal(strlen(c.models[c.n_models - 1].id), 199);
+    serve_config_done(&c);
+    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
+        serve_config_init(&c);
+        assert_int_equal(serve_config_add_model(&c, "m", &e), 0);
+        assert_int_equal(serve_config_flag(&c, "host", hosts[i].host, &e), 0);
+        assert_int_equal(serve_config_check(&c, &e), hosts[i].wide ? ERR_ARG : 0);
+        assert_string_equal(serve_config_url(&c, 80, url, sizeof url), hosts[i].url);
+        serve_config_done(&c);
+    }
+}
+
 static void describes(void **state)
 {
     struct serve_config c;
@@ -164,6 +210,7 @@ int main(void)
         cmocka_unit_test(file_then_flags),
         cmocka_unit_test(refuses),
         cmocka_unit_test(checks),
+        cmocka_unit_test(derives),
         cmocka_unit_test(describes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
