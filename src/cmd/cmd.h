@@ -14,7 +14,8 @@ enum { CMD_OK = 0, CMD_FAILED = 1, CMD_USAGE = 2 }; /* exit codes */
 
 #define CMD_OPTS_MAX 4096 /* bytes of a command's options struct */
 
-enum cmd_complete { CMD_COMPLETE_NONE, CMD_COMPLETE_MODEL, CMD_COMPLETE_FILE, CMD_COMPLETE_SHELL };
+/* Words to choose from ("bash|zsh|fish") are known by `args`. */
+enum cmd_complete { CMD_COMPLETE_NONE, CMD_COMPLETE_MODEL, CMD_COMPLETE_FILE };
 
 struct cmd {
     const char *name;

@@ -10,22 +10,51 @@ static void print_words(const char *words)
         putchar(*words == '|' ? ' ' : *words);
 }
 
+/* Texts that another table checks (serve's settings) are words or files all the same. */
+static int wants_word(const struct opt *o)
+{
+    return o->arg && strchr(o->arg, '|') != NULL;
+}
+
+static int wants_file(const struct opt *o)
+{
+    return o->arg && !strcmp(o->arg, "FILE");
+}
+
+/* The first positional's words: "new|hash" of "new|hash FILE ID"; 0 when it is something else. */
+static int first_words(const struct cmd *c)
+{
+    int n = c->args ? (int)strcspn(c->args, " ") : 0;
+
+    return n && memchr(c->args, '|', (size_t)n) && c->args[0] != '[' ? n : 0;
+}
+
+static void print_first_words(const struct cmd *c)
+{
+    for (int i = 0; i < first_words(c); i++)
+        putchar(c->args[i] == '|' ? ' ' : c->args[i]);
+}
+
 /* ---- bash ---- */
 
 static void bash_values(const struct opt *o)
 {
-    if (o->kind != OPT_KIND_CHOICE && o->kind != OPT_KIND_FILE)
+    if (o->kind == OPT_KIND_FLAG)
         return;
     printf("        --%s", o->name);
     if (o->letter)
         printf("|-%c", o->letter);
-    if (o->kind == OPT_KIND_FILE) {
-        puts(") COMPREPLY=($(compgen -f -- \"$cur\")); return ;;");
+    if (wants_file(o)) {
+        puts(") _gaufre_files; return ;;");
         return;
     }
-    fputs(") COMPREPLY=($(compgen -W '", stdout);
-    print_words(o->arg);
-    puts("' -- \"$cur\")); return ;;");
+    fputs(") COMPREPLY=(", stdout);
+    if (wants_word(o)) {
+        fputs("$(compgen -W '", stdout);
+        print_words(o->arg);
+        fputs("' -- \"$cur\")", stdout);
+    }
+    puts("); return ;;");
 }
 
 static void bash_command(const struct cmd *c)
@@ -42,16 +71,25 @@ static void bash_command(const struct cmd *c)
              "files=1; }");
     else if (c->complete == CMD_COMPLETE_FILE)
         puts("        [[ $cur == -* ]] || { words=; files=1; }");
-    else if (c->complete == CMD_COMPLETE_SHELL)
-        puts("        [[ $cur == -* ]] || words='bash zsh fish'");
+    if (first_words(c)) {
+        fputs("        [[ $cur == -* ]] || ((COMP_CWORD > 2)) || { words='", stdout);
+        print_first_words(c);
+        puts("'; files=; }");
+    }
     puts("        ;;");
 }
 
 static void print_bash(void)
 {
     puts("# bash completion for gaufre; made by 'gaufre completion bash'\n"
+         "_gaufre_files()\n{\n"
+         "    mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- \"$cur\")\n}\n"
          "_gaufre()\n{\n"
          "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words= files=\n"
+         "    COMPREPLY=()\n"
+         "    # --name=value is three words here\n"
+         "    if [[ $cur == = ]]; then\n        cur=\n"
+         "    elif [[ $prev == = ]]; then\n        prev=${COMP_WORDS[COMP_CWORD-2]}\n    fi\n"
          "    if ((COMP_CWORD == 1)); then");
     fputs("        COMPREPLY=($(compgen -W '", stdout);
     for (const struct cmd *const *c = cmd_table; *c; c++)
@@ -62,7 +100,7 @@ static void print_bash(void)
         bash_command(*c);
     puts("    esac\n"
          "    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
-         "    if [[ $files ]]; then COMPREPLY+=($(compgen -f -- \"$cur\")); fi\n"
+         "    if [[ $files ]]; then _gaufre_files; fi\n"
          "}\ncomplete -o filenames -F _gaufre gaufre");
 }
 
@@ -81,26 +119,35 @@ static void zsh_text(const char *s)
     }
 }
 
-static void zsh_option(const struct opt *o)
+/* One spelling of an option: "--name=" or "-n". */
+static void zsh_spelling(const struct opt *o, const char *name)
 {
-    fputs("            '", stdout);
-    if (o->kind == OPT_KIND_STRS)
-        putchar('*');
-    printf("--%s%s[", o->name, o->kind == OPT_KIND_FLAG ? "" : "=");
+    printf("            '%s%s[", o->kind == OPT_KIND_STRS ? "*" : "", name);
     zsh_text(o->help);
     putchar(']');
-    if (o->kind == OPT_KIND_FILE) {
+    if (wants_file(o)) {
         fputs(":file:_files", stdout);
-    } else if (o->kind == OPT_KIND_CHOICE) {
+    } else if (wants_word(o)) {
         fputs(":value:(", stdout);
         print_words(o->arg);
         putchar(')');
     } else if (o->kind != OPT_KIND_FLAG) {
         putchar(':');
         zsh_text(o->arg);
-        putchar(':');
+        fputs(": ", stdout);
     }
     puts("' \\");
+}
+
+static void zsh_option(const struct opt *o)
+{
+    char name[80];
+
+    snprintf(name, sizeof name, "--%s%s", o->name, o->kind == OPT_KIND_FLAG ? "" : "=");
+    zsh_spelling(o, name);
+    snprintf(name, sizeof name, "-%c%s", o->letter, o->kind == OPT_KIND_FLAG ? "" : "+");
+    if (o->letter)
+        zsh_spelling(o, name);
 }
 
 static void print_zsh(void)
@@ -123,10 +170,13 @@ static void print_zsh(void)
         for (const struct opt *o = (*c)->opts; o && o->kind; o++)
             zsh_option(o);
         puts("            '--help[print help]' \\");
+        if (first_words(*c)) {
+            fputs("            ':what:(", stdout);
+            print_first_words(*c);
+            puts(")' \\");
+        }
         if ((*c)->complete == CMD_COMPLETE_MODEL)
             puts("            '*:model:_gaufre_models'");
-        else if ((*c)->complete == CMD_COMPLETE_SHELL)
-            puts("            ':shell:(bash zsh fish)'");
         else
             puts("            '*:file:_files'");
         puts("        ;;");
@@ -151,9 +201,9 @@ static void fish_option(const struct cmd *c, const struct opt *o)
     printf("complete -c gaufre -n '__fish_seen_subcommand_from %s' -l %s", c->name, o->name);
     if (o->letter)
         printf(" -s %c", o->letter);
-    if (o->kind == OPT_KIND_FILE) {
+    if (wants_file(o)) {
         fputs(" -r -F", stdout);
-    } else if (o->kind == OPT_KIND_CHOICE) {
+    } else if (wants_word(o)) {
         fputs(" -x -a '", stdout);
         print_words(o->arg);
         putchar('\'');
@@ -180,10 +230,11 @@ static void print_fish(void)
             printf("complete -c gaufre -n '__fish_seen_subcommand_from %s' "
                    "-a '(gaufre list --names 2>/dev/null)'\n",
                    (*c)->name);
-        else if ((*c)->complete == CMD_COMPLETE_SHELL)
-            printf("complete -c gaufre -f -n '__fish_seen_subcommand_from %s' "
-                   "-a 'bash zsh fish'\n",
-                   (*c)->name);
+        if (first_words(*c)) {
+            printf("complete -c gaufre -f -n '__fish_seen_subcommand_from %s' -a '", (*c)->name);
+            print_first_words(*c);
+            puts("'");
+        }
     }
 }
 
@@ -208,6 +259,5 @@ const struct cmd cmd_completion = {
              "'make install' puts all three where the shells look.",
     .n_args_min = 1,
     .n_args_max = 1,
-    .complete = CMD_COMPLETE_SHELL,
     .run = completion_run,
 };

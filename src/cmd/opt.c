@@ -73,11 +73,12 @@ static int in_bounds(const struct opt *o, double v)
 static int wrong_number(const struct opt *o, const char *value, struct err *e)
 {
     const char *what = o->kind == OPT_KIND_INT ? "a whole number" : "a number";
+    int digits = o->kind == OPT_KIND_INT ? 19 : 15;
 
     if (o->min == 0 && o->max == 0)
         return err_set(e, ERR_ARG, "--%s wants %s, not '%s'", o->name, what, value);
-    return err_set(e, ERR_ARG, "--%s wants %s from %.15g to %.15g, not '%s'", o->name, what, o->min,
-                   o->max, value);
+    return err_set(e, ERR_ARG, "--%s wants %s from %.*g to %.*g, not '%s'", o->name, what, digits,
+                   o->min, digits, o->max, value);
 }
 
 static int set_value(const struct opt *o, void *out, const char *value, struct err *e)

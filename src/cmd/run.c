@@ -32,7 +32,8 @@ static const struct opt opts[] = {
     OPT_REAL(0, "top-p", "P", "1", 0, 1, run, top_p, "draw among the likeliest of this mass"),
     OPT_REAL(0, "min-p", "P", "0", 0, 1, run, min_p, "and at least this share of the best"),
     OPT_INT(0, "top-k", "N", "0", 0, 1 << 20, run, top_k, "and among the N best (0: all)"),
-    OPT_INT(0, "seed", "N", "-1", -1, 0, run, seed, "seed of the draws (-1: a new one each time)"),
+    OPT_INT(0, "seed", "N", "-1", -1, INT64_MAX, run, seed,
+            "seed of the draws (-1: a new one each time)"),
     OPT_INT('n', "max-tokens", "N", "-1", -1, 1 << 26, run, max_tokens,
             "tokens of an answer at most (-1: to the end of the context)"),
     OPT_STRS(0, "stop", "TEXT", run, stop, "end the answer before this text"),
@@ -136,8 +137,8 @@ static void print_figures(const struct talk *t, const struct generated *g)
 
     if (t->o->quiet)
         return;
-    fprintf(stderr, "[%d + %d tokens, first after %.0f ms, %.1f tokens/s%s%s]\n", g->n_prompt,
-            g->n_generated, (double)(g->queue_us + g->prompt_us) / 1e3,
+    fprintf(stderr, "[%d + %d token%s, first after %.0f ms, %.1f tokens/s%s%s]\n", g->n_prompt,
+            g->n_generated, plural(g->n_generated), (double)(g->queue_us + g->prompt_us) / 1e3,
             s > 0 && g->n_generated > 1 ? (g->n_generated - 1) / s : 0.0,
             g->n_cached ? ", part of the prompt was cached" : "",
             g->cancelled                 ? ", stopped"

@@ -1,4 +1,7 @@
 """What every command has in common: help, usage errors, exit codes, stdout against stderr."""
+import os
+import pty
+import re
 import shutil
 import subprocess
 
@@ -65,14 +68,21 @@ def test_completion_parses(cli, shell):
     assert check.returncode == 0, check.stderr
 
 
-def complete(cli, env, words):
+def complete(cli, env, words, cwd=None):
     script = cli("completion", "bash").stdout
     line = " ".join(f"'{w}'" for w in words)
     program = (f"{script}\nCOMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _gaufre\n"
                'printf "%s\\n" "${COMPREPLY[@]}"\n')
     r = subprocess.run(["bash", "-c", program], env=env, text=True, capture_output=True,
-                       check=True)
-    return r.stdout.split()
+                       check=True, cwd=cwd)
+    return [line for line in r.stdout.split("\n") if line]
+
+
+def complete_fish(cli, env, words, cwd):
+    program = cli("completion", "fish").stdout + f"\ncomplete -C '{' '.join(words)}'\n"
+    r = subprocess.run(["fish", "--no-config", "-c", program], env=env, text=True,
+                       capture_output=True, check=True, cwd=cwd)
+    return [line.split("\t")[0] for line in r.stdout.split("\n") if line]
 
 
 def test_bash_completes(cli, env, gaufre, tmp_path):
@@ -82,6 +92,42 @@ def test_bash_completes(cli, env, gaufre, tmp_path):
     assert complete(cli, env, ["gaufre", "list", "--js"]) == ["--json"]
     assert complete(cli, env, ["gaufre", "pull", "smol"]) == ["smollm2-135m"]
     assert complete(cli, env, ["gaufre", "completion", "fi"]) == ["fish"]
+    assert complete(cli, env, ["gaufre", "key", "n"]) == ["new"]
+    (tmp_path / "my file").touch()
+    assert complete(cli, env, ["gaufre", "key", "new", "my"], tmp_path) == ["my file"]
+    assert complete(cli, env, ["gaufre", "run", "my"], tmp_path) == ["my file"]
+    # --name=value is three words to the shell
+    assert complete(cli, env, ["gaufre", "serve", "--log-format", "="]) == ["text", "json"]
+    assert complete(cli, env, ["gaufre", "serve", "--log-format", "=", "j"]) == ["json"]
+
+
+def test_values_complete_to_what_help_says(cli, env, tmp_path):
+    """Words where it lists words, files where it says FILE, else nothing; in every shell."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a-file").touch()
+    fish, zsh = shutil.which("fish"), cli("completion", "zsh").stdout
+    seen = set()
+    for name in commands(cli):
+        section = zsh.split(f"\n    {name})\n")[1].split("\n        ;;")[0]
+        for letter, option, value in re.findall(r"^  (?:-(\w), |    )--([\w-]+) (\S+)",
+                                                cli(name, "--help").stdout, re.M):
+            if option == "help" or not re.fullmatch(r"[A-Z,]+|[\w|-]+\|[\w|-]+", value):
+                continue
+            words = value.split("|") if "|" in value else ["a-file"] if value == "FILE" else []
+            seen.add(value)
+            for spelling in ["--" + option] + (["-" + letter] if letter else []):
+                line = ["gaufre", name, spelling, ""]
+                assert complete(cli, env, line, folder) == words, line
+                kind = (":value:(%s)" % " ".join(words) if "|" in value else
+                        ":file:_files" if value == "FILE" else f":{value}:")
+                start = f"{spelling}=[" if spelling[1] == "-" else f"{spelling}+["
+                entry = [e for e in section.split("\n") if e.strip(" '*").startswith(start)]
+                assert len(entry) == 1 and kind in entry[0], (line, entry)
+            if fish and words:
+                got = complete_fish(cli, env, ["gaufre", name, "--" + option, ""], folder)
+                assert sorted(got) == sorted(words), (name, option)
+    assert {"text|json", "FILE", "N"} <= seen
 
 
 @pytest.mark.parametrize("name, model_id", [
@@ -120,3 +166,27 @@ def test_wrong_settings_are_wrong_usage(cli, tmp_path, text):
     r = cli("serve", "--check", "--config", path)
     assert (r.returncode, r.stdout) == (2, ""), r.stderr
     assert r.stderr.startswith("gaufre serve: ")
+
+
+@pytest.mark.parametrize("n, words", [(1, "1 token,"), (2, "2 tokens,")])
+def test_chat_on_a_terminal(gaufre, env, smollm2, n, words):
+    master, slave = pty.openpty()
+    with subprocess.Popen([gaufre, "run", "-n", str(n), smollm2], env=env, stdin=slave,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
+        os.close(slave)
+        os.write(master, b"Count to ten.\n")
+        for line in iter(p.stderr.readline, b""):
+            if b"tokens/s" in line:
+                break
+        os.write(master, b"\x04")
+        assert p.wait(60) == 0
+        os.close(master)
+    assert f"+ {words}" in line.decode(), line
+
+
+def test_seeds_repeat_answers(cli, smollm2):
+    for seed in (0, 7, (1 << 63) - 1):
+        answers = {cli("run", "-n", 12, "--seed", seed, smollm2, "Name a river.").stdout
+                   for _ in range(2)}
+        assert len(answers) == 1 and answers != {""}
+    assert cli("run", "--seed", 1 << 63, smollm2, "x").returncode == 2
