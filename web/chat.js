@@ -2,7 +2,7 @@
  * of conversations one has left: they go on), and the acts on messages. */
 
 import * as api from './api.js';
-import { $, h, copy_text, say, toast } from './dom.js';
+import { $, h, copy_text, count, say, toast } from './dom.js';
 import * as store from './store.js';
 import * as tree_of from './chat_tree.js';
 import { models, is_chat, current, find } from './models.js';
@@ -192,7 +192,7 @@ export class Chat {
         store.put_message(target);
         this.dirty.add(target.id);
         this.draw();
-        say(target.error ? target.error.message : `Answer ended, ${target.stats.n} tokens`);
+        say(target.error ? target.error.message : `Answer ended, ${count(target.stats.n, 'token')}`);
         if (this.conv === conv) this.busy();
         else if (!target.error) toast(`“${conv.title}” is answered.`, 'Show', () => { location.hash = `#/chat/${conv.id}`; });
     }

@@ -1,7 +1,7 @@
 /* Where one writes: grows with the text, Enter sends (never while an input method is composing), files
  * become attachments that are sent as text. */
 
-import { h, $, icon, icon_button, toast, bytes, number } from './dom.js';
+import { h, $, icon, icon_button, toast, bytes, count, number } from './dom.js';
 import * as api from './api.js';
 import { models } from './models.js';
 
@@ -126,7 +126,7 @@ export class Composer {
     show_files() {
         this.chips.hidden = !this.files.length;
         this.chips.replaceChildren(...this.files.map((f) => h('span.chip', null, icon('clip'), h('span', { dir: 'auto' }, f.name),
-            h('span.soft.num', null, f.tokens === null ? bytes(f.text.length) : `${number(f.tokens)} tokens`),
+            h('span.soft.num', null, f.tokens === null ? bytes(f.text.length) : count(f.tokens, 'token')),
             icon_button('close', `Remove ${f.name}`, () => {
                 this.files.splice(this.files.indexOf(f), 1);
                 this.show_files();

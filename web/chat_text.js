@@ -1,7 +1,7 @@
 /* The completion view: a text that the model continues, for models without a chat template (and for
  * anybody who wants the bare model). What the model wrote can be taken back, one generation at a time. */
 
-import { h, icon, number, seconds } from './dom.js';
+import { h, icon, count, seconds } from './dom.js';
 import { Answer, remember } from './chat_answer.js';
 import { body_of } from './chat_settings.js';
 import { models } from './models.js';
@@ -108,8 +108,8 @@ export class TextView {
         if (node.error) this.note.replaceChildren(h('div.error', { role: 'alert' }, h('p', null, node.error.message)));
         const s = node.stats;
         this.meta.textContent = answer.done
-            ? s?.n ? `${number(s.n)} tokens · ${s.rate.toFixed(1)} tok/s · ${seconds(s.ttft)} to the first` : ''
-            : answer.first ? `${number(answer.n)} tokens · ${answer.rate().toFixed(1)} tok/s` : '';
+            ? s?.n ? `${count(s.n, 'token')} · ${s.rate.toFixed(1)} tok/s · ${seconds(s.ttft)} to the first` : ''
+            : answer.first ? `${count(answer.n, 'token')} · ${answer.rate().toFixed(1)} tok/s` : '';
         if (node.tokens?.length) {
             this.tokens ??= new TokenView(this.probs);
             this.tokens.set(node.tokens);

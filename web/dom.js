@@ -90,6 +90,8 @@ export function download(name, text) {
 
 /** 1234567 -> "1,234,567"; widths come from tabular figures in the style sheet. */
 export const number = (n) => Number(n).toLocaleString('en-US');
+/** "1 token", "2 tokens". */
+export const count = (n, noun) => `${number(n)} ${noun}${Number(n) === 1 ? '' : 's'}`;
 
 export function bytes(n) {
     for (const unit of ['B', 'KB', 'MB', 'GB']) {

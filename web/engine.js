@@ -1,6 +1,6 @@
 /* The engine at work: one stream of states, shown as figures, plots and rows. */
 
-import { h, bytes, number, say, set_text } from './engine_dom.js';
+import { h, bytes, count, number, say, set_text } from './engine_dom.js';
 import { Plot, forget_colours } from './plot.js';
 import * as state from './engine_state.js';
 import { Requests } from './engine_requests.js';
@@ -49,7 +49,7 @@ const CARDS = [
         name: 'Sequences', unit: 'in the batch', value: (s) => number(s.model.running), least: 4, stack: true,
         series: [{ name: 'running', get: (s) => s.model.running, colour: '--accent', fill: 0.16 },
             { name: 'waiting', get: (s) => s.model.waiting, colour: '--soft', fill: 0.16 }],
-        note: (s) => [`${number(s.model.waiting)} waiting`, s.model.running ? `${number(s.model.batch.tokens)} tokens in a step` : 'idle'],
+        note: (s) => [`${number(s.model.waiting)} waiting`, s.model.running ? `${count(s.model.batch.tokens, 'token')} in a step` : 'idle'],
     },
     {
         name: 'KV pages', unit: 'in use', value: (s) => percent(s.model.pages.total ? s.model.pages.used / s.model.pages.total : null),
@@ -178,7 +178,7 @@ class Facts {
         set('Model', m.family ? `${m.family}, ${m.formats}` : m.state);
         set('Kernels', m.kernels || '–');
         set('Numbers', m.class ? `class ${m.class}, KV ${m.kv_type}` : '–');
-        set('Context', `${number(m.context)} tokens, batch ${number(m.batch_max)}, prompts by ${number(m.chunk)}`);
+        set('Context', `${count(m.context, 'token')}, batch ${number(m.batch_max)}, prompts by ${number(m.chunk)}`);
         set('Processor', `${s.cpu || 'unknown'}, ${s.threads} thread${s.threads === 1 ? '' : 's'}`);
         set('Load', now.cpu === null ? '–' : `${now.cpu.toFixed(2)} cores busy`);
         const l = m.limit;

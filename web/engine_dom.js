@@ -1,6 +1,6 @@
 /* The view's few helpers beside dom.js. */
 
-export { h, bytes, number, say, icon_button, open_dialog, copy_button } from './dom.js';
+export { h, bytes, count, number, say, icon_button, open_dialog, copy_button } from './dom.js';
 
 /** Change a text only where it differs: what stands still is not touched, and is not read out again. */
 export function set_text(el, text) {

@@ -1,7 +1,7 @@
 /* One request from its acceptance to its last token: what it waited for, what it computed, and how its
  * tokens came. Asked for again while it runs. */
 
-import { h, number, open_dialog, set_text, copy_button, age } from './engine_dom.js';
+import { h, count, number, open_dialog, set_text, copy_button, age } from './engine_dom.js';
 import { Plot } from './plot.js';
 
 const AGAIN_MS = 500;
@@ -62,8 +62,8 @@ class Timeline {
         }
         this.curve(r, total);
         const facts = {
-            Model: r.model, State: r.finish || r.state, Prompt: `${number(r.prompt_tokens)} tokens, ${number(r.cached_tokens)} from the cache`,
-            Answer: `${number(r.generated_tokens)} tokens${r.choices > 1 ? ` in ${r.choices} choices` : ''}`,
+            Model: r.model, State: r.finish || r.state, Prompt: `${count(r.prompt_tokens, 'token')}, ${number(r.cached_tokens)} from the cache`,
+            Answer: `${count(r.generated_tokens, 'token')}${r.choices > 1 ? ` in ${r.choices} choices` : ''}`,
             Speculation: r.draft_tokens ? `${number(r.draft_tokens)} drafted, ${number(r.draft_accepted)} right` : 'none',
             'First token': r.ttft_s === null ? '–' : exact(r.ttft_s), Rate: r.tokens_per_s ? `${r.tokens_per_s.toFixed(1)} tokens/s` : '–',
             'Computed prompt': this.prompt_rate(r, p), Accepted: new Date(r.accepted * 1000).toLocaleTimeString(),
@@ -88,7 +88,7 @@ class Timeline {
         this.plot.span_s = total;
         this.plot.gap_s = Infinity;
         this.plot.draw(points, total);
-        set_text(this.top, `up to ${number(this.plot.scale)} tokens`);
+        set_text(this.top, `up to ${count(this.plot.scale, 'token')}`);
         set_text(this.end, exact(total));
     }
 }

@@ -67,6 +67,11 @@ int err_prefix(struct err *e, const char *fmt, ...)
     return e->code;
 }
 
+const char *plural(long long n)
+{
+    return n == 1 ? "" : "s";
+}
+
 const char *err_name(int code)
 {
     const struct row *r = find(code);

@@ -62,6 +62,9 @@ int err_set_param(struct err *e, int code, const char *param, const char *fmt, .
 /* Put "prefix: " before the text already in `e`; returns e's code. */
 int err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* "1 token", "2 tokens": what stands behind the noun in a sentence with a count. */
+const char *plural(long long n);
+
 const char *err_name(int code); /* "QUEUE_FULL" */
 const char *err_text(int code); /* "the queue is full" */
 int err_http_status(int code);  /* 429; 500 for an unknown code */

@@ -143,8 +143,8 @@ static int commit(struct ledger *l)
         r = sqlite3_exec(l->db, "COMMIT", NULL, NULL, NULL);
     if (r) {
         if (atomic_fetch_add(&l->n_failures, 1) == 0 || l->stopping)
-            log_line(LOG_ERROR, "ledger: %d rows cannot be written, will try again: %s", l->n_batch,
-                     sqlite3_errmsg(l->db));
+            log_line(LOG_ERROR, "ledger: %d row%s cannot be written, will try again: %s",
+                     l->n_batch, plural(l->n_batch), sqlite3_errmsg(l->db));
         if (!sqlite3_get_autocommit(l->db))
             sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
         return -1;
@@ -194,7 +194,8 @@ static void *books_main(void *arg)
     for (int i = 0; l->n_batch && i < CLOSE_TRIES && commit(l); i++)
         clock_sleep_us(RETRY_US);
     if (l->n_batch)
-        log_line(LOG_ERROR, "ledger: %d rows were lost", l->n_batch);
+        log_line(LOG_ERROR, "ledger: %d row%s lost", l->n_batch,
+                 l->n_batch == 1 ? " was" : "s were");
     return NULL;
 }
 

@@ -166,9 +166,9 @@ static int plan_memory(struct engine *e, const struct engine_config *c, enum ker
     avail -= c->reserved < avail ? c->reserved : avail;
     if (c->context_max < 0 || want > m->context_trained)
         return err_set(err, ERR_ARG,
-                       "a context of %d tokens was asked for, but the model was "
+                       "a context of %d token%s was asked for, but the model was "
                        "trained for %d",
-                       c->context_max, m->context_trained);
+                       c->context_max, plural(c->context_max), m->context_trained);
     if (weights >= avail)
         return err_set(err, ERR_LIMIT,
                        "the weights take %.1f MB, but only %.1f MB of memory are available",
@@ -193,10 +193,11 @@ static int plan_memory(struct engine *e, const struct engine_config *c, enum ker
         size_t usable = bytes > 2 * per_page ? bytes - 2 * per_page : 0;
         in->context = context_in(m, kv, usable, want, in->chunk);
         if (c->context_max || in->context < 64)
-            return err_set(err, ERR_LIMIT,
-                           "a context of %d tokens takes %.1f MB of KV cache, but only %.1f MB are "
-                           "to be had (room for %d tokens)",
-                           want, (double)one / 1e6, (double)bytes / 1e6, in->context);
+            return err_set(
+                err, ERR_LIMIT,
+                "a context of %d token%s takes %.1f MB of KV cache, but only %.1f MB are "
+                "to be had (room for %d)",
+                want, plural(want), (double)one / 1e6, (double)bytes / 1e6, in->context);
     }
     *ret_kv_bytes = bytes;
     return 0;
@@ -447,8 +448,8 @@ int engine_eval(struct engine *e, const int32_t *id, int32_t n,
     int rc;
 
     if (n < 1 || n > e->info.context)
-        return err_set(err, ERR_CONTEXT, "%d tokens do not fit into the context of %d", n,
-                       e->info.context);
+        return err_set(err, ERR_CONTEXT, "%d token%s do not fit into the context of %d", n,
+                       plural(n), e->info.context);
     for (int32_t i = 0; i < n; i++) {
         if (id[i] < 0 || id[i] >= e->info.n_vocab)
             return err_set(err, ERR_ARG, "token %d is not in the vocabulary", id[i]);
@@ -470,7 +471,7 @@ int engine_eval(struct engine *e, const int32_t *id, int32_t n,
             .token = id + at, .n_tok = m, .seg = &seg, .n_segs = 1, .out = out, .n_out = m};
         rc = kv_seq_grow(e->kv, &seq, at + m);
         if (rc) {
-            err_set(err, rc, "the KV cache is too small for %d tokens", n);
+            err_set(err, rc, "the KV cache is too small for %d token%s", n, plural(n));
             break;
         }
         step_run(e->step, &b);

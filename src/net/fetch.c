@@ -109,8 +109,9 @@ static int check_size(struct fetch *f)
     const struct fetch_options *o = f->o;
 
     if (f->total >= 0 && o->size_expected >= 0 && f->total != o->size_expected)
-        return stop(f, err_set(f->e, ERR_FORMAT, "%s offers %lld bytes where %lld were expected",
-                               f->host, (long long)f->total, (long long)o->size_expected));
+        return stop(f, err_set(f->e, ERR_FORMAT, "%s offers %lld byte%s where %lld were expected",
+                               f->host, (long long)f->total, plural(f->total),
+                               (long long)o->size_expected));
     if (o->size_max > 0 && f->total > o->size_max)
         return stop(f, err_set(f->e, ERR_TOO_LARGE, "%s offers %lld bytes; the limit is %lld",
                                f->host, (long long)f->total, (long long)o->size_max));
@@ -289,8 +290,8 @@ static int transfer_error(struct fetch *f, CURLcode r, const char *detail)
     case CURLE_PARTIAL_FILE:
     case CURLE_RECV_ERROR:
     case CURLE_GOT_NOTHING:
-        return err_set(f->e, ERR_IO, "The connection to %s broke after %lld bytes: %s", f->host,
-                       (long long)f->ret->bytes, why);
+        return err_set(f->e, ERR_IO, "The connection to %s broke after %lld byte%s: %s", f->host,
+                       (long long)f->ret->bytes, plural(f->ret->bytes), why);
     default:
         return err_set(f->e, ERR_IO, "The download from %s failed: %s", f->host, why);
     }
@@ -305,8 +306,8 @@ static int judge_status(struct fetch *f)
         int64_t want = f->total >= 0 ? f->total : f->o->size_expected;
         if (want >= 0 && f->ret->bytes != want) /* a server may send less than was asked for */
             return err_set(f->e, status == 206 ? ERR_IO : ERR_FORMAT,
-                           "%s sent %lld bytes where %lld were expected", f->host,
-                           (long long)f->ret->bytes, (long long)want);
+                           "%s sent %lld byte%s where %lld were expected", f->host,
+                           (long long)f->ret->bytes, plural(f->ret->bytes), (long long)want);
         return 0;
     }
     if (status == 416 && f->asked_from > 0) {

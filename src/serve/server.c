@@ -280,13 +280,14 @@ int serve_wait_ready(struct server *s, struct err *e)
 static int wait_jobs(struct server *s, struct err *e)
 {
     int64_t deadline = clock_now_us() + JOBS_HOME_US;
+    long long n;
 
-    while (atomic_load(&s->n_calls)) {
+    while ((n = (long long)atomic_load(&s->n_calls)) > 0) {
         for (int i = 0; i < net_n_io(s->net); i++)
             front_mail(s, i);
         if (clock_now_us() > deadline)
-            return err_set(e, ERR_FROZEN, "%lld requests did not end: the engine does not answer",
-                           (long long)atomic_load(&s->n_calls));
+            return err_set(e, ERR_FROZEN, "%lld request%s did not end: the engine does not answer",
+                           n, plural(n));
         clock_sleep_us(LINGER_US);
     }
     return 0;
