@@ -92,6 +92,7 @@ struct supplier_job {
     int32_t max_tokens; /* -1: to the end of the context */
     uint64_t seed;
     uint64_t salt; /* caches are shared among equal salts only */
+    int32_t tenant; /* >= 0: jobs of different tenants take turns */
     int64_t accepted_us;
     int echo_logprobs; /* PROMPT events */
     struct mbox *reader;

@@ -198,6 +198,7 @@ struct engine_job {
     int32_t echo_top;
     uint64_t cache_salt; /* prefix sharing only among equal salts (tenant) */
     enum engine_class_of_service service;
+    int32_t tenant;      /* jobs of different tenants take turns; >= 0 */
     int64_t accepted_us; /* clock_now_us() when the request was accepted */
     struct ring ring;    /* events, initialised by the caller, >= 32 KiB */
     struct mbox *reader; /* where to post `item` */
@@ -216,6 +217,8 @@ struct engine_job {
         int32_t n_prompt_done; /* of which so far; once, however often it was preempted */
         int err;
         uint64_t order, salt;
+        uint64_t served_step; /* the last one that did something of it, or of its arrival */
+        int owed;             /* passed over for too long: it goes first (policy/rota) */
         int64_t scheduled_us, first_us, paused_us;
     } run;
 };

@@ -17,6 +17,7 @@
 #include "engine/vocab.h"
 #include "policy/batch.h"
 #include "policy/draft.h"
+#include "policy/rota.h"
 
 /* Positions with logits in one step beside one of each sequence: of a prompt, or drafted. */
 #define MORE_ROWS 64
@@ -32,6 +33,7 @@ enum seq_state {
 struct engine_seq {
     struct engine_job *job;
     enum seq_state state;
+    int resumed; /* it had pages before */
     int32_t choice;
     uint64_t order;
     struct kv_seq kv;
@@ -63,9 +65,12 @@ struct sched_row {
 struct sched {
     struct engine_seq *seq; /* [n_seqs] */
     int32_t n_seqs;
-    struct engine_job *first, *last; /* all jobs, by class then arrival */
+    struct engine_job *first, *last; /* all jobs, by arrival */
     uint64_t n_submitted;
     struct sample_scratch *scratch; /* per worker */
+    struct rota rota;
+    struct rota_one *holders; /* [n_seqs] of pages, and who they are */
+    int32_t *holder_seq;
     struct batch_seq *plan;
     int32_t *take, *plan_seq, *tokens, *out;
     int *plan_scratch;

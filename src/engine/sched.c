@@ -27,6 +27,8 @@ int sched_open(struct engine *e, struct err *err)
 
     s->seq = calloc(n, sizeof *s->seq);
     s->scratch = calloc((size_t)workers, sizeof *s->scratch);
+    s->holders = calloc(n, sizeof *s->holders);
+    s->holder_seq = calloc(n, sizeof *s->holder_seq);
     s->plan = calloc(n, sizeof *s->plan);
     s->take = calloc(n, sizeof *s->take);
     s->plan_seq = calloc(n, sizeof *s->plan_seq);
@@ -38,9 +40,9 @@ int sched_open(struct engine *e, struct err *err)
     s->banned = calloc((size_t)e->info.n_vocab, sizeof *s->banned);
     buf_init(&s->text, TEXT_MAX);
     buf_init(&s->piece, TEXT_MAX);
-    if (!s->seq || !s->scratch || !s->plan || !s->take || !s->plan_seq || !s->plan_scratch ||
-        !s->tokens || !s->out || !s->seg || !s->rows || !s->banned ||
-        buf_reserve(&s->text, TEXT_MAX) || buf_reserve(&s->piece, TEXT_MAX))
+    if (!s->seq || !s->scratch || !s->holders || !s->holder_seq || !s->plan || !s->take ||
+        !s->plan_seq || !s->plan_scratch || !s->tokens || !s->out || !s->seg || !s->rows ||
+        !s->banned || buf_reserve(&s->text, TEXT_MAX) || buf_reserve(&s->piece, TEXT_MAX))
         goto fail;
     s->n_seqs = e->info.batch_max;
     draft_trust_init(&s->trust[0]);
@@ -77,6 +79,8 @@ void sched_close(struct engine *e)
         sample_scratch_done(&s->scratch[i]);
     free(s->seq);
     free(s->scratch);
+    free(s->holders);
+    free(s->holder_seq);
     free(s->plan);
     free(s->take);
     free(s->plan_seq);
@@ -91,26 +95,20 @@ void sched_close(struct engine *e)
     *s = (struct sched){0};
 }
 
-/* Into the list, behind jobs of its class and above. */
 static void enqueue(struct engine *e, struct engine_job *j)
 {
     struct sched *s = &e->sched;
-    struct engine_job *at = s->last;
 
     j->run.order = ++s->n_submitted;
     j->run.salt = e->use_cache ? j->cache_salt & ~SALT_OF_JOB : SALT_OF_JOB | j->run.order;
-    while (at && at->service < j->service)
-        at = at->run.prev;
-    j->run.prev = at;
-    j->run.next = at ? at->run.next : s->first;
-    if (at)
-        at->run.next = j;
+    j->run.served_step = atomic_load_explicit(&e->n_steps, memory_order_relaxed);
+    j->run.prev = s->last;
+    j->run.next = NULL;
+    if (s->last)
+        s->last->run.next = j;
     else
         s->first = j;
-    if (j->run.next)
-        j->run.next->run.prev = j;
-    else
-        s->last = j;
+    s->last = j;
 }
 
 static void take_inbox(struct engine *e)
@@ -164,44 +162,102 @@ static struct engine_seq *free_slot(struct sched *s)
     return NULL;
 }
 
-/* Jobs get slots in order; further choices of a job once its prompt is computed. */
-static void give_slots(struct engine *e)
+static int service_of(const struct engine_job *j)
 {
-    struct sched *s = &e->sched;
-
-    for (struct engine_job *j = s->first; j; j = j->run.next) {
-        while (j->run.n_started < j->n_choices && (j->run.n_started == 0 || j->run.prefilled)) {
-            struct engine_seq *q = free_slot(s);
-            if (!q)
-                return;
-            q->job = j;
-            q->state = SEQ_WAIT;
-            q->choice = j->run.n_started++;
-            q->order = j->run.order * ENGINE_CHOICES_MAX + (uint64_t)q->choice;
-            memcpy(q->token, j->prompt, (size_t)j->n_prompt * sizeof *q->token);
-            q->n_token = j->n_prompt;
-            q->n_done = q->n_generated = q->n_told = 0;
-            lookup_reset(&q->lookup);
-            draft_trust_inherit(&q->trust, &s->trust[j->sampling.temperature > 0]);
-            q->n_indexed = 0;
-            detok_init(&q->detok, e->vocab, 0);
-            q->stop = (struct stop){.n_held = 0};
-        }
-    }
+    return j->run.owed ? ROTA_OWED : (int)j->service;
 }
 
-/* The waiting sequence that goes first, or NULL. */
-static struct engine_seq *next_waiting(struct sched *s)
+struct rota_one seq_rota(const struct engine_seq *q)
 {
-    struct engine_seq *best = NULL;
-    for (int32_t i = 0; i < s->n_seqs; i++) {
-        struct engine_seq *q = &s->seq[i];
-        if (q->state == SEQ_WAIT &&
-            (!best || q->job->service > best->job->service ||
-             (q->job->service == best->job->service && q->order < best->order)))
-            best = q;
+    return (struct rota_one){.service = service_of(q->job),
+                             .resumed = q->resumed,
+                             .tenant = q->job->tenant,
+                             .order = q->order};
+}
+
+static uint64_t order_of(const struct engine_job *j, int32_t choice)
+{
+    return j->run.order * ENGINE_CHOICES_MAX + (uint64_t)choice;
+}
+
+/* The job whose next choice goes before all others that have no slot, or NULL. Further choices of a
+ * job wait until its prompt is computed. */
+static struct engine_job *next_job(struct sched *s, struct rota_one *ret)
+{
+    struct engine_job *best = NULL;
+
+    for (struct engine_job *j = s->first; j; j = j->run.next) {
+        struct rota_one one = {
+            .service = service_of(j), .tenant = j->tenant, .order = order_of(j, j->run.n_started)};
+        if (j->run.n_started >= j->n_choices || (j->run.n_started && !j->run.prefilled))
+            continue;
+        if (best && !rota_before(&s->rota, &one, ret))
+            continue;
+        best = j;
+        *ret = one;
     }
     return best;
+}
+
+static struct engine_seq *give_slot(struct engine *e, struct engine_job *j, struct engine_seq *q)
+{
+    q->job = j;
+    q->state = SEQ_WAIT;
+    q->resumed = 0;
+    q->choice = j->run.n_started++;
+    q->order = order_of(j, q->choice);
+    memcpy(q->token, j->prompt, (size_t)j->n_prompt * sizeof *q->token);
+    q->n_token = j->n_prompt;
+    q->n_done = q->n_generated = q->n_told = 0;
+    lookup_reset(&q->lookup);
+    draft_trust_inherit(&q->trust, &e->sched.trust[j->sampling.temperature > 0]);
+    q->n_indexed = 0;
+    detok_init(&q->detok, e->vocab, 0);
+    q->stop = (struct stop){.n_held = 0};
+    return q;
+}
+
+/* The waiting sequence that goes first, or NULL: one that has a slot, or the next that gets one. */
+static struct engine_seq *next_waiting(struct engine *e)
+{
+    struct sched *s = &e->sched;
+    struct engine_seq *best = NULL, *slot = free_slot(s);
+    struct rota_one first, one;
+    struct engine_job *j;
+
+    for (int32_t i = 0; i < s->n_seqs; i++) {
+        struct engine_seq *q = &s->seq[i];
+        if (q->state != SEQ_WAIT)
+            continue;
+        one = seq_rota(q);
+        if (best && !rota_before(&s->rota, &one, &first))
+            continue;
+        best = q;
+        first = one;
+    }
+    j = slot ? next_job(s, &one) : NULL;
+    return j && (!best || rota_before(&s->rota, &one, &first)) ? give_slot(e, j, slot) : best;
+}
+
+/* A job of which nothing was done for many steps is owed a place, whatever its class; one at a
+ * time. What waits for its reader is not passed over. */
+static void note_owed(struct engine *e)
+{
+    uint64_t steps = atomic_load_explicit(&e->n_steps, memory_order_relaxed);
+    struct engine_job *longest = NULL;
+    int n_owed = 0;
+
+    for (struct engine_job *j = e->sched.first; j; j = j->run.next) {
+        if (j->run.paused_us) {
+            j->run.owed = 0;
+            j->run.served_step = steps;
+        }
+        n_owed += j->run.owed;
+        if (!longest || j->run.served_step < longest->run.served_step)
+            longest = j;
+    }
+    if (longest && rota_is_owed(steps - longest->run.served_step, n_owed))
+        longest->run.owed = 1;
 }
 
 static int n_holding(const struct sched *s)
@@ -240,8 +296,9 @@ static void admit(struct engine *e)
 {
     struct engine_seq *q;
 
-    while ((q = next_waiting(&e->sched))) {
+    while ((q = next_waiting(e))) {
         struct engine_job *j = q->job;
+        struct rota_one one = seq_rota(q);
         int look = (e->use_cache || q->choice || q->n_generated) && !j->echo_logprobs;
         int32_t cached = kv_seq_open(e->kv, &q->kv, j->run.salt, look,
                                      e->use_cache || j->n_choices > 1, q->token, q->n_token);
@@ -250,8 +307,9 @@ static void admit(struct engine *e)
         if ((q->n_token - cached) / KERN_PAGE + 2 > st.n_free + st.n_cached &&
             n_holding(&e->sched)) {
             kv_seq_close(e->kv, &q->kv);
-            return; /* first come, first served: nobody overtakes it */
+            return; /* it is its turn: nobody overtakes it */
         }
+        rota_took(&e->sched.rota, &one);
         seq_start(e, q, cached);
     }
 }
@@ -280,7 +338,7 @@ void *sched_main(void *arg)
         sweep(e);
         if (atomic_load(&e->quit) && !e->sched.first)
             break;
-        give_slots(e);
+        note_owed(e);
         admit(e);
         n = turn_plan(e);
         if (n) {

@@ -5,6 +5,11 @@
 
 #include "engine/engine_int.h"
 
+/* ---- sched.c --------------------------------------------------------------------------------- */
+
+/* As policy/rota sees it. */
+struct rota_one seq_rota(const struct engine_seq *q);
+
 /* ---- turn.c ---------------------------------------------------------------------------------- */
 
 /* Decide who takes how many tokens; returns the sum. */

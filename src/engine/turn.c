@@ -17,28 +17,28 @@ static void preempt(struct engine *e, struct engine_seq *q)
     }
     kv_seq_close(e->kv, &q->kv);
     q->state = SEQ_WAIT;
+    q->resumed = 1;
     q->n_done = 0;
     q->take = 0;
     atomic_fetch_add_explicit(&e->preemptions, 1, memory_order_relaxed);
 }
 
-/* The newest holder of pages in the lowest class. */
+/* The holder of pages that has to make room. */
 static struct engine_seq *victim(struct sched *s)
 {
-    struct engine_seq *worst = NULL;
+    int n = 0;
+
     for (int32_t i = 0; i < s->n_seqs; i++) {
-        struct engine_seq *q = &s->seq[i];
+        const struct engine_seq *q = &s->seq[i];
         if (q->state != SEQ_PREFILL && q->state != SEQ_DECODE)
             continue;
-        if (!worst || q->job->service < worst->job->service ||
-            (q->job->service == worst->job->service && q->order > worst->order))
-            worst = q;
+        s->holder_seq[n] = i;
+        s->holders[n++] = seq_rota(q);
     }
-    return worst;
+    return &s->seq[s->holder_seq[rota_victim(s->holders, n)]];
 }
 
-/* Pages for what q takes in this step, at the cost of newer sequences; 0 when q itself had to go.
- */
+/* Pages for what q takes in this step, at the cost of others; 0 when q itself had to go. */
 static int make_room(struct engine *e, struct engine_seq *q)
 {
     while (kv_seq_grow(e->kv, &q->kv, q->n_done + q->take)) {
@@ -50,15 +50,42 @@ static int make_room(struct engine *e, struct engine_seq *q)
     return 1;
 }
 
-static int32_t most_now(const struct engine *e, const struct engine_seq *q, int *echo_taken)
+static int is_resting(const struct engine_seq *q)
 {
-    if (atomic_load_explicit(&q->job->run.paused, memory_order_relaxed) || !event_has_room(q->job))
+    return atomic_load_explicit(&q->job->run.paused, memory_order_relaxed) ||
+           !event_has_room(q->job);
+}
+
+static int is_echoing(const struct engine_seq *q)
+{
+    return q->state == SEQ_PREFILL && q->job->echo_logprobs && !q->choice;
+}
+
+/* One prompt at a time is echoed, its rows share one buffer: the first of the highest class. */
+static const struct engine_seq *echo_now(const struct sched *s)
+{
+    const struct engine_seq *best = NULL;
+
+    for (int32_t i = 0; i < s->n_seqs; i++) {
+        const struct engine_seq *q = &s->seq[i];
+        int service = is_echoing(q) && !is_resting(q) ? seq_rota(q).service : -1;
+        if (service < 0)
+            continue;
+        if (!best || service > seq_rota(best).service ||
+            (service == seq_rota(best).service && q->order < best->order))
+            best = q;
+    }
+    return best;
+}
+
+static int32_t most_now(const struct engine *e, const struct engine_seq *q,
+                        const struct engine_seq *echo)
+{
+    if (is_resting(q) || (is_echoing(q) && q != echo))
         return 0;
-    if (q->state == SEQ_PREFILL && q->job->echo_logprobs && !q->choice) {
+    if (q == echo) {
         uint32_t free_bytes = q->job->ring.cap / 2;
         int32_t rows = (int32_t)(free_bytes / (sizeof(struct engine_event) + 32));
-        if ((*echo_taken)++)
-            return 0; /* one at a time: its rows share one buffer */
         return rows < MORE_ROWS ? rows : MORE_ROWS;
     }
     return e->info.chunk;
@@ -130,19 +157,21 @@ int32_t turn_plan(struct engine *e)
     struct sched *s = &e->sched;
     struct batch_limits lim = {.tokens = e->info.chunk + e->info.batch_max,
                                .prompt_mixed = e->info.chunk / 2 ? e->info.chunk / 2 : 1};
-    int n = 0, echo = 0;
+    const struct engine_seq *echo = echo_now(s);
     int32_t sum = 0;
+    int n = 0;
 
     for (int32_t i = 0; i < s->n_seqs; i++) {
         struct engine_seq *q = &s->seq[i];
         q->take = q->n_draft = 0;
         if (q->state != SEQ_PREFILL && q->state != SEQ_DECODE)
             continue;
-        s->plan[n] = (struct batch_seq){.service = q->job->service,
+        s->plan[n] = (struct batch_seq){.service = seq_rota(q).service,
                                         .order = q->order,
+                                        .tenant = q->job->tenant,
                                         .decoding = q->state == SEQ_DECODE,
                                         .remaining = phase_end(q) - q->n_done,
-                                        .most = most_now(e, q, &echo)};
+                                        .most = most_now(e, q, echo)};
         s->plan_seq[n++] = i;
     }
     batch_plan(&lim, s->plan, n, s->take, s->plan_scratch);
@@ -417,6 +446,7 @@ static void settle_seq(struct engine *e, struct engine_seq *q)
 void turn_settle(struct engine *e)
 {
     struct sched *s = &e->sched;
+    uint64_t steps = atomic_load_explicit(&e->n_steps, memory_order_relaxed);
 
     for (int32_t i = 0; i < s->n_seqs; i++) { /* before sampling changes any row */
         struct engine_seq *q = &s->seq[i];
@@ -429,8 +459,10 @@ void turn_settle(struct engine *e)
     team_unlock(e->team);
     for (int32_t i = 0; i < s->n_seqs; i++) {
         struct engine_seq *q = &s->seq[i];
-        if (q->state != SEQ_FREE && q->take)
-            settle_seq(e, q);
+        if (q->state == SEQ_FREE || !q->take)
+            continue;
+        q->job->run.served_step = steps;
+        settle_seq(e, q);
     }
     if (!s->step_has_prompt)
         draft_cost_see(&s->cost, atomic_load_explicit(&e->last_tokens, memory_order_relaxed),

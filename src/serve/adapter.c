@@ -173,6 +173,7 @@ static int local_submit(struct supplier *s, struct supplier_job *j, struct err *
     lj->job.service = j->req->tier == API_TIER_FLEX       ? ENGINE_SERVICE_FLEX
                       : j->req->tier == API_TIER_PRIORITY ? ENGINE_SERVICE_PRIORITY
                                                           : ENGINE_SERVICE_DEFAULT;
+    lj->job.tenant = j->tenant;
     lj->job.accepted_us = j->accepted_us;
     ring_init(&lj->job.ring, lj->ring, RING_BYTES);
     lj->job.reader = j->reader;

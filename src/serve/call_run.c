@@ -77,6 +77,7 @@ static int submit(struct call *c, struct call_job *j, struct err *e)
     j->n_live = c->req.n_run;
     j->job.req = &c->req;
     j->job.salt = cache_salt(c);
+    j->job.tenant = c->ticket.i_tenant;
     j->job.accepted_us = c->started_us;
     j->job.echo_logprobs = c->req.echo && c->req.logprobs;
     j->job.reader = net_io_mbox(c->s->net, c->io);

@@ -39,6 +39,7 @@ int jobs_start(struct engine *e, struct engine_job *j, struct mbox *box,
     j->echo_logprobs = spec->echo;
     j->cache_salt = spec->salt;
     j->service = (enum engine_class_of_service)spec->service;
+    j->tenant = spec->tenant;
     j->accepted_us = clock_now_us();
     j->reader = box;
     return engine_submit(e, j, err);
@@ -119,6 +120,7 @@ void jobs_run(struct engine *e, const struct jobs_spec *spec, int n, struct jobs
         j->echo_logprobs = spec[i].echo;
         j->cache_salt = spec[i].salt;
         j->service = (enum engine_class_of_service)spec[i].service;
+        j->tenant = spec[i].tenant;
         j->accepted_us = clock_now_us();
         j->reader = &box;
         if (engine_submit(e, j, &err)) {

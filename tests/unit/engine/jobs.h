@@ -25,6 +25,7 @@ struct jobs_spec {
     int32_t n_prediction;
     uint64_t salt;
     int service;
+    int tenant;
     int cancel_after;     /* > 0: cancel once so many tokens have come */
     int never_read_until; /* > 0: the reader sleeps so many ms before reading */
 };

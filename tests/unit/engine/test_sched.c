@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/rand.h"
 #include "jobs.h"
+#include "policy/rota.h"
 #include "tiny.h"
 
 enum { CONTEXT = 512 };
@@ -311,6 +312,89 @@ static void service_classes(void **state)
         assert_true(k->run.scheduled_us >= before);
         before = k->run.scheduled_us;
     }
+    close_engine();
+}
+
+/* Steps counted: below a class that is never empty a job begins all the same. */
+static void nobody_waits_for_ever(void **state)
+{
+    enum { N = 30, TOKENS = 20, MOST = ROTA_STEPS / TOKENS + 1 };
+    struct engine_job first, flex, high[N];
+    struct jobs_spec s = spec_of(20, TOKENS);
+    int n_before = 0;
+    (void)state;
+    open_engine(&llama, (struct engine_config){.batch_max = 1, .no_speculation = 1});
+    start(&first, spec_of(10, 100)); /* unread, so it rests and keeps the only slot */
+    WAIT_FOR(atomic_load(&first.run.paused));
+    s.service = ENGINE_SERVICE_FLEX;
+    start(&flex, s);
+    s.service = ENGINE_SERVICE_PRIORITY;
+    for (int i = 0; i < N; i++)
+        start(&high[i], s);
+    WAIT_FOR(stats().n_waiting == N + 1);
+    until(&first, ENGINE_EV_DONE);
+    jobs_end(&first);
+    assert_int_equal(until(&flex, ENGINE_EV_DONE).err, 0);
+    jobs_end(&flex);
+    for (int i = 0; i < N; i++) {
+        until(&high[i], ENGINE_EV_DONE);
+        jobs_end(&high[i]);
+        n_before += high[i].run.scheduled_us < flex.run.scheduled_us;
+    }
+    assert_in_range(n_before, MOST / 2, MOST);
+    close_engine();
+}
+
+/* One tenant's many choices and jobs, then another's one: it is second, not last. */
+static void tenants_take_turns(void **state)
+{
+    struct engine_job first, many[6], one;
+    struct jobs_spec s = spec_of(20, 3);
+    int n_before = 0;
+    (void)state;
+    open_engine(&llama, (struct engine_config){.batch_max = 1});
+    start(&first, spec_of(10, 300)); /* unread, so it rests and keeps the only slot */
+    WAIT_FOR(atomic_load(&first.run.paused));
+    s.tenant = 7;
+    s.n_choices = 2;
+    for (int i = 0; i < 6; i++)
+        start(&many[i], s);
+    s.tenant = 3;
+    s.n_choices = 1;
+    start(&one, s);
+    WAIT_FOR(stats().n_waiting == 7);
+    until(&first, ENGINE_EV_DONE);
+    jobs_end(&first);
+    until(&one, ENGINE_EV_DONE);
+    jobs_end(&one);
+    for (int i = 0; i < 6; i++) {
+        until(&many[i], ENGINE_EV_DONE);
+        jobs_end(&many[i]);
+        n_before += many[i].run.scheduled_us < one.run.scheduled_us;
+    }
+    assert_true(n_before <= 1);
+    close_engine();
+}
+
+/* Prompts are echoed one at a time, the oldest first, wherever their slots are. */
+static void echoes_in_order(void **state)
+{
+    struct engine_job j[4];
+    struct engine_event ev;
+    struct jobs_spec s = spec_of(100, 0);
+    (void)state;
+    open_engine(&llama, (struct engine_config){.batch_max = 2});
+    s.echo = 1;
+    for (int i = 0; i < 4; i++)
+        start(&j[i], s);
+    for (int i = 0; i < 4; i++) {
+        while (jobs_next(engine, &j[i], &ev, NULL) != ENGINE_EV_DONE)
+            ;
+        assert_int_equal(ev.err, 0);
+        jobs_end(&j[i]);
+    }
+    for (int i = 1; i < 4; i++)
+        assert_true(j[i].run.first_us > j[i - 1].run.first_us);
     close_engine();
 }
 
@@ -617,6 +701,9 @@ int main(void)
         cmocka_unit_test(slow_reader),
         cmocka_unit_test(pause_and_go_on),
         cmocka_unit_test(service_classes),
+        cmocka_unit_test(nobody_waits_for_ever),
+        cmocka_unit_test(tenants_take_turns),
+        cmocka_unit_test(echoes_in_order),
         cmocka_unit_test(drains_on_close),
         cmocka_unit_test(order_of_events),
         cmocka_unit_test(preempted_echo),

@@ -25,6 +25,25 @@ static int before(const struct batch_seq *a, const struct batch_seq *b)
     return a->service != b->service ? a->service > b->service : a->order < b->order;
 }
 
+/* Of two tenants in one class, one that wants more has as much as the other, or one token less. */
+static void check_shares(const struct batch_seq *s, int n, const int32_t *take)
+{
+    for (int service = 0; service < 3; service++) {
+        int32_t got[3] = {0}, open[3] = {0};
+        for (int i = 0; i < n; i++) {
+            int32_t want = s[i].remaining < s[i].most ? s[i].remaining : s[i].most;
+            if (s[i].decoding || s[i].service != service)
+                continue;
+            got[s[i].tenant] += take[i];
+            open[s[i].tenant] += want - take[i];
+        }
+        for (int a = 0; a < 3; a++) {
+            for (int b = 0; b < 3; b++)
+                assert_true(!open[a] || got[b] <= got[a] + 1);
+        }
+    }
+}
+
 static void check(const struct batch_limits *l, const struct batch_seq *s, int n)
 {
     int32_t take[N], decodes = 0, prompts = 0, able = 0, prompt_limit;
@@ -52,11 +71,14 @@ static void check(const struct batch_limits *l, const struct batch_seq *s, int n
     if (prompt_limit > l->tokens - decodes)
         prompt_limit = l->tokens - decodes;
     assert_true(prompts <= prompt_limit);
+    check_shares(s, n, take);
     for (int a = 0; a < n; a++) {
         for (int b = 0; b < n; b++) { /* nobody overtakes one that could have taken more */
             int32_t want = s[a].remaining < s[a].most ? s[a].remaining : s[a].most;
             if (s[a].decoding || s[b].decoding || !before(&s[a], &s[b]) || take[a] >= want)
                 continue;
+            if (s[a].service == s[b].service && s[a].tenant != s[b].tenant)
+                continue; /* shares: check_shares */
             assert_int_equal(take[b], 0);
             assert_int_equal(prompts,
                              prompt_limit > 0 ? prompt_limit : 0); /* and nothing was left over */
@@ -78,6 +100,7 @@ static void random_queues(void **state)
         for (int i = 0; i < n; i++)
             s[i] = (struct batch_seq){.service = below(3),
                                       .order = (uint64_t)((i * 17 + round) % N),
+                                      .tenant = round & 1 ? below(3) : 0,
                                       .decoding = below(3) == 0,
                                       .remaining = 1 + below(700),
                                       .most = below(4) ? 1 + below(512) : 0};
@@ -108,6 +131,19 @@ static void known_plans(void **state)
         batch_plan(&l, s, 3, take, rank);
         assert_int_equal(take[0], 0);
         assert_int_equal(take[1], 30);
+    }
+    { /* sixteen long prompts of one tenant do not keep another's waiting */
+        struct batch_seq s[] = {{.order = 1, .remaining = 500, .most = 64},
+                                {.order = 2, .remaining = 500, .most = 64},
+                                {.order = 3, .tenant = 1, .remaining = 40, .most = 64}};
+        batch_plan(&l, s, 3, take, rank);
+        assert_int_equal(take[0], 60); /* what the other does not need comes back */
+        assert_int_equal(take[1], 0);
+        assert_int_equal(take[2], 40);
+        s[2].remaining = 500;
+        batch_plan(&l, s, 3, take, rank);
+        assert_int_equal(take[0], 50);
+        assert_int_equal(take[2], 50);
     }
     batch_plan(&l, NULL, 0, NULL, NULL);
 }

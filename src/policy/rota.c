@@ -1,0 +1,50 @@
+#include "policy/rota.h"
+
+int rota_before(const struct rota *r, const struct rota_one *a, const struct rota_one *b)
+{
+    if (a->service != b->service)
+        return a->service > b->service;
+    if (a->resumed != b->resumed)
+        return a->resumed > b->resumed;
+    if (!a->resumed && a->tenant != b->tenant) { /* the next one round from the last */
+        uint32_t last = (uint32_t)r->last[a->service];
+        return (uint32_t)a->tenant - last - 1 < (uint32_t)b->tenant - last - 1;
+    }
+    return a->order < b->order;
+}
+
+void rota_took(struct rota *r, const struct rota_one *a)
+{
+    if (!a->resumed)
+        r->last[a->service] = a->tenant;
+}
+
+int rota_is_owed(uint64_t steps, int n_owed)
+{
+    return steps >= ROTA_STEPS && !n_owed;
+}
+
+int rota_victim(const struct rota_one *s, int n)
+{
+    int lowest = ROTA_CLASSES, best = -1, most = 0;
+
+    for (int i = 0; i < n; i++)
+        lowest = s[i].service < lowest ? s[i].service : lowest;
+    for (int i = 0; i < n; i++) {
+        int held = 0;
+        if (s[i].service != lowest)
+            continue;
+        for (int k = 0; k < n; k++)
+            held += s[k].service == lowest && s[k].tenant == s[i].tenant;
+        if (held > most || (held == most && s[i].order > s[best].order)) {
+            most = held;
+            best = i;
+        }
+    }
+    return best;
+}
+
+int rota_may_take(int64_t n_own, int64_t n_all, int64_t max, int is_alone)
+{
+    return n_all < max && (is_alone || n_own < max - n_all);
+}

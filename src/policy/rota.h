@@ -1,0 +1,47 @@
+/* Whose turn it is, wherever tenants wait for the same thing. Pure.
+ *
+ * A higher class goes first. Within a class tenants take turns, and a tenant's own come in order of
+ * arrival. Who was begun and put back is resumed before anybody new: its turn has come already. And
+ * nobody waits for ever: who was passed over for too long goes before all classes, one at a time,
+ * and keeps its place until it ends. */
+#ifndef POLICY_ROTA_H
+#define POLICY_ROTA_H
+
+#include <stdint.h>
+
+#define ROTA_CLASSES 4 /* 0..2: as asked for */
+#define ROTA_OWED    3 /* passed over for too long */
+#define ROTA_STEPS   256
+
+/* Whose turn was last in each class. Zeroed: nobody's. */
+struct rota {
+    int32_t last[ROTA_CLASSES];
+};
+
+struct rota_one {
+    int service; /* class */
+    int resumed;
+    int32_t tenant; /* >= 0 */
+    uint64_t order; /* of arrival */
+};
+
+/* Does a go before b? A total order where orders differ. */
+int rota_before(const struct rota *r, const struct rota_one *a, const struct rota_one *b);
+/* This one began. */
+void rota_took(struct rota *r, const struct rota_one *a);
+
+/* Is it owed a place, when nothing was done of it for `steps` while others were served? n_owed:
+ * those that have one now. */
+int rota_is_owed(uint64_t steps, int n_owed);
+
+/* Who must give up what it holds, so that others can go on: of the lowest class the tenant that
+ * holds most, of its ones the newest. Index in [0, n), -1: there is none. The oldest of the highest
+ * class is never taken from before the last other. */
+int rota_victim(const struct rota_one *s, int n);
+
+/* May a tenant that has n_own places take one of `max`, of which n_all are taken? Everybody may
+ * have as many as are left free by all, so that there are always some for who comes late; a tenant
+ * that is alone may have them all. */
+int rota_may_take(int64_t n_own, int64_t n_all, int64_t max, int is_alone);
+
+#endif
