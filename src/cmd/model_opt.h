@@ -14,7 +14,8 @@ struct model_opt {
 
 /* Rows for a command's table; `field` is its struct model_opt. */
 #define MODEL_OPT_ROWS(s, field)                                                                   \
-    OPT_INT('t', "threads", "N", "0", 0, 256, s, field.threads, "compute threads (0: all CPUs)"),  \
+    OPT_INT('t', "threads", "N", "0", 0, ENGINE_THREADS_MAX, s, field.threads,                     \
+            "compute threads (0: all CPUs)"),                                                      \
         OPT_CHOICE(0, "class", "auto|q8|bf16|f32", "auto", s, field.cls,                           \
                    "numeric class: integer dot products (q8), prompts in bf16, everything in "     \
                    "float; auto: bf16 where the CPU has AMX, else q8"),                            \
@@ -33,7 +34,7 @@ struct model_opt {
                  "chat template to use instead of the model's")
 
 #define MODEL_OPT_CONTEXT(s, field)                                                                \
-    OPT_INT('c', "context", "N", "0", 0, 1 << 26, s, field.context,                                \
+    OPT_INT('c', "context", "N", "0", 0, 1 << 24, s, field.context,                                \
             "context length in tokens (0: the trained length, as memory allows)")
 
 /* A model opened for this process. */

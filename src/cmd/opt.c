@@ -77,6 +77,9 @@ static int wrong_number(const struct opt *o, const char *value, struct err *e)
 
     if (o->min == 0 && o->max == 0)
         return err_set(e, ERR_ARG, "--%s wants %s, not '%s'", o->name, what, value);
+    if (o->max >= 0x1p63)
+        return err_set(e, ERR_ARG, "--%s wants %s from %.*g to %lld, not '%s'", o->name, what,
+                       digits, o->min, (long long)INT64_MAX, value);
     return err_set(e, ERR_ARG, "--%s wants %s from %.*g to %.*g, not '%s'", o->name, what, digits,
                    o->min, digits, o->max, value);
 }

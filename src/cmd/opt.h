@@ -25,7 +25,7 @@ enum opt_kind {
     OPT_KIND_STRS    /* struct opt_strs: may be given OPT_STRS_MAX times */
 };
 
-#define OPT_STRS_MAX 32
+#define OPT_STRS_MAX 16
 
 struct opt_strs {
     int n;
@@ -38,7 +38,7 @@ struct opt {
     const char *name; /* long name without dashes */
     const char *arg;  /* value's name in help ("N"), or the words of a choice */
     const char *def;  /* default as one would type it, or NULL: the field stays zero */
-    double min, max;  /* numbers; both 0: any */
+    double min, max;  /* numbers, both reached; both 0: any; 0x1p63: as large as there are */
     size_t offset;    /* of the field in the command's struct */
     const char *help; /* one line, no full stop */
 };

@@ -32,7 +32,7 @@ static const struct opt opts[] = {
     OPT_REAL(0, "top-p", "P", "1", 0, 1, run, top_p, "draw among the likeliest of this mass"),
     OPT_REAL(0, "min-p", "P", "0", 0, 1, run, min_p, "and at least this share of the best"),
     OPT_INT(0, "top-k", "N", "0", 0, 1 << 20, run, top_k, "and among the N best (0: all)"),
-    OPT_INT(0, "seed", "N", "-1", -1, INT64_MAX, run, seed,
+    OPT_INT(0, "seed", "N", "-1", -1, 0x1p63, run, seed,
             "seed of the draws (-1: a new one each time)"),
     OPT_INT('n', "max-tokens", "N", "-1", -1, 1 << 26, run, max_tokens,
             "tokens of an answer at most (-1: to the end of the context)"),
@@ -76,6 +76,8 @@ static int was_interrupted(void *ctx)
     return interrupted;
 }
 
+_Static_assert(OPT_STRS_MAX <= ENGINE_STOPS_MAX, "every --stop has its place");
+
 static void set_sampling(const struct run *o, struct engine_sampling *s)
 {
     *s = (struct engine_sampling){.temperature = (float)o->temperature,
@@ -85,8 +87,7 @@ static void set_sampling(const struct run *o, struct engine_sampling *s)
                                   .repetition_penalty = 1,
                                   .max_tokens = (int32_t)o->max_tokens,
                                   .seed = (uint64_t)o->seed,
-                                  .n_stop =
-                                      o->stop.n < ENGINE_STOPS_MAX ? o->stop.n : ENGINE_STOPS_MAX};
+                                  .n_stop = o->stop.n};
     if (o->seed < 0)
         rand_system(&s->seed, sizeof s->seed);
     for (int i = 0; i < s->n_stop; i++) {

@@ -65,6 +65,8 @@ struct engine_config {
 /* Called from engine_open with progress 0..1 of a long load; may be NULL. */
 typedef void engine_progress(void *arg, double done);
 
+#define ENGINE_THREADS_MAX 256
+
 /* Worker threads of the process, shared by all its engines. n = 0: all CPUs allowed to us. */
 int team_open(struct team **ret, int n, struct err *e);
 void team_close(struct team *t); /* accepts NULL */

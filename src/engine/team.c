@@ -11,7 +11,6 @@
 #include "base/clock.h"
 #include "engine/team_int.h"
 
-#define TEAM_MAX  256
 #define SPIN_IDLE 4000 /* pauses before a worker sleeps: some tens of microseconds */
 #define NOTE_US   100  /* a wait so long at a run's end: note who is running */
 #define STALL_US  400  /* and so long: let others have this core, and see who was not */
@@ -196,10 +195,10 @@ int team_open(struct team **ret, int n, struct err *e)
     struct team *t;
     int cpus = cpus_allowed();
 
-    if (n < 0 || n > TEAM_MAX)
-        return err_set(e, ERR_ARG, "threads: %d is not in [1, %d]", n, TEAM_MAX);
+    if (n < 0 || n > ENGINE_THREADS_MAX)
+        return err_set(e, ERR_ARG, "threads: %d is not in [0, %d]", n, ENGINE_THREADS_MAX);
     if (n == 0)
-        n = cpus < TEAM_MAX ? cpus : TEAM_MAX;
+        n = cpus < ENGINE_THREADS_MAX ? cpus : ENGINE_THREADS_MAX;
     t = aligned_alloc(64, (sizeof *t + 63) & ~(size_t)63);
     if (!t)
         return err_set(e, ERR_NOMEM, "no memory for the compute team");

@@ -54,7 +54,7 @@
       "where usage is booked, or 'off' (default: ledger.db in gaufre's home)")                     \
     X("ledger_sync", "ledger-sync", CHOICE, ledger_sync, "full", 0, 0, "full|normal",              \
       "flush the ledger on every commit, or at checkpoints only")                                  \
-    X("threads", "threads", INT, threads, "0", 0, 1024, "N", "compute threads, 0: all CPUs")       \
+    X("threads", "threads", INT, threads, "0", 0, 256, "N", "compute threads, 0: all CPUs")        \
     X("cpu", "cpu", CHOICE, cpu, "auto", 0, 0, "auto|scalar|avx2|avx-vnni|avx512|avx512-vnni|amx", \
       "best instruction set to use")                                                               \
     X("io_threads", "io-threads", INT, io_threads, "1", 1, 64, "N", "threads for connections")     \

@@ -13,6 +13,8 @@
 #include "serve/origin.h"
 #include "serve/serve.h"
 
+_Static_assert(ENGINE_THREADS_MAX == 256, "as the table says");
+
 #define CONFIG_ARENA_MAX ((size_t)4 << 20)
 #define ID_MAX           200 /* bytes of a model's id */
 

@@ -36,6 +36,40 @@ def test_every_command_helps_and_refuses_what_it_does_not_know(cli):
         assert f"gaufre {name}: unknown option --no-such-option" in r.stderr
 
 
+def numbers(cli, command):
+    """{option: (low, high, default as printed or None)} of the options that take a number."""
+    text = re.sub(r"\n {20,}", " ", cli(command, "--help").stdout)
+    found = {}
+    for option, help_ in re.findall(r"^ +(?:-., )?--([a-z-]+) [A-Z,]+ (.*)$", text, re.M):
+        said = re.search(rf"--{option} wants a (?:whole )?number from (\S+) to (\S+), not 'x'",
+                         cli(command, f"--{option}=x").stderr)
+        if said:
+            default = re.search(r"\(default: (\S+)\)$", help_)
+            found[option] = (said[1], said[2], default and default[1])
+    return found
+
+
+def test_numbers_have_bounds_that_are_reached(cli):
+    seen = {}
+    for command in commands(cli):
+        for option, (low, high, default) in numbers(cli, command).items():
+            seen[(command, option)] = (low, high)
+            assert float(low) < float(high), (command, option)
+            assert default is None or float(low) <= float(default) <= float(high), (command, option)
+            values = [f"--{option}={v}" for v in (low, high, default) if v is not None]
+            r = cli(command, *values, "--help")
+            assert r.returncode == 0, (command, values, r.stderr)
+            for beyond in (int(float(low)) - 1, int(high) + 1):
+                assert cli(command, f"--{option}={beyond}", "--help").returncode == 2, (command, option, beyond)
+    assert seen[("run", "seed")] == ("-1", str(2 ** 63 - 1))
+    assert seen[("run", "temperature")] == ("0", "2") and ("bench", "reps") in seen
+
+
+def test_more_stops_than_there_is_room_for(cli):
+    r = cli("run", "nothing", *["--stop=x"] * 17)
+    assert r.returncode == 2 and "--stop may be given 16 times at most" in r.stderr
+
+
 @pytest.mark.parametrize("wrong, right", [("lsit", "list"), ("pul", "pull"), ("remove", None)])
 def test_unknown_command(cli, wrong, right):
     r = cli(wrong)

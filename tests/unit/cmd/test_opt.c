@@ -16,6 +16,7 @@ struct args {
     uint64_t kv_bytes;
     const char *host, *file;
     struct opt_strs alias;
+    int64_t seed;
 };
 
 static const struct opt table[] = {
@@ -27,6 +28,7 @@ static const struct opt table[] = {
     OPT_STR(0, "host", "H", "127.0.0.1", args, host, "host"),
     OPT_FILE('f', "file", NULL, args, file, "file"),
     OPT_STRS('a', "alias", "NAME", args, alias, "alias"),
+    OPT_INT(0, "seed", "N", "-1", -1, 0x1p63, args, seed, "seed"),
     OPT_END,
 };
 
@@ -70,6 +72,21 @@ static void test_all_forms(void **state)
     assert_string_equal(a.file, "z");
 }
 
+static void check_seed(char *text, int64_t want)
+{
+    PARSE(S("--seed"), text);
+    assert_int_equal(r, 0);
+    assert_int_equal(a.seed, want);
+}
+
+static void test_bounds_are_reached(void **state)
+{
+    check_seed(S("-1"), -1);
+    check_seed(S("0"), 0);
+    check_seed(S("7"), 7);
+    check_seed(S("9223372036854775807"), INT64_MAX);
+}
+
 static void check_error(char *one, char *two, const char *text)
 {
     PARSE(one, two);
@@ -89,6 +106,9 @@ static void test_errors_name_the_option(void **state)
                 "--port wants a whole number from 0 to 65535, not '70000'");
     check_error(S("-p"), S("8o8"), "--port wants a whole number from 0 to 65535, not '8o8'");
     check_error(S("--port="), NULL, "--port wants a whole number from 0 to 65535, not ''");
+    check_error(S("--seed"), S("9223372036854775808"),
+                "--seed wants a whole number from -1 to 9223372036854775807, not "
+                "'9223372036854775808'");
     check_error(S("--temperature"), S("nan"),
                 "--temperature wants a number from 0 to 2, not 'nan'");
     check_error(S("--class"), S("q"), "--class is one of q8|f32, not 'q'");
@@ -161,6 +181,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults_and_positionals),
         cmocka_unit_test(test_all_forms),
+        cmocka_unit_test(test_bounds_are_reached),
         cmocka_unit_test(test_errors_name_the_option),
         cmocka_unit_test(test_missing_value),
         cmocka_unit_test(test_help_wins),

@@ -44,6 +44,48 @@ static void defaults_are_valid(void **state)
     serve_config_done(&c);
 }
 
+/* A value of the setting as one would write it, `off` beside the bound: least or greatest. */
+static void value_at(const struct config_setting *s, int greatest, int off, char *out, size_t cap)
+{
+    double v = (greatest ? s->max : s->min) + (greatest ? off : -off);
+    snprintf(out, cap, "%.0f%s", v, s->kind == CONFIG_TIME ? "ms" : "");
+}
+
+static void check_bounds(const struct config_setting *s, void *obj, struct arena *a)
+{
+    char text[64];
+    struct err e = {0};
+
+    if (s->kind != CONFIG_INT && s->kind != CONFIG_SIZE && s->kind != CONFIG_TIME)
+        return;
+    if (!s->dflt || config_set(s, obj, s->name, s->dflt, a, &e))
+        fail_msg("%s: its default is out of bounds: %s", s->name, e.text);
+    if (s->min == 0 && s->max == 0)
+        return;
+    if (s->min >= s->max)
+        fail_msg("%s: from %.0f to %.0f", s->name, s->min, s->max);
+    for (int greatest = 0; greatest < 2; greatest++) {
+        value_at(s, greatest, 0, text, sizeof text);
+        if (config_set(s, obj, s->name, text, a, &e))
+            fail_msg("%s: %s is refused: %s", s->name, text, e.text);
+        value_at(s, greatest, 1, text, sizeof text);
+        if (!config_set(s, obj, s->name, text, a, &e))
+            fail_msg("%s: %s is taken", s->name, text);
+    }
+}
+
+static void bounds_hold(void **state)
+{
+    struct serve_config c;
+
+    serve_config_init(&c);
+    for (const struct config_setting *s = serve_settings; s->name; s++)
+        check_bounds(s, &c, &c.arena);
+    for (const struct config_setting *s = serve_model_settings; s->name; s++)
+        check_bounds(s, &c.model_default, &c.arena);
+    serve_config_done(&c);
+}
+
 static void file_then_flags(void **state)
 {
     struct serve_config c;
@@ -207,6 +249,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_valid),
+        cmocka_unit_test(bounds_hold),
         cmocka_unit_test(file_then_flags),
         cmocka_unit_test(refuses),
         cmocka_unit_test(checks),
