@@ -33,8 +33,8 @@
  *
  * Limits (struct net_config): connections (accepting pauses at the cap), head size and fields,
  * body bytes of one request, of one owner and of the process, the time of a head, the rate of a
- * body, silence while reading an answer, bytes waiting in a stream. Each has an answer: 400, 408,
- * 413, 414, 417, 431, 501, 503, 505, or the connection is closed. TLS is not built: it would wrap
+ * body and of reading an answer, bytes waiting in a stream. Each has an answer: 400, 408, 413,
+ * 414, 417, 431, 501, 503, 505, or the connection is closed. TLS is not built: it would wrap
  * the bufferevent made in conn.c, nothing above would change. */
 #ifndef NET_NET_H
 #define NET_NET_H
@@ -58,9 +58,11 @@ struct net_config {
     int conns_max;
     int backlog;
     int header_timeout_ms; /* first byte of a request to the end of its head */
-    int body_timeout_ms;   /* for a body, and a second more for each 16 KiB that have come */
+    int body_timeout_ms;   /* for a body, and a second more for each rate_min that have come */
     int idle_timeout_ms;   /* between requests */
-    int stall_timeout_ms;  /* answer bytes wait and the client reads none: cut */
+    int stall_timeout_ms;  /* for a client behind its answer, and a second more for each rate_min
+                              that it has taken since: then it is cut */
+    int rate_min;          /* bytes a second, 16 KiB: of a body, of an answer that is waiting */
     int linger_ms;         /* after a refusal: read and drop what still comes, so that the client
                               sees the answer and not a reset */
     int drain_idle_ms;     /* how long a drain leaves idle connections open */

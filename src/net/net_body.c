@@ -68,8 +68,8 @@ int body_add(struct net_exchange *x, const char *p, size_t n)
 
 int64_t body_due_us(const struct net_exchange *x)
 {
-    int64_t grace = (int64_t)x->conn->io->server->config.body_timeout_ms * 1000;
-    return x->body_began_us + grace + (int64_t)x->body.len * 1000000 / NET_BODY_RATE;
+    const struct net_config *c = &x->conn->io->server->config;
+    return x->body_began_us + net_patience_us(c, c->body_timeout_ms, x->body.len);
 }
 
 void body_finish(struct net_exchange *x)

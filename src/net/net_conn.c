@@ -172,7 +172,10 @@ static int conn_flush(struct net_conn *c)
 
 static void write_cb(struct bufferevent *bev, void *ctx)
 {
+    struct net_conn *c = ctx;
+
     bufferevent_disable(bev, EV_WRITE); /* all is written */
+    c->stall_us = 0;
     conn_advance(ctx);
 }
 
@@ -439,13 +442,17 @@ static void deadline_passed(struct net_conn *c)
         if (c->deadline_us <= clock_now_us())
             body_ready(c, ERR_TIMEOUT);
         break;
-    default: /* IDLE, SKIP, LINGER */
-        conn_cut(c);
+    default:                                              /* IDLE, SKIP, LINGER */
+        if (c->state == CONN_IDLE && conn_pending(c) > 0) /* it is being read: not idle */
+            c->deadline_us = deadline_in(config_of(c)->idle_timeout_ms);
+        else
+            conn_cut(c);
         break;
     }
 }
 
-/* 1 when output waits and the client took none of it for too long. */
+/* 1 when the client is behind its output and takes too little of it. Who has taken all that there
+ * was owes nothing; else what is taken buys time, but no more than it is worth. */
 static int is_stalled(struct net_conn *c, int64_t now_us)
 {
     size_t pending = conn_pending(c);
@@ -453,11 +460,13 @@ static int is_stalled(struct net_conn *c, int64_t now_us)
 
     if (pending == 0) {
         c->stall_us = 0;
-    } else if (c->stall_us == 0 || done != c->out_seen) {
+    } else if (c->stall_us == 0) {
         c->stall_us = now_us;
         c->out_seen = done;
     }
-    return c->stall_us && now_us - c->stall_us > (int64_t)config_of(c)->stall_timeout_ms * 1000;
+    return c->stall_us &&
+           now_us - c->stall_us >
+               net_patience_us(config_of(c), config_of(c)->stall_timeout_ms, done - c->out_seen);
 }
 
 /* Reading is paused, so the loop does not see the end of file behind the unread bytes. */

@@ -14,7 +14,6 @@ struct event_base;
 
 #define NET_AHEAD_MAX   65536 /* request bytes buffered ahead of an answer; then reading pauses */
 #define NET_SKIP_MAX    65536 /* unread body that is dropped to keep a connection */
-#define NET_BODY_RATE   16384 /* bytes of a body that buy a second beyond body_timeout_ms */
 #define NET_SHARES      4096  /* owners of memory that are told apart */
 #define NET_LISTEN_MAX  16
 #define NET_ACCEPT_STEP 64 /* connections accepted in one turn of the loop */
@@ -40,9 +39,9 @@ struct net_conn {
     struct net_conn *next, *prev;
     struct net_conn *defer_next;
     int64_t deadline_us; /* of IDLE, HEAD, BODY, SKIP, LINGER; 0: none */
-    int64_t stall_us;    /* since when output waits without progress; 0: it does not */
+    int64_t stall_us;    /* since when the client is behind its output; 0: it is not */
     uint64_t out_total;  /* bytes ever put into the output */
-    uint64_t out_seen;   /* of them written when the sweep last looked */
+    uint64_t out_seen;   /* of them written when it fell behind */
     uint64_t peer;       /* hash of its address */
     int fd;
     uint8_t state, is_deferred, is_busy, is_eof, is_served, close_after, read_paused;
@@ -100,6 +99,8 @@ struct net_server {
 
 /* net_server.c */
 void net_io_check(const struct net_io *io); /* asserts that this is its thread */
+/* How long a peer may take that has brought or taken n bytes so far. */
+int64_t net_patience_us(const struct net_config *c, int timeout_ms, uint64_t n);
 
 /* net_listen.c */
 int listen_open(struct net_server *s, struct err *e);

@@ -38,12 +38,18 @@ void net_config_default(struct net_config *c)
         .body_timeout_ms = 20000,
         .idle_timeout_ms = 75000,
         .stall_timeout_ms = 30000,
+        .rate_min = 16384,
         .linger_ms = 2000,
         .drain_idle_ms = 250,
         .stream_pending_max = 1 << 20,
         .body_budget_bytes = 256 << 20,
         .http = HTTP_LIMITS_DEFAULT,
     };
+}
+
+int64_t net_patience_us(const struct net_config *c, int timeout_ms, uint64_t n)
+{
+    return (int64_t)timeout_ms * 1000 + (int64_t)(n * 1000000 / (uint64_t)c->rate_min);
 }
 
 static int check_config(const struct net_config *c, const struct net_handler *h, struct err *e)
@@ -53,7 +59,7 @@ static int check_config(const struct net_config *c, const struct net_handler *h,
     if (c->n_io < 1 || c->n_io > 64)
         return err_set(e, ERR_ARG, "The number of io threads must be from 1 to 64");
     if (c->conns_max < 1 || c->backlog < 1 || c->header_timeout_ms < 1 || c->body_timeout_ms < 1 ||
-        c->idle_timeout_ms < 1 || c->stall_timeout_ms < 1 || c->linger_ms < 0 ||
+        c->idle_timeout_ms < 1 || c->stall_timeout_ms < 1 || c->rate_min < 1 || c->linger_ms < 0 ||
         c->drain_idle_ms < 0)
         return err_set(e, ERR_ARG, "A network limit must be positive");
     if (c->stream_pending_max < 4096 || c->body_budget_bytes < 4096 || c->http.head_max < 256)

@@ -91,6 +91,7 @@ static void test_stalled_reader(void **state)
 
     room_config(&c);
     c.stall_timeout_ms = 300;
+    c.idle_timeout_ms = 250; /* begins when the answer is read */
     c.stream_pending_max = 64 << 20;
     room_open(&r, &c);
     stream = hold_stream(&r, 4096);
@@ -108,15 +109,40 @@ static void test_stalled_reader(void **state)
     hear(slow, &b, "\r\n\r\n");
     buf_done(&b);
     for (size_t got = 0; got < BIG;) {
-        char piece[1 << 20];
+        char piece[1 << 18];
         ssize_t n = recv(slow, piece, sizeof piece, 0);
         assert_true(n > 0);
         got += (size_t)n;
         if (got < 4 << 20)
-            clock_sleep_us(20000);
+            clock_sleep_us(25000);
     }
     close(slow);
     assert_int_equal(r.n_gone, 1);
+    room_close(&r);
+}
+
+/* Progress buys time, but not more than it is worth. */
+static void test_trickling_reader(void **state)
+{
+    static char piece[1 << 20];
+    struct net_config c;
+    struct room r;
+    size_t got = 0;
+    ssize_t n;
+    int fd;
+
+    room_config(&c);
+    c.stall_timeout_ms = 300;
+    c.rate_min = 1 << 30;
+    room_open(&r, &c);
+    say(fd = dial_buffered(&r, 65536), GET("/big"));
+    while ((n = recv(fd, piece, sizeof piece, 0)) > 0) { /* 20 MB/s and less */
+        got += (size_t)n;
+        clock_sleep_us(50000);
+    }
+    assert_true(got < BIG);
+    close(fd);
+    WAIT_STAT(&r, n_conns, ==, 0);
     room_close(&r);
 }
 
@@ -514,13 +540,21 @@ static void test_drain_deadline(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_slow_clients),       cmocka_unit_test(test_stream_ceiling),
-        cmocka_unit_test(test_stalled_reader),     cmocka_unit_test(test_deaf_pipeliner),
-        cmocka_unit_test(test_body_budget),        cmocka_unit_test(test_announced_bodies),
-        cmocka_unit_test(test_trickled_body),      cmocka_unit_test(test_shares),
-        cmocka_unit_test(test_thousand_idle),      cmocka_unit_test(test_connection_cap),
-        cmocka_unit_test(test_out_of_descriptors), cmocka_unit_test(test_drain),
-        cmocka_unit_test(test_drain_idle),         cmocka_unit_test(test_drain_backlog),
+        cmocka_unit_test(test_slow_clients),
+        cmocka_unit_test(test_stream_ceiling),
+        cmocka_unit_test(test_stalled_reader),
+        cmocka_unit_test(test_trickling_reader),
+        cmocka_unit_test(test_deaf_pipeliner),
+        cmocka_unit_test(test_body_budget),
+        cmocka_unit_test(test_announced_bodies),
+        cmocka_unit_test(test_trickled_body),
+        cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_thousand_idle),
+        cmocka_unit_test(test_connection_cap),
+        cmocka_unit_test(test_out_of_descriptors),
+        cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_drain_idle),
+        cmocka_unit_test(test_drain_backlog),
         cmocka_unit_test(test_drain_deadline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
