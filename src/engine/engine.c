@@ -10,12 +10,13 @@
 #include "base/sysmem.h"
 #include "engine/engine_int.h"
 
-#define TEMPLATE_MAX  ((size_t)1 << 20)
-#define CHUNK_DEFAULT 512
-#define BATCH_DEFAULT 64
-#define BATCH_MAX     1024
-#define STALL_DEFAULT 30000000
-#define KV_TOKENS_MIN 65536 /* the KV cache holds at least so many tokens where memory allows */
+#define TEMPLATE_MAX     ((size_t)1 << 20)
+#define CHUNK_DEFAULT    512
+#define BATCH_DEFAULT    64
+#define BATCH_MAX        1024
+#define STALL_DEFAULT    30000000
+#define GIVE_WAY_DEFAULT 250000
+#define KV_TOKENS_MIN    65536 /* the KV cache holds at least so many tokens where memory allows */
 
 /* ---- text of the file -------------------------------------------------------------------------
  */
@@ -353,6 +354,7 @@ int engine_open(struct engine **ret, const struct engine_config *c, struct team 
     e->use_cache = !c->no_prefix_cache;
     e->use_drafts = !c->no_speculation;
     e->stall_us_max = c->stall_us_max ? c->stall_us_max : STALL_DEFAULT;
+    e->give_way_us = c->give_way_us ? c->give_way_us : GIVE_WAY_DEFAULT;
     rc = gguf_open(&g, c->path, err);
     if (rc)
         goto fail;

@@ -12,7 +12,8 @@
  *
  * Nothing here calls upward: results travel as records in the job's ring, and the job is posted in
  * its reader's mailbox, with one wake per step. When the ring is full the sequence pauses until its
- * reader has taken records (engine_job_resume); pauses longer than stall_us_max end it with
+ * reader has taken records. When others wait, its slot and pages go to them meanwhile; it is
+ * computed again later, to the same answer. Pauses longer than stall_us_max end it with
  * ERR_SLOW_READER. */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
@@ -59,6 +60,7 @@ struct engine_config {
     int no_prefix_cache;
     int no_speculation;   /* one token of a sequence a step, always */
     int64_t stall_us_max; /* default 30 s */
+    int64_t give_way_us;  /* paused for so long, a sequence gives way to others; default 250 ms */
     int describe_only;    /* no weights, no thread: info and text functions only */
 };
 
@@ -212,6 +214,7 @@ struct engine_job {
         struct mbox_item inbox;
         _Atomic int cancel, paused, released;
         struct engine_job *next, *prev;
+        struct engine_aside *aside; /* choices that gave their slots away */
         int32_t limit; /* generated tokens at most */
         int32_t n_started, n_finished, n_cached, n_generated;
         int32_t n_predicted_right, n_predicted_wrong, n_drafted, n_draft_right;

@@ -100,7 +100,7 @@ struct engine {
     struct step *step;
     enum engine_class cls;
     int use_cache, use_drafts;
-    int64_t stall_us_max;
+    int64_t stall_us_max, give_way_us;
     char no_template[600];
 
     struct mbox inbox;

@@ -71,7 +71,7 @@ int event_has_room(const struct engine_job *j)
     return ring_used(&j->ring) <= j->ring.cap / 2;
 }
 
-static void seq_release(struct engine *e, struct engine_seq *q)
+void seq_release(struct engine *e, struct engine_seq *q)
 {
     if (q->state == SEQ_PREFILL || q->state == SEQ_DECODE)
         kv_seq_close(e->kv, &q->kv);
@@ -137,6 +137,7 @@ void job_fail(struct engine *e, struct engine_job *j, int err)
         if (s->seq[i].job == j)
             seq_release(e, &s->seq[i]);
     }
+    aside_drop(j);
     if (!j->run.err)
         j->run.err = err;
     j->run.n_started = j->run.n_finished = j->n_choices;

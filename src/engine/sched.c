@@ -180,16 +180,34 @@ static uint64_t order_of(const struct engine_job *j, int32_t choice)
     return j->run.order * ENGINE_CHOICES_MAX + (uint64_t)choice;
 }
 
-/* The job whose next choice goes before all others that have no slot, or NULL. Further choices of a
- * job wait until its prompt is computed. */
+static int is_paused(const struct engine_job *j)
+{
+    return atomic_load_explicit(&j->run.paused, memory_order_relaxed);
+}
+
+/* Is there a choice of the job that wants a slot? Further ones wait until its prompt is computed,
+ * and all while its reader pauses. */
+static int next_choice(const struct engine_job *j, struct rota_one *ret)
+{
+    if (is_paused(j))
+        return 0;
+    if (j->run.aside) {
+        *ret = seq_rota(aside_first(j));
+        return 1;
+    }
+    *ret = (struct rota_one){
+        .service = service_of(j), .tenant = j->tenant, .order = order_of(j, j->run.n_started)};
+    return j->run.n_started < j->n_choices && (!j->run.n_started || j->run.prefilled);
+}
+
+/* The job whose next choice goes before all others that have no slot, or NULL. */
 static struct engine_job *next_job(struct sched *s, struct rota_one *ret)
 {
     struct engine_job *best = NULL;
 
     for (struct engine_job *j = s->first; j; j = j->run.next) {
-        struct rota_one one = {
-            .service = service_of(j), .tenant = j->tenant, .order = order_of(j, j->run.n_started)};
-        if (j->run.n_started >= j->n_choices || (j->run.n_started && !j->run.prefilled))
+        struct rota_one one;
+        if (!next_choice(j, &one))
             continue;
         if (best && !rota_before(&s->rota, &one, ret))
             continue;
@@ -201,6 +219,8 @@ static struct engine_job *next_job(struct sched *s, struct rota_one *ret)
 
 static struct engine_seq *give_slot(struct engine *e, struct engine_job *j, struct engine_seq *q)
 {
+    if (j->run.aside)
+        return aside_return(j, q);
     q->job = j;
     q->state = SEQ_WAIT;
     q->resumed = 0;
@@ -217,17 +237,18 @@ static struct engine_seq *give_slot(struct engine *e, struct engine_job *j, stru
     return q;
 }
 
-/* The waiting sequence that goes first, or NULL: one that has a slot, or the next that gets one. */
+/* The waiting sequence that goes first, or NULL: one that has a slot, or the next that gets one.
+ * While its reader pauses a sequence needs neither slot nor pages. */
 static struct engine_seq *next_waiting(struct engine *e)
 {
     struct sched *s = &e->sched;
-    struct engine_seq *best = NULL, *slot = free_slot(s);
+    struct engine_seq *best = NULL, *slot;
     struct rota_one first, one;
     struct engine_job *j;
 
     for (int32_t i = 0; i < s->n_seqs; i++) {
         struct engine_seq *q = &s->seq[i];
-        if (q->state != SEQ_WAIT)
+        if (q->state != SEQ_WAIT || is_paused(q->job))
             continue;
         one = seq_rota(q);
         if (best && !rota_before(&s->rota, &one, &first))
@@ -235,8 +256,13 @@ static struct engine_seq *next_waiting(struct engine *e)
         best = q;
         first = one;
     }
-    j = slot ? next_job(s, &one) : NULL;
-    return j && (!best || rota_before(&s->rota, &one, &first)) ? give_slot(e, j, slot) : best;
+    j = next_job(s, &one);
+    if (!j || (best && !rota_before(&s->rota, &one, &first)))
+        return best;
+    slot = free_slot(s);
+    if (!slot)
+        slot = aside_slot(e);
+    return slot ? give_slot(e, j, slot) : best;
 }
 
 /* A job of which nothing was done for many steps is owed a place, whatever its class; one at a
@@ -307,6 +333,8 @@ static void admit(struct engine *e)
         if ((q->n_token - cached) / KERN_PAGE + 2 > st.n_free + st.n_cached &&
             n_holding(&e->sched)) {
             kv_seq_close(e->kv, &q->kv);
+            if (aside_pages(e))
+                continue;
             return; /* it is its turn: nobody overtakes it */
         }
         rota_took(&e->sched.rota, &one);

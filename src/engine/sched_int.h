@@ -1,5 +1,6 @@
 /* The engine thread's files among themselves: sched.c (jobs, slots, the loop), turn.c (a step),
- * event.c (what readers are told, ends). All on the engine thread. */
+ * event.c (what readers are told, ends), aside.c (who gives way while its reader pauses). All on
+ * the engine thread. */
 #ifndef ENGINE_SCHED_INT_H
 #define ENGINE_SCHED_INT_H
 
@@ -17,6 +18,8 @@ int32_t turn_plan(struct engine *e);
 /* Lay out and run; then share pages, draw tokens, send events, end what has ended. */
 void turn_run(struct engine *e);
 void turn_settle(struct engine *e);
+/* Its pages are free; it waits to be computed again. */
+void seq_preempt(struct engine *e, struct engine_seq *q);
 
 /* ---- event.c --------------------------------------------------------------------------------- */
 
@@ -30,6 +33,7 @@ int event_has_room(const struct engine_job *j);
 void event_wake_now(struct sched *s, struct mbox *reader);
 void event_wake_all(struct engine *e);
 
+void seq_release(struct engine *e, struct engine_seq *q); /* its slot and pages are free */
 /* A choice ends: what is still held back is sent, unless a stop string ended it (`cut`). */
 void seq_finish(struct engine *e, struct engine_seq *q, enum engine_finish why, int cut);
 /* Send DONE and let go of the job; 0 when the ring is full (tried again next turn). */
@@ -38,5 +42,17 @@ int job_done(struct engine *e, struct engine_job *j);
 void job_fail(struct engine *e, struct engine_job *j, int err);
 void job_unlink(struct sched *s, struct engine_job *j);
 void observe_pages(struct engine *e);
+
+/* ---- aside.c --------------------------------------------------------------------------------- */
+
+/* For others that wait: the slot of a choice whose reader has paused for long, which is put aside
+ * in its job; NULL when there is none. */
+struct engine_seq *aside_slot(struct engine *e);
+/* The same for pages; 1 when some became free. */
+int aside_pages(struct engine *e);
+const struct engine_seq *aside_first(const struct engine_job *j); /* that is to come back */
+/* Into a free slot with it, to go on as if nothing had been. */
+struct engine_seq *aside_return(struct engine_job *j, struct engine_seq *q);
+void aside_drop(struct engine_job *j);
 
 #endif

@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "engine/sched_int.h"
 
-static void preempt(struct engine *e, struct engine_seq *q)
+void seq_preempt(struct engine *e, struct engine_seq *q)
 {
     struct engine_event *ev =
         event_has_room(q->job) ? event_begin(q->job, ENGINE_EV_PREEMPTED, 0) : NULL;
@@ -23,15 +23,23 @@ static void preempt(struct engine *e, struct engine_seq *q)
     atomic_fetch_add_explicit(&e->preemptions, 1, memory_order_relaxed);
 }
 
-/* The holder of pages that has to make room. */
+static int is_resting(const struct engine_seq *q)
+{
+    return atomic_load_explicit(&q->job->run.paused, memory_order_relaxed) ||
+           !event_has_room(q->job);
+}
+
+/* The holder of pages that has to make room: one that rests before all others. */
 static struct engine_seq *victim(struct sched *s)
 {
     int n = 0;
 
     for (int32_t i = 0; i < s->n_seqs; i++) {
-        const struct engine_seq *q = &s->seq[i];
+        struct engine_seq *q = &s->seq[i];
         if (q->state != SEQ_PREFILL && q->state != SEQ_DECODE)
             continue;
+        if (is_resting(q))
+            return q;
         s->holder_seq[n] = i;
         s->holders[n++] = seq_rota(q);
     }
@@ -43,17 +51,11 @@ static int make_room(struct engine *e, struct engine_seq *q)
 {
     while (kv_seq_grow(e->kv, &q->kv, q->n_done + q->take)) {
         struct engine_seq *v = victim(&e->sched);
-        preempt(e, v);
+        seq_preempt(e, v);
         if (v == q)
             return 0;
     }
     return 1;
-}
-
-static int is_resting(const struct engine_seq *q)
-{
-    return atomic_load_explicit(&q->job->run.paused, memory_order_relaxed) ||
-           !event_has_room(q->job);
 }
 
 static int is_echoing(const struct engine_seq *q)

@@ -81,7 +81,7 @@
     X("idle_timeout", "idle-timeout", TIME, idle_timeout, "75s", 100, 86400000, "TIME",            \
       "time a connection may be idle between requests")                                            \
     X("stall_timeout", "stall-timeout", TIME, stall_timeout, "30s", 100, 3600000, "TIME",          \
-      "time a client may leave its answer unread before it is cut")                                \
+      "time a client may be behind its answer, and a second more for each 16 KiB it reads")        \
     X("drain_timeout", "drain-timeout", TIME, drain_timeout, "60s", 0, 3600000, "TIME",            \
       "time to finish what runs when the server is stopped")                                       \
     X("heartbeat", "heartbeat", TIME, heartbeat, "10s", 100, 3600000, "TIME",                      \

@@ -1,9 +1,11 @@
-"""A client that leaves frees what it held: in a stream, in a body that is awaited, in the queue."""
+"""A client that leaves frees what it held: in a stream, in a body that is awaited, in the queue; one
+that does not read, too."""
 import json
+import socket
 
 import pytest
 
-from serving import MODEL, wait_for
+from serving import MODEL, SLOW, wait_for
 
 pytestmark = pytest.mark.sanitize
 
@@ -83,3 +85,29 @@ def test_in_prefill(start):
     row = wait_for("booked", booked(server, 1))  # what was computed until then
     assert row["prompt_tokens"] < 6000 and row["completion_tokens"] == 0
     assert row["prompt_tokens"] == server.metric("vllm:prompt_tokens_total")
+
+
+def test_who_does_not_read_holds_no_slot(start):
+    """With one slot, a second request is answered while the first one's reader rests; then the
+    first goes on and misses nothing."""
+    s = start("--batch", 1, "--stall-timeout", "30m")
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "Count."}], "stream": True,
+            "max_tokens": 600, "ignore_eos": True, "temperature": 0, "logprobs": True,
+            "top_logprobs": 20}
+    text = json.dumps(body)
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.settimeout(60 * SLOW)
+    slow.connect(("127.0.0.1", s.port))
+    slow.sendall((f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                  f"Content-Length: {len(text)}\r\n\r\n{text}").encode())
+    wait_for("running", lambda: s.metric("vllm:num_requests_running") == 1)
+    status, _, a = s.chat("hi", max_tokens=5)
+    assert status == 200, a
+    heard = bytearray()
+    while piece := slow.recv(1 << 20):
+        heard += piece
+    slow.close()
+    assert heard.count(b'"delta":{"content"') >= 600
+    assert heard.count(b'"finish_reason":"length"') == 1 and b"data: [DONE]" in heard
+    wait_for("idle", s.idle)

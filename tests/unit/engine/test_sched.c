@@ -285,6 +285,113 @@ static void pause_and_go_on(void **state)
     close_engine();
 }
 
+/* Start what fills its ring and rests, unread. */
+static void start_resting(struct engine_job *j, struct jobs_spec s)
+{
+    start(j, s);
+    WAIT_FOR(atomic_load(&j->run.paused));
+}
+
+/* Read to the end: the tokens of choice i are those of want[i]. */
+static void read_on(struct engine_job *j, const struct jobs_answer *want)
+{
+    int n[ENGINE_CHOICES_MAX] = {0}, prompt_events = 0;
+    struct engine_event ev;
+
+    do {
+        assert_true(jobs_next(engine, j, &ev, NULL) >= 0);
+        if (ev.kind == ENGINE_EV_TEXT) {
+            assert_int_equal(ev.token, want[ev.choice].token[n[ev.choice]]);
+            assert_int_equal(ev.n_generated, ++n[ev.choice]);
+        }
+        prompt_events += ev.kind == ENGINE_EV_PROMPT;
+    } while (ev.kind != ENGINE_EV_DONE);
+    assert_int_equal(ev.err, 0);
+    for (int i = 0; i < j->n_choices; i++)
+        assert_int_equal(n[i], want[i].n_tokens);
+    assert_int_equal(prompt_events, j->echo_logprobs ? j->n_prompt : 0);
+    jobs_end(j);
+}
+
+/* Whoever does not read holds no slot that another could use, and misses nothing. */
+static void resting_gives_way(void **state)
+{
+    static struct jobs_answer want[3][ENGINE_CHOICES_MAX], alone, beside;
+    struct jobs_spec s[3] = {spec_of(33, 300), spec_of(33, 200), spec_of(300, 10)},
+                     other = spec_of(50, 200);
+    struct engine_job slow;
+    (void)state;
+    s[0].sampling = jobs_seeded(300, 5);
+    s[0].sampling.ignore_eos = 1;
+    s[1].n_choices = 3;
+    s[2].echo = 1; /* rests while its prompt is told */
+    for (int cache = 0; cache < 2; cache++) {
+        open_engine(&llama, (struct engine_config){
+                                .batch_max = 3, .give_way_us = 1, .no_prefix_cache = !cache});
+        for (int i = 0; i < 3; i++)
+            jobs_run(engine, &s[i], 1, want[i], ENGINE_CHOICES_MAX);
+        jobs_run(engine, &other, 1, &alone, 1);
+        close_engine();
+        open_engine(&llama, (struct engine_config){
+                                .batch_max = 1, .give_way_us = 1, .no_prefix_cache = !cache});
+        for (int i = 0; i < 3; i++) {
+            start_resting(&slow, s[i]);
+            jobs_run(engine, &other, 1, &beside, 1);
+            assert_int_equal(beside.err, 0);
+            assert_memory_equal(alone.token, beside.token, sizeof alone.token);
+            read_on(&slow, want[i]);
+        }
+        WAIT_FOR(stats().pages_used == 0);
+        close_engine();
+    }
+}
+
+/* The same for pages: there is room for the KV of one. */
+static void resting_gives_pages(void **state)
+{
+    static struct jobs_answer want[ENGINE_CHOICES_MAX], beside;
+    struct jobs_spec s = spec_of(300, 180);
+    struct engine_job slow;
+    (void)state;
+    open_engine(&llama, (struct engine_config){.batch_max = 2,
+                                               .give_way_us = 1,
+                                               .no_prefix_cache = 1,
+                                               .context_max = 500,
+                                               .kv_bytes_max = 250000});
+    assert_true(stats().n_pages < 2 * (300 / 32 + 2));
+    jobs_run(engine, &s, 1, want, 1);
+    start_resting(&slow, s);
+    jobs_run(engine, &s, 1, &beside, 1);
+    assert_int_equal(beside.err, 0);
+    assert_int_equal(beside.n_tokens, want->n_tokens);
+    read_on(&slow, want);
+    close_engine();
+}
+
+/* Put aside, a job ends like any other: cancelled, cut, or closed upon. */
+static void ends_of_the_resting(void **state)
+{
+    struct engine_job slow[2];
+    const struct engine_event *ev;
+    static struct jobs_answer other;
+    struct jobs_spec s = spec_of(10, 5);
+    (void)state;
+    open_engine(&llama,
+                (struct engine_config){.batch_max = 1, .give_way_us = 1, .no_prefix_cache = 1});
+    start_resting(&slow[0], spec_of(33, 400));
+    start_resting(&slow[1], spec_of(34, 400));
+    jobs_run(engine, &s, 1, &other, 1);
+    assert_int_equal(other.err, 0);
+    cancel_and_check(&slow[0]);
+    engine_close(engine);
+    while ((ev = engine_event_peek(&slow[1]))->kind != ENGINE_EV_DONE)
+        ring_pop(&slow[1].ring);
+    assert_int_equal(ev->err, ERR_DRAINING);
+    jobs_end(&slow[1]);
+    team_close(team);
+    mbox_close(&box);
+}
+
 static void service_classes(void **state)
 {
     static const int class_of[] = {ENGINE_SERVICE_FLEX, ENGINE_SERVICE_DEFAULT,
@@ -294,7 +401,7 @@ static void service_classes(void **state)
     struct engine_job first, j[5];
     int64_t before = 0;
     (void)state;
-    open_engine(&llama, (struct engine_config){.batch_max = 1});
+    open_engine(&llama, (struct engine_config){.batch_max = 1, .give_way_us = INT64_MAX / 2});
     start(&first, spec_of(10, 300)); /* unread, so it rests and keeps the only slot */
     WAIT_FOR(atomic_load(&first.run.paused));
     for (int i = 0; i < 5; i++) {
@@ -700,6 +807,9 @@ int main(void)
         cmocka_unit_test(cancel_of_choices_and_echo),
         cmocka_unit_test(slow_reader),
         cmocka_unit_test(pause_and_go_on),
+        cmocka_unit_test(resting_gives_way),
+        cmocka_unit_test(resting_gives_pages),
+        cmocka_unit_test(ends_of_the_resting),
         cmocka_unit_test(service_classes),
         cmocka_unit_test(nobody_waits_for_ever),
         cmocka_unit_test(tenants_take_turns),
