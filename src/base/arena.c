@@ -40,6 +40,32 @@ void arena_reset(struct arena *a)
     a->head = keep;
 }
 
+/* A chunk with room for n. Of the two with something left, the fuller one is given up, and that
+ * counts as used. */
+static struct arena_chunk *add_chunk(struct arena *a, size_t n)
+{
+    struct arena_chunk *front = a->head, *c;
+    size_t cap = n > a->chunk ? n : a->chunk, left = front ? front->cap - front->used : 0;
+    size_t lost = left < cap - n ? left : cap - n;
+
+    if (lost > a->max - a->used - n)
+        return NULL;
+    c = malloc(sizeof *c + cap);
+    if (!c)
+        return NULL;
+    c->cap = cap;
+    c->used = 0;
+    if (left > cap - n) {
+        c->next = front->next;
+        front->next = c;
+    } else {
+        c->next = front;
+        a->head = c;
+    }
+    a->used += lost;
+    return c;
+}
+
 void *arena_alloc(struct arena *a, size_t n)
 {
     struct arena_chunk *c = a->head;
@@ -52,16 +78,8 @@ void *arena_alloc(struct arena *a, size_t n)
         n = 16;
     if (n > a->max || a->used > a->max - n)
         return NULL;
-    if (!c || c->cap - c->used < n) {
-        size_t cap = n > a->chunk ? n : a->chunk;
-        c = malloc(sizeof *c + cap);
-        if (!c)
-            return NULL;
-        c->cap = cap;
-        c->used = 0;
-        c->next = a->head;
-        a->head = c;
-    }
+    if ((!c || c->cap - c->used < n) && !(c = add_chunk(a, n)))
+        return NULL;
     p = c->data + c->used;
     c->used += n;
     a->used += n;

@@ -7,7 +7,7 @@
 
 struct arena {
     struct arena_chunk *head;
-    size_t used;  /* bytes handed out, including padding */
+    size_t used;  /* bytes handed out, with padding and what was left over of full chunks */
     size_t max;   /* ceiling for `used` */
     size_t chunk; /* size of an ordinary chunk */
 };

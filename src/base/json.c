@@ -32,9 +32,8 @@ static size_t skip_string(const char *s, size_t n, size_t i)
     return n;
 }
 
-/* Without building the tree: how much memory it can take at most. Commas and brackets within
- * strings do not count, so that prose costs what it weighs. */
-static size_t tree_cost(const char *s, size_t n)
+/* Commas and brackets within strings do not count, so that prose costs what it weighs. */
+size_t json_cost(const char *s, size_t n)
 {
     size_t cost = COST_ITEM + n * COST_BYTE;
 
@@ -206,7 +205,7 @@ int json_parse(json_t **ret, const char *s, size_t n, size_t memory_max, struct 
         return refuse_nul(s, (size_t)(nul - s), e);
     if (!memory_max)
         memory_max = MEMORY_FREE + 4 * n;
-    if (tree_cost(s, n) > memory_max)
+    if (json_cost(s, n) > memory_max)
         return err_set(e, ERR_TOO_LARGE,
                        "the JSON text has too many values: parsed, it could take more than %zu "
                        "bytes of memory",

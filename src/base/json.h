@@ -20,6 +20,9 @@
  * it is a duplicate (also e->param). ERR_TOO_LARGE: memory_max. */
 int json_parse(json_t **ret, const char *s, size_t n, size_t memory_max, struct err *e);
 
+/* How much memory the tree of a text can take at most, by a look at its brackets and commas. */
+size_t json_cost(const char *s, size_t n);
+
 /* Compact text of a tree, keys in insertion order; 0 or b->failed. */
 int json_put_tree(struct buf *b, const json_t *j);
 

@@ -6,10 +6,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/utf8.h"
 #include "engine/jinja_core.h"
 
-enum { COMPILE_MEM_MAX = 96 << 20, CHUNK = 64 << 10 };
+enum { COMPILE_MEM_MAX = 96 << 20, CHUNK = 64 << 10, LOOK_STEPS = 8192 };
 
 /* ---- errors and memory: all of them jump to the entry point
  * -------------------------------------- */
@@ -43,20 +44,44 @@ void jctx_raise(struct jctx *c, const char *p, size_t n)
     longjmp(c->jump, 1);
 }
 
-void jctx_fail_steps(struct jctx *c)
+void jctx_look(struct jctx *c)
 {
-    jctx_fail(c, ERR_LIMIT, "it takes more than %d steps", JINJA_STEPS_MAX);
+    int rc = patience_over(c->patience, c->err);
+
+    if (rc) {
+        c->code = rc;
+        longjmp(c->jump, 1);
+    }
+    if (c->steps > JINJA_STEPS_MAX)
+        jctx_fail(c, ERR_LIMIT, "it takes more than %d steps", JINJA_STEPS_MAX);
+    if (clock_thread_us() >= c->until_us)
+        jctx_fail(c, ERR_LIMIT, "it takes too much time");
+    c->look = c->steps + LOOK_STEPS;
+    if (c->look > JINJA_STEPS_MAX)
+        c->look = JINJA_STEPS_MAX + 1;
+}
+
+_Noreturn static void fail_memory(struct jctx *c)
+{
+    jctx_fail(c, ERR_LIMIT, "it needs more than %zu MiB of memory", c->mem_max >> 20);
 }
 
 void *jctx_alloc(struct jctx *c, size_t n)
 {
     void *p = arena_alloc(&c->arena, n);
 
-    if (!p && (n > c->arena.max || c->arena.used + n + 16 > c->arena.max))
-        jctx_fail(c, ERR_LIMIT, "it needs more than %zu MiB of memory", c->arena.max >> 20);
+    if (!p && (n > c->arena.max || c->arena.used + n + CHUNK > c->arena.max))
+        fail_memory(c);
     if (!p)
         jctx_fail(c, ERR_NOMEM, "out of memory");
     return p;
+}
+
+void jctx_charge(struct jctx *c, size_t n)
+{
+    if (n > c->arena.max - c->arena.used)
+        fail_memory(c);
+    c->arena.max -= n;
 }
 
 void *jctx_array(struct jctx *c, size_t n, size_t size)
@@ -76,7 +101,7 @@ static uint32_t find_name(const struct jinja *j, const char *name)
     return JINJA_NO_ID;
 }
 
-static struct jctx *ctx_new(size_t mem_max, struct err *e)
+static struct jctx *ctx_new(size_t mem_max, int64_t cpu_us_max, struct err *e)
 {
     struct jctx *c = calloc(1, sizeof *c);
 
@@ -86,6 +111,8 @@ static struct jctx *ctx_new(size_t mem_max, struct err *e)
     }
     arena_init(&c->arena, CHUNK, mem_max);
     c->err = e;
+    c->mem_max = mem_max;
+    c->until_us = clock_thread_us() + (cpu_us_max ? cpu_us_max : JINJA_CPU_US_MAX);
     return c;
 }
 
@@ -107,7 +134,7 @@ int jinja_compile(struct jinja **ret, const char *text, size_t n, struct err *e)
         return err_set(e, ERR_LIMIT, "chat template: longer than %d bytes", JINJA_TEXT_MAX);
     if (!utf8_valid(text, n, &bad))
         return err_set(e, ERR_FORMAT, "chat template: not valid UTF-8 at byte %zu", bad);
-    c = ctx_new(COMPILE_MEM_MAX, e);
+    c = ctx_new(COMPILE_MEM_MAX, 0, e);
     if (!c)
         return ERR_NOMEM;
     if (setjmp(c->jump)) {
@@ -234,32 +261,37 @@ static void set_globals(struct jctx *c, const struct jinja_input *in)
     c->scope = root;
 }
 
+/* The run of bytes of [i, n) that agree with the first on whether they come from `place`: its end.
+ */
+static size_t run_end(const struct jstr *s, size_t i, size_t n, int place)
+{
+    size_t to = s->t ? i + 1 : n;
+
+    while (to < n && !((s->t[to] ^ s->t[i]) & place))
+        to++;
+    return to;
+}
+
 /* Runs of the first n bytes that come from `place`. */
 static struct jinja_span *find_spans(struct jctx *c, const struct jstr *s, size_t n, int place,
                                      size_t *ret_n)
 {
-    size_t n_spans = 0, cap = 0;
-    struct jinja_span *spans = NULL;
+    size_t n_spans = 0;
+    struct jinja_span *spans;
 
+    jctx_tick_each(c, n);
+    for (size_t i = 0; i < n; i = run_end(s, i, n, place))
+        n_spans += (jstr_from_at(s, i) & place) != 0;
+    jctx_charge(c, (n_spans + 1) * sizeof *spans);
+    spans = malloc((n_spans + 1) * sizeof *spans);
+    if (!spans)
+        jctx_fail(c, ERR_NOMEM, "out of memory");
+    *ret_n = 0;
     for (size_t i = 0, to; i < n; i = to) {
-        int there = jstr_from_at(s, i) & place;
-        for (to = s->t ? i + 1 : n; to < n && (s->t[to] & place) == there;)
-            to++;
-        if (!there)
-            continue;
-        if (n_spans == cap) {
-            struct jinja_span *p;
-            cap = cap ? cap * 2 : 64;
-            p = realloc(spans, cap * sizeof *p);
-            if (!p) {
-                free(spans);
-                jctx_fail(c, ERR_NOMEM, "out of memory");
-            }
-            spans = p;
-        }
-        spans[n_spans++] = (struct jinja_span){i, to - i};
+        to = run_end(s, i, n, place);
+        if (jstr_from_at(s, i) & place)
+            spans[(*ret_n)++] = (struct jinja_span){i, to - i};
     }
-    *ret_n = n_spans;
     return spans;
 }
 
@@ -293,22 +325,25 @@ static void run(struct jctx *c, const struct jinja_input *in, struct jinja_out *
     c->line = 0;
     s = jsb_str(c, c->out);
     n = in->continue_final ? find_end(c, s) : s->n;
+    jctx_charge(c, n);
     buf_init(&out->text, JINJA_OUTPUT_MAX);
     if (buf_add(&out->text, s->p, n))
         jctx_fail(c, out->text.failed, "%s", err_text(out->text.failed));
     out->spans = find_spans(c, s, n, JFROM_TRUSTED, &out->n_spans);
     out->answers = find_spans(c, s, n, JFROM_ANSWER, &out->n_answers);
+    out->steps = c->steps;
 }
 
 int jinja_render(const struct jinja *j, const struct jinja_input *in, struct jinja_out *out,
                  struct err *e)
 {
-    struct jctx *c = ctx_new(JINJA_MEM_MAX, e);
+    struct jctx *c = ctx_new(JINJA_MEM_MAX, in->cpu_us_max, e);
     int code;
 
     if (!c)
         return ERR_NOMEM;
     c->prog = j;
+    c->patience = in->patience;
     c->now_s = in->now_s ? in->now_s : (int64_t)time(NULL);
     if (setjmp(c->jump)) {
         code = c->code;

@@ -396,6 +396,7 @@ static struct jval format_time(struct jctx *c, const struct jargs *a)
     fmt = jargs_str(c, v[0]);
     if (!localtime_r(&now, &tm))
         jctx_fail(c, ERR_FORMAT, "the time is out of range");
+    jctx_tick_bytes(c, fmt->n);
     if (memchr(fmt->p, 0, fmt->n))
         jctx_fail(c, ERR_FORMAT, "a time format with a NUL byte");
     f = jctx_alloc(c, fmt->n + 2);

@@ -12,6 +12,7 @@
 
 #include "base/arena.h"
 #include "base/check.h"
+#include "base/patience.h"
 #include "engine/jinja.h"
 
 enum {
@@ -27,17 +28,19 @@ struct jctx {
     jmp_buf jump;
     struct err *err;
     int code;
-    uint32_t line; /* of the node at work, for messages */
-    uint64_t steps;
+    uint32_t line;        /* of the node at work, for messages */
+    uint64_t steps, look; /* steps so far; at which to look at the time next */
+    int64_t until_us;     /* of clock_thread_us */
+    const struct patience *patience;
+    size_t mem_max;
     int depth; /* of nodes */
     int value_depth;
     int macro_depth;
     int64_t now_s;
     const struct jinja *prog;
     struct jscope *scope;
-    struct jsb *out; /* where text goes now */
-    json_t *parsed;  /* what from_json read: strings point into it */
-    size_t parsed_bytes;
+    struct jsb *out;         /* where text goes now */
+    json_t *parsed;          /* what from_json read: strings point into it */
     struct jinja *made;      /* compile: freed on failure */
     struct jinja_out result; /* render: freed on failure */
 };
@@ -48,18 +51,27 @@ _Noreturn void jctx_fail(struct jctx *c, int code, const char *fmt, ...)
 _Noreturn void jctx_raise(struct jctx *c, const char *p, size_t n);
 void *jctx_alloc(struct jctx *c, size_t n);
 void *jctx_array(struct jctx *c, size_t n, size_t size);
-_Noreturn void jctx_fail_steps(struct jctx *c);
-/* Count n steps. */
+/* Count memory that is not the arena's. */
+void jctx_charge(struct jctx *c, size_t n);
+/* Fails when there were too many steps, the time is over, or nobody waits any more. */
+void jctx_look(struct jctx *c);
+/* Count n steps. Whatever may take long counts: between two looks lies about a millisecond. */
 static inline void jctx_tick(struct jctx *c, uint64_t n)
 {
     c->steps += n;
-    if (__builtin_expect(c->steps > JINJA_STEPS_MAX, 0))
-        jctx_fail_steps(c);
+    if (__builtin_expect(c->steps >= c->look, 0))
+        jctx_look(c);
 }
-/* Count work on n bytes. */
+enum { NUMBER_STEPS = 64 }; /* of writing a float */
+/* Count work on n bytes: copied, searched or compared. */
 static inline void jctx_tick_bytes(struct jctx *c, size_t n)
 {
     jctx_tick(c, 1 + n / 64);
+}
+/* The same where each is looked at by itself. */
+static inline void jctx_tick_each(struct jctx *c, size_t n)
+{
+    jctx_tick(c, 1 + n / 16);
 }
 void jctx_value_enter(struct jctx *c); /* pairs with c->value_depth-- */
 
@@ -111,7 +123,7 @@ int jstr_is(const struct jstr *s, const char *lit);
 int jstr_eq(const struct jstr *a, const struct jstr *b);
 int jstr_cmp(const struct jstr *a, const struct jstr *b);
 uint32_t jstr_hash(const struct jstr *s);
-int jstr_ascii(const struct jstr *s);
+int jstr_ascii(struct jctx *c, const struct jstr *s);
 int jstr_from_at(const struct jstr *s, size_t i);
 size_t jstr_length(struct jctx *c, const struct jstr *s);           /* code points */
 size_t jstr_offset(struct jctx *c, const struct jstr *s, size_t i); /* byte of code point i */
@@ -119,6 +131,9 @@ size_t jstr_offset(struct jctx *c, const struct jstr *s, size_t i); /* byte of c
 int jstr_cp(const struct jstr *s, size_t i, uint32_t *ret_cp);
 /* First occurrence at or after byte `from`, or SIZE_MAX. */
 size_t jstr_find(struct jctx *c, const struct jstr *s, const struct jstr *what, size_t from);
+/* The last occurrence within bytes [from, to), or SIZE_MAX. */
+size_t jstr_rfind(struct jctx *c, const struct jstr *s, const struct jstr *what, size_t from,
+                  size_t to);
 int jstr_is_space(uint32_t cp);     /* Python's str.isspace */
 int jstr_is_printable(uint32_t cp); /* Python's str.isprintable */
 /* Length in bytes of the white space at p (up to n bytes); 0: none. */
@@ -254,7 +269,7 @@ int jval_true(struct jval v);
 int jval_eq(struct jctx *c, struct jval a, struct jval b);
 int jval_cmp(struct jctx *c, struct jval a, struct jval b, const char *op); /* <0, 0, >0 */
 int jval_in(struct jctx *c, struct jval v, struct jval seq);
-int jval_same(struct jval a, struct jval b); /* Python's `is` */
+int jval_same(struct jctx *c, struct jval a, struct jval b); /* Python's `is` */
 uint32_t jval_hash(struct jctx *c, struct jval v);
 /* Items as a list (a generator is used up); fails on what cannot be iterated. */
 struct jlist *jval_items(struct jctx *c, struct jval v);

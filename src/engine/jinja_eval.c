@@ -33,6 +33,7 @@ static void set_var(struct jctx *c, struct jscope *s, uint32_t name, struct jval
         s->slot[name].v = v;
         return;
     }
+    jctx_tick(c, s->n / 16);
     for (uint32_t i = 0; i < s->n; i++) {
         if (s->slot[i].name == name) {
             s->slot[i].v = v;
@@ -55,6 +56,7 @@ static struct jval get_var(struct jctx *c, uint32_t name)
     struct jscope *s = c->scope;
 
     for (; s->up; s = s->up) {
+        jctx_tick(c, s->n / 16);
         for (uint32_t i = 0; i < s->n; i++) {
             if (s->slot[i].name == name)
                 return s->slot[i].v;

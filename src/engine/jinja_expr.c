@@ -23,7 +23,7 @@ static struct jnode *constant(struct jparse *p, struct jval v, uint32_t line)
     struct jnode *n = jparse_node(p, JN_CONST, line);
     if (v.type == JV_STR) { /* known now, so that no thread writes to it later */
         jstr_hash(v.s);
-        jstr_ascii(v.s);
+        jstr_ascii(p->c, v.s);
     }
     n->k = v;
     return n;

@@ -56,6 +56,7 @@ static struct jval f_title(struct jctx *c, struct jval v, struct jval *a, const 
     size_t i = 0, k, from;
     uint32_t cp;
 
+    jctx_tick_each(c, s->n);
     while (i < s->n) {
         for (from = i; i < s->n; i += k) {
             k = jstr_space_at(s->p + i, s->n - i);
@@ -187,9 +188,7 @@ static struct jval f_from_json(struct jctx *c, struct jval v, struct jval *a,
     json_t *j;
 
     jctx_tick(c, 1 + s->n / 4);
-    c->parsed_bytes += s->n;
-    if (c->parsed_bytes > JINJA_OUTPUT_MAX)
-        jctx_fail(c, ERR_LIMIT, "from_json of more than %d bytes", JINJA_OUTPUT_MAX);
+    jctx_charge(c, json_cost(s->p, s->n)); /* before the first of it is taken */
     /* jansson would take a NUL after a number for its end, and quotes what it refuses. */
     j = memchr(s->p, 0, s->n) ? NULL : json_loadb(s->p, s->n, JSON_DECODE_ANY, &why);
     if (!j)
@@ -212,6 +211,7 @@ static int parse_int(struct jctx *c, const struct jstr *s, int64_t base, int64_t
     int negative = 0, digits = 0;
     uint64_t v = 0;
 
+    jctx_tick_each(c, s->n);
     while (p < end && (k = jstr_space_at(p, (size_t)(end - p))))
         p += k;
     if (p < end && (*p == '-' || *p == '+'))
@@ -241,11 +241,12 @@ static int parse_int(struct jctx *c, const struct jstr *s, int64_t base, int64_t
     return digits;
 }
 
-static int parse_float(const struct jstr *s, double *ret)
+static int parse_float(struct jctx *c, const struct jstr *s, double *ret)
 {
     char text[128], *end;
     size_t n = 0, to = jstr_rspace(s->p, s->n), i = 0, k;
 
+    jctx_tick_each(c, s->n);
     while (i < to && (k = jstr_space_at(s->p + i, to - i)))
         i += k;
     for (; i < to; i++) {
@@ -285,7 +286,7 @@ static struct jval f_int(struct jctx *c, struct jval v, struct jval *a, const st
         return otherwise;
     if (parse_int(c, v.s, base, &i))
         return jval_int(i);
-    if (!parse_float(v.s, &d) || isnan(d) || isinf(d))
+    if (!parse_float(c, v.s, &d) || isnan(d) || isinf(d))
         return otherwise;
     return from_double(c, d);
 }
@@ -297,7 +298,7 @@ static struct jval f_float(struct jctx *c, struct jval v, struct jval *a, const 
     jval_need_defined(c, v);
     if (jval_is_number(v))
         return jval_float(jop_double(v));
-    if (v.type == JV_STR && parse_float(v.s, &d))
+    if (v.type == JV_STR && parse_float(c, v.s, &d))
         return jval_float(d);
     return a[0].type == JV_ABSENT ? jval_float(0) : a[0];
 }

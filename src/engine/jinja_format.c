@@ -109,6 +109,7 @@ static void float_digits(struct jctx *c, char *out, size_t cap, double v, const 
 
     if (precision > PRECISION_MAX)
         jctx_fail(c, ERR_LIMIT, "a format asks for more than %d digits", PRECISION_MAX);
+    jctx_tick(c, NUMBER_STEPS);
     if (isnan(v) || isinf(v)) {
         snprintf(out, cap, "%s", isnan(v) ? "nan" : "inf");
         return;

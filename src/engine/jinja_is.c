@@ -91,7 +91,7 @@ static struct jval is_escaped(struct jctx *c, struct jval v, struct jval *a,
 
 static struct jval is_sameas(struct jctx *c, struct jval v, struct jval *a, const struct jargs *raw)
 {
-    return jval_bool(jval_same(v, a[0]));
+    return jval_bool(jval_same(c, v, a[0]));
 }
 
 static struct jval case_is(struct jctx *c, struct jval v, const char *method)

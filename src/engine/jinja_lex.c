@@ -33,6 +33,7 @@ static uint32_t count_lines(const char *p, size_t n)
 /* Move on by n bytes. */
 static void take(struct jlex *x, size_t n)
 {
+    jctx_tick_each(x->c, n);
     x->line += count_lines(x->p + x->at, n);
     x->at += n;
     if (n)

@@ -105,6 +105,7 @@ void jnodes_add(struct jparse *p, struct jnodes *l, struct jnode *n)
 
 uint32_t jparse_name_id(struct jparse *p, const char *s, size_t n)
 {
+    jctx_tick(p->c, 1 + p->n_names / 16);
     for (uint32_t i = 0; i < p->n_names; i++) {
         if (p->name[i]->n == n && !memcmp(p->name[i]->p, s, n))
             return i;
@@ -129,7 +130,7 @@ const struct jstr *jparse_token_str(struct jparse *p)
 {
     const struct jstr *s = jstr_new(p->c, p->cur.p, p->cur.n, 1);
     jstr_hash(s);
-    jstr_ascii(s);
+    jstr_ascii(p->c, s);
     return s;
 }
 

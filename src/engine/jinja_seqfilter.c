@@ -21,6 +21,7 @@ static struct jval by_path(struct jctx *c, struct jval v, struct jval path, stru
         return v;
     if (path.type != JV_STR)
         return jval_item(c, v, path);
+    jctx_tick_each(c, s->n);
     do {
         const struct jstr *part;
         size_t digits = 0;
@@ -60,6 +61,7 @@ static struct jval sort_key(struct jctx *c, struct jval v, struct jval attribute
         jlist_add(c, l, fold_case(c, by_path(c, v, attribute, none), case_sensitive));
         return jval_list(JV_LIST, l);
     }
+    jctx_tick_each(c, s->n);
     do {
         struct jval path;
         for (to = from; to < s->n && s->p[to] != ','; to++)

@@ -216,12 +216,13 @@ uint32_t jstr_hash(const struct jstr *s)
     return h;
 }
 
-int jstr_ascii(const struct jstr *s)
+int jstr_ascii(struct jctx *c, const struct jstr *s)
 {
     size_t i = 0;
 
     if (s->ascii >= 0)
         return s->ascii;
+    jctx_tick_bytes(c, s->n);
     while (i < s->n && !((uint8_t)s->p[i] & 0x80))
         i++;
     ((struct jstr *)s)->ascii = i == s->n;
@@ -242,9 +243,9 @@ size_t jstr_length(struct jctx *c, const struct jstr *s)
 {
     size_t k = 0;
 
-    jctx_tick_bytes(c, s->n);
-    if (jstr_ascii(s))
+    if (jstr_ascii(c, s))
         return s->n;
+    jctx_tick_bytes(c, s->n);
     for (size_t i = 0; i < s->n; i++)
         k += (size_t)is_lead(s->p[i]);
     return k;
@@ -254,7 +255,7 @@ size_t jstr_offset(struct jctx *c, const struct jstr *s, size_t i)
 {
     size_t at = 0;
 
-    if (jstr_ascii(s))
+    if (jstr_ascii(c, s))
         return i < s->n ? i : s->n;
     for (; at < s->n; at++) {
         if (is_lead(s->p[at]) && !i--)
@@ -286,6 +287,37 @@ size_t jstr_find(struct jctx *c, const struct jstr *s, const struct jstr *what, 
     at = memmem(s->p + from, s->n - from, what->p, what->n);
     jctx_tick_bytes(c, at ? (size_t)(at - s->p) - from : s->n - from);
     return at ? (size_t)(at - s->p) : SIZE_MAX;
+}
+
+/* Knuth, Morris and Pratt's search, backwards: no text and no part of it cost more than their
+ * length. */
+size_t jstr_rfind(struct jctx *c, const struct jstr *s, const struct jstr *what, size_t from,
+                  size_t to)
+{
+    uint32_t few[64], *fall, m = what->n, k = 0;
+    const char *last = what->p + m - 1;
+    size_t i;
+
+    if (m > to || to - m < from)
+        return SIZE_MAX;
+    if (!m)
+        return to;
+    fall = m <= ARRAY_LEN(few) ? few : jctx_array(c, m, sizeof *fall);
+    jctx_tick_each(c, m);
+    fall[0] = 0;
+    for (uint32_t j = 1; j < m; fall[j++] = k) {
+        while (k && last[-(ptrdiff_t)j] != last[-(ptrdiff_t)k])
+            k = fall[k - 1];
+        k += last[-(ptrdiff_t)j] == last[-(ptrdiff_t)k];
+    }
+    k = 0;
+    for (i = to; i > from && k < m; i--) {
+        while (k && s->p[i - 1] != last[-(ptrdiff_t)k])
+            k = fall[k - 1];
+        k += s->p[i - 1] == last[-(ptrdiff_t)k];
+    }
+    jctx_tick_each(c, to - i);
+    return k == m ? i : SIZE_MAX;
 }
 
 /* ---- characters -------------------------------------------------------------------------------

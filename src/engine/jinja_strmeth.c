@@ -38,7 +38,7 @@ static struct jval strip(struct jctx *c, const struct jstr *s, struct jval chars
         if (!in_set(c, s, to - k, k, set))
             break;
     }
-    jctx_tick_bytes(c, s->n - (to - from));
+    jctx_tick_each(c, s->n - (to - from));
     return jval_str(jstr_part(c, s, from, to - from));
 }
 
@@ -65,6 +65,8 @@ static struct jval m_removeprefix(struct jctx *c, struct jval self, struct jval 
 {
     const struct jstr *s = self.s, *p = jargs_str(c, a[0]);
     size_t n = s->n >= p->n && !memcmp(s->p, p->p, p->n) ? p->n : 0;
+
+    jctx_tick_bytes(c, p->n);
     return jval_str(jstr_part(c, s, n, s->n - n));
 }
 
@@ -73,6 +75,8 @@ static struct jval m_removesuffix(struct jctx *c, struct jval self, struct jval 
 {
     const struct jstr *s = self.s, *p = jargs_str(c, a[0]);
     size_t n = s->n >= p->n && !memcmp(s->p + s->n - p->n, p->p, p->n) ? p->n : 0;
+
+    jctx_tick_bytes(c, p->n);
     return jval_str(jstr_part(c, s, 0, s->n - n));
 }
 
@@ -143,7 +147,7 @@ static struct jval m_split(struct jctx *c, struct jval self, struct jval *a,
     struct jlist *l = jlist_new(c, 8);
     size_t from = 0, at;
 
-    jctx_tick_bytes(c, s->n);
+    jctx_tick_each(c, s->n);
     if (jargs_none(a[0])) {
         split_space(c, l, s, max);
         return jval_list(JV_LIST, l);
@@ -157,26 +161,6 @@ static struct jval m_split(struct jctx *c, struct jval self, struct jval *a,
     return jval_list(JV_LIST, l);
 }
 
-/* The last occurrence that ends at or before byte `to`, or SIZE_MAX. */
-static size_t rfind(struct jctx *c, const struct jstr *s, const struct jstr *what, size_t from,
-                    size_t to)
-{
-    size_t i;
-
-    if (what->n > to || to - what->n < from)
-        return SIZE_MAX;
-    for (i = to - what->n;; i--) {
-        if (!memcmp(s->p + i, what->p, what->n))
-            break;
-        if (i == from) {
-            i = SIZE_MAX;
-            break;
-        }
-    }
-    jctx_tick(c, 1 + (to - (i == SIZE_MAX ? from : i)) / 8);
-    return i;
-}
-
 static struct jval m_rsplit(struct jctx *c, struct jval self, struct jval *a,
                             const struct jargs *raw)
 {
@@ -185,12 +169,13 @@ static struct jval m_rsplit(struct jctx *c, struct jval self, struct jval *a,
     struct jlist *l = jlist_new(c, 8);
     size_t to = s->n, at;
 
-    jctx_tick_bytes(c, s->n);
+    jctx_tick_each(c, s->n);
     if (jargs_none(a[0]))
         rsplit_space(c, l, s, max);
     else {
         sep = separator(c, a[0]);
-        while ((max < 0 || (int64_t)l->n < max) && (at = rfind(c, s, sep, 0, to)) != SIZE_MAX) {
+        while ((max < 0 || (int64_t)l->n < max) &&
+               (at = jstr_rfind(c, s, sep, 0, to)) != SIZE_MAX) {
             add_part(c, l, s, at + sep->n, to);
             to = at;
         }
@@ -219,7 +204,7 @@ static struct jval m_splitlines(struct jctx *c, struct jval self, struct jval *a
     size_t from = 0, i = 0, end;
     uint32_t cp;
 
-    jctx_tick_bytes(c, s->n);
+    jctx_tick_each(c, s->n);
     while (i < s->n) {
         end = i;
         i += (size_t)jstr_cp(s, i, &cp);
@@ -256,7 +241,7 @@ static struct jval m_rpartition(struct jctx *c, struct jval self, struct jval *a
                                 const struct jargs *raw)
 {
     const struct jstr *sep = separator(c, a[0]);
-    size_t at = rfind(c, self.s, sep, 0, self.s->n);
+    size_t at = jstr_rfind(c, self.s, sep, 0, self.s->n);
     return at == SIZE_MAX ? three(c, self.s, 0, 0) : three(c, self.s, at, sep->n);
 }
 
@@ -328,7 +313,7 @@ static int64_t position(struct jctx *c, struct jval self, struct jval *a, int ba
     if (!byte_range(c, self.s, a + 1, &from, &to))
         return -1;
     part = jstr_part(c, self.s, 0, to);
-    at = backward ? rfind(c, part, what, from, to) : jstr_find(c, part, what, from);
+    at = backward ? jstr_rfind(c, part, what, from, to) : jstr_find(c, part, what, from);
     if (at == SIZE_MAX)
         return -1;
     return (int64_t)jstr_length(c, jstr_part(c, self.s, 0, at));
@@ -548,7 +533,7 @@ static struct jval all_are(struct jctx *c, const struct jstr *s, int (*is)(uint3
 {
     uint32_t cp;
 
-    jctx_tick_bytes(c, s->n);
+    jctx_tick_each(c, s->n);
     for (size_t i = 0; i < s->n;) {
         i += (size_t)jstr_cp(s, i, &cp);
         if (!is(cp))
@@ -577,7 +562,7 @@ static struct jval one_case(struct jctx *c, const struct jstr *s, utf8proc_categ
     int any = 0;
     uint32_t cp;
 
-    jctx_tick_bytes(c, s->n);
+    jctx_tick_each(c, s->n);
     for (size_t i = 0; i < s->n;) {
         utf8proc_category_t k;
         i += (size_t)jstr_cp(s, i, &cp);

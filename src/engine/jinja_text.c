@@ -16,6 +16,7 @@ void jsb_add_float(struct jctx *c, struct jsb *b, double f)
         jsb_add_cstr(c, b, isnan(f) ? "nan" : f < 0 ? "-inf" : "inf");
         return;
     }
+    jctx_tick(c, NUMBER_STEPS);
     do /* the fewest digits that read back as the same number */
         snprintf(text, sizeof text, "%.*e", prec, fabs(f));
     while (strtod(text, NULL) != fabs(f) && ++prec < 17);
@@ -55,9 +56,11 @@ static void add_hex(struct jctx *c, struct jsb *b, const char *lead, uint32_t v,
 
 static void repr_str(struct jctx *c, struct jsb *b, const struct jstr *s)
 {
-    const char *quote = memchr(s->p, '\'', s->n) && !memchr(s->p, '"', s->n) ? "\"" : "'";
+    const char *quote;
     size_t from = 0;
 
+    jctx_tick_each(c, s->n);
+    quote = memchr(s->p, '\'', s->n) && !memchr(s->p, '"', s->n) ? "\"" : "'";
     jsb_add_cstr(c, b, quote);
     for (size_t i = 0; i < s->n;) {
         uint32_t cp;
@@ -221,6 +224,7 @@ static void json_str(struct jctx *c, struct jsb *b, const struct jstr *s, int as
 {
     size_t from = 0;
 
+    jctx_tick_each(c, s->n);
     jsb_add_cstr(c, b, "\"");
     for (size_t i = 0; i < s->n;) {
         uint32_t cp = (uint8_t)s->p[i];

@@ -240,11 +240,11 @@ int jval_eq(struct jctx *c, struct jval a, struct jval b)
     case JV_DICT:
         return a.d == b.d || eq_dicts(c, a.d, b.d);
     default:
-        return jval_same(a, b);
+        return jval_same(c, a, b);
     }
 }
 
-int jval_same(struct jval a, struct jval b)
+int jval_same(struct jctx *c, struct jval a, struct jval b)
 {
     if (a.type != b.type)
         return 0;
@@ -258,6 +258,7 @@ int jval_same(struct jval a, struct jval b)
     case JV_FLOAT:
         return a.f == b.f;
     case JV_STR: /* Python's answer depends on interning; equal is the useful one */
+        jctx_tick_bytes(c, a.s->n == b.s->n ? a.s->n : 0);
         return jstr_eq(a.s, b.s);
     default:
         return a.l == b.l;
@@ -303,7 +304,7 @@ int jval_in(struct jctx *c, struct jval v, struct jval seq)
         jctx_fail(c, ERR_FORMAT, "argument of type '%s' is not iterable", jval_type_name(seq));
     struct jlist *l = jval_items(c, seq);
     for (size_t i = 0; i < l->n; i++) {
-        if (jval_eq(c, l->v[i], v) || jval_same(l->v[i], v))
+        if (jval_eq(c, l->v[i], v) || jval_same(c, l->v[i], v))
             return 1;
     }
     return 0;
@@ -317,7 +318,7 @@ uint32_t jval_hash(struct jctx *c, struct jval v)
     switch ((enum jtype)v.type) {
     case JV_STR:
         if (!v.s->hash)
-            jctx_tick_bytes(c, v.s->n);
+            jctx_tick_each(c, v.s->n);
         return jstr_hash(v.s);
     case JV_BOOL:
     case JV_INT:
@@ -612,6 +613,7 @@ static struct jval from_object(struct jctx *c, const json_t *j, int from)
     json_object_foreach((json_t *)j, key, value)
     {
         const struct jstr *s = jstr_new(c, key, strlen(key), from);
+        jctx_tick_each(c, s->n);
         append(c, d, jval_str(s), jval_from_json(c, value, from), jstr_hash(s));
     }
     return jval_dict(d);
@@ -621,6 +623,7 @@ struct jval jval_from_json(struct jctx *c, const json_t *j, int from)
 {
     struct jval r = JNONE;
 
+    jctx_tick(c, 1);
     jctx_value_enter(c);
     switch (json_typeof(j)) {
     case JSON_OBJECT:

@@ -117,6 +117,7 @@ int engine_render(const struct engine *e, const struct engine_chat *chat, struct
     in.trusted = special;
     in.globals = globals;
     in.continue_final = final == FINAL_OPEN;
+    in.patience = chat->patience;
     rc = jinja_render(e->jinja, &in, &out, err);
     if (rc)
         goto done;

@@ -47,7 +47,8 @@ static int teardown(void **state)
 static int show(const struct globals *g, const char *template, char *text, size_t cap,
                 struct err *e)
 {
-    struct jinja_input in = {g->trusted, g->globals, g->kwargs, 1767323045, 0};
+    struct jinja_input in = {
+        .trusted = g->trusted, .globals = g->globals, .kwargs = g->kwargs, .now_s = 1767323045};
     struct jinja *j = NULL;
     struct jinja_out out;
     size_t n = 0, s = 0;
@@ -253,7 +254,8 @@ struct shared {
 static void *render_many(void *arg)
 {
     struct shared *s = arg;
-    struct jinja_input in = {s->g->trusted, s->g->globals, s->g->kwargs, 1, 0};
+    struct jinja_input in = {
+        .trusted = s->g->trusted, .globals = s->g->globals, .kwargs = s->g->kwargs, .now_s = 1};
 
     for (int i = 0; i < 200; i++) {
         struct jinja_out out;

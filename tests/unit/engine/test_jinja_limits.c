@@ -118,13 +118,176 @@ static void hostile_templates_end(void **state)
          "{% set _ = s | from_json %}{% endfor %}",
          ""},
         {"{{ strftime_now('%c' * 1000) }}", "time"},
+        {"{% set s = '[' ~ '[],' * 900000 ~ '1]' %}{{ s | from_json }}", "memory"},
+        {"{% set s = '[' ~ '{},' * 900000 ~ '1]' %}{{ s | from_json }}", "memory"},
+        {"{% set s = '[' ~ '1,' * 90000 ~ '1]' %}{% for i in range(999) %}"
+         "{% set _ = s | from_json %}{% endfor %}",
+         "memory"},
+        {"{% set s = 'a' * 4000000 %}{% for i in range(99999) %}{{ s.rfind('b' ~ s[:2000000]) }}"
+         "{% endfor %}",
+         "steps"},
+        {"{% set s = 'a' * 4000000 %}{% for i in range(99999) %}"
+         "{% set _ = s.rpartition(s[:2000000] ~ 'b') %}{% endfor %}",
+         "steps"},
+        {"{% set s = 'a' * 4000000 %}{% for i in range(99999) %}"
+         "{% set _ = s.rsplit(s[:2000000] ~ 'b') %}{% endfor %}",
+         "steps"},
+        {"{% set s = 'a' * 4000000 %}{% set t = 'b' ~ 'a' * 253 %}{% for i in range(99999) %}"
+         "{{ s.find(t) }}{% endfor %}",
+         "steps"},
+        {"{% set l = [1.2345678901234567e-300] * 90000 %}{% for i in range(99999) %}"
+         "{% set _ = l | string %}{% endfor %}",
+         "steps"},
     };
     struct err e;
 
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         int rc = run(table[i].template, NULL, &e);
-        if (!rc || rc == ERR_NOMEM || !strstr(e.text, table[i].says))
+        int late = !strcmp(table[i].says, "steps") && strstr(e.text, "too much time"); /* or so */
+        if (!rc || rc == ERR_NOMEM || (!strstr(e.text, table[i].says) && !late))
             fail_msg("%s: %s", table[i].template, rc ? e.text : "no error");
+    }
+}
+
+/* The thread's time is a limit, and so is the patience of who waits for the text. */
+static void time_ends(void **state)
+{
+    static const char template[] = "{% for a in range(9999) %}{% for b in range(99) %}{% endfor %}"
+                                   "{% endfor %}";
+    _Atomic int gone = 1;
+    struct patience left = {.gone = &gone}, late = {.until_us = 1};
+    struct jinja_input in = {.cpu_us_max = 1};
+    struct jinja_out out;
+    struct jinja *j;
+    struct err e;
+
+    assert_int_equal(jinja_compile(&j, template, strlen(template), &e), 0);
+    assert_int_equal(jinja_render(j, &in, &out, &e), ERR_LIMIT);
+    assert_non_null(strstr(e.text, "too much time"));
+    in = (struct jinja_input){.patience = &left};
+    assert_int_equal(jinja_render(j, &in, &out, &e), ERR_CANCELLED);
+    in.patience = &late;
+    assert_int_equal(jinja_render(j, &in, &out, &e), ERR_TIMEOUT);
+    gone = 0;
+    in = (struct jinja_input){.patience = &left, .cpu_us_max = 3600ll * 1000000};
+    assert_int_equal(jinja_render(j, &in, &out, &e), 0);
+    jinja_out_done(&out);
+    jinja_free(j);
+}
+
+/* The steps of a template where `s` has n bytes of the letter. */
+static uint64_t steps_of(const struct jinja *j, char letter, size_t n)
+{
+    struct jinja_input in = {.cpu_us_max = 3600ll * 1000000};
+    struct jinja_out out;
+    struct err e;
+    char *s = malloc(n), *t = malloc(n);
+    uint64_t steps;
+
+    assert_true(s && t);
+    memset(s, letter, n);
+    memset(t, letter, n);
+    t[n - 1] = '~';
+    in.globals = json_pack("{s:s%, s:s%}", "s", s, n, "t", t, n);
+    if (jinja_render(j, &in, &out, &e))
+        fail_msg("%s", e.text);
+    steps = out.steps;
+    jinja_out_done(&out);
+    json_decref((json_t *)in.globals);
+    free(s);
+    free(t);
+    return steps;
+}
+
+/* Whatever goes over the bytes of a text counts them, once: eight times the text takes about eight
+ * times the steps, neither as many as before nor their square. */
+static void bytes_are_counted(void **state)
+{
+    static const struct {
+        const char *expression;
+        char letter;
+    } table[] = {
+        {"s | int", '0'},
+        {"s | int(base=2)", '0'},
+        {"(t | int(0)) ~ (t | float(0))", ' '},
+        {"s | float", ' '},
+        {"s.removeprefix(s) == ''", 'a'},
+        {"s.removeprefix(t) == ''", 'a'},
+        {"s.removesuffix(s) == ''", 'a'},
+        {"s.rfind('b')", 'a'},
+        {"s.rindex('a') - s.index('a')", 'a'},
+        {"s.rfind(t)", 'a'},
+        {"t.rfind(s[1:])", 'a'},
+        {"t.rpartition('b')", 'a'},
+        {"(t.partition('b') | list)[0] == 'b'", 'a'},
+        {"s.rsplit('b') | length", 'a'},
+        {"s.rsplit() | length", 'a'},
+        {"s.split() | length", 'a'},
+        {"s.split('a') | length", 'a'},
+        {"s.splitlines() | length", 'a'},
+        {"s.find('b')", 'a'},
+        {"s.count('b')", 'a'},
+        {"s.replace('b', 'c') | length", 'a'},
+        {"s.strip() | length", ' '},
+        {"s.strip('ab') | length", 'a'},
+        {"s.startswith(t)", 'a'},
+        {"s.endswith(s)", 'a'},
+        {"s.isalpha()", 'a'},
+        {"s.isupper()", 'A'},
+        {"s.isspace()", ' '},
+        {"s.isprintable()", 'a'},
+        {"s | upper | length", 'a'},
+        {"s | lower | length", 'a'},
+        {"s | title | length", 'a'},
+        {"s | capitalize | length", 'a'},
+        {"s | trim | length", ' '},
+        {"s | indent | length", '\n'},
+        {"s | escape | length", '<'},
+        {"s | tojson | length", '"'},
+        {"s | tojson(ensure_ascii=true) | length", 'a'},
+        {"[s] | string | length", 'a'},
+        {"'%s' % s == s", 'a'},
+        {"'{}'.format(s) == s", 'a'},
+        {"s % () == s", 'a'},
+        {"s.format() == s", 'a'},
+        {"s == t", 'a'},
+        {"s is sameas(t)", 'a'},
+        {"s < t", 'a'},
+        {"s in [t, t]", 'a'},
+        {"'b' in s", 'a'},
+        {"{s: 1}[s]", 'a'},
+        {"(s ~ 'x') | length", 'a'},
+        {"(s + 'x') | length", 'a'},
+        {"(s * 2) | length", 'a'},
+        {"s[1:] | length", 'a'},
+        {"s[::-1] | length", 'a'},
+        {"s[5]", 'a'},
+        {"s | first ~ s | last", 'a'},
+        {"s | reverse | length", 'a'},
+        {"s | list | length", 'a'},
+        {"s | replace('b', 'c') | length", 'a'},
+        {"[1, 2] | map(attribute=s) | list | length", 'a'},
+        {"[1, 2] | sort(attribute=s) | list | length", 'a'},
+        {"strftime_now(s[:9]) ~ s.join(['', '']) | length", 'a'},
+        {"('\"' ~ s ~ '\"') | from_json | length", 'a'},
+    };
+    enum { N = 20000 };
+
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        uint64_t none, once, eight;
+        char template[200];
+        struct jinja *j;
+        struct err e;
+        snprintf(template, sizeof template, "{%% set _ = %s %%}", table[i].expression);
+        if (jinja_compile(&j, template, strlen(template), &e))
+            fail_msg("%s: %s", template, e.text);
+        none = steps_of(j, table[i].letter, 9);
+        once = steps_of(j, table[i].letter, N) - none;
+        eight = steps_of(j, table[i].letter, 8 * N) - none;
+        if (once < N / 64 || eight < 7 * once || eight > 9 * once)
+            fail_msg("%s: %llu steps, then %llu", table[i].expression, (unsigned long long)once,
+                     (unsigned long long)eight);
+        jinja_free(j);
     }
 }
 
@@ -238,6 +401,7 @@ static void *deep_recursion(void *arg)
     s = repeated("{{ ", "(1 + ", "1", 2000);
     *bad += run(s, NULL, &e) != ERR_LIMIT;
     free(s);
+    *bad += run("{{ ('[' * 2040 ~ ']' * 2040) | from_json }}", NULL, &e) != ERR_LIMIT;
     return NULL;
 }
 
@@ -270,7 +434,8 @@ int main(void)
     return 0;
 #endif
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hostile_templates_end),  cmocka_unit_test(deep_sources_are_refused),
+        cmocka_unit_test(hostile_templates_end),  cmocka_unit_test(time_ends),
+        cmocka_unit_test(bytes_are_counted),      cmocka_unit_test(deep_sources_are_refused),
         cmocka_unit_test(sources_have_a_size),    cmocka_unit_test(deep_input_is_refused),
         cmocka_unit_test(little_stack_is_enough),
     };

@@ -1,0 +1,69 @@
+/* A bump allocator: what it hands out, and what it counts. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "base/arena.h"
+
+static void test_ceiling(void **state)
+{
+    struct arena a;
+
+    arena_init(&a, 1024, 4096);
+    assert_null(arena_alloc(&a, 4097));
+    assert_null(arena_array(&a, SIZE_MAX / 2, 3));
+    assert_non_null(arena_alloc(&a, 0));
+    assert_int_equal(a.used, 16);
+    for (int i = 1; i < 256; i++)
+        memset(arena_alloc(&a, 1), 1, 1);
+    assert_int_equal(a.used, 4096);
+    assert_null(arena_alloc(&a, 1));
+    arena_done(&a);
+    assert_int_equal(a.used, 0);
+}
+
+/* What is given up at the end of a chunk is memory too. */
+static void test_leftovers_count(void **state)
+{
+    struct arena a;
+    int n = 0;
+
+    arena_init(&a, 1000, 20000);
+    while (arena_alloc(&a, 600))
+        n++;
+    assert_true(n >= 18 && n <= 20); /* each a chunk of its own; 33 times 600 would be 20,000 */
+    arena_done(&a);
+}
+
+/* A big piece does not take the room of small ones away. */
+static void test_big_between_small(void **state)
+{
+    struct arena a;
+    char *small[10];
+
+    arena_init(&a, 1024, 1 << 20);
+    for (int i = 0; i < 10; i++) {
+        small[i] = arena_alloc(&a, 16);
+        assert_non_null(arena_alloc(&a, 4096));
+        assert_true(!i || small[i] == small[i - 1] + 16);
+    }
+    assert_int_equal(a.used, 10 * (16 + 4096));
+    arena_reset(&a);
+    assert_int_equal(a.used, 0);
+    assert_non_null(arena_alloc(&a, 1000));
+    arena_done(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ceiling),
+        cmocka_unit_test(test_leftovers_count),
+        cmocka_unit_test(test_big_between_small),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
