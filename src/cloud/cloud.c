@@ -204,16 +204,19 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
     return 0;
 }
 
-void cloud_close(struct cloud *c)
+int64_t cloud_close(struct cloud *c)
 {
+    int64_t n_lost;
+
     if (!c)
-        return;
+        return 0;
     for (int i = 0; i < c->n_tenants; i++)
         CHECK(atomic_load(&c->tenants[i].n_inside) == 0);
-    ledger_close(c->ledger);
+    n_lost = ledger_close(c->ledger);
     key_table_free(c->keys);
     pthread_rwlock_destroy(&c->lock);
     free(c);
+    return n_lost;
 }
 
 /* ---- a request ------------------------------------------------------------------------------- */

@@ -46,8 +46,9 @@ struct cloud_config {
 
 /* Opens keys and ledger, starts the books thread. On failure nothing is left behind. */
 int cloud_open(struct cloud **ret, const struct cloud_config *c, struct err *e);
-/* Books what was settled, closes. No ticket may be open. Accepts NULL. */
-void cloud_close(struct cloud *c);
+/* Books what was settled, closes. No ticket may be open. Returns how many rows could not be
+ * written, and are lost. Accepts NULL. */
+int64_t cloud_close(struct cloud *c);
 /* Read the keys file again; on failure the old keys stay. [any] */
 int cloud_reload_keys(struct cloud *c, struct err *e);
 int cloud_n_keys(const struct cloud *c);

@@ -1,19 +1,24 @@
 #include "cloud/ledger.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "cloud/private.h"
 
 #define GROUP_ROWS     100
 #define GROUP_US       INT64_C(100000)
 #define RETRY_US       INT64_C(1000000)
 #define CLOSE_TRIES    3
+#define TELL_US        INT64_C(30000000) /* between two lines on one lasting failure */
 #define BUSY_MS        2000
 #define SCHEMA_VERSION 1
 
@@ -53,6 +58,8 @@ struct ledger {
     pthread_mutex_t lock;                      /* rank: a leaf */
     struct ledger_row *batch[LEDGER_ROWS_MAX]; /* the books thread's: posted, not yet written */
     int n_batch, stopping;
+    int64_t n_in_row, failed_us, told_us; /* of the failure that lasts: commits, since, last line */
+    int told_code;
     _Atomic int64_t n_written, n_posted, n_failures;
 };
 
@@ -62,12 +69,32 @@ static int db_err(struct ledger *l, const char *path, struct err *e)
                    l->db ? sqlite3_errmsg(l->db) : "out of memory");
 }
 
+/* SQLite gives the files beside it the mode that the database has. */
+static int make_private(const char *path, struct err *e)
+{
+    static const char *const suffixes[] = {"", "-wal", "-shm"};
+    char name[4096];
+
+    for (int i = 0; i < 3; i++) {
+        int fd = -1;
+        if (snprintf(name, sizeof name, "%s%s", path, suffixes[i]) < (int)sizeof name)
+            fd = private_open(name, i ? O_RDWR : O_RDWR | O_CREAT);
+        if (fd < 0 && !i)
+            return err_set(e, ERR_IO, "ledger %s: %s", path, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+    }
+    return 0;
+}
+
 static int db_open(struct ledger *l, const char *path, int sync_normal, struct err *e)
 {
     static const char check[] = "PRAGMA user_version";
     sqlite3_stmt *st = NULL;
-    int version = -1;
+    int version = -1, r = make_private(path, e);
 
+    if (r)
+        return r;
     if (sqlite3_open_v2(path, &l->db,
                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, NULL))
         return db_err(l, path, e);
@@ -132,6 +159,35 @@ static int write_row(struct ledger *l, const struct ledger_row *r)
     return code == SQLITE_DONE ? 0 : -1;
 }
 
+/* The first of a kind at once, what lasts now and then, and when it is over. */
+static void tell_failure(struct ledger *l)
+{
+    int code = sqlite3_extended_errcode(l->db);
+    int64_t now = clock_now_us();
+
+    atomic_fetch_add(&l->n_failures, 1);
+    if (!l->n_in_row++)
+        l->failed_us = now;
+    if (l->n_in_row > 1 && code == l->told_code && now - l->told_us < TELL_US)
+        return;
+    l->told_us = now;
+    l->told_code = code;
+    log_line(LOG_ERROR,
+             "ledger: %d row%s cannot be written (%lld tries, %lld s), will try again: %s",
+             l->n_batch, plural(l->n_batch), (long long)l->n_in_row,
+             (long long)(now - l->failed_us) / 1000000, sqlite3_errmsg(l->db));
+}
+
+static void tell_success(struct ledger *l)
+{
+    if (!l->n_in_row)
+        return;
+    log_line(LOG_WARN, "ledger: written again, %d row%s, after %lld failed tries in %lld s",
+             l->n_batch, plural(l->n_batch), (long long)l->n_in_row,
+             (long long)(clock_now_us() - l->failed_us) / 1000000);
+    l->n_in_row = 0;
+}
+
 /* All rows of the batch in one transaction; on failure none, and they stay in the batch. */
 static int commit(struct ledger *l)
 {
@@ -142,13 +198,12 @@ static int commit(struct ledger *l)
     if (!r)
         r = sqlite3_exec(l->db, "COMMIT", NULL, NULL, NULL);
     if (r) {
-        if (atomic_fetch_add(&l->n_failures, 1) == 0 || l->stopping)
-            log_line(LOG_ERROR, "ledger: %d row%s cannot be written, will try again: %s",
-                     l->n_batch, plural(l->n_batch), sqlite3_errmsg(l->db));
+        tell_failure(l);
         if (!sqlite3_get_autocommit(l->db))
             sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
         return -1;
     }
+    tell_success(l);
     atomic_fetch_add(&l->n_written, l->n_batch);
     for (int i = 0; i < l->n_batch; i++)
         ledger_give(l, l->batch[i]);
@@ -191,11 +246,11 @@ static void *books_main(void *arg)
             take(l);
         }
     }
-    for (int i = 0; l->n_batch && i < CLOSE_TRIES && commit(l); i++)
+    for (int i = 0; l->n_batch && commit(l) && i + 1 < CLOSE_TRIES; i++)
         clock_sleep_us(RETRY_US);
     if (l->n_batch)
-        log_line(LOG_ERROR, "ledger: %d row%s lost", l->n_batch,
-                 l->n_batch == 1 ? " was" : "s were");
+        log_line(LOG_ERROR, "ledger: %d row%s lost: %s", l->n_batch,
+                 l->n_batch == 1 ? " was" : "s were", sqlite3_errmsg(l->db));
     return NULL;
 }
 
@@ -237,18 +292,22 @@ fail:
     return r;
 }
 
-void ledger_close(struct ledger *l)
+int64_t ledger_close(struct ledger *l)
 {
+    int64_t n_lost;
+
     if (!l)
-        return;
+        return 0;
     mbox_post(&l->box, &l->stop);
     mbox_wake(&l->box);
     pthread_join(l->thread, NULL);
+    n_lost = l->n_batch;
     db_close(l);
     mbox_close(&l->box);
     pthread_mutex_destroy(&l->lock);
     free(l->rows);
     free(l);
+    return n_lost;
 }
 
 struct ledger_row *ledger_take(struct ledger *l)

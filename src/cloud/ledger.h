@@ -3,8 +3,9 @@
  * The books thread is the sole owner of the file. Rows come from a fixed pool: taking one when a
  * request enters is the promise that it can be booked when it ends, so nothing that was answered is
  * lost for want of memory. Rows are committed together, about every 100 ms or 100 rows, with
- * synchronous=FULL. When the disk fails, rows are kept and tried again each second; when the pool
- * is empty, ledger_take fails and new requests are refused. */
+ * synchronous=FULL. When the disk fails, rows are kept and tried again each second, and the log
+ * says so until it says that they were written; when the pool is empty, ledger_take fails and new
+ * requests are refused. The file is its owner's alone to read (private.h). */
 #ifndef CLOUD_LEDGER_H
 #define CLOUD_LEDGER_H
 
@@ -31,9 +32,9 @@ struct ledger_row {
 
 /* Creates the file and its tables where missing, starts the thread. */
 int ledger_open(struct ledger **ret, const char *path, int sync_normal, struct err *e);
-/* Writes what was posted, closes; with a failing disk it gives up after a few seconds and says in
- * the log how many rows were lost. Accepts NULL. */
-void ledger_close(struct ledger *l);
+/* Writes what was posted, closes; with a failing disk it gives up after a few seconds. Returns how
+ * many rows were lost. Accepts NULL. */
+int64_t ledger_close(struct ledger *l);
 
 /* [any] An empty row, or NULL when all are on their way. */
 struct ledger_row *ledger_take(struct ledger *l);

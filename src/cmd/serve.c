@@ -186,6 +186,7 @@ static int serve_until_stopped(const struct cmd *cmd, struct serve_config *c)
     struct server *s = NULL;
     struct err e = {0};
     char url[SERVE_URL_MAX];
+    int64_t n_lost;
     int r = serve_open(&s, c, &e);
 
     if (r)
@@ -205,8 +206,12 @@ static int serve_until_stopped(const struct cmd *cmd, struct serve_config *c)
         cmd_fail(cmd, &e);
         _exit(CMD_FAILED); /* the engine does not answer: nothing can be freed in order */
     }
-    serve_close(s);
-    return CMD_OK;
+    n_lost = serve_close(s);
+    if (!n_lost)
+        return CMD_OK;
+    err_set(&e, ERR_IO, "%lld answered request%s could not be booked: ledger %s", (long long)n_lost,
+            plural(n_lost), c->ledger);
+    return cmd_fail(cmd, &e);
 }
 
 static int check(const struct cmd *cmd, struct serve_config *c)

@@ -191,7 +191,8 @@ int serve_run(struct server *s, struct err *e);
 void serve_drain(struct server *s);
 /* Read the keys file again. [any], also a signal handler. */
 void serve_reload(struct server *s);
-/* Books what was settled, frees all. Accepts NULL. */
-void serve_close(struct server *s);
+/* Books what was settled, frees all. Returns how many requests could not be booked. Accepts NULL.
+ */
+int64_t serve_close(struct server *s);
 
 #endif

@@ -311,12 +311,13 @@ int serve_run(struct server *s, struct err *e)
     return r;
 }
 
-void serve_close(struct server *s)
+int64_t serve_close(struct server *s)
 {
+    int64_t n_lost;
     struct err e;
 
     if (!s)
-        return;
+        return 0;
     atomic_store(&s->draining, 1);
     atomic_store(&s->want_drain, 1);
     if (s->net) {
@@ -327,7 +328,7 @@ void serve_close(struct server *s)
             s->io[i].tick = NULL;
         }
         if (wait_jobs(s, &e))
-            return; /* the engine holds memory of ours: better leaked than used after free */
+            return 0; /* the engine holds memory of ours: better leaked than used after free */
     }
     if (s->loader_started)
         pthread_join(s->loader, NULL);
@@ -335,7 +336,7 @@ void serve_close(struct server *s)
     for (int i = 0; i < s->n_locals; i++)
         local_done(&s->locals[i]);
     team_close(s->team);
-    cloud_close(s->cloud);
+    n_lost = cloud_close(s->cloud);
     net_server_close(s->net);
     meter_free(s->meter);
     if (s->wake_fd >= 0)
@@ -345,4 +346,5 @@ void serve_close(struct server *s)
     free(s->locals);
     free(s->io);
     free(s);
+    return n_lost;
 }

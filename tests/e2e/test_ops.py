@@ -50,6 +50,33 @@ def test_ledger_grows_by_exactly_the_usage(start):
     assert booked(), (sums, s.balance())
 
 
+def test_a_full_disk_is_told_and_what_is_lost_fails(start):
+    s = start()
+    assert s.chat("hi", max_tokens=2)[0] == 200
+    wait_for("booked", lambda: s.metric("gaufre_ledger_rows_pending") == 0)
+    room = os.path.getsize(s.ledger + "-wal")  # from here on it may not grow
+    assert os.path.getsize(s.log_path) < room / 2
+    hard = resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE)[1]
+    resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (room, hard))
+    assert s.chat("hi", max_tokens=2)[0] == 200
+    wait_for("told", lambda: "1 row cannot be written" in s.read_log())
+    resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    wait_for("told", lambda: "written again, 1 row" in s.read_log())
+    resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (os.path.getsize(s.ledger + "-wal"), hard))
+    assert s.chat("hi", max_tokens=2)[0] == 200
+    assert s.stop() == 1
+    log = s.read_log()
+    assert "1 row was lost" in log and "1 answered request could not be booked" in log
+    assert s.balance()["default"]["requests"] == 2
+
+
+def test_the_ledger_is_its_owners(start):
+    s = start()
+    for suffix in ("", "-wal", "-shm"):
+        assert os.stat(s.ledger + suffix).st_mode & 0o777 == 0o600
+    assert s.stop() == 0
+
+
 def test_kv_in_8_bits(start):
     """Said where it can be seen, about half the memory, and a story that a person would not tell from the other."""
     told = {}
