@@ -1,5 +1,7 @@
 /* gaufre usage: what the ledger says of each tenant. */
+#include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/json_write.h"
 #include "cloud/cloud.h"
@@ -36,8 +38,18 @@ static int print_json(void *arg, const struct cloud_balance *b)
     return 0;
 }
 
+static void print_head(void)
+{
+    printf("%-24s %12s %14s %14s %14s\n", "tenant", "requests", "prompt", "of it cached",
+           "completion");
+}
+
 static int print_row(void *arg, const struct cloud_balance *b)
 {
+    int *n = arg;
+
+    if (!(*n)++)
+        print_head();
     printf("%-24s %12lld %14lld %14lld %14lld\n", b->tenant, (long long)b->n_requests,
            (long long)b->prompt_tokens, (long long)b->cached_tokens,
            (long long)b->completion_tokens);
@@ -60,14 +72,18 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
     const struct usage_opts *o = opts_;
     char path[4096];
     struct err e = {0};
+    int n = 0, is_new = 0;
 
     if (!o->ledger && default_path(path, sizeof path, &e))
         return cmd_fail(cmd, &e);
-    if (!o->json)
-        printf("%-24s %12s %14s %14s %14s\n", "tenant", "requests", "prompt", "of it cached",
-               "completion");
-    if (cloud_balances(o->ledger ? o->ledger : path, o->json ? print_json : print_row, NULL, &e))
+    is_new = !o->ledger && access(path, F_OK) && errno == ENOENT;
+    if (!is_new &&
+        cloud_balances(o->ledger ? o->ledger : path, o->json ? print_json : print_row, &n, &e))
         return cmd_fail(cmd, &e);
+    if (!n && !o->json)
+        print_head();
+    if (is_new)
+        cmd_note("nothing is booked yet: 'gaufre serve' makes %s", path);
     return CMD_OK;
 }
 

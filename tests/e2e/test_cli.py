@@ -224,3 +224,13 @@ def test_seeds_repeat_answers(cli, smollm2):
                    for _ in range(2)}
         assert len(answers) == 1 and answers != {""}
     assert cli("run", "--seed", 1 << 63, smollm2, "x").returncode == 2
+
+
+def test_usage_before_anything_was_used(cli, home, tmp_path):
+    r = cli("usage")
+    assert r.returncode == 0 and "nothing is booked yet" in r.stderr
+    assert r.stdout.split()[0] == "tenant" and r.stdout.count("\n") == 1
+    assert cli("usage", "--json").stdout == ""
+    assert list(home.iterdir()) == []
+    r = cli("usage", "--ledger", tmp_path / "nowhere.db")
+    assert r.returncode == 1 and r.stdout == "" and "nowhere.db" in r.stderr
