@@ -49,7 +49,8 @@ struct opt {
     }
 #define OPT_INT(letter, name, arg, def, min, max, s, field, help)                                  \
     {                                                                                              \
-        OPT_KIND_INT, letter, name, arg, def, min, max, offsetof(struct s, field), help            \
+        OPT_KIND_INT, letter, name, arg, def, (double)(min), (double)(max),                        \
+            offsetof(struct s, field), help                                                        \
     }
 #define OPT_REAL(letter, name, arg, def, min, max, s, field, help)                                 \
     {                                                                                              \
