@@ -221,6 +221,15 @@ int64_t cloud_close(struct cloud *c)
 
 /* ---- a request ------------------------------------------------------------------------------- */
 
+static int refuse_concurrency(struct cloud *c, struct cloud_ticket *t, struct err *e)
+{
+    atomic_fetch_add(&c->refused_concurrency, 1);
+    t->retry_us = 1000000;
+    return err_set_param(e, ERR_QUEUE_FULL, "quota",
+                         "Too many sequences of this tenant are under way (limit %lld).",
+                         (long long)atomic_load(&c->tenants[t->i_rate].concurrency_max));
+}
+
 int cloud_enter(struct cloud *c, const char *key, size_t n_key, struct cloud_ticket *t,
                 struct err *e)
 {
@@ -239,19 +248,15 @@ int cloud_enter(struct cloud *c, const char *key, size_t n_key, struct cloud_tic
                              "Requests per minute limit exceeded (%lld) - too many requests sent.",
                              (long long)atomic_load(&te->requests.limit));
     }
-    if (quota_enter(&te->n_inside, atomic_load(&te->concurrency_max))) {
-        atomic_fetch_add(&c->refused_concurrency, 1);
-        t->retry_us = 1000000;
-        return err_set_param(e, ERR_QUEUE_FULL, "quota",
-                             "Too many requests of this tenant are under way (limit %lld).",
-                             (long long)atomic_load(&te->concurrency_max));
-    }
+    if (quota_enter(&te->n_inside, atomic_load(&te->concurrency_max)))
+        return refuse_concurrency(c, t, e);
     if (c->ledger && !(t->row = ledger_take(c->ledger))) {
-        quota_leave(&te->n_inside);
+        quota_leave(&te->n_inside, 1);
         t->retry_us = 1000000;
         return err_set(e, ERR_AGAIN, "The books cannot keep up; please try again shortly.");
     }
     t->i_tenant = t->i_rate;
+    t->n_held = 1;
     return 0;
 }
 
@@ -306,22 +311,46 @@ static struct offer *offer_of(struct cloud *c, const struct supplier *s)
     return NULL;
 }
 
-int cloud_admit(struct cloud *c, struct supplier *s, int32_t n_jobs, int64_t queue_threshold_us,
-                struct cloud_ticket *t, struct err *e)
+/* Sequences in place of the one that every request has from its start. */
+static int widen(struct cloud *c, struct cloud_ticket *t, int32_t n_jobs, int32_t n_choices,
+                 int32_t *ret_at_once, struct err *e)
+{
+    struct tenant *te = &c->tenants[t->i_tenant];
+    int64_t max = atomic_load(&te->concurrency_max), n;
+
+    if (max > 0 && n_choices > max)
+        return err_set_param(e, ERR_LIMIT, "n",
+                             "n: %d choices are more than this tenant may have under way together "
+                             "(limit %lld).",
+                             n_choices, (long long)max);
+    n = quota_widen(&te->n_inside, max, t->n_held, n_jobs, n_choices);
+    if (!n)
+        return refuse_concurrency(c, t, e);
+    t->n_held = n * n_choices;
+    *ret_at_once = (int32_t)n;
+    return 0;
+}
+
+int cloud_admit(struct cloud *c, struct supplier *s, int32_t n_jobs, int32_t n_choices,
+                int64_t queue_threshold_us, struct cloud_ticket *t, int32_t *ret_at_once,
+                struct err *e)
 {
     struct offer *o = offer_of(c, s);
     struct supplier_load load;
     struct admit_state st;
     struct admit_decision d;
+    int r;
 
     CHECK(o && t->i_tenant >= 0);
+    r = widen(c, t, n_jobs, n_choices, ret_at_once, e);
+    if (r)
+        return r;
     s->ops->load(s, &load);
-    st = (struct admit_state){.n_waiting = load.n_waiting,
-                              .n_running = load.n_running,
+    st = (struct admit_state){.n_inside = load.n_inside,
                               .capacity = load.capacity,
                               .waiting_max = c->config.waiting_max,
                               .job_us = atomic_load(&o->job_us)};
-    admit_decide(&st, n_jobs, queue_threshold_us, &d);
+    admit_decide(&st, (int32_t)t->n_held, queue_threshold_us, &d);
     if (d.admit)
         return 0;
     atomic_fetch_add(&c->refused_queue, 1);
@@ -364,7 +393,8 @@ static void leave(struct cloud *c, struct cloud_ticket *t, int64_t used)
 
     quota_settle(&te->tokens, t->held_ns, used, clock_now_us());
     t->held_ns = 0;
-    quota_leave(&te->n_inside);
+    quota_leave(&te->n_inside, t->n_held);
+    t->n_held = 0;
     t->i_tenant = -1;
 }
 

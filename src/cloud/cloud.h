@@ -29,7 +29,7 @@
 
 struct cloud;
 
-/* Per tenant; 0: no limit. */
+/* Per tenant; 0: no limit. Concurrency: sequences under way, prompts times choices. */
 struct cloud_limits {
     int64_t requests_per_minute, tokens_per_minute;
     int64_t concurrency;
@@ -41,7 +41,7 @@ struct cloud_config {
     int ledger_sync_normal;  /* fsync at checkpoints only: faster, may lose the last rows with power
                               */
     struct cloud_limits limits; /* of tenants whose line says nothing */
-    int32_t waiting_max;        /* jobs waiting at one supplier before 429 */
+    int32_t waiting_max;        /* sequences waiting at one supplier before 429 */
 };
 
 /* Opens keys and ledger, starts the books thread. On failure nothing is left behind. */
@@ -61,6 +61,7 @@ struct cloud_ticket {
     const char *tenant;          /* lives as long as the cloud */
     char key_id[CLOUD_NAME_MAX]; /* "" without keys */
     int64_t held_ns;             /* of its tokens' bucket */
+    int64_t n_held;              /* of its concurrency */
     int64_t retry_us;            /* after a refusal: when to come back; 0: unknown */
     struct ledger_row *row;
 };
@@ -78,9 +79,12 @@ int cloud_find_tenant(struct cloud *c, const char *key, size_t n_key, int *ret_t
 /* Find who serves the model. ERR_NO_MODEL, ERR_LOADING, ERR_FROZEN, or ERR_INTERNAL when its load
  * failed. The body is known, its prompt is not yet read. */
 int cloud_route(struct cloud *c, const char *model, struct supplier **ret, struct err *e);
-/* May n_jobs more wait at s? queue_threshold_us 0: none. ERR_QUEUE_FULL with t->retry_us. */
-int cloud_admit(struct cloud *c, struct supplier *s, int32_t n_jobs, int64_t queue_threshold_us,
-                struct cloud_ticket *t, struct err *e);
+/* May jobs of n_choices sequences each wait at s, at most n_jobs of them together? *ret_at_once: as
+ * many as its tenant's concurrency has room for now. queue_threshold_us 0: none. ERR_QUEUE_FULL
+ * with t->retry_us; ERR_LIMIT: never, one has more choices than the tenant may have sequences. */
+int cloud_admit(struct cloud *c, struct supplier *s, int32_t n_jobs, int32_t n_choices,
+                int64_t queue_threshold_us, struct cloud_ticket *t, int32_t *ret_at_once,
+                struct err *e);
 /* Hold the tokens it may use: `most` of them, or what its bucket holds when full if that is less,
  * but never less than `least`. ERR_RATE_TOKENS with t->retry_us; ERR_QUOTA: never. */
 int cloud_reserve(struct cloud *c, struct cloud_ticket *t, int64_t least, int64_t most,

@@ -1,5 +1,7 @@
 #include "cloud/quota.h"
 
+#include "policy/admit.h"
+
 #define MINUTE_NS   INT64_C(60000000000)
 #define OWED_NS_MAX (INT64_C(1) << 60) /* 36 years */
 
@@ -69,7 +71,17 @@ int quota_enter(_Atomic int64_t *n, int64_t max)
     return -1;
 }
 
-void quota_leave(_Atomic int64_t *n)
+int64_t quota_widen(_Atomic int64_t *n, int64_t max, int64_t n_have, int64_t n_jobs, int64_t n_each)
 {
-    atomic_fetch_sub(n, 1);
+    int64_t now = atomic_load(n), k;
+
+    do {
+        k = max > 0 ? admit_at_once(n_jobs, n_each, max - now + n_have) : n_jobs;
+    } while (k > 0 && !atomic_compare_exchange_weak(n, &now, now - n_have + k * n_each));
+    return k;
+}
+
+void quota_leave(_Atomic int64_t *n, int64_t n_have)
+{
+    atomic_fetch_sub(n, n_have);
 }

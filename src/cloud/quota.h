@@ -29,6 +29,10 @@ void quota_look(const struct quota_bucket *b, int64_t now_us, int64_t *ret_left,
 
 /* A gauge with a ceiling (0: none). 0 or -1. */
 int quota_enter(_Atomic int64_t *n, int64_t max);
-void quota_leave(_Atomic int64_t *n);
+/* Who is in with n_have puts n_jobs times n_each in their place, or as many whole ones as there is
+ * room for. Returns how many jobs; 0: not one, and n_have stay. */
+int64_t quota_widen(_Atomic int64_t *n, int64_t max, int64_t n_have, int64_t n_jobs,
+                    int64_t n_each);
+void quota_leave(_Atomic int64_t *n, int64_t n_have);
 
 #endif

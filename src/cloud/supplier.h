@@ -46,6 +46,7 @@ struct supplier_load {
     int frozen;                  /* busy, and nothing moved for supplier-specific seconds */
     int32_t n_waiting;           /* jobs not yet begun */
     int32_t n_running;           /* sequences under way */
+    int32_t n_inside;            /* sequences handed over that have not ended */
     int32_t capacity;            /* sequences it runs together */
     int32_t pages_used, n_pages; /* KV memory, 0 where unknown */
     int32_t pages_shared, pages_free;
@@ -91,7 +92,7 @@ struct supplier_job {
     int32_t n_prediction;
     int32_t max_tokens; /* -1: to the end of the context */
     uint64_t seed;
-    uint64_t salt; /* caches are shared among equal salts only */
+    uint64_t salt;  /* caches are shared among equal salts only */
     int32_t tenant; /* >= 0: jobs of different tenants take turns */
     int64_t accepted_us;
     int echo_logprobs; /* PROMPT events */

@@ -5,23 +5,23 @@
 #define JOB_US_UNKNOWN INT64_C(2000000)
 #define MEAN_WEIGHT    8 /* the newest job counts one eighth */
 
-void admit_decide(const struct admit_state *s, int32_t n_jobs, int64_t threshold_us,
+void admit_decide(const struct admit_state *s, int32_t n, int64_t threshold_us,
                   struct admit_decision *ret)
 {
     int64_t capacity = s->capacity > 0 ? s->capacity : 1;
     int64_t job_us = s->job_us > 0 ? s->job_us : JOB_US_UNKNOWN;
-    int64_t free = capacity - s->n_running - s->n_waiting;
-    int64_t behind = -free + 1; /* jobs that must end before the new one begins */
+    int64_t free = capacity - s->n_inside;
+    int64_t behind = -free + 1; /* that must end before a new one begins */
     int64_t over;
 
     /* `capacity` jobs end in one job_us. */
     ret->wait_us = behind > 0 ? behind * job_us / capacity : 0;
     ret->retry_us = 0;
     ret->admit = 1;
-    if (!s->n_waiting && !s->n_running)
+    if (!s->n_inside)
         return;
     /* All inside count, not who waits just now: in a burst nobody has begun yet. */
-    over = n_jobs - free - s->waiting_max;
+    over = n - free - s->waiting_max;
     if (over > 0) {
         ret->admit = 0;
         ret->retry_us = over * job_us / capacity;
@@ -35,6 +35,13 @@ void admit_decide(const struct admit_state *s, int32_t n_jobs, int64_t threshold
         ret->retry_us = RETRY_US_MIN;
     if (ret->retry_us > RETRY_US_MAX)
         ret->retry_us = RETRY_US_MAX;
+}
+
+int64_t admit_at_once(int64_t n_jobs, int64_t n_choices, int64_t n_free)
+{
+    int64_t n = n_choices > 0 && n_free > 0 ? n_free / n_choices : 0;
+
+    return n < n_jobs ? n : n_jobs;
 }
 
 int64_t admit_mean(int64_t mean_us, int64_t run_us)

@@ -17,6 +17,7 @@ struct local_job {
     struct engine_job job;
     struct supplier_job *outer;
     int started;
+    int32_t n_inside; /* its sequences, as in struct local */
     _Alignas(16) unsigned char ring[RING_BYTES];
 };
 
@@ -49,6 +50,7 @@ static void local_load_now(const struct supplier *s, struct supplier_load *ret)
         /* The engine counts when it looks into its inbox; in a burst ours is the truer number. */
         .n_waiting = unstarted > st.n_waiting ? unstarted : st.n_waiting,
         .n_running = st.n_running,
+        .n_inside = atomic_load(&l->n_inside),
         .capacity = engine_info(l->engine)->batch_max,
         .pages_used = st.pages_used,
         .n_pages = st.n_pages,
@@ -180,10 +182,13 @@ static int local_submit(struct supplier *s, struct supplier_job *j, struct err *
     lj->job.item.kind = j->mail_kind;
     lj->job.item.owner = j;
     j->inner = lj;
+    lj->n_inside = lj->job.n_choices;
     atomic_fetch_add(&l->n_unstarted, 1);
+    atomic_fetch_add(&l->n_inside, lj->n_inside);
     r = engine_submit(l->engine, &lj->job, e);
     if (r) {
         atomic_fetch_sub(&l->n_unstarted, 1);
+        atomic_fetch_sub(&l->n_inside, lj->n_inside);
         j->inner = NULL;
         free(lj);
     }
@@ -298,9 +303,14 @@ static int local_peek(struct supplier *s, struct supplier_job *j, struct supplie
 
 static void local_pop(struct supplier *s, struct supplier_job *j)
 {
+    struct local *l = (struct local *)(void *)s;
     struct local_job *lj = j->inner;
+    int kind = engine_event_peek(&lj->job)->kind;
+    int32_t n = kind == ENGINE_EV_DONE ? lj->n_inside : kind == ENGINE_EV_FINISH;
 
-    engine_event_pop(engine(s), &lj->job);
+    lj->n_inside -= n;
+    atomic_fetch_sub(&l->n_inside, n);
+    engine_event_pop(l->engine, &lj->job);
 }
 
 static int local_release(struct supplier *s, struct supplier_job *j)

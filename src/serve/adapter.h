@@ -22,6 +22,7 @@ struct local {
     struct serve_limit limit;    /* set before READY */
     const char *limits;          /* its file, or NULL */
     _Atomic int32_t n_unstarted; /* submitted, and not yet seen to begin or end */
+    _Atomic int32_t n_inside;    /* sequences submitted, and not yet seen to end */
     int64_t stall_us;
     int cpu;
 };

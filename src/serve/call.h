@@ -82,7 +82,7 @@ struct call {
     struct patience patience; /* [prep]: how long the work on its texts goes on */
 
     int32_t max_tokens;
-    int32_t n_sent, n_home;
+    int32_t n_sent, n_home, n_at_once; /* jobs: how many, and together */
     char reply_id[API_ID_MAX];
     struct api_reply *reply;
     struct buf out;

@@ -100,7 +100,7 @@ static int submit_more(struct call *c, struct err *e)
 {
     int r = 0;
 
-    while (!r && c->n_sent < c->n_jobs && c->n_sent - c->n_home < CALL_JOBS_AT_ONCE)
+    while (!r && c->n_sent < c->n_jobs && c->n_sent - c->n_home < c->n_at_once)
         r = submit(c, &c->jobs[c->n_sent], e);
     return r;
 }
@@ -151,8 +151,9 @@ void call_admit(struct call *c)
         return;
     }
     c->state = CALL_RUN;
-    r = cloud_admit(c->s->cloud, c->sup, c->n_jobs, (int64_t)c->req.queue_threshold_ms * 1000,
-                    &c->ticket, &e);
+    r = cloud_admit(c->s->cloud, c->sup,
+                    c->n_jobs < CALL_JOBS_AT_ONCE ? c->n_jobs : CALL_JOBS_AT_ONCE, c->req.n_run,
+                    (int64_t)c->req.queue_threshold_ms * 1000, &c->ticket, &c->n_at_once, &e);
     if (!r)
         r = hold_tokens(c, &e);
     if (!r)

@@ -61,13 +61,13 @@
     X("prep_threads", "prep-threads", INT, prep_threads, "2", 1, 64, "N",                          \
       "threads that read big requests")                                                            \
     X("queue", "queue", INT, queue, "256", 0, 100000, "N",                                         \
-      "requests that may wait at one model; more get 429")                                         \
+      "sequences that may wait at one model; more get 429")                                        \
     X("requests_per_minute", "requests-per-minute", INT, requests_per_minute, "0", 0, 1e12, "N",   \
       "requests a minute of one tenant, 0: no limit")                                              \
     X("tokens_per_minute", "tokens-per-minute", INT, tokens_per_minute, "0", 0, 1e12, "N",         \
       "tokens a minute of one tenant, 0: no limit")                                                \
     X("concurrency", "concurrency", INT, concurrency, "0", 0, 1e9, "N",                            \
-      "requests under way of one tenant, 0: no limit")                                             \
+      "sequences under way of one tenant, 0: no limit")                                            \
     X("connections", "connections", INT, connections, "4096", 1, 1000000, "N",                     \
       "open connections; more must wait")                                                          \
     X("body_limit", "body-limit", SIZE, body_limit, "32M", 1024, 1 << 30, "BYTES",                 \

@@ -4,7 +4,7 @@ import subprocess
 import pytest
 
 from finding import find_gaufre
-from serving import wait_for
+from serving import MODEL, wait_for
 
 
 @pytest.fixture
@@ -35,3 +35,13 @@ def test_overdraft(two):
     assert status == 429 and body["error"]["code"] == "token_quota_exceeded"
     assert float(heads["retry-after"]) >= (used - 100) * 0.6 - 5
     assert server.chat("Hi", headers=b, max_tokens=4)[0] == 200
+
+
+def test_sequences(two):
+    server, a, b = two("tenant a concurrency=4")
+    ask = {"model": MODEL, "prompt": ["Once"] * 16, "max_tokens": 2, "ignore_eos": True}
+    status, _, body = server.post("/v1/completions", ask | {"n": 16}, a)
+    assert status == 400 and "16 choices" in body["error"]["message"]
+    status, _, body = server.post("/v1/completions", ask | {"n": 2}, a)
+    assert status == 200 and len(body["choices"]) == 32  # by turns
+    assert server.post("/v1/completions", ask | {"n": 16}, b)[0] == 200

@@ -430,6 +430,7 @@ static void routes(void **state)
     struct fake f2 = {{&ops, "m1"}, {.state = SUPPLIER_LOADING, .capacity = 2}};
     struct cloud_config config = {.waiting_max = 3};
     struct cloud_ticket t;
+    int32_t n;
     struct supplier *s = NULL;
     struct cloud *c = NULL;
     struct err e = {0};
@@ -454,12 +455,13 @@ static void routes(void **state)
 
     assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
     f1.load.n_running = 2;
-    f1.load.n_waiting = 2;
-    assert_int_equal(cloud_admit(c, &f1.s, 1, 0, &t, &e), 0);
-    assert_int_equal(cloud_admit(c, &f1.s, 2, 0, &t, &e), ERR_QUEUE_FULL);
+    f1.load.n_inside = 4;
+    assert_int_equal(cloud_admit(c, &f1.s, 1, 1, 0, &t, &n, &e), 0);
+    assert_int_equal(cloud_admit(c, &f1.s, 1, 2, 0, &t, &n, &e), ERR_QUEUE_FULL);
     assert_true(t.retry_us > 0);
     cloud_note_job(c, &f1.s, 50000000);
-    assert_int_equal(cloud_admit(c, &f1.s, 1, 1000000, &t, &e), ERR_QUEUE_FULL); /* threshold */
+    assert_int_equal(cloud_admit(c, &f1.s, 1, 1, 1000000, &t, &n, &e),
+                     ERR_QUEUE_FULL); /* threshold */
     cloud_leave(c, &t, 0);
     cloud_close(c);
 }

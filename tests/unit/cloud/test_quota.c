@@ -129,10 +129,31 @@ static void ceiling(void **state)
     assert_int_equal(quota_enter(&n, 2), 0);
     assert_int_equal(quota_enter(&n, 2), 0);
     assert_int_equal(quota_enter(&n, 2), -1);
-    quota_leave(&n);
+    quota_leave(&n, 1);
     assert_int_equal(quota_enter(&n, 2), 0);
     assert_int_equal(quota_enter(&n, 0), 0); /* none */
     assert_int_equal(n, 3);
+}
+
+static void widen(void **state)
+{
+    _Atomic int64_t n = 0;
+
+    assert_int_equal(quota_enter(&n, 10), 0);
+    assert_int_equal(quota_widen(&n, 10, 1, 16, 4),
+                     2); /* as many whole ones as there is room for */
+    assert_int_equal(n, 8);
+    assert_int_equal(quota_enter(&n, 10), 0);
+    assert_int_equal(quota_widen(&n, 10, 1, 1, 3), 0);
+    assert_int_equal(n, 9); /* what it had stays */
+    assert_int_equal(quota_widen(&n, 10, 1, 1, 2), 1);
+    assert_int_equal(n, 10);
+    quota_leave(&n, 8);
+    quota_leave(&n, 2);
+    assert_int_equal(n, 0);
+    assert_int_equal(quota_enter(&n, 0), 0);
+    assert_int_equal(quota_widen(&n, 0, 1, 16, 16), 16);
+    assert_int_equal(n, 256);
 }
 
 int main(void)
@@ -141,6 +162,7 @@ int main(void)
         cmocka_unit_test(bucket), cmocka_unit_test(bigger_than_the_bucket),
         cmocka_unit_test(owed),   cmocka_unit_test(no_limit),
         cmocka_unit_test(race),   cmocka_unit_test(ceiling),
+        cmocka_unit_test(widen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

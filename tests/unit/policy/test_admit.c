@@ -10,8 +10,7 @@
 
 static struct admit_decision decide(int waiting, int running, int n, int64_t threshold)
 {
-    struct admit_state s = {.n_waiting = waiting,
-                            .n_running = running,
+    struct admit_state s = {.n_inside = waiting + running,
                             .capacity = 4,
                             .waiting_max = 10,
                             .job_us = 4000000};
@@ -45,6 +44,15 @@ static void refuses(void **state)
     assert_int_equal(decide(1000, 4, 1, 0).retry_us, 60000000); /* what SDKs still obey */
 }
 
+static void at_once(void **state)
+{
+    assert_int_equal(admit_at_once(16, 4, 9), 2);
+    assert_int_equal(admit_at_once(16, 4, 3), 0);
+    assert_int_equal(admit_at_once(3, 1, 100), 3);
+    assert_int_equal(admit_at_once(1, 16, 16), 1);
+    assert_int_equal(admit_at_once(1, 1, -5), 0);
+}
+
 static void threshold(void **state)
 {
     assert_true(decide(3, 4, 1, 4000000).admit);
@@ -55,7 +63,7 @@ static void threshold(void **state)
 
 static void unknown_duration(void **state)
 {
-    struct admit_state s = {.n_waiting = 1, .n_running = 1, .capacity = 0, .waiting_max = 1};
+    struct admit_state s = {.n_inside = 2, .capacity = 0, .waiting_max = 1};
     struct admit_decision d;
 
     admit_decide(&s, 1, 0, &d);
@@ -86,7 +94,8 @@ static void route(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(admits),           cmocka_unit_test(refuses), cmocka_unit_test(threshold),
+        cmocka_unit_test(admits),           cmocka_unit_test(refuses), cmocka_unit_test(at_once),
+        cmocka_unit_test(threshold),
         cmocka_unit_test(unknown_duration), cmocka_unit_test(mean),    cmocka_unit_test(route),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

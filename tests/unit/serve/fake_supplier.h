@@ -47,7 +47,7 @@ struct fake {
     struct supplier_facts facts;
     _Atomic int state, frozen, stop, released, capacity, paused;
     _Atomic int n_reading, n_read, read; /* texts: begun, done; and let those that are slow go on */
-    _Atomic int n_submitted, n_cancelled, n_done, n_waiting, n_running;
+    _Atomic int n_submitted, n_cancelled, n_done, n_waiting, n_running, n_inside;
 };
 
 static struct fake *fake_of(const struct supplier *s)
@@ -63,6 +63,7 @@ static void fake_load(const struct supplier *s, struct supplier_load *ret)
                                   .frozen = f->frozen,
                                   .n_waiting = f->n_waiting,
                                   .n_running = f->n_running,
+                                  .n_inside = f->n_inside,
                                   .capacity = f->capacity,
                                   .pages_used = 1,
                                   .n_pages = 4};
@@ -155,6 +156,7 @@ static int fake_submit(struct supplier *s, struct supplier_job *j, struct err *e
     f->jobs = fj;
     f->n_submitted++;
     f->n_waiting++;
+    f->n_inside += j->req->n_run;
     pthread_mutex_unlock(&f->lock);
     return 0;
 }
@@ -275,6 +277,7 @@ static int fake_step(struct fake *f, struct fake_job *j)
         else
             f->n_waiting--;
         j->posted_done = 1;
+        f->n_inside -= o->req->n_run;
         f->n_done++;
         return 1;
     }

@@ -141,13 +141,59 @@ static void text_tools_are_charged(void **state)
     expect(r, "/tokenize", t->b, body, 200, "[48,48");
 }
 
+/* ---- sequences ------------------------------------------------------------------------------- */
+
+static void sequences_are_counted(void **state)
+{
+    static const char prompts[] = "{\"model\":\"fake\",\"n\":2,\"max_tokens\":1,\"prompt\":["
+                                  "\"HOLD\",\"HOLD\",\"HOLD\",\"HOLD\",\"HOLD\"]}";
+    struct two *t = *state;
+    struct room *r = start(t, "tenant a concurrency=5\n");
+    struct buf all;
+    int fd = dial(r);
+
+    expect(r, CHAT_PATH, t->a, CHAT("x", ",\"n\":6"), 400, "n: 6 choices are more");
+    post(fd, "/v1/completions", t->a, prompts);
+    EVENTUALLY(r->f.n_submitted == 2); /* of five: four sequences, a third one has no room */
+    expect(r, CHAT_PATH, t->a, CHAT("x", ",\"n\":2"), 429, "queue_exceeded");
+    expect(r, CHAT_PATH, t->a, CHAT("x", ""), 200, "w0 "); /* the fifth */
+    expect(r, CHAT_PATH, t->b, CHAT("x", ",\"n\":6"), 200, "w0 ");
+    assert_int_equal(r->f.n_submitted, 4);
+    r->f.released = 1;
+    buf_init(&all, 1 << 20);
+    hear(fd, &all, NULL);
+    assert_int_equal(status_of(all.data), 200);
+    assert_int_equal(count_of(all.data, "\"finish_reason\":"), 10); /* all of them, by turns */
+    buf_done(&all);
+    close(fd);
+}
+
+/* The queue's limit too: eight waiting choices of one request are eight. */
+static void queue_counts_sequences(void **state)
+{
+    struct two *t = *state;
+    struct room *r = &t->room;
+    int fd;
+
+    r->config.queue = 8;
+    r->f.capacity = 1;
+    start(t, "");
+    fd = dial(r);
+    post(fd, CHAT_PATH, t->a, CHAT("HOLD", ",\"n\":9"));
+    EVENTUALLY(r->f.n_submitted == 1);
+    expect(r, CHAT_PATH, t->b, CHAT("x", ""), 429, "queue_exceeded");
+    r->f.released = 1;
+    EVENTUALLY(r->f.n_done == 1);
+    expect(r, CHAT_PATH, t->b, CHAT("x", ""), 200, "w0 ");
+    close(fd);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(overdraft_shuts_the_door),
-        T(what_never_fits),
-        T(text_tools_are_charged),
+        T(overdraft_shuts_the_door), T(what_never_fits),        T(text_tools_are_charged),
+        T(sequences_are_counted),    T(queue_counts_sequences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
