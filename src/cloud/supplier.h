@@ -57,7 +57,8 @@ struct supplier_load {
 };
 
 struct supplier_tokens {
-    int32_t *id; /* malloc'd: free() */
+    int32_t *id;      /* malloc'd: free() */
+    uint32_t *answer; /* likewise: a bit each, 1 where it is of an answer; or NULL */
     int32_t n;
 };
 
@@ -87,6 +88,7 @@ struct supplier_event {
 struct supplier_job {
     const struct api_request *req; /* sampling, n_run, logprobs, stops ... */
     const int32_t *prompt;
+    const uint32_t *answer; /* of the prompt's tokens, as it was rendered; or NULL */
     int32_t n_prompt;
     const int32_t *prediction; /* what the answer may look like: a draft, verified */
     int32_t n_prediction;

@@ -52,6 +52,7 @@ int generate(struct engine *e, const struct generate *g, struct generated *ret, 
     }
     ring_init(&j->ring, ring, RING_BYTES);
     j->prompt = g->prompt;
+    j->answer = g->answer;
     j->n_prompt = g->n_prompt;
     j->n_choices = 1;
     j->sampling = g->sampling;

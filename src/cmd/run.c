@@ -125,6 +125,7 @@ static int answer(struct talk *t, const char *text, size_t n, int show, struct g
         return rc;
     set_sampling(t->o, &g.sampling);
     g.prompt = prompt.id;
+    g.answer = prompt.answer;
     g.n_prompt = prompt.n;
     interrupted = 0;
     rc = generate(t->engine, &g, ret, e);

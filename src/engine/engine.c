@@ -320,7 +320,7 @@ static int open_parts(struct engine *e, const struct engine_config *c, struct gg
                               .kv_type = kv,
                               .beat_us = &e->beat_us,
                               .tok_max = e->info.chunk + e->info.batch_max,
-                              .seg_max = e->info.batch_max + 1,
+                              .seg_max = e->info.batch_max + MORE_RUNS,
                               .context = e->info.context,
                               .out_max = e->info.batch_max + MORE_ROWS};
     e->info.work_bytes = step_bytes(&sc);
@@ -464,7 +464,7 @@ int engine_eval(struct engine *e, const int32_t *id, int32_t n,
     }
     for (int32_t i = 0; i < most; i++)
         out[i] = i;
-    kv_seq_open(e->kv, &seq, 0, 0, 0, id, n);
+    kv_seq_open(e->kv, &seq, 0, 0, 0, id, NULL, n);
     team_lock(e->team);
     for (int32_t at = 0; at < n && !rc; at += most) {
         int32_t m = n - at < most ? n - at : most;
@@ -477,7 +477,7 @@ int engine_eval(struct engine *e, const int32_t *id, int32_t n,
             break;
         }
         step_run(e->step, &b);
-        kv_seq_commit(e->kv, &seq, id, at + m);
+        kv_seq_commit(e->kv, &seq, id, NULL, at + m);
         for (int32_t i = 0; i < m && !rc; i++) {
             rc = row(arg, at + i, step_logits(e->step, i));
             if (rc)

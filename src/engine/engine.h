@@ -36,8 +36,9 @@ struct team;
 /* ---- lifecycle ----------------------------------------------------------------------------- */
 
 /* What matrix products are computed with. q8: activations in int8, per 32. bf16: tokens of prompts
- * in bf16, those of answers as in q8; fast where the CPU has matrix units (AMX), a reference
- * elsewhere. f32: floats throughout. AUTO: bf16 where it is fast, else q8. */
+ * in bf16, those of answers as in q8, also where an answer comes back in a later prompt; fast where
+ * the CPU has matrix units (AMX), a reference elsewhere. f32: floats throughout. AUTO: bf16 where
+ * it is fast, else q8. */
 enum engine_class { ENGINE_AUTO, ENGINE_Q8, ENGINE_BF16, ENGINE_F32 };
 const char *engine_class_name(enum engine_class cls);
 
@@ -119,6 +120,8 @@ const struct engine_info *engine_info(const struct engine *e);
 
 struct engine_tokens {
     int32_t *id; /* malloc'd; free with engine_tokens_done */
+    /* Which of them are of answers: bit i % 32 of word i / 32. NULL: none. */
+    uint32_t *answer;
     int32_t n, cap;
 };
 void engine_tokens_done(struct engine_tokens *t);
@@ -148,7 +151,7 @@ struct engine_chat {
     const struct patience *patience;
 };
 /* Run the chat template: the prompt's text and its tokens. Text that came from `chat` never becomes
- * a control token. */
+ * a control token. What messages of the assistant say is of answers, all else of the prompt. */
 int engine_render(const struct engine *e, const struct engine_chat *chat, struct buf *ret_text,
                   struct engine_tokens *ret_tokens, struct err *err);
 
@@ -193,6 +196,7 @@ enum engine_class_of_service {
 struct engine_job {
     /* Filled by the caller before engine_submit, unchanged until DONE has been read. */
     const int32_t *prompt;
+    const uint32_t *answer; /* of its tokens, as in engine_tokens; may be NULL */
     int32_t n_prompt;
     int32_t n_choices; /* 1..ENGINE_CHOICES_MAX, share the prefill */
     struct engine_sampling sampling;

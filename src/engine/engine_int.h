@@ -10,6 +10,7 @@
 #include "engine/kv.h"
 #include "engine/lookup.h"
 #include "engine/model.h"
+#include "engine/phase.h"
 #include "engine/sample.h"
 #include "engine/step.h"
 #include "engine/stop.h"
@@ -21,6 +22,8 @@
 
 /* Positions with logits in one step beside one of each sequence: of a prompt, or drafted. */
 #define MORE_ROWS 64
+/* Runs of one phase in one step beside one of each sequence. */
+#define MORE_RUNS 256
 
 enum seq_state {
     SEQ_FREE,
@@ -38,12 +41,14 @@ struct engine_seq {
     uint64_t order;
     struct kv_seq kv;
     int32_t *token;          /* [context + 1] prompt, then answer */
+    uint32_t *answer;        /* their phases; all 0 where the class has none */
     int32_t n_token, n_done; /* tokens; positions computed */
     int32_t n_generated;
     int32_t n_told; /* echo: prompt tokens whose event was sent, also before a preemption */
     struct detok detok;
     struct stop stop;
-    int32_t out, n_out;  /* its logits in the step under way */
+    int32_t tok[2];      /* its first token of each phase in the step under way */
+    int32_t out, n_out;  /* its logits */
     int32_t row, n_rows; /* and its draws */
     int32_t take;        /* tokens in the step, drafted ones included */
     int prompt_err;

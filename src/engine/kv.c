@@ -9,8 +9,15 @@
 
 #define P KERN_PAGE
 
-struct node {
+/* What a page holds is the same wherever its key is the same, and its parents. */
+struct key {
     int32_t token[P];
+    uint32_t answer; /* the phases of all of them: a word has as many bits as a page has tokens */
+};
+_Static_assert(P == 32 && sizeof(struct key) == 33 * sizeof(int32_t), "keys are compared as bytes");
+
+struct node {
+    struct key key;
     uint64_t salt;
     int32_t parent; /* node, or -1 under the salt's root */
     int32_t page[2];
@@ -114,21 +121,28 @@ static void let_go(struct kv *kv, int g, int32_t i)
 /* ---- nodes ------------------------------------------------------------------------------------
  */
 
-static uint32_t node_hash(const struct kv *kv, uint64_t salt, int32_t parent, const int32_t *token)
+static struct key key_of(const int32_t *tokens, const uint32_t *answer, int32_t page)
 {
-    return (uint32_t)map_hash(token, P * sizeof *token,
+    struct key k = {.answer = answer ? answer[page] : 0};
+    memcpy(k.token, tokens + (size_t)page * P, sizeof k.token);
+    return k;
+}
+
+static uint32_t node_hash(const struct kv *kv, uint64_t salt, int32_t parent, const struct key *key)
+{
+    return (uint32_t)map_hash(key, sizeof *key,
                               kv->seed ^ salt * 0x9e3779b97f4a7c15ull ^ (uint32_t)parent);
 }
 
-static int32_t node_find(const struct kv *kv, uint64_t salt, int32_t parent, const int32_t *token)
+static int32_t node_find(const struct kv *kv, uint64_t salt, int32_t parent, const struct key *key)
 {
-    uint32_t h = node_hash(kv, salt, parent, token);
+    uint32_t h = node_hash(kv, salt, parent, key);
     int32_t i = kv->bucket[h & (kv->n_buckets - 1)];
 
     for (; i >= 0; i = kv->node[i].chain) {
         const struct node *n = &kv->node[i];
         if (n->hash == h && n->parent == parent && n->salt == salt &&
-            !memcmp(n->token, token, sizeof n->token))
+            !memcmp(&n->key, key, sizeof *key))
             return i;
     }
     return -1;
@@ -225,7 +239,7 @@ static int32_t first_seen(const struct kv *kv, int32_t pos)
 }
 
 int32_t kv_seq_open(struct kv *kv, struct kv_seq *s, uint64_t salt, int use_cache, int share,
-                    const int32_t *tokens, int32_t n)
+                    const int32_t *tokens, const uint32_t *answer, int32_t n)
 {
     int32_t k = 0, parent = -1, first = 0;
 
@@ -235,7 +249,8 @@ int32_t kv_seq_open(struct kv *kv, struct kv_seq *s, uint64_t salt, int use_cach
     if (!use_cache)
         return 0;
     while ((k + 1) * P < n) { /* strictly: one token must be left to compute */
-        int32_t i = node_find(kv, salt, parent, tokens + (size_t)k * P);
+        struct key key = key_of(tokens, answer, k);
+        int32_t i = node_find(kv, salt, parent, &key);
         if (i < 0)
             break;
         s->node[k] = parent = i;
@@ -290,10 +305,10 @@ int kv_seq_grow(struct kv *kv, struct kv_seq *s, int32_t n)
 }
 
 /* Page i of the sequence is full: make it a node, or use the node that is already there. */
-static void share_page(struct kv *kv, struct kv_seq *s, int32_t i, const int32_t *token)
+static void share_page(struct kv *kv, struct kv_seq *s, int32_t i, const struct key *key)
 {
     int32_t parent = i ? s->node[i - 1] : -1;
-    int32_t k = node_find(kv, s->salt, parent, token);
+    int32_t k = node_find(kv, s->salt, parent, key);
     struct node *n;
 
     if (k < 0) {
@@ -301,7 +316,7 @@ static void share_page(struct kv *kv, struct kv_seq *s, int32_t i, const int32_t
         CHECK(k >= 0); /* as many nodes as pages, and each node has a page */
         n = &kv->node[k];
         kv->free_node = n->chain;
-        memcpy(n->token, token, sizeof n->token);
+        n->key = *key;
         n->salt = s->salt;
         n->parent = parent;
         n->page[0] = s->page[0][i];
@@ -309,14 +324,13 @@ static void share_page(struct kv *kv, struct kv_seq *s, int32_t i, const int32_t
         n->ref[0] = 1;
         n->ref[1] = s->page[1][i] >= 0;
         n->n_children = 0;
-        n->hash = node_hash(kv, s->salt, parent, token);
+        n->hash = node_hash(kv, s->salt, parent, key);
         n->chain = kv->bucket[n->hash & (kv->n_buckets - 1)];
         kv->bucket[n->hash & (kv->n_buckets - 1)] = k;
         if (parent >= 0)
             kv->node[parent].n_children++;
     } else {
-        /* another sequence was first: the bits are the same (in class bf16 they may be an answer's
-         * where this one read them in its prompt, as if found in the cache), keep one copy */
+        /* another sequence was first: the bits are the same, keep one copy */
         n = &kv->node[k];
         page_free(kv, 0, s->page[0][i]);
         s->page[0][i] = n->page[0];
@@ -347,10 +361,13 @@ static void drop_window(struct kv *kv, struct kv_seq *s, int32_t i)
     s->page[1][i] = -1;
 }
 
-void kv_seq_commit(struct kv *kv, struct kv_seq *s, const int32_t *tokens, int32_t n_done)
+void kv_seq_commit(struct kv *kv, struct kv_seq *s, const int32_t *tokens, const uint32_t *answer,
+                   int32_t n_done)
 {
-    while (s->share && (s->n_nodes + 1) * P <= n_done)
-        share_page(kv, s, s->n_nodes, tokens + (size_t)s->n_nodes * P);
+    while (s->share && (s->n_nodes + 1) * P <= n_done) {
+        struct key key = key_of(tokens, answer, s->n_nodes);
+        share_page(kv, s, s->n_nodes, &key);
+    }
     if (kv->n_groups > 1) {
         int32_t first = first_seen(kv, n_done);
         for (; s->first_live < first && s->first_live < s->n_pages; s->first_live++)

@@ -4,13 +4,13 @@
  * layers) and all KV heads: kern.h gives the layout of one head, heads of a layer lie together,
  * layers follow one another.
  *
- * Sharing. A full page becomes a node of a tree: the path from the root spells the token ids, 32 a
- * node, and the root is the salt (tenant), so two prompts that part at token k share all full pages
- * before k, and nobody can probe another tenant's prompts. Only full pages are shared, and they are
- * never written again, so there is no copy on write. Nodes that no sequence holds are kept, and
- * evicted oldest leaf first when pages run out. A window layer's page is let go as soon as no query
- * of the sequence can see it; a node may have lost it, and then a hit must end where the whole
- * window is still resident.
+ * Sharing. A full page becomes a node of a tree: the path from the root spells the token ids and
+ * their phases (phase.h), 32 a node, and the root is the salt (tenant), so two prompts that part at
+ * token k share all full pages before k, and nobody can probe another tenant's prompts. Only full
+ * pages are shared, and they are never written again, so there is no copy on write. Nodes that no
+ * sequence holds are kept, and evicted oldest leaf first when pages run out. A window layer's page
+ * is let go as soon as no query of the sequence can see it; a node may have lost it, and then a hit
+ * must end where the whole window is still resident.
  *
  * Owned by the engine thread; no locks. All memory is taken in kv_open. */
 #ifndef ENGINE_KV_H
@@ -55,17 +55,19 @@ void kv_close(struct kv *kv);
 int kv_seq_init(struct kv *kv, struct kv_seq *s);
 void kv_seq_done(struct kv_seq *s);
 
-/* Start a sequence: find the longest shared prefix of tokens[0, n) that leaves at least the last
- * token to compute. Returns the number of positions already in the cache (a multiple of 32). With
- * use_cache 0 nothing is looked up. share: its own full pages may be found by others. */
+/* Start a sequence: find the longest shared prefix of tokens[0, n), whose phases are `answer`
+ * (NULL: all of a prompt), that leaves at least the last token to compute. Returns the number of
+ * positions already in the cache (a multiple of 32). With use_cache 0 nothing is looked up. share:
+ * its own full pages may be found by others. */
 int32_t kv_seq_open(struct kv *kv, struct kv_seq *s, uint64_t salt, int use_cache, int share,
-                    const int32_t *tokens, int32_t n);
+                    const int32_t *tokens, const uint32_t *answer, int32_t n);
 /* Pages for positions [0, n). 0, or ERR_AGAIN when there are none even after eviction; what was got
  * stays. */
 int kv_seq_grow(struct kv *kv, struct kv_seq *s, int32_t n);
 /* Positions [0, n_done) of tokens are computed: share the pages that became full, and let go of
  * window pages that no query at n_done or later sees. */
-void kv_seq_commit(struct kv *kv, struct kv_seq *s, const int32_t *tokens, int32_t n_done);
+void kv_seq_commit(struct kv *kv, struct kv_seq *s, const int32_t *tokens, const uint32_t *answer,
+                   int32_t n_done);
 /* Give everything back; shared pages stay findable. */
 void kv_seq_close(struct kv *kv, struct kv_seq *s);
 

@@ -86,13 +86,13 @@ static int begin_seq(struct engine_probe *p, int32_t i, struct err *err)
     for (int32_t k = 0; k < p->depth; k++)
         p->prompt[k] = random_token(e, p->same_prompt ? 0 : i, k);
     cached = kv_seq_open(e->kv, &p->seq[i], SALT, p->same_prompt && i, p->same_prompt, p->prompt,
-                         p->depth);
+                         NULL, p->depth);
     rc = kv_seq_grow(e->kv, &p->seq[i], p->depth + p->n_max);
     if (rc)
         return err_set(err, rc, "the KV cache does not hold %d sequences of %d tokens", p->batch,
                        p->depth + p->n_max);
     prefill_seq(p, i, cached, p->depth);
-    kv_seq_commit(e->kv, &p->seq[i], p->prompt, p->depth);
+    kv_seq_commit(e->kv, &p->seq[i], p->prompt, NULL, p->depth);
     return 0;
 }
 
@@ -106,7 +106,7 @@ static uint64_t decode(struct engine_probe *p, int32_t n)
     for (int32_t k = 0; k < n; k++) {
         struct step_batch b = {.token = p->token,
                                .n_tok = p->batch,
-                               .n_generated = p->batch,
+                               .n_answer = p->batch,
                                .seg = p->seg,
                                .n_segs = p->batch,
                                .out = p->out,

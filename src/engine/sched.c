@@ -35,7 +35,7 @@ int sched_open(struct engine *e, struct err *err)
     s->plan_scratch = calloc(n, sizeof *s->plan_scratch);
     s->tokens = calloc(tok, sizeof *s->tokens);
     s->out = calloc(n + MORE_ROWS, sizeof *s->out);
-    s->seg = calloc(n + 1, sizeof *s->seg);
+    s->seg = calloc(n + MORE_RUNS, sizeof *s->seg);
     s->rows = calloc(n + MORE_ROWS, sizeof *s->rows);
     s->banned = calloc((size_t)e->info.n_vocab, sizeof *s->banned);
     buf_init(&s->text, TEXT_MAX);
@@ -50,7 +50,8 @@ int sched_open(struct engine *e, struct err *err)
     atomic_store(&e->pages_free, e->info.n_pages);
     for (int32_t i = 0; i < s->n_seqs; i++) {
         s->seq[i].token = malloc(((size_t)e->info.context + 1) * sizeof(int32_t));
-        if (!s->seq[i].token || kv_seq_init(e->kv, &s->seq[i].kv))
+        s->seq[i].answer = calloc(phase_words((size_t)e->info.context + 1), sizeof(uint32_t));
+        if (!s->seq[i].token || !s->seq[i].answer || kv_seq_init(e->kv, &s->seq[i].kv))
             goto fail;
     }
     for (int i = 0; i < workers; i++) {
@@ -72,6 +73,7 @@ void sched_close(struct engine *e)
 
     for (int32_t i = 0; s->seq && i < e->info.batch_max; i++) {
         free(s->seq[i].token);
+        free(s->seq[i].answer);
         kv_seq_done(&s->seq[i].kv);
         lookup_reset(&s->seq[i].lookup);
     }
@@ -228,6 +230,8 @@ static struct engine_seq *give_slot(struct engine *e, struct engine_job *j, stru
     q->order = order_of(j, q->choice);
     memcpy(q->token, j->prompt, (size_t)j->n_prompt * sizeof *q->token);
     q->n_token = j->n_prompt;
+    if (e->cls == ENGINE_BF16)
+        phase_begin(q->answer, (size_t)e->info.context + 1, j->answer, j->n_prompt);
     q->n_done = q->n_generated = q->n_told = 0;
     lookup_reset(&q->lookup);
     draft_trust_inherit(&q->trust, &e->sched.trust[j->sampling.temperature > 0]);
@@ -326,8 +330,9 @@ static void admit(struct engine *e)
         struct engine_job *j = q->job;
         struct rota_one one = seq_rota(q);
         int look = (e->use_cache || q->choice || q->n_generated) && !j->echo_logprobs;
-        int32_t cached = kv_seq_open(e->kv, &q->kv, j->run.salt, look,
-                                     e->use_cache || j->n_choices > 1, q->token, q->n_token);
+        int32_t cached =
+            kv_seq_open(e->kv, &q->kv, j->run.salt, look, e->use_cache || j->n_choices > 1,
+                        q->token, q->answer, q->n_token);
         struct kv_stats st;
         kv_stats(e->kv, &st);
         if ((q->n_token - cached) / KERN_PAGE + 2 > st.n_free + st.n_cached &&

@@ -131,9 +131,9 @@ uint64_t step_run(struct step *s, const struct step_batch *b)
 
     CHECK(b->n_tok > 0 && b->n_tok <= s->c.tok_max);
     CHECK(b->n_segs > 0 && b->n_segs <= s->c.seg_max && b->n_out <= s->c.out_max);
-    CHECK(b->n_generated >= 0 && b->n_generated <= b->n_tok);
+    CHECK(b->n_answer >= 0 && b->n_answer <= b->n_tok);
     s->b = b;
-    s->n_int8 = s->c.cls == ENGINE_BF16 ? b->n_generated : b->n_tok;
+    s->n_int8 = s->c.cls == ENGINE_BF16 ? b->n_answer : b->n_tok;
     step_attn_begin(s);
     step_per_token(s, ph_embed, b->n_tok);
     for (int i = 0; i < m->n_layers; i++) {

@@ -1,9 +1,9 @@
 /* One step of a model: many tokens of many sequences through all layers, weights read once.
  *
- * A step is laid out by the caller as segments: runs of consecutive tokens of one sequence. Each
- * output is a function of its row, token, position, phase and KV only, never of what else is in the
- * step, of how a prompt was cut into segments, or of the number of threads. The phase, token of a
- * prompt or of an answer, counts in class bf16 alone.
+ * A step is laid out by the caller as segments: runs of consecutive tokens of one sequence and one
+ * phase. Each output is a function of its row, token, position, phase and KV only, never of what
+ * else is in the step, of how a prompt was cut into segments, or of the number of threads. The
+ * phase (phase.h) counts in class bf16 alone.
  *
  * Owned by the engine thread, which holds the team's lock during step_run. No allocation after
  * step_open. */
@@ -20,13 +20,14 @@ struct step_seg {
     const struct kv_seq *kv;
     int32_t pos; /* position of the first token */
     int32_t tok; /* its index in the step */
-    int32_t n;   /* tokens */
+    int32_t n;   /* tokens, of one phase */
+    int linked;  /* the step has more of this sequence, which may read what this one places */
 };
 
 struct step_batch {
     const int32_t *token; /* [n_tok] */
     int32_t n_tok;
-    int32_t n_generated; /* the first so many are of answers (or drafts), the others of prompts */
+    int32_t n_answer; /* the first so many are of answers (or drafts), the others of prompts */
     const struct step_seg *seg;
     int32_t n_segs;
     const int32_t *out; /* [n_out] token indices whose logits are wanted */

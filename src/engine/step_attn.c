@@ -136,7 +136,7 @@ static void cut_items(struct step *s, int32_t window)
     s->item_window = window;
     s->n_items = s->n_splits = s->n_ahead = 0;
     for (int32_t i = 0; i < s->b->n_segs; i++)
-        s->n_ahead += s->ahead[i] = s->b->seg[i].n > 1;
+        s->n_ahead += s->ahead[i] = s->b->seg[i].n > 1 || s->b->seg[i].linked;
     for (int32_t i = 0; i < s->n_tiles; i++) {
         tile_blocks(s, i, window, &b0, &b1, &n);
         total += (int64_t)(b1 - b0) * n * m->n_kv_heads;

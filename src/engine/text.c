@@ -7,21 +7,8 @@
 void engine_tokens_done(struct engine_tokens *t)
 {
     free(t->id);
+    free(t->answer);
     *t = (struct engine_tokens){0};
-}
-
-static int encode(const struct engine *e, const char *text, size_t n, const struct vocab_span *span,
-                  size_t n_spans, unsigned flags, size_t max, const struct patience *patience,
-                  struct engine_tokens *ret, struct err *err)
-{
-    int32_t *id;
-    size_t n_id;
-    int rc = vocab_encode(e->vocab, text, n, span, n_spans, flags, max, patience, &id, &n_id, err);
-
-    if (rc)
-        return rc;
-    *ret = (struct engine_tokens){.id = id, .n = (int32_t)n_id, .cap = (int32_t)n_id};
-    return 0;
 }
 
 /* BOS for a text in which control tokens are parsed: most templates write it themselves, and there
@@ -39,9 +26,14 @@ int engine_tokenize(const struct engine *e, const char *text, size_t n, unsigned
     struct vocab_span all = {0, n};
     int special = (flags & ENGINE_TOK_SPECIAL) != 0 && n > 0;
     unsigned f = special ? missing_bos(e, text, n) : VOCAB_ADD_BOS | VOCAB_ADD_EOS;
+    int32_t *id;
+    size_t n_id;
+    int rc = vocab_encode(e->vocab, text, n, special ? &all : NULL, special ? 1 : 0,
+                          flags & ENGINE_TOK_BOS ? f : 0, max_tokens, patience, &id, &n_id, err);
 
-    return encode(e, text, n, special ? &all : NULL, special ? 1 : 0,
-                  flags & ENGINE_TOK_BOS ? f : 0, max_tokens, patience, ret, err);
+    if (!rc)
+        *ret = (struct engine_tokens){.id = id, .n = (int32_t)n_id, .cap = (int32_t)n_id};
+    return rc;
 }
 
 int engine_detokenize(const struct engine *e, const int32_t *id, int32_t n, int special,
@@ -94,53 +86,68 @@ static json_t *variables(const struct engine_chat *chat, enum final final)
                      !chat->no_generation_prompt && final != FINAL_OPEN);
 }
 
+static struct vocab_span *spans_of(const struct jinja_span *s, size_t n)
+{
+    struct vocab_span *r = calloc(n + 1, sizeof *r);
+
+    for (size_t i = 0; r && i < n; i++)
+        r[i] = (struct vocab_span){s[i].at, s[i].at + s[i].n};
+    return r;
+}
+
+/* Tokens of what a template gave. */
+static int encode(const struct engine *e, const struct jinja_out *out,
+                  const struct patience *patience, struct engine_tokens *ret, struct err *err)
+{
+    struct vocab_span *trusted = spans_of(out->spans, out->n_spans);
+    struct vocab_span *answers = spans_of(out->answers, out->n_answers);
+    struct vocab_marks marks = {.span = answers, .n_spans = out->n_answers};
+    const char *text = out->text.data ? out->text.data : "";
+    int32_t *id;
+    size_t n_id;
+    int rc = ERR_NOMEM;
+
+    if (!trusted || !answers)
+        err_set(err, rc, "no memory to render the chat template");
+    else
+        rc = vocab_encode_marked(e->vocab, text, out->text.len, trusted, out->n_spans,
+                                 missing_bos(e, text, out->text.len), (size_t)INT32_MAX / 8,
+                                 patience, &id, &n_id, &marks, err);
+    if (!rc)
+        *ret = (struct engine_tokens){
+            .id = id, .answer = marks.bits, .n = (int32_t)n_id, .cap = (int32_t)n_id};
+    free(trusted);
+    free(answers);
+    return rc;
+}
+
 int engine_render(const struct engine *e, const struct engine_chat *chat, struct buf *ret_text,
                   struct engine_tokens *ret_tokens, struct err *err)
 {
-    struct jinja_input in = {.kwargs = chat->kwargs};
+    enum final final = final_message(chat);
+    struct jinja_input in = {
+        .kwargs = chat->kwargs, .continue_final = final == FINAL_OPEN, .patience = chat->patience};
     struct jinja_out out = {0};
     struct engine_tokens tokens = {0};
-    enum final final = final_message(chat);
-    json_t *globals = NULL, *special = NULL;
-    struct vocab_span *span = NULL;
-    int rc;
+    json_t *globals, *special;
+    int rc = ERR_NOMEM;
 
     if (!e->jinja)
         return err_set(err, ERR_UNSUPPORTED, "%s", e->info.no_template_why);
-    special = special_strings(e);
-    globals = variables(chat, final);
-    rc = ERR_NOMEM;
-    if (!special || !globals) {
-        err_set(err, ERR_NOMEM, "no memory to render the chat template");
-        goto done;
-    }
-    in.trusted = special;
-    in.globals = globals;
-    in.continue_final = final == FINAL_OPEN;
-    in.patience = chat->patience;
-    rc = jinja_render(e->jinja, &in, &out, err);
-    if (rc)
-        goto done;
-    span = calloc(out.n_spans + 1, sizeof *span);
-    if (!span) {
-        rc = err_set(err, ERR_NOMEM, "no memory to render the chat template");
-        goto done;
-    }
-    for (size_t i = 0; i < out.n_spans; i++)
-        span[i] = (struct vocab_span){out.spans[i].at, out.spans[i].at + out.spans[i].n};
-    rc = encode(e, out.text.data ? out.text.data : "", out.text.len, span, out.n_spans,
-                missing_bos(e, out.text.data, out.text.len), (size_t)INT32_MAX / 8, chat->patience,
-                &tokens, err);
-    if (rc)
-        goto done;
-    if (ret_text && (rc = buf_add(ret_text, out.text.data, out.text.len))) {
+    in.trusted = special = special_strings(e);
+    in.globals = globals = variables(chat, final);
+    if (!special || !globals)
+        err_set(err, rc, "no memory to render the chat template");
+    else
+        rc = jinja_render(e->jinja, &in, &out, err);
+    if (!rc)
+        rc = encode(e, &out, chat->patience, &tokens, err);
+    if (!rc && ret_text && (rc = buf_add(ret_text, out.text.data, out.text.len))) {
         engine_tokens_done(&tokens);
         err_set(err, rc, "the rendered prompt is too long");
-        goto done;
     }
-    *ret_tokens = tokens;
-done:
-    free(span);
+    if (!rc)
+        *ret_tokens = tokens;
     jinja_out_done(&out);
     json_decref(globals);
     json_decref(special);

@@ -146,11 +146,16 @@ static int32_t plan_drafts(struct engine *e, int n, int32_t sum)
     return sum;
 }
 
-/* Where the phase of its next token ends: a step takes tokens of the prompt or of the answer, which
- * is also there to be computed (again) after a preemption. */
-static int32_t phase_end(const struct engine_seq *q)
+/* A step has room for so many runs of one phase: what q takes ends where there is no more. */
+static void fit_runs(struct engine_seq *q, int32_t *left)
 {
-    return q->n_done < q->job->n_prompt ? q->job->n_prompt : q->n_token;
+    int32_t end = q->n_done + q->take, at = phase_run_end(q->answer, q->n_done, end);
+
+    while (at<end && * left> 0) {
+        at = phase_run_end(q->answer, at, end);
+        --*left;
+    }
+    q->take = at - q->n_done;
 }
 
 /* Decide who takes how many tokens; returns the sum. */
@@ -160,7 +165,7 @@ int32_t turn_plan(struct engine *e)
     struct batch_limits lim = {.tokens = e->info.chunk + e->info.batch_max,
                                .prompt_mixed = e->info.chunk / 2 ? e->info.chunk / 2 : 1};
     const struct engine_seq *echo = echo_now(s);
-    int32_t sum = 0;
+    int32_t sum = 0, runs = MORE_RUNS;
     int n = 0;
 
     for (int32_t i = 0; i < s->n_seqs; i++) {
@@ -172,7 +177,7 @@ int32_t turn_plan(struct engine *e)
                                         .order = q->order,
                                         .tenant = q->job->tenant,
                                         .decoding = q->state == SEQ_DECODE,
-                                        .remaining = phase_end(q) - q->n_done,
+                                        .remaining = q->n_token - q->n_done,
                                         .most = most_now(e, q, echo)};
         s->plan_seq[n++] = i;
     }
@@ -181,6 +186,8 @@ int32_t turn_plan(struct engine *e)
         s->seq[s->plan_seq[k]].take = s->take[k] < e->info.chunk ? s->take[k] : e->info.chunk;
     for (int k = 0; k < n; k++) { /* oldest first, so that the newest give way */
         struct engine_seq *q = &s->seq[s->plan_seq[s->plan_scratch[k]]];
+        if (q->take)
+            fit_runs(q, &runs);
         if (q->take && q->state != SEQ_WAIT && !make_room(e, q))
             q->take = 0;
     }
@@ -227,25 +234,37 @@ static void lay_out_rows(struct sched *s, struct engine_seq *q, struct step_batc
 {
     int echo = q->job->echo_logprobs && !q->choice && q->n_done < q->job->n_prompt;
     int last = q->n_done + q->take - q->n_draft == q->n_token;
+    int32_t tok[2] = {q->tok[0], q->tok[1]};
 
     q->prompt_err = 0;
     q->out = b->n_out;
     q->n_out = echo ? q->take : last + q->n_draft;
-    for (int32_t k = q->take - q->n_out; k < q->take; k++)
-        s->out[b->n_out++] = b->n_tok + k;
+    for (int32_t k = 0; k < q->take; k++) {
+        int32_t t = tok[phase_at(q->answer, q->n_done + k)]++;
+        if (k >= q->take - q->n_out)
+            s->out[b->n_out++] = t;
+    }
     q->row = s->n_rows;
     q->n_rows = last && q->job->run.limit > 0 ? 1 + q->n_draft : 0;
     for (int32_t k = 0; k < q->n_rows; k++)
         s->rows[s->n_rows++] = (struct sched_row){.seq = q, .ahead = k};
 }
 
-static void lay_out_seq(struct sched *s, struct engine_seq *q, struct step_batch *b)
+/* The tokens that q takes of one phase, run by run. */
+static void lay_out_runs(struct sched *s, struct engine_seq *q, int answer, struct step_batch *b)
 {
-    s->seg[b->n_segs++] =
-        (struct step_seg){.kv = &q->kv, .pos = q->n_done, .tok = b->n_tok, .n = q->take};
-    memcpy(s->tokens + b->n_tok, q->token + q->n_done, (size_t)q->take * sizeof *s->tokens);
-    lay_out_rows(s, q, b);
-    b->n_tok += q->take;
+    int32_t end = q->n_done + q->take, to;
+
+    q->tok[answer] = b->n_tok;
+    for (int32_t at = q->n_done; at < end; at = to) {
+        int32_t n = (to = phase_run_end(q->answer, at, end)) - at;
+        if (phase_at(q->answer, at) != answer)
+            continue;
+        s->seg[b->n_segs++] = (struct step_seg){
+            .kv = &q->kv, .pos = at, .tok = b->n_tok, .n = n, .linked = n < q->take};
+        memcpy(s->tokens + b->n_tok, q->token + at, (size_t)n * sizeof *s->tokens);
+        b->n_tok += n;
+    }
 }
 
 void turn_run(struct engine *e)
@@ -256,17 +275,21 @@ void turn_run(struct engine *e)
 
     s->n_rows = 0;
     s->step_began_us = clock_now_us();
-    for (int prompts = 0; prompts < 2; prompts++) {
+    for (int answer = 1; answer >= 0; answer--) {
         for (int32_t i = 0; i < s->n_seqs; i++) {
-            struct engine_seq *q = &s->seq[i];
-            if (q->state == SEQ_FREE || !q->take || (q->n_done < q->job->n_prompt) != prompts)
-                continue;
-            lay_out_seq(s, q, &b);
-            if (q->state == SEQ_PREFILL)
-                prompt += (uint64_t)q->take;
+            if (s->seq[i].state != SEQ_FREE && s->seq[i].take)
+                lay_out_runs(s, &s->seq[i], answer, &b);
         }
-        if (!prompts)
-            b.n_generated = b.n_tok;
+        if (answer)
+            b.n_answer = b.n_tok;
+    }
+    for (int32_t i = 0; i < s->n_seqs; i++) {
+        struct engine_seq *q = &s->seq[i];
+        if (q->state == SEQ_FREE || !q->take)
+            continue;
+        lay_out_rows(s, q, &b);
+        if (q->state == SEQ_PREFILL)
+            prompt += (uint64_t)q->take;
     }
     team_lock(e->team);
     bytes = step_run(e->step, &b);
@@ -427,7 +450,7 @@ static void settle_seq(struct engine *e, struct engine_seq *q)
     int32_t n = n_standing(e, q), kept = n > 0 ? n - 1 : 0, told = 0;
 
     q->n_done += q->take - q->n_draft + kept;
-    kv_seq_commit(e->kv, &q->kv, q->token, q->n_done);
+    kv_seq_commit(e->kv, &q->kv, q->token, q->answer, q->n_done);
     note_prompt_done(q);
     if (q->prompt_err || (q->n_rows && !n)) {
         job_fail(e, j, q->prompt_err ? q->prompt_err : row[0].err);

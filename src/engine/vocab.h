@@ -131,6 +131,19 @@ int vocab_encode(const struct vocab *v, const char *text, size_t n,
                  const struct vocab_span *trusted, size_t n_trusted, unsigned flags, size_t max,
                  const struct patience *patience, int32_t **ret_id, size_t *ret_n, struct err *e);
 
+/* The same, and which tokens are marked: those whose last byte lies in one of the spans (as above).
+ * Where tokens have not the bytes of the text (NFC, bytes without a token) a border may fall some
+ * bytes aside, always in the same way, up to the next special token. */
+struct vocab_marks {
+    const struct vocab_span *span;
+    size_t n_spans;
+    uint32_t *bits; /* for the caller to free: bit i % 32 of word i / 32 is token i's */
+};
+int vocab_encode_marked(const struct vocab *v, const char *text, size_t n,
+                        const struct vocab_span *trusted, size_t n_trusted, unsigned flags,
+                        size_t max, const struct patience *patience, int32_t **ret_id,
+                        size_t *ret_n, struct vocab_marks *marks, struct err *e);
+
 /* Exact bytes of tokens appended to `out`; control tokens as their text when `special`, else as
  * nothing. The space that encoding put before a text is dropped again. For text that is streamed
  * to people use detok.h. ERR_ARG: an id out of range. */

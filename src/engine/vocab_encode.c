@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/utf8.h"
 #include "engine/nfc.h"
+#include "engine/phase.h"
 #include "engine/vocab_int.h"
 
 /* A malformed stretch of text is cut into words of at most this many bytes. */
@@ -29,8 +30,11 @@ struct encode {
     struct known_word *known;
     size_t known_cap; /* power of two */
     uint64_t seed;
-    struct arena rewritten; /* texts of fragments; known words point into them */
-    size_t unseen;          /* bytes since the last look at the patience */
+    struct arena rewritten;    /* texts of fragments; known words point into them */
+    size_t unseen;             /* bytes since the last look at the patience */
+    struct vocab_marks *marks; /* NULL: nobody asks */
+    size_t n_words,
+        mark; /* of its bits; its first span that does not lie before the text in hand */
 };
 
 int vocab_out_reserve(struct vocab_out *o, size_t extra)
@@ -172,6 +176,37 @@ static int spm_fragment(struct encode *c, const char *p, size_t n, int prefix)
 /* ---- the whole text ----------------------------------------------------------------------------
  */
 
+/* Tokens from `from` on are those of text [begin, end), `extra` bytes before it counted in. */
+static int mark_tokens(struct encode *c, size_t from, size_t begin, size_t end, size_t extra)
+{
+    struct vocab_marks *m = c->marks;
+    size_t need = phase_words(c->out.n), bytes = 0;
+
+    if (!m)
+        return 0;
+    if (need > c->n_words) {
+        size_t cap = need < 64 ? 64 : 2 * need;
+        uint32_t *p = realloc(m->bits, cap * sizeof *p);
+        if (!p)
+            return ERR_NOMEM;
+        memset(p + c->n_words, 0, (cap - c->n_words) * sizeof *p);
+        m->bits = p;
+        c->n_words = cap;
+    }
+    for (size_t i = from; i < c->out.n; i++) {
+        size_t len, last;
+        vocab_piece(c->v, c->out.id[i], &len);
+        bytes += len;
+        last = bytes > extra ? begin + (bytes - extra) - 1 : begin;
+        last = last < end ? last : end - 1;
+        while (c->mark < m->n_spans && m->span[c->mark].end <= last)
+            c->mark++;
+        if (c->mark < m->n_spans && m->span[c->mark].begin <= last)
+            phase_set(m->bits, (int32_t)i);
+    }
+    return 0;
+}
+
 static int encode_text(struct encode *c, const char *text, size_t n,
                        const struct vocab_span *trusted, size_t n_trusted)
 {
@@ -180,18 +215,23 @@ static int encode_text(struct encode *c, const char *text, size_t n,
 
     while (pos < n) {
         struct special_hit hit = {.begin = n, .end = n, .id = -1};
+        size_t before = c->out.n, blank = c->v->add_space_prefix && prefix;
         int rc = 0;
         special_next(&c->v->special, text, n, pos, trusted, n_trusted, &span, &hit);
         if (hit.begin > pos) {
             rc = c->v->kind == VOCAB_BPE ? bpe_fragment(c, text + pos, hit.begin - pos)
-                                         : spm_fragment(c, text + pos, hit.begin - pos,
-                                                        c->v->add_space_prefix && prefix);
+                                         : spm_fragment(c, text + pos, hit.begin - pos, (int)blank);
             prefix = 0;
+            if (!rc)
+                rc = mark_tokens(c, before, pos, hit.begin, blank);
         }
         if (!rc && hit.id >= 0) {
+            before = c->out.n;
             rc = look_up(c, hit.end - hit.begin);
             if (!rc)
                 rc = vocab_out_add(&c->out, hit.id);
+            if (!rc)
+                rc = mark_tokens(c, before, hit.begin, hit.end, 0);
             prefix = c->v->flags[hit.id] & VOCAB_F_CONTROL;
         }
         if (rc)
@@ -235,8 +275,8 @@ static int check_spans(const struct vocab_span *s, size_t n_spans, size_t n, str
     size_t at = 0;
     for (size_t i = 0; i < n_spans; i++) {
         if (s[i].begin < at || s[i].end < s[i].begin || s[i].end > n)
-            return err_set(e, ERR_ARG, "trusted span %zu [%zu, %zu) of a text of %zu bytes", i,
-                           s[i].begin, s[i].end, n);
+            return err_set(e, ERR_ARG, "span %zu [%zu, %zu) of a text of %zu bytes", i, s[i].begin,
+                           s[i].end, n);
         at = s[i].end;
     }
     return 0;
@@ -259,15 +299,20 @@ static int explain(const struct encode *c, int rc, struct err *e)
     }
 }
 
-int vocab_encode(const struct vocab *v, const char *text, size_t n,
-                 const struct vocab_span *trusted, size_t n_trusted, unsigned flags, size_t max,
-                 const struct patience *patience, int32_t **ret_id, size_t *ret_n, struct err *e)
+int vocab_encode_marked(const struct vocab *v, const char *text, size_t n,
+                        const struct vocab_span *trusted, size_t n_trusted, unsigned flags,
+                        size_t max, const struct patience *patience, int32_t **ret_id,
+                        size_t *ret_n, struct vocab_marks *marks, struct err *e)
 {
     /* What one token can cover; NFC may shorten text, hardly ever to a quarter. */
     size_t cover = 4 * (v->piece_len_max > 4 ? v->piece_len_max : 4);
     struct encode c;
     int rc = check_spans(trusted, n_trusted, n, e);
 
+    if (marks)
+        marks->bits = NULL;
+    if (!rc && marks)
+        rc = check_spans(marks->span, marks->n_spans, n, e);
     if (rc)
         return rc;
     if (n > VOCAB_TEXT_MAX)
@@ -275,12 +320,15 @@ int vocab_encode(const struct vocab *v, const char *text, size_t n,
     if (n / cover > max)
         return err_set(e, ERR_LIMIT, "the text has more than %zu tokens", max);
     rc = encode_init(&c, v, n, max, patience);
+    c.marks = marks;
     if (!rc && flags & VOCAB_ADD_BOS && v->add_bos)
         rc = vocab_out_add(&c.out, v->bos);
     if (!rc)
         rc = encode_text(&c, text, n, trusted, n_trusted);
     if (!rc && flags & VOCAB_ADD_EOS && v->add_eos)
         rc = vocab_out_add(&c.out, v->eos);
+    if (!rc)
+        rc = mark_tokens(&c, c.out.n, n, n, 0); /* as many words as there are tokens */
     if (rc) {
         rc = explain(&c, rc, e);
     } else {
@@ -288,6 +336,18 @@ int vocab_encode(const struct vocab *v, const char *text, size_t n,
         *ret_n = c.out.n;
         c.out.id = NULL;
     }
+    if (rc && marks) {
+        free(marks->bits);
+        marks->bits = NULL;
+    }
     encode_done(&c);
     return rc;
+}
+
+int vocab_encode(const struct vocab *v, const char *text, size_t n,
+                 const struct vocab_span *trusted, size_t n_trusted, unsigned flags, size_t max,
+                 const struct patience *patience, int32_t **ret_id, size_t *ret_n, struct err *e)
+{
+    return vocab_encode_marked(v, text, n, trusted, n_trusted, flags, max, patience, ret_id, ret_n,
+                               NULL, e);
 }

@@ -86,7 +86,7 @@ static int local_tokenize(const struct supplier *s, const char *text, size_t n, 
     int r = engine_tokenize(engine(s), text, n, flags, max, patience, &t, e);
 
     if (!r)
-        *ret = (struct supplier_tokens){.id = t.id, .n = t.n};
+        *ret = (struct supplier_tokens){.id = t.id, .answer = t.answer, .n = t.n};
     return r;
 }
 
@@ -115,7 +115,7 @@ static int local_render(const struct supplier *s, const json_t *messages, const 
     int r = engine_render(engine(s), &chat, ret_text, &t, e);
 
     if (!r)
-        *ret_tokens = (struct supplier_tokens){.id = t.id, .n = t.n};
+        *ret_tokens = (struct supplier_tokens){.id = t.id, .answer = t.answer, .n = t.n};
     return r;
 }
 
@@ -164,6 +164,7 @@ static int local_submit(struct supplier *s, struct supplier_job *j, struct err *
         return err_set(e, ERR_NOMEM, "No memory for one more request.");
     lj->outer = j;
     lj->job.prompt = j->prompt;
+    lj->job.answer = j->answer;
     lj->job.n_prompt = j->n_prompt;
     lj->job.prediction = j->prediction;
     lj->job.n_prediction = j->n_prediction;

@@ -228,6 +228,7 @@ void call_close(struct call *c)
         c->next->prev = c->prev;
     for (int32_t i = 0; i < c->n_jobs; i++) {
         free(c->jobs[i].tokens.id);
+        free(c->jobs[i].tokens.answer);
         free(c->jobs[i].prediction.id);
         buf_done(&c->jobs[i].rendered);
     }

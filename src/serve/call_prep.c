@@ -108,6 +108,7 @@ static int prep_chat(struct call *c, struct err *e)
     j->text = j->rendered.data ? j->rendered.data : "";
     j->n_text = j->rendered.len;
     j->job.prompt = j->tokens.id;
+    j->job.answer = j->tokens.answer;
     j->job.n_prompt = j->tokens.n;
     r = fit(c, j, e);
     return r ? r : prep_prediction(c, j, e);
@@ -259,6 +260,7 @@ static int tool_template(struct call *c, const struct api_options *o, struct err
         r = err_set(e, ERR_NOMEM, "No memory for the answer.");
 out:
     free(t.id);
+    free(t.answer);
     buf_done(&text);
     api_template_done(&q);
     return r;

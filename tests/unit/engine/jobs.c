@@ -31,6 +31,7 @@ int jobs_start(struct engine *e, struct engine_job *j, struct mbox *box,
     memset(j, 0, sizeof *j);
     ring_init(&j->ring, ring, JOBS_RING);
     j->prompt = spec->prompt;
+    j->answer = spec->answer;
     j->n_prompt = spec->n_prompt;
     j->prediction = spec->prediction;
     j->n_prediction = spec->n_prediction;
@@ -112,6 +113,7 @@ void jobs_run(struct engine *e, const struct jobs_spec *spec, int n, struct jobs
         CHECK(ring);
         ring_init(&j->ring, ring, RING);
         j->prompt = spec[i].prompt;
+        j->answer = spec[i].answer;
         j->n_prompt = spec[i].n_prompt;
         j->prediction = spec[i].prediction;
         j->n_prediction = spec[i].n_prediction;

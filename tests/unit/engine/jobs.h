@@ -17,6 +17,7 @@ struct jobs_answer {
 
 struct jobs_spec {
     const int32_t *prompt;
+    const uint32_t *answer; /* phases, or NULL */
     int32_t n_prompt;
     struct engine_sampling sampling;
     int n_choices; /* 0: 1 */

@@ -11,6 +11,7 @@
 
 #include "base/rand.h"
 #include "engine/kv.h"
+#include "engine/phase.h"
 
 #define P KERN_PAGE
 
@@ -57,22 +58,30 @@ struct mirror {
     int32_t n, cap; /* positions computed, positions with pages */
 };
 
-/* Texts with common beginnings: text i parts from text 0 at page 2 * i, in the page's middle. */
+/* Texts with common beginnings: text i parts from text 0 at page 2 * i, in the page's middle; odd
+ * ones by their phases alone. */
 static int32_t texts[TEXTS][CONTEXT];
+static uint32_t phases[TEXTS][CONTEXT / P];
 static int32_t shared_to[SALTS][TEXTS]; /* pages of this text ever shared under the salt */
 
 static void make_texts(void)
 {
+    memset(phases, 0, sizeof phases);
     for (int i = 0; i < TEXTS; i++) {
-        for (int32_t k = 0; k < CONTEXT; k++)
-            texts[i][k] = k < 2 * i * P + P / 2 ? k * 7 : k * 7 + i + 1;
+        for (int32_t k = 0; k < CONTEXT; k++) {
+            int parted = k >= 2 * i * P + P / 2;
+            texts[i][k] = parted && i % 2 == 0 ? k * 7 + i + 1 : k * 7;
+            if (parted && i % 2)
+                phase_set(phases[i], k);
+        }
     }
 }
 
 static int32_t common_pages(int a, int b)
 {
     int32_t k = 0;
-    while (k < CONTEXT && texts[a][k] == texts[b][k])
+    while (k < CONTEXT && texts[a][k] == texts[b][k] &&
+           phase_at(phases[a], k) == phase_at(phases[b], k))
         k++;
     return k / P;
 }
@@ -149,7 +158,8 @@ static void random_operations(int window, size_t pages, int32_t chunk)
                                    .i_text = (int)below(TEXTS),
                                    .share = below(8) != 0};
             m[i].text = texts[m[i].i_text];
-            got = kv_seq_open(kv, &seq[i], m[i].salt, m[i].share, m[i].share, m[i].text, n);
+            got = kv_seq_open(kv, &seq[i], m[i].salt, m[i].share, m[i].share, m[i].text,
+                              phases[m[i].i_text], n);
             assert_true(got % P == 0 && got < n);
             assert_true(got / P <= shared_at_most(m[i].salt, m[i].i_text));
             if (!m[i].share)
@@ -169,7 +179,7 @@ static void random_operations(int window, size_t pages, int32_t chunk)
                 m[i].open = 0;
             } else if (want > m[i].n) {
                 m[i].n = m[i].cap = want;
-                kv_seq_commit(kv, &seq[i], m[i].text, m[i].n);
+                kv_seq_commit(kv, &seq[i], m[i].text, phases[m[i].i_text], m[i].n);
                 if (m[i].share && m[i].n / P > shared_to[m[i].salt][m[i].i_text])
                     shared_to[m[i].salt][m[i].i_text] = m[i].n / P;
             }
@@ -224,7 +234,7 @@ static void random_windows(void **state)
 static void compute(struct kv *kv, struct kv_seq *s, const int32_t *text, int32_t n)
 {
     assert_int_equal(kv_seq_grow(kv, s, n), 0);
-    kv_seq_commit(kv, s, text, n);
+    kv_seq_commit(kv, s, text, NULL, n);
 }
 
 static int32_t held(struct kv *kv)
@@ -250,16 +260,51 @@ static void parting_at_every_token(void **state)
             x[i] = 1000 * k + i;
             y[i] = i < k ? x[i] : -1 - x[i];
         }
-        assert_int_equal(kv_seq_open(kv, &a, 1, 1, 1, x, 6 * P), 0);
+        assert_int_equal(kv_seq_open(kv, &a, 1, 1, 1, x, NULL, 6 * P), 0);
         compute(kv, &a, x, 6 * P);
         assert_int_equal(held(kv), 6);
-        assert_int_equal(kv_seq_open(kv, &b, 2, 1, 1, y, 6 * P), 0); /* another tenant: nothing */
+        assert_int_equal(kv_seq_open(kv, &b, 2, 1, 1, y, NULL, 6 * P),
+                         0); /* another tenant: nothing */
         kv_seq_close(kv, &b);
-        assert_int_equal(kv_seq_open(kv, &b, 1, 1, 1, y, 6 * P), k / P * P);
+        assert_int_equal(kv_seq_open(kv, &b, 1, 1, 1, y, NULL, 6 * P), k / P * P);
         compute(kv, &b, y, 6 * P);
         assert_int_equal(held(kv), 6 + 6 - k / P);
         kv_seq_close(kv, &a);
         assert_int_equal(held(kv), 6);
+        kv_seq_close(kv, &b);
+        assert_int_equal(held(kv), 0);
+    }
+    kv_seq_done(&a);
+    kv_seq_done(&b);
+    kv_close(kv);
+}
+
+/* The same tokens, of an answer from token k on: what is computed in another way is another page.
+ */
+static void parting_by_phase(void **state)
+{
+    struct model model = model_of(0);
+    struct kv *kv = open_kv(&model, 8 * P, P, 40);
+    struct kv_seq a, b;
+    int32_t x[6 * P];
+    (void)state;
+
+    assert_int_equal(kv_seq_init(kv, &a), 0);
+    assert_int_equal(kv_seq_init(kv, &b), 0);
+    for (int32_t k = 0; k < 6 * P; k++) {
+        uint32_t answer[6];
+        phase_begin(answer, 6 * P, NULL, k);
+        for (int32_t i = 0; i < 6 * P; i++)
+            x[i] = 1000 * k + i;
+        assert_int_equal(kv_seq_open(kv, &a, 1, 1, 1, x, NULL, 6 * P), 0);
+        assert_int_equal(kv_seq_open(kv, &b, 1, 1, 1, x, answer, 6 * P), 0);
+        compute(kv, &a, x, 6 * P);
+        assert_int_equal(kv_seq_grow(kv, &b, 6 * P), 0);
+        kv_seq_commit(kv, &b, x, answer, 6 * P); /* beside it: swapped only where it is the same */
+        assert_int_equal(held(kv), 6 + 6 - k / P);
+        kv_seq_close(kv, &a);
+        kv_seq_close(kv, &b);
+        assert_int_equal(kv_seq_open(kv, &b, 1, 1, 1, x, answer, 6 * P), 5 * P);
         kv_seq_close(kv, &b);
         assert_int_equal(held(kv), 0);
     }
@@ -281,7 +326,7 @@ static void computed_twice_kept_once(void **state)
         x[i] = i;
     for (int i = 0; i < 2; i++) {
         assert_int_equal(kv_seq_init(kv, &s[i]), 0);
-        kv_seq_open(kv, &s[i], 1, 1, 1, x, 8 * P);
+        kv_seq_open(kv, &s[i], 1, 1, 1, x, NULL, 8 * P);
     }
     for (int32_t n = P / 2; n <= 6 * P; n += P / 2) {
         for (int i = 0; i < 2; i++)
@@ -308,12 +353,12 @@ static void one_token_is_left(void **state)
     for (int32_t i = 0; i < 8 * P; i++)
         x[i] = i;
     assert_int_equal(kv_seq_init(kv, &s), 0);
-    kv_seq_open(kv, &s, 1, 1, 1, x, 8 * P);
+    kv_seq_open(kv, &s, 1, 1, 1, x, NULL, 8 * P);
     compute(kv, &s, x, 5 * P);
     kv_seq_close(kv, &s);
     for (int32_t n = 1; n <= 6 * P; n++) {
         int32_t want = (n - 1) / P * P;
-        assert_int_equal(kv_seq_open(kv, &s, 1, 1, 1, x, n), want < 5 * P ? want : 5 * P);
+        assert_int_equal(kv_seq_open(kv, &s, 1, 1, 1, x, NULL, n), want < 5 * P ? want : 5 * P);
         kv_seq_close(kv, &s);
     }
     kv_seq_done(&s);
@@ -337,12 +382,13 @@ static void eviction_under_live_sharing(void **state)
     }
     assert_int_equal(kv_seq_init(kv, &a), 0);
     assert_int_equal(kv_seq_init(kv, &b), 0);
-    kv_seq_open(kv, &a, 1, 1, 1, x, 10 * P);
+    kv_seq_open(kv, &a, 1, 1, 1, x, NULL, 10 * P);
     compute(kv, &a, x, 8 * P); /* 8 of 12 pages, then idle */
     kv_seq_close(kv, &a);
-    assert_int_equal(kv_seq_open(kv, &a, 1, 1, 1, x, 4 * P + 1), 4 * P); /* hold the first four */
+    assert_int_equal(kv_seq_open(kv, &a, 1, 1, 1, x, NULL, 4 * P + 1),
+                     4 * P); /* hold the first four */
     memcpy(page, a.page[0], sizeof page);
-    kv_seq_open(kv, &b, 1, 1, 1, y, 10 * P);
+    kv_seq_open(kv, &b, 1, 1, 1, y, NULL, 10 * P);
     compute(kv, &b, y, 7 * P); /* four free pages, so three are evicted: x's pages 7, 6, 5 */
     kv_stats(kv, &st);
     assert_int_equal(st.evictions, 3);
@@ -351,10 +397,10 @@ static void eviction_under_live_sharing(void **state)
     assert_int_equal(kv_seq_grow(kv, &b, 9 * P), ERR_AGAIN); /* the rest is held */
     assert_memory_equal(page, a.page[0], sizeof page);
     kv_seq_close(kv, &a);
-    assert_int_equal(kv_seq_open(kv, &a, 1, 1, 1, x, 10 * P), 4 * P); /* still there */
+    assert_int_equal(kv_seq_open(kv, &a, 1, 1, 1, x, NULL, 10 * P), 4 * P); /* still there */
     kv_seq_close(kv, &a);
     kv_seq_close(kv, &b);
-    assert_int_equal(kv_seq_open(kv, &b, 1, 1, 1, y, 10 * P), 8 * P);
+    assert_int_equal(kv_seq_open(kv, &b, 1, 1, 1, y, NULL, 10 * P), 8 * P);
     kv_seq_close(kv, &b);
     kv_seq_done(&a);
     kv_seq_done(&b);
@@ -379,16 +425,16 @@ static void hit_needs_the_whole_window(void **state)
     }
     assert_int_equal(kv_seq_init(kv, &a), 0);
     assert_int_equal(kv_seq_init(kv, &b), 0);
-    kv_seq_open(kv, &a, 1, 1, 1, x, 10 * P);
+    kv_seq_open(kv, &a, 1, 1, 1, x, NULL, 10 * P);
     for (int32_t n = P; n <= 8 * P; n += P)
         compute(kv, &a, x, n);
     kv_seq_close(kv, &a);
-    kv_seq_open(kv, &b, 2, 0, 0, y, 10 * P);
+    kv_seq_open(kv, &b, 2, 0, 0, y, NULL, 10 * P);
     for (int32_t n = P; n <= 10 * P; n += P) {
         int32_t hit;
         if (kv_seq_grow(kv, &b, n))
             break;
-        hit = kv_seq_open(kv, &a, 1, 1, 1, x, 10 * P);
+        hit = kv_seq_open(kv, &a, 1, 1, 1, x, NULL, 10 * P);
         assert_true(hit <= last);
         shorter += hit < last && hit > 0;
         for (int32_t i = hit > WINDOW - 1 ? (hit - WINDOW + 1) / P : 0; i < hit / P; i++)
@@ -421,7 +467,7 @@ static void windows_free_pages(void **state)
     assert_int_equal(kv_seq_init(kv, &s), 0);
     for (int share = 0; share < 2; share++) {
         int32_t *x = calloc((size_t)c.context, sizeof *x);
-        kv_seq_open(kv, &s, 1, share, share, x, c.context);
+        kv_seq_open(kv, &s, 1, share, share, x, NULL, c.context);
         for (int32_t n = P / 2; n <= c.context; n += P / 2) {
             int32_t have = 0;
             x[n - 1] = n;
@@ -444,6 +490,7 @@ int main(void)
         cmocka_unit_test(random_global),
         cmocka_unit_test(random_windows),
         cmocka_unit_test(parting_at_every_token),
+        cmocka_unit_test(parting_by_phase),
         cmocka_unit_test(computed_twice_kept_once),
         cmocka_unit_test(one_token_is_left),
         cmocka_unit_test(eviction_under_live_sharing),

@@ -148,6 +148,53 @@ static void a_message_left_out_is_refused(void **state)
     engine_close(e);
 }
 
+/* The tokens of what the assistant said, and no others, are an answer's: those of the message that
+ * goes on too, and of its reasoning. */
+static void answers_are_known(void **state)
+{
+    struct engine *e =
+        open_template("{% for m in messages %}<|im_start|>{{ m.role }}\n"
+                      "{{ m.reasoning_content }}{{ m.content }}<|im_end|>{% endfor %}"
+                      "{% if add_generation_prompt %}<|im_start|>{% endif %}");
+    static const char want[] = "<|im_start|>user\n"
+                               "abc<|im_end|>"
+                               "<|im_start|>assistant\n"
+                               "TXYZ assistant<|im_end|>"
+                               "<|im_start|>user\n"
+                               "XYZ<|im_end|>"
+                               "<|im_start|>assistant\n"
+                               "XYZ";
+    json_t *messages = json_pack("[{s:s, s:s}, {s:s, s:s, s:s}, {s:s, s:s}, {s:s, s:s}]", "role",
+                                 "user", "content", "abc", "role", "assistant", "content",
+                                 "XYZ assistant", "reasoning_content", "T", "role", "user",
+                                 "content", "XYZ", "role", "assistant", "content", "XYZ");
+    struct engine_chat chat = {.messages = messages, .continue_final = 1};
+    struct engine_tokens t = {0};
+    struct buf text;
+    size_t at = 0;
+    int n_answer = 0;
+    struct err err;
+    (void)state;
+
+    buf_init(&text, 4096);
+    assert_int_equal(engine_render(e, &chat, &text, &t, &err), 0);
+    assert_string_equal(text.data, want);
+    for (int32_t i = 0; i < t.n; i++) {
+        size_t n, from = strlen("<|im_start|>user\nabc<|im_end|><|im_start|>assistant\n");
+        int is_said = (at >= from && at < from + strlen("TXYZ assistant")) ||
+                      at >= sizeof want - 1 - strlen("XYZ");
+        engine_token_bytes(e, t.id[i], &n);
+        assert_int_equal(t.answer[i / 32] >> i % 32 & 1, is_said);
+        n_answer += is_said;
+        at += n;
+    }
+    assert_int_equal(n_answer, strlen("TXYZ assistantXYZ"));
+    engine_tokens_done(&t);
+    buf_done(&text);
+    json_decref(messages);
+    engine_close(e);
+}
+
 /* Megabytes of one letter: a search that looks at them again and again would not end. */
 static void long_messages_take_linear_work(void **state)
 {
@@ -177,6 +224,7 @@ int main(void)
         cmocka_unit_test(the_text_ends_where_the_last_message_ends),
         cmocka_unit_test(an_empty_message_is_a_new_answer),
         cmocka_unit_test(a_message_left_out_is_refused),
+        cmocka_unit_test(answers_are_known),
         cmocka_unit_test(long_messages_take_linear_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -226,6 +226,47 @@ static void test_trusted(void **state)
     vocab_close(v);
 }
 
+/* Marks of the tokens of a text whose bytes in [begin, end) are marked, as "0110". */
+static const char *marks(const struct vocab *v, const char *text, size_t begin, size_t end)
+{
+    static char line[256];
+    struct vocab_span all = {0, strlen(text)}, marked = {begin, end};
+    struct vocab_marks m = {.span = &marked, .n_spans = 1};
+    int32_t *id;
+    size_t n;
+
+    assert_int_equal(
+        vocab_encode_marked(v, text, all.end, &all, 1, 0, 200, NULL, &id, &n, &m, NULL), 0);
+    for (size_t i = 0; i < n; i++)
+        line[i] = (char)('0' + (m.bits[i / 32] >> i % 32 & 1));
+    line[n] = 0;
+    free(id);
+    free(m.bits);
+    return line;
+}
+
+static void test_marks(void **state)
+{
+    struct vocab *v = open_chat();
+    char line[120] = "";
+
+    assert_string_equal(marks(v, "<|im_start|>c d<|im_end|>", 12, 15), "01110");
+    assert_string_equal(marks(v, "<|im_start|>c d<|im_end|>", 13, 25), "00111");
+    assert_string_equal(marks(v, "<|im_start|>c d<|im_end|>", 0, 0), "00000");
+    /* "ab" is one token: its last byte counts. */
+    assert_string_equal(marks(v, "cabc", 0, 2), "100");
+    assert_string_equal(marks(v, "cabc", 2, 3), "010");
+    assert_string_equal(marks(v, "\xff\xffz", 1, 2), "010");
+    for (int i = 0; i < 100; i++)
+        line[i] = (char)('c' + i % 2);
+    for (size_t k = 0; k <= 100; k++) {
+        const char *got = marks(v, line, k, 100);
+        for (size_t i = 0; i < 100; i++)
+            assert_int_equal(got[i], i < k ? '0' : '1');
+    }
+    vocab_close(v);
+}
+
 static void test_bad_spans(void **state)
 {
     static const struct vocab_span bad[][2] = {
@@ -685,6 +726,7 @@ int main(void)
         cmocka_unit_test(test_user_text_never_control),
         cmocka_unit_test(test_trusted),
         cmocka_unit_test(test_bad_spans),
+        cmocka_unit_test(test_marks),
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_no_merge_into_control),
         cmocka_unit_test(test_whole_words),
