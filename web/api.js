@@ -20,11 +20,13 @@ export function key() {
 }
 
 let ask_key = null; // async () -> key or ''
-let on_offline = () => {};
+let on_lost = () => {}; // the server does not answer, or broke off
+let on_key = () => {}; // a key was asked for and is right
 
 export function configure(hooks) {
     ask_key = hooks.ask_key;
-    on_offline = hooks.on_offline;
+    on_lost = hooks.on_lost;
+    on_key = hooks.on_key;
 }
 
 export function random_id(prefix) {
@@ -70,18 +72,18 @@ export async function request(path, { body, headers, signal, method } = {}) {
             });
         } catch (e) {
             if (signal?.aborted) throw e;
-            on_offline();
+            on_lost();
             throw new ApiError('The server does not answer. Is it running?', { code: 'offline' });
         }
+        if (asked && response.status !== 401) on_key();
         if (response.ok) return response;
         const e = await error_of(response);
-        if (e.status !== 401 || !ask_key || asked) throw e;
+        if (e.status !== 401 || !ask_key) throw e;
         asked = true;
         // Somebody else's dialog may have brought a newer key in the meantime.
         const now = key() !== sent ? key() : await ask_key(e.message, Boolean(sent));
         if (!now) throw e;
         sessionStorage.setItem(KEY, now);
-        asked = false;
     }
 }
 
@@ -89,13 +91,20 @@ export async function json(path, options) {
     return (await request(path, options)).json();
 }
 
-/** Read server-sent events from a response. onEvent gets each event's data, as text. */
+/** What broke off in its midst. */
+export function lost() {
+    on_lost();
+    return new ApiError('The connection was lost before the answer ended.', { code: 'lost' });
+}
+
+/** Read server-sent events from a response. onEvent gets each event's data, as text. Throws where the
+ * connection breaks. */
 export async function read_events(response, onEvent) {
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = '';
     let data = [];
     for (;;) {
-        const { value, done } = await reader.read();
+        const { value, done } = await reader.read().catch((e) => { throw e.name === 'AbortError' ? e : lost(); });
         if (done) return;
         rest += value;
         let from = 0;

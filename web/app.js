@@ -47,6 +47,7 @@ function route(chat) {
     }
 }
 
+const in_engine = () => document.body.classList.contains('in-engine');
 const is_writing = (el) => el.matches('input:not([type=checkbox]),textarea,select,[contenteditable]');
 
 /** Keys with a modifier: they work everywhere. */
@@ -63,6 +64,7 @@ function command(e, chat, drawers) {
 
 function single(e, chat) {
     if (e.ctrlKey || e.metaKey || e.altKey) return false;
+    if (in_engine() && !'n12m?'.includes(e.key)) return false; // nothing is done to what is not seen
     const act = { e: 'edit', r: 'again', c: 'copy', g: 'go_on', '[': 'back', ']': 'forth', t: 'tokens', w: 'raw' }[e.key];
     if (act) chat.act_here(act);
     else if (e.key === '/') $('prompt')?.focus();
@@ -70,7 +72,7 @@ function single(e, chat) {
     else if (e.key === 'j') chat.step(1);
     else if (e.key === 'k') chat.step(-1);
     else if (e.key === 'm') $('model-button').click();
-    else if (e.key === '1') location.hash = '#/chat';
+    else if (e.key === '1') location.hash = $('nav-chat').hash;
     else if (e.key === '2') location.hash = '#/engine';
     else if (e.key === '?') help();
     else return false;
@@ -85,7 +87,7 @@ function keys(chat, drawers) {
     addEventListener('keydown', (e) => {
         if (e.isComposing || e.defaultPrevented || document.querySelector('dialog[open]')) return;
         let used = command(e, chat, drawers);
-        if (!used && e.key === 'Escape') used = drawers.escape() || chat.escape();
+        if (!used && e.key === 'Escape') used = drawers.escape() || (!in_engine() && chat.escape());
         if (!used && !is_writing(e.target) && (typeof single_on !== 'function' || single_on())) used = single(e, chat);
         if (used) e.preventDefault();
     });

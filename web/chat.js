@@ -5,16 +5,27 @@ import * as api from './api.js';
 import { $, h, copy_text, count, say, toast } from './dom.js';
 import * as store from './store.js';
 import * as tree_of from './chat_tree.js';
-import { models, is_chat, current, find } from './models.js';
+import { models, is_chat, current, find, load as load_models } from './models.js';
 import { List } from './chat_list.js';
 import { MessageView, split_thinking } from './chat_message.js';
 import { Composer } from './chat_composer.js';
 import { Side } from './chat_side.js';
-import { Answer, recent, remember } from './chat_answer.js';
+import { put_draft } from './chat_drafts.js';
+import { Answer, Keeper, mark_cut, recent, remember } from './chat_answer.js';
 import { body_of, defaults, show_settings } from './chat_settings.js';
 
 const HELLO = ['Explain how a waffle iron works, in three sentences.', 'Write a haiku about memory bandwidth.',
     'Write a Python function that reverses a linked list.'];
+
+/** The address of the conversation that this tab showed last; kept over a reload. */
+function place(now) {
+    try {
+        if (now) sessionStorage.setItem('gaufre.place', now);
+        return sessionStorage.getItem('gaufre.place') || '#/chat';
+    } catch {
+        return now || '#/chat';
+    }
+}
 
 export class Chat {
     constructor(drawers) {
@@ -34,6 +45,15 @@ export class Chat {
         $('new-text').addEventListener('click', () => this.fresh('text'));
         $('to-end').addEventListener('click', () => this.list.to_end());
         this.side.refresh();
+        // Reloaded or closed in mid-answer: what came so far is kept.
+        addEventListener('pagehide', () => this.keep_all());
+        document.addEventListener('visibilitychange', () => { if (document.hidden) this.keep_all(); });
+        $('nav-chat').href = place();
+    }
+
+    keep_all() {
+        for (const a of this.answers.values()) a.keeper.now();
+        if (this.text?.answer_running) this.text.keeper.now();
     }
 
     /* --- which conversation --- */
@@ -45,7 +65,7 @@ export class Chat {
         if (known) { this.show(known.conv, null, known.tree); return; }
         const conv = (await store.conversations()).find((c) => c.id === id);
         if (!conv) { location.hash = '#/chat'; return; }
-        const nodes = await store.messages(id);
+        const nodes = (await store.messages(id)).map(mark_cut);
         if (location.hash.endsWith(id)) this.show(conv, nodes);
     }
 
@@ -74,7 +94,8 @@ export class Chat {
         document.body.classList.toggle('in-text', is_text);
         if (is_text) this.show_text();
         else this.show_path();
-        this.side.mark(conv.id);
+        this.composer.use(conv.fresh ? '' : conv.id);
+        this.mark();
         this.drawers.settle();
         this.show_settings();
         this.title();
@@ -85,7 +106,15 @@ export class Chat {
         $('hello').hidden = true;
         const { TextView } = await import('./chat_text.js');
         if (this.conv.kind !== 'text') return;
-        this.text = new TextView($('list'), this.conv, { save: () => this.save(), raw: (node) => this.raw(node) });
+        const { conv, tree } = this;
+        this.text = new TextView($('list'), conv, { save: () => this.save(false, conv, tree), raw: (node) => this.raw(node) });
+    }
+
+    /** Show where one is: in the list, and where the way back from the engine leads. */
+    mark() {
+        this.side.mark(this.conv.id);
+        place(this.conv.fresh ? '#/chat' : `#/chat/${this.conv.id}`);
+        $('nav-chat').href = place();
     }
 
     show_path() {
@@ -113,17 +142,17 @@ export class Chat {
     }
 
     /** Keep the conversation's record; a conversation without a word is not kept. */
-    async save(quiet) {
-        const { conv } = this;
+    async save(quiet, conv = this.conv, tree = this.tree) {
         if (conv.fresh && quiet) return;
         const first = conv.fresh;
         delete conv.fresh;
         if (!quiet) conv.updated = Date.now();
-        conv.chosen = this.tree.chosen;
+        conv.chosen = tree.chosen;
         await store.put_conversation(conv);
         if (first && this.conv === conv) {
+            this.composer.named(conv.id);
             history.replaceState(null, '', `#/chat/${conv.id}`);
-            this.side.current = conv.id;
+            this.mark();
         }
         this.title();
         clearTimeout(this.side_timer);
@@ -131,15 +160,17 @@ export class Chat {
     }
 
     removed(id) {
-        for (const [node, a] of this.answers) if (a.conv === id) { a.stop(); this.answers.delete(node); }
+        for (const [node, a] of this.answers) if (a.conv === id) { a.keeper.done(); a.stop(); this.answers.delete(node); }
         this.open_conversations.delete(id);
         if (this.conv?.id === id) this.fresh('chat');
+        put_draft(id, { text: '', files: [] });
     }
 
     async renamed(id, title) {
-        if (this.conv?.id === id) { this.conv.title = title; this.title(); }
-        const conv = this.open_conversations.get(id)?.conv || (await store.conversations()).find((c) => c.id === id);
-        if (conv) await store.put_conversation(Object.assign(conv, { title }));
+        const conv = this.conv?.id === id ? this.conv
+            : this.open_conversations.get(id)?.conv || (await store.conversations()).find((c) => c.id === id);
+        if (conv) await store.put_conversation(Object.assign(conv, { title, named: true }));
+        this.title();
     }
 
     /* --- sending and answering --- */
@@ -163,22 +194,27 @@ export class Chat {
         return node;
     }
 
-    request_for(node) {
-        const nodes = tree_of.path_to(this.tree, node.id).filter((n) => n !== node || n.content);
+    request_for(node, { settings } = this.conv, tree = this.tree) {
+        const nodes = tree_of.path_to(tree, node.id).filter((n) => n !== node || n.content);
         const clean = nodes.map((n) => (n.role === 'assistant' && n !== node ? { ...n, content: split_thinking(n).text } : n));
         return { path: '/v1/chat/completions', body: { model: node.model || models.current,
-            messages: tree_of.messages_of(clean, this.conv.settings.system), stream: true,
-            stream_options: { include_usage: true }, ...body_of(this.conv.settings, true) } };
+            messages: tree_of.messages_of(clean, settings.system), stream: true,
+            stream_options: { include_usage: true }, ...body_of(settings, true) } };
     }
 
     /** Begin an answer below `parent`, or go on with the node that is given. */
     async answer(parent, node) {
         const { conv, tree } = this;
         const target = node || this.add_node('assistant', parent, '');
-        const { path, body } = this.request_for(target);
-        const a = new Answer(target, path, body, () => this.changed(target));
+        const a = new Answer(target, async () => {
+            if (!models.list.length) await load_models(); // the key was missing, or the server was away
+            conv.model = models.current;
+            target.model ||= conv.model;
+            return this.request_for(target, conv, tree);
+        }, () => this.changed(target));
         a.conv = conv.id;
-        conv.model = models.current;
+        a.keeper = new Keeper(() => store.put_message(target));
+        target.live = true; // in the store only as long as it is being written
         remember(a);
         this.answers.set(target.id, a);
         this.open_conversations.set(conv.id, { conv, tree });
@@ -186,6 +222,8 @@ export class Chat {
         this.show_path();
         say('Answering');
         await a.run();
+        a.keeper.done();
+        delete target.live;
         this.answers.delete(target.id);
         if (!this.open_conversations.has(conv.id)) return; // deleted meanwhile
         if (![...this.answers.values()].some((x) => x.conv === conv.id)) this.open_conversations.delete(conv.id);
@@ -222,6 +260,7 @@ export class Chat {
     /* --- drawing: at most once per frame, only what is on screen --- */
 
     changed(node) {
+        this.answers.get(node.id)?.keeper.soon();
         this.dirty.add(node.id);
         this.frame ||= requestAnimationFrame(() => this.draw());
     }
@@ -251,12 +290,16 @@ export class Chat {
         const acts = {
             edit: () => this.edit(node),
             again: () => node.role === 'assistant' && !this.busy() && this.answer(node.parent),
-            retry: () => !this.busy() && (node.content ? this.answer(node.parent) : this.answer('', node)),
+            retry: () => {
+                if (this.busy()) return;
+                if (node.content) this.answer(node.parent);
+                else this.answer('', Object.assign(node, { reasoning: '', tokens: null }));
+            },
             // Only the end of the path can be continued: what follows was said to the text as it is.
             go_on: () => node.role === 'assistant' && node === tree_of.path(this.tree).at(-1) && node.content && !this.busy() && this.answer('', node),
             back: () => this.branch(node, -1),
             forth: () => this.branch(node, 1),
-            copy: () => { copy_text(split_thinking(node).text); say('Copied'); },
+            copy: async () => say(await copy_text(split_thinking(node).text) ? 'Copied' : 'This browser does not allow copying here.'),
             raw: () => node.role === 'assistant' && this.raw(node),
             tokens: () => this.toggle_tokens(),
         };
@@ -342,6 +385,7 @@ export class Chat {
     /* --- the world outside --- */
 
     model_changed() {
+        this.close_trouble?.();
         if (!this.conv) return;
         const m = current();
         this.composer.area.placeholder = m ? `Ask ${m.id}` : 'No model is loaded';
@@ -362,6 +406,6 @@ export class Chat {
     }
 
     trouble(e) {
-        toast(e.message, null, null, 15000);
+        this.close_trouble = toast(e.message, null, null, 15000);
     }
 }

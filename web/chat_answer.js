@@ -22,9 +22,10 @@ function read_choice(choice) {
 }
 
 export class Answer {
-    /** node: {content, reasoning, tokens, finish, stats, error}; filled as the stream comes. */
-    constructor(node, path, body, on_change) {
-        Object.assign(this, { node, path, body, on_change });
+    /** node: {content, reasoning, tokens, finish, stats, error}; filled as the stream comes.
+     * make_request: async () -> {path, body}. */
+    constructor(node, make_request, on_change) {
+        Object.assign(this, { node, make_request, on_change });
         this.id = api.random_id('web-');
         this.state = 'sent'; // sent, queued, prefill, decode, done
         this.row = null; // the engine's view of this request
@@ -52,17 +53,15 @@ export class Answer {
         node.finish = '';
         const watch = setTimeout(() => this.watch(), 250);
         try {
+            Object.assign(this, await this.make_request());
             const response = await api.request(this.path, { body: this.body, signal: this.control.signal,
                 headers: { 'x-client-request-id': this.id } });
             this.request_id = response.headers.get('x-request-id') || '';
             await api.read_events(response, (text) => this.event(text));
-            if (!node.finish && !node.error) {
-                node.error = { message: 'The connection was lost before the answer ended.', code: 'lost' };
-            }
+            if (!node.finish && !node.error) throw api.lost();
         } catch (e) {
             if (this.control.signal.aborted) node.finish = 'stopped';
-            else if (e instanceof api.ApiError) node.error = plain_error(e);
-            else node.error = { message: 'The connection was lost before the answer ended.', code: 'lost' };
+            else node.error = plain_error(e instanceof api.ApiError ? e : api.lost());
         }
         clearTimeout(watch);
         this.engine?.abort();
@@ -148,6 +147,41 @@ export class Answer {
 function plain_error(e) {
     return { message: e.message, code: e.code, status: e.status, retry: e.retry,
         retry_at: e.retry_after === null ? null : Date.now() + e.retry_after * 1000 };
+}
+
+/** Keeps a record that grows: once a second, and less often where that takes long. */
+export class Keeper {
+    constructor(put) {
+        this.put = put;
+        this.pause = 1000;
+    }
+
+    soon() {
+        this.timer ||= setTimeout(() => this.now(), this.pause);
+    }
+
+    async now() {
+        clearTimeout(this.timer);
+        const began = performance.now();
+        await this.put();
+        this.pause = Math.max(1000, (performance.now() - began) * 20);
+        this.timer = 0;
+    }
+
+    done() {
+        clearTimeout(this.timer);
+        this.put = () => {};
+    }
+}
+
+/** An answer as it was kept: what no page is writing any more did not end. */
+export function mark_cut(node) {
+    const nothing = !node.content && !node.reasoning && !node.finish && !node.error && !node.edited;
+    if (node.role === 'assistant' && (node.live || nothing)) {
+        delete node.live;
+        node.error = { message: 'The page was closed before the answer ended.', code: 'lost' };
+    }
+    return node;
 }
 
 /** Requests that are shown raw: what this tab has seen, newest 50. */

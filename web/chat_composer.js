@@ -4,6 +4,7 @@
 import { h, $, icon, icon_button, toast, bytes, count, number } from './dom.js';
 import * as api from './api.js';
 import { models } from './models.js';
+import { get_draft, put_draft } from './chat_drafts.js';
 
 const FILE_MAX = 1e6;
 const FILES_MAX = 8;
@@ -40,13 +41,42 @@ export class Composer {
             h('div.writing', null, icon_button('clip', 'Attach text files', () => this.pick.click()), this.pick, this.area, this.button)),
         h('div.under', null, h('span.keys', null, h('kbd', null, 'Enter'), ' sends, ', h('kbd', null, 'Shift'), ' ',
             h('kbd', null, 'Enter'), ' breaks the line, ', h('kbd', null, '?'), ' shows all keys'), this.usage));
-        this.area.addEventListener('input', () => this.fit());
+        this.area.addEventListener('input', () => { this.fit(); this.keep_soon(); });
+        addEventListener('pagehide', () => this.keep());
         this.area.addEventListener('keydown', (e) => this.key(e));
         this.area.addEventListener('paste', (e) => {
             if (e.clipboardData.files.length) { e.preventDefault(); this.add(e.clipboardData.files); }
         });
         this.drops();
         this.fit();
+    }
+
+    /** Write for this conversation ('': a new one); what was written for the last one is kept. */
+    use(id) {
+        if (this.id !== undefined) this.keep();
+        this.id = id;
+        const { text, files } = get_draft(id);
+        this.area.value = text;
+        this.files = [...files];
+        this.show_files();
+        this.fit();
+    }
+
+    /** The new conversation has got its id. */
+    named(id) {
+        put_draft(this.id, { text: '', files: [] });
+        this.id = id;
+        this.keep();
+    }
+
+    keep() {
+        clearTimeout(this.keeping);
+        put_draft(this.id, { text: this.area.value, files: [...this.files] });
+    }
+
+    keep_soon() {
+        clearTimeout(this.keeping);
+        this.keeping = setTimeout(() => this.keep(), 300);
     }
 
     fit() {
@@ -81,6 +111,7 @@ export class Composer {
         this.files = [];
         this.show_files();
         this.fit();
+        this.keep();
     }
 
     set_busy(busy) {
@@ -124,6 +155,7 @@ export class Composer {
     }
 
     show_files() {
+        this.keep_soon();
         this.chips.hidden = !this.files.length;
         this.chips.replaceChildren(...this.files.map((f) => h('span.chip', null, icon('clip'), h('span', { dir: 'auto' }, f.name),
             h('span.soft.num', null, f.tokens === null ? bytes(f.text.length) : count(f.tokens, 'token')),

@@ -40,9 +40,12 @@ export class Side {
             if (query !== this.search.value.trim()) return; // a newer search is on its way
             all = all.filter((c) => found.has(c.id));
         }
+        if (this.host.querySelector('.rename')) return; // the end of it comes here again
+        const focused = document.activeElement?.closest('.conv')?.dataset.id;
         this.host.replaceChildren(...all.slice(0, SHOWN_MAX).map((c) => this.row(c)),
             all.length ? '' : h('p.soft.small', null, query ? 'Nothing found.' : 'Conversations will be listed here.'),
             all.length > SHOWN_MAX ? h('p.soft.small', null, `${all.length - SHOWN_MAX} more: search for them.`) : '');
+        if (focused) this.host.querySelector(`[data-id="${focused}"] a`)?.focus({ preventScroll: true });
     }
 
     row(c) {
@@ -78,8 +81,10 @@ export class Side {
     rename(c, link) {
         const input = h('input.rename', { 'aria-label': 'Title', dir: 'auto' });
         input.value = c.title;
-        const finish = async (keep) => {
-            if (!input.isConnected) return;
+        let over = false; // Enter takes the field away, which then loses the focus
+        const finish = async (keep, by_key) => {
+            if (over) return;
+            over = true;
             const title = input.value.trim();
             input.replaceWith(link);
             if (keep && title && title !== c.title) {
@@ -87,12 +92,12 @@ export class Side {
                 await this.on.renamed(c.id, title);
             }
             await this.refresh();
-            this.host.querySelector(`[data-id="${c.id}"] a`)?.focus();
+            if (by_key) this.host.querySelector(`[data-id="${c.id}"] a`)?.focus();
         };
         input.addEventListener('keydown', (e) => {
             e.stopPropagation();
-            if (e.key === 'Enter' && !e.isComposing) finish(true);
-            if (e.key === 'Escape') finish(false);
+            if (e.key === 'Enter' && !e.isComposing) finish(true, true);
+            if (e.key === 'Escape') finish(false, true);
         });
         input.addEventListener('blur', () => finish(true));
         link.replaceWith(input);
@@ -100,8 +105,8 @@ export class Side {
     }
 
     async remove(c) {
+        this.on.removed(c.id); // before: what it is being told now must not be kept again
         const kept = await store.remove(c.id);
-        this.on.removed(c.id);
         await this.refresh();
         toast(`“${(c.title || 'New chat').slice(0, 40)}” was deleted.`, 'Undo', async () => {
             await store.put_back(kept);

@@ -2,7 +2,7 @@
  * anybody who wants the bare model). What the model wrote can be taken back, one generation at a time. */
 
 import { h, icon, count, seconds } from './dom.js';
-import { Answer, remember } from './chat_answer.js';
+import { Answer, Keeper, remember } from './chat_answer.js';
 import { body_of } from './chat_settings.js';
 import { models } from './models.js';
 import { TokenView } from './chat_tokens.js';
@@ -46,8 +46,8 @@ export class TextView {
 
     keep() {
         this.conv.text = this.area.value;
-        this.conv.title = this.area.value.trim().slice(0, 60) || 'New text';
-        this.ctx.save();
+        if (!this.conv.named) this.conv.title = this.area.value.trim().slice(0, 60) || 'New text';
+        return this.ctx.save();
     }
 
     press() {
@@ -66,14 +66,17 @@ export class TextView {
         this.node = { id: `text-${this.conv.id}`, content: '', reasoning: '', tokens: null, error: null, finish: '' };
         const body = { model: models.current, prompt, stream: true, stream_options: { include_usage: true },
             ...body_of(this.conv.settings, false) };
-        this.answer = new Answer(this.node, '/v1/completions', body, () => this.changed());
+        this.answer = new Answer(this.node, async () => ({ path: '/v1/completions', body }), () => this.changed());
         remember(this.answer);
         this.area.readOnly = true;
         this.go.textContent = 'Stop';
         this.probs.replaceChildren();
         this.tokens = this.node.tokens = null;
+        this.keeper = new Keeper(() => { this.draw(); this.keep(); });
         this.changed();
         await this.answer.run();
+        this.keeper.done();
+        this.draw();
         this.area.readOnly = false;
         this.go.textContent = 'Continue';
         this.back.disabled = this.raw.disabled = false;
@@ -90,6 +93,7 @@ export class TextView {
     }
 
     changed() {
+        this.keeper.soon();
         this.frame ||= requestAnimationFrame(() => { this.frame = 0; this.draw(); });
     }
 

@@ -38,24 +38,30 @@ export function icon_button(name, label, onclick, more) {
         icon(name));
 }
 
+/** Into the clipboard; false where the browser does not allow it. */
 export async function copy_text(text) {
     try {
         await navigator.clipboard.writeText(text);
+        return true;
     } catch {
-        // Plain http from another machine has no clipboard object; this old way still works.
-        const area = h('textarea.hidden', { readonly: true });
+        // Plain http from another machine has no clipboard object; this old way still works. It copies what
+        // is selected as it is laid out, and what an open dialog does not hold cannot be selected.
+        const area = h('textarea.hidden.copied', { readOnly: true, tabIndex: -1, 'aria-hidden': 'true' });
+        const before = document.activeElement;
         area.value = text;
-        document.body.append(area);
+        (document.querySelector('dialog[open]') || document.body).append(area);
         area.select();
-        document.execCommand('copy');
+        const done = document.execCommand('copy');
         area.remove();
+        before?.focus({ preventScroll: true });
+        return done;
     }
 }
 
 /** A copy button that says for a moment that it did. */
 export function copy_button(get_text, label = 'Copy') {
     const button = icon_button('copy', label, async () => {
-        await copy_text(get_text());
+        if (!await copy_text(get_text())) { toast('This browser does not allow copying here.'); return; }
         set_icon(button, 'check');
         say('Copied');
         setTimeout(() => set_icon(button, 'copy'), 1200);

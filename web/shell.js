@@ -77,21 +77,28 @@ export function mount_drawers() {
 /* The server went away: say so, look for it, and come back by itself. */
 let waiting = false;
 
+const AWAY = 'The server does not answer. Trying again …';
+
+/** '' when the server is well, else what to say. */
+async function look() {
+    try {
+        const r = await fetch('/health', { cache: 'no-store', signal: AbortSignal.timeout(4000) });
+        return r.ok ? '' : (await r.json()).message || 'The server is not ready yet.';
+    } catch {
+        return AWAY;
+    }
+}
+
 export async function wait_for_server(on_back) {
     if (waiting) return;
     waiting = true;
     const banner = $('banner');
-    const text = h('span', null, 'The server does not answer. Trying again …');
+    const text = h('span', null, AWAY);
     banner.replaceChildren(h('span.pulse'), text);
     banner.hidden = false;
     document.body.classList.add('offline');
-    for (let pause = 400; ; pause = Math.min(pause * 1.4, 4000)) {
+    for (let pause = 200; (text.textContent = await look()); pause = Math.min(pause * 1.4, 4000)) {
         await new Promise((r) => { setTimeout(r, pause); });
-        try {
-            const r = await fetch('/health', { cache: 'no-store' });
-            if (r.ok) break;
-            text.textContent = (await r.json()).message || 'The server is not ready yet.';
-        } catch { /* still away */ }
     }
     waiting = false;
     document.body.classList.remove('offline');
@@ -118,4 +125,5 @@ export function ask_key(message, had_one) {
     return asking;
 }
 
-export const configure_api = (on_back) => api.configure({ ask_key, on_offline: () => wait_for_server(on_back) });
+export const configure_api = (on_back) => api.configure({ ask_key, on_lost: () => wait_for_server(on_back),
+    on_key: () => { if (!models.models.list.length) models.load().catch(() => {}); } });

@@ -58,6 +58,7 @@ async function put(store, records) {
     }
     const t = db.transaction(store, 'readwrite');
     for (const r of records) t.objectStore(store).put(r);
+    t.commit(); // at once: the page may be about to go
     await finished(t);
 }
 
