@@ -211,6 +211,7 @@ struct api_request {
     /* completion */
     struct api_prompt *prompt;
     int32_t n_prompts; /* >= 1; 0 for chat */
+    int parse_special; /* extension: control tokens in the texts of prompts */
 
     int32_t n;     /* choices answered per prompt */
     int32_t n_run; /* choices to generate per prompt: max(n, best_of) */

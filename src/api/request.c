@@ -99,6 +99,7 @@ static const struct field fields[] = {
     NUM("cache_salt", BOTH, T_STR, EXT, 0, r.cache_salt, 0, 1024, "string", "at most 1024 bytes", "null"),
     NUM("priority", BOTH, T_I32, EXT, 0, r.priority, -2147483648.0, TOKENS_MAX, "integer", "32 bits", "0"),
     NUM("return_token_ids", BOTH, T_BOOL, EXT, 0, r.return_token_ids, 0, 0, "boolean", "", "false"),
+    NUM("parse_special", COMP, T_BOOL, EXT, 0, r.parse_special, 0, 0, "boolean", "", "false"),
     FUN("ttl", BOTH, EXT, API_GIVEN_KEEP_ALIVE, read_keep_alive, "seconds", "negative: for ever", "null"),
     FUN("keep_alive", BOTH, EXT, API_GIVEN_KEEP_ALIVE, read_keep_alive, "seconds, or text like \"5m\"", "negative: for ever", "null"),
 };

@@ -123,8 +123,8 @@ static int prep_prompt(struct call *c, struct call_job *j, const struct api_prom
     if (p->text) {
         j->text = p->text;
         j->n_text = p->n_text;
-        r = s->ops->tokenize(s, p->text, p->n_text, 0, 1, tokens_max(s->ops->facts(s)),
-                             &c->patience, &j->tokens, e);
+        r = s->ops->tokenize(s, p->text, p->n_text, c->req.parse_special, 1,
+                             tokens_max(s->ops->facts(s)), &c->patience, &j->tokens, e);
         if (r)
             return too_long(c, r, e);
         j->job.prompt = j->tokens.id;

@@ -237,6 +237,37 @@ def test_text_tools(server):
     assert prompt.endswith("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")
 
 
+def same_prompt(server, model):
+    """The text of a chat, as a prompt with its control tokens, is the chat to the token."""
+    chat = {"model": model, "messages": [{"role": "system", "content": "Be kind."},
+                                         {"role": "user", "content": " Hello  there\n"},
+                                         {"role": "assistant", "tool_calls": [], "content": None},
+                                         {"role": "user", "content": "née 🙂?"}]}
+    rest = {"max_tokens": 1, "temperature": 0, "return_token_ids": True}
+    status, _, made = server.post("/apply-template", chat)
+    assert status == 200, made
+    text = made["prompt"]
+    want = server.post(CHAT, {**chat, **rest})[2]
+    plain = {"model": model, "prompt": text, **rest}
+    got = server.post("/v1/completions", {**plain, "parse_special": True})[2]
+    ids = got["choices"][0]["prompt_token_ids"]
+    assert ids == want["choices"][0]["prompt_token_ids"]
+    as_text = server.post("/v1/completions", plain)[2]
+    assert len(as_text["choices"][0]["prompt_token_ids"]) > len(ids)
+
+
+def test_a_templates_text_is_its_prompt(server):
+    same_prompt(server, MODEL)
+
+
+def test_a_templates_text_is_its_prompt_with_bos(start, gemma3, tmp_path):
+    template = tmp_path / "template.jinja"
+    template.write_text("{{ bos_token }}{% for m in messages %}<start_of_turn>{{ m.role }}\n"
+                        "{{ m.content }}<end_of_turn>\n{% endfor %}<start_of_turn>model\n")
+    server = start("--chat-template", template, models=[str(gemma3)])
+    same_prompt(server, "gemma3-270m")
+
+
 def test_pipelined_requests_are_answered_in_order(server):
     out = raw(server, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
                       "GET /v1/tcp_warming HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")

@@ -250,6 +250,8 @@ static const struct row {
     {BOTH, BAD, "stop_token_ids", "5", "stop_token_ids: must be an array"},
     {BOTH, OK, "ignore_eos", "true", NULL},
     {BOTH, BAD, "ignore_eos", "1", "ignore_eos: must be a boolean"},
+    {COMP, OK, "parse_special", "true", NULL},
+    {COMP, BAD, "parse_special", "1", "parse_special: must be a boolean"},
     {CHAT, OK, "chat_template_kwargs", "{\"enable_thinking\":false}", NULL},
     {CHAT, BAD, "chat_template_kwargs", "{\"messages\":[]}",
      "chat_template_kwargs.messages: cannot be set"},

@@ -29,9 +29,10 @@
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 #define ASKED(text) "<|im_start|>user\n" text "<|im_end|>\n<|im_start|>assistant\n"
 
-static struct engine *open_template(const char *text)
+static struct engine *open_model(const char *text, int adds_bos)
 {
-    const struct tiny t = {.arch = TINY_LLAMA, .context = 512, .quantised = 1};
+    const struct tiny t = {
+        .arch = TINY_LLAMA, .context = 512, .quantised = 1, .adds_bos = adds_bos};
     char path[256];
     struct engine_config c = {.describe_only = 1, .template_file = path};
     struct engine *e = NULL;
@@ -42,6 +43,11 @@ static struct engine *open_template(const char *text)
     if (engine_open(&e, &c, NULL, NULL, NULL, &err))
         fail_msg("%s", err.text);
     return e;
+}
+
+static struct engine *open_template(const char *text)
+{
+    return open_model(text, 0);
 }
 
 /* messages: JSON. The prompt's text, to be freed; or NULL and the error. */
@@ -195,6 +201,40 @@ static void answers_are_known(void **state)
     engine_close(e);
 }
 
+/* The text of a prompt, read again with its control tokens, is the prompt: with one BOS where the
+ * template writes it, where the model adds it, and where both do. */
+static void the_text_of_a_prompt_is_the_prompt(void **state)
+{
+    static const char *const templates[] = {KEEPS, "{{ bos_token }}" TRIMS,
+                                            "{{ bos_token }}\n" KEEPS};
+    struct err err = {0};
+
+    for (int i = 0; i < 6; i++) {
+        struct engine *e = open_model(templates[i / 2], i % 2);
+        json_t *messages = user_and(" What? \n", "That.");
+        struct engine_chat chat = {.messages = messages};
+        struct engine_tokens want = {0}, got = {0};
+        int n_bos = 0;
+        struct buf text;
+        buf_init(&text, 1 << 20);
+        assert_int_equal(engine_render(e, &chat, &text, &want, &err), 0);
+        assert_int_equal(engine_tokenize(e, text.data, text.len,
+                                         ENGINE_TOK_SPECIAL | ENGINE_TOK_BOS, 9999, NULL, &got,
+                                         &err),
+                         0);
+        assert_int_equal(got.n, want.n);
+        assert_memory_equal(got.id, want.id, (size_t)got.n * sizeof *got.id);
+        for (int32_t k = 0; k < got.n; k++)
+            n_bos += got.id[k] == 256;
+        assert_int_equal(n_bos, i > 0);
+        engine_tokens_done(&want);
+        engine_tokens_done(&got);
+        buf_done(&text);
+        json_decref(messages);
+        engine_close(e);
+    }
+}
+
 /* Megabytes of one letter: a search that looks at them again and again would not end. */
 static void long_messages_take_linear_work(void **state)
 {
@@ -225,6 +265,7 @@ int main(void)
         cmocka_unit_test(an_empty_message_is_a_new_answer),
         cmocka_unit_test(a_message_left_out_is_refused),
         cmocka_unit_test(answers_are_known),
+        cmocka_unit_test(the_text_of_a_prompt_is_the_prompt),
         cmocka_unit_test(long_messages_take_linear_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

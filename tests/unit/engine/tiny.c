@@ -76,7 +76,7 @@ static uint32_t byte_char(int byte)
     return 0;
 }
 
-static void write_vocab(struct buf *b, uint64_t *n)
+static void write_vocab(struct buf *b, uint64_t *n, int adds_bos)
 {
     static const char *const control[] = {"<s>", "</s>", "<|im_start|>", "<|im_end|>"};
 
@@ -105,6 +105,11 @@ static void write_vocab(struct buf *b, uint64_t *n)
     ++*n;
     kv_u32(b, n, "tokenizer.ggml.bos_token_id", 256);
     kv_u32(b, n, "tokenizer.ggml.eos_token_id", 257);
+    if (adds_bos) {
+        key(b, "tokenizer.ggml.add_bos_token", GGUF_BOOL);
+        buf_add_char(b, 1);
+        ++*n;
+    }
     kv_str(
         b, n, "tokenizer.chat_template",
         "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' "
@@ -251,7 +256,7 @@ void tiny_write(struct buf *b, const struct tiny *t)
         kv_u32(&meta, &n_kv, KEY("expert_feed_forward_length"), (uint32_t)ff_of(t));
     }
 #undef KEY
-    write_vocab(&meta, &n_kv);
+    write_vocab(&meta, &n_kv, t->adds_bos);
     matrix(&w, "token_embd.weight", EMBD, TINY_VOCAB, 1, KERN_Q8_0);
     tensor(&w, "output_norm.weight", EMBD, 1, 1, KERN_F32, 0.2f, 1);
     if (t->arch == TINY_LLAMA)

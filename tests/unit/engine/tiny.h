@@ -14,7 +14,8 @@ struct tiny {
     int window; /* gemma3: sliding window */
     int context;
     int quantised; /* 1: Q4_0 and Q8_0 matrices, 0: F32 */
-    int ff;        /* width of the feed-forward part; 0: 96 */
+    int adds_bos;
+    int ff; /* width of the feed-forward part; 0: 96 */
 };
 
 #define TINY_VOCAB 260 /* 256 bytes, then control tokens: <s>, </s>, <|im_start|>, <|im_end|> */
