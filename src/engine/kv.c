@@ -410,16 +410,17 @@ static int open_group(struct group *g, int32_t n_pages, size_t page_bytes, int32
     g->window = window;
     g->oldest = g->newest = -1;
     g->map_bytes = ((size_t)n_pages * page_bytes + huge - 1) & ~(huge - 1);
-    g->base = mmap(NULL, g->map_bytes, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     g->free = malloc((size_t)n_pages * sizeof *g->free);
-    if (g->base == MAP_FAILED || !g->free) {
-        if (g->base == MAP_FAILED)
-            g->base = NULL;
+    if (g->map_bytes) { /* pages without a byte only count: no layer is in the group */
+        void *p = mmap(NULL, g->map_bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        g->base = p == MAP_FAILED ? NULL : p;
+    }
+    if (!g->free || (g->map_bytes && !g->base))
         return err_set(e, ERR_NOMEM, "no memory for %.1f MB of KV cache",
                        (double)g->map_bytes / 1e6);
-    }
-    madvise(g->base, g->map_bytes, MADV_HUGEPAGE);
+    if (g->base)
+        madvise(g->base, g->map_bytes, MADV_HUGEPAGE);
     for (int32_t i = 0; i < n_pages; i++)
         g->free[i] = n_pages - 1 - i; /* low pages first: what is touched stays dense */
     return 0;

@@ -36,6 +36,14 @@ static struct model model_of(int window)
     return m;
 }
 
+static struct model model_of_windows(int window)
+{
+    struct model m = model_of(window);
+    m.kv_layers[0] = 0;
+    m.kv_layers[1] = m.n_layers;
+    return m;
+}
+
 static struct kv *open_kv(const struct model *m, int32_t context, int32_t chunk, size_t pages)
 {
     struct kv_config c = {.type = KERN_KV_F16, .context = context, .n_seqs = SEQS, .chunk = chunk};
@@ -134,9 +142,9 @@ static void check_tables(struct kv_seq *const *s, const struct mirror *m, int32_
     }
 }
 
-static void random_operations(int window, size_t pages, int32_t chunk)
+static void random_operations_on(struct model model, size_t pages, int32_t chunk)
 {
-    struct model model = model_of(window);
+    int window = model.window;
     struct kv *kv = open_kv(&model, CONTEXT, chunk, pages);
     struct kv_seq seq[SEQS], *list[SEQS];
     struct mirror m[SEQS] = {0};
@@ -212,6 +220,11 @@ static void random_operations(int window, size_t pages, int32_t chunk)
     kv_close(kv);
 }
 
+static void random_operations(int window, size_t pages, int32_t chunk)
+{
+    random_operations_on(model_of(window), pages, chunk);
+}
+
 static void random_global(void **state)
 {
     (void)state;
@@ -226,6 +239,14 @@ static void random_windows(void **state)
     random_operations(P, 24, 40);
     random_operations(1, 60, 1);
     random_operations(7 * P, 80, 5 * P);
+}
+
+/* No layer sees all: the global pages only count. */
+static void random_windows_alone(void **state)
+{
+    (void)state;
+    random_operations_on(model_of_windows(3 * P - 5), 30, 2 * P);
+    random_operations_on(model_of_windows(P), 24, 40);
 }
 
 /* ---- exact rules --------------------------------------------------------------------------------
@@ -489,6 +510,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_global),
         cmocka_unit_test(random_windows),
+        cmocka_unit_test(random_windows_alone),
         cmocka_unit_test(parting_at_every_token),
         cmocka_unit_test(parting_by_phase),
         cmocka_unit_test(computed_twice_kept_once),

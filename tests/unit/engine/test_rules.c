@@ -433,13 +433,43 @@ static void context_by_memory(void **state)
     engine_close(e);
 }
 
+/* No layer sees the whole text, as in a file of one layer of a family that takes turns. */
+static void a_window_in_every_layer(void **state)
+{
+    const struct tiny t = {
+        .arch = TINY_GEMMA3, .context = CONTEXT, .window = 40, .all_windows = 1, .quantised = 1};
+    struct engine_config c = {.path = tiny_file(&t, "windows.gguf"), .chunk = 64};
+    struct jobs_spec s = request(300, 30);
+    struct err err = {0};
+    (void)state;
+
+    for (int i = 0; i < 2; i++) {
+        struct engine *e = NULL;
+        if (engine_open(&e, &c, team, NULL, NULL, &err))
+            fail_msg("%s", err.text);
+        assert_true(engine_info(e)->kv_bytes > 0);
+        jobs_run(e, &s, 1, i ? &other : &answer, 1);
+        engine_close(e);
+        c.chunk = 7;
+    }
+    assert_int_equal(answer.err, 0);
+    assert_int_equal(answer.n_tokens, 30);
+    assert_memory_equal(answer.token, other.token, 30 * sizeof *answer.token);
+    assert_memory_equal(answer.logprob, other.logprob, 30 * sizeof *answer.logprob);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(stop_strings), cmocka_unit_test(stop_inside_characters),
-        cmocka_unit_test(ends),         cmocka_unit_test(echo_equals_eval),
-        cmocka_unit_test(choices),      cmocka_unit_test(refusals),
-        cmocka_unit_test(not_numbers),  cmocka_unit_test(context_by_memory),
+        cmocka_unit_test(stop_strings),
+        cmocka_unit_test(stop_inside_characters),
+        cmocka_unit_test(ends),
+        cmocka_unit_test(echo_equals_eval),
+        cmocka_unit_test(choices),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(not_numbers),
+        cmocka_unit_test(context_by_memory),
+        cmocka_unit_test(a_window_in_every_layer),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -248,7 +248,7 @@ void tiny_write(struct buf *b, const struct tiny *t)
     kv_f32(&meta, &n_kv, KEY("attention.layer_norm_rms_epsilon"), 1e-6f);
     if (t->arch == TINY_GEMMA3) {
         kv_u32(&meta, &n_kv, KEY("attention.sliding_window"), (uint32_t)t->window);
-        kv_u32(&meta, &n_kv, KEY("attention.sliding_window_pattern"), 2);
+        kv_u32(&meta, &n_kv, KEY("attention.sliding_window_pattern"), t->all_windows ? 0 : 2);
     }
     if (t->arch == TINY_QWEN3MOE) {
         kv_u32(&meta, &n_kv, KEY("expert_count"), EXPERTS);

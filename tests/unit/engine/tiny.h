@@ -11,7 +11,8 @@ enum tiny_arch { TINY_LLAMA, TINY_GEMMA3, TINY_QWEN3MOE };
 
 struct tiny {
     enum tiny_arch arch;
-    int window; /* gemma3: sliding window */
+    int window;      /* gemma3: sliding window */
+    int all_windows; /* gemma3: in every layer, not in every other one */
     int context;
     int quantised; /* 1: Q4_0 and Q8_0 matrices, 0: F32 */
     int adds_bos;
