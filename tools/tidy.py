@@ -21,7 +21,7 @@ ALLOWED = {
     "hub": ["base", "net*"],
     "engine": ["base", "kern*", "policy"],
     "cloud": ["base", "policy", "net", "api*"],
-    "serve": ["base", "net", "api*", "cloud*", "engine*"],
+    "serve": ["base", "policy", "net", "api*", "cloud*", "engine*"],
     "plan": ["base", "policy"],
     "cmd": ["base"] + [room + "*" for room in ROOMS if room not in ("base", "cmd")],
 }

@@ -78,6 +78,7 @@ struct call {
     struct err err;                   /* [prep] */
     struct mbox_item prep_item;
     struct call *prep_next;
+    uint64_t prep_order;
     _Atomic int gone;         /* the client left: prep may stop early */
     struct patience patience; /* [prep]: how long the work on its texts goes on */
 

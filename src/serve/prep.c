@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "policy/rota.h"
 #include "serve/server.h"
 
 #define PREP_THREADS_MAX 64
@@ -13,21 +14,41 @@
 struct prep {
     pthread_mutex_t lock; /* rank: a leaf */
     pthread_cond_t some;
-    struct call *first, *last;
+    struct call *first; /* in no order: rota says who is next */
+    struct rota rota;
+    uint64_t n_pushed;
     int n_queued, n_threads, stop;
     pthread_t thread[PREP_THREADS_MAX];
 };
 
+/* The one whose turn it is, where the list points to it. Under the lock. */
+static struct call **next(struct prep *p, struct rota_one *ret)
+{
+    struct call **best = NULL;
+
+    for (struct call **at = &p->first; *at; at = &(*at)->prep_next) {
+        struct rota_one one = {.tenant = (*at)->ticket.i_tenant, .order = (*at)->prep_order};
+        if (best && !rota_before(&p->rota, &one, ret))
+            continue;
+        best = at;
+        *ret = one;
+    }
+    return best;
+}
+
 static struct call *pop(struct prep *p)
 {
-    struct call *c;
+    struct call **at, *c = NULL;
+    struct rota_one one;
 
     pthread_mutex_lock(&p->lock);
     while (!p->first && !p->stop)
         pthread_cond_wait(&p->some, &p->lock);
-    c = p->first;
-    if (c) {
-        p->first = c->prep_next;
+    at = next(p, &one);
+    if (at) {
+        c = *at;
+        *at = c->prep_next;
+        rota_took(&p->rota, &one);
         p->n_queued--;
     }
     pthread_mutex_unlock(&p->lock);
@@ -84,18 +105,25 @@ void prep_close(struct prep *p)
     free(p);
 }
 
+static int n_queued_of(const struct prep *p, int i_tenant)
+{
+    int n = 0;
+
+    for (const struct call *c = p->first; c; c = c->prep_next)
+        n += c->ticket.i_tenant == i_tenant;
+    return n;
+}
+
 int prep_push(struct prep *p, struct call *c)
 {
     int r = ERR_AGAIN;
 
     pthread_mutex_lock(&p->lock);
-    if (p->n_queued < PREP_QUEUE_MAX) {
-        c->prep_next = NULL;
-        if (p->first)
-            p->last->prep_next = c;
-        else
-            p->first = c;
-        p->last = c;
+    if (rota_may_take(n_queued_of(p, c->ticket.i_tenant), p->n_queued, PREP_QUEUE_MAX,
+                      server_has_one_tenant(c->s))) {
+        c->prep_order = ++p->n_pushed;
+        c->prep_next = p->first;
+        p->first = c;
         p->n_queued++;
         r = 0;
         pthread_cond_signal(&p->some);
@@ -106,21 +134,27 @@ int prep_push(struct prep *p, struct call *c)
 
 int prep_drop(struct prep *p, struct call *c)
 {
-    struct call *last = NULL;
     int found = 0;
 
     pthread_mutex_lock(&p->lock);
     for (struct call **at = &p->first; *at; at = &(*at)->prep_next) {
         if (*at == c) {
             *at = c->prep_next;
-            if (p->last == c)
-                p->last = last;
             p->n_queued--;
             found = 1;
             break;
         }
-        last = *at;
     }
     pthread_mutex_unlock(&p->lock);
     return found;
+}
+
+int prep_n_queued(struct prep *p)
+{
+    int n;
+
+    pthread_mutex_lock(&p->lock);
+    n = p->n_queued;
+    pthread_mutex_unlock(&p->lock);
+    return n;
 }

@@ -1,5 +1,6 @@
 /* The prep pool: a few threads, nicer than the compute team, that read big requests (parse,
- * template, tokenise) so that io threads never do. Bounded: a full queue refuses. */
+ * template, tokenise) so that io threads never do. Tenants take turns. Bounded: a full queue
+ * refuses, and one tenant cannot fill it alone (policy/rota). */
 #ifndef SERVE_PREP_H
 #define SERVE_PREP_H
 
@@ -19,5 +20,6 @@ int prep_push(struct prep *p, struct call *c);
 /* Its client left: 1 when it was still queued and never will be done, so that nothing is posted; 0
  * when a thread has it. [any] */
 int prep_drop(struct prep *p, struct call *c);
+int prep_n_queued(struct prep *p); /* [any] */
 
 #endif

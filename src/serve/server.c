@@ -17,6 +17,11 @@
 #define JOBS_HOME_US INT64_C(10000000) /* after the drain: for cancelled jobs to come home */
 #define LINGER_US    10000
 
+int server_has_one_tenant(const struct server *s)
+{
+    return !*s->config->keys;
+}
+
 struct served *server_find(struct server *s, const struct supplier *sup)
 {
     for (int i = 0; i < s->n_served; i++) {

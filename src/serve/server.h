@@ -52,7 +52,7 @@ struct server {
     char cpu[128]; /* its name */
     uint64_t machine_bytes;
     _Atomic uint64_t n_ordered; /* requests handed to suppliers */
-    _Atomic int n_watchers, keys_read;
+    _Atomic int n_watchers, n_watchers_of[CLOUD_TENANTS_MAX], keys_read;
     uint64_t salt_seed;
     _Atomic int64_t n_calls;
     _Atomic int draining;
@@ -73,6 +73,8 @@ int server_new(struct server **ret, const struct serve_config *c, struct err *e)
 int server_add(struct server *s, struct supplier *sup, const char *const *names, int n_names,
                struct err *e);
 int server_start(struct server *s, struct err *e);
+
+int server_has_one_tenant(const struct server *s); /* whose all places are */
 
 struct served *server_find(struct server *s, const struct supplier *sup);
 

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/sysmem.h"
 #include "engine/engine.h"
+#include "policy/rota.h"
 #include "serve/past.h"
 
 #define TEXT_MAX  ((size_t)1 << 20)
@@ -17,7 +18,8 @@
 
 /* A request that waits, also another tenant's: for the place in the queue. */
 struct waiter {
-    int i_model, service;
+    int i_model, service, i_tenant;
+    int nth; /* of its tenant's */
     uint64_t order;
 };
 
@@ -88,8 +90,8 @@ static void add_waiter(struct trip *t, const struct past_row *r)
     if (!p)
         return;
     t->waiter = p;
-    p[t->n_waiters++] =
-        (struct waiter){.i_model = r->i_model, .service = r->service, .order = r->order};
+    p[t->n_waiters++] = (struct waiter){
+        .i_model = r->i_model, .service = r->service, .i_tenant = r->i_tenant, .order = r->order};
 }
 
 static void see_live(struct trip *t, const struct server_io *io)
@@ -215,16 +217,50 @@ static int newest_first(const void *a, const void *b)
     return (y->started_us > x->started_us) - (y->started_us < x->started_us);
 }
 
+static int by_line(const void *a, const void *b)
+{
+    const struct waiter *x = a, *y = b;
+
+    if (x->i_model != y->i_model)
+        return x->i_model - y->i_model;
+    if (x->service != y->service)
+        return x->service - y->service;
+    if (x->i_tenant != y->i_tenant)
+        return x->i_tenant - y->i_tenant;
+    return (x->order > y->order) - (x->order < y->order);
+}
+
+/* Each tenant's waiters of a class and model are a line of their own, and lines take turns. */
+static void number_waiters(struct trip *t)
+{
+    if (t->n_waiters)
+        qsort(t->waiter, (size_t)t->n_waiters, sizeof *t->waiter, by_line);
+    for (int i = 0; i < t->n_waiters; i++) {
+        const struct waiter *w = &t->waiter[i], *v = i ? w - 1 : NULL;
+        int same =
+            v && v->i_model == w->i_model && v->service == w->service && v->i_tenant == w->i_tenant;
+        t->waiter[i].nth = same ? v->nth + 1 : 0;
+    }
+}
+
+/* In the queue, as it looks now: the first of each line go before the second ones. */
 static int64_t place(const struct trip *t, const struct past_row *r)
 {
     int64_t n = 1;
+    int nth = 0;
 
     if (r->state != PAST_QUEUED)
         return 0;
     for (int i = 0; i < t->n_waiters; i++) {
+        if (t->waiter[i].order == r->order)
+            nth = t->waiter[i].nth;
+    }
+    for (int i = 0; i < t->n_waiters; i++) {
         const struct waiter *w = &t->waiter[i];
+        int same = w->service == r->service;
         n += w->i_model == r->i_model &&
-             (w->service > r->service || (w->service == r->service && w->order < r->order));
+             (w->service > r->service ||
+              (same && (w->nth < nth || (w->nth == nth && w->order < r->order))));
     }
     return n;
 }
@@ -380,6 +416,7 @@ static int write_state(struct watch *w, const struct server *s)
     struct api_engine_state st;
 
     look_at_memory(w, t->now_us);
+    number_waiters(t);
     for (int i = 0; i < s->n_served; i++)
         tell_model(t, s, i, &m[i]);
     st = (struct api_engine_state){
@@ -517,12 +554,14 @@ static int begin_watching(struct call *c, struct err *e)
     struct server *s = c->s;
     struct watch *w = c->watch;
     size_t n = (size_t)s->n_served * TRACK_TIMES * (size_t)net_n_io(s->net) * TRACK_SAMPLES;
-    int ms, r = api_engine_interval(&c->route, &ms, e);
+    int ms, n_own, n_all, r = api_engine_interval(&c->route, &ms, e);
 
     if (r)
         return r;
     w->is_counted = 1;
-    if (atomic_fetch_add(&s->n_watchers, 1) >= WATCHERS_MAX)
+    n_own = atomic_fetch_add(&s->n_watchers_of[w->trip.i_tenant], 1);
+    n_all = atomic_fetch_add(&s->n_watchers, 1);
+    if (!rota_may_take(n_own, n_all, WATCHERS_MAX, server_has_one_tenant(s)))
         return err_set_param(e, ERR_QUEUE_FULL, "engine",
                              "Too many are watching this engine (limit %d).", WATCHERS_MAX);
     w->interval_us = ms * 1000;
@@ -597,8 +636,10 @@ void watch_free(struct call *c)
     if (!w)
         return;
     CHECK(!w->out);
-    if (w->is_counted)
+    if (w->is_counted) {
+        atomic_fetch_sub(&c->s->n_watchers_of[w->trip.i_tenant], 1);
         atomic_fetch_sub(&c->s->n_watchers, 1);
+    }
     buf_done(&w->text);
     free(w->trip.row);
     free(w->trip.waiter);

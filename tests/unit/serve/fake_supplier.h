@@ -47,6 +47,7 @@ struct fake {
     struct supplier_facts facts;
     _Atomic int state, frozen, stop, released, capacity, paused;
     _Atomic int n_reading, n_read, read; /* texts: begun, done; and let those that are slow go on */
+    char order[64]; /* first letters of the prompts, as they came */
     _Atomic int n_submitted, n_cancelled, n_done, n_waiting, n_running, n_inside;
 };
 
@@ -152,6 +153,8 @@ static int fake_submit(struct supplier *s, struct supplier_job *j, struct err *e
     ring_init(&fj->ring, fj->data, FAKE_RING);
     j->inner = fj;
     pthread_mutex_lock(&f->lock);
+    if (f->n_submitted < (int)sizeof f->order - 1)
+        f->order[f->n_submitted] = fj->script[0];
     fj->next = f->jobs;
     f->jobs = fj;
     f->n_submitted++;

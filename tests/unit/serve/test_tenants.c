@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "serve/watch.h"
 #include "serve_harness.h"
 
 #define CHAT(text, more)                                                                           \
@@ -188,12 +189,148 @@ static void queue_counts_sequences(void **state)
     close(fd);
 }
 
+/* ---- turns ----------------------------------------------------------------------------------- */
+
+/* A request too big to be read on the spot: left to the prep pool. */
+static int post_big(struct room *r, const char *key, const char *prompt)
+{
+    static char body[BODY_INLINE + 200];
+    int fd = dial(r);
+
+    snprintf(body, sizeof body, "{\"model\":\"fake\",\"max_tokens\":1,\"prompt\":\"%s\"%*s}",
+             prompt, BODY_INLINE, "");
+    post(fd, "/v1/completions", key, body);
+    return fd;
+}
+
+static void turns_to_be_read(void **state)
+{
+    struct two *t = *state;
+    struct room *r = &t->room;
+    int fd[6];
+
+    r->config.prep_threads = 1;
+    start(t, "");
+    fd[0] = post_big(r, t->a, "SLOW");
+    EVENTUALLY(r->f.n_reading == 1);
+    for (int i = 1; i < 5; i++) {
+        fd[i] = post_big(r, t->a, "a");
+        EVENTUALLY(prep_n_queued(r->s->prep) == i);
+    }
+    fd[5] = post_big(r, t->b, "b");
+    EVENTUALLY(prep_n_queued(r->s->prep) == 5);
+    r->f.read = 1;
+    EVENTUALLY(r->f.n_submitted == 6);
+    assert_string_equal(r->f.order, "Sbaaaa");
+    for (int i = 0; i < 6; i++)
+        close(fd[i]);
+}
+
+static void places_to_be_read(void **state)
+{
+    struct two *t = *state;
+    struct room *r = &t->room;
+    static int fd[PREP_QUEUE_MAX / 2];
+    struct buf all;
+    int first, more;
+
+    r->config.prep_threads = 1;
+    start(t, "");
+    first = post_big(r, t->a, "SLOW");
+    EVENTUALLY(r->f.n_reading == 1);
+    for (int i = 0; i < PREP_QUEUE_MAX / 2; i++)
+        fd[i] = post_big(r, t->a, "a");
+    EVENTUALLY(prep_n_queued(r->s->prep) == PREP_QUEUE_MAX / 2);
+    buf_init(&all, 1 << 16);
+    more = post_big(r, t->a, "a");
+    hear(more, &all, NULL);
+    assert_int_equal(status_of(all.data), 503);
+    HAS(all.data, "Too many big requests");
+    buf_done(&all);
+    close(more);
+    more = post_big(r, t->b, "b");
+    EVENTUALLY(prep_n_queued(r->s->prep) == PREP_QUEUE_MAX / 2 + 1);
+    r->f.read = 1;
+    close(first);
+    close(more);
+    for (int i = 0; i < PREP_QUEUE_MAX / 2; i++)
+        close(fd[i]);
+}
+
+static int watch(struct room *r, const char *key, int want_status)
+{
+    struct buf all;
+    int fd = dial(r);
+
+    buf_init(&all, 1 << 20);
+    buf_addf(&all, "GET /v1/engine/events HTTP/1.1\r\nHost: x\r\n%s\r\n", key);
+    say(fd, all.data, all.len);
+    buf_clear(&all);
+    hear(fd, &all, "\r\n\r\n");
+    assert_int_equal(status_of(all.data), want_status);
+    buf_done(&all);
+    return fd;
+}
+
+static void places_to_watch(void **state)
+{
+    struct two *t = *state;
+    struct room *r = start(t, "");
+    int fd[WATCHERS_MAX], n = 0;
+
+    while (n < WATCHERS_MAX / 2)
+        fd[n++] = watch(r, t->a, 200);
+    close(watch(r, t->a, 429));
+    fd[n++] = watch(r, t->b, 200);
+    close(fd[--n]);
+    close(fd[--n]);
+    EVENTUALLY(r->s->n_watchers == WATCHERS_MAX / 2 - 1);
+    fd[n++] = watch(r, t->a, 200); /* a place comes back */
+    while (n)
+        close(fd[--n]);
+}
+
+/* Where a request waits is told as it will be served. */
+static void place_in_the_queue(void **state)
+{
+    struct two *t = *state;
+    struct room *r = start(t, "");
+    struct buf all;
+    int fd[4], w;
+
+    for (int i = 0; i < 4; i++) {
+        fd[i] = dial(r);
+        post(fd[i], CHAT_PATH, i < 3 ? t->a : t->b, CHAT("HOLD", ""));
+        EVENTUALLY(r->f.n_submitted == i + 1);
+    }
+    w = dial(r);
+    buf_init(&all, 1 << 20);
+    buf_addf(&all, "GET /v1/engine/events HTTP/1.1\r\nHost: x\r\n%s\r\n", t->b);
+    say(w, all.data, all.len);
+    buf_clear(&all);
+    hear(w, &all, "\"others\":3}");
+    HAS(all.data, "\"state\":\"queued\",\"position\":2,"); /* behind the other's first one */
+    buf_done(&all);
+    close(w);
+    r->f.released = 1;
+    EVENTUALLY(r->f.n_done == 4);
+    for (int i = 0; i < 4; i++)
+        close(fd[i]);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(overdraft_shuts_the_door), T(what_never_fits),        T(text_tools_are_charged),
-        T(sequences_are_counted),    T(queue_counts_sequences),
+        T(overdraft_shuts_the_door),
+        T(what_never_fits),
+        T(text_tools_are_charged),
+        T(sequences_are_counted),
+        T(queue_counts_sequences),
+        T(turns_to_be_read),
+        T(places_to_be_read),
+        T(places_to_watch),
+        T(place_in_the_queue),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
