@@ -107,6 +107,8 @@ static int db_open(struct ledger *l, const char *path, int sync_normal, struct e
     if (sqlite3_step(st) == SQLITE_ROW)
         version = sqlite3_column_int(st, 0);
     sqlite3_finalize(st);
+    if (version < 0)
+        return db_err(l, path, e);
     if (version != 0 && version != SCHEMA_VERSION)
         return err_set(e, ERR_FORMAT, "ledger %s: written by another version (schema %d, not %d)",
                        path, version, SCHEMA_VERSION);

@@ -1,4 +1,5 @@
 /* gaufre key: API keys, of which only hashes are stored. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,12 @@ static int make(const struct cmd *cmd, const char *file, const char *id, const c
     if (cloud_key_new(file, id, tenant, key, &e))
         return cmd_fail(cmd, &e);
     puts(key);
+    if (fflush(stdout)) {
+        err_set(&e, ERR_IO, "the new key could not be shown (%s): take '%s' out of %s again",
+                strerror(errno), id, file);
+        memset(key, 0, sizeof key);
+        return cmd_fail(cmd, &e);
+    }
     cmd_note("This key is shown once. Its hash is in %s; a running server reads it on SIGHUP.",
              file);
     memset(key, 0, sizeof key);

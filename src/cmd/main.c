@@ -1,9 +1,11 @@
 /* The program's front door: a table of subcommands and what they share. */
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "cmd/cmd.h"
@@ -100,10 +102,21 @@ static int run_command(const struct cmd *c, int argc, char **argv)
     return c->run(c, opts, n, argv);
 }
 
+static int no_command(const char *name)
+{
+    const char *near = cmd_nearest(name);
+
+    fprintf(stderr, "gaufre: no command '%s'", name);
+    if (near)
+        fprintf(stderr, "; did you mean '%s'?", near);
+    fputs("\nTry 'gaufre --help'.\n", stderr);
+    return CMD_USAGE;
+}
+
 static int dispatch(int argc, char **argv)
 {
     const struct cmd *c;
-    const char *name, *near;
+    const char *name;
 
     if (argc < 2) {
         print_help(stderr);
@@ -111,8 +124,10 @@ static int dispatch(int argc, char **argv)
     }
     name = argv[1];
     if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
-        if (argc < 3 || !(c = find(argv[2])))
+        if (argc < 3)
             print_help(stdout);
+        else if (!(c = find(argv[2])))
+            return no_command(argv[2]);
         else
             print_command_help(c);
         return CMD_OK;
@@ -122,20 +137,25 @@ static int dispatch(int argc, char **argv)
         return CMD_OK;
     }
     c = find(name);
-    if (!c) {
-        near = cmd_nearest(name);
-        fprintf(stderr, "gaufre: no command '%s'", name);
-        if (near)
-            fprintf(stderr, "; did you mean '%s'?", near);
-        fputs("\nTry 'gaufre --help'.\n", stderr);
-        return CMD_USAGE;
+    return c ? run_command(c, argc - 1, argv + 1) : no_command(name);
+}
+
+/* Where a standard stream is closed, the next file opened would take its number, and what we print
+ * would be written into a model or a ledger. Each is taken the wrong way round, so that using it is
+ * still an error. */
+static void keep_streams(void)
+{
+    for (int fd = 0; fd < 3; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd ? O_RDONLY : O_WRONLY) != fd)
+            _exit(CMD_FAILED);
     }
-    return run_command(c, argc - 1, argv + 1);
 }
 
 int main(int argc, char **argv)
 {
     int code;
+
+    keep_streams();
 
     setlocale(LC_CTYPE, "");
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow further is an error to tell */

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,10 @@ static char *find_home(void)
     if (is_set(xdg) && *xdg == '/')
         return asprintf(&path, "%s/gaufre", xdg) < 0 ? NULL : path;
     user = getenv("HOME");
+    if (!is_set(user)) { /* cron, a service, env -i */
+        const struct passwd *p = getpwuid(geteuid());
+        user = p ? p->pw_dir : NULL;
+    }
     return asprintf(&path, "%s/.local/share/gaufre", is_set(user) ? user : "") < 0 ? NULL : path;
 }
 

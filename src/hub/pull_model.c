@@ -57,6 +57,8 @@ static int choose_entry(struct hub *h, const struct hub_pull *o, struct arena *m
     struct source *s;
     int err;
 
+    if (!spec_is_remote(o->spec) && strstr(o->spec, "://"))
+        return err_set(e, ERR_ARG, "'%s' is not an http or https URL", o->spec);
     if (!spec_is_remote(o->spec)) {
         *ret = catalogue_find(&h->catalogue, o->spec);
         if (*ret)
@@ -366,6 +368,17 @@ static int make_folders(const struct hub *h, struct err *e)
     return err;
 }
 
+/* Where nothing can be written: 1 when the model is here all the same. */
+static int look_only(const struct pull *p, struct hub_pulled *ret)
+{
+    char *path = home_path(p->h, "models", p->name, ".gguf");
+    int here = path && look_here(p, path, ret, NULL) == 1;
+
+    if (!here)
+        free(path);
+    return here;
+}
+
 static int pull_locked(struct pull *p, struct hub_pulled *ret, struct err *e)
 {
     char *path = home_path(p->h, "models", p->name, ".gguf");
@@ -429,12 +442,15 @@ int hub_pull(struct hub *h, const struct hub_pull *o, struct hub_pulled *ret, st
         err = choose_name(o, p.entry, name, e);
     if (!err && o->sha256 && p.entry->sha256 && strcasecmp(o->sha256, p.entry->sha256))
         err = err_set(e, ERR_ARG, "the catalogue's SHA-256 of %s is %s", name, p.entry->sha256);
-    if (!err)
-        err = make_folders(h, e);
+    if (err)
+        goto out;
+    err = make_folders(h, e);
     if (!err)
         err = take_lock(&p, &lock, e);
     if (!err)
         err = pull_locked(&p, ret, e);
+    else if (err == ERR_IO && look_only(&p, ret)) /* a home that is read-only */
+        err = 0;
     if (lock >= 0)
         close(lock);
 out:

@@ -1,6 +1,7 @@
 """What every command has in common: help, usage errors, exit codes, stdout against stderr."""
 import os
 import pty
+import pwd
 import re
 import shutil
 import subprocess
@@ -20,6 +21,9 @@ def test_help_and_version(cli):
     assert r.returncode == 0 and r.stdout.startswith("gaufre ") and r.stdout.count("\n") == 1
     r = cli()
     assert r.returncode == 2 and r.stdout == "" and "Commands:" in r.stderr
+    assert cli("help", "pull").stdout == cli("pull", "--help").stdout
+    r = cli("help", "pul")
+    assert r.returncode == 2 and r.stdout == "" and "did you mean 'pull'" in r.stderr
 
 
 def test_every_command_helps_and_refuses_what_it_does_not_know(cli):
@@ -234,3 +238,53 @@ def test_usage_before_anything_was_used(cli, home, tmp_path):
     assert list(home.iterdir()) == []
     r = cli("usage", "--ledger", tmp_path / "nowhere.db")
     assert r.returncode == 1 and r.stdout == "" and "nowhere.db" in r.stderr
+
+
+@pytest.mark.parametrize("command", [
+    ["--help"], ["list"], ["list", "--json"], ["completion", "bash"], ["serve", "--settings"],
+    ["usage"], ["show"], ["show", "--json"], ["tokenize"], ["run", "-n", "1"],
+    ["run", "--json", "-n", "1"], ["serve", "--check"]], ids=" ".join)
+@pytest.mark.parametrize("to", [">/dev/full", ">&-"])
+def test_lost_output_is_a_failure(gaufre, env, smollm2, command, to):
+    words = [gaufre, *command]
+    if command[0] in ("show", "tokenize", "run") or "--check" in command:
+        words += [smollm2] + (["hi"] if command[0] in ("tokenize", "run") else [])
+    line = " ".join(f"'{w}'" for w in words)
+    r = subprocess.run(["bash", "-c", f"{line} {to} </dev/null"], env=env, capture_output=True,
+                       text=True, check=False)
+    assert r.returncode == 1 and "cannot write the output" in r.stderr
+
+
+def test_a_key_that_nobody_saw_is_told(gaufre, env, tmp_path):
+    r = subprocess.run(["bash", "-c", f"'{gaufre}' key new '{tmp_path}/keys' x >/dev/full"], env=env,
+                       capture_output=True, text=True, check=False)
+    assert r.returncode == 1 and f"take 'x' out of {tmp_path}/keys" in r.stderr
+
+
+def test_reader_that_leaves(gaufre, env, smollm2):
+    """As other programs: killed by SIGPIPE, without a word."""
+    line = f"('{gaufre}' run -n 3000 --temperature 0 '{smollm2}' hi; echo $? >&2) | head -c 1"
+    r = subprocess.run(["bash", "-c", line], env=env, capture_output=True, text=True, check=False,
+                       stdin=subprocess.DEVNULL)
+    assert r.stderr == "141\n"
+
+
+def test_home_of_a_process_without_one(gaufre, env):
+    """HOME unset (cron, a service): the user's folder as the system knows it."""
+    for name in ("HOME", "GAUFRE_HOME", "XDG_DATA_HOME"):
+        env.pop(name, None)
+    r = subprocess.run([gaufre, "usage", "--json"], env=env, capture_output=True, text=True,
+                       check=False)
+    home = pwd.getpwuid(os.geteuid()).pw_dir
+    assert r.returncode == 0
+    assert r.stderr == "" or f"{home}/.local/share/gaufre/ledger.db" in r.stderr
+
+
+def test_home_with_blanks(cli, env, smollm2, tmp_path):
+    env["GAUFRE_HOME"] = str(tmp_path / "a b" / "c 'd'")
+    models = tmp_path / "a b" / "c 'd'" / "models"
+    models.mkdir(parents=True)
+    (models / "smollm2-135m.gguf").symlink_to(smollm2)
+    assert cli("pull", "smollm2-135m").stdout == f"{models}/smollm2-135m.gguf\n"
+    assert cli("run", "-n", "1", "smollm2-135m", "hi").returncode == 0
+    assert "smollm2-135m" in cli("list", "--local").stdout

@@ -705,6 +705,40 @@ def test_home_that_cannot_be_written(cli, env, tmp_path):
     assert r.returncode == 1 and "cannot make the folder" in r.stderr
 
 
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_files_of_ours(gaufre, home, web, env, closed):
+    """The lock or the model would get the number of a closed stream, and what is said its bytes."""
+    data = fake_model(78)
+    web.files["/a.gguf"] = File(data, cuts=[100_000, 0])
+    web.files["/b.gguf"] = File(data)
+    add_catalogue(home, row("m", data, {"url": web.url + "/a.gguf"}, {"url": web.url + "/b.gguf"}))
+    r = subprocess.run(["bash", "-c", f"'{gaufre}' pull m {closed}"], env=env, check=False,
+                       capture_output=True, stdin=subprocess.DEVNULL)
+    assert r.returncode == (1 if ">&- 2" in closed else 0)  # nobody can be told the path
+    assert (home / "models/m.gguf").read_bytes() == data
+    assert (home / "tmp/m.lock").read_bytes() == b""
+    assert [q[1] for q in web.requests] == [None, "bytes=100000-", "bytes=100000-"]
+
+
+def test_model_in_a_home_that_is_read_only(gaufre, cli, home, web, env):
+    data = fake_model(79)
+    add_catalogue(home, row("m", data, {"url": web.url + "/m.gguf"}))
+    (home / "models").mkdir()
+    (home / "models/m.gguf").write_bytes(data)
+    (home / "tmp").write_text("")  # for root, too, no folder
+    r = cli("pull", "--json", "m")
+    assert r.returncode == 0 and json.loads(r.stdout)["already_here"], r.stderr
+    web.files["/n.gguf"] = File(fake_model(80))
+    r = cli("pull", web.url + "/n.gguf")
+    assert r.returncode == 1 and "cannot" in r.stderr
+
+
+def test_other_schemes(cli):
+    for spec in ("ftp://127.0.0.1/x.gguf", "file:///x.gguf", "s3://b/x.gguf"):
+        r = cli("pull", spec)
+        assert r.returncode == 1 and "not an http or https URL" in r.stderr
+
+
 def test_bad_user_catalogue(cli, home):
     (home / "catalogue.json").write_text('{"models": [{"name": "a", "shasum": "1"}]}')
     r = cli("list")
