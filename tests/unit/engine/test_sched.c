@@ -430,7 +430,8 @@ static void nobody_waits_for_ever(void **state)
     struct jobs_spec s = spec_of(20, TOKENS);
     int n_before = 0;
     (void)state;
-    open_engine(&llama, (struct engine_config){.batch_max = 1, .no_speculation = 1});
+    open_engine(&llama, (struct engine_config){
+                            .batch_max = 1, .no_speculation = 1, .give_way_us = INT64_MAX / 2});
     start(&first, spec_of(10, 100)); /* unread, so it rests and keeps the only slot */
     WAIT_FOR(atomic_load(&first.run.paused));
     s.service = ENGINE_SERVICE_FLEX;
@@ -459,7 +460,7 @@ static void tenants_take_turns(void **state)
     struct jobs_spec s = spec_of(20, 3);
     int n_before = 0;
     (void)state;
-    open_engine(&llama, (struct engine_config){.batch_max = 1});
+    open_engine(&llama, (struct engine_config){.batch_max = 1, .give_way_us = INT64_MAX / 2});
     start(&first, spec_of(10, 300)); /* unread, so it rests and keeps the only slot */
     WAIT_FOR(atomic_load(&first.run.paused));
     s.tenant = 7;
