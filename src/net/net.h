@@ -31,7 +31,8 @@
  *
  * Requests of one connection are served one after the other, answers in the order of requests.
  *
- * Limits (struct net_config): connections (accepting pauses at the cap), head size and fields,
+ * Limits (struct net_config): connections (those that wait are closed for new
+ * ones, then guests, then accepting pauses), head size and fields,
  * body bytes of one request, of one owner and of the process, the time of a head, the rate of a
  * body and of reading an answer, bytes waiting in a stream. Each has an answer: 400, 408, 413,
  * 414, 417, 431, 501, 503, 505, or the connection is closed. TLS is not built: it would wrap
@@ -56,6 +57,11 @@ struct net_config {
     int port;         /* 0: any free one, see net_server_port */
     int n_io;         /* io threads, 1..64 */
     int conns_max;
+    int conns_reserve;  /* and for guests; see net_is_guest */
+    int conns_per_peer; /* of one address (IPv6: its first 64 bits); 0: no limit of its own */
+    int near_is_free;   /* loopback addresses have none */
+    int evict_after_ms; /* a connection that waits so long for its client may be closed for others
+                         */
     int backlog;
     int header_timeout_ms; /* first byte of a request to the end of its head */
     int body_timeout_ms;   /* for a body, and a second more for each rate_min that have come */
@@ -71,7 +77,8 @@ struct net_config {
     struct http_limits http;
 };
 
-/* Fills every member: 127.0.0.1:8080, 1 io thread, 4,096 connections, 10 s heads, 20 s bodies, 75 s
+/* Fills every member: 127.0.0.1:8080, 1 io thread, 4,096 connections and
+ * 32 guests, 10 s heads, 20 s bodies, 75 s
  * idle, 30 s stall, 2 s linger, 250 ms idle in a drain, 1 MiB per stream, 256 MiB of bodies. */
 void net_config_default(struct net_config *c);
 /* 1 when every address of `host` is a loopback address; 0 otherwise or when unknown. [any] */
@@ -122,6 +129,7 @@ struct net_stats {
     int64_t refused_total;      /* malformed, too large or too slow, refused by net itself */
     int64_t gone_total;         /* on_gone: all reasons */
     int64_t slow_total;         /* of these: cut for not reading */
+    int64_t evicted_total;      /* connections closed for others while they waited */
     int64_t accept_fails_total; /* out of file descriptors or memory while accepting */
 };
 void net_server_stats(const struct net_server *s, struct net_stats *ret); /* [any] */
@@ -144,6 +152,9 @@ int net_io(const struct net_exchange *x);             /* index of its io thread 
 int64_t net_started_us(const struct net_exchange *x); /* clock_now_us at the first byte */
 void net_set_user(struct net_exchange *x, void *user);
 void *net_user(const struct net_exchange *x); /* NULL until set */
+/* It came when all places were taken, or all of its address, and nobody could be closed for it: it
+ * should be told so, and its connection is closed after the answer. */
+int net_is_guest(const struct net_exchange *x);
 /* Whose claims it makes, where the upper room knows better than by its peer's address (an IPv6 one
  * counts by its first 64 bits). Before the body is read. */
 void net_set_owner(struct net_exchange *x, uint64_t owner);

@@ -45,6 +45,12 @@ void net_set_user(struct net_exchange *x, void *user)
     x->user = user;
 }
 
+int net_is_guest(const struct net_exchange *x)
+{
+    net_io_check(x->conn->io);
+    return x->conn->is_guest;
+}
+
 void net_set_owner(struct net_exchange *x, uint64_t owner)
 {
     net_io_check(x->conn->io);
@@ -83,7 +89,7 @@ int net_read_body(struct net_exchange *x, size_t limit)
     r = body_begin(x, limit);
     if (r)
         return r;
-    c->state = CONN_BODY;
+    conn_set(c, CONN_BODY);
     c->deadline_us = body_due_us(x);
     if (x->parser.head.expect_continue) {
         x->continued = 1;
@@ -227,7 +233,7 @@ int net_stream_begin(struct net_exchange *x, int status, const struct net_header
     if (x->is_chunked)
         buf_add_str(b, "Transfer-Encoding: chunked\r\n");
     end_head(c);
-    c->state = CONN_STREAM;
+    conn_set(c, CONN_STREAM);
     c->deadline_us = 0;
     if (b->failed || conn_write(c, b->data, b->len)) {
         x->cut = ERR_NOMEM;
@@ -320,7 +326,7 @@ void answer_refuse(struct net_conn *c, int status, const char *why)
         type.value = "text/plain; charset=utf-8";
     }
     x->close_after = 1;
-    c->state = CONN_WORK; /* as if the upper room answered */
+    conn_set(c, CONN_WORK); /* as if the upper room answered */
     net_reply(x, status, &type, 1, body.data, body.len);
     buf_done(&body);
 }

@@ -80,6 +80,12 @@ static int exchange_new(struct net_conn *c)
     return 0;
 }
 
+void conn_set(struct net_conn *c, enum conn_state state)
+{
+    c->state = (uint8_t)state;
+    places_note(c);
+}
+
 void conn_defer(struct net_conn *c)
 {
     if (c->is_deferred)
@@ -96,7 +102,7 @@ void conn_cut(struct net_conn *c)
 {
     if (c->state == CONN_DEAD)
         return;
-    c->state = CONN_DEAD;
+    conn_set(c, CONN_DEAD);
     bufferevent_setcb(c->bev, NULL, NULL, NULL, NULL);
     bufferevent_disable(c->bev, EV_READ | EV_WRITE);
     conn_defer(c);
@@ -133,9 +139,8 @@ static void conn_free(struct net_conn *c)
     else
         io->conns = c->next;
     bufferevent_free(c->bev); /* closes fd in the next turn */
+    places_count(c, -1);
     free(c);
-    atomic_fetch_sub(&io->n_assigned, 1);
-    atomic_fetch_sub(&s->n_conns, 1);
     if (atomic_load(&s->accept_paused))
         mbox_wake(&s->ios[0].inbox);
 }
@@ -185,14 +190,14 @@ static void conn_linger(struct net_conn *c)
         conn_cut(c);
         return;
     }
-    c->state = CONN_LINGER;
+    conn_set(c, CONN_LINGER);
     c->deadline_us = deadline_in(config_of(c)->linger_ms);
 }
 
 /* No more requests: what is in the output goes out, then the connection closes. */
 static void conn_finish(struct net_conn *c)
 {
-    c->state = CONN_FLUSH;
+    conn_set(c, CONN_FLUSH);
     c->deadline_us = 0;
     exchange_free(c);
 }
@@ -203,10 +208,10 @@ void conn_answered(struct net_conn *c)
     if (c->close_after || c->io->drain_seen) {
         conn_finish(c);
     } else if (http_parser_left(&c->x->parser) != 0) {
-        c->state = CONN_SKIP;
+        conn_set(c, CONN_SKIP);
         c->deadline_us = deadline_in(config_of(c)->body_timeout_ms);
     } else {
-        c->state = CONN_IDLE;
+        conn_set(c, CONN_IDLE);
         c->deadline_us = deadline_in(config_of(c)->idle_timeout_ms);
         exchange_free(c);
     }
@@ -225,9 +230,11 @@ static void request_ready(struct net_conn *c)
 {
     struct net_server *s = c->io->server;
 
-    c->state = CONN_ASK;
+    conn_set(c, CONN_ASK);
     c->deadline_us = 0;
     atomic_fetch_add(&s->requests_total, 1);
+    if (places_is_guest(c))
+        c->x->close_after = 1;
     s->handler.on_request(s->handler.ctx, c->x);
 }
 
@@ -235,7 +242,7 @@ static void body_ready(struct net_conn *c, int code)
 {
     struct net_server *s = c->io->server;
 
-    c->state = CONN_WORK;
+    conn_set(c, CONN_WORK);
     c->deadline_us = 0;
     if (code)
         c->x->close_after = 1;
@@ -297,7 +304,7 @@ static int conn_begin(struct net_conn *c)
         conn_cut(c);
         return 0;
     }
-    c->state = CONN_HEAD;
+    conn_set(c, CONN_HEAD);
     c->deadline_us = deadline_in(config_of(c)->header_timeout_ms);
     return 1;
 }
@@ -379,8 +386,7 @@ static void event_cb(struct bufferevent *bev, short what, void *ctx)
 void conn_drop(struct net_conn *c)
 {
     close(c->fd);
-    atomic_fetch_sub(&c->io->n_assigned, 1);
-    atomic_fetch_sub(&c->io->server->n_conns, 1);
+    places_count(c, -1);
     free(c);
 }
 
@@ -398,7 +404,8 @@ void conn_open(struct net_conn *c)
     if (c->next)
         c->next->prev = c;
     io->conns = c;
-    c->state = CONN_IDLE;
+    places_enter(c);
+    conn_set(c, CONN_IDLE);
     c->deadline_us = deadline_in(io->drain_seen ? DRAIN_NEW_MS : config_of(c)->idle_timeout_ms);
     bufferevent_setcb(c->bev, read_cb, write_cb, event_cb, c);
     bufferevent_disable(c->bev, EV_WRITE);

@@ -38,13 +38,17 @@ struct net_conn {
     struct net_exchange *x; /* in HEAD..SKIP */
     struct net_conn *next, *prev;
     struct net_conn *defer_next;
+    struct net_conn *wait_next,
+        *wait_prev;      /* of those that wait for their clients, by since when */
+    int64_t wait_us;     /* since when; 0: it is not in that list */
     int64_t deadline_us; /* of IDLE, HEAD, BODY, SKIP, LINGER; 0: none */
     int64_t stall_us;    /* since when the client is behind its output; 0: it is not */
     uint64_t out_total;  /* bytes ever put into the output */
     uint64_t out_seen;   /* of them written when it fell behind */
     uint64_t peer;       /* hash of its address */
     int fd;
-    uint8_t state, is_deferred, is_busy, is_eof, is_served, close_after, read_paused;
+    uint8_t state, is_deferred, is_busy, is_eof, is_served, close_after, read_paused, is_guest,
+        is_near;
 };
 
 struct net_exchange {
@@ -68,8 +72,10 @@ struct net_io {
     struct mbox mail;  /* the upper room's */
     struct mbox inbox; /* our own: new connections, wake-ups */
     struct event *mail_ev, *inbox_ev, *defer_ev, *sweep_ev;
-    struct net_conn *conns, *deferred;
-    struct buf scratch; /* heads under construction */
+    struct net_conn *conns, *deferred, *wait_first, *wait_last;
+    _Atomic int want_places;    /* [any] */
+    _Atomic int64_t longest_us; /* [any] since when the first of those waits */
+    struct buf scratch;         /* heads under construction */
     int64_t date_s;
     char date[32];
     int drain_seen;
@@ -92,9 +98,10 @@ struct net_server {
     _Atomic int is_running, accept_paused, accept_closed, is_draining;
     _Atomic int64_t drain_deadline_us;
     _Atomic int64_t n_conns, n_exchanges;
+    _Atomic int peers[NET_SHARES];                                /* connections by address */
     _Atomic int64_t claimed[NET_CLAIM_KINDS], shares[NET_SHARES]; /* bytes: by kind, by owner */
     _Atomic int64_t accepted_total, requests_total, refused_total, gone_total, slow_total,
-        accept_fails_total;
+        evicted_total, accept_fails_total;
 };
 
 /* net_server.c */
@@ -109,6 +116,7 @@ void listen_resume(struct net_server *s); /* io 0: accept again where that is po
 void listen_close(struct net_server *s);  /* io 0 or before start: takes what waits first */
 
 /* net_conn.c */
+void conn_set(struct net_conn *c, enum conn_state state);
 void conn_open(struct net_conn *c); /* on its io thread; c->fd and c->io are set */
 void conn_defer(struct net_conn *c);
 void conn_defer_run(struct net_io *io);
@@ -122,6 +130,18 @@ void conn_answered(struct net_conn *c);
 int conn_write(struct net_conn *c, const void *p, size_t n);
 size_t conn_pending(const struct net_conn *c);
 void conn_cut(struct net_conn *c); /* close, without on_gone */
+
+/* net_places.c */
+void places_note(struct net_conn *c);             /* after its state has changed */
+void places_enter(struct net_conn *c);            /* new: somebody goes for it, or it is a guest */
+int places_is_guest(struct net_conn *c);          /* still */
+struct net_io *places_pick(struct net_server *s); /* [any]: where a new one goes */
+void places_count(struct net_conn *c, int n);     /* [any]: +1 when accepted, -1 at its end */
+int places_are_out(const struct net_server *s);   /* [any]: those for guests as well */
+void places_want(struct net_server *s);           /* [any]: every thread shall make some */
+void places_make(struct net_io *io);              /* where they were wanted */
+void places_allow_files(
+    const struct net_config *c); /* raise the process' limit as far as allowed */
 
 /* net_answer.c */
 /* Refuse by net itself: an answer with `Connection: close`. The exchange is freed. */

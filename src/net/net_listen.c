@@ -157,21 +157,9 @@ int listen_open(struct net_server *s, struct err *e)
 
 /* ---- accepting ---- */
 
-/* The thread with the fewest connections. */
-static struct net_io *pick_io(struct net_server *s)
+static void hand_over(struct net_server *s, int fd, const struct sockaddr *a)
 {
-    struct net_io *best = &s->ios[0];
-
-    for (int i = 1; i < s->config.n_io; i++) {
-        if (atomic_load(&s->ios[i].n_assigned) < atomic_load(&best->n_assigned))
-            best = &s->ios[i];
-    }
-    return best;
-}
-
-static void hand_over(struct net_server *s, int fd, uint64_t peer)
-{
-    struct net_io *io = pick_io(s);
+    struct net_io *io = places_pick(s);
     struct net_conn *c = calloc(1, sizeof *c);
 
     if (!c) {
@@ -179,22 +167,24 @@ static void hand_over(struct net_server *s, int fd, uint64_t peer)
         return;
     }
     c->fd = fd;
-    c->peer = peer;
+    c->peer = peer_hash(s, a);
+    c->is_near = (uint8_t)is_loopback(a);
     c->io = io;
-    atomic_fetch_add(&s->n_conns, 1);
+    places_count(c, 1);
     atomic_fetch_add(&s->accepted_total, 1);
-    atomic_fetch_add(&io->n_assigned, 1);
     if (io->index == 0)
         conn_open(c);
     else if (mbox_post(&io->inbox, &c->item))
         mbox_wake(&io->inbox);
 }
 
+/* Until somebody leaves; who only waits is asked to. */
 static void pause_accept(struct net_server *s)
 {
     for (int i = 0; i < s->n_listen; i++)
         event_del(s->listen_ev[i]);
     atomic_store(&s->accept_paused, 1);
+    places_want(s);
 }
 
 /* 1 when there may be more. */
@@ -205,7 +195,7 @@ static int accept_one(struct net_server *s, int listen_fd)
     int fd = accept4(listen_fd, (struct sockaddr *)&a, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     if (fd >= 0) {
-        hand_over(s, fd, peer_hash(s, (struct sockaddr *)&a));
+        hand_over(s, fd, (struct sockaddr *)&a);
         return 1;
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -218,19 +208,14 @@ static int accept_one(struct net_server *s, int listen_fd)
     return errno == EINTR || errno == ECONNABORTED;
 }
 
-static int is_full(const struct net_server *s)
-{
-    return atomic_load(&s->n_conns) >= s->config.conns_max;
-}
-
 static void accept_cb(evutil_socket_t fd, short what, void *ctx)
 {
     struct net_server *s = ctx;
     int n = 0;
 
-    while (n++ < NET_ACCEPT_STEP && !is_full(s) && accept_one(s, fd))
+    while (n++ < NET_ACCEPT_STEP && !places_are_out(s) && accept_one(s, fd))
         ;
-    if (is_full(s) && !atomic_load(&s->accept_paused)) {
+    if (places_are_out(s) && !atomic_load(&s->accept_paused)) {
         pause_accept(s);
         listen_resume(s); /* one may have closed just before the flag was up */
     }
@@ -249,7 +234,7 @@ int listen_start(struct net_server *s)
 
 void listen_resume(struct net_server *s)
 {
-    if (!atomic_load(&s->accept_paused) || is_full(s) || atomic_load(&s->accept_closed))
+    if (!atomic_load(&s->accept_paused) || places_are_out(s) || atomic_load(&s->accept_closed))
         return;
     if (s->accept_again_us && clock_now_us() < s->accept_again_us)
         return;
@@ -263,7 +248,7 @@ void listen_close(struct net_server *s)
 {
     for (int i = 0; i < s->n_listen; i++) {
         /* Clients in the backlog believe that they are connected: serve them too. */
-        while (atomic_load(&s->is_running) && !is_full(s) && accept_one(s, s->listen_fd[i]))
+        while (atomic_load(&s->is_running) && !places_are_out(s) && accept_one(s, s->listen_fd[i]))
             ;
     }
     for (int i = 0; i < s->n_listen; i++) {

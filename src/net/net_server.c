@@ -33,6 +33,8 @@ void net_config_default(struct net_config *c)
         .port = 8080,
         .n_io = 1,
         .conns_max = 4096,
+        .conns_reserve = 32,
+        .evict_after_ms = 250,
         .backlog = 4096,
         .header_timeout_ms = 10000,
         .body_timeout_ms = 20000,
@@ -58,9 +60,10 @@ static int check_config(const struct net_config *c, const struct net_handler *h,
         return err_set(e, ERR_ARG, "The port must be from 0 to 65535");
     if (c->n_io < 1 || c->n_io > 64)
         return err_set(e, ERR_ARG, "The number of io threads must be from 1 to 64");
-    if (c->conns_max < 1 || c->backlog < 1 || c->header_timeout_ms < 1 || c->body_timeout_ms < 1 ||
-        c->idle_timeout_ms < 1 || c->stall_timeout_ms < 1 || c->rate_min < 1 || c->linger_ms < 0 ||
-        c->drain_idle_ms < 0)
+    if (c->conns_max < 1 || c->conns_reserve < 1 || c->conns_per_peer < 0 ||
+        c->evict_after_ms < 0 || c->backlog < 1 || c->header_timeout_ms < 1 ||
+        c->body_timeout_ms < 1 || c->idle_timeout_ms < 1 || c->stall_timeout_ms < 1 ||
+        c->rate_min < 1 || c->linger_ms < 0 || c->drain_idle_ms < 0)
         return err_set(e, ERR_ARG, "A network limit must be positive");
     if (c->stream_pending_max < 4096 || c->body_budget_bytes < 4096 || c->http.head_max < 256)
         return err_set(e, ERR_ARG, "A network buffer limit is too small");
@@ -125,6 +128,7 @@ static void inbox_cb(evutil_socket_t fd, short what, void *ctx)
         conn_open((struct net_conn *)it); /* its first member */
     if (io->index == 0)
         listen_resume(io->server);
+    places_make(io);
     check_drain(io);
 }
 
@@ -150,8 +154,11 @@ static void sweep_cb(evutil_socket_t fd, short what, void *ctx)
     struct net_io *io = ctx;
 
     conn_sweep(io, clock_now_us());
-    if (io->index == 0)
+    if (io->index == 0) {
         listen_resume(io->server);
+        if (atomic_load(&io->server->accept_paused))
+            places_want(io->server);
+    }
     check_drain(io);
     arm_sweep(io);
 }
@@ -180,6 +187,7 @@ static int io_open(struct net_io *io, struct net_server *s, int index)
     io->server = s;
     io->index = index;
     io->mail.fd = io->inbox.fd = -1;
+    atomic_store(&io->longest_us, INT64_MAX);
     buf_init(&io->scratch, SCRATCH_MAX);
     if (!config)
         return ERR_NOMEM;
@@ -237,6 +245,7 @@ int net_server_open(struct net_server **ret_server, const struct net_config *c,
     if (!s)
         return err_set(e, ERR_NOMEM, "Out of memory for the server");
     s->config = *c;
+    places_allow_files(c);
     s->handler = *h;
     s->ios = calloc((size_t)c->n_io, sizeof *s->ios);
     if (rand_system(&s->seed, sizeof s->seed))
@@ -341,6 +350,7 @@ void net_server_stats(const struct net_server *s, struct net_stats *ret)
         .refused_total = atomic_load(&s->refused_total),
         .gone_total = atomic_load(&s->gone_total),
         .slow_total = atomic_load(&s->slow_total),
+        .evicted_total = atomic_load(&s->evicted_total),
         .accept_fails_total = atomic_load(&s->accept_fails_total),
     };
 }

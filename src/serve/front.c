@@ -179,6 +179,13 @@ static int begin_body(struct call *c, const char *key, size_t n_key, struct err 
     return 0;
 }
 
+/* In the places beyond the limit only how the server is can be asked. */
+static int may_guest(const struct call *c)
+{
+    return c->route.id == API_ROUTE_HEALTH || c->route.id == API_ROUTE_READY ||
+           c->route.id == API_ROUTE_METRICS;
+}
+
 static void judge(struct call *c)
 {
     const struct http_head *h = net_head(c->x);
@@ -196,6 +203,11 @@ static void judge(struct call *c)
     }
     find_key(h, &key, &n_key);
     r = api_route_find(method_of(h), h->target, strlen(h->target), &c->route, &e);
+    if (net_is_guest(c->x) && (r || !may_guest(c))) {
+        err_set(&e, ERR_AGAIN, "Too many connections are open; please try again shortly.");
+        call_fail(c, &e);
+        return;
+    }
     if (r == ERR_NO_ROUTE && (file = page_find(c->path))) {
         page_answer(c, file);
         return;

@@ -52,6 +52,7 @@ enum {
     M_EXCHANGES,
     M_BODY_BYTES,
     M_MALFORMED,
+    M_EVICTED,
     M_GONE,
     M_SLOW,
     M_ROWS,
@@ -130,6 +131,12 @@ static const struct metric_def defs[] = {
                      {NULL},
                      NULL,
                      0},
+    [M_EVICTED] = {"gaufre_connections_evicted_total",
+                   METRIC_COUNTER,
+                   "Idle connections closed for new ones.",
+                   {NULL},
+                   NULL,
+                   0},
     [M_GONE] = {"gaufre_clients_gone_total",
                 METRIC_COUNTER,
                 "Clients that left before the end.",
@@ -260,6 +267,7 @@ int meter_write(struct server *s, struct buf *out)
     put(s, M_EXCHANGES, NULL, n.n_exchanges);
     put(s, M_BODY_BYTES, NULL, n.body_bytes);
     put(s, M_MALFORMED, NULL, n.refused_total);
+    put(s, M_EVICTED, NULL, n.evicted_total);
     put(s, M_GONE, NULL, n.gone_total);
     put(s, M_SLOW, NULL, n.slow_total);
     put(s, M_REFUSED, "key", c.refused_auth);

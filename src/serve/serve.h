@@ -69,7 +69,9 @@
     X("concurrency", "concurrency", INT, concurrency, "0", 0, 1e9, "N",                            \
       "sequences under way of one tenant, 0: no limit")                                            \
     X("connections", "connections", INT, connections, "4096", 1, 1000000, "N",                     \
-      "open connections; more must wait")                                                          \
+      "open connections; for more, idle ones are closed")                                          \
+    X("connections_per_address", "connections-per-address", INT, connections_per_address, "0", 0,  \
+      1000000, "N", "of one address, 0: half of them, and loopback as many as there are")          \
     X("body_limit", "body-limit", SIZE, body_limit, "32M", 1024, 1 << 30, "BYTES",                 \
       "largest request body")                                                                      \
     X("body_budget", "body-budget", SIZE, body_budget, "256M", 1024, 1e13, "BYTES",                \
@@ -134,7 +136,7 @@ struct serve_config {
     const char *limits; /* file of serve_limit_store, or NULL: filled by the caller */
     const char *host, *keys, *ledger;
     struct config_strs cors_origin, allowed_hosts;
-    int64_t port, threads, io_threads, prep_threads, queue, connections;
+    int64_t port, threads, io_threads, prep_threads, queue, connections, connections_per_address;
     int64_t requests_per_minute, tokens_per_minute, concurrency;
     int64_t header_timeout, body_timeout, idle_timeout, stall_timeout, drain_timeout; /* ms */
     int64_t heartbeat;

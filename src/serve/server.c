@@ -94,6 +94,10 @@ static int open_net(struct server *s, struct err *e)
     nc.port = (int)c->port;
     nc.n_io = (int)c->io_threads;
     nc.conns_max = (int)c->connections;
+    nc.conns_per_peer = (int)c->connections_per_address;
+    nc.near_is_free = !c->connections_per_address;
+    if (!nc.conns_per_peer)
+        nc.conns_per_peer = (nc.conns_max + 1) / 2;
     nc.header_timeout_ms = (int)c->header_timeout;
     nc.body_timeout_ms = (int)c->body_timeout;
     nc.idle_timeout_ms = (int)c->idle_timeout;

@@ -1,10 +1,10 @@
 /* A server with a scripted upper room, and a blocking client, over real loopback sockets.
  *
- * Routes: GET /hello, POST /echo (limit 1 MiB), POST /small (limit 10), POST /deny (answers
- * without reading), /hold (kept until an order), POST /keep (body taken, then kept), /stream
- * (begun at once, then kept), /file (a download source with ranges), /big (32 MiB), others 404.
- * Orders run on the io thread through its mailbox; the test waits for them. Waiting has a guard
- * of 30 s that only a failure reaches. */
+ * Routes: GET /hello, /place (which kind the client has), POST /echo (limit 1 MiB), POST /small
+ * (limit 10), POST /deny (answers without reading), /hold (kept until an order), POST /keep (body
+ * taken, then kept), /stream (begun at once, then kept), /file (a download source with ranges),
+ * /big (32 MiB), others 404. Orders run on the io thread through its mailbox; the test waits for
+ * them. Waiting has a guard of 30 s that only a failure reaches. */
 #ifndef TEST_NET_HARNESS_H
 #define TEST_NET_HARNESS_H
 
@@ -112,6 +112,8 @@ static void room_request(void *ctx, struct net_exchange *x)
 
     if (path_is(x, "/hello"))
         reply_text(x, 200, "hello");
+    else if (path_is(x, "/place"))
+        reply_text(x, 200, net_is_guest(x) ? "guest" : "regular");
     else if (path_is(x, "/echo") || path_is(x, "/keep"))
         read_or_refuse(x, 1 << 20);
     else if (path_is(x, "/small"))

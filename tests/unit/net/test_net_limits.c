@@ -353,7 +353,7 @@ static void test_thousand_idle(void **state)
 
 static void test_connection_cap(void **state)
 {
-    enum { CAP = 4, N = 10 };
+    enum { CAP = 4, GUESTS = 2, N = 10 };
     struct net_config c;
     struct room r;
     struct net_stats st;
@@ -361,6 +361,8 @@ static void test_connection_cap(void **state)
 
     room_config(&c);
     c.conns_max = CAP;
+    c.conns_reserve = GUESTS;
+    c.evict_after_ms = GUARD_S * 1000;
     c.n_io = 2;
     room_open(&r, &c);
     for (int i = 0; i < N; i++)
@@ -368,10 +370,146 @@ static void test_connection_cap(void **state)
     for (int i = 0; i < N; i++) { /* each gets its turn when an earlier one closes */
         hear_in(fd[i], HELLO_BODY, "200 OK");
         net_server_stats(r.server, &st);
-        assert_true(st.n_conns <= CAP);
+        assert_true(st.n_conns <= CAP + GUESTS);
         close(fd[i]);
     }
     WAIT_STAT(&r, accepted_total, ==, N);
+    room_close(&r);
+}
+
+static void open_few(struct room *r, int n_io)
+{
+    struct net_config c;
+
+    room_config(&c);
+    c.n_io = n_io;
+    c.conns_max = 8;
+    c.conns_reserve = 2;
+    c.evict_after_ms = 1;
+    room_open(r, &c);
+}
+
+/* `text` from many clients that then only wait; whoever comes is let in, in place of the one that
+ * has waited longest. */
+static void crowd_out(const char *text, int n_io)
+{
+    enum { N = 40 };
+    struct room r;
+    int fd[N];
+
+    open_few(&r, n_io);
+    for (int i = 0; i < N; i++) {
+        say(fd[i] = dial(&r), text);
+        WAIT_STAT(&r, accepted_total, ==, i + 1);
+        clock_sleep_us(2000);
+    }
+    say(fd[0], text); /* gone: it had waited longest */
+    hear_cut(fd[0]);
+    fd[0] = dial(&r);
+    say(fd[0], GET("/place"));
+    hear_in(fd[0], "r", "200 OK");
+    WAIT_STAT(&r, evicted_total, >=, N - 10);
+    for (int i = 0; i < N; i++)
+        close(fd[i]);
+    WAIT_STAT(&r, n_conns, ==, 0);
+    room_close(&r);
+}
+
+static void test_idle_crowd(void **state)
+{
+    crowd_out("", 1);
+    crowd_out(GET("/hello"), 1);
+    crowd_out("", 3);
+}
+
+static void test_slow_heads_crowd(void **state)
+{
+    crowd_out("GET / HTTP/1.1\r\nHo", 1);
+}
+
+/* All are busy: who comes is a guest, and is not once a place is free. */
+static void test_guests(void **state)
+{
+    enum { N = 8 };
+    struct room r;
+    int fd[N], guest, late[3];
+
+    open_few(&r, 1);
+    for (int i = 0; i < N; i++)
+        say(fd[i] = dial(&r), GET("/hold"));
+    room_wait(&r, &r.n_held, N);
+    for (int i = 0; i < 20; i++) { /* one by one, and each is let go */
+        say(guest = dial(&r), GET("/place"));
+        hear_end(guest, "Connection: close\r\n\r\nguest");
+    }
+    for (int i = 0; i < 3; i++) /* two guests' places, and the backlog */
+        late[i] = dial(&r);
+    say(late[2], GET("/place"));
+    hear_end(late[2], "guest"); /* a guest that only waits gives way, too */
+    room_order(&r, ORDER_REPLY, 0, 0);
+    hear_in(fd[0], "held", "200 OK");
+    close(fd[0]);
+    WAIT_STAT(&r, n_conns, <, N + 2);
+    say(guest = dial(&r), GET("/place"));
+    hear_in(guest, "r", "200 OK");
+    close(guest);
+    for (int i = 0; i < N; i++) {
+        if (i)
+            room_order(&r, ORDER_ABORT, i, 0);
+    }
+    for (int i = 1; i < N; i++)
+        hear_cut(fd[i]);
+    close(late[0]);
+    close(late[1]);
+    WAIT_STAT(&r, n_conns, ==, 0);
+    say(guest = dial(&r), GET("/place"));
+    hear_in(guest, "regular", "200 OK");
+    close(guest);
+    room_close(&r);
+}
+
+/* One address has a limit of its own, and the others' places are theirs. */
+static void test_peers(void **state)
+{
+    enum { OWN = 3 };
+    struct net_config c;
+    struct room r;
+    int fd[OWN], more;
+
+    room_config(&c);
+    c.conns_per_peer = OWN;
+    c.evict_after_ms = 1;
+    room_open(&r, &c);
+    for (int i = 0; i < OWN; i++)
+        say(fd[i] = dial_from(&r, 1), GET("/hold"));
+    room_wait(&r, &r.n_held, OWN);
+    say(more = dial_from(&r, 1), GET("/place"));
+    hear_end(more, "guest");
+    say(more = dial_from(&r, 2), GET("/place"));
+    hear_in(more, "regular", "200 OK");
+    close(more);
+    for (int i = 0; i < OWN; i++) {
+        room_order(&r, ORDER_REPLY, i, 0);
+        hear_in(fd[i], "held", "200 OK");
+    }
+    clock_sleep_us(5000);
+    say(more = dial_from(&r, 1), GET("/place")); /* one of its own that waits goes */
+    hear_in(more, "regular", "200 OK");
+    hear_cut(fd[0]);
+    close(fd[1]);
+    close(fd[2]);
+    close(more);
+    room_close(&r);
+    c.near_is_free = 1;
+    room_open(&r, &c);
+    for (int i = 0; i < OWN; i++)
+        say(fd[i] = dial(&r), GET("/hold"));
+    room_wait(&r, &r.n_held, OWN);
+    say(more = dial(&r), GET("/place"));
+    hear_in(more, "regular", "200 OK");
+    close(more);
+    for (int i = 0; i < OWN; i++)
+        close(fd[i]);
     room_close(&r);
 }
 
@@ -381,12 +519,15 @@ static void test_out_of_descriptors(void **state)
 {
     enum { N = 10 };
     struct rlimit old, low;
+    struct net_config c;
     struct room r;
     struct net_stats st;
     int inside, fd[N], next;
 
+    room_config(&c);
+    c.evict_after_ms = GUARD_S * 1000;
+    room_open(&r, &c);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
-    room_open_default(&r);
     say(inside = dial(&r), GET("/hello"));
     hear_in(inside, HELLO_BODY, "200 OK");
     for (int i = 0; i < N; i++)
@@ -415,6 +556,39 @@ static void test_out_of_descriptors(void **state)
         close(fd[i]);
     }
     close(inside);
+    room_close(&r);
+}
+
+/* Descriptors run out before places do: who only waits leaves for who comes. */
+static void test_idle_hold_descriptors(void **state)
+{
+    enum { N = 10 };
+    struct rlimit old, low;
+    struct net_config c;
+    struct room r;
+    int fd[N], next;
+
+    room_config(&c);
+    c.evict_after_ms = 1;
+    room_open(&r, &c);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    for (int i = 0; i < N; i++)
+        assert_true((fd[i] = socket(AF_INET, SOCK_STREAM, 0)) >= 0);
+    next = dup(0);
+    assert_true(next >= 0);
+    close(next);
+    low = old;
+    low.rlim_cur = (rlim_t)next + 2;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    for (int i = 0; i < N - 1; i++)
+        assert_int_equal(dial_on(&r, fd[i]), 0);
+    WAIT_STAT(&r, accept_fails_total, >=, 1);
+    assert_int_equal(dial_on(&r, fd[N - 1]), 0);
+    say(fd[N - 1], GET("/hello"));
+    hear_in(fd[N - 1], HELLO_BODY, "200 OK");
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    for (int i = 0; i < N; i++)
+        close(fd[i]);
     room_close(&r);
 }
 
@@ -550,6 +724,11 @@ int main(void)
         cmocka_unit_test(test_trickled_body),
         cmocka_unit_test(test_shares),
         cmocka_unit_test(test_thousand_idle),
+        cmocka_unit_test(test_idle_hold_descriptors),
+        cmocka_unit_test(test_idle_crowd),
+        cmocka_unit_test(test_slow_heads_crowd),
+        cmocka_unit_test(test_guests),
+        cmocka_unit_test(test_peers),
         cmocka_unit_test(test_connection_cap),
         cmocka_unit_test(test_out_of_descriptors),
         cmocka_unit_test(test_drain),

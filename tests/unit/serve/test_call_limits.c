@@ -146,6 +146,46 @@ static void tenants_share_the_budget(void **state)
     buf_done(&b);
 }
 
+/* ---- places ---------------------------------------------------------------------------------- */
+
+/* Whatever holds all the places: how the server is can be asked. */
+static void health_has_a_place(void **state)
+{
+    struct room *r = *state;
+    int fd[2];
+    char *a;
+
+    r->config.connections = 2;
+    room_start(r);
+    for (int i = 0; i < 2; i++)
+        post(fd[i] = dial(r), "/v1/completions", NULL, "{\"model\":\"fake\",\"prompt\":\"HOLD\"}");
+    EVENTUALLY(r->f.n_submitted == 2);
+    a = get(r, "GET", "/health", NULL);
+    assert_int_equal(status_of(a), 200);
+    free(a);
+    a = get(r, "GET", "/metrics", NULL);
+    assert_int_equal(status_of(a), 200);
+    HAS(a, "gaufre_connections 3");
+    free(a);
+    a = ask(r, "/v1/completions", NULL, "{\"model\":\"fake\",\"prompt\":\"x\"}");
+    assert_int_equal(status_of(a), 503);
+    HAS(a, "Too many connections");
+    HAS(a, "retry-after: ");
+    free(a);
+    a = get(r, "GET", "/", NULL);
+    assert_int_equal(status_of(a), 503);
+    free(a);
+    r->f.released = 1;
+    for (int i = 0; i < 2; i++) {
+        struct buf b;
+        buf_init(&b, 1 << 20);
+        hear(fd[i], &b, NULL);
+        assert_int_equal(status_of(b.data), 200);
+        buf_done(&b);
+        close(fd[i]);
+    }
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -153,6 +193,7 @@ int main(void)
         T(abandoned_texts_are_not_read),
         T(text_under_way_is_left),
         T(tenants_share_the_budget),
+        T(health_has_a_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
