@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/plain.h"
 
 #define LINE_MAX_BYTES 8192
 
@@ -21,13 +22,17 @@ static const char *const level_names[] = {"debug", "info", "warn", "error"};
 struct line {
     char data[LINE_MAX_BYTES];
     size_t len;
+    int full; /* something did not fit: what comes later is left out */
 };
+#define LINE_RESERVE 8 /* closing quote, brace, newline */
 
+/* All of it or nothing. */
 static void put(struct line *l, const char *s, size_t n)
 {
-    size_t room = sizeof l->data - 8 - l->len; /* 8: closing quote, brace, newline */
-    if (n > room)
-        n = room;
+    if (l->full || n > sizeof l->data - LINE_RESERVE - l->len) {
+        l->full = 1;
+        return;
+    }
     memcpy(l->data + l->len, s, n);
     l->len += n;
 }
@@ -46,20 +51,33 @@ static void putf(struct line *l, const char *fmt, ...)
         put(l, tmp, (size_t)n < sizeof tmp ? (size_t)n : sizeof tmp - 1);
 }
 
-/* A quoted string; control bytes escaped, so a value can never start a line of its own. */
+/* Foreign text, plain; with `quotes`, so that it can stand between them. In JSON every escape is
+ * one of JSON's, and a byte that is no text becomes U+FFFD. */
+static void put_plain(struct line *l, const char *s, int quotes)
+{
+    size_t n = strlen(s), len;
+    char out[PLAIN_UNIT];
+
+    for (size_t i = 0; i < n && !l->full; i += len) {
+        len = plain_unit(s + i, n - i, out);
+        if (quotes && (s[i] == '"' || s[i] == '\\'))
+            putf(l, "\\%c", s[i]);
+        else if (!out[0])
+            put(l, s + i, len);
+        else if (setup.json && out[1] == 'x')
+            putf(l, "\\u%04x", (unsigned char)s[i] < 0x80 ? (unsigned)s[i] : 0xfffdu);
+        else
+            put(l, out, strlen(out));
+    }
+}
+
 static void put_quoted(struct line *l, const char *s)
 {
     put(l, "\"", 1);
-    for (; *s; s++) {
-        unsigned char c = (unsigned char)*s;
-        if (c == '"' || c == '\\')
-            putf(l, "\\%c", c);
-        else if (c < 0x20 || c == 0x7f)
-            putf(l, "\\u%04x", c);
-        else
-            put(l, s, 1);
-    }
-    l->data[l->len++] = '"';
+    if (l->full)
+        return;
+    put_plain(l, s, 1);
+    l->data[l->len++] = '"'; /* of the reserve, also where the value was cut */
 }
 
 static int is_plain(const char *s)
@@ -76,17 +94,24 @@ static int is_plain(const char *s)
 
 static void put_field(struct line *l, const struct log_field *f)
 {
+    size_t start = l->len, value;
+
+    if (l->full)
+        return;
     if (setup.json)
         putf(l, ",\"%s\":", f->key);
     else
         putf(l, " %s=", f->key);
+    value = l->len;
     switch (f->kind) {
     case LOG_F_STR: {
         const char *s = f->s ? f->s : "";
         if (!setup.json && is_plain(s))
-            put(l, s, strlen(s));
+            put_plain(l, s, 0);
         else
             put_quoted(l, s);
+        if (l->len > value)
+            return; /* whole, or cut */
         break;
     }
     case LOG_F_INT:
@@ -99,6 +124,8 @@ static void put_field(struct line *l, const struct log_field *f)
             put(l, setup.json ? "null" : "nan", setup.json ? 4 : 3);
         break;
     }
+    if (l->full)
+        l->len = start;
 }
 
 void log_setup(enum log_level min, int json)
@@ -131,7 +158,7 @@ void log_fields(enum log_level level, const char *event, const struct log_field 
         put_quoted(&l, event);
     } else {
         putf(&l, "%s.%03dZ %-5s ", stamp, (int)(now / 1000 % 1000), level_names[level]);
-        put(&l, event, strlen(event));
+        put_plain(&l, event, 0);
     }
     for (int i = 0; i < n; i++)
         put_field(&l, &f[i]);
@@ -152,9 +179,5 @@ void log_line(enum log_level level, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    for (char *p = text; *p; p++) {
-        if ((unsigned char)*p < 0x20)
-            *p = ' ';
-    }
     log_fields(level, text, NULL, 0);
 }

@@ -20,7 +20,9 @@ struct log_field {
 #define LOG_INT(k, v)  ((struct log_field){.key = (k), .kind = LOG_F_INT, .i = (long long)(v)})
 #define LOG_REAL(k, v) ((struct log_field){.key = (k), .kind = LOG_F_REAL, .d = (v)})
 
-/* Any thread; a line is written with one write(2), at most 8 KiB, longer values are cut. */
+/* Any thread; a line is written with one write(2), at most 8 KiB: the value that does not fit is
+ * cut, later ones are left out. Whatever the values hold, it is one line, harmless to a terminal,
+ * and in JSON valid JSON in UTF-8. */
 void log_fields(enum log_level level, const char *event, const struct log_field *f, int n);
 #define LOG_EVENT(level, event, ...)                                                               \
     do {                                                                                           \

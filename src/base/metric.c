@@ -7,8 +7,9 @@
 
 #include "base/check.h"
 #include "base/hist.h"
+#include "base/utf8.h"
 
-#define LABEL_MAX 128
+#define LABEL_MAX 256 /* more than a model's id */
 
 struct metric {
     int i_def;
@@ -130,15 +131,23 @@ int64_t metric_value(const struct metric *m)
                             : atomic_load_explicit(&m->value, memory_order_relaxed);
 }
 
+/* The format is UTF-8: one bad byte, and nothing of the page would be read. */
 static void write_value(struct buf *out, const char *s)
 {
-    for (; *s; s++) {
-        if (*s == '\\' || *s == '"')
+    size_t n = strlen(s);
+    uint32_t cp;
+    int len;
+
+    for (size_t i = 0; i<n; i += len> 0 ? (size_t)len : 1) {
+        len = utf8_decode(s + i, n - i, &cp);
+        if (s[i] == '\\' || s[i] == '"')
             buf_add_char(out, '\\');
-        if (*s == '\n')
+        if (len <= 0)
+            buf_add_str(out, "\xef\xbf\xbd");
+        else if (s[i] == '\n')
             buf_add_str(out, "\\n");
         else
-            buf_add_char(out, *s);
+            buf_add(out, s + i, (size_t)len);
     }
 }
 
@@ -194,8 +203,7 @@ static void write_series(struct buf *out, const struct metric_def *d, const stru
         buf_addf(out, " %.6g\n",
                  (double)atomic_load_explicit(&m->value, memory_order_relaxed) * 1e-6);
     else
-        buf_addf(out, " %lld\n",
-                 (long long)atomic_load_explicit(&m->value, memory_order_relaxed));
+        buf_addf(out, " %lld\n", (long long)atomic_load_explicit(&m->value, memory_order_relaxed));
 }
 
 int metric_write(struct metric_set *s, struct buf *out)

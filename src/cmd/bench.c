@@ -129,8 +129,8 @@ static void print_head(const struct bench *o, const struct machine *m, const str
         puts("test,n,depth,batch,threads,reps,median,min,max,limit,share");
         return;
     }
-    printf("%s: %s, %s; class %s, KV %s, kernels %s, %d thread%s\n", in->name, in->family,
-           in->formats, in->cls, in->kv, in->kernels, m->threads, m->threads > 1 ? "s" : "");
+    cmd_line(stdout, "%s: %s, %s; class %s, KV %s, kernels %s, %d thread%s", in->name, in->family,
+             in->formats, in->cls, in->kv, in->kernels, m->threads, m->threads > 1 ? "s" : "");
     puts("");
     limits_print(l);
     printf("%-8s %6s %7s %6s %12s %11s %11s %12s %8s\n", "test", "n", "depth", "batch", "tokens/s",
@@ -158,14 +158,12 @@ static void print_json(const struct bench *o, const struct machine *m, const str
     for (int i = 0; i < n; i++)
         json_array_append_new(all, row_json(o, m, &rows[i]));
     if (o->report)
-        all = json_pack("{s:{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I}, s:o, s:o}", "model", "name",
-                        in->name, "family", in->family, "formats", in->formats, "class", in->cls,
-                        "kv", in->kv, "kernels", in->kernels, "bytes_per_token",
+        all = json_pack("{s:{s:o, s:s, s:s, s:s, s:s, s:s, s:I, s:I}, s:o, s:o}", "model", "name",
+                        cmd_json_str(in->name), "family", in->family, "formats", in->formats,
+                        "class", in->cls, "kv", in->kv, "kernels", in->kernels, "bytes_per_token",
                         (json_int_t)in->bytes_per_token, "kv_token_bytes",
                         (json_int_t)in->kv_token_bytes, "limits", limits_json(l), "rows", all);
-    json_dumpf(all, stdout, JSON_REAL_PRECISION(7) | JSON_INDENT(1));
-    puts("");
-    json_decref(all);
+    cmd_json(all, JSON_REAL_PRECISION(7) | JSON_INDENT(1));
 }
 
 static int read_lists(const struct bench *o, struct list l[4], struct err *e)

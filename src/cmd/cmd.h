@@ -5,7 +5,9 @@
 #ifndef CMD_CMD_H
 #define CMD_CMD_H
 
+#include <jansson.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "base/err.h"
 #include "cmd/opt.h"
@@ -40,6 +42,17 @@ int cmd_usage(const struct cmd *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3))); /* CMD_USAGE, and points at --help */
 /* A remark on stderr. */
 void cmd_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* What is written holds text of others: names, files, servers, models. One line, made plain
+ * (base/plain.h), as the three above. */
+void cmd_line(FILE *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void cmd_text(const char *s, size_t n); /* the same of several lines, on stdout */
+void cmd_data(const char *s, size_t n); /* plain on a terminal; elsewhere every byte as it is */
+/* A string of JSON, whatever the bytes: what is not UTF-8 becomes U+FFFD. */
+json_t *cmd_json_text(const char *s, size_t n);
+json_t *cmd_json_str(const char *s);
+/* One value and a newline on stdout, and the reference is gone. ERR_NOMEM. */
+int cmd_json(json_t *j, size_t flags);
 
 /* "93.8 MiB" into out (at least 16 bytes); returns out. */
 char *cmd_bytes(unsigned long long n, char *out, size_t cap);

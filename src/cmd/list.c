@@ -19,18 +19,18 @@ static const struct opt list_table[] = {
 
 static json_t *make_row(const struct hub_model *m)
 {
-    json_t *j =
-        json_pack("{s:s, s:b, s:b, s:I, s:s}", "name", m->name, "local", m->path != NULL,
-                  "in_catalogue", m->known, "bytes", (json_int_t)m->bytes, "sha256", m->sha256);
+    json_t *j = json_pack("{s:o, s:b, s:b, s:I, s:s}", "name", cmd_json_str(m->name), "local",
+                          m->path != NULL, "in_catalogue", m->known, "bytes", (json_int_t)m->bytes,
+                          "sha256", m->sha256);
 
     if (m->path)
-        json_object_set_new(j, "path", json_string(m->path));
+        json_object_set_new(j, "path", cmd_json_str(m->path));
     if (m->partial)
         json_object_set_new(j, "partial_bytes", json_integer((json_int_t)m->partial));
-    json_object_set_new(j, "title", json_string(m->title));
-    json_object_set_new(j, "description", json_string(m->description));
-    json_object_set_new(j, "licence", json_string(m->licence));
-    json_object_set_new(j, "source", json_string(m->source));
+    json_object_set_new(j, "title", cmd_json_str(m->title));
+    json_object_set_new(j, "description", cmd_json_str(m->description));
+    json_object_set_new(j, "licence", cmd_json_str(m->licence));
+    json_object_set_new(j, "source", cmd_json_str(m->source));
     return j;
 }
 
@@ -42,9 +42,7 @@ static void print_json(const struct hub_models *m, int local)
         if (m->v[i].path || !local)
             json_array_append_new(list, make_row(&m->v[i]));
     }
-    json_dumpf(list, stdout, JSON_INDENT(2));
-    putchar('\n');
-    json_decref(list);
+    cmd_json(list, JSON_INDENT(2));
 }
 
 static void print_row(const struct hub_model *m, int width)
@@ -55,8 +53,9 @@ static void print_row(const struct hub_model *m, int width)
         snprintf(state, sizeof state, "here");
     else if (m->partial)
         snprintf(state, sizeof state, "%d%%", (int)(m->partial * 100 / (m->bytes ? m->bytes : 1)));
-    printf("%-*s  %10s  %-5s  %s%s%s\n", width, m->name, cmd_bytes(m->bytes, size, sizeof size),
-           state, m->title[0] ? m->title : m->source, m->licence[0] ? "; " : "", m->licence);
+    cmd_line(stdout, "%-*s  %10s  %-5s  %s%s%s", width, m->name,
+             cmd_bytes(m->bytes, size, sizeof size), state, m->title[0] ? m->title : m->source,
+             m->licence[0] ? "; " : "", m->licence);
 }
 
 static int list_run(const struct cmd *c, void *opts, int argc, char **argv)
@@ -84,7 +83,7 @@ static int list_run(const struct cmd *c, void *opts, int argc, char **argv)
             continue;
         n_shown++;
         if (o->names)
-            puts(m.v[i].name);
+            cmd_line(stdout, "%s", m.v[i].name);
         else
             print_row(&m.v[i], width);
     }

@@ -106,10 +106,9 @@ static int no_command(const char *name)
 {
     const char *near = cmd_nearest(name);
 
-    fprintf(stderr, "gaufre: no command '%s'", name);
-    if (near)
-        fprintf(stderr, "; did you mean '%s'?", near);
-    fputs("\nTry 'gaufre --help'.\n", stderr);
+    cmd_line(stderr, "gaufre: no command '%s'%s%s%s", name, near ? "; did you mean '" : "",
+             near ? near : "", near ? "'?" : "");
+    fputs("Try 'gaufre --help'.\n", stderr);
     return CMD_USAGE;
 }
 

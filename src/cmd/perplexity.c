@@ -201,7 +201,7 @@ static void print(const struct perplexity *o, const char *model, struct tally *t
         mean += (double)t->kl[i];
     qsort(t->kl, t->n_kl, sizeof *t->kl, ascending);
     if (o->json) {
-        json_t *j = json_pack("{s:s, s:I, s:f, s:f}", "model", model, "tokens",
+        json_t *j = json_pack("{s:o, s:I, s:f, s:f}", "model", cmd_json_str(model), "tokens",
                               (json_int_t)t->n_scored, "nll", nll, "perplexity", exp(nll));
         if (t->n_kl)
             json_object_update_new(
@@ -210,9 +210,7 @@ static void print(const struct perplexity *o, const char *model, struct tally *t
                              (double)t->kl[(size_t)(0.99 * (t->n_kl - 1) + 0.5)], "kl_max",
                              (double)t->kl[t->n_kl - 1], "top1_agreement",
                              (double)t->n_same / t->n_kl, "kl_is_bound", t->n_bound > 0));
-        json_dumpf(j, stdout, JSON_REAL_PRECISION(10));
-        puts("");
-        json_decref(j);
+        cmd_json(j, JSON_REAL_PRECISION(10));
         return;
     }
     printf("tokens scored   %llu\nmean nll        %.6f\nperplexity      %.4f\n",

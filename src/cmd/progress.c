@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/plain.h"
+#include "base/utf8.h"
 #include "cmd/cmd.h"
 
 static int terminal_width(void)
@@ -85,11 +87,17 @@ void progress_text(const struct progress *p, int64_t elapsed_us, int width, char
 static void draw(struct progress *p, int64_t now)
 {
     char text[512];
-    int width = terminal_width();
+    int width = terminal_width(), shown;
+    struct buf plain;
 
     progress_text(p, now - p->started_us, width - 1, text, (int)sizeof text);
-    fprintf(stderr, "\r%.*s\033[K", width - 1, text);
+    buf_init(&plain, 4096);
+    plain_put(&plain, text, strlen(text), PLAIN_LINE);
+    shown = (int)plain.len < width ? (int)plain.len : width - 1;
+    shown -= (int)utf8_partial_tail(plain.data ? plain.data : "", (size_t)shown);
+    fprintf(stderr, "\r%.*s\033[K", shown, plain.data ? plain.data : "");
     fflush(stderr);
+    buf_done(&plain);
     p->drawn_us = now;
 }
 

@@ -83,15 +83,14 @@ static void print_result(const struct pull_opts *o, const struct hub_pulled *r)
     json_t *j;
 
     if (o->json) {
-        j = json_pack("{s:s, s:s, s:I, s:s, s:b}", "name", r->name, "path", r->path, "bytes",
-                      (json_int_t)r->bytes, "sha256", r->sha256, "already_here", r->already);
-        if (j)
-            json_dumpf(j, stdout, JSON_COMPACT);
-        json_decref(j);
-        putchar('\n');
+        j = json_pack("{s:s, s:o, s:I, s:s, s:b}", "name", r->name, "path", cmd_json_str(r->path),
+                      "bytes", (json_int_t)r->bytes, "sha256", r->sha256, "already_here",
+                      r->already);
+        cmd_json(j, JSON_COMPACT);
         return;
     }
-    puts(r->path);
+    cmd_data(r->path, strlen(r->path));
+    putchar('\n');
     if (!o->quiet)
         cmd_note("%s: %s%s, SHA-256 %s", r->name, r->already ? "already here, " : "",
                  cmd_bytes(r->bytes, size, sizeof size), r->sha256);

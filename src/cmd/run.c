@@ -65,7 +65,7 @@ static void on_interrupt(int sig)
 static int show_text(void *ctx, const char *p, size_t n)
 {
     (void)ctx;
-    fwrite(p, 1, n, stdout);
+    cmd_data(p, n);
     fflush(stdout);
     return interrupted;
 }
@@ -150,7 +150,7 @@ static void print_figures(const struct talk *t, const struct generated *g)
 
 static int print_json(const struct generated *g)
 {
-    json_t *text = json_stringn(g->text.data ? g->text.data : "", g->text.len);
+    json_t *text = cmd_json_text(g->text.data ? g->text.data : "", g->text.len);
     json_t *o =
         json_pack("{s:o, s:s, s:{s:i, s:i, s:i, s:i}, s:{s:f, s:f, s:f}}", "content", text,
                   "finish_reason", g->finish == ENGINE_LENGTH ? "length" : "stop", "usage",
@@ -158,11 +158,8 @@ static int print_json(const struct generated *g)
                   g->n_prompt + g->n_generated, "cached_tokens", g->n_cached, "time_info",
                   "queue_time", (double)g->queue_us / 1e6, "prompt_time",
                   (double)g->prompt_us / 1e6, "completion_time", (double)g->completion_us / 1e6);
-    int rc = o ? json_dumpf(o, stdout, JSON_REAL_PRECISION(9)) : -1;
 
-    puts("");
-    json_decref(o);
-    return rc;
+    return cmd_json(o, JSON_REAL_PRECISION(9));
 }
 
 /* One prompt, one answer. */
@@ -277,7 +274,7 @@ static void one_turn(struct talk *t, const char *text, size_t n)
             json_array_remove(t->messages, json_array_size(t->messages) - 1);
     }
     if (rc) {
-        fprintf(stderr, "%s\n", e.text);
+        cmd_note("%s", e.text);
         return;
     }
     puts("");
@@ -315,8 +312,8 @@ static int run_chat(struct talk *t)
         history(h, &ev, H_LOAD, file);
     }
     hub_close(hub);
-    fprintf(stderr, "%s. /help tells more, ctrl-D leaves.\n",
-            t->chat ? "Chat" : engine_info(t->engine)->no_template_why);
+    cmd_note("%s. /help tells more, ctrl-D leaves.",
+             t->chat ? "Chat" : engine_info(t->engine)->no_template_why);
     while ((text = read_turn(el, &line))) {
         if (!*text)
             continue;

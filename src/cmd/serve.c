@@ -223,7 +223,7 @@ static int check(const struct cmd *cmd, struct serve_config *c)
     buf_init(&out, 1 << 20);
     r = serve_config_describe(c, &out, &e);
     if (out.data)
-        fputs(out.data, stdout);
+        cmd_text(out.data, out.len);
     buf_done(&out);
     return r ? cmd_fail(cmd, &e) : CMD_OK;
 }

@@ -22,7 +22,7 @@ static const struct opt opts[] = {
 static void row(const char *name, const char *value)
 {
     if (value && *value)
-        printf("%-14s %s\n", name, value);
+        cmd_line(stdout, "%-14s %s", name, value);
 }
 
 static void print_plain(const struct engine_info *i)
@@ -73,27 +73,25 @@ static void print_plain(const struct engine_info *i)
 static int print_json(const struct engine_info *i)
 {
     json_t *o = json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s}", "name",
-        i->general_name, "path", i->path, "license", i->license, "family", i->family, "parameters",
-        (json_int_t)i->n_params, "layers", i->n_layers, "embedding", i->n_embd, "heads", i->n_heads,
-        "kv_heads", i->n_kv_heads, "head_dim", i->head_dim, "feed_forward", i->n_ff, "vocabulary",
-        i->n_vocab, "experts", i->n_experts, "experts_used", i->n_experts_used, "window", i->window,
-        "formats", i->formats);
+        "{s:o, s:o, s:o, s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s}", "name",
+        cmd_json_str(i->general_name), "path", cmd_json_str(i->path), "license",
+        cmd_json_str(i->license), "family", i->family, "parameters", (json_int_t)i->n_params,
+        "layers", i->n_layers, "embedding", i->n_embd, "heads", i->n_heads, "kv_heads",
+        i->n_kv_heads, "head_dim", i->head_dim, "feed_forward", i->n_ff, "vocabulary", i->n_vocab,
+        "experts", i->n_experts, "experts_used", i->n_experts_used, "window", i->window, "formats",
+        i->formats);
     json_t *m = json_pack(
-        "{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:b, s:s}", "context_trained",
+        "{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:b, s:o}", "context_trained",
         i->context_trained, "context", i->context, "file_bytes", (json_int_t)i->file_bytes,
         "weight_bytes", (json_int_t)i->weight_bytes, "kv_bytes", (json_int_t)i->kv_bytes,
         "kv_token_bytes", (json_int_t)i->kv_token_bytes, "vocabulary_bytes",
         (json_int_t)i->vocab_bytes, "bytes_per_token", (json_int_t)i->bytes_per_token, "kernels",
         i->kernels, "class", i->cls, "kv", i->kv, "chat", i->has_template, "chat_template",
-        i->has_template ? i->template_text : "");
-    int rc = o && m && !json_object_update(o, m) &&
-             !json_dumpf(o, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+        cmd_json_str(i->has_template ? i->template_text : ""));
+    int rc = o && m ? json_object_update(o, m) : ERR_NOMEM;
 
-    puts("");
-    json_decref(o);
     json_decref(m);
-    return rc ? 0 : ERR_NOMEM;
+    return cmd_json(rc ? NULL : o, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 }
 
 static int run(const struct cmd *c, void *opts_, int argc, char **argv)
@@ -111,11 +109,11 @@ static int run(const struct cmd *c, void *opts_, int argc, char **argv)
     if (o->template_ && !i->has_template)
         rc = err_set(&e, ERR_NOTFOUND, "%s", i->no_template_why);
     else if (o->template_)
-        fputs(i->template_text, stdout);
+        cmd_data(i->template_text, strlen(i->template_text));
     else if (!o->json)
         print_plain(i);
     else if (print_json(i))
-        rc = err_set(&e, ERR_NOMEM, "the description is not text, or memory ran out");
+        rc = err_set(&e, ERR_NOMEM, "no memory for the description");
     model_close(&r);
     return rc ? cmd_fail(c, &e) : CMD_OK;
 }

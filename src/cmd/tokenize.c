@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/plain.h"
 #include "cmd/input.h"
 #include "cmd/model_opt.h"
 
@@ -23,20 +24,18 @@ static const struct opt opts[] = {
 
 static void print_plain(const struct engine *e, const struct engine_tokens *t)
 {
+    char hidden[PLAIN_UNIT];
+
     for (int32_t i = 0; i < t->n; i++) {
         size_t n;
         const char *p = engine_token_bytes(e, t->id[i], &n);
         printf("%7d  \"", t->id[i]);
-        for (size_t k = 0; k < n; k++) {
-            unsigned char c = (unsigned char)p[k];
-            if (c == '"' || c == '\\')
-                printf("\\%c", c);
-            else if (c == '\n')
-                fputs("\\n", stdout);
-            else if (c < 0x20 || c == 0x7f)
-                printf("\\x%02x", c);
+        for (size_t k = 0, len; k < n; k += len) {
+            len = plain_unit(p + k, n - k, hidden);
+            if (hidden[0])
+                fputs(hidden, stdout);
             else
-                putchar(c);
+                printf("%s%.*s", strchr("\"\\", p[k]) ? "\\" : "", (int)len, p + k);
         }
         puts("\"");
     }

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "base/json_write.h"
 #include "cloud/cloud.h"
 #include "cmd/cmd.h"
 #include "hub/hub.h"
@@ -22,20 +21,12 @@ static const struct opt opts[] = {
 
 static int print_json(void *arg, const struct cloud_balance *b)
 {
-    struct buf out;
-
-    buf_init(&out, 4096);
-    buf_add_str(&out, "{\"tenant\":");
-    json_put_str(&out, b->tenant);
-    buf_addf(&out,
-             ",\"requests\":%lld,\"prompt_tokens\":%lld,\"cached_tokens\":%lld,"
-             "\"completion_tokens\":%lld,\"energy_uj\":%lld}",
-             (long long)b->n_requests, (long long)b->prompt_tokens, (long long)b->cached_tokens,
-             (long long)b->completion_tokens, (long long)b->energy_uj);
-    if (out.data)
-        puts(out.data);
-    buf_done(&out);
-    return 0;
+    return cmd_json(
+        json_pack("{s:o, s:I, s:I, s:I, s:I, s:I}", "tenant", cmd_json_str(b->tenant), "requests",
+                  (json_int_t)b->n_requests, "prompt_tokens", (json_int_t)b->prompt_tokens,
+                  "cached_tokens", (json_int_t)b->cached_tokens, "completion_tokens",
+                  (json_int_t)b->completion_tokens, "energy_uj", (json_int_t)b->energy_uj),
+        JSON_COMPACT);
 }
 
 static void print_head(void)
@@ -50,9 +41,9 @@ static int print_row(void *arg, const struct cloud_balance *b)
 
     if (!(*n)++)
         print_head();
-    printf("%-24s %12lld %14lld %14lld %14lld\n", b->tenant, (long long)b->n_requests,
-           (long long)b->prompt_tokens, (long long)b->cached_tokens,
-           (long long)b->completion_tokens);
+    cmd_line(stdout, "%-24s %12lld %14lld %14lld %14lld", b->tenant, (long long)b->n_requests,
+             (long long)b->prompt_tokens, (long long)b->cached_tokens,
+             (long long)b->completion_tokens);
     return 0;
 }
 

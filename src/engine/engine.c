@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/sysmem.h"
+#include "base/utf8.h"
 #include "engine/engine_int.h"
 
 #define TEMPLATE_MAX     ((size_t)1 << 20)
@@ -30,7 +31,12 @@ static const char *keep(struct engine *e, const char *p, size_t n)
 static const char *keep_key(struct engine *e, const struct gguf *g, const char *key)
 {
     struct gguf_str s;
-    return gguf_get_str(g, key, &s, NULL) == 1 ? keep(e, s.p, s.n < 4096 ? s.n : 4096) : "";
+    size_t n;
+
+    if (gguf_get_str(g, key, &s, NULL) != 1)
+        return "";
+    n = s.n < 4096 ? s.n : 4096;
+    return keep(e, s.p, n - utf8_partial_tail(s.p, n)); /* whole characters */
 }
 
 static int read_file(struct engine *e, const char *path, const char **ret, size_t *ret_n,

@@ -46,7 +46,7 @@ class Server:
         self.process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=self.log,
                                         stderr=subprocess.STDOUT,
                                         env={**os.environ, "GAUFRE_HOME": folder, **(env or {})})
-        found = wait_for("listening", lambda: re.search(r"listening .*port=(\d+)", self.read_log())
+        found = wait_for("listening", lambda: re.search(r"listening.*port\W+(\d+)", self.read_log())
                          or self.process.poll() is not None)
         assert not isinstance(found, bool), self.read_log()
         self.port = int(found.group(1))

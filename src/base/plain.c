@@ -1,0 +1,54 @@
+#include "base/plain.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/utf8.h"
+
+int plain_is_hidden(uint32_t cp)
+{
+    return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || /* C0, DEL, C1 */
+           cp == 0x2028 || cp == 0x2029 ||           /* separators of lines and paragraphs */
+           (cp >= 0x202a && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069); /* directions */
+}
+
+size_t plain_unit(const char *s, size_t n, char out[PLAIN_UNIT])
+{
+    uint32_t cp;
+    int len = utf8_decode(s, n, &cp);
+
+    out[0] = 0;
+    if (len <= 0) { /* malformed, or cut */
+        snprintf(out, PLAIN_UNIT, "\\x%02x", (unsigned char)*s);
+        return 1;
+    }
+    if (!plain_is_hidden(cp))
+        return (size_t)len;
+    if (cp == '\n' || cp == '\r' || cp == '\t')
+        snprintf(out, PLAIN_UNIT, "\\%c", cp == '\n' ? 'n' : cp == '\r' ? 'r' : 't');
+    else if (cp < 0x80)
+        snprintf(out, PLAIN_UNIT, "\\x%02x", (unsigned)cp);
+    else
+        snprintf(out, PLAIN_UNIT, "\\u%04x", (unsigned)cp & 0xffff);
+    return (size_t)len;
+}
+
+int plain_put(struct buf *b, const char *s, size_t n, enum plain_form form)
+{
+    char out[PLAIN_UNIT];
+    size_t run = 0, len; /* run: first byte not yet written */
+
+    for (size_t i = 0; i < n; i += len) {
+        len = plain_unit(s + i, n - i, out);
+        if (!out[0] || (form != PLAIN_LINE && (s[i] == '\n' || s[i] == '\t')))
+            continue;
+        buf_add(b, s + run, i - run);
+        if (form == PLAIN_JSON && out[1] != 'u')
+            buf_addf(b, "\\u%04x",
+                     len > 0 && (unsigned char)s[i] < 0x80 ? (unsigned)s[i] : 0xfffdu);
+        else
+            buf_add_str(b, out);
+        run = i + len;
+    }
+    return buf_add(b, s + run, n - run);
+}
