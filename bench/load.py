@@ -64,7 +64,7 @@ def completion(host, port, model, prompt, max_tokens, seed=0, temperature=0.8):
     """A streamed completion of exactly max_tokens; the sampling that every side gets."""
     return http_post(host, port, "/v1/completions", {
         "model": model, "prompt": prompt, "max_tokens": max_tokens, "temperature": temperature, "top_k": 40,
-        "top_p": 0.95, "min_p": 0.0, "seed": seed, "stream": True, "ignore_eos": True,
+        "top_p": 0.95, "min_p": 0.0, "seed": seed, "stream": True, "ignore_eos": True, "min_tokens": max_tokens,
         "stream_options": {"include_usage": True}})
 
 

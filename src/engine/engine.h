@@ -177,10 +177,10 @@ struct engine_sampling {
     int32_t n_bias;
     int32_t max_tokens; /* generated tokens; -1: to the end of the context */
     int32_t min_tokens; /* end-of-generation and stops suppressed until then */
-    int ignore_eos;
+    int ignore_eos; /* end-of-generation tokens do not end it: what is drawn goes on after them */
     const int32_t *stop_token;
     int32_t n_stop_token;
-    int32_t n_stop; /* stop strings, matched in the text */
+    int32_t n_stop; /* stop strings, matched in the text; and control tokens that are spelled so */
     const char *stop[ENGINE_STOPS_MAX];
     size_t stop_len[ENGINE_STOPS_MAX];
     int logprobs; /* 0: none; else report them, with n_top alternatives */
@@ -219,7 +219,7 @@ struct engine_job {
         _Atomic int cancel, paused, released;
         struct engine_job *next, *prev;
         struct engine_aside *aside; /* choices that gave their slots away */
-        int32_t limit; /* generated tokens at most */
+        int32_t limit;              /* generated tokens at most */
         int32_t n_started, n_finished, n_cached, n_generated;
         int32_t n_predicted_right, n_predicted_wrong, n_drafted, n_draft_right;
         int prefilled;         /* choice 0's prompt is computed */

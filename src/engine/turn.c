@@ -221,7 +221,7 @@ static void sample_rows(void *arg, int w, int32_t begin, int32_t end)
                                .n_prompt = q->job->n_prompt,
                                .n_history = n,
                                .banned = s->banned};
-        if (p->ignore_eos || q->n_generated + r->ahead < p->min_tokens)
+        if (q->n_generated + r->ahead < p->min_tokens)
             in.n_banned = s->n_banned;
         r->err =
             sample_token(e->kern, step_logits(e->step, q->out + q->n_out - q->n_rows + r->ahead),
@@ -330,11 +330,23 @@ static int send_prompt(struct engine *e, struct engine_seq *q)
     return 0;
 }
 
-static int is_stop_token(const struct engine_seq *q, int32_t t)
+/* By its id, or by its text where that is shown to nobody: a stop string that names a control token
+ * cannot be found in the answer's text. */
+static int is_stop_token(const struct engine *e, const struct engine_seq *q, int32_t t)
 {
     const struct engine_sampling *p = &q->job->sampling;
+    const char *text;
+    size_t n;
+
     for (int32_t i = 0; i < p->n_stop_token; i++) {
         if (p->stop_token[i] == t)
+            return 1;
+    }
+    if (!vocab_is_control(e->vocab, t))
+        return 0;
+    text = vocab_piece(e->vocab, t, &n);
+    for (int32_t i = 0; i < p->n_stop; i++) {
+        if (p->stop_len[i] == n && !memcmp(p->stop[i], text, n))
             return 1;
     }
     return 0;
@@ -355,7 +367,7 @@ static void take_token(struct engine *e, struct engine_seq *q, const struct samp
     j->run.n_generated++;
     atomic_fetch_add_explicit(&e->generated_tokens, 1, memory_order_relaxed);
     armed = q->n_generated >= p->min_tokens;
-    if (armed && ((vocab_is_eog(e->vocab, t) && !p->ignore_eos) || is_stop_token(q, t))) {
+    if (armed && ((vocab_is_eog(e->vocab, t) && !p->ignore_eos) || is_stop_token(e, q, t))) {
         seq_finish(e, q, ENGINE_STOP, 0);
         return;
     }

@@ -43,7 +43,7 @@ def test_model_picker_says_what_a_model_is(pages, site):
 def test_stop_frees_the_engine(pages, site):
     page = pages.open(site.url, settings={"temperature": "0"})
     # however slow the test is: the answer does not end before it is stopped
-    page.route("**/v1/chat/completions", lambda r: r.continue_(post_data=json.dumps({**r.request.post_data_json, "ignore_eos": True})))
+    page.route("**/v1/chat/completions", lambda r: r.continue_(post_data=json.dumps({**r.request.post_data_json, "min_tokens": -1})))
     ask(page, "Write a very long story about a dragon.", wait=False)
     page.wait_for_selector(".message.assistant .prose p")
     assert not site.idle()

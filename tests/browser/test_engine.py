@@ -21,7 +21,7 @@ class Ask(threading.Thread):
     def __init__(self, server, name, words="Count to 1000.", **more):
         super().__init__(daemon=True)
         body = {"model": MODEL, "messages": [{"role": "user", "content": words}], "max_tokens": 4000,
-                "ignore_eos": True, "stream": True, **more}
+                "min_tokens": -1, "stream": True, **more}
         self.ask = lambda: server.request("POST", "/v1/chat/completions", body,
                                           {"x-client-request-id": name})
         self.start()

@@ -211,7 +211,7 @@ def test_a_server_that_dies_in_mid_answer(pages, tmp_path):
     folder.mkdir()
     s = Server(str(folder))
     page = pages.open(s.url, settings={"temperature": "0"})
-    page.route("**/v1/chat/completions", lambda r: r.continue_(post_data=json.dumps({**r.request.post_data_json, "ignore_eos": True})))
+    page.route("**/v1/chat/completions", lambda r: r.continue_(post_data=json.dumps({**r.request.post_data_json, "min_tokens": -1})))
     ask(page, "Tell me a long story.", wait=False)
     page.wait_for_selector(".message.assistant .prose p")
     s.process.kill()

@@ -173,6 +173,40 @@ static void stop_inside_characters(void **state)
     assert_true(n > 15);
 }
 
+/* A control token has no text to be found in; its name stops where it is drawn. */
+static void stop_strings_name_control_tokens(void **state)
+{
+    static const struct {
+        int32_t token;
+        const char *text;
+    } named[] = {{258, "<|im_start|>"}, {EOS, "</s>"}, {256, "<s>"}};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof named / sizeof named[0]; i++) {
+        struct engine_bias bias[] = {{named[i].token, 3000}};
+        struct jobs_spec s = request(30, 40);
+        s.sampling.bias = bias;
+        s.sampling.n_bias = 1;
+        s.sampling.n_stop = 2;
+        s.sampling.stop[0] = "<|im_sta";
+        s.sampling.stop[1] = named[i].text;
+        for (int k = 0; k < 2; k++)
+            s.sampling.stop_len[k] = strlen(s.sampling.stop[k]);
+        run(s);
+        assert_int_equal(answer.err, 0);
+        assert_int_equal(answer.finish, ENGINE_STOP);
+        assert_int_equal(answer.n_tokens, 0);
+        s.sampling.min_tokens = 7;
+        run(s);
+        assert_int_equal(answer.finish, ENGINE_STOP);
+        assert_int_equal(answer.n_tokens, named[i].token == EOS ? 7 : 6);
+        s.sampling.n_stop = 1; /* another string stops nothing */
+        run(s);
+        assert_int_equal(answer.finish, ENGINE_LENGTH);
+        assert_int_equal(answer.n_tokens, 40);
+    }
+}
+
 static void ends(void **state)
 {
     struct engine_bias eos[] = {{EOS, 3000}};
@@ -191,13 +225,18 @@ static void ends(void **state)
     assert_int_equal(answer.n_tokens, 7);
     for (int i = 0; i < 7; i++)
         assert_int_not_equal(answer.token[i], EOS);
-    s.sampling.min_tokens = 0;
-    s.sampling.ignore_eos = 1;
+    s.sampling.ignore_eos = 1; /* it is drawn as before, and goes on: nothing else is likely */
     run(s);
     assert_int_equal(answer.finish, ENGINE_LENGTH);
     assert_int_equal(answer.n_tokens, 40);
     for (int i = 0; i < 40; i++)
-        assert_int_not_equal(answer.token[i], EOS);
+        assert_int_equal(answer.token[i] == EOS, i >= 7);
+    s.sampling.min_tokens = 0;
+    run(s);
+    assert_int_equal(answer.finish, ENGINE_LENGTH);
+    assert_int_equal(answer.n_text, 0);
+    for (int i = 0; i < 40; i++)
+        assert_int_equal(answer.token[i], EOS);
     run(request(30, 40));
     other = answer;
     stop[0] = other.token[20];
@@ -463,6 +502,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stop_strings),
         cmocka_unit_test(stop_inside_characters),
+        cmocka_unit_test(stop_strings_name_control_tokens),
         cmocka_unit_test(ends),
         cmocka_unit_test(echo_equals_eval),
         cmocka_unit_test(choices),
