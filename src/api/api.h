@@ -154,6 +154,7 @@ struct api_options {
 
 enum api_kind { API_CHAT, API_COMPLETION };
 enum api_tier { API_TIER_DEFAULT, API_TIER_FLEX, API_TIER_PRIORITY, API_TIER_AUTO };
+const char *api_tier_name(enum api_tier tier); /* as in "service_tier" */
 enum api_effort {
     API_EFFORT_UNSET,
     API_EFFORT_NONE,
@@ -336,7 +337,7 @@ struct api_reply_setup {
     const char *id;          /* api_id_make */
     int64_t created;         /* unix seconds */
     const char *fingerprint; /* "fp_..." */
-    const char *tier_used;   /* NULL, or what an "auto" request got */
+    const char *tier_used;   /* the tier it got, or NULL: the one it asked for */
     size_t text_max;         /* all that one reply may gather; default 64 MiB */
     const char *frame_begin; /* default "data: " */
     const char *frame_end;   /* default "\n\n"; some clients need one more (net/sse.h) */

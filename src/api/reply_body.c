@@ -160,9 +160,15 @@ static int32_t best_left(const struct api_reply *r, int32_t p, const unsigned ch
     return best;
 }
 
+const char *api_tier_name(enum api_tier tier)
+{
+    static const char *const names[] = {"default", "flex", "priority", "auto"};
+
+    return names[tier];
+}
+
 int api_reply_body(struct api_reply *r, struct buf *out)
 {
-    static const char *const tiers[] = {"default", "flex", "priority", "auto"};
     const struct api_request *q = r->req;
 
     CHECK(r->ended && !r->failed && !q->stream);
@@ -178,8 +184,11 @@ int api_reply_body(struct api_reply *r, struct buf *out)
     }
     buf_add_char(out, ']');
     reply_put_usage(out, r);
-    buf_addf(out, ",\"service_tier\":%s%s%s}", q->given & API_GIVEN_TIER ? "\"" : "",
-             q->given & API_GIVEN_TIER ? tiers[q->tier] : "null",
-             q->given & API_GIVEN_TIER ? "\"" : "");
+    if (!(q->given & API_GIVEN_TIER))
+        buf_add_str(out, ",\"service_tier\":null}");
+    else
+        buf_addf(out, ",\"service_tier\":\"%s\"}",
+                 q->tier == API_TIER_AUTO || !r->s.tier_used ? api_tier_name(q->tier)
+                                                             : r->s.tier_used);
     return out->failed;
 }

@@ -16,6 +16,9 @@
 #include "policy/admit.h"
 #include "policy/route.h"
 
+#define TIERS_UNSAID (1u << API_TIER_DEFAULT | 1u << API_TIER_FLEX)
+#define TIERS_ALL    (TIERS_UNSAID | 1u << API_TIER_PRIORITY)
+
 /* A tenant's slot is never given back while the process runs: tickets point to it. */
 struct tenant {
     char name[CLOUD_NAME_MAX];
@@ -129,14 +132,17 @@ int cloud_n_keys(const struct cloud *c)
 }
 
 /* The key's tenant, or -1. A configured keys file without a key lets nobody in. */
-static int key_tenant(struct cloud *c, const char *key, size_t n, char id[CLOUD_NAME_MAX])
+static int key_tenant(struct cloud *c, const char *key, size_t n, char id[CLOUD_NAME_MAX],
+                      unsigned *ret_tiers)
 {
     const struct key_line *k;
     int i = -1;
 
     id[0] = 0;
+    *ret_tiers = TIERS_ALL; /* who is alone can be in nobody's way */
     if (!c->config.keys_path)
         return 0;
+    *ret_tiers = 0;
     if (!key)
         return -1;
     pthread_rwlock_rdlock(&c->lock);
@@ -144,6 +150,9 @@ static int key_tenant(struct cloud *c, const char *key, size_t n, char id[CLOUD_
     if (k) {
         memcpy(id, k->id, CLOUD_NAME_MAX);
         i = c->tenant_of[k->i_tenant];
+        *ret_tiers = k->tiers                              ? k->tiers
+                     : c->keys->tenants[k->i_tenant].tiers ? c->keys->tenants[k->i_tenant].tiers
+                                                           : TIERS_UNSAID;
     }
     pthread_rwlock_unlock(&c->lock);
     return i;
@@ -161,7 +170,8 @@ int cloud_find_tenant(struct cloud *c, const char *key, size_t n_key, int *ret_t
                       struct err *e)
 {
     char id[CLOUD_NAME_MAX];
-    int i = key_tenant(c, key, n_key, id);
+    unsigned tiers;
+    int i = key_tenant(c, key, n_key, id, &tiers);
 
     if (i < 0)
         return refuse_key(c, key, e);
@@ -237,7 +247,7 @@ int cloud_enter(struct cloud *c, const char *key, size_t n_key, struct cloud_tic
     int64_t held;
 
     *t = (struct cloud_ticket){.i_tenant = -1, .i_rate = -1, .tenant = ""};
-    t->i_rate = key_tenant(c, key, n_key, t->key_id);
+    t->i_rate = key_tenant(c, key, n_key, t->key_id, &t->tiers);
     if (t->i_rate < 0)
         return refuse_key(c, key, e);
     te = &c->tenants[t->i_rate];
@@ -258,6 +268,17 @@ int cloud_enter(struct cloud *c, const char *key, size_t n_key, struct cloud_tic
     t->i_tenant = t->i_rate;
     t->n_held = 1;
     return 0;
+}
+
+enum api_tier cloud_tier(const struct cloud_ticket *t, enum api_tier asked)
+{
+    if (asked == API_TIER_AUTO)
+        asked = API_TIER_PRIORITY;
+    if (asked == API_TIER_PRIORITY && t->tiers & 1u << API_TIER_PRIORITY)
+        return API_TIER_PRIORITY;
+    if (asked != API_TIER_FLEX && t->tiers & 1u << API_TIER_DEFAULT)
+        return API_TIER_DEFAULT;
+    return API_TIER_FLEX;
 }
 
 static int named(const struct offer *o, const char *model)

@@ -98,22 +98,47 @@ static int count(const char *s, int64_t *ret)
     return *s >= '0' && *s <= '9' && !*end && !errno && *ret <= INT64_C(1) << 50;
 }
 
+/* A list of tiers as bits. */
+static int read_tiers(struct reader *r, char *list, unsigned *ret)
+{
+    char *save = NULL;
+
+    *ret = 0;
+    for (char *p = strtok_r(list, ",", &save); p; p = strtok_r(NULL, ",", &save)) {
+        unsigned bit = 0;
+        for (int t = 0; t < API_TIER_AUTO; t++) {
+            if (!strcmp(p, api_tier_name((enum api_tier)t)))
+                bit = 1u << t;
+        }
+        if (!bit)
+            return BAD(r, "'%.40s' is not one of the tiers default, flex and priority", p);
+        *ret |= bit;
+    }
+    return *ret ? 0 : BAD(r, "tiers= wants some of default,flex,priority");
+}
+
 static int read_tenant(struct reader *r, char **w, int n)
 {
     struct cloud_limits *l;
-    int i;
+    int i_tenant;
 
     if (n < 2 || !key_name_ok(w[1]))
         return BAD(r, "'tenant' wants a name of letters, digits and - _ . :");
-    i = tenant(r->t, w[1]);
-    if (i < 0)
+    i_tenant = tenant(r->t, w[1]);
+    if (i_tenant < 0)
         return BAD(r, "more than %d tenants", CLOUD_TENANTS_MAX);
-    l = &r->t->tenants[i].limits;
-    for (i = 2; i < n; i++) {
+    l = &r->t->tenants[i_tenant].limits;
+    for (int i = 2; i < n; i++) {
         char *value = strchr(w[i], '=');
         int64_t *to = NULL;
         if (value)
             *value++ = 0;
+        if (value && !strcmp(w[i], "tiers")) {
+            int code = read_tiers(r, value, &r->t->tenants[i_tenant].tiers);
+            if (code)
+                return code;
+            continue;
+        }
         if (!strcmp(w[i], "requests_per_minute"))
             to = &l->requests_per_minute;
         else if (!strcmp(w[i], "tokens_per_minute"))
@@ -137,8 +162,8 @@ static int read_key(struct reader *r, char **w, int n)
         return BAD(r, "a 'salt' line must come before the first key");
     if (t->n_lines >= CLOUD_KEYS_MAX)
         return BAD(r, "more than %d keys", CLOUD_KEYS_MAX);
-    if (n < 3 || n > 4 || !key_name_ok(w[1]))
-        return BAD(r, "'key' wants: key ID HASH [tenant=NAME]");
+    if (n < 3 || !key_name_ok(w[1]))
+        return BAD(r, "'key' wants: key ID HASH [tenant=NAME] [tiers=LIST]");
     if (!hex(w[2], k->hash, sizeof k->hash))
         return BAD(r,
                    "the hash of key '%s' is not 64 hex digits (keys are never stored as they are; "
@@ -149,12 +174,16 @@ static int read_key(struct reader *r, char **w, int n)
             return BAD(r, "key id '%s' is there twice", w[1]);
     }
     k->i_tenant = 0;
-    if (n == 4) {
-        if (strncmp(w[3], "tenant=", 7) || !key_name_ok(w[3] + 7))
-            return BAD(r, "'%.80s' is not tenant=NAME", w[3]);
-        k->i_tenant = tenant(t, w[3] + 7);
-        if (k->i_tenant < 0)
-            return BAD(r, "more than %d tenants", CLOUD_TENANTS_MAX);
+    for (int i = 3; i < n; i++) {
+        int code = 0;
+        if (!strncmp(w[i], "tiers=", 6))
+            code = read_tiers(r, w[i] + 6, &k->tiers);
+        else if (strncmp(w[i], "tenant=", 7) || !key_name_ok(w[i] + 7))
+            code = BAD(r, "'%.80s' is neither tenant=NAME nor tiers=LIST", w[i]);
+        else if ((k->i_tenant = tenant(t, w[i] + 7)) < 0)
+            code = BAD(r, "more than %d tenants", CLOUD_TENANTS_MAX);
+        if (code)
+            return code;
     }
     snprintf(k->id, sizeof k->id, "%s", w[1]);
     t->n_lines++;

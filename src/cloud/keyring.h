@@ -1,12 +1,13 @@
 /* API keys at rest: a text file, one line each, keys only as keyed BLAKE2b hashes.
  *
  *   salt 64 hex digits                        the file's own hash key; first, once
- *   tenant NAME [requests_per_minute=N] [tokens_per_minute=N] [concurrency=N]
- *   key ID HASH [tenant=NAME]                 64 hex digits; without tenant: "default"
+ *   tenant NAME [requests_per_minute=N] [tokens_per_minute=N] [concurrency=N] [tiers=T,...]
+ *   key ID HASH [tenant=NAME] [tiers=T,...]   64 hex digits; without tenant: "default"
  *   # comment, empty lines
  *
- * A key of ours has 192 random bits, so a fast hash is enough: there is nothing to guess. Looking a
- * key up compares it with every line in constant time. A table is read-only once loaded. */
+ * Tiers are default, flex, priority; a key's own list holds in place of its tenant's. A key of ours
+ * has 192 random bits, so a fast hash is enough: there is nothing to guess. Looking a key up
+ * compares it with every line in constant time. A table is read-only once loaded. */
 #ifndef CLOUD_KEYRING_H
 #define CLOUD_KEYRING_H
 
@@ -20,12 +21,14 @@
 struct key_line {
     char id[CLOUD_NAME_MAX];
     unsigned char hash[KEY_HASH_BYTES];
-    int i_tenant; /* in the table's tenants */
+    int i_tenant;   /* in the table's tenants */
+    unsigned tiers; /* bits 1 << API_TIER_*; 0: not said */
 };
 
 struct key_tenant {
     char name[CLOUD_NAME_MAX];
     struct cloud_limits limits; /* -1: not said */
+    unsigned tiers;             /* 0: not said */
 };
 
 struct key_table {

@@ -94,8 +94,9 @@ struct supplier_job {
     int32_t n_prediction;
     int32_t max_tokens; /* -1: to the end of the context */
     uint64_t seed;
-    uint64_t salt;  /* caches are shared among equal salts only */
-    int32_t tenant; /* >= 0: jobs of different tenants take turns */
+    uint64_t salt;      /* caches are shared among equal salts only */
+    int32_t tenant;     /* >= 0: jobs of different tenants take turns */
+    enum api_tier tier; /* granted: default, flex or priority */
     int64_t accepted_us;
     int echo_logprobs; /* PROMPT events */
     struct mbox *reader;

@@ -173,9 +173,9 @@ static int local_submit(struct supplier *s, struct supplier_job *j, struct err *
     lj->job.echo_logprobs = j->echo_logprobs;
     lj->job.echo_top = j->echo_logprobs ? j->req->n_top : 0;
     lj->job.cache_salt = j->salt;
-    lj->job.service = j->req->tier == API_TIER_FLEX       ? ENGINE_SERVICE_FLEX
-                      : j->req->tier == API_TIER_PRIORITY ? ENGINE_SERVICE_PRIORITY
-                                                          : ENGINE_SERVICE_DEFAULT;
+    lj->job.service = j->tier == API_TIER_FLEX       ? ENGINE_SERVICE_FLEX
+                      : j->tier == API_TIER_PRIORITY ? ENGINE_SERVICE_PRIORITY
+                                                     : ENGINE_SERVICE_DEFAULT;
     lj->job.tenant = j->tenant;
     lj->job.accepted_us = j->accepted_us;
     ring_init(&lj->job.ring, lj->ring, RING_BYTES);

@@ -84,6 +84,7 @@ struct call {
 
     int32_t max_tokens;
     int32_t n_sent, n_home, n_at_once; /* jobs: how many, and together */
+    enum api_tier tier;                /* granted */
     char reply_id[API_ID_MAX];
     struct api_reply *reply;
     struct buf out;

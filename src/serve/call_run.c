@@ -53,7 +53,7 @@ static int make_reply(struct call *c, struct err *e)
         .id = c->reply_id,
         .created = clock_wall_us() / 1000000,
         .fingerprint = f->fingerprint,
-        .tier_used = c->req.tier == API_TIER_AUTO ? "default" : NULL,
+        .tier_used = api_tier_name(c->tier),
         .frame_end = c->form == SSE_EXTRA ? "\n\n\n" : NULL,
     };
     unsigned char random[16];
@@ -78,6 +78,7 @@ static int submit(struct call *c, struct call_job *j, struct err *e)
     j->job.req = &c->req;
     j->job.salt = cache_salt(c);
     j->job.tenant = c->ticket.i_tenant;
+    j->job.tier = c->tier;
     j->job.accepted_us = c->started_us;
     j->job.echo_logprobs = c->req.echo && c->req.logprobs;
     j->job.reader = net_io_mbox(c->s->net, c->io);
@@ -151,6 +152,7 @@ void call_admit(struct call *c)
         return;
     }
     c->state = CALL_RUN;
+    c->tier = cloud_tier(&c->ticket, c->req.tier);
     r = cloud_admit(c->s->cloud, c->sup,
                     c->n_jobs < CALL_JOBS_AT_ONCE ? c->n_jobs : CALL_JOBS_AT_ONCE, c->req.n_run,
                     (int64_t)c->req.queue_threshold_ms * 1000, &c->ticket, &c->n_at_once, &e);

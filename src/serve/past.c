@@ -44,7 +44,7 @@ static const char *finish_of(const struct call *c)
 /* Those that are preferred are served before all others that wait. */
 static int service_of(const struct call *c)
 {
-    return c->req.tier == API_TIER_FLEX ? 0 : c->req.tier == API_TIER_PRIORITY ? 2 : 1;
+    return c->tier == API_TIER_FLEX ? 0 : c->tier == API_TIER_PRIORITY ? 2 : 1;
 }
 
 static int model_of(const struct call *c)

@@ -1,5 +1,6 @@
 """What one tenant takes is not taken from another, and is paid for."""
 import subprocess
+import threading
 
 import pytest
 
@@ -45,3 +46,25 @@ def test_sequences(two):
     status, _, body = server.post("/v1/completions", ask | {"n": 2}, a)
     assert status == 200 and len(body["choices"]) == 32  # by turns
     assert server.post("/v1/completions", ask | {"n": 16}, b)[0] == 200
+
+
+def test_nobody_starves_below_a_busy_tier(two):
+    server, a, b = two("tenant b tiers=default,flex,priority", flags=("--batch", 1))
+    assert server.chat("Hi", headers=a, max_tokens=1, service_tier="priority")[2]["service_tier"] == "default"
+    stop = threading.Event()
+    answers = []
+
+    def ask():
+        while not stop.is_set():
+            answers.append(server.chat("Count to 1000.", headers=b, max_tokens=40, ignore_eos=True,
+                                       service_tier="priority")[2]["service_tier"])
+
+    busy = [threading.Thread(target=ask) for _ in range(6)]
+    for t in busy:
+        t.start()
+    wait_for("busy", lambda: server.metric("vllm:num_requests_waiting") >= 3)
+    status = server.chat("Hi", headers=a, max_tokens=4)[0]
+    stop.set()
+    for t in busy:
+        t.join()
+    assert status == 200 and set(answers) == {"priority"}

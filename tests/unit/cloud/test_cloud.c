@@ -410,6 +410,64 @@ static void overdraft(void **state)
     cloud_close(c);
 }
 
+static enum api_tier granted(struct cloud *c, const char *key, enum api_tier asked)
+{
+    struct cloud_ticket t;
+    struct err e = {0};
+    enum api_tier tier;
+
+    assert_int_equal(cloud_enter(c, key, key ? strlen(key) : 0, &t, &e), 0);
+    tier = cloud_tier(&t, asked);
+    cloud_leave(c, &t, 0);
+    return tier;
+}
+
+/* A tier is a right: what a key asks for beyond it, it does not get. */
+static void tiers(void **state)
+{
+    static const struct {
+        const char *words;
+        enum api_tier priority, normal, flex, automatic;
+    } rows[] = {
+        {"", API_TIER_DEFAULT, API_TIER_DEFAULT, API_TIER_FLEX, API_TIER_DEFAULT},
+        {" tenant=acme", API_TIER_PRIORITY, API_TIER_DEFAULT, API_TIER_FLEX, API_TIER_PRIORITY},
+        {" tenant=acme tiers=flex", API_TIER_FLEX, API_TIER_FLEX, API_TIER_FLEX, API_TIER_FLEX},
+        {" tiers=priority", API_TIER_PRIORITY, API_TIER_FLEX, API_TIER_FLEX, API_TIER_PRIORITY},
+    };
+    struct cloud_config config = {.keys_path = keys};
+    char key[4][CLOUD_KEY_TEXT_MAX], id[8], text[256];
+    struct cloud *c = NULL;
+    struct err e = {0};
+    struct buf line;
+
+    buf_init(&line, 1024);
+    for (int i = 0; i < 4; i++) {
+        snprintf(id, sizeof id, "k%d", i);
+        if (!i)
+            assert_int_equal(cloud_key_new(keys, id, NULL, key[0], &e), 0);
+        else
+            assert_int_equal(cloud_key_line(keys, id, NULL, strcpy(key[i], id), &line, &e), 0);
+        snprintf(text, sizeof text, "%.*s%s\n", (int)(line.len ? line.len - 1 : 0),
+                 line.len ? line.data : "", rows[i].words);
+        append(text);
+        buf_clear(&line);
+    }
+    append("tenant acme tiers=priority,default,flex\n");
+    assert_int_equal(cloud_open(&c, &config, &e), 0);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(granted(c, key[i], API_TIER_PRIORITY), rows[i].priority);
+        assert_int_equal(granted(c, key[i], API_TIER_DEFAULT), rows[i].normal);
+        assert_int_equal(granted(c, key[i], API_TIER_FLEX), rows[i].flex);
+        assert_int_equal(granted(c, key[i], API_TIER_AUTO), rows[i].automatic);
+    }
+    cloud_close(c);
+    config.keys_path = NULL; /* without keys there is one tenant, and nobody to be kept waiting */
+    assert_int_equal(cloud_open(&c, &config, &e), 0);
+    assert_int_equal(granted(c, NULL, API_TIER_PRIORITY), API_TIER_PRIORITY);
+    cloud_close(c);
+    buf_done(&line);
+}
+
 /* ---- routing --------------------------------------------------------------------------------- */
 
 struct fake {
@@ -477,6 +535,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(files_are_private, setup, teardown),
         cmocka_unit_test_setup_teardown(not_a_ledger, setup, teardown),
         cmocka_unit_test_setup_teardown(keys_and_limits, setup, teardown),
+        cmocka_unit_test_setup_teardown(tiers, setup, teardown),
         cmocka_unit_test(overdraft),
         cmocka_unit_test(routes),
     };

@@ -95,6 +95,24 @@ static void limits(void **state)
     key_table_free(t);
 }
 
+static void tiers(void **state)
+{
+    static const char text[] =
+        "salt " SALT "\ntenant acme tiers=default,flex,priority concurrency=4\n"
+        "key k1 " HASH " tiers=flex tenant=acme\nkey k2 " HASH " tenant=b";
+    struct key_table *t = NULL;
+    struct err e = {0};
+
+    assert_int_equal(key_table_parse(&t, "f", text, sizeof text - 1, &e), 0);
+    assert_int_equal(t->tenants[1].tiers, 7);
+    assert_int_equal(t->tenants[1].limits.concurrency, 4);
+    assert_int_equal(t->lines[0].tiers, 1 << API_TIER_FLEX);
+    assert_int_equal(t->lines[0].i_tenant, 1);
+    assert_int_equal(t->lines[1].tiers, 0); /* not said */
+    assert_int_equal(t->tenants[2].tiers, 0);
+    key_table_free(t);
+}
+
 static void refuses(void **state)
 {
     static const struct {
@@ -106,8 +124,12 @@ static void refuses(void **state)
         {"salt " SALT "\nkey a secret\n", "f:2: the hash of key 'a' is not 64 hex"},
         {"salt " SALT "\nkey a " HASH "\nkey a " HASH "\n", "f:3: key id 'a' is there twice"},
         {"salt " SALT "\nkey a/b " HASH "\n", "f:2: 'key' wants"},
-        {"salt " SALT "\nkey a " HASH " acme\n", "f:2: 'acme' is not tenant=NAME"},
-        {"salt " SALT "\nkey a " HASH " tenant=\n", "is not tenant=NAME"},
+        {"salt " SALT "\nkey a " HASH " acme\n", "f:2: 'acme' is neither tenant=NAME nor"},
+        {"salt " SALT "\nkey a " HASH " tenant=\n", "'tenant=' is neither tenant=NAME"},
+        {"salt " SALT "\nkey a " HASH " tiers=flex,gold\n", "'gold' is not one of the tiers"},
+        {"tenant a tiers=auto\n", "f:1: 'auto' is not one of the tiers"},
+        {"tenant a tiers=,\n", "f:1: tiers= wants some of"},
+        {"tenant a tiers\n", "f:1: unknown limit 'tiers'"},
         {"tenant a rpm=1\n", "f:1: unknown limit 'rpm'"},
         {"tenant a concurrency\n", "f:1: unknown limit 'concurrency'"},
         {"tenant a concurrency=-1\n", "f:1: concurrency wants a count"},
@@ -132,6 +154,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(make_and_find, setup, teardown),
         cmocka_unit_test(limits),
+        cmocka_unit_test(tiers),
         cmocka_unit_test(refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,7 +47,7 @@ struct fake {
     struct supplier_facts facts;
     _Atomic int state, frozen, stop, released, capacity, paused;
     _Atomic int n_reading, n_read, read; /* texts: begun, done; and let those that are slow go on */
-    char order[64]; /* first letters of the prompts, as they came */
+    char order[64], tiers[64]; /* first letters of the prompts and their tiers, as they came */
     _Atomic int n_submitted, n_cancelled, n_done, n_waiting, n_running, n_inside;
 };
 
@@ -153,8 +153,10 @@ static int fake_submit(struct supplier *s, struct supplier_job *j, struct err *e
     ring_init(&fj->ring, fj->data, FAKE_RING);
     j->inner = fj;
     pthread_mutex_lock(&f->lock);
-    if (f->n_submitted < (int)sizeof f->order - 1)
+    if (f->n_submitted < (int)sizeof f->order - 1) {
         f->order[f->n_submitted] = fj->script[0];
+        f->tiers[f->n_submitted] = (char)('0' + j->tier);
+    }
     fj->next = f->jobs;
     f->jobs = fj;
     f->n_submitted++;

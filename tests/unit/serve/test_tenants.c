@@ -189,6 +189,28 @@ static void queue_counts_sequences(void **state)
     close(fd);
 }
 
+/* ---- tiers ----------------------------------------------------------------------------------- */
+
+/* What is asked for without a right to it is served as what there is a right to, and said. */
+static void tiers_are_rights(void **state)
+{
+    struct two *t = *state;
+    struct room *r = start(t, "tenant a tiers=flex,default,priority\n");
+
+    expect(r, CHAT_PATH, t->a, CHAT("x", ",\"service_tier\":\"priority\""), 200,
+           "\"service_tier\":\"priority\"}");
+    expect(r, CHAT_PATH, t->b, CHAT("x", ",\"service_tier\":\"priority\""), 200,
+           "\"service_tier\":\"default\"}");
+    expect(r, CHAT_PATH, t->b, CHAT("x", ",\"service_tier\":\"auto\""), 200,
+           "\"service_tier_used\":\"default\"");
+    expect(r, CHAT_PATH, t->a, CHAT("x", ",\"service_tier\":\"auto\""), 200,
+           "\"service_tier_used\":\"priority\"");
+    expect(r, CHAT_PATH, t->b, CHAT("x", ",\"service_tier\":\"flex\""), 200,
+           "\"service_tier\":\"flex\"}");
+    expect(r, CHAT_PATH, t->b, CHAT("x", ""), 200, "\"service_tier\":null}");
+    assert_string_equal(r->f.tiers, "200210"); /* as the supplier saw them */
+}
+
 /* ---- turns ----------------------------------------------------------------------------------- */
 
 /* A request too big to be read on the spot: left to the prep pool. */
@@ -327,6 +349,7 @@ int main(void)
         T(text_tools_are_charged),
         T(sequences_are_counted),
         T(queue_counts_sequences),
+        T(tiers_are_rights),
         T(turns_to_be_read),
         T(places_to_be_read),
         T(places_to_watch),
