@@ -51,9 +51,10 @@ def events(response):
 
 
 def ask(url, model, prompt):
-    """Streams the answer to the terminal; returns the last usage and the seconds of generation."""
-    body = {"model": model, "messages": [{"role": "user", "content": prompt}], "stream": True,
-            "temperature": 0, "max_completion_tokens": 64, "stream_options": {"include_usage": True}}
+    """Streams the answer to the terminal, drawn as recommended for the model, the same each time; returns the last usage
+    and the seconds of generation."""
+    body = {"model": model["id"], "messages": [{"role": "user", "content": prompt}], "stream": True, "seed": 1,
+            "max_completion_tokens": 64, "stream_options": {"include_usage": True}, **model.get("recommended_sampling", {})}
     request = urllib.request.Request(url + "/v1/chat/completions", json.dumps(body).encode(),
                                      {"Content-Type": "application/json"})
     usage, times = {}, {}
@@ -71,7 +72,7 @@ def ask(url, model, prompt):
 
 
 def check(url, prompt):
-    model = get(url + "/v1/models")["data"][0]["id"]
+    model = get(url + "/v1/models")["data"][0]
     print(f"\n> {prompt}\n")
     began = time.monotonic()
     usage, times = ask(url, model, prompt)
@@ -82,7 +83,7 @@ def check(url, prompt):
     print(f"\n{n} tokens, {n / max(seconds, 1e-6):.0f} tokens/s "
           f"(prompt of {usage['prompt_tokens']} tokens in "
           f"{1000 * times.get('prompt_time', 0):.0f} ms)\n")
-    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello!"}]})
+    body = json.dumps({"model": model["id"], "messages": [{"role": "user", "content": "Hello!"}]})
     print(f"Call it:  curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\\n"
           f"            -d '{body}'\n\n"
           f"or point an OpenAI client at {url}/v1, or open {url}/ (ctrl-C stops the server)")

@@ -12,7 +12,7 @@ import { Composer } from './chat_composer.js';
 import { Side } from './chat_side.js';
 import { put_draft } from './chat_drafts.js';
 import { Answer, Keeper, mark_cut, recent, remember } from './chat_answer.js';
-import { body_of, defaults, show_settings } from './chat_settings.js';
+import { body_of, defaults, show_hints, show_settings } from './chat_settings.js';
 
 const HELLO = ['Explain how a waffle iron works, in three sentences.', 'Write a haiku about memory bandwidth.',
     'Write a Python function that reverses a linked list.'];
@@ -137,7 +137,7 @@ export class Chat {
     }
 
     show_settings() {
-        show_settings($('settings'), this.conv.settings, this.conv.kind === 'chat', {
+        show_settings($('settings'), this.conv.settings, this.conv.kind === 'chat', current(), {
             changed: () => this.save(true), close: () => this.drawers.close_settings() });
     }
 
@@ -197,9 +197,10 @@ export class Chat {
     request_for(node, { settings } = this.conv, tree = this.tree) {
         const nodes = tree_of.path_to(tree, node.id).filter((n) => n !== node || n.content);
         const clean = nodes.map((n) => (n.role === 'assistant' && n !== node ? { ...n, content: split_thinking(n).text } : n));
-        return { path: '/v1/chat/completions', body: { model: node.model || models.current,
+        const model = node.model || models.current;
+        return { path: '/v1/chat/completions', body: { model,
             messages: tree_of.messages_of(clean, settings.system), stream: true,
-            stream_options: { include_usage: true }, ...body_of(settings, true) } };
+            stream_options: { include_usage: true }, ...body_of(settings, true, find(model)) } };
     }
 
     /** Begin an answer below `parent`, or go on with the node that is given. */
@@ -389,6 +390,7 @@ export class Chat {
         if (!this.conv) return;
         const m = current();
         this.composer.area.placeholder = m ? `Ask ${m.id}` : 'No model is loaded';
+        show_hints($('settings'), m);
         this.busy();
         // A model without a chat template cannot chat: an empty page becomes a text to continue.
         if (m && !is_chat(m) && this.conv.fresh && this.conv.kind === 'chat') this.show(this.make_conversation('text'), []);

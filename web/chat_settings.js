@@ -1,11 +1,11 @@
-/* The settings of a conversation: the fields of the API by their own names. What is left empty is not
- * sent; the placeholder says what the server then does. */
+/* The settings of a conversation: the fields of the API by their own names. What is left empty is what is
+ * recommended for the model, else not sent; the placeholder says what then holds. */
 
 import { h, icon_button } from './dom.js';
 
 const KEPT = 'gaufre.settings';
 
-/* name in the API, label, placeholder (the server's default), range, help */
+/* name in the API, label, placeholder (the server's default; a model may recommend another), range, help */
 const NUMBERS = [
     ['temperature', 'Temperature', '1', 0, 2, 0.05, '0 always takes the likeliest token'],
     ['top_p', 'Top p', '1', 0, 1, 0.01, 'Keep the likeliest tokens up to this share'],
@@ -26,9 +26,17 @@ export function defaults() {
     }
 }
 
-/** The request's fields for these settings. */
-export function body_of(settings, chat) {
-    const body = {};
+/* What is recommended for the model and not what the API does anyway. */
+const PLAIN = { temperature: 1, top_p: 1, top_k: 0, min_p: 0 };
+function recommended(model) {
+    const of = model?.recommended_sampling || {};
+    return Object.fromEntries(Object.entries(PLAIN).filter(([k, v]) => typeof of[k] === 'number' && of[k] !== v)
+        .map(([k]) => [k, of[k]]));
+}
+
+/** The request's fields for these settings and the model (of /v1/models). */
+export function body_of(settings, chat, model) {
+    const body = recommended(model);
     for (const [name] of NUMBERS) {
         const v = settings[name];
         if (v === undefined || v === '' || !Number.isFinite(Number(v))) continue;
@@ -45,9 +53,9 @@ export function body_of(settings, chat) {
     return body;
 }
 
-function number_field([name, label, hint, min, max, step, help], settings, changed) {
+function number_field([name, label, , min, max, step, help], settings, changed) {
     const input = h('input', { id: `set-${name}`, type: 'number', inputmode: 'decimal', min: String(min), max: String(max),
-        step: String(step), placeholder: hint, autocomplete: 'off', 'aria-describedby': help ? `help-${name}` : null });
+        step: String(step), autocomplete: 'off', 'aria-describedby': help ? `help-${name}` : null });
     input.value = settings[name] ?? '';
     input.addEventListener('input', () => {
         const bad = input.value === '' ? input.validity.badInput : Number(input.value) < min || Number(input.value) > max;
@@ -67,8 +75,17 @@ function area_field(name, label, hint, help, rows, settings, changed) {
         help ? h('p.help', { id: `help-${name}` }, help) : '');
 }
 
+/** What holds where a number is left empty, for this model. */
+export function show_hints(panel, model) {
+    const hints = recommended(model);
+    for (const [name, , hint] of NUMBERS) {
+        const input = panel.querySelector(`#set-${name}`);
+        if (input) input.placeholder = name in hints ? `${hints[name]}, recommended` : hint;
+    }
+}
+
 /** Fill the panel for a conversation's settings; changed(settings) after every edit. */
-export function show_settings(panel, settings, chat, { changed, close }) {
+export function show_settings(panel, settings, chat, model, { changed, close }) {
     const set = (name, value) => {
         if (value === '' || value === false) delete settings[name];
         else settings[name] = value;
@@ -96,6 +113,7 @@ export function show_settings(panel, settings, chat, { changed, close }) {
             h('button.quiet', { onclick: () => {
                 for (const k of Object.keys(settings)) delete settings[k];
                 changed(settings);
-                show_settings(panel, settings, chat, { changed, close });
+                show_settings(panel, settings, chat, model, { changed, close });
             } }, 'Reset')));
+    show_hints(panel, model);
 }

@@ -4,7 +4,7 @@
 import { h, icon, count, seconds } from './dom.js';
 import { Answer, Keeper, remember } from './chat_answer.js';
 import { body_of } from './chat_settings.js';
-import { models } from './models.js';
+import { models, find } from './models.js';
 import { TokenView } from './chat_tokens.js';
 import { waiting } from './chat_message.js';
 
@@ -65,7 +65,7 @@ export class TextView {
         this.undo.push(prompt);
         this.node = { id: `text-${this.conv.id}`, content: '', reasoning: '', tokens: null, error: null, finish: '' };
         const body = { model: models.current, prompt, stream: true, stream_options: { include_usage: true },
-            ...body_of(this.conv.settings, false) };
+            ...body_of(this.conv.settings, false, find(models.current)) };
         this.answer = new Answer(this.node, async () => ({ path: '/v1/completions', body }), () => this.changed());
         remember(this.answer);
         this.area.readOnly = true;

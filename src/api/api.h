@@ -22,6 +22,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "base/sampling.h"
 
 /* ---- routes ---------------------------------------------------------------------------------- */
 
@@ -271,6 +272,8 @@ int api_messages_check(json_t **ret, const json_t *messages, const struct api_op
 
 /* Once the model is known: token ids in prompts, bias and stops must be below n_vocab. */
 int api_check_tokens(const struct api_request *r, int32_t n_vocab, struct err *e);
+/* Draw with `s` where the request says nothing; one that asks to be greedy stays so. */
+void api_request_recommend(struct api_request *r, const struct sampling *s);
 /* Does the prompt with what was asked for fit? Then *ret_max is the number of tokens to generate at
  * most (output_max: the server's cap where the client sets none, 0: none), else ERR_CONTEXT. */
 int api_check_context(const struct api_request *r, int64_t n_prompt, int64_t context,
@@ -396,7 +399,9 @@ struct api_model {
     int32_t context, context_trained, output_max; /* output_max 0: the context */
     int32_t n_vocab;
     uint64_t n_params, size_bytes;
-    int chat;                                            /* has a chat template */
+    int chat;                        /* has a chat template */
+    const struct sampling *sampling; /* recommended; NULL: not known */
+    int default_sampling;            /* requests that say nothing are drawn with it */
     double price_prompt, price_completion, price_cached; /* per token */
 };
 /* "", "openrouter", "huggingface"; public: the path was /public/v1. ERR_SCHEMA for another. */

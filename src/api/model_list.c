@@ -78,6 +78,11 @@ static void put_plain(struct buf *b, const struct api_model *m)
              ",\"supported_parameters\":[\"max_tokens\",\"max_completion_tokens\",\"min_tokens\",%s"
              "],\"status\":{\"value\":\"%s\"}",
              sampling_parameters, statuses[m->status]);
+    if (m->sampling) {
+        buf_add_str(b, ",\"recommended_sampling\":");
+        sampling_put(b, m->sampling);
+        buf_addf(b, ",\"default_sampling\":\"%s\"", m->default_sampling ? "model" : "api");
+    }
     buf_addf(b, ",\"meta\":{\"n_ctx_train\":%d,\"n_params\":%llu,\"size\":%llu,\"n_vocab\":%d}}",
              m->context_trained, (unsigned long long)m->n_params, (unsigned long long)m->size_bytes,
              m->n_vocab);

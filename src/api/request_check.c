@@ -26,6 +26,20 @@ int api_check_tokens(const struct api_request *r, int32_t n_vocab, struct err *e
     return 0;
 }
 
+void api_request_recommend(struct api_request *r, const struct sampling *s)
+{
+    if (r->temperature == 0)
+        return;
+    if (!(r->given & API_GIVEN_TEMPERATURE))
+        r->temperature = (float)s->temperature;
+    if (!(r->given & API_GIVEN_TOP_P))
+        r->top_p = (float)s->top_p;
+    if (!(r->given & API_GIVEN_TOP_K))
+        r->top_k = s->top_k;
+    if (!(r->given & API_GIVEN_MIN_P))
+        r->min_p = (float)s->min_p;
+}
+
 int api_check_context(const struct api_request *r, int64_t n_prompt, int64_t context,
                       int32_t output_max, int32_t *ret_max, struct err *e)
 {

@@ -31,9 +31,11 @@ struct supplier_facts {
     int32_t n_vocab;
     uint64_t n_params, size_bytes;
     const char *quantization, *fingerprint, *description;
-    int chat;                /* has a chat template */
-    const char *no_chat_why; /* a sentence, when not */
-    int reads_prompts;       /* offers tokenize and render: prompts are given as tokens */
+    int chat;                 /* has a chat template */
+    const char *no_chat_why;  /* a sentence, when not */
+    struct sampling sampling; /* recommended */
+    int default_sampling;     /* draw with it where a request says nothing */
+    int reads_prompts;        /* offers tokenize and render: prompts are given as tokens */
     /* How it computes, for people; NULL and 0 where unknown. */
     const char *kernels, *cls, *kv_type, *family;
     int32_t batch_max, chunk, page_tokens;

@@ -35,13 +35,16 @@ static void on_progress(void *arg, double done)
     progress_set(arg, (uint64_t)(done * 1000));
 }
 
-static int find_file(struct model_run *r, const char *spec, struct err *e)
+/* And what the catalogue recommends for it. */
+static int find_file(struct model_run *r, struct engine_config *c, const char *spec, struct err *e)
 {
     struct hub *hub = NULL;
     int rc = hub_open(&hub, e);
 
     if (!rc)
         rc = hub_resolve(hub, spec, &r->path, e);
+    if (!rc && hub_sampling(hub, r->path, &r->sampling))
+        c->sampling = &r->sampling;
     hub_close(hub);
     return rc;
 }
@@ -56,7 +59,7 @@ int model_open(struct model_run *r, const char *spec, const struct model_opt *o,
     *r = (struct model_run){0};
     rc = model_config(&c, o, e);
     if (!rc)
-        rc = find_file(r, spec, e);
+        rc = find_file(r, &c, spec, e);
     if (!rc)
         rc = team_open(&r->team, (int)o->threads, e);
     if (rc)
@@ -83,7 +86,7 @@ int model_describe(struct model_run *r, const char *spec, const struct model_opt
     *r = (struct model_run){0};
     rc = model_config(&c, o, e);
     if (!rc)
-        rc = find_file(r, spec, e);
+        rc = find_file(r, &c, spec, e);
     if (!rc) {
         c.path = r->path;
         c.name = strchr(spec, '/') ? NULL : spec;

@@ -84,6 +84,21 @@ static int wrong_number(const struct opt *o, const char *value, struct err *e)
                    o->min, digits, o->max, value);
 }
 
+int opt_int_is_word(int64_t v)
+{
+    return v == INT64_MIN;
+}
+
+int opt_real_is_word(double v)
+{
+    return isnan(v);
+}
+
+static int is_word(const struct opt *o, const char *value)
+{
+    return o->def && *o->def >= 'a' && *o->def <= 'z' && !strcmp(o->def, value);
+}
+
 static int set_value(const struct opt *o, void *out, const char *value, struct err *e)
 {
     char *field = (char *)out + o->offset;
@@ -99,14 +114,18 @@ static int set_value(const struct opt *o, void *out, const char *value, struct e
         *(int *)(void *)field = 1;
         return 0;
     case OPT_KIND_INT:
-        if (parse_int(value, &i) || !in_bounds(o, (double)i))
+        if (is_word(o, value))
+            i = INT64_MIN;
+        else if (parse_int(value, &i) || !in_bounds(o, (double)i))
             return wrong_number(o, value, e);
         *(int64_t *)(void *)field = i;
         return 0;
     case OPT_KIND_REAL:
         errno = 0;
         d = strtod(value, &end);
-        if (!*value || *end || errno || !isfinite(d) || !in_bounds(o, d))
+        if (is_word(o, value))
+            d = NAN;
+        else if (!*value || *end || errno || !isfinite(d) || !in_bounds(o, d))
             return wrong_number(o, value, e);
         *(double *)(void *)field = d;
         return 0;

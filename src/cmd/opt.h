@@ -37,7 +37,8 @@ struct opt {
     char letter;      /* short name, or 0 */
     const char *name; /* long name without dashes */
     const char *arg;  /* value's name in help ("N"), or the words of a choice */
-    const char *def;  /* default as one would type it, or NULL: the field stays zero */
+    const char *def;  /* default as one would type it, or NULL: the field stays zero. A word for a
+                       * number ("model"): may be typed, and is told by opt_is_word */
     double min, max;  /* numbers, both reached; both 0: any; 0x1p63: as large as there are */
     size_t offset;    /* of the field in the command's struct */
     const char *help; /* one line, no full stop */
@@ -86,6 +87,10 @@ struct opt {
  * ERR_ARG with a sentence that names the option. */
 int opt_parse(const struct opt *table, void *out, int argc, char **argv, int *ret_n, int *ret_help,
               struct err *e);
+
+/* Is this field's value, of a number with a word as its default, that word? */
+int opt_int_is_word(int64_t v);
+int opt_real_is_word(double v);
 
 /* The option lines of --help, with --help itself last. */
 void opt_help(const struct opt *table, FILE *f);

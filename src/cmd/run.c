@@ -28,10 +28,11 @@ struct run {
 
 static const struct opt opts[] = {
     OPT_STR('s', "system", "TEXT", NULL, run, system, "system message"),
-    OPT_REAL(0, "temperature", "T", "0.7", 0, 2, run, temperature, "0: always the likeliest token"),
-    OPT_REAL(0, "top-p", "P", "1", 0, 1, run, top_p, "draw among the likeliest of this mass"),
-    OPT_REAL(0, "min-p", "P", "0", 0, 1, run, min_p, "and at least this share of the best"),
-    OPT_INT(0, "top-k", "N", "0", 0, 1 << 20, run, top_k, "and among the N best (0: all)"),
+    OPT_REAL(0, "temperature", "T", "model", 0, 2, run, temperature,
+             "0: always the likeliest token; model: as recommended for it"),
+    OPT_REAL(0, "top-p", "P", "model", 0, 1, run, top_p, "draw among the likeliest of this mass"),
+    OPT_REAL(0, "min-p", "P", "model", 0, 1, run, min_p, "and at least this share of the best"),
+    OPT_INT(0, "top-k", "N", "model", 0, 1 << 20, run, top_k, "and among the N best (0: all)"),
     OPT_INT(0, "seed", "N", "-1", -1, 0x1p63, run, seed,
             "seed of the draws (-1: a new one each time)"),
     OPT_INT('n', "max-tokens", "N", "-1", -1, 1 << 26, run, max_tokens,
@@ -78,12 +79,17 @@ static int was_interrupted(void *ctx)
 
 _Static_assert(OPT_STRS_MAX <= ENGINE_STOPS_MAX, "every --stop has its place");
 
-static void set_sampling(const struct run *o, struct engine_sampling *s)
+static double real_or(double v, double recommended)
 {
-    *s = (struct engine_sampling){.temperature = (float)o->temperature,
-                                  .top_p = (float)o->top_p,
-                                  .min_p = (float)o->min_p,
-                                  .top_k = (int32_t)o->top_k,
+    return opt_real_is_word(v) ? recommended : v;
+}
+
+static void set_sampling(const struct run *o, const struct sampling *r, struct engine_sampling *s)
+{
+    *s = (struct engine_sampling){.temperature = (float)real_or(o->temperature, r->temperature),
+                                  .top_p = (float)real_or(o->top_p, r->top_p),
+                                  .min_p = (float)real_or(o->min_p, r->min_p),
+                                  .top_k = opt_int_is_word(o->top_k) ? r->top_k : (int32_t)o->top_k,
                                   .repetition_penalty = 1,
                                   .max_tokens = (int32_t)o->max_tokens,
                                   .seed = (uint64_t)o->seed,
@@ -123,7 +129,7 @@ static int answer(struct talk *t, const char *text, size_t n, int show, struct g
     }
     if (rc)
         return rc;
-    set_sampling(t->o, &g.sampling);
+    set_sampling(t->o, &engine_info(t->engine)->sampling, &g.sampling);
     g.prompt = prompt.id;
     g.answer = prompt.answer;
     g.n_prompt = prompt.n;

@@ -115,6 +115,8 @@ static int resolve(struct serve_config *c, struct err *e)
         r = hub_resolve(h, c->models[i].model, &path, e);
         if (!r && !(c->models[i].path = arena_strdup(&c->arena, path)))
             r = err_set(e, ERR_NOMEM, "out of memory");
+        if (!r)
+            c->models[i].has_sampling = hub_sampling(h, path, &c->models[i].sampling);
         free(path);
     }
     if (!r) {

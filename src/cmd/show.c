@@ -25,6 +25,20 @@ static void row(const char *name, const char *value)
         cmd_line(stdout, "%-14s %s", name, value);
 }
 
+static void print_sampling(const struct engine_info *i)
+{
+    struct buf b;
+
+    buf_init(&b, 256);
+    sampling_tell(&b, &i->sampling);
+    buf_addf(&b, " (recommended by %s)",
+             !strcmp(i->sampling_from, "file")     ? "the file"
+             : !strcmp(i->sampling_from, "family") ? "the family's makers"
+                                                   : "the catalogue");
+    row("sampling", b.data);
+    buf_done(&b);
+}
+
 static void print_plain(const struct engine_info *i)
 {
     char a[32], b[32], line[256];
@@ -63,6 +77,7 @@ static void print_plain(const struct engine_info *i)
              cmd_bytes(i->bytes_per_token, a, sizeof a));
     printf("%-14s %s\n", "", line);
     row("kernels", i->kernels);
+    print_sampling(i);
     if (i->has_template)
         printf("%-14s yes, %zu bytes (gaufre show --template prints it)\n", "chat template",
                strlen(i->template_text));
@@ -88,10 +103,16 @@ static int print_json(const struct engine_info *i)
         (json_int_t)i->vocab_bytes, "bytes_per_token", (json_int_t)i->bytes_per_token, "kernels",
         i->kernels, "class", i->cls, "kv", i->kv, "chat", i->has_template, "chat_template",
         cmd_json_str(i->has_template ? i->template_text : ""));
-    int rc = o && m ? json_object_update(o, m) : ERR_NOMEM;
+    json_t *s = json_pack("{s:f, s:f, s:i, s:f, s:s}", "temperature", i->sampling.temperature,
+                          "top_p", i->sampling.top_p, "top_k", i->sampling.top_k, "min_p",
+                          i->sampling.min_p, "from", i->sampling_from);
+    int rc = o && m && s && !json_object_update(o, m)
+                 ? json_object_set(o, "recommended_sampling", s)
+                 : ERR_NOMEM;
 
     json_decref(m);
-    return cmd_json(rc ? NULL : o, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    json_decref(s);
+    return cmd_json(rc ? NULL : o, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
 }
 
 static int run(const struct cmd *c, void *opts_, int argc, char **argv)

@@ -10,6 +10,7 @@
 #include "base/sysmem.h"
 #include "base/utf8.h"
 #include "engine/engine_int.h"
+#include "engine/recommend.h"
 
 #define TEMPLATE_MAX     ((size_t)1 << 20)
 #define CHUNK_DEFAULT    512
@@ -242,6 +243,7 @@ static void fill_info(struct engine *e, const struct engine_config *c, const str
     in->formats = m->formats;
     in->kernels = e->kern->name;
     in->cls = engine_class_name(e->cls);
+    in->sampling_from = recommend_sampling(c->sampling, g, m->family, &in->sampling);
     in->file_bytes = gguf_file_bytes(g);
     in->tensor_bytes = m->tensor_bytes;
     in->weight_bytes = m->pages_bytes;

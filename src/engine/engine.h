@@ -28,6 +28,7 @@
 #include "base/mbox.h"
 #include "base/patience.h"
 #include "base/ring.h"
+#include "base/sampling.h"
 #include "kern/kern.h"
 
 struct engine;
@@ -44,9 +45,10 @@ const char *engine_class_name(enum engine_class cls);
 
 /* Zero means "default" in every field. */
 struct engine_config {
-    const char *path;          /* GGUF file, or the first of a split one */
-    const char *name;          /* for messages; default: the file's base name */
-    const char *template_file; /* overrides the file's chat template */
+    const char *path;                /* GGUF file, or the first of a split one */
+    const char *name;                /* for messages; default: the file's base name */
+    const char *template_file;       /* overrides the file's chat template */
+    const struct sampling *sampling; /* recommended by who knows the model; NULL: nobody does */
     enum engine_class cls;
     enum kern_isa isa; /* KERN_ISA_SCALAR + 0 is a real value: set isa_set */
     int isa_set;
@@ -111,6 +113,8 @@ struct engine_info {
     const char *no_template_why; /* a sentence, when not */
     const char *no_room_why;     /* describe_only: why it could not be loaded now, or NULL */
     const char *template_text;   /* the chat template, or NULL */
+    struct sampling sampling;    /* recommended, not applied */
+    const char *sampling_from;   /* "catalogue", "file" or "family" */
     const char *bos_text, *eos_text;
     int adds_bos, adds_eos; /* the model wants BOS (EOS) around plain text */
 };

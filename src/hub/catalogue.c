@@ -79,6 +79,41 @@ static int only_keys(struct reader *r, const json_t *j, const char *const *keys)
     return 0;
 }
 
+/* A number of the row's sampling; *ret stays as it is when the key is absent. */
+static int get_number(struct reader *r, const json_t *j, const char *key, double *ret)
+{
+    const json_t *v = json_object_get(j, key);
+
+    if (v && !json_is_number(v))
+        return bad(r, "sampling has numbers only");
+    if (v)
+        *ret = json_number_value(v);
+    return 0;
+}
+
+static int read_sampling(struct reader *r, const json_t *j, struct entry *row)
+{
+    static const char *const keys[] = {"temperature", "top_p", "min_p", "top_k", NULL};
+    struct sampling s = sampling_plain();
+    double top_k = 0;
+    int err;
+
+    if (!j)
+        return 0;
+    if ((err = only_keys(r, j, keys)) || (err = get_number(r, j, "temperature", &s.temperature)) ||
+        (err = get_number(r, j, "top_p", &s.top_p)) ||
+        (err = get_number(r, j, "min_p", &s.min_p)) || (err = get_number(r, j, "top_k", &top_k)))
+        return err;
+    if (top_k >= 0 && top_k <= SAMPLING_TOP_K_MAX)
+        s.top_k = (int32_t)top_k;
+    if (s.top_k != top_k || !sampling_is_valid(&s))
+        return bad(r, "sampling: temperature is 0 to 2, top_p above 0 to 1, min_p 0 to 1, top_k a "
+                      "whole number from 0");
+    row->sampling = s;
+    row->has_sampling = 1;
+    return 0;
+}
+
 static int read_part(struct reader *r, const json_t *j, struct wheel_part *part)
 {
     static const char *const keys[] = {"project", "version", "member", "bytes", NULL};
@@ -155,8 +190,8 @@ static int check_sum(struct reader *r, const struct entry *row, const struct sou
 
 static int read_entry(struct reader *r, const json_t *j, struct entry *row)
 {
-    static const char *const keys[] = {"name",  "title",  "description", "licence",
-                                       "bytes", "sha256", "sources",     NULL};
+    static const char *const keys[] = {"name",   "title",   "description", "licence", "bytes",
+                                       "sha256", "sources", "sampling",    NULL};
     const json_t *sources = json_object_get(j, "sources");
     size_t n = json_array_size(sources);
     int err;
@@ -166,7 +201,8 @@ static int read_entry(struct reader *r, const json_t *j, struct entry *row)
         (err = get_text(r, j, "title", &row->title)) ||
         (err = get_text(r, j, "description", &row->description)) ||
         (err = get_text(r, j, "licence", &row->licence)) ||
-        (err = get_text(r, j, "sha256", &row->sha256)) || (err = get_bytes(r, j, &row->bytes)))
+        (err = get_text(r, j, "sha256", &row->sha256)) || (err = get_bytes(r, j, &row->bytes)) ||
+        (err = read_sampling(r, json_object_get(j, "sampling"), row)))
         return err;
     if (!row->name || !name_is_valid(row->name))
         return bad(r, "a name of letters, digits, '.', '_' and '-' is needed");

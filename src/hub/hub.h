@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/sampling.h"
 
 #define HUB_NAME_MAX 100 /* characters of a model's name */
 
@@ -38,6 +39,10 @@ int hub_make_home(const struct hub *h, struct err *e);
 /* The file of a spec, which must be on this machine; *ret_path is malloc'd. ERR_NOTFOUND says what
  * to do about it. */
 int hub_resolve(const struct hub *h, const char *spec, char **ret_path, struct err *e);
+
+/* Is there a sampling that the catalogue recommends for this file? 1, or 0: it is not the pulled
+ * file of a row, or its row says nothing. */
+int hub_sampling(const struct hub *h, const char *path, struct sampling *ret);
 
 /* ---- list and remove --------------------------------------------------------------------------
  */

@@ -96,6 +96,30 @@ int hub_resolve(const struct hub *h, const char *spec, char **ret_path, struct e
                    spec);
 }
 
+int hub_sampling(const struct hub *h, const char *path, struct sampling *ret)
+{
+    char name[HUB_NAME_MAX + 1];
+    const struct entry *row;
+    struct origin origin;
+    struct stat a, b;
+    char *pulled;
+    int same;
+
+    if (name_of_file(path, name))
+        return 0;
+    row = catalogue_find(&h->catalogue, name);
+    if (!row || !row->has_sampling || origin_read(h, row->name, &origin) ||
+        strcasecmp(origin.sha256, row->sha256))
+        return 0;
+    pulled = find_local(h, row->name);
+    same = pulled && !stat(path, &a) && !stat(pulled, &b) && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino && (uint64_t)b.st_size == origin.bytes;
+    free(pulled);
+    if (same)
+        *ret = row->sampling;
+    return same;
+}
+
 /* ---- list ---- */
 
 void hub_models_done(struct hub_models *m)

@@ -172,6 +172,8 @@ static int prep_request(struct call *c, int chat, const struct api_options *o, s
         r = api_check_tokens(&c->req, c->sup->ops->facts(c->sup)->n_vocab, e);
     if (r)
         return r;
+    if (c->sup->ops->facts(c->sup)->default_sampling)
+        api_request_recommend(&c->req, &c->sup->ops->facts(c->sup)->sampling);
     return chat ? prep_chat(c, e) : prep_completion(c, e);
 }
 

@@ -67,6 +67,8 @@ static struct api_model model_of(struct server *s, const struct served *v)
     m.n_params = f->n_params;
     m.size_bytes = f->size_bytes;
     m.chat = f->chat;
+    m.sampling = &f->sampling;
+    m.default_sampling = f->default_sampling;
     return m;
 }
 

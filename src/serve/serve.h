@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/config.h"
 #include "base/err.h"
+#include "base/sampling.h"
 
 #define SERVE_MODELS_MAX 32
 
@@ -41,6 +42,8 @@
       "draft tokens from the text so far and verify them together; never changes an answer")       \
     X("output_cap", "output-cap", INT, output_cap, "0", 0, 1 << 24, "N",                           \
       "tokens generated where the client sets no maximum, 0: no cap")                              \
+    X("default_sampling", "default-sampling", CHOICE, default_sampling, "api", 0, 0, "api|model",  \
+      "how to draw where a request says nothing: by the API's defaults, or as recommended")        \
     X("chat_template", "chat-template", STR, chat_template, NULL, 0, 0, "FILE",                    \
       "chat template to use instead of the file's own")
 
@@ -109,7 +112,9 @@ struct serve_model {
     const char *path;  /* the file: filled by the caller, names are resolved above this room */
     const char *id;    /* as served; default: the name, or the file's base name */
     struct config_strs aliases;
-    int cls, kv, prefix_cache, speculation;
+    int cls, kv, prefix_cache, speculation, default_sampling;
+    int has_sampling; /* `sampling` is recommended for it by the catalogue: filled as `path` is */
+    struct sampling sampling;
     uint64_t kv_memory;
     int64_t context, chunk, batch, output_cap;
     const char *chat_template;

@@ -105,7 +105,11 @@ def test_continue_a_cut_answer(pages, site):
 def test_settings_reach_the_request(pages, site):
     page = pages.open(site.url, settings={})
     page.click("#settings-toggle")
-    assert page.get_attribute("#set-temperature", "placeholder") == "1"
+    model = page.evaluate("fetch('/v1/models').then((r) => r.json())")["data"][0]
+    recommended = model["recommended_sampling"]
+    assert recommended["top_p"] < 1 and model["default_sampling"] == "api"
+    assert page.get_attribute("#set-temperature", "placeholder") == f"{recommended['temperature']}, recommended"
+    assert page.get_attribute("#set-min_p", "placeholder") == "0"
     page.fill("#set-system", "You are terse.")
     page.fill("#set-temperature", "0")
     page.fill("#set-max_tokens", "7")
@@ -117,7 +121,8 @@ def test_settings_reach_the_request(pages, site):
     assert body["messages"][0] == {"role": "system", "content": "You are terse."}
     assert (body["temperature"], body["max_completion_tokens"], body["seed"]) == (0, 7, 42)
     assert body["stop"] == ["zzz", "END\n"]
-    assert "top_p" not in body and sent.value.headers["x-client-request-id"]
+    assert body["top_p"] == recommended["top_p"] and "min_p" not in body  # what is left empty is what is recommended
+    assert sent.value.headers["x-client-request-id"]
     page.fill("#set-temperature", "9")  # the server's own sentence comes back
     answer = ask(page, "Hi again")
     expect(answer.locator(".error")).to_contain_text("temperature")

@@ -155,6 +155,15 @@ static void test_model(void **state)
         "\"logit_bias\",\"logprobs\",\"top_logprobs\"],\"status\":{\"value\":\"loaded\"},"
         "\"meta\":{\"n_ctx_train\":8192,\"n_params\":134515008,\"size\":98362432,\"n_vocab\":"
         "49152}}");
+    const struct sampling s = {.temperature = 0.6, .top_p = 0.95, .min_p = 0.05, .top_k = 20};
+    struct api_model told = model;
+    told.sampling = &s;
+    told.default_sampling = 1;
+    assert_int_equal(api_model_body(&b, &told, API_MODELS_PLAIN), 0);
+    assert_non_null(strstr(b.data, "},\"recommended_sampling\":{\"temperature\":0.6,\"top_p\":0.95,"
+                                   "\"top_k\":20,\"min_p\":0.05},\"default_sampling\":\"model\","
+                                   "\"meta\":{"));
+    buf_clear(&b);
     assert_int_equal(api_model_body(&b, &model, API_MODELS_OPENROUTER), 0);
     assert_non_null(strstr(b.data, "\"prompt\":\"0.00000012\",\"completion\":\"0.0000005\","
                                    "\"request\":\"0\""));

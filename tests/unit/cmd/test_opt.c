@@ -16,7 +16,8 @@ struct args {
     uint64_t kv_bytes;
     const char *host, *file;
     struct opt_strs alias;
-    int64_t seed;
+    int64_t seed, top_k;
+    double top_p;
 };
 
 static const struct opt table[] = {
@@ -29,6 +30,8 @@ static const struct opt table[] = {
     OPT_FILE('f', "file", NULL, args, file, "file"),
     OPT_STRS('a', "alias", "NAME", args, alias, "alias"),
     OPT_INT(0, "seed", "N", "-1", -1, 0x1p63, args, seed, "seed"),
+    OPT_REAL(0, "top-p", "P", "model", 0, 1, args, top_p, "top p"),
+    OPT_INT(0, "top-k", "N", "model", 0, 100, args, top_k, "top k"),
     OPT_END,
 };
 
@@ -87,6 +90,24 @@ static void test_bounds_are_reached(void **state)
     check_seed(S("9223372036854775807"), INT64_MAX);
 }
 
+static void check_word(char *p, char *k, int p_is_word, int k_is_word)
+{
+    PARSE(S("--top-p"), p, S("--top-k"), k);
+    assert_int_equal(r, 0);
+    assert_int_equal(opt_real_is_word(a.top_p), p_is_word);
+    assert_int_equal(opt_int_is_word(a.top_k), k_is_word);
+}
+
+/* A word in the place of a number is the default, and may be typed. */
+static void test_word_for_a_number(void **state)
+{
+    PARSE(S("x"));
+    assert_int_equal(r, 0);
+    assert_true(opt_real_is_word(a.top_p) && opt_int_is_word(a.top_k));
+    check_word(S("model"), S("0"), 1, 0);
+    check_word(S("0"), S("model"), 0, 1);
+}
+
 static void check_error(char *one, char *two, const char *text)
 {
     PARSE(one, two);
@@ -106,6 +127,7 @@ static void test_errors_name_the_option(void **state)
                 "--port wants a whole number from 0 to 65535, not '70000'");
     check_error(S("-p"), S("8o8"), "--port wants a whole number from 0 to 65535, not '8o8'");
     check_error(S("--port="), NULL, "--port wants a whole number from 0 to 65535, not ''");
+    check_error(S("--top-p"), S("modl"), "--top-p wants a number from 0 to 1, not 'modl'");
     check_error(S("--seed"), S("9223372036854775808"),
                 "--seed wants a whole number from -1 to 9223372036854775807, not "
                 "'9223372036854775808'");
@@ -182,6 +204,7 @@ int main(void)
         cmocka_unit_test(test_defaults_and_positionals),
         cmocka_unit_test(test_all_forms),
         cmocka_unit_test(test_bounds_are_reached),
+        cmocka_unit_test(test_word_for_a_number),
         cmocka_unit_test(test_errors_name_the_option),
         cmocka_unit_test(test_missing_value),
         cmocka_unit_test(test_help_wins),

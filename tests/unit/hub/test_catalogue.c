@@ -97,6 +97,36 @@ static void test_refusals(void **state)
                   "add up");
 }
 
+#define SAMPLED(value)                                                                             \
+    "{\"models\":[{\"name\":\"m\",\"bytes\":10,\"sha256\":\"" SHA "\",\"sampling\":" value         \
+    ",\"sources\":[{\"url\":\"https://one.test/m.gguf\"}]}]}"
+
+/* Like everything in a row: whole, or an error that names it. */
+static void test_sampling(void **state)
+{
+    static const char *const wrong[] = {
+        "{\"temperature\":2.5}", "{\"temperature\":-1}",      "{\"top_p\":0}",
+        "{\"top_p\":1.5}",       "{\"min_p\":-0.1}",          "{\"top_k\":-1}",
+        "{\"top_k\":1.5}",       "{\"top_k\":1e9}",           "{\"top_k\":1e300}",
+        "{\"temp\":0.5}",        "{\"temperature\":\"0.5\"}", "7",
+    };
+    static const char good[] = SAMPLED("{\"temperature\":0.5,\"top_k\":40}");
+    char text[512];
+    struct catalogue c;
+    struct err e;
+
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        snprintf(text, sizeof text, SAMPLED("%s"), wrong[i]);
+        check_refused(text, "model 1");
+    }
+    catalogue_init(&c);
+    assert_int_equal(catalogue_add(&c, good, sizeof good - 1, "mine", &e), 0);
+    const struct entry *m = catalogue_find(&c, "m");
+    assert_true(m->has_sampling && m->sampling.temperature == 0.5 && m->sampling.top_k == 40);
+    assert_true(m->sampling.top_p == 1 && m->sampling.min_p == 0); /* what is not said is off */
+    catalogue_done(&c);
+}
+
 static void test_earlier_rows_win(void **state)
 {
     static const char one[] = ROW("{\"url\":\"https://one.test/m.gguf\"}");
@@ -117,6 +147,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_promised_models),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_sampling),
         cmocka_unit_test(test_earlier_rows_win),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -155,6 +155,61 @@ static void test_resolve_list_remove(void **state)
     rmdir(folder);
 }
 
+/* A row's sampling holds for the file that was pulled for it, by whatever path, and no other. */
+static void test_sampling(void **state)
+{
+    char folder[] = "/tmp/gaufre-home-XXXXXX", path[256], other[256];
+    struct origin o = {.source = "hf:o/r/m.gguf", .bytes = 18};
+    struct sampling s = {0};
+    struct hub *h;
+    struct err e;
+
+    assert_non_null(mkdtemp(folder));
+    setenv("GAUFRE_HOME", folder, 1);
+    memset(o.sha256, 'a', 64);
+    snprintf(path, sizeof path, "%s/catalogue.json", folder);
+    write_file(path,
+               "{\"models\":[{\"name\":\"mine\",\"bytes\":18,\"sha256\":"
+               "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\","
+               "\"sampling\":{\"temperature\":0.5},\"sources\":[{\"url\":\"https://h/m\"}]}]}");
+    assert_int_equal(hub_open(&h, &e), 0);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/tmp", folder);
+    assert_int_equal(home_make_folder(path, &e), 0);
+    snprintf(path, sizeof path, "%s/models", folder);
+    assert_int_equal(home_make_folder(path, &e), 0);
+    snprintf(other, sizeof other, "%s/mine.gguf", folder);
+    write_file(other, "GGUF, more or less");
+    snprintf(path, sizeof path, "%s/models/mine.gguf", folder);
+    write_file(path, "GGUF, more or less");
+
+    assert_int_equal(hub_sampling(h, path, &s), 0); /* nobody knows where it is from */
+    assert_int_equal(origin_write(h, "mine", &o, &e), 0);
+    assert_int_equal(hub_sampling(h, path, &s), 1);
+    assert_true(s.temperature == 0.5 && s.top_p == 1);
+    assert_int_equal(hub_sampling(h, other, &s), 0);
+    unlink(other);
+    assert_int_equal(symlink(path, other), 0);
+    assert_int_equal(hub_sampling(h, other, &s), 1);
+    unlink(other);
+    o.sha256[0] = 'b';
+    assert_int_equal(origin_write(h, "mine", &o, &e), 0);
+    assert_int_equal(hub_sampling(h, path, &s), 0); /* another file of that name */
+    o.sha256[0] = 'a';
+    o.bytes = 17;
+    assert_int_equal(origin_write(h, "mine", &o, &e), 0);
+    assert_int_equal(hub_sampling(h, path, &s), 0); /* changed since */
+
+    uint64_t bytes;
+    assert_int_equal(hub_remove(h, "mine", &bytes, &e), 0);
+    hub_close(h);
+    snprintf(path, sizeof path, "%s/models", folder);
+    rmdir(path);
+    snprintf(path, sizeof path, "%s/tmp", folder);
+    rmdir(path);
+    rmdir(folder);
+}
+
 static void test_default_home(void **state)
 {
     struct hub *h;
@@ -178,6 +233,7 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_hf_spec),
         cmocka_unit_test(test_resolve_list_remove),
+        cmocka_unit_test(test_sampling),
         cmocka_unit_test(test_default_home),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

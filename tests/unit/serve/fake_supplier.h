@@ -45,6 +45,7 @@ struct fake {
     pthread_mutex_t lock;
     struct fake_job *jobs;
     struct supplier_facts facts;
+    struct sampling drawn_with; /* of the last job, under the lock */
     _Atomic int state, frozen, stop, released, capacity, paused;
     _Atomic int n_reading, n_read, read; /* texts: begun, done; and let those that are slow go on */
     char order[64], tiers[64]; /* first letters of the prompts and their tiers, as they came */
@@ -159,6 +160,10 @@ static int fake_submit(struct supplier *s, struct supplier_job *j, struct err *e
     }
     fj->next = f->jobs;
     f->jobs = fj;
+    f->drawn_with = (struct sampling){.temperature = (double)j->req->temperature,
+                                      .top_p = (double)j->req->top_p,
+                                      .min_p = (double)j->req->min_p,
+                                      .top_k = j->req->top_k};
     f->n_submitted++;
     f->n_waiting++;
     f->n_inside += j->req->n_run;

@@ -60,6 +60,59 @@ static void chat(void **state)
     free(a);
 }
 
+static void drawn(struct room *r, const char *more, double temperature, double top_p, int top_k)
+{
+    char body[512], *a;
+    struct sampling s;
+
+    snprintf(body, sizeof body, CHAT("hi", "%s"), more);
+    a = ask(r, CHAT_PATH, NULL, body);
+    assert_int_equal(status_of(a), 200);
+    free(a);
+    pthread_mutex_lock(&r->f.lock);
+    s = r->f.drawn_with;
+    pthread_mutex_unlock(&r->f.lock);
+    if ((float)s.temperature != (float)temperature || (float)s.top_p != (float)top_p ||
+        s.top_k != top_k)
+        fail_msg("%s: drawn with %g, %g, %d", more, s.temperature, s.top_p, s.top_k);
+}
+
+/* The API's defaults, whatever is recommended. */
+static void drawn_by_the_api(void **state)
+{
+    struct room *r = *state;
+    char *a;
+
+    r->f.facts.sampling = (struct sampling){.temperature = 0.6, .top_p = 0.9, .top_k = 20};
+    room_start(r);
+    drawn(r, "", 1, 1, 0);
+    drawn(r, ",\"temperature\":0.3", 0.3, 1, 0);
+    a = get(r, "GET", "/v1/models", NULL);
+    HAS(a, "\"recommended_sampling\":{\"temperature\":0.6,\"top_p\":0.9,\"top_k\":20,"
+           "\"min_p\":0},\"default_sampling\":\"api\"");
+    free(a);
+}
+
+/* As recommended, but for what a request says itself. */
+static void drawn_by_the_model(void **state)
+{
+    struct room *r = *state;
+    char *a;
+
+    r->f.facts.sampling = (struct sampling){.temperature = 0.6, .top_p = 0.9, .top_k = 20};
+    r->f.facts.default_sampling = 1;
+    room_start(r);
+    drawn(r, "", 0.6, 0.9, 20);
+    drawn(r, ",\"temperature\":null", 0.6, 0.9, 20);
+    drawn(r, ",\"temperature\":1,\"top_k\":0", 1, 0.9, 0);
+    drawn(r, ",\"top_p\":1", 0.6, 1, 20);
+    drawn(r, ",\"temperature\":0", 0, 1, 0);
+    drawn(r, ",\"top_p\":0", 0, 1, 0); /* greedy, too */
+    a = get(r, "GET", "/v1/models", NULL);
+    HAS(a, "\"default_sampling\":\"model\"");
+    free(a);
+}
+
 static void stream(void **state)
 {
     struct room *r = *state;
@@ -685,6 +738,7 @@ int main(void)
         T(queue_full),    T(clients_leave),   T(left_the_queue),
         T(reader_stalls), T(drain),
         T(foreign_pages), T(pages_that_may_call),
+        T(drawn_by_the_api), T(drawn_by_the_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,16 @@
+/* Which sampling is recommended for a model: what the caller knows of it, else what its file says,
+ * else what its family's makers say. */
+#ifndef ENGINE_RECOMMEND_H
+#define ENGINE_RECOMMEND_H
+
+#include "base/sampling.h"
+#include "engine/family.h"
+#include "engine/gguf.h"
+
+/* The first of them that says anything decides; what it leaves open is off. A file in which one
+ * value is out of bounds or of another type says nothing. `given` may be NULL. Returns the source's
+ * name: "catalogue", "file", "family". */
+const char *recommend_sampling(const struct sampling *given, const struct gguf *g,
+                               const struct family *f, struct sampling *ret);
+
+#endif
