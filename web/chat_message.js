@@ -2,6 +2,7 @@
 
 import { h, icon, icon_button, copy_button, number, seconds, say } from './dom.js';
 import { Markdown } from './markdown.js';
+import { direct } from './markdown_dom.js';
 import { TokenView } from './chat_tokens.js';
 
 const FOLD_LINES = 16; // longer messages of the user (files, mostly) begin folded
@@ -113,13 +114,15 @@ export class MessageView {
 
     draw_thinking(thinking, thought) {
         if (!this.think) {
-            this.think_text = h('div.plain', { dir: 'auto' });
+            this.think_text = h('div.plain');
             this.think_head = h('summary');
             this.think = h('details.think', null, this.think_head, this.think_text);
             this.body.prepend(this.think);
         }
         this.think_head.textContent = thought ? 'Thought about it' : 'Thinking …';
-        if (this.think_text.textContent.length !== thinking.length) this.think_text.textContent = thinking;
+        if (this.think_text.textContent.length === thinking.length) return;
+        this.think_text.textContent = thinking;
+        this.think.dir = direct(this.think_text).dir;
     }
 
     /** Below the text: waiting, an error and its way out, or the way to go on. */

@@ -6,9 +6,12 @@
 
 import { code_block } from './code_block.js';
 import { blocks } from './markdown_dom.js';
+import { lex } from './markdown_math.js';
 
-/* global marked */
-const FENCE = /^(`{3,}|~{3,})([^\n`]*)(?:\n|$)/;
+// A line that opens a fence: a backtick after backticks makes it code within a line instead.
+const FENCE = /^( {0,3})(?:(`{3,})([^\n`]*)|(~{3,})([^\n]*))(?:\n|$)/;
+const FENCE_LINE = /^(?:`{3,}[^\n`]*|~{3,}[^\n]*)(\n|$(?![^]))/m; // where nothing but a fence can begin
+const INDENTED = /^ {1,3}(?:`{3,}|~{3,})/;
 
 /** One text that grows at its end. set() any time; draw() once per frame; finish() when it is whole. */
 export class Markdown {
@@ -58,6 +61,11 @@ export class Markdown {
         this.fence = null;
     }
 
+    append(code) {
+        const { block, strip } = this.fence;
+        block.append(strip ? code.replace(strip, '') : code);
+    }
+
     /** The open block is a fence: append what came. False when it is not one. */
     draw_fence(final) {
         const m = this.fence || FENCE.exec(this.source.slice(this.at, this.at + 300));
@@ -65,17 +73,18 @@ export class Markdown {
         if (!this.fence) {
             if (!final && !m[0].endsWith('\n')) return true; // the info string is still coming
             this.clear_open();
-            const block = code_block(m[2].trim());
+            const [all, indent, ticks, info, tildes, more] = m;
+            const block = code_block((info ?? more).trim());
             this.host.append(block.el);
             this.open = [block.el];
-            const start = this.at + m[0].length;
-            this.fence = { block, drawn: start, close: new RegExp(`^ {0,3}${m[1]}[\`~]*[ \\t]*(?:\\n|$)`, 'm') };
+            this.fence = { block, drawn: this.at + all.length, strip: indent && new RegExp(`^ {1,${indent.length}}`, 'gm'),
+                close: new RegExp(`^ {0,3}${ticks || tildes}${(ticks || tildes)[0]}*[ \\t]*(?:\\n|$)`, 'm') };
         }
         const f = this.fence;
         const fresh = this.source.slice(f.drawn);
         const end = f.close.exec(fresh);
-        if (end) {
-            f.block.append(fresh.slice(0, end.index).replace(/\n$/, ''));
+        if (end && (final || end[0].endsWith('\n'))) {
+            this.append(fresh.slice(0, end.index).replace(/\n$/, ''));
             f.block.finish();
             this.freeze(f.drawn + end.index + end[0].length);
             return true;
@@ -83,7 +92,7 @@ export class Markdown {
         // Whole lines only: the last line may turn out to be the closing fence.
         const whole = final ? fresh.length : fresh.lastIndexOf('\n');
         if (whole > 0) {
-            f.block.append(fresh.slice(0, whole));
+            this.append(fresh.slice(0, whole));
             f.drawn += whole;
         }
         if (final) {
@@ -95,14 +104,23 @@ export class Markdown {
 
     draw_text(final) {
         const tail = this.source.slice(this.at);
-        const next = /^(?:`{3,}|~{3,})/m.exec(tail);
+        const next = FENCE_LINE.exec(tail);
         const text = next ? tail.slice(0, next.index) : tail;
         if (!text) return;
-        const tokens = marked.lexer(text, { ...marked.defaults, gfm: true, breaks: true, silent: true });
+        const ends = final || next?.[1]; // what the last block of it is is known
+        const tokens = lex(text, ends);
         let keep = tokens.length; // tokens before `keep` can no longer change
-        if (!next && !final) {
-            while (keep && tokens[keep - 1].type === 'space') keep--;
-            keep = Math.max(0, keep - 1);
+        const fence = tokens.findIndex((t, i) => i && t.type === 'code' && INDENTED.test(t.raw));
+        if (fence > 0) {
+            keep = fence;
+        } else if (!ends) {
+            const back = () => {
+                while (keep && tokens[keep - 1].type === 'space') keep--;
+                keep = Math.max(0, keep - 1);
+            };
+            back();
+            // A line that has only begun may yet belong to the block before: "2" becomes "2. ".
+            if (keep && !tokens[keep].raw.includes('\n')) back();
         }
         this.clear_open();
         const whole = tokens.slice(0, keep);
@@ -112,7 +130,7 @@ export class Markdown {
             const lines = whole.reduce((n, t) => n + t.raw.split('\n').length - 1, 0);
             let upto = this.at;
             for (let i = 0; i < lines; i++) upto = this.source.indexOf('\n', upto) + 1;
-            this.freeze(next || final ? this.at + text.length : upto);
+            this.freeze(ends && fence < 0 ? this.at + text.length : upto);
         }
         const rest = tokens.slice(keep);
         if (rest.length) {
