@@ -162,6 +162,17 @@ static struct jval d_clear(struct jctx *c, struct jval self, struct jval *a,
     return JNONE;
 }
 
+static struct jval d_popitem(struct jctx *c, struct jval self, struct jval *a,
+                             const struct jargs *raw)
+{
+    const struct jentry *e;
+
+    if (!self.d->n)
+        jctx_fail(c, ERR_FORMAT, "popitem(): dictionary is empty");
+    e = &self.d->e[--self.d->n];
+    return jlist_pair(c, e->k, e->v);
+}
+
 /* What dict(), dict.update() and namespace() take: a mapping or pairs, then keywords. */
 static void merge(struct jctx *c, struct jdict *d, const struct jargs *a)
 {
@@ -201,7 +212,7 @@ static const struct jmethod dict_table[] = {
     {"setdefault", "/!key,default", d_setdefault},
     {"update", NULL, d_update},
     {"clear", "/", d_clear},
-    {"popitem", NULL, NULL},
+    {"popitem", "/", d_popitem},
     {"fromkeys", NULL, NULL},
     {NULL, NULL, NULL},
 };
@@ -289,6 +300,15 @@ static struct jval l_index(struct jctx *c, struct jval self, struct jval *a,
     jctx_fail(c, ERR_FORMAT, "index(): the value is not in the list");
 }
 
+static struct jval l_remove(struct jctx *c, struct jval self, struct jval *a,
+                            const struct jargs *raw)
+{
+    struct jval at = l_index(c, self, a, raw);
+
+    l_pop(c, self, &at, raw);
+    return JNONE;
+}
+
 static struct jval l_count(struct jctx *c, struct jval self, struct jval *a,
                            const struct jargs *raw)
 {
@@ -308,7 +328,7 @@ static const struct jmethod list_table[] = {
     {"reverse", "/", l_reverse},
     {"index", "/!value", l_index},
     {"count", "/!value", l_count},
-    {"remove", NULL, NULL},
+    {"remove", "/!value", l_remove},
     {"sort", NULL, NULL},
     {NULL, NULL, NULL},
 };
@@ -319,11 +339,66 @@ static const struct jmethod tuple_table[] = {
     {NULL, NULL, NULL},
 };
 
+/* ---- cycler and joiner ------------------------------------------------------------------------
+ */
+
+static struct jval make_cycler(struct jctx *c, const struct jargs *a)
+{
+    struct jlist *l = jlist_new(c, a->n);
+
+    if (!a->n || a->n_kw)
+        jctx_fail(c, ERR_FORMAT, "cycler() takes one or more items");
+    for (size_t i = 0; i < a->n; i++)
+        jlist_add(c, l, a->pos[i]);
+    return jval_list(JV_CYCLER, l);
+}
+
+static struct jval cycler_next(struct jctx *c, struct jval self, struct jval *a,
+                               const struct jargs *raw)
+{
+    struct jval v = self.l->v[self.l->at];
+
+    self.l->at = (self.l->at + 1) % self.l->n;
+    return v;
+}
+
+static struct jval cycler_reset(struct jctx *c, struct jval self, struct jval *a,
+                                const struct jargs *raw)
+{
+    self.l->at = 0;
+    return JNONE;
+}
+
+static const struct jmethod cycler_table[] = {
+    {"next", "/", cycler_next},
+    {"reset", "/", cycler_reset},
+    {NULL, NULL, NULL},
+};
+
+static struct jval make_joiner(struct jctx *c, const struct jargs *a)
+{
+    struct jval v[JBIND_MAX];
+    struct jlist *l = jlist_new(c, 1);
+
+    jargs_bind(c, "joiner", "sep", a, v);
+    jlist_add(c, l, v[0].type == JV_ABSENT ? jval_str(jstr_new(c, ", ", 2, JFROM_TRUSTED)) : v[0]);
+    return jval_list(JV_JOINER, l);
+}
+
+struct jval jjoiner_call(struct jctx *c, struct jlist *joiner, const struct jargs *a)
+{
+    struct jval v[JBIND_MAX];
+
+    jargs_bind(c, "joiner", "/", a, v);
+    return joiner->at++ ? joiner->v[0] : jval_str(jstr_new(c, "", 0, JFROM_TRUSTED));
+}
+
 const struct jmethod *jmethod_find(struct jval self, const struct jstr *name)
 {
     const struct jmethod *m = self.type == JV_STR                              ? jmethod_str_table
                               : self.type == JV_DICT                           ? dict_table
                               : self.type == JV_LIST                           ? list_table
+                              : self.type == JV_CYCLER                         ? cycler_table
                               : self.type == JV_TUPLE || self.type == JV_RANGE ? tuple_table
                                                                                : NULL;
 
@@ -343,9 +418,14 @@ int jfunc_find(const struct jstr *name)
         const char *name;
         enum jfunc f;
     } table[] = {
-        {"range", JFUNC_RANGE},           {"namespace", JFUNC_NAMESPACE},   {"dict", JFUNC_DICT},
-        {"raise_exception", JFUNC_RAISE}, {"strftime_now", JFUNC_STRFTIME}, {"lipsum", JFUNC_OTHER},
-        {"cycler", JFUNC_OTHER},          {"joiner", JFUNC_OTHER},
+        {"range", JFUNC_RANGE},
+        {"namespace", JFUNC_NAMESPACE},
+        {"dict", JFUNC_DICT},
+        {"raise_exception", JFUNC_RAISE},
+        {"strftime_now", JFUNC_STRFTIME},
+        {"lipsum", JFUNC_LIPSUM},
+        {"cycler", JFUNC_CYCLER},
+        {"joiner", JFUNC_JOINER},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
@@ -432,10 +512,14 @@ struct jval jfunc_call(struct jctx *c, enum jfunc f, const struct jargs *a)
         jargs_bind(c, "raise_exception", "!message", a, v);
         s = jval_text(c, v[0]);
         jctx_raise(c, s->p, s->n);
-    case JFUNC_OTHER:
+    case JFUNC_CYCLER:
+        return make_cycler(c, a);
+    case JFUNC_JOINER:
+        return make_joiner(c, a);
+    case JFUNC_LIPSUM:
         break;
     }
-    jctx_fail(c, ERR_UNSUPPORTED, "lipsum, cycler and joiner are not supported");
+    jctx_fail(c, ERR_UNSUPPORTED, "the function 'lipsum' is not supported");
 }
 
 /* ---- loop -------------------------------------------------------------------------------------
@@ -494,8 +578,8 @@ struct jval jloop_attr(struct jctx *c, struct jloop *l, const struct jstr *name)
     if (jstr_is(name, "nextitem") && i + 1 < n)
         return l->items->v[i + 1];
     if (jstr_is(name, "depth"))
-        return jval_int(1);
+        return jval_int(l->depth0 + 1);
     if (jstr_is(name, "depth0"))
-        return jval_int(0);
+        return jval_int(l->depth0);
     return JUNDEF;
 }

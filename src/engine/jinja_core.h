@@ -136,6 +136,7 @@ size_t jstr_rfind(struct jctx *c, const struct jstr *s, const struct jstr *what,
                   size_t to);
 int jstr_is_space(uint32_t cp);     /* Python's str.isspace */
 int jstr_is_printable(uint32_t cp); /* Python's str.isprintable */
+int jstr_is_alnum(uint32_t cp);     /* Python's str.isalnum */
 /* Length in bytes of the white space at p (up to n bytes); 0: none. */
 size_t jstr_space_at(const char *p, size_t n);
 /* n without white space at the end. */
@@ -160,8 +161,10 @@ enum jtype {
     JV_NS, /* d: attributes of a namespace */
     JV_MACRO,
     JV_LOOP,
-    JV_FUNC,  /* i: enum jfunc */
-    JV_METHOD /* m: a method of a value */
+    JV_CYCLER, /* l: its items; at: the current one */
+    JV_JOINER, /* l: its separator; at: whether it was called */
+    JV_FUNC,   /* i: enum jfunc */
+    JV_METHOD  /* m: a method of a value */
 };
 
 enum jview { JVIEW_KEYS, JVIEW_VALUES, JVIEW_ITEMS };
@@ -183,7 +186,7 @@ struct jval {
 struct jlist {
     struct jval *v;
     size_t n, cap;
-    size_t at; /* JV_ITER: next */
+    size_t at; /* JV_ITER: next; JV_CYCLER, JV_JOINER */
 };
 
 struct jentry {
@@ -202,6 +205,8 @@ struct jmacro {
 };
 
 struct jloop {
+    const struct jnode *node; /* N_FOR */
+    struct jscope *outer;     /* where it stands */
     struct jlist *items;
     size_t i;
     int depth0;
@@ -276,7 +281,8 @@ struct jlist *jval_items(struct jctx *c, struct jval v);
 int jval_iterable(struct jval v);
 int jval_length(struct jctx *c, struct jval v, size_t *ret); /* 0 when it has no length */
 struct jval jval_from_json(struct jctx *c, const json_t *j, int from);
-/* x.name and x[key], with Jinja's rules. */
+/* x.name and x[key], with Jinja's rules; own: without the items of a dict. */
+struct jval jval_own_attr(struct jctx *c, struct jval v, const struct jstr *name);
 struct jval jval_attr(struct jctx *c, struct jval v, const struct jstr *name);
 struct jval jval_item(struct jctx *c, struct jval v, struct jval key);
 struct jval jval_slice(struct jctx *c, struct jval v, struct jval lo, struct jval hi,
@@ -370,8 +376,8 @@ struct jmethod {
 
 const struct jmethod *jfilter_find(const struct jstr *name);
 const struct jmethod *jtest_find(const struct jstr *name);
-/* A method of the value's type. NULL: none. One whose `call` is NULL exists in Python but not here.
- */
+/* A method of the value's type. NULL: none. One whose `call` is NULL exists in Python but not here;
+ * so it is with filters. */
 const struct jmethod *jmethod_find(struct jval self, const struct jstr *name);
 extern const struct jmethod jmethod_str_table[];
 struct jval jmethod_call(struct jctx *c, const struct jmethod *m, struct jval self,
@@ -383,12 +389,17 @@ enum jfunc {
     JFUNC_DICT,
     JFUNC_RAISE,
     JFUNC_STRFTIME,
-    JFUNC_OTHER /* in Jinja2, not here */
+    JFUNC_CYCLER,
+    JFUNC_JOINER,
+    JFUNC_LIPSUM /* in Jinja2, not here */
 };
 int jfunc_find(const struct jstr *name); /* -1: no such global */
 struct jval jfunc_call(struct jctx *c, enum jfunc f, const struct jargs *a);
 struct jval jval_call(struct jctx *c, struct jval f, const struct jargs *a);
 struct jval jloop_attr(struct jctx *c, struct jloop *l, const struct jstr *name);
+int jmacro_attr(struct jctx *c, const struct jnode *macro, const struct jstr *name,
+                struct jval *ret); /* 1: it has one of this name */
+struct jval jjoiner_call(struct jctx *c, struct jlist *joiner, const struct jargs *a);
 
 /* ---- program ------------------------------------------------------------------------------------
  */
@@ -419,7 +430,8 @@ enum jnode_type {
     JN_PRINT,        /* a */
     JN_BODY,         /* kid[] */
     JN_IF,           /* kid[]: condition, body ...; a: else or NULL */
-    JN_FOR,          /* a: target, b: iterable, c: condition or NULL; kid[]: body, else or NULL */
+    JN_FOR,          /* a: target, b: iterable, c: condition or NULL; kid[]: body, else or NULL;
+                      * op: recursive */
     JN_SET,          /* a: target, b */
     JN_SET_BLOCK,    /* a: target, b: filters or NULL, c: body */
     JN_NS_TARGET,    /* name, k: attribute */
@@ -427,6 +439,7 @@ enum jnode_type {
     JN_CALL_BLOCK,   /* the same; b: the call */
     JN_FILTER_BLOCK, /* b: filters, a: body */
     JN_SCOPE,        /* a: body in a scope of its own; kid[], param[]: of `with` */
+    JN_BLOCK,        /* a: body; op: 1 where it sees what stands around it */
     JN_BREAK,
     JN_CONTINUE
 };

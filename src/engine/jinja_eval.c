@@ -174,12 +174,56 @@ static struct jval call_macro(struct jctx *c, const struct jmacro *m, const stru
     struct jsb *out = c->out, *mine;
 
     if (++c->macro_depth > JINJA_MACRO_DEPTH)
-        jctx_fail(c, ERR_LIMIT, "macros call each other more than %d levels deep",
+        jctx_fail(c, ERR_LIMIT, "macros and loops call each other more than %d levels deep",
                   JINJA_MACRO_DEPTH);
     c->scope = push_scope(c, m->scope);
     bind_macro(c, m->node, a);
     mine = c->out = jsb_new(c, 64);
     exec(c, m->node->a);
+    c->out = out;
+    c->scope = scope;
+    c->macro_depth--;
+    return jval_str(jsb_str(c, mine));
+}
+
+int jmacro_attr(struct jctx *c, const struct jnode *n, const struct jstr *name, struct jval *ret)
+{
+    if (jstr_is(name, "name"))
+        *ret = jval_str(macro_name(c, n));
+    else if (jstr_is(name, "caller"))
+        *ret = jval_bool(n->op & JMACRO_CALLER);
+    else if (jstr_is(name, "catch_kwargs"))
+        *ret = jval_bool(n->op & JMACRO_KWARGS);
+    else if (jstr_is(name, "catch_varargs"))
+        *ret = jval_bool(n->op & JMACRO_VARARGS);
+    else if (jstr_is(name, "arguments")) {
+        *ret = jval_list(JV_TUPLE, jlist_new(c, n->n));
+        for (uint32_t i = 0; i < n->n; i++)
+            jlist_add(c, ret->l, jval_str(c->prog->name[n->param[i]]));
+    } else
+        return 0;
+    return 1;
+}
+
+static enum flow run_loop(struct jctx *c, const struct jnode *n, struct jlist *items, int depth0);
+
+/* loop(items): the loop over others, as text. It sees what stands around the loop, not inside. */
+static struct jval call_loop(struct jctx *c, const struct jloop *l, const struct jargs *a)
+{
+    struct jscope *scope = c->scope;
+    struct jsb *out = c->out, *mine;
+    struct jval v[JBIND_MAX];
+
+    if (!l->node->op)
+        jctx_fail(c, ERR_FORMAT,
+                  "the loop must have the 'recursive' marker to be called recursively");
+    jargs_bind(c, "loop", "/!iterable", a, v);
+    if (++c->macro_depth > JINJA_MACRO_DEPTH)
+        jctx_fail(c, ERR_LIMIT, "macros and loops call each other more than %d levels deep",
+                  JINJA_MACRO_DEPTH);
+    c->scope = l->outer;
+    mine = c->out = jsb_new(c, 64);
+    run_loop(c, l->node, jval_items(c, v[0]), l->depth0 + 1);
     c->out = out;
     c->scope = scope;
     c->macro_depth--;
@@ -196,7 +240,9 @@ struct jval jval_call(struct jctx *c, struct jval f, const struct jargs *a)
     case JV_FUNC:
         return jfunc_call(c, (enum jfunc)f.i, a);
     case JV_LOOP:
-        jctx_fail(c, ERR_UNSUPPORTED, "recursive loops are not supported");
+        return call_loop(c, f.loop, a);
+    case JV_JOINER:
+        return jjoiner_call(c, f.l, a);
     default:
         jval_need_defined(c, f);
         jctx_fail(c, ERR_FORMAT, "'%s' object is not callable", jval_type_name(f));
@@ -222,6 +268,8 @@ static __attribute__((noinline)) struct jval eval_filter(struct jctx *c, const s
     a = eval_args(c, n);
     if (!n->method)
         jctx_fail(c, ERR_UNSUPPORTED, "there is no filter named '%.*s'", (int)n->k.s->n, n->k.s->p);
+    if (!n->method->call)
+        jctx_fail(c, ERR_UNSUPPORTED, "the filter '%s' is not supported", n->method->name);
     v = jmethod_call(c, n->method, v, &a);
     c->depth--;
     return v;
@@ -418,9 +466,9 @@ static struct jlist *filter_items(struct jctx *c, const struct jnode *n, const s
     return l;
 }
 
-static __attribute__((noinline)) enum flow exec_for(struct jctx *c, const struct jnode *n)
+static __attribute__((noinline)) enum flow run_loop(struct jctx *c, const struct jnode *n,
+                                                    struct jlist *items, int depth0)
 {
-    struct jlist *items = jval_items(c, eval(c, n->b));
     struct jscope *outer = c->scope;
     struct jloop *loop;
     enum flow flow = NEXT;
@@ -436,7 +484,11 @@ static __attribute__((noinline)) enum flow exec_for(struct jctx *c, const struct
         return flow;
     }
     loop = jctx_alloc(c, sizeof *loop);
-    *loop = (struct jloop){.items = items, .changed = {.type = JV_ABSENT}};
+    *loop = (struct jloop){.node = n,
+                           .outer = outer,
+                           .items = items,
+                           .depth0 = depth0,
+                           .changed = {.type = JV_ABSENT}};
     for (; loop->i < items->n && flow != BREAK; loop->i++) {
         c->scope->n = 0;
         jctx_tick(c, 1);
@@ -447,6 +499,11 @@ static __attribute__((noinline)) enum flow exec_for(struct jctx *c, const struct
     }
     c->scope = outer;
     return NEXT;
+}
+
+static enum flow exec_for(struct jctx *c, const struct jnode *n)
+{
+    return run_loop(c, n, jval_items(c, eval(c, n->b)), 0);
 }
 
 static struct jval new_macro(struct jctx *c, const struct jnode *n)
@@ -477,6 +534,18 @@ static __attribute__((noinline)) enum flow exec_scope(struct jctx *c, const stru
     flow = exec(c, n->a);
     c->scope = outer;
     return flow;
+}
+
+/* A block sees the variables of the template's top level, or all where it is `scoped`. */
+static __attribute__((noinline)) void exec_block(struct jctx *c, const struct jnode *n)
+{
+    struct jscope *outer = c->scope, *up = outer;
+
+    while (!n->op && up->up)
+        up = up->up;
+    c->scope = push_scope(c, up);
+    exec(c, n->a);
+    c->scope = outer;
 }
 
 static __attribute__((noinline)) enum flow exec_set_block(struct jctx *c, const struct jnode *n)
@@ -535,6 +604,9 @@ static enum flow exec(struct jctx *c, const struct jnode *n)
         break;
     case JN_SCOPE:
         flow = exec_scope(c, n);
+        break;
+    case JN_BLOCK:
+        exec_block(c, n);
         break;
     case JN_BREAK:
         flow = BREAK;

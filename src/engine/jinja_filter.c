@@ -241,7 +241,7 @@ static int parse_int(struct jctx *c, const struct jstr *s, int64_t base, int64_t
     return digits;
 }
 
-static int parse_float(struct jctx *c, const struct jstr *s, double *ret)
+int jfilter_parse_float(struct jctx *c, const struct jstr *s, double *ret)
 {
     char text[128], *end;
     size_t n = 0, to = jstr_rspace(s->p, s->n), i = 0, k;
@@ -286,7 +286,7 @@ static struct jval f_int(struct jctx *c, struct jval v, struct jval *a, const st
         return otherwise;
     if (parse_int(c, v.s, base, &i))
         return jval_int(i);
-    if (!parse_float(c, v.s, &d) || isnan(d) || isinf(d))
+    if (!jfilter_parse_float(c, v.s, &d) || isnan(d) || isinf(d))
         return otherwise;
     return from_double(c, d);
 }
@@ -298,7 +298,7 @@ static struct jval f_float(struct jctx *c, struct jval v, struct jval *a, const 
     jval_need_defined(c, v);
     if (jval_is_number(v))
         return jval_float(jop_double(v));
-    if (v.type == JV_STR && parse_float(c, v.s, &d))
+    if (v.type == JV_STR && jfilter_parse_float(c, v.s, &d))
         return jval_float(d);
     return a[0].type == JV_ABSENT ? jval_float(0) : a[0];
 }
@@ -356,10 +356,16 @@ static struct jval f_default(struct jctx *c, struct jval v, struct jval *a, cons
     return a[0].type == JV_ABSENT ? jval_str(jstr_new(c, "", 0, 1)) : a[0];
 }
 
+static struct jval f_attr(struct jctx *c, struct jval v, struct jval *a, const struct jargs *raw)
+{
+    return jval_own_attr(c, v, jval_text(c, a[0]));
+}
+
 const struct jmethod *jfilter_find(const struct jstr *name)
 {
     static const struct jmethod table[] = {
         {"abs", "", f_abs},
+        {"attr", "!name", f_attr},
         {"batch", "!linecount,fill_with", jfilter_batch},
         {"capitalize", "", f_capitalize},
         {"center", "width", f_center},
@@ -369,6 +375,7 @@ const struct jmethod *jfilter_find(const struct jstr *name)
         {"dictsort", "case_sensitive,by,reverse", jfilter_dictsort},
         {"e", "", f_escape},
         {"escape", "", f_escape},
+        {"filesizeformat", "binary", jfilter_filesizeformat},
         {"first", "", jfilter_first},
         {"float", "default", f_float},
         {"forceescape", "", f_forceescape},
@@ -401,18 +408,16 @@ const struct jmethod *jfilter_find(const struct jstr *name)
         {"title", "", f_title},
         {"tojson", "ensure_ascii,indent,separators,sort_keys", f_tojson},
         {"trim", "chars", f_trim},
+        {"truncate", "length,killwords,end,leeway", jfilter_truncate},
         {"unique", "case_sensitive,attribute", jfilter_unique},
         {"upper", "", f_upper},
+        {"urlencode", "", jfilter_urlencode},
+        {"wordcount", "", jfilter_wordcount},
         /* in Jinja2, without use in chat templates: fail when they run */
-        {"attr", NULL, NULL},
-        {"filesizeformat", NULL, NULL},
         {"pprint", NULL, NULL},
         {"random", NULL, NULL},
         {"striptags", NULL, NULL},
-        {"truncate", NULL, NULL},
-        {"urlencode", NULL, NULL},
         {"urlize", NULL, NULL},
-        {"wordcount", NULL, NULL},
         {"wordwrap", NULL, NULL},
         {"xmlattr", NULL, NULL},
     };

@@ -80,7 +80,7 @@ static struct jval is_callable(struct jctx *c, struct jval v, struct jval *a,
                                const struct jargs *raw)
 {
     return jval_bool(v.type == JV_MACRO || v.type == JV_FUNC || v.type == JV_METHOD ||
-                     v.type == JV_LOOP || v.type == JV_UNDEF);
+                     v.type == JV_LOOP || v.type == JV_JOINER || v.type == JV_UNDEF);
 }
 
 static struct jval is_escaped(struct jctx *c, struct jval v, struct jval *a,

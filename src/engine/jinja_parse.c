@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+enum { BLOCKS_MAX = 256 };
+
 static struct jnode *parse_body(struct jparse *p, const char *const *ends);
 
 /* ---- tokens -----------------------------------------------------------------------------------
@@ -203,8 +205,7 @@ static struct jnode *parse_for(struct jparse *p)
     n->b = jexpr_parse_tuple(p, JEXPR_NO_COND | JEXPR_STOP_RECURSIVE);
     if (jparse_skip_name(p, "if"))
         n->c = jexpr_parse(p);
-    if (jparse_is_name(p, "recursive"))
-        jctx_fail(p->c, ERR_UNSUPPORTED, "recursive loops are not supported");
+    n->op = (int8_t)jparse_skip_name(p, "recursive");
     n->kid = jctx_array(p->c, 2, sizeof *n->kid);
     n->n = 2;
     p->loops++;
@@ -373,6 +374,38 @@ static struct jnode *parse_generation(struct jparse *p)
     return n;
 }
 
+static struct jnode *parse_named_block(struct jparse *p)
+{
+    static const char *const ends[] = {"endblock", NULL};
+    struct jnode *n = jparse_node(p, JN_BLOCK, p->cur.line);
+    const struct jstr *name;
+    int loops = p->loops;
+
+    jparse_next(p);
+    if (p->cur.type != JT_NAME)
+        jparse_fail(p, "the block's name");
+    name = jparse_token_str(p);
+    for (uint32_t i = 0; i < p->blocks.n; i++) {
+        if (jstr_eq(p->blocks.v[i]->k.s, name))
+            jctx_fail(p->c, ERR_FORMAT, "block '%.*s' is defined twice", (int)name->n, name->p);
+    }
+    if (p->blocks.n == BLOCKS_MAX)
+        jctx_fail(p->c, ERR_LIMIT, "more than %d blocks", BLOCKS_MAX);
+    n->k = jval_str(name);
+    jnodes_add(p, &p->blocks, n);
+    jparse_next(p);
+    n->op = (int8_t)jparse_skip_name(p, "scoped");
+    if (jparse_is_name(p, "required"))
+        jctx_fail(p->c, ERR_UNSUPPORTED, "a required block needs a template that extends this one");
+    p->loops = 0;
+    n->a = parse_inner(p, ends);
+    p->loops = loops;
+    jparse_next(p);
+    if (p->cur.type == JT_NAME && p->cur.n == name->n && !memcmp(p->cur.p, name->p, name->n))
+        jparse_next(p);
+    return n;
+}
+
 static struct jnode *parse_print(struct jparse *p)
 {
     struct jnode *n = jparse_node(p, JN_BODY, p->cur.line);
@@ -424,16 +457,24 @@ static struct jnode *parse_statement(struct jparse *p)
         {"filter", parse_filter_block},
         {"with", parse_with},
         {"generation", parse_generation},
+        {"block", parse_named_block},
         {"print", parse_print},
         {"break", parse_break},
         {"continue", parse_continue},
     };
+
+    /* A model's template stands alone, and its text is no HTML. */
+    static const char *const refused[] = {"include", "import", "from", "extends", "autoescape"};
 
     if (p->cur.type != JT_NAME)
         jparse_fail(p, "the name of a tag");
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
         if (jparse_is_name(p, table[i].name))
             return table[i].parse(p);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        if (jparse_is_name(p, refused[i]))
+            jctx_fail(p->c, ERR_UNSUPPORTED, "the tag '%s' is not supported", refused[i]);
     }
     if (p->cur.n > 3 && !memcmp(p->cur.p, "end", 3))
         jparse_fail(p, "another tag");

@@ -4,6 +4,12 @@
 
 #include "engine/jinja_lex.h"
 
+/* A growing list of nodes. */
+struct jnodes {
+    struct jnode **v;
+    uint32_t n, cap;
+};
+
 struct jparse {
     struct jctx *c;
     struct jlex lex;
@@ -19,6 +25,7 @@ struct jparse {
     unsigned uses; /* enum jmacro_uses seen in this macro so far */
     const struct jstr **name;
     uint32_t n_names, names_cap;
+    struct jnodes blocks;
 };
 
 _Noreturn void jparse_fail(struct jparse *p, const char *expected);
@@ -34,11 +41,6 @@ struct jnode *jparse_node(struct jparse *p, enum jnode_type type, uint32_t line)
 uint32_t jparse_name_id(struct jparse *p, const char *s, size_t n);
 const struct jstr *jparse_token_str(struct jparse *p); /* the current name, as a constant */
 
-/* A growing list of nodes. */
-struct jnodes {
-    struct jnode **v;
-    uint32_t n, cap;
-};
 void jnodes_add(struct jparse *p, struct jnodes *l, struct jnode *n);
 
 struct jnode *jexpr_parse(struct jparse *p);

@@ -234,6 +234,8 @@ static const struct jmethod *named(struct jctx *c, const char *what, struct jval
     if (!m)
         jctx_fail(c, ERR_UNSUPPORTED, "there is no %s named '%.*s'", what,
                   name.s->n > 60 ? 60 : (int)name.s->n, name.s->p);
+    if (!m->call)
+        jctx_fail(c, ERR_UNSUPPORTED, "the %s '%s' is not supported", what, m->name);
     return m;
 }
 

@@ -493,6 +493,27 @@ static struct jval m_swapcase(struct jctx *c, struct jval self, struct jval *a,
     return change_case(c, self.s, SWAP);
 }
 
+/* Every character by the rule of its own that makes texts comparable whatever their case. */
+static struct jval m_casefold(struct jctx *c, struct jval self, struct jval *a,
+                              const struct jargs *raw)
+{
+    const struct jstr *s = self.s;
+    struct jsb *b = jsb_new(c, s->n + 16);
+    utf8proc_int32_t folded[4];
+    utf8proc_ssize_t n;
+    int bound = 0;
+    uint32_t cp;
+
+    for (size_t i = 0; i < s->n;) {
+        int from = jstr_from_at(s, i);
+        i += (size_t)jstr_cp(s, i, &cp);
+        n = utf8proc_decompose_char((utf8proc_int32_t)cp, folded, 4, UTF8PROC_CASEFOLD, &bound);
+        for (utf8proc_ssize_t k = 0; k < n && k < 4; k++)
+            jsb_add_cp(c, b, (uint32_t)folded[k], from);
+    }
+    return jval_str(jstr_mark(c, jsb_str(c, b), s->markup));
+}
+
 /* ---- kinds of characters ----------------------------------------------------------------------
  */
 
@@ -513,7 +534,7 @@ static int is_digit(uint32_t cp)
            (cp >= 0x2074 && cp <= 0x2079) || (cp >= 0x2080 && cp <= 0x2089);
 }
 
-static int is_alnum(uint32_t cp)
+int jstr_is_alnum(uint32_t cp)
 {
     utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)cp);
     return is_alpha(cp) || is_digit(cp) || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
@@ -521,7 +542,7 @@ static int is_alnum(uint32_t cp)
 
 static int is_numeric(uint32_t cp)
 {
-    return is_alnum(cp) && !is_alpha(cp);
+    return jstr_is_alnum(cp) && !is_alpha(cp);
 }
 
 static int is_ascii(uint32_t cp)
@@ -552,7 +573,7 @@ KIND(isalpha, is_alpha, 0)
 KIND(isdecimal, is_decimal, 0)
 KIND(isdigit, is_digit, 0)
 KIND(isnumeric, is_numeric, 0)
-KIND(isalnum, is_alnum, 0)
+KIND(isalnum, jstr_is_alnum, 0)
 KIND(isspace, jstr_is_space, 0)
 KIND(isprintable, jstr_is_printable, 1)
 KIND(isascii, is_ascii, 1)
@@ -584,6 +605,28 @@ static struct jval m_islower(struct jctx *c, struct jval self, struct jval *a,
                              const struct jargs *raw)
 {
     return one_case(c, self.s, UTF8PROC_CATEGORY_LU);
+}
+
+/* Capitals begin words, small letters go on. */
+static struct jval m_istitle(struct jctx *c, struct jval self, struct jval *a,
+                             const struct jargs *raw)
+{
+    const struct jstr *s = self.s;
+    int any = 0, after_cased = 0;
+    uint32_t cp;
+
+    jctx_tick_each(c, s->n);
+    for (size_t i = 0; i < s->n;) {
+        i += (size_t)jstr_cp(s, i, &cp);
+        if (is_cased(cp)) {
+            int small = utf8proc_category((utf8proc_int32_t)cp) == UTF8PROC_CATEGORY_LL;
+            if (small != after_cased)
+                return jval_bool(0);
+            any = 1;
+        }
+        after_cased = is_cased(cp);
+    }
+    return jval_bool(any);
 }
 
 /* ---- the rest ---------------------------------------------------------------------------------
@@ -661,6 +704,40 @@ static struct jval m_join(struct jctx *c, struct jval self, struct jval *a, cons
     return jval_str(jstr_mark(c, jsb_str(c, b), self.s->markup));
 }
 
+static struct jval m_expandtabs(struct jctx *c, struct jval self, struct jval *a,
+                                const struct jargs *raw)
+{
+    const struct jstr *s = self.s;
+    int64_t width = jargs_int(c, a[0], 8), column = 0;
+    struct jsb *b = jsb_new(c, s->n + 16);
+    uint32_t cp;
+
+    for (size_t i = 0, k; i < s->n; i += k) {
+        k = (size_t)jstr_cp(s, i, &cp);
+        if (cp == '\t') {
+            for (int64_t n = width > 0 ? width - column % width : 0; n > 0; n--, column++)
+                jsb_add_cstr(c, b, " ");
+            continue;
+        }
+        jsb_add_part(c, b, s, i, k);
+        column = cp == '\n' || cp == '\r' ? 0 : column + 1;
+    }
+    return jval_str(jsb_str(c, b));
+}
+
+static struct jval m_format_map(struct jctx *c, struct jval self, struct jval *a,
+                                const struct jargs *raw)
+{
+    struct jkw *kw;
+
+    if (a[0].type != JV_DICT)
+        jctx_fail(c, ERR_FORMAT, "format_map needs a mapping, not %s", jval_type_name(a[0]));
+    kw = jctx_array(c, a[0].d->n + 1, sizeof *kw);
+    for (size_t i = 0; i < a[0].d->n; i++)
+        kw[i] = (struct jkw){jargs_str(c, a[0].d->e[i].k), a[0].d->e[i].v};
+    return jval_str(jformat_braces(c, self.s, &(struct jargs){.kw = kw, .n_kw = a[0].d->n}));
+}
+
 static struct jval m_format(struct jctx *c, struct jval self, struct jval *a,
                             const struct jargs *raw)
 {
@@ -679,7 +756,7 @@ const struct jmethod jmethod_str_table[] = {
     {"replace", "/!old,!new,count", m_replace},
     {"upper", "/", m_upper},
     {"lower", "/", m_lower},
-    {"casefold", "/", m_lower},
+    {"casefold", "/", m_casefold},
     {"title", "/", m_title},
     {"capitalize", "/", m_capitalize},
     {"swapcase", "/", m_swapcase},
@@ -690,6 +767,8 @@ const struct jmethod jmethod_str_table[] = {
     {"count", "/!sub,start,end", m_count},
     {"join", "/!iterable", m_join},
     {"format", NULL, m_format},
+    {"format_map", "/!mapping", m_format_map},
+    {"expandtabs", "tabsize", m_expandtabs},
     {"partition", "/!sep", m_partition},
     {"rpartition", "/!sep", m_rpartition},
     {"removeprefix", "/!prefix", m_removeprefix},
@@ -703,16 +782,14 @@ const struct jmethod jmethod_str_table[] = {
     {"isprintable", "/", m_isprintable},
     {"isascii", "/", m_isascii},
     {"isupper", "/", m_isupper},
+    {"istitle", "/", m_istitle},
     {"islower", "/", m_islower},
     {"ljust", "/!width,fillchar", m_ljust},
     {"rjust", "/!width,fillchar", m_rjust},
     {"center", "/!width,fillchar", m_center},
     {"zfill", "/!width", m_zfill},
     {"encode", NULL, NULL},
-    {"expandtabs", NULL, NULL},
-    {"format_map", NULL, NULL},
     {"isidentifier", NULL, NULL},
-    {"istitle", NULL, NULL},
     {"maketrans", NULL, NULL},
     {"translate", NULL, NULL},
     {NULL, NULL, NULL},

@@ -141,7 +141,8 @@ const char *jval_type_name(struct jval v)
         [JV_STR] = "str",          [JV_LIST] = "list",       [JV_TUPLE] = "tuple",
         [JV_RANGE] = "range",      [JV_VIEW] = "dict view",  [JV_ITER] = "generator",
         [JV_DICT] = "dict",        [JV_NS] = "Namespace",    [JV_MACRO] = "Macro",
-        [JV_LOOP] = "LoopContext", [JV_FUNC] = "function",   [JV_METHOD] = "method",
+        [JV_LOOP] = "LoopContext", [JV_CYCLER] = "Cycler",   [JV_JOINER] = "Joiner",
+        [JV_FUNC] = "function",    [JV_METHOD] = "method",
     };
     return names[v.type];
 }
@@ -171,6 +172,8 @@ int jval_true(struct jval v)
     case JV_NS:
     case JV_MACRO:
     case JV_LOOP:
+    case JV_CYCLER:
+    case JV_JOINER:
     case JV_FUNC:
     case JV_METHOD:
         break;
@@ -454,10 +457,8 @@ static int own_attr(struct jctx *c, struct jval v, const struct jstr *name, stru
         *ret = jloop_attr(c, v.loop, name);
         return ret->type != JV_UNDEF;
     }
-    if (v.type == JV_MACRO && jstr_is(name, "name")) {
-        *ret = jval_str(c->prog->name[v.macro->node->name]);
-        return 1;
-    }
+    if (v.type == JV_MACRO)
+        return jmacro_attr(c, v.macro->node, name, ret);
     if (v.type == JV_TUPLE && v.sub && v.l->n == 2) { /* a group of groupby */
         int i = jstr_is(name, "grouper") ? 0 : jstr_is(name, "list") ? 1 : -1;
         if (i >= 0) {
@@ -465,10 +466,22 @@ static int own_attr(struct jctx *c, struct jval v, const struct jstr *name, stru
             return 1;
         }
     }
+    if (v.type == JV_CYCLER && jstr_is(name, "current")) {
+        *ret = v.l->v[v.l->at];
+        return 1;
+    }
     m = jmethod_find(v, name);
     if (m)
         *ret = bound(c, v, m);
     return m != NULL;
+}
+
+struct jval jval_own_attr(struct jctx *c, struct jval v, const struct jstr *name)
+{
+    struct jval r;
+
+    jval_need_defined(c, v);
+    return own_attr(c, v, name, &r) ? r : undefined(name);
 }
 
 struct jval jval_attr(struct jctx *c, struct jval v, const struct jstr *name)

@@ -13,6 +13,9 @@ import re
 import subprocess
 import time
 
+import jinja2
+import jinja2.defaults
+import jinja2.parser
 import pytest
 
 import conversations
@@ -279,3 +282,49 @@ VARIABLES = {
 def test_small(ours, template):
     bad, _ = differences(ours, "small", template, [("", VARIABLES)], {})
     assert not bad, "\n".join(bad)
+
+
+# ---- builtins -----------------------------------------------------------------------------------
+
+
+def methods(kind):
+    return [name for name in dir(kind) if not name.startswith("_")]
+
+
+# (what, names, how to see that one is there, how to use it)
+BUILTINS = [
+    ("filter", jinja2.defaults.DEFAULT_FILTERS, "{{ '%s' is filter }}", "{{ s | %s }}"),
+    ("test", jinja2.defaults.DEFAULT_TESTS, "{{ '%s' is test }}", None),
+    ("function", jinja2.defaults.DEFAULT_NAMESPACE, "{{ %s is defined }}", "{{ %s() }}"),
+    ("tag", jinja2.parser._statement_keywords | {"raw", "break", "continue", "generation"}, None,
+     "{%% %s %%}"),
+    ("of loop", methods(jinja2.runtime.LoopContext),
+     "{%% for i in list %%}{%% if loop.index == 2 %%}{{ loop.%s is defined }}{%% endif %%}{%% endfor %%}",
+     None),
+    ("of str", methods(str), "{{ s.%s is defined }}", "{{ s.%s() }}"),
+    ("of list", methods(list), "{{ list.%s is defined }}", "{{ list.%s() }}"),
+    ("of tuple", methods(tuple), "{{ (1, 2).%s is defined }}", "{{ (1, 2).%s() }}"),
+    ("of dict", methods(dict), "{{ {}.%s is defined }}", "{{ {}.%s() }}"),
+]
+
+
+def documented_refusals():
+    text = (HERE.parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    lists = text.partition("needs a second template:\n")[2].partition("\n- `*` and")[0]
+    return set(re.findall("`([a-z_]+)`", lists)) - {"required", "self", "super"}
+
+
+def test_every_builtin_is_there_or_named(ours):
+    refused = set()
+    for what, names, see, use in BUILTINS:
+        for name in names:
+            if see:
+                got = ours.render(see % name, VARIABLES)
+                assert got.get("text") == "True", f"{what} {name}: {got}"
+            got = ours.render(use % name, VARIABLES) if use else {}
+            message = got.get("message", "")
+            assert "there is no" not in message, message
+            if got.get("error") == "UNSUPPORTED":
+                assert f"'{name}'" in message, message
+                refused.add(name)
+    assert refused == documented_refusals()

@@ -92,6 +92,13 @@ static void hostile_templates_end(void **state)
         {"{% macro m() %}{{ caller() }}{% endmacro %}{% macro n() %}{% call m() %}{{ n() }}"
          "{% endcall %}{% endmacro %}{{ n() }}",
          ""},
+        {"{% for x in [[1]] recursive %}{{ loop([x]) }}{% endfor %}", "loops call each other"},
+        {"{% for x in [1] recursive %}{{ loop([1, 1]) }}{% endfor %}", "loops call each other"},
+        {"{% set l = [] %}{% set _ = l.append(l) %}{% for x in l recursive %}{{ loop(x) }}"
+         "{% endfor %}",
+         "loops call each other"},
+        {"{{ ('a' * 8000000) | urlencode | urlencode }}{{ (' ' * 8000000) | urlencode }}", ""},
+        {"{{ ('\t' * 1000000).expandtabs(9223372036854775807) }}", ""},
         {"{{ range(9999999999) }}", "range"},
         {"{{ range(0, 9223372036854775807, 1) }}", "range"},
         {"{{ range(-9223372036854775807, 9223372036854775807, 3) }}", "range"},
@@ -268,6 +275,12 @@ static void bytes_are_counted(void **state)
         {"s | replace('b', 'c') | length", 'a'},
         {"[1, 2] | map(attribute=s) | list | length", 'a'},
         {"[1, 2] | sort(attribute=s) | list | length", 'a'},
+        {"s | wordcount", 'a'},
+        {"s | urlencode | length", ' '},
+        {"s | truncate(9) | length", 'a'},
+        {"s.istitle()", '1'},
+        {"s.casefold() | length", 'A'},
+        {"s.expandtabs(1) | length", '\t'},
         {"strftime_now(s[:9]) ~ s.join(['', '']) | length", 'a'},
         {"('\"' ~ s ~ '\"') | from_json | length", 'a'},
     };
@@ -386,6 +399,8 @@ static void *deep_recursion(void *arg)
     static const char *const templates[] = {
         "{% macro m(n) %}{% if n > 0 %}{% for x in [1] %}{{ m(n - 1) }}{% endfor %}{% endif %}"
         "{% endmacro %}{{ m(60) }}",
+        "{% for n in [60] recursive %}{% if n > 0 %}{{ loop([n - 1]) ~ [[[[n]]]] }}{% endif %}"
+        "{% endfor %}",
         "{% macro m() %}{{ [[[[[[[[m() ~ 1]]]]]]]] | map('string') | join }}{% endmacro %}{{ m() "
         "}}",
     };
@@ -394,7 +409,8 @@ static void *deep_recursion(void *arg)
     int *bad = arg;
 
     *bad += run(templates[0], NULL, &e) != 0;
-    *bad += run(templates[1], NULL, &e) != ERR_LIMIT;
+    *bad += run(templates[1], NULL, &e) != 0;
+    *bad += run(templates[2], NULL, &e) != ERR_LIMIT;
     s = repeated("{{ 1", " + 1", " }}", 600);
     *bad += run(s, NULL, &e) != 0;
     free(s);
