@@ -68,25 +68,16 @@ static int check_rows(const struct logits_file *f, const char *path, struct err 
 
 int logits_open(struct logits_file *f, const char *path, struct err *e)
 {
-    struct stat st;
     const uint8_t *h;
     uint64_t at_tokens, at_windows, at_index, at_note;
-    int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
+    int rc;
 
     *f = (struct logits_file){0};
-    if (fd < 0)
-        return err_set(e, errno == ENOENT ? ERR_NOTFOUND : ERR_IO, "%s: %s", path, strerror(errno));
-    if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size < HEADER_BYTES) {
-        close(fd);
-        return err_set(e, ERR_FORMAT, "%s: not a logits file", path);
-    }
-    f->size = (size_t)st.st_size;
-    f->map = mmap(NULL, f->size, PROT_READ, MAP_PRIVATE, fd, 0);
-    close(fd);
-    if (f->map == MAP_FAILED) {
-        f->map = NULL;
-        return err_set(e, ERR_IO, "%s: mmap: %s", path, strerror(errno));
-    }
+    rc = filemap_open(&f->file, path, HEADER_BYTES, "not a logits file", e);
+    if (rc)
+        return rc;
+    f->map = f->file.data;
+    f->size = f->file.size;
     h = f->map;
     rc = ERR_FORMAT;
     if (memcmp(h, "GFLOGITS", 8)) {
@@ -137,14 +128,22 @@ int logits_open(struct logits_file *f, const char *path, struct err *e)
     if (!rc)
         return 0;
 fail:
+    rc = logits_check_lost(f, path, rc, e);
     logits_close(f);
     return rc;
 }
 
+int logits_check_lost(const struct logits_file *f, const char *path, int rc, struct err *e)
+{
+    if (!filemap_is_lost(&f->file))
+        return rc;
+    return err_set(e, ERR_IO,
+                   "%s: became shorter, or could not be read any more, while it was read", path);
+}
+
 void logits_close(struct logits_file *f)
 {
-    if (f->map)
-        munmap(f->map, f->size);
+    filemap_close(&f->file);
     *f = (struct logits_file){0};
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/json_write.h"
 #include "cmd/input.h"
 #include "cmd/logits_file.h"
 #include "cmd/model_opt.h"
@@ -248,7 +249,7 @@ static int run(const struct cmd *c, void *opts_, int argc, char **argv)
     struct model_run r = {0};
     struct progress bar;
     struct buf text;
-    char note[1024];
+    struct buf note;
     struct err e;
     int rc;
 
@@ -281,17 +282,21 @@ static int run(const struct cmd *c, void *opts_, int argc, char **argv)
             rc = check_ref(&t, o->kl, &e);
     }
     if (!rc && o->logits_out) {
-        snprintf(note, sizeof note, "{\"model\":\"%s\",\"by\":\"gaufre %s\",\"class\":\"%s\"}",
-                 engine_info(r.engine)->name, GAUFRE_VERSION, engine_info(r.engine)->cls);
+        buf_init(&note, 16384);
+        buf_add_str(&note, "{\"model\":");
+        json_put_str(&note, engine_info(r.engine)->name);
+        buf_addf(&note, ",\"by\":\"gaufre %s\",\"class\":\"%s\"}", GAUFRE_VERSION,
+                 engine_info(r.engine)->cls);
         rc = logits_create(&out, o->logits_out, (uint32_t)t.n_vocab, t.token, t.n_tokens, t.window,
-                           t.n_windows, note, &e);
+                           t.n_windows, note.data ? note.data : "", &e);
+        buf_done(&note);
         t.out = &out;
     }
     if (rc)
         goto done;
     t.bar = &bar;
     progress_start(&bar, "evaluating", PROGRESS_COUNT, t.n_tokens - t.n_windows, 0);
-    rc = evaluate(r.engine, &t, &e);
+    rc = logits_check_lost(&ref, o->kl, evaluate(r.engine, &t, &e), &e);
     progress_stop(&bar, 1);
     if (!rc && o->logits_out)
         rc = logits_finish(&out, &e);

@@ -366,7 +366,7 @@ int engine_open(struct engine **ret, const struct engine_config *c, struct team 
     rc = gguf_open(&g, c->path, err);
     if (rc)
         goto fail;
-    rc = open_parts(e, c, g, progress, arg, err);
+    rc = gguf_check_lost(g, c->path, open_parts(e, c, g, progress, arg, err), err);
     if (rc) {
         if (!err || !strstr(err->text, c->path))
             err_prefix(err, "%s", c->path);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/filemap.h"
 #include "base/map.h"
 #include "base/utf8.h"
 #include "kern/kern.h"
@@ -20,8 +21,7 @@
 #define ALIGN_MAX  (1u << 20)
 
 struct part { /* one file of a split model */
-    uint8_t *map;
-    size_t size;
+    struct filemap map;
 };
 
 struct gguf {
@@ -287,70 +287,39 @@ static int read_tensors(struct gguf *g, struct reader *r, uint64_t n, const stru
         if (map_put(&g->by_name, t->name, strlen(t->name), (uint32_t)((uint64_t)g->n_tensors + i)))
             return err_set(r->e, ERR_NOMEM, "%s: no memory for its tensor table", r->path);
     }
-    data = (uint64_t)(r->p - part->map);
+    data = (uint64_t)(r->p - part->map.data);
     data = (data + align - 1) / align * align;
     for (uint64_t i = 0; i < n; i++) {
         struct gguf_tensor *t = &list[(uint64_t)g->n_tensors + i];
         if (off[i] % align)
             return err_set(r->e, ERR_FORMAT, "%s: tensor '%.100s' starts at an unaligned offset",
                            r->path, t->name);
-        if (data > part->size || off[i] > part->size - data ||
-            t->bytes > part->size - data - off[i])
+        if (data > part->map.size || off[i] > part->map.size - data ||
+            t->bytes > part->map.size - data - off[i])
             return err_set(r->e, ERR_FORMAT,
                            "%s: tensor '%.100s' reaches past the end of the file (%llu bytes; the "
                            "file is truncated or damaged)",
-                           r->path, t->name, (unsigned long long)part->size);
-        t->data = part->map + data + off[i];
+                           r->path, t->name, (unsigned long long)part->map.size);
+        t->data = part->map.data + data + off[i];
     }
     g->tensor = list;
     g->n_tensors += (int)n;
     return 0;
 }
 
-static int map_file(struct gguf *g, const char *path, struct err *e)
-{
-    struct part *p = &g->part[g->n_parts];
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-    if (fd < 0)
-        return err_set(e, errno == ENOENT ? ERR_NOTFOUND : ERR_IO, "%s: %s", path, strerror(errno));
-    if (fstat(fd, &st)) {
-        close(fd);
-        return err_set(e, ERR_IO, "%s: %s", path, strerror(errno));
-    }
-    if (!S_ISREG(st.st_mode)) {
-        close(fd);
-        return err_set(e, ERR_FORMAT, "%s: not a file", path);
-    }
-    if (st.st_size < 24) {
-        close(fd);
-        return err_set(e, ERR_FORMAT, "%s: too short to be a GGUF file", path);
-    }
-    p->size = (size_t)st.st_size;
-    p->map = mmap(NULL, p->size, PROT_READ, MAP_PRIVATE, fd, 0);
-    close(fd);
-    if (p->map == MAP_FAILED) {
-        p->map = NULL;
-        return err_set(e, ERR_IO, "%s: mmap: %s", path, strerror(errno));
-    }
-    g->n_parts++;
-    return 0;
-}
-
 static int read_part(struct gguf *g, const char *path, struct err *e)
 {
-    int rc = map_file(g, path, e), first = g->n_parts == 1;
-    const struct part *p;
+    struct part *p = &g->part[g->n_parts];
+    int rc = filemap_open(&p->map, path, 24, "too short to be a GGUF file", e), first;
     struct reader r = {.path = path, .e = e};
     uint32_t version;
     uint64_t n_tensors, n_kv;
 
     if (rc)
         return rc;
-    p = &g->part[g->n_parts - 1];
-    r.p = p->map;
-    r.end = p->map + p->size;
+    first = ++g->n_parts == 1;
+    r.p = p->map.data;
+    r.end = p->map.data + p->map.size;
     if (memcmp(r.p, "GGUF", 4))
         return err_set(e, ERR_FORMAT, "%s: not a GGUF file (it starts with other bytes)", path);
     r.p += 4;
@@ -402,6 +371,7 @@ static int open_part(struct gguf **ret, const char *path, struct err *e)
         rc = err_set(e, ERR_NOMEM, "%s: no memory", path);
     else
         rc = read_part(g, path, e);
+    rc = gguf_check_lost(g, path, rc, e);
     if (rc)
         gguf_close(g);
     else
@@ -460,7 +430,19 @@ int gguf_open(struct gguf **ret, const char *path, struct err *e)
     *ret = g;
     return 0;
 fail:
+    rc = gguf_check_lost(g, path, rc, e);
     gguf_close(g);
+    return rc;
+}
+
+int gguf_check_lost(const struct gguf *g, const char *path, int rc, struct err *e)
+{
+    for (int i = 0; i < g->n_parts; i++) {
+        if (filemap_is_lost(&g->part[i].map))
+            return err_set(e, ERR_IO,
+                           "%s: became shorter, or could not be read any more, while it was read",
+                           path);
+    }
     return rc;
 }
 
@@ -469,7 +451,7 @@ void gguf_close(struct gguf *g)
     if (!g)
         return;
     for (int i = 0; i < g->n_parts; i++)
-        munmap(g->part[i].map, g->part[i].size);
+        filemap_close(&g->part[i].map);
     map_done(&g->by_key);
     map_done(&g->by_name);
     arena_done(&g->arena);
@@ -480,7 +462,7 @@ uint64_t gguf_file_bytes(const struct gguf *g)
 {
     uint64_t n = 0;
     for (int i = 0; i < g->n_parts; i++)
-        n += g->part[i].size;
+        n += g->part[i].map.size;
     return n;
 }
 
@@ -583,9 +565,13 @@ double gguf_real_at(const struct gguf_kv *kv, uint64_t i)
 int gguf_next_str(const struct gguf_kv *kv, size_t *pos, struct gguf_str *ret)
 {
     uint64_t n;
-    if (*pos >= kv->bytes)
+
+    *ret = (struct gguf_str){"", 0};
+    if (*pos >= kv->bytes || kv->bytes - *pos < 8)
         return 0;
     memcpy(&n, kv->data + *pos, 8);
+    if (n > kv->bytes - *pos - 8)
+        return 0; /* checked at the open: somebody writes into the file */
     ret->p = (const char *)kv->data + *pos + 8;
     ret->n = (size_t)n;
     *pos += 8 + (size_t)n;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -15,7 +16,8 @@
 #include "tiny.h"
 
 struct seen {
-    int calls, rc; /* of what is done meanwhile, and what it returns */
+    int calls, rc;   /* of what is done meanwhile, and what it returns */
+    const char *cut; /* the file to shorten meanwhile */
     double progress;
     int went_back;
 };
@@ -24,6 +26,8 @@ static int meanwhile(void *arg)
 {
     struct seen *s = arg;
     s->calls++; /* not atomic: the team must order it */
+    if (s->cut)
+        assert_int_equal(truncate(s->cut, 8192), 0);
     return s->rc;
 }
 
@@ -121,11 +125,59 @@ static void test_meanwhile_fails(void **state)
     }
 }
 
+/* A file that somebody replaces in place while it is loaded: an error, in every thread of the team,
+ * and not the end of the process. */
+static void test_file_cut_short(void **state)
+{
+    struct tiny t = {
+        .arch = TINY_QWEN3MOE, .context = 64, .quantised = 1, .ff = 4096 + 32}; /* ragged pieces */
+
+    for (int threads = 1; threads <= 3; threads++) {
+        const char *path = tiny_file(&t, "cut.gguf");
+        struct seen s = {.cut = path};
+        struct model m;
+        struct gguf *g;
+        struct err e = {0};
+        assert_int_equal(load(&m, &g, path, threads, &s), 0);
+        assert_int_equal(gguf_check_lost(g, path, 0, &e), ERR_IO);
+        assert_non_null(strstr(e.text, "cut.gguf: became shorter"));
+        gguf_close(g);
+        model_done(&m);
+        assert_int_equal(gguf_check(path, &e), ERR_FORMAT);
+    }
+}
+
+static void cut_on_progress(void *arg, double done)
+{
+    struct seen *s = arg;
+
+    if (!s->calls++)
+        assert_int_equal(truncate(s->cut, 8192), 0);
+}
+
+static void test_engine_says_so(void **state)
+{
+    struct tiny t = {.arch = TINY_QWEN3MOE, .context = 64, .quantised = 1, .ff = 4096 + 32};
+    struct engine_config c = {.path = tiny_file(&t, "cut.gguf")};
+    struct seen s = {.cut = c.path};
+    struct engine *engine = NULL;
+    struct team *team;
+    struct err e = {0};
+
+    assert_int_equal(team_open(&team, 1, &e), 0);
+    assert_int_equal(engine_open(&engine, &c, team, cut_on_progress, &s, &e), ERR_IO);
+    assert_null(engine);
+    assert_non_null(strstr(e.text, "cut.gguf: became shorter"));
+    team_close(team);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_meanwhile_fails),
+        cmocka_unit_test(test_file_cut_short),
+        cmocka_unit_test(test_engine_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,28 @@
+/* A file mapped for reading, where losing it is an error and not the end of the process.
+ *
+ * When a mapped file becomes shorter, or its disk fails, the next look at a lost page is a SIGBUS.
+ * Here the rest of the mapping becomes zeros from that page on, and `filemap_is_lost` says so:
+ * whoever used the bytes asks it before using what came of them. A SIGBUS anywhere else does what
+ * it did before. Any thread; at most 1,024 mappings of a process. */
+#ifndef BASE_FILEMAP_H
+#define BASE_FILEMAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct filemap {
+    uint8_t *data; /* NULL: none */
+    size_t size;
+    int i_guard;
+};
+
+/* A regular file of at least size_min bytes (> 0). ERR_NOTFOUND, ERR_IO, ERR_FORMAT ("not a file",
+ * or `too_short`), ERR_LIMIT. */
+int filemap_open(struct filemap *f, const char *path, size_t size_min, const char *too_short,
+                 struct err *e);
+void filemap_close(struct filemap *f); /* accepts a zeroed one */
+int filemap_is_lost(const struct filemap *f);
+
+#endif
