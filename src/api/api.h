@@ -319,6 +319,10 @@ struct api_event {
     size_t n_text;
     enum api_channel channel;
 
+    /* TEXT: of so many of the choice's last tokens, this one counted in, nothing is shown yet.
+     * FINISH: nor will be, so they are not the answer's (they lie in or behind a stop string). */
+    int32_t n_unshown;
+
     /* TEXT, PROMPT: the token, where logprobs or token ids are wanted. */
     int32_t token;
     int special; /* its bytes are no part of the text (control tokens) */

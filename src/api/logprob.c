@@ -1,6 +1,7 @@
 #include "api/logprob.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -27,12 +28,75 @@ void logprobs_done(struct logprobs *lp)
 {
     for (int i = 0; i < LP_LISTS; i++)
         buf_done(&lp->list[i]);
+    free(lp->mark);
+    lp->mark = NULL;
 }
 
-void logprobs_clear(struct logprobs *lp)
+/* All but the last n marks go: their items need not wait. */
+static void keep_marks(struct logprobs *lp, int32_t n)
 {
+    if (n >= lp->n_marks)
+        return;
+    memmove(lp->mark, lp->mark + (lp->n_marks - n), (size_t)n * sizeof *lp->mark);
+    lp->n_marks = n;
+}
+
+int logprobs_begin(struct logprobs *lp, int32_t n_waiting)
+{
+    if (n_waiting <= 0) {
+        lp->n_marks = 0;
+        return 0;
+    }
+    keep_marks(lp, n_waiting - 1);
+    if (lp->n_marks == lp->marks_cap) {
+        int32_t cap = lp->marks_cap ? 2 * lp->marks_cap : 16;
+        struct lp_mark *p = realloc(lp->mark, (size_t)cap * sizeof *p);
+        if (!p)
+            return ERR_NOMEM;
+        lp->mark = p;
+        lp->marks_cap = cap;
+    }
     for (int i = 0; i < LP_LISTS; i++)
-        buf_clear(&lp->list[i]);
+        lp->mark[lp->n_marks].len[i] = lp->list[i].len;
+    lp->n_marks++;
+    return 0;
+}
+
+void logprobs_end(struct logprobs *lp, int32_t n_dropped)
+{
+    keep_marks(lp, n_dropped);
+    for (int i = 0; i < LP_LISTS && lp->n_marks; i++)
+        lp->list[i].len = lp->mark[0].len[i];
+    lp->n_marks = 0;
+}
+
+size_t logprobs_shown(const struct logprobs *lp, int list)
+{
+    return lp->n_marks ? lp->mark[0].len[list] : lp->list[list].len;
+}
+
+int logprobs_any_shown(const struct logprobs *lp)
+{
+    for (int i = 0; i < LP_LISTS; i++) {
+        if (logprobs_shown(lp, i))
+            return 1;
+    }
+    return 0;
+}
+
+void logprobs_take_shown(struct logprobs *lp)
+{
+    for (int i = 0; i < LP_LISTS; i++) {
+        size_t n = logprobs_shown(lp, i);
+        struct buf *b = &lp->list[i];
+        if (!n)
+            continue;
+        n += n < b->len; /* the comma before what is left */
+        memmove(b->data, b->data + n, b->len - n);
+        b->len -= n;
+        for (int32_t k = lp->n_marks; k-- > 0;)
+            lp->mark[k].len[i] -= lp->mark[k].len[i] < n ? lp->mark[k].len[i] : n;
+    }
 }
 
 size_t logprobs_bytes(const struct logprobs *lp)
@@ -59,6 +123,13 @@ static struct buf *next(struct logprobs *lp, int list)
     if (lp->list[list].len)
         buf_add_char(&lp->list[list], ',');
     return &lp->list[list];
+}
+
+int logprobs_add_id(struct logprobs *lp, int32_t id)
+{
+    struct buf *b = next(lp, LP_IDS);
+    json_put_int(b, id);
+    return b->failed;
 }
 
 static void put_value(struct buf *b, double v)
@@ -164,7 +235,7 @@ int logprobs_add_completion(struct logprobs *lp, const struct api_event *ev, int
 int logprobs_put_chat(struct buf *out, const struct logprobs *lp)
 {
     buf_add_str(out, "{\"content\":[");
-    buf_add(out, lp->list[0].data, lp->list[0].len);
+    buf_add(out, lp->list[0].data, logprobs_shown(lp, 0));
     return buf_add_str(out, "],\"refusal\":null}");
 }
 
@@ -174,14 +245,14 @@ int logprobs_put_completion(struct buf *out, const struct logprobs *first,
     static const char *const names[] = {"{\"text_offset\":[", "],\"token_logprobs\":[",
                                         "],\"tokens\":[", "],\"top_logprobs\":["};
 
-    for (int i = 0; i < LP_LISTS; i++) {
+    for (int i = 0; i < LP_IDS; i++) {
         buf_add_str(out, names[i]);
         if (first && first->list[i].len) {
             buf_add(out, first->list[i].data, first->list[i].len);
-            if (lp->list[i].len)
+            if (logprobs_shown(lp, i))
                 buf_add_char(out, ',');
         }
-        buf_add(out, lp->list[i].data, lp->list[i].len);
+        buf_add(out, lp->list[i].data, logprobs_shown(lp, i));
     }
     return buf_add_str(out, "]}");
 }

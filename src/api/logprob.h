@@ -1,20 +1,35 @@
-/* Inside the api room: log-probabilities as JSON text, gathered token by token. */
+/* Inside the api room: tokens, with their ids and log-probabilities, as JSON text, gathered one by
+ * one. The last of them may wait until something of their text is shown. */
 #ifndef API_LOGPROB_H
 #define API_LOGPROB_H
 
 #include "api/api.h"
 
-/* Chat: list[0] is a run of objects. Completions: four parallel lists. Items are separated by
- * commas; the brackets come when they are written. */
-enum { LP_OFFSETS, LP_VALUES, LP_TOKENS, LP_TOPS, LP_LISTS };
+/* Chat: list[0] is a run of objects. Completions: four parallel lists. And one of ids. Items are
+ * separated by commas; the brackets come when they are written. */
+enum { LP_OFFSETS, LP_VALUES, LP_TOKENS, LP_TOPS, LP_IDS, LP_LISTS };
+struct lp_mark {
+    size_t len[LP_LISTS];
+};
 struct logprobs {
     struct buf list[LP_LISTS];
+    struct lp_mark *mark; /* [n_marks] where the items begin that wait */
+    int32_t n_marks, marks_cap;
 };
 
 void logprobs_init(struct logprobs *lp, size_t max);
 void logprobs_done(struct logprobs *lp);
-void logprobs_clear(struct logprobs *lp);
 size_t logprobs_bytes(const struct logprobs *lp);
+
+/* One token, and what waits of it and those before: the last n_waiting. 0 or ERR_NOMEM. */
+int logprobs_begin(struct logprobs *lp, int32_t n_waiting);
+int logprobs_add_id(struct logprobs *lp, int32_t id);
+/* The end: what waits is shown, or was never to be. */
+void logprobs_end(struct logprobs *lp, int32_t n_dropped);
+/* Bytes of a list that do not wait; 1 where any has some; those that do not wait leave. */
+size_t logprobs_shown(const struct logprobs *lp, int list);
+int logprobs_any_shown(const struct logprobs *lp);
+void logprobs_take_shown(struct logprobs *lp);
 
 /* One token of an event; n_top alternatives are shown at most. 0 or the failure of a buffer. */
 int logprobs_add_chat(struct logprobs *lp, const struct api_event *ev, int32_t n_top);
@@ -22,7 +37,7 @@ int logprobs_add_chat(struct logprobs *lp, const struct api_event *ev, int32_t n
 int logprobs_add_completion(struct logprobs *lp, const struct api_event *ev, int32_t n_top,
                             int64_t offset);
 
-/* {"content":[...],"refusal":null} */
+/* What does not wait. {"content":[...],"refusal":null} */
 int logprobs_put_chat(struct buf *out, const struct logprobs *lp);
 /* {"text_offset":[...],...}; `first` (the prompt's, or NULL) goes before. */
 int logprobs_put_completion(struct buf *out, const struct logprobs *first,

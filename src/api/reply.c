@@ -67,11 +67,9 @@ int api_reply_new(struct api_reply **ret, const struct api_reply_setup *s)
     buf_init(&r->head, 8192);
     buf_init(&r->mid, 256);
     buf_init(&r->tail, 512);
-    logprobs_init(&r->chunk_lp, max);
     for (int32_t i = 0; r->choice && i < r->n_choices; i++) {
         buf_init(&r->choice[i].text, max);
         buf_init(&r->choice[i].reasoning, max);
-        buf_init(&r->choice[i].ids, max);
         logprobs_init(&r->choice[i].lp, max);
     }
     for (int32_t i = 0; r->prompt && i < r->n_prompts; i++) {
@@ -94,7 +92,6 @@ void api_reply_free(struct api_reply *r)
     for (int32_t i = 0; r->choice && i < r->n_choices; i++) {
         buf_done(&r->choice[i].text);
         buf_done(&r->choice[i].reasoning);
-        buf_done(&r->choice[i].ids);
         logprobs_done(&r->choice[i].lp);
     }
     for (int32_t i = 0; r->prompt && i < r->n_prompts; i++) {
@@ -107,7 +104,6 @@ void api_reply_free(struct api_reply *r)
     buf_done(&r->head);
     buf_done(&r->mid);
     buf_done(&r->tail);
-    logprobs_done(&r->chunk_lp);
     free(r);
 }
 
@@ -177,7 +173,7 @@ void api_reply_usage(const struct api_reply *r, struct api_usage *ret)
     *ret = r->usage;
 }
 
-/* ---- no stream ---- */
+/* ---- events ---- */
 
 static int gather_text(struct api_reply *r, const struct api_event *ev)
 {
@@ -193,22 +189,22 @@ static int gather_token(struct api_reply *r, const struct api_event *ev)
 {
     const struct api_request *q = r->req;
     struct choice *c = &r->choice[ev->choice];
-    size_t before = logprobs_bytes(&c->lp) + c->ids.len;
+    size_t before = logprobs_bytes(&c->lp);
     int e = 0;
 
     c->logprob_sum += q->need_logprobs ? ev->logprob : 0;
     c->n_tokens++;
-    if (q->logprobs)
+    if (q->logprobs || q->return_token_ids || q->raw_tokens)
+        e = logprobs_begin(&c->lp, ev->n_unshown);
+    if (!e && q->logprobs)
         e = q->kind == API_CHAT ? logprobs_add_chat(&c->lp, ev, q->n_top)
                                 : logprobs_add_completion(&c->lp, ev, q->n_top, c->offset);
-    if (q->return_token_ids || q->raw_tokens)
-        add_id(&c->ids, ev->token);
-    if (e || c->ids.failed)
-        return e ? e : c->ids.failed;
-    return charge(r, before, logprobs_bytes(&c->lp) + c->ids.len);
+    if (!e && (q->return_token_ids || q->raw_tokens))
+        e = logprobs_add_id(&c->lp, ev->token);
+    if (!ev->special)
+        c->offset += code_points(ev->bytes, ev->n_bytes);
+    return e || q->stream ? e : charge(r, before, logprobs_bytes(&c->lp));
 }
-
-/* ---- events ---- */
 
 static int take_prompt_token(struct api_reply *r, const struct api_event *ev)
 {
@@ -229,19 +225,16 @@ static int take_prompt_token(struct api_reply *r, const struct api_event *ev)
 static int take_text(struct api_reply *r, const struct api_event *ev, int is_token, struct buf *out)
 {
     struct choice *c = &r->choice[ev->choice];
-    int e;
+    int e = 0;
 
     CHECK(ev->choice >= 0 && ev->choice < r->n_choices && !c->finished);
-    if (r->req->stream) {
-        e = reply_stream_text(r, ev, is_token, out);
-    } else {
-        e = gather_text(r, ev);
-        if (!e && is_token)
-            e = gather_token(r, ev);
-    }
-    if (is_token && !ev->special)
-        c->offset += code_points(ev->bytes, ev->n_bytes);
-    return e;
+    if (is_token)
+        e = gather_token(r, ev);
+    else
+        logprobs_end(&c->lp, ev->n_unshown);
+    if (e)
+        return e;
+    return r->req->stream ? reply_stream_text(r, ev, out) : gather_text(r, ev);
 }
 
 int api_reply_event(struct api_reply *r, const struct api_event *ev, struct buf *out)

@@ -12,8 +12,7 @@ struct choice {
     int64_t offset;             /* of the next token in the text, in code points */
     double logprob_sum;         /* for best_of */
     struct buf text, reasoning; /* escaped */
-    struct buf ids;
-    struct logprobs lp;
+    struct logprobs lp;         /* stream: what is not sent yet */
 };
 
 struct prompt {
@@ -38,7 +37,6 @@ struct api_reply {
     size_t used, text_max;
     struct api_usage usage;
     struct api_times times;
-    struct logprobs chunk_lp; /* scratch */
 };
 
 /* reply_body.c: what bodies and chunks share. */
@@ -47,8 +45,7 @@ void reply_put_identity(struct buf *b, const struct api_reply *r); /* {"id":..,.
 void reply_put_usage(struct buf *b, const struct api_reply *r);    /* ,"usage":..,"time_info":.. */
 
 /* reply_stream.c: chunks of one event. 0 or the buffer's failure. */
-int reply_stream_text(struct api_reply *r, const struct api_event *ev, int is_token,
-                      struct buf *out);
+int reply_stream_text(struct api_reply *r, const struct api_event *ev, struct buf *out);
 int reply_stream_finish(struct api_reply *r, const struct api_event *ev, struct buf *out);
 int reply_stream_done(struct api_reply *r, struct buf *out);
 

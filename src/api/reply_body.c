@@ -108,7 +108,7 @@ static void put_completion(struct buf *out, const struct api_reply *r, const str
 
     if (q->raw_tokens) {
         buf_add_str(out, ",\"text\":null,\"tokens\":");
-        put_list(out, q->echo ? &p->ids : &none, &c->ids);
+        put_list(out, q->echo ? &p->ids : &none, &c->lp.list[LP_IDS]);
     } else {
         buf_add_str(out, ",\"text\":\"");
         buf_add(out, p->text.data, p->text.len); /* empty without echo */
@@ -136,7 +136,7 @@ static void put_choice(struct buf *out, const struct api_reply *r, int32_t index
         put_completion(out, r, c, p);
     if (r->req->return_token_ids) {
         buf_add_str(out, ",\"token_ids\":");
-        put_list(out, &none, &c->ids);
+        put_list(out, &none, &c->lp.list[LP_IDS]);
         buf_add_str(out, ",\"prompt_token_ids\":");
         put_list(out, &p->ids, &none);
     }

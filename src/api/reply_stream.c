@@ -85,19 +85,24 @@ int api_reply_begin(struct api_reply *r, struct buf *out)
     return out->failed;
 }
 
-/* A chunk with more than text: logprobs, token ids, reasoning. `is_token`: the event has a token.
- */
-static int put_rich(struct api_reply *r, const struct api_event *ev, int is_token, struct buf *out)
+static void put_ids(const struct choice *c, struct buf *out)
+{
+    buf_add_char(out, '[');
+    buf_add(out, c->lp.list[LP_IDS].data, logprobs_shown(&c->lp, LP_IDS));
+    buf_add_char(out, ']');
+}
+
+/* A chunk with more than text: reasoning, and the logprobs and ids of tokens that have come and
+ * need not wait. */
+static int put_rich(struct api_reply *r, const struct api_event *ev, struct buf *out)
 {
     const struct api_request *q = r->req;
     struct choice *c = &r->choice[ev->choice];
 
     put_frame_head(r, ev->choice, out);
     if (q->kind == API_COMPLETION && q->raw_tokens) {
-        buf_add_str(out, ",\"text\":null,\"tokens\":[");
-        if (is_token)
-            json_put_int(out, ev->token);
-        buf_add_char(out, ']');
+        buf_add_str(out, ",\"text\":null,\"tokens\":");
+        put_ids(c, out);
     } else if (q->kind == API_COMPLETION) {
         buf_add_str(out, ",\"text\":");
         json_put_text(out, ev->text, ev->n_text);
@@ -112,41 +117,32 @@ static int put_rich(struct api_reply *r, const struct api_event *ev, int is_toke
         buf_add_char(out, '}');
     }
     buf_add_str(out, ",\"finish_reason\":null,\"logprobs\":");
-    if (q->logprobs && is_token) {
-        int e;
-        logprobs_clear(&r->chunk_lp);
-        e = q->kind == API_CHAT ? logprobs_add_chat(&r->chunk_lp, ev, q->n_top)
-                                : logprobs_add_completion(&r->chunk_lp, ev, q->n_top, c->offset);
-        if (e)
-            return e;
+    if (q->logprobs && logprobs_any_shown(&c->lp)) {
         if (q->kind == API_CHAT)
-            logprobs_put_chat(out, &r->chunk_lp);
+            logprobs_put_chat(out, &c->lp);
         else
-            logprobs_put_completion(out, NULL, &r->chunk_lp);
+            logprobs_put_completion(out, NULL, &c->lp);
     } else {
         buf_add_str(out, "null");
     }
     if (q->return_token_ids) {
-        buf_add_str(out, ",\"token_ids\":[");
-        if (is_token)
-            json_put_int(out, ev->token);
-        buf_add_char(out, ']');
+        buf_add_str(out, ",\"token_ids\":");
+        put_ids(c, out);
     }
+    logprobs_take_shown(&c->lp);
     put_frame_tail(r, out);
     return out->failed;
 }
 
-int reply_stream_text(struct api_reply *r, const struct api_event *ev, int is_token,
-                      struct buf *out)
+int reply_stream_text(struct api_reply *r, const struct api_event *ev, struct buf *out)
 {
-    const struct api_request *q = r->req;
-    int rich = is_token && (q->logprobs || q->return_token_ids || q->raw_tokens);
+    int rich = logprobs_any_shown(&r->choice[ev->choice].lp);
 
-    if (!rich && (!ev->n_text || q->raw_tokens))
+    if (!rich && (!ev->n_text || r->req->raw_tokens))
         return 0;
     begin_choice(r, ev->choice, out);
     if (rich || ev->channel == API_REASONING)
-        return put_rich(r, ev, is_token, out);
+        return put_rich(r, ev, out);
     return put_delta(r, ev->choice, ev->text, ev->n_text, out);
 }
 

@@ -268,7 +268,9 @@ struct engine_event {
     int32_t n_predicted_right, n_predicted_wrong; /* DONE: tokens drafted from the prediction */
     int32_t err;                                  /* DONE: 0 or the error that ended the job */
     int64_t queue_us, prompt_us, completion_us;   /* DONE; queue_us also with STARTED */
-    uint32_t n_text; /* bytes of whole UTF-8 to append to the choice's text */
+    int32_t n_unshown; /* TEXT: of so many of the choice's last tokens, this one counted in, nothing
+                          is shown yet; FINISH: nor will be, a stop string came before them */
+    uint32_t n_text;   /* bytes of whole UTF-8 to append to the choice's text */
     struct engine_top top[ENGINE_TOP_MAX];
     char text[]; /* n_text bytes */
 };

@@ -164,6 +164,7 @@ void seq_finish(struct engine *e, struct engine_seq *q, enum engine_finish why, 
     if (text->len)
         memcpy(ev->text, text->data, text->len);
     ev->finish = (uint8_t)why;
+    ev->n_unshown = cut ? q->stop.n_tokens : 0;
     ev->choice = (uint8_t)q->choice;
     ev->n_generated = q->n_generated;
     event_end(e, j, ev);

@@ -18,11 +18,33 @@ static size_t possible_tail(const struct engine_sampling *p, const char *text, s
     return best;
 }
 
+static void token_add(struct stop *s)
+{
+    _Static_assert(ENGINE_STOP_LEN <= 256, "a byte says where in the held text a token begins");
+    if (s->n_tokens == STOP_TOKENS_MAX)
+        memmove(s->begin, s->begin + 1, (size_t)--s->n_tokens);
+    s->begin[s->n_tokens++] = (uint8_t)s->n_held;
+}
+
+/* The first n bytes of the text in hand are shown. */
+static void tokens_show(struct stop *s, size_t n)
+{
+    int32_t k = 0;
+
+    while (k < s->n_tokens && s->begin[k] < n)
+        k++;
+    s->n_tokens -= k;
+    for (int32_t i = 0; i < s->n_tokens; i++)
+        s->begin[i] = (uint8_t)(s->begin[k + i] - n);
+}
+
 int stop_push(struct stop *s, const struct engine_sampling *p, int armed, const char *text,
-              size_t n, struct buf *out)
+              size_t n, int unfinished, struct buf *out)
 {
     size_t begin = out->len, hit, keep;
     int rc;
+
+    token_add(s);
 
     /* Work in `out` itself: held text, then the new one. */
     rc = buf_add(out, s->held, s->n_held);
@@ -31,13 +53,13 @@ int stop_push(struct stop *s, const struct engine_sampling *p, int armed, const 
     if (rc)
         return rc;
     s->n_held = 0;
-    if (!armed || !p->n_stop)
+    if (!armed || !p->n_stop) {
+        s->n_tokens = 0;
         return 0;
+    }
     n = out->len - begin;
-    if (!n)
-        return 0;
     hit = n;
-    for (int i = 0; i < p->n_stop; i++) {
+    for (int i = 0; n && i < p->n_stop; i++) {
         const char *at = memmem(out->data + begin, n, p->stop[i], p->stop_len[i]);
         if (at && (size_t)(at - (out->data + begin)) < hit)
             hit = (size_t)(at - (out->data + begin));
@@ -45,13 +67,19 @@ int stop_push(struct stop *s, const struct engine_sampling *p, int armed, const 
     if (hit < n) {
         out->len = begin + hit;
         out->data[out->len] = 0;
+        tokens_show(s, hit);
         return 1;
     }
-    keep = possible_tail(p, out->data + begin, n);
-    memcpy(s->held, out->data + out->len - keep, keep);
+    keep = n ? possible_tail(p, out->data + begin, n) : 0;
+    if (keep) {
+        memcpy(s->held, out->data + out->len - keep, keep);
+        out->len -= keep;
+        out->data[out->len] = 0;
+    }
     s->n_held = keep;
-    out->len -= keep;
-    out->data[out->len] = 0;
+    tokens_show(s, n - keep);
+    if (!keep && !unfinished)
+        s->n_tokens = 0;
     return 0;
 }
 
@@ -59,5 +87,6 @@ int stop_finish(struct stop *s, struct buf *out)
 {
     int rc = buf_add(out, s->held, s->n_held);
     s->n_held = 0;
+    s->n_tokens = 0;
     return rc;
 }

@@ -375,7 +375,7 @@ static void take_token(struct engine *e, struct engine_seq *q, const struct samp
     buf_clear(piece);
     hit = detok_push(&q->detok, t, 0, piece);
     if (!hit)
-        hit = stop_push(&q->stop, p, armed, piece->data, piece->len, text);
+        hit = stop_push(&q->stop, p, armed, piece->data, piece->len, q->detok.n_held > 0, text);
     ev = hit < 0 ? NULL : event_begin(j, ENGINE_EV_TEXT, (uint32_t)text->len);
     if (!ev) {
         job_fail(e, j, hit < 0 ? hit : ERR_SLOW_READER);
@@ -389,6 +389,7 @@ static void take_token(struct engine *e, struct engine_seq *q, const struct samp
     ev->n_top = (uint8_t)drawn->n_top;
     memcpy(ev->top, drawn->top, (size_t)drawn->n_top * sizeof ev->top[0]);
     ev->n_generated = q->n_generated;
+    ev->n_unshown = q->stop.n_tokens;
     ev->n_drafted = j->run.n_drafted;
     ev->n_draft_right = j->run.n_draft_right;
     event_end(e, j, ev);

@@ -251,7 +251,8 @@ static int local_peek(struct supplier *s, struct supplier_job *j, struct supplie
 
     if (!e)
         return 0;
-    ret->ev = (struct api_event){.choice = e->choice, .text = e->text, .n_text = e->n_text};
+    ret->ev = (struct api_event){
+        .choice = e->choice, .text = e->text, .n_text = e->n_text, .n_unshown = e->n_unshown};
     ret->n_prompt = e->n_prompt;
     ret->n_cached = e->n_cached;
     ret->n_done = e->n_done;

@@ -76,6 +76,7 @@ static void answer(const struct api_request *q, const char *text, size_t n)
                                    .choice = p * q->n_run + k,
                                    .text = text,
                                    .n_text = n,
+                                   .n_unshown = (int32_t)(n % 3),
                                    .bytes = text,
                                    .n_bytes = n,
                                    .logprob = -1,

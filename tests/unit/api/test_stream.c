@@ -275,6 +275,58 @@ static void test_chat_logprobs(void **state)
     close_run(&s);
 }
 
+/* Tokens whose text may become a stop string wait for it, and go with the text or never. */
+static void test_waiting_tokens(void **state)
+{
+    struct run s;
+    struct api_event ev, end = {.kind = API_EV_FINISH, .finish = API_STOP, .n_unshown = 2};
+
+#define ITEM(t, b, lp)                                                                             \
+    "{\"token\":\"" t "\",\"logprob\":" lp ",\"bytes\":[" b "],\"top_logprobs\":[]}"
+#define LISTED(t, items, ids)                                                                      \
+    CHUNK "{\"index\":0,\"delta\":{\"content\":\"" t "\"},\"finish_reason\":null,\"logprobs\":"    \
+          "{\"content\":[" items "],\"refusal\":null},\"token_ids\":[" ids "]}]}\n\n"
+    open_run(&s, CHAT ",\"logprobs\":true,\"return_token_ids\":true}", plain);
+    assert_int_equal(api_reply_begin(s.r, &s.out), 0);
+    buf_clear(&s.out);
+    ev = token("", "A", -0.5f);
+    ev.n_unshown = 1;
+    event(&s, ev);
+    ev.n_unshown = 2;
+    event(&s, ev);
+    expect(&s, "");
+    ev = token("AAB", "BC", -1); /* half of it is held, and has begun */
+    event(&s, ev);
+    expect(&s, LISTED("AAB",
+                      ITEM("A", "65", "-0.5") "," ITEM("A", "65", "-0.5") "," ITEM("BC", "66,67",
+                                                                                   "-1.0"),
+                      "1,1,1"));
+    ev = token("", "D", -2);
+    ev.n_unshown = 1;
+    event(&s, ev);
+    ev = token("CD", "E", -3); /* its own text waits */
+    ev.n_unshown = 1;
+    event(&s, ev);
+    expect(&s, LISTED("CD", ITEM("D", "68", "-2.0"), "1"));
+    ev = token("", "F", -4);
+    ev.n_unshown = 2;
+    event(&s, ev);
+    event(&s, end); /* they were the stop string */
+    done(&s);
+    expect(&s, FINISH("0", "stop") USAGE1 "}\n\n" DONE);
+    close_run(&s);
+
+    open_run(&s, CHAT ",\"logprobs\":true,\"return_token_ids\":true}", plain);
+    assert_int_equal(api_reply_begin(s.r, &s.out), 0);
+    buf_clear(&s.out);
+    ev = token("", "A", -0.5f);
+    ev.n_unshown = 1;
+    event(&s, ev);
+    finish(&s, 0, API_LENGTH, "A"); /* it was none */
+    expect(&s, LISTED("A", ITEM("A", "65", "-0.5"), "1"));
+    close_run(&s);
+}
+
 #define COMP        "{\"model\":\"m\",\"stream\":true"
 #define CTEXT(i, t) CCHUNK "{\"index\":" i ",\"text\":\"" t "\"" REST
 #define CFINISH(i, f)                                                                              \
@@ -428,6 +480,7 @@ int main(void)
         cmocka_unit_test(test_frame_end),
         cmocka_unit_test(test_reasoning),
         cmocka_unit_test(test_chat_logprobs),
+        cmocka_unit_test(test_waiting_tokens),
         cmocka_unit_test(test_completion),
         cmocka_unit_test(test_completion_prompts),
         cmocka_unit_test(test_completion_echo),

@@ -88,8 +88,10 @@ static void take(struct jobs_answer *a, const struct engine_event *ev)
     }
     if (ev->kind == ENGINE_EV_PROMPT && a->n_prompt_events < JOBS_TOKENS)
         a->prompt_logprob[a->n_prompt_events++] = ev->logprob;
-    if (ev->kind == ENGINE_EV_FINISH)
+    if (ev->kind == ENGINE_EV_FINISH) {
         a->finish = ev->finish;
+        a->n_dropped = ev->n_unshown;
+    }
     if (a->n_text + ev->n_text < sizeof a->text) {
         memcpy(a->text + a->n_text, ev->text, ev->n_text);
         a->n_text += ev->n_text;

@@ -8,6 +8,7 @@
 
 struct jobs_answer {
     int n_tokens, finish, err, n_cached, n_prompt_events;
+    int n_dropped; /* of the tokens: behind the end of the text */
     int32_t token[JOBS_TOKENS];
     float logprob[JOBS_TOKENS];
     float prompt_logprob[JOBS_TOKENS];

@@ -108,6 +108,7 @@ static void stop_strings(void **state)
             assert_int_equal(answer.n_text, first - full);
             assert_memory_equal(answer.text, full, answer.n_text);
             assert_int_equal(answer.n_tokens, first - full + (ptrdiff_t)len);
+            assert_int_equal(answer.n_dropped, len);
             s.sampling.min_tokens = (int32_t)(first - full + (ptrdiff_t)len) + 1; /* not yet */
             run(s);
             assert_true(answer.n_text > (size_t)(first - full));
@@ -122,6 +123,7 @@ static void stop_strings(void **state)
             run(s);
         }
         assert_int_equal(answer.finish, ENGINE_LENGTH);
+        assert_int_equal(answer.n_dropped, 0);
         assert_string_equal(answer.text, full);
     }
 }

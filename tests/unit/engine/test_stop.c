@@ -35,15 +35,20 @@ static int push_all(const struct engine_sampling *p, const char *text, size_t n,
                     const size_t *sizes, size_t n_sizes, struct buf *out)
 {
     struct stop s = {.n_held = 0};
-    size_t longest = 0;
+    size_t longest = 0, begin[600];
 
     for (int i = 0; i < p->n_stop; i++)
         longest = p->stop_len[i] > longest ? p->stop_len[i] : longest;
     buf_clear(out);
     for (size_t at = 0, k = 0; at < n; k++) {
         size_t m = sizes[k % n_sizes] < n - at ? sizes[k % n_sizes] : n - at;
-        int rc = stop_push(&s, p, 1, text + at, m, out);
-        assert_true(rc >= 0);
+        int rc = stop_push(&s, p, 1, text + at, m, 0, out);
+        int32_t unshown = 0; /* tokens that begin where nothing is shown */
+        assert_true(rc >= 0 && k < 600);
+        begin[k] = at;
+        for (size_t i = 0; i <= k && (rc || s.n_held); i++)
+            unshown += begin[i] >= out->len;
+        assert_int_equal(s.n_tokens, unshown);
         if (rc) {
             assert_int_equal(s.n_held, 0);
             return 1;
@@ -171,14 +176,46 @@ static void armed_later(void **state)
     struct buf out;
     (void)state;
     buf_init(&out, 100);
-    assert_int_equal(stop_push(&s, &p, 0, "xyzxy", 5, &out), 0);
+    assert_int_equal(stop_push(&s, &p, 0, "xyzxy", 5, 0, &out), 0);
     assert_string_equal(out.data, "xyzxy");
-    assert_int_equal(stop_push(&s, &p, 1, "z", 1, &out), 0);
+    assert_int_equal(stop_push(&s, &p, 1, "z", 1, 0, &out), 0);
     assert_string_equal(out.data, "xyzxyz");
-    assert_int_equal(stop_push(&s, &p, 1, "xy", 2, &out), 0);
+    assert_int_equal(stop_push(&s, &p, 1, "xy", 2, 0, &out), 0);
     assert_string_equal(out.data, "xyzxyz");
-    assert_int_equal(stop_push(&s, &p, 1, "z!", 2, &out), 1);
+    assert_int_equal(stop_push(&s, &p, 1, "z!", 2, 0, &out), 1);
     assert_string_equal(out.data, "xyzxyz");
+    buf_done(&out);
+}
+
+/* Tokens of one character, tokens without a text, and more of them than are remembered. */
+static void tokens_without_text(void **state)
+{
+    static const char *const list[] = {"<x"};
+    struct engine_sampling p = stops(list, 1);
+    struct stop s = {.n_held = 0};
+    struct buf out;
+    (void)state;
+
+    buf_init(&out, 100);
+    assert_int_equal(stop_push(&s, &p, 1, "", 0, 0, &out), 0);
+    assert_int_equal(s.n_tokens, 0);
+    assert_int_equal(stop_push(&s, &p, 1, "", 0, 1, &out), 0); /* half a character */
+    assert_int_equal(s.n_tokens, 1);
+    assert_int_equal(stop_push(&s, &p, 1, "\xc3\xa9", 2, 0, &out), 0);
+    assert_int_equal(s.n_tokens, 0);
+    assert_int_equal(stop_push(&s, &p, 1, "a<", 2, 0, &out), 0); /* its beginning is shown */
+    assert_int_equal(s.n_tokens, 0);
+    for (int i = 0; i < 2 * STOP_TOKENS_MAX; i++) {
+        assert_int_equal(stop_push(&s, &p, 1, "", 0, 0, &out), 0);
+        assert_int_equal(s.n_tokens, i < STOP_TOKENS_MAX ? i + 1 : STOP_TOKENS_MAX);
+    }
+    assert_int_equal(stop_push(&s, &p, 1, "y<", 2, 0, &out), 0); /* "<y" is shown */
+    assert_int_equal(s.n_tokens, 0);
+    assert_int_equal(stop_push(&s, &p, 1, "", 0, 0, &out), 0);
+    assert_int_equal(stop_push(&s, &p, 1, "x", 1, 0, &out), 1);
+    assert_int_equal(s.n_tokens, 2);
+    assert_string_equal(out.data, "\xc3\xa9"
+                                  "a<y");
     buf_done(&out);
 }
 
@@ -205,9 +242,8 @@ static void longest_allowed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_cut),
-        cmocka_unit_test(random_texts),
-        cmocka_unit_test(armed_later),
+        cmocka_unit_test(every_cut),       cmocka_unit_test(random_texts),
+        cmocka_unit_test(armed_later),     cmocka_unit_test(tokens_without_text),
         cmocka_unit_test(longest_allowed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
