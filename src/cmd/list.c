@@ -52,7 +52,8 @@ static void print_row(const struct hub_model *m, int width)
     if (m->path)
         snprintf(state, sizeof state, "here");
     else if (m->partial)
-        snprintf(state, sizeof state, "%d%%", (int)(m->partial * 100 / (m->bytes ? m->bytes : 1)));
+        snprintf(state, sizeof state, "%d%%",
+                 (int)(m->partial < m->bytes ? m->partial * 100 / m->bytes : 99));
     cmd_line(stdout, "%-*s  %10s  %-5s  %s%s%s", width, m->name,
              cmd_bytes(m->bytes, size, sizeof size), state, m->title[0] ? m->title : m->source,
              m->licence[0] ? "; " : "", m->licence);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/plain.h"
 #include "base/sysmem.h"
 #include "base/utf8.h"
 #include "net/net.h"
@@ -167,13 +168,14 @@ int serve_config_flag(struct serve_config *c, const char *key, const char *text,
 
 /* ---- checks ---------------------------------------------------------------------------------- */
 
-/* Bytes of the character at s that an id may hold; 0 when it may not. */
-static size_t id_char(const char *s, size_t n)
+/* Bytes of the character at s, and whether an id may hold it. */
+static size_t id_char(const char *s, size_t n, int *ret_ok)
 {
-    uint32_t cp;
+    uint32_t cp = 0;
     int len = utf8_decode(s, n, &cp);
 
-    return len <= 0 || cp <= ' ' || cp == 0x7f || cp == '"' || cp == '\\' ? 0 : (size_t)len;
+    *ret_ok = len > 0 && cp != ' ' && cp != '"' && cp != '\\' && !plain_is_hidden(cp);
+    return len > 0 ? (size_t)len : 1;
 }
 
 /* "/models/my a.gguf" -> "my-a"; a name stays. Ids come from names of files, which may hold
@@ -184,15 +186,16 @@ static int default_id(struct serve_config *c, struct serve_model *m)
     const char *base = slash ? slash + 1 : m->model;
     size_t n = strlen(base), at = 0, len;
     char id[ID_MAX + 1];
+    int ok;
 
     if (n > 5 && !strcasecmp(base + n - 5, ".gguf"))
         n -= 5;
-    for (size_t i = 0; i < n; i += len ? len : 1) {
-        len = id_char(base + i, n - i);
-        if (at + (len ? len : 1) > ID_MAX)
+    for (size_t i = 0; i < n; i += len) {
+        len = id_char(base + i, n - i, &ok);
+        if (at + (ok ? len : 1) > ID_MAX)
             break;
-        memcpy(id + at, len ? base + i : "-", len ? len : 1);
-        at += len ? len : 1;
+        memcpy(id + at, ok ? base + i : "-", ok ? len : 1);
+        at += ok ? len : 1;
     }
     m->id = arena_strndup(&c->arena, id, at);
     return m->id ? 0 : ERR_NOMEM;
@@ -201,15 +204,11 @@ static int default_id(struct serve_config *c, struct serve_model *m)
 static int id_ok(const char *s)
 {
     size_t n = strlen(s), len;
+    int ok = n && n <= ID_MAX;
 
-    if (!n || n > ID_MAX)
-        return 0;
-    for (; n; s += len, n -= len) {
-        len = id_char(s, n);
-        if (!len)
-            return 0;
-    }
-    return 1;
+    for (; n && ok; s += len, n -= len)
+        len = id_char(s, n, &ok);
+    return ok;
 }
 
 static int claims(const struct serve_model *m, const char *id)

@@ -184,6 +184,7 @@ static void derives(void **state)
         {"a \"b\" 'c'\\d.GGUF", "a--b--'c'-d"},
         {"/m/caf\xc3\xa9.gguf", "caf\xc3\xa9"},
         {"/m/caf\xe9\n.gguf", "caf--"},
+        {"/m/a\xe2\x80\xae\x1b[2Jb.gguf", "a--[2Jb"}, /* turns the text, clears the screen */
         {".gguf", ".gguf"},
     };
     static const struct {
