@@ -150,7 +150,9 @@ struct api_options {
     size_t body_max;      /* API_BODY_MAX */
     size_t memory_max;    /* of the parsed tree; default by the body's size */
     int32_t messages_max; /* 65,536 */
-    int32_t prompts_max;  /* 128; prompts x choices is at most API_CHOICES_MAX */
+    size_t
+        *arguments_left; /* api's own: bytes that parsed arguments of tool calls may still take */
+    int32_t prompts_max; /* 128; prompts x choices is at most API_CHOICES_MAX */
 };
 
 enum api_kind { API_CHAT, API_COMPLETION };
@@ -198,7 +200,7 @@ enum {
     API_GIVEN_TIER = 1 << 12,
 };
 
-/* Lives until api_request_done; the strings lie in `root` or in the arena. */
+/* Lives until api_request_done; the strings lie in the arena. */
 struct api_request {
     enum api_kind kind;
     const char *model;
@@ -249,9 +251,11 @@ struct api_request {
     int keep_thinking;     /* clear_thinking was false */
     int32_t version_patch; /* 2 when absent */
 
-    json_t *root; /* the body, kept alive */
+    json_t *root; /* the body, while it is read */
 };
 
+/* Bytes that reading a body can take at most beside it; much less stays. */
+size_t api_read_cost(const char *body, size_t n);
 /* Body -> request. The arena (its ceiling bounds the request) must outlive *ret. `h` and `o` may be
  * NULL. 0; else *ret is untouched and `e` has the sentence, beginning with the JSON path of the
  * value at fault: ERR_SCHEMA (400), ERR_UNSUPPORTED (400: in the contract, not built yet; names
@@ -261,7 +265,8 @@ int api_parse_chat(struct api_request *ret, struct arena *a, const char *body, s
 int api_parse_completion(struct api_request *ret, struct arena *a, const char *body, size_t n,
                          const struct api_request_headers *h, const struct api_options *o,
                          struct err *e);
-void api_request_done(struct api_request *r); /* accepts NULL and zeroed */
+void api_request_rendered(struct api_request *r); /* messages and their variables may go */
+void api_request_done(struct api_request *r);     /* accepts NULL and zeroed */
 
 /* Check a messages array and make the neutral one (new reference): objects with only role (system,
  * user, assistant, tool; developer if kept), content (always a string: parts joined, empty where

@@ -44,6 +44,9 @@ int read_content(const json_t *v, const char *path, const struct api_options *o,
 int parse_body(json_t **ret, const char *body, size_t n, const struct api_request_headers *h,
                const struct api_options *o, struct err *e);
 
+/* What arguments of tool calls may take, parsed from their texts in the body. */
+size_t arguments_max(const char *body, size_t n);
+
 /* A request while its fields are read: what has aliases or depends on other fields. */
 struct draft {
     struct api_request r;

@@ -104,8 +104,9 @@ int read_content(const json_t *v, const char *path, const struct api_options *o,
 
 /* Arguments as an object where they parse to one: templates write them with their own spacing.
  * Clients replay what models said, so anything else stays text. */
-static json_t *read_arguments(const json_t *v)
+static json_t *read_arguments(const json_t *v, const struct api_options *o)
 {
+    size_t n = json_string_length(v), cost, max = 4096 + 16 * n;
     json_t *j = NULL;
     struct err e;
 
@@ -113,10 +114,15 @@ static json_t *read_arguments(const json_t *v)
         return json_string("");
     if (json_is_object(v))
         return json_incref((json_t *)v);
-    if (!json_parse(&j, json_string_value(v), json_string_length(v),
-                    4096 + 16 * json_string_length(v), &e)) {
-        if (json_is_object(j))
+    cost = json_cost(json_string_value(v), n);
+    if (o->arguments_left && *o->arguments_left < max)
+        max = *o->arguments_left;
+    if (cost <= max && !json_parse(&j, json_string_value(v), n, max, &e)) {
+        if (json_is_object(j)) {
+            if (o->arguments_left)
+                *o->arguments_left -= cost;
             return j;
+        }
         json_decref(j);
     }
     return json_incref((json_t *)v);
@@ -160,7 +166,7 @@ static int read_call(const json_t *call, const char *path, const struct api_opti
         return ERR_NOMEM;
     }
     if (put(out, "function", fn, e) || put_shared(fn, "name", name, e) ||
-        put(fn, "arguments", read_arguments(args), e))
+        put(fn, "arguments", read_arguments(args, o), e))
         return ERR_NOMEM;
     return 0;
 }

@@ -32,7 +32,8 @@ struct field {
     {                                                                                              \
         n, k, T_ANY, IGNORED, 0, 0, 0, 0, NULL, "any", "", ""                                      \
     }
-#define TOKENS_MAX 2147483647.0
+#define TOKENS_MAX    2147483647.0
+#define ARGUMENTS_MAX ((size_t)16 << 20) /* of a request, parsed */
 
 /* clang-format off */
 static const struct field fields[] = {
@@ -295,13 +296,56 @@ static int header_int(const char *s, const char *name, long min, long max, int32
     return 0;
 }
 
+/* ---- what stays ---- */
+
+static int own(struct draft *d, const char **s, size_t n)
+{
+    if (!*s)
+        return 0;
+    *s = arena_strndup(d->a, *s, n);
+    return *s ? 0 : err_set(d->e, ERR_TOO_LARGE, "the request needs more memory than its limit");
+}
+
+/* The body's tree, many times as large as what was asked, goes: strings are copied. */
+static int drop_tree(struct draft *d)
+{
+    struct api_request *r = &d->r;
+    const char **names[] = {&r->model, &r->user, &r->cache_key, &r->cache_salt};
+    int e = 0;
+
+    for (size_t i = 0; !e && i < ARRAY_LEN(names); i++)
+        e = own(d, names[i], *names[i] ? strlen(*names[i]) : 0);
+    for (int32_t i = 0; !e && i < r->n_stop; i++)
+        e = own(d, &r->stop[i].s, r->stop[i].n);
+    for (int32_t i = 0; !e && i < r->n_prompts; i++)
+        e = own(d, &r->prompt[i].text, r->prompt[i].n_text);
+    if (e)
+        return e;
+    json_decref(r->root);
+    r->root = NULL;
+    return 0;
+}
+
+size_t arguments_max(const char *body, size_t n)
+{
+    if (!memmem(body, n, "\"arguments\"", 11))
+        return 0;
+    return n < ARGUMENTS_MAX / 16 ? 4096 + 16 * n : ARGUMENTS_MAX;
+}
+
+size_t api_read_cost(const char *body, size_t n)
+{
+    return 2 * json_cost(body, n) - 2 * n + arguments_max(body, n);
+}
+
 static int parse(struct api_request *ret, unsigned kind, struct arena *a, const char *body,
                  size_t n, const struct api_request_headers *h, const struct api_options *o,
                  struct err *e)
 {
-    static const struct api_options none;
+    size_t arguments_left = arguments_max(body, n);
+    struct api_options options = o ? *o : (struct api_options){0};
     struct draft d = {.a = a,
-                      .o = o ? o : &none,
+                      .o = &options,
                       .e = e,
                       .max_completion = -2,
                       .max_tokens = -2,
@@ -310,6 +354,7 @@ static int parse(struct api_request *ret, unsigned kind, struct arena *a, const 
                       .clear_thinking = 1};
     int r;
 
+    options.arguments_left = &arguments_left;
     d.r = (struct api_request){.kind = kind == CHAT ? API_CHAT : API_COMPLETION,
                                .n = 1,
                                .temperature = 1,
@@ -327,6 +372,8 @@ static int parse(struct api_request *ret, unsigned kind, struct arena *a, const 
         r = read_fields(&d, kind);
     if (!r)
         r = settle(&d);
+    if (!r)
+        r = drop_tree(&d);
     if (r) {
         api_request_done(&d.r);
         return r;
@@ -348,12 +395,18 @@ int api_parse_completion(struct api_request *ret, struct arena *a, const char *b
     return parse(ret, COMP, a, body, n, h, o, e);
 }
 
+void api_request_rendered(struct api_request *r)
+{
+    json_decref(r->messages);
+    json_decref(r->template_kwargs);
+    r->messages = r->template_kwargs = NULL;
+}
+
 void api_request_done(struct api_request *r)
 {
     if (!r)
         return;
-    json_decref(r->messages);
-    json_decref(r->template_kwargs);
+    api_request_rendered(r);
     json_decref(r->root);
     *r = (struct api_request){0};
 }

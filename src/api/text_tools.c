@@ -129,13 +129,16 @@ int api_parse_template(struct api_template *ret, const char *body, size_t n,
                        const struct api_request_headers *h, const struct api_options *o,
                        struct err *e)
 {
-    struct draft d = {.o = o ? o : &plain, .e = e, .clear_thinking = 1};
+    size_t arguments_left = arguments_max(body, n);
+    struct api_options options = o ? *o : plain;
+    struct draft d = {.o = &options, .e = e, .clear_thinking = 1};
     struct api_template t = {0};
     const json_t *messages, *kwargs, *prompt;
     int generate = 1, r = parse_body(&t.root, body, n, h, d.o, e);
 
     if (r)
         return r;
+    options.arguments_left = &arguments_left;
     messages = get_field(t.root, "messages");
     kwargs = get_field(t.root, "chat_template_kwargs");
     prompt = get_field(t.root, "add_generation_prompt");

@@ -6,7 +6,7 @@
 #include "base/utf8.h"
 
 /* Upper bounds of what jansson 2.14 allocates on 64 bits, with malloc's own bytes. */
-enum { COST_OBJECT = 320, COST_ARRAY = 144, COST_ITEM = 96, COST_BYTE = 2 };
+enum { COST_OBJECT = 320, COST_ARRAY = 144, COST_ITEM = 96, COST_BYTE = 3 };
 #define MEMORY_FREE ((size_t)64 << 20)
 
 enum { PATH_LEVELS = 12 };

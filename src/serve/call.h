@@ -67,6 +67,7 @@ struct call {
     const char *cors; /* of origin_check */
 
     struct net_body body;             /* [prep] */
+    struct net_claim claim;           /* [prep]: what reading it takes, then what stays of it */
     struct arena arena;               /* [prep] */
     struct api_request req;           /* [prep] */
     struct api_request_headers heads; /* [prep], strings in the arena */
@@ -111,6 +112,7 @@ void front_refuse(void *ctx, int status, const char *why, struct buf *body);
 
 /* call_prep.c: any thread. Fills what is marked [prep]; c->err.code says how it went. */
 void call_prep(struct call *c);
+size_t call_kept_bytes(const struct call *c); /* of it stays while the call lives */
 
 /* call_run.c: io thread. */
 void call_admit(struct call *c); /* after prep: reserve, route, submit, answer begins */

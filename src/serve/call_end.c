@@ -237,6 +237,7 @@ void call_close(struct call *c)
     api_reply_free(c->reply);
     api_request_done(&c->req);
     net_body_done(&c->body);
+    net_claim_set(&c->claim, 0);
     buf_done(&c->out);
     buf_done(&c->text);
     arena_done(&c->arena);

@@ -22,6 +22,36 @@ static int still_wanted(const struct call *c, struct err *e)
     return atomic_load(&c->gone) ? err_set(e, ERR_CANCELLED, "The client left.") : 0;
 }
 
+/* Memory counts before it is taken. What nobody may ever have is too large; else it is a matter of
+ * time. */
+static int claim(struct call *c, size_t n, struct err *e)
+{
+    size_t most = net_claim_most(c->s->net);
+
+    if (!net_claim_set(&c->claim, n))
+        return 0;
+    if (n + c->body.len > most)
+        return err_set(
+            e, ERR_TOO_LARGE,
+            "The request has too many values: reading it could take %zu bytes of memory, "
+            "and the limit is %zu.",
+            n + c->body.len, most);
+    return err_set(e, ERR_AGAIN, "The server has no memory for the request now; please try again.");
+}
+
+/* What stays while the call lives. */
+size_t call_kept_bytes(const struct call *c)
+{
+    size_t n = c->arena.used + c->text.cap + (size_t)c->n_jobs * sizeof *c->jobs;
+
+    for (int32_t i = 0; i < c->n_jobs; i++) {
+        const struct call_job *j = &c->jobs[i];
+        n += ((size_t)j->tokens.n + (size_t)j->prediction.n) * sizeof(int32_t) + j->rendered.cap;
+        n += j->tokens.answer ? (size_t)j->tokens.n / 8 : 0;
+    }
+    return n;
+}
+
 static int find_supplier(struct call *c, const char *model, struct err *e)
 {
     struct server *s = c->s;
@@ -103,6 +133,7 @@ static int prep_chat(struct call *c, struct err *e)
     buf_init(&j->rendered, API_BODY_MAX * 4);
     r = s->ops->render(s, c->req.messages, c->req.template_kwargs, c->req.continue_final, 0,
                        &c->patience, &j->rendered, &j->tokens, e);
+    api_request_rendered(&c->req);
     if (r)
         return too_long(c, r, e);
     j->text = j->rendered.data ? j->rendered.data : "";
@@ -275,6 +306,8 @@ void call_prep(struct call *c)
     struct err *e = &c->err;
     int r = still_wanted(c, e);
 
+    if (!r)
+        r = claim(c, api_read_cost(c->body.data ? c->body.data : "", c->body.len), e);
     if (r)
         goto out;
     c->patience = (struct patience){.gone = &c->gone, .until_us = clock_now_us() + TEXT_US_MAX};
@@ -301,5 +334,9 @@ void call_prep(struct call *c)
     }
 out:
     net_body_done(&c->body);
+    if (!r)
+        r = claim(c, call_kept_bytes(c), e);
+    else
+        net_claim_set(&c->claim, 0);
     e->code = r;
 }

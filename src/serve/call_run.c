@@ -70,6 +70,19 @@ static int make_reply(struct call *c, struct err *e)
     return r ? err_set(e, ERR_NOMEM, "No memory for one more request.") : 0;
 }
 
+/* The reply has what it needs of them. */
+static void drop_texts(struct call *c)
+{
+    if (c->s->config->log_prompts)
+        return;
+    for (int32_t i = 0; i < c->n_jobs; i++) {
+        buf_done(&c->jobs[i].rendered);
+        c->jobs[i].text = NULL;
+        c->jobs[i].n_text = 0;
+    }
+    net_claim_set(&c->claim, call_kept_bytes(c));
+}
+
 static int submit(struct call *c, struct call_job *j, struct err *e)
 {
     int r;
@@ -160,6 +173,8 @@ void call_admit(struct call *c)
         r = hold_tokens(c, &e);
     if (!r)
         r = make_reply(c, &e);
+    if (!r)
+        drop_texts(c);
     if (!r)
         r = submit_more(c, &e);
     if (c->n_sent)

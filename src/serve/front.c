@@ -308,6 +308,7 @@ void front_body(void *ctx, struct net_exchange *x, int code)
         return;
     }
     net_body_take(x, &c->body);
+    net_claim_init(&c->claim, x, NET_CLAIM_BODY);
     c->arena.max = ARENA_BASE + ARENA_BODY * c->body.len;
     c->heads = (struct api_request_headers){
         .content_type = keep(c, h, "content-type"),

@@ -123,8 +123,12 @@ static const struct metric_def defs[] = {
     [M_CONNS] = {"gaufre_connections", METRIC_GAUGE, "Open connections.", {NULL}, NULL, 0},
     [M_EXCHANGES] =
         {"gaufre_requests_under_way", METRIC_GAUGE, "Requests not yet answered.", {NULL}, NULL, 0},
-    [M_BODY_BYTES] =
-        {"gaufre_body_bytes", METRIC_GAUGE, "Memory of request bodies.", {NULL}, NULL, 0},
+    [M_BODY_BYTES] = {"gaufre_body_bytes",
+                      METRIC_GAUGE,
+                      "Memory of requests: bodies, reading them, what stays.",
+                      {NULL},
+                      NULL,
+                      0},
     [M_MALFORMED] = {"gaufre_malformed_total",
                      METRIC_COUNTER,
                      "Connections refused for malformed, oversized or slow heads.",

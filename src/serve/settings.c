@@ -290,10 +290,10 @@ int serve_config_check(struct serve_config *c, struct err *e)
         if (r)
             return r;
     }
-    if (c->body_budget / 2 < c->body_limit)
+    if (c->body_budget / 10 < c->body_limit)
         return err_set(e, ERR_ARG,
-                       "body_budget is smaller than twice body_limit: one tenant may use half of "
-                       "it, so no body of that size could ever be read");
+                       "body_budget is smaller than ten times body_limit: one tenant may use half "
+                       "of it, and reading a body takes some times its size");
     r = check_callers(c, e);
     if (r)
         return r;

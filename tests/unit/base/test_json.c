@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -290,14 +291,87 @@ static void test_limit(void **state)
     json_decref(j);
 }
 
+/* What jansson takes, counted as it asks for it; 16 bytes of malloc's own to each. */
+static size_t taken, most_taken;
+
+static void *counted_alloc(size_t n)
+{
+    size_t *p = malloc(n + 16);
+
+    if (!p)
+        return NULL;
+    *p = n + 16;
+    taken += n + 16;
+    most_taken = taken > most_taken ? taken : most_taken;
+    return p + 2;
+}
+
+static void counted_free(void *at)
+{
+    size_t *p = at;
+
+    if (!at)
+        return;
+    taken -= p[-2];
+    free(p - 2);
+}
+
+/* The cost of a tree is an upper bound of what is taken at any time while it is built. */
+static void test_cost(void **state)
+{
+    static const char *const items[][3] = {{"[", "1,", "1]"},
+                                           {"[", "\"\",", "\"\"]"},
+                                           {"[", "1.5,", "1.5]"},
+                                           {"[", "[],", "[]]"},
+                                           {"[", "{},", "{}]"},
+                                           {"[", "{\"a\":{\"b\":1}},", "1]"},
+                                           {"\"", "prose, prose", "\""},
+                                           {"[", "\"\\u00e9\",", "1]"},
+                                           {"[", "true,", "true]"}};
+    static const int sizes[] = {1, 9, 1000, 33000};
+    struct buf b;
+    struct err e;
+    json_t *j;
+
+    json_set_alloc_funcs(counted_alloc, counted_free);
+    buf_init(&b, 1 << 22);
+    for (size_t i = 0; i < ARRAY_LEN(items) + 1; i++) {
+        for (size_t k = 0; k < ARRAY_LEN(sizes); k++) {
+            int object = i == ARRAY_LEN(items); /* with keys of their own */
+            buf_clear(&b);
+            buf_add_str(&b, object ? "{" : items[i][0]);
+            for (int n = 0; n < sizes[k]; n++) {
+                if (object)
+                    buf_addf(&b, "\"%d\":1,", n);
+                else
+                    buf_add_str(&b, items[i][1]);
+            }
+            buf_add_str(&b, object ? "\"x\":1}" : items[i][2]);
+            most_taken = 0;
+            assert_int_equal(json_parse(&j, b.data, b.len, (size_t)1 << 30, &e), 0);
+            assert_true(most_taken <= json_cost(b.data, b.len));
+            json_decref(j);
+            assert_int_equal(taken, 0);
+        }
+    }
+    buf_done(&b);
+    json_set_alloc_funcs(malloc, free);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepts), cmocka_unit_test(test_refuses),
-        cmocka_unit_test(test_nul),     cmocka_unit_test(test_keeps_the_body),
-        cmocka_unit_test(test_depth),   cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_text),    cmocka_unit_test(test_text_any_bytes),
-        cmocka_unit_test(test_numbers), cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_accepts),
+        cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_nul),
+        cmocka_unit_test(test_keeps_the_body),
+        cmocka_unit_test(test_cost),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_text_any_bytes),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,8 @@
 
 #include "serve_harness.h"
 
+#define CHAT_PATH "/v1/chat/completions"
+
 static int setup(void **state)
 {
     struct room *r = calloc(1, sizeof *r);
@@ -75,7 +77,7 @@ static void abandoned_texts_are_not_read(void **state)
     int slow = hold_and_leave(r), next;
 
     EVENTUALLY(r->s->n_calls == 1); /* at once, with their memory: nobody waits for the slow one */
-    assert_true(body_bytes(r) < 2 * BODY_INLINE);
+    assert_true(body_bytes(r) < 6 * BODY_INLINE); /* its own, and reading it */
     post_text(next = dial(r), "next", BODY_INLINE + 1);
     EVENTUALLY(r->s->n_calls == 2);
     r->f.read = 1;
@@ -105,11 +107,24 @@ static void text_under_way_is_left(void **state)
     assert_int_equal(r->f.n_read, 0);
 }
 
+/* A text that is being read when its client leaves holds no drain up. */
+static void drain_waits_for_no_abandoned_text(void **state)
+{
+    struct room *r = *state;
+    int slow = hold_and_leave(r);
+
+    close(slow);
+    room_stop(r);
+    assert_int_equal(r->run_result, 0);
+    assert_int_equal(r->f.n_reading, 1);
+}
+
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 /* A tenant that fills its share of the budget leaves as much to the others. */
 static void tenants_share_the_budget(void **state)
 {
+    enum { SIZE = 330000 };
     struct room *r = *state;
     char key[2][CLOUD_KEY_TEXT_MAX], header[2][128], *a;
     struct buf b;
@@ -121,27 +136,89 @@ static void tenants_share_the_budget(void **state)
         snprintf(header[i], sizeof header[i], "x-api-key: %s\r\n", key[i]);
     }
     r->config.keys = r->keys;
-    r->config.body_limit = 40000;
-    r->config.body_budget = 110000;
+    r->config.body_budget = 4 * SIZE - 2;
     room_start(r);
-    buf_init(&b, 1 << 16);
-    buf_addf(&b, "POST /tokenize HTTP/1.1\r\nHost: x\r\n%sContent-Length: 40000\r\n\r\n",
-             header[0]);
+    buf_init(&b, 1 << 20);
+    buf_addf(&b, "POST /tokenize HTTP/1.1\r\nHost: x\r\n%sContent-Length: %d\r\n\r\n", header[0],
+             SIZE + 1);
     say(held = dial(r), b.data, b.len);
     buf_clear(&b);
     buf_add_str(&b, "{\"content\":\"");
-    while (b.len < 33000)
+    while (b.len < SIZE)
         buf_add_char(&b, 'x');
     say(held, b.data, b.len); /* and the rest stays out */
-    EVENTUALLY(body_bytes(r) >= 33000);
-    buf_add_str(&b, "\"}");
+    EVENTUALLY(body_bytes(r) >= SIZE);
     a = ask(r, "/tokenize", header[0], b.data);
     assert_int_equal(status_of(a), 503);
     free(a);
-    a = ask(r, "/tokenize", header[1], b.data);
+    a = ask(r, "/tokenize", header[1], "{\"content\":\"x\"}");
     assert_int_equal(status_of(a), 200);
     free(a);
     close(held);
+    EVENTUALLY(body_bytes(r) == 0);
+    buf_done(&b);
+}
+
+/* A body of n bytes: `head`, "1,1,...1" and `tail`. */
+static void fill(struct buf *b, const char *head, size_t n, const char *tail)
+{
+    buf_clear(b);
+    buf_add_str(b, head);
+    while (b->len < n)
+        buf_add_str(b, "1,");
+    buf_add_str(b, "1");
+    buf_add_str(b, tail);
+}
+
+/* Of a request stays what it is about: not its tree, not what is ignored, and all of it counts. */
+static void only_what_is_needed_stays(void **state)
+{
+    static const char *const tails[] = {
+        "],\"model\":\"fake\",\"messages\":[{\"role\":\"user\",\"content\":\"HOLD\"}]}",
+        "],\"model\":\"fake\",\"prompt\":\"HOLD\",\"stop\":[\"no\"],\"user\":\"u\"}"};
+    struct room *r = *state;
+    struct buf b;
+    int fd[2];
+
+    room_start(r);
+    buf_init(&b, 1 << 20);
+    for (int i = 0; i < 2; i++) {
+        fill(&b, "{\"metadata\":[", 900000, tails[i]);
+        post(fd[i] = dial(r), i ? "/v1/completions" : CHAT_PATH, NULL, b.data);
+        EVENTUALLY(r->f.n_submitted == i + 1);
+        assert_in_range(body_bytes(r), 1, 16384);
+    }
+    r->f.released = 1;
+    for (int i = 0; i < 2; i++) {
+        buf_clear(&b);
+        hear(fd[i], &b, NULL);
+        assert_int_equal(status_of(b.data), 200);
+        HAS(b.data, "w0 w1");
+        close(fd[i]);
+    }
+    EVENTUALLY(body_bytes(r) == 0);
+    buf_done(&b);
+}
+
+/* What it takes to read a body is counted before it is taken. */
+static void reading_is_counted(void **state)
+{
+    struct room *r = *state;
+    struct buf b;
+    char *a;
+
+    r->config.body_budget = 40 << 20;
+    room_start(r);
+    buf_init(&b, 1 << 20);
+    fill(&b, "{\"metadata\":[", 900000, "],\"content\":\"x\"}"); /* 86 MB of tree */
+    a = ask(r, "/tokenize", NULL, b.data);
+    assert_int_equal(status_of(a), 413);
+    HAS(a, "too many values");
+    free(a);
+    fill(&b, "{\"metadata\":\"", 900000, "\",\"content\":\"x\"}"); /* prose costs what it weighs */
+    a = ask(r, "/tokenize", NULL, b.data);
+    assert_int_equal(status_of(a), 200);
+    free(a);
     EVENTUALLY(body_bytes(r) == 0);
     buf_done(&b);
 }
@@ -192,7 +269,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(abandoned_texts_are_not_read),
         T(text_under_way_is_left),
+        T(drain_waits_for_no_abandoned_text),
         T(tenants_share_the_budget),
+        T(only_what_is_needed_stays),
+        T(reading_is_counted),
         T(health_has_a_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
