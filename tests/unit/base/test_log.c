@@ -54,8 +54,7 @@ static void is_one_plain_line(void)
 static const char *const nasty[] = {
     "\x1b[2J\x07\b\x7f",
     "\xff\xfe\xc2",
-    "\xc2\x9b"
-    "31m\xe2\x80\xae",
+    "\xc2\x9b[31m\xe2\x80\xae",
     "a\nlevel=error forged=1\r",
     "quote \" and \\ backslash",
     "cut \xf0\x9f\xa7",
@@ -121,7 +120,7 @@ static void long_values(void **state)
         for (size_t shift = 0; shift < 12; shift++) { /* the end falls on each byte of a unit */
             log_setup(LOG_INFO, form >= 2);
             catch();
-            LOG_EVENT(LOG_INFO, "event", LOG_STR("p", "aaaaaaaaaaaaaaaa" + shift),
+            LOG_EVENT(LOG_INFO, "event", LOG_STR("p", &"aaaaaaaaaaaaaaaa"[shift]),
                       LOG_STR("big", big), LOG_STR("after", big), LOG_INT("n", 12345678));
             release();
             is_one_plain_line();
