@@ -40,7 +40,7 @@ def env(home):
 def cli(gaufre, env):
     """cli("list", "--json") -> CompletedProcess with text output."""
 
-    def run(*args, timeout=60, **more):
+    def run(*args, timeout=300, **more):
         more.setdefault("env", env)
         if "input" not in more:
             more.setdefault("stdin", subprocess.DEVNULL)

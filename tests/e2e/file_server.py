@@ -41,7 +41,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(file.status, b"trouble")
         if file.hold == -1:
             self.server.held.set()
-            self.server.go.wait(60)
+            self.server.go.wait(300)
         return self.send_file(file, path)
 
     def answer(self, status, body, headers=()):
@@ -87,7 +87,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if file.hold is not None:
             self.wfile.flush()
             self.server.held.set()
-            self.server.go.wait(60)
+            self.server.go.wait(300)
         if file.pause:
             self.wfile.flush()
             time.sleep(file.pause)

@@ -14,8 +14,9 @@ import pytest
 from finding import find_gaufre, model_file
 
 MODEL = "smollm2-135m"
-# Sanitizer builds are several times slower; tools/test.sh says which they are by these.
-SLOW = 8 if {"ASAN_OPTIONS", "TSAN_OPTIONS"} & set(os.environ) else 1
+# What a wait is multiplied by: it ends tests that hang, and must not end one that shares its CPUs with others. Sanitizer
+# builds are several times slower; tools/test.sh says which they are by these.
+SLOW = 20 if {"ASAN_OPTIONS", "TSAN_OPTIONS"} & set(os.environ) else 5
 
 
 def model_path(name=MODEL):

@@ -2,14 +2,14 @@
 import cerebras.cloud.sdk as cerebras
 import pytest
 
-from serving import MODEL
+from serving import MODEL, SLOW
 
 ASK = [{"role": "user", "content": "What is a wafer?"}]
 
 
 @pytest.fixture(scope="module")
 def client(server):
-    return cerebras.Cerebras(base_url=server.url, api_key="any", max_retries=0, timeout=120)
+    return cerebras.Cerebras(base_url=server.url, api_key="any", max_retries=0, timeout=120 * SLOW)
 
 
 def test_chat(client):

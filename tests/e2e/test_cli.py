@@ -217,7 +217,7 @@ def test_chat_on_a_terminal(gaufre, env, smollm2, n, words):
             if b"tokens/s" in line:
                 break
         os.write(master, b"\x04")
-        assert p.wait(60) == 0
+        assert p.wait(300) == 0
         os.close(master)
     assert f"+ {words}" in line.decode(), line
 

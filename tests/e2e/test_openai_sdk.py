@@ -6,14 +6,14 @@ import httpx
 import openai
 import pytest
 
-from serving import MODEL
+from serving import MODEL, SLOW
 
 ASK = [{"role": "user", "content": "What is a wafer? Answer in one sentence."}]
 
 
 @pytest.fixture(scope="module")
 def client(server):
-    return openai.OpenAI(base_url=server.url + "/v1", api_key="any", max_retries=0, timeout=120)
+    return openai.OpenAI(base_url=server.url + "/v1", api_key="any", max_retries=0, timeout=120 * SLOW)
 
 
 def test_chat(client):

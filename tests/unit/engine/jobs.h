@@ -38,7 +38,7 @@ void jobs_run(struct engine *e, const struct jobs_spec *spec, int n, struct jobs
 
 /* One job by hand, for tests that look at single events. */
 #define JOBS_RING    (32 << 10)
-#define JOBS_WAIT_US 30000000
+#define JOBS_WAIT_US 120000000
 /* Initialise and submit; box is the mailbox of this thread's jobs. */
 int jobs_start(struct engine *e, struct engine_job *j, struct mbox *box,
                const struct jobs_spec *spec, struct err *err);

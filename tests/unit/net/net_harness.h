@@ -32,7 +32,7 @@
 #include "net/net.h"
 
 #define MAYBE    __attribute__((unused))
-#define GUARD_S  30
+#define GUARD_S  120
 #define HELD_MAX 256
 #define BIG      (32 << 20)
 

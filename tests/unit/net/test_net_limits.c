@@ -90,7 +90,7 @@ static void test_stalled_reader(void **state)
     struct buf b;
 
     room_config(&c);
-    c.stall_timeout_ms = 300;
+    c.stall_timeout_ms = 1000;
     c.idle_timeout_ms = 250; /* begins when the answer is read */
     c.stream_pending_max = 64 << 20;
     room_open(&r, &c);

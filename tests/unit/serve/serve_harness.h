@@ -14,7 +14,7 @@
 #include "serve/server.h"
 
 #define MAYBE   __attribute__((unused))
-#define WAIT_MS 10000 /* for what must come; a test fails long after it would have */
+#define WAIT_MS 60000 /* for what must come; a test fails long after it would have */
 
 struct room {
     struct fake f;
