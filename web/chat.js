@@ -12,7 +12,7 @@ import { Composer } from './chat_composer.js';
 import { Side } from './chat_side.js';
 import { put_draft } from './chat_drafts.js';
 import { Answer, Keeper, mark_cut, recent, remember } from './chat_answer.js';
-import { body_of, defaults, show_hints, show_settings } from './chat_settings.js';
+import { body_of, defaults, keep_begun, show_hints, show_settings } from './chat_settings.js';
 
 const HELLO = ['Explain how a waffle iron works, in three sentences.', 'Write a haiku about memory bandwidth.',
     'Write a Python function that reverses a linked list.'];
@@ -143,8 +143,9 @@ export class Chat {
 
     /** Keep the conversation's record; a conversation without a word is not kept. */
     async save(quiet, conv = this.conv, tree = this.tree) {
-        if (conv.fresh && quiet) return;
+        if (conv.fresh && quiet) { keep_begun(conv.settings); return; }
         const first = conv.fresh;
+        if (first) keep_begun(null);
         delete conv.fresh;
         if (!quiet) conv.updated = Date.now();
         conv.chosen = tree.chosen;

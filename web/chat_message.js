@@ -138,6 +138,8 @@ export class MessageView {
         } else if (node.finish === 'length' || node.finish === 'stopped') {
             this.note.replaceChildren(node.content
                 ? h('button.soft-button.go-on', { onclick: () => this.ctx.act('go_on', node) }, icon('right'), 'Continue') : '');
+        } else if (node.finish && !node.content.trim() && !node.reasoning) {
+            this.note.replaceChildren(h('p.soft', null, 'The model wrote nothing.'));
         } else {
             this.note.replaceChildren();
         }
@@ -168,13 +170,13 @@ export class MessageView {
         const s = this.node.stats;
         if (live) {
             if (!answer.first) { this.meta.replaceChildren(); return; }
-            this.meta.replaceChildren(fact(number(answer.n), 'tokens'), fact(answer.rate().toFixed(1), 'tok/s', 5),
+            this.meta.replaceChildren(tokens_of(answer.n), fact(answer.rate().toFixed(1), 'tok/s', 5),
                 fact(seconds(answer.ttft()), 'to the first'));
             return;
         }
         if (!s || this.node.edited) { this.meta.replaceChildren(this.node.edited ? 'edited' : ''); return; }
         const facts = [];
-        if (s.n) facts.push(fact(number(s.n), 'tokens'));
+        if (s.n) facts.push(tokens_of(s.n));
         if (s.rate) facts.push(fact(s.rate.toFixed(1), 'tok/s'));
         if (s.ttft) facts.push(fact(seconds(s.ttft), 'to the first'));
         if (s.prompt !== null) {
@@ -238,6 +240,8 @@ function fact(value, name, width) {
     if (width) v.style.minWidth = `${width}ch`;
     return h('span.fact', null, v, ` ${name}`);
 }
+
+const tokens_of = (n) => fact(number(n), n === 1 ? 'token' : 'tokens');
 
 /** Before the first token: where the request is, as the engine tells. */
 export function waiting(answer) {

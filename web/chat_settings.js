@@ -11,19 +11,30 @@ const NUMBERS = [
     ['top_p', 'Top p', '1', 0, 1, 0.01, 'Keep the likeliest tokens up to this share'],
     ['top_k', 'Top k', '0, off', -1, 1e6, 1, 'Keep this many of the likeliest tokens'],
     ['min_p', 'Min p', '0', 0, 1, 0.01, 'Drop tokens below this share of the likeliest'],
-    ['max_tokens', 'Max tokens', 'to the end of the context', 1, 1e7, 1, ''],
+    ['max_tokens', 'Max tokens', 'no limit', 1, 1e7, 1, 'Else up to the end of the context'],
     ['seed', 'Seed', 'random', -9007199254740991, 9007199254740991, 1, 'The same seed gives the same answer'],
     ['frequency_penalty', 'Frequency penalty', '0', -2, 2, 0.1, ''],
     ['presence_penalty', 'Presence penalty', '0', -2, 2, 0.1, ''],
     ['repetition_penalty', 'Repetition penalty', '1', 0.01, 10, 0.05, ''],
 ];
 
-export function defaults() {
+const read = (place) => {
     try {
-        return JSON.parse(localStorage.getItem(KEPT)) || {};
+        return JSON.parse(window[place].getItem(KEPT));
     } catch {
-        return {};
+        return null;
     }
+};
+
+/** Settings of a new conversation: those of one that this tab has begun and said nothing in, else the kept ones. */
+export const defaults = () => read('sessionStorage') || read('localStorage') || {};
+
+/** Remember them for a conversation that has no word yet; null: it has. */
+export function keep_begun(settings) {
+    try {
+        if (settings) sessionStorage.setItem(KEPT, JSON.stringify(settings));
+        else sessionStorage.removeItem(KEPT);
+    } catch { /* not over a reload, then */ }
 }
 
 /* What is recommended for the model and not what the API does anyway. */

@@ -128,6 +128,12 @@ def test_settings_reach_the_request(pages, site):
     expect(answer.locator(".error")).to_contain_text("temperature")
 
 
+def test_an_answer_without_a_word(pages, front):
+    front.say("")
+    page = pages.open(front.url)
+    expect(ask(page, "Hi")).to_contain_text("The model wrote nothing.")
+
+
 def test_too_long_is_said_in_the_servers_words(pages, site):
     page = pages.open(site.url)
     answer = ask(page, "word " * 9000)

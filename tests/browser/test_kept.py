@@ -143,6 +143,12 @@ def test_drafts(pages, site):
     expect(page.locator(".chip")).to_contain_text("notes.md")
     page.click("#new-chat")
     expect(page.locator("#prompt")).to_have_value("a new one")
+    page.click("#settings-toggle") if page.locator("#settings").is_hidden() else None
+    page.fill("#set-system", "Be brief.")
+    page.reload()
+    page.click("#settings-toggle")
+    expect(page.locator("#set-system")).to_have_value("Be brief.")
+    expect(page.locator("#prompt")).to_have_value("a new one")
     other = page.context.new_page()
     other.goto(site.url)
     expect(other.locator("#prompt")).to_have_value("")  # of another tab
