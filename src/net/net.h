@@ -83,6 +83,7 @@ struct net_config {
 void net_config_default(struct net_config *c);
 /* 1 when every address of `host` is a loopback address; 0 otherwise or when unknown. [any] */
 int net_host_is_loopback(const char *host);
+int net_host_is_known(const char *host); /* 1 when it has an address [any] */
 
 /* The way upward. All but on_refuse are called on io threads; none may block. */
 struct net_handler {

@@ -57,6 +57,16 @@ static int is_loopback(const struct sockaddr *a)
     return 0;
 }
 
+int net_host_is_known(const char *host)
+{
+    struct addrinfo *list;
+
+    if (resolve(host, 0, &list))
+        return 0;
+    freeaddrinfo(list);
+    return 1;
+}
+
 int net_host_is_loopback(const char *host)
 {
     struct addrinfo *list, *a;
@@ -109,7 +119,8 @@ static void set_options(int fd, const struct sockaddr *a)
     set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 131072);
     if (a->sa_family == AF_INET6) {
         const struct in6_addr *in = &((const struct sockaddr_in6 *)a)->sin6_addr;
-        set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, !IN6_IS_ADDR_UNSPECIFIED(in));
+        set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY,
+                !IN6_IS_ADDR_UNSPECIFIED(in) && !IN6_IS_ADDR_V4MAPPED(in));
     }
 }
 

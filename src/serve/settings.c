@@ -298,6 +298,9 @@ int serve_config_check(struct serve_config *c, struct err *e)
     if (r)
         return r;
     c->is_wide = !net_host_is_loopback(c->host);
+    if (!*c->keys && !c->insecure_no_keys && c->is_wide && !net_host_is_known(c->host))
+        return err_set(e, ERR_ARG, "host: '%.200s' is no name or address that can be found",
+                       c->host);
     if (!*c->keys && !c->insecure_no_keys && c->is_wide)
         return err_set(e, ERR_ARG,
                        "'%s' can be reached from other machines, and there are no API keys: set "

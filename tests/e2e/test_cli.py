@@ -192,6 +192,12 @@ def test_serve_prints_addresses_that_can_be_opened(cli, smollm2, host, url, who)
     assert r.returncode == 0 and f"listen     {url} ({who})" in r.stdout, r.stderr
 
 
+@pytest.mark.parametrize("host", ["", "[::1", "[127.0.0.1]", "[]"])
+def test_serve_says_that_a_host_is_none(cli, smollm2, host):
+    r = cli("serve", "--check", "--host", host, smollm2)
+    assert r.returncode == 2 and f"'{host}' is no name or address" in r.stderr, r.stderr
+
+
 @pytest.mark.parametrize("text", [
     "prot: 1\n", "port: x\n", "a: [\n", "{}: 1\n", "- a\n", "\t\n", "models: small\n", "\xff",
     "models: [a, a]\n", "models: []\n", "host: 0.0.0.0\nmodels: [a]\n", None,
