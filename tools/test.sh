@@ -143,7 +143,7 @@ run_fuzz() {
 fuzz_one() {
     local seeds=tests/fuzz/corpus/${2#fuzz_} found=build/fuzz/found/$2
     mkdir -p "$found" "$seeds"
-    step "$2" "$1" -max_total_time="${FUZZ_SECONDS:-60}" -timeout=10 -rss_limit_mb=2048 \
+    step "$2" "$1" -max_total_time="${FUZZ_SECONDS:-60}" -timeout=1 -rss_limit_mb=2048 \
         -artifact_prefix="$found/crash-" "$found" "$seeds"
 }
 

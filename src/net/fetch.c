@@ -50,6 +50,7 @@ static void parse_range(struct fetch *f, const char *v)
         f->range_start = start;
         f->total = total;
     } else if (sscanf(v + 6, "*/%lld", &total) == 1 && total >= 0) {
+        f->range_start = -1; /* of a second header: the last one counts, as a whole */
         f->total = total;
     }
 }
