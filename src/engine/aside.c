@@ -1,4 +1,5 @@
-/* Sequences whose readers pause give their slots and pages to others, and come back. */
+/* Sequences give their slots and pages to others, and come back: those whose readers pause, and
+ * those of a tenant that has all slots while another has none. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,23 +31,40 @@ static struct engine_seq *longest_paused(struct engine *e, int needs_pages)
     return best;
 }
 
-int aside_pages(struct engine *e)
+/* Of the sequences that hold a slot (or pages as well) the one that must give way to `who`. */
+static struct engine_seq *gives_way(struct engine *e, const struct rota_one *who, int needs_pages)
+{
+    struct sched *s = &e->sched;
+    int n = 0, v;
+
+    for (int32_t i = 0; i < s->n_seqs; i++) {
+        const struct engine_seq *q = &s->seq[i];
+        if (q->state == SEQ_FREE || (needs_pages && q->state == SEQ_WAIT))
+            continue;
+        s->holder_seq[n] = i;
+        s->holders[n++] = seq_rota(q);
+    }
+    v = rota_gives_way(who, s->holders, n);
+    return v < 0 ? NULL : &s->seq[s->holder_seq[v]];
+}
+
+int aside_pages(struct engine *e, const struct rota_one *who)
 {
     struct engine_seq *q = longest_paused(e, 1);
 
+    if (!q)
+        q = gives_way(e, who, 1);
     if (q)
         seq_preempt(e, q);
     return q != NULL;
 }
 
-struct engine_seq *aside_slot(struct engine *e)
+/* q's slot, or NULL: no memory to keep what it needs. */
+static struct engine_seq *put_aside(struct engine *e, struct engine_seq *q)
 {
-    struct engine_seq *q = longest_paused(e, 0);
     struct engine_aside *a;
     size_t n;
 
-    if (!q)
-        return NULL;
     n = (size_t)(q->n_token - q->job->n_prompt) * sizeof a->token[0];
     a = malloc(sizeof *a + n);
     if (!a)
@@ -61,25 +79,32 @@ struct engine_seq *aside_slot(struct engine *e)
     return q;
 }
 
+struct engine_seq *aside_slot(struct engine *e, const struct rota_one *who)
+{
+    struct engine_seq *q = who ? gives_way(e, who, 0) : longest_paused(e, 0);
+
+    return q ? put_aside(e, q) : NULL;
+}
+
 const struct engine_seq *aside_first(const struct engine_job *j)
 {
     return &j->run.aside->seq;
 }
 
-struct engine_seq *aside_return(struct engine_job *j, struct engine_seq *q)
+struct engine_seq *aside_return(struct engine *e, struct engine_job *j, struct engine_seq *q)
 {
     struct engine_aside *a = j->run.aside;
-    int32_t *token = q->token;
-    struct kv_seq kv = q->kv;
-    struct lookup lookup = q->lookup; /* empty */
+    struct engine_seq slot = *q; /* whose memory stays its own */
 
     *q = a->seq;
-    q->token = token;
-    q->kv = kv;
-    q->lookup = lookup;
+    q->token = slot.token;
+    q->answer = slot.answer;
+    q->kv = slot.kv;
+    q->lookup = slot.lookup; /* empty */
     q->n_indexed = 0;
-    memcpy(token, j->prompt, (size_t)j->n_prompt * sizeof *token);
-    memcpy(token + j->n_prompt, a->token, (size_t)(q->n_token - j->n_prompt) * sizeof *token);
+    seq_write_prompt(e, q);
+    memcpy(q->token + j->n_prompt, a->token,
+           (size_t)(q->n_token - j->n_prompt) * sizeof a->token[0]);
     j->run.aside = a->next;
     free(a);
     return q;

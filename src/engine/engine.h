@@ -230,7 +230,7 @@ struct engine_job {
         int32_t n_prompt_done; /* of which so far; once, however often it was preempted */
         int err;
         uint64_t order, salt;
-        uint64_t served_step; /* the last one that did something of it, or of its arrival */
+        uint64_t served_step; /* the last one that brought it on, or of its arrival */
         int owed;             /* passed over for too long: it goes first (policy/rota) */
         int64_t scheduled_us, first_us, paused_us;
     } run;

@@ -202,8 +202,20 @@ static int next_choice(const struct engine_job *j, struct rota_one *ret)
     return j->run.n_started < j->n_choices && (!j->run.n_started || j->run.prefilled);
 }
 
-/* The job whose next choice goes before all others that have no slot, or NULL. */
-static struct engine_job *next_job(struct sched *s, struct rota_one *ret)
+static int has_slot(const struct sched *s, const struct rota_one *one)
+{
+    for (int32_t i = 0; i < s->n_seqs; i++) {
+        const struct engine_seq *q = &s->seq[i];
+        if (q->state != SEQ_FREE && q->job->tenant == one->tenant &&
+            service_of(q->job) >= one->service)
+            return 1;
+    }
+    return 0;
+}
+
+/* The job whose next choice goes before all others that have no slot, or NULL; without: of those
+ * whose tenant has none in their class or above. */
+static struct engine_job *next_job(struct sched *s, int without, struct rota_one *ret)
 {
     struct engine_job *best = NULL;
 
@@ -211,7 +223,7 @@ static struct engine_job *next_job(struct sched *s, struct rota_one *ret)
         struct rota_one one;
         if (!next_choice(j, &one))
             continue;
-        if (best && !rota_before(&s->rota, &one, ret))
+        if ((best && !rota_before(&s->rota, &one, ret)) || (without && has_slot(s, &one)))
             continue;
         best = j;
         *ret = one;
@@ -219,19 +231,26 @@ static struct engine_job *next_job(struct sched *s, struct rota_one *ret)
     return best;
 }
 
+void seq_write_prompt(struct engine *e, struct engine_seq *q)
+{
+    const struct engine_job *j = q->job;
+
+    memcpy(q->token, j->prompt, (size_t)j->n_prompt * sizeof *q->token);
+    if (e->cls == ENGINE_BF16)
+        phase_begin(q->answer, (size_t)e->info.context + 1, j->answer, j->n_prompt);
+}
+
 static struct engine_seq *give_slot(struct engine *e, struct engine_job *j, struct engine_seq *q)
 {
     if (j->run.aside)
-        return aside_return(j, q);
+        return aside_return(e, j, q);
     q->job = j;
     q->state = SEQ_WAIT;
     q->resumed = 0;
     q->choice = j->run.n_started++;
     q->order = order_of(j, q->choice);
-    memcpy(q->token, j->prompt, (size_t)j->n_prompt * sizeof *q->token);
+    seq_write_prompt(e, q);
     q->n_token = j->n_prompt;
-    if (e->cls == ENGINE_BF16)
-        phase_begin(q->answer, (size_t)e->info.context + 1, j->answer, j->n_prompt);
     q->n_done = q->n_generated = q->n_told = 0;
     lookup_reset(&q->lookup);
     draft_trust_inherit(&q->trust, &e->sched.trust[j->sampling.temperature > 0]);
@@ -260,12 +279,14 @@ static struct engine_seq *next_waiting(struct engine *e)
         best = q;
         first = one;
     }
-    j = next_job(s, &one);
+    j = next_job(s, 0, &one);
     if (!j || (best && !rota_before(&s->rota, &one, &first)))
         return best;
     slot = free_slot(s);
     if (!slot)
-        slot = aside_slot(e);
+        slot = aside_slot(e, NULL);
+    if (!slot && (j = next_job(s, 1, &one)))
+        slot = aside_slot(e, &one);
     return slot ? give_slot(e, j, slot) : best;
 }
 
@@ -338,7 +359,7 @@ static void admit(struct engine *e)
         if ((q->n_token - cached) / KERN_PAGE + 2 > st.n_free + st.n_cached &&
             n_holding(&e->sched)) {
             kv_seq_close(e->kv, &q->kv);
-            if (aside_pages(e))
+            if (aside_pages(e, &one))
                 continue;
             return; /* it is its turn: nobody overtakes it */
         }

@@ -1,6 +1,6 @@
 /* The engine thread's files among themselves: sched.c (jobs, slots, the loop), turn.c (a step),
- * event.c (what readers are told, ends), aside.c (who gives way while its reader pauses). All on
- * the engine thread. */
+ * event.c (what readers are told, ends), aside.c (who gives way to others). All on the engine
+ * thread. */
 #ifndef ENGINE_SCHED_INT_H
 #define ENGINE_SCHED_INT_H
 
@@ -10,6 +10,8 @@
 
 /* As policy/rota sees it. */
 struct rota_one seq_rota(const struct engine_seq *q);
+/* The job's prompt and the phases into the slot's memory. */
+void seq_write_prompt(struct engine *e, struct engine_seq *q);
 
 /* ---- turn.c ---------------------------------------------------------------------------------- */
 
@@ -46,13 +48,14 @@ void observe_pages(struct engine *e);
 /* ---- aside.c --------------------------------------------------------------------------------- */
 
 /* For others that wait: the slot of a choice whose reader has paused for long, which is put aside
- * in its job; NULL when there is none. */
-struct engine_seq *aside_slot(struct engine *e);
-/* The same for pages; 1 when some became free. */
-int aside_pages(struct engine *e);
+ * in its job; with `who`, and no slot free, of one that must give way to it (policy/rota). NULL
+ * when there is none. */
+struct engine_seq *aside_slot(struct engine *e, const struct rota_one *who);
+/* The same for pages, in that order; 1 when some became free. */
+int aside_pages(struct engine *e, const struct rota_one *who);
 const struct engine_seq *aside_first(const struct engine_job *j); /* that is to come back */
 /* Into a free slot with it, to go on as if nothing had been. */
-struct engine_seq *aside_return(struct engine_job *j, struct engine_seq *q);
+struct engine_seq *aside_return(struct engine *e, struct engine_job *j, struct engine_seq *q);
 void aside_drop(struct engine_job *j);
 
 #endif

@@ -332,6 +332,12 @@ static int send_prompt(struct engine *e, struct engine_seq *q)
 
 /* By its id, or by its text where that is shown to nobody: a stop string that names a control token
  * cannot be found in the answer's text. */
+/* What is computed again after a preemption is none. */
+static void note_progress(struct engine *e, struct engine_job *j)
+{
+    j->run.served_step = atomic_load_explicit(&e->n_steps, memory_order_relaxed);
+}
+
 static int is_stop_token(const struct engine *e, const struct engine_seq *q, int32_t t)
 {
     const struct engine_sampling *p = &q->job->sampling;
@@ -365,6 +371,7 @@ static void take_token(struct engine *e, struct engine_seq *q, const struct samp
     q->token[q->n_token++] = t;
     q->n_generated++;
     j->run.n_generated++;
+    note_progress(e, j);
     atomic_fetch_add_explicit(&e->generated_tokens, 1, memory_order_relaxed);
     armed = q->n_generated >= p->min_tokens;
     if (armed && ((vocab_is_eog(e->vocab, t) && !p->ignore_eos) || is_stop_token(e, q, t))) {
@@ -447,13 +454,15 @@ static void count_draft(struct engine *e, struct engine_seq *q, struct engine_jo
 }
 
 /* What is owed for the prompt, whenever and however the job ends. */
-static void note_prompt_done(struct engine_seq *q)
+static void note_prompt_done(struct engine *e, struct engine_seq *q)
 {
     struct engine_job *j = q->job;
     int32_t n = q->n_done < j->n_prompt ? q->n_done : j->n_prompt;
 
-    if (n > j->run.n_prompt_done)
-        j->run.n_prompt_done = n;
+    if (n <= j->run.n_prompt_done)
+        return;
+    j->run.n_prompt_done = n;
+    note_progress(e, j);
 }
 
 static void settle_seq(struct engine *e, struct engine_seq *q)
@@ -464,7 +473,7 @@ static void settle_seq(struct engine *e, struct engine_seq *q)
 
     q->n_done += q->take - q->n_draft + kept;
     kv_seq_commit(e->kv, &q->kv, q->token, q->answer, q->n_done);
-    note_prompt_done(q);
+    note_prompt_done(e, q);
     if (q->prompt_err || (q->n_rows && !n)) {
         job_fail(e, j, q->prompt_err ? q->prompt_err : row[0].err);
         return;
@@ -484,7 +493,6 @@ static void settle_seq(struct engine *e, struct engine_seq *q)
 void turn_settle(struct engine *e)
 {
     struct sched *s = &e->sched;
-    uint64_t steps = atomic_load_explicit(&e->n_steps, memory_order_relaxed);
 
     for (int32_t i = 0; i < s->n_seqs; i++) { /* before sampling changes any row */
         struct engine_seq *q = &s->seq[i];
@@ -499,7 +507,6 @@ void turn_settle(struct engine *e)
         struct engine_seq *q = &s->seq[i];
         if (q->state == SEQ_FREE || !q->take)
             continue;
-        q->job->run.served_step = steps;
         settle_seq(e, q);
     }
     if (!s->step_has_prompt)

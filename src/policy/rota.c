@@ -4,19 +4,18 @@ int rota_before(const struct rota *r, const struct rota_one *a, const struct rot
 {
     if (a->service != b->service)
         return a->service > b->service;
-    if (a->resumed != b->resumed)
-        return a->resumed > b->resumed;
-    if (!a->resumed && a->tenant != b->tenant) { /* the next one round from the last */
+    if (a->tenant != b->tenant) { /* the next one round from the last */
         uint32_t last = (uint32_t)r->last[a->service];
         return (uint32_t)a->tenant - last - 1 < (uint32_t)b->tenant - last - 1;
     }
+    if (a->resumed != b->resumed)
+        return a->resumed > b->resumed;
     return a->order < b->order;
 }
 
 void rota_took(struct rota *r, const struct rota_one *a)
 {
-    if (!a->resumed)
-        r->last[a->service] = a->tenant;
+    r->last[a->service] = a->tenant;
 }
 
 int rota_is_owed(uint64_t steps, int n_owed)
@@ -42,6 +41,20 @@ int rota_victim(const struct rota_one *s, int n)
         }
     }
     return best;
+}
+
+int rota_gives_way(const struct rota_one *who, const struct rota_one *held, int n)
+{
+    int v = rota_victim(held, n), several = 0;
+
+    for (int i = 0; i < n; i++) {
+        if (held[i].tenant == who->tenant && held[i].service >= who->service)
+            return -1;
+        several += held[i].tenant == held[v].tenant && held[i].service == held[v].service;
+    }
+    if (v < 0 || held[v].service > who->service)
+        return -1;
+    return held[v].service < who->service || several > 1 ? v : -1;
 }
 
 int rota_may_take(int64_t n_own, int64_t n_all, int64_t max, int is_alone)

@@ -1,9 +1,8 @@
 /* Whose turn it is, wherever tenants wait for the same thing. Pure.
  *
  * A higher class goes first. Within a class tenants take turns, and a tenant's own come in order of
- * arrival. Who was begun and put back is resumed before anybody new: its turn has come already. And
- * nobody waits for ever: who was passed over for too long goes before all classes, one at a time,
- * and keeps its place until it ends. */
+ * arrival, those before that were begun and put back. And nobody waits for ever: who was passed
+ * over for too long goes before all classes, one at a time, and keeps its place until it ends. */
 #ifndef POLICY_ROTA_H
 #define POLICY_ROTA_H
 
@@ -38,6 +37,11 @@ int rota_is_owed(uint64_t steps, int n_owed);
  * holds most, of its ones the newest. Index in [0, n), -1: there is none. The oldest of the highest
  * class is never taken from before the last other. */
 int rota_victim(const struct rota_one *s, int n);
+
+/* Who must give its place to `who`, all being taken: only for a tenant that has none in that class
+ * or above, from a lower class, or in its own from a tenant that has several. Index in [0, n), or
+ * -1. */
+int rota_gives_way(const struct rota_one *who, const struct rota_one *held, int n);
 
 /* May a tenant that has n_own places take one of `max`, of which n_all are taken? Everybody may
  * have as many as are left free by all, so that there are always some for who comes late; a tenant

@@ -392,6 +392,14 @@ static void ends_of_the_resting(void **state)
     mbox_close(&box);
 }
 
+static struct jobs_spec of_service(int service, int max_tokens)
+{
+    struct jobs_spec s = spec_of(10, max_tokens);
+
+    s.service = service;
+    return s;
+}
+
 static void service_classes(void **state)
 {
     static const int class_of[] = {ENGINE_SERVICE_FLEX, ENGINE_SERVICE_DEFAULT,
@@ -402,8 +410,7 @@ static void service_classes(void **state)
     int64_t before = 0;
     (void)state;
     open_engine(&llama, (struct engine_config){.batch_max = 1, .give_way_us = INT64_MAX / 2});
-    start(&first, spec_of(10, 300)); /* unread, so it rests and keeps the only slot */
-    WAIT_FOR(atomic_load(&first.run.paused));
+    start_resting(&first, of_service(ENGINE_SERVICE_PRIORITY, 300)); /* keeps the only slot */
     for (int i = 0; i < 5; i++) {
         struct jobs_spec s = spec_of(20, 3);
         s.service = class_of[i];
@@ -432,8 +439,7 @@ static void nobody_waits_for_ever(void **state)
     (void)state;
     open_engine(&llama, (struct engine_config){
                             .batch_max = 1, .no_speculation = 1, .give_way_us = INT64_MAX / 2});
-    start(&first, spec_of(10, 100)); /* unread, so it rests and keeps the only slot */
-    WAIT_FOR(atomic_load(&first.run.paused));
+    start_resting(&first, of_service(ENGINE_SERVICE_PRIORITY, 100)); /* keeps the only slot */
     s.service = ENGINE_SERVICE_FLEX;
     start(&flex, s);
     s.service = ENGINE_SERVICE_PRIORITY;
@@ -461,8 +467,7 @@ static void tenants_take_turns(void **state)
     int n_before = 0;
     (void)state;
     open_engine(&llama, (struct engine_config){.batch_max = 1, .give_way_us = INT64_MAX / 2});
-    start(&first, spec_of(10, 300)); /* unread, so it rests and keeps the only slot */
-    WAIT_FOR(atomic_load(&first.run.paused));
+    start_resting(&first, of_service(ENGINE_SERVICE_PRIORITY, 300)); /* keeps the only slot */
     s.tenant = 7;
     s.n_choices = 2;
     for (int i = 0; i < 6; i++)
@@ -482,6 +487,49 @@ static void tenants_take_turns(void **state)
     }
     assert_true(n_before <= 1);
     close_engine();
+}
+
+/* One tenant has every slot and nobody reads: another that has none gets one of them, a second only
+ * in its turn, and a higher class before both; what was put aside goes on where it was. */
+static void give_up_slots(enum engine_class cls)
+{
+    static struct jobs_answer want[3];
+    struct engine_job many[3], one, two, high;
+    struct jobs_spec s[3], other = spec_of(40, 100);
+    open_engine(&llama, (struct engine_config){
+                            .cls = cls, .batch_max = 3, .give_way_us = INT64_MAX / 2});
+    for (int i = 0; i < 3; i++) {
+        s[i] = spec_of(30 + 20 * i, 0);
+        s[i].sampling = jobs_seeded(100, (uint64_t)i);
+        s[i].sampling.ignore_eos = 1;
+        jobs_run(engine, &s[i], 1, &want[i], 1);
+    }
+    for (int i = 0; i < 3; i++)
+        start_resting(&many[i], s[i]);
+    other.tenant = 3;
+    start_resting(&one, other);
+    start(&two, other);
+    other.service = ENGINE_SERVICE_PRIORITY;
+    other.tenant = 0;
+    start_resting(&high, other);
+    WAIT_FOR(stats().n_waiting == 1); /* two */
+    assert_int_equal(stats().preemptions, 2);
+    until(&high, ENGINE_EV_DONE);
+    until(&one, ENGINE_EV_DONE);
+    until(&two, ENGINE_EV_DONE);
+    for (int i = 0; i < 3; i++)
+        read_on(&many[i], &want[i]);
+    jobs_end(&high);
+    jobs_end(&one);
+    jobs_end(&two);
+    close_engine();
+}
+
+static void slots_are_given_up(void **state)
+{
+    (void)state;
+    give_up_slots(ENGINE_Q8);
+    give_up_slots(ENGINE_BF16);
 }
 
 /* Prompts are echoed one at a time, the oldest first, wherever their slots are. */
@@ -814,6 +862,7 @@ int main(void)
         cmocka_unit_test(service_classes),
         cmocka_unit_test(nobody_waits_for_ever),
         cmocka_unit_test(tenants_take_turns),
+        cmocka_unit_test(slots_are_given_up),
         cmocka_unit_test(echoes_in_order),
         cmocka_unit_test(drains_on_close),
         cmocka_unit_test(order_of_events),

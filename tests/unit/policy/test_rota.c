@@ -63,8 +63,7 @@ static void classes_and_resumed(void **state)
     char got[16];
 
     go(&r, s, 6, got);
-    assert_string_equal(got, "jdghba");
-    assert_int_equal(r.last[1], 1); /* who is resumed has had its turn */
+    assert_string_equal(got, "jdhgba"); /* h was put back, b is new */
 }
 
 /* Steps counted, not time: the lowest class gets on below one that is never empty. */
@@ -99,6 +98,25 @@ static void victims(void **state)
     assert_int_equal(rota_victim(s, 0), -1);
 }
 
+static void gives_way(void **state)
+{
+    const struct rota_one held[] = {{1, 0, 1, 10}, {1, 0, 1, 11}, {1, 0, 2, 12}, {0, 0, 2, 13}};
+    struct rota_one who = {1, 0, 3, 20};
+
+    assert_int_equal(rota_gives_way(&who, held, 4), 3); /* a lower class */
+    assert_int_equal(rota_gives_way(&who, held, 3), 1); /* who has several */
+    assert_int_equal(rota_gives_way(&who, held + 1, 2), -1);
+    assert_int_equal(rota_gives_way(&who, held, 0), -1);
+    who.tenant = 2;
+    assert_int_equal(rota_gives_way(&who, held, 4), -1); /* it has one */
+    who.service = 2;
+    assert_int_equal(rota_gives_way(&who, held, 3), 1); /* but none so high */
+    who = (struct rota_one){0, 0, 3, 20};
+    assert_int_equal(rota_gives_way(&who, held, 3), -1); /* all are above */
+    who.service = ROTA_OWED;
+    assert_int_equal(rota_gives_way(&who, held + 2, 1), 0);
+}
+
 static void places(void **state)
 {
     int64_t own[3] = {0}, all = 0;
@@ -123,6 +141,7 @@ int main(void)
         cmocka_unit_test(classes_and_resumed),
         cmocka_unit_test(nobody_waits_for_ever),
         cmocka_unit_test(victims),
+        cmocka_unit_test(gives_way),
         cmocka_unit_test(places),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
