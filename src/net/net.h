@@ -95,6 +95,8 @@ struct net_handler {
     /* ERR_CANCELLED: the client left. ERR_SLOW_READER: cut, it did not read. ERR_DRAINING: cut at
      * the deadline of a drain. ERR_NOMEM: cut, no memory for its answer. */
     void (*on_gone)(void *ctx, struct net_exchange *x, int code);
+    /* After net_want_room: most of what was written to the stream is taken. May be NULL. */
+    void (*on_room)(void *ctx, struct net_exchange *x);
     /* The mailbox of this io thread was woken: mbox_take(net_io_mbox(server, io)) it. May be NULL.
      * Also called once when the io thread starts. */
     void (*on_mail)(void *ctx, int io);
@@ -207,13 +209,18 @@ struct net_header {
 int net_reply(struct net_exchange *x, int status, const struct net_header *h, int n_h,
               const void *body, size_t n);
 
+/* The same; the buffer's memory is taken and leaves the caller with an empty one. */
+int net_reply_buf(struct net_exchange *x, int status, const struct net_header *h, int n_h,
+                  struct buf *body);
+
 /* An answer in pieces (SSE): chunked, or until close for HTTP/1.0. Each write is sent when the loop
  * comes round. Begin sends the head at once. */
 int net_stream_begin(struct net_exchange *x, int status, const struct net_header *h, int n_h);
-/* 0, or ERR_SLOW_READER (ceiling passed), ERR_CANCELLED, ERR_NOMEM: cut, on_gone follows unless
- * the exchange is ended first. n = 0 writes nothing. */
+/* 0, or ERR_SLOW_READER (ceiling passed, or the budget and more than 64 KiB wait), ERR_CANCELLED,
+ * ERR_NOMEM: cut, on_gone follows unless the exchange is ended first. n = 0 writes nothing. */
 int net_stream_write(struct net_exchange *x, const void *p, size_t n);
 void net_stream_end(struct net_exchange *x);      /* ends the exchange */
+void net_want_room(struct net_exchange *x);       /* of a stream: on_room, once */
 size_t net_pending(const struct net_exchange *x); /* answer bytes not yet taken by the kernel */
 
 /* Close the connection after this answer (before the exchange is ended). */

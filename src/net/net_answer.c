@@ -3,6 +3,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -167,8 +168,12 @@ static int can_keep(const struct net_exchange *x)
     return left >= 0 && left <= NET_SKIP_MAX;
 }
 
-static void begin_head(struct net_io *io, int status)
+static void begin_head(struct net_exchange *x, int status)
 {
+    struct net_io *io = x->conn->io;
+
+    if (!x->conn->out.bytes)
+        x->conn->out.owner = x->owner;
     CHECK(status >= 200 && status <= 999);
     buf_clear(&io->scratch);
     buf_addf(&io->scratch, "HTTP/1.1 %d %s\r\n", status, http_reason(status));
@@ -190,8 +195,18 @@ static int fail_answer(struct net_conn *c)
     return ERR_NOMEM;
 }
 
-int net_reply(struct net_exchange *x, int status, const struct net_header *h, int n_h,
-              const void *body, size_t n)
+static int has_room_for(const struct net_conn *c, size_t n)
+{
+    size_t max = c->io->server->config.stream_pending_max, pending = conn_pending(c);
+
+    if (pending > NET_OUT_FREE && budget_is_over(&c->out))
+        return 0;
+    return n <= max && pending <= max - n;
+}
+
+/* The head of a whole answer; *ret_body: its body follows. */
+static int reply_head(struct net_exchange *x, int status, const struct net_header *h, int n_h,
+                      size_t n, int *ret_body)
 {
     struct net_conn *c = x->conn;
     struct buf *b = &c->io->scratch;
@@ -202,16 +217,46 @@ int net_reply(struct net_exchange *x, int status, const struct net_header *h, in
         return ERR_CANCELLED;
     CHECK(c->state == CONN_ASK || c->state == CONN_BODY || c->state == CONN_WORK);
     c->close_after = !can_keep(x);
-    begin_head(c->io, status);
+    begin_head(x, status);
     r = add_headers(b, h, n_h, n == 0 || bodyless);
     if (!bodyless)
         buf_addf(b, "Content-Length: %zu\r\n", n);
     end_head(c);
     if (b->failed || conn_write(c, b->data, b->len))
         return fail_answer(c);
-    if (n && !bodyless && x->parser.head.method != HTTP_HEAD && conn_write(c, body, n))
-        return fail_answer(c);
-    conn_answered(c);
+    *ret_body = n && !bodyless && x->parser.head.method != HTTP_HEAD;
+    return r;
+}
+
+int net_reply(struct net_exchange *x, int status, const struct net_header *h, int n_h,
+              const void *body, size_t n)
+{
+    int has_body = 0, r = reply_head(x, status, h, n_h, n, &has_body);
+
+    if (r && r != ERR_ARG)
+        return r;
+    if (has_body && conn_write(x->conn, body, n))
+        return fail_answer(x->conn);
+    conn_answered(x->conn);
+    return r;
+}
+
+int net_reply_buf(struct net_exchange *x, int status, const struct net_header *h, int n_h,
+                  struct buf *body)
+{
+    int has_body = 0, r;
+    struct buf b = *body;
+
+    *body = (struct buf){.max = b.max};
+    r = reply_head(x, status, h, n_h, b.len, &has_body);
+    if ((r && r != ERR_ARG) || !has_body) {
+        free(b.data);
+        if (r && r != ERR_ARG)
+            return r;
+    } else if (conn_give(x->conn, b.data, b.len)) {
+        return fail_answer(x->conn);
+    }
+    conn_answered(x->conn);
     return r;
 }
 
@@ -228,7 +273,7 @@ int net_stream_begin(struct net_exchange *x, int status, const struct net_header
     CHECK(!has_no_body(status));
     x->is_chunked = x->parser.head.minor == 1;
     c->close_after = !can_keep(x) || !x->is_chunked;
-    begin_head(c->io, status);
+    begin_head(x, status);
     r = add_headers(b, h, n_h, 0);
     if (x->is_chunked)
         buf_add_str(b, "Transfer-Encoding: chunked\r\n");
@@ -255,8 +300,7 @@ int net_stream_write(struct net_exchange *x, const void *p, size_t n)
     CHECK(c->state == CONN_STREAM);
     if (x->cut || n == 0 || x->parser.head.method == HTTP_HEAD)
         return x->cut;
-    if (n > c->io->server->config.stream_pending_max ||
-        conn_pending(c) > c->io->server->config.stream_pending_max - n) {
+    if (!has_room_for(c, n)) {
         x->cut = ERR_SLOW_READER;
         conn_defer(c);
         return x->cut;
@@ -289,6 +333,15 @@ void net_stream_end(struct net_exchange *x)
         return;
     }
     conn_answered(c);
+}
+
+void net_want_room(struct net_exchange *x)
+{
+    net_io_check(x->conn->io);
+    if (x->conn->state != CONN_STREAM || !net_server_of(x)->handler.on_room)
+        return;
+    x->conn->wants_room = 1;
+    conn_defer(x->conn);
 }
 
 size_t net_pending(const struct net_exchange *x)

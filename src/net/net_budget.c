@@ -42,6 +42,23 @@ int net_claim_set(struct net_claim *c, size_t bytes)
     return 0;
 }
 
+void budget_note(struct net_claim *c, size_t bytes)
+{
+    int64_t more = (int64_t)bytes - (int64_t)c->bytes;
+
+    if (!more)
+        return;
+    atomic_fetch_add(share_of(c), more);
+    atomic_fetch_add(&c->server->claimed[c->kind], more);
+    c->bytes = bytes;
+}
+
+int budget_is_over(const struct net_claim *c)
+{
+    return atomic_load(share_of(c)) + all_claimed(c->server) >
+           (int64_t)c->server->config.body_budget_bytes;
+}
+
 size_t net_claim_most(const struct net_server *s)
 {
     return s->config.body_budget_bytes / 2;

@@ -138,6 +138,7 @@ static void conn_free(struct net_conn *c)
         c->prev->next = c->next;
     else
         io->conns = c->next;
+    budget_note(&c->out, 0);
     bufferevent_free(c->bev); /* closes fd in the next turn */
     places_count(c, -1);
     free(c);
@@ -151,6 +152,22 @@ int conn_write(struct net_conn *c, const void *p, size_t n)
 {
     if (evbuffer_add(bufferevent_get_output(c->bev), p, n))
         return ERR_NOMEM;
+    c->out_total += n;
+    conn_defer(c);
+    return 0;
+}
+
+static void free_given(const void *p, size_t n, void *given)
+{
+    free(given);
+}
+
+int conn_give(struct net_conn *c, void *p, size_t n)
+{
+    if (evbuffer_add_reference(bufferevent_get_output(c->bev), p, n, free_given, p)) {
+        free(p);
+        return ERR_NOMEM;
+    }
     c->out_total += n;
     conn_defer(c);
     return 0;
@@ -170,9 +187,21 @@ static int conn_flush(struct net_conn *c)
     evbuffer_freeze(out, 1);
     if (n < 0 && errno != EAGAIN && errno != EINTR)
         return -1;
+    budget_note(&c->out, evbuffer_get_length(out));
     if (evbuffer_get_length(out) > 0)
         bufferevent_enable(c->bev, EV_WRITE);
     return 0;
+}
+
+/* From the loop only. */
+static void tell_room(struct net_conn *c)
+{
+    const struct net_handler *h = &c->io->server->handler;
+
+    if (!c->wants_room || c->state != CONN_STREAM || conn_pending(c) > NET_OUT_FREE)
+        return;
+    c->wants_room = 0;
+    h->on_room(h->ctx, c->x);
 }
 
 static void write_cb(struct bufferevent *bev, void *ctx)
@@ -181,6 +210,8 @@ static void write_cb(struct bufferevent *bev, void *ctx)
 
     bufferevent_disable(bev, EV_WRITE); /* all is written */
     c->stall_us = 0;
+    budget_note(&c->out, 0);
+    tell_room(c);
     conn_advance(ctx);
 }
 
@@ -400,6 +431,7 @@ void conn_open(struct net_conn *c)
         conn_drop(c);
         return;
     }
+    c->out = (struct net_claim){.server = io->server, .owner = c->peer, .kind = NET_CLAIM_ANSWER};
     c->next = io->conns;
     if (c->next)
         c->next->prev = c;
@@ -428,8 +460,10 @@ void conn_defer_run(struct net_io *io)
             conn_kill(c, ERR_CANCELLED);
         else if (is_live(c) && c->x->cut)
             conn_kill(c, c->x->cut);
-        else
+        else {
+            tell_room(c);
             conn_advance(c);
+        }
     }
 }
 
@@ -465,6 +499,7 @@ static int is_stalled(struct net_conn *c, int64_t now_us)
     size_t pending = conn_pending(c);
     uint64_t done = c->out_total - pending;
 
+    budget_note(&c->out, pending);
     if (pending == 0) {
         c->stall_us = 0;
     } else if (c->stall_us == 0) {

@@ -14,6 +14,7 @@ struct event_base;
 
 #define NET_AHEAD_MAX   65536 /* request bytes buffered ahead of an answer; then reading pauses */
 #define NET_SKIP_MAX    65536 /* unread body that is dropped to keep a connection */
+#define NET_OUT_FREE    65536 /* bytes of a stream that may wait whatever the budget */
 #define NET_SHARES      4096  /* owners of memory that are told apart */
 #define NET_LISTEN_MAX  16
 #define NET_ACCEPT_STEP 64 /* connections accepted in one turn of the loop */
@@ -39,16 +40,17 @@ struct net_conn {
     struct net_conn *next, *prev;
     struct net_conn *defer_next;
     struct net_conn *wait_next,
-        *wait_prev;      /* of those that wait for their clients, by since when */
-    int64_t wait_us;     /* since when; 0: it is not in that list */
-    int64_t deadline_us; /* of IDLE, HEAD, BODY, SKIP, LINGER; 0: none */
-    int64_t stall_us;    /* since when the client is behind its output; 0: it is not */
-    uint64_t out_total;  /* bytes ever put into the output */
-    uint64_t out_seen;   /* of them written when it fell behind */
-    uint64_t peer;       /* hash of its address */
+        *wait_prev;       /* of those that wait for their clients, by since when */
+    int64_t wait_us;      /* since when; 0: it is not in that list */
+    int64_t deadline_us;  /* of IDLE, HEAD, BODY, SKIP, LINGER; 0: none */
+    int64_t stall_us;     /* since when the client is behind its output; 0: it is not */
+    uint64_t out_total;   /* bytes ever put into the output */
+    uint64_t out_seen;    /* of them written when it fell behind */
+    struct net_claim out; /* output that waits */
+    uint64_t peer;        /* hash of its address */
     int fd;
     uint8_t state, is_deferred, is_busy, is_eof, is_served, close_after, read_paused, is_guest,
-        is_near;
+        is_near, wants_room;
 };
 
 struct net_exchange {
@@ -128,6 +130,8 @@ void conn_free_all(struct net_io *io);
 void conn_answered(struct net_conn *c);
 /* Bytes into the output, sent by the next turn; 0 or ERR_NOMEM. */
 int conn_write(struct net_conn *c, const void *p, size_t n);
+/* The same without copying: malloc'd memory, freed when it is written, also on failure. */
+int conn_give(struct net_conn *c, void *p, size_t n);
 size_t conn_pending(const struct net_conn *c);
 void conn_cut(struct net_conn *c); /* close, without on_gone */
 
@@ -146,6 +150,11 @@ void places_allow_files(
 /* net_answer.c */
 /* Refuse by net itself: an answer with `Connection: close`. The exchange is freed. */
 void answer_refuse(struct net_conn *c, int status, const char *why);
+
+/* net_budget.c */
+/* Memory that is there already: counted, whatever the budget. */
+void budget_note(struct net_claim *c, size_t bytes);
+int budget_is_over(const struct net_claim *c);
 
 /* net_body.c */
 int body_begin(struct net_exchange *x, size_t limit); /* 0, ERR_TOO_LARGE, ERR_NOMEM */
