@@ -378,6 +378,7 @@ int api_reply_event(struct api_reply *r, const struct api_event *ev, struct buf 
 int api_reply_is_done(const struct api_reply *r);
 /* Without stream, after the last DONE: the JSON body. */
 int api_reply_body(struct api_reply *r, struct buf *out);
+size_t api_reply_bytes(const struct api_reply *r); /* gathered so far */
 /* Sums so far, for the ledger and the log. */
 void api_reply_usage(const struct api_reply *r, struct api_usage *ret);
 
@@ -438,8 +439,10 @@ struct api_piece {
     const char *s;
     size_t n;
 };
-/* pieces NULL: plain ids. */
-int api_tokens_body(struct buf *out, const int32_t *id, int32_t n, const struct api_piece *pieces);
+/* {"tokens":[..]} in parts: n tokens beginning with `from` of all; their pieces, or NULL: plain
+ * ids. 0 or the buffer's failure. */
+int api_tokens_part(struct buf *out, const int32_t *id, int32_t all, int32_t from, int32_t n,
+                    const struct api_piece *pieces);
 
 /* {tokens:[...]} -> ids in the arena. */
 struct api_detokenize {
@@ -450,7 +453,9 @@ struct api_detokenize {
 int api_parse_detokenize(struct api_detokenize *ret, struct arena *a, const char *body, size_t n,
                          const struct api_request_headers *h, const struct api_options *o,
                          struct err *e);
-int api_content_body(struct buf *out, const char *s, size_t n); /* {"content": s} */
+/* {"key": s} in parts: the one that begins at `from`, some 64 KiB. Where the next begins; `all`
+ * after the last. */
+size_t api_text_part(struct buf *out, const char *key, const char *s, size_t all, size_t from);
 
 struct api_template {
     const char *model; /* NULL when absent */
@@ -462,7 +467,6 @@ int api_parse_template(struct api_template *ret, const char *body, size_t n,
                        const struct api_request_headers *h, const struct api_options *o,
                        struct err *e);
 void api_template_done(struct api_template *t);
-int api_prompt_body(struct buf *out, const char *s, size_t n); /* {"prompt": s} */
 
 /* ---- the engine's state ------------------------------------------------------------------------
  * What /v1/engine/... answers; the members are in docs/api.md. Strings are the caller's. */

@@ -141,6 +141,11 @@ int api_reply_prompt(struct api_reply *r, int32_t i, const char *text, size_t n,
     return charge(r, 0, p->text.len + p->ids.len);
 }
 
+size_t api_reply_bytes(const struct api_reply *r)
+{
+    return r->used;
+}
+
 /* ---- usage ---- */
 
 static void raise(int64_t *at, int64_t v)

@@ -4,6 +4,8 @@
 #include "api/dialect.h"
 #include "base/utf8.h"
 
+#define PART_MAX 65536
+
 static const struct api_options plain;
 
 static int read_flag(const json_t *root, const char *name, int *ret, struct err *e)
@@ -66,22 +68,26 @@ static void put_piece(struct buf *b, const struct api_piece *p)
         json_put_bytes(b, p->s, p->n);
 }
 
-int api_tokens_body(struct buf *out, const int32_t *id, int32_t n, const struct api_piece *pieces)
+int api_tokens_part(struct buf *out, const int32_t *id, int32_t all, int32_t from, int32_t n,
+                    const struct api_piece *pieces)
 {
-    buf_add_str(out, "{\"tokens\":[");
+    if (!from)
+        buf_add_str(out, "{\"tokens\":[");
     for (int32_t i = 0; i < n; i++) {
-        if (i)
+        if (from + i)
             buf_add_char(out, ',');
         if (pieces)
             buf_add_str(out, "{\"id\":");
-        json_put_int(out, id[i]);
+        json_put_int(out, id[from + i]);
         if (pieces) {
             buf_add_str(out, ",\"piece\":");
             put_piece(out, &pieces[i]);
             buf_add_char(out, '}');
         }
     }
-    return buf_add_str(out, "]}");
+    if (from + n == all)
+        buf_add_str(out, "]}");
+    return out->failed;
 }
 
 int api_parse_detokenize(struct api_detokenize *ret, struct arena *a, const char *body, size_t n,
@@ -108,21 +114,21 @@ int api_parse_detokenize(struct api_detokenize *ret, struct arena *a, const char
     return r;
 }
 
-static int put_one(struct buf *out, const char *key, const char *s, size_t n)
+size_t api_text_part(struct buf *out, const char *key, const char *s, size_t all, size_t from)
 {
-    buf_addf(out, "{\"%s\":", key);
-    json_put_text(out, s, n);
-    return buf_add_char(out, '}');
-}
+    size_t n = all - from;
 
-int api_content_body(struct buf *out, const char *s, size_t n)
-{
-    return put_one(out, "content", s, n);
-}
-
-int api_prompt_body(struct buf *out, const char *s, size_t n)
-{
-    return put_one(out, "prompt", s, n);
+    if (!from)
+        buf_addf(out, "{\"%s\":\"", key);
+    if (n > PART_MAX) {
+        n = PART_MAX;
+        for (int i = 0; i < 3 && ((unsigned char)s[from + n] & 0xc0) == 0x80; i++)
+            n--; /* no character is cut */
+    }
+    json_put_escaped(out, s + from, n);
+    if (from + n == all)
+        buf_add_str(out, "\"}");
+    return from + n;
 }
 
 int api_parse_template(struct api_template *ret, const char *body, size_t n,

@@ -8,6 +8,7 @@
  *   CALL_PREP   body -> request -> prompt tokens                        call_prep.c
  *   CALL_WATCH  looking at the engine at work                           watch.c
  *   CALL_RUN    jobs at the supplier: waiting, prefilling, generating   call_run.c
+ *   CALL_TELL   a text tool's long answer, as it is read                call_tool.c
  *   CALL_OVER   answered or left; jobs may still be the supplier's      call_end.c
  *
  * The client may leave in every state: jobs are cancelled at once, and the call ends when the last
@@ -24,7 +25,7 @@
 #include "net/sse.h"
 #include "serve/track.h"
 
-enum call_state { CALL_HEAD, CALL_BODY, CALL_PREP, CALL_WATCH, CALL_RUN, CALL_OVER };
+enum call_state { CALL_HEAD, CALL_BODY, CALL_PREP, CALL_WATCH, CALL_RUN, CALL_TELL, CALL_OVER };
 
 /* Kinds of items in an io thread's mailbox. */
 enum { MAIL_PREP = 1, MAIL_JOB, MAIL_TRIP };
@@ -74,9 +75,16 @@ struct call {
     struct supplier *sup;             /* [prep] */
     struct call_job *jobs;            /* [prep] */
     int32_t n_jobs;                   /* [prep] */
-    struct buf text;                  /* [prep]: a text tool's answer */
-    size_t n_worked;                  /* [prep]: bytes of text read and written for it */
-    struct err err;                   /* [prep] */
+    struct buf text;                  /* [prep]: a text tool's, to be told */
+    struct {
+        struct supplier_tokens tokens; /* or these */
+        const char *key;               /* of the text; NULL: tokens */
+        int with_pieces;
+        size_t at;           /* so much was told */
+    } tool;                  /* [prep] */
+    struct net_claim answer; /* [prep]: memory of the answer, while it is gathered */
+    size_t n_worked;         /* [prep]: bytes of text read and written for it */
+    struct err err;          /* [prep] */
     struct mbox_item prep_item;
     struct call *prep_next;
     uint64_t prep_order;
@@ -106,6 +114,7 @@ void front_request(void *ctx, struct net_exchange *x);
 void front_body(void *ctx, struct net_exchange *x, int code);
 void front_gone(void *ctx, struct net_exchange *x, int code);
 void front_mail(void *ctx, int io);
+void front_room(void *ctx, struct net_exchange *x);
 void front_tick(void *io);       /* of a timer, while there are calls */
 void front_reap(struct call *c); /* frees it when nothing of it is outside */
 void front_refuse(void *ctx, int status, const char *why, struct buf *body);
@@ -114,10 +123,19 @@ void front_refuse(void *ctx, int status, const char *why, struct buf *body);
 void call_prep(struct call *c);
 size_t call_kept_bytes(const struct call *c); /* of it stays while the call lives */
 
+int call_find_supplier(struct call *c, const char *model, struct err *e);
+
+/* call_tool.c: any thread, as call_prep; call_tell: io thread. */
+int call_tool(struct call *c, const struct api_options *o, struct err *e);
+size_t call_tool_bytes(const struct call *c);
+void call_tell(struct call *c); /* its answer, or the next piece of it */
+void call_tool_done(struct call *c);
+
 /* call_run.c: io thread. */
 void call_admit(struct call *c); /* after prep: reserve, route, submit, answer begins */
 void call_pump(struct call *c, struct call_job *j); /* something new from a job */
-void call_tick(struct call *c, int64_t now_us);     /* heartbeat, resume */
+void call_tick(struct call *c, int64_t now_us);     /* heartbeat */
+void call_room(struct call *c);                     /* its reader has caught up */
 void call_cancel_jobs(struct call *c);
 void call_cancel(struct call *c);        /* by its owner's wish: it ends with ERR_CANCELLED ... */
 void call_end_cancelled(struct call *c); /* ... now */
@@ -126,6 +144,8 @@ void call_end_cancelled(struct call *c); /* ... now */
 void call_fail(struct call *c, const struct err *e); /* answer an error, wherever the call is */
 void call_reply(struct call *c, int status, const char *type, const void *body, size_t n);
 int call_headers(struct call *c, struct api_header *h, int max); /* of every answer */
+void call_reply_buf(struct call *c, int status, const char *type, struct buf *body); /* taken */
+void call_begin(struct call *c, int status, const char *type); /* a body in pieces follows */
 void call_stream_begin(struct call *c); /* 200 and the headers of an event stream */
 int call_send(struct call *c, int status, const struct api_header *h, int n, const void *body,
               size_t n_body);

@@ -25,19 +25,31 @@ int call_headers(struct call *c, struct api_header *h, int max)
     return n;
 }
 
+static void to_net(const struct api_header *h, int n, struct net_header *ret)
+{
+    CHECK(n <= CALL_HEADERS_MAX);
+    for (int i = 0; i < n; i++)
+        ret[i] = (struct net_header){h[i].name, h[i].value};
+}
+
+static struct net_exchange *leave_net(struct call *c, int status)
+{
+    struct net_exchange *x = c->x;
+
+    CHECK(x);
+    c->x = NULL;
+    c->status = status;
+    c->state = CALL_OVER;
+    return x;
+}
+
 int call_send(struct call *c, int status, const struct api_header *h, int n, const void *body,
               size_t n_body)
 {
     struct net_header nh[CALL_HEADERS_MAX];
-    struct net_exchange *x = c->x;
 
-    CHECK(n <= CALL_HEADERS_MAX && x);
-    for (int i = 0; i < n; i++)
-        nh[i] = (struct net_header){h[i].name, h[i].value};
-    c->x = NULL;
-    c->status = status;
-    c->state = CALL_OVER;
-    return net_reply(x, status, nh, n, body, n_body);
+    to_net(h, n, nh);
+    return net_reply(leave_net(c, status), status, nh, n, body, n_body);
 }
 
 void call_stream_begin(struct call *c)
@@ -47,8 +59,7 @@ void call_stream_begin(struct call *c)
     int n = api_stream_headers(h, CALL_HEADERS_MAX);
 
     n += call_headers(c, h + n, CALL_HEADERS_MAX - n);
-    for (int i = 0; i < n; i++)
-        nh[i] = (struct net_header){h[i].name, h[i].value};
+    to_net(h, n, nh);
     c->streaming = 1;
     c->status = 200;
     net_stream_begin(c->x, 200, nh, n);
@@ -68,6 +79,29 @@ void call_reply(struct call *c, int status, const char *type, const void *body, 
 
     k += call_headers(c, h + k, CALL_HEADERS_MAX - k);
     call_send(c, status, h, k, body, n);
+}
+
+void call_reply_buf(struct call *c, int status, const char *type, struct buf *body)
+{
+    struct api_header h[CALL_HEADERS_MAX];
+    struct net_header nh[CALL_HEADERS_MAX];
+    int k = content_type(h, type);
+
+    k += call_headers(c, h + k, CALL_HEADERS_MAX - k);
+    to_net(h, k, nh);
+    net_reply_buf(leave_net(c, status), status, nh, k, body);
+}
+
+void call_begin(struct call *c, int status, const char *type)
+{
+    struct api_header h[CALL_HEADERS_MAX];
+    struct net_header nh[CALL_HEADERS_MAX];
+    int k = content_type(h, type);
+
+    k += call_headers(c, h + k, CALL_HEADERS_MAX - k);
+    to_net(h, k, nh);
+    c->status = status;
+    net_stream_begin(c->x, status, nh, k);
 }
 
 static int64_t retry_us(const struct call *c, int code)
@@ -239,7 +273,8 @@ void call_close(struct call *c)
     net_body_done(&c->body);
     net_claim_set(&c->claim, 0);
     buf_done(&c->out);
-    buf_done(&c->text);
+    call_tool_done(c);
+    net_claim_set(&c->answer, 0);
     arena_done(&c->arena);
     atomic_fetch_sub(&c->s->n_calls, 1);
     free(c);

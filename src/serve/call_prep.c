@@ -24,11 +24,11 @@ static int still_wanted(const struct call *c, struct err *e)
 
 /* Memory counts before it is taken. What nobody may ever have is too large; else it is a matter of
  * time. */
-static int claim(struct call *c, size_t n, struct err *e)
+static int claim(struct call *c, struct net_claim *of, size_t n, struct err *e)
 {
     size_t most = net_claim_most(c->s->net);
 
-    if (!net_claim_set(&c->claim, n))
+    if (!net_claim_set(of, n))
         return 0;
     if (n + c->body.len > most)
         return err_set(
@@ -42,7 +42,7 @@ static int claim(struct call *c, size_t n, struct err *e)
 /* What stays while the call lives. */
 size_t call_kept_bytes(const struct call *c)
 {
-    size_t n = c->arena.used + c->text.cap + (size_t)c->n_jobs * sizeof *c->jobs;
+    size_t n = c->arena.used + (size_t)c->n_jobs * sizeof *c->jobs;
 
     for (int32_t i = 0; i < c->n_jobs; i++) {
         const struct call_job *j = &c->jobs[i];
@@ -52,7 +52,7 @@ size_t call_kept_bytes(const struct call *c)
     return n;
 }
 
-static int find_supplier(struct call *c, const char *model, struct err *e)
+int call_find_supplier(struct call *c, const char *model, struct err *e)
 {
     struct server *s = c->s;
 
@@ -198,7 +198,7 @@ static int prep_request(struct call *c, int chat, const struct api_options *o, s
         return r;
     r = still_wanted(c, e);
     if (!r)
-        r = find_supplier(c, c->req.model, e);
+        r = call_find_supplier(c, c->req.model, e);
     if (!r)
         r = api_check_tokens(&c->req, c->sup->ops->facts(c->sup)->n_vocab, e);
     if (r)
@@ -206,97 +206,6 @@ static int prep_request(struct call *c, int chat, const struct api_options *o, s
     if (c->sup->ops->facts(c->sup)->default_sampling)
         api_request_recommend(&c->req, &c->sup->ops->facts(c->sup)->sampling);
     return chat ? prep_chat(c, e) : prep_completion(c, e);
-}
-
-/* ---- text tools ------------------------------------------------------------------------------ */
-
-static int tool_tokenize(struct call *c, const struct api_options *o, struct err *e)
-{
-    struct supplier_tokens t = {0};
-    struct api_piece *pieces = NULL;
-    struct api_tokenize q = {0};
-    const struct supplier *s;
-    int r = api_parse_tokenize(&q, c->body.data ? c->body.data : "", c->body.len, &c->heads, o, e);
-
-    if (r)
-        return r;
-    r = find_supplier(c, q.model, e);
-    if (r)
-        goto out;
-    s = c->sup;
-    r = s->ops->tokenize(s, q.content, q.n_content, q.parse_special, q.add_special, API_BODY_MAX,
-                         &c->patience, &t, e);
-    if (r)
-        goto out;
-    if (q.with_pieces && t.n) {
-        pieces = calloc((size_t)t.n, sizeof *pieces);
-        r = pieces ? 0 : err_set(e, ERR_NOMEM, "No memory for one more request.");
-        for (int32_t i = 0; pieces && i < t.n; i++)
-            pieces[i].s = s->ops->token_bytes(s, t.id[i], &pieces[i].n);
-    }
-    if (!r && api_tokens_body(&c->text, t.id, t.n, pieces))
-        r = err_set(e, ERR_NOMEM, "No memory for the answer.");
-out:
-    free(pieces);
-    free(t.id);
-    api_tokenize_done(&q);
-    return r;
-}
-
-static int tool_detokenize(struct call *c, const struct api_options *o, struct err *e)
-{
-    struct api_detokenize q;
-    struct buf text;
-    int r = api_parse_detokenize(&q, &c->arena, c->body.data ? c->body.data : "", c->body.len,
-                                 &c->heads, o, e);
-
-    if (!r)
-        r = find_supplier(c, q.model, e);
-    if (r)
-        return r;
-    for (int32_t i = 0; i < q.n; i++) {
-        if (q.id[i] >= c->sup->ops->facts(c->sup)->n_vocab)
-            return err_set_param(e, ERR_SCHEMA, "tokens",
-                                 "tokens.%d: %d is not in the vocabulary of %d tokens", i, q.id[i],
-                                 c->sup->ops->facts(c->sup)->n_vocab);
-    }
-    buf_init(&text, API_BODY_MAX * 4);
-    r = c->sup->ops->detokenize(c->sup, q.id, q.n, &text, e);
-    if (!r && api_content_body(&c->text, text.data ? text.data : "", text.len))
-        r = err_set(e, ERR_NOMEM, "No memory for the answer.");
-    buf_done(&text);
-    return r;
-}
-
-static int tool_template(struct call *c, const struct api_options *o, struct err *e)
-{
-    struct supplier_tokens t = {0};
-    const struct supplier_facts *f;
-    struct api_template q = {0};
-    struct buf text;
-    int r = api_parse_template(&q, c->body.data ? c->body.data : "", c->body.len, &c->heads, o, e);
-
-    if (r)
-        return r;
-    buf_init(&text, API_BODY_MAX * 4);
-    r = find_supplier(c, q.model, e);
-    if (r)
-        goto out;
-    f = c->sup->ops->facts(c->sup);
-    if (!f->chat) {
-        r = err_set_param(e, ERR_UNSUPPORTED, "messages", "%s", f->no_chat_why);
-        goto out;
-    }
-    r = c->sup->ops->render(c->sup, q.messages, q.template_kwargs, q.continue_final,
-                            q.no_generation_prompt, &c->patience, &text, &t, e);
-    if (!r && api_prompt_body(&c->text, text.data ? text.data : "", text.len))
-        r = err_set(e, ERR_NOMEM, "No memory for the answer.");
-out:
-    free(t.id);
-    free(t.answer);
-    buf_done(&text);
-    api_template_done(&q);
-    return r;
 }
 
 void call_prep(struct call *c)
@@ -307,36 +216,23 @@ void call_prep(struct call *c)
     int r = still_wanted(c, e);
 
     if (!r)
-        r = claim(c, api_read_cost(c->body.data ? c->body.data : "", c->body.len), e);
+        r = claim(c, &c->claim, api_read_cost(c->body.data ? c->body.data : "", c->body.len), e);
     if (r)
         goto out;
     c->patience = (struct patience){.gone = &c->gone, .until_us = clock_now_us() + TEXT_US_MAX};
     if (call_is_tool(c))
         c->n_worked = c->body.len;
-    switch (c->route.id) {
-    case API_ROUTE_CHAT:
-        r = prep_request(c, 1, &o, e);
-        break;
-    case API_ROUTE_COMPLETION:
-        r = prep_request(c, 0, &o, e);
-        break;
-    case API_ROUTE_TOKENIZE:
-        r = tool_tokenize(c, &o, e);
-        break;
-    case API_ROUTE_DETOKENIZE:
-        r = tool_detokenize(c, &o, e);
-        break;
-    case API_ROUTE_APPLY_TEMPLATE:
-        r = tool_template(c, &o, e);
-        break;
-    default:
-        r = err_set(e, ERR_INTERNAL, "a route without a handler");
-    }
+    if (call_is_tool(c))
+        r = call_tool(c, &o, e);
+    else
+        r = prep_request(c, c->route.id == API_ROUTE_CHAT, &o, e);
 out:
     net_body_done(&c->body);
     if (!r)
-        r = claim(c, call_kept_bytes(c), e);
-    else
+        r = claim(c, &c->claim, call_kept_bytes(c), e);
+    if (!r)
+        r = claim(c, &c->answer, call_tool_bytes(c), e);
+    if (r)
         net_claim_set(&c->claim, 0);
     e->code = r;
 }

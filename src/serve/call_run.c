@@ -10,6 +10,7 @@
 
 /* What is held of an answer where the client sets no maximum; what it takes beyond that is owed. */
 #define HOLD_UNSTATED 16384
+#define ANSWER_STEP   65536 /* claimed ahead for an answer that is gathered */
 
 static const struct supplier_ops *ops(const struct call *c)
 {
@@ -136,13 +137,6 @@ static void flush(struct call *c)
     buf_clear(&c->out);
 }
 
-static void answer_text_tool(struct call *c)
-{
-    c->code = 0;
-    c->n_worked += c->text.len;
-    call_reply(c, 200, "application/json", c->text.data, c->text.len);
-}
-
 void call_admit(struct call *c)
 {
     struct err e = {0};
@@ -161,7 +155,7 @@ void call_admit(struct call *c)
         return;
     }
     if (!c->n_jobs) {
-        answer_text_tool(c);
+        call_tell(c);
         return;
     }
     c->state = CALL_RUN;
@@ -260,6 +254,15 @@ static void note_drafts(struct call *c, struct call_job *j, const struct supplie
     j->n_draft_right = ev->n_draft_right;
 }
 
+/* What is gathered for an answer counts as it grows. */
+static int gather(struct call *c, const struct api_event *ev)
+{
+    int r = api_reply_event(c->reply, ev, &c->out);
+    size_t n = api_reply_bytes(c->reply);
+
+    return r || n <= c->answer.bytes ? r : net_claim_set(&c->answer, n + ANSWER_STEP);
+}
+
 /* One event of a job, for the client. */
 static int tell(struct call *c, struct call_job *j, struct supplier_event *ev)
 {
@@ -299,7 +302,7 @@ static int tell(struct call *c, struct call_job *j, struct supplier_event *ev)
             .kind = API_EV_DONE, .choice = i, .usage = &ev->usage, .times = &ev->times};
         break;
     }
-    return api_reply_event(c->reply, &ev->ev, &c->out);
+    return gather(c, &ev->ev);
 }
 
 static void job_done(struct call *c, struct call_job *j, const struct supplier_event *ev)
@@ -340,12 +343,13 @@ static void finish(struct call *c)
         net_stream_end(x);
         return;
     }
-    if (api_reply_body(c->reply, &c->out)) {
+    if (api_reply_body(c->reply, &c->out) ||
+        net_claim_set(&c->answer, api_reply_bytes(c->reply) + c->out.cap)) {
         err_set(&e, ERR_NOMEM, "No memory for the answer.");
         call_fail(c, &e);
         return;
     }
-    call_reply(c, 200, "application/json", c->out.data, c->out.len);
+    call_reply_buf(c, 200, "application/json", &c->out);
 }
 
 /* The job's memory is ours again, or will be with the next mail. */
@@ -377,6 +381,7 @@ void call_pump(struct call *c, struct call_job *j)
     while (j->state == JOB_OUT) {
         if (c->state == CALL_RUN && c->streaming && net_pending(c->x) > PENDING_PAUSE) {
             c->paused = 1; /* its ring fills, and the supplier pauses it */
+            net_want_room(c->x);
             break;
         }
         if (!ops(c)->peek(c->sup, &j->job, &ev))
@@ -398,16 +403,19 @@ void call_pump(struct call *c, struct call_job *j)
     go_home(c, j);
 }
 
+void call_room(struct call *c)
+{
+    if (c->state == CALL_TELL)
+        call_tell(c);
+    c->paused = 0;
+    for (int32_t i = 0; i < c->n_sent && c->state == CALL_RUN; i++)
+        call_pump(c, &c->jobs[i]);
+}
+
 void call_tick(struct call *c, int64_t now_us)
 {
     if (c->state != CALL_RUN || !c->streaming || !c->x)
         return;
-    if (c->paused && net_pending(c->x) <= PENDING_PAUSE / 2) {
-        c->paused = 0;
-        for (int32_t i = 0; i < c->n_sent && c->state == CALL_RUN; i++)
-            call_pump(c, &c->jobs[i]);
-        return;
-    }
     if (now_us - c->written_us >= c->s->config->heartbeat * 1000 && !c->paused) {
         sse_comment(&c->out, c->form, "ping");
         flush(c);

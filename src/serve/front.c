@@ -85,7 +85,6 @@ static struct call *call_new(struct server *s, struct net_exchange *x)
     c->prep_item.kind = MAIL_PREP;
     c->prep_item.owner = c;
     buf_init(&c->out, (size_t)128 << 20);
-    buf_init(&c->text, (size_t)512 << 20);
     arena_init(&c->arena, 4096, ARENA_BASE);
     io = &s->io[c->io];
     c->next = io->calls;
@@ -309,6 +308,7 @@ void front_body(void *ctx, struct net_exchange *x, int code)
     }
     net_body_take(x, &c->body);
     net_claim_init(&c->claim, x, NET_CLAIM_BODY);
+    net_claim_init(&c->answer, x, NET_CLAIM_ANSWER);
     c->arena.max = ARENA_BASE + ARENA_BODY * c->body.len;
     c->heads = (struct api_request_headers){
         .content_type = keep(c, h, "content-type"),
@@ -359,6 +359,14 @@ void front_gone(void *ctx, struct net_exchange *x, int code)
         for (int32_t i = 0; i < c->n_sent; i++) /* full rings take no end */
             call_pump(c, &c->jobs[i]);
     }
+    front_reap(c);
+}
+
+void front_room(void *ctx, struct net_exchange *x)
+{
+    struct call *c = net_user(x);
+
+    call_room(c);
     front_reap(c);
 }
 

@@ -51,6 +51,7 @@ enum {
     M_CONNS,
     M_EXCHANGES,
     M_BODY_BYTES,
+    M_ANSWER_BYTES,
     M_MALFORMED,
     M_EVICTED,
     M_GONE,
@@ -129,6 +130,12 @@ static const struct metric_def defs[] = {
                       {NULL},
                       NULL,
                       0},
+    [M_ANSWER_BYTES] = {"gaufre_answer_bytes",
+                        METRIC_GAUGE,
+                        "Memory of answers: gathered, or waiting to be read.",
+                        {NULL},
+                        NULL,
+                        0},
     [M_MALFORMED] = {"gaufre_malformed_total",
                      METRIC_COUNTER,
                      "Connections refused for malformed, oversized or slow heads.",
@@ -270,6 +277,7 @@ int meter_write(struct server *s, struct buf *out)
     put(s, M_CONNS, NULL, n.n_conns);
     put(s, M_EXCHANGES, NULL, n.n_exchanges);
     put(s, M_BODY_BYTES, NULL, n.body_bytes);
+    put(s, M_ANSWER_BYTES, NULL, n.answer_bytes);
     put(s, M_MALFORMED, NULL, n.refused_total);
     put(s, M_EVICTED, NULL, n.evicted_total);
     put(s, M_GONE, NULL, n.gone_total);

@@ -78,7 +78,7 @@
     X("body_limit", "body-limit", SIZE, body_limit, "32M", 1024, 1 << 30, "BYTES",                 \
       "largest request body")                                                                      \
     X("body_budget", "body-budget", SIZE, body_budget, "512M", 1024, 1e13, "BYTES",                \
-      "memory for all requests together; one tenant's, at most half")                              \
+      "memory for all requests and answers; half of it for one tenant")                            \
     X("header_timeout", "header-timeout", TIME, header_timeout, "10s", 100, 3600000, "TIME",       \
       "time for a request's head to arrive")                                                       \
     X("body_timeout", "body-timeout", TIME, body_timeout, "20s", 100, 3600000, "TIME",             \

@@ -85,6 +85,7 @@ static int open_net(struct server *s, struct err *e)
                             .on_request = front_request,
                             .on_body = front_body,
                             .on_gone = front_gone,
+                            .on_room = front_room,
                             .on_mail = front_mail,
                             .on_refuse = front_refuse};
     struct net_config nc;

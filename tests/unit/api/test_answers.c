@@ -226,11 +226,12 @@ static void test_tokenize(void **state)
     assert_string_equal(e.text, "content: must be a string, not an integer");
     body = "{\"content\":\"\",\"add_special\":1}";
     assert_int_equal(api_parse_tokenize(&t, body, strlen(body), NULL, NULL, &e), ERR_SCHEMA);
-    api_tokens_body(&b, ids, 3, NULL);
+    api_tokens_part(&b, ids, 3, 0, 3, NULL);
     expect("{\"tokens\":[1,22,333]}");
-    api_tokens_body(&b, NULL, 0, NULL);
+    api_tokens_part(&b, NULL, 0, 0, 0, NULL);
     expect("{\"tokens\":[]}");
-    api_tokens_body(&b, ids, 3, pieces);
+    api_tokens_part(&b, ids, 3, 0, 1, pieces);
+    api_tokens_part(&b, ids, 3, 1, 2, pieces + 1);
     expect("{\"tokens\":[{\"id\":1,\"piece\":\"a\"},{\"id\":22,\"piece\":[240,159]},"
            "{\"id\":333,\"piece\":\"\\\"\"}]}");
 }
@@ -253,10 +254,43 @@ static void test_detokenize(void **state)
     assert_int_equal(api_parse_detokenize(&t, &a, body, strlen(body), NULL, NULL, &e), ERR_SCHEMA);
     assert_string_equal(e.param, "tokens.1");
     arena_done(&a);
-    api_content_body(&b, "a\xf0\x9f", 3);
+    assert_int_equal(api_text_part(&b, "content", "a\xf0\x9f", 3, 0), 3);
     expect("{\"content\":\"a\xef\xbf\xbd\"}");
-    api_prompt_body(&b, "<|x|>\n", 6);
+    assert_int_equal(api_text_part(&b, "prompt", "<|x|>\n", 6, 0), 6);
     expect("{\"prompt\":\"<|x|>\\n\"}");
+    assert_int_equal(api_text_part(&b, "prompt", "", 0, 0), 0);
+    expect("{\"prompt\":\"\"}");
+}
+
+/* A long text in parts: none ends within a character. */
+static void test_long_text(void **state)
+{
+    enum { N = 50000 };
+    struct buf text, all;
+    json_t *j;
+    struct err e;
+
+    buf_init(&text, 1 << 20);
+    buf_init(&all, 1 << 20);
+    for (int shift = 0; shift < 3; shift++) {
+        size_t at = 0, n_parts = 0;
+        buf_clear(&text);
+        buf_clear(&all);
+        for (int i = 0; i < shift; i++)
+            buf_add_char(&text, 'a');
+        for (int i = 0; i < N; i++)
+            buf_add_str(&text, "\xe2\x82\xac");
+        do {
+            at = api_text_part(&all, "content", text.data, text.len, at);
+            n_parts++;
+        } while (at < text.len);
+        assert_true(n_parts > 1);
+        assert_int_equal(json_parse(&j, all.data, all.len, 0, &e), 0);
+        assert_string_equal(json_string_value(json_object_get(j, "content")), text.data);
+        json_decref(j);
+    }
+    buf_done(&text);
+    buf_done(&all);
 }
 
 static void test_template(void **state)
@@ -312,8 +346,8 @@ int main(void)
         cmocka_unit_test(test_error_body),    cmocka_unit_test(test_error_table),
         cmocka_unit_test(test_error_secrets), cmocka_unit_test(test_model),
         cmocka_unit_test(test_model_list),    cmocka_unit_test(test_tokenize),
-        cmocka_unit_test(test_detokenize),    cmocka_unit_test(test_template),
-        cmocka_unit_test(test_media),
+        cmocka_unit_test(test_detokenize),    cmocka_unit_test(test_long_text),
+        cmocka_unit_test(test_template),      cmocka_unit_test(test_media),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -223,6 +223,87 @@ static void reading_is_counted(void **state)
     buf_done(&b);
 }
 
+static int64_t answer_bytes(struct room *r)
+{
+    struct net_stats st;
+
+    net_server_stats(r->s->net, &st);
+    return st.answer_bytes;
+}
+
+/* An answer that is many times its request is told as it is read: what is kept is the tokens. */
+static void long_answers_are_told_in_pieces(void **state)
+{
+    enum { N = 900000 };
+    static const char piece[] = "{\"id\":120,\"piece\":\"x\"}";
+    struct room *r = *state;
+    struct buf b;
+    char chunk[65536];
+    size_t total = 0;
+    ssize_t n;
+    int fd;
+
+    room_start(r);
+    buf_init(&b, 1 << 20);
+    buf_add_str(&b, "{\"with_pieces\":true,\"content\":\"");
+    for (int i = 0; i < N; i++)
+        buf_add_char(&b, 'x');
+    buf_add_str(&b, "\"}");
+    post(fd = dial(r), "/tokenize", NULL, b.data);
+    buf_clear(&b);
+    hear(fd, &b, "\r\n\r\n");
+    HAS(b.data, "Transfer-Encoding: chunked");
+    EVENTUALLY(answer_bytes(r) > N * 4);
+    for (int i = 0; i < 50; i++) { /* nobody reads */
+        assert_in_range(answer_bytes(r), N * 4, N * 4 + (1 << 20));
+        clock_sleep_us(1000);
+    }
+    while ((n = recv(fd, chunk, sizeof chunk, 0)) > 0) {
+        total += (size_t)n;
+        buf_clear(&b);
+        buf_add(&b, chunk, (size_t)n);
+    }
+    assert_true(total >= N * (sizeof piece - 1));
+    HAS(b.data, "}]}\r\n0\r\n\r\n");
+    close(fd);
+    EVENTUALLY(answer_bytes(r) == 0 && body_bytes(r) == 0);
+    buf_done(&b);
+}
+
+/* An answer that is gathered counts while it grows, and until it is read. */
+static void answers_count(void **state)
+{
+    struct room *r = *state;
+    struct buf b;
+    char *a;
+    int fd;
+
+    r->config.body_budget = 1 << 20;
+    room_start(r);
+    a = ask(r, "/v1/completions", NULL,
+            "{\"model\":\"fake\",\"prompt\":\"FLOOD\",\"max_tokens\":900}"); /* 900 KiB */
+    assert_int_equal(status_of(a), 503);
+    free(a);
+    EVENTUALLY(answer_bytes(r) == 0);
+    a = ask(r, "/v1/completions", NULL,
+            "{\"model\":\"fake\",\"prompt\":\"FLOOD\",\"max_tokens\":150}");
+    assert_int_equal(status_of(a), 200);
+    free(a);
+    EVENTUALLY(answer_bytes(r) == 0);
+    post(fd = dial(r), "/v1/completions", NULL,
+         "{\"model\":\"fake\",\"prompt\":\"FLOOD,HOLD\",\"max_tokens\":150}");
+    EVENTUALLY(r->f.n_submitted == 3);
+    assert_int_equal(answer_bytes(r), 0);
+    r->f.released = 1;
+    buf_init(&b, 1 << 20);
+    hear(fd, &b, NULL);
+    assert_int_equal(status_of(b.data), 200);
+    assert_true(b.len > 150 * 1000);
+    close(fd);
+    buf_done(&b);
+    EVENTUALLY(answer_bytes(r) == 0 && body_bytes(r) == 0);
+}
+
 /* ---- places ---------------------------------------------------------------------------------- */
 
 /* Whatever holds all the places: how the server is can be asked. */
@@ -273,6 +354,8 @@ int main(void)
         T(tenants_share_the_budget),
         T(only_what_is_needed_stays),
         T(reading_is_counted),
+        T(long_answers_are_told_in_pieces),
+        T(answers_count),
         T(health_has_a_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,160 @@
+/* Text tools: what they read, on the thread of call_prep, and their answers, on the io thread. An
+ * answer can be many times as large as the request, so it is written as it is read: what is kept is
+ * the tokens, or the plain text. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "serve/server.h"
+
+#define WHOLE_MAX      ((size_t)256 << 10) /* answers up to this are sent with their length */
+#define TOKENS_AT_ONCE 256
+#define TEXT_MAX       (API_BODY_MAX * 4)
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static int tokenize(struct call *c, const char *body, const struct api_options *o, struct err *e)
+{
+    struct api_tokenize q = {0};
+    int r = api_parse_tokenize(&q, body, c->body.len, &c->heads, o, e);
+
+    if (r)
+        return r;
+    r = call_find_supplier(c, q.model, e);
+    if (!r)
+        r = c->sup->ops->tokenize(c->sup, q.content, q.n_content, q.parse_special, q.add_special,
+                                  API_BODY_MAX, &c->patience, &c->tool.tokens, e);
+    c->tool.with_pieces = q.with_pieces;
+    api_tokenize_done(&q);
+    return r;
+}
+
+static int detokenize(struct call *c, const char *body, const struct api_options *o, struct err *e)
+{
+    struct api_detokenize q;
+    int r = api_parse_detokenize(&q, &c->arena, body, c->body.len, &c->heads, o, e);
+
+    if (!r)
+        r = call_find_supplier(c, q.model, e);
+    if (r)
+        return r;
+    for (int32_t i = 0; i < q.n; i++) {
+        if (q.id[i] >= c->sup->ops->facts(c->sup)->n_vocab)
+            return err_set_param(e, ERR_SCHEMA, "tokens",
+                                 "tokens.%d: %d is not in the vocabulary of %d tokens", i, q.id[i],
+                                 c->sup->ops->facts(c->sup)->n_vocab);
+    }
+    c->tool.key = "content";
+    return c->sup->ops->detokenize(c->sup, q.id, q.n, &c->text, e);
+}
+
+static int template(struct call *c, const char *body, const struct api_options *o, struct err *e)
+{
+    const struct supplier_facts *f;
+    struct supplier_tokens t = {0};
+    struct api_template q = {0};
+    int r = api_parse_template(&q, body, c->body.len, &c->heads, o, e);
+
+    if (r)
+        return r;
+    r = call_find_supplier(c, q.model, e);
+    if (r)
+        goto out;
+    f = c->sup->ops->facts(c->sup);
+    if (!f->chat) {
+        r = err_set_param(e, ERR_UNSUPPORTED, "messages", "%s", f->no_chat_why);
+        goto out;
+    }
+    c->tool.key = "prompt";
+    r = c->sup->ops->render(c->sup, q.messages, q.template_kwargs, q.continue_final,
+                            q.no_generation_prompt, &c->patience, &c->text, &t, e);
+out:
+    free(t.id);
+    free(t.answer);
+    api_template_done(&q);
+    return r;
+}
+
+int call_tool(struct call *c, const struct api_options *o, struct err *e)
+{
+    const char *body = c->body.data ? c->body.data : "";
+
+    buf_init(&c->text, TEXT_MAX);
+    if (c->route.id == API_ROUTE_TOKENIZE)
+        return tokenize(c, body, o, e);
+    if (c->route.id == API_ROUTE_DETOKENIZE)
+        return detokenize(c, body, o, e);
+    return template(c, body, o, e);
+}
+
+size_t call_tool_bytes(const struct call *c)
+{
+    return c->text.cap + (size_t)c->tool.tokens.n * sizeof(int32_t);
+}
+
+void call_tool_done(struct call *c)
+{
+    free(c->tool.tokens.id);
+    buf_done(&c->text);
+}
+
+/* ---- answering ------------------------------------------------------------------------------- */
+
+static int more_tokens(struct call *c)
+{
+    const struct supplier_tokens *t = &c->tool.tokens;
+    struct api_piece piece[TOKENS_AT_ONCE];
+    int32_t at = (int32_t)c->tool.at, n = t->n - at;
+
+    if (n > TOKENS_AT_ONCE)
+        n = TOKENS_AT_ONCE;
+    for (int32_t i = 0; i < n && c->tool.with_pieces; i++)
+        piece[i].s = c->sup->ops->token_bytes(c->sup, t->id[at + i], &piece[i].n);
+    api_tokens_part(&c->out, t->id, t->n, at, n, c->tool.with_pieces ? piece : NULL);
+    c->tool.at += (size_t)n;
+    return c->tool.at == (size_t)t->n;
+}
+
+/* Into c->out; 1 when that was the last. */
+static int more(struct call *c)
+{
+    if (!c->tool.key)
+        return more_tokens(c);
+    c->tool.at = api_text_part(&c->out, c->tool.key, c->text.data ? c->text.data : "", c->text.len,
+                               c->tool.at);
+    return c->tool.at == c->text.len;
+}
+
+void call_tell(struct call *c)
+{
+    struct net_exchange *x = c->x;
+    int done = 0;
+
+    c->code = 0;
+    while (!done && c->out.len < WHOLE_MAX && !c->out.failed)
+        done = more(c);
+    c->n_worked += c->out.len;
+    if (done && c->state != CALL_TELL && !c->out.failed) {
+        call_reply_buf(c, 200, "application/json", &c->out);
+        return;
+    }
+    if (c->state != CALL_TELL)
+        call_begin(c, 200, "application/json");
+    c->state = CALL_TELL;
+    if (c->out.failed) {
+        c->x = NULL;
+        c->state = CALL_OVER;
+        c->code = c->out.failed;
+        net_abort(x);
+        return;
+    }
+    net_stream_write(x, c->out.data, c->out.len); /* cut: on_gone follows */
+    buf_clear(&c->out);
+    if (!done) {
+        net_want_room(x);
+        return;
+    }
+    c->x = NULL;
+    c->state = CALL_OVER;
+    net_stream_end(x);
+}
