@@ -1,5 +1,6 @@
 """What the end-to-end tests share: the program under test and how to run it."""
 import os
+import signal
 import subprocess
 
 import pytest
@@ -9,6 +10,8 @@ from serving import server, start  # noqa: F401  fixtures
 
 
 def pytest_configure(config):
+    # A shell starts what runs in its background with ctrl-C ignored, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "sanitize: run again with the sanitizer builds")
 
 
