@@ -24,6 +24,7 @@ struct tenant {
     char name[CLOUD_NAME_MAX];
     struct quota_bucket requests, tokens;
     _Atomic int64_t concurrency_max, n_inside;
+    _Atomic int64_t n_there[CLOUD_SUPPLIERS_MAX]; /* sequences admitted, of each offer */
 };
 
 struct offer {
@@ -357,23 +358,30 @@ int cloud_admit(struct cloud *c, struct supplier *s, int32_t n_jobs, int32_t n_c
                 struct err *e)
 {
     struct offer *o = offer_of(c, s);
+    _Atomic int64_t *there;
     struct supplier_load load;
     struct admit_state st;
     struct admit_decision d;
     int r;
 
-    CHECK(o && t->i_tenant >= 0);
+    CHECK(o && t->i_tenant >= 0 && !t->n_there);
+    there = &c->tenants[t->i_tenant].n_there[o - c->offers];
     r = widen(c, t, n_jobs, n_choices, ret_at_once, e);
     if (r)
         return r;
     s->ops->load(s, &load);
     st = (struct admit_state){.n_inside = load.n_inside,
+                              .n_own = c->config.keys_path ? atomic_load(there) : load.n_inside,
+                              .is_alone = !c->config.keys_path,
                               .capacity = load.capacity,
                               .waiting_max = c->config.waiting_max,
                               .job_us = atomic_load(&o->job_us)};
     admit_decide(&st, (int32_t)t->n_held, queue_threshold_us, &d);
-    if (d.admit)
+    if (d.admit) {
+        atomic_fetch_add(there, t->n_held);
+        t->n_there = there;
         return 0;
+    }
     atomic_fetch_add(&c->refused_queue, 1);
     t->retry_us = d.retry_us;
     return err_set_param(e, ERR_QUEUE_FULL, "queue",
@@ -415,6 +423,9 @@ static void leave(struct cloud *c, struct cloud_ticket *t, int64_t used)
     quota_settle(&te->tokens, t->held_ns, used, clock_now_us());
     t->held_ns = 0;
     quota_leave(&te->n_inside, t->n_held);
+    if (t->n_there)
+        quota_leave(t->n_there, t->n_held);
+    t->n_there = NULL;
     t->n_held = 0;
     t->i_tenant = -1;
 }

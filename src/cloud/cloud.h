@@ -63,6 +63,7 @@ struct cloud_ticket {
     unsigned tiers;              /* it has a right to: bits 1 << API_TIER_* */
     int64_t held_ns;             /* of its tokens' bucket */
     int64_t n_held;              /* of its concurrency */
+    _Atomic int64_t *n_there;    /* where these count, after cloud_admit; NULL: nowhere */
     int64_t retry_us;            /* after a refusal: when to come back; 0: unknown */
     struct ledger_row *row;
 };

@@ -1,5 +1,7 @@
 #include "policy/admit.h"
 
+#include "policy/rota.h"
+
 #define RETRY_US_MIN   INT64_C(250000)
 #define RETRY_US_MAX   INT64_C(60000000) /* the SDKs ignore what is longer */
 #define JOB_US_UNKNOWN INT64_C(2000000)
@@ -12,7 +14,9 @@ void admit_decide(const struct admit_state *s, int32_t n, int64_t threshold_us,
     int64_t job_us = s->job_us > 0 ? s->job_us : JOB_US_UNKNOWN;
     int64_t free = capacity - s->n_inside;
     int64_t behind = -free + 1; /* that must end before a new one begins */
-    int64_t over;
+    int64_t waiting = n - free; /* with them */
+    int64_t own = s->n_own + n < waiting ? s->n_own + n : waiting;
+    int64_t over = waiting - s->waiting_max;
 
     /* `capacity` jobs end in one job_us. */
     ret->wait_us = behind > 0 ? behind * job_us / capacity : 0;
@@ -21,10 +25,10 @@ void admit_decide(const struct admit_state *s, int32_t n, int64_t threshold_us,
     if (!s->n_inside)
         return;
     /* All inside count, not who waits just now: in a burst nobody has begun yet. */
-    over = n - free - s->waiting_max;
-    if (over > 0) {
+    if (waiting > 0 && s->n_own &&
+        !rota_may_take(own - 1, waiting - 1, s->waiting_max, s->is_alone)) {
         ret->admit = 0;
-        ret->retry_us = over * job_us / capacity;
+        ret->retry_us = (over > 1 ? over : 1) * job_us / capacity;
     } else if (threshold_us > 0 && ret->wait_us > threshold_us) {
         ret->admit = 0;
         ret->retry_us = ret->wait_us - threshold_us;

@@ -1,4 +1,5 @@
 """What one tenant takes is not taken from another, and is paid for."""
+import json
 import subprocess
 import threading
 
@@ -46,6 +47,27 @@ def test_sequences(two):
     status, _, body = server.post("/v1/completions", ask | {"n": 2}, a)
     assert status == 200 and len(body["choices"]) == 32  # by turns
     assert server.post("/v1/completions", ask | {"n": 16}, b)[0] == 200
+
+
+def test_a_full_queue_is_its_tenants_own(two):
+    server, a, b = two(flags=("--batch", 2, "--queue", 4))
+    ask = {"model": MODEL, "prompt": "Once", "max_tokens": 1000, "ignore_eos": True, "stream": True}
+    body = json.dumps(ask).encode()
+    key = a["Authorization"]
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+    lines = []
+    try:
+        for _ in range(6):
+            lines.append(server.connect())
+            lines[-1].sendall(head.encode() + body)
+            answer = lines[-1].recv(12)
+        assert answer.endswith(b"429")  # what runs and half of what may wait is all that one may have
+        assert server.post("/v1/completions", {"model": MODEL, "prompt": "Hi", "max_tokens": 1}, b)[0] == 200
+    finally:
+        for line in lines:
+            line.close()
+    wait_for("idle", server.idle)
+    assert server.post("/v1/completions", {"model": MODEL, "prompt": ["Hi"] * 6, "max_tokens": 1}, a)[0] == 200
 
 
 def test_nobody_starves_below_a_busy_tier(two):

@@ -11,6 +11,8 @@
 static struct admit_decision decide(int waiting, int running, int n, int64_t threshold)
 {
     struct admit_state s = {.n_inside = waiting + running,
+                            .n_own = waiting + running,
+                            .is_alone = 1,
                             .capacity = 4,
                             .waiting_max = 10,
                             .job_us = 4000000};
@@ -44,6 +46,35 @@ static void refuses(void **state)
     assert_int_equal(decide(1000, 4, 1, 0).retry_us, 60000000); /* what SDKs still obey */
 }
 
+static int admits_of_several(int n_inside, int n_own, int n)
+{
+    struct admit_state s = {.n_inside = n_inside, .n_own = n_own, .capacity = 4, .waiting_max = 10};
+    struct admit_decision d;
+
+    admit_decide(&s, n, 0, &d);
+    return d.admit;
+}
+
+static void tenants(void **state)
+{
+    /* One that is busy alone: what runs, and half of what may wait. */
+    assert_true(admits_of_several(0, 0, 100));
+    assert_true(admits_of_several(3, 3, 6));
+    assert_true(admits_of_several(8, 8, 1));
+    assert_false(admits_of_several(9, 9, 1));
+    assert_false(admits_of_several(3, 3, 7));
+    /* For the next there is room, half of what is left at a time, and never none. */
+    assert_true(admits_of_several(9, 0, 1));
+    assert_true(admits_of_several(9, 0, 16));
+    assert_true(admits_of_several(10, 1, 2));
+    assert_false(admits_of_several(12, 3, 1));
+    assert_true(admits_of_several(14, 0, 1));
+    assert_true(admits_of_several(1000, 0, 16));
+    assert_false(admits_of_several(1000, 1, 1));
+    /* Its own, however many, are nobody's trouble while none waits. */
+    assert_true(admits_of_several(2, 2, 2));
+}
+
 static void at_once(void **state)
 {
     assert_int_equal(admit_at_once(16, 4, 9), 2);
@@ -63,7 +94,7 @@ static void threshold(void **state)
 
 static void unknown_duration(void **state)
 {
-    struct admit_state s = {.n_inside = 2, .capacity = 0, .waiting_max = 1};
+    struct admit_state s = {.n_inside = 2, .n_own = 2, .capacity = 0, .waiting_max = 1};
     struct admit_decision d;
 
     admit_decide(&s, 1, 0, &d);
@@ -94,9 +125,9 @@ static void route(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(admits),           cmocka_unit_test(refuses), cmocka_unit_test(at_once),
-        cmocka_unit_test(threshold),
-        cmocka_unit_test(unknown_duration), cmocka_unit_test(mean),    cmocka_unit_test(route),
+        cmocka_unit_test(admits),    cmocka_unit_test(refuses), cmocka_unit_test(at_once),
+        cmocka_unit_test(threshold), cmocka_unit_test(tenants), cmocka_unit_test(unknown_duration),
+        cmocka_unit_test(mean),      cmocka_unit_test(route),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
