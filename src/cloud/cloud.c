@@ -68,13 +68,15 @@ static void tenant_limits(struct cloud *c, int i, const struct cloud_limits *own
     static const struct cloud_limits none = {-1, -1, -1};
     const struct cloud_limits *d = &c->config.limits;
     struct tenant *t = &c->tenants[i];
+    int64_t now = clock_now_us();
 
     if (!own)
         own = &none;
-    atomic_store(&t->requests.limit,
-                 own->requests_per_minute >= 0 ? own->requests_per_minute : d->requests_per_minute);
-    atomic_store(&t->tokens.limit,
-                 own->tokens_per_minute >= 0 ? own->tokens_per_minute : d->tokens_per_minute);
+    quota_limit(&t->requests,
+                own->requests_per_minute >= 0 ? own->requests_per_minute : d->requests_per_minute,
+                now);
+    quota_limit(&t->tokens,
+                own->tokens_per_minute >= 0 ? own->tokens_per_minute : d->tokens_per_minute, now);
     atomic_store(&t->concurrency_max, own->concurrency >= 0 ? own->concurrency : d->concurrency);
 }
 
@@ -245,7 +247,7 @@ int cloud_enter(struct cloud *c, const char *key, size_t n_key, struct cloud_tic
                 struct err *e)
 {
     struct tenant *te;
-    int64_t held;
+    struct quota_held held;
 
     *t = (struct cloud_ticket){.i_tenant = -1, .i_rate = -1, .tenant = ""};
     t->i_rate = key_tenant(c, key, n_key, t->key_id, &t->tiers);
@@ -268,6 +270,7 @@ int cloud_enter(struct cloud *c, const char *key, size_t n_key, struct cloud_tic
     }
     t->i_tenant = t->i_rate;
     t->n_held = 1;
+    t->held.limit = atomic_load(&te->tokens.limit); /* of one that never holds any */
     return 0;
 }
 
@@ -397,10 +400,10 @@ int cloud_reserve(struct cloud *c, struct cloud_ticket *t, int64_t least, int64_
     long long limit;
     int r;
 
-    CHECK(t->i_tenant >= 0 && !t->held_ns);
+    CHECK(t->i_tenant >= 0 && !t->held.ns);
     te = &c->tenants[t->i_tenant];
     limit = (long long)atomic_load(&te->tokens.limit);
-    r = quota_hold(&te->tokens, least, most, clock_now_us(), &t->held_ns, &t->retry_us);
+    r = quota_hold(&te->tokens, least, most, clock_now_us(), &t->held, &t->retry_us);
     if (!r)
         return 0;
     atomic_fetch_add(&c->refused_tokens, 1);
@@ -420,8 +423,8 @@ static void leave(struct cloud *c, struct cloud_ticket *t, int64_t used)
 {
     struct tenant *te = &c->tenants[t->i_tenant];
 
-    quota_settle(&te->tokens, t->held_ns, used, clock_now_us());
-    t->held_ns = 0;
+    quota_settle(&te->tokens, t->held, used, clock_now_us());
+    t->held.ns = 0;
     quota_leave(&te->n_inside, t->n_held);
     if (t->n_there)
         quota_leave(t->n_there, t->n_held);

@@ -19,6 +19,7 @@
 #include "api/api.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "cloud/quota.h"
 #include "cloud/supplier.h"
 
 #define CLOUD_NAME_MAX       64
@@ -61,7 +62,7 @@ struct cloud_ticket {
     const char *tenant;          /* lives as long as the cloud */
     char key_id[CLOUD_NAME_MAX]; /* "" without keys */
     unsigned tiers;              /* it has a right to: bits 1 << API_TIER_* */
-    int64_t held_ns;             /* of its tokens' bucket */
+    struct quota_held held;      /* of its tokens' bucket */
     int64_t n_held;              /* of its concurrency */
     _Atomic int64_t *n_there;    /* where these count, after cloud_admit; NULL: nowhere */
     int64_t retry_us;            /* after a refusal: when to come back; 0: unknown */

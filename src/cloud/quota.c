@@ -13,13 +13,29 @@ static int64_t worth(int64_t n, int64_t limit)
     return ns < (double)OWED_NS_MAX ? (int64_t)ns : OWED_NS_MAX;
 }
 
+void quota_limit(struct quota_bucket *b, int64_t limit, int64_t now_us)
+{
+    int64_t was = atomic_exchange(&b->limit, limit), now = now_us * 1000;
+    int64_t paid = atomic_load(&b->paid_ns), to;
+
+    if (limit > 0 && limit <= was)
+        return;
+    do {
+        if (paid <= now)
+            return;
+        to = limit > 0 && was > 0
+                 ? now + (int64_t)((double)(paid - now) * ((double)was / (double)limit))
+                 : now;
+    } while (!atomic_compare_exchange_weak(&b->paid_ns, &paid, to));
+}
+
 int quota_hold(struct quota_bucket *b, int64_t least, int64_t most, int64_t now_us,
-               int64_t *ret_held_ns, int64_t *ret_retry_us)
+               struct quota_held *ret, int64_t *ret_retry_us)
 {
     int64_t limit = atomic_load(&b->limit), now = now_us * 1000;
     int64_t paid = atomic_load(&b->paid_ns), held, to;
 
-    *ret_held_ns = 0;
+    *ret = (struct quota_held){0, limit > 0 ? limit : 0};
     *ret_retry_us = 0;
     if (limit <= 0)
         return 0;
@@ -33,14 +49,16 @@ int quota_hold(struct quota_bucket *b, int64_t least, int64_t most, int64_t now_
             return -1;
         }
     } while (!atomic_compare_exchange_weak(&b->paid_ns, &paid, to));
-    *ret_held_ns = held;
+    ret->ns = held;
     return 0;
 }
 
-void quota_settle(struct quota_bucket *b, int64_t held_ns, int64_t used, int64_t now_us)
+void quota_settle(struct quota_bucket *b, struct quota_held held, int64_t used, int64_t now_us)
 {
-    int64_t limit = atomic_load(&b->limit), now = now_us * 1000;
-    int64_t more = (limit > 0 ? worth(used, limit) : 0) - held_ns;
+    int64_t now = now_us * 1000;
+    int measured =
+        held.limit > 0 && atomic_load(&b->limit) > 0; /* a limit that went asks nothing */
+    int64_t more = (measured ? worth(used, held.limit) : 0) - held.ns;
     int64_t paid = atomic_load(&b->paid_ns), to;
 
     do {

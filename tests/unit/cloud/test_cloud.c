@@ -515,6 +515,8 @@ static void routes(void **state)
     f1.load.n_running = 2;
     f1.load.n_inside = 4;
     assert_int_equal(cloud_admit(c, &f1.s, 1, 1, 0, &t, &n, &e), 0);
+    cloud_leave(c, &t, 0);
+    assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
     assert_int_equal(cloud_admit(c, &f1.s, 1, 2, 0, &t, &n, &e), ERR_QUEUE_FULL);
     assert_true(t.retry_us > 0);
     cloud_note_job(c, &f1.s, 50000000);

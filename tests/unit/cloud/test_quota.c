@@ -14,27 +14,28 @@
 static void bucket(void **state)
 {
     struct quota_bucket b = {.limit = 60};
-    int64_t held, retry, left, full;
+    struct quota_held held;
+    int64_t retry, left, full;
 
     for (int i = 0; i < 60; i++) {
         assert_int_equal(quota_hold(&b, 1, 1, 100 * S, &held, &retry), 0);
-        assert_int_equal(held, 1000 * S);
+        assert_int_equal(held.ns, 1000 * S);
     }
     assert_int_equal(quota_hold(&b, 1, 1, 100 * S, &held, &retry), -1);
-    assert_int_equal(held, 0);
+    assert_int_equal(held.ns, 0);
     assert_in_range(retry, S, S + 10); /* one a second comes back */
     quota_look(&b, 100 * S, &left, &full);
     assert_int_equal(left, 0);
     assert_int_equal(full, 60 * S);
     assert_int_equal(quota_hold(&b, 1, 1, 101 * S + 10, &held, &retry), 0);
-    quota_settle(&b, 40000 * S, 10, 101 * S + 10); /* 40 held, 10 used */
+    quota_settle(&b, (struct quota_held){40000 * S, 60}, 10, 101 * S + 10); /* 40 held, 10 used */
     quota_look(&b, 101 * S + 10, &left, &full);
     assert_int_equal(left, 30);
     /* Idle time does not pile up beyond one minute's worth. */
     quota_look(&b, 100000 * S, &left, &full);
     assert_int_equal(left, 60);
     assert_int_equal(full, 0);
-    quota_settle(&b, 0, 20, 100000 * S);
+    quota_settle(&b, (struct quota_held){0, 60}, 20, 100000 * S);
     quota_look(&b, 100000 * S, &left, &full);
     assert_int_equal(left, 40);
 }
@@ -42,12 +43,13 @@ static void bucket(void **state)
 static void bigger_than_the_bucket(void **state)
 {
     struct quota_bucket b = {.limit = 1000};
-    int64_t held, retry;
+    struct quota_held held;
+    int64_t retry;
 
     assert_int_equal(quota_hold(&b, 1001, 5000, S, &held, &retry), QUOTA_NEVER);
-    assert_int_equal(held + retry, 0);
+    assert_int_equal(held.ns + retry, 0);
     assert_int_equal(quota_hold(&b, 10, 5000, S, &held, &retry), 0); /* all that there is */
-    assert_int_equal(held, 60000 * S);
+    assert_int_equal(held.ns, 60000 * S);
     assert_int_equal(quota_hold(&b, 1, 1, S, &held, &retry), -1);
 }
 
@@ -55,7 +57,8 @@ static void bigger_than_the_bucket(void **state)
 static void owed(void **state)
 {
     struct quota_bucket b = {.limit = 60};
-    int64_t held, retry, left, full;
+    struct quota_held held;
+    int64_t retry, left, full;
 
     assert_int_equal(quota_hold(&b, 10, 60, 100 * S, &held, &retry), 0);
     quota_settle(&b, held, 600, 100 * S);
@@ -68,7 +71,7 @@ static void owed(void **state)
     /* No debt is too large to be a number. */
     atomic_store(&b.limit, 1);
     for (int i = 0; i < 20; i++)
-        quota_settle(&b, 0, INT64_MAX, 700 * S);
+        quota_settle(&b, (struct quota_held){0, 1}, INT64_MAX, 700 * S);
     assert_int_equal(quota_hold(&b, 1, 1, 700 * S, &held, &retry), -1);
     assert_true(retry > 0);
 }
@@ -76,21 +79,53 @@ static void owed(void **state)
 static void no_limit(void **state)
 {
     struct quota_bucket b = {0};
-    int64_t held, retry, left, full;
+    struct quota_held held;
+    int64_t retry, left, full;
 
     assert_int_equal(quota_hold(&b, INT64_MAX, INT64_MAX, S, &held, &retry), 0);
-    assert_int_equal(held, 0);
+    assert_int_equal(held.ns, 0);
     quota_settle(&b, held, 5, S);
     quota_look(&b, S, &left, &full);
     assert_int_equal(full, 0);
     /* A limit that goes while something is held leaves nothing behind. */
-    atomic_store(&b.limit, 10);
+    quota_limit(&b, 10, S);
     assert_int_equal(quota_hold(&b, 10, 10, S, &held, &retry), 0);
-    atomic_store(&b.limit, 0);
+    quota_limit(&b, 0, S);
     quota_settle(&b, held, 1000, S);
-    atomic_store(&b.limit, 10);
+    quota_limit(&b, 10, S);
     quota_look(&b, S, &left, &full);
     assert_int_equal(left, 10);
+}
+
+/* A lower limit makes nothing dearer that was begun before; a higher one pays debts sooner. */
+static void another_limit(void **state)
+{
+    struct quota_bucket b = {.limit = 100000};
+    struct quota_held held;
+    int64_t retry, left, full;
+
+    assert_int_equal(quota_hold(&b, 1000, 1000, S, &held, &retry), 0);
+    quota_limit(&b, 10, S);
+    quota_settle(&b, held, 2000, S);
+    quota_look(&b, S, &left, &full);
+    assert_in_range(full, 1200000, 1200010); /* not 200 minutes */
+    quota_limit(&b, 20, 10 * S);
+    quota_look(&b, 10 * S, &left, &full);
+    assert_int_equal(left, 20);
+    assert_int_equal(quota_hold(&b, 20, 20, 10 * S, &held, &retry), 0);
+    quota_settle(&b, held, 200, 10 * S);
+    quota_limit(&b, 200, 10 * S);
+    quota_look(&b, 10 * S, &left, &full);
+    assert_in_range(full, 59 * S, 60 * S); /* of ten minutes */
+    quota_limit(&b, 0, 10 * S);
+    quota_limit(&b, 1, 10 * S);
+    assert_int_equal(quota_hold(&b, 1, 1, 10 * S, &held, &retry), 0);
+    /* What began without a limit owes nothing by the one that came. */
+    b = (struct quota_bucket){0};
+    assert_int_equal(quota_hold(&b, 5, 5, S, &held, &retry), 0);
+    quota_limit(&b, 10, S);
+    quota_settle(&b, held, 5000, S);
+    assert_int_equal(quota_hold(&b, 10, 10, S, &held, &retry), 0);
 }
 
 struct race {
@@ -101,7 +136,8 @@ struct race {
 static void *racer(void *arg)
 {
     struct race *r = arg;
-    int64_t held, retry;
+    struct quota_held held;
+    int64_t retry;
 
     for (int i = 0; i < 1000; i++) {
         if (!quota_hold(&r->b, 1, 1, S, &held, &retry))
@@ -159,10 +195,10 @@ static void widen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bucket), cmocka_unit_test(bigger_than_the_bucket),
-        cmocka_unit_test(owed),   cmocka_unit_test(no_limit),
-        cmocka_unit_test(race),   cmocka_unit_test(ceiling),
-        cmocka_unit_test(widen),
+        cmocka_unit_test(bucket),        cmocka_unit_test(bigger_than_the_bucket),
+        cmocka_unit_test(owed),          cmocka_unit_test(no_limit),
+        cmocka_unit_test(another_limit), cmocka_unit_test(race),
+        cmocka_unit_test(ceiling),       cmocka_unit_test(widen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
