@@ -135,3 +135,11 @@ int filemap_is_lost(const struct filemap *f)
 {
     return f->data && atomic_load(&guards[f->i_guard].lost);
 }
+
+int filemap_check(const struct filemap *f, const char *path, int rc, struct err *e)
+{
+    if (!filemap_is_lost(f))
+        return rc;
+    return err_set(e, ERR_IO,
+                   "%s: became shorter, or could not be read any more, while it was read", path);
+}

@@ -24,5 +24,8 @@ int filemap_open(struct filemap *f, const char *path, size_t size_min, const cha
                  struct err *e);
 void filemap_close(struct filemap *f); /* accepts a zeroed one */
 int filemap_is_lost(const struct filemap *f);
+/* ERR_IO and a sentence when bytes were lost, else rc: to be asked before what was made of the
+ * bytes is used, and before another error is believed. */
+int filemap_check(const struct filemap *f, const char *path, int rc, struct err *e);
 
 #endif

@@ -1,11 +1,8 @@
 #include "cmd/logits_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define HEADER_BYTES 64
@@ -128,17 +125,9 @@ int logits_open(struct logits_file *f, const char *path, struct err *e)
     if (!rc)
         return 0;
 fail:
-    rc = logits_check_lost(f, path, rc, e);
+    rc = filemap_check(&f->file, path, rc, e);
     logits_close(f);
     return rc;
-}
-
-int logits_check_lost(const struct logits_file *f, const char *path, int rc, struct err *e)
-{
-    if (!filemap_is_lost(&f->file))
-        return rc;
-    return err_set(e, ERR_IO,
-                   "%s: became shorter, or could not be read any more, while it was read", path);
 }
 
 void logits_close(struct logits_file *f)

@@ -21,7 +21,7 @@ struct logits_row {
 };
 
 struct logits_file {
-    struct filemap file;
+    struct filemap file; /* filemap_check it before the rows are believed */
     const uint8_t *map;
     size_t size;
     uint32_t n_vocab, n_tokens, n_windows, n_rows;
@@ -33,8 +33,6 @@ struct logits_file {
 };
 
 int logits_open(struct logits_file *f, const char *path, struct err *e);
-/* As gguf_check_lost: ask before the rows are believed. */
-int logits_check_lost(const struct logits_file *f, const char *path, int rc, struct err *e);
 void logits_close(struct logits_file *f); /* accepts a zeroed one */
 struct logits_row logits_row(const struct logits_file *f, uint32_t i);
 /* Logits of a full or packed row as n_vocab floats. */

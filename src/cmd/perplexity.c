@@ -296,7 +296,7 @@ static int run(const struct cmd *c, void *opts_, int argc, char **argv)
         goto done;
     t.bar = &bar;
     progress_start(&bar, "evaluating", PROGRESS_COUNT, t.n_tokens - t.n_windows, 0);
-    rc = logits_check_lost(&ref, o->kl, evaluate(r.engine, &t, &e), &e);
+    rc = filemap_check(&ref.file, o->kl, evaluate(r.engine, &t, &e), &e);
     progress_stop(&bar, 1);
     if (!rc && o->logits_out)
         rc = logits_finish(&out, &e);

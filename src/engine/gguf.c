@@ -1,13 +1,9 @@
 #include "engine/gguf.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/filemap.h"
@@ -437,12 +433,8 @@ fail:
 
 int gguf_check_lost(const struct gguf *g, const char *path, int rc, struct err *e)
 {
-    for (int i = 0; i < g->n_parts; i++) {
-        if (filemap_is_lost(&g->part[i].map))
-            return err_set(e, ERR_IO,
-                           "%s: became shorter, or could not be read any more, while it was read",
-                           path);
-    }
+    for (int i = 0; i < g->n_parts; i++)
+        rc = filemap_check(&g->part[i].map, path, rc, e);
     return rc;
 }
 

@@ -60,8 +60,7 @@ struct gguf_tensor {
  * names the file and the key or tensor. */
 int gguf_open(struct gguf **ret, const char *path, struct err *e);
 void gguf_close(struct gguf *g);
-/* Were bytes lost since the open (base/filemap.h)? Then ERR_IO and a sentence, else rc: to be asked
- * before what was made of the bytes is used, and before another error is believed. */
+/* filemap_check of all its files. */
 int gguf_check_lost(const struct gguf *g, const char *path, int rc, struct err *e);
 /* Is this one file whole, with every tensor in it? A split counts by itself. As gguf_open. */
 int gguf_check(const char *path, struct err *e);

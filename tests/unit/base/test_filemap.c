@@ -51,8 +51,11 @@ static void cut_short(void **state)
     assert_int_equal(truncate(path, 3 * (off_t)page), 0);
     assert_int_equal(f.data[2 * page], 'x'); /* what is there stays */
     assert_int_equal(filemap_is_lost(&f), 0);
+    assert_int_equal(filemap_check(&f, path, ERR_FORMAT, &e), ERR_FORMAT);
     assert_int_equal(f.data[5 * page + 7], 0);
     assert_int_equal(filemap_is_lost(&f), 1);
+    assert_int_equal(filemap_check(&f, path, 0, &e), ERR_IO);
+    assert_non_null(strstr(e.text, path));
     assert_int_equal(f.data[f.size - 1], 0);
     assert_int_equal(f.data[2 * page], 'x');
     assert_int_equal(filemap_is_lost(&other), 0); /* each for itself: this one was not looked at */
