@@ -59,13 +59,11 @@ static void put_plain(struct line *l, const char *s, int quotes)
     char out[PLAIN_UNIT];
 
     for (size_t i = 0; i < n && !l->full; i += len) {
-        len = plain_unit(s + i, n - i, out);
+        len = setup.json ? plain_json_unit(s + i, n - i, out) : plain_unit(s + i, n - i, out);
         if (quotes && (s[i] == '"' || s[i] == '\\'))
             putf(l, "\\%c", s[i]);
         else if (!out[0])
             put(l, s + i, len);
-        else if (setup.json && out[1] == 'x')
-            putf(l, "\\u%04x", (unsigned char)s[i] < 0x80 ? (unsigned)s[i] : 0xfffdu);
         else
             put(l, out, strlen(out));
     }

@@ -33,21 +33,27 @@ size_t plain_unit(const char *s, size_t n, char out[PLAIN_UNIT])
     return (size_t)len;
 }
 
+size_t plain_json_unit(const char *s, size_t n, char out[PLAIN_UNIT])
+{
+    size_t len = plain_unit(s, n, out);
+
+    if (out[0] && out[1] == 'x')
+        snprintf(out, PLAIN_UNIT, "\\u%04x", (unsigned char)*s < 0x80 ? (unsigned)*s : 0xfffdu);
+    return len;
+}
+
 int plain_put(struct buf *b, const char *s, size_t n, enum plain_form form)
 {
     char out[PLAIN_UNIT];
     size_t run = 0, len; /* run: first byte not yet written */
 
     for (size_t i = 0; i < n; i += len) {
-        len = plain_unit(s + i, n - i, out);
+        len =
+            form == PLAIN_JSON ? plain_json_unit(s + i, n - i, out) : plain_unit(s + i, n - i, out);
         if (!out[0] || (form != PLAIN_LINE && (s[i] == '\n' || s[i] == '\t')))
             continue;
         buf_add(b, s + run, i - run);
-        if (form == PLAIN_JSON && out[1] != 'u')
-            buf_addf(b, "\\u%04x",
-                     len > 0 && (unsigned char)s[i] < 0x80 ? (unsigned)s[i] : 0xfffdu);
-        else
-            buf_add_str(b, out);
+        buf_add_str(b, out);
         run = i + len;
     }
     return buf_add(b, s + run, n - run);

@@ -18,6 +18,8 @@ int plain_is_hidden(uint32_t cp);
  * stands for itself). */
 #define PLAIN_UNIT 8
 size_t plain_unit(const char *s, size_t n, char out[PLAIN_UNIT]);
+/* The same in JSON's own escapes; a byte that is no text becomes U+FFFD. */
+size_t plain_json_unit(const char *s, size_t n, char out[PLAIN_UNIT]);
 
 enum plain_form {
     PLAIN_LINE, /* one line */

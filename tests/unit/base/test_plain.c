@@ -27,7 +27,7 @@ static const struct {
     SAME("caf\xc3\xa9 \xf0\x9f\xa7\x87"),
     ROW("\x1b[31m", "\\x1b[31m", "\\x1b[31m", "\\u001b[31m"),
     ROW("a\x07\x08\x7f", "a\\x07\\x08\\x7f", "a\\x07\\x08\\x7f", "a\\u0007\\u0008\\u007f"),
-    ROW("a\nb\tc\rd", "a\\nb\\tc\\rd", "a\nb\tc\\rd", "a\nb\tc\\u000dd"),
+    ROW("a\nb\tc\rd", "a\\nb\\tc\\rd", "a\nb\tc\\rd", "a\nb\tc\\rd"),
     ROW("a\0b", "a\\x00b", "a\\x00b", "a\\u0000b"),
     ROW("\xc2\x9b"
         "31m\xc2\x85",
