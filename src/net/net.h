@@ -31,12 +31,12 @@
  *
  * Requests of one connection are served one after the other, answers in the order of requests.
  *
- * Limits (struct net_config): connections (those that wait are closed for new
- * ones, then guests, then accepting pauses), head size and fields,
- * body bytes of one request, of one owner and of the process, the time of a head, the rate of a
- * body and of reading an answer, bytes waiting in a stream. Each has an answer: 400, 408, 413,
- * 414, 417, 431, 501, 503, 505, or the connection is closed. TLS is not built: it would wrap
- * the bufferevent made in conn.c, nothing above would change. */
+ * Limits (struct net_config): connections (those that wait are closed for new ones, then guests are
+ * let in, then accepting pauses), head size and fields, body bytes of one request, of one owner and
+ * of the process, the time of a head, the rate of a body and of reading an answer, bytes waiting in
+ * a stream. Each has an answer: 400, 408, 413, 414, 417, 431, 501, 503, 505, or the connection is
+ * closed. TLS is not built: it would wrap the bufferevent made in net_conn.c, nothing above would
+ * change. */
 #ifndef NET_NET_H
 #define NET_NET_H
 
@@ -77,10 +77,12 @@ struct net_config {
     struct http_limits http;
 };
 
-/* Fills every member: 127.0.0.1:8080, 1 io thread, 4,096 connections and
- * 32 guests, 10 s heads, 20 s bodies, 75 s
- * idle, 30 s stall, 2 s linger, 250 ms idle in a drain, 1 MiB per stream, 256 MiB of bodies. */
+/* Fills every member: 127.0.0.1:8080, 1 io thread, 4,096 connections and 32 guests, 10 s heads, 20
+ * s bodies, 75 s idle, 30 s stall, 16 KiB a second, 2 s linger, 250 ms idle in a drain, 1 MiB per
+ * stream, 256 MiB of claims. */
 void net_config_default(struct net_config *c);
+/* How long a client may take that has brought, or taken, n bytes so far. [any] */
+int64_t net_patience_us(const struct net_config *c, int timeout_ms, uint64_t n);
 /* 1 when every address of `host` is a loopback address; 0 otherwise or when unknown. [any] */
 int net_host_is_loopback(const char *host);
 int net_host_is_known(const char *host); /* 1 when it has an address [any] */

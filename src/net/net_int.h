@@ -108,8 +108,6 @@ struct net_server {
 
 /* net_server.c */
 void net_io_check(const struct net_io *io); /* asserts that this is its thread */
-/* How long a peer may take that has brought or taken n bytes so far. */
-int64_t net_patience_us(const struct net_config *c, int timeout_ms, uint64_t n);
 
 /* net_listen.c */
 int listen_open(struct net_server *s, struct err *e);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/sysmem.h"
+#include "net/net.h"
 
 #define RING_BYTES (1u << 16)
 
@@ -345,8 +346,13 @@ static const struct supplier_ops ops = {
 
 void local_init(struct local *l, const struct serve_model *m, const struct serve_config *c)
 {
+    struct net_config nc;
+
     *l = (struct local){.s = {.ops = &ops, .name = m->id}, .config = m, .cpu = c->cpu};
-    l->stall_us = c->stall_timeout * 1000;
+    net_config_default(&nc);
+    /* Slow clients are judged by net: a job pauses for as long as one may take for a full stream.
+     */
+    l->stall_us = net_patience_us(&nc, (int)c->stall_timeout, nc.stream_pending_max);
     l->limits = c->limits;
     atomic_store(&l->state, SUPPLIER_LOADING);
 }

@@ -10,7 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "serve/serve.h"
+#include "serve/adapter.h"
+#include "serve/server.h"
 
 static char path[] = "/tmp/gaufre-settings-XXXXXX";
 
@@ -246,6 +247,24 @@ static void describes(void **state)
     buf_done(&out);
 }
 
+/* The engine may not end what net still waits for: a full stream at the lowest rate. */
+static void jobs_pause_as_long_as_clients_may_take(void **state)
+{
+    static struct local l;
+    struct serve_config c;
+    struct net_config nc;
+    struct err e = {0};
+
+    net_config_default(&nc);
+    serve_config_init(&c);
+    c.stall_timeout = 1000;
+    assert_int_equal(serve_config_add_model(&c, "m.gguf", &e), 0);
+    local_init(&l, &c.models[0], &c);
+    assert_true(l.stall_us >= net_patience_us(&nc, 1000, PENDING_PAUSE));
+    assert_true(net_patience_us(&nc, 1000, PENDING_PAUSE) > 1000000);
+    serve_config_done(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +275,7 @@ int main(void)
         cmocka_unit_test(checks),
         cmocka_unit_test(derives),
         cmocka_unit_test(describes),
+        cmocka_unit_test(jobs_pause_as_long_as_clients_may_take),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
