@@ -311,8 +311,10 @@ static void local_pop(struct supplier *s, struct supplier_job *j)
     int kind = engine_event_peek(&lj->job)->kind;
     int32_t n = kind == ENGINE_EV_DONE ? lj->n_inside : kind == ENGINE_EV_FINISH;
 
-    lj->n_inside -= n;
-    atomic_fetch_sub(&l->n_inside, n);
+    if (n) { /* not for each token */
+        lj->n_inside -= n;
+        atomic_fetch_sub(&l->n_inside, n);
+    }
     engine_event_pop(l->engine, &lj->job);
 }
 
