@@ -160,6 +160,7 @@ void *net_user(const struct net_exchange *x); /* NULL until set */
 /* It came when all places were taken, or all of its address, and nobody could be closed for it: it
  * should be told so, and its connection is closed after the answer. */
 int net_is_guest(const struct net_exchange *x);
+int net_is_near(const struct net_exchange *x); /* from a loopback address */
 /* Whose claims it makes, where the upper room knows better than by its peer's address (an IPv6 one
  * counts by its first 64 bits). Before the body is read. */
 void net_set_owner(struct net_exchange *x, uint64_t owner);

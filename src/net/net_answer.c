@@ -52,6 +52,12 @@ int net_is_guest(const struct net_exchange *x)
     return x->conn->is_guest;
 }
 
+int net_is_near(const struct net_exchange *x)
+{
+    net_io_check(x->conn->io);
+    return x->conn->is_near;
+}
+
 void net_set_owner(struct net_exchange *x, uint64_t owner)
 {
     net_io_check(x->conn->io);

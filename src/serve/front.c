@@ -119,12 +119,6 @@ static void preflight(struct call *c)
     call_send(c, 204, h, n, NULL, 0);
 }
 
-static int is_loopback_peer(const struct call *c)
-{
-    return !strncmp(c->peer, "127.", 4) || !strncmp(c->peer, "[::1]", 5) ||
-           !strncmp(c->peer, "[::ffff:127.", 12);
-}
-
 static struct origin_ask origin_of(const struct call *c)
 {
     const struct http_head *h = net_head(c->x);
@@ -142,7 +136,7 @@ static int is_local(const struct call *c)
 {
     struct origin_ask ask = origin_of(c);
 
-    return is_loopback_peer(c) && origin_is_own(c->s->config, &ask);
+    return net_is_near(c->x) && origin_is_own(c->s->config, &ask);
 }
 
 static int may_read_metrics(struct call *c, const char *key, size_t n_key, struct err *e)
