@@ -72,36 +72,43 @@ static int content_type(struct api_header *h, const char *type)
     return 1;
 }
 
+/* The headers of an answer of that type. */
+struct head {
+    struct api_header h[CALL_HEADERS_MAX];
+    struct net_header nh[CALL_HEADERS_MAX]; /* point into h */
+    int n;
+};
+
+static void make_head(struct call *c, const char *type, struct head *ret)
+{
+    ret->n = content_type(ret->h, type);
+    ret->n += call_headers(c, ret->h + ret->n, CALL_HEADERS_MAX - ret->n);
+    to_net(ret->h, ret->n, ret->nh);
+}
+
 void call_reply(struct call *c, int status, const char *type, const void *body, size_t n)
 {
-    struct api_header h[CALL_HEADERS_MAX];
-    int k = content_type(h, type);
+    struct head h;
 
-    k += call_headers(c, h + k, CALL_HEADERS_MAX - k);
-    call_send(c, status, h, k, body, n);
+    make_head(c, type, &h);
+    net_reply(leave_net(c, status), status, h.nh, h.n, body, n);
 }
 
 void call_reply_buf(struct call *c, int status, const char *type, struct buf *body)
 {
-    struct api_header h[CALL_HEADERS_MAX];
-    struct net_header nh[CALL_HEADERS_MAX];
-    int k = content_type(h, type);
+    struct head h;
 
-    k += call_headers(c, h + k, CALL_HEADERS_MAX - k);
-    to_net(h, k, nh);
-    net_reply_buf(leave_net(c, status), status, nh, k, body);
+    make_head(c, type, &h);
+    net_reply_buf(leave_net(c, status), status, h.nh, h.n, body);
 }
 
 void call_begin(struct call *c, int status, const char *type)
 {
-    struct api_header h[CALL_HEADERS_MAX];
-    struct net_header nh[CALL_HEADERS_MAX];
-    int k = content_type(h, type);
+    struct head h;
 
-    k += call_headers(c, h + k, CALL_HEADERS_MAX - k);
-    to_net(h, k, nh);
+    make_head(c, type, &h);
     c->status = status;
-    net_stream_begin(c->x, status, nh, k);
+    net_stream_begin(c->x, status, h.nh, h.n);
 }
 
 static int64_t retry_us(const struct call *c, int code)
