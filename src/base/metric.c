@@ -136,10 +136,11 @@ static void write_value(struct buf *out, const char *s)
 {
     size_t n = strlen(s);
     uint32_t cp;
-    int len;
+    size_t k;
 
-    for (size_t i = 0; i<n; i += len> 0 ? (size_t)len : 1) {
-        len = utf8_decode(s + i, n - i, &cp);
+    for (size_t i = 0; i < n; i += k) {
+        int len = utf8_decode(s + i, n - i, &cp);
+        k = len > 0 ? (size_t)len : 1;
         if (s[i] == '\\' || s[i] == '"')
             buf_add_char(out, '\\');
         if (len <= 0)
@@ -147,7 +148,7 @@ static void write_value(struct buf *out, const char *s)
         else if (s[i] == '\n')
             buf_add_str(out, "\\n");
         else
-            buf_add(out, s + i, (size_t)len);
+            buf_add(out, s + i, k);
     }
 }
 

@@ -38,7 +38,7 @@ struct opt {
     const char *name; /* long name without dashes */
     const char *arg;  /* value's name in help ("N"), or the words of a choice */
     const char *def;  /* default as one would type it, or NULL: the field stays zero. A word for a
-                       * number ("model"): may be typed, and is told by opt_is_word */
+                       * number ("model"): may be typed, and is told by opt_int_is_word */
     double min, max;  /* numbers, both reached; both 0: any; 0x1p63: as large as there are */
     size_t offset;    /* of the field in the command's struct */
     const char *help; /* one line, no full stop */

@@ -151,10 +151,8 @@ static void fit_runs(struct engine_seq *q, int32_t *left)
 {
     int32_t end = q->n_done + q->take, at = phase_run_end(q->answer, q->n_done, end);
 
-    while (at<end && * left> 0) {
+    for (; at < end && *left; --*left)
         at = phase_run_end(q->answer, at, end);
-        --*left;
-    }
     q->take = at - q->n_done;
 }
 
@@ -330,14 +328,14 @@ static int send_prompt(struct engine *e, struct engine_seq *q)
     return 0;
 }
 
-/* By its id, or by its text where that is shown to nobody: a stop string that names a control token
- * cannot be found in the answer's text. */
 /* What is computed again after a preemption is none. */
 static void note_progress(struct engine *e, struct engine_job *j)
 {
     j->run.served_step = atomic_load_explicit(&e->n_steps, memory_order_relaxed);
 }
 
+/* By its id, or by its text where that is shown to nobody: a stop string that names a control token
+ * cannot be found in the answer's text. */
 static int is_stop_token(const struct engine *e, const struct engine_seq *q, int32_t t)
 {
     const struct engine_sampling *p = &q->job->sampling;
