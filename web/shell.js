@@ -43,7 +43,7 @@ export function mount_drawers() {
         $('scrim').hidden = !over;
         $('main').inert = over;
     };
-    const set_side = (open) => { side_open = open; apply(); };
+    const set_side = (open) => { document.body.classList.add('side-moves'); side_open = open; apply(); };
     const set_settings = (open) => {
         settings.hidden = !open;
         settings_button.setAttribute('aria-expanded', String(open));

@@ -10,7 +10,9 @@ LOOKS = [("phone", "light", "usual"), ("phone", "dark", "wide"), ("phone", "ligh
 
 # Boxes that leave the window, and text that leaves or is cut off by its box where nothing scrolls and no
 # ellipsis says so.
-OUTSIDE = """() => {
+OUTSIDE = """async () => {
+    const moving = document.getAnimations().filter((a) => a instanceof CSSTransition);
+    await Promise.allSettled(moving.map((a) => a.finished));
     const style = (e) => getComputedStyle(e);
     const passes = (e) => e.closest('.hidden,.skip,.side[inert],.eg-bar,svg') || style(e).visibility !== 'visible' || style(e).clipPath !== 'none';
     const may_scroll = (e) => /auto|scroll/.test(style(e).overflowX) && e.matches('[tabindex="0"]'); // by keys as well

@@ -43,6 +43,14 @@ def test_sizes_themes_and_texts(pages, front, size, theme, text):
     assert faults(page) == []
 
 
+def test_nothing_moves_while_the_page_opens(pages, front):
+    page = pages.open(front.url, size="tablet")
+    expect(page.locator("#side")).to_be_in_viewport()
+    expect(page.locator("#side")).to_have_css("transition-duration", "0s")
+    page.click("#side-toggle")
+    expect(page.locator("#side")).not_to_be_in_viewport()
+
+
 def test_phone_drawer(pages, front):
     front.say(TEXT)
     page = pages.open(front.url, size="phone")
