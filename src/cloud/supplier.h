@@ -32,7 +32,7 @@ struct supplier_facts {
     uint64_t n_params, size_bytes;
     const char *quantization, *fingerprint, *description;
     int chat;                 /* has a chat template */
-    const char *no_chat_why;  /* a sentence, when not */
+    const char *no_chat_why;  /* a sentence, when not; NULL, "": it has none */
     struct sampling sampling; /* recommended */
     int default_sampling;     /* draw with it where a request says nothing */
     int reads_prompts;        /* offers tokenize and render: prompts are given as tokens */

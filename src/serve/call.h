@@ -124,6 +124,7 @@ void call_prep(struct call *c);
 size_t call_kept_bytes(const struct call *c); /* of it stays while the call lives */
 
 int call_find_supplier(struct call *c, const char *model, struct err *e);
+int call_check_chat(const struct call *c, struct err *e); /* can its supplier render messages? */
 
 /* call_tool.c: any thread, as call_prep; call_tell: io thread. */
 int call_tool(struct call *c, const struct api_options *o, struct err *e);

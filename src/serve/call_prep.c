@@ -65,6 +65,17 @@ int call_find_supplier(struct call *c, const char *model, struct err *e)
                          "model: is required, because this server has several");
 }
 
+int call_check_chat(const struct call *c, struct err *e)
+{
+    const struct supplier_facts *f = c->sup->ops->facts(c->sup);
+
+    if (f->chat)
+        return 0;
+    return err_set_param(e, ERR_UNSUPPORTED, "messages", "%s",
+                         f->no_chat_why && *f->no_chat_why ? f->no_chat_why
+                                                           : "This model has no chat template.");
+}
+
 static int make_jobs(struct call *c, int32_t n, struct err *e)
 {
     c->jobs = calloc((size_t)n, sizeof *c->jobs);
@@ -117,16 +128,12 @@ static int prep_prediction(struct call *c, struct call_job *j, struct err *e)
 static int prep_chat(struct call *c, struct err *e)
 {
     const struct supplier *s = c->sup;
-    const struct supplier_facts *f = s->ops->facts(s);
     struct call_job *j;
     int r;
 
-    if (!f->chat)
-        return err_set_param(e, ERR_UNSUPPORTED, "messages", "%s",
-                             f->no_chat_why && *f->no_chat_why
-                                 ? f->no_chat_why
-                                 : "This model has no chat template.");
-    r = make_jobs(c, 1, e);
+    r = call_check_chat(c, e);
+    if (!r)
+        r = make_jobs(c, 1, e);
     if (r)
         return r;
     j = &c->jobs[0];

@@ -50,7 +50,6 @@ static int detokenize(struct call *c, const char *body, const struct api_options
 
 static int template(struct call *c, const char *body, const struct api_options *o, struct err *e)
 {
-    const struct supplier_facts *f;
     struct supplier_tokens t = {0};
     struct api_template q = {0};
     int r = api_parse_template(&q, body, c->body.len, &c->heads, o, e);
@@ -58,13 +57,10 @@ static int template(struct call *c, const char *body, const struct api_options *
     if (r)
         return r;
     r = call_find_supplier(c, q.model, e);
+    if (!r)
+        r = call_check_chat(c, e);
     if (r)
         goto out;
-    f = c->sup->ops->facts(c->sup);
-    if (!f->chat) {
-        r = err_set_param(e, ERR_UNSUPPORTED, "messages", "%s", f->no_chat_why);
-        goto out;
-    }
     c->tool.key = "prompt";
     r = c->sup->ops->render(c->sup, q.messages, q.template_kwargs, q.continue_final,
                             q.no_generation_prompt, &c->patience, &c->text, &t, e);

@@ -320,6 +320,24 @@ static void text_tools(void **state)
     free(a);
 }
 
+/* A reason or none: both routes say the same sentence. */
+static void no_chat_template(void **state)
+{
+    static const char *const whys[] = {NULL, "", "Its template is a riddle."};
+    struct room *r = *state;
+
+    r->f.facts.chat = 0;
+    room_start(r);
+    for (int i = 0; i < 6; i++) {
+        char *a;
+        r->f.facts.no_chat_why = whys[i / 2];
+        a = ask(r, i % 2 ? CHAT_PATH : "/apply-template", NULL, CHAT("x", ""));
+        assert_int_equal(status_of(a), 400);
+        HAS(a, i / 2 < 2 ? "This model has no chat template." : whys[2]);
+        free(a);
+    }
+}
+
 static void operations(void **state)
 {
     struct room *r = *state;
@@ -731,14 +749,28 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(chat),          T(stream),          T(role_comes_before_the_prompt_is_computed),
-        T(completions),   T(many_prompts),    T(errors),
-        T(sizes),         T(text_tools),      T(operations),
-        T(health),        T(usage_is_booked), T(keys),
-        T(queue_full),    T(clients_leave),   T(left_the_queue),
-        T(reader_stalls), T(drain),
-        T(foreign_pages), T(pages_that_may_call),
-        T(drawn_by_the_api), T(drawn_by_the_model),
+        T(chat),
+        T(stream),
+        T(role_comes_before_the_prompt_is_computed),
+        T(completions),
+        T(many_prompts),
+        T(errors),
+        T(sizes),
+        T(text_tools),
+        T(no_chat_template),
+        T(operations),
+        T(health),
+        T(usage_is_booked),
+        T(keys),
+        T(queue_full),
+        T(clients_leave),
+        T(left_the_queue),
+        T(reader_stalls),
+        T(drain),
+        T(foreign_pages),
+        T(pages_that_may_call),
+        T(drawn_by_the_api),
+        T(drawn_by_the_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
