@@ -1,4 +1,4 @@
-/* How long work on somebody's text goes on: until he leaves, or until his time is over. Work that
+/* How long work on somebody's text goes on: until they leave, or their time is over. Work that
  * may take long looks here every few KiB, on whatever thread it runs. */
 #ifndef BASE_PATIENCE_H
 #define BASE_PATIENCE_H
@@ -8,7 +8,7 @@
 #include "base/err.h"
 
 struct patience {
-    const _Atomic int *gone; /* not 0: nobody waits any more; NULL: he stays */
+    const _Atomic int *gone; /* not 0: nobody waits any more; NULL: they stay */
     int64_t until_us;        /* of clock_now_us; 0: no end */
 };
 

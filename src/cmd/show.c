@@ -112,7 +112,11 @@ static int print_json(const struct engine_info *i)
 
     json_decref(m);
     json_decref(s);
-    return cmd_json(rc ? NULL : o, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
+    if (rc) {
+        json_decref(o);
+        o = NULL;
+    }
+    return cmd_json(o, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
 }
 
 static int run(const struct cmd *c, void *opts_, int argc, char **argv)
