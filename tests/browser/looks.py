@@ -46,6 +46,17 @@ def serious(page):
             if v["impact"] in ("serious", "critical")]
 
 
+# What moves has arrived: drawers slide, colours fade.
+STILL = """async () => {
+    const frame = () => new Promise((r) => { requestAnimationFrame(r); });
+    await frame();
+    await frame();
+    const ending = document.getAnimations().filter((a) => a.effect.getComputedTiming().endTime !== Infinity);
+    await Promise.all(ending.map((a) => a.finished.catch(() => {})));
+}"""
+
+
 def faults(page):
     """All that is wrong; an empty list is right."""
+    page.evaluate(STILL)
     return page.evaluate(OUTSIDE) + serious(page)
