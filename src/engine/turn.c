@@ -270,6 +270,7 @@ void turn_run(struct engine *e)
     struct sched *s = &e->sched;
     struct step_batch b = {.token = s->tokens, .seg = s->seg, .out = s->out};
     uint64_t bytes, prompt = 0;
+    int32_t n_seqs = 0;
 
     s->n_rows = 0;
     s->step_began_us = clock_now_us();
@@ -286,6 +287,7 @@ void turn_run(struct engine *e)
         if (q->state == SEQ_FREE || !q->take)
             continue;
         lay_out_rows(s, q, &b);
+        n_seqs++;
         if (q->state == SEQ_PREFILL)
             prompt += (uint64_t)q->take;
     }
@@ -296,7 +298,7 @@ void turn_run(struct engine *e)
     atomic_fetch_add_explicit(&e->prompt_tokens, prompt, memory_order_relaxed);
     atomic_fetch_add_explicit(&e->n_steps, 1, memory_order_relaxed);
     atomic_store_explicit(&e->last_tokens, b.n_tok, memory_order_relaxed);
-    atomic_store_explicit(&e->last_seqs, b.n_segs, memory_order_relaxed);
+    atomic_store_explicit(&e->last_seqs, n_seqs, memory_order_relaxed);
 }
 
 /* Log-probabilities of prompt tokens: row r of the step follows position n_done + r. */

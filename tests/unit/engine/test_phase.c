@@ -261,6 +261,22 @@ static void many_short_runs(void **state)
         assert_true(is_same(&got[i], &got[0]));
 }
 
+/* Runs are not sequences: of what is told of a step, one prompt counts once. */
+static void a_sequence_counts_once(void **state)
+{
+    static const uint32_t stripes[CONTEXT / 32] = {0x55555555, 0x55555555, 0x55555555};
+    struct jobs_spec s = spec_of(96, stripes, 1);
+    struct engine_stats st;
+    (void)state;
+
+    open_engine(&models[0], (struct engine_config){.cls = ENGINE_BF16, .batch_max = 4});
+    jobs_run(engine, &s, 1, got, 1);
+    engine_stats(engine, &st);
+    assert_int_equal(st.last_batch_tokens, 96);
+    assert_int_equal(st.last_batch_seqs, 1);
+    close_engine();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -270,6 +286,7 @@ int main(void)
         cmocka_unit_test(a_next_turn_finds_the_answer),
         cmocka_unit_test(preempted_answers_come_back_the_same),
         cmocka_unit_test(many_short_runs),
+        cmocka_unit_test(a_sequence_counts_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
