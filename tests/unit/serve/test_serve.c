@@ -699,18 +699,40 @@ static void left_the_queue(void **state)
     free(a);
 }
 
-static void reader_stalls(void **state)
+/* A flood that its client does not read. */
+static int start_flood(struct room *r)
 {
-    struct room *r = *state;
     int small = 4096, fd;
 
-    r->config.stall_timeout = 300;
     room_start(r);
     fd = dial(r);
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     r->f.facts.context = 1 << 20;
     post(fd, CHAT_PATH, NULL, CHAT("FLOOD", ",\"stream\":true,\"max_tokens\":1000000"));
-    EVENTUALLY(r->f.paused);           /* its ring is full: it is not buffered for ever */
+    return fd;
+}
+
+static void unread_answers_pause(void **state)
+{
+    struct room *r = *state;
+    int fd;
+
+    r->config.stall_timeout = 3600000;
+    fd = start_flood(r);
+    EVENTUALLY(r->f.paused); /* its ring is full: it is not buffered for ever */
+    assert_int_equal(r->f.n_cancelled, 0);
+    close(fd);
+    EVENTUALLY(r->f.n_cancelled == 1);
+    EVENTUALLY(atomic_load(&r->s->n_calls) == 0);
+}
+
+static void reader_stalls(void **state)
+{
+    struct room *r = *state;
+    int fd;
+
+    r->config.stall_timeout = 300;
+    fd = start_flood(r);
     EVENTUALLY(r->f.n_cancelled == 1); /* cut */
     EVENTUALLY(atomic_load(&r->s->n_calls) == 0);
     close(fd);
@@ -765,6 +787,7 @@ int main(void)
         T(queue_full),
         T(clients_leave),
         T(left_the_queue),
+        T(unread_answers_pause),
         T(reader_stalls),
         T(drain),
         T(foreign_pages),
