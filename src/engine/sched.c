@@ -182,7 +182,7 @@ static uint64_t order_of(const struct engine_job *j, int32_t choice)
     return j->run.order * ENGINE_CHOICES_MAX + (uint64_t)choice;
 }
 
-static int is_paused(const struct engine_job *j)
+int job_is_paused(const struct engine_job *j)
 {
     return atomic_load_explicit(&j->run.paused, memory_order_relaxed);
 }
@@ -191,7 +191,7 @@ static int is_paused(const struct engine_job *j)
  * and all while its reader pauses. */
 static int next_choice(const struct engine_job *j, struct rota_one *ret)
 {
-    if (is_paused(j))
+    if (job_is_paused(j))
         return 0;
     if (j->run.aside) {
         *ret = seq_rota(aside_first(j));
@@ -271,7 +271,7 @@ static struct engine_seq *next_waiting(struct engine *e)
 
     for (int32_t i = 0; i < s->n_seqs; i++) {
         struct engine_seq *q = &s->seq[i];
-        if (q->state != SEQ_WAIT || is_paused(q->job))
+        if (q->state != SEQ_WAIT || job_is_paused(q->job))
             continue;
         one = seq_rota(q);
         if (best && !rota_before(&s->rota, &one, &first))

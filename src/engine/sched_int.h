@@ -10,6 +10,7 @@
 
 /* As policy/rota sees it. */
 struct rota_one seq_rota(const struct engine_seq *q);
+int job_is_paused(const struct engine_job *j); /* its reader does not read */
 /* The job's prompt and the phases into the slot's memory. */
 void seq_write_prompt(struct engine *e, struct engine_seq *q);
 

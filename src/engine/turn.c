@@ -25,8 +25,7 @@ void seq_preempt(struct engine *e, struct engine_seq *q)
 
 static int is_resting(const struct engine_seq *q)
 {
-    return atomic_load_explicit(&q->job->run.paused, memory_order_relaxed) ||
-           !event_has_room(q->job);
+    return job_is_paused(q->job) || !event_has_room(q->job);
 }
 
 /* The holder of pages that has to make room: one that rests before all others. */

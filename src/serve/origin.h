@@ -3,7 +3,7 @@
  * Without keys a browser is a way in for everybody whose page it shows: from another site (Origin,
  * Sec-Fetch-Site), or under a name of the attacker's own that was made to lead here (Host: DNS
  * rebinding). Clients that are no browsers send neither Origin nor Sec-Fetch-Site, and are not
- * judged by them. Pure functions, any thread. */
+ * judged by them. Any thread. */
 #ifndef SERVE_ORIGIN_H
 #define SERVE_ORIGIN_H
 
