@@ -13,6 +13,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 tier=${1:-quick}
 out=$PWD/build/test
+cores=$(nproc)
 cache=${GAUFRE_TEST_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/gaufre-test}
 export PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 exec </dev/null
@@ -50,7 +51,8 @@ meson_tests() {
     local name=$1 dir=build/$2 slow=$3 began=$SECONDS
     shift 3
     rm -f "$dir/meson-logs/testlog-$name.json"
-    meson test -C "$dir" --no-rebuild --logbase "testlog-$name" -t "$slow" "$@" >"$out/$name.log" 2>&1
+    # One more than there are cores: some tests wait for time to pass.
+    meson test -C "$dir" --no-rebuild --num-processes $((cores + 1)) --logbase "testlog-$name" -t "$slow" "$@" >"$out/$name.log" 2>&1
     if [ -s "$dir/meson-logs/testlog-$name.json" ]; then
         cp "$dir/meson-logs/testlog-$name.json" "$dir/meson-logs/testlog-$name.txt" "$out/"
         mv "$out/testlog-$name.json" "$out/$name.json"
@@ -84,7 +86,7 @@ pytests() {
     local name=$1 binary=$PWD/$2 began=$SECONDS code
     shift 2
     GAUFRE_BIN=$binary build/venv/bin/python -m pytest -q -ra -p no:cacheprovider --timeout 1800 \
-        --junitxml "$out/$name.xml" "$@" >"$out/$name.log" 2>&1
+        -n $((cores < 4 ? cores : 4)) --dist worksteal --junitxml "$out/$name.xml" "$@" >"$out/$name.log" 2>&1
     code=$?
     if [ $code -eq 5 ]; then # nothing collected
         rm -f "$out/$name.xml"

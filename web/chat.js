@@ -45,8 +45,9 @@ export class Chat {
         $('new-text').addEventListener('click', () => this.fresh('text'));
         $('to-end').addEventListener('click', () => this.list.to_end());
         this.side.refresh();
-        // Reloaded or closed in mid-answer: what came so far is kept.
-        addEventListener('pagehide', () => this.keep_all());
+        // Reloaded or closed in mid-answer: what came so far is kept, and that the connection broke is not.
+        addEventListener('pagehide', () => { this.keep_all(); this.leaving = true; });
+        addEventListener('pageshow', (e) => { if (e.persisted) location.reload(); });
         document.addEventListener('visibilitychange', () => { if (document.hidden) this.keep_all(); });
         $('nav-chat').href = place();
     }
@@ -208,7 +209,9 @@ export class Chat {
     async answer(parent, node) {
         const { conv, tree } = this;
         const target = node || this.add_node('assistant', parent, '');
+        let kept;
         const a = new Answer(target, async () => {
+            await kept; // who closes the page once it has asked finds the question again
             if (!models.list.length) await load_models(); // the key was missing, or the server was away
             conv.model = models.current;
             target.model ||= conv.model;
@@ -220,10 +223,11 @@ export class Chat {
         remember(a);
         this.answers.set(target.id, a);
         this.open_conversations.set(conv.id, { conv, tree });
-        this.save();
+        kept = Promise.allSettled([store.put_message(target), this.save()]);
         this.show_path();
         say('Answering');
         await a.run();
+        if (this.leaving) return;
         a.keeper.done();
         delete target.live;
         this.answers.delete(target.id);

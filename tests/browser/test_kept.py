@@ -27,6 +27,12 @@ class Halting:
         handler.event("[DONE]")
 
 
+def wait_until_asked(page, front):
+    """Requests pass a gate of the test itself, which is open only while the page is waited for."""
+    while not front.asked:
+        page.wait_for_timeout(20)
+
+
 def last(page):
     return page.locator(".message.assistant").last
 
@@ -67,11 +73,27 @@ def test_crash_in_mid_answer(pages, front):
     half.go.set()
 
 
+# A disk that needs a second to say that something is kept.
+SLOW_DISK = """{ const own = Object.getOwnPropertyDescriptor(IDBTransaction.prototype, 'oncomplete');
+    Object.defineProperty(IDBTransaction.prototype, 'oncomplete', { ...own,
+        set(f) { own.set.call(this, (e) => setTimeout(() => f(e), 1000)); } }); }"""
+
+
+def test_a_question_is_kept_before_it_is_asked(pages, front):
+    wait = Halting(front, "")
+    page = pages.open(front.url)
+    page.evaluate(SLOW_DISK)
+    ask(page, "Tell me", wait=False)
+    wait_until_asked(page, front)
+    assert "#/chat/" in page.evaluate("location.href")
+    wait.go.set()
+
+
 def test_reload_before_the_first_word(pages, front):
     wait = Halting(front, "")
     page = pages.open(front.url)
     ask(page, "Tell me", wait=False)
-    wait_for("asked", lambda: front.asked)
+    wait_until_asked(page, front)
     page.reload()
     expect(last(page).locator(".error")).to_contain_text("before the answer ended")
     wait.go.set()
