@@ -22,7 +22,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/json.h"
-#include "base/sampling.h"
+#include "job/sampling.h"
 
 /* ---- routes ---------------------------------------------------------------------------------- */
 

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/sysmem.h"
+#include "base/team.h"
 #include "cmd/limits.h"
 #include "cmd/model_opt.h"
 #include "cmd/progress.h"

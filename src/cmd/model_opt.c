@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/team.h"
 #include "cmd/progress.h"
 #include "hub/hub.h"
 

@@ -2,6 +2,7 @@
 #ifndef CMD_MODEL_OPT_H
 #define CMD_MODEL_OPT_H
 
+#include "base/team.h"
 #include "cmd/cmd.h"
 #include "engine/engine.h"
 
@@ -14,7 +15,7 @@ struct model_opt {
 
 /* Rows for a command's table; `field` is its struct model_opt. */
 #define MODEL_OPT_ROWS(s, field)                                                                   \
-    OPT_INT('t', "threads", "N", "0", 0, ENGINE_THREADS_MAX, s, field.threads,                     \
+    OPT_INT('t', "threads", "N", "0", 0, TEAM_THREADS_MAX, s, field.threads,                       \
             "compute threads (0: all CPUs)"),                                                      \
         OPT_CHOICE(0, "class", "auto|q8|bf16|f32", "auto", s, field.cls,                           \
                    "numeric class: integer dot products (q8), prompts in bf16, everything in "     \

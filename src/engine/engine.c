@@ -11,6 +11,7 @@
 #include "base/utf8.h"
 #include "engine/engine_int.h"
 #include "engine/recommend.h"
+#include "engine/vocab_gguf.h"
 
 #define TEMPLATE_MAX     ((size_t)1 << 20)
 #define CHUNK_DEFAULT    512

@@ -28,7 +28,7 @@
 #include "base/mbox.h"
 #include "base/patience.h"
 #include "base/ring.h"
-#include "base/sampling.h"
+#include "job/sampling.h"
 #include "kern/kern.h"
 
 struct engine;
@@ -69,13 +69,6 @@ struct engine_config {
 
 /* Called from engine_open with progress 0..1 of a long load; may be NULL. */
 typedef void engine_progress(void *arg, double done);
-
-#define ENGINE_THREADS_MAX 256
-
-/* Worker threads of the process, shared by all its engines. n = 0: all CPUs allowed to us. */
-int team_open(struct team **ret, int n, struct err *e);
-void team_close(struct team *t); /* accepts NULL */
-int team_size(const struct team *t);
 
 /* Load a model and start its thread. On failure *ret is untouched, nothing is left behind, and `e`
  * says what and why (file, key, tensor). */

@@ -4,21 +4,21 @@
 
 #include <pthread.h>
 
-#include "engine/detok.h"
+#include "base/team.h"
 #include "engine/engine.h"
-#include "engine/jinja.h"
 #include "engine/kv.h"
 #include "engine/lookup.h"
 #include "engine/model.h"
-#include "engine/phase.h"
 #include "engine/sample.h"
 #include "engine/step.h"
 #include "engine/stop.h"
-#include "engine/team.h"
-#include "engine/vocab.h"
+#include "job/phase.h"
 #include "policy/batch.h"
 #include "policy/draft.h"
 #include "policy/rota.h"
+#include "text/detok.h"
+#include "text/jinja.h"
+#include "text/vocab.h"
 
 /* Positions with logits in one step beside one of each sequence: of a prompt, or drafted. */
 #define MORE_ROWS 64

@@ -3,7 +3,7 @@
 #ifndef ENGINE_FAMILY_H
 #define ENGINE_FAMILY_H
 
-#include "base/sampling.h"
+#include "job/sampling.h"
 #include "kern/kern.h"
 
 enum family_gating {

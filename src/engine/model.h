@@ -9,10 +9,11 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/team.h"
+#include "engine/engine.h"
 #include "engine/family.h"
 #include "engine/gguf.h"
 #include "engine/rope.h"
-#include "engine/team.h"
 #include "kern/kern.h"
 
 #define MODEL_LAYERS_MAX  1024

@@ -3,9 +3,9 @@
 #ifndef ENGINE_RECOMMEND_H
 #define ENGINE_RECOMMEND_H
 
-#include "base/sampling.h"
 #include "engine/family.h"
 #include "engine/gguf.h"
+#include "job/sampling.h"
 
 /* The first of them that says anything decides; what it leaves open is off. A file in which one
  * value is out of bounds or of another type says nothing. `given` may be NULL. Returns the source's

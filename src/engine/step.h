@@ -12,9 +12,9 @@
 
 #include <stdint.h>
 
+#include "base/team.h"
 #include "engine/kv.h"
 #include "engine/model.h"
-#include "engine/team.h"
 
 struct step_seg {
     const struct kv_seq *kv;

@@ -8,7 +8,8 @@
 
 #include "engine/step.h"
 
-#define ATTN_TOKENS 24  /* query tokens of one attention item: fills tiles of 12 rows in any group \
+#define ATTN_TOKENS                                                                                \
+    24                  /* query tokens of one attention item: fills tiles of 12 rows in any group \
                          */
 #define ATTN_SHARES 6   /* pieces of attention a worker should find, else long tiles are split */
 #define PART_BLOCKS 128 /* parts of one token at full context, and of so many blocks more */

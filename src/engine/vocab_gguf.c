@@ -2,8 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/gguf.h"
-#include "engine/vocab.h"
+#include "engine/vocab_gguf.h"
 
 #define KEY(name) "tokenizer.ggml." name
 

@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "base/sampling.h"
+#include "job/sampling.h"
 
 #define HUB_NAME_MAX 100 /* characters of a model's name */
 

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/sysmem.h"
+#include "base/team.h"
 #include "net/net.h"
 
 #define RING_BYTES (1u << 16)

@@ -17,7 +17,7 @@
 #include "base/buf.h"
 #include "base/config.h"
 #include "base/err.h"
-#include "base/sampling.h"
+#include "job/sampling.h"
 
 #define SERVE_MODELS_MAX 32
 

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/rand.h"
 #include "base/sysmem.h"
+#include "base/team.h"
 #include "serve/adapter.h"
 #include "serve/past.h"
 #include "serve/server.h"

@@ -8,13 +8,14 @@
 #include "base/check.h"
 #include "base/plain.h"
 #include "base/sysmem.h"
+#include "base/team.h"
 #include "base/utf8.h"
 #include "net/net.h"
 #include "serve/adapter.h"
 #include "serve/origin.h"
 #include "serve/serve.h"
 
-_Static_assert(ENGINE_THREADS_MAX == 256, "as the table says");
+_Static_assert(TEAM_THREADS_MAX == 256, "as the table says");
 
 #define CONFIG_ARENA_MAX ((size_t)4 << 20)
 #define ID_MAX           200 /* bytes of a model's id */

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/sysmem.h"
+#include "base/team.h"
 #include "engine/engine.h"
 #include "policy/rota.h"
 #include "serve/past.h"

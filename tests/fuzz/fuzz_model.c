@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/rand.h"
+#include "base/team.h"
 #include "engine/engine.h"
 #include "unit/engine/jobs.h"
 

@@ -11,8 +11,8 @@
 
 #include "base/check.h"
 #include "base/utf8.h"
-#include "engine/detok.h"
-#include "engine/vocab.h"
+#include "text/detok.h"
+#include "text/vocab.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

@@ -16,6 +16,7 @@
 #include <jansson.h>
 #include <openssl/evp.h>
 
+#include "base/team.h"
 #include "cmd/logits_file.h"
 #include "engine/engine.h"
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "api/api.h"
-#include "engine/jinja.h"
+#include "text/jinja.h"
 
 static json_t *failure(int code, const struct err *e)
 {

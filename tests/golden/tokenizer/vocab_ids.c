@@ -12,8 +12,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "engine/gguf.h"
-#include "engine/vocab.h"
+#include "engine/vocab_gguf.h"
 
 static struct vocab *load(const char *path, const char *pre)
 {

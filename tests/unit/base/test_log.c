@@ -17,7 +17,7 @@
 static int caught[2], saved;
 static char line[65536];
 
-static void catch(void)
+static void catch (void)
 {
     assert_int_equal(pipe(caught), 0);
     saved = dup(2);
@@ -65,17 +65,17 @@ static void text(void **state)
 {
     log_setup(LOG_INFO, 0);
     for (size_t i = 0; i < sizeof nasty / sizeof nasty[0]; i++) {
-        catch();
+        catch ();
         LOG_EVENT(LOG_INFO, "event", LOG_STR("a", nasty[i]), LOG_INT("b", 1));
         release();
         is_one_plain_line();
         assert_non_null(strstr(line, " b=1\n"));
-        catch();
+        catch ();
         log_line(LOG_WARN, "a sentence with %s in it", nasty[i]);
         release();
         is_one_plain_line();
     }
-    catch();
+    catch ();
     LOG_EVENT(LOG_INFO, "event", LOG_STR("a", "x\x1b\"\n"), LOG_STR("b", "w"));
     release();
     assert_non_null(strstr(line, " info  event a=\"x\\x1b\\\"\\n\" b=w\n"));
@@ -87,7 +87,7 @@ static void json(void **state)
     for (size_t i = 0; i < sizeof nasty / sizeof nasty[0]; i++) {
         for (int sentence = 0; sentence < 2; sentence++) {
             json_t *j;
-            catch();
+            catch ();
             if (sentence)
                 log_line(LOG_WARN, "a sentence with %s in it", nasty[i]);
             else
@@ -119,7 +119,7 @@ static void long_values(void **state)
             memcpy(big + i, form & 1 ? "\xe2\x82\xac" : "\x1b", unit);
         for (size_t shift = 0; shift < 12; shift++) { /* the end falls on each byte of a unit */
             log_setup(LOG_INFO, form >= 2);
-            catch();
+            catch ();
             LOG_EVENT(LOG_INFO, "event", LOG_STR("p", &"aaaaaaaaaaaaaaaa"[shift]),
                       LOG_STR("big", big), LOG_STR("after", big), LOG_INT("n", 12345678));
             release();

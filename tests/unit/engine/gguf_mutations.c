@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/check.h"
+#include "base/team.h"
 #include "engine/gguf.h"
 #include "jobs.h"
 #include "tiny.h"

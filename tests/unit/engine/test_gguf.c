@@ -9,14 +9,13 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "base/team.h"
+#include "kern/kern.h"
 #include "gguf_edit.h"
 #include "jobs.h"
-#include "kern/kern.h"
 #include "tiny.h"
 
 #define FILE_NAME "broken.gguf"

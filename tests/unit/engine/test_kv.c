@@ -11,7 +11,7 @@
 
 #include "base/rand.h"
 #include "engine/kv.h"
-#include "engine/phase.h"
+#include "job/phase.h"
 
 #define P KERN_PAGE
 

@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "base/sampling.h"
 #include "engine/engine.h"
+#include "job/sampling.h"
 #include "gguf_edit.h"
 #include "tiny.h"
 

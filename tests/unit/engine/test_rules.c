@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/rand.h"
+#include "base/team.h"
 #include "base/utf8.h"
 #include "engine/gguf.h"
 #include "engine/sample.h"

@@ -13,7 +13,8 @@
 #include <cmocka.h>
 
 #include "base/rand.h"
-#include "engine/phase.h"
+#include "base/team.h"
+#include "job/phase.h"
 #include "jobs.h"
 #include "tiny.h"
 

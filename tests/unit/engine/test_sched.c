@@ -11,8 +11,9 @@
 
 #include "base/clock.h"
 #include "base/rand.h"
-#include "jobs.h"
+#include "base/team.h"
 #include "policy/rota.h"
+#include "jobs.h"
 #include "tiny.h"
 
 enum { CONTEXT = 512 };
@@ -496,8 +497,8 @@ static void give_up_slots(enum engine_class cls)
     static struct jobs_answer want[3];
     struct engine_job many[3], one, two, high;
     struct jobs_spec s[3], other = spec_of(40, 100);
-    open_engine(&llama, (struct engine_config){
-                            .cls = cls, .batch_max = 3, .give_way_us = INT64_MAX / 2});
+    open_engine(&llama,
+                (struct engine_config){.cls = cls, .batch_max = 3, .give_way_us = INT64_MAX / 2});
     for (int i = 0; i < 3; i++) {
         s[i] = spec_of(30 + 20 * i, 0);
         s[i].sampling = jobs_seeded(100, (uint64_t)i);

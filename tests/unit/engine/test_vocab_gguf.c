@@ -12,8 +12,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "engine/gguf.h"
-#include "engine/vocab.h"
+#include "engine/vocab_gguf.h"
 
 #define KEY(name) "tokenizer.ggml." name
 

@@ -345,15 +345,9 @@ static void place_in_the_queue(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(overdraft_shuts_the_door),
-        T(what_never_fits),
-        T(text_tools_are_charged),
-        T(sequences_are_counted),
-        T(queue_counts_sequences),
-        T(tiers_are_rights),
-        T(turns_to_be_read),
-        T(places_to_be_read),
-        T(places_to_watch),
+        T(overdraft_shuts_the_door), T(what_never_fits),        T(text_tools_are_charged),
+        T(sequences_are_counted),    T(queue_counts_sequences), T(tiers_are_rights),
+        T(turns_to_be_read),         T(places_to_be_read),      T(places_to_watch),
         T(place_in_the_queue),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
