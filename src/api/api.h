@@ -528,8 +528,7 @@ int api_engine_cancel_body(struct buf *out, const char *id, int cancelled);
 int api_engine_interval(const struct api_route_match *m, int *ret_ms, struct err *e);
 int api_err_request(struct err *e, const char *id); /* ERR_NOTFOUND: no such request */
 
-/* ---- tables for docs and tests ------------------------------------------------------------------
- */
+/* ---- tables for docs and tests --------------------------------------------------------------- */
 
 enum api_field_state { API_FIELD_SERVED, API_FIELD_IGNORED, API_FIELD_UNBUILT };
 struct api_field_doc {

@@ -118,8 +118,7 @@ int cloud_rate(struct cloud *c, int i_rate, struct api_rate *ret);
 int cloud_add_supplier(struct cloud *c, struct supplier *s, const char *const *names, int n_names,
                        struct err *e);
 
-/* ---- keys at rest and books, for commands ------------------------------------------------------
- */
+/* ---- keys at rest and books, for commands ---------------------------------------------------- */
 
 /* Make a key, add its line to the file (created with mode 0600 where missing). ret_key: the key,
  * to be shown once. */

@@ -23,8 +23,7 @@ static uint64_t get64(const uint8_t *p)
     return v;
 }
 
-/* ---- reading -----------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* `n` bytes at `at` lie inside the file, aligned. */
 static int inside(const struct logits_file *f, uint64_t at, uint64_t n)
@@ -164,8 +163,7 @@ void logits_unpack(const struct logits_file *f, const struct logits_row *r, floa
     }
 }
 
-/* ---- writing
- * ------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static int put(struct logits_writer *w, const void *p, size_t n, struct err *e)
 {

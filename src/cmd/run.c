@@ -193,8 +193,7 @@ static int run_once(struct talk *t, const struct buf *prompt)
     return g.cancelled ? CMD_FAILED : CMD_OK;
 }
 
-/* ---- the chat
- * ------------------------------------------------------------------------------------ */
+/* ---- the chat -------------------------------------------------------------------------------- */
 
 static void start_over(struct talk *t, const char *system)
 {

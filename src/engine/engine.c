@@ -21,8 +21,7 @@
 #define GIVE_WAY_DEFAULT 250000
 #define KV_TOKENS_MIN    65536 /* the KV cache holds at least so many tokens where memory allows */
 
-/* ---- text of the file -------------------------------------------------------------------------
- */
+/* ---- text of the file ------------------------------------------------------------------------ */
 
 static const char *keep(struct engine *e, const char *p, size_t n)
 {
@@ -144,8 +143,7 @@ static int open_vocab(void *arg)
     return 0;
 }
 
-/* ---- memory ------------------------------------------------------------------------------------
- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 /* Longest context that `bytes` of KV hold. */
 static int32_t context_in(const struct model *m, enum kern_kv kv, size_t bytes, int32_t most,
@@ -212,8 +210,7 @@ static int plan_memory(struct engine *e, const struct engine_config *c, enum ker
     return 0;
 }
 
-/* ---- open and close
- * ------------------------------------------------------------------------------ */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 static int check_config(const struct engine_config *c, struct err *e)
 {

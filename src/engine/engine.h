@@ -298,8 +298,7 @@ struct engine_stats {
 };
 void engine_stats(const struct engine *e, struct engine_stats *ret);
 
-/* ---- offline evaluation (no thread involved; not while jobs run) -------------------------------
- */
+/* ---- offline evaluation (no thread involved; not while jobs run) ----------------------------- */
 
 /* Log-probabilities over the vocabulary after each of the n tokens, evaluated alone from an empty
  * cache: row i (n_vocab floats) is handed to `row` in order, as raw logits. */

@@ -101,7 +101,7 @@ void observe_pages(struct engine *e)
     atomic_store_explicit(&e->pages_cached, st.n_cached, memory_order_relaxed);
 }
 
-/* Send DONE and let go of the job; 0 when the ring is full (tried again next turn). */
+/* Send DONE and let go of the job; 0 when the ring is full (tried again in the next iteration). */
 int job_done(struct engine *e, struct engine_job *j)
 {
     struct engine_event *ev = event_begin(j, ENGINE_EV_DONE, 0);

@@ -73,8 +73,7 @@ size_t kv_seq_bytes(const struct model *m, enum kern_kv type, int32_t n, int32_t
     return bytes;
 }
 
-/* ---- lists of unheld pages --------------------------------------------------------------------
- */
+/* ---- lists of unheld pages ------------------------------------------------------------------- */
 
 static void idle_add(struct kv *kv, int g, int32_t i)
 {
@@ -118,8 +117,7 @@ static void let_go(struct kv *kv, int g, int32_t i)
         idle_add(kv, g, i);
 }
 
-/* ---- nodes ------------------------------------------------------------------------------------
- */
+/* ---- nodes ----------------------------------------------------------------------------------- */
 
 static struct key key_of(const int32_t *tokens, const uint32_t *answer, int32_t page)
 {
@@ -206,8 +204,7 @@ static int32_t page_take(struct kv *kv, int g)
     return gr->free[--gr->n_free];
 }
 
-/* ---- sequences ---------------------------------------------------------------------------------
- */
+/* ---- sequences ------------------------------------------------------------------------------- */
 
 int kv_seq_init(struct kv *kv, struct kv_seq *s)
 {
@@ -397,8 +394,7 @@ struct kv_place kv_place(const struct kv *kv, const struct model_layer *l)
                              g->page_bytes, kv->head_bytes};
 }
 
-/* ---- open and close -----------------------------------------------------------------------------
- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 static int open_group(struct group *g, int32_t n_pages, size_t page_bytes, int32_t window,
                       struct err *e)

@@ -13,7 +13,7 @@
 
 #define HUGE_PAGE ((size_t)2 << 20)
 
-/* A tensor that will be etched, and where its matrix goes. */
+/* A tensor that will be repacked, and where its matrix goes. */
 struct bind {
     struct bind *next;
     const struct gguf_tensor *src;
@@ -552,8 +552,8 @@ int model_plan(struct model *m, const struct gguf *g, struct err *e)
 
 /* ---- loading --------------------------------------------------------------------------------- */
 
-/* Etched bytes of one claim: about a tenth of a millisecond, so that workers end together (a longer
- * wait at the end of a run would tell the team that a core is busy elsewhere). */
+/* Repacked bytes of one claim: about a tenth of a millisecond, so that workers end together (a
+ * longer wait at the end of a run would tell the team that a core is busy elsewhere). */
 #define PIECE_BYTES ((size_t)256 << 10)
 
 struct piece {
@@ -573,7 +573,7 @@ struct loading {
     _Atomic int rc;      /* of also; not 0: the rest is skipped */
 };
 
-static void etch_piece(const struct model *m, const struct piece *p)
+static void repack_piece(const struct model *m, const struct piece *p)
 {
     const struct bind *b = p->b;
     size_t row_bytes = kern_row_bytes(b->dst->fmt, b->dst->cols);
@@ -586,15 +586,15 @@ static void etch_piece(const struct model *m, const struct piece *p)
         const uint8_t *src = b->src->data + (size_t)mat * mat_bytes;
         int32_t r0 = g0 * KERN_LANES;
         int32_t r1 = g1 * KERN_LANES < b->dst->rows ? g1 * KERN_LANES : b->dst->rows;
-        kern_etch(b->dst->fmt, src, b->dst->rows, b->dst->cols, g0, g1,
-                  m->pages + b->offset + (size_t)mat * b->mat_bytes);
+        kern_repack(b->dst->fmt, src, b->dst->rows, b->dst->cols, g0, g1,
+                    m->pages + b->offset + (size_t)mat * b->mat_bytes);
         gguf_release(src + (size_t)r0 * row_bytes, (size_t)(r1 - r0) * row_bytes);
         at += g1 - g0;
     }
 }
 
 /* Item 0 is what shall be done meanwhile: the caller's part of the run begins with it, so it is
- * done by the caller while the others etch, or before anything else where there are no others. */
+ * done by the caller while the others repack, or before anything else where there are no others. */
 static void load_items(void *arg, int w, int32_t begin, int32_t end)
 {
     struct loading *l = arg;
@@ -609,7 +609,7 @@ static void load_items(void *arg, int w, int32_t begin, int32_t end)
         if (atomic_load(&l->rc))
             return;
         p = &l->piece[i - 1];
-        etch_piece(l->m, p);
+        repack_piece(l->m, p);
         done = (size_t)(p->end - p->begin) * kern_group_bytes(p->b->dst->fmt, p->b->dst->cols);
         done += atomic_fetch_add(&l->done, done);
         if (l->progress && w == 0)

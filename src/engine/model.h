@@ -1,6 +1,6 @@
-/* A loaded model: shapes, and weights in the etched layout. Read-only after model_load.
+/* A loaded model: shapes, and weights in the repacked layout. Read-only after model_load.
  *
- * The matrices live in anonymous huge pages; they are etched once, by the whole team (which also
+ * The matrices live in anonymous huge pages; they are repacked once, by the whole team (which also
  * spreads the page faults), and the pages of the file are given back on the way. */
 #ifndef ENGINE_MODEL_H
 #define ENGINE_MODEL_H
@@ -71,8 +71,8 @@ struct model {
     char formats[128];
 
     struct arena arena; /* small tensors and tables */
-    struct bind *binds; /* tensors still to be etched (between plan and load) */
-    uint8_t *pages;     /* etched matrices, huge-page aligned */
+    struct bind *binds; /* tensors still to be repacked (between plan and load) */
+    uint8_t *pages;     /* repacked matrices, huge-page aligned */
     size_t pages_bytes;
     void *map; /* the mapping around them */
     size_t map_bytes;
@@ -81,13 +81,13 @@ struct model {
 /* Read shapes and check every tensor against them; loads nothing heavy. Afterwards pages_bytes is
  * what model_load will take. */
 int model_plan(struct model *m, const struct gguf *g, struct err *e);
-/* What is to be done while the weights are etched: nothing of the model is ready yet. Not 0: the
+/* What is to be done while the weights are repacked: nothing of the model is ready yet. Not 0: the
  * load ends with it. Called once, by one thread of the team. */
 struct model_meanwhile {
     int (*fn)(void *arg);
     void *arg;
 };
-/* Etch the weights. model_plan must have succeeded on m; its file must still be open. `progress`
+/* Repack the weights. model_plan must have succeeded on m; its file must still be open. `progress`
  * (may be NULL) is called by the calling thread. */
 int model_load(struct model *m, struct team *t, const struct model_meanwhile *also,
                engine_progress *progress, void *arg, struct err *e);

@@ -1,7 +1,7 @@
 /* The engine thread: takes jobs, lays out steps, samples, and sends events.
  *
- * One turn: take new jobs, drop cancelled ones, give slots, lay out a step (policy/batch decides),
- * run it, sample all rows, send each token to its job's ring, wake each reader once. */
+ * One iteration: take new jobs, drop cancelled ones, give slots, lay out a step (policy/batch
+ * decides), run it, sample all rows, send each token to its job's ring, wake each reader once. */
 #include <inttypes.h>
 #include <math.h>
 #include <sched.h>
@@ -394,10 +394,10 @@ void *sched_main(void *arg)
             break;
         note_owed(e);
         admit(e);
-        n = turn_plan(e);
+        n = iteration_plan(e);
         if (n) {
-            turn_run(e);
-            turn_settle(e);
+            iteration_run(e);
+            iteration_settle(e);
             sweep(e);
         }
         observe(e);

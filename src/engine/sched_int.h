@@ -1,6 +1,6 @@
-/* The engine thread's files among themselves: sched.c (jobs, slots, the loop), turn.c (a step),
- * event.c (what readers are told, ends), aside.c (who gives way to others). All on the engine
- * thread. */
+/* The engine thread's files among themselves: sched.c (jobs, slots, the loop), iteration.c (a
+ * step), event.c (what readers are told, ends), aside.c (who gives way to others). All on the
+ * engine thread. */
 #ifndef ENGINE_SCHED_INT_H
 #define ENGINE_SCHED_INT_H
 
@@ -14,13 +14,13 @@ int job_is_paused(const struct engine_job *j); /* its reader does not read */
 /* The job's prompt and the phases into the slot's memory. */
 void seq_write_prompt(struct engine *e, struct engine_seq *q);
 
-/* ---- turn.c ---------------------------------------------------------------------------------- */
+/* ---- iteration.c ----------------------------------------------------------------------------- */
 
 /* Decide who takes how many tokens; returns the sum. */
-int32_t turn_plan(struct engine *e);
+int32_t iteration_plan(struct engine *e);
 /* Lay out and run; then share pages, draw tokens, send events, end what has ended. */
-void turn_run(struct engine *e);
-void turn_settle(struct engine *e);
+void iteration_run(struct engine *e);
+void iteration_settle(struct engine *e);
 /* Its pages are free; it waits to be computed again. */
 void seq_preempt(struct engine *e, struct engine_seq *q);
 
@@ -39,7 +39,7 @@ void event_wake_all(struct engine *e);
 void seq_release(struct engine *e, struct engine_seq *q); /* its slot and pages are free */
 /* A choice ends: what is still held back is sent, unless a stop string ended it (`cut`). */
 void seq_finish(struct engine *e, struct engine_seq *q, enum engine_finish why, int cut);
-/* Send DONE and let go of the job; 0 when the ring is full (tried again next turn). */
+/* Send DONE and let go of the job; 0 when the ring is full (tried again in the next iteration). */
 int job_done(struct engine *e, struct engine_job *j);
 /* End all of a job's choices with an error; DONE follows in a later sweep. */
 void job_fail(struct engine *e, struct engine_job *j, int err);

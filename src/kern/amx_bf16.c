@@ -1,7 +1,7 @@
 /* Matrix products in AMX tiles of bf16: what the tokens of a prompt go through.
  *
  *     C tile: 16 tokens x 16 rows, floats    A tile: 16 tokens x 32 inputs, as they lie in x
- *     B tile: 16 pairs of inputs x 16 rows, unpacked from the etched group's lines
+ *     B tile: 16 pairs of inputs x 16 rows, unpacked from the repacked group's lines
  *
  * Two by two C tiles are worked on at once, so that each load of A and B serves two products:
  *
@@ -55,12 +55,12 @@ INL __m512 flush(__m512 w) /* see kmath_f32_to_bf16 */
 INL void unpack_block(enum kern_fmt fmt, const uint8_t *group, size_t scale_at, int32_t i,
                       uint8_t *tile)
 {
-    const uint8_t *blk = group + (size_t)i * (size_t)etch_block_lines(fmt) * ETCH_LINE;
+    const uint8_t *blk = group + (size_t)i * (size_t)repack_block_lines(fmt) * REPACK_LINE;
     struct unit_scales s = unit_scale(fmt, group + scale_at, i, 0);
     __m512 scale[2][2], start[2][2]; /* [inputs 0..15, 16..31][rows 0..7, 8..15] */
     for (int k = 0; k < 2; k++) {
         /* q * scale + start is exact but for the minimum: one rounding, as in the reference */
-        __m512 from = _mm512_mul_ps(s.scale[k].v, _mm512_set1_ps(-(float)etch_offset(fmt)));
+        __m512 from = _mm512_mul_ps(s.scale[k].v, _mm512_set1_ps(-(float)repack_offset(fmt)));
         if (fmt == KERN_MXFP4) /* its scales may be so large that this would be infinite */
             from = _mm512_setzero_ps();
         if (fmt == KERN_Q4_1 || fmt == KERN_Q5_1)
@@ -83,14 +83,14 @@ INL void unpack_block(enum kern_fmt fmt, const uint8_t *group, size_t scale_at, 
                 __m512i q = _mm512_maskz_permutexvar_epi8(0x1111111111111111u,
                                                           line_places(half, second), line);
                 if (fmt == KERN_MXFP4)
-                    q = _mm512_sub_epi32(q, _mm512_set1_epi32(etch_offset(fmt)));
+                    q = _mm512_sub_epi32(q, _mm512_set1_epi32(repack_offset(fmt)));
                 w[half] =
                     _mm512_fmadd_ps(_mm512_cvtepi32_ps(q), scale[j / 4][half], start[j / 4][half]);
                 if (fmt == KERN_MXFP4)
                     w[half] = flush(w[half]);
             }
             __m512bh pairs = _mm512_cvtne2ps_pbh(w[1], w[0]);
-            memcpy(tile + (2 * j + second) * ETCH_LINE, &pairs, ETCH_LINE);
+            memcpy(tile + (2 * j + second) * REPACK_LINE, &pairs, REPACK_LINE);
         }
     }
 }
@@ -104,12 +104,12 @@ INL void unpack_bf16(const uint8_t *group, int32_t i, uint8_t *tile)
         at[r] = (int16_t)(r / 2 + r % 2 * 16);
     __m512i places = _mm512_loadu_si512(at);
     for (int p = 0; p < 16; p++) {
-        __m512i v = _mm512_loadu_si512(blk + p * ETCH_LINE);
+        __m512i v = _mm512_loadu_si512(blk + p * REPACK_LINE);
         __m512i a = _mm512_and_si512(v, _mm512_set1_epi16(0x7fff));
         __mmask32 keep =
             _mm512_cmpge_epu16_mask(a, _mm512_set1_epi16((short)(KMATH_BF16_MIN >> 16)));
         v = _mm512_permutexvar_epi16(places, _mm512_maskz_mov_epi16(keep, v));
-        _mm512_storeu_si512(tile + p * ETCH_LINE, v);
+        _mm512_storeu_si512(tile + p * REPACK_LINE, v);
     }
 }
 
@@ -193,7 +193,7 @@ static void run_panel(const struct product *p)
     _Alignas(64) uint8_t b[PANEL / STEP * 2 * TILE_BYTES];
     _Alignas(64) float between[TOKENS * PAIR], part[4][16 * 16];
     const size_t group_bytes = kern_group_bytes(p->m->fmt, p->m->cols);
-    const size_t scale_at = etch_scale_at(p->m->fmt, p->m->cols);
+    const size_t scale_at = repack_scale_at(p->m->fmt, p->m->cols);
     const uint8_t *group = p->m->data + (size_t)p->g * group_bytes;
 
     for (int32_t i = p->i0, end; i < p->i1; i = end) {

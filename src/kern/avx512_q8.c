@@ -2,7 +2,7 @@
  * where they fit, then widened. Activations are in [-127, 127]. */
 #include "kern/q8_avx512.h"
 
-#include "kern/etch.h"
+#include "kern/repack.h"
 
 #define Q8_ISA(name)  avx512_##name
 #define Q8_MATMUL_F32 avx512_matmul_f32
@@ -33,7 +33,7 @@ INL int qacc_period(enum kern_fmt fmt)
 /* What the sum's start takes out; Q8_0 is made signed instead. */
 INL int qacc_offset(enum kern_fmt fmt)
 {
-    return fmt == KERN_Q8_0 ? 0 : etch_offset(fmt);
+    return fmt == KERN_Q8_0 ? 0 : repack_offset(fmt);
 }
 
 INL void qacc_start(enum kern_fmt fmt, struct qacc *a, const int32_t *init)

@@ -3,7 +3,7 @@
  * (Q8_ISA and Q8_DPBUSD come from there), and so proves it on CPUs that lack this one. */
 #include "kern/q8_avx2.h"
 
-#include "kern/etch.h"
+#include "kern/repack.h"
 
 #ifndef Q8_ISA
 #define Q8_ISA(name) avxvnni_##name
@@ -19,7 +19,7 @@ struct qacc {
 
 INL int qacc_offset(enum kern_fmt fmt)
 {
-    return etch_offset(fmt);
+    return repack_offset(fmt);
 }
 
 INL void qacc_start(enum kern_fmt fmt, struct qacc *a, const int32_t *init)

@@ -1,7 +1,7 @@
 /* The table of weight formats. */
 #include "base/check.h"
-#include "kern/etch.h"
 #include "kern/kern.h"
+#include "kern/repack.h"
 
 static const struct kern_fmt_info fmt_table[KERN_N_FMT] = {
     [KERN_F32] = {"F32", 1, 4, 0, 1},        [KERN_F16] = {"F16", 1, 2, 1, 1},
@@ -41,9 +41,9 @@ size_t kern_group_bytes(enum kern_fmt fmt, int32_t cols)
     if (f->is_float)
         n = (size_t)cols * KERN_LANES * (size_t)f->block_bytes;
     else
-        n = etch_scale_at(fmt, cols) +
-            (size_t)(cols / etch_scale_span(fmt)) * (size_t)etch_scale_bytes(fmt);
-    return (n + ETCH_LINE - 1) / ETCH_LINE * ETCH_LINE;
+        n = repack_scale_at(fmt, cols) +
+            (size_t)(cols / repack_scale_span(fmt)) * (size_t)repack_scale_bytes(fmt);
+    return (n + REPACK_LINE - 1) / REPACK_LINE * REPACK_LINE;
 }
 
 size_t kern_mat_bytes(enum kern_fmt fmt, int32_t rows, int32_t cols)

@@ -30,7 +30,7 @@
 
 #include "base/err.h"
 
-#define KERN_LANES 16 /* output rows interleaved in an etched group */
+#define KERN_LANES 16 /* output rows interleaved in a repacked group */
 #define KERN_BLOCK 32 /* activations quantised together */
 #define KERN_PAGE  32 /* tokens in a KV page */
 
@@ -64,9 +64,9 @@ const struct kern_fmt_info *kern_fmt_info(enum kern_fmt fmt);
 /* GGUF type number -> format, or -1. */
 int kern_fmt_from_ggml(uint32_t ggml_type);
 
-/* A matrix in the etched layout: groups of 16 output rows, one after the other; inside a group the
- * weights in the order that the kernels stream them (kern/etch.h draws it). rows is the true count;
- * the last group is padded with zero rows. cols is a multiple of the format's block. */
+/* A matrix in the repacked layout: groups of 16 output rows, one after the other; inside a group
+ * the weights in the order that the kernels stream them (kern/repack.h draws it). rows is the true
+ * count; the last group is padded with zero rows. cols is a multiple of the format's block. */
 struct kern_mat {
     enum kern_fmt fmt;
     int32_t rows, cols;
@@ -92,10 +92,10 @@ static inline int kern_takes_bf16(const struct kern_mat *m)
 }
 
 /* Repack groups [g0, g1) of a matrix whose rows lie one after another in GGUF's layout at src
- * (any alignment) into dst, the etched matrix's first byte. */
-void kern_etch(enum kern_fmt fmt, const void *src, int32_t rows, int32_t cols, int32_t g0,
-               int32_t g1, uint8_t *dst);
-/* One row of an etched matrix as floats (embedding look-up, tests); exact dequantisation. */
+ * (any alignment) into dst, the repacked matrix's first byte. */
+void kern_repack(enum kern_fmt fmt, const void *src, int32_t rows, int32_t cols, int32_t g0,
+                 int32_t g1, uint8_t *dst);
+/* One row of a repacked matrix as floats (embedding look-up, tests); exact dequantisation. */
 void kern_row_f32(const struct kern_mat *m, int32_t row, float *out);
 
 /* ---- activations --------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /* Scalar reference: matrix products and the quantisation of their inputs. */
 #include "base/check.h"
-#include "kern/etch.h"
+#include "kern/repack.h"
 #include "kern/scalar.h"
 
 void scalar_quantize(const struct kern_act *a, int32_t i)
@@ -48,9 +48,9 @@ static float float_at(enum kern_fmt fmt, const uint8_t *p, size_t at)
 static void block_f32(const struct kern_mat *m, const uint8_t *group, int32_t i,
                       float w[KERN_BLOCK][KERN_LANES], int n)
 {
-    struct etch_block b;
+    struct repack_block b;
     if (!kern_fmt_info(m->fmt)->is_float)
-        etch_unpack(m->fmt, group, m->cols, i, &b);
+        repack_unpack(m->fmt, group, m->cols, i, &b);
     for (int k = 0; k < n; k++)
         for (int r = 0; r < KERN_LANES; r++) {
             if (kern_fmt_info(m->fmt)->is_float) {
@@ -97,7 +97,7 @@ void scalar_matmul_f32(const struct kern_mat *m, int32_t g0, int32_t g1, const s
 }
 
 /* acc[] += one block of one token. */
-static void block_dot(enum kern_fmt fmt, const struct etch_block *b, const int8_t *q, float scale,
+static void block_dot(enum kern_fmt fmt, const struct repack_block *b, const int8_t *q, float scale,
                       const int16_t *sum, float acc[KERN_LANES])
 {
     for (int r = 0; r < KERN_LANES; r++) {
@@ -131,8 +131,8 @@ void scalar_matmul_q8(const struct kern_mat *m, int32_t g0, int32_t g1, const st
             float acc[16][KERN_LANES] = {{0}};
             int32_t nt = n - t0 < 16 ? n - t0 : 16;
             for (int32_t i = 0; i < n_blk; i++) {
-                struct etch_block b;
-                etch_unpack(m->fmt, group, m->cols, i, &b);
+                struct repack_block b;
+                repack_unpack(m->fmt, group, m->cols, i, &b);
                 for (int32_t t = 0; t < nt; t++) {
                     size_t row = (size_t)(rows ? rows[t0 + t] : t0 + t);
                     size_t at = row * (size_t)n_blk + (size_t)i;

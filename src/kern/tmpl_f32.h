@@ -9,7 +9,7 @@
  * Float formats are read as they lie. Quantised groups are unpacked to floats, a chunk at a time,
  * once a panel. */
 #include "base/check.h"
-#include "kern/etch.h"
+#include "kern/repack.h"
 #include "kern/simd.h"
 
 #ifndef F32_TILE
@@ -142,16 +142,17 @@ static void stream_one(const struct kern_mat *m, int32_t g0, int32_t g1, const f
 /* Unpacked line j of a block: one byte a quant, as stored (MXFP4: looked up). */
 INL struct vi vi_line(enum kern_fmt fmt, const uint8_t *blk, int j)
 {
-    const int lines = etch_block_lines(fmt);
+    const int lines = repack_block_lines(fmt);
     if (lines == 8)
-        return vi_load(blk + j * ETCH_LINE);
-    struct vi q = vi_load(blk + j / 2 * ETCH_LINE);
+        return vi_load(blk + j * REPACK_LINE);
+    struct vi q = vi_load(blk + j / 2 * REPACK_LINE);
     q = vi_and(j % 2 ? vi_shift(q, -4) : q, 0x0f);
     if (lines == 5)
-        q = vi_or(q, vi_and(vi_shift(vi_load(blk + 4 * ETCH_LINE), 4 - j), 0x10));
+        q = vi_or(q, vi_and(vi_shift(vi_load(blk + 4 * REPACK_LINE), 4 - j), 0x10));
     if (lines == 6)
-        q = vi_or(q, vi_and(vi_shift(vi_load(blk + (4 + j / 4) * ETCH_LINE), 4 - j % 4 * 2), 0x30));
-    return fmt == KERN_MXFP4 ? vi_lookup(q, etch_mxfp4) : q;
+        q = vi_or(q,
+                  vi_and(vi_shift(vi_load(blk + (4 + j / 4) * REPACK_LINE), 4 - j % 4 * 2), 0x30));
+    return fmt == KERN_MXFP4 ? vi_lookup(q, repack_mxfp4) : q;
 }
 
 /* One unpacked line of quants -> floats: w = (q - off) * scale (+ min), exact but for the last sum.
@@ -198,12 +199,12 @@ INL struct scales load_scales(enum kern_fmt fmt, const uint8_t *s, int32_t i)
 INL void unpack_f32(enum kern_fmt fmt, const uint8_t *group, int32_t cols, int32_t i0, int32_t i1,
                     float *w)
 {
-    const int lines = etch_block_lines(fmt), off = etch_offset(fmt);
+    const int lines = repack_block_lines(fmt), off = repack_offset(fmt);
     const int has_min =
         fmt == KERN_Q4_1 || fmt == KERN_Q5_1 || fmt == KERN_Q4_K || fmt == KERN_Q5_K;
-    const uint8_t *s = group + etch_scale_at(fmt, cols);
+    const uint8_t *s = group + repack_scale_at(fmt, cols);
     for (int32_t i = i0; i < i1; i++) {
-        const uint8_t *blk = group + (size_t)i * (size_t)lines * ETCH_LINE;
+        const uint8_t *blk = group + (size_t)i * (size_t)lines * REPACK_LINE;
         struct scales sc = load_scales(fmt, s, i);
 #pragma GCC unroll 8
         for (int j = 0; j < 8; j++, w += 4 * KERN_LANES) {

@@ -20,7 +20,7 @@
  *     struct qacc          integer sums of one (unit, token)
  *     qv_* qf_* qacc_*     the verbs used below */
 #include "base/check.h"
-#include "kern/etch.h"
+#include "kern/repack.h"
 #include "kern/simd.h"
 #include "kern/tmpl_unit.h"
 
@@ -122,13 +122,13 @@ static void pack_tokens(const struct kern_act *a, const int32_t *rows, int32_t t
  * the block. To L2: the few misses that L1 can have under way would cap the bandwidth of a core. */
 INL void unit_prefetch(enum kern_fmt fmt, const uint8_t *blk, size_t ahead, int j)
 {
-    const int lines = etch_block_lines(fmt);
+    const int lines = repack_block_lines(fmt);
     if (lines == 8)
-        __builtin_prefetch(blk + ahead + j * ETCH_LINE, 0, 2);
+        __builtin_prefetch(blk + ahead + j * REPACK_LINE, 0, 2);
     else if (j % 2 == 0)
-        __builtin_prefetch(blk + ahead + j / 2 * ETCH_LINE, 0, 2);
+        __builtin_prefetch(blk + ahead + j / 2 * REPACK_LINE, 0, 2);
     else if (j / 2 < lines - 4)
-        __builtin_prefetch(blk + ahead + (4 + j / 2) * ETCH_LINE, 0, 2);
+        __builtin_prefetch(blk + ahead + (4 + j / 2) * REPACK_LINE, 0, 2);
 }
 
 /* sum[u][t] = lines [j0, j1) of a block, which share a scale: the block, or for Q6_K one half of
@@ -262,8 +262,8 @@ INL void chains_store(const struct tile *t, int32_t g, int h, int T, const struc
 INL void tile_run(enum kern_fmt fmt, int U, int T, const struct tile *t)
 {
     const int G = U / Q8_PER_GROUP;
-    const size_t blk_bytes = (size_t)etch_block_lines(fmt) * ETCH_LINE;
-    const size_t sc_bytes = (size_t)etch_scale_bytes(fmt) / (size_t)(etch_scale_span(fmt) / 32);
+    const size_t blk_bytes = (size_t)repack_block_lines(fmt) * REPACK_LINE;
+    const size_t sc_bytes = (size_t)repack_scale_bytes(fmt) / (size_t)(repack_scale_span(fmt) / 32);
     const int32_t n_blk = t->i1 - t->i0, dist = n_blk < Q8_AHEAD ? n_blk : Q8_AHEAD;
     for (int32_t g = t->g0; g < t->g1; g += G) {
         const uint8_t *blk[Q8_UNITS_MAX], *sc[Q8_UNITS_MAX];
@@ -371,7 +371,7 @@ void Q8_ISA(matmul_q8)(const struct kern_mat *m, int32_t g0, int32_t g1, const s
     }
     struct tile t = {.m = m, .stride = out_stride};
     t.group_bytes = kern_group_bytes(m->fmt, m->cols);
-    t.scale_at = etch_scale_at(m->fmt, m->cols);
+    t.scale_at = repack_scale_at(m->fmt, m->cols);
     /* one pass over the weights when all tokens fit a tile; else by blocks that stay in L2 */
     int32_t per = g1 - g0;
     if (n > Q8_TOKENS_MAX && (size_t)per * t.group_bytes > Q8_L2_BYTES)

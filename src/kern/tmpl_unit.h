@@ -1,4 +1,5 @@
-/* Reading the etched layout: a unit's quants and scales in registers, for the kernels of every ISA.
+/* Reading the repacked layout: a unit's quants and scales in registers, for the kernels of every
+ * ISA.
  *
  * A unit is what one register covers of a group of 16 rows: all of them, or half where registers
  * have 256 bits. The including file brings struct qv and struct qf (registers of bytes and of
@@ -6,22 +7,22 @@
 #ifndef KERN_TMPL_UNIT_H
 #define KERN_TMPL_UNIT_H
 
-#include "kern/etch.h"
+#include "kern/repack.h"
 
 /* Unpacked line j of a unit. Each nibble line is loaded twice, once a nibble: the second load is
  * a hit in L1, and no register is held across the tokens. */
 INL struct qv unit_line(enum kern_fmt fmt, const uint8_t *blk, int j)
 {
-    const int lines = etch_block_lines(fmt);
+    const int lines = repack_block_lines(fmt);
     if (lines == 8)
-        return qv_load(blk + j * ETCH_LINE);
-    struct qv q = qv_load(blk + j / 2 * ETCH_LINE);
+        return qv_load(blk + j * REPACK_LINE);
+    struct qv q = qv_load(blk + j / 2 * REPACK_LINE);
     q = qv_and(j % 2 ? qv_shift(q, -4) : q, 0x0f);
     if (lines == 5)
-        q = qv_or_and(q, qv_shift(qv_load(blk + 4 * ETCH_LINE), 4 - j), 0x10);
+        q = qv_or_and(q, qv_shift(qv_load(blk + 4 * REPACK_LINE), 4 - j), 0x10);
     if (lines == 6)
-        q = qv_or_and(q, qv_shift(qv_load(blk + (4 + j / 4) * ETCH_LINE), 4 - j % 4 * 2), 0x30);
-    return fmt == KERN_MXFP4 ? qv_lookup(q, etch_mxfp4) : q;
+        q = qv_or_and(q, qv_shift(qv_load(blk + (4 + j / 4) * REPACK_LINE), 4 - j % 4 * 2), 0x30);
+    return fmt == KERN_MXFP4 ? qv_lookup(q, repack_mxfp4) : q;
 }
 
 struct unit_scales {

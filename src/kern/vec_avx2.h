@@ -248,7 +248,7 @@ INL int vf_any_bad(struct vf x)
     return _mm256_movemask_epi8(_mm256_or_si256(a, b)) != 0;
 }
 
-/* ---- bytes of etched lines ------------------------------------------------------------------- */
+/* ---- bytes of repacked lines ----------------------------------------------------------------- */
 
 struct vi { /* a line: byte 4 r + c is row r's c-th */
     __m256i a, b;
@@ -318,7 +318,7 @@ INL __m256 vf_e8m0_8(__m256i e)
     return _mm256_castsi256_ps(_mm256_blendv_epi8(normal, tiny, m));
 }
 
-/* etch_e8m0_half() of 16 bytes. */
+/* repack_e8m0_half() of 16 bytes. */
 INL struct vf vf_load_e8m0(const uint8_t *p)
 {
     __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);

@@ -205,7 +205,7 @@ INL int vf_any_bad(struct vf a)
     return _mm512_cmpeq_epi32_mask(_mm512_and_si512(_mm512_castps_si512(a.v), e), e) != 0;
 }
 
-/* ---- bytes of etched lines ------------------------------------------------------------------- */
+/* ---- bytes of repacked lines ----------------------------------------------------------------- */
 
 struct vi { /* a line: byte 4 r + c is row r's c-th */
     __m512i v;
@@ -260,7 +260,7 @@ INL struct vf vf_load_s8(const uint8_t *p)
     return vf_of(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(b)));
 }
 
-/* etch_e8m0_half() of 16 bytes. */
+/* repack_e8m0_half() of 16 bytes. */
 INL struct vf vf_load_e8m0(const uint8_t *p)
 {
     __m512i e = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));

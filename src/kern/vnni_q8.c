@@ -2,7 +2,7 @@
  * and signed activations; the offset is taken out by where the sum starts. */
 #include "kern/q8_avx512.h"
 
-#include "kern/etch.h"
+#include "kern/repack.h"
 
 #define Q8_ISA(name)  vnni_##name
 #define Q8_MATMUL_F32 avx512_matmul_f32
@@ -15,7 +15,7 @@ struct qacc {
 
 INL int qacc_offset(enum kern_fmt fmt)
 {
-    return etch_offset(fmt);
+    return repack_offset(fmt);
 }
 
 INL void qacc_start(enum kern_fmt fmt, struct qacc *a, const int32_t *init)

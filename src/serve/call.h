@@ -3,8 +3,8 @@
  * A call belongs to the io thread of its connection for life; only between CALL_PREP and the mail
  * that ends it does a prep thread own the fields marked [prep]. States only move down the list:
  *
- *   CALL_HEAD   the head is being judged: route, key, limits            front.c
- *   CALL_BODY   the body is on its way, under limit and budget          front.c
+ *   CALL_HEAD   the head is being judged: route, key, limits            handler.c
+ *   CALL_BODY   the body is on its way, under limit and budget          handler.c
  *   CALL_PREP   body -> request -> prompt tokens                        call_prep.c
  *   CALL_WATCH  looking at the engine at work                           watch.c
  *   CALL_RUN    jobs at the supplier: waiting, prefilling, generating   call_run.c
@@ -23,12 +23,12 @@
 #include "cloud/cloud.h"
 #include "net/net.h"
 #include "net/sse.h"
-#include "serve/track.h"
+#include "serve/timeline.h"
 
 enum call_state { CALL_HEAD, CALL_BODY, CALL_PREP, CALL_WATCH, CALL_RUN, CALL_TELL, CALL_OVER };
 
 /* Kinds of items in an io thread's mailbox. */
-enum { MAIL_PREP = 1, MAIL_JOB, MAIL_TRIP };
+enum { MAIL_PREP = 1, MAIL_JOB, MAIL_SNAPSHOT };
 
 #define CALL_JOBS_AT_ONCE 16 /* of one request with several prompts, at the supplier together */
 #define CALL_HEADERS_MAX  64
@@ -104,20 +104,20 @@ struct call {
     int64_t queue_us, prompt_us, completion_us;
     const char *finish;
 
-    struct track track;
+    struct timeline timeline;
     struct watch *watch; /* of a call that looks at the engine */
     int cancel_asked;    /* before its jobs were sent */
 };
 
-/* front.c: the handler of net. */
-void front_request(void *ctx, struct net_exchange *x);
-void front_body(void *ctx, struct net_exchange *x, int code);
-void front_gone(void *ctx, struct net_exchange *x, int code);
-void front_mail(void *ctx, int io);
-void front_room(void *ctx, struct net_exchange *x);
-void front_tick(void *io);       /* of a timer, while there are calls */
-void front_reap(struct call *c); /* frees it when nothing of it is outside */
-void front_refuse(void *ctx, int status, const char *why, struct buf *body);
+/* handler.c: the handler of net. */
+void handler_request(void *ctx, struct net_exchange *x);
+void handler_body(void *ctx, struct net_exchange *x, int code);
+void handler_gone(void *ctx, struct net_exchange *x, int code);
+void handler_mail(void *ctx, int io);
+void handler_room(void *ctx, struct net_exchange *x);
+void handler_tick(void *io);       /* of a timer, while there are calls */
+void handler_reap(struct call *c); /* frees it when nothing of it is outside */
+void handler_refuse(void *ctx, int status, const char *why, struct buf *body);
 
 /* call_prep.c: any thread. Fills what is marked [prep]; c->err.code says how it went. */
 void call_prep(struct call *c);

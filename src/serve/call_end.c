@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "serve/past.h"
+#include "serve/recent.h"
 #include "serve/server.h"
 #include "serve/watch.h"
 
@@ -257,7 +257,7 @@ void call_close(struct call *c)
     struct server_io *io = &c->s->io[c->io];
 
     CHECK(!c->x && c->n_home == c->n_sent);
-    past_add(c);
+    recent_add(c);
     settle(c);
     measure(c);
     write_log(c);

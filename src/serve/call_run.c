@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "base/rand.h"
-#include "serve/past.h"
+#include "serve/recent.h"
 #include "serve/server.h"
 
 /* What is held of an answer where the client sets no maximum; what it takes beyond that is owed. */
@@ -172,7 +172,7 @@ void call_admit(struct call *c)
     if (!r)
         r = submit_more(c, &e);
     if (c->n_sent)
-        past_began(c);
+        recent_began(c);
     if (r) {
         call_fail(c, &e);
         return;
@@ -221,10 +221,10 @@ void call_cancel(struct call *c)
 static void note_prefill(struct call *c, struct call_job *j, int32_t n, int32_t n_cached)
 {
     if (n > j->n_prefilled) {
-        c->track.n_prefilled += n - j->n_prefilled;
+        c->timeline.n_prefilled += n - j->n_prefilled;
         j->n_prefilled = n;
     }
-    c->track.n_cached += n_cached - j->n_cached;
+    c->timeline.n_cached += n_cached - j->n_cached;
     j->n_cached = n_cached;
 }
 
@@ -235,10 +235,10 @@ static void note_token(struct call *c, struct call_job *j)
 
     j->n_told++;
     note_prefill(c, j, j->job.n_prompt, j->n_cached);
-    track_token(&c->track, now);
+    timeline_token(&c->timeline, now);
     if (!c->first_us) {
         c->first_us = now;
-        past_first_token(c);
+        recent_first_token(c);
         metric_observe(m->ttft, now - c->started_us);
     } else if (c->req.n_run == 1 && c->n_jobs == 1) {
         metric_observe(m->inter_token, now - c->last_text_us);
@@ -248,8 +248,8 @@ static void note_token(struct call *c, struct call_job *j)
 
 static void note_drafts(struct call *c, struct call_job *j, const struct supplier_event *ev)
 {
-    c->track.n_drafted += ev->n_drafted - j->n_drafted;
-    c->track.n_draft_right += ev->n_draft_right - j->n_draft_right;
+    c->timeline.n_drafted += ev->n_drafted - j->n_drafted;
+    c->timeline.n_draft_right += ev->n_draft_right - j->n_draft_right;
     j->n_drafted = ev->n_drafted;
     j->n_draft_right = ev->n_draft_right;
 }
@@ -271,16 +271,17 @@ static int tell(struct call *c, struct call_job *j, struct supplier_event *ev)
     switch (ev->kind) {
     case SUPPLIER_EV_STARTED:
         if (!c->started)
-            track_note(&c->track, TRACK_STARTED, c->started_us + ev->times.queue_us, ev->n_cached);
+            timeline_note(&c->timeline, TIMELINE_STARTED, c->started_us + ev->times.queue_us,
+                          ev->n_cached);
         c->started = 1;
         note_prefill(c, j, ev->n_cached, ev->n_cached);
         return 0;
     case SUPPLIER_EV_PREFILL:
         note_prefill(c, j, ev->n_done, ev->n_cached);
-        track_note(&c->track, TRACK_PREFILL, clock_now_us(), c->track.n_prefilled);
+        timeline_note(&c->timeline, TIMELINE_PREFILL, clock_now_us(), c->timeline.n_prefilled);
         return 0;
     case SUPPLIER_EV_PREEMPTED:
-        track_note(&c->track, TRACK_PREEMPTED, clock_now_us(), c->track.n_generated);
+        timeline_note(&c->timeline, TIMELINE_PREEMPTED, clock_now_us(), c->timeline.n_generated);
         return 0;
     case SUPPLIER_EV_PROMPT:
         ev->ev.choice = i;
@@ -311,7 +312,7 @@ static void job_done(struct call *c, struct call_job *j, const struct supplier_e
     /* what came too late to be told is booked all the same, so it is shown */
     note_prefill(c, j, (int32_t)ev->usage.prompt_tokens, (int32_t)ev->usage.cached_tokens);
     note_drafts(c, j, ev);
-    c->track.n_generated +=
+    c->timeline.n_generated +=
         (int32_t)(ev->usage.completion_tokens - ev->usage.rejected_prediction_tokens) -
         j->n_told; /* ends have no text */
     c->usage.prompt_tokens += ev->usage.prompt_tokens;

@@ -11,8 +11,8 @@
 #include "base/rand.h"
 #include "base/sysmem.h"
 #include "base/team.h"
-#include "serve/adapter.h"
-#include "serve/past.h"
+#include "serve/local_supplier.h"
+#include "serve/recent.h"
 #include "serve/server.h"
 
 #define JOBS_HOME_US INT64_C(10000000) /* after the drain: for cancelled jobs to come home */
@@ -83,12 +83,12 @@ static int open_net(struct server *s, struct err *e)
 {
     const struct serve_config *c = s->config;
     struct net_handler h = {.ctx = s,
-                            .on_request = front_request,
-                            .on_body = front_body,
-                            .on_gone = front_gone,
-                            .on_room = front_room,
-                            .on_mail = front_mail,
-                            .on_refuse = front_refuse};
+                            .on_request = handler_request,
+                            .on_body = handler_body,
+                            .on_gone = handler_gone,
+                            .on_room = handler_room,
+                            .on_mail = handler_mail,
+                            .on_refuse = handler_refuse};
     struct net_config nc;
 
     net_config_default(&nc);
@@ -165,9 +165,9 @@ int server_add(struct server *s, struct supplier *sup, const char *const *names,
 int server_start(struct server *s, struct err *e)
 {
     for (int i = 0; i < net_n_io(s->net); i++) {
-        s->io[i].tick = net_timer_new(s->net, i, front_tick, &s->io[i]);
-        s->io[i].past = past_new(s->n_served);
-        if (!s->io[i].tick || !s->io[i].past)
+        s->io[i].tick = net_timer_new(s->net, i, handler_tick, &s->io[i]);
+        s->io[i].recent = recent_new(s->n_served);
+        if (!s->io[i].tick || !s->io[i].recent)
             return err_set(e, ERR_NOMEM, "out of memory");
     }
     return net_server_start(s->net, e);
@@ -295,7 +295,7 @@ static int wait_jobs(struct server *s, struct err *e)
 
     while ((n = (long long)atomic_load(&s->n_calls)) > 0) {
         for (int i = 0; i < net_n_io(s->net); i++)
-            front_mail(s, i);
+            handler_mail(s, i);
         if (clock_now_us() > deadline)
             return err_set(e, ERR_FROZEN, "%lld request%s did not end: the engine does not answer",
                            n, plural(n));
@@ -353,7 +353,7 @@ int64_t serve_close(struct server *s)
     if (s->wake_fd >= 0)
         close(s->wake_fd);
     for (int i = 0; s->io && i < (int)s->config->io_threads; i++)
-        past_free(s->io[i].past);
+        recent_free(s->io[i].recent);
     free(s->locals);
     free(s->io);
     free(s);

@@ -25,8 +25,8 @@ struct served {
     const struct serve_limit *limit; /* of this machine, as last measured; NULL: not known */
 };
 
-struct past;
-struct trip;
+struct recent;
+struct snapshot;
 
 /* One io thread's. */
 struct server_io {
@@ -35,7 +35,7 @@ struct server_io {
     struct call *calls; /* every call that lives there */
     struct net_timer *tick;
     int ticking;
-    struct past *past; /* requests that ended here */
+    struct recent *recent; /* requests that ended here */
 };
 
 struct server {
@@ -78,7 +78,7 @@ int server_has_one_tenant(const struct server *s); /* whose all places are */
 
 struct served *server_find(struct server *s, const struct supplier *sup);
 
-/* ops.c: answers that need no supplier's work. */
-void ops_answer(struct call *c);
+/* probes.c: answers that need no supplier's work. */
+void probes_answer(struct call *c);
 
 #endif

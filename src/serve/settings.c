@@ -11,7 +11,7 @@
 #include "base/team.h"
 #include "base/utf8.h"
 #include "net/net.h"
-#include "serve/adapter.h"
+#include "serve/local_supplier.h"
 #include "serve/origin.h"
 #include "serve/serve.h"
 

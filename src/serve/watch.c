@@ -10,7 +10,7 @@
 #include "base/team.h"
 #include "engine/engine.h"
 #include "policy/rota.h"
-#include "serve/past.h"
+#include "serve/recent.h"
 
 #define TEXT_MAX  ((size_t)1 << 20)
 #define BEHIND    ((size_t)128 << 10) /* unsent bytes at which a state is skipped */
@@ -24,7 +24,7 @@ struct waiter {
     uint64_t order;
 };
 
-struct trip {
+struct snapshot {
     struct mbox_item item;
     struct call *home;
     int i_tenant, n_left; /* io threads still to see */
@@ -32,22 +32,22 @@ struct trip {
     const char *id; /* one request, or NULL: all of them */
     int do_cancel;
 
-    struct past_row *row; /* of this tenant */
+    struct recent_row *row; /* of this tenant */
     int n_rows, cap_rows;
     struct waiter *waiter;
     int n_waiters, cap_waiters;
     int64_t others;
-    float *times; /* [model][kind][n_io * TRACK_SAMPLES] */
-    int n_times[SERVE_MODELS_MAX][TRACK_TIMES];
+    float *times; /* [model][kind][n_io * TIMELINE_SAMPLES] */
+    int n_times[SERVE_MODELS_MAX][TIMELINE_TIMES];
     uint64_t n_requests[SERVE_MODELS_MAX];
 
     int n_found, n_cancelled;
-    struct past_one found;
+    struct recent_one found;
 };
 
 struct watch {
-    struct trip trip;
-    int out; /* the trip is under way */
+    struct snapshot snapshot;
+    int out; /* the snapshot is under way */
     int is_counted, interval_us, keys_read;
     int64_t next_us, memory_us;
     uint64_t resident, available;
@@ -74,9 +74,9 @@ static void *grown(void *old, int n, int *cap, size_t size)
     return p;
 }
 
-static struct past_row *new_row(struct trip *t)
+static struct recent_row *new_row(struct snapshot *t)
 {
-    struct past_row *p = grown(t->row, t->n_rows, &t->cap_rows, sizeof *p);
+    struct recent_row *p = grown(t->row, t->n_rows, &t->cap_rows, sizeof *p);
 
     if (!p)
         return NULL; /* one row less is shown */
@@ -84,7 +84,7 @@ static struct past_row *new_row(struct trip *t)
     return &p[t->n_rows++];
 }
 
-static void add_waiter(struct trip *t, const struct past_row *r)
+static void add_waiter(struct snapshot *t, const struct recent_row *r)
 {
     struct waiter *p = grown(t->waiter, t->n_waiters, &t->cap_waiters, sizeof *p);
 
@@ -95,86 +95,86 @@ static void add_waiter(struct trip *t, const struct past_row *r)
         .i_model = r->i_model, .service = r->service, .i_tenant = r->i_tenant, .order = r->order};
 }
 
-static void see_live(struct trip *t, const struct server_io *io)
+static void see_live(struct snapshot *t, const struct server_io *io)
 {
     int n_own = 0;
 
     for (const struct call *c = io->calls; c; c = c->next) { /* newest first */
-        struct past_row r, *own;
-        if (!past_is_job(c) || !c->track.order)
+        struct recent_row r, *own;
+        if (!recent_is_job(c) || !c->timeline.order)
             continue;
-        past_row(&r, c);
-        if (r.state == PAST_QUEUED)
+        recent_row(&r, c);
+        if (r.state == RECENT_QUEUED)
             add_waiter(t, &r);
         if (r.i_tenant != t->i_tenant)
-            t->others += r.state != PAST_FINISHED;
+            t->others += r.state != RECENT_FINISHED;
         else if (n_own++ < WATCH_LIVE_MAX && (own = new_row(t)))
             *own = r;
     }
 }
 
-static void see_past(struct trip *t, const struct server_io *io)
+static void see_recent(struct snapshot *t, const struct server_io *io)
 {
     const struct server *s = io->s;
-    const struct past *p = io->past;
-    int max = net_n_io(s->net) * TRACK_SAMPLES, n_own = 0;
-    const struct past_one *one;
-    struct past_row *own;
+    const struct recent *p = io->recent;
+    int max = net_n_io(s->net) * TIMELINE_SAMPLES, n_own = 0;
+    const struct recent_one *one;
+    struct recent_row *own;
 
-    for (int i = 0; (one = past_get(p, i)) && n_own < WATCH_FINISHED_MAX; i++) {
+    for (int i = 0; (one = recent_get(p, i)) && n_own < WATCH_FINISHED_MAX; i++) {
         if (one->row.i_tenant == t->i_tenant && ++n_own && (own = new_row(t)))
             *own = one->row;
     }
     for (int m = 0; m < s->n_served; m++) {
         t->n_requests[m] += p->n_requests[m];
-        for (int k = 0; t->times && k < TRACK_TIMES; k++) {
-            float *out = t->times + (size_t)(m * TRACK_TIMES + k) * (size_t)max;
-            t->n_times[m][k] = track_recent(&p->samples[m * TRACK_TIMES + k], t->now_us, out,
-                                            t->n_times[m][k], max);
+        for (int k = 0; t->times && k < TIMELINE_TIMES; k++) {
+            float *out = t->times + (size_t)(m * TIMELINE_TIMES + k) * (size_t)max;
+            t->n_times[m][k] = timeline_recent(&p->samples[m * TIMELINE_TIMES + k], t->now_us, out,
+                                               t->n_times[m][k], max);
         }
     }
 }
 
 /* Of several with one name, one that is under way before one that ended, the newest before. */
-static int is_better(const struct trip *t, const struct past_row *r)
+static int is_better(const struct snapshot *t, const struct recent_row *r)
 {
-    const struct past_row *old = &t->found.row;
-    int live = r->state != PAST_FINISHED, old_live = old->state != PAST_FINISHED;
+    const struct recent_row *old = &t->found.row;
+    int live = r->state != RECENT_FINISHED, old_live = old->state != RECENT_FINISHED;
 
     if (!t->n_found || live != old_live)
         return !t->n_found || live;
     return r->started_us > old->started_us;
 }
 
-static int is_meant(const struct trip *t, const struct past_row *r)
+static int is_meant(const struct snapshot *t, const struct recent_row *r)
 {
     return r->i_tenant == t->i_tenant && (!strcmp(r->id, t->id) || !strcmp(r->client_id, t->id));
 }
 
-static void find(struct trip *t, struct server_io *io)
+static void find(struct snapshot *t, struct server_io *io)
 {
-    const struct past_one *one;
-    struct past_row r;
+    const struct recent_one *one;
+    struct recent_row r;
 
     for (struct call *c = io->calls, *next; c; c = next) {
         next = c->next;
-        if (!past_is_job(c))
+        if (!recent_is_job(c))
             continue;
-        past_row(&r, c);
+        recent_row(&r, c);
         if (!is_meant(t, &r))
             continue;
         if (is_better(t, &r)) {
             t->found.row = r;
-            past_marks(&t->found, &c->track);
+            recent_marks(&t->found, &c->timeline);
         }
         t->n_found++;
-        if (t->do_cancel && r.state != PAST_FINISHED) {
+        if (t->do_cancel && r.state != RECENT_FINISHED) {
             t->n_cancelled++;
             call_cancel(c);
-            front_reap(c);
+            handler_reap(c);
         }
     }
-    for (int i = 0; (one = past_get(io->past, i)); i++) {
+    for (int i = 0; (one = recent_get(io->recent, i)); i++) {
         if (!is_meant(t, &one->row))
             continue;
         if (is_better(t, &one->row))
@@ -183,7 +183,7 @@ static void find(struct trip *t, struct server_io *io)
     }
 }
 
-static void see(struct trip *t, int i_io)
+static void see(struct snapshot *t, int i_io)
 {
     struct server_io *io = &t->home->s->io[i_io];
 
@@ -193,10 +193,10 @@ static void see(struct trip *t, int i_io)
         return;
     }
     see_live(t, io);
-    see_past(t, io);
+    see_recent(t, io);
 }
 
-static void send_on(struct trip *t, int from)
+static void send_on(struct snapshot *t, int from)
 {
     struct server *s = t->home->s;
     int to = t->n_left ? (from + 1) % net_n_io(s->net) : t->home->io;
@@ -210,8 +210,8 @@ static void send_on(struct trip *t, int from)
 
 static int newest_first(const void *a, const void *b)
 {
-    const struct past_row *x = a, *y = b;
-    int x_over = x->state == PAST_FINISHED, y_over = y->state == PAST_FINISHED;
+    const struct recent_row *x = a, *y = b;
+    int x_over = x->state == RECENT_FINISHED, y_over = y->state == RECENT_FINISHED;
 
     if (x_over != y_over)
         return x_over - y_over;
@@ -232,7 +232,7 @@ static int by_line(const void *a, const void *b)
 }
 
 /* Each tenant's waiters of a class and model are a line of their own, and lines take turns. */
-static void number_waiters(struct trip *t)
+static void number_waiters(struct snapshot *t)
 {
     if (t->n_waiters)
         qsort(t->waiter, (size_t)t->n_waiters, sizeof *t->waiter, by_line);
@@ -245,12 +245,12 @@ static void number_waiters(struct trip *t)
 }
 
 /* In the queue, as it looks now: the first of each line go before the second ones. */
-static int64_t place(const struct trip *t, const struct past_row *r)
+static int64_t place(const struct snapshot *t, const struct recent_row *r)
 {
     int64_t n = 1;
     int nth = 0;
 
-    if (r->state != PAST_QUEUED)
+    if (r->state != RECENT_QUEUED)
         return 0;
     for (int i = 0; i < t->n_waiters; i++) {
         if (t->waiter[i].order == r->order)
@@ -266,7 +266,7 @@ static int64_t place(const struct trip *t, const struct past_row *r)
     return n;
 }
 
-static void tell_request(const struct trip *t, const struct past_row *r,
+static void tell_request(const struct snapshot *t, const struct recent_row *r,
                          struct api_engine_request *q)
 {
     static const char *const states[] = {"queued", "prefill", "decode", "finished"};
@@ -298,19 +298,19 @@ static void tell_request(const struct trip *t, const struct past_row *r,
     };
 }
 
-static void tell_spread(struct trip *t, const struct server *s, int i_model, enum track_time kind,
-                        struct api_spread *ret)
+static void tell_spread(struct snapshot *t, const struct server *s, int i_model,
+                        enum timeline_time kind, struct api_spread *ret)
 {
-    int max = net_n_io(s->net) * TRACK_SAMPLES, n = t->n_times[i_model][kind];
-    float *v = t->times + (size_t)(i_model * TRACK_TIMES + (int)kind) * (size_t)max;
+    int max = net_n_io(s->net) * TIMELINE_SAMPLES, n = t->n_times[i_model][kind];
+    float *v = t->times + (size_t)(i_model * TIMELINE_TIMES + (int)kind) * (size_t)max;
 
     *ret = (struct api_spread){.n = n};
     if (!n)
         return;
-    track_sort(v, n);
-    ret->p50 = track_quantile(v, n, .50);
-    ret->p95 = track_quantile(v, n, .95);
-    ret->p99 = track_quantile(v, n, .99);
+    timeline_sort(v, n);
+    ret->p50 = timeline_quantile(v, n, .50);
+    ret->p95 = timeline_quantile(v, n, .95);
+    ret->p99 = timeline_quantile(v, n, .99);
 }
 
 static void tell_facts(struct api_engine_model *m, const struct supplier_facts *f)
@@ -330,7 +330,8 @@ static void tell_facts(struct api_engine_model *m, const struct supplier_facts *
     m->vocab_bytes = f->vocab_bytes;
 }
 
-static void tell_model(struct trip *t, const struct server *s, int i, struct api_engine_model *m)
+static void tell_model(struct snapshot *t, const struct server *s, int i,
+                       struct api_engine_model *m)
 {
     const struct served *v = &s->served[i];
     struct supplier_load load;
@@ -371,9 +372,9 @@ static void tell_model(struct trip *t, const struct server *s, int i, struct api
             m->measured = v->limit->measured;
         }
     }
-    tell_spread(t, s, i, TRACK_TTFT, &m->ttft);
-    tell_spread(t, s, i, TRACK_TPOT, &m->tpot);
-    tell_spread(t, s, i, TRACK_QUEUE, &m->queue);
+    tell_spread(t, s, i, TIMELINE_TTFT, &m->ttft);
+    tell_spread(t, s, i, TIMELINE_TPOT, &m->tpot);
+    tell_spread(t, s, i, TIMELINE_QUEUE, &m->queue);
 }
 
 static double cpu_seconds(void)
@@ -395,14 +396,14 @@ static void look_at_memory(struct watch *w, int64_t now_us)
 }
 
 /* The rows that fit into one state: those under way, then those that ended. Returns how many. */
-static int tell_requests(struct trip *t, struct api_engine_request *q)
+static int tell_requests(struct snapshot *t, struct api_engine_request *q)
 {
     int n = 0, n_live = 0, n_over = 0;
 
     if (t->n_rows)
         qsort(t->row, (size_t)t->n_rows, sizeof *t->row, newest_first);
     for (int i = 0; i < t->n_rows; i++) {
-        int over = t->row[i].state == PAST_FINISHED;
+        int over = t->row[i].state == RECENT_FINISHED;
         if (over ? n_over++ < WATCH_FINISHED_MAX : n_live++ < WATCH_LIVE_MAX)
             tell_request(t, &t->row[i], &q[n++]);
     }
@@ -413,7 +414,7 @@ static int write_state(struct watch *w, const struct server *s)
 {
     struct api_engine_request q[WATCH_LIVE_MAX + WATCH_FINISHED_MAX];
     struct api_engine_model m[SERVE_MODELS_MAX];
-    struct trip *t = &w->trip;
+    struct snapshot *t = &w->snapshot;
     struct api_engine_state st;
 
     look_at_memory(w, t->now_us);
@@ -461,8 +462,8 @@ static void answer_state(struct call *c)
 
 static void answer_one(struct call *c)
 {
-    struct trip *t = &c->watch->trip;
-    struct api_engine_mark marks[TRACK_MARKS];
+    struct snapshot *t = &c->watch->snapshot;
+    struct api_engine_mark marks[TIMELINE_MARKS];
     struct api_engine_request q;
     struct err e = {0};
 
@@ -478,7 +479,7 @@ static void answer_one(struct call *c)
         for (int i = 0; i < t->found.n_marks; i++)
             marks[i] = (struct api_engine_mark){
                 .t = (double)(t->found.mark[i].at_us - t->found.row.started_us) / 1e6,
-                .what = track_name((enum track_what)t->found.mark[i].what),
+                .what = timeline_name((enum timeline_what)t->found.mark[i].what),
                 .n = t->found.mark[i].n};
         api_engine_request_body(&c->out, &q, marks, t->found.n_marks);
     }
@@ -494,17 +495,17 @@ static void come_home(struct call *c)
 {
     if (!c->x)
         c->state = CALL_OVER; /* the client left meanwhile */
-    else if (c->watch->trip.id)
+    else if (c->watch->snapshot.id)
         answer_one(c);
     else
         answer_state(c);
 }
 
-/* ---- trips ----------------------------------------------------------------------------------- */
+/* ---- snapshots ------------------------------------------------------------------------------- */
 
 static void set_out(struct call *c)
 {
-    struct trip *t = &c->watch->trip;
+    struct snapshot *t = &c->watch->snapshot;
 
     t->now_us = clock_now_us();
     t->n_left = net_n_io(c->s->net);
@@ -521,7 +522,7 @@ static void set_out(struct call *c)
     send_on(t, c->io);
 }
 
-struct call *watch_arrive(struct trip *t, int io)
+struct call *watch_arrive(struct snapshot *t, int io)
 {
     if (t->n_left) {
         see(t, io);
@@ -540,10 +541,10 @@ static struct watch *watch_new(struct call *c, int i_tenant)
 
     if (!w)
         return NULL;
-    w->trip.home = c;
-    w->trip.i_tenant = i_tenant;
-    w->trip.item.kind = MAIL_TRIP;
-    w->trip.item.owner = &w->trip;
+    w->snapshot.home = c;
+    w->snapshot.i_tenant = i_tenant;
+    w->snapshot.item.kind = MAIL_SNAPSHOT;
+    w->snapshot.item.owner = &w->snapshot;
     w->keys_read = atomic_load(&s->keys_read);
     buf_init(&w->text, TEXT_MAX);
     return w;
@@ -554,21 +555,21 @@ static int begin_watching(struct call *c, struct err *e)
 {
     struct server *s = c->s;
     struct watch *w = c->watch;
-    size_t n = (size_t)s->n_served * TRACK_TIMES * (size_t)net_n_io(s->net) * TRACK_SAMPLES;
+    size_t n = (size_t)s->n_served * TIMELINE_TIMES * (size_t)net_n_io(s->net) * TIMELINE_SAMPLES;
     int ms, n_own, n_all, r = api_engine_interval(&c->route, &ms, e);
 
     if (r)
         return r;
     w->is_counted = 1;
-    n_own = atomic_fetch_add(&s->n_watchers_of[w->trip.i_tenant], 1);
+    n_own = atomic_fetch_add(&s->n_watchers_of[w->snapshot.i_tenant], 1);
     n_all = atomic_fetch_add(&s->n_watchers, 1);
     if (!rota_may_take(n_own, n_all, WATCHERS_MAX, server_has_one_tenant(s)))
         return err_set_param(e, ERR_QUEUE_FULL, "engine",
                              "Too many are watching this engine (limit %d).", WATCHERS_MAX);
     w->interval_us = ms * 1000;
     w->next_us = clock_now_us() + w->interval_us;
-    w->trip.times = malloc((n ? n : 1) * sizeof *w->trip.times);
-    return w->trip.times ? 0 : err_set(e, ERR_NOMEM, "No memory for one more watcher.");
+    w->snapshot.times = malloc((n ? n : 1) * sizeof *w->snapshot.times);
+    return w->snapshot.times ? 0 : err_set(e, ERR_NOMEM, "No memory for one more watcher.");
 }
 
 void watch_answer(struct call *c, int i_tenant)
@@ -591,8 +592,8 @@ void watch_answer(struct call *c, int i_tenant)
         return;
     }
     if (c->route.id != API_ROUTE_ENGINE_EVENTS)
-        c->watch->trip.id = c->route.arg;
-    c->watch->trip.do_cancel = c->route.id == API_ROUTE_ENGINE_CANCEL;
+        c->watch->snapshot.id = c->route.arg;
+    c->watch->snapshot.do_cancel = c->route.id == API_ROUTE_ENGINE_CANCEL;
     c->state = CALL_WATCH;
     set_out(c);
 }
@@ -638,13 +639,13 @@ void watch_free(struct call *c)
         return;
     CHECK(!w->out);
     if (w->is_counted) {
-        atomic_fetch_sub(&c->s->n_watchers_of[w->trip.i_tenant], 1);
+        atomic_fetch_sub(&c->s->n_watchers_of[w->snapshot.i_tenant], 1);
         atomic_fetch_sub(&c->s->n_watchers, 1);
     }
     buf_done(&w->text);
-    free(w->trip.row);
-    free(w->trip.waiter);
-    free(w->trip.times);
+    free(w->snapshot.row);
+    free(w->snapshot.waiter);
+    free(w->snapshot.times);
     free(w);
     c->watch = NULL;
 }

@@ -1,8 +1,8 @@
 /* Looking at the engine at work: what /v1/engine/... answers.
  *
- * A call that looks sends a trip round the io threads: it visits each one's calls, on that thread,
- * through its mailbox, and comes home with copies. So requests are never locked, and while nobody
- * looks nothing is collected.
+ * A call that looks sends a snapshot round the io threads: it visits each one's calls, on that
+ * thread, through its mailbox, and comes home with copies. So requests are never locked, and while
+ * nobody looks nothing is collected.
  *
  * A watcher is a call whose answer is a stream of states. It is bounded in number (WATCHERS_MAX,
  * then 429), skips a state while its reader is behind (a reader that stops reading is cut like any
@@ -18,12 +18,12 @@
 
 /* Answer a call of one of the three routes. `i_tenant`: whose requests it may see. */
 void watch_answer(struct call *c, int i_tenant);
-/* From front_tick: the next state, or the end. */
+/* From handler_tick: the next state, or the end. */
 void watch_tick(struct call *c, int64_t now_us);
-/* A trip came by mail to this io thread. The call it belongs to when it is home, else NULL. */
-struct call *watch_arrive(struct trip *t, int io);
+/* A snapshot came by mail to this io thread. The call it belongs to when it is home, else NULL. */
+struct call *watch_arrive(struct snapshot *t, int io);
 void watch_free(struct call *c); /* with its call */
-/* Is its trip under way? Then the call must not go. */
+/* Is its snapshot under way? Then the call must not go. */
 int watch_is_out(const struct call *c);
 
 #endif

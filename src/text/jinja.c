@@ -12,8 +12,7 @@
 
 enum { COMPILE_MEM_MAX = 96 << 20, CHUNK = 64 << 10, LOOK_STEPS = 8192 };
 
-/* ---- errors and memory: all of them jump to the entry point
- * -------------------------------------- */
+/* ---- errors and memory: all of them jump to the entry point ---------------------------------- */
 
 void jctx_fail(struct jctx *c, int code, const char *fmt, ...)
 {
@@ -89,8 +88,7 @@ void *jctx_array(struct jctx *c, size_t n, size_t size)
     return jctx_alloc(c, n > SIZE_MAX / size ? SIZE_MAX : n * size);
 }
 
-/* ---- compile ----------------------------------------------------------------------------------
- */
+/* ---- compile --------------------------------------------------------------------------------- */
 
 static uint32_t find_name(const struct jinja *j, const char *name)
 {
@@ -171,8 +169,7 @@ int jinja_uses(const struct jinja *j, const char *name)
     return find_name(j, name) != JINJA_NO_ID;
 }
 
-/* ---- render -----------------------------------------------------------------------------------
- */
+/* ---- render ---------------------------------------------------------------------------------- */
 
 /* Templates build control tokens from roles ('<|' + message.role + '|>'). The roles that chat APIs
  * name, as roles of messages, therefore count as the template's own words; any other text there,

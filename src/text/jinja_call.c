@@ -4,8 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-/* ---- arguments --------------------------------------------------------------------------------
- */
+/* ---- arguments ------------------------------------------------------------------------------- */
 
 /* Take one parameter off the list; 0 at its end. */
 static int next_param(const char **p, const char **name, size_t *n, int *required)
@@ -86,8 +85,7 @@ struct jval jmethod_call(struct jctx *c, const struct jmethod *m, struct jval se
     return m->call(c, self, bound, a);
 }
 
-/* ---- methods of dicts -------------------------------------------------------------------------
- */
+/* ---- methods of dicts ------------------------------------------------------------------------ */
 
 static struct jval d_get(struct jctx *c, struct jval self, struct jval *a, const struct jargs *raw)
 {
@@ -217,8 +215,7 @@ static const struct jmethod dict_table[] = {
     {NULL, NULL, NULL},
 };
 
-/* ---- methods of lists and tuples --------------------------------------------------------------
- */
+/* ---- methods of lists and tuples ------------------------------------------------------------- */
 
 static struct jval l_append(struct jctx *c, struct jval self, struct jval *a,
                             const struct jargs *raw)
@@ -339,8 +336,7 @@ static const struct jmethod tuple_table[] = {
     {NULL, NULL, NULL},
 };
 
-/* ---- cycler and joiner ------------------------------------------------------------------------
- */
+/* ---- cycler and joiner ----------------------------------------------------------------------- */
 
 static struct jval make_cycler(struct jctx *c, const struct jargs *a)
 {
@@ -409,8 +405,7 @@ const struct jmethod *jmethod_find(struct jval self, const struct jstr *name)
     return NULL;
 }
 
-/* ---- global functions -------------------------------------------------------------------------
- */
+/* ---- global functions ------------------------------------------------------------------------ */
 
 int jfunc_find(const struct jstr *name)
 {
@@ -522,8 +517,7 @@ struct jval jfunc_call(struct jctx *c, enum jfunc f, const struct jargs *a)
     jctx_fail(c, ERR_UNSUPPORTED, "the function 'lipsum' is not supported");
 }
 
-/* ---- loop -------------------------------------------------------------------------------------
- */
+/* ---- loop ------------------------------------------------------------------------------------ */
 
 static struct jval loop_cycle(struct jctx *c, struct jval self, struct jval *a,
                               const struct jargs *raw)

@@ -293,8 +293,7 @@ void jval_slice_bounds(struct jctx *c, size_t n, const struct jval *lo_hi_step, 
 /* Fails when v is undefined, else nothing. */
 void jval_need_defined(struct jctx *c, struct jval v);
 
-/* ---- text forms (jinja_text.c) ----------------------------------------------------------------
- */
+/* ---- text forms (jinja_text.c) --------------------------------------------------------------- */
 
 const struct jstr *jval_text(struct jctx *c, struct jval v); /* str(v) */
 void jval_add_text(struct jctx *c, struct jsb *b, struct jval v);
@@ -307,8 +306,7 @@ struct jjson {
 void jval_add_json(struct jctx *c, struct jsb *b, struct jval v, const struct jjson *o);
 void jsb_add_float(struct jctx *c, struct jsb *b, double f); /* Python's repr */
 
-/* ---- operators (jinja_op.c) ---------------------------------------------------------------------
- */
+/* ---- operators (jinja_op.c) ------------------------------------------------------------------ */
 
 enum jop {
     JOP_ADD,
@@ -332,15 +330,13 @@ int jop_compare(struct jctx *c, enum jop op, struct jval a, struct jval b);
 struct jval jop_negate(struct jctx *c, struct jval v, int sign);
 double jop_double(struct jval number);
 
-/* ---- formatting (jinja_format.c)
- * ------------------------------------------------------------------ */
+/* ---- formatting (jinja_format.c) ------------------------------------------------------------- */
 
 struct jargs;
 const struct jstr *jformat_percent(struct jctx *c, const struct jstr *fmt, struct jval args);
 const struct jstr *jformat_braces(struct jctx *c, const struct jstr *fmt, const struct jargs *args);
 
-/* ---- calls --------------------------------------------------------------------------------------
- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 struct jkw {
     const struct jstr *name;
@@ -401,8 +397,7 @@ int jmacro_attr(struct jctx *c, const struct jnode *macro, const struct jstr *na
                 struct jval *ret); /* 1: it has one of this name */
 struct jval jjoiner_call(struct jctx *c, struct jlist *joiner, const struct jargs *a);
 
-/* ---- program ------------------------------------------------------------------------------------
- */
+/* ---- program --------------------------------------------------------------------------------- */
 
 enum jnode_type {
     /* expressions */

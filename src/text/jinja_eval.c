@@ -17,8 +17,7 @@ static void enter(struct jctx *c, const struct jnode *n)
         jctx_fail(c, ERR_LIMIT, "the template nests more than %d levels deep", JCTX_EVAL_DEPTH);
 }
 
-/* ---- variables --------------------------------------------------------------------------------
- */
+/* ---- variables ------------------------------------------------------------------------------- */
 
 static struct jscope *push_scope(struct jctx *c, struct jscope *up)
 {
@@ -91,8 +90,7 @@ static void assign(struct jctx *c, const struct jnode *target, struct jval v)
         assign(c, target->kid[i], l->v[i]);
 }
 
-/* ---- calls ------------------------------------------------------------------------------------
- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 /* Evaluate the arguments of n, with room for one more keyword. */
 static struct jargs eval_args(struct jctx *c, const struct jnode *n)
@@ -285,8 +283,7 @@ static __attribute__((noinline)) struct jval eval_test(struct jctx *c, const str
     return jmethod_call(c, n->method, v, &a);
 }
 
-/* ---- expressions ------------------------------------------------------------------------------
- */
+/* ---- expressions ----------------------------------------------------------------------------- */
 
 static __attribute__((noinline)) struct jval eval_list(struct jctx *c, const struct jnode *n,
                                                        enum jtype type)
@@ -419,8 +416,7 @@ static struct jval eval(struct jctx *c, const struct jnode *n)
     return v;
 }
 
-/* ---- statements -------------------------------------------------------------------------------
- */
+/* ---- statements ------------------------------------------------------------------------------ */
 
 /* Run a body in a scope of its own and keep its text. */
 static struct jval capture(struct jctx *c, const struct jnode *body, enum flow *flow)

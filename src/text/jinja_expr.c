@@ -35,8 +35,7 @@ static void set_kids(struct jnode *n, const struct jnodes *l)
     n->n = l->n;
 }
 
-/* ---- calls ------------------------------------------------------------------------------------
- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 /* Arguments in parentheses, into n->kid and n->kw. */
 static void parse_args(struct jparse *p, struct jnode *n)
@@ -121,8 +120,7 @@ struct jnode *jexpr_parse_filters(struct jparse *p, struct jnode *a, int first_i
     return a;
 }
 
-/* ---- postfix ----------------------------------------------------------------------------------
- */
+/* ---- postfix --------------------------------------------------------------------------------- */
 
 /* An index, or a slice with its parts in kid[]. */
 static struct jnode *parse_subscribed(struct jparse *p)
@@ -199,8 +197,7 @@ static struct jnode *parse_postfix(struct jparse *p, struct jnode *n)
     }
 }
 
-/* ---- primary ----------------------------------------------------------------------------------
- */
+/* ---- primary --------------------------------------------------------------------------------- */
 
 static struct jnode *parse_strings(struct jparse *p)
 {
@@ -314,8 +311,7 @@ static struct jnode *parse_primary(struct jparse *p)
     return n;
 }
 
-/* ---- operators --------------------------------------------------------------------------------
- */
+/* ---- operators ------------------------------------------------------------------------------- */
 
 static struct jnode *parse_test(struct jparse *p, struct jnode *a)
 {
@@ -539,8 +535,7 @@ struct jnode *jexpr_parse(struct jparse *p)
     return n;
 }
 
-/* ---- tuples and targets -----------------------------------------------------------------------
- */
+/* ---- tuples and targets ---------------------------------------------------------------------- */
 
 static int at_tuple_end(const struct jparse *p, const char *stop)
 {

@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- through methods of strings -----------------------------------------------------------------
- */
+/* ---- through methods of strings -------------------------------------------------------------- */
 
 static struct jval text_method(struct jctx *c, struct jval v, const char *name,
                                const struct jargs *a)
@@ -80,8 +79,7 @@ static struct jval f_title(struct jctx *c, struct jval v, struct jval *a, const 
     return jval_str(jsb_str(c, b));
 }
 
-/* ---- text -------------------------------------------------------------------------------------
- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 static struct jval f_string(struct jctx *c, struct jval v, struct jval *a, const struct jargs *raw)
 {
@@ -155,8 +153,7 @@ static struct jval f_indent(struct jctx *c, struct jval v, struct jval *a, const
     return jval_str(jstr_mark(c, jsb_str(c, b), s->markup));
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------
- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static struct jval f_tojson(struct jctx *c, struct jval v, struct jval *a, const struct jargs *raw)
 {
@@ -200,8 +197,7 @@ static struct jval f_from_json(struct jctx *c, struct jval v, struct jval *a,
     return jval_from_json(c, j, 0);
 }
 
-/* ---- numbers ----------------------------------------------------------------------------------
- */
+/* ---- numbers --------------------------------------------------------------------------------- */
 
 /* Python's int(text, base) for 64 bits. 1: it is one. */
 static int parse_int(struct jctx *c, const struct jstr *s, int64_t base, int64_t *ret)

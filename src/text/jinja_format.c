@@ -178,8 +178,7 @@ static void add_number(struct jctx *c, struct jsb *b, struct jval v, const struc
     add_digits(c, b, negative, f->alt ? prefix : "", digits, f);
 }
 
-/* ---- "%s" % x ---------------------------------------------------------------------------------
- */
+/* ---- "%s" % x -------------------------------------------------------------------------------- */
 
 struct source {
     struct jval args;
@@ -308,8 +307,7 @@ const struct jstr *jformat_percent(struct jctx *c, const struct jstr *s, struct 
     return jstr_mark(c, jsb_str(c, b), s->markup);
 }
 
-/* ---- "{}".format(x) -----------------------------------------------------------------------------
- */
+/* ---- "{}".format(x) -------------------------------------------------------------------------- */
 
 static int is_align(char ch)
 {

@@ -7,8 +7,7 @@ enum { BLOCKS_MAX = 256 };
 
 static struct jnode *parse_body(struct jparse *p, const char *const *ends);
 
-/* ---- tokens -----------------------------------------------------------------------------------
- */
+/* ---- tokens ---------------------------------------------------------------------------------- */
 
 void jparse_next(struct jparse *p)
 {
@@ -136,8 +135,7 @@ const struct jstr *jparse_token_str(struct jparse *p)
     return s;
 }
 
-/* ---- statements -------------------------------------------------------------------------------
- */
+/* ---- statements ------------------------------------------------------------------------------ */
 
 static void expect_block_end(struct jparse *p)
 {

@@ -8,8 +8,7 @@ static struct jval iterator(struct jlist *l)
     return jval_list(JV_ITER, l);
 }
 
-/* ---- attributes by path -----------------------------------------------------------------------
- */
+/* ---- attributes by path ---------------------------------------------------------------------- */
 
 /* v.a.b.0 for the path "a.b.0"; `otherwise` (absent or None: none) replaces undefined steps. */
 static struct jval by_path(struct jctx *c, struct jval v, struct jval path, struct jval otherwise)
@@ -73,8 +72,7 @@ static struct jval sort_key(struct jctx *c, struct jval v, struct jval attribute
     return jval_list(JV_LIST, l);
 }
 
-/* ---- order ------------------------------------------------------------------------------------
- */
+/* ---- order ----------------------------------------------------------------------------------- */
 
 struct keyed {
     struct jval key, v;
@@ -215,8 +213,7 @@ struct jval jfilter_groupby(struct jctx *c, struct jval v, struct jval *a, const
     return jval_list(JV_LIST, out);
 }
 
-/* ---- map and select ---------------------------------------------------------------------------
- */
+/* ---- map and select -------------------------------------------------------------------------- */
 
 /* The rest of the arguments after the first n. */
 static struct jargs rest(const struct jargs *a, size_t n)
@@ -307,8 +304,7 @@ struct jval jfilter_rejectattr(struct jctx *c, struct jval v, struct jval *a,
     return choose(c, v, raw, 1, 0);
 }
 
-/* ---- the rest ---------------------------------------------------------------------------------
- */
+/* ---- the rest -------------------------------------------------------------------------------- */
 
 struct jval jfilter_join(struct jctx *c, struct jval v, struct jval *a, const struct jargs *raw)
 {

@@ -6,8 +6,7 @@
 
 #include "base/utf8.h"
 
-/* ---- builder ----------------------------------------------------------------------------------
- */
+/* ---- builder --------------------------------------------------------------------------------- */
 
 struct jsb *jsb_new(struct jctx *c, size_t cap)
 {
@@ -101,8 +100,7 @@ const struct jstr *jsb_str(struct jctx *c, struct jsb *b)
     return s;
 }
 
-/* ---- strings ----------------------------------------------------------------------------------
- */
+/* ---- strings --------------------------------------------------------------------------------- */
 
 const struct jstr *jstr_new(struct jctx *c, const char *p, size_t n, int from)
 {
@@ -320,8 +318,7 @@ size_t jstr_rfind(struct jctx *c, const struct jstr *s, const struct jstr *what,
     return k == m ? i : SIZE_MAX;
 }
 
-/* ---- characters -------------------------------------------------------------------------------
- */
+/* ---- characters ------------------------------------------------------------------------------ */
 
 int jstr_is_space(uint32_t cp)
 {

@@ -4,8 +4,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-/* ---- strip ------------------------------------------------------------------------------------
- */
+/* ---- strip ----------------------------------------------------------------------------------- */
 
 enum { LEFT = 1, RIGHT = 2 };
 
@@ -80,8 +79,7 @@ static struct jval m_removesuffix(struct jctx *c, struct jval self, struct jval 
     return jval_str(jstr_part(c, s, 0, s->n - n));
 }
 
-/* ---- split ------------------------------------------------------------------------------------
- */
+/* ---- split ----------------------------------------------------------------------------------- */
 
 static void add_part(struct jctx *c, struct jlist *l, const struct jstr *s, size_t from, size_t to)
 {
@@ -245,8 +243,7 @@ static struct jval m_rpartition(struct jctx *c, struct jval self, struct jval *a
     return at == SIZE_MAX ? three(c, self.s, 0, 0) : three(c, self.s, at, sep->n);
 }
 
-/* ---- search -----------------------------------------------------------------------------------
- */
+/* ---- search ---------------------------------------------------------------------------------- */
 
 /* Optional start and end in code points, as a byte range. 0: start is past the end. */
 static int byte_range(struct jctx *c, const struct jstr *s, const struct jval *a, size_t *from,
@@ -393,8 +390,7 @@ static struct jval m_replace(struct jctx *c, struct jval self, struct jval *a,
     return jval_str(jstr_mark(c, jsb_str(c, b), s->markup));
 }
 
-/* ---- case -------------------------------------------------------------------------------------
- */
+/* ---- case ------------------------------------------------------------------------------------ */
 
 static int is_cased(uint32_t cp)
 {
@@ -514,8 +510,7 @@ static struct jval m_casefold(struct jctx *c, struct jval self, struct jval *a,
     return jval_str(jstr_mark(c, jsb_str(c, b), s->markup));
 }
 
-/* ---- kinds of characters ----------------------------------------------------------------------
- */
+/* ---- kinds of characters --------------------------------------------------------------------- */
 
 static int is_alpha(uint32_t cp)
 {
@@ -629,8 +624,7 @@ static struct jval m_istitle(struct jctx *c, struct jval self, struct jval *a,
     return jval_bool(any);
 }
 
-/* ---- the rest ---------------------------------------------------------------------------------
- */
+/* ---- the rest -------------------------------------------------------------------------------- */
 
 static struct jval pad(struct jctx *c, struct jval self, struct jval *a, int side)
 {

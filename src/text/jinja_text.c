@@ -44,8 +44,7 @@ static void add_int(struct jctx *c, struct jsb *b, int64_t i)
     jsb_add_cstr(c, b, text);
 }
 
-/* ---- repr -------------------------------------------------------------------------------------
- */
+/* ---- repr ------------------------------------------------------------------------------------ */
 
 static void add_hex(struct jctx *c, struct jsb *b, const char *lead, uint32_t v, int width)
 {
@@ -202,8 +201,7 @@ const struct jstr *jval_text(struct jctx *c, struct jval v)
     return jsb_str(c, b);
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------
- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static void json_escape(struct jctx *c, struct jsb *b, uint32_t cp)
 {

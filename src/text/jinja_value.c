@@ -10,8 +10,7 @@ void jctx_value_enter(struct jctx *c)
         jctx_fail(c, ERR_LIMIT, "a value is nested more than %d levels deep", JCTX_VALUE_DEPTH);
 }
 
-/* ---- lists ------------------------------------------------------------------------------------
- */
+/* ---- lists ----------------------------------------------------------------------------------- */
 
 struct jlist *jlist_new(struct jctx *c, size_t cap)
 {
@@ -50,8 +49,7 @@ struct jval jlist_pair(struct jctx *c, struct jval a, struct jval b)
     return jval_list(JV_TUPLE, l);
 }
 
-/* ---- dicts ------------------------------------------------------------------------------------
- */
+/* ---- dicts ----------------------------------------------------------------------------------- */
 
 struct jdict *jdict_new(struct jctx *c, size_t cap)
 {
@@ -130,8 +128,7 @@ struct jdict *jdict_copy(struct jctx *c, const struct jdict *d)
     return r;
 }
 
-/* ---- questions --------------------------------------------------------------------------------
- */
+/* ---- questions ------------------------------------------------------------------------------- */
 
 const char *jval_type_name(struct jval v)
 {
@@ -355,8 +352,7 @@ void jval_need_defined(struct jctx *c, struct jval v)
     jctx_fail(c, ERR_FORMAT, "'%.*s' is undefined", v.s->n > 100 ? 100 : (int)v.s->n, v.s->p);
 }
 
-/* ---- iteration --------------------------------------------------------------------------------
- */
+/* ---- iteration ------------------------------------------------------------------------------- */
 
 int jval_iterable(struct jval v)
 {
@@ -427,8 +423,7 @@ struct jlist *jval_items(struct jctx *c, struct jval v)
     }
 }
 
-/* ---- x.name, x[key], x[a:b] --------------------------------------------------------------------
- */
+/* ---- x.name, x[key], x[a:b] ------------------------------------------------------------------ */
 
 static struct jval undefined(const struct jstr *name)
 {
@@ -614,8 +609,7 @@ struct jval jval_slice(struct jctx *c, struct jval v, struct jval lo, struct jva
     jctx_fail(c, ERR_FORMAT, "'%s' object cannot be sliced", jval_type_name(v));
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------
- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static struct jval from_object(struct jctx *c, const json_t *j, int from)
 {

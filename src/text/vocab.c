@@ -192,8 +192,7 @@ static void settle_types(struct vocab *v, const struct vocab_source *s)
         v->flags[end] &= (uint8_t)~VOCAB_F_EOG;
 }
 
-/* ---- tables ------------------------------------------------------------------------------------
- */
+/* ---- tables ---------------------------------------------------------------------------------- */
 
 static int index_texts(struct vocab *v, const struct vocab_source *s, struct err *e)
 {
@@ -322,8 +321,7 @@ static int index_specials(struct vocab *v, const struct vocab_source *s, struct 
     return 0;
 }
 
-/* ---- lifecycle ---------------------------------------------------------------------------------
- */
+/* ---- lifecycle ------------------------------------------------------------------------------- */
 
 /* A flag of the file, or the family's default where it is absent. */
 static int flag_or(int flag, int otherwise)
@@ -416,8 +414,7 @@ void vocab_close(struct vocab *v)
     free(v);
 }
 
-/* ---- tokens ------------------------------------------------------------------------------------
- */
+/* ---- tokens ---------------------------------------------------------------------------------- */
 
 int32_t vocab_n(const struct vocab *v)
 {

@@ -75,8 +75,7 @@ struct vocab_source {
 
 void vocab_source_init(struct vocab_source *s);
 
-/* ---- lifecycle ---------------------------------------------------------------------------------
- */
+/* ---- lifecycle ------------------------------------------------------------------------------- */
 
 /* ERR_UNSUPPORTED: an unknown model or pretokenizer (the sentence lists what is supported);
  * ERR_FORMAT: counts that disagree, duplicate tokens, merges of unknown tokens, ids out of range;
@@ -84,8 +83,7 @@ void vocab_source_init(struct vocab_source *s);
 int vocab_open(struct vocab **ret, const struct vocab_source *s, struct err *e);
 void vocab_close(struct vocab *v); /* accepts NULL */
 
-/* ---- tokens ------------------------------------------------------------------------------------
- */
+/* ---- tokens ---------------------------------------------------------------------------------- */
 
 int32_t vocab_n(const struct vocab *v);
 int32_t vocab_bos(const struct vocab *v); /* -1: none; likewise below */
@@ -104,8 +102,7 @@ int vocab_is_eog(const struct vocab *v, int32_t id); /* ends a generation; may b
 /* The id whose text in the file is exactly this ("<|im_start|>"), or -1. */
 int32_t vocab_find(const struct vocab *v, const char *text, size_t n);
 
-/* ---- text --------------------------------------------------------------------------------------
- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 /* Bytes [begin, end) of a text that come from the model's own template. */
 struct vocab_span {

@@ -99,8 +99,7 @@ static int add_word(void *arg, const char *p, size_t n)
     return rc;
 }
 
-/* ---- byte-level BPE ----------------------------------------------------------------------------
- */
+/* ---- byte-level BPE -------------------------------------------------------------------------- */
 
 static int bpe_valid(struct encode *c, const char *p, size_t n)
 {
@@ -139,8 +138,7 @@ static int bpe_fragment(struct encode *c, const char *p, size_t n)
     return 0;
 }
 
-/* ---- SentencePiece -----------------------------------------------------------------------------
- */
+/* ---- SentencePiece --------------------------------------------------------------------------- */
 
 static int spm_fragment(struct encode *c, const char *p, size_t n, int prefix)
 {
@@ -173,8 +171,7 @@ static int spm_fragment(struct encode *c, const char *p, size_t n, int prefix)
     return 0;
 }
 
-/* ---- the whole text ----------------------------------------------------------------------------
- */
+/* ---- the whole text -------------------------------------------------------------------------- */
 
 /* Tokens from `from` on are those of text [begin, end), `extra` bytes before it counted in. */
 static int mark_tokens(struct encode *c, size_t from, size_t begin, size_t end, size_t extra)

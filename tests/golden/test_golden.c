@@ -74,8 +74,7 @@ static int find_model(char *ret, size_t size, const char *tiny, const char *file
            has(ret, size, getenv("HOME"), ".local/share/gaufre/models/", file);
 }
 
-/* ---- one evaluation ----------------------------------------------------------------------------
- */
+/* ---- one evaluation -------------------------------------------------------------------------- */
 
 struct eval {
     const struct logits_file *golden;
@@ -184,8 +183,7 @@ static int eval(struct eval *ret, const struct logits_file *golden, const char *
     return rc;
 }
 
-/* ---- the tests of one golden --------------------------------------------------------------------
- */
+/* ---- the tests of one golden ----------------------------------------------------------------- */
 
 /* The same bits for every instruction set below the best, and for small chunks. */
 static void same_bits(const char *name, const char *cls_name, const struct logits_file *golden,

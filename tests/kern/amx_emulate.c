@@ -62,8 +62,7 @@ static struct sigaction previous;
 static int started;
 static uint64_t executed;
 
-/* ---- rules of the architecture -----------------------------------------------------------------
- */
+/* ---- rules of the architecture --------------------------------------------------------------- */
 
 __attribute__((format(printf, 2, 3))) static _Noreturn void refuse(const struct insn *i,
                                                                    const char *fmt, ...)
@@ -135,8 +134,7 @@ static void check_config(const struct insn *i, const struct config *c)
     }
 }
 
-/* ---- what they do ------------------------------------------------------------------------------
- */
+/* ---- what they do ---------------------------------------------------------------------------- */
 
 /* Even and odd elements of the pairs are summed apart over all k, each step a fused multiply-add,
  * then together, then into C. The caller sets MXCSR: hence no inlining. */
@@ -275,8 +273,7 @@ static void execute(const struct insn *i)
     }
 }
 
-/* ---- decoding ----------------------------------------------------------------------------------
- */
+/* ---- decoding -------------------------------------------------------------------------------- */
 
 static int find_op(uint8_t opcode, int prefix, uint8_t modrm)
 {
@@ -373,8 +370,7 @@ static int decode(struct insn *i, const uint8_t *p, const greg_t *regs)
     return 1;
 }
 
-/* ---- the handler -------------------------------------------------------------------------------
- */
+/* ---- the handler ----------------------------------------------------------------------------- */
 
 /* Only to the function: the mask and the other flags that were asked for with it are not obeyed. */
 static void pass_on(int sig, siginfo_t *info, void *context)

@@ -75,8 +75,7 @@ static int skip(const char *name)
     return opt.filter && !strstr(name, opt.filter);
 }
 
-/* ---- matrix products ---------------------------------------------------------------------------
- */
+/* ---- matrix products ------------------------------------------------------------------------- */
 
 enum mat_kind { MAT_F32, MAT_Q8, MAT_BF16 };
 static const char *const mat_names[] = {"f32", "q8", "bf16"};
@@ -157,7 +156,7 @@ static void bench_mat(enum mat_kind kind, enum kern_fmt fmt, const int *counts, 
     if (!any)
         return;
     uint8_t *data = probe_huge_alloc(group * (size_t)groups);
-    struct kern_mat one = kc_etch(fmt, kc_weights(fmt, 16, cols, KC_NORMAL), 16, cols);
+    struct kern_mat one = kc_repack(fmt, kc_weights(fmt, 16, cols, KC_NORMAL), 16, cols);
     for (int g = 0; g < groups; g++)
         memcpy(data + (size_t)g * group, one.data, group);
     for (int i = 0; i < n_counts; i++) {
@@ -183,8 +182,7 @@ static void bench_mat(enum mat_kind kind, enum kern_fmt fmt, const int *counts, 
     kc_free_all();
 }
 
-/* ---- attention ---------------------------------------------------------------------------------
- */
+/* ---- attention ------------------------------------------------------------------------------- */
 
 struct attn_job {
     const struct kern_table *t;
@@ -263,8 +261,7 @@ static void bench_attn(enum kern_kv kv, int dim, int n_group, int ctx, int n_tok
     probe_huge_free(base, stride * (size_t)pages);
 }
 
-/* ---- vectors -----------------------------------------------------------------------------------
- */
+/* ---- vectors --------------------------------------------------------------------------------- */
 
 static void bench_vec(void)
 {

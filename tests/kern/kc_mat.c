@@ -76,11 +76,11 @@ uint8_t *kc_weights(enum kern_fmt fmt, int rows, int cols, enum kc_mode mode)
     return src;
 }
 
-struct kern_mat kc_etch(enum kern_fmt fmt, const uint8_t *src, int rows, int cols)
+struct kern_mat kc_repack(enum kern_fmt fmt, const uint8_t *src, int rows, int cols)
 {
     uint8_t *data = kc_alloc(kern_mat_bytes(fmt, rows, cols), 64);
     struct kern_mat m = {fmt, rows, cols, data};
-    kern_etch(fmt, src, rows, cols, 0, kern_mat_groups(&m), data);
+    kern_repack(fmt, src, rows, cols, 0, kern_mat_groups(&m), data);
     return m;
 }
 
@@ -161,7 +161,7 @@ static void check_product(int q8, const struct kern_mat *m, const struct kern_ac
 
 static void check_case(int q8, enum kern_fmt fmt, int rows, int cols, int n, enum kc_mode mode)
 {
-    struct kern_mat m = kc_etch(fmt, kc_weights(fmt, rows, cols, mode), rows, cols);
+    struct kern_mat m = kc_repack(fmt, kc_weights(fmt, rows, cols, mode), rows, cols);
     int listed = kc_rand() % 3 == 0, n_act = listed ? n + 3 : n;
     struct kern_act a = kc_act(n_act, cols, mode);
     int32_t *list = kc_alloc((size_t)n * 4, 4);
@@ -211,7 +211,7 @@ static const uint16_t *bf16_rows(const struct kern_act *a, int n, size_t stride)
 
 static void check_bf16(enum kern_fmt fmt, int rows, int cols, int n, enum kc_mode mode)
 {
-    struct kern_mat m = kc_etch(fmt, kc_weights(fmt, rows, cols, mode), rows, cols);
+    struct kern_mat m = kc_repack(fmt, kc_weights(fmt, rows, cols, mode), rows, cols);
     struct kern_act a = kc_act(n, cols, mode);
     int groups = kern_mat_groups(&m);
     size_t x_stride = (size_t)(cols + 32 * kc_range(0, 2));
@@ -256,7 +256,7 @@ static void check_format_bf16(enum kern_fmt fmt)
 /* What the reference computes is close to the product of floats. */
 static void check_bf16_near(enum kern_fmt fmt)
 {
-    struct kern_mat m = kc_etch(fmt, kc_weights(fmt, 16, 512, KC_NORMAL), 16, 512);
+    struct kern_mat m = kc_repack(fmt, kc_weights(fmt, 16, 512, KC_NORMAL), 16, 512);
     struct kern_act a = kc_act(4, 512, KC_NORMAL);
     const uint16_t *x = bf16_rows(&a, 4, 512);
     float got[64], want[64], mean = 0, off = 0;

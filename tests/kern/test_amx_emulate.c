@@ -70,8 +70,7 @@ static struct config whole(void)
                      : "r"(P), "r"((int64_t)(STRIDE))                                              \
                      : "memory")
 
-/* ---- addressing --------------------------------------------------------------------------------
- */
+/* ---- addressing ------------------------------------------------------------------------------ */
 
 /* name, base, index, its scale, displacement. The stack pointer among the bases: a signal's frame
  * is written below the operand then. */
@@ -216,8 +215,7 @@ static void test_addressing_bare(void **state)
     munmap(low, 4096);
 }
 
-/* ---- shapes and products -----------------------------------------------------------------------
- */
+/* ---- shapes and products --------------------------------------------------------------------- */
 
 enum kind { BF16, SS, SU, US, UU };
 
@@ -441,8 +439,7 @@ static void test_zero(void **state)
     assert_memory_equal(&config, zero, sizeof config);
 }
 
-/* ---- threads -----------------------------------------------------------------------------------
- */
+/* ---- threads --------------------------------------------------------------------------------- */
 
 static pthread_barrier_t gate;
 
@@ -484,8 +481,7 @@ static void test_threads(void **state)
     pthread_barrier_destroy(&gate);
 }
 
-/* ---- the handler -------------------------------------------------------------------------------
- */
+/* ---- the handler ----------------------------------------------------------------------------- */
 
 static void test_count(void **state)
 {
@@ -717,8 +713,7 @@ static void test_rules(void **state)
     }
 }
 
-/* ---- a CPU that configures tiles itself --------------------------------------------------------
- */
+/* ---- a CPU that configures tiles itself ------------------------------------------------------ */
 
 /* Such a CPU, for a child that waits to be traced: its tilerelease is stepped over, so that no
  * handler hears of it, as if it had been executed. Returns the child's exit status, or -1. */

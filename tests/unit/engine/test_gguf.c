@@ -13,9 +13,9 @@
 #include <cmocka.h>
 
 #include "base/team.h"
-#include "kern/kern.h"
 #include "gguf_edit.h"
 #include "jobs.h"
+#include "kern/kern.h"
 #include "tiny.h"
 
 #define FILE_NAME "broken.gguf"

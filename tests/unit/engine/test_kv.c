@@ -55,8 +55,7 @@ static struct kv *open_kv(const struct model *m, int32_t context, int32_t chunk,
     return kv;
 }
 
-/* ---- the mirror: for each tenant, which prefixes (in pages) were ever shared -------------------
- */
+/* ---- the mirror: for each tenant, which prefixes (in pages) were ever shared ----------------- */
 
 struct mirror {
     const int32_t *text; /* the sequence's tokens */
@@ -249,8 +248,7 @@ static void random_windows_alone(void **state)
     random_operations_on(model_of_windows(P), 24, 40);
 }
 
-/* ---- exact rules --------------------------------------------------------------------------------
- */
+/* ---- exact rules ----------------------------------------------------------------------------- */
 
 static void compute(struct kv *kv, struct kv_seq *s, const int32_t *text, int32_t n)
 {

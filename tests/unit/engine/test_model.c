@@ -1,5 +1,5 @@
-/* Loading: tensors of several pieces, shared by a team, hold what one call would have etched; what
- * is done meanwhile is done once, and may end the load. The thread sanitizer runs this too. */
+/* Loading: tensors of several pieces, shared by a team, hold what one call would have repacked;
+ * what is done meanwhile is done once, and may end the load. The thread sanitizer runs this too. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -55,7 +55,7 @@ static int load(struct model *m, struct gguf **ret_g, const char *path, int thre
     return rc;
 }
 
-/* The experts of a tensor against one call of kern_etch for each. */
+/* The experts of a tensor against one call of kern_repack for each. */
 static void check_experts(const struct gguf *g, const char *name, const struct model_experts *x,
                           int n)
 {
@@ -66,8 +66,8 @@ static void check_experts(const struct gguf *g, const char *name, const struct m
 
     assert_non_null(t);
     for (int i = 0; i < n; i++) {
-        kern_etch(m->fmt, t->data + (size_t)i * src_bytes, m->rows, m->cols, 0, kern_mat_groups(m),
-                  want);
+        kern_repack(m->fmt, t->data + (size_t)i * src_bytes, m->rows, m->cols, 0,
+                    kern_mat_groups(m), want);
         if (memcmp(want, m->data + (size_t)i * x->stride, x->stride))
             fail_msg("%s: expert %d differs", name, i);
     }
@@ -119,7 +119,7 @@ static void test_meanwhile_fails(void **state)
         assert_int_equal(load(&m, &g, path, threads, &s), ERR_FORMAT);
         assert_int_equal(s.calls, 1);
         if (threads == 1)
-            assert_true(s.progress == 0); /* it came first: nothing was etched */
+            assert_true(s.progress == 0); /* it came first: nothing was repacked */
         gguf_close(g);
         model_done(&m);
     }

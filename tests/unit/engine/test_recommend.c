@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "engine/engine.h"
-#include "job/sampling.h"
 #include "gguf_edit.h"
+#include "job/sampling.h"
 #include "tiny.h"
 
 static struct edit file;

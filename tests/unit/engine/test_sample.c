@@ -52,8 +52,7 @@ static struct sample_out draw(const struct engine_sampling *p, int32_t n, struct
     return out;
 }
 
-/* ---- the naive one
- * -------------------------------------------------------------------------------- */
+/* ---- the naive one --------------------------------------------------------------------------- */
 
 static const float *sort_by;
 
@@ -158,8 +157,7 @@ static void equal_to_naive(void **state)
     assert_true(n_compared > n_all * 9 / 10);
 }
 
-/* ---- frequencies
- * ------------------------------------------------------------------------------------ */
+/* ---- frequencies ----------------------------------------------------------------------------- */
 
 static void frequencies(void **state)
 {
@@ -206,8 +204,7 @@ static void frequencies(void **state)
     }
 }
 
-/* ---- exact rules
- * ------------------------------------------------------------------------------------ */
+/* ---- exact rules ----------------------------------------------------------------------------- */
 
 static void greedy_and_ties(void **state)
 {

@@ -12,8 +12,8 @@
 #include "base/clock.h"
 #include "base/rand.h"
 #include "base/team.h"
-#include "policy/rota.h"
 #include "jobs.h"
+#include "policy/rota.h"
 #include "tiny.h"
 
 enum { CONTEXT = 512 };

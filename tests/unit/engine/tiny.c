@@ -61,8 +61,7 @@ static void kv_str(struct buf *b, uint64_t *n, const char *k, const char *v)
     ++*n;
 }
 
-/* ---- vocabulary: every byte, as byte-level BPE spells it, and four control tokens ---------------
- */
+/* ---- vocabulary: every byte, as byte-level BPE spells it, and four control tokens ------------ */
 
 static uint32_t byte_char(int byte)
 {
@@ -116,8 +115,7 @@ static void write_vocab(struct buf *b, uint64_t *n, int adds_bos)
         "}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}");
 }
 
-/* ---- tensors
- * -------------------------------------------------------------------------------------- */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 struct writer {
     struct buf info, data;

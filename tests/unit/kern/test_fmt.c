@@ -41,7 +41,7 @@ static void check_fixture(enum kern_fmt fmt, const uint8_t *src, size_t src_byte
     size_t bytes = kern_mat_bytes(fmt, ROWS, 256);
     uint8_t *data = aligned_alloc(64, bytes);
     memset(data, 0xa5, bytes);
-    kern_etch(fmt, file, ROWS, 256, 0, 2, data);
+    kern_repack(fmt, file, ROWS, 256, 0, 2, data);
     struct kern_mat m = {fmt, ROWS, 256, data};
     for (int r = 0; r < ROWS; r++) {
         float out[256];
@@ -79,7 +79,7 @@ static void test_float_rows(void **state)
                 memcpy(src + 2 * i, &h, 2);
         }
         uint8_t *data = aligned_alloc(64, kern_mat_bytes(fmts[f], ROWS, COLS));
-        kern_etch(fmts[f], src, ROWS, COLS, 0, 2, data);
+        kern_repack(fmts[f], src, ROWS, COLS, 0, 2, data);
         struct kern_mat m = {fmts[f], ROWS, COLS, data};
         for (int r = 0; r < ROWS; r++) {
             float out[COLS];

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "serve/adapter.h"
+#include "serve/local_supplier.h"
 #include "serve/server.h"
 
 static char path[] = "/tmp/gaufre-settings-XXXXXX";

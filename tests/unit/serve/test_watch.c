@@ -364,7 +364,7 @@ static void finished_are_bounded(void **state)
 
     r->config.io_threads = 1;
     room_start(r);
-    for (int i = 0; i < TRACK_PAST + 3; i++) {
+    for (int i = 0; i < TIMELINE_PAST + 3; i++) {
         char name[64], *a;
         snprintf(name, sizeof name, NAMED("r%03d"), i);
         a = ask(r, CHAT_PATH, name, CHAT("hi", ",\"max_tokens\":1"));

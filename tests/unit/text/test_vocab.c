@@ -369,8 +369,7 @@ static void test_bos_eos(void **state)
     vocab_close(v);
 }
 
-/* ---- any bytes ---------------------------------------------------------------------------------
- */
+/* ---- any bytes ------------------------------------------------------------------------------- */
 
 static void check_round_trip(const struct vocab *v, const char *p, size_t n)
 {
@@ -622,8 +621,7 @@ static void test_nfc(void **state)
     vocab_close(v);
 }
 
-/* ---- hostile sources ---------------------------------------------------------------------------
- */
+/* ---- hostile sources ------------------------------------------------------------------------- */
 
 static int open_fails(const char *part)
 {

@@ -1,6 +1,6 @@
-/* The etched layout: how a weight matrix lies in memory while it is streamed.
+/* The repacked layout: how a weight matrix lies in memory while it is streamed.
  *
- * Owns the geometry; etch.c fills it, the kernels read it. Pure functions, any thread.
+ * Owns the geometry; repack.c fills it, the kernels read it. Pure functions, any thread.
  *
  * A group is 16 output rows. Everything is cut into lines of 64 bytes: 16 rows x 4 bytes, so that a
  * 512-bit register holds four consecutive inputs of each row (what vpdpbusd wants; two lines of
@@ -20,7 +20,7 @@
  *     8 bits   L = 8   the unpacked lines themselves
  *
  * Quants are stored unsigned; the value is quant - offset (Q4_0: 8, Q5_0: 16, Q6_K: 32, Q8_0: 128).
- * MXFP4's nibbles are its codes; their values, plus 12, come from etch_mxfp4[].
+ * MXFP4's nibbles are its codes; their values, plus 12, come from repack_mxfp4[].
  *
  * Scales, 16 rows side by side, f16 as in the file:
  *
@@ -31,8 +31,8 @@
  *     MXFP4            per block  e8m0[16]                                          16
  *
  * Float formats have no sections: element (k, r) lies at [k][r]. */
-#ifndef KERN_ETCH_H
-#define KERN_ETCH_H
+#ifndef KERN_REPACK_H
+#define KERN_REPACK_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -41,10 +41,10 @@
 #include "kern/kern.h"
 #include "kern/kmath.h"
 
-#define ETCH_LINE 64
+#define REPACK_LINE 64
 
 /* Lines of a block of 32 inputs. */
-static inline int etch_block_lines(enum kern_fmt fmt)
+static inline int repack_block_lines(enum kern_fmt fmt)
 {
     switch (fmt) {
     case KERN_Q4_0:
@@ -66,7 +66,7 @@ static inline int etch_block_lines(enum kern_fmt fmt)
 }
 
 /* What is subtracted from a stored quant. */
-static inline int etch_offset(enum kern_fmt fmt)
+static inline int repack_offset(enum kern_fmt fmt)
 {
     switch (fmt) {
     case KERN_Q4_0:
@@ -85,12 +85,12 @@ static inline int etch_offset(enum kern_fmt fmt)
 }
 
 /* Inputs that share a unit of the scale section, and the unit's bytes. */
-static inline int etch_scale_span(enum kern_fmt fmt)
+static inline int repack_scale_span(enum kern_fmt fmt)
 {
     return fmt == KERN_Q4_K || fmt == KERN_Q5_K || fmt == KERN_Q6_K ? 256 : 32;
 }
 
-static inline int etch_scale_bytes(enum kern_fmt fmt)
+static inline int repack_scale_bytes(enum kern_fmt fmt)
 {
     switch (fmt) {
     case KERN_Q4_0:
@@ -113,26 +113,26 @@ static inline int etch_scale_bytes(enum kern_fmt fmt)
 }
 
 /* Where a group's scale section starts. */
-static inline size_t etch_scale_at(enum kern_fmt fmt, int32_t cols)
+static inline size_t repack_scale_at(enum kern_fmt fmt, int32_t cols)
 {
-    return (size_t)(cols / KERN_BLOCK) * (size_t)etch_block_lines(fmt) * ETCH_LINE;
+    return (size_t)(cols / KERN_BLOCK) * (size_t)repack_block_lines(fmt) * REPACK_LINE;
 }
 
 /* MXFP4 code -> twice its value + 12, so that the table is unsigned bytes. */
-#define ETCH_MXFP4                                                                                 \
+#define REPACK_MXFP4                                                                               \
     {                                                                                              \
         12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0                                  \
     }
-extern const uint8_t etch_mxfp4[16];
+extern const uint8_t repack_mxfp4[16];
 
 /* Half of 2^(e - 127), as the doubled codes need it; e = 0 and 1 are subnormal, exact. */
-static inline float etch_e8m0_half(uint8_t e)
+static inline float repack_e8m0_half(uint8_t e)
 {
     return kmath_from_bits(e < 2 ? 0x00200000u << e : (uint32_t)(e - 1) << 23);
 }
 
 /* One block of a group, unpacked: the reference's view, and that of tests. */
-struct etch_block {
+struct repack_block {
     int16_t q[KERN_BLOCK][KERN_LANES]; /* offset taken out */
     float scale[2][KERN_LANES];        /* inputs 0..15 and 16..31; exact */
     float min[KERN_LANES]; /* added to scale * q: m, or -dmin * m; 0 where there is none */
@@ -140,7 +140,7 @@ struct etch_block {
 };
 
 /* Block i (inputs 32 i .. 32 i + 31) of a quantised group. */
-void etch_unpack(enum kern_fmt fmt, const uint8_t *group, int32_t cols, int32_t i,
-                 struct etch_block *b);
+void repack_unpack(enum kern_fmt fmt, const uint8_t *group, int32_t cols, int32_t i,
+                   struct repack_block *b);
 
 #endif

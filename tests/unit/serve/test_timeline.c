@@ -11,33 +11,33 @@
 
 #include <cmocka.h>
 
-#include "serve/measured.h"
-#include "serve/track.h"
+#include "serve/bench_store.h"
+#include "serve/timeline.h"
 
 static void timeline_is_thinned(void **state)
 {
-    struct track *t = calloc(1, sizeof *t);
+    struct timeline *t = calloc(1, sizeof *t);
     int n_decode = 0;
 
-    track_note(t, TRACK_ACCEPTED, 0, 0);
-    track_note(t, TRACK_QUEUED, 1, 0);
-    track_note(t, TRACK_STARTED, 2, 0);
+    timeline_note(t, TIMELINE_ACCEPTED, 0, 0);
+    timeline_note(t, TIMELINE_QUEUED, 1, 0);
+    timeline_note(t, TIMELINE_STARTED, 2, 0);
     for (int i = 0; i < 300; i++)
-        track_note(t, TRACK_PREFILL, 10 + i, i);
+        timeline_note(t, TIMELINE_PREFILL, 10 + i, i);
     for (int i = 0; i < 100000; i++)
-        track_token(t, 1000 + i);
-    track_note(t, TRACK_FINISHED, 200000, 100000);
-    assert_true(t->n_marks > TRACK_MARKS / 3 && t->n_marks <= TRACK_MARKS);
-    assert_int_equal(t->mark[0].what, TRACK_ACCEPTED);
-    assert_int_equal(t->mark[2].what, TRACK_STARTED);
-    assert_int_equal(t->mark[t->n_marks - 1].what, TRACK_FINISHED);
+        timeline_token(t, 1000 + i);
+    timeline_note(t, TIMELINE_FINISHED, 200000, 100000);
+    assert_true(t->n_marks > TIMELINE_MARKS / 3 && t->n_marks <= TIMELINE_MARKS);
+    assert_int_equal(t->mark[0].what, TIMELINE_ACCEPTED);
+    assert_int_equal(t->mark[2].what, TIMELINE_STARTED);
+    assert_int_equal(t->mark[t->n_marks - 1].what, TIMELINE_FINISHED);
     for (int i = 1; i < t->n_marks; i++) {
         assert_true(t->mark[i].at_us > t->mark[i - 1].at_us);
-        n_decode += t->mark[i].what == TRACK_DECODE;
+        n_decode += t->mark[i].what == TIMELINE_DECODE;
     }
     assert_true(n_decode > 16); /* and of all of it, not of its end alone */
     for (int i = 1, last = 1; i < t->n_marks; i++) {
-        if (t->mark[i].what != TRACK_DECODE)
+        if (t->mark[i].what != TIMELINE_DECODE)
             continue;
         assert_true(t->mark[i].n - last < 100000 / 8);
         last = t->mark[i].n;
@@ -49,12 +49,12 @@ static void timeline_is_thinned(void **state)
 
 static void short_timeline_is_whole(void **state)
 {
-    struct track *t = calloc(1, sizeof *t);
+    struct timeline *t = calloc(1, sizeof *t);
 
     for (int i = 0; i < 20; i++)
-        track_token(t, 1 + i);
+        timeline_token(t, 1 + i);
     assert_int_equal(t->n_marks, 20);
-    assert_int_equal(t->mark[0].what, TRACK_FIRST_TOKEN);
+    assert_int_equal(t->mark[0].what, TIMELINE_FIRST_TOKEN);
     for (int i = 0; i < 20; i++)
         assert_int_equal(t->mark[i].n, i + 1);
     free(t);
@@ -62,24 +62,25 @@ static void short_timeline_is_whole(void **state)
 
 static void quantiles(void **state)
 {
-    struct track_samples *s = calloc(1, sizeof *s);
-    float v[4 * TRACK_SAMPLES] = {0};
+    struct timeline_samples *s = calloc(1, sizeof *s);
+    float v[4 * TIMELINE_SAMPLES] = {0};
     int n;
 
-    assert_true(track_quantile(v, 0, .5) == 0);
-    for (int i = 0; i < TRACK_SAMPLES; i++) /* these will be pushed out */
-        track_sample(s, 0, 9000000);
+    assert_true(timeline_quantile(v, 0, .5) == 0);
+    for (int i = 0; i < TIMELINE_SAMPLES; i++) /* these will be pushed out */
+        timeline_sample(s, 0, 9000000);
     for (int i = 1; i <= 100; i++)
-        track_sample(s, TRACK_SPAN_US, i * 1000000);
-    n = track_recent(s, TRACK_SPAN_US, v, 0, 4 * TRACK_SAMPLES);
-    assert_int_equal(n, TRACK_SAMPLES);
-    n = track_recent(s, TRACK_SPAN_US + 1, v, 0, 4 * TRACK_SAMPLES); /* the old ones are too old */
+        timeline_sample(s, TIMELINE_SPAN_US, i * 1000000);
+    n = timeline_recent(s, TIMELINE_SPAN_US, v, 0, 4 * TIMELINE_SAMPLES);
+    assert_int_equal(n, TIMELINE_SAMPLES);
+    n = timeline_recent(s, TIMELINE_SPAN_US + 1, v, 0,
+                        4 * TIMELINE_SAMPLES); /* the old ones are too old */
     assert_int_equal(n, 100);
-    track_sort(v, n);
-    assert_true(track_quantile(v, n, 0) == 1 && track_quantile(v, n, .5) == 50);
-    assert_true(track_quantile(v, n, .95) == 95 && track_quantile(v, n, 1) == 100);
-    assert_int_equal(track_recent(s, TRACK_SPAN_US, v, 0, 7), 7);
-    assert_int_equal(track_recent(s, 3 * TRACK_SPAN_US, v, 0, 7), 0);
+    timeline_sort(v, n);
+    assert_true(timeline_quantile(v, n, 0) == 1 && timeline_quantile(v, n, .5) == 50);
+    assert_true(timeline_quantile(v, n, .95) == 95 && timeline_quantile(v, n, 1) == 100);
+    assert_int_equal(timeline_recent(s, TIMELINE_SPAN_US, v, 0, 7), 7);
+    assert_int_equal(timeline_recent(s, 3 * TIMELINE_SPAN_US, v, 0, 7), 0);
     free(s);
 }
 
@@ -143,13 +144,13 @@ static void limits_are_kept(void **state)
     assert_int_equal(serve_limit_find(path, &got), 0);
     assert_true(got.decode_limit == 130 && got.prefill_limit == 1000);
 
-    for (int i = 0; i < 2 * MEASURED_MAX; i++) {
+    for (int i = 0; i < 2 * BENCH_STORE_MAX; i++) {
         snprintf(name, sizeof name, "m%d", i);
         more = limit(name);
         assert_int_equal(serve_limit_store(path, &more, &e), 0);
     }
     assert_int_equal(stat(path, &st), 0);
-    assert_true((size_t)st.st_size < MEASURED_BYTES_MAX);
+    assert_true((size_t)st.st_size < BENCH_STORE_BYTES_MAX);
     got = limit("m127");
     assert_int_equal(serve_limit_find(path, &got), 0);
     got = l;

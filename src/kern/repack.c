@@ -1,11 +1,11 @@
-/* Repack GGUF rows into the etched layout (etch.h draws it), and read them back. */
-#include "kern/etch.h"
+/* Repack GGUF rows into the repacked layout (repack.h draws it), and read them back. */
+#include "kern/repack.h"
 
 #include "base/check.h"
 
 #define INLINE inline __attribute__((always_inline))
 
-const uint8_t etch_mxfp4[16] = ETCH_MXFP4;
+const uint8_t repack_mxfp4[16] = REPACK_MXFP4;
 
 static INLINE uint64_t load64(const uint8_t *p)
 {
@@ -113,23 +113,23 @@ static INLINE void write_quants(int lines, uint8_t *p, struct quants q)
 
     if (lines == 8) {
         for (int l = 0; l < 4; l++) {
-            store32(p + 2 * l * ETCH_LINE, (uint32_t)q.w[l]);
-            store32(p + (2 * l + 1) * ETCH_LINE, (uint32_t)(q.w[l] >> 32));
+            store32(p + 2 * l * REPACK_LINE, (uint32_t)q.w[l]);
+            store32(p + (2 * l + 1) * REPACK_LINE, (uint32_t)(q.w[l] >> 32));
         }
         return;
     }
     for (int l = 0; l < 4; l++) { /* the upper four inputs into the high nibbles */
         uint64_t v = q.w[l] & EACH(15);
-        store32(p + l * ETCH_LINE, (uint32_t)(v | v >> 28));
+        store32(p + l * REPACK_LINE, (uint32_t)(v | v >> 28));
     }
     if (lines == 5) {
         for (int l = 0; l < 4; l++)
             hi |= (q.w[l] >> 4 & EACH(1)) << 2 * l;
-        store32(p + 4 * ETCH_LINE, (uint32_t)(hi | hi >> 31));
+        store32(p + 4 * REPACK_LINE, (uint32_t)(hi | hi >> 31));
     } else if (lines == 6) {
         for (int l = 0; l < 2; l++) {
             hi = (q.w[2 * l] >> 4 & EACH(3)) | (q.w[2 * l + 1] >> 4 & EACH(3)) << 4;
-            store32(p + (4 + l) * ETCH_LINE, (uint32_t)(hi | hi >> 30));
+            store32(p + (4 + l) * REPACK_LINE, (uint32_t)(hi | hi >> 30));
         }
     }
 }
@@ -146,7 +146,7 @@ static INLINE void read_k_scale(const uint8_t *s, int b, uint8_t *ret_scale, uin
     }
 }
 
-/* Row r's scales of one unit (etch_scale_span inputs). */
+/* Row r's scales of one unit (repack_scale_span inputs). */
 static INLINE void write_scales(enum kern_fmt fmt, const uint8_t *src, uint8_t *dst, int r)
 {
     switch (fmt) {
@@ -183,14 +183,14 @@ static INLINE void write_scales(enum kern_fmt fmt, const uint8_t *src, uint8_t *
 /* The groups of a quantised matrix. Inlined once for each format, so that the format is a constant:
  * its switches vanish and its loops unroll. Blocks are the outer loop: sixteen rows are read in
  * step, and every line is written while it is in the cache. */
-static INLINE void etch_quants(enum kern_fmt fmt, const uint8_t *src, int32_t rows, int32_t cols,
-                               int32_t g0, int32_t g1, uint8_t *dst)
+static INLINE void repack_quants(enum kern_fmt fmt, const uint8_t *src, int32_t rows, int32_t cols,
+                                 int32_t g0, int32_t g1, uint8_t *dst)
 {
-    const int lines = etch_block_lines(fmt), span = etch_scale_span(fmt);
+    const int lines = repack_block_lines(fmt), span = repack_scale_span(fmt);
     const size_t group_bytes = kern_group_bytes(fmt, cols), row_bytes = kern_row_bytes(fmt, cols);
     const size_t unit = (size_t)kern_fmt_info(fmt)->block_bytes;
-    const size_t scales = etch_scale_at(fmt, cols);
-    const size_t end = scales + (size_t)(cols / span) * (size_t)etch_scale_bytes(fmt);
+    const size_t scales = repack_scale_at(fmt, cols);
+    const size_t end = scales + (size_t)(cols / span) * (size_t)repack_scale_bytes(fmt);
 
     for (int32_t g = g0; g < g1; g++) {
         uint8_t *group = dst + (size_t)g * group_bytes;
@@ -206,21 +206,21 @@ static INLINE void etch_quants(enum kern_fmt fmt, const uint8_t *src, int32_t ro
                 const uint8_t *blk = row + (size_t)r * row_bytes + (size_t)(32 * i / span) * unit;
                 __builtin_prefetch(ahead);
                 ahead += unit * KERN_BLOCK / (size_t)span;
-                write_quants(lines, group + (size_t)i * (size_t)(lines * ETCH_LINE) + 4 * r,
+                write_quants(lines, group + (size_t)i * (size_t)(lines * REPACK_LINE) + 4 * r,
                              read_quants(fmt, blk, i));
             }
         }
         for (int32_t u = 0; u < cols / span; u++) {
             for (int r = 0; r < n; r++)
                 write_scales(fmt, row + (size_t)r * row_bytes + (size_t)u * unit,
-                             group + scales + (size_t)u * (size_t)etch_scale_bytes(fmt), r);
+                             group + scales + (size_t)u * (size_t)repack_scale_bytes(fmt), r);
         }
     }
 }
 
 /* Element (k, r) of a float group lies at [k][r]. */
-static INLINE void etch_floats(enum kern_fmt fmt, size_t elt, const uint8_t *src, int32_t rows,
-                               int32_t cols, int32_t g0, int32_t g1, uint8_t *dst)
+static INLINE void repack_floats(enum kern_fmt fmt, size_t elt, const uint8_t *src, int32_t rows,
+                                 int32_t cols, int32_t g0, int32_t g1, uint8_t *dst)
 {
     const size_t group_bytes = kern_group_bytes(fmt, cols), row_bytes = (size_t)cols * elt;
 
@@ -238,14 +238,14 @@ static INLINE void etch_floats(enum kern_fmt fmt, size_t elt, const uint8_t *src
     }
 }
 
-void kern_etch(enum kern_fmt fmt, const void *src, int32_t rows, int32_t cols, int32_t g0,
-               int32_t g1, uint8_t *dst)
+void kern_repack(enum kern_fmt fmt, const void *src, int32_t rows, int32_t cols, int32_t g0,
+                 int32_t g1, uint8_t *dst)
 {
     CHECK(g0 >= 0 && g1 <= (rows + KERN_LANES - 1) / KERN_LANES);
     switch (fmt) {
 #define QUANTS(f)                                                                                  \
     case f:                                                                                        \
-        etch_quants(f, src, rows, cols, g0, g1, dst);                                              \
+        repack_quants(f, src, rows, cols, g0, g1, dst);                                            \
         break;
         QUANTS(KERN_Q4_0)
         QUANTS(KERN_Q4_1)
@@ -258,10 +258,10 @@ void kern_etch(enum kern_fmt fmt, const void *src, int32_t rows, int32_t cols, i
         QUANTS(KERN_MXFP4)
 #undef QUANTS
     case KERN_F32:
-        etch_floats(fmt, 4, src, rows, cols, g0, g1, dst);
+        repack_floats(fmt, 4, src, rows, cols, g0, g1, dst);
         break;
     default:
-        etch_floats(fmt, 2, src, rows, cols, g0, g1, dst);
+        repack_floats(fmt, 2, src, rows, cols, g0, g1, dst);
         break;
     }
 }
@@ -279,18 +279,18 @@ static float half_at(const uint8_t *p)
 static int quant_at(enum kern_fmt fmt, const uint8_t *blk, int k, int r)
 {
     int j = k / 4, p = 4 * r + k % 4, q;
-    int lines = etch_block_lines(fmt);
+    int lines = repack_block_lines(fmt);
     if (lines == 8)
-        return blk[j * ETCH_LINE + p];
-    q = blk[j / 2 * ETCH_LINE + p] >> j % 2 * 4 & 15;
+        return blk[j * REPACK_LINE + p];
+    q = blk[j / 2 * REPACK_LINE + p] >> j % 2 * 4 & 15;
     if (lines == 5)
-        q |= (blk[4 * ETCH_LINE + p] >> j & 1) << 4;
+        q |= (blk[4 * REPACK_LINE + p] >> j & 1) << 4;
     if (lines == 6)
-        q |= (blk[(4 + j / 4) * ETCH_LINE + p] >> j % 4 * 2 & 3) << 4;
-    return fmt == KERN_MXFP4 ? etch_mxfp4[q] : q;
+        q |= (blk[(4 + j / 4) * REPACK_LINE + p] >> j % 4 * 2 & 3) << 4;
+    return fmt == KERN_MXFP4 ? repack_mxfp4[q] : q;
 }
 
-static void unpack_scales(enum kern_fmt fmt, const uint8_t *s, int b, struct etch_block *out)
+static void unpack_scales(enum kern_fmt fmt, const uint8_t *s, int b, struct repack_block *out)
 {
     out->has_min = 0;
     for (int r = 0; r < KERN_LANES; r++) {
@@ -318,7 +318,7 @@ static void unpack_scales(enum kern_fmt fmt, const uint8_t *s, int b, struct etc
             d1 = half_at(s + 2 * r) * (float)(int8_t)s[32 + 32 * b + 16 + r];
             break;
         default:
-            d0 = d1 = etch_e8m0_half(s[r]);
+            d0 = d1 = repack_e8m0_half(s[r]);
             break;
         }
         out->scale[0][r] = d0;
@@ -327,16 +327,17 @@ static void unpack_scales(enum kern_fmt fmt, const uint8_t *s, int b, struct etc
     }
 }
 
-void etch_unpack(enum kern_fmt fmt, const uint8_t *group, int32_t cols, int32_t i,
-                 struct etch_block *b)
+void repack_unpack(enum kern_fmt fmt, const uint8_t *group, int32_t cols, int32_t i,
+                   struct repack_block *b)
 {
-    int lines = etch_block_lines(fmt), off = etch_offset(fmt), per = etch_scale_span(fmt) / 32;
-    const uint8_t *blk = group + (size_t)i * (size_t)(lines * ETCH_LINE);
+    int lines = repack_block_lines(fmt), off = repack_offset(fmt),
+        per = repack_scale_span(fmt) / 32;
+    const uint8_t *blk = group + (size_t)i * (size_t)(lines * REPACK_LINE);
     for (int k = 0; k < KERN_BLOCK; k++)
         for (int r = 0; r < KERN_LANES; r++)
             b->q[k][r] = (int16_t)(quant_at(fmt, blk, k, r) - off);
-    const uint8_t *s = group + etch_scale_at(fmt, cols);
-    unpack_scales(fmt, s + (size_t)(i / per) * (size_t)etch_scale_bytes(fmt), i % per, b);
+    const uint8_t *s = group + repack_scale_at(fmt, cols);
+    unpack_scales(fmt, s + (size_t)(i / per) * (size_t)repack_scale_bytes(fmt), i % per, b);
 }
 
 static void row_float(const struct kern_mat *m, const uint8_t *group, int r, float *out)
@@ -364,14 +365,14 @@ void kern_row_f32(const struct kern_mat *m, int32_t row, float *out)
     }
     for (int32_t i = 0; i < m->cols / KERN_BLOCK; i++) {
         /* one lane only: unpacking all sixteen would be sixteen times the work */
-        struct etch_block b;
-        int per = etch_scale_span(m->fmt) / 32, lines = etch_block_lines(m->fmt);
-        const uint8_t *s = group + etch_scale_at(m->fmt, m->cols);
-        const uint8_t *blk = group + (size_t)i * (size_t)(lines * ETCH_LINE);
-        unpack_scales(m->fmt, s + (size_t)(i / per) * (size_t)etch_scale_bytes(m->fmt), i % per,
+        struct repack_block b;
+        int per = repack_scale_span(m->fmt) / 32, lines = repack_block_lines(m->fmt);
+        const uint8_t *s = group + repack_scale_at(m->fmt, m->cols);
+        const uint8_t *blk = group + (size_t)i * (size_t)(lines * REPACK_LINE);
+        unpack_scales(m->fmt, s + (size_t)(i / per) * (size_t)repack_scale_bytes(m->fmt), i % per,
                       &b);
         for (int k = 0; k < KERN_BLOCK; k++) {
-            int q = quant_at(m->fmt, blk, k, r) - etch_offset(m->fmt);
+            int q = quant_at(m->fmt, blk, k, r) - repack_offset(m->fmt);
             float w = (float)q * b.scale[k / 16][r]; /* exact: at most 24 bits */
             out[32 * i + k] = b.has_min ? w + b.min[r] : w;
         }

@@ -1,4 +1,4 @@
-#include "serve/measured.h"
+#include "serve/bench_store.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 
 #define VERSION 1
 
-int measured_same(const struct serve_limit *a, const struct serve_limit *b)
+int bench_store_same(const struct serve_limit *a, const struct serve_limit *b)
 {
     return !strcmp(a->model, b->model) && a->file_bytes == b->file_bytes &&
            !strcmp(a->cls, b->cls) && !strcmp(a->kernels, b->kernels) && !strcmp(a->cpu, b->cpu) &&
@@ -76,7 +76,7 @@ static int read_text(const char *path, struct buf *b)
     size_t n;
     int bad;
 
-    buf_init(b, MEASURED_BYTES_MAX);
+    buf_init(b, BENCH_STORE_BYTES_MAX);
     if (!f)
         return ERR_NOTFOUND;
     while (!b->failed && (n = fread(chunk, 1, sizeof chunk, f)) > 0)
@@ -87,7 +87,7 @@ static int read_text(const char *path, struct buf *b)
 }
 
 /* All rows of the file; a row that is not one is left out. A file of another form is ERR_FORMAT. */
-static int read_rows(const char *path, struct serve_limit row[MEASURED_MAX], int *ret_n)
+static int read_rows(const char *path, struct serve_limit row[BENCH_STORE_MAX], int *ret_n)
 {
     struct buf text;
     json_t *root = NULL;
@@ -99,7 +99,7 @@ static int read_rows(const char *path, struct serve_limit row[MEASURED_MAX], int
         r = ERR_FORMAT;
     rows = json_object_get(root, "rows");
     if (!r && (json_integer_value(json_object_get(root, "version")) != VERSION ||
-               !json_is_array(rows) || json_array_size(rows) > MEASURED_MAX))
+               !json_is_array(rows) || json_array_size(rows) > BENCH_STORE_MAX))
         r = ERR_FORMAT;
     for (size_t i = 0; !r && i < json_array_size(rows); i++)
         *ret_n += get_row(json_array_get(rows, i), &row[*ret_n]);
@@ -110,10 +110,10 @@ static int read_rows(const char *path, struct serve_limit row[MEASURED_MAX], int
 
 int serve_limit_find(const char *path, struct serve_limit *io_limit)
 {
-    struct serve_limit *row = calloc(MEASURED_MAX, sizeof *row);
+    struct serve_limit *row = calloc(BENCH_STORE_MAX, sizeof *row);
     int n = 0, r = row ? read_rows(path, row, &n) : ERR_NOMEM, i;
 
-    for (i = 0; i < n && !measured_same(&row[i], io_limit); i++)
+    for (i = 0; i < n && !bench_store_same(&row[i], io_limit); i++)
         ;
     if (!r && i == n)
         r = ERR_NOTFOUND;
@@ -175,7 +175,7 @@ static void keep_old(struct serve_limit *l, const struct serve_limit *old)
 
 int serve_limit_store(const char *path, const struct serve_limit *l, struct err *e)
 {
-    struct serve_limit *row = calloc(MEASURED_MAX, sizeof *row), add = *l;
+    struct serve_limit *row = calloc(BENCH_STORE_MAX, sizeof *row), add = *l;
     json_t *root = json_object(), *rows = json_array();
     int n = 0, r;
 
@@ -185,12 +185,12 @@ int serve_limit_store(const char *path, const struct serve_limit *l, struct err 
     }
     read_rows(path, row, &n); /* a file that is not ours is replaced */
     for (int i = 0; i < n; i++) {
-        if (measured_same(&row[i], l))
+        if (bench_store_same(&row[i], l))
             keep_old(&add, &row[i]);
     }
     put_row(rows, &add); /* newest first: past the bound the oldest goes */
-    for (int i = 0; i < n && json_array_size(rows) < MEASURED_MAX; i++) {
-        if (!measured_same(&row[i], l))
+    for (int i = 0; i < n && json_array_size(rows) < BENCH_STORE_MAX; i++) {
+        if (!bench_store_same(&row[i], l))
             put_row(rows, &row[i]);
     }
     json_object_set_new(root, "version", json_integer(VERSION));

@@ -125,7 +125,7 @@ static void metrics(struct call *c)
     buf_done(&text);
 }
 
-void ops_answer(struct call *c)
+void probes_answer(struct call *c)
 {
     struct err e = {0};
 

@@ -1,4 +1,4 @@
-#include "serve/past.h"
+#include "serve/recent.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -6,12 +6,12 @@
 #include "base/clock.h"
 #include "serve/server.h"
 
-struct past *past_new(int n_models)
+struct recent *recent_new(int n_models)
 {
-    struct past *p = calloc(1, sizeof *p);
+    struct recent *p = calloc(1, sizeof *p);
 
     if (p)
-        p->samples = calloc((size_t)(n_models ? n_models : 1) * TRACK_TIMES, sizeof *p->samples);
+        p->samples = calloc((size_t)(n_models ? n_models : 1) * TIMELINE_TIMES, sizeof *p->samples);
     if (p && !p->samples) {
         free(p);
         return NULL;
@@ -19,14 +19,14 @@ struct past *past_new(int n_models)
     return p;
 }
 
-void past_free(struct past *p)
+void recent_free(struct recent *p)
 {
     if (p)
         free(p->samples);
     free(p);
 }
 
-int past_is_job(const struct call *c)
+int recent_is_job(const struct call *c)
 {
     return (c->route.id == API_ROUTE_CHAT || c->route.id == API_ROUTE_COMPLETION) &&
            c->ticket.i_rate >= 0;
@@ -52,17 +52,17 @@ static int model_of(const struct call *c)
     return c->sup ? (int)(server_find(c->s, c->sup) - c->s->served) : -1;
 }
 
-void past_row(struct past_row *r, const struct call *c)
+void recent_row(struct recent_row *r, const struct call *c)
 {
-    const struct track *t = &c->track;
+    const struct timeline *t = &c->timeline;
 
-    *r = (struct past_row){
+    *r = (struct recent_row){
         .model = "",
         .endpoint = c->route.id == API_ROUTE_CHAT ? "chat" : "completion",
-        .state = c->state == CALL_OVER ? PAST_FINISHED
-                 : t->first_us         ? PAST_DECODE
-                 : c->started          ? PAST_PREFILL
-                                       : PAST_QUEUED,
+        .state = c->state == CALL_OVER ? RECENT_FINISHED
+                 : t->first_us         ? RECENT_DECODE
+                 : c->started          ? RECENT_PREFILL
+                                       : RECENT_QUEUED,
         .i_tenant = c->ticket.i_rate,
         .i_model = -1,
         .order = t->order,
@@ -80,7 +80,7 @@ void past_row(struct past_row *r, const struct call *c)
     };
     memcpy(r->id, c->id, sizeof r->id);
     memcpy(r->client_id, c->client_id, sizeof r->client_id);
-    if (r->state == PAST_FINISHED)
+    if (r->state == RECENT_FINISHED)
         r->finish = finish_of(c);
     if (t->order) { /* before, all this may be a prep thread's */
         r->model = server_find(c->s, c->sup)->names[0];
@@ -90,61 +90,61 @@ void past_row(struct past_row *r, const struct call *c)
     }
 }
 
-void past_marks(struct past_one *p, const struct track *t)
+void recent_marks(struct recent_one *p, const struct timeline *t)
 {
     p->n_marks = t->n_marks;
     memcpy(p->mark, t->mark, (size_t)t->n_marks * sizeof *t->mark);
 }
 
-const struct past_one *past_get(const struct past *p, int i)
+const struct recent_one *recent_get(const struct recent *p, int i)
 {
-    if (i < 0 || i >= TRACK_PAST || (uint64_t)i >= p->n)
+    if (i < 0 || i >= TIMELINE_PAST || (uint64_t)i >= p->n)
         return NULL;
-    return &p->one[(p->n - 1 - (uint64_t)i) % TRACK_PAST];
+    return &p->one[(p->n - 1 - (uint64_t)i) % TIMELINE_PAST];
 }
 
-static void sample(struct call *c, enum track_time kind, int64_t now_us, int64_t value_us)
+static void sample(struct call *c, enum timeline_time kind, int64_t now_us, int64_t value_us)
 {
-    struct past *p = c->s->io[c->io].past;
+    struct recent *p = c->s->io[c->io].recent;
 
-    track_sample(&p->samples[model_of(c) * TRACK_TIMES + (int)kind], now_us, value_us);
+    timeline_sample(&p->samples[model_of(c) * TIMELINE_TIMES + (int)kind], now_us, value_us);
 }
 
-void past_began(struct call *c)
+void recent_began(struct call *c)
 {
-    struct track *t = &c->track;
+    struct timeline *t = &c->timeline;
 
     t->order = atomic_fetch_add(&c->s->n_ordered, 1) + 1;
     t->n_choices = c->req.n_run * c->n_jobs;
     for (int32_t i = 0; i < c->n_jobs; i++)
         t->n_prompt += c->jobs[i].job.n_prompt;
-    c->s->io[c->io].past->n_requests[model_of(c)]++;
-    track_note(t, TRACK_ACCEPTED, c->started_us, 0);
-    track_note(t, TRACK_QUEUED, clock_now_us(), 0);
+    c->s->io[c->io].recent->n_requests[model_of(c)]++;
+    timeline_note(t, TIMELINE_ACCEPTED, c->started_us, 0);
+    timeline_note(t, TIMELINE_QUEUED, clock_now_us(), 0);
 }
 
-void past_first_token(struct call *c)
+void recent_first_token(struct call *c)
 {
-    sample(c, TRACK_TTFT, c->track.first_us, c->track.first_us - c->started_us);
+    sample(c, TIMELINE_TTFT, c->timeline.first_us, c->timeline.first_us - c->started_us);
 }
 
-void past_add(struct call *c)
+void recent_add(struct call *c)
 {
-    struct past *p = c->s->io[c->io].past;
-    struct track *t = &c->track;
-    struct past_one *one;
+    struct recent *p = c->s->io[c->io].recent;
+    struct timeline *t = &c->timeline;
+    struct recent_one *one;
     int64_t now = clock_now_us();
 
     if (!t->order)
         return;
     if (!t->ended_us)
         t->ended_us = now;
-    track_note(t, TRACK_FINISHED, t->ended_us, t->n_generated);
+    timeline_note(t, TIMELINE_FINISHED, t->ended_us, t->n_generated);
     if (t->n_choices == 1 && t->n_generated > 1)
-        sample(c, TRACK_TPOT, now, (t->last_us - t->first_us) / (t->n_generated - 1));
+        sample(c, TIMELINE_TPOT, now, (t->last_us - t->first_us) / (t->n_generated - 1));
     if (c->started)
-        sample(c, TRACK_QUEUE, now, c->queue_us);
-    one = &p->one[p->n++ % TRACK_PAST];
-    past_row(&one->row, c);
-    past_marks(one, t);
+        sample(c, TIMELINE_QUEUE, now, c->queue_us);
+    one = &p->one[p->n++ % TIMELINE_PAST];
+    recent_row(&one->row, c);
+    recent_marks(one, t);
 }

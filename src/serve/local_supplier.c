@@ -1,4 +1,4 @@
-#include "serve/adapter.h"
+#include "serve/local_supplier.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* The local engine behind the supplier door: one loaded model, or one that is being loaded.
  *
  * Threads: local_load on the loader; the rest as cloud/supplier.h says. */
-#ifndef SERVE_ADAPTER_H
-#define SERVE_ADAPTER_H
+#ifndef SERVE_LOCAL_SUPPLIER_H
+#define SERVE_LOCAL_SUPPLIER_H
 
 #include <stdatomic.h>
 

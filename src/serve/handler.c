@@ -19,13 +19,13 @@ static int is_home(const struct call *c)
     return c->state == CALL_OVER && !c->x && c->n_home == c->n_sent && !watch_is_out(c);
 }
 
-void front_reap(struct call *c)
+void handler_reap(struct call *c)
 {
     if (is_home(c))
         call_close(c);
 }
 
-void front_tick(void *ctx)
+void handler_tick(void *ctx)
 {
     struct server_io *io = ctx;
     int64_t now = clock_now_us();
@@ -36,7 +36,7 @@ void front_tick(void *ctx)
             watch_tick(c, now);
         else
             call_tick(c, now);
-        front_reap(c);
+        handler_reap(c);
     }
     io->ticking = io->calls != NULL;
     if (io->ticking)
@@ -239,10 +239,10 @@ static void judge(struct call *c)
     if (r)
         call_fail(c, &e);
     else
-        ops_answer(c);
+        probes_answer(c);
 }
 
-void front_request(void *ctx, struct net_exchange *x)
+void handler_request(void *ctx, struct net_exchange *x)
 {
     struct server *s = ctx;
     struct call *c = call_new(s, x);
@@ -257,7 +257,7 @@ void front_request(void *ctx, struct net_exchange *x)
     }
     keep_ticking(&s->io[c->io]);
     judge(c);
-    front_reap(c);
+    handler_reap(c);
 }
 
 static char *keep(struct call *c, const struct http_head *h, const char *name)
@@ -288,7 +288,7 @@ static void body_failed(struct call *c, int code)
     call_fail(c, &e);
 }
 
-void front_body(void *ctx, struct net_exchange *x, int code)
+void handler_body(void *ctx, struct net_exchange *x, int code)
 {
     struct server *s = ctx;
     struct call *c = net_user(x);
@@ -297,7 +297,7 @@ void front_body(void *ctx, struct net_exchange *x, int code)
 
     if (code) {
         body_failed(c, code);
-        front_reap(c);
+        handler_reap(c);
         return;
     }
     net_body_take(x, &c->body);
@@ -313,14 +313,14 @@ void front_body(void *ctx, struct net_exchange *x, int code)
     };
     if (c->cancel_asked) {
         call_end_cancelled(c);
-        front_reap(c);
+        handler_reap(c);
         return;
     }
     if (call_is_tool(c)) {
         int64_t n = call_tool_tokens(c->body.len);
         if (cloud_reserve(s->cloud, &c->ticket, n, n, &e)) {
             call_fail(c, &e);
-            front_reap(c);
+            handler_reap(c);
             return;
         }
     }
@@ -332,10 +332,10 @@ void front_body(void *ctx, struct net_exchange *x, int code)
         err_set(&e, ERR_AGAIN, "Too many big requests at once; please try again shortly.");
         call_fail(c, &e);
     }
-    front_reap(c);
+    handler_reap(c);
 }
 
-void front_gone(void *ctx, struct net_exchange *x, int code)
+void handler_gone(void *ctx, struct net_exchange *x, int code)
 {
     struct call *c = net_user(x);
 
@@ -353,18 +353,18 @@ void front_gone(void *ctx, struct net_exchange *x, int code)
         for (int32_t i = 0; i < c->n_sent; i++) /* full rings take no end */
             call_pump(c, &c->jobs[i]);
     }
-    front_reap(c);
+    handler_reap(c);
 }
 
-void front_room(void *ctx, struct net_exchange *x)
+void handler_room(void *ctx, struct net_exchange *x)
 {
     struct call *c = net_user(x);
 
     call_room(c);
-    front_reap(c);
+    handler_reap(c);
 }
 
-void front_mail(void *ctx, int io)
+void handler_mail(void *ctx, int io)
 {
     struct server *s = ctx;
     struct mbox_item *list = mbox_take(net_io_mbox(s->net, io)), *it;
@@ -375,7 +375,7 @@ void front_mail(void *ctx, int io)
         if (it->kind == MAIL_PREP) {
             c = it->owner;
             call_admit(c);
-        } else if (it->kind == MAIL_TRIP) {
+        } else if (it->kind == MAIL_SNAPSHOT) {
             c = watch_arrive(it->owner, io);
             if (!c)
                 continue;
@@ -384,11 +384,11 @@ void front_mail(void *ctx, int io)
             c = j->call;
             call_pump(c, j);
         }
-        front_reap(c);
+        handler_reap(c);
     }
 }
 
-void front_refuse(void *ctx, int status, const char *why, struct buf *body)
+void handler_refuse(void *ctx, int status, const char *why, struct buf *body)
 {
     static const struct {
         int status, code;

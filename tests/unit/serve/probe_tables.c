@@ -1,7 +1,7 @@
 /* The tables of docs/operations.md come from the tables in the code.
  *
- *   ops_tables            print them, to be pasted
- *   ops_tables FILE       check that FILE has every row (TAP) */
+ *   probe_tables            print them, to be pasted
+ *   probe_tables FILE       check that FILE has every row (TAP) */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

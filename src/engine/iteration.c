@@ -156,7 +156,7 @@ static void fit_runs(struct engine_seq *q, int32_t *left)
 }
 
 /* Decide who takes how many tokens; returns the sum. */
-int32_t turn_plan(struct engine *e)
+int32_t iteration_plan(struct engine *e)
 {
     struct sched *s = &e->sched;
     struct batch_limits lim = {.tokens = e->info.chunk + e->info.batch_max,
@@ -264,7 +264,7 @@ static void lay_out_runs(struct sched *s, struct engine_seq *q, int answer, stru
     }
 }
 
-void turn_run(struct engine *e)
+void iteration_run(struct engine *e)
 {
     struct sched *s = &e->sched;
     struct step_batch b = {.token = s->tokens, .seg = s->seg, .out = s->out};
@@ -489,7 +489,7 @@ static void settle_seq(struct engine *e, struct engine_seq *q)
 }
 
 /* Positions are computed: share pages, send events, draw tokens, end what has ended. */
-void turn_settle(struct engine *e)
+void iteration_settle(struct engine *e)
 {
     struct sched *s = &e->sched;
 
