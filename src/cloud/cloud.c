@@ -296,28 +296,35 @@ static int named(const struct offer *o, const char *model)
 
 int cloud_route(struct cloud *c, const char *model, struct supplier **ret, struct err *e)
 {
-    struct route_choice choice[CLOUD_SUPPLIERS_MAX] = {0};
+    struct route_offer row[CLOUD_SUPPLIERS_MAX];
+    const struct route_request r = {.tier = API_TIER_DEFAULT};
+    struct supplier *of[CLOUD_SUPPLIERS_MAX];
     struct supplier_load load;
-    int found = 0, loading = 0, frozen = 0, i;
+    int loading = 0, frozen = 0, n = 0, i;
 
     for (i = 0; i < c->n_offers; i++) {
         struct offer *o = &c->offers[i];
         if (!named(o, model))
             continue;
-        found = 1;
         o->s->ops->load(o->s, &load);
         loading |= load.state == SUPPLIER_LOADING;
         frozen |= load.frozen;
-        choice[i] = (struct route_choice){.usable = load.state == SUPPLIER_READY && !load.frozen,
-                                          .n_waiting = load.n_waiting,
-                                          .n_running = load.n_running,
-                                          .capacity = load.capacity};
+        of[n] = o->s;
+        row[n++] = (struct route_offer){.id = (uint32_t)i,
+                                        .health = load.state == SUPPLIER_LOADING  ? ROUTE_LOADING
+                                                  : load.state == SUPPLIER_FAILED ? ROUTE_FAILED
+                                                  : load.frozen                   ? ROUTE_FROZEN
+                                                                                  : ROUTE_READY,
+                                        .tiers = ~0u,
+                                        .n_waiting = load.n_waiting,
+                                        .n_running = load.n_running,
+                                        .capacity = load.capacity};
     }
-    if (!found)
+    if (!n)
         return api_err_model(e, model);
-    i = route_pick(choice, c->n_offers);
+    i = route_pick(&r, row, n, 0, clock_now_us(), NULL);
     if (i >= 0) {
-        *ret = c->offers[i].s;
+        *ret = of[i];
         return 0;
     }
     if (loading)

@@ -6,7 +6,6 @@
 #include <cmocka.h>
 
 #include "policy/admit.h"
-#include "policy/route.h"
 
 static struct admit_decision decide(int waiting, int running, int n, int64_t threshold)
 {
@@ -111,23 +110,12 @@ static void mean(void **state)
     assert_int_equal(admit_mean(0, -5), 1);
 }
 
-static void route(void **state)
-{
-    struct route_choice c[3] = {{1, 0, 4, 8}, {1, 1, 0, 8}, {0, 0, 0, 8}};
-
-    assert_int_equal(route_pick(c, 3), 1);
-    c[1].usable = 0;
-    assert_int_equal(route_pick(c, 3), 0);
-    c[0].usable = 0;
-    assert_int_equal(route_pick(c, 3), -1);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(admits),    cmocka_unit_test(refuses), cmocka_unit_test(at_once),
         cmocka_unit_test(threshold), cmocka_unit_test(tenants), cmocka_unit_test(unknown_duration),
-        cmocka_unit_test(mean),      cmocka_unit_test(route),
+        cmocka_unit_test(mean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
