@@ -28,6 +28,13 @@ ALLOWED = {
     "plan": ["base", "job", "policy"],
     "cmd": ["base", "job"] + [room + "*" for room in ROOMS if room not in ("base", "job", "cmd")],
 }
+# Rooms that only decide: what their files include, and what that includes, is one of these headers
+# or of these rooms. So no I/O, clock, memory, threads or locks can be named in them.
+PURE = {
+    "policy": ["stdint.h", "stddef.h", "stdbool.h", "limits.h", "float.h", "math.h", "string.h",
+               "base/check.h", "job/", "policy/"],
+}
+
 # Doors beside room/room.h.
 DOORS = {"net": ["fetch.h"], "kern": ["probe.h"],
          "text": ["vocab.h", "jinja.h", "detok.h"]}
@@ -102,6 +109,27 @@ def check_includes(sources):
             elif header != other + ".h" and header not in DOORS.get(other, []):
                 bad.append(f"{where}: {room} may include the door {other}/{other}.h only, "
                            f"not {target}")
+    return bad
+
+
+def check_pure(sources):
+    """Followed through the project's own headers: a shared noun must not bring in the clock."""
+    bad = []
+
+    def follow(room, name, path, seen):
+        for m in re.finditer(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"]+)[>"]', sources.get(name, ""), re.M):
+            target = m.group(1)
+            if not any(target == a or (a.endswith("/") and target.startswith(a)) for a in PURE[room]):
+                bad.append(f"{path[0]}: {room} only decides and may not include {target}" +
+                           "".join(f", which {p} does" for p in path[:0:-1]))
+            elif f"src/{target}" not in seen:
+                seen.add(f"src/{target}")
+                follow(room, f"src/{target}", path + [target], seen)
+
+    for name in sources:
+        room = name.split("/")[1]
+        if room in PURE:
+            follow(room, name, [name], {name})
     return bad
 
 
@@ -214,6 +242,7 @@ def main():
     texts.update({n: read(root, n) for n in files if n.endswith((".py", ".sh", "meson.build"))})
     rules = [
         ("rooms include only what they may", check_includes(product)),
+        ("rooms that only decide include nothing that acts", check_pure(product)),
         ("no banned functions", check_banned(product)),
         ("no struct typedefs", check_typedefs(product)),
         ("basenames are unique", check_basenames(sources)),
@@ -229,4 +258,5 @@ def main():
     sys.exit(any(bad for _, bad in rules))
 
 
-main()
+if __name__ == "__main__":
+    main()
