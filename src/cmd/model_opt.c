@@ -14,8 +14,7 @@ int model_config(struct engine_config *c, const struct model_opt *o, struct err 
 
     *c = (struct engine_config){.template_file = o->template_file,
                                 .cls = o->cls ? (enum engine_class)(o->cls - 1) : ENGINE_AUTO,
-                                .kv = o->kv ? (enum kern_kv)(o->kv - 1) : KERN_KV_F16,
-                                .kv_set = o->kv != 0,
+                                .kv = o->kv,
                                 .kv_bytes_max = (size_t)o->kv_memory,
                                 .context_max = (int32_t)o->context,
                                 .chunk = (int32_t)o->chunk,
@@ -23,10 +22,11 @@ int model_config(struct engine_config *c, const struct model_opt *o, struct err 
                                 .no_prefix_cache = o->no_cache,
                                 .no_speculation = o->no_speculation};
     if (o->cpu && strcmp(o->cpu, "auto")) {
-        rc = kern_isa_parse(o->cpu, &c->isa, e);
+        enum kern_isa isa;
+        rc = kern_isa_parse(o->cpu, &isa, e);
         if (rc)
             return rc;
-        c->isa_set = 1;
+        c->cpu = 1 + (int)isa;
     }
     return 0;
 }

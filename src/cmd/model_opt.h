@@ -17,10 +17,10 @@ struct model_opt {
 #define MODEL_OPT_ROWS(s, field)                                                                   \
     OPT_INT('t', "threads", "N", "0", 0, TEAM_THREADS_MAX, s, field.threads,                       \
             "compute threads (0: all CPUs)"),                                                      \
-        OPT_CHOICE(0, "class", "auto|q8|bf16|f32", "auto", s, field.cls,                           \
+        OPT_CHOICE(0, "class", engine_class_words, "auto", s, field.cls,                           \
                    "numeric class: integer dot products (q8), prompts in bf16, everything in "     \
                    "float; auto: bf16 where the CPU has AMX, else q8"),                            \
-        OPT_CHOICE(0, "kv", "f32|f16|q8_0", NULL, s, field.kv,                                     \
+        OPT_CHOICE(0, "kv", KERN_KV_WORDS, NULL, s, field.kv,                                      \
                    "type of the KV cache (f16, in class f32: f32)"),                               \
         OPT_SIZE(0, "kv-memory", NULL, s, field.kv_memory, "memory for the KV cache"),             \
         OPT_INT(0, "chunk", "N", "0", 0, 8192, s, field.chunk,                                     \
@@ -30,7 +30,7 @@ struct model_opt {
         OPT_FLAG(0, "no-speculation", s, field.no_speculation,                                     \
                  "one token a step: draft nothing from the text so far"),                          \
         OPT_STR(0, "cpu", "ISA", "auto", s, field.cpu,                                             \
-                "use kernels up to this: scalar, avx2, avx-vnni, avx512, avx512-vnni, amx"),       \
+                "use kernels up to this: auto" KERN_ISA_LIST),                                     \
         OPT_FILE(0, "chat-template", NULL, s, field.template_file,                                 \
                  "chat template to use instead of the model's")
 

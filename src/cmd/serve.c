@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "cmd/cmd.h"
+#include "engine/engine.h"
 #include "hub/hub.h"
 
 /* One member a setting: text as typed, or 1 for a switch. */

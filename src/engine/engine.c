@@ -269,6 +269,10 @@ static void fill_info(struct engine *e, const struct engine_config *c, const str
     in->page_tokens = KERN_PAGE;
 }
 
+const char engine_class_words[] = "auto|q8|bf16|f32"; /* in the order of the names below */
+const char engine_cpu_words[] = "auto" KERN_ISA_WORDS;
+const char engine_kv_words[] = "auto|" KERN_KV_WORDS;
+
 const char *engine_class_name(enum engine_class cls)
 {
     static const char *const names[] = {"auto", "q8", "bf16", "f32"};
@@ -279,7 +283,9 @@ const char *engine_class_name(enum engine_class cls)
 static int open_parts(struct engine *e, const struct engine_config *c, struct gguf *g,
                       engine_progress *progress, void *arg, struct err *err)
 {
-    enum kern_kv kv = c->kv_set ? c->kv : c->cls == ENGINE_F32 ? KERN_KV_F32 : KERN_KV_F16;
+    enum kern_kv kv = c->kv                  ? (enum kern_kv)(c->kv - 1)
+                      : c->cls == ENGINE_F32 ? KERN_KV_F32
+                                             : KERN_KV_F16;
     struct kv_config kc = {.type = kv};
     struct vocab_opening opening = {e, g, err};
     struct model_meanwhile also = {open_vocab, &opening};
@@ -355,7 +361,7 @@ int engine_open(struct engine **ret, const struct engine_config *c, struct team 
     e->inbox.fd = -1;
     e->team = t;
     atomic_store(&e->quit, c->describe_only); /* no thread: submit says no */
-    e->kern = kern_open(c->isa_set ? c->isa : KERN_N_ISA - 1);
+    e->kern = kern_open(c->cpu ? (enum kern_isa)(c->cpu - 1) : KERN_N_ISA - 1);
     e->cls = c->cls ? c->cls : e->kern->fast_bf16 ? ENGINE_BF16 : ENGINE_Q8;
     e->use_cache = !c->no_prefix_cache;
     e->use_drafts = !c->no_speculation;

@@ -43,6 +43,9 @@ struct team;
 enum engine_class { ENGINE_AUTO, ENGINE_Q8, ENGINE_BF16, ENGINE_F32 };
 const char *engine_class_name(enum engine_class cls);
 
+/* The words of settings, "auto|q8|...": a word's index is what engine_config takes. */
+extern const char engine_class_words[], engine_cpu_words[], engine_kv_words[];
+
 /* Zero means "default" in every field. */
 struct engine_config {
     const char *path;                /* GGUF file, or the first of a split one */
@@ -50,10 +53,8 @@ struct engine_config {
     const char *template_file;       /* overrides the file's chat template */
     const struct sampling *sampling; /* recommended by who knows the model; NULL: nobody does */
     enum engine_class cls;
-    enum kern_isa isa; /* KERN_ISA_SCALAR + 0 is a real value: set isa_set */
-    int isa_set;
-    enum kern_kv kv; /* default f16 (class f32: f32); set kv_set */
-    int kv_set;
+    int cpu;             /* best instruction set to use: 0 any, else 1 + enum kern_isa */
+    int kv;              /* 0: f16, in class f32 f32; else 1 + enum kern_kv */
     size_t kv_bytes_max; /* memory for KV pages; default: what is free, at most 1/2 of it */
     uint64_t reserved;   /* bytes of the machine's memory that are promised, not yet taken */
     int32_t context_max; /* default: trained length, lowered only by memory */

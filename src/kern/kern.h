@@ -117,6 +117,7 @@ struct kern_act {
 /* ---- attention ----------------------------------------------------------------------------- */
 
 enum kern_kv { KERN_KV_F32, KERN_KV_F16, KERN_KV_Q8_0 };
+#define KERN_KV_WORDS "f32|f16|q8_0" /* their names, in this order */
 
 /* KV page for one KV head, 32 tokens: K transposed [head_dim][32], so that a lane is a token, then
  * V [32][head_dim], so that a lane is an output; q8_0 (8 bits, a float scale per token and 32
@@ -161,7 +162,7 @@ const char *kern_kv_name(enum kern_kv kv); /* "f32", "f16", "q8_0" */
 enum kern_act_fn { KERN_SILU, KERN_GELU_TANH, KERN_SWIGLU_OAI };
 
 struct kern_table {
-    const char *name; /* "amx", "avx512-vnni", "avx512", "avx-vnni", "avx2", "scalar" */
+    const char *name; /* kern_isa_name of the last set that filled it */
 
     /* Quantise row i of `a` (reads a->f, writes q, scale, sum). cols % 32 == 0. */
     void (*quantize)(const struct kern_act *a, int32_t i);
@@ -224,21 +225,30 @@ struct kern_table {
     int32_t chunk_groups;
 };
 
-/* CPU features that a table may use; kern_open never uses one that the CPU lacks. */
-enum kern_isa {
-    KERN_ISA_SCALAR,
-    KERN_ISA_AVX2,
-    KERN_ISA_AVX_VNNI, /* AVX2 with vpdpbusd; CPUs with AVX-512 often lack it */
-    KERN_ISA_AVX512,
-    KERN_ISA_AVX512_VNNI,
-    KERN_ISA_AMX, /* all of AVX512_VNNI, and matmul_bf16 in tiles */
-    KERN_N_ISA
-};
+/* Instruction sets and their words, the later overriding the earlier: X(enum kern_isa, word). What
+ * each needs of the CPU and which functions it brings: kern/isa.h. */
+#define KERN_ISAS(X)                                                                               \
+    X(KERN_ISA_SCALAR, "scalar")                                                                   \
+    X(KERN_ISA_AVX2, "avx2")                                                                       \
+    X(KERN_ISA_AVX_VNNI, "avx-vnni") /* AVX2 with vpdpbusd; CPUs with AVX-512 often lack it */     \
+    X(KERN_ISA_AVX512, "avx512")                                                                   \
+    X(KERN_ISA_AVX512_VNNI, "avx512-vnni")                                                         \
+    X(KERN_ISA_AMX, "amx") /* AVX512_VNNI, and products and attention of bf16 in tiles */
 
-/* The table of the best ISA that this CPU has and that is not above `max_isa`. */
+#define KERN_ISA_ID(isa, word)     isa,
+#define KERN_ISA_LISTED(isa, word) ", " word
+#define KERN_ISA_CHOSEN(isa, word) "|" word
+enum kern_isa { KERN_ISAS(KERN_ISA_ID) KERN_N_ISA };
+
+/* For texts: ", scalar, avx2, ..." and, as settings list their words, "|scalar|avx2|...". */
+#define KERN_ISA_LIST  KERN_ISAS(KERN_ISA_LISTED)
+#define KERN_ISA_WORDS KERN_ISAS(KERN_ISA_CHOSEN)
+
+/* The table of this CPU's sets up to and with `max_isa`; its name is the last one's. It is built at
+ * the first call and read-only afterwards. Any thread. */
 const struct kern_table *kern_open(enum kern_isa max_isa);
-/* "auto", "scalar", "avx2", "avx-vnni", "avx512", "avx512-vnni", "amx" -> isa; ERR_ARG with the
- * list for others, and ERR_UNSUPPORTED when this CPU lacks it. */
+/* "auto" or a word of KERN_ISAS -> isa; ERR_ARG with the list for others, and ERR_UNSUPPORTED when
+ * this CPU lacks it. */
 int kern_isa_parse(const char *name, enum kern_isa *ret_isa, struct err *e);
 const char *kern_isa_name(enum kern_isa isa);
 int kern_isa_available(enum kern_isa isa);

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "kern/amx.h"
+#include "kern/isa.h"
 #include "kern/probe_isa.h"
 
 #define THREADS_MAX 64
@@ -52,11 +53,10 @@ static const struct probe_isa scalar_probe = {scalar_probe_read, scalar_probe_do
 
 static const struct probe_isa *probe_of(enum kern_isa isa)
 {
-    static const struct probe_isa *const all[KERN_N_ISA] = {
-        &scalar_probe, &avx2_probe, &avxvnni_probe, &avx512_probe, &vnni_probe, &vnni_probe};
-    while (isa > KERN_ISA_SCALAR && !kern_isa_available(isa))
-        isa--;
-    return all[isa];
+    for (int i = (int)isa; i > KERN_ISA_SCALAR; i--)
+        if (isa_rows[i].probe && kern_isa_available((enum kern_isa)i))
+            return isa_rows[i].probe;
+    return &scalar_probe;
 }
 
 /* ---- threads --------------------------------------------------------------------------------- */

@@ -1,16 +1,13 @@
-/* The table of kernels: which ISAs this CPU has, and the functions of each. */
-#include <cpuid.h>
-#include <stdatomic.h>
+/* The tables of kernels: the scalar reference, overridden by the instruction sets of this CPU. */
+#include <pthread.h>
 #include <string.h>
 
 #include "base/check.h"
-#include "kern/amx.h"
+#include "kern/isa.h"
 #include "kern/kern.h"
 #include "kern/scalar.h"
-#include "kern/simd.h"
 
-static const struct kern_table table_scalar = {
-    .name = "scalar",
+static const struct kern_table scalar = {
     .quantize = scalar_quantize,
     .matmul_q8 = scalar_matmul_q8,
     .matmul_f32 = scalar_matmul_f32,
@@ -31,32 +28,9 @@ static const struct kern_table table_scalar = {
     .chunk_groups = 8,
 };
 
-#define TABLE_SIMD(table_name, isa, q8, bf16, fast)                                                \
-    {                                                                                              \
-        .name = table_name, .quantize = isa##_quantize, .matmul_q8 = q8##_matmul_q8,               \
-        .matmul_f32 = isa##_matmul_f32, .matmul_bf16 = bf16##_matmul_bf16,                         \
-        .to_bf16 = isa##_to_bf16, .rmsnorm = isa##_rmsnorm, .add = isa##_add,                      \
-        .scale = isa##_scale, .axpy = isa##_axpy, .glu = isa##_glu, .rope = isa##_rope,            \
-        .kv_store = isa##_kv_store, .attn = isa##_attn, .attn_bf16 = bf16##_attn_bf16,             \
-        .attn_join = isa##_attn_join, .argmax = isa##_argmax, .sum_exp = isa##_sum_exp,            \
-        .chunk_groups = 8, .fast_bf16 = (fast),                                                    \
-    }
-
-static const struct kern_table table_avx2 = TABLE_SIMD("avx2", avx2, avx2, scalar, 0);
-static const struct kern_table table_avxvnni = TABLE_SIMD("avx-vnni", avx2, avxvnni, scalar, 0);
-static const struct kern_table table_avx512 = TABLE_SIMD("avx512", avx512, avx512, scalar, 0);
-static const struct kern_table table_vnni = TABLE_SIMD("avx512-vnni", avx512, vnni, scalar, 0);
-
-static const struct kern_table table_amx = TABLE_SIMD("amx", avx512, vnni, amx, 1);
-
-static const struct kern_table *const tables[KERN_N_ISA] = {
-    [KERN_ISA_SCALAR] = &table_scalar,    [KERN_ISA_AVX2] = &table_avx2,
-    [KERN_ISA_AVX_VNNI] = &table_avxvnni, [KERN_ISA_AVX512] = &table_avx512,
-    [KERN_ISA_AVX512_VNNI] = &table_vnni, [KERN_ISA_AMX] = &table_amx,
-};
-
-static const char *const isa_names[KERN_N_ISA] = {"scalar", "avx2",        "avx-vnni",
-                                                  "avx512", "avx512-vnni", "amx"};
+#define WORD(isa, name) [isa] = (name),
+static const char *const isa_names[KERN_N_ISA] = {KERN_ISAS(WORD)};
+#undef WORD
 
 const char *kern_isa_name(enum kern_isa isa)
 {
@@ -64,93 +38,55 @@ const char *kern_isa_name(enum kern_isa isa)
     return isa_names[isa];
 }
 
-/* clang 14 does not know this one's name. */
-static int cpu_has_f16c(void)
-{
-    unsigned a, b, c, d;
-    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
-}
-
-static int cpu_has_avx_vnni(void)
-{
-    unsigned a, b, c, d;
-    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1 << 4);
-}
-
-static int cpu_has_avx512_bf16(void) /* nor does clang 14 know this one's */
-{
-    unsigned a, b, c, d;
-    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1 << 5);
-}
-
-static int cpu_has_amx(void)
-{
-    static _Atomic int known; /* 0: not asked, 1: yes, 2: no; two threads would find the same */
-    int has = atomic_load(&known);
-    if (!has) {
-        has = __builtin_cpu_supports("avx512vbmi") && cpu_has_avx512_bf16() && amx_available() &&
-                      amx_is_right()
-                  ? 1
-                  : 2;
-        atomic_store(&known, has);
-    }
-    return has == 1;
-}
-
-static int cpu_has(enum kern_isa isa)
-{
-    /* each level asks for all that its kernels use; the compiler's run time also asks the system
-     * whether it saves the wide registers */
-    if (isa >= KERN_ISA_AVX2 &&
-        !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && cpu_has_f16c()))
-        return 0;
-    if (isa == KERN_ISA_AVX_VNNI)
-        return cpu_has_avx_vnni();
-    if (isa >= KERN_ISA_AVX512 &&
-        !(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")))
-        return 0;
-    if (isa >= KERN_ISA_AVX512_VNNI && !__builtin_cpu_supports("avx512vnni"))
-        return 0;
-    return isa < KERN_ISA_AMX || cpu_has_amx();
-}
-
 int kern_isa_available(enum kern_isa isa)
 {
     CHECK((unsigned)isa < KERN_N_ISA);
-    return tables[isa] && cpu_has(isa);
+    const struct isa_row *r = &isa_rows[isa];
+    if (isa == KERN_ISA_SCALAR)
+        return 1;
+    return r->override && !(r->needs & ~isa_cpu_flags()) && (!r->is_right || r->is_right());
 }
 
 const struct kern_table *kern_open(enum kern_isa max_isa)
 {
     CHECK((unsigned)max_isa < KERN_N_ISA);
-    int isa = (int)max_isa;
-    while (isa > KERN_ISA_SCALAR && !kern_isa_available((enum kern_isa)isa))
-        isa--;
-    return tables[isa];
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static struct kern_table tables[KERN_N_ISA]; /* filled when first asked for */
+    const struct kern_table *best = &scalar;
+    pthread_mutex_lock(&lock);
+    for (int i = KERN_ISA_SCALAR; i <= (int)max_isa; i++) {
+        if (!kern_isa_available((enum kern_isa)i))
+            continue;
+        if (!tables[i].name) {
+            tables[i] = *best;
+            tables[i].name = isa_names[i];
+            if (isa_rows[i].override)
+                isa_rows[i].override(&tables[i]);
+        }
+        best = &tables[i];
+    }
+    pthread_mutex_unlock(&lock);
+    return best;
 }
 
 int kern_isa_parse(const char *name, enum kern_isa *ret_isa, struct err *e)
 {
+    int best = KERN_N_ISA - 1, i = 0;
+    while (!kern_isa_available((enum kern_isa)best))
+        best--;
     if (strcmp(name, "auto") == 0) {
-        int isa = KERN_N_ISA - 1;
-        while (isa > KERN_ISA_SCALAR && !kern_isa_available((enum kern_isa)isa))
-            isa--;
-        *ret_isa = (enum kern_isa)isa;
+        *ret_isa = (enum kern_isa)best;
         return 0;
     }
-    for (int i = 0; i < KERN_N_ISA; i++) {
-        if (strcmp(name, isa_names[i]) != 0)
-            continue;
-        if (!kern_isa_available((enum kern_isa)i))
-            return err_set_param(e, ERR_UNSUPPORTED, "cpu",
-                                 "this CPU has no %s; the best it can run is %s", name,
-                                 kern_open(KERN_N_ISA - 1)->name);
-        *ret_isa = (enum kern_isa)i;
-        return 0;
-    }
-    return err_set_param(e, ERR_ARG, "cpu",
-                         "unknown CPU level \"%s\"; known: auto, scalar, avx2, avx-vnni, avx512, "
-                         "avx512-vnni, amx",
-                         name);
+    while (i < KERN_N_ISA && strcmp(name, isa_names[i]) != 0)
+        i++;
+    if (i == KERN_N_ISA)
+        return err_set_param(e, ERR_ARG, "cpu",
+                             "unknown CPU level \"%s\"; known: auto" KERN_ISA_LIST, name);
+    if (!kern_isa_available((enum kern_isa)i))
+        return err_set_param(e, ERR_UNSUPPORTED, "cpu",
+                             "this CPU has no %s; the best it can run is %s", name,
+                             isa_names[best]);
+    *ret_isa = (enum kern_isa)i;
+    return 0;
 }

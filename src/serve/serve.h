@@ -26,9 +26,9 @@
 
 /* Of a model. At the top of the file, or as flags, they hold for every model that says nothing. */
 #define SERVE_MODEL_SETTINGS(X)                                                                    \
-    X("class", "class", CHOICE, cls, "auto", 0, 0, "auto|q8|bf16|f32",                             \
+    X("class", "class", CHOICE, cls, "auto", 0, 0, engine_class_words,                             \
       "numeric class (auto: bf16 for prompts where the CPU has AMX, else q8)")                     \
-    X("kv", "kv", CHOICE, kv, "auto", 0, 0, "auto|f32|f16|q8_0",                                   \
+    X("kv", "kv", CHOICE, kv, "auto", 0, 0, engine_kv_words,                                       \
       "type of the KV cache (auto: f16, in class f32: f32; q8_0: 0.56 of the memory of f16)")      \
     X("kv_memory", "kv-memory", SIZE, kv_memory, "0", 0, 0, "BYTES",                               \
       "memory for the KV cache, 0: by what is free")                                               \
@@ -58,8 +58,7 @@
     X("ledger_sync", "ledger-sync", CHOICE, ledger_sync, "full", 0, 0, "full|normal",              \
       "flush the ledger on every commit, or at checkpoints only")                                  \
     X("threads", "threads", INT, threads, "0", 0, 256, "N", "compute threads, 0: all CPUs")        \
-    X("cpu", "cpu", CHOICE, cpu, "auto", 0, 0, "auto|scalar|avx2|avx-vnni|avx512|avx512-vnni|amx", \
-      "best instruction set to use")                                                               \
+    X("cpu", "cpu", CHOICE, cpu, "auto", 0, 0, engine_cpu_words, "best instruction set to use")    \
     X("io_threads", "io-threads", INT, io_threads, "1", 1, 64, "N", "threads for connections")     \
     X("prep_threads", "prep-threads", INT, prep_threads, "2", 1, 64, "N",                          \
       "threads that read big requests")                                                            \

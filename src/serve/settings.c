@@ -10,6 +10,7 @@
 #include "base/sysmem.h"
 #include "base/team.h"
 #include "base/utf8.h"
+#include "engine/engine.h"
 #include "net/net.h"
 #include "serve/local_supplier.h"
 #include "serve/origin.h"

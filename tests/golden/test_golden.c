@@ -163,10 +163,8 @@ static int eval(struct eval *ret, const struct logits_file *golden, const char *
     struct engine_config c = {
         .path = path,
         .cls = cls,
-        .isa = isa,
-        .isa_set = 1,
-        .kv = cls == ENGINE_F32 ? KERN_KV_F32 : KERN_KV_F16,
-        .kv_set = 1,
+        .cpu = 1 + (int)isa,
+        .kv = 1 + (cls == ENGINE_F32 ? KERN_KV_F32 : KERN_KV_F16),
         .context_max = (int32_t)golden->n_tokens + 1,
         .chunk = chunk,
         .batch_max = 1,

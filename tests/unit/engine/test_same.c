@@ -84,15 +84,13 @@ static struct engine *open_engine(const struct setting *s, struct team **team)
 {
     struct engine_config c = {.path = path,
                               .cls = cls,
-                              .isa = s->isa,
-                              .isa_set = 1,
+                              .cpu = 1 + (int)s->isa,
                               .chunk = s->chunk,
                               .batch_max = s->batch,
                               .no_prefix_cache = s->no_cache,
                               .no_speculation = s->plain,
                               .kv_bytes_max = s->kv_bytes,
-                              .kv = kv_type,
-                              .kv_set = 1};
+                              .kv = 1 + (int)kv_type};
     struct engine *e = NULL;
     struct err err = {0};
 

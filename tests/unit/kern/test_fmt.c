@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -204,13 +205,52 @@ static void test_isa(void **state)
     }
 }
 
+/* A set puts its functions in place of those of the sets before it, and leaves the others. */
+static void test_isa_overrides(void **state)
+{
+    (void)state;
+    const struct kern_table *scalar = kern_open(KERN_ISA_SCALAR), *last = scalar;
+    for (int i = 0; i < KERN_N_ISA; i++) {
+        const struct kern_table *t = kern_open((enum kern_isa)i);
+        if (!kern_isa_available((enum kern_isa)i)) {
+            assert_ptr_equal(t, last);
+            continue;
+        }
+        last = t;
+        assert_string_equal(t->name, kern_isa_name((enum kern_isa)i));
+        assert_int_equal(t->fast_bf16, i == KERN_ISA_AMX);
+        assert_int_equal(t->attn_bf16 != scalar->attn_bf16, i == KERN_ISA_AMX);
+        assert_int_equal(t->attn != scalar->attn, i != KERN_ISA_SCALAR);
+        if (i == KERN_ISA_AVX512_VNNI) {
+            const struct kern_table *below = kern_open(KERN_ISA_AVX512);
+            assert_true(t->matmul_q8 != below->matmul_q8 && t->matmul_f32 == below->matmul_f32);
+        }
+    }
+}
+
+/* The words of settings, by index, are the names of the values. */
+static void test_words(void **state)
+{
+    (void)state;
+    char kv[64], isa[128] = "";
+    snprintf(kv, sizeof kv, "%s|%s|%s", kern_kv_name(KERN_KV_F32), kern_kv_name(KERN_KV_F16),
+             kern_kv_name(KERN_KV_Q8_0));
+    assert_string_equal(kv, KERN_KV_WORDS);
+    for (int i = 0; i < KERN_N_ISA; i++) {
+        size_t at = strlen(isa);
+        snprintf(isa + at, sizeof isa - at, "|%s", kern_isa_name((enum kern_isa)i));
+    }
+    assert_string_equal(isa, KERN_ISA_WORDS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dequantise), cmocka_unit_test(test_float_rows),
         cmocka_unit_test(test_sizes),      cmocka_unit_test(test_half),
         cmocka_unit_test(test_exp_log),    cmocka_unit_test(test_act),
-        cmocka_unit_test(test_isa),
+        cmocka_unit_test(test_isa),        cmocka_unit_test(test_isa_overrides),
+        cmocka_unit_test(test_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
