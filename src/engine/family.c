@@ -1,5 +1,6 @@
 #include "engine/family.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -9,7 +10,8 @@ static const struct family families[] = {
      .models = "Llama 2/3.x, Mistral, Mixtral, SmolLM2",
      .rope_adjacent = 1,
      .act = KERN_SILU,
-     .moe = 1,
+     .moe = FAMILY_MAY_HAVE_EXPERTS,
+     .expert_width_is_ff = 1,
      .gating = FAMILY_SOFTMAX_THEN_TOP,
      .ffn_norm = "ffn_norm",
      .sampling = {.temperature = 0.6, .top_p = 0.9}},
@@ -29,7 +31,7 @@ static const struct family families[] = {
      .models = "Qwen3 MoE",
      .act = KERN_SILU,
      .qk_norm = 1,
-     .moe = 2,
+     .moe = FAMILY_HAS_EXPERTS,
      .gating = FAMILY_SOFTMAX_THEN_TOP,
      .ffn_norm = "ffn_norm",
      .sampling = {.temperature = 0.6, .top_p = 0.95, .top_k = 20}},
@@ -37,6 +39,7 @@ static const struct family families[] = {
      .models = "Gemma 3",
      .act = KERN_GELU_TANH,
      .embed_scale = 1,
+     .layers_scaled_by_embd = 62, /* Gemma 3 27B */
      .qk_norm = 1,
      .post_norms = 1,
      .window_every = 6,
@@ -48,7 +51,8 @@ static const struct family families[] = {
      .models = "gpt-oss",
      .act = KERN_SWIGLU_OAI,
      .qkv_bias = 1,
-     .moe = 2,
+     .moe = FAMILY_HAS_EXPERTS,
+     .expert_bias = 1,
      .gating = FAMILY_TOP_THEN_SOFTMAX,
      .sinks = 1,
      .window_every = 2,
@@ -65,7 +69,9 @@ const struct family *family_find(const char *arch, size_t n)
     return NULL;
 }
 
-const char *family_list(void)
+void family_list(char *out, size_t cap)
 {
-    return "llama, qwen2, qwen3, qwen3moe, gemma3, gpt-oss";
+    size_t at = 0;
+    for (size_t i = 0; i < ARRAY_LEN(families) && at < cap; i++)
+        at += (size_t)snprintf(out + at, cap - at, "%s%s", i ? ", " : "", families[i].arch);
 }

@@ -11,16 +11,22 @@ enum family_gating {
     FAMILY_TOP_THEN_SOFTMAX  /* gpt-oss: take the top logits, softmax over them */
 };
 
+enum family_moe { FAMILY_DENSE, FAMILY_MAY_HAVE_EXPERTS, FAMILY_HAS_EXPERTS };
+
 struct family {
     const char *arch;   /* general.architecture */
     const char *models; /* for people */
     int rope_adjacent;  /* pairs (2i, 2i+1), as GGUF stores llama's Q and K; else halves */
     enum kern_act_fn act;
-    int embed_scale; /* multiply embeddings by sqrt(n_embd) */
-    int qk_norm;     /* RMS norm per head on Q and K, weights required */
-    int qkv_bias;    /* biases required */
-    int post_norms;  /* norms after attention and feed-forward as well */
-    int moe;         /* 0 never, 1 where the file has experts, 2 always */
+    int embed_scale;           /* multiply embeddings by sqrt(n_embd) */
+    int layers_scaled_by_embd; /* a model with this many layers scales q . k by 1 / sqrt(n_embd /
+                                * n_heads) in place of 1 / sqrt(head_dim); 0: none does */
+    int qk_norm;               /* RMS norm per head on Q and K, weights required */
+    int qkv_bias;              /* biases required */
+    int post_norms;            /* norms after attention and feed-forward as well */
+    enum family_moe moe;
+    int expert_width_is_ff; /* experts are as wide as feed_forward_length, whatever else is said */
+    int expert_bias;        /* biases of the router and of each expert's matrices required */
     enum family_gating gating;
     int sinks;        /* attention sinks required */
     int window_every; /* a window where the file states one: every n-th layer is global (0: none) */
@@ -33,6 +39,7 @@ struct family {
 /* The row of `arch` (n bytes), or NULL. */
 const struct family *family_find(const char *arch, size_t n);
 /* "llama, qwen2, ..." for messages. */
-const char *family_list(void);
+#define FAMILY_LIST_MAX 512 /* bytes that hold the list */
+void family_list(char *out, size_t cap);
 
 #endif

@@ -134,21 +134,20 @@ static int read_shapes(struct planner *p)
     if (rc < 0)
         return rc;
     m->attn_scale = 1.0f / sqrtf((float)m->head_dim);
-    /* Gemma 3 27B (62 layers) scales by the embedding's share of a head. */
-    if (m->family->embed_scale && m->n_layers == 62)
+    if (m->n_layers == m->family->layers_scaled_by_embd)
         m->attn_scale = 1.0f / sqrtf((float)(m->n_embd / m->n_heads));
     m->embed_scale = m->family->embed_scale ? sqrtf((float)m->n_embd) : 1;
     if (m->n_experts) {
-        if (m->family->moe == 0)
+        if (m->family->moe == FAMILY_DENSE)
             return err_set(p->e, ERR_UNSUPPORTED, "experts in family '%s'", p->prefix);
         if (m->n_used < 1 || m->n_used > m->n_experts)
             return err_set(p->e, ERR_FORMAT, "%d of %d experts used per token", m->n_used,
                            m->n_experts);
-        if (!m->n_ff_x)
-            m->n_ff_x = m->family->moe == 2 && m->n_ff ? m->n_ff / m->n_used : m->n_ff;
-        if (m->family->arch[0] == 'l')
+        if (m->family->expert_width_is_ff)
             m->n_ff_x = m->n_ff;
-    } else if (m->family->moe == 2) {
+        else if (!m->n_ff_x)
+            m->n_ff_x = m->n_ff / m->n_used;
+    } else if (m->family->moe == FAMILY_HAS_EXPERTS) {
         return err_set(p->e, ERR_FORMAT, "a mixture of experts without experts");
     }
     if ((m->n_experts ? m->n_ff_x : m->n_ff) < 1)
@@ -346,7 +345,7 @@ static int plan_experts(struct planner *p, int i, struct model_layer *l)
 {
     struct model *m = p->m;
     char name[96];
-    int oai = m->family->act == KERN_SWIGLU_OAI; /* biases everywhere */
+    int bias = m->family->expert_bias;
     struct {
         const char *tensor, *bias;
         int32_t cols, rows;
@@ -362,7 +361,7 @@ static int plan_experts(struct planner *p, int i, struct model_layer *l)
                    m->n_experts, 1, &l->router);
     if (rc < 0)
         return rc;
-    rc = bind_vec(p, in_layer(name, sizeof name, i, "ffn_gate_inp.bias"), oai, m->n_experts, 1,
+    rc = bind_vec(p, in_layer(name, sizeof name, i, "ffn_gate_inp.bias"), bias, m->n_experts, 1,
                   &l->b_router);
     if (rc < 0)
         return rc;
@@ -372,7 +371,7 @@ static int plan_experts(struct planner *p, int i, struct model_layer *l)
         if (rc < 0)
             return rc;
         sets[k].dst->stride = kern_mat_bytes(sets[k].dst->first.fmt, sets[k].rows, sets[k].cols);
-        rc = bind_vec(p, in_layer(name, sizeof name, i, sets[k].bias), oai, sets[k].rows,
+        rc = bind_vec(p, in_layer(name, sizeof name, i, sets[k].bias), bias, sets[k].rows,
                       m->n_experts, &sets[k].dst->bias);
         if (rc < 0)
             return rc;
@@ -518,9 +517,12 @@ int model_plan(struct model *m, const struct gguf *g, struct err *e)
     if (rc == 0)
         return err_set(e, ERR_FORMAT, "metadata key 'general.architecture' is missing");
     m->family = family_find(arch.p, arch.n);
-    if (!m->family)
+    if (!m->family) {
+        char list[FAMILY_LIST_MAX];
+        family_list(list, sizeof list);
         return err_set(e, ERR_UNSUPPORTED, "model family '%.*s' is not supported (supported: %s)",
-                       (int)(arch.n > 40 ? 40 : arch.n), arch.p, family_list());
+                       (int)(arch.n > 40 ? 40 : arch.n), arch.p, list);
+    }
     snprintf(p.prefix, sizeof p.prefix, "%s", m->family->arch);
     rc = read_shapes(&p);
     if (rc < 0)

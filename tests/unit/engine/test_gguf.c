@@ -488,7 +488,7 @@ static void unknown_family(void **state)
     good(&e, TINY_LLAMA, 1);
     edit_key_str(&e, "general.architecture", "mamba9");
     refused(&e, ERR_UNSUPPORTED, "mamba9");
-    refused(&e, ERR_UNSUPPORTED, "llama, qwen2, qwen3, qwen3moe, gemma3");
+    refused(&e, ERR_UNSUPPORTED, "(supported: llama, qwen2, qwen3, qwen3moe, gemma3, gpt-oss)");
     edit_key_str(&e, "general.architecture", "");
     refused(&e, ERR_UNSUPPORTED, "llama, ");
     edit_close(&e);
