@@ -22,7 +22,11 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "job/event.h"
+#include "job/preset.h"
 #include "job/sampling.h"
+#include "job/tier.h"
+#include "job/usage.h"
 
 /* ---- routes ---------------------------------------------------------------------------------- */
 
@@ -134,10 +138,6 @@ int api_err_model(struct err *e, const char *id); /* 404 model_not_found */
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
-#define API_STOPS_MAX    16
-#define API_STOP_LEN_MAX 256
-#define API_N_MAX        16
-#define API_TOP_MAX      20
 #define API_CHOICES_MAX  256
 #define API_BIAS_MAX     4096
 #define API_STOP_IDS_MAX 128
@@ -156,8 +156,6 @@ struct api_options {
 };
 
 enum api_kind { API_CHAT, API_COMPLETION };
-enum api_tier { API_TIER_DEFAULT, API_TIER_FLEX, API_TIER_PRIORITY, API_TIER_AUTO };
-const char *api_tier_name(enum api_tier tier); /* as in "service_tier" */
 enum api_effort {
     API_EFFORT_UNSET,
     API_EFFORT_NONE,
@@ -176,10 +174,6 @@ struct api_prompt {
     size_t n_text;
     const int32_t *id;
     int32_t n_id;
-};
-struct api_bias {
-    int32_t token;
-    float bias;
 };
 
 /* Bits of api_request.given: the client sent it (null is not sending). Every field has its default
@@ -226,11 +220,11 @@ struct api_request {
     int32_t max_tokens; /* -1: to the end of the context */
     int32_t min_tokens; /* 0: none; -1: as many as max_tokens */
     int ignore_eos;
-    struct api_text stop[API_STOPS_MAX];
+    struct api_text stop[SAMPLING_STOPS_MAX];
     int32_t n_stop;
     const int32_t *stop_id;
     int32_t n_stop_id;
-    const struct api_bias *bias;
+    const struct bias *bias;
     int32_t n_bias;
     int logprobs;      /* answer them */
     int32_t n_top;     /* alternatives, 0..20 */
@@ -241,7 +235,7 @@ struct api_request {
     int return_token_ids; /* extension: token_ids beside the text */
     int raw_tokens;       /* completion: tokens instead of text */
 
-    enum api_tier tier;
+    enum tier tier;
     int32_t queue_threshold_ms; /* 0: none */
     int32_t priority;
     const char *user, *cache_key, *cache_salt; /* NULL when absent */
@@ -278,7 +272,7 @@ int api_messages_check(json_t **ret, const json_t *messages, const struct api_op
 /* Once the model is known: token ids in prompts, bias and stops must be below n_vocab. */
 int api_check_tokens(const struct api_request *r, int32_t n_vocab, struct err *e);
 /* Draw with `s` where the request says nothing; one that asks to be greedy stays so. */
-void api_request_recommend(struct api_request *r, const struct sampling *s);
+void api_request_recommend(struct api_request *r, const struct preset *s);
 /* Does the prompt with what was asked for fit? Then *ret_max is the number of tokens to generate at
  * most (output_max: the server's cap where the client sets none, 0: none), else ERR_CONTEXT. */
 int api_check_context(const struct api_request *r, int64_t n_prompt, int64_t context,
@@ -294,26 +288,7 @@ enum api_event_kind {
     API_EV_DONE,    /* one prompt's job ended, after the FINISH of its choices; usage and times */
     API_EV_ERROR,   /* the request failed; nothing follows */
 };
-enum api_finish { API_STOP, API_LENGTH, API_TOOL_CALLS, API_CONTENT_FILTER };
 enum api_channel { API_CONTENT, API_REASONING };
-
-struct api_top {
-    int32_t token;
-    float logprob;
-    const char *bytes;
-    size_t n_bytes;
-};
-
-/* What one prompt cost. Sums over prompts are made by the reply. */
-struct api_usage {
-    int64_t prompt_tokens, completion_tokens;
-    int64_t cached_tokens; /* <= prompt_tokens */
-    int64_t reasoning_tokens, accepted_prediction_tokens, rejected_prediction_tokens;
-};
-struct api_times {
-    int64_t queue_us, prompt_us, completion_us, total_us;
-    int64_t created_us; /* wall time at which these were made */
-};
 
 struct api_event {
     enum api_event_kind kind;
@@ -333,14 +308,14 @@ struct api_event {
     int special; /* its bytes are no part of the text (control tokens) */
     const char *bytes;
     size_t n_bytes;
-    float logprob;             /* NaN: none (the first prompt token) */
-    const struct api_top *top; /* best first */
+    float logprob;         /* NaN: none (the first prompt token) */
+    const struct top *top; /* best first */
     int32_t n_top;
 
-    enum api_finish finish;        /* FINISH */
-    const struct api_usage *usage; /* DONE */
-    const struct api_times *times; /* DONE */
-    const struct err *err;         /* ERROR */
+    enum finish finish;        /* FINISH */
+    const struct usage *usage; /* DONE */
+    const struct times *times; /* DONE */
+    const struct err *err;     /* ERROR */
 };
 
 /* What stays the same through one reply. Strings must outlive it. */
@@ -380,7 +355,7 @@ int api_reply_is_done(const struct api_reply *r);
 int api_reply_body(struct api_reply *r, struct buf *out);
 size_t api_reply_bytes(const struct api_reply *r); /* gathered so far */
 /* Sums so far, for the ledger and the log. */
-void api_reply_usage(const struct api_reply *r, struct api_usage *ret);
+void api_reply_usage(const struct api_reply *r, struct usage *ret);
 
 /* "chatcmpl-<uuid>" or "cmpl-<uuid>" from 16 random bytes. */
 #define API_ID_MAX 64
@@ -409,9 +384,9 @@ struct api_model {
     int32_t context, context_trained, output_max; /* output_max 0: the context */
     int32_t n_vocab;
     uint64_t n_params, size_bytes;
-    int chat;                        /* has a chat template */
-    const struct sampling *sampling; /* recommended; NULL: not known */
-    int default_sampling;            /* requests that say nothing are drawn with it */
+    int chat;                      /* has a chat template */
+    const struct preset *sampling; /* recommended; NULL: not known */
+    int default_sampling;          /* requests that say nothing are drawn with it */
     double price_prompt, price_completion, price_cached; /* per token */
 };
 /* "", "openrouter", "huggingface"; public: the path was /public/v1. ERR_SCHEMA for another. */

@@ -32,7 +32,7 @@ static int read_choice(const json_t *v, const char *path, const char *const *nam
 int read_stop(struct draft *d, const json_t *v, const char *name)
 {
     size_t n = json_is_array(v) ? json_array_size(v) : 1;
-    int max = d->o->strict ? 4 : API_STOPS_MAX;
+    int max = d->o->strict ? 4 : SAMPLING_STOPS_MAX;
 
     if (!json_is_array(v) && !json_is_string(v))
         return field_must_be(d->e, name, "a string or an array of strings", v);
@@ -40,7 +40,7 @@ int read_stop(struct draft *d, const json_t *v, const char *name)
         const json_t *s = json_is_array(v) ? json_array_get(v, i) : v;
         const char *path = json_is_array(v) ? PATH("%s.%zu", name, i) : name;
         const char *text;
-        int r = read_str(s, path, API_STOP_LEN_MAX, &text, d->e);
+        int r = read_str(s, path, SAMPLING_STOP_LEN, &text, d->e);
         if (r)
             return r;
         if (!*text)
@@ -70,7 +70,7 @@ static int64_t id_of(const char *key)
 int read_logit_bias(struct draft *d, const json_t *v, const char *name)
 {
     size_t n = json_object_size(v);
-    struct api_bias *bias;
+    struct bias *bias;
     const char *key;
     json_t *item;
 
@@ -95,7 +95,7 @@ int read_logit_bias(struct draft *d, const json_t *v, const char *name)
         r = read_real(item, PATH("%s.%s", name, key), -100, 100, &x, d->e);
         if (r)
             return r;
-        bias[d->r.n_bias++] = (struct api_bias){(int32_t)id, (float)x};
+        bias[d->r.n_bias++] = (struct bias){(int32_t)id, (float)x};
     }
     return 0;
 }
@@ -116,7 +116,7 @@ int read_stream_options(struct draft *d, const json_t *v, const char *name)
 int read_logprobs_count(struct draft *d, const json_t *v, const char *name)
 {
     int64_t n;
-    int r = read_int(v, name, 0, API_TOP_MAX, &n, d->e);
+    int r = read_int(v, name, 0, SAMPLING_TOP_MAX, &n, d->e);
 
     if (r)
         return r;
@@ -238,8 +238,8 @@ int read_thinking(struct draft *d, const json_t *v, const char *name)
 int read_tier(struct draft *d, const json_t *v, const char *name)
 {
     static const char *const names[] = {"default", "auto", "flex", "priority", "scale", NULL};
-    static const enum api_tier tiers[] = {API_TIER_DEFAULT, API_TIER_AUTO, API_TIER_FLEX,
-                                          API_TIER_PRIORITY, API_TIER_DEFAULT};
+    static const enum tier tiers[] = {TIER_DEFAULT, TIER_AUTO, TIER_FLEX, TIER_PRIORITY,
+                                      TIER_DEFAULT};
     int i = read_choice(v, name, names, d->e);
 
     if (i < 0)

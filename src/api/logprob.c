@@ -184,7 +184,7 @@ static int same(const char *a, size_t n_a, const char *b, size_t n_b)
 /* Two tokens may have the same bytes; a key must not repeat, so the likelier stays. */
 static int seen_before(const struct api_event *ev, int32_t i)
 {
-    const struct api_top *t = &ev->top[i];
+    const struct top *t = &ev->top[i];
 
     if (same(t->bytes, t->n_bytes, ev->bytes, ev->n_bytes))
         return 1;

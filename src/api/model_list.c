@@ -80,7 +80,7 @@ static void put_plain(struct buf *b, const struct api_model *m)
              sampling_parameters, statuses[m->status]);
     if (m->sampling) {
         buf_add_str(b, ",\"recommended_sampling\":");
-        sampling_put(b, m->sampling);
+        preset_put(b, m->sampling);
         buf_addf(b, ",\"default_sampling\":\"%s\"", m->default_sampling ? "model" : "api");
     }
     buf_addf(b, ",\"meta\":{\"n_ctx_train\":%d,\"n_params\":%llu,\"size\":%llu,\"n_vocab\":%d}}",

@@ -154,7 +154,7 @@ static void raise(int64_t *at, int64_t v)
         *at = v;
 }
 
-static void add_usage(struct api_reply *r, const struct api_usage *u, const struct api_times *t)
+static void add_usage(struct api_reply *r, const struct usage *u, const struct times *t)
 {
     if (u) {
         r->usage.prompt_tokens += u->prompt_tokens;
@@ -173,7 +173,7 @@ static void add_usage(struct api_reply *r, const struct api_usage *u, const stru
     }
 }
 
-void api_reply_usage(const struct api_reply *r, struct api_usage *ret)
+void api_reply_usage(const struct api_reply *r, struct usage *ret)
 {
     *ret = r->usage;
 }

@@ -35,8 +35,8 @@ struct api_reply {
     int32_t held; /* choice whose finish waits for the usage, or -1 */
     unsigned char ended, failed;
     size_t used, text_max;
-    struct api_usage usage;
-    struct api_times times;
+    struct usage usage;
+    struct times times;
 };
 
 /* reply_body.c: what bodies and chunks share. */

@@ -5,10 +5,10 @@
 const char *reply_finish_text(int finish)
 {
     static const char *const finishes[] = {
-        [API_STOP] = "stop",
-        [API_LENGTH] = "length",
-        [API_TOOL_CALLS] = "tool_calls",
-        [API_CONTENT_FILTER] = "content_filter",
+        [FINISH_STOP] = "stop",
+        [FINISH_LENGTH] = "length",
+        [FINISH_TOOL_CALLS] = "tool_calls",
+        [FINISH_CONTENT_FILTER] = "content_filter",
     };
     return finishes[finish];
 }
@@ -35,8 +35,8 @@ static void put_seconds(struct buf *b, const char *key, int64_t us)
 
 void reply_put_usage(struct buf *b, const struct api_reply *r)
 {
-    const struct api_usage *u = &r->usage;
-    const struct api_times *t = &r->times;
+    const struct usage *u = &r->usage;
+    const struct times *t = &r->times;
 
     buf_addf(b,
              ",\"usage\":{\"prompt_tokens\":%lld,\"completion_tokens\":%lld,\"total_tokens\":%lld,"
@@ -57,7 +57,7 @@ void reply_put_usage(struct buf *b, const struct api_reply *r)
     buf_add_char(b, ',');
     put_seconds(b, "created", t->created_us);
     buf_add_char(b, '}');
-    if (r->req->tier == API_TIER_AUTO && r->s.tier_used) {
+    if (r->req->tier == TIER_AUTO && r->s.tier_used) {
         buf_add_str(b, ",\"service_tier_used\":");
         json_put_str(b, r->s.tier_used);
     }
@@ -160,13 +160,6 @@ static int32_t best_left(const struct api_reply *r, int32_t p, const unsigned ch
     return best;
 }
 
-const char *api_tier_name(enum api_tier tier)
-{
-    static const char *const names[] = {"default", "flex", "priority", "auto"};
-
-    return names[tier];
-}
-
 int api_reply_body(struct api_reply *r, struct buf *out)
 {
     const struct api_request *q = r->req;
@@ -175,7 +168,7 @@ int api_reply_body(struct api_reply *r, struct buf *out)
     reply_put_identity(out, r);
     buf_add_str(out, ",\"choices\":[");
     for (int32_t p = 0; p < r->n_prompts; p++) {
-        unsigned char taken[API_N_MAX] = {0};
+        unsigned char taken[JOB_CHOICES_MAX] = {0};
         for (int32_t j = 0; j < q->n; j++) {
             int32_t k = q->n_run > q->n ? best_left(r, p, taken) : j;
             taken[k] = 1;
@@ -188,7 +181,6 @@ int api_reply_body(struct api_reply *r, struct buf *out)
         buf_add_str(out, ",\"service_tier\":null}");
     else
         buf_addf(out, ",\"service_tier\":\"%s\"}",
-                 q->tier == API_TIER_AUTO || !r->s.tier_used ? api_tier_name(q->tier)
-                                                             : r->s.tier_used);
+                 q->tier == TIER_AUTO || !r->s.tier_used ? tier_name(q->tier) : r->s.tier_used);
     return out->failed;
 }

@@ -48,7 +48,7 @@ static const struct field fields[] = {
     NUM("min_tokens", BOTH, T_I64, 0, API_GIVEN_MIN_TOKENS, min_tokens, -1, TOKENS_MAX, "integer", "-1..", "0"),
     NUM("temperature", BOTH, T_REAL, 0, API_GIVEN_TEMPERATURE, r.temperature, 0, 2, "number", "0..2", "1"),
     NUM("top_p", BOTH, T_REAL, 0, API_GIVEN_TOP_P, r.top_p, 0, 1, "number", "0..1", "1"),
-    NUM("n", BOTH, T_I32, 0, API_GIVEN_N, r.n, 1, API_N_MAX, "integer", "1..16", "1"),
+    NUM("n", BOTH, T_I32, 0, API_GIVEN_N, r.n, 1, JOB_CHOICES_MAX, "integer", "1..16", "1"),
     NUM("best_of", COMP, T_I32, 0, 0, best_of, 0, 20, "integer", "0..16, at least n", "1"),
     NUM("seed", BOTH, T_I64, 0, API_GIVEN_SEED, r.seed, -9223372036854775808.0, 9223372036854775807.0, "integer", "64 bits", "null"),
     FUN("stop", BOTH, 0, 0, read_stop, "string or array of strings", "at most 16 of at most 256 bytes", "null"),
@@ -57,7 +57,7 @@ static const struct field fields[] = {
     FUN("logit_bias", BOTH, 0, 0, read_logit_bias, "object: token id to number", "-100..100, at most 4096", "null"),
     NUM("logprobs", CHAT, T_BOOL, 0, 0, r.logprobs, 0, 0, "boolean", "", "false"),
     FUN("logprobs", COMP, 0, 0, read_logprobs_count, "integer", "0..20", "null"),
-    NUM("top_logprobs", CHAT, T_I32, 0, 0, n_top, 0, API_TOP_MAX, "integer", "0..20, with logprobs", "0"),
+    NUM("top_logprobs", CHAT, T_I32, 0, 0, n_top, 0, SAMPLING_TOP_MAX, "integer", "0..20, with logprobs", "0"),
     NUM("echo", COMP, T_BOOL, 0, 0, r.echo, 0, 0, "boolean", "", "false"),
     FUN("suffix", COMP, UNBUILT, 0, read_suffix, "string", "", "null"),
     NUM("return_raw_tokens", COMP, T_BOOL, 0, 0, r.raw_tokens, 0, 0, "boolean", "", "false"),
@@ -212,9 +212,9 @@ static int settle_choices(struct draft *d)
     int64_t prompts = r->n_prompts ? r->n_prompts : 1;
 
     if (d->best_of) {
-        if (d->best_of > API_N_MAX)
+        if (d->best_of > JOB_CHOICES_MAX)
             return field_bad(d->e, ERR_SCHEMA, "best_of", "must be at most %d here, not %d",
-                             API_N_MAX, d->best_of);
+                             JOB_CHOICES_MAX, d->best_of);
         if (d->best_of < r->n)
             return field_bad(d->e, ERR_SCHEMA, "best_of", "must be at least n (%d), not %d", r->n,
                              d->best_of);
@@ -356,6 +356,7 @@ static int parse(struct api_request *ret, unsigned kind, struct arena *a, const 
 
     options.arguments_left = &arguments_left;
     d.r = (struct api_request){.kind = kind == CHAT ? API_CHAT : API_COMPLETION,
+                               .tier = TIER_DEFAULT,
                                .n = 1,
                                .temperature = 1,
                                .top_p = 1,

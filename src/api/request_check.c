@@ -26,7 +26,7 @@ int api_check_tokens(const struct api_request *r, int32_t n_vocab, struct err *e
     return 0;
 }
 
-void api_request_recommend(struct api_request *r, const struct sampling *s)
+void api_request_recommend(struct api_request *r, const struct preset *s)
 {
     if (r->temperature == 0)
         return;

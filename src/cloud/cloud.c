@@ -16,8 +16,8 @@
 #include "policy/admit.h"
 #include "policy/route.h"
 
-#define TIERS_UNSAID (1u << API_TIER_DEFAULT | 1u << API_TIER_FLEX)
-#define TIERS_ALL    (TIERS_UNSAID | 1u << API_TIER_PRIORITY)
+#define TIERS_UNSAID (1u << TIER_DEFAULT | 1u << TIER_FLEX)
+#define TIERS_ALL    (TIERS_UNSAID | 1u << TIER_PRIORITY)
 
 /* A tenant's slot is never given back while the process runs: tickets point to it. */
 struct tenant {
@@ -274,15 +274,15 @@ int cloud_enter(struct cloud *c, const char *key, size_t n_key, struct cloud_tic
     return 0;
 }
 
-enum api_tier cloud_tier(const struct cloud_ticket *t, enum api_tier asked)
+enum tier cloud_tier(const struct cloud_ticket *t, enum tier asked)
 {
-    if (asked == API_TIER_AUTO)
-        asked = API_TIER_PRIORITY;
-    if (asked == API_TIER_PRIORITY && t->tiers & 1u << API_TIER_PRIORITY)
-        return API_TIER_PRIORITY;
-    if (asked != API_TIER_FLEX && t->tiers & 1u << API_TIER_DEFAULT)
-        return API_TIER_DEFAULT;
-    return API_TIER_FLEX;
+    if (asked == TIER_AUTO)
+        asked = TIER_PRIORITY;
+    if (asked == TIER_PRIORITY && t->tiers & 1u << TIER_PRIORITY)
+        return TIER_PRIORITY;
+    if (asked != TIER_FLEX && t->tiers & 1u << TIER_DEFAULT)
+        return TIER_DEFAULT;
+    return TIER_FLEX;
 }
 
 static int named(const struct offer *o, const char *model)
@@ -297,9 +297,9 @@ static int named(const struct offer *o, const char *model)
 int cloud_route(struct cloud *c, const char *model, struct supplier **ret, struct err *e)
 {
     struct route_offer row[CLOUD_SUPPLIERS_MAX];
-    const struct route_request r = {.tier = API_TIER_DEFAULT};
+    const struct route_request r = {.tier = TIER_DEFAULT};
     struct supplier *of[CLOUD_SUPPLIERS_MAX];
-    struct supplier_load load;
+    struct load load;
     int loading = 0, frozen = 0, n = 0, i;
 
     for (i = 0; i < c->n_offers; i++) {
@@ -369,7 +369,7 @@ int cloud_admit(struct cloud *c, struct supplier *s, int32_t n_jobs, int32_t n_c
 {
     struct offer *o = offer_of(c, s);
     _Atomic int64_t *there;
-    struct supplier_load load;
+    struct load load;
     struct admit_state st;
     struct admit_decision d;
     int r;

@@ -61,7 +61,7 @@ struct cloud_ticket {
     int i_rate;                  /* whose rates to tell, also after a refusal; -1: nobody's */
     const char *tenant;          /* lives as long as the cloud */
     char key_id[CLOUD_NAME_MAX]; /* "" without keys */
-    unsigned tiers;              /* it has a right to: bits 1 << API_TIER_* */
+    unsigned tiers;              /* it has a right to: bits 1 << TIER_* */
     struct quota_held held;      /* of its tokens' bucket */
     int64_t n_held;              /* of its concurrency */
     _Atomic int64_t *n_there;    /* where these count, after cloud_admit; NULL: nowhere */
@@ -76,7 +76,7 @@ int cloud_enter(struct cloud *c, const char *key, size_t n_key, struct cloud_tic
                 struct err *e);
 /* The tier in which a request that asks for that one is served: the best that its key has a right
  * to and that is not above it; auto: the best of all. Flex is everybody's. */
-enum api_tier cloud_tier(const struct cloud_ticket *t, enum api_tier asked);
+enum tier cloud_tier(const struct cloud_ticket *t, enum tier asked);
 /* Only the key: for routes that cost nothing. */
 int cloud_check_key(struct cloud *c, const char *key, size_t n_key, struct err *e);
 /* The same, and whose it is, as in a ticket's i_tenant. */

@@ -106,8 +106,8 @@ static int read_tiers(struct reader *r, char *list, unsigned *ret)
     *ret = 0;
     for (char *p = strtok_r(list, ",", &save); p; p = strtok_r(NULL, ",", &save)) {
         unsigned bit = 0;
-        for (int t = 0; t < API_TIER_AUTO; t++) {
-            if (!strcmp(p, api_tier_name((enum api_tier)t)))
+        for (int t = 0; t < TIER_AUTO; t++) {
+            if (!strcmp(p, tier_name((enum tier)t)))
                 bit = 1u << t;
         }
         if (!bit)

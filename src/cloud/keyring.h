@@ -22,7 +22,7 @@ struct key_line {
     char id[CLOUD_NAME_MAX];
     unsigned char hash[KEY_HASH_BYTES];
     int i_tenant;   /* in the table's tenants */
-    unsigned tiers; /* bits 1 << API_TIER_*; 0: not said */
+    unsigned tiers; /* bits 1 << TIER_*; 0: not said */
 };
 
 struct key_tenant {

@@ -21,8 +21,10 @@
 #include "base/json.h"
 #include "base/mbox.h"
 #include "base/patience.h"
-
-enum supplier_state { SUPPLIER_LOADING, SUPPLIER_READY, SUPPLIER_FAILED };
+#include "job/load.h"
+#include "job/tier.h"
+#include "job/tokens.h"
+#include "job/usage.h"
 
 /* What does not change while the supplier is ready. Strings live as long as it. */
 struct supplier_facts {
@@ -31,37 +33,15 @@ struct supplier_facts {
     int32_t n_vocab;
     uint64_t n_params, size_bytes;
     const char *quantization, *fingerprint, *description;
-    int chat;                 /* has a chat template */
-    const char *no_chat_why;  /* a sentence, when not; NULL, "": it has none */
-    struct sampling sampling; /* recommended */
-    int default_sampling;     /* draw with it where a request says nothing */
-    int reads_prompts;        /* offers tokenize and render: prompts are given as tokens */
+    int chat;                /* has a chat template */
+    const char *no_chat_why; /* a sentence, when not; NULL, "": it has none */
+    struct preset sampling;  /* recommended */
+    int default_sampling;    /* draw with it where a request says nothing */
+    int reads_prompts;       /* offers tokenize and render: prompts are given as tokens */
     /* How it computes, for people; NULL and 0 where unknown. */
     const char *kernels, *cls, *kv_type, *family;
     int32_t batch_max, chunk, page_tokens;
     uint64_t weight_bytes, kv_bytes, work_bytes, vocab_bytes;
-};
-
-/* How busy it is, now. */
-struct supplier_load {
-    enum supplier_state state;
-    int frozen;                  /* busy, and nothing moved for supplier-specific seconds */
-    int32_t n_waiting;           /* jobs not yet begun */
-    int32_t n_running;           /* sequences under way */
-    int32_t n_inside;            /* sequences handed over that have not ended */
-    int32_t capacity;            /* sequences it runs together */
-    int32_t pages_used, n_pages; /* KV memory, 0 where unknown */
-    int32_t pages_shared, pages_free;
-    int32_t batch_tokens, batch_seqs; /* of the last step */
-    double progress;                  /* LOADING: 0..1 */
-    uint64_t n_steps, prompt_tokens, cached_tokens, generated_tokens, preemptions, bytes_read;
-    uint64_t draft_tokens, draft_accepted; /* speculation: proposed, and of these right */
-};
-
-struct supplier_tokens {
-    int32_t *id;      /* malloc'd: free() */
-    uint32_t *answer; /* likewise: a bit each, 1 where it is of an answer; or NULL */
-    int32_t n;
 };
 
 enum supplier_event_kind {
@@ -81,9 +61,9 @@ struct supplier_event {
     int32_t n_prompt, n_cached, n_done;
     int32_t n_drafted, n_draft_right; /* TEXT, DONE: of the job so far */
     int err;
-    struct api_usage usage;
-    struct api_times times;          /* total_us and created_us are the reader's to fill */
-    struct api_top top[API_TOP_MAX]; /* what ev.top points to */
+    struct usage usage;
+    struct times times;               /* total_us and created_us are the reader's to fill */
+    struct top top[SAMPLING_TOP_MAX]; /* what ev.top points to */
 };
 
 /* One prompt on its way through a supplier. The caller's memory, filled by the caller. */
@@ -96,9 +76,9 @@ struct supplier_job {
     int32_t n_prediction;
     int32_t max_tokens; /* -1: to the end of the context */
     uint64_t seed;
-    uint64_t salt;      /* caches are shared among equal salts only */
-    int32_t tenant;     /* >= 0: jobs of different tenants take turns */
-    enum api_tier tier; /* granted: default, flex or priority */
+    uint64_t salt;  /* caches are shared among equal salts only */
+    int32_t tenant; /* >= 0: jobs of different tenants take turns */
+    enum tier tier; /* granted: default, flex or priority */
     int64_t accepted_us;
     int echo_logprobs; /* PROMPT events */
     struct mbox *reader;
@@ -110,16 +90,15 @@ struct supplier_job {
 struct supplier;
 
 struct supplier_ops {
-    const char *kind;                                                  /* "local" */
-    void (*load)(const struct supplier *s, struct supplier_load *ret); /* [any] */
+    const char *kind;                                         /* "local" */
+    void (*load)(const struct supplier *s, struct load *ret); /* [any] */
     /* After load said READY. [any] */
     const struct supplier_facts *(*facts)(const struct supplier *s);
     /* Text to tokens; special: control tokens in the text count, and BOS is not added to a text
      * that begins with it. At most max, else ERR_LIMIT. [any], may compute for long: big texts on a
      * prep thread, and as long as the patience (may be NULL) lasts. */
     int (*tokenize)(const struct supplier *s, const char *text, size_t n, int special, int bos,
-                    size_t max, const struct patience *patience, struct supplier_tokens *ret,
-                    struct err *e);
+                    size_t max, const struct patience *patience, struct tokens *ret, struct err *e);
     int (*detokenize)(const struct supplier *s, const int32_t *id, int32_t n, struct buf *out,
                       struct err *e);
     /* Bytes of a token, read-only memory. [any] */
@@ -127,7 +106,7 @@ struct supplier_ops {
     /* The chat template over checked messages. [any], may compute for long, as above. */
     int (*render)(const struct supplier *s, const json_t *messages, const json_t *kwargs,
                   int continue_final, int no_generation_prompt, const struct patience *patience,
-                  struct buf *ret_text, struct supplier_tokens *ret_tokens, struct err *e);
+                  struct buf *ret_text, struct tokens *ret_tokens, struct err *e);
 
     int (*submit)(struct supplier *s, struct supplier_job *j, struct err *e);
     void (*cancel)(struct supplier *s, struct supplier_job *j); /* DONE still follows */

@@ -8,7 +8,7 @@ struct generate {
     const int32_t *prompt;
     const uint32_t *answer; /* of its tokens, as in engine_job */
     int32_t n_prompt;
-    struct engine_sampling sampling;
+    struct sampling sampling;
     /* Text as it comes; non-zero asks for the end. May be NULL. */
     int (*text)(void *ctx, const char *p, size_t n);
     /* Polled a few times a second and at every token; non-zero asks for the end. May be NULL. */
@@ -19,7 +19,7 @@ struct generate {
 struct generated {
     struct buf text;
     int32_t n_prompt, n_cached, n_generated;
-    int finish; /* enum engine_finish of the only choice */
+    int finish; /* enum finish of the only choice */
     int cancelled;
     int64_t queue_us, prompt_us, completion_us;
 };

@@ -41,7 +41,7 @@ struct model_opt {
 /* A model opened for this process. */
 struct model_run {
     char *path;
-    struct sampling sampling; /* the catalogue's, if any: the engine's info has what holds */
+    struct preset sampling; /* the catalogue's, if any: the engine's info has what holds */
     struct team *team;
     struct engine *engine;
     int64_t load_us;

@@ -146,8 +146,8 @@ static int on_row(void *arg, int32_t i, const float *z)
 }
 
 /* The text's tokens cut into windows, BOS first in each where the model wants one. */
-static int cut(struct tally *t, const struct engine_info *in, const struct engine_tokens *all,
-               int32_t bos, int64_t length, struct err *e)
+static int cut(struct tally *t, const struct engine_info *in, const struct tokens *all, int32_t bos,
+               int64_t length, struct err *e)
 {
     int32_t own = (int32_t)length - (bos >= 0), at = 0;
     uint32_t most = (uint32_t)(all->n / (own > 0 ? own : 1)) + 2;
@@ -243,7 +243,7 @@ static int run(const struct cmd *c, void *opts_, int argc, char **argv)
     const struct perplexity *o = opts_;
     struct model_opt mo = o->model;
     struct tally t = {.kern = kern_open(KERN_N_ISA - 1)};
-    struct engine_tokens all = {0}, bos = {0};
+    struct tokens all = {0}, bos = {0};
     struct logits_writer out = {0};
     struct logits_file ref = {0};
     struct model_run r = {0};
@@ -305,8 +305,8 @@ static int run(const struct cmd *c, void *opts_, int argc, char **argv)
 done:
     logits_abandon(&out);
     logits_close(&ref);
-    engine_tokens_done(&all);
-    engine_tokens_done(&bos);
+    tokens_done(&all);
+    tokens_done(&bos);
     model_close(&r);
     buf_done(&text);
     free(t.token);

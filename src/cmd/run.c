@@ -77,23 +77,23 @@ static int was_interrupted(void *ctx)
     return interrupted;
 }
 
-_Static_assert(OPT_STRS_MAX <= ENGINE_STOPS_MAX, "every --stop has its place");
+_Static_assert(OPT_STRS_MAX <= SAMPLING_STOPS_MAX, "every --stop has its place");
 
 static double real_or(double v, double recommended)
 {
     return opt_real_is_word(v) ? recommended : v;
 }
 
-static void set_sampling(const struct run *o, const struct sampling *r, struct engine_sampling *s)
+static void set_sampling(const struct run *o, const struct preset *r, struct sampling *s)
 {
-    *s = (struct engine_sampling){.temperature = (float)real_or(o->temperature, r->temperature),
-                                  .top_p = (float)real_or(o->top_p, r->top_p),
-                                  .min_p = (float)real_or(o->min_p, r->min_p),
-                                  .top_k = opt_int_is_word(o->top_k) ? r->top_k : (int32_t)o->top_k,
-                                  .repetition_penalty = 1,
-                                  .max_tokens = (int32_t)o->max_tokens,
-                                  .seed = (uint64_t)o->seed,
-                                  .n_stop = o->stop.n};
+    *s = (struct sampling){.temperature = (float)real_or(o->temperature, r->temperature),
+                           .top_p = (float)real_or(o->top_p, r->top_p),
+                           .min_p = (float)real_or(o->min_p, r->min_p),
+                           .top_k = opt_int_is_word(o->top_k) ? r->top_k : (int32_t)o->top_k,
+                           .repetition_penalty = 1,
+                           .max_tokens = (int32_t)o->max_tokens,
+                           .seed = (uint64_t)o->seed,
+                           .n_stop = o->stop.n};
     if (o->seed < 0)
         rand_system(&s->seed, sizeof s->seed);
     for (int i = 0; i < s->n_stop; i++) {
@@ -117,7 +117,7 @@ static int answer(struct talk *t, const char *text, size_t n, int show, struct g
                   struct err *e)
 {
     struct generate g = {.stop = was_interrupted, .text = show ? show_text : NULL};
-    struct engine_tokens prompt = {0};
+    struct tokens prompt = {0};
     int rc;
 
     if (t->chat) {
@@ -135,7 +135,7 @@ static int answer(struct talk *t, const char *text, size_t n, int show, struct g
     g.n_prompt = prompt.n;
     interrupted = 0;
     rc = generate(t->engine, &g, ret, e);
-    engine_tokens_done(&prompt);
+    tokens_done(&prompt);
     return rc;
 }
 
@@ -150,7 +150,7 @@ static void print_figures(const struct talk *t, const struct generated *g)
             s > 0 && g->n_generated > 1 ? (g->n_generated - 1) / s : 0.0,
             g->n_cached ? ", part of the prompt was cached" : "",
             g->cancelled                 ? ", stopped"
-            : g->finish == ENGINE_LENGTH ? ", cut at the limit"
+            : g->finish == FINISH_LENGTH ? ", cut at the limit"
                                          : "");
 }
 
@@ -159,7 +159,7 @@ static int print_json(const struct generated *g)
     json_t *text = cmd_json_text(g->text.data ? g->text.data : "", g->text.len);
     json_t *o =
         json_pack("{s:o, s:s, s:{s:i, s:i, s:i, s:i}, s:{s:f, s:f, s:f}}", "content", text,
-                  "finish_reason", g->finish == ENGINE_LENGTH ? "length" : "stop", "usage",
+                  "finish_reason", g->finish == FINISH_LENGTH ? "length" : "stop", "usage",
                   "prompt_tokens", g->n_prompt, "completion_tokens", g->n_generated, "total_tokens",
                   g->n_prompt + g->n_generated, "cached_tokens", g->n_cached, "time_info",
                   "queue_time", (double)g->queue_us / 1e6, "prompt_time",

@@ -30,7 +30,7 @@ static void print_sampling(const struct engine_info *i)
     struct buf b;
 
     buf_init(&b, 256);
-    sampling_tell(&b, &i->sampling);
+    preset_tell(&b, &i->sampling);
     buf_addf(&b, " (recommended by %s)",
              !strcmp(i->sampling_from, "file")     ? "the file"
              : !strcmp(i->sampling_from, "family") ? "the family's makers"

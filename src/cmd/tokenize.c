@@ -22,7 +22,7 @@ static const struct opt opts[] = {
     OPT_END,
 };
 
-static void print_plain(const struct engine *e, const struct engine_tokens *t)
+static void print_plain(const struct engine *e, const struct tokens *t)
 {
     char hidden[PLAIN_UNIT];
 
@@ -45,7 +45,7 @@ static int run(const struct cmd *c, void *opts_, int argc, char **argv)
 {
     const struct tokenize *o = opts_;
     const struct model_opt m = {0};
-    struct engine_tokens t = {0};
+    struct tokens t = {0};
     struct model_run r = {0};
     struct buf text;
     struct err e;
@@ -66,7 +66,7 @@ static int run(const struct cmd *c, void *opts_, int argc, char **argv)
     } else if (!rc) {
         print_plain(r.engine, &t);
     }
-    engine_tokens_done(&t);
+    tokens_done(&t);
     model_close(&r);
     buf_done(&text);
     return rc ? cmd_fail(c, &e) : CMD_OK;

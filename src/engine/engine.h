@@ -28,7 +28,11 @@
 #include "base/mbox.h"
 #include "base/patience.h"
 #include "base/ring.h"
+#include "job/event.h"
+#include "job/preset.h"
 #include "job/sampling.h"
+#include "job/tier.h"
+#include "job/tokens.h"
 #include "kern/kern.h"
 
 struct engine;
@@ -48,10 +52,10 @@ extern const char engine_class_words[], engine_cpu_words[], engine_kv_words[];
 
 /* Zero means "default" in every field. */
 struct engine_config {
-    const char *path;                /* GGUF file, or the first of a split one */
-    const char *name;                /* for messages; default: the file's base name */
-    const char *template_file;       /* overrides the file's chat template */
-    const struct sampling *sampling; /* recommended by who knows the model; NULL: nobody does */
+    const char *path;              /* GGUF file, or the first of a split one */
+    const char *name;              /* for messages; default: the file's base name */
+    const char *template_file;     /* overrides the file's chat template */
+    const struct preset *sampling; /* recommended by who knows the model; NULL: nobody does */
     enum engine_class cls;
     int cpu;             /* best instruction set to use: 0 any, else 1 + enum kern_isa */
     int kv;              /* 0: f16, in class f32 f32; else 1 + enum kern_kv */
@@ -107,7 +111,7 @@ struct engine_info {
     const char *no_template_why; /* a sentence, when not */
     const char *no_room_why;     /* describe_only: why it could not be loaded now, or NULL */
     const char *template_text;   /* the chat template, or NULL */
-    struct sampling sampling;    /* recommended, not applied */
+    struct preset sampling;      /* recommended, not applied */
     const char *sampling_from;   /* "catalogue", "file" or "family" */
     const char *bos_text, *eos_text;
     int adds_bos, adds_eos; /* the model wants BOS (EOS) around plain text */
@@ -115,14 +119,6 @@ struct engine_info {
 const struct engine_info *engine_info(const struct engine *e);
 
 /* ---- text (any thread) ---------------------------------------------------------------------- */
-
-struct engine_tokens {
-    int32_t *id; /* malloc'd; free with engine_tokens_done */
-    /* Which of them are of answers: bit i % 32 of word i / 32. NULL: none. */
-    uint32_t *answer;
-    int32_t n, cap;
-};
-void engine_tokens_done(struct engine_tokens *t);
 
 enum {
     /* Parse control tokens in the text (never in text that users wrote). Such a text says itself
@@ -132,7 +128,7 @@ enum {
 };
 /* Text is any bytes. At most max_tokens, else ERR_LIMIT. The patience may be NULL, as below. */
 int engine_tokenize(const struct engine *e, const char *text, size_t n, unsigned flags,
-                    size_t max_tokens, const struct patience *patience, struct engine_tokens *ret,
+                    size_t max_tokens, const struct patience *patience, struct tokens *ret,
                     struct err *err);
 /* Bytes of the tokens, control tokens as their text when `special`, else as nothing. */
 int engine_detokenize(const struct engine *e, const int32_t *id, int32_t n, int special,
@@ -151,59 +147,23 @@ struct engine_chat {
 /* Run the chat template: the prompt's text and its tokens. Text that came from `chat` never becomes
  * a control token. What messages of the assistant say is of answers, all else of the prompt. */
 int engine_render(const struct engine *e, const struct engine_chat *chat, struct buf *ret_text,
-                  struct engine_tokens *ret_tokens, struct err *err);
+                  struct tokens *ret_tokens, struct err *err);
 
 /* ---- jobs ----------------------------------------------------------------------------------- */
-
-#define ENGINE_STOPS_MAX   16
-#define ENGINE_STOP_LEN    256
-#define ENGINE_TOP_MAX     20
-#define ENGINE_CHOICES_MAX 16
-
-struct engine_bias {
-    int32_t token;
-    float bias;
-};
-
-struct engine_sampling {
-    float temperature;                                             /* 0: greedy */
-    float top_p, min_p;                                            /* 1 and 0: off */
-    int32_t top_k;                                                 /* 0: off */
-    float frequency_penalty, presence_penalty, repetition_penalty; /* 0, 0, 1: off */
-    uint64_t seed;
-    const struct engine_bias *bias; /* lives as long as the job */
-    int32_t n_bias;
-    int32_t max_tokens; /* generated tokens; -1: to the end of the context */
-    int32_t min_tokens; /* end-of-generation and stops suppressed until then */
-    int ignore_eos; /* end-of-generation tokens do not end it: what is drawn goes on after them */
-    const int32_t *stop_token;
-    int32_t n_stop_token;
-    int32_t n_stop; /* stop strings, matched in the text; and control tokens that are spelled so */
-    const char *stop[ENGINE_STOPS_MAX];
-    size_t stop_len[ENGINE_STOPS_MAX];
-    int logprobs; /* 0: none; else report them, with n_top alternatives */
-    int32_t n_top;
-};
-
-enum engine_class_of_service {
-    ENGINE_SERVICE_FLEX,
-    ENGINE_SERVICE_DEFAULT,
-    ENGINE_SERVICE_PRIORITY
-};
 
 struct engine_job {
     /* Filled by the caller before engine_submit, unchanged until DONE has been read. */
     const int32_t *prompt;
-    const uint32_t *answer; /* of its tokens, as in engine_tokens; may be NULL */
+    const uint32_t *answer; /* of its tokens, as in struct tokens; may be NULL */
     int32_t n_prompt;
-    int32_t n_choices; /* 1..ENGINE_CHOICES_MAX, share the prefill */
-    struct engine_sampling sampling;
+    int32_t n_choices; /* 1..JOB_CHOICES_MAX, share the prefill */
+    struct sampling sampling;
     const int32_t *prediction; /* what the answer may look like: drafted from, never trusted */
     int32_t n_prediction;
     int echo_logprobs; /* ENGINE_EV_PROMPT for every prompt token (bypasses the cache) */
     int32_t echo_top;
     uint64_t cache_salt; /* prefix sharing only among equal salts (tenant) */
-    enum engine_class_of_service service;
+    enum tier service;
     int32_t tenant;      /* jobs of different tenants take turns; >= 0 */
     int64_t accepted_us; /* clock_now_us() when the request was accepted */
     struct ring ring;    /* events, initialised by the caller, >= 32 KiB */
@@ -241,8 +201,6 @@ enum engine_event_kind {
     ENGINE_EV_DONE       /* the job ended; nothing follows and the engine has let go of it */
 };
 
-enum engine_finish { ENGINE_STOP, ENGINE_LENGTH, ENGINE_ERROR };
-
 struct engine_top {
     int32_t token;
     float logprob;
@@ -265,7 +223,7 @@ struct engine_event {
     int32_t n_unshown; /* TEXT: of so many of the choice's last tokens, this one counted in, nothing
                           is shown yet; FINISH: nor will be, a stop string came before them */
     uint32_t n_text;   /* bytes of whole UTF-8 to append to the choice's text */
-    struct engine_top top[ENGINE_TOP_MAX];
+    struct engine_top top[SAMPLING_TOP_MAX];
     char text[]; /* n_text bytes */
 };
 #define ENGINE_EVENT_TEXT_MAX 8192

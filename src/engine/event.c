@@ -145,7 +145,7 @@ void job_fail(struct engine *e, struct engine_job *j, int err)
 
 /* A choice ends: send what is still held back, unless a stop string ended it (`cut`): what came
  * after that is not shown, not even as the rest of a character. */
-void seq_finish(struct engine *e, struct engine_seq *q, enum engine_finish why, int cut)
+void seq_finish(struct engine *e, struct engine_seq *q, enum finish why, int cut)
 {
     struct engine_job *j = q->job;
     struct buf *text = &e->sched.text;

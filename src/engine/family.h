@@ -3,7 +3,7 @@
 #ifndef ENGINE_FAMILY_H
 #define ENGINE_FAMILY_H
 
-#include "job/sampling.h"
+#include "job/preset.h"
 #include "kern/kern.h"
 
 enum family_gating {
@@ -33,7 +33,7 @@ struct family {
     float window_rope_base;   /* RoPE base in window layers; 0: the file's */
     int window_rope_unscaled; /* RoPE scaling does not apply in window layers */
     const char *ffn_norm;     /* name of the norm before the feed-forward */
-    struct sampling sampling; /* what its makers recommend */
+    struct preset sampling;   /* what its makers recommend */
 };
 
 /* The row of `arch` (n bytes), or NULL. */

@@ -209,7 +209,7 @@ static void sample_rows(void *arg, int w, int32_t begin, int32_t end)
     for (int32_t i = begin; i < end; i++) {
         struct sched_row *r = &s->rows[i];
         struct engine_seq *q = r->seq;
-        const struct engine_sampling *p = &q->job->sampling;
+        const struct sampling *p = &q->job->sampling;
         int32_t n = q->n_token + r->ahead;
         struct sample_in in = {.p = p,
                                .choice = (uint64_t)q->choice,
@@ -339,7 +339,7 @@ static void note_progress(struct engine *e, struct engine_job *j)
  * cannot be found in the answer's text. */
 static int is_stop_token(const struct engine *e, const struct engine_seq *q, int32_t t)
 {
-    const struct engine_sampling *p = &q->job->sampling;
+    const struct sampling *p = &q->job->sampling;
     const char *text;
     size_t n;
 
@@ -361,7 +361,7 @@ static int is_stop_token(const struct engine *e, const struct engine_seq *q, int
 static void take_token(struct engine *e, struct engine_seq *q, const struct sample_out *drawn)
 {
     struct engine_job *j = q->job;
-    const struct engine_sampling *p = &j->sampling;
+    const struct sampling *p = &j->sampling;
     struct buf *text = &e->sched.text, *piece = &e->sched.piece;
     int32_t t = drawn->token;
     int armed, hit;
@@ -374,7 +374,7 @@ static void take_token(struct engine *e, struct engine_seq *q, const struct samp
     atomic_fetch_add_explicit(&e->generated_tokens, 1, memory_order_relaxed);
     armed = q->n_generated >= p->min_tokens;
     if (armed && ((vocab_is_eog(e->vocab, t) && !p->ignore_eos) || is_stop_token(e, q, t))) {
-        seq_finish(e, q, ENGINE_STOP, 0);
+        seq_finish(e, q, FINISH_STOP, 0);
         return;
     }
     buf_clear(text);
@@ -400,9 +400,9 @@ static void take_token(struct engine *e, struct engine_seq *q, const struct samp
     ev->n_draft_right = j->run.n_draft_right;
     event_end(e, j, ev);
     if (hit)
-        seq_finish(e, q, ENGINE_STOP, 1);
+        seq_finish(e, q, FINISH_STOP, 1);
     else if (q->n_generated >= j->run.limit)
-        seq_finish(e, q, ENGINE_LENGTH, 0);
+        seq_finish(e, q, FINISH_LENGTH, 0);
 }
 
 static void after_prefill(struct engine *e, struct engine_seq *q)
@@ -485,7 +485,7 @@ static void settle_seq(struct engine *e, struct engine_seq *q)
     if (q->n_draft)
         count_draft(e, q, j, kept, told < kept ? told : kept);
     if (!q->n_rows && q->n_done == q->n_token)
-        seq_finish(e, q, ENGINE_LENGTH, 0); /* max_tokens 0 */
+        seq_finish(e, q, FINISH_LENGTH, 0); /* max_tokens 0 */
 }
 
 /* Positions are computed: share pages, send events, draw tokens, end what has ended. */

@@ -13,19 +13,19 @@ static int read_number(const struct gguf *g, const char *key, double *ret)
 }
 
 /* llama.cpp's names. Its penalty counts the last tokens only, ours all: not taken over. */
-static int read_file(const struct gguf *g, struct sampling *ret)
+static int read_file(const struct gguf *g, struct preset *ret)
 {
-    struct sampling s = sampling_plain();
+    struct preset s = preset_plain();
     double top_k = 0;
     int t = read_number(g, "general.sampling.temp", &s.temperature);
     int p = read_number(g, "general.sampling.top_p", &s.top_p);
     int m = read_number(g, "general.sampling.min_p", &s.min_p);
     int k = read_number(g, "general.sampling.top_k", &top_k);
 
-    if (t < 0 || p < 0 || m < 0 || k < 0 || top_k > SAMPLING_TOP_K_MAX)
+    if (t < 0 || p < 0 || m < 0 || k < 0 || top_k > PRESET_TOP_K_MAX)
         return 0;
     s.top_k = top_k > 0 ? (int32_t)top_k : 0;
-    if (!sampling_is_valid(&s) || (top_k > 0 && s.top_k != top_k))
+    if (!preset_is_valid(&s) || (top_k > 0 && s.top_k != top_k))
         return 0;
     if (!t && !p && !m && !k)
         return 0;
@@ -33,10 +33,10 @@ static int read_file(const struct gguf *g, struct sampling *ret)
     return 1;
 }
 
-const char *recommend_sampling(const struct sampling *given, const struct gguf *g,
-                               const struct family *f, struct sampling *ret)
+const char *recommend_sampling(const struct preset *given, const struct gguf *g,
+                               const struct family *f, struct preset *ret)
 {
-    if (given && sampling_is_valid(given)) {
+    if (given && preset_is_valid(given)) {
         *ret = *given;
         return "catalogue";
     }

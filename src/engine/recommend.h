@@ -5,12 +5,12 @@
 
 #include "engine/family.h"
 #include "engine/gguf.h"
-#include "job/sampling.h"
+#include "job/preset.h"
 
 /* The first of them that says anything decides; what it leaves open is off. A file in which one
  * value is out of bounds or of another type says nothing. `given` may be NULL. Returns the source's
  * name: "catalogue", "file", "family". */
-const char *recommend_sampling(const struct sampling *given, const struct gguf *g,
-                               const struct family *f, struct sampling *ret);
+const char *recommend_sampling(const struct preset *given, const struct gguf *g,
+                               const struct family *f, struct preset *ret);
 
 #endif

@@ -70,14 +70,14 @@ int sample_logprobs(const struct kern_table *k, const float *logits, int32_t n, 
     return 0;
 }
 
-static int penalised(const struct engine_sampling *p)
+static int penalised(const struct sampling *p)
 {
     return p->repetition_penalty != 1 || p->frequency_penalty != 0 || p->presence_penalty != 0;
 }
 
 static void apply_penalties(float *z, const struct sample_in *in, struct sample_scratch *s)
 {
-    const struct engine_sampling *p = in->p;
+    const struct sampling *p = in->p;
     const int32_t *answer = in->history ? in->history + in->n_prompt : NULL;
     int32_t n_answer = in->n_history - in->n_prompt;
 
@@ -177,7 +177,7 @@ static int32_t keep_above(const float *z, const int32_t *list, int32_t n, float 
 /* Candidates best first from a heap, until top_k, top_p or min_p says enough; kept ones are moved
  * to the end of `heap`. No full sort of the vocabulary: only what can matter enters the heap. */
 static int32_t draw_some(const struct kern_table *k, const float *z, int32_t n, float max, float u,
-                         const struct engine_sampling *p, int32_t *heap)
+                         const struct sampling *p, int32_t *heap)
 {
     int32_t most = p->top_k > 0 && p->top_k < n ? p->top_k : n, have, kept, left;
     float cut = p->min_p > 0 ? kern_log(p->min_p) : -INFINITY;
@@ -247,7 +247,7 @@ static int32_t draw_some(const struct kern_table *k, const float *z, int32_t n, 
 int sample_token(const struct kern_table *k, float *z, const struct sample_in *in,
                  struct sample_scratch *s, struct sample_out *ret)
 {
-    const struct engine_sampling *p = in->p;
+    const struct sampling *p = in->p;
     int32_t n = s->n_vocab, best;
     float max, u;
 

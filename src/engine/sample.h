@@ -21,7 +21,7 @@ int sample_scratch_init(struct sample_scratch *s, int32_t n_vocab); /* 0 or ERR_
 void sample_scratch_done(struct sample_scratch *s);
 
 struct sample_in {
-    const struct engine_sampling *p;
+    const struct sampling *p;
     uint64_t choice, position; /* with p->seed: what the draw depends on */
     const int32_t *history;    /* prompt, then the answer so far */
     int32_t n_prompt, n_history;
@@ -33,7 +33,7 @@ struct sample_out {
     int32_t token;
     float logprob; /* where p->logprobs */
     int32_t n_top;
-    struct engine_top top[ENGINE_TOP_MAX];
+    struct engine_top top[SAMPLING_TOP_MAX];
 };
 
 /* logits: n_vocab floats, changed by penalties and bias. 0, or ERR_NUMERIC for a value that is not

@@ -179,7 +179,7 @@ struct rota_one seq_rota(const struct engine_seq *q)
 
 static uint64_t order_of(const struct engine_job *j, int32_t choice)
 {
-    return j->run.order * ENGINE_CHOICES_MAX + (uint64_t)choice;
+    return j->run.order * JOB_CHOICES_MAX + (uint64_t)choice;
 }
 
 int job_is_paused(const struct engine_job *j)

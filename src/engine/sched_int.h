@@ -38,7 +38,7 @@ void event_wake_all(struct engine *e);
 
 void seq_release(struct engine *e, struct engine_seq *q); /* its slot and pages are free */
 /* A choice ends: what is still held back is sent, unless a stop string ended it (`cut`). */
-void seq_finish(struct engine *e, struct engine_seq *q, enum engine_finish why, int cut);
+void seq_finish(struct engine *e, struct engine_seq *q, enum finish why, int cut);
 /* Send DONE and let go of the job; 0 when the ring is full (tried again in the next iteration). */
 int job_done(struct engine *e, struct engine_job *j);
 /* End all of a job's choices with an error; DONE follows in a later sweep. */

@@ -3,7 +3,7 @@
 #include <string.h>
 
 /* Longest end of text[0, n) that is the beginning of a stop string, but not all of one. */
-static size_t possible_tail(const struct engine_sampling *p, const char *text, size_t n)
+static size_t possible_tail(const struct sampling *p, const char *text, size_t n)
 {
     size_t best = 0;
     for (int i = 0; i < p->n_stop; i++) {
@@ -20,7 +20,7 @@ static size_t possible_tail(const struct engine_sampling *p, const char *text, s
 
 static void token_add(struct stop *s)
 {
-    _Static_assert(ENGINE_STOP_LEN <= 256, "a byte says where in the held text a token begins");
+    _Static_assert(SAMPLING_STOP_LEN <= 256, "a byte says where in the held text a token begins");
     if (s->n_tokens == STOP_TOKENS_MAX)
         memmove(s->begin, s->begin + 1, (size_t)--s->n_tokens);
     s->begin[s->n_tokens++] = (uint8_t)s->n_held;
@@ -38,8 +38,8 @@ static void tokens_show(struct stop *s, size_t n)
         s->begin[i] = (uint8_t)(s->begin[k + i] - n);
 }
 
-int stop_push(struct stop *s, const struct engine_sampling *p, int armed, const char *text,
-              size_t n, int unfinished, struct buf *out)
+int stop_push(struct stop *s, const struct sampling *p, int armed, const char *text, size_t n,
+              int unfinished, struct buf *out)
 {
     size_t begin = out->len, hit, keep;
     int rc;

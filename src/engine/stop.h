@@ -11,7 +11,7 @@
 
 /* Bytes held back at most: one less than the longest stop string. */
 struct stop {
-    char held[ENGINE_STOP_LEN];
+    char held[SAMPLING_STOP_LEN];
     size_t n_held;
     /* The last tokens, as many as have nothing of their text shown yet: where it begins in `held`.
      */
@@ -23,8 +23,8 @@ struct stop {
  * tokens finish. What may be shown now is appended to `out`. Returns 1 when a stop string was
  * completed (out then ends right before it, the rest is dropped, and so are the last n_tokens), 0
  * otherwise, ERR_* from the buffer. With `armed` 0 nothing is matched or held. */
-int stop_push(struct stop *s, const struct engine_sampling *p, int armed, const char *text,
-              size_t n, int unfinished, struct buf *out);
+int stop_push(struct stop *s, const struct sampling *p, int armed, const char *text, size_t n,
+              int unfinished, struct buf *out);
 /* The end of the answer: what is held was not a stop string. */
 int stop_finish(struct stop *s, struct buf *out);
 

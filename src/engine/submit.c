@@ -7,7 +7,7 @@
 
 #include "engine/engine_int.h"
 
-static int check_sampling(const struct engine *e, const struct engine_sampling *p, struct err *err)
+static int check_sampling(const struct engine *e, const struct sampling *p, struct err *err)
 {
     if (!(p->temperature >= 0) || !isfinite(p->temperature))
         return err_set_param(err, ERR_ARG, "temperature", "a finite number >= 0");
@@ -24,15 +24,15 @@ static int check_sampling(const struct engine *e, const struct engine_sampling *
             return err_set_param(err, ERR_ARG, "logit_bias", "token %d is not in the vocabulary",
                                  p->bias[i].token);
     }
-    if (p->n_stop < 0 || p->n_stop > ENGINE_STOPS_MAX)
-        return err_set_param(err, ERR_ARG, "stop", "at most %d stop strings", ENGINE_STOPS_MAX);
+    if (p->n_stop < 0 || p->n_stop > SAMPLING_STOPS_MAX)
+        return err_set_param(err, ERR_ARG, "stop", "at most %d stop strings", SAMPLING_STOPS_MAX);
     for (int32_t i = 0; i < p->n_stop; i++) {
-        if (p->stop_len[i] < 1 || p->stop_len[i] > ENGINE_STOP_LEN)
+        if (p->stop_len[i] < 1 || p->stop_len[i] > SAMPLING_STOP_LEN)
             return err_set_param(err, ERR_ARG, "stop", "a stop string has 1 to %d bytes",
-                                 ENGINE_STOP_LEN);
+                                 SAMPLING_STOP_LEN);
     }
-    if (p->n_top < 0 || p->n_top > ENGINE_TOP_MAX)
-        return err_set_param(err, ERR_ARG, "top_logprobs", "0 to %d", ENGINE_TOP_MAX);
+    if (p->n_top < 0 || p->n_top > SAMPLING_TOP_MAX)
+        return err_set_param(err, ERR_ARG, "top_logprobs", "0 to %d", SAMPLING_TOP_MAX);
     return 0;
 }
 
@@ -45,8 +45,8 @@ int engine_submit(struct engine *e, struct engine_job *j, struct err *err)
         return err_set(err, ERR_DRAINING, "the server is shutting down");
     if (j->n_prompt < 1)
         return err_set_param(err, ERR_ARG, "prompt", "the prompt is empty");
-    if (j->n_choices < 1 || j->n_choices > ENGINE_CHOICES_MAX)
-        return err_set_param(err, ERR_ARG, "n", "1 to %d choices", ENGINE_CHOICES_MAX);
+    if (j->n_choices < 1 || j->n_choices > JOB_CHOICES_MAX)
+        return err_set_param(err, ERR_ARG, "n", "1 to %d choices", JOB_CHOICES_MAX);
     room = context - j->n_prompt;
     if (room < (want == 0 ? 0 : want > 0 ? want : 1))
         return err_set_param(err, ERR_CONTEXT, "messages",

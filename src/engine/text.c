@@ -4,13 +4,6 @@
 
 #include "engine/engine_int.h"
 
-void engine_tokens_done(struct engine_tokens *t)
-{
-    free(t->id);
-    free(t->answer);
-    *t = (struct engine_tokens){0};
-}
-
 /* BOS for a text in which control tokens are parsed: most templates write it themselves, and there
  * are never two. */
 static unsigned missing_bos(const struct engine *e, const char *text, size_t n)
@@ -20,7 +13,7 @@ static unsigned missing_bos(const struct engine *e, const char *text, size_t n)
 }
 
 int engine_tokenize(const struct engine *e, const char *text, size_t n, unsigned flags,
-                    size_t max_tokens, const struct patience *patience, struct engine_tokens *ret,
+                    size_t max_tokens, const struct patience *patience, struct tokens *ret,
                     struct err *err)
 {
     struct vocab_span all = {0, n};
@@ -32,7 +25,7 @@ int engine_tokenize(const struct engine *e, const char *text, size_t n, unsigned
                           flags & ENGINE_TOK_BOS ? f : 0, max_tokens, patience, &id, &n_id, err);
 
     if (!rc)
-        *ret = (struct engine_tokens){.id = id, .n = (int32_t)n_id, .cap = (int32_t)n_id};
+        *ret = (struct tokens){.id = id, .n = (int32_t)n_id};
     return rc;
 }
 
@@ -97,7 +90,7 @@ static struct vocab_span *spans_of(const struct jinja_span *s, size_t n)
 
 /* Tokens of what a template gave. */
 static int encode(const struct engine *e, const struct jinja_out *out,
-                  const struct patience *patience, struct engine_tokens *ret, struct err *err)
+                  const struct patience *patience, struct tokens *ret, struct err *err)
 {
     struct vocab_span *trusted = spans_of(out->spans, out->n_spans);
     struct vocab_span *answers = spans_of(out->answers, out->n_answers);
@@ -114,21 +107,20 @@ static int encode(const struct engine *e, const struct jinja_out *out,
                                  missing_bos(e, text, out->text.len), (size_t)INT32_MAX / 8,
                                  patience, &id, &n_id, &marks, err);
     if (!rc)
-        *ret = (struct engine_tokens){
-            .id = id, .answer = marks.bits, .n = (int32_t)n_id, .cap = (int32_t)n_id};
+        *ret = (struct tokens){.id = id, .answer = marks.bits, .n = (int32_t)n_id};
     free(trusted);
     free(answers);
     return rc;
 }
 
 int engine_render(const struct engine *e, const struct engine_chat *chat, struct buf *ret_text,
-                  struct engine_tokens *ret_tokens, struct err *err)
+                  struct tokens *ret_tokens, struct err *err)
 {
     enum final final = final_message(chat);
     struct jinja_input in = {
         .kwargs = chat->kwargs, .continue_final = final == FINAL_OPEN, .patience = chat->patience};
     struct jinja_out out = {0};
-    struct engine_tokens tokens = {0};
+    struct tokens tokens = {0};
     json_t *globals, *special;
     int rc = ERR_NOMEM;
 
@@ -143,7 +135,7 @@ int engine_render(const struct engine *e, const struct engine_chat *chat, struct
     if (!rc)
         rc = encode(e, &out, chat->patience, &tokens, err);
     if (!rc && ret_text && (rc = buf_add(ret_text, out.text.data, out.text.len))) {
-        engine_tokens_done(&tokens);
+        tokens_done(&tokens);
         err_set(err, rc, "the rendered prompt is too long");
     }
     if (!rc)

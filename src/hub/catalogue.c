@@ -94,7 +94,7 @@ static int get_number(struct reader *r, const json_t *j, const char *key, double
 static int read_sampling(struct reader *r, const json_t *j, struct entry *row)
 {
     static const char *const keys[] = {"temperature", "top_p", "min_p", "top_k", NULL};
-    struct sampling s = sampling_plain();
+    struct preset s = preset_plain();
     double top_k = 0;
     int err;
 
@@ -104,9 +104,9 @@ static int read_sampling(struct reader *r, const json_t *j, struct entry *row)
         (err = get_number(r, j, "top_p", &s.top_p)) ||
         (err = get_number(r, j, "min_p", &s.min_p)) || (err = get_number(r, j, "top_k", &top_k)))
         return err;
-    if (top_k >= 0 && top_k <= SAMPLING_TOP_K_MAX)
+    if (top_k >= 0 && top_k <= PRESET_TOP_K_MAX)
         s.top_k = (int32_t)top_k;
-    if (s.top_k != top_k || !sampling_is_valid(&s))
+    if (s.top_k != top_k || !preset_is_valid(&s))
         return bad(r, "sampling: temperature is 0 to 2, top_p above 0 to 1, min_p 0 to 1, top_k a "
                       "whole number from 0");
     row->sampling = s;

@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "job/sampling.h"
+#include "job/preset.h"
 
 #define HUB_NAME_MAX 100 /* characters of a model's name */
 
@@ -42,7 +42,7 @@ int hub_resolve(const struct hub *h, const char *spec, char **ret_path, struct e
 
 /* Is there a sampling that the catalogue recommends for this file? 1, or 0: it is not the pulled
  * file of a row, or its row says nothing. */
-int hub_sampling(const struct hub *h, const char *path, struct sampling *ret);
+int hub_sampling(const struct hub *h, const char *path, struct preset *ret);
 
 /* ---- list and remove ------------------------------------------------------------------------- */
 

@@ -34,7 +34,7 @@ struct entry {
     const char *sha256; /* lower case */
     uint64_t bytes;     /* 0: unknown */
     int has_sampling;
-    struct sampling sampling; /* recommended for it */
+    struct preset sampling; /* recommended for it */
     struct source *source;
     int n_sources;
 };

@@ -96,7 +96,7 @@ int hub_resolve(const struct hub *h, const char *spec, char **ret_path, struct e
                    spec);
 }
 
-int hub_sampling(const struct hub *h, const char *path, struct sampling *ret)
+int hub_sampling(const struct hub *h, const char *path, struct preset *ret)
 {
     char name[HUB_NAME_MAX + 1];
     const struct entry *row;

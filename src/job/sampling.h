@@ -1,27 +1,39 @@
-/* How the tokens of a model should be drawn, as its makers, or a list of models, recommend: what is
- * said to the user, and drawn with where a request says nothing and the server is set so. Pure. */
+/* How one job's tokens are drawn: plain values, the caller's memory. Who reads a request checks
+ * them; who draws may rely on the limits here. */
 #ifndef JOB_SAMPLING_H
 #define JOB_SAMPLING_H
 
+#include <stddef.h>
 #include <stdint.h>
 
-#include "base/buf.h"
+#define SAMPLING_STOPS_MAX 16
+#define SAMPLING_STOP_LEN  256
+#define SAMPLING_TOP_MAX   20
 
-struct sampling {
-    double temperature; /* 0..2; 0: greedy */
-    double top_p;       /* above 0, to 1: off */
-    double min_p;       /* 0..1; 0: off */
-    int32_t top_k;      /* 0: off */
+/* Added to a token's logit. */
+struct bias {
+    int32_t token;
+    float bias;
 };
 
-#define SAMPLING_TOP_K_MAX (1 << 20)
-
-/* The API's defaults: the model's own distribution. */
-struct sampling sampling_plain(void);
-int sampling_is_valid(const struct sampling *s);
-/* {"temperature":0.6,"top_p":0.9,"top_k":0,"min_p":0} */
-int sampling_put(struct buf *out, const struct sampling *s);
-/* For people: "temperature 0.6, top_p 0.9", without what is off. */
-int sampling_tell(struct buf *out, const struct sampling *s);
+struct sampling {
+    float temperature;                                             /* 0: greedy */
+    float top_p, min_p;                                            /* 1 and 0: off */
+    int32_t top_k;                                                 /* 0: off */
+    float frequency_penalty, presence_penalty, repetition_penalty; /* 0, 0, 1: off */
+    uint64_t seed;
+    const struct bias *bias; /* lives as long as the job */
+    int32_t n_bias;
+    int32_t max_tokens; /* generated tokens; -1: to the end of the context */
+    int32_t min_tokens; /* end-of-generation and stops suppressed until then */
+    int ignore_eos; /* end-of-generation tokens do not end it: what is drawn goes on after them */
+    const int32_t *stop_token;
+    int32_t n_stop_token;
+    int32_t n_stop; /* stop strings, matched in the text; and control tokens that are spelled so */
+    const char *stop[SAMPLING_STOPS_MAX];
+    size_t stop_len[SAMPLING_STOPS_MAX];
+    int logprobs; /* 0: none; else report them, with n_top alternatives */
+    int32_t n_top;
+};
 
 #endif

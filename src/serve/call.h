@@ -39,7 +39,7 @@ struct call_job {
     struct call *call;
     const char *text; /* the prompt's text: in the request, or `rendered` */
     size_t n_text;
-    struct supplier_tokens tokens, prediction;
+    struct tokens tokens, prediction;
     struct buf rendered;
     int32_t n_live;                        /* choices not yet finished */
     int32_t n_prefilled, n_cached, n_told; /* prompt tokens computed, found; tokens told */
@@ -77,8 +77,8 @@ struct call {
     int32_t n_jobs;                   /* [prep] */
     struct buf text;                  /* [prep]: a text tool's, to be told */
     struct {
-        struct supplier_tokens tokens; /* or these */
-        const char *key;               /* of the text; NULL: tokens */
+        struct tokens tokens; /* or these */
+        const char *key;      /* of the text; NULL: tokens */
         int with_pieces;
         size_t at;           /* so much was told */
     } tool;                  /* [prep] */
@@ -93,14 +93,14 @@ struct call {
 
     int32_t max_tokens;
     int32_t n_sent, n_home, n_at_once; /* jobs: how many, and together */
-    enum api_tier tier;                /* granted */
+    enum tier tier;                    /* granted */
     char reply_id[API_ID_MAX];
     struct api_reply *reply;
     struct buf out;
     enum sse_form form;
     int streaming, paused, cancelled, started;
     int64_t written_us, first_us, last_text_us;
-    struct api_usage usage; /* of all jobs that came home */
+    struct usage usage; /* of all jobs that came home */
     int64_t queue_us, prompt_us, completion_us;
     const char *finish;
 

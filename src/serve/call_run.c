@@ -54,7 +54,7 @@ static int make_reply(struct call *c, struct err *e)
         .id = c->reply_id,
         .created = clock_wall_us() / 1000000,
         .fingerprint = f->fingerprint,
-        .tier_used = api_tier_name(c->tier),
+        .tier_used = tier_name(c->tier),
         .frame_end = c->form == SSE_EXTRA ? "\n\n\n" : NULL,
     };
     unsigned char random[16];
@@ -293,7 +293,7 @@ static int tell(struct call *c, struct call_job *j, struct supplier_event *ev)
         break;
     case SUPPLIER_EV_FINISH:
         j->n_live--;
-        c->finish = ev->ev.finish == API_LENGTH ? "length" : "stop";
+        c->finish = ev->ev.finish == FINISH_LENGTH ? "length" : "stop";
         ev->ev.choice += i * c->req.n_run;
         break;
     case SUPPLIER_EV_DONE:

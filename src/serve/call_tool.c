@@ -50,7 +50,7 @@ static int detokenize(struct call *c, const char *body, const struct api_options
 
 static int template(struct call *c, const char *body, const struct api_options *o, struct err *e)
 {
-    struct supplier_tokens t = {0};
+    struct tokens t = {0};
     struct api_template q = {0};
     int r = api_parse_template(&q, body, c->body.len, &c->heads, o, e);
 
@@ -98,7 +98,7 @@ void call_tool_done(struct call *c)
 
 static int more_tokens(struct call *c)
 {
-    const struct supplier_tokens *t = &c->tool.tokens;
+    const struct tokens *t = &c->tool.tokens;
     struct api_piece piece[TOKENS_AT_ONCE];
     int32_t at = (int32_t)c->tool.at, n = t->n - at;
 

@@ -35,18 +35,18 @@ static struct engine *engine(const struct supplier *s)
 
 /* ---- observation ----------------------------------------------------------------------------- */
 
-static void local_load_now(const struct supplier *s, struct supplier_load *ret)
+static void local_load_now(const struct supplier *s, struct load *ret)
 {
     const struct local *l = of(s);
     struct engine_stats st;
     int32_t unstarted = atomic_load(&l->n_unstarted);
 
-    *ret = (struct supplier_load){.state = (enum supplier_state)atomic_load(&l->state),
-                                  .progress = atomic_load(&l->progress) / 100.0};
+    *ret = (struct load){.state = (enum supplier_state)atomic_load(&l->state),
+                         .progress = atomic_load(&l->progress) / 100.0};
     if (ret->state != SUPPLIER_READY)
         return;
     engine_stats(l->engine, &st);
-    *ret = (struct supplier_load){
+    *ret = (struct load){
         .state = SUPPLIER_READY,
         .frozen = st.frozen,
         /* The engine counts when it looks into its inbox; in a burst ours is the truer number. */
@@ -80,15 +80,15 @@ static const struct supplier_facts *local_facts(const struct supplier *s)
 /* ---- text ------------------------------------------------------------------------------------ */
 
 static int local_tokenize(const struct supplier *s, const char *text, size_t n, int special,
-                          int bos, size_t max, const struct patience *patience,
-                          struct supplier_tokens *ret, struct err *e)
+                          int bos, size_t max, const struct patience *patience, struct tokens *ret,
+                          struct err *e)
 {
     unsigned flags = (special ? ENGINE_TOK_SPECIAL : 0) | (bos ? ENGINE_TOK_BOS : 0);
-    struct engine_tokens t = {0};
+    struct tokens t = {0};
     int r = engine_tokenize(engine(s), text, n, flags, max, patience, &t, e);
 
     if (!r)
-        *ret = (struct supplier_tokens){.id = t.id, .answer = t.answer, .n = t.n};
+        *ret = (struct tokens){.id = t.id, .answer = t.answer, .n = t.n};
     return r;
 }
 
@@ -106,31 +106,31 @@ static const char *local_token_bytes(const struct supplier *s, int32_t id, size_
 static int local_render(const struct supplier *s, const json_t *messages, const json_t *kwargs,
                         int continue_final, int no_generation_prompt,
                         const struct patience *patience, struct buf *ret_text,
-                        struct supplier_tokens *ret_tokens, struct err *e)
+                        struct tokens *ret_tokens, struct err *e)
 {
     struct engine_chat chat = {.messages = messages,
                                .kwargs = kwargs,
                                .continue_final = continue_final,
                                .no_generation_prompt = no_generation_prompt,
                                .patience = patience};
-    struct engine_tokens t = {0};
+    struct tokens t = {0};
     int r = engine_render(engine(s), &chat, ret_text, &t, e);
 
     if (!r)
-        *ret_tokens = (struct supplier_tokens){.id = t.id, .answer = t.answer, .n = t.n};
+        *ret_tokens = (struct tokens){.id = t.id, .answer = t.answer, .n = t.n};
     return r;
 }
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
-static void fill_sampling(struct engine_sampling *g, const struct supplier_job *j)
+static void fill_sampling(struct sampling *g, const struct supplier_job *j)
 {
     const struct api_request *q = j->req;
 
-    _Static_assert(sizeof(struct engine_bias) == sizeof(struct api_bias) &&
-                       offsetof(struct engine_bias, bias) == offsetof(struct api_bias, bias),
+    _Static_assert(sizeof(struct bias) == sizeof(struct bias) &&
+                       offsetof(struct bias, bias) == offsetof(struct bias, bias),
                    "one list of biases for both rooms");
-    *g = (struct engine_sampling){
+    *g = (struct sampling){
         .temperature = q->top_p <= 0 ? 0 : q->temperature,
         .top_p = q->top_p <= 0 ? 1 : q->top_p,
         .min_p = q->min_p,
@@ -139,7 +139,7 @@ static void fill_sampling(struct engine_sampling *g, const struct supplier_job *
         .presence_penalty = q->presence_penalty,
         .repetition_penalty = q->repetition_penalty,
         .seed = j->seed,
-        .bias = (const struct engine_bias *)(const void *)q->bias,
+        .bias = (const struct bias *)(const void *)q->bias,
         .n_bias = q->n_bias,
         .max_tokens = j->max_tokens,
         .min_tokens = q->min_tokens < 0 ? j->max_tokens : q->min_tokens,
@@ -150,7 +150,7 @@ static void fill_sampling(struct engine_sampling *g, const struct supplier_job *
         .logprobs = q->need_logprobs,
         .n_top = q->need_logprobs ? q->n_top : 0,
     };
-    for (int32_t i = 0; i < q->n_stop && i < ENGINE_STOPS_MAX; i++) {
+    for (int32_t i = 0; i < q->n_stop && i < SAMPLING_STOPS_MAX; i++) {
         g->stop[i] = q->stop[i].s;
         g->stop_len[i] = q->stop[i].n;
     }
@@ -175,9 +175,7 @@ static int local_submit(struct supplier *s, struct supplier_job *j, struct err *
     lj->job.echo_logprobs = j->echo_logprobs;
     lj->job.echo_top = j->echo_logprobs ? j->req->n_top : 0;
     lj->job.cache_salt = j->salt;
-    lj->job.service = j->tier == API_TIER_FLEX       ? ENGINE_SERVICE_FLEX
-                      : j->tier == API_TIER_PRIORITY ? ENGINE_SERVICE_PRIORITY
-                                                     : ENGINE_SERVICE_DEFAULT;
+    lj->job.service = j->tier;
     lj->job.tenant = j->tenant;
     lj->job.accepted_us = j->accepted_us;
     ring_init(&lj->job.ring, lj->ring, RING_BYTES);
@@ -229,14 +227,14 @@ static void fill_token(const struct engine *e, const struct engine_event *from,
         return;
     ev->bytes = engine_token_bytes(e, from->token, &ev->n_bytes);
     ev->special = q->need_logprobs && is_special(e, from->token);
-    for (int i = 0; i < from->n_top && i < API_TOP_MAX; i++) {
-        struct api_top *t = &to->top[i];
+    for (int i = 0; i < from->n_top && i < SAMPLING_TOP_MAX; i++) {
+        struct top *t = &to->top[i];
         t->token = from->top[i].token;
         t->logprob = from->top[i].logprob;
         t->bytes = engine_token_bytes(e, t->token, &t->n_bytes);
     }
     ev->top = to->top;
-    ev->n_top = from->n_top < API_TOP_MAX ? from->n_top : API_TOP_MAX;
+    ev->n_top = from->n_top < SAMPLING_TOP_MAX ? from->n_top : SAMPLING_TOP_MAX;
 }
 
 static void started(struct local *l, struct local_job *lj)
@@ -264,7 +262,7 @@ static int local_peek(struct supplier *s, struct supplier_job *j, struct supplie
     switch ((enum engine_event_kind)e->kind) {
     case ENGINE_EV_STARTED:
         ret->kind = SUPPLIER_EV_STARTED;
-        ret->times = (struct api_times){.queue_us = e->queue_us};
+        ret->times = (struct times){.queue_us = e->queue_us};
         started((struct local *)(void *)s, lj);
         break;
     case ENGINE_EV_PREFILL:
@@ -286,18 +284,18 @@ static int local_peek(struct supplier *s, struct supplier_job *j, struct supplie
     case ENGINE_EV_FINISH:
         ret->kind = SUPPLIER_EV_FINISH;
         ret->ev.kind = API_EV_FINISH;
-        ret->ev.finish = e->finish == ENGINE_LENGTH ? API_LENGTH : API_STOP;
+        ret->ev.finish = e->finish == FINISH_LENGTH ? FINISH_LENGTH : FINISH_STOP;
         break;
     case ENGINE_EV_DONE:
         ret->kind = SUPPLIER_EV_DONE;
         ret->err = e->err;
-        ret->usage = (struct api_usage){.prompt_tokens = e->n_done,
-                                        /* wrong ones were computed, and are billed */
-                                        .completion_tokens = e->n_generated + e->n_predicted_wrong,
-                                        .cached_tokens = e->n_cached,
-                                        .accepted_prediction_tokens = e->n_predicted_right,
-                                        .rejected_prediction_tokens = e->n_predicted_wrong};
-        ret->times = (struct api_times){
+        ret->usage = (struct usage){.prompt_tokens = e->n_done,
+                                    /* wrong ones were computed, and are billed */
+                                    .completion_tokens = e->n_generated + e->n_predicted_wrong,
+                                    .cached_tokens = e->n_cached,
+                                    .accepted_prediction_tokens = e->n_predicted_right,
+                                    .rejected_prediction_tokens = e->n_predicted_wrong};
+        ret->times = (struct times){
             .queue_us = e->queue_us, .prompt_us = e->prompt_us, .completion_us = e->completion_us};
         started((struct local *)(void *)s, lj);
         break;

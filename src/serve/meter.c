@@ -244,7 +244,7 @@ void meter_request(struct meter *m, const char *model, int status)
 
 static void look_at_models(struct server *s)
 {
-    struct supplier_load load;
+    struct load load;
 
     for (int i = 0; i < s->n_served; i++) {
         const struct meter_model *m = &s->served[i].meters;

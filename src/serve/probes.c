@@ -15,7 +15,7 @@ static void ok_json(struct call *c, const char *text)
 /* 0 when every model is loaded and alive, else the error that says which is not. */
 static int check_models(struct server *s, struct err *e)
 {
-    struct supplier_load load;
+    struct load load;
 
     for (int i = 0; i < s->n_served; i++) {
         const char *name = s->served[i].names[0];
@@ -49,7 +49,7 @@ static struct api_model model_of(struct server *s, const struct served *v)
 {
     struct api_model m = {.id = v->names[0], .created = s->created, .owned_by = "gaufre"};
     const struct supplier_facts *f;
-    struct supplier_load load;
+    struct load load;
 
     v->sup->ops->load(v->sup, &load);
     m.status = load.state == SUPPLIER_READY     ? API_MODEL_LOADED

@@ -41,12 +41,6 @@ static const char *finish_of(const struct call *c)
     return c->finish;
 }
 
-/* Those that are preferred are served before all others that wait. */
-static int service_of(const struct call *c)
-{
-    return c->tier == API_TIER_FLEX ? 0 : c->tier == API_TIER_PRIORITY ? 2 : 1;
-}
-
 static int model_of(const struct call *c)
 {
     return c->sup ? (int)(server_find(c->s, c->sup) - c->s->served) : -1;
@@ -85,7 +79,7 @@ void recent_row(struct recent_row *r, const struct call *c)
     if (t->order) { /* before, all this may be a prep thread's */
         r->model = server_find(c->s, c->sup)->names[0];
         r->i_model = model_of(c);
-        r->service = service_of(c);
+        r->service = (int)c->tier;
         r->stream = c->req.stream;
     }
 }

@@ -17,7 +17,7 @@
 #include "base/buf.h"
 #include "base/config.h"
 #include "base/err.h"
-#include "job/sampling.h"
+#include "job/preset.h"
 
 #define SERVE_MODELS_MAX 32
 
@@ -113,7 +113,7 @@ struct serve_model {
     struct config_strs aliases;
     int cls, kv, prefix_cache, speculation, default_sampling;
     int has_sampling; /* `sampling` is recommended for it by the catalogue: filled as `path` is */
-    struct sampling sampling;
+    struct preset sampling;
     uint64_t kv_memory;
     int64_t context, chunk, batch, output_cap;
     const char *chat_template;

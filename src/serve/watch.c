@@ -334,7 +334,7 @@ static void tell_model(struct snapshot *t, const struct server *s, int i,
                        struct api_engine_model *m)
 {
     const struct served *v = &s->served[i];
-    struct supplier_load load;
+    struct load load;
 
     v->sup->ops->load(v->sup, &load);
     *m = (struct api_engine_model){

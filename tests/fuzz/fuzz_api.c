@@ -58,9 +58,9 @@ static void answer(const struct api_request *q, const char *text, size_t n)
 {
     struct api_reply_setup setup = {.req = q, .id = "i", .fingerprint = "f"};
     struct api_reply *r;
-    struct api_usage u = {.prompt_tokens = 1};
-    struct api_times t = {.total_us = 1};
-    struct api_top top = {1, -1, text, n};
+    struct usage u = {.prompt_tokens = 1};
+    struct times t = {.total_us = 1};
+    struct top top = {1, -1, text, n};
     int32_t prompts = q->n_prompts ? q->n_prompts : 1;
     struct buf b;
 

@@ -37,7 +37,7 @@ static void check_texts(const struct engine *e)
         json_pack("[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}]", "role", "system", "content", "Be kind.",
                   "role", "user", "content", text, "role", "assistant", "content", "Yes");
     struct engine_chat chat = {.messages = messages};
-    struct engine_tokens t;
+    struct tokens t;
     struct buf b;
     struct err err;
 
@@ -46,12 +46,12 @@ static void check_texts(const struct engine *e)
         if (engine_tokenize(e, text, sizeof text - 1, flags, 1000, NULL, &t, &err))
             continue;
         CHECK(!engine_detokenize(e, t.id, t.n, 1, &b, &err));
-        engine_tokens_done(&t);
+        tokens_done(&t);
     }
     for (chat.continue_final = 0; chat.continue_final < 2; chat.continue_final++) {
         buf_clear(&b);
         if (!engine_render(e, &chat, &b, &t, &err))
-            engine_tokens_done(&t);
+            tokens_done(&t);
         else
             CHECK(err.code < 0);
     }
@@ -71,7 +71,7 @@ static void check_answer(const struct jobs_answer *a, int32_t n_vocab)
 
 static void check_jobs(struct engine *e)
 {
-    static struct jobs_answer answers[N_JOBS * ENGINE_CHOICES_MAX];
+    static struct jobs_answer answers[N_JOBS * JOB_CHOICES_MAX];
     int32_t prompt[N_PROMPT], n_vocab = engine_info(e)->n_vocab;
     struct jobs_spec spec[N_JOBS] = {0};
 
@@ -84,8 +84,8 @@ static void check_jobs(struct engine *e)
         spec[i].n_choices = i == 1 ? 2 : 1;
         spec[i].echo = i == 2;
     }
-    jobs_run(e, spec, N_JOBS, answers, ENGINE_CHOICES_MAX);
-    for (int i = 0; i < N_JOBS * ENGINE_CHOICES_MAX; i++)
+    jobs_run(e, spec, N_JOBS, answers, JOB_CHOICES_MAX);
+    for (int i = 0; i < N_JOBS * JOB_CHOICES_MAX; i++)
         check_answer(&answers[i], n_vocab);
 }
 

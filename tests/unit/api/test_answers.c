@@ -155,7 +155,7 @@ static void test_model(void **state)
         "\"logit_bias\",\"logprobs\",\"top_logprobs\"],\"status\":{\"value\":\"loaded\"},"
         "\"meta\":{\"n_ctx_train\":8192,\"n_params\":134515008,\"size\":98362432,\"n_vocab\":"
         "49152}}");
-    const struct sampling s = {.temperature = 0.6, .top_p = 0.95, .min_p = 0.05, .top_k = 20};
+    const struct preset s = {.temperature = 0.6, .top_p = 0.95, .min_p = 0.05, .top_k = 20};
     struct api_model told = model;
     told.sampling = &s;
     told.default_sampling = 1;

@@ -61,7 +61,7 @@ static struct api_event token(int choice, const char *t, float lp)
                               .logprob = lp};
 }
 
-static void finish(struct run *s, int choice, enum api_finish f, const char *t)
+static void finish(struct run *s, int choice, enum finish f, const char *t)
 {
     event(
         s,
@@ -71,9 +71,8 @@ static void finish(struct run *s, int choice, enum api_finish f, const char *t)
 
 static void done(struct run *s)
 {
-    static const struct api_usage u = {
-        .prompt_tokens = 11, .completion_tokens = 3, .cached_tokens = 8};
-    static const struct api_times t = {1, 2, 3, 4, 1764000000000000};
+    static const struct usage u = {.prompt_tokens = 11, .completion_tokens = 3, .cached_tokens = 8};
+    static const struct times t = {1, 2, 3, 4, 1764000000000000};
     event(s, (struct api_event){.kind = API_EV_DONE, .usage = &u, .times = &t});
 }
 
@@ -113,7 +112,7 @@ static void test_chat(void **state)
     event(&s, token(0, "a \"b\"", 0));
     event(&s, token(0, "", 0));
     event(&s, token(0, "\n\xf0\x9f\x98\x80", 0));
-    finish(&s, 0, API_LENGTH, "z");
+    finish(&s, 0, FINISH_LENGTH, "z");
     done(&s);
     expect(&s, HEAD("chat.completion")
                    MSG("0", "a \\\"b\\\"\\n\xf0\x9f\x98\x80z") ",\"finish_reason\":\"length\","
@@ -135,8 +134,8 @@ static void test_chat_choices(void **state)
     ev = token(0, "why", -1);
     ev.channel = API_REASONING;
     event(&s, ev);
-    finish(&s, 1, API_STOP, "");
-    finish(&s, 0, API_STOP, "");
+    finish(&s, 1, FINISH_STOP, "");
+    finish(&s, 0, FINISH_STOP, "");
     done(&s);
     expect(&s, HEAD("chat.completion") "{\"index\":0,\"message\":{\"role\":\"assistant\","
                                        "\"content\":\"ac\",\"reasoning\":\"why\","
@@ -162,13 +161,13 @@ static void test_chat_choices(void **state)
 static void test_completion(void **state)
 {
     struct run s;
-    struct api_usage u;
+    struct usage u;
 
     open_run(&s, COMP ",\"prompt\":[\"p\",[1]],\"n\":2}", 0);
     event(&s, token(2, "c", 0));
     event(&s, token(0, "a", 0));
     for (int i = 0; i < 4; i++)
-        finish(&s, i, API_STOP, i == 3 ? "d" : "");
+        finish(&s, i, FINISH_STOP, i == 3 ? "d" : "");
     done(&s);
     assert_false(api_reply_is_done(s.r));
     done(&s);
@@ -201,7 +200,7 @@ static void test_echo_only(void **state)
     ev = token(0, "b", -0.0f);
     ev.kind = API_EV_PROMPT;
     event(&s, ev);
-    finish(&s, 0, API_LENGTH, "");
+    finish(&s, 0, FINISH_LENGTH, "");
     done(&s);
     expect(&s, HEAD("text_completion") "{\"index\":0,\"text\":\"ab\",\"tokens\":null,\"logprobs\":{"
                                        "\"text_offset\":[0,0,1],"
@@ -217,7 +216,7 @@ static void test_completion_tops(void **state)
 {
     struct run s;
     struct api_event ev = token(0, "x", -2);
-    const struct api_top top[] = {
+    const struct top top[] = {
         {1, -0.5f, "\xf0\x9f", 2}, {2, -0.75f, "\xf0\x98", 2}, {3, -1, "y", 1}, {4, -1.5f, "y", 1}};
 
     ev.top = top;
@@ -234,7 +233,7 @@ static void test_completion_tops(void **state)
     ev.n_text = 2;
     event(&s, ev);
     event(&s, token(0, "z", -1));
-    finish(&s, 0, API_STOP, "");
+    finish(&s, 0, FINISH_STOP, "");
     done(&s);
     expect(
         &s,
@@ -260,7 +259,7 @@ static void test_best_of(void **state)
     event(&s, token(1, "er", -2)); /* the mean counts, not the sum */
     event(&s, token(2, "mid", -2));
     for (int i = 0; i < 3; i++)
-        finish(&s, i, API_STOP, "");
+        finish(&s, i, FINISH_STOP, "");
     done(&s);
     expect(&s, HEAD("text_completion") CHOICE("0", "gooder") "," CHOICE(
                    "1", "mid") "]" USAGE1 ",\"service_tier\":null}");
@@ -275,7 +274,7 @@ static void test_raw_tokens(void **state)
     open_run(&s, COMP ",\"prompt\":\"p\",\"return_raw_tokens\":true,\"echo\":true}", 0);
     assert_int_equal(api_reply_prompt(s.r, 0, "p", 1, ids, 2), 0);
     event(&s, token(0, "a", 0));
-    finish(&s, 0, API_STOP, "");
+    finish(&s, 0, FINISH_STOP, "");
     done(&s);
     expect(&s,
            HEAD("text_completion") "{\"index\":0,\"text\":null,\"tokens\":[5,6,100],\"logprobs\":"

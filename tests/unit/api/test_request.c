@@ -378,7 +378,7 @@ static void test_values(void **state)
     assert_true(f.r.bias[0].bias == -1.5f);
     assert_int_equal(f.r.n_top, 4);
     assert_int_equal(f.r.logprobs && f.r.need_logprobs && f.r.stream && f.r.include_usage, 1);
-    assert_int_equal(f.r.tier, API_TIER_FLEX);
+    assert_int_equal(f.r.tier, TIER_FLEX);
     assert_int_equal(f.r.n_stop_id, 2);
     assert_int_equal(f.r.stop_id[1], 9);
     assert_int_equal(f.r.keep_alive_s, 7200);

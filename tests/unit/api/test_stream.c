@@ -58,7 +58,7 @@ static void text(struct run *s, int choice, const char *t)
                  .kind = API_EV_TEXT, .choice = choice, .text = t, .n_text = strlen(t)});
 }
 
-static void finish(struct run *s, int choice, enum api_finish f, const char *t)
+static void finish(struct run *s, int choice, enum finish f, const char *t)
 {
     event(
         s,
@@ -68,13 +68,12 @@ static void finish(struct run *s, int choice, enum api_finish f, const char *t)
 
 static void done(struct run *s)
 {
-    static const struct api_usage u = {
-        .prompt_tokens = 11, .completion_tokens = 3, .cached_tokens = 8};
-    static const struct api_times t = {.queue_us = 0,
-                                       .prompt_us = 1500,
-                                       .completion_us = 2000000,
-                                       .total_us = 2002500,
-                                       .created_us = 1764000000250000};
+    static const struct usage u = {.prompt_tokens = 11, .completion_tokens = 3, .cached_tokens = 8};
+    static const struct times t = {.queue_us = 0,
+                                   .prompt_us = 1500,
+                                   .completion_us = 2000000,
+                                   .total_us = 2002500,
+                                   .created_us = 1764000000250000};
     event(s, (struct api_event){.kind = API_EV_DONE, .usage = &u, .times = &t});
 }
 
@@ -127,7 +126,7 @@ static void test_usage_on_finish(void **state)
     expect(&s, ROLE("0") TEXT("0", "Hi"));
     text(&s, 0, " \"q\"\n\xf0\x9f\x98\x80");
     expect(&s, TEXT("0", " \\\"q\\\"\\n\xf0\x9f\x98\x80"));
-    finish(&s, 0, API_STOP, " end");
+    finish(&s, 0, FINISH_STOP, " end");
     expect(&s, TEXT("0", " end")); /* the finish waits for the usage */
     assert_false(api_reply_is_done(s.r));
     done(&s);
@@ -142,7 +141,7 @@ static void test_include_usage(void **state)
 
     open_run(&s, CHAT ",\"stream_options\":{\"include_usage\":true}}", plain);
     text(&s, 0, "a");
-    finish(&s, 0, API_LENGTH, "");
+    finish(&s, 0, FINISH_LENGTH, "");
     expect(&s, ROLE("0") TEXT("0", "a") FINISH("0", "length") "}\n\n");
     done(&s);
     expect(&s, CHUNK "]" USAGE1 "}\n\n" DONE);
@@ -155,7 +154,7 @@ static void test_empty(void **state)
     struct run s;
 
     open_run(&s, CHAT "}", plain);
-    finish(&s, 0, API_STOP, "");
+    finish(&s, 0, FINISH_STOP, "");
     done(&s);
     expect(&s, ROLE("0") FINISH("0", "stop") USAGE1 "}\n\n" DONE);
     close_run(&s);
@@ -168,11 +167,11 @@ static void test_two_choices(void **state)
     open_run(&s, CHAT ",\"n\":2}", plain);
     text(&s, 1, "b");
     text(&s, 0, "a");
-    finish(&s, 0, API_STOP, "");
+    finish(&s, 0, FINISH_STOP, "");
     text(&s, 1, "c");
     expect(&s, ROLE("1") TEXT("1", "b") ROLE("0") TEXT("0", "a")
                    FINISH("0", "stop") "}\n\n" TEXT("1", "c"));
-    finish(&s, 1, API_LENGTH, "");
+    finish(&s, 1, FINISH_LENGTH, "");
     expect(&s, "");
     done(&s);
     expect(&s, FINISH("1", "length") USAGE1 "}\n\n" DONE);
@@ -235,10 +234,10 @@ static void test_reasoning(void **state)
 /* A token of an event, with two alternatives. */
 static struct api_event token(const char *t, const char *bytes, float lp)
 {
-    static struct api_top top[2];
+    static struct top top[2];
 
-    top[0] = (struct api_top){1, lp, bytes, strlen(bytes)};
-    top[1] = (struct api_top){2, -INFINITY, "\xf0\x9f", 2};
+    top[0] = (struct top){1, lp, bytes, strlen(bytes)};
+    top[1] = (struct top){2, -INFINITY, "\xf0\x9f", 2};
     return (struct api_event){.kind = API_EV_TEXT,
                               .text = t,
                               .n_text = strlen(t),
@@ -263,7 +262,7 @@ static void test_chat_logprobs(void **state)
            "\"top_logprobs\":[{\"token\":\"\xef\xbf\xbd\",\"logprob\":-0.5,\"bytes\":[240,159]},"
            "{\"token\":\"\xef\xbf\xbd\",\"logprob\":-9999.0,\"bytes\":[240,159]}]}],"
            "\"refusal\":null}}]}\n\n");
-    finish(&s, 0, API_STOP, "x"); /* text of no token of its own */
+    finish(&s, 0, FINISH_STOP, "x"); /* text of no token of its own */
     expect(&s, TEXT("0", "x"));
     close_run(&s);
     open_run(&s, CHAT ",\"logprobs\":true}", plain);
@@ -279,7 +278,7 @@ static void test_chat_logprobs(void **state)
 static void test_waiting_tokens(void **state)
 {
     struct run s;
-    struct api_event ev, end = {.kind = API_EV_FINISH, .finish = API_STOP, .n_unshown = 2};
+    struct api_event ev, end = {.kind = API_EV_FINISH, .finish = FINISH_STOP, .n_unshown = 2};
 
 #define ITEM(t, b, lp)                                                                             \
     "{\"token\":\"" t "\",\"logprob\":" lp ",\"bytes\":[" b "],\"top_logprobs\":[]}"
@@ -322,7 +321,7 @@ static void test_waiting_tokens(void **state)
     ev = token("", "A", -0.5f);
     ev.n_unshown = 1;
     event(&s, ev);
-    finish(&s, 0, API_LENGTH, "A"); /* it was none */
+    finish(&s, 0, FINISH_LENGTH, "A"); /* it was none */
     expect(&s, LISTED("A", ITEM("A", "65", "-0.5"), "1"));
     close_run(&s);
 }
@@ -339,7 +338,7 @@ static void test_completion(void **state)
     open_run(&s, COMP ",\"prompt\":\"p\"}", plain);
     text(&s, 0, "a");
     text(&s, 0, "b");
-    finish(&s, 0, API_STOP, "");
+    finish(&s, 0, FINISH_STOP, "");
     done(&s);
     expect(&s, CTEXT("0", "a") CTEXT("0", "b") CFINISH("0", "stop") USAGE1 "}\n\n" DONE);
     close_run(&s);
@@ -352,12 +351,12 @@ static void test_completion_prompts(void **state)
 
     open_run(&s, COMP ",\"prompt\":[\"p\",\"q\"],\"n\":2}", plain);
     text(&s, 3, "d");
-    finish(&s, 2, API_STOP, "");
-    finish(&s, 3, API_STOP, "");
+    finish(&s, 2, FINISH_STOP, "");
+    finish(&s, 3, FINISH_STOP, "");
     done(&s);
     expect(&s, CTEXT("3", "d") CFINISH("2", "stop") "}\n\n" CFINISH("3", "stop") "}\n\n");
-    finish(&s, 0, API_STOP, "");
-    finish(&s, 1, API_LENGTH, "");
+    finish(&s, 0, FINISH_STOP, "");
+    finish(&s, 1, FINISH_LENGTH, "");
     expect(&s, CFINISH("0", "stop") "}\n\n");
     done(&s);
     expect(&s, CFINISH("1", "length") USAGE("22", "6", "28", "16") "}\n\n" DONE);
@@ -406,7 +405,7 @@ static void test_token_ids(void **state)
     close_run(&s);
     open_run(&s, COMP ",\"prompt\":\"p\",\"return_raw_tokens\":true}", plain);
     event(&s, ev);
-    finish(&s, 0, API_STOP, "rest");
+    finish(&s, 0, FINISH_STOP, "rest");
     done(&s);
     expect(&s, CCHUNK "{\"index\":0,\"text\":null,\"tokens\":[42]" REST CCHUNK
                       "{\"index\":0,\"text\":null,\"tokens\":[],\"finish_reason\":\"stop\","
@@ -420,7 +419,7 @@ static void test_tier_used(void **state)
 
     open_run(&s, CHAT ",\"service_tier\":\"auto\"}",
              (struct api_reply_setup){.tier_used = "priority"});
-    finish(&s, 0, API_STOP, "");
+    finish(&s, 0, FINISH_STOP, "");
     done(&s);
     expect(&s,
            ROLE("0") FINISH("0", "stop") USAGE1 ",\"service_tier_used\":\"priority\"}\n\n" DONE);
@@ -451,7 +450,7 @@ static void test_parses(void **state)
         char bytes[3] = {(char)i, (char)(i * 7 | 1), 0};
         event(&s, token(bytes, bytes, (float)-i / 3));
     }
-    finish(&s, 0, API_STOP, "\n\r\x01");
+    finish(&s, 0, FINISH_STOP, "\n\r\x01");
     done(&s);
     for (char *p = s.out.data, *end; *p; p = end + 2, n++) {
         json_t *j;

@@ -410,11 +410,11 @@ static void overdraft(void **state)
     cloud_close(c);
 }
 
-static enum api_tier granted(struct cloud *c, const char *key, enum api_tier asked)
+static enum tier granted(struct cloud *c, const char *key, enum tier asked)
 {
     struct cloud_ticket t;
     struct err e = {0};
-    enum api_tier tier;
+    enum tier tier;
 
     assert_int_equal(cloud_enter(c, key, key ? strlen(key) : 0, &t, &e), 0);
     tier = cloud_tier(&t, asked);
@@ -427,12 +427,12 @@ static void tiers(void **state)
 {
     static const struct {
         const char *words;
-        enum api_tier priority, normal, flex, automatic;
+        enum tier priority, normal, flex, automatic;
     } rows[] = {
-        {"", API_TIER_DEFAULT, API_TIER_DEFAULT, API_TIER_FLEX, API_TIER_DEFAULT},
-        {" tenant=acme", API_TIER_PRIORITY, API_TIER_DEFAULT, API_TIER_FLEX, API_TIER_PRIORITY},
-        {" tenant=acme tiers=flex", API_TIER_FLEX, API_TIER_FLEX, API_TIER_FLEX, API_TIER_FLEX},
-        {" tiers=priority", API_TIER_PRIORITY, API_TIER_FLEX, API_TIER_FLEX, API_TIER_PRIORITY},
+        {"", TIER_DEFAULT, TIER_DEFAULT, TIER_FLEX, TIER_DEFAULT},
+        {" tenant=acme", TIER_PRIORITY, TIER_DEFAULT, TIER_FLEX, TIER_PRIORITY},
+        {" tenant=acme tiers=flex", TIER_FLEX, TIER_FLEX, TIER_FLEX, TIER_FLEX},
+        {" tiers=priority", TIER_PRIORITY, TIER_FLEX, TIER_FLEX, TIER_PRIORITY},
     };
     struct cloud_config config = {.keys_path = keys};
     char key[4][CLOUD_KEY_TEXT_MAX], id[8], text[256];
@@ -455,15 +455,15 @@ static void tiers(void **state)
     append("tenant acme tiers=priority,default,flex\n");
     assert_int_equal(cloud_open(&c, &config, &e), 0);
     for (int i = 0; i < 4; i++) {
-        assert_int_equal(granted(c, key[i], API_TIER_PRIORITY), rows[i].priority);
-        assert_int_equal(granted(c, key[i], API_TIER_DEFAULT), rows[i].normal);
-        assert_int_equal(granted(c, key[i], API_TIER_FLEX), rows[i].flex);
-        assert_int_equal(granted(c, key[i], API_TIER_AUTO), rows[i].automatic);
+        assert_int_equal(granted(c, key[i], TIER_PRIORITY), rows[i].priority);
+        assert_int_equal(granted(c, key[i], TIER_DEFAULT), rows[i].normal);
+        assert_int_equal(granted(c, key[i], TIER_FLEX), rows[i].flex);
+        assert_int_equal(granted(c, key[i], TIER_AUTO), rows[i].automatic);
     }
     cloud_close(c);
     config.keys_path = NULL; /* without keys there is one tenant, and nobody to be kept waiting */
     assert_int_equal(cloud_open(&c, &config, &e), 0);
-    assert_int_equal(granted(c, NULL, API_TIER_PRIORITY), API_TIER_PRIORITY);
+    assert_int_equal(granted(c, NULL, TIER_PRIORITY), TIER_PRIORITY);
     cloud_close(c);
     buf_done(&line);
 }
@@ -472,10 +472,10 @@ static void tiers(void **state)
 
 struct fake {
     struct supplier s;
-    struct supplier_load load;
+    struct load load;
 };
 
-static void fake_load(const struct supplier *s, struct supplier_load *ret)
+static void fake_load(const struct supplier *s, struct load *ret)
 {
     *ret = ((const struct fake *)(const void *)s)->load;
 }

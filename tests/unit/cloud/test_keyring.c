@@ -106,7 +106,7 @@ static void tiers(void **state)
     assert_int_equal(key_table_parse(&t, "f", text, sizeof text - 1, &e), 0);
     assert_int_equal(t->tenants[1].tiers, 7);
     assert_int_equal(t->tenants[1].limits.concurrency, 4);
-    assert_int_equal(t->lines[0].tiers, 1 << API_TIER_FLEX);
+    assert_int_equal(t->lines[0].tiers, 1 << TIER_FLEX);
     assert_int_equal(t->lines[0].i_tenant, 1);
     assert_int_equal(t->lines[1].tiers, 0); /* not said */
     assert_int_equal(t->tenants[2].tiers, 0);

@@ -8,15 +8,15 @@
 
 #define RING (128 << 10)
 
-struct engine_sampling jobs_greedy(int max_tokens)
+struct sampling jobs_greedy(int max_tokens)
 {
-    return (struct engine_sampling){
+    return (struct sampling){
         .top_p = 1, .repetition_penalty = 1, .max_tokens = max_tokens, .logprobs = 1};
 }
 
-struct engine_sampling jobs_seeded(int max_tokens, uint64_t seed)
+struct sampling jobs_seeded(int max_tokens, uint64_t seed)
 {
-    struct engine_sampling s = jobs_greedy(max_tokens);
+    struct sampling s = jobs_greedy(max_tokens);
     s.temperature = 0.9f;
     s.seed = seed;
     return s;
@@ -39,7 +39,7 @@ int jobs_start(struct engine *e, struct engine_job *j, struct mbox *box,
     j->sampling = spec->sampling;
     j->echo_logprobs = spec->echo;
     j->cache_salt = spec->salt;
-    j->service = (enum engine_class_of_service)spec->service;
+    j->service = (enum tier)spec->service;
     j->tenant = spec->tenant;
     j->accepted_us = clock_now_us();
     j->reader = box;
@@ -123,7 +123,7 @@ void jobs_run(struct engine *e, const struct jobs_spec *spec, int n, struct jobs
         j->sampling = spec[i].sampling;
         j->echo_logprobs = spec[i].echo;
         j->cache_salt = spec[i].salt;
-        j->service = (enum engine_class_of_service)spec[i].service;
+        j->service = (enum tier)spec[i].service;
         j->tenant = spec[i].tenant;
         j->accepted_us = clock_now_us();
         j->reader = &box;

@@ -20,7 +20,7 @@ struct jobs_spec {
     const int32_t *prompt;
     const uint32_t *answer; /* phases, or NULL */
     int32_t n_prompt;
-    struct engine_sampling sampling;
+    struct sampling sampling;
     int n_choices; /* 0: 1 */
     int echo;
     const int32_t *prediction;
@@ -32,7 +32,7 @@ struct jobs_spec {
     int never_read_until; /* > 0: the reader sleeps so many ms before reading */
 };
 
-/* All n at once; answers[i * ENGINE_CHOICES_MAX + choice] for n_choices > 1, else answers[i]. */
+/* All n at once; answers[i * JOB_CHOICES_MAX + choice] for n_choices > 1, else answers[i]. */
 void jobs_run(struct engine *e, const struct jobs_spec *spec, int n, struct jobs_answer *answers,
               int per_job);
 
@@ -48,7 +48,7 @@ int jobs_next(struct engine *e, struct engine_job *j, struct engine_event *ret, 
 /* After DONE was read. */
 void jobs_end(struct engine_job *j);
 
-struct engine_sampling jobs_greedy(int max_tokens);
-struct engine_sampling jobs_seeded(int max_tokens, uint64_t seed);
+struct sampling jobs_greedy(int max_tokens);
+struct sampling jobs_seeded(int max_tokens, uint64_t seed);
 
 #endif

@@ -48,8 +48,7 @@ static struct jobs_spec spec_of(int n, const uint32_t *answer, int max_tokens)
 {
     struct jobs_spec s = {
         .prompt = turn, .answer = answer, .n_prompt = n, .sampling = jobs_greedy(max_tokens)};
-    static const struct engine_bias never[] = {
-        {256, -1e4f}, {257, -1e4f}, {258, -1e4f}, {259, -1e4f}};
+    static const struct bias never[] = {{256, -1e4f}, {257, -1e4f}, {258, -1e4f}, {259, -1e4f}};
     s.sampling.bias = never; /* whole answers */
     s.sampling.n_bias = 4;
     return s;

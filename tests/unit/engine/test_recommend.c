@@ -9,11 +9,11 @@
 
 #include "engine/engine.h"
 #include "gguf_edit.h"
-#include "job/sampling.h"
+#include "job/preset.h"
 #include "tiny.h"
 
 static struct edit file;
-static struct sampling got;
+static struct preset got;
 static char from[32];
 
 static void setup_file(void)
@@ -27,7 +27,7 @@ static void setup_file(void)
 }
 
 /* As a command opens it. */
-static void describe(const struct sampling *given)
+static void describe(const struct preset *given)
 {
     struct engine_config c = {.describe_only = 1, .sampling = given};
     struct engine *e = NULL;
@@ -53,7 +53,7 @@ static void expect(const char *who, double temperature, double top_p, int top_k,
 
 static void test_sources(void **state)
 {
-    const struct sampling known = {.temperature = 0.3, .top_p = 0.8, .top_k = 5, .min_p = 0.1};
+    const struct preset known = {.temperature = 0.3, .top_p = 0.8, .top_k = 5, .min_p = 0.1};
 
     setup_file();
     describe(NULL);

@@ -54,14 +54,14 @@ static struct engine *open_template(const char *text)
 static char *render(const struct engine *e, json_t *messages, struct err *err)
 {
     struct engine_chat chat = {.messages = messages, .continue_final = 1};
-    struct engine_tokens t = {0};
+    struct tokens t = {0};
     struct buf text;
     char *r = NULL;
 
     buf_init(&text, (size_t)16 << 20);
     if (!engine_render(e, &chat, &text, &t, err))
         r = strdup(text.data);
-    engine_tokens_done(&t);
+    tokens_done(&t);
     buf_done(&text);
     json_decref(messages);
     return r;
@@ -175,7 +175,7 @@ static void answers_are_known(void **state)
                                  "XYZ assistant", "reasoning_content", "T", "role", "user",
                                  "content", "XYZ", "role", "assistant", "content", "XYZ");
     struct engine_chat chat = {.messages = messages, .continue_final = 1};
-    struct engine_tokens t = {0};
+    struct tokens t = {0};
     struct buf text;
     size_t at = 0;
     int n_answer = 0;
@@ -195,7 +195,7 @@ static void answers_are_known(void **state)
         at += n;
     }
     assert_int_equal(n_answer, strlen("TXYZ assistantXYZ"));
-    engine_tokens_done(&t);
+    tokens_done(&t);
     buf_done(&text);
     json_decref(messages);
     engine_close(e);
@@ -213,7 +213,7 @@ static void the_text_of_a_prompt_is_the_prompt(void **state)
         struct engine *e = open_model(templates[i / 2], i % 2);
         json_t *messages = user_and(" What? \n", "That.");
         struct engine_chat chat = {.messages = messages};
-        struct engine_tokens want = {0}, got = {0};
+        struct tokens want = {0}, got = {0};
         int n_bos = 0;
         struct buf text;
         buf_init(&text, 1 << 20);
@@ -227,8 +227,8 @@ static void the_text_of_a_prompt_is_the_prompt(void **state)
         for (int32_t k = 0; k < got.n; k++)
             n_bos += got.id[k] == 256;
         assert_int_equal(n_bos, i > 0);
-        engine_tokens_done(&want);
-        engine_tokens_done(&got);
+        tokens_done(&want);
+        tokens_done(&got);
         buf_done(&text);
         json_decref(messages);
         engine_close(e);

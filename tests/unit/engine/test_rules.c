@@ -22,7 +22,7 @@
 enum { CONTEXT = 512, EOS = 257, LETTERS = 12 };
 
 static int32_t prompt[CONTEXT];
-static struct engine_bias letters[LETTERS]; /* only these are ever drawn */
+static struct bias letters[LETTERS]; /* only these are ever drawn */
 static struct team *team;
 static struct engine *engine;
 static struct jobs_answer answer, other;
@@ -40,7 +40,7 @@ static int begin(void **state)
         prompt[i] = (int32_t)(r[0] % 256);
     }
     for (int i = 0; i < LETTERS; i++)
-        letters[i] = (struct engine_bias){'a' + i, 60};
+        letters[i] = (struct bias){'a' + i, 60};
     if (team_open(&team, 2, &err) || engine_open(&engine, &c, team, NULL, NULL, &err))
         fail_msg("%s", err.text);
     return 0;
@@ -105,7 +105,7 @@ static void stop_strings(void **state)
             s.sampling.stop[1] = stop;
             s.sampling.stop_len[1] = len;
             run(s);
-            assert_int_equal(answer.finish, ENGINE_STOP);
+            assert_int_equal(answer.finish, FINISH_STOP);
             assert_int_equal(answer.n_text, first - full);
             assert_memory_equal(answer.text, full, answer.n_text);
             assert_int_equal(answer.n_tokens, first - full + (ptrdiff_t)len);
@@ -123,7 +123,7 @@ static void stop_strings(void **state)
             s.sampling.stop_len[0] = strlen(stop);
             run(s);
         }
-        assert_int_equal(answer.finish, ENGINE_LENGTH);
+        assert_int_equal(answer.finish, FINISH_LENGTH);
         assert_int_equal(answer.n_dropped, 0);
         assert_string_equal(answer.text, full);
     }
@@ -133,7 +133,7 @@ static void stop_strings(void **state)
  * while another character has begun. */
 static void stop_inside_characters(void **state)
 {
-    static const struct engine_bias bytes[] = {{195, 2000}, {169, 2000}, {'x', 2000}};
+    static const struct bias bytes[] = {{195, 2000}, {169, 2000}, {'x', 2000}};
     static const char *const stops[] = {"\xc3\xa9", "\xef\xbf\xbd", "x\xc3\xa9",
                                         "\xc3\xa9\xc3\xa9"};
     char full[2048];
@@ -149,10 +149,10 @@ static void stop_inside_characters(void **state)
         id[(unsigned char)*p] = i;
     }
     for (uint64_t seed = 1; seed < 8; seed++) {
-        struct engine_bias bias[3];
+        struct bias bias[3];
         struct jobs_spec s = words(120, seed);
         for (int i = 0; i < 3; i++)
-            bias[i] = (struct engine_bias){id[bytes[i].token], bytes[i].bias};
+            bias[i] = (struct bias){id[bytes[i].token], bytes[i].bias};
         s.sampling.bias = bias;
         s.sampling.n_bias = 3;
         run(s);
@@ -168,7 +168,7 @@ static void stop_inside_characters(void **state)
             s.sampling.stop[0] = stops[k];
             s.sampling.stop_len[0] = strlen(stops[k]);
             run(s);
-            assert_int_equal(answer.finish, ENGINE_STOP);
+            assert_int_equal(answer.finish, FINISH_STOP);
             assert_int_equal(answer.n_text, first - full); /* nothing after it, no half character */
             assert_memory_equal(answer.text, full, answer.n_text);
         }
@@ -186,7 +186,7 @@ static void stop_strings_name_control_tokens(void **state)
     (void)state;
 
     for (size_t i = 0; i < sizeof named / sizeof named[0]; i++) {
-        struct engine_bias bias[] = {{named[i].token, 3000}};
+        struct bias bias[] = {{named[i].token, 3000}};
         struct jobs_spec s = request(30, 40);
         s.sampling.bias = bias;
         s.sampling.n_bias = 1;
@@ -197,22 +197,22 @@ static void stop_strings_name_control_tokens(void **state)
             s.sampling.stop_len[k] = strlen(s.sampling.stop[k]);
         run(s);
         assert_int_equal(answer.err, 0);
-        assert_int_equal(answer.finish, ENGINE_STOP);
+        assert_int_equal(answer.finish, FINISH_STOP);
         assert_int_equal(answer.n_tokens, 0);
         s.sampling.min_tokens = 7;
         run(s);
-        assert_int_equal(answer.finish, ENGINE_STOP);
+        assert_int_equal(answer.finish, FINISH_STOP);
         assert_int_equal(answer.n_tokens, named[i].token == EOS ? 7 : 6);
         s.sampling.n_stop = 1; /* another string stops nothing */
         run(s);
-        assert_int_equal(answer.finish, ENGINE_LENGTH);
+        assert_int_equal(answer.finish, FINISH_LENGTH);
         assert_int_equal(answer.n_tokens, 40);
     }
 }
 
 static void ends(void **state)
 {
-    struct engine_bias eos[] = {{EOS, 3000}};
+    struct bias eos[] = {{EOS, 3000}};
     int32_t stop[1];
     struct jobs_spec s = request(30, 40);
     (void)state;
@@ -220,23 +220,23 @@ static void ends(void **state)
     s.sampling.bias = eos;
     s.sampling.n_bias = 1;
     run(s); /* at once */
-    assert_int_equal(answer.finish, ENGINE_STOP);
+    assert_int_equal(answer.finish, FINISH_STOP);
     assert_int_equal(answer.n_tokens, 0);
     s.sampling.min_tokens = 7;
     run(s);
-    assert_int_equal(answer.finish, ENGINE_STOP);
+    assert_int_equal(answer.finish, FINISH_STOP);
     assert_int_equal(answer.n_tokens, 7);
     for (int i = 0; i < 7; i++)
         assert_int_not_equal(answer.token[i], EOS);
     s.sampling.ignore_eos = 1; /* it is drawn as before, and goes on: nothing else is likely */
     run(s);
-    assert_int_equal(answer.finish, ENGINE_LENGTH);
+    assert_int_equal(answer.finish, FINISH_LENGTH);
     assert_int_equal(answer.n_tokens, 40);
     for (int i = 0; i < 40; i++)
         assert_int_equal(answer.token[i] == EOS, i >= 7);
     s.sampling.min_tokens = 0;
     run(s);
-    assert_int_equal(answer.finish, ENGINE_LENGTH);
+    assert_int_equal(answer.finish, FINISH_LENGTH);
     assert_int_equal(answer.n_text, 0);
     for (int i = 0; i < 40; i++)
         assert_int_equal(answer.token[i], EOS);
@@ -247,7 +247,7 @@ static void ends(void **state)
     s.sampling.stop_token = stop;
     s.sampling.n_stop_token = 1;
     run(s);
-    assert_int_equal(answer.finish, ENGINE_STOP);
+    assert_int_equal(answer.finish, FINISH_STOP);
     for (int i = 0; i <= answer.n_tokens; i++) /* the first of it, and it is not told */
         assert_int_equal(other.token[i] == stop[0], i == answer.n_tokens);
     s.sampling.n_stop_token = 0;
@@ -255,7 +255,7 @@ static void ends(void **state)
     run(s);
     assert_int_equal(answer.err, 0);
     assert_int_equal(answer.n_tokens, 0);
-    assert_int_equal(answer.finish, ENGINE_LENGTH);
+    assert_int_equal(answer.finish, FINISH_LENGTH);
     s.n_prompt = CONTEXT; /* nothing to generate, so the prompt may fill the context */
     run(s);
     assert_int_equal(answer.err, 0);
@@ -263,7 +263,7 @@ static void ends(void **state)
     s.sampling.max_tokens = -1;
     run(s);
     assert_int_equal(answer.n_tokens, 5);
-    assert_int_equal(answer.finish, ENGINE_LENGTH);
+    assert_int_equal(answer.finish, FINISH_LENGTH);
 }
 
 struct rows {
@@ -311,28 +311,28 @@ static void echo_equals_eval(void **state)
 
 static void choices(void **state)
 {
-    static struct jobs_answer many[ENGINE_CHOICES_MAX];
+    static struct jobs_answer many[JOB_CHOICES_MAX];
     struct jobs_spec s = request(70, 30);
     int different = 0;
     (void)state;
     s.sampling = jobs_seeded(30, 3);
     s.sampling.ignore_eos = 1;
-    s.n_choices = ENGINE_CHOICES_MAX;
-    jobs_run(engine, &s, 1, many, ENGINE_CHOICES_MAX);
+    s.n_choices = JOB_CHOICES_MAX;
+    jobs_run(engine, &s, 1, many, JOB_CHOICES_MAX);
     assert_int_equal(many[0].err, 0);
-    for (int i = 0; i < ENGINE_CHOICES_MAX; i++) {
+    for (int i = 0; i < JOB_CHOICES_MAX; i++) {
         assert_int_equal(many[i].n_tokens, 30);
-        assert_int_equal(many[i].finish, ENGINE_LENGTH);
+        assert_int_equal(many[i].finish, FINISH_LENGTH);
         different += memcmp(many[i].token, many[0].token, sizeof(int32_t) * 30) != 0;
     }
-    assert_int_equal(different, ENGINE_CHOICES_MAX - 1); /* each draws for itself */
+    assert_int_equal(different, JOB_CHOICES_MAX - 1); /* each draws for itself */
     s.n_choices = 1;
     run(s);
     assert_memory_equal(answer.token, many[0].token, sizeof(int32_t) * 30); /* the first as alone */
     s.sampling = jobs_greedy(30);
     s.n_choices = 3;
     s.sampling.ignore_eos = 1;
-    jobs_run(engine, &s, 1, many, ENGINE_CHOICES_MAX);
+    jobs_run(engine, &s, 1, many, JOB_CHOICES_MAX);
     assert_memory_equal(many[1].token, many[0].token, sizeof(int32_t) * 30);
     assert_memory_equal(many[2].token, many[0].token, sizeof(int32_t) * 30);
 }
@@ -361,7 +361,7 @@ static void refusals(void **state)
                    {CONTEXT - 10, 11, " 513 "},
                    {1, INT32_MAX, " 2147483648 "},
                    {5, CONTEXT, " 517 "}};
-    struct engine_bias bias = {TINY_VOCAB, 1};
+    struct bias bias = {TINY_VOCAB, 1};
     int32_t bad[] = {1, TINY_VOCAB};
     struct jobs_spec s;
     struct err err;
@@ -387,7 +387,7 @@ static void refusals(void **state)
         assert_int_equal(submit_error(s, &err), ERR_ARG);                                          \
         assert_true(*err.param &&*err.text);                                                       \
     } while (0)
-    REFUSED(n_choices, ENGINE_CHOICES_MAX + 1);
+    REFUSED(n_choices, JOB_CHOICES_MAX + 1);
     REFUSED(n_choices, -1);
     REFUSED(sampling.temperature, -1);
     REFUSED(sampling.temperature, NAN);
@@ -397,15 +397,15 @@ static void refusals(void **state)
     REFUSED(sampling.frequency_penalty, NAN);
     REFUSED(sampling.presence_penalty, -INFINITY);
     REFUSED(sampling.top_p, NAN);
-    REFUSED(sampling.n_stop, ENGINE_STOPS_MAX + 1);
+    REFUSED(sampling.n_stop, SAMPLING_STOPS_MAX + 1);
     REFUSED(sampling.n_stop, 1); /* of no bytes */
-    REFUSED(sampling.n_top, ENGINE_TOP_MAX + 1);
+    REFUSED(sampling.n_top, SAMPLING_TOP_MAX + 1);
     REFUSED(sampling.n_top, -1);
     s = request(2, 5);
     s.sampling.bias = &bias;
     s.sampling.n_bias = 1;
     assert_int_equal(submit_error(s, &err), ERR_ARG);
-    bias = (struct engine_bias){3, NAN};
+    bias = (struct bias){3, NAN};
     assert_int_equal(submit_error(s, &err), ERR_ARG);
 }
 

@@ -31,9 +31,9 @@ static void fill(int32_t n, uint64_t seed, float spread)
             (rand_uniform(seed, 1, (uint64_t)i) + rand_uniform(seed, 2, (uint64_t)i) - 1) * spread;
 }
 
-static struct engine_sampling off(void)
+static struct sampling off(void)
 {
-    return (struct engine_sampling){.temperature = 1, .top_p = 1, .repetition_penalty = 1};
+    return (struct sampling){.temperature = 1, .top_p = 1, .repetition_penalty = 1};
 }
 
 static void open_scratch(int32_t n)
@@ -42,7 +42,7 @@ static void open_scratch(int32_t n)
     assert_int_equal(sample_scratch_init(&scratch, n), 0);
 }
 
-static struct sample_out draw(const struct engine_sampling *p, int32_t n, struct sample_in in)
+static struct sample_out draw(const struct sampling *p, int32_t n, struct sample_in in)
 {
     struct sample_out out = {0};
     in.p = p;
@@ -65,7 +65,7 @@ static int best_first(const void *a, const void *b)
 }
 
 /* The token, or -1 where the draw falls so close to a border that rounding decides. */
-static int32_t naive(const struct engine_sampling *p, int32_t n, float u)
+static int32_t naive(const struct sampling *p, int32_t n, float u)
 {
     static float z[VOCAB_MAX];
     static double w[VOCAB_MAX];
@@ -135,7 +135,7 @@ static void equal_to_naive(void **state)
         int32_t n = sizes[s];
         open_scratch(n);
         for (int mix = 0; mix < 500; mix++) {
-            struct engine_sampling p = off();
+            struct sampling p = off();
             struct sample_out out;
             int32_t want;
             p.temperature = temperatures[mix % 4];
@@ -171,7 +171,7 @@ static void frequencies(void **state)
     open_scratch(N);
     fill(N, 5, 3);
     for (size_t m = 0; m < sizeof mixes / sizeof *mixes; m++) {
-        struct engine_sampling p = off();
+        struct sampling p = off();
         int count[N] = {0}, kept = 0;
         double chi = 0, sum = 0, w[N], max = -1e9, seen = 0;
         p.temperature = mixes[m].temperature;
@@ -208,7 +208,7 @@ static void frequencies(void **state)
 
 static void greedy_and_ties(void **state)
 {
-    struct engine_sampling p = off();
+    struct sampling p = off();
     (void)state;
     open_scratch(100);
     for (int i = 0; i < 100; i++)
@@ -235,9 +235,9 @@ static void greedy_and_ties(void **state)
 static void penalties_and_bias(void **state)
 {
     static const int32_t history[] = {3, 3, 4, 5, 5, 5, 6}; /* the prompt is 3 3 4 */
-    static const struct engine_bias bias[] = {{8, 100}, {9, -100}};
+    static const struct bias bias[] = {{8, 100}, {9, -100}};
     static const int32_t banned[] = {8};
-    struct engine_sampling p = off();
+    struct sampling p = off();
     struct sample_in in = {.history = history, .n_prompt = 3, .n_history = 7};
     (void)state;
 
@@ -292,7 +292,7 @@ static void logprobs(void **state)
     (void)state;
     for (int round = 0; round < 40; round++) {
         int32_t n = round % 2 ? VOCAB_MAX : 5 + round;
-        struct engine_sampling p = off();
+        struct sampling p = off();
         struct sample_out out;
         double sum = 0, max = -1e30;
         open_scratch(n);
@@ -300,7 +300,7 @@ static void logprobs(void **state)
         p.temperature = round % 4 ? 0.6f : 0;
         p.frequency_penalty = 1;
         p.logprobs = 1;
-        p.n_top = round % (ENGINE_TOP_MAX + 1);
+        p.n_top = round % (SAMPLING_TOP_MAX + 1);
         p.seed = (uint64_t)round;
         out = draw(&p, n, (struct sample_in){.position = 3});
         for (int32_t i = 0; i < n; i++)
@@ -337,7 +337,7 @@ static void not_finite(void **state)
     for (int k = 0; k < 3; k++) {
         for (int at = 0; at < 200; at += 33) {
             for (int lp = 0; lp < 2; lp++) {
-                struct engine_sampling p = off();
+                struct sampling p = off();
                 struct sample_in in = {.p = &p};
                 struct sample_out out;
                 fill(200, 1, 5);
@@ -358,7 +358,7 @@ static void extreme_values(void **state)
     open_scratch(300);
     for (int k = 0; k < 3; k++) {
         for (int mix = 0; mix < 8; mix++) {
-            struct engine_sampling p = off();
+            struct sampling p = off();
             fill(300, (uint64_t)mix, scales[k]);
             p.temperature = mix & 1 ? 1e-4f : 1e6f;
             p.top_p = mix & 2 ? 0.5f : 1;
@@ -372,7 +372,7 @@ static void extreme_values(void **state)
 /* A draw is a function of seed, choice and position alone. */
 static void draws_are_independent(void **state)
 {
-    struct engine_sampling p = off();
+    struct sampling p = off();
     int32_t first[64], differs = 0;
     (void)state;
     open_scratch(1000);
@@ -382,7 +382,7 @@ static void draws_are_independent(void **state)
         first[i] = draw(&p, 1000, (struct sample_in){.choice = i % 2, .position = i % 8}).token;
     }
     for (uint64_t i = 64; i-- > 0;) { /* in another order, with other draws between */
-        struct engine_sampling other = off();
+        struct sampling other = off();
         other.top_k = 3;
         other.seed = i * 7;
         draw(&other, 1000, (struct sample_in){.position = (uint64_t)(uniform(i) * 100)});

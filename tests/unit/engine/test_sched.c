@@ -296,7 +296,7 @@ static void start_resting(struct engine_job *j, struct jobs_spec s)
 /* Read to the end: the tokens of choice i are those of want[i]. */
 static void read_on(struct engine_job *j, const struct jobs_answer *want)
 {
-    int n[ENGINE_CHOICES_MAX] = {0}, prompt_events = 0;
+    int n[JOB_CHOICES_MAX] = {0}, prompt_events = 0;
     struct engine_event ev;
 
     do {
@@ -317,7 +317,7 @@ static void read_on(struct engine_job *j, const struct jobs_answer *want)
 /* Whoever does not read holds no slot that another could use, and misses nothing. */
 static void resting_gives_way(void **state)
 {
-    static struct jobs_answer want[3][ENGINE_CHOICES_MAX], alone, beside;
+    static struct jobs_answer want[3][JOB_CHOICES_MAX], alone, beside;
     struct jobs_spec s[3] = {spec_of(33, 300), spec_of(33, 200), spec_of(300, 10)},
                      other = spec_of(50, 200);
     struct engine_job slow;
@@ -330,7 +330,7 @@ static void resting_gives_way(void **state)
         open_engine(&llama, (struct engine_config){
                                 .batch_max = 3, .give_way_us = 1, .no_prefix_cache = !cache});
         for (int i = 0; i < 3; i++)
-            jobs_run(engine, &s[i], 1, want[i], ENGINE_CHOICES_MAX);
+            jobs_run(engine, &s[i], 1, want[i], JOB_CHOICES_MAX);
         jobs_run(engine, &other, 1, &alone, 1);
         close_engine();
         open_engine(&llama, (struct engine_config){
@@ -350,7 +350,7 @@ static void resting_gives_way(void **state)
 /* The same for pages: there is room for the KV of one. */
 static void resting_gives_pages(void **state)
 {
-    static struct jobs_answer want[ENGINE_CHOICES_MAX], beside;
+    static struct jobs_answer want[JOB_CHOICES_MAX], beside;
     struct jobs_spec s = spec_of(300, 180);
     struct engine_job slow;
     (void)state;
@@ -403,15 +403,14 @@ static struct jobs_spec of_service(int service, int max_tokens)
 
 static void service_classes(void **state)
 {
-    static const int class_of[] = {ENGINE_SERVICE_FLEX, ENGINE_SERVICE_DEFAULT,
-                                   ENGINE_SERVICE_PRIORITY, ENGINE_SERVICE_FLEX,
-                                   ENGINE_SERVICE_PRIORITY};
+    static const int class_of[] = {TIER_FLEX, TIER_DEFAULT, TIER_PRIORITY, TIER_FLEX,
+                                   TIER_PRIORITY};
     static const int order[] = {2, 4, 1, 0, 3};
     struct engine_job first, j[5];
     int64_t before = 0;
     (void)state;
     open_engine(&llama, (struct engine_config){.batch_max = 1, .give_way_us = INT64_MAX / 2});
-    start_resting(&first, of_service(ENGINE_SERVICE_PRIORITY, 300)); /* keeps the only slot */
+    start_resting(&first, of_service(TIER_PRIORITY, 300)); /* keeps the only slot */
     for (int i = 0; i < 5; i++) {
         struct jobs_spec s = spec_of(20, 3);
         s.service = class_of[i];
@@ -440,10 +439,10 @@ static void nobody_waits_for_ever(void **state)
     (void)state;
     open_engine(&llama, (struct engine_config){
                             .batch_max = 1, .no_speculation = 1, .give_way_us = INT64_MAX / 2});
-    start_resting(&first, of_service(ENGINE_SERVICE_PRIORITY, 100)); /* keeps the only slot */
-    s.service = ENGINE_SERVICE_FLEX;
+    start_resting(&first, of_service(TIER_PRIORITY, 100)); /* keeps the only slot */
+    s.service = TIER_FLEX;
     start(&flex, s);
-    s.service = ENGINE_SERVICE_PRIORITY;
+    s.service = TIER_PRIORITY;
     for (int i = 0; i < N; i++)
         start(&high[i], s);
     WAIT_FOR(stats().n_waiting == N + 1);
@@ -468,7 +467,7 @@ static void tenants_take_turns(void **state)
     int n_before = 0;
     (void)state;
     open_engine(&llama, (struct engine_config){.batch_max = 1, .give_way_us = INT64_MAX / 2});
-    start_resting(&first, of_service(ENGINE_SERVICE_PRIORITY, 300)); /* keeps the only slot */
+    start_resting(&first, of_service(TIER_PRIORITY, 300)); /* keeps the only slot */
     s.tenant = 7;
     s.n_choices = 2;
     for (int i = 0; i < 6; i++)
@@ -510,7 +509,7 @@ static void give_up_slots(enum engine_class cls)
     other.tenant = 3;
     start_resting(&one, other);
     start(&two, other);
-    other.service = ENGINE_SERVICE_PRIORITY;
+    other.service = TIER_PRIORITY;
     other.tenant = 0;
     start_resting(&high, other);
     WAIT_FOR(stats().n_waiting == 1); /* two */
@@ -588,8 +587,8 @@ static void check_events(struct jobs_spec s, int prefill_events)
 {
     struct engine_job j;
     struct engine_event ev;
-    int started = 0, told = 0, done_max = 0, n_text[ENGINE_CHOICES_MAX] = {0},
-        finished[ENGINE_CHOICES_MAX] = {0}, n_finished = 0, n_prefill = 0, total = 0;
+    int started = 0, told = 0, done_max = 0, n_text[JOB_CHOICES_MAX] = {0},
+        finished[JOB_CHOICES_MAX] = {0}, n_finished = 0, n_prefill = 0, total = 0;
     int n = s.n_choices ? s.n_choices : 1;
 
     start(&j, s);
@@ -702,7 +701,7 @@ static void many_jobs_few_slots(const struct tiny *t, size_t kv_bytes)
         if (s[i].cancel_after)
             assert_true(a[i].err == 0 || a[i].err == ERR_CANCELLED);
         else
-            assert_true(a[i].err == 0 && a[i].n_tokens == want && a[i].finish == ENGINE_LENGTH);
+            assert_true(a[i].err == 0 && a[i].n_tokens == want && a[i].finish == FINISH_LENGTH);
     }
     WAIT_FOR(stats().pages_used == 0 && stats().n_running == 0 && stats().n_waiting == 0);
     close_engine();
@@ -740,7 +739,7 @@ static void whole_context_in_little_memory(void **state)
             jobs_run(engine, s, 3, a, 1);
             for (int i = 0; i < 3; i++) {
                 assert_int_equal(a[i].err, 0);
-                assert_int_equal(a[i].finish, ENGINE_LENGTH);
+                assert_int_equal(a[i].finish, FINISH_LENGTH);
                 assert_int_equal(a[i].n_tokens,
                                  i < 2 ? engine_info(engine)->context - s[i].n_prompt : 12);
             }

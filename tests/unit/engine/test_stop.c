@@ -20,9 +20,9 @@ static uint32_t below(uint32_t n)
     return r[0] % n;
 }
 
-static struct engine_sampling stops(const char *const *list, int n)
+static struct sampling stops(const char *const *list, int n)
 {
-    struct engine_sampling p = {.n_stop = n};
+    struct sampling p = {.n_stop = n};
     for (int i = 0; i < n; i++) {
         p.stop[i] = list[i];
         p.stop_len[i] = strlen(list[i]);
@@ -31,8 +31,8 @@ static struct engine_sampling stops(const char *const *list, int n)
 }
 
 /* Push `text` in pieces of the given sizes (cycled); the shown text in `out`, 1 on a hit. */
-static int push_all(const struct engine_sampling *p, const char *text, size_t n,
-                    const size_t *sizes, size_t n_sizes, struct buf *out)
+static int push_all(const struct sampling *p, const char *text, size_t n, const size_t *sizes,
+                    size_t n_sizes, struct buf *out)
 {
     struct stop s = {.n_held = 0};
     size_t longest = 0, begin[600];
@@ -65,7 +65,7 @@ static int push_all(const struct engine_sampling *p, const char *text, size_t n,
 /* Where the text must end: before the stop string that is complete first (in the pieces' order the
  * earliest beginning among those complete in the same piece). One token at a time: the first end.
  */
-static size_t first_hit(const struct engine_sampling *p, const char *text, size_t n)
+static size_t first_hit(const struct sampling *p, const char *text, size_t n)
 {
     for (size_t end = 1; end <= n; end++) {
         size_t begin = SIZE_MAX;
@@ -96,7 +96,7 @@ static void every_cut(void **state)
                                         "stop",
                                         "sto",
                                         "</s></s>"};
-    struct engine_sampling p = stops(list, 5);
+    struct sampling p = stops(list, 5);
     struct buf out;
     (void)state;
 
@@ -132,7 +132,7 @@ static void random_texts(void **state)
         const size_t one[] = {1};
         size_t sizes[4], n = 1 + below(sizeof text - 1), want;
         int k = 1 + (int)below(4), hit;
-        struct engine_sampling p;
+        struct sampling p;
         for (size_t i = 0; i < n; i++)
             text[i] = (char)('a' + below(2));
         for (int i = 0; i < k; i++) {
@@ -171,7 +171,7 @@ static void random_texts(void **state)
 static void armed_later(void **state)
 {
     static const char *const list[] = {"xyz"};
-    struct engine_sampling p = stops(list, 1);
+    struct sampling p = stops(list, 1);
     struct stop s = {.n_held = 0};
     struct buf out;
     (void)state;
@@ -191,7 +191,7 @@ static void armed_later(void **state)
 static void tokens_without_text(void **state)
 {
     static const char *const list[] = {"<x"};
-    struct engine_sampling p = stops(list, 1);
+    struct sampling p = stops(list, 1);
     struct stop s = {.n_held = 0};
     struct buf out;
     (void)state;
@@ -221,13 +221,13 @@ static void tokens_without_text(void **state)
 
 static void longest_allowed(void **state)
 {
-    static char word[ENGINE_STOP_LEN + 1], text[2 * ENGINE_STOP_LEN];
+    static char word[SAMPLING_STOP_LEN + 1], text[2 * SAMPLING_STOP_LEN];
     const char *list[] = {word};
-    struct engine_sampling p;
+    struct sampling p;
     struct buf out;
     (void)state;
-    memset(word, 'a', ENGINE_STOP_LEN);
-    word[ENGINE_STOP_LEN - 1] = 'b';
+    memset(word, 'a', SAMPLING_STOP_LEN);
+    word[SAMPLING_STOP_LEN - 1] = 'b';
     memset(text, 'a', sizeof text);
     text[sizeof text - 1] = 'b';
     p = stops(list, 1);
@@ -235,7 +235,7 @@ static void longest_allowed(void **state)
     assert_int_equal(buf_reserve(&out, 4000), 0);
     for (size_t k = 1; k < 300; k += 7)
         assert_int_equal(push_all(&p, text, sizeof text, &k, 1, &out), 1);
-    assert_int_equal(out.len, ENGINE_STOP_LEN);
+    assert_int_equal(out.len, SAMPLING_STOP_LEN);
     buf_done(&out);
 }
 

@@ -160,7 +160,7 @@ static void test_sampling(void **state)
 {
     char folder[] = "/tmp/gaufre-home-XXXXXX", path[256], other[256];
     struct origin o = {.source = "hf:o/r/m.gguf", .bytes = 18};
-    struct sampling s = {0};
+    struct preset s = {0};
     struct hub *h;
     struct err e;
 

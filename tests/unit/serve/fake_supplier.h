@@ -45,7 +45,7 @@ struct fake {
     pthread_mutex_t lock;
     struct fake_job *jobs;
     struct supplier_facts facts;
-    struct sampling drawn_with; /* of the last job, under the lock */
+    struct preset drawn_with; /* of the last job, under the lock */
     _Atomic int state, frozen, stop, released, capacity, paused;
     _Atomic int n_reading, n_read, read; /* texts: begun, done; and let those that are slow go on */
     char order[64], tiers[64]; /* first letters of the prompts and their tiers, as they came */
@@ -57,18 +57,18 @@ static struct fake *fake_of(const struct supplier *s)
     return (struct fake *)(uintptr_t)s;
 }
 
-static void fake_load(const struct supplier *s, struct supplier_load *ret)
+static void fake_load(const struct supplier *s, struct load *ret)
 {
     struct fake *f = fake_of(s);
 
-    *ret = (struct supplier_load){.state = (enum supplier_state)f->state,
-                                  .frozen = f->frozen,
-                                  .n_waiting = f->n_waiting,
-                                  .n_running = f->n_running,
-                                  .n_inside = f->n_inside,
-                                  .capacity = f->capacity,
-                                  .pages_used = 1,
-                                  .n_pages = 4};
+    *ret = (struct load){.state = (enum supplier_state)f->state,
+                         .frozen = f->frozen,
+                         .n_waiting = f->n_waiting,
+                         .n_running = f->n_running,
+                         .n_inside = f->n_inside,
+                         .capacity = f->capacity,
+                         .pages_used = 1,
+                         .n_pages = 4};
 }
 
 static const struct supplier_facts *fake_facts(const struct supplier *s)
@@ -77,7 +77,7 @@ static const struct supplier_facts *fake_facts(const struct supplier *s)
 }
 
 static int fake_tokenize(const struct supplier *s, const char *text, size_t n, int special, int bos,
-                         size_t max, const struct patience *patience, struct supplier_tokens *ret,
+                         size_t max, const struct patience *patience, struct tokens *ret,
                          struct err *e)
 {
     struct fake *f = fake_of(s);
@@ -125,7 +125,7 @@ static const char *fake_bytes(const struct supplier *s, int32_t id, size_t *ret_
 static int fake_render(const struct supplier *s, const json_t *messages, const json_t *kwargs,
                        int continue_final, int no_generation_prompt,
                        const struct patience *patience, struct buf *ret_text,
-                       struct supplier_tokens *ret_tokens, struct err *e)
+                       struct tokens *ret_tokens, struct err *e)
 {
     json_t *m;
     size_t i;
@@ -160,10 +160,10 @@ static int fake_submit(struct supplier *s, struct supplier_job *j, struct err *e
     }
     fj->next = f->jobs;
     f->jobs = fj;
-    f->drawn_with = (struct sampling){.temperature = (double)j->req->temperature,
-                                      .top_p = (double)j->req->top_p,
-                                      .min_p = (double)j->req->min_p,
-                                      .top_k = j->req->top_k};
+    f->drawn_with = (struct preset){.temperature = (double)j->req->temperature,
+                                    .top_p = (double)j->req->top_p,
+                                    .min_p = (double)j->req->min_p,
+                                    .top_k = j->req->top_k};
     f->n_submitted++;
     f->n_waiting++;
     f->n_inside += j->req->n_run;
@@ -197,11 +197,11 @@ static int fake_peek(struct supplier *s, struct supplier_job *j, struct supplier
                                  .bytes = r->text,
                                  .n_bytes = r->n_text,
                                  .logprob = -0.5f,
-                                 .finish = (enum api_finish)r->finish};
-    ret->usage = (struct api_usage){.prompt_tokens = r->started ? j->n_prompt : 0,
-                                    .completion_tokens = r->n_generated,
-                                    .cached_tokens = r->started};
-    ret->times = (struct api_times){.queue_us = 10, .prompt_us = 20, .completion_us = 30};
+                                 .finish = (enum finish)r->finish};
+    ret->usage = (struct usage){.prompt_tokens = r->started ? j->n_prompt : 0,
+                                .completion_tokens = r->n_generated,
+                                .cached_tokens = r->started};
+    ret->times = (struct times){.queue_us = 10, .prompt_us = 20, .completion_us = 30};
     return 1;
 }
 
@@ -292,7 +292,7 @@ static int fake_step(struct fake *f, struct fake_job *j)
         return 1;
     }
     if (j->n >= max || (j->n >= 4 && !strstr(j->script, "FLOOD"))) {
-        if (!fake_push(j, SUPPLIER_EV_FINISH, "", 0, j->n >= max ? API_LENGTH : API_STOP))
+        if (!fake_push(j, SUPPLIER_EV_FINISH, "", 0, j->n >= max ? FINISH_LENGTH : FINISH_STOP))
             return 0;
         j->done++;
         j->choice++;

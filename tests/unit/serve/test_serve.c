@@ -63,7 +63,7 @@ static void chat(void **state)
 static void drawn(struct room *r, const char *more, double temperature, double top_p, int top_k)
 {
     char body[512], *a;
-    struct sampling s;
+    struct preset s;
 
     snprintf(body, sizeof body, CHAT("hi", "%s"), more);
     a = ask(r, CHAT_PATH, NULL, body);
@@ -83,7 +83,7 @@ static void drawn_by_the_api(void **state)
     struct room *r = *state;
     char *a;
 
-    r->f.facts.sampling = (struct sampling){.temperature = 0.6, .top_p = 0.9, .top_k = 20};
+    r->f.facts.sampling = (struct preset){.temperature = 0.6, .top_p = 0.9, .top_k = 20};
     room_start(r);
     drawn(r, "", 1, 1, 0);
     drawn(r, ",\"temperature\":0.3", 0.3, 1, 0);
@@ -99,7 +99,7 @@ static void drawn_by_the_model(void **state)
     struct room *r = *state;
     char *a;
 
-    r->f.facts.sampling = (struct sampling){.temperature = 0.6, .top_p = 0.9, .top_k = 20};
+    r->f.facts.sampling = (struct preset){.temperature = 0.6, .top_p = 0.9, .top_k = 20};
     r->f.facts.default_sampling = 1;
     room_start(r);
     drawn(r, "", 0.6, 0.9, 20);

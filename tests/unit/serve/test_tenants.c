@@ -209,7 +209,7 @@ static void tiers_are_rights(void **state)
     expect(r, CHAT_PATH, t->b, CHAT("x", ",\"service_tier\":\"flex\""), 200,
            "\"service_tier\":\"flex\"}");
     expect(r, CHAT_PATH, t->b, CHAT("x", ""), 200, "\"service_tier\":null}");
-    assert_string_equal(r->f.tiers, "200210"); /* as the supplier saw them */
+    assert_string_equal(r->f.tiers, "211201"); /* as the supplier saw them */
 }
 
 /* ---- turns ----------------------------------------------------------------------------------- */
