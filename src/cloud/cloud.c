@@ -1,4 +1,4 @@
-/* The request's way through keys, tenants, limits, routing and books. */
+/* The request's way through keys, tenants, limits, offers and books. */
 #include "cloud/cloud.h"
 
 #include <pthread.h>
@@ -12,9 +12,9 @@
 #include "base/log.h"
 #include "cloud/keyring.h"
 #include "cloud/ledger.h"
+#include "cloud/offers.h"
 #include "cloud/quota.h"
 #include "policy/admit.h"
-#include "policy/route.h"
 
 #define TIERS_UNSAID (1u << TIER_DEFAULT | 1u << TIER_FLEX)
 #define TIERS_ALL    (TIERS_UNSAID | 1u << TIER_PRIORITY)
@@ -24,14 +24,7 @@ struct tenant {
     char name[CLOUD_NAME_MAX];
     struct quota_bucket requests, tokens;
     _Atomic int64_t concurrency_max, n_inside;
-    _Atomic int64_t n_there[CLOUD_SUPPLIERS_MAX]; /* sequences admitted, of each offer */
-};
-
-struct offer {
-    struct supplier *s;
-    const char *const *names;
-    int n_names;
-    _Atomic int64_t job_us; /* running mean; a lost update does not matter */
+    _Atomic int64_t n_there[CLOUD_OFFERS_MAX]; /* sequences admitted, of each offer */
 };
 
 struct cloud {
@@ -42,8 +35,7 @@ struct cloud {
     int n_tenants;
     int tenant_of[CLOUD_TENANTS_MAX]; /* index in keys->tenants -> index here */
     struct ledger *ledger;
-    struct offer offers[CLOUD_SUPPLIERS_MAX];
-    int n_offers;
+    struct offers offers;
     _Atomic int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency,
         refused_queue;
 };
@@ -203,6 +195,7 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
         return err_set(e, ERR_NOMEM, "out of memory");
     c->config = *config;
     pthread_rwlock_init(&c->lock, NULL);
+    offers_init(&c->offers);
     tenant_slot(c, CLOUD_DEFAULT_TENANT);
     tenant_limits(c, 0, NULL);
     if (config->keys_path)
@@ -227,6 +220,7 @@ int64_t cloud_close(struct cloud *c)
         CHECK(atomic_load(&c->tenants[i].n_inside) == 0);
     n_lost = ledger_close(c->ledger);
     key_table_free(c->keys);
+    offers_done(&c->offers);
     pthread_rwlock_destroy(&c->lock);
     free(c);
     return n_lost;
@@ -285,62 +279,15 @@ enum tier cloud_tier(const struct cloud_ticket *t, enum tier asked)
     return TIER_FLEX;
 }
 
-static int named(const struct offer *o, const char *model)
+int cloud_route(struct cloud *c, const char *model, enum tier tier, struct cloud_ticket *t,
+                struct err *e)
 {
-    for (int i = 0; i < o->n_names; i++) {
-        if (!strcmp(o->names[i], model))
-            return 1;
-    }
-    return 0;
+    return offers_route(&c->offers, model, tier, clock_now_us(), t, e);
 }
 
-int cloud_route(struct cloud *c, const char *model, struct supplier **ret, struct err *e)
+int cloud_has_other(struct cloud *c, const struct cloud_ticket *t)
 {
-    struct route_offer row[CLOUD_SUPPLIERS_MAX];
-    const struct route_request r = {.tier = TIER_DEFAULT};
-    struct supplier *of[CLOUD_SUPPLIERS_MAX];
-    struct load load;
-    int loading = 0, frozen = 0, n = 0, i;
-
-    for (i = 0; i < c->n_offers; i++) {
-        struct offer *o = &c->offers[i];
-        if (!named(o, model))
-            continue;
-        o->s->ops->load(o->s, &load);
-        loading |= load.state == SUPPLIER_LOADING;
-        frozen |= load.frozen;
-        of[n] = o->s;
-        row[n++] = (struct route_offer){.id = (uint32_t)i,
-                                        .health = load.state == SUPPLIER_LOADING  ? ROUTE_LOADING
-                                                  : load.state == SUPPLIER_FAILED ? ROUTE_FAILED
-                                                  : load.frozen                   ? ROUTE_FROZEN
-                                                                                  : ROUTE_READY,
-                                        .tiers = ~0u,
-                                        .n_waiting = load.n_waiting,
-                                        .n_running = load.n_running,
-                                        .capacity = load.capacity};
-    }
-    if (!n)
-        return api_err_model(e, model);
-    i = route_pick(&r, row, n, 0, clock_now_us(), NULL);
-    if (i >= 0) {
-        *ret = of[i];
-        return 0;
-    }
-    if (loading)
-        return err_set_param(e, ERR_LOADING, "model", "Model %.200s is loading.", model);
-    if (frozen)
-        return err_set_param(e, ERR_FROZEN, "model", "Model %.200s does not answer.", model);
-    return err_set_param(e, ERR_INTERNAL, "model", "Model %.200s could not be loaded.", model);
-}
-
-static struct offer *offer_of(struct cloud *c, const struct supplier *s)
-{
-    for (int i = 0; i < c->n_offers; i++) {
-        if (c->offers[i].s == s)
-            return &c->offers[i];
-    }
-    return NULL;
+    return offers_has_other(&c->offers, t);
 }
 
 /* Sequences in place of the one that every request has from its start. */
@@ -363,29 +310,28 @@ static int widen(struct cloud *c, struct cloud_ticket *t, int32_t n_jobs, int32_
     return 0;
 }
 
-int cloud_admit(struct cloud *c, struct supplier *s, int32_t n_jobs, int32_t n_choices,
-                int64_t queue_threshold_us, struct cloud_ticket *t, int32_t *ret_at_once,
-                struct err *e)
+int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queue_threshold_us,
+                struct cloud_ticket *t, int32_t *ret_at_once, struct err *e)
 {
-    struct offer *o = offer_of(c, s);
+    struct cloud_offer *of = t->offer;
     _Atomic int64_t *there;
     struct load load;
     struct admit_state st;
     struct admit_decision d;
     int r;
 
-    CHECK(o && t->i_tenant >= 0 && !t->n_there);
-    there = &c->tenants[t->i_tenant].n_there[o - c->offers];
+    CHECK(of && t->i_tenant >= 0 && !t->n_there);
+    there = &c->tenants[t->i_tenant].n_there[of->slot];
     r = widen(c, t, n_jobs, n_choices, ret_at_once, e);
     if (r)
         return r;
-    s->ops->load(s, &load);
+    of->sup->ops->load(of->sup, &load);
     st = (struct admit_state){.n_inside = load.n_inside,
                               .n_own = c->config.keys_path ? atomic_load(there) : load.n_inside,
                               .is_alone = !c->config.keys_path,
                               .capacity = load.capacity,
                               .waiting_max = c->config.waiting_max,
-                              .job_us = atomic_load(&o->job_us)};
+                              .job_us = atomic_load(&of->job_us)};
     admit_decide(&st, (int32_t)t->n_held, queue_threshold_us, &d);
     if (d.admit) {
         atomic_fetch_add(there, t->n_held);
@@ -426,16 +372,29 @@ int cloud_reserve(struct cloud *c, struct cloud_ticket *t, int64_t least, int64_
                          limit);
 }
 
-static void leave(struct cloud *c, struct cloud_ticket *t, int64_t used)
+/* `used` tokens in place of those held, no sequences at the offer, and not the offer. */
+static void let_go(struct cloud *c, struct cloud_ticket *t, int64_t used)
 {
-    struct tenant *te = &c->tenants[t->i_tenant];
-
-    quota_settle(&te->tokens, t->held, used, clock_now_us());
+    quota_settle(&c->tenants[t->i_tenant].tokens, t->held, used, clock_now_us());
     t->held.ns = 0;
-    quota_leave(&te->n_inside, t->n_held);
     if (t->n_there)
         quota_leave(t->n_there, t->n_held);
     t->n_there = NULL;
+    offers_put(&c->offers, t->offer);
+    t->offer = NULL;
+}
+
+void cloud_turn_back(struct cloud *c, struct cloud_ticket *t)
+{
+    CHECK(t->i_tenant >= 0 && t->offer && t->n_tried < CLOUD_TRIES_MAX);
+    t->tried[t->n_tried++] = t->offer->serial;
+    let_go(c, t, 0);
+}
+
+static void leave(struct cloud *c, struct cloud_ticket *t, int64_t used)
+{
+    let_go(c, t, used);
+    quota_leave(&c->tenants[t->i_tenant].n_inside, t->n_held);
     t->n_held = 0;
     t->i_tenant = -1;
 }
@@ -479,12 +438,9 @@ void cloud_leave(struct cloud *c, struct cloud_ticket *t, int64_t tokens)
     leave(c, t, tokens);
 }
 
-void cloud_note_job(struct cloud *c, struct supplier *s, int64_t run_us)
+void cloud_note_job(struct cloud_offer *of, int64_t run_us)
 {
-    struct offer *o = offer_of(c, s);
-
-    if (o)
-        atomic_store(&o->job_us, admit_mean(atomic_load(&o->job_us), run_us));
+    atomic_store(&of->job_us, admit_mean(atomic_load(&of->job_us), run_us));
 }
 
 static struct api_rate_window window(const struct quota_bucket *b, int64_t now)
@@ -510,16 +466,33 @@ int cloud_rate(struct cloud *c, int i_tenant, struct api_rate *ret)
     return ret->requests_minute.limit >= 0 || ret->tokens_minute.limit >= 0;
 }
 
-/* ---- suppliers ------------------------------------------------------------------------------- */
+/* ---- models and offers ----------------------------------------------------------------------- */
 
-int cloud_add_supplier(struct cloud *c, struct supplier *s, const char *const *names, int n_names,
-                       struct err *e)
+int cloud_add_model(struct cloud *c, const char *const *names, int n_names, int *ret_model,
+                    struct err *e)
 {
-    if (c->n_offers >= CLOUD_SUPPLIERS_MAX)
-        return err_set(e, ERR_LIMIT, "more than %d suppliers", CLOUD_SUPPLIERS_MAX);
-    c->offers[c->n_offers] = (struct offer){.s = s, .names = names, .n_names = n_names};
-    c->n_offers++;
-    return 0;
+    return offers_add_model(&c->offers, names, n_names, ret_model, e);
+}
+
+int cloud_add_offer(struct cloud *c, int i_model, struct supplier *s, struct err *e)
+{
+    return offers_add(&c->offers, i_model, s, e);
+}
+
+int cloud_remove_offer(struct cloud *c, const struct supplier *s)
+{
+    return offers_remove(&c->offers, s);
+}
+
+void cloud_look(struct cloud *c, int i_model, struct cloud_look *ret)
+{
+    offers_look(&c->offers, i_model, ret);
+}
+
+void cloud_look_done(struct cloud *c, struct cloud_look *l)
+{
+    offers_put(&c->offers, l->offer);
+    l->offer = NULL;
 }
 
 void cloud_stats(const struct cloud *c, struct cloud_stats *ret)

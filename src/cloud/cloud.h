@@ -1,19 +1,22 @@
 /* Door of the cloud room: who may ask, how much, from whom, and what is written down. Nouns:
  *
- *   struct cloud         keys, tenants, limits, the books and the suppliers of this process;
+ *   struct cloud         keys, tenants, limits, the books, models and offers of this process;
+ *   struct cloud_offer   one supplier's way to serve one model;
  *   struct cloud_ticket  one request's way through them, the caller's memory.
  *
  * A request calls, in order: cloud_enter (key, request rate, concurrency: before its body is read),
- * cloud_route (which supplier, and may it wait there), cloud_reserve (tokens), and exactly once
- * cloud_settle (what was used: a row in the ledger) or cloud_leave (nothing was). All of them are
- * [any] thread and never block on disk: decisions are taken on a fixed table of atomics, and rows
- * go to the books thread, sole owner of the ledger file.
+ * cloud_route (which offer), cloud_admit (may it wait there), cloud_reserve (tokens), and exactly
+ * once cloud_settle (what was used: a row in the ledger) or cloud_leave (nothing was). Where the
+ * offer fails before the first byte of the answer, cloud_turn_back and again from cloud_route on.
+ * All of them are [any] thread and never block on disk: decisions are taken on a fixed table of
+ * atomics, and rows go to the books thread, sole owner of the ledger file.
  *
- * Limits: 4,096 keys, 256 tenants, 64 suppliers, 16,384 unwritten ledger rows (then new requests
- * get 503 until the disk keeps up: an answer that could not be booked is not begun). */
+ * Limits: 4,096 keys, 256 tenants, 64 models, 64 offers, 16,384 unwritten ledger rows (then new
+ * requests get 503 until the disk keeps up: an answer that could not be booked is not begun). */
 #ifndef CLOUD_CLOUD_H
 #define CLOUD_CLOUD_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "api/api.h"
@@ -22,11 +25,14 @@
 #include "cloud/quota.h"
 #include "cloud/supplier.h"
 
-#define CLOUD_NAME_MAX       64
-#define CLOUD_TENANTS_MAX    256
-#define CLOUD_KEYS_MAX       4096
-#define CLOUD_SUPPLIERS_MAX  64
-#define CLOUD_DEFAULT_TENANT "default"
+#define CLOUD_NAME_MAX        64
+#define CLOUD_SUPPLIER_ID_MAX 128
+#define CLOUD_TENANTS_MAX     256
+#define CLOUD_KEYS_MAX        4096
+#define CLOUD_MODELS_MAX      64
+#define CLOUD_OFFERS_MAX      64
+#define CLOUD_TRIES_MAX       8 /* offers that one request tries */
+#define CLOUD_DEFAULT_TENANT  "default"
 
 struct cloud;
 
@@ -42,7 +48,7 @@ struct cloud_config {
     int ledger_sync_normal;  /* fsync at checkpoints only: faster, may lose the last rows with power
                               */
     struct cloud_limits limits; /* of tenants whose line says nothing */
-    int32_t waiting_max;        /* sequences waiting at one supplier before 429 */
+    int32_t waiting_max;        /* sequences waiting at one offer before 429 */
 };
 
 /* Opens keys and ledger, starts the books thread. On failure nothing is left behind. */
@@ -54,18 +60,52 @@ int64_t cloud_close(struct cloud *c);
 int cloud_reload_keys(struct cloud *c, struct err *e);
 int cloud_n_keys(const struct cloud *c);
 
+/* ---- models and offers ----------------------------------------------------------------------- */
+
+/* A model is what clients name. It stays, with and without offers. `names` (id first, then aliases)
+ * must outlive the cloud. ERR_EXISTS: a name is another model's; ERR_LIMIT. */
+int cloud_add_model(struct cloud *c, const char *const *names, int n_names, int *ret_model,
+                    struct err *e);
+/* Offers come and go at any time. ERR_EXISTS: that supplier is on offer; ERR_LIMIT. */
+int cloud_add_offer(struct cloud *c, int i_model, struct supplier *s, struct err *e);
+/* No request is sent there any more. Those that are there end as they would have; then the
+ * supplier's `gone` is called. ERR_NOTFOUND. */
+int cloud_remove_offer(struct cloud *c, const struct supplier *s);
+
+struct cloud_offer {
+    struct supplier *sup;
+    int i_model;
+    /* cloud's own */
+    int slot;                  /* its place in the counts of each tenant */
+    uint64_t serial;           /* never used again */
+    _Atomic int64_t job_us;    /* running mean; a lost update does not matter */
+    _Atomic int32_t n_holders; /* the table, and requests */
+};
+
+/* How a model is, by its offers: it is as well as the best of them, and as busy as all of them. */
+struct cloud_look {
+    struct load load;          /* counts of all; state and frozen of the best; FAILED without any */
+    struct cloud_offer *offer; /* the best; NULL: there is none */
+    int n_offers;
+};
+void cloud_look(struct cloud *c, int i_model, struct cloud_look *ret);
+void cloud_look_done(struct cloud *c, struct cloud_look *l); /* its offer may go */
+
 /* ---- a request ------------------------------------------------------------------------------- */
 
 struct cloud_ticket {
-    int i_tenant;                /* -1: none, the ticket is closed */
-    int i_rate;                  /* whose rates to tell, also after a refusal; -1: nobody's */
-    const char *tenant;          /* lives as long as the cloud */
-    char key_id[CLOUD_NAME_MAX]; /* "" without keys */
-    unsigned tiers;              /* it has a right to: bits 1 << TIER_* */
-    struct quota_held held;      /* of its tokens' bucket */
-    int64_t n_held;              /* of its concurrency */
-    _Atomic int64_t *n_there;    /* where these count, after cloud_admit; NULL: nowhere */
-    int64_t retry_us;            /* after a refusal: when to come back; 0: unknown */
+    int i_tenant;                    /* -1: none, the ticket is closed */
+    int i_rate;                      /* whose rates to tell, also after a refusal; -1: nobody's */
+    const char *tenant;              /* lives as long as the cloud */
+    char key_id[CLOUD_NAME_MAX];     /* "" without keys */
+    unsigned tiers;                  /* it has a right to: bits 1 << TIER_* */
+    struct quota_held held;          /* of its tokens' bucket */
+    int64_t n_held;                  /* of its concurrency */
+    struct cloud_offer *offer;       /* after cloud_route, to the ticket's end; NULL: none */
+    uint64_t tried[CLOUD_TRIES_MAX]; /* serials of offers that failed with this request */
+    int n_tried;
+    _Atomic int64_t *n_there; /* where these count, after cloud_admit; NULL: nowhere */
+    int64_t retry_us;         /* after a refusal: when to come back; 0: unknown */
     struct ledger_row *row;
 };
 
@@ -82,15 +122,22 @@ int cloud_check_key(struct cloud *c, const char *key, size_t n_key, struct err *
 /* The same, and whose it is, as in a ticket's i_tenant. */
 int cloud_find_tenant(struct cloud *c, const char *key, size_t n_key, int *ret_tenant,
                       struct err *e);
-/* Find who serves the model. ERR_NO_MODEL, ERR_LOADING, ERR_FROZEN, or ERR_INTERNAL when its load
- * failed. The body is known, its prompt is not yet read. */
-int cloud_route(struct cloud *c, const char *model, struct supplier **ret, struct err *e);
-/* May jobs of n_choices sequences each wait at s, at most n_jobs of them together? *ret_at_once: as
- * many as its tenant's concurrency has room for now. queue_threshold_us 0: none. ERR_QUEUE_FULL
- * with t->retry_us; ERR_LIMIT: never, one has more choices than the tenant may have sequences. */
-int cloud_admit(struct cloud *c, struct supplier *s, int32_t n_jobs, int32_t n_choices,
-                int64_t queue_threshold_us, struct cloud_ticket *t, int32_t *ret_at_once,
+/* Choose who serves the model, among the offers that this request has not tried: t->offer. The body
+ * is known, its prompt is not yet read. ERR_NO_MODEL; where no offer can take it ERR_LOADING,
+ * ERR_FROZEN, ERR_INTERNAL (its load failed) or ERR_AGAIN (there is none, or all were tried). */
+int cloud_route(struct cloud *c, const char *model, enum tier tier, struct cloud_ticket *t,
                 struct err *e);
+/* Could another offer than t->offer take the request now? */
+int cloud_has_other(struct cloud *c, const struct cloud_ticket *t);
+/* t->offer failed before the first byte of the answer: what was held there is given back, the
+ * tokens too, and it is not chosen again. */
+void cloud_turn_back(struct cloud *c, struct cloud_ticket *t);
+/* May jobs of n_choices sequences each wait at t->offer, at most n_jobs of them together?
+ * *ret_at_once: as many as its tenant's concurrency has room for now. queue_threshold_us 0: none.
+ * ERR_QUEUE_FULL with t->retry_us; ERR_LIMIT: never, one has more choices than the tenant may have
+ * sequences. */
+int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queue_threshold_us,
+                struct cloud_ticket *t, int32_t *ret_at_once, struct err *e);
 /* Hold the tokens it may use: `most` of them, or what its bucket holds when full if that is less,
  * but never less than `least`. ERR_RATE_TOKENS with t->retry_us; ERR_QUOTA: never. */
 int cloud_reserve(struct cloud *c, struct cloud_ticket *t, int64_t least, int64_t most,
@@ -102,21 +149,16 @@ struct cloud_use {
     int64_t energy_uj;
     int status; /* HTTP status answered */
 };
-/* What was used is booked, and charged in place of what was held, also where it was more. */
+/* The ticket's end: what was used is booked, and charged in place of what was held, also where it
+ * was more. */
 void cloud_settle(struct cloud *c, struct cloud_ticket *t, const struct cloud_use *u);
-/* Nothing is booked; `tokens` are charged. Accepts a closed ticket. */
+/* Its end, and nothing is booked; `tokens` are charged. Accepts a closed ticket. */
 void cloud_leave(struct cloud *c, struct cloud_ticket *t, int64_t tokens);
 
-/* How long a job took, for estimates of waiting. */
-void cloud_note_job(struct cloud *c, struct supplier *s, int64_t run_us);
+/* How long a job took there, for estimates of waiting. */
+void cloud_note_job(struct cloud_offer *of, int64_t run_us);
 /* Rates of a tenant (i_rate), for headers; limits not configured are -1. 1 when any is. */
 int cloud_rate(struct cloud *c, int i_rate, struct api_rate *ret);
-
-/* ---- suppliers ------------------------------------------------------------------------------- */
-
-/* Before requests come. `names` (id first, then aliases) must outlive the cloud. */
-int cloud_add_supplier(struct cloud *c, struct supplier *s, const char *const *names, int n_names,
-                       struct err *e);
 
 /* ---- keys at rest and books, for commands ---------------------------------------------------- */
 

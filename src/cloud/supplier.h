@@ -1,5 +1,5 @@
-/* The supplier door: one model offered by one seller. The local engine is one (adapted in serve), a
- * rented upstream another. What stands above asks for capacity, hands over jobs and reads neutral
+/* The supplier door: one model as one seller offers it. The local engine is one (adapted in serve),
+ * a rented upstream another. What stands above asks for capacity, hands over jobs and reads neutral
  * events; it never learns which kind it talks to.
  *
  * Threads. Everything marked [any] may be called on any thread at any time and does not block.
@@ -116,12 +116,16 @@ struct supplier_ops {
     /* After DONE was popped: 1, and the job's memory is the caller's again; 0 when its item will
      * come out of the reader's mailbox once more: ask again then. */
     int (*release)(struct supplier *s, struct supplier_job *j);
+    /* It is off the table, and the last request that was there has ended: it may be freed. NULL:
+     * nobody wants to know. [any] */
+    void (*gone)(struct supplier *s);
 };
 
 /* The head of every supplier: embedded first in its own struct. */
 struct supplier {
     const struct supplier_ops *ops;
-    const char *name; /* for log, ledger and metrics: the model's id */
+    const char *id;    /* stable over restarts, booked with each request: "local/smollm2-135m" */
+    const char *model; /* its own name of the model */
 };
 
 #endif

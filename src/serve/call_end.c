@@ -170,8 +170,8 @@ void call_fail(struct call *c, const struct err *e)
 static void settle(struct call *c)
 {
     struct cloud_use use = {.request_id = c->id,
-                            .model = c->sup ? c->sup->name : "",
-                            .supplier = c->sup ? c->sup->ops->kind : "",
+                            .model = c->sup ? server_model(c)->names[0] : "",
+                            .supplier = c->sup ? c->sup->id : "",
                             .prompt_tokens = c->usage.prompt_tokens,
                             .cached_tokens = c->usage.cached_tokens,
                             .completion_tokens = c->usage.completion_tokens,
@@ -203,12 +203,12 @@ static int is_api(const struct call *c)
 
 static void measure(struct call *c)
 {
-    struct served *v = c->sup ? server_find(c->s, c->sup) : NULL;
+    struct served *v = c->sup ? server_model(c) : NULL;
     const struct meter_model *m = v ? &v->meters : NULL;
 
     if (!is_api(c))
         return;
-    meter_request(c->s->meter, c->sup ? c->sup->name : "-", c->status);
+    meter_request(c->s->meter, v ? v->names[0] : "-", c->status);
     if (!m || !c->n_sent)
         return;
     metric_add(m->prompt, c->usage.prompt_tokens);
@@ -231,20 +231,20 @@ static void write_log(struct call *c)
     enum log_level level =
         is_api(c) || c->status >= 500 || c->code == ERR_FORBIDDEN ? LOG_INFO : LOG_DEBUG;
 
-    LOG_EVENT(level, "request", LOG_STR("id", c->id), LOG_STR("peer", c->peer),
-              LOG_STR("method", http_method_name(c->method)), LOG_STR("path", c->path),
-              LOG_INT("status", c->status), LOG_STR("tenant", c->ticket.tenant),
-              LOG_STR("key", c->ticket.key_id), LOG_STR("model", c->sup ? c->sup->name : ""),
-              LOG_INT("stream", c->streaming), LOG_INT("prompt", c->usage.prompt_tokens),
-              LOG_INT("cached", c->usage.cached_tokens),
-              LOG_INT("completion", c->usage.completion_tokens),
-              LOG_INT("queue_ms", c->queue_us / 1000),
-              LOG_INT("first_ms", c->first_us ? (c->first_us - c->started_us) / 1000 : 0),
-              LOG_INT("total_ms", (clock_now_us() - c->started_us) / 1000),
-              LOG_STR("finish", c->finish ? c->finish : ""),
-              LOG_STR("error", c->code ? err_name(c->code) : ""),
-              LOG_STR("why", c->code && c->err.code == c->code ? c->err.text : ""),
-              LOG_STR("client_id", c->client_id));
+    LOG_EVENT(
+        level, "request", LOG_STR("id", c->id), LOG_STR("peer", c->peer),
+        LOG_STR("method", http_method_name(c->method)), LOG_STR("path", c->path),
+        LOG_INT("status", c->status), LOG_STR("tenant", c->ticket.tenant),
+        LOG_STR("key", c->ticket.key_id), LOG_STR("model", c->sup ? server_model(c)->names[0] : ""),
+        LOG_INT("stream", c->streaming), LOG_INT("prompt", c->usage.prompt_tokens),
+        LOG_INT("cached", c->usage.cached_tokens),
+        LOG_INT("completion", c->usage.completion_tokens), LOG_INT("queue_ms", c->queue_us / 1000),
+        LOG_INT("first_ms", c->first_us ? (c->first_us - c->started_us) / 1000 : 0),
+        LOG_INT("total_ms", (clock_now_us() - c->started_us) / 1000),
+        LOG_STR("finish", c->finish ? c->finish : ""),
+        LOG_STR("error", c->code ? err_name(c->code) : ""),
+        LOG_STR("why", c->code && c->err.code == c->code ? c->err.text : ""),
+        LOG_STR("client_id", c->client_id));
     if (c->s->config->log_prompts) {
         for (int32_t i = 0; i < c->n_jobs; i++)
             LOG_EVENT(LOG_INFO, "prompt", LOG_STR("id", c->id),
@@ -258,9 +258,9 @@ void call_close(struct call *c)
 
     CHECK(!c->x && c->n_home == c->n_sent);
     recent_add(c);
-    settle(c);
     measure(c);
     write_log(c);
+    settle(c); /* last: who reads its row finds all else done, and the offer may go */
     if (c->prev)
         c->prev->next = c->next;
     else

@@ -55,14 +55,17 @@ size_t call_kept_bytes(const struct call *c)
 int call_find_supplier(struct call *c, const char *model, struct err *e)
 {
     struct server *s = c->s;
+    int r;
 
-    if (model)
-        return cloud_route(s->cloud, model, &c->sup, e);
-    /* Text tools may leave the model out where there is only one. */
-    if (s->n_served == 1)
-        return cloud_route(s->cloud, s->served[0].names[0], &c->sup, e);
-    return err_set_param(e, ERR_SCHEMA, "model",
-                         "model: is required, because this server has several");
+    if (!model && s->n_served == 1) /* text tools may leave it out where there is only one */
+        model = s->served[0].names[0];
+    if (!model)
+        return err_set_param(e, ERR_SCHEMA, "model",
+                             "model: is required, because this server has several");
+    r = cloud_route(s->cloud, model, cloud_tier(&c->ticket, c->req.tier), &c->ticket, e);
+    if (!r)
+        c->sup = c->ticket.offer->sup;
+    return r;
 }
 
 int call_check_chat(const struct call *c, struct err *e)

@@ -160,9 +160,9 @@ void call_admit(struct call *c)
     }
     c->state = CALL_RUN;
     c->tier = cloud_tier(&c->ticket, c->req.tier);
-    r = cloud_admit(c->s->cloud, c->sup,
-                    c->n_jobs < CALL_JOBS_AT_ONCE ? c->n_jobs : CALL_JOBS_AT_ONCE, c->req.n_run,
-                    (int64_t)c->req.queue_threshold_ms * 1000, &c->ticket, &c->n_at_once, &e);
+    r = cloud_admit(c->s->cloud, c->n_jobs < CALL_JOBS_AT_ONCE ? c->n_jobs : CALL_JOBS_AT_ONCE,
+                    c->req.n_run, (int64_t)c->req.queue_threshold_ms * 1000, &c->ticket,
+                    &c->n_at_once, &e);
     if (!r)
         r = hold_tokens(c, &e);
     if (!r)
@@ -230,7 +230,7 @@ static void note_prefill(struct call *c, struct call_job *j, int32_t n, int32_t 
 
 static void note_token(struct call *c, struct call_job *j)
 {
-    const struct meter_model *m = &server_find(c->s, c->sup)->meters;
+    const struct meter_model *m = &server_model(c)->meters;
     int64_t now = clock_now_us();
 
     j->n_told++;
@@ -327,7 +327,7 @@ static void job_done(struct call *c, struct call_job *j, const struct supplier_e
     if (ev->times.completion_us > c->completion_us)
         c->completion_us = ev->times.completion_us;
     if (!ev->err)
-        cloud_note_job(c->s->cloud, c->sup, ev->times.prompt_us + ev->times.completion_us);
+        cloud_note_job(c->ticket.offer, ev->times.prompt_us + ev->times.completion_us);
 }
 
 /* The last byte: of a stream, or the whole body. */

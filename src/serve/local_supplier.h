@@ -12,6 +12,7 @@
 
 struct local {
     struct supplier s; /* first */
+    char id[CLOUD_SUPPLIER_ID_MAX];
     const struct serve_model *config;
     _Atomic int state;    /* enum supplier_state; READY is stored last */
     _Atomic int progress; /* per cent */

@@ -244,11 +244,14 @@ void meter_request(struct meter *m, const char *model, int status)
 
 static void look_at_models(struct server *s)
 {
-    struct load load;
+    struct cloud_look look;
 
     for (int i = 0; i < s->n_served; i++) {
         const struct meter_model *m = &s->served[i].meters;
-        s->served[i].sup->ops->load(s->served[i].sup, &load);
+        struct load load;
+        cloud_look(s->cloud, i, &look);
+        load = look.load;
+        cloud_look_done(s->cloud, &look);
         metric_put(m->running, load.n_running);
         metric_put(m->waiting, load.n_waiting);
         metric_put(m->kv_use, load.n_pages ? (int64_t)load.pages_used * 1000000 / load.n_pages : 0);

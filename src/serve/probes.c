@@ -12,19 +12,23 @@ static void ok_json(struct call *c, const char *text)
     call_reply(c, 200, "application/json", text, strlen(text));
 }
 
-/* 0 when every model is loaded and alive, else the error that says which is not. */
+/* 0 when every model has an offer that is loaded and alive, else the error that says which has
+ * not. */
 static int check_models(struct server *s, struct err *e)
 {
-    struct load load;
+    struct cloud_look look;
 
     for (int i = 0; i < s->n_served; i++) {
         const char *name = s->served[i].names[0];
-        s->served[i].sup->ops->load(s->served[i].sup, &load);
-        if (load.state == SUPPLIER_LOADING)
+        cloud_look(s->cloud, i, &look);
+        cloud_look_done(s->cloud, &look);
+        if (!look.n_offers)
+            return err_set_param(e, ERR_AGAIN, "model", "Nobody offers model %.200s now.", name);
+        if (look.load.state == SUPPLIER_LOADING)
             return err_set_param(e, ERR_LOADING, "model", "Model %.200s is loading.", name);
-        if (load.state == SUPPLIER_FAILED)
+        if (look.load.state == SUPPLIER_FAILED)
             return err_set_param(e, ERR_AGAIN, "model", "Model %.200s could not be loaded.", name);
-        if (load.frozen)
+        if (look.load.frozen)
             return err_set_param(e, ERR_FROZEN, "model",
                                  "The engine of model %.200s does not answer.", name);
     }
@@ -45,19 +49,20 @@ static void health(struct call *c, int ready)
         ok_json(c, "{\"status\":\"ok\"}");
 }
 
-static struct api_model model_of(struct server *s, const struct served *v)
+/* As its best offer serves it, whose words it borrows until cloud_look_done. */
+static struct api_model model_of(struct server *s, int i_model, struct cloud_look *look)
 {
-    struct api_model m = {.id = v->names[0], .created = s->created, .owned_by = "gaufre"};
+    struct api_model m = {
+        .id = s->served[i_model].names[0], .created = s->created, .owned_by = "gaufre"};
     const struct supplier_facts *f;
-    struct load load;
 
-    v->sup->ops->load(v->sup, &load);
-    m.status = load.state == SUPPLIER_READY     ? API_MODEL_LOADED
-               : load.state == SUPPLIER_LOADING ? API_MODEL_LOADING
-                                                : API_MODEL_UNLOADED;
-    if (load.state != SUPPLIER_READY)
+    cloud_look(s->cloud, i_model, look);
+    m.status = look->load.state == SUPPLIER_READY     ? API_MODEL_LOADED
+               : look->load.state == SUPPLIER_LOADING ? API_MODEL_LOADING
+                                                      : API_MODEL_UNLOADED;
+    if (look->load.state != SUPPLIER_READY)
         return m;
-    f = v->sup->ops->facts(v->sup);
+    f = look->offer->sup->ops->facts(look->offer->sup);
     m.description = f->description;
     m.quantization = f->quantization;
     m.context = f->context;
@@ -72,24 +77,25 @@ static struct api_model model_of(struct server *s, const struct served *v)
     return m;
 }
 
-static struct served *by_name(struct server *s, const char *id)
+static int by_name(struct server *s, const char *id)
 {
     for (int i = 0; i < s->n_served; i++) {
         for (int k = 0; k < s->served[i].n_names; k++) {
             if (!strcmp(s->served[i].names[k], id))
-                return &s->served[i];
+                return i;
         }
     }
-    return NULL;
+    return -1;
 }
 
 static void models(struct call *c)
 {
     int is_public = c->route.id == API_ROUTE_PUBLIC_MODELS || c->route.id == API_ROUTE_PUBLIC_MODEL;
     int one = c->route.id == API_ROUTE_MODEL || c->route.id == API_ROUTE_PUBLIC_MODEL;
+    struct cloud_look look[SERVE_MODELS_MAX];
     struct api_model m[SERVE_MODELS_MAX];
     enum api_models_format format;
-    const struct served *v = NULL;
+    int i_model = -1, n = 0;
     char name[64] = "";
     struct err e = {0};
 
@@ -98,20 +104,23 @@ static void models(struct call *c)
         call_fail(c, &e);
         return;
     }
-    if (one && !(v = by_name(c->s, c->route.arg))) {
+    if (one && (i_model = by_name(c->s, c->route.arg)) < 0) {
         api_err_model(&e, c->route.arg);
         call_fail(c, &e);
         return;
     }
     if (one) {
-        m[0] = model_of(c->s, v);
+        m[n] = model_of(c->s, i_model, &look[n]);
+        n++;
         m[0].id = c->route.arg; /* as asked for: an alias stays an alias */
         api_model_body(&c->out, &m[0], format);
     } else {
-        for (int i = 0; i < c->s->n_served; i++)
-            m[i] = model_of(c->s, &c->s->served[i]);
-        api_models_body(&c->out, m, c->s->n_served, format);
+        for (; n < c->s->n_served; n++)
+            m[n] = model_of(c->s, n, &look[n]);
+        api_models_body(&c->out, m, n, format);
     }
+    while (n--)
+        cloud_look_done(c->s->cloud, &look[n]);
     call_reply(c, 200, "application/json", c->out.data, c->out.len);
 }
 

@@ -43,7 +43,7 @@ static const char *finish_of(const struct call *c)
 
 static int model_of(const struct call *c)
 {
-    return c->sup ? (int)(server_find(c->s, c->sup) - c->s->served) : -1;
+    return c->ticket.offer ? c->ticket.offer->i_model : -1;
 }
 
 void recent_row(struct recent_row *r, const struct call *c)
@@ -77,7 +77,7 @@ void recent_row(struct recent_row *r, const struct call *c)
     if (r->state == RECENT_FINISHED)
         r->finish = finish_of(c);
     if (t->order) { /* before, all this may be a prep thread's */
-        r->model = server_find(c->s, c->sup)->names[0];
+        r->model = server_model(c)->names[0];
         r->i_model = model_of(c);
         r->service = (int)c->tier;
         r->stream = c->req.stream;

@@ -23,13 +23,9 @@ int server_has_one_tenant(const struct server *s)
     return !*s->config->keys;
 }
 
-struct served *server_find(struct server *s, const struct supplier *sup)
+struct served *server_model(const struct call *c)
 {
-    for (int i = 0; i < s->n_served; i++) {
-        if (s->served[i].sup == sup)
-            return &s->served[i];
-    }
-    return NULL;
+    return &c->s->served[c->ticket.offer->i_model];
 }
 
 static void wake(struct server *s)
@@ -145,21 +141,24 @@ fail:
     return r;
 }
 
-int server_add(struct server *s, struct supplier *sup, const char *const *names, int n_names,
-               struct err *e)
+int server_add_model(struct server *s, const char *const *names, int n_names, struct err *e)
 {
     struct served *v = &s->served[s->n_served];
+    int i_model, r;
 
     if (s->n_served >= SERVE_MODELS_MAX)
         return err_set(e, ERR_LIMIT, "more than %d models", SERVE_MODELS_MAX);
     CHECK(n_names >= 1 && n_names <= (int)ARRAY_LEN(v->names));
-    v->sup = sup;
     v->n_names = n_names;
     for (int i = 0; i < n_names; i++)
         v->names[i] = names[i];
+    r = cloud_add_model(s->cloud, v->names, n_names, &i_model, e);
+    if (r)
+        return r;
+    CHECK(i_model == s->n_served);
     meter_model(s->meter, names[0], &v->meters);
     s->n_served++;
-    return cloud_add_supplier(s->cloud, sup, v->names, n_names, e);
+    return 0;
 }
 
 int server_start(struct server *s, struct err *e)
@@ -190,7 +189,9 @@ static int add_locals(struct server *s, struct err *e)
         local_init(&s->locals[i], m, c);
         s->n_locals++;
         s->served[s->n_served].limit = &s->locals[i].limit;
-        r = server_add(s, &s->locals[i].s, names, 1 + m->aliases.n, e);
+        r = server_add_model(s, names, 1 + m->aliases.n, e);
+        if (!r)
+            r = cloud_add_offer(s->cloud, i, &s->locals[i].s, e);
     }
     return r;
 }

@@ -16,9 +16,8 @@
 #define BODY_INLINE   16384               /* bodies up to this are read on the io thread itself */
 #define PENDING_PAUSE ((size_t)256 << 10) /* unsent answer bytes at which a job is left to wait */
 
-/* What is served: a supplier with its names. */
+/* A model that is served; its row has the same number as in the cloud. */
 struct served {
-    struct supplier *sup;
     const char *names[1 + CONFIG_STRS_MAX];
     int n_names;
     struct meter_model meters;
@@ -70,13 +69,12 @@ struct server {
 
 /* serve_open in two halves, so that tests can put suppliers of their own between them. */
 int server_new(struct server **ret, const struct serve_config *c, struct err *e);
-int server_add(struct server *s, struct supplier *sup, const char *const *names, int n_names,
-               struct err *e);
+int server_add_model(struct server *s, const char *const *names, int n_names, struct err *e);
 int server_start(struct server *s, struct err *e);
 
 int server_has_one_tenant(const struct server *s); /* whose all places are */
 
-struct served *server_find(struct server *s, const struct supplier *sup);
+struct served *server_model(const struct call *c); /* of its offer */
 
 /* probes.c: answers that need no supplier's work. */
 void probes_answer(struct call *c);

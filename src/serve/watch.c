@@ -330,13 +330,15 @@ static void tell_facts(struct api_engine_model *m, const struct supplier_facts *
     m->vocab_bytes = f->vocab_bytes;
 }
 
-static void tell_model(struct snapshot *t, const struct server *s, int i,
+/* Its words are those of its best offer, until cloud_look_done. */
+static void tell_model(struct snapshot *t, const struct server *s, int i, struct cloud_look *look,
                        struct api_engine_model *m)
 {
     const struct served *v = &s->served[i];
     struct load load;
 
-    v->sup->ops->load(v->sup, &load);
+    cloud_look(s->cloud, i, look);
+    load = look->load;
     *m = (struct api_engine_model){
         .id = v->names[0],
         .state = load.state == SUPPLIER_LOADING  ? "loading"
@@ -363,7 +365,7 @@ static void tell_model(struct snapshot *t, const struct server *s, int i,
         .draft_accepted = load.draft_accepted,
     };
     if (load.state == SUPPLIER_READY) {
-        tell_facts(m, v->sup->ops->facts(v->sup));
+        tell_facts(m, look->offer->sup->ops->facts(look->offer->sup));
         if (v->limit && v->limit->measured) {
             m->has_limit = 1;
             m->read_bytes_per_s = v->limit->read_bytes_per_s;
@@ -414,13 +416,14 @@ static int write_state(struct watch *w, const struct server *s)
 {
     struct api_engine_request q[WATCH_LIVE_MAX + WATCH_FINISHED_MAX];
     struct api_engine_model m[SERVE_MODELS_MAX];
+    struct cloud_look look[SERVE_MODELS_MAX];
     struct snapshot *t = &w->snapshot;
     struct api_engine_state st;
 
     look_at_memory(w, t->now_us);
     number_waiters(t);
     for (int i = 0; i < s->n_served; i++)
-        tell_model(t, s, i, &m[i]);
+        tell_model(t, s, i, &look[i], &m[i]);
     st = (struct api_engine_state){
         .time = (double)(clock_wall_us() / 1000) / 1e3,
         .uptime_s = (double)(t->now_us - s->opened_us) / 1e6,
@@ -440,6 +443,8 @@ static int write_state(struct watch *w, const struct server *s)
     buf_clear(&w->text);
     buf_add_str(&w->text, "data: ");
     api_engine_state_body(&w->text, &st);
+    for (int i = 0; i < s->n_served; i++)
+        cloud_look_done(s->cloud, &look[i]);
     return buf_add_str(&w->text, "\n\n");
 }
 

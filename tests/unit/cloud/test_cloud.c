@@ -468,11 +468,12 @@ static void tiers(void **state)
     buf_done(&line);
 }
 
-/* ---- routing --------------------------------------------------------------------------------- */
+/* ---- models and offers ----------------------------------------------------------------------- */
 
 struct fake {
     struct supplier s;
     struct load load;
+    int n_gone;
 };
 
 static void fake_load(const struct supplier *s, struct load *ret)
@@ -480,49 +481,218 @@ static void fake_load(const struct supplier *s, struct load *ret)
     *ret = ((const struct fake *)(const void *)s)->load;
 }
 
-static void routes(void **state)
+static void fake_gone(struct supplier *s)
 {
-    static const struct supplier_ops ops = {.kind = "fake", .load = fake_load};
-    static const char *const n1[] = {"m1", "alias"}, *const n2[] = {"m1"};
-    struct fake f1 = {{&ops, "m1"}, {.state = SUPPLIER_LOADING, .capacity = 2}};
-    struct fake f2 = {{&ops, "m1"}, {.state = SUPPLIER_LOADING, .capacity = 2}};
-    struct cloud_config config = {.waiting_max = 3};
+    ((struct fake *)(void *)s)->n_gone++;
+}
+
+static const struct supplier_ops fake_ops = {.kind = "fake", .load = fake_load, .gone = fake_gone};
+
+static struct fake ready(const char *id)
+{
+    return (struct fake){{&fake_ops, id, "m1"}, {.state = SUPPLIER_READY, .capacity = 2}, 0};
+}
+
+/* Which supplier gets a request for that model, where all of its tries are open. */
+static const struct supplier *chosen(struct cloud *c, const char *model)
+{
+    const struct supplier *s = NULL;
     struct cloud_ticket t;
-    int32_t n;
-    struct supplier *s = NULL;
-    struct cloud *c = NULL;
     struct err e = {0};
 
-    assert_int_equal(cloud_open(&c, &config, &e), 0);
-    assert_int_equal(cloud_add_supplier(c, &f1.s, n1, 2, &e), 0);
-    assert_int_equal(cloud_add_supplier(c, &f2.s, n2, 1, &e), 0);
-    assert_int_equal(cloud_route(c, "nobody", &s, &e), ERR_NO_MODEL);
+    assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
+    if (!cloud_route(c, model, TIER_DEFAULT, &t, &e))
+        s = t.offer->sup;
+    cloud_leave(c, &t, 0);
+    return s;
+}
+
+static int route_code(struct cloud *c, const char *model, struct err *e)
+{
+    struct cloud_ticket t;
+    int r;
+
+    assert_int_equal(cloud_enter(c, NULL, 0, &t, e), 0);
+    r = cloud_route(c, model, TIER_DEFAULT, &t, e);
+    cloud_leave(c, &t, 0);
+    return r;
+}
+
+static struct cloud *open_with_model(const struct cloud_config *config)
+{
+    static const char *const names[] = {"m1", "alias"}, *const others[] = {"m2", "m1"};
+    struct cloud *c = NULL;
+    struct err e = {0};
+    int m = -1;
+
+    assert_int_equal(cloud_open(&c, config, &e), 0);
+    assert_int_equal(cloud_add_model(c, names, 2, &m, &e), 0);
+    assert_int_equal(m, 0);
+    assert_int_equal(cloud_add_model(c, others, 2, &m, &e), ERR_EXISTS); /* m1 is taken */
+    assert_int_equal(cloud_add_model(c, others, 1, &m, &e), 0);
+    assert_int_equal(m, 1);
+    return c;
+}
+
+static void routes(void **state)
+{
+    struct cloud_config config = {.waiting_max = 3};
+    struct cloud *c = open_with_model(&config);
+    struct fake f1 = ready("one"), f2 = ready("two"), f3 = ready("three");
+    struct cloud_ticket t;
+    struct err e = {0};
+    int32_t n;
+
+    assert_int_equal(route_code(c, "m1", &e), ERR_AGAIN); /* known, and not on offer */
+    assert_int_equal(cloud_add_offer(c, 0, &f1.s, &e), 0);
+    assert_int_equal(cloud_add_offer(c, 0, &f1.s, &e), ERR_EXISTS);
+    assert_int_equal(cloud_add_offer(c, 0, &f2.s, &e), 0);
+    assert_int_equal(cloud_add_offer(c, 1, &f3.s, &e), 0);
+    assert_int_equal(route_code(c, "nobody", &e), ERR_NO_MODEL);
     assert_non_null(strstr(e.text, "nobody"));
-    assert_int_equal(cloud_route(c, "m1", &s, &e), ERR_LOADING);
+    f1.load.state = f2.load.state = SUPPLIER_LOADING;
+    assert_int_equal(route_code(c, "m1", &e), ERR_LOADING);
+    assert_ptr_equal(chosen(c, "m2"), &f3.s); /* one model that loads keeps no other back */
     f2.load.state = SUPPLIER_FAILED;
-    assert_int_equal(cloud_route(c, "m1", &s, &e), ERR_LOADING);
+    assert_int_equal(route_code(c, "m1", &e), ERR_LOADING);
+    f1.load.state = SUPPLIER_FAILED;
+    assert_int_equal(route_code(c, "m1", &e), ERR_INTERNAL);
     f2.load.state = f1.load.state = SUPPLIER_READY;
     f1.load.n_running = 1;
-    assert_int_equal(cloud_route(c, "m1", &s, &e), 0);
-    assert_ptr_equal(s, &f2.s); /* the idle one */
-    assert_int_equal(cloud_route(c, "alias", &s, &e), 0);
-    assert_ptr_equal(s, &f1.s);
+    assert_ptr_equal(chosen(c, "m1"), &f2.s); /* the idle one */
+    assert_ptr_equal(chosen(c, "alias"), &f2.s);
+    f2.load.frozen = 1;
+    assert_ptr_equal(chosen(c, "alias"), &f1.s);
     f1.load.frozen = 1;
-    assert_int_equal(cloud_route(c, "alias", &s, &e), ERR_FROZEN);
+    assert_int_equal(route_code(c, "alias", &e), ERR_FROZEN);
     f1.load.frozen = 0;
 
     assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_route(c, "m1", TIER_DEFAULT, &t, &e), 0);
     f1.load.n_running = 2;
     f1.load.n_inside = 4;
-    assert_int_equal(cloud_admit(c, &f1.s, 1, 1, 0, &t, &n, &e), 0);
+    assert_int_equal(cloud_admit(c, 1, 1, 0, &t, &n, &e), 0);
+    cloud_note_job(t.offer, 50000000);
     cloud_leave(c, &t, 0);
+    for (int i = 0; i < 2; i++) { /* too many, and too long */
+        assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
+        assert_int_equal(cloud_route(c, "m1", TIER_DEFAULT, &t, &e), 0);
+        assert_int_equal(cloud_admit(c, 1, i ? 1 : 2, i ? 1000000 : 0, &t, &n, &e), ERR_QUEUE_FULL);
+        assert_true(t.retry_us > 0);
+        cloud_leave(c, &t, 0);
+    }
+    cloud_close(c);
+    assert_int_equal(f1.n_gone + f2.n_gone + f3.n_gone, 3);
+}
+
+/* What was held at an offer that failed is given back, and no offer is tried twice. */
+static void turned_back(void **state)
+{
+    struct cloud_config config = {.waiting_max = 3, .limits = {.tokens_per_minute = 100}};
+    struct cloud *c = open_with_model(&config);
+    struct fake f[3] = {ready("one"), ready("two"), ready("three")};
+    struct api_rate rate;
+    struct cloud_ticket t;
+    struct err e = {0};
+    int32_t n;
+
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(cloud_add_offer(c, 0, &f[i].s, &e), 0);
     assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
-    assert_int_equal(cloud_admit(c, &f1.s, 1, 2, 0, &t, &n, &e), ERR_QUEUE_FULL);
-    assert_true(t.retry_us > 0);
-    cloud_note_job(c, &f1.s, 50000000);
-    assert_int_equal(cloud_admit(c, &f1.s, 1, 1, 1000000, &t, &n, &e),
-                     ERR_QUEUE_FULL); /* threshold */
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(cloud_route(c, "m1", TIER_DEFAULT, &t, &e), 0);
+        assert_ptr_equal(t.offer->sup, &f[i].s);
+        assert_int_equal(cloud_has_other(c, &t), i < 2);
+        assert_int_equal(cloud_admit(c, 1, 1, 0, &t, &n, &e), 0);
+        assert_int_equal(cloud_reserve(c, &t, 90, 90, &e), 0); /* not beside an earlier hold */
+        cloud_rate(c, 0, &rate);
+        assert_in_range(rate.tokens_minute.remaining, 10, 20);
+        cloud_turn_back(c, &t);
+        cloud_rate(c, 0, &rate);
+        assert_int_equal(rate.tokens_minute.remaining, 100);
+    }
+    assert_int_equal(cloud_route(c, "m1", TIER_DEFAULT, &t, &e), ERR_AGAIN);
     cloud_leave(c, &t, 0);
+    cloud_close(c); /* checks that nothing is held */
+}
+
+/* An offer that was removed lives until the last request there has ended. */
+static void offers_come_and_go(void **state)
+{
+    struct cloud_config config = {.waiting_max = 100};
+    struct cloud *c = open_with_model(&config);
+    struct fake f1 = ready("one"), f2 = ready("two"), many[CLOUD_OFFERS_MAX];
+    struct cloud_ticket a, b;
+    struct cloud_look look;
+    struct err e = {0};
+    int32_t n;
+
+    assert_int_equal(cloud_add_offer(c, 0, &f1.s, &e), 0);
+    assert_int_equal(cloud_enter(c, NULL, 0, &a, &e), 0);
+    assert_int_equal(cloud_enter(c, NULL, 0, &b, &e), 0);
+    assert_int_equal(cloud_route(c, "m1", TIER_DEFAULT, &a, &e), 0);
+    assert_int_equal(cloud_route(c, "m1", TIER_DEFAULT, &b, &e), 0);
+    assert_int_equal(cloud_remove_offer(c, &f1.s), 0);
+    assert_int_equal(cloud_remove_offer(c, &f1.s), ERR_NOTFOUND);
+    assert_int_equal(route_code(c, "m1", &e), ERR_AGAIN);
+    assert_int_equal(cloud_add_offer(c, 0, &f2.s, &e), 0);
+    assert_ptr_equal(chosen(c, "m1"), &f2.s);
+    assert_int_equal(cloud_admit(c, 1, 1, 0, &a, &n, &e), 0); /* those that were there go on */
+    cloud_leave(c, &a, 0);
+    assert_int_equal(f1.n_gone, 0);
+    cloud_turn_back(c, &b);
+    assert_int_equal(f1.n_gone, 1);
+    assert_int_equal(cloud_route(c, "m1", TIER_DEFAULT, &b, &e), 0); /* in the same place */
+    assert_ptr_equal(b.offer->sup, &f2.s);
+    cloud_leave(c, &b, 0);
+
+    cloud_look(c, 0, &look); /* who looks holds it too */
+    assert_ptr_equal(look.offer->sup, &f2.s);
+    assert_int_equal(cloud_remove_offer(c, &f2.s), 0);
+    assert_int_equal(f2.n_gone, 0);
+    cloud_look_done(c, &look);
+    assert_int_equal(f2.n_gone, 1);
+    cloud_look(c, 0, &look);
+    assert_null(look.offer);
+    assert_int_equal(look.load.state, SUPPLIER_FAILED);
+    cloud_look_done(c, &look);
+
+    for (int i = 0; i < CLOUD_OFFERS_MAX; i++) {
+        many[i] = ready("many");
+        assert_int_equal(cloud_add_offer(c, 0, &many[i].s, &e), 0);
+    }
+    assert_int_equal(cloud_add_offer(c, 0, &f1.s, &e), ERR_LIMIT);
+    assert_int_equal(cloud_remove_offer(c, &many[5].s), 0);
+    assert_int_equal(cloud_add_offer(c, 0, &f1.s, &e), 0);
+    cloud_close(c);
+}
+
+/* A model is as well as its best offer, and as busy as all of them. */
+static void looks(void **state)
+{
+    struct cloud_config config = {.waiting_max = 100};
+    struct cloud *c = open_with_model(&config);
+    struct fake f1 = ready("one"), f2 = ready("two");
+    struct cloud_look look;
+    struct err e = {0};
+
+    f1.load.state = SUPPLIER_LOADING;
+    f2.load.frozen = 1;
+    f1.load.n_waiting = 3;
+    f2.load.n_waiting = 4;
+    assert_int_equal(cloud_add_offer(c, 0, &f2.s, &e), 0);
+    assert_int_equal(cloud_add_offer(c, 0, &f1.s, &e), 0);
+    cloud_look(c, 0, &look);
+    assert_int_equal(look.load.state, SUPPLIER_LOADING);
+    assert_int_equal(look.load.n_waiting, 7);
+    assert_int_equal(look.n_offers, 2);
+    cloud_look_done(c, &look);
+    f1.load.state = SUPPLIER_READY;
+    cloud_look(c, 0, &look);
+    assert_int_equal(look.load.state, SUPPLIER_READY);
+    assert_int_equal(look.load.frozen, 0);
+    assert_ptr_equal(look.offer->sup, &f1.s);
+    cloud_look_done(c, &look);
     cloud_close(c);
 }
 
@@ -540,6 +710,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(tiers, setup, teardown),
         cmocka_unit_test(overdraft),
         cmocka_unit_test(routes),
+        cmocka_unit_test(turned_back),
+        cmocka_unit_test(offers_come_and_go),
+        cmocka_unit_test(looks),
     };
     signal(SIGXFSZ, SIG_IGN); /* as the program does */
     return cmocka_run_group_tests(tests, NULL, NULL);

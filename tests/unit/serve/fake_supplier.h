@@ -351,7 +351,7 @@ static const struct supplier_ops fake_ops = {
 
 static void fake_open(struct fake *f)
 {
-    *f = (struct fake){.s = {.ops = &fake_ops, .name = "fake"}};
+    *f = (struct fake){.s = {.ops = &fake_ops, .id = "fake", .model = "fake"}};
     f->state = SUPPLIER_READY;
     f->capacity = 8;
     f->facts = (struct supplier_facts){.context = 1024,

@@ -55,8 +55,8 @@ static void room_start(struct room *r)
     static const char *const names[] = {"fake", "other-name"};
     struct err e = {0};
 
-    if (server_new(&r->s, &r->config, &e) || server_add(r->s, &r->f.s, names, 2, &e) ||
-        server_start(r->s, &e))
+    if (server_new(&r->s, &r->config, &e) || server_add_model(r->s, names, 2, &e) ||
+        cloud_add_offer(r->s->cloud, 0, &r->f.s, &e) || server_start(r->s, &e))
         fail_msg("%s", e.text);
     pthread_create(&r->runner, NULL, room_run, r);
     r->running = 1;

@@ -259,7 +259,10 @@ static void jobs_pause_as_long_as_clients_may_take(void **state)
     serve_config_init(&c);
     c.stall_timeout = 1000;
     assert_int_equal(serve_config_add_model(&c, "m.gguf", &e), 0);
+    c.models[0].id = "org/m";
     local_init(&l, &c.models[0], &c);
+    assert_string_equal(l.s.id, "local/org/m"); /* as booked: the same at every start */
+    assert_string_equal(l.s.model, "org/m");
     assert_true(l.stall_us >= net_patience_us(&nc, 1000, PENDING_PAUSE));
     assert_true(net_patience_us(&nc, 1000, PENDING_PAUSE) > 1000000);
     serve_config_done(&c);

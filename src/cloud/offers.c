@@ -1,0 +1,304 @@
+#include "cloud/offers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "policy/route.h"
+
+_Static_assert(CLOUD_OFFERS_MAX <= 64 && CLOUD_OFFERS_MAX <= ROUTE_OFFERS_MAX,
+               "a bit for each slot, and each offer a row of one question");
+
+void offers_init(struct offers *o)
+{
+    pthread_rwlock_init(&o->lock, NULL);
+}
+
+void offers_done(struct offers *o)
+{
+    while (o->n_offers)
+        CHECK(!offers_remove(o, o->offer[0]->sup));
+    CHECK(!o->slots);
+    pthread_rwlock_destroy(&o->lock);
+}
+
+/* ---- coming and going ------------------------------------------------------------------------ */
+
+/* Under the lock. -1: there is no model of that name. */
+static int find_model(const struct offers *o, const char *name)
+{
+    for (int i = 0; i < o->n_models; i++) {
+        for (int k = 0; k < o->models[i].n_names; k++) {
+            if (!strcmp(o->models[i].names[k], name))
+                return i;
+        }
+    }
+    return -1;
+}
+
+static int add_model(struct offers *o, const char *const *names, int n_names, struct err *e)
+{
+    if (o->n_models >= CLOUD_MODELS_MAX)
+        return err_set(e, ERR_LIMIT, "more than %d models", CLOUD_MODELS_MAX);
+    for (int i = 0; i < n_names; i++) {
+        if (find_model(o, names[i]) >= 0)
+            return err_set(e, ERR_EXISTS, "two models have the name '%s'", names[i]);
+    }
+    o->models[o->n_models].names = names;
+    o->models[o->n_models++].n_names = n_names;
+    return 0;
+}
+
+int offers_add_model(struct offers *o, const char *const *names, int n_names, int *ret_model,
+                     struct err *e)
+{
+    int r;
+
+    CHECK(n_names >= 1);
+    pthread_rwlock_wrlock(&o->lock);
+    r = add_model(o, names, n_names, e);
+    if (!r)
+        *ret_model = o->n_models - 1;
+    pthread_rwlock_unlock(&o->lock);
+    return r;
+}
+
+/* Under the lock: the place of the supplier's offer, or n_offers. */
+static int find_offer(const struct offers *o, const struct supplier *s)
+{
+    int i = 0;
+
+    while (i < o->n_offers && o->offer[i]->sup != s)
+        i++;
+    return i;
+}
+
+static int add(struct offers *o, struct cloud_offer *of, struct err *e)
+{
+    int slot = 0;
+
+    CHECK(of->i_model >= 0 && of->i_model < o->n_models);
+    if (find_offer(o, of->sup) < o->n_offers)
+        return err_set(e, ERR_EXISTS, "the supplier %s is on offer", of->sup->id);
+    while (slot < CLOUD_OFFERS_MAX && o->slots >> slot & 1)
+        slot++;
+    if (slot == CLOUD_OFFERS_MAX)
+        return err_set(e, ERR_LIMIT, "more than %d offers", CLOUD_OFFERS_MAX);
+    of->slot = slot;
+    of->serial = ++o->n_ever;
+    o->slots |= UINT64_C(1) << slot;
+    o->offer[o->n_offers++] = of;
+    return 0;
+}
+
+int offers_add(struct offers *o, int i_model, struct supplier *s, struct err *e)
+{
+    struct cloud_offer *of = calloc(1, sizeof *of);
+    int r;
+
+    if (!of)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    of->sup = s;
+    of->i_model = i_model;
+    atomic_store(&of->n_holders, 1); /* the table */
+    pthread_rwlock_wrlock(&o->lock);
+    r = add(o, of, e);
+    pthread_rwlock_unlock(&o->lock);
+    if (r)
+        free(of);
+    return r;
+}
+
+int offers_remove(struct offers *o, const struct supplier *s)
+{
+    struct cloud_offer *of = NULL;
+    int i;
+
+    pthread_rwlock_wrlock(&o->lock);
+    i = find_offer(o, s);
+    if (i < o->n_offers) {
+        of = o->offer[i];
+        o->n_offers--;
+        memmove(&o->offer[i], &o->offer[i + 1], (size_t)(o->n_offers - i) * sizeof *o->offer);
+    }
+    pthread_rwlock_unlock(&o->lock);
+    offers_put(o, of);
+    return of ? 0 : ERR_NOTFOUND;
+}
+
+void offers_put(struct offers *o, struct cloud_offer *of)
+{
+    struct supplier *s;
+
+    if (!of || atomic_fetch_sub(&of->n_holders, 1) > 1)
+        return;
+    pthread_rwlock_wrlock(&o->lock);
+    o->slots &= ~(UINT64_C(1) << of->slot);
+    pthread_rwlock_unlock(&o->lock);
+    s = of->sup;
+    free(of);
+    if (s->ops->gone)
+        s->ops->gone(s);
+}
+
+/* ---- the choice ------------------------------------------------------------------------------ */
+
+static enum route_health health(const struct load *l)
+{
+    return l->state == SUPPLIER_LOADING  ? ROUTE_LOADING
+           : l->state == SUPPLIER_FAILED ? ROUTE_FAILED
+           : l->frozen                   ? ROUTE_FROZEN
+                                         : ROUTE_READY;
+}
+
+/* A model's offers, as policy reads them. */
+struct rows {
+    struct route_offer row[CLOUD_OFFERS_MAX];
+    struct cloud_offer *of[CLOUD_OFFERS_MAX];
+    uint64_t tried;
+    int n;
+};
+
+static int was_tried(const struct cloud_ticket *t, const struct cloud_offer *of)
+{
+    for (int i = 0; i < t->n_tried; i++) {
+        if (t->tried[i] == of->serial)
+            return 1;
+    }
+    return 0;
+}
+
+/* Under the lock. */
+static void lay_out(const struct offers *o, int i_model, const struct cloud_ticket *t,
+                    struct rows *ret)
+{
+    struct load load;
+
+    ret->n = 0;
+    ret->tried = 0;
+    for (int i = 0; i < o->n_offers; i++) {
+        struct cloud_offer *of = o->offer[i];
+        if (of->i_model != i_model)
+            continue;
+        of->sup->ops->load(of->sup, &load);
+        if (was_tried(t, of))
+            ret->tried |= UINT64_C(1) << ret->n;
+        ret->of[ret->n] = of;
+        ret->row[ret->n++] = (struct route_offer){.id = (uint32_t)of->serial,
+                                                  .health = health(&load),
+                                                  .tiers = ~0u,
+                                                  .n_waiting = load.n_waiting,
+                                                  .n_running = load.n_running,
+                                                  .capacity = load.capacity};
+    }
+}
+
+static int refuse(const char *model, const enum route_reason *why, int n, struct err *e)
+{
+    unsigned seen = 0;
+
+    for (int i = 0; i < n; i++)
+        seen |= 1u << why[i];
+    if (seen & 1u << ROUTE_IS_LOADING)
+        return err_set_param(e, ERR_LOADING, "model", "Model %.200s is loading.", model);
+    if (seen & 1u << ROUTE_IS_FROZEN)
+        return err_set_param(e, ERR_FROZEN, "model", "Model %.200s does not answer.", model);
+    if (seen & 1u << ROUTE_HAS_FAILED)
+        return err_set_param(e, ERR_INTERNAL, "model", "Model %.200s could not be loaded.", model);
+    return err_set_param(e, ERR_AGAIN, "model", "Nobody offers model %.200s now.", model);
+}
+
+int offers_route(struct offers *o, const char *model, enum tier tier, int64_t now_us,
+                 struct cloud_ticket *t, struct err *e)
+{
+    const struct route_request q = {.tier = (int)tier};
+    enum route_reason why[CLOUD_OFFERS_MAX];
+    struct rows rows;
+    int i_model, i = -1;
+
+    CHECK(!t->offer);
+    pthread_rwlock_rdlock(&o->lock);
+    i_model = find_model(o, model);
+    if (i_model >= 0) {
+        lay_out(o, i_model, t, &rows);
+        i = route_pick(&q, rows.row, rows.n, rows.tried, now_us, why);
+    }
+    if (i >= 0) {
+        t->offer = rows.of[i];
+        atomic_fetch_add(&t->offer->n_holders, 1);
+    }
+    pthread_rwlock_unlock(&o->lock);
+    if (i_model < 0)
+        return api_err_model(e, model);
+    return i >= 0 ? 0 : refuse(model, why, rows.n, e);
+}
+
+int offers_has_other(struct offers *o, const struct cloud_ticket *t)
+{
+    struct rows rows;
+    int found = 0;
+
+    if (t->n_tried >= CLOUD_TRIES_MAX)
+        return 0;
+    pthread_rwlock_rdlock(&o->lock);
+    lay_out(o, t->offer->i_model, t, &rows);
+    pthread_rwlock_unlock(&o->lock);
+    for (int i = 0; i < rows.n; i++)
+        found |= rows.row[i].id != (uint32_t)t->offer->serial && !(rows.tried >> i & 1) &&
+                 rows.row[i].health == ROUTE_READY;
+    return found;
+}
+
+/* ---- a model as a whole ---------------------------------------------------------------------- */
+
+/* Of two offers the one that says more of how the model is: the lowest health that route knows. */
+static void add_load(struct load *sum, const struct load *l)
+{
+    struct load best = health(l) < health(sum) ? *l : *sum;
+
+    sum->state = best.state;
+    sum->frozen = best.frozen;
+    sum->progress = l->progress > sum->progress ? l->progress : sum->progress;
+    sum->n_waiting += l->n_waiting;
+    sum->n_running += l->n_running;
+    sum->n_inside += l->n_inside;
+    sum->capacity += l->capacity;
+    sum->pages_used += l->pages_used;
+    sum->n_pages += l->n_pages;
+    sum->pages_shared += l->pages_shared;
+    sum->pages_free += l->pages_free;
+    sum->batch_tokens += l->batch_tokens;
+    sum->batch_seqs += l->batch_seqs;
+    sum->n_steps += l->n_steps;
+    sum->prompt_tokens += l->prompt_tokens;
+    sum->cached_tokens += l->cached_tokens;
+    sum->generated_tokens += l->generated_tokens;
+    sum->preemptions += l->preemptions;
+    sum->bytes_read += l->bytes_read;
+    sum->draft_tokens += l->draft_tokens;
+    sum->draft_accepted += l->draft_accepted;
+}
+
+void offers_look(struct offers *o, int i_model, struct cloud_look *ret)
+{
+    struct load load;
+
+    *ret = (struct cloud_look){.load = {.state = SUPPLIER_FAILED}};
+    pthread_rwlock_rdlock(&o->lock);
+    for (int i = 0; i < o->n_offers; i++) {
+        struct cloud_offer *of = o->offer[i];
+        if (of->i_model != i_model)
+            continue;
+        of->sup->ops->load(of->sup, &load);
+        if (!ret->offer || health(&load) < health(&ret->load))
+            ret->offer = of;
+        if (ret->n_offers++)
+            add_load(&ret->load, &load);
+        else
+            ret->load = load;
+    }
+    if (ret->offer)
+        atomic_fetch_add(&ret->offer->n_holders, 1);
+    pthread_rwlock_unlock(&o->lock);
+}

@@ -1,0 +1,47 @@
+/* Models, and who offers them.
+ *
+ * A model is what clients name: an id and aliases. Its row stays while the process runs. An offer
+ * is one supplier's way to serve one model; offers come and go while requests run. Readers look at
+ * the table under a read lock, for as long as it takes to ask each supplier how busy it is. A
+ * request holds its offer by a count, so an offer that was removed lives until the last request
+ * that holds it has ended; then its supplier's `gone` is called.
+ *
+ * Limits: CLOUD_MODELS_MAX models, CLOUD_OFFERS_MAX offers, removed ones that are still held
+ * included. All functions: any thread. */
+#ifndef CLOUD_OFFERS_H
+#define CLOUD_OFFERS_H
+
+#include <pthread.h>
+
+#include "cloud/cloud.h"
+
+struct offers {
+    pthread_rwlock_t lock; /* rank: a leaf */
+    struct {
+        const char *const *names; /* id first, then aliases */
+        int n_names;
+    } models[CLOUD_MODELS_MAX];
+    int n_models;
+    struct cloud_offer *offer[CLOUD_OFFERS_MAX]; /* on offer now, in the order of their coming */
+    int n_offers;
+    uint64_t slots; /* a bit for each slot in use, also by offers that were removed */
+    uint64_t n_ever;
+};
+
+void offers_init(struct offers *o);
+void offers_done(struct offers *o); /* nobody holds an offer any more */
+
+int offers_add_model(struct offers *o, const char *const *names, int n_names, int *ret_model,
+                     struct err *e);
+int offers_add(struct offers *o, int i_model, struct supplier *s, struct err *e);
+int offers_remove(struct offers *o, const struct supplier *s);
+
+/* Choose one of the model of that name that is not among t->tried, and hold it: t->offer. */
+int offers_route(struct offers *o, const char *model, enum tier tier, int64_t now_us,
+                 struct cloud_ticket *t, struct err *e);
+/* Is there an offer of t->offer's model that could take the request and was not tried? */
+int offers_has_other(struct offers *o, const struct cloud_ticket *t);
+void offers_put(struct offers *o, struct cloud_offer *of); /* held no more; accepts NULL */
+void offers_look(struct offers *o, int i_model, struct cloud_look *ret);
+
+#endif
