@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "engine/sched_int.h"
+#include "engine/loop_int.h"
 
 /* A choice without a slot. What can be computed again is left out: KV, the prompt, the lookup. */
 struct engine_aside {
@@ -16,7 +16,7 @@ struct engine_aside {
 /* The sequence whose reader has paused longest, and for so long that it gives way; or NULL. */
 static struct engine_seq *longest_paused(struct engine *e, int needs_pages)
 {
-    struct sched *s = &e->sched;
+    struct loop *s = &e->loop;
     int64_t since = clock_now_us() - e->give_way_us;
     struct engine_seq *best = NULL;
 
@@ -34,7 +34,7 @@ static struct engine_seq *longest_paused(struct engine *e, int needs_pages)
 /* Of the sequences that hold a slot (or pages as well) the one that must give way to `who`. */
 static struct engine_seq *gives_way(struct engine *e, const struct rota_one *who, int needs_pages)
 {
-    struct sched *s = &e->sched;
+    struct loop *s = &e->loop;
     int n = 0, v;
 
     for (int32_t i = 0; i < s->n_seqs; i++) {

@@ -337,7 +337,7 @@ static int open_parts(struct engine *e, const struct engine_config *c, struct gg
                               .out_max = e->info.batch_max + MORE_ROWS};
     e->info.work_bytes = step_bytes(&sc);
     rc = step_open(&e->step, &sc, err);
-    return rc ? rc : sched_open(e, err);
+    return rc ? rc : loop_open(e, err);
 }
 
 int engine_check_file(const char *path, struct err *e)
@@ -388,7 +388,7 @@ int engine_open(struct engine **ret, const struct engine_config *c, struct team 
         goto fail;
     }
     atomic_store(&e->beat_us, clock_now_us());
-    if (pthread_create(&e->thread, NULL, sched_main, e)) {
+    if (pthread_create(&e->thread, NULL, loop_main, e)) {
         rc = err_set(err, ERR_NOMEM, "%s: cannot start the engine's thread", c->path);
         goto fail;
     }
@@ -410,7 +410,7 @@ void engine_close(struct engine *e)
         mbox_wake(&e->inbox);
         pthread_join(e->thread, NULL);
     }
-    sched_close(e);
+    loop_close(e);
     step_close(e->step);
     kv_close(e->kv);
     model_done(&e->model);

@@ -60,14 +60,14 @@ struct engine_seq {
 };
 
 /* A draw of the step under way. */
-struct sched_row {
+struct loop_row {
     struct engine_seq *seq;
     int32_t ahead; /* draft tokens that it takes for granted */
     int err;
     struct sample_out out;
 };
 
-struct sched {
+struct loop {
     struct engine_seq *seq; /* [n_seqs] */
     int32_t n_seqs;
     struct engine_job *first, *last; /* all jobs, by arrival */
@@ -80,7 +80,7 @@ struct sched {
     int32_t *take, *plan_seq, *tokens, *out;
     int *plan_scratch;
     struct step_seg *seg;
-    struct sched_row *rows; /* [n_seqs + MORE_ROWS], of a sequence in order of position */
+    struct loop_row *rows; /* [n_seqs + MORE_ROWS], of a sequence in order of position */
     int32_t n_rows;
     struct draft_cost cost;      /* of steps without prompt tokens */
     struct draft_trust trust[2]; /* of greedy sequences, of sampled ones */
@@ -112,7 +112,7 @@ struct engine {
     pthread_t thread;
     int has_thread;
     _Atomic int quit;
-    struct sched sched;
+    struct loop loop;
 
     /* Observation: written by the engine thread. */
     _Atomic int64_t beat_us;
@@ -121,9 +121,9 @@ struct engine {
     _Atomic int32_t n_waiting, n_running, pages_free, pages_cached, last_tokens, last_seqs;
 };
 
-int sched_open(struct engine *e, struct err *err);
-void sched_close(struct engine *e);
+int loop_open(struct engine *e, struct err *err);
+void loop_close(struct engine *e);
 /* The engine thread. */
-void *sched_main(void *engine);
+void *loop_main(void *engine);
 
 #endif

@@ -4,12 +4,12 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "engine/sched_int.h"
+#include "engine/loop_int.h"
 
 /* Tell the job's reader, once per step and mailbox. */
 static void notify(struct engine *e, struct engine_job *j)
 {
-    struct sched *s = &e->sched;
+    struct loop *s = &e->loop;
 
     if (!mbox_post(j->reader, &j->item))
         return;
@@ -25,7 +25,7 @@ static void notify(struct engine *e, struct engine_job *j)
 }
 
 /* Wake one reader at once if it is due: after its last job is released, its mailbox may go. */
-void event_wake_now(struct sched *s, struct mbox *reader)
+void event_wake_now(struct loop *s, struct mbox *reader)
 {
     for (int i = 0; i < s->wake_n; i++) {
         if (s->wake[i] == reader) {
@@ -38,9 +38,9 @@ void event_wake_now(struct sched *s, struct mbox *reader)
 
 void event_wake_all(struct engine *e)
 {
-    for (int i = 0; i < e->sched.wake_n; i++)
-        mbox_wake(e->sched.wake[i]);
-    e->sched.wake_n = 0;
+    for (int i = 0; i < e->loop.wake_n; i++)
+        mbox_wake(e->loop.wake[i]);
+    e->loop.wake_n = 0;
 }
 
 /* Room for an event of n_text bytes in the job's ring, or NULL. */
@@ -80,7 +80,7 @@ void seq_release(struct engine *e, struct engine_seq *q)
     lookup_reset(&q->lookup);
 }
 
-void job_unlink(struct sched *s, struct engine_job *j)
+void job_unlink(struct loop *s, struct engine_job *j)
 {
     if (j->run.prev)
         j->run.prev->run.next = j->run.next;
@@ -119,11 +119,11 @@ int job_done(struct engine *e, struct engine_job *j)
     ev->queue_us = (j->run.scheduled_us ? j->run.scheduled_us : now) - j->accepted_us;
     ev->prompt_us = j->run.first_us ? j->run.first_us - j->run.scheduled_us : 0;
     ev->completion_us = j->run.first_us ? now - j->run.first_us : 0;
-    job_unlink(&e->sched, j);
+    job_unlink(&e->loop, j);
     observe_pages(e); /* who has read DONE finds its pages free */
     event_end(e, j, ev);
     notify(e, j);
-    event_wake_now(&e->sched, j->reader);
+    event_wake_now(&e->loop, j->reader);
     atomic_store_explicit(&j->run.released, 1, memory_order_release); /* not ours from here on */
     return 1;
 }
@@ -131,7 +131,7 @@ int job_done(struct engine *e, struct engine_job *j)
 /* End all of a job's choices with an error; DONE follows in sweep(). */
 void job_fail(struct engine *e, struct engine_job *j, int err)
 {
-    struct sched *s = &e->sched;
+    struct loop *s = &e->loop;
 
     for (int32_t i = 0; i < s->n_seqs; i++) {
         if (s->seq[i].job == j)
@@ -148,7 +148,7 @@ void job_fail(struct engine *e, struct engine_job *j, int err)
 void seq_finish(struct engine *e, struct engine_seq *q, enum finish why, int cut)
 {
     struct engine_job *j = q->job;
-    struct buf *text = &e->sched.text;
+    struct buf *text = &e->loop.text;
     struct engine_event *ev;
 
     buf_clear(text);

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "engine/sched_int.h"
+#include "engine/loop_int.h"
 
 void seq_preempt(struct engine *e, struct engine_seq *q)
 {
@@ -29,7 +29,7 @@ static int is_resting(const struct engine_seq *q)
 }
 
 /* The holder of pages that has to make room: one that rests before all others. */
-static struct engine_seq *victim(struct sched *s)
+static struct engine_seq *victim(struct loop *s)
 {
     int n = 0;
 
@@ -49,7 +49,7 @@ static struct engine_seq *victim(struct sched *s)
 static int make_room(struct engine *e, struct engine_seq *q)
 {
     while (kv_seq_grow(e->kv, &q->kv, q->n_done + q->take)) {
-        struct engine_seq *v = victim(&e->sched);
+        struct engine_seq *v = victim(&e->loop);
         seq_preempt(e, v);
         if (v == q)
             return 0;
@@ -63,7 +63,7 @@ static int is_echoing(const struct engine_seq *q)
 }
 
 /* One prompt at a time is echoed, its rows share one buffer: the first of the highest class. */
-static const struct engine_seq *echo_now(const struct sched *s)
+static const struct engine_seq *echo_now(const struct loop *s)
 {
     const struct engine_seq *best = NULL;
 
@@ -112,7 +112,7 @@ static void index_text(struct engine_seq *q)
  * the step; returns how many are then. Pages for drafts are taken from nobody. */
 static int32_t plan_drafts(struct engine *e, int n, int32_t sum)
 {
-    struct sched *s = &e->sched;
+    struct loop *s = &e->loop;
     int32_t rows = MORE_ROWS, room = e->info.chunk + e->info.batch_max - sum;
     double gain = sum;
 
@@ -158,7 +158,7 @@ static void fit_runs(struct engine_seq *q, int32_t *left)
 /* Decide who takes how many tokens; returns the sum. */
 int32_t iteration_plan(struct engine *e)
 {
-    struct sched *s = &e->sched;
+    struct loop *s = &e->loop;
     struct batch_limits lim = {.tokens = e->info.chunk + e->info.batch_max,
                                .prompt_mixed = e->info.chunk / 2 ? e->info.chunk / 2 : 1};
     const struct engine_seq *echo = echo_now(s);
@@ -204,10 +204,10 @@ int32_t iteration_plan(struct engine *e)
 static void sample_rows(void *arg, int w, int32_t begin, int32_t end)
 {
     struct engine *e = arg;
-    struct sched *s = &e->sched;
+    struct loop *s = &e->loop;
 
     for (int32_t i = begin; i < end; i++) {
-        struct sched_row *r = &s->rows[i];
+        struct loop_row *r = &s->rows[i];
         struct engine_seq *q = r->seq;
         const struct sampling *p = &q->job->sampling;
         int32_t n = q->n_token + r->ahead;
@@ -227,7 +227,7 @@ static void sample_rows(void *arg, int w, int32_t begin, int32_t end)
 }
 
 /* Logits of which positions, and draws from which of them. */
-static void lay_out_rows(struct sched *s, struct engine_seq *q, struct step_batch *b)
+static void lay_out_rows(struct loop *s, struct engine_seq *q, struct step_batch *b)
 {
     int echo = q->job->echo_logprobs && !q->choice && q->n_done < q->job->n_prompt;
     int last = q->n_done + q->take - q->n_draft == q->n_token;
@@ -244,11 +244,11 @@ static void lay_out_rows(struct sched *s, struct engine_seq *q, struct step_batc
     q->row = s->n_rows;
     q->n_rows = last && q->job->run.limit > 0 ? 1 + q->n_draft : 0;
     for (int32_t k = 0; k < q->n_rows; k++)
-        s->rows[s->n_rows++] = (struct sched_row){.seq = q, .ahead = k};
+        s->rows[s->n_rows++] = (struct loop_row){.seq = q, .ahead = k};
 }
 
 /* The tokens that q takes of one phase, run by run. */
-static void lay_out_runs(struct sched *s, struct engine_seq *q, int answer, struct step_batch *b)
+static void lay_out_runs(struct loop *s, struct engine_seq *q, int answer, struct step_batch *b)
 {
     int32_t end = q->n_done + q->take, to;
 
@@ -266,7 +266,7 @@ static void lay_out_runs(struct sched *s, struct engine_seq *q, int answer, stru
 
 void iteration_run(struct engine *e)
 {
-    struct sched *s = &e->sched;
+    struct loop *s = &e->loop;
     struct step_batch b = {.token = s->tokens, .seg = s->seg, .out = s->out};
     uint64_t bytes, prompt = 0;
     int32_t n_seqs = 0;
@@ -362,7 +362,7 @@ static void take_token(struct engine *e, struct engine_seq *q, const struct samp
 {
     struct engine_job *j = q->job;
     const struct sampling *p = &j->sampling;
-    struct buf *text = &e->sched.text, *piece = &e->sched.piece;
+    struct buf *text = &e->loop.text, *piece = &e->loop.piece;
     int32_t t = drawn->token;
     int armed, hit;
     struct engine_event *ev;
@@ -424,7 +424,7 @@ static void after_prefill(struct engine *e, struct engine_seq *q)
 /* Draws of q that stand: each was drawn after tokens that were drawn themselves. */
 static int32_t n_standing(const struct engine *e, const struct engine_seq *q)
 {
-    const struct sched_row *r = e->sched.rows + q->row;
+    const struct loop_row *r = e->loop.rows + q->row;
     int32_t n = 0;
 
     while (n < q->n_rows && !r[n].err) {
@@ -442,8 +442,7 @@ static void count_draft(struct engine *e, struct engine_seq *q, struct engine_jo
     int32_t predicted = told < q->n_draft_predicted ? told : q->n_draft_predicted;
 
     draft_trust_see(&q->trust, q->draft_match, q->n_draft, right);
-    draft_trust_see(&e->sched.trust[j->sampling.temperature > 0], q->draft_match, q->n_draft,
-                    right);
+    draft_trust_see(&e->loop.trust[j->sampling.temperature > 0], q->draft_match, q->n_draft, right);
     j->run.n_drafted += q->n_draft;
     j->run.n_draft_right += told;
     j->run.n_predicted_right += predicted;
@@ -466,7 +465,7 @@ static void note_prompt_done(struct engine *e, struct engine_seq *q)
 
 static void settle_seq(struct engine *e, struct engine_seq *q)
 {
-    const struct sched_row *row = e->sched.rows + q->row;
+    const struct loop_row *row = e->loop.rows + q->row;
     struct engine_job *j = q->job;
     int32_t n = n_standing(e, q), kept = n > 0 ? n - 1 : 0, told = 0;
 
@@ -491,7 +490,7 @@ static void settle_seq(struct engine *e, struct engine_seq *q)
 /* Positions are computed: share pages, send events, draw tokens, end what has ended. */
 void iteration_settle(struct engine *e)
 {
-    struct sched *s = &e->sched;
+    struct loop *s = &e->loop;
 
     for (int32_t i = 0; i < s->n_seqs; i++) { /* before sampling changes any row */
         struct engine_seq *q = &s->seq[i];

@@ -35,7 +35,7 @@ static void open_engine(const struct tiny *t, struct engine_config c)
         rand_philox(5, (uint64_t)i, 0, r);
         prompt[i] = (int32_t)(r[0] % 256);
     }
-    c.path = tiny_file(t, "sched.gguf");
+    c.path = tiny_file(t, "loop.gguf");
     assert_int_equal(team_open(&team, 2, &err), 0);
     if (engine_open(&engine, &c, team, NULL, NULL, &err))
         fail_msg("%s", err.text);

@@ -1,12 +1,12 @@
-/* The engine thread's files among themselves: sched.c (jobs, slots, the loop), iteration.c (a
+/* The engine thread's files among themselves: loop.c (jobs, slots, the loop), iteration.c (a
  * step), event.c (what readers are told, ends), aside.c (who gives way to others). All on the
  * engine thread. */
-#ifndef ENGINE_SCHED_INT_H
-#define ENGINE_SCHED_INT_H
+#ifndef ENGINE_LOOP_INT_H
+#define ENGINE_LOOP_INT_H
 
 #include "engine/engine_int.h"
 
-/* ---- sched.c --------------------------------------------------------------------------------- */
+/* ---- loop.c --------------------------------------------------------------------------------- */
 
 /* As policy/rota sees it. */
 struct rota_one seq_rota(const struct engine_seq *q);
@@ -33,7 +33,7 @@ void event_end(struct engine *e, struct engine_job *j, const struct engine_event
 /* The ring has room for anything one step can send. */
 int event_has_room(const struct engine_job *j);
 /* Wake one reader at once if it is due: after its last job is released, its mailbox may go. */
-void event_wake_now(struct sched *s, struct mbox *reader);
+void event_wake_now(struct loop *s, struct mbox *reader);
 void event_wake_all(struct engine *e);
 
 void seq_release(struct engine *e, struct engine_seq *q); /* its slot and pages are free */
@@ -43,7 +43,7 @@ void seq_finish(struct engine *e, struct engine_seq *q, enum finish why, int cut
 int job_done(struct engine *e, struct engine_job *j);
 /* End all of a job's choices with an error; DONE follows in a later sweep. */
 void job_fail(struct engine *e, struct engine_job *j, int err);
-void job_unlink(struct sched *s, struct engine_job *j);
+void job_unlink(struct loop *s, struct engine_job *j);
 void observe_pages(struct engine *e);
 
 /* ---- aside.c --------------------------------------------------------------------------------- */

@@ -12,16 +12,16 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "engine/sched_int.h"
+#include "engine/loop_int.h"
 
 #define IDLE_MS     250 /* a tick while nothing is to do: the heartbeat */
 #define PAUSED_MS   5   /* while every sequence waits for its reader */
 #define TEXT_MAX    ((size_t)16 << 10)
 #define SALT_OF_JOB 0x8000000000000000ull /* salts of jobs that share only with themselves */
 
-int sched_open(struct engine *e, struct err *err)
+int loop_open(struct engine *e, struct err *err)
 {
-    struct sched *s = &e->sched;
+    struct loop *s = &e->loop;
     size_t n = (size_t)e->info.batch_max, tok = n + (size_t)e->info.chunk;
     int workers = team_size(e->team);
 
@@ -67,9 +67,9 @@ fail:
     return err_set(err, ERR_NOMEM, "no memory for %d sequences", e->info.batch_max);
 }
 
-void sched_close(struct engine *e)
+void loop_close(struct engine *e)
 {
-    struct sched *s = &e->sched;
+    struct loop *s = &e->loop;
 
     for (int32_t i = 0; s->seq && i < e->info.batch_max; i++) {
         free(s->seq[i].token);
@@ -94,12 +94,12 @@ void sched_close(struct engine *e)
     free(s->banned);
     buf_done(&s->text);
     buf_done(&s->piece);
-    *s = (struct sched){0};
+    *s = (struct loop){0};
 }
 
 static void enqueue(struct engine *e, struct engine_job *j)
 {
-    struct sched *s = &e->sched;
+    struct loop *s = &e->loop;
 
     j->run.order = ++s->n_submitted;
     j->run.salt = e->use_cache ? j->cache_salt & ~SALT_OF_JOB : SALT_OF_JOB | j->run.order;
@@ -131,7 +131,7 @@ static void sweep(struct engine *e)
     struct engine_job *j, *next;
     int quit = atomic_load(&e->quit);
 
-    for (j = e->sched.first; j; j = next) {
+    for (j = e->loop.first; j; j = next) {
         next = j->run.next;
         if (quit)
             job_fail(e, j, ERR_DRAINING);
@@ -148,14 +148,14 @@ static void sweep(struct engine *e)
         }
         if (j->run.n_finished == j->n_choices && !job_done(e, j) && quit) {
             /* nobody reads any more: let go without the event */
-            job_unlink(&e->sched, j);
-            event_wake_now(&e->sched, j->reader);
+            job_unlink(&e->loop, j);
+            event_wake_now(&e->loop, j->reader);
             atomic_store_explicit(&j->run.released, 1, memory_order_release);
         }
     }
 }
 
-static struct engine_seq *free_slot(struct sched *s)
+static struct engine_seq *free_slot(struct loop *s)
 {
     for (int32_t i = 0; i < s->n_seqs; i++) {
         if (s->seq[i].state == SEQ_FREE)
@@ -202,7 +202,7 @@ static int next_choice(const struct engine_job *j, struct rota_one *ret)
     return j->run.n_started < j->n_choices && (!j->run.n_started || j->run.prefilled);
 }
 
-static int has_slot(const struct sched *s, const struct rota_one *one)
+static int has_slot(const struct loop *s, const struct rota_one *one)
 {
     for (int32_t i = 0; i < s->n_seqs; i++) {
         const struct engine_seq *q = &s->seq[i];
@@ -215,7 +215,7 @@ static int has_slot(const struct sched *s, const struct rota_one *one)
 
 /* The job whose next choice goes before all others that have no slot, or NULL; without: of those
  * whose tenant has none in their class or above. */
-static struct engine_job *next_job(struct sched *s, int without, struct rota_one *ret)
+static struct engine_job *next_job(struct loop *s, int without, struct rota_one *ret)
 {
     struct engine_job *best = NULL;
 
@@ -253,7 +253,7 @@ static struct engine_seq *give_slot(struct engine *e, struct engine_job *j, stru
     q->n_token = j->n_prompt;
     q->n_done = q->n_generated = q->n_told = 0;
     lookup_reset(&q->lookup);
-    draft_trust_inherit(&q->trust, &e->sched.trust[j->sampling.temperature > 0]);
+    draft_trust_inherit(&q->trust, &e->loop.trust[j->sampling.temperature > 0]);
     q->n_indexed = 0;
     detok_init(&q->detok, e->vocab, 0);
     q->stop = (struct stop){.n_held = 0};
@@ -264,7 +264,7 @@ static struct engine_seq *give_slot(struct engine *e, struct engine_job *j, stru
  * While its reader pauses a sequence needs neither slot nor pages. */
 static struct engine_seq *next_waiting(struct engine *e)
 {
-    struct sched *s = &e->sched;
+    struct loop *s = &e->loop;
     struct engine_seq *best = NULL, *slot;
     struct rota_one first, one;
     struct engine_job *j;
@@ -298,7 +298,7 @@ static void note_owed(struct engine *e)
     struct engine_job *longest = NULL;
     int n_owed = 0;
 
-    for (struct engine_job *j = e->sched.first; j; j = j->run.next) {
+    for (struct engine_job *j = e->loop.first; j; j = j->run.next) {
         if (j->run.paused_us) {
             j->run.owed = 0;
             j->run.served_step = steps;
@@ -311,7 +311,7 @@ static void note_owed(struct engine *e)
         longest->run.owed = 1;
 }
 
-static int n_holding(const struct sched *s)
+static int n_holding(const struct loop *s)
 {
     int n = 0;
     for (int32_t i = 0; i < s->n_seqs; i++)
@@ -357,31 +357,31 @@ static void admit(struct engine *e)
         struct kv_stats st;
         kv_stats(e->kv, &st);
         if ((q->n_token - cached) / KERN_PAGE + 2 > st.n_free + st.n_cached &&
-            n_holding(&e->sched)) {
+            n_holding(&e->loop)) {
             kv_seq_close(e->kv, &q->kv);
             if (aside_pages(e, &one))
                 continue;
             return; /* it is its turn: nobody overtakes it */
         }
-        rota_took(&e->sched.rota, &one);
+        rota_took(&e->loop.rota, &one);
         seq_start(e, q, cached);
     }
 }
 
 static void observe(struct engine *e)
 {
-    int32_t waiting = 0, running = n_holding(&e->sched);
+    int32_t waiting = 0, running = n_holding(&e->loop);
 
-    for (struct engine_job *j = e->sched.first; j; j = j->run.next)
+    for (struct engine_job *j = e->loop.first; j; j = j->run.next)
         waiting += !j->run.scheduled_us && j->run.n_finished < j->n_choices;
-    if (e->sched.first)
+    if (e->loop.first)
         observe_pages(e);
     atomic_store_explicit(&e->n_waiting, waiting, memory_order_relaxed);
     atomic_store_explicit(&e->n_running, running, memory_order_relaxed);
     atomic_store_explicit(&e->beat_us, clock_now_us(), memory_order_relaxed);
 }
 
-void *sched_main(void *arg)
+void *loop_main(void *arg)
 {
     struct engine *e = arg;
 
@@ -390,7 +390,7 @@ void *sched_main(void *arg)
         int32_t n;
         take_inbox(e);
         sweep(e);
-        if (atomic_load(&e->quit) && !e->sched.first)
+        if (atomic_load(&e->quit) && !e->loop.first)
             break;
         note_owed(e);
         admit(e);
@@ -403,7 +403,7 @@ void *sched_main(void *arg)
         observe(e);
         event_wake_all(e);
         if (!n)
-            mbox_wait(&e->inbox, e->sched.first ? PAUSED_MS : IDLE_MS);
+            mbox_wait(&e->inbox, e->loop.first ? PAUSED_MS : IDLE_MS);
     }
     event_wake_all(e);
     return NULL;
