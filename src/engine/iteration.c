@@ -62,18 +62,18 @@ static int is_echoing(const struct engine_seq *q)
     return q->state == SEQ_PREFILL && q->job->echo_logprobs && !q->choice;
 }
 
-/* One prompt at a time is echoed, its rows share one buffer: the first of the highest class. */
+/* One prompt at a time is echoed, its rows share one buffer: the first of the highest tier. */
 static const struct engine_seq *echo_now(const struct loop *s)
 {
     const struct engine_seq *best = NULL;
 
     for (int32_t i = 0; i < s->n_seqs; i++) {
         const struct engine_seq *q = &s->seq[i];
-        int service = is_echoing(q) && !is_resting(q) ? seq_rota(q).service : -1;
-        if (service < 0)
+        int tier = is_echoing(q) && !is_resting(q) ? seq_rota(q).tier : -1;
+        if (tier < 0)
             continue;
-        if (!best || service > seq_rota(best).service ||
-            (service == seq_rota(best).service && q->order < best->order))
+        if (!best || tier > seq_rota(best).tier ||
+            (tier == seq_rota(best).tier && q->order < best->order))
             best = q;
     }
     return best;
@@ -170,7 +170,7 @@ int32_t iteration_plan(struct engine *e)
         q->take = q->n_draft = 0;
         if (q->state != SEQ_PREFILL && q->state != SEQ_DECODE)
             continue;
-        s->plan[n] = (struct batch_seq){.service = seq_rota(q).service,
+        s->plan[n] = (struct batch_seq){.tier = seq_rota(q).tier,
                                         .order = q->order,
                                         .tenant = q->job->tenant,
                                         .decoding = q->state == SEQ_DECODE,

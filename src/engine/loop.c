@@ -164,14 +164,14 @@ static struct engine_seq *free_slot(struct loop *s)
     return NULL;
 }
 
-static int service_of(const struct engine_job *j)
+static int tier_of(const struct engine_job *j)
 {
     return j->run.owed ? ROTA_OWED : (int)j->service;
 }
 
 struct rota_one seq_rota(const struct engine_seq *q)
 {
-    return (struct rota_one){.service = service_of(q->job),
+    return (struct rota_one){.tier = tier_of(q->job),
                              .resumed = q->resumed,
                              .tenant = q->job->tenant,
                              .order = q->order};
@@ -198,7 +198,7 @@ static int next_choice(const struct engine_job *j, struct rota_one *ret)
         return 1;
     }
     *ret = (struct rota_one){
-        .service = service_of(j), .tenant = j->tenant, .order = order_of(j, j->run.n_started)};
+        .tier = tier_of(j), .tenant = j->tenant, .order = order_of(j, j->run.n_started)};
     return j->run.n_started < j->n_choices && (!j->run.n_started || j->run.prefilled);
 }
 
@@ -206,15 +206,14 @@ static int has_slot(const struct loop *s, const struct rota_one *one)
 {
     for (int32_t i = 0; i < s->n_seqs; i++) {
         const struct engine_seq *q = &s->seq[i];
-        if (q->state != SEQ_FREE && q->job->tenant == one->tenant &&
-            service_of(q->job) >= one->service)
+        if (q->state != SEQ_FREE && q->job->tenant == one->tenant && tier_of(q->job) >= one->tier)
             return 1;
     }
     return 0;
 }
 
 /* The job whose next choice goes before all others that have no slot, or NULL; without: of those
- * whose tenant has none in their class or above. */
+ * whose tenant has none in their tier or above. */
 static struct engine_job *next_job(struct loop *s, int without, struct rota_one *ret)
 {
     struct engine_job *best = NULL;
@@ -290,7 +289,7 @@ static struct engine_seq *next_waiting(struct engine *e)
     return slot ? give_slot(e, j, slot) : best;
 }
 
-/* A job of which nothing was done for many steps is owed a place, whatever its class; one at a
+/* A job of which nothing was done for many steps is owed a place, whatever its tier; one at a
  * time. What waits for its reader is not passed over. */
 static void note_owed(struct engine *e)
 {

@@ -2,8 +2,8 @@
 
 static int before(const struct batch_seq *a, const struct batch_seq *b)
 {
-    if (a->service != b->service)
-        return a->service > b->service;
+    if (a->tier != b->tier)
+        return a->tier > b->tier;
     return a->order < b->order;
 }
 
@@ -38,7 +38,7 @@ static int is_tenants_first(const struct batch_seq *s, const int *rank, int k)
     return 1;
 }
 
-/* `prompt` tokens among the tenants of one class; returns what is left. */
+/* `prompt` tokens among the tenants of one tier; returns what is left. */
 static int32_t share(const struct batch_seq *s, const int *rank, int n, int32_t *take,
                      int32_t prompt)
 {
@@ -83,7 +83,7 @@ void batch_plan(const struct batch_limits *l, const struct batch_seq *s, int n, 
     if (prompt > left)
         prompt = left;
     for (int a = 0, b; a < n; a = b) {
-        for (b = a + 1; b < n && s[rank[b]].service == s[rank[a]].service;)
+        for (b = a + 1; b < n && s[rank[b]].tier == s[rank[a]].tier;)
             b++;
         prompt = share(s, rank + a, b - a, take, prompt);
     }

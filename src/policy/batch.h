@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 struct batch_seq {
-    int service;    /* class: higher goes first */
-    uint64_t order; /* arrival; lower goes first within a class */
+    int tier;       /* tier: higher goes first */
+    uint64_t order; /* arrival; lower goes first within a tier */
     int32_t tenant;
     int decoding;      /* 1: wants one token; 0: has prompt left */
     int32_t remaining; /* prompt tokens left (not decoding) */
@@ -20,7 +20,7 @@ struct batch_limits {
 };
 
 /* take[i]: tokens of sequence i in the step. Decodes come first (all of them fit by the caller's
- * limits, else the oldest of the highest class do), then prompts by class. Within a class tenants
+ * limits, else the oldest of the highest tier do), then prompts by tier. Within a tier tenants
  * have equal shares, what one does not need goes to the others, and a tenant's own prompts come by
  * age. scratch: n ints. */
 void batch_plan(const struct batch_limits *l, const struct batch_seq *s, int n, int32_t *take,

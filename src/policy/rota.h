@@ -1,24 +1,24 @@
 /* Whose turn it is, wherever tenants wait for the same thing. Pure.
  *
- * A higher class goes first. Within a class tenants take turns, and a tenant's own come in order of
+ * A higher tier goes first. Within a tier tenants take turns, and a tenant's own come in order of
  * arrival, those before that were begun and put back. And nobody waits for ever: who was passed
- * over for too long goes before all classes, one at a time, and keeps its place until it ends. */
+ * over for too long goes before all tiers, one at a time, and keeps its place until it ends. */
 #ifndef POLICY_ROTA_H
 #define POLICY_ROTA_H
 
 #include <stdint.h>
 
-#define ROTA_CLASSES 4 /* 0..2: as asked for */
-#define ROTA_OWED    3 /* passed over for too long */
-#define ROTA_STEPS   256
+#define ROTA_TIERS 4 /* 0..2: as asked for */
+#define ROTA_OWED  3 /* passed over for too long */
+#define ROTA_STEPS 256
 
-/* Whose turn was last in each class. Zeroed: nobody's. */
+/* Whose turn was last in each tier. Zeroed: nobody's. */
 struct rota {
-    int32_t last[ROTA_CLASSES];
+    int32_t last[ROTA_TIERS];
 };
 
 struct rota_one {
-    int service; /* class */
+    int tier; /* tier */
     int resumed;
     int32_t tenant; /* >= 0 */
     uint64_t order; /* of arrival */
@@ -33,13 +33,13 @@ void rota_took(struct rota *r, const struct rota_one *a);
  * those that have one now. */
 int rota_is_owed(uint64_t steps, int n_owed);
 
-/* Who must give up what it holds, so that others can go on: of the lowest class the tenant that
+/* Who must give up what it holds, so that others can go on: of the lowest tier the tenant that
  * holds most, of its ones the newest. Index in [0, n), -1: there is none. The oldest of the highest
- * class is never taken from before the last other. */
+ * tier is never taken from before the last other. */
 int rota_victim(const struct rota_one *s, int n);
 
-/* Who must give its place to `who`, all being taken: only for a tenant that has none in that class
- * or above, from a lower class, or in its own from a tenant that has several. Index in [0, n), or
+/* Who must give its place to `who`, all being taken: only for a tenant that has none in that tier
+ * or above, from a lower tier, or in its own from a tenant that has several. Index in [0, n), or
  * -1. */
 int rota_gives_way(const struct rota_one *who, const struct rota_one *held, int n);
 

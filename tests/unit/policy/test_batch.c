@@ -22,17 +22,17 @@ static int32_t below(int32_t n)
 
 static int before(const struct batch_seq *a, const struct batch_seq *b)
 {
-    return a->service != b->service ? a->service > b->service : a->order < b->order;
+    return a->tier != b->tier ? a->tier > b->tier : a->order < b->order;
 }
 
-/* Of two tenants in one class, one that wants more has as much as the other, or one token less. */
+/* Of two tenants in one tier, one that wants more has as much as the other, or one token less. */
 static void check_shares(const struct batch_seq *s, int n, const int32_t *take)
 {
-    for (int service = 0; service < 3; service++) {
+    for (int tier = 0; tier < 3; tier++) {
         int32_t got[3] = {0}, open[3] = {0};
         for (int i = 0; i < n; i++) {
             int32_t want = s[i].remaining < s[i].most ? s[i].remaining : s[i].most;
-            if (s[i].decoding || s[i].service != service)
+            if (s[i].decoding || s[i].tier != tier)
                 continue;
             got[s[i].tenant] += take[i];
             open[s[i].tenant] += want - take[i];
@@ -77,7 +77,7 @@ static void check(const struct batch_limits *l, const struct batch_seq *s, int n
             int32_t want = s[a].remaining < s[a].most ? s[a].remaining : s[a].most;
             if (s[a].decoding || s[b].decoding || !before(&s[a], &s[b]) || take[a] >= want)
                 continue;
-            if (s[a].service == s[b].service && s[a].tenant != s[b].tenant)
+            if (s[a].tier == s[b].tier && s[a].tenant != s[b].tenant)
                 continue; /* shares: check_shares */
             assert_int_equal(take[b], 0);
             assert_int_equal(prompts,
@@ -98,7 +98,7 @@ static void random_queues(void **state)
         struct batch_seq s[N];
         int n = below(N + 1);
         for (int i = 0; i < n; i++)
-            s[i] = (struct batch_seq){.service = below(3),
+            s[i] = (struct batch_seq){.tier = below(3),
                                       .order = (uint64_t)((i * 17 + round) % N),
                                       .tenant = round & 1 ? below(3) : 0,
                                       .decoding = below(3) == 0,
@@ -127,7 +127,7 @@ static void known_plans(void **state)
         assert_int_equal(take[0], 30);
         assert_int_equal(take[1], 0);
         assert_int_equal(take[2], 1);
-        s[1].service = 2; /* a higher class first, though it came later */
+        s[1].tier = 2; /* a higher tier first, though it came later */
         batch_plan(&l, s, 3, take, rank);
         assert_int_equal(take[0], 0);
         assert_int_equal(take[1], 30);

@@ -1,4 +1,4 @@
-/* Turns: round the tenants, classes first, resumed before new, and nobody passed over for ever. */
+/* Turns: round the tenants, tiers first, resumed before new, and nobody passed over for ever. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -54,7 +54,7 @@ static void turns_go_on(void **state)
     assert_string_equal(got, "bac");
 }
 
-static void classes_and_resumed(void **state)
+static void tiers_and_resumed(void **state)
 {
     struct rota r = {{0}};
     struct rota_one s[] = {
@@ -66,7 +66,7 @@ static void classes_and_resumed(void **state)
     assert_string_equal(got, "jdhgba"); /* h was put back, b is new */
 }
 
-/* Steps counted, not time: the lowest class gets on below one that is never empty. */
+/* Steps counted, not time: the lowest tier gets on below one that is never empty. */
 static void nobody_waits_for_ever(void **state)
 {
     struct rota r = {{0}};
@@ -91,7 +91,7 @@ static void victims(void **state)
         {2, 0, 1, 90}, {1, 0, 1, 1}, {1, 0, 2, 30}, {1, 0, 1, 2}, {1, 0, 2, 50}, {1, 0, 1, 20},
     };
 
-    assert_int_equal(rota_victim(s, 6), 5); /* the class below, who holds most, its newest */
+    assert_int_equal(rota_victim(s, 6), 5); /* the tier below, who holds most, its newest */
     assert_int_equal(rota_victim(s, 5), 4); /* two and two: the newest */
     assert_int_equal(rota_victim(s, 2), 1);
     assert_int_equal(rota_victim(s, 1), 0);
@@ -103,17 +103,17 @@ static void gives_way(void **state)
     const struct rota_one held[] = {{1, 0, 1, 10}, {1, 0, 1, 11}, {1, 0, 2, 12}, {0, 0, 2, 13}};
     struct rota_one who = {1, 0, 3, 20};
 
-    assert_int_equal(rota_gives_way(&who, held, 4), 3); /* a lower class */
+    assert_int_equal(rota_gives_way(&who, held, 4), 3); /* a lower tier */
     assert_int_equal(rota_gives_way(&who, held, 3), 1); /* who has several */
     assert_int_equal(rota_gives_way(&who, held + 1, 2), -1);
     assert_int_equal(rota_gives_way(&who, held, 0), -1);
     who.tenant = 2;
     assert_int_equal(rota_gives_way(&who, held, 4), -1); /* it has one */
-    who.service = 2;
+    who.tier = 2;
     assert_int_equal(rota_gives_way(&who, held, 3), 1); /* but none so high */
     who = (struct rota_one){0, 0, 3, 20};
     assert_int_equal(rota_gives_way(&who, held, 3), -1); /* all are above */
-    who.service = ROTA_OWED;
+    who.tier = ROTA_OWED;
     assert_int_equal(rota_gives_way(&who, held + 2, 1), 0);
 }
 
@@ -138,7 +138,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(turns),
         cmocka_unit_test(turns_go_on),
-        cmocka_unit_test(classes_and_resumed),
+        cmocka_unit_test(tiers_and_resumed),
         cmocka_unit_test(nobody_waits_for_ever),
         cmocka_unit_test(victims),
         cmocka_unit_test(gives_way),
