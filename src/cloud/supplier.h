@@ -38,7 +38,10 @@ struct supplier_facts {
     struct preset sampling;  /* recommended */
     int default_sampling;    /* draw with it where a request says nothing */
     int reads_prompts;       /* offers tokenize and render: prompts are given as tokens */
-    /* How it computes, for people; NULL and 0 where unknown. */
+};
+
+/* How an engine in this process computes, for people to see. As lasting as the facts. */
+struct supplier_engine {
     const char *kernels, *cls, *kv_type, *family;
     int32_t batch_max, chunk, page_tokens;
     uint64_t weight_bytes, kv_bytes, work_bytes, vocab_bytes;
@@ -94,6 +97,8 @@ struct supplier_ops {
     void (*load)(const struct supplier *s, struct load *ret); /* [any] */
     /* After load said READY. [any] */
     const struct supplier_facts *(*facts)(const struct supplier *s);
+    /* Likewise; the op is NULL where the supplier is no engine of this process. */
+    const struct supplier_engine *(*engine)(const struct supplier *s);
     /* Text to tokens; special: control tokens in the text count, and BOS is not added to a text
      * that begins with it. At most max, else ERR_LIMIT. [any], may compute for long: big texts on a
      * prep thread, and as long as the patience (may be NULL) lasts. */

@@ -77,6 +77,11 @@ static const struct supplier_facts *local_facts(const struct supplier *s)
     return &of(s)->facts;
 }
 
+static const struct supplier_engine *local_engine(const struct supplier *s)
+{
+    return &of(s)->view;
+}
+
 /* ---- text ------------------------------------------------------------------------------------ */
 
 static int local_tokenize(const struct supplier *s, const char *text, size_t n, int special,
@@ -332,6 +337,7 @@ static const struct supplier_ops ops = {
     .kind = "local",
     .load = local_load_now,
     .facts = local_facts,
+    .engine = local_engine,
     .tokenize = local_tokenize,
     .detokenize = local_detokenize,
     .token_bytes = local_token_bytes,
@@ -393,6 +399,8 @@ static void fill_facts(struct local *l)
         .sampling = in->sampling,
         .default_sampling = l->config->default_sampling,
         .reads_prompts = 1,
+    };
+    l->view = (struct supplier_engine){
         .kernels = in->kernels,
         .cls = in->cls,
         .kv_type = in->kv,

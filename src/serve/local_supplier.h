@@ -18,6 +18,7 @@ struct local {
     _Atomic int progress; /* per cent */
     struct engine *engine;
     struct supplier_facts facts;
+    struct supplier_engine view;
     char fingerprint[24];
     struct err err;              /* FAILED: why */
     struct serve_limit limit;    /* set before READY */

@@ -313,21 +313,26 @@ static void tell_spread(struct snapshot *t, const struct server *s, int i_model,
     ret->p99 = timeline_quantile(v, n, .99);
 }
 
-static void tell_facts(struct api_engine_model *m, const struct supplier_facts *f)
+static void tell_facts(struct api_engine_model *m, const struct supplier *s)
 {
-    m->kernels = f->kernels;
-    m->cls = f->cls;
-    m->kv_type = f->kv_type;
+    const struct supplier_facts *f = s->ops->facts(s);
+    const struct supplier_engine *g = s->ops->engine ? s->ops->engine(s) : NULL;
+
     m->formats = f->quantization;
-    m->family = f->family;
     m->context = f->context;
-    m->batch_max = f->batch_max;
-    m->chunk = f->chunk;
-    m->page_tokens = f->page_tokens;
-    m->weight_bytes = f->weight_bytes;
-    m->kv_bytes = f->kv_bytes;
-    m->work_bytes = f->work_bytes;
-    m->vocab_bytes = f->vocab_bytes;
+    if (!g)
+        return;
+    m->kernels = g->kernels;
+    m->cls = g->cls;
+    m->kv_type = g->kv_type;
+    m->family = g->family;
+    m->batch_max = g->batch_max;
+    m->chunk = g->chunk;
+    m->page_tokens = g->page_tokens;
+    m->weight_bytes = g->weight_bytes;
+    m->kv_bytes = g->kv_bytes;
+    m->work_bytes = g->work_bytes;
+    m->vocab_bytes = g->vocab_bytes;
 }
 
 /* Its words are those of its best offer, until cloud_look_done. */
@@ -365,7 +370,7 @@ static void tell_model(struct snapshot *t, const struct server *s, int i, struct
         .draft_accepted = load.draft_accepted,
     };
     if (load.state == SUPPLIER_READY) {
-        tell_facts(m, look->offer->sup->ops->facts(look->offer->sup));
+        tell_facts(m, look->offer->sup);
         if (v->limit && v->limit->measured) {
             m->has_limit = 1;
             m->read_bytes_per_s = v->limit->read_bytes_per_s;
