@@ -2,7 +2,7 @@
 """The page's files as a C table: embed_web.py OUTPUT URL=FILE...
 
 Each file is kept compressed only (gzip, the same bytes every time); the few clients that take no
-gzip get it unpacked. Its tag is a hash of its content. See src/serve/page.h for the table.
+gzip get it unpacked. Its tag is a hash of its content. See src/console/page.h for the table.
 """
 import gzip
 import hashlib
@@ -23,7 +23,7 @@ def array(name, data):
 
 def main():
     target, *pairs = sys.argv[1:]
-    lines = ["/* Made from the files of web/ by tools/embed_web.py. */", '#include "serve/page.h"', ""]
+    lines = ["/* Made from the files of web/ by tools/embed_web.py. */", '#include "console/page.h"', ""]
     table = []
     for i, pair in enumerate(pairs):
         url, _, path = pair.partition("=")

@@ -11,6 +11,7 @@
 #include "cmd/limits.h"
 #include "cmd/model_opt.h"
 #include "cmd/progress.h"
+#include "console/bench_store.h"
 #include "hub/hub.h"
 #include "serve/serve.h"
 
@@ -215,7 +216,7 @@ static void store(const struct machine *m, const struct engine_info *in, const s
 {
     const struct row *decode = plainest(rows, n, 1), *prefill = plainest(rows, n, 0);
     const char *base = strrchr(in->path, '/');
-    struct serve_limit l = {.file_bytes = in->file_bytes,
+    struct bench_rates l = {.file_bytes = in->file_bytes,
                             .threads = m->threads,
                             .measured = clock_wall_us() / 1000000,
                             .read_bytes_per_s = m->read,
@@ -247,7 +248,7 @@ static void store(const struct machine *m, const struct engine_info *in, const s
         r = err_set(&e, ERR_NOMEM, "out of memory");
     }
     if (!r)
-        r = serve_limit_store(path, &l, &e);
+        r = bench_store_put(path, &l, &e);
     if (r)
         cmd_note("the figures are not kept: %s", e.text);
     free(path);

@@ -21,9 +21,9 @@
 #include "api/api.h"
 #include "base/arena.h"
 #include "cloud/cloud.h"
+#include "console/timeline.h"
 #include "net/net.h"
 #include "net/sse.h"
-#include "serve/timeline.h"
 
 enum call_state { CALL_HEAD, CALL_BODY, CALL_PREP, CALL_WATCH, CALL_RUN, CALL_TELL, CALL_OVER };
 

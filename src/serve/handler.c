@@ -6,8 +6,8 @@
 
 #include "base/clock.h"
 #include "base/rand.h"
+#include "console/page.h"
 #include "serve/origin.h"
-#include "serve/page.h"
 #include "serve/server.h"
 #include "serve/watch.h"
 
@@ -202,7 +202,7 @@ static void judge(struct call *c)
         return;
     }
     if (r == ERR_NO_ROUTE && (file = page_find(c->path))) {
-        page_answer(c, file);
+        probes_page(c, file);
         return;
     }
     if (r) {

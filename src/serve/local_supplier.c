@@ -443,7 +443,7 @@ static void find_limit(struct local *l, int threads)
 {
     const struct engine_info *in = engine_info(l->engine);
     const char *base = strrchr(in->path, '/');
-    struct serve_limit *m = &l->limit;
+    struct bench_rates *m = &l->limit;
 
     m->threads = threads;
     m->file_bytes = in->file_bytes;
@@ -452,7 +452,7 @@ static void find_limit(struct local *l, int threads)
     snprintf(m->kernels, sizeof m->kernels, "%s", in->kernels);
     sysmem_cpu_name(m->cpu, sizeof m->cpu);
     if (l->limits)
-        serve_limit_find(l->limits, m); /* else it stays unmeasured */
+        bench_store_find(l->limits, m); /* else it stays unmeasured */
 }
 
 int local_load(struct local *l, struct team *t, uint64_t reserved)

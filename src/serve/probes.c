@@ -1,8 +1,9 @@
 /* Answers that need no supplier's work: health, readiness, metrics, models, warming. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "serve/page.h"
+#include "console/page.h"
 #include "serve/server.h"
 
 #define TEXT_MAX ((size_t)16 << 20)
@@ -134,13 +135,39 @@ static void metrics(struct call *c)
     buf_done(&text);
 }
 
+void probes_page(struct call *c, const struct page_file *f)
+{
+    const struct http_head *head = net_head(c->x);
+    struct net_exchange *x = c->x;
+    struct page_answer a;
+    struct err e = {0};
+
+    if (c->method != HTTP_GET && c->method != HTTP_HEAD) {
+        c->route.allow = API_GET | API_HEAD;
+        err_set(&e, ERR_METHOD, "%s is not served for this method", f->path);
+        call_fail(c, &e);
+        return;
+    }
+    if (page_answer(f, http_field(head, "accept-encoding"), http_field(head, "if-none-match"),
+                    &a)) {
+        err_set(&e, ERR_NOMEM, "No memory for the answer.");
+        call_fail(c, &e);
+        return;
+    }
+    c->x = NULL;
+    c->status = a.status;
+    c->state = CALL_OVER;
+    net_reply(x, a.status, a.header, a.n_headers, a.body, a.n_body);
+    free(a.unpacked);
+}
+
 void probes_answer(struct call *c)
 {
     struct err e = {0};
 
     switch (c->route.id) {
     case API_ROUTE_HOME:
-        page_answer(c, page_find("/"));
+        probes_page(c, page_find("/"));
         return;
     case API_ROUTE_MODELS:
     case API_ROUTE_MODEL:

@@ -3,8 +3,8 @@
 #ifndef SERVE_RECENT_H
 #define SERVE_RECENT_H
 
+#include "console/timeline.h"
 #include "serve/serve.h"
-#include "serve/timeline.h"
 
 struct call;
 

@@ -119,25 +119,8 @@ struct serve_model {
     const char *chat_template;
 };
 
-/* What `gaufre bench` measured of one model file on one machine, and what the machine allows;
- * 0: not measured. */
-struct serve_limit {
-    char model[256]; /* the file's base name */
-    char cls[16], kernels[32], cpu[128];
-    uint64_t file_bytes;
-    int threads;
-    int64_t measured; /* unix seconds; 0: never */
-    double read_bytes_per_s, int8_per_s;
-    double decode_median, decode_limit, prefill_median, prefill_limit; /* tokens/s, one sequence */
-};
-/* Fill the rest for its model, class, kernels, cpu, file_bytes and threads from the file. ERR_*:
- * nothing is known, *io_limit is as it was. */
-int serve_limit_find(const char *path, struct serve_limit *io_limit);
-/* Put it into the file in place of what was known, by an atomic rename. */
-int serve_limit_store(const char *path, const struct serve_limit *l, struct err *e);
-
 struct serve_config {
-    const char *limits; /* file of serve_limit_store, or NULL: filled by the caller */
+    const char *limits; /* bench_store.h's file, or NULL: filled by the caller */
     const char *host, *keys, *ledger;
     struct config_strs cors_origin, allowed_hosts;
     int64_t port, threads, io_threads, prep_threads, queue, connections, connections_per_address;

@@ -21,7 +21,7 @@ struct served {
     const char *names[1 + CONFIG_STRS_MAX];
     int n_names;
     struct meter_model meters;
-    const struct serve_limit *limit; /* of this machine, as last measured; NULL: not known */
+    const struct bench_rates *limit; /* of this machine, as last measured; NULL: not known */
 };
 
 struct recent;
@@ -78,5 +78,7 @@ struct served *server_model(const struct call *c); /* of its offer */
 
 /* probes.c: answers that need no supplier's work. */
 void probes_answer(struct call *c);
+struct page_file;
+void probes_page(struct call *c, const struct page_file *f); /* 405 for anything but GET and HEAD */
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/sysmem.h"
 #include "base/team.h"
+#include "console/bench_store.h"
 #include "engine/engine.h"
 #include "policy/rota.h"
 #include "serve/recent.h"

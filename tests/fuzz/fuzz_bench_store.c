@@ -2,14 +2,15 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/check.h"
+#include "console/bench_store.h"
 #include "fuzz_file.h"
-#include "serve/serve.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    struct serve_limit l = {.model = "m.gguf",
+    struct bench_rates l = {.model = "m.gguf",
                             .cls = "q8",
                             .kernels = "avx2",
                             .cpu = "a CPU",
@@ -17,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
                             .threads = 2},
                        was = l;
 
-    if (serve_limit_find(fuzz_file(data, n), &l)) {
+    if (bench_store_find(fuzz_file(data, n), &l)) {
         CHECK(!memcmp(&l, &was, sizeof l));
         return 0;
     }

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "console/page.h"
 #include "net/sse.h"
 #include "net/url.h"
-#include "serve/page.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

@@ -1,4 +1,4 @@
-#include "serve/bench_store.h"
+#include "console/bench_store.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -6,11 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/json.h"
 
 #define VERSION 1
 
-int bench_store_same(const struct serve_limit *a, const struct serve_limit *b)
+/* Are they of the same model file, class, processor and threads? */
+static int is_same(const struct bench_rates *a, const struct bench_rates *b)
 {
     return !strcmp(a->model, b->model) && a->file_bytes == b->file_bytes &&
            !strcmp(a->cls, b->cls) && !strcmp(a->kernels, b->kernels) && !strcmp(a->cpu, b->cpu) &&
@@ -46,11 +48,11 @@ static int get_rate(const json_t *o, const char *name, double *ret)
     return json_is_number(v) && isfinite(*ret) && *ret >= 0 && *ret < 1e18;
 }
 
-static int get_row(const json_t *o, struct serve_limit *l)
+static int get_row(const json_t *o, struct bench_rates *l)
 {
     int64_t bytes, threads;
 
-    *l = (struct serve_limit){0};
+    *l = (struct bench_rates){0};
     if (!get_text(o, "model", l->model, sizeof l->model) ||
         !get_text(o, "class", l->cls, sizeof l->cls) ||
         !get_text(o, "kernels", l->kernels, sizeof l->kernels) ||
@@ -87,7 +89,7 @@ static int read_text(const char *path, struct buf *b)
 }
 
 /* All rows of the file; a row that is not one is left out. A file of another form is ERR_FORMAT. */
-static int read_rows(const char *path, struct serve_limit row[BENCH_STORE_MAX], int *ret_n)
+static int read_rows(const char *path, struct bench_rates row[BENCH_STORE_MAX], int *ret_n)
 {
     struct buf text;
     json_t *root = NULL;
@@ -108,24 +110,24 @@ static int read_rows(const char *path, struct serve_limit row[BENCH_STORE_MAX], 
     return r;
 }
 
-int serve_limit_find(const char *path, struct serve_limit *io_limit)
+int bench_store_find(const char *path, struct bench_rates *io_rates)
 {
-    struct serve_limit *row = calloc(BENCH_STORE_MAX, sizeof *row);
+    struct bench_rates *row = calloc(BENCH_STORE_MAX, sizeof *row);
     int n = 0, r = row ? read_rows(path, row, &n) : ERR_NOMEM, i;
 
-    for (i = 0; i < n && !bench_store_same(&row[i], io_limit); i++)
+    for (i = 0; i < n && !is_same(&row[i], io_rates); i++)
         ;
     if (!r && i == n)
         r = ERR_NOTFOUND;
     if (!r)
-        *io_limit = row[i];
+        *io_rates = row[i];
     free(row);
     return r;
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-static void put_row(json_t *rows, const struct serve_limit *l)
+static void put_row(json_t *rows, const struct bench_rates *l)
 {
     json_array_append_new(
         rows, json_pack("{s:s, s:I, s:s, s:s, s:s, s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:f}",
@@ -161,7 +163,7 @@ static int replace(const char *path, const json_t *root, struct err *e)
 }
 
 /* What this run did not measure stays as it was. */
-static void keep_old(struct serve_limit *l, const struct serve_limit *old)
+static void keep_old(struct bench_rates *l, const struct bench_rates *old)
 {
     if (!(l->decode_limit > 0)) {
         l->decode_median = old->decode_median;
@@ -173,9 +175,9 @@ static void keep_old(struct serve_limit *l, const struct serve_limit *old)
     }
 }
 
-int serve_limit_store(const char *path, const struct serve_limit *l, struct err *e)
+int bench_store_put(const char *path, const struct bench_rates *l, struct err *e)
 {
-    struct serve_limit *row = calloc(BENCH_STORE_MAX, sizeof *row), add = *l;
+    struct bench_rates *row = calloc(BENCH_STORE_MAX, sizeof *row), add = *l;
     json_t *root = json_object(), *rows = json_array();
     int n = 0, r;
 
@@ -185,12 +187,12 @@ int serve_limit_store(const char *path, const struct serve_limit *l, struct err 
     }
     read_rows(path, row, &n); /* a file that is not ours is replaced */
     for (int i = 0; i < n; i++) {
-        if (bench_store_same(&row[i], l))
+        if (is_same(&row[i], l))
             keep_old(&add, &row[i]);
     }
     put_row(rows, &add); /* newest first: past the bound the oldest goes */
     for (int i = 0; i < n && json_array_size(rows) < BENCH_STORE_MAX; i++) {
-        if (!bench_store_same(&row[i], l))
+        if (!is_same(&row[i], l))
             put_row(rows, &row[i]);
     }
     json_object_set_new(root, "version", json_integer(VERSION));

@@ -2,10 +2,12 @@
  *
  * Files are kept gzipped; a client that takes no gzip gets them unpacked, per request. Read-only:
  * any thread. */
-#ifndef SERVE_PAGE_H
-#define SERVE_PAGE_H
+#ifndef CONSOLE_PAGE_H
+#define CONSOLE_PAGE_H
 
 #include <stddef.h>
+
+#include "net/net.h"
 
 struct page_file {
     const char *path; /* as asked for: "/app.js" */
@@ -24,8 +26,20 @@ int page_takes_gzip(const char *accept_encoding);
 /* Does If-None-Match (NULL: absent) name this tag? Weak comparison, lists and `*`. */
 int page_has_tag(const char *if_none_match, const char *tag);
 
-struct call;
-/* Answer a call with a file: 200 or 304, or 405 for anything but GET and HEAD. */
-void page_answer(struct call *c, const struct page_file *f);
+#define PAGE_HEADERS_MAX 10
+
+/* The answer to a GET or HEAD of a file. Headers and body live as long as the program, except what
+ * `unpacked` owns: free it when the answer is sent. */
+struct page_answer {
+    int status; /* 200 or 304 */
+    struct net_header header[PAGE_HEADERS_MAX];
+    int n_headers;
+    const void *body;
+    size_t n_body;
+    void *unpacked;
+};
+/* By the request's fields (NULL: absent). 0 or ERR_NOMEM. */
+int page_answer(const struct page_file *f, const char *accept_encoding, const char *if_none_match,
+                struct page_answer *ret);
 
 #endif

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "serve/page.h"
+#include "console/page.h"
 
 static void files(void **state)
 {

@@ -1,4 +1,4 @@
-#include "serve/timeline.h"
+#include "console/timeline.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,11 +1,9 @@
-#include "serve/page.h"
+#include "console/page.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <zlib.h>
-
-#include "serve/server.h"
 
 /* Nothing but our own files runs, nothing is loaded from elsewhere, nobody may frame the page.
  * Model output is hostile input: no text becomes markup or a script, whatever the page does with
@@ -103,50 +101,30 @@ static unsigned char *unpack(const struct page_file *f)
     return NULL;
 }
 
-static void refuse_method(struct call *c, const struct page_file *f)
+int page_answer(const struct page_file *f, const char *accept_encoding, const char *if_none_match,
+                struct page_answer *ret)
 {
-    struct err e = {0};
-
-    c->route.allow = API_GET | API_HEAD;
-    err_set(&e, ERR_METHOD, "%s is not served for this method", f->path);
-    call_fail(c, &e);
-}
-
-void page_answer(struct call *c, const struct page_file *f)
-{
-    const struct http_head *head = net_head(c->x);
-    int packed = page_takes_gzip(http_field(head, "accept-encoding"));
+    int packed = page_takes_gzip(accept_encoding);
     const char *tag = packed ? f->gzip_tag : f->tag;
-    struct net_header h[N_FIXED + 3];
-    const unsigned char *body = f->gzip;
-    size_t n_body = f->n_gzip;
-    unsigned char *unpacked = NULL;
-    struct net_exchange *x = c->x;
-    struct err e = {0};
-    int n = N_FIXED, same;
+    struct page_answer a = {.status = 200, .n_headers = N_FIXED};
 
-    if (c->method != HTTP_GET && c->method != HTTP_HEAD) {
-        refuse_method(c, f);
-        return;
+    _Static_assert(N_FIXED + 3 <= PAGE_HEADERS_MAX, "they have room");
+    memcpy(a.header, fixed, sizeof fixed);
+    a.header[a.n_headers++] = (struct net_header){"etag", tag};
+    a.header[a.n_headers++] = (struct net_header){"content-type", f->type};
+    if (page_has_tag(if_none_match, tag)) {
+        a.status = 304;
+        a.body = "";
+    } else if (packed) {
+        a.header[a.n_headers++] = (struct net_header){"content-encoding", "gzip"};
+        a.body = f->gzip;
+        a.n_body = f->n_gzip;
+    } else {
+        a.body = a.unpacked = unpack(f);
+        a.n_body = f->n;
+        if (!a.unpacked)
+            return ERR_NOMEM;
     }
-    same = page_has_tag(http_field(head, "if-none-match"), tag);
-    if (!packed && !same) {
-        body = unpacked = unpack(f);
-        n_body = f->n;
-        if (!body) {
-            err_set(&e, ERR_NOMEM, "No memory for the answer.");
-            call_fail(c, &e);
-            return;
-        }
-    }
-    memcpy(h, fixed, sizeof fixed);
-    h[n++] = (struct net_header){"etag", tag};
-    h[n++] = (struct net_header){"content-type", f->type};
-    if (packed && !same)
-        h[n++] = (struct net_header){"content-encoding", "gzip"};
-    c->x = NULL;
-    c->status = same ? 304 : 200;
-    c->state = CALL_OVER;
-    net_reply(x, c->status, h, n, body, same ? 0 : n_body);
-    free(unpacked);
+    *ret = a;
+    return 0;
 }

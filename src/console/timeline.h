@@ -3,8 +3,8 @@
  * A track belongs to its call, a timeline_past to its io thread: nothing here is shared, so nothing
  * here is atomic. Other threads learn of it by a snapshot (watch.h), which visits the io threads
  * one by one and copies. */
-#ifndef SERVE_TIMELINE_H
-#define SERVE_TIMELINE_H
+#ifndef CONSOLE_TIMELINE_H
+#define CONSOLE_TIMELINE_H
 
 #include <stdint.h>
 
