@@ -21,7 +21,7 @@ static int cpu_has_tiles(void)
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE))
         return 0;
     __asm__("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
-    if ((lo >> 17 & 3) != 3) /* the system keeps tiles over a switch */
+    if ((lo >> 17 & 3) != 3) /* the system must save tiles when it switches threads */
         return 0;
     /* bf16, tiles, int8 */
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 22 & 1) && (d >> 24 & 3) == 3;

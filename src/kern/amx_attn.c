@@ -3,8 +3,8 @@
  * Up to 96 query rows (heads of the group x consecutive tokens) walk the blocks of positions
  * together. Of a block, K becomes B tiles (pairs of dimensions x 16 slots) and meets the rows' q;
  * the scores of a row become weights in bf16; then V becomes B tiles (pairs of slots x 16
- * dimensions) and meets those. What the tiles cost is a fifth of what the same products cost in
- * floats, so that the exponentials weigh as much. */
+ * dimensions) and meets those. The products cost a fifth of what they cost in floats; the
+ * exponentials take about as long as they do. Defines amx_attn_bf16. */
 #include "base/check.h"
 #include "kern/amx.h"
 #include "kern/amx_tile.h"
@@ -83,7 +83,7 @@ INL void unpack_k(enum kern_kv kv, struct rows *w)
                     }
                     struct vf k0 = attn_load_k(kv, page, dim, d, 16 * half);
                     struct vf k1 = attn_load_k(kv, page, dim, d + 1, 16 * half);
-                    if (kv != KERN_KV_F16) { /* whose smallest is above */
+                    if (kv != KERN_KV_F16) { /* f16's smallest number is above bf16's flush limit */
                         k0 = flush(k0);
                         k1 = flush(k1);
                     }
@@ -92,7 +92,7 @@ INL void unpack_k(enum kern_kv kv, struct rows *w)
     }
 }
 
-/* V of a slot that some row sees; of another, which may hold anything, 0. */
+/* V of a slot that some row sees. A slot that no row sees may hold any bits: 0 then. */
 INL struct vf load_seen(enum kern_kv kv, const struct rows *w, const uint8_t *page, int32_t d,
                         int32_t slot)
 {
@@ -134,7 +134,7 @@ static void run_pair(const struct rows *w, int32_t t, int32_t n, const uint16_t 
                   to);
 }
 
-/* Scores of a row -> weights, 0 for what it does not see, and their sums. */
+/* Turn the scores of a row into weights, 0 for slots that it does not see, and sum the weights. */
 static void row_weights(const struct rows *w, struct row *r, float *s, uint16_t *p)
 {
     const struct kern_attn *a = w->a;

@@ -1,4 +1,4 @@
-/* Matrix products in AMX tiles of bf16: what the tokens of a prompt go through.
+/* Matrix products in AMX tiles of bf16, for the tokens of prompts. Defines amx_matmul_bf16.
  *
  *     C tile: 16 tokens x 16 rows, floats    A tile: 16 tokens x 32 inputs, as they lie in x
  *     B tile: 16 pairs of inputs x 16 rows, unpacked from the repacked group's lines
@@ -8,9 +8,10 @@
  *     block of 256 tokens x 2048 inputs (A stays in L2) > panel of two groups > 256 inputs: the
  *     panel's B is unpacked into L1 > 32 tokens: their sums travel through C
  *
- * The order over the inputs is that of kern.h, whatever the blocks: a tile product is one step of
- * it, and sums are put down between blocks as floats, exactly. Unpacking a B tile takes
- * about 160 cycles, a product 36-39 where the unit could do with 16 (docs/performance.md). */
+ * The order over the inputs is kern.h's, whatever the blocks are: a tile product is one step of
+ * that order, and sums are stored between blocks as floats, which is exact. Unpacking a B tile
+ * takes about 160 cycles; a product takes 36-39, of which the unit itself needs 16
+ * (docs/performance.md). */
 #include "base/check.h"
 #include "kern/amx.h"
 #include "kern/amx_tile.h"
@@ -27,8 +28,9 @@
 
 /* ---- B --------------------------------------------------------------------------------------- */
 
-/* Places of a B tile's pairs: dword d of its first (second) half takes a byte of row d / 2 (8 + d /
- * 2) of a line; which of the line's two pairs is `second`. */
+/* The byte permutation that makes half a row of a B tile from an unpacked line: dword d takes its
+ * two bytes from row d / 2 of the line (in the second half: row 8 + d / 2), and of the line's two
+ * pairs of inputs the one that `second` says. */
 static __m512i line_places(int half, int second)
 {
     int32_t at[16];
@@ -157,7 +159,8 @@ struct product {
     int32_t g, n_g; /* the panel: one group or two */
 };
 
-/* Rows of group g that are in the matrix, tokens of tile t that are in the block: 16 or fewer. */
+/* Rows of group g that the matrix has (16, fewer in the last group), and likewise below the tokens
+ * of tile t that the block has. */
 static int rows_of(const struct product *p, int32_t g)
 {
     int32_t n = p->m->rows - g * KERN_LANES;
@@ -169,7 +172,7 @@ static int tokens_of(const struct product *p, int32_t t)
     return p->t1 - t < 0 ? 0 : p->t1 - t < 16 ? p->t1 - t : 16;
 }
 
-/* Between `out` and tiles that it does not hold whole. */
+/* Copy sums between `out` and `part`, where `out` does not hold the whole tile. */
 static void part_copy(const struct product *p, int32_t t, int32_t g, float *part, int to_out)
 {
     float *out = p->out + (size_t)t * p->out_stride + g * KERN_LANES;
@@ -187,7 +190,7 @@ static int is_whole(const struct product *p, int32_t t, int32_t g)
     return tokens_of(p, t) == 16 && rows_of(p, g) == 16;
 }
 
-/* The panel's sums of the block, over its inputs. */
+/* Compute the sums of one panel for all tokens and inputs of the block. */
 static void run_panel(const struct product *p)
 {
     _Alignas(64) uint8_t b[PANEL / STEP * 2 * TILE_BYTES];
@@ -198,7 +201,8 @@ static void run_panel(const struct product *p)
 
     for (int32_t i = p->i0, end; i < p->i1; i = end) {
         end = p->i1 - i < PANEL / STEP ? p->i1 : i + PANEL / STEP;
-        /* a missing second group: the first one's weights, and nobody reads the sums */
+        /* where there is no second group its tile gets the first one's weights; its sums are not
+         * stored */
         unpack[p->m->fmt](group, scale_at, i, end, b);
         unpack[p->m->fmt](group + (p->n_g > 1 ? group_bytes : 0), scale_at, i, end, b + TILE_BYTES);
         for (int32_t t = p->t0; t < p->t1; t += PAIR) {

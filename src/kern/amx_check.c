@@ -1,5 +1,6 @@
-/* Do this machine's tiles compute what the reference says? CPU, hypervisor and system must agree on
- * them; where they do not, the program should be slower, not wrong. */
+/* Checks that this machine's AMX tiles compute what the scalar reference computes. Tiles work only
+ * where CPU, hypervisor and system all handle them right; where one does not, the program goes on
+ * without AMX: slower, but not wrong. */
 #include <string.h>
 
 #include "base/check.h"

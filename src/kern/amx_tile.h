@@ -1,5 +1,5 @@
-/* Two by two tiles of sums over tiles of bf16: the inner loop of products and of attention. Between
- * amx_begin and amx_end. */
+/* The inner loop of AMX products and attention: two by two tiles of sums, fed by tiles of bf16. To
+ * be called between amx_begin and amx_end. */
 #ifndef KERN_AMX_TILE_H
 #define KERN_AMX_TILE_H
 
@@ -25,8 +25,9 @@ struct amx_sums {
     size_t bytes;
 };
 
-/* C (tiles 0-3: token pair by group pair) starts at from[] or at zero, takes n steps of A rows x
- * and B tiles b, and goes to to[]. With one, the second sixteen tokens are left out. */
+/* The sums C (tiles 0-3: two tiles of tokens by two groups) are loaded from from[] or start at
+ * zero, take n steps of A rows x and B tiles b, and are stored to to[]. `one` is set where there
+ * are 16 tokens only: the second tile of tokens is left out. */
 static inline void amx_run_steps(int32_t n, const uint16_t *x, size_t x_bytes, const uint8_t *b,
                                  int one, const struct amx_sums *from, const struct amx_sums *to)
 {

@@ -1,4 +1,4 @@
-/* Float matrix products for AVX-512; the code is in the template. */
+/* Float matrix products for AVX-512; the code is in the template. Defines avx512_matmul_f32. */
 #define F32_TILE 12
 #include "kern/vec_avx512.h"
 

@@ -1,5 +1,5 @@
 /* Quantised matrix products for AVX-512 without VNNI: products of byte pairs are summed in 16 bits
- * where they fit, then widened. Activations are in [-127, 127]. */
+ * where they fit, then widened. Activations are in [-127, 127]. Defines avx512_matmul_q8. */
 #include "kern/q8_avx512.h"
 
 #include "kern/repack.h"
@@ -13,7 +13,8 @@ struct qacc {
     __m512i s, pairs;
 };
 
-/* Lines whose products fit one 16-bit sum: 2 * max quant * 127 * lines < 32768. */
+/* How many lines of products one 16-bit sum can take: 2 * largest quant * 127 * lines < 32768. The
+ * comments below give the largest quant. */
 INL int qacc_period(enum kern_fmt fmt)
 {
     switch (fmt) {
@@ -30,7 +31,7 @@ INL int qacc_period(enum kern_fmt fmt)
     }
 }
 
-/* What the sum's start takes out; Q8_0 is made signed instead. */
+/* The offset that the start of the sum takes out; Q8_0's weights are made signed instead. */
 INL int qacc_offset(enum kern_fmt fmt)
 {
     return fmt == KERN_Q8_0 ? 0 : repack_offset(fmt);

@@ -1,6 +1,7 @@
 /* Quantised matrix products for AVX-VNNI: vpdpbusd on registers of 256 bits, for CPUs without
- * AVX-512. The kernel checker also builds this file with AVX-512's encoding of the same instruction
- * (Q8_ISA and Q8_DPBUSD come from there), and so proves it on CPUs that lack this one. */
+ * AVX-512. Defines avxvnni_matmul_q8. The kernel checker also builds this file with AVX-512's
+ * encoding of the same instruction (its build sets Q8_ISA and Q8_DPBUSD, and gets evex_matmul_q8),
+ * so that the code is proven on CPUs that have AVX-512 but no AVX-VNNI. */
 #include "kern/q8_avx2.h"
 
 #include "kern/repack.h"

@@ -139,10 +139,11 @@ struct kern_attn {
     size_t q_stride;     /* floats */
     float *out;          /* like q, with out_stride */
     size_t out_stride;
-    /* A call may be cut along the positions, so that several threads share one sequence: with part
-     * set, only the blocks [block0, block1) of KERN_ATTN_BLOCK positions are looked at, and what
-     * each gives is left in part for attn_join: kern_attn_part_floats() for each of the call's
-     * n_tok * n_group rows and each block from the first that its first token sees. */
+    /* A call may be cut along the positions, so that several threads share one sequence. With part
+     * set, only the blocks [block0, block1) of KERN_ATTN_BLOCK positions are computed, and each
+     * block's result is left in part for attn_join. part holds kern_attn_part_floats() for each of
+     * the call's n_tok * n_group rows and for each block, counted from the first that the call's
+     * first token sees. */
     float *part;
     int32_t block0, block1;
 };
@@ -209,10 +210,10 @@ struct kern_table {
     /* Softmax attention, block by block in order of position; scores: fma over d in order; see
      * kern/attn.h for the exact order. Result independent of n_tok and of how a range is cut. */
     void (*attn)(const struct kern_attn *a);
-    /* Attention in bf16, for tokens of prompts: the other definition of kern/attn.h. Fast where
-     * matmul_bf16 is. */
+    /* Attention in bf16, for tokens of prompts: defined in kern/attn.h beside the other one. Fast
+     * where fast_bf16 is set. */
     void (*attn_bf16)(const struct kern_attn *a);
-    /* The result from the parts of all blocks that the call's rows see. */
+    /* Join the parts that calls with `part` set have left, of all blocks that the rows see. */
     void (*attn_join)(const struct kern_attn *a);
 
     /* Index of the largest value (the first of equals) and 1 when all n values are finite, else 0.
@@ -221,7 +222,7 @@ struct kern_table {
     /* Sum over i of exp(x[i] - max): for log-probabilities; 16 lanes. */
     float (*sum_exp)(const float *x, float max, int32_t n);
 
-    /* Preferred work split: groups a claim should cover so that overheads vanish. */
+    /* How many groups of 16 rows one call should cover, so that the cost of calls is negligible. */
     int32_t chunk_groups;
 };
 

@@ -1,9 +1,9 @@
 /* Scalar math that gives the same bits on every CPU: exp, tanh, log and the f16/bf16 conversions.
  *
  * Polynomials with every fma written out; no libm beyond fmaf, which is exact by definition. The
- * vector kernels repeat these steps operation by operation (kern/vec.h), so a change here is a
- * change there. exp, tanh and log are within 2 ulp; infinities, NaN, overflow and underflow (to
- * subnormals, correctly) come out as in C's library. Pure functions, any thread.
+ * vector kernels repeat these steps operation by operation (kern/vmath.h), so a change here must be
+ * made there as well. exp, tanh and log are within 2 ulp; infinities, NaN, overflow and underflow
+ * (to subnormals) give what C's library gives. Pure functions, any thread.
  *
  * Source of the method: Cody and Waite argument reduction; tanh's split at 0.625 as in Moshier's
  * Cephes. Coefficients of exp are Taylor's (|r| <= ln 2 / 2, degree 7 leaves 1e-9). */
@@ -59,7 +59,7 @@ static inline float kmath_ldexp(float p, float n)
 
 static inline float kmath_exp(float x)
 {
-    x = KMATH_EXP_LO > x ? KMATH_EXP_LO : x; /* NaN passes through both */
+    x = KMATH_EXP_LO > x ? KMATH_EXP_LO : x; /* a NaN stays NaN in both lines */
     x = KMATH_EXP_HI < x ? KMATH_EXP_HI : x;
     float n = kmath_rint(x * KMATH_LOG2E);
     float r = fmaf(n, -KMATH_LN2_HI, x);
@@ -85,7 +85,7 @@ static inline float kmath_exp(float x)
 
 static inline float kmath_exp2(float x)
 {
-    x = KMATH_EXP2_LO > x ? KMATH_EXP2_LO : x; /* NaN passes */
+    x = KMATH_EXP2_LO > x ? KMATH_EXP2_LO : x; /* a NaN stays NaN */
     float n = kmath_rint(x), r = x - n;
     float p = fmaf(KMATH_EXP2_C5, r, KMATH_EXP2_C4);
     p = fmaf(p, r, KMATH_EXP2_C3);
@@ -111,7 +111,7 @@ static inline float kmath_tanh(float x)
     p = fmaf(p, z, KMATH_TANH_C0);
     float small = fmaf(p * z, x, x);
     float big = copysignf(1.0f - 2.0f / (kmath_exp(a + a) + 1.0f), x);
-    return a < KMATH_TANH_SPLIT ? small : big; /* NaN takes the second, which is NaN */
+    return a < KMATH_TANH_SPLIT ? small : big; /* for NaN this is `big`, which is NaN then */
 }
 
 static inline float kmath_silu(float x)
@@ -131,7 +131,8 @@ static inline float kmath_gelu(float x)
 #define KMATH_OAI_ALPHA 1.702f
 #define KMATH_OAI_LIMIT 7.0f
 
-/* gpt-oss: clamped, gated by a steeper sigmoid, (up + 1). */
+/* gpt-oss's activation: both inputs clamped to 7, the gate times sigmoid(1.702 * gate), and that
+ * times (up + 1). */
 static inline float kmath_swiglu_oai(float g, float u)
 {
     g = KMATH_OAI_LIMIT < g ? KMATH_OAI_LIMIT : g;

@@ -6,7 +6,8 @@
 #include <stdint.h>
 
 struct probe_isa {
-    /* Read n bytes (a multiple of 4096), in four streams, and make something of each line. */
+    /* Read n bytes (a multiple of 4096) in four streams; the result depends on every line, so that
+     * no read is optimised away. */
     uint64_t (*read)(const uint8_t *p, size_t n);
     int32_t (*dot)(int64_t iters);
     int dot_macs; /* multiply-adds of an iteration */

@@ -35,16 +35,17 @@ static INLINE struct quants read_nibbles(const uint8_t *qs)
     return (struct quants){{a & EACH(15), b & EACH(15), a >> 4 & EACH(15), b >> 4 & EACH(15)}};
 }
 
-/* Their fifth bits, bit j of qh for input j. */
+/* Add the fifth bit of each quant: bit j of qh belongs to input j. */
 static INLINE void read_fifth(const uint8_t *qh, struct quants *q)
 {
     for (int l = 0; l < 4; l++) {
-        uint64_t bits = EACH(qh[l]) & 0x8040201008040201u;  /* byte j: bit j or nothing */
-        q->w[l] |= ((bits + EACH(0x7f)) & EACH(0x80)) >> 3; /* not nothing: bit 4 */
+        uint64_t bits = EACH(qh[l]) & 0x8040201008040201u;  /* byte j keeps bit j only */
+        q->w[l] |= ((bits + EACH(0x7f)) & EACH(0x80)) >> 3; /* where byte j is not 0: set bit 4 */
     }
 }
 
-/* Sub-block b (0..7) of a 256-block of the K family: nibbles, 64 inputs to 32 bytes. */
+/* The nibbles of sub-block b (0..7) of a block of 256 of Q4_K or Q5_K, where 32 bytes hold 64
+ * inputs. */
 static INLINE struct quants read_k_nibbles(const uint8_t *qs, int b)
 {
     struct quants q;
@@ -65,7 +66,7 @@ static INLINE struct quants read_q6_k(const uint8_t *src, int b)
     return q;
 }
 
-/* Inputs 32 i .. of a row, out of the source block that holds them. */
+/* The quants of inputs 32 i .. 32 i + 31 of a row; blk is the source block that holds them. */
 static INLINE struct quants read_quants(enum kern_fmt fmt, const uint8_t *blk, int32_t i)
 {
     struct quants q = {{0}};
@@ -106,7 +107,8 @@ static INLINE struct quants read_quants(enum kern_fmt fmt, const uint8_t *blk, i
 
 /* ---- quants -> lines ------------------------------------------------------------------------- */
 
-/* A row's words of a block's lines, `p` its word of the first one: four consecutive inputs each. */
+/* Write one row's quants into the lines of a block. In each line a row has one word of four bytes
+ * (four consecutive inputs); `p` points at its word in the first line. */
 static INLINE void write_quants(int lines, uint8_t *p, struct quants q)
 {
     uint64_t hi = 0;
@@ -118,7 +120,7 @@ static INLINE void write_quants(int lines, uint8_t *p, struct quants q)
         }
         return;
     }
-    for (int l = 0; l < 4; l++) { /* the upper four inputs into the high nibbles */
+    for (int l = 0; l < 4; l++) { /* line 2 l + 1 goes into the high nibbles of line 2 l */
         uint64_t v = q.w[l] & EACH(15);
         store32(p + l * REPACK_LINE, (uint32_t)(v | v >> 28));
     }
@@ -134,7 +136,7 @@ static INLINE void write_quants(int lines, uint8_t *p, struct quants q)
     }
 }
 
-/* The 6-bit scale and minimum of sub-block b, out of the K family's 12 packed bytes. */
+/* The 6-bit scale and minimum of sub-block b from the 12 bytes in which Q4_K and Q5_K pack them. */
 static INLINE void read_k_scale(const uint8_t *s, int b, uint8_t *ret_scale, uint8_t *ret_min)
 {
     if (b < 4) {
@@ -180,9 +182,10 @@ static INLINE void write_scales(enum kern_fmt fmt, const uint8_t *src, uint8_t *
     }
 }
 
-/* The groups of a quantised matrix. Inlined once for each format, so that the format is a constant:
- * its switches vanish and its loops unroll. Blocks are the outer loop: sixteen rows are read in
- * step, and every line is written while it is in the cache. */
+/* Repack the groups of a quantised matrix. The function is inlined once for each format, so that
+ * the format is a constant, switches on it disappear and loops unroll. Blocks are the outer loop:
+ * the sixteen rows are read side by side, and each line is written whole while it is in the cache.
+ */
 static INLINE void repack_quants(enum kern_fmt fmt, const uint8_t *src, int32_t rows, int32_t cols,
                                  int32_t g0, int32_t g1, uint8_t *dst)
 {
@@ -195,7 +198,7 @@ static INLINE void repack_quants(enum kern_fmt fmt, const uint8_t *src, int32_t 
     for (int32_t g = g0; g < g1; g++) {
         uint8_t *group = dst + (size_t)g * group_bytes;
         const uint8_t *row = src + (size_t)g * KERN_LANES * row_bytes;
-        const uint8_t *ahead = row + KERN_LANES * row_bytes; /* the next group, straight on */
+        const uint8_t *ahead = row + KERN_LANES * row_bytes; /* where the next group's rows begin */
         int n = rows - g * KERN_LANES < KERN_LANES ? rows - g * KERN_LANES : KERN_LANES;
         if (n < KERN_LANES) /* rows past the end */
             memset(group, 0, group_bytes);
@@ -364,7 +367,7 @@ void kern_row_f32(const struct kern_mat *m, int32_t row, float *out)
         return;
     }
     for (int32_t i = 0; i < m->cols / KERN_BLOCK; i++) {
-        /* one lane only: unpacking all sixteen would be sixteen times the work */
+        /* only one row is wanted: unpacking all sixteen would be sixteen times the work */
         struct repack_block b;
         int per = repack_scale_span(m->fmt) / 32, lines = repack_block_lines(m->fmt);
         const uint8_t *s = group + repack_scale_at(m->fmt, m->cols);

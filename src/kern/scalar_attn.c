@@ -4,7 +4,7 @@
 #include "base/check.h"
 #include "kern/scalar.h"
 
-/* Value `at` of a page, the scale of its block at byte `scale`. */
+/* Value number `at` of a page; for q8_0 the scale of its block lies at byte `scale`. */
 static float kv_at(enum kern_kv kv, const uint8_t *page, size_t at, size_t scale)
 {
     float f;
@@ -21,7 +21,7 @@ static float kv_at(enum kern_kv kv, const uint8_t *page, size_t at, size_t scale
     return kmath_f16_to_f32(h);
 }
 
-/* What a block gives, or the join of some. */
+/* The maximum, sums and outputs of one row: of one block, or of several blocks joined. */
 struct row {
     float m, l[16], o[ATTN_DIM_MAX];
 };
@@ -65,7 +65,7 @@ static void add_value(const struct kern_attn *a, float p, int32_t pos, float *o)
         o[d] = fmaf(p, value_at(a, page, d, pos % KERN_PAGE), o[d]);
 }
 
-/* Positions [p0, p1) of one block. */
+/* One row's attention over the positions [p0, p1), which lie in one block. */
 static void block_row(const struct kern_attn *a, const float *q, int32_t p0, int32_t p1,
                       struct row *st)
 {

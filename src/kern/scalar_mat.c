@@ -8,7 +8,8 @@ void scalar_quantize(const struct kern_act *a, int32_t i)
     const float *x = a->f + (size_t)i * a->f_stride;
     int8_t *q = a->q + (size_t)i * (size_t)a->cols;
     for (int32_t b = 0; b < a->cols / KERN_BLOCK; b++, x += KERN_BLOCK, q += KERN_BLOCK) {
-        /* bits of |x| order as the values do, with NaN above infinity: nothing is lost */
+        /* the bits of |x|, read as an integer, have the order of the values, and NaN is above
+         * infinity: so the largest is found without losing a NaN */
         uint32_t top = 0;
         for (int k = 0; k < KERN_BLOCK; k++) {
             uint32_t u = kmath_bits(x[k]) & 0x7fffffffu;
@@ -17,7 +18,7 @@ void scalar_quantize(const struct kern_act *a, int32_t i)
         float amax = kmath_from_bits(top), inv = 0.0f, scale = amax / 127.0f;
         int bad = top >= 0x7f800000u;
         if (bad)
-            scale = NAN; /* poisons what it touches, so that the logits tell */
+            scale = NAN; /* makes every product NaN, so that the sampler sees it in the logits */
         else if (amax >= SCALAR_AMAX_MIN)
             inv = 127.0f / amax;
         int sum[2] = {0, 0};

@@ -1,6 +1,7 @@
-/* The SIMD versions of the table's entries, one set a prefix; table.c picks, nobody else calls.
- * avx512_* need AVX-512 F, BW, VL, DQ; vnni_matmul_q8 also VNNI; avx2_* AVX2, FMA, F16C;
- * avxvnni_matmul_q8 also AVX-VNNI; amx_* AMX tiles with bf16, AVX-512 VBMI and BF16. */
+/* The SIMD versions of the table's entries; the prefix is the instruction set. isa_x86.c lists
+ * their whole names where it puts them into the table, and nobody else calls them. avx512_* need
+ * AVX-512 F, BW, VL, DQ; vnni_matmul_q8 also VNNI; avx2_* AVX2, FMA, F16C; avxvnni_matmul_q8 also
+ * AVX-VNNI; amx_* AMX tiles with bf16, AVX-512 VBMI and BF16. */
 #ifndef KERN_SIMD_H
 #define KERN_SIMD_H
 

@@ -1,4 +1,6 @@
-/* Attention, written once on kern/vec_*.h's lanes; kern/attn.h fixes the order of the arithmetic.
+/* Attention, written once in terms of the sixteen float lanes of kern/vec_avx2.h or
+ * kern/vec_avx512.h; kern/attn.h fixes the order of the arithmetic. Defines ISA(attn) and
+ * ISA(attn_join).
  *
  * A tile is up to ATTN_ROWS query rows (heads of the group x consecutive tokens) that walk the
  * pages together, so that a K or V register, once loaded and converted, serves them all. A block of
@@ -18,7 +20,8 @@
 #error "the including file sets ATTN_ROWS (4 or 12) and ATTN_WIDE"
 #endif
 
-/* Vectors of slots in the scores, of outputs in the values: what fills the registers. */
+/* How many vectors of sixteen a loop works on at once, so that it fills the registers: of slots in
+ * the scores, of outputs in the values. */
 #define ATTN_H(R)     ((R)*2 <= ATTN_WIDE ? 2 : 1)
 #define ATTN_D(R)     ((R)*4 <= ATTN_WIDE ? 4 : (R)*2 <= ATTN_WIDE ? 2 : 1)
 #define ATTN_TILES    8                      /* tiles that share a converted page */
@@ -26,7 +29,7 @@
 
 struct tile {
     const struct kern_attn *a;
-    int n;                                /* rows in use; the others compute on zeros, unseen */
+    int n;                                /* rows in use; results of the others are not stored */
     int32_t lo[ATTN_ROWS], hi[ATTN_ROWS]; /* positions seen: [lo, hi) */
     const float *sink[ATTN_ROWS];
     float *out[ATTN_ROWS];
@@ -35,11 +38,11 @@ struct tile {
     float o[ATTN_ROWS][ATTN_DIM_MAX];
     float q[ATTN_DIM_MAX][ATTN_ROWS]; /* packed: [d][row] */
 
-    /* The block at hand. */
+    /* The block that is being worked on. */
     const uint8_t *page[ATTN_BLOCK_PAGES + 1]; /* the last: where the next block begins */
     int32_t from[ATTN_ROWS], to[ATTN_ROWS];    /* slots seen */
     int32_t first, begin, end, last; /* seen by any row: [first, last); by all: [begin, end) */
-    float bm[16], c[16], old[16];    /* its maximum; factors of what it gives, of what was before */
+    float bm[16], c[16], old[16];    /* its maximum; factors c of its own and of earlier results */
     float bl[ATTN_ROWS][16];
     float p[ATTN_ROWS][ATTN_P_STRIDE]; /* scores, then weights */
     float *part[ATTN_ROWS];            /* where its outputs go; NULL: joined to o */
@@ -111,7 +114,7 @@ INL void block_scores(enum kern_kv kv, int R, struct tile *t)
 
 /* ---- softmax --------------------------------------------------------------------------------- */
 
-/* Scores of row r -> weights and their sums, in the vectors of sixteen that it sees. */
+/* Turn the scores of row r into weights and sum them, in the vectors that hold slots it sees. */
 INL void row_softmax(struct tile *t, int r, struct vf k)
 {
     const struct kern_attn *a = t->a;
@@ -304,7 +307,7 @@ static int block_begin(struct tile *t, int32_t b, int R, int32_t i0)
     }
     if (t->first >= t->last)
         return 0;
-    if (t->begin >= t->end) /* no slot that all see */
+    if (t->begin >= t->end) /* no slot is seen by all rows */
         t->begin = t->end = t->first;
     block_pages(t, b, t->first, t->hi[t->n - 1]);
     return 1;
@@ -475,7 +478,7 @@ static void row_end(struct tile *t, int r)
 #endif
 WALKS(WALK)
 
-/* The smallest tile that holds n rows. */
+/* Walk rows [i0, i0 + n) with the smallest tile that holds n rows. */
 static void walk_any(enum kern_kv kv, struct tile *t, int32_t i0, int n)
 {
 #define WALK_PICK(R)                                                                               \

@@ -1,4 +1,5 @@
-/* Matrix products with float activations, written once on kern/vec_*.h's lanes.
+/* Matrix products with float activations, written once in terms of the sixteen float lanes of
+ * kern/vec_avx2.h or kern/vec_avx512.h. Defines ISA(matmul_f32).
  *
  * Each output is one chain: acc = fmaf(w, a[k], acc) for k in order. Many chains side by side hide
  * its latency: a tile is 16 rows x up to F32_TILE tokens. k is cut into chunks (and the chains
@@ -28,8 +29,8 @@ INL struct vf load_w(enum kern_fmt fmt, const uint8_t *p, int32_t k)
     return fmt == KERN_F16 ? vf_load_f16(p) : vf_load_bf16(p);
 }
 
-/* n_k steps of T chains; x is [k][T]; the chains start from and end in out[t * stride + 0 .. 15],
- * n_row of them real. */
+/* n_k steps of T chains of sixteen rows. x is [k][T]. The chains start from out[t * stride + 0 ..
+ * 15] and are stored there; only n_tok tokens and n_row rows exist in `out`. */
 INL void tile_f32(enum kern_fmt fmt, int T, const uint8_t *w, int32_t n_k, const float *x,
                   int first, float *out, size_t stride, int n_tok, int n_row)
 {
@@ -75,7 +76,7 @@ INL void groups_f32(enum kern_fmt fmt, const uint8_t *w, size_t group_bytes, int
         vf_store_part(out + u * KERN_LANES, acc[u], n_rows - u * KERN_LANES);
 }
 
-/* A tile of the smallest size that holds n_tok. The size is a constant in each branch. */
+/* The smallest tile that holds n tokens. */
 static int tile_size(int32_t n)
 {
     return n <= 1 ? 1 : n <= 4 ? 4 : F32_TILE;
@@ -107,7 +108,7 @@ static const uint8_t *chunk_at(enum kern_fmt fmt, const uint8_t *group, int32_t 
     return group + (size_t)k0 * KERN_LANES * (fmt == KERN_F32 ? 4 : 2);
 }
 
-/* Decode's case: one token, float weights, streamed four groups at a time. */
+/* One token and float weights, as in decode: four groups are streamed side by side. */
 static void stream_one(const struct kern_mat *m, int32_t g0, int32_t g1, const float *x, float *out)
 {
     size_t group_bytes = kern_group_bytes(m->fmt, m->cols);
@@ -155,8 +156,8 @@ INL struct vi vi_line(enum kern_fmt fmt, const uint8_t *blk, int j)
     return fmt == KERN_MXFP4 ? vi_lookup(q, repack_mxfp4) : q;
 }
 
-/* One unpacked line of quants -> floats: w = (q - off) * scale (+ min), exact but for the last sum.
- */
+/* One unpacked line of quants as floats: w = (q - off) * scale (+ min). Only the addition of min
+ * rounds. */
 INL void line_f32(const struct vi *line, int off, struct vf scale, const struct vf *min,
                   struct vf out[4])
 {

@@ -13,7 +13,7 @@
  *     block of groups that stays in L2 > tile of tokens > chunk of k: pack > units
  *
  * The including file defines, before:
- *     Q8_ISA(name)         the function's name
+ *     Q8_ISA(name)         the function's name: this file defines Q8_ISA(matmul_q8)
  *     Q8_LANES             rows of a unit: 16 or 8
  *     Q8_TILES(X)          X(T, U) for each tile, T ascending; the last T is the largest
  *     struct qv, struct qf registers of bytes and of floats
@@ -29,10 +29,10 @@
 #define Q8_L2_BYTES   (384 * 1024)
 #define Q8_UNITS_MAX  8
 #define Q8_AHEAD      24 /* blocks prefetched ahead */
-/* Most tokens of a tile whose blocks have two scales: three registers a token are what fits. */
+/* Most tokens of a tile whose blocks have two scales (Q6_K): each token needs three registers. */
 #define Q8_TOKENS_HALVES 8
 
-/* One block of the packed tokens: T of each, one array after the other. */
+/* One block of the packed tokens: the arrays of struct pack, one after the other. */
 #define PACK_BYTES(T) ((T) * (KERN_BLOCK + 16))
 #define PACK_BLOCKS   (Q8_PACK_BYTES / PACK_BYTES(1))
 
@@ -53,9 +53,10 @@ INL struct pack pack_at(const uint8_t *p, int T)
     return k;
 }
 
-/* One token's place t in each of n blocks: its values, scales, and what the format needs of its
- * sums. q, scale and sum point at its first block. What is computed is so for all blocks first:
- * that loop has vectors, the one that strews them has not. */
+/* Write token t into the pack of n blocks: its 32 values and its scale per block, and the products
+ * with its sums that the format needs. q, scale and sum point at the token's first block; p at the
+ * pack. There are two loops because the compiler turns the first one, which only computes, into
+ * vector code; the second one stores to places that lie apart, so it stays scalar. */
 INL void pack_token(int has_off, int halves, int mins, const int8_t *q, const float *scale,
                     const int16_t *sum, int T, int t, int32_t n, int off, uint8_t *p)
 {
@@ -84,7 +85,7 @@ INL void pack_token(int has_off, int halves, int mins, const int8_t *q, const fl
     }
 }
 
-/* A place that no token takes. */
+/* Fill place t of a tile that has fewer tokens than T with zeros. */
 static void pack_nothing(int T, int t, int32_t n, uint8_t *p)
 {
     for (int32_t i = 0; i < n; i++, p += PACK_BYTES(T)) {
@@ -94,7 +95,7 @@ static void pack_nothing(int T, int t, int32_t n, uint8_t *p)
     }
 }
 
-/* Blocks [i0, i1) of n_tok tokens, padded to T. */
+/* Pack blocks [i0, i1) of n_tok tokens; the places up to T are filled with zeros. */
 static void pack_tokens(const struct kern_act *a, const int32_t *rows, int32_t t0, int n_tok, int T,
                         int32_t i0, int32_t i1, enum kern_fmt fmt, uint8_t *dst)
 {
@@ -118,8 +119,9 @@ static void pack_tokens(const struct kern_act *a, const int32_t *rows, int32_t t
 
 /* ---- a block --------------------------------------------------------------------------------- */
 
-/* With line j's work, prefetch what lies `ahead` bytes further: a few lines at a time, spread over
- * the block. To L2: the few misses that L1 can have under way would cap the bandwidth of a core. */
+/* Called with the work on line j: prefetch the lines that lie `ahead` bytes further, so that the
+ * prefetches of a block are spread over its eight lines. They go to L2, because a core can have
+ * only about ten misses of L1 under way, which would limit its bandwidth. */
 INL void unit_prefetch(enum kern_fmt fmt, const uint8_t *blk, size_t ahead, int j)
 {
     const int lines = repack_block_lines(fmt);
@@ -225,7 +227,8 @@ struct tile {
     int n_tok;
 };
 
-/* Chains of a unit's rows from g * 16 + h * Q8_LANES on: zero at the first chunk of k. */
+/* Load the chains (running sums) of the rows of unit h of group g: zeros at the first chunk of k,
+ * later what chains_store left in `out`. */
 INL void chains_load(const struct tile *t, int32_t g, int h, int T, struct qf *acc)
 {
 #pragma GCC unroll 12
@@ -257,8 +260,8 @@ INL void chains_store(const struct tile *t, int32_t g, int h, int T, const struc
             qf_store_part(p + (size_t)k * t->stride, acc[k], t->m->rows - row);
 }
 
-/* All groups of the tile, U / Q8_PER_GROUP at a time; past the last the units repeat it, which
- * stores the same values again. */
+/* All groups of the tile, U / Q8_PER_GROUP at a time. Where fewer are left, the units that have no
+ * group compute the last one again and store the same values. */
 INL void tile_run(enum kern_fmt fmt, int U, int T, const struct tile *t)
 {
     const int G = U / Q8_PER_GROUP;
@@ -280,7 +283,7 @@ INL void tile_run(enum kern_fmt fmt, int U, int T, const struct tile *t)
         }
         const uint8_t *packed = t->packed;
         for (int32_t i = 0; i < n_blk; i++, packed += PACK_BYTES(T)) {
-            /* near the end of the groups their successors come next in the order of use */
+            /* near the end of these groups, prefetch the beginning of the groups that follow */
             int wrap = i + dist >= n_blk;
             size_t hop = wrap ? (size_t)G * t->group_bytes - (size_t)n_blk * blk_bytes : 0;
             size_t sc_at = (size_t)(t->i0 + i + dist) * sc_bytes;

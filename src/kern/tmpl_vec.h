@@ -1,11 +1,12 @@
-/* Vector kernels, written once on kern/vec_*.h's sixteen lanes; the including file names the ISA.
- * Each is scalar_vec.c's function of the same name with its lanes side by side. */
+/* Vector kernels, written once in terms of the sixteen float lanes of kern/vec_avx2.h or
+ * kern/vec_avx512.h, whose ISA(name) gives the functions their prefix: avx2_add, avx512_add, ...
+ * Each does what scalar_vec.c's function of the same name does, with its 16 lanes in registers. */
 #include "kern/attn.h"
 #include "kern/scalar.h"
 #include "kern/simd.h"
 #include "kern/vmath.h"
 
-/* 32 values to bytes; returns the scale. */
+/* Quantise 32 values to bytes; returns their scale. */
 INL float quant_block(const float *x, int8_t *q, int16_t *sum)
 {
     uint32_t top = vf_absmax32(x);
@@ -40,7 +41,7 @@ void ISA(rmsnorm)(const float *x, const float *w, float eps, int32_t n, float *y
     }
     if (i < n) {
         struct vf v = vf_load_part(x + i, n - i);
-        acc = vf_fma(v, v, acc); /* + 0 to a sum of squares changes nothing */
+        acc = vf_fma(v, v, acc); /* lanes past n are 0, which changes no sum of squares */
     }
     struct vf inv = vf_set1(1.0f / sqrtf(vf_fold(acc) / (float)n + eps));
     for (i = 0; i + 16 <= n; i += 16) {
@@ -149,7 +150,7 @@ void ISA(rope)(float *x, int32_t n_heads, int32_t head_dim, int32_t n_rot, int a
     }
 }
 
-/* One token's K or V to bytes at q, its scales at s[b * s_step]. */
+/* Quantise one token's K or V: bytes at q, the scale of block b at s[b * s_step]. */
 INL void kv_quantise(const float *x, int32_t head_dim, int8_t *q, float *s, size_t s_step)
 {
     int16_t sum[2];

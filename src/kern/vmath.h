@@ -1,5 +1,5 @@
-/* kern/kmath.h's exp, tanh and activations on sixteen lanes, step for step. Include after vec_*.h.
- */
+/* exp, tanh and the activations of kern/kmath.h on sixteen lanes: the same operations in the same
+ * order. Include after vec_avx2.h or vec_avx512.h. */
 #ifndef KERN_VMATH_H
 #define KERN_VMATH_H
 

@@ -1,5 +1,6 @@
 /* Quantised matrix products for AVX-512 VNNI: vpdpbusd takes unsigned weights as they are stored
- * and signed activations; the offset is taken out by where the sum starts. */
+ * and signed activations; the sum starts at -offset * (sum of the activations), which takes the
+ * weights' offset out. Defines vnni_matmul_q8. */
 #include "kern/q8_avx512.h"
 
 #include "kern/repack.h"
