@@ -50,6 +50,16 @@ enum api_route_id {
     API_ROUTE_ENGINE_CANCEL,  /* POST /v1/engine/requests/{id}/cancel */
     API_ROUTE_PREFLIGHT,      /* OPTIONS on any path: 204 with api_cors_headers */
     API_ROUTE_UNBUILT, /* in the contract, not built: api_route_find fails with a 400 naming it */
+    API_ROUTE_N
+};
+
+/* What a request must show before it is answered. */
+enum api_auth {
+    API_AUTH_NONE,
+    API_AUTH_KEY,     /* a valid key */
+    API_AUTH_TENANT,  /* the same; the answer is about its tenant's requests only */
+    API_AUTH_LIMITS,  /* the same, and its tenant's limits allow one more; then the body is read */
+    API_AUTH_METRICS, /* as the server is set */
 };
 
 enum api_method {
@@ -63,7 +73,7 @@ enum api_method {
 
 struct api_route_match {
     enum api_route_id id;
-    int no_auth;       /* served without a key */
+    enum api_auth auth;
     unsigned allow;    /* methods of the path, for the Allow header (also set on ERR_METHOD) */
     char arg[512];     /* percent-decoded rest of the path (a model id, may hold '/'), or "" */
     const char *query; /* within the target, after '?'; "" when none */

@@ -5,54 +5,60 @@
 #include "api/dialect.h"
 
 enum { GETS = API_GET | API_HEAD };
-enum {
-    REST = 1,
-    OPEN = 2,
-    NO_V1 = 4
-}; /* the rest of the path is an id; no key; no alias under /v1 */
+enum { REST = 1, NO_V1 = 2 }; /* the rest of the path is an id; no alias under /v1 */
+
+/* Short names for the table. */
+#define OPEN    API_AUTH_NONE
+#define KEY     API_AUTH_KEY
+#define TENANT  API_AUTH_TENANT
+#define LIMITS  API_AUTH_LIMITS
+#define METRICS API_AUTH_METRICS
 
 struct route {
     const char *path; /* without /v1 where the alias without it is served too; {} is an id */
     unsigned char methods, flags;
+    enum api_auth auth;
     enum api_route_id id;
     const char *unbuilt; /* what is not built yet */
 };
 
 /* In order: the first match wins, so ids ending in a known word come after it. */
 static const struct route routes[] = {
-    {"/", GETS, OPEN | NO_V1, API_ROUTE_HOME, NULL},
-    {"/chat/completions", API_POST, 0, API_ROUTE_CHAT, NULL},
-    {"/chat/completions/input_tokens", API_POST, 0, API_ROUTE_UNBUILT, "counting input tokens is"},
-    {"/completions", API_POST, 0, API_ROUTE_COMPLETION, NULL},
-    {"/models", GETS, 0, API_ROUTE_MODELS, NULL},
-    {"/models/", GETS, REST, API_ROUTE_MODEL, NULL},
-    {"/public/v1/models", GETS, OPEN | NO_V1, API_ROUTE_PUBLIC_MODELS, NULL},
-    {"/public/v1/models/", GETS, REST | OPEN | NO_V1, API_ROUTE_PUBLIC_MODEL, NULL},
-    {"/tcp_warming", GETS, OPEN, API_ROUTE_WARMING, NULL},
-    {"/tokenize", API_POST, 0, API_ROUTE_TOKENIZE, NULL},
-    {"/detokenize", API_POST, 0, API_ROUTE_DETOKENIZE, NULL},
-    {"/apply-template", API_POST, 0, API_ROUTE_APPLY_TEMPLATE, NULL},
-    {"/health", GETS, OPEN, API_ROUTE_HEALTH, NULL},
-    {"/healthz", GETS, OPEN | NO_V1, API_ROUTE_HEALTH, NULL},
-    {"/ready", GETS, OPEN | NO_V1, API_ROUTE_READY, NULL},
-    {"/metrics", GETS, NO_V1, API_ROUTE_METRICS, NULL},
-    {"/engine/events", GETS, 0, API_ROUTE_ENGINE_EVENTS, NULL},
-    {"/engine/requests/{}/cancel", API_POST, REST, API_ROUTE_ENGINE_CANCEL, NULL},
-    {"/engine/requests/", GETS, REST, API_ROUTE_ENGINE_REQUEST, NULL},
-    {"/embeddings", API_POST, 0, API_ROUTE_UNBUILT, "embeddings are"},
-    {"/rerank", API_POST, 0, API_ROUTE_UNBUILT, "reranking is"},
-    {"/responses", API_POST, 0, API_ROUTE_UNBUILT, "the responses API is"},
-    {"/responses/", GETS | API_POST | API_DELETE, REST, API_ROUTE_UNBUILT, "the responses API is"},
-    {"/messages", API_POST, 0, API_ROUTE_UNBUILT, "the messages API is"},
-    {"/messages/", API_POST, REST, API_ROUTE_UNBUILT, "the messages API is"},
-    {"/files", GETS | API_POST, 0, API_ROUTE_UNBUILT, "the files API is"},
-    {"/files/", GETS | API_DELETE, REST, API_ROUTE_UNBUILT, "the files API is"},
-    {"/batches", GETS | API_POST, 0, API_ROUTE_UNBUILT, "the batch API is"},
-    {"/batches/", GETS | API_POST, REST, API_ROUTE_UNBUILT, "the batch API is"},
-    {"/props", GETS, NO_V1, API_ROUTE_UNBUILT, "/props is"},
-    {"/api/v1/metrics/organizations/", GETS, REST | NO_V1, API_ROUTE_UNBUILT,
+    {"/", GETS, NO_V1, OPEN, API_ROUTE_HOME, NULL},
+    {"/chat/completions", API_POST, 0, LIMITS, API_ROUTE_CHAT, NULL},
+    {"/chat/completions/input_tokens", API_POST, 0, KEY, API_ROUTE_UNBUILT,
+     "counting input tokens is"},
+    {"/completions", API_POST, 0, LIMITS, API_ROUTE_COMPLETION, NULL},
+    {"/models", GETS, 0, KEY, API_ROUTE_MODELS, NULL},
+    {"/models/", GETS, REST, KEY, API_ROUTE_MODEL, NULL},
+    {"/public/v1/models", GETS, NO_V1, OPEN, API_ROUTE_PUBLIC_MODELS, NULL},
+    {"/public/v1/models/", GETS, REST | NO_V1, OPEN, API_ROUTE_PUBLIC_MODEL, NULL},
+    {"/tcp_warming", GETS, 0, OPEN, API_ROUTE_WARMING, NULL},
+    {"/tokenize", API_POST, 0, LIMITS, API_ROUTE_TOKENIZE, NULL},
+    {"/detokenize", API_POST, 0, LIMITS, API_ROUTE_DETOKENIZE, NULL},
+    {"/apply-template", API_POST, 0, LIMITS, API_ROUTE_APPLY_TEMPLATE, NULL},
+    {"/health", GETS, 0, OPEN, API_ROUTE_HEALTH, NULL},
+    {"/healthz", GETS, NO_V1, OPEN, API_ROUTE_HEALTH, NULL},
+    {"/ready", GETS, NO_V1, OPEN, API_ROUTE_READY, NULL},
+    {"/metrics", GETS, NO_V1, METRICS, API_ROUTE_METRICS, NULL},
+    {"/engine/events", GETS, 0, TENANT, API_ROUTE_ENGINE_EVENTS, NULL},
+    {"/engine/requests/{}/cancel", API_POST, REST, TENANT, API_ROUTE_ENGINE_CANCEL, NULL},
+    {"/engine/requests/", GETS, REST, TENANT, API_ROUTE_ENGINE_REQUEST, NULL},
+    {"/embeddings", API_POST, 0, KEY, API_ROUTE_UNBUILT, "embeddings are"},
+    {"/rerank", API_POST, 0, KEY, API_ROUTE_UNBUILT, "reranking is"},
+    {"/responses", API_POST, 0, KEY, API_ROUTE_UNBUILT, "the responses API is"},
+    {"/responses/", GETS | API_POST | API_DELETE, REST, KEY, API_ROUTE_UNBUILT,
+     "the responses API is"},
+    {"/messages", API_POST, 0, KEY, API_ROUTE_UNBUILT, "the messages API is"},
+    {"/messages/", API_POST, REST, KEY, API_ROUTE_UNBUILT, "the messages API is"},
+    {"/files", GETS | API_POST, 0, KEY, API_ROUTE_UNBUILT, "the files API is"},
+    {"/files/", GETS | API_DELETE, REST, KEY, API_ROUTE_UNBUILT, "the files API is"},
+    {"/batches", GETS | API_POST, 0, KEY, API_ROUTE_UNBUILT, "the batch API is"},
+    {"/batches/", GETS | API_POST, REST, KEY, API_ROUTE_UNBUILT, "the batch API is"},
+    {"/props", GETS, NO_V1, KEY, API_ROUTE_UNBUILT, "/props is"},
+    {"/api/v1/metrics/organizations/", GETS, REST | NO_V1, KEY, API_ROUTE_UNBUILT,
      "metrics of organizations are"},
-    {"/management/v1/", GETS | API_POST | API_DELETE, REST | NO_V1, API_ROUTE_UNBUILT,
+    {"/management/v1/", GETS | API_POST | API_DELETE, REST | NO_V1, KEY, API_ROUTE_UNBUILT,
      "the management API is"},
 };
 
@@ -147,7 +153,7 @@ int api_route_find(enum api_method method, const char *target, size_t n_target,
     *ret = (struct api_route_match){.query = q ? q + 1 : "", .n_query = q ? n_target - n - 1 : 0};
     if (method == API_OPTIONS) {
         ret->id = API_ROUTE_PREFLIGHT;
-        ret->no_auth = 1;
+        ret->auth = API_AUTH_NONE;
         ret->allow = GETS | API_POST | API_OPTIONS;
         return 0;
     }
@@ -163,7 +169,7 @@ int api_route_find(enum api_method method, const char *target, size_t n_target,
         if ((in_v1 && r->flags & NO_V1) || !matches(r, path, n, &id, &n_id))
             continue;
         ret->id = r->id;
-        ret->no_auth = !!(r->flags & OPEN);
+        ret->auth = r->auth;
         ret->allow = r->methods;
         if (!(r->methods & method))
             return err_set(e, ERR_METHOD, "%.*s is not served for this method",

@@ -33,6 +33,20 @@ enum { MAIL_PREP = 1, MAIL_JOB, MAIL_SNAPSHOT };
 #define CALL_JOBS_AT_ONCE 16 /* of one request with several prompts, at the supplier together */
 #define CALL_HEADERS_MAX  64
 
+struct call;
+
+/* How an endpoint is answered: the row of API_ROUTE_x in endpoint_rows.c. */
+struct endpoint {
+    /* Without a body: the answer, on the io thread; some finish it later. */
+    void (*answer)(struct call *c);
+    /* With one: read it, on any thread, and fill what is marked [prep]. */
+    int (*prep)(struct call *c, const struct api_options *o, struct err *e);
+    unsigned char is_tool;    /* works on text alone: no job at the supplier */
+    unsigned char for_guests; /* tells how the server is: also in the places beyond the limit */
+};
+/* endpoint_rows.c; all but API_ROUTE_UNBUILT have one of the two functions. */
+const struct endpoint *endpoint_row(enum api_route_id id);
+
 /* One prompt of a request, and its job. */
 struct call_job {
     struct supplier_job job;
@@ -56,6 +70,7 @@ struct call {
     struct call *next, *prev; /* of its io thread */
 
     struct api_route_match route;
+    const struct endpoint *endpoint; /* NULL until the route was looked for */
     enum http_method method;
     char id[40]; /* request id */
     char client_id[80];
@@ -106,6 +121,7 @@ struct call {
 
     struct timeline timeline;
     struct watch *watch; /* of a call that looks at the engine */
+    int i_viewer;        /* whose requests it sees */
     int cancel_asked;    /* before its jobs were sent */
 };
 
@@ -123,11 +139,16 @@ void handler_refuse(void *ctx, int status, const char *why, struct buf *body);
 void call_prep(struct call *c);
 size_t call_kept_bytes(const struct call *c); /* of it stays while the call lives */
 
+int call_prep_chat(struct call *c, const struct api_options *o, struct err *e);
+int call_prep_completion(struct call *c, const struct api_options *o, struct err *e);
+
 int call_find_supplier(struct call *c, const char *model, struct err *e);
 int call_check_chat(const struct call *c, struct err *e); /* can its supplier render messages? */
 
 /* call_tool.c: any thread, as call_prep; call_tell: io thread. */
-int call_tool(struct call *c, const struct api_options *o, struct err *e);
+int call_tokenize(struct call *c, const struct api_options *o, struct err *e);
+int call_detokenize(struct call *c, const struct api_options *o, struct err *e);
+int call_apply_template(struct call *c, const struct api_options *o, struct err *e);
 size_t call_tool_bytes(const struct call *c);
 void call_tell(struct call *c); /* its answer, or the next piece of it */
 void call_tool_done(struct call *c);
@@ -150,8 +171,7 @@ void call_begin(struct call *c, int status, const char *type); /* a body in piec
 void call_stream_begin(struct call *c); /* 200 and the headers of an event stream */
 int call_send(struct call *c, int status, const struct api_header *h, int n, const void *body,
               size_t n_body);
-int call_is_tool(const struct call *c);   /* does it work on text alone? */
-int64_t call_tool_tokens(size_t n_bytes); /* what that costs of the tenant's tokens */
+int64_t call_tool_tokens(size_t n_bytes); /* what a text tool's work costs of the tenant's */
 void call_close(struct call *c);          /* nothing of it is outside any more: settle, log, free */
 
 #endif

@@ -185,12 +185,6 @@ static void settle(struct call *c)
         cloud_leave(c->s->cloud, &c->ticket, c->n_worked ? call_tool_tokens(c->n_worked) : 0);
 }
 
-int call_is_tool(const struct call *c)
-{
-    return c->route.id == API_ROUTE_TOKENIZE || c->route.id == API_ROUTE_DETOKENIZE ||
-           c->route.id == API_ROUTE_APPLY_TEMPLATE;
-}
-
 int64_t call_tool_tokens(size_t n_bytes)
 {
     return (int64_t)(n_bytes / TOOL_BYTES) + 1;
@@ -198,7 +192,7 @@ int64_t call_tool_tokens(size_t n_bytes)
 
 static int is_api(const struct call *c)
 {
-    return c->route.id == API_ROUTE_CHAT || c->route.id == API_ROUTE_COMPLETION || call_is_tool(c);
+    return c->endpoint && c->endpoint->prep;
 }
 
 static void measure(struct call *c)

@@ -197,12 +197,14 @@ static int prep_completion(struct call *c, struct err *e)
     return r;
 }
 
-static int prep_request(struct call *c, int chat, const struct api_options *o, struct err *e)
+static const char *body_of(const struct call *c)
 {
-    const char *body = c->body.data ? c->body.data : "";
-    int r = chat ? api_parse_chat(&c->req, &c->arena, body, c->body.len, &c->heads, o, e)
-                 : api_parse_completion(&c->req, &c->arena, body, c->body.len, &c->heads, o, e);
+    return c->body.data ? c->body.data : "";
+}
 
+/* The body was parsed, r says how: who serves what it asks for? */
+static int find_model(struct call *c, int r, struct err *e)
+{
     net_body_done(&c->body); /* the request keeps its own */
     if (r)
         return r;
@@ -215,7 +217,23 @@ static int prep_request(struct call *c, int chat, const struct api_options *o, s
         return r;
     if (c->sup->ops->facts(c->sup)->default_sampling)
         api_request_recommend(&c->req, &c->sup->ops->facts(c->sup)->sampling);
-    return chat ? prep_chat(c, e) : prep_completion(c, e);
+    return 0;
+}
+
+int call_prep_chat(struct call *c, const struct api_options *o, struct err *e)
+{
+    int r = api_parse_chat(&c->req, &c->arena, body_of(c), c->body.len, &c->heads, o, e);
+
+    r = find_model(c, r, e);
+    return r ? r : prep_chat(c, e);
+}
+
+int call_prep_completion(struct call *c, const struct api_options *o, struct err *e)
+{
+    int r = api_parse_completion(&c->req, &c->arena, body_of(c), c->body.len, &c->heads, o, e);
+
+    r = find_model(c, r, e);
+    return r ? r : prep_completion(c, e);
 }
 
 void call_prep(struct call *c)
@@ -226,16 +244,13 @@ void call_prep(struct call *c)
     int r = still_wanted(c, e);
 
     if (!r)
-        r = claim(c, &c->claim, api_read_cost(c->body.data ? c->body.data : "", c->body.len), e);
+        r = claim(c, &c->claim, api_read_cost(body_of(c), c->body.len), e);
     if (r)
         goto out;
     c->patience = (struct patience){.gone = &c->gone, .until_us = clock_now_us() + TEXT_US_MAX};
-    if (call_is_tool(c))
+    if (c->endpoint->is_tool)
         c->n_worked = c->body.len;
-    if (call_is_tool(c))
-        r = call_tool(c, &o, e);
-    else
-        r = prep_request(c, c->route.id == API_ROUTE_CHAT, &o, e);
+    r = c->endpoint->prep(c, &o, e);
 out:
     net_body_done(&c->body);
     if (!r)

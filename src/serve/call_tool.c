@@ -13,10 +13,15 @@
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static int tokenize(struct call *c, const char *body, const struct api_options *o, struct err *e)
+static const char *body_of(const struct call *c)
+{
+    return c->body.data ? c->body.data : "";
+}
+
+int call_tokenize(struct call *c, const struct api_options *o, struct err *e)
 {
     struct api_tokenize q = {0};
-    int r = api_parse_tokenize(&q, body, c->body.len, &c->heads, o, e);
+    int r = api_parse_tokenize(&q, body_of(c), c->body.len, &c->heads, o, e);
 
     if (r)
         return r;
@@ -29,10 +34,10 @@ static int tokenize(struct call *c, const char *body, const struct api_options *
     return r;
 }
 
-static int detokenize(struct call *c, const char *body, const struct api_options *o, struct err *e)
+int call_detokenize(struct call *c, const struct api_options *o, struct err *e)
 {
     struct api_detokenize q;
-    int r = api_parse_detokenize(&q, &c->arena, body, c->body.len, &c->heads, o, e);
+    int r = api_parse_detokenize(&q, &c->arena, body_of(c), c->body.len, &c->heads, o, e);
 
     if (!r)
         r = call_find_supplier(c, q.model, e);
@@ -45,14 +50,15 @@ static int detokenize(struct call *c, const char *body, const struct api_options
                                  c->sup->ops->facts(c->sup)->n_vocab);
     }
     c->tool.key = "content";
+    buf_init(&c->text, TEXT_MAX);
     return c->sup->ops->detokenize(c->sup, q.id, q.n, &c->text, e);
 }
 
-static int template(struct call *c, const char *body, const struct api_options *o, struct err *e)
+int call_apply_template(struct call *c, const struct api_options *o, struct err *e)
 {
     struct tokens t = {0};
     struct api_template q = {0};
-    int r = api_parse_template(&q, body, c->body.len, &c->heads, o, e);
+    int r = api_parse_template(&q, body_of(c), c->body.len, &c->heads, o, e);
 
     if (r)
         return r;
@@ -62,6 +68,7 @@ static int template(struct call *c, const char *body, const struct api_options *
     if (r)
         goto out;
     c->tool.key = "prompt";
+    buf_init(&c->text, TEXT_MAX);
     r = c->sup->ops->render(c->sup, q.messages, q.template_kwargs, q.continue_final,
                             q.no_generation_prompt, &c->patience, &c->text, &t, e);
 out:
@@ -69,18 +76,6 @@ out:
     free(t.answer);
     api_template_done(&q);
     return r;
-}
-
-int call_tool(struct call *c, const struct api_options *o, struct err *e)
-{
-    const char *body = c->body.data ? c->body.data : "";
-
-    buf_init(&c->text, TEXT_MAX);
-    if (c->route.id == API_ROUTE_TOKENIZE)
-        return tokenize(c, body, o, e);
-    if (c->route.id == API_ROUTE_DETOKENIZE)
-        return detokenize(c, body, o, e);
-    return template(c, body, o, e);
 }
 
 size_t call_tool_bytes(const struct call *c)

@@ -111,14 +111,6 @@ static void find_key(const struct http_head *h, const char **ret, size_t *ret_n)
                  http_field(h, "api-key"), ret, ret_n);
 }
 
-static void preflight(struct call *c)
-{
-    struct api_header h[CALL_HEADERS_MAX];
-    int n = api_cors_headers(1, c->cors, h, CALL_HEADERS_MAX);
-
-    call_send(c, 204, h, n, NULL, 0);
-}
-
 static struct origin_ask origin_of(const struct call *c)
 {
     const struct http_head *h = net_head(c->x);
@@ -150,16 +142,29 @@ static int may_read_metrics(struct call *c, const char *key, size_t n_key, struc
     return cloud_check_key(c->s->cloud, key, n_key, e);
 }
 
-/* A request whose body matters: key and limits first, then the body. */
-static int begin_body(struct call *c, const char *key, size_t n_key, struct err *e)
+static int may_ask(struct call *c, const char *key, size_t n_key, struct err *e)
+{
+    switch (c->route.auth) {
+    case API_AUTH_NONE:
+        break;
+    case API_AUTH_KEY:
+        return cloud_check_key(c->s->cloud, key, n_key, e);
+    case API_AUTH_TENANT:
+        return cloud_find_tenant(c->s->cloud, key, n_key, &c->i_viewer, e);
+    case API_AUTH_METRICS:
+        return may_read_metrics(c, key, n_key, e);
+    case API_AUTH_LIMITS:
+        if (atomic_load(&c->s->draining))
+            return err_set(e, ERR_DRAINING, "The server is shutting down.");
+        return cloud_enter(c->s->cloud, key, n_key, &c->ticket, e);
+    }
+    return 0;
+}
+
+static int begin_body(struct call *c, struct err *e)
 {
     int r;
 
-    if (atomic_load(&c->s->draining))
-        return err_set(e, ERR_DRAINING, "The server is shutting down.");
-    r = cloud_enter(c->s->cloud, key, n_key, &c->ticket, e);
-    if (r)
-        return r;
     c->state = CALL_BODY;
     if (cloud_n_keys(c->s->cloud)) /* else by address */
         net_set_owner(c->x, 1 + (uint64_t)c->ticket.i_tenant);
@@ -172,13 +177,6 @@ static int begin_body(struct call *c, const char *key, size_t n_key, struct err 
     return 0;
 }
 
-/* In the places beyond the limit only how the server is can be asked. */
-static int may_guest(const struct call *c)
-{
-    return c->route.id == API_ROUTE_HEALTH || c->route.id == API_ROUTE_READY ||
-           c->route.id == API_ROUTE_METRICS;
-}
-
 static void judge(struct call *c)
 {
     const struct http_head *h = net_head(c->x);
@@ -187,7 +185,7 @@ static void judge(struct call *c)
     struct err e = {0};
     const char *key;
     size_t n_key;
-    int r, i_tenant;
+    int r;
 
     /* Pages that may not call run nothing, whatever they ask for. */
     if (origin_check(c->s->config, &ask, &c->cors, &e)) {
@@ -196,7 +194,8 @@ static void judge(struct call *c)
     }
     find_key(h, &key, &n_key);
     r = api_route_find(method_of(h), h->target, strlen(h->target), &c->route, &e);
-    if (net_is_guest(c->x) && (r || !may_guest(c))) {
+    c->endpoint = endpoint_row(c->route.id);
+    if (net_is_guest(c->x) && (r || !c->endpoint->for_guests)) {
         err_set(&e, ERR_AGAIN, "Too many connections are open; please try again shortly.");
         call_fail(c, &e);
         return;
@@ -209,37 +208,13 @@ static void judge(struct call *c)
         call_fail(c, &e);
         return;
     }
-    switch (c->route.id) {
-    case API_ROUTE_PREFLIGHT:
-        preflight(c);
-        return;
-    case API_ROUTE_METRICS:
-        r = may_read_metrics(c, key, n_key, &e);
-        break;
-    case API_ROUTE_CHAT:
-    case API_ROUTE_COMPLETION:
-    case API_ROUTE_TOKENIZE:
-    case API_ROUTE_DETOKENIZE:
-    case API_ROUTE_APPLY_TEMPLATE:
-        if (begin_body(c, key, n_key, &e))
-            call_fail(c, &e);
-        return;
-    case API_ROUTE_ENGINE_EVENTS:
-    case API_ROUTE_ENGINE_REQUEST:
-    case API_ROUTE_ENGINE_CANCEL:
-        if (cloud_find_tenant(c->s->cloud, key, n_key, &i_tenant, &e))
-            call_fail(c, &e);
-        else
-            watch_answer(c, i_tenant);
-        return;
-    default:
-        if (!c->route.no_auth)
-            r = cloud_check_key(c->s->cloud, key, n_key, &e);
-    }
+    r = may_ask(c, key, n_key, &e);
+    if (!r && c->endpoint->prep)
+        r = begin_body(c, &e);
     if (r)
         call_fail(c, &e);
-    else
-        probes_answer(c);
+    else if (c->endpoint->answer)
+        c->endpoint->answer(c);
 }
 
 void handler_request(void *ctx, struct net_exchange *x)
@@ -316,7 +291,7 @@ void handler_body(void *ctx, struct net_exchange *x, int code)
         handler_reap(c);
         return;
     }
-    if (call_is_tool(c)) {
+    if (c->endpoint->is_tool) {
         int64_t n = call_tool_tokens(c->body.len);
         if (cloud_reserve(s->cloud, &c->ticket, n, n, &e)) {
             call_fail(c, &e);

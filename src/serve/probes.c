@@ -89,10 +89,8 @@ static int by_name(struct server *s, const char *id)
     return -1;
 }
 
-static void models(struct call *c)
+static void models(struct call *c, int one, int is_public)
 {
-    int is_public = c->route.id == API_ROUTE_PUBLIC_MODELS || c->route.id == API_ROUTE_PUBLIC_MODEL;
-    int one = c->route.id == API_ROUTE_MODEL || c->route.id == API_ROUTE_PUBLIC_MODEL;
     struct cloud_look look[SERVE_MODELS_MAX];
     struct api_model m[SERVE_MODELS_MAX];
     enum api_models_format format;
@@ -125,7 +123,42 @@ static void models(struct call *c)
     call_reply(c, 200, "application/json", c->out.data, c->out.len);
 }
 
-static void metrics(struct call *c)
+void probes_models(struct call *c)
+{
+    models(c, 0, 0);
+}
+
+void probes_model(struct call *c)
+{
+    models(c, 1, 0);
+}
+
+void probes_public_models(struct call *c)
+{
+    models(c, 0, 1);
+}
+
+void probes_public_model(struct call *c)
+{
+    models(c, 1, 1);
+}
+
+void probes_warming(struct call *c)
+{
+    ok_json(c, "{}");
+}
+
+void probes_health(struct call *c)
+{
+    health(c, 0);
+}
+
+void probes_ready(struct call *c)
+{
+    health(c, 1);
+}
+
+void probes_metrics(struct call *c)
 {
     struct buf text;
 
@@ -159,36 +192,4 @@ void probes_page(struct call *c, const struct page_file *f)
     c->state = CALL_OVER;
     net_reply(x, a.status, a.header, a.n_headers, a.body, a.n_body);
     free(a.unpacked);
-}
-
-void probes_answer(struct call *c)
-{
-    struct err e = {0};
-
-    switch (c->route.id) {
-    case API_ROUTE_HOME:
-        probes_page(c, page_find("/"));
-        return;
-    case API_ROUTE_MODELS:
-    case API_ROUTE_MODEL:
-    case API_ROUTE_PUBLIC_MODELS:
-    case API_ROUTE_PUBLIC_MODEL:
-        models(c);
-        return;
-    case API_ROUTE_WARMING:
-        ok_json(c, "{}");
-        return;
-    case API_ROUTE_HEALTH:
-        health(c, 0);
-        return;
-    case API_ROUTE_READY:
-        health(c, 1);
-        return;
-    case API_ROUTE_METRICS:
-        metrics(c);
-        return;
-    default:
-        err_set(&e, ERR_INTERNAL, "a route without a handler");
-        call_fail(c, &e);
-    }
 }

@@ -77,8 +77,15 @@ int server_has_one_tenant(const struct server *s); /* whose all places are */
 struct served *server_model(const struct call *c); /* of its offer */
 
 /* probes.c: answers that need no supplier's work. */
-void probes_answer(struct call *c);
 struct page_file;
 void probes_page(struct call *c, const struct page_file *f); /* 405 for anything but GET and HEAD */
+void probes_models(struct call *c);
+void probes_model(struct call *c);
+void probes_public_models(struct call *c);
+void probes_public_model(struct call *c);
+void probes_warming(struct call *c);
+void probes_health(struct call *c);
+void probes_ready(struct call *c);
+void probes_metrics(struct call *c);
 
 #endif

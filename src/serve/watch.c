@@ -545,7 +545,7 @@ struct call *watch_arrive(struct snapshot *t, int io)
     return t->home;
 }
 
-static struct watch *watch_new(struct call *c, int i_tenant)
+static struct watch *watch_new(struct call *c)
 {
     const struct server *s = c->s;
     struct watch *w = calloc(1, sizeof *w);
@@ -553,7 +553,7 @@ static struct watch *watch_new(struct call *c, int i_tenant)
     if (!w)
         return NULL;
     w->snapshot.home = c;
-    w->snapshot.i_tenant = i_tenant;
+    w->snapshot.i_tenant = c->i_viewer;
     w->snapshot.item.kind = MAIL_SNAPSHOT;
     w->snapshot.item.owner = &w->snapshot;
     w->keys_read = atomic_load(&s->keys_read);
@@ -583,30 +583,55 @@ static int begin_watching(struct call *c, struct err *e)
     return w->snapshot.times ? 0 : err_set(e, ERR_NOMEM, "No memory for one more watcher.");
 }
 
-void watch_answer(struct call *c, int i_tenant)
+static int begin(struct call *c, struct err *e)
+{
+    if (atomic_load(&c->s->draining))
+        return err_set(e, ERR_DRAINING, "The server is shutting down.");
+    c->watch = watch_new(c);
+    return c->watch ? 0 : err_set(e, ERR_NOMEM, "No memory for one more request.");
+}
+
+void watch_events(struct call *c)
 {
     struct err e = {0};
-    int r = 0;
+    int r = begin(c, &e);
 
-    if (atomic_load(&c->s->draining))
-        r = err_set(&e, ERR_DRAINING, "The server is shutting down.");
-    else if (!(c->watch = watch_new(c, i_tenant)))
-        r = err_set(&e, ERR_NOMEM, "No memory for one more request.");
-    else if (c->route.id == API_ROUTE_ENGINE_EVENTS)
+    if (!r)
         r = begin_watching(c, &e);
     if (r) {
         call_fail(c, &e);
         return;
     }
-    if (c->route.id == API_ROUTE_ENGINE_EVENTS && c->method == HTTP_HEAD) {
+    if (c->method == HTTP_HEAD) {
         call_reply(c, 200, "text/event-stream; charset=utf-8", "", 0);
         return;
     }
-    if (c->route.id != API_ROUTE_ENGINE_EVENTS)
-        c->watch->snapshot.id = c->route.arg;
-    c->watch->snapshot.do_cancel = c->route.id == API_ROUTE_ENGINE_CANCEL;
     c->state = CALL_WATCH;
     set_out(c);
+}
+
+static void look_at_one(struct call *c, int do_cancel)
+{
+    struct err e = {0};
+
+    if (begin(c, &e)) {
+        call_fail(c, &e);
+        return;
+    }
+    c->watch->snapshot.id = c->route.arg;
+    c->watch->snapshot.do_cancel = do_cancel;
+    c->state = CALL_WATCH;
+    set_out(c);
+}
+
+void watch_request(struct call *c)
+{
+    look_at_one(c, 0);
+}
+
+void watch_cancel(struct call *c)
+{
+    look_at_one(c, 1);
 }
 
 /* No more states: the stream ends in order, and the client may ask again. */

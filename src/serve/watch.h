@@ -16,8 +16,10 @@
 #define WATCH_LIVE_MAX     200 /* rows of one state: under way ... */
 #define WATCH_FINISHED_MAX 50  /* ... and ended */
 
-/* Answer a call of one of the three routes. `i_tenant`: whose requests it may see. */
-void watch_answer(struct call *c, int i_tenant);
+/* Answer a call of one of the three routes; c->i_viewer: whose requests it may see. */
+void watch_events(struct call *c);
+void watch_request(struct call *c);
+void watch_cancel(struct call *c);
 /* From handler_tick: the next state, or the end. */
 void watch_tick(struct call *c, int64_t now_us);
 /* A snapshot came by mail to this io thread. The call it belongs to when it is home, else NULL. */

@@ -93,9 +93,9 @@ static void test_route_details(void **state)
     api_allow_text(API_GET | API_HEAD, text);
     assert_string_equal(text, "GET, HEAD, OPTIONS");
     assert_int_equal(api_route_find(API_GET, "/health", 7, &m, &e), 0);
-    assert_int_equal(m.no_auth, 1);
+    assert_int_equal(m.auth, API_AUTH_NONE);
     assert_int_equal(api_route_find(API_GET, "/v1/models", 10, &m, &e), 0);
-    assert_int_equal(m.no_auth, 0);
+    assert_int_equal(m.auth, API_AUTH_KEY);
     assert_int_equal(api_route_find(API_POST, "/v1/embeddings", 14, &m, &e), ERR_UNSUPPORTED);
     assert_string_equal(e.text, "embeddings are not supported yet by this server");
     memset(big + 11, 'x', 600);

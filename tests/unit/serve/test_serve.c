@@ -767,6 +767,16 @@ static void drain(void **state)
     assert_int_equal(r->run_result, 0);
 }
 
+/* Every endpoint that is found has a function that answers it, or one that reads its body. */
+static void test_endpoint_rows(void **state)
+{
+    for (int i = 0; i < API_ROUTE_N; i++) {
+        const struct endpoint *p = endpoint_row((enum api_route_id)i);
+        if (!!p->answer + !!p->prep != (i != API_ROUTE_UNBUILT))
+            fail_msg("endpoint %d has %s", i, p->answer ? "two ways" : "no way to be answered");
+    }
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -794,6 +804,7 @@ int main(void)
         T(pages_that_may_call),
         T(drawn_by_the_api),
         T(drawn_by_the_model),
+        cmocka_unit_test(test_endpoint_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,45 @@
+/* Which function answers which endpoint: one row for each that api/endpoint.c finds. */
+#include "base/check.h"
+#include "console/page.h"
+#include "serve/server.h"
+#include "serve/watch.h"
+
+static void home(struct call *c)
+{
+    probes_page(c, page_find("/"));
+}
+
+static void preflight(struct call *c)
+{
+    struct api_header h[CALL_HEADERS_MAX];
+    int n = api_cors_headers(1, c->cors, h, CALL_HEADERS_MAX);
+
+    call_send(c, 204, h, n, NULL, 0);
+}
+
+static const struct endpoint rows[API_ROUTE_N] = {
+    [API_ROUTE_HOME] = {.answer = home},
+    [API_ROUTE_CHAT] = {.prep = call_prep_chat},
+    [API_ROUTE_COMPLETION] = {.prep = call_prep_completion},
+    [API_ROUTE_MODELS] = {.answer = probes_models},
+    [API_ROUTE_MODEL] = {.answer = probes_model},
+    [API_ROUTE_PUBLIC_MODELS] = {.answer = probes_public_models},
+    [API_ROUTE_PUBLIC_MODEL] = {.answer = probes_public_model},
+    [API_ROUTE_WARMING] = {.answer = probes_warming},
+    [API_ROUTE_TOKENIZE] = {.prep = call_tokenize, .is_tool = 1},
+    [API_ROUTE_DETOKENIZE] = {.prep = call_detokenize, .is_tool = 1},
+    [API_ROUTE_APPLY_TEMPLATE] = {.prep = call_apply_template, .is_tool = 1},
+    [API_ROUTE_HEALTH] = {.answer = probes_health, .for_guests = 1},
+    [API_ROUTE_READY] = {.answer = probes_ready, .for_guests = 1},
+    [API_ROUTE_METRICS] = {.answer = probes_metrics, .for_guests = 1},
+    [API_ROUTE_ENGINE_EVENTS] = {.answer = watch_events},
+    [API_ROUTE_ENGINE_REQUEST] = {.answer = watch_request},
+    [API_ROUTE_ENGINE_CANCEL] = {.answer = watch_cancel},
+    [API_ROUTE_PREFLIGHT] = {.answer = preflight},
+};
+
+const struct endpoint *endpoint_row(enum api_route_id id)
+{
+    CHECK(id < API_ROUTE_N);
+    return &rows[id];
+}
