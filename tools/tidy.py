@@ -9,8 +9,8 @@ import re
 import subprocess
 import sys
 
-ROOMS = ["base", "job", "kern", "policy", "text", "net", "api", "hub", "engine", "cloud", "console", "serve", "plan",
-         "cmd"]
+ROOMS = ["base", "job", "kern", "policy", "text", "net", "api", "hub", "engine", "books", "cloud", "console", "serve",
+         "plan", "cmd"]
 
 # Who may include whom: "room" allows every header of it, "room*" only its doors.
 ALLOWED = {
@@ -23,8 +23,9 @@ ALLOWED = {
     "api": ["base", "job"],
     "hub": ["base", "job", "net*"],
     "engine": ["base", "job", "kern*", "policy", "text*"],
-    "cloud": ["base", "job", "policy", "net", "api*"],
-    "console": ["base", "job", "policy", "net", "api*", "cloud*"],
+    "books": ["base", "job", "policy"],
+    "cloud": ["base", "job", "policy", "net", "api*", "books*"],
+    "console": ["base", "job", "policy", "net", "api*", "cloud*", "books*"],
     "serve": ["base", "job", "policy", "net", "api*", "cloud*", "engine*", "console*"],
     "plan": ["base", "job", "policy"],
     "cmd": ["base", "job"] + [room + "*" for room in ROOMS if room not in ("base", "job", "cmd")],

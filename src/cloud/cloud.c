@@ -11,7 +11,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "cloud/keyring.h"
-#include "cloud/ledger.h"
 #include "cloud/offers.h"
 #include "cloud/quota.h"
 #include "policy/admit.h"
@@ -34,7 +33,7 @@ struct cloud {
     struct tenant tenants[CLOUD_TENANTS_MAX];
     int n_tenants;
     int tenant_of[CLOUD_TENANTS_MAX]; /* index in keys->tenants -> index here */
-    struct ledger *ledger;
+    struct books *books;
     struct offers offers;
     _Atomic int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency,
         refused_queue;
@@ -201,13 +200,23 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
     if (config->keys_path)
         r = cloud_reload_keys(c, e);
     if (!r && config->ledger_path)
-        r = ledger_open(&c->ledger, config->ledger_path, config->ledger_sync_normal, e);
+        r = books_open(&c->books, config->ledger_path, config->ledger_sync_normal, e);
     if (r) {
         cloud_close(c);
         return r;
     }
     *ret = c;
     return 0;
+}
+
+int cloud_start(struct cloud *c, struct err *e)
+{
+    return c->books ? books_start(c->books, e) : 0;
+}
+
+int64_t cloud_step(struct cloud *c, int64_t now_us)
+{
+    return c->books ? books_step(c->books, now_us) : -1;
 }
 
 int64_t cloud_close(struct cloud *c)
@@ -218,7 +227,7 @@ int64_t cloud_close(struct cloud *c)
         return 0;
     for (int i = 0; i < c->n_tenants; i++)
         CHECK(atomic_load(&c->tenants[i].n_inside) == 0);
-    n_lost = ledger_close(c->ledger);
+    n_lost = books_close(c->books);
     key_table_free(c->keys);
     offers_done(&c->offers);
     pthread_rwlock_destroy(&c->lock);
@@ -257,7 +266,7 @@ int cloud_enter(struct cloud *c, const char *key, size_t n_key, struct cloud_tic
     }
     if (quota_enter(&te->n_inside, atomic_load(&te->concurrency_max)))
         return refuse_concurrency(c, t, e);
-    if (c->ledger && !(t->row = ledger_take(c->ledger))) {
+    if (c->books && !(t->row = books_take(c->books))) {
         quota_leave(&te->n_inside, 1);
         t->retry_us = 1000000;
         return err_set(e, ERR_AGAIN, "The books cannot keep up; please try again shortly.");
@@ -406,7 +415,7 @@ static void put_name(char *to, size_t cap, const char *from)
 
 void cloud_settle(struct cloud *c, struct cloud_ticket *t, const struct cloud_use *u)
 {
-    struct ledger_row *r = t->row;
+    struct books_row *r = t->row;
 
     CHECK(t->i_tenant >= 0);
     if (r) {
@@ -424,7 +433,7 @@ void cloud_settle(struct cloud *c, struct cloud_ticket *t, const struct cloud_us
     }
     leave(c, t, u->prompt_tokens + u->completion_tokens);
     if (r) /* last: who reads the row finds all else done */
-        ledger_post(c->ledger, r);
+        books_post(c->books, r);
     t->row = NULL;
 }
 
@@ -433,7 +442,7 @@ void cloud_leave(struct cloud *c, struct cloud_ticket *t, int64_t tokens)
     if (t->i_tenant < 0)
         return;
     if (t->row)
-        ledger_give(c->ledger, t->row);
+        books_give(c->books, t->row);
     t->row = NULL;
     leave(c, t, tokens);
 }
@@ -502,6 +511,6 @@ void cloud_stats(const struct cloud *c, struct cloud_stats *ret)
                                 .refused_tokens = atomic_load(&c->refused_tokens),
                                 .refused_concurrency = atomic_load(&c->refused_concurrency),
                                 .refused_queue = atomic_load(&c->refused_queue)};
-    if (c->ledger)
-        ledger_stats(c->ledger, &ret->rows_written, &ret->rows_pending, &ret->write_failures);
+    if (c->books)
+        books_stats(c->books, &ret->rows_written, &ret->rows_pending, &ret->write_failures);
 }

@@ -22,10 +22,11 @@
 #include "api/api.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "books/books.h"
 #include "cloud/quota.h"
 #include "cloud/supplier.h"
 
-#define CLOUD_NAME_MAX        64
+#define CLOUD_NAME_MAX        BOOKS_NAME_MAX
 #define CLOUD_SUPPLIER_ID_MAX 128
 #define CLOUD_TENANTS_MAX     256
 #define CLOUD_KEYS_MAX        4096
@@ -51,8 +52,11 @@ struct cloud_config {
     int32_t waiting_max;        /* sequences waiting at one offer before 429 */
 };
 
-/* Opens keys and ledger, starts the books thread. On failure nothing is left behind. */
+/* Opens keys and ledger. On failure nothing is left behind. */
 int cloud_open(struct cloud **ret, const struct cloud_config *c, struct err *e);
+/* Starts the books thread; or who opened it calls cloud_step: see books_step. */
+int cloud_start(struct cloud *c, struct err *e);
+int64_t cloud_step(struct cloud *c, int64_t now_us);
 /* Books what was settled, closes. No ticket may be open. Returns how many rows could not be
  * written, and are lost. Accepts NULL. */
 int64_t cloud_close(struct cloud *c);
@@ -106,7 +110,7 @@ struct cloud_ticket {
     int n_tried;
     _Atomic int64_t *n_there; /* where these count, after cloud_admit; NULL: nowhere */
     int64_t retry_us;         /* after a refusal: when to come back; 0: unknown */
-    struct ledger_row *row;
+    struct books_row *row;
 };
 
 /* key NULL: none was sent. ERR_AUTH, ERR_RATE_REQUESTS, ERR_QUEUE_FULL (concurrency), ERR_AGAIN
@@ -170,14 +174,6 @@ int cloud_key_new(const char *path, const char *id, const char *tenant,
 /* The line that would stand for this key in that file. */
 int cloud_key_line(const char *path, const char *id, const char *tenant, const char *key,
                    struct buf *out, struct err *e);
-
-struct cloud_balance {
-    char tenant[CLOUD_NAME_MAX];
-    int64_t n_requests, prompt_tokens, cached_tokens, completion_tokens, energy_uj;
-};
-/* Read the balances from a ledger file, in order of tenant. [any], also while a server writes. */
-int cloud_balances(const char *ledger_path, int (*row)(void *arg, const struct cloud_balance *b),
-                   void *arg, struct err *e);
 
 struct cloud_stats {
     int64_t rows_written, rows_pending, write_failures;

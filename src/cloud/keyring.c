@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/disk.h"
+
 #define FILE_MAX  ((size_t)4 << 20)
 #define WORDS_MAX 8
 
@@ -257,33 +259,17 @@ fail:
     return code;
 }
 
-/* The whole file in memory; ERR_NOTFOUND when there is none. */
-static int slurp(const char *path, struct buf *out, struct err *e)
-{
-    char chunk[4096];
-    size_t n;
-    FILE *f = fopen(path, "re");
-
-    if (!f)
-        return err_set(e, errno == ENOENT ? ERR_NOTFOUND : ERR_IO, "keys file %s: %s", path,
-                       strerror(errno));
-    while ((n = fread(chunk, 1, sizeof chunk, f)) > 0 && !buf_add(out, chunk, n))
-        ;
-    n = (size_t)ferror(f);
-    fclose(f);
-    if (n || out->failed)
-        return err_set(e, ERR_IO, "keys file %s: cannot be read, or is over 4 MiB", path);
-    return 0;
-}
-
 int key_table_load(struct key_table **ret, const char *path, struct err *e)
 {
     struct buf text;
     int r;
 
     buf_init(&text, FILE_MAX);
-    r = slurp(path, &text, e);
-    if (!r)
+    r = disk_read(path, &text);
+    if (r)
+        err_set(e, r, "keys file %s: %s", path,
+                r == ERR_LIMIT ? "larger than 4 MiB" : strerror(errno));
+    else
         r = key_table_parse(ret, path, text.data ? text.data : "", text.len, e);
     buf_done(&text);
     return r;

@@ -7,9 +7,9 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "base/disk.h"
 #include "base/rand.h"
 #include "cloud/keyring.h"
-#include "cloud/private.h"
 
 #define KEY_RANDOM_BYTES 24
 #define KEY_PREFIX       "gf-"
@@ -73,7 +73,7 @@ int cloud_key_new(const char *path, const char *id, const char *tenant,
         return err_set(e, ERR_IO, "no random bytes from the system");
     sodium_bin2base64(key + strlen(KEY_PREFIX), sizeof key - strlen(KEY_PREFIX), bytes,
                       sizeof bytes, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    fd = private_open(path, O_RDWR | O_CREAT | O_APPEND);
+    fd = disk_open_private(path, O_RDWR | O_CREAT | O_APPEND);
     if (fd < 0)
         return err_set(e, ERR_IO, "keys file %s: %s", path, strerror(errno));
     flock(fd, LOCK_EX); /* two commands at once must not both begin the file */

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "cloud/cloud.h"
+#include "books/books.h"
 #include "cmd/cmd.h"
 #include "hub/hub.h"
 
@@ -19,7 +19,7 @@ static const struct opt opts[] = {
     OPT_END,
 };
 
-static int print_json(void *arg, const struct cloud_balance *b)
+static int print_json(void *arg, const struct books_balance *b)
 {
     return cmd_json(
         json_pack("{s:o, s:I, s:I, s:I, s:I, s:I}", "tenant", cmd_json_str(b->tenant), "requests",
@@ -35,7 +35,7 @@ static void print_head(void)
            "completion");
 }
 
-static int print_row(void *arg, const struct cloud_balance *b)
+static int print_row(void *arg, const struct books_balance *b)
 {
     int *n = arg;
 
@@ -69,7 +69,7 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
         return cmd_fail(cmd, &e);
     is_new = !o->ledger && access(path, F_OK) && errno == ENOENT;
     if (!is_new &&
-        cloud_balances(o->ledger ? o->ledger : path, o->json ? print_json : print_row, &n, &e))
+        books_balances(o->ledger ? o->ledger : path, o->json ? print_json : print_row, &n, &e))
         return cmd_fail(cmd, &e);
     if (!n && !o->json)
         print_head();

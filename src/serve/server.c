@@ -71,8 +71,9 @@ static int open_cloud(struct server *s, struct err *e)
                    .concurrency = c->concurrency},
         .waiting_max = (int32_t)c->queue,
     };
+    int r = cloud_open(&s->cloud, &cc, e);
 
-    return cloud_open(&s->cloud, &cc, e);
+    return r ? r : cloud_start(s->cloud, e);
 }
 
 static int open_net(struct server *s, struct err *e)

@@ -5,18 +5,12 @@
 
 #include <cmocka.h>
 
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "cloud/cloud.h"
-#include "cloud/ledger.h"
 
 static char dir[64], keys[128], books[128];
 
@@ -38,26 +32,26 @@ static int teardown(void **state)
     return system(cmd);
 }
 
-static int keep(void *arg, const struct cloud_balance *b)
+static int keep(void *arg, const struct books_balance *b)
 {
-    struct cloud_balance **at = arg;
+    struct books_balance **at = arg;
     *(*at)++ = *b;
     return 0;
 }
 
-static int balances(struct cloud_balance out[8])
+static int balances(struct books_balance out[8])
 {
-    struct cloud_balance *at = out;
+    struct books_balance *at = out;
     struct err e = {0};
 
-    assert_int_equal(cloud_balances(books, keep, &at, &e), 0);
+    assert_int_equal(books_balances(books, keep, &at, &e), 0);
     return (int)(at - out);
 }
 
 static void settled_is_booked(void **state)
 {
     struct cloud_config config = {.keys_path = NULL, .ledger_path = books};
-    struct cloud_balance b[8];
+    struct books_balance b[8];
     struct cloud_ticket t;
     struct cloud *c = NULL;
     struct err e = {0};
@@ -99,192 +93,6 @@ static void settled_is_booked(void **state)
     balances(b);
     assert_int_equal(b[0].n_requests, 251);
     assert_int_equal(b[0].prompt_tokens, 2501);
-}
-
-static void a_row_is_booked_once(void **state)
-{
-    struct cloud_balance b[8];
-    struct ledger *l = NULL;
-    struct ledger_row *r;
-    struct err e = {0};
-
-    assert_int_equal(ledger_open(&l, books, 0, &e), 0);
-    for (int i = 0; i < 2; i++) {
-        r = ledger_take(l);
-        strcpy(r->request_id, "same");
-        strcpy(r->tenant, "t");
-        r->prompt_tokens = 5;
-        ledger_post(l, r);
-    }
-    ledger_close(l);
-    assert_int_equal(balances(b), 1);
-    assert_int_equal(b[0].prompt_tokens, 5);
-}
-
-static void rows_are_a_pool(void **state)
-{
-    struct ledger_row *r, *first = NULL;
-    struct ledger *l = NULL;
-    struct err e = {0};
-    int n = 0;
-
-    assert_int_equal(ledger_open(&l, books, 0, &e), 0);
-    while ((r = ledger_take(l))) {
-        first = first ? first : r;
-        n++;
-    }
-    assert_int_equal(n, LEDGER_ROWS_MAX);
-    ledger_give(l, first);
-    assert_ptr_equal(ledger_take(l), first);
-    ledger_close(l);
-}
-
-/* ---- a disk that fails ---- */
-
-/* Nothing may be written into files of this process, as on a full disk; SQLite reports it. */
-static void disk_full(int on)
-{
-    struct rlimit l;
-
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &l), 0);
-    l.rlim_cur = on ? 0 : l.rlim_max;
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &l), 0);
-}
-
-static void post(struct ledger *l, const char *id)
-{
-    struct ledger_row *r = ledger_take(l);
-
-    snprintf(r->request_id, sizeof r->request_id, "%s", id);
-    strcpy(r->tenant, "t");
-    ledger_post(l, r);
-}
-
-static void until_failures(struct ledger *l, int64_t n)
-{
-    int64_t written, pending, failures = 0;
-
-    for (int i = 0; i < 20000 && failures < n; i++) {
-        ledger_stats(l, &written, &pending, &failures);
-        clock_sleep_us(1000);
-    }
-    assert_true(failures >= n);
-}
-
-/* Standard error into a pipe: what is logged meanwhile. */
-static int caught[2], saved_stderr;
-
-static void catch_log(void)
-{
-    assert_int_equal(pipe2(caught, O_NONBLOCK | O_CLOEXEC), 0);
-    saved_stderr = dup(2);
-    dup2(caught[1], 2);
-}
-
-static void release_log(char *out, size_t cap)
-{
-    ssize_t n;
-
-    dup2(saved_stderr, 2);
-    close(saved_stderr);
-    close(caught[1]);
-    n = read(caught[0], out, cap - 1);
-    out[n > 0 ? n : 0] = 0;
-    close(caught[0]);
-}
-
-static int lines_with(const char *text, const char *what)
-{
-    int n = 0;
-
-    while ((text = strstr(text, what))) {
-        n++;
-        text += strlen(what);
-    }
-    return n;
-}
-
-static void full_disk_and_back(void **state)
-{
-    struct cloud_balance b[8];
-    struct ledger *l = NULL;
-    struct err e = {0};
-    char log[8192];
-
-    assert_int_equal(ledger_open(&l, books, 0, &e), 0);
-    catch_log();
-    for (int round = 1; round <= 2; round++) { /* the second failure is told as the first was */
-        disk_full(1);
-        post(l, round == 1 ? "one" : "two");
-        until_failures(l, 2 * round);
-        disk_full(0);
-        for (int64_t pending = 1, any, i = 0; pending && i < 20000; i++) {
-            ledger_stats(l, &any, &pending, &any);
-            clock_sleep_us(1000);
-        }
-    }
-    assert_int_equal(ledger_close(l), 0);
-    release_log(log, sizeof log);
-    assert_int_equal(lines_with(log, "1 row cannot be written"), 2);
-    assert_int_equal(lines_with(log, "written again, 1 row, after "), 2);
-    assert_int_equal(balances(b), 1);
-    assert_int_equal(b[0].n_requests, 2);
-}
-
-static void full_disk_to_the_end(void **state)
-{
-    struct cloud_balance b[8];
-    struct ledger *l = NULL;
-    struct err e = {0};
-    char log[8192];
-
-    assert_int_equal(ledger_open(&l, books, 0, &e), 0);
-    catch_log();
-    disk_full(1);
-    post(l, "one");
-    post(l, "two");
-    assert_int_equal(ledger_close(l), 2);
-    disk_full(0);
-    release_log(log, sizeof log);
-    assert_int_equal(lines_with(log, "2 rows were lost"), 1);
-    assert_int_equal(balances(b), 0);
-}
-
-/* ---- who may read it ---- */
-
-static int mode_of(const char *path, const char *suffix)
-{
-    char name[160];
-    struct stat st;
-
-    snprintf(name, sizeof name, "%s%s", path, suffix);
-    return stat(name, &st) ? -1 : (int)(st.st_mode & 0777);
-}
-
-static void files_are_private(void **state)
-{
-    mode_t mask = umask(0);
-    char key[CLOUD_KEY_TEXT_MAX];
-    struct ledger *l = NULL;
-    struct err e = {0};
-
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(ledger_open(&l, books, 0, &e), 0);
-        assert_int_equal(mode_of(books, ""), 0600);
-        assert_int_equal(mode_of(books, "-wal"), 0600);
-        assert_int_equal(mode_of(books, "-shm"), 0600);
-        ledger_close(l);
-        assert_int_equal(chmod(books, 0644), 0); /* as another version left it */
-    }
-    assert_int_equal(cloud_key_new(keys, "a", NULL, key, &e), 0);
-    assert_int_equal(mode_of(keys, ""), 0600);
-    assert_int_equal(chmod(keys, 0666), 0);
-    assert_int_equal(cloud_key_new(keys, "b", NULL, key, &e), 0);
-    assert_int_equal(mode_of(keys, ""), 0600);
-    assert_int_equal(chmod(keys, 0640), 0); /* on purpose, for a group */
-    assert_int_equal(cloud_key_new(keys, "c", NULL, key, &e), 0);
-    assert_int_equal(mode_of(keys, ""), 0640);
-    umask(mask);
 }
 
 static void not_a_ledger(void **state)
@@ -700,11 +508,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(settled_is_booked, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_row_is_booked_once, setup, teardown),
-        cmocka_unit_test_setup_teardown(rows_are_a_pool, setup, teardown),
-        cmocka_unit_test_setup_teardown(full_disk_and_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(full_disk_to_the_end, setup, teardown),
-        cmocka_unit_test_setup_teardown(files_are_private, setup, teardown),
         cmocka_unit_test_setup_teardown(not_a_ledger, setup, teardown),
         cmocka_unit_test_setup_teardown(keys_and_limits, setup, teardown),
         cmocka_unit_test_setup_teardown(tiers, setup, teardown),
@@ -714,6 +517,5 @@ int main(void)
         cmocka_unit_test(offers_come_and_go),
         cmocka_unit_test(looks),
     };
-    signal(SIGXFSZ, SIG_IGN); /* as the program does */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,6 +20,7 @@ static char dir[] = "/tmp/gaufre-key-XXXXXX", path[128];
 
 static int setup(void **state)
 {
+    strcpy(dir, "/tmp/gaufre-key-XXXXXX");
     if (!mkdtemp(dir))
         return -1;
     snprintf(path, sizeof path, "%s/keys", dir);
@@ -74,6 +75,30 @@ static void make_and_find(void **state)
     assert_string_equal(key_find(t, "my own key", 10)->id, "carol");
     key_table_free(t);
     buf_done(&out);
+}
+
+static int mode(void)
+{
+    struct stat st;
+
+    return stat(path, &st) ? -1 : (int)(st.st_mode & 0777);
+}
+
+static void file_is_private(void **state)
+{
+    mode_t mask = umask(0);
+    char key[CLOUD_KEY_TEXT_MAX];
+    struct err e = {0};
+
+    assert_int_equal(cloud_key_new(path, "a", NULL, key, &e), 0);
+    assert_int_equal(mode(), 0600);
+    assert_int_equal(chmod(path, 0666), 0);
+    assert_int_equal(cloud_key_new(path, "b", NULL, key, &e), 0);
+    assert_int_equal(mode(), 0600);
+    assert_int_equal(chmod(path, 0640), 0); /* on purpose, for a group */
+    assert_int_equal(cloud_key_new(path, "c", NULL, key, &e), 0);
+    assert_int_equal(mode(), 0640);
+    umask(mask);
 }
 
 static void limits(void **state)
@@ -153,6 +178,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(make_and_find, setup, teardown),
+        cmocka_unit_test_setup_teardown(file_is_private, setup, teardown),
         cmocka_unit_test(limits),
         cmocka_unit_test(tiers),
         cmocka_unit_test(refuses),

@@ -501,15 +501,15 @@ static void health(void **state)
     r->f.frozen = 0;
 }
 
-static int keep(void *arg, const struct cloud_balance *b)
+static int keep(void *arg, const struct books_balance *b)
 {
-    *(struct cloud_balance *)arg = *b;
+    *(struct books_balance *)arg = *b;
     return 0;
 }
 
 static void usage_is_booked(void **state)
 {
-    struct cloud_balance b = {0};
+    struct books_balance b = {0};
     struct room *r = *state;
     struct err e = {0};
     char *a;
@@ -522,7 +522,7 @@ static void usage_is_booked(void **state)
     }
     free(ask(r, CHAT_PATH, NULL, "{"));              /* costs nothing */
     free(ask(r, CHAT_PATH, NULL, CHAT("FAIL", ""))); /* one token was made */
-    EVENTUALLY(cloud_balances(r->ledger, keep, &b, &e) == 0 && b.n_requests == 6);
+    EVENTUALLY(books_balances(r->ledger, keep, &b, &e) == 0 && b.n_requests == 6);
     assert_string_equal(b.tenant, "default");
     assert_int_equal(b.prompt_tokens, 5 * 8 + 10);
     assert_int_equal(b.completion_tokens, 5 * 3 + 1);
@@ -661,7 +661,7 @@ static void clients_leave(void **state)
 /* Who leaves the queue owes nothing: not in the books, not in the metrics, not in its bucket. */
 static void left_the_queue(void **state)
 {
-    struct cloud_balance b = {0};
+    struct books_balance b = {0};
     struct room *r = *state;
     struct err e = {0};
     struct buf got;
@@ -675,7 +675,7 @@ static void left_the_queue(void **state)
         post(fd, CHAT_PATH, NULL, CHAT("HOLD", ",\"max_tokens\":900"));
         EVENTUALLY(r->f.n_submitted == i + 1);
         close(fd);
-        EVENTUALLY(cloud_balances(r->ledger, keep, &b, &e) == 0 && b.n_requests == i + 1);
+        EVENTUALLY(books_balances(r->ledger, keep, &b, &e) == 0 && b.n_requests == i + 1);
         assert_int_equal(b.prompt_tokens + b.cached_tokens + b.completion_tokens, 0);
     }
     a = get(r, "GET", "/metrics", NULL);
@@ -690,7 +690,7 @@ static void left_the_queue(void **state)
     hear(fd, &got, "xxx");
     buf_done(&got);
     close(fd);
-    EVENTUALLY(cloud_balances(r->ledger, keep, &b, &e) == 0 && b.n_requests == 4);
+    EVENTUALLY(books_balances(r->ledger, keep, &b, &e) == 0 && b.n_requests == 4);
     assert_int_equal(b.prompt_tokens, 11);
     assert_int_equal(b.cached_tokens, 1);
     a = get(r, "GET", "/v1/engine/requests/left", NULL);

@@ -70,7 +70,7 @@ static void expect(struct room *r, const char *path, const char *key, const char
     free(a);
 }
 
-static int add(void *arg, const struct cloud_balance *b)
+static int add(void *arg, const struct books_balance *b)
 {
     *(int64_t *)arg += b->n_requests;
     return 0;
@@ -81,7 +81,7 @@ static int64_t n_booked(const struct room *r)
     int64_t n = 0;
     struct err e = {0};
 
-    return cloud_balances(r->ledger, add, &n, &e) ? -1 : n;
+    return books_balances(r->ledger, add, &n, &e) ? -1 : n;
 }
 
 /* ---- tokens a minute ------------------------------------------------------------------------- */

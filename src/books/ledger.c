@@ -1,0 +1,201 @@
+#include "books/ledger.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/disk.h"
+
+#define BUSY_MS        2000
+#define SCHEMA_VERSION 1
+
+/* The dialect shared with PostgreSQL: ids made by us, BIGINT microseconds. */
+static const char schema[] =
+    "CREATE TABLE IF NOT EXISTS usage ("
+    " request_id TEXT NOT NULL PRIMARY KEY, at_us BIGINT NOT NULL, tenant TEXT NOT NULL,"
+    " key_id TEXT NOT NULL, model TEXT NOT NULL, supplier TEXT NOT NULL,"
+    " prompt_tokens BIGINT NOT NULL, cached_tokens BIGINT NOT NULL,"
+    " completion_tokens BIGINT NOT NULL, energy_uj BIGINT NOT NULL, status INTEGER NOT NULL);"
+    "CREATE INDEX IF NOT EXISTS usage_tenant_at ON usage (tenant, at_us);"
+    "CREATE TABLE IF NOT EXISTS balance ("
+    " tenant TEXT NOT NULL PRIMARY KEY, n_requests BIGINT NOT NULL, prompt_tokens BIGINT NOT NULL,"
+    " cached_tokens BIGINT NOT NULL, completion_tokens BIGINT NOT NULL,"
+    " energy_uj BIGINT NOT NULL);";
+static const char insert_usage[] =
+    "INSERT INTO usage (request_id, at_us, tenant, key_id, model, supplier, prompt_tokens,"
+    " cached_tokens, completion_tokens, energy_uj, status)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+    " ON CONFLICT (request_id) DO NOTHING";
+static const char add_balance[] =
+    "INSERT INTO balance (tenant, n_requests, prompt_tokens, cached_tokens, completion_tokens,"
+    " energy_uj) VALUES (?1, 1, ?2, ?3, ?4, ?5)"
+    " ON CONFLICT (tenant) DO UPDATE SET n_requests = n_requests + 1,"
+    " prompt_tokens = balance.prompt_tokens + excluded.prompt_tokens,"
+    " cached_tokens = balance.cached_tokens + excluded.cached_tokens,"
+    " completion_tokens = balance.completion_tokens + excluded.completion_tokens,"
+    " energy_uj = balance.energy_uj + excluded.energy_uj";
+
+struct ledger {
+    sqlite3 *db;
+    sqlite3_stmt *usage, *balance;
+    int why_code; /* of the last write that failed */
+    char why[200];
+};
+
+static int db_err(struct ledger *l, const char *path, struct err *e)
+{
+    return err_set(e, ERR_IO, "ledger %s: %s", path,
+                   l->db ? sqlite3_errmsg(l->db) : "out of memory");
+}
+
+static int db_open(struct ledger *l, const char *path, int sync_normal, struct err *e)
+{
+    static const char check[] = "PRAGMA user_version";
+    sqlite3_stmt *st = NULL;
+    int version = -1;
+
+    if (disk_make_private(path))
+        return err_set(e, ERR_IO, "ledger %s: %s", path, strerror(errno));
+    if (sqlite3_open_v2(path, &l->db,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX,
+                        disk_vfs()))
+        return db_err(l, path, e);
+    sqlite3_busy_timeout(l->db, BUSY_MS);
+    if (sqlite3_exec(l->db, "PRAGMA journal_mode=WAL", NULL, NULL, NULL) ||
+        sqlite3_exec(l->db, sync_normal ? "PRAGMA synchronous=NORMAL" : "PRAGMA synchronous=FULL",
+                     NULL, NULL, NULL) ||
+        sqlite3_prepare_v2(l->db, check, -1, &st, NULL))
+        return db_err(l, path, e);
+    if (sqlite3_step(st) == SQLITE_ROW)
+        version = sqlite3_column_int(st, 0);
+    sqlite3_finalize(st);
+    if (version < 0)
+        return db_err(l, path, e);
+    if (version != 0 && version != SCHEMA_VERSION)
+        return err_set(e, ERR_FORMAT, "ledger %s: written by another version (schema %d, not %d)",
+                       path, version, SCHEMA_VERSION);
+    if (sqlite3_exec(l->db, schema, NULL, NULL, NULL) ||
+        sqlite3_exec(l->db, "PRAGMA user_version=1", NULL, NULL, NULL) ||
+        sqlite3_prepare_v2(l->db, insert_usage, -1, &l->usage, NULL) ||
+        sqlite3_prepare_v2(l->db, add_balance, -1, &l->balance, NULL))
+        return db_err(l, path, e);
+    return 0;
+}
+
+int ledger_open(struct ledger **ret, const char *path, int sync_normal, struct err *e)
+{
+    struct ledger *l = calloc(1, sizeof *l);
+    int r = l ? db_open(l, path, sync_normal, e) : err_set(e, ERR_NOMEM, "ledger: out of memory");
+
+    if (r)
+        ledger_close(l);
+    else
+        *ret = l;
+    return r;
+}
+
+void ledger_close(struct ledger *l)
+{
+    if (!l)
+        return;
+    sqlite3_finalize(l->usage);
+    sqlite3_finalize(l->balance);
+    sqlite3_close(l->db);
+    free(l);
+}
+
+static int write_row(struct ledger *l, const struct books_row *r)
+{
+    sqlite3_stmt *u = l->usage, *b = l->balance;
+    int code;
+
+    sqlite3_bind_text(u, 1, r->request_id, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(u, 2, r->at_us);
+    sqlite3_bind_text(u, 3, r->tenant, -1, SQLITE_STATIC);
+    sqlite3_bind_text(u, 4, r->key_id, -1, SQLITE_STATIC);
+    sqlite3_bind_text(u, 5, r->model, -1, SQLITE_STATIC);
+    sqlite3_bind_text(u, 6, r->supplier, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(u, 7, r->prompt_tokens);
+    sqlite3_bind_int64(u, 8, r->cached_tokens);
+    sqlite3_bind_int64(u, 9, r->completion_tokens);
+    sqlite3_bind_int64(u, 10, r->energy_uj);
+    sqlite3_bind_int(u, 11, r->status);
+    code = sqlite3_step(u);
+    sqlite3_reset(u);
+    if (code != SQLITE_DONE)
+        return -1;
+    if (!sqlite3_changes(l->db))
+        return 0; /* booked before: a commit that failed after it had happened */
+    sqlite3_bind_text(b, 1, r->tenant, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(b, 2, r->prompt_tokens);
+    sqlite3_bind_int64(b, 3, r->cached_tokens);
+    sqlite3_bind_int64(b, 4, r->completion_tokens);
+    sqlite3_bind_int64(b, 5, r->energy_uj);
+    code = sqlite3_step(b);
+    sqlite3_reset(b);
+    return code == SQLITE_DONE ? 0 : -1;
+}
+
+int ledger_write(struct ledger *l, struct books_row *const *rows, int n)
+{
+    int r = sqlite3_exec(l->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+
+    for (int i = 0; !r && i < n; i++)
+        r = write_row(l, rows[i]);
+    if (!r)
+        r = sqlite3_exec(l->db, "COMMIT", NULL, NULL, NULL);
+    if (!r)
+        return 0;
+    l->why_code = sqlite3_extended_errcode(l->db);
+    snprintf(l->why, sizeof l->why, "%s", sqlite3_errmsg(l->db));
+    if (!sqlite3_get_autocommit(l->db))
+        sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
+    return -1;
+}
+
+int ledger_failure(const struct ledger *l, const char **ret_text)
+{
+    *ret_text = l->why;
+    return l->why_code;
+}
+
+/* ---- reading, for commands ------------------------------------------------------------------- */
+
+static void copy(char *to, size_t cap, const unsigned char *from)
+{
+    snprintf(to, cap, "%s", from ? (const char *)from : "");
+}
+
+int books_balances(const char *path, int (*row)(void *arg, const struct books_balance *b),
+                   void *arg, struct err *e)
+{
+    static const char sql[] = "SELECT tenant, n_requests, prompt_tokens, cached_tokens,"
+                              " completion_tokens, energy_uj FROM balance ORDER BY tenant";
+    struct books_balance b;
+    sqlite3_stmt *st = NULL;
+    sqlite3 *db = NULL;
+    int code, r = 0;
+
+    if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, disk_vfs()) ||
+        sqlite3_busy_timeout(db, BUSY_MS) || sqlite3_prepare_v2(db, sql, -1, &st, NULL)) {
+        r = err_set(e, ERR_IO, "ledger %s: %s", path, db ? sqlite3_errmsg(db) : "out of memory");
+        goto out;
+    }
+    while ((code = sqlite3_step(st)) == SQLITE_ROW && !r) {
+        copy(b.tenant, sizeof b.tenant, sqlite3_column_text(st, 0));
+        b.n_requests = sqlite3_column_int64(st, 1);
+        b.prompt_tokens = sqlite3_column_int64(st, 2);
+        b.cached_tokens = sqlite3_column_int64(st, 3);
+        b.completion_tokens = sqlite3_column_int64(st, 4);
+        b.energy_uj = sqlite3_column_int64(st, 5);
+        r = row(arg, &b);
+    }
+    if (!r && code != SQLITE_DONE)
+        r = err_set(e, ERR_IO, "ledger %s: %s", path, sqlite3_errmsg(db));
+out:
+    sqlite3_finalize(st);
+    sqlite3_close(db);
+    return r;
+}

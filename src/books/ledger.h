@@ -1,0 +1,20 @@
+/* The ledger's file: an SQLite database, in WAL mode. One thread at a time; see books.h.
+ *
+ * What ledger_write said is written stays written, whatever happens to process or machine
+ * (with sync_normal: to the process). What it could not write it wrote nothing of. */
+#ifndef BOOKS_LEDGER_H
+#define BOOKS_LEDGER_H
+
+#include "books/books.h"
+
+struct ledger;
+
+int ledger_open(struct ledger **ret, const char *path, int sync_normal, struct err *e);
+void ledger_close(struct ledger *l); /* accepts NULL */
+/* All rows in one transaction: 0, or -1 and none of them, for ledger_failure to explain. A row
+ * that is there already was written by an attempt that only seemed to fail. */
+int ledger_write(struct ledger *l, struct books_row *const *rows, int n);
+/* Why the last write that failed did: SQLite's extended code, and its sentence. */
+int ledger_failure(const struct ledger *l, const char **ret_text);
+
+#endif

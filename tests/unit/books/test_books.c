@@ -1,0 +1,243 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "books/books.h"
+
+static char dir[64], path[128];
+
+static int setup(void **state)
+{
+    strcpy(dir, "/tmp/gaufre-books-XXXXXX");
+    if (!mkdtemp(dir))
+        return -1;
+    snprintf(path, sizeof path, "%s/ledger.db", dir);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    char cmd[128];
+
+    snprintf(cmd, sizeof cmd, "rm -r %s", dir);
+    return system(cmd);
+}
+
+static int keep(void *arg, const struct books_balance *b)
+{
+    struct books_balance **at = arg;
+    *(*at)++ = *b;
+    return 0;
+}
+
+static int balances(struct books_balance out[8])
+{
+    struct books_balance *at = out;
+    struct err e = {0};
+
+    assert_int_equal(books_balances(path, keep, &at, &e), 0);
+    return (int)(at - out);
+}
+
+static void a_row_is_booked_once(void **state)
+{
+    struct books_balance b[8];
+    struct books *l = NULL;
+    struct books_row *r;
+    struct err e = {0};
+
+    assert_int_equal(books_open(&l, path, 0, &e), 0);
+    for (int i = 0; i < 2; i++) {
+        r = books_take(l);
+        strcpy(r->request_id, "same");
+        strcpy(r->tenant, "t");
+        r->prompt_tokens = 5;
+        books_post(l, r);
+    }
+    books_close(l);
+    assert_int_equal(balances(b), 1);
+    assert_int_equal(b[0].prompt_tokens, 5);
+}
+
+static void rows_are_a_pool(void **state)
+{
+    struct books_row *r, *first = NULL;
+    struct books *l = NULL;
+    struct err e = {0};
+    int n = 0;
+
+    assert_int_equal(books_open(&l, path, 0, &e), 0);
+    while ((r = books_take(l))) {
+        first = first ? first : r;
+        n++;
+    }
+    assert_int_equal(n, BOOKS_ROWS_MAX);
+    books_give(l, first);
+    assert_ptr_equal(books_take(l), first);
+    books_close(l);
+}
+
+/* ---- a disk that fails ---- */
+
+/* Nothing may be written into files of this process, as on a full disk; SQLite reports it. */
+static void disk_full(int on)
+{
+    struct rlimit l;
+
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &l), 0);
+    l.rlim_cur = on ? 0 : l.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &l), 0);
+}
+
+static void post(struct books *l, const char *id)
+{
+    struct books_row *r = books_take(l);
+
+    snprintf(r->request_id, sizeof r->request_id, "%s", id);
+    strcpy(r->tenant, "t");
+    books_post(l, r);
+}
+
+static void until_failures(struct books *l, int64_t n)
+{
+    int64_t written, pending, failures = 0;
+
+    for (int i = 0; i < 20000 && failures < n; i++) {
+        books_stats(l, &written, &pending, &failures);
+        clock_sleep_us(1000);
+    }
+    assert_true(failures >= n);
+}
+
+/* Standard error into a pipe: what is logged meanwhile. */
+static int caught[2], saved_stderr;
+
+static void catch_log(void)
+{
+    assert_int_equal(pipe2(caught, O_NONBLOCK | O_CLOEXEC), 0);
+    saved_stderr = dup(2);
+    dup2(caught[1], 2);
+}
+
+static void release_log(char *out, size_t cap)
+{
+    ssize_t n;
+
+    dup2(saved_stderr, 2);
+    close(saved_stderr);
+    close(caught[1]);
+    n = read(caught[0], out, cap - 1);
+    out[n > 0 ? n : 0] = 0;
+    close(caught[0]);
+}
+
+static int lines_with(const char *text, const char *what)
+{
+    int n = 0;
+
+    while ((text = strstr(text, what))) {
+        n++;
+        text += strlen(what);
+    }
+    return n;
+}
+
+static void full_disk_and_back(void **state)
+{
+    struct books_balance b[8];
+    struct books *l = NULL;
+    struct err e = {0};
+    char log[8192];
+
+    assert_int_equal(books_open(&l, path, 0, &e), 0);
+    assert_int_equal(books_start(l, &e), 0);
+    catch_log();
+    for (int round = 1; round <= 2; round++) { /* the second failure is told as the first was */
+        disk_full(1);
+        post(l, round == 1 ? "one" : "two");
+        until_failures(l, 2 * round);
+        disk_full(0);
+        for (int64_t pending = 1, any, i = 0; pending && i < 20000; i++) {
+            books_stats(l, &any, &pending, &any);
+            clock_sleep_us(1000);
+        }
+    }
+    assert_int_equal(books_close(l), 0);
+    release_log(log, sizeof log);
+    assert_int_equal(lines_with(log, "1 row cannot be written"), 2);
+    assert_int_equal(lines_with(log, "written again, 1 row, after "), 2);
+    assert_int_equal(balances(b), 1);
+    assert_int_equal(b[0].n_requests, 2);
+}
+
+static void full_disk_to_the_end(void **state)
+{
+    struct books_balance b[8];
+    struct books *l = NULL;
+    struct err e = {0};
+    char log[8192];
+
+    assert_int_equal(books_open(&l, path, 0, &e), 0);
+    assert_int_equal(books_start(l, &e), 0);
+    catch_log();
+    disk_full(1);
+    post(l, "one");
+    post(l, "two");
+    assert_int_equal(books_close(l), 2);
+    disk_full(0);
+    release_log(log, sizeof log);
+    assert_int_equal(lines_with(log, "2 rows were lost"), 1);
+    assert_int_equal(balances(b), 0);
+}
+
+static int mode_of(const char *suffix)
+{
+    char name[160];
+    struct stat st;
+
+    snprintf(name, sizeof name, "%s%s", path, suffix);
+    return stat(name, &st) ? -1 : (int)(st.st_mode & 0777);
+}
+
+static void files_are_private(void **state)
+{
+    mode_t mask = umask(0);
+    struct books *l = NULL;
+    struct err e = {0};
+
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(books_open(&l, path, 0, &e), 0);
+        assert_int_equal(mode_of(""), 0600);
+        assert_int_equal(mode_of("-wal"), 0600);
+        assert_int_equal(mode_of("-shm"), 0600);
+        books_close(l);
+        assert_int_equal(chmod(path, 0644), 0); /* as another version left it */
+    }
+    umask(mask);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_row_is_booked_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(rows_are_a_pool, setup, teardown),
+        cmocka_unit_test_setup_teardown(full_disk_and_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(full_disk_to_the_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(files_are_private, setup, teardown),
+    };
+    signal(SIGXFSZ, SIG_IGN); /* as the program does */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
