@@ -1,19 +1,21 @@
-/* Sequences give their slots and pages to others, and come back: those whose readers pause, and
- * those of a tenant that has all slots while another has none. */
+/* Putting a sequence aside: it gives its slot and pages to another one and later continues in a
+ * free slot. This happens to sequences whose readers pause, and to those of a tenant that has all
+ * slots while another tenant has none. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "engine/loop_int.h"
 
-/* A choice without a slot. What can be computed again is left out: KV, the prompt, the lookup. */
+/* The state of a choice that was put aside. KV, prompt tokens and lookup are not kept, because they
+ * can be computed again. */
 struct engine_aside {
     struct engine_aside *next;
     struct engine_seq seq;
     int32_t token[]; /* of the answer */
 };
 
-/* The sequence whose reader has paused longest, and for so long that it gives way; or NULL. */
+/* The sequence whose reader has paused longest, if that is longer than give_way_us; or NULL. */
 static struct engine_seq *longest_paused(struct engine *e, int needs_pages)
 {
     struct loop *s = &e->loop;
@@ -59,7 +61,7 @@ int aside_pages(struct engine *e, const struct rota_one *who)
     return q != NULL;
 }
 
-/* q's slot, or NULL: no memory to keep what it needs. */
+/* Put q aside and return its slot, now free; NULL without the memory to keep q's state. */
 static struct engine_seq *put_aside(struct engine *e, struct engine_seq *q)
 {
     struct engine_aside *a;
@@ -68,7 +70,7 @@ static struct engine_seq *put_aside(struct engine *e, struct engine_seq *q)
     n = (size_t)(q->n_token - q->job->n_prompt) * sizeof a->token[0];
     a = malloc(sizeof *a + n);
     if (!a)
-        return NULL; /* it stays where it is */
+        return NULL; /* q keeps its slot */
     if (q->state != SEQ_WAIT)
         seq_preempt(e, q);
     a->seq = *q;
@@ -94,7 +96,7 @@ const struct engine_seq *aside_first(const struct engine_job *j)
 struct engine_seq *aside_return(struct engine *e, struct engine_job *j, struct engine_seq *q)
 {
     struct engine_aside *a = j->run.aside;
-    struct engine_seq slot = *q; /* whose memory stays its own */
+    struct engine_seq slot = *q; /* the memory that belongs to the slot stays with the slot */
 
     *q = a->seq;
     q->token = slot.token;

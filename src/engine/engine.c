@@ -160,7 +160,7 @@ static int32_t context_in(const struct model *m, enum kern_kv kv, size_t bytes, 
     return lo * KERN_PAGE < most ? lo * KERN_PAGE : most;
 }
 
-/* Settle context and KV memory from what is asked for and what the machine has. */
+/* Decide context length and KV memory by the settings and the memory that the machine has. */
 static int plan_memory(struct engine *e, const struct engine_config *c, enum kern_kv kv,
                        size_t *ret_kv_bytes, struct err *err)
 {
@@ -360,7 +360,7 @@ int engine_open(struct engine **ret, const struct engine_config *c, struct team 
     arena_init(&e->arena, 16 << 10, (size_t)16 << 20);
     e->inbox.fd = -1;
     e->team = t;
-    atomic_store(&e->quit, c->describe_only); /* no thread: submit says no */
+    atomic_store(&e->quit, c->describe_only); /* without a thread engine_submit refuses */
     e->kern = kern_open(c->cpu ? (enum kern_isa)(c->cpu - 1) : KERN_N_ISA - 1);
     e->cls = c->cls ? c->cls : e->kern->fast_bf16 ? ENGINE_BF16 : ENGINE_Q8;
     e->use_cache = !c->no_prefix_cache;

@@ -29,7 +29,7 @@ enum seq_state {
     SEQ_FREE,
     SEQ_WAIT,    /* has a slot, holds no pages (new, or preempted) */
     SEQ_PREFILL, /* some of its tokens are not computed yet */
-    SEQ_DECODE   /* all but the last are */
+    SEQ_DECODE   /* all of its tokens but the last are computed */
 };
 
 /* One choice of a job, in a slot. */
@@ -62,7 +62,7 @@ struct engine_seq {
 /* A draw of the step under way. */
 struct loop_row {
     struct engine_seq *seq;
-    int32_t ahead; /* draft tokens that it takes for granted */
+    int32_t ahead; /* how many draft tokens precede it: it is valid only if they are accepted */
     int err;
     struct sample_out out;
 };
@@ -86,9 +86,9 @@ struct loop {
     struct draft_trust trust[2]; /* of greedy sequences, of sampled ones */
     int64_t step_began_us;
     int step_has_prompt;
-    int32_t *banned; /* end-of-generation tokens */
+    int32_t *banned; /* end-of-generation tokens, not drawn before min_tokens */
     int32_t n_banned;
-    struct buf text, piece; /* of the token in hand: to send, as detokenised */
+    struct buf text, piece; /* scratch for one token: the text to send, the detokenised piece */
     int wake_n;
     struct mbox *wake[64]; /* readers to wake at the end of the step */
 };

@@ -1,4 +1,4 @@
-/* What a job's reader is told, and how choices and jobs end. */
+/* The events that a job's reader gets, and how choices and jobs end. */
 #include <stddef.h>
 #include <string.h>
 
@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "engine/loop_int.h"
 
-/* Tell the job's reader, once per step and mailbox. */
+/* Post the job in its reader's mailbox; the reader's thread is woken once per step. */
 static void notify(struct engine *e, struct engine_job *j)
 {
     struct loop *s = &e->loop;
@@ -120,11 +120,11 @@ int job_done(struct engine *e, struct engine_job *j)
     ev->prompt_us = j->run.first_us ? j->run.first_us - j->run.scheduled_us : 0;
     ev->completion_us = j->run.first_us ? now - j->run.first_us : 0;
     job_unlink(&e->loop, j);
-    observe_pages(e); /* who has read DONE finds its pages free */
+    observe_pages(e); /* a reader that has seen DONE finds the pages counted as free */
     event_end(e, j, ev);
     notify(e, j);
     event_wake_now(&e->loop, j->reader);
-    atomic_store_explicit(&j->run.released, 1, memory_order_release); /* not ours from here on */
+    atomic_store_explicit(&j->run.released, 1, memory_order_release); /* the reader may free it */
     return 1;
 }
 

@@ -1,4 +1,4 @@
-/* One step of the engine: laid out (policy/batch decides), run, sampled, and told. */
+/* One iteration of the engine: plan a step (policy/batch decides), run it, sample, send events. */
 #include <math.h>
 #include <string.h>
 
@@ -28,7 +28,7 @@ static int is_resting(const struct engine_seq *q)
     return job_is_paused(q->job) || !event_has_room(q->job);
 }
 
-/* The holder of pages that has to make room: one that rests before all others. */
+/* Choose the sequence that must give up its pages: first one that does nothing in this step. */
 static struct engine_seq *victim(struct loop *s)
 {
     int n = 0;
@@ -45,7 +45,8 @@ static struct engine_seq *victim(struct loop *s)
     return &s->seq[s->holder_seq[rota_victim(s->holders, n)]];
 }
 
-/* Pages for what q takes in this step, at the cost of others; 0 when q itself had to go. */
+/* Get the pages that q needs in this step, preempting others if necessary; 0 when q itself was
+ * preempted. */
 static int make_room(struct engine *e, struct engine_seq *q)
 {
     while (kv_seq_grow(e->kv, &q->kv, q->n_done + q->take)) {
@@ -62,7 +63,8 @@ static int is_echoing(const struct engine_seq *q)
     return q->state == SEQ_PREFILL && q->job->echo_logprobs && !q->choice;
 }
 
-/* One prompt at a time is echoed, its rows share one buffer: the first of the highest tier. */
+/* The sequence whose prompt is echoed now: the first of the highest tier. One at a time, because
+ * its rows share one buffer. */
 static const struct engine_seq *echo_now(const struct loop *s)
 {
     const struct engine_seq *best = NULL;
@@ -92,7 +94,7 @@ static int32_t most_now(const struct engine *e, const struct engine_seq *q,
     return e->info.chunk;
 }
 
-/* The text that the lookup has not seen yet. */
+/* Add the tokens that are new to q's lookup index. */
 static void index_text(struct engine_seq *q)
 {
     const struct engine_job *j = q->job;
@@ -145,7 +147,7 @@ static int32_t plan_drafts(struct engine *e, int n, int32_t sum)
     return sum;
 }
 
-/* A step has room for so many runs of one phase: what q takes ends where there is no more. */
+/* Shorten what q takes to the runs of one phase that the step still has room for (*left). */
 static void fit_runs(struct engine_seq *q, int32_t *left)
 {
     int32_t end = q->n_done + q->take, at = phase_run_end(q->answer, q->n_done, end);
@@ -329,14 +331,15 @@ static int send_prompt(struct engine *e, struct engine_seq *q)
     return 0;
 }
 
-/* What is computed again after a preemption is none. */
+/* Count new progress of the job; tokens computed again after a preemption do not count. */
 static void note_progress(struct engine *e, struct engine_job *j)
 {
     j->run.served_step = atomic_load_explicit(&e->n_steps, memory_order_relaxed);
 }
 
-/* By its id, or by its text where that is shown to nobody: a stop string that names a control token
- * cannot be found in the answer's text. */
+/* Is token t one that the request stops at? It is by its id; a control token also by its text,
+ * because a stop string that names it cannot be found in the answer, where its text is not shown.
+ */
 static int is_stop_token(const struct engine *e, const struct engine_seq *q, int32_t t)
 {
     const struct sampling *p = &q->job->sampling;
@@ -357,7 +360,7 @@ static int is_stop_token(const struct engine *e, const struct engine_seq *q, int
     return 0;
 }
 
-/* A drawn token: text to the reader, and the end where it is one. */
+/* Take a drawn token: send its text to the reader, and end the choice where the token ends it. */
 static void take_token(struct engine *e, struct engine_seq *q, const struct sample_out *drawn)
 {
     struct engine_job *j = q->job;
@@ -421,7 +424,7 @@ static void after_prefill(struct engine *e, struct engine_seq *q)
     }
 }
 
-/* Draws of q that stand: each was drawn after tokens that were drawn themselves. */
+/* How many of q's draws are valid: each must follow draft tokens that equal what was drawn. */
 static int32_t n_standing(const struct engine *e, const struct engine_seq *q)
 {
     const struct loop_row *r = e->loop.rows + q->row;
@@ -435,7 +438,7 @@ static int32_t n_standing(const struct engine *e, const struct engine_seq *q)
     return n;
 }
 
-/* `right` tokens of a draft stood, `told` of them before the answer ended. */
+/* Count a draft of which `right` tokens were accepted, `told` of them before the answer ended. */
 static void count_draft(struct engine *e, struct engine_seq *q, struct engine_job *j, int32_t right,
                         int32_t told)
 {
@@ -451,7 +454,7 @@ static void count_draft(struct engine *e, struct engine_seq *q, struct engine_jo
     atomic_fetch_add_explicit(&e->draft_accepted, (uint64_t)told, memory_order_relaxed);
 }
 
-/* What is owed for the prompt, whenever and however the job ends. */
+/* Note the prompt's tokens, computed and cached, in the job: they are billed however it ends. */
 static void note_prompt_done(struct engine *e, struct engine_seq *q)
 {
     struct engine_job *j = q->job;

@@ -9,10 +9,11 @@
 
 #define P KERN_PAGE
 
-/* What a page holds is the same wherever its key is the same, and its parents. */
+/* The key of a shared page. Pages whose keys and whose parents' keys are equal hold the same bits.
+ */
 struct key {
     int32_t token[P];
-    uint32_t answer; /* the phases of all of them: a word has as many bits as a page has tokens */
+    uint32_t answer; /* phase of each token: bit i is token i's, and a page has 32 tokens */
 };
 _Static_assert(P == 32 && sizeof(struct key) == 33 * sizeof(int32_t), "keys are compared as bytes");
 
@@ -34,7 +35,7 @@ struct group {
     int32_t n_pages, n_free;
     int32_t *free; /* stack */
     int32_t window;
-    int32_t oldest, newest; /* nodes whose page here nobody holds, oldest first */
+    int32_t oldest, newest; /* list of the nodes whose page of this group no sequence holds */
     int32_t n_idle;
 };
 
@@ -327,7 +328,7 @@ static void share_page(struct kv *kv, struct kv_seq *s, int32_t i, const struct 
         if (parent >= 0)
             kv->node[parent].n_children++;
     } else {
-        /* another sequence was first: the bits are the same, keep one copy */
+        /* another sequence has shared this page already: it holds the same bits, keep one copy */
         n = &kv->node[k];
         page_free(kv, 0, s->page[0][i]);
         s->page[0][i] = n->page[0];
@@ -418,7 +419,7 @@ static int open_group(struct group *g, int32_t n_pages, size_t page_bytes, int32
     if (g->base)
         madvise(g->base, g->map_bytes, MADV_HUGEPAGE);
     for (int32_t i = 0; i < n_pages; i++)
-        g->free[i] = n_pages - 1 - i; /* low pages first: what is touched stays dense */
+        g->free[i] = n_pages - 1 - i; /* low pages are used first, so used memory stays dense */
     return 0;
 }
 
@@ -446,7 +447,8 @@ int kv_open(struct kv **ret, const struct model *m, const struct kv_config *c, s
         if (one[1] > one[0])
             one[1] = one[0];
         n[1] = n[0] < enough ? n[0] : enough;
-        if (bytes[1] && c->bytes_max > (size_t)one[0] * bytes[0]) { /* one sequence comes first */
+        /* the global group first gets the pages of one sequence at full context */
+        if (bytes[1] && c->bytes_max > (size_t)one[0] * bytes[0]) {
             int64_t rest = (int64_t)((c->bytes_max - (size_t)one[0] * bytes[0]) / bytes[1]);
             n[1] = n[1] < rest ? n[1] : rest;
         }

@@ -1,16 +1,17 @@
 /* The KV cache: pages of 32 tokens, per-sequence page tables, and sharing of full pages by content.
  *
  * A page holds K and V of 32 positions for all layers of a layer group (global layers, window
- * layers) and all KV heads: kern.h gives the layout of one head, heads of a layer lie together,
- * layers follow one another.
+ * layers) and all KV heads. kern/attn.h draws one KV head of a page; the heads of a layer lie
+ * together, and the layers one after the other.
  *
  * Sharing. A full page becomes a node of a tree: the path from the root spells the token ids and
  * their phases (phase.h), 32 a node, and the root is the salt (tenant), so two prompts that part at
  * token k share all full pages before k, and nobody can probe another tenant's prompts. Only full
  * pages are shared, and they are never written again, so there is no copy on write. Nodes that no
- * sequence holds are kept, and evicted oldest leaf first when pages run out. A window layer's page
- * is let go as soon as no query of the sequence can see it; a node may have lost it, and then a hit
- * must end where the whole window is still resident.
+ * sequence holds are kept; when pages run out, the leaf that has been unused longest is evicted
+ * first. A sequence releases a page of the window layers as soon as none of its queries can see it.
+ * So a node may have lost its window page; a shared prefix must then end at a token whose whole
+ * window is still there.
  *
  * Owned by the engine thread; no locks. All memory is taken in kv_open. */
 #ifndef ENGINE_KV_H
@@ -24,7 +25,7 @@
 
 struct kv;
 
-/* One sequence's place in the cache. Zeroed by kv_seq_open. */
+/* One sequence's pages. kv_seq_open empties it. */
 struct kv_seq {
     int32_t *page[2];   /* [pages_max] page ids per group; -1: let go */
     int32_t *node;      /* [pages_max] node of a shared page, -1 where private */

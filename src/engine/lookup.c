@@ -7,8 +7,8 @@
 
 #define GRAM         3  /* tokens that must agree before a place is looked at */
 #define CANDIDATES   16 /* places looked at */
-#define MATCH_MAX    32 /* a longer agreement says nothing more */
-#define MATCH_CURSOR 8  /* what the client's own prediction counts for at its beginning */
+#define MATCH_MAX    32 /* longer matches are counted as this */
+#define MATCH_CURSOR 8  /* the match that is assumed where the client's prediction begins */
 #define SEPARATOR    (-1)
 
 void lookup_reset(struct lookup *d)
@@ -97,7 +97,7 @@ void lookup_add(struct lookup *d, const int32_t *token, int32_t n, int answer)
     }
 }
 
-/* Tokens before and at i that are those before and at the end. */
+/* How many tokens ending at position i equal the last tokens of the text. */
 static int32_t agreement(const struct lookup *d, int32_t i)
 {
     int32_t k = 0;
@@ -108,8 +108,8 @@ static int32_t agreement(const struct lookup *d, int32_t i)
     return k;
 }
 
-/* What stands from position `at` on; past the end the draft itself is the text, so that what
- * repeats goes on repeating. */
+/* Propose the tokens from position `at` on. Past the end of the text it reads on in the draft
+ * itself, so that a repeating text goes on repeating. */
 static void propose(const struct lookup *d, int32_t at, struct lookup_found *ret)
 {
     int32_t n = 0;
@@ -134,7 +134,7 @@ void lookup_find(const struct lookup *d, struct lookup_found *ret)
     i = d->prev[d->n - 1];
     for (int k = 0; i >= 0 && k < CANDIDATES && ret->match < MATCH_MAX; k++, i = d->prev[i]) {
         int32_t m = agreement(d, i);
-        if (m >= GRAM && m > ret->match) { /* of equals the newest */
+        if (m >= GRAM && m > ret->match) { /* of equal matches the newest position wins */
             ret->match = m;
             best = i + 1;
         }

@@ -124,7 +124,7 @@ static void take_inbox(struct engine *e)
     }
 }
 
-/* Cancelled, stalled and finished jobs leave; pauses are looked at again. */
+/* Release cancelled, stalled and finished jobs, and see again which readers pause. */
 static void sweep(struct engine *e)
 {
     int64_t now = clock_now_us();
@@ -147,7 +147,7 @@ static void sweep(struct engine *e)
             job_fail(e, j, ERR_SLOW_READER);
         }
         if (j->run.n_finished == j->n_choices && !job_done(e, j) && quit) {
-            /* nobody reads any more: let go without the event */
+            /* the reader takes no events any more: release the job without a DONE event */
             job_unlink(&e->loop, j);
             event_wake_now(&e->loop, j->reader);
             atomic_store_explicit(&j->run.released, 1, memory_order_release);
@@ -259,8 +259,8 @@ static struct engine_seq *give_slot(struct engine *e, struct engine_job *j, stru
     return q;
 }
 
-/* The waiting sequence that goes first, or NULL: one that has a slot, or the next that gets one.
- * While its reader pauses a sequence needs neither slot nor pages. */
+/* The waiting sequence that goes first, or NULL: it has a slot already, or gets one here. Sequences
+ * whose readers pause are left out, as they need neither slot nor pages. */
 static struct engine_seq *next_waiting(struct engine *e)
 {
     struct loop *s = &e->loop;
@@ -326,7 +326,7 @@ static void seq_start(struct engine *e, struct engine_seq *q, int32_t n_cached)
     q->n_done = n_cached;
     q->state = SEQ_PREFILL;
     if (q->n_generated)
-        return; /* back after a preemption: its reader knows */
+        return; /* it comes back after a preemption: the event was sent before */
     atomic_fetch_add_explicit(&e->cached_tokens, (uint64_t)n_cached, memory_order_relaxed);
     if (q->choice)
         return;
@@ -360,7 +360,7 @@ static void admit(struct engine *e)
             kv_seq_close(e->kv, &q->kv);
             if (aside_pages(e, &one))
                 continue;
-            return; /* it is its turn: nobody overtakes it */
+            return; /* the first one waits for pages, and no other may overtake it */
         }
         rota_took(&e->loop.rota, &one);
         seq_start(e, q, cached);

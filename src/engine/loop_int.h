@@ -8,7 +8,7 @@
 
 /* ---- loop.c --------------------------------------------------------------------------------- */
 
-/* As policy/rota sees it. */
+/* The sequence as policy/rota sees it. */
 struct rota_one seq_rota(const struct engine_seq *q);
 int job_is_paused(const struct engine_job *j); /* its reader does not read */
 /* The job's prompt and the phases into the slot's memory. */
@@ -21,7 +21,7 @@ int32_t iteration_plan(struct engine *e);
 /* Lay out and run; then share pages, draw tokens, send events, end what has ended. */
 void iteration_run(struct engine *e);
 void iteration_settle(struct engine *e);
-/* Its pages are free; it waits to be computed again. */
+/* Take q's pages from it; q waits and is computed again later. */
 void seq_preempt(struct engine *e, struct engine_seq *q);
 
 /* ---- event.c --------------------------------------------------------------------------------- */
@@ -48,14 +48,15 @@ void observe_pages(struct engine *e);
 
 /* ---- aside.c --------------------------------------------------------------------------------- */
 
-/* For others that wait: the slot of a choice whose reader has paused for long, which is put aside
- * in its job; with `who`, and no slot free, of one that must give way to it (policy/rota). NULL
- * when there is none. */
+/* Free a slot for a sequence that waits: put aside a choice whose reader has paused for long or,
+ * with `who` given and no slot free, one that must give way to `who` (policy/rota). Returns the
+ * free slot, or NULL when there is none. */
 struct engine_seq *aside_slot(struct engine *e, const struct rota_one *who);
-/* The same for pages, in that order; 1 when some became free. */
+/* The same for pages: readers that pause first, then those that must give way; 1 when some pages
+ * became free. */
 int aside_pages(struct engine *e, const struct rota_one *who);
 const struct engine_seq *aside_first(const struct engine_job *j); /* that is to come back */
-/* Into a free slot with it, to go on as if nothing had been. */
+/* Continue the first choice that was put aside in the free slot q, as if nothing had happened. */
 struct engine_seq *aside_return(struct engine *e, struct engine_job *j, struct engine_seq *q);
 void aside_drop(struct engine_job *j);
 

@@ -175,7 +175,7 @@ static int read_windows(struct planner *p)
     if (every < 0 || every > MODEL_LAYERS_MAX)
         return err_set(p->e, ERR_FORMAT, "metadata key '%s' is out of range", key);
     if (!m->family->window_every)
-        m->window = 0; /* stated by some files (Mistral 0.1), used by none of the peers */
+        m->window = 0; /* some files (Mistral 0.1) state a window; other engines ignore it, too */
     for (int i = 0; i < m->n_layers; i++) {
         struct model_layer *l = &m->layer[i];
         int windowed = 0;
@@ -554,8 +554,8 @@ int model_plan(struct model *m, const struct gguf *g, struct err *e)
 
 /* ---- loading --------------------------------------------------------------------------------- */
 
-/* Repacked bytes of one claim: about a tenth of a millisecond, so that workers end together (a
- * longer wait at the end of a run would tell the team that a core is busy elsewhere). */
+/* Repacked bytes of one claim: about 0.1 ms of work, so that all workers end nearly together. (When
+ * a worker is waited for longer, the team concludes that its core is busy with another process.) */
 #define PIECE_BYTES ((size_t)256 << 10)
 
 struct piece {
@@ -563,8 +563,8 @@ struct piece {
     int32_t begin, end; /* groups, counted through all experts */
 };
 
-/* All tensors are one run of the team: with a run for each, the tensors of small models would be
- * too small to share, and every run would end with waiting. */
+/* All tensors are repacked in one run of the team. With one run for each tensor, those of small
+ * models would be too small to divide, and every run would end with waiting. */
 struct loading {
     const struct model *m;
     const struct piece *piece;
@@ -595,8 +595,9 @@ static void repack_piece(const struct model *m, const struct piece *p)
     }
 }
 
-/* Item 0 is what shall be done meanwhile: the caller's part of the run begins with it, so it is
- * done by the caller while the others repack, or before anything else where there are no others. */
+/* Item 0 is the caller's other work (struct model_meanwhile), the further items are pieces of
+ * tensors. The calling thread's part of the run begins with item 0, so the caller does that while
+ * the other workers repack. */
 static void load_items(void *arg, int w, int32_t begin, int32_t end)
 {
     struct loading *l = arg;
@@ -632,7 +633,7 @@ static int map_pages(struct model *m, struct err *e)
                        (double)m->pages_bytes / 1e6);
     }
     m->pages = (uint8_t *)(((uintptr_t)m->map + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1));
-    madvise(m->pages, bytes, MADV_HUGEPAGE); /* a wish: without it decode is slower, not wrong */
+    madvise(m->pages, bytes, MADV_HUGEPAGE); /* may fail: then decode is slower, not wrong */
     return 0;
 }
 

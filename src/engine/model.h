@@ -81,8 +81,8 @@ struct model {
 /* Read shapes and check every tensor against them; loads nothing heavy. Afterwards pages_bytes is
  * what model_load will take. */
 int model_plan(struct model *m, const struct gguf *g, struct err *e);
-/* What is to be done while the weights are repacked: nothing of the model is ready yet. Not 0: the
- * load ends with it. Called once, by one thread of the team. */
+/* Work that is done while the weights are repacked, called once by one thread of the team. It may
+ * not use the model, which is not ready. A result other than 0 ends the load with this code. */
 struct model_meanwhile {
     int (*fn)(void *arg);
     void *arg;

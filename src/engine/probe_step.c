@@ -5,7 +5,7 @@
 #include "base/rand.h"
 #include "engine/engine_int.h"
 
-#define SALT 0x70726f6265u /* what is shared here is nobody else's */
+#define SALT 0x70726f6265u /* of the KV cache: shares pages with no request */
 
 struct engine_probe {
     struct engine *e;

@@ -12,7 +12,8 @@ static int read_number(const struct gguf *g, const char *key, double *ret)
     return rc;
 }
 
-/* llama.cpp's names. Its penalty counts the last tokens only, ours all: not taken over. */
+/* Reads the keys that llama.cpp writes, but not its repetition penalty, which counts only the last
+ * tokens where ours counts all of them. */
 static int read_file(const struct gguf *g, struct preset *ret)
 {
     struct preset s = preset_plain();

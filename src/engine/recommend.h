@@ -7,9 +7,9 @@
 #include "engine/gguf.h"
 #include "job/preset.h"
 
-/* The first of them that says anything decides; what it leaves open is off. A file in which one
- * value is out of bounds or of another type says nothing. `given` may be NULL. Returns the source's
- * name: "catalogue", "file", "family". */
+/* The first source that states any value decides; parameters that it does not state are off. A file
+ * with a value that is out of bounds or of another type is passed over. `given` may be NULL.
+ * Returns the source's name: "catalogue", "file", "family". */
 const char *recommend_sampling(const struct preset *given, const struct gguf *g,
                                const struct family *f, struct preset *ret);
 

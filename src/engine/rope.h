@@ -18,7 +18,7 @@ struct rope {
 
 struct rope_scaling {
     enum { ROPE_NONE, ROPE_LINEAR, ROPE_YARN } kind;
-    float factor;      /* >= 1 as a rule */
+    float factor;      /* how many times longer than the original the context is; usually >= 1 */
     float attn_factor; /* further factor on the amplitude, 1 by default */
     float ext_factor;  /* 1 by default */
     float beta_fast, beta_slow;

@@ -6,10 +6,10 @@
 
 #include "base/rand.h"
 
-#define TEMPERATURE_MIN 1e-4f  /* below, the draw is the best token */
-#define MASKED          -1e30f /* finite, so that arithmetic on it stays so; exp of it is 0 */
+#define TEMPERATURE_MIN 1e-4f  /* below this the best token is taken */
+#define MASKED          -1e30f /* finite, so that sums with it are finite; its exp is 0 */
 #define BLOCK           512  /* values summed together when a draw runs over the whole vocabulary */
-#define REACH           2.0f /* candidates are looked for this far below the best first */
+#define REACH           2.0f /* candidates are first looked for this far below the best logit */
 
 int sample_scratch_init(struct sample_scratch *s, int32_t n_vocab)
 {
@@ -125,7 +125,7 @@ static int32_t draw_all(const struct kern_table *k, const float *z, int32_t n, f
         double p;
         if (i == end)
             return hit < 0 ? last
-                           : hit; /* rounding left a little: the block's last possible token */
+                           : hit; /* rounding may leave a rest: then the block's last candidate */
         p = (double)kern_exp(z[i] - max);
         if (p > 0)
             hit = i;
@@ -166,7 +166,8 @@ static int32_t count_above(const float *z, int32_t n, float low)
     return count;
 }
 
-/* Of n candidates, best first and last in `list`, keep those down to `low`; one at least. */
+/* How many of the n candidates at the end of `list` (the best is the last) have a logit of `low` or
+ * more; at least one. */
 static int32_t keep_above(const float *z, const int32_t *list, int32_t n, float low)
 {
     while (n > 1 && z[list[1 - n]] < low)
@@ -273,7 +274,7 @@ int sample_token(const struct kern_table *k, float *z, const struct sample_in *i
     if (p->temperature >= TEMPERATURE_MIN && p->top_p > 0 && p->top_k != 1) {
         if (p->temperature != 1)
             k->scale(z, 1 / p->temperature, n);
-        max = z[best]; /* infinite: so far apart that only the best is left */
+        max = z[best]; /* it became infinite: only the best token can be drawn */
         u = rand_uniform(p->seed, in->choice, in->position);
         if (isfinite(max) && p->top_k <= 0 && p->top_p >= 1 && p->min_p <= 0)
             ret->token = draw_all(k, z, n, max, u);

@@ -1,5 +1,6 @@
-/* From logits to a token. Pure functions of the request, the choice and the position: what shares
- * the step cannot shift a draw (counter-based random numbers), and every CPU draws the same.
+/* From logits to a token. Pure functions of the request, the choice and the position: other
+ * sequences in the step cannot change a draw (random numbers are counter-based), and every CPU
+ * draws the same token.
  *
  * Order: log-probabilities are taken from the raw logits (temperature 1, before everything below);
  * then tokens that may not end yet, bias, repetition (prompt and answer), frequency and presence

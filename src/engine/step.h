@@ -21,7 +21,8 @@ struct step_seg {
     int32_t pos; /* position of the first token */
     int32_t tok; /* its index in the step */
     int32_t n;   /* tokens, of one phase */
-    int linked;  /* the step has more of this sequence, which may read what this one places */
+    int linked;  /* the step has another segment of this sequence, which may read this one's K and V
+                  */
 };
 
 struct step_batch {

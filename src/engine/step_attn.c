@@ -29,7 +29,8 @@ static void place_token(struct step *s, const struct step_seg *g, int32_t i, int
     s->k->kv_store(s->c.kv_type, dst, hd, pos % KERN_PAGE, k, v);
 }
 
-/* Items: tokens of segments longer than one or split; the others do it with attention. */
+/* Items: the tokens whose queries and keys must be placed before attention begins, because their
+ * segment has several tokens or is split. All others are placed by ph_attn. */
 static void ph_place(void *arg, int w, int32_t t0, int32_t t1)
 {
     struct step *s = arg;
@@ -45,7 +46,8 @@ static void ph_place(void *arg, int w, int32_t t0, int32_t t1)
     }
 }
 
-/* Items: (item, KV head). Whoever finishes a split tile's last one joins the parts. */
+/* Items: (piece of attention work, KV head). The worker that finishes the last piece of a split
+ * tile joins the tile's parts. */
 static void ph_attn(void *arg, int w, int32_t i0, int32_t i1)
 {
     struct step *s = arg;
@@ -90,12 +92,12 @@ static void ph_attn(void *arg, int w, int32_t i0, int32_t i1)
         _Atomic int32_t *left = &s->left[item->split * m->n_kv_heads + h];
         if (atomic_fetch_sub_explicit(left, 1, memory_order_acq_rel) == 1) {
             s->k->attn_join(&a);
-            atomic_store_explicit(left, item->n, memory_order_relaxed); /* for the next layer */
+            atomic_store_explicit(left, item->n, memory_order_relaxed); /* ready for next layer */
         }
     }
 }
 
-/* Cuts the segments into attention tiles, the longest work first. */
+/* Cut the segments into attention tiles, ordered so that the longest work begins first. */
 void step_attn_begin(struct step *s)
 {
     s->item_window = -1;
@@ -122,8 +124,9 @@ static void tile_blocks(const struct step *s, int32_t tile, int32_t window, int3
     *ret_n = n;
 }
 
-/* Tiles become items; those that would keep a worker busy while the others wait are split along the
- * positions, as far as there is room for the parts. Which ones are does not show in any result. */
+/* Make the list of work items from the tiles. A tile that is long enough to keep one worker busy
+ * while the others have nothing left is split along the positions, as long as there is memory for
+ * the parts. Splitting changes no result (kern/attn.h). */
 static void cut_items(struct step *s, int32_t window)
 {
     const struct model *m = s->m;

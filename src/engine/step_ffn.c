@@ -6,7 +6,7 @@
 #define TOKENS16_X 128 /* instead of TOKENS16 where a row is longer than */
 #define ROW16_LONG 2048
 
-/* The matrix from group g on. */
+/* The part of the matrix that begins at group g. */
 static struct kern_mat rows_from(const struct kern_mat *m, int32_t g)
 {
     struct kern_mat v = *m;
@@ -15,7 +15,7 @@ static struct kern_mat rows_from(const struct kern_mat *m, int32_t g)
     return v;
 }
 
-/* Add what the previous layer's feed-forward gave to the stream. */
+/* Add the output of the previous layer's feed-forward to the residual stream of token t. */
 void step_ffn_finish(struct step *s, int32_t t)
 {
     const struct model *m = s->m;
@@ -34,7 +34,8 @@ void step_ffn_finish(struct step *s, int32_t t)
     s->k->add(x, y, m->n_embd);
 }
 
-/* The experts of a token: ids by rank (largest first, the lower id of equals) and weights. */
+/* Choose the experts of a token: their ids, by descending router logit (of equals the lower id
+ * first), and their weights. */
 static void route_token(struct step *s, int32_t t)
 {
     const struct model *m = s->m;
@@ -89,7 +90,7 @@ static int32_t inner_tokens16(const struct step *s)
     return s->m->n_embd > ROW16_LONG ? TOKENS16_X : TOKENS16;
 }
 
-/* Groups of a feed-forward item: fewer where the items would not go round the team. */
+/* How many groups a feed-forward item has: fewer where there would be fewer items than workers. */
 static int32_t ffn_groups(const struct step *s, int32_t n_groups)
 {
     int32_t n = s->b->n_tok > FEW_TOKENS ? FFN_GROUPS : STREAMED;
@@ -100,18 +101,19 @@ static int32_t ffn_groups(const struct step *s, int32_t n_groups)
     return n;
 }
 
-/* The feed-forward's first half: of the layer, or of one of its experts. */
+/* The first half of a feed-forward (gate, up, activation): of the whole layer, or of one expert. */
 struct inner {
     struct kern_mat gate, up;
     const float *b_gate, *b_up;
     const struct kern_mat *down;
-    struct step_act in;  /* its tokens' rows; bf16: by slot */
-    const int32_t *rows; /* or NULL */
-    int32_t slot;        /* of its first token */
+    struct step_act in;  /* the tokens' activations; bf16 rows are in order of slot */
+    const int32_t *rows; /* row of each token in `in`, or NULL: in order */
+    int32_t slot;        /* slot of the first token */
 };
 
-/* Gate, up, activation and narrowing of the groups from g0 on, at most `per`, for its tokens
- * [t, t + n), all int8 or none of them. */
+/* Compute gate, up and activation for at most `per` groups from g0 on and the tokens [t, t + n) of
+ * f, and convert the result to the form that the second half reads. Either all of these tokens are
+ * int8 or none is. */
 static void inner_block(struct step *s, int w, const struct inner *f, int32_t g0, int32_t per,
                         int32_t t, int32_t n, int is_int8)
 {
@@ -151,7 +153,7 @@ static void inner_block(struct step *s, int w, const struct inner *f, int32_t g0
     }
 }
 
-/* The groups from g0 on for its tokens [t, end), the first n_int8 of all in int8. */
+/* The same for the tokens [t, end) of f, of which those before n_int8 are int8. */
 static void inner_rows(struct step *s, int w, const struct inner *f, int32_t g0, int32_t per,
                        int32_t t, int32_t end, int32_t n_int8)
 {
@@ -218,7 +220,7 @@ static void group_by_expert(struct step *s)
     }
 }
 
-/* bf16 rows of tokens, side by side for each expert. */
+/* Copy the tokens' bf16 rows so that the rows of one expert lie side by side. */
 static void ph_x_gather(void *arg, int w, int32_t i0, int32_t i1)
 {
     struct step *s = arg;

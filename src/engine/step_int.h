@@ -1,6 +1,7 @@
-/* Inside of a step, shared by its own files only: step.c (the phases of a layer), step_mem.c (work
- * memory), step_prod.c (products, and how they are cut over the team), step_attn.c, step_ffn.c.
- * All on the engine thread, but for what the team runs. */
+/* The insides of a step, for its own files only: step.c (the order of work in a layer), step_mem.c
+ * (work memory), step_prod.c (matrix products, and how they are divided among the team's workers),
+ * step_attn.c (attention), step_ffn.c (feed-forward). The engine thread calls everything here; the
+ * functions that it hands to team_run run on the team's workers. */
 #ifndef ENGINE_STEP_INT_H
 #define ENGINE_STEP_INT_H
 
@@ -21,14 +22,15 @@
 #define TOKENS16                                                                                   \
     256 /* of a block in bf16: weights are unpacked once for many, whose rows stay in L2 */
 
-/* Blocks of positions of an attention tile, for all KV heads. */
+/* A piece of attention work: one tile, over the blocks of positions [block0, block1). The team's
+ * items are (piece, KV head). */
 struct step_attn_item {
     int32_t tile, block0, block1;
-    int32_t split, n;  /* its number among the split tiles and their items; or -1: a whole tile */
-    size_t part, each; /* floats: where the tile's parts begin, and those of one KV head */
+    int32_t split, n;  /* the tile's number among the split ones, and its pieces; -1: not split */
+    size_t part, each; /* floats: where the tile's parts begin, and how many one KV head has */
 };
 
-/* Activations, int8 and bf16: each token has the form that its phase asks for. */
+/* Activations as int8 and as bf16. A token has one of the two forms, by its phase. */
 struct step_act {
     struct kern_act q;
     uint16_t *b; /* row i at b + i * b_stride; NULL where the class has none */
@@ -86,38 +88,44 @@ struct step {
 
 /* ---- step_prod.c ----------------------------------------------------------------------------- */
 
-/* Tokens from token t on. */
+/* The activations of the tokens from t on. */
 struct step_act step_act_from(const struct step_act *a, int32_t t);
 int step_reads_int8(const struct step *s, const struct kern_mat *m);
-/* Row t of `a` in the form of token `tok`, to be read by a matrix that wants int8 or does not. */
+/* Convert row t of `a` from floats to the form that token `tok` has by its phase; want_int8 says
+ * whether the matrix that will read it takes int8 at all. */
 void step_narrow(const struct step *s, struct step_act *a, int32_t t, int32_t tok, int want_int8);
 /* Product of groups [g0, g1) for n tokens, the first n_int8 of them in int8, and the bias. `rows`
  * names the activation rows of floats and int8; those of bf16 lie in the order of the tokens. */
 void step_product(const struct step *s, const struct kern_mat *m, const float *bias, int32_t g0,
                   int32_t g1, const struct step_act *a, const int32_t *rows, int32_t n,
                   int32_t n_int8, float *out, size_t stride);
-/* The tokens [t0, t1) of a product of the whole step, out[tok][m->rows]. */
+/* The same for the tokens [t0, t1) of the step, where `a` and out[tok][m->rows] hold all of them.
+ */
 void step_product_block(const struct step *s, const struct kern_mat *m, const float *bias,
                         int32_t g0, int32_t g1, const struct step_act *a, int32_t t0, int32_t t1,
                         float *out);
-/* Blocks of tokens: one, or as many as the prompts in bf16 fill; the first has all that is int8. */
+/* How many blocks of about `size` tokens a step is cut into: one, or as many as its bf16 tokens
+ * fill. The first block has all int8 tokens. Then block number `block`: its tokens [t0, t1). */
 int32_t step_n_blocks(const struct step *s, int32_t size);
 void step_block_tokens(const struct step *s, int32_t block, int32_t size, int32_t *ret_t0,
                        int32_t *ret_t1);
-/* By the team: per-token work; a product whose items are groups; one cut by tokens as well. */
+/* Run work on the team: fn for each of n tokens; fn for each group of a product's rows; a product
+ * whose work is cut by groups and by blocks of tokens. */
 void step_per_token(struct step *s, team_fn *fn, int32_t n);
 void step_run_product(struct step *s, team_fn *fn, int32_t n_groups, int32_t n_tok);
 void step_run_blocks(struct step *s, step_block_fn *fn, int32_t n_groups);
 
 /* ---- step_attn.c ----------------------------------------------------------------------------- */
 
-/* Once a step; then in each layer, after its queries, keys and values are there. */
+/* step_attn_begin is called once a step; step_attn in each layer, when the layer's queries, keys
+ * and values have been computed. */
 void step_attn_begin(struct step *s);
 void step_attn(struct step *s);
 
 /* ---- step_ffn.c ------------------------------------------------------------------------------ */
 
-/* The feed-forward of a layer; what it gives is added to the stream by the next layer's norm. */
+/* step_ffn computes the feed-forward of a layer. Its output is added to the residual stream later,
+ * by step_ffn_finish for each token, which the next layer's norm calls. */
 void step_ffn(struct step *s);
 void step_ffn_finish(struct step *s, int32_t t);
 

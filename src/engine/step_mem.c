@@ -4,7 +4,7 @@
 
 #include "engine/step_int.h"
 
-/* With base NULL it only counts. */
+/* Hands out pieces of one mapping; with base NULL it only counts how large the mapping must be. */
 struct carve {
     uint8_t *base;
     size_t at;
@@ -17,14 +17,14 @@ static void *carve(struct carve *c, size_t n, size_t size)
     return p;
 }
 
-/* A row of bf16 in elements: lines, and one more, so that the rows of a tile, read side by side, do
- * not all fall into one set of the cache. */
+/* Elements from one bf16 row to the next: whole cache lines and one line more, so that the rows of
+ * a tile, which are read side by side, do not all fall into one set of the cache. */
 static size_t stride16(int32_t cols)
 {
     return ((size_t)cols + 31) / 32 * 32 + 32;
 }
 
-/* Rows of bf16; kernels may read up to a multiple of 16. */
+/* n rows of bf16, rounded up to a multiple of 16 because kernels may read that many. */
 static uint16_t *carve16(struct carve *c, size_t n, int32_t cols)
 {
     return carve(c, (n + 16) * stride16(cols), sizeof(uint16_t));

@@ -1,4 +1,5 @@
-/* Products of a step: the class of each token, and how the work is cut over the team. */
+/* Matrix products of a step: which form each token's activations have, and how the work is divided
+ * among the team's workers. */
 #include "engine/step_int.h"
 
 #define CLAIM_MANY 32 /* groups of a claim with more than FEW_TOKENS */
@@ -38,7 +39,7 @@ void step_product(const struct step *s, const struct kern_mat *m, const float *b
     int32_t r0 = g0 * KERN_LANES, r1 = g1 * KERN_LANES < m->rows ? g1 * KERN_LANES : m->rows;
 
     if (n_int8 < n && !kern_takes_bf16(m))
-        n_int8 = n; /* a matrix of floats: one product for all */
+        n_int8 = n; /* this matrix takes no bf16: one product for all tokens */
     if (n_int8)
         s->mul(m, g0, g1, &a->q, rows, n_int8, out, stride);
     if (n_int8 < n)
@@ -48,8 +49,8 @@ void step_product(const struct step *s, const struct kern_mat *m, const float *b
         s->k->add(out + (size_t)t * stride + r0, bias + r0, r1 - r0);
 }
 
-/* Work is cut by tokens, too, where prompts go in bf16: the rows of a block of them stay in a
- * core's L2 while it goes through its groups. The first block has all that go in int8. */
+/* With bf16 tokens the work is cut by tokens, too: the activations of a block stay in a core's L2
+ * while the core goes through its groups of weights. The first block has all int8 tokens. */
 int32_t step_n_blocks(const struct step *s, int32_t size)
 {
     int32_t n16 = s->b->n_tok - s->n_int8;
@@ -64,8 +65,9 @@ void step_block_tokens(const struct step *s, int32_t block, int32_t size, int32_
     *ret_t1 = t0 + size < n ? t0 + size : n;
 }
 
-/* Claims of a matrix product over n_groups: large enough that what a call pays once vanishes, a
- * multiple of what the kernels stream side by side, and several for each worker. */
+/* How many groups a worker claims at a time in a product of n_groups: enough that the fixed cost of
+ * a call is negligible, a multiple of what the kernels stream side by side, and few enough that
+ * each worker gets several claims. */
 static int32_t claim_size(const struct step *s, int32_t n_groups, int32_t n_tok)
 {
     int32_t even = n_groups / (team_size(s->c.team) * 3);
@@ -75,11 +77,11 @@ static int32_t claim_size(const struct step *s, int32_t n_groups, int32_t n_tok)
     if (even >= STREAMED)
         even = even / STREAMED * STREAMED;
     if (even < 2 && s->n_int8 < s->b->n_tok)
-        even = 2; /* what tiles take at a time */
+        even = 2; /* AMX tiles take two groups at a time */
     return even > 0 ? even : 1;
 }
 
-/* Per-token work: alone where it is little, by the team where it is much. */
+/* Work that is done token by token: by the caller alone for few tokens, by the team for many. */
 void step_per_token(struct step *s, team_fn *fn, int32_t n)
 {
     if (n <= SERIAL_MAX)

@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-/* Longest end of text[0, n) that is the beginning of a stop string, but not all of one. */
+/* Length of the longest end of text[0, n) that is the beginning, but not the whole, of a stop
+ * string. */
 static size_t possible_tail(const struct sampling *p, const char *text, size_t n)
 {
     size_t best = 0;
@@ -26,7 +27,7 @@ static void token_add(struct stop *s)
     s->begin[s->n_tokens++] = (uint8_t)s->n_held;
 }
 
-/* The first n bytes of the text in hand are shown. */
+/* Note that the first n bytes of the held text are shown now. */
 static void tokens_show(struct stop *s, size_t n)
 {
     int32_t k = 0;

@@ -7,22 +7,23 @@
 
 #include "engine/engine.h"
 
-#define STOP_TOKENS_MAX 512 /* of more tokens without a text the first count as shown */
+#define STOP_TOKENS_MAX 512 /* tokens that are remembered; older ones count as shown */
 
 /* Bytes held back at most: one less than the longest stop string. */
 struct stop {
     char held[SAMPLING_STOP_LEN];
     size_t n_held;
-    /* The last tokens, as many as have nothing of their text shown yet: where it begins in `held`.
+    /* For each of the last tokens none of whose text is shown yet: where its text begins in `held`.
      */
     uint8_t begin[STOP_TOKENS_MAX];
     int32_t n_tokens;
 };
 
-/* Append one token: n new bytes of the answer; `unfinished`: and some of a character that later
- * tokens finish. What may be shown now is appended to `out`. Returns 1 when a stop string was
- * completed (out then ends right before it, the rest is dropped, and so are the last n_tokens), 0
- * otherwise, ERR_* from the buffer. With `armed` 0 nothing is matched or held. */
+/* Append the text of one token: n bytes. `unfinished`: the token also has the first bytes of a
+ * character that later tokens complete. The text that may be shown now is appended to `out`.
+ * Returns 1 when a stop string was completed (out then ends right before it; the rest and the last
+ * n_tokens tokens are dropped), 0 otherwise, ERR_* from the buffer. With `armed` 0 nothing is
+ * matched or held back. */
 int stop_push(struct stop *s, const struct sampling *p, int armed, const char *text, size_t n,
               int unfinished, struct buf *out);
 /* The end of the answer: what is held was not a stop string. */

@@ -4,8 +4,8 @@
 
 #include "engine/engine_int.h"
 
-/* BOS for a text in which control tokens are parsed: most templates write it themselves, and there
- * are never two. */
+/* Must BOS be added to a text in which control tokens are parsed? Not if the text begins with it,
+ * as most templates write it: there are never two. */
 static unsigned missing_bos(const struct engine *e, const char *text, size_t n)
 {
     size_t bos_len = strlen(e->info.bos_text);
@@ -47,8 +47,8 @@ static json_t *special_strings(const struct engine *e)
     return json_pack("{s:s, s:s}", "bos_token", e->info.bos_text, "eos_token", e->info.eos_text);
 }
 
-/* What of the last message goes on: the assistant said something, said nothing yet, or it is not
- * the assistant's turn. */
+/* The last message: not the assistant's; the assistant's without text; or the assistant's with a
+ * text that the answer continues. */
 enum final { FINAL_NONE, FINAL_EMPTY, FINAL_OPEN };
 
 static enum final final_message(const struct engine_chat *chat)
@@ -65,8 +65,9 @@ static enum final final_message(const struct engine_chat *chat)
                : FINAL_EMPTY;
 }
 
-/* The template's variables. As the reference does: what a request does not give is none, not
- * undefined. A last message without a word is a new answer: it is left to the model to begin. */
+/* The template's variables. What a request does not give is none, not undefined, as in the
+ * reference implementation (Hugging Face transformers). A last message of the assistant without
+ * text is left out: the model begins a new answer. */
 static json_t *variables(const struct engine_chat *chat, enum final final)
 {
     json_t *messages = final == FINAL_EMPTY ? json_copy((json_t *)chat->messages)
@@ -88,7 +89,7 @@ static struct vocab_span *spans_of(const struct jinja_span *s, size_t n)
     return r;
 }
 
-/* Tokens of what a template gave. */
+/* Tokenise the output of a template. */
 static int encode(const struct engine *e, const struct jinja_out *out,
                   const struct patience *patience, struct tokens *ret, struct err *err)
 {

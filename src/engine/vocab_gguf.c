@@ -6,7 +6,7 @@
 
 #define KEY(name) "tokenizer.ggml." name
 
-/* A short string with a NUL at its end; "" when absent. */
+/* Read a string of at most 63 bytes into out, NUL-terminated; "" when the key is absent. */
 static int get_name(const struct gguf *g, const char *key, char out[static 64], struct err *e)
 {
     struct gguf_str s = {"", 0};
