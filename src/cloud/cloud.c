@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "cloud/keyring.h"
 #include "cloud/offers.h"
@@ -54,12 +53,11 @@ static int tenant_slot(struct cloud *c, const char *name)
     return c->n_tenants++;
 }
 
-static void tenant_limits(struct cloud *c, int i, const struct cloud_limits *own)
+static void tenant_limits(struct cloud *c, int i, const struct cloud_limits *own, int64_t now)
 {
     static const struct cloud_limits none = {-1, -1, -1};
     const struct cloud_limits *d = &c->config.limits;
     struct tenant *t = &c->tenants[i];
-    int64_t now = clock_now_us();
 
     if (!own)
         own = &none;
@@ -72,7 +70,7 @@ static void tenant_limits(struct cloud *c, int i, const struct cloud_limits *own
 }
 
 /* Put a loaded table in place of the old one. */
-static int use_keys(struct cloud *c, struct key_table *t, struct err *e)
+static int use_keys(struct cloud *c, int64_t now, struct key_table *t, struct err *e)
 {
     struct key_table *old;
     int map[CLOUD_TENANTS_MAX] = {0}, slot;
@@ -90,7 +88,7 @@ static int use_keys(struct cloud *c, struct key_table *t, struct err *e)
         map[i] = slot;
     }
     for (int i = 0; i < t->n_tenants; i++)
-        tenant_limits(c, map[i], &t->tenants[i].limits);
+        tenant_limits(c, map[i], &t->tenants[i].limits, now);
     memcpy(c->tenant_of, map, sizeof map);
     old = c->keys;
     c->keys = t;
@@ -99,7 +97,7 @@ static int use_keys(struct cloud *c, struct key_table *t, struct err *e)
     return 0;
 }
 
-int cloud_reload_keys(struct cloud *c, struct err *e)
+int cloud_reload_keys(struct cloud *c, int64_t now_us, struct err *e)
 {
     struct key_table *t = NULL;
     int r;
@@ -108,7 +106,7 @@ int cloud_reload_keys(struct cloud *c, struct err *e)
         return 0;
     r = key_table_load(&t, c->config.keys_path, e);
     if (!r)
-        r = use_keys(c, t, e);
+        r = use_keys(c, now_us, t, e);
     if (r)
         key_table_free(t);
     return r;
@@ -196,9 +194,9 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
     pthread_rwlock_init(&c->lock, NULL);
     offers_init(&c->offers);
     tenant_slot(c, CLOUD_DEFAULT_TENANT);
-    tenant_limits(c, 0, NULL);
+    tenant_limits(c, 0, NULL, 0); /* of full buckets, which know no time */
     if (config->keys_path)
-        r = cloud_reload_keys(c, e);
+        r = cloud_reload_keys(c, 0, e);
     if (!r && config->ledger_path)
         r = books_open(&c->books, config->ledger_path, config->ledger_sync_normal, e);
     if (r) {
@@ -246,8 +244,8 @@ static int refuse_concurrency(struct cloud *c, struct cloud_ticket *t, struct er
                          (long long)atomic_load(&c->tenants[t->i_rate].concurrency_max));
 }
 
-int cloud_enter(struct cloud *c, const char *key, size_t n_key, struct cloud_ticket *t,
-                struct err *e)
+int cloud_enter(struct cloud *c, int64_t now_us, const char *key, size_t n_key,
+                struct cloud_ticket *t, struct err *e)
 {
     struct tenant *te;
     struct quota_held held;
@@ -258,7 +256,7 @@ int cloud_enter(struct cloud *c, const char *key, size_t n_key, struct cloud_tic
         return refuse_key(c, key, e);
     te = &c->tenants[t->i_rate];
     t->tenant = te->name;
-    if (quota_hold(&te->requests, 1, 1, clock_now_us(), &held, &t->retry_us)) {
+    if (quota_hold(&te->requests, 1, 1, now_us, &held, &t->retry_us)) {
         atomic_fetch_add(&c->refused_requests, 1);
         return err_set_param(e, ERR_RATE_REQUESTS, "quota",
                              "Requests per minute limit exceeded (%lld) - too many requests sent.",
@@ -288,10 +286,10 @@ enum tier cloud_tier(const struct cloud_ticket *t, enum tier asked)
     return TIER_FLEX;
 }
 
-int cloud_route(struct cloud *c, const char *model, enum tier tier, struct cloud_ticket *t,
-                struct err *e)
+int cloud_route(struct cloud *c, int64_t now_us, const char *model, enum tier tier,
+                struct cloud_ticket *t, struct err *e)
 {
-    return offers_route(&c->offers, model, tier, clock_now_us(), t, e);
+    return offers_route(&c->offers, model, tier, now_us, t, e);
 }
 
 int cloud_has_other(struct cloud *c, const struct cloud_ticket *t)
@@ -355,8 +353,8 @@ int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queu
                          load.n_waiting);
 }
 
-int cloud_reserve(struct cloud *c, struct cloud_ticket *t, int64_t least, int64_t most,
-                  struct err *e)
+int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_t least,
+                  int64_t most, struct err *e)
 {
     struct tenant *te;
     long long limit;
@@ -365,7 +363,7 @@ int cloud_reserve(struct cloud *c, struct cloud_ticket *t, int64_t least, int64_
     CHECK(t->i_tenant >= 0 && !t->held.ns);
     te = &c->tenants[t->i_tenant];
     limit = (long long)atomic_load(&te->tokens.limit);
-    r = quota_hold(&te->tokens, least, most, clock_now_us(), &t->held, &t->retry_us);
+    r = quota_hold(&te->tokens, least, most, now_us, &t->held, &t->retry_us);
     if (!r)
         return 0;
     atomic_fetch_add(&c->refused_tokens, 1);
@@ -382,9 +380,9 @@ int cloud_reserve(struct cloud *c, struct cloud_ticket *t, int64_t least, int64_
 }
 
 /* `used` tokens in place of those held, no sequences at the offer, and not the offer. */
-static void let_go(struct cloud *c, struct cloud_ticket *t, int64_t used)
+static void let_go(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_t used)
 {
-    quota_settle(&c->tenants[t->i_tenant].tokens, t->held, used, clock_now_us());
+    quota_settle(&c->tenants[t->i_tenant].tokens, t->held, used, now_us);
     t->held.ns = 0;
     if (t->n_there)
         quota_leave(t->n_there, t->n_held);
@@ -393,16 +391,16 @@ static void let_go(struct cloud *c, struct cloud_ticket *t, int64_t used)
     t->offer = NULL;
 }
 
-void cloud_turn_back(struct cloud *c, struct cloud_ticket *t)
+void cloud_turn_back(struct cloud *c, int64_t now_us, struct cloud_ticket *t)
 {
     CHECK(t->i_tenant >= 0 && t->offer && t->n_tried < CLOUD_TRIES_MAX);
     t->tried[t->n_tried++] = t->offer->serial;
-    let_go(c, t, 0);
+    let_go(c, now_us, t, 0);
 }
 
-static void leave(struct cloud *c, struct cloud_ticket *t, int64_t used)
+static void leave(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_t used)
 {
-    let_go(c, t, used);
+    let_go(c, now_us, t, used);
     quota_leave(&c->tenants[t->i_tenant].n_inside, t->n_held);
     t->n_held = 0;
     t->i_tenant = -1;
@@ -413,13 +411,14 @@ static void put_name(char *to, size_t cap, const char *from)
     snprintf(to, cap, "%s", from ? from : "");
 }
 
-void cloud_settle(struct cloud *c, struct cloud_ticket *t, const struct cloud_use *u)
+void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
+                  const struct cloud_use *u)
 {
     struct books_row *r = t->row;
 
     CHECK(t->i_tenant >= 0);
     if (r) {
-        r->at_us = clock_wall_us();
+        r->at_us = u->at_us;
         r->prompt_tokens = u->prompt_tokens;
         r->cached_tokens = u->cached_tokens;
         r->completion_tokens = u->completion_tokens;
@@ -431,20 +430,20 @@ void cloud_settle(struct cloud *c, struct cloud_ticket *t, const struct cloud_us
         put_name(r->model, sizeof r->model, u->model);
         put_name(r->supplier, sizeof r->supplier, u->supplier);
     }
-    leave(c, t, u->prompt_tokens + u->completion_tokens);
+    leave(c, now_us, t, u->prompt_tokens + u->completion_tokens);
     if (r) /* last: who reads the row finds all else done */
         books_post(c->books, r);
     t->row = NULL;
 }
 
-void cloud_leave(struct cloud *c, struct cloud_ticket *t, int64_t tokens)
+void cloud_leave(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_t tokens)
 {
     if (t->i_tenant < 0)
         return;
     if (t->row)
         books_give(c->books, t->row);
     t->row = NULL;
-    leave(c, t, tokens);
+    leave(c, now_us, t, tokens);
 }
 
 void cloud_note_job(struct cloud_offer *of, int64_t run_us)
@@ -462,16 +461,15 @@ static struct api_rate_window window(const struct quota_bucket *b, int64_t now)
     return w;
 }
 
-int cloud_rate(struct cloud *c, int i_tenant, struct api_rate *ret)
+int cloud_rate(struct cloud *c, int64_t now_us, int i_tenant, struct api_rate *ret)
 {
     static const struct api_rate_window none = {.limit = -1};
-    int64_t now = clock_now_us();
 
     *ret = (struct api_rate){none, none, none, none, none, none};
     if (i_tenant < 0)
         return 0;
-    ret->requests_minute = window(&c->tenants[i_tenant].requests, now);
-    ret->tokens_minute = window(&c->tenants[i_tenant].tokens, now);
+    ret->requests_minute = window(&c->tenants[i_tenant].requests, now_us);
+    ret->tokens_minute = window(&c->tenants[i_tenant].tokens, now_us);
     return ret->requests_minute.limit >= 0 || ret->tokens_minute.limit >= 0;
 }
 

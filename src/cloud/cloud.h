@@ -11,6 +11,8 @@
  * All of them are [any] thread and never block on disk: decisions are taken on a fixed table of
  * atomics, and rows go to the books thread, sole owner of the ledger file.
  *
+ * Time is the caller's: now_us is clock_now_us, or what a simulation takes for it.
+ *
  * Limits: 4,096 keys, 256 tenants, 64 models, 64 offers, 16,384 unwritten ledger rows (then new
  * requests get 503 until the disk keeps up: an answer that could not be booked is not begun). */
 #ifndef CLOUD_CLOUD_H
@@ -61,7 +63,7 @@ int64_t cloud_step(struct cloud *c, int64_t now_us);
  * written, and are lost. Accepts NULL. */
 int64_t cloud_close(struct cloud *c);
 /* Read the keys file again; on failure the old keys stay. [any] */
-int cloud_reload_keys(struct cloud *c, struct err *e);
+int cloud_reload_keys(struct cloud *c, int64_t now_us, struct err *e);
 int cloud_n_keys(const struct cloud *c);
 
 /* ---- models and offers ----------------------------------------------------------------------- */
@@ -116,8 +118,8 @@ struct cloud_ticket {
 /* key NULL: none was sent. ERR_AUTH, ERR_RATE_REQUESTS, ERR_QUEUE_FULL (concurrency), ERR_AGAIN
  * (the books are full). On failure the ticket is closed, but i_tenant's rates may still be asked
  * for. */
-int cloud_enter(struct cloud *c, const char *key, size_t n_key, struct cloud_ticket *t,
-                struct err *e);
+int cloud_enter(struct cloud *c, int64_t now_us, const char *key, size_t n_key,
+                struct cloud_ticket *t, struct err *e);
 /* The tier in which a request that asks for that one is served: the best that its key has a right
  * to and that is not above it; auto: the best of all. Flex is everybody's. */
 enum tier cloud_tier(const struct cloud_ticket *t, enum tier asked);
@@ -129,13 +131,13 @@ int cloud_find_tenant(struct cloud *c, const char *key, size_t n_key, int *ret_t
 /* Choose who serves the model, among the offers that this request has not tried: t->offer. The body
  * is known, its prompt is not yet read. ERR_NO_MODEL; where no offer can take it ERR_LOADING,
  * ERR_FROZEN, ERR_INTERNAL (its load failed) or ERR_AGAIN (there is none, or all were tried). */
-int cloud_route(struct cloud *c, const char *model, enum tier tier, struct cloud_ticket *t,
-                struct err *e);
+int cloud_route(struct cloud *c, int64_t now_us, const char *model, enum tier tier,
+                struct cloud_ticket *t, struct err *e);
 /* Could another offer than t->offer take the request now? */
 int cloud_has_other(struct cloud *c, const struct cloud_ticket *t);
 /* t->offer failed before the first byte of the answer: what was held there is given back, the
  * tokens too, and it is not chosen again. */
-void cloud_turn_back(struct cloud *c, struct cloud_ticket *t);
+void cloud_turn_back(struct cloud *c, int64_t now_us, struct cloud_ticket *t);
 /* May jobs of n_choices sequences each wait at t->offer, at most n_jobs of them together?
  * *ret_at_once: as many as its tenant's concurrency has room for now. queue_threshold_us 0: none.
  * ERR_QUEUE_FULL with t->retry_us; ERR_LIMIT: never, one has more choices than the tenant may have
@@ -144,25 +146,27 @@ int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queu
                 struct cloud_ticket *t, int32_t *ret_at_once, struct err *e);
 /* Hold the tokens it may use: `most` of them, or what its bucket holds when full if that is less,
  * but never less than `least`. ERR_RATE_TOKENS with t->retry_us; ERR_QUOTA: never. */
-int cloud_reserve(struct cloud *c, struct cloud_ticket *t, int64_t least, int64_t most,
-                  struct err *e);
+int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_t least,
+                  int64_t most, struct err *e);
 
 struct cloud_use {
     const char *request_id, *model, *supplier;
     int64_t prompt_tokens, cached_tokens, completion_tokens;
     int64_t energy_uj;
-    int status; /* HTTP status answered */
+    int status;    /* HTTP status answered */
+    int64_t at_us; /* wall clock */
 };
 /* The ticket's end: what was used is booked, and charged in place of what was held, also where it
  * was more. */
-void cloud_settle(struct cloud *c, struct cloud_ticket *t, const struct cloud_use *u);
+void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
+                  const struct cloud_use *u);
 /* Its end, and nothing is booked; `tokens` are charged. Accepts a closed ticket. */
-void cloud_leave(struct cloud *c, struct cloud_ticket *t, int64_t tokens);
+void cloud_leave(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_t tokens);
 
 /* How long a job took there, for estimates of waiting. */
 void cloud_note_job(struct cloud_offer *of, int64_t run_us);
 /* Rates of a tenant (i_rate), for headers; limits not configured are -1. 1 when any is. */
-int cloud_rate(struct cloud *c, int i_rate, struct api_rate *ret);
+int cloud_rate(struct cloud *c, int64_t now_us, int i_rate, struct api_rate *ret);
 
 /* ---- keys at rest and books, for commands ---------------------------------------------------- */
 

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "policy/route.h"
 
 _Static_assert(CLOUD_OFFERS_MAX <= 64 && CLOUD_OFFERS_MAX <= ROUTE_OFFERS_MAX,

@@ -20,7 +20,7 @@ int call_headers(struct call *c, struct api_header *h, int max)
     int n = api_common_headers(c->id, clock_now_us() - c->started_us, h, max);
 
     n += api_cors_headers(0, c->cors, h + n, max - n);
-    if (cloud_rate(c->s->cloud, c->ticket.i_rate, &rate))
+    if (cloud_rate(c->s->cloud, clock_now_us(), c->ticket.i_rate, &rate))
         n += api_rate_headers(&rate, h + n, max - n);
     return n;
 }
@@ -175,14 +175,16 @@ static void settle(struct call *c)
                             .prompt_tokens = c->usage.prompt_tokens,
                             .cached_tokens = c->usage.cached_tokens,
                             .completion_tokens = c->usage.completion_tokens,
-                            .status = c->status};
+                            .status = c->status,
+                            .at_us = clock_wall_us()};
 
     if (c->ticket.i_tenant < 0)
         return;
     if (c->n_sent)
-        cloud_settle(c->s->cloud, &c->ticket, &use);
+        cloud_settle(c->s->cloud, clock_now_us(), &c->ticket, &use);
     else
-        cloud_leave(c->s->cloud, &c->ticket, c->n_worked ? call_tool_tokens(c->n_worked) : 0);
+        cloud_leave(c->s->cloud, clock_now_us(), &c->ticket,
+                    c->n_worked ? call_tool_tokens(c->n_worked) : 0);
 }
 
 int64_t call_tool_tokens(size_t n_bytes)

@@ -62,7 +62,8 @@ int call_find_supplier(struct call *c, const char *model, struct err *e)
     if (!model)
         return err_set_param(e, ERR_SCHEMA, "model",
                              "model: is required, because this server has several");
-    r = cloud_route(s->cloud, model, cloud_tier(&c->ticket, c->req.tier), &c->ticket, e);
+    r = cloud_route(s->cloud, clock_now_us(), model, cloud_tier(&c->ticket, c->req.tier),
+                    &c->ticket, e);
     if (!r)
         c->sup = c->ticket.offer->sup;
     return r;

@@ -33,7 +33,7 @@ static int hold_tokens(struct call *c, struct err *e)
         least += c->jobs[i].job.n_prompt + min * c->req.n_run;
         most += c->jobs[i].job.n_prompt + max * c->req.n_run;
     }
-    return cloud_reserve(c->s->cloud, &c->ticket, least, most, e);
+    return cloud_reserve(c->s->cloud, clock_now_us(), &c->ticket, least, most, e);
 }
 
 /* Caches are shared within a tenant, and within the namespace a client asked for. */

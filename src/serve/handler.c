@@ -156,7 +156,7 @@ static int may_ask(struct call *c, const char *key, size_t n_key, struct err *e)
     case API_AUTH_LIMITS:
         if (atomic_load(&c->s->draining))
             return err_set(e, ERR_DRAINING, "The server is shutting down.");
-        return cloud_enter(c->s->cloud, key, n_key, &c->ticket, e);
+        return cloud_enter(c->s->cloud, clock_now_us(), key, n_key, &c->ticket, e);
     }
     return 0;
 }
@@ -293,7 +293,7 @@ void handler_body(void *ctx, struct net_exchange *x, int code)
     }
     if (c->endpoint->is_tool) {
         int64_t n = call_tool_tokens(c->body.len);
-        if (cloud_reserve(s->cloud, &c->ticket, n, n, &e)) {
+        if (cloud_reserve(s->cloud, clock_now_us(), &c->ticket, n, n, &e)) {
             call_fail(c, &e);
             handler_reap(c);
             return;

@@ -261,7 +261,7 @@ static void reload(struct server *s)
 {
     struct err e = {0};
 
-    if (cloud_reload_keys(s->cloud, &e)) {
+    if (cloud_reload_keys(s->cloud, clock_now_us(), &e)) {
         LOG_EVENT(LOG_ERROR, "keys not reloaded", LOG_STR("why", e.text));
         return;
     }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "cloud/cloud.h"
 
 static char dir[64], keys[128], books[128];
@@ -68,15 +69,15 @@ static void settled_is_booked(void **state)
                               .status = 200};
         snprintf(id, sizeof id, "req-%d", i);
         /* Without keys a header does not matter. */
-        assert_int_equal(cloud_enter(c, i & 1 ? "some key" : NULL, 8, &t, &e), 0);
+        assert_int_equal(cloud_enter(c, clock_now_us(), i & 1 ? "some key" : NULL, 8, &t, &e), 0);
         assert_string_equal(t.tenant, "default");
-        assert_int_equal(cloud_reserve(c, &t, 1000, 1000, &e), 0);
-        cloud_settle(c, &t, &u);
+        assert_int_equal(cloud_reserve(c, clock_now_us(), &t, 1000, 1000, &e), 0);
+        cloud_settle(c, clock_now_us(), &t, &u);
         assert_int_equal(t.i_tenant, -1);
     }
-    assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
-    cloud_leave(c, &t, 0); /* costs nothing, books nothing */
-    cloud_leave(c, &t, 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
+    cloud_leave(c, clock_now_us(), &t, 0); /* costs nothing, books nothing */
+    cloud_leave(c, clock_now_us(), &t, 0);
     cloud_close(c); /* writes what is left */
     assert_int_equal(balances(b), 1);
     assert_string_equal(b[0].tenant, "default");
@@ -87,8 +88,9 @@ static void settled_is_booked(void **state)
 
     /* And on it goes after a restart. */
     assert_int_equal(cloud_open(&c, &config, &e), 0);
-    assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
-    cloud_settle(c, &t, &(struct cloud_use){.request_id = "x", .model = "m", .prompt_tokens = 1});
+    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
+    cloud_settle(c, clock_now_us(), &t,
+                 &(struct cloud_use){.request_id = "x", .model = "m", .prompt_tokens = 1});
     cloud_close(c);
     balances(b);
     assert_int_equal(b[0].n_requests, 251);
@@ -134,52 +136,54 @@ static void keys_and_limits(void **state)
     assert_int_equal(cloud_open(&c, &config, &e), 0);
     assert_int_equal(cloud_n_keys(c), 2);
 
-    assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), ERR_AUTH);
+    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), ERR_AUTH);
     assert_non_null(strstr(e.text, "No API key"));
     assert_int_equal(t.i_rate, -1);
-    assert_int_equal(cloud_enter(c, "wrong", 5, &t, &e), ERR_AUTH);
-    assert_int_equal(cloud_rate(c, t.i_rate, &rate), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), "wrong", 5, &t, &e), ERR_AUTH);
+    assert_int_equal(cloud_rate(c, clock_now_us(), t.i_rate, &rate), 0);
     assert_int_equal(cloud_check_key(c, a, strlen(a), &e), 0);
     assert_int_equal(cloud_check_key(c, a, strlen(a) - 1, &e), ERR_AUTH);
 
-    assert_int_equal(cloud_enter(c, a, strlen(a), &t, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), a, strlen(a), &t, &e), 0);
     assert_string_equal(t.tenant, "acme");
     assert_string_equal(t.key_id, "a");
-    assert_int_equal(cloud_enter(c, a, strlen(a), &t2, &e), ERR_QUEUE_FULL); /* concurrency */
+    assert_int_equal(cloud_enter(c, clock_now_us(), a, strlen(a), &t2, &e),
+                     ERR_QUEUE_FULL); /* concurrency */
     assert_true(t2.retry_us > 0);
-    assert_int_equal(cloud_reserve(c, &t, 80, 80, &e), 0);
-    cloud_settle(c, &t, &(struct cloud_use){.prompt_tokens = 20, .completion_tokens = 10});
-    assert_int_equal(cloud_rate(c, t.i_rate, &rate), 1);
+    assert_int_equal(cloud_reserve(c, clock_now_us(), &t, 80, 80, &e), 0);
+    cloud_settle(c, clock_now_us(), &t,
+                 &(struct cloud_use){.prompt_tokens = 20, .completion_tokens = 10});
+    assert_int_equal(cloud_rate(c, clock_now_us(), t.i_rate, &rate), 1);
     assert_int_equal(rate.tokens_minute.limit, 100);
     assert_in_range(rate.tokens_minute.remaining, 70, 95); /* 50 of 80 came back, and some since */
     assert_int_equal(rate.requests_minute.limit, 3);
     assert_int_equal(rate.requests_minute.remaining, 1);
     assert_int_equal(rate.requests_hour.limit, -1);
 
-    assert_int_equal(cloud_enter(c, a, strlen(a), &t, &e), 0);
-    assert_int_equal(cloud_reserve(c, &t, 90, 90, &e), ERR_RATE_TOKENS);
+    assert_int_equal(cloud_enter(c, clock_now_us(), a, strlen(a), &t, &e), 0);
+    assert_int_equal(cloud_reserve(c, clock_now_us(), &t, 90, 90, &e), ERR_RATE_TOKENS);
     assert_true(t.retry_us > 0);
-    cloud_leave(c, &t, 0);
-    assert_int_equal(cloud_enter(c, a, strlen(a), &t, &e), ERR_RATE_REQUESTS);
+    cloud_leave(c, clock_now_us(), &t, 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), a, strlen(a), &t, &e), ERR_RATE_REQUESTS);
     assert_in_range(t.retry_us, 1, 20000000);
-    assert_int_equal(cloud_rate(c, t.i_rate, &rate), 1);
+    assert_int_equal(cloud_rate(c, clock_now_us(), t.i_rate, &rate), 1);
     assert_int_equal(rate.requests_minute.remaining, 0);
 
     /* The other tenant has limits of its own. */
-    assert_int_equal(cloud_enter(c, b, strlen(b), &t, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), b, strlen(b), &t, &e), 0);
     assert_string_equal(t.tenant, "default");
-    assert_int_equal(cloud_rate(c, t.i_rate, &rate), 1);
+    assert_int_equal(cloud_rate(c, clock_now_us(), t.i_rate, &rate), 1);
     assert_int_equal(rate.requests_minute.limit, 1000);
     assert_int_equal(rate.tokens_minute.limit, -1);
-    cloud_leave(c, &t, 0);
+    cloud_leave(c, clock_now_us(), &t, 0);
 
     /* A new key works after a reload; a broken file changes nothing. */
     assert_int_equal(cloud_key_new(keys, "d", NULL, d, &e), 0);
     assert_int_equal(cloud_check_key(c, d, strlen(d), &e), ERR_AUTH);
-    assert_int_equal(cloud_reload_keys(c, &e), 0);
+    assert_int_equal(cloud_reload_keys(c, clock_now_us(), &e), 0);
     assert_int_equal(cloud_check_key(c, d, strlen(d), &e), 0);
     append("nonsense\n");
-    assert_int_equal(cloud_reload_keys(c, &e), ERR_FORMAT);
+    assert_int_equal(cloud_reload_keys(c, clock_now_us(), &e), ERR_FORMAT);
     assert_int_equal(cloud_check_key(c, d, strlen(d), &e), 0);
     cloud_close(c);
 }
@@ -195,26 +199,27 @@ static void overdraft(void **state)
 
     assert_int_equal(cloud_open(&c, &config, &e), 0);
     /* More than the bucket ever holds is refused for good, with both numbers. */
-    assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
-    assert_int_equal(cloud_reserve(c, &t, 101, 101, &e), ERR_QUOTA);
+    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_reserve(c, clock_now_us(), &t, 101, 101, &e), ERR_QUOTA);
     assert_non_null(strstr(e.text, "(100)"));
     assert_non_null(strstr(e.text, "101 tokens"));
     assert_int_equal(t.retry_us, 0);
-    cloud_leave(c, &t, 0);
+    cloud_leave(c, clock_now_us(), &t, 0);
     /* One that does not say how much holds what there is ... */
-    assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
-    assert_int_equal(cloud_reserve(c, &t, 20, 16404, &e), 0);
-    cloud_rate(c, t.i_rate, &rate);
+    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_reserve(c, clock_now_us(), &t, 20, 16404, &e), 0);
+    cloud_rate(c, clock_now_us(), t.i_rate, &rate);
     assert_int_equal(rate.tokens_minute.remaining, 0);
     /* ... and owes the rest: 3,208 tokens are 31 minutes more than the one that was there. */
-    cloud_settle(c, &t, &(struct cloud_use){.prompt_tokens = 20, .completion_tokens = 3188});
-    assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
-    assert_int_equal(cloud_reserve(c, &t, 1, 1, &e), ERR_RATE_TOKENS);
+    cloud_settle(c, clock_now_us(), &t,
+                 &(struct cloud_use){.prompt_tokens = 20, .completion_tokens = 3188});
+    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_reserve(c, clock_now_us(), &t, 1, 1, &e), ERR_RATE_TOKENS);
     assert_in_range(t.retry_us, INT64_C(31) * 60000000, INT64_C(32) * 60000000);
-    cloud_rate(c, t.i_rate, &rate);
+    cloud_rate(c, clock_now_us(), t.i_rate, &rate);
     assert_int_equal(rate.tokens_minute.remaining, 0);
     assert_true(rate.tokens_minute.reset_us > INT64_C(31) * 60000000);
-    cloud_leave(c, &t, 0);
+    cloud_leave(c, clock_now_us(), &t, 0);
     cloud_close(c);
 }
 
@@ -224,9 +229,9 @@ static enum tier granted(struct cloud *c, const char *key, enum tier asked)
     struct err e = {0};
     enum tier tier;
 
-    assert_int_equal(cloud_enter(c, key, key ? strlen(key) : 0, &t, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), key, key ? strlen(key) : 0, &t, &e), 0);
     tier = cloud_tier(&t, asked);
-    cloud_leave(c, &t, 0);
+    cloud_leave(c, clock_now_us(), &t, 0);
     return tier;
 }
 
@@ -308,10 +313,10 @@ static const struct supplier *chosen(struct cloud *c, const char *model)
     struct cloud_ticket t;
     struct err e = {0};
 
-    assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
-    if (!cloud_route(c, model, TIER_DEFAULT, &t, &e))
+    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
+    if (!cloud_route(c, clock_now_us(), model, TIER_DEFAULT, &t, &e))
         s = t.offer->sup;
-    cloud_leave(c, &t, 0);
+    cloud_leave(c, clock_now_us(), &t, 0);
     return s;
 }
 
@@ -320,9 +325,9 @@ static int route_code(struct cloud *c, const char *model, struct err *e)
     struct cloud_ticket t;
     int r;
 
-    assert_int_equal(cloud_enter(c, NULL, 0, &t, e), 0);
-    r = cloud_route(c, model, TIER_DEFAULT, &t, e);
-    cloud_leave(c, &t, 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, e), 0);
+    r = cloud_route(c, clock_now_us(), model, TIER_DEFAULT, &t, e);
+    cloud_leave(c, clock_now_us(), &t, 0);
     return r;
 }
 
@@ -375,19 +380,19 @@ static void routes(void **state)
     assert_int_equal(route_code(c, "alias", &e), ERR_FROZEN);
     f1.load.frozen = 0;
 
-    assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
-    assert_int_equal(cloud_route(c, "m1", TIER_DEFAULT, &t, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_route(c, clock_now_us(), "m1", TIER_DEFAULT, &t, &e), 0);
     f1.load.n_running = 2;
     f1.load.n_inside = 4;
     assert_int_equal(cloud_admit(c, 1, 1, 0, &t, &n, &e), 0);
     cloud_note_job(t.offer, 50000000);
-    cloud_leave(c, &t, 0);
+    cloud_leave(c, clock_now_us(), &t, 0);
     for (int i = 0; i < 2; i++) { /* too many, and too long */
-        assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
-        assert_int_equal(cloud_route(c, "m1", TIER_DEFAULT, &t, &e), 0);
+        assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
+        assert_int_equal(cloud_route(c, clock_now_us(), "m1", TIER_DEFAULT, &t, &e), 0);
         assert_int_equal(cloud_admit(c, 1, i ? 1 : 2, i ? 1000000 : 0, &t, &n, &e), ERR_QUEUE_FULL);
         assert_true(t.retry_us > 0);
-        cloud_leave(c, &t, 0);
+        cloud_leave(c, clock_now_us(), &t, 0);
     }
     cloud_close(c);
     assert_int_equal(f1.n_gone + f2.n_gone + f3.n_gone, 3);
@@ -406,21 +411,22 @@ static void turned_back(void **state)
 
     for (int i = 0; i < 3; i++)
         assert_int_equal(cloud_add_offer(c, 0, &f[i].s, &e), 0);
-    assert_int_equal(cloud_enter(c, NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(cloud_route(c, "m1", TIER_DEFAULT, &t, &e), 0);
+        assert_int_equal(cloud_route(c, clock_now_us(), "m1", TIER_DEFAULT, &t, &e), 0);
         assert_ptr_equal(t.offer->sup, &f[i].s);
         assert_int_equal(cloud_has_other(c, &t), i < 2);
         assert_int_equal(cloud_admit(c, 1, 1, 0, &t, &n, &e), 0);
-        assert_int_equal(cloud_reserve(c, &t, 90, 90, &e), 0); /* not beside an earlier hold */
-        cloud_rate(c, 0, &rate);
+        assert_int_equal(cloud_reserve(c, clock_now_us(), &t, 90, 90, &e),
+                         0); /* not beside an earlier hold */
+        cloud_rate(c, clock_now_us(), 0, &rate);
         assert_in_range(rate.tokens_minute.remaining, 10, 20);
-        cloud_turn_back(c, &t);
-        cloud_rate(c, 0, &rate);
+        cloud_turn_back(c, clock_now_us(), &t);
+        cloud_rate(c, clock_now_us(), 0, &rate);
         assert_int_equal(rate.tokens_minute.remaining, 100);
     }
-    assert_int_equal(cloud_route(c, "m1", TIER_DEFAULT, &t, &e), ERR_AGAIN);
-    cloud_leave(c, &t, 0);
+    assert_int_equal(cloud_route(c, clock_now_us(), "m1", TIER_DEFAULT, &t, &e), ERR_AGAIN);
+    cloud_leave(c, clock_now_us(), &t, 0);
     cloud_close(c); /* checks that nothing is held */
 }
 
@@ -436,23 +442,24 @@ static void offers_come_and_go(void **state)
     int32_t n;
 
     assert_int_equal(cloud_add_offer(c, 0, &f1.s, &e), 0);
-    assert_int_equal(cloud_enter(c, NULL, 0, &a, &e), 0);
-    assert_int_equal(cloud_enter(c, NULL, 0, &b, &e), 0);
-    assert_int_equal(cloud_route(c, "m1", TIER_DEFAULT, &a, &e), 0);
-    assert_int_equal(cloud_route(c, "m1", TIER_DEFAULT, &b, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &a, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &b, &e), 0);
+    assert_int_equal(cloud_route(c, clock_now_us(), "m1", TIER_DEFAULT, &a, &e), 0);
+    assert_int_equal(cloud_route(c, clock_now_us(), "m1", TIER_DEFAULT, &b, &e), 0);
     assert_int_equal(cloud_remove_offer(c, &f1.s), 0);
     assert_int_equal(cloud_remove_offer(c, &f1.s), ERR_NOTFOUND);
     assert_int_equal(route_code(c, "m1", &e), ERR_AGAIN);
     assert_int_equal(cloud_add_offer(c, 0, &f2.s, &e), 0);
     assert_ptr_equal(chosen(c, "m1"), &f2.s);
     assert_int_equal(cloud_admit(c, 1, 1, 0, &a, &n, &e), 0); /* those that were there go on */
-    cloud_leave(c, &a, 0);
+    cloud_leave(c, clock_now_us(), &a, 0);
     assert_int_equal(f1.n_gone, 0);
-    cloud_turn_back(c, &b);
+    cloud_turn_back(c, clock_now_us(), &b);
     assert_int_equal(f1.n_gone, 1);
-    assert_int_equal(cloud_route(c, "m1", TIER_DEFAULT, &b, &e), 0); /* in the same place */
+    assert_int_equal(cloud_route(c, clock_now_us(), "m1", TIER_DEFAULT, &b, &e),
+                     0); /* in the same place */
     assert_ptr_equal(b.offer->sup, &f2.s);
-    cloud_leave(c, &b, 0);
+    cloud_leave(c, clock_now_us(), &b, 0);
 
     cloud_look(c, 0, &look); /* who looks holds it too */
     assert_ptr_equal(look.offer->sup, &f2.s);
