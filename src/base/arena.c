@@ -40,8 +40,8 @@ void arena_reset(struct arena *a)
     a->head = keep;
 }
 
-/* A chunk with room for n. Of the two with something left, the fuller one is given up, and that
- * counts as used. */
+/* Add a chunk with room for n bytes. Afterwards two chunks have free room, the old one and the new
+ * one; the one with less free room is not used any more, and its rest counts as used. */
 static struct arena_chunk *add_chunk(struct arena *a, size_t n)
 {
     struct arena_chunk *front = a->head, *c;

@@ -40,7 +40,7 @@ void config_doc_close(struct config_doc *d)
     free(d);
 }
 
-/* What was being read, for the functions that make the tree of it. */
+/* The state of reading one document into a tree. */
 struct reading {
     struct config_doc *d;
     yaml_parser_t parser;
@@ -125,7 +125,7 @@ static struct config_node *node_of(struct reading *r, const yaml_event_t *ev)
 static int read_node(struct reading *r, const yaml_event_t *first, int depth,
                      struct config_node **ret);
 
-/* Everything up to the end of the collection. */
+/* Read the children of `to` up to the end of its sequence or map. */
 static int read_children(struct reading *r, struct config_node *to, int depth)
 {
     struct config_node *key = NULL, *n;
@@ -172,7 +172,7 @@ static int read_node(struct reading *r, const yaml_event_t *first, int depth,
     return code;
 }
 
-/* One document, or none. */
+/* Read the file's only document; an empty file has none. */
 static int read_document(struct reading *r)
 {
     yaml_event_t ev;
@@ -200,7 +200,7 @@ static int read_document(struct reading *r)
     return code;
 }
 
-/* Bytes that are no text are refused before they reach libyaml, and its directives with them. */
+/* Refuse bytes that are not text, and YAML directives, before libyaml sees them. */
 static int check_text(const char *name, const char *text, size_t n, struct err *e)
 {
     int line = 1, first = 1;

@@ -12,7 +12,8 @@
 
 #define GUARDS_MAX 1024
 
-/* Read by the signal handler, in the thread that looked. */
+/* One row for each open mapping. The signal handler reads it, on the thread that touched the page.
+ */
 static struct guard {
     _Atomic uintptr_t begin; /* 0: free */
     _Atomic size_t size;
@@ -32,7 +33,8 @@ static struct guard *guard_of(uintptr_t at)
     return NULL;
 }
 
-/* Only system calls and atomics. Returning repeats the look. */
+/* The handler of SIGBUS: uses only system calls and atomics. When it returns, the read is repeated.
+ */
 static void on_bus(int sig, siginfo_t *info, void *context)
 {
     uintptr_t at = (uintptr_t)info->si_addr;
@@ -50,10 +52,10 @@ static void on_bus(int sig, siginfo_t *info, void *context)
             return;
         }
     }
-    sigaction(SIGBUS, &before, NULL); /* not ours: it comes again, and does what it did */
+    sigaction(SIGBUS, &before, NULL); /* not in our mappings: repeated, with the handler before */
 }
 
-/* At each open: others may have set theirs since. */
+/* Called at each open, because other code may have set its own handler since the last one. */
 static void install(void)
 {
     struct sigaction a = {.sa_sigaction = on_bus, .sa_flags = SA_SIGINFO | SA_NODEFER}, now;

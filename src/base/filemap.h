@@ -1,9 +1,9 @@
 /* A file mapped for reading, where losing it is an error and not the end of the process.
  *
- * When a mapped file becomes shorter, or its disk fails, the next look at a lost page is a SIGBUS.
- * Here the rest of the mapping becomes zeros from that page on, and `filemap_is_lost` says so:
- * whoever used the bytes asks it before using what came of them. A SIGBUS anywhere else does what
- * it did before. Any thread; at most 1,024 mappings of a process. */
+ * When a mapped file becomes shorter, or its disk fails, the next read of a lost page raises
+ * SIGBUS. Here the mapping then becomes zeros from that page to its end, and filemap_is_lost
+ * returns 1: code that read the bytes asks it before it uses a result. A SIGBUS anywhere else does
+ * what it did before. Any thread; at most 1,024 mappings of a process. */
 #ifndef BASE_FILEMAP_H
 #define BASE_FILEMAP_H
 
@@ -24,8 +24,8 @@ int filemap_open(struct filemap *f, const char *path, size_t size_min, const cha
                  struct err *e);
 void filemap_close(struct filemap *f); /* accepts a zeroed one */
 int filemap_is_lost(const struct filemap *f);
-/* ERR_IO and a sentence when bytes were lost, else rc: to be asked before what was made of the
- * bytes is used, and before another error is believed. */
+/* ERR_IO and a sentence when bytes were lost, else rc. To be called before a result made from the
+ * bytes is used, and before an error that may come from lost bytes is reported. */
 int filemap_check(const struct filemap *f, const char *path, int rc, struct err *e);
 
 #endif

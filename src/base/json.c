@@ -11,7 +11,7 @@ enum { COST_OBJECT = 320, COST_ARRAY = 144, COST_ITEM = 96, COST_BYTE = 3 };
 
 enum { PATH_LEVELS = 12 };
 
-/* The value a parser stood at, as a path like messages.1.content. */
+/* One level of the path to a value, as in messages.1.content. */
 struct level {
     int is_object;
     size_t index;    /* of the array item */
@@ -19,7 +19,7 @@ struct level {
     size_t n_key;
 };
 
-/* Past the string that opens at s[i]; n when it does not end. */
+/* The index after the string that opens at s[i]; n when the string does not end. */
 static size_t skip_string(const char *s, size_t n, size_t i)
 {
     for (i++; i < n; i++) {
@@ -32,7 +32,7 @@ static size_t skip_string(const char *s, size_t n, size_t i)
     return n;
 }
 
-/* Commas and brackets within strings do not count, so that prose costs what it weighs. */
+/* Commas and brackets within strings do not count, so that long texts are not overestimated. */
 size_t json_cost(const char *s, size_t n)
 {
     size_t cost = COST_ITEM + n * COST_BYTE;
@@ -54,8 +54,8 @@ size_t json_cost(const char *s, size_t n)
     return cost;
 }
 
-/* The key as written, where it is a word; what else stands there is the sender's own, and errors
- * are logged. */
+/* May an error name this key? Only if it is a plain word: other keys may hold what a user wrote,
+ * and errors are logged. */
 static int key_shown(const struct level *l)
 {
     for (size_t i = 0; i < l->n_key; i++) {
@@ -175,7 +175,7 @@ static int explain(const char *s, size_t n, const json_error_t *je, struct err *
                          path[0] ? ": " : "", what, line, column, at);
 }
 
-/* jansson takes a NUL after a number or word for the end of it. */
+/* Refuse NUL bytes: jansson takes a NUL after a number or a word for its end. */
 static int refuse_nul(const char *s, size_t at, struct err *e)
 {
     char path[sizeof e->param];

@@ -53,7 +53,7 @@ int json_put_escaped(struct buf *b, const char *s, size_t n)
         if (cls == 1) {
             put_escape(b, c);
             i++;
-        } else { /* one U+FFFD for a malformed byte, or for all of an unfinished end */
+        } else { /* one U+FFFD for each malformed byte, and one for a whole unfinished end */
             buf_add(b, "\xef\xbf\xbd", 3);
             i = len < 0 ? n : i + 1;
         }

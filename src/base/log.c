@@ -22,11 +22,11 @@ static const char *const level_names[] = {"debug", "info", "warn", "error"};
 struct line {
     char data[LINE_MAX_BYTES];
     size_t len;
-    int full; /* something did not fit: what comes later is left out */
+    int full; /* something did not fit: later fields are left out */
 };
 #define LINE_RESERVE 8 /* closing quote, brace, newline */
 
-/* All of it or nothing. */
+/* Append n bytes, or nothing where they do not fit whole. */
 static void put(struct line *l, const char *s, size_t n)
 {
     if (l->full || n > sizeof l->data - LINE_RESERVE - l->len) {
@@ -51,8 +51,8 @@ static void putf(struct line *l, const char *fmt, ...)
         put(l, tmp, (size_t)n < sizeof tmp ? (size_t)n : sizeof tmp - 1);
 }
 
-/* Foreign text, plain; with `quotes`, so that it can stand between them. In JSON every escape is
- * one of JSON's, and a byte that is no text becomes U+FFFD. */
+/* Append foreign text made plain (plain.h); with `quotes`, escaped so that it can stand between
+ * quotes. In JSON every escape is one of JSON's, and a byte that is not text becomes U+FFFD. */
 static void put_plain(struct line *l, const char *s, int quotes)
 {
     size_t n = strlen(s), len;
@@ -109,7 +109,7 @@ static void put_field(struct line *l, const struct log_field *f)
         else
             put_quoted(l, s);
         if (l->len > value)
-            return; /* whole, or cut */
+            return; /* the line was written, whole or in part */
         break;
     }
     case LOG_F_INT:

@@ -31,7 +31,7 @@ void log_fields(enum log_level level, const char *event, const struct log_field 
             log_fields(level, event, log_f_, (int)(sizeof log_f_ / sizeof log_f_[0]));             \
         }                                                                                          \
     } while (0)
-/* A plain sentence. */
+/* Log a sentence instead of an event with fields. */
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -24,8 +24,9 @@ int map_put(struct map *m, const void *key, size_t key_len, uint32_t value);
 /* 1 and *ret_value when found, else 0. */
 int map_get(const struct map *m, const void *key, size_t key_len, uint32_t *ret_value);
 
-/* The same in two steps, for many keys in a row: aim at a few keys, so that their slots come into
- * the cache together, then use what map_aim returned. An aim holds until map_done. */
+/* The same in two steps, for looking up many keys in a row. map_aim hashes the key and prefetches
+ * its slot; the caller calls it for a few keys, so that their slots come into the cache together,
+ * and then passes each result as `aim` below. An aim stays valid until map_done. */
 uint32_t map_aim(const struct map *m, const void *key, size_t key_len);
 int map_get_aimed(const struct map *m, uint32_t aim, const void *key, size_t key_len,
                   uint32_t *ret_value);

@@ -15,8 +15,8 @@
 struct mbox_item {
     struct mbox_item *next;
     _Atomic int posted;
-    int kind;    /* the consumer's: what the item is part of; untouched here */
-    void *owner; /* the consumer's, likewise */
+    int kind;    /* for the consumer: what the item is part of; not used here */
+    void *owner; /* for the consumer; not used here */
 };
 
 struct mbox {

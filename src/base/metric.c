@@ -24,7 +24,7 @@ struct metric_set {
     int n_defs, n_series, series_max;
     pthread_mutex_t lock; /* lists and n_series; counting needs none */
     struct metric **first;
-    struct metric *other; /* one a row, made with the set: where the bound sends the rest */
+    struct metric *other; /* one per row, made with the set: counts what passes the bound */
 };
 
 static void make(struct metric *m, const struct metric_def *d, int i_def, const char *const *l)
@@ -131,7 +131,7 @@ int64_t metric_value(const struct metric *m)
                             : atomic_load_explicit(&m->value, memory_order_relaxed);
 }
 
-/* The format is UTF-8: one bad byte, and nothing of the page would be read. */
+/* Write a label value as UTF-8: with one malformed byte a scraper would refuse the whole page. */
 static void write_value(struct buf *out, const char *s)
 {
     size_t n = strlen(s);

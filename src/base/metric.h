@@ -14,9 +14,9 @@ enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_SHARE, METRIC_TIMES, MET
 
 #define METRIC_LABELS_MAX 3
 
-/* A row of the table; it ends with a row without name. A SHARE is a gauge of millionths, shown as a
- * fraction. TIMES and SIZES are histograms: of
- * microseconds (shown in seconds), and of counts. */
+/* A row of the table; the table ends with a row without a name. A SHARE is a gauge of millionths,
+ * shown as a fraction. TIMES are histograms of microseconds, shown in seconds; SIZES are histograms
+ * of counts. */
 struct metric_def {
     const char *name;
     enum metric_kind kind;

@@ -1,5 +1,5 @@
-/* How long work on somebody's text goes on: until they leave, or their time is over. Work that
- * may take long looks here every few KiB, on whatever thread it runs. */
+/* How long work for a client may go on: until the client has left, or until a deadline. Work that
+ * may take long calls patience_over every few KiB of text, on whatever thread it runs. */
 #ifndef BASE_PATIENCE_H
 #define BASE_PATIENCE_H
 
@@ -8,7 +8,7 @@
 #include "base/err.h"
 
 struct patience {
-    const _Atomic int *gone; /* not 0: nobody waits any more; NULL: they stay */
+    const _Atomic int *gone; /* not 0: the client has left; NULL: it cannot leave */
     int64_t until_us;        /* of clock_now_us; 0: no end */
 };
 

@@ -1,9 +1,10 @@
-/* Foreign text made plain, so that it is only ever read: names, messages and files of others can
- * hold bytes that move a terminal's cursor, change its title, turn the order of what is shown, or
- * begin a line of their own in a log.
+/* Foreign text made plain, so that printing it does nothing but show it: names, messages and files
+ * of others can hold bytes that move a terminal's cursor, change its title, reverse the direction
+ * of text, or begin a new line in a log.
  *
- * Characters stay as they are. Control characters (C0, DEL, C1), line separators, those that turn
- * the direction of text, and bytes that are not UTF-8 are shown: \n, \t, \x1b, \u202e. Pure. */
+ * Ordinary characters stay as they are. Control characters (C0, DEL, C1), line separators,
+ * characters that change the direction of text, and bytes that are not UTF-8 are written as
+ * escapes: \n, \t, \x1b, \u202e. Pure functions. */
 #ifndef BASE_PLAIN_H
 #define BASE_PLAIN_H
 
@@ -12,10 +13,10 @@
 
 #include "base/buf.h"
 
-/* 1 for a code point that is shown instead of written. */
+/* 1 for a code point that is written as an escape. */
 int plain_is_hidden(uint32_t cp);
-/* The first character of s[0..n), n > 0: its length, and in `out` what stands for it ("" where it
- * stands for itself). */
+/* Look at the first character of s[0..n), n > 0. Returns its length; `out` gets its escape, or ""
+ * for a character that is written as it is. */
 #define PLAIN_UNIT 8
 size_t plain_unit(const char *s, size_t n, char out[PLAIN_UNIT]);
 /* The same in JSON's own escapes; a byte that is no text becomes U+FFFD. */

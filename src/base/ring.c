@@ -21,7 +21,8 @@ void ring_init(struct ring *r, void *data, uint32_t cap)
     atomic_init(&r->tail, 0);
 }
 
-/* Where a record of n bytes would start: head, or the buffer's begin after a skip. */
+/* Where a record of n bytes would start: at head, or at the buffer's beginning if it does not fit
+ * before the buffer's end. */
 static uint64_t place(const struct ring *r, uint64_t head, uint32_t n)
 {
     uint32_t at = (uint32_t)(head & (r->cap - 1));

@@ -81,14 +81,17 @@ struct team {
 void team_sleep(_Atomic uint32_t *at, uint32_t value);
 void team_wake(_Atomic uint32_t *at);
 
-/* Worker: may it take part in the next run? Else it leaves here until it is called, returning 0.
- * ret_until_us: when it must claim nothing any more, 0: never. */
+/* Worker: may it take part in the next run? If not, it sleeps in this call until it is called
+ * again, and the result is 0. ret_until_us: the time after which it must not claim any more; 0:
+ * none. */
 int part_time_may_stay(struct worker *me, int64_t *ret_until_us);
 
 /* Caller: how many workers the next run is for. */
 int part_time_choose_active(struct team *t);
 
-/* Caller, in a wait: note who is running; was one of them not, since then? Then it is blamed. */
+/* Caller, while it waits for the end of a run: part_time_note notes the CPU time of each worker
+ * that is at work; part_time_blame, later in the same wait, finds a worker that did not run since
+ * then (another process had its core) and makes it the part-time worker or shortens its visits. */
 void part_time_note(struct team *t);
 void part_time_blame(struct team *t, int64_t wait_began_us, int64_t noted_us);
 

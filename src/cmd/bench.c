@@ -195,7 +195,7 @@ static int make_rows(const struct list l[4], struct row *rows)
     return n;
 }
 
-/* The row that stands for all: one sequence, the shortest context before it, the longest run. */
+/* The row that is stored for the server: one sequence, the shortest context, the longest run. */
 static const struct row *plainest(const struct row *rows, int n, int decode)
 {
     const struct row *best = NULL;
@@ -210,7 +210,7 @@ static const struct row *plainest(const struct row *rows, int n, int decode)
     return best;
 }
 
-/* Keep what was measured for the server to show; where it cannot be written, say so and go on. */
+/* Store what was measured, so that the server can show it; a failure to write is a remark only. */
 static void store(const struct machine *m, const struct engine_info *in, const struct row *rows,
                   int n)
 {

@@ -10,7 +10,8 @@ static void print_words(const char *words)
         putchar(*words == '|' ? ' ' : *words);
 }
 
-/* Texts that another table checks (serve's settings) are words or files all the same. */
+/* Does the option take a word or a file? Options of serve are plain texts in its table, but their
+ * argument names tell. */
 static int wants_word(const struct opt *o)
 {
     return o->arg && strchr(o->arg, '|') != NULL;

@@ -62,7 +62,7 @@ int generate(struct engine *e, const struct generate *g, struct generated *ret, 
     rc = engine_submit(e, j, err);
     if (rc)
         goto done;
-    while (!over) { /* until the engine has let go and no post is left */
+    while (!over) { /* until the engine has released the job and the mailbox is empty */
         struct mbox_item *list, *it;
         mbox_wait(&box, 100);
         list = mbox_take(&box);

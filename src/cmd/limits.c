@@ -24,7 +24,8 @@ static int read_rate(double *ret, enum kern_isa isa, int threads, size_t set)
     return 0;
 }
 
-/* A thread's part of the weights; a model below 1 MiB lives in caches that a test of it warms. */
+/* Bytes that each thread reads: its part of the weights, but at least 1 MiB, as a smaller model
+ * would be read from the caches. */
 static size_t weights_set(size_t set, int threads)
 {
     return clamp(set / (size_t)threads, MIB, 1024 * MIB) * (size_t)threads;

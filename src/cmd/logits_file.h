@@ -1,4 +1,4 @@
-/* Logits files: what a model said after each token of a text. Format: docs/formats.md.
+/* Logits files: a model's logits after each token of a text. Format: docs/formats.md.
  *
  * The reader maps a file and checks every offset, length, kind and id before it says yes. Single
  * thread per object. */

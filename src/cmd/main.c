@@ -1,4 +1,4 @@
-/* The program's front door: a table of subcommands and what they share. */
+/* The program's entry: the table of subcommands, and what all of them share. */
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
@@ -139,9 +139,9 @@ static int dispatch(int argc, char **argv)
     return c ? run_command(c, argc - 1, argv + 1) : no_command(name);
 }
 
-/* Where a standard stream is closed, the next file opened would take its number, and what we print
- * would be written into a model or a ledger. Each is taken the wrong way round, so that using it is
- * still an error. */
+/* Open /dev/null for each standard stream that is closed. Otherwise the next file opened would get
+ * its number, and printed text would be written into a model or a ledger. Output streams are opened
+ * for reading and the input stream for writing, so that using one is still an error. */
 static void keep_streams(void)
 {
     for (int fd = 0; fd < 3; fd++) {

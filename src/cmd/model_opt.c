@@ -36,7 +36,7 @@ static void on_progress(void *arg, double done)
     progress_set(arg, (uint64_t)(done * 1000));
 }
 
-/* And what the catalogue recommends for it. */
+/* The model's file, and the sampling that the catalogue recommends for it. */
 static int find_file(struct model_run *r, struct engine_config *c, const char *spec, struct err *e)
 {
     struct hub *hub = NULL;

@@ -59,7 +59,7 @@ static int get_bytes(struct reader *r, const json_t *j, uint64_t *ret)
     return 0;
 }
 
-/* Unknown keys are errors: a misspelt one would silently lose a check. */
+/* Unknown keys are errors: with a misspelt "sha256" the file would silently not be checked. */
 static int only_keys(struct reader *r, const json_t *j, const char *const *keys)
 {
     const char *key;

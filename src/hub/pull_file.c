@@ -42,7 +42,7 @@ static void from_write(const struct pull *p, const char *url, const char *etag, 
     int fd;
 
     if (path)
-        unlink(path); /* whatever happens, it must not speak of other bytes */
+        unlink(path); /* an old note must never be taken for one about the new bytes */
     if (path && *etag && !home_open_own(path, &fd, NULL)) {
         dprintf(fd, "%s\n%s\n%lld\n", url, etag, (long long)total);
         close(fd);
@@ -54,7 +54,7 @@ struct watch {
     struct pull *p;
     const char *url, *label;
     int64_t room_for; /* bytes that there was room for, last time we looked */
-    int err;          /* we ended the transfer, and why */
+    int err;          /* the code with which a callback here ended the transfer; 0: none did */
     struct err why;
 };
 
@@ -75,7 +75,8 @@ static int on_progress(void *ctx, int64_t bytes, int64_t total)
     struct watch *w = ctx;
 
     if (bytes >= 4)
-        w->err = pull_check_magic(w->p, &w->why); /* a page that says "log in": noticed soon */
+        w->err =
+            pull_check_magic(w->p, &w->why); /* so a login page is noticed at its first bytes */
     if (!w->err && total < 0 && bytes > w->room_for) {
         w->err = pull_check_room(w->p, 0, &w->why);
         w->room_for = bytes + ((int64_t)16 << 20);
@@ -114,8 +115,8 @@ static const char *const *make_headers(const struct source *s, char *line, size_
     return list;
 }
 
-/* How much of .part can be kept: all of it where the final hash will judge, else only bytes of a
- * version of this URL that we can tell from others. */
+/* How many bytes of .part can be kept: all where the final SHA-256 will be checked, else only bytes
+ * of this URL whose version is known by its ETag. */
 static int64_t keepable(const struct pull *p, const char *url, struct from *from)
 {
     struct stat st;
@@ -128,7 +129,7 @@ static int64_t keepable(const struct pull *p, const char *url, struct from *from
     return p->entry->sha256 || from->etag[0] ? st.st_size : 0;
 }
 
-/* One request, from what is there on. `have` bytes can be kept. */
+/* One request for the rest of the file; the first `have` bytes are in .part already. */
 static int fetch_once(const struct source *s, int64_t have, const struct from *from,
                       struct watch *w, struct fetch_result *r, struct err *e)
 {

@@ -30,7 +30,7 @@ int pull_check_room(const struct pull *p, uint64_t bytes, struct err *e)
     uint64_t room;
 
     if (fstatvfs(p->fd, &st))
-        return 0; /* a file system that does not tell: the write will */
+        return 0; /* the file system does not tell how much is free: a write will fail instead */
     room = (uint64_t)st.f_bavail * st.f_frsize;
     if (bytes + ROOM_SPARE <= room)
         return 0;

@@ -100,7 +100,8 @@ static int fill(struct index_file *f, const char *base, char *ref)
     return 0;
 }
 
-/* A name becomes a file of ours: it must not lead out of its folder. */
+/* Is it the file that is looked for? It is stored under this name, so the name must not lead out of
+ * the folder. */
 static int is_wanted(const char *name, const char *project, const char *version)
 {
     return !strchr(name, '/') && name[0] != '.' && simple_is_wheel_of(name, project, version);

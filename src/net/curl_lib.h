@@ -1,8 +1,8 @@
 /* libcurl, opened by the first download.
  *
- * Owns the library's handle for the life of the process. Any thread. Linked to the program instead,
- * libcurl and the thirty libraries that it brings would be loaded and relocated at every start,
- * which took longer than anything else before main (docs/performance.md), and few runs download. */
+ * Owns the library's handle for the life of the process. Any thread. libcurl is opened at run time
+ * and not linked, because it brings thirty libraries: loading them at every start took longer than
+ * anything else before main (docs/performance.md), and few runs download. */
 #ifndef NET_CURL_LIB_H
 #define NET_CURL_LIB_H
 

@@ -1,9 +1,9 @@
 /* Download over HTTP(S): one blocking GET with resume. The caller's thread; several at once are
  * fine. Proxies come from the environment (https_proxy, no_proxy, ...), certificates are checked.
  *
- * Two versions of a file are never mixed on the word of a server alone: a continued answer (206)
- * counts only when it begins where it should, is of a file of the same size, and repeats the
- * strong ETag of the earlier part where the caller has one. Else all comes again from the start.
+ * Two versions of a file are never mixed: a continued answer (206) is used only when it begins at
+ * the requested byte, is of a file of the same size, and repeats the strong ETag of the earlier
+ * part where the caller has one. Otherwise the whole file is downloaded again.
  *
  * Limits: bytes (size_max, unsized_max), time to connect, silence, redirects (5; http and https
  * only, and never from https down to http). */

@@ -62,7 +62,7 @@ const char *http_field(const struct http_head *h, const char *name);
 /* 1 when one of the comma-separated elements of all fields of that name is `token` (any case). */
 int http_field_has(const struct http_head *h, const char *name, const char *token);
 
-/* 1 when the bytes may stand in a field of ours. */
+/* 1 when the name, and below the value, may stand in a field of an answer. */
 int http_name_ok(const char *name);
 int http_value_ok(const char *value);
 const char *http_reason(int status); /* "Not Found"; "" when unknown */

@@ -24,10 +24,10 @@
  * after it. No callback is ever made from inside a call made by the upper room.
  *
  * A client's end-of-file counts as leaving, also when it only shut down its writing side
- * (half-close): the two cannot be told apart, and work for nobody is the worse mistake. An answer
- * that was ended before is still delivered. It is noticed at once while the answer is silent; where
- * the client sent over 64 KiB of further requests ahead, within a second, and where it filled even
- * the kernel's buffers with them, only by writing.
+ * (half-close): the two cannot be told apart, and computing an answer that nobody reads would be
+ * the worse mistake. An answer that was ended before is still delivered. The end is noticed at once
+ * while nothing is being written; within a second where the client sent over 64 KiB of further
+ * requests ahead; and only by a failing write where these requests fill the kernel's buffers.
  *
  * Requests of one connection are served one after the other, answers in the order of requests.
  *
@@ -35,8 +35,7 @@
  * let in, then accepting pauses), head size and fields, body bytes of one request, of one owner and
  * of the process, the time of a head, the rate of a body and of reading an answer, bytes waiting in
  * a stream. Each has an answer: 400, 408, 413, 414, 417, 431, 501, 503, 505, or the connection is
- * closed. TLS is not built: it would wrap the bufferevent made in net_conn.c, nothing above would
- * change. */
+ * closed. There is no TLS here: a proxy in front has it. */
 #ifndef NET_NET_H
 #define NET_NET_H
 

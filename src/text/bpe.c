@@ -88,9 +88,9 @@ static struct vocab_pair look_ids(const struct vocab *v, int32_t a, int32_t b)
     return (struct vocab_pair){v->merges[i].rank, v->merges[i].id};
 }
 
-/* One line "left right" of the file, on its way into the table: a vocabulary has as many as tokens,
- * every one asks for three texts, and what that costs is the way to memory. So a batch of them goes
- * through each stage together. */
+/* One merge "left right" of the file, on its way into the table. Each of the several 100,000 merges
+ * needs three look-ups of texts, and their cost is cache misses; so a batch of merges goes through
+ * each stage together, and the misses of a batch overlap. */
 struct merge_line {
     const char *right;
     size_t left_len, right_len;
@@ -126,7 +126,7 @@ static int find_joined(const struct vocab *v, const struct vocab_str *m, const s
     return map_get(&v->by_text, joined, l->left_len + l->right_len, ret);
 }
 
-/* Does t read as the line without its blank? */
+/* Is t the text of the line without the blank between left and right? */
 static int is_joined(const struct vocab_str *t, const struct vocab_str *m,
                      const struct merge_line *l)
 {
@@ -165,7 +165,7 @@ static void insert_merge(struct vocab *v, const struct merge_line *l, uint32_t r
         return;
     for (; v->merges[i].key; i = (i + 1) & (v->merges_cap - 1))
         if (v->merges[i].key == l->key)
-            return; /* named twice: the better rank stays */
+            return; /* the pair occurs twice: the better rank stays */
     v->merges[i] = (struct bpe_slot){.key = l->key, .rank = rank, .id = l->id};
 }
 

@@ -191,9 +191,10 @@ static void trust_roles(struct jctx *c, struct jval messages)
     }
 }
 
-/* The end of the message to continue is found by bytes that are put there, and know it of
- * themselves: a template may cut the text, or print it elsewhere too. The blank tells whether it
- * trims. (Transformers marks it in the same way.) */
+/* Appended to the content of the message that the answer continues, and found again in the output
+ * by its provenance (JFROM_END), because a template may cut the content or print it in several
+ * places. Whether the blank at its end is still there tells whether the template trims.
+ * (Transformers marks the place in the same way.) */
 static const char end_mark[] = ". ";
 
 static void mark_end(struct jctx *c, struct jval messages)
@@ -258,8 +259,8 @@ static void set_globals(struct jctx *c, const struct jinja_input *in)
     c->scope = root;
 }
 
-/* The run of bytes of [i, n) that agree with the first on whether they come from `place`: its end.
- */
+/* The end of the run of bytes that begins at i and whose bytes either all come from `place` or all
+ * do not. */
 static size_t run_end(const struct jstr *s, size_t i, size_t n, int place)
 {
     size_t to = s->t ? i + 1 : n;
@@ -269,7 +270,7 @@ static size_t run_end(const struct jstr *s, size_t i, size_t n, int place)
     return to;
 }
 
-/* Runs of the first n bytes that come from `place`. */
+/* The spans of the first n bytes that come from `place`. */
 static struct jinja_span *find_spans(struct jctx *c, const struct jstr *s, size_t n, int place,
                                      size_t *ret_n)
 {
@@ -305,7 +306,7 @@ static size_t find_end(struct jctx *c, const struct jstr *s)
         at--;
     if (end - at >= sizeof end_mark - 1)
         return at;
-    for (size_t from = at;; from--) { /* it trims: so do we, but no more than the message */
+    for (size_t from = at;; from--) { /* the template trims: drop blanks, but only the message's */
         if (!from || !(jstr_from_at(s, from - 1) & JFROM_ANSWER))
             return from + jstr_rspace(s->p + from, at - from);
     }

@@ -35,7 +35,7 @@
 
 #define JINJA_TEXT_MAX    (1 << 20)
 #define JINJA_STEPS_MAX   8000000
-#define JINJA_CPU_US_MAX  400000 /* looked at between pieces of work that take up to 100 ms */
+#define JINJA_CPU_US_MAX  400000 /* checked between pieces of work of up to 100 ms each */
 #define JINJA_OUTPUT_MAX  (8 << 20)
 #define JINJA_MEM_MAX     (192 << 20)
 #define JINJA_MACRO_DEPTH 64
@@ -72,7 +72,7 @@ struct jinja_out {
     /* Ascending, not empty, not touching. */
     struct jinja_span *spans, *answers; /* the trusted ones; those of answers */
     size_t n_spans, n_answers;
-    uint64_t steps; /* what it took */
+    uint64_t steps; /* how many the run took */
 };
 
 /* Fills *out (uninitialised before, then the caller's to jinja_out_done) only on success. Errors:

@@ -53,9 +53,10 @@ void *jctx_alloc(struct jctx *c, size_t n);
 void *jctx_array(struct jctx *c, size_t n, size_t size);
 /* Count memory that is not the arena's. */
 void jctx_charge(struct jctx *c, size_t n);
-/* Fails when there were too many steps, the time is over, or nobody waits any more. */
+/* Fails when there were too many steps, the time is over, or the client has left. */
 void jctx_look(struct jctx *c);
-/* Count n steps. Whatever may take long counts: between two looks lies about a millisecond. */
+/* Count n steps. Everything that may take long counts steps, so that jctx_look runs about every
+ * millisecond. */
 static inline void jctx_tick(struct jctx *c, uint64_t n)
 {
     c->steps += n;
@@ -82,10 +83,10 @@ enum {
     JFROM_TRUSTED = 1, /* the template's own text, or the model's file */
     JFROM_ANSWER = 2,  /* a message of the assistant */
     JFROM_END = 4,     /* marks the end of the message to continue */
-    JFROM_MIXED = 128  /* each byte says it of itself */
+    JFROM_MIXED = 128  /* the bytes differ: struct jstr's t has the place of each */
 };
 
-/* UTF-8 bytes; all come from the same place, or t says it of each. */
+/* UTF-8 bytes, and where they come from: all from one place, or each byte as t says. */
 struct jstr {
     const char *p; /* not NUL-terminated */
     const uint8_t *t;

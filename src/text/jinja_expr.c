@@ -21,7 +21,7 @@ static struct jnode *binary(struct jparse *p, enum jnode_type type, int op, stru
 static struct jnode *constant(struct jparse *p, struct jval v, uint32_t line)
 {
     struct jnode *n = jparse_node(p, JN_CONST, line);
-    if (v.type == JV_STR) { /* known now, so that no thread writes to it later */
+    if (v.type == JV_STR) { /* fill its caches now, so that no rendering thread writes to it */
         jstr_hash(v.s);
         jstr_ascii(p->c, v.s);
     }
@@ -528,7 +528,7 @@ struct jnode *jexpr_parse(struct jparse *p)
         cond->a = n;
         cond->b = parse_or(p);
         cond->c = jparse_skip_name(p, "else") ? jexpr_parse(p) : NULL;
-        p->unknown = unknown; /* what was new in there is guarded */
+        p->unknown = unknown; /* unknown names inside the condition do not fail the parse */
         n = cond;
     }
     p->depth--;

@@ -13,8 +13,8 @@
 #include "base/err.h"
 #include "text/vocab_int.h"
 
-#define MERGE_SMALL    48   /* symbols; beyond it the quadratic scan loses to the heap */
-#define MERGE_PATIENCE 4096 /* merges between looks at the patience */
+#define MERGE_SMALL    48   /* symbols; with more the heap is faster than the quadratic scan */
+#define MERGE_PATIENCE 4096 /* merges between two calls of patience_over */
 
 /* What symbols [a, b) with token ida and [b, c) with token idb merge into. */
 typedef struct vocab_pair merge_look(const struct vocab *v, const char *word, size_t a, size_t b,
@@ -151,7 +151,8 @@ merge_long(const struct vocab *v, const char *word, uint32_t n, struct vocab_scr
         if (k)
             merge_sift_down(heap, k, 0);
         right = node[left].next;
-        /* Symbols only grow, so an item still holds when its two symbols reach where they did. */
+        /* Symbols only grow, so a heap item is still valid if its two symbols have the same ends.
+         */
         if (!node[left].live || right >= n || node[right].next != top.end)
             continue;
         node[left].id = top.id;

@@ -7,10 +7,10 @@
 #include "base/utf8.h"
 
 enum {
-    PIECE = 16 << 10, /* bytes: a piece ends at the next character that stands alone behind them */
+    PIECE = 16 << 10, /* bytes; a piece then ends before the next character that joins nothing */
     FEW_MARKS = 16,
     PER_BYTE = 2, /* characters that a byte becomes at most, in canonical decomposition */
-    LOOK = 4096,  /* characters between looks at the patience */
+    LOOK = 4096,  /* characters between two calls of patience_over */
     N_CLASSES = 256
 };
 
@@ -119,7 +119,7 @@ static int decompose(struct work *w, const char *p, size_t n)
     return rc;
 }
 
-/* A piece whose neighbours do not matter. */
+/* Normalise a piece whose result does not depend on the text around it. */
 static int add_piece(struct buf *out, const char *p, size_t n, struct work *w)
 {
     utf8proc_ssize_t len;

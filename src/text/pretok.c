@@ -17,7 +17,8 @@
 #define S  "[" WS "]"
 #define NS "[^" WS "]"
 
-/* The tail that most patterns share: line ends, blanks before a word (all but the last), blanks. */
+/* The last alternatives of most patterns: line ends with blanks before them; blanks before a word,
+ * without the last one; other blanks. */
 #define BLANKS      S "*[\\r\\n]+|" S "+(?!" NS ")|" S "+"
 #define CONTRACTION "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 #define UPPER       "\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}"
@@ -257,7 +258,7 @@ static int split_step(const struct walk *w, int step, const char *s, size_t n)
             return rc == PCRE2_ERROR_NOMEMORY ? ERR_NOMEM : ERR_LIMIT;
         begin = at[0]; /* copied: the next step uses the same vector */
         end = at[1];
-        CHECK(begin < end); /* no pattern matches nothing */
+        CHECK(begin < end); /* no pattern matches the empty string */
         if (begin > pos && (rc = split_step(w, step + 1, s + pos, begin - pos)))
             return rc;
         if ((rc = split_step(w, step + 1, s + begin, end - begin)))

@@ -110,7 +110,7 @@ int special_next(const struct special *s, const char *text, size_t n, size_t fro
     if (s->n_nodes <= 1)
         return 0;
     for (size_t i = from; i < n; i++) {
-        /* At the last byte any partner will do: a set bit only leads to a closer look. */
+        /* the last byte has no second one; any will do, as a set bit only means to look closer */
         unsigned b = i + 1 < n ? p[i + 1] : 0;
         size_t inside, end;
         int32_t id = -1;

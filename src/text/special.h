@@ -19,7 +19,7 @@ struct special {
     struct special_edge *edge;
     size_t edge_cap;  /* power of two */
     int32_t *id;      /* of the token that ends at a node, or -1 */
-    uint8_t *guarded; /* ... is recognised in trusted text only */
+    uint8_t *guarded; /* 1: the token of this node is recognised in trusted text only */
     size_t n_nodes, node_cap;
     uint64_t *pair; /* bit per first two bytes (a token of one byte sets its whole row) */
     uint64_t seed;

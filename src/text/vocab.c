@@ -108,7 +108,8 @@ static int looks_like_marker(const struct vocab_str *t)
     return is_text(t, "<start_of_turn>") || is_text(t, "<end_of_turn>");
 }
 
-/* Converters fill the table up to the size of the embedding: no text is meant. */
+/* Is the token a filler? Converters add these so that the table has as many rows as the embedding;
+ * they stand for no text. */
 static int is_filler(const struct vocab_str *t, size_t i)
 {
     char text[32];
@@ -116,16 +117,17 @@ static int is_filler(const struct vocab_str *t, size_t i)
     return is_text(t, text);
 }
 
-/* Ends of a generation by name, as model files in the wild mark only one of several. Always: nobody
- * writes these into prose, so they count whatever type the file gives them. All begin with '<'. */
+/* Names of end-of-generation tokens, needed because model files mark only one of several. Those in
+ * eog_always count whatever type the file gives them, as nobody writes them into ordinary text. All
+ * begin with '<'. */
 static const char *const eog_always[] = {
     "<|eot_id|>",           "<|eom_id|>",      "<|im_end|>",    "<|end|>",
     "<|return|>",           "<|call|>",        "<|flush|>",     "<|calls|>",
     "<|endoftext|>",        "<|end_of_text|>", "<end_of_turn>", "<end_of_utterance>",
     "<|file_sep|>",         "<|fim_pad|>",     "<|fim_repo|>",  "<|repo_name|>",
     "<｜end▁of▁sentence｜>"};
-/* Only where the file gives them a special type: some are text elsewhere (Gemma's </s> closes an
- * HTML tag). */
+/* These count only where the file gives them a special type, because some are ordinary text in
+ * other models (in Gemma </s> closes an HTML tag). */
 static const char *const eog_special[] = {
     "</s>",    "<eos>",     "<EOT>",     "_<EOT>", "[EOT]",      "[EOS]",  "[e~[",
     "<turn|>", "<fim_pad>", "<fim-pad>", "<PAD>",  "<fim-repo>", "<REPO>", "<reponame>"};
@@ -274,7 +276,7 @@ static int make_pieces(struct vocab *v, const struct vocab_source *s)
     return 0;
 }
 
-/* Tokens that plain text may become, by the bytes they cover. */
+/* Index the tokens that plain text may become by their bytes. */
 static int index_words(struct vocab *v, const struct vocab_source *s)
 {
     int spm = v->kind == VOCAB_SPM;

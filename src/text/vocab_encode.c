@@ -19,7 +19,7 @@ struct known_word {
     size_t out; /* its tokens in the output */
 };
 
-/* Words between looks at the patience are together this long, or a little longer. */
+/* Bytes of text between two calls of patience_over, or a little more. */
 #define LOOK_BYTES (8u << 10)
 
 struct encode {
@@ -32,7 +32,7 @@ struct encode {
     uint64_t seed;
     struct arena rewritten;    /* texts of fragments; known words point into them */
     size_t unseen;             /* bytes since the last look at the patience */
-    struct vocab_marks *marks; /* NULL: nobody asks */
+    struct vocab_marks *marks; /* NULL: not wanted */
     size_t n_words,
         mark; /* of its bits; its first span that does not lie before the text in hand */
 };
@@ -65,7 +65,7 @@ void vocab_scratch_done(struct vocab_scratch *s)
     *s = (struct vocab_scratch){.patience = s->patience};
 }
 
-/* Every few KiB of text: does anybody still wait? */
+/* Every few KiB of text: may the work go on (patience_over)? */
 static int look_up(struct encode *c, size_t n)
 {
     c->unseen += n;
@@ -301,7 +301,8 @@ int vocab_encode_marked(const struct vocab *v, const char *text, size_t n,
                         size_t max, const struct patience *patience, int32_t **ret_id,
                         size_t *ret_n, struct vocab_marks *marks, struct err *e)
 {
-    /* What one token can cover; NFC may shorten text, hardly ever to a quarter. */
+    /* Bytes of text that one token can cover; NFC may shorten text, but hardly ever to a quarter.
+     */
     size_t cover = 4 * (v->piece_len_max > 4 ? v->piece_len_max : 4);
     struct encode c;
     int rc = check_spans(trusted, n_trusted, n, e);
