@@ -105,7 +105,6 @@ struct api_request_headers {
     const char *content_type, *content_encoding;
     const char *version_patch;   /* X-Cerebras-Version-Patch */
     const char *queue_threshold; /* queue_threshold, ms */
-    const char *user_agent;
 };
 
 /* The key a client sent: Authorization: Bearer, else x-api-key, else api-key. 1 and the key (within
@@ -166,14 +165,6 @@ struct api_options {
 };
 
 enum api_kind { API_CHAT, API_COMPLETION };
-enum api_effort {
-    API_EFFORT_UNSET,
-    API_EFFORT_NONE,
-    API_EFFORT_LOW,
-    API_EFFORT_MEDIUM,
-    API_EFFORT_HIGH
-};
-enum api_reasoning { API_REASONING_DEFAULT, API_REASONING_RAW };
 
 struct api_text {
     const char *s; /* NUL-terminated */
@@ -187,21 +178,14 @@ struct api_prompt {
 };
 
 /* Bits of api_request.given: the client sent it (null is not sending). Every field has its default
- * otherwise, so only servers with defaults of their own need to look. */
+ * otherwise; these are those where a server may put another. */
 enum {
     API_GIVEN_TEMPERATURE = 1 << 0,
     API_GIVEN_TOP_P = 1 << 1,
     API_GIVEN_TOP_K = 1 << 2,
     API_GIVEN_MIN_P = 1 << 3,
-    API_GIVEN_FREQUENCY = 1 << 4,
-    API_GIVEN_PRESENCE = 1 << 5,
-    API_GIVEN_REPETITION = 1 << 6,
-    API_GIVEN_SEED = 1 << 7,
-    API_GIVEN_MAX_TOKENS = 1 << 8,
-    API_GIVEN_MIN_TOKENS = 1 << 9,
-    API_GIVEN_N = 1 << 10,
-    API_GIVEN_KEEP_ALIVE = 1 << 11,
-    API_GIVEN_TIER = 1 << 12,
+    API_GIVEN_SEED = 1 << 4,
+    API_GIVEN_TIER = 1 << 5,
 };
 
 /* Lives until api_request_done; the strings lie in the arena. */
@@ -247,13 +231,7 @@ struct api_request {
 
     enum tier tier;
     int32_t queue_threshold_ms; /* 0: none */
-    int32_t priority;
-    const char *user, *cache_key, *cache_salt; /* NULL when absent */
-    int64_t keep_alive_s;                      /* look at API_GIVEN_KEEP_ALIVE; -1: for ever */
-    enum api_effort effort;
-    enum api_reasoning reasoning;
-    int keep_thinking;     /* clear_thinking was false */
-    int32_t version_patch; /* 2 when absent */
+    const char *cache_salt;     /* NULL: none */
 
     json_t *root; /* the body, while it is read */
 };
@@ -515,15 +493,20 @@ int api_err_request(struct err *e, const char *id); /* ERR_NOTFOUND: no such req
 
 /* ---- tables for docs and tests --------------------------------------------------------------- */
 
-enum api_field_state { API_FIELD_SERVED, API_FIELD_IGNORED, API_FIELD_UNBUILT };
+enum api_field_state {
+    API_FIELD_SERVED,
+    API_FIELD_IGNORED, /* checked, without effect */
+    API_FIELD_UNBUILT, /* without effect, and what would have one is refused */
+};
 struct api_field_doc {
     const char *name, *type, *range, *dflt;
     unsigned kinds; /* 1: chat, 2: completion */
     enum api_field_state state;
     int extension;
 };
-/* Row i of the table of request fields; 0 past the end. */
+/* Row i of the table of request fields, and of the headers read like them; 0 past the end. */
 int api_field_row(int i, struct api_field_doc *ret);
+int api_header_row(int i, struct api_field_doc *ret);
 struct api_error_doc {
     int status;
     const char *type, *code, *param; /* param NULL: the field at fault */

@@ -47,6 +47,8 @@ int parse_body(json_t **ret, const char *body, size_t n, const struct api_reques
 /* What arguments of tool calls may take, parsed from their texts in the body. */
 size_t arguments_max(const char *body, size_t n);
 
+enum effort { EFFORT_UNSET, EFFORT_NONE, EFFORT_LOW, EFFORT_MEDIUM, EFFORT_HIGH };
+
 /* A request while its fields are read: what has aliases or depends on other fields. */
 struct draft {
     struct api_request r;
@@ -55,8 +57,13 @@ struct draft {
     struct err *e;
     int64_t max_completion, max_tokens, min_completion, min_tokens; /* -2: absent */
     int32_t best_of, n_top;
+    enum effort effort;
     int given_tools, disable_reasoning, thinking_enabled, clear_thinking;
     const json_t *tool_choice, *kwargs, *prompt;
+    union {
+        int32_t i32;
+        const char *s;
+    } unused; /* values of fields without effect */
 };
 
 /* Readers of fields that are more than one value; `name` is the field. */

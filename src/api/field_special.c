@@ -195,14 +195,13 @@ int read_effort(struct draft *d, const json_t *v, const char *name)
     static const char *const lenient[] = {"none",    "low",   "medium", "high",
                                           "minimal", "xhigh", "max",    NULL};
     static const char *const strict[] = {"none", "low", "medium", "high", NULL};
-    static const enum api_effort effort[] = {API_EFFORT_NONE, API_EFFORT_LOW, API_EFFORT_MEDIUM,
-                                             API_EFFORT_HIGH, API_EFFORT_LOW, API_EFFORT_HIGH,
-                                             API_EFFORT_HIGH};
+    static const enum effort effort[] = {EFFORT_NONE, EFFORT_LOW,  EFFORT_MEDIUM, EFFORT_HIGH,
+                                         EFFORT_LOW,  EFFORT_HIGH, EFFORT_HIGH};
     int i = read_choice(v, name, d->o->strict ? strict : lenient, d->e);
 
     if (i < 0)
         return ERR_SCHEMA;
-    d->r.effort = effort[i];
+    d->effort = effort[i];
     return 0;
 }
 
@@ -213,7 +212,6 @@ int read_reasoning_format(struct draft *d, const json_t *v, const char *name)
 
     if (i < 0)
         return ERR_SCHEMA;
-    d->r.reasoning = i == 1 ? API_REASONING_RAW : API_REASONING_DEFAULT;
     return i > 1 ? unbuilt(d, name, "splitting reasoning from the answer is") : 0;
 }
 
@@ -283,7 +281,6 @@ int read_keep_alive(struct draft *d, const json_t *v, const char *name)
     }
     if (!(x * unit < 1e9 && x * unit > -1e9))
         return field_bad(d->e, ERR_SCHEMA, name, "must be below 1e9 seconds");
-    d->r.keep_alive_s = x < 0 ? -1 : (int64_t)(x * unit);
     return 0;
 }
 
@@ -391,14 +388,14 @@ int template_kwargs(const struct draft *d, json_t **ret)
     int r = !k;
 
     /* What the caller spells out wins over what the neutral fields imply. */
-    if (d->r.effort == API_EFFORT_NONE || d->thinking_enabled)
-        r |= json_object_get(k, "enable_thinking")
-                 ? 0
-                 : json_object_set_new(k, "enable_thinking",
-                                       json_boolean(d->r.effort != API_EFFORT_NONE));
-    if (effort[d->r.effort] && !json_object_get(k, "reasoning_effort"))
-        r |= json_object_set_new(k, "reasoning_effort", json_string(effort[d->r.effort]));
-    if (d->r.keep_thinking && !json_object_get(k, "clear_thinking"))
+    if (d->effort == EFFORT_NONE || d->thinking_enabled)
+        r |=
+            json_object_get(k, "enable_thinking")
+                ? 0
+                : json_object_set_new(k, "enable_thinking", json_boolean(d->effort != EFFORT_NONE));
+    if (effort[d->effort] && !json_object_get(k, "reasoning_effort"))
+        r |= json_object_set_new(k, "reasoning_effort", json_string(effort[d->effort]));
+    if (!d->clear_thinking && !json_object_get(k, "clear_thinking"))
         r |= json_object_set_new(k, "clear_thinking", json_false());
     if (r || !json_object_size(k)) {
         json_decref(k);

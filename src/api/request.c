@@ -7,6 +7,8 @@
 
 enum { CHAT = 1, COMP = 2, BOTH = 3 };
 enum type { T_BOOL, T_I32, T_I64, T_REAL, T_STR, T_FUNC, T_ANY };
+/* EXT: not in the contract. UNBUILT: only what changes nothing is taken. IGNORED: checked, read by
+ * nobody. */
 enum { EXT = 1, UNBUILT = 2, IGNORED = 4 };
 
 struct field {
@@ -42,18 +44,18 @@ static const struct field fields[] = {
     FUN("prompt", COMP, 0, 0, read_prompt, "string, strings, token ids or arrays of them", "at most 128", "required"),
     NUM("stream", BOTH, T_BOOL, 0, 0, r.stream, 0, 0, "boolean", "", "false"),
     FUN("stream_options", BOTH, 0, 0, read_stream_options, "object", "include_usage: boolean", "null"),
-    NUM("max_completion_tokens", CHAT, T_I64, 0, API_GIVEN_MAX_TOKENS, max_completion, -1, TOKENS_MAX, "integer", "-1 or 1..", "-1: to the end of the context"),
-    NUM("max_tokens", BOTH, T_I64, 0, API_GIVEN_MAX_TOKENS, max_tokens, -1, TOKENS_MAX, "integer", "-1 or 1.. (completions: 0 too)", "-1: to the end of the context"),
-    NUM("min_completion_tokens", CHAT, T_I64, 0, API_GIVEN_MIN_TOKENS, min_completion, -1, TOKENS_MAX, "integer", "-1..", "0"),
-    NUM("min_tokens", BOTH, T_I64, 0, API_GIVEN_MIN_TOKENS, min_tokens, -1, TOKENS_MAX, "integer", "-1..", "0"),
+    NUM("max_completion_tokens", CHAT, T_I64, 0, 0, max_completion, -1, TOKENS_MAX, "integer", "-1 or 1..", "-1: to the end of the context"),
+    NUM("max_tokens", BOTH, T_I64, 0, 0, max_tokens, -1, TOKENS_MAX, "integer", "-1 or 1.. (completions: 0 too)", "-1: to the end of the context"),
+    NUM("min_completion_tokens", CHAT, T_I64, 0, 0, min_completion, -1, TOKENS_MAX, "integer", "-1..", "0"),
+    NUM("min_tokens", BOTH, T_I64, 0, 0, min_tokens, -1, TOKENS_MAX, "integer", "-1..", "0"),
     NUM("temperature", BOTH, T_REAL, 0, API_GIVEN_TEMPERATURE, r.temperature, 0, 2, "number", "0..2", "1"),
     NUM("top_p", BOTH, T_REAL, 0, API_GIVEN_TOP_P, r.top_p, 0, 1, "number", "0..1", "1"),
-    NUM("n", BOTH, T_I32, 0, API_GIVEN_N, r.n, 1, JOB_CHOICES_MAX, "integer", "1..16", "1"),
+    NUM("n", BOTH, T_I32, 0, 0, r.n, 1, JOB_CHOICES_MAX, "integer", "1..16", "1"),
     NUM("best_of", COMP, T_I32, 0, 0, best_of, 0, 20, "integer", "0..16, at least n", "1"),
     NUM("seed", BOTH, T_I64, 0, API_GIVEN_SEED, r.seed, -9223372036854775808.0, 9223372036854775807.0, "integer", "64 bits", "null"),
     FUN("stop", BOTH, 0, 0, read_stop, "string or array of strings", "at most 16 of at most 256 bytes", "null"),
-    NUM("frequency_penalty", BOTH, T_REAL, 0, API_GIVEN_FREQUENCY, r.frequency_penalty, -2, 2, "number", "-2..2", "0"),
-    NUM("presence_penalty", BOTH, T_REAL, 0, API_GIVEN_PRESENCE, r.presence_penalty, -2, 2, "number", "-2..2", "0"),
+    NUM("frequency_penalty", BOTH, T_REAL, 0, 0, r.frequency_penalty, -2, 2, "number", "-2..2", "0"),
+    NUM("presence_penalty", BOTH, T_REAL, 0, 0, r.presence_penalty, -2, 2, "number", "-2..2", "0"),
     FUN("logit_bias", BOTH, 0, 0, read_logit_bias, "object: token id to number", "-100..100, at most 4096", "null"),
     NUM("logprobs", CHAT, T_BOOL, 0, 0, r.logprobs, 0, 0, "boolean", "", "false"),
     FUN("logprobs", COMP, 0, 0, read_logprobs_count, "integer", "0..20", "null"),
@@ -72,13 +74,13 @@ static const struct field fields[] = {
     SKIP("reasoning_format", COMP),
     NUM("disable_reasoning", CHAT, T_BOOL, 0, 0, disable_reasoning, 0, 0, "boolean", "", "false"),
     NUM("clear_thinking", CHAT, T_BOOL, 0, 0, clear_thinking, 0, 0, "boolean", "", "true"),
-    FUN("model_parameters", CHAT, 0, 0, read_model_parameters, "object", "nothing in it is used", "null"),
-    NUM("prompt_cache_key", BOTH, T_STR, 0, 0, r.cache_key, 0, 1024, "string", "at most 1024 bytes", "null"),
+    FUN("model_parameters", CHAT, IGNORED, 0, read_model_parameters, "object", "", "null"),
+    NUM("prompt_cache_key", BOTH, T_STR, IGNORED, 0, unused, 0, 1024, "string", "at most 1024 bytes", "null"),
     FUN("service_tier", BOTH, 0, API_GIVEN_TIER, read_tier, "string", "auto, default, flex, priority (also scale)", "default"),
-    NUM("user", BOTH, T_STR, 0, 0, r.user, 0, 1024, "string", "at most 1024 bytes", "null"),
+    NUM("user", BOTH, T_STR, IGNORED, 0, unused, 0, 1024, "string", "at most 1024 bytes", "null"),
     SKIP("store", BOTH),
     SKIP("metadata", BOTH),
-    FUN("modalities", CHAT, 0, 0, read_modalities, "array", "[\"text\"]", "null"),
+    FUN("modalities", CHAT, UNBUILT, 0, read_modalities, "array", "[\"text\"]", "null"),
     SKIP("verbosity", CHAT),
     SKIP("safety_identifier", BOTH),
     SKIP("prompt_cache_retention", BOTH),
@@ -90,19 +92,19 @@ static const struct field fields[] = {
     FUN("function_call", CHAT, UNBUILT, 0, read_function_call, "string or object", "none or auto", "null"),
     NUM("top_k", BOTH, T_I32, EXT, API_GIVEN_TOP_K, r.top_k, -1, TOKENS_MAX, "integer", "-1..; -1 and 0: off", "0"),
     NUM("min_p", BOTH, T_REAL, EXT, API_GIVEN_MIN_P, r.min_p, 0, 1, "number", "0..1", "0"),
-    NUM("repetition_penalty", BOTH, T_REAL, EXT, API_GIVEN_REPETITION, r.repetition_penalty, 0.01, 10, "number", "0.01..10", "1"),
-    NUM("repeat_penalty", BOTH, T_REAL, EXT, API_GIVEN_REPETITION, r.repetition_penalty, 0.01, 10, "number", "0.01..10", "1"),
+    NUM("repetition_penalty", BOTH, T_REAL, EXT, 0, r.repetition_penalty, 0.01, 10, "number", "0.01..10", "1"),
+    NUM("repeat_penalty", BOTH, T_REAL, EXT, 0, r.repetition_penalty, 0.01, 10, "number", "0.01..10", "1"),
     FUN("stop_token_ids", BOTH, EXT, 0, read_stop_ids, "array of token ids", "at most 128", "null"),
     NUM("ignore_eos", BOTH, T_BOOL, EXT, 0, r.ignore_eos, 0, 0, "boolean", "", "false"),
     FUN("chat_template_kwargs", CHAT, EXT, 0, read_kwargs, "object", "", "null"),
     FUN("thinking", CHAT, EXT, 0, read_thinking, "object", "type: enabled or disabled", "null"),
     {"grammar", BOTH, T_ANY, EXT | UNBUILT, 0, 0, 0, 0, NULL, "string", "", "null"},
     NUM("cache_salt", BOTH, T_STR, EXT, 0, r.cache_salt, 0, 1024, "string", "at most 1024 bytes", "null"),
-    NUM("priority", BOTH, T_I32, EXT, 0, r.priority, -2147483648.0, TOKENS_MAX, "integer", "32 bits", "0"),
+    NUM("priority", BOTH, T_I32, EXT | IGNORED, 0, unused, -2147483648.0, TOKENS_MAX, "integer", "32 bits", "0"),
     NUM("return_token_ids", BOTH, T_BOOL, EXT, 0, r.return_token_ids, 0, 0, "boolean", "", "false"),
     NUM("parse_special", COMP, T_BOOL, EXT, 0, r.parse_special, 0, 0, "boolean", "", "false"),
-    FUN("ttl", BOTH, EXT, API_GIVEN_KEEP_ALIVE, read_keep_alive, "seconds", "negative: for ever", "null"),
-    FUN("keep_alive", BOTH, EXT, API_GIVEN_KEEP_ALIVE, read_keep_alive, "seconds, or text like \"5m\"", "negative: for ever", "null"),
+    FUN("ttl", BOTH, EXT | IGNORED, 0, read_keep_alive, "seconds", "negative: for ever", "null"),
+    FUN("keep_alive", BOTH, EXT | IGNORED, 0, read_keep_alive, "seconds, or text like \"5m\"", "negative: for ever", "null"),
 };
 /* clang-format on */
 
@@ -242,8 +244,7 @@ static int settle_chat(struct draft *d)
     if (d->tool_choice && (d->o->strict || !choice || !strcmp(choice, "required")))
         return field_bad(d->e, ERR_SCHEMA, "tool_choice", "needs tools");
     if (d->disable_reasoning)
-        r->effort = API_EFFORT_NONE;
-    r->keep_thinking = !d->clear_thinking;
+        d->effort = EFFORT_NONE;
     if (template_kwargs(d, &r->template_kwargs))
         return err_set(d->e, ERR_NOMEM, "out of memory while reading the request");
     return 0;
@@ -279,9 +280,25 @@ static int settle(struct draft *d)
 
 /* ---- headers ---- */
 
-static int header_int(const char *s, const char *name, long min, long max, int32_t *ret,
-                      struct err *e)
+/* Headers that are read as fields are. */
+static const struct header {
+    const char *name;
+    size_t at; /* in struct api_request_headers */
+    int32_t min, max;
+    size_t to; /* in struct draft */
+    unsigned flags;
+    const char *doc_range;
+} headers[] = {
+    {"X-Cerebras-Version-Patch", offsetof(struct api_request_headers, version_patch), INT32_MIN,
+     INT32_MAX, AT(unused), IGNORED, "32 bits"},
+    {"queue_threshold", offsetof(struct api_request_headers, queue_threshold), 50, 20000,
+     AT(r.queue_threshold_ms), 0, "50..20000 ms"},
+};
+
+static int read_header(struct draft *d, const struct header *row,
+                       const struct api_request_headers *h)
 {
+    const char *s = *(const char *const *)((const char *)h + row->at);
     char *end;
     long v;
 
@@ -289,10 +306,11 @@ static int header_int(const char *s, const char *name, long min, long max, int32
         return 0;
     errno = 0;
     v = strtol(s, &end, 10);
-    if (end == s || *end || errno || v < min || v > max)
-        return err_set_param(e, ERR_SCHEMA, name, "header %s: must be an integer from %ld to %ld",
-                             name, min, max);
-    *ret = (int32_t)v;
+    if (end == s || *end || errno || v < row->min || v > row->max)
+        return err_set_param(d->e, ERR_SCHEMA, row->name,
+                             "header %s: must be an integer from %d to %d", row->name, row->min,
+                             row->max);
+    *(int32_t *)((char *)d + row->to) = (int32_t)v;
     return 0;
 }
 
@@ -310,7 +328,7 @@ static int own(struct draft *d, const char **s, size_t n)
 static int drop_tree(struct draft *d)
 {
     struct api_request *r = &d->r;
-    const char **names[] = {&r->model, &r->user, &r->cache_key, &r->cache_salt};
+    const char **names[] = {&r->model, &r->cache_salt};
     int e = 0;
 
     for (size_t i = 0; !e && i < ARRAY_LEN(names); i++)
@@ -360,15 +378,10 @@ static int parse(struct api_request *ret, unsigned kind, struct arena *a, const 
                                .n = 1,
                                .temperature = 1,
                                .top_p = 1,
-                               .repetition_penalty = 1,
-                               .version_patch = 2};
+                               .repetition_penalty = 1};
     r = parse_body(&d.r.root, body, n, h, d.o, e);
-    if (!r && h)
-        r = header_int(h->version_patch, "X-Cerebras-Version-Patch", INT32_MIN, INT32_MAX,
-                       &d.r.version_patch, e);
-    if (!r && h)
-        r = header_int(h->queue_threshold, "queue_threshold", 50, 20000, &d.r.queue_threshold_ms,
-                       e);
+    for (size_t i = 0; !r && h && i < ARRAY_LEN(headers); i++)
+        r = read_header(&d, &headers[i], h);
     if (!r)
         r = read_fields(&d, kind);
     if (!r)
@@ -428,5 +441,18 @@ int api_field_row(int i, struct api_field_doc *ret)
                                            : f->flags & IGNORED ? API_FIELD_IGNORED
                                                                 : API_FIELD_SERVED,
                                   .extension = f->flags & EXT};
+    return 1;
+}
+
+int api_header_row(int i, struct api_field_doc *ret)
+{
+    if (i < 0 || (size_t)i >= ARRAY_LEN(headers))
+        return 0;
+    *ret = (struct api_field_doc){.name = headers[i].name,
+                                  .type = "integer",
+                                  .range = headers[i].doc_range,
+                                  .kinds = BOTH,
+                                  .state = headers[i].flags & IGNORED ? API_FIELD_IGNORED
+                                                                      : API_FIELD_SERVED};
     return 1;
 }

@@ -284,7 +284,6 @@ void handler_body(void *ctx, struct net_exchange *x, int code)
         .content_encoding = keep(c, h, "content-encoding"),
         .version_patch = keep(c, h, "x-cerebras-version-patch"),
         .queue_threshold = keep(c, h, "queue_threshold"),
-        .user_agent = keep(c, h, "user-agent"),
     };
     if (c->cancel_asked) {
         call_end_cancelled(c);

@@ -33,7 +33,8 @@ static void verdict(int number, const char *what)
 
 static const char *field_note(const struct api_field_doc *d)
 {
-    return d->state == API_FIELD_IGNORED   ? "accepted, without effect"
+    return d->state == API_FIELD_IGNORED
+               ? d->extension ? "extension; accepted, without effect" : "accepted, without effect"
            : d->state == API_FIELD_UNBUILT ? "anything else: not built yet (400)"
            : d->extension                  ? "extension"
                                            : "";
@@ -50,7 +51,12 @@ static void fields(void)
                  d.type, d.range, d.dflt, field_note(&d));
         row(line);
     }
-    verdict(1, "request fields");
+    for (int i = 0; api_header_row(i, &d); i++) {
+        snprintf(line, sizeof line, "| `%s` | %s | %s | %s |", d.name, d.type, d.range,
+                 field_note(&d));
+        row(line);
+    }
+    verdict(1, "request fields and headers");
 }
 
 static void routes(void)

@@ -1,0 +1,257 @@
+/* What the tables of fields and headers say is so: what is served changes the request that the
+ * server acts on, what is without effect changes nothing, and what is not built is refused where it
+ * would have an effect. Every row needs a probe here. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "base/check.h"
+#include "base/json_write.h"
+
+enum { CHAT = 1, COMP = 2, BOTH = 3 };
+
+/* value: of a field that is served or without effect, one that is not its default; of one that is
+ * not built, one that is refused, and `plain` one that is taken. with: fields that it needs. */
+static const struct probe {
+    unsigned kinds;
+    const char *name, *value, *with, *plain;
+} probes[] = {
+    {BOTH, "model", "\"other\"", "", NULL},
+    {CHAT, "messages", "[{\"role\":\"user\",\"content\":\"other\"}]", "", NULL},
+    {COMP, "prompt", "\"other\"", "", NULL},
+    {BOTH, "stream", "true", "", NULL},
+    {BOTH, "stream_options", "{\"include_usage\":true}", ",\"stream\":true", NULL},
+    {CHAT, "max_completion_tokens", "5", "", NULL},
+    {BOTH, "max_tokens", "5", "", NULL},
+    {CHAT, "min_completion_tokens", "5", "", NULL},
+    {BOTH, "min_tokens", "5", "", NULL},
+    {BOTH, "temperature", "0.5", "", NULL},
+    {BOTH, "top_p", "0.5", "", NULL},
+    {BOTH, "n", "2", "", NULL},
+    {COMP, "best_of", "2", "", NULL},
+    {BOTH, "seed", "7", "", NULL},
+    {BOTH, "stop", "\"x\"", "", NULL},
+    {BOTH, "frequency_penalty", "0.5", "", NULL},
+    {BOTH, "presence_penalty", "0.5", "", NULL},
+    {BOTH, "logit_bias", "{\"7\":1}", "", NULL},
+    {CHAT, "logprobs", "true", "", NULL},
+    {COMP, "logprobs", "0", "", NULL},
+    {CHAT, "top_logprobs", "3", ",\"logprobs\":true", NULL},
+    {COMP, "echo", "true", "", NULL},
+    {COMP, "suffix", "\"x\"", "", "\"\""},
+    {COMP, "return_raw_tokens", "true", "", NULL},
+    {COMP, "grammar_root", "\"x\"", "", "null"},
+    {CHAT, "tools", "[{\"type\":\"function\"}]", "", "[]"},
+    {CHAT, "tool_choice", "\"required\"", "", "\"none\""},
+    {CHAT, "parallel_tool_calls", "false", "", NULL},
+    {CHAT, "response_format", "{\"type\":\"json_object\"}", "", "{\"type\":\"text\"}"},
+    {CHAT, "prediction", "{\"type\":\"content\",\"content\":\"x\"}", "", NULL},
+    {CHAT, "reasoning_effort", "\"none\"", "", NULL},
+    {CHAT, "reasoning_format", "\"parsed\"", "", "\"raw\""},
+    {COMP, "reasoning_format", "\"parsed\"", "", NULL},
+    {CHAT, "disable_reasoning", "true", "", NULL},
+    {CHAT, "clear_thinking", "false", "", NULL},
+    {CHAT, "model_parameters", "{\"x\":1}", "", NULL},
+    {BOTH, "prompt_cache_key", "\"k\"", "", NULL},
+    {BOTH, "service_tier", "\"flex\"", "", NULL},
+    {BOTH, "user", "\"u\"", "", NULL},
+    {BOTH, "store", "true", "", NULL},
+    {BOTH, "metadata", "{\"a\":\"b\"}", "", NULL},
+    {CHAT, "modalities", "[\"audio\"]", "", "[\"text\"]"},
+    {CHAT, "verbosity", "\"low\"", "", NULL},
+    {BOTH, "safety_identifier", "\"x\"", "", NULL},
+    {BOTH, "prompt_cache_retention", "\"24h\"", "", NULL},
+    {BOTH, "prompt_cache_options", "{\"x\":1}", "", NULL},
+    {CHAT, "web_search_options", "{\"x\":1}", "", NULL},
+    {CHAT, "moderation", "{\"x\":1}", "", NULL},
+    {CHAT, "audio", "{\"x\":1}", "", NULL},
+    {CHAT, "functions", "[{\"name\":\"f\"}]", "", "[]"},
+    {CHAT, "function_call", "{\"name\":\"f\"}", "", "\"auto\""},
+    {BOTH, "top_k", "40", "", NULL},
+    {BOTH, "min_p", "0.5", "", NULL},
+    {BOTH, "repetition_penalty", "1.5", "", NULL},
+    {BOTH, "repeat_penalty", "1.5", "", NULL},
+    {BOTH, "stop_token_ids", "[7]", "", NULL},
+    {BOTH, "ignore_eos", "true", "", NULL},
+    {CHAT, "chat_template_kwargs", "{\"x\":1}", "", NULL},
+    {CHAT, "thinking", "{\"type\":\"disabled\"}", "", NULL},
+    {BOTH, "grammar", "\"root ::= x\"", "", "null"},
+    {BOTH, "cache_salt", "\"s\"", "", NULL},
+    {BOTH, "priority", "5", "", NULL},
+    {BOTH, "return_token_ids", "true", "", NULL},
+    {COMP, "parse_special", "true", "", NULL},
+    {BOTH, "ttl", "300", "", NULL},
+    {BOTH, "keep_alive", "\"5m\"", "", NULL},
+};
+
+static const struct header_probe {
+    const char *name;
+    struct api_request_headers h;
+} header_probes[] = {
+    {"X-Cerebras-Version-Patch", {.version_patch = "1"}},
+    {"queue_threshold", {.queue_threshold = "100"}},
+};
+
+static void put_text(struct buf *b, const char *s, size_t n)
+{
+    buf_addf(b, " %zu:", s ? n : 0);
+    buf_add(b, s ? s : "", s ? n : 0);
+}
+
+/* All that is in a request, as text. */
+static void put_request(struct buf *b, const struct api_request *r)
+{
+    buf_addf(b, "%s given %x", r->model, r->given);
+    if (r->messages)
+        json_put_tree(b, r->messages);
+    buf_addf(b, " continue %d ", r->continue_final);
+    if (r->template_kwargs)
+        json_put_tree(b, r->template_kwargs);
+    put_text(b, r->prediction.s, r->prediction.n);
+    for (int32_t i = 0; i < r->n_prompts; i++) {
+        put_text(b, r->prompt[i].text, r->prompt[i].n_text);
+        for (int32_t k = 0; k < r->prompt[i].n_id; k++)
+            buf_addf(b, " %d", r->prompt[i].id[k]);
+    }
+    buf_addf(b, " special %d n %d %d draw %g %g %g %d %g %g %g", r->parse_special, r->n, r->n_run,
+             (double)r->temperature, (double)r->top_p, (double)r->min_p, r->top_k,
+             (double)r->frequency_penalty, (double)r->presence_penalty,
+             (double)r->repetition_penalty);
+    buf_addf(b, " seed %lld max %d min %d eos %d", (long long)r->seed, r->max_tokens, r->min_tokens,
+             r->ignore_eos);
+    for (int32_t i = 0; i < r->n_stop; i++)
+        put_text(b, r->stop[i].s, r->stop[i].n);
+    for (int32_t i = 0; i < r->n_stop_id; i++)
+        buf_addf(b, " stop %d", r->stop_id[i]);
+    for (int32_t i = 0; i < r->n_bias; i++)
+        buf_addf(b, " bias %d %g", r->bias[i].token, (double)r->bias[i].bias);
+    buf_addf(b, " logprobs %d %d %d echo %d stream %d %d ids %d raw %d tier %d queue %d salt %s",
+             r->logprobs, r->n_top, r->need_logprobs, r->echo, r->stream, r->include_usage,
+             r->return_token_ids, r->raw_tokens, r->tier, r->queue_threshold_ms,
+             r->cache_salt ? r->cache_salt : "");
+}
+
+/* The request that a body becomes, into `out`; or the code of its refusal. */
+static int read_request(struct buf *out, unsigned kind, const char *name, const char *value,
+                        const char *with, const struct api_request_headers *h)
+{
+    static const char *const base[][2] = {
+        {"model", "\"m\""},
+        {"messages", "[{\"role\":\"user\",\"content\":\"hi\"}]"},
+        {"prompt", "\"hi\""},
+    };
+    struct api_request r = {0};
+    struct arena a;
+    struct buf body;
+    struct err e;
+    int x;
+
+    buf_init(&body, 4096);
+    buf_add_str(&body, "{\"unknown\":0");
+    for (size_t i = 0; i < ARRAY_LEN(base); i++) {
+        if (strcmp(base[i][0], kind == CHAT ? "prompt" : "messages") != 0 &&
+            (!name || strcmp(base[i][0], name) != 0))
+            buf_addf(&body, ",\"%s\":%s", base[i][0], base[i][1]);
+    }
+    if (name)
+        buf_addf(&body, ",\"%s\":%s", name, value);
+    buf_addf(&body, "%s}", with);
+    arena_init(&a, 4096, 1 << 20);
+    buf_clear(out);
+    x = (kind == CHAT ? api_parse_chat : api_parse_completion)(&r, &a, body.data, body.len, h, NULL,
+                                                               &e);
+    if (!x)
+        put_request(out, &r);
+    assert_int_equal(out->failed, 0);
+    api_request_done(&r);
+    arena_done(&a);
+    buf_done(&body);
+    return x;
+}
+
+static const struct probe *find_probe(const char *name, unsigned kind)
+{
+    for (size_t i = 0; i < ARRAY_LEN(probes); i++) {
+        if (!strcmp(probes[i].name, name) && probes[i].kinds & kind)
+            return &probes[i];
+    }
+    fail_msg("%s: a field without a probe", name);
+    return NULL;
+}
+
+static void check_field(const struct api_field_doc *d, unsigned kind, struct buf *without,
+                        struct buf *with)
+{
+    const struct probe *p = find_probe(d->name, kind);
+    int r, is_same;
+
+    assert_int_equal(read_request(without, kind, NULL, NULL, p->with, NULL), 0);
+    r = read_request(with, kind, p->name, p->value, p->with, NULL);
+    if (d->state == API_FIELD_UNBUILT) {
+        if (r != ERR_UNSUPPORTED && strcmp(d->name, "tool_choice") != 0) /* it needs tools */
+            fail_msg("%s: not built, but %s gives %d", d->name, p->value, r);
+        r = read_request(with, kind, p->name, p->plain, p->with, NULL);
+    }
+    if (r)
+        fail_msg("%s: %d", d->name, r);
+    is_same = !strcmp(without->data, with->data);
+    if (is_same == (d->state == API_FIELD_SERVED))
+        fail_msg("%s: %s", d->name,
+                 is_same ? "said to be served, but it changes nothing"
+                         : "said to be without effect, but it changes the request");
+}
+
+static void test_fields(void **state)
+{
+    struct buf without, with;
+    struct api_field_doc d;
+
+    buf_init(&without, 65536);
+    buf_init(&with, 65536);
+    for (int i = 0; api_field_row(i, &d); i++) {
+        for (unsigned kind = CHAT; kind <= COMP; kind++) {
+            if (d.kinds & kind)
+                check_field(&d, kind, &without, &with);
+        }
+    }
+    buf_done(&without);
+    buf_done(&with);
+}
+
+static void test_headers(void **state)
+{
+    struct buf without, with;
+    struct api_field_doc d;
+    int n = 0;
+
+    buf_init(&without, 65536);
+    buf_init(&with, 65536);
+    for (; api_header_row(n, &d); n++) {
+        const struct header_probe *p = &header_probes[n];
+        assert_true((size_t)n < ARRAY_LEN(header_probes));
+        assert_string_equal(p->name, d.name);
+        assert_int_equal(read_request(&without, CHAT, NULL, NULL, "", NULL), 0);
+        assert_int_equal(read_request(&with, CHAT, NULL, NULL, "", &p->h), 0);
+        if (!strcmp(without.data, with.data) == (d.state == API_FIELD_SERVED))
+            fail_msg("%s: not what the table says", d.name);
+    }
+    assert_int_equal(n, ARRAY_LEN(header_probes));
+    buf_done(&without);
+    buf_done(&with);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_headers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
