@@ -2,9 +2,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/err.h"
+#include "base/rand.h"
 
 struct map_slot {
     uint32_t hash; /* 0 marks an empty slot */
@@ -57,26 +57,19 @@ uint64_t map_hash(const void *key, size_t n, uint64_t seed)
     return mix(h ^ k0, k1);
 }
 
-static uint64_t process_seed(void)
-{
-    uint64_t s = 0;
-    if (getrandom(&s, sizeof s, GRND_NONBLOCK) != (ssize_t)sizeof s)
-        s = (uint64_t)(uintptr_t)&s * 0x9e3779b97f4a7c15ull;
-    return s;
-}
-
 int map_init(struct map *m, size_t n_expected)
 {
     size_t cap = 16;
 
     *m = (struct map){0};
+    if (rand_system(&m->seed, sizeof m->seed))
+        return ERR_IO;
     while (cap < n_expected + n_expected / 2)
         cap *= 2;
     m->slots = calloc(cap, sizeof *m->slots);
     if (!m->slots)
         return ERR_NOMEM;
     m->cap = cap;
-    m->seed = process_seed();
     return 0;
 }
 

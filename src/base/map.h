@@ -17,7 +17,7 @@ struct map {
     uint64_t seed;
 };
 
-int map_init(struct map *m, size_t n_expected); /* 0 or ERR_NOMEM */
+int map_init(struct map *m, size_t n_expected); /* 0, ERR_NOMEM, ERR_IO: no random seed */
 void map_done(struct map *m);
 /* Insert or replace; 0 or ERR_NOMEM. */
 int map_put(struct map *m, const void *key, size_t key_len, uint32_t value);

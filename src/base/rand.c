@@ -1,9 +1,5 @@
 #include "base/rand.h"
 
-#include <sys/random.h>
-
-#include "base/err.h"
-
 void rand_philox(uint64_t key, uint64_t ctr_lo, uint64_t ctr_hi, uint32_t out[4])
 {
     uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
@@ -30,17 +26,4 @@ float rand_uniform(uint64_t seed, uint64_t stream, uint64_t position)
     uint32_t r[4];
     rand_philox(seed, position, stream, r);
     return (float)(r[0] >> 8) * 0x1p-24f;
-}
-
-int rand_system(void *p, size_t n)
-{
-    unsigned char *q = p;
-    while (n) {
-        ssize_t r = getrandom(q, n, 0);
-        if (r < 0)
-            return ERR_IO;
-        q += r;
-        n -= (size_t)r;
-    }
-    return 0;
 }

@@ -11,7 +11,8 @@
 void rand_philox(uint64_t key, uint64_t ctr_lo, uint64_t ctr_hi, uint32_t out[4]);
 /* Uniform in [0, 1), 24 bits, for (seed, stream, position): a sampled token's draw. */
 float rand_uniform(uint64_t seed, uint64_t stream, uint64_t position);
-/* n bytes from the system's generator; 0 or ERR_IO. For keys and ids. */
-int rand_system(void *p, size_t n);
+/* n bytes from the system's generator; 0 or ERR_IO. For keys, ids, seeds and salts. Who gets none
+ * fails too: nothing is made with bytes that others could know, and no two ids are equal. */
+int rand_system(void *p, size_t n) __attribute__((warn_unused_result));
 
 #endif

@@ -92,10 +92,7 @@ static void set_sampling(const struct run *o, const struct preset *r, struct sam
                            .top_k = opt_int_is_word(o->top_k) ? r->top_k : (int32_t)o->top_k,
                            .repetition_penalty = 1,
                            .max_tokens = (int32_t)o->max_tokens,
-                           .seed = (uint64_t)o->seed,
                            .n_stop = o->stop.n};
-    if (o->seed < 0)
-        rand_system(&s->seed, sizeof s->seed);
     for (int i = 0; i < s->n_stop; i++) {
         s->stop[i] = o->stop.v[i];
         s->stop_len[i] = strlen(o->stop.v[i]);
@@ -117,9 +114,12 @@ static int answer(struct talk *t, const char *text, size_t n, int show, struct g
                   struct err *e)
 {
     struct generate g = {.stop = was_interrupted, .text = show ? show_text : NULL};
+    uint64_t seed = (uint64_t)t->o->seed;
     struct tokens prompt = {0};
     int rc;
 
+    if (t->o->seed < 0 && rand_system(&seed, sizeof seed))
+        return err_set(e, ERR_IO, "no random bytes from the system");
     if (t->chat) {
         struct engine_chat chat = {.messages = t->messages};
         rc = engine_render(t->engine, &chat, NULL, &prompt, e);
@@ -130,6 +130,7 @@ static int answer(struct talk *t, const char *text, size_t n, int show, struct g
     if (rc)
         return rc;
     set_sampling(t->o, &engine_info(t->engine)->sampling, &g.sampling);
+    g.sampling.seed = seed;
     g.prompt = prompt.id;
     g.answer = prompt.answer;
     g.n_prompt = prompt.n;

@@ -248,9 +248,9 @@ int net_server_open(struct net_server **ret_server, const struct net_config *c,
     places_allow_files(c);
     s->handler = *h;
     s->ios = calloc((size_t)c->n_io, sizeof *s->ios);
-    if (rand_system(&s->seed, sizeof s->seed))
-        s->seed = (uint64_t)clock_now_us();
     r = s->ios ? 0 : err_set(e, ERR_NOMEM, "Out of memory for the io threads");
+    if (!r && rand_system(&s->seed, sizeof s->seed))
+        r = err_set(e, ERR_IO, "No random bytes from the system");
     for (; !r && s->n_io_open < c->n_io; s->n_io_open++) {
         if (io_open(&s->ios[s->n_io_open], s, s->n_io_open))
             r = err_set(e, ERR_NOMEM, "Cannot make an event loop: out of memory or descriptors");

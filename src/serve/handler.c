@@ -55,15 +55,17 @@ static void copy(char *to, size_t cap, const char *from)
     snprintf(to, cap, "%s", from ? from : "");
 }
 
+/* No memory for the call, or no random bytes for its id: equal ids would be one row in the books.
+ */
 static struct call *call_new(struct server *s, struct net_exchange *x)
 {
     const struct http_head *h = net_head(x);
-    struct call *c = calloc(1, sizeof *c);
     unsigned char random[12];
     struct server_io *io;
+    struct call *c;
     char *q;
 
-    if (!c)
+    if (rand_system(random, sizeof random) || !(c = calloc(1, sizeof *c)))
         return NULL;
     c->s = s;
     c->x = x;
@@ -76,8 +78,6 @@ static struct call *call_new(struct server *s, struct net_exchange *x)
         *q = 0;
     copy(c->client_id, sizeof c->client_id, http_field(h, "x-client-request-id"));
     net_peer(x, c->peer);
-    if (rand_system(random, sizeof random))
-        memset(random, 0, sizeof random);
     snprintf(c->id, sizeof c->id, "req_");
     for (size_t i = 0; i < sizeof random; i++)
         snprintf(c->id + 4 + 2 * i, 3, "%02x", random[i]);
@@ -223,7 +223,7 @@ void handler_request(void *ctx, struct net_exchange *x)
     struct call *c = call_new(s, x);
 
     if (!c) {
-        static const char body[] = "{\"error\":{\"message\":\"out of memory\",\"type\":"
+        static const char body[] = "{\"error\":{\"message\":\"no memory or random bytes\",\"type\":"
                                    "\"service_unavailable_error\",\"param\":null,\"code\":"
                                    "\"overloaded\"},\"status_code\":503}";
         static const struct net_header h = {"content-type", "application/json"};

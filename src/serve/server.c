@@ -120,8 +120,12 @@ int server_new(struct server **ret, const struct serve_config *c, struct err *e)
     s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     s->meter = meter_new();
     s->io = calloc((size_t)c->io_threads, sizeof *s->io);
-    if (s->wake_fd < 0 || !s->meter || !s->io || rand_system(&s->salt_seed, sizeof s->salt_seed)) {
+    if (s->wake_fd < 0 || !s->meter || !s->io) {
         r = err_set(e, ERR_NOMEM, "out of memory or file descriptors");
+        goto fail;
+    }
+    if (rand_system(&s->salt_seed, sizeof s->salt_seed)) {
+        r = err_set(e, ERR_IO, "no random bytes from the system");
         goto fail;
     }
     for (int i = 0; i < (int)c->io_threads; i++) {
