@@ -8,8 +8,8 @@
 #include "base/json.h"
 #include "base/sysmem.h"
 #include "base/team.h"
-#include "cmd/limits.h"
 #include "cmd/model_opt.h"
+#include "cmd/peaks.h"
 #include "cmd/progress.h"
 #include "console/bench_store.h"
 #include "hub/hub.h"
@@ -50,7 +50,7 @@ struct row {
     int decode;
     int32_t n, depth, batch;
     double median, min, max; /* tokens/s, over the whole batch */
-    double limit;            /* tokens/s that the machine allows */
+    double peak;             /* tokens/s that the machine allows; called limit in the output */
     double step_bytes;       /* of weights that a decode step, or a prefill, read */
 };
 
@@ -71,7 +71,7 @@ static double step_bytes(const struct engine_info *in, int32_t batch)
 
 /* Decode cannot be faster than reading the weights once per step; nothing can be faster than the
  * multiply-adds of its matrices: int8 in class q8, float in f32; in bf16, prompts in tiles. */
-static double limit_of(const struct machine *m, const struct engine_info *in, const struct row *r)
+static double peak_of(const struct machine *m, const struct engine_info *in, const struct row *r)
 {
     double rate = strcmp(in->cls, "f32") ? m->dot : m->fma, arith, read;
 
@@ -88,21 +88,21 @@ static double limit_of(const struct machine *m, const struct engine_info *in, co
 static int measure(struct engine *e, const struct bench *o, struct row *r, struct progress *bar,
                    uint64_t *done, struct err *err)
 {
-    struct engine_probe *p;
+    struct engine_bench *p;
     double v[REPS_MAX];
     int64_t us;
     uint64_t bytes;
-    int rc = engine_probe_open(&p, e, r->depth, r->n, r->batch, o->same_prompt, err);
+    int rc = engine_bench_open(&p, e, r->depth, r->n, r->batch, o->same_prompt, err);
 
     for (int64_t i = -1; i < o->reps && !rc; i++) {
-        rc = engine_probe_run(p, r->decode, r->n, &us, &bytes, err);
+        rc = engine_bench_run(p, r->decode, r->n, &us, &bytes, err);
         r->step_bytes = (double)bytes / (r->decode ? r->n : 1);
         if (!rc && i >= 0)
             v[i] = (double)r->n * r->batch / ((double)us / 1e6);
         progress_set(bar, ++*done);
     }
     if (!rc) {
-        engine_probe_close(p);
+        engine_bench_close(p);
         qsort(v, (size_t)o->reps, sizeof v[0], ascending);
         r->min = v[0];
         r->max = v[o->reps - 1];
@@ -117,14 +117,14 @@ static void print_row(const struct bench *o, const struct machine *m, const stru
 
     if (o->csv)
         printf("%s,%d,%d,%d,%d,%d,%.2f,%.2f,%.2f,%.2f,%.4f\n", name, r->n, r->depth, r->batch,
-               m->threads, (int)o->reps, r->median, r->min, r->max, r->limit, r->median / r->limit);
+               m->threads, (int)o->reps, r->median, r->min, r->max, r->peak, r->median / r->peak);
     else
         printf("%-8s %6d %7d %6d %12.1f %11.1f %11.1f %12.1f %6.1f %%\n", name, r->n, r->depth,
-               r->batch, r->median, r->min, r->max, r->limit, 100 * r->median / r->limit);
+               r->batch, r->median, r->min, r->max, r->peak, 100 * r->median / r->peak);
     fflush(stdout);
 }
 
-static void print_head(const struct bench *o, const struct machine *m, const struct limits *l,
+static void print_head(const struct bench *o, const struct machine *m, const struct peaks *l,
                        const struct engine_info *in)
 {
     if (o->csv) {
@@ -134,7 +134,7 @@ static void print_head(const struct bench *o, const struct machine *m, const str
     cmd_line(stdout, "%s: %s, %s; class %s, KV %s, kernels %s, %d thread%s", in->name, in->family,
              in->formats, in->cls, in->kv, in->kernels, m->threads, m->threads > 1 ? "s" : "");
     puts("");
-    limits_print(l);
+    peaks_print(l);
     printf("%-8s %6s %7s %6s %12s %11s %11s %12s %8s\n", "test", "n", "depth", "batch", "tokens/s",
            "min", "max", "limit", "share");
 }
@@ -145,14 +145,14 @@ static json_t *row_json(const struct bench *o, const struct machine *m, const st
         json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f}", "test",
                   r->decode ? "decode" : "prefill", "n", r->n, "depth", r->depth, "batch", r->batch,
                   "threads", m->threads, "reps", (int)o->reps, "median", r->median, "min", r->min,
-                  "max", r->max, "limit", r->limit, "share", r->median / r->limit);
+                  "max", r->max, "limit", r->peak, "share", r->median / r->peak);
     if (o->report)
         json_object_set_new(j, "weight_bytes", json_real(r->step_bytes));
     return j;
 }
 
 /* --json: the rows; --report: what they were measured on, too. */
-static void print_json(const struct bench *o, const struct machine *m, const struct limits *l,
+static void print_json(const struct bench *o, const struct machine *m, const struct peaks *l,
                        const struct engine_info *in, const struct row *rows, int n)
 {
     json_t *all = json_array();
@@ -164,7 +164,7 @@ static void print_json(const struct bench *o, const struct machine *m, const str
                         cmd_json_str(in->name), "family", in->family, "formats", in->formats,
                         "class", in->cls, "kv", in->kv, "kernels", in->kernels, "bytes_per_token",
                         (json_int_t)in->bytes_per_token, "kv_token_bytes",
-                        (json_int_t)in->kv_token_bytes, "limits", limits_json(l), "rows", all);
+                        (json_int_t)in->kv_token_bytes, "limits", peaks_json(l), "rows", all);
     cmd_json(all, JSON_REAL_PRECISION(7) | JSON_INDENT(1));
 }
 
@@ -230,11 +230,11 @@ static void store(const struct machine *m, const struct engine_info *in, const s
         return;
     if (decode) {
         l.decode_median = decode->median;
-        l.decode_limit = decode->limit;
+        l.decode_limit = decode->peak;
     }
     if (prefill) {
         l.prefill_median = prefill->median;
-        l.prefill_limit = prefill->limit;
+        l.prefill_limit = prefill->peak;
     }
     snprintf(l.model, sizeof l.model, "%s", base ? base + 1 : in->path);
     snprintf(l.cls, sizeof l.cls, "%s", in->cls);
@@ -262,7 +262,7 @@ static int run(const struct cmd *c, void *opts_, int argc, char **argv)
     struct list l[4];
     struct row *rows = malloc(2 * LIST_MAX * LIST_MAX * LIST_MAX * sizeof *rows);
     struct machine m = {0};
-    struct limits limits = {.n = 0};
+    struct peaks peaks = {.n = 0};
     struct model_run r = {0};
     struct progress bar;
     uint64_t done = 0;
@@ -290,17 +290,17 @@ static int run(const struct cmd *c, void *opts_, int argc, char **argv)
         m.isa = KERN_ISA_SCALAR;
     rc = machine_measure(&m, (size_t)engine_info(r.engine)->bytes_per_token);
     if (!rc && !o->csv && !o->json)
-        rc = limits_measure(&limits, &m, (size_t)engine_info(r.engine)->bytes_per_token);
+        rc = peaks_measure(&peaks, &m, (size_t)engine_info(r.engine)->bytes_per_token);
     if (rc) {
         err_set(&e, rc, "no memory to measure the machine's limits");
         goto done;
     }
     if (!json)
-        print_head(o, &m, &limits, engine_info(r.engine));
+        print_head(o, &m, &peaks, engine_info(r.engine));
     progress_start(&bar, "measuring", PROGRESS_COUNT, (uint64_t)n * (uint64_t)(o->reps + 1), 0);
     for (int i = 0; i < n && !rc; i++) {
         rc = measure(r.engine, o, &rows[i], &bar, &done, &e);
-        rows[i].limit = limit_of(&m, engine_info(r.engine), &rows[i]);
+        rows[i].peak = peak_of(&m, engine_info(r.engine), &rows[i]);
         if (!rc && !json) {
             progress_stop(&bar, 1);
             print_row(o, &m, &rows[i]);
@@ -310,7 +310,7 @@ static int run(const struct cmd *c, void *opts_, int argc, char **argv)
     }
     progress_stop(&bar, 1);
     if (!rc && json)
-        print_json(o, &m, &limits, engine_info(r.engine), rows, n);
+        print_json(o, &m, &peaks, engine_info(r.engine), rows, n);
     if (!rc)
         store(&m, engine_info(r.engine), rows, n);
 done:

@@ -269,11 +269,11 @@ int engine_eval(struct engine *e, const int32_t *id, int32_t n,
  * token each, with logits and the choice of the best; both start again at `depth`. same_prompt:
  * those `depth` tokens are the same for all, and the full pages of their KV cache are there once.
  */
-struct engine_probe;
-int engine_probe_open(struct engine_probe **ret, struct engine *e, int32_t depth, int32_t n_max,
+struct engine_bench;
+int engine_bench_open(struct engine_bench **ret, struct engine *e, int32_t depth, int32_t n_max,
                       int32_t batch, int same_prompt, struct err *err);
-int engine_probe_run(struct engine_probe *p, int decode, int32_t n, int64_t *ret_us,
+int engine_bench_run(struct engine_bench *p, int decode, int32_t n, int64_t *ret_us,
                      uint64_t *ret_weight_bytes, struct err *err);
-void engine_probe_close(struct engine_probe *p); /* accepts NULL */
+void engine_bench_close(struct engine_bench *p); /* accepts NULL */
 
 #endif

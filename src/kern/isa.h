@@ -8,13 +8,13 @@
 #define KERN_ISA_H
 
 #include "kern/kern.h"
-#include "kern/probe_isa.h"
+#include "kern/peak_isa.h"
 
 struct isa_row {
     unsigned needs;                         /* flags of isa_cpu_flags, all of them */
     int (*is_right)(void);                  /* one more question, asked last; NULL: none */
     void (*override)(struct kern_table *t); /* NULL: this build has no such set */
-    const struct probe_isa *probe;          /* NULL: that of the sets before it */
+    const struct peak_isa *peak;            /* loops that measure it; NULL: those before it */
 };
 
 /* The row of KERN_ISA_SCALAR is empty. */

@@ -119,10 +119,10 @@ static void amx_override(struct kern_table *t)
 #define NEEDS_VNNI   (NEEDS_AVX512 | HAS_AVX512_VNNI)
 
 const struct isa_row isa_rows[KERN_N_ISA] = {
-    [KERN_ISA_AVX2] = {HAS_AVX2, NULL, avx2_override, &avx2_probe},
-    [KERN_ISA_AVX_VNNI] = {HAS_AVX2 | HAS_AVX_VNNI, NULL, avxvnni_override, &avxvnni_probe},
-    [KERN_ISA_AVX512] = {NEEDS_AVX512, NULL, avx512_override, &avx512_probe},
-    [KERN_ISA_AVX512_VNNI] = {NEEDS_VNNI, NULL, vnni_override, &vnni_probe},
+    [KERN_ISA_AVX2] = {HAS_AVX2, NULL, avx2_override, &avx2_peak},
+    [KERN_ISA_AVX_VNNI] = {HAS_AVX2 | HAS_AVX_VNNI, NULL, avxvnni_override, &avxvnni_peak},
+    [KERN_ISA_AVX512] = {NEEDS_AVX512, NULL, avx512_override, &avx512_peak},
+    [KERN_ISA_AVX512_VNNI] = {NEEDS_VNNI, NULL, vnni_override, &vnni_peak},
     [KERN_ISA_AMX] = {NEEDS_VNNI | HAS_AVX512_VBMI | HAS_AVX512_BF16, amx_may_run, amx_override,
                       NULL},
 };

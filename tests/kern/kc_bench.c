@@ -1,22 +1,22 @@
 /* kerncheck --bench [--threads N] [--mb M] [--cols K] [--isa NAME] [--reps R] [FILTER]
  *
- * Measures kernels next to the machine's limits, taken right before and after each: matrix products
- * against read bandwidth (few tokens) or the int8 dot, float or bf16 tile peak (many), attention
- * against both. Products in bf16 only where they are fast.
- * FILTER keeps the lines that contain it. */
+ * Measures kernels next to the machine's peaks, measured right before and after each: matrix
+ * products against read bandwidth (few tokens) or the int8 dot, float or bf16 tile peak (many),
+ * attention against both. Products in bf16 only where they are fast. FILTER keeps the lines that
+ * contain it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kc.h"
-#include "kern/probe.h"
+#include "kern/peak.h"
 
 static struct {
     int threads, reps, cols;
     size_t bytes;
     const char *filter;
     enum kern_isa isa;
-    struct probe_mem mem;
+    struct peak_mem mem;
 } opt;
 
 struct timed {
@@ -28,9 +28,9 @@ struct timed {
 static void timed_part(void *arg, int i)
 {
     struct timed *t = arg;
-    double begin = probe_cpu_seconds();
+    double begin = peak_cpu_seconds();
     t->part(t->arg, i);
-    t->seconds[i] = probe_cpu_seconds() - begin;
+    t->seconds[i] = peak_cpu_seconds() - begin;
 }
 
 /* CPU seconds of the slowest thread, best of reps runs. */
@@ -40,7 +40,7 @@ static double best_of(void (*part)(void *arg, int i), void *arg)
     double best = 1e9;
     for (int k = 0; k < opt.reps; k++) {
         double s = 0;
-        probe_run(NULL, opt.threads, timed_part, &t);
+        peak_run(NULL, opt.threads, timed_part, &t);
         for (int i = 0; i < opt.threads; i++)
             s = t.seconds[i] > s ? t.seconds[i] : s;
         best = s < best ? s : best;
@@ -48,22 +48,22 @@ static double best_of(void (*part)(void *arg, int i), void *arg)
     return best;
 }
 
-static double limit(int which)
+static double peak(int which)
 {
-    return which == 0   ? probe_read(&opt.mem, opt.isa, NULL, 3)
-           : which == 1 ? probe_dot(opt.isa, opt.threads, NULL, 3)
-           : which == 3 ? probe_tiles(1, opt.threads, NULL, 3)
-                        : probe_fma(opt.isa, opt.threads, NULL, 3);
+    return which == 0   ? peak_read(&opt.mem, opt.isa, NULL, 3)
+           : which == 1 ? peak_dot(opt.isa, opt.threads, NULL, 3)
+           : which == 3 ? peak_tiles(1, opt.threads, NULL, 3)
+                        : peak_fma(opt.isa, opt.threads, NULL, 3);
 }
 
-/* amount per run against the limit `which`: 0 bytes read, 1 int8 macs, 2 float macs, 3 bf16
+/* amount per run against the peak `which`: 0 bytes read, 1 int8 macs, 2 float macs, 3 bf16
  * macs in tiles. */
 static void report(const char *name, int which, double amount, void (*part)(void *, int), void *arg)
 {
     static const char *const units[] = {"GB/s", "GMAC/s int8", "GMAC/s f32", "GMAC/s bf16"};
     if (opt.filter && !strstr(name, opt.filter))
         return;
-    double before = limit(which), s = best_of(part, arg), after = limit(which);
+    double before = peak(which), s = best_of(part, arg), after = peak(which);
     double top = before > after ? before : after, rate = amount / s;
     printf("%-44s %9.2f %-12s %5.1f %% of %.2f\n", name, rate * 1e-9, units[which],
            100 * rate / top, top * 1e-9);
@@ -155,7 +155,7 @@ static void bench_mat(enum mat_kind kind, enum kern_fmt fmt, const int *counts, 
     }
     if (!any)
         return;
-    uint8_t *data = probe_huge_alloc(group * (size_t)groups);
+    uint8_t *data = peak_huge_alloc(group * (size_t)groups);
     struct kern_mat one = kc_repack(fmt, kc_weights(fmt, 16, cols, KC_NORMAL), 16, cols);
     for (int g = 0; g < groups; g++)
         memcpy(data + (size_t)g * group, one.data, group);
@@ -178,7 +178,7 @@ static void bench_mat(enum mat_kind kind, enum kern_fmt fmt, const int *counts, 
         free(j.x);
         act_done(&j.a);
     }
-    probe_huge_free(data, group * (size_t)groups);
+    peak_huge_free(data, group * (size_t)groups);
     kc_free_all();
 }
 
@@ -219,7 +219,7 @@ static void bench_attn(enum kern_kv kv, int dim, int n_group, int ctx, int n_tok
     struct attn_job j = {.t = kc_table[opt.isa], .heads = HEADS};
     j.head_bytes = kern_kv_head_bytes(kv, dim);
     size_t stride = j.head_bytes * HEADS, row = (size_t)(HEADS * n_group * dim);
-    uint8_t *base = probe_huge_alloc(stride * (size_t)pages);
+    uint8_t *base = peak_huge_alloc(stride * (size_t)pages);
     int32_t *page = malloc((size_t)pages * 4);
     float *q = malloc((size_t)n_tok * row * 4), *out = malloc((size_t)n_tok * row * 4);
     float *k = malloc((size_t)dim * 4);
@@ -258,7 +258,7 @@ static void bench_attn(enum kern_kv kv, int dim, int n_group, int ctx, int n_tok
     free(q);
     free(out);
     free(k);
-    probe_huge_free(base, stride * (size_t)pages);
+    peak_huge_free(base, stride * (size_t)pages);
 }
 
 /* ---- vectors --------------------------------------------------------------------------------- */
@@ -282,7 +282,7 @@ static void bench_vec(void)
         double best = 1e9;
         int32_t at;
         for (int r = 0; r < opt.reps; r++) {
-            double begin = probe_cpu_seconds();
+            double begin = peak_cpu_seconds();
             for (int k = 0; k < ROUNDS / 10; k++) {
                 if (f == 0)
                     t->quantize(&a, 0);
@@ -299,7 +299,7 @@ static void bench_vec(void)
                 else
                     t->axpy(z, 1e-3f, x, N);
             }
-            double s = (probe_cpu_seconds() - begin) / (ROUNDS / 10);
+            double s = (peak_cpu_seconds() - begin) / (ROUNDS / 10);
             best = s < best ? s : best;
         }
         printf("%-44s %9.3f ns/value\n", names[f], best * 1e9 / N);
@@ -333,12 +333,12 @@ int kc_bench(int argc, char **argv)
     }
     kc_table[KERN_ISA_SCALAR] = kc_ref;
     if (opt.threads < 1 || opt.threads > 64 || opt.cols < 256 ||
-        probe_mem_init(&opt.mem, opt.threads, opt.bytes / (size_t)opt.threads, NULL) != 0)
+        peak_mem_init(&opt.mem, opt.threads, opt.bytes / (size_t)opt.threads, NULL) != 0)
         return 2;
     printf("%s, %d threads, working set %zu MB\n", kern_isa_name(opt.isa), opt.threads,
            opt.bytes >> 20);
-    printf("limits: read %.1f GB/s, int8 dot %.0f GMAC/s, f32 fma %.0f GMAC/s\n", limit(0) * 1e-9,
-           limit(1) * 1e-9, limit(2) * 1e-9);
+    printf("limits: read %.1f GB/s, int8 dot %.0f GMAC/s, f32 fma %.0f GMAC/s\n", peak(0) * 1e-9,
+           peak(1) * 1e-9, peak(2) * 1e-9);
     for (int f = 0; f < KERN_N_FMT; f++) {
         if (kern_fmt_info((enum kern_fmt)f)->is_float)
             bench_mat(MAT_F32, (enum kern_fmt)f, f32_counts, 4);
@@ -364,6 +364,6 @@ int kc_bench(int argc, char **argv)
     bench_attn(KERN_KV_Q8_0, 256, 4, 2048, 1);
     bench_attn(KERN_KV_Q8_0, 64, 3, 2048, 512);
     bench_vec();
-    probe_mem_done(&opt.mem);
+    peak_mem_done(&opt.mem);
     return 0;
 }

@@ -1,4 +1,4 @@
-#include "cmd/limits.h"
+#include "cmd/peaks.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -15,12 +15,12 @@ static size_t clamp(size_t v, size_t low, size_t high)
 
 static int read_rate(double *ret, enum kern_isa isa, int threads, size_t set)
 {
-    struct probe_mem mem;
+    struct peak_mem mem;
 
-    if (probe_mem_init(&mem, threads, set / (size_t)threads, NULL))
+    if (peak_mem_init(&mem, threads, set / (size_t)threads, NULL))
         return ERR_NOMEM;
-    *ret = probe_read(&mem, isa, NULL, ROUNDS);
-    probe_mem_done(&mem);
+    *ret = peak_read(&mem, isa, NULL, ROUNDS);
+    peak_mem_done(&mem);
     return 0;
 }
 
@@ -35,20 +35,20 @@ int machine_measure(struct machine *m, size_t set)
 {
     int rc = read_rate(&m->read, m->isa, m->threads, weights_set(set, m->threads));
 
-    m->dot = probe_dot(m->isa, m->threads, NULL, ROUNDS);
-    m->fma = probe_fma(m->isa, m->threads, NULL, ROUNDS);
-    m->tiles = m->isa >= KERN_ISA_AMX ? probe_tiles(1, m->threads, NULL, ROUNDS) : 0;
+    m->dot = peak_dot(m->isa, m->threads, NULL, ROUNDS);
+    m->fma = peak_fma(m->isa, m->threads, NULL, ROUNDS);
+    m->tiles = m->isa >= KERN_ISA_AMX ? peak_tiles(1, m->threads, NULL, ROUNDS) : 0;
     return rc;
 }
 
-static void add(struct limits *l, const char *what, const char *unit, int threads, size_t bytes,
+static void add(struct peaks *l, const char *what, const char *unit, int threads, size_t bytes,
                 double rate)
 {
-    if (rate > 0 && l->n < LIMITS_MAX)
-        l->row[l->n++] = (struct limit){what, unit, threads, bytes, rate / 1e9};
+    if (rate > 0 && l->n < PEAKS_MAX)
+        l->row[l->n++] = (struct peak){what, unit, threads, bytes, rate / 1e9};
 }
 
-static int add_read(struct limits *l, const char *what, enum kern_isa isa, int threads, size_t set)
+static int add_read(struct peaks *l, const char *what, enum kern_isa isa, int threads, size_t set)
 {
     double rate;
     int rc = read_rate(&rate, isa, threads, set);
@@ -60,7 +60,7 @@ static int add_read(struct limits *l, const char *what, enum kern_isa isa, int t
 
 /* With t threads: half of each L2; an L3 set that no L2 holds, but all L3 of one socket does;
  * memory beyond any L3, up to 1 GiB. */
-static int measure_for(struct limits *l, const struct machine *m, size_t set, int t, size_t l2,
+static int measure_for(struct peaks *l, const struct machine *m, size_t set, int t, size_t l2,
                        size_t l3)
 {
     size_t n = (size_t)t, mid = clamp(l3 / 4, 4 * l2 * n, 64 * MIB * n);
@@ -77,31 +77,30 @@ static int measure_for(struct limits *l, const struct machine *m, size_t set, in
     if (!rc)
         rc = add_read(l, "read memory", m->isa, t, clamp(4 * l3, 256 * MIB, 1024 * MIB));
     add(l, "int8 dot", "GMAC/s", t, 0,
-        t == m->threads ? m->dot : probe_dot(m->isa, t, NULL, ROUNDS));
-    add(l, "f32 fma", "GMAC/s", t, 0,
-        t == m->threads ? m->fma : probe_fma(m->isa, t, NULL, ROUNDS));
-    add(l, "AMX int8", "GMAC/s", t, 0, probe_tiles(0, t, NULL, ROUNDS));
-    add(l, "AMX bf16", "GMAC/s", t, 0, probe_tiles(1, t, NULL, ROUNDS));
+        t == m->threads ? m->dot : peak_dot(m->isa, t, NULL, ROUNDS));
+    add(l, "f32 fma", "GMAC/s", t, 0, t == m->threads ? m->fma : peak_fma(m->isa, t, NULL, ROUNDS));
+    add(l, "AMX int8", "GMAC/s", t, 0, peak_tiles(0, t, NULL, ROUNDS));
+    add(l, "AMX bf16", "GMAC/s", t, 0, peak_tiles(1, t, NULL, ROUNDS));
     return rc;
 }
 
-int limits_measure(struct limits *l, const struct machine *m, size_t set)
+int peaks_measure(struct peaks *l, const struct machine *m, size_t set)
 {
     size_t l2, l3;
     int rc = 0;
 
     l->n = 0;
-    probe_caches(&l2, &l3);
+    peak_caches(&l2, &l3);
     if (m->threads > 1)
         rc = measure_for(l, m, set, 1, l2, l3);
     return rc ? rc : measure_for(l, m, set, m->threads, l2, l3);
 }
 
-void limits_print(const struct limits *l)
+void peaks_print(const struct peaks *l)
 {
     printf("%-14s %7s %12s %10s\n", "limit", "threads", "over", "");
     for (int i = 0; i < l->n; i++) {
-        const struct limit *r = &l->row[i];
+        const struct peak *r = &l->row[i];
         char over[32] = "registers";
         if (r->bytes)
             snprintf(over, sizeof over, "%.1f MB", (double)r->bytes / 1e6);
@@ -110,12 +109,12 @@ void limits_print(const struct limits *l)
     puts("");
 }
 
-json_t *limits_json(const struct limits *l)
+json_t *peaks_json(const struct peaks *l)
 {
     json_t *all = json_array();
 
     for (int i = 0; i < l->n; i++) {
-        const struct limit *r = &l->row[i];
+        const struct peak *r = &l->row[i];
         json_array_append_new(all, json_pack("{s:s, s:i, s:I, s:f, s:s}", "what", r->what,
                                              "threads", r->threads, "bytes", (json_int_t)r->bytes,
                                              "value", r->value, "unit", r->unit));

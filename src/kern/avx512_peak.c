@@ -1,12 +1,12 @@
-/* Limits of a machine with AVX-512 but no VNNI. A dot step is the cheapest one that the kernels
+/* Peaks of a machine with AVX-512 but no VNNI. A dot step is the cheapest one that the kernels
  * have: byte products summed in 16 bits. */
 #include <immintrin.h>
 
-#include "kern/probe_isa.h"
+#include "kern/peak_isa.h"
 
 #define AHEAD 2048 /* bytes prefetched ahead in each stream */
 
-uint64_t avx512_probe_read(const uint8_t *p, size_t n)
+uint64_t avx512_peak_read(const uint8_t *p, size_t n)
 {
     __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
     const size_t q = n / 4;
@@ -34,25 +34,25 @@ uint64_t avx512_probe_read(const uint8_t *p, size_t n)
     s = _mm512_fmadd_ps(s, x, y)
 #define FMA_MACS (16 * 12)
 
-#define PROBE_REG      __m512i
-#define PROBE_SET1(b)  _mm512_set1_epi8(b)
-#define PROBE_FIRST(s) _mm512_cvtsi512_si32(s)
-#include "kern/tmpl_probe.h"
+#define PEAK_REG      __m512i
+#define PEAK_SET1(b)  _mm512_set1_epi8(b)
+#define PEAK_FIRST(s) _mm512_cvtsi512_si32(s)
+#include "kern/tmpl_peak.h"
 
-float avx512_probe_fma(int64_t iters)
+float avx512_peak_fma(int64_t iters)
 {
     __m512 x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(1e-3f), s0 = y;
     __m512 s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0, s8 = s0, s9 = s0,
            s10 = s0, s11 = s0;
     for (int64_t i = 0; i < iters; i++) {
-        PROBE_TWELVE(FMA);
+        PEAK_TWELVE(FMA);
     }
     float sum = 0;
 #define ADD(s) sum += _mm512_cvtss_f32(s)
-    PROBE_TWELVE(ADD);
+    PEAK_TWELVE(ADD);
 #undef ADD
     return sum;
 }
 
-const struct probe_isa avx512_probe = {avx512_probe_read, probe_dot, 64 * 12, avx512_probe_fma,
-                                       FMA_MACS};
+const struct peak_isa avx512_peak = {avx512_peak_read, peak_dot, 64 * 12, avx512_peak_fma,
+                                     FMA_MACS};

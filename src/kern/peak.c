@@ -1,4 +1,4 @@
-#include "kern/probe.h"
+#include "kern/peak.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -12,12 +12,12 @@
 #include "base/err.h"
 #include "kern/amx.h"
 #include "kern/isa.h"
-#include "kern/probe_isa.h"
+#include "kern/peak_isa.h"
 
 #define THREADS_MAX 64
 #define HUGE_BYTES  ((size_t)2 << 20)
 
-static uint64_t scalar_probe_read(const uint8_t *p, size_t n)
+static uint64_t scalar_peak_read(const uint8_t *p, size_t n)
 {
     uint64_t sum = 0, v;
     for (size_t i = 0; i + 8 <= n; i += 8) {
@@ -28,7 +28,7 @@ static uint64_t scalar_probe_read(const uint8_t *p, size_t n)
 }
 
 /* The products go through memory that the compiler may not see through. */
-static int32_t scalar_probe_dot(int64_t iters)
+static int32_t scalar_peak_dot(int64_t iters)
 {
     volatile int8_t a = 3, b = -7;
     int32_t sum[4] = {0};
@@ -38,7 +38,7 @@ static int32_t scalar_probe_dot(int64_t iters)
     return sum[0] + sum[1] + sum[2] + sum[3];
 }
 
-static float scalar_probe_fma(int64_t iters)
+static float scalar_peak_fma(int64_t iters)
 {
     volatile float a = 0.5f;
     float sum[4] = {0};
@@ -48,15 +48,15 @@ static float scalar_probe_fma(int64_t iters)
     return sum[0] + sum[1] + sum[2] + sum[3];
 }
 
-static const struct probe_isa scalar_probe = {scalar_probe_read, scalar_probe_dot, 4,
-                                              scalar_probe_fma, 4};
+static const struct peak_isa scalar_peak = {scalar_peak_read, scalar_peak_dot, 4, scalar_peak_fma,
+                                            4};
 
-static const struct probe_isa *probe_of(enum kern_isa isa)
+static const struct peak_isa *peak_of(enum kern_isa isa)
 {
     for (int i = (int)isa; i > KERN_ISA_SCALAR; i--)
-        if (isa_rows[i].probe && kern_isa_available((enum kern_isa)i))
-            return isa_rows[i].probe;
-    return &scalar_probe;
+        if (isa_rows[i].peak && kern_isa_available((enum kern_isa)i))
+            return isa_rows[i].peak;
+    return &scalar_peak;
 }
 
 /* ---- threads --------------------------------------------------------------------------------- */
@@ -75,7 +75,7 @@ static void *own_main(void *p)
     return NULL;
 }
 
-void probe_run(const struct probe_team *team, int n, void (*fn)(void *arg, int i), void *arg)
+void peak_run(const struct peak_team *team, int n, void (*fn)(void *arg, int i), void *arg)
 {
     CHECK(n >= 1 && n <= THREADS_MAX);
     if (team && team->run) {
@@ -99,7 +99,7 @@ void probe_run(const struct probe_team *team, int n, void (*fn)(void *arg, int i
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-void *probe_huge_alloc(size_t n)
+void *peak_huge_alloc(size_t n)
 {
     n = (n + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
     /* an aligned start: map more, give back what is around */
@@ -115,7 +115,7 @@ void *probe_huge_alloc(size_t n)
     return p + before;
 }
 
-void probe_huge_free(void *p, size_t n)
+void peak_huge_free(void *p, size_t n)
 {
     if (p)
         munmap(p, (n + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES);
@@ -123,33 +123,32 @@ void probe_huge_free(void *p, size_t n)
 
 static void touch_part(void *arg, int i)
 {
-    struct probe_mem *m = arg;
+    struct peak_mem *m = arg;
     memset(m->data + (size_t)i * m->bytes_per_thread, 1, m->bytes_per_thread);
 }
 
-int probe_mem_init(struct probe_mem *m, int n, size_t bytes_per_thread,
-                   const struct probe_team *team)
+int peak_mem_init(struct peak_mem *m, int n, size_t bytes_per_thread, const struct peak_team *team)
 {
     m->bytes_per_thread = (bytes_per_thread + 4095) / 4096 * 4096;
     m->n = n;
-    m->data = probe_huge_alloc(m->bytes_per_thread * (size_t)n);
+    m->data = peak_huge_alloc(m->bytes_per_thread * (size_t)n);
     if (!m->data)
         return ERR_NOMEM;
-    probe_run(team, n, touch_part, m);
+    peak_run(team, n, touch_part, m);
     return 0;
 }
 
-void probe_mem_done(struct probe_mem *m)
+void peak_mem_done(struct peak_mem *m)
 {
     if (m && m->data) {
-        probe_huge_free(m->data, m->bytes_per_thread * (size_t)m->n);
+        peak_huge_free(m->data, m->bytes_per_thread * (size_t)m->n);
         m->data = NULL;
     }
 }
 
 /* ---- rounds ---------------------------------------------------------------------------------- */
 
-double probe_cpu_seconds(void)
+double peak_cpu_seconds(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
@@ -160,8 +159,8 @@ enum what { READ, DOT, FMA, TILES_INT8, TILES_BF16 };
 
 struct round {
     enum what what;
-    const struct probe_isa *isa;
-    const struct probe_mem *mem;
+    const struct peak_isa *isa;
+    const struct peak_mem *mem;
     int64_t iters; /* of a thread */
     int n;
     atomic_int ready;
@@ -180,11 +179,11 @@ static void round_part(void *arg, int i)
     int tiles = r->what == TILES_INT8 || r->what == TILES_BF16;
     if (tiles)
         amx_begin();
-    double begin = probe_cpu_seconds();
+    double begin = peak_cpu_seconds();
     if (r->what == TILES_INT8) {
-        amx_probe_int8(r->iters);
+        amx_peak_int8(r->iters);
     } else if (r->what == TILES_BF16) {
-        amx_probe_bf16(r->iters);
+        amx_peak_bf16(r->iters);
     } else if (r->what == READ) {
         size_t bytes = r->mem->bytes_per_thread;
         for (int64_t k = 0; k < r->iters; k++)
@@ -194,18 +193,18 @@ static void round_part(void *arg, int i)
     } else {
         r->sink[i] += r->isa->fma(r->iters) > 1.0f;
     }
-    r->seconds[i] = probe_cpu_seconds() - begin;
+    r->seconds[i] = peak_cpu_seconds() - begin;
     if (tiles)
         amx_end();
 }
 
 /* The best of reps rounds, in units/s; a thread does `units` a round. */
-static double best_round(struct round *r, double units, const struct probe_team *team, int reps)
+static double best_round(struct round *r, double units, const struct peak_team *team, int reps)
 {
     double best = 0;
     for (int k = 0; k < reps; k++) {
         atomic_store(&r->ready, 0);
-        probe_run(team, r->n, round_part, r);
+        peak_run(team, r->n, round_part, r);
         double seconds = 1e-9;
         for (int i = 0; i < r->n; i++)
             seconds = r->seconds[i] > seconds ? r->seconds[i] : seconds;
@@ -215,27 +214,27 @@ static double best_round(struct round *r, double units, const struct probe_team 
     return best;
 }
 
-double probe_read(const struct probe_mem *m, enum kern_isa isa, const struct probe_team *team,
-                  int reps)
+double peak_read(const struct peak_mem *m, enum kern_isa isa, const struct peak_team *team,
+                 int reps)
 {
-    struct round r = {.what = READ, .isa = probe_of(isa), .mem = m, .n = m->n};
+    struct round r = {.what = READ, .isa = peak_of(isa), .mem = m, .n = m->n};
     r.iters = (int64_t)(((size_t)16 << 20) / m->bytes_per_thread) + 1;
     return best_round(&r, (double)r.iters * (double)m->bytes_per_thread, team, reps);
 }
 
-double probe_dot(enum kern_isa isa, int n, const struct probe_team *team, int reps)
+double peak_dot(enum kern_isa isa, int n, const struct peak_team *team, int reps)
 {
-    struct round r = {.what = DOT, .isa = probe_of(isa), .n = n, .iters = 1 << 20};
+    struct round r = {.what = DOT, .isa = peak_of(isa), .n = n, .iters = 1 << 20};
     return best_round(&r, (double)r.iters * r.isa->dot_macs, team, reps);
 }
 
-double probe_fma(enum kern_isa isa, int n, const struct probe_team *team, int reps)
+double peak_fma(enum kern_isa isa, int n, const struct peak_team *team, int reps)
 {
-    struct round r = {.what = FMA, .isa = probe_of(isa), .n = n, .iters = 1 << 20};
+    struct round r = {.what = FMA, .isa = peak_of(isa), .n = n, .iters = 1 << 20};
     return best_round(&r, (double)r.iters * r.isa->fma_macs, team, reps);
 }
 
-double probe_tiles(int bf16, int n, const struct probe_team *team, int reps)
+double peak_tiles(int bf16, int n, const struct peak_team *team, int reps)
 {
     if (!amx_available())
         return 0;
@@ -245,7 +244,7 @@ double probe_tiles(int bf16, int n, const struct probe_team *team, int reps)
 
 /* From the system's tables: glibc's sysconf computes shared caches from what the CPU says, which in
  * a virtual machine is ten times too much. */
-void probe_caches(size_t *ret_l2, size_t *ret_l3)
+void peak_caches(size_t *ret_l2, size_t *ret_l3)
 {
     *ret_l2 = *ret_l3 = 0;
     for (int i = 0; i < 8; i++) {

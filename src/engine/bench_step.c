@@ -7,7 +7,7 @@
 
 #define SALT 0x70726f6265u /* of the KV cache: shares pages with no request */
 
-struct engine_probe {
+struct engine_bench {
     struct engine *e;
     int32_t depth, n_max, batch;
     int same_prompt; /* the sequences' first `depth` tokens are the same, and their full pages too
@@ -25,7 +25,7 @@ static int32_t random_token(const struct engine *e, int32_t seq, int32_t pos)
     return (int32_t)(r[0] % (uint32_t)e->info.n_vocab);
 }
 
-void engine_probe_close(struct engine_probe *p)
+void engine_bench_close(struct engine_bench *p)
 {
     if (!p)
         return;
@@ -44,7 +44,7 @@ void engine_probe_close(struct engine_probe *p)
 }
 
 /* Tokens [from, to) of a sequence, in chunks. */
-static uint64_t prefill_seq(struct engine_probe *p, int32_t i, int32_t from, int32_t to)
+static uint64_t prefill_seq(struct engine_bench *p, int32_t i, int32_t from, int32_t to)
 {
     struct engine *e = p->e;
     uint64_t bytes = 0;
@@ -65,7 +65,7 @@ static uint64_t prefill_seq(struct engine_probe *p, int32_t i, int32_t from, int
     return bytes;
 }
 
-static uint64_t prefill(struct engine_probe *p, int32_t from, int32_t to)
+static uint64_t prefill(struct engine_bench *p, int32_t from, int32_t to)
 {
     uint64_t bytes = 0;
 
@@ -75,7 +75,7 @@ static uint64_t prefill(struct engine_probe *p, int32_t from, int32_t to)
 }
 
 /* A sequence and the tokens before those that are measured. */
-static int begin_seq(struct engine_probe *p, int32_t i, struct err *err)
+static int begin_seq(struct engine_bench *p, int32_t i, struct err *err)
 {
     struct engine *e = p->e;
     int32_t cached;
@@ -96,7 +96,7 @@ static int begin_seq(struct engine_probe *p, int32_t i, struct err *err)
     return 0;
 }
 
-static uint64_t decode(struct engine_probe *p, int32_t n)
+static uint64_t decode(struct engine_bench *p, int32_t n)
 {
     struct engine *e = p->e;
     uint64_t bytes = 0;
@@ -123,10 +123,10 @@ static uint64_t decode(struct engine_probe *p, int32_t n)
     return bytes;
 }
 
-int engine_probe_open(struct engine_probe **ret, struct engine *e, int32_t depth, int32_t n_max,
+int engine_bench_open(struct engine_bench **ret, struct engine *e, int32_t depth, int32_t n_max,
                       int32_t batch, int same_prompt, struct err *err)
 {
-    struct engine_probe *p;
+    struct engine_bench *p;
     int rc = ERR_NOMEM;
     int32_t most = e->info.chunk > batch ? e->info.chunk : batch;
 
@@ -164,17 +164,17 @@ int engine_probe_open(struct engine_probe **ret, struct engine *e, int32_t depth
     *ret = p;
     return 0;
 fail:
-    engine_probe_close(p);
+    engine_bench_close(p);
     return rc;
 }
 
-int engine_probe_run(struct engine_probe *p, int is_decode, int32_t n, int64_t *ret_us,
+int engine_bench_run(struct engine_bench *p, int is_decode, int32_t n, int64_t *ret_us,
                      uint64_t *ret_bytes, struct err *err)
 {
     int64_t start;
 
     if (n < 1 || n > p->n_max)
-        return err_set(err, ERR_ARG, "%d tokens; this probe takes 1 to %d", n, p->n_max);
+        return err_set(err, ERR_ARG, "%d tokens; a run has 1 to %d", n, p->n_max);
     team_lock(p->e->team);
     start = clock_now_us();
     *ret_bytes = is_decode ? decode(p, n) : prefill(p, p->depth, p->depth + n);

@@ -1,11 +1,11 @@
-/* The loops of kern/probe.c that need an ISA's widest instructions. */
-#ifndef KERN_PROBE_ISA_H
-#define KERN_PROBE_ISA_H
+/* The measuring loops of kern/peak.c that need an ISA's widest instructions. */
+#ifndef KERN_PEAK_ISA_H
+#define KERN_PEAK_ISA_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-struct probe_isa {
+struct peak_isa {
     /* Read n bytes (a multiple of 4096) in four streams; the result depends on every line, so that
      * no read is optimised away. */
     uint64_t (*read)(const uint8_t *p, size_t n);
@@ -15,14 +15,14 @@ struct probe_isa {
     int fma_macs;
 };
 
-extern const struct probe_isa avx2_probe, avxvnni_probe, avx512_probe, vnni_probe;
-uint64_t avx2_probe_read(const uint8_t *p, size_t n);
-float avx2_probe_fma(int64_t iters);
-uint64_t avx512_probe_read(const uint8_t *p, size_t n);
-float avx512_probe_fma(int64_t iters);
+extern const struct peak_isa avx2_peak, avxvnni_peak, avx512_peak, vnni_peak;
+uint64_t avx2_peak_read(const uint8_t *p, size_t n);
+float avx2_peak_fma(int64_t iters);
+uint64_t avx512_peak_read(const uint8_t *p, size_t n);
+float avx512_peak_fma(int64_t iters);
 
 /* X(s0); .. X(s11): so many sums side by side hide an instruction's latency. */
-#define PROBE_TWELVE(X)                                                                            \
+#define PEAK_TWELVE(X)                                                                             \
     X(s0);                                                                                         \
     X(s1);                                                                                         \
     X(s2);                                                                                         \
@@ -40,7 +40,7 @@ float avx512_probe_fma(int64_t iters);
  * multiply-adds. */
 #define AMX_INT8_MACS (4 * 16 * 16 * 64)
 #define AMX_BF16_MACS (4 * 16 * 16 * 32)
-void amx_probe_int8(int64_t iters);
-void amx_probe_bf16(int64_t iters);
+void amx_peak_int8(int64_t iters);
+void amx_peak_bf16(int64_t iters);
 
 #endif
