@@ -366,7 +366,7 @@ int engine_open(struct engine **ret, const struct engine_config *c, struct team 
     e->use_cache = !c->no_prefix_cache;
     e->use_drafts = !c->no_speculation;
     e->stall_us_max = c->stall_us_max ? c->stall_us_max : STALL_DEFAULT;
-    e->give_way_us = c->give_way_us ? c->give_way_us : GIVE_WAY_DEFAULT;
+    e->loop.sched.give_way_us = c->give_way_us ? c->give_way_us : GIVE_WAY_DEFAULT;
     rc = gguf_open(&g, c->path, err);
     if (rc)
         goto fail;

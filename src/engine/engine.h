@@ -34,6 +34,7 @@
 #include "job/tier.h"
 #include "job/tokens.h"
 #include "kern/kern.h"
+#include "policy/sched.h"
 
 struct engine;
 struct team;
@@ -175,18 +176,14 @@ struct engine_job {
     struct {
         struct mbox_item inbox;
         _Atomic int cancel, paused, released;
-        struct engine_job *next, *prev;
-        struct engine_aside *aside; /* choices that gave their slots away */
-        int32_t limit;              /* generated tokens at most */
-        int32_t n_started, n_finished, n_cached, n_generated;
+        struct sched_job sched; /* its place among the others */
+        int32_t limit;          /* generated tokens at most */
+        int32_t n_finished, n_cached, n_generated;
         int32_t n_predicted_right, n_predicted_wrong, n_drafted, n_draft_right;
-        int prefilled;         /* choice 0's prompt is computed */
-        int32_t n_prompt_done; /* of which so far; once, however often it was preempted */
+        int32_t n_prompt_done; /* computed so far; once, however often it was preempted */
         int err;
-        uint64_t order, salt;
-        uint64_t served_step; /* the last one that brought it on, or of its arrival */
-        int owed;             /* passed over for too long: it goes first (policy/rota) */
-        int64_t scheduled_us, first_us, paused_us;
+        uint64_t salt;
+        int64_t scheduled_us, first_us;
     } run;
 };
 

@@ -15,7 +15,7 @@
 #include "job/phase.h"
 #include "policy/batch.h"
 #include "policy/draft.h"
-#include "policy/rota.h"
+#include "policy/sched.h"
 #include "text/detok.h"
 #include "text/jinja.h"
 #include "text/vocab.h"
@@ -25,20 +25,11 @@
 /* Runs of one phase in one step beside one of each sequence. */
 #define MORE_RUNS 256
 
-enum seq_state {
-    SEQ_FREE,
-    SEQ_WAIT,    /* has a slot, holds no pages (new, or preempted) */
-    SEQ_PREFILL, /* some of its tokens are not computed yet */
-    SEQ_DECODE   /* all of its tokens but the last are computed */
-};
-
 /* One choice of a job, in a slot. */
 struct engine_seq {
+    struct sched_seq slot; /* as policy sees it: its state, and what it takes in the step */
     struct engine_job *job;
-    enum seq_state state;
-    int resumed; /* it had pages before */
     int32_t choice;
-    uint64_t order;
     struct kv_seq kv;
     int32_t *token;          /* [context + 1] prompt, then answer */
     uint32_t *answer;        /* their phases; all 0 where the class has none */
@@ -50,7 +41,6 @@ struct engine_seq {
     int32_t tok[2];      /* its first token of each phase in the step under way */
     int32_t out, n_out;  /* its logits */
     int32_t row, n_rows; /* and its draws */
-    int32_t take;        /* tokens in the step, drafted ones included */
     int prompt_err;
     /* Speculation: token[n_token ...] holds n_draft proposed tokens during a step. */
     struct lookup lookup;
@@ -70,15 +60,11 @@ struct loop_row {
 struct loop {
     struct engine_seq *seq; /* [n_seqs] */
     int32_t n_seqs;
-    struct engine_job *first, *last; /* all jobs, by arrival */
-    uint64_t n_submitted;
+    struct sched sched;             /* all jobs, and who is in which slot */
+    struct sched_seq **slot;        /* [n_seqs] those of seq */
     struct sample_scratch *scratch; /* per worker */
-    struct rota rota;
-    struct rota_one *holders; /* [n_seqs] of pages, and who they are */
-    int32_t *holder_seq;
-    struct batch_seq *plan;
-    int32_t *take, *plan_seq, *tokens, *out;
-    int *plan_scratch;
+    struct sched_seq **plan;        /* [n_seqs] those of the step, in the order in which they go */
+    int32_t *tokens, *out;
     struct step_seg *seg;
     struct loop_row *rows; /* [n_seqs + MORE_ROWS], of a sequence in order of position */
     int32_t n_rows;
@@ -105,7 +91,7 @@ struct engine {
     struct step *step;
     enum engine_class cls;
     int use_cache, use_drafts;
-    int64_t stall_us_max, give_way_us;
+    int64_t stall_us_max;
     char no_template[600];
 
     struct mbox inbox;

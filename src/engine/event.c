@@ -73,23 +73,11 @@ int event_has_room(const struct engine_job *j)
 
 void seq_release(struct engine *e, struct engine_seq *q)
 {
-    if (q->state == SEQ_PREFILL || q->state == SEQ_DECODE)
+    if (seq_holds_pages(q))
         kv_seq_close(e->kv, &q->kv);
-    q->state = SEQ_FREE;
+    sched_free(&q->slot);
     q->job = NULL;
     lookup_reset(&q->lookup);
-}
-
-void job_unlink(struct loop *s, struct engine_job *j)
-{
-    if (j->run.prev)
-        j->run.prev->run.next = j->run.next;
-    else
-        s->first = j->run.next;
-    if (j->run.next)
-        j->run.next->run.prev = j->run.prev;
-    else
-        s->last = j->run.prev;
 }
 
 /* Only while there are jobs: without any, an offline evaluation may be using the pages. */
@@ -119,7 +107,7 @@ int job_done(struct engine *e, struct engine_job *j)
     ev->queue_us = (j->run.scheduled_us ? j->run.scheduled_us : now) - j->accepted_us;
     ev->prompt_us = j->run.first_us ? j->run.first_us - j->run.scheduled_us : 0;
     ev->completion_us = j->run.first_us ? now - j->run.first_us : 0;
-    job_unlink(&e->loop, j);
+    sched_leave(&e->loop.sched, &j->run.sched);
     observe_pages(e); /* a reader that has seen DONE finds the pages counted as free */
     event_end(e, j, ev);
     notify(e, j);
@@ -140,7 +128,8 @@ void job_fail(struct engine *e, struct engine_job *j, int err)
     aside_drop(j);
     if (!j->run.err)
         j->run.err = err;
-    j->run.n_started = j->run.n_finished = j->n_choices;
+    sched_forget(&j->run.sched);
+    j->run.n_finished = j->n_choices;
 }
 
 /* A choice ends: send what is still held back, unless a stop string ended it (`cut`): what came

@@ -16,40 +16,31 @@ void seq_preempt(struct engine *e, struct engine_seq *q)
         event_end(e, q->job, ev);
     }
     kv_seq_close(e->kv, &q->kv);
-    q->state = SEQ_WAIT;
-    q->resumed = 1;
+    sched_preempt(&q->slot);
     q->n_done = 0;
-    q->take = 0;
     atomic_fetch_add_explicit(&e->preemptions, 1, memory_order_relaxed);
 }
 
 static int is_resting(const struct engine_seq *q)
 {
-    return job_is_paused(q->job) || !event_has_room(q->job);
+    return q->job->run.sched.paused_us || !event_has_room(q->job);
 }
 
 /* Choose the sequence that must give up its pages: first one that does nothing in this step. */
 static struct engine_seq *victim(struct loop *s)
 {
-    int n = 0;
-
     for (int32_t i = 0; i < s->n_seqs; i++) {
-        struct engine_seq *q = &s->seq[i];
-        if (q->state != SEQ_PREFILL && q->state != SEQ_DECODE)
-            continue;
-        if (is_resting(q))
-            return q;
-        s->holder_seq[n] = i;
-        s->holders[n++] = seq_rota(q);
+        if (seq_holds_pages(&s->seq[i]))
+            s->seq[i].job->run.sched.rests = is_resting(&s->seq[i]);
     }
-    return &s->seq[s->holder_seq[rota_victim(s->holders, n)]];
+    return seq_of(sched_victim(&s->sched));
 }
 
 /* Get the pages that q needs in this step, preempting others if necessary; 0 when q itself was
  * preempted. */
 static int make_room(struct engine *e, struct engine_seq *q)
 {
-    while (kv_seq_grow(e->kv, &q->kv, q->n_done + q->take)) {
+    while (kv_seq_grow(e->kv, &q->kv, q->n_done + q->slot.take)) {
         struct engine_seq *v = victim(&e->loop);
         seq_preempt(e, v);
         if (v == q)
@@ -60,7 +51,7 @@ static int make_room(struct engine *e, struct engine_seq *q)
 
 static int is_echoing(const struct engine_seq *q)
 {
-    return q->state == SEQ_PREFILL && q->job->echo_logprobs && !q->choice;
+    return q->slot.state == SEQ_PREFILL && q->job->echo_logprobs && !q->choice;
 }
 
 /* The sequence whose prompt is echoed now: the first of the highest tier. One at a time, because
@@ -71,11 +62,7 @@ static const struct engine_seq *echo_now(const struct loop *s)
 
     for (int32_t i = 0; i < s->n_seqs; i++) {
         const struct engine_seq *q = &s->seq[i];
-        int tier = is_echoing(q) && !is_resting(q) ? seq_rota(q).tier : -1;
-        if (tier < 0)
-            continue;
-        if (!best || tier > seq_rota(best).tier ||
-            (tier == seq_rota(best).tier && q->order < best->order))
+        if (is_echoing(q) && !is_resting(q) && (!best || batch_before(&q->slot, &best->slot)))
             best = q;
     }
     return best;
@@ -119,11 +106,11 @@ static int32_t plan_drafts(struct engine *e, int n, int32_t sum)
     double gain = sum;
 
     for (int k = 0; k < n && rows > 0 && room > 0; k++) {
-        struct engine_seq *q = &s->seq[s->plan_seq[s->plan_scratch[k]]];
+        struct engine_seq *q = seq_of(s->plan[k]);
         int32_t most = q->job ? q->job->run.limit - q->n_generated - 1 : 0;
         struct lookup_found f;
         int32_t d;
-        if (q->state != SEQ_DECODE || q->take != 1 || most <= 0)
+        if (q->slot.state != SEQ_DECODE || q->slot.take != 1 || most <= 0)
             continue;
         index_text(q);
         lookup_find(&q->lookup, &f);
@@ -139,7 +126,7 @@ static int32_t plan_drafts(struct engine *e, int n, int32_t sum)
         q->n_draft = d;
         q->n_draft_predicted = f.from_predicted < d ? f.from_predicted : d;
         q->draft_match = f.match;
-        q->take += d;
+        q->slot.take += d;
         sum += d;
         rows -= d;
         room -= d;
@@ -150,11 +137,11 @@ static int32_t plan_drafts(struct engine *e, int n, int32_t sum)
 /* Shorten what q takes to the runs of one phase that the step still has room for (*left). */
 static void fit_runs(struct engine_seq *q, int32_t *left)
 {
-    int32_t end = q->n_done + q->take, at = phase_run_end(q->answer, q->n_done, end);
+    int32_t end = q->n_done + q->slot.take, at = phase_run_end(q->answer, q->n_done, end);
 
     for (; at < end && *left; --*left)
         at = phase_run_end(q->answer, at, end);
-    q->take = at - q->n_done;
+    q->slot.take = at - q->n_done;
 }
 
 /* Decide who takes how many tokens; returns the sum. */
@@ -169,34 +156,28 @@ int32_t iteration_plan(struct engine *e)
 
     for (int32_t i = 0; i < s->n_seqs; i++) {
         struct engine_seq *q = &s->seq[i];
-        q->take = q->n_draft = 0;
-        if (q->state != SEQ_PREFILL && q->state != SEQ_DECODE)
+        q->slot.take = q->n_draft = 0;
+        if (!seq_holds_pages(q))
             continue;
-        s->plan[n] = (struct batch_seq){.tier = seq_rota(q).tier,
-                                        .order = q->order,
-                                        .tenant = q->job->tenant,
-                                        .decoding = q->state == SEQ_DECODE,
-                                        .remaining = q->n_token - q->n_done,
-                                        .most = most_now(e, q, echo)};
-        s->plan_seq[n++] = i;
+        q->slot.n_left = q->n_token - q->n_done;
+        q->slot.most = most_now(e, q, echo);
+        s->plan[n++] = &q->slot;
     }
-    batch_plan(&lim, s->plan, n, s->take, s->plan_scratch);
-    for (int k = 0; k < n; k++)
-        s->seq[s->plan_seq[k]].take = s->take[k] < e->info.chunk ? s->take[k] : e->info.chunk;
+    batch_plan(&lim, s->plan, n);
     for (int k = 0; k < n; k++) { /* oldest first, so that the newest give way */
-        struct engine_seq *q = &s->seq[s->plan_seq[s->plan_scratch[k]]];
-        if (q->take)
+        struct engine_seq *q = seq_of(s->plan[k]);
+        if (q->slot.take)
             fit_runs(q, &runs);
-        if (q->take && q->state != SEQ_WAIT && !make_room(e, q))
-            q->take = 0;
+        if (q->slot.take && q->slot.state != SEQ_WAIT && !make_room(e, q))
+            q->slot.take = 0;
     }
     s->step_has_prompt = 0;
     for (int32_t i = 0; i < s->n_seqs; i++) {
         struct engine_seq *q = &s->seq[i];
-        if (q->state == SEQ_FREE || !q->take)
+        if (q->slot.state == SEQ_FREE || !q->slot.take)
             continue;
-        sum += q->take;
-        s->step_has_prompt |= q->state == SEQ_PREFILL;
+        sum += q->slot.take;
+        s->step_has_prompt |= q->slot.state == SEQ_PREFILL;
     }
     if (e->use_drafts && !s->step_has_prompt)
         sum = plan_drafts(e, n, sum);
@@ -232,15 +213,15 @@ static void sample_rows(void *arg, int w, int32_t begin, int32_t end)
 static void lay_out_rows(struct loop *s, struct engine_seq *q, struct step_batch *b)
 {
     int echo = q->job->echo_logprobs && !q->choice && q->n_done < q->job->n_prompt;
-    int last = q->n_done + q->take - q->n_draft == q->n_token;
+    int last = q->n_done + q->slot.take - q->n_draft == q->n_token;
     int32_t tok[2] = {q->tok[0], q->tok[1]};
 
     q->prompt_err = 0;
     q->out = b->n_out;
-    q->n_out = echo ? q->take : last + q->n_draft;
-    for (int32_t k = 0; k < q->take; k++) {
+    q->n_out = echo ? q->slot.take : last + q->n_draft;
+    for (int32_t k = 0; k < q->slot.take; k++) {
         int32_t t = tok[phase_at(q->answer, q->n_done + k)]++;
-        if (k >= q->take - q->n_out)
+        if (k >= q->slot.take - q->n_out)
             s->out[b->n_out++] = t;
     }
     q->row = s->n_rows;
@@ -252,7 +233,7 @@ static void lay_out_rows(struct loop *s, struct engine_seq *q, struct step_batch
 /* The tokens that q takes of one phase, run by run. */
 static void lay_out_runs(struct loop *s, struct engine_seq *q, int answer, struct step_batch *b)
 {
-    int32_t end = q->n_done + q->take, to;
+    int32_t end = q->n_done + q->slot.take, to;
 
     q->tok[answer] = b->n_tok;
     for (int32_t at = q->n_done; at < end; at = to) {
@@ -260,7 +241,7 @@ static void lay_out_runs(struct loop *s, struct engine_seq *q, int answer, struc
         if (phase_at(q->answer, at) != answer)
             continue;
         s->seg[b->n_segs++] = (struct step_seg){
-            .kv = &q->kv, .pos = at, .tok = b->n_tok, .n = n, .linked = n < q->take};
+            .kv = &q->kv, .pos = at, .tok = b->n_tok, .n = n, .linked = n < q->slot.take};
         memcpy(s->tokens + b->n_tok, q->token + at, (size_t)n * sizeof *s->tokens);
         b->n_tok += n;
     }
@@ -277,7 +258,7 @@ void iteration_run(struct engine *e)
     s->step_began_us = clock_now_us();
     for (int answer = 1; answer >= 0; answer--) {
         for (int32_t i = 0; i < s->n_seqs; i++) {
-            if (s->seq[i].state != SEQ_FREE && s->seq[i].take)
+            if (s->seq[i].slot.state != SEQ_FREE && s->seq[i].slot.take)
                 lay_out_runs(s, &s->seq[i], answer, &b);
         }
         if (answer)
@@ -285,12 +266,12 @@ void iteration_run(struct engine *e)
     }
     for (int32_t i = 0; i < s->n_seqs; i++) {
         struct engine_seq *q = &s->seq[i];
-        if (q->state == SEQ_FREE || !q->take)
+        if (q->slot.state == SEQ_FREE || !q->slot.take)
             continue;
         lay_out_rows(s, q, &b);
         n_seqs++;
-        if (q->state == SEQ_PREFILL)
-            prompt += (uint64_t)q->take;
+        if (q->slot.state == SEQ_PREFILL)
+            prompt += (uint64_t)q->slot.take;
     }
     team_lock(e->team);
     bytes = step_run(e->step, &b);
@@ -334,7 +315,7 @@ static int send_prompt(struct engine *e, struct engine_seq *q)
 /* Count new progress of the job; tokens computed again after a preemption do not count. */
 static void note_progress(struct engine *e, struct engine_job *j)
 {
-    j->run.served_step = atomic_load_explicit(&e->n_steps, memory_order_relaxed);
+    j->run.sched.served_step = atomic_load_explicit(&e->n_steps, memory_order_relaxed);
 }
 
 /* Is token t one that the request stops at? It is by its id; a control token also by its text,
@@ -413,9 +394,9 @@ static void after_prefill(struct engine *e, struct engine_seq *q)
     struct engine_job *j = q->job;
     struct engine_event *ev;
 
-    if (!j->run.prefilled && !q->n_generated && !q->choice) {
+    if (!j->run.sched.is_shared && !q->n_generated && !q->choice) {
         if (q->n_done >= j->n_prompt) {
-            j->run.prefilled = 1;
+            j->run.sched.is_shared = 1;
             j->run.first_us = clock_now_us();
         } else if ((ev = event_begin(j, ENGINE_EV_PREFILL, 0))) {
             ev->n_done = q->n_done;
@@ -472,7 +453,7 @@ static void settle_seq(struct engine *e, struct engine_seq *q)
     struct engine_job *j = q->job;
     int32_t n = n_standing(e, q), kept = n > 0 ? n - 1 : 0, told = 0;
 
-    q->n_done += q->take - q->n_draft + kept;
+    q->n_done += q->slot.take - q->n_draft + kept;
     kv_seq_commit(e->kv, &q->kv, q->token, q->answer, q->n_done);
     note_prompt_done(e, q);
     if (q->prompt_err || (q->n_rows && !n)) {
@@ -481,8 +462,8 @@ static void settle_seq(struct engine *e, struct engine_seq *q)
     }
     after_prefill(e, q);
     if (q->n_done >= q->n_token)
-        q->state = SEQ_DECODE;
-    while (told < n && q->state != SEQ_FREE)
+        q->slot.state = SEQ_DECODE;
+    while (told < n && q->slot.state != SEQ_FREE)
         take_token(e, q, &row[told++].out);
     if (q->n_draft)
         count_draft(e, q, j, kept, told < kept ? told : kept);
@@ -497,8 +478,8 @@ void iteration_settle(struct engine *e)
 
     for (int32_t i = 0; i < s->n_seqs; i++) { /* before sampling changes any row */
         struct engine_seq *q = &s->seq[i];
-        if (q->state != SEQ_FREE && q->take && q->n_out && q->job->echo_logprobs && !q->choice &&
-            q->n_done < q->job->n_prompt)
+        if (q->slot.state != SEQ_FREE && q->slot.take && q->n_out && q->job->echo_logprobs &&
+            !q->choice && q->n_done < q->job->n_prompt)
             q->prompt_err = send_prompt(e, q);
     }
     team_lock(e->team);
@@ -506,7 +487,7 @@ void iteration_settle(struct engine *e)
     team_unlock(e->team);
     for (int32_t i = 0; i < s->n_seqs; i++) {
         struct engine_seq *q = &s->seq[i];
-        if (q->state == SEQ_FREE || !q->take)
+        if (q->slot.state == SEQ_FREE || !q->slot.take)
             continue;
         settle_seq(e, q);
     }

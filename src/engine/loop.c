@@ -1,10 +1,8 @@
 /* The engine thread: takes jobs, lays out steps, samples, and sends events.
  *
- * One iteration: take new jobs, drop cancelled ones, give slots, lay out a step (policy/batch
- * decides), run it, sample all rows, send each token to its job's ring, wake each reader once. */
-#include <inttypes.h>
-#include <math.h>
-#include <sched.h>
+ * One iteration: take new jobs, drop cancelled ones, let those begin whose turn it is
+ * (policy/sched decides), lay out a step (policy/batch decides), run it, sample all rows, send each
+ * token to its job's ring, wake each reader once. */
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,12 +25,8 @@ int loop_open(struct engine *e, struct err *err)
 
     s->seq = calloc(n, sizeof *s->seq);
     s->scratch = calloc((size_t)workers, sizeof *s->scratch);
-    s->holders = calloc(n, sizeof *s->holders);
-    s->holder_seq = calloc(n, sizeof *s->holder_seq);
-    s->plan = calloc(n, sizeof *s->plan);
-    s->take = calloc(n, sizeof *s->take);
-    s->plan_seq = calloc(n, sizeof *s->plan_seq);
-    s->plan_scratch = calloc(n, sizeof *s->plan_scratch);
+    s->slot = calloc(n, sizeof(struct sched_seq *));
+    s->plan = calloc(n, sizeof(struct sched_seq *));
     s->tokens = calloc(tok, sizeof *s->tokens);
     s->out = calloc(n + MORE_ROWS, sizeof *s->out);
     s->seg = calloc(n + MORE_RUNS, sizeof *s->seg);
@@ -40,15 +34,18 @@ int loop_open(struct engine *e, struct err *err)
     s->banned = calloc((size_t)e->info.n_vocab, sizeof *s->banned);
     buf_init(&s->text, TEXT_MAX);
     buf_init(&s->piece, TEXT_MAX);
-    if (!s->seq || !s->scratch || !s->holders || !s->holder_seq || !s->plan || !s->take ||
-        !s->plan_seq || !s->plan_scratch || !s->tokens || !s->out || !s->seg || !s->rows ||
-        !s->banned || buf_reserve(&s->text, TEXT_MAX) || buf_reserve(&s->piece, TEXT_MAX))
+    if (!s->seq || !s->scratch || !s->slot || !s->plan || !s->tokens || !s->out || !s->seg ||
+        !s->rows || !s->banned || buf_reserve(&s->text, TEXT_MAX) ||
+        buf_reserve(&s->piece, TEXT_MAX))
         goto fail;
     s->n_seqs = e->info.batch_max;
+    s->sched.slot = s->slot;
+    s->sched.n_slots = s->n_seqs;
     draft_trust_init(&s->trust[0]);
     draft_trust_init(&s->trust[1]);
     atomic_store(&e->pages_free, e->info.n_pages);
     for (int32_t i = 0; i < s->n_seqs; i++) {
+        s->slot[i] = &s->seq[i].slot;
         s->seq[i].token = malloc(((size_t)e->info.context + 1) * sizeof(int32_t));
         s->seq[i].answer = calloc(phase_words((size_t)e->info.context + 1), sizeof(uint32_t));
         if (!s->seq[i].token || !s->seq[i].answer || kv_seq_init(e->kv, &s->seq[i].kv))
@@ -81,12 +78,8 @@ void loop_close(struct engine *e)
         sample_scratch_done(&s->scratch[i]);
     free(s->seq);
     free(s->scratch);
-    free(s->holders);
-    free(s->holder_seq);
-    free(s->plan);
-    free(s->take);
-    free(s->plan_seq);
-    free(s->plan_scratch);
+    free((void *)s->slot);
+    free((void *)s->plan);
     free(s->tokens);
     free(s->out);
     free(s->seg);
@@ -99,18 +92,13 @@ void loop_close(struct engine *e)
 
 static void enqueue(struct engine *e, struct engine_job *j)
 {
-    struct loop *s = &e->loop;
+    struct sched_job *place = &j->run.sched;
 
-    j->run.order = ++s->n_submitted;
-    j->run.salt = e->use_cache ? j->cache_salt & ~SALT_OF_JOB : SALT_OF_JOB | j->run.order;
-    j->run.served_step = atomic_load_explicit(&e->n_steps, memory_order_relaxed);
-    j->run.prev = s->last;
-    j->run.next = NULL;
-    if (s->last)
-        s->last->run.next = j;
-    else
-        s->first = j;
-    s->last = j;
+    place->tier = (int)j->service;
+    place->tenant = j->tenant;
+    place->n_seqs = j->n_choices;
+    sched_enter(&e->loop.sched, place, atomic_load_explicit(&e->n_steps, memory_order_relaxed));
+    j->run.salt = e->use_cache ? j->cache_salt & ~SALT_OF_JOB : SALT_OF_JOB | place->order;
 }
 
 static void take_inbox(struct engine *e)
@@ -128,106 +116,32 @@ static void take_inbox(struct engine *e)
 static void sweep(struct engine *e)
 {
     int64_t now = clock_now_us();
-    struct engine_job *j, *next;
+    struct sched_job *place, *next;
     int quit = atomic_load(&e->quit);
 
-    for (j = e->loop.first; j; j = next) {
-        next = j->run.next;
+    for (place = e->loop.sched.first; place; place = next) {
+        struct engine_job *j = job_of(place);
+        next = place->next;
         if (quit)
             job_fail(e, j, ERR_DRAINING);
         else if (atomic_load_explicit(&j->run.cancel, memory_order_acquire))
             job_fail(e, j, ERR_CANCELLED);
         if (event_has_room(j)) {
             atomic_store_explicit(&j->run.paused, 0, memory_order_release);
-            j->run.paused_us = 0;
-        } else if (!j->run.paused_us) {
+            place->paused_us = 0;
+        } else if (!place->paused_us) {
             atomic_store_explicit(&j->run.paused, 1, memory_order_release);
-            j->run.paused_us = now;
-        } else if (now - j->run.paused_us > e->stall_us_max) {
+            place->paused_us = now;
+        } else if (now - place->paused_us > e->stall_us_max) {
             job_fail(e, j, ERR_SLOW_READER);
         }
         if (j->run.n_finished == j->n_choices && !job_done(e, j) && quit) {
             /* the reader takes no events any more: release the job without a DONE event */
-            job_unlink(&e->loop, j);
+            sched_leave(&e->loop.sched, place);
             event_wake_now(&e->loop, j->reader);
             atomic_store_explicit(&j->run.released, 1, memory_order_release);
         }
     }
-}
-
-static struct engine_seq *free_slot(struct loop *s)
-{
-    for (int32_t i = 0; i < s->n_seqs; i++) {
-        if (s->seq[i].state == SEQ_FREE)
-            return &s->seq[i];
-    }
-    return NULL;
-}
-
-static int tier_of(const struct engine_job *j)
-{
-    return j->run.owed ? ROTA_OWED : (int)j->service;
-}
-
-struct rota_one seq_rota(const struct engine_seq *q)
-{
-    return (struct rota_one){.tier = tier_of(q->job),
-                             .resumed = q->resumed,
-                             .tenant = q->job->tenant,
-                             .order = q->order};
-}
-
-static uint64_t order_of(const struct engine_job *j, int32_t choice)
-{
-    return j->run.order * JOB_CHOICES_MAX + (uint64_t)choice;
-}
-
-int job_is_paused(const struct engine_job *j)
-{
-    return atomic_load_explicit(&j->run.paused, memory_order_relaxed);
-}
-
-/* Is there a choice of the job that wants a slot? Further ones wait until its prompt is computed,
- * and all while its reader pauses. */
-static int next_choice(const struct engine_job *j, struct rota_one *ret)
-{
-    if (job_is_paused(j))
-        return 0;
-    if (j->run.aside) {
-        *ret = seq_rota(aside_first(j));
-        return 1;
-    }
-    *ret = (struct rota_one){
-        .tier = tier_of(j), .tenant = j->tenant, .order = order_of(j, j->run.n_started)};
-    return j->run.n_started < j->n_choices && (!j->run.n_started || j->run.prefilled);
-}
-
-static int has_slot(const struct loop *s, const struct rota_one *one)
-{
-    for (int32_t i = 0; i < s->n_seqs; i++) {
-        const struct engine_seq *q = &s->seq[i];
-        if (q->state != SEQ_FREE && q->job->tenant == one->tenant && tier_of(q->job) >= one->tier)
-            return 1;
-    }
-    return 0;
-}
-
-/* The job whose next choice goes before all others that have no slot, or NULL; without: of those
- * whose tenant has none in their tier or above. */
-static struct engine_job *next_job(struct loop *s, int without, struct rota_one *ret)
-{
-    struct engine_job *best = NULL;
-
-    for (struct engine_job *j = s->first; j; j = j->run.next) {
-        struct rota_one one;
-        if (!next_choice(j, &one))
-            continue;
-        if ((best && !rota_before(&s->rota, &one, ret)) || (without && has_slot(s, &one)))
-            continue;
-        best = j;
-        *ret = one;
-    }
-    return best;
 }
 
 void seq_write_prompt(struct engine *e, struct engine_seq *q)
@@ -241,13 +155,15 @@ void seq_write_prompt(struct engine *e, struct engine_seq *q)
 
 static struct engine_seq *give_slot(struct engine *e, struct engine_job *j, struct engine_seq *q)
 {
-    if (j->run.aside)
-        return aside_return(e, j, q);
+    struct sched_seq *aside;
+
+    q->choice = j->run.sched.n_begun; /* of a new one; one that was put aside brings its own */
+    aside = sched_seat(&j->run.sched, &q->slot);
+    if (aside) {
+        aside_return(e, q, aside);
+        return q;
+    }
     q->job = j;
-    q->state = SEQ_WAIT;
-    q->resumed = 0;
-    q->choice = j->run.n_started++;
-    q->order = order_of(j, q->choice);
     seq_write_prompt(e, q);
     q->n_token = j->n_prompt;
     q->n_done = q->n_generated = q->n_told = 0;
@@ -259,62 +175,22 @@ static struct engine_seq *give_slot(struct engine *e, struct engine_job *j, stru
     return q;
 }
 
-/* The waiting sequence that goes first, or NULL: it has a slot already, or gets one here. Sequences
- * whose readers pause are left out, as they need neither slot nor pages. */
+/* The waiting sequence that goes first, or NULL: it has a slot already, or gets one here. */
 static struct engine_seq *next_waiting(struct engine *e)
 {
-    struct loop *s = &e->loop;
-    struct engine_seq *best = NULL, *slot;
-    struct rota_one first, one;
-    struct engine_job *j;
+    struct sched_turn t;
 
-    for (int32_t i = 0; i < s->n_seqs; i++) {
-        struct engine_seq *q = &s->seq[i];
-        if (q->state != SEQ_WAIT || job_is_paused(q->job))
-            continue;
-        one = seq_rota(q);
-        if (best && !rota_before(&s->rota, &one, &first))
-            continue;
-        best = q;
-        first = one;
-    }
-    j = next_job(s, 0, &one);
-    if (!j || (best && !rota_before(&s->rota, &one, &first)))
-        return best;
-    slot = free_slot(s);
-    if (!slot)
-        slot = aside_slot(e, NULL);
-    if (!slot && (j = next_job(s, 1, &one)))
-        slot = aside_slot(e, &one);
-    return slot ? give_slot(e, j, slot) : best;
-}
-
-/* A job of which nothing was done for many steps is owed a place, whatever its tier; one at a
- * time. What waits for its reader is not passed over. */
-static void note_owed(struct engine *e)
-{
-    uint64_t steps = atomic_load_explicit(&e->n_steps, memory_order_relaxed);
-    struct engine_job *longest = NULL;
-    int n_owed = 0;
-
-    for (struct engine_job *j = e->loop.first; j; j = j->run.next) {
-        if (j->run.paused_us) {
-            j->run.owed = 0;
-            j->run.served_step = steps;
-        }
-        n_owed += j->run.owed;
-        if (!longest || j->run.served_step < longest->run.served_step)
-            longest = j;
-    }
-    if (longest && rota_is_owed(steps - longest->run.served_step, n_owed))
-        longest->run.owed = 1;
+    sched_next(&e->loop.sched, clock_now_us(), &t);
+    if (t.job && (t.slot->state == SEQ_FREE || !aside_put(e, seq_of(t.slot))))
+        return give_slot(e, job_of(t.job), seq_of(t.slot));
+    return t.seq ? seq_of(t.seq) : NULL;
 }
 
 static int n_holding(const struct loop *s)
 {
     int n = 0;
     for (int32_t i = 0; i < s->n_seqs; i++)
-        n += s->seq[i].state == SEQ_PREFILL || s->seq[i].state == SEQ_DECODE;
+        n += seq_holds_pages(&s->seq[i]);
     return n;
 }
 
@@ -324,7 +200,7 @@ static void seq_start(struct engine *e, struct engine_seq *q, int32_t n_cached)
     struct engine_event *ev;
 
     q->n_done = n_cached;
-    q->state = SEQ_PREFILL;
+    sched_begin(&e->loop.sched, &q->slot);
     if (q->n_generated)
         return; /* it comes back after a preemption: the event was sent before */
     atomic_fetch_add_explicit(&e->cached_tokens, (uint64_t)n_cached, memory_order_relaxed);
@@ -348,7 +224,6 @@ static void admit(struct engine *e)
 
     while ((q = next_waiting(e))) {
         struct engine_job *j = q->job;
-        struct rota_one one = seq_rota(q);
         int look = (e->use_cache || q->choice || q->n_generated) && !j->echo_logprobs;
         int32_t cached =
             kv_seq_open(e->kv, &q->kv, j->run.salt, look, e->use_cache || j->n_choices > 1,
@@ -357,12 +232,13 @@ static void admit(struct engine *e)
         kv_stats(e->kv, &st);
         if ((q->n_token - cached) / KERN_PAGE + 2 > st.n_free + st.n_cached &&
             n_holding(&e->loop)) {
+            struct sched_seq *yielder = sched_yielder(&e->loop.sched, &q->slot, clock_now_us());
             kv_seq_close(e->kv, &q->kv);
-            if (aside_pages(e, &one))
-                continue;
-            return; /* the first one waits for pages, and no other may overtake it */
+            if (!yielder)
+                return; /* the first one waits for pages, and no other may overtake it */
+            seq_preempt(e, seq_of(yielder));
+            continue;
         }
-        rota_took(&e->loop.rota, &one);
         seq_start(e, q, cached);
     }
 }
@@ -371,9 +247,11 @@ static void observe(struct engine *e)
 {
     int32_t waiting = 0, running = n_holding(&e->loop);
 
-    for (struct engine_job *j = e->loop.first; j; j = j->run.next)
+    for (struct sched_job *place = e->loop.sched.first; place; place = place->next) {
+        const struct engine_job *j = job_of(place);
         waiting += !j->run.scheduled_us && j->run.n_finished < j->n_choices;
-    if (e->loop.first)
+    }
+    if (e->loop.sched.first)
         observe_pages(e);
     atomic_store_explicit(&e->n_waiting, waiting, memory_order_relaxed);
     atomic_store_explicit(&e->n_running, running, memory_order_relaxed);
@@ -389,9 +267,9 @@ void *loop_main(void *arg)
         int32_t n;
         take_inbox(e);
         sweep(e);
-        if (atomic_load(&e->quit) && !e->loop.first)
+        if (atomic_load(&e->quit) && !e->loop.sched.first)
             break;
-        note_owed(e);
+        sched_note_owed(&e->loop.sched, atomic_load_explicit(&e->n_steps, memory_order_relaxed));
         admit(e);
         n = iteration_plan(e);
         if (n) {
@@ -402,7 +280,7 @@ void *loop_main(void *arg)
         observe(e);
         event_wake_all(e);
         if (!n)
-            mbox_wait(&e->inbox, e->loop.first ? PAUSED_MS : IDLE_MS);
+            mbox_wait(&e->inbox, e->loop.sched.first ? PAUSED_MS : IDLE_MS);
     }
     event_wake_all(e);
     return NULL;

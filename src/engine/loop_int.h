@@ -1,16 +1,30 @@
 /* The engine thread's files among themselves: loop.c (jobs, slots, the loop), iteration.c (a
- * step), event.c (what readers are told, ends), aside.c (who gives way to others). All on the
- * engine thread. */
+ * step), event.c (what readers are told, ends), aside.c (who is without a slot). All on the engine
+ * thread. Who goes next and who gives way is policy/sched's to say; here it is done. */
 #ifndef ENGINE_LOOP_INT_H
 #define ENGINE_LOOP_INT_H
+
+#include <stddef.h>
 
 #include "engine/engine_int.h"
 
 /* ---- loop.c --------------------------------------------------------------------------------- */
 
-/* The sequence as policy/rota sees it. */
-struct rota_one seq_rota(const struct engine_seq *q);
-int job_is_paused(const struct engine_job *j); /* its reader does not read */
+static inline struct engine_job *job_of(struct sched_job *j)
+{
+    return (struct engine_job *)(void *)((char *)j - offsetof(struct engine_job, run.sched));
+}
+
+static inline struct engine_seq *seq_of(struct sched_seq *q)
+{
+    return (struct engine_seq *)(void *)((char *)q - offsetof(struct engine_seq, slot));
+}
+
+static inline int seq_holds_pages(const struct engine_seq *q)
+{
+    return q->slot.state == SEQ_PREFILL || q->slot.state == SEQ_DECODE;
+}
+
 /* The job's prompt and the phases into the slot's memory. */
 void seq_write_prompt(struct engine *e, struct engine_seq *q);
 
@@ -43,21 +57,16 @@ void seq_finish(struct engine *e, struct engine_seq *q, enum finish why, int cut
 int job_done(struct engine *e, struct engine_job *j);
 /* End all of a job's choices with an error; DONE follows in a later sweep. */
 void job_fail(struct engine *e, struct engine_job *j, int err);
-void job_unlink(struct loop *s, struct engine_job *j);
 void observe_pages(struct engine *e);
 
 /* ---- aside.c --------------------------------------------------------------------------------- */
 
-/* Free a slot for a sequence that waits: put aside a choice whose reader has paused for long or,
- * with `who` given and no slot free, one that must give way to `who` (policy/rota). Returns the
- * free slot, or NULL when there is none. */
-struct engine_seq *aside_slot(struct engine *e, const struct rota_one *who);
-/* The same for pages: readers that pause first, then those that must give way; 1 when some pages
- * became free. */
-int aside_pages(struct engine *e, const struct rota_one *who);
-const struct engine_seq *aside_first(const struct engine_job *j); /* that is to come back */
-/* Continue the first choice that was put aside in the free slot q, as if nothing had happened. */
-struct engine_seq *aside_return(struct engine *e, struct engine_job *j, struct engine_seq *q);
+/* Take q's slot from it and keep in its job what it needs to continue; ERR_NOMEM when there is no
+ * memory for that: then q keeps its slot. */
+int aside_put(struct engine *e, struct engine_seq *q);
+/* The choice that was put aside continues in q, as if nothing had happened; row: as sched_seat
+ * returned it when the choice got q's slot. */
+void aside_return(struct engine *e, struct engine_seq *q, struct sched_seq *row);
 void aside_drop(struct engine_job *j);
 
 #endif

@@ -1,57 +1,60 @@
 #include "policy/batch.h"
 
-static int before(const struct batch_seq *a, const struct batch_seq *b)
+static int tier_of(const struct sched_seq *s)
 {
-    if (a->tier != b->tier)
-        return a->tier > b->tier;
+    return sched_one(s).tier;
+}
+
+int batch_before(const struct sched_seq *a, const struct sched_seq *b)
+{
+    if (tier_of(a) != tier_of(b))
+        return tier_of(a) > tier_of(b);
     return a->order < b->order;
 }
 
-static int32_t want(const struct batch_seq *s, int32_t taken)
+static int32_t want(const struct sched_seq *s)
 {
-    int32_t n = s->remaining < s->most ? s->remaining : s->most;
+    int32_t n = s->n_left < s->most ? s->n_left : s->most;
 
-    return s->decoding || n < taken ? 0 : n - taken;
+    return s->state == SEQ_DECODE || n < s->take ? 0 : n - s->take;
 }
 
-/* Up to `most` tokens for the prompts of the tenant of rank[0]; returns how many. */
-static int32_t give(const struct batch_seq *s, const int *rank, int n, int32_t *take, int32_t most)
+/* Up to `most` tokens for the prompts of the tenant of s[0]; returns how many. */
+static int32_t give(struct sched_seq **s, int n, int32_t most)
 {
     int32_t left = most;
 
-    for (int k = 0; k < n && left > 0; k++) {
-        int i = rank[k];
-        int32_t w = s[i].tenant == s[rank[0]].tenant ? want(&s[i], take[i]) : 0;
+    for (int i = 0; i < n && left > 0; i++) {
+        int32_t w = s[i]->job->tenant == s[0]->job->tenant ? want(s[i]) : 0;
         w = w < left ? w : left;
-        take[i] += w;
+        s[i]->take += w;
         left -= w;
     }
     return most - left;
 }
 
-static int is_tenants_first(const struct batch_seq *s, const int *rank, int k)
+static int is_tenants_first(struct sched_seq *const *s, int k)
 {
     for (int i = 0; i < k; i++) {
-        if (s[rank[i]].tenant == s[rank[k]].tenant)
+        if (s[i]->job->tenant == s[k]->job->tenant)
             return 0;
     }
     return 1;
 }
 
 /* `prompt` tokens among the tenants of one tier; returns what is left. */
-static int32_t share(const struct batch_seq *s, const int *rank, int n, int32_t *take,
-                     int32_t prompt)
+static int32_t share(struct sched_seq **s, int n, int32_t prompt)
 {
     int n_tenants = n;
 
     while (prompt > 0 && n_tenants > 0) {
         int32_t each = prompt / n_tenants;
         int n_served = 0;
-        for (int k = 0; k < n && prompt > 0; k++) {
+        for (int i = 0; i < n && prompt > 0; i++) {
             int32_t most = each > 0 ? each : 1, got;
-            if (!is_tenants_first(s, rank, k))
+            if (!is_tenants_first(s, i))
                 continue;
-            got = give(s, rank + k, n - k, take, most < prompt ? most : prompt);
+            got = give(s + i, n - i, most < prompt ? most : prompt);
             n_served += got > 0;
             prompt -= got;
         }
@@ -60,22 +63,21 @@ static int32_t share(const struct batch_seq *s, const int *rank, int n, int32_t 
     return prompt;
 }
 
-void batch_plan(const struct batch_limits *l, const struct batch_seq *s, int n, int32_t *take,
-                int *rank)
+void batch_plan(const struct batch_limits *l, struct sched_seq **s, int n)
 {
     int32_t left = l->tokens, prompt = l->tokens;
 
     for (int i = 0; i < n; i++) { /* insertion sort: n is a few dozen and nearly in order */
+        struct sched_seq *q = s[i];
         int j = i;
-        for (; j > 0 && before(&s[i], &s[rank[j - 1]]); j--)
-            rank[j] = rank[j - 1];
-        rank[j] = i;
-        take[i] = 0;
+        for (; j > 0 && batch_before(q, s[j - 1]); j--)
+            s[j] = s[j - 1];
+        s[j] = q;
+        q->take = 0;
     }
-    for (int k = 0; k < n; k++) {
-        int i = rank[k];
-        if (s[i].decoding && s[i].most > 0 && left > 0) {
-            take[i] = 1;
+    for (int i = 0; i < n; i++) {
+        if (s[i]->state == SEQ_DECODE && s[i]->most > 0 && left > 0) {
+            s[i]->take = 1;
             left--;
             prompt = l->prompt_mixed;
         }
@@ -83,8 +85,8 @@ void batch_plan(const struct batch_limits *l, const struct batch_seq *s, int n, 
     if (prompt > left)
         prompt = left;
     for (int a = 0, b; a < n; a = b) {
-        for (b = a + 1; b < n && s[rank[b]].tier == s[rank[a]].tier;)
+        for (b = a + 1; b < n && tier_of(s[b]) == tier_of(s[a]);)
             b++;
-        prompt = share(s, rank + a, b - a, take, prompt);
+        prompt = share(s + a, b - a, prompt);
     }
 }

@@ -13,7 +13,7 @@
 #include "base/rand.h"
 #include "base/team.h"
 #include "jobs.h"
-#include "policy/rota.h"
+#include "policy/sched.h"
 #include "tiny.h"
 
 enum { CONTEXT = 512 };
@@ -432,7 +432,7 @@ static void service_classes(void **state)
 /* Steps counted: below a class that is never empty a job begins all the same. */
 static void nobody_waits_for_ever(void **state)
 {
-    enum { N = 30, TOKENS = 20, MOST = ROTA_STEPS / TOKENS + 1 };
+    enum { N = 30, TOKENS = 20, MOST = SCHED_STEPS / TOKENS + 1 };
     struct engine_job first, flex, high[N];
     struct jobs_spec s = spec_of(20, TOKENS);
     int n_before = 0;

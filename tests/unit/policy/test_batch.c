@@ -11,6 +11,15 @@
 
 enum { N = 40 };
 
+/* A sequence as the tests write it. */
+struct row {
+    int tier;
+    uint64_t order;
+    int32_t tenant;
+    int decoding;
+    int32_t remaining, most;
+};
+
 static uint64_t n_random;
 
 static int32_t below(int32_t n)
@@ -20,13 +29,36 @@ static int32_t below(int32_t n)
     return (int32_t)(r[0] % (uint32_t)n);
 }
 
-static int before(const struct batch_seq *a, const struct batch_seq *b)
+static int before(const struct row *a, const struct row *b)
 {
     return a->tier != b->tier ? a->tier > b->tier : a->order < b->order;
 }
 
+/* The plan of s; take[i] and the order in which they go. */
+static void plan(const struct batch_limits *l, const struct row *s, int n, int32_t *take, int *rank)
+{
+    struct sched_job job[N];
+    struct sched_seq seq[N], *order[N];
+
+    for (int i = 0; i < n; i++) {
+        job[i] = (struct sched_job){.tier = s[i].tier, .tenant = s[i].tenant};
+        seq[i] = (struct sched_seq){.job = &job[i],
+                                    .state = s[i].decoding ? SEQ_DECODE : SEQ_PREFILL,
+                                    .order = s[i].order,
+                                    .n_left = s[i].remaining,
+                                    .most = s[i].most,
+                                    .take = 7 * i};
+        order[i] = &seq[i];
+    }
+    batch_plan(l, order, n);
+    for (int i = 0; i < n; i++) {
+        take[i] = seq[i].take;
+        rank[i] = (int)(order[i] - seq);
+    }
+}
+
 /* Of two tenants in one tier, one that wants more has as much as the other, or one token less. */
-static void check_shares(const struct batch_seq *s, int n, const int32_t *take)
+static void check_shares(const struct row *s, int n, const int32_t *take)
 {
     for (int tier = 0; tier < 3; tier++) {
         int32_t got[3] = {0}, open[3] = {0};
@@ -44,12 +76,12 @@ static void check_shares(const struct batch_seq *s, int n, const int32_t *take)
     }
 }
 
-static void check(const struct batch_limits *l, const struct batch_seq *s, int n)
+static void check(const struct batch_limits *l, const struct row *s, int n)
 {
     int32_t take[N], decodes = 0, prompts = 0, able = 0, prompt_limit;
     int rank[N], seen[N] = {0};
 
-    batch_plan(l, s, n, take, rank);
+    plan(l, s, n, take, rank);
     for (int i = 0; i < n; i++) {
         assert_true(take[i] >= 0 && take[i] <= s[i].most);
         assert_true(s[i].decoding ? take[i] <= 1 : take[i] <= s[i].remaining);
@@ -95,15 +127,15 @@ static void random_queues(void **state)
     (void)state;
     for (int round = 0; round < 3000; round++) {
         struct batch_limits l = {.tokens = 1 + below(600), .prompt_mixed = 1 + below(300)};
-        struct batch_seq s[N];
+        struct row s[N];
         int n = below(N + 1);
         for (int i = 0; i < n; i++)
-            s[i] = (struct batch_seq){.tier = below(3),
-                                      .order = (uint64_t)((i * 17 + round) % N),
-                                      .tenant = round & 1 ? below(3) : 0,
-                                      .decoding = below(3) == 0,
-                                      .remaining = 1 + below(700),
-                                      .most = below(4) ? 1 + below(512) : 0};
+            s[i] = (struct row){.tier = below(3),
+                                .order = (uint64_t)((i * 17 + round) % N),
+                                .tenant = round & 1 ? below(3) : 0,
+                                .decoding = below(3) == 0,
+                                .remaining = 1 + below(700),
+                                .most = below(4) ? 1 + below(512) : 0};
         check(&l, s, n);
     }
 }
@@ -115,37 +147,37 @@ static void known_plans(void **state)
     int rank[4];
     (void)state;
     { /* a prompt alone takes all it may; beside a decode its share */
-        struct batch_seq s[] = {{.order = 1, .remaining = 500, .most = 64},
-                                {.order = 2, .remaining = 500, .most = 64},
-                                {.order = 3, .decoding = 1, .most = 0}};
-        batch_plan(&l, s, 3, take, rank);
+        struct row s[] = {{.order = 1, .remaining = 500, .most = 64},
+                          {.order = 2, .remaining = 500, .most = 64},
+                          {.order = 3, .decoding = 1, .most = 0}};
+        plan(&l, s, 3, take, rank);
         assert_int_equal(take[0], 64);
         assert_int_equal(take[1], 36);
         assert_int_equal(take[2], 0);
         s[2].most = 1;
-        batch_plan(&l, s, 3, take, rank);
+        plan(&l, s, 3, take, rank);
         assert_int_equal(take[0], 30);
         assert_int_equal(take[1], 0);
         assert_int_equal(take[2], 1);
         s[1].tier = 2; /* a higher tier first, though it came later */
-        batch_plan(&l, s, 3, take, rank);
+        plan(&l, s, 3, take, rank);
         assert_int_equal(take[0], 0);
         assert_int_equal(take[1], 30);
     }
     { /* sixteen long prompts of one tenant do not keep another's waiting */
-        struct batch_seq s[] = {{.order = 1, .remaining = 500, .most = 64},
-                                {.order = 2, .remaining = 500, .most = 64},
-                                {.order = 3, .tenant = 1, .remaining = 40, .most = 64}};
-        batch_plan(&l, s, 3, take, rank);
+        struct row s[] = {{.order = 1, .remaining = 500, .most = 64},
+                          {.order = 2, .remaining = 500, .most = 64},
+                          {.order = 3, .tenant = 1, .remaining = 40, .most = 64}};
+        plan(&l, s, 3, take, rank);
         assert_int_equal(take[0], 60); /* what the other does not need comes back */
         assert_int_equal(take[1], 0);
         assert_int_equal(take[2], 40);
         s[2].remaining = 500;
-        batch_plan(&l, s, 3, take, rank);
+        plan(&l, s, 3, take, rank);
         assert_int_equal(take[0], 50);
         assert_int_equal(take[2], 50);
     }
-    batch_plan(&l, NULL, 0, NULL, NULL);
+    batch_plan(&l, NULL, 0);
 }
 
 int main(void)

@@ -1,4 +1,4 @@
-/* Turns: round the tenants, tiers first, resumed before new, and nobody passed over for ever. */
+/* Turns: round the tenants, tiers first, resumed before new; and the places of all who wait. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/rand.h"
 #include "policy/rota.h"
 
 static int best(const struct rota *r, const struct rota_one *s, int n)
@@ -34,8 +35,8 @@ static void turns(void **state)
 {
     struct rota r = {{0}};
     struct rota_one s[] = {
-        {1, 0, 5, 0}, {1, 0, 5, 1}, {1, 0, 5, 2}, {1, 0, 5, 3},
-        {1, 0, 2, 4}, {1, 0, 2, 5}, {1, 0, 9, 6},
+        {1, 0, 0, 5, 0}, {1, 0, 0, 5, 1}, {1, 0, 0, 5, 2}, {1, 0, 0, 5, 3},
+        {1, 0, 0, 2, 4}, {1, 0, 0, 2, 5}, {1, 0, 0, 9, 6},
     };
     char got[16];
 
@@ -47,7 +48,7 @@ static void turns(void **state)
 static void turns_go_on(void **state)
 {
     struct rota r = {.last = {0, 5}};
-    struct rota_one s[] = {{1, 0, 3, 0}, {1, 0, 7, 1}, {1, 0, 7, 2}};
+    struct rota_one s[] = {{1, 0, 0, 3, 0}, {1, 0, 0, 7, 1}, {1, 0, 0, 7, 2}};
     char got[16];
 
     go(&r, s, 3, got);
@@ -58,7 +59,8 @@ static void tiers_and_resumed(void **state)
 {
     struct rota r = {{0}};
     struct rota_one s[] = {
-        {0, 0, 1, 0}, {1, 0, 1, 1}, {1, 1, 1, 7}, {2, 0, 9, 3}, {1, 1, 4, 6}, {ROTA_OWED, 0, 9, 9},
+        {0, 0, 0, 1, 0}, {1, 0, 0, 1, 1}, {1, 0, 1, 1, 7},
+        {2, 0, 0, 9, 3}, {1, 0, 1, 4, 6}, {ROTA_OWED, 0, 0, 9, 9},
     };
     char got[16];
 
@@ -66,55 +68,42 @@ static void tiers_and_resumed(void **state)
     assert_string_equal(got, "jdhgba"); /* h was put back, b is new */
 }
 
-/* Steps counted, not time: the lowest tier gets on below one that is never empty. */
-static void nobody_waits_for_ever(void **state)
+/* With nth, sorting all gives the order in which they go. */
+static void order_of_all(void **state)
 {
-    struct rota r = {{0}};
-    uint64_t order = 1, waited = 0;
-
-    for (;;) {
-        struct rota_one s[] = {{2, 0, 1, order++},
-                               {rota_is_owed(waited, 0) ? ROTA_OWED : 0, 0, 2, 0}};
-        int k = best(&r, s, 2);
-        if (k == 1)
-            break;
-        assert_true(++waited <= ROTA_STEPS);
+    enum { N = 40 };
+    for (uint64_t round = 0; round < 500; round++) {
+        struct rota r = {.last = {(int32_t)(round % 5), (int32_t)(round % 3), 1}}, turns = r;
+        struct rota_one s[N], left[N];
+        uint64_t place[N];
+        int n = N;
+        for (int i = 0; i < N; i++) {
+            uint32_t x[4];
+            rand_philox(3, round, (uint64_t)i, x);
+            s[i] = (struct rota_one){.tier = (int)(x[0] % 3),
+                                     .tenant = (int32_t)(x[1] % 5),
+                                     .resumed = x[2] % 4 == 0,
+                                     .order = (uint64_t)i};
+            left[i] = s[i];
+        }
+        for (uint64_t k = 0; n; k++, n--) { /* one after the other */
+            int i = best(&turns, left, n);
+            place[left[i].order] = k;
+            rota_took(&turns, &left[i]);
+            left[i] = left[n - 1];
+        }
+        for (int i = 0; i < N; i++) {
+            for (int k = 0; k < N; k++)
+                s[i].nth +=
+                    s[k].tier == s[i].tier && s[k].tenant == s[i].tenant && place[k] < place[i];
+        }
+        for (int i = 0; i < N; i++) {
+            uint64_t before = 0;
+            for (int k = 0; k < N; k++)
+                before += rota_before(&r, &s[k], &s[i]) != 0;
+            assert_int_equal(before, place[i]);
+        }
     }
-    assert_int_equal(waited, ROTA_STEPS);
-    assert_false(rota_is_owed(waited, 1)); /* one at a time */
-    assert_false(rota_is_owed(waited - 1, 0));
-}
-
-static void victims(void **state)
-{
-    struct rota_one s[] = {
-        {2, 0, 1, 90}, {1, 0, 1, 1}, {1, 0, 2, 30}, {1, 0, 1, 2}, {1, 0, 2, 50}, {1, 0, 1, 20},
-    };
-
-    assert_int_equal(rota_victim(s, 6), 5); /* the tier below, who holds most, its newest */
-    assert_int_equal(rota_victim(s, 5), 4); /* two and two: the newest */
-    assert_int_equal(rota_victim(s, 2), 1);
-    assert_int_equal(rota_victim(s, 1), 0);
-    assert_int_equal(rota_victim(s, 0), -1);
-}
-
-static void gives_way(void **state)
-{
-    const struct rota_one held[] = {{1, 0, 1, 10}, {1, 0, 1, 11}, {1, 0, 2, 12}, {0, 0, 2, 13}};
-    struct rota_one who = {1, 0, 3, 20};
-
-    assert_int_equal(rota_gives_way(&who, held, 4), 3); /* a lower tier */
-    assert_int_equal(rota_gives_way(&who, held, 3), 1); /* who has several */
-    assert_int_equal(rota_gives_way(&who, held + 1, 2), -1);
-    assert_int_equal(rota_gives_way(&who, held, 0), -1);
-    who.tenant = 2;
-    assert_int_equal(rota_gives_way(&who, held, 4), -1); /* it has one */
-    who.tier = 2;
-    assert_int_equal(rota_gives_way(&who, held, 3), 1); /* but none so high */
-    who = (struct rota_one){0, 0, 3, 20};
-    assert_int_equal(rota_gives_way(&who, held, 3), -1); /* all are above */
-    who.tier = ROTA_OWED;
-    assert_int_equal(rota_gives_way(&who, held + 2, 1), 0);
 }
 
 static void places(void **state)
@@ -139,9 +128,7 @@ int main(void)
         cmocka_unit_test(turns),
         cmocka_unit_test(turns_go_on),
         cmocka_unit_test(tiers_and_resumed),
-        cmocka_unit_test(nobody_waits_for_ever),
-        cmocka_unit_test(victims),
-        cmocka_unit_test(gives_way),
+        cmocka_unit_test(order_of_all),
         cmocka_unit_test(places),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

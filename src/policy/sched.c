@@ -1,0 +1,304 @@
+#include "policy/sched.h"
+
+#include <stddef.h>
+
+#include "base/check.h"
+
+static int tier_of(const struct sched_job *j)
+{
+    return j->is_owed ? ROTA_OWED : j->tier;
+}
+
+static int holds_pages(const struct sched_seq *q)
+{
+    return q->state == SEQ_PREFILL || q->state == SEQ_DECODE;
+}
+
+struct rota_one sched_one(const struct sched_seq *q)
+{
+    return (struct rota_one){.tier = tier_of(q->job),
+                             .resumed = q->resumed,
+                             .tenant = q->job->tenant,
+                             .order = q->order};
+}
+
+/* ---- jobs ------------------------------------------------------------------------------------ */
+
+void sched_enter(struct sched *s, struct sched_job *j, uint64_t step)
+{
+    CHECK(j->tier >= 0 && j->tier < ROTA_OWED);
+    CHECK(j->n_seqs > 0 && j->n_seqs <= SCHED_SEQS_MAX);
+    j->order = ++s->n_entered;
+    j->served_step = step;
+    j->prev = s->last;
+    j->next = NULL;
+    if (s->last)
+        s->last->next = j;
+    else
+        s->first = j;
+    s->last = j;
+}
+
+void sched_leave(struct sched *s, struct sched_job *j)
+{
+    if (j->prev)
+        j->prev->next = j->next;
+    else
+        s->first = j->next;
+    if (j->next)
+        j->next->prev = j->prev;
+    else
+        s->last = j->prev;
+}
+
+void sched_forget(struct sched_job *j)
+{
+    j->aside = NULL;
+    j->n_begun = j->n_seqs;
+}
+
+void sched_note_owed(struct sched *s, uint64_t step)
+{
+    struct sched_job *longest = NULL;
+    int n_owed = 0;
+
+    for (struct sched_job *j = s->first; j; j = j->next) {
+        if (j->paused_us) { /* it waits for its reader, and is not passed over */
+            j->is_owed = 0;
+            j->served_step = step;
+        }
+        n_owed += j->is_owed;
+        if (!longest || j->served_step < longest->served_step)
+            longest = j;
+    }
+    if (longest && !n_owed && step - longest->served_step >= SCHED_STEPS)
+        longest->is_owed = 1;
+}
+
+/* ---- who goes next --------------------------------------------------------------------------- */
+
+/* Is there a sequence of the job that wants a slot? */
+static int wants_slot(const struct sched_job *j, struct rota_one *ret)
+{
+    if (j->paused_us)
+        return 0;
+    if (j->aside) {
+        *ret = sched_one(j->aside);
+        return 1;
+    }
+    *ret = (struct rota_one){.tier = tier_of(j),
+                             .tenant = j->tenant,
+                             .order = j->order * SCHED_SEQS_MAX + (uint64_t)j->n_begun};
+    return j->n_begun < j->n_seqs && (!j->n_begun || j->is_shared);
+}
+
+/* Has its tenant a slot, in its tier or above? */
+static int has_slot(const struct sched *s, const struct rota_one *one)
+{
+    for (int i = 0; i < s->n_slots; i++) {
+        const struct sched_seq *q = s->slot[i];
+        if (q->state != SEQ_FREE && q->job->tenant == one->tenant && tier_of(q->job) >= one->tier)
+            return 1;
+    }
+    return 0;
+}
+
+/* The job whose next sequence goes before all others without a slot; `poor`: of those whose tenant
+ * has none. */
+static struct sched_job *next_job(const struct sched *s, int poor, struct rota_one *ret)
+{
+    struct sched_job *best = NULL;
+
+    for (struct sched_job *j = s->first; j; j = j->next) {
+        struct rota_one one;
+        if (!wants_slot(j, &one))
+            continue;
+        if ((best && !rota_before(&s->rota, &one, ret)) || (poor && has_slot(s, &one)))
+            continue;
+        best = j;
+        *ret = one;
+    }
+    return best;
+}
+
+static struct sched_seq *next_seq(const struct sched *s, struct rota_one *ret)
+{
+    struct sched_seq *best = NULL;
+
+    for (int i = 0; i < s->n_slots; i++) {
+        struct sched_seq *q = s->slot[i];
+        struct rota_one one;
+        if (q->state != SEQ_WAIT || q->job->paused_us)
+            continue;
+        one = sched_one(q);
+        if (best && !rota_before(&s->rota, &one, ret))
+            continue;
+        best = q;
+        *ret = one;
+    }
+    return best;
+}
+
+/* ---- who gives way --------------------------------------------------------------------------- */
+
+static int holds(const struct sched_seq *q, int pages)
+{
+    return pages ? holds_pages(q) : q->state != SEQ_FREE;
+}
+
+/* The one whose reader has paused longest, and for so long that it gives way. */
+static struct sched_seq *longest_paused(const struct sched *s, int pages, int64_t now_us)
+{
+    int64_t since = now_us - s->give_way_us;
+    struct sched_seq *best = NULL;
+
+    for (int i = 0; i < s->n_slots; i++) {
+        struct sched_seq *q = s->slot[i];
+        if (!holds(q, pages) || !q->job->paused_us || q->job->paused_us > since)
+            continue;
+        if (!best || q->job->paused_us < best->job->paused_us)
+            best = q;
+    }
+    return best;
+}
+
+/* Of the lowest tier the tenant that holds most, of its ones the newest. */
+static struct sched_seq *richest(const struct sched *s, int pages, int *ret_n)
+{
+    struct sched_seq *best = NULL;
+    int lowest = ROTA_TIERS;
+
+    *ret_n = 0;
+    for (int i = 0; i < s->n_slots; i++) {
+        const struct sched_seq *q = s->slot[i];
+        if (holds(q, pages) && tier_of(q->job) < lowest)
+            lowest = tier_of(q->job);
+    }
+    for (int i = 0; i < s->n_slots; i++) {
+        struct sched_seq *q = s->slot[i];
+        int n = 0;
+        if (!holds(q, pages) || tier_of(q->job) != lowest)
+            continue;
+        for (int k = 0; k < s->n_slots; k++) {
+            const struct sched_seq *o = s->slot[k];
+            n += holds(o, pages) && tier_of(o->job) == lowest && o->job->tenant == q->job->tenant;
+        }
+        if (n > *ret_n || (n == *ret_n && q->order > best->order)) {
+            *ret_n = n;
+            best = q;
+        }
+    }
+    return best;
+}
+
+/* Who must give way to `who`: only to a tenant that has nothing in that tier or above, from a lower
+ * tier, or in its own from a tenant that has several. */
+static struct sched_seq *gives_way(const struct sched *s, const struct rota_one *who, int pages)
+{
+    int n;
+    struct sched_seq *q = richest(s, pages, &n);
+
+    if (!q || tier_of(q->job) > who->tier || (tier_of(q->job) == who->tier && n < 2))
+        return NULL;
+    for (int i = 0; i < s->n_slots; i++) {
+        const struct sched_seq *o = s->slot[i];
+        if (holds(o, pages) && o->job->tenant == who->tenant && tier_of(o->job) >= who->tier)
+            return NULL;
+    }
+    return q;
+}
+
+static struct sched_seq *free_slot(const struct sched *s)
+{
+    for (int i = 0; i < s->n_slots; i++) {
+        if (s->slot[i]->state == SEQ_FREE)
+            return s->slot[i];
+    }
+    return NULL;
+}
+
+void sched_next(const struct sched *s, int64_t now_us, struct sched_turn *ret)
+{
+    struct rota_one first, one;
+
+    *ret = (struct sched_turn){.seq = next_seq(s, &first), .job = next_job(s, 0, &one)};
+    if (!ret->job || (ret->seq && !rota_before(&s->rota, &one, &first))) {
+        ret->job = NULL;
+        return;
+    }
+    ret->slot = free_slot(s);
+    if (!ret->slot)
+        ret->slot = longest_paused(s, 0, now_us);
+    if (!ret->slot) {
+        ret->job = next_job(s, 1, &one);
+        ret->slot = ret->job ? gives_way(s, &one, 0) : NULL;
+    }
+    if (!ret->slot)
+        ret->job = NULL;
+}
+
+struct sched_seq *sched_yielder(const struct sched *s, const struct sched_seq *who, int64_t now_us)
+{
+    struct rota_one one = sched_one(who);
+    struct sched_seq *q = longest_paused(s, 1, now_us);
+
+    return q ? q : gives_way(s, &one, 1);
+}
+
+struct sched_seq *sched_victim(const struct sched *s)
+{
+    int n;
+
+    for (int i = 0; i < s->n_slots; i++) {
+        if (holds_pages(s->slot[i]) && s->slot[i]->job->rests)
+            return s->slot[i];
+    }
+    return richest(s, 1, &n);
+}
+
+/* ---- what was done --------------------------------------------------------------------------- */
+
+struct sched_seq *sched_seat(struct sched_job *j, struct sched_seq *slot)
+{
+    struct sched_seq *a = j->aside;
+
+    CHECK(slot->state == SEQ_FREE);
+    if (a) {
+        j->aside = a->next;
+        *slot = *a;
+        slot->next = NULL;
+        return a;
+    }
+    *slot = (struct sched_seq){
+        .job = j, .state = SEQ_WAIT, .order = j->order * SCHED_SEQS_MAX + (uint64_t)j->n_begun++};
+    return NULL;
+}
+
+void sched_begin(struct sched *s, struct sched_seq *q)
+{
+    struct rota_one one = sched_one(q);
+
+    rota_took(&s->rota, &one);
+    q->state = SEQ_PREFILL;
+}
+
+void sched_preempt(struct sched_seq *q)
+{
+    q->state = SEQ_WAIT;
+    q->resumed = 1;
+    q->take = 0;
+}
+
+void sched_put_aside(struct sched_seq *q, struct sched_seq *aside)
+{
+    CHECK(q->state == SEQ_WAIT);
+    *aside = *q;
+    aside->next = q->job->aside;
+    q->job->aside = aside;
+    sched_free(q);
+}
+
+void sched_free(struct sched_seq *q)
+{
+    *q = (struct sched_seq){.state = SEQ_FREE};
+}

@@ -1,0 +1,112 @@
+/* The scheduler: which sequence begins next, who gives its slot or pages to whom. Pure: the same
+ * decisions in the engine, in tests and under the clock of the planner.
+ *
+ * A job asks for one or more sequences. A sequence takes a slot, of which there is a fixed number,
+ * and then begins, when there are pages for all its tokens; the further sequences of a job share
+ * its prompt and wait until that is computed. A sequence that is preempted loses its pages and
+ * waits in its slot; one that is put aside loses its slot, too, and takes one again later.
+ *
+ * Whose turn it is, policy/rota says: higher tiers first, tenants of one tier by turns. Beyond
+ * that, a job of which nothing was computed for SCHED_STEPS steps is owed a place: it goes before
+ * all tiers until it ends, one job at a time. So nobody waits for ever.
+ *
+ * Rows are the caller's memory, one in each of its jobs and sequences; the scheduler links them,
+ * allocates nothing and asks no clock. Decisions change nothing: the caller acts, and says so with
+ * the verb for it. A decision costs one walk over the jobs and, where all slots are taken, the
+ * square of their number. One thread. */
+#ifndef POLICY_SCHED_H
+#define POLICY_SCHED_H
+
+#include <stdint.h>
+
+#include "policy/rota.h"
+
+#define SCHED_SEQS_MAX 256 /* sequences of one job */
+#define SCHED_STEPS    256 /* of others, until one that waits is owed a place */
+
+enum seq_state {
+    SEQ_FREE,    /* the slot is nobody's */
+    SEQ_WAIT,    /* has a slot, holds no pages: new, or preempted */
+    SEQ_PREFILL, /* holds pages; some of its tokens are not computed yet */
+    SEQ_DECODE   /* all but the last are */
+};
+
+/* A slot, and who is in it; or a sequence that was put aside. */
+struct sched_seq {
+    struct sched_job *job;
+    struct sched_seq *next; /* aside, of the same job */
+    enum seq_state state;
+    int resumed;    /* it had pages before */
+    uint64_t order; /* of arrival */
+    /* Of the step that is planned (policy/batch): */
+    int32_t n_left, most; /* tokens not computed; and what it may take, 0: it must rest */
+    int32_t take;         /* the decision */
+};
+
+struct sched_job {
+    /* The caller's, before sched_enter. */
+    int tier; /* as struct rota_one's, below ROTA_OWED */
+    int32_t tenant, n_seqs;
+    /* The caller's, true whenever it asks. */
+    int is_shared;     /* its prompt is computed: its further sequences may begin */
+    int64_t paused_us; /* since when its reader does not read; 0: it does */
+    int rests;         /* none of it can be computed just now, as when its reader does not read */
+    uint64_t served_step; /* the last one that brought it on, or of its arrival */
+    /* The scheduler's. */
+    struct sched_job *next, *prev;
+    struct sched_seq *aside; /* its sequences without a slot, the last one first */
+    uint64_t order;
+    int32_t n_begun; /* of its sequences: have, or had, a slot */
+    int is_owed;
+};
+
+/* Zeroed, then with its slots. */
+struct sched {
+    struct sched_seq *const *slot; /* [n_slots] */
+    int n_slots;
+    int64_t give_way_us;            /* paused for so long, a sequence gives way to others */
+    struct sched_job *first, *last; /* by arrival */
+    uint64_t n_entered;
+    struct rota rota;
+};
+
+/* A job arrives, when `step` steps have been computed; it leaves, none of its sequences being in a
+ * slot. */
+void sched_enter(struct sched *s, struct sched_job *j, uint64_t step);
+void sched_leave(struct sched *s, struct sched_job *j);
+/* Its sequences without a slot will never want one. */
+void sched_forget(struct sched_job *j);
+
+/* Once a round: who is owed a place now. */
+void sched_note_owed(struct sched *s, uint64_t step);
+
+/* As policy/rota sees it. */
+struct rota_one sched_one(const struct sched_seq *q);
+
+struct sched_turn {
+    struct sched_seq *seq;  /* goes first of those that wait in their slots, or NULL */
+    struct sched_job *job;  /* before it goes the next sequence of this job, or NULL */
+    struct sched_seq *slot; /* for that one; whoever is in it must be put aside */
+};
+/* Who is to begin. Slots are taken from those paused for long, the longest first, and else from
+ * those who must give way to a tenant that has none: in a lower tier, or in its own where a tenant
+ * has several. While its reader pauses a sequence begins nowhere. */
+void sched_next(const struct sched *s, int64_t now_us, struct sched_turn *ret);
+/* Who is to be preempted, so that `who` can begin; NULL: nobody must. */
+struct sched_seq *sched_yielder(const struct sched *s, const struct sched_seq *who, int64_t now_us);
+/* Who is to be preempted, there being no pages for those that have begun: one that rests before all
+ * others, then of the lowest tier the tenant that holds most, of its ones the newest. The oldest of
+ * the highest tier never is, before the last other. NULL: none holds pages. */
+struct sched_seq *sched_victim(const struct sched *s);
+
+/* The job's next sequence takes the free slot. Returns the one that it is, put aside before; NULL:
+ * a new one. */
+struct sched_seq *sched_seat(struct sched_job *j, struct sched_seq *slot);
+/* It begins; it loses its pages; its slot goes to others and its row to `aside`, the caller's; it
+ * has ended. */
+void sched_begin(struct sched *s, struct sched_seq *q);
+void sched_preempt(struct sched_seq *q);
+void sched_put_aside(struct sched_seq *q, struct sched_seq *aside);
+void sched_free(struct sched_seq *q);
+
+#endif
