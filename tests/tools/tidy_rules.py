@@ -2,7 +2,7 @@
 """tools/tidy.py catches what it is there to catch: sources that break a rule, and their twins that
 keep it. Prints TAP.
 
-test_tidy.py ROOT
+tidy_rules.py ROOT
 """
 import importlib.util
 import os
