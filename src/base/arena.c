@@ -28,18 +28,6 @@ void arena_done(struct arena *a)
     a->used = 0;
 }
 
-void arena_reset(struct arena *a)
-{
-    struct arena_chunk *keep = a->head;
-    if (!keep)
-        return;
-    a->head = keep->next;
-    arena_done(a);
-    keep->next = NULL;
-    keep->used = 0;
-    a->head = keep;
-}
-
 /* Add a chunk with room for n bytes. Afterwards two chunks have free room, the old one and the new
  * one; the one with less free room is not used any more, and its rest counts as used. */
 static struct arena_chunk *add_chunk(struct arena *a, size_t n)

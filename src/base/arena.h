@@ -14,7 +14,6 @@ struct arena {
 
 void arena_init(struct arena *a, size_t chunk, size_t max); /* allocates nothing */
 void arena_done(struct arena *a);
-void arena_reset(struct arena *a); /* keeps one chunk */
 
 /* All return NULL when the ceiling or the system's memory is reached. */
 void *arena_alloc(struct arena *a, size_t n);

@@ -107,13 +107,3 @@ int buf_addf(struct buf *b, const char *fmt, ...)
     va_end(ap);
     return r;
 }
-
-void buf_consume(struct buf *b, size_t n)
-{
-    CHECK(n <= b->len);
-    if (!n)
-        return;
-    b->len -= n;
-    memmove(b->data, b->data + n, b->len);
-    b->data[b->len] = 0;
-}

@@ -27,7 +27,4 @@ int buf_add_char(struct buf *b, char c);
 int buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int buf_vaddf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 
-/* Drop the first n bytes (n <= len). */
-void buf_consume(struct buf *b, size_t n);
-
 #endif

@@ -32,17 +32,3 @@ uint64_t hist_count(const struct hist *h)
         n += atomic_load_explicit(&h->count[i], memory_order_relaxed);
     return n;
 }
-
-int64_t hist_quantile(const struct hist *h, double q)
-{
-    uint64_t n = hist_count(h), below = 0;
-
-    if (!n)
-        return 0;
-    for (int i = 0; i < h->n_bounds; i++) {
-        below += atomic_load_explicit(&h->count[i], memory_order_relaxed);
-        if ((double)below >= q * (double)n)
-            return h->bounds[i];
-    }
-    return h->bounds[h->n_bounds - 1];
-}

@@ -18,8 +18,5 @@ struct hist {
 void hist_init(struct hist *h, const int64_t *bounds, int n_bounds);
 void hist_add(struct hist *h, int64_t v); /* [any] */
 uint64_t hist_count(const struct hist *h);
-/* The bound below which a share q (0..1) of the values lie; 0 when empty, the last bound when
- * above all. An estimate: as fine as the bounds. */
-int64_t hist_quantile(const struct hist *h, double q);
 
 #endif

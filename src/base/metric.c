@@ -125,7 +125,7 @@ void metric_observe(struct metric *m, int64_t v)
     hist_add(&m->hist, v);
 }
 
-int64_t metric_value(const struct metric *m)
+static int64_t metric_value(const struct metric *m)
 {
     return m->hist.n_bounds ? (int64_t)hist_count(&m->hist)
                             : atomic_load_explicit(&m->value, memory_order_relaxed);

@@ -39,7 +39,6 @@ struct metric *metric_get(struct metric_set *s, int i_def, const char *l0, const
 void metric_add(struct metric *m, int64_t n);     /* counters, gauges */
 void metric_put(struct metric *m, int64_t value); /* gauges; counters kept elsewhere */
 void metric_observe(struct metric *m, int64_t v); /* histograms */
-int64_t metric_value(const struct metric *m);     /* a histogram's count */
 /* Everything, by row; 0 or out->failed. */
 int metric_write(struct metric_set *s, struct buf *out);
 

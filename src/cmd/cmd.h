@@ -57,9 +57,6 @@ int cmd_json(json_t *j, size_t flags);
 /* "93.8 MiB" into out (at least 16 bytes); returns out. */
 char *cmd_bytes(unsigned long long n, char *out, size_t cap);
 
-/* The name in the table nearest to `name`, or NULL when none is near. */
-const char *cmd_nearest(const char *name);
-
 /* One a line: rows are added by many hands. */
 extern const struct cmd cmd_bench;
 extern const struct cmd cmd_completion;

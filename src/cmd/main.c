@@ -37,7 +37,8 @@ static const struct cmd *find(const char *name)
     return NULL;
 }
 
-const char *cmd_nearest(const char *name)
+/* The name in the table nearest to `name`, or NULL when none is near. */
+static const char *cmd_nearest(const char *name)
 {
     const char *near = NULL;
     int best = 3, d;

@@ -8,7 +8,8 @@
 #include "cmd/progress.h"
 #include "hub/hub.h"
 
-int model_config(struct engine_config *c, const struct model_opt *o, struct err *e)
+/* Fill an engine_config from the options. */
+static int model_config(struct engine_config *c, const struct model_opt *o, struct err *e)
 {
     int rc;
 
@@ -54,7 +55,6 @@ int model_open(struct model_run *r, const char *spec, const struct model_opt *o,
 {
     struct engine_config c;
     struct progress bar;
-    int64_t start = clock_now_us();
     int rc;
 
     *r = (struct model_run){0};
@@ -72,7 +72,6 @@ int model_open(struct model_run *r, const char *spec, const struct model_opt *o,
     progress_stop(&bar, 1);
     if (rc)
         goto fail;
-    r->load_us = clock_now_us() - start;
     return 0;
 fail:
     model_close(r);

@@ -44,7 +44,6 @@ struct model_run {
     struct preset sampling; /* the catalogue's, if any: the engine's info has what holds */
     struct team *team;
     struct engine *engine;
-    int64_t load_us;
 };
 
 /* Resolve the spec (a path, or a name that was pulled), load, show progress on a terminal. */
@@ -53,8 +52,5 @@ void model_close(struct model_run *r); /* accepts a zeroed one */
 
 /* The same without weights: for engine_info and text functions. */
 int model_describe(struct model_run *r, const char *spec, const struct model_opt *o, struct err *e);
-
-/* Fill an engine_config from the options. */
-int model_config(struct engine_config *c, const struct model_opt *o, struct err *e);
 
 #endif

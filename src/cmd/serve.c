@@ -120,13 +120,6 @@ static int resolve(struct serve_config *c, struct err *e)
             c->models[i].has_sampling = hub_sampling(h, path, &c->models[i].sampling);
         free(path);
     }
-    if (!r) {
-        struct buf b;
-        buf_init(&b, 8192);
-        buf_addf(&b, "%s/bench.json", hub_home(h));
-        c->limits = b.failed ? NULL : arena_strdup(&c->arena, b.data);
-        buf_done(&b);
-    }
     if (!r && !(c->limits = in_home(c, h, "bench.json")))
         r = err_set(e, ERR_NOMEM, "out of memory");
     if (!r && !*c->ledger) {

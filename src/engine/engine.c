@@ -138,8 +138,6 @@ static int open_vocab(void *arg)
     e->info.vocab_bytes = vocab_memory(e->vocab);
     e->info.bos_text = token_text(e, vocab_bos(e->vocab));
     e->info.eos_text = token_text(e, vocab_eos(e->vocab));
-    e->info.adds_bos = vocab_adds_bos(e->vocab);
-    e->info.adds_eos = vocab_adds_eos(e->vocab);
     return 0;
 }
 
@@ -225,6 +223,17 @@ static int check_config(const struct engine_config *c, struct err *e)
     return 0;
 }
 
+const char engine_class_words[] = "auto|q8|bf16|f32"; /* in the order of the names below */
+const char engine_cpu_words[] = "auto" KERN_ISA_WORDS;
+const char engine_kv_words[] = "auto|" KERN_KV_WORDS;
+
+static const char *engine_class_name(enum engine_class cls)
+{
+    static const char *const names[] = {"auto", "q8", "bf16", "f32"};
+    CHECK((unsigned)cls < ARRAY_LEN(names));
+    return names[cls];
+}
+
 static void fill_info(struct engine *e, const struct engine_config *c, const struct gguf *g)
 {
     struct engine_info *in = &e->info;
@@ -267,17 +276,6 @@ static void fill_info(struct engine *e, const struct engine_config *c, const str
     in->chunk = c->chunk ? c->chunk : CHUNK_DEFAULT;
     in->batch_max = c->batch_max ? c->batch_max : BATCH_DEFAULT;
     in->page_tokens = KERN_PAGE;
-}
-
-const char engine_class_words[] = "auto|q8|bf16|f32"; /* in the order of the names below */
-const char engine_cpu_words[] = "auto" KERN_ISA_WORDS;
-const char engine_kv_words[] = "auto|" KERN_KV_WORDS;
-
-const char *engine_class_name(enum engine_class cls)
-{
-    static const char *const names[] = {"auto", "q8", "bf16", "f32"};
-    CHECK((unsigned)cls < ARRAY_LEN(names));
-    return names[cls];
 }
 
 static int open_parts(struct engine *e, const struct engine_config *c, struct gguf *g,

@@ -46,7 +46,6 @@ struct team;
  * the CPU has matrix units (AMX), a reference elsewhere. f32: floats throughout. AUTO: bf16 where
  * it is fast, else q8. */
 enum engine_class { ENGINE_AUTO, ENGINE_Q8, ENGINE_BF16, ENGINE_F32 };
-const char *engine_class_name(enum engine_class cls);
 
 /* The words of settings, "auto|q8|...": a word's index is what engine_config takes. */
 extern const char engine_class_words[], engine_cpu_words[], engine_kv_words[];
@@ -115,7 +114,6 @@ struct engine_info {
     struct preset sampling;      /* recommended, not applied */
     const char *sampling_from;   /* "catalogue", "file" or "family" */
     const char *bos_text, *eos_text;
-    int adds_bos, adds_eos; /* the model wants BOS (EOS) around plain text */
 };
 const struct engine_info *engine_info(const struct engine *e);
 

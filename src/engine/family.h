@@ -6,17 +6,11 @@
 #include "job/preset.h"
 #include "kern/kern.h"
 
-enum family_gating {
-    FAMILY_SOFTMAX_THEN_TOP, /* qwen3moe, mixtral: softmax over all, take the top, renormalise */
-    FAMILY_TOP_THEN_SOFTMAX  /* gpt-oss: take the top logits, softmax over them */
-};
-
 enum family_moe { FAMILY_DENSE, FAMILY_MAY_HAVE_EXPERTS, FAMILY_HAS_EXPERTS };
 
 struct family {
-    const char *arch;   /* general.architecture */
-    const char *models; /* for people */
-    int rope_adjacent;  /* pairs (2i, 2i+1), as GGUF stores llama's Q and K; else halves */
+    const char *arch;  /* general.architecture */
+    int rope_adjacent; /* pairs (2i, 2i+1), as GGUF stores llama's Q and K; else halves */
     enum kern_act_fn act;
     int embed_scale;           /* multiply embeddings by sqrt(n_embd) */
     int layers_scaled_by_embd; /* a model with this many layers scales q . k by 1 / sqrt(n_embd /
@@ -27,8 +21,7 @@ struct family {
     enum family_moe moe;
     int expert_width_is_ff; /* experts are as wide as feed_forward_length, whatever else is said */
     int expert_bias;        /* biases of the router and of each expert's matrices required */
-    enum family_gating gating;
-    int sinks;        /* attention sinks required */
+    int sinks;              /* attention sinks required */
     int window_every; /* a window where the file states one: every n-th layer is global (0: none) */
     float window_rope_base;   /* RoPE base in window layers; 0: the file's */
     int window_rope_unscaled; /* RoPE scaling does not apply in window layers */

@@ -27,7 +27,7 @@ struct gguf {
     struct gguf_kv *kv; /* of the first part */
     int n_kv;
     struct gguf_tensor *tensor;
-    int n_tensors, cap_tensors;
+    int n_tensors;
     struct map by_key, by_name;
 };
 

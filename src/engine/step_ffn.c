@@ -57,8 +57,8 @@ static void route_token(struct step *s, int32_t t)
         }
         id[r] = best;
     }
-    /* Softmax over the chosen equals softmax over all, renormalised: one formula for both gatings.
-     */
+    /* Softmax over the chosen equals softmax over all, renormalised: one formula for all
+     * families. */
     for (int32_t r = 0; r < m->n_used; r++)
         sum += wt[r] = kern_exp(z[id[r]] - z[id[0]]);
     for (int32_t r = 0; r < m->n_used; r++)

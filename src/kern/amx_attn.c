@@ -137,19 +137,13 @@ static void run_pair(const struct rows *w, int32_t t, int32_t n, const uint16_t 
 /* Turn the scores of a row into weights, 0 for slots that it does not see, and sum the weights. */
 static void row_weights(const struct rows *w, struct row *r, float *s, uint16_t *p)
 {
-    const struct kern_attn *a = w->a;
-    const struct vf low = vf_set1(-INFINITY), k = vf_set1(attn_k(a));
+    const struct vf low = vf_set1(-INFINITY), k = vf_set1(attn_k(w->a));
     struct vf top = low, l = vf_zero();
     for (int32_t j = r->from / 16 * 16; j < r->to; j += 16) {
         struct vf x = vf_load(s + j);
-        if (a->softcap > 0.0f) {
-            struct vf cap = vf_set1(a->softcap);
-            x = vf_mul(cap, vf_tanh(vf_div(vf_mul(x, vf_set1(a->scale)), cap)));
-            vf_store(s + j, x);
-        }
         top = vf_max(top, vf_select(vm_range(r->from - j, r->to - j), x, low));
     }
-    r->block_m = attn_k(a) * vf_fold_max(top);
+    r->block_m = attn_k(w->a) * vf_fold_max(top);
     struct vf m = vf_set1(-r->block_m);
     for (int32_t j = w->page0 * KERN_PAGE; j < w->page1 * KERN_PAGE; j += 16) {
         __m256i bits = _mm256_setzero_si256();

@@ -12,7 +12,6 @@
  * the row sees gives, from its slots [a, b) that the row sees,
  *
  *     s[j]  = 0, then fmaf(q[d], k[d][j], s[j]) for d in order; k = scale * log2(e);
- *             with a softcap: s[j] = softcap * tanh(s[j] * scale / softcap), k = log2(e)
  *     m     = k * max of s[a .. b)               (x > y ? x : y; order does not matter)
  *     p[j]  = exp2(fmaf(s[j], k, -m))            for j in [a, b)
  *     l[i]  = 0, then l[j % 16] += p[j]          for j in order
@@ -89,7 +88,7 @@ static inline float *attn_part(const struct kern_attn *a, int32_t block, int32_t
 /* The k of the comment above. */
 static inline float attn_k(const struct kern_attn *a)
 {
-    return a->softcap > 0.0f ? KMATH_LOG2E : a->scale * KMATH_LOG2E;
+    return a->scale * KMATH_LOG2E;
 }
 
 #endif

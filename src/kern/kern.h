@@ -130,7 +130,6 @@ struct kern_attn {
     int32_t n_tok;       /* query tokens, at consecutive positions of one sequence */
     int32_t window;      /* > 0: query at p sees keys in (p - window, p]; 0: all of [0, p] */
     float scale;         /* on q . k */
-    float softcap;       /* > 0: s = softcap * tanh(s / softcap) */
     const float *sinks;  /* [n_group] or NULL: joins the softmax denominator only */
     const uint8_t *base; /* page p of this KV head lies at base + page[p] * page_stride */
     size_t page_stride;  /* bytes */

@@ -2,9 +2,10 @@
 
 #include "kern/kern.h"
 
-/* x = 2^e * m with m in [sqrt(1/2), sqrt(2)); log m = 2 atanh(s), s = (m - 1) / (m + 1), summed as
+/* Natural logarithm; -inf at 0, NaN below.
+ * x = 2^e * m with m in [sqrt(1/2), sqrt(2)); log m = 2 atanh(s), s = (m - 1) / (m + 1), summed as
  * s's odd series in its square; e * ln 2 is added in two parts, the exact one last. */
-float kmath_log(float x)
+static float kmath_log(float x)
 {
     if (!(x > 0.0f))
         return x == 0.0f ? -INFINITY : NAN;

@@ -141,9 +141,6 @@ static inline float kmath_swiglu_oai(float g, float u)
     return (g / (1.0f + kmath_exp(-KMATH_OAI_ALPHA * g))) * (u + 1.0f);
 }
 
-/* Natural logarithm; -inf at 0, NaN below. */
-float kmath_log(float x);
-
 static inline float kmath_f16_to_f32(uint16_t h)
 {
     uint32_t s = (uint32_t)(h & 0x8000) << 16, m = h & 0x7fffu;

@@ -44,18 +44,13 @@ static float round_bf16(float x)
     return kmath_bf16_to_f32(kmath_f32_to_bf16(x));
 }
 
-static float capped(const struct kern_attn *a, float s)
-{
-    return a->softcap > 0.0f ? a->softcap * kmath_tanh(s * a->scale / a->softcap) : s;
-}
-
 static float score(const struct kern_attn *a, const float *q, int32_t pos)
 {
     const uint8_t *page = a->base + (size_t)a->page[pos / KERN_PAGE] * a->page_stride;
     float s = 0.0f;
     for (int32_t d = 0; d < a->head_dim; d++)
         s = fmaf(q[d], key_at(a, page, d, pos % KERN_PAGE), s);
-    return capped(a, s);
+    return s;
 }
 
 static void add_value(const struct kern_attn *a, float p, int32_t pos, float *o)
@@ -99,7 +94,7 @@ static void block_row_bf16(const struct kern_attn *a, const float *q, int32_t p0
                 two[d % 2] += qb[d] * round_bf16(key_at(a, page, d, j % KERN_PAGE));
             sum += two[0] + two[1];
         }
-        s[j - p0] = capped(a, sum);
+        s[j - p0] = sum;
         top = top > s[j - p0] ? top : s[j - p0];
     }
     *st = (struct row){.m = k * top};

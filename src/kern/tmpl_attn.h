@@ -117,22 +117,16 @@ INL void block_scores(enum kern_kv kv, int R, struct tile *t)
 /* Turn the scores of row r into weights and sum them, in the vectors that hold slots it sees. */
 INL void row_softmax(struct tile *t, int r, struct vf k)
 {
-    const struct kern_attn *a = t->a;
     const struct vf low = vf_set1(-INFINITY);
     const int from = t->from[r], to = t->to[r];
     struct vf top = low, l = vf_zero();
     for (int j = from / 16 * 16; j < to; j += 16) {
         struct vf s = vf_load(&t->p[r][j]);
-        if (a->softcap > 0.0f) {
-            struct vf cap = vf_set1(a->softcap);
-            s = vf_mul(cap, vf_tanh(vf_div(vf_mul(s, vf_set1(a->scale)), cap)));
-            vf_store(&t->p[r][j], s);
-        }
         if (j < from || j + 16 > to)
             s = vf_select(vm_range(from - j, to - j), s, low);
         top = vf_max(top, s);
     }
-    t->bm[r] = attn_k(a) * vf_fold_max(top);
+    t->bm[r] = attn_k(t->a) * vf_fold_max(top);
     struct vf m = vf_set1(-t->bm[r]);
     for (int j = from / 16 * 16; j < to; j += 16) {
         struct vf p = vf_exp2(vf_fma(vf_load(&t->p[r][j]), k, m));

@@ -33,18 +33,6 @@ void http_parser_done(struct http_parser *p)
     buf_done(&p->fields);
 }
 
-void http_parser_reset(struct http_parser *p)
-{
-    struct http_limits l = p->limits;
-    http_parser_done(p);
-    http_parser_init(p, &l);
-}
-
-int http_parser_is_fresh(const struct http_parser *p)
-{
-    return p->state == S_START && !p->skipped;
-}
-
 int64_t http_parser_left(const struct http_parser *p)
 {
     if (p->state == S_END)

@@ -71,7 +71,7 @@ enum http_event {
     HTTP_MORE,     /* everything was used; feed more */
     HTTP_GOT_HEAD, /* p->head is complete; the next call goes on with the body */
     HTTP_DATA,     /* *ret_data, *ret_n: body bytes, inside the input */
-    HTTP_END,      /* the message is complete; http_parser_reset before the next */
+    HTTP_END,      /* the message is complete; done, and init before the next */
     HTTP_BAD,      /* p->status and p->why; feed no more */
 };
 
@@ -96,9 +96,6 @@ struct http_parser {
 
 void http_parser_init(struct http_parser *p, const struct http_limits *l); /* allocates nothing */
 void http_parser_done(struct http_parser *p);
-void http_parser_reset(struct http_parser *p); /* for the next message; frees its memory */
-/* 1 when not a byte of a message has been seen (not even a skipped empty line's). */
-int http_parser_is_fresh(const struct http_parser *p);
 /* Body bytes still to come: 0 after the last, -1 when the length is unknown (chunked). */
 int64_t http_parser_left(const struct http_parser *p);
 

@@ -145,15 +145,13 @@ struct mbox *net_io_mbox(struct net_server *s, int io); /* [any] to post; io thr
 /* A timer of one io thread; create, arm, stop and free there (or before net_server_start). */
 struct net_timer *net_timer_new(struct net_server *s, int io, void (*fn)(void *ctx), void *ctx);
 void net_timer_arm(struct net_timer *t, int ms); /* once; replaces what was armed */
-void net_timer_stop(struct net_timer *t);
-void net_timer_free(struct net_timer *t); /* also inside its own fn; accepts NULL */
+void net_timer_free(struct net_timer *t);        /* also inside its own fn; accepts NULL */
 
 /* ---- the request ---- */
 
 const struct http_head *net_head(const struct net_exchange *x); /* until the exchange ends */
-struct net_server *net_server_of(const struct net_exchange *x);
-int net_io(const struct net_exchange *x);             /* index of its io thread */
-int64_t net_started_us(const struct net_exchange *x); /* clock_now_us at the first byte */
+int net_io(const struct net_exchange *x);                       /* index of its io thread */
+int64_t net_started_us(const struct net_exchange *x);           /* clock_now_us at the first byte */
 void net_set_user(struct net_exchange *x, void *user);
 void *net_user(const struct net_exchange *x); /* NULL until set */
 /* It came when all places were taken, or all of its address, and nobody could be closed for it: it

@@ -25,7 +25,7 @@ const struct http_head *net_head(const struct net_exchange *x)
     return &x->parser.head;
 }
 
-struct net_server *net_server_of(const struct net_exchange *x)
+static struct net_server *net_server_of(const struct net_exchange *x)
 {
     return x->conn->io->server;
 }

@@ -411,12 +411,6 @@ void net_timer_arm(struct net_timer *t, int ms)
     event_add(t->ev, &tv);
 }
 
-void net_timer_stop(struct net_timer *t)
-{
-    timer_check(t);
-    event_del(t->ev);
-}
-
 void net_timer_free(struct net_timer *t)
 {
     if (!t)

@@ -165,7 +165,6 @@ void call_end_cancelled(struct call *c); /* ... now */
 /* call_end.c: io thread. */
 void call_fail(struct call *c, const struct err *e); /* answer an error, wherever the call is */
 void call_reply(struct call *c, int status, const char *type, const void *body, size_t n);
-int call_headers(struct call *c, struct api_header *h, int max); /* of every answer */
 void call_reply_buf(struct call *c, int status, const char *type, struct buf *body); /* taken */
 void call_begin(struct call *c, int status, const char *type); /* a body in pieces follows */
 void call_stream_begin(struct call *c); /* 200 and the headers of an event stream */

@@ -14,7 +14,7 @@
 #define RETRY_BUSY_US    INT64_C(1000000)
 #define TOOL_BYTES       1024 /* of text, read or written, that cost as much as a token */
 
-int call_headers(struct call *c, struct api_header *h, int max)
+static int call_headers(struct call *c, struct api_header *h, int max)
 {
     struct api_rate rate;
     int n = api_common_headers(c->id, clock_now_us() - c->started_us, h, max);

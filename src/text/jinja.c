@@ -164,11 +164,6 @@ void jinja_free(struct jinja *j)
     free(j);
 }
 
-int jinja_uses(const struct jinja *j, const char *name)
-{
-    return find_name(j, name) != JINJA_NO_ID;
-}
-
 /* ---- render ---------------------------------------------------------------------------------- */
 
 /* Templates build control tokens from roles ('<|' + message.role + '|>'). The roles that chat APIs

@@ -83,7 +83,4 @@ int jinja_render(const struct jinja *j, const struct jinja_input *in, struct jin
                  struct err *e);
 void jinja_out_done(struct jinja_out *out); /* accepts a zeroed one */
 
-/* Whether the template reads a variable of this name anywhere (for capabilities: "tools"). */
-int jinja_uses(const struct jinja *j, const char *name);
-
 #endif

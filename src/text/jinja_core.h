@@ -276,7 +276,6 @@ int jval_eq(struct jctx *c, struct jval a, struct jval b);
 int jval_cmp(struct jctx *c, struct jval a, struct jval b, const char *op); /* <0, 0, >0 */
 int jval_in(struct jctx *c, struct jval v, struct jval seq);
 int jval_same(struct jctx *c, struct jval a, struct jval b); /* Python's `is` */
-uint32_t jval_hash(struct jctx *c, struct jval v);
 /* Items as a list (a generator is used up); fails on what cannot be iterated. */
 struct jlist *jval_items(struct jctx *c, struct jval v);
 int jval_iterable(struct jval v);
@@ -392,7 +391,6 @@ enum jfunc {
 };
 int jfunc_find(const struct jstr *name); /* -1: no such global */
 struct jval jfunc_call(struct jctx *c, enum jfunc f, const struct jargs *a);
-struct jval jval_call(struct jctx *c, struct jval f, const struct jargs *a);
 struct jval jloop_attr(struct jctx *c, struct jloop *l, const struct jstr *name);
 int jmacro_attr(struct jctx *c, const struct jnode *macro, const struct jstr *name,
                 struct jval *ret); /* 1: it has one of this name */

@@ -228,7 +228,7 @@ static struct jval call_loop(struct jctx *c, const struct jloop *l, const struct
     return jval_str(jsb_str(c, mine));
 }
 
-struct jval jval_call(struct jctx *c, struct jval f, const struct jargs *a)
+static struct jval jval_call(struct jctx *c, struct jval f, const struct jargs *a)
 {
     switch ((enum jtype)f.type) {
     case JV_MACRO:

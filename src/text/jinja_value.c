@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+static uint32_t jval_hash(struct jctx *c, struct jval v);
+
 void jctx_value_enter(struct jctx *c)
 {
     if (++c->value_depth > JCTX_VALUE_DEPTH)
@@ -310,7 +312,7 @@ int jval_in(struct jctx *c, struct jval v, struct jval seq)
     return 0;
 }
 
-uint32_t jval_hash(struct jctx *c, struct jval v)
+static uint32_t jval_hash(struct jctx *c, struct jval v)
 {
     uint32_t h = 17;
 

@@ -185,7 +185,6 @@ static inline int merge_reserve(struct vocab_scratch *s, size_t n)
         if (!s->node || !s->heap)
             return ERR_NOMEM;
         s->node_cap = n;
-        s->heap_cap = 2 * n;
     }
     return 0;
 }

@@ -433,19 +433,9 @@ int32_t vocab_eos(const struct vocab *v)
     return v->eos;
 }
 
-int32_t vocab_unk(const struct vocab *v)
-{
-    return v->unk;
-}
-
 int vocab_adds_bos(const struct vocab *v)
 {
     return v->add_bos;
-}
-
-int vocab_adds_eos(const struct vocab *v)
-{
-    return v->add_eos;
 }
 
 size_t vocab_memory(const struct vocab *v)

@@ -88,9 +88,7 @@ void vocab_close(struct vocab *v); /* accepts NULL */
 int32_t vocab_n(const struct vocab *v);
 int32_t vocab_bos(const struct vocab *v); /* -1: none; likewise below */
 int32_t vocab_eos(const struct vocab *v);
-int32_t vocab_unk(const struct vocab *v);
-int vocab_adds_bos(const struct vocab *v); /* the model wants BOS (EOS) around a text */
-int vocab_adds_eos(const struct vocab *v);
+int vocab_adds_bos(const struct vocab *v); /* the model wants BOS before a text */
 size_t vocab_memory(const struct vocab *v); /* bytes held */
 
 /* The bytes that a token stands for (control and user-defined tokens: their text). Not terminated;

@@ -75,7 +75,6 @@ struct vocab_scratch {
     struct merge_node *node;
     size_t node_cap;
     struct merge_item *heap;
-    size_t heap_cap;
 };
 void vocab_scratch_done(struct vocab_scratch *s);
 

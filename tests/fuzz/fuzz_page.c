@@ -7,15 +7,12 @@
 #include "base/check.h"
 #include "console/page.h"
 #include "net/sse.h"
-#include "net/url.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    char *text = malloc(n + 1), *rest = text, *line[3] = {0}, out[64];
-    const char *query;
-    size_t n_path;
+    char *text = malloc(n + 1), *rest = text, *line[3] = {0};
 
     CHECK(text);
     memcpy(text, data, n);
@@ -25,13 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     page_takes_gzip(line[0]);
     page_has_tag(line[1], "\"tag\"");
     sse_form_for(line[1]);
-    if (line[2]) {
+    if (line[2])
         page_find(line[2]);
-        url_split(line[2], &n_path, &query);
-        CHECK(n_path <= strlen(line[2]) && query >= line[2] && query <= line[2] + strlen(line[2]));
-        CHECK(url_decode(line[2], n_path, 0, out, sizeof out) < (ssize_t)sizeof out);
-        CHECK(url_query(query, "format", out, sizeof out) < (ssize_t)sizeof out);
-    }
     free(text);
     return 0;
 }

@@ -1,4 +1,4 @@
-/* Attention and the KV store: shapes, windows, sinks, softcap, page borders, cuts. Slots that no
+/* Attention and the KV store: shapes, windows, sinks, page borders, cuts. Slots that no
  * query sees hold NaN, and pages before the window do not exist. */
 #include <stdio.h>
 #include <string.h>
@@ -60,7 +60,6 @@ static void random_setup(struct setup *s)
         a->n_tok = 1 + 8000 / (a->head_dim * a->n_group);
     a->window = windows[kc_rand() % ARRAY_LEN(windows)];
     a->scale = 0.125f * kc_uniform(0.5f, 8.0f);
-    a->softcap = kc_rand() % 3 == 0 ? kc_uniform(1.0f, 30.0f) : 0.0f;
     int end = a->pos + a->n_tok, n_page = (end + KERN_PAGE - 1) / KERN_PAGE;
     int first = a->window > 0 && a->pos >= a->window ? a->pos - a->window + 1 : 0;
     a->page_stride = kern_kv_head_bytes(a->kv, a->head_dim);
@@ -130,9 +129,8 @@ static void check_setup(struct setup *s, int bf16)
     struct kern_attn *a = &s->a;
     part(entry(kc_ref, bf16), a, want, 0, a->n_tok);
     char what[160];
-    snprintf(what, sizeof what, "dim %d group %d pos %d n %d window %d cap %g kv %d%s", a->head_dim,
-             a->n_group, a->pos, a->n_tok, a->window, (double)a->softcap, a->kv,
-             a->sinks ? " sinks" : "");
+    snprintf(what, sizeof what, "dim %d group %d pos %d n %d window %d kv %d%s", a->head_dim,
+             a->n_group, a->pos, a->n_tok, a->window, a->kv, a->sinks ? " sinks" : "");
     for (size_t i = 0; i < s->n_out; i++)
         if (i % a->out_stride < (size_t)(a->n_group * a->head_dim) && want[i] != want[i]) {
             kc_fail(KERN_ISA_AVX2, "the reference itself gave NaN: %s", what);

@@ -235,18 +235,6 @@ static void refuses_bytes_that_are_not_text(void **state)
     jinja_free(NULL);
 }
 
-static void knows_its_variables(void **state)
-{
-    static const char text[] = "{% if tools %}{{ messages }}{% endif %}";
-    struct jinja *j = NULL;
-
-    assert_int_equal(jinja_compile(&j, text, sizeof text - 1, NULL), 0);
-    assert_true(jinja_uses(j, "tools"));
-    assert_true(jinja_uses(j, "messages"));
-    assert_false(jinja_uses(j, "too"));
-    jinja_free(j);
-}
-
 static void works_without_any_globals(void **state)
 {
     struct jinja_input in = {0};
@@ -312,7 +300,6 @@ int main(void)
         cmocka_unit_test(long_strings_share_and_keep_provenance),
         cmocka_unit_test(errors_name_line_and_cause),
         cmocka_unit_test(refuses_bytes_that_are_not_text),
-        cmocka_unit_test(knows_its_variables),
         cmocka_unit_test(works_without_any_globals),
         cmocka_unit_test(many_threads_share_a_template),
     };
