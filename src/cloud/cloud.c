@@ -346,6 +346,7 @@ int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queu
         return 0;
     }
     atomic_fetch_add(&c->refused_queue, 1);
+    t->offer_is_full = 1;
     t->retry_us = d.retry_us;
     return err_set_param(e, ERR_QUEUE_FULL, "queue",
                          "We're experiencing high traffic right now! Please try again soon (%d "
@@ -395,6 +396,7 @@ void cloud_turn_back(struct cloud *c, int64_t now_us, struct cloud_ticket *t)
 {
     CHECK(t->i_tenant >= 0 && t->offer && t->n_tried < CLOUD_TRIES_MAX);
     t->tried[t->n_tried++] = t->offer->serial;
+    t->offer_is_full = 0;
     let_go(c, now_us, t, 0);
 }
 

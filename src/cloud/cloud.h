@@ -111,7 +111,8 @@ struct cloud_ticket {
     uint64_t tried[CLOUD_TRIES_MAX]; /* serials of offers that failed with this request */
     int n_tried;
     _Atomic int64_t *n_there; /* where these count, after cloud_admit; NULL: nowhere */
-    int64_t retry_us;         /* after a refusal: when to come back; 0: unknown */
+    int offer_is_full; /* why cloud_admit refused: the offer's queue, not the tenant's limit */
+    int64_t retry_us;  /* after a refusal: when to come back; 0: unknown */
     struct books_row *row;
 };
 

@@ -75,6 +75,8 @@ struct supplier_job {
     const int32_t *prompt;
     const uint32_t *answer; /* of the prompt's tokens, as it was rendered; or NULL */
     int32_t n_prompt;
+    const char *text; /* the prompt, where the supplier takes no tokens; NULL: req->messages */
+    size_t n_text;
     const int32_t *prediction; /* what the answer may look like: a draft, verified */
     int32_t n_prediction;
     int32_t max_tokens; /* -1: to the end of the context */

@@ -1,15 +1,27 @@
 /* One request on its way: from its head to its last byte and its row in the books.
  *
- * A call belongs to the io thread of its connection for life; only between CALL_PREP and the mail
- * that ends it does a prep thread own the fields marked [prep]. States only move down the list:
+ * A call belongs to the io thread of its connection for life; only in CALL_PARSE and CALL_PREPARE,
+ * until the mail that ends them, may a prep thread own the fields marked [prep]. The states:
  *
- *   CALL_HEAD   the head is being judged: route, key, limits            handler.c
- *   CALL_BODY   the body is on its way, under limit and budget          handler.c
- *   CALL_PREP   body -> request -> prompt tokens                        call_prep.c
- *   CALL_WATCH  looking at the engine at work                           watch.c
- *   CALL_RUN    jobs at the supplier: waiting, prefilling, generating   call_run.c
- *   CALL_TELL   a text tool's long answer, as it is read                call_tool.c
- *   CALL_OVER   answered or left; jobs may still be the supplier's      call_end.c
+ *   CALL_HEAD     the head is being judged: endpoint, key, limits         handler.c
+ *   CALL_BODY     the body is on its way, under limit and budget          handler.c
+ *   CALL_PARSE    body -> neutral request                                 call_prep.c
+ *   CALL_ROUTE    which offer of its model gets it                        call_way.c
+ *   CALL_PREPARE  request -> what that offer's supplier takes: tokens     call_prep.c
+ *   CALL_HOLD     may it wait there; tokens are set aside                 call_way.c
+ *   CALL_SUBMIT   jobs are handed over; a stream begins                   call_way.c
+ *   CALL_RUN      jobs at the supplier: waiting, prefilling, generating   call_run.c
+ *   CALL_BACK     the offer failed; its jobs are on their way home        call_way.c
+ *   CALL_WATCH    looking at the engine at work                           watch.c
+ *   CALL_TELL     a text tool's long answer, as it is read                call_tool.c
+ *   CALL_OVER     answered or left; jobs may still be the supplier's      call_end.c
+ *
+ * A request goes down the list, from CALL_PARSE to CALL_RUN as fast as it can be walked; other
+ * endpoints leave it earlier. The one way up: where the offer fails in CALL_HOLD, CALL_SUBMIT or
+ * CALL_RUN before anything of the answer was told, by no fault of the request, and another offer
+ * can take it. The call then waits in CALL_BACK for its jobs, gives back what was held and goes on
+ * from CALL_ROUTE; the offer is not chosen again. When no other is left, the last error is
+ * answered.
  *
  * The client may leave in every state: jobs are cancelled at once, and the call ends when the last
  * of them has come home. */
@@ -25,7 +37,20 @@
 #include "net/net.h"
 #include "net/sse.h"
 
-enum call_state { CALL_HEAD, CALL_BODY, CALL_PREP, CALL_WATCH, CALL_RUN, CALL_TELL, CALL_OVER };
+enum call_state {
+    CALL_HEAD,
+    CALL_BODY,
+    CALL_PARSE,
+    CALL_BACK,
+    CALL_ROUTE,
+    CALL_PREPARE,
+    CALL_HOLD,
+    CALL_SUBMIT,
+    CALL_RUN,
+    CALL_WATCH,
+    CALL_TELL,
+    CALL_OVER
+};
 
 /* Kinds of items in an io thread's mailbox. */
 enum { MAIL_PREP = 1, MAIL_JOB, MAIL_SNAPSHOT };
@@ -39,12 +64,14 @@ struct call;
 struct endpoint {
     /* Without a body: the answer, on the io thread; some finish it later. */
     void (*answer)(struct call *c);
-    /* With one: read it, on any thread, and fill what is marked [prep]. */
-    int (*prep)(struct call *c, const struct api_options *o, struct err *e);
+    /* With one: what it asks for; then, when its supplier was chosen, what that takes. Both on any
+     * thread, and fill what is marked [prep]. */
+    int (*parse)(struct call *c, const struct api_options *o, struct err *e);
+    int (*prepare)(struct call *c, struct err *e);
     unsigned char is_tool;    /* works on text alone: no job at the supplier */
     unsigned char for_guests; /* tells how the server is: also in the places beyond the limit */
 };
-/* endpoint_rows.c; all but API_ROUTE_UNBUILT have one of the two functions. */
+/* endpoint_rows.c; all but API_ROUTE_UNBUILT have an answer, or the other two. */
 const struct endpoint *endpoint_row(enum api_route_id id);
 
 /* One prompt of a request, and its job. */
@@ -55,7 +82,8 @@ struct call_job {
     size_t n_text;
     struct tokens tokens, prediction;
     struct buf rendered;
-    int32_t n_live;                        /* choices not yet finished */
+    int64_t n_hold; /* of the prompt: its tokens, or where they are not known, at most so many */
+    int32_t n_live; /* choices not yet finished */
     int32_t n_prefilled, n_cached, n_told; /* prompt tokens computed, found; tokens told */
     int32_t n_drafted, n_draft_right;
     int64_t queue_us;
@@ -87,7 +115,8 @@ struct call {
     struct arena arena;               /* [prep] */
     struct api_request req;           /* [prep] */
     struct api_request_headers heads; /* [prep], strings in the arena */
-    struct supplier *sup;             /* [prep] */
+    size_t n_body, n_read;            /* its bytes; and what reading it takes */
+    struct supplier *sup;             /* of its offer; NULL: none yet */
     struct call_job *jobs;            /* [prep] */
     int32_t n_jobs;                   /* [prep] */
     struct buf text;                  /* [prep]: a text tool's, to be told */
@@ -95,7 +124,10 @@ struct call {
         struct tokens tokens; /* or these */
         const char *key;      /* of the text; NULL: tokens */
         int with_pieces;
-        size_t at;           /* so much was told */
+        size_t at;                    /* so much was told */
+        struct api_tokenize tokenize; /* what was asked: one of these */
+        struct api_detokenize detokenize;
+        struct api_template template;
     } tool;                  /* [prep] */
     struct net_claim answer; /* [prep]: memory of the answer, while it is gathered */
     size_t n_worked;         /* [prep]: bytes of text read and written for it */
@@ -110,10 +142,13 @@ struct call {
     int32_t n_sent, n_home, n_at_once; /* jobs: how many, and together */
     enum tier tier;                    /* granted */
     char reply_id[API_ID_MAX];
+    int64_t reply_created; /* unix seconds */
     struct api_reply *reply;
     struct buf out;
     enum sse_form form;
     int streaming, paused, cancelled, started;
+    int is_worked; /* a prep thread has done its part */
+    int is_told;   /* something of the answer is the client's, or gathered: there is no way back */
     int64_t written_us, first_us, last_text_us;
     struct usage usage; /* of all jobs that came home */
     int64_t queue_us, prompt_us, completion_us;
@@ -135,26 +170,40 @@ void handler_tick(void *io);       /* of a timer, while there are calls */
 void handler_reap(struct call *c); /* frees it when nothing of it is outside */
 void handler_refuse(void *ctx, int status, const char *why, struct buf *body);
 
-/* call_prep.c: any thread. Fills what is marked [prep]; c->err.code says how it went. */
+/* call_prep.c: any thread. CALL_PARSE's or CALL_PREPARE's part: fills what is marked [prep];
+ * c->err.code says how it went. */
 void call_prep(struct call *c);
 size_t call_kept_bytes(const struct call *c); /* of it stays while the call lives */
 
-int call_prep_chat(struct call *c, const struct api_options *o, struct err *e);
-int call_prep_completion(struct call *c, const struct api_options *o, struct err *e);
+int call_parse_chat(struct call *c, const struct api_options *o, struct err *e);
+int call_parse_completion(struct call *c, const struct api_options *o, struct err *e);
+int call_prepare_chat(struct call *c, struct err *e);
+int call_prepare_completion(struct call *c, struct err *e);
 
-int call_find_supplier(struct call *c, const char *model, struct err *e);
+int call_reads_tokens(const struct call *c); /* does its supplier take tokens? else text */
 int call_check_chat(const struct call *c, struct err *e); /* can its supplier render messages? */
 
 /* call_tool.c: any thread, as call_prep; call_tell: io thread. */
-int call_tokenize(struct call *c, const struct api_options *o, struct err *e);
-int call_detokenize(struct call *c, const struct api_options *o, struct err *e);
-int call_apply_template(struct call *c, const struct api_options *o, struct err *e);
+int call_parse_tokenize(struct call *c, const struct api_options *o, struct err *e);
+int call_parse_detokenize(struct call *c, const struct api_options *o, struct err *e);
+int call_parse_template(struct call *c, const struct api_options *o, struct err *e);
+int call_prepare_tokenize(struct call *c, struct err *e);
+int call_prepare_detokenize(struct call *c, struct err *e);
+int call_prepare_template(struct call *c, struct err *e);
 size_t call_tool_bytes(const struct call *c);
 void call_tell(struct call *c); /* its answer, or the next piece of it */
 void call_tool_done(struct call *c);
 
+/* call_way.c: io thread. */
+void call_walk(struct call *c);   /* on from its state, as far as it goes without waiting */
+void call_worked(struct call *c); /* a prep thread has sent it home: on */
+int call_submit_more(struct call *c, struct err *e); /* as many jobs as may be there together */
+/* Its offer failed with that error: 1, and the call is in CALL_BACK, to be walked on when its jobs
+ * are home; 0: there is no way back. */
+int call_turn_back(struct call *c, const struct err *e);
+
 /* call_run.c: io thread. */
-void call_admit(struct call *c); /* after prep: reserve, route, submit, answer begins */
+void call_flush(struct call *c);                    /* what is in c->out, to the wire */
 void call_pump(struct call *c, struct call_job *j); /* something new from a job */
 void call_tick(struct call *c, int64_t now_us);     /* heartbeat */
 void call_room(struct call *c);                     /* its reader has caught up */
@@ -171,6 +220,7 @@ void call_stream_begin(struct call *c); /* 200 and the headers of an event strea
 int call_send(struct call *c, int status, const struct api_header *h, int n, const void *body,
               size_t n_body);
 int64_t call_tool_tokens(size_t n_bytes); /* what a text tool's work costs of the tenant's */
+void call_job_done(struct call_job *j);   /* frees its memory */
 void call_close(struct call *c);          /* nothing of it is outside any more: settle, log, free */
 
 #endif

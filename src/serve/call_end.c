@@ -194,7 +194,7 @@ int64_t call_tool_tokens(size_t n_bytes)
 
 static int is_api(const struct call *c)
 {
-    return c->endpoint && c->endpoint->prep;
+    return c->endpoint && c->endpoint->parse;
 }
 
 static void measure(struct call *c)
@@ -248,6 +248,13 @@ static void write_log(struct call *c)
     }
 }
 
+void call_job_done(struct call_job *j)
+{
+    tokens_done(&j->tokens);
+    tokens_done(&j->prediction);
+    buf_done(&j->rendered);
+}
+
 void call_close(struct call *c)
 {
     struct server_io *io = &c->s->io[c->io];
@@ -263,12 +270,8 @@ void call_close(struct call *c)
         io->calls = c->next;
     if (c->next)
         c->next->prev = c->prev;
-    for (int32_t i = 0; i < c->n_jobs; i++) {
-        free(c->jobs[i].tokens.id);
-        free(c->jobs[i].tokens.answer);
-        free(c->jobs[i].prediction.id);
-        buf_done(&c->jobs[i].rendered);
-    }
+    for (int32_t i = 0; i < c->n_jobs; i++)
+        call_job_done(&c->jobs[i]);
     free(c->jobs);
     watch_free(c);
     api_reply_free(c->reply);

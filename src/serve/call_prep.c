@@ -1,5 +1,7 @@
-/* Body -> request -> prompt tokens. Runs on an io thread for small bodies, else on a prep thread;
- * no socket and no other call is touched. What goes wrong is left in c->err. */
+/* The two states of a call that may take long: body -> neutral request, and request -> what the
+ * chosen supplier takes: prompt tokens, or the text as it is. Runs on an io thread for small
+ * bodies, else on a prep thread; no socket and no other call is touched. What goes wrong is left in
+ * c->err. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,11 +41,12 @@ static int claim(struct call *c, struct net_claim *of, size_t n, struct err *e)
     return err_set(e, ERR_AGAIN, "The server has no memory for the request now; please try again.");
 }
 
-/* What stays while the call lives. */
+/* What stays while the call lives; of the messages, as long as they may be rendered once more. */
 size_t call_kept_bytes(const struct call *c)
 {
     size_t n = c->arena.used + (size_t)c->n_jobs * sizeof *c->jobs;
 
+    n += c->req.messages ? c->n_read : 0;
     for (int32_t i = 0; i < c->n_jobs; i++) {
         const struct call_job *j = &c->jobs[i];
         n += ((size_t)j->tokens.n + (size_t)j->prediction.n) * sizeof(int32_t) + j->rendered.cap;
@@ -52,21 +55,9 @@ size_t call_kept_bytes(const struct call *c)
     return n;
 }
 
-int call_find_supplier(struct call *c, const char *model, struct err *e)
+int call_reads_tokens(const struct call *c)
 {
-    struct server *s = c->s;
-    int r;
-
-    if (!model && s->n_served == 1) /* text tools may leave it out where there is only one */
-        model = s->served[0].names[0];
-    if (!model)
-        return err_set_param(e, ERR_SCHEMA, "model",
-                             "model: is required, because this server has several");
-    r = cloud_route(s->cloud, clock_now_us(), model, cloud_tier(&c->ticket, c->req.tier),
-                    &c->ticket, e);
-    if (!r)
-        c->sup = c->ticket.offer->sup;
-    return r;
+    return c->sup->ops->facts(c->sup)->reads_prompts;
 }
 
 int call_check_chat(const struct call *c, struct err *e)
@@ -99,6 +90,7 @@ static int fit(struct call *c, struct call_job *j, struct err *e)
     int r = api_check_context(&c->req, j->job.n_prompt, f->context, f->output_max, &max, e);
 
     j->job.max_tokens = max;
+    j->n_hold = j->job.n_prompt;
     return r;
 }
 
@@ -144,9 +136,10 @@ static int prep_chat(struct call *c, struct err *e)
     buf_init(&j->rendered, API_BODY_MAX * 4);
     r = s->ops->render(s, c->req.messages, c->req.template_kwargs, c->req.continue_final, 0,
                        &c->patience, &j->rendered, &j->tokens, e);
-    api_request_rendered(&c->req);
     if (r)
         return too_long(c, r, e);
+    if (!cloud_has_other(c->s->cloud, &c->ticket)) /* else another may have to render them */
+        api_request_rendered(&c->req);
     j->text = j->rendered.data ? j->rendered.data : "";
     j->n_text = j->rendered.len;
     j->job.prompt = j->tokens.id;
@@ -198,66 +191,100 @@ static int prep_completion(struct call *c, struct err *e)
     return r;
 }
 
+/* For a supplier that reads texts itself. A token is a byte at least, so that many are held. */
+static int prep_text(struct call *c, struct err *e)
+{
+    int chat = c->req.kind == API_CHAT;
+    int r = make_jobs(c, chat ? 1 : c->req.n_prompts, e);
+
+    for (int32_t i = 0; !r && i < c->n_jobs; i++) {
+        const struct api_prompt *p = chat ? NULL : &c->req.prompt[i];
+        struct call_job *j = &c->jobs[i];
+        j->text = p && p->text ? p->text : "";
+        j->n_text = p && p->text ? p->n_text : 0;
+        j->n_hold = chat ? (int64_t)c->n_body : p->text ? (int64_t)p->n_text : p->n_id;
+        j->job.text = p ? p->text : NULL;
+        j->job.n_text = j->n_text;
+        j->job.prompt = p ? p->id : NULL;
+        j->job.n_prompt = p ? p->n_id : 0;
+        j->job.max_tokens = c->req.max_tokens;
+    }
+    return r;
+}
+
 static const char *body_of(const struct call *c)
 {
     return c->body.data ? c->body.data : "";
 }
 
-/* The body was parsed, r says how: who serves what it asks for? */
-static int find_model(struct call *c, int r, struct err *e)
+int call_parse_chat(struct call *c, const struct api_options *o, struct err *e)
 {
+    return api_parse_chat(&c->req, &c->arena, body_of(c), c->body.len, &c->heads, o, e);
+}
+
+int call_parse_completion(struct call *c, const struct api_options *o, struct err *e)
+{
+    return api_parse_completion(&c->req, &c->arena, body_of(c), c->body.len, &c->heads, o, e);
+}
+
+/* What only the chosen supplier knows: its vocabulary, and how it is drawn from. */
+static int fill_request(struct call *c, struct err *e)
+{
+    const struct supplier_facts *f = c->sup->ops->facts(c->sup);
+    const struct preset plain = preset_plain();
+    int r = api_check_tokens(&c->req, f->n_vocab ? f->n_vocab : INT32_MAX, e);
+
+    if (!r && (f->default_sampling || c->ticket.n_tried)) /* not as the one before recommended */
+        api_request_recommend(&c->req, f->default_sampling ? &f->sampling : &plain);
+    return r;
+}
+
+int call_prepare_chat(struct call *c, struct err *e)
+{
+    int r = fill_request(c, e);
+
+    return r ? r : call_reads_tokens(c) ? prep_chat(c, e) : prep_text(c, e);
+}
+
+int call_prepare_completion(struct call *c, struct err *e)
+{
+    int r = fill_request(c, e);
+
+    return r ? r : call_reads_tokens(c) ? prep_completion(c, e) : prep_text(c, e);
+}
+
+static int parse_body(struct call *c, struct err *e)
+{
+    struct api_options o = {.strict = c->s->config->strict_compat,
+                            .body_max = c->s->config->body_limit};
+    int r;
+
+    c->n_read = api_read_cost(body_of(c), c->body.len);
+    r = claim(c, &c->claim, c->n_read, e);
+    if (!r && c->endpoint->is_tool)
+        c->n_worked = c->body.len;
+    if (!r)
+        r = c->endpoint->parse(c, &o, e);
     net_body_done(&c->body); /* the request keeps its own */
-    if (r)
-        return r;
-    r = still_wanted(c, e);
-    if (!r)
-        r = call_find_supplier(c, c->req.model, e);
-    if (!r)
-        r = api_check_tokens(&c->req, c->sup->ops->facts(c->sup)->n_vocab, e);
-    if (r)
-        return r;
-    if (c->sup->ops->facts(c->sup)->default_sampling)
-        api_request_recommend(&c->req, &c->sup->ops->facts(c->sup)->sampling);
-    return 0;
-}
-
-int call_prep_chat(struct call *c, const struct api_options *o, struct err *e)
-{
-    int r = api_parse_chat(&c->req, &c->arena, body_of(c), c->body.len, &c->heads, o, e);
-
-    r = find_model(c, r, e);
-    return r ? r : prep_chat(c, e);
-}
-
-int call_prep_completion(struct call *c, const struct api_options *o, struct err *e)
-{
-    int r = api_parse_completion(&c->req, &c->arena, body_of(c), c->body.len, &c->heads, o, e);
-
-    r = find_model(c, r, e);
-    return r ? r : prep_completion(c, e);
+    return r;
 }
 
 void call_prep(struct call *c)
 {
-    struct api_options o = {.strict = c->s->config->strict_compat,
-                            .body_max = c->s->config->body_limit};
     struct err *e = &c->err;
     int r = still_wanted(c, e);
 
-    if (!r)
-        r = claim(c, &c->claim, api_read_cost(body_of(c), c->body.len), e);
-    if (r)
-        goto out;
     c->patience = (struct patience){.gone = &c->gone, .until_us = clock_now_us() + TEXT_US_MAX};
-    if (c->endpoint->is_tool)
-        c->n_worked = c->body.len;
-    r = c->endpoint->prep(c, &o, e);
-out:
+    if (!r && c->state == CALL_PARSE) {
+        r = parse_body(c, e);
+    } else if (!r) {
+        r = c->endpoint->prepare(c, e);
+        if (!r)
+            r = claim(c, &c->claim, call_kept_bytes(c), e);
+        if (!r)
+            r = claim(c, &c->answer, call_tool_bytes(c), e);
+    }
     net_body_done(&c->body);
-    if (!r)
-        r = claim(c, &c->claim, call_kept_bytes(c), e);
-    if (!r)
-        r = claim(c, &c->answer, call_tool_bytes(c), e);
     if (r)
         net_claim_set(&c->claim, 0);
     e->code = r;

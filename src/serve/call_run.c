@@ -3,132 +3,17 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "base/map.h"
-#include "base/rand.h"
 #include "serve/recent.h"
 #include "serve/server.h"
 
-/* What is held of an answer where the client sets no maximum; what it takes beyond that is owed. */
-#define HOLD_UNSTATED 16384
-#define ANSWER_STEP   65536 /* claimed ahead for an answer that is gathered */
+#define ANSWER_STEP 65536 /* claimed ahead for an answer that is gathered */
 
 static const struct supplier_ops *ops(const struct call *c)
 {
     return c->sup->ops;
 }
 
-/* ---- admission ------------------------------------------------------------------------------- */
-
-/* Hold what the client asked for; where it did not say how much, at least a token a choice. */
-static int hold_tokens(struct call *c, struct err *e)
-{
-    int64_t least = 0, most = 0;
-
-    for (int32_t i = 0; i < c->n_jobs; i++) {
-        int64_t max = c->jobs[i].job.max_tokens, min = max;
-        if (c->req.max_tokens < 0) {
-            max = max < HOLD_UNSTATED ? max : HOLD_UNSTATED;
-            min = max < 1 ? max : 1;
-        }
-        least += c->jobs[i].job.n_prompt + min * c->req.n_run;
-        most += c->jobs[i].job.n_prompt + max * c->req.n_run;
-    }
-    return cloud_reserve(c->s->cloud, clock_now_us(), &c->ticket, least, most, e);
-}
-
-/* Caches are shared within a tenant, and within the namespace a client asked for. */
-static uint64_t cache_salt(const struct call *c)
-{
-    uint64_t h = map_hash(c->ticket.tenant, strlen(c->ticket.tenant), c->s->salt_seed);
-
-    if (c->req.cache_salt)
-        h = map_hash(c->req.cache_salt, strlen(c->req.cache_salt), h);
-    return h;
-}
-
-static int make_reply(struct call *c, struct err *e)
-{
-    const struct supplier_facts *f = ops(c)->facts(c->sup);
-    struct api_reply_setup setup = {
-        .req = &c->req,
-        .id = c->reply_id,
-        .created = clock_wall_us() / 1000000,
-        .fingerprint = f->fingerprint,
-        .tier_used = tier_name(c->tier),
-        .frame_end = c->form == SSE_EXTRA ? "\n\n\n" : NULL,
-    };
-    unsigned char random[16];
-    int r = rand_system(random, sizeof random);
-
-    if (r)
-        return err_set(e, ERR_INTERNAL, "no random bytes from the system");
-    api_id_make(c->reply_id, c->req.kind, random);
-    r = api_reply_new(&c->reply, &setup);
-    for (int32_t i = 0; !r && i < c->n_jobs; i++) {
-        struct call_job *j = &c->jobs[i];
-        r = api_reply_prompt(c->reply, i, j->text, j->n_text, j->job.prompt, j->job.n_prompt);
-    }
-    return r ? err_set(e, ERR_NOMEM, "No memory for one more request.") : 0;
-}
-
-/* The reply has what it needs of them. */
-static void drop_texts(struct call *c)
-{
-    if (c->s->config->log_prompts)
-        return;
-    for (int32_t i = 0; i < c->n_jobs; i++) {
-        buf_done(&c->jobs[i].rendered);
-        c->jobs[i].text = NULL;
-        c->jobs[i].n_text = 0;
-    }
-    net_claim_set(&c->claim, call_kept_bytes(c));
-}
-
-static int submit(struct call *c, struct call_job *j, struct err *e)
-{
-    int r;
-
-    j->n_live = c->req.n_run;
-    j->job.req = &c->req;
-    j->job.salt = cache_salt(c);
-    j->job.tenant = c->ticket.i_tenant;
-    j->job.tier = c->tier;
-    j->job.accepted_us = c->started_us;
-    j->job.echo_logprobs = c->req.echo && c->req.logprobs;
-    j->job.reader = net_io_mbox(c->s->net, c->io);
-    j->job.mail_kind = MAIL_JOB;
-    j->job.owner = j;
-    if (c->req.given & API_GIVEN_SEED)
-        j->job.seed = (uint64_t)c->req.seed;
-    else if (rand_system(&j->job.seed, sizeof j->job.seed))
-        return err_set(e, ERR_INTERNAL, "no random bytes from the system");
-    r = ops(c)->submit(c->sup, &j->job, e);
-    if (r)
-        return r;
-    j->state = JOB_OUT;
-    c->n_sent++;
-    return 0;
-}
-
-/* As many jobs as may be at the supplier together. */
-static int submit_more(struct call *c, struct err *e)
-{
-    int r = 0;
-
-    while (!r && c->n_sent < c->n_jobs && c->n_sent - c->n_home < c->n_at_once)
-        r = submit(c, &c->jobs[c->n_sent], e);
-    return r;
-}
-
-static void begin_stream(struct call *c)
-{
-    call_stream_begin(c);
-    c->written_us = clock_now_us();
-    api_reply_begin(c->reply, &c->out);
-}
-
-/* Hand what is in c->out to the wire. */
-static void flush(struct call *c)
+void call_flush(struct call *c)
 {
     if (!c->out.len || !c->x)
         return;
@@ -136,54 +21,6 @@ static void flush(struct call *c)
     net_stream_write(c->x, c->out.data, c->out.len); /* cut: on_gone follows */
     buf_clear(&c->out);
 }
-
-void call_admit(struct call *c)
-{
-    struct err e = {0};
-    int r;
-
-    if (!c->x) { /* left during prep */
-        c->state = CALL_OVER;
-        return;
-    }
-    if (c->cancel_asked) {
-        call_end_cancelled(c);
-        return;
-    }
-    if (c->err.code) {
-        call_fail(c, &c->err);
-        return;
-    }
-    if (!c->n_jobs) {
-        call_tell(c);
-        return;
-    }
-    c->state = CALL_RUN;
-    c->tier = cloud_tier(&c->ticket, c->req.tier);
-    r = cloud_admit(c->s->cloud, c->n_jobs < CALL_JOBS_AT_ONCE ? c->n_jobs : CALL_JOBS_AT_ONCE,
-                    c->req.n_run, (int64_t)c->req.queue_threshold_ms * 1000, &c->ticket,
-                    &c->n_at_once, &e);
-    if (!r)
-        r = hold_tokens(c, &e);
-    if (!r)
-        r = make_reply(c, &e);
-    if (!r)
-        drop_texts(c);
-    if (!r)
-        r = submit_more(c, &e);
-    if (c->n_sent)
-        recent_began(c);
-    if (r) {
-        call_fail(c, &e);
-        return;
-    }
-    if (c->req.stream) {
-        begin_stream(c);
-        flush(c);
-    }
-}
-
-/* ---- events ---------------------------------------------------------------------------------- */
 
 void call_cancel_jobs(struct call *c)
 {
@@ -209,7 +46,7 @@ void call_end_cancelled(struct call *c)
 
 void call_cancel(struct call *c)
 {
-    if (c->state == CALL_RUN || (c->state == CALL_PREP && prep_drop(c->s->prep, c))) {
+    if (c->state == CALL_RUN || c->state == CALL_BACK || prep_drop(c->s->prep, c)) {
         call_end_cancelled(c);
     } else if (c->state < CALL_RUN) { /* seen when the body is there, or when prep has ended */
         c->cancel_asked = 1;
@@ -263,6 +100,18 @@ static int gather(struct call *c, const struct api_event *ev)
     return r || n <= c->answer.bytes ? r : net_claim_set(&c->answer, n + ANSWER_STEP);
 }
 
+/* From here on nobody else can give this answer, and nothing will be rendered again. */
+static void told(struct call *c)
+{
+    if (c->is_told)
+        return;
+    c->is_told = 1;
+    if (c->req.messages && call_reads_tokens(c)) {
+        api_request_rendered(&c->req);
+        net_claim_set(&c->claim, call_kept_bytes(c));
+    }
+}
+
 /* One event of a job, for the client. */
 static int tell(struct call *c, struct call_job *j, struct supplier_event *ev)
 {
@@ -303,6 +152,7 @@ static int tell(struct call *c, struct call_job *j, struct supplier_event *ev)
             .kind = API_EV_DONE, .choice = i, .usage = &ev->usage, .times = &ev->times};
         break;
     }
+    told(c);
     return gather(c, &ev->ev);
 }
 
@@ -338,7 +188,7 @@ static void finish(struct call *c)
     c->code = 0;
     if (c->streaming) {
         struct net_exchange *x = c->x;
-        flush(c);
+        call_flush(c);
         c->x = NULL;
         c->state = CALL_OVER;
         net_stream_end(x);
@@ -362,8 +212,10 @@ static void go_home(struct call *c, struct call_job *j)
         return;
     j->state = JOB_HOME;
     c->n_home++;
-    if (c->state == CALL_RUN && submit_more(c, &e))
+    if (c->state == CALL_RUN && call_submit_more(c, &e) && !call_turn_back(c, &e))
         call_fail(c, &e);
+    if (c->state == CALL_BACK)
+        call_walk(c);
 }
 
 static void fail_job(struct call *c, int code)
@@ -371,7 +223,8 @@ static void fail_job(struct call *c, int code)
     struct err e = {0};
 
     err_set(&e, code, "The request could not be finished: %s.", err_text(code));
-    call_fail(c, &e);
+    if (!call_turn_back(c, &e))
+        call_fail(c, &e);
 }
 
 void call_pump(struct call *c, struct call_job *j)
@@ -395,10 +248,10 @@ void call_pump(struct call *c, struct call_job *j)
         if (c->state == CALL_RUN && (r || ev.err))
             fail_job(c, ev.err ? ev.err : r);
         if (c->out.len > PENDING_PAUSE && c->streaming)
-            flush(c);
+            call_flush(c);
     }
     if (c->state == CALL_RUN && c->streaming)
-        flush(c);
+        call_flush(c);
     if (c->state == CALL_RUN && c->x && api_reply_is_done(c->reply))
         finish(c);
     go_home(c, j);
@@ -415,10 +268,10 @@ void call_room(struct call *c)
 
 void call_tick(struct call *c, int64_t now_us)
 {
-    if (c->state != CALL_RUN || !c->streaming || !c->x)
+    if (c->state > CALL_RUN || !c->streaming || !c->x)
         return;
     if (now_us - c->written_us >= c->s->config->heartbeat * 1000 && !c->paused) {
         sse_comment(&c->out, c->form, "ping");
-        flush(c);
+        call_flush(c);
     }
 }

@@ -18,63 +18,88 @@ static const char *body_of(const struct call *c)
     return c->body.data ? c->body.data : "";
 }
 
-int call_tokenize(struct call *c, const struct api_options *o, struct err *e)
+int call_parse_tokenize(struct call *c, const struct api_options *o, struct err *e)
 {
-    struct api_tokenize q = {0};
-    int r = api_parse_tokenize(&q, body_of(c), c->body.len, &c->heads, o, e);
+    struct api_tokenize *q = &c->tool.tokenize;
+    int r = api_parse_tokenize(q, body_of(c), c->body.len, &c->heads, o, e);
 
-    if (r)
-        return r;
-    r = call_find_supplier(c, q.model, e);
-    if (!r)
-        r = c->sup->ops->tokenize(c->sup, q.content, q.n_content, q.parse_special, q.add_special,
-                                  API_BODY_MAX, &c->patience, &c->tool.tokens, e);
-    c->tool.with_pieces = q.with_pieces;
-    api_tokenize_done(&q);
+    c->req.model = q->model;
+    c->tool.with_pieces = q->with_pieces;
     return r;
 }
 
-int call_detokenize(struct call *c, const struct api_options *o, struct err *e)
+int call_parse_detokenize(struct call *c, const struct api_options *o, struct err *e)
 {
-    struct api_detokenize q;
-    int r = api_parse_detokenize(&q, &c->arena, body_of(c), c->body.len, &c->heads, o, e);
+    struct api_detokenize *q = &c->tool.detokenize;
+    int r = api_parse_detokenize(q, &c->arena, body_of(c), c->body.len, &c->heads, o, e);
 
-    if (!r)
-        r = call_find_supplier(c, q.model, e);
-    if (r)
-        return r;
-    for (int32_t i = 0; i < q.n; i++) {
-        if (q.id[i] >= c->sup->ops->facts(c->sup)->n_vocab)
-            return err_set_param(e, ERR_SCHEMA, "tokens",
-                                 "tokens.%d: %d is not in the vocabulary of %d tokens", i, q.id[i],
-                                 c->sup->ops->facts(c->sup)->n_vocab);
-    }
+    c->req.model = q->model;
     c->tool.key = "content";
-    buf_init(&c->text, TEXT_MAX);
-    return c->sup->ops->detokenize(c->sup, q.id, q.n, &c->text, e);
+    return r;
 }
 
-int call_apply_template(struct call *c, const struct api_options *o, struct err *e)
+int call_parse_template(struct call *c, const struct api_options *o, struct err *e)
 {
-    struct tokens t = {0};
-    struct api_template q = {0};
-    int r = api_parse_template(&q, body_of(c), c->body.len, &c->heads, o, e);
+    struct api_template *q = &c->tool.template;
+    int r = api_parse_template(q, body_of(c), c->body.len, &c->heads, o, e);
 
-    if (r)
-        return r;
-    r = call_find_supplier(c, q.model, e);
+    c->req.model = q->model;
+    c->tool.key = "prompt";
+    return r;
+}
+
+/* ---- working --------------------------------------------------------------------------------- */
+
+static int check_tokens(const struct call *c, struct err *e)
+{
+    if (call_reads_tokens(c))
+        return 0;
+    return err_set_param(e, ERR_UNSUPPORTED, "model",
+                         "Nobody who knows the tokens of this model offers it now.");
+}
+
+int call_prepare_tokenize(struct call *c, struct err *e)
+{
+    const struct api_tokenize *q = &c->tool.tokenize;
+    int r = check_tokens(c, e);
+
+    if (!r)
+        r = c->sup->ops->tokenize(c->sup, q->content, q->n_content, q->parse_special,
+                                  q->add_special, API_BODY_MAX, &c->patience, &c->tool.tokens, e);
+    api_tokenize_done(&c->tool.tokenize);
+    return r;
+}
+
+int call_prepare_detokenize(struct call *c, struct err *e)
+{
+    int32_t n_vocab = c->sup->ops->facts(c->sup)->n_vocab;
+    const struct api_detokenize *q = &c->tool.detokenize;
+    int r = check_tokens(c, e);
+
+    for (int32_t i = 0; !r && i < q->n; i++) {
+        if (q->id[i] >= n_vocab)
+            r = err_set_param(e, ERR_SCHEMA, "tokens",
+                              "tokens.%d: %d is not in the vocabulary of %d tokens", i, q->id[i],
+                              n_vocab);
+    }
+    buf_init(&c->text, TEXT_MAX);
+    return r ? r : c->sup->ops->detokenize(c->sup, q->id, q->n, &c->text, e);
+}
+
+int call_prepare_template(struct call *c, struct err *e)
+{
+    const struct api_template *q = &c->tool.template;
+    struct tokens t = {0};
+    int r = check_tokens(c, e);
+
     if (!r)
         r = call_check_chat(c, e);
-    if (r)
-        goto out;
-    c->tool.key = "prompt";
     buf_init(&c->text, TEXT_MAX);
-    r = c->sup->ops->render(c->sup, q.messages, q.template_kwargs, q.continue_final,
-                            q.no_generation_prompt, &c->patience, &c->text, &t, e);
-out:
-    free(t.id);
-    free(t.answer);
-    api_template_done(&q);
+    if (!r)
+        r = c->sup->ops->render(c->sup, q->messages, q->template_kwargs, q->continue_final,
+                                q->no_generation_prompt, &c->patience, &c->text, &t, e);
+    tokens_done(&t);
+    api_template_done(&c->tool.template);
     return r;
 }
 
@@ -85,7 +110,9 @@ size_t call_tool_bytes(const struct call *c)
 
 void call_tool_done(struct call *c)
 {
-    free(c->tool.tokens.id);
+    api_tokenize_done(&c->tool.tokenize);
+    api_template_done(&c->tool.template);
+    tokens_done(&c->tool.tokens);
     buf_done(&c->text);
 }
 

@@ -209,7 +209,7 @@ static void judge(struct call *c)
         return;
     }
     r = may_ask(c, key, n_key, &e);
-    if (!r && c->endpoint->prep)
+    if (!r && c->endpoint->parse)
         r = begin_body(c, &e);
     if (r)
         call_fail(c, &e);
@@ -298,14 +298,9 @@ void handler_body(void *ctx, struct net_exchange *x, int code)
             return;
         }
     }
-    c->state = CALL_PREP;
-    if (c->body.len <= BODY_INLINE) {
-        call_prep(c);
-        call_admit(c);
-    } else if (prep_push(c->s->prep, c)) {
-        err_set(&e, ERR_AGAIN, "Too many big requests at once; please try again shortly.");
-        call_fail(c, &e);
-    }
+    c->n_body = c->body.len;
+    c->state = CALL_PARSE;
+    call_walk(c);
     handler_reap(c);
 }
 
@@ -321,7 +316,8 @@ void handler_gone(void *ctx, struct net_exchange *x, int code)
         c->status = 499;
     if (!c->code)
         c->code = code;
-    if (c->state != CALL_PREP || prep_drop(c->s->prep, c)) { /* else a prep thread brings it home */
+    /* A prep thread that has it brings it home. */
+    if ((c->state != CALL_PARSE && c->state != CALL_PREPARE) || prep_drop(c->s->prep, c)) {
         c->state = CALL_OVER;
         call_cancel_jobs(c);
         for (int32_t i = 0; i < c->n_sent; i++) /* full rings take no end */
@@ -348,7 +344,7 @@ void handler_mail(void *ctx, int io)
     while ((it = mbox_next(&list))) {
         if (it->kind == MAIL_PREP) {
             c = it->owner;
-            call_admit(c);
+            call_worked(c);
         } else if (it->kind == MAIL_SNAPSHOT) {
             c = watch_arrive(it->owner, io);
             if (!c)

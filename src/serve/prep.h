@@ -15,7 +15,7 @@ int prep_open(struct prep **ret, int n_threads, struct err *e);
 /* Joins; nothing is queued any more. Accepts NULL. */
 void prep_close(struct prep *p);
 /* call_prep(c) on a thread of the pool; then c->prep_item is posted to its io thread's mailbox. 0
- * or ERR_AGAIN. [any] */
+ * or ERR_AGAIN, which only calls in CALL_PARSE get: who was let in once has its place. [any] */
 int prep_push(struct prep *p, struct call *c);
 /* Its client left: 1 when it was still queued and never will be done, so that nothing is posted; 0
  * when a thread has it. [any] */

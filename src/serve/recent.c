@@ -117,6 +117,16 @@ void recent_began(struct call *c)
     timeline_note(t, TIMELINE_QUEUED, clock_now_us(), 0);
 }
 
+/* Its place in the order goes: it waits in no queue. */
+void recent_back(struct call *c)
+{
+    struct timeline *t = &c->timeline;
+
+    t->order = 0;
+    t->n_prompt = t->n_cached = t->n_prefilled = t->n_generated = 0;
+    t->n_drafted = t->n_draft_right = 0;
+}
+
 void recent_first_token(struct call *c)
 {
     sample(c, TIMELINE_TTFT, c->timeline.first_us, c->timeline.first_us - c->started_us);

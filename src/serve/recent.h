@@ -47,6 +47,7 @@ const struct recent_one *recent_get(const struct recent *p, int i);
 /* From the call's io thread: its jobs are at the supplier; its first token came; it is over. */
 void recent_began(struct call *c);
 void recent_first_token(struct call *c);
+void recent_back(struct call *c); /* they are not, and the call is routed again */
 void recent_add(struct call *c);
 
 #endif

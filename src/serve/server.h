@@ -69,6 +69,7 @@ struct server {
 
 /* serve_open in two halves, so that tests can put suppliers of their own between them. */
 int server_new(struct server **ret, const struct serve_config *c, struct err *e);
+/* Before server_start; offers may come and go at any time. */
 int server_add_model(struct server *s, const char *const *names, int n_names, struct err *e);
 int server_start(struct server *s, struct err *e);
 

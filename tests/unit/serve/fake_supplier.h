@@ -7,6 +7,10 @@
  *   SLOW    in a text to be tokenised: takes until fake.read, or its caller's end
  *   else    "w0 ", "w1 ", ... up to max_tokens, and stops by itself after four
  *
+ * Switches: `refuses` is what submit fails with, `dies` what each job ends with before its first
+ * token (but those that HOLD), `keeps` lets no cancelled job end, and facts.reads_prompts = 0 makes
+ * it a supplier that takes texts and messages as they are.
+ *
  * Its ring is small (8 KiB), so that a reader that does not pop is felt soon. */
 #ifndef TEST_FAKE_SUPPLIER_H
 #define TEST_FAKE_SUPPLIER_H
@@ -48,6 +52,7 @@ struct fake {
     struct preset drawn_with; /* of the last job, under the lock */
     _Atomic int state, frozen, stop, released, capacity, paused;
     _Atomic int n_reading, n_read, read; /* texts: begun, done; and let those that are slow go on */
+    _Atomic int refuses, dies, keeps, n_gone;
     char order[64], tiers[64]; /* first letters of the prompts and their tiers, as they came */
     _Atomic int n_submitted, n_cancelled, n_done, n_waiting, n_running, n_inside;
 };
@@ -138,12 +143,27 @@ static int fake_render(const struct supplier *s, const json_t *messages, const j
     return fake_tokenize(s, ret_text->data, ret_text->len, 0, 0, SIZE_MAX, patience, ret_tokens, e);
 }
 
+/* What a supplier of texts reads. */
+static void fake_read(struct fake_job *fj, const struct supplier_job *j)
+{
+    const char *text = j->text;
+
+    if (!text && j->req->messages)
+        text = json_string_value(json_object_get(json_array_get(j->req->messages, 0), "content"));
+    if (!j->prompt && text)
+        snprintf(fj->script, sizeof fj->script, "%s", text);
+}
+
 static int fake_submit(struct supplier *s, struct supplier_job *j, struct err *e)
 {
     struct fake *f = fake_of(s);
-    struct fake_job *fj = calloc(1, sizeof *fj);
+    struct fake_job *fj;
     int32_t n = 0;
 
+    if (f->refuses)
+        return err_set(e, f->refuses, "refused by %s", s->id);
+    fj = calloc(1, sizeof *fj);
+    fake_read(fj, j);
     for (int32_t i = 0; i < j->n_prompt && n < (int32_t)sizeof fj->script - 1; i++) {
         if (j->prompt[i] < 256)
             fj->script[n++] = (char)j->prompt[i];
@@ -262,6 +282,8 @@ static int fake_step(struct fake *f, struct fake_job *j)
 
     if (j->posted_done)
         return 0;
+    if (j->cancel && f->keeps)
+        return 0;
     if (j->cancel)
         j->err = ERR_CANCELLED;
     if (!j->err && strstr(j->script, "HOLD") && !f->released)
@@ -274,6 +296,8 @@ static int fake_step(struct fake *f, struct fake_job *j)
         f->n_running++;
         return 1;
     }
+    if (f->dies && !j->n && !j->done && !strstr(j->script, "HOLD"))
+        j->err = j->err ? j->err : f->dies;
     if (strstr(j->script, "FAIL0") || (strstr(j->script, "FAIL") && j->n == 1))
         j->err = j->err ? j->err : ERR_NUMERIC;
     if (j->err || j->done == o->req->n_run) {
@@ -334,6 +358,11 @@ static void *fake_main(void *arg)
     return NULL;
 }
 
+static void fake_gone(struct supplier *s)
+{
+    fake_of(s)->n_gone++;
+}
+
 static const struct supplier_ops fake_ops = {
     .kind = "fake",
     .load = fake_load,
@@ -347,6 +376,7 @@ static const struct supplier_ops fake_ops = {
     .peek = fake_peek,
     .pop = fake_pop,
     .release = fake_release_job,
+    .gone = fake_gone,
 };
 
 static void fake_open(struct fake *f)

@@ -22,6 +22,7 @@ struct room {
     struct server *s;
     pthread_t runner;
     int running, run_result;
+    const char *other; /* a second model, without offers; or NULL */
     char dir[64], ledger[128], keys[128];
 };
 
@@ -56,7 +57,8 @@ static void room_start(struct room *r)
     struct err e = {0};
 
     if (server_new(&r->s, &r->config, &e) || server_add_model(r->s, names, 2, &e) ||
-        cloud_add_offer(r->s->cloud, 0, &r->f.s, &e) || server_start(r->s, &e))
+        cloud_add_offer(r->s->cloud, 0, &r->f.s, &e) ||
+        (r->other && server_add_model(r->s, &r->other, 1, &e)) || server_start(r->s, &e))
         fail_msg("%s", e.text);
     pthread_create(&r->runner, NULL, room_run, r);
     r->running = 1;

@@ -1,0 +1,313 @@
+/* The way of a request, a state at a time, on its io thread: parse, route, prepare, hold, submit;
+ * and the way back, where an offer fails before the first byte of the answer. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/map.h"
+#include "base/rand.h"
+#include "serve/recent.h"
+#include "serve/server.h"
+
+/* What is held of an answer where the client sets no maximum; what it takes beyond that is owed. */
+#define HOLD_UNSTATED 16384
+
+/* A step is not over: a prep thread or a job's mail will bring the call on. */
+#define WAITS 1
+
+/* ---- parse, prepare -------------------------------------------------------------------------- */
+
+/* Here when the body is small, else on a prep thread. */
+static int work(struct call *c, struct err *e)
+{
+    if (!c->is_worked && c->n_body > BODY_INLINE) {
+        if (!prep_push(c->s->prep, c))
+            return WAITS;
+        return err_set(e, ERR_AGAIN, "Too many big requests at once; please try again shortly.");
+    }
+    if (!c->is_worked)
+        call_prep(c);
+    c->is_worked = 0;
+    *e = c->err;
+    return e->code;
+}
+
+void call_worked(struct call *c)
+{
+    c->is_worked = 1;
+    call_walk(c);
+}
+
+/* ---- route ----------------------------------------------------------------------------------- */
+
+static int route(struct call *c, struct err *e)
+{
+    struct server *s = c->s;
+    const char *model = c->req.model;
+    int r;
+
+    if (!model && s->n_served == 1) /* text tools may leave it out where there is only one */
+        model = s->served[0].names[0];
+    if (!model)
+        return err_set_param(e, ERR_SCHEMA, "model",
+                             "model: is required, because this server has several");
+    c->tier = cloud_tier(&c->ticket, c->req.tier);
+    r = cloud_route(s->cloud, clock_now_us(), model, c->tier, &c->ticket, e);
+    if (!r)
+        c->sup = c->ticket.offer->sup;
+    else if (c->ticket.n_tried)
+        *e = c->err; /* of the last that was tried */
+    return e->code;
+}
+
+/* ---- hold ------------------------------------------------------------------------------------ */
+
+/* Hold what the client asked for; where it did not say how much, at least a token a choice. */
+static int hold_tokens(struct call *c, struct err *e)
+{
+    const struct supplier_facts *f = c->sup->ops->facts(c->sup);
+    int64_t least = 0, most = 0;
+
+    for (int32_t i = 0; i < c->n_jobs; i++) {
+        const struct call_job *j = &c->jobs[i];
+        int64_t max = j->job.max_tokens, min;
+        if (max < 0) /* its supplier knows the prompt's tokens, we do not */
+            max = f->output_max ? f->output_max : f->context;
+        min = max;
+        if (c->req.max_tokens < 0) {
+            max = max < HOLD_UNSTATED ? max : HOLD_UNSTATED;
+            min = max < 1 ? max : 1;
+        }
+        least += j->n_hold + min * c->req.n_run;
+        most += j->n_hold + max * c->req.n_run;
+    }
+    return cloud_reserve(c->s->cloud, clock_now_us(), &c->ticket, least, most, e);
+}
+
+static int hold(struct call *c, struct err *e)
+{
+    int32_t n = c->n_jobs < CALL_JOBS_AT_ONCE ? c->n_jobs : CALL_JOBS_AT_ONCE;
+    int r;
+
+    if (c->endpoint->is_tool) /* its tokens were held with its body */
+        return 0;
+    r = cloud_admit(c->s->cloud, n, c->req.n_run, (int64_t)c->req.queue_threshold_ms * 1000,
+                    &c->ticket, &c->n_at_once, e);
+    return r ? r : hold_tokens(c, e);
+}
+
+/* ---- submit ---------------------------------------------------------------------------------- */
+
+/* Caches are shared within a tenant, and within the namespace a client asked for. */
+static uint64_t cache_salt(const struct call *c)
+{
+    uint64_t h = map_hash(c->ticket.tenant, strlen(c->ticket.tenant), c->s->salt_seed);
+
+    if (c->req.cache_salt)
+        h = map_hash(c->req.cache_salt, strlen(c->req.cache_salt), h);
+    return h;
+}
+
+static int name_reply(struct call *c, struct err *e)
+{
+    unsigned char random[16];
+
+    if (rand_system(random, sizeof random))
+        return err_set(e, ERR_INTERNAL, "no random bytes from the system");
+    api_id_make(c->reply_id, c->req.kind, random);
+    c->reply_created = clock_wall_us() / 1000000;
+    return 0;
+}
+
+/* Of the same name, whoever serves it. */
+static int make_reply(struct call *c, struct err *e)
+{
+    struct api_reply_setup setup = {
+        .req = &c->req,
+        .id = c->reply_id,
+        .fingerprint = c->sup->ops->facts(c->sup)->fingerprint,
+        .tier_used = tier_name(c->tier),
+        .frame_end = c->form == SSE_EXTRA ? "\n\n\n" : NULL,
+    };
+    int r = *c->reply_id ? 0 : name_reply(c, e);
+
+    if (r)
+        return r;
+    setup.created = c->reply_created;
+    r = api_reply_new(&c->reply, &setup);
+    for (int32_t i = 0; !r && i < c->n_jobs; i++) {
+        struct call_job *j = &c->jobs[i];
+        r = api_reply_prompt(c->reply, i, j->text, j->n_text, j->job.prompt, j->job.n_prompt);
+    }
+    return r ? err_set(e, ERR_NOMEM, "No memory for one more request.") : 0;
+}
+
+/* The reply has what it needs of them. */
+static void drop_texts(struct call *c)
+{
+    if (c->s->config->log_prompts)
+        return;
+    for (int32_t i = 0; i < c->n_jobs; i++) {
+        buf_done(&c->jobs[i].rendered);
+        c->jobs[i].text = NULL;
+        c->jobs[i].n_text = 0;
+    }
+    net_claim_set(&c->claim, call_kept_bytes(c));
+}
+
+static int submit_job(struct call *c, struct call_job *j, struct err *e)
+{
+    int r;
+
+    j->n_live = c->req.n_run;
+    j->job.req = &c->req;
+    j->job.salt = cache_salt(c);
+    j->job.tenant = c->ticket.i_tenant;
+    j->job.tier = c->tier;
+    j->job.accepted_us = c->started_us;
+    j->job.echo_logprobs = c->req.echo && c->req.logprobs;
+    j->job.reader = net_io_mbox(c->s->net, c->io);
+    j->job.mail_kind = MAIL_JOB;
+    j->job.owner = j;
+    if (c->req.given & API_GIVEN_SEED)
+        j->job.seed = (uint64_t)c->req.seed;
+    else if (rand_system(&j->job.seed, sizeof j->job.seed))
+        return err_set(e, ERR_INTERNAL, "no random bytes from the system");
+    r = c->sup->ops->submit(c->sup, &j->job, e);
+    if (r)
+        return r;
+    j->state = JOB_OUT;
+    c->n_sent++;
+    return 0;
+}
+
+int call_submit_more(struct call *c, struct err *e)
+{
+    int r = 0;
+
+    while (!r && c->n_sent < c->n_jobs && c->n_sent - c->n_home < c->n_at_once)
+        r = submit_job(c, &c->jobs[c->n_sent], e);
+    return r;
+}
+
+/* The stream's opening is told once, also where a second offer goes on with it. */
+static void open_stream(struct call *c)
+{
+    struct buf told;
+
+    if (!c->streaming) {
+        call_stream_begin(c);
+        api_reply_begin(c->reply, &c->out);
+        call_flush(c);
+        c->is_told = c->req.echo || c->req.return_token_ids; /* those are of this offer */
+        return;
+    }
+    buf_init(&told, c->out.max);
+    api_reply_begin(c->reply, &told);
+    buf_done(&told);
+}
+
+static int submit(struct call *c, struct err *e)
+{
+    int r;
+
+    if (!c->n_jobs) {
+        call_tell(c);
+        return 0;
+    }
+    r = make_reply(c, e);
+    if (!r)
+        drop_texts(c);
+    if (!r)
+        r = call_submit_more(c, e);
+    if (c->n_sent)
+        recent_began(c);
+    if (!r && c->req.stream)
+        open_stream(c);
+    return r;
+}
+
+/* ---- the way back ---------------------------------------------------------------------------- */
+
+/* What is answered with 5xx is no fault of the request: another supplier may do better. So may one
+ * with room in its queue. */
+static int is_the_offers(const struct call *c, int code)
+{
+    return err_http_status(code) >= 500 || (code == ERR_QUEUE_FULL && c->ticket.offer_is_full);
+}
+
+int call_turn_back(struct call *c, const struct err *e)
+{
+    int may = c->state == CALL_HOLD || c->state == CALL_SUBMIT || c->state == CALL_RUN;
+
+    if (!may || c->is_told || c->endpoint->is_tool || !is_the_offers(c, e->code) ||
+        (c->req.kind == API_CHAT && !c->req.messages) || !cloud_has_other(c->s->cloud, &c->ticket))
+        return 0;
+    c->err = *e;
+    call_cancel_jobs(c);
+    c->state = CALL_BACK;
+    return 1;
+}
+
+static void drop_jobs(struct call *c)
+{
+    for (int32_t i = 0; i < c->n_jobs; i++)
+        call_job_done(&c->jobs[i]);
+    free(c->jobs);
+    c->jobs = NULL;
+    c->n_jobs = c->n_sent = c->n_home = c->n_at_once = 0;
+}
+
+/* All jobs are home: the offer is left as if it had never been asked. */
+static int leave_offer(struct call *c, struct err *e)
+{
+    (void)e;
+    if (c->n_home < c->n_sent)
+        return WAITS;
+    drop_jobs(c);
+    api_reply_free(c->reply);
+    c->reply = NULL;
+    c->cancelled = c->started = 0;
+    c->usage = (struct usage){0};
+    c->queue_us = c->prompt_us = c->completion_us = 0;
+    recent_back(c);
+    cloud_turn_back(c->s->cloud, clock_now_us(), &c->ticket);
+    c->sup = NULL;
+    return 0;
+}
+
+/* ---- the walk -------------------------------------------------------------------------------- */
+
+static const struct {
+    int (*step)(struct call *c, struct err *e); /* 0, an error, or WAITS */
+    enum call_state next;
+} way[] = {
+    [CALL_PARSE] = {work, CALL_ROUTE},    [CALL_BACK] = {leave_offer, CALL_ROUTE},
+    [CALL_ROUTE] = {route, CALL_PREPARE}, [CALL_PREPARE] = {work, CALL_HOLD},
+    [CALL_HOLD] = {hold, CALL_SUBMIT},    [CALL_SUBMIT] = {submit, CALL_RUN},
+};
+
+void call_walk(struct call *c)
+{
+    while (c->state < CALL_RUN) {
+        enum call_state at = c->state;
+        struct err e = {0};
+        int r;
+
+        if (!c->x) { /* the client left meanwhile */
+            c->state = CALL_OVER;
+            return;
+        }
+        if (c->cancel_asked) {
+            call_end_cancelled(c);
+            return;
+        }
+        r = way[at].step(c, &e);
+        if (r == WAITS)
+            return;
+        if (r && !call_turn_back(c, &e))
+            call_fail(c, &e);
+        if (c->state == at)
+            c->state = way[at].next;
+    }
+}
