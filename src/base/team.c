@@ -124,7 +124,7 @@ static void wait_done(struct team *t)
         now = clock_now_us();
         if (!start) {
             start = now;
-        } else if (!noted && now - start > NOTE_US) {
+        } else if (!noted && !t->always_all && now - start > NOTE_US) {
             noted = now;
             part_time_note(t);
         } else if (now - start > STALL_US) {
@@ -165,6 +165,11 @@ void team_run(struct team *t, int32_t n, int32_t chunk, team_fn *fn, void *arg)
         team_wake(&t->epoch);
     work(t, 0, epoch, 0);
     wait_done(t);
+}
+
+void team_set_part_time(struct team *t, int on)
+{
+    t->always_all = !on;
 }
 
 void team_lock(struct team *t)

@@ -8,7 +8,7 @@
  *
  * Idle workers spin briefly, then sleep on a futex. When a wait at the end of a run says that a
  * core is busy elsewhere, the team works with one thread less, which then helps when it can
- * (team_part_time.c). */
+ * (team_part_time.c). team_set_part_time switches that off. */
 #ifndef BASE_TEAM_H
 #define BASE_TEAM_H
 
@@ -23,6 +23,9 @@ struct team;
 /* n threads, the caller counted in; 0: as many as CPUs are allowed to us. */
 int team_open(struct team **ret, int n, struct err *e);
 void team_close(struct team *t); /* accepts NULL */
+/* Off: all threads take part in every run, whatever else wants their cores. On at first. Before the
+ * first run. */
+void team_set_part_time(struct team *t, int on);
 int team_size(const struct team *t);
 
 /* Items [begin, end) by worker `w` (0 <= w < team_size): scratch memory may be indexed by it. */

@@ -50,6 +50,7 @@ struct worker {
 
 struct team {
     int n;
+    int always_all; /* nobody is the part-time worker, ever */
     struct worker *worker;
     struct part *part;
     pthread_mutex_t lock;

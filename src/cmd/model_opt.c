@@ -65,6 +65,7 @@ int model_open(struct model_run *r, const char *spec, const struct model_opt *o,
         rc = team_open(&r->team, (int)o->threads, e);
     if (rc)
         goto fail;
+    team_set_part_time(r->team, !o->no_part_time);
     c.path = r->path;
     c.name = strchr(spec, '/') ? NULL : spec;
     progress_start(&bar, "loading", PROGRESS_COUNT, 1000, 0);

@@ -7,7 +7,7 @@
 #include "engine/engine.h"
 
 struct model_opt {
-    int cls, kv, no_cache, no_speculation;
+    int cls, kv, no_cache, no_speculation, no_part_time;
     uint64_t kv_memory;
     int64_t context, chunk, batch, threads;
     const char *cpu, *template_file;
@@ -17,6 +17,8 @@ struct model_opt {
 #define MODEL_OPT_ROWS(s, field)                                                                   \
     OPT_INT('t', "threads", "N", "0", 0, TEAM_THREADS_MAX, s, field.threads,                       \
             "compute threads (0: all CPUs)"),                                                      \
+        OPT_FLAG(0, "no-part-time", s, field.no_part_time,                                         \
+                 "all threads in every step, also beside busy processes"),                         \
         OPT_CHOICE(0, "class", engine_class_words, "auto", s, field.cls,                           \
                    "numeric class: integer dot products (q8), prompts in bf16, everything in "     \
                    "float; auto: bf16 where the CPU has AMX, else q8"),                            \

@@ -58,6 +58,8 @@
     X("ledger_sync", "ledger-sync", CHOICE, ledger_sync, "full", 0, 0, "full|normal",              \
       "flush the ledger on every commit, or at checkpoints only")                                  \
     X("threads", "threads", INT, threads, "0", 0, 256, "N", "compute threads, 0: all CPUs")        \
+    X("part_time", "part-time", CHOICE, part_time, "on", 0, 0, "off|on",                           \
+      "beside a busy process one thread less, which helps when it can; off: all in every step")    \
     X("cpu", "cpu", CHOICE, cpu, "auto", 0, 0, engine_cpu_words, "best instruction set to use")    \
     X("io_threads", "io-threads", INT, io_threads, "1", 1, 64, "N", "threads for connections")     \
     X("prep_threads", "prep-threads", INT, prep_threads, "2", 1, 64, "N",                          \
@@ -128,7 +130,7 @@ struct serve_config {
     int64_t header_timeout, body_timeout, idle_timeout, stall_timeout, drain_timeout; /* ms */
     int64_t heartbeat;
     uint64_t body_limit, body_budget;
-    int insecure_no_keys, ledger_sync, cpu, log_level, log_format, log_prompts, metrics,
+    int insecure_no_keys, ledger_sync, part_time, cpu, log_level, log_format, log_prompts, metrics,
         strict_compat;
     int is_wide; /* other machines reach `host`: filled by serve_config_check */
     struct serve_model model_default; /* what models that say nothing get */

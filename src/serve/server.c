@@ -229,8 +229,10 @@ int serve_open(struct server **ret, const struct serve_config *c, struct err *e)
     if (r)
         return r;
     r = team_open(&s->team, (int)c->threads, e);
-    if (!r)
+    if (!r) {
+        team_set_part_time(s->team, c->part_time);
         r = add_locals(s, e);
+    }
     if (!r)
         r = server_start(s, e);
     if (!r && pthread_create(&s->loader, NULL, loader_main, s))

@@ -12,7 +12,7 @@
 
 #include "base/clock.h"
 #include "base/rand.h"
-#include "base/team.h"
+#include "base/team_int.h"
 
 enum { ITEMS = 5000 };
 
@@ -238,6 +238,26 @@ static void lost_cores(void **state)
     }
 }
 
+/* Switched off, all are members whatever happens to them. */
+static void all_stay(void **state)
+{
+    static struct nap n;
+    struct team *t;
+    struct err e;
+    (void)state;
+    assert_int_equal(team_open(&t, 3, &e), 0);
+    team_set_part_time(t, 0);
+    n.j.n = 60;
+    n.j.workers = 3;
+    n.j.stamp = 1;
+    n.nap_us = 1000;
+    for (int i = 0; i < 200; i++) {
+        run_nap(t, &n);
+        assert_int_equal(atomic_load(&t->members), 3);
+    }
+    team_close(t);
+}
+
 static void open_and_close(void **state)
 {
     struct team *t;
@@ -265,6 +285,7 @@ int main(void)
         cmocka_unit_test(runs_in_a_row),
         cmocka_unit_test(several_callers),
         cmocka_unit_test(lost_cores),
+        cmocka_unit_test(all_stay),
         cmocka_unit_test(open_and_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
