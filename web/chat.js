@@ -10,7 +10,7 @@ import { List } from './chat_list.js';
 import { MessageView, split_thinking } from './chat_message.js';
 import { Composer } from './chat_composer.js';
 import { Side } from './chat_side.js';
-import { put_draft } from './chat_drafts.js';
+import { put_unsent } from './chat_unsent.js';
 import { Answer, Keeper, mark_cut, recent, remember } from './chat_answer.js';
 import { body_of, defaults, keep_begun, show_hints, show_settings } from './chat_settings.js';
 
@@ -165,7 +165,7 @@ export class Chat {
         for (const [node, a] of this.answers) if (a.conv === id) { a.keeper.done(); a.stop(); this.answers.delete(node); }
         this.open_conversations.delete(id);
         if (this.conv?.id === id) this.fresh('chat');
-        put_draft(id, { text: '', files: [] });
+        put_unsent(id, { text: '', files: [] });
     }
 
     async renamed(id, title) {

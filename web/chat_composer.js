@@ -4,7 +4,7 @@
 import { h, $, icon, icon_button, toast, bytes, count, number } from './dom.js';
 import * as api from './api.js';
 import { models } from './models.js';
-import { get_draft, put_draft } from './chat_drafts.js';
+import { get_unsent, put_unsent } from './chat_unsent.js';
 
 const FILE_MAX = 1e6;
 const FILES_MAX = 8;
@@ -55,7 +55,7 @@ export class Composer {
     use(id) {
         if (this.id !== undefined) this.keep();
         this.id = id;
-        const { text, files } = get_draft(id);
+        const { text, files } = get_unsent(id);
         this.area.value = text;
         this.files = [...files];
         this.show_files();
@@ -64,14 +64,14 @@ export class Composer {
 
     /** The new conversation has got its id. */
     named(id) {
-        put_draft(this.id, { text: '', files: [] });
+        put_unsent(this.id, { text: '', files: [] });
         this.id = id;
         this.keep();
     }
 
     keep() {
         clearTimeout(this.keeping);
-        put_draft(this.id, { text: this.area.value, files: [...this.files] });
+        put_unsent(this.id, { text: this.area.value, files: [...this.files] });
     }
 
     keep_soon() {

@@ -31,11 +31,11 @@
  *
  * Requests of one connection are served one after the other, answers in the order of requests.
  *
- * Limits (struct net_config): connections (those that wait are closed for new ones, then guests are
- * let in, then accepting pauses), head size and fields, body bytes of one request, of one owner and
- * of the process, the time of a head, the rate of a body and of reading an answer, bytes waiting in
- * a stream. Each has an answer: 400, 408, 413, 414, 417, 431, 501, 503, 505, or the connection is
- * closed. There is no TLS here: a proxy in front has it. */
+ * Limits (struct net_config): connections (those that wait are closed for new ones, then reserve
+ * places are used, then accepting pauses), head size and fields, body bytes of one request, of one
+ * owner and of the process, the time of a head, the rate of a body and of reading an answer, bytes
+ * waiting in a stream. Each has an answer: 400, 408, 413, 414, 417, 431, 501, 503, 505, or the
+ * connection is closed. There is no TLS here: a proxy in front has it. */
 #ifndef NET_NET_H
 #define NET_NET_H
 
@@ -56,7 +56,7 @@ struct net_config {
     int port;         /* 0: any free one, see net_server_port */
     int n_io;         /* io threads, 1..64 */
     int conns_max;
-    int conns_reserve;  /* and for guests; see net_is_guest */
+    int conns_reserve;  /* further places in reserve; see net_is_reserve */
     int conns_per_peer; /* of one address (IPv6: its first 64 bits); 0: no limit of its own */
     int near_is_free;   /* loopback addresses have none */
     int evict_after_ms; /* a connection that waits so long for its client may be closed for others
@@ -76,9 +76,9 @@ struct net_config {
     struct http_limits http;
 };
 
-/* Fills every member: 127.0.0.1:8080, 1 io thread, 4,096 connections and 32 guests, 10 s heads, 20
- * s bodies, 75 s idle, 30 s stall, 16 KiB a second, 2 s linger, 250 ms idle in a drain, 1 MiB per
- * stream, 256 MiB of claims. */
+/* Fills every member: 127.0.0.1:8080, 1 io thread, 4,096 connections and 32 in reserve, 10 s heads,
+ * 20 s bodies, 75 s idle, 30 s stall, 16 KiB a second, 2 s linger, 250 ms idle in a drain, 1 MiB
+ * per stream, 256 MiB of claims. */
 void net_config_default(struct net_config *c);
 /* How long a client may take that has brought, or taken, n bytes so far. [any] */
 int64_t net_patience_us(const struct net_config *c, int timeout_ms, uint64_t n);
@@ -154,9 +154,10 @@ int net_io(const struct net_exchange *x);                       /* index of its 
 int64_t net_started_us(const struct net_exchange *x);           /* clock_now_us at the first byte */
 void net_set_user(struct net_exchange *x, void *user);
 void *net_user(const struct net_exchange *x); /* NULL until set */
-/* It came when all places were taken, or all of its address, and nobody could be closed for it: it
- * should be told so, and its connection is closed after the answer. */
-int net_is_guest(const struct net_exchange *x);
+/* 1 when its connection is on a reserve place: all places, or all of its address, were taken, and
+ * no other connection could be closed. The upper room should say so in its answer, after which the
+ * connection is closed. */
+int net_is_reserve(const struct net_exchange *x);
 int net_is_near(const struct net_exchange *x); /* from a loopback address */
 /* Whose claims it makes, where the upper room knows better than by its peer's address (an IPv6 one
  * counts by its first 64 bits). Before the body is read. */

@@ -46,10 +46,10 @@ void net_set_user(struct net_exchange *x, void *user)
     x->user = user;
 }
 
-int net_is_guest(const struct net_exchange *x)
+int net_is_reserve(const struct net_exchange *x)
 {
     net_io_check(x->conn->io);
-    return x->conn->is_guest;
+    return x->conn->is_reserve;
 }
 
 int net_is_near(const struct net_exchange *x)

@@ -264,7 +264,7 @@ static void request_ready(struct net_conn *c)
     conn_set(c, CONN_ASK);
     c->deadline_us = 0;
     atomic_fetch_add(&s->requests_total, 1);
-    if (places_is_guest(c))
+    if (places_is_reserve(c))
         c->x->close_after = 1;
     s->handler.on_request(s->handler.ctx, c->x);
 }

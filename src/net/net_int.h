@@ -49,7 +49,7 @@ struct net_conn {
     struct net_claim out; /* output that waits */
     uint64_t peer;        /* hash of its address */
     int fd;
-    uint8_t state, is_deferred, is_busy, is_eof, is_served, close_after, read_paused, is_guest,
+    uint8_t state, is_deferred, is_busy, is_eof, is_served, close_after, read_paused, is_reserve,
         is_near, wants_room;
 };
 
@@ -134,12 +134,12 @@ size_t conn_pending(const struct net_conn *c);
 void conn_cut(struct net_conn *c); /* close, without on_gone */
 
 /* net_places.c */
-void places_note(struct net_conn *c);             /* after its state has changed */
-void places_enter(struct net_conn *c);            /* new: somebody goes for it, or it is a guest */
-int places_is_guest(struct net_conn *c);          /* still */
+void places_note(struct net_conn *c);      /* after its state has changed */
+void places_enter(struct net_conn *c);     /* new: another is closed for it, or it is in reserve */
+int places_is_reserve(struct net_conn *c); /* still */
 struct net_io *places_pick(struct net_server *s); /* [any]: where a new one goes */
 void places_count(struct net_conn *c, int n);     /* [any]: +1 when accepted, -1 at its end */
-int places_are_out(const struct net_server *s);   /* [any]: those for guests as well */
+int places_are_out(const struct net_server *s);   /* [any]: reserve ones as well */
 void places_want(struct net_server *s);           /* [any]: every thread shall make some */
 void places_make(struct net_io *io);              /* where they were wanted */
 void places_allow_files(

@@ -2,9 +2,9 @@
  *
  * A connection that waits for its client (idle, in the middle of a head, after its last answer) has
  * no right to stay: when all places are taken, or all of one address, those that have waited
- * longest are closed for who comes. When none can go, who comes is a guest: beyond the limit, in a
- * few places kept for that, so that the upper room can still tell how it is. Beyond these, clients
- * wait in the kernel's backlog. */
+ * longest are closed for new ones. When none can be closed, a new connection gets one of a few
+ * reserve places beyond the limit, so that the upper room can still answer health checks. When
+ * these are taken, too, clients wait in the kernel's backlog. */
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 
@@ -88,16 +88,16 @@ static int is_full(const struct net_server *s, int more)
 
 void places_enter(struct net_conn *c)
 {
-    c->is_guest = is_peers_full(c)            ? !evict(c->io, &c->peer)
-                  : is_full(c->io->server, 0) ? !evict(c->io, NULL)
-                                              : 0;
+    c->is_reserve = is_peers_full(c)            ? !evict(c->io, &c->peer)
+                    : is_full(c->io->server, 0) ? !evict(c->io, NULL)
+                                                : 0;
 }
 
-int places_is_guest(struct net_conn *c)
+int places_is_reserve(struct net_conn *c)
 {
-    if (c->is_guest && !is_peers_full(c) && !is_full(c->io->server, 0))
-        c->is_guest = 0; /* one became free meanwhile */
-    return c->is_guest;
+    if (c->is_reserve && !is_peers_full(c) && !is_full(c->io->server, 0))
+        c->is_reserve = 0; /* one became free meanwhile */
+    return c->is_reserve;
 }
 
 /* The thread with the fewest connections; when one has to go, that of the longest wait. */

@@ -69,7 +69,7 @@ struct endpoint {
     int (*parse)(struct call *c, const struct api_options *o, struct err *e);
     int (*prepare)(struct call *c, struct err *e);
     unsigned char is_tool;    /* works on text alone: no job at the supplier */
-    unsigned char for_guests; /* tells how the server is: also in the places beyond the limit */
+    unsigned char in_reserve; /* also answered on reserve connections (net_is_reserve) */
 };
 /* endpoint_rows.c; all but API_ROUTE_UNBUILT have an answer, or the other two. */
 const struct endpoint *endpoint_row(enum api_route_id id);

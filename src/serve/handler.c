@@ -195,7 +195,7 @@ static void judge(struct call *c)
     find_key(h, &key, &n_key);
     r = api_route_find(method_of(h), h->target, strlen(h->target), &c->route, &e);
     c->endpoint = endpoint_row(c->route.id);
-    if (net_is_guest(c->x) && (r || !c->endpoint->for_guests)) {
+    if (net_is_reserve(c->x) && (r || !c->endpoint->in_reserve)) {
         err_set(&e, ERR_AGAIN, "Too many connections are open; please try again shortly.");
         call_fail(c, &e);
         return;

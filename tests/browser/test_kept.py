@@ -145,7 +145,7 @@ def test_leaving_a_text_that_is_continued(pages, front):
     go.set()
 
 
-def test_drafts(pages, site):
+def test_unsent(pages, site):
     page = pages.open(site.url)
     page.fill("#prompt", "not sent yet")
     page.reload()

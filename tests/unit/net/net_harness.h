@@ -113,7 +113,7 @@ static void room_request(void *ctx, struct net_exchange *x)
     if (path_is(x, "/hello"))
         reply_text(x, 200, "hello");
     else if (path_is(x, "/place"))
-        reply_text(x, 200, net_is_guest(x) ? "guest" : "regular");
+        reply_text(x, 200, net_is_reserve(x) ? "reserve" : "regular");
     else if (path_is(x, "/echo") || path_is(x, "/keep"))
         read_or_refuse(x, 1 << 20);
     else if (path_is(x, "/small"))

@@ -353,7 +353,7 @@ static void test_thousand_idle(void **state)
 
 static void test_connection_cap(void **state)
 {
-    enum { CAP = 4, GUESTS = 2, N = 10 };
+    enum { CAP = 4, RESERVE = 2, N = 10 };
     struct net_config c;
     struct room r;
     struct net_stats st;
@@ -361,7 +361,7 @@ static void test_connection_cap(void **state)
 
     room_config(&c);
     c.conns_max = CAP;
-    c.conns_reserve = GUESTS;
+    c.conns_reserve = RESERVE;
     c.evict_after_ms = GUARD_S * 1000;
     c.n_io = 2;
     room_open(&r, &c);
@@ -370,7 +370,7 @@ static void test_connection_cap(void **state)
     for (int i = 0; i < N; i++) { /* each gets its turn when an earlier one closes */
         hear_in(fd[i], HELLO_BODY, "200 OK");
         net_server_stats(r.server, &st);
-        assert_true(st.n_conns <= CAP + GUESTS);
+        assert_true(st.n_conns <= CAP + RESERVE);
         close(fd[i]);
     }
     WAIT_STAT(&r, accepted_total, ==, N);
@@ -427,32 +427,32 @@ static void test_slow_heads_crowd(void **state)
     crowd_out("GET / HTTP/1.1\r\nHo", 1);
 }
 
-/* All are busy: who comes is a guest, and is not once a place is free. */
-static void test_guests(void **state)
+/* All are busy: a new connection is a reserve one until a place is free. */
+static void test_reserve(void **state)
 {
     enum { N = 8 };
     struct room r;
-    int fd[N], guest, late[3];
+    int fd[N], reserve, late[3];
 
     open_few(&r, 1);
     for (int i = 0; i < N; i++)
         say(fd[i] = dial(&r), GET("/hold"));
     room_wait(&r, &r.n_held, N);
     for (int i = 0; i < 20; i++) { /* one by one, and each is let go */
-        say(guest = dial(&r), GET("/place"));
-        hear_end(guest, "Connection: close\r\n\r\nguest");
+        say(reserve = dial(&r), GET("/place"));
+        hear_end(reserve, "Connection: close\r\n\r\nreserve");
     }
-    for (int i = 0; i < 3; i++) /* two guests' places, and the backlog */
+    for (int i = 0; i < 3; i++) /* the two reserve places, and the backlog */
         late[i] = dial(&r);
     say(late[2], GET("/place"));
-    hear_end(late[2], "guest"); /* a guest that only waits gives way, too */
+    hear_end(late[2], "reserve"); /* a reserve connection that only waits gives way, too */
     room_order(&r, ORDER_REPLY, 0, 0);
     hear_in(fd[0], "held", "200 OK");
     close(fd[0]);
     WAIT_STAT(&r, n_conns, <, N + 2);
-    say(guest = dial(&r), GET("/place"));
-    hear_in(guest, "r", "200 OK");
-    close(guest);
+    say(reserve = dial(&r), GET("/place"));
+    hear_in(reserve, "r", "200 OK");
+    close(reserve);
     for (int i = 0; i < N; i++) {
         if (i)
             room_order(&r, ORDER_ABORT, i, 0);
@@ -462,9 +462,9 @@ static void test_guests(void **state)
     close(late[0]);
     close(late[1]);
     WAIT_STAT(&r, n_conns, ==, 0);
-    say(guest = dial(&r), GET("/place"));
-    hear_in(guest, "regular", "200 OK");
-    close(guest);
+    say(reserve = dial(&r), GET("/place"));
+    hear_in(reserve, "regular", "200 OK");
+    close(reserve);
     room_close(&r);
 }
 
@@ -484,7 +484,7 @@ static void test_peers(void **state)
         say(fd[i] = dial_from(&r, 1), GET("/hold"));
     room_wait(&r, &r.n_held, OWN);
     say(more = dial_from(&r, 1), GET("/place"));
-    hear_end(more, "guest");
+    hear_end(more, "reserve");
     say(more = dial_from(&r, 2), GET("/place"));
     hear_in(more, "regular", "200 OK");
     close(more);
@@ -727,7 +727,7 @@ int main(void)
         cmocka_unit_test(test_idle_hold_descriptors),
         cmocka_unit_test(test_idle_crowd),
         cmocka_unit_test(test_slow_heads_crowd),
-        cmocka_unit_test(test_guests),
+        cmocka_unit_test(test_reserve),
         cmocka_unit_test(test_peers),
         cmocka_unit_test(test_connection_cap),
         cmocka_unit_test(test_out_of_descriptors),

@@ -1,14 +1,14 @@
 /* What was written and not sent yet, for each conversation; it survives a reload. That of a new chat
- * belongs to its tab. Storage may be full or switched off: then a draft lives as long as the page. */
+ * belongs to its tab. Storage may be full or switched off: then what is unsent lives as long as the page. */
 
-const LENGTH_MAX = 1e6; // characters of one draft, its attached files with it
+const LENGTH_MAX = 1e6; // characters of one text, its attached files with it
 const memory = new Map();
 
 const name_of = (id) => `gaufre.draft.${id || 'new'}`;
 const place_of = (id) => (id ? localStorage : sessionStorage);
 
 /** {text, files} */
-export function get_draft(id) {
+export function get_unsent(id) {
     if (memory.has(id)) return memory.get(id);
     try {
         const d = JSON.parse(place_of(id).getItem(name_of(id)));
@@ -18,10 +18,10 @@ export function get_draft(id) {
     }
 }
 
-export function put_draft(id, draft) {
-    memory.set(id, draft);
+export function put_unsent(id, unsent) {
+    memory.set(id, unsent);
     try {
-        const forms = draft.text || draft.files.length ? [draft, { ...draft, files: [] }].map((d) => JSON.stringify(d)) : [];
+        const forms = unsent.text || unsent.files.length ? [unsent, { ...unsent, files: [] }].map((d) => JSON.stringify(d)) : [];
         const fits = forms.find((s) => s.length <= LENGTH_MAX);
         if (fits) place_of(id).setItem(name_of(id), fits);
         else place_of(id).removeItem(name_of(id));
