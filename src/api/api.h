@@ -268,44 +268,6 @@ int api_check_context(const struct api_request *r, int64_t n_prompt, int64_t con
 
 /* ---- events and replies ---------------------------------------------------------------------- */
 
-enum api_event_kind {
-    API_EV_STARTED, /* the prompt left the queue (writes nothing) */
-    API_EV_PROMPT,  /* echo with logprobs: one prompt token; `choice` is the prompt's index */
-    API_EV_TEXT,    /* one generated token; its text may be empty (held back) */
-    API_EV_FINISH,  /* the choice ended; text carries what was held back */
-    API_EV_DONE,    /* one prompt's job ended, after the FINISH of its choices; usage and times */
-    API_EV_ERROR,   /* the request failed; nothing follows */
-};
-enum api_channel { API_CONTENT, API_REASONING };
-
-struct api_event {
-    enum api_event_kind kind;
-    int32_t choice; /* prompt index * n_run + j; PROMPT: prompt index */
-
-    /* TEXT, FINISH: whole UTF-8 to append. */
-    const char *text;
-    size_t n_text;
-    enum api_channel channel;
-
-    /* TEXT: of so many of the choice's last tokens, this one counted in, nothing is shown yet.
-     * FINISH: nor will be, so they are not the answer's (they lie in or behind a stop string). */
-    int32_t n_unshown;
-
-    /* TEXT, PROMPT: the token, where logprobs or token ids are wanted. */
-    int32_t token;
-    int special; /* its bytes are no part of the text (control tokens) */
-    const char *bytes;
-    size_t n_bytes;
-    float logprob;         /* NaN: none (the first prompt token) */
-    const struct top *top; /* best first */
-    int32_t n_top;
-
-    enum finish finish;        /* FINISH */
-    const struct usage *usage; /* DONE */
-    const struct times *times; /* DONE */
-    const struct err *err;     /* ERROR */
-};
-
 /* What stays the same through one reply. Strings must outlive it. */
 struct api_reply_setup {
     const struct api_request *req;
@@ -335,7 +297,7 @@ int api_reply_begin(struct api_reply *r, struct buf *out);
 /* Take one event. A stream's bytes (whole frames) are appended to `out`; without stream nothing is
  * (out may be NULL). 0; ERR_LIMIT or ERR_NOMEM when the reply (or `out`) is full: give up with
  * an ERROR event. Events out of order are a bug and stop the program. */
-int api_reply_event(struct api_reply *r, const struct api_event *ev, struct buf *out);
+int api_reply_event(struct api_reply *r, const struct event *ev, struct buf *out);
 /* 1 when every choice has finished and every prompt is DONE, or after ERROR: the stream has its
  * last byte, or api_reply_body may be called. */
 int api_reply_is_done(const struct api_reply *r);

@@ -147,7 +147,7 @@ static void put_token(struct buf *b, const char *bytes, size_t n, double v)
     json_put_bytes(b, bytes, n);
 }
 
-int logprobs_add_chat(struct logprobs *lp, const struct api_event *ev, int32_t n_top)
+int logprobs_add_chat(struct logprobs *lp, const struct event *ev, int32_t n_top)
 {
     struct buf *b = next(lp, 0);
 
@@ -182,7 +182,7 @@ static int same(const char *a, size_t n_a, const char *b, size_t n_b)
 }
 
 /* Two tokens may have the same bytes; a key must not repeat, so the likelier stays. */
-static int seen_before(const struct api_event *ev, int32_t i)
+static int seen_before(const struct event *ev, int32_t i)
 {
     const struct top *t = &ev->top[i];
 
@@ -195,7 +195,7 @@ static int seen_before(const struct api_event *ev, int32_t i)
     return 0;
 }
 
-static void put_map(struct buf *b, const struct api_event *ev, int32_t n_top)
+static void put_map(struct buf *b, const struct event *ev, int32_t n_top)
 {
     buf_add_char(b, '{');
     put_name(b, ev->bytes, ev->n_bytes);
@@ -212,7 +212,7 @@ static void put_map(struct buf *b, const struct api_event *ev, int32_t n_top)
     buf_add_char(b, '}');
 }
 
-int logprobs_add_completion(struct logprobs *lp, const struct api_event *ev, int32_t n_top,
+int logprobs_add_completion(struct logprobs *lp, const struct event *ev, int32_t n_top,
                             int64_t offset)
 {
     struct buf *b;

@@ -32,9 +32,9 @@ int logprobs_any_shown(const struct logprobs *lp);
 void logprobs_take_shown(struct logprobs *lp);
 
 /* One token of an event; n_top alternatives are shown at most. 0 or the failure of a buffer. */
-int logprobs_add_chat(struct logprobs *lp, const struct api_event *ev, int32_t n_top);
+int logprobs_add_chat(struct logprobs *lp, const struct event *ev, int32_t n_top);
 /* offset: where the token begins in the text, in code points. */
-int logprobs_add_completion(struct logprobs *lp, const struct api_event *ev, int32_t n_top,
+int logprobs_add_completion(struct logprobs *lp, const struct event *ev, int32_t n_top,
                             int64_t offset);
 
 /* What does not wait. {"content":[...],"refusal":null} */

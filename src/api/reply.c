@@ -180,17 +180,17 @@ void api_reply_usage(const struct api_reply *r, struct usage *ret)
 
 /* ---- events ---- */
 
-static int gather_text(struct api_reply *r, const struct api_event *ev)
+static int gather_text(struct api_reply *r, const struct event *ev)
 {
     struct choice *c = &r->choice[ev->choice];
-    struct buf *b = ev->channel == API_REASONING ? &c->reasoning : &c->text;
+    struct buf *b = ev->channel == CHANNEL_REASONING ? &c->reasoning : &c->text;
     size_t before = b->len;
 
     json_put_escaped(b, ev->text, ev->n_text);
     return b->failed ? b->failed : charge(r, before, b->len);
 }
 
-static int gather_token(struct api_reply *r, const struct api_event *ev)
+static int gather_token(struct api_reply *r, const struct event *ev)
 {
     const struct api_request *q = r->req;
     struct choice *c = &r->choice[ev->choice];
@@ -211,7 +211,7 @@ static int gather_token(struct api_reply *r, const struct api_event *ev)
     return e || q->stream ? e : charge(r, before, logprobs_bytes(&c->lp));
 }
 
-static int take_prompt_token(struct api_reply *r, const struct api_event *ev)
+static int take_prompt_token(struct api_reply *r, const struct event *ev)
 {
     struct prompt *p = &r->prompt[ev->choice];
     size_t before;
@@ -227,7 +227,7 @@ static int take_prompt_token(struct api_reply *r, const struct api_event *ev)
     return e ? e : charge(r, before, logprobs_bytes(&p->lp));
 }
 
-static int take_text(struct api_reply *r, const struct api_event *ev, int is_token, struct buf *out)
+static int take_text(struct api_reply *r, const struct event *ev, int is_token, struct buf *out)
 {
     struct choice *c = &r->choice[ev->choice];
     int e = 0;
@@ -242,31 +242,33 @@ static int take_text(struct api_reply *r, const struct api_event *ev, int is_tok
     return r->req->stream ? reply_stream_text(r, ev, out) : gather_text(r, ev);
 }
 
-int api_reply_event(struct api_reply *r, const struct api_event *ev, struct buf *out)
+int api_reply_event(struct api_reply *r, const struct event *ev, struct buf *out)
 {
     int stream = r->req->stream, e = 0;
 
     CHECK(!r->ended && (!stream || out));
     switch (ev->kind) {
-    case API_EV_STARTED:
+    case EVENT_STARTED:
+    case EVENT_PREFILL:
+    case EVENT_PREEMPTED:
         return 0;
-    case API_EV_PROMPT:
+    case EVENT_PROMPT:
         return take_prompt_token(r, ev);
-    case API_EV_TEXT:
+    case EVENT_TEXT:
         return take_text(r, ev, 1, out);
-    case API_EV_FINISH:
+    case EVENT_FINISH:
         e = take_text(r, ev, 0, out);
         r->choice[ev->choice].finished = 1;
         r->choice[ev->choice].finish = ev->finish;
         r->n_finished++;
         return e || !stream ? e : reply_stream_finish(r, ev, out);
-    case API_EV_DONE:
+    case EVENT_DONE:
         add_usage(r, ev->usage, ev->times);
         r->n_done++;
         CHECK(r->n_done <= r->n_prompts && r->n_finished >= r->n_done * r->req->n_run);
         r->ended = r->n_done == r->n_prompts;
         return stream ? reply_stream_done(r, out) : 0;
-    case API_EV_ERROR:
+    case EVENT_ERROR:
         r->ended = r->failed = 1;
         if (!stream)
             return 0;

@@ -45,8 +45,8 @@ void reply_put_identity(struct buf *b, const struct api_reply *r); /* {"id":..,.
 void reply_put_usage(struct buf *b, const struct api_reply *r);    /* ,"usage":..,"time_info":.. */
 
 /* reply_stream.c: chunks of one event. 0 or the buffer's failure. */
-int reply_stream_text(struct api_reply *r, const struct api_event *ev, struct buf *out);
-int reply_stream_finish(struct api_reply *r, const struct api_event *ev, struct buf *out);
+int reply_stream_text(struct api_reply *r, const struct event *ev, struct buf *out);
+int reply_stream_finish(struct api_reply *r, const struct event *ev, struct buf *out);
 int reply_stream_done(struct api_reply *r, struct buf *out);
 
 #endif

@@ -94,7 +94,7 @@ static void put_ids(const struct choice *c, struct buf *out)
 
 /* A chunk with more than text: reasoning, and the logprobs and ids of tokens that have come and
  * need not wait. */
-static int put_rich(struct api_reply *r, const struct api_event *ev, struct buf *out)
+static int put_rich(struct api_reply *r, const struct event *ev, struct buf *out)
 {
     const struct api_request *q = r->req;
     struct choice *c = &r->choice[ev->choice];
@@ -107,7 +107,7 @@ static int put_rich(struct api_reply *r, const struct api_event *ev, struct buf 
         buf_add_str(out, ",\"text\":");
         json_put_text(out, ev->text, ev->n_text);
     } else {
-        int thought = ev->channel == API_REASONING;
+        int thought = ev->channel == CHANNEL_REASONING;
         buf_add_str(out, thought ? ",\"delta\":{\"reasoning\":" : ",\"delta\":{\"content\":");
         json_put_text(out, ev->text, ev->n_text);
         if (thought && !r->s.no_reasoning_alias) {
@@ -134,14 +134,14 @@ static int put_rich(struct api_reply *r, const struct api_event *ev, struct buf 
     return out->failed;
 }
 
-int reply_stream_text(struct api_reply *r, const struct api_event *ev, struct buf *out)
+int reply_stream_text(struct api_reply *r, const struct event *ev, struct buf *out)
 {
     int rich = logprobs_any_shown(&r->choice[ev->choice].lp);
 
     if (!rich && (!ev->n_text || r->req->raw_tokens))
         return 0;
     begin_choice(r, ev->choice, out);
-    if (rich || ev->channel == API_REASONING)
+    if (rich || ev->channel == CHANNEL_REASONING)
         return put_rich(r, ev, out);
     return put_delta(r, ev->choice, ev->text, ev->n_text, out);
 }
@@ -160,7 +160,7 @@ static void put_finish(struct api_reply *r, int32_t choice, int with_usage, stru
     buf_add_str(out, r->end);
 }
 
-int reply_stream_finish(struct api_reply *r, const struct api_event *ev, struct buf *out)
+int reply_stream_finish(struct api_reply *r, const struct event *ev, struct buf *out)
 {
     begin_choice(r, ev->choice, out);
     if (r->n_finished == r->n_choices && !r->req->include_usage)

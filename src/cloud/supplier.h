@@ -6,7 +6,7 @@
  * A job belongs to one reader thread: submit, cancel, peek, pop and release are called there.
  *
  * When a job has something new, an item (kind job->mail_kind, owner the job) is posted in
- * job->reader. A job is the supplier's from a successful submit until SUPPLIER_EV_DONE
+ * job->reader. A job is the supplier's from a successful submit until EVENT_DONE
  * has been popped and `release` said so. When its reader does not pop, the
  * supplier pauses the job; a pause beyond its patience ends it with ERR_SLOW_READER. */
 #ifndef CLOUD_SUPPLIER_H
@@ -21,10 +21,10 @@
 #include "base/json.h"
 #include "base/mbox.h"
 #include "base/patience.h"
+#include "job/event.h"
 #include "job/load.h"
 #include "job/tier.h"
 #include "job/tokens.h"
-#include "job/usage.h"
 
 /* What does not change while the supplier is ready. Strings live as long as it. */
 struct supplier_facts {
@@ -45,28 +45,6 @@ struct supplier_engine {
     const char *kernels, *cls, *kv_type, *family;
     int32_t batch_max, chunk, page_tokens;
     uint64_t weight_bytes, kv_bytes, work_bytes, vocab_bytes;
-};
-
-enum supplier_event_kind {
-    SUPPLIER_EV_STARTED,   /* left the queue: n_cached, times.queue_us */
-    SUPPLIER_EV_PROMPT,    /* `ev` is an API_EV_PROMPT */
-    SUPPLIER_EV_PREFILL,   /* progress: n_done of n_prompt; nothing to answer */
-    SUPPLIER_EV_PREEMPTED, /* put back to wait, to be computed again; nothing to answer */
-    SUPPLIER_EV_TEXT,      /* `ev` is an API_EV_TEXT */
-    SUPPLIER_EV_FINISH,    /* `ev` is an API_EV_FINISH */
-    SUPPLIER_EV_DONE,      /* usage and times are final; `err` is 0 or what ended the job */
-};
-
-/* Valid until the pop. `ev.choice` is within the job (0..n_choices-1). */
-struct supplier_event {
-    enum supplier_event_kind kind;
-    struct api_event ev;
-    int32_t n_prompt, n_cached, n_done;
-    int32_t n_drafted, n_draft_right; /* TEXT, DONE: of the job so far */
-    int err;
-    struct usage usage;
-    struct times times;               /* total_us and created_us are the reader's to fill */
-    struct top top[SAMPLING_TOP_MAX]; /* what ev.top points to */
 };
 
 /* One prompt on its way through a supplier. The caller's memory, filled by the caller. */
@@ -117,8 +95,9 @@ struct supplier_ops {
 
     int (*submit)(struct supplier *s, struct supplier_job *j, struct err *e);
     void (*cancel)(struct supplier *s, struct supplier_job *j); /* DONE still follows */
-    int (*peek)(struct supplier *s, struct supplier_job *j,
-                struct supplier_event *ret); /* 1: one */
+    /* The oldest event, valid until the pop; NULL when none. total_us and created_us of its times
+     * are the reader's to know. */
+    const struct event *(*peek)(struct supplier *s, struct supplier_job *j);
     void (*pop)(struct supplier *s, struct supplier_job *j);
     /* After DONE was popped: 1, and the job's memory is the caller's again; 0 when its item will
      * come out of the reader's mailbox once more: ask again then. */

@@ -11,24 +11,20 @@
 static int read_events(struct engine *e, struct engine_job *j, const struct generate *g,
                        struct generated *ret, int *ret_err)
 {
-    const struct engine_event *ev;
+    const struct event *ev;
 
     while ((ev = engine_event_peek(j))) {
-        int done = ev->kind == ENGINE_EV_DONE;
-        if (ev->kind == ENGINE_EV_STARTED) {
-            ret->n_cached = ev->n_cached;
-        } else if (ev->kind == ENGINE_EV_TEXT || ev->kind == ENGINE_EV_FINISH) {
+        int done = ev->kind == EVENT_DONE;
+        if (ev->kind == EVENT_TEXT || ev->kind == EVENT_FINISH) {
             buf_add(&ret->text, ev->text, ev->n_text);
-            if (ev->kind == ENGINE_EV_FINISH)
+            if (ev->kind == EVENT_FINISH)
                 ret->finish = ev->finish;
             if (g->text && ev->n_text && g->text(g->ctx, ev->text, ev->n_text))
                 engine_cancel(e, j);
         } else if (done) {
-            *ret_err = ev->err;
-            ret->n_generated = ev->n_generated;
-            ret->queue_us = ev->queue_us;
-            ret->prompt_us = ev->prompt_us;
-            ret->completion_us = ev->completion_us;
+            *ret_err = ev->code;
+            ret->usage = *ev->usage;
+            ret->times = *ev->times;
         }
         engine_event_pop(e, j);
         if (done)

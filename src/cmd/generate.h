@@ -18,10 +18,11 @@ struct generate {
 
 struct generated {
     struct buf text;
-    int32_t n_prompt, n_cached, n_generated;
-    int finish; /* enum finish of the only choice */
+    enum finish finish; /* of the only choice */
     int cancelled;
-    int64_t queue_us, prompt_us, completion_us;
+    int32_t n_prompt;
+    struct usage usage; /* n_prompt may be more than was computed */
+    struct times times;
 };
 
 /* Blocks until the answer has ended. On success the caller releases ret->text. A stop asked for by

@@ -142,14 +142,15 @@ static int answer(struct talk *t, const char *text, size_t n, int show, struct g
 
 static void print_figures(const struct talk *t, const struct generated *g)
 {
-    double s = (double)g->completion_us / 1e6;
+    double s = (double)g->times.completion_us / 1e6;
+    int n = (int)g->usage.completion_tokens;
 
     if (t->o->quiet)
         return;
-    fprintf(stderr, "[%d + %d token%s, first after %.0f ms, %.1f tokens/s%s%s]\n", g->n_prompt,
-            g->n_generated, plural(g->n_generated), (double)(g->queue_us + g->prompt_us) / 1e3,
-            s > 0 && g->n_generated > 1 ? (g->n_generated - 1) / s : 0.0,
-            g->n_cached ? ", part of the prompt was cached" : "",
+    fprintf(stderr, "[%d + %d token%s, first after %.0f ms, %.1f tokens/s%s%s]\n", g->n_prompt, n,
+            plural(n), (double)(g->times.queue_us + g->times.prompt_us) / 1e3,
+            s > 0 && n > 1 ? (n - 1) / s : 0.0,
+            g->usage.cached_tokens ? ", part of the prompt was cached" : "",
             g->cancelled                 ? ", stopped"
             : g->finish == FINISH_LENGTH ? ", cut at the limit"
                                          : "");
@@ -158,13 +159,16 @@ static void print_figures(const struct talk *t, const struct generated *g)
 static int print_json(const struct generated *g)
 {
     json_t *text = cmd_json_text(g->text.data ? g->text.data : "", g->text.len);
-    json_t *o =
-        json_pack("{s:o, s:s, s:{s:i, s:i, s:i, s:i}, s:{s:f, s:f, s:f}}", "content", text,
-                  "finish_reason", g->finish == FINISH_LENGTH ? "length" : "stop", "usage",
-                  "prompt_tokens", g->n_prompt, "completion_tokens", g->n_generated, "total_tokens",
-                  g->n_prompt + g->n_generated, "cached_tokens", g->n_cached, "time_info",
-                  "queue_time", (double)g->queue_us / 1e6, "prompt_time",
-                  (double)g->prompt_us / 1e6, "completion_time", (double)g->completion_us / 1e6);
+    const struct usage *u = &g->usage;
+    const struct times *t = &g->times;
+    json_t *o = json_pack("{s:o, s:s, s:{s:i, s:I, s:I, s:I}, s:{s:f, s:f, s:f}}", "content", text,
+                          "finish_reason", g->finish == FINISH_LENGTH ? "length" : "stop", "usage",
+                          "prompt_tokens", g->n_prompt, "completion_tokens",
+                          (json_int_t)u->completion_tokens, "total_tokens",
+                          (json_int_t)(g->n_prompt + u->completion_tokens), "cached_tokens",
+                          (json_int_t)u->cached_tokens, "time_info", "queue_time",
+                          (double)t->queue_us / 1e6, "prompt_time", (double)t->prompt_us / 1e6,
+                          "completion_time", (double)t->completion_us / 1e6);
 
     return cmd_json(o, JSON_REAL_PRECISION(9));
 }

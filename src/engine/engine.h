@@ -3,7 +3,7 @@
  *   struct engine      a loaded model: weights, KV cache, vocabulary, template, and the one thread
  *                      that owns sequences, KV and batch;
  *   struct engine_job  one request on its way through it: the caller's memory, filled by the
- *                      caller, then the engine's until ENGINE_EV_DONE has been read and
+ *                      caller, then the engine's until EVENT_DONE has been read and
  *                      engine_job_settled says so.
  *
  * Threads. engine_submit and engine_cancel: any thread. Events of a job are read by one thread, the
@@ -159,7 +159,7 @@ struct engine_job {
     struct sampling sampling;
     const int32_t *prediction; /* what the answer may look like: drafted from, never trusted */
     int32_t n_prediction;
-    int echo_logprobs; /* ENGINE_EV_PROMPT for every prompt token (bypasses the cache) */
+    int echo_logprobs; /* EVENT_PROMPT for every prompt token (bypasses the cache) */
     int32_t echo_top;
     uint64_t cache_salt; /* prefix sharing only among equal salts (tenant) */
     enum tier service;
@@ -185,51 +185,14 @@ struct engine_job {
     } run;
 };
 
-enum engine_event_kind {
-    ENGINE_EV_STARTED, /* left the queue; n_cached prompt tokens came from the cache */
-    ENGINE_EV_PROMPT,  /* echo_logprobs: one prompt token, in order (logprob of the first is NaN) */
-    ENGINE_EV_PREFILL, /* n_done of n_prompt prompt tokens processed (for progress) */
-    ENGINE_EV_PREEMPTED, /* a choice lost its pages and waits to be computed again (when there is
-                            room to tell) */
-    ENGINE_EV_TEXT,      /* one generated token of a choice; text may be empty (held back) */
-    ENGINE_EV_FINISH,    /* a choice ended; text carries what was held back */
-    ENGINE_EV_DONE       /* the job ended; nothing follows and the engine has let go of it */
-};
-
-struct engine_top {
-    int32_t token;
-    float logprob;
-};
-
-/* A record in the job's ring. */
-struct engine_event {
-    uint8_t kind, finish;
-    uint8_t choice;
-    uint8_t n_top;
-    int32_t token; /* TEXT, PROMPT: the token; FINISH: -1 */
-    float logprob; /* of the token, from the model's raw distribution (T = 1) */
-    int32_t n_prompt, n_cached;
-    int32_t n_done; /* PREFILL, DONE: prompt tokens computed or found in the cache so far */
-    int32_t n_generated;
-    int32_t n_drafted, n_draft_right;             /* DONE, and TEXT: of the job before this step */
-    int32_t n_predicted_right, n_predicted_wrong; /* DONE: tokens drafted from the prediction */
-    int32_t err;                                  /* DONE: 0 or the error that ended the job */
-    int64_t queue_us, prompt_us, completion_us;   /* DONE; queue_us also with STARTED */
-    int32_t n_unshown; /* TEXT: of so many of the choice's last tokens, this one counted in, nothing
-                          is shown yet; FINISH: nor will be, a stop string came before them */
-    uint32_t n_text;   /* bytes of whole UTF-8 to append to the choice's text */
-    struct engine_top top[SAMPLING_TOP_MAX];
-    char text[]; /* n_text bytes */
-};
-#define ENGINE_EVENT_TEXT_MAX 8192
-
 /* Hand the job over. 0, or ERR_CONTEXT (prompt + 1 does not fit; the sentence has both numbers),
  * ERR_ARG, ERR_DRAINING; on failure the job stays the caller's and no event comes. */
 int engine_submit(struct engine *e, struct engine_job *j, struct err *err);
 /* Ask for the end: within one step the job's KV is free and DONE (ERR_CANCELLED) is posted. */
 void engine_cancel(struct engine *e, struct engine_job *j);
-/* The oldest event, valid until engine_event_pop; NULL when none. */
-const struct engine_event *engine_event_peek(struct engine_job *j);
+/* The oldest event, valid until engine_event_pop; NULL when none. Read in place: what it points to
+ * is in the ring too. */
+const struct event *engine_event_peek(struct engine_job *j);
 void engine_event_pop(struct engine *e, struct engine_job *j);
 /* After DONE was popped: 1 when the job's memory may be freed. 0 when its item is in the reader's
  * mailbox once more: ask again when it comes out. Call it on the reader's thread. */

@@ -1,5 +1,4 @@
 /* The events that a job's reader gets, and how choices and jobs end. */
-#include <stddef.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -43,26 +42,83 @@ void event_wake_all(struct engine *e)
     e->loop.wake_n = 0;
 }
 
-/* Room for an event of n_text bytes in the job's ring, or NULL. */
-struct engine_event *event_begin(struct engine_job *j, enum engine_event_kind kind, uint32_t n_text)
+/* A record in the job's ring: an event, and after it in this order what it points to: the cost of
+ * the job, the alternatives to its token, the text. The reader reads it in its place. */
+struct cost {
+    struct usage usage;
+    struct times times;
+};
+
+static uint32_t record_bytes(const struct event *ev)
 {
-    struct engine_event *ev = ring_push_begin(&j->ring, (uint32_t)sizeof *ev + n_text);
+    return (uint32_t)(sizeof *ev + (ev->times ? sizeof(struct cost) : 0) +
+                      (size_t)ev->n_top * sizeof *ev->top + ev->n_text);
+}
+
+static void fill_token(const struct engine *e, struct event *ev, const struct sample_out *drawn,
+                       struct top *top)
+{
+    ev->token = drawn->token;
+    ev->logprob = drawn->logprob;
+    ev->special = vocab_is_control(e->vocab, ev->token);
+    ev->bytes = vocab_piece(e->vocab, ev->token, &ev->n_bytes);
+    for (int32_t i = 0; i < drawn->n_top; i++) {
+        top[i] = (struct top){.token = drawn->top[i].token, .logprob = drawn->top[i].logprob};
+        top[i].bytes = vocab_piece(e->vocab, top[i].token, &top[i].n_bytes);
+    }
+}
+
+/* Time until it left the queue, or until now. */
+static int64_t queue_us(const struct engine_job *j, int64_t now)
+{
+    return (j->run.scheduled_us ? j->run.scheduled_us : now) - j->accepted_us;
+}
+
+struct event *event_begin(struct engine *e, struct engine_job *j, enum event_kind kind,
+                          const struct sample_out *drawn, const struct buf *text)
+{
+    struct event now = {.kind = kind,
+                        .token = -1,
+                        .n_text = text ? text->len : 0,
+                        .n_top = drawn ? drawn->n_top : 0,
+                        .n_cached = j->run.n_cached};
+    struct cost *cost;
+    struct event *ev;
+    struct top *top;
+
+    if (kind == EVENT_STARTED || kind == EVENT_DONE)
+        now.times = &(struct times){0};
+    ev = ring_push_begin(&j->ring, record_bytes(&now));
     if (!ev)
         return NULL;
-    memset(ev, 0, offsetof(struct engine_event, top));
-    ev->kind = (uint8_t)kind;
-    ev->token = -1;
-    ev->n_text = n_text;
-    ev->n_prompt = j->n_prompt;
-    ev->n_cached = j->run.n_cached;
+    *ev = now;
+    cost = (void *)(ev + 1);
+    if (now.times) {
+        *cost = (struct cost){.times.queue_us = queue_us(j, clock_now_us())};
+        ev->usage = &cost->usage;
+        ev->times = &cost->times;
+    }
+    top = (void *)(now.times ? cost + 1 : cost);
+    ev->top = top;
+    if (drawn)
+        fill_token(e, ev, drawn, top);
+    ev->text = memcpy(top + ev->n_top, text && text->len ? text->data : "", ev->n_text);
     return ev;
 }
 
-void event_end(struct engine *e, struct engine_job *j, const struct engine_event *ev)
+void event_end(struct engine *e, struct engine_job *j, const struct event *ev)
 {
-    ring_push_commit(&j->ring, (uint32_t)sizeof *ev + ev->n_text);
-    if (ev->kind != ENGINE_EV_DONE)
+    ring_push_commit(&j->ring, record_bytes(ev));
+    if (ev->kind != EVENT_DONE)
         notify(e, j);
+}
+
+uint32_t event_bytes(const struct engine_job *j)
+{
+    const struct event ev = {
+        .n_top = j->echo_top > j->sampling.n_top ? j->echo_top : j->sampling.n_top, .n_text = 32};
+
+    return record_bytes(&ev);
 }
 
 /* The ring has room for anything one step can send. */
@@ -92,21 +148,25 @@ void observe_pages(struct engine *e)
 /* Send DONE and let go of the job; 0 when the ring is full (tried again in the next iteration). */
 int job_done(struct engine *e, struct engine_job *j)
 {
-    struct engine_event *ev = event_begin(j, ENGINE_EV_DONE, 0);
+    struct event *ev = event_begin(e, j, EVENT_DONE, NULL, NULL);
     int64_t now = clock_now_us();
 
     if (!ev)
         return 0;
-    ev->err = j->run.err;
-    ev->n_generated = j->run.n_generated;
+    ev->code = j->run.err;
     ev->n_drafted = j->run.n_drafted;
     ev->n_draft_right = j->run.n_draft_right;
-    ev->n_predicted_right = j->run.n_predicted_right;
-    ev->n_predicted_wrong = j->run.n_predicted_wrong;
     ev->n_done = j->run.n_prompt_done;
-    ev->queue_us = (j->run.scheduled_us ? j->run.scheduled_us : now) - j->accepted_us;
-    ev->prompt_us = j->run.first_us ? j->run.first_us - j->run.scheduled_us : 0;
-    ev->completion_us = j->run.first_us ? now - j->run.first_us : 0;
+    *(struct cost *)(void *)(ev + 1) = (struct cost){
+        .usage = {.prompt_tokens = j->run.n_prompt_done,
+                  /* wrong ones were computed, and are billed */
+                  .completion_tokens = j->run.n_generated + j->run.n_predicted_wrong,
+                  .cached_tokens = j->run.n_cached,
+                  .accepted_prediction_tokens = j->run.n_predicted_right,
+                  .rejected_prediction_tokens = j->run.n_predicted_wrong},
+        .times = {.queue_us = queue_us(j, now),
+                  .prompt_us = j->run.first_us ? j->run.first_us - j->run.scheduled_us : 0,
+                  .completion_us = j->run.first_us ? now - j->run.first_us : 0}};
     sched_leave(&e->loop.sched, &j->run.sched);
     observe_pages(e); /* a reader that has seen DONE finds the pages counted as free */
     event_end(e, j, ev);
@@ -138,23 +198,21 @@ void seq_finish(struct engine *e, struct engine_seq *q, enum finish why, int cut
 {
     struct engine_job *j = q->job;
     struct buf *text = &e->loop.text;
-    struct engine_event *ev;
+    struct event *ev;
 
     buf_clear(text);
     if (!cut) {
         stop_finish(&q->stop, text);
         detok_finish(&q->detok, text);
     }
-    ev = event_begin(j, ENGINE_EV_FINISH, (uint32_t)text->len);
+    ev = event_begin(e, j, EVENT_FINISH, NULL, text);
     if (!ev) {
         job_fail(e, j, ERR_SLOW_READER);
         return;
     }
-    if (text->len)
-        memcpy(ev->text, text->data, text->len);
-    ev->finish = (uint8_t)why;
+    ev->finish = why;
     ev->n_unshown = cut ? q->stop.n_tokens : 0;
-    ev->choice = (uint8_t)q->choice;
+    ev->choice = q->choice;
     ev->n_generated = q->n_generated;
     event_end(e, j, ev);
     j->run.n_finished++;

@@ -7,11 +7,11 @@
 
 void seq_preempt(struct engine *e, struct engine_seq *q)
 {
-    struct engine_event *ev =
-        event_has_room(q->job) ? event_begin(q->job, ENGINE_EV_PREEMPTED, 0) : NULL;
+    struct event *ev =
+        event_has_room(q->job) ? event_begin(e, q->job, EVENT_PREEMPTED, NULL, NULL) : NULL;
 
     if (ev) {
-        ev->choice = (uint8_t)q->choice;
+        ev->choice = q->choice;
         ev->n_generated = q->n_generated;
         event_end(e, q->job, ev);
     }
@@ -75,7 +75,7 @@ static int32_t most_now(const struct engine *e, const struct engine_seq *q,
         return 0;
     if (q == echo) {
         uint32_t free_bytes = q->job->ring.cap / 2;
-        int32_t rows = (int32_t)(free_bytes / (sizeof(struct engine_event) + 32));
+        int32_t rows = (int32_t)(free_bytes / event_bytes(q->job));
         return rows < MORE_ROWS ? rows : MORE_ROWS;
     }
     return e->info.chunk;
@@ -291,7 +291,7 @@ static int send_prompt(struct engine *e, struct engine_seq *q)
     for (int32_t r = q->n_done ? 0 : -1; r < q->n_out; r++) {
         int32_t at = q->n_done + r + 1; /* the token spoken of */
         struct sample_out o = {.token = at < j->n_prompt ? q->token[at] : -1, .logprob = NAN};
-        struct engine_event *ev;
+        struct event *ev;
         if (at >= j->n_prompt)
             break;
         if (at < q->n_told)
@@ -299,13 +299,9 @@ static int send_prompt(struct engine *e, struct engine_seq *q)
         if (r >= 0 && sample_logprobs(e->kern, step_logits(e->step, q->out + r), e->info.n_vocab,
                                       o.token, j->echo_top, &o))
             return ERR_NUMERIC;
-        ev = event_begin(j, ENGINE_EV_PROMPT, 0);
+        ev = event_begin(e, j, EVENT_PROMPT, &o, NULL);
         if (!ev)
             return ERR_SLOW_READER;
-        ev->token = o.token;
-        ev->logprob = o.logprob;
-        ev->n_top = (uint8_t)o.n_top;
-        memcpy(ev->top, o.top, sizeof ev->top);
         event_end(e, j, ev);
         q->n_told = at + 1;
     }
@@ -349,7 +345,7 @@ static void take_token(struct engine *e, struct engine_seq *q, const struct samp
     struct buf *text = &e->loop.text, *piece = &e->loop.piece;
     int32_t t = drawn->token;
     int armed, hit;
-    struct engine_event *ev;
+    struct event *ev;
 
     q->token[q->n_token++] = t;
     q->n_generated++;
@@ -366,18 +362,12 @@ static void take_token(struct engine *e, struct engine_seq *q, const struct samp
     hit = detok_push(&q->detok, t, 0, piece);
     if (!hit)
         hit = stop_push(&q->stop, p, armed, piece->data, piece->len, q->detok.n_held > 0, text);
-    ev = hit < 0 ? NULL : event_begin(j, ENGINE_EV_TEXT, (uint32_t)text->len);
+    ev = hit < 0 ? NULL : event_begin(e, j, EVENT_TEXT, drawn, text);
     if (!ev) {
         job_fail(e, j, hit < 0 ? hit : ERR_SLOW_READER);
         return;
     }
-    if (text->len)
-        memcpy(ev->text, text->data, text->len);
-    ev->choice = (uint8_t)q->choice;
-    ev->token = t;
-    ev->logprob = drawn->logprob;
-    ev->n_top = (uint8_t)drawn->n_top;
-    memcpy(ev->top, drawn->top, (size_t)drawn->n_top * sizeof ev->top[0]);
+    ev->choice = q->choice;
     ev->n_generated = q->n_generated;
     ev->n_unshown = q->stop.n_tokens;
     ev->n_drafted = j->run.n_drafted;
@@ -392,13 +382,13 @@ static void take_token(struct engine *e, struct engine_seq *q, const struct samp
 static void after_prefill(struct engine *e, struct engine_seq *q)
 {
     struct engine_job *j = q->job;
-    struct engine_event *ev;
+    struct event *ev;
 
     if (!j->run.sched.is_shared && !q->n_generated && !q->choice) {
         if (q->n_done >= j->n_prompt) {
             j->run.sched.is_shared = 1;
             j->run.first_us = clock_now_us();
-        } else if ((ev = event_begin(j, ENGINE_EV_PREFILL, 0))) {
+        } else if ((ev = event_begin(e, j, EVENT_PREFILL, NULL, NULL))) {
             ev->n_done = q->n_done;
             event_end(e, j, ev);
         }

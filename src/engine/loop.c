@@ -197,7 +197,7 @@ static int n_holding(const struct loop *s)
 static void seq_start(struct engine *e, struct engine_seq *q, int32_t n_cached)
 {
     struct engine_job *j = q->job;
-    struct engine_event *ev;
+    struct event *ev;
 
     q->n_done = n_cached;
     sched_begin(&e->loop.sched, &q->slot);
@@ -209,11 +209,9 @@ static void seq_start(struct engine *e, struct engine_seq *q, int32_t n_cached)
     if (!j->run.scheduled_us) {
         j->run.scheduled_us = clock_now_us();
         j->run.n_cached = j->run.n_prompt_done = n_cached;
-        ev = event_begin(j, ENGINE_EV_STARTED, 0);
-        if (ev) { /* read when the step has ended: it says itself when it was */
-            ev->queue_us = j->run.scheduled_us - j->accepted_us;
+        ev = event_begin(e, j, EVENT_STARTED, NULL, NULL);
+        if (ev) /* read when the step has ended: it says itself when it was */
             event_end(e, j, ev);
-        }
     }
 }
 

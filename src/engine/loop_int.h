@@ -40,10 +40,12 @@ void seq_preempt(struct engine *e, struct engine_seq *q);
 
 /* ---- event.c --------------------------------------------------------------------------------- */
 
-/* Room for an event of n_text bytes in the job's ring, or NULL. */
-struct engine_event *event_begin(struct engine_job *j, enum engine_event_kind kind,
-                                 uint32_t n_text);
-void event_end(struct engine *e, struct engine_job *j, const struct engine_event *ev);
+/* Room for an event in the job's ring, with its token (or NULL) and its text (or NULL) in it; NULL
+ * when there is none. What else it says is the caller's to fill, before event_end shows it. */
+struct event *event_begin(struct engine *e, struct engine_job *j, enum event_kind kind,
+                          const struct sample_out *drawn, const struct buf *text);
+void event_end(struct engine *e, struct engine_job *j, const struct event *ev);
+uint32_t event_bytes(const struct engine_job *j); /* of a token's, with a text of some bytes */
 /* The ring has room for anything one step can send. */
 int event_has_room(const struct engine_job *j);
 /* Wake one reader at once if it is due: after its last job is released, its mailbox may go. */

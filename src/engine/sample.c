@@ -34,7 +34,7 @@ void sample_scratch_done(struct sample_scratch *s)
 }
 
 /* Keep the n_top best (value, then lower id) in order, by insertion: n_top is at most 20. */
-static void find_top(const float *z, int32_t n, int32_t n_top, struct engine_top *top)
+static void find_top(const float *z, int32_t n, int32_t n_top, struct sample_top *top)
 {
     int32_t have = 0;
     for (int32_t i = 0; i < n; i++) {
@@ -43,7 +43,7 @@ static void find_top(const float *z, int32_t n, int32_t n_top, struct engine_top
             continue;
         for (j = have < n_top ? have++ : n_top - 1; j > 0 && z[i] > top[j - 1].logprob; j--)
             top[j] = top[j - 1];
-        top[j] = (struct engine_top){i, z[i]};
+        top[j] = (struct sample_top){i, z[i]};
     }
 }
 

@@ -30,11 +30,16 @@ struct sample_in {
     int32_t n_banned;
 };
 
+struct sample_top {
+    int32_t token;
+    float logprob;
+};
+
 struct sample_out {
     int32_t token;
     float logprob; /* where p->logprobs */
     int32_t n_top;
-    struct engine_top top[SAMPLING_TOP_MAX];
+    struct sample_top top[SAMPLING_TOP_MAX];
 };
 
 /* logits: n_vocab floats, changed by penalties and bias. 0, or ERR_NUMERIC for a value that is not

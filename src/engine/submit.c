@@ -77,7 +77,7 @@ void engine_cancel(struct engine *e, struct engine_job *j)
     mbox_wake(&e->inbox);
 }
 
-const struct engine_event *engine_event_peek(struct engine_job *j)
+const struct event *engine_event_peek(struct engine_job *j)
 {
     uint32_t n;
     return ring_peek(&j->ring, &n);

@@ -1,14 +1,33 @@
-/* What happens to a job's choices, as its reader is told. */
+/* What happens to a job, as its reader is told: one struct from whoever generates (the engine, or
+ * another supplier) to whoever writes the answer. A plain value; what it points to is its maker's,
+ * until the maker is told that it was read. */
 #ifndef JOB_EVENT_H
 #define JOB_EVENT_H
 
 #include <stddef.h>
 #include <stdint.h>
 
+#include "job/usage.h"
+
+struct err;
+
 #define JOB_CHOICES_MAX 16 /* of one job */
+
+enum event_kind {
+    EVENT_STARTED,   /* left the queue: n_cached prompt tokens are there, times->queue_us */
+    EVENT_PREFILL,   /* n_done of the prompt's tokens are computed; nothing to answer */
+    EVENT_PREEMPTED, /* a choice lost its place, and is computed again later; nothing to answer */
+    EVENT_PROMPT,    /* echo with logprobs: one prompt token, in order */
+    EVENT_TEXT,      /* one generated token; its text may be empty (held back) */
+    EVENT_FINISH,    /* a choice ended; the text is what was held back */
+    EVENT_DONE,      /* the job ended, after the FINISH of its choices; nothing follows */
+    EVENT_ERROR      /* the request failed; nothing follows */
+};
 
 /* Why a choice ended. */
 enum finish { FINISH_STOP, FINISH_LENGTH, FINISH_TOOL_CALLS, FINISH_CONTENT_FILTER };
+
+enum channel { CHANNEL_CONTENT, CHANNEL_REASONING };
 
 /* A token that might have been drawn. */
 struct top {
@@ -16,6 +35,41 @@ struct top {
     float logprob;
     const char *bytes;
     size_t n_bytes;
+};
+
+struct event {
+    enum event_kind kind;
+    int32_t choice; /* of the job, 0..n_choices-1 */
+
+    /* TEXT, FINISH: whole UTF-8 to append. */
+    const char *text;
+    size_t n_text;
+    enum channel channel;
+
+    /* TEXT: of so many of the choice's last tokens, this one counted in, nothing is shown yet.
+     * FINISH: nor will be, so they are not the answer's (they lie in or behind a stop string). */
+    int32_t n_unshown;
+
+    /* TEXT, PROMPT: the token. Its logprob is the model's own (temperature 1), NaN for the first
+     * prompt token; it and the alternatives (best first) are there where they were asked for. */
+    int32_t token;
+    int special; /* its bytes are no part of the text (control tokens) */
+    const char *bytes;
+    size_t n_bytes;
+    float logprob;
+    int32_t n_top;
+    const struct top *top;
+
+    enum finish finish; /* FINISH */
+
+    int32_t n_generated;              /* TEXT, FINISH: of the choice, so far */
+    int32_t n_cached, n_done;         /* STARTED, PREFILL: of the prompt's tokens, so far */
+    int32_t n_drafted, n_draft_right; /* TEXT, DONE: of the job so far */
+
+    const struct usage *usage; /* DONE */
+    const struct times *times; /* STARTED, DONE */
+    int code;                  /* DONE: 0, or the ERR_* that ended the job */
+    const struct err *err;     /* ERROR */
 };
 
 #endif

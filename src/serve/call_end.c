@@ -121,7 +121,7 @@ static int64_t retry_us(const struct call *c, int code)
 /* The answer of a stream that began: an error frame, and the end of the connection. */
 static void fail_stream(struct call *c, const struct err *e)
 {
-    struct api_event ev = {.kind = API_EV_ERROR, .err = e};
+    struct event ev = {.kind = EVENT_ERROR, .err = e};
     struct net_exchange *x = c->x;
 
     c->out.failed = 0;

@@ -83,7 +83,7 @@ static void note_token(struct call *c, struct call_job *j)
     c->last_text_us = now;
 }
 
-static void note_drafts(struct call *c, struct call_job *j, const struct supplier_event *ev)
+static void note_drafts(struct call *c, struct call_job *j, const struct event *ev)
 {
     c->timeline.n_drafted += ev->n_drafted - j->n_drafted;
     c->timeline.n_draft_right += ev->n_draft_right - j->n_draft_right;
@@ -92,7 +92,7 @@ static void note_drafts(struct call *c, struct call_job *j, const struct supplie
 }
 
 /* What is gathered for an answer counts as it grows. */
-static int gather(struct call *c, const struct api_event *ev)
+static int gather(struct call *c, const struct event *ev)
 {
     int r = api_reply_event(c->reply, ev, &c->out);
     size_t n = api_reply_bytes(c->reply);
@@ -112,72 +112,76 @@ static void told(struct call *c)
     }
 }
 
-/* One event of a job, for the client. */
-static int tell(struct call *c, struct call_job *j, struct supplier_event *ev)
+/* One event of a job, for the client: among all choices of the request. */
+static int tell(struct call *c, struct call_job *j, const struct event *from)
 {
     int32_t i = (int32_t)(j - c->jobs);
+    struct event ev = *from;
+    struct times times;
 
-    switch (ev->kind) {
-    case SUPPLIER_EV_STARTED:
+    switch (ev.kind) {
+    case EVENT_STARTED:
         if (!c->started)
-            timeline_note(&c->timeline, TIMELINE_STARTED, c->started_us + ev->times.queue_us,
-                          ev->n_cached);
+            timeline_note(&c->timeline, TIMELINE_STARTED, c->started_us + ev.times->queue_us,
+                          ev.n_cached);
         c->started = 1;
-        note_prefill(c, j, ev->n_cached, ev->n_cached);
+        note_prefill(c, j, ev.n_cached, ev.n_cached);
         return 0;
-    case SUPPLIER_EV_PREFILL:
-        note_prefill(c, j, ev->n_done, ev->n_cached);
+    case EVENT_PREFILL:
+        note_prefill(c, j, ev.n_done, ev.n_cached);
         timeline_note(&c->timeline, TIMELINE_PREFILL, clock_now_us(), c->timeline.n_prefilled);
         return 0;
-    case SUPPLIER_EV_PREEMPTED:
+    case EVENT_PREEMPTED:
         timeline_note(&c->timeline, TIMELINE_PREEMPTED, clock_now_us(), c->timeline.n_generated);
         return 0;
-    case SUPPLIER_EV_PROMPT:
-        ev->ev.choice = i;
+    case EVENT_PROMPT:
+        ev.choice = i;
         break;
-    case SUPPLIER_EV_TEXT:
+    case EVENT_TEXT:
         note_token(c, j);
-        note_drafts(c, j, ev);
-        ev->ev.choice += i * c->req.n_run;
+        note_drafts(c, j, &ev);
+        ev.choice += i * c->req.n_run;
         break;
-    case SUPPLIER_EV_FINISH:
+    case EVENT_FINISH:
         j->n_live--;
-        c->finish = ev->ev.finish == FINISH_LENGTH ? "length" : "stop";
-        ev->ev.choice += i * c->req.n_run;
+        c->finish = ev.finish == FINISH_LENGTH ? "length" : "stop";
+        ev.choice += i * c->req.n_run;
         break;
-    case SUPPLIER_EV_DONE:
-        ev->times.total_us = clock_now_us() - c->started_us;
-        ev->times.created_us = clock_wall_us();
-        ev->ev = (struct api_event){
-            .kind = API_EV_DONE, .choice = i, .usage = &ev->usage, .times = &ev->times};
+    case EVENT_DONE:
+        times = *ev.times;
+        times.total_us = clock_now_us() - c->started_us;
+        times.created_us = clock_wall_us();
+        ev.times = &times;
         break;
+    case EVENT_ERROR: /* of the whole request: not a supplier's to say */
+        return ERR_INTERNAL;
     }
     told(c);
-    return gather(c, &ev->ev);
+    return gather(c, &ev);
 }
 
-static void job_done(struct call *c, struct call_job *j, const struct supplier_event *ev)
+static void job_done(struct call *c, struct call_job *j, const struct event *ev)
 {
     j->state = JOB_DONE;
     /* what came too late to be told is booked all the same, so it is shown */
-    note_prefill(c, j, (int32_t)ev->usage.prompt_tokens, (int32_t)ev->usage.cached_tokens);
+    note_prefill(c, j, (int32_t)ev->usage->prompt_tokens, (int32_t)ev->usage->cached_tokens);
     note_drafts(c, j, ev);
     c->timeline.n_generated +=
-        (int32_t)(ev->usage.completion_tokens - ev->usage.rejected_prediction_tokens) -
+        (int32_t)(ev->usage->completion_tokens - ev->usage->rejected_prediction_tokens) -
         j->n_told; /* ends have no text */
-    c->usage.prompt_tokens += ev->usage.prompt_tokens;
-    c->usage.cached_tokens += ev->usage.cached_tokens;
-    c->usage.completion_tokens += ev->usage.completion_tokens;
-    c->usage.accepted_prediction_tokens += ev->usage.accepted_prediction_tokens;
-    c->usage.rejected_prediction_tokens += ev->usage.rejected_prediction_tokens;
-    if (ev->times.queue_us > c->queue_us)
-        c->queue_us = ev->times.queue_us;
-    if (ev->times.prompt_us > c->prompt_us)
-        c->prompt_us = ev->times.prompt_us;
-    if (ev->times.completion_us > c->completion_us)
-        c->completion_us = ev->times.completion_us;
-    if (!ev->err)
-        cloud_note_job(c->ticket.offer, ev->times.prompt_us + ev->times.completion_us);
+    c->usage.prompt_tokens += ev->usage->prompt_tokens;
+    c->usage.cached_tokens += ev->usage->cached_tokens;
+    c->usage.completion_tokens += ev->usage->completion_tokens;
+    c->usage.accepted_prediction_tokens += ev->usage->accepted_prediction_tokens;
+    c->usage.rejected_prediction_tokens += ev->usage->rejected_prediction_tokens;
+    if (ev->times->queue_us > c->queue_us)
+        c->queue_us = ev->times->queue_us;
+    if (ev->times->prompt_us > c->prompt_us)
+        c->prompt_us = ev->times->prompt_us;
+    if (ev->times->completion_us > c->completion_us)
+        c->completion_us = ev->times->completion_us;
+    if (!ev->code)
+        cloud_note_job(c->ticket.offer, ev->times->prompt_us + ev->times->completion_us);
 }
 
 /* The last byte: of a stream, or the whole body. */
@@ -229,8 +233,8 @@ static void fail_job(struct call *c, int code)
 
 void call_pump(struct call *c, struct call_job *j)
 {
-    struct supplier_event ev;
-    int r = 0;
+    const struct event *ev;
+    int code;
 
     while (j->state == JOB_OUT) {
         if (c->state == CALL_RUN && c->streaming && net_pending(c->x) > PENDING_PAUSE) {
@@ -238,15 +242,17 @@ void call_pump(struct call *c, struct call_job *j)
             net_want_room(c->x);
             break;
         }
-        if (!ops(c)->peek(c->sup, &j->job, &ev))
+        ev = ops(c)->peek(c->sup, &j->job);
+        if (!ev)
             break;
-        if (c->state == CALL_RUN && !ev.err)
-            r = tell(c, j, &ev);
-        if (ev.kind == SUPPLIER_EV_DONE)
-            job_done(c, j, &ev);
+        code = ev->code;
+        if (c->state == CALL_RUN && !code)
+            code = tell(c, j, ev);
+        if (ev->kind == EVENT_DONE)
+            job_done(c, j, ev);
         ops(c)->pop(c->sup, &j->job);
-        if (c->state == CALL_RUN && (r || ev.err))
-            fail_job(c, ev.err ? ev.err : r);
+        if (c->state == CALL_RUN && code)
+            fail_job(c, code);
         if (c->out.len > PENDING_PAUSE && c->streaming)
             call_flush(c);
     }

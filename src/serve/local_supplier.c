@@ -209,39 +209,6 @@ static void local_cancel(struct supplier *s, struct supplier_job *j)
         engine_cancel(engine(s), &lj->job);
 }
 
-/* Does the token's text count as text? Control tokens print nothing. */
-static int is_special(const struct engine *e, int32_t id)
-{
-    struct buf text;
-    int special;
-
-    buf_init(&text, 1024);
-    special = engine_detokenize(e, &id, 1, 0, &text, NULL) == 0 && text.len == 0;
-    buf_done(&text);
-    return special;
-}
-
-static void fill_token(const struct engine *e, const struct engine_event *from,
-                       struct supplier_event *to, const struct api_request *q)
-{
-    struct api_event *ev = &to->ev;
-
-    ev->token = from->token;
-    ev->logprob = from->logprob;
-    if (from->token < 0)
-        return;
-    ev->bytes = engine_token_bytes(e, from->token, &ev->n_bytes);
-    ev->special = q->need_logprobs && is_special(e, from->token);
-    for (int i = 0; i < from->n_top && i < SAMPLING_TOP_MAX; i++) {
-        struct top *t = &to->top[i];
-        t->token = from->top[i].token;
-        t->logprob = from->top[i].logprob;
-        t->bytes = engine_token_bytes(e, t->token, &t->n_bytes);
-    }
-    ev->top = to->top;
-    ev->n_top = from->n_top < SAMPLING_TOP_MAX ? from->n_top : SAMPLING_TOP_MAX;
-}
-
 static void started(struct local *l, struct local_job *lj)
 {
     if (!lj->started)
@@ -249,71 +216,22 @@ static void started(struct local *l, struct local_job *lj)
     lj->started = 1;
 }
 
-static int local_peek(struct supplier *s, struct supplier_job *j, struct supplier_event *ret)
+static const struct event *local_peek(struct supplier *s, struct supplier_job *j)
 {
     struct local_job *lj = j->inner;
-    const struct engine_event *e = engine_event_peek(&lj->job);
+    const struct event *ev = engine_event_peek(&lj->job);
 
-    if (!e)
-        return 0;
-    ret->ev = (struct api_event){
-        .choice = e->choice, .text = e->text, .n_text = e->n_text, .n_unshown = e->n_unshown};
-    ret->n_prompt = e->n_prompt;
-    ret->n_cached = e->n_cached;
-    ret->n_done = e->n_done;
-    ret->n_drafted = e->n_drafted;
-    ret->n_draft_right = e->n_draft_right;
-    ret->err = 0;
-    switch ((enum engine_event_kind)e->kind) {
-    case ENGINE_EV_STARTED:
-        ret->kind = SUPPLIER_EV_STARTED;
-        ret->times = (struct times){.queue_us = e->queue_us};
+    if (ev && (ev->kind == EVENT_STARTED || ev->kind == EVENT_DONE))
         started((struct local *)(void *)s, lj);
-        break;
-    case ENGINE_EV_PREFILL:
-        ret->kind = SUPPLIER_EV_PREFILL;
-        break;
-    case ENGINE_EV_PREEMPTED:
-        ret->kind = SUPPLIER_EV_PREEMPTED;
-        break;
-    case ENGINE_EV_PROMPT:
-        ret->kind = SUPPLIER_EV_PROMPT;
-        ret->ev.kind = API_EV_PROMPT;
-        fill_token(engine(s), e, ret, j->req);
-        break;
-    case ENGINE_EV_TEXT:
-        ret->kind = SUPPLIER_EV_TEXT;
-        ret->ev.kind = API_EV_TEXT;
-        fill_token(engine(s), e, ret, j->req);
-        break;
-    case ENGINE_EV_FINISH:
-        ret->kind = SUPPLIER_EV_FINISH;
-        ret->ev.kind = API_EV_FINISH;
-        ret->ev.finish = e->finish == FINISH_LENGTH ? FINISH_LENGTH : FINISH_STOP;
-        break;
-    case ENGINE_EV_DONE:
-        ret->kind = SUPPLIER_EV_DONE;
-        ret->err = e->err;
-        ret->usage = (struct usage){.prompt_tokens = e->n_done,
-                                    /* wrong ones were computed, and are billed */
-                                    .completion_tokens = e->n_generated + e->n_predicted_wrong,
-                                    .cached_tokens = e->n_cached,
-                                    .accepted_prediction_tokens = e->n_predicted_right,
-                                    .rejected_prediction_tokens = e->n_predicted_wrong};
-        ret->times = (struct times){
-            .queue_us = e->queue_us, .prompt_us = e->prompt_us, .completion_us = e->completion_us};
-        started((struct local *)(void *)s, lj);
-        break;
-    }
-    return 1;
+    return ev;
 }
 
 static void local_pop(struct supplier *s, struct supplier_job *j)
 {
     struct local *l = (struct local *)(void *)s;
     struct local_job *lj = j->inner;
-    int kind = engine_event_peek(&lj->job)->kind;
-    int32_t n = kind == ENGINE_EV_DONE ? lj->n_inside : kind == ENGINE_EV_FINISH;
+    enum event_kind kind = engine_event_peek(&lj->job)->kind;
+    int32_t n = kind == EVENT_DONE ? lj->n_inside : kind == EVENT_FINISH;
 
     if (n) { /* not for each token */
         lj->n_inside -= n;

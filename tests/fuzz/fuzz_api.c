@@ -72,22 +72,22 @@ static void answer(const struct api_request *q, const char *text, size_t n)
     for (int32_t p = 0; p < prompts; p++) {
         must(!api_reply_prompt(r, p, text, n, NULL, 0));
         for (int32_t k = 0; k < q->n_run; k++) {
-            struct api_event ev = {.kind = API_EV_TEXT,
-                                   .choice = p * q->n_run + k,
-                                   .text = text,
-                                   .n_text = n,
-                                   .n_unshown = (int32_t)(n % 3),
-                                   .bytes = text,
-                                   .n_bytes = n,
-                                   .logprob = -1,
-                                   .top = &top,
-                                   .n_top = 1};
+            struct event ev = {.kind = EVENT_TEXT,
+                               .choice = p * q->n_run + k,
+                               .text = text,
+                               .n_text = n,
+                               .n_unshown = (int32_t)(n % 3),
+                               .bytes = text,
+                               .n_bytes = n,
+                               .logprob = -1,
+                               .top = &top,
+                               .n_top = 1};
             must(!api_reply_event(r, &ev, &b));
-            ev.kind = API_EV_FINISH;
+            ev.kind = EVENT_FINISH;
             must(!api_reply_event(r, &ev, &b));
         }
-        must(!api_reply_event(r, &(struct api_event){.kind = API_EV_DONE, .usage = &u, .times = &t},
-                              &b));
+        must(
+            !api_reply_event(r, &(struct event){.kind = EVENT_DONE, .usage = &u, .times = &t}, &b));
     }
     must(api_reply_is_done(r));
     if (q->stream) {

@@ -44,36 +44,35 @@ static void close_run(struct run *s)
     arena_done(&s->a);
 }
 
-static void event(struct run *s, struct api_event ev)
+static void event(struct run *s, struct event ev)
 {
     assert_int_equal(api_reply_event(s->r, &ev, NULL), 0);
 }
 
-static struct api_event token(int choice, const char *t, float lp)
+static struct event token(int choice, const char *t, float lp)
 {
-    return (struct api_event){.kind = API_EV_TEXT,
-                              .choice = choice,
-                              .text = t,
-                              .n_text = strlen(t),
-                              .token = 100 + choice,
-                              .bytes = t,
-                              .n_bytes = strlen(t),
-                              .logprob = lp};
+    return (struct event){.kind = EVENT_TEXT,
+                          .choice = choice,
+                          .text = t,
+                          .n_text = strlen(t),
+                          .token = 100 + choice,
+                          .bytes = t,
+                          .n_bytes = strlen(t),
+                          .logprob = lp};
 }
 
 static void finish(struct run *s, int choice, enum finish f, const char *t)
 {
-    event(
-        s,
-        (struct api_event){
-            .kind = API_EV_FINISH, .choice = choice, .text = t, .n_text = strlen(t), .finish = f});
+    event(s,
+          (struct event){
+              .kind = EVENT_FINISH, .choice = choice, .text = t, .n_text = strlen(t), .finish = f});
 }
 
 static void done(struct run *s)
 {
     static const struct usage u = {.prompt_tokens = 11, .completion_tokens = 3, .cached_tokens = 8};
     static const struct times t = {1, 2, 3, 4, 1764000000000000};
-    event(s, (struct api_event){.kind = API_EV_DONE, .usage = &u, .times = &t});
+    event(s, (struct event){.kind = EVENT_DONE, .usage = &u, .times = &t});
 }
 
 static void expect(struct run *s, const char *want)
@@ -108,7 +107,7 @@ static void test_chat(void **state)
     struct run s;
 
     open_run(&s, CHAT "}", 0);
-    event(&s, (struct api_event){.kind = API_EV_STARTED});
+    event(&s, (struct event){.kind = EVENT_STARTED});
     event(&s, token(0, "a \"b\"", 0));
     event(&s, token(0, "", 0));
     event(&s, token(0, "\n\xf0\x9f\x98\x80", 0));
@@ -124,7 +123,7 @@ static void test_chat(void **state)
 static void test_chat_choices(void **state)
 {
     struct run s;
-    struct api_event ev;
+    struct event ev;
 
     open_run(&s, CHAT ",\"n\":2,\"logprobs\":true,\"service_tier\":\"flex\"}", 0);
     event(&s, token(1, "b", -0.125f));
@@ -132,7 +131,7 @@ static void test_chat_choices(void **state)
     ev = token(0, "c", -INFINITY);
     event(&s, ev);
     ev = token(0, "why", -1);
-    ev.channel = API_REASONING;
+    ev.channel = CHANNEL_REASONING;
     event(&s, ev);
     finish(&s, 1, FINISH_STOP, "");
     finish(&s, 0, FINISH_STOP, "");
@@ -186,19 +185,19 @@ static void test_completion(void **state)
 static void test_echo_only(void **state)
 {
     struct run s;
-    struct api_event ev;
+    struct event ev;
 
     open_run(&s, COMP ",\"prompt\":\"ab\",\"echo\":true,\"logprobs\":0,\"max_tokens\":0}", 0);
     assert_int_equal(api_reply_prompt(s.r, 0, "ab", 2, NULL, 0), 0);
     ev = token(0, "<s>", NAN);
-    ev.kind = API_EV_PROMPT;
+    ev.kind = EVENT_PROMPT;
     ev.special = 1;
     event(&s, ev);
     ev = token(0, "a", -3);
-    ev.kind = API_EV_PROMPT;
+    ev.kind = EVENT_PROMPT;
     event(&s, ev);
     ev = token(0, "b", -0.0f);
-    ev.kind = API_EV_PROMPT;
+    ev.kind = EVENT_PROMPT;
     event(&s, ev);
     finish(&s, 0, FINISH_LENGTH, "");
     done(&s);
@@ -215,7 +214,7 @@ static void test_echo_only(void **state)
 static void test_completion_tops(void **state)
 {
     struct run s;
-    struct api_event ev = token(0, "x", -2);
+    struct event ev = token(0, "x", -2);
     const struct top top[] = {
         {1, -0.5f, "\xf0\x9f", 2}, {2, -0.75f, "\xf0\x98", 2}, {3, -1, "y", 1}, {4, -1.5f, "y", 1}};
 
@@ -286,7 +285,7 @@ static void test_raw_tokens(void **state)
 static void test_ceiling(void **state)
 {
     struct run s;
-    struct api_event ev = token(0, "0123456789", 0);
+    struct event ev = token(0, "0123456789", 0);
     int e = 0, n = 0;
 
     open_run(&s, CHAT "}", 100);

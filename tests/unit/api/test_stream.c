@@ -47,23 +47,21 @@ static void close_run(struct run *s)
     arena_done(&s->a);
 }
 
-static void event(struct run *s, struct api_event ev)
+static void event(struct run *s, struct event ev)
 {
     assert_int_equal(api_reply_event(s->r, &ev, &s->out), 0);
 }
 
 static void text(struct run *s, int choice, const char *t)
 {
-    event(s, (struct api_event){
-                 .kind = API_EV_TEXT, .choice = choice, .text = t, .n_text = strlen(t)});
+    event(s, (struct event){.kind = EVENT_TEXT, .choice = choice, .text = t, .n_text = strlen(t)});
 }
 
 static void finish(struct run *s, int choice, enum finish f, const char *t)
 {
-    event(
-        s,
-        (struct api_event){
-            .kind = API_EV_FINISH, .choice = choice, .text = t, .n_text = strlen(t), .finish = f});
+    event(s,
+          (struct event){
+              .kind = EVENT_FINISH, .choice = choice, .text = t, .n_text = strlen(t), .finish = f});
 }
 
 static void done(struct run *s)
@@ -74,7 +72,7 @@ static void done(struct run *s)
                                    .completion_us = 2000000,
                                    .total_us = 2002500,
                                    .created_us = 1764000000250000};
-    event(s, (struct api_event){.kind = API_EV_DONE, .usage = &u, .times = &t});
+    event(s, (struct event){.kind = EVENT_DONE, .usage = &u, .times = &t});
 }
 
 #define CHUNK                                                                                      \
@@ -118,7 +116,7 @@ static void test_usage_on_finish(void **state)
     struct run s;
 
     open_run(&s, CHAT "}", plain);
-    event(&s, (struct api_event){.kind = API_EV_STARTED});
+    event(&s, (struct event){.kind = EVENT_STARTED});
     expect(&s, "");
     text(&s, 0, ""); /* held back: nothing to say yet */
     expect(&s, "");
@@ -186,7 +184,7 @@ static void test_error_after_first_byte(void **state)
     err_set(&e, ERR_NUMERIC, "the model \"m\" produced a NaN");
     open_run(&s, CHAT "}", plain);
     text(&s, 0, "a");
-    event(&s, (struct api_event){.kind = API_EV_ERROR, .err = &e});
+    event(&s, (struct event){.kind = EVENT_ERROR, .err = &e});
     expect(&s,
            ROLE("0") TEXT(
                "0",
@@ -215,8 +213,7 @@ static void test_frame_end(void **state)
 static void test_reasoning(void **state)
 {
     struct run s;
-    struct api_event ev = {
-        .kind = API_EV_TEXT, .text = "so", .n_text = 2, .channel = API_REASONING};
+    struct event ev = {.kind = EVENT_TEXT, .text = "so", .n_text = 2, .channel = CHANNEL_REASONING};
 
     open_run(&s, CHAT "}", plain);
     event(&s, ev);
@@ -232,21 +229,21 @@ static void test_reasoning(void **state)
 }
 
 /* A token of an event, with two alternatives. */
-static struct api_event token(const char *t, const char *bytes, float lp)
+static struct event token(const char *t, const char *bytes, float lp)
 {
     static struct top top[2];
 
     top[0] = (struct top){1, lp, bytes, strlen(bytes)};
     top[1] = (struct top){2, -INFINITY, "\xf0\x9f", 2};
-    return (struct api_event){.kind = API_EV_TEXT,
-                              .text = t,
-                              .n_text = strlen(t),
-                              .token = 1,
-                              .bytes = bytes,
-                              .n_bytes = strlen(bytes),
-                              .logprob = lp,
-                              .top = top,
-                              .n_top = 2};
+    return (struct event){.kind = EVENT_TEXT,
+                          .text = t,
+                          .n_text = strlen(t),
+                          .token = 1,
+                          .bytes = bytes,
+                          .n_bytes = strlen(bytes),
+                          .logprob = lp,
+                          .top = top,
+                          .n_top = 2};
 }
 
 /* Each chunk has the logprobs of its own token, also where its text is held back. */
@@ -278,7 +275,7 @@ static void test_chat_logprobs(void **state)
 static void test_waiting_tokens(void **state)
 {
     struct run s;
-    struct api_event ev, end = {.kind = API_EV_FINISH, .finish = FINISH_STOP, .n_unshown = 2};
+    struct event ev, end = {.kind = EVENT_FINISH, .finish = FINISH_STOP, .n_unshown = 2};
 
 #define ITEM(t, b, lp)                                                                             \
     "{\"token\":\"" t "\",\"logprob\":" lp ",\"bytes\":[" b "],\"top_logprobs\":[]}"
@@ -367,15 +364,15 @@ static void test_completion_prompts(void **state)
 static void test_completion_echo(void **state)
 {
     struct run s;
-    struct api_event ev;
+    struct event ev;
 
     open_run(&s, COMP ",\"prompt\":\"h\xc3\xa9!\",\"echo\":true,\"logprobs\":1}", plain);
     assert_int_equal(api_reply_prompt(s.r, 0, "h\xc3\xa9!", 4, NULL, 0), 0);
     ev = token("", "h\xc3\xa9", NAN);
-    ev.kind = API_EV_PROMPT;
+    ev.kind = EVENT_PROMPT;
     event(&s, ev);
     ev = token("", "!", -1);
-    ev.kind = API_EV_PROMPT;
+    ev.kind = EVENT_PROMPT;
     event(&s, ev);
     event(&s, token("x", "x", -2));
     expect(&s, CCHUNK
@@ -392,7 +389,7 @@ static void test_token_ids(void **state)
 {
     struct run s;
     const int32_t ids[] = {5, 6};
-    struct api_event ev = {.kind = API_EV_TEXT, .text = "a", .n_text = 1, .token = 42};
+    struct event ev = {.kind = EVENT_TEXT, .text = "a", .n_text = 1, .token = 42};
 
     open_run(&s, CHAT ",\"return_token_ids\":true}", plain);
     assert_int_equal(api_reply_prompt(s.r, 0, "", 0, ids, 2), 0);
@@ -430,7 +427,7 @@ static void test_tier_used(void **state)
 static void test_out_full(void **state)
 {
     struct run s;
-    struct api_event ev = {.kind = API_EV_TEXT, .text = "abc", .n_text = 3};
+    struct event ev = {.kind = EVENT_TEXT, .text = "abc", .n_text = 3};
 
     open_run(&s, CHAT "}", plain);
     s.out.max = 100;

@@ -25,11 +25,12 @@ struct sampling jobs_seeded(int max_tokens, uint64_t seed)
 int jobs_start(struct engine *e, struct engine_job *j, struct mbox *box,
                const struct jobs_spec *spec, struct err *err)
 {
-    void *ring = aligned_alloc(64, JOBS_RING);
+    uint32_t n = spec->n_choices > 1 ? 2 * JOBS_RING : JOBS_RING;
+    void *ring = aligned_alloc(64, n);
 
     CHECK(ring);
     memset(j, 0, sizeof *j);
-    ring_init(&j->ring, ring, JOBS_RING);
+    ring_init(&j->ring, ring, n);
     j->prompt = spec->prompt;
     j->answer = spec->answer;
     j->n_prompt = spec->n_prompt;
@@ -46,10 +47,12 @@ int jobs_start(struct engine *e, struct engine_job *j, struct mbox *box,
     return engine_submit(e, j, err);
 }
 
-int jobs_next(struct engine *e, struct engine_job *j, struct engine_event *ret, char *text)
+int jobs_next(struct engine *e, struct engine_job *j, struct event *ret, char *text)
 {
+    static struct usage usage;
+    static struct times times;
     int64_t until = clock_now_us() + JOBS_WAIT_US;
-    const struct engine_event *ev;
+    const struct event *ev;
 
     while (!(ev = engine_event_peek(j))) {
         struct mbox_item *list;
@@ -60,7 +63,13 @@ int jobs_next(struct engine *e, struct engine_job *j, struct engine_event *ret, 
         while (mbox_next(&list))
             ;
     }
-    memcpy(ret, ev, sizeof *ret);
+    *ret = *ev;
+    if (ev->usage)
+        usage = *ev->usage;
+    if (ev->times)
+        times = *ev->times;
+    ret->usage = &usage;
+    ret->times = &times;
     if (text) {
         memcpy(text, ev->text, ev->n_text);
         text[ev->n_text] = 0;
@@ -80,15 +89,15 @@ void jobs_end(struct engine_job *j)
     j->ring.data = NULL;
 }
 
-static void take(struct jobs_answer *a, const struct engine_event *ev)
+static void take(struct jobs_answer *a, const struct event *ev)
 {
-    if (ev->kind == ENGINE_EV_TEXT && a->n_tokens < JOBS_TOKENS) {
+    if (ev->kind == EVENT_TEXT && a->n_tokens < JOBS_TOKENS) {
         a->token[a->n_tokens] = ev->token;
         a->logprob[a->n_tokens++] = ev->logprob;
     }
-    if (ev->kind == ENGINE_EV_PROMPT && a->n_prompt_events < JOBS_TOKENS)
+    if (ev->kind == EVENT_PROMPT && a->n_prompt_events < JOBS_TOKENS)
         a->prompt_logprob[a->n_prompt_events++] = ev->logprob;
-    if (ev->kind == ENGINE_EV_FINISH) {
+    if (ev->kind == EVENT_FINISH) {
         a->finish = ev->finish;
         a->n_dropped = ev->n_unshown;
     }
@@ -139,16 +148,16 @@ void jobs_run(struct engine *e, const struct jobs_spec *spec, int n, struct jobs
         while ((it = mbox_next(&list))) {
             struct engine_job *j = (void *)((char *)it - offsetof(struct engine_job, item));
             int i = (int)(j - job);
-            const struct engine_event *ev;
+            const struct event *ev;
             if (spec[i].never_read_until && !ended[i])
                 clock_sleep_us(spec[i].never_read_until * 1000);
             while (!ended[i] && (ev = engine_event_peek(j))) {
                 struct jobs_answer *a = &answers[i * per_job + (per_job > 1 ? ev->choice : 0)];
                 take(a, ev);
-                if (ev->kind == ENGINE_EV_STARTED)
+                if (ev->kind == EVENT_STARTED)
                     a->n_cached = ev->n_cached;
-                if (ev->kind == ENGINE_EV_DONE) {
-                    answers[i * per_job].err = ev->err;
+                if (ev->kind == EVENT_DONE) {
+                    answers[i * per_job].err = ev->code;
                     ended[i] = 1;
                 }
                 if (spec[i].cancel_after && a->n_tokens == spec[i].cancel_after)

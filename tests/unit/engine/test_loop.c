@@ -65,12 +65,12 @@ static void start(struct engine_job *j, struct jobs_spec s)
 }
 
 /* Read until an event of this kind. */
-static struct engine_event until(struct engine_job *j, int kind)
+static struct event until(struct engine_job *j, int kind)
 {
-    struct engine_event ev;
+    struct event ev;
     int k;
     while ((k = jobs_next(engine, j, &ev, NULL)) != kind) {
-        if (k < 0 || k == ENGINE_EV_DONE)
+        if (k < 0 || k == EVENT_DONE)
             fail_msg("event %d did not come", kind);
     }
     return ev;
@@ -96,19 +96,19 @@ static struct engine_stats stats(void)
 
 /* Cancel and read on: DONE must come, with no choice finished, after at most the step under way
  * and one that had begun to be laid out; then every page is free again. */
-static struct engine_event cancel_and_check(struct engine_job *j)
+static struct event cancel_and_check(struct engine_job *j)
 {
     uint64_t steps = stats().n_steps;
-    struct engine_event ev;
+    struct event ev;
     int k;
 
     engine_cancel(engine, j);
     do {
         k = jobs_next(engine, j, &ev, NULL);
         assert_true(k >= 0);
-        assert_int_not_equal(k, ENGINE_EV_FINISH);
-    } while (k != ENGINE_EV_DONE);
-    assert_int_equal(ev.err, ERR_CANCELLED);
+        assert_int_not_equal(k, EVENT_FINISH);
+    } while (k != EVENT_DONE);
+    assert_int_equal(ev.code, ERR_CANCELLED);
     jobs_end(j);
     assert_int_equal(stats().pages_free, stats().n_pages);
     WAIT_FOR(stats().n_running == 0);
@@ -116,24 +116,24 @@ static struct engine_event cancel_and_check(struct engine_job *j)
     return ev;
 }
 
-static struct engine_event cancel_of_cached(struct engine_job *j)
+static struct event cancel_of_cached(struct engine_job *j)
 {
-    struct engine_event ev;
+    struct event ev;
     engine_cancel(engine, j);
-    ev = until(j, ENGINE_EV_DONE);
-    assert_int_equal(ev.err, ERR_CANCELLED);
+    ev = until(j, EVENT_DONE);
+    assert_int_equal(ev.code, ERR_CANCELLED);
     jobs_end(j);
     return ev;
 }
 
 static void cancel_prefilling(void **state)
 {
-    struct engine_event told, done;
+    struct event told, done;
     struct engine_job j;
     (void)state;
     open_engine(&llama, (struct engine_config){.chunk = 1, .no_prefix_cache = 1});
     start(&j, spec_of(500, 5));
-    told = until(&j, ENGINE_EV_PREFILL);
+    told = until(&j, EVENT_PREFILL);
     done = cancel_and_check(&j);
     assert_in_range(done.n_done, told.n_done, 499); /* what was computed, and no more */
     close_engine();
@@ -143,17 +143,17 @@ static void cancel_prefilling(void **state)
 static void prompt_is_counted_once(void **state)
 {
     struct engine_job j;
-    struct engine_event ev;
+    struct event ev;
     struct jobs_spec s = spec_of(200, 300);
     (void)state;
     open_engine(&llama, (struct engine_config){.chunk = 16});
     s.n_choices = 4;
     start(&j, s);
-    until(&j, ENGINE_EV_TEXT);
+    until(&j, EVENT_TEXT);
     assert_int_equal(cancel_of_cached(&j).n_done, 200);
     s.n_choices = 1;
     start(&j, s);
-    ev = until(&j, ENGINE_EV_STARTED);
+    ev = until(&j, EVENT_STARTED);
     assert_int_equal(ev.n_cached, 192);
     ev = cancel_of_cached(&j);
     assert_int_equal(ev.n_cached, 192);
@@ -168,7 +168,7 @@ static void cancel_decoding(void **state)
     open_engine(&llama, (struct engine_config){.no_prefix_cache = 1});
     start(&j, spec_of(40, -1));
     for (int i = 0; i < 5; i++)
-        until(&j, ENGINE_EV_TEXT);
+        until(&j, EVENT_TEXT);
     assert_true(stats().pages_free < stats().n_pages || stats().n_steps < 2);
     cancel_and_check(&j);
     close_engine();
@@ -194,21 +194,21 @@ static void cancel_paused(void **state)
 static void cancel_queued(void **state)
 {
     struct engine_job first, second;
-    struct engine_event ev;
+    struct event ev;
     (void)state;
     open_engine(&llama, (struct engine_config){.batch_max = 1, .no_prefix_cache = 1});
     start(&first, spec_of(10, 300));
-    until(&first, ENGINE_EV_TEXT);
+    until(&first, EVENT_TEXT);
     start(&second, spec_of(10, 300));
     WAIT_FOR(stats().n_waiting == 1);
     engine_cancel(engine, &second);
-    assert_int_equal(jobs_next(engine, &second, &ev, NULL), ENGINE_EV_DONE); /* and no STARTED */
-    assert_int_equal(ev.err, ERR_CANCELLED);
+    assert_int_equal(jobs_next(engine, &second, &ev, NULL), EVENT_DONE); /* and no STARTED */
+    assert_int_equal(ev.code, ERR_CANCELLED);
     assert_int_equal(ev.n_done, 0);
     jobs_end(&second);
-    ev = until(&first, ENGINE_EV_FINISH);
+    ev = until(&first, EVENT_FINISH);
     assert_int_equal(ev.n_generated, 300);
-    assert_int_equal(until(&first, ENGINE_EV_DONE).err, 0);
+    assert_int_equal(until(&first, EVENT_DONE).code, 0);
     jobs_end(&first);
     close_engine();
 }
@@ -221,17 +221,17 @@ static void cancel_of_choices_and_echo(void **state)
     open_engine(&llama, (struct engine_config){.batch_max = 6, .chunk = 16});
     s.n_choices = 9;
     start(&j, s);
-    until(&j, ENGINE_EV_TEXT);
+    until(&j, EVENT_TEXT);
     engine_cancel(engine, &j);
-    assert_int_equal(until(&j, ENGINE_EV_DONE).err, ERR_CANCELLED);
+    assert_int_equal(until(&j, EVENT_DONE).code, ERR_CANCELLED);
     jobs_end(&j);
     WAIT_FOR(stats().pages_used == 0);
     s.n_choices = 1;
     s.echo = 1;
     start(&j, s);
-    until(&j, ENGINE_EV_PROMPT);
+    until(&j, EVENT_PROMPT);
     engine_cancel(engine, &j);
-    assert_int_equal(until(&j, ENGINE_EV_DONE).err, ERR_CANCELLED);
+    assert_int_equal(until(&j, EVENT_DONE).code, ERR_CANCELLED);
     jobs_end(&j);
     WAIT_FOR(stats().pages_used == 0);
     close_engine();
@@ -252,7 +252,7 @@ static void slow_reader(void **state)
     assert_int_equal(beside.err, 0);
     assert_memory_equal(&alone, &beside, sizeof alone);
     WAIT_FOR(atomic_load(&slow.run.released));
-    assert_int_equal(until(&slow, ENGINE_EV_DONE).err, ERR_SLOW_READER);
+    assert_int_equal(until(&slow, EVENT_DONE).code, ERR_SLOW_READER);
     jobs_end(&slow);
     WAIT_FOR(stats().pages_free == stats().n_pages);
     close_engine();
@@ -264,7 +264,7 @@ static void pause_and_go_on(void **state)
     static struct jobs_answer want;
     struct engine_job j;
     struct jobs_spec s = spec_of(33, 300);
-    struct engine_event ev;
+    struct event ev;
     int n = 0;
     (void)state;
     open_engine(&llama, (struct engine_config){0});
@@ -274,11 +274,11 @@ static void pause_and_go_on(void **state)
         if (n % 100 == 50)
             WAIT_FOR(atomic_load(&j.run.paused) || atomic_load(&j.run.released));
         assert_true(jobs_next(engine, &j, &ev, NULL) >= 0);
-        if (ev.kind == ENGINE_EV_TEXT) {
+        if (ev.kind == EVENT_TEXT) {
             assert_int_equal(ev.token, want.token[n]);
             assert_int_equal(ev.n_generated, ++n);
         }
-        if (ev.kind == ENGINE_EV_DONE)
+        if (ev.kind == EVENT_DONE)
             break;
     }
     assert_int_equal(n, want.n_tokens);
@@ -297,17 +297,17 @@ static void start_resting(struct engine_job *j, struct jobs_spec s)
 static void read_on(struct engine_job *j, const struct jobs_answer *want)
 {
     int n[JOB_CHOICES_MAX] = {0}, prompt_events = 0;
-    struct engine_event ev;
+    struct event ev;
 
     do {
         assert_true(jobs_next(engine, j, &ev, NULL) >= 0);
-        if (ev.kind == ENGINE_EV_TEXT) {
+        if (ev.kind == EVENT_TEXT) {
             assert_int_equal(ev.token, want[ev.choice].token[n[ev.choice]]);
             assert_int_equal(ev.n_generated, ++n[ev.choice]);
         }
-        prompt_events += ev.kind == ENGINE_EV_PROMPT;
-    } while (ev.kind != ENGINE_EV_DONE);
-    assert_int_equal(ev.err, 0);
+        prompt_events += ev.kind == EVENT_PROMPT;
+    } while (ev.kind != EVENT_DONE);
+    assert_int_equal(ev.code, 0);
     for (int i = 0; i < j->n_choices; i++)
         assert_int_equal(n[i], want[i].n_tokens);
     assert_int_equal(prompt_events, j->echo_logprobs ? j->n_prompt : 0);
@@ -373,7 +373,7 @@ static void resting_gives_pages(void **state)
 static void ends_of_the_resting(void **state)
 {
     struct engine_job slow[2];
-    const struct engine_event *ev;
+    const struct event *ev;
     static struct jobs_answer other;
     struct jobs_spec s = spec_of(10, 5);
     (void)state;
@@ -385,9 +385,9 @@ static void ends_of_the_resting(void **state)
     assert_int_equal(other.err, 0);
     cancel_and_check(&slow[0]);
     engine_close(engine);
-    while ((ev = engine_event_peek(&slow[1]))->kind != ENGINE_EV_DONE)
+    while ((ev = engine_event_peek(&slow[1]))->kind != EVENT_DONE)
         ring_pop(&slow[1].ring);
-    assert_int_equal(ev->err, ERR_DRAINING);
+    assert_int_equal(ev->code, ERR_DRAINING);
     jobs_end(&slow[1]);
     team_close(team);
     mbox_close(&box);
@@ -417,11 +417,11 @@ static void service_classes(void **state)
         start(&j[i], s);
     }
     WAIT_FOR(stats().n_waiting == 5);
-    until(&first, ENGINE_EV_DONE);
+    until(&first, EVENT_DONE);
     jobs_end(&first);
     for (int i = 0; i < 5; i++) {
         struct engine_job *k = &j[order[i]];
-        assert_int_equal(until(k, ENGINE_EV_DONE).err, 0);
+        assert_int_equal(until(k, EVENT_DONE).code, 0);
         jobs_end(k);
         assert_true(k->run.scheduled_us >= before);
         before = k->run.scheduled_us;
@@ -446,12 +446,12 @@ static void nobody_waits_for_ever(void **state)
     for (int i = 0; i < N; i++)
         start(&high[i], s);
     WAIT_FOR(stats().n_waiting == N + 1);
-    until(&first, ENGINE_EV_DONE);
+    until(&first, EVENT_DONE);
     jobs_end(&first);
-    assert_int_equal(until(&flex, ENGINE_EV_DONE).err, 0);
+    assert_int_equal(until(&flex, EVENT_DONE).code, 0);
     jobs_end(&flex);
     for (int i = 0; i < N; i++) {
-        until(&high[i], ENGINE_EV_DONE);
+        until(&high[i], EVENT_DONE);
         jobs_end(&high[i]);
         n_before += high[i].run.scheduled_us < flex.run.scheduled_us;
     }
@@ -476,12 +476,12 @@ static void tenants_take_turns(void **state)
     s.n_choices = 1;
     start(&one, s);
     WAIT_FOR(stats().n_waiting == 7);
-    until(&first, ENGINE_EV_DONE);
+    until(&first, EVENT_DONE);
     jobs_end(&first);
-    until(&one, ENGINE_EV_DONE);
+    until(&one, EVENT_DONE);
     jobs_end(&one);
     for (int i = 0; i < 6; i++) {
-        until(&many[i], ENGINE_EV_DONE);
+        until(&many[i], EVENT_DONE);
         jobs_end(&many[i]);
         n_before += many[i].run.scheduled_us < one.run.scheduled_us;
     }
@@ -514,9 +514,9 @@ static void give_up_slots(enum engine_class cls)
     start_resting(&high, other);
     WAIT_FOR(stats().n_waiting == 1); /* two */
     assert_int_equal(stats().preemptions, 2);
-    until(&high, ENGINE_EV_DONE);
-    until(&one, ENGINE_EV_DONE);
-    until(&two, ENGINE_EV_DONE);
+    until(&high, EVENT_DONE);
+    until(&one, EVENT_DONE);
+    until(&two, EVENT_DONE);
     for (int i = 0; i < 3; i++)
         read_on(&many[i], &want[i]);
     jobs_end(&high);
@@ -536,7 +536,7 @@ static void slots_are_given_up(void **state)
 static void echoes_in_order(void **state)
 {
     struct engine_job j[4];
-    struct engine_event ev;
+    struct event ev;
     struct jobs_spec s = spec_of(100, 0);
     (void)state;
     open_engine(&llama, (struct engine_config){.batch_max = 2});
@@ -544,9 +544,9 @@ static void echoes_in_order(void **state)
     for (int i = 0; i < 4; i++)
         start(&j[i], s);
     for (int i = 0; i < 4; i++) {
-        while (jobs_next(engine, &j[i], &ev, NULL) != ENGINE_EV_DONE)
+        while (jobs_next(engine, &j[i], &ev, NULL) != EVENT_DONE)
             ;
-        assert_int_equal(ev.err, 0);
+        assert_int_equal(ev.code, 0);
         jobs_end(&j[i]);
     }
     for (int i = 1; i < 4; i++)
@@ -565,13 +565,13 @@ static void drains_on_close(void **state)
     WAIT_FOR(stats().n_steps > 10);
     engine_close(engine);
     for (int i = 0; i < 20; i++) {
-        const struct engine_event *ev;
+        const struct event *ev;
         int done = 0;
         while ((ev = engine_event_peek(&j[i]))) {
             assert_false(done);
-            if (ev->kind == ENGINE_EV_DONE) {
+            if (ev->kind == EVENT_DONE) {
                 done = 1;
-                assert_true(ev->err == 0 || ev->err == ERR_DRAINING);
+                assert_true(ev->code == 0 || ev->code == ERR_DRAINING);
             }
             ring_pop(&j[i].ring);
         }
@@ -586,7 +586,7 @@ static void drains_on_close(void **state)
 static void check_events(struct jobs_spec s, int prefill_events)
 {
     struct engine_job j;
-    struct engine_event ev;
+    struct event ev;
     int started = 0, told = 0, done_max = 0, n_text[JOB_CHOICES_MAX] = {0},
         finished[JOB_CHOICES_MAX] = {0}, n_finished = 0, n_prefill = 0, total = 0;
     int n = s.n_choices ? s.n_choices : 1;
@@ -595,24 +595,23 @@ static void check_events(struct jobs_spec s, int prefill_events)
     for (;;) {
         int k = jobs_next(engine, &j, &ev, NULL);
         assert_true(k >= 0);
-        assert_int_equal(ev.n_prompt, s.n_prompt);
-        assert_true(k == ENGINE_EV_STARTED || started);
-        if (k == ENGINE_EV_STARTED) {
+        assert_true(k == EVENT_STARTED || started);
+        if (k == EVENT_STARTED) {
             assert_false(started);
             started = 1;
-        } else if (k == ENGINE_EV_PREFILL) {
+        } else if (k == EVENT_PREFILL) {
             assert_int_equal(n_text[0], 0);
             assert_true(ev.n_done > done_max && ev.n_done < s.n_prompt);
             done_max = ev.n_done;
             n_prefill++;
-        } else if (k == ENGINE_EV_PROMPT) {
+        } else if (k == EVENT_PROMPT) {
             assert_int_equal(ev.token, s.prompt[told++]);
             assert_int_equal(n_text[0], 0);
-        } else if (k == ENGINE_EV_TEXT) {
+        } else if (k == EVENT_TEXT) {
             assert_true(ev.choice < n && !finished[ev.choice]);
             assert_int_equal(ev.n_generated, ++n_text[ev.choice]);
             total++;
-        } else if (k == ENGINE_EV_FINISH) {
+        } else if (k == EVENT_FINISH) {
             assert_true(ev.choice < n && !finished[ev.choice]++);
             assert_int_equal(ev.n_generated, n_text[ev.choice]);
             assert_int_equal(ev.token, -1);
@@ -621,13 +620,14 @@ static void check_events(struct jobs_spec s, int prefill_events)
             break;
         }
     }
-    assert_int_equal(ev.kind, ENGINE_EV_DONE);
-    assert_int_equal(ev.err, 0);
+    assert_int_equal(ev.kind, EVENT_DONE);
+    assert_int_equal(ev.code, 0);
     assert_int_equal(n_finished, n);
     assert_int_equal(told, s.echo ? s.n_prompt : 0);
-    assert_int_equal(ev.n_generated, total);
+    assert_int_equal(ev.usage->completion_tokens, total);
     assert_int_equal(ev.n_done, s.n_prompt);
-    assert_true(ev.queue_us >= 0 && ev.prompt_us >= 0 && ev.completion_us >= 0);
+    assert_true(ev.times->queue_us >= 0 && ev.times->prompt_us >= 0 &&
+                ev.times->completion_us >= 0);
     assert_true(n_prefill >= prefill_events);
     assert_null(engine_event_peek(&j));
     jobs_end(&j);
@@ -815,7 +815,7 @@ static void draft_beyond_the_end(void **state)
     struct jobs_spec s = spec_of(0, 12);
     static struct jobs_answer want;
     struct engine_job j = {0};
-    struct engine_event done;
+    struct event done;
 
     (void)state;
     open_engine(&llama, (struct engine_config){.no_speculation = 1});
@@ -834,13 +834,15 @@ static void draft_beyond_the_end(void **state)
     s.sampling.stop_token = &want.token[3];
     s.sampling.n_stop_token = 1;
     start(&j, s);
-    done = until(&j, ENGINE_EV_DONE);
-    assert_int_equal(done.err, 0);
-    assert_int_equal(done.n_generated, 4);
+    done = until(&j, EVENT_DONE);
+    assert_int_equal(done.code, 0);
+    assert_int_equal(done.usage->completion_tokens - done.usage->rejected_prediction_tokens, 4);
     assert_true(done.n_drafted > 2);
     assert_int_equal(done.n_draft_right, 2);
-    assert_int_equal(done.n_predicted_right, 2);
-    assert_int_equal(done.n_predicted_right + done.n_predicted_wrong, done.n_drafted);
+    assert_int_equal(done.usage->accepted_prediction_tokens, 2);
+    assert_int_equal(done.usage->accepted_prediction_tokens +
+                         done.usage->rejected_prediction_tokens,
+                     done.n_drafted);
     jobs_end(&j);
     close_engine();
 }
