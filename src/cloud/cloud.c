@@ -256,7 +256,7 @@ int cloud_enter(struct cloud *c, int64_t now_us, const char *key, size_t n_key,
         return refuse_key(c, key, e);
     te = &c->tenants[t->i_rate];
     t->tenant = te->name;
-    if (quota_hold(&te->requests, 1, 1, now_us, &held, &t->retry_us)) {
+    if (quota_hold(&te->requests, 1, now_us, &held, &t->retry_us)) {
         atomic_fetch_add(&c->refused_requests, 1);
         return err_set_param(e, ERR_RATE_REQUESTS, "quota",
                              "Requests per minute limit exceeded (%lld) - too many requests sent.",
@@ -354,8 +354,8 @@ int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queu
                          load.n_waiting);
 }
 
-int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_t least,
-                  int64_t most, struct err *e)
+int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_t tokens,
+                  struct err *e)
 {
     struct tenant *te;
     long long limit;
@@ -364,7 +364,7 @@ int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64
     CHECK(t->i_tenant >= 0 && !t->held.ns);
     te = &c->tenants[t->i_tenant];
     limit = (long long)atomic_load(&te->tokens.limit);
-    r = quota_hold(&te->tokens, least, most, now_us, &t->held, &t->retry_us);
+    r = quota_hold(&te->tokens, tokens, now_us, &t->held, &t->retry_us);
     if (!r)
         return 0;
     atomic_fetch_add(&c->refused_tokens, 1);
@@ -374,7 +374,7 @@ int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64
             "Tokens per minute limit exceeded (%lld) - this request may use %lld "
             "tokens, more than that limit ever allows. Please reduce the length of "
             "the messages or of the completion.",
-            limit, (long long)least);
+            limit, (long long)tokens);
     return err_set_param(e, ERR_RATE_TOKENS, "quota",
                          "Tokens per minute limit exceeded (%lld) - too many tokens processed.",
                          limit);

@@ -105,7 +105,7 @@ struct cloud_ticket {
     const char *tenant;              /* lives as long as the cloud */
     char key_id[CLOUD_NAME_MAX];     /* "" without keys */
     unsigned tiers;                  /* it has a right to: bits 1 << TIER_* */
-    struct quota_held held;          /* of its tokens' bucket */
+    struct quota_held held;          /* of its tokens; limit: what their bucket has when full */
     int64_t n_held;                  /* of its concurrency */
     struct cloud_offer *offer;       /* after cloud_route, to the ticket's end; NULL: none */
     uint64_t tried[CLOUD_TRIES_MAX]; /* serials of offers that failed with this request */
@@ -145,10 +145,10 @@ void cloud_turn_back(struct cloud *c, int64_t now_us, struct cloud_ticket *t);
  * sequences. */
 int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queue_threshold_us,
                 struct cloud_ticket *t, int32_t *ret_at_once, struct err *e);
-/* Hold the tokens it may use: `most` of them, or what its bucket holds when full if that is less,
- * but never less than `least`. ERR_RATE_TOKENS with t->retry_us; ERR_QUOTA: never. */
-int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_t least,
-                  int64_t most, struct err *e);
+/* Hold all the tokens that it may use (policy/hold.h). ERR_RATE_TOKENS with t->retry_us; ERR_QUOTA:
+ * never. */
+int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_t tokens,
+                  struct err *e);
 
 struct cloud_use {
     const char *request_id, *model, *supplier;

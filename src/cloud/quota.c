@@ -29,8 +29,8 @@ void quota_limit(struct quota_bucket *b, int64_t limit, int64_t now_us)
     } while (!atomic_compare_exchange_weak(&b->paid_ns, &paid, to));
 }
 
-int quota_hold(struct quota_bucket *b, int64_t least, int64_t most, int64_t now_us,
-               struct quota_held *ret, int64_t *ret_retry_us)
+int quota_hold(struct quota_bucket *b, int64_t n, int64_t now_us, struct quota_held *ret,
+               int64_t *ret_retry_us)
 {
     int64_t limit = atomic_load(&b->limit), now = now_us * 1000;
     int64_t paid = atomic_load(&b->paid_ns), held, to;
@@ -39,9 +39,9 @@ int quota_hold(struct quota_bucket *b, int64_t least, int64_t most, int64_t now_
     *ret_retry_us = 0;
     if (limit <= 0)
         return 0;
-    if (least > limit)
+    if (n > limit)
         return QUOTA_NEVER;
-    held = worth(most < limit ? most : limit, limit);
+    held = worth(n, limit);
     do {
         to = (paid > now ? paid : now) + held;
         if (to > now + MINUTE_NS) {

@@ -23,12 +23,11 @@ struct quota_held {
 /* All times are clock_now_us. Another limit: a higher one shortens the time in which what is owed
  * is paid, a lower one lengthens nothing that was taken before. */
 void quota_limit(struct quota_bucket *b, int64_t limit, int64_t now_us);
-/* Hold `least` units, or as much up to `most` as the bucket can ever hold. 0 with *ret (for
- * quota_settle), -1 with *ret_retry_us: when that will be there, or QUOTA_NEVER: it is more than
- * the bucket holds when full. */
+/* Hold n units. 0 with *ret (for quota_settle), -1 with *ret_retry_us: when they will be there, or
+ * QUOTA_NEVER: they are more than the bucket holds when full. */
 #define QUOTA_NEVER (-2)
-int quota_hold(struct quota_bucket *b, int64_t least, int64_t most, int64_t now_us,
-               struct quota_held *ret, int64_t *ret_retry_us);
+int quota_hold(struct quota_bucket *b, int64_t n, int64_t now_us, struct quota_held *ret,
+               int64_t *ret_retry_us);
 /* `used` units in place of what was held. */
 void quota_settle(struct quota_bucket *b, struct quota_held held, int64_t used, int64_t now_us);
 /* Units left now (0 when some are owed), and the time until the bucket is full. */

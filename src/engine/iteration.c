@@ -414,13 +414,18 @@ static void count_draft(struct engine *e, struct engine_seq *q, struct engine_jo
                         int32_t told)
 {
     int32_t predicted = told < q->n_draft_predicted ? told : q->n_draft_predicted;
+    int32_t wrong = q->n_draft_predicted - predicted;
+    /* A token of it that is drafted again is not billed again. */
+    int64_t wrong_max = (int64_t)j->n_prediction * j->n_choices;
 
     draft_trust_see(&q->trust, q->draft_match, q->n_draft, right);
     draft_trust_see(&e->loop.trust[j->sampling.temperature > 0], q->draft_match, q->n_draft, right);
     j->run.n_drafted += q->n_draft;
     j->run.n_draft_right += told;
     j->run.n_predicted_right += predicted;
-    j->run.n_predicted_wrong += q->n_draft_predicted - predicted;
+    if (wrong > wrong_max - j->run.n_predicted_wrong)
+        wrong = (int32_t)(wrong_max - j->run.n_predicted_wrong);
+    j->run.n_predicted_wrong += wrong;
     atomic_fetch_add_explicit(&e->draft_tokens, (uint64_t)q->n_draft, memory_order_relaxed);
     atomic_fetch_add_explicit(&e->draft_accepted, (uint64_t)told, memory_order_relaxed);
 }

@@ -194,6 +194,7 @@ static int prep_completion(struct call *c, struct err *e)
 /* For a supplier that reads texts itself. A token is a byte at least, so that many are held. */
 static int prep_text(struct call *c, struct err *e)
 {
+    const struct supplier_facts *f = c->sup->ops->facts(c->sup);
     int chat = c->req.kind == API_CHAT;
     int r = make_jobs(c, chat ? 1 : c->req.n_prompts, e);
 
@@ -203,11 +204,14 @@ static int prep_text(struct call *c, struct err *e)
         j->text = p && p->text ? p->text : "";
         j->n_text = p && p->text ? p->n_text : 0;
         j->n_hold = chat ? (int64_t)c->n_body : p->text ? (int64_t)p->n_text : p->n_id;
+        j->n_hold += (int64_t)c->req.prediction.n * c->req.n_run; /* each choice may pay for it */
         j->job.text = p ? p->text : NULL;
         j->job.n_text = j->n_text;
         j->job.prompt = p ? p->id : NULL;
         j->job.n_prompt = p ? p->n_id : 0;
         j->job.max_tokens = c->req.max_tokens;
+        if (j->job.max_tokens < 0 && f->output_max)
+            j->job.max_tokens = f->output_max;
     }
     return r;
 }

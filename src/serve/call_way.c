@@ -6,11 +6,9 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "base/rand.h"
+#include "policy/hold.h"
 #include "serve/recent.h"
 #include "serve/server.h"
-
-/* What is held of an answer where the client sets no maximum; what it takes beyond that is owed. */
-#define HOLD_UNSTATED 16384
 
 /* A step is not over: a prep thread or a job's mail will bring the call on. */
 #define WAITS 1
@@ -62,26 +60,32 @@ static int route(struct call *c, struct err *e)
 
 /* ---- hold ------------------------------------------------------------------------------------ */
 
-/* Hold what the client asked for; where it did not say how much, at least a token a choice. */
+/* Tokens of one answer at most. Where its supplier reads the prompt, we do not know its tokens. */
+static int32_t answer_max(const struct call *c, const struct supplier_job *j)
+{
+    int32_t context = c->sup->ops->facts(c->sup)->context;
+
+    return j->max_tokens >= 0 ? j->max_tokens : context ? context : INT32_MAX;
+}
+
+/* Hold all that it may use, or lower a maximum that the client left to us. */
 static int hold_tokens(struct call *c, struct err *e)
 {
-    const struct supplier_facts *f = c->sup->ops->facts(c->sup);
-    int64_t least = 0, most = 0;
+    struct hold h = {0};
+    int32_t max;
+    int64_t n;
 
     for (int32_t i = 0; i < c->n_jobs; i++) {
         const struct call_job *j = &c->jobs[i];
-        int64_t max = j->job.max_tokens, min;
-        if (max < 0) /* its supplier knows the prompt's tokens, we do not */
-            max = f->output_max ? f->output_max : f->context;
-        min = max;
-        if (c->req.max_tokens < 0) {
-            max = max < HOLD_UNSTATED ? max : HOLD_UNSTATED;
-            min = max < 1 ? max : 1;
-        }
-        least += j->n_hold + min * c->req.n_run;
-        most += j->n_hold + max * c->req.n_run;
+        hold_add(&h, j->n_hold, j->job.n_prediction, c->req.n_run, answer_max(c, &j->job));
     }
-    return cloud_reserve(c->s->cloud, clock_now_us(), &c->ticket, least, most, e);
+    n = hold_fit(&h, c->ticket.held.limit, c->req.max_tokens < 0, &max);
+    for (int32_t i = 0; i < c->n_jobs; i++) {
+        struct supplier_job *j = &c->jobs[i].job;
+        if (answer_max(c, j) > max)
+            j->max_tokens = max;
+    }
+    return cloud_reserve(c->s->cloud, clock_now_us(), &c->ticket, n, e);
 }
 
 static int hold(struct call *c, struct err *e)

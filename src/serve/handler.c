@@ -292,7 +292,7 @@ void handler_body(void *ctx, struct net_exchange *x, int code)
     }
     if (c->endpoint->is_tool) {
         int64_t n = call_tool_tokens(c->body.len);
-        if (cloud_reserve(s->cloud, clock_now_us(), &c->ticket, n, n, &e)) {
+        if (cloud_reserve(s->cloud, clock_now_us(), &c->ticket, n, &e)) {
             call_fail(c, &e);
             handler_reap(c);
             return;

@@ -25,17 +25,17 @@ def two(start, tmp_path):
     return make
 
 
-def test_overdraft(two):
+def test_unstated_maximum_is_what_is_held(two):
     server, a, b = two("tenant a tokens_per_minute=100", flags=("--output-cap", 150))
     status, _, body = server.chat("Count to 1000.", headers=a, ignore_eos=True, max_tokens=101)
     assert status == 429 and "more than that limit ever allows" in body["error"]["message"]
     status, _, body = server.chat("Tell me a long story.", headers=a, ignore_eos=True)
     used = body["usage"]["total_tokens"]
-    assert status == 200 and used > 150
+    assert status == 200 and used == 100 and body["choices"][0]["finish_reason"] == "length"
     wait_for("booked", lambda: server.balance().get("a"))
     status, heads, body = server.chat("Hi", headers=a)
     assert status == 429 and body["error"]["code"] == "token_quota_exceeded"
-    assert float(heads["retry-after"]) >= (used - 100) * 0.6 - 5
+    assert float(heads["retry-after"]) > 0
     assert server.chat("Hi", headers=b, max_tokens=4)[0] == 200
 
 

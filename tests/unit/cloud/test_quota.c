@@ -18,16 +18,16 @@ static void bucket(void **state)
     int64_t retry, left, full;
 
     for (int i = 0; i < 60; i++) {
-        assert_int_equal(quota_hold(&b, 1, 1, 100 * S, &held, &retry), 0);
+        assert_int_equal(quota_hold(&b, 1, 100 * S, &held, &retry), 0);
         assert_int_equal(held.ns, 1000 * S);
     }
-    assert_int_equal(quota_hold(&b, 1, 1, 100 * S, &held, &retry), -1);
+    assert_int_equal(quota_hold(&b, 1, 100 * S, &held, &retry), -1);
     assert_int_equal(held.ns, 0);
     assert_in_range(retry, S, S + 10); /* one a second comes back */
     quota_look(&b, 100 * S, &left, &full);
     assert_int_equal(left, 0);
     assert_int_equal(full, 60 * S);
-    assert_int_equal(quota_hold(&b, 1, 1, 101 * S + 10, &held, &retry), 0);
+    assert_int_equal(quota_hold(&b, 1, 101 * S + 10, &held, &retry), 0);
     quota_settle(&b, (struct quota_held){40000 * S, 60}, 10, 101 * S + 10); /* 40 held, 10 used */
     quota_look(&b, 101 * S + 10, &left, &full);
     assert_int_equal(left, 30);
@@ -46,11 +46,11 @@ static void bigger_than_the_bucket(void **state)
     struct quota_held held;
     int64_t retry;
 
-    assert_int_equal(quota_hold(&b, 1001, 5000, S, &held, &retry), QUOTA_NEVER);
+    assert_int_equal(quota_hold(&b, 1001, S, &held, &retry), QUOTA_NEVER);
     assert_int_equal(held.ns + retry, 0);
-    assert_int_equal(quota_hold(&b, 10, 5000, S, &held, &retry), 0); /* all that there is */
+    assert_int_equal(quota_hold(&b, 1000, S, &held, &retry), 0); /* all that there is */
     assert_int_equal(held.ns, 60000 * S);
-    assert_int_equal(quota_hold(&b, 1, 1, S, &held, &retry), -1);
+    assert_int_equal(quota_hold(&b, 1, S, &held, &retry), -1);
 }
 
 /* What was used beyond the hold is owed, and nothing is to be had until it is paid. */
@@ -60,19 +60,19 @@ static void owed(void **state)
     struct quota_held held;
     int64_t retry, left, full;
 
-    assert_int_equal(quota_hold(&b, 10, 60, 100 * S, &held, &retry), 0);
+    assert_int_equal(quota_hold(&b, 60, 100 * S, &held, &retry), 0);
     quota_settle(&b, held, 600, 100 * S);
     quota_look(&b, 100 * S, &left, &full);
     assert_int_equal(left, 0);
     assert_int_equal(full, 600 * S);
-    assert_int_equal(quota_hold(&b, 1, 1, 100 * S, &held, &retry), -1);
+    assert_int_equal(quota_hold(&b, 1, 100 * S, &held, &retry), -1);
     assert_in_range(retry, 541 * S, 541 * S + 10);
-    assert_int_equal(quota_hold(&b, 1, 1, 641 * S + 10, &held, &retry), 0);
+    assert_int_equal(quota_hold(&b, 1, 641 * S + 10, &held, &retry), 0);
     /* No debt is too large to be a number. */
     atomic_store(&b.limit, 1);
     for (int i = 0; i < 20; i++)
         quota_settle(&b, (struct quota_held){0, 1}, INT64_MAX, 700 * S);
-    assert_int_equal(quota_hold(&b, 1, 1, 700 * S, &held, &retry), -1);
+    assert_int_equal(quota_hold(&b, 1, 700 * S, &held, &retry), -1);
     assert_true(retry > 0);
 }
 
@@ -82,14 +82,14 @@ static void no_limit(void **state)
     struct quota_held held;
     int64_t retry, left, full;
 
-    assert_int_equal(quota_hold(&b, INT64_MAX, INT64_MAX, S, &held, &retry), 0);
+    assert_int_equal(quota_hold(&b, INT64_MAX, S, &held, &retry), 0);
     assert_int_equal(held.ns, 0);
     quota_settle(&b, held, 5, S);
     quota_look(&b, S, &left, &full);
     assert_int_equal(full, 0);
     /* A limit that goes while something is held leaves nothing behind. */
     quota_limit(&b, 10, S);
-    assert_int_equal(quota_hold(&b, 10, 10, S, &held, &retry), 0);
+    assert_int_equal(quota_hold(&b, 10, S, &held, &retry), 0);
     quota_limit(&b, 0, S);
     quota_settle(&b, held, 1000, S);
     quota_limit(&b, 10, S);
@@ -104,7 +104,7 @@ static void another_limit(void **state)
     struct quota_held held;
     int64_t retry, left, full;
 
-    assert_int_equal(quota_hold(&b, 1000, 1000, S, &held, &retry), 0);
+    assert_int_equal(quota_hold(&b, 1000, S, &held, &retry), 0);
     quota_limit(&b, 10, S);
     quota_settle(&b, held, 2000, S);
     quota_look(&b, S, &left, &full);
@@ -112,20 +112,20 @@ static void another_limit(void **state)
     quota_limit(&b, 20, 10 * S);
     quota_look(&b, 10 * S, &left, &full);
     assert_int_equal(left, 20);
-    assert_int_equal(quota_hold(&b, 20, 20, 10 * S, &held, &retry), 0);
+    assert_int_equal(quota_hold(&b, 20, 10 * S, &held, &retry), 0);
     quota_settle(&b, held, 200, 10 * S);
     quota_limit(&b, 200, 10 * S);
     quota_look(&b, 10 * S, &left, &full);
     assert_in_range(full, 59 * S, 60 * S); /* of ten minutes */
     quota_limit(&b, 0, 10 * S);
     quota_limit(&b, 1, 10 * S);
-    assert_int_equal(quota_hold(&b, 1, 1, 10 * S, &held, &retry), 0);
+    assert_int_equal(quota_hold(&b, 1, 10 * S, &held, &retry), 0);
     /* What began without a limit owes nothing by the one that came. */
     b = (struct quota_bucket){0};
-    assert_int_equal(quota_hold(&b, 5, 5, S, &held, &retry), 0);
+    assert_int_equal(quota_hold(&b, 5, S, &held, &retry), 0);
     quota_limit(&b, 10, S);
     quota_settle(&b, held, 5000, S);
-    assert_int_equal(quota_hold(&b, 10, 10, S, &held, &retry), 0);
+    assert_int_equal(quota_hold(&b, 10, S, &held, &retry), 0);
 }
 
 struct race {
@@ -140,7 +140,7 @@ static void *racer(void *arg)
     int64_t retry;
 
     for (int i = 0; i < 1000; i++) {
-        if (!quota_hold(&r->b, 1, 1, S, &held, &retry))
+        if (!quota_hold(&r->b, 1, S, &held, &retry))
             r->n_ok++;
     }
     return NULL;

@@ -86,14 +86,14 @@ static int64_t n_booked(const struct room *r)
 
 /* ---- tokens a minute ------------------------------------------------------------------------- */
 
-static void overdraft_shuts_the_door(void **state)
+static void unstated_maximum_is_what_is_held(void **state)
 {
     struct two *t = *state;
     struct room *r = start(t, "tenant a tokens_per_minute=10\n");
     char *a;
 
-    /* 8 of the prompt, and an answer of 4 that did not say how long it would be. */
-    expect(r, CHAT_PATH, t->a, CHAT("hi", ""), 200, "\"total_tokens\":12");
+    /* 8 of the prompt, and an answer of 4 that did not say how long it would be: it gets 2. */
+    expect(r, CHAT_PATH, t->a, CHAT("hi", ""), 200, "\"total_tokens\":10");
     EVENTUALLY(n_booked(r) == 1);
     a = ask(r, CHAT_PATH, t->a, CHAT("hi", ""));
     assert_int_equal(status_of(a), 429);
@@ -117,6 +117,10 @@ static void what_never_fits(void **state)
     HAS_NOT(a, "\r\nretry-after");
     free(a);
     expect(r, CHAT_PATH, t->a, CHAT("hello", ""), 429, "may use 12 tokens"); /* 11 and one */
+    expect(
+        r, CHAT_PATH, t->a, /* a prediction may be computed in vain, and is billed then */
+        CHAT("hi", ",\"max_tokens\":2,\"prediction\":{\"type\":\"content\",\"content\":\"abc\"}"),
+        429, "may use 13 tokens");
     expect(r, CHAT_PATH, t->a, CHAT("hi", ",\"max_tokens\":2"), 200, "\"total_tokens\":10");
 }
 
@@ -345,9 +349,15 @@ static void place_in_the_queue(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(overdraft_shuts_the_door), T(what_never_fits),        T(text_tools_are_charged),
-        T(sequences_are_counted),    T(queue_counts_sequences), T(tiers_are_rights),
-        T(turns_to_be_read),         T(places_to_be_read),      T(places_to_watch),
+        T(unstated_maximum_is_what_is_held),
+        T(what_never_fits),
+        T(text_tools_are_charged),
+        T(sequences_are_counted),
+        T(queue_counts_sequences),
+        T(tiers_are_rights),
+        T(turns_to_be_read),
+        T(places_to_be_read),
+        T(places_to_watch),
         T(place_in_the_queue),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
