@@ -2,7 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "api/dialect.h"
+#include "api/endpoint.h"
+#include "base/check.h"
 
 enum { GETS = API_GET | API_HEAD };
 enum { REST = 1, NO_V1 = 2 }; /* the rest of the path is an id; no alias under /v1 */

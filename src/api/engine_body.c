@@ -2,7 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/dialect.h"
+#include "api/engine_body.h"
+#include "base/check.h"
+#include "base/json_write.h"
 
 #define INTERVAL_MS_MIN 100
 #define INTERVAL_MS_MAX 10000

@@ -1,7 +1,15 @@
 /* Errors as clients see them: one row per code of the program's error table. */
 #include <string.h>
 
-#include "api/dialect.h"
+#include "api/error_body.h"
+#include "base/check.h"
+#include "base/json_write.h"
+
+/* An error in the words of the wire; all strings, "" for none. */
+struct error_parts {
+    const char *message, *type, *param, *code;
+    int status;
+};
 
 struct row {
     int code;
@@ -66,7 +74,7 @@ int api_error_row(int i, struct api_error_doc *ret)
     return 1;
 }
 
-void error_parts(const struct err *e, struct error_parts *ret)
+static void error_parts(const struct err *e, struct error_parts *ret)
 {
     const struct row *r = find(e->code);
 
@@ -109,7 +117,7 @@ int api_error_body(struct buf *out, const struct err *e)
     return p.status;
 }
 
-void error_frame(struct buf *out, const struct err *e)
+void api_error_frame(struct buf *out, const struct err *e)
 {
     struct error_parts p;
 

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "api/dialect.h"
+#include "api/field.h"
 
 char *path_format(char out[128], const char *fmt, ...)
 {

@@ -4,7 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "api/dialect.h"
+#include "api/header_list.h"
+#include "base/check.h"
 
 struct list {
     struct api_header *out;

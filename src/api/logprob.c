@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/err.h"
+#include "base/json_write.h"
 #include "base/utf8.h"
 
 #define LOGPROB_FLOOR (-9999.0) /* JSON has no infinity */

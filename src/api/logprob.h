@@ -3,7 +3,11 @@
 #ifndef API_LOGPROB_H
 #define API_LOGPROB_H
 
-#include "api/api.h"
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "job/event.h"
 
 /* Chat: list[0] is a run of objects. Completions: four parallel lists. And one of ids. Items are
  * separated by commas; the brackets come when they are written. */

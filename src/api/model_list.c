@@ -2,7 +2,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "api/dialect.h"
+#include "api/model_list.h"
+#include "base/check.h"
+#include "base/json_write.h"
 
 static const char *const statuses[] = {
     [API_MODEL_LOADED] = "loaded",

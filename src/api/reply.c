@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/dialect.h"
-#include "api/reply.h"
+#include "api/error_body.h"
+#include "api/reply_int.h"
+#include "base/check.h"
+#include "base/json_write.h"
 
 #define TEXT_MAX ((size_t)64 << 20)
 
@@ -273,7 +275,7 @@ int api_reply_event(struct api_reply *r, const struct event *ev, struct buf *out
         if (!stream)
             return 0;
         buf_add_str(out, r->begin);
-        error_frame(out, ev->err);
+        api_error_frame(out, ev->err);
         return buf_add_str(out, r->end);
     }
     return 0;

@@ -1,52 +1,56 @@
-/* Inside the api room: the state of one response. */
+/* The reply: events in; out come the bytes of a stream, or one body at the end. */
 #ifndef API_REPLY_H
 #define API_REPLY_H
 
-#include "api/api.h"
-#include "api/logprob.h"
+#include <stddef.h>
+#include <stdint.h>
 
-struct choice {
-    unsigned char begun; /* stream: role or echo are out */
-    unsigned char finished, finish;
-    int32_t n_tokens;
-    int64_t offset;             /* of the next token in the text, in code points */
-    double logprob_sum;         /* for best_of */
-    struct buf text, reasoning; /* escaped */
-    struct logprobs lp;         /* stream: what is not sent yet */
-};
+#include "api/request.h"
+#include "base/buf.h"
+#include "job/event.h"
+#include "job/usage.h"
 
-struct prompt {
-    int64_t n_points; /* of its text */
-    int64_t offset;   /* of its next token */
-    struct buf text;  /* escaped; with echo only */
-    struct buf ids;
-    struct logprobs lp;
-};
-
-struct api_reply {
-    struct api_reply_setup s;
+/* What stays the same through one reply. Strings must outlive it. */
+struct api_reply_setup {
     const struct api_request *req;
-    const char *begin, *end;    /* of a frame */
-    struct buf head, mid, tail; /* of a chunk: up to the choice's index, up to its text, after it */
-    size_t n_head;              /* of head, up to the list of choices */
-    struct choice *choice;
-    struct prompt *prompt;
-    int32_t n_choices, n_prompts, n_finished, n_done;
-    int32_t held; /* choice whose finish waits for the usage, or -1 */
-    unsigned char ended, failed;
-    size_t used, text_max;
-    struct usage usage;
-    struct times times;
+    const char *id;          /* api_id_make */
+    int64_t created;         /* unix seconds */
+    const char *fingerprint; /* "fp_..." */
+    const char *tier_used;   /* the tier it got, or NULL: the one it asked for */
+    size_t text_max;         /* all that one reply may gather; default 64 MiB */
+    const char *frame_begin; /* default "data: " */
+    const char *frame_end;   /* default "\n\n"; some clients need one more (net/sse.h) */
+    int no_reasoning_alias;  /* do not repeat `reasoning` as `reasoning_content` */
 };
 
-/* reply_body.c: what bodies and chunks share. */
-const char *reply_finish_text(int finish);
-void reply_put_identity(struct buf *b, const struct api_reply *r); /* {"id":..,.. without end */
-void reply_put_usage(struct buf *b, const struct api_reply *r);    /* ,"usage":..,"time_info":.. */
+struct api_reply; /* the state of one response */
 
-/* reply_stream.c: chunks of one event. 0 or the buffer's failure. */
-int reply_stream_text(struct api_reply *r, const struct event *ev, struct buf *out);
-int reply_stream_finish(struct api_reply *r, const struct event *ev, struct buf *out);
-int reply_stream_done(struct api_reply *r, struct buf *out);
+/* 0, ERR_NOMEM. */
+int api_reply_new(struct api_reply **ret, const struct api_reply_setup *s);
+void api_reply_free(struct api_reply *r); /* accepts NULL */
+/* Completion: the text of prompt i, for echo and text offsets, before its first event. Its own
+ * string for a text prompt, the detokenised one for token ids. Copied. */
+int api_reply_prompt(struct api_reply *r, int32_t i, const char *text, size_t n, const int32_t *id,
+                     int32_t n_id);
+/* Stream, chat: the role chunk of every choice, so that the client hears of its admission before
+ * the prompt is computed. Optional; after api_reply_prompt, before the first event. 0, or the
+ * buffer's failure. */
+int api_reply_begin(struct api_reply *r, struct buf *out);
+/* Take one event. A stream's bytes (whole frames) are appended to `out`; without stream nothing is
+ * (out may be NULL). 0; ERR_LIMIT or ERR_NOMEM when the reply (or `out`) is full: give up with
+ * an ERROR event. Events out of order are a bug and stop the program. */
+int api_reply_event(struct api_reply *r, const struct event *ev, struct buf *out);
+/* 1 when every choice has finished and every prompt is DONE, or after ERROR: the stream has its
+ * last byte, or api_reply_body may be called. */
+int api_reply_is_done(const struct api_reply *r);
+/* Without stream, after the last DONE: the JSON body. */
+int api_reply_body(struct api_reply *r, struct buf *out);
+size_t api_reply_bytes(const struct api_reply *r); /* gathered so far */
+/* Sums so far, for the ledger and the log. */
+void api_reply_usage(const struct api_reply *r, struct usage *ret);
+
+/* "chatcmpl-<uuid>" or "cmpl-<uuid>" from 16 random bytes. */
+#define API_ID_MAX 64
+void api_id_make(char out[API_ID_MAX], enum api_kind kind, const unsigned char random[16]);
 
 #endif

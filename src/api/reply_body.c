@@ -1,6 +1,7 @@
 /* A reply as one JSON body, and the parts that bodies and chunks share. */
-#include "api/dialect.h"
-#include "api/reply.h"
+#include "api/reply_int.h"
+#include "base/check.h"
+#include "base/json_write.h"
 
 const char *reply_finish_text(int finish)
 {

@@ -1,7 +1,8 @@
 /* A reply as a stream of chunks, in the order of the contract: role (or echo), text, finish, usage,
  * [DONE]. */
-#include "api/dialect.h"
-#include "api/reply.h"
+#include "api/reply_int.h"
+#include "base/check.h"
+#include "base/json_write.h"
 
 static void put_frame_head(const struct api_reply *r, int32_t choice, struct buf *out)
 {

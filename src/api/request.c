@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/dialect.h"
+#include "api/field.h"
 
 enum { CHAT = 1, COMP = 2, BOTH = 3 };
 enum type { T_BOOL, T_I32, T_I64, T_REAL, T_STR, T_FUNC, T_ANY };

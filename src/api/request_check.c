@@ -1,5 +1,6 @@
 /* What can be checked only once the model is known. */
-#include "api/dialect.h"
+#include "api/error_body.h"
+#include "api/field.h"
 
 int api_check_tokens(const struct api_request *r, int32_t n_vocab, struct err *e)
 {

@@ -1,7 +1,8 @@
 /* Bodies of /tokenize, /detokenize and /apply-template. */
 #include <string.h>
 
-#include "api/dialect.h"
+#include "api/field.h"
+#include "api/text_tools.h"
 #include "base/utf8.h"
 
 #define PART_MAX 65536

@@ -1,9 +1,9 @@
 /* Inside the api room: readers of JSON values that name the place they refuse, and the draft that
  * a request's fields are read into. */
-#ifndef API_DIALECT_H
-#define API_DIALECT_H
+#ifndef API_FIELD_H
+#define API_FIELD_H
 
-#include "api/api.h"
+#include "api/request.h"
 #include "base/check.h"
 
 /* Fill `e` with "path: sentence" (param = path) and return code. */
@@ -93,15 +93,5 @@ int read_prompt(struct draft *d, const json_t *v, const char *name);
 /* The object of template variables from chat_template_kwargs and the reasoning fields; *ret NULL
  * when there are none. */
 int template_kwargs(const struct draft *d, json_t **ret);
-
-/* An error in the words of the wire; all strings, "" for none. */
-struct error_parts {
-    const char *message, *type, *param, *code;
-    int status;
-};
-void error_parts(const struct err *e, struct error_parts *ret);
-/* The payload of a stream's error frame: nothing at the top that a reader of chunks could take for
- * a chunk. */
-void error_frame(struct buf *out, const struct err *e);
 
 #endif
