@@ -35,7 +35,7 @@ KEPT = {
     # Offers that come and go, and a second one to try: one supplier needs neither yet.
     "cloud_has_other": "", "cloud_remove_offer": "", "cloud_step": "", "cloud_turn_back": "",
     # In change: goes with the dialects' table.
-    "api_reply_usage": "", "error_parts": "", "json_kind": "", "sse_data_str": "",
+    "api_reply_usage": "",
 }
 # struct.member: why it stays although nothing in src/ reads it.
 KEPT_MEMBERS = {

@@ -23,6 +23,7 @@
 #include "api/model_list.h"
 #include "api/reply.h"
 #include "api/request.h"
+#include "api/sse.h"
 #include "api/text_tools.h"
 
 #endif

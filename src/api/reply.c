@@ -37,7 +37,7 @@ static int make_frames(struct api_reply *r)
 {
     int chat = r->req->kind == API_CHAT;
 
-    buf_add_str(&r->head, r->begin);
+    buf_add_str(&r->head, r->frame->begin);
     reply_put_identity(&r->head, r);
     buf_add_str(&r->head, ",\"choices\":[");
     r->n_head = r->head.len;
@@ -45,7 +45,7 @@ static int make_frames(struct api_reply *r)
     buf_add_str(&r->mid, chat ? ",\"delta\":{\"content\":\"" : ",\"text\":\"");
     buf_add_str(&r->tail, chat ? "\"}" : "\"");
     buf_add_str(&r->tail, ",\"finish_reason\":null,\"logprobs\":null}]}");
-    buf_add_str(&r->tail, r->end);
+    buf_add_str(&r->tail, r->frame->end);
     return r->head.failed ? r->head.failed : r->mid.failed ? r->mid.failed : r->tail.failed;
 }
 
@@ -59,8 +59,7 @@ int api_reply_new(struct api_reply **ret, const struct api_reply_setup *s)
     r->s = *s;
     r->req = s->req;
     r->text_max = max;
-    r->begin = s->frame_begin ? s->frame_begin : "data: ";
-    r->end = s->frame_end ? s->frame_end : "\n\n";
+    r->frame = s->frame ? s->frame : api_sse_frame(NULL);
     r->n_prompts = s->req->n_prompts ? s->req->n_prompts : 1;
     r->n_choices = r->n_prompts * s->req->n_run;
     r->choice = calloc((size_t)r->n_choices, sizeof *r->choice);
@@ -274,9 +273,9 @@ int api_reply_event(struct api_reply *r, const struct event *ev, struct buf *out
         r->ended = r->failed = 1;
         if (!stream)
             return 0;
-        buf_add_str(out, r->begin);
+        buf_add_str(out, r->frame->begin);
         api_error_frame(out, ev->err);
-        return buf_add_str(out, r->end);
+        return buf_add_str(out, r->frame->end);
     }
     return 0;
 }

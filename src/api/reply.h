@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "api/request.h"
+#include "api/sse.h"
 #include "base/buf.h"
 #include "job/event.h"
 #include "job/usage.h"
@@ -13,14 +14,13 @@
 /* What stays the same through one reply. Strings must outlive it. */
 struct api_reply_setup {
     const struct api_request *req;
-    const char *id;          /* api_id_make */
-    int64_t created;         /* unix seconds */
-    const char *fingerprint; /* "fp_..." */
-    const char *tier_used;   /* the tier it got, or NULL: the one it asked for */
-    size_t text_max;         /* all that one reply may gather; default 64 MiB */
-    const char *frame_begin; /* default "data: " */
-    const char *frame_end;   /* default "\n\n"; some clients need one more (net/sse.h) */
-    int no_reasoning_alias;  /* do not repeat `reasoning` as `reasoning_content` */
+    const char *id;                /* api_id_make */
+    int64_t created;               /* unix seconds */
+    const char *fingerprint;       /* "fp_..." */
+    const char *tier_used;         /* the tier it got, or NULL: the one it asked for */
+    size_t text_max;               /* all that one reply may gather; default 64 MiB */
+    const struct api_frame *frame; /* NULL: of a client that nothing is known of */
+    int no_reasoning_alias;        /* do not repeat `reasoning` as `reasoning_content` */
 };
 
 struct api_reply; /* the state of one response */

@@ -26,7 +26,7 @@ struct prompt {
 struct api_reply {
     struct api_reply_setup s;
     const struct api_request *req;
-    const char *begin, *end;    /* of a frame */
+    const struct api_frame *frame;
     struct buf head, mid, tail; /* of a chunk: up to the choice's index, up to its text, after it */
     size_t n_head;              /* of head, up to the list of choices */
     struct choice *choice;

@@ -14,7 +14,7 @@ static void put_frame_head(const struct api_reply *r, int32_t choice, struct buf
 static void put_frame_tail(const struct api_reply *r, struct buf *out)
 {
     buf_add_str(out, "}]}");
-    buf_add_str(out, r->end);
+    buf_add_str(out, r->frame->end);
 }
 
 /* The hot path: one token's text and nothing else. */
@@ -158,7 +158,7 @@ static void put_finish(struct api_reply *r, int32_t choice, int with_usage, stru
     if (with_usage)
         reply_put_usage(out, r);
     buf_add_char(out, '}');
-    buf_add_str(out, r->end);
+    buf_add_str(out, r->frame->end);
 }
 
 int reply_stream_finish(struct api_reply *r, const struct event *ev, struct buf *out)
@@ -182,9 +182,9 @@ int reply_stream_done(struct api_reply *r, struct buf *out)
         buf_add_char(out, ']');
         reply_put_usage(out, r);
         buf_add_char(out, '}');
-        buf_add_str(out, r->end);
+        buf_add_str(out, r->frame->end);
     }
-    buf_add_str(out, r->begin);
+    buf_add_str(out, r->frame->begin);
     buf_add_str(out, "[DONE]");
-    return buf_add_str(out, r->end);
+    return buf_add_str(out, r->frame->end);
 }

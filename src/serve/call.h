@@ -35,7 +35,6 @@
 #include "cloud/cloud.h"
 #include "console/timeline.h"
 #include "net/net.h"
-#include "net/sse.h"
 
 enum call_state {
     CALL_HEAD,
@@ -145,7 +144,7 @@ struct call {
     int64_t reply_created; /* unix seconds */
     struct api_reply *reply;
     struct buf out;
-    enum sse_form form;
+    const struct api_frame *frame; /* of its stream */
     int streaming, paused, cancelled, started;
     int is_worked; /* a prep thread has done its part */
     int is_told;   /* something of the answer is the client's, or gathered: there is no way back */

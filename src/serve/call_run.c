@@ -277,7 +277,7 @@ void call_tick(struct call *c, int64_t now_us)
     if (c->state > CALL_RUN || !c->streaming || !c->x)
         return;
     if (now_us - c->written_us >= c->s->config->heartbeat * 1000 && !c->paused) {
-        sse_comment(&c->out, c->form, "ping");
+        buf_add_str(&c->out, c->frame->ping);
         call_flush(c);
     }
 }

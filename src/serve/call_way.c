@@ -131,7 +131,7 @@ static int make_reply(struct call *c, struct err *e)
         .id = c->reply_id,
         .fingerprint = c->sup->ops->facts(c->sup)->fingerprint,
         .tier_used = tier_name(c->tier),
-        .frame_end = c->form == SSE_EXTRA ? "\n\n\n" : NULL,
+        .frame = c->frame,
     };
     int r = *c->reply_id ? 0 : name_reply(c, e);
 

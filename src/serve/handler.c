@@ -81,7 +81,7 @@ static struct call *call_new(struct server *s, struct net_exchange *x)
     snprintf(c->id, sizeof c->id, "req_");
     for (size_t i = 0; i < sizeof random; i++)
         snprintf(c->id + 4 + 2 * i, 3, "%02x", random[i]);
-    c->form = sse_form_for(http_field(h, "user-agent"));
+    c->frame = api_sse_frame(http_field(h, "user-agent"));
     c->prep_item.kind = MAIL_PREP;
     c->prep_item.owner = c;
     buf_init(&c->out, (size_t)128 << 20);

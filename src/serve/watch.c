@@ -424,6 +424,7 @@ static int write_state(struct watch *w, const struct server *s)
     struct api_engine_model m[SERVE_MODELS_MAX];
     struct cloud_look look[SERVE_MODELS_MAX];
     struct snapshot *t = &w->snapshot;
+    const struct api_frame *frame = api_sse_frame(NULL);
     struct api_engine_state st;
 
     look_at_memory(w, t->now_us);
@@ -447,11 +448,11 @@ static int write_state(struct watch *w, const struct server *s)
         .others = t->others,
     };
     buf_clear(&w->text);
-    buf_add_str(&w->text, "data: ");
+    buf_add_str(&w->text, frame->begin);
     api_engine_state_body(&w->text, &st);
     for (int i = 0; i < s->n_served; i++)
         cloud_look_done(s->cloud, &look[i]);
-    return buf_add_str(&w->text, "\n\n");
+    return buf_add_str(&w->text, frame->end);
 }
 
 static void answer_state(struct call *c)

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/sse.h"
 #include "base/check.h"
 #include "console/page.h"
-#include "net/sse.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         line[i] = strsep(&rest, "\n");
     page_takes_gzip(line[0]);
     page_has_tag(line[1], "\"tag\"");
-    sse_form_for(line[1]);
+    CHECK(api_sse_frame(line[1]));
     if (line[2])
         page_find(line[2]);
     free(text);

@@ -195,16 +195,24 @@ static void test_error_after_first_byte(void **state)
     close_run(&s);
 }
 
-static void test_frame_end(void **state)
+/* Some readers show a frame only when bytes follow it; else nothing differs. */
+static void test_frames(void **state)
 {
+    static const struct api_frame bare = {"", "", ""};
+    const struct api_frame *plain_frame = api_sse_frame(NULL);
+    const struct api_frame *extra = api_sse_frame("Cerebras/JS 1.91.0");
     struct run s;
 
-    open_run(&s, CHAT "}", (struct api_reply_setup){.frame_end = "\n\n\n"});
+    assert_string_equal(plain_frame->ping, ": ping\n\n");
+    assert_string_equal(extra->ping, ": ping\n\n\n");
+    assert_ptr_equal(api_sse_frame("Cerebras/Python 1.0"), plain_frame);
+    assert_ptr_equal(api_sse_frame("x Cerebras/JS"), plain_frame);
+    open_run(&s, CHAT "}", (struct api_reply_setup){.frame = extra});
     text(&s, 0, "a");
     assert_non_null(strstr(s.out.data, "null}]}\n\n\ndata: "));
     assert_string_equal(s.out.data + s.out.len - 4, "}\n\n\n");
     close_run(&s);
-    open_run(&s, CHAT "}", (struct api_reply_setup){.frame_begin = "", .frame_end = ""});
+    open_run(&s, CHAT "}", (struct api_reply_setup){.frame = &bare});
     text(&s, 0, "a");
     assert_memory_equal(s.out.data, "{\"id\"", 5);
     close_run(&s);
@@ -473,7 +481,7 @@ int main(void)
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_two_choices),
         cmocka_unit_test(test_error_after_first_byte),
-        cmocka_unit_test(test_frame_end),
+        cmocka_unit_test(test_frames),
         cmocka_unit_test(test_reasoning),
         cmocka_unit_test(test_chat_logprobs),
         cmocka_unit_test(test_waiting_tokens),
