@@ -16,9 +16,6 @@ int field_must_be(struct err *e, const char *path, const char *type, const json_
 #define PATH(...) path_format((char[128]){0}, __VA_ARGS__)
 char *path_format(char out[128], const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* What a value is, for sentences: "a string". */
-const char *json_kind(const json_t *v);
-
 /* Readers: `v` is not null; the range is inclusive. 0, or ERR_SCHEMA with the sentence. */
 int read_bool(const json_t *v, const char *path, int *ret, struct err *e);
 /* An integer, or a real without a fraction. Values beyond the maximum are refused. */

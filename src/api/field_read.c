@@ -28,14 +28,8 @@ int field_bad(struct err *e, int code, const char *path, const char *fmt, ...)
     return err_set_param(e, code, path, "%s: %s", path, text);
 }
 
-int field_must_be(struct err *e, const char *path, const char *type, const json_t *v)
-{
-    if (!v)
-        return field_bad(e, ERR_SCHEMA, path, "is required");
-    return field_bad(e, ERR_SCHEMA, path, "must be %s, not %s", type, json_kind(v));
-}
-
-const char *json_kind(const json_t *v)
+/* What a value is, for sentences: "a string". */
+static const char *json_kind(const json_t *v)
 {
     switch (v ? json_typeof(v) : JSON_NULL) {
     case JSON_OBJECT:
@@ -54,6 +48,13 @@ const char *json_kind(const json_t *v)
     default:
         return "null";
     }
+}
+
+int field_must_be(struct err *e, const char *path, const char *type, const json_t *v)
+{
+    if (!v)
+        return field_bad(e, ERR_SCHEMA, path, "is required");
+    return field_bad(e, ERR_SCHEMA, path, "must be %s, not %s", type, json_kind(v));
 }
 
 const json_t *get_field(const json_t *object, const char *key)
