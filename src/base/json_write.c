@@ -8,7 +8,7 @@
 #include "base/utf8.h"
 
 /* 0: stands for itself; 1: needs an escape; 2: begins (or breaks) a longer UTF-8 sequence. */
-static int class_of(unsigned char c)
+static int kind_of(unsigned char c)
 {
     if (c >= 0x80)
         return 2;
@@ -35,13 +35,13 @@ int json_put_escaped(struct buf *b, const char *s, size_t n)
 
     for (size_t i = 0; i < n;) {
         unsigned char c = (unsigned char)s[i];
-        int cls = class_of(c), len = 0;
+        int kind = kind_of(c), len = 0;
         uint32_t cp;
-        if (!cls) {
+        if (!kind) {
             i++;
             continue;
         }
-        if (cls == 2) {
+        if (kind == 2) {
             len = utf8_decode(s + i, n - i, &cp);
             if (len > 0) {
                 i += (size_t)len;
@@ -50,7 +50,7 @@ int json_put_escaped(struct buf *b, const char *s, size_t n)
         }
         if (i > run)
             buf_add(b, s + run, i - run);
-        if (cls == 1) {
+        if (kind == 1) {
             put_escape(b, c);
             i++;
         } else { /* one U+FFFD for each malformed byte, and one for a whole unfinished end */

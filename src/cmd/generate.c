@@ -52,7 +52,7 @@ int generate(struct engine *e, const struct generate *g, struct generated *ret, 
     j->n_prompt = g->n_prompt;
     j->n_choices = 1;
     j->sampling = g->sampling;
-    j->service = TIER_DEFAULT;
+    j->tier = TIER_DEFAULT;
     j->accepted_us = clock_now_us();
     j->reader = &box;
     rc = engine_submit(e, j, err);

@@ -162,7 +162,7 @@ struct engine_job {
     int echo_logprobs; /* EVENT_PROMPT for every prompt token (bypasses the cache) */
     int32_t echo_top;
     uint64_t cache_salt; /* prefix sharing only among equal salts (tenant) */
-    enum tier service;
+    enum tier tier;
     int32_t tenant;      /* jobs of different tenants take turns; >= 0 */
     int64_t accepted_us; /* clock_now_us() when the request was accepted */
     struct ring ring;    /* events, initialised by the caller, >= 32 KiB */

@@ -94,7 +94,7 @@ static void enqueue(struct engine *e, struct engine_job *j)
 {
     struct sched_job *place = &j->run.sched;
 
-    place->tier = (int)j->service;
+    place->tier = (int)j->tier;
     place->tenant = j->tenant;
     place->n_seqs = j->n_choices;
     sched_enter(&e->loop.sched, place, atomic_load_explicit(&e->n_steps, memory_order_relaxed));

@@ -65,16 +65,16 @@ double draft_cost_us(const struct draft_cost *c, double tokens)
     return tokens > x0 ? y0 + slope * (tokens - x0) : y0;
 }
 
-static int class_of(int32_t match)
+static int length_of(int32_t match)
 {
     return match < 4 ? 0 : match < 8 ? 1 : match < 16 ? 2 : 3;
 }
 
-static const double guess[DRAFT_TRUST_CLASSES] = {0.3, 0.5, 0.7, 0.85};
+static const double guess[DRAFT_TRUST_LENGTHS] = {0.3, 0.5, 0.7, 0.85};
 
 void draft_trust_init(struct draft_trust *t)
 {
-    for (int i = 0; i < DRAFT_TRUST_CLASSES; i++) {
+    for (int i = 0; i < DRAFT_TRUST_LENGTHS; i++) {
         t->tried[i] = TRUST_PRIOR;
         t->right[i] = TRUST_PRIOR * guess[i];
     }
@@ -82,7 +82,7 @@ void draft_trust_init(struct draft_trust *t)
 
 void draft_trust_inherit(struct draft_trust *t, const struct draft_trust *from)
 {
-    for (int i = 0; i < DRAFT_TRUST_CLASSES; i++) {
+    for (int i = 0; i < DRAFT_TRUST_LENGTHS; i++) {
         double p = draft_trust_p(from, 2 << i);
         t->tried[i] = TRUST_PRIOR;
         t->right[i] = TRUST_PRIOR * (p > guess[i] / 2 ? p : guess[i] / 2);
@@ -91,7 +91,7 @@ void draft_trust_inherit(struct draft_trust *t, const struct draft_trust *from)
 
 void draft_trust_see(struct draft_trust *t, int32_t match, int32_t drafted, int32_t right)
 {
-    int i = class_of(match);
+    int i = length_of(match);
 
     t->tried[i] = TRUST_DECAY * t->tried[i] + right + (right < drafted);
     t->right[i] = TRUST_DECAY * t->right[i] + right;
@@ -99,7 +99,7 @@ void draft_trust_see(struct draft_trust *t, int32_t match, int32_t drafted, int3
 
 double draft_trust_p(const struct draft_trust *t, int32_t match)
 {
-    int i = class_of(match);
+    int i = length_of(match);
     double p = t->tried[i] > 0 ? t->right[i] / t->tried[i] : 0;
 
     return p > 0.995 ? 0.995 : p;

@@ -21,9 +21,9 @@ void draft_cost_see(struct draft_cost *c, int32_t tokens, double us);
 double draft_cost_us(const struct draft_cost *c, double tokens);
 
 /* How often draft tokens were right, by the length of the match that proposed them. */
-#define DRAFT_TRUST_CLASSES 4
+#define DRAFT_TRUST_LENGTHS 4
 struct draft_trust {
-    double tried[DRAFT_TRUST_CLASSES], right[DRAFT_TRUST_CLASSES];
+    double tried[DRAFT_TRUST_LENGTHS], right[DRAFT_TRUST_LENGTHS];
 };
 void draft_trust_init(struct draft_trust *t);
 /* What a new sequence begins with: what others like it had, as a first guess; never so little that

@@ -180,7 +180,7 @@ static int local_submit(struct supplier *s, struct supplier_job *j, struct err *
     lj->job.echo_logprobs = j->echo_logprobs;
     lj->job.echo_top = j->echo_logprobs ? j->req->n_top : 0;
     lj->job.cache_salt = j->salt;
-    lj->job.service = j->tier;
+    lj->job.tier = j->tier;
     lj->job.tenant = j->tenant;
     lj->job.accepted_us = j->accepted_us;
     ring_init(&lj->job.ring, lj->ring, RING_BYTES);

@@ -40,7 +40,7 @@ int jobs_start(struct engine *e, struct engine_job *j, struct mbox *box,
     j->sampling = spec->sampling;
     j->echo_logprobs = spec->echo;
     j->cache_salt = spec->salt;
-    j->service = (enum tier)spec->service;
+    j->tier = (enum tier)spec->tier;
     j->tenant = spec->tenant;
     j->accepted_us = clock_now_us();
     j->reader = box;
@@ -132,7 +132,7 @@ void jobs_run(struct engine *e, const struct jobs_spec *spec, int n, struct jobs
         j->sampling = spec[i].sampling;
         j->echo_logprobs = spec[i].echo;
         j->cache_salt = spec[i].salt;
-        j->service = (enum tier)spec[i].service;
+        j->tier = (enum tier)spec[i].tier;
         j->tenant = spec[i].tenant;
         j->accepted_us = clock_now_us();
         j->reader = &box;

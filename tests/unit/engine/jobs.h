@@ -26,7 +26,7 @@ struct jobs_spec {
     const int32_t *prediction;
     int32_t n_prediction;
     uint64_t salt;
-    int service;
+    int tier;
     int tenant;
     int cancel_after;     /* > 0: cancel once so many tokens have come */
     int never_read_until; /* > 0: the reader sleeps so many ms before reading */

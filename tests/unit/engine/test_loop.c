@@ -1,4 +1,4 @@
-/* The life of a job: cancelled anywhere, slow readers, classes of service, drain, preemption, many
+/* The life of a job: cancelled anywhere, slow readers, tiers, drain, preemption, many
  * jobs through few slots, the order of events, and what a step reads. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -393,27 +393,26 @@ static void ends_of_the_resting(void **state)
     mbox_close(&box);
 }
 
-static struct jobs_spec of_service(int service, int max_tokens)
+static struct jobs_spec of_tier(int tier, int max_tokens)
 {
     struct jobs_spec s = spec_of(10, max_tokens);
 
-    s.service = service;
+    s.tier = tier;
     return s;
 }
 
-static void service_classes(void **state)
+static void tiers_go_first(void **state)
 {
-    static const int class_of[] = {TIER_FLEX, TIER_DEFAULT, TIER_PRIORITY, TIER_FLEX,
-                                   TIER_PRIORITY};
+    static const int tier_of[] = {TIER_FLEX, TIER_DEFAULT, TIER_PRIORITY, TIER_FLEX, TIER_PRIORITY};
     static const int order[] = {2, 4, 1, 0, 3};
     struct engine_job first, j[5];
     int64_t before = 0;
     (void)state;
     open_engine(&llama, (struct engine_config){.batch_max = 1, .give_way_us = INT64_MAX / 2});
-    start_resting(&first, of_service(TIER_PRIORITY, 300)); /* keeps the only slot */
+    start_resting(&first, of_tier(TIER_PRIORITY, 300)); /* keeps the only slot */
     for (int i = 0; i < 5; i++) {
         struct jobs_spec s = spec_of(20, 3);
-        s.service = class_of[i];
+        s.tier = tier_of[i];
         start(&j[i], s);
     }
     WAIT_FOR(stats().n_waiting == 5);
@@ -429,7 +428,7 @@ static void service_classes(void **state)
     close_engine();
 }
 
-/* Steps counted: below a class that is never empty a job begins all the same. */
+/* Steps counted: below a tier that is never empty a job begins all the same. */
 static void nobody_waits_for_ever(void **state)
 {
     enum { N = 30, TOKENS = 20, MOST = SCHED_STEPS / TOKENS + 1 };
@@ -439,10 +438,10 @@ static void nobody_waits_for_ever(void **state)
     (void)state;
     open_engine(&llama, (struct engine_config){
                             .batch_max = 1, .no_speculation = 1, .give_way_us = INT64_MAX / 2});
-    start_resting(&first, of_service(TIER_PRIORITY, 100)); /* keeps the only slot */
-    s.service = TIER_FLEX;
+    start_resting(&first, of_tier(TIER_PRIORITY, 100)); /* keeps the only slot */
+    s.tier = TIER_FLEX;
     start(&flex, s);
-    s.service = TIER_PRIORITY;
+    s.tier = TIER_PRIORITY;
     for (int i = 0; i < N; i++)
         start(&high[i], s);
     WAIT_FOR(stats().n_waiting == N + 1);
@@ -467,7 +466,7 @@ static void tenants_take_turns(void **state)
     int n_before = 0;
     (void)state;
     open_engine(&llama, (struct engine_config){.batch_max = 1, .give_way_us = INT64_MAX / 2});
-    start_resting(&first, of_service(TIER_PRIORITY, 300)); /* keeps the only slot */
+    start_resting(&first, of_tier(TIER_PRIORITY, 300)); /* keeps the only slot */
     s.tenant = 7;
     s.n_choices = 2;
     for (int i = 0; i < 6; i++)
@@ -490,7 +489,7 @@ static void tenants_take_turns(void **state)
 }
 
 /* One tenant has every slot and nobody reads: another that has none gets one of them, a second only
- * in its turn, and a higher class before both; what was put aside goes on where it was. */
+ * in its turn, and a higher tier before both; what was put aside goes on where it was. */
 static void give_up_slots(enum engine_class cls)
 {
     static struct jobs_answer want[3];
@@ -509,7 +508,7 @@ static void give_up_slots(enum engine_class cls)
     other.tenant = 3;
     start_resting(&one, other);
     start(&two, other);
-    other.service = TIER_PRIORITY;
+    other.tier = TIER_PRIORITY;
     other.tenant = 0;
     start_resting(&high, other);
     WAIT_FOR(stats().n_waiting == 1); /* two */
@@ -662,7 +661,7 @@ static void preempted_echo(void **state)
         for (int i = 0; i < 10; i++) {
             s[i] = spec_of(150 + 7 * i, 150);
             s[i].echo = i % 2;
-            s[i].service = i % 3;
+            s[i].tier = i % 3;
         }
         jobs_run(engine, s, 10, pass ? got : want, 1);
         if (pass)
@@ -690,7 +689,7 @@ static void many_jobs_few_slots(const struct tiny *t, size_t kv_bytes)
     open_engine(t, (struct engine_config){.batch_max = 8, .chunk = 64, .kv_bytes_max = kv_bytes});
     for (int i = 0; i < N; i++) {
         s[i] = spec_of(1 + i * 31 % 300, 1 + i % 17);
-        s[i].service = i % 3;
+        s[i].tier = i % 3;
         s[i].salt = (uint64_t)(i % 5);
         s[i].cancel_after = i % 10 == 3 ? 2 : 0;
         s[i].n_choices = 1;
@@ -861,7 +860,7 @@ int main(void)
         cmocka_unit_test(resting_gives_way),
         cmocka_unit_test(resting_gives_pages),
         cmocka_unit_test(ends_of_the_resting),
-        cmocka_unit_test(service_classes),
+        cmocka_unit_test(tiers_go_first),
         cmocka_unit_test(nobody_waits_for_ever),
         cmocka_unit_test(tenants_take_turns),
         cmocka_unit_test(slots_are_given_up),
