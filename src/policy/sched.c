@@ -60,13 +60,17 @@ void sched_forget(struct sched_job *j)
 void sched_note_owed(struct sched *s, uint64_t step)
 {
     struct sched_job *longest = NULL;
-    int n_owed = 0;
+    int n_owed = 0, highest = 0;
 
+    for (const struct sched_job *j = s->first; j; j = j->next) {
+        if (!j->paused_us && j->tier > highest)
+            highest = j->tier;
+    }
     for (struct sched_job *j = s->first; j; j = j->next) {
-        if (j->paused_us) { /* it waits for its reader, and is not passed over */
+        if (j->paused_us)
             j->is_owed = 0;
+        if (j->paused_us || j->tier == highest)
             j->served_step = step;
-        }
         n_owed += j->is_owed;
         if (!longest || j->served_step < longest->served_step)
             longest = j;

@@ -7,13 +7,15 @@
  * waits in its slot; one that is put aside loses its slot, too, and takes one again later.
  *
  * Whose turn it is, policy/rota says: higher tiers first, tenants of one tier by turns. Beyond
- * that, a job of which nothing was computed for SCHED_STEPS steps is owed a place: it goes before
- * all tiers until it ends, one job at a time. So nobody waits for ever.
+ * that, a job of which nothing was computed for SCHED_STEPS steps, while a higher tier was there,
+ * is owed a place: it goes before all tiers until it ends, one job at a time. So nobody waits for
+ * ever; within the highest tier that is there turns alone see to it, and nobody gains by a long
+ * queue.
  *
  * Rows are the caller's memory, one in each of its jobs and sequences; the scheduler links them,
  * allocates nothing and asks no clock. Decisions change nothing: the caller acts, and says so with
- * the verb for it. A decision costs one walk over the jobs and, where all slots are taken, the
- * square of their number. One thread. */
+ * the verb for it. A decision walks over the jobs twice at most; where all slots are taken, it may
+ * look at each slot for each job. One thread. */
 #ifndef POLICY_SCHED_H
 #define POLICY_SCHED_H
 
@@ -51,7 +53,8 @@ struct sched_job {
     int is_shared;     /* its prompt is computed: its further sequences may begin */
     int64_t paused_us; /* since when its reader does not read; 0: it does */
     int rests;         /* none of it can be computed just now, as when its reader does not read */
-    uint64_t served_step; /* the last one that brought it on, or of its arrival */
+    uint64_t served_step; /* the last one that brought it on, or in which it was in the highest tier
+                             that was there; or of its arrival */
     /* The scheduler's. */
     struct sched_job *next, *prev;
     struct sched_seq *aside; /* its sequences without a slot, the last one first */
