@@ -45,16 +45,17 @@ int read_stop(struct draft *d, const json_t *v, const char *name)
             return r;
         if (!*text)
             continue;
-        if (d->r.n_stop == max)
+        if (d->r.sampling.n_stop == max)
             return field_bad(d->e, ERR_SCHEMA, name, "has more than %d strings", max);
-        d->r.stop[d->r.n_stop++] = (struct api_text){text, json_string_length(s)};
+        d->r.sampling.stop[d->r.sampling.n_stop++] = (struct text){text, json_string_length(s)};
     }
     return 0;
 }
 
 int read_stop_ids(struct draft *d, const json_t *v, const char *name)
 {
-    return read_ids(d->a, v, name, API_STOP_IDS_MAX, &d->r.stop_id, &d->r.n_stop_id, d->e);
+    return read_ids(d->a, v, name, API_STOP_IDS_MAX, &d->r.sampling.stop_token,
+                    &d->r.sampling.n_stop_token, d->e);
 }
 
 /* A token id as text: decimal digits, no leading zero, so that no id has two spellings. */
@@ -82,7 +83,7 @@ int read_logit_bias(struct draft *d, const json_t *v, const char *name)
     bias = arena_array(d->a, n ? n : 1, sizeof *bias);
     if (!bias)
         return err_set(d->e, ERR_TOO_LARGE, "the request needs more memory than its limit");
-    d->r.bias = bias;
+    d->r.sampling.bias = bias;
     json_object_foreach((json_t *)v, key, item)
     {
         int64_t id = id_of(key);
@@ -95,7 +96,7 @@ int read_logit_bias(struct draft *d, const json_t *v, const char *name)
         r = read_real(item, PATH("%s.%s", name, key), -100, 100, &x, d->e);
         if (r)
             return r;
-        bias[d->r.n_bias++] = (struct bias){(int32_t)id, (float)x};
+        bias[d->r.sampling.n_bias++] = (struct bias){(int32_t)id, (float)x};
     }
     return 0;
 }
@@ -121,7 +122,7 @@ int read_logprobs_count(struct draft *d, const json_t *v, const char *name)
     if (r)
         return r;
     d->r.logprobs = 1;
-    d->r.n_top = (int32_t)n;
+    d->r.sampling.n_top = (int32_t)n;
     return 0;
 }
 

@@ -198,13 +198,13 @@ static int gather_token(struct api_reply *r, const struct event *ev)
     size_t before = logprobs_bytes(&c->lp);
     int e = 0;
 
-    c->logprob_sum += q->need_logprobs ? ev->logprob : 0;
+    c->logprob_sum += q->sampling.logprobs ? ev->logprob : 0;
     c->n_tokens++;
     if (q->logprobs || q->return_token_ids || q->raw_tokens)
         e = logprobs_begin(&c->lp, ev->n_unshown);
     if (!e && q->logprobs)
-        e = q->kind == API_CHAT ? logprobs_add_chat(&c->lp, ev, q->n_top)
-                                : logprobs_add_completion(&c->lp, ev, q->n_top, c->offset);
+        e = q->kind == API_CHAT ? logprobs_add_chat(&c->lp, ev, q->sampling.n_top)
+                                : logprobs_add_completion(&c->lp, ev, q->sampling.n_top, c->offset);
     if (!e && (q->return_token_ids || q->raw_tokens))
         e = logprobs_add_id(&c->lp, ev->token);
     if (!ev->special)
@@ -222,7 +222,7 @@ static int take_prompt_token(struct api_reply *r, const struct event *ev)
     if (!r->req->logprobs || !r->req->echo)
         return 0;
     before = logprobs_bytes(&p->lp);
-    e = logprobs_add_completion(&p->lp, ev, r->req->n_top, p->offset);
+    e = logprobs_add_completion(&p->lp, ev, r->req->sampling.n_top, p->offset);
     if (!ev->special)
         p->offset += code_points(ev->bytes, ev->n_bytes);
     return e ? e : charge(r, before, logprobs_bytes(&p->lp));

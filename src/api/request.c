@@ -48,14 +48,14 @@ static const struct field fields[] = {
     NUM("max_tokens", BOTH, T_I64, 0, 0, max_tokens, -1, TOKENS_MAX, "integer", "-1 or 1.. (completions: 0 too)", "-1: to the end of the context"),
     NUM("min_completion_tokens", CHAT, T_I64, 0, 0, min_completion, -1, TOKENS_MAX, "integer", "-1..", "0"),
     NUM("min_tokens", BOTH, T_I64, 0, 0, min_tokens, -1, TOKENS_MAX, "integer", "-1..", "0"),
-    NUM("temperature", BOTH, T_REAL, 0, API_GIVEN_TEMPERATURE, r.temperature, 0, 2, "number", "0..2", "1"),
-    NUM("top_p", BOTH, T_REAL, 0, API_GIVEN_TOP_P, r.top_p, 0, 1, "number", "0..1", "1"),
+    NUM("temperature", BOTH, T_REAL, 0, API_GIVEN_TEMPERATURE, r.sampling.temperature, 0, 2, "number", "0..2", "1"),
+    NUM("top_p", BOTH, T_REAL, 0, API_GIVEN_TOP_P, r.sampling.top_p, 0, 1, "number", "0..1", "1"),
     NUM("n", BOTH, T_I32, 0, 0, r.n, 1, JOB_CHOICES_MAX, "integer", "1..16", "1"),
     NUM("best_of", COMP, T_I32, 0, 0, best_of, 0, 20, "integer", "0..16, at least n", "1"),
-    NUM("seed", BOTH, T_I64, 0, API_GIVEN_SEED, r.seed, -9223372036854775808.0, 9223372036854775807.0, "integer", "64 bits", "null"),
+    NUM("seed", BOTH, T_I64, 0, API_GIVEN_SEED, r.sampling.seed, -9223372036854775808.0, 9223372036854775807.0, "integer", "64 bits", "null"),
     FUN("stop", BOTH, 0, 0, read_stop, "string or array of strings", "at most 16 of at most 256 bytes", "null"),
-    NUM("frequency_penalty", BOTH, T_REAL, 0, 0, r.frequency_penalty, -2, 2, "number", "-2..2", "0"),
-    NUM("presence_penalty", BOTH, T_REAL, 0, 0, r.presence_penalty, -2, 2, "number", "-2..2", "0"),
+    NUM("frequency_penalty", BOTH, T_REAL, 0, 0, r.sampling.frequency_penalty, -2, 2, "number", "-2..2", "0"),
+    NUM("presence_penalty", BOTH, T_REAL, 0, 0, r.sampling.presence_penalty, -2, 2, "number", "-2..2", "0"),
     FUN("logit_bias", BOTH, 0, 0, read_logit_bias, "object: token id to number", "-100..100, at most 4096", "null"),
     NUM("logprobs", CHAT, T_BOOL, 0, 0, r.logprobs, 0, 0, "boolean", "", "false"),
     FUN("logprobs", COMP, 0, 0, read_logprobs_count, "integer", "0..20", "null"),
@@ -90,12 +90,12 @@ static const struct field fields[] = {
     SKIP("audio", CHAT),
     FUN("functions", CHAT, UNBUILT, 0, read_functions, "array", "", "null"),
     FUN("function_call", CHAT, UNBUILT, 0, read_function_call, "string or object", "none or auto", "null"),
-    NUM("top_k", BOTH, T_I32, EXT, API_GIVEN_TOP_K, r.top_k, -1, TOKENS_MAX, "integer", "-1..; -1 and 0: off", "0"),
-    NUM("min_p", BOTH, T_REAL, EXT, API_GIVEN_MIN_P, r.min_p, 0, 1, "number", "0..1", "0"),
-    NUM("repetition_penalty", BOTH, T_REAL, EXT, 0, r.repetition_penalty, 0.01, 10, "number", "0.01..10", "1"),
-    NUM("repeat_penalty", BOTH, T_REAL, EXT, 0, r.repetition_penalty, 0.01, 10, "number", "0.01..10", "1"),
+    NUM("top_k", BOTH, T_I32, EXT, API_GIVEN_TOP_K, r.sampling.top_k, -1, TOKENS_MAX, "integer", "-1..; -1 and 0: off", "0"),
+    NUM("min_p", BOTH, T_REAL, EXT, API_GIVEN_MIN_P, r.sampling.min_p, 0, 1, "number", "0..1", "0"),
+    NUM("repetition_penalty", BOTH, T_REAL, EXT, 0, r.sampling.repetition_penalty, 0.01, 10, "number", "0.01..10", "1"),
+    NUM("repeat_penalty", BOTH, T_REAL, EXT, 0, r.sampling.repetition_penalty, 0.01, 10, "number", "0.01..10", "1"),
     FUN("stop_token_ids", BOTH, EXT, 0, read_stop_ids, "array of token ids", "at most 128", "null"),
-    NUM("ignore_eos", BOTH, T_BOOL, EXT, 0, r.ignore_eos, 0, 0, "boolean", "", "false"),
+    NUM("ignore_eos", BOTH, T_BOOL, EXT, 0, r.sampling.ignore_eos, 0, 0, "boolean", "", "false"),
     FUN("chat_template_kwargs", CHAT, EXT, 0, read_kwargs, "object", "", "null"),
     FUN("thinking", CHAT, EXT, 0, read_thinking, "object", "type: enabled or disabled", "null"),
     {"grammar", BOTH, T_ANY, EXT | UNBUILT, 0, 0, 0, 0, NULL, "string", "", "null"},
@@ -203,8 +203,8 @@ static int settle_lengths(struct draft *d)
         return field_bad(
             d->e, ERR_SCHEMA, d->min_completion != -2 ? "min_completion_tokens" : "min_tokens",
             "must not be above %s (%lld), not %lld", name, (long long)max, (long long)min);
-    r->max_tokens = max < 0 ? -1 : (int32_t)max;
-    r->min_tokens = min == -2 ? 0 : (int32_t)min;
+    r->sampling.max_tokens = max < 0 ? -1 : (int32_t)max;
+    r->sampling.min_tokens = min == -2 ? 0 : (int32_t)min;
     return 0;
 }
 
@@ -228,7 +228,7 @@ static int settle_choices(struct draft *d)
         return field_bad(d->e, ERR_SCHEMA, d->best_of ? "best_of" : "n",
                          "%lld prompts with %d choices each pass the limit of %d choices",
                          (long long)prompts, r->n_run, API_CHOICES_MAX);
-    r->need_logprobs = r->logprobs || r->n_run > r->n;
+    r->sampling.logprobs = r->logprobs || r->n_run > r->n;
     return 0;
 }
 
@@ -240,7 +240,7 @@ static int settle_chat(struct draft *d)
     if (d->n_top > 0 && !r->logprobs)
         return field_bad(d->e, ERR_SCHEMA, "top_logprobs", "needs logprobs to be true");
     if (r->logprobs)
-        r->n_top = d->n_top;
+        r->sampling.n_top = d->n_top;
     if (d->tool_choice && (d->o->strict || !choice || !strcmp(choice, "required")))
         return field_bad(d->e, ERR_SCHEMA, "tool_choice", "needs tools");
     if (d->disable_reasoning)
@@ -267,12 +267,12 @@ static int settle(struct draft *d)
         x = settle_chat(d);
     if (x)
         return x;
-    if (r->top_p == 0) { /* nothing but the likeliest token is left: greedy */
-        r->temperature = 0;
-        r->top_p = 1;
+    if (r->sampling.top_p == 0) { /* nothing but the likeliest token is left: greedy */
+        r->sampling.temperature = 0;
+        r->sampling.top_p = 1;
     }
-    if (r->top_k < 0)
-        r->top_k = 0;
+    if (r->sampling.top_k < 0)
+        r->sampling.top_k = 0;
     if (!r->stream)
         r->include_usage = 0;
     return 0;
@@ -333,8 +333,8 @@ static int drop_tree(struct draft *d)
 
     for (size_t i = 0; !e && i < ARRAY_LEN(names); i++)
         e = own(d, names[i], *names[i] ? strlen(*names[i]) : 0);
-    for (int32_t i = 0; !e && i < r->n_stop; i++)
-        e = own(d, &r->stop[i].s, r->stop[i].n);
+    for (int32_t i = 0; !e && i < r->sampling.n_stop; i++)
+        e = own(d, &r->sampling.stop[i].s, r->sampling.stop[i].n);
     for (int32_t i = 0; !e && i < r->n_prompts; i++)
         e = own(d, &r->prompt[i].text, r->prompt[i].n_text);
     if (e)
@@ -376,9 +376,7 @@ static int parse(struct api_request *ret, unsigned kind, struct arena *a, const 
     d.r = (struct api_request){.kind = kind == CHAT ? API_CHAT : API_COMPLETION,
                                .tier = TIER_DEFAULT,
                                .n = 1,
-                               .temperature = 1,
-                               .top_p = 1,
-                               .repetition_penalty = 1};
+                               .sampling = {.temperature = 1, .top_p = 1, .repetition_penalty = 1}};
     r = parse_body(&d.r.root, body, n, h, d.o, e);
     for (size_t i = 0; !r && h && i < ARRAY_LEN(headers); i++)
         r = read_header(&d, &headers[i], h);

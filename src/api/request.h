@@ -12,6 +12,7 @@
 #include "job/event.h"
 #include "job/preset.h"
 #include "job/sampling.h"
+#include "job/text.h"
 #include "job/tier.h"
 
 #define API_CHOICES_MAX  256
@@ -33,10 +34,6 @@ struct api_options {
 
 enum api_kind { API_CHAT, API_COMPLETION };
 
-struct api_text {
-    const char *s; /* NUL-terminated */
-    size_t n;
-};
 struct api_prompt {
     const char *text; /* NULL: token ids */
     size_t n_text;
@@ -62,10 +59,10 @@ struct api_request {
     uint32_t given;
 
     /* chat */
-    json_t *messages;           /* normalised: see api_messages_check */
-    int continue_final;         /* the last message is the assistant's: continue it */
-    json_t *template_kwargs;    /* object or NULL: variables for the chat template */
-    struct api_text prediction; /* what the answer may look like; s NULL: nothing given */
+    json_t *messages;        /* normalised: see api_messages_check */
+    int continue_final;      /* the last message is the assistant's: continue it */
+    json_t *template_kwargs; /* object or NULL: variables for the chat template */
+    struct text prediction;  /* what the answer may look like; s NULL: nothing given */
 
     /* completion */
     struct api_prompt *prompt;
@@ -74,23 +71,9 @@ struct api_request {
 
     int32_t n;     /* choices answered per prompt */
     int32_t n_run; /* choices to generate per prompt: max(n, best_of) */
-    float temperature, top_p, min_p;
-    int32_t top_k; /* 0: off */
-    float frequency_penalty, presence_penalty, repetition_penalty;
-    int64_t seed;       /* look at API_GIVEN_SEED */
-    int32_t max_tokens; /* -1: to the end of the context */
-    int32_t min_tokens; /* 0: none; -1: as many as max_tokens */
-    int ignore_eos;
-    struct api_text stop[SAMPLING_STOPS_MAX];
-    int32_t n_stop;
-    const int32_t *stop_id;
-    int32_t n_stop_id;
-    const struct bias *bias;
-    int32_t n_bias;
-    int logprobs;      /* answer them */
-    int32_t n_top;     /* alternatives, 0..20 */
-    int need_logprobs; /* generate them (logprobs, or best_of chooses by them) */
-    int echo;          /* completion: the prompt comes first */
+    struct sampling sampling;
+    int logprobs; /* answer them; they are generated for best_of too */
+    int echo;     /* completion: the prompt comes first */
 
     int stream, include_usage;
     int return_token_ids; /* extension: token_ids beside the text */

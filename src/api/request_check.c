@@ -15,36 +15,37 @@ int api_check_tokens(const struct api_request *r, int32_t n_vocab, struct err *e
                                  words, r->prompt[p].id[i], n_vocab);
         }
     }
-    for (int32_t i = 0; i < r->n_bias; i++) {
-        if (r->bias[i].token >= n_vocab)
-            return field_bad(e, ERR_SCHEMA, "logit_bias", words, r->bias[i].token, n_vocab);
-    }
-    for (int32_t i = 0; i < r->n_stop_id; i++) {
-        if (r->stop_id[i] >= n_vocab)
-            return field_bad(e, ERR_SCHEMA, PATH("stop_token_ids.%d", i), words, r->stop_id[i],
+    for (int32_t i = 0; i < r->sampling.n_bias; i++) {
+        if (r->sampling.bias[i].token >= n_vocab)
+            return field_bad(e, ERR_SCHEMA, "logit_bias", words, r->sampling.bias[i].token,
                              n_vocab);
+    }
+    for (int32_t i = 0; i < r->sampling.n_stop_token; i++) {
+        if (r->sampling.stop_token[i] >= n_vocab)
+            return field_bad(e, ERR_SCHEMA, PATH("stop_token_ids.%d", i), words,
+                             r->sampling.stop_token[i], n_vocab);
     }
     return 0;
 }
 
 void api_request_recommend(struct api_request *r, const struct preset *s)
 {
-    if (r->temperature == 0)
+    if (r->sampling.temperature == 0)
         return;
     if (!(r->given & API_GIVEN_TEMPERATURE))
-        r->temperature = (float)s->temperature;
+        r->sampling.temperature = (float)s->temperature;
     if (!(r->given & API_GIVEN_TOP_P))
-        r->top_p = (float)s->top_p;
+        r->sampling.top_p = (float)s->top_p;
     if (!(r->given & API_GIVEN_TOP_K))
-        r->top_k = s->top_k;
+        r->sampling.top_k = s->top_k;
     if (!(r->given & API_GIVEN_MIN_P))
-        r->min_p = (float)s->min_p;
+        r->sampling.min_p = (float)s->min_p;
 }
 
 int api_check_context(const struct api_request *r, int64_t n_prompt, int64_t context,
                       int32_t output_max, int32_t *ret_max, struct err *e)
 {
-    int64_t max = r->max_tokens;
+    int64_t max = r->sampling.max_tokens;
 
     if (n_prompt < 1)
         return field_bad(e, ERR_SCHEMA, r->kind == API_CHAT ? "messages" : "prompt",

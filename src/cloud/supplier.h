@@ -23,6 +23,7 @@
 #include "base/patience.h"
 #include "job/event.h"
 #include "job/load.h"
+#include "job/sampling.h"
 #include "job/tier.h"
 #include "job/tokens.h"
 
@@ -49,7 +50,7 @@ struct supplier_engine {
 
 /* One prompt on its way through a supplier. The caller's memory, filled by the caller. */
 struct supplier_job {
-    const struct api_request *req; /* sampling, n_run, logprobs, stops ... */
+    const struct api_request *req; /* n_run, messages */
     const int32_t *prompt;
     const uint32_t *answer; /* of the prompt's tokens, as it was rendered; or NULL */
     int32_t n_prompt;
@@ -57,8 +58,7 @@ struct supplier_job {
     size_t n_text;
     const int32_t *prediction; /* what the answer may look like: a draft, verified */
     int32_t n_prediction;
-    int32_t max_tokens; /* -1: to the end of the context */
-    uint64_t seed;
+    struct sampling sampling;
     uint64_t salt;  /* caches are shared among equal salts only */
     int32_t tenant; /* >= 0: jobs of different tenants take turns */
     enum tier tier; /* granted: default, flex or priority */

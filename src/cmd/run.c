@@ -93,10 +93,8 @@ static void set_sampling(const struct run *o, const struct preset *r, struct sam
                            .repetition_penalty = 1,
                            .max_tokens = (int32_t)o->max_tokens,
                            .n_stop = o->stop.n};
-    for (int i = 0; i < s->n_stop; i++) {
-        s->stop[i] = o->stop.v[i];
-        s->stop_len[i] = strlen(o->stop.v[i]);
-    }
+    for (int i = 0; i < s->n_stop; i++)
+        s->stop[i] = (struct text){o->stop.v[i], strlen(o->stop.v[i])};
 }
 
 static int add_message(struct talk *t, const char *role, const char *text, size_t n, struct err *e)

@@ -331,7 +331,7 @@ static int is_stop_token(const struct engine *e, const struct engine_seq *q, int
         return 0;
     text = vocab_piece(e->vocab, t, &n);
     for (int32_t i = 0; i < p->n_stop; i++) {
-        if (p->stop_len[i] == n && !memcmp(p->stop[i], text, n))
+        if (p->stop[i].n == n && !memcmp(p->stop[i].s, text, n))
             return 1;
     }
     return 0;

@@ -8,9 +8,9 @@ static size_t possible_tail(const struct sampling *p, const char *text, size_t n
 {
     size_t best = 0;
     for (int i = 0; i < p->n_stop; i++) {
-        size_t len = p->stop_len[i] - 1 < n ? p->stop_len[i] - 1 : n;
+        size_t len = p->stop[i].n - 1 < n ? p->stop[i].n - 1 : n;
         for (; len > best; len--) {
-            if (!memcmp(text + n - len, p->stop[i], len)) {
+            if (!memcmp(text + n - len, p->stop[i].s, len)) {
                 best = len;
                 break;
             }
@@ -61,7 +61,7 @@ int stop_push(struct stop *s, const struct sampling *p, int armed, const char *t
     n = out->len - begin;
     hit = n;
     for (int i = 0; n && i < p->n_stop; i++) {
-        const char *at = memmem(out->data + begin, n, p->stop[i], p->stop_len[i]);
+        const char *at = memmem(out->data + begin, n, p->stop[i].s, p->stop[i].n);
         if (at && (size_t)(at - (out->data + begin)) < hit)
             hit = (size_t)(at - (out->data + begin));
     }

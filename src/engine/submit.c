@@ -27,7 +27,7 @@ static int check_sampling(const struct engine *e, const struct sampling *p, stru
     if (p->n_stop < 0 || p->n_stop > SAMPLING_STOPS_MAX)
         return err_set_param(err, ERR_ARG, "stop", "at most %d stop strings", SAMPLING_STOPS_MAX);
     for (int32_t i = 0; i < p->n_stop; i++) {
-        if (p->stop_len[i] < 1 || p->stop_len[i] > SAMPLING_STOP_LEN)
+        if (p->stop[i].n < 1 || p->stop[i].n > SAMPLING_STOP_LEN)
             return err_set_param(err, ERR_ARG, "stop", "a stop string has 1 to %d bytes",
                                  SAMPLING_STOP_LEN);
     }

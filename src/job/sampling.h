@@ -3,8 +3,9 @@
 #ifndef JOB_SAMPLING_H
 #define JOB_SAMPLING_H
 
-#include <stddef.h>
 #include <stdint.h>
+
+#include "job/text.h"
 
 #define SAMPLING_STOPS_MAX 16
 #define SAMPLING_STOP_LEN  256
@@ -25,13 +26,12 @@ struct sampling {
     const struct bias *bias; /* lives as long as the job */
     int32_t n_bias;
     int32_t max_tokens; /* generated tokens; -1: to the end of the context */
-    int32_t min_tokens; /* end-of-generation and stops suppressed until then */
+    int32_t min_tokens; /* nothing ends it before so many; -1: max_tokens */
     int ignore_eos; /* end-of-generation tokens do not end it: what is drawn goes on after them */
     const int32_t *stop_token;
     int32_t n_stop_token;
     int32_t n_stop; /* stop strings, matched in the text; and control tokens that are spelled so */
-    const char *stop[SAMPLING_STOPS_MAX];
-    size_t stop_len[SAMPLING_STOPS_MAX];
+    struct text stop[SAMPLING_STOPS_MAX];
     int logprobs; /* 0: none; else report them, with n_top alternatives */
     int32_t n_top;
 };

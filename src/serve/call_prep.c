@@ -89,7 +89,8 @@ static int fit(struct call *c, struct call_job *j, struct err *e)
     int32_t max = 0;
     int r = api_check_context(&c->req, j->job.n_prompt, f->context, f->output_max, &max, e);
 
-    j->job.max_tokens = max;
+    j->job.sampling = c->req.sampling;
+    j->job.sampling.max_tokens = max;
     j->n_hold = j->job.n_prompt;
     return r;
 }
@@ -98,16 +99,16 @@ static int too_long(struct call *c, int r, struct err *e)
 {
     const struct supplier_facts *f = c->sup->ops->facts(c->sup);
 
-    return r == ERR_LIMIT
-               ? api_err_context(e, (int64_t)tokens_max(f) + 1, c->req.max_tokens, f->context)
-               : r;
+    return r == ERR_LIMIT ? api_err_context(e, (int64_t)tokens_max(f) + 1,
+                                            c->req.sampling.max_tokens, f->context)
+                          : r;
 }
 
 /* A prediction helps, or does nothing: one that is longer than any answer is left out. */
 static int prep_prediction(struct call *c, struct call_job *j, struct err *e)
 {
     const struct supplier *s = c->sup;
-    const struct api_text *p = &c->req.prediction;
+    const struct text *p = &c->req.prediction;
     int r;
 
     if (!p->s || !p->n)
@@ -209,9 +210,9 @@ static int prep_text(struct call *c, struct err *e)
         j->job.n_text = j->n_text;
         j->job.prompt = p ? p->id : NULL;
         j->job.n_prompt = p ? p->n_id : 0;
-        j->job.max_tokens = c->req.max_tokens;
-        if (j->job.max_tokens < 0 && f->output_max)
-            j->job.max_tokens = f->output_max;
+        j->job.sampling = c->req.sampling;
+        if (j->job.sampling.max_tokens < 0 && f->output_max)
+            j->job.sampling.max_tokens = f->output_max;
     }
     return r;
 }

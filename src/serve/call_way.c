@@ -65,7 +65,7 @@ static int32_t answer_max(const struct call *c, const struct supplier_job *j)
 {
     int32_t context = c->sup->ops->facts(c->sup)->context;
 
-    return j->max_tokens >= 0 ? j->max_tokens : context ? context : INT32_MAX;
+    return j->sampling.max_tokens >= 0 ? j->sampling.max_tokens : context ? context : INT32_MAX;
 }
 
 /* Hold all that it may use, or lower a maximum that the client left to us. */
@@ -79,11 +79,11 @@ static int hold_tokens(struct call *c, struct err *e)
         const struct call_job *j = &c->jobs[i];
         hold_add(&h, j->n_hold, j->job.n_prediction, c->req.n_run, answer_max(c, &j->job));
     }
-    n = hold_fit(&h, c->ticket.held.limit, c->req.max_tokens < 0, &max);
+    n = hold_fit(&h, c->ticket.held.limit, c->req.sampling.max_tokens < 0, &max);
     for (int32_t i = 0; i < c->n_jobs; i++) {
         struct supplier_job *j = &c->jobs[i].job;
         if (answer_max(c, j) > max)
-            j->max_tokens = max;
+            j->sampling.max_tokens = max;
     }
     return cloud_reserve(c->s->cloud, clock_now_us(), &c->ticket, n, e);
 }
@@ -169,13 +169,14 @@ static int submit_job(struct call *c, struct call_job *j, struct err *e)
     j->job.tenant = c->ticket.i_tenant;
     j->job.tier = c->tier;
     j->job.accepted_us = c->started_us;
+    if (j->job.sampling.min_tokens < 0)
+        j->job.sampling.min_tokens = j->job.sampling.max_tokens;
     j->job.echo_logprobs = c->req.echo && c->req.logprobs;
     j->job.reader = net_io_mbox(c->s->net, c->io);
     j->job.mail_kind = MAIL_JOB;
     j->job.owner = j;
-    if (c->req.given & API_GIVEN_SEED)
-        j->job.seed = (uint64_t)c->req.seed;
-    else if (rand_system(&j->job.seed, sizeof j->job.seed))
+    if (!(c->req.given & API_GIVEN_SEED) &&
+        rand_system(&j->job.sampling.seed, sizeof j->job.sampling.seed))
         return err_set(e, ERR_INTERNAL, "no random bytes from the system");
     r = c->sup->ops->submit(c->sup, &j->job, e);
     if (r)

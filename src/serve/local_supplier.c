@@ -128,39 +128,6 @@ static int local_render(const struct supplier *s, const json_t *messages, const 
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
-static void fill_sampling(struct sampling *g, const struct supplier_job *j)
-{
-    const struct api_request *q = j->req;
-
-    _Static_assert(sizeof(struct bias) == sizeof(struct bias) &&
-                       offsetof(struct bias, bias) == offsetof(struct bias, bias),
-                   "one list of biases for both rooms");
-    *g = (struct sampling){
-        .temperature = q->top_p <= 0 ? 0 : q->temperature,
-        .top_p = q->top_p <= 0 ? 1 : q->top_p,
-        .min_p = q->min_p,
-        .top_k = q->top_k,
-        .frequency_penalty = q->frequency_penalty,
-        .presence_penalty = q->presence_penalty,
-        .repetition_penalty = q->repetition_penalty,
-        .seed = j->seed,
-        .bias = (const struct bias *)(const void *)q->bias,
-        .n_bias = q->n_bias,
-        .max_tokens = j->max_tokens,
-        .min_tokens = q->min_tokens < 0 ? j->max_tokens : q->min_tokens,
-        .ignore_eos = q->ignore_eos,
-        .stop_token = q->stop_id,
-        .n_stop_token = q->n_stop_id,
-        .n_stop = q->n_stop,
-        .logprobs = q->need_logprobs,
-        .n_top = q->need_logprobs ? q->n_top : 0,
-    };
-    for (int32_t i = 0; i < q->n_stop && i < SAMPLING_STOPS_MAX; i++) {
-        g->stop[i] = q->stop[i].s;
-        g->stop_len[i] = q->stop[i].n;
-    }
-}
-
 static int local_submit(struct supplier *s, struct supplier_job *j, struct err *e)
 {
     struct local *l = (struct local *)(void *)s;
@@ -176,9 +143,9 @@ static int local_submit(struct supplier *s, struct supplier_job *j, struct err *
     lj->job.prediction = j->prediction;
     lj->job.n_prediction = j->n_prediction;
     lj->job.n_choices = j->req->n_run;
-    fill_sampling(&lj->job.sampling, j);
+    lj->job.sampling = j->sampling;
     lj->job.echo_logprobs = j->echo_logprobs;
-    lj->job.echo_top = j->echo_logprobs ? j->req->n_top : 0;
+    lj->job.echo_top = j->echo_logprobs ? j->sampling.n_top : 0;
     lj->job.cache_salt = j->salt;
     lj->job.tier = j->tier;
     lj->job.tenant = j->tenant;

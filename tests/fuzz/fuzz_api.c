@@ -115,7 +115,8 @@ static void try_request(int chat, int strict, const char *body, size_t n)
         check_refusal(r, &e);
         must(!q.root);
     } else {
-        must(q.model && q.n >= 1 && q.n_run >= q.n && q.temperature >= 0 && q.temperature <= 2);
+        must(q.model && q.n >= 1 && q.n_run >= q.n && q.sampling.temperature >= 0 &&
+             q.sampling.temperature <= 2);
         must(chat ? json_array_size(q.messages) > 0 : q.n_prompts > 0);
         api_check_tokens(&q, 1000, &e);
         api_check_context(&q, 10, 100, 0, &max, &e);

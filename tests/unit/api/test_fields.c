@@ -121,20 +121,20 @@ static void put_request(struct buf *b, const struct api_request *r)
             buf_addf(b, " %d", r->prompt[i].id[k]);
     }
     buf_addf(b, " special %d n %d %d draw %g %g %g %d %g %g %g", r->parse_special, r->n, r->n_run,
-             (double)r->temperature, (double)r->top_p, (double)r->min_p, r->top_k,
-             (double)r->frequency_penalty, (double)r->presence_penalty,
-             (double)r->repetition_penalty);
-    buf_addf(b, " seed %lld max %d min %d eos %d", (long long)r->seed, r->max_tokens, r->min_tokens,
-             r->ignore_eos);
-    for (int32_t i = 0; i < r->n_stop; i++)
-        put_text(b, r->stop[i].s, r->stop[i].n);
-    for (int32_t i = 0; i < r->n_stop_id; i++)
-        buf_addf(b, " stop %d", r->stop_id[i]);
-    for (int32_t i = 0; i < r->n_bias; i++)
-        buf_addf(b, " bias %d %g", r->bias[i].token, (double)r->bias[i].bias);
+             (double)r->sampling.temperature, (double)r->sampling.top_p, (double)r->sampling.min_p,
+             r->sampling.top_k, (double)r->sampling.frequency_penalty,
+             (double)r->sampling.presence_penalty, (double)r->sampling.repetition_penalty);
+    buf_addf(b, " seed %lld max %d min %d eos %d", (long long)r->sampling.seed,
+             r->sampling.max_tokens, r->sampling.min_tokens, r->sampling.ignore_eos);
+    for (int32_t i = 0; i < r->sampling.n_stop; i++)
+        put_text(b, r->sampling.stop[i].s, r->sampling.stop[i].n);
+    for (int32_t i = 0; i < r->sampling.n_stop_token; i++)
+        buf_addf(b, " stop %d", r->sampling.stop_token[i]);
+    for (int32_t i = 0; i < r->sampling.n_bias; i++)
+        buf_addf(b, " bias %d %g", r->sampling.bias[i].token, (double)r->sampling.bias[i].bias);
     buf_addf(b, " logprobs %d %d %d echo %d stream %d %d ids %d raw %d tier %d queue %d salt %s",
-             r->logprobs, r->n_top, r->need_logprobs, r->echo, r->stream, r->include_usage,
-             r->return_token_ids, r->raw_tokens, r->tier, r->queue_threshold_ms,
+             r->logprobs, r->sampling.n_top, r->sampling.logprobs, r->echo, r->stream,
+             r->include_usage, r->return_token_ids, r->raw_tokens, r->tier, r->queue_threshold_ms,
              r->cache_salt ? r->cache_salt : "");
 }
 

@@ -334,12 +334,13 @@ static void test_defaults(void **state)
     assert_int_equal(parse(&f, CHAT, "", NULL, NULL), 0);
     assert_string_equal(f.r.model, "m");
     assert_int_equal(f.r.given, 0);
-    assert_true(f.r.temperature == 1 && f.r.top_p == 1 && f.r.min_p == 0 && f.r.top_k == 0);
-    assert_true(f.r.repetition_penalty == 1 && f.r.frequency_penalty == 0);
+    assert_true(f.r.sampling.temperature == 1 && f.r.sampling.top_p == 1 &&
+                f.r.sampling.min_p == 0 && f.r.sampling.top_k == 0);
+    assert_true(f.r.sampling.repetition_penalty == 1 && f.r.sampling.frequency_penalty == 0);
     assert_int_equal(f.r.n, 1);
     assert_int_equal(f.r.n_run, 1);
-    assert_int_equal(f.r.max_tokens, -1);
-    assert_int_equal(f.r.min_tokens, 0);
+    assert_int_equal(f.r.sampling.max_tokens, -1);
+    assert_int_equal(f.r.sampling.min_tokens, 0);
     assert_int_equal(f.r.stream, 0);
     assert_null(f.r.template_kwargs);
     assert_int_equal(f.r.n_prompts, 0);
@@ -363,22 +364,22 @@ static void test_values(void **state)
                            "\"stop_token_ids\":[8,9],\"keep_alive\":\"2h\",\"top_k\":-1",
                            NULL, NULL),
                      0);
-    assert_true(f.r.temperature == 0.5f && f.r.top_p == 0.25f);
-    assert_int_equal(f.r.seed, -7);
+    assert_true(f.r.sampling.temperature == 0.5f && f.r.sampling.top_p == 0.25f);
+    assert_int_equal(f.r.sampling.seed, -7);
     assert_int_equal(f.r.n, 3);
-    assert_int_equal(f.r.max_tokens, 9);
-    assert_int_equal(f.r.n_stop, 2);
-    assert_string_equal(f.r.stop[1].s, "b\xc3\xa9");
-    assert_int_equal(f.r.stop[1].n, 3);
-    assert_int_equal(f.r.n_bias, 1);
-    assert_int_equal(f.r.bias[0].token, 3);
-    assert_true(f.r.bias[0].bias == -1.5f);
-    assert_int_equal(f.r.n_top, 4);
-    assert_int_equal(f.r.logprobs && f.r.need_logprobs && f.r.stream && f.r.include_usage, 1);
+    assert_int_equal(f.r.sampling.max_tokens, 9);
+    assert_int_equal(f.r.sampling.n_stop, 2);
+    assert_string_equal(f.r.sampling.stop[1].s, "b\xc3\xa9");
+    assert_int_equal(f.r.sampling.stop[1].n, 3);
+    assert_int_equal(f.r.sampling.n_bias, 1);
+    assert_int_equal(f.r.sampling.bias[0].token, 3);
+    assert_true(f.r.sampling.bias[0].bias == -1.5f);
+    assert_int_equal(f.r.sampling.n_top, 4);
+    assert_int_equal(f.r.logprobs && f.r.sampling.logprobs && f.r.stream && f.r.include_usage, 1);
     assert_int_equal(f.r.tier, TIER_FLEX);
-    assert_int_equal(f.r.n_stop_id, 2);
-    assert_int_equal(f.r.stop_id[1], 9);
-    assert_int_equal(f.r.top_k, 0);
+    assert_int_equal(f.r.sampling.n_stop_token, 2);
+    assert_int_equal(f.r.sampling.stop_token[1], 9);
+    assert_int_equal(f.r.sampling.top_k, 0);
     assert_int_equal(f.r.given, API_GIVEN_TEMPERATURE | API_GIVEN_TOP_P | API_GIVEN_SEED |
                                     API_GIVEN_TIER | API_GIVEN_TOP_K);
     drop(&f);
@@ -393,10 +394,10 @@ static void test_values(void **state)
     assert_int_equal(f.r.prompt[0].id[1], 6);
     assert_string_equal(f.r.prompt[1].text, "x");
     assert_int_equal(f.r.n_run, 4);
-    assert_int_equal(f.r.need_logprobs, 1); /* best_of chooses by them */
+    assert_int_equal(f.r.sampling.logprobs, 1); /* best_of chooses by them */
     assert_int_equal(f.r.logprobs, 0);
-    assert_true(f.r.temperature == 0 && f.r.top_p == 1); /* top_p 0 is greedy */
-    assert_int_equal(f.r.include_usage, 0);              /* not without stream */
+    assert_true(f.r.sampling.temperature == 0 && f.r.sampling.top_p == 1); /* top_p 0 is greedy */
+    assert_int_equal(f.r.include_usage, 0);                                /* not without stream */
     drop(&f);
 }
 

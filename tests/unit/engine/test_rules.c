@@ -100,10 +100,10 @@ static void stop_strings(void **state)
             first = strstr(full, stop);
             s.sampling.min_tokens = 0;
             s.sampling.n_stop = 2;
-            s.sampling.stop[0] = "ZZZ";
-            s.sampling.stop_len[0] = 3;
-            s.sampling.stop[1] = stop;
-            s.sampling.stop_len[1] = len;
+            s.sampling.stop[0].s = "ZZZ";
+            s.sampling.stop[0].n = 3;
+            s.sampling.stop[1].s = stop;
+            s.sampling.stop[1].n = len;
             run(s);
             assert_int_equal(answer.finish, FINISH_STOP);
             assert_int_equal(answer.n_text, first - full);
@@ -119,8 +119,8 @@ static void stop_strings(void **state)
         {
             char stop[16];
             snprintf(stop, sizeof stop, "%.6s!", full + 94);
-            s.sampling.stop[0] = stop;
-            s.sampling.stop_len[0] = strlen(stop);
+            s.sampling.stop[0].s = stop;
+            s.sampling.stop[0].n = strlen(stop);
             run(s);
         }
         assert_int_equal(answer.finish, FINISH_LENGTH);
@@ -165,8 +165,8 @@ static void stop_inside_characters(void **state)
                 continue;
             n++;
             s.sampling.n_stop = 1;
-            s.sampling.stop[0] = stops[k];
-            s.sampling.stop_len[0] = strlen(stops[k]);
+            s.sampling.stop[0].s = stops[k];
+            s.sampling.stop[0].n = strlen(stops[k]);
             run(s);
             assert_int_equal(answer.finish, FINISH_STOP);
             assert_int_equal(answer.n_text, first - full); /* nothing after it, no half character */
@@ -191,10 +191,10 @@ static void stop_strings_name_control_tokens(void **state)
         s.sampling.bias = bias;
         s.sampling.n_bias = 1;
         s.sampling.n_stop = 2;
-        s.sampling.stop[0] = "<|im_sta";
-        s.sampling.stop[1] = named[i].text;
+        s.sampling.stop[0].s = "<|im_sta";
+        s.sampling.stop[1].s = named[i].text;
         for (int k = 0; k < 2; k++)
-            s.sampling.stop_len[k] = strlen(s.sampling.stop[k]);
+            s.sampling.stop[k].n = strlen(s.sampling.stop[k].s);
         run(s);
         assert_int_equal(answer.err, 0);
         assert_int_equal(answer.finish, FINISH_STOP);

@@ -24,8 +24,8 @@ static struct sampling stops(const char *const *list, int n)
 {
     struct sampling p = {.n_stop = n};
     for (int i = 0; i < n; i++) {
-        p.stop[i] = list[i];
-        p.stop_len[i] = strlen(list[i]);
+        p.stop[i].s = list[i];
+        p.stop[i].n = strlen(list[i]);
     }
     return p;
 }
@@ -38,7 +38,7 @@ static int push_all(const struct sampling *p, const char *text, size_t n, const 
     size_t longest = 0, begin[600];
 
     for (int i = 0; i < p->n_stop; i++)
-        longest = p->stop_len[i] > longest ? p->stop_len[i] : longest;
+        longest = p->stop[i].n > longest ? p->stop[i].n : longest;
     buf_clear(out);
     for (size_t at = 0, k = 0; at < n; k++) {
         size_t m = sizes[k % n_sizes] < n - at ? sizes[k % n_sizes] : n - at;
@@ -70,8 +70,8 @@ static size_t first_hit(const struct sampling *p, const char *text, size_t n)
     for (size_t end = 1; end <= n; end++) {
         size_t begin = SIZE_MAX;
         for (int i = 0; i < p->n_stop; i++) {
-            size_t len = p->stop_len[i];
-            if (len <= end && !memcmp(text + end - len, p->stop[i], len) && end - len < begin)
+            size_t len = p->stop[i].n;
+            if (len <= end && !memcmp(text + end - len, p->stop[i].s, len) && end - len < begin)
                 begin = end - len;
         }
         if (begin != SIZE_MAX)
@@ -158,7 +158,7 @@ static void random_texts(void **state)
             int is_stop = 0;
             for (int i = 0; i < k; i++)
                 is_stop |=
-                    n - out.len >= p.stop_len[i] && !memcmp(text + out.len, list[i], p.stop_len[i]);
+                    n - out.len >= p.stop[i].n && !memcmp(text + out.len, list[i], p.stop[i].n);
             assert_true(is_stop);
         }
         hits += hit;

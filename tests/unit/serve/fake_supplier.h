@@ -183,10 +183,10 @@ static int fake_submit(struct supplier *s, struct supplier_job *j, struct err *e
     }
     fj->next = f->jobs;
     f->jobs = fj;
-    f->drawn_with = (struct preset){.temperature = (double)j->req->temperature,
-                                    .top_p = (double)j->req->top_p,
-                                    .min_p = (double)j->req->min_p,
-                                    .top_k = j->req->top_k};
+    f->drawn_with = (struct preset){.temperature = (double)j->sampling.temperature,
+                                    .top_p = (double)j->sampling.top_p,
+                                    .min_p = (double)j->sampling.min_p,
+                                    .top_k = j->sampling.top_k};
     f->n_submitted++;
     f->n_waiting++;
     f->n_inside += j->req->n_run;
@@ -281,7 +281,7 @@ static int fake_push(struct fake_job *j, int kind, const char *text, size_t n, i
 static int fake_step(struct fake *f, struct fake_job *j)
 {
     const struct supplier_job *o = j->outer;
-    int max = o->max_tokens, total = j->n;
+    int max = o->sampling.max_tokens, total = j->n;
     char text[FAKE_TEXT];
     int n;
 

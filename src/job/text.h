@@ -1,0 +1,12 @@
+/* A text that somebody else keeps. */
+#ifndef JOB_TEXT_H
+#define JOB_TEXT_H
+
+#include <stddef.h>
+
+struct text {
+    const char *s; /* NUL-terminated */
+    size_t n;
+};
+
+#endif
