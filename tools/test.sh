@@ -119,7 +119,7 @@ run_asan() {
     step "build asan, clang" build asan clang-14 -Ddebug=true -Doptimization=1 \
         -Db_sanitize=address,undefined -Db_lundef=false || return
     sanitizer_env
-    meson_tests asan asan 20 --suite unit --suite fuzz
+    meson_tests asan asan 20 --suite unit --suite fuzz --suite sweep
     [ "$tier" = full ] && pytests e2e-asan build/asan/src/cmd/gaufre -m sanitize tests/e2e
 }
 
@@ -127,7 +127,7 @@ run_tsan() {
     step "build tsan, gcc" build tsan gcc -Ddebug=true -Doptimization=1 \
         -Db_sanitize=thread || return
     sanitizer_env
-    meson_tests tsan tsan 40 --suite unit
+    meson_tests tsan tsan 40 --suite unit --no-suite single
     [ "$tier" = full ] && pytests e2e-tsan build/tsan/src/cmd/gaufre -m sanitize tests/e2e
 }
 

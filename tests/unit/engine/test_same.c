@@ -1,7 +1,9 @@
 /* Same answer, whatever the company: tokens and log-probabilities are the same bits alone, in a
  * full batch, with answers in the prompts, with the prefix cache on or off, with speculation (right
  * and wrong predictions) or without, for every chunk size, after preemption, with any number of
- * threads, and on every instruction set of the class. */
+ * threads, and on every instruction set of the class.
+ *
+ * test_same [all]: four settings, unlike each other in much; all: every one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,6 +27,7 @@ static uint32_t answer[N][480 / 32];
 static struct jobs_spec spec[64];
 static struct jobs_answer want[N], got[64];
 static const char *path;
+static int whole; /* every setting, not only the quick ones */
 
 /* Prompts of many lengths, two of them longer than an attention block; every third shares a long
  * beginning with others, some up to where only the phases differ. Most hold answers, of one token
@@ -75,6 +78,7 @@ struct setting {
     enum kern_isa isa;
     int threads, chunk, batch, no_cache, plain;
     size_t kv_bytes;
+    int quick;
 };
 
 static enum kern_kv kv_type = KERN_KV_F16;
@@ -161,25 +165,25 @@ static void run_all(const struct setting *s, int n, int at_once)
 static void same_answers(const struct tiny *t, size_t small_kv)
 {
     const enum kern_isa best = KERN_N_ISA - 1;
-    const struct setting alone = {"alone", best, 1, 512, 8, 1, 1, 0};
+    const struct setting alone = {"alone", best, 1, 512, 8, 1, 1, 0, 1};
     const struct setting with[] = {
-        {"one after the other", best, 1, 512, 8, 1, 0, 0},
-        {"the same, attention in parts", best, 2, 512, 8, 1, 0, 0},
-        {"the same, in more parts", best, 5, 20, 8, 1, 0, 0},
-        {"batch of 64", best, 2, 512, 64, 0, 0, 0},
-        {"no speculation", best, 2, 512, 64, 0, 1, 0},
-        {"no prefix cache", best, 1, 512, 64, 1, 0, 0},
-        {"chunks of 1", best, 1, 1, 16, 0, 0, 0},
-        {"chunks of 7", best, 2, 7, 16, 1, 0, 0},
-        {"chunks of 32", best, 2, 32, 64, 0, 0, 0},
-        {"chunks of 100", best, 3, 100, 5, 0, 0, 0},
-        {"little memory", best, 2, 64, 64, 0, 0, small_kv},
-        {"scalar", KERN_ISA_SCALAR, 2, 512, 64, 0, 0, 0},
-        {"avx2", KERN_ISA_AVX2, 2, 512, 64, 0, 0, 0},
-        {"avx-vnni", KERN_ISA_AVX_VNNI, 2, 512, 64, 0, 0, 0},
-        {"avx512", KERN_ISA_AVX512, 2, 96, 64, 0, 0, 0},
-        {"avx512-vnni", KERN_ISA_AVX512_VNNI, 2, 512, 64, 0, 0, 0},
-        {"amx", KERN_ISA_AMX, 2, 512, 64, 0, 0, 0},
+        {"one after the other", best, 1, 512, 8, 1, 0, 0, 0},
+        {"the same, attention in parts", best, 2, 512, 8, 1, 0, 0, 0},
+        {"the same, in more parts", best, 5, 20, 8, 1, 0, 0, 0},
+        {"batch of 64", best, 2, 512, 64, 0, 0, 0, 1},
+        {"no speculation", best, 2, 512, 64, 0, 1, 0, 0},
+        {"no prefix cache", best, 1, 512, 64, 1, 0, 0, 0},
+        {"chunks of 1", best, 1, 1, 16, 0, 0, 0, 0},
+        {"chunks of 7", best, 2, 7, 16, 1, 0, 0, 1},
+        {"chunks of 32", best, 2, 32, 64, 0, 0, 0, 0},
+        {"chunks of 100", best, 3, 100, 5, 0, 0, 0, 0},
+        {"little memory", best, 2, 64, 64, 0, 0, small_kv, 1},
+        {"scalar", KERN_ISA_SCALAR, 2, 512, 64, 0, 0, 0, 0},
+        {"avx2", KERN_ISA_AVX2, 2, 512, 64, 0, 0, 0, 0},
+        {"avx-vnni", KERN_ISA_AVX_VNNI, 2, 512, 64, 0, 0, 0, 0},
+        {"avx512", KERN_ISA_AVX512, 2, 96, 64, 0, 0, 0, 0},
+        {"avx512-vnni", KERN_ISA_AVX512_VNNI, 2, 512, 64, 0, 0, 0, 0},
+        {"amx", KERN_ISA_AMX, 2, 512, 64, 0, 0, 0, 0},
     };
     struct team *team;
     struct engine *e;
@@ -205,7 +209,7 @@ static void same_answers(const struct tiny *t, size_t small_kv)
             continue;
         }
 #endif
-        if (is_repetition(&with[i]))
+        if (is_repetition(&with[i]) || !(whole || with[i].quick))
             continue;
         if (with[i].isa != best && !kern_isa_available(with[i].isa)) {
             print_message("# this CPU has no %s: not run\n", with[i].name);
@@ -263,7 +267,7 @@ static void prompts_in_bf16(void **state)
     (void)state;
     cls = ENGINE_BF16;
     same_answers(&(struct tiny){.arch = TINY_QWEN3MOE, .context = 512, .quantised = 1}, 400000);
-    if (!WATCHED) {
+    if (whole && !WATCHED) {
         same_answers(
             &(struct tiny){.arch = TINY_GEMMA3, .context = 512, .window = 48, .quantised = 1},
             400000);
@@ -272,12 +276,13 @@ static void prompts_in_bf16(void **state)
     cls = ENGINE_Q8;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(llama),        cmocka_unit_test(gemma3_windows),
         cmocka_unit_test(experts),      cmocka_unit_test(float_weights),
         cmocka_unit_test(kv_in_8_bits), cmocka_unit_test(prompts_in_bf16),
     };
+    whole = argc > 1 && !strcmp(argv[1], "all");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -107,7 +107,7 @@ static void test_every_character(void **unused)
 /* A run of 4 million marks: the library would exchange neighbours for days. */
 static void test_long_runs(void **unused)
 {
-    enum { N = 4000000 };
+    enum { N = 1000000 };
     char *text = malloc(2 * N + 1);
     struct buf b;
 

@@ -511,7 +511,11 @@ static void test_long_runs(void **state)
                                         "a \xf0\x9f\x98\x80\xcc\x81\n\xff 7 ", /* all sorts */
                                         "<|im_start|>",
                                         "<|im_start|"};
-    enum { N = 400000 };
+#ifdef __SANITIZE_THREAD__
+    enum { N = 20000 }; /* every access is watched: minutes for what takes seconds */
+#else
+    enum { N = 200000 };
+#endif
     char *text = malloc(N + 100);
 
     assert_non_null(text);
