@@ -56,6 +56,14 @@ BANNED = {
     "strerror_r": "strerror", "usleep": "clock_sleep_us",
 }
 
+# Words that the glossary has replaced (docs/glossary.md): as a part of an identifier, or where it
+# begins ("probe_": the server's probes_ are another thing).
+RETIRED = {
+    "etch": "repack", "etched": "repacked", "guest": "part_time, or reserve in net",
+    "trip": "snapshot", "track": "timeline", "^front": "handler",
+    "^probe": "peak, or bench for timed steps", "^adapter": "local_supplier",
+}
+
 COLUMNS, LINES = 100, 1000
 KERNEL_FLAGS = ["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl",
                 "-mavx512dq", "-mavx512vnni", "-mavxvnni"]
@@ -162,6 +170,26 @@ def check_typedefs(sources):
     return bad
 
 
+def check_words(sources):
+    bad = []
+    for name, text in sources.items():
+        code = strip(text)
+        for m in re.finditer(r"[A-Za-z]\w*_\w+|\b[A-Za-z]+\b", code):
+            parts = m.group().lower().split("_")
+            for word, instead in RETIRED.items():
+                if word in parts or (word[0] == "^" and len(parts) > 1 and word[1:] == parts[0]):
+                    bad.append(f"{name}:{line_of(code, m.start())}: {m.group()}: the word is "
+                               f"{instead} (docs/glossary.md)")
+    return bad
+
+
+def check_glossary(root, files):
+    names = {os.path.basename(f) for f in files}
+    text = read(root, "docs/glossary.md") if "docs/glossary.md" in files else ""
+    return [f"docs/glossary.md:{line_of(text, m.start())}: there is no {m.group(1)}"
+            for m in re.finditer(r"`([\w.]+\.[ch])`", text) if m.group(1) not in names]
+
+
 def check_basenames(sources):
     seen, bad = {}, []
     for name in sources:
@@ -254,6 +282,8 @@ def main():
         ("rooms that only decide include nothing that acts", check_pure(product)),
         ("no banned functions", check_banned(product)),
         ("no struct typedefs", check_typedefs(product)),
+        ("no words that the glossary has replaced", check_words(product)),
+        ("the glossary names files that are there", check_glossary(root, files)),
         ("basenames are unique", check_basenames(sources)),
         ("file length, line length, blanks", check_text(texts)),
         ("every source file is built", check_listed(root, files, sources)),
