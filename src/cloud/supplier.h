@@ -46,6 +46,9 @@ struct supplier_engine {
     const char *kernels, *cls, *kv_type, *family;
     int32_t batch_max, chunk, page_tokens;
     uint64_t weight_bytes, kv_bytes, work_bytes, vocab_bytes;
+    /* What this machine allows it at most, as `gaufre bench` measured; 0: not known. */
+    double read_bytes_per_s, decode_per_s, prefill_per_s; /* tokens, of one sequence */
+    int64_t measured;                                     /* unix seconds; 0: never */
 };
 
 /* One prompt on its way through a supplier. The caller's memory, filled by the caller. */
@@ -73,7 +76,6 @@ struct supplier_job {
 struct supplier;
 
 struct supplier_ops {
-    const char *kind;                                         /* "local" */
     void (*load)(const struct supplier *s, struct load *ret); /* [any] */
     /* After load said READY. [any] */
     const struct supplier_facts *(*facts)(const struct supplier *s);

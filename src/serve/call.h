@@ -85,7 +85,6 @@ struct call_job {
     int32_t n_live; /* choices not yet finished */
     int32_t n_prefilled, n_cached, n_told; /* prompt tokens computed, found; tokens told */
     int32_t n_drafted, n_draft_right;
-    int64_t queue_us;
     enum { JOB_NEW, JOB_OUT, JOB_DONE, JOB_HOME } state;
 };
 
@@ -137,7 +136,6 @@ struct call {
     _Atomic int gone;         /* the client left: prep may stop early */
     struct patience patience; /* [prep]: how long the work on its texts goes on */
 
-    int32_t max_tokens;
     int32_t n_sent, n_home, n_at_once; /* jobs: how many, and together */
     enum tier tier;                    /* granted */
     char reply_id[API_ID_MAX];

@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "base/sysmem.h"
 #include "base/team.h"
+#include "console/bench_store.h"
 #include "net/net.h"
 
 #define RING_BYTES (1u << 16)
@@ -219,7 +220,6 @@ static int local_release(struct supplier *s, struct supplier_job *j)
 }
 
 static const struct supplier_ops ops = {
-    .kind = "local",
     .load = local_load_now,
     .facts = local_facts,
     .engine = local_engine,
@@ -328,16 +328,18 @@ static void find_limit(struct local *l, int threads)
 {
     const struct engine_info *in = engine_info(l->engine);
     const char *base = strrchr(in->path, '/');
-    struct bench_rates *m = &l->limit;
+    struct bench_rates m = {.threads = threads, .file_bytes = in->file_bytes};
 
-    m->threads = threads;
-    m->file_bytes = in->file_bytes;
-    snprintf(m->model, sizeof m->model, "%s", base ? base + 1 : in->path);
-    snprintf(m->cls, sizeof m->cls, "%s", in->cls);
-    snprintf(m->kernels, sizeof m->kernels, "%s", in->kernels);
-    sysmem_cpu_name(m->cpu, sizeof m->cpu);
-    if (l->limits)
-        bench_store_find(l->limits, m); /* else it stays unmeasured */
+    snprintf(m.model, sizeof m.model, "%s", base ? base + 1 : in->path);
+    snprintf(m.cls, sizeof m.cls, "%s", in->cls);
+    snprintf(m.kernels, sizeof m.kernels, "%s", in->kernels);
+    sysmem_cpu_name(m.cpu, sizeof m.cpu);
+    if (!l->limits || bench_store_find(l->limits, &m))
+        return;
+    l->view.read_bytes_per_s = m.read_bytes_per_s;
+    l->view.decode_per_s = m.decode_limit;
+    l->view.prefill_per_s = m.prefill_limit;
+    l->view.measured = m.measured;
 }
 
 int local_load(struct local *l, struct team *t, uint64_t reserved)

@@ -7,7 +7,6 @@
 #include <stdatomic.h>
 
 #include "cloud/cloud.h"
-#include "console/bench_store.h"
 #include "engine/engine.h"
 #include "serve/serve.h"
 
@@ -22,8 +21,7 @@ struct local {
     struct supplier_engine view;
     char fingerprint[24];
     struct err err;              /* FAILED: why */
-    struct bench_rates limit;    /* set before READY */
-    const char *limits;          /* its file, or NULL */
+    const char *limits;          /* file of what this machine allows, or NULL */
     _Atomic int32_t n_unstarted; /* submitted, and not yet seen to begin or end */
     _Atomic int32_t n_inside;    /* sequences submitted, and not yet seen to end */
     int64_t stall_us;

@@ -193,7 +193,6 @@ static int add_locals(struct server *s, struct err *e)
             names[1 + k] = m->aliases.v[k];
         local_init(&s->locals[i], m, c);
         s->n_locals++;
-        s->served[s->n_served].limit = &s->locals[i].limit;
         r = server_add_model(s, names, 1 + m->aliases.n, e);
         if (!r)
             r = cloud_add_offer(s->cloud, i, &s->locals[i].s, e);

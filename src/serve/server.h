@@ -21,7 +21,6 @@ struct served {
     const char *names[1 + CONFIG_STRS_MAX];
     int n_names;
     struct meter_model meters;
-    const struct bench_rates *limit; /* of this machine, as last measured; NULL: not known */
 };
 
 struct recent;

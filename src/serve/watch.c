@@ -334,19 +334,23 @@ static void tell_facts(struct api_engine_model *m, const struct supplier *s)
     m->kv_bytes = g->kv_bytes;
     m->work_bytes = g->work_bytes;
     m->vocab_bytes = g->vocab_bytes;
+    m->has_limit = g->measured != 0;
+    m->read_bytes_per_s = g->read_bytes_per_s;
+    m->decode_tokens_per_s = g->decode_per_s;
+    m->prefill_tokens_per_s = g->prefill_per_s;
+    m->measured = g->measured;
 }
 
 /* Its words are those of its best offer, until cloud_look_done. */
 static void tell_model(struct snapshot *t, const struct server *s, int i, struct cloud_look *look,
                        struct api_engine_model *m)
 {
-    const struct served *v = &s->served[i];
     struct load load;
 
     cloud_look(s->cloud, i, look);
     load = look->load;
     *m = (struct api_engine_model){
-        .id = v->names[0],
+        .id = s->served[i].names[0],
         .state = load.state == SUPPLIER_LOADING  ? "loading"
                  : load.state == SUPPLIER_FAILED ? "failed"
                  : load.frozen                   ? "frozen"
@@ -370,16 +374,8 @@ static void tell_model(struct snapshot *t, const struct server *s, int i, struct
         .draft_tokens = load.draft_tokens,
         .draft_accepted = load.draft_accepted,
     };
-    if (load.state == SUPPLIER_READY) {
+    if (load.state == SUPPLIER_READY)
         tell_facts(m, look->offer->sup);
-        if (v->limit && v->limit->measured) {
-            m->has_limit = 1;
-            m->read_bytes_per_s = v->limit->read_bytes_per_s;
-            m->decode_tokens_per_s = v->limit->decode_limit;
-            m->prefill_tokens_per_s = v->limit->prefill_limit;
-            m->measured = v->limit->measured;
-        }
-    }
     tell_spread(t, s, i, TIMELINE_TTFT, &m->ttft);
     tell_spread(t, s, i, TIMELINE_TPOT, &m->tpot);
     tell_spread(t, s, i, TIMELINE_QUEUE, &m->queue);

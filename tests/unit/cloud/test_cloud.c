@@ -5,6 +5,8 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -287,7 +289,7 @@ static void tiers(void **state)
 struct fake {
     struct supplier s;
     struct load load;
-    int n_gone;
+    _Atomic int n_gone;
 };
 
 static void fake_load(const struct supplier *s, struct load *ret)
@@ -300,7 +302,7 @@ static void fake_gone(struct supplier *s)
     ((struct fake *)(void *)s)->n_gone++;
 }
 
-static const struct supplier_ops fake_ops = {.kind = "fake", .load = fake_load, .gone = fake_gone};
+static const struct supplier_ops fake_ops = {.load = fake_load, .gone = fake_gone};
 
 static struct fake ready(const char *id)
 {
@@ -512,6 +514,63 @@ static void looks(void **state)
     cloud_close(c);
 }
 
+/* Offers go and come back under requests: whoever holds one finds its supplier alive. */
+struct crowd {
+    struct cloud *c;
+    _Atomic int stop;
+    _Atomic int n_routed;
+};
+
+static void *ask_and_leave(void *arg)
+{
+    struct crowd *w = arg;
+    struct cloud_ticket t;
+    struct cloud_look look;
+    struct err e;
+
+    while (!w->stop) {
+        assert_int_equal(cloud_enter(w->c, 0, NULL, 0, &t, &e), 0);
+        while (t.n_tried < CLOUD_TRIES_MAX && !cloud_route(w->c, 0, "m1", TIER_DEFAULT, &t, &e)) {
+            assert_int_equal(((struct fake *)(void *)t.offer->sup)->n_gone, 0);
+            w->n_routed++;
+            cloud_turn_back(w->c, 0, &t);
+        }
+        cloud_leave(w->c, 0, &t, 0);
+        cloud_look(w->c, 0, &look);
+        if (look.offer)
+            assert_int_equal(((struct fake *)(void *)look.offer->sup)->n_gone, 0);
+        cloud_look_done(w->c, &look);
+    }
+    return NULL;
+}
+
+static void offers_under_requests(void **state)
+{
+    enum { N = 2, ROUNDS = 200 };
+    struct cloud_config config = {.waiting_max = 100};
+    struct crowd w = {.c = open_with_model(&config)};
+    static struct fake f[ROUNDS];
+    pthread_t thread[N];
+    struct err e = {0};
+
+    for (int i = 0; i < N; i++)
+        pthread_create(&thread[i], NULL, ask_and_leave, &w);
+    for (int i = 0; i < ROUNDS; i++) {
+        int seen = w.n_routed;
+        f[i] = ready("one");
+        assert_int_equal(cloud_add_offer(w.c, 0, &f[i].s, &e), 0);
+        while (w.n_routed == seen)
+            sched_yield();
+        assert_int_equal(cloud_remove_offer(w.c, &f[i].s), 0);
+    }
+    w.stop = 1;
+    for (int i = 0; i < N; i++)
+        pthread_join(thread[i], NULL);
+    for (int i = 0; i < ROUNDS; i++)
+        assert_int_equal(f[i].n_gone, 1);
+    cloud_close(w.c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -523,6 +582,7 @@ int main(void)
         cmocka_unit_test(routes),
         cmocka_unit_test(turned_back),
         cmocka_unit_test(offers_come_and_go),
+        cmocka_unit_test(offers_under_requests),
         cmocka_unit_test(looks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -369,7 +369,6 @@ static void fake_gone(struct supplier *s)
 }
 
 static const struct supplier_ops fake_ops = {
-    .kind = "fake",
     .load = fake_load,
     .facts = fake_facts,
     .tokenize = fake_tokenize,
