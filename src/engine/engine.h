@@ -41,10 +41,10 @@ struct team;
 
 /* ---- lifecycle ----------------------------------------------------------------------------- */
 
-/* What matrix products are computed with. q8: activations in int8, per 32. bf16: tokens of prompts
- * in bf16, those of answers as in q8, also where an answer comes back in a later prompt; fast where
- * the CPU has matrix units (AMX), a reference elsewhere. f32: floats throughout. AUTO: bf16 where
- * it is fast, else q8. */
+/* The numeric class: what matrix products are computed with. q8: activations in int8 with a scale
+ * for every 32. bf16: tokens of prompts in bf16, tokens of answers as in q8, also when an answer
+ * comes back as part of a later prompt; it is fast on CPUs with AMX, a slow reference on others.
+ * f32: floats throughout. AUTO: bf16 where it is fast, else q8. */
 enum engine_class { ENGINE_AUTO, ENGINE_Q8, ENGINE_BF16, ENGINE_F32 };
 
 /* The words of settings, "auto|q8|...": a word's index is what engine_config takes. */
@@ -55,7 +55,7 @@ struct engine_config {
     const char *path;              /* GGUF file, or the first of a split one */
     const char *name;              /* for messages; default: the file's base name */
     const char *template_file;     /* overrides the file's chat template */
-    const struct preset *sampling; /* recommended by who knows the model; NULL: nobody does */
+    const struct preset *sampling; /* what the catalogue recommends for the model, or NULL */
     enum engine_class cls;
     int cpu;             /* best instruction set to use: 0 any, else 1 + enum kern_isa */
     int kv;              /* 0: f16, in class f32 f32; else 1 + enum kern_kv */
@@ -68,24 +68,23 @@ struct engine_config {
     int no_prefix_cache;
     int no_speculation;   /* one token of a sequence a step, always */
     int64_t stall_us_max; /* default 30 s */
-    int64_t give_way_us;  /* paused for so long, a sequence gives way to others; default 250 ms */
+    int64_t give_way_us;  /* a sequence paused for longer gives way to others; default 250 ms */
     int describe_only;    /* no weights, no thread: info and text functions only */
 };
 
 /* Called from engine_open with progress 0..1 of a long load; may be NULL. */
 typedef void engine_progress(void *arg, double done);
 
-/* Load a model and start its thread. On failure *ret is untouched, nothing is left behind, and `e`
- * says what and why (file, key, tensor). */
-/* The team may be NULL with describe_only. */
+/* Load a model and start its thread. On failure *ret is untouched, everything is freed, and `e`
+ * says what and why (file, key, tensor). The team may be NULL with describe_only. */
 int engine_open(struct engine **ret, const struct engine_config *c, struct team *t,
                 engine_progress *progress, void *arg, struct err *e);
 /* Stops the thread (running jobs end with ERR_DRAINING) and frees everything; nothing is being
  * submitted any more. Accepts NULL. */
 void engine_close(struct engine *e);
 
-/* Is this file (one of a split model, too) a whole one, every tensor inside it? Reads its tables
- * only. 0 or an error with a sentence. */
+/* Is this file complete, with every tensor inside it? One file of a split model counts by itself.
+ * Only the file's tables are read. 0 or an error with a sentence. */
 int engine_check_file(const char *path, struct err *e);
 
 struct engine_info {
@@ -120,8 +119,8 @@ const struct engine_info *engine_info(const struct engine *e);
 /* ---- text (any thread) ---------------------------------------------------------------------- */
 
 enum {
-    /* Parse control tokens in the text (never in text that users wrote). Such a text says itself
-     * where it ends, and where it begins if it begins with BOS: then none is added. */
+    /* Parse control tokens in the text (never set for text that users wrote). No EOS is added then,
+     * and no BOS if the text begins with it. */
     ENGINE_TOK_SPECIAL = 1,
     ENGINE_TOK_BOS = 2, /* add BOS (and EOS) where the model wants them */
 };
@@ -144,7 +143,8 @@ struct engine_chat {
     const struct patience *patience;
 };
 /* Run the chat template: the prompt's text and its tokens. Text that came from `chat` never becomes
- * a control token. What messages of the assistant say is of answers, all else of the prompt. */
+ * a control token. The contents of the assistant's messages have the phase of answers, all other
+ * text that of the prompt (job/phase.h). */
 int engine_render(const struct engine *e, const struct engine_chat *chat, struct buf *ret_text,
                   struct tokens *ret_tokens, struct err *err);
 
@@ -157,7 +157,7 @@ struct engine_job {
     int32_t n_prompt;
     int32_t n_choices; /* 1..JOB_CHOICES_MAX, share the prefill */
     struct sampling sampling;
-    const int32_t *prediction; /* what the answer may look like: drafted from, never trusted */
+    const int32_t *prediction; /* text that the client expects in the answer: only for drafts */
     int32_t n_prediction;
     int echo_logprobs; /* EVENT_PROMPT for every prompt token (bypasses the cache) */
     int32_t echo_top;
@@ -201,7 +201,8 @@ int engine_job_settled(struct engine_job *j);
 /* ---- observation ----------------------------------------------------------------------------- */
 
 struct engine_stats {
-    int64_t last_step_us; /* clock_now_us() at the end of the last step or idle tick (<= 250 ms) */
+    int64_t last_step_us; /* clock_now_us() when the thread last finished a layer or an idle tick;
+                             it ticks every 250 ms when idle */
     uint64_t n_steps;
     uint64_t prompt_tokens, cached_tokens, generated_tokens;
     uint64_t weight_bytes_read; /* source bytes of weights read by all steps */
@@ -211,7 +212,7 @@ struct engine_stats {
     int32_t pages_used, pages_shared, pages_free,
         n_pages; /* shared: cached, not owned by a sequence */
     int32_t last_batch_tokens, last_batch_seqs;
-    int frozen; /* busy and no step for 5 s */
+    int frozen; /* the thread has finished no layer and no idle tick for 4 s */
 };
 void engine_stats(const struct engine *e, struct engine_stats *ret);
 
@@ -222,11 +223,11 @@ void engine_stats(const struct engine *e, struct engine_stats *ret);
 int engine_eval(struct engine *e, const int32_t *id, int32_t n,
                 int (*row)(void *arg, int32_t i, const float *logits), void *arg, struct err *err);
 
-/* Timed work without the engine's thread: `batch` sequences of their own random tokens, `depth` of
- * which are in the cache. A prefill run computes n more tokens of each, a decode run n steps of one
- * token each, with logits and the choice of the best; both start again at `depth`. same_prompt:
- * those `depth` tokens are the same for all, and the full pages of their KV cache are there once.
- */
+/* Timed steps for `gaufre bench`, without the engine's thread: `batch` sequences of random tokens,
+ * of which the first `depth` of each are in the KV cache. A prefill run computes n more tokens of
+ * each sequence; a decode run computes n steps of one token each, with logits and the choice of the
+ * best. Each run starts again at `depth`. same_prompt: the first `depth` tokens are the same in all
+ * sequences, so that they share the full pages of the KV cache. */
 struct engine_bench;
 int engine_bench_open(struct engine_bench **ret, struct engine *e, int32_t depth, int32_t n_max,
                       int32_t batch, int same_prompt, struct err *err);

@@ -3,7 +3,7 @@
 #include "policy/rota.h"
 
 #define RETRY_US_MIN   INT64_C(250000)
-#define RETRY_US_MAX   INT64_C(60000000) /* the SDKs ignore what is longer */
+#define RETRY_US_MAX   INT64_C(60000000) /* the SDKs ignore a longer retry-after */
 #define JOB_US_UNKNOWN INT64_C(2000000)
 #define MEAN_WEIGHT    8 /* the newest job counts one eighth */
 
@@ -13,8 +13,8 @@ void admit_decide(const struct admit_state *s, int32_t n, int64_t threshold_us,
     int64_t capacity = s->capacity > 0 ? s->capacity : 1;
     int64_t job_us = s->job_us > 0 ? s->job_us : JOB_US_UNKNOWN;
     int64_t free = capacity - s->n_inside;
-    int64_t behind = -free + 1; /* that must end before a new one begins */
-    int64_t waiting = n - free; /* with them */
+    int64_t behind = -free + 1; /* sequences that must end before a new one begins */
+    int64_t waiting = n - free; /* sequences that would wait, the new ones included */
     int64_t own = s->n_own + n < waiting ? s->n_own + n : waiting;
     int64_t over = waiting - s->waiting_max;
 
@@ -24,7 +24,7 @@ void admit_decide(const struct admit_state *s, int32_t n, int64_t threshold_us,
     ret->admit = 1;
     if (!s->n_inside)
         return;
-    /* All inside count, not who waits just now: in a burst nobody has begun yet. */
+    /* All sequences inside count, not those that wait at this moment: in a burst none has begun. */
     if (waiting > 0 && s->n_own &&
         !rota_may_take(own - 1, waiting - 1, s->waiting_max, s->is_alone)) {
         ret->admit = 0;

@@ -5,29 +5,29 @@
 #include <stdint.h>
 
 struct admit_state {
-    int32_t n_inside;    /* sequences that wait or run */
-    int64_t n_own;       /* of these: its tenant's */
-    int is_alone;        /* there is one tenant only, and all places are its own */
-    int32_t capacity;    /* sequences run together, >= 1 */
-    int32_t waiting_max; /* sequences allowed to wait */
-    int64_t job_us;      /* what one takes, a running mean; 0: not known yet */
+    int32_t n_inside;    /* sequences that wait or run at the supplier */
+    int64_t n_own;       /* of these: those of the tenant that asks */
+    int is_alone;        /* there is only this tenant, so it may have all places */
+    int32_t capacity;    /* sequences that the supplier runs together, >= 1 */
+    int32_t waiting_max; /* sequences that may wait */
+    int64_t job_us;      /* running mean of the time a sequence takes; 0: not known yet */
 };
 
 struct admit_decision {
     int admit;
-    int64_t wait_us;  /* estimate: until the first new one begins */
-    int64_t retry_us; /* refused: when a place will be free, within 0.25..60 s */
+    int64_t wait_us;  /* estimated time until the first of the new sequences begins */
+    int64_t retry_us; /* when refused: time until a place will be free, within 0.25..60 s */
 };
 
-/* n sequences more, all or none. Who has nothing at the supplier is always let in, however many
- * they are: what can never be admitted must not be told to come back, and a queue that others fill
- * keeps nobody out. Of the places to wait a tenant may have as many as all leave free.
- * threshold_us > 0: refuse when the wait would be longer. */
+/* May n more sequences of one tenant come in? All or none do. A tenant that has nothing at the
+ * supplier is always let in, whatever n is: otherwise a request of very many sequences could never
+ * be admitted, and other tenants' full queue would keep it out. Of the places to wait a tenant may
+ * take as many as are left free. threshold_us > 0: refuse when the wait would be longer. */
 void admit_decide(const struct admit_state *s, int32_t n, int64_t threshold_us,
                   struct admit_decision *ret);
 
-/* How many of n_jobs prompts with n_choices each may be under way together where n_free sequences
- * may; the others follow by turns. 0: not one now. */
+/* How many of n_jobs prompts with n_choices each can be under way at once when n_free sequences
+ * may be; the caller submits the others as these end. 0: not one now. */
 int64_t admit_at_once(int64_t n_jobs, int64_t n_choices, int64_t n_free);
 
 /* The running mean after a job that took run_us (mean 0: the first). */

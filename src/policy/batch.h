@@ -15,10 +15,10 @@ struct batch_limits {
 /* Does a go before b in a step? By tier, then by arrival. */
 int batch_before(const struct sched_seq *a, const struct sched_seq *b);
 
-/* Sets `take` of n sequences that prefill or decode, by their n_left and most, and puts s in the
- * order in which they go. Decodes come first (all of them fit by the caller's limits, else the
- * oldest of the highest tier do), then prompts by tier. Within a tier tenants have equal shares,
- * what one does not need goes to the others, and a tenant's own prompts come by age. */
+/* Set `take` of n sequences that prefill or decode, from their n_left and most, and sort s into the
+ * order in which they go. Decodes come first; if not all fit, the oldest of the highest tier do.
+ * Then come prompts, the highest tier first. Within a tier the tenants have equal shares; what a
+ * tenant does not need goes to the others. A tenant's own prompts go by age. */
 void batch_plan(const struct batch_limits *l, struct sched_seq **s, int n);
 
 #endif

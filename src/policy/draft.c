@@ -1,12 +1,13 @@
 #include "policy/draft.h"
 
 #define COST_EMA    0.15
-#define COST_CLIP   3.0  /* a step this much longer than the mean was interrupted, not long */
-#define COST_GUESS  0.15 /* of a one-token step: what one more costs, before it was measured */
+#define COST_CLIP   3.0  /* longer than so many means: the step was interrupted; this counts then */
+#define COST_GUESS  0.15 /* cost of one more token, before it was measured, in one-token steps */
 #define COST_LEAST  0.01
-#define COST_FORGET 0.9995 /* a step, of what was not seen again: one unlucky measurement fades */
+#define COST_FORGET 0.9995 /* factor per step on costs not measured again, so that outliers fade   \
+                            */
 #define TRUST_DECAY 0.97
-#define TRUST_PRIOR 4.0 /* tokens that the first guess of p weighs */
+#define TRUST_PRIOR 4.0 /* the first guess of p weighs as much as so many tokens */
 #define GAIN_LEAST  1.04
 
 static int point_of(int32_t tokens)
@@ -38,7 +39,7 @@ void draft_cost_see(struct draft_cost *c, int32_t tokens, double us)
 
 double draft_cost_us(const struct draft_cost *c, double tokens)
 {
-    double x0 = 0, y0 = 0, first = 0, slope = 0; /* the last known point left of `tokens` */
+    double x0 = 0, y0 = 0, first = 0, slope = 0; /* x0, y0: the last known point before `tokens` */
 
     for (int i = 0; i < DRAFT_COST_POINTS; i++) {
         if (!(c->us[i] > 0))
@@ -50,7 +51,7 @@ double draft_cost_us(const struct draft_cost *c, double tokens)
             y0 = first;
             slope = COST_GUESS * first;
         }
-        if (y < y0) /* noise: a longer step is no cheaper */
+        if (y < y0) /* measurement noise: a step of more tokens costs no less */
             y = y0;
         if (x > x0) {
             slope = (y - y0) / (x - x0);

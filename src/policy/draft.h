@@ -1,17 +1,18 @@
-/* How many tokens to draft: as many as raise the tokens per second, by what steps were measured to
- * cost and by how often drafts were right. Pure arithmetic; what it decides never changes an
+/* How many tokens to draft: as many as raise the tokens per second. The decision is made from the
+ * measured cost of steps and from how often drafts were right. Pure arithmetic; it never changes an
  * answer, only its speed.
  *
- * A draft of d tokens, each right with probability p if the one before was, brings
- * p + p^2 + ... + p^d tokens beside the one that any step brings (Leviathan et al. 2023, section
+ * A step without a draft gives one token. A draft of d tokens, each right with probability p if the
+ * one before it was right, gives p + p^2 + ... + p^d tokens more (Leviathan et al. 2023, section
  * 3.1), and makes the step longer. */
 #ifndef POLICY_DRAFT_H
 #define POLICY_DRAFT_H
 
 #include <stdint.h>
 
-/* What a step of x tokens costs: measured means at 1, 2, 3-4, 5-8, ... tokens, straight lines
- * between them. What is not seen again slowly looks cheaper, so that it is tried again. */
+/* What a step of x tokens costs: measured means at 1, 2, 3-4, 5-8, ... tokens, and straight lines
+ * between them. A mean that is not measured again is lowered slowly, so that this number of tokens
+ * is tried again some day. */
 #define DRAFT_COST_POINTS 9
 struct draft_cost {
     double tokens[DRAFT_COST_POINTS], us[DRAFT_COST_POINTS]; /* us 0: not seen */
@@ -26,15 +27,16 @@ struct draft_trust {
     double tried[DRAFT_TRUST_LENGTHS], right[DRAFT_TRUST_LENGTHS];
 };
 void draft_trust_init(struct draft_trust *t);
-/* What a new sequence begins with: what others like it had, as a first guess; never so little that
- * nothing would be tried any more. */
+/* Begin a new sequence with the rates of others like it, `from`, as a first guess; never so low
+ * that no draft would be tried. */
 void draft_trust_inherit(struct draft_trust *t, const struct draft_trust *from);
-/* `right` tokens of a draft were right, then one was wrong unless all `drafted` were right. */
+/* Note a draft of `drafted` tokens of which the first `right` were right. */
 void draft_trust_see(struct draft_trust *t, int32_t match, int32_t drafted, int32_t right);
 double draft_trust_p(const struct draft_trust *t, int32_t match);
 
-/* Draft length in [0, most] for one sequence of a step that has `tokens` tokens (its own one among
- * them) and is expected to bring `gain` of them. *io_gain is raised by what the draft adds. */
+/* Draft length in [0, most] for one sequence of a step. The step has `tokens` tokens so far, this
+ * sequence's own one included, and *io_gain is how many of them are expected to stand; it is raised
+ * by what the draft adds. */
 int32_t draft_length(const struct draft_cost *c, const struct draft_trust *t, int32_t match,
                      int32_t most, int32_t tokens, double *io_gain);
 

@@ -20,12 +20,12 @@ struct hold {
 void hold_add(struct hold *h, int64_t n_prompt, int64_t n_prediction, int64_t n_choices,
               int64_t max_tokens);
 
-/* Tokens to hold, of a bucket with room for so many (0: for any number).
+/* How many tokens to hold, of a bucket that holds `bucket` tokens when full (0: any number).
  *
- * may_lower: the client has set no maximum. Then, where the bucket never has room for all, each
- * choice gets *ret_max tokens at most (else INT32_MAX), so that all of the bucket is held and not a
- * token more is used; but at least one, and who has no room for that holds more than the bucket
- * ever has. */
+ * may_lower: the client has set no maximum. If the full bucket is too small, each choice may then
+ * generate *ret_max tokens at most (else INT32_MAX), so that the whole bucket is held and no more
+ * is used. *ret_max is at least 1; if the bucket is too small even for that, the result is more
+ * than it can ever hold. */
 int64_t hold_fit(const struct hold *h, int64_t bucket, int may_lower, int32_t *ret_max);
 
 #endif

@@ -1,7 +1,7 @@
 /* Whose turn it is, wherever tenants wait for the same thing. Pure.
  *
- * A higher tier goes first. Within a tier tenants take turns, and a tenant's own come in order of
- * arrival, those before that were begun and put back. */
+ * A higher tier goes first. Within a tier tenants take turns. Of one tenant's, those go first that
+ * had begun and were preempted, then the others in order of arrival. */
 #ifndef POLICY_ROTA_H
 #define POLICY_ROTA_H
 
@@ -17,22 +17,22 @@ struct rota {
 
 struct rota_one {
     int tier;
-    int32_t nth; /* so many of its tenant's in its tier go before it; 0 will do where only the first
-                    of all is looked for */
+    int32_t nth; /* how many of the same tenant and tier go before it; may be 0 where only the very
+                    first is looked for */
     int resumed;
     int32_t tenant; /* >= 0 */
     uint64_t order; /* of arrival */
 };
 
-/* Does a go before b? A total order where orders differ. With nth it is the order in which all
- * would go if nobody came or left. */
+/* Does a go before b? It is a total order if no two have the same `order`. With nth filled it is
+ * the order in which all would go if no other arrived or left. */
 int rota_before(const struct rota *r, const struct rota_one *a, const struct rota_one *b);
-/* This one began. */
+/* Note that `a` began: it is the next tenant's turn. */
 void rota_took(struct rota *r, const struct rota_one *a);
 
-/* May a tenant that has n_own places take one of `max`, of which n_all are taken? Everybody may
- * have as many as are left free by all, so that there are always some for who comes late; a tenant
- * that is alone may have them all. */
+/* May a tenant that has n_own places take one more of `max` places, of which n_all are taken? Each
+ * tenant may have as many as are still free, so that some are left for a tenant that comes later; a
+ * tenant that is alone may have all. */
 int rota_may_take(int64_t n_own, int64_t n_all, int64_t max, int is_alone);
 
 #endif

@@ -18,10 +18,10 @@ enum route_health {
 };
 
 struct route_offer {
-    uint32_t id; /* stable, unique; of equals the lowest is chosen */
+    uint32_t id; /* stable and unique; of offers that are equal the lowest id is chosen */
     enum route_health health;
-    int64_t not_before_us; /* asked not to be given any work before; 0: at any time */
-    uint32_t tiers;        /* that it serves: bits 1 << tier */
+    int64_t not_before_us; /* the supplier asked for no work before this time; 0: did not ask */
+    uint32_t tiers;        /* the tiers that it serves: bits 1 << tier */
     int32_t context;       /* tokens of prompt and answer together; 0: unknown, any number */
     int32_t n_waiting, n_running, capacity; /* sequences */
 };
@@ -31,7 +31,7 @@ struct route_request {
     int64_t n_tokens; /* of the prompt, and of the answer at least; 0: not known yet */
 };
 
-/* Of an offer: that it was chosen, or the first thing that spoke against it. */
+/* Why an offer was not chosen: the first reason that was found; or that it was chosen. */
 enum route_reason {
     ROUTE_CHOSEN,
     ROUTE_TRIED,

@@ -33,7 +33,7 @@ enum seq_state {
     SEQ_DECODE   /* all but the last are */
 };
 
-/* A slot, and who is in it; or a sequence that was put aside. */
+/* A slot and the sequence in it, or a sequence that was put aside. */
 struct sched_seq {
     struct sched_job *job;
     struct sched_seq *next; /* aside, of the same job */
@@ -47,7 +47,7 @@ struct sched_seq {
 
 struct sched_job {
     /* The caller's, before sched_enter. */
-    int tier; /* as struct rota_one's, below ROTA_OWED */
+    int tier; /* enum tier, below ROTA_OWED */
     int32_t tenant, n_seqs;
     /* The caller's, true whenever it asks. */
     int is_shared;     /* its prompt is computed: its further sequences may begin */
@@ -77,36 +77,38 @@ struct sched {
  * slot. */
 void sched_enter(struct sched *s, struct sched_job *j, uint64_t step);
 void sched_leave(struct sched *s, struct sched_job *j);
-/* Its sequences without a slot will never want one. */
+/* The job's sequences that have no slot will not want one any more. */
 void sched_forget(struct sched_job *j);
 
-/* Once a round: who is owed a place now. */
+/* Find a job that is owed a place now; to be called once an iteration. */
 void sched_note_owed(struct sched *s, uint64_t step);
 
-/* As policy/rota sees it. */
+/* The sequence as policy/rota sees it. */
 struct rota_one sched_one(const struct sched_seq *q);
 
 struct sched_turn {
-    struct sched_seq *seq;  /* goes first of those that wait in their slots, or NULL */
-    struct sched_job *job;  /* before it goes the next sequence of this job, or NULL */
-    struct sched_seq *slot; /* for that one; whoever is in it must be put aside */
+    struct sched_seq *seq; /* the first of the sequences that wait in their slots, or NULL */
+    struct sched_job
+        *job; /* not NULL: a sequence of this job goes before `seq`, and needs a slot */
+    struct sched_seq *slot; /* the slot for it; a sequence that is in it must be put aside */
 };
-/* Who is to begin. Slots are taken from those paused for long, the longest first, and else from
- * those who must give way to a tenant that has none: in a lower tier, or in its own where a tenant
- * has several. While its reader pauses a sequence begins nowhere. */
+/* Which sequence is to begin next. Where no slot is free, it is taken from the sequence whose
+ * reader has paused longest, if that is longer than give_way_us; else, for a tenant that has no
+ * slot, from a lower tier, or from a tenant of its tier that has several. A sequence whose reader
+ * pauses does not begin. */
 void sched_next(const struct sched *s, int64_t now_us, struct sched_turn *ret);
-/* Who is to be preempted, so that `who` can begin; NULL: nobody must. */
+/* Which sequence is to be preempted so that `who` can begin; NULL: none. */
 struct sched_seq *sched_yielder(const struct sched *s, const struct sched_seq *who, int64_t now_us);
-/* Who is to be preempted, there being no pages for those that have begun: one that rests before all
- * others, then of the lowest tier the tenant that holds most, of its ones the newest. The oldest of
- * the highest tier never is, before the last other. NULL: none holds pages. */
+/* Which sequence is to be preempted when there are no pages for those that have begun: first one
+ * that rests; then, in the lowest tier, of the tenant that holds most sequences the newest. The
+ * oldest of the highest tier is the last to be chosen. NULL: none holds pages. */
 struct sched_seq *sched_victim(const struct sched *s);
 
-/* The job's next sequence takes the free slot. Returns the one that it is, put aside before; NULL:
- * a new one. */
+/* The job's next sequence takes the free slot. Returns the sequence that had been put aside and now
+ * continues in it; NULL: a new one begins. */
 struct sched_seq *sched_seat(struct sched_job *j, struct sched_seq *slot);
-/* It begins; it loses its pages; its slot goes to others and its row to `aside`, the caller's; it
- * has ended. */
+/* The sequence begins; it loses its pages; it loses its slot, and its row is kept in `aside`, the
+ * caller's memory; it has ended. */
 void sched_begin(struct sched *s, struct sched_seq *q);
 void sched_preempt(struct sched_seq *q);
 void sched_put_aside(struct sched_seq *q, struct sched_seq *aside);
