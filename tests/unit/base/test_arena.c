@@ -55,12 +55,38 @@ static void test_big_between_small(void **state)
     arena_done(&a);
 }
 
+static void test_copies(void **state)
+{
+    struct arena a;
+    char *s;
+
+    arena_init(&a, 64, 1 << 20);
+    for (size_t n = 0; n < 200; n++)
+        assert_int_equal((uintptr_t)arena_alloc(&a, n) % 16, 0);
+    for (int i = 0; i < 10; i++) {
+        s = arena_alloc(&a, 100);
+        memset(s, 'x', 100);
+    }
+    s = arena_zalloc(&a, 100);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(s[i], 0);
+    assert_string_equal(arena_strdup(&a, "four"), "four");
+    assert_string_equal(arena_strndup(&a, "four", 2), "fo");
+    assert_memory_equal(arena_dup(&a, "a\0b", 3), "a\0b", 3);
+    assert_non_null(arena_dup(&a, NULL, 0));
+    assert_null(arena_strndup(&a, "", SIZE_MAX));
+    assert_null(arena_array(&a, SIZE_MAX, SIZE_MAX));
+    arena_done(&a);
+    arena_done(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ceiling),
         cmocka_unit_test(test_leftovers_count),
         cmocka_unit_test(test_big_between_small),
+        cmocka_unit_test(test_copies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
