@@ -34,8 +34,6 @@ KEPT = {
     "vocab_find": "the reference of SentencePiece, written otherwise, looks tokens up",
     # Offers that come and go, and a second one to try: one supplier needs neither yet.
     "cloud_has_other": "", "cloud_remove_offer": "", "cloud_step": "", "cloud_turn_back": "",
-    # In change: goes with the dialects' table.
-    "api_reply_usage": "",
 }
 # struct.member: why it stays although nothing in src/ reads it.
 KEPT_MEMBERS = {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/endpoint.h"
+#include "api/openai.h"
 #include "base/check.h"
 
 enum { GETS = API_GET | API_HEAD };
@@ -61,6 +62,12 @@ static const struct route routes[] = {
      "metrics of organizations are"},
     {"/management/v1/", GETS | API_POST | API_DELETE, REST | NO_V1, KEY, API_ROUTE_UNBUILT,
      "the management API is"},
+};
+
+/* The dialects of those that generate. */
+static const struct api_dialect *const speaks[API_ROUTE_N] = {
+    [API_ROUTE_CHAT] = &openai_chat.d,
+    [API_ROUTE_COMPLETION] = &openai_completion.d,
 };
 
 static const struct {
@@ -171,6 +178,7 @@ int api_route_find(enum api_method method, const char *target, size_t n_target,
             continue;
         ret->id = r->id;
         ret->auth = r->auth;
+        ret->dialect = speaks[r->id];
         ret->allow = r->methods;
         if (!(r->methods & method))
             return err_set(e, ERR_METHOD, "%.*s is not served for this method",

@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 
+#include "api/dialect.h"
 #include "base/err.h"
 
 enum api_route_id {
@@ -51,6 +52,7 @@ enum api_method {
 struct api_route_match {
     enum api_route_id id;
     enum api_auth auth;
+    const struct api_dialect *dialect; /* NULL: it generates nothing */
     unsigned allow;    /* methods of the path, for the Allow header (also set on ERR_METHOD) */
     char arg[512];     /* percent-decoded rest of the path (a model id, may hold '/'), or "" */
     const char *query; /* within the target, after '?'; "" when none */

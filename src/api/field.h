@@ -1,5 +1,4 @@
-/* Inside the api room: readers of JSON values that name the place they refuse, and the draft that
- * a request's fields are read into. */
+/* Inside the api room: readers of JSON values that name the place they refuse. */
 #ifndef API_FIELD_H
 #define API_FIELD_H
 
@@ -32,63 +31,8 @@ const json_t *get_field(const json_t *object, const char *key);
 /* Strict compatibility: every key of `object` must be in the NULL-ended list. prefix: "body.". */
 int check_known(const json_t *object, const char *prefix, const char *const *known, struct err *e);
 
-/* Content of a message: a string, or an array of text parts joined without separator (new
- * reference). */
-int read_content(const json_t *v, const char *path, const struct api_options *o, json_t **ret,
-                 struct err *e);
-
 /* Body -> tree, after the checks on headers and size. The root is an object. */
 int parse_body(json_t **ret, const char *body, size_t n, const struct api_request_headers *h,
                const struct api_options *o, struct err *e);
-
-/* What arguments of tool calls may take, parsed from their texts in the body. */
-size_t arguments_max(const char *body, size_t n);
-
-enum effort { EFFORT_UNSET, EFFORT_NONE, EFFORT_LOW, EFFORT_MEDIUM, EFFORT_HIGH };
-
-/* A request while its fields are read: what has aliases or depends on other fields. */
-struct draft {
-    struct api_request r;
-    struct arena *a;
-    const struct api_options *o;
-    struct err *e;
-    int64_t max_completion, max_tokens, min_completion, min_tokens; /* -2: absent */
-    int32_t best_of, n_top;
-    enum effort effort;
-    int given_tools, disable_reasoning, thinking_enabled, clear_thinking;
-    const json_t *tool_choice, *kwargs, *prompt;
-    union {
-        int32_t i32;
-        const char *s;
-    } unused; /* values of fields without effect */
-};
-
-/* Readers of fields that are more than one value; `name` is the field. */
-int read_stop(struct draft *d, const json_t *v, const char *name);
-int read_stop_ids(struct draft *d, const json_t *v, const char *name);
-int read_logit_bias(struct draft *d, const json_t *v, const char *name);
-int read_stream_options(struct draft *d, const json_t *v, const char *name);
-int read_logprobs_count(struct draft *d, const json_t *v, const char *name);
-int read_tools(struct draft *d, const json_t *v, const char *name);
-int read_tool_choice(struct draft *d, const json_t *v, const char *name);
-int read_response_format(struct draft *d, const json_t *v, const char *name);
-int read_prediction(struct draft *d, const json_t *v, const char *name);
-int read_effort(struct draft *d, const json_t *v, const char *name);
-int read_reasoning_format(struct draft *d, const json_t *v, const char *name);
-int read_thinking(struct draft *d, const json_t *v, const char *name);
-int read_tier(struct draft *d, const json_t *v, const char *name);
-int read_kwargs(struct draft *d, const json_t *v, const char *name);
-int read_keep_alive(struct draft *d, const json_t *v, const char *name);
-int read_modalities(struct draft *d, const json_t *v, const char *name);
-int read_functions(struct draft *d, const json_t *v, const char *name);
-int read_function_call(struct draft *d, const json_t *v, const char *name);
-int read_model_parameters(struct draft *d, const json_t *v, const char *name);
-int read_suffix(struct draft *d, const json_t *v, const char *name);
-int read_messages(struct draft *d, const json_t *v, const char *name);
-int read_prompt(struct draft *d, const json_t *v, const char *name);
-
-/* The object of template variables from chat_template_kwargs and the reasoning fields; *ret NULL
- * when there are none. */
-int template_kwargs(const struct draft *d, json_t **ret);
 
 #endif

@@ -1,53 +1,19 @@
-/* The state of one response: events in, chunks out (or a body at the end).
+/* The neutral state of one response: what was gathered of its choices, and how far it is. What the
+ * client reads is its dialect's.
  *
- * Everything that repeats in a stream's chunks is written once, when the reply is made. What is
- * gathered is kept as JSON text, so that the body is put together by copying. */
+ * What is gathered is kept as JSON text, so that a body is put together by copying. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/error_body.h"
+#include "api/dialect.h"
 #include "api/reply_int.h"
+#include "api/request.h"
 #include "base/check.h"
 #include "base/json_write.h"
 
 #define TEXT_MAX ((size_t)64 << 20)
 
-void api_id_make(char out[API_ID_MAX], enum api_kind kind, const unsigned char random[16])
-{
-    static const char hex[] = "0123456789abcdef";
-    char *p = stpcpy(out, kind == API_CHAT ? "chatcmpl-" : "cmpl-");
-
-    for (int i = 0; i < 16; i++) {
-        unsigned c = random[i];
-        if (i == 6)
-            c = (c & 0x0f) | 0x40; /* version 4, variant 1 */
-        if (i == 8)
-            c = (c & 0x3f) | 0x80;
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            *p++ = '-';
-        *p++ = hex[c >> 4];
-        *p++ = hex[c & 15];
-    }
-    *p = 0;
-}
-
 /* ---- life ---- */
-
-static int make_frames(struct api_reply *r)
-{
-    int chat = r->req->kind == API_CHAT;
-
-    buf_add_str(&r->head, r->frame->begin);
-    reply_put_identity(&r->head, r);
-    buf_add_str(&r->head, ",\"choices\":[");
-    r->n_head = r->head.len;
-    buf_add_str(&r->head, "{\"index\":");
-    buf_add_str(&r->mid, chat ? ",\"delta\":{\"content\":\"" : ",\"text\":\"");
-    buf_add_str(&r->tail, chat ? "\"}" : "\"");
-    buf_add_str(&r->tail, ",\"finish_reason\":null,\"logprobs\":null}]}");
-    buf_add_str(&r->tail, r->frame->end);
-    return r->head.failed ? r->head.failed : r->mid.failed ? r->mid.failed : r->tail.failed;
-}
 
 int api_reply_new(struct api_reply **ret, const struct api_reply_setup *s)
 {
@@ -78,7 +44,7 @@ int api_reply_new(struct api_reply **ret, const struct api_reply_setup *s)
         buf_init(&r->prompt[i].ids, max);
         logprobs_init(&r->prompt[i].lp, max);
     }
-    if (!r->choice || !r->prompt || make_frames(r)) {
+    if (!r->choice || !r->prompt || r->req->dialect->open(r)) {
         api_reply_free(r);
         return ERR_NOMEM;
     }
@@ -108,8 +74,7 @@ void api_reply_free(struct api_reply *r)
     free(r);
 }
 
-/* All that is gathered shares one ceiling. */
-static int charge(struct api_reply *r, size_t before, size_t after)
+int reply_charge(struct api_reply *r, size_t before, size_t after)
 {
     r->used += after - before;
     return r->used > r->text_max ? ERR_LIMIT : 0;
@@ -139,7 +104,7 @@ int api_reply_prompt(struct api_reply *r, int32_t i, const char *text, size_t n,
         return p->text.failed ? p->text.failed : p->ids.failed;
     for (int32_t k = 0; k < r->req->n_run; k++)
         r->choice[i * r->req->n_run + k].offset = p->n_points;
-    return charge(r, 0, p->text.len + p->ids.len);
+    return reply_charge(r, 0, p->text.len + p->ids.len);
 }
 
 size_t api_reply_bytes(const struct api_reply *r)
@@ -174,110 +139,79 @@ static void add_usage(struct api_reply *r, const struct usage *u, const struct t
     }
 }
 
-void api_reply_usage(const struct api_reply *r, struct usage *ret)
-{
-    *ret = r->usage;
-}
-
 /* ---- events ---- */
 
-static int gather_text(struct api_reply *r, const struct event *ev)
+/* A token, or the end, of a choice. */
+static int take_text(struct api_reply *r, const struct event *ev)
 {
     struct choice *c = &r->choice[ev->choice];
     struct buf *b = ev->channel == CHANNEL_REASONING ? &c->reasoning : &c->text;
-    size_t before = b->len;
-
-    json_put_escaped(b, ev->text, ev->n_text);
-    return b->failed ? b->failed : charge(r, before, b->len);
-}
-
-static int gather_token(struct api_reply *r, const struct event *ev)
-{
-    const struct api_request *q = r->req;
-    struct choice *c = &r->choice[ev->choice];
-    size_t before = logprobs_bytes(&c->lp);
-    int e = 0;
-
-    c->logprob_sum += q->sampling.logprobs ? ev->logprob : 0;
-    c->n_tokens++;
-    if (q->logprobs || q->return_token_ids || q->raw_tokens)
-        e = logprobs_begin(&c->lp, ev->n_unshown);
-    if (!e && q->logprobs)
-        e = q->kind == API_CHAT ? logprobs_add_chat(&c->lp, ev, q->sampling.n_top)
-                                : logprobs_add_completion(&c->lp, ev, q->sampling.n_top, c->offset);
-    if (!e && (q->return_token_ids || q->raw_tokens))
-        e = logprobs_add_id(&c->lp, ev->token);
-    if (!ev->special)
-        c->offset += code_points(ev->bytes, ev->n_bytes);
-    return e || q->stream ? e : charge(r, before, logprobs_bytes(&c->lp));
-}
-
-static int take_prompt_token(struct api_reply *r, const struct event *ev)
-{
-    struct prompt *p = &r->prompt[ev->choice];
     size_t before;
-    int e;
-
-    CHECK(ev->choice >= 0 && ev->choice < r->n_prompts);
-    if (!r->req->logprobs || !r->req->echo)
-        return 0;
-    before = logprobs_bytes(&p->lp);
-    e = logprobs_add_completion(&p->lp, ev, r->req->sampling.n_top, p->offset);
-    if (!ev->special)
-        p->offset += code_points(ev->bytes, ev->n_bytes);
-    return e ? e : charge(r, before, logprobs_bytes(&p->lp));
-}
-
-static int take_text(struct api_reply *r, const struct event *ev, int is_token, struct buf *out)
-{
-    struct choice *c = &r->choice[ev->choice];
-    int e = 0;
 
     CHECK(ev->choice >= 0 && ev->choice < r->n_choices && !c->finished);
-    if (is_token)
-        e = gather_token(r, ev);
-    else
-        logprobs_end(&c->lp, ev->n_unshown);
-    if (e)
-        return e;
-    return r->req->stream ? reply_stream_text(r, ev, out) : gather_text(r, ev);
+    if (ev->kind == EVENT_TEXT) {
+        c->logprob_sum += r->req->sampling.logprobs ? ev->logprob : 0;
+        c->n_tokens++;
+    } else {
+        c->finished = 1;
+        c->finish = ev->finish;
+        r->n_finished++;
+    }
+    if (r->req->stream)
+        return 0;
+    before = b->len;
+    json_put_escaped(b, ev->text, ev->n_text);
+    return b->failed ? b->failed : reply_charge(r, before, b->len);
+}
+
+static int fail(struct api_reply *r, const struct event *ev, struct buf *out)
+{
+    r->ended = r->failed = 1;
+    if (!r->req->stream)
+        return 0;
+    buf_add_str(out, r->frame->begin);
+    r->req->dialect->error(out, ev->err, 1);
+    return buf_add_str(out, r->frame->end);
 }
 
 int api_reply_event(struct api_reply *r, const struct event *ev, struct buf *out)
 {
-    int stream = r->req->stream, e = 0;
+    int e = 0;
 
-    CHECK(!r->ended && (!stream || out));
+    CHECK(!r->ended && (!r->req->stream || out));
     switch (ev->kind) {
     case EVENT_STARTED:
     case EVENT_PREFILL:
     case EVENT_PREEMPTED:
         return 0;
     case EVENT_PROMPT:
-        return take_prompt_token(r, ev);
+        CHECK(ev->choice >= 0 && ev->choice < r->n_prompts);
+        break;
     case EVENT_TEXT:
-        return take_text(r, ev, 1, out);
     case EVENT_FINISH:
-        e = take_text(r, ev, 0, out);
-        r->choice[ev->choice].finished = 1;
-        r->choice[ev->choice].finish = ev->finish;
-        r->n_finished++;
-        return e || !stream ? e : reply_stream_finish(r, ev, out);
+        e = take_text(r, ev);
+        break;
     case EVENT_DONE:
         add_usage(r, ev->usage, ev->times);
         r->n_done++;
         CHECK(r->n_done <= r->n_prompts && r->n_finished >= r->n_done * r->req->n_run);
         r->ended = r->n_done == r->n_prompts;
-        return stream ? reply_stream_done(r, out) : 0;
+        break;
     case EVENT_ERROR:
-        r->ended = r->failed = 1;
-        if (!stream)
-            return 0;
-        buf_add_str(out, r->frame->begin);
-        api_error_frame(out, ev->err);
-        return buf_add_str(out, r->frame->end);
+        return fail(r, ev, out);
     }
-    return 0;
+    return e ? e : r->req->dialect->event(r, ev, out);
+}
+
+int api_reply_begin(struct api_reply *r, struct buf *out)
+{
+    return r->req->stream && r->req->dialect->begin ? r->req->dialect->begin(r, out) : 0;
+}
+
+int api_reply_body(struct api_reply *r, struct buf *out)
+{
+    CHECK(r->ended && !r->failed && !r->req->stream);
+    return r->req->dialect->body(r, out);
 }
 
 int api_reply_is_done(const struct api_reply *r)

@@ -32,9 +32,9 @@ void api_reply_free(struct api_reply *r); /* accepts NULL */
  * string for a text prompt, the detokenised one for token ids. Copied. */
 int api_reply_prompt(struct api_reply *r, int32_t i, const char *text, size_t n, const int32_t *id,
                      int32_t n_id);
-/* Stream, chat: the role chunk of every choice, so that the client hears of its admission before
- * the prompt is computed. Optional; after api_reply_prompt, before the first event. 0, or the
- * buffer's failure. */
+/* Stream: what the dialect has to say before anything is computed (chat: the role of every choice),
+ * so that the client hears of its admission. Optional; after api_reply_prompt, before the first
+ * event. 0, or the buffer's failure. */
 int api_reply_begin(struct api_reply *r, struct buf *out);
 /* Take one event. A stream's bytes (whole frames) are appended to `out`; without stream nothing is
  * (out may be NULL). 0; ERR_LIMIT or ERR_NOMEM when the reply (or `out`) is full: give up with
@@ -46,11 +46,4 @@ int api_reply_is_done(const struct api_reply *r);
 /* Without stream, after the last DONE: the JSON body. */
 int api_reply_body(struct api_reply *r, struct buf *out);
 size_t api_reply_bytes(const struct api_reply *r); /* gathered so far */
-/* Sums so far, for the ledger and the log. */
-void api_reply_usage(const struct api_reply *r, struct usage *ret);
-
-/* "chatcmpl-<uuid>" or "cmpl-<uuid>" from 16 random bytes. */
-#define API_ID_MAX 64
-void api_id_make(char out[API_ID_MAX], enum api_kind kind, const unsigned char random[16]);
-
 #endif

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/dialect.h"
 #include "api/header_list.h"
 #include "base/arena.h"
 #include "base/err.h"
@@ -32,8 +33,6 @@ struct api_options {
     int32_t prompts_max; /* 128; prompts x choices is at most API_CHOICES_MAX */
 };
 
-enum api_kind { API_CHAT, API_COMPLETION };
-
 struct api_prompt {
     const char *text; /* NULL: token ids */
     size_t n_text;
@@ -54,7 +53,7 @@ enum {
 
 /* Lives until api_request_done; the strings lie in the arena. */
 struct api_request {
-    enum api_kind kind;
+    const struct api_dialect *dialect; /* that it was read in, and is answered in */
     const char *model;
     uint32_t given;
 
@@ -88,15 +87,6 @@ struct api_request {
 
 /* Bytes that reading a body can take at most beside it; much less stays. */
 size_t api_read_cost(const char *body, size_t n);
-/* Body -> request. The arena (its ceiling bounds the request) must outlive *ret. `h` and `o` may be
- * NULL. 0; else *ret is untouched and `e` has the sentence, beginning with the JSON path of the
- * value at fault: ERR_SCHEMA (400), ERR_UNSUPPORTED (400: in the contract, not built yet; names
- * it), ERR_TOO_LARGE, ERR_MEDIA, ERR_NOMEM. */
-int api_parse_chat(struct api_request *ret, struct arena *a, const char *body, size_t n,
-                   const struct api_request_headers *h, const struct api_options *o, struct err *e);
-int api_parse_completion(struct api_request *ret, struct arena *a, const char *body, size_t n,
-                         const struct api_request_headers *h, const struct api_options *o,
-                         struct err *e);
 void api_request_rendered(struct api_request *r); /* messages and their variables may go */
 void api_request_done(struct api_request *r);     /* accepts NULL and zeroed */
 

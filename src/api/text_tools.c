@@ -1,7 +1,7 @@
 /* Bodies of /tokenize, /detokenize and /apply-template. */
 #include <string.h>
 
-#include "api/field.h"
+#include "api/openai.h"
 #include "api/text_tools.h"
 #include "base/utf8.h"
 

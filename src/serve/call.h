@@ -172,10 +172,8 @@ void handler_refuse(void *ctx, int status, const char *why, struct buf *body);
 void call_prep(struct call *c);
 size_t call_kept_bytes(const struct call *c); /* of it stays while the call lives */
 
-int call_parse_chat(struct call *c, const struct api_options *o, struct err *e);
-int call_parse_completion(struct call *c, const struct api_options *o, struct err *e);
-int call_prepare_chat(struct call *c, struct err *e);
-int call_prepare_completion(struct call *c, struct err *e);
+int call_parse_request(struct call *c, const struct api_options *o, struct err *e);
+int call_prepare_request(struct call *c, struct err *e);
 
 int call_reads_tokens(const struct call *c); /* does its supplier take tokens? else text */
 int call_check_chat(const struct call *c, struct err *e); /* can its supplier render messages? */

@@ -148,7 +148,7 @@ void call_fail(struct call *c, const struct err *e)
         fail_stream(c, e);
     } else if (c->x) {
         buf_init(&body, 8192);
-        status = api_error_body(&body, e);
+        status = api_error_body(&body, c->route.dialect, e);
         n = content_type(h, "application/json");
         n += call_headers(c, h + n, CALL_HEADERS_MAX - n);
         n += api_retry_headers(e, retry_us(c, e->code), h + n, CALL_HEADERS_MAX - n);

@@ -196,7 +196,7 @@ static int prep_completion(struct call *c, struct err *e)
 static int prep_text(struct call *c, struct err *e)
 {
     const struct supplier_facts *f = c->sup->ops->facts(c->sup);
-    int chat = c->req.kind == API_CHAT;
+    int chat = !c->req.n_prompts;
     int r = make_jobs(c, chat ? 1 : c->req.n_prompts, e);
 
     for (int32_t i = 0; !r && i < c->n_jobs; i++) {
@@ -222,14 +222,10 @@ static const char *body_of(const struct call *c)
     return c->body.data ? c->body.data : "";
 }
 
-int call_parse_chat(struct call *c, const struct api_options *o, struct err *e)
+int call_parse_request(struct call *c, const struct api_options *o, struct err *e)
 {
-    return api_parse_chat(&c->req, &c->arena, body_of(c), c->body.len, &c->heads, o, e);
-}
-
-int call_parse_completion(struct call *c, const struct api_options *o, struct err *e)
-{
-    return api_parse_completion(&c->req, &c->arena, body_of(c), c->body.len, &c->heads, o, e);
+    return api_parse(c->route.dialect, &c->req, &c->arena, body_of(c), c->body.len, &c->heads, o,
+                     e);
 }
 
 /* What only the chosen supplier knows: its vocabulary, and how it is drawn from. */
@@ -244,18 +240,15 @@ static int fill_request(struct call *c, struct err *e)
     return r;
 }
 
-int call_prepare_chat(struct call *c, struct err *e)
+int call_prepare_request(struct call *c, struct err *e)
 {
     int r = fill_request(c, e);
 
-    return r ? r : call_reads_tokens(c) ? prep_chat(c, e) : prep_text(c, e);
-}
-
-int call_prepare_completion(struct call *c, struct err *e)
-{
-    int r = fill_request(c, e);
-
-    return r ? r : call_reads_tokens(c) ? prep_completion(c, e) : prep_text(c, e);
+    if (r)
+        return r;
+    if (!call_reads_tokens(c))
+        return prep_text(c, e);
+    return c->req.n_prompts ? prep_completion(c, e) : prep_chat(c, e);
 }
 
 static int parse_body(struct call *c, struct err *e)

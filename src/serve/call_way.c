@@ -121,7 +121,7 @@ static int name_reply(struct call *c, struct err *e)
 
     if (rand_system(random, sizeof random))
         return err_set(e, ERR_INTERNAL, "no random bytes from the system");
-    api_id_make(c->reply_id, c->req.kind, random);
+    api_id_make(c->reply_id, c->req.dialect, random);
     c->reply_created = clock_wall_us() / 1000000;
     return 0;
 }
@@ -249,7 +249,7 @@ int call_turn_back(struct call *c, const struct err *e)
     int may = c->state == CALL_HOLD || c->state == CALL_SUBMIT || c->state == CALL_RUN;
 
     if (!may || c->is_told || c->endpoint->is_tool || !is_the_offers(c, e->code) ||
-        (c->req.kind == API_CHAT && !c->req.messages) || !cloud_has_other(c->s->cloud, &c->ticket))
+        (!c->req.n_prompts && !c->req.messages) || !cloud_has_other(c->s->cloud, &c->ticket))
         return 0;
     c->err = *e;
     call_cancel_jobs(c);

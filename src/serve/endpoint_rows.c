@@ -19,8 +19,8 @@ static void preflight(struct call *c)
 
 static const struct endpoint rows[API_ROUTE_N] = {
     [API_ROUTE_HOME] = {.answer = home},
-    [API_ROUTE_CHAT] = {.parse = call_parse_chat, .prepare = call_prepare_chat},
-    [API_ROUTE_COMPLETION] = {.parse = call_parse_completion, .prepare = call_prepare_completion},
+    [API_ROUTE_CHAT] = {.parse = call_parse_request, .prepare = call_prepare_request},
+    [API_ROUTE_COMPLETION] = {.parse = call_parse_request, .prepare = call_prepare_request},
     [API_ROUTE_MODELS] = {.answer = probes_models},
     [API_ROUTE_MODEL] = {.answer = probes_model},
     [API_ROUTE_PUBLIC_MODELS] = {.answer = probes_public_models},

@@ -81,7 +81,6 @@ static struct call *call_new(struct server *s, struct net_exchange *x)
     snprintf(c->id, sizeof c->id, "req_");
     for (size_t i = 0; i < sizeof random; i++)
         snprintf(c->id + 4 + 2 * i, 3, "%02x", random[i]);
-    c->frame = api_sse_frame(http_field(h, "user-agent"));
     c->prep_item.kind = MAIL_PREP;
     c->prep_item.owner = c;
     buf_init(&c->out, (size_t)128 << 20);
@@ -195,6 +194,8 @@ static void judge(struct call *c)
     find_key(h, &key, &n_key);
     r = api_route_find(method_of(h), h->target, strlen(h->target), &c->route, &e);
     c->endpoint = endpoint_row(c->route.id);
+    if (c->route.dialect)
+        c->frame = c->route.dialect->frame(http_field(h, "user-agent"));
     if (net_is_reserve(c->x) && (r || !c->endpoint->in_reserve)) {
         err_set(&e, ERR_AGAIN, "Too many connections are open; please try again shortly.");
         call_fail(c, &e);
@@ -370,5 +371,5 @@ void handler_refuse(void *ctx, int status, const char *why, struct buf *body)
         if (codes[i].status == status)
             e.code = codes[i].code;
     }
-    api_error_body(body, &e);
+    api_error_body(body, NULL, &e);
 }

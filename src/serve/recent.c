@@ -28,8 +28,7 @@ void recent_free(struct recent *p)
 
 int recent_is_job(const struct call *c)
 {
-    return (c->route.id == API_ROUTE_CHAT || c->route.id == API_ROUTE_COMPLETION) &&
-           c->ticket.i_rate >= 0;
+    return c->route.dialect && c->ticket.i_rate >= 0;
 }
 
 static const char *finish_of(const struct call *c)
@@ -52,7 +51,7 @@ void recent_row(struct recent_row *r, const struct call *c)
 
     *r = (struct recent_row){
         .model = "",
-        .endpoint = c->route.id == API_ROUTE_CHAT ? "chat" : "completion",
+        .endpoint = c->route.dialect->name,
         .state = c->state == CALL_OVER ? RECENT_FINISHED
                  : t->first_us         ? RECENT_DECODE
                  : c->started          ? RECENT_PREFILL

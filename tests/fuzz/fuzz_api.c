@@ -34,7 +34,7 @@ static void check_refusal(int r, const struct err *e)
 
     must(r < 0 && e->code == r && e->text[0]);
     buf_init(&b, 1 << 20);
-    must(api_error_body(&b, e) >= 400);
+    must(api_error_body(&b, NULL, e) >= 400);
     must(!b.failed);
     must_parse(b.data, b.len);
     buf_done(&b);
@@ -110,7 +110,7 @@ static void try_request(int chat, int strict, const char *body, size_t n)
     int r;
 
     arena_init(&a, 4096, 1 << 20);
-    r = (chat ? api_parse_chat : api_parse_completion)(&q, &a, body, n, NULL, &o, &e);
+    r = api_parse(api_dialects[chat ? API_CHAT : API_COMPLETION], &q, &a, body, n, NULL, &o, &e);
     if (r) {
         check_refusal(r, &e);
         must(!q.root);

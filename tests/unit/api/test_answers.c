@@ -44,14 +44,14 @@ static void test_error_body(void **state)
     struct err e;
 
     err_set_param(&e, ERR_SCHEMA, "temperature", "temperature: must be \"hot\"");
-    assert_int_equal(api_error_body(&b, &e), 400);
+    assert_int_equal(api_error_body(&b, NULL, &e), 400);
     expect("{\"message\":\"temperature: must be \\\"hot\\\"\",\"type\":\"invalid_request_error\","
            "\"param\":\"validation_error\",\"code\":\"wrong_api_format\",\"error\":{\"message\":"
            "\"temperature: must be \\\"hot\\\"\",\"type\":\"invalid_request_error\",\"param\":"
            "\"validation_error\",\"code\":\"wrong_api_format\"},\"status_code\":400}");
     /* strings at the top, null in the wrapped form */
     err_set(&e, ERR_NO_ROUTE, "unknown URL: /x");
-    assert_int_equal(api_error_body(&b, &e), 404);
+    assert_int_equal(api_error_body(&b, NULL, &e), 404);
     expect("{\"message\":\"unknown URL: /x\",\"type\":\"invalid_request_error\",\"param\":\"\","
            "\"code\":\"unknown_url\",\"error\":{\"message\":\"unknown URL: /x\",\"type\":"
            "\"invalid_request_error\",\"param\":null,\"code\":\"unknown_url\"},"
@@ -93,7 +93,7 @@ static void test_error_table(void **state)
         char want[300];
         json_t *j, *in;
         err_set_param(&e, rows[i].code, "p", "why");
-        assert_int_equal(api_error_body(&b, &e), rows[i].status);
+        assert_int_equal(api_error_body(&b, NULL, &e), rows[i].status);
         assert_int_equal(json_parse(&j, b.data, b.len, 0, &e), 0);
         in = json_object_get(j, "error");
         snprintf(want, sizeof want, "%s/%s/%s", rows[i].type, rows[i].name, rows[i].param);
@@ -119,7 +119,7 @@ static void test_error_secrets(void **state)
     for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
         struct err e;
         err_set(&e, codes[i], "cannot read /etc/secret");
-        assert_int_equal(api_error_body(&b, &e), 500);
+        assert_int_equal(api_error_body(&b, NULL, &e), 500);
         assert_null(strstr(b.data, "secret"));
         buf_clear(&b);
     }

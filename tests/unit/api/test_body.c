@@ -30,8 +30,8 @@ static void open_run(struct run *s, const char *body, size_t text_max)
     memset(s, 0, sizeof *s);
     arena_init(&s->a, 4096, 1 << 20);
     buf_init(&s->out, 1 << 20);
-    if ((chat ? api_parse_chat : api_parse_completion)(&s->q, &s->a, body, strlen(body), NULL, NULL,
-                                                       &e))
+    if (api_parse(api_dialects[chat ? API_CHAT : API_COMPLETION], &s->q, &s->a, body, strlen(body),
+                  NULL, NULL, &e))
         fail_msg("%s", e.text);
     assert_int_equal(api_reply_new(&s->r, &setup), 0);
 }
@@ -160,7 +160,6 @@ static void test_chat_choices(void **state)
 static void test_completion(void **state)
 {
     struct run s;
-    struct usage u;
 
     open_run(&s, COMP ",\"prompt\":[\"p\",[1]],\"n\":2}", 0);
     event(&s, token(2, "c", 0));
@@ -170,8 +169,6 @@ static void test_completion(void **state)
     done(&s);
     assert_false(api_reply_is_done(s.r));
     done(&s);
-    api_reply_usage(s.r, &u);
-    assert_int_equal(u.prompt_tokens, 22);
 #define CHOICE(i, t)                                                                               \
     "{\"index\":" i ",\"text\":\"" t                                                               \
     "\",\"tokens\":null,\"logprobs\":null,\"finish_reason\":\"stop\"}"
@@ -308,9 +305,9 @@ static void test_ids(void **state)
     char id[API_ID_MAX];
     const unsigned char x[16] = {0, 1, 2, 3, 4, 5, 0xff, 7, 0xff, 9, 10, 11, 12, 13, 14, 15};
 
-    api_id_make(id, API_CHAT, x);
+    api_id_make(id, api_dialects[API_CHAT], x);
     assert_string_equal(id, "chatcmpl-00010203-0405-4f07-bf09-0a0b0c0d0e0f");
-    api_id_make(id, API_COMPLETION, x);
+    api_id_make(id, api_dialects[API_COMPLETION], x);
     assert_memory_equal(id, "cmpl-0001", 9);
 }
 

@@ -165,8 +165,8 @@ static int read_request(struct buf *out, unsigned kind, const char *name, const 
     buf_addf(&body, "%s}", with);
     arena_init(&a, 4096, 1 << 20);
     buf_clear(out);
-    x = (kind == CHAT ? api_parse_chat : api_parse_completion)(&r, &a, body.data, body.len, h, NULL,
-                                                               &e);
+    x = api_parse(api_dialects[kind == CHAT ? API_CHAT : API_COMPLETION], &r, &a, body.data,
+                  body.len, h, NULL, &e);
     if (!x)
         put_request(out, &r);
     assert_int_equal(out->failed, 0);

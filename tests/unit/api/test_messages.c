@@ -243,7 +243,8 @@ static void test_continue(void **state)
         int n =
             snprintf(body, sizeof body, "{\"model\":\"m\",\"messages\":[%s]}", rows[i].messages);
         arena_init(&a, 4096, 65536);
-        assert_int_equal(api_parse_chat(&r, &a, body, (size_t)n, NULL, NULL, &e), 0);
+        assert_int_equal(api_parse(api_dialects[API_CHAT], &r, &a, body, (size_t)n, NULL, NULL, &e),
+                         0);
         assert_int_equal(r.continue_final, rows[i].want);
         api_request_done(&r);
         arena_done(&a);

@@ -38,8 +38,10 @@ static int parse(struct fixture *f, int kind, const char *fields, const struct a
     arena_init(&f->a, 4096, 1 << 20);
     f->r = (struct api_request){0};
     f->e = (struct err){0};
-    return kind == CHAT ? api_parse_chat(&f->r, &f->a, body, (size_t)n, h, o, &f->e)
-                        : api_parse_completion(&f->r, &f->a, body, (size_t)n, h, o, &f->e);
+    return kind == CHAT
+               ? api_parse(api_dialects[API_CHAT], &f->r, &f->a, body, (size_t)n, h, o, &f->e)
+               : api_parse(api_dialects[API_COMPLETION], &f->r, &f->a, body, (size_t)n, h, o,
+                           &f->e);
 }
 
 static void drop(struct fixture *f)
@@ -526,8 +528,9 @@ static void test_limits(void **state)
     strcat(big + 40000, "]}");
     arena_init(&f.a, 4096, 50000);
     f.r = (struct api_request){0};
-    assert_int_equal(api_parse_completion(&f.r, &f.a, big, strlen(big), NULL, NULL, &f.e),
-                     ERR_TOO_LARGE);
+    assert_int_equal(
+        api_parse(api_dialects[API_COMPLETION], &f.r, &f.a, big, strlen(big), NULL, NULL, &f.e),
+        ERR_TOO_LARGE);
     assert_null(f.r.root);
     drop(&f);
     free(big);
@@ -595,7 +598,8 @@ static void test_bodies(void **state)
         struct arena a;
         struct err e;
         arena_init(&a, 4096, 65536);
-        assert_int_equal(api_parse_chat(&r, &a, bad[i].body, strlen(bad[i].body), NULL, NULL, &e),
+        assert_int_equal(api_parse(api_dialects[API_CHAT], &r, &a, bad[i].body, strlen(bad[i].body),
+                                   NULL, NULL, &e),
                          ERR_SCHEMA);
         if (strncmp(e.text, bad[i].words, strlen(bad[i].words)))
             fail_msg("%s: %s", bad[i].body, e.text);

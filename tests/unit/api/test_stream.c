@@ -29,8 +29,8 @@ static void open_run(struct run *s, const char *body, struct api_reply_setup set
     memset(s, 0, sizeof *s);
     arena_init(&s->a, 4096, 1 << 20);
     buf_init(&s->out, 1 << 20);
-    if ((chat ? api_parse_chat : api_parse_completion)(&s->q, &s->a, body, strlen(body), NULL, NULL,
-                                                       &e))
+    if (api_parse(api_dialects[chat ? API_CHAT : API_COMPLETION], &s->q, &s->a, body, strlen(body),
+                  NULL, NULL, &e))
         fail_msg("%s", e.text);
     setup.req = &s->q;
     setup.id = "ID";

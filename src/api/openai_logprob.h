@@ -1,7 +1,7 @@
 /* Inside the api room: tokens, with their ids and log-probabilities, as JSON text, gathered one by
  * one. The last of them may wait until something of their text is shown. */
-#ifndef API_LOGPROB_H
-#define API_LOGPROB_H
+#ifndef API_OPENAI_LOGPROB_H
+#define API_OPENAI_LOGPROB_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -35,15 +35,15 @@ size_t logprobs_shown(const struct logprobs *lp, int list);
 int logprobs_any_shown(const struct logprobs *lp);
 void logprobs_take_shown(struct logprobs *lp);
 
-/* One token of an event; n_top alternatives are shown at most. 0 or the failure of a buffer. */
-int logprobs_add_chat(struct logprobs *lp, const struct event *ev, int32_t n_top);
-/* offset: where the token begins in the text, in code points. */
+/* One token of an event; n_top alternatives are shown at most. offset: where the token begins in
+ * the text, in code points; completions tell it. 0 or the failure of a buffer. */
+int logprobs_add_chat(struct logprobs *lp, const struct event *ev, int32_t n_top, int64_t offset);
 int logprobs_add_completion(struct logprobs *lp, const struct event *ev, int32_t n_top,
                             int64_t offset);
 
-/* What does not wait. {"content":[...],"refusal":null} */
-int logprobs_put_chat(struct buf *out, const struct logprobs *lp);
-/* {"text_offset":[...],...}; `first` (the prompt's, or NULL) goes before. */
+/* What does not wait: {"content":[...],"refusal":null}, or {"text_offset":[...],...}. `first` goes
+ * before: the prompt's, or NULL; chat has none. */
+int logprobs_put_chat(struct buf *out, const struct logprobs *first, const struct logprobs *lp);
 int logprobs_put_completion(struct buf *out, const struct logprobs *first,
                             const struct logprobs *lp);
 

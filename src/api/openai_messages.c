@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "api/field.h"
+#include "api/openai.h"
 
 enum role { SYSTEM, DEVELOPER, USER, ASSISTANT, TOOL, FUNCTION, N_ROLES };
 enum { CALLS_MAX = 128 }; /* tool calls in one message */

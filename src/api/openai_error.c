@@ -1,7 +1,8 @@
 /* Errors as clients see them: one row per code of the program's error table. */
 #include <string.h>
 
-#include "api/error_body.h"
+#include "api/openai.h"
+#include "api/wire_error.h"
 #include "base/check.h"
 #include "base/json_write.h"
 
@@ -102,50 +103,20 @@ static void put_members(struct buf *out, const struct error_parts *p)
     json_put_str(out, p->code);
 }
 
-int api_error_body(struct buf *out, const struct err *e)
+int openai_error(struct buf *out, const struct err *e, int in_stream)
 {
     struct error_parts p;
 
     error_parts(e, &p);
     buf_add_char(out, '{');
-    put_members(out, &p);
+    if (!in_stream) { /* said twice, for those who read the top; a chunk has nothing there */
+        put_members(out, &p);
+        buf_add_char(out, ',');
+    }
     if (!*p.param) /* strings at the top, null in the wrapped form */
         p.param = NULL;
-    buf_add_str(out, ",\"error\":{");
+    buf_add_str(out, "\"error\":{");
     put_members(out, &p);
-    buf_addf(out, "},\"status_code\":%d}", p.status);
+    buf_addf(out, "%s},\"status_code\":%d}", in_stream ? ",\"id\":\"\"" : "", p.status);
     return p.status;
-}
-
-void api_error_frame(struct buf *out, const struct err *e)
-{
-    struct error_parts p;
-
-    error_parts(e, &p);
-    if (!*p.param)
-        p.param = NULL;
-    buf_add_str(out, "{\"error\":{");
-    put_members(out, &p);
-    buf_addf(out, ",\"id\":\"\"},\"status_code\":%d}", p.status);
-}
-
-int api_err_context(struct err *e, int64_t n_prompt, int64_t n_completion, int64_t context)
-{
-    int64_t more = n_completion > 0 ? n_completion : 0;
-
-    /* Clients find out by these words that a conversation has grown too long. */
-    return err_set_param(
-        e, ERR_CONTEXT, "messages",
-        "This model's maximum context length is %lld tokens. However, the request "
-        "has %lld tokens in the prompt and asks for %s%lld in the completion. "
-        "Please reduce the length of the messages or completion. Current length "
-        "is %lld while limit is %lld",
-        (long long)context, (long long)n_prompt, n_completion < 0 ? "at least " : "",
-        (long long)(n_completion < 0 ? 1 : more), (long long)(n_prompt + more), (long long)context);
-}
-
-int api_err_model(struct err *e, const char *id)
-{
-    return err_set_param(e, ERR_NO_MODEL, "model",
-                         "Model %.200s does not exist or you do not have access to it.", id);
 }

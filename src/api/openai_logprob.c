@@ -1,4 +1,4 @@
-#include "api/logprob.h"
+#include "api/openai_logprob.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -149,7 +149,7 @@ static void put_token(struct buf *b, const char *bytes, size_t n, double v)
     json_put_bytes(b, bytes, n);
 }
 
-int logprobs_add_chat(struct logprobs *lp, const struct event *ev, int32_t n_top)
+int logprobs_add_chat(struct logprobs *lp, const struct event *ev, int32_t n_top, int64_t offset)
 {
     struct buf *b = next(lp, 0);
 
@@ -234,7 +234,7 @@ int logprobs_add_completion(struct logprobs *lp, const struct event *ev, int32_t
     return failed(lp);
 }
 
-int logprobs_put_chat(struct buf *out, const struct logprobs *lp)
+int logprobs_put_chat(struct buf *out, const struct logprobs *first, const struct logprobs *lp)
 {
     buf_add_str(out, "{\"content\":[");
     buf_add(out, lp->list[0].data, logprobs_shown(lp, 0));

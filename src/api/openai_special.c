@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/field.h"
+#include "api/openai.h"
 
 static int unbuilt(struct draft *d, const char *name, const char *what)
 {

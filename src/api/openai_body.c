@@ -1,9 +1,9 @@
 /* A reply as one JSON body, and the parts that bodies and chunks share. */
-#include "api/reply_int.h"
+#include "api/openai.h"
 #include "base/check.h"
 #include "base/json_write.h"
 
-const char *reply_finish_text(int finish)
+const char *openai_finish_text(int finish)
 {
     static const char *const finishes[] = {
         [FINISH_STOP] = "stop",
@@ -14,15 +14,11 @@ const char *reply_finish_text(int finish)
     return finishes[finish];
 }
 
-void reply_put_identity(struct buf *b, const struct api_reply *r)
+void openai_put_identity(struct buf *b, const struct api_reply *r, const char *object)
 {
     buf_add_str(b, "{\"id\":");
     json_put_str(b, r->s.id);
-    buf_addf(b, ",\"object\":\"%s\",\"created\":%lld,\"model\":",
-             r->req->kind == API_COMPLETION ? "text_completion"
-             : r->req->stream               ? "chat.completion.chunk"
-                                            : "chat.completion",
-             (long long)r->s.created);
+    buf_addf(b, ",\"object\":\"%s\",\"created\":%lld,\"model\":", object, (long long)r->s.created);
     json_put_str(b, r->req->model);
     buf_add_str(b, ",\"system_fingerprint\":");
     json_put_str(b, r->s.fingerprint);
@@ -34,7 +30,7 @@ static void put_seconds(struct buf *b, const char *key, int64_t us)
     json_put_fixed(b, (double)(us > 0 ? us : 1) / 1e6, 6); /* clients divide by these */
 }
 
-void reply_put_usage(struct buf *b, const struct api_reply *r)
+void openai_put_usage(struct buf *b, const struct api_reply *r)
 {
     const struct usage *u = &r->usage;
     const struct times *t = &r->times;
@@ -64,7 +60,7 @@ void reply_put_usage(struct buf *b, const struct api_reply *r)
     }
 }
 
-static void put_list(struct buf *out, const struct buf *a, const struct buf *b)
+void openai_put_list(struct buf *out, const struct buf *a, const struct buf *b)
 {
     buf_add_char(out, '[');
     buf_add(out, a->data, a->len);
@@ -74,56 +70,6 @@ static void put_list(struct buf *out, const struct buf *a, const struct buf *b)
     buf_add_char(out, ']');
 }
 
-static void put_quoted(struct buf *out, const struct buf *text)
-{
-    buf_add_char(out, '"');
-    buf_add(out, text->data, text->len);
-    buf_add_char(out, '"');
-}
-
-static void put_message(struct buf *out, const struct api_reply *r, const struct choice *c)
-{
-    buf_add_str(out, ",\"message\":{\"role\":\"assistant\",\"content\":");
-    put_quoted(out, &c->text);
-    if (c->reasoning.len) {
-        buf_add_str(out, ",\"reasoning\":");
-        put_quoted(out, &c->reasoning);
-        if (!r->s.no_reasoning_alias) {
-            buf_add_str(out, ",\"reasoning_content\":");
-            put_quoted(out, &c->reasoning);
-        }
-    }
-    buf_addf(out, ",\"refusal\":null},\"finish_reason\":\"%s\",\"logprobs\":",
-             reply_finish_text(c->finish));
-    if (r->req->logprobs)
-        logprobs_put_chat(out, &c->lp);
-    else
-        buf_add_str(out, "null");
-}
-
-static void put_completion(struct buf *out, const struct api_reply *r, const struct choice *c,
-                           const struct prompt *p)
-{
-    const struct api_request *q = r->req;
-    static const struct buf none;
-
-    if (q->raw_tokens) {
-        buf_add_str(out, ",\"text\":null,\"tokens\":");
-        put_list(out, q->echo ? &p->ids : &none, &c->lp.list[LP_IDS]);
-    } else {
-        buf_add_str(out, ",\"text\":\"");
-        buf_add(out, p->text.data, p->text.len); /* empty without echo */
-        buf_add(out, c->text.data, c->text.len);
-        buf_add_str(out, "\",\"tokens\":null");
-    }
-    buf_add_str(out, ",\"logprobs\":");
-    if (q->logprobs)
-        logprobs_put_completion(out, &p->lp, &c->lp);
-    else
-        buf_add_str(out, "null");
-    buf_addf(out, ",\"finish_reason\":\"%s\"", reply_finish_text(c->finish));
-}
-
 static void put_choice(struct buf *out, const struct api_reply *r, int32_t index, int32_t from)
 {
     const struct choice *c = &r->choice[from];
@@ -131,15 +77,12 @@ static void put_choice(struct buf *out, const struct api_reply *r, int32_t index
     static const struct buf none;
 
     buf_addf(out, "%s{\"index\":%d", index ? "," : "", index);
-    if (r->req->kind == API_CHAT)
-        put_message(out, r, c);
-    else
-        put_completion(out, r, c, p);
+    openai_of(r)->put_choice(r, c, p, out);
     if (r->req->return_token_ids) {
         buf_add_str(out, ",\"token_ids\":");
-        put_list(out, &none, &c->lp.list[LP_IDS]);
+        openai_put_list(out, &none, &c->lp.list[LP_IDS]);
         buf_add_str(out, ",\"prompt_token_ids\":");
-        put_list(out, &p->ids, &none);
+        openai_put_list(out, &p->ids, &none);
     }
     buf_add_char(out, '}');
 }
@@ -161,12 +104,11 @@ static int32_t best_left(const struct api_reply *r, int32_t p, const unsigned ch
     return best;
 }
 
-int api_reply_body(struct api_reply *r, struct buf *out)
+int openai_body(struct api_reply *r, struct buf *out)
 {
     const struct api_request *q = r->req;
 
-    CHECK(r->ended && !r->failed && !q->stream);
-    reply_put_identity(out, r);
+    openai_put_identity(out, r, openai_of(r)->object);
     buf_add_str(out, ",\"choices\":[");
     for (int32_t p = 0; p < r->n_prompts; p++) {
         unsigned char taken[JOB_CHOICES_MAX] = {0};
@@ -177,7 +119,7 @@ int api_reply_body(struct api_reply *r, struct buf *out)
         }
     }
     buf_add_char(out, ']');
-    reply_put_usage(out, r);
+    openai_put_usage(out, r);
     if (!(q->given & API_GIVEN_TIER))
         buf_add_str(out, ",\"service_tier\":null}");
     else
