@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/disk.h"
+#include "base/log.h"
 
 #define BUSY_MS        2000
 #define SCHEMA_VERSION 1
@@ -28,6 +29,10 @@ static const char insert_usage[] =
     " cached_tokens, completion_tokens, energy_uj, status)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
     " ON CONFLICT (request_id) DO NOTHING";
+static const char find_same[] =
+    "SELECT 1 FROM usage WHERE request_id = ?1 AND at_us = ?2 AND tenant = ?3 AND key_id = ?4"
+    " AND model = ?5 AND supplier = ?6 AND prompt_tokens = ?7 AND cached_tokens = ?8"
+    " AND completion_tokens = ?9 AND energy_uj = ?10 AND status = ?11";
 static const char add_balance[] =
     "INSERT INTO balance (tenant, n_requests, prompt_tokens, cached_tokens, completion_tokens,"
     " energy_uj) VALUES (?1, 1, ?2, ?3, ?4, ?5)"
@@ -39,7 +44,7 @@ static const char add_balance[] =
 
 struct ledger {
     sqlite3 *db;
-    sqlite3_stmt *usage, *balance;
+    sqlite3_stmt *usage, *same, *balance;
     int why_code; /* of the last write that failed */
     char why[200];
 };
@@ -79,6 +84,7 @@ static int db_open(struct ledger *l, const char *path, int sync_normal, struct e
     if (sqlite3_exec(l->db, schema, NULL, NULL, NULL) ||
         sqlite3_exec(l->db, "PRAGMA user_version=1", NULL, NULL, NULL) ||
         sqlite3_prepare_v2(l->db, insert_usage, -1, &l->usage, NULL) ||
+        sqlite3_prepare_v2(l->db, find_same, -1, &l->same, NULL) ||
         sqlite3_prepare_v2(l->db, add_balance, -1, &l->balance, NULL))
         return db_err(l, path, e);
     return 0;
@@ -101,16 +107,22 @@ void ledger_close(struct ledger *l)
     if (!l)
         return;
     sqlite3_finalize(l->usage);
+    sqlite3_finalize(l->same);
     sqlite3_finalize(l->balance);
     sqlite3_close(l->db);
     free(l);
 }
 
-static int write_row(struct ledger *l, const struct books_row *r)
+static int run(sqlite3_stmt *st)
 {
-    sqlite3_stmt *u = l->usage, *b = l->balance;
-    int code;
+    int code = sqlite3_step(st);
 
+    sqlite3_reset(st);
+    return code;
+}
+
+static void bind_row(sqlite3_stmt *u, const struct books_row *r)
+{
     sqlite3_bind_text(u, 1, r->request_id, -1, SQLITE_STATIC);
     sqlite3_bind_int64(u, 2, r->at_us);
     sqlite3_bind_text(u, 3, r->tenant, -1, SQLITE_STATIC);
@@ -122,20 +134,38 @@ static int write_row(struct ledger *l, const struct books_row *r)
     sqlite3_bind_int64(u, 9, r->completion_tokens);
     sqlite3_bind_int64(u, 10, r->energy_uj);
     sqlite3_bind_int(u, 11, r->status);
-    code = sqlite3_step(u);
-    sqlite3_reset(u);
-    if (code != SQLITE_DONE)
+}
+
+/* The id is there. Of the same row: by a commit that had happened and then failed. Else two
+ * requests have one id, and nobody finds out unless it is said. */
+static int see_clash(struct ledger *l, const struct books_row *r)
+{
+    int code;
+
+    bind_row(l->same, r);
+    code = run(l->same);
+    if (code == SQLITE_DONE)
+        log_line(LOG_ERROR,
+                 "ledger: another request has the id %s; not booked: %lld tokens of tenant %s",
+                 r->request_id, (long long)(r->prompt_tokens + r->completion_tokens), r->tenant);
+    return code == SQLITE_ROW || code == SQLITE_DONE ? 0 : -1;
+}
+
+static int write_row(struct ledger *l, const struct books_row *r)
+{
+    sqlite3_stmt *b = l->balance;
+
+    bind_row(l->usage, r);
+    if (run(l->usage) != SQLITE_DONE)
         return -1;
     if (!sqlite3_changes(l->db))
-        return 0; /* booked before: a commit that failed after it had happened */
+        return see_clash(l, r);
     sqlite3_bind_text(b, 1, r->tenant, -1, SQLITE_STATIC);
     sqlite3_bind_int64(b, 2, r->prompt_tokens);
     sqlite3_bind_int64(b, 3, r->cached_tokens);
     sqlite3_bind_int64(b, 4, r->completion_tokens);
     sqlite3_bind_int64(b, 5, r->energy_uj);
-    code = sqlite3_step(b);
-    sqlite3_reset(b);
-    return code == SQLITE_DONE ? 0 : -1;
+    return run(b) == SQLITE_DONE ? 0 : -1;
 }
 
 int ledger_write(struct ledger *l, struct books_row *const *rows, int n)

@@ -12,7 +12,8 @@ struct ledger;
 int ledger_open(struct ledger **ret, const char *path, int sync_normal, struct err *e);
 void ledger_close(struct ledger *l); /* accepts NULL */
 /* All rows in one transaction: 0, or -1 and none of them, for ledger_failure to explain. A row
- * that is there already was written by an attempt that only seemed to fail. */
+ * that is there already was written by an attempt that only seemed to fail; another row of the same
+ * id is not written, and logged. */
 int ledger_write(struct ledger *l, struct books_row *const *rows, int n);
 /* Why the last write that failed did: SQLite's extended code, and its sentence. */
 int ledger_failure(const struct ledger *l, const char **ret_text);
