@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "base/rand.h"
 #include "policy/hold.h"
@@ -126,7 +127,7 @@ static int name_reply(struct call *c, struct err *e)
     return 0;
 }
 
-/* Of the same name, whoever serves it. */
+/* Of the same name, whoever serves it. Until then an earlier one stays, to tell of an error. */
 static int make_reply(struct call *c, struct err *e)
 {
     struct api_reply_setup setup = {
@@ -136,17 +137,24 @@ static int make_reply(struct call *c, struct err *e)
         .tier_used = tier_name(c->tier),
         .frame = c->frame,
     };
+    struct api_reply *reply = NULL;
     int r = *c->reply_id ? 0 : name_reply(c, e);
 
     if (r)
         return r;
     setup.created = c->reply_created;
-    r = api_reply_new(&c->reply, &setup);
+    r = api_reply_new(&reply, &setup);
     for (int32_t i = 0; !r && i < c->n_jobs; i++) {
         struct call_job *j = &c->jobs[i];
-        r = api_reply_prompt(c->reply, i, j->text, j->n_text, j->job.prompt, j->job.n_prompt);
+        r = api_reply_prompt(reply, i, j->text, j->n_text, j->job.prompt, j->job.n_prompt);
     }
-    return r ? err_set(e, ERR_NOMEM, "No memory for one more request.") : 0;
+    if (r) {
+        api_reply_free(reply);
+        return err_set(e, ERR_NOMEM, "No memory for one more request.");
+    }
+    api_reply_free(c->reply);
+    c->reply = reply;
+    return 0;
 }
 
 /* The reply has what it needs of them. */
@@ -251,6 +259,8 @@ int call_turn_back(struct call *c, const struct err *e)
     if (!may || c->is_told || c->endpoint->is_tool || !is_the_offers(c, e->code) ||
         (!c->req.n_prompts && !c->req.messages) || !cloud_has_other(c->s->cloud, &c->ticket))
         return 0;
+    LOG_EVENT(LOG_WARN, "turned back", LOG_STR("id", c->id), LOG_STR("supplier", c->sup->id),
+              LOG_STR("error", err_name(e->code)), LOG_STR("why", e->text));
     c->err = *e;
     call_cancel_jobs(c);
     c->state = CALL_BACK;
@@ -273,8 +283,6 @@ static int leave_offer(struct call *c, struct err *e)
     if (c->n_home < c->n_sent)
         return WAITS;
     drop_jobs(c);
-    api_reply_free(c->reply);
-    c->reply = NULL;
     c->cancelled = c->started = 0;
     c->usage = (struct usage){0};
     c->queue_us = c->prompt_us = c->completion_us = 0;

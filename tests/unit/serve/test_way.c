@@ -343,7 +343,7 @@ static void cancelled_on_the_way_back(void **state)
     assert_int_equal(t->g.n_submitted, 0);
 }
 
-static void post_big(int fd, const char *text)
+static void post_big(int fd, const char *text, const char *more)
 {
     struct buf b;
 
@@ -351,7 +351,7 @@ static void post_big(int fd, const char *text)
     buf_addf(&b, "{\"model\":\"fake\",\"messages\":[{\"role\":\"user\",\"content\":\"%s", text);
     while (b.len < BODY_INLINE + 1)
         buf_add_char(&b, 'x');
-    buf_add_str(&b, "\"}]}");
+    buf_addf(&b, "\"}]%s}", more);
     post(fd, CHAT_PATH, "X-Client-Request-Id: big\r\n", b.data);
     buf_done(&b);
 }
@@ -366,7 +366,7 @@ static void left_while_prepared(void **state)
 
     start(t);
     for (int by_name = 0; by_name < 2; by_name++) {
-        post_big(fd = dial(&t->r), "SLOW");
+        post_big(fd = dial(&t->r), "SLOW", "");
         EVENTUALLY(t->r.f.n_reading == 1 + by_name);
         if (by_name) {
             a = ask(&t->r, "/v1/engine/requests/big/cancel", NULL, "");
@@ -382,6 +382,43 @@ static void left_while_prepared(void **state)
     }
     assert_int_equal(t->r.f.n_submitted + t->g.n_submitted, 0);
     assert_int_equal(taken(t), 0);
+}
+
+/* A stream that began at the first offer, and ends with an error before the second has begun it:
+ * cancelled by name while its prompt is read there, or because there is no place in its queue. */
+static void stream_ends_between_two(void **state)
+{
+    struct two *t = *state;
+    struct buf all;
+    char *a;
+    int fd;
+
+    t->r.config.queue = 1;
+    t->r.config.tokens_per_minute = 0;
+    t->r.f.facts.context = t->g.facts.context = 1 << 20;
+    t->r.f.dies = ERR_INTERNAL;
+    t->r.f.read = 1;
+    start(t);
+    post_big(fd = dial(&t->r), "SLOW", ",\"stream\":true");
+    EVENTUALLY(t->g.n_reading == 1);
+    a = ask(&t->r, "/v1/engine/requests/big/cancel", NULL, "");
+    HAS(a, "true");
+    free(a);
+    buf_init(&all, 1 << 20);
+    hear(fd, &all, NULL);
+    assert_int_equal(status_of(all.data), 200);
+    HAS(all.data, "data: {\"error\"");
+    buf_done(&all);
+    close(fd);
+    t->g.n_inside = 9;
+    t->g.capacity = 1;
+    a = ask(&t->r, CHAT_PATH, NULL, CHAT("hi", ",\"stream\":true"));
+    assert_int_equal(status_of(a), 200);
+    HAS(a, "data: {\"error\"");
+    HAS(a, "high traffic");
+    free(a);
+    t->g.n_inside = 0;
+    assert_int_equal(t->g.n_submitted, 0);
 }
 
 /* At the second offer, before its first token. */
@@ -507,6 +544,7 @@ int main(void)
         T(left_on_the_way_back),
         T(cancelled_on_the_way_back),
         T(left_while_prepared),
+        T(stream_ends_between_two),
         T(left_at_the_second),
         T(removed_while_it_answers),
         T(health_is_a_models),
