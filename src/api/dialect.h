@@ -6,6 +6,7 @@
 #define API_DIALECT_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "api/sse.h"
 #include "base/arena.h"
@@ -19,9 +20,9 @@ struct api_request_headers;
 struct event;
 
 struct api_dialect {
-    const char *name;      /* for people: "chat" */
-    const char *id_prefix; /* of an answer's id */
-    const char *prompt;    /* the field that has the prompt, for refusals */
+    const char *name;         /* for people: "chat" */
+    const char *id_prefix;    /* of an answer's id */
+    const char *prompt_field; /* for refusals */
 
     /* Body -> neutral request: api_parse. */
     int (*parse)(const struct api_dialect *d, struct api_request *ret, struct arena *a,
@@ -29,8 +30,13 @@ struct api_dialect {
                  const struct api_options *o, struct err *e);
     /* The frames of a stream to the client of that User-Agent (may be NULL). */
     const struct api_frame *(*frame)(const char *user_agent);
-    /* A reply was made: write once what repeats in it. 0 or ERR_NOMEM. */
+    /* A reply was made: make what this dialect keeps for it, and write once what repeats in it. 0
+     * or ERR_NOMEM. close: also after that failed. */
     int (*open)(struct api_reply *r);
+    void (*close)(struct api_reply *r);
+    /* api_reply_prompt: what is kept of a prompt that the answer may tell of. */
+    int (*prompt)(struct api_reply *r, int32_t i, const char *text, size_t n, const int32_t *id,
+                  int32_t n_id);
     /* Stream: what comes before the first event; NULL: nothing. */
     int (*begin)(struct api_reply *r, struct buf *out);
     /* After the neutral state took the event. Stream: its frames. Else what the body needs of it is

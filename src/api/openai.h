@@ -65,6 +65,31 @@ int read_prompt(struct draft *d, const json_t *v, const char *name);
  * when there are none. */
 int template_kwargs(const struct draft *d, json_t **ret);
 
+/* What is kept for a reply beside its neutral state. */
+struct openai_choice {
+    unsigned char begun; /* stream: role or echo are out */
+    int64_t offset;      /* of the next token in the text, in code points */
+    struct logprobs lp;  /* stream: what is not sent yet */
+};
+struct openai_prompt {
+    int64_t offset;  /* of its next token in the text, in code points */
+    struct buf text; /* escaped; with echo only */
+    struct buf ids;
+    struct logprobs lp;
+};
+struct openai_reply {
+    struct buf head, mid, tail; /* of a chunk: up to the choice's index, up to its text, after it */
+    size_t n_head;              /* of head, up to the list of choices */
+    int32_t held;               /* choice whose finish waits for the usage, or -1 */
+    struct openai_choice *choice;
+    struct openai_prompt *prompt;
+};
+
+static inline struct openai_reply *openai_own(const struct api_reply *r)
+{
+    return r->own;
+}
+
 /* Bits of the rows in the table of fields. */
 enum { OPENAI_CHAT = 1, OPENAI_COMPLETION = 2 };
 
@@ -83,8 +108,7 @@ struct openai {
     /* The text of a chunk that has more. */
     void (*put_text)(const struct api_reply *r, const struct event *ev, struct buf *out);
     /* A choice of a body, but for its index and token ids. */
-    void (*put_choice)(const struct api_reply *r, const struct choice *c, const struct prompt *p,
-                       struct buf *out);
+    void (*put_choice)(const struct api_reply *r, int32_t choice, struct buf *out);
     /* As in openai_logprob.h. */
     int (*add_token)(struct logprobs *lp, const struct event *ev, int32_t n_top, int64_t offset);
     int (*put_logprobs)(struct buf *out, const struct logprobs *first, const struct logprobs *lp);
@@ -93,7 +117,7 @@ extern const struct openai openai_chat, openai_completion;
 
 static inline const struct openai *openai_of(const struct api_reply *r)
 {
-    return (const struct openai *)(const void *)r->req->dialect; /* its first member */
+    return (const struct openai *)(const void *)r->dialect; /* its first member */
 }
 
 /* What the rows share of struct api_dialect. */
@@ -101,6 +125,9 @@ int openai_parse(const struct api_dialect *d, struct api_request *ret, struct ar
                  const char *body, size_t n, const struct api_request_headers *h,
                  const struct api_options *o, struct err *e);
 int openai_open(struct api_reply *r);
+void openai_close(struct api_reply *r);
+int openai_prompt(struct api_reply *r, int32_t i, const char *text, size_t n, const int32_t *id,
+                  int32_t n_id);
 int openai_event(struct api_reply *r, const struct event *ev, struct buf *out);
 int openai_body(struct api_reply *r, struct buf *out);
 int openai_error(struct buf *out, const struct err *e, int in_stream);
@@ -115,7 +142,7 @@ void openai_put_list(struct buf *out, const struct buf *a, const struct buf *b);
 /* openai_stream.c */
 void openai_put_head(const struct api_reply *r, int32_t choice, struct buf *out);
 void openai_put_tail(const struct api_reply *r, struct buf *out); /* after its text or delta */
-void openai_put_shown_ids(const struct choice *c, struct buf *out);
+void openai_put_shown_ids(const struct openai_choice *c, struct buf *out);
 void openai_begin_choice(struct api_reply *r, int32_t choice, struct buf *out);
 
 #endif

@@ -72,17 +72,16 @@ void openai_put_list(struct buf *out, const struct buf *a, const struct buf *b)
 
 static void put_choice(struct buf *out, const struct api_reply *r, int32_t index, int32_t from)
 {
-    const struct choice *c = &r->choice[from];
-    const struct prompt *p = &r->prompt[from / r->req->n_run];
+    const struct openai_reply *own = openai_own(r);
     static const struct buf none;
 
     buf_addf(out, "%s{\"index\":%d", index ? "," : "", index);
-    openai_of(r)->put_choice(r, c, p, out);
+    openai_of(r)->put_choice(r, from, out);
     if (r->req->return_token_ids) {
         buf_add_str(out, ",\"token_ids\":");
-        openai_put_list(out, &none, &c->lp.list[LP_IDS]);
+        openai_put_list(out, &none, &own->choice[from].lp.list[LP_IDS]);
         buf_add_str(out, ",\"prompt_token_ids\":");
-        openai_put_list(out, &p->ids, &none);
+        openai_put_list(out, &own->prompt[from / r->req->n_run].ids, &none);
     }
     buf_add_char(out, '}');
 }

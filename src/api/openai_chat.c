@@ -29,7 +29,7 @@ static void put_role(struct api_reply *r, int32_t choice, struct buf *out)
                      "\"logprobs\":null");
     if (r->req->return_token_ids) {
         buf_add_str(out, ",\"prompt_token_ids\":[");
-        buf_add(out, r->prompt[0].ids.data, r->prompt[0].ids.len);
+        buf_add(out, openai_own(r)->prompt[0].ids.data, openai_own(r)->prompt[0].ids.len);
         buf_add_char(out, ']');
     }
     openai_put_tail(r, out);
@@ -62,9 +62,10 @@ static void put_quoted(struct buf *out, const struct buf *text)
     buf_add_char(out, '"');
 }
 
-static void put_message(const struct api_reply *r, const struct choice *c, const struct prompt *p,
-                        struct buf *out)
+static void put_message(const struct api_reply *r, int32_t choice, struct buf *out)
 {
+    const struct choice *c = &r->choice[choice];
+
     buf_add_str(out, ",\"message\":{\"role\":\"assistant\",\"content\":");
     put_quoted(out, &c->text);
     if (c->reasoning.len) {
@@ -78,7 +79,7 @@ static void put_message(const struct api_reply *r, const struct choice *c, const
     buf_addf(out, ",\"refusal\":null},\"finish_reason\":\"%s\",\"logprobs\":",
              openai_finish_text(c->finish));
     if (r->req->logprobs)
-        logprobs_put_chat(out, NULL, &c->lp);
+        logprobs_put_chat(out, NULL, &openai_own(r)->choice[choice].lp);
     else
         buf_add_str(out, "null");
 }
@@ -86,10 +87,12 @@ static void put_message(const struct api_reply *r, const struct choice *c, const
 const struct openai openai_chat = {
     .d = {.name = "chat",
           .id_prefix = "chatcmpl-",
-          .prompt = "messages",
+          .prompt_field = "messages",
           .parse = openai_parse,
           .frame = api_sse_frame,
           .open = openai_open,
+          .close = openai_close,
+          .prompt = openai_prompt,
           .begin = begin,
           .event = openai_event,
           .body = openai_body,

@@ -5,7 +5,7 @@
 /* The prompt, as the first text of a choice. */
 static void put_echo(struct api_reply *r, int32_t choice, struct buf *out)
 {
-    struct prompt *p = &r->prompt[choice / r->req->n_run];
+    const struct openai_prompt *p = &openai_own(r)->prompt[choice / r->req->n_run];
     const struct logprobs none = {0};
 
     if (!r->req->echo)
@@ -32,22 +32,24 @@ static void put_text(const struct api_reply *r, const struct event *ev, struct b
 {
     if (r->req->raw_tokens) {
         buf_add_str(out, ",\"text\":null,\"tokens\":");
-        openai_put_shown_ids(&r->choice[ev->choice], out);
+        openai_put_shown_ids(&openai_own(r)->choice[ev->choice], out);
     } else {
         buf_add_str(out, ",\"text\":");
         json_put_text(out, ev->text, ev->n_text);
     }
 }
 
-static void put_completion(const struct api_reply *r, const struct choice *c,
-                           const struct prompt *p, struct buf *out)
+static void put_completion(const struct api_reply *r, int32_t choice, struct buf *out)
 {
+    const struct openai_prompt *p = &openai_own(r)->prompt[choice / r->req->n_run];
+    const struct openai_choice *own = &openai_own(r)->choice[choice];
+    const struct choice *c = &r->choice[choice];
     const struct api_request *q = r->req;
     static const struct buf none;
 
     if (q->raw_tokens) {
         buf_add_str(out, ",\"text\":null,\"tokens\":");
-        openai_put_list(out, q->echo ? &p->ids : &none, &c->lp.list[LP_IDS]);
+        openai_put_list(out, q->echo ? &p->ids : &none, &own->lp.list[LP_IDS]);
     } else {
         buf_add_str(out, ",\"text\":\"");
         buf_add(out, p->text.data, p->text.len); /* empty without echo */
@@ -56,7 +58,7 @@ static void put_completion(const struct api_reply *r, const struct choice *c,
     }
     buf_add_str(out, ",\"logprobs\":");
     if (q->logprobs)
-        logprobs_put_completion(out, &p->lp, &c->lp);
+        logprobs_put_completion(out, &p->lp, &own->lp);
     else
         buf_add_str(out, "null");
     buf_addf(out, ",\"finish_reason\":\"%s\"", openai_finish_text(c->finish));
@@ -65,10 +67,12 @@ static void put_completion(const struct api_reply *r, const struct choice *c,
 const struct openai openai_completion = {
     .d = {.name = "completion",
           .id_prefix = "cmpl-",
-          .prompt = "prompt",
+          .prompt_field = "prompt",
           .parse = openai_parse,
           .frame = api_sse_frame,
           .open = openai_open,
+          .close = openai_close,
+          .prompt = openai_prompt,
           .event = openai_event,
           .body = openai_body,
           .error = openai_error},

@@ -241,7 +241,7 @@ static int settle(struct draft *d, const struct openai *o)
     if (!r->model || !*r->model)
         return field_bad(d->e, ERR_SCHEMA, "model", "is required");
     if (!r->messages && !r->n_prompts)
-        return field_bad(d->e, ERR_SCHEMA, o->d.prompt, "is required");
+        return field_bad(d->e, ERR_SCHEMA, o->d.prompt_field, "is required");
     x = settle_lengths(d, o->max_tokens_least);
     if (!x)
         x = settle_choices(d);

@@ -1,28 +1,12 @@
 /* A reply as a stream of chunks, in the order of the contract: role (or echo), text, finish, usage,
- * [DONE]. Everything that repeats in them is written once, when the reply is made. */
+ * [DONE]; and what the events bring for chunks and body alike. */
 #include "api/openai.h"
 #include "base/check.h"
 #include "base/json_write.h"
 
-int openai_open(struct api_reply *r)
-{
-    const struct openai *o = openai_of(r);
-
-    buf_add_str(&r->head, r->frame->begin);
-    openai_put_identity(&r->head, r, o->chunk);
-    buf_add_str(&r->head, ",\"choices\":[");
-    r->n_head = r->head.len;
-    buf_add_str(&r->head, "{\"index\":");
-    buf_add_str(&r->mid, o->mid);
-    buf_add_str(&r->tail, o->tail);
-    buf_add_str(&r->tail, ",\"finish_reason\":null,\"logprobs\":null}]}");
-    buf_add_str(&r->tail, r->frame->end);
-    return r->head.failed ? r->head.failed : r->mid.failed ? r->mid.failed : r->tail.failed;
-}
-
 void openai_put_head(const struct api_reply *r, int32_t choice, struct buf *out)
 {
-    buf_add(out, r->head.data, r->head.len);
+    buf_add(out, openai_own(r)->head.data, openai_own(r)->head.len);
     json_put_int(out, choice);
 }
 
@@ -36,23 +20,27 @@ void openai_put_tail(const struct api_reply *r, struct buf *out)
 static int put_delta(const struct api_reply *r, int32_t choice, const char *s, size_t n,
                      struct buf *out)
 {
-    buf_add(out, r->head.data, r->head.len);
+    const struct openai_reply *own = openai_own(r);
+
+    buf_add(out, own->head.data, own->head.len);
     json_put_int(out, choice);
-    buf_add(out, r->mid.data, r->mid.len);
+    buf_add(out, own->mid.data, own->mid.len);
     json_put_escaped(out, s, n);
-    return buf_add(out, r->tail.data, r->tail.len);
+    return buf_add(out, own->tail.data, own->tail.len);
 }
 
 /* What comes before the first text of a choice. */
 void openai_begin_choice(struct api_reply *r, int32_t choice, struct buf *out)
 {
-    if (r->choice[choice].begun)
+    struct openai_choice *c = &openai_own(r)->choice[choice];
+
+    if (c->begun)
         return;
-    r->choice[choice].begun = 1;
+    c->begun = 1;
     openai_of(r)->put_first(r, choice, out);
 }
 
-void openai_put_shown_ids(const struct choice *c, struct buf *out)
+void openai_put_shown_ids(const struct openai_choice *c, struct buf *out)
 {
     buf_add_char(out, '[');
     buf_add(out, c->lp.list[LP_IDS].data, logprobs_shown(&c->lp, LP_IDS));
@@ -64,7 +52,7 @@ void openai_put_shown_ids(const struct choice *c, struct buf *out)
 static int put_rich(struct api_reply *r, const struct event *ev, struct buf *out)
 {
     const struct api_request *q = r->req;
-    struct choice *c = &r->choice[ev->choice];
+    struct openai_choice *c = &openai_own(r)->choice[ev->choice];
 
     openai_put_head(r, ev->choice, out);
     openai_of(r)->put_text(r, ev, out);
@@ -84,7 +72,7 @@ static int put_rich(struct api_reply *r, const struct event *ev, struct buf *out
 
 static int stream_text(struct api_reply *r, const struct event *ev, struct buf *out)
 {
-    int rich = logprobs_any_shown(&r->choice[ev->choice].lp);
+    int rich = logprobs_any_shown(&openai_own(r)->choice[ev->choice].lp);
 
     if (!rich && (!ev->n_text || r->req->raw_tokens))
         return 0;
@@ -110,7 +98,8 @@ static int stream_finish(struct api_reply *r, const struct event *ev, struct buf
 {
     openai_begin_choice(r, ev->choice, out);
     if (r->n_finished == r->n_choices && !r->req->include_usage)
-        r->held = ev->choice; /* usage goes on the last finish, and is known only with DONE */
+        openai_own(r)->held =
+            ev->choice; /* usage goes on the last finish, and is known only with DONE */
     else
         put_finish(r, ev->choice, 0, out);
     return out->failed;
@@ -118,12 +107,14 @@ static int stream_finish(struct api_reply *r, const struct event *ev, struct buf
 
 static int stream_done(struct api_reply *r, struct buf *out)
 {
+    const struct openai_reply *own = openai_own(r);
+
     if (r->n_done < r->n_prompts)
         return 0;
-    if (r->held >= 0) {
-        put_finish(r, r->held, 1, out);
+    if (own->held >= 0) {
+        put_finish(r, own->held, 1, out);
     } else {
-        buf_add(out, r->head.data, r->n_head);
+        buf_add(out, own->head.data, own->n_head);
         buf_add_char(out, ']');
         openai_put_usage(out, r);
         buf_add_char(out, '}');
@@ -140,7 +131,7 @@ static int stream_done(struct api_reply *r, struct buf *out)
 static int take_token(struct api_reply *r, const struct event *ev)
 {
     const struct api_request *q = r->req;
-    struct choice *c = &r->choice[ev->choice];
+    struct openai_choice *c = &openai_own(r)->choice[ev->choice];
     size_t before = logprobs_bytes(&c->lp);
     int e = 0;
 
@@ -157,7 +148,7 @@ static int take_token(struct api_reply *r, const struct event *ev)
 
 static int take_prompt_token(struct api_reply *r, const struct event *ev)
 {
-    struct prompt *p = &r->prompt[ev->choice];
+    struct openai_prompt *p = &openai_own(r)->prompt[ev->choice];
     size_t before = logprobs_bytes(&p->lp);
     int e;
 
@@ -180,7 +171,7 @@ int openai_event(struct api_reply *r, const struct event *ev, struct buf *out)
         e = take_token(r, ev);
         return e || !stream ? e : stream_text(r, ev, out);
     case EVENT_FINISH:
-        logprobs_end(&r->choice[ev->choice].lp, ev->n_unshown);
+        logprobs_end(&openai_own(r)->choice[ev->choice].lp, ev->n_unshown);
         if (stream)
             e = stream_text(r, ev, out);
         return e || !stream ? e : stream_finish(r, ev, out);

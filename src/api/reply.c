@@ -24,27 +24,17 @@ int api_reply_new(struct api_reply **ret, const struct api_reply_setup *s)
         return ERR_NOMEM;
     r->s = *s;
     r->req = s->req;
+    r->dialect = s->req->dialect;
     r->text_max = max;
     r->frame = s->frame ? s->frame : api_sse_frame(NULL);
     r->n_prompts = s->req->n_prompts ? s->req->n_prompts : 1;
     r->n_choices = r->n_prompts * s->req->n_run;
     r->choice = calloc((size_t)r->n_choices, sizeof *r->choice);
-    r->prompt = calloc((size_t)r->n_prompts, sizeof *r->prompt);
-    r->held = -1;
-    buf_init(&r->head, 8192);
-    buf_init(&r->mid, 256);
-    buf_init(&r->tail, 512);
     for (int32_t i = 0; r->choice && i < r->n_choices; i++) {
         buf_init(&r->choice[i].text, max);
         buf_init(&r->choice[i].reasoning, max);
-        logprobs_init(&r->choice[i].lp, max);
     }
-    for (int32_t i = 0; r->prompt && i < r->n_prompts; i++) {
-        buf_init(&r->prompt[i].text, max);
-        buf_init(&r->prompt[i].ids, max);
-        logprobs_init(&r->prompt[i].lp, max);
-    }
-    if (!r->choice || !r->prompt || r->req->dialect->open(r)) {
+    if (!r->choice || r->dialect->open(r)) {
         api_reply_free(r);
         return ERR_NOMEM;
     }
@@ -59,18 +49,9 @@ void api_reply_free(struct api_reply *r)
     for (int32_t i = 0; r->choice && i < r->n_choices; i++) {
         buf_done(&r->choice[i].text);
         buf_done(&r->choice[i].reasoning);
-        logprobs_done(&r->choice[i].lp);
-    }
-    for (int32_t i = 0; r->prompt && i < r->n_prompts; i++) {
-        buf_done(&r->prompt[i].text);
-        buf_done(&r->prompt[i].ids);
-        logprobs_done(&r->prompt[i].lp);
     }
     free(r->choice);
-    free(r->prompt);
-    buf_done(&r->head);
-    buf_done(&r->mid);
-    buf_done(&r->tail);
+    r->dialect->close(r);
     free(r);
 }
 
@@ -80,31 +61,11 @@ int reply_charge(struct api_reply *r, size_t before, size_t after)
     return r->used > r->text_max ? ERR_LIMIT : 0;
 }
 
-static void add_id(struct buf *b, int32_t id)
-{
-    if (b->len)
-        buf_add_char(b, ',');
-    json_put_int(b, id);
-}
-
 int api_reply_prompt(struct api_reply *r, int32_t i, const char *text, size_t n, const int32_t *id,
                      int32_t n_id)
 {
-    struct prompt *p = &r->prompt[i];
-
-    CHECK(i >= 0 && i < r->n_prompts && !p->n_points);
-    p->n_points = code_points(text, n);
-    if (r->req->echo)
-        json_put_escaped(&p->text, text, n);
-    if (r->req->return_token_ids || (r->req->raw_tokens && r->req->echo)) {
-        for (int32_t k = 0; k < n_id; k++)
-            add_id(&p->ids, id[k]);
-    }
-    if (p->text.failed || p->ids.failed)
-        return p->text.failed ? p->text.failed : p->ids.failed;
-    for (int32_t k = 0; k < r->req->n_run; k++)
-        r->choice[i * r->req->n_run + k].offset = p->n_points;
-    return reply_charge(r, 0, p->text.len + p->ids.len);
+    CHECK(i >= 0 && i < r->n_prompts);
+    return r->dialect->prompt(r, i, text, n, id, n_id);
 }
 
 size_t api_reply_bytes(const struct api_reply *r)
@@ -170,7 +131,7 @@ static int fail(struct api_reply *r, const struct event *ev, struct buf *out)
     if (!r->req->stream)
         return 0;
     buf_add_str(out, r->frame->begin);
-    r->req->dialect->error(out, ev->err, 1);
+    r->dialect->error(out, ev->err, 1);
     return buf_add_str(out, r->frame->end);
 }
 
@@ -200,18 +161,18 @@ int api_reply_event(struct api_reply *r, const struct event *ev, struct buf *out
     case EVENT_ERROR:
         return fail(r, ev, out);
     }
-    return e ? e : r->req->dialect->event(r, ev, out);
+    return e ? e : r->dialect->event(r, ev, out);
 }
 
 int api_reply_begin(struct api_reply *r, struct buf *out)
 {
-    return r->req->stream && r->req->dialect->begin ? r->req->dialect->begin(r, out) : 0;
+    return r->req->stream && r->dialect->begin ? r->dialect->begin(r, out) : 0;
 }
 
 int api_reply_body(struct api_reply *r, struct buf *out)
 {
     CHECK(r->ended && !r->failed && !r->req->stream);
-    return r->req->dialect->body(r, out);
+    return r->dialect->body(r, out);
 }
 
 int api_reply_is_done(const struct api_reply *r)

@@ -48,7 +48,7 @@ int api_check_context(const struct api_request *r, int64_t n_prompt, int64_t con
     int64_t max = r->sampling.max_tokens;
 
     if (n_prompt < 1)
-        return field_bad(e, ERR_SCHEMA, r->dialect->prompt, "has no tokens");
+        return field_bad(e, ERR_SCHEMA, r->dialect->prompt_field, "has no tokens");
     if (n_prompt > context - (max < 0) || (max >= 0 && n_prompt + max > context))
         return api_err_context(e, n_prompt, max, context);
     if (max < 0) {
