@@ -235,17 +235,20 @@ int offers_route(struct offers *o, const char *model, enum tier tier, int64_t no
 
 int offers_has_other(struct offers *o, const struct cloud_ticket *t)
 {
-    struct rows rows;
+    struct load load;
     int found = 0;
 
     if (t->n_tried >= CLOUD_TRIES_MAX)
         return 0;
     pthread_rwlock_rdlock(&o->lock);
-    lay_out(o, t->offer->i_model, t, &rows);
+    for (int i = 0; i < o->n_offers && !found; i++) {
+        struct cloud_offer *of = o->offer[i];
+        if (of->i_model != t->offer->i_model || of == t->offer || was_tried(t, of))
+            continue;
+        of->sup->ops->load(of->sup, &load);
+        found = health(&load) == ROUTE_READY;
+    }
     pthread_rwlock_unlock(&o->lock);
-    for (int i = 0; i < rows.n; i++)
-        found |= rows.row[i].id != (uint32_t)t->offer->serial && !(rows.tried >> i & 1) &&
-                 rows.row[i].health == ROUTE_READY;
     return found;
 }
 

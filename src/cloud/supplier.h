@@ -57,7 +57,9 @@ struct supplier_job {
     const int32_t *prompt;
     const uint32_t *answer; /* of the prompt's tokens, as it was rendered; or NULL */
     int32_t n_prompt;
-    const char *text; /* the prompt, where the supplier takes no tokens; NULL: req->messages */
+    /* The prompt's text, where the supplier takes no tokens; NULL: req->messages, or the tokens
+     * that the client sent. */
+    const char *text;
     size_t n_text;
     const int32_t *prediction; /* what the answer may look like: a draft, verified */
     int32_t n_prediction;

@@ -16,10 +16,16 @@
 
 /* ---- parse, prepare -------------------------------------------------------------------------- */
 
-/* Here when the body is small, else on a prep thread. */
+/* A small body is read on the spot, and so is one that its supplier reads itself. */
+static int is_long(const struct call *c)
+{
+    return c->n_body > BODY_INLINE && (c->state == CALL_PARSE || call_reads_tokens(c));
+}
+
+/* Here, or where it may take long, on a prep thread. */
 static int work(struct call *c, struct err *e)
 {
-    if (!c->is_worked && c->n_body > BODY_INLINE) {
+    if (!c->is_worked && is_long(c)) {
         if (!prep_push(c->s->prep, c))
             return WAITS;
         return err_set(e, ERR_AGAIN, "Too many big requests at once; please try again shortly.");
