@@ -19,7 +19,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/ring.h"
 #include "cloud/supplier.h"
 
@@ -53,6 +55,8 @@ struct fake {
     struct fake_job *jobs;
     struct supplier_facts facts;
     struct preset drawn_with; /* of the last job, under the lock */
+    struct buf told;          /* all that the last job says, likewise */
+    _Atomic int special;      /* control tokens counted in the last text */
     _Atomic int state, frozen, stop, released, capacity, paused;
     _Atomic int n_reading, n_read, read; /* texts: begun, done; and let those that are slow go on */
     _Atomic int refuses, dies, keeps, n_gone;
@@ -93,6 +97,7 @@ static int fake_tokenize(const struct supplier *s, const char *text, size_t n, i
 
     if (n > max)
         return err_set(e, ERR_LIMIT, "too many tokens");
+    f->special = special;
     f->n_reading++;
     while (memmem(text, n, "SLOW", 4) && !f->read) {
         if ((rc = patience_over(patience, e)))
@@ -143,6 +148,8 @@ static int fake_render(const struct supplier *s, const json_t *messages, const j
         buf_addf(ret_text, "%s:%s;", json_string_value(json_object_get(m, "role")),
                  json_string_value(json_object_get(m, "content")));
     }
+    if (kwargs)
+        json_put_tree(ret_text, kwargs);
     return fake_tokenize(s, ret_text->data, ret_text->len, 0, 0, SIZE_MAX, patience, ret_tokens, e);
 }
 
@@ -155,6 +162,34 @@ static void fake_read(struct fake_job *fj, const struct supplier_job *j)
         text = json_string_value(json_object_get(json_array_get(j->req->messages, 0), "content"));
     if (!j->prompt && text)
         snprintf(fj->script, sizeof fj->script, "%s", text);
+}
+
+static void fake_tell(struct fake *f, const struct supplier_job *j)
+{
+    const struct sampling *s = &j->sampling;
+    struct buf *b = &f->told;
+
+    buf_clear(b);
+    buf_addf(b, "n %d tier %d salt %llx echo %d special %d draw %g %g %g %d %g %g %g",
+             j->req->n_run, (int)j->tier, (unsigned long long)j->salt, j->echo_logprobs, f->special,
+             (double)s->temperature, (double)s->top_p, (double)s->min_p, s->top_k,
+             (double)s->frequency_penalty, (double)s->presence_penalty,
+             (double)s->repetition_penalty);
+    buf_addf(b, " max %d min %d eos %d logprobs %d %d", s->max_tokens, s->min_tokens, s->ignore_eos,
+             s->logprobs, s->n_top);
+    if (j->req->given & API_GIVEN_SEED) /* else it is drawn */
+        buf_addf(b, " seed %llu", (unsigned long long)s->seed);
+    for (int32_t i = 0; i < s->n_bias; i++)
+        buf_addf(b, " bias %d %g", s->bias[i].token, (double)s->bias[i].bias);
+    for (int32_t i = 0; i < s->n_stop; i++)
+        buf_addf(b, " stop %s", s->stop[i].s);
+    for (int32_t i = 0; i < s->n_stop_token; i++)
+        buf_addf(b, " stop %d", s->stop_token[i]);
+    for (int32_t i = 0; i < j->n_prompt; i++)
+        buf_addf(b, " %d", j->prompt[i]);
+    buf_add_str(b, " prediction");
+    for (int32_t i = 0; i < j->n_prediction; i++)
+        buf_addf(b, " %d", j->prediction[i]);
 }
 
 static int fake_submit(struct supplier *s, struct supplier_job *j, struct err *e)
@@ -187,6 +222,7 @@ static int fake_submit(struct supplier *s, struct supplier_job *j, struct err *e
                                     .top_p = (double)j->sampling.top_p,
                                     .min_p = (double)j->sampling.min_p,
                                     .top_k = j->sampling.top_k};
+    fake_tell(f, j);
     f->n_submitted++;
     f->n_waiting++;
     f->n_inside += j->req->n_run;
@@ -394,6 +430,7 @@ static void fake_open(struct fake *f)
                                        .fingerprint = "fp_fake",
                                        .chat = 1,
                                        .reads_prompts = 1};
+    buf_init(&f->told, 1 << 20);
     pthread_mutex_init(&f->lock, NULL);
     pthread_create(&f->thread, NULL, fake_main, f);
 }
@@ -403,6 +440,7 @@ static void fake_close(struct fake *f)
     f->stop = 1;
     pthread_join(f->thread, NULL);
     pthread_mutex_destroy(&f->lock);
+    buf_done(&f->told);
 }
 
 #endif
