@@ -36,6 +36,19 @@ static int make_line(const struct key_table *t, const char *id, const char *tena
     return out->failed ? err_set(e, out->failed, "out of memory") : 0;
 }
 
+/* Also where the disk takes a part only: the next try says why. */
+static int write_all(int fd, const char *p, size_t n)
+{
+    while (n) {
+        ssize_t k = write(fd, p, n);
+        if (k < 0)
+            return -1;
+        p += k;
+        n -= (size_t)k;
+    }
+    return 0;
+}
+
 /* A file without salt gets one; an empty or missing file gets its first lines. */
 static int begin(const char *path, int fd, struct err *e)
 {
@@ -45,7 +58,7 @@ static int begin(const char *path, int fd, struct err *e)
     int n;
 
     if (size > 0) { /* the last line may lack its end */
-        if (pread(fd, text, 1, size - 1) == 1 && text[0] != '\n' && write(fd, "\n", 1) != 1)
+        if (pread(fd, text, 1, size - 1) == 1 && text[0] != '\n' && write_all(fd, "\n", 1))
             return err_set(e, ERR_IO, "keys file %s: %s", path, strerror(errno));
         return 0;
     }
@@ -54,7 +67,7 @@ static int begin(const char *path, int fd, struct err *e)
     sodium_bin2hex(text, sizeof text, salt, sizeof salt);
     n = snprintf(line, sizeof line,
                  "# API keys of gaufre: hashes only. See 'gaufre key --help'.\nsalt %s\n", text);
-    if (write(fd, line, (size_t)n) != n)
+    if (write_all(fd, line, (size_t)n))
         return err_set(e, ERR_IO, "keys file %s: %s", path, strerror(errno));
     return 0;
 }
@@ -66,6 +79,7 @@ int cloud_key_new(const char *path, const char *id, const char *tenant,
     char key[CLOUD_KEY_TEXT_MAX] = KEY_PREFIX;
     struct key_table *t = NULL;
     struct buf line;
+    off_t size;
     int fd, r;
 
     buf_init(&line, 4096);
@@ -77,13 +91,16 @@ int cloud_key_new(const char *path, const char *id, const char *tenant,
     if (fd < 0)
         return err_set(e, ERR_IO, "keys file %s: %s", path, strerror(errno));
     flock(fd, LOCK_EX); /* two commands at once must not both begin the file */
+    size = lseek(fd, 0, SEEK_END);
     r = begin(path, fd, e);
     if (!r)
         r = key_table_load(&t, path, e);
     if (!r)
         r = make_line(t, id, tenant, key, &line, e);
-    if (!r && (write(fd, line.data, line.len) != (ssize_t)line.len || fsync(fd)))
+    if (!r && (write_all(fd, line.data, line.len) || fsync(fd)))
         r = err_set(e, ERR_IO, "keys file %s: %s", path, strerror(errno));
+    if (r && size >= 0)
+        (void)!ftruncate(fd, size); /* a line in part would make the whole file unreadable */
     close(fd);
     if (!r)
         memcpy(ret_key, key, strlen(key) + 1);

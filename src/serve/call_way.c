@@ -70,12 +70,9 @@ static int route(struct call *c, struct err *e)
 /* Tokens of one answer at most. Where its supplier reads the prompt, we do not know its tokens. */
 static int32_t answer_max(const struct call *c, const struct supplier_job *j)
 {
-    const struct supplier_facts *f = c->sup->ops->facts(c->sup);
+    int32_t context = c->sup->ops->facts(c->sup)->context;
 
-    return j->sampling.max_tokens >= 0 ? j->sampling.max_tokens
-           : f->output_max             ? f->output_max
-           : f->context                ? f->context
-                                       : INT32_MAX;
+    return j->sampling.max_tokens >= 0 ? j->sampling.max_tokens : context ? context : INT32_MAX;
 }
 
 /* Hold all that it may use, or lower a maximum that the client left to us. */

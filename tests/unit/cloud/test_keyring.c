@@ -5,9 +5,11 @@
 
 #include <cmocka.h>
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -101,6 +103,30 @@ static void file_is_private(void **state)
     umask(mask);
 }
 
+/* What a full disk takes of a line is taken back. */
+static void full_disk(void **state)
+{
+    char key[CLOUD_KEY_TEXT_MAX];
+    struct key_table *t = NULL;
+    struct rlimit limit, all;
+    struct err e = {0};
+    struct stat st;
+
+    signal(SIGXFSZ, SIG_IGN); /* as the program does */
+    assert_int_equal(cloud_key_new(path, "a", NULL, key, &e), 0);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &all), 0);
+    limit = (struct rlimit){(rlim_t)st.st_size + 20, all.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_int_equal(cloud_key_new(path, "b", NULL, key, &e), ERR_IO);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &all), 0);
+    assert_non_null(strstr(e.text, "keys file"));
+    assert_int_equal(key_table_load(&t, path, &e), 0);
+    assert_int_equal(t->n_lines, 1);
+    key_table_free(t);
+    assert_int_equal(cloud_key_new(path, "b", NULL, key, &e), 0);
+}
+
 static void limits(void **state)
 {
     static const char text[] = "# comment\n\nsalt " SALT "\r\n"
@@ -179,6 +205,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(make_and_find, setup, teardown),
         cmocka_unit_test_setup_teardown(file_is_private, setup, teardown),
+        cmocka_unit_test_setup_teardown(full_disk, setup, teardown),
         cmocka_unit_test(limits),
         cmocka_unit_test(tiers),
         cmocka_unit_test(refuses),
