@@ -483,6 +483,11 @@ int cloud_add_model(struct cloud *c, const char *const *names, int n_names, int 
     return offers_add_model(&c->offers, names, n_names, ret_model, e);
 }
 
+int cloud_find_model(struct cloud *c, const char *name, int *ret_model, struct err *e)
+{
+    return offers_find_model(&c->offers, name, ret_model, e);
+}
+
 int cloud_add_offer(struct cloud *c, int i_model, struct supplier *s, struct err *e)
 {
     return offers_add(&c->offers, i_model, s, e);

@@ -72,6 +72,8 @@ int cloud_n_keys(const struct cloud *c);
  * must outlive the cloud. ERR_EXISTS: a name is another model's; ERR_LIMIT. */
 int cloud_add_model(struct cloud *c, const char *const *names, int n_names, int *ret_model,
                     struct err *e);
+int cloud_find_model(struct cloud *c, const char *name, int *ret_model,
+                     struct err *e); /* ERR_NO_MODEL */
 /* Offers come and go at any time. ERR_EXISTS: that supplier is on offer; ERR_LIMIT. */
 int cloud_add_offer(struct cloud *c, int i_model, struct supplier *s, struct err *e);
 /* No request is sent there any more. Those that are there end as they would have; then the

@@ -63,6 +63,19 @@ int offers_add_model(struct offers *o, const char *const *names, int n_names, in
     return r;
 }
 
+int offers_find_model(struct offers *o, const char *name, int *ret_model, struct err *e)
+{
+    int i;
+
+    pthread_rwlock_rdlock(&o->lock);
+    i = find_model(o, name);
+    pthread_rwlock_unlock(&o->lock);
+    if (i < 0)
+        return api_err_model(e, name);
+    *ret_model = i;
+    return 0;
+}
+
 /* Under the lock: the place of the supplier's offer, or n_offers. */
 static int find_offer(const struct offers *o, const struct supplier *s)
 {

@@ -33,6 +33,7 @@ void offers_done(struct offers *o); /* nobody holds an offer any more */
 
 int offers_add_model(struct offers *o, const char *const *names, int n_names, int *ret_model,
                      struct err *e);
+int offers_find_model(struct offers *o, const char *name, int *ret_model, struct err *e);
 int offers_add(struct offers *o, int i_model, struct supplier *s, struct err *e);
 int offers_remove(struct offers *o, const struct supplier *s);
 

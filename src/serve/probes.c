@@ -78,17 +78,6 @@ static struct api_model model_of(struct server *s, int i_model, struct cloud_loo
     return m;
 }
 
-static int by_name(struct server *s, const char *id)
-{
-    for (int i = 0; i < s->n_served; i++) {
-        for (int k = 0; k < s->served[i].n_names; k++) {
-            if (!strcmp(s->served[i].names[k], id))
-                return i;
-        }
-    }
-    return -1;
-}
-
 static void models(struct call *c, int one, int is_public)
 {
     struct cloud_look look[SERVE_MODELS_MAX];
@@ -103,8 +92,7 @@ static void models(struct call *c, int one, int is_public)
         call_fail(c, &e);
         return;
     }
-    if (one && (i_model = by_name(c->s, c->route.arg)) < 0) {
-        api_err_model(&e, c->route.arg);
+    if (one && cloud_find_model(c->s->cloud, c->route.arg, &i_model, &e)) {
         call_fail(c, &e);
         return;
     }

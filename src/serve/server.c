@@ -154,7 +154,6 @@ int server_add_model(struct server *s, const char *const *names, int n_names, st
     if (s->n_served >= SERVE_MODELS_MAX)
         return err_set(e, ERR_LIMIT, "more than %d models", SERVE_MODELS_MAX);
     CHECK(n_names >= 1 && n_names <= (int)ARRAY_LEN(v->names));
-    v->n_names = n_names;
     for (int i = 0; i < n_names; i++)
         v->names[i] = names[i];
     r = cloud_add_model(s->cloud, v->names, n_names, &i_model, e);

@@ -19,7 +19,6 @@
 /* A model that is served; its row has the same number as in the cloud. */
 struct served {
     const char *names[1 + CONFIG_STRS_MAX];
-    int n_names;
     struct meter_model meters;
 };
 
