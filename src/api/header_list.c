@@ -72,11 +72,11 @@ int api_cors_headers(int preflight, const char *origin, struct api_header *out, 
     return l.n;
 }
 
-int api_stream_headers(struct api_header *out, int max)
+int api_stream_headers(const struct api_frame *frame, struct api_header *out, int max)
 {
     struct list l = {out, 0, max};
 
-    add(&l, "content-type", "text/event-stream; charset=utf-8");
+    add(&l, "content-type", "%s", frame->type);
     add(&l, "cache-control", "no-cache");
     add(&l, "x-accel-buffering", "no");
     return l.n;

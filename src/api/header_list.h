@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/sse.h"
 #include "base/err.h"
 
 /* A response header; names are static. */
@@ -29,8 +30,8 @@ int api_key_find(const char *authorization, const char *x_api_key, const char *a
 /* CORS for any answer (n <= 3) and for a preflight (n <= 6), to pages of `origin` ("*": all); NULL
  * allows none (n = 0). */
 int api_cors_headers(int preflight, const char *origin, struct api_header *out, int max);
-/* Headers of an event stream: type, no cache, no proxy buffering. */
-int api_stream_headers(struct api_header *out, int max);
+/* Headers of a stream of such frames: type, no cache, no proxy buffering. */
+int api_stream_headers(const struct api_frame *frame, struct api_header *out, int max);
 /* x-request-id, openai-processing-ms, openai-version. */
 int api_common_headers(const char *request_id, int64_t processing_us, struct api_header *out,
                        int max);

@@ -29,8 +29,8 @@ struct draft {
     int64_t max_completion, max_tokens, min_completion, min_tokens; /* -2: absent */
     int32_t best_of, n_top;
     enum effort effort;
-    int given_tools, disable_reasoning, thinking_enabled, clear_thinking;
-    const json_t *tool_choice, *kwargs, *prompt;
+    int disable_reasoning, thinking_enabled, clear_thinking;
+    const json_t *tool_choice, *kwargs;
     union {
         int32_t i32;
         const char *s;

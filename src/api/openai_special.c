@@ -130,8 +130,7 @@ int read_tools(struct draft *d, const json_t *v, const char *name)
 {
     if (!json_is_array(v))
         return field_must_be(d->e, name, "an array", v);
-    d->given_tools = json_array_size(v) > 0;
-    return d->given_tools ? unbuilt(d, name, "tools are") : 0;
+    return json_array_size(v) ? unbuilt(d, name, "tools are") : 0;
 }
 
 int read_tool_choice(struct draft *d, const json_t *v, const char *name)

@@ -4,9 +4,11 @@
 
 #include "base/check.h"
 
-static const struct api_frame plain = {"data: ", "\n\n", ": ping\n\n"};
+#define TYPE "text/event-stream; charset=utf-8"
+
+static const struct api_frame plain = {TYPE, "data: ", "\n\n", ": ping\n\n"};
 /* For readers that show a frame only when bytes follow it. */
-static const struct api_frame extra = {"data: ", "\n\n\n", ": ping\n\n\n"};
+static const struct api_frame extra = {TYPE, "data: ", "\n\n\n", ": ping\n\n\n"};
 
 /* How the User-Agent of clients begins that need another form than the plain one. */
 static const struct {

@@ -6,6 +6,7 @@
 #define API_SSE_H
 
 struct api_frame {
+    const char *type; /* of the whole stream: Content-Type */
     const char *begin, *end;
     const char *ping; /* whole, and skipped by readers: keeps a silent connection alive */
 };

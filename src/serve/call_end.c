@@ -56,7 +56,7 @@ void call_stream_begin(struct call *c)
 {
     struct api_header h[CALL_HEADERS_MAX];
     struct net_header nh[CALL_HEADERS_MAX];
-    int n = api_stream_headers(h, CALL_HEADERS_MAX);
+    int n = api_stream_headers(c->frame, h, CALL_HEADERS_MAX);
 
     n += call_headers(c, h + n, CALL_HEADERS_MAX - n);
     to_net(h, n, nh);

@@ -194,8 +194,8 @@ static void judge(struct call *c)
     find_key(h, &key, &n_key);
     r = api_route_find(method_of(h), h->target, strlen(h->target), &c->route, &e);
     c->endpoint = endpoint_row(c->route.id);
-    if (c->route.dialect)
-        c->frame = c->route.dialect->frame(http_field(h, "user-agent"));
+    c->frame = c->route.dialect ? c->route.dialect->frame(http_field(h, "user-agent"))
+                                : api_sse_frame(NULL);
     if (net_is_reserve(c->x) && (r || !c->endpoint->in_reserve)) {
         err_set(&e, ERR_AGAIN, "Too many connections are open; please try again shortly.");
         call_fail(c, &e);

@@ -175,7 +175,7 @@ static void test_headers(void **state)
                             .tokens_day = {-1, 0, 0}};
     struct err e;
 
-    assert_string_equal(listed(h, api_stream_headers(h, 3)),
+    assert_string_equal(listed(h, api_stream_headers(api_sse_frame(NULL), h, 3)),
                         "content-type: text/event-stream; charset=utf-8\n"
                         "cache-control: no-cache\nx-accel-buffering: no\n");
     assert_string_equal(listed(h, api_common_headers("req_1", 12999, h, 3)),

@@ -198,7 +198,7 @@ static void test_error_after_first_byte(void **state)
 /* Some readers show a frame only when bytes follow it; else nothing differs. */
 static void test_frames(void **state)
 {
-    static const struct api_frame bare = {"", "", ""};
+    static const struct api_frame bare = {"", "", "", ""};
     const struct api_frame *plain_frame = api_sse_frame(NULL);
     const struct api_frame *extra = api_sse_frame("Cerebras/JS 1.91.0");
     struct run s;
