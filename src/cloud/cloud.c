@@ -69,7 +69,7 @@ static void tenant_limits(struct cloud *c, int i, const struct cloud_limits *own
     atomic_store(&t->concurrency_max, own->concurrency >= 0 ? own->concurrency : d->concurrency);
 }
 
-/* Put a loaded table in place of the old one. */
+/* Use the table of keys that was loaded in place of the old one. */
 static int use_keys(struct cloud *c, int64_t now, struct key_table *t, struct err *e)
 {
     struct key_table *old;
@@ -131,7 +131,7 @@ static int key_tenant(struct cloud *c, const char *key, size_t n, char id[CLOUD_
     int i = -1;
 
     id[0] = 0;
-    *ret_tiers = TIERS_ALL; /* who is alone can be in nobody's way */
+    *ret_tiers = TIERS_ALL; /* without keys there is one tenant, which delays no other */
     if (!c->config.keys_path)
         return 0;
     *ret_tiers = 0;
@@ -297,7 +297,8 @@ int cloud_has_other(struct cloud *c, const struct cloud_ticket *t)
     return offers_has_other(&c->offers, t);
 }
 
-/* Sequences in place of the one that every request has from its start. */
+/* Count the request's sequences in its tenant's concurrency, in place of the one that each request
+ * counts from its start. */
 static int widen(struct cloud *c, struct cloud_ticket *t, int32_t n_jobs, int32_t n_choices,
                  int32_t *ret_at_once, struct err *e)
 {
@@ -380,7 +381,8 @@ int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64
                          limit);
 }
 
-/* `used` tokens in place of those held, no sequences at the offer, and not the offer. */
+/* Charge `used` tokens in place of those held, and give back the sequences at the offer and the
+ * offer itself. */
 static void let_go(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_t used)
 {
     quota_settle(&c->tenants[t->i_tenant].tokens, t->held, used, now_us);
@@ -433,7 +435,7 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
         put_name(r->supplier, sizeof r->supplier, u->supplier);
     }
     leave(c, now_us, t, u->prompt_tokens + u->completion_tokens);
-    if (r) /* last: who reads the row finds all else done */
+    if (r) /* last, so that a reader of the row finds everything else done */
         books_post(c->books, r);
     t->row = NULL;
 }

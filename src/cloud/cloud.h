@@ -56,11 +56,11 @@ struct cloud_config {
 
 /* Opens keys and ledger. On failure nothing is left behind. */
 int cloud_open(struct cloud **ret, const struct cloud_config *c, struct err *e);
-/* Starts the books thread; or who opened it calls cloud_step: see books_step. */
+/* Start the books thread. A simulation does not call this, but cloud_step (see books_step). */
 int cloud_start(struct cloud *c, struct err *e);
 int64_t cloud_step(struct cloud *c, int64_t now_us);
-/* Books what was settled, closes. No ticket may be open. Returns how many rows could not be
- * written, and are lost. Accepts NULL. */
+/* Write the rows that were settled, and close. No ticket may be open. Returns how many rows could
+ * not be written and are lost. Accepts NULL. */
 int64_t cloud_close(struct cloud *c);
 /* Read the keys file again; on failure the old keys stay. [any] */
 int cloud_reload_keys(struct cloud *c, int64_t now_us, struct err *e);
@@ -90,7 +90,7 @@ struct cloud_offer {
     _Atomic int32_t n_holders; /* the table, and requests */
 };
 
-/* How a model is, by its offers: it is as well as the best of them, and as busy as all of them. */
+/* The state of a model: its health is that of its best offer, its load the sum of all offers. */
 struct cloud_look {
     struct load load;          /* counts of all; state and frozen of the best; FAILED without any */
     struct cloud_offer *offer; /* the best; NULL: there is none */
@@ -102,14 +102,14 @@ void cloud_look_done(struct cloud *c, struct cloud_look *l); /* its offer may go
 /* ---- a request ------------------------------------------------------------------------------- */
 
 struct cloud_ticket {
-    int i_tenant;                    /* -1: none, the ticket is closed */
-    int i_rate;                      /* whose rates to tell, also after a refusal; -1: nobody's */
-    const char *tenant;              /* lives as long as the cloud */
-    char key_id[CLOUD_NAME_MAX];     /* "" without keys */
-    unsigned tiers;                  /* it has a right to: bits 1 << TIER_* */
-    struct quota_held held;          /* of its tokens; limit: what their bucket has when full */
-    int64_t n_held;                  /* of its concurrency */
-    struct cloud_offer *offer;       /* after cloud_route, to the ticket's end; NULL: none */
+    int i_tenant;                /* -1: none, the ticket is closed */
+    int i_rate;                  /* tenant whose rates the answer tells, also a refusal; -1: none */
+    const char *tenant;          /* lives as long as the cloud */
+    char key_id[CLOUD_NAME_MAX]; /* "" without keys */
+    unsigned tiers;              /* the tiers that were granted: bits 1 << TIER_* */
+    struct quota_held held;      /* tokens on hold; held.limit: what the bucket has when full */
+    int64_t n_held;              /* sequences counted in the tenant's concurrency */
+    struct cloud_offer *offer;   /* after cloud_route, to the ticket's end; NULL: none */
     uint64_t tried[CLOUD_TRIES_MAX]; /* serials of offers that failed with this request */
     int n_tried;
     _Atomic int64_t *n_there; /* where these count, after cloud_admit; NULL: nowhere */
@@ -126,7 +126,7 @@ int cloud_enter(struct cloud *c, int64_t now_us, const char *key, size_t n_key,
 /* The tier in which a request that asks for that one is served: the best that its key has a right
  * to and that is not above it; auto: the best of all. Flex is everybody's. */
 enum tier cloud_tier(const struct cloud_ticket *t, enum tier asked);
-/* Only the key: for routes that cost nothing. */
+/* Check only the key: for endpoints that cost nothing. */
 int cloud_check_key(struct cloud *c, const char *key, size_t n_key, struct err *e);
 /* The same, and whose it is, as in a ticket's i_tenant. */
 int cloud_find_tenant(struct cloud *c, const char *key, size_t n_key, int *ret_tenant,
@@ -159,14 +159,14 @@ struct cloud_use {
     int status;    /* HTTP status answered */
     int64_t at_us; /* wall clock */
 };
-/* The ticket's end: what was used is booked, and charged in place of what was held, also where it
- * was more. */
+/* End the ticket: what was used becomes a row in the ledger and is charged in place of what was
+ * held, even if it was more. */
 void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
                   const struct cloud_use *u);
-/* Its end, and nothing is booked; `tokens` are charged. Accepts a closed ticket. */
+/* End the ticket without a row in the ledger; `tokens` are charged. Accepts a closed ticket. */
 void cloud_leave(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_t tokens);
 
-/* How long a job took there, for estimates of waiting. */
+/* Note how long a job took at this offer, for estimates of waiting times. */
 void cloud_note_job(struct cloud_offer *of, int64_t run_us);
 /* Rates of a tenant (i_rate), for headers; limits not configured are -1. 1 when any is. */
 int cloud_rate(struct cloud *c, int64_t now_us, int i_rate, struct api_rate *ret);

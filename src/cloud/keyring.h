@@ -5,8 +5,8 @@
  *   key ID HASH [tenant=NAME] [tiers=T,...]   64 hex digits; without tenant: "default"
  *   # comment, empty lines
  *
- * Tiers are default, flex, priority; a key's own list holds in place of its tenant's. A key of ours
- * has 192 random bits, so a fast hash is enough: there is nothing to guess. Looking a key up
+ * Tiers are default, flex, priority; a key's own list is used in place of its tenant's. A generated
+ * key has 192 random bits and cannot be guessed, so a fast hash is enough. Looking a key up
  * compares it with every line in constant time. A table is read-only once loaded. */
 #ifndef CLOUD_KEYRING_H
 #define CLOUD_KEYRING_H
@@ -44,7 +44,8 @@ int key_table_load(struct key_table **ret, const char *path, struct err *e);
 int key_table_parse(struct key_table **ret, const char *name, const char *text, size_t n,
                     struct err *e);
 void key_table_free(struct key_table *t); /* accepts NULL */
-/* The line of that key, or NULL. Time does not depend on which line or how near. */
+/* The line of that key, or NULL. The time it takes does not depend on which line matches, nor on
+ * how much of a line does. */
 const struct key_line *key_find(const struct key_table *t, const char *key, size_t n);
 void key_hash(const unsigned char salt[KEY_SALT_BYTES], const char *key, size_t n,
               unsigned char ret[KEY_HASH_BYTES]);

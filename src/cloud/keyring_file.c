@@ -49,7 +49,7 @@ static int write_all(int fd, const char *p, size_t n)
     return 0;
 }
 
-/* A file without salt gets one; an empty or missing file gets its first lines. */
+/* Write the first lines of an empty or missing file, and a salt into a file that has none. */
 static int begin(const char *path, int fd, struct err *e)
 {
     unsigned char salt[KEY_SALT_BYTES];
@@ -90,7 +90,7 @@ int cloud_key_new(const char *path, const char *id, const char *tenant,
     fd = disk_open_private(path, O_RDWR | O_CREAT | O_APPEND);
     if (fd < 0)
         return err_set(e, ERR_IO, "keys file %s: %s", path, strerror(errno));
-    flock(fd, LOCK_EX); /* two commands at once must not both begin the file */
+    flock(fd, LOCK_EX); /* two commands at once must not both write the first lines */
     size = lseek(fd, 0, SEEK_END);
     r = begin(path, fd, e);
     if (!r)

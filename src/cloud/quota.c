@@ -57,12 +57,12 @@ void quota_settle(struct quota_bucket *b, struct quota_held held, int64_t used, 
 {
     int64_t now = now_us * 1000;
     int measured =
-        held.limit > 0 && atomic_load(&b->limit) > 0; /* a limit that went asks nothing */
+        held.limit > 0 && atomic_load(&b->limit) > 0; /* a limit that was removed charges nothing */
     int64_t more = (measured ? worth(used, held.limit) : 0) - held.ns;
     int64_t paid = atomic_load(&b->paid_ns), to;
 
     do {
-        to = (more > 0 && paid < now ? now : paid) + more; /* what is full holds no more */
+        to = (more > 0 && paid < now ? now : paid) + more; /* a full bucket gets no fuller */
         if (to > now + OWED_NS_MAX)
             to = now + OWED_NS_MAX;
     } while (more && !atomic_compare_exchange_weak(&b->paid_ns, &paid, to));

@@ -15,29 +15,30 @@ struct quota_bucket {
     _Atomic int64_t paid_ns; /* clock at which the bucket is full again */
 };
 
-/* What was taken, and by which limit: it stays the measure of what is given back or owed. */
+/* What was taken, and the limit at that time, by which it is given back even if the limit changed.
+ */
 struct quota_held {
     int64_t ns, limit;
 };
 
-/* All times are clock_now_us. Another limit: a higher one shortens the time in which what is owed
- * is paid, a lower one lengthens nothing that was taken before. */
+/* All times are clock_now_us. Set another limit: a higher one shortens the time in which what is
+ * owed is paid; a lower one does not lengthen the time for what was taken before. */
 void quota_limit(struct quota_bucket *b, int64_t limit, int64_t now_us);
 /* Hold n units. 0 with *ret (for quota_settle), -1 with *ret_retry_us: when they will be there, or
  * QUOTA_NEVER: they are more than the bucket holds when full. */
 #define QUOTA_NEVER (-2)
 int quota_hold(struct quota_bucket *b, int64_t n, int64_t now_us, struct quota_held *ret,
                int64_t *ret_retry_us);
-/* `used` units in place of what was held. */
+/* Charge `used` units in place of those held. */
 void quota_settle(struct quota_bucket *b, struct quota_held held, int64_t used, int64_t now_us);
 /* Units left now (0 when some are owed), and the time until the bucket is full. */
 void quota_look(const struct quota_bucket *b, int64_t now_us, int64_t *ret_left,
                 int64_t *ret_full_us);
 
-/* A gauge with a ceiling (0: none). 0 or -1. */
+/* Count one more in a gauge with a ceiling (0: none). 0, or -1 when it is reached. */
 int quota_enter(_Atomic int64_t *n, int64_t max);
-/* Who is in with n_have puts n_jobs times n_each in their place, or as many whole ones as there is
- * room for. Returns how many jobs; 0: not one, and n_have stay. */
+/* A caller that counts n_have in the gauge counts n_jobs * n_each instead, or fewer whole jobs
+ * where there is no room for all. Returns how many jobs; 0: none, and n_have stay counted. */
 int64_t quota_widen(_Atomic int64_t *n, int64_t max, int64_t n_have, int64_t n_jobs,
                     int64_t n_each);
 void quota_leave(_Atomic int64_t *n, int64_t n_have);

@@ -1,6 +1,6 @@
-/* The supplier door: one model as one seller offers it. The local engine is one (adapted in serve),
- * a rented upstream another. What stands above asks for capacity, hands over jobs and reads neutral
- * events; it never learns which kind it talks to.
+/* The supplier's door: something that computes answers of one model. The engine in this process is
+ * one (serve/local_supplier.c); a service elsewhere can be another. The server asks it for its
+ * load, hands over jobs and reads neutral events; it does not know what kind of supplier it is.
  *
  * Threads. Everything marked [any] may be called on any thread at any time and does not block.
  * A job belongs to one reader thread: submit, cancel, peek, pop and release are called there.

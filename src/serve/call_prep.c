@@ -8,9 +8,9 @@
 #include "base/clock.h"
 #include "serve/server.h"
 
-/* Prompts far beyond the context need not be tokenised to the end to be refused. */
+/* A prompt is tokenised up to so many times the context only: a longer one is refused anyway. */
 #define TOKENS_OVER 4
-/* Work on the texts of one request. */
+/* The longest time for the work on the texts of one request. */
 #define TEXT_US_MAX (60ll * 1000000)
 
 static size_t tokens_max(const struct supplier_facts *f)
@@ -18,14 +18,14 @@ static size_t tokens_max(const struct supplier_facts *f)
     return (size_t)f->context * TOKENS_OVER + 64;
 }
 
-/* Work for nobody is left undone. */
+/* 0 unless the client has left: then the work is not worth doing. */
 static int still_wanted(const struct call *c, struct err *e)
 {
     return atomic_load(&c->gone) ? err_set(e, ERR_CANCELLED, "The client left.") : 0;
 }
 
-/* Memory counts before it is taken. What nobody may ever have is too large; else it is a matter of
- * time. */
+/* Claim memory of the budget before it is allocated. More than any request may ever have is
+ * ERR_TOO_LARGE; else the client should come back later. */
 static int claim(struct call *c, struct net_claim *of, size_t n, struct err *e)
 {
     size_t most = net_claim_most(c->s->net);
@@ -41,7 +41,8 @@ static int claim(struct call *c, struct net_claim *of, size_t n, struct err *e)
     return err_set(e, ERR_AGAIN, "The server has no memory for the request now; please try again.");
 }
 
-/* What stays while the call lives; of the messages, as long as they may be rendered once more. */
+/* Bytes that stay allocated while the call lives. The messages stay as long as another offer may
+ * have to render them again. */
 size_t call_kept_bytes(const struct call *c)
 {
     size_t n = c->arena.used + (size_t)c->n_jobs * sizeof *c->jobs;
@@ -82,7 +83,7 @@ static int make_jobs(struct call *c, int32_t n, struct err *e)
     return 0;
 }
 
-/* The tokens are known: do they fit? */
+/* Does the prompt fit the context, now that its tokens are known? */
 static int fit(struct call *c, struct call_job *j, struct err *e)
 {
     const struct supplier_facts *f = c->sup->ops->facts(c->sup);
@@ -104,7 +105,8 @@ static int too_long(struct call *c, int r, struct err *e)
                           : r;
 }
 
-/* A prediction helps, or does nothing: one that is longer than any answer is left out. */
+/* Tokenise the prediction. It is only a help for speed, so one that is longer than any answer could
+ * be is left out instead of refused. */
 static int prep_prediction(struct call *c, struct call_job *j, struct err *e)
 {
     const struct supplier *s = c->sup;
@@ -192,7 +194,8 @@ static int prep_completion(struct call *c, struct err *e)
     return r;
 }
 
-/* For a supplier that reads texts itself. A token is a byte at least, so that many are held. */
+/* Prepare for a supplier that takes texts. A token has at least one byte, so as many tokens are
+ * held as the text has bytes. */
 static int prep_text(struct call *c, struct err *e)
 {
     const struct supplier_facts *f = c->sup->ops->facts(c->sup);
@@ -228,7 +231,8 @@ int call_parse_request(struct call *c, const struct api_options *o, struct err *
                      e);
 }
 
-/* What only the chosen supplier knows: its vocabulary, and how it is drawn from. */
+/* Complete the request with what depends on the chosen supplier: its vocabulary, and the sampling
+ * it recommends. */
 static int fill_request(struct call *c, struct err *e)
 {
     const struct supplier_facts *f = c->sup->ops->facts(c->sup);

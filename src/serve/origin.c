@@ -95,7 +95,7 @@ static int is_our_host(const struct serve_config *c, const char *name)
         if (is_same_host(name, v) || (split_host(v, allowed) && is_same_host(name, allowed)))
             return 1;
     }
-    /* Rebinding needs a name: an address in Host is where the browser went. */
+    /* DNS rebinding needs a host name: with an address in Host the browser went to that address. */
     if (read_address(name, &a))
         return c->is_wide || is_loopback(&a);
     return c->is_wide && is_own_name(name);
@@ -106,7 +106,7 @@ static int check_host(const struct serve_config *c, const char *host, struct err
     char name[NAME_MAX_BYTES];
 
     if (!host || !*host)
-        return 0; /* browsers always say it */
+        return 0; /* a browser always sends Host */
     if (!split_host(host, name))
         return err_set(e, ERR_FORBIDDEN, "The Host header is no host and port.");
     if (is_our_host(c, name))
@@ -120,7 +120,8 @@ static int check_host(const struct serve_config *c, const char *host, struct err
 
 /* ---- origins --------------------------------------------------------------------------------- */
 
-/* Is the page at `origin` from the host that it asks? Schemes may differ: a proxy speaks TLS. */
+/* Does the page at `origin` come from the host that it asks? The schemes may differ, as a proxy in
+ * front may have TLS. */
 static int is_same_origin(const char *origin, const char *host)
 {
     char from[NAME_MAX_BYTES], to[NAME_MAX_BYTES];
@@ -186,7 +187,8 @@ int origin_check(const struct serve_config *c, const struct origin_ask *a, const
     *ret_cors = allowing(c, origin);
     if (*ret_cors || is_own_page(a))
         return 0;
-    /* A link to our page is followed; whoever set it cannot look at what is shown. */
+    /* A link on another site that leads to this server's page may be followed: the other site
+     * cannot read what is shown. */
     if (a->is_page && !*origin && a->mode && !strcmp(a->mode, "navigate"))
         return 0;
     return foreign(origin, site, e);

@@ -1,9 +1,9 @@
-/* Which web pages may call, by what browsers say of where a request comes from.
+/* Which web pages may call, by the headers with which a browser says where a request comes from.
  *
- * Without keys a browser is a way in for everybody whose page it shows: from another site (Origin,
- * Sec-Fetch-Site), or under a name of the attacker's own that was made to lead here (Host: DNS
- * rebinding). Clients that are no browsers send neither Origin nor Sec-Fetch-Site, and are not
- * judged by them. Any thread. */
+ * Without keys every page that a user opens could call this server through the user's browser: a
+ * page of another site (seen by Origin and Sec-Fetch-Site), or one whose host name was made to
+ * resolve to this machine (DNS rebinding, seen by Host). Clients that are not browsers send neither
+ * Origin nor Sec-Fetch-Site, and are not judged by them. Any thread. */
 #ifndef SERVE_ORIGIN_H
 #define SERVE_ORIGIN_H
 
@@ -22,7 +22,8 @@ struct origin_ask {
  * Access-Control-Allow-Origin (lives as long as `c`), or NULL. */
 int origin_check(const struct serve_config *c, const struct origin_ask *a, const char **ret_cors,
                  struct err *e);
-/* 1 when no page of elsewhere asks, whatever may call: no foreign host name, no foreign origin. */
+/* 1 when the request does not come from a page of another site: neither its host name nor its
+ * origin is foreign. The settings that let pages call do not matter here. */
 int origin_is_own(const struct serve_config *c, const struct origin_ask *a);
 
 /* What the settings may hold: "scheme://host[:port]", "null", "*" or "none"; a name or address

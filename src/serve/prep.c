@@ -14,14 +14,14 @@
 struct prep {
     pthread_mutex_t lock; /* rank: a leaf */
     pthread_cond_t some;
-    struct call *first; /* in no order: rota says who is next */
+    struct call *first; /* not ordered: policy/rota says which is next */
     struct rota rota;
     uint64_t n_pushed;
     int n_queued, n_threads, stop;
     pthread_t thread[PREP_THREADS_MAX];
 };
 
-/* The one whose turn it is, where the list points to it. Under the lock. */
+/* The call whose turn it is: the address of the list's pointer to it. Under the lock. */
 static struct call **next(struct prep *p, struct rota_one *ret)
 {
     struct call **best = NULL;
@@ -66,7 +66,7 @@ static void *prep_main(void *arg)
     while ((c = pop(p))) {
         home = net_io_mbox(c->s->net, c->io);
         call_prep(c);
-        if (mbox_post(home, &c->prep_item)) /* the call is not ours any more */
+        if (mbox_post(home, &c->prep_item)) /* from here on the call is its io thread's */
             mbox_wake(home);
     }
     return NULL;
