@@ -10,7 +10,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/json.h"
-#include "job/event.h"
+#include "job/job.h"
 #include "job/preset.h"
 #include "job/sampling.h"
 #include "job/text.h"

@@ -5,10 +5,10 @@
  * Threads. Everything marked [any] may be called on any thread at any time and does not block.
  * A job belongs to one reader thread: submit, cancel, peek, pop and release are called there.
  *
- * When a job has something new, an item (kind job->mail_kind, owner the job) is posted in
- * job->reader. A job is the supplier's from a successful submit until EVENT_DONE
- * has been popped and `release` said so. When its reader does not pop, the
- * supplier pauses the job; a pause beyond its patience ends it with ERR_SLOW_READER. */
+ * When a job has something new, job->item is posted in job->reader. A job is the supplier's from a
+ * successful submit until EVENT_DONE has been popped and `release` said so. When its reader does
+ * not pop, the supplier pauses the job; a pause beyond its patience ends it with ERR_SLOW_READER.
+ */
 #ifndef CLOUD_SUPPLIER_H
 #define CLOUD_SUPPLIER_H
 
@@ -19,12 +19,10 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/json.h"
-#include "base/mbox.h"
 #include "base/patience.h"
 #include "job/event.h"
+#include "job/job.h"
 #include "job/load.h"
-#include "job/sampling.h"
-#include "job/tier.h"
 #include "job/tokens.h"
 
 /* What does not change while the supplier is ready. Strings live as long as it. */
@@ -51,30 +49,6 @@ struct supplier_engine {
     int64_t measured;                                     /* unix seconds; 0: never */
 };
 
-/* One prompt on its way through a supplier. The caller's memory, filled by the caller. */
-struct supplier_job {
-    const struct api_request *req; /* n_run, messages */
-    const int32_t *prompt;
-    const uint32_t *answer; /* of the prompt's tokens, as it was rendered; or NULL */
-    int32_t n_prompt;
-    /* The prompt's text, where the supplier takes no tokens; NULL: req->messages, or the tokens
-     * that the client sent. */
-    const char *text;
-    size_t n_text;
-    const int32_t *prediction; /* what the answer may look like: a draft, verified */
-    int32_t n_prediction;
-    struct sampling sampling;
-    uint64_t salt;  /* caches are shared among equal salts only */
-    int32_t tenant; /* >= 0: jobs of different tenants take turns */
-    enum tier tier; /* granted: default, flex or priority */
-    int64_t accepted_us;
-    int echo_logprobs; /* PROMPT events */
-    struct mbox *reader;
-    int mail_kind; /* becomes item.kind: what the reader's mailbox shall call it */
-    void *owner;   /* the reader's */
-    void *inner;   /* the supplier's */
-};
-
 struct supplier;
 
 struct supplier_ops {
@@ -97,15 +71,15 @@ struct supplier_ops {
                   int continue_final, int no_generation_prompt, const struct patience *patience,
                   struct buf *ret_text, struct tokens *ret_tokens, struct err *e);
 
-    int (*submit)(struct supplier *s, struct supplier_job *j, struct err *e);
-    void (*cancel)(struct supplier *s, struct supplier_job *j); /* DONE still follows */
+    int (*submit)(struct supplier *s, struct job *j, struct err *e);
+    void (*cancel)(struct supplier *s, struct job *j); /* DONE still follows */
     /* The oldest event, valid until the pop; NULL when none. total_us and created_us of its times
      * are the reader's to know. */
-    const struct event *(*peek)(struct supplier *s, struct supplier_job *j);
-    void (*pop)(struct supplier *s, struct supplier_job *j);
+    const struct event *(*peek)(struct supplier *s, struct job *j);
+    void (*pop)(struct supplier *s, struct job *j);
     /* After DONE was popped: 1, and the job's memory is the caller's again; 0 when its item will
      * come out of the reader's mailbox once more: ask again then. */
-    int (*release)(struct supplier *s, struct supplier_job *j);
+    int (*release)(struct supplier *s, struct job *j);
     /* It is off the table, and the last request that was there has ended: it may be freed. NULL:
      * nobody wants to know. [any] */
     void (*gone)(struct supplier *s);

@@ -4,11 +4,10 @@
 
 #include "base/clock.h"
 
-#define RING_BYTES (64 << 10)
 #define TEXT_BYTES ((size_t)64 << 20)
 
 /* Take the job's events; 1 when it is over. */
-static int read_events(struct engine *e, struct engine_job *j, const struct generate *g,
+static int read_events(struct engine *e, struct job *j, const struct generate *g,
                        struct generated *ret, int *ret_err)
 {
     const struct event *ev;
@@ -35,18 +34,16 @@ static int read_events(struct engine *e, struct engine_job *j, const struct gene
 
 int generate(struct engine *e, const struct generate *g, struct generated *ret, struct err *err)
 {
-    struct engine_job *j = calloc(1, sizeof *j);
-    void *ring = aligned_alloc(64, RING_BYTES);
+    struct job *j = calloc(1, sizeof *j);
     struct mbox box = {.fd = -1};
     int rc = ERR_NOMEM, over = 0, ended = 0;
 
     *ret = (struct generated){.n_prompt = g->n_prompt};
     buf_init(&ret->text, TEXT_BYTES);
-    if (!j || !ring || mbox_open(&box)) {
+    if (!j || mbox_open(&box)) {
         err_set(err, rc, "no memory for a request");
         goto done;
     }
-    ring_init(&j->ring, ring, RING_BYTES);
     j->prompt = g->prompt;
     j->answer = g->answer;
     j->n_prompt = g->n_prompt;
@@ -66,7 +63,7 @@ int generate(struct engine *e, const struct generate *g, struct generated *ret, 
             if (!ended)
                 ended = read_events(e, j, g, ret, &rc);
             if (ended)
-                over = engine_job_settled(j);
+                over = engine_release(j);
         }
         if (!ended && g->stop && g->stop(g->ctx))
             engine_cancel(e, j);
@@ -81,7 +78,6 @@ int generate(struct engine *e, const struct generate *g, struct generated *ret, 
         rc = err_set(err, ret->text.failed, "the answer is too long to keep");
 done:
     mbox_close(&box);
-    free(ring);
     free(j);
     if (rc)
         buf_done(&ret->text);

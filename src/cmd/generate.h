@@ -6,7 +6,7 @@
 
 struct generate {
     const int32_t *prompt;
-    const uint32_t *answer; /* of its tokens, as in engine_job */
+    const uint32_t *answer; /* of its tokens, as in struct job */
     int32_t n_prompt;
     struct sampling sampling;
     /* Text as it comes; non-zero asks for the end. May be NULL. */

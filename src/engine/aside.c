@@ -21,7 +21,7 @@ static struct engine_aside *aside_of(struct sched_seq *row)
 
 int aside_put(struct engine *e, struct engine_seq *q)
 {
-    size_t n = (size_t)(q->n_token - q->job->n_prompt) * sizeof(int32_t);
+    size_t n = (size_t)(q->n_token - q->job->ask->n_prompt) * sizeof(int32_t);
     struct engine_aside *a = malloc(sizeof *a + n);
 
     if (!a)
@@ -29,7 +29,7 @@ int aside_put(struct engine *e, struct engine_seq *q)
     if (q->slot.state != SEQ_WAIT)
         seq_preempt(e, q);
     a->seq = *q;
-    memcpy(a->token, q->token + q->job->n_prompt, n);
+    memcpy(a->token, q->token + q->job->ask->n_prompt, n);
     sched_put_aside(&q->slot, &a->seq.slot);
     seq_release(e, q);
     return 0;
@@ -48,16 +48,16 @@ void aside_return(struct engine *e, struct engine_seq *q, struct sched_seq *row)
     q->lookup = slot.lookup; /* empty */
     q->n_indexed = 0;
     seq_write_prompt(e, q);
-    memcpy(q->token + q->job->n_prompt, a->token,
-           (size_t)(q->n_token - q->job->n_prompt) * sizeof a->token[0]);
+    memcpy(q->token + q->job->ask->n_prompt, a->token,
+           (size_t)(q->n_token - q->job->ask->n_prompt) * sizeof a->token[0]);
     free(a);
 }
 
 void aside_drop(struct engine_job *j)
 {
-    for (struct sched_seq *row = j->run.sched.aside, *next; row; row = next) {
+    for (struct sched_seq *row = j->sched.aside, *next; row; row = next) {
         next = row->next;
         free(aside_of(row));
     }
-    j->run.sched.aside = NULL;
+    j->sched.aside = NULL;
 }

@@ -424,30 +424,33 @@ const struct engine_info *engine_info(const struct engine *e)
     return &e->info;
 }
 
-void engine_stats(const struct engine *e, struct engine_stats *ret)
+void engine_load(const struct engine *e, struct load *ret)
 {
-    int64_t now = clock_now_us();
+    int64_t idle_us = clock_now_us() - atomic_load(&e->beat_us);
 
-    *ret = (struct engine_stats){
-        .last_step_us = atomic_load(&e->beat_us),
+    *ret = (struct load){
+        .state = SUPPLIER_READY,
+        .progress = 1,
+        .frozen = idle_us > 4000000,
+        .capacity = e->info.batch_max,
+        .n_waiting = atomic_load(&e->n_waiting),
+        .n_inside = atomic_load(&e->n_inside),
+        .n_running = atomic_load(&e->n_running),
+        .n_pages = e->info.n_pages,
+        .pages_free = atomic_load(&e->pages_free),
+        .pages_shared = atomic_load(&e->pages_cached),
+        .batch_tokens = atomic_load(&e->last_tokens),
+        .batch_seqs = atomic_load(&e->last_seqs),
         .n_steps = atomic_load(&e->n_steps),
         .prompt_tokens = atomic_load(&e->prompt_tokens),
         .cached_tokens = atomic_load(&e->cached_tokens),
         .generated_tokens = atomic_load(&e->generated_tokens),
-        .weight_bytes_read = atomic_load(&e->weight_bytes_read),
+        .bytes_read = atomic_load(&e->weight_bytes_read),
         .preemptions = atomic_load(&e->preemptions),
         .draft_tokens = atomic_load(&e->draft_tokens),
         .draft_accepted = atomic_load(&e->draft_accepted),
-        .n_waiting = atomic_load(&e->n_waiting),
-        .n_running = atomic_load(&e->n_running),
-        .pages_free = atomic_load(&e->pages_free),
-        .pages_shared = atomic_load(&e->pages_cached),
-        .n_pages = e->info.n_pages,
-        .last_batch_tokens = atomic_load(&e->last_tokens),
-        .last_batch_seqs = atomic_load(&e->last_seqs),
     };
     ret->pages_used = ret->n_pages - ret->pages_free - ret->pages_shared;
-    ret->frozen = now - ret->last_step_us > 4000000;
 }
 
 int engine_eval(struct engine *e, const int32_t *id, int32_t n,

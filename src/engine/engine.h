@@ -1,40 +1,35 @@
-/* Door of the engine room: model file -> logits -> tokens. Two nouns:
+/* Door of the engine room: model file -> logits -> tokens.
  *
- *   struct engine      a loaded model: weights, KV cache, vocabulary, template, and the one thread
- *                      that owns sequences, KV and batch;
- *   struct engine_job  one request on its way through it: the caller's memory, filled by the
- *                      caller, then the engine's until EVENT_DONE has been read and
- *                      engine_job_settled says so.
+ *   struct engine   a loaded model: weights, KV cache, vocabulary, template, and the one thread
+ * that owns sequences, KV and batch; struct job      one request on its way through it (job/job.h):
+ * the caller's memory, the engine's to read until EVENT_DONE has been popped and engine_release
+ * says so.
  *
  * Threads. engine_submit and engine_cancel: any thread. Events of a job are read by one thread, the
  * owner of the mailbox in the job. Text functions (tokenise, detokenise, render) and engine_info:
  * any thread at any time, they touch read-only state. open/close: one thread.
  *
- * Nothing here calls upward: results travel as records in the job's ring, and the job is posted in
- * its reader's mailbox, with one wake per step. When the ring is full the sequence pauses until its
- * reader has taken records. When others wait, its slot and pages go to them meanwhile; it is
- * computed again later, to the same answer. Pauses longer than stall_us_max end it with
- * ERR_SLOW_READER. */
+ * Nothing here calls upward: events travel in a ring of the job, sized by what it asks for, and the
+ * job is posted in its reader's mailbox, with one wake per step. When the ring is full the sequence
+ * pauses until its reader has popped events. When others wait, its slot and pages go to them
+ * meanwhile; it is computed again later, to the same answer. Pauses longer than stall_us_max end it
+ * with ERR_SLOW_READER. */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/json.h"
-#include "base/mbox.h"
 #include "base/patience.h"
-#include "base/ring.h"
 #include "job/event.h"
+#include "job/job.h"
+#include "job/load.h"
 #include "job/preset.h"
-#include "job/sampling.h"
-#include "job/tier.h"
 #include "job/tokens.h"
 #include "kern/kern.h"
-#include "policy/sched.h"
 
 struct engine;
 struct team;
@@ -150,71 +145,22 @@ int engine_render(const struct engine *e, const struct engine_chat *chat, struct
 
 /* ---- jobs ----------------------------------------------------------------------------------- */
 
-struct engine_job {
-    /* Filled by the caller before engine_submit, unchanged until DONE has been read. */
-    const int32_t *prompt;
-    const uint32_t *answer; /* of its tokens, as in struct tokens; may be NULL */
-    int32_t n_prompt;
-    int32_t n_choices; /* 1..JOB_CHOICES_MAX, share the prefill */
-    struct sampling sampling;
-    const int32_t *prediction; /* text that the client expects in the answer: only for drafts */
-    int32_t n_prediction;
-    int echo_logprobs; /* EVENT_PROMPT for every prompt token (bypasses the cache) */
-    int32_t echo_top;
-    uint64_t cache_salt; /* prefix sharing only among equal salts (tenant) */
-    enum tier tier;
-    int32_t tenant;      /* jobs of different tenants take turns; >= 0 */
-    int64_t accepted_us; /* clock_now_us() when the request was accepted */
-    struct ring ring;    /* events, initialised by the caller, >= 32 KiB */
-    struct mbox *reader; /* where to post `item` */
-    struct mbox_item item;
-    void *owner; /* the caller's */
-
-    /* The engine's; zero before engine_submit. */
-    struct {
-        struct mbox_item inbox;
-        _Atomic int cancel, paused, released;
-        struct sched_job sched; /* its place among the others */
-        int32_t limit;          /* generated tokens at most */
-        int32_t n_finished, n_cached, n_generated;
-        int32_t n_predicted_right, n_predicted_wrong, n_drafted, n_draft_right;
-        int32_t n_prompt_done; /* computed so far; once, however often it was preempted */
-        int err;
-        uint64_t salt;
-        int64_t scheduled_us, first_us;
-    } run;
-};
-
 /* Hand the job over. 0, or ERR_CONTEXT (prompt + 1 does not fit; the sentence has both numbers),
- * ERR_ARG, ERR_DRAINING; on failure the job stays the caller's and no event comes. */
-int engine_submit(struct engine *e, struct engine_job *j, struct err *err);
+ * ERR_ARG, ERR_DRAINING, ERR_NOMEM; on failure the job stays the caller's and no event comes. */
+int engine_submit(struct engine *e, struct job *j, struct err *err);
 /* Ask for the end: within one step the job's KV is free and DONE (ERR_CANCELLED) is posted. */
-void engine_cancel(struct engine *e, struct engine_job *j);
+void engine_cancel(struct engine *e, struct job *j);
 /* The oldest event, valid until engine_event_pop; NULL when none. Read in place: what it points to
  * is in the ring too. */
-const struct event *engine_event_peek(struct engine_job *j);
-void engine_event_pop(struct engine *e, struct engine_job *j);
-/* After DONE was popped: 1 when the job's memory may be freed. 0 when its item is in the reader's
- * mailbox once more: ask again when it comes out. Call it on the reader's thread. */
-int engine_job_settled(struct engine_job *j);
+const struct event *engine_event_peek(struct job *j);
+void engine_event_pop(struct engine *e, struct job *j);
+/* After DONE was popped: 1 when the job is the caller's again. 0 when its item is in the reader's
+ * mailbox once more: ask again when it comes out. */
+int engine_release(struct job *j);
 
-/* ---- observation ----------------------------------------------------------------------------- */
-
-struct engine_stats {
-    int64_t last_step_us; /* clock_now_us() when the thread last finished a layer or an idle tick;
-                             it ticks every 250 ms when idle */
-    uint64_t n_steps;
-    uint64_t prompt_tokens, cached_tokens, generated_tokens;
-    uint64_t weight_bytes_read; /* source bytes of weights read by all steps */
-    uint64_t preemptions;
-    uint64_t draft_tokens, draft_accepted; /* speculation: proposed, and of these right */
-    int32_t n_waiting, n_running;          /* jobs in the queue; sequences in the batch */
-    int32_t pages_used, pages_shared, pages_free,
-        n_pages; /* shared: cached, not owned by a sequence */
-    int32_t last_batch_tokens, last_batch_seqs;
-    int frozen; /* the thread has finished no layer and no idle tick for 4 s */
-};
-void engine_stats(const struct engine *e, struct engine_stats *ret);
+/* How busy it is; `state` is ready. Frozen: its thread has finished no layer and no idle tick
+ * (every 250 ms) for 4 s. */
+void engine_load(const struct engine *e, struct load *ret);
 
 /* ---- offline evaluation (no thread involved; not while jobs run) ----------------------------- */
 

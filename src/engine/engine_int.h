@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "base/ring.h"
 #include "base/team.h"
 #include "engine/engine.h"
 #include "engine/kv.h"
@@ -24,6 +25,24 @@
 #define MORE_ROWS 64
 /* Runs of one phase in one step beside one of each sequence. */
 #define MORE_RUNS 256
+
+/* A job in the engine's hands: made by engine_submit, freed by engine_release. */
+struct engine_job {
+    struct job *ask; /* the caller's, read only; but `item` in it is posted */
+    struct mbox_item inbox;
+    _Atomic int cancel, paused, released;
+    struct sched_job sched; /* its place among the others */
+    int32_t limit;          /* generated tokens at most */
+    int32_t n_inside;       /* choices that have not ended */
+    int32_t n_finished, n_cached, n_generated;
+    int32_t n_predicted_right, n_predicted_wrong, n_drafted, n_draft_right;
+    int32_t n_prompt_done; /* computed so far; once, however often it was preempted */
+    int err;
+    uint64_t salt;
+    int64_t scheduled_us, first_us;
+    struct ring ring; /* of its events */
+    _Alignas(8) unsigned char data[];
+};
 
 /* One choice of a job, in a slot. */
 struct engine_seq {
@@ -100,11 +119,12 @@ struct engine {
     _Atomic int quit;
     struct loop loop;
 
-    /* Observation: written by the engine thread. */
-    _Atomic int64_t beat_us;
+    /* Observation: written by the engine thread; n_waiting and n_inside also by who submits. */
+    _Atomic int64_t beat_us; /* the end of the last step or idle tick (<= 250 ms) */
     _Atomic uint64_t n_steps, prompt_tokens, cached_tokens, generated_tokens, weight_bytes_read,
         preemptions, draft_tokens, draft_accepted;
-    _Atomic int32_t n_waiting, n_running, pages_free, pages_cached, last_tokens, last_seqs;
+    _Atomic int32_t n_waiting, n_inside, n_running, pages_free, pages_cached, last_tokens,
+        last_seqs;
 };
 
 int loop_open(struct engine *e, struct err *err);

@@ -10,17 +10,17 @@ static void notify(struct engine *e, struct engine_job *j)
 {
     struct loop *s = &e->loop;
 
-    if (!mbox_post(j->reader, &j->item))
+    if (!mbox_post(j->ask->reader, &j->ask->item))
         return;
     for (int i = 0; i < s->wake_n; i++) {
-        if (s->wake[i] == j->reader)
+        if (s->wake[i] == j->ask->reader)
             return;
     }
     if (s->wake_n == (int)ARRAY_LEN(s->wake)) {
-        mbox_wake(j->reader);
+        mbox_wake(j->ask->reader);
         return;
     }
-    s->wake[s->wake_n++] = j->reader;
+    s->wake[s->wake_n++] = j->ask->reader;
 }
 
 /* Wake one reader at once if it is due: after its last job is released, its mailbox may go. */
@@ -71,7 +71,7 @@ static void fill_token(const struct engine *e, struct event *ev, const struct sa
 /* Time until it left the queue, or until now. */
 static int64_t queue_us(const struct engine_job *j, int64_t now)
 {
-    return (j->run.scheduled_us ? j->run.scheduled_us : now) - j->accepted_us;
+    return (j->scheduled_us ? j->scheduled_us : now) - j->ask->accepted_us;
 }
 
 struct event *event_begin(struct engine *e, struct engine_job *j, enum event_kind kind,
@@ -81,7 +81,7 @@ struct event *event_begin(struct engine *e, struct engine_job *j, enum event_kin
                         .token = -1,
                         .n_text = text ? text->len : 0,
                         .n_top = drawn ? drawn->n_top : 0,
-                        .n_cached = j->run.n_cached};
+                        .n_cached = j->n_cached};
     struct cost *cost;
     struct event *ev;
     struct top *top;
@@ -115,8 +115,7 @@ void event_end(struct engine *e, struct engine_job *j, const struct event *ev)
 
 uint32_t event_bytes(const struct engine_job *j)
 {
-    const struct event ev = {
-        .n_top = j->echo_top > j->sampling.n_top ? j->echo_top : j->sampling.n_top, .n_text = 32};
+    const struct event ev = {.n_top = j->ask->sampling.n_top, .n_text = 32};
 
     return record_bytes(&ev);
 }
@@ -145,6 +144,17 @@ void observe_pages(struct engine *e)
     atomic_store_explicit(&e->pages_cached, st.n_cached, memory_order_relaxed);
 }
 
+/* The job is counted no more, and the pages it had are counted as free: before its reader sees it
+ * done. */
+void job_leave(struct engine *e, struct engine_job *j)
+{
+    sched_leave(&e->loop.sched, &j->sched);
+    if (!j->scheduled_us)
+        atomic_fetch_sub(&e->n_waiting, 1);
+    atomic_fetch_sub(&e->n_inside, j->n_inside);
+    observe_pages(e);
+}
+
 /* Send DONE and let go of the job; 0 when the ring is full (tried again in the next iteration). */
 int job_done(struct engine *e, struct engine_job *j)
 {
@@ -153,26 +163,25 @@ int job_done(struct engine *e, struct engine_job *j)
 
     if (!ev)
         return 0;
-    ev->code = j->run.err;
-    ev->n_drafted = j->run.n_drafted;
-    ev->n_draft_right = j->run.n_draft_right;
-    ev->n_done = j->run.n_prompt_done;
-    *(struct cost *)(void *)(ev + 1) = (struct cost){
-        .usage = {.prompt_tokens = j->run.n_prompt_done,
-                  /* wrong ones were computed, and are billed */
-                  .completion_tokens = j->run.n_generated + j->run.n_predicted_wrong,
-                  .cached_tokens = j->run.n_cached,
-                  .accepted_prediction_tokens = j->run.n_predicted_right,
-                  .rejected_prediction_tokens = j->run.n_predicted_wrong},
-        .times = {.queue_us = queue_us(j, now),
-                  .prompt_us = j->run.first_us ? j->run.first_us - j->run.scheduled_us : 0,
-                  .completion_us = j->run.first_us ? now - j->run.first_us : 0}};
-    sched_leave(&e->loop.sched, &j->run.sched);
-    observe_pages(e); /* a reader that has seen DONE finds the pages counted as free */
+    ev->code = j->err;
+    ev->n_drafted = j->n_drafted;
+    ev->n_draft_right = j->n_draft_right;
+    ev->n_done = j->n_prompt_done;
+    *(struct cost *)(void *)(ev + 1) =
+        (struct cost){.usage = {.prompt_tokens = j->n_prompt_done,
+                                /* wrong ones were computed, and are billed */
+                                .completion_tokens = j->n_generated + j->n_predicted_wrong,
+                                .cached_tokens = j->n_cached,
+                                .accepted_prediction_tokens = j->n_predicted_right,
+                                .rejected_prediction_tokens = j->n_predicted_wrong},
+                      .times = {.queue_us = queue_us(j, now),
+                                .prompt_us = j->first_us ? j->first_us - j->scheduled_us : 0,
+                                .completion_us = j->first_us ? now - j->first_us : 0}};
+    job_leave(e, j);
     event_end(e, j, ev);
     notify(e, j);
-    event_wake_now(&e->loop, j->reader);
-    atomic_store_explicit(&j->run.released, 1, memory_order_release); /* the reader may free it */
+    event_wake_now(&e->loop, j->ask->reader);
+    atomic_store_explicit(&j->released, 1, memory_order_release); /* the reader may free it */
     return 1;
 }
 
@@ -186,10 +195,10 @@ void job_fail(struct engine *e, struct engine_job *j, int err)
             seq_release(e, &s->seq[i]);
     }
     aside_drop(j);
-    if (!j->run.err)
-        j->run.err = err;
-    sched_forget(&j->run.sched);
-    j->run.n_finished = j->n_choices;
+    if (!j->err)
+        j->err = err;
+    sched_forget(&j->sched);
+    j->n_finished = j->ask->n_choices;
 }
 
 /* A choice ends: send what is still held back, unless a stop string ended it (`cut`): what came
@@ -215,6 +224,8 @@ void seq_finish(struct engine *e, struct engine_seq *q, enum finish why, int cut
     ev->choice = q->choice;
     ev->n_generated = q->n_generated;
     event_end(e, j, ev);
-    j->run.n_finished++;
+    j->n_finished++;
+    j->n_inside--;
+    atomic_fetch_sub(&e->n_inside, 1);
     seq_release(e, q);
 }

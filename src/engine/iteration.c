@@ -23,7 +23,7 @@ void seq_preempt(struct engine *e, struct engine_seq *q)
 
 static int is_resting(const struct engine_seq *q)
 {
-    return q->job->run.sched.paused_us || !event_has_room(q->job);
+    return q->job->sched.paused_us || !event_has_room(q->job);
 }
 
 /* Choose the sequence that must give up its pages: first one that does nothing in this step. */
@@ -31,7 +31,7 @@ static struct engine_seq *victim(struct loop *s)
 {
     for (int32_t i = 0; i < s->n_seqs; i++) {
         if (seq_holds_pages(&s->seq[i]))
-            s->seq[i].job->run.sched.rests = is_resting(&s->seq[i]);
+            s->seq[i].job->sched.rests = is_resting(&s->seq[i]);
     }
     return seq_of(sched_victim(&s->sched));
 }
@@ -51,7 +51,7 @@ static int make_room(struct engine *e, struct engine_seq *q)
 
 static int is_echoing(const struct engine_seq *q)
 {
-    return q->slot.state == SEQ_PREFILL && q->job->echo_logprobs && !q->choice;
+    return q->slot.state == SEQ_PREFILL && q->job->ask->echo && !q->choice;
 }
 
 /* The sequence whose prompt is echoed now: the first of the highest tier. One at a time, because
@@ -85,10 +85,10 @@ static int32_t most_now(const struct engine *e, const struct engine_seq *q,
 static void index_text(struct engine_seq *q)
 {
     const struct engine_job *j = q->job;
-    int32_t n_prompt = j->n_prompt;
+    int32_t n_prompt = j->ask->n_prompt;
 
-    if (!q->n_indexed && j->n_prediction)
-        lookup_predict(&q->lookup, j->prediction, j->n_prediction);
+    if (!q->n_indexed && j->ask->n_prediction)
+        lookup_predict(&q->lookup, j->ask->prediction, j->ask->n_prediction);
     if (q->n_indexed < n_prompt) {
         lookup_add(&q->lookup, q->token + q->n_indexed, n_prompt - q->n_indexed, 0);
         q->n_indexed = n_prompt;
@@ -107,7 +107,7 @@ static int32_t plan_drafts(struct engine *e, int n, int32_t sum)
 
     for (int k = 0; k < n && rows > 0 && room > 0; k++) {
         struct engine_seq *q = seq_of(s->plan[k]);
-        int32_t most = q->job ? q->job->run.limit - q->n_generated - 1 : 0;
+        int32_t most = q->job ? q->job->limit - q->n_generated - 1 : 0;
         struct lookup_found f;
         int32_t d;
         if (q->slot.state != SEQ_DECODE || q->slot.take != 1 || most <= 0)
@@ -192,13 +192,13 @@ static void sample_rows(void *arg, int w, int32_t begin, int32_t end)
     for (int32_t i = begin; i < end; i++) {
         struct loop_row *r = &s->rows[i];
         struct engine_seq *q = r->seq;
-        const struct sampling *p = &q->job->sampling;
+        const struct sampling *p = &q->job->ask->sampling;
         int32_t n = q->n_token + r->ahead;
         struct sample_in in = {.p = p,
                                .choice = (uint64_t)q->choice,
                                .position = (uint64_t)n,
                                .history = q->token,
-                               .n_prompt = q->job->n_prompt,
+                               .n_prompt = q->job->ask->n_prompt,
                                .n_history = n,
                                .banned = s->banned};
         if (q->n_generated + r->ahead < p->min_tokens)
@@ -212,7 +212,7 @@ static void sample_rows(void *arg, int w, int32_t begin, int32_t end)
 /* Logits of which positions, and draws from which of them. */
 static void lay_out_rows(struct loop *s, struct engine_seq *q, struct step_batch *b)
 {
-    int echo = q->job->echo_logprobs && !q->choice && q->n_done < q->job->n_prompt;
+    int echo = q->job->ask->echo && !q->choice && q->n_done < q->job->ask->n_prompt;
     int last = q->n_done + q->slot.take - q->n_draft == q->n_token;
     int32_t tok[2] = {q->tok[0], q->tok[1]};
 
@@ -225,7 +225,7 @@ static void lay_out_rows(struct loop *s, struct engine_seq *q, struct step_batch
             s->out[b->n_out++] = t;
     }
     q->row = s->n_rows;
-    q->n_rows = last && q->job->run.limit > 0 ? 1 + q->n_draft : 0;
+    q->n_rows = last && q->job->limit > 0 ? 1 + q->n_draft : 0;
     for (int32_t k = 0; k < q->n_rows; k++)
         s->rows[s->n_rows++] = (struct loop_row){.seq = q, .ahead = k};
 }
@@ -290,14 +290,14 @@ static int send_prompt(struct engine *e, struct engine_seq *q)
 
     for (int32_t r = q->n_done ? 0 : -1; r < q->n_out; r++) {
         int32_t at = q->n_done + r + 1; /* the token spoken of */
-        struct sample_out o = {.token = at < j->n_prompt ? q->token[at] : -1, .logprob = NAN};
+        struct sample_out o = {.token = at < j->ask->n_prompt ? q->token[at] : -1, .logprob = NAN};
         struct event *ev;
-        if (at >= j->n_prompt)
+        if (at >= j->ask->n_prompt)
             break;
         if (at < q->n_told)
             continue;
         if (r >= 0 && sample_logprobs(e->kern, step_logits(e->step, q->out + r), e->info.n_vocab,
-                                      o.token, j->echo_top, &o))
+                                      o.token, j->ask->sampling.n_top, &o))
             return ERR_NUMERIC;
         ev = event_begin(e, j, EVENT_PROMPT, &o, NULL);
         if (!ev)
@@ -311,7 +311,7 @@ static int send_prompt(struct engine *e, struct engine_seq *q)
 /* Count new progress of the job; tokens computed again after a preemption do not count. */
 static void note_progress(struct engine *e, struct engine_job *j)
 {
-    j->run.sched.served_step = atomic_load_explicit(&e->n_steps, memory_order_relaxed);
+    j->sched.served_step = atomic_load_explicit(&e->n_steps, memory_order_relaxed);
 }
 
 /* Is token t one that the request stops at? It is by its id; a control token also by its text,
@@ -319,7 +319,7 @@ static void note_progress(struct engine *e, struct engine_job *j)
  */
 static int is_stop_token(const struct engine *e, const struct engine_seq *q, int32_t t)
 {
-    const struct sampling *p = &q->job->sampling;
+    const struct sampling *p = &q->job->ask->sampling;
     const char *text;
     size_t n;
 
@@ -341,7 +341,7 @@ static int is_stop_token(const struct engine *e, const struct engine_seq *q, int
 static void take_token(struct engine *e, struct engine_seq *q, const struct sample_out *drawn)
 {
     struct engine_job *j = q->job;
-    const struct sampling *p = &j->sampling;
+    const struct sampling *p = &j->ask->sampling;
     struct buf *text = &e->loop.text, *piece = &e->loop.piece;
     int32_t t = drawn->token;
     int armed, hit;
@@ -349,7 +349,7 @@ static void take_token(struct engine *e, struct engine_seq *q, const struct samp
 
     q->token[q->n_token++] = t;
     q->n_generated++;
-    j->run.n_generated++;
+    j->n_generated++;
     note_progress(e, j);
     atomic_fetch_add_explicit(&e->generated_tokens, 1, memory_order_relaxed);
     armed = q->n_generated >= p->min_tokens;
@@ -370,12 +370,12 @@ static void take_token(struct engine *e, struct engine_seq *q, const struct samp
     ev->choice = q->choice;
     ev->n_generated = q->n_generated;
     ev->n_unshown = q->stop.n_tokens;
-    ev->n_drafted = j->run.n_drafted;
-    ev->n_draft_right = j->run.n_draft_right;
+    ev->n_drafted = j->n_drafted;
+    ev->n_draft_right = j->n_draft_right;
     event_end(e, j, ev);
     if (hit)
         seq_finish(e, q, FINISH_STOP, 1);
-    else if (q->n_generated >= j->run.limit)
+    else if (q->n_generated >= j->limit)
         seq_finish(e, q, FINISH_LENGTH, 0);
 }
 
@@ -384,10 +384,10 @@ static void after_prefill(struct engine *e, struct engine_seq *q)
     struct engine_job *j = q->job;
     struct event *ev;
 
-    if (!j->run.sched.is_shared && !q->n_generated && !q->choice) {
-        if (q->n_done >= j->n_prompt) {
-            j->run.sched.is_shared = 1;
-            j->run.first_us = clock_now_us();
+    if (!j->sched.is_shared && !q->n_generated && !q->choice) {
+        if (q->n_done >= j->ask->n_prompt) {
+            j->sched.is_shared = 1;
+            j->first_us = clock_now_us();
         } else if ((ev = event_begin(e, j, EVENT_PREFILL, NULL, NULL))) {
             ev->n_done = q->n_done;
             event_end(e, j, ev);
@@ -416,16 +416,17 @@ static void count_draft(struct engine *e, struct engine_seq *q, struct engine_jo
     int32_t predicted = told < q->n_draft_predicted ? told : q->n_draft_predicted;
     int32_t wrong = q->n_draft_predicted - predicted;
     /* A token of it that is drafted again is not billed again. */
-    int64_t wrong_max = (int64_t)j->n_prediction * j->n_choices;
+    int64_t wrong_max = (int64_t)j->ask->n_prediction * j->ask->n_choices;
 
     draft_trust_see(&q->trust, q->draft_match, q->n_draft, right);
-    draft_trust_see(&e->loop.trust[j->sampling.temperature > 0], q->draft_match, q->n_draft, right);
-    j->run.n_drafted += q->n_draft;
-    j->run.n_draft_right += told;
-    j->run.n_predicted_right += predicted;
-    if (wrong > wrong_max - j->run.n_predicted_wrong)
-        wrong = (int32_t)(wrong_max - j->run.n_predicted_wrong);
-    j->run.n_predicted_wrong += wrong;
+    draft_trust_see(&e->loop.trust[j->ask->sampling.temperature > 0], q->draft_match, q->n_draft,
+                    right);
+    j->n_drafted += q->n_draft;
+    j->n_draft_right += told;
+    j->n_predicted_right += predicted;
+    if (wrong > wrong_max - j->n_predicted_wrong)
+        wrong = (int32_t)(wrong_max - j->n_predicted_wrong);
+    j->n_predicted_wrong += wrong;
     atomic_fetch_add_explicit(&e->draft_tokens, (uint64_t)q->n_draft, memory_order_relaxed);
     atomic_fetch_add_explicit(&e->draft_accepted, (uint64_t)told, memory_order_relaxed);
 }
@@ -434,11 +435,11 @@ static void count_draft(struct engine *e, struct engine_seq *q, struct engine_jo
 static void note_prompt_done(struct engine *e, struct engine_seq *q)
 {
     struct engine_job *j = q->job;
-    int32_t n = q->n_done < j->n_prompt ? q->n_done : j->n_prompt;
+    int32_t n = q->n_done < j->ask->n_prompt ? q->n_done : j->ask->n_prompt;
 
-    if (n <= j->run.n_prompt_done)
+    if (n <= j->n_prompt_done)
         return;
-    j->run.n_prompt_done = n;
+    j->n_prompt_done = n;
     note_progress(e, j);
 }
 
@@ -473,8 +474,8 @@ void iteration_settle(struct engine *e)
 
     for (int32_t i = 0; i < s->n_seqs; i++) { /* before sampling changes any row */
         struct engine_seq *q = &s->seq[i];
-        if (q->slot.state != SEQ_FREE && q->slot.take && q->n_out && q->job->echo_logprobs &&
-            !q->choice && q->n_done < q->job->n_prompt)
+        if (q->slot.state != SEQ_FREE && q->slot.take && q->n_out && q->job->ask->echo &&
+            !q->choice && q->n_done < q->job->ask->n_prompt)
             q->prompt_err = send_prompt(e, q);
     }
     team_lock(e->team);

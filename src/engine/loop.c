@@ -92,13 +92,13 @@ void loop_close(struct engine *e)
 
 static void enqueue(struct engine *e, struct engine_job *j)
 {
-    struct sched_job *place = &j->run.sched;
+    struct sched_job *place = &j->sched;
 
-    place->tier = (int)j->tier;
-    place->tenant = j->tenant;
-    place->n_seqs = j->n_choices;
+    place->tier = (int)j->ask->tier;
+    place->tenant = j->ask->tenant;
+    place->n_seqs = j->ask->n_choices;
     sched_enter(&e->loop.sched, place, atomic_load_explicit(&e->n_steps, memory_order_relaxed));
-    j->run.salt = e->use_cache ? j->cache_salt & ~SALT_OF_JOB : SALT_OF_JOB | place->order;
+    j->salt = e->use_cache ? j->ask->salt & ~SALT_OF_JOB : SALT_OF_JOB | place->order;
 }
 
 static void take_inbox(struct engine *e)
@@ -107,7 +107,7 @@ static void take_inbox(struct engine *e)
 
     while ((it = mbox_next(&list))) {
         struct engine_job *j =
-            (struct engine_job *)(void *)((char *)it - offsetof(struct engine_job, run.inbox));
+            (struct engine_job *)(void *)((char *)it - offsetof(struct engine_job, inbox));
         enqueue(e, j);
     }
 }
@@ -124,22 +124,22 @@ static void sweep(struct engine *e)
         next = place->next;
         if (quit)
             job_fail(e, j, ERR_DRAINING);
-        else if (atomic_load_explicit(&j->run.cancel, memory_order_acquire))
+        else if (atomic_load_explicit(&j->cancel, memory_order_acquire))
             job_fail(e, j, ERR_CANCELLED);
         if (event_has_room(j)) {
-            atomic_store_explicit(&j->run.paused, 0, memory_order_release);
+            atomic_store_explicit(&j->paused, 0, memory_order_release);
             place->paused_us = 0;
         } else if (!place->paused_us) {
-            atomic_store_explicit(&j->run.paused, 1, memory_order_release);
+            atomic_store_explicit(&j->paused, 1, memory_order_release);
             place->paused_us = now;
         } else if (now - place->paused_us > e->stall_us_max) {
             job_fail(e, j, ERR_SLOW_READER);
         }
-        if (j->run.n_finished == j->n_choices && !job_done(e, j) && quit) {
+        if (j->n_finished == j->ask->n_choices && !job_done(e, j) && quit) {
             /* the reader takes no events any more: release the job without a DONE event */
-            sched_leave(&e->loop.sched, place);
-            event_wake_now(&e->loop, j->reader);
-            atomic_store_explicit(&j->run.released, 1, memory_order_release);
+            job_leave(e, j);
+            event_wake_now(&e->loop, j->ask->reader);
+            atomic_store_explicit(&j->released, 1, memory_order_release);
         }
     }
 }
@@ -148,27 +148,27 @@ void seq_write_prompt(struct engine *e, struct engine_seq *q)
 {
     const struct engine_job *j = q->job;
 
-    memcpy(q->token, j->prompt, (size_t)j->n_prompt * sizeof *q->token);
+    memcpy(q->token, j->ask->prompt, (size_t)j->ask->n_prompt * sizeof *q->token);
     if (e->cls == ENGINE_BF16)
-        phase_begin(q->answer, (size_t)e->info.context + 1, j->answer, j->n_prompt);
+        phase_begin(q->answer, (size_t)e->info.context + 1, j->ask->answer, j->ask->n_prompt);
 }
 
 static struct engine_seq *give_slot(struct engine *e, struct engine_job *j, struct engine_seq *q)
 {
     struct sched_seq *aside;
 
-    q->choice = j->run.sched.n_begun; /* of a new one; one that was put aside brings its own */
-    aside = sched_seat(&j->run.sched, &q->slot);
+    q->choice = j->sched.n_begun; /* of a new one; one that was put aside brings its own */
+    aside = sched_seat(&j->sched, &q->slot);
     if (aside) {
         aside_return(e, q, aside);
         return q;
     }
     q->job = j;
     seq_write_prompt(e, q);
-    q->n_token = j->n_prompt;
+    q->n_token = j->ask->n_prompt;
     q->n_done = q->n_generated = q->n_told = 0;
     lookup_reset(&q->lookup);
-    draft_trust_inherit(&q->trust, &e->loop.trust[j->sampling.temperature > 0]);
+    draft_trust_inherit(&q->trust, &e->loop.trust[j->ask->sampling.temperature > 0]);
     q->n_indexed = 0;
     detok_init(&q->detok, e->vocab, 0);
     q->stop = (struct stop){.n_held = 0};
@@ -206,9 +206,10 @@ static void seq_start(struct engine *e, struct engine_seq *q, int32_t n_cached)
     atomic_fetch_add_explicit(&e->cached_tokens, (uint64_t)n_cached, memory_order_relaxed);
     if (q->choice)
         return;
-    if (!j->run.scheduled_us) {
-        j->run.scheduled_us = clock_now_us();
-        j->run.n_cached = j->run.n_prompt_done = n_cached;
+    if (!j->scheduled_us) {
+        atomic_fetch_sub(&e->n_waiting, 1);
+        j->scheduled_us = clock_now_us();
+        j->n_cached = j->n_prompt_done = n_cached;
         ev = event_begin(e, j, EVENT_STARTED, NULL, NULL);
         if (ev) /* read when the step has ended: it says itself when it was */
             event_end(e, j, ev);
@@ -222,9 +223,9 @@ static void admit(struct engine *e)
 
     while ((q = next_waiting(e))) {
         struct engine_job *j = q->job;
-        int look = (e->use_cache || q->choice || q->n_generated) && !j->echo_logprobs;
+        int look = (e->use_cache || q->choice || q->n_generated) && !j->ask->echo;
         int32_t cached =
-            kv_seq_open(e->kv, &q->kv, j->run.salt, look, e->use_cache || j->n_choices > 1,
+            kv_seq_open(e->kv, &q->kv, j->salt, look, e->use_cache || j->ask->n_choices > 1,
                         q->token, q->answer, q->n_token);
         struct kv_stats st;
         kv_stats(e->kv, &st);
@@ -243,16 +244,9 @@ static void admit(struct engine *e)
 
 static void observe(struct engine *e)
 {
-    int32_t waiting = 0, running = n_holding(&e->loop);
-
-    for (struct sched_job *place = e->loop.sched.first; place; place = place->next) {
-        const struct engine_job *j = job_of(place);
-        waiting += !j->run.scheduled_us && j->run.n_finished < j->n_choices;
-    }
     if (e->loop.sched.first)
         observe_pages(e);
-    atomic_store_explicit(&e->n_waiting, waiting, memory_order_relaxed);
-    atomic_store_explicit(&e->n_running, running, memory_order_relaxed);
+    atomic_store_explicit(&e->n_running, n_holding(&e->loop), memory_order_relaxed);
     atomic_store_explicit(&e->beat_us, clock_now_us(), memory_order_relaxed);
 }
 

@@ -12,7 +12,7 @@
 
 static inline struct engine_job *job_of(struct sched_job *j)
 {
-    return (struct engine_job *)(void *)((char *)j - offsetof(struct engine_job, run.sched));
+    return (struct engine_job *)(void *)((char *)j - offsetof(struct engine_job, sched));
 }
 
 static inline struct engine_seq *seq_of(struct sched_seq *q)
@@ -55,6 +55,7 @@ void event_wake_all(struct engine *e);
 void seq_release(struct engine *e, struct engine_seq *q); /* its slot and pages are free */
 /* A choice ends: what is still held back is sent, unless a stop string ended it (`cut`). */
 void seq_finish(struct engine *e, struct engine_seq *q, enum finish why, int cut);
+void job_leave(struct engine *e, struct engine_job *j); /* it is counted no more */
 /* Send DONE and let go of the job; 0 when the ring is full (tried again in the next iteration). */
 int job_done(struct engine *e, struct engine_job *j);
 /* End all of a job's choices with an error; DONE follows in a later sweep. */

@@ -3,9 +3,12 @@
 #include <inttypes.h>
 #include <math.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "engine/engine_int.h"
+#include "engine/loop_int.h"
+
+#define RING_MIN (32u << 10)
 
 static int check_sampling(const struct engine *e, const struct sampling *p, struct err *err)
 {
@@ -36,8 +39,37 @@ static int check_sampling(const struct engine *e, const struct sampling *p, stru
     return 0;
 }
 
-int engine_submit(struct engine *e, struct engine_job *j, struct err *err)
+/* Half the ring has room for what one step can send: each choice's token and its end, its drafts,
+ * or a row of prompt tokens; and that it was started, put back, done. */
+static uint32_t ring_bytes(const struct engine_job *w)
 {
+    int32_t n = w->ask->n_choices, more = w->ask->echo ? MORE_ROWS : n * LOOKUP_MAX;
+    uint32_t cap = RING_MIN;
+
+    more = more < MORE_ROWS ? more : MORE_ROWS;
+    while (cap / 2 < (uint32_t)(2 * n + more + 4) * event_bytes(w))
+        cap *= 2;
+    return cap;
+}
+
+static struct engine_job *make(const struct engine *e, struct job *j)
+{
+    struct engine_job *w, ask = {.ask = j};
+    uint32_t cap = ring_bytes(&ask);
+
+    w = aligned_alloc(_Alignof(struct engine_job), sizeof *w + cap);
+    if (!w)
+        return NULL;
+    memset(w, 0, sizeof *w);
+    w->ask = j;
+    w->n_inside = j->n_choices;
+    ring_init(&w->ring, w->data, cap);
+    return w;
+}
+
+int engine_submit(struct engine *e, struct job *j, struct err *err)
+{
+    struct engine_job *w;
     int32_t want = j->sampling.max_tokens, context = e->info.context, room;
     int rc;
 
@@ -62,39 +94,58 @@ int engine_submit(struct engine *e, struct engine_job *j, struct err *err)
     rc = check_sampling(e, &j->sampling, err);
     if (rc)
         return rc;
-    memset(&j->run, 0, sizeof j->run);
-    j->run.limit = want >= 0                                         ? want
-                   : e->info.output_max && e->info.output_max < room ? e->info.output_max
-                                                                     : room;
-    if (mbox_post(&e->inbox, &j->run.inbox))
+    w = make(e, j);
+    if (!w)
+        return err_set(err, ERR_NOMEM, "No memory for one more request.");
+    w->limit = want >= 0                                         ? want
+               : e->info.output_max && e->info.output_max < room ? e->info.output_max
+                                                                 : room;
+    j->inner = w;
+    atomic_fetch_add(&e->n_waiting, 1);
+    atomic_fetch_add(&e->n_inside, j->n_choices);
+    if (mbox_post(&e->inbox, &w->inbox))
         mbox_wake(&e->inbox);
     return 0;
 }
 
-void engine_cancel(struct engine *e, struct engine_job *j)
+void engine_cancel(struct engine *e, struct job *j)
 {
-    atomic_store_explicit(&j->run.cancel, 1, memory_order_release);
+    struct engine_job *w = j->inner;
+
+    if (!w)
+        return;
+    atomic_store_explicit(&w->cancel, 1, memory_order_release);
     mbox_wake(&e->inbox);
 }
 
-const struct event *engine_event_peek(struct engine_job *j)
+const struct event *engine_event_peek(struct job *j)
 {
+    struct engine_job *w = j->inner;
     uint32_t n;
-    return ring_peek(&j->ring, &n);
+
+    return ring_peek(&w->ring, &n);
 }
 
-void engine_event_pop(struct engine *e, struct engine_job *j)
+void engine_event_pop(struct engine *e, struct job *j)
 {
-    ring_pop(&j->ring);
-    if (atomic_load_explicit(&j->run.paused, memory_order_acquire) &&
-        ring_used(&j->ring) < j->ring.cap / 4)
+    struct engine_job *w = j->inner;
+
+    ring_pop(&w->ring);
+    if (atomic_load_explicit(&w->paused, memory_order_acquire) &&
+        ring_used(&w->ring) < w->ring.cap / 4)
         mbox_wake(&e->inbox);
 }
 
-int engine_job_settled(struct engine_job *j)
+int engine_release(struct job *j)
 {
+    struct engine_job *w = j->inner;
+
     /* The engine sets it a few instructions after DONE became visible. */
-    while (!atomic_load_explicit(&j->run.released, memory_order_acquire))
+    while (!atomic_load_explicit(&w->released, memory_order_acquire))
         sched_yield();
-    return !atomic_load_explicit(&j->item.posted, memory_order_acquire);
+    if (atomic_load_explicit(&j->item.posted, memory_order_acquire))
+        return 0;
+    j->inner = NULL;
+    free(w);
+    return 1;
 }

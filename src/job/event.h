@@ -11,8 +11,6 @@
 
 struct err;
 
-#define JOB_CHOICES_MAX 16 /* of one job */
-
 enum event_kind {
     EVENT_STARTED,   /* left the queue: n_cached prompt tokens are there, times->queue_us */
     EVENT_PREFILL,   /* n_done of the prompt's tokens are computed; nothing to answer */

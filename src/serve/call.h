@@ -75,7 +75,7 @@ const struct endpoint *endpoint_row(enum api_route_id id);
 
 /* One prompt of a request, and its job. */
 struct call_job {
-    struct supplier_job job;
+    struct job job;
     struct call *call;
     const char *text; /* the prompt's text: in the request, or `rendered` */
     size_t n_text;

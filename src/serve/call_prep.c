@@ -209,6 +209,7 @@ static int prep_text(struct call *c, struct err *e)
         j->n_text = p && p->text ? p->n_text : 0;
         j->n_hold = chat ? (int64_t)c->n_body : p->text ? (int64_t)p->n_text : p->n_id;
         j->n_hold += (int64_t)c->req.prediction.n * c->req.n_run; /* each choice may pay for it */
+        j->job.messages = chat ? c->req.messages : NULL;
         j->job.text = p ? p->text : NULL;
         j->job.n_text = j->n_text;
         j->job.prompt = p ? p->id : NULL;

@@ -68,7 +68,7 @@ static int route(struct call *c, struct err *e)
 /* ---- hold ------------------------------------------------------------------------------------ */
 
 /* Tokens of one answer at most. Where its supplier reads the prompt, we do not know its tokens. */
-static int32_t answer_max(const struct call *c, const struct supplier_job *j)
+static int32_t answer_max(const struct call *c, const struct job *j)
 {
     int32_t context = c->sup->ops->facts(c->sup)->context;
 
@@ -88,7 +88,7 @@ static int hold_tokens(struct call *c, struct err *e)
     }
     n = hold_fit(&h, c->ticket.held.limit, c->req.sampling.max_tokens < 0, &max);
     for (int32_t i = 0; i < c->n_jobs; i++) {
-        struct supplier_job *j = &c->jobs[i].job;
+        struct job *j = &c->jobs[i].job;
         if (answer_max(c, j) > max)
             j->sampling.max_tokens = max;
     }
@@ -178,17 +178,17 @@ static int submit_job(struct call *c, struct call_job *j, struct err *e)
     int r;
 
     j->n_live = c->req.n_run;
-    j->job.req = &c->req;
+    j->job.n_choices = c->req.n_run;
     j->job.salt = cache_salt(c);
     j->job.tenant = c->ticket.i_tenant;
     j->job.tier = c->tier;
     j->job.accepted_us = c->started_us;
     if (j->job.sampling.min_tokens < 0)
         j->job.sampling.min_tokens = j->job.sampling.max_tokens;
-    j->job.echo_logprobs = c->req.echo && c->req.logprobs;
+    j->job.echo = c->req.echo && c->req.logprobs;
     j->job.reader = net_io_mbox(c->s->net, c->io);
-    j->job.mail_kind = MAIL_JOB;
-    j->job.owner = j;
+    j->job.item.kind = MAIL_JOB;
+    j->job.item.owner = j;
     if (!(c->req.given & API_GIVEN_SEED) &&
         rand_system(&j->job.sampling.seed, sizeof j->job.sampling.seed))
         return err_set(e, ERR_INTERNAL, "no random bytes from the system");

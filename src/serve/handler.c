@@ -351,7 +351,7 @@ void handler_mail(void *ctx, int io)
             if (!c)
                 continue;
         } else {
-            j = (struct call_job *)(void *)it->owner;
+            j = it->owner;
             c = j->call;
             call_pump(c, j);
         }

@@ -13,17 +13,6 @@
 #include "console/bench_store.h"
 #include "net/net.h"
 
-#define RING_BYTES (1u << 16)
-
-/* A job with its events' memory. */
-struct local_job {
-    struct engine_job job;
-    struct supplier_job *outer;
-    int started;
-    int32_t n_inside; /* its sequences, as in struct local */
-    _Alignas(16) unsigned char ring[RING_BYTES];
-};
-
 static const struct local *of(const struct supplier *s)
 {
     return (const struct local *)(const void *)s;
@@ -39,38 +28,11 @@ static struct engine *engine(const struct supplier *s)
 static void local_load_now(const struct supplier *s, struct load *ret)
 {
     const struct local *l = of(s);
-    struct engine_stats st;
-    int32_t unstarted = atomic_load(&l->n_unstarted);
 
     *ret = (struct load){.state = (enum supplier_state)atomic_load(&l->state),
                          .progress = atomic_load(&l->progress) / 100.0};
-    if (ret->state != SUPPLIER_READY)
-        return;
-    engine_stats(l->engine, &st);
-    *ret = (struct load){
-        .state = SUPPLIER_READY,
-        .frozen = st.frozen,
-        /* The engine counts when it looks into its inbox; in a burst ours is the truer number. */
-        .n_waiting = unstarted > st.n_waiting ? unstarted : st.n_waiting,
-        .n_running = st.n_running,
-        .n_inside = atomic_load(&l->n_inside),
-        .capacity = engine_info(l->engine)->batch_max,
-        .pages_used = st.pages_used,
-        .n_pages = st.n_pages,
-        .pages_shared = st.pages_shared,
-        .pages_free = st.pages_free,
-        .batch_tokens = st.last_batch_tokens,
-        .batch_seqs = st.last_batch_seqs,
-        .progress = 1,
-        .n_steps = st.n_steps,
-        .prompt_tokens = st.prompt_tokens,
-        .cached_tokens = st.cached_tokens,
-        .generated_tokens = st.generated_tokens,
-        .preemptions = st.preemptions,
-        .draft_tokens = st.draft_tokens,
-        .draft_accepted = st.draft_accepted,
-        .bytes_read = st.weight_bytes_read,
-    };
+    if (ret->state == SUPPLIER_READY)
+        engine_load(l->engine, ret);
 }
 
 static const struct supplier_facts *local_facts(const struct supplier *s)
@@ -90,12 +52,8 @@ static int local_tokenize(const struct supplier *s, const char *text, size_t n, 
                           struct err *e)
 {
     unsigned flags = (special ? ENGINE_TOK_SPECIAL : 0) | (bos ? ENGINE_TOK_BOS : 0);
-    struct tokens t = {0};
-    int r = engine_tokenize(engine(s), text, n, flags, max, patience, &t, e);
 
-    if (!r)
-        *ret = (struct tokens){.id = t.id, .answer = t.answer, .n = t.n};
-    return r;
+    return engine_tokenize(engine(s), text, n, flags, max, patience, ret, e);
 }
 
 static int local_detokenize(const struct supplier *s, const int32_t *id, int32_t n, struct buf *out,
@@ -119,104 +77,35 @@ static int local_render(const struct supplier *s, const json_t *messages, const 
                                .continue_final = continue_final,
                                .no_generation_prompt = no_generation_prompt,
                                .patience = patience};
-    struct tokens t = {0};
-    int r = engine_render(engine(s), &chat, ret_text, &t, e);
 
-    if (!r)
-        *ret_tokens = (struct tokens){.id = t.id, .answer = t.answer, .n = t.n};
-    return r;
+    return engine_render(engine(s), &chat, ret_text, ret_tokens, e);
 }
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
-static int local_submit(struct supplier *s, struct supplier_job *j, struct err *e)
+static int local_submit(struct supplier *s, struct job *j, struct err *e)
 {
-    struct local *l = (struct local *)(void *)s;
-    struct local_job *lj = calloc(1, sizeof *lj);
-    int r;
-
-    if (!lj)
-        return err_set(e, ERR_NOMEM, "No memory for one more request.");
-    lj->outer = j;
-    lj->job.prompt = j->prompt;
-    lj->job.answer = j->answer;
-    lj->job.n_prompt = j->n_prompt;
-    lj->job.prediction = j->prediction;
-    lj->job.n_prediction = j->n_prediction;
-    lj->job.n_choices = j->req->n_run;
-    lj->job.sampling = j->sampling;
-    lj->job.echo_logprobs = j->echo_logprobs;
-    lj->job.echo_top = j->echo_logprobs ? j->sampling.n_top : 0;
-    lj->job.cache_salt = j->salt;
-    lj->job.tier = j->tier;
-    lj->job.tenant = j->tenant;
-    lj->job.accepted_us = j->accepted_us;
-    ring_init(&lj->job.ring, lj->ring, RING_BYTES);
-    lj->job.reader = j->reader;
-    lj->job.item.kind = j->mail_kind;
-    lj->job.item.owner = j;
-    j->inner = lj;
-    lj->n_inside = lj->job.n_choices;
-    atomic_fetch_add(&l->n_unstarted, 1);
-    atomic_fetch_add(&l->n_inside, lj->n_inside);
-    r = engine_submit(l->engine, &lj->job, e);
-    if (r) {
-        atomic_fetch_sub(&l->n_unstarted, 1);
-        atomic_fetch_sub(&l->n_inside, lj->n_inside);
-        j->inner = NULL;
-        free(lj);
-    }
-    return r;
+    return engine_submit(engine(s), j, e);
 }
 
-static void local_cancel(struct supplier *s, struct supplier_job *j)
+static void local_cancel(struct supplier *s, struct job *j)
 {
-    struct local_job *lj = j->inner;
-
-    if (lj)
-        engine_cancel(engine(s), &lj->job);
+    engine_cancel(engine(s), j);
 }
 
-static void started(struct local *l, struct local_job *lj)
+static const struct event *local_peek(struct supplier *s, struct job *j)
 {
-    if (!lj->started)
-        atomic_fetch_sub(&l->n_unstarted, 1);
-    lj->started = 1;
+    return engine_event_peek(j);
 }
 
-static const struct event *local_peek(struct supplier *s, struct supplier_job *j)
+static void local_pop(struct supplier *s, struct job *j)
 {
-    struct local_job *lj = j->inner;
-    const struct event *ev = engine_event_peek(&lj->job);
-
-    if (ev && (ev->kind == EVENT_STARTED || ev->kind == EVENT_DONE))
-        started((struct local *)(void *)s, lj);
-    return ev;
+    engine_event_pop(engine(s), j);
 }
 
-static void local_pop(struct supplier *s, struct supplier_job *j)
+static int local_release(struct supplier *s, struct job *j)
 {
-    struct local *l = (struct local *)(void *)s;
-    struct local_job *lj = j->inner;
-    enum event_kind kind = engine_event_peek(&lj->job)->kind;
-    int32_t n = kind == EVENT_DONE ? lj->n_inside : kind == EVENT_FINISH;
-
-    if (n) { /* not for each token */
-        lj->n_inside -= n;
-        atomic_fetch_sub(&l->n_inside, n);
-    }
-    engine_event_pop(l->engine, &lj->job);
-}
-
-static int local_release(struct supplier *s, struct supplier_job *j)
-{
-    struct local_job *lj = j->inner;
-
-    if (!engine_job_settled(&lj->job))
-        return 0;
-    j->inner = NULL;
-    free(lj);
-    return 1;
+    return engine_release(j);
 }
 
 static const struct supplier_ops ops = {

@@ -20,10 +20,8 @@ struct local {
     struct supplier_facts facts;
     struct supplier_engine view;
     char fingerprint[24];
-    struct err err;              /* FAILED: why */
-    const char *limits;          /* file of what this machine allows, or NULL */
-    _Atomic int32_t n_unstarted; /* submitted, and not yet seen to begin or end */
-    _Atomic int32_t n_inside;    /* sequences submitted, and not yet seen to end */
+    struct err err;     /* FAILED: why */
+    const char *limits; /* file of what this machine allows, or NULL */
     int64_t stall_us;
     int cpu;
 };

@@ -6,8 +6,6 @@
 #include "base/check.h"
 #include "base/clock.h"
 
-#define RING (128 << 10)
-
 struct sampling jobs_greedy(int max_tokens)
 {
     return (struct sampling){
@@ -22,15 +20,10 @@ struct sampling jobs_seeded(int max_tokens, uint64_t seed)
     return s;
 }
 
-int jobs_start(struct engine *e, struct engine_job *j, struct mbox *box,
-               const struct jobs_spec *spec, struct err *err)
+int jobs_start(struct engine *e, struct job *j, struct mbox *box, const struct jobs_spec *spec,
+               struct err *err)
 {
-    uint32_t n = spec->n_choices > 1 ? 2 * JOBS_RING : JOBS_RING;
-    void *ring = aligned_alloc(64, n);
-
-    CHECK(ring);
     memset(j, 0, sizeof *j);
-    ring_init(&j->ring, ring, n);
     j->prompt = spec->prompt;
     j->answer = spec->answer;
     j->n_prompt = spec->n_prompt;
@@ -38,8 +31,8 @@ int jobs_start(struct engine *e, struct engine_job *j, struct mbox *box,
     j->n_prediction = spec->n_prediction;
     j->n_choices = spec->n_choices ? spec->n_choices : 1;
     j->sampling = spec->sampling;
-    j->echo_logprobs = spec->echo;
-    j->cache_salt = spec->salt;
+    j->echo = spec->echo;
+    j->salt = spec->salt;
     j->tier = (enum tier)spec->tier;
     j->tenant = spec->tenant;
     j->accepted_us = clock_now_us();
@@ -47,7 +40,7 @@ int jobs_start(struct engine *e, struct engine_job *j, struct mbox *box,
     return engine_submit(e, j, err);
 }
 
-int jobs_next(struct engine *e, struct engine_job *j, struct event *ret, char *text)
+int jobs_next(struct engine *e, struct job *j, struct event *ret, char *text)
 {
     static struct usage usage;
     static struct times times;
@@ -78,15 +71,13 @@ int jobs_next(struct engine *e, struct engine_job *j, struct event *ret, char *t
     return ret->kind;
 }
 
-void jobs_end(struct engine_job *j)
+void jobs_end(struct job *j)
 {
-    while (!engine_job_settled(j)) {
+    while (!engine_release(j)) {
         struct mbox_item *list = mbox_take(j->reader);
         while (mbox_next(&list))
             ;
     }
-    free(j->ring.data);
-    j->ring.data = NULL;
 }
 
 static void take(struct jobs_answer *a, const struct event *ev)
@@ -111,7 +102,7 @@ static void take(struct jobs_answer *a, const struct event *ev)
 void jobs_run(struct engine *e, const struct jobs_spec *spec, int n, struct jobs_answer *answers,
               int per_job)
 {
-    struct engine_job *job = calloc((size_t)n, sizeof *job);
+    struct job *job = calloc((size_t)n, sizeof *job);
     int *ended = calloc((size_t)n, sizeof *ended), left = n;
     struct mbox box;
     struct err err;
@@ -119,10 +110,7 @@ void jobs_run(struct engine *e, const struct jobs_spec *spec, int n, struct jobs
     CHECK(job && ended && !mbox_open(&box));
     memset(answers, 0, (size_t)n * (size_t)per_job * sizeof *answers);
     for (int i = 0; i < n; i++) {
-        struct engine_job *j = &job[i];
-        void *ring = aligned_alloc(64, RING);
-        CHECK(ring);
-        ring_init(&j->ring, ring, RING);
+        struct job *j = &job[i];
         j->prompt = spec[i].prompt;
         j->answer = spec[i].answer;
         j->n_prompt = spec[i].n_prompt;
@@ -130,8 +118,8 @@ void jobs_run(struct engine *e, const struct jobs_spec *spec, int n, struct jobs
         j->n_prediction = spec[i].n_prediction;
         j->n_choices = spec[i].n_choices ? spec[i].n_choices : 1;
         j->sampling = spec[i].sampling;
-        j->echo_logprobs = spec[i].echo;
-        j->cache_salt = spec[i].salt;
+        j->echo = spec[i].echo;
+        j->salt = spec[i].salt;
         j->tier = (enum tier)spec[i].tier;
         j->tenant = spec[i].tenant;
         j->accepted_us = clock_now_us();
@@ -146,7 +134,7 @@ void jobs_run(struct engine *e, const struct jobs_spec *spec, int n, struct jobs
         mbox_wait(&box, 1000);
         list = mbox_take(&box);
         while ((it = mbox_next(&list))) {
-            struct engine_job *j = (void *)((char *)it - offsetof(struct engine_job, item));
+            struct job *j = (void *)((char *)it - offsetof(struct job, item));
             int i = (int)(j - job);
             const struct event *ev;
             if (spec[i].never_read_until && !ended[i])
@@ -164,14 +152,12 @@ void jobs_run(struct engine *e, const struct jobs_spec *spec, int n, struct jobs
                     engine_cancel(e, j);
                 engine_event_pop(e, j);
             }
-            if (ended[i] == 1 && engine_job_settled(j)) {
+            if (ended[i] == 1 && engine_release(j)) {
                 ended[i] = 2;
                 left--;
             }
         }
     }
-    for (int i = 0; i < n; i++)
-        free(job[i].ring.data);
     free(job);
     free(ended);
     mbox_close(&box);

@@ -37,17 +37,16 @@ void jobs_run(struct engine *e, const struct jobs_spec *spec, int n, struct jobs
               int per_job);
 
 /* One job by hand, for tests that look at single events. */
-#define JOBS_RING    (16 << 10) /* twice as much with several choices */
 #define JOBS_TEXT    8192
 #define JOBS_WAIT_US 120000000
 /* Initialise and submit; box is the mailbox of this thread's jobs. */
-int jobs_start(struct engine *e, struct engine_job *j, struct mbox *box,
-               const struct jobs_spec *spec, struct err *err);
+int jobs_start(struct engine *e, struct job *j, struct mbox *box, const struct jobs_spec *spec,
+               struct err *err);
 /* Wait for the next event, copy and pop it (text: JOBS_TEXT bytes or NULL). Its kind, or -1 when
  * none came for JOBS_WAIT_US. Of what it points to only usage and times stay, until the next. */
-int jobs_next(struct engine *e, struct engine_job *j, struct event *ret, char *text);
+int jobs_next(struct engine *e, struct job *j, struct event *ret, char *text);
 /* After DONE was read. */
-void jobs_end(struct engine_job *j);
+void jobs_end(struct job *j);
 
 struct sampling jobs_greedy(int max_tokens);
 struct sampling jobs_seeded(int max_tokens, uint64_t seed);

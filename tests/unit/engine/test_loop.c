@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/rand.h"
 #include "base/team.h"
+#include "engine/engine_int.h"
 #include "jobs.h"
 #include "policy/sched.h"
 #include "tiny.h"
@@ -57,7 +58,7 @@ static struct jobs_spec spec_of(int n_prompt, int max_tokens)
     return s;
 }
 
-static void start(struct engine_job *j, struct jobs_spec s)
+static void start(struct job *j, struct jobs_spec s)
 {
     struct err err = {0};
     if (jobs_start(engine, j, &box, &s, &err))
@@ -65,7 +66,7 @@ static void start(struct engine_job *j, struct jobs_spec s)
 }
 
 /* Read until an event of this kind. */
-static struct event until(struct engine_job *j, int kind)
+static struct event until(struct job *j, int kind)
 {
     struct event ev;
     int k;
@@ -76,10 +77,27 @@ static struct event until(struct engine_job *j, int kind)
     return ev;
 }
 
-static struct engine_stats stats(void)
+/* What the engine keeps of a job that was submitted and not yet released. */
+static struct engine_job *run_of(const struct job *j)
 {
-    struct engine_stats st;
-    engine_stats(engine, &st);
+    return j->inner;
+}
+
+/* Read the rest of a job and release it; when it left the queue. */
+static int64_t end_of(struct job *j)
+{
+    int64_t at;
+
+    assert_int_equal(until(j, EVENT_DONE).code, 0);
+    at = run_of(j)->scheduled_us;
+    jobs_end(j);
+    return at;
+}
+
+static struct load stats(void)
+{
+    struct load st;
+    engine_load(engine, &st);
     return st;
 }
 
@@ -96,7 +114,7 @@ static struct engine_stats stats(void)
 
 /* Cancel and read on: DONE must come, with no choice finished, after at most the step under way
  * and one that had begun to be laid out; then every page is free again. */
-static struct event cancel_and_check(struct engine_job *j)
+static struct event cancel_and_check(struct job *j)
 {
     uint64_t steps = stats().n_steps;
     struct event ev;
@@ -116,7 +134,7 @@ static struct event cancel_and_check(struct engine_job *j)
     return ev;
 }
 
-static struct event cancel_of_cached(struct engine_job *j)
+static struct event cancel_of_cached(struct job *j)
 {
     struct event ev;
     engine_cancel(engine, j);
@@ -129,7 +147,7 @@ static struct event cancel_of_cached(struct engine_job *j)
 static void cancel_prefilling(void **state)
 {
     struct event told, done;
-    struct engine_job j;
+    struct job j;
     (void)state;
     open_engine(&llama, (struct engine_config){.chunk = 1, .no_prefix_cache = 1});
     start(&j, spec_of(500, 5));
@@ -142,7 +160,7 @@ static void cancel_prefilling(void **state)
 /* What is owed for a prompt: what is there of it, computed or found, each token once. */
 static void prompt_is_counted_once(void **state)
 {
-    struct engine_job j;
+    struct job j;
     struct event ev;
     struct jobs_spec s = spec_of(200, 300);
     (void)state;
@@ -163,7 +181,7 @@ static void prompt_is_counted_once(void **state)
 
 static void cancel_decoding(void **state)
 {
-    struct engine_job j;
+    struct job j;
     (void)state;
     open_engine(&llama, (struct engine_config){.no_prefix_cache = 1});
     start(&j, spec_of(40, -1));
@@ -177,12 +195,12 @@ static void cancel_decoding(void **state)
 /* Nothing is read: the sequence rests with its pages until it is cancelled. */
 static void cancel_paused(void **state)
 {
-    struct engine_job j;
+    struct job j;
     uint64_t steps;
     (void)state;
     open_engine(&llama, (struct engine_config){.no_prefix_cache = 1});
     start(&j, spec_of(40, 400));
-    WAIT_FOR(atomic_load(&j.run.paused));
+    WAIT_FOR(atomic_load(&run_of(&j)->paused));
     WAIT_FOR(stats().pages_free < stats().n_pages);
     steps = stats().n_steps;
     clock_sleep_us(30000);
@@ -193,7 +211,7 @@ static void cancel_paused(void **state)
 
 static void cancel_queued(void **state)
 {
-    struct engine_job first, second;
+    struct job first, second;
     struct event ev;
     (void)state;
     open_engine(&llama, (struct engine_config){.batch_max = 1, .no_prefix_cache = 1});
@@ -215,7 +233,7 @@ static void cancel_queued(void **state)
 
 static void cancel_of_choices_and_echo(void **state)
 {
-    struct engine_job j;
+    struct job j;
     struct jobs_spec s = spec_of(100, 300);
     (void)state;
     open_engine(&llama, (struct engine_config){.batch_max = 6, .chunk = 16});
@@ -241,17 +259,17 @@ static void cancel_of_choices_and_echo(void **state)
 static void slow_reader(void **state)
 {
     static struct jobs_answer alone, beside;
-    struct engine_job slow;
+    struct job slow;
     struct jobs_spec s = spec_of(33, 400), other = spec_of(50, 200);
     (void)state;
     open_engine(&llama, (struct engine_config){.stall_us_max = 150000, .no_prefix_cache = 1});
     jobs_run(engine, &other, 1, &alone, 1);
     start(&slow, s);
-    WAIT_FOR(atomic_load(&slow.run.paused));
+    WAIT_FOR(atomic_load(&run_of(&slow)->paused));
     jobs_run(engine, &other, 1, &beside, 1);
     assert_int_equal(beside.err, 0);
     assert_memory_equal(&alone, &beside, sizeof alone);
-    WAIT_FOR(atomic_load(&slow.run.released));
+    WAIT_FOR(atomic_load(&run_of(&slow)->released));
     assert_int_equal(until(&slow, EVENT_DONE).code, ERR_SLOW_READER);
     jobs_end(&slow);
     WAIT_FOR(stats().pages_free == stats().n_pages);
@@ -262,7 +280,7 @@ static void slow_reader(void **state)
 static void pause_and_go_on(void **state)
 {
     static struct jobs_answer want;
-    struct engine_job j;
+    struct job j;
     struct jobs_spec s = spec_of(33, 300);
     struct event ev;
     int n = 0;
@@ -272,7 +290,7 @@ static void pause_and_go_on(void **state)
     start(&j, s);
     for (;;) {
         if (n % 100 == 50)
-            WAIT_FOR(atomic_load(&j.run.paused) || atomic_load(&j.run.released));
+            WAIT_FOR(atomic_load(&run_of(&j)->paused) || atomic_load(&run_of(&j)->released));
         assert_true(jobs_next(engine, &j, &ev, NULL) >= 0);
         if (ev.kind == EVENT_TEXT) {
             assert_int_equal(ev.token, want.token[n]);
@@ -287,14 +305,14 @@ static void pause_and_go_on(void **state)
 }
 
 /* Start what fills its ring and rests, unread. */
-static void start_resting(struct engine_job *j, struct jobs_spec s)
+static void start_resting(struct job *j, struct jobs_spec s)
 {
     start(j, s);
-    WAIT_FOR(atomic_load(&j->run.paused));
+    WAIT_FOR(atomic_load(&run_of(j)->paused));
 }
 
 /* Read to the end: the tokens of choice i are those of want[i]. */
-static void read_on(struct engine_job *j, const struct jobs_answer *want)
+static void read_on(struct job *j, const struct jobs_answer *want)
 {
     int n[JOB_CHOICES_MAX] = {0}, prompt_events = 0;
     struct event ev;
@@ -310,7 +328,7 @@ static void read_on(struct engine_job *j, const struct jobs_answer *want)
     assert_int_equal(ev.code, 0);
     for (int i = 0; i < j->n_choices; i++)
         assert_int_equal(n[i], want[i].n_tokens);
-    assert_int_equal(prompt_events, j->echo_logprobs ? j->n_prompt : 0);
+    assert_int_equal(prompt_events, j->echo ? j->n_prompt : 0);
     jobs_end(j);
 }
 
@@ -320,7 +338,7 @@ static void resting_gives_way(void **state)
     static struct jobs_answer want[3][JOB_CHOICES_MAX], alone, beside;
     struct jobs_spec s[3] = {spec_of(33, 300), spec_of(33, 200), spec_of(300, 10)},
                      other = spec_of(50, 200);
-    struct engine_job slow;
+    struct job slow;
     (void)state;
     s[0].sampling = jobs_seeded(300, 5);
     s[0].sampling.ignore_eos = 1;
@@ -352,7 +370,7 @@ static void resting_gives_pages(void **state)
 {
     static struct jobs_answer want[JOB_CHOICES_MAX], beside;
     struct jobs_spec s = spec_of(300, 180);
-    struct engine_job slow;
+    struct job slow;
     (void)state;
     open_engine(&llama, (struct engine_config){.batch_max = 2,
                                                .give_way_us = 1,
@@ -372,7 +390,7 @@ static void resting_gives_pages(void **state)
 /* Put aside, a job ends like any other: cancelled, cut, or closed upon. */
 static void ends_of_the_resting(void **state)
 {
-    struct engine_job slow[2];
+    struct job slow[2];
     const struct event *ev;
     static struct jobs_answer other;
     struct jobs_spec s = spec_of(10, 5);
@@ -386,7 +404,7 @@ static void ends_of_the_resting(void **state)
     cancel_and_check(&slow[0]);
     engine_close(engine);
     while ((ev = engine_event_peek(&slow[1]))->kind != EVENT_DONE)
-        ring_pop(&slow[1].ring);
+        ring_pop(&run_of(&slow[1])->ring);
     assert_int_equal(ev->code, ERR_DRAINING);
     jobs_end(&slow[1]);
     team_close(team);
@@ -405,7 +423,7 @@ static void tiers_go_first(void **state)
 {
     static const int tier_of[] = {TIER_FLEX, TIER_DEFAULT, TIER_PRIORITY, TIER_FLEX, TIER_PRIORITY};
     static const int order[] = {2, 4, 1, 0, 3};
-    struct engine_job first, j[5];
+    struct job first, j[5];
     int64_t before = 0;
     (void)state;
     open_engine(&llama, (struct engine_config){.batch_max = 1, .give_way_us = INT64_MAX / 2});
@@ -419,11 +437,10 @@ static void tiers_go_first(void **state)
     until(&first, EVENT_DONE);
     jobs_end(&first);
     for (int i = 0; i < 5; i++) {
-        struct engine_job *k = &j[order[i]];
-        assert_int_equal(until(k, EVENT_DONE).code, 0);
-        jobs_end(k);
-        assert_true(k->run.scheduled_us >= before);
-        before = k->run.scheduled_us;
+        struct job *k = &j[order[i]];
+        int64_t at = end_of(k);
+        assert_true(at >= before);
+        before = at;
     }
     close_engine();
 }
@@ -432,13 +449,14 @@ static void tiers_go_first(void **state)
 static void nobody_waits_for_ever(void **state)
 {
     enum { N = 30, TOKENS = 20, MOST = SCHED_STEPS / TOKENS + 1 };
-    struct engine_job first, flex, high[N];
+    struct job first, flex, high[N];
+    int64_t at;
     struct jobs_spec s = spec_of(20, TOKENS);
     int n_before = 0;
     (void)state;
     open_engine(&llama, (struct engine_config){
                             .batch_max = 1, .no_speculation = 1, .give_way_us = INT64_MAX / 2});
-    start_resting(&first, of_tier(TIER_PRIORITY, 100)); /* keeps the only slot */
+    start_resting(&first, of_tier(TIER_PRIORITY, 200)); /* keeps the only slot */
     s.tier = TIER_FLEX;
     start(&flex, s);
     s.tier = TIER_PRIORITY;
@@ -447,13 +465,9 @@ static void nobody_waits_for_ever(void **state)
     WAIT_FOR(stats().n_waiting == N + 1);
     until(&first, EVENT_DONE);
     jobs_end(&first);
-    assert_int_equal(until(&flex, EVENT_DONE).code, 0);
-    jobs_end(&flex);
-    for (int i = 0; i < N; i++) {
-        until(&high[i], EVENT_DONE);
-        jobs_end(&high[i]);
-        n_before += high[i].run.scheduled_us < flex.run.scheduled_us;
-    }
+    at = end_of(&flex);
+    for (int i = 0; i < N; i++)
+        n_before += end_of(&high[i]) < at;
     assert_in_range(n_before, MOST / 2, MOST);
     close_engine();
 }
@@ -461,7 +475,8 @@ static void nobody_waits_for_ever(void **state)
 /* One tenant's many choices and jobs, then another's one: it is second, not last. */
 static void tenants_take_turns(void **state)
 {
-    struct engine_job first, many[6], one;
+    struct job first, many[6], one;
+    int64_t at;
     struct jobs_spec s = spec_of(20, 3);
     int n_before = 0;
     (void)state;
@@ -477,13 +492,9 @@ static void tenants_take_turns(void **state)
     WAIT_FOR(stats().n_waiting == 7);
     until(&first, EVENT_DONE);
     jobs_end(&first);
-    until(&one, EVENT_DONE);
-    jobs_end(&one);
-    for (int i = 0; i < 6; i++) {
-        until(&many[i], EVENT_DONE);
-        jobs_end(&many[i]);
-        n_before += many[i].run.scheduled_us < one.run.scheduled_us;
-    }
+    at = end_of(&one);
+    for (int i = 0; i < 6; i++)
+        n_before += end_of(&many[i]) < at;
     assert_true(n_before <= 1);
     close_engine();
 }
@@ -493,13 +504,13 @@ static void tenants_take_turns(void **state)
 static void give_up_slots(enum engine_class cls)
 {
     static struct jobs_answer want[3];
-    struct engine_job many[3], one, two, high;
-    struct jobs_spec s[3], other = spec_of(40, 100);
+    struct job many[3], one, two, high;
+    struct jobs_spec s[3], other = spec_of(40, 200);
     open_engine(&llama,
                 (struct engine_config){.cls = cls, .batch_max = 3, .give_way_us = INT64_MAX / 2});
     for (int i = 0; i < 3; i++) {
         s[i] = spec_of(30 + 20 * i, 0);
-        s[i].sampling = jobs_seeded(100, (uint64_t)i);
+        s[i].sampling = jobs_seeded(200, (uint64_t)i);
         s[i].sampling.ignore_eos = 1;
         jobs_run(engine, &s[i], 1, &want[i], 1);
     }
@@ -534,8 +545,9 @@ static void slots_are_given_up(void **state)
 /* Prompts are echoed one at a time, the oldest first, wherever their slots are. */
 static void echoes_in_order(void **state)
 {
-    struct engine_job j[4];
+    struct job j[4];
     struct event ev;
+    int64_t before = 0;
     struct jobs_spec s = spec_of(100, 0);
     (void)state;
     open_engine(&llama, (struct engine_config){.batch_max = 2});
@@ -546,17 +558,17 @@ static void echoes_in_order(void **state)
         while (jobs_next(engine, &j[i], &ev, NULL) != EVENT_DONE)
             ;
         assert_int_equal(ev.code, 0);
+        assert_true(run_of(&j[i])->first_us > before);
+        before = run_of(&j[i])->first_us;
         jobs_end(&j[i]);
     }
-    for (int i = 1; i < 4; i++)
-        assert_true(j[i].run.first_us > j[i - 1].run.first_us);
     close_engine();
 }
 
 /* Closing ends every job, in whatever state, and each reader finds its DONE. */
 static void drains_on_close(void **state)
 {
-    static struct engine_job j[20];
+    static struct job j[20];
     (void)state;
     open_engine(&llama, (struct engine_config){.batch_max = 4, .chunk = 8});
     for (int i = 0; i < 20; i++)
@@ -572,7 +584,7 @@ static void drains_on_close(void **state)
                 done = 1;
                 assert_true(ev->code == 0 || ev->code == ERR_DRAINING);
             }
-            ring_pop(&j[i].ring);
+            ring_pop(&run_of(&j[i])->ring);
         }
         assert_true(done);
         jobs_end(&j[i]);
@@ -584,7 +596,7 @@ static void drains_on_close(void **state)
 /* Every event of one job against the order that the door promises. */
 static void check_events(struct jobs_spec s, int prefill_events)
 {
-    struct engine_job j;
+    struct job j;
     struct event ev;
     int started = 0, told = 0, done_max = 0, n_text[JOB_CHOICES_MAX] = {0},
         finished[JOB_CHOICES_MAX] = {0}, n_finished = 0, n_prefill = 0, total = 0;
@@ -759,14 +771,12 @@ static void bytes_of_a_step(void **state)
     for (int i = 0; i < 16; i++)
         s[i] = spec_of(1, 40); /* one token: every step has logits */
     for (int i = 0; i < 2; i++) {
-        struct engine_stats before = stats(), after;
+        struct load before = stats(), after;
         jobs_run(engine, s, i ? 16 : 1, a, 1);
         WAIT_FOR(stats().n_running == 0);
         after = stats();
-        per_step[i] =
-            (after.weight_bytes_read - before.weight_bytes_read) / (after.n_steps - before.n_steps);
-        assert_int_equal((after.weight_bytes_read - before.weight_bytes_read) %
-                             (after.n_steps - before.n_steps),
+        per_step[i] = (after.bytes_read - before.bytes_read) / (after.n_steps - before.n_steps);
+        assert_int_equal((after.bytes_read - before.bytes_read) % (after.n_steps - before.n_steps),
                          0);
         if (i) /* they did share steps */
             assert_true(after.n_steps - before.n_steps < 16 * 40 / 2);
@@ -813,7 +823,7 @@ static void draft_beyond_the_end(void **state)
 {
     struct jobs_spec s = spec_of(0, 12);
     static struct jobs_answer want;
-    struct engine_job j = {0};
+    struct job j = {0};
     struct event done;
 
     (void)state;

@@ -222,7 +222,7 @@ static void preempted_answers_come_back_the_same(void **state)
 {
     struct jobs_spec s[8];
     struct engine_config c = bf16;
-    struct engine_stats st;
+    struct load st;
     (void)state;
 
     answers_of_nobody_else(&models[0], bf16);
@@ -232,7 +232,7 @@ static void preempted_answers_come_back_the_same(void **state)
     for (int i = 0; i < 8; i++)
         s[i] = i % 2 ? question() : next_turn();
     jobs_run(engine, s, 8, got, 1);
-    engine_stats(engine, &st);
+    engine_load(engine, &st);
     assert_true(st.preemptions > 0);
     for (int i = 0; i < 8; i++)
         assert_true(is_same(&got[i], i % 2 ? &first : &second));
@@ -273,14 +273,14 @@ static void a_sequence_counts_once(void **state)
 {
     static const uint32_t stripes[CONTEXT / 32] = {0x55555555, 0x55555555, 0x55555555};
     struct jobs_spec s = spec_of(96, stripes, 1);
-    struct engine_stats st;
+    struct load st;
     (void)state;
 
     open_engine(&models[0], (struct engine_config){.cls = ENGINE_BF16, .batch_max = 4});
     jobs_run(engine, &s, 1, got, 1);
-    engine_stats(engine, &st);
-    assert_int_equal(st.last_batch_tokens, 96);
-    assert_int_equal(st.last_batch_seqs, 1);
+    engine_load(engine, &st);
+    assert_int_equal(st.batch_tokens, 96);
+    assert_int_equal(st.batch_seqs, 1);
     close_engine();
 }
 

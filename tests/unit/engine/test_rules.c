@@ -339,14 +339,13 @@ static void choices(void **state)
 
 static int submit_error(struct jobs_spec s, struct err *err)
 {
-    struct engine_job j;
+    struct job j;
     struct mbox box;
     int rc;
     assert_int_equal(mbox_open(&box), 0);
     memset(err, 0, sizeof *err);
     rc = jobs_start(engine, &j, &box, &s, err);
     assert_true(rc < 0); /* a job that started would be lost here */
-    free(j.ring.data);
     mbox_close(&box);
     return rc;
 }

@@ -146,12 +146,12 @@ static void run_all(const struct setting *s, int n, int at_once)
 {
     struct team *team;
     struct engine *e = open_engine(s, &team);
-    struct engine_stats st;
+    struct load st;
 
     for (int i = 0; i < n; i += at_once)
         jobs_run(e, spec + i, at_once, got + i, 1);
     check_same(got, n, s->name);
-    engine_stats(e, &st);
+    engine_load(e, &st);
     if (s->kv_bytes)
         assert_true(st.preemptions > 0); /* or the setting proves nothing */
     if (s->plain)

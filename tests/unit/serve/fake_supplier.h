@@ -35,10 +35,9 @@ struct fake_record {
 };
 
 struct fake_job {
-    struct supplier_job *outer;
+    struct job *outer;
     struct fake_job *next;
     struct ring ring;
-    struct mbox_item item;
     _Atomic int cancel;
     int started, choice, n, failed, done, posted_done, err;
     char script[64];
@@ -154,30 +153,30 @@ static int fake_render(const struct supplier *s, const json_t *messages, const j
 }
 
 /* What a supplier of texts reads. */
-static void fake_read(struct fake_job *fj, const struct supplier_job *j)
+static void fake_read(struct fake_job *fj, const struct job *j)
 {
     const char *text = j->text;
 
-    if (!text && j->req->messages)
-        text = json_string_value(json_object_get(json_array_get(j->req->messages, 0), "content"));
+    if (!text && j->messages)
+        text = json_string_value(json_object_get(json_array_get(j->messages, 0), "content"));
     if (!j->prompt && text)
         snprintf(fj->script, sizeof fj->script, "%s", text);
 }
 
-static void fake_tell(struct fake *f, const struct supplier_job *j)
+static void fake_tell(struct fake *f, const struct job *j)
 {
     const struct sampling *s = &j->sampling;
     struct buf *b = &f->told;
 
     buf_clear(b);
     buf_addf(b, "n %d tier %d salt %llx echo %d special %d draw %g %g %g %d %g %g %g",
-             j->req->n_run, (int)j->tier, (unsigned long long)j->salt, j->echo_logprobs, f->special,
+             j->n_choices, (int)j->tier, (unsigned long long)j->salt, j->echo, f->special,
              (double)s->temperature, (double)s->top_p, (double)s->min_p, s->top_k,
              (double)s->frequency_penalty, (double)s->presence_penalty,
              (double)s->repetition_penalty);
     buf_addf(b, " max %d min %d eos %d logprobs %d %d", s->max_tokens, s->min_tokens, s->ignore_eos,
              s->logprobs, s->n_top);
-    if (j->req->given & API_GIVEN_SEED) /* else it is drawn */
+    if (s->seed <= INT32_MAX) /* else it is drawn */
         buf_addf(b, " seed %llu", (unsigned long long)s->seed);
     for (int32_t i = 0; i < s->n_bias; i++)
         buf_addf(b, " bias %d %g", s->bias[i].token, (double)s->bias[i].bias);
@@ -192,7 +191,7 @@ static void fake_tell(struct fake *f, const struct supplier_job *j)
         buf_addf(b, " %d", j->prediction[i]);
 }
 
-static int fake_submit(struct supplier *s, struct supplier_job *j, struct err *e)
+static int fake_submit(struct supplier *s, struct job *j, struct err *e)
 {
     struct fake *f = fake_of(s);
     struct fake_job *fj;
@@ -207,8 +206,6 @@ static int fake_submit(struct supplier *s, struct supplier_job *j, struct err *e
             fj->script[n++] = (char)j->prompt[i];
     }
     fj->outer = j;
-    fj->item.kind = j->mail_kind;
-    fj->item.owner = j;
     ring_init(&fj->ring, fj->data, FAKE_RING);
     j->inner = fj;
     pthread_mutex_lock(&f->lock);
@@ -225,12 +222,12 @@ static int fake_submit(struct supplier *s, struct supplier_job *j, struct err *e
     fake_tell(f, j);
     f->n_submitted++;
     f->n_waiting++;
-    f->n_inside += j->req->n_run;
+    f->n_inside += j->n_choices;
     pthread_mutex_unlock(&f->lock);
     return 0;
 }
 
-static void fake_cancel(struct supplier *s, struct supplier_job *j)
+static void fake_cancel(struct supplier *s, struct job *j)
 {
     struct fake_job *fj = j->inner;
 
@@ -238,7 +235,7 @@ static void fake_cancel(struct supplier *s, struct supplier_job *j)
     fake_of(s)->n_cancelled++;
 }
 
-static const struct event *fake_peek(struct supplier *s, struct supplier_job *j)
+static const struct event *fake_peek(struct supplier *s, struct job *j)
 {
     struct fake_job *fj = j->inner;
     const struct fake_record *r;
@@ -266,18 +263,18 @@ static const struct event *fake_peek(struct supplier *s, struct supplier_job *j)
     return &fj->ev;
 }
 
-static void fake_pop(struct supplier *s, struct supplier_job *j)
+static void fake_pop(struct supplier *s, struct job *j)
 {
     ring_pop(&((struct fake_job *)j->inner)->ring);
 }
 
-static int fake_release_job(struct supplier *s, struct supplier_job *j)
+static int fake_release_job(struct supplier *s, struct job *j)
 {
     struct fake_job *fj = j->inner;
     struct fake *f = fake_of(s);
 
     pthread_mutex_lock(&f->lock); /* the thread is not in the middle of it */
-    if (atomic_load(&fj->item.posted)) {
+    if (atomic_load(&j->item.posted)) {
         pthread_mutex_unlock(&f->lock);
         return 0;
     }
@@ -316,7 +313,7 @@ static int fake_push(struct fake_job *j, int kind, const char *text, size_t n, i
 /* One event at most; 1 when there was one. */
 static int fake_step(struct fake *f, struct fake_job *j)
 {
-    const struct supplier_job *o = j->outer;
+    const struct job *o = j->outer;
     int max = o->sampling.max_tokens, total = j->n;
     char text[FAKE_TEXT];
     int n;
@@ -341,7 +338,7 @@ static int fake_step(struct fake *f, struct fake_job *j)
         j->err = j->err ? j->err : f->dies;
     if (strstr(j->script, "FAIL0") || (strstr(j->script, "FAIL") && j->n == 1))
         j->err = j->err ? j->err : ERR_NUMERIC;
-    if (j->err || j->done == o->req->n_run) {
+    if (j->err || j->done == o->n_choices) {
         j->n = j->failed; /* generated by all choices */
         if (!fake_push(j, EVENT_DONE, "", 0, 0)) {
             j->n = total;
@@ -352,7 +349,7 @@ static int fake_step(struct fake *f, struct fake_job *j)
         else
             f->n_waiting--;
         j->posted_done = 1;
-        f->n_inside -= o->req->n_run;
+        f->n_inside -= o->n_choices;
         f->n_done++;
         return 1;
     }
@@ -390,7 +387,7 @@ static void *fake_main(void *arg)
             int n = 0;
             while (n < 4 && fake_step(f, j))
                 n++;
-            if (n && mbox_post(reader, &j->item))
+            if (n && mbox_post(reader, &j->outer->item))
                 mbox_wake(reader);
         }
         pthread_mutex_unlock(&f->lock);

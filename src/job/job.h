@@ -1,0 +1,45 @@
+/* One prompt on its way through a supplier: what is asked, and how its reader hears of it. The
+ * memory is the caller's; from submit until release the supplier reads it, and nobody changes it.
+ */
+#ifndef JOB_JOB_H
+#define JOB_JOB_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/json.h"
+#include "base/mbox.h"
+#include "job/sampling.h"
+#include "job/tier.h"
+
+#define JOB_CHOICES_MAX 16
+
+struct job {
+    /* The prompt: its tokens, or for a supplier that takes none its text or the messages. */
+    const int32_t *prompt;
+    const uint32_t *answer; /* the phases of its tokens (job/phase.h), or NULL */
+    int32_t n_prompt;
+    const char *text;
+    size_t n_text;
+    const json_t *messages;
+
+    const int32_t *prediction; /* what the answer may look like: a draft, verified */
+    int32_t n_prediction;
+
+    int32_t n_choices; /* 1..JOB_CHOICES_MAX, of one prompt */
+    struct sampling sampling;
+    int echo; /* EVENT_PROMPT for every prompt token, with its logprobs */
+
+    uint64_t salt;  /* caches are shared among equal salts only */
+    int32_t tenant; /* >= 0: jobs of different tenants take turns */
+    enum tier tier; /* granted */
+    int64_t accepted_us;
+
+    /* Where `item` is posted when there are events to read. Its kind and owner are the reader's. */
+    struct mbox *reader;
+    struct mbox_item item;
+
+    void *inner; /* the supplier's */
+};
+
+#endif
