@@ -58,6 +58,7 @@ struct api_engine_state {
     int n_requests;
     int64_t others;
 };
+/* Bodies: 0 or the buffer's failure. */
 int api_engine_state_body(struct buf *out, const struct api_engine_state *s);
 int api_engine_request_body(struct buf *out, const struct api_engine_request *r,
                             const struct api_engine_mark *marks, int n_marks);

@@ -37,6 +37,7 @@ struct api_model {
 /* "", "openrouter", "huggingface"; public: the path was /public/v1. ERR_SCHEMA for another. */
 int api_models_format(const char *format, int is_public, enum api_models_format *ret,
                       struct err *e);
+/* Bodies: 0 or the buffer's failure. */
 int api_models_body(struct buf *out, const struct api_model *m, int n, enum api_models_format f);
 int api_model_body(struct buf *out, const struct api_model *m, enum api_models_format f);
 
