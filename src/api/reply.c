@@ -73,33 +73,6 @@ size_t api_reply_bytes(const struct api_reply *r)
     return r->used;
 }
 
-/* ---- usage ---- */
-
-static void raise(int64_t *at, int64_t v)
-{
-    if (v > *at)
-        *at = v;
-}
-
-static void add_usage(struct api_reply *r, const struct usage *u, const struct times *t)
-{
-    if (u) {
-        r->usage.prompt_tokens += u->prompt_tokens;
-        r->usage.completion_tokens += u->completion_tokens;
-        r->usage.cached_tokens += u->cached_tokens;
-        r->usage.reasoning_tokens += u->reasoning_tokens;
-        r->usage.accepted_prediction_tokens += u->accepted_prediction_tokens;
-        r->usage.rejected_prediction_tokens += u->rejected_prediction_tokens;
-    }
-    if (t) { /* prompts run side by side: the longest counts */
-        raise(&r->times.queue_us, t->queue_us);
-        raise(&r->times.prompt_us, t->prompt_us);
-        raise(&r->times.completion_us, t->completion_us);
-        raise(&r->times.total_us, t->total_us);
-        raise(&r->times.created_us, t->created_us);
-    }
-}
-
 /* ---- events ---- */
 
 /* A token, or the end, of a choice. */
@@ -153,7 +126,8 @@ int api_reply_event(struct api_reply *r, const struct event *ev, struct buf *out
         e = take_text(r, ev);
         break;
     case EVENT_DONE:
-        add_usage(r, ev->usage, ev->times);
+        r->usage = *ev->usage;
+        r->times = *ev->times;
         r->n_done++;
         CHECK(r->n_done <= r->n_prompts && r->n_finished >= r->n_done * r->req->n_run);
         r->ended = r->n_done == r->n_prompts;

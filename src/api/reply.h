@@ -36,9 +36,10 @@ int api_reply_prompt(struct api_reply *r, int32_t i, const char *text, size_t n,
  * so that the client hears of its admission. Optional; after api_reply_prompt, before the first
  * event. 0, or the buffer's failure. */
 int api_reply_begin(struct api_reply *r, struct buf *out);
-/* Take one event. A stream's bytes (whole frames) are appended to `out`; without stream nothing is
- * (out may be NULL). 0; ERR_LIMIT or ERR_NOMEM when the reply (or `out`) is full: give up with
- * an ERROR event. Events out of order are a bug and stop the program. */
+/* Take one event; the usage and times of a DONE are the whole request's so far. A stream's bytes
+ * (whole frames) are appended to `out`; without stream nothing is (out may be NULL). 0; ERR_LIMIT
+ * or ERR_NOMEM when the reply (or `out`) is full: give up with an ERROR event. Events out of order
+ * are a bug and stop the program. */
 int api_reply_event(struct api_reply *r, const struct event *ev, struct buf *out);
 /* 1 when every choice has finished and every prompt is DONE, or after ERROR: the stream has its
  * last byte, or api_reply_body may be called. */

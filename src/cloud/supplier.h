@@ -66,7 +66,8 @@ struct supplier_ops {
                       struct err *e);
     /* Bytes of a token, read-only memory. [any] */
     const char *(*token_bytes)(const struct supplier *s, int32_t id, size_t *ret_n);
-    /* The chat template over checked messages. [any], may compute for long, as above. */
+    /* The chat template over checked messages; its text where ret_text is not NULL. [any], may
+     * compute for long, as above. */
     int (*render)(const struct supplier *s, const json_t *messages, const json_t *kwargs,
                   int continue_final, int no_generation_prompt, const struct patience *patience,
                   struct buf *ret_text, struct tokens *ret_tokens, struct err *e);

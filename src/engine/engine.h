@@ -137,9 +137,9 @@ struct engine_chat {
     int continue_final; /* leave the last (assistant) message open */
     const struct patience *patience;
 };
-/* Run the chat template: the prompt's text and its tokens. Text that came from `chat` never becomes
- * a control token. The contents of the assistant's messages have the phase of answers, all other
- * text that of the prompt (job/phase.h). */
+/* Run the chat template: the prompt's text (or NULL) and its tokens. Text that came from `chat`
+ * never becomes a control token. The contents of the assistant's messages have the phase of
+ * answers, all other text that of the prompt (job/phase.h). */
 int engine_render(const struct engine *e, const struct engine_chat *chat, struct buf *ret_text,
                   struct tokens *ret_tokens, struct err *err);
 

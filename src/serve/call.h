@@ -148,7 +148,7 @@ struct call {
     int is_told;   /* something of the answer is the client's, or gathered: there is no way back */
     int64_t written_us, first_us, last_text_us;
     struct usage usage; /* of all jobs that came home */
-    int64_t queue_us, prompt_us, completion_us;
+    struct times times; /* likewise, the longest */
     const char *finish;
 
     struct timeline timeline;

@@ -211,9 +211,9 @@ static void measure(struct call *c)
     metric_add(m->cached, c->usage.cached_tokens);
     metric_add(m->generated, c->usage.completion_tokens);
     metric_observe(m->e2e, clock_now_us() - c->started_us);
-    metric_observe(m->queue, c->queue_us);
-    metric_observe(m->prefill, c->prompt_us);
-    metric_observe(m->decode, c->completion_us);
+    metric_observe(m->queue, c->times.queue_us);
+    metric_observe(m->prefill, c->times.prompt_us);
+    metric_observe(m->decode, c->times.completion_us);
     metric_observe(m->size_in, c->usage.prompt_tokens);
     metric_observe(m->size_out, c->usage.completion_tokens);
     metric_add(c->code                                     ? m->error
@@ -227,20 +227,21 @@ static void write_log(struct call *c)
     enum log_level level =
         is_api(c) || c->status >= 500 || c->code == ERR_FORBIDDEN ? LOG_INFO : LOG_DEBUG;
 
-    LOG_EVENT(
-        level, "request", LOG_STR("id", c->id), LOG_STR("peer", c->peer),
-        LOG_STR("method", http_method_name(c->method)), LOG_STR("path", c->path),
-        LOG_INT("status", c->status), LOG_STR("tenant", c->ticket.tenant),
-        LOG_STR("key", c->ticket.key_id), LOG_STR("model", c->sup ? server_model(c)->names[0] : ""),
-        LOG_INT("stream", c->streaming), LOG_INT("prompt", c->usage.prompt_tokens),
-        LOG_INT("cached", c->usage.cached_tokens),
-        LOG_INT("completion", c->usage.completion_tokens), LOG_INT("queue_ms", c->queue_us / 1000),
-        LOG_INT("first_ms", c->first_us ? (c->first_us - c->started_us) / 1000 : 0),
-        LOG_INT("total_ms", (clock_now_us() - c->started_us) / 1000),
-        LOG_STR("finish", c->finish ? c->finish : ""),
-        LOG_STR("error", c->code ? err_name(c->code) : ""),
-        LOG_STR("why", c->code && c->err.code == c->code ? c->err.text : ""),
-        LOG_STR("client_id", c->client_id));
+    LOG_EVENT(level, "request", LOG_STR("id", c->id), LOG_STR("peer", c->peer),
+              LOG_STR("method", http_method_name(c->method)), LOG_STR("path", c->path),
+              LOG_INT("status", c->status), LOG_STR("tenant", c->ticket.tenant),
+              LOG_STR("key", c->ticket.key_id),
+              LOG_STR("model", c->sup ? server_model(c)->names[0] : ""),
+              LOG_INT("stream", c->streaming), LOG_INT("prompt", c->usage.prompt_tokens),
+              LOG_INT("cached", c->usage.cached_tokens),
+              LOG_INT("completion", c->usage.completion_tokens),
+              LOG_INT("queue_ms", c->times.queue_us / 1000),
+              LOG_INT("first_ms", c->first_us ? (c->first_us - c->started_us) / 1000 : 0),
+              LOG_INT("total_ms", (clock_now_us() - c->started_us) / 1000),
+              LOG_STR("finish", c->finish ? c->finish : ""),
+              LOG_STR("error", c->code ? err_name(c->code) : ""),
+              LOG_STR("why", c->code && c->err.code == c->code ? c->err.text : ""),
+              LOG_STR("client_id", c->client_id));
     if (c->s->config->log_prompts) {
         for (int32_t i = 0; i < c->n_jobs; i++)
             LOG_EVENT(LOG_INFO, "prompt", LOG_STR("id", c->id),

@@ -138,7 +138,8 @@ static int prep_chat(struct call *c, struct err *e)
     j = &c->jobs[0];
     buf_init(&j->rendered, API_BODY_MAX * 4);
     r = s->ops->render(s, c->req.messages, c->req.template_kwargs, c->req.continue_final, 0,
-                       &c->patience, &j->rendered, &j->tokens, e);
+                       &c->patience, c->s->config->log_prompts ? &j->rendered : NULL, &j->tokens,
+                       e); /* the text is for the log alone */
     if (r)
         return too_long(c, r, e);
     if (!cloud_has_other(c->s->cloud, &c->ticket)) /* else another may have to render them */

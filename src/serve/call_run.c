@@ -117,7 +117,6 @@ static int tell(struct call *c, struct call_job *j, const struct event *from)
 {
     int32_t i = (int32_t)(j - c->jobs);
     struct event ev = *from;
-    struct times times;
 
     switch (ev.kind) {
     case EVENT_STARTED:
@@ -147,17 +146,38 @@ static int tell(struct call *c, struct call_job *j, const struct event *from)
         c->finish = ev.finish == FINISH_LENGTH ? "length" : "stop";
         ev.choice += i * c->req.n_run;
         break;
-    case EVENT_DONE:
-        times = *ev.times;
-        times.total_us = clock_now_us() - c->started_us;
-        times.created_us = clock_wall_us();
-        ev.times = &times;
+    case EVENT_DONE: /* of the request so far */
+        ev.usage = &c->usage;
+        ev.times = &c->times;
         break;
     case EVENT_ERROR: /* of the whole request: not a supplier's to say */
         return ERR_INTERNAL;
     }
     told(c);
     return gather(c, &ev);
+}
+
+static void raise(int64_t *at, int64_t v)
+{
+    if (v > *at)
+        *at = v;
+}
+
+/* One more prompt is done: sums of what was used. Prompts run side by side, so the longest counts.
+ */
+static void add_use(struct call *c, const struct usage *u, const struct times *t)
+{
+    c->usage.prompt_tokens += u->prompt_tokens;
+    c->usage.cached_tokens += u->cached_tokens;
+    c->usage.completion_tokens += u->completion_tokens;
+    c->usage.reasoning_tokens += u->reasoning_tokens;
+    c->usage.accepted_prediction_tokens += u->accepted_prediction_tokens;
+    c->usage.rejected_prediction_tokens += u->rejected_prediction_tokens;
+    raise(&c->times.queue_us, t->queue_us);
+    raise(&c->times.prompt_us, t->prompt_us);
+    raise(&c->times.completion_us, t->completion_us);
+    c->times.total_us = clock_now_us() - c->started_us;
+    c->times.created_us = clock_wall_us();
 }
 
 static void job_done(struct call *c, struct call_job *j, const struct event *ev)
@@ -169,17 +189,7 @@ static void job_done(struct call *c, struct call_job *j, const struct event *ev)
     c->timeline.n_generated +=
         (int32_t)(ev->usage->completion_tokens - ev->usage->rejected_prediction_tokens) -
         j->n_told; /* ends have no text */
-    c->usage.prompt_tokens += ev->usage->prompt_tokens;
-    c->usage.cached_tokens += ev->usage->cached_tokens;
-    c->usage.completion_tokens += ev->usage->completion_tokens;
-    c->usage.accepted_prediction_tokens += ev->usage->accepted_prediction_tokens;
-    c->usage.rejected_prediction_tokens += ev->usage->rejected_prediction_tokens;
-    if (ev->times->queue_us > c->queue_us)
-        c->queue_us = ev->times->queue_us;
-    if (ev->times->prompt_us > c->prompt_us)
-        c->prompt_us = ev->times->prompt_us;
-    if (ev->times->completion_us > c->completion_us)
-        c->completion_us = ev->times->completion_us;
+    add_use(c, ev->usage, ev->times);
     if (!ev->code)
         cloud_note_job(c->ticket.offer, ev->times->prompt_us + ev->times->completion_us);
 }
@@ -246,10 +256,10 @@ void call_pump(struct call *c, struct call_job *j)
         if (!ev)
             break;
         code = ev->code;
-        if (c->state == CALL_RUN && !code)
-            code = tell(c, j, ev);
         if (ev->kind == EVENT_DONE)
             job_done(c, j, ev);
+        if (c->state == CALL_RUN && !code)
+            code = tell(c, j, ev);
         ops(c)->pop(c->sup, &j->job);
         if (c->state == CALL_RUN && code)
             fail_job(c, code);

@@ -288,7 +288,7 @@ static int leave_offer(struct call *c, struct err *e)
     drop_jobs(c);
     c->cancelled = c->started = 0;
     c->usage = (struct usage){0};
-    c->queue_us = c->prompt_us = c->completion_us = 0;
+    c->times = (struct times){0};
     recent_back(c);
     cloud_turn_back(c->s->cloud, clock_now_us(), &c->ticket);
     c->sup = NULL;

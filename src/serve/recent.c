@@ -146,7 +146,7 @@ void recent_add(struct call *c)
     if (t->n_choices == 1 && t->n_generated > 1)
         sample(c, TIMELINE_TPOT, now, (t->last_us - t->first_us) / (t->n_generated - 1));
     if (c->started)
-        sample(c, TIMELINE_QUEUE, now, c->queue_us);
+        sample(c, TIMELINE_QUEUE, now, c->times.queue_us);
     one = &p->one[p->n++ % TIMELINE_PAST];
     recent_row(&one->row, c);
     recent_marks(one, t);

@@ -16,6 +16,7 @@
 struct run {
     struct arena a;
     struct api_request q;
+    struct usage used; /* so far */
     struct api_reply *r;
     struct buf out;
 };
@@ -27,6 +28,7 @@ static void open_run(struct run *s, const char *body, size_t text_max)
         .req = &s->q, .id = "ID", .created = 7, .fingerprint = "fp_1", .text_max = text_max};
     int chat = !!strstr(body, "\"messages\"");
 
+    s->used = (struct usage){0};
     memset(s, 0, sizeof *s);
     arena_init(&s->a, 4096, 1 << 20);
     buf_init(&s->out, 1 << 20);
@@ -70,9 +72,11 @@ static void finish(struct run *s, int choice, enum finish f, const char *t)
 
 static void done(struct run *s)
 {
-    static const struct usage u = {.prompt_tokens = 11, .completion_tokens = 3, .cached_tokens = 8};
     static const struct times t = {1, 2, 3, 4, 1764000000000000};
-    event(s, (struct event){.kind = EVENT_DONE, .usage = &u, .times = &t});
+    s->used.prompt_tokens += 11;
+    s->used.completion_tokens += 3;
+    s->used.cached_tokens += 8;
+    event(s, (struct event){.kind = EVENT_DONE, .usage = &s->used, .times = &t});
 }
 
 static void expect(struct run *s, const char *want)

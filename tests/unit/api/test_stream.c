@@ -17,6 +17,7 @@
 struct run {
     struct arena a;
     struct api_request q;
+    struct usage used; /* so far */
     struct api_reply *r;
     struct buf out;
 };
@@ -26,6 +27,7 @@ static void open_run(struct run *s, const char *body, struct api_reply_setup set
     struct err e;
     int chat = !!strstr(body, "\"messages\"");
 
+    s->used = (struct usage){0};
     memset(s, 0, sizeof *s);
     arena_init(&s->a, 4096, 1 << 20);
     buf_init(&s->out, 1 << 20);
@@ -66,13 +68,15 @@ static void finish(struct run *s, int choice, enum finish f, const char *t)
 
 static void done(struct run *s)
 {
-    static const struct usage u = {.prompt_tokens = 11, .completion_tokens = 3, .cached_tokens = 8};
     static const struct times t = {.queue_us = 0,
                                    .prompt_us = 1500,
                                    .completion_us = 2000000,
                                    .total_us = 2002500,
                                    .created_us = 1764000000250000};
-    event(s, (struct event){.kind = EVENT_DONE, .usage = &u, .times = &t});
+    s->used.prompt_tokens += 11;
+    s->used.completion_tokens += 3;
+    s->used.cached_tokens += 8;
+    event(s, (struct event){.kind = EVENT_DONE, .usage = &s->used, .times = &t});
 }
 
 #define CHUNK                                                                                      \

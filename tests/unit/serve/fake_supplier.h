@@ -139,9 +139,14 @@ static int fake_render(const struct supplier *s, const json_t *messages, const j
                        const struct patience *patience, struct buf *ret_text,
                        struct tokens *ret_tokens, struct err *e)
 {
+    struct buf own;
     json_t *m;
     size_t i;
+    int r;
 
+    buf_init(&own, 1 << 20);
+    if (!ret_text)
+        ret_text = &own;
     json_array_foreach(messages, i, m)
     {
         buf_addf(ret_text, "%s:%s;", json_string_value(json_object_get(m, "role")),
@@ -149,7 +154,9 @@ static int fake_render(const struct supplier *s, const json_t *messages, const j
     }
     if (kwargs)
         json_put_tree(ret_text, kwargs);
-    return fake_tokenize(s, ret_text->data, ret_text->len, 0, 0, SIZE_MAX, patience, ret_tokens, e);
+    r = fake_tokenize(s, ret_text->data, ret_text->len, 0, 0, SIZE_MAX, patience, ret_tokens, e);
+    buf_done(&own);
+    return r;
 }
 
 /* What a supplier of texts reads. */
@@ -169,11 +176,10 @@ static void fake_tell(struct fake *f, const struct job *j)
     struct buf *b = &f->told;
 
     buf_clear(b);
-    buf_addf(b, "n %d tier %d salt %llx echo %d special %d draw %g %g %g %d %g %g %g",
-             j->n_choices, (int)j->tier, (unsigned long long)j->salt, j->echo, f->special,
-             (double)s->temperature, (double)s->top_p, (double)s->min_p, s->top_k,
-             (double)s->frequency_penalty, (double)s->presence_penalty,
-             (double)s->repetition_penalty);
+    buf_addf(b, "n %d tier %d salt %llx echo %d special %d draw %g %g %g %d %g %g %g", j->n_choices,
+             (int)j->tier, (unsigned long long)j->salt, j->echo, f->special, (double)s->temperature,
+             (double)s->top_p, (double)s->min_p, s->top_k, (double)s->frequency_penalty,
+             (double)s->presence_penalty, (double)s->repetition_penalty);
     buf_addf(b, " max %d min %d eos %d logprobs %d %d", s->max_tokens, s->min_tokens, s->ignore_eos,
              s->logprobs, s->n_top);
     if (s->seed <= INT32_MAX) /* else it is drawn */
