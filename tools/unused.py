@@ -21,7 +21,7 @@ KEPT = {
     # Tables that documents and their tests are made from.
     "api_header_row": "docs/api.md", "api_error_row": "docs/api.md",
     "api_field_row": "docs/api.md", "api_route_row": "docs/api.md",
-    "meter_row": "docs/operations.md",
+    "console_metric_row": "docs/operations.md",
     # What tests look at: the whole of it, where the program asks for parts by name.
     "gguf_kv_at": "fuzz_gguf reads every key", "gguf_n_kv": "likewise",
     "gguf_tensor_at": "fuzz_gguf reads every tensor", "gguf_n_tensors": "likewise",

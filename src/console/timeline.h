@@ -1,15 +1,11 @@
-/* What is known of a request on its way: counts, a bounded timeline, and its row for people.
- *
- * A track belongs to its call, a timeline_past to its io thread: nothing here is shared, so nothing
- * here is atomic. Other threads learn of it by a snapshot (watch.h), which visits the io threads
- * one by one and copies. */
+/* When what happened to a request: a bounded timeline; and a ring of the last times of a kind.
+ * Both belong to one thread, so nothing here is atomic. */
 #ifndef CONSOLE_TIMELINE_H
 #define CONSOLE_TIMELINE_H
 
 #include <stdint.h>
 
 #define TIMELINE_MARKS   64  /* of one request; the dense ones are thinned out to fit */
-#define TIMELINE_PAST    256 /* requests that ended, kept by each io thread */
 #define TIMELINE_SAMPLES 256 /* times kept of each kind, model and io thread */
 #define TIMELINE_SPAN_US INT64_C(300000000) /* older samples do not count */
 
@@ -33,10 +29,6 @@ struct timeline_mark {
 };
 
 struct timeline {
-    uint64_t order; /* of arrival at the suppliers; 0: not there yet */
-    int32_t n_choices, n_prompt, n_cached, n_prefilled, n_generated, n_drafted, n_draft_right;
-    int64_t first_us, last_us; /* tokens; 0: none yet */
-    int64_t ended_us;
     int n_marks;
     uint32_t stride[TIMELINE_N], skipped[TIMELINE_N]; /* of those that come often */
     struct timeline_mark mark[TIMELINE_MARKS];
@@ -45,18 +37,6 @@ struct timeline {
 /* Note what happened at `at_us` with n tokens so far. Prefill and decode marks are thinned: when
  * the timeline is full every second one goes, and from then on every second one comes. */
 void timeline_note(struct timeline *t, enum timeline_what what, int64_t at_us, int64_t n);
-/* A token of one of its choices. */
-static inline void timeline_token(struct timeline *t, int64_t now_us)
-{
-    t->n_generated++;
-    t->last_us = now_us;
-    if (t->first_us) {
-        timeline_note(t, TIMELINE_DECODE, now_us, t->n_generated);
-    } else {
-        t->first_us = now_us;
-        timeline_note(t, TIMELINE_FIRST_TOKEN, now_us, t->n_generated);
-    }
-}
 
 /* ---- times of the last minutes --------------------------------------------------------------- */
 

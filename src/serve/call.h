@@ -12,7 +12,7 @@
  *   CALL_SUBMIT   jobs are handed over; a stream begins                   call_way.c
  *   CALL_RUN      jobs at the supplier: waiting, prefilling, generating   call_run.c
  *   CALL_BACK     the offer failed; its jobs are on their way home        call_way.c
- *   CALL_WATCH    looking at the engine at work                           watch.c
+ *   CALL_WATCH    looking at requests                                     call_watch.c
  *   CALL_TELL     a text tool's long answer, as it is read                call_tool.c
  *   CALL_OVER     answered or left; jobs may still be the supplier's      call_end.c
  *
@@ -33,7 +33,7 @@
 #include "api/api.h"
 #include "base/arena.h"
 #include "cloud/cloud.h"
-#include "console/timeline.h"
+#include "console/row.h"
 #include "net/net.h"
 
 enum call_state {
@@ -52,7 +52,7 @@ enum call_state {
 };
 
 /* Kinds of items in an io thread's mailbox. */
-enum { MAIL_PREP = 1, MAIL_JOB, MAIL_SNAPSHOT };
+enum { MAIL_PREP = 1, MAIL_JOB, MAIL_WATCH };
 
 #define CALL_JOBS_AT_ONCE 16 /* of one request with several prompts, at the supplier together */
 #define CALL_HEADERS_MAX  64
@@ -98,8 +98,6 @@ struct call {
     struct api_route_match route;
     const struct endpoint *endpoint; /* NULL until the route was looked for */
     enum http_method method;
-    char id[40]; /* request id */
-    char client_id[80];
     char peer[NET_PEER_MAX];
     char path[256]; /* without query: keys are sometimes put there */
     int64_t started_us;
@@ -143,18 +141,18 @@ struct call {
     struct api_reply *reply;
     struct buf out;
     const struct api_frame *frame; /* of its stream */
-    int streaming, paused, cancelled, started;
+    int streaming, paused, cancelled;
     int is_worked; /* a prep thread has done its part */
     int is_told;   /* something of the answer is the client's, or gathered: there is no way back */
-    int64_t written_us, first_us, last_text_us;
+    int64_t written_us;
     struct usage usage; /* of all jobs that came home */
     struct times times; /* likewise, the longest */
     const char *finish;
 
-    struct timeline timeline;
-    struct watch *watch; /* of a call that looks at the engine */
-    int i_viewer;        /* whose requests it sees */
-    int cancel_asked;    /* before its jobs were sent */
+    struct row_live live;     /* what the console is told of it: its id too */
+    struct call_watch *watch; /* of a call that looks at requests */
+    int i_viewer;             /* whose requests it sees */
+    int cancel_asked;         /* before its jobs were sent */
 };
 
 /* handler.c: the handler of net. */
@@ -205,6 +203,29 @@ void call_room(struct call *c);                     /* its reader has caught up 
 void call_cancel_jobs(struct call *c);
 void call_cancel(struct call *c);        /* by its owner's wish: it ends with ERR_CANCELLED ... */
 void call_end_cancelled(struct call *c); /* ... now */
+
+/* call_show.c: io thread. Answers of the console. */
+struct page_file;
+void call_show_page(struct call *c, const struct page_file *f); /* 405: neither GET nor HEAD */
+void call_show_models(struct call *c);
+void call_show_model(struct call *c);
+void call_show_public_models(struct call *c);
+void call_show_public_model(struct call *c);
+void call_show_warming(struct call *c);
+void call_show_health(struct call *c);
+void call_show_ready(struct call *c);
+void call_show_metrics(struct call *c);
+
+/* call_watch.c: io thread. Whose requests are seen: c->i_viewer. */
+struct watch;
+void call_watch_events(struct call *c);
+void call_watch_request(struct call *c);
+void call_watch_cancel(struct call *c);
+void call_watch_tick(struct call *c, int64_t now_us); /* the next state, or the end */
+/* A watch came by mail to this io thread. Its call when it is home, else NULL. */
+struct call *call_watch_arrive(struct server *s, struct watch *w, int io);
+int call_watch_is_out(const struct call *c); /* its watch is under way: the call must not go */
+void call_watch_free(struct call *c);        /* with its call */
 
 /* call_end.c: io thread. */
 void call_fail(struct call *c, const struct err *e); /* answer an error, wherever the call is */

@@ -6,9 +6,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "serve/recent.h"
 #include "serve/server.h"
-#include "serve/watch.h"
 
 #define RETRY_LOADING_US INT64_C(2000000)
 #define RETRY_BUSY_US    INT64_C(1000000)
@@ -17,7 +15,7 @@
 static int call_headers(struct call *c, struct api_header *h, int max)
 {
     struct api_rate rate;
-    int n = api_common_headers(c->id, clock_now_us() - c->started_us, h, max);
+    int n = api_common_headers(c->live.row.id, clock_now_us() - c->started_us, h, max);
 
     n += api_cors_headers(0, c->cors, h + n, max - n);
     if (cloud_rate(c->s->cloud, clock_now_us(), c->ticket.i_rate, &rate))
@@ -169,7 +167,7 @@ void call_fail(struct call *c, const struct err *e)
 
 static void settle(struct call *c)
 {
-    struct cloud_use use = {.request_id = c->id,
+    struct cloud_use use = {.request_id = c->live.row.id,
                             .model = c->sup ? server_model(c)->names[0] : "",
                             .supplier = c->sup ? c->sup->id : "",
                             .prompt_tokens = c->usage.prompt_tokens,
@@ -192,61 +190,29 @@ int64_t call_tool_tokens(size_t n_bytes)
     return (int64_t)(n_bytes / TOOL_BYTES) + 1;
 }
 
-static int is_api(const struct call *c)
+/* For metrics, log and the rows of what ended. */
+static void tell_end(struct call *c)
 {
-    return c->endpoint && c->endpoint->parse;
-}
+    struct row_end e = {.peer = c->peer,
+                        .method = http_method_name(c->method),
+                        .path = c->path,
+                        .tenant = c->ticket.tenant,
+                        .key_id = c->ticket.key_id,
+                        .finish = c->finish,
+                        .why = c->code && c->err.code == c->code ? c->err.text : NULL,
+                        .status = c->status,
+                        .code = c->code,
+                        .is_api = c->endpoint && c->endpoint->parse,
+                        .i_model = c->sup ? c->ticket.offer->i_model : -1,
+                        .n_jobs = c->n_sent,
+                        .stream = c->streaming,
+                        .usage = c->usage,
+                        .times = c->times};
 
-static void measure(struct call *c)
-{
-    struct served *v = c->sup ? server_model(c) : NULL;
-    const struct meter_model *m = v ? &v->meters : NULL;
-
-    if (!is_api(c))
-        return;
-    meter_request(c->s->meter, v ? v->names[0] : "-", c->status);
-    if (!m || !c->n_sent)
-        return;
-    metric_add(m->prompt, c->usage.prompt_tokens);
-    metric_add(m->cached, c->usage.cached_tokens);
-    metric_add(m->generated, c->usage.completion_tokens);
-    metric_observe(m->e2e, clock_now_us() - c->started_us);
-    metric_observe(m->queue, c->times.queue_us);
-    metric_observe(m->prefill, c->times.prompt_us);
-    metric_observe(m->decode, c->times.completion_us);
-    metric_observe(m->size_in, c->usage.prompt_tokens);
-    metric_observe(m->size_out, c->usage.completion_tokens);
-    metric_add(c->code                                     ? m->error
-               : c->finish && !strcmp(c->finish, "length") ? m->length
-                                                           : m->stop,
-               1);
-}
-
-static void write_log(struct call *c)
-{
-    enum log_level level =
-        is_api(c) || c->status >= 500 || c->code == ERR_FORBIDDEN ? LOG_INFO : LOG_DEBUG;
-
-    LOG_EVENT(level, "request", LOG_STR("id", c->id), LOG_STR("peer", c->peer),
-              LOG_STR("method", http_method_name(c->method)), LOG_STR("path", c->path),
-              LOG_INT("status", c->status), LOG_STR("tenant", c->ticket.tenant),
-              LOG_STR("key", c->ticket.key_id),
-              LOG_STR("model", c->sup ? server_model(c)->names[0] : ""),
-              LOG_INT("stream", c->streaming), LOG_INT("prompt", c->usage.prompt_tokens),
-              LOG_INT("cached", c->usage.cached_tokens),
-              LOG_INT("completion", c->usage.completion_tokens),
-              LOG_INT("queue_ms", c->times.queue_us / 1000),
-              LOG_INT("first_ms", c->first_us ? (c->first_us - c->started_us) / 1000 : 0),
-              LOG_INT("total_ms", (clock_now_us() - c->started_us) / 1000),
-              LOG_STR("finish", c->finish ? c->finish : ""),
-              LOG_STR("error", c->code ? err_name(c->code) : ""),
-              LOG_STR("why", c->code && c->err.code == c->code ? c->err.text : ""),
-              LOG_STR("client_id", c->client_id));
-    if (c->s->config->log_prompts) {
-        for (int32_t i = 0; i < c->n_jobs; i++)
-            LOG_EVENT(LOG_INFO, "prompt", LOG_STR("id", c->id),
-                      LOG_STR("text", c->jobs[i].text ? c->jobs[i].text : ""));
-    }
+    row_end(&c->live, c->s->io[c->io].rows, &e);
+    for (int32_t i = 0; i < c->n_jobs && c->s->config->log_prompts; i++)
+        LOG_EVENT(LOG_INFO, "prompt", LOG_STR("id", c->live.row.id),
+                  LOG_STR("text", c->jobs[i].text ? c->jobs[i].text : ""));
 }
 
 void call_job_done(struct call_job *j)
@@ -261,9 +227,7 @@ void call_close(struct call *c)
     struct server_io *io = &c->s->io[c->io];
 
     CHECK(!c->x && c->n_home == c->n_sent);
-    recent_add(c);
-    measure(c);
-    write_log(c);
+    tell_end(c);
     settle(c); /* last: who reads its row finds all else done, and the offer may go */
     if (c->prev)
         c->prev->next = c->next;
@@ -274,7 +238,7 @@ void call_close(struct call *c)
     for (int32_t i = 0; i < c->n_jobs; i++)
         call_job_done(&c->jobs[i]);
     free(c->jobs);
-    watch_free(c);
+    call_watch_free(c);
     api_reply_free(c->reply);
     api_request_done(&c->req);
     net_body_done(&c->body);

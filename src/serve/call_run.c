@@ -3,7 +3,6 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "serve/recent.h"
 #include "serve/server.h"
 
 #define ANSWER_STEP 65536 /* claimed ahead for an answer that is gathered */
@@ -58,35 +57,24 @@ void call_cancel(struct call *c)
 static void note_prefill(struct call *c, struct call_job *j, int32_t n, int32_t n_cached)
 {
     if (n > j->n_prefilled) {
-        c->timeline.n_prefilled += n - j->n_prefilled;
+        c->live.row.n_prefilled += n - j->n_prefilled;
         j->n_prefilled = n;
     }
-    c->timeline.n_cached += n_cached - j->n_cached;
+    c->live.row.n_cached += n_cached - j->n_cached;
     j->n_cached = n_cached;
 }
 
 static void note_token(struct call *c, struct call_job *j)
 {
-    const struct meter_model *m = &server_model(c)->meters;
-    int64_t now = clock_now_us();
-
     j->n_told++;
     note_prefill(c, j, j->job.n_prompt, j->n_cached);
-    timeline_token(&c->timeline, now);
-    if (!c->first_us) {
-        c->first_us = now;
-        recent_first_token(c);
-        metric_observe(m->ttft, now - c->started_us);
-    } else if (c->req.n_run == 1 && c->n_jobs == 1) {
-        metric_observe(m->inter_token, now - c->last_text_us);
-    }
-    c->last_text_us = now;
+    row_token(&c->live, clock_now_us());
 }
 
 static void note_drafts(struct call *c, struct call_job *j, const struct event *ev)
 {
-    c->timeline.n_drafted += ev->n_drafted - j->n_drafted;
-    c->timeline.n_draft_right += ev->n_draft_right - j->n_draft_right;
+    c->live.row.n_drafted += ev->n_drafted - j->n_drafted;
+    c->live.row.n_draft_right += ev->n_draft_right - j->n_draft_right;
     j->n_drafted = ev->n_drafted;
     j->n_draft_right = ev->n_draft_right;
 }
@@ -120,18 +108,15 @@ static int tell(struct call *c, struct call_job *j, const struct event *from)
 
     switch (ev.kind) {
     case EVENT_STARTED:
-        if (!c->started)
-            timeline_note(&c->timeline, TIMELINE_STARTED, c->started_us + ev.times->queue_us,
-                          ev.n_cached);
-        c->started = 1;
+        row_start(&c->live, c->started_us + ev.times->queue_us, ev.n_cached);
         note_prefill(c, j, ev.n_cached, ev.n_cached);
         return 0;
     case EVENT_PREFILL:
         note_prefill(c, j, ev.n_done, ev.n_cached);
-        timeline_note(&c->timeline, TIMELINE_PREFILL, clock_now_us(), c->timeline.n_prefilled);
+        row_note(&c->live, TIMELINE_PREFILL, clock_now_us(), c->live.row.n_prefilled);
         return 0;
     case EVENT_PREEMPTED:
-        timeline_note(&c->timeline, TIMELINE_PREEMPTED, clock_now_us(), c->timeline.n_generated);
+        row_note(&c->live, TIMELINE_PREEMPTED, clock_now_us(), c->live.row.n_generated);
         return 0;
     case EVENT_PROMPT:
         ev.choice = i;
@@ -186,7 +171,7 @@ static void job_done(struct call *c, struct call_job *j, const struct event *ev)
     /* what came too late to be told is booked all the same, so it is shown */
     note_prefill(c, j, (int32_t)ev->usage->prompt_tokens, (int32_t)ev->usage->cached_tokens);
     note_drafts(c, j, ev);
-    c->timeline.n_generated +=
+    c->live.row.n_generated +=
         (int32_t)(ev->usage->completion_tokens - ev->usage->rejected_prediction_tokens) -
         j->n_told; /* ends have no text */
     add_use(c, ev->usage, ev->times);

@@ -8,7 +8,6 @@
 #include "base/map.h"
 #include "base/rand.h"
 #include "policy/hold.h"
-#include "serve/recent.h"
 #include "serve/server.h"
 
 /* A step is not over: a prep thread or a job's mail will bring the call on. */
@@ -226,6 +225,18 @@ static void open_stream(struct call *c)
     buf_done(&told);
 }
 
+static void tell_begin(struct call *c)
+{
+    struct row_begin b = {.i_model = c->ticket.offer->i_model,
+                          .stream = c->req.stream,
+                          .tier = c->tier,
+                          .n_choices = c->req.n_run * c->n_jobs};
+
+    for (int32_t i = 0; i < c->n_jobs; i++)
+        b.n_prompt += c->jobs[i].job.n_prompt;
+    row_begin(&c->live, &b);
+}
+
 static int submit(struct call *c, struct err *e)
 {
     int r;
@@ -240,7 +251,7 @@ static int submit(struct call *c, struct err *e)
     if (!r)
         r = call_submit_more(c, e);
     if (c->n_sent)
-        recent_began(c);
+        tell_begin(c);
     if (!r && c->req.stream)
         open_stream(c);
     return r;
@@ -262,8 +273,9 @@ int call_turn_back(struct call *c, const struct err *e)
     if (!may || c->is_told || c->endpoint->is_tool || !is_the_offers(c, e->code) ||
         (!c->req.n_prompts && !c->req.messages) || !cloud_has_other(c->s->cloud, &c->ticket))
         return 0;
-    LOG_EVENT(LOG_WARN, "turned back", LOG_STR("id", c->id), LOG_STR("supplier", c->sup->id),
-              LOG_STR("error", err_name(e->code)), LOG_STR("why", e->text));
+    LOG_EVENT(LOG_WARN, "turned back", LOG_STR("id", c->live.row.id),
+              LOG_STR("supplier", c->sup->id), LOG_STR("error", err_name(e->code)),
+              LOG_STR("why", e->text));
     c->err = *e;
     call_cancel_jobs(c);
     c->state = CALL_BACK;
@@ -286,10 +298,10 @@ static int leave_offer(struct call *c, struct err *e)
     if (c->n_home < c->n_sent)
         return WAITS;
     drop_jobs(c);
-    c->cancelled = c->started = 0;
+    c->cancelled = 0;
     c->usage = (struct usage){0};
     c->times = (struct times){0};
-    recent_back(c);
+    row_back(&c->live);
     cloud_turn_back(c->s->cloud, clock_now_us(), &c->ticket);
     c->sup = NULL;
     return 0;

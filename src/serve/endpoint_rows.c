@@ -2,11 +2,10 @@
 #include "base/check.h"
 #include "console/page.h"
 #include "serve/server.h"
-#include "serve/watch.h"
 
 static void home(struct call *c)
 {
-    probes_page(c, page_find("/"));
+    call_show_page(c, page_find("/"));
 }
 
 static void preflight(struct call *c)
@@ -21,11 +20,11 @@ static const struct endpoint rows[API_ROUTE_N] = {
     [API_ROUTE_HOME] = {.answer = home},
     [API_ROUTE_CHAT] = {.parse = call_parse_request, .prepare = call_prepare_request},
     [API_ROUTE_COMPLETION] = {.parse = call_parse_request, .prepare = call_prepare_request},
-    [API_ROUTE_MODELS] = {.answer = probes_models},
-    [API_ROUTE_MODEL] = {.answer = probes_model},
-    [API_ROUTE_PUBLIC_MODELS] = {.answer = probes_public_models},
-    [API_ROUTE_PUBLIC_MODEL] = {.answer = probes_public_model},
-    [API_ROUTE_WARMING] = {.answer = probes_warming},
+    [API_ROUTE_MODELS] = {.answer = call_show_models},
+    [API_ROUTE_MODEL] = {.answer = call_show_model},
+    [API_ROUTE_PUBLIC_MODELS] = {.answer = call_show_public_models},
+    [API_ROUTE_PUBLIC_MODEL] = {.answer = call_show_public_model},
+    [API_ROUTE_WARMING] = {.answer = call_show_warming},
     [API_ROUTE_TOKENIZE] = {.parse = call_parse_tokenize,
                             .prepare = call_prepare_tokenize,
                             .is_tool = 1},
@@ -35,12 +34,12 @@ static const struct endpoint rows[API_ROUTE_N] = {
     [API_ROUTE_APPLY_TEMPLATE] = {.parse = call_parse_template,
                                   .prepare = call_prepare_template,
                                   .is_tool = 1},
-    [API_ROUTE_HEALTH] = {.answer = probes_health, .in_reserve = 1},
-    [API_ROUTE_READY] = {.answer = probes_ready, .in_reserve = 1},
-    [API_ROUTE_METRICS] = {.answer = probes_metrics, .in_reserve = 1},
-    [API_ROUTE_ENGINE_EVENTS] = {.answer = watch_events},
-    [API_ROUTE_ENGINE_REQUEST] = {.answer = watch_request},
-    [API_ROUTE_ENGINE_CANCEL] = {.answer = watch_cancel},
+    [API_ROUTE_HEALTH] = {.answer = call_show_health, .in_reserve = 1},
+    [API_ROUTE_READY] = {.answer = call_show_ready, .in_reserve = 1},
+    [API_ROUTE_METRICS] = {.answer = call_show_metrics, .in_reserve = 1},
+    [API_ROUTE_ENGINE_EVENTS] = {.answer = call_watch_events},
+    [API_ROUTE_ENGINE_REQUEST] = {.answer = call_watch_request},
+    [API_ROUTE_ENGINE_CANCEL] = {.answer = call_watch_cancel},
     [API_ROUTE_PREFLIGHT] = {.answer = preflight},
 };
 

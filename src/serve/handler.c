@@ -9,18 +9,28 @@
 #include "console/page.h"
 #include "serve/origin.h"
 #include "serve/server.h"
-#include "serve/watch.h"
 
 #define ARENA_BASE ((size_t)1 << 20) /* and a multiple of the body */
 #define ARENA_BODY 8
 
 static int is_home(const struct call *c)
 {
-    return c->state == CALL_OVER && !c->x && c->n_home == c->n_sent && !watch_is_out(c);
+    return c->state == CALL_OVER && !c->x && c->n_home == c->n_sent && !call_watch_is_out(c);
+}
+
+static const char *finish_of(const struct call *c)
+{
+    if (c->code == ERR_CANCELLED)
+        return "cancelled";
+    if (c->code || !c->finish)
+        return "error";
+    return c->finish;
 }
 
 void handler_reap(struct call *c)
 {
+    if (c->state == CALL_OVER)
+        row_finish(&c->live, finish_of(c));
     if (is_home(c))
         call_close(c);
 }
@@ -33,7 +43,7 @@ void handler_tick(void *ctx)
     for (struct call *c = io->calls, *next; c; c = next) {
         next = c->next;
         if (c->watch)
-            watch_tick(c, now);
+            call_watch_tick(c, now);
         else
             call_tick(c, now);
         handler_reap(c);
@@ -63,10 +73,12 @@ static struct call *call_new(struct server *s, struct net_exchange *x)
     unsigned char random[12];
     struct server_io *io;
     struct call *c;
+    struct row *row;
     char *q;
 
     if (rand_system(random, sizeof random) || !(c = calloc(1, sizeof *c)))
         return NULL;
+    row = &c->live.row;
     c->s = s;
     c->x = x;
     c->io = net_io(x);
@@ -76,11 +88,12 @@ static struct call *call_new(struct server *s, struct net_exchange *x)
     copy(c->path, sizeof c->path, h->target);
     if ((q = strchr(c->path, '?')))
         *q = 0;
-    copy(c->client_id, sizeof c->client_id, http_field(h, "x-client-request-id"));
+    row->started_us = c->started_us;
+    copy(row->client_id, sizeof row->client_id, http_field(h, "x-client-request-id"));
     net_peer(x, c->peer);
-    snprintf(c->id, sizeof c->id, "req_");
+    snprintf(row->id, sizeof row->id, "req_");
     for (size_t i = 0; i < sizeof random; i++)
-        snprintf(c->id + 4 + 2 * i, 3, "%02x", random[i]);
+        snprintf(row->id + 4 + 2 * i, 3, "%02x", random[i]);
     c->prep_item.kind = MAIL_PREP;
     c->prep_item.owner = c;
     buf_init(&c->out, (size_t)128 << 20);
@@ -165,6 +178,8 @@ static int begin_body(struct call *c, struct err *e)
     int r;
 
     c->state = CALL_BODY;
+    if (c->route.dialect)
+        row_publish(&c->live, c->s->io[c->io].rows, c->route.dialect->name, c->ticket.i_rate);
     if (cloud_n_keys(c->s->cloud)) /* else by address */
         net_set_owner(c->x, 1 + (uint64_t)c->ticket.i_tenant);
     r = net_read_body(c->x, c->s->config->body_limit);
@@ -202,7 +217,7 @@ static void judge(struct call *c)
         return;
     }
     if (r == ERR_NO_ROUTE && (file = page_find(c->path))) {
-        probes_page(c, file);
+        call_show_page(c, file);
         return;
     }
     if (r) {
@@ -346,8 +361,8 @@ void handler_mail(void *ctx, int io)
         if (it->kind == MAIL_PREP) {
             c = it->owner;
             call_worked(c);
-        } else if (it->kind == MAIL_SNAPSHOT) {
-            c = watch_arrive(it->owner, io);
+        } else if (it->kind == MAIL_WATCH) {
+            c = call_watch_arrive(s, it->owner, io);
             if (!c)
                 continue;
         } else {

@@ -12,7 +12,6 @@
 #include "base/sysmem.h"
 #include "base/team.h"
 #include "serve/local_supplier.h"
-#include "serve/recent.h"
 #include "serve/server.h"
 
 #define JOBS_HOME_US INT64_C(10000000) /* after the drain: for cancelled jobs to come home */
@@ -105,6 +104,21 @@ static int open_net(struct server *s, struct err *e)
     return net_server_open(&s->net, &nc, &h, e);
 }
 
+static int open_console(struct server *s, struct err *e)
+{
+    struct console_setup setup = {.cloud = s->cloud,
+                                  .net = s->net,
+                                  .mail_kind = MAIL_WATCH,
+                                  .has_one_tenant = server_has_one_tenant(s)};
+
+    s->console = console_new(&setup);
+    if (!s->console)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    for (int i = 0; i < net_n_io(s->net); i++)
+        s->io[i].rows = console_rows(s->console, i);
+    return 0;
+}
+
 int server_new(struct server **ret, const struct serve_config *c, struct err *e)
 {
     struct server *s = calloc(1, sizeof *s);
@@ -113,14 +127,9 @@ int server_new(struct server **ret, const struct serve_config *c, struct err *e)
     if (!s)
         return err_set(e, ERR_NOMEM, "out of memory");
     s->config = c;
-    s->created = clock_wall_us() / 1000000;
-    s->opened_us = clock_now_us();
-    sysmem_cpu_name(s->cpu, sizeof s->cpu);
-    s->machine_bytes = sysmem_total();
     s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    s->meter = meter_new();
     s->io = calloc((size_t)c->io_threads, sizeof *s->io);
-    if (s->wake_fd < 0 || !s->meter || !s->io) {
+    if (s->wake_fd < 0 || !s->io) {
         r = err_set(e, ERR_NOMEM, "out of memory or file descriptors");
         goto fail;
     }
@@ -135,6 +144,8 @@ int server_new(struct server **ret, const struct serve_config *c, struct err *e)
     r = open_net(s, e); /* first: an address in use is the most usual mistake */
     if (!r)
         r = open_cloud(s, e);
+    if (!r)
+        r = open_console(s, e);
     if (!r)
         r = prep_open(&s->prep, (int)c->prep_threads, e);
     if (r)
@@ -160,17 +171,15 @@ int server_add_model(struct server *s, const char *const *names, int n_names, st
     if (r)
         return r;
     CHECK(i_model == s->n_served);
-    meter_model(s->meter, names[0], &v->meters);
     s->n_served++;
-    return 0;
+    return console_add_model(s->console, v->names[0], e);
 }
 
 int server_start(struct server *s, struct err *e)
 {
     for (int i = 0; i < net_n_io(s->net); i++) {
         s->io[i].tick = net_timer_new(s->net, i, handler_tick, &s->io[i]);
-        s->io[i].recent = recent_new(s->n_served);
-        if (!s->io[i].tick || !s->io[i].recent)
+        if (!s->io[i].tick)
             return err_set(e, ERR_NOMEM, "out of memory");
     }
     return net_server_start(s->net, e);
@@ -229,6 +238,7 @@ int serve_open(struct server **ret, const struct serve_config *c, struct err *e)
     r = team_open(&s->team, (int)c->threads, e);
     if (!r) {
         team_set_part_time(s->team, c->part_time);
+        console_set_threads(s->console, team_size(s->team));
         r = add_locals(s, e);
     }
     if (!r)
@@ -355,11 +365,9 @@ int64_t serve_close(struct server *s)
     team_close(s->team);
     n_lost = cloud_close(s->cloud);
     net_server_close(s->net);
-    meter_free(s->meter);
+    console_free(s->console);
     if (s->wake_fd >= 0)
         close(s->wake_fd);
-    for (int i = 0; s->io && i < (int)s->config->io_threads; i++)
-        recent_free(s->io[i].recent);
     free(s->locals);
     free(s->io);
     free(s);

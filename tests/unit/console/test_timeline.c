@@ -9,6 +9,11 @@
 
 #include "console/timeline.h"
 
+static void token(struct timeline *t, int64_t at_us, int n)
+{
+    timeline_note(t, n == 1 ? TIMELINE_FIRST_TOKEN : TIMELINE_DECODE, at_us, n);
+}
+
 static void timeline_is_thinned(void **state)
 {
     struct timeline *t = calloc(1, sizeof *t);
@@ -20,7 +25,7 @@ static void timeline_is_thinned(void **state)
     for (int i = 0; i < 300; i++)
         timeline_note(t, TIMELINE_PREFILL, 10 + i, i);
     for (int i = 0; i < 100000; i++)
-        timeline_token(t, 1000 + i);
+        token(t, 1000 + i, 1 + i);
     timeline_note(t, TIMELINE_FINISHED, 200000, 100000);
     assert_true(t->n_marks > TIMELINE_MARKS / 3 && t->n_marks <= TIMELINE_MARKS);
     assert_int_equal(t->mark[0].what, TIMELINE_ACCEPTED);
@@ -37,8 +42,6 @@ static void timeline_is_thinned(void **state)
         assert_true(t->mark[i].n - last < 100000 / 8);
         last = t->mark[i].n;
     }
-    assert_int_equal(t->n_generated, 100000);
-    assert_int_equal(t->first_us, 1000);
     free(t);
 }
 
@@ -47,7 +50,7 @@ static void short_timeline_is_whole(void **state)
     struct timeline *t = calloc(1, sizeof *t);
 
     for (int i = 0; i < 20; i++)
-        timeline_token(t, 1 + i);
+        token(t, 1 + i, 1 + i);
     assert_int_equal(t->n_marks, 20);
     assert_int_equal(t->mark[0].what, TIMELINE_FIRST_TOKEN);
     for (int i = 0; i < 20; i++)

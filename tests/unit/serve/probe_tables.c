@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "serve/meter.h"
+#include "console/console.h"
 #include "serve/serve.h"
 
 static const char *const kinds[] = {"counter", "gauge", "gauge", "histogram", "histogram"};
@@ -16,7 +16,7 @@ static void metrics(struct buf *out)
     const struct metric_def *d;
 
     buf_add_str(out, "| metric | kind | labels | meaning |\n|---|---|---|---|\n");
-    for (int i = 0; meter_row(i, &d); i++) {
+    for (int i = 0; console_metric_row(i, &d); i++) {
         buf_addf(out, "| `%s` | %s |", d->name, kinds[d->kind]);
         for (int k = 0; k < METRIC_LABELS_MAX && d->label[k]; k++)
             buf_addf(out, "%s%s", k ? ", " : " ", d->label[k]);

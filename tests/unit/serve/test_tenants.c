@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "serve/watch.h"
+#include "console/console_int.h"
 #include "serve_harness.h"
 
 #define CHAT(text, more)                                                                           \
@@ -311,7 +311,7 @@ static void places_to_watch(void **state)
     fd[n++] = watch(r, t->b, 200);
     close(fd[--n]);
     close(fd[--n]);
-    EVENTUALLY(r->s->n_watchers == WATCHERS_MAX / 2 - 1);
+    EVENTUALLY(atomic_load(&r->s->console->n_watchers) == WATCHERS_MAX / 2 - 1);
     fd[n++] = watch(r, t->a, 200); /* a place comes back */
     while (n)
         close(fd[--n]);

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "serve/watch.h"
+#include "console/console_int.h"
 #include "serve_harness.h"
 
 #define CHAT_PATH "/v1/chat/completions"
@@ -20,7 +20,7 @@ static int setup(void **state)
     struct room *r = calloc(1, sizeof *r);
 
     room_init(r);
-    r->config.io_threads = 3; /* trips go round */
+    r->config.io_threads = 3; /* watches go round */
     *state = r;
     return 0;
 }
@@ -97,7 +97,7 @@ static void one_event_holds_all(void **state)
     hear_new(fd, &all, "\"others\":"); /* and another one follows */
     close(fd);
     buf_done(&all);
-    EVENTUALLY(atomic_load(&r->s->n_watchers) == 0);
+    EVENTUALLY(atomic_load(&r->s->console->n_watchers) == 0);
 }
 
 static void interval_is_checked(void **state)
@@ -332,7 +332,7 @@ static void watchers_are_bounded(void **state)
     free(a);
     close(fd[0]);
     buf_done(&all[0]);
-    EVENTUALLY(atomic_load(&r->s->n_watchers) < WATCHERS_MAX);
+    EVENTUALLY(atomic_load(&r->s->console->n_watchers) < WATCHERS_MAX);
     fd[0] = watch(r, EVENTS, NULL, &all[0]);
     for (int i = 0; i < WATCHERS_MAX; i++) {
         close(fd[i]);
@@ -364,7 +364,7 @@ static void finished_are_bounded(void **state)
 
     r->config.io_threads = 1;
     room_start(r);
-    for (int i = 0; i < TIMELINE_PAST + 3; i++) {
+    for (int i = 0; i < ROWS_RECENT + 3; i++) {
         char name[64], *a;
         snprintf(name, sizeof name, NAMED("r%03d"), i);
         a = ask(r, CHAT_PATH, name, CHAT("hi", ",\"max_tokens\":1"));
@@ -378,7 +378,7 @@ static void finished_are_bounded(void **state)
     HAS_NOT(all.data, "\"r100\"");
     close(w);
     buf_done(&all);
-    EVENTUALLY(atomic_load(&r->s->n_watchers) == 0);
+    EVENTUALLY(atomic_load(&r->s->console->n_watchers) == 0);
     for (int i = 0; i < 5; i++) {
         char path[64], *a;
         snprintf(path, sizeof path, "/v1/engine/requests/r%03d", i);

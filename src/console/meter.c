@@ -1,10 +1,12 @@
-#include "serve/meter.h"
+#include "console/meter.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
-#include "serve/server.h"
+#include "base/clock.h"
+#include "console/console_int.h"
 
 #define SERIES_MAX 4096
 
@@ -177,7 +179,7 @@ struct meter {
     struct metric_set *set;
 };
 
-int meter_row(int i, const struct metric_def **ret)
+int console_metric_row(int i, const struct metric_def **ret)
 {
     if (i < 0 || i >= (int)ARRAY_LEN(defs) || !defs[i].name)
         return 0;
@@ -234,65 +236,81 @@ void meter_model(struct meter *m, const char *name, struct meter_model *ret)
     };
 }
 
-void meter_request(struct meter *m, const char *model, int status)
+void meter_end(struct meter *m, const char *model, const struct meter_model *mm,
+               const struct row_live *l, const struct row_end *e)
 {
-    char text[16];
+    char status[16];
 
-    snprintf(text, sizeof text, "%d", status);
-    metric_add(metric_get(m->set, M_REQUESTS, model, text, NULL), 1);
+    snprintf(status, sizeof status, "%d", e->status);
+    metric_add(metric_get(m->set, M_REQUESTS, model, status, NULL), 1);
+    if (!mm || !e->n_jobs)
+        return;
+    metric_add(mm->prompt, e->usage.prompt_tokens);
+    metric_add(mm->cached, e->usage.cached_tokens);
+    metric_add(mm->generated, e->usage.completion_tokens);
+    metric_observe(mm->e2e, clock_now_us() - l->row.started_us);
+    metric_observe(mm->queue, e->times.queue_us);
+    metric_observe(mm->prefill, e->times.prompt_us);
+    metric_observe(mm->decode, e->times.completion_us);
+    metric_observe(mm->size_in, e->usage.prompt_tokens);
+    metric_observe(mm->size_out, e->usage.completion_tokens);
+    metric_add(e->code                                     ? mm->error
+               : e->finish && !strcmp(e->finish, "length") ? mm->length
+                                                           : mm->stop,
+               1);
 }
 
-static void look_at_models(struct server *s)
+static void look_at_models(struct console *c)
 {
     struct cloud_look look;
 
-    for (int i = 0; i < s->n_served; i++) {
-        const struct meter_model *m = &s->served[i].meters;
-        struct load load;
-        cloud_look(s->cloud, i, &look);
-        load = look.load;
-        cloud_look_done(s->cloud, &look);
-        metric_put(m->running, load.n_running);
-        metric_put(m->waiting, load.n_waiting);
-        metric_put(m->kv_use, load.n_pages ? (int64_t)load.pages_used * 1000000 / load.n_pages : 0);
-        metric_put(m->preemptions, (int64_t)load.preemptions);
-        metric_put(m->drafted, (int64_t)load.draft_tokens);
-        metric_put(m->accepted, (int64_t)load.draft_accepted);
-        metric_put(m->steps, (int64_t)load.n_steps);
-        metric_put(m->bytes_read, (int64_t)load.bytes_read);
-        metric_put(m->ready, load.state == SUPPLIER_READY && !load.frozen);
+    for (int i = 0; i < c->n_models; i++) {
+        const struct meter_model *m = &c->model[i].meters;
+        const struct load *load = &look.load;
+        cloud_look(c->setup.cloud, i, &look);
+        cloud_look_done(c->setup.cloud, &look);
+        metric_put(m->running, load->n_running);
+        metric_put(m->waiting, load->n_waiting);
+        metric_put(m->kv_use,
+                   load->n_pages ? (int64_t)load->pages_used * 1000000 / load->n_pages : 0);
+        metric_put(m->preemptions, (int64_t)load->preemptions);
+        metric_put(m->drafted, (int64_t)load->draft_tokens);
+        metric_put(m->accepted, (int64_t)load->draft_accepted);
+        metric_put(m->steps, (int64_t)load->n_steps);
+        metric_put(m->bytes_read, (int64_t)load->bytes_read);
+        metric_put(m->ready, load->state == SUPPLIER_READY && !load->frozen);
     }
 }
 
-static void put(struct server *s, int i_def, const char *label, int64_t v)
+static void put(struct console *c, int i_def, const char *label, int64_t v)
 {
-    metric_put(metric_get(s->meter->set, i_def, label, NULL, NULL), v);
+    metric_put(metric_get(c->meter->set, i_def, label, NULL, NULL), v);
 }
 
-int meter_write(struct server *s, struct buf *out)
+int console_metrics(struct console *c, struct buf *out)
 {
     struct net_stats n;
-    struct cloud_stats c;
+    struct cloud_stats s;
 
-    look_at_models(s);
-    net_server_stats(s->net, &n);
-    cloud_stats(s->cloud, &c);
-    put(s, M_CONNS, NULL, n.n_conns);
-    put(s, M_EXCHANGES, NULL, n.n_exchanges);
-    put(s, M_BODY_BYTES, NULL, n.body_bytes);
-    put(s, M_ANSWER_BYTES, NULL, n.answer_bytes);
-    put(s, M_MALFORMED, NULL, n.refused_total);
-    put(s, M_EVICTED, NULL, n.evicted_total);
-    put(s, M_GONE, NULL, n.gone_total);
-    put(s, M_SLOW, NULL, n.slow_total);
-    put(s, M_REFUSED, "key", c.refused_auth);
-    put(s, M_REFUSED, "request_rate", c.refused_requests);
-    put(s, M_REFUSED, "token_rate", c.refused_tokens);
-    put(s, M_REFUSED, "concurrency", c.refused_concurrency);
-    put(s, M_REFUSED, "queue", c.refused_queue);
-    put(s, M_ROWS, NULL, c.rows_written);
-    put(s, M_ROWS_PENDING, NULL, c.rows_pending);
-    put(s, M_ROWS_FAILED, NULL, c.write_failures);
-    put(s, M_BUILD, GAUFRE_VERSION, 1);
-    return metric_write(s->meter->set, out);
+    look_at_models(c);
+    net_server_stats(c->setup.net, &n);
+    cloud_stats(c->setup.cloud, &s);
+    put(c, M_CONNS, NULL, n.n_conns);
+    put(c, M_EXCHANGES, NULL, n.n_exchanges);
+    put(c, M_BODY_BYTES, NULL, n.body_bytes);
+    put(c, M_ANSWER_BYTES, NULL, n.answer_bytes);
+    put(c, M_MALFORMED, NULL, n.refused_total);
+    put(c, M_EVICTED, NULL, n.evicted_total);
+    put(c, M_GONE, NULL, n.gone_total);
+    put(c, M_SLOW, NULL, n.slow_total);
+    put(c, M_REFUSED, "key", s.refused_auth);
+    put(c, M_REFUSED, "request_rate", s.refused_requests);
+    put(c, M_REFUSED, "token_rate", s.refused_tokens);
+    put(c, M_REFUSED, "concurrency", s.refused_concurrency);
+    put(c, M_REFUSED, "queue", s.refused_queue);
+    put(c, M_ROWS, NULL, s.rows_written);
+    put(c, M_ROWS_PENDING, NULL, s.rows_pending);
+    put(c, M_ROWS_FAILED, NULL, s.write_failures);
+    put(c, M_BUILD, GAUFRE_VERSION, 1);
+    return metric_write(c->meter->set, out);
 }

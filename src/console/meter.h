@@ -1,15 +1,16 @@
 /* The server's metrics: one table, its series, and the text of /metrics. Names follow vLLM's where
  * the meaning is the same, so that existing dashboards work; the rest begins with gaufre_. */
-#ifndef SERVE_METER_H
-#define SERVE_METER_H
+#ifndef CONSOLE_METER_H
+#define CONSOLE_METER_H
 
 #include <stdint.h>
 
 #include "base/buf.h"
 #include "base/metric.h"
 
-struct server;
 struct meter;
+struct row_live;
+struct row_end;
 
 /* Series of one model, made once. */
 struct meter_model {
@@ -23,11 +24,8 @@ struct meter_model {
 struct meter *meter_new(void); /* NULL: out of memory */
 void meter_free(struct meter *m);
 void meter_model(struct meter *m, const char *name, struct meter_model *ret);
-/* One answered request: model "-" where none was found. */
-void meter_request(struct meter *m, const char *model, int status);
-/* Everything as text; gauges are looked at now. */
-int meter_write(struct server *s, struct buf *out);
-/* Rows for the documentation: name, kind, help; 0 past the end. */
-int meter_row(int i, const struct metric_def **ret);
+/* One answered request. Where no model was found `model` is "-" and `mm` NULL. */
+void meter_end(struct meter *m, const char *model, const struct meter_model *mm,
+               const struct row_live *l, const struct row_end *e);
 
 #endif

@@ -1,0 +1,60 @@
+/* The console's own state, shared by the files of this room. */
+#ifndef CONSOLE_CONSOLE_INT_H
+#define CONSOLE_CONSOLE_INT_H
+
+#include <stdatomic.h>
+
+#include "console/console.h"
+#include "console/meter.h"
+#include "console/row.h"
+
+#define CONSOLE_IO_MAX 64
+
+/* A row that ended, with what it kept of its timeline. */
+struct row_kept {
+    struct row row;
+    int n_marks;
+    struct timeline_mark mark[TIMELINE_MARKS];
+};
+
+/* What an io thread has seen of a model. */
+struct rows_model {
+    uint64_t n_requests; /* that reached it */
+    struct timeline_samples samples[TIMELINE_TIMES];
+};
+
+/* Of one io thread, which alone touches it. */
+struct rows {
+    struct console *console;
+    struct row_live *live; /* newest first */
+    uint64_t n_kept;       /* requests that ended, ever */
+    struct row_kept kept[ROWS_RECENT];
+    struct rows_model *model[CLOUD_MODELS_MAX];
+};
+/* The i-th newest that ended; NULL past the oldest kept. */
+const struct row_kept *rows_kept(const struct rows *r, int i);
+void row_keep(struct row_kept *ret, const struct row_live *l); /* as it is now */
+
+struct console_model {
+    const char *id;
+    struct meter_model meters;
+};
+
+struct console {
+    struct console_setup setup;
+    struct meter *meter;
+    struct console_model model[CLOUD_MODELS_MAX];
+    int n_models;
+    struct rows *rows[CONSOLE_IO_MAX];
+    int n_io, n_threads;
+    int64_t created, opened_us; /* unix seconds; by the clock */
+    uint64_t machine_bytes;
+    char cpu[128];              /* its name */
+    _Atomic uint64_t n_ordered; /* requests that reached a supplier */
+    _Atomic int n_watchers, n_watchers_of[CLOUD_TENANTS_MAX];
+};
+
+/* request_log.c: the line of a request that ended. */
+void request_log(const struct row_live *l, const struct row_end *e, const char *model);
+
+#endif

@@ -1,0 +1,228 @@
+/* A watch on its way: one io thread after the other. */
+#include "console/snapshot.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "policy/rota.h"
+
+struct watch *watch_new(struct console *c, int i_tenant, void *owner)
+{
+    struct watch *w = calloc(1, sizeof *w);
+
+    if (!w)
+        return NULL;
+    w->console = c;
+    w->i_tenant = i_tenant;
+    w->owner = owner;
+    w->item.kind = c->setup.mail_kind;
+    w->item.owner = w;
+    return w;
+}
+
+void watch_free(struct watch *w)
+{
+    if (!w)
+        return;
+    if (w->is_watcher) {
+        atomic_fetch_sub(&w->console->n_watchers_of[w->i_tenant], 1);
+        atomic_fetch_sub(&w->console->n_watchers, 1);
+    }
+    free(w->row);
+    free(w->waiter);
+    free(w->times);
+    free(w);
+}
+
+void *watch_owner(const struct watch *w)
+{
+    return w->owner;
+}
+
+int watch_join(struct watch *w, struct err *e)
+{
+    struct console *c = w->console;
+    size_t n = (size_t)c->n_models * TIMELINE_TIMES * (size_t)c->n_io * TIMELINE_SAMPLES;
+    int n_own = atomic_fetch_add(&c->n_watchers_of[w->i_tenant], 1);
+    int n_all = atomic_fetch_add(&c->n_watchers, 1);
+
+    w->is_watcher = 1;
+    if (!rota_may_take(n_own, n_all, WATCHERS_MAX, c->setup.has_one_tenant))
+        return err_set_param(e, ERR_QUEUE_FULL, "engine",
+                             "Too many are watching this engine (limit %d).", WATCHERS_MAX);
+    w->times = malloc((n ? n : 1) * sizeof *w->times);
+    return w->times ? 0 : err_set(e, ERR_NOMEM, "No memory for one more watcher.");
+}
+
+/* ---- all requests ---------------------------------------------------------------------------- */
+
+static void *grown(void *old, int n, int *cap, size_t size)
+{
+    int want = *cap ? *cap * 2 : 64;
+    void *p;
+
+    if (n < *cap)
+        return old;
+    p = realloc(old, (size_t)want * size);
+    if (p)
+        *cap = want;
+    return p;
+}
+
+static void add_row(struct watch *w, const struct row *r)
+{
+    struct row *p = grown(w->row, w->n_rows, &w->cap_rows, sizeof *p);
+
+    if (!p)
+        return; /* one row less is shown */
+    w->row = p;
+    p[w->n_rows++] = *r;
+}
+
+static void add_waiter(struct watch *w, const struct row *r)
+{
+    struct waiter *p = grown(w->waiter, w->n_waiters, &w->cap_waiters, sizeof *p);
+
+    if (!p)
+        return;
+    w->waiter = p;
+    p[w->n_waiters++] = (struct waiter){
+        .i_model = r->i_model, .tier = r->tier, .i_tenant = r->i_tenant, .order = r->order};
+}
+
+static void see_live(struct watch *w, const struct rows *io)
+{
+    int n_own = 0;
+
+    for (const struct row_live *l = io->live; l; l = l->next) { /* newest first */
+        const struct row *r = &l->row;
+        if (!r->order)
+            continue;
+        if (r->state == ROW_QUEUED)
+            add_waiter(w, r);
+        if (r->i_tenant != w->i_tenant)
+            w->others += r->state != ROW_FINISHED;
+        else if (n_own++ < WATCH_LIVE_MAX)
+            add_row(w, r);
+    }
+}
+
+float *snapshot_times(const struct watch *w, int i_model, enum timeline_time kind)
+{
+    size_t max = (size_t)w->console->n_io * TIMELINE_SAMPLES;
+
+    return w->times + (size_t)(i_model * TIMELINE_TIMES + (int)kind) * max;
+}
+
+static void see_kept(struct watch *w, const struct rows *io)
+{
+    const struct console *c = w->console;
+    int max = c->n_io * TIMELINE_SAMPLES, n_own = 0;
+    const struct row_kept *k;
+
+    for (int i = 0; (k = rows_kept(io, i)) && n_own < WATCH_FINISHED_MAX; i++) {
+        if (k->row.i_tenant == w->i_tenant && ++n_own)
+            add_row(w, &k->row);
+    }
+    for (int m = 0; m < c->n_models; m++) {
+        w->n_requests[m] += io->model[m]->n_requests;
+        for (int t = 0; w->times && t < TIMELINE_TIMES; t++)
+            w->n_times[m][t] =
+                timeline_recent(&io->model[m]->samples[t], w->now_us,
+                                snapshot_times(w, m, (enum timeline_time)t), w->n_times[m][t], max);
+    }
+}
+
+/* ---- one request ----------------------------------------------------------------------------- */
+
+/* Of several with one name, one that is under way before one that ended, the newest before. */
+static int is_better(const struct watch *w, const struct row *r)
+{
+    const struct row *old = &w->found.row;
+    int live = r->state != ROW_FINISHED, old_live = old->state != ROW_FINISHED;
+
+    if (!w->n_found || live != old_live)
+        return !w->n_found || live;
+    return r->started_us > old->started_us;
+}
+
+static int is_meant(const struct watch *w, const struct row *r)
+{
+    return r->i_tenant == w->i_tenant && (!strcmp(r->id, w->id) || !strcmp(r->client_id, w->id));
+}
+
+/* How many it marked. */
+static int find(struct watch *w, const struct rows *io)
+{
+    const struct row_kept *k;
+    int n = 0;
+
+    for (struct row_live *l = io->live; l; l = l->next) {
+        const struct row *r = &l->row;
+        if (!is_meant(w, r))
+            continue;
+        if (is_better(w, r))
+            row_keep(&w->found, l);
+        w->n_found++;
+        if (w->do_cancel && r->state != ROW_FINISHED) {
+            l->cancel = 1;
+            n++;
+        }
+    }
+    for (int i = 0; (k = rows_kept(io, i)); i++) {
+        if (!is_meant(w, &k->row))
+            continue;
+        if (is_better(w, &k->row))
+            w->found = *k;
+        w->n_found++;
+    }
+    return n;
+}
+
+/* ---- the way --------------------------------------------------------------------------------- */
+
+void watch_set_out(struct watch *w, int home, const char *id, int do_cancel)
+{
+    w->home = home;
+    w->id = id;
+    w->do_cancel = do_cancel;
+    w->now_us = clock_now_us();
+    w->n_left = w->console->n_io;
+    w->n_rows = w->n_waiters = w->n_found = w->n_cancelled = 0;
+    w->others = 0;
+    memset(w->n_times, 0, sizeof w->n_times);
+    memset(w->n_requests, 0, sizeof w->n_requests);
+}
+
+int watch_see(struct watch *w, int io)
+{
+    const struct rows *rows = console_rows(w->console, io);
+    int n;
+
+    CHECK(w->n_left > 0);
+    w->n_left--;
+    if (w->id) {
+        n = find(w, rows);
+        w->n_cancelled += n;
+        return n;
+    }
+    see_live(w, rows);
+    see_kept(w, rows);
+    return 0;
+}
+
+int watch_is_home(const struct watch *w)
+{
+    return !w->n_left;
+}
+
+void watch_send(struct watch *w, int from)
+{
+    int to = w->n_left ? (from + 1) % w->console->n_io : w->home;
+    struct mbox *m = net_io_mbox(w->console->setup.net, to);
+
+    if (mbox_post(m, &w->item))
+        mbox_wake(m);
+}

@@ -1,0 +1,47 @@
+/* What a watch (watch.h) has collected, and how it is written. */
+#ifndef CONSOLE_SNAPSHOT_H
+#define CONSOLE_SNAPSHOT_H
+
+#include "base/mbox.h"
+#include "console/console_int.h"
+#include "console/watch.h"
+
+/* A request that waits, also another tenant's: for the place in the queue. */
+struct waiter {
+    int i_model, i_tenant;
+    enum tier tier;
+    int nth; /* of its tenant's */
+    uint64_t order;
+};
+
+struct watch {
+    struct mbox_item item;
+    struct console *console;
+    void *owner;
+    int i_tenant, is_watcher;
+
+    int home, n_left; /* io threads still to see */
+    int64_t now_us;
+    const char *id; /* one request, or NULL: all of them */
+    int do_cancel;
+
+    struct row *row; /* of this tenant */
+    int n_rows, cap_rows;
+    struct waiter *waiter;
+    int n_waiters, cap_waiters;
+    int64_t others; /* requests of other tenants under way */
+    float *times;   /* [model][kind][n_io * TIMELINE_SAMPLES]; NULL: nobody asked for them */
+    int n_times[CLOUD_MODELS_MAX][TIMELINE_TIMES];
+    uint64_t n_requests[CLOUD_MODELS_MAX];
+
+    int n_found, n_cancelled;
+    struct row_kept found;
+
+    int64_t memory_us; /* when these were looked at */
+    uint64_t resident, available;
+};
+
+/* The times of a model that were seen: where they begin; at most n_io * TIMELINE_SAMPLES. */
+float *snapshot_times(const struct watch *w, int i_model, enum timeline_time kind);
+
+#endif

@@ -1,0 +1,113 @@
+/* Answers that need no supplier's work and are made by the console: how the server is, what it
+ * serves, its page. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "console/page.h"
+#include "serve/server.h"
+
+#define TEXT_MAX ((size_t)16 << 20)
+
+static void ok_json(struct call *c, const char *text)
+{
+    call_reply(c, 200, "application/json", text, strlen(text));
+}
+
+static void health(struct call *c, int ready)
+{
+    struct err e = {0};
+
+    if (ready && atomic_load(&c->s->draining))
+        err_set(&e, ERR_DRAINING, "The server is shutting down.");
+    else
+        console_health(c->s->console, &e);
+    if (e.code)
+        call_fail(c, &e);
+    else
+        ok_json(c, "{\"status\":\"ok\"}");
+}
+
+static void models(struct call *c, const char *only, int is_public)
+{
+    enum api_models_format format;
+    char name[64] = "";
+    struct err e = {0};
+
+    api_query_get(&c->route, "format", name, sizeof name);
+    if (api_models_format(name, is_public, &format, &e) ||
+        (console_models(c->s->console, only, format, &c->out, &e) && e.code))
+        call_fail(c, &e);
+    else
+        call_reply(c, 200, "application/json", c->out.data, c->out.len);
+}
+
+void call_show_models(struct call *c)
+{
+    models(c, NULL, 0);
+}
+
+void call_show_model(struct call *c)
+{
+    models(c, c->route.arg, 0);
+}
+
+void call_show_public_models(struct call *c)
+{
+    models(c, NULL, 1);
+}
+
+void call_show_public_model(struct call *c)
+{
+    models(c, c->route.arg, 1);
+}
+
+void call_show_warming(struct call *c)
+{
+    ok_json(c, "{}");
+}
+
+void call_show_health(struct call *c)
+{
+    health(c, 0);
+}
+
+void call_show_ready(struct call *c)
+{
+    health(c, 1);
+}
+
+void call_show_metrics(struct call *c)
+{
+    struct buf text;
+
+    buf_init(&text, TEXT_MAX);
+    console_metrics(c->s->console, &text);
+    call_reply(c, 200, "text/plain; version=0.0.4; charset=utf-8", text.data, text.len);
+    buf_done(&text);
+}
+
+void call_show_page(struct call *c, const struct page_file *f)
+{
+    const struct http_head *head = net_head(c->x);
+    struct net_exchange *x = c->x;
+    struct page_answer a;
+    struct err e = {0};
+
+    if (c->method != HTTP_GET && c->method != HTTP_HEAD) {
+        c->route.allow = API_GET | API_HEAD;
+        err_set(&e, ERR_METHOD, "%s is not served for this method", f->path);
+        call_fail(c, &e);
+        return;
+    }
+    if (page_answer(f, http_field(head, "accept-encoding"), http_field(head, "if-none-match"),
+                    &a)) {
+        err_set(&e, ERR_NOMEM, "No memory for the answer.");
+        call_fail(c, &e);
+        return;
+    }
+    c->x = NULL;
+    c->status = a.status;
+    c->state = CALL_OVER;
+    net_reply(x, a.status, a.header, a.n_headers, a.body, a.n_body);
+    free(a.unpacked);
+}

@@ -1,0 +1,231 @@
+/* Calls that look at requests (console/watch.h): one of them, or all of them again and again.
+ *
+ * A watcher is a call whose answer is a stream of states. It skips a state while its reader is
+ * behind (a reader that stops reading is cut like any other), and ends when the server drains or
+ * its keys are read again. */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "serve/server.h"
+
+#define TEXT_MAX ((size_t)1 << 20)
+#define BEHIND   ((size_t)128 << 10) /* unsent bytes at which a state is skipped */
+#define EARLY_US 10000               /* a tick may come that much before its time */
+
+struct call_watch {
+    struct watch *watch;
+    int is_out; /* it is on its way round the io threads */
+    int interval_us, keys_read;
+    int64_t next_us;
+    struct buf text;
+};
+
+int call_watch_is_out(const struct call *c)
+{
+    return c->watch && c->watch->is_out;
+}
+
+/* ---- at home --------------------------------------------------------------------------------- */
+
+static void answer_state(struct call *c)
+{
+    const struct api_frame *frame = api_sse_frame(NULL);
+    struct call_watch *w = c->watch;
+    struct err e = {0};
+
+    buf_clear(&w->text);
+    buf_add_str(&w->text, frame->begin);
+    watch_state(w->watch, &w->text);
+    if (buf_add_str(&w->text, frame->end)) {
+        if (!c->streaming) {
+            err_set(&e, ERR_NOMEM, "No memory for the answer.");
+            call_fail(c, &e);
+        }
+        return; /* the next one may fit */
+    }
+    if (!c->streaming)
+        call_stream_begin(c);
+    net_stream_write(c->x, w->text.data, w->text.len); /* cut: on_gone follows */
+}
+
+static void answer_one(struct call *c)
+{
+    struct err e = {0};
+    int r = watch_found(c->watch->watch, &c->out, &e);
+
+    if (c->out.failed)
+        r = err_set(&e, ERR_NOMEM, "No memory for the answer.");
+    if (r)
+        call_fail(c, &e);
+    else
+        call_reply(c, 200, "application/json", c->out.data, c->out.len);
+}
+
+static void come_home(struct call *c)
+{
+    c->watch->is_out = 0;
+    if (!c->x)
+        c->state = CALL_OVER; /* the client left meanwhile */
+    else if (c->watch->interval_us)
+        answer_state(c);
+    else
+        answer_one(c);
+}
+
+/* ---- on the way ------------------------------------------------------------------------------ */
+
+/* See this thread's rows, and cancel the calls of those that were marked. */
+static void see(struct watch *w, struct server_io *io)
+{
+    if (!watch_see(w, io->i))
+        return;
+    for (struct call *c = io->calls, *next; c; c = next) {
+        next = c->next;
+        if (!c->live.cancel)
+            continue;
+        c->live.cancel = 0;
+        call_cancel(c);
+        handler_reap(c);
+    }
+}
+
+static void set_out(struct call *c, const char *id, int do_cancel)
+{
+    struct watch *w = c->watch->watch;
+
+    c->state = CALL_WATCH;
+    watch_set_out(w, c->io, id, do_cancel);
+    see(w, &c->s->io[c->io]);
+    if (watch_is_home(w)) {
+        come_home(c);
+        return;
+    }
+    c->watch->is_out = 1;
+    watch_send(w, c->io);
+}
+
+struct call *call_watch_arrive(struct server *s, struct watch *w, int io)
+{
+    struct call *c;
+
+    if (!watch_is_home(w)) {
+        see(w, &s->io[io]);
+        watch_send(w, io);
+        return NULL;
+    }
+    c = watch_owner(w);
+    come_home(c);
+    return c;
+}
+
+/* ---- the endpoints --------------------------------------------------------------------------- */
+
+static int begin(struct call *c, struct err *e)
+{
+    struct call_watch *w;
+
+    if (atomic_load(&c->s->draining))
+        return err_set(e, ERR_DRAINING, "The server is shutting down.");
+    w = c->watch = calloc(1, sizeof *w);
+    if (w) {
+        w->watch = watch_new(c->s->console, c->i_viewer, c);
+        w->keys_read = atomic_load(&c->s->keys_read);
+        buf_init(&w->text, TEXT_MAX);
+    }
+    return w && w->watch ? 0 : err_set(e, ERR_NOMEM, "No memory for one more request.");
+}
+
+/* A watcher more: a stream of states. */
+static int join(struct call *c, struct err *e)
+{
+    struct call_watch *w = c->watch;
+    int ms, r = api_engine_interval(&c->route, &ms, e);
+
+    if (r)
+        return r;
+    w->interval_us = ms * 1000;
+    w->next_us = clock_now_us() + w->interval_us;
+    return watch_join(w->watch, e);
+}
+
+void call_watch_events(struct call *c)
+{
+    struct err e = {0};
+    int r = begin(c, &e);
+
+    if (!r)
+        r = join(c, &e);
+    if (r)
+        call_fail(c, &e);
+    else if (c->method == HTTP_HEAD)
+        call_reply(c, 200, "text/event-stream; charset=utf-8", "", 0);
+    else
+        set_out(c, NULL, 0);
+}
+
+static void look_for_one(struct call *c, int do_cancel)
+{
+    struct err e = {0};
+
+    if (begin(c, &e))
+        call_fail(c, &e);
+    else
+        set_out(c, c->route.arg, do_cancel);
+}
+
+void call_watch_request(struct call *c)
+{
+    look_for_one(c, 0);
+}
+
+void call_watch_cancel(struct call *c)
+{
+    look_for_one(c, 1);
+}
+
+/* ---- again and again ------------------------------------------------------------------------- */
+
+/* No more states: the stream ends in order, and the client may ask again. */
+static void end_stream(struct call *c)
+{
+    struct net_exchange *x = c->x;
+
+    c->x = NULL;
+    c->state = CALL_OVER;
+    net_close_after(x);
+    net_stream_end(x);
+}
+
+void call_watch_tick(struct call *c, int64_t now_us)
+{
+    struct call_watch *w = c->watch;
+    struct err e = {0};
+
+    if (c->state != CALL_WATCH || !c->x)
+        return;
+    if (atomic_load(&c->s->draining) && !c->streaming) {
+        err_set(&e, ERR_DRAINING, "The server is shutting down.");
+        call_fail(c, &e);
+    } else if (c->streaming &&
+               (atomic_load(&c->s->draining) || w->keys_read != atomic_load(&c->s->keys_read))) {
+        end_stream(c);
+    } else if (c->streaming && !w->is_out && now_us + EARLY_US >= w->next_us) {
+        w->next_us += w->interval_us;
+        if (w->next_us <= now_us)
+            w->next_us = now_us + w->interval_us;
+        if (net_pending(c->x) <= BEHIND)
+            set_out(c, NULL, 0);
+    }
+}
+
+void call_watch_free(struct call *c)
+{
+    if (!c->watch)
+        return;
+    CHECK(!c->watch->is_out);
+    watch_free(c->watch->watch);
+    buf_done(&c->watch->text);
+    free(c->watch);
+    c->watch = NULL;
+}
