@@ -40,7 +40,7 @@ KEPT_MEMBERS = {
     "amx_config.palette": "the CPU reads it", "amx_config.start_row": "the CPU reads it",
     "api_error_doc.when": "docs/api.md", "api_field_doc.extension": "docs/api.md",
     "api_field_doc.range": "docs/api.md",
-    "draft.i32": "room for the values of fields without effect",
+    "reading.i32": "room for the values of fields without effect",
     "supplier_facts.reads_prompts": "in change: suppliers that take text",
 }
 

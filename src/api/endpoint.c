@@ -167,7 +167,8 @@ int api_route_find(enum api_method method, const char *target, size_t n_target,
     }
     if (n > 1 && path[n - 1] == '/')
         n--;
-    while (has_prefix(path, n, "/v1/")) { /* people paste a base with /v1 where one is added */
+    while (
+        has_prefix(path, n, "/v1/")) { /* a base URL with /v1 to which a client added another /v1 */
         path += 3;
         n -= 3;
         in_v1 = 1;

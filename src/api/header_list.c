@@ -103,7 +103,8 @@ int api_retry_headers(const struct err *e, int64_t retry_us, struct api_header *
         add(&l, "retry-after-ms", "%.3f", (double)retry_us / 1e3);
         add(&l, "retry-after", "%lld", (long long)((retry_us + 999999) / 1000000));
     }
-    /* Clients retry 429 and 5xx of their own accord; here another try would end the same. */
+    /* Clients retry 429 and 5xx by themselves; tell them where another try would fail in the same
+     * way. */
     if (!err_is_retryable(e->code) && (status == 402 || status == 429 || status >= 500))
         add(&l, "x-should-retry", "false");
     return l.n;

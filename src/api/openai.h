@@ -21,7 +21,7 @@ size_t arguments_max(const char *body, size_t n);
 enum effort { EFFORT_UNSET, EFFORT_NONE, EFFORT_LOW, EFFORT_MEDIUM, EFFORT_HIGH };
 
 /* A request while its fields are read: what has aliases or depends on other fields. */
-struct draft {
+struct reading {
     struct api_request r;
     struct arena *a;
     const struct api_options *o;
@@ -38,32 +38,32 @@ struct draft {
 };
 
 /* Readers of fields that are more than one value; `name` is the field. */
-int read_stop(struct draft *d, const json_t *v, const char *name);
-int read_stop_ids(struct draft *d, const json_t *v, const char *name);
-int read_logit_bias(struct draft *d, const json_t *v, const char *name);
-int read_stream_options(struct draft *d, const json_t *v, const char *name);
-int read_logprobs_count(struct draft *d, const json_t *v, const char *name);
-int read_tools(struct draft *d, const json_t *v, const char *name);
-int read_tool_choice(struct draft *d, const json_t *v, const char *name);
-int read_response_format(struct draft *d, const json_t *v, const char *name);
-int read_prediction(struct draft *d, const json_t *v, const char *name);
-int read_effort(struct draft *d, const json_t *v, const char *name);
-int read_reasoning_format(struct draft *d, const json_t *v, const char *name);
-int read_thinking(struct draft *d, const json_t *v, const char *name);
-int read_tier(struct draft *d, const json_t *v, const char *name);
-int read_kwargs(struct draft *d, const json_t *v, const char *name);
-int read_keep_alive(struct draft *d, const json_t *v, const char *name);
-int read_modalities(struct draft *d, const json_t *v, const char *name);
-int read_functions(struct draft *d, const json_t *v, const char *name);
-int read_function_call(struct draft *d, const json_t *v, const char *name);
-int read_model_parameters(struct draft *d, const json_t *v, const char *name);
-int read_suffix(struct draft *d, const json_t *v, const char *name);
-int read_messages(struct draft *d, const json_t *v, const char *name);
-int read_prompt(struct draft *d, const json_t *v, const char *name);
+int read_stop(struct reading *d, const json_t *v, const char *name);
+int read_stop_ids(struct reading *d, const json_t *v, const char *name);
+int read_logit_bias(struct reading *d, const json_t *v, const char *name);
+int read_stream_options(struct reading *d, const json_t *v, const char *name);
+int read_logprobs_count(struct reading *d, const json_t *v, const char *name);
+int read_tools(struct reading *d, const json_t *v, const char *name);
+int read_tool_choice(struct reading *d, const json_t *v, const char *name);
+int read_response_format(struct reading *d, const json_t *v, const char *name);
+int read_prediction(struct reading *d, const json_t *v, const char *name);
+int read_effort(struct reading *d, const json_t *v, const char *name);
+int read_reasoning_format(struct reading *d, const json_t *v, const char *name);
+int read_thinking(struct reading *d, const json_t *v, const char *name);
+int read_tier(struct reading *d, const json_t *v, const char *name);
+int read_kwargs(struct reading *d, const json_t *v, const char *name);
+int read_keep_alive(struct reading *d, const json_t *v, const char *name);
+int read_modalities(struct reading *d, const json_t *v, const char *name);
+int read_functions(struct reading *d, const json_t *v, const char *name);
+int read_function_call(struct reading *d, const json_t *v, const char *name);
+int read_model_parameters(struct reading *d, const json_t *v, const char *name);
+int read_suffix(struct reading *d, const json_t *v, const char *name);
+int read_messages(struct reading *d, const json_t *v, const char *name);
+int read_prompt(struct reading *d, const json_t *v, const char *name);
 
 /* The object of template variables from chat_template_kwargs and the reasoning fields; *ret NULL
  * when there are none. */
-int template_kwargs(const struct draft *d, json_t **ret);
+int template_kwargs(const struct reading *d, json_t **ret);
 
 /* What is kept for a reply beside its neutral state. */
 struct openai_choice {
@@ -96,9 +96,9 @@ enum { OPENAI_CHAT = 1, OPENAI_COMPLETION = 2 };
 struct openai {
     struct api_dialect d;
     /* openai_parse.c */
-    unsigned fields;                /* its bit in the table of fields */
-    int32_t max_tokens_least;       /* that may be asked for */
-    int (*settle)(struct draft *d); /* what its own fields mean together; NULL: nothing more */
+    unsigned fields;                  /* its bit in the table of fields */
+    int32_t max_tokens_least;         /* that may be asked for */
+    int (*settle)(struct reading *d); /* what its own fields mean together; NULL: nothing more */
     /* openai_body.c, openai_stream.c */
     const char *object, *chunk; /* what a body and a chunk call themselves */
     const char *mid, *tail;     /* around the text of a chunk that has nothing else */

@@ -4,7 +4,7 @@
 #include "api/openai.h"
 #include "base/json_write.h"
 
-static int settle_chat(struct draft *d)
+static int settle_chat(struct reading *d)
 {
     struct api_request *r = &d->r;
     const char *choice = json_string_value(d->tool_choice);

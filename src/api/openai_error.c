@@ -83,7 +83,7 @@ static void error_parts(const struct err *e, struct error_parts *ret)
     ret->code = r->name;
     ret->param = r->param ? r->param : e->param;
     ret->status = err_http_status(e->code);
-    /* Sentences of faults inside may hold paths and addresses; they belong in the log. */
+    /* The sentence of an internal error may hold paths and addresses: it goes to the log only. */
     ret->message = r == &internal || !e->text[0] ? err_text(e->code) : e->text;
     if (ret->status < 400) {
         ret->status = 500;

@@ -34,7 +34,7 @@ void logprobs_done(struct logprobs *lp)
     lp->mark = NULL;
 }
 
-/* All but the last n marks go: their items need not wait. */
+/* Remove all but the last n marks: the items of the removed ones do not wait any more. */
 static void keep_marks(struct logprobs *lp, int32_t n)
 {
     if (n >= lp->n_marks)
@@ -164,8 +164,9 @@ int logprobs_add_chat(struct logprobs *lp, const struct event *ev, int32_t n_top
     return buf_add_str(b, "]}");
 }
 
-/* Here tokens have no list of bytes beside them and serve as keys, so those that are not text are
- * spelled out byte by byte and stay distinct. */
+/* In completions a token is the key of its alternatives and has no list of bytes beside it. So
+ * bytes that are not UTF-8 are written as "bytes:\\xNN...", which keeps different tokens different.
+ */
 static void put_name(struct buf *b, const char *bytes, size_t n)
 {
     if (utf8_valid(bytes, n, NULL)) {
@@ -183,7 +184,8 @@ static int same(const char *a, size_t n_a, const char *b, size_t n_b)
     return n_a == n_b && (!n_a || !memcmp(a, b, n_a));
 }
 
-/* Two tokens may have the same bytes; a key must not repeat, so the likelier stays. */
+/* Was there an alternative with the same bytes before the i-th? Two tokens may have the same bytes,
+ * but a key may occur once, so the likelier one stays. */
 static int seen_before(const struct event *ev, int32_t i)
 {
     const struct top *t = &ev->top[i];

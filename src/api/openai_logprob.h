@@ -25,12 +25,14 @@ void logprobs_init(struct logprobs *lp, size_t max);
 void logprobs_done(struct logprobs *lp);
 size_t logprobs_bytes(const struct logprobs *lp);
 
-/* One token, and what waits of it and those before: the last n_waiting. 0 or ERR_NOMEM. */
+/* Begin one token's items. The last n_waiting tokens, this one included, wait until their text is
+ * shown. 0 or ERR_NOMEM. */
 int logprobs_begin(struct logprobs *lp, int32_t n_waiting);
 int logprobs_add_id(struct logprobs *lp, int32_t id);
-/* The end: what waits is shown, or was never to be. */
+/* The end of a choice: the last n_dropped tokens are removed, and the others do not wait any more.
+ */
 void logprobs_end(struct logprobs *lp, int32_t n_dropped);
-/* Bytes of a list that do not wait; 1 where any has some; those that do not wait leave. */
+/* The bytes of a list that do not wait; whether any list has such bytes; remove them. */
 size_t logprobs_shown(const struct logprobs *lp, int list);
 int logprobs_any_shown(const struct logprobs *lp);
 void logprobs_take_shown(struct logprobs *lp);

@@ -102,8 +102,9 @@ int read_content(const json_t *v, const char *path, const struct api_options *o,
     return r;
 }
 
-/* Arguments as an object where they parse to one: templates write them with their own spacing.
- * Clients replay what models said, so anything else stays text. */
+/* The arguments of a tool call as an object, where their text parses to one, because templates
+ * write objects with their own spacing. Clients send back what models generated, so text that does
+ * not parse is kept as text. */
 static json_t *read_arguments(const json_t *v, const struct api_options *o)
 {
     size_t n = json_string_length(v), cost, max = 4096 + 16 * n;
@@ -239,7 +240,8 @@ static int read_message(const json_t *m, size_t i, const struct api_options *o, 
         return r;
     if (o->strict && check_known(m, PATH("body.messages.%zu.", i), known_message[role], e))
         return ERR_SCHEMA;
-    /* Null, absent, "" and [] are all the empty text, for every role: templates add texts up. */
+    /* For every role null, absent, "" and [] become the empty text, because templates concatenate
+     * contents. */
     content = get_field(m, "content");
     if (!content)
         text = json_string("");
@@ -392,7 +394,7 @@ int api_messages_check(json_t **ret, const json_t *messages, const struct api_op
     return 0;
 }
 
-int read_messages(struct draft *d, const json_t *v, const char *name)
+int read_messages(struct reading *d, const json_t *v, const char *name)
 {
     const json_t *last;
     int r = api_messages_check(&d->r.messages, v, d->o, d->e);

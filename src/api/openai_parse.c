@@ -14,14 +14,14 @@ enum { EXT = 1, UNBUILT = 2, IGNORED = 4 };
 struct field {
     const char *name;
     unsigned char kinds, type, flags;
-    unsigned given;                                            /* API_GIVEN_* */
-    size_t off;                                                /* in struct draft */
-    double min, max;                                           /* strings: max bytes */
-    int (*read)(struct draft *, const json_t *, const char *); /* T_FUNC */
+    unsigned given;                                              /* API_GIVEN_* */
+    size_t off;                                                  /* in struct reading */
+    double min, max;                                             /* strings: max bytes */
+    int (*read)(struct reading *, const json_t *, const char *); /* T_FUNC */
     const char *doc_type, *doc_range, *doc_default;
 };
 
-#define AT(f) offsetof(struct draft, f)
+#define AT(f) offsetof(struct reading, f)
 #define NUM(n, k, t, fl, g, f, lo, hi, dt, rng, d)                                                 \
     {                                                                                              \
         n, k, t, fl, g, AT(f), lo, hi, NULL, dt, rng, d                                            \
@@ -113,7 +113,7 @@ static int64_t int_bound(double x)
     return x >= 9.2e18 ? INT64_MAX : x <= -9.2e18 ? INT64_MIN : (int64_t)x;
 }
 
-static int read_field(struct draft *d, const struct field *f, const json_t *v)
+static int read_field(struct reading *d, const struct field *f, const json_t *v)
 {
     char *at = (char *)d + f->off;
     int64_t i;
@@ -165,7 +165,7 @@ static const struct field *find_field(const char *name, unsigned kind)
     return NULL;
 }
 
-static int read_fields(struct draft *d, unsigned kind)
+static int read_fields(struct reading *d, unsigned kind)
 {
     const char *key;
     json_t *v;
@@ -190,7 +190,7 @@ static int read_fields(struct draft *d, unsigned kind)
 
 /* ---- what fields mean together ---- */
 
-static int settle_lengths(struct draft *d, int32_t least)
+static int settle_lengths(struct reading *d, int32_t least)
 {
     struct api_request *r = &d->r;
     const char *name = d->max_completion != -2 ? "max_completion_tokens" : "max_tokens";
@@ -209,7 +209,7 @@ static int settle_lengths(struct draft *d, int32_t least)
     return 0;
 }
 
-static int settle_choices(struct draft *d)
+static int settle_choices(struct reading *d)
 {
     struct api_request *r = &d->r;
     int64_t prompts = r->n_prompts ? r->n_prompts : 1;
@@ -233,7 +233,7 @@ static int settle_choices(struct draft *d)
     return 0;
 }
 
-static int settle(struct draft *d, const struct openai *o)
+static int settle(struct reading *d, const struct openai *o)
 {
     struct api_request *r = &d->r;
     int x;
@@ -249,7 +249,7 @@ static int settle(struct draft *d, const struct openai *o)
         x = o->settle(d);
     if (x)
         return x;
-    if (r->sampling.top_p == 0) { /* nothing but the likeliest token is left: greedy */
+    if (r->sampling.top_p == 0) { /* only the likeliest token can be drawn: the same as greedy */
         r->sampling.temperature = 0;
         r->sampling.top_p = 1;
     }
@@ -267,7 +267,7 @@ static const struct header {
     const char *name;
     size_t at; /* in struct api_request_headers */
     int32_t min, max;
-    size_t to; /* in struct draft */
+    size_t to; /* in struct reading */
     unsigned flags;
     const char *doc_range;
 } headers[] = {
@@ -277,7 +277,7 @@ static const struct header {
      AT(r.queue_threshold_ms), 0, "50..20000 ms"},
 };
 
-static int read_header(struct draft *d, const struct header *row,
+static int read_header(struct reading *d, const struct header *row,
                        const struct api_request_headers *h)
 {
     const char *s = *(const char *const *)((const char *)h + row->at);
@@ -298,7 +298,7 @@ static int read_header(struct draft *d, const struct header *row,
 
 /* ---- what stays ---- */
 
-static int own(struct draft *d, const char **s, size_t n)
+static int own(struct reading *d, const char **s, size_t n)
 {
     if (!*s)
         return 0;
@@ -306,8 +306,8 @@ static int own(struct draft *d, const char **s, size_t n)
     return *s ? 0 : err_set(d->e, ERR_TOO_LARGE, "the request needs more memory than its limit");
 }
 
-/* The body's tree, many times as large as what was asked, goes: strings are copied. */
-static int drop_tree(struct draft *d)
+/* Copy the strings into the arena and free the body's tree, which is many times as large. */
+static int drop_tree(struct reading *d)
 {
     struct api_request *r = &d->r;
     const char **names[] = {&r->model, &r->cache_salt};
@@ -345,14 +345,14 @@ int openai_parse(const struct api_dialect *dialect, struct api_request *ret, str
     const struct openai *form = (const struct openai *)(const void *)dialect;
     size_t arguments_left = arguments_max(body, n);
     struct api_options options = o ? *o : (struct api_options){0};
-    struct draft d = {.a = a,
-                      .o = &options,
-                      .e = e,
-                      .max_completion = -2,
-                      .max_tokens = -2,
-                      .min_completion = -2,
-                      .min_tokens = -2,
-                      .clear_thinking = 1};
+    struct reading d = {.a = a,
+                        .o = &options,
+                        .e = e,
+                        .max_completion = -2,
+                        .max_tokens = -2,
+                        .min_completion = -2,
+                        .min_tokens = -2,
+                        .clear_thinking = 1};
     int r;
 
     options.arguments_left = &arguments_left;

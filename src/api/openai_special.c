@@ -6,7 +6,7 @@
 
 #include "api/openai.h"
 
-static int unbuilt(struct draft *d, const char *name, const char *what)
+static int unbuilt(struct reading *d, const char *name, const char *what)
 {
     return field_bad(d->e, ERR_UNSUPPORTED, name, "%s not supported yet by this server", what);
 }
@@ -29,7 +29,7 @@ static int read_choice(const json_t *v, const char *path, const char *const *nam
     return -1;
 }
 
-int read_stop(struct draft *d, const json_t *v, const char *name)
+int read_stop(struct reading *d, const json_t *v, const char *name)
 {
     size_t n = json_is_array(v) ? json_array_size(v) : 1;
     int max = d->o->strict ? 4 : SAMPLING_STOPS_MAX;
@@ -52,7 +52,7 @@ int read_stop(struct draft *d, const json_t *v, const char *name)
     return 0;
 }
 
-int read_stop_ids(struct draft *d, const json_t *v, const char *name)
+int read_stop_ids(struct reading *d, const json_t *v, const char *name)
 {
     return read_ids(d->a, v, name, API_STOP_IDS_MAX, &d->r.sampling.stop_token,
                     &d->r.sampling.n_stop_token, d->e);
@@ -68,7 +68,7 @@ static int64_t id_of(const char *key)
     return strtoll(key, NULL, 10);
 }
 
-int read_logit_bias(struct draft *d, const json_t *v, const char *name)
+int read_logit_bias(struct reading *d, const json_t *v, const char *name)
 {
     size_t n = json_object_size(v);
     struct bias *bias;
@@ -101,7 +101,7 @@ int read_logit_bias(struct draft *d, const json_t *v, const char *name)
     return 0;
 }
 
-int read_stream_options(struct draft *d, const json_t *v, const char *name)
+int read_stream_options(struct reading *d, const json_t *v, const char *name)
 {
     static const char *const known[] = {"include_usage", "include_obfuscation", NULL};
     const json_t *usage;
@@ -114,7 +114,7 @@ int read_stream_options(struct draft *d, const json_t *v, const char *name)
     return usage ? read_bool(usage, "stream_options.include_usage", &d->r.include_usage, d->e) : 0;
 }
 
-int read_logprobs_count(struct draft *d, const json_t *v, const char *name)
+int read_logprobs_count(struct reading *d, const json_t *v, const char *name)
 {
     int64_t n;
     int r = read_int(v, name, 0, SAMPLING_TOP_MAX, &n, d->e);
@@ -126,14 +126,14 @@ int read_logprobs_count(struct draft *d, const json_t *v, const char *name)
     return 0;
 }
 
-int read_tools(struct draft *d, const json_t *v, const char *name)
+int read_tools(struct reading *d, const json_t *v, const char *name)
 {
     if (!json_is_array(v))
         return field_must_be(d->e, name, "an array", v);
     return json_array_size(v) ? unbuilt(d, name, "tools are") : 0;
 }
 
-int read_tool_choice(struct draft *d, const json_t *v, const char *name)
+int read_tool_choice(struct reading *d, const json_t *v, const char *name)
 {
     static const char *const names[] = {"none", "auto", "required", NULL};
 
@@ -143,7 +143,7 @@ int read_tool_choice(struct draft *d, const json_t *v, const char *name)
     return 0;
 }
 
-int read_response_format(struct draft *d, const json_t *v, const char *name)
+int read_response_format(struct reading *d, const json_t *v, const char *name)
 {
     static const char *const names[] = {"text", "json_object", "json_schema", NULL};
     static const char *const known[] = {"type", "json_schema", NULL};
@@ -165,7 +165,7 @@ int read_response_format(struct draft *d, const json_t *v, const char *name)
              : 0;
 }
 
-int read_prediction(struct draft *d, const json_t *v, const char *name)
+int read_prediction(struct reading *d, const json_t *v, const char *name)
 {
     static const char *const types[] = {"content", NULL}, *const known[] = {"type", "content",
                                                                             NULL};
@@ -190,7 +190,7 @@ int read_prediction(struct draft *d, const json_t *v, const char *name)
     return d->r.prediction.s ? 0 : err_set(d->e, ERR_TOO_LARGE, "the request is too large");
 }
 
-int read_effort(struct draft *d, const json_t *v, const char *name)
+int read_effort(struct reading *d, const json_t *v, const char *name)
 {
     static const char *const lenient[] = {"none",    "low",   "medium", "high",
                                           "minimal", "xhigh", "max",    NULL};
@@ -205,7 +205,7 @@ int read_effort(struct draft *d, const json_t *v, const char *name)
     return 0;
 }
 
-int read_reasoning_format(struct draft *d, const json_t *v, const char *name)
+int read_reasoning_format(struct reading *d, const json_t *v, const char *name)
 {
     static const char *const names[] = {"none", "raw", "parsed", "text_parsed", "hidden", NULL};
     int i = read_choice(v, name, names, d->e);
@@ -215,7 +215,7 @@ int read_reasoning_format(struct draft *d, const json_t *v, const char *name)
     return i > 1 ? unbuilt(d, name, "splitting reasoning from the answer is") : 0;
 }
 
-int read_thinking(struct draft *d, const json_t *v, const char *name)
+int read_thinking(struct reading *d, const json_t *v, const char *name)
 {
     static const char *const names[] = {"enabled", "disabled", NULL};
     const json_t *type = get_field(v, "type");
@@ -233,7 +233,7 @@ int read_thinking(struct draft *d, const json_t *v, const char *name)
     return 0;
 }
 
-int read_tier(struct draft *d, const json_t *v, const char *name)
+int read_tier(struct reading *d, const json_t *v, const char *name)
 {
     static const char *const names[] = {"default", "auto", "flex", "priority", "scale", NULL};
     static const enum tier tiers[] = {TIER_DEFAULT, TIER_AUTO, TIER_FLEX, TIER_PRIORITY,
@@ -246,9 +246,9 @@ int read_tier(struct draft *d, const json_t *v, const char *name)
     return 0;
 }
 
-int read_kwargs(struct draft *d, const json_t *v, const char *name)
+int read_kwargs(struct reading *d, const json_t *v, const char *name)
 {
-    /* What a template gets from us: a request must not stand in for it. */
+    /* Variables that this server gives to templates: a request may not replace them. */
     static const char *const reserved[] = {"messages",     "tools",     "documents",
                                            "bos_token",    "eos_token", "add_generation_prompt",
                                            "chat_template"};
@@ -265,7 +265,7 @@ int read_kwargs(struct draft *d, const json_t *v, const char *name)
 }
 
 /* Seconds, or text with a unit ("300", "90s", "5m", "2h"); any negative number: for ever. */
-int read_keep_alive(struct draft *d, const json_t *v, const char *name)
+int read_keep_alive(struct reading *d, const json_t *v, const char *name)
 {
     const char *s = json_string_value(v);
     double x = json_number_value(v), unit = 1;
@@ -284,7 +284,7 @@ int read_keep_alive(struct draft *d, const json_t *v, const char *name)
     return 0;
 }
 
-int read_modalities(struct draft *d, const json_t *v, const char *name)
+int read_modalities(struct reading *d, const json_t *v, const char *name)
 {
     if (!json_is_array(v))
         return field_must_be(d->e, name, "an array", v);
@@ -298,14 +298,14 @@ int read_modalities(struct draft *d, const json_t *v, const char *name)
     return 0;
 }
 
-int read_functions(struct draft *d, const json_t *v, const char *name)
+int read_functions(struct reading *d, const json_t *v, const char *name)
 {
     if (!json_is_array(v))
         return field_must_be(d->e, name, "an array", v);
     return json_array_size(v) ? unbuilt(d, name, "functions are") : 0;
 }
 
-int read_function_call(struct draft *d, const json_t *v, const char *name)
+int read_function_call(struct reading *d, const json_t *v, const char *name)
 {
     static const char *const names[] = {"none", "auto", NULL};
 
@@ -314,7 +314,7 @@ int read_function_call(struct draft *d, const json_t *v, const char *name)
     return read_choice(v, name, names, d->e) < 0 ? ERR_SCHEMA : 0;
 }
 
-int read_model_parameters(struct draft *d, const json_t *v, const char *name)
+int read_model_parameters(struct reading *d, const json_t *v, const char *name)
 {
     static const char *const known[] = {NULL};
 
@@ -323,7 +323,7 @@ int read_model_parameters(struct draft *d, const json_t *v, const char *name)
     return d->o->strict ? check_known(v, "body.model_parameters.", known, d->e) : 0;
 }
 
-int read_suffix(struct draft *d, const json_t *v, const char *name)
+int read_suffix(struct reading *d, const json_t *v, const char *name)
 {
     if (!json_is_string(v))
         return field_must_be(d->e, name, "a string", v);
@@ -331,7 +331,7 @@ int read_suffix(struct draft *d, const json_t *v, const char *name)
 }
 
 /* How many prompts an array of prompts may have, and one prompt of it. */
-static int read_prompt_array(struct draft *d, const json_t *v)
+static int read_prompt_array(struct reading *d, const json_t *v)
 {
     size_t n = json_array_size(v), max = d->o->prompts_max ? (size_t)d->o->prompts_max : 128;
     struct api_prompt *p;
@@ -361,7 +361,7 @@ static int read_prompt_array(struct draft *d, const json_t *v)
     return 0;
 }
 
-int read_prompt(struct draft *d, const json_t *v, const char *name)
+int read_prompt(struct reading *d, const json_t *v, const char *name)
 {
     struct api_prompt *p;
 
@@ -381,13 +381,13 @@ int read_prompt(struct draft *d, const json_t *v, const char *name)
     return p->text ? 0 : read_ids(d->a, v, name, INT32_MAX, &p->id, &p->n_id, d->e);
 }
 
-int template_kwargs(const struct draft *d, json_t **ret)
+int template_kwargs(const struct reading *d, json_t **ret)
 {
     static const char *const effort[] = {NULL, NULL, "low", "medium", "high"};
     json_t *k = d->kwargs ? json_copy((json_t *)d->kwargs) : json_object();
     int r = !k;
 
-    /* What the caller spells out wins over what the neutral fields imply. */
+    /* chat_template_kwargs, which name a variable, win over fields that only imply it. */
     if (d->effort == EFFORT_NONE || d->thinking_enabled)
         r |=
             json_object_get(k, "enable_thinking")

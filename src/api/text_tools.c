@@ -60,7 +60,7 @@ void api_tokenize_done(struct api_tokenize *t)
     *t = (struct api_tokenize){0};
 }
 
-/* A piece is text where its bytes are, else the list of them. */
+/* A piece is written as a string where its bytes are UTF-8, else as a list of numbers. */
 static void put_piece(struct buf *b, const struct api_piece *p)
 {
     if (utf8_valid(p->s, p->n, NULL))
@@ -124,7 +124,7 @@ size_t api_text_part(struct buf *out, const char *key, const char *s, size_t all
     if (n > PART_MAX) {
         n = PART_MAX;
         for (int i = 0; i < 3 && ((unsigned char)s[from + n] & 0xc0) == 0x80; i++)
-            n--; /* no character is cut */
+            n--; /* so that no character is cut in two */
     }
     json_put_escaped(out, s + from, n);
     if (from + n == all)
@@ -138,7 +138,7 @@ int api_parse_template(struct api_template *ret, const char *body, size_t n,
 {
     size_t arguments_left = arguments_max(body, n);
     struct api_options options = o ? *o : plain;
-    struct draft d = {.o = &options, .e = e, .clear_thinking = 1};
+    struct reading d = {.o = &options, .e = e, .clear_thinking = 1};
     struct api_template t = {0};
     const json_t *messages, *kwargs, *prompt;
     int generate = 1, r = parse_body(&t.root, body, n, h, d.o, e);

@@ -4,7 +4,7 @@ int api_err_context(struct err *e, int64_t n_prompt, int64_t n_completion, int64
 {
     int64_t more = n_completion > 0 ? n_completion : 0;
 
-    /* Clients find out by these words that a conversation has grown too long. */
+    /* Clients look for these words to find out that a conversation has become too long. */
     return err_set_param(
         e, ERR_CONTEXT, "messages",
         "This model's maximum context length is %lld tokens. However, the request "

@@ -12,7 +12,7 @@
 #define GROUP_US    INT64_C(100000)
 #define RETRY_US    INT64_C(1000000)
 #define CLOSE_TRIES 3
-#define TELL_US     INT64_C(30000000) /* between two lines on one lasting failure */
+#define TELL_US     INT64_C(30000000) /* between two log lines about the same failure */
 
 struct books {
     struct ledger *ledger;
@@ -26,14 +26,15 @@ struct books {
     /* The rest is of the thread that owns the file. */
     struct books_row *batch[BOOKS_ROWS_MAX]; /* posted, not yet written */
     int n_batch, stopping;
-    int64_t due_us;                       /* when the batch is to be written */
-    int64_t n_in_row, failed_us, told_us; /* of the failure that lasts: tries, since, last line */
+    int64_t due_us; /* when the batch is to be written */
+    int64_t n_in_row, failed_us,
+        told_us; /* while writes fail: how often, since when, last log line */
     int told_code;
 };
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-/* The first of a kind at once, what lasts now and then, and when it is over. */
+/* Log a failure: a new kind at once, one that lasts every TELL_US, and its end. */
 static void tell_failure(struct books *b, int64_t now_us)
 {
     const char *text;
@@ -62,7 +63,7 @@ static void tell_success(struct books *b, int64_t now_us)
     b->n_in_row = 0;
 }
 
-/* All rows of the batch; on failure none, and they stay in it. */
+/* Write all rows of the batch; on failure none is written, and they stay in the batch. */
 static int write_batch(struct books *b, int64_t now_us)
 {
     if (ledger_write(b->ledger, b->batch, b->n_batch)) {

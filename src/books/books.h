@@ -1,12 +1,11 @@
 /* Door of the books room: what was used is written down. One row for every settled request, one
  * balance for every tenant, in one SQLite file.
  *
- * Rows come from a fixed pool: taking one when a request enters is the promise that it can be
- * booked when it ends, so nothing that was answered is lost for want of memory. Rows are committed
- * together, about every 100 ms or 100 rows, with synchronous=FULL. When the disk fails, rows are
- * kept and tried again each second, and the log says so until it says that they were written; when
- * the pool is empty, books_take fails and new requests are refused. The file is its owner's alone
- * to read (base/disk.h).
+ * Rows come from a fixed pool. A request takes one when it enters, so that it can be booked when it
+ * ends, and no answered request is lost for lack of memory. Rows are committed together, about
+ * every 100 ms or 100 rows, with synchronous=FULL. When the disk fails, rows are kept and tried
+ * again each second; the log says that, and later that they were written. When the pool is empty,
+ * books_take fails and new requests are refused. Only the file's owner can read it (base/disk.h).
  *
  * One thread owns the file: the books thread, where books_start made one, else whoever calls
  * books_step. A simulation does that, with the time that it imagines. */
@@ -49,8 +48,9 @@ struct books_row *books_take(struct books *b);
 void books_give(struct books *b, struct books_row *r); /* unused */
 void books_post(struct books *b, struct books_row *r); /* to be written */
 
-/* What the books thread does, once: takes what was posted, writes what is due. Returns for how many
- * microseconds there is nothing to do unless more is posted; -1: for ever. now_us: monotonic. */
+/* One round of the books thread: take the rows that were posted, write those that are due. Returns
+ * for how many microseconds there is nothing to do unless more are posted; -1: for ever. now_us:
+ * monotonic. */
 int64_t books_step(struct books *b, int64_t now_us);
 
 /* [any] */

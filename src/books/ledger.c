@@ -12,7 +12,9 @@
 #define BUSY_MS        2000
 #define SCHEMA_VERSION 1
 
-/* The dialect shared with PostgreSQL: ids made by us, BIGINT microseconds. */
+/* SQL that PostgreSQL would take as well: ids are made by this program, times are BIGINT
+ * microseconds.
+ */
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS usage ("
     " request_id TEXT NOT NULL PRIMARY KEY, at_us BIGINT NOT NULL, tenant TEXT NOT NULL,"

@@ -1,7 +1,7 @@
 /* The ledger's file: an SQLite database, in WAL mode. One thread at a time; see books.h.
  *
- * What ledger_write said is written stays written, whatever happens to process or machine
- * (with sync_normal: to the process). What it could not write it wrote nothing of. */
+ * When ledger_write succeeds, the rows stay written even if the machine fails right after (with
+ * sync_normal: if the process does). When it fails, none of its rows is written. */
 #ifndef BOOKS_LEDGER_H
 #define BOOKS_LEDGER_H
 

@@ -139,7 +139,8 @@ static void put_row(json_t *rows, const struct bench_rates *l)
                         "prefill_limit", l->prefill_limit));
 }
 
-/* Beside the file, then over it: a reader sees the old rows or the new ones. */
+/* Write a new file beside the old one and rename it over that, so that a reader sees the old rows
+ * or the new ones. */
 static int replace(const char *path, const json_t *root, struct err *e)
 {
     struct buf b;
@@ -162,7 +163,7 @@ static int replace(const char *path, const json_t *root, struct err *e)
     return bad ? err_set(e, ERR_IO, "cannot write %s", path) : 0;
 }
 
-/* What this run did not measure stays as it was. */
+/* Keep the old rates of what this run did not measure. */
 static void keep_old(struct bench_rates *l, const struct bench_rates *old)
 {
     if (!(l->decode_limit > 0)) {

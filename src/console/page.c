@@ -5,9 +5,9 @@
 #include <strings.h>
 #include <zlib.h>
 
-/* Nothing but our own files runs, nothing is loaded from elsewhere, nobody may frame the page.
- * Model output is hostile input: no text becomes markup or a script, whatever the page does with
- * it. */
+/* The page's Content-Security-Policy: only the server's own files run, nothing is loaded from
+ * elsewhere, and no site may frame the page. A model's output is hostile input; with this policy no
+ * text of it can run as a script, even if the page had a fault. */
 #define POLICY                                                                                     \
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' " \
     "data:; font-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "        \

@@ -19,7 +19,7 @@ static int is_dense(int what)
     return what == TIMELINE_PREFILL || what == TIMELINE_DECODE || what == TIMELINE_PREEMPTED;
 }
 
-/* Every second mark of the dense kinds goes, each kind counted for itself. */
+/* Remove every second mark of each frequent kind (prefill, decode). */
 static void thin_out(struct timeline *t)
 {
     uint32_t seen[TIMELINE_N] = {0};
@@ -43,7 +43,7 @@ void timeline_note(struct timeline *t, enum timeline_what what, int64_t at_us, i
             t->stride[what] = 1;
         if (t->skipped[what]++ % t->stride[what])
             return;
-        if (t->n_marks >= TIMELINE_MARKS - 2) { /* the kinds that come once always find room */
+        if (t->n_marks >= TIMELINE_MARKS - 2) { /* keep room for kinds that occur once */
             thin_out(t);
             t->skipped[what] = 1;
         }

@@ -1,6 +1,6 @@
-/* What happens to a job, as its reader is told: one struct from whoever generates (the engine, or
- * another supplier) to whoever writes the answer. A plain value; what it points to is its maker's,
- * until the maker is told that it was read. */
+/* One event of a job, on its way from the supplier that computes it (the engine, or another) to the
+ * code that writes the answer. A plain value. The memory that it points to belongs to the supplier
+ * and stays unchanged until the supplier is told that the event was read. */
 #ifndef JOB_EVENT_H
 #define JOB_EVENT_H
 
@@ -27,7 +27,7 @@ enum finish { FINISH_STOP, FINISH_LENGTH, FINISH_TOOL_CALLS, FINISH_CONTENT_FILT
 
 enum channel { CHANNEL_CONTENT, CHANNEL_REASONING };
 
-/* A token that might have been drawn. */
+/* One of the likeliest tokens at a position, reported beside the drawn one (top_logprobs). */
 struct top {
     int32_t token;
     float logprob;
@@ -44,8 +44,9 @@ struct event {
     size_t n_text;
     enum channel channel;
 
-    /* TEXT: of so many of the choice's last tokens, this one counted in, nothing is shown yet.
-     * FINISH: nor will be, so they are not the answer's (they lie in or behind a stop string). */
+    /* TEXT: how many of the choice's last tokens, this one included, have no text shown yet.
+     * FINISH: how many never will: they lie in or after a stop string and do not belong to the
+     * answer. */
     int32_t n_unshown;
 
     /* TEXT, PROMPT: the token. Its logprob is the model's own (temperature 1), NaN for the first

@@ -8,7 +8,7 @@ enum supplier_state { SUPPLIER_LOADING, SUPPLIER_READY, SUPPLIER_FAILED };
 
 struct load {
     enum supplier_state state;
-    int frozen;                  /* busy, and nothing moved for supplier-specific seconds */
+    int frozen;                  /* makes no progress, for a time that the supplier chooses */
     int32_t n_waiting;           /* jobs not yet begun */
     int32_t n_running;           /* sequences under way */
     int32_t n_inside;            /* sequences handed over that have not ended */

@@ -1,10 +1,10 @@
 /* The phase of a token: of an answer, or of a prompt. A bit each, 32 in a word: bit i % 32 of word
  * i / 32 is token i's, 1 in answers.
  *
- * What the model generates is an answer, and so is what a conversation says the assistant said: the
- * phase is part of the prompt's form, known before anything is computed and the same whoever
- * computes it. It decides how class bf16 computes a token. In the other classes nothing depends on
- * it, and all bits are 0 there. */
+ * Tokens that the model generates are of an answer. So are, in a later prompt of the conversation,
+ * the tokens of the assistant's messages: the prompt's form tells the phases before anything is
+ * computed. The phase decides how class bf16 computes a token. In the other classes nothing depends
+ * on it, and all bits are 0. */
 #ifndef JOB_PHASE_H
 #define JOB_PHASE_H
 

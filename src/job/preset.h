@@ -1,5 +1,6 @@
-/* How the tokens of a model should be drawn, as its makers, or a list of models, recommend: what is
- * said to the user, and drawn with where a request says nothing and the server is set so. Pure. */
+/* A preset: the values with which a model's tokens should be drawn, as its makers or the catalogue
+ * recommend. It is shown to users, and a server with default_sampling set to "model" uses it where
+ * a request states no value. Pure. */
 #ifndef JOB_PRESET_H
 #define JOB_PRESET_H
 

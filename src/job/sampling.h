@@ -1,5 +1,5 @@
-/* How one job's tokens are drawn: plain values, the caller's memory. Who reads a request checks
- * them; who draws may rely on the limits here. */
+/* How one job's tokens are drawn: plain values in the caller's memory. The code that reads a
+ * request checks the limits below; the code that draws relies on them. */
 #ifndef JOB_SAMPLING_H
 #define JOB_SAMPLING_H
 

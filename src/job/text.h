@@ -1,4 +1,4 @@
-/* A text that somebody else keeps. */
+/* A text in memory that is not this struct's. */
 #ifndef JOB_TEXT_H
 #define JOB_TEXT_H
 

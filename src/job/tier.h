@@ -1,4 +1,5 @@
-/* Service tiers, the least preferred first: who waits in a higher one goes first. */
+/* Service tiers, the least preferred first: requests that wait in a higher tier begin before those
+ * in a lower one. */
 #ifndef JOB_TIER_H
 #define JOB_TIER_H
 
@@ -6,7 +7,7 @@ enum tier {
     TIER_FLEX,
     TIER_DEFAULT,
     TIER_PRIORITY,
-    TIER_AUTO /* asked for only: the best that was granted */
+    TIER_AUTO /* only in a request: it asks for the best tier that was granted */
 };
 const char *tier_name(enum tier tier); /* as in "service_tier" */
 
