@@ -58,8 +58,8 @@ static int add_read(struct peaks *l, const char *what, enum kern_isa isa, int th
     return rc;
 }
 
-/* With t threads: half of each L2; an L3 set that no L2 holds, but all L3 of one socket does;
- * memory beyond any L3, up to 1 GiB. */
+/* Measure with t threads. The working sets: half of each L2; one that is larger than all L2 but
+ * fits the L3 of one socket; one beyond any L3, up to 1 GiB. */
 static int measure_for(struct peaks *l, const struct machine *m, size_t set, int t, size_t l2,
                        size_t l3)
 {

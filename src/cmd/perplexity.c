@@ -73,7 +73,8 @@ static double kl_whole(const struct tally *t, const struct logits_row *r, const 
     return sum;
 }
 
-/* The same over the stored tokens and the rest as one event: a lower bound. */
+/* The same where only the best tokens are stored: all others count as one event, which gives a
+ * lower bound. */
 static double kl_top(const struct logits_row *r, const float *z, double lse)
 {
     double sum = 0, rest_p = 1, rest_q = 1;

@@ -32,8 +32,8 @@ struct serve_opts {
     int check, settings;
 };
 
-/* Settings are texts here; their types and bounds are the table's. The default is told, not set:
- * what was not typed must not win over the file. */
+/* Settings are texts here; serve's table has their types and bounds. A default is only shown in the
+ * help and not set, because an option that was not typed must not win over the file. */
 #define TEXT_ROW(flag, field, a, h)               OPT_STR(0, flag, a, NULL, serve_opts, field, h)
 #define OPT_ROW_STR(flag, field, dflt, arg, help) TEXT_ROW(flag, field, arg, help)
 #define OPT_ROW_STRS                              OPT_ROW_STR
@@ -104,7 +104,7 @@ static const char *in_home(struct serve_config *c, const struct hub *h, const ch
     return path;
 }
 
-/* Where the models lie, the books, and what bench measured. */
+/* Find the paths of the models, the ledger and the bench store. */
 static int resolve(struct serve_config *c, struct err *e)
 {
     struct hub *h = NULL;
@@ -130,7 +130,7 @@ static int resolve(struct serve_config *c, struct err *e)
     return r;
 }
 
-/* Arguments, file and flags alone; nothing else is looked at. */
+/* Fill the configuration from arguments, file and flags, without looking at anything else. */
 static int configure(struct serve_config *c, const struct serve_opts *o, int argc, char **argv,
                      struct err *e)
 {

@@ -1,4 +1,4 @@
-/* What every command says the same way: failures, usage, sizes. */
+/* Output that all commands have in common: failures, usage errors, sizes. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* gaufre usage: what the ledger says of each tenant. */
+/* gaufre usage: the balances in the ledger, one line per tenant. */
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>

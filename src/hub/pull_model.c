@@ -231,7 +231,7 @@ static int look_here(const struct pull *p, char *path, struct hub_pulled *ret, s
     return 1;
 }
 
-/* No digest to go by: is there a model whose every part is here? What it is not, nobody needs. */
+/* There is no digest to check: is .part a complete model file? ERR_FORMAT if not. */
 static int check_whole(const struct pull *p, struct err *e)
 {
     int err = p->o->check ? p->o->check(p->part, e) : 0;
@@ -280,7 +280,8 @@ static int try_source(struct pull *p, const struct source *s, struct origin *o, 
             err = check_part(p, o, e);
         if (err != ERR_FORMAT)
             return err;
-        /* Wrong bytes are of no use to anybody. Blame an earlier, cut pull once. */
+        /* The bytes are wrong: delete them. They may come from an earlier pull, so try once more.
+         */
         if (ftruncate(p->fd, 0))
             return err_set(e, ERR_IO, "cannot empty the download: %s", strerror(errno));
         if (!p->resumed)
@@ -288,7 +289,7 @@ static int try_source(struct pull *p, const struct source *s, struct origin *o, 
     }
 }
 
-/* May another source do better? */
+/* Is the error one of this source, so that another source may succeed? */
 static int is_of_source(int err)
 {
     return err != ERR_CANCELLED && err != ERR_LIMIT && err != ERR_NOMEM;
@@ -368,7 +369,7 @@ static int make_folders(const struct hub *h, struct err *e)
     return err;
 }
 
-/* Where nothing can be written: 1 when the model is here all the same. */
+/* The home cannot be written to: 1 when the model is there already. */
 static int look_only(const struct pull *p, struct hub_pulled *ret)
 {
     char *path = home_path(p->h, "models", p->name, ".gguf");

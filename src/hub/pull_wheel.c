@@ -23,7 +23,7 @@ struct job {
     uint64_t at;      /* where its member goes in the model */
     struct index_file file;
     struct err *e;
-    int err; /* we ended the transfer, and why */
+    int err; /* the code with which a callback here ended the transfer; 0: none did */
     struct err why;
 };
 

@@ -126,7 +126,9 @@ static int tell_begun(struct fetch *f)
     return code ? stop(f, code) : 0;
 }
 
-/* The file comes from its first byte, whatever was asked for. */
+/* The answer has the file from its first byte: store it from there, even if a later byte was asked
+ * for.
+ */
 static int begin_whole(struct fetch *f)
 {
     curl_off_t n = -1;
@@ -383,8 +385,8 @@ static int set_headers(struct fetch *f, struct curl_slist **list)
     return 0;
 }
 
-/* The library itself does not look at the environment, but whoever sits behind a proxy that signs
- * its own certificates has set one of these. */
+/* The file of trusted certificates. libcurl does not look at the environment, but users behind a
+ * proxy that signs its own certificates have set one of these variables. */
 static const char *ca_file(const struct fetch_options *o)
 {
     static const char *const names[] = {"CURL_CA_BUNDLE", "SSL_CERT_FILE"};

@@ -203,7 +203,7 @@ static enum http_event body_byte(struct http_parser *p, unsigned char c)
     }
 }
 
-/* Before the request line: one empty line is forgiven, as RFC 9112 2.2 asks. */
+/* The first byte of a request. One empty line before it is skipped, as RFC 9112 2.2 asks. */
 static enum http_event start_byte(struct http_parser *p, unsigned char c, size_t *used)
 {
     if (p->state == S_EMPTY_LF) {

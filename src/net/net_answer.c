@@ -1,4 +1,4 @@
-/* The upper room's verbs on an exchange: the request's head, and the answer's bytes. */
+/* The functions with which the upper room answers an exchange, and reads the request's head. */
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -100,7 +100,7 @@ int net_read_body(struct net_exchange *x, size_t limit)
     c->deadline_us = body_due_us(x);
     if (x->parser.head.expect_continue) {
         x->continued = 1;
-        /* bytes that came without waiting need no invitation */
+        /* a client that has sent body bytes already does not wait for `100 Continue` */
         if (evbuffer_get_length(bufferevent_get_input(c->bev)) == 0)
             conn_write(c, go_on, sizeof go_on - 1);
     }
@@ -161,8 +161,8 @@ static int has_no_body(int status)
     return status == 204 || status == 304;
 }
 
-/* Can the connection carry another request after this answer? The rest of the request's body
- * must be known to come, and be small, so that it can be dropped. */
+/* Can the connection carry another request after this answer? Only if the part of the request's
+ * body that has not been read has a known length and is small enough to be read and dropped. */
 static int can_keep(const struct net_exchange *x)
 {
     int64_t left = http_parser_left(&x->parser);
@@ -194,7 +194,8 @@ static void end_head(struct net_conn *c)
 
 /* ---- answers ---- */
 
-/* The connection's output could not be filled: what was promised cannot be kept. */
+/* No memory for the connection's output: the answer cannot be completed, so the connection is cut.
+ */
 static int fail_answer(struct net_conn *c)
 {
     conn_cut(c);

@@ -25,7 +25,7 @@ static int body_grow(struct net_body *b, size_t reserved)
     return 0;
 }
 
-/* As much as has come is reserved, not as much as was announced: that is only asked about. */
+/* Memory is reserved as bytes arrive. The announced length is only compared with the limits. */
 int body_begin(struct net_exchange *x, size_t limit)
 {
     const struct http_head *h = &x->parser.head;

@@ -1,9 +1,9 @@
 /* Memory that requests and answers cost, under one budget of the process.
  *
- * Nobody can shut the others out: what an owner has may not be more than what it leaves free. So
- * one alone gets half of the budget, two a third each, and there is always as much left. Owners are
- * counted in a table of fixed size by a hash that clients cannot know; two that meet in it share a
- * share. */
+ * No owner can take all of it: an owner may have no more than what is left free. So a single owner
+ * gets half of the budget, two get a third each, and as much always stays free. Owners are counted
+ * in a table of fixed size by a hash that clients cannot know; two owners with the same slot count
+ * as one. */
 #include "net/net_int.h"
 
 static _Atomic int64_t *share_of(const struct net_claim *c)

@@ -35,7 +35,7 @@ static const struct net_config *config_of(const struct net_conn *c)
     return &c->io->server->config;
 }
 
-/* The upper room knows of the exchange and has not ended it. */
+/* 1 when the upper room knows of the exchange and has not ended it. */
 static int is_live(const struct net_conn *c)
 {
     return c->state == CONN_ASK || c->state == CONN_BODY || c->state == CONN_WORK ||
@@ -117,7 +117,7 @@ static void conn_kill(struct net_conn *c, int code)
         return;
     if (is_live(c)) {
         struct net_exchange *x = c->x;
-        conn_cut(c); /* first: calls made from on_gone find a dead connection */
+        conn_cut(c); /* before on_gone, so that calls made from there find a dead connection */
         atomic_fetch_add(&s->gone_total, 1);
         if (code == ERR_SLOW_READER)
             atomic_fetch_add(&s->slow_total, 1);
@@ -173,8 +173,8 @@ int conn_give(struct net_conn *c, void *p, size_t n)
     return 0;
 }
 
-/* Write straight to the socket; what it does not take is left to the loop. 0, or -1 when the
- * client is gone. (A TLS bufferevent would be written by the loop alone.) */
+/* Write straight to the socket; bytes that it does not take are written by the loop later. 0, or -1
+ * when the client is gone. */
 static int conn_flush(struct net_conn *c)
 {
     struct evbuffer *out = bufferevent_get_output(c->bev);
@@ -492,8 +492,8 @@ static void deadline_passed(struct net_conn *c)
     }
 }
 
-/* 1 when the client is behind its output and takes too little of it. Who has taken all that there
- * was owes nothing; else what is taken buys time, but no more than it is worth. */
+/* 1 when output waits for the client and it takes too little of it. When it has taken all that
+ * there was, its time begins anew; else each byte that it takes extends its time, at rate_min. */
 static int is_stalled(struct net_conn *c, int64_t now_us)
 {
     size_t pending = conn_pending(c);
@@ -511,7 +511,8 @@ static int is_stalled(struct net_conn *c, int64_t now_us)
                net_patience_us(config_of(c), config_of(c)->stall_timeout_ms, done - c->out_seen);
 }
 
-/* Reading is paused, so the loop does not see the end of file behind the unread bytes. */
+/* Has the client closed the connection? Asked while reading is paused, when the loop does not see
+ * the end of file that comes after unread bytes. */
 static int has_hung_up(const struct net_conn *c)
 {
     struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
@@ -536,8 +537,9 @@ void conn_sweep(struct net_io *io, int64_t now_us)
     }
 }
 
-/* A drain began: idle connections close, but not at once: a request may be on its way, and is
- * answered with the word that it was the last. A new connection surely has one on its way. */
+/* A drain began. Idle connections are closed after drain_idle_ms and not at once, because a request
+ * may be on its way; it is answered with `Connection: close`. One that has not sent any request yet
+ * gets DRAIN_NEW_MS. */
 void conn_drain(struct net_io *io)
 {
     for (struct net_conn *c = io->conns; c; c = c->next) {

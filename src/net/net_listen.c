@@ -31,7 +31,8 @@ static int resolve(const char *host, int port, struct addrinfo **ret)
     return getaddrinfo(host, text, &hints, ret);
 }
 
-/* Whose connection it is: an IPv6 host owns the last 64 bits of its addresses. */
+/* A hash of the client's address. Of an IPv6 address only the first 64 bits count, because a host
+ * can choose the others. */
 static uint64_t peer_hash(const struct net_server *s, const struct sockaddr *a)
 {
     const struct in6_addr *in6 = &((const struct sockaddr_in6 *)a)->sin6_addr;
@@ -110,7 +111,8 @@ static void set_options(int fd, const struct sockaddr *a)
 {
     set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    /* A client whose machine vanished is noticed after a minute, even in a silent queue. */
+    /* With keep-alive a client whose machine is gone is noticed after a minute, even while nothing
+     * is sent. */
     set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, 30);
     set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
@@ -189,7 +191,8 @@ static void hand_over(struct net_server *s, int fd, const struct sockaddr *a)
         mbox_wake(&io->inbox);
 }
 
-/* Until somebody leaves; who only waits is asked to. */
+/* Accept nothing until a connection has closed, and ask the threads to close some that only wait.
+ */
 static void pause_accept(struct net_server *s)
 {
     for (int i = 0; i < s->n_listen; i++)
@@ -258,7 +261,7 @@ void listen_resume(struct net_server *s)
 void listen_close(struct net_server *s)
 {
     for (int i = 0; i < s->n_listen; i++) {
-        /* Clients in the backlog believe that they are connected: serve them too. */
+        /* clients in the kernel's backlog are connected as they see it: serve them, too */
         while (atomic_load(&s->is_running) && !places_are_out(s) && accept_one(s, s->listen_fd[i]))
             ;
     }

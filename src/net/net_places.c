@@ -43,7 +43,7 @@ void places_note(struct net_conn *c)
     atomic_store(&io->longest_us, io->wait_first ? io->wait_first->wait_us : INT64_MAX);
 }
 
-/* Nothing is on its way, in either direction. */
+/* 1 when no byte is on its way, in either direction. */
 static int is_quiet(const struct net_conn *c)
 {
     int unread = 0;
@@ -51,7 +51,8 @@ static int is_quiet(const struct net_conn *c)
     return conn_pending(c) == 0 && !ioctl(c->fd, FIONREAD, &unread) && unread == 0;
 }
 
-/* Close the one that has waited longest, of this peer where one is given; 0 when none can go. */
+/* Close the connection that has waited longest, among those of *peer if it is given; 0 when none
+ * can be closed. */
 static int evict(struct net_io *io, const uint64_t *peer)
 {
     int64_t latest = clock_now_us() - (int64_t)io->server->config.evict_after_ms * 1000;
@@ -100,7 +101,8 @@ int places_is_reserve(struct net_conn *c)
     return c->is_reserve;
 }
 
-/* The thread with the fewest connections; when one has to go, that of the longest wait. */
+/* The thread for a new connection: the one with the fewest; when one must be closed for it, the
+ * thread whose connection has waited longest. */
 struct net_io *places_pick(struct net_server *s)
 {
     int by_wait = is_full(s, -1);

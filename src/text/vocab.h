@@ -88,7 +88,7 @@ void vocab_close(struct vocab *v); /* accepts NULL */
 int32_t vocab_n(const struct vocab *v);
 int32_t vocab_bos(const struct vocab *v); /* -1: none; likewise below */
 int32_t vocab_eos(const struct vocab *v);
-int vocab_adds_bos(const struct vocab *v); /* the model wants BOS before a text */
+int vocab_adds_bos(const struct vocab *v);  /* the model wants BOS before a text */
 size_t vocab_memory(const struct vocab *v); /* bytes held */
 
 /* The bytes that a token stands for (control and user-defined tokens: their text). Not terminated;
@@ -121,9 +121,9 @@ int vocab_encode(const struct vocab *v, const char *text, size_t n,
                  const struct vocab_span *trusted, size_t n_trusted, unsigned flags, size_t max,
                  const struct patience *patience, int32_t **ret_id, size_t *ret_n, struct err *e);
 
-/* The same, and which tokens are marked: those whose last byte lies in one of the spans (as above).
- * Where tokens have not the bytes of the text (NFC, bytes without a token) a border may fall some
- * bytes aside, always in the same way, up to the next special token. */
+/* The same, and mark the tokens whose last byte lies in one of the spans. Where tokens do not have
+ * the bytes of the text (after NFC, or where bytes have no token) the border of a span may be off
+ * by some bytes up to the next special token, but always in the same way. */
 struct vocab_marks {
     const struct vocab_span *span;
     size_t n_spans;
