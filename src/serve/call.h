@@ -8,7 +8,7 @@
  *   CALL_PARSE    body -> neutral request                                 call_prep.c
  *   CALL_ROUTE    which offer of its model gets it                        call_way.c
  *   CALL_PREPARE  request -> what that offer's supplier takes: tokens     call_prep.c
- *   CALL_HOLD     may it wait there; tokens are set aside                 call_way.c
+ *   CALL_HOLD     admitted there, and tokens put on hold                  call_way.c
  *   CALL_SUBMIT   jobs are handed over; a stream begins                   call_way.c
  *   CALL_RUN      jobs at the supplier: waiting, prefilling, generating   call_run.c
  *   CALL_BACK     the offer failed; its jobs are on their way home        call_way.c
@@ -16,15 +16,15 @@
  *   CALL_TELL     a text tool's long answer, as it is read                call_tool.c
  *   CALL_OVER     answered or left; jobs may still be the supplier's      call_end.c
  *
- * A request goes down the list, from CALL_PARSE to CALL_RUN as fast as it can be walked; other
- * endpoints leave it earlier. The one way up: where the offer fails in CALL_HOLD, CALL_SUBMIT or
- * CALL_RUN before anything of the answer was told, by no fault of the request, and another offer
- * can take it. The call then waits in CALL_BACK for its jobs, gives back what was held and goes on
- * from CALL_ROUTE; the offer is not chosen again. When no other is left, the last error is
- * answered.
+ * A request goes down the list without waiting, from CALL_PARSE to CALL_RUN, except for work on a
+ * prep thread; other endpoints leave the list earlier. A request goes up in one case: its offer
+ * fails in CALL_HOLD, CALL_SUBMIT or CALL_RUN, before the client got anything of the answer, the
+ * request is not the cause, and another offer can take it. The call then waits in CALL_BACK for its
+ * jobs, gives back what was held and goes on from CALL_ROUTE; the offer that failed is not chosen
+ * again. When no other offer is left, the last error is answered.
  *
- * The client may leave in every state: jobs are cancelled at once, and the call ends when the last
- * of them has come home. */
+ * The client may leave in every state: jobs are cancelled at once, and the call ends when the
+ * supplier has released the last of them. */
 #ifndef SERVE_CALL_H
 #define SERVE_CALL_H
 

@@ -39,7 +39,7 @@ void call_end_cancelled(struct call *c)
     err_set(&e, ERR_CANCELLED, "The request was cancelled.");
     call_fail(c, &e);
     c->status = err_http_status(ERR_CANCELLED); /* also of a stream that had begun well */
-    for (int32_t i = 0; i < c->n_sent; i++)     /* full rings take no end */
+    for (int32_t i = 0; i < c->n_sent; i++) /* make room in the rings for the jobs' last events */
         call_pump(c, &c->jobs[i]);
 }
 
@@ -88,7 +88,8 @@ static int gather(struct call *c, const struct event *ev)
     return r || n <= c->answer.bytes ? r : net_claim_set(&c->answer, n + ANSWER_STEP);
 }
 
-/* From here on nobody else can give this answer, and nothing will be rendered again. */
+/* The client has the first bytes of the answer: no other offer can be tried from here on, and the
+ * messages are not needed any more. */
 static void told(struct call *c)
 {
     if (c->is_told)
@@ -202,7 +203,7 @@ static void finish(struct call *c)
     call_reply_buf(c, 200, "application/json", &c->out);
 }
 
-/* The job's memory is ours again, or will be with the next mail. */
+/* Take the job's memory back from the supplier, now or with its next mail. */
 static void go_home(struct call *c, struct call_job *j)
 {
     struct err e = {0};
@@ -233,7 +234,8 @@ void call_pump(struct call *c, struct call_job *j)
 
     while (j->state == JOB_OUT) {
         if (c->state == CALL_RUN && c->streaming && net_pending(c->x) > PENDING_PAUSE) {
-            c->paused = 1; /* its ring fills, and the supplier pauses it */
+            c->paused =
+                1; /* events are not read: the job's ring fills, and the supplier pauses it */
             net_want_room(c->x);
             break;
         }

@@ -10,18 +10,19 @@
 #include "policy/hold.h"
 #include "serve/server.h"
 
-/* A step is not over: a prep thread or a job's mail will bring the call on. */
+/* The result of a step that is not finished: mail from a prep thread or a job will continue it. */
 #define WAITS 1
 
 /* ---- parse, prepare -------------------------------------------------------------------------- */
 
-/* A small body is read on the spot, and so is one that its supplier reads itself. */
+/* May the next piece of work take long? It may with a large body, but not to prepare a request for
+ * a supplier that takes texts. */
 static int is_long(const struct call *c)
 {
     return c->n_body > BODY_INLINE && (c->state == CALL_PARSE || call_reads_tokens(c));
 }
 
-/* Here, or where it may take long, on a prep thread. */
+/* Do the work on this thread or, where it may take long, on a prep thread. */
 static int work(struct call *c, struct err *e)
 {
     if (!c->is_worked && is_long(c)) {
@@ -66,7 +67,8 @@ static int route(struct call *c, struct err *e)
 
 /* ---- hold ------------------------------------------------------------------------------------ */
 
-/* Tokens of one answer at most. Where its supplier reads the prompt, we do not know its tokens. */
+/* The most tokens that one answer can have. Where the supplier takes the prompt as text, the number
+ * of its tokens is not known. */
 static int32_t answer_max(const struct call *c, const struct job *j)
 {
     int32_t context = c->sup->ops->facts(c->sup)->context;
@@ -129,7 +131,8 @@ static int name_reply(struct call *c, struct err *e)
     return 0;
 }
 
-/* Of the same name, whoever serves it. Until then an earlier one stays, to tell of an error. */
+/* Make the reply. Its id and model name do not depend on the offer. An earlier reply stays until
+ * the new one is made, so that an error can still be told with it. */
 static int make_reply(struct call *c, struct err *e)
 {
     struct api_reply_setup setup = {
@@ -159,7 +162,7 @@ static int make_reply(struct call *c, struct err *e)
     return 0;
 }
 
-/* The reply has what it needs of them. */
+/* Free the prompts' texts; the reply has copied what it needs. */
 static void drop_texts(struct call *c)
 {
     if (c->s->config->log_prompts)
@@ -259,8 +262,8 @@ static int submit(struct call *c, struct err *e)
 
 /* ---- the way back ---------------------------------------------------------------------------- */
 
-/* What is answered with 5xx is no fault of the request: another supplier may do better. So may one
- * with room in its queue. */
+/* Is the error the offer's and not the request's? Then another offer may be tried: it is with
+ * errors that are answered with 5xx, and when the offer's queue is full. */
 static int is_the_offers(const struct call *c, int code)
 {
     return err_http_status(code) >= 500 || (code == ERR_QUEUE_FULL && c->ticket.offer_is_full);
@@ -291,7 +294,7 @@ static void drop_jobs(struct call *c)
     c->n_jobs = c->n_sent = c->n_home = c->n_at_once = 0;
 }
 
-/* All jobs are home: the offer is left as if it had never been asked. */
+/* Called when all jobs have come back: give back all that was taken at the offer. */
 static int leave_offer(struct call *c, struct err *e)
 {
     (void)e;

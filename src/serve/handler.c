@@ -1,5 +1,6 @@
-/* The handler of net: every way into this room, on io threads. A call is freed only here, at the
- * end of one of these functions, when nothing of it is outside any more. */
+/* The handler: the functions that net calls, on io threads, when something happens to an exchange.
+ * A call is freed only here, at the end of one of these functions, when no thread and no supplier
+ * has anything of it any more. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,8 +66,8 @@ static void copy(char *to, size_t cap, const char *from)
     snprintf(to, cap, "%s", from ? from : "");
 }
 
-/* No memory for the call, or no random bytes for its id: equal ids would be one row in the books.
- */
+/* Make a call. NULL without memory, or without random bytes for its id: two calls with one id would
+ * be one row in the ledger. */
 static struct call *call_new(struct server *s, struct net_exchange *x)
 {
     const struct http_head *h = net_head(x);
@@ -135,7 +136,7 @@ static struct origin_ask origin_of(const struct call *c)
                                           page_find(c->path)};
 }
 
-/* Who sits at this machine, and no page of elsewhere in a browser here. */
+/* Does the request come from this machine, and not from another site's page in a browser on it? */
 static int is_local(const struct call *c)
 {
     struct origin_ask ask = origin_of(c);
@@ -201,7 +202,7 @@ static void judge(struct call *c)
     size_t n_key;
     int r;
 
-    /* Pages that may not call run nothing, whatever they ask for. */
+    /* A web page that may not call is refused before anything else is looked at. */
     if (origin_check(c->s->config, &ask, &c->cors, &e)) {
         call_fail(c, &e);
         return;
@@ -332,11 +333,11 @@ void handler_gone(void *ctx, struct net_exchange *x, int code)
         c->status = 499;
     if (!c->code)
         c->code = code;
-    /* A prep thread that has it brings it home. */
+    /* A call that a prep thread works on comes back by mail and ends then. */
     if ((c->state != CALL_PARSE && c->state != CALL_PREPARE) || prep_drop(c->s->prep, c)) {
         c->state = CALL_OVER;
         call_cancel_jobs(c);
-        for (int32_t i = 0; i < c->n_sent; i++) /* full rings take no end */
+        for (int32_t i = 0; i < c->n_sent; i++) /* make room in the rings for the last events */
             call_pump(c, &c->jobs[i]);
     }
     handler_reap(c);

@@ -212,7 +212,7 @@ static struct engine_config config_of(const struct serve_model *m, int cpu, int6
     };
 }
 
-/* What this machine was measured to do with this file. */
+/* Find the rates that `gaufre bench` measured for this file on this machine. */
 static void find_limit(struct local *l, int threads)
 {
     const struct engine_info *in = engine_info(l->engine);

@@ -141,7 +141,7 @@ int server_new(struct server **ret, const struct serve_config *c, struct err *e)
         s->io[i].s = s;
         s->io[i].i = i;
     }
-    r = open_net(s, e); /* first: an address in use is the most usual mistake */
+    r = open_net(s, e); /* first, because an address that is in use is the most frequent mistake */
     if (!r)
         r = open_cloud(s, e);
     if (!r)
@@ -279,7 +279,7 @@ static void reload(struct server *s)
         LOG_EVENT(LOG_ERROR, "keys not reloaded", LOG_STR("why", e.text));
         return;
     }
-    atomic_fetch_add(&s->keys_read, 1); /* who watches must show its key again */
+    atomic_fetch_add(&s->keys_read, 1); /* streams of /v1/engine/events check their key again */
     LOG_EVENT(LOG_INFO, "keys reloaded", LOG_INT("keys", cloud_n_keys(s->cloud)));
 }
 
@@ -355,7 +355,7 @@ int64_t serve_close(struct server *s)
             s->io[i].tick = NULL;
         }
         if (wait_jobs(s, &e))
-            return 0; /* the engine holds memory of ours: better leaked than used after free */
+            return 0; /* the engine still uses this memory: leaking it is better than freeing it */
     }
     if (s->loader_started)
         pthread_join(s->loader, NULL);
