@@ -5,6 +5,7 @@
 #include "base/team.h"
 #include "cmd/cmd.h"
 #include "engine/engine.h"
+#include "kern/kern.h"
 
 struct model_opt {
     int cls, kv, no_cache, no_speculation, no_part_time;

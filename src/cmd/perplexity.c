@@ -11,6 +11,7 @@
 #include "cmd/logits_file.h"
 #include "cmd/model_opt.h"
 #include "cmd/progress.h"
+#include "kern/kern.h"
 
 struct perplexity {
     const char *file, *logits_out, *kl;

@@ -24,23 +24,17 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/patience.h"
+#include "engine/class.h"
 #include "job/event.h"
 #include "job/job.h"
 #include "job/load.h"
 #include "job/preset.h"
 #include "job/tokens.h"
-#include "kern/kern.h"
 
 struct engine;
 struct team;
 
 /* ---- lifecycle ----------------------------------------------------------------------------- */
-
-/* The numeric class: what matrix products are computed with. q8: activations in int8 with a scale
- * for every 32. bf16: tokens of prompts in bf16, tokens of answers as in q8, also when an answer
- * comes back as part of a later prompt; it is fast on CPUs with AMX, a slow reference on others.
- * f32: floats throughout. AUTO: bf16 where it is fast, else q8. */
-enum engine_class { ENGINE_AUTO, ENGINE_Q8, ENGINE_BF16, ENGINE_F32 };
 
 /* The words of settings, "auto|q8|...": a word's index is what engine_config takes. */
 extern const char engine_class_words[], engine_cpu_words[], engine_kv_words[];
@@ -66,9 +60,6 @@ struct engine_config {
     int64_t give_way_us;  /* a sequence paused for longer gives way to others; default 250 ms */
     int describe_only;    /* no weights, no thread: info and text functions only */
 };
-
-/* Called from engine_open with progress 0..1 of a long load; may be NULL. */
-typedef void engine_progress(void *arg, double done);
 
 /* Load a model and start its thread. On failure *ret is untouched, everything is freed, and `e`
  * says what and why (file, key, tensor). The team may be NULL with describe_only. */

@@ -12,13 +12,13 @@
 #include "engine/model.h"
 #include "engine/sample.h"
 #include "engine/step.h"
-#include "engine/stop.h"
 #include "job/phase.h"
 #include "policy/batch.h"
 #include "policy/draft.h"
 #include "policy/sched.h"
 #include "text/detok.h"
 #include "text/jinja.h"
+#include "text/stop.h"
 #include "text/vocab.h"
 
 /* Positions with logits in one step beside one of each sequence: of a prompt, or drafted. */

@@ -10,7 +10,7 @@
 
 #include "base/arena.h"
 #include "base/team.h"
-#include "engine/engine.h"
+#include "engine/class.h"
 #include "engine/family.h"
 #include "engine/gguf.h"
 #include "engine/rope.h"

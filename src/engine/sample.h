@@ -9,7 +9,8 @@
 #ifndef ENGINE_SAMPLE_H
 #define ENGINE_SAMPLE_H
 
-#include "engine/engine.h"
+#include "job/sampling.h"
+#include "kern/kern.h"
 
 struct sample_scratch {
     int32_t n_vocab;

@@ -19,6 +19,7 @@
 #include "base/team.h"
 #include "cmd/logits_file.h"
 #include "engine/engine.h"
+#include "kern/kern.h"
 
 #define LARGEST_DIFFERENCE 1e-3
 

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "engine/engine.h"
 #include "engine/gguf.h"
 #include "engine/model.h"
 #include "tiny.h"

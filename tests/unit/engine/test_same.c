@@ -18,6 +18,7 @@
 #include "base/team.h"
 #include "job/phase.h"
 #include "jobs.h"
+#include "kern/kern.h"
 #include "tiny.h"
 
 #define N 16 /* different requests; all others repeat them */

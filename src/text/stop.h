@@ -1,11 +1,12 @@
 /* Stop strings across token borders: text that could still become a stop string is held back.
  * One per choice; the engine thread. */
-#ifndef ENGINE_STOP_H
-#define ENGINE_STOP_H
+#ifndef TEXT_STOP_H
+#define TEXT_STOP_H
 
 #include <stddef.h>
 
-#include "engine/engine.h"
+#include "base/buf.h"
+#include "job/sampling.h"
 
 #define STOP_TOKENS_MAX 512 /* tokens that are remembered; older ones count as shown */
 

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/rand.h"
-#include "engine/stop.h"
+#include "text/stop.h"
 
 static uint64_t n_random;
 
