@@ -60,7 +60,7 @@ BANNED = {
 # begins ("probe_": the server's probes_ are another thing).
 RETIRED = {
     "etch": "repack", "etched": "repacked", "guest": "part_time, or reserve in net",
-    "trip": "snapshot", "track": "timeline", "^front": "handler",
+    "trip": "snapshot", "track": "timeline", "service": "tier", "^front": "handler",
     "^probe": "peak, or bench for timed steps", "^adapter": "local_supplier",
 }
 

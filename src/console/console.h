@@ -2,9 +2,9 @@
  *
  *   struct console  the rows that io threads publish, the metrics, and what is made of them.
  *
- * It reads rows (row.h), the cloud's door and net's counters, never the structs of those who do the
- * work, and it calls nobody above. Looking at requests is watch.h, the page's files page.h, what
- * this machine was measured to do bench_store.h.
+ * It reads rows (row.h), the cloud's door and net's counters, never the structs of the rooms that
+ * do the work, and it calls no room above. watch.h is for looking at requests, page.h has the
+ * page's files, bench_store.h what this machine was measured to do.
  *
  * Threads. console_new, console_add_model, console_free: one thread, before requests come and after
  * they have gone; all else [any]. */
@@ -23,8 +23,8 @@ struct rows;
 struct console_setup {
     struct cloud *cloud;    /* both must outlive the console */
     struct net_server *net; /* rows are published by its io threads */
-    int mail_kind;          /* how a watch's item is called in their mailboxes */
-    int has_one_tenant;     /* who may have all places of watchers */
+    int mail_kind;          /* kind of the mailbox items by which watches travel */
+    int has_one_tenant;     /* there is only one tenant: it may have all places of watchers */
 };
 /* NULL: out of memory. */
 struct console *console_new(const struct console_setup *s);
@@ -33,7 +33,7 @@ void console_set_threads(struct console *c, int n_compute);
 /* The next model of the cloud, which numbers them from 0, by its id. ERR_LIMIT, ERR_NOMEM. */
 int console_add_model(struct console *c, const char *id, struct err *e);
 
-/* Where an io thread publishes its rows. */
+/* The rows of io thread i_io, for row_publish. */
 struct rows *console_rows(struct console *c, int i_io);
 
 /* ---- what is asked of a server --------------------------------------------------------------- */
@@ -41,11 +41,11 @@ struct rows *console_rows(struct console *c, int i_io);
 /* 0 when every model has an offer that is loaded and alive, else the error that says which has
  * not. */
 int console_health(struct console *c, struct err *e);
-/* Body of the list of models; name: of the one that has it, told by that name. ERR_NO_MODEL, or the
- * buffer's failure. */
+/* The body of the list of models or, with `name`, of the model that has this id or alias, shown
+ * under that name. ERR_NO_MODEL, or the buffer's failure. */
 int console_models(struct console *c, const char *name, enum api_models_format f, struct buf *out,
                    struct err *e);
-/* All metrics as text; gauges are looked at now. */
+/* All metrics as text; gauges are read at this moment. */
 int console_metrics(struct console *c, struct buf *out);
 /* The table of metrics, for the documentation: row i; 0 past the end. */
 int console_metric_row(int i, const struct metric_def **ret);

@@ -10,20 +10,20 @@
 
 #define CONSOLE_IO_MAX 64
 
-/* A row that ended, with what it kept of its timeline. */
+/* The row of a request that ended, and its timeline. */
 struct row_kept {
     struct row row;
     int n_marks;
     struct timeline_mark mark[TIMELINE_MARKS];
 };
 
-/* What an io thread has seen of a model. */
+/* What an io thread has counted of one model's requests. */
 struct rows_model {
     uint64_t n_requests; /* that reached it */
     struct timeline_samples samples[TIMELINE_TIMES];
 };
 
-/* Of one io thread, which alone touches it. */
+/* The rows of one io thread; no other thread touches them. */
 struct rows {
     struct console *console;
     struct row_live *live; /* newest first */

@@ -1,4 +1,4 @@
-/* What is asked of a server, not of a model: is it well, and what does it serve? */
+/* Health of the server, and lists of the models that it serves. */
 #include <string.h>
 
 #include "console/console_int.h"
@@ -24,7 +24,7 @@ int console_health(struct console *c, struct err *e)
     return 0;
 }
 
-/* As its best offer serves it, whose words it borrows until cloud_look_done. */
+/* The model as its best offer serves it. Strings are the offer's and live until cloud_look_done. */
 static struct api_model model_of(struct console *c, int i_model, struct cloud_look *look)
 {
     struct api_model m = {.id = c->model[i_model].id, .created = c->created, .owned_by = "gaufre"};

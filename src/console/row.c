@@ -119,7 +119,7 @@ void row_keep(struct row_kept *ret, const struct row_live *l)
     memcpy(ret->mark, l->timeline.mark, (size_t)ret->n_marks * sizeof *ret->mark);
 }
 
-/* Its jobs were at a supplier: its times count, and its row is kept. */
+/* For a request whose jobs reached a supplier: add its times to the samples, and keep its row. */
 static void keep(struct row_live *l, const struct row_end *e)
 {
     struct row *r = &l->row;

@@ -1,10 +1,10 @@
-/* Rows of requests, as people are told of them.
+/* Rows of requests: what the console shows of each.
  *
- * A row is published by the owner of its request: it lies in the owner's memory, hangs in a list of
- * the owner's io thread, and is written on that thread only. So nothing here is locked or atomic.
- * Who wants to see rows of all threads sends a watch round (watch.h), which copies them there.
- * When its request is over, a row is counted in the metrics, logged, and kept among the last
- * ROWS_RECENT of its thread. */
+ * A row is published by the owner of its request (serve's call). It lies in the owner's memory, is
+ * linked into a list of the owner's io thread, and is written on that thread only. So nothing here
+ * is locked or atomic. To see the rows of all threads a watch is sent round (watch.h), which copies
+ * them on each thread. When its request is over, a row is counted in the metrics, logged, and kept
+ * among the last ROWS_RECENT of its thread. */
 #ifndef CONSOLE_ROW_H
 #define CONSOLE_ROW_H
 
@@ -18,7 +18,7 @@
 
 enum row_state { ROW_QUEUED, ROW_PREFILL, ROW_DECODE, ROW_FINISHED };
 
-/* What is told of one request: plain, to be copied. */
+/* What is shown of one request: a plain value that can be copied. */
 struct row {
     char id[40], client_id[80];
     const char *model, *endpoint, *finish; /* static, or the server's; finish NULL: not yet */
@@ -43,7 +43,8 @@ struct row_live {
     struct row_live *next, *prev;
 };
 
-/* From now on it can be found by its tenant. `endpoint`: static. */
+/* Link the row into the list of its io thread: from now on its tenant can see it. `endpoint`:
+ * static. */
 void row_publish(struct row_live *l, struct rows *io, const char *endpoint, int i_tenant);
 
 /* Its jobs are at the supplier of that model (the cloud's number). */
@@ -57,8 +58,8 @@ void row_back(struct row_live *l); /* they are not, and it will be routed again 
 void row_start(struct row_live *l, int64_t at_us, int32_t n_cached); /* it left the queue */
 void row_token(struct row_live *l, int64_t now_us);                  /* of one of its choices */
 void row_note(struct row_live *l, enum timeline_what what, int64_t at_us, int64_t n);
-/* Answered, or left by its client, or failed; jobs may still be at the supplier. `finish`: static.
- * The first call counts. */
+/* The request was answered, left by its client, or failed; jobs may still be at the supplier.
+ * `finish`: static. Only the first call for a row has an effect. */
 void row_finish(struct row_live *l, const char *finish);
 
 /* How a request ended. Strings are borrowed; "" or 0 where there is nothing to say. */
@@ -75,8 +76,9 @@ struct row_end {
     struct usage usage;
     struct times times; /* but total and created */
 };
-/* Nothing of the request is outside any more: count it, log it, keep its row; its memory may go.
- * Also of rows that were never published. */
+/* The request has ended, and no supplier and no thread has anything of it: count it, log it, keep
+ * its row. Its memory may be freed afterwards. To be called for rows that were never published,
+ * too. */
 void row_end(struct row_live *l, struct rows *io, const struct row_end *e);
 
 #endif

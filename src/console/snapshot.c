@@ -1,4 +1,4 @@
-/* A watch on its way: one io thread after the other. */
+/* A watch on its way from one io thread to the next, collecting rows. */
 #include "console/snapshot.h"
 
 #include <stdlib.h>
@@ -137,7 +137,8 @@ static void see_kept(struct watch *w, const struct rows *io)
 
 /* ---- one request ----------------------------------------------------------------------------- */
 
-/* Of several with one name, one that is under way before one that ended, the newest before. */
+/* Several requests may have the same client's id: prefer one that is under way to one that ended,
+ * and then the newest. */
 static int is_better(const struct watch *w, const struct row *r)
 {
     const struct row *old = &w->found.row;
@@ -153,7 +154,8 @@ static int is_meant(const struct watch *w, const struct row *r)
     return r->i_tenant == w->i_tenant && (!strcmp(r->id, w->id) || !strcmp(r->client_id, w->id));
 }
 
-/* How many it marked. */
+/* Find the requests with the wanted id in this thread's rows; returns how many were marked to be
+ * cancelled. */
 static int find(struct watch *w, const struct rows *io)
 {
     const struct row_kept *k;

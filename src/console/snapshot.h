@@ -6,7 +6,7 @@
 #include "console/console_int.h"
 #include "console/watch.h"
 
-/* A request that waits, also another tenant's: for the place in the queue. */
+/* A request that waits, of any tenant: needed to compute places in the queue. */
 struct waiter {
     int i_model, i_tenant;
     enum tier tier;
@@ -30,7 +30,7 @@ struct watch {
     struct waiter *waiter;
     int n_waiters, cap_waiters;
     int64_t others; /* requests of other tenants under way */
-    float *times;   /* [model][kind][n_io * TIMELINE_SAMPLES]; NULL: nobody asked for them */
+    float *times;   /* [model][kind][n_io * TIMELINE_SAMPLES]; NULL: not wanted */
     int n_times[CLOUD_MODELS_MAX][TIMELINE_TIMES];
     uint64_t n_requests[CLOUD_MODELS_MAX];
 

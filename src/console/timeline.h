@@ -1,5 +1,5 @@
-/* When what happened to a request: a bounded timeline; and a ring of the last times of a kind.
- * Both belong to one thread, so nothing here is atomic. */
+/* A bounded timeline of one request: what happened to it, and when. Also a ring of the last times
+ * of one kind. Both belong to one thread, so nothing here is atomic. */
 #ifndef CONSOLE_TIMELINE_H
 #define CONSOLE_TIMELINE_H
 
@@ -34,8 +34,9 @@ struct timeline {
     struct timeline_mark mark[TIMELINE_MARKS];
 };
 
-/* Note what happened at `at_us` with n tokens so far. Prefill and decode marks are thinned: when
- * the timeline is full every second one goes, and from then on every second one comes. */
+/* Note what happened at `at_us` with n tokens so far. Prefill and decode marks are thinned out:
+ * when the timeline is full every second one is removed, and from then on every second one is
+ * noted. */
 void timeline_note(struct timeline *t, enum timeline_what what, int64_t at_us, int64_t n);
 
 /* ---- times of the last minutes --------------------------------------------------------------- */

@@ -1,4 +1,4 @@
-/* What a watch brought home, written in the words of api. */
+/* Writes what a watch has collected as the JSON of /v1/engine/... */
 #include <stdlib.h>
 #include <sys/resource.h>
 
@@ -31,7 +31,8 @@ static int by_line(const void *a, const void *b)
     return (x->order > y->order) - (x->order < y->order);
 }
 
-/* Each tenant's waiters of a tier and model are a line of their own, and lines take turns. */
+/* Number the waiting requests of each tenant, tier and model: tenants take turns, so the first of
+ * each tenant go before the second ones. */
 static void number_waiters(struct watch *w)
 {
     if (w->n_waiters)
@@ -45,7 +46,7 @@ static void number_waiters(struct watch *w)
     }
 }
 
-/* In the queue, as it looks now: the first of each line go before the second ones. */
+/* The place of a waiting request in the queue, as things stand now. */
 static int64_t place(const struct watch *w, const struct row *r)
 {
     int64_t n = 1;
@@ -140,7 +141,8 @@ static void tell_facts(struct api_engine_model *m, const struct supplier *s)
     m->measured = g->measured;
 }
 
-/* Its words are those of its best offer, until cloud_look_done. */
+/* Fill what is told of model i. Strings are those of its best offer and live until cloud_look_done.
+ */
 static void tell_model(struct watch *w, int i, struct cloud_look *look, struct api_engine_model *m)
 {
     struct load load;

@@ -1,17 +1,17 @@
 /* Looking at requests: what /v1/engine/... answers.
  *
- * A watch goes round the io threads of a server: on each it sees that thread's rows, and it comes
- * home with copies. So rows are never locked, and while nobody looks nothing is collected. It
- * travels as an item in the threads' mailboxes (console_setup.mail_kind; the item's owner is the
- * watch). The io thread that makes a watch is its home; while it is on its way it belongs to the
- * thread it is at:
+ * A watch goes round the io threads of a server, copies on each that thread's rows, and comes back
+ * with the copies. So rows are never locked, and nothing is collected while no watch is under way.
+ * It travels as an item in the threads' mailboxes (console_setup.mail_kind; the item's owner is the
+ * watch). The io thread that makes a watch is its home; on its way the watch belongs to the thread
+ * where it is:
  *
  *   watch_set_out, then on each io thread, beginning with its home,
  *   watch_see        and the owners of rows cancel those that are marked;
  *   watch_is_home    0: watch_send posts it to the next thread; 1: it is back, and may be written.
  *
- * A watcher is who looks again and again. Their number is bounded: WATCHERS_MAX, of one tenant as
- * many as all leave free. */
+ * A watcher is a client that gets a new state again and again. There are at most WATCHERS_MAX; of
+ * these one tenant may have as many as are left free. */
 #ifndef CONSOLE_WATCH_H
 #define CONSOLE_WATCH_H
 
@@ -31,22 +31,24 @@ struct watch;
 struct watch *watch_new(struct console *c, int i_tenant, void *owner);
 void watch_free(struct watch *w); /* at home; accepts NULL */
 void *watch_owner(const struct watch *w);
-/* It is a watcher from now on. ERR_QUEUE_FULL, ERR_NOMEM. */
+/* Make the watch a watcher's: count it among WATCHERS_MAX. ERR_QUEUE_FULL, ERR_NOMEM. */
 int watch_join(struct watch *w, struct err *e);
 
 /* Look at all requests, or for the one of that id (its own or its client's; it must live until the
  * watch is home), and with do_cancel end it. */
 void watch_set_out(struct watch *w, int home, const char *id, int do_cancel);
-/* See the rows of that io thread. How many of them were marked (row_live.cancel). */
+/* Copy the rows of that io thread. Returns how many were marked to be cancelled (row_live.cancel).
+ */
 int watch_see(struct watch *w, int io);
 int watch_is_home(const struct watch *w); /* all were seen */
-/* On to the next thread, or home. Not to be touched here after that. */
+/* Send the watch to the next thread, or home. The caller may not touch it afterwards. */
 void watch_send(struct watch *w, int from);
 
-/* At home. The state of everything, a JSON object. 0 or the buffer's failure. */
+/* To be called at home: write the state of the whole server, a JSON object. 0 or the buffer's
+ * failure. */
 int watch_state(struct watch *w, struct buf *out);
-/* The one that was looked for: its row and timeline, or what became of the cancel. ERR_NOTFOUND, or
- * the buffer's failure. */
+/* To be called at home: write the request that was looked for, its row and timeline, or the result
+ * of the cancel. ERR_NOTFOUND, or the buffer's failure. */
 int watch_found(struct watch *w, struct buf *out, struct err *e);
 
 #endif

@@ -61,10 +61,10 @@ struct call;
 
 /* How an endpoint is answered: the row of API_ROUTE_x in endpoint_rows.c. */
 struct endpoint {
-    /* Without a body: the answer, on the io thread; some finish it later. */
+    /* For endpoints without a body: answer, on the io thread; some finish the answer later. */
     void (*answer)(struct call *c);
-    /* With one: what it asks for; then, when its supplier was chosen, what that takes. Both on any
-     * thread, and fill what is marked [prep]. */
+    /* For endpoints with a body: parse reads what it asks for; prepare makes what the chosen
+     * supplier takes. Both run on any thread and fill the fields marked [prep]. */
     int (*parse)(struct call *c, const struct api_options *o, struct err *e);
     int (*prepare)(struct call *c, struct err *e);
     unsigned char is_tool;    /* works on text alone: no job at the supplier */
@@ -81,7 +81,7 @@ struct call_job {
     size_t n_text;
     struct tokens tokens, prediction;
     struct buf rendered;
-    int64_t n_hold; /* of the prompt: its tokens, or where they are not known, at most so many */
+    int64_t n_hold; /* tokens of the prompt; where they are not known, an upper bound */
     int32_t n_live; /* choices not yet finished */
     int32_t n_prefilled, n_cached, n_told; /* prompt tokens computed, found; tokens told */
     int32_t n_drafted, n_draft_right;
@@ -99,7 +99,7 @@ struct call {
     const struct endpoint *endpoint; /* NULL until the route was looked for */
     enum http_method method;
     char peer[NET_PEER_MAX];
-    char path[256]; /* without query: keys are sometimes put there */
+    char path[256]; /* without the query, as some clients put keys there */
     int64_t started_us;
     struct cloud_ticket ticket;
     int status;       /* answered; 0: not yet */
@@ -111,7 +111,7 @@ struct call {
     struct arena arena;               /* [prep] */
     struct api_request req;           /* [prep] */
     struct api_request_headers heads; /* [prep], strings in the arena */
-    size_t n_body, n_read;            /* its bytes; and what reading it takes */
+    size_t n_body, n_read;            /* bytes of the body; memory that reading it takes */
     struct supplier *sup;             /* of its offer; NULL: none yet */
     struct call_job *jobs;            /* [prep] */
     int32_t n_jobs;                   /* [prep] */
@@ -143,7 +143,7 @@ struct call {
     const struct api_frame *frame; /* of its stream */
     int streaming, paused, cancelled;
     int is_worked; /* a prep thread has done its part */
-    int is_told;   /* something of the answer is the client's, or gathered: there is no way back */
+    int is_told;   /* part of the answer was sent or gathered: no other offer can be tried */
     int64_t written_us;
     struct usage usage; /* of all jobs that came home */
     struct times times; /* likewise, the longest */
@@ -188,11 +188,11 @@ void call_tell(struct call *c); /* its answer, or the next piece of it */
 void call_tool_done(struct call *c);
 
 /* call_way.c: io thread. */
-void call_walk(struct call *c);   /* on from its state, as far as it goes without waiting */
-void call_worked(struct call *c); /* a prep thread has sent it home: on */
+void call_walk(struct call *c);   /* continue from its state, as far as possible without waiting */
+void call_worked(struct call *c); /* a prep thread has finished its part: continue */
 int call_submit_more(struct call *c, struct err *e); /* as many jobs as may be there together */
-/* Its offer failed with that error: 1, and the call is in CALL_BACK, to be walked on when its jobs
- * are home; 0: there is no way back. */
+/* Its offer failed with that error. 1: another offer will be tried; the call is in CALL_BACK until
+ * its jobs have come back. 0: none can be tried. */
 int call_turn_back(struct call *c, const struct err *e);
 
 /* call_run.c: io thread. */

@@ -70,7 +70,7 @@ static int content_type(struct api_header *h, const char *type)
     return 1;
 }
 
-/* The headers of an answer of that type. */
+/* The headers of an answer, gathered before they are sent. */
 struct head {
     struct api_header h[CALL_HEADERS_MAX];
     struct net_header nh[CALL_HEADERS_MAX]; /* point into h */
@@ -190,7 +190,7 @@ int64_t call_tool_tokens(size_t n_bytes)
     return (int64_t)(n_bytes / TOOL_BYTES) + 1;
 }
 
-/* For metrics, log and the rows of what ended. */
+/* Tell the console how the call ended: for metrics, the log and the rows of ended requests. */
 static void tell_end(struct call *c)
 {
     struct row_end e = {.peer = c->peer,
@@ -228,7 +228,7 @@ void call_close(struct call *c)
 
     CHECK(!c->x && c->n_home == c->n_sent);
     tell_end(c);
-    settle(c); /* last: who reads its row finds all else done, and the offer may go */
+    settle(c); /* last, so that a reader of the ledger's row finds everything else done */
     if (c->prev)
         c->prev->next = c->next;
     else

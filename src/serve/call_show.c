@@ -1,5 +1,4 @@
-/* Answers that need no supplier's work and are made by the console: how the server is, what it
- * serves, its page. */
+/* Answers that the console makes without a supplier: health, metrics, lists of models, the page. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -136,7 +136,7 @@ static int begin(struct call *c, struct err *e)
     return w && w->watch ? 0 : err_set(e, ERR_NOMEM, "No memory for one more request.");
 }
 
-/* A watcher more: a stream of states. */
+/* Begin a watcher: an answer that is a stream of states. */
 static int join(struct call *c, struct err *e)
 {
     struct call_watch *w = c->watch;

@@ -137,7 +137,7 @@ void local_init(struct local *l, const struct serve_model *m, const struct serve
     /* Slow clients are judged by net: a job pauses for as long as one may take for a full stream.
      */
     l->stall_us = net_patience_us(&nc, (int)c->stall_timeout, nc.stream_pending_max);
-    l->limits = c->limits;
+    l->rates_path = c->rates_path;
     atomic_store(&l->state, SUPPLIER_LOADING);
 }
 
@@ -223,7 +223,7 @@ static void find_limit(struct local *l, int threads)
     snprintf(m.cls, sizeof m.cls, "%s", in->cls);
     snprintf(m.kernels, sizeof m.kernels, "%s", in->kernels);
     sysmem_cpu_name(m.cpu, sizeof m.cpu);
-    if (!l->limits || bench_store_find(l->limits, &m))
+    if (!l->rates_path || bench_store_find(l->rates_path, &m))
         return;
     l->view.read_bytes_per_s = m.read_bytes_per_s;
     l->view.decode_per_s = m.decode_limit;

@@ -20,8 +20,8 @@ struct local {
     struct supplier_facts facts;
     struct supplier_engine view;
     char fingerprint[24];
-    struct err err;     /* FAILED: why */
-    const char *limits; /* file of what this machine allows, or NULL */
+    struct err err;         /* FAILED: why */
+    const char *rates_path; /* the bench store, or NULL */
     int64_t stall_us;
     int cpu;
 };

@@ -122,7 +122,7 @@ struct serve_model {
 };
 
 struct serve_config {
-    const char *limits; /* bench_store.h's file, or NULL: filled by the caller */
+    const char *rates_path; /* the bench store (bench_store.h), or NULL: filled by the caller */
     const char *host, *keys, *ledger;
     struct config_strs cors_origin, allowed_hosts;
     int64_t port, threads, io_threads, prep_threads, queue, connections, connections_per_address;

@@ -29,7 +29,7 @@ struct server_io {
     struct call *calls; /* every call that lives there */
     struct net_timer *tick;
     int ticking;
-    struct rows *rows; /* what the console is told of them */
+    struct rows *rows; /* the calls' rows, for the console */
 };
 
 struct server {
@@ -64,7 +64,7 @@ int server_new(struct server **ret, const struct serve_config *c, struct err *e)
 int server_add_model(struct server *s, const char *const *names, int n_names, struct err *e);
 int server_start(struct server *s, struct err *e);
 
-int server_has_one_tenant(const struct server *s); /* whose all places are */
+int server_has_one_tenant(const struct server *s); /* that tenant may have all places */
 struct served *server_model(const struct call *c); /* of its offer */
 
 #endif
