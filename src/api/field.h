@@ -5,6 +5,8 @@
 #include "api/request.h"
 #include "base/check.h"
 
+/* The arena gave nothing: ERR_TOO_LARGE where its ceiling was in the way, ERR_NOMEM. */
+int field_no_room(const struct arena *a, struct err *e);
 /* Fill `e` with "path: sentence" (param = path) and return code. */
 int field_bad(struct err *e, int code, const char *path, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

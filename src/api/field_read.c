@@ -28,6 +28,13 @@ int field_bad(struct err *e, int code, const char *path, const char *fmt, ...)
     return err_set_param(e, code, path, "%s: %s", path, text);
 }
 
+int field_no_room(const struct arena *a, struct err *e)
+{
+    return a->failed == ERR_NOMEM
+               ? err_set(e, ERR_NOMEM, "out of memory")
+               : err_set(e, ERR_TOO_LARGE, "the request needs more memory than its limit");
+}
+
 /* What a value is, for sentences: "a string". */
 static const char *json_kind(const json_t *v)
 {
@@ -133,7 +140,7 @@ int read_ids(struct arena *a, const json_t *v, const char *path, size_t max, con
         return field_bad(e, ERR_SCHEMA, path, "has %zu token ids; the limit is %zu", n, max);
     id = arena_array(a, n ? n : 1, sizeof *id);
     if (!id)
-        return err_set(e, ERR_TOO_LARGE, "the request needs more memory than its limit");
+        return field_no_room(a, e);
     for (size_t i = 0; i < n; i++) {
         const json_t *t = json_array_get(v, i);
         int64_t x = json_is_integer(t) ? json_integer_value(t) : -1;

@@ -303,7 +303,7 @@ static int own(struct reading *d, const char **s, size_t n)
     if (!*s)
         return 0;
     *s = arena_strndup(d->a, *s, n);
-    return *s ? 0 : err_set(d->e, ERR_TOO_LARGE, "the request needs more memory than its limit");
+    return *s ? 0 : field_no_room(d->a, d->e);
 }
 
 /* Copy the strings into the arena and free the body's tree, which is many times as large. */

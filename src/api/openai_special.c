@@ -82,7 +82,7 @@ int read_logit_bias(struct reading *d, const json_t *v, const char *name)
                          API_BIAS_MAX);
     bias = arena_array(d->a, n ? n : 1, sizeof *bias);
     if (!bias)
-        return err_set(d->e, ERR_TOO_LARGE, "the request needs more memory than its limit");
+        return field_no_room(d->a, d->e);
     d->r.sampling.bias = bias;
     json_object_foreach((json_t *)v, key, item)
     {
@@ -187,7 +187,7 @@ int read_prediction(struct reading *d, const json_t *v, const char *name)
     d->r.prediction.n = json_string_length(text);
     d->r.prediction.s = arena_strndup(d->a, json_string_value(text), d->r.prediction.n);
     json_decref(text);
-    return d->r.prediction.s ? 0 : err_set(d->e, ERR_TOO_LARGE, "the request is too large");
+    return d->r.prediction.s ? 0 : field_no_room(d->a, d->e);
 }
 
 int read_effort(struct reading *d, const json_t *v, const char *name)
@@ -340,7 +340,7 @@ static int read_prompt_array(struct reading *d, const json_t *v)
         return field_bad(d->e, ERR_SCHEMA, "prompt", "has %zu prompts; the limit is %zu", n, max);
     p = arena_array(d->a, n, sizeof *p);
     if (!p)
-        return err_set(d->e, ERR_TOO_LARGE, "the request needs more memory than its limit");
+        return field_no_room(d->a, d->e);
     for (size_t i = 0; i < n; i++) {
         const json_t *item = json_array_get(v, i);
         p[i] = (struct api_prompt){json_string_value(item), json_string_length(item), NULL, 0};
@@ -373,7 +373,7 @@ int read_prompt(struct reading *d, const json_t *v, const char *name)
         return read_prompt_array(d, v);
     p = arena_zalloc(d->a, sizeof *p);
     if (!p)
-        return err_set(d->e, ERR_TOO_LARGE, "the request needs more memory than its limit");
+        return field_no_room(d->a, d->e);
     d->r.prompt = p;
     d->r.n_prompts = 1;
     p->text = json_string_value(v);

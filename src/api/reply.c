@@ -135,7 +135,11 @@ int api_reply_event(struct api_reply *r, const struct event *ev, struct buf *out
     case EVENT_ERROR:
         return fail(r, ev, out);
     }
-    return e ? e : r->dialect->event(r, ev, out);
+    if (!e)
+        e = r->dialect->event(r, ev, out);
+    if (e)
+        r->ended = 0; /* the caller's error is the last event */
+    return e;
 }
 
 int api_reply_begin(struct api_reply *r, struct buf *out)

@@ -108,7 +108,7 @@ int api_parse_detokenize(struct api_detokenize *ret, struct arena *a, const char
     if (!r)
         r = read_model(root, &t.model, e);
     if (!r && t.model && !(t.model = arena_strdup(a, t.model)))
-        r = err_set(e, ERR_TOO_LARGE, "the request needs more memory than its limit");
+        r = field_no_room(a, e);
     json_decref(root);
     if (!r)
         *ret = t;

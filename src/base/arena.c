@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/err.h"
+
 struct arena_chunk {
     struct arena_chunk *next;
     size_t cap, used;
@@ -28,6 +30,12 @@ void arena_done(struct arena *a)
     a->used = 0;
 }
 
+static void *fail(struct arena *a, int why)
+{
+    a->failed = why;
+    return NULL;
+}
+
 /* Add a chunk with room for n bytes. Afterwards two chunks have free room, the old one and the new
  * one; the one with less free room is not used any more, and its rest counts as used. */
 static struct arena_chunk *add_chunk(struct arena *a, size_t n)
@@ -37,10 +45,10 @@ static struct arena_chunk *add_chunk(struct arena *a, size_t n)
     size_t lost = left < cap - n ? left : cap - n;
 
     if (lost > a->max - a->used - n)
-        return NULL;
+        return fail(a, ERR_LIMIT);
     c = malloc(sizeof *c + cap);
     if (!c)
-        return NULL;
+        return fail(a, ERR_NOMEM);
     c->cap = cap;
     c->used = 0;
     if (left > cap - n) {
@@ -60,12 +68,12 @@ void *arena_alloc(struct arena *a, size_t n)
     void *p;
 
     if (n > a->max)
-        return NULL;
+        return fail(a, ERR_LIMIT);
     n = (n + 15) & ~(size_t)15;
     if (!n)
         n = 16;
     if (n > a->max || a->used > a->max - n)
-        return NULL;
+        return fail(a, ERR_LIMIT);
     if ((!c || c->cap - c->used < n) && !(c = add_chunk(a, n)))
         return NULL;
     p = c->data + c->used;
@@ -85,7 +93,7 @@ void *arena_zalloc(struct arena *a, size_t n)
 void *arena_array(struct arena *a, size_t n, size_t size)
 {
     if (size && n > SIZE_MAX / size)
-        return NULL;
+        return fail(a, ERR_LIMIT);
     return arena_alloc(a, n * size);
 }
 
@@ -99,7 +107,7 @@ void *arena_dup(struct arena *a, const void *p, size_t n)
 
 char *arena_strndup(struct arena *a, const char *s, size_t n)
 {
-    char *q = n < SIZE_MAX ? arena_alloc(a, n + 1) : NULL;
+    char *q = n < SIZE_MAX ? arena_alloc(a, n + 1) : fail(a, ERR_LIMIT);
     if (q) {
         memcpy(q, s, n);
         q[n] = 0;

@@ -10,6 +10,7 @@ struct arena {
     size_t used;  /* bytes handed out, with padding and what was left over of full chunks */
     size_t max;   /* ceiling for `used` */
     size_t chunk; /* size of an ordinary chunk */
+    int failed;   /* why the last NULL was returned: ERR_LIMIT (max) or ERR_NOMEM; 0: none was */
 };
 
 void arena_init(struct arena *a, size_t chunk, size_t max); /* allocates nothing */

@@ -201,7 +201,9 @@ void config_defaults(const struct config_setting *t, void *obj, struct arena *a)
     struct err e = {0};
 
     for (; t->name; t++) {
-        if (t->dflt)
+        if (t->dflt && t->kind == CONFIG_STR)
+            *(const char **)field(t, obj) = t->dflt; /* takes no memory: it cannot fail */
+        else if (t->dflt)
             CHECK(set_value(t, obj, t->dflt, a, &e) == 0);
     }
 }

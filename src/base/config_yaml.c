@@ -200,6 +200,11 @@ static int read_document(struct reading *r)
     return code;
 }
 
+static int too_long(const char *name, struct err *e)
+{
+    return err_set(e, ERR_FORMAT, "%s: longer than 1 MiB", name);
+}
+
 /* Refuse bytes that are not text, and YAML directives, before libyaml sees them. */
 static int check_text(const char *name, const char *text, size_t n, struct err *e)
 {
@@ -207,7 +212,7 @@ static int check_text(const char *name, const char *text, size_t n, struct err *
     size_t bad;
 
     if (n > TEXT_MAX)
-        return err_set(e, ERR_FORMAT, "%s: longer than 1 MiB", name);
+        return too_long(name, e);
     utf8_valid(text, n, &bad);
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)text[i];
@@ -266,6 +271,10 @@ int config_doc_open(struct config_doc **ret, const char *path, struct err *e)
         ;
     if (ferror(f))
         r = err_set(e, ERR_IO, "%s: %s", path, strerror(errno));
+    else if (text.failed == ERR_NOMEM)
+        r = err_set(e, ERR_NOMEM, "%s: out of memory", path);
+    else if (text.failed)
+        r = too_long(path, e);
     else
         r = config_doc_parse(ret, path, text.data ? text.data : "", text.len, e);
     fclose(f);

@@ -1,6 +1,8 @@
 #include "base/json.h"
 
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -185,12 +187,30 @@ static int refuse_nul(const char *s, size_t at, struct err *e)
                          path, path[0] ? ": " : "", at);
 }
 
+/* Where memory runs out, jansson says so in some places, a syntax error in others. */
+static _Thread_local int is_out_of_memory;
+
+static void *alloc_noted(size_t n)
+{
+    void *p = malloc(n);
+    if (!p)
+        is_out_of_memory = 1;
+    return p;
+}
+
+static void note_allocations(void)
+{
+    json_set_alloc_funcs(alloc_noted, free);
+}
+
 int json_parse(json_t **ret, const char *s, size_t n, size_t memory_max, struct err *e)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     json_error_t je;
     const char *nul;
     json_t *j;
 
+    pthread_once(&once, note_allocations);
     if (n >= 3 && !memcmp(s, "\xef\xbb\xbf", 3)) {
         s += 3;
         n -= 3;
@@ -210,11 +230,11 @@ int json_parse(json_t **ret, const char *s, size_t n, size_t memory_max, struct 
                        "the JSON text has too many values: parsed, it could take more than %zu "
                        "bytes of memory",
                        memory_max);
+    is_out_of_memory = 0;
     j = json_loadb(s, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
     if (!j)
-        return json_error_code(&je) == json_error_out_of_memory
-                   ? err_set(e, ERR_NOMEM, "out of memory while parsing JSON")
-                   : explain(s, n, &je, e);
+        return is_out_of_memory ? err_set(e, ERR_NOMEM, "out of memory while parsing JSON")
+                                : explain(s, n, &je, e);
     *ret = j;
     return 0;
 }

@@ -48,7 +48,7 @@ static enum http_event line_done(struct http_parser *p)
     if (p->state == S_FIELDS && n == 0)
         return http_head_end(p);
     if (buf_add_char(&p->text, 0))
-        return bad(p, 431, "The headers do not fit.");
+        return http_head_full(p);
     p->line_start = p->text.len;
     if (p->state == S_FIELDS)
         return http_field_line(p, p->text.data + start, n);
@@ -76,7 +76,7 @@ static enum http_event feed_line(struct http_parser *p, const char *in, size_t n
     if (p->state == S_LINE && p->text.len - p->line_start + run > p->limits.line_max)
         return bad(p, 414, "The request line is too long.");
     if (buf_add(&p->text, in, run))
-        return bad(p, 431, "The headers do not fit.");
+        return http_head_full(p);
     p->head_bytes += run;
     *used = run;
     if (run == n)

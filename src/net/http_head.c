@@ -261,7 +261,7 @@ enum http_event http_field_line(struct http_parser *p, char *line, size_t n)
     f.name = (uint32_t)(line - p->text.data);
     f.value = (uint32_t)(s - p->text.data);
     if (buf_add(&p->fields, &f, sizeof f))
-        return bad(p, 431, "The headers do not fit.");
+        return http_head_full(p);
     p->head.n_fields++;
     return HTTP_MORE;
 }

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/err.h"
 #include "net/http.h"
 
 enum state {
@@ -50,6 +51,14 @@ static inline enum http_event bad(struct http_parser *p, int status, const char 
     p->status = status;
     p->why = why;
     return HTTP_BAD;
+}
+
+/* A buffer of the head took no more: its ceiling, or the machine's memory. */
+static inline enum http_event http_head_full(struct http_parser *p)
+{
+    return p->text.failed == ERR_NOMEM || p->fields.failed == ERR_NOMEM
+               ? bad(p, 503, "There is not enough memory.")
+               : bad(p, 431, "The headers do not fit.");
 }
 
 /* A line without its CRLF, NUL-terminated, n bytes, inside p->text: HTTP_MORE or HTTP_BAD. */

@@ -287,7 +287,9 @@ static void body_event(struct net_conn *c, enum http_event ev, int code)
     if (code)
         body_ready(c, code);
     else if (ev == HTTP_BAD)
-        body_ready(c, c->x->parser.status == 413 ? ERR_TOO_LARGE : ERR_FORMAT);
+        body_ready(c, c->x->parser.status == 413   ? ERR_TOO_LARGE
+                      : c->x->parser.status == 503 ? ERR_NOMEM
+                                                   : ERR_FORMAT);
     else if (ev == HTTP_END)
         body_ready(c, 0);
 }

@@ -153,6 +153,8 @@ int serve_config_read(struct serve_config *c, const char *path, struct err *e)
     for (n = config_first(r.models); !code && n; n = config_next(n))
         code = read_model(&r, n, e);
     config_doc_close(r.d);
+    if (code && c->arena.failed == ERR_NOMEM) /* whatever was not found then */
+        return err_set(e, ERR_NOMEM, "%s: out of memory", path);
     return code;
 }
 

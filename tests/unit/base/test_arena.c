@@ -8,13 +8,16 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/err.h"
 
 static void test_ceiling(void **state)
 {
     struct arena a;
 
     arena_init(&a, 1024, 4096);
+    assert_int_equal(a.failed, 0);
     assert_null(arena_alloc(&a, 4097));
+    assert_int_equal(a.failed, ERR_LIMIT);
     assert_null(arena_array(&a, SIZE_MAX / 2, 3));
     assert_non_null(arena_alloc(&a, 0));
     assert_int_equal(a.used, 16);

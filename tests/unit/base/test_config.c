@@ -4,7 +4,10 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/config.h"
 
@@ -177,6 +180,24 @@ static void sizes(void **state)
     arena_done(&a);
 }
 
+/* No part of a file that is too long is taken for the whole of it. */
+static void long_file(void **state)
+{
+    char path[] = "/tmp/gaufre-config-XXXXXX";
+    int fd = mkstemp(path);
+    FILE *f = fdopen(fd, "w");
+    struct config_doc *d = NULL;
+    struct err e = {0};
+
+    assert_non_null(f);
+    for (int i = 0; i < 300000; i++)
+        fputs("# 1\n", f);
+    fclose(f);
+    assert_int_equal(config_doc_open(&d, path, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "longer than 1 MiB"));
+    unlink(path);
+}
+
 static void flags(void **state)
 {
     struct thing t = {0};
@@ -204,6 +225,7 @@ int main(void)
         cmocka_unit_test(reads_yaml),
         cmocka_unit_test(refuses),
         cmocka_unit_test(sizes),
+        cmocka_unit_test(long_file),
         cmocka_unit_test(flags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
