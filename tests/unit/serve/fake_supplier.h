@@ -105,6 +105,8 @@ static int fake_tokenize(const struct supplier *s, const char *text, size_t n, i
     }
     f->n_read++;
     ret->id = malloc((n + 1) * sizeof *ret->id);
+    if (!ret->id)
+        return err_set(e, ERR_NOMEM, "out of memory");
     ret->n = 0;
     if (bos)
         ret->id[ret->n++] = 256;
@@ -134,7 +136,9 @@ static const char *fake_bytes(const struct supplier *s, int32_t id, size_t *ret_
 }
 
 /* role:content; for every message. */
-static int fake_render(const struct supplier *s, const struct chat *chat, struct buf *ret_text,
+static int fake_render(const struct supplier *s, const json_t *messages, const json_t *kwargs,
+                       int continue_final, int no_generation_prompt,
+                       const struct patience *patience, struct buf *ret_text,
                        struct tokens *ret_tokens, struct err *e)
 {
     struct buf own;
@@ -145,15 +149,16 @@ static int fake_render(const struct supplier *s, const struct chat *chat, struct
     buf_init(&own, 1 << 20);
     if (!ret_text)
         ret_text = &own;
-    json_array_foreach(chat->messages, i, m)
+    json_array_foreach(messages, i, m)
     {
         buf_addf(ret_text, "%s:%s;", json_string_value(json_object_get(m, "role")),
                  json_string_value(json_object_get(m, "content")));
     }
-    if (chat->kwargs)
-        json_put_tree(ret_text, chat->kwargs);
-    r = fake_tokenize(s, ret_text->data, ret_text->len, 0, 0, SIZE_MAX, chat->patience, ret_tokens,
-                      e);
+    if (kwargs)
+        json_put_tree(ret_text, kwargs);
+    r = ret_text->failed ? err_set(e, ret_text->failed, "out of memory")
+                         : fake_tokenize(s, ret_text->data, ret_text->len, 0, 0, SIZE_MAX, patience,
+                                         ret_tokens, e);
     buf_done(&own);
     return r;
 }
@@ -205,6 +210,8 @@ static int fake_submit(struct supplier *s, struct job *j, struct err *e)
     if (f->refuses)
         return err_set(e, f->refuses, "refused by %s", s->id);
     fj = calloc(1, sizeof *fj);
+    if (!fj)
+        return err_set(e, ERR_NOMEM, "out of memory");
     fake_read(fj, j);
     for (int32_t i = 0; i < j->n_prompt && n < (int32_t)sizeof fj->script - 1; i++) {
         if (j->prompt[i] < 256)
