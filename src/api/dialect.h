@@ -1,7 +1,7 @@
-/* A dialect: how one kind of client asks for an answer, and how it reads it. One row each; all that
- * depends on a dialect is in its row, and its files have its family's name before theirs
- * (openai_*.c). An endpoint that generates says which it speaks (endpoint.h); a request keeps it.
- */
+/* A dialect: the form in which one kind of client sends requests and reads answers. Each is one
+ * row, and everything that depends on the dialect is in the row's functions. Their files begin with
+ * the name of its family (openai_*.c). The row of an endpoint that generates names its dialect
+ * (endpoint.h), and a request keeps it. */
 #ifndef API_DIALECT_H
 #define API_DIALECT_H
 
@@ -30,8 +30,8 @@ struct api_dialect {
                  const struct api_options *o, struct err *e);
     /* The frames of a stream to the client of that User-Agent (may be NULL). */
     const struct api_frame *(*frame)(const char *user_agent);
-    /* A reply was made: make what this dialect keeps for it, and write once what repeats in it. 0
-     * or ERR_NOMEM. close: also after that failed. */
+    /* A reply was made: allocate what this dialect keeps for it, and write the parts that repeat in
+     * every chunk. 0 or ERR_NOMEM. close frees it, also after open has failed. */
     int (*open)(struct api_reply *r);
     void (*close)(struct api_reply *r);
     /* api_reply_prompt: what is kept of a prompt that the answer may tell of. */
@@ -39,8 +39,8 @@ struct api_dialect {
                   int32_t n_id);
     /* Stream: what comes before the first event; NULL: nothing. */
     int (*begin)(struct api_reply *r, struct buf *out);
-    /* After the neutral state took the event. Stream: its frames. Else what the body needs of it is
-     * gathered, and out may be NULL. */
+    /* Called after the neutral state took the event. In a stream: append the event's frames to
+     * `out`. Else: gather what the body needs of it; out may be NULL. */
     int (*event)(struct api_reply *r, const struct event *ev, struct buf *out);
     /* Without stream, after the last event: the body. */
     int (*body)(struct api_reply *r, struct buf *out);

@@ -1,6 +1,6 @@
-/* Inside the api room: the OpenAI family, chat and text completions, with Cerebras' additions. What
- * the two share is in openai_*.c; where they differ is a row of struct openai each, in
- * openai_chat.c and openai_completion.c. */
+/* Inside the api room: the OpenAI family, which is chat and text completions with Cerebras'
+ * additions. What the two share is in openai_*.c. What differs is in one row of struct openai for
+ * each, in openai_chat.c and openai_completion.c. */
 #ifndef API_OPENAI_H
 #define API_OPENAI_H
 

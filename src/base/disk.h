@@ -1,5 +1,5 @@
-/* The disk, as the ledger and the keys of clients use it: so few functions that a simulation puts
- * others in their place when it is linked (tests/sim/fake_disk.c). Any thread. */
+/* The disk, as the ledger and the file of API keys use it. These are few functions, so that a
+ * simulation can link its own in their place (tests/sim/fake_disk.c). Any thread. */
 #ifndef BASE_DISK_H
 #define BASE_DISK_H
 

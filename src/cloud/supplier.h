@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/patience.h"
+#include "job/chat.h"
 #include "job/event.h"
 #include "job/job.h"
 #include "job/load.h"
@@ -68,9 +69,8 @@ struct supplier_ops {
     const char *(*token_bytes)(const struct supplier *s, int32_t id, size_t *ret_n);
     /* The chat template over checked messages; its text where ret_text is not NULL. [any], may
      * compute for long, as above. */
-    int (*render)(const struct supplier *s, const json_t *messages, const json_t *kwargs,
-                  int continue_final, int no_generation_prompt, const struct patience *patience,
-                  struct buf *ret_text, struct tokens *ret_tokens, struct err *e);
+    int (*render)(const struct supplier *s, const struct chat *chat, struct buf *ret_text,
+                  struct tokens *ret_tokens, struct err *e);
 
     int (*submit)(struct supplier *s, struct job *j, struct err *e);
     void (*cancel)(struct supplier *s, struct job *j); /* DONE still follows */

@@ -264,7 +264,7 @@ static int run(const struct cmd *c, void *opts_, int argc, char **argv)
         rc = engine_tokenize(r.engine, text.data ? text.data : "", text.len, 0,
                              (size_t)INT32_MAX / 8, NULL, &all, &e);
     if (!rc)
-        rc = engine_tokenize(r.engine, "", 0, ENGINE_TOK_BOS, 8, NULL, &bos, &e);
+        rc = engine_tokenize(r.engine, "", 0, PROMPT_BOS, 8, NULL, &bos, &e);
     if (rc)
         goto done;
     t.n_vocab = engine_info(r.engine)->n_vocab;

@@ -119,11 +119,11 @@ static int answer(struct talk *t, const char *text, size_t n, int show, struct g
     if (t->o->seed < 0 && rand_system(&seed, sizeof seed))
         return err_set(e, ERR_IO, "no random bytes from the system");
     if (t->chat) {
-        struct engine_chat chat = {.messages = t->messages};
+        struct chat chat = {.messages = t->messages};
         rc = engine_render(t->engine, &chat, NULL, &prompt, e);
     } else {
-        rc = engine_tokenize(t->engine, text, n, ENGINE_TOK_BOS, (size_t)INT32_MAX / 8, NULL,
-                             &prompt, e);
+        rc = engine_tokenize(t->engine, text, n, PROMPT_BOS, (size_t)INT32_MAX / 8, NULL, &prompt,
+                             e);
     }
     if (rc)
         return rc;

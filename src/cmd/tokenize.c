@@ -50,7 +50,7 @@ static int run(const struct cmd *c, void *opts_, int argc, char **argv)
     struct buf text;
     struct err e;
     int rc;
-    unsigned flags = (o->special ? ENGINE_TOK_SPECIAL : 0) | (o->no_bos ? 0 : ENGINE_TOK_BOS);
+    unsigned flags = (o->special ? PROMPT_SPECIAL : 0) | (o->no_bos ? 0 : PROMPT_BOS);
 
     rc = input_text(&text, o->file, argc - 1, argv + 1, &e);
     if (!rc)

@@ -88,8 +88,9 @@ static void add_waiter(struct watch *w, const struct row *r)
     if (!p)
         return;
     w->waiter = p;
-    p[w->n_waiters++] = (struct waiter){
-        .i_model = r->i_model, .tier = r->tier, .i_tenant = r->i_tenant, .order = r->order};
+    p[w->n_waiters++] =
+        (struct waiter){.i_model = r->i_model,
+                        .one = {.tier = (int)r->tier, .tenant = r->i_tenant, .order = r->order}};
 }
 
 static void see_live(struct watch *w, const struct rows *io)
@@ -163,6 +164,8 @@ static int find(struct watch *w, const struct rows *io)
 
     for (struct row_live *l = io->live; l; l = l->next) {
         const struct row *r = &l->row;
+        if (r->order && r->state == ROW_QUEUED)
+            add_waiter(w, r);
         if (!is_meant(w, r))
             continue;
         if (is_better(w, r))

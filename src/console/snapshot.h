@@ -5,13 +5,12 @@
 #include "base/mbox.h"
 #include "console/console_int.h"
 #include "console/watch.h"
+#include "policy/rota.h"
 
 /* A request that waits, of any tenant: needed to compute places in the queue. */
 struct waiter {
-    int i_model, i_tenant;
-    enum tier tier;
-    int nth; /* of its tenant's */
-    uint64_t order;
+    int i_model;
+    struct rota_one one;
 };
 
 struct watch {
@@ -29,8 +28,9 @@ struct watch {
     int n_rows, cap_rows;
     struct waiter *waiter;
     int n_waiters, cap_waiters;
-    int64_t others; /* requests of other tenants under way */
-    float *times;   /* [model][kind][n_io * TIMELINE_SAMPLES]; NULL: not wanted */
+    struct rota turns[CLOUD_MODELS_MAX]; /* whose turn was last, as the supplier says */
+    int64_t others;                      /* requests of other tenants under way */
+    float *times; /* [model][kind][n_io * TIMELINE_SAMPLES]; NULL: not wanted */
     int n_times[CLOUD_MODELS_MAX][TIMELINE_TIMES];
     uint64_t n_requests[CLOUD_MODELS_MAX];
 

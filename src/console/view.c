@@ -1,5 +1,6 @@
 /* Writes what a watch has collected as the JSON of /v1/engine/... */
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 #include "base/clock.h"
@@ -18,17 +19,15 @@ static int newest_first(const void *a, const void *b)
     return (y->started_us > x->started_us) - (y->started_us < x->started_us);
 }
 
+/* Of one model, each tenant's waiters of a tier together, the first to go first. */
 static int by_line(const void *a, const void *b)
 {
+    static const struct rota nobodys = {0};
     const struct waiter *x = a, *y = b;
 
     if (x->i_model != y->i_model)
         return x->i_model - y->i_model;
-    if (x->tier != y->tier)
-        return x->tier - y->tier;
-    if (x->i_tenant != y->i_tenant)
-        return x->i_tenant - y->i_tenant;
-    return (x->order > y->order) - (x->order < y->order);
+    return rota_before(&nobodys, &y->one, &x->one) - rota_before(&nobodys, &x->one, &y->one);
 }
 
 /* Number the waiting requests of each tenant, tier and model: tenants take turns, so the first of
@@ -37,33 +36,31 @@ static void number_waiters(struct watch *w)
 {
     if (w->n_waiters)
         qsort(w->waiter, (size_t)w->n_waiters, sizeof *w->waiter, by_line);
-    for (int i = 0; i < w->n_waiters; i++) {
+    for (int i = 1; i < w->n_waiters; i++) {
+        const struct waiter *b = &w->waiter[i - 1];
         struct waiter *a = &w->waiter[i];
-        const struct waiter *b = i ? a - 1 : NULL;
-        int same =
-            b && b->i_model == a->i_model && b->tier == a->tier && b->i_tenant == a->i_tenant;
-        a->nth = same ? b->nth + 1 : 0;
+        if (b->i_model == a->i_model && b->one.tier == a->one.tier &&
+            b->one.tenant == a->one.tenant)
+            a->one.nth = b->one.nth + 1;
     }
 }
 
-/* The place of a waiting request in the queue, as things stand now. */
+/* The place of a waiting request in its model's queue, in the order of the scheduler (policy/rota):
+ * as things stand now, without those that it prefers because they have waited too long. */
 static int64_t place(const struct watch *w, const struct row *r)
 {
+    const struct waiter *own = NULL;
     int64_t n = 1;
-    int nth = 0;
 
-    if (r->state != ROW_QUEUED)
+    for (int i = 0; i < w->n_waiters && r->state == ROW_QUEUED; i++) {
+        if (w->waiter[i].one.order == r->order)
+            own = &w->waiter[i];
+    }
+    if (!own)
         return 0;
     for (int i = 0; i < w->n_waiters; i++) {
-        if (w->waiter[i].order == r->order)
-            nth = w->waiter[i].nth;
-    }
-    for (int i = 0; i < w->n_waiters; i++) {
         const struct waiter *a = &w->waiter[i];
-        int same = a->tier == r->tier;
-        n += a->i_model == r->i_model &&
-             (a->tier > r->tier ||
-              (same && (a->nth < nth || (a->nth == nth && a->order < r->order))));
+        n += a->i_model == own->i_model && rota_before(&w->turns[own->i_model], &a->one, &own->one);
     }
     return n;
 }
@@ -141,13 +138,19 @@ static void tell_facts(struct api_engine_model *m, const struct supplier *s)
     m->measured = g->measured;
 }
 
+static void look_at_model(struct watch *w, int i, struct cloud_look *look)
+{
+    cloud_look(w->console->setup.cloud, i, look);
+    memcpy(w->turns[i].last, look->load.turn, sizeof look->load.turn);
+}
+
 /* Fill what is told of model i. Strings are those of its best offer and live until cloud_look_done.
  */
 static void tell_model(struct watch *w, int i, struct cloud_look *look, struct api_engine_model *m)
 {
     struct load load;
 
-    cloud_look(w->console->setup.cloud, i, look);
+    look_at_model(w, i, look);
     load = look->load;
     *m = (struct api_engine_model){
         .id = w->console->model[i].id,
@@ -259,6 +262,12 @@ int watch_found(struct watch *w, struct buf *out, struct err *e)
         return api_err_request(e, w->id);
     if (w->do_cancel)
         return api_engine_cancel_body(out, f->row.id, w->n_cancelled > 0);
+    if (f->row.state == ROW_QUEUED && f->row.order) { /* for its place */
+        struct cloud_look look;
+        number_waiters(w);
+        look_at_model(w, f->row.i_model, &look);
+        cloud_look_done(w->console->setup.cloud, &look);
+    }
     tell_request(w, &f->row, &q);
     for (int i = 0; i < f->n_marks; i++)
         marks[i] =

@@ -450,6 +450,8 @@ void engine_load(const struct engine *e, struct load *ret)
         .draft_tokens = atomic_load(&e->draft_tokens),
         .draft_accepted = atomic_load(&e->draft_accepted),
     };
+    for (int i = 0; i < TIER_AUTO; i++)
+        ret->turn[i] = atomic_load(&e->turn[i]);
     ret->pages_used = ret->n_pages - ret->pages_free - ret->pages_shared;
 }
 

@@ -22,14 +22,15 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "base/json.h"
 #include "base/patience.h"
 #include "engine/class.h"
+#include "job/chat.h"
 #include "job/event.h"
 #include "job/job.h"
 #include "job/load.h"
 #include "job/preset.h"
 #include "job/tokens.h"
+#include "text/prompt.h"
 
 struct engine;
 struct team;
@@ -104,13 +105,8 @@ const struct engine_info *engine_info(const struct engine *e);
 
 /* ---- text (any thread) ---------------------------------------------------------------------- */
 
-enum {
-    /* Parse control tokens in the text (never set for text that users wrote). No EOS is added then,
-     * and no BOS if the text begins with it. */
-    ENGINE_TOK_SPECIAL = 1,
-    ENGINE_TOK_BOS = 2, /* add BOS (and EOS) where the model wants them */
-};
-/* Text is any bytes. At most max_tokens, else ERR_LIMIT. The patience may be NULL, as below. */
+/* Flags are those of text/prompt.h. Text is any bytes. At most max_tokens, else ERR_LIMIT. The
+ * patience may be NULL, as below. */
 int engine_tokenize(const struct engine *e, const char *text, size_t n, unsigned flags,
                     size_t max_tokens, const struct patience *patience, struct tokens *ret,
                     struct err *err);
@@ -120,18 +116,10 @@ int engine_detokenize(const struct engine *e, const int32_t *id, int32_t n, int 
 /* Bytes of one token (read-only, length in *ret_n). */
 const char *engine_token_bytes(const struct engine *e, int32_t id, size_t *ret_n);
 
-struct engine_chat {
-    const json_t *messages; /* array, checked by the caller's dialect */
-    const json_t *tools;    /* array or NULL */
-    const json_t *kwargs;   /* extra template variables, or NULL */
-    int no_generation_prompt;
-    int continue_final; /* leave the last (assistant) message open */
-    const struct patience *patience;
-};
 /* Run the chat template: the prompt's text (or NULL) and its tokens. Text that came from `chat`
  * never becomes a control token. The contents of the assistant's messages have the phase of
  * answers, all other text that of the prompt (job/phase.h). */
-int engine_render(const struct engine *e, const struct engine_chat *chat, struct buf *ret_text,
+int engine_render(const struct engine *e, const struct chat *chat, struct buf *ret_text,
                   struct tokens *ret_tokens, struct err *err);
 
 /* ---- jobs ----------------------------------------------------------------------------------- */

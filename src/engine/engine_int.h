@@ -125,6 +125,7 @@ struct engine {
         preemptions, draft_tokens, draft_accepted;
     _Atomic int32_t n_waiting, n_inside, n_running, pages_free, pages_cached, last_tokens,
         last_seqs;
+    _Atomic int32_t turn[TIER_AUTO];
 };
 
 int loop_open(struct engine *e, struct err *err);

@@ -246,6 +246,8 @@ static void observe(struct engine *e)
 {
     if (e->loop.sched.first)
         observe_pages(e);
+    for (int i = 0; i < TIER_AUTO; i++)
+        atomic_store_explicit(&e->turn[i], e->loop.sched.rota.last[i], memory_order_relaxed);
     atomic_store_explicit(&e->n_running, n_holding(&e->loop), memory_order_relaxed);
     atomic_store_explicit(&e->beat_us, clock_now_us(), memory_order_relaxed);
 }

@@ -1,32 +1,21 @@
-/* Text in and out of a model: tokenise, detokenise, run the chat template. Any thread. */
-#include <stdlib.h>
-#include <string.h>
-
+/* The door's text functions: a model's vocabulary and template, behind text's. Any thread. */
 #include "engine/engine_int.h"
 
-/* Must BOS be added to a text in which control tokens are parsed? Not if the text begins with it,
- * as most templates write it: there are never two. */
-static unsigned missing_bos(const struct engine *e, const char *text, size_t n)
+static struct prompt_maker maker(const struct engine *e)
 {
-    size_t bos_len = strlen(e->info.bos_text);
-    return bos_len && n >= bos_len && !memcmp(text, e->info.bos_text, bos_len) ? 0 : VOCAB_ADD_BOS;
+    return (struct prompt_maker){.vocab = e->vocab,
+                                 .jinja = e->jinja,
+                                 .bos_text = e->info.bos_text,
+                                 .eos_text = e->info.eos_text};
 }
 
 int engine_tokenize(const struct engine *e, const char *text, size_t n, unsigned flags,
                     size_t max_tokens, const struct patience *patience, struct tokens *ret,
                     struct err *err)
 {
-    struct vocab_span all = {0, n};
-    int special = (flags & ENGINE_TOK_SPECIAL) != 0 && n > 0;
-    unsigned f = special ? missing_bos(e, text, n) : VOCAB_ADD_BOS | VOCAB_ADD_EOS;
-    int32_t *id;
-    size_t n_id;
-    int rc = vocab_encode(e->vocab, text, n, special ? &all : NULL, special ? 1 : 0,
-                          flags & ENGINE_TOK_BOS ? f : 0, max_tokens, patience, &id, &n_id, err);
+    struct prompt_maker m = maker(e);
 
-    if (!rc)
-        *ret = (struct tokens){.id = id, .n = (int32_t)n_id};
-    return rc;
+    return prompt_tokenize(&m, text, n, flags, max_tokens, patience, ret, err);
 }
 
 int engine_detokenize(const struct engine *e, const int32_t *id, int32_t n, int special,
@@ -40,109 +29,12 @@ const char *engine_token_bytes(const struct engine *e, int32_t id, size_t *ret_n
     return vocab_piece(e->vocab, id, ret_n);
 }
 
-/* {"bos_token": ..., "eos_token": ...}: the only strings from outside the template that may become
- * control tokens. */
-static json_t *special_strings(const struct engine *e)
-{
-    return json_pack("{s:s, s:s}", "bos_token", e->info.bos_text, "eos_token", e->info.eos_text);
-}
-
-/* The last message: not the assistant's; the assistant's without text; or the assistant's with a
- * text that the answer continues. */
-enum final { FINAL_NONE, FINAL_EMPTY, FINAL_OPEN };
-
-static enum final final_message(const struct engine_chat *chat)
-{
-    size_t n = json_array_size(chat->messages);
-    const json_t *m = n ? json_array_get(chat->messages, n - 1) : NULL;
-    const char *role = json_string_value(json_object_get(m, "role"));
-
-    if (!chat->continue_final || !role || strcmp(role, "assistant") != 0)
-        return FINAL_NONE;
-    return json_string_length(json_object_get(m, "content")) ||
-                   json_string_length(json_object_get(m, "reasoning_content"))
-               ? FINAL_OPEN
-               : FINAL_EMPTY;
-}
-
-/* The template's variables. What a request does not give is none, not undefined, as in the
- * reference implementation (Hugging Face transformers). A last message of the assistant without
- * text is left out: the model begins a new answer. */
-static json_t *variables(const struct engine_chat *chat, enum final final)
-{
-    json_t *messages = final == FINAL_EMPTY ? json_copy((json_t *)chat->messages)
-                                            : json_incref((json_t *)chat->messages);
-
-    if (messages && final == FINAL_EMPTY)
-        json_array_remove(messages, json_array_size(messages) - 1);
-    return json_pack("{s:o, s:O?, s:n, s:b}", "messages", messages, "tools", chat->tools,
-                     "documents", "add_generation_prompt",
-                     !chat->no_generation_prompt && final != FINAL_OPEN);
-}
-
-static struct vocab_span *spans_of(const struct jinja_span *s, size_t n)
-{
-    struct vocab_span *r = calloc(n + 1, sizeof *r);
-
-    for (size_t i = 0; r && i < n; i++)
-        r[i] = (struct vocab_span){s[i].at, s[i].at + s[i].n};
-    return r;
-}
-
-/* Tokenise the output of a template. */
-static int encode(const struct engine *e, const struct jinja_out *out,
-                  const struct patience *patience, struct tokens *ret, struct err *err)
-{
-    struct vocab_span *trusted = spans_of(out->spans, out->n_spans);
-    struct vocab_span *answers = spans_of(out->answers, out->n_answers);
-    struct vocab_marks marks = {.span = answers, .n_spans = out->n_answers};
-    const char *text = out->text.data ? out->text.data : "";
-    int32_t *id;
-    size_t n_id;
-    int rc = ERR_NOMEM;
-
-    if (!trusted || !answers)
-        err_set(err, rc, "no memory to render the chat template");
-    else
-        rc = vocab_encode_marked(e->vocab, text, out->text.len, trusted, out->n_spans,
-                                 missing_bos(e, text, out->text.len), (size_t)INT32_MAX / 8,
-                                 patience, &id, &n_id, &marks, err);
-    if (!rc)
-        *ret = (struct tokens){.id = id, .answer = marks.bits, .n = (int32_t)n_id};
-    free(trusted);
-    free(answers);
-    return rc;
-}
-
-int engine_render(const struct engine *e, const struct engine_chat *chat, struct buf *ret_text,
+int engine_render(const struct engine *e, const struct chat *chat, struct buf *ret_text,
                   struct tokens *ret_tokens, struct err *err)
 {
-    enum final final = final_message(chat);
-    struct jinja_input in = {
-        .kwargs = chat->kwargs, .continue_final = final == FINAL_OPEN, .patience = chat->patience};
-    struct jinja_out out = {0};
-    struct tokens tokens = {0};
-    json_t *globals, *special;
-    int rc = ERR_NOMEM;
+    struct prompt_maker m = maker(e);
 
     if (!e->jinja)
         return err_set(err, ERR_UNSUPPORTED, "%s", e->info.no_template_why);
-    in.trusted = special = special_strings(e);
-    in.globals = globals = variables(chat, final);
-    if (!special || !globals)
-        err_set(err, rc, "no memory to render the chat template");
-    else
-        rc = jinja_render(e->jinja, &in, &out, err);
-    if (!rc)
-        rc = encode(e, &out, chat->patience, &tokens, err);
-    if (!rc && ret_text && (rc = buf_add(ret_text, out.text.data, out.text.len))) {
-        tokens_done(&tokens);
-        err_set(err, rc, "the rendered prompt is too long");
-    }
-    if (!rc)
-        *ret_tokens = tokens;
-    jinja_out_done(&out);
-    json_decref(globals);
-    json_decref(special);
-    return rc;
+    return prompt_render(&m, chat, ret_text, ret_tokens, err);
 }

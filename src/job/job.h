@@ -1,6 +1,6 @@
-/* One prompt on its way through a supplier: what is asked, and how its reader hears of it. The
- * memory is the caller's; from submit until release the supplier reads it, and nobody changes it.
- */
+/* A job: one prompt and its choices on the way through a supplier. It has what is asked for, and
+ * where its events are to be announced. The memory is the caller's; from submit until release the
+ * supplier reads it, and nothing may change it. */
 #ifndef JOB_JOB_H
 #define JOB_JOB_H
 
@@ -23,7 +23,7 @@ struct job {
     size_t n_text;
     const json_t *messages;
 
-    const int32_t *prediction; /* what the answer may look like: a draft, verified */
+    const int32_t *prediction; /* text that the client expects in the answer: only for drafts */
     int32_t n_prediction;
 
     int32_t n_choices; /* 1..JOB_CHOICES_MAX, of one prompt */

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "job/tier.h"
+
 enum supplier_state { SUPPLIER_LOADING, SUPPLIER_READY, SUPPLIER_FAILED };
 
 struct load {
@@ -16,6 +18,7 @@ struct load {
     int32_t pages_used, n_pages; /* KV memory, 0 where unknown */
     int32_t pages_shared, pages_free;
     int32_t batch_tokens, batch_seqs; /* of the last step */
+    int32_t turn[TIER_AUTO];          /* tenant that began last in each tier; the next follows */
     double progress;                  /* LOADING: 0..1 */
     uint64_t n_steps, prompt_tokens, cached_tokens, generated_tokens, preemptions, bytes_read;
     uint64_t draft_tokens, draft_accepted; /* speculation: proposed, and of these right */

@@ -127,6 +127,10 @@ static int prep_prediction(struct call *c, struct call_job *j, struct err *e)
 static int prep_chat(struct call *c, struct err *e)
 {
     const struct supplier *s = c->sup;
+    const struct chat chat = {.messages = c->req.messages,
+                              .kwargs = c->req.template_kwargs,
+                              .continue_final = c->req.continue_final,
+                              .patience = &c->patience};
     struct call_job *j;
     int r;
 
@@ -137,8 +141,7 @@ static int prep_chat(struct call *c, struct err *e)
         return r;
     j = &c->jobs[0];
     buf_init(&j->rendered, API_BODY_MAX * 4);
-    r = s->ops->render(s, c->req.messages, c->req.template_kwargs, c->req.continue_final, 0,
-                       &c->patience, c->s->config->log_prompts ? &j->rendered : NULL, &j->tokens,
+    r = s->ops->render(s, &chat, c->s->config->log_prompts ? &j->rendered : NULL, &j->tokens,
                        e); /* the text is for the log alone */
     if (r)
         return too_long(c, r, e);

@@ -89,6 +89,11 @@ int call_prepare_detokenize(struct call *c, struct err *e)
 int call_prepare_template(struct call *c, struct err *e)
 {
     const struct api_template *q = &c->tool.template;
+    const struct chat chat = {.messages = q->messages,
+                              .kwargs = q->template_kwargs,
+                              .continue_final = q->continue_final,
+                              .no_generation_prompt = q->no_generation_prompt,
+                              .patience = &c->patience};
     struct tokens t = {0};
     int r = check_tokens(c, e);
 
@@ -96,8 +101,7 @@ int call_prepare_template(struct call *c, struct err *e)
         r = call_check_chat(c, e);
     buf_init(&c->text, TEXT_MAX);
     if (!r)
-        r = c->sup->ops->render(c->sup, q->messages, q->template_kwargs, q->continue_final,
-                                q->no_generation_prompt, &c->patience, &c->text, &t, e);
+        r = c->sup->ops->render(c->sup, &chat, &c->text, &t, e);
     tokens_done(&t);
     api_template_done(&c->tool.template);
     return r;

@@ -51,7 +51,7 @@ static int local_tokenize(const struct supplier *s, const char *text, size_t n, 
                           int bos, size_t max, const struct patience *patience, struct tokens *ret,
                           struct err *e)
 {
-    unsigned flags = (special ? ENGINE_TOK_SPECIAL : 0) | (bos ? ENGINE_TOK_BOS : 0);
+    unsigned flags = (special ? PROMPT_SPECIAL : 0) | (bos ? PROMPT_BOS : 0);
 
     return engine_tokenize(engine(s), text, n, flags, max, patience, ret, e);
 }
@@ -67,18 +67,10 @@ static const char *local_token_bytes(const struct supplier *s, int32_t id, size_
     return engine_token_bytes(engine(s), id, ret_n);
 }
 
-static int local_render(const struct supplier *s, const json_t *messages, const json_t *kwargs,
-                        int continue_final, int no_generation_prompt,
-                        const struct patience *patience, struct buf *ret_text,
+static int local_render(const struct supplier *s, const struct chat *chat, struct buf *ret_text,
                         struct tokens *ret_tokens, struct err *e)
 {
-    struct engine_chat chat = {.messages = messages,
-                               .kwargs = kwargs,
-                               .continue_final = continue_final,
-                               .no_generation_prompt = no_generation_prompt,
-                               .patience = patience};
-
-    return engine_render(engine(s), &chat, ret_text, ret_tokens, e);
+    return engine_render(engine(s), chat, ret_text, ret_tokens, e);
 }
 
 /* ---- jobs ------------------------------------------------------------------------------------ */

@@ -130,6 +130,12 @@ def test_a_stream_is_seen_and_cancelled(server):
     assert wait_for("a row", booked) == (done["prompt_tokens"], done["generated_tokens"], 499)
 
 
+def one(server, name, headers=None):
+    status, _, body = server.get(f"/v1/engine/requests/{name}", headers)
+    assert status == 200
+    return json.loads(body)
+
+
 def test_places_in_the_queue(start):
     server = start("--batch", 1)
     with Watch(server) as w:
@@ -140,6 +146,7 @@ def test_places_in_the_queue(start):
         state = w.until(lambda s: row(s, "q-0")["state"] == "decode")
         assert [row(state, f"q-{i}")["position"] for i in range(4)] == [None, 1, 2, 3]
         assert row(state, "q-3")["state"] == "queued" and state["models"][0]["waiting"] == 3
+        assert [one(server, f"q-{i}")["position"] for i in range(4)] == [None, 1, 2, 3]
         assert cancel(server, "q-2")[0] == 200
         status, text = asks[2].end()
         assert status == 499 and json.loads(text)["code"] == "request_cancelled"
@@ -185,14 +192,46 @@ def test_timeline(start):
     assert server.get("/v1/engine/requests/none")[0] == 404
 
 
-def test_tenants_do_not_see_each_other(start, tmp_path):
-    keys = str(tmp_path / "keys")
-    heads = []
-    for name in ("ann", "bob"):
-        key = subprocess.run([find_gaufre(), "key", "new", keys, name, "--tenant", name],
-                             check=True, capture_output=True, text=True).stdout.strip()
-        heads.append({"authorization": f"Bearer {key}"})
-    server = start("--keys", keys)
+@pytest.fixture
+def ann_and_bob(start, tmp_path):
+    """ann_and_bob(*flags): a server, and the headers of two tenants."""
+    def make(*flags):
+        keys = str(tmp_path / "keys")
+        heads = []
+        for name in ("ann", "bob"):
+            key = subprocess.run([find_gaufre(), "key", "new", keys, name, "--tenant", name],
+                                 check=True, capture_output=True, text=True).stdout.strip()
+            heads.append({"authorization": f"Bearer {key}"})
+        return start("--keys", keys, *flags), heads
+    return make
+
+
+def test_places_are_by_turns(ann_and_bob):
+    """Ann's runs, so it is Bob's turn, then hers, though her others came first; and so it comes."""
+    server, (ann, bob) = ann_and_bob("--batch", 1)
+    with Watch(server, headers=ann) as w, Watch(server, headers=bob) as v:
+        for name in ("ann-0", "ann-1", "ann-2"):
+            Ask(server, name, ann)
+            w.until(lambda s: row(s, name))
+        w.until(lambda s: row(s, "ann-0")["state"] == "decode")
+        for name in ("bob-0", "bob-1"):
+            Ask(server, name, bob)
+            v.until(lambda s: row(s, name))
+        w.until(lambda s: [row(s, f"ann-{i}")["position"] for i in range(3)] == [None, 2, 4])
+        v.until(lambda s: [row(s, f"bob-{i}")["position"] for i in range(2)] == [1, 3])
+        assert [one(server, f"ann-{i}", ann)["position"] for i in range(3)] == [None, 2, 4]
+        assert [one(server, f"bob-{i}", bob)["position"] for i in range(2)] == [1, 3]
+        cancel(server, "ann-0", ann)
+        v.until(lambda s: row(s, "bob-0")["state"] == "decode")
+        assert one(server, "ann-1", ann)["position"] == 1
+        for name in ("ann-1", "ann-2"):
+            cancel(server, name, ann)
+        for name in ("bob-1", "bob-0"):
+            cancel(server, name, bob)
+
+
+def test_tenants_do_not_see_each_other(ann_and_bob):
+    server, heads = ann_and_bob()
     assert server.get("/v1/engine/events")[0] == 401
     assert server.get("/")[0] == 200
     with Watch(server, headers=heads[0]) as ann, Watch(server, headers=heads[1]) as bob:

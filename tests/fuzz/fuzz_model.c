@@ -36,7 +36,7 @@ static void check_texts(const struct engine *e)
     json_t *messages =
         json_pack("[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}]", "role", "system", "content", "Be kind.",
                   "role", "user", "content", text, "role", "assistant", "content", "Yes");
-    struct engine_chat chat = {.messages = messages};
+    struct chat chat = {.messages = messages};
     struct tokens t;
     struct buf b;
     struct err err;

@@ -24,6 +24,10 @@ def rooms(room, *includes):
     return tidy.check_includes({f"src/{room}/some.c": "".join(f'#include "{i}"\n' for i in includes)})
 
 
+def words(code):
+    return len(tidy.check_words({"src/base/some.c": code}))
+
+
 TESTS = [
     ("policy may count, compare and check",
      not pure("<stdint.h>", "<math.h>", "<string.h>", '"base/check.h"', '"policy/rota.h"')),
@@ -43,6 +47,10 @@ TESTS = [
     ("a room may include what is below it", not rooms("policy", "base/check.h", "job/phase.h")),
     ("and not what is above", len(rooms("policy", "engine/engine.h")) == 1),
     ("a door only, where a door is what it may", len(rooms("engine", "text/vocab.h", "text/merge.h")) == 1),
+    ("a retired word is found in a name", words("int etch_row, net_is_guest; int service;\n") == 3),
+    ("and where it begins one", words("int probe_read(void); int front_request(void);\n") == 2),
+    ("other words, comments and texts are not looked at",
+     not words('int probes_health; int probe; char *front; /* etch */ char s[] = "service";\n')),
 ]
 
 

@@ -220,6 +220,7 @@ static void a_state_is_of_all_threads(void **state)
     struct watch *w = watch_new(h->console, OWN, h);
     struct err e = {0};
     char *a;
+    int n;
 
     assert_int_equal(watch_join(w, &e), 0);
     for (int i = 0; i < WATCH_LIVE_MAX + 50; i++)
@@ -229,11 +230,14 @@ static void a_state_is_of_all_threads(void **state)
     a = state_of(h, w);
     HAS(a, "\"others\":26}");
     HAS(a, "\"client_id\":\"first\",\"model\":\"m\",\"endpoint\":\"chat\",\"stream\":false,"
-           "\"state\":\"queued\",\"position\":1,");
+           "\"state\":\"queued\",\"position\":2,");   /* the turn is the other tenant's */
     HAS(a, "\"id\":\"req_250\",\"client_id\":\"x\""); /* behind all that wait */
     HAS(a, "\"position\":252,");
     assert_null(strstr(a, "hidden"));
     assert_int_equal(count_of(a, "\"client_id\":"), WATCH_LIVE_MAX); /* of 226 */
+    free(a);
+    a = one_of(h, "first", 0, &n); /* and alone it is told the same */
+    HAS(a, "\"state\":\"queued\",\"position\":2,");
     free(a);
     while (h->n_live > 3)
         end(h, &h->live[--h->n_live], 0);

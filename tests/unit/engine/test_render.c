@@ -53,7 +53,7 @@ static struct engine *open_template(const char *text)
 /* messages: JSON. The prompt's text, to be freed; or NULL and the error. */
 static char *render(const struct engine *e, json_t *messages, struct err *err)
 {
-    struct engine_chat chat = {.messages = messages, .continue_final = 1};
+    struct chat chat = {.messages = messages, .continue_final = 1};
     struct tokens t = {0};
     struct buf text;
     char *r = NULL;
@@ -174,7 +174,7 @@ static void answers_are_known(void **state)
                                  "user", "content", "abc", "role", "assistant", "content",
                                  "XYZ assistant", "reasoning_content", "T", "role", "user",
                                  "content", "XYZ", "role", "assistant", "content", "XYZ");
-    struct engine_chat chat = {.messages = messages, .continue_final = 1};
+    struct chat chat = {.messages = messages, .continue_final = 1};
     struct tokens t = {0};
     struct buf text;
     size_t at = 0;
@@ -212,15 +212,14 @@ static void the_text_of_a_prompt_is_the_prompt(void **state)
     for (int i = 0; i < 6; i++) {
         struct engine *e = open_model(templates[i / 2], i % 2);
         json_t *messages = user_and(" What? \n", "That.");
-        struct engine_chat chat = {.messages = messages};
+        struct chat chat = {.messages = messages};
         struct tokens want = {0}, got = {0};
         int n_bos = 0;
         struct buf text;
         buf_init(&text, 1 << 20);
         assert_int_equal(engine_render(e, &chat, &text, &want, &err), 0);
-        assert_int_equal(engine_tokenize(e, text.data, text.len,
-                                         ENGINE_TOK_SPECIAL | ENGINE_TOK_BOS, 9999, NULL, &got,
-                                         &err),
+        assert_int_equal(engine_tokenize(e, text.data, text.len, PROMPT_SPECIAL | PROMPT_BOS, 9999,
+                                         NULL, &got, &err),
                          0);
         assert_int_equal(got.n, want.n);
         assert_memory_equal(got.id, want.id, (size_t)got.n * sizeof *got.id);

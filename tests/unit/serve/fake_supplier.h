@@ -136,9 +136,7 @@ static const char *fake_bytes(const struct supplier *s, int32_t id, size_t *ret_
 }
 
 /* role:content; for every message. */
-static int fake_render(const struct supplier *s, const json_t *messages, const json_t *kwargs,
-                       int continue_final, int no_generation_prompt,
-                       const struct patience *patience, struct buf *ret_text,
+static int fake_render(const struct supplier *s, const struct chat *chat, struct buf *ret_text,
                        struct tokens *ret_tokens, struct err *e)
 {
     struct buf own;
@@ -149,16 +147,16 @@ static int fake_render(const struct supplier *s, const json_t *messages, const j
     buf_init(&own, 1 << 20);
     if (!ret_text)
         ret_text = &own;
-    json_array_foreach(messages, i, m)
+    json_array_foreach(chat->messages, i, m)
     {
         buf_addf(ret_text, "%s:%s;", json_string_value(json_object_get(m, "role")),
                  json_string_value(json_object_get(m, "content")));
     }
-    if (kwargs)
-        json_put_tree(ret_text, kwargs);
+    if (chat->kwargs)
+        json_put_tree(ret_text, chat->kwargs);
     r = ret_text->failed ? err_set(e, ret_text->failed, "out of memory")
-                         : fake_tokenize(s, ret_text->data, ret_text->len, 0, 0, SIZE_MAX, patience,
-                                         ret_tokens, e);
+                         : fake_tokenize(s, ret_text->data, ret_text->len, 0, 0, SIZE_MAX,
+                                         chat->patience, ret_tokens, e);
     buf_done(&own);
     return r;
 }
