@@ -16,6 +16,7 @@
 #include "engine/engine.h"
 #include "serve_harness.h"
 #include "text/jinja.h"
+#include "text/prompt.h"
 #include "unit/engine/tiny.h"
 
 /* Run once without a failure, then with each allocation failing in turn. `one` returns 0, or the
@@ -151,8 +152,8 @@ static int describe(void *ctx)
     int rc = engine_open(&e, &c, NULL, NULL, NULL, &err);
 
     if (!rc)
-        rc = engine_tokenize(e, "<s>some text, and then more of it", 33, ENGINE_TOK_SPECIAL, 100,
-                             NULL, &t, &err);
+        rc = engine_tokenize(e, "<s>some text, and then more of it", 33, PROMPT_SPECIAL, 100, NULL,
+                             &t, &err);
     tokens_done(&t);
     engine_close(e);
     return rc;
