@@ -58,8 +58,8 @@ void row_back(struct row_live *l); /* they are not, and it will be routed again 
 void row_start(struct row_live *l, int64_t at_us, int32_t n_cached); /* it left the queue */
 void row_token(struct row_live *l, int64_t now_us);                  /* of one of its choices */
 void row_note(struct row_live *l, enum timeline_what what, int64_t at_us, int64_t n);
-/* The request was answered, left by its client, or failed; jobs may still be at the supplier.
- * `finish`: static. Only the first call for a row has an effect. */
+/* The request was answered, left by its client, or failed, and its jobs are home: the counts are
+ * those that are booked. `finish`: static. Only the first call for a row has an effect. */
 void row_finish(struct row_live *l, const char *finish);
 
 /* How a request ended. Strings are borrowed; "" or 0 where there is nothing to say. */

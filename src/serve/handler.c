@@ -30,7 +30,7 @@ static const char *finish_of(const struct call *c)
 
 void handler_reap(struct call *c)
 {
-    if (c->state == CALL_OVER)
+    if (c->state == CALL_OVER && c->n_home == c->n_sent) /* with all that it used */
         row_finish(&c->live, finish_of(c));
     if (is_home(c))
         call_close(c);

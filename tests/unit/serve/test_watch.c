@@ -223,6 +223,31 @@ static void cancel_of_a_stream(void **state)
     buf_done(&all);
 }
 
+/* Its jobs may go on using tokens until they are home: only then are its counts final. */
+static void not_over_before_its_jobs_are_home(void **state)
+{
+    struct room *r = *state;
+    struct buf all;
+    int fd;
+
+    room_start(r);
+    atomic_store(&r->f.keeps, 1);
+    fd = begin(r, NAMED("k"), CHAT("FLOOD", ",\"stream\":true,\"max_tokens\":1000"));
+    buf_init(&all, 1 << 24);
+    hear(fd, &all, "xxxx");
+    free(ask(r, "/v1/engine/requests/k/cancel", NULL, ""));
+    hear(fd, &all, NULL);
+    close(fd);
+    for (int home = 0; home < 2; home++) {
+        char *a = get(r, "GET", "/v1/engine/requests/k", NULL);
+        HAS(a, home ? "\"finish\":\"cancelled\"" : "\"finish\":null");
+        free(a);
+        atomic_store(&r->f.keeps, 0);
+        EVENTUALLY(atomic_load(&r->s->n_calls) == 0);
+    }
+    buf_done(&all);
+}
+
 static void cancel_in_the_queue(void **state)
 {
     struct room *r = *state;
@@ -396,6 +421,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(rows_and_places, setup, teardown),
         cmocka_unit_test_setup_teardown(timeline_is_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(cancel_of_a_stream, setup, teardown),
+        cmocka_unit_test_setup_teardown(not_over_before_its_jobs_are_home, setup, teardown),
         cmocka_unit_test_setup_teardown(cancel_in_the_queue, setup, teardown),
         cmocka_unit_test_setup_teardown(cancel_while_its_body_comes, setup, teardown),
         cmocka_unit_test_setup_teardown(tenants_are_apart, setup, teardown),
