@@ -25,6 +25,7 @@ float kc_uniform(float lo, float hi);
 /* The tables under test: all but scalar; NULL where this CPU lacks it. */
 extern const struct kern_table *kc_table[KERN_N_ISA];
 extern const struct kern_table *kc_ref;
+extern int kc_whole; /* check all cases, not only a share of them */
 
 void kc_begin(void);
 /* A difference found by the current test on an ISA; the first few are printed. */

@@ -175,7 +175,7 @@ static void check_near(const struct setup *s)
 void kc_test_attn(void)
 {
     kc_begin();
-    for (int round = 0; round < 375; round++) {
+    for (int round = 0; round < (kc_whole ? 375 : 125); round++) {
         struct setup s;
         random_setup(&s);
         check_setup(&s, 0);
@@ -183,7 +183,7 @@ void kc_test_attn(void)
     }
     kc_end("attn and kv_store");
     kc_begin();
-    for (int round = 0; round < 150; round++) {
+    for (int round = 0; round < (kc_whole ? 150 : 50); round++) {
         struct setup s;
         random_setup(&s);
         check_setup(&s, 1);

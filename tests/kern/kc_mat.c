@@ -175,7 +175,7 @@ static void check_format(int q8, enum kern_fmt fmt)
 {
     int block = kern_fmt_info(fmt)->block, step = block == 1 ? 1 : block;
     static const int sizes[] = {1, 15, 16, 17, 64, 65, 100};
-    for (int n = 1; n <= 70; n++)
+    for (int n = 1; n <= 70; n += kc_whole || n < 17 ? 1 : 6)
         check_case(q8, fmt, n % 2 ? 17 : 80,
                    step == 256  ? 256
                    : step == 32 ? 96
@@ -243,7 +243,8 @@ static void check_format_bf16(enum kern_fmt fmt)
     static const int tokens[] = {1, 15, 16, 17, 31, 32, 33, 64, 100};
     int step = kern_fmt_info(fmt)->block == 256 ? 256 : 32;
     for (size_t i = 0; i < ARRAY_LEN(tokens); i++)
-        for (int mode = 0; mode < KC_N_MODE; mode++)
+        for (int mode = kc_whole ? 0 : (int)i % KC_N_MODE; mode < KC_N_MODE;
+             mode += kc_whole ? 1 : KC_N_MODE)
             check_bf16(fmt, kc_range(1, 100), step * kc_range(1, 544 / step), tokens[i],
                        (enum kc_mode)mode);
     /* more than one block of tokens, panel of inputs, block of inputs */

@@ -2,7 +2,8 @@
  * reference, bit for bit, on random and worst-case input, in buffers that end at an unreadable
  * page. Prints TAP.
  *
- *     kerncheck                     check
+ *     kerncheck                     check, a share of the cases
+ *     kerncheck all                 check
  *     kerncheck --bench [filter]    measure, as a share of the machine's limits (kc_bench.c) */
 #include "kc.h"
 
@@ -73,6 +74,7 @@ float kc_uniform(float lo, float hi)
 /* ---- verdicts -------------------------------------------------------------------------------- */
 
 const struct kern_table *kc_table[KERN_N_ISA];
+int kc_whole;
 const struct kern_table *kc_ref;
 
 static int n_fail[KERN_N_ISA], n_test, n_bad;
@@ -153,6 +155,7 @@ int main(int argc, char **argv)
         kc_table[KERN_ISA_AVX_VNNI] = &evex;
         printf("# avx-vnni: this CPU lacks it, run in AVX-512's encoding\n");
     }
+    kc_whole = argc > 1 && strcmp(argv[1], "all") == 0;
     if (argc > 1 && strcmp(argv[1], "--bench") == 0)
         return kc_bench(argc - 2, argv + 2);
     /* Where the program would do without its kernels they run all the same: on tiles whose check at
