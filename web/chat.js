@@ -150,12 +150,13 @@ export class Chat {
         delete conv.fresh;
         if (!quiet) conv.updated = Date.now();
         conv.chosen = tree.chosen;
-        await store.put_conversation(conv);
-        if (first && this.conv === conv) {
+        const put = store.put_conversation(conv);
+        if (first && this.conv === conv) { // at once: who reloads now comes back to it
             this.composer.named(conv.id);
             history.replaceState(null, '', `#/chat/${conv.id}`);
             this.mark();
         }
+        await put;
         this.title();
         clearTimeout(this.side_timer);
         this.side_timer = setTimeout(() => this.side.refresh(), first ? 0 : 400);

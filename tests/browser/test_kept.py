@@ -76,7 +76,7 @@ def test_crash_in_mid_answer(pages, front):
 # A disk that needs a second to say that something is kept.
 SLOW_DISK = """{ const own = Object.getOwnPropertyDescriptor(IDBTransaction.prototype, 'oncomplete');
     Object.defineProperty(IDBTransaction.prototype, 'oncomplete', { ...own,
-        set(f) { own.set.call(this, (e) => setTimeout(() => f(e), 1000)); } }); }"""
+        set(f) { own.set.call(this, (e) => setTimeout(() => { window.is_kept = true; f(e); }, 1000)); } }); }"""
 
 
 def test_a_question_is_kept_before_it_is_asked(pages, front):
@@ -85,8 +85,16 @@ def test_a_question_is_kept_before_it_is_asked(pages, front):
     page.evaluate(SLOW_DISK)
     ask(page, "Tell me", wait=False)
     wait_until_asked(page, front)
-    assert "#/chat/" in page.evaluate("location.href")
+    assert "#/chat/" in page.evaluate("location.href") and page.evaluate("window.is_kept")
     wait.go.set()
+
+
+def test_reload_at_once(pages, front):
+    page = pages.open(front.url)
+    ask(page, "Tell me", wait=False)
+    assert "#/chat/" in page.evaluate("location.href")
+    page.reload()
+    expect(page.locator(".message.user")).to_contain_text("Tell me")
 
 
 def test_reload_before_the_first_word(pages, front):
