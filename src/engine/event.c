@@ -77,6 +77,7 @@ static int64_t queue_us(const struct engine_job *j, int64_t now)
 struct event *event_begin(struct engine *e, struct engine_job *j, enum event_kind kind,
                           const struct sample_out *drawn, const struct buf *text)
 {
+    static const struct times told = {0};
     struct event now = {.kind = kind,
                         .token = -1,
                         .n_text = text ? text->len : 0,
@@ -87,7 +88,7 @@ struct event *event_begin(struct engine *e, struct engine_job *j, enum event_kin
     struct top *top;
 
     if (kind == EVENT_STARTED || kind == EVENT_DONE)
-        now.times = &(struct times){0};
+        now.times = &told; /* that it has some; where they lie is known below */
     ev = ring_push_begin(&j->ring, record_bytes(&now));
     if (!ev)
         return NULL;
