@@ -196,7 +196,10 @@ int call_submit_more(struct call *c, struct err *e); /* as many jobs as may be t
 int call_turn_back(struct call *c, const struct err *e);
 
 /* call_run.c: io thread. */
-void call_flush(struct call *c);                    /* what is in c->out, to the wire */
+void call_flush(struct call *c); /* what is in c->out, to the wire */
+/* Something of the answer is sent or gathered: no other offer can be tried from here on, and the
+ * messages are not needed any more. */
+void call_told(struct call *c);
 void call_pump(struct call *c, struct call_job *j); /* something new from a job */
 void call_tick(struct call *c, int64_t now_us);     /* heartbeat */
 void call_room(struct call *c);                     /* its reader has caught up */

@@ -88,9 +88,7 @@ static int gather(struct call *c, const struct event *ev)
     return r || n <= c->answer.bytes ? r : net_claim_set(&c->answer, n + ANSWER_STEP);
 }
 
-/* The client has the first bytes of the answer: no other offer can be tried from here on, and the
- * messages are not needed any more. */
-static void told(struct call *c)
+void call_told(struct call *c)
 {
     if (c->is_told)
         return;
@@ -139,7 +137,7 @@ static int tell(struct call *c, struct call_job *j, const struct event *from)
     case EVENT_ERROR: /* of the whole request: not a supplier's to say */
         return ERR_INTERNAL;
     }
-    told(c);
+    call_told(c);
     return gather(c, &ev);
 }
 

@@ -220,7 +220,8 @@ static void open_stream(struct call *c)
         call_stream_begin(c);
         api_reply_begin(c->reply, &c->out);
         call_flush(c);
-        c->is_told = c->req.echo || c->req.return_token_ids; /* those are of this offer */
+        if (c->req.echo || c->req.return_token_ids) /* those are of this offer */
+            call_told(c);
         return;
     }
     buf_init(&told, c->out.max);
