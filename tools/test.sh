@@ -2,8 +2,9 @@
 # Run the tests: tools/test.sh quick|full|asan|tsan|fuzz
 #
 #   quick  release build by gcc, the suites marked quick
-#   full   everything: gcc and clang builds with warnings as errors, all suites, end to end with the
-#          real clients, address+undefined and thread sanitizers, fuzz corpora as plain tests
+#   full   everything: gcc and clang builds with warnings as errors, all suites by gcc and the quick
+#          ones by clang, end to end with the real clients and the page in a browser,
+#          address+undefined and thread sanitizers, fuzz corpora as plain tests
 #   asan, tsan  that sanitizer's build and its tests
 #   fuzz   libFuzzer on every target for $FUZZ_SECONDS each, corpora not changed
 #

@@ -1,7 +1,7 @@
 /* A scripted supplier, for tests only: its tokens, waits and failures follow from the prompt's
  * text, so that the server's whole behaviour can be tested without a model. A token is a byte.
  *
- *   HOLD    does not begin until fake_release, or its cancel
+ *   HOLD    does not begin until `released` is set, or its cancel
  *   FAIL    ends with ERR_NUMERIC after one token; FAIL0: before the first
  *   FLOOD   1 KiB a token, for as long as it may
  *   SLOW    in a text to be tokenised: takes until fake.read, or its caller's end
