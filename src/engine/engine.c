@@ -363,6 +363,7 @@ int engine_open(struct engine **ret, const struct engine_config *c, struct team 
     e->cls = c->cls ? c->cls : e->kern->fast_bf16 ? ENGINE_BF16 : ENGINE_Q8;
     e->use_cache = !c->no_prefix_cache;
     e->use_drafts = !c->no_speculation;
+    e->draft_always = c->draft_always;
     e->stall_us_max = c->stall_us_max ? c->stall_us_max : STALL_DEFAULT;
     e->loop.sched.give_way_us = c->give_way_us ? c->give_way_us : GIVE_WAY_DEFAULT;
     rc = gguf_open(&g, c->path, err);

@@ -109,7 +109,7 @@ struct engine {
     struct kv *kv;
     struct step *step;
     enum engine_class cls;
-    int use_cache, use_drafts;
+    int use_cache, use_drafts, draft_always;
     int64_t stall_us_max;
     char no_template[600];
 

@@ -119,7 +119,9 @@ static int32_t plan_drafts(struct engine *e, int n, int32_t sum)
         most = room < most ? room : most;
         if (most >= e->info.chunk)
             most = e->info.chunk - 1;
-        d = most > 0 ? draft_length(&s->cost, &q->trust, f.match, most, sum, &gain) : 0;
+        if (most <= 0)
+            continue;
+        d = e->draft_always ? most : draft_length(&s->cost, &q->trust, f.match, most, sum, &gain);
         if (!d || kv_seq_grow(e->kv, &q->kv, q->n_done + 1 + d))
             continue;
         memcpy(q->token + q->n_token, f.token, (size_t)d * sizeof *f.token);

@@ -94,6 +94,7 @@ static struct engine *open_engine(const struct setting *s, struct team **team)
                               .batch_max = s->batch,
                               .no_prefix_cache = s->no_cache,
                               .no_speculation = s->plain,
+                              .draft_always = 1, /* else as measured steps say: chance */
                               .kv_bytes_max = s->kv_bytes,
                               .kv = 1 + (int)kv_type};
     struct engine *e = NULL;
