@@ -39,7 +39,14 @@
     X(FROZEN, -28, 503, 1, "the engine does not answer")                                           \
     X(SLOW_READER, -29, 499, 0, "the reader is too slow")                                          \
     X(SCHEMA, -30, 400, 0, "invalid request")                                                      \
-    X(QUOTA, -31, 429, 0, "more than the quota can ever hold")
+    X(QUOTA, -31, 429, 0, "more than the quota can ever hold")                                     \
+    X(CONNECT, -32, 502, 1, "the supplier cannot be reached")                                      \
+    X(SILENT, -33, 504, 1, "the supplier does not answer")                                         \
+    X(RESET, -34, 502, 1, "the supplier's answer ended in the middle")                             \
+    X(SUPPLIER, -35, 502, 1, "the supplier failed")                                                \
+    X(SUPPLIER_AUTH, -36, 502, 0, "the supplier refuses this server's key")                        \
+    X(SUPPLIER_BUSY, -37, 429, 1, "the supplier asks for less work")                               \
+    X(CONTENT, -38, 400, 0, "refused by the supplier's content policy")
 
 enum err_code {
 #define ERR_ENUM(name, value, http, retry, text) ERR_##name = (value),

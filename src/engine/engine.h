@@ -57,7 +57,7 @@ struct engine_config {
     int32_t batch_max;   /* sequences decoded together, default 64 */
     int no_prefix_cache;
     int no_speculation;   /* one token of a sequence a step, always */
-    int draft_always;     /* as many tokens as may be, whatever a step costs: for tests of answers */
+    int draft_always;     /* as many tokens as may be, whatever steps cost: for tests of answers */
     int64_t stall_us_max; /* default 30 s */
     int64_t give_way_us;  /* a sequence paused for longer gives way to others; default 250 ms */
     int describe_only;    /* no weights, no thread: info and text functions only */

@@ -19,6 +19,8 @@ enum event_kind {
     EVENT_TEXT,      /* one generated token; its text may be empty (held back) */
     EVENT_FINISH,    /* a choice ended; the text is what was held back */
     EVENT_DONE,      /* the job ended, after the FINISH of its choices; nothing follows */
+    EVENT_RELAY,     /* a piece of an answer that is in the client's dialect already: in a stream
+                        the JSON of one chunk, else the whole body. EVENT_DONE follows the last */
     EVENT_ERROR      /* the request failed; nothing follows */
 };
 
@@ -39,7 +41,7 @@ struct event {
     enum event_kind kind;
     int32_t choice; /* of the job, 0..n_choices-1 */
 
-    /* TEXT, FINISH: whole UTF-8 to append. */
+    /* TEXT, FINISH: whole UTF-8 to append. RELAY: the JSON. */
     const char *text;
     size_t n_text;
     enum channel channel;
@@ -59,7 +61,10 @@ struct event {
     int32_t n_top;
     const struct top *top;
 
-    enum finish finish; /* FINISH */
+    enum finish finish; /* FINISH; RELAY: where it is_last */
+    int has_content;    /* RELAY: part of the answer (text, reasoning, a tool call), not only its
+                           opening */
+    int is_last;        /* RELAY: it ends a choice */
 
     int32_t n_generated;              /* TEXT, FINISH: of the choice, so far */
     int32_t n_cached, n_done;         /* STARTED, PREFILL: of the prompt's tokens, so far */

@@ -14,6 +14,15 @@
 
 #define JOB_CHOICES_MAX 16
 
+/* A request in the client's words, for a supplier that takes it so and answers in the same dialect
+ * (EVENT_RELAY). */
+struct job_relay {
+    const char *path; /* below /v1: "/chat/completions" */
+    const char *body; /* JSON that was read and found well-formed */
+    size_t n_body;
+    int stream, include_usage;
+};
+
 struct job {
     /* The prompt: its tokens, or for a supplier that takes none its text or the messages. */
     const int32_t *prompt;
@@ -22,6 +31,7 @@ struct job {
     const char *text;
     size_t n_text;
     const json_t *messages;
+    const struct job_relay *relay; /* the whole request; NULL: the supplier takes none */
 
     const int32_t *prediction; /* text that the client expects in the answer: only for drafts */
     int32_t n_prediction;
