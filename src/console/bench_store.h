@@ -1,6 +1,6 @@
 /* Rates of this machine as `gaufre bench` measured them, in one small file: the newest row for each
- * model file, class, processor and number of threads. Any thread; the file is replaced by an atomic
- * rename, so a reader sees the old rows or the new ones. */
+ * model file, class, kernels, processor and number of threads. Any thread; the file is replaced by
+ * an atomic rename, so a reader sees the old rows or the new ones. */
 #ifndef CONSOLE_BENCH_STORE_H
 #define CONSOLE_BENCH_STORE_H
 

@@ -11,6 +11,7 @@
 struct waiter {
     int i_model;
     struct rota_one one;
+    int64_t place; /* in its model's queue, from 1 */
 };
 
 struct watch {

@@ -30,39 +30,57 @@ static int by_line(const void *a, const void *b)
     return rota_before(&nobodys, &y->one, &x->one) - rota_before(&nobodys, &x->one, &y->one);
 }
 
-/* Number the waiting requests of each tenant, tier and model: tenants take turns, so the first of
- * each tenant go before the second ones. */
-static void number_waiters(struct watch *w)
+/* Of one model, in the order in which all go: of the scheduler (policy/rota) as things stand now,
+ * without those that it prefers because they have waited too long. */
+static int by_turn(const void *a, const void *b, void *turns)
 {
-    if (w->n_waiters)
-        qsort(w->waiter, (size_t)w->n_waiters, sizeof *w->waiter, by_line);
-    for (int i = 1; i < w->n_waiters; i++) {
-        const struct waiter *b = &w->waiter[i - 1];
-        struct waiter *a = &w->waiter[i];
+    const struct waiter *x = a, *y = b;
+    const struct rota *r = turns;
+
+    if (x->i_model != y->i_model)
+        return x->i_model - y->i_model;
+    return rota_before(&r[x->i_model], &y->one, &x->one) -
+           rota_before(&r[x->i_model], &x->one, &y->one);
+}
+
+static int by_order(const void *a, const void *b)
+{
+    const struct waiter *x = a, *y = b;
+
+    return (x->one.order > y->one.order) - (x->one.order < y->one.order);
+}
+
+/* Give every waiting request its place in the queue of its model: tenants take turns, so the first
+ * of each tenant go before the second ones. Afterwards they are sorted for place(). */
+static void place_waiters(struct watch *w)
+{
+    struct waiter *all = w->waiter;
+    size_t n = (size_t)w->n_waiters;
+
+    if (!n)
+        return;
+    qsort(all, n, sizeof *all, by_line);
+    for (size_t i = 1; i < n; i++) {
+        const struct waiter *b = &all[i - 1];
+        struct waiter *a = &all[i];
         if (b->i_model == a->i_model && b->one.tier == a->one.tier &&
             b->one.tenant == a->one.tenant)
             a->one.nth = b->one.nth + 1;
     }
+    qsort_r(all, n, sizeof *all, by_turn, w->turns);
+    for (size_t i = 0; i < n; i++)
+        all[i].place = i && all[i - 1].i_model == all[i].i_model ? all[i - 1].place + 1 : 1;
+    qsort(all, n, sizeof *all, by_order);
 }
 
-/* The place of a waiting request in its model's queue, in the order of the scheduler (policy/rota):
- * as things stand now, without those that it prefers because they have waited too long. */
+/* The place of a waiting request in its model's queue; 0: it does not wait. */
 static int64_t place(const struct watch *w, const struct row *r)
 {
-    const struct waiter *own = NULL;
-    int64_t n = 1;
+    const struct waiter key = {.one.order = r->order}, *own = NULL;
 
-    for (int i = 0; i < w->n_waiters && r->state == ROW_QUEUED; i++) {
-        if (w->waiter[i].one.order == r->order)
-            own = &w->waiter[i];
-    }
-    if (!own)
-        return 0;
-    for (int i = 0; i < w->n_waiters; i++) {
-        const struct waiter *a = &w->waiter[i];
-        n += a->i_model == own->i_model && rota_before(&w->turns[own->i_model], &a->one, &own->one);
-    }
-    return n;
+    if (r->state == ROW_QUEUED && w->n_waiters)
+        own = bsearch(&key, w->waiter, (size_t)w->n_waiters, sizeof key, by_order);
+    return own ? own->place : 0;
 }
 
 static void tell_request(const struct watch *w, const struct row *r, struct api_engine_request *q)
@@ -227,7 +245,7 @@ int watch_state(struct watch *w, struct buf *out)
     int r;
 
     look_at_memory(w, w->now_us);
-    number_waiters(w);
+    place_waiters(w);
     for (int i = 0; i < c->n_models; i++)
         tell_model(w, i, &look[i], &m[i]);
     st = (struct api_engine_state){
@@ -264,7 +282,7 @@ int watch_found(struct watch *w, struct buf *out, struct err *e)
         return api_engine_cancel_body(out, f->row.id, w->n_cancelled > 0);
     if (f->row.state == ROW_QUEUED && f->row.order) { /* for its place */
         struct cloud_look look;
-        number_waiters(w);
+        place_waiters(w);
         look_at_model(w, f->row.i_model, &look);
         cloud_look_done(w->console->setup.cloud, &look);
     }

@@ -1,10 +1,10 @@
 /* test_golden DATA TINY [NAME...]: every golden in DATA against the engine, as TAP.
  *
  * Of each model: class f32 with float KV: every stored logit within 1e-3; the same bits for every
- * instruction set that this CPU has and for a prompt cut into small chunks. Class q8 with f16 KV:
- * close in KL divergence and in the largest logit; again the same bits for every instruction set
- * and chunk. Models: the file named in the golden, in TINY, $GOLDEN_MODELS or $GAUFRE_HOME/models;
- * one that is not there is skipped, one with another SHA-256 fails. */
+ * instruction set that this CPU has and for a prompt cut into small chunks. Classes q8 and bf16
+ * with f16 KV: close in KL divergence and in the largest logit; again the same bits for every
+ * instruction set and chunk. Models: the file named in the golden, in TINY, $GOLDEN_MODELS or
+ * $GAUFRE_HOME/models; one that is not there is skipped, one with another SHA-256 fails. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <math.h>
