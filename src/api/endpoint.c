@@ -36,6 +36,7 @@ static const struct route routes[] = {
     {"/public/v1/models", GETS, NO_V1, OPEN, API_ROUTE_PUBLIC_MODELS, NULL},
     {"/public/v1/models/", GETS, REST | NO_V1, OPEN, API_ROUTE_PUBLIC_MODEL, NULL},
     {"/tcp_warming", GETS, 0, OPEN, API_ROUTE_WARMING, NULL},
+    {"/config.schema.json", GETS, NO_V1, OPEN, API_ROUTE_SCHEMA, NULL},
     {"/tokenize", API_POST, 0, LIMITS, API_ROUTE_TOKENIZE, NULL},
     {"/detokenize", API_POST, 0, LIMITS, API_ROUTE_DETOKENIZE, NULL},
     {"/apply-template", API_POST, 0, LIMITS, API_ROUTE_APPLY_TEMPLATE, NULL},

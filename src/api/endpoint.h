@@ -17,6 +17,7 @@ enum api_route_id {
     API_ROUTE_PUBLIC_MODELS, /* GET /public/v1/models, no key */
     API_ROUTE_PUBLIC_MODEL,
     API_ROUTE_WARMING,  /* GET /v1/tcp_warming: 200 {} */
+    API_ROUTE_SCHEMA,   /* GET /config.schema.json */
     API_ROUTE_TOKENIZE, /* POST /tokenize */
     API_ROUTE_DETOKENIZE,
     API_ROUTE_APPLY_TEMPLATE,

@@ -60,6 +60,7 @@ char *cmd_bytes(unsigned long long n, char *out, size_t cap);
 /* One a line: rows are added by many hands. */
 extern const struct cmd cmd_bench;
 extern const struct cmd cmd_completion;
+extern const struct cmd cmd_init;
 extern const struct cmd cmd_key;
 extern const struct cmd cmd_list;
 extern const struct cmd cmd_perplexity;

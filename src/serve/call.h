@@ -215,6 +215,7 @@ void call_show_model(struct call *c);
 void call_show_public_models(struct call *c);
 void call_show_public_model(struct call *c);
 void call_show_warming(struct call *c);
+void call_show_schema(struct call *c);
 void call_show_health(struct call *c);
 void call_show_ready(struct call *c);
 void call_show_metrics(struct call *c);

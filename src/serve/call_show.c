@@ -65,6 +65,14 @@ void call_show_warming(struct call *c)
     ok_json(c, "{}");
 }
 
+void call_show_schema(struct call *c)
+{
+    if (serve_config_schema(&c->out))
+        call_fail(c, &(struct err){.code = ERR_NOMEM, .text = "No memory for the answer."});
+    else
+        call_reply(c, 200, "application/schema+json", c->out.data, c->out.len);
+}
+
 void call_show_health(struct call *c)
 {
     health(c, 0);

@@ -25,6 +25,7 @@ static const struct endpoint rows[API_ROUTE_N] = {
     [API_ROUTE_PUBLIC_MODELS] = {.answer = call_show_public_models},
     [API_ROUTE_PUBLIC_MODEL] = {.answer = call_show_public_model},
     [API_ROUTE_WARMING] = {.answer = call_show_warming},
+    [API_ROUTE_SCHEMA] = {.answer = call_show_schema},
     [API_ROUTE_TOKENIZE] = {.parse = call_parse_tokenize,
                             .prepare = call_prepare_tokenize,
                             .is_tool = 1},

@@ -142,6 +142,7 @@ enum { SERVE_METRICS_LOCAL, SERVE_METRICS_KEY, SERVE_METRICS_OPEN };
 
 extern const struct config_setting serve_settings[];
 extern const struct config_setting serve_model_settings[];
+extern const struct config_setting serve_naming[]; /* of a model in a file: "model" first */
 
 void serve_config_init(struct serve_config *c); /* defaults */
 void serve_config_done(struct serve_config *c);
@@ -165,6 +166,9 @@ const char *serve_config_url(const struct serve_config *c, int port, char *out, 
 int serve_config_describe(const struct serve_config *c, struct buf *out, struct err *e);
 /* The tables as text for people: "markdown" rows of key, default, help. */
 int serve_config_doc(struct buf *out);
+/* The JSON Schema of the file, and a commented file to begin with, which serves `model`. */
+int serve_config_schema(struct buf *out);
+int serve_config_template(const char *model, struct buf *out);
 
 /* ---- the server ------------------------------------------------------------------------------ */
 

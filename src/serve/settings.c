@@ -80,7 +80,7 @@ struct reading {
     struct config_node *models; /* read last: top-level settings are their defaults */
 };
 
-static const struct config_setting naming[] = {
+const struct config_setting serve_naming[] = {
     {"model", CONFIG_STR, offsetof(struct serve_model, model), NULL, 0, 0, "MODEL", "name or path"},
     {"id", CONFIG_STR, offsetof(struct serve_model, id), NULL, 0, 0, "ID", "as clients name it"},
     {"aliases", CONFIG_STRS, offsetof(struct serve_model, aliases), NULL, 0, 0, "IDS",
@@ -120,7 +120,7 @@ static int read_model(struct reading *r, struct config_node *n, struct err *e)
     r->m = new_model(r->c, e);
     if (!r->m)
         return ERR_LIMIT;
-    code = config_read(r->d, n, naming, r->m, &r->c->arena, model_key, r, e);
+    code = config_read(r->d, n, serve_naming, r->m, &r->c->arena, model_key, r, e);
     if (!code && (!r->m->model || !*r->m->model))
         code = config_err(r->d, n, e, "a model needs 'model': its name or path");
     return code;

@@ -39,6 +39,7 @@ static void test_routes(void **state)
         {API_GET, "/public/v1/models", API_ROUTE_PUBLIC_MODELS, ""},
         {API_GET, "/public/v1/models/a/b", API_ROUTE_PUBLIC_MODEL, "a/b"},
         {API_GET, "/v1/tcp_warming", API_ROUTE_WARMING, ""},
+        {API_GET, "/config.schema.json", API_ROUTE_SCHEMA, ""},
         {API_POST, "/tokenize", API_ROUTE_TOKENIZE, ""},
         {API_POST, "/v1/detokenize", API_ROUTE_DETOKENIZE, ""},
         {API_POST, "/apply-template", API_ROUTE_APPLY_TEMPLATE, ""},

@@ -1,0 +1,73 @@
+/* The configuration file as a whole: its sections, as a schema for editors and as a commented file
+ * to begin with. */
+#include "base/check.h"
+#include "base/config_form.h"
+#include "base/json_write.h"
+#include "serve/serve.h"
+
+/* Lists at the top of the file: a table of settings for each of their maps. */
+static const struct section {
+    const char *name, *help;
+    const struct config_setting *rows[2]; /* the second may be NULL */
+    const char *required;                 /* of a map; NULL: nothing is */
+    int is_name;                          /* an element may be a name alone */
+} sections[] = {
+    {"models",
+     "what is served: names or paths, or maps with settings of their own",
+     {serve_naming, serve_model_settings},
+     "model",
+     1},
+};
+
+/* ---- schema ---------------------------------------------------------------------------------- */
+
+static void put_section(const struct section *s, struct buf *out)
+{
+    buf_addf(out, ",\"%s\":{\"type\":\"array\",\"description\":", s->name);
+    json_put_str(out, s->help);
+    buf_add_str(out, ",\"items\":{\"anyOf\":[");
+    if (s->is_name)
+        buf_add_str(out, "{\"type\":\"string\"},");
+    buf_add_str(out, "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{");
+    config_schema(s->rows[0], 1, out);
+    if (s->rows[1])
+        config_schema(s->rows[1], 0, out);
+    buf_add_char(out, '}');
+    if (s->required)
+        buf_addf(out, ",\"required\":[\"%s\"]", s->required);
+    buf_add_str(out, "}]}}");
+}
+
+int serve_config_schema(struct buf *out)
+{
+    buf_add_str(out, "{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\","
+                     "\"title\":\"gaufre configuration\",\"type\":\"object\","
+                     "\"additionalProperties\":false,\"properties\":{");
+    config_schema(serve_settings, 1, out);
+    config_schema(serve_model_settings, 0, out);
+    for (size_t i = 0; i < ARRAY_LEN(sections); i++)
+        put_section(&sections[i], out);
+    buf_add_str(out, "}}\n");
+    return out->failed;
+}
+
+/* ---- a file to begin with -------------------------------------------------------------------- */
+
+int serve_config_template(const char *model, struct buf *out)
+{
+    buf_add_str(out, "# yaml-language-server: $schema=http://127.0.0.1:8080/config.schema.json\n"
+                     "#\n"
+                     "# The configuration of a gaufre server. Start it with\n"
+                     "#     gaufre serve -c THIS_FILE\n"
+                     "# and look at what it would do with --check. What is commented out is the\n"
+                     "# default; a running server serves the schema of this file for editors.\n\n"
+                     "# What is served: names ('gaufre list') or paths.\n"
+                     "models:\n");
+    buf_addf(out, "  - model: %s\n", model);
+    config_template(serve_naming + 1, "    ", out);
+    buf_add_str(out, "\n# The server.\n");
+    config_template(serve_settings, "", out);
+    buf_add_str(out, "\n# Models that say nothing of their own.\n");
+    config_template(serve_model_settings, "", out);
+    return out->failed;
+}

@@ -1,0 +1,74 @@
+"""gaufre init: a configuration that works at once, whose every commented line is the default, and its schema."""
+import json
+import re
+
+import jsonschema
+import pytest
+import yaml
+
+from finding import model_file
+
+
+class Yaml12(yaml.SafeLoader):
+    """As editors read it: on and off are words."""
+
+
+Yaml12.yaml_implicit_resolvers = {k: [r for r in v if r[0] != "tag:yaml.org,2002:bool"]
+                                  for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+Yaml12.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(true|false)$"), list("tf"))
+
+
+@pytest.fixture
+def schema(cli):
+    return json.loads(cli("init", "--schema").stdout)
+
+
+def test_writes_once(cli, tmp_path):
+    path = tmp_path / "gaufre.yaml"
+    done = cli("init", cwd=tmp_path)
+    assert done.returncode == 0 and str(path.name) in done.stderr
+    first = path.read_text()
+    again = cli("init", cwd=tmp_path)
+    assert again.returncode == 1 and "--force" in again.stderr
+    path.write_text("mine")
+    assert cli("init", cwd=tmp_path).returncode == 1 and path.read_text() == "mine"
+    assert cli("init", "--force", cwd=tmp_path).returncode == 0 and path.read_text() == first
+    assert cli("init", "-").stdout == first
+
+
+def uncommented(text):
+    """Every setting as it stands in the comments; those without a default stay out."""
+    lines = [re.sub(r"^( *)#(\w+:)", r"\1\2", line) for line in text.splitlines()]
+    return "\n".join(line for line in lines if not re.match(r' *\w+: *(""|\[\])?$', line) or line == "models:") + "\n"
+
+
+def test_its_lines_are_the_defaults(cli, tmp_path, schema):
+    model = model_file("smollm2-135m")
+    text = cli("init", "--model", model, "-").stdout
+    plans = []
+    for name, content in (("as_written.yaml", text), ("all.yaml", uncommented(text))):
+        path = tmp_path / name
+        path.write_text(content)
+        jsonschema.validate(yaml.load(content, Yaml12), schema)
+        done = cli("serve", "--check", "-c", path)
+        assert done.returncode == 0, done.stderr
+        plans.append(re.sub(r"available .*", "", done.stdout))
+    assert plans[0] == plans[1]
+    assert len(yaml.safe_load(uncommented(text))) > 30
+
+
+def test_schema_knows_every_setting(cli, schema):
+    jsonschema.Draft202012Validator.check_schema(schema)
+    named = set(re.findall(r"^\| `(\w+)`", cli("serve", "--settings").stdout, re.M))
+    assert named <= set(schema["properties"])
+    for bad in ({"prot": 1}, {"port": 70000}, {"log_level": "loud"}, {"models": [{"id": "x"}]}, {"queue": "many"},
+                {"models": [{"model": "m", "contxt": 1}]}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(bad, schema)
+
+
+def test_schema_is_served(cli, start, schema):
+    server = start()
+    status, heads, body = server.get("/config.schema.json")
+    assert status == 200 and heads["content-type"] == "application/schema+json"
+    assert json.loads(body) == schema
