@@ -4,6 +4,7 @@
 #   make run      build, fetch the default model, serve it on 127.0.0.1:8080 (PORT=N)
 #   make check    the tests one runs while editing, under half a minute
 #   make test     everything: both compilers, sanitizers, end to end with the real clients
+#   make sim      the cloud in SEEDS simulated worlds (default 1000), or that of SEED=n again
 #   make bench    speed and quality beside the peers (QUICK=1: minutes; ONLY=, MODELS=, PEERS=: see bench/run.sh)
 #   make screenshots    the pictures of the page in docs/, from the built server in Chromium
 #   make asan | tsan | fuzz    one sanitizer build with its tests; fuzzing for FUZZ_SECONDS each
@@ -15,9 +16,10 @@ BUILD ?= build/release
 PREFIX ?= /usr/local
 PORT ?= 8080
 FUZZ_SECONDS ?= 60
+SEEDS ?= 1000
 export PORT FUZZ_SECONDS
 
-.PHONY: all setup run check test bench screenshots asan tsan fuzz install format clean
+.PHONY: all setup run check test sim bench screenshots asan tsan fuzz install format clean
 .NOTPARALLEL:
 
 all: setup $(BUILD)/build.ninja
@@ -44,6 +46,10 @@ asan tsan:
 
 fuzz:
 	@tools/test.sh fuzz
+
+# The cloud in a simulated world: SEEDS worlds, or the one of SEED again.
+sim: all
+	@$(BUILD)/tests/sim/sim_cloud $(or $(SEED),1) $(if $(SEED),1,$(SEEDS))
 
 bench: all
 	@bench/run.sh

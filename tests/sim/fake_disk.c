@@ -176,6 +176,8 @@ void fake_disk_reset(void)
         forget(&files[i]);
     fake_disk_heal();
     n_ops = 0;
+    disk_vfs();
+    sqlite3_randomness(0, NULL); /* SQLite's own begin anew, from those of this world */
 }
 
 void fake_disk_put(const char *path, const char *text)
@@ -347,8 +349,10 @@ static int x_sync(sqlite3_file *h, int flags)
     struct file *f = ((struct handle *)h)->f;
     int eio = fails_now(FAKE_SYNC), code = change(f);
 
+    if (code == SQLITE_READONLY) /* what was written before it became so cannot be kept any more */
+        return f->n_sectors && memchr(f->dirty, 1, f->n_sectors) ? SQLITE_IOERR_FSYNC : SQLITE_OK;
     if (code)
-        return code == SQLITE_READONLY ? SQLITE_OK : code; /* there is nothing to sync */
+        return code;
     if (eio) {
         memset(f->dirty, 0, f->n_sectors); /* nobody will write them again for us */
         return SQLITE_IOERR_FSYNC;
@@ -534,6 +538,6 @@ const char *disk_vfs(void)
         .xCurrentTimeInt64 = v_time,
     };
 
-    sqlite3_vfs_register(&vfs, 0);
+    sqlite3_vfs_register(&vfs, 1); /* the default: SQLite draws its own random numbers there */
     return "fake";
 }

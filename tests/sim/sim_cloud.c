@@ -1,0 +1,374 @@
+/* sim_cloud [SEED [N]]: the cloud at work in a simulated world, for N seeds from SEED on.
+ *
+ * Tenants send requests at random times to models that suppliers offer; suppliers come, go, fill
+ * up, fail before and in the middle of answers; clients leave; the disk fails and heals; the
+ * process dies and power is lost. Clock, random numbers, disk and suppliers are the simulation's,
+ * all else is the production code. A seed decides everything, so one that fails is replayed by its
+ * number.
+ *
+ * What must hold, whatever happens: every request that was settled and written is in the ledger
+ * once, with its tokens; nothing else is; balances are sums of rows; no tenant is ever beyond its
+ * limits; whoever ends has given everything back. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/rand.h"
+#include "sim_cloud.h"
+
+#define S         INT64_C(1000000)
+#define START     (INT64_C(1800000000) * S) /* 15 January 2027, 8:00 UTC */
+#define WORLD_US  (20 * 60 * S)
+#define REQUESTS  48 /* under way at most */
+#define MODELS    2
+#define SUPPLIERS 4
+
+static const char *const model_name[MODELS] = {"small", "large"};
+
+/* ---- random choices -------------------------------------------------------------------------- */
+
+static uint64_t seed, n_drawn;
+
+static int64_t below(int64_t n)
+{
+    uint32_t r[4];
+
+    rand_philox(seed, n_drawn++, 77, r);
+    return (int64_t)(((uint64_t)r[0] << 32 | r[1]) % (uint64_t)n);
+}
+
+static int chance(int percent)
+{
+    return below(100) < percent;
+}
+
+void sim_fail(const char *what)
+{
+    printf("not ok - seed %llu, %.3f s: %s\n# again: make sim SEED=%llu\n",
+           (unsigned long long)seed, (double)(clock_wall_us() - START) / 1e6, what,
+           (unsigned long long)seed);
+    exit(1);
+}
+
+/* ---- suppliers ------------------------------------------------------------------------------- */
+
+struct sim_supplier {
+    struct supplier s;
+    struct load load;
+    int is_offered, i_model;
+    char id[16];
+};
+
+static struct sim_supplier supplier[SUPPLIERS];
+
+static void tell_load(const struct supplier *s, struct load *ret)
+{
+    *ret = ((const struct sim_supplier *)s)->load;
+}
+
+static const struct supplier_facts *tell_facts(const struct supplier *s)
+{
+    static const struct supplier_facts facts = {.context = 4096, .chat = 1};
+    (void)s;
+    return &facts;
+}
+
+static const struct supplier_ops ops = {.load = tell_load, .facts = tell_facts};
+
+static void make_suppliers(void)
+{
+    for (int i = 0; i < SUPPLIERS; i++) {
+        struct sim_supplier *s = &supplier[i];
+        *s = (struct sim_supplier){.i_model = i % MODELS};
+        snprintf(s->id, sizeof s->id, "site-%d/m", i);
+        s->s = (struct supplier){.ops = &ops, .id = s->id, .model = model_name[s->i_model]};
+        s->load = (struct load){.state = SUPPLIER_READY, .capacity = 1 + (int32_t)below(6)};
+    }
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+struct request {
+    struct cloud_ticket t;
+    struct sim_supplier *at; /* NULL: the place is free */
+    int64_t end_us;
+    int32_t n_seqs;
+    struct sim_use use;
+};
+
+static struct cloud *cloud;
+static struct request request[REQUESTS];
+static int i_model_of[MODELS];
+
+static void free_place(struct request *r)
+{
+    r->at->load.n_inside -= r->n_seqs;
+    r->at->load.n_running = r->at->load.n_inside;
+    r->at = NULL;
+}
+
+/* It ends without a row. */
+static void leave(struct request *r)
+{
+    sim_ended(&r->use, 0);
+    cloud_leave(cloud, clock_now_us(), &r->t, 0);
+    if (r->at)
+        free_place(r);
+}
+
+static void settle(struct request *r)
+{
+    const struct sim_use *u = &r->use;
+
+    sim_ended(&r->use, 1);
+    cloud_settle(cloud, clock_now_us(), &r->t,
+                 &(struct cloud_use){.request_id = u->id,
+                                     .model = model_name[r->at->i_model],
+                                     .supplier = r->at->id,
+                                     .prompt_tokens = u->prompt,
+                                     .cached_tokens = u->cached,
+                                     .completion_tokens = u->completion,
+                                     .status = 200,
+                                     .at_us = clock_wall_us()});
+    free_place(r);
+}
+
+/* From the choice of a supplier to its work, or to the end. */
+static void send(struct request *r, int i_model)
+{
+    struct err e = {0};
+    int32_t at_once = 0;
+    int full;
+
+    for (;;) {
+        if (cloud_route(cloud, clock_now_us(), model_name[i_model], TIER_DEFAULT, &r->t, &e))
+            break;
+        full = cloud_admit(cloud, 1, r->n_seqs, chance(20) ? 500000 : 0, &r->t, &at_once, &e);
+        if (!full && cloud_reserve(cloud, clock_now_us(), &r->t, r->use.held, &e))
+            break;
+        if (!full)
+            sim_held(&r->use);
+        if (!full && !chance(15)) { /* else it fails at once */
+            r->at = (struct sim_supplier *)r->t.offer->sup;
+            r->at->load.n_inside += r->n_seqs;
+            r->at->load.n_running = r->at->load.n_inside;
+            r->end_us = clock_now_us() + 1000 + below(30 * S);
+            return;
+        }
+        if (!cloud_has_other(cloud, &r->t))
+            break;
+        sim_back(&r->use, 0);
+        cloud_turn_back(cloud, clock_now_us(), &r->t);
+    }
+    leave(r);
+}
+
+static void arrive(void)
+{
+    struct request *r = request;
+    int i_tenant = (int)below(SIM_TENANTS);
+    const char *key = sim_key(i_tenant);
+    struct err e = {0};
+
+    while (r < request + REQUESTS && r->at)
+        r++;
+    if (r == request + REQUESTS)
+        return;
+    *r = (struct request){.n_seqs = 1 + (int32_t)below(3)};
+    if (cloud_enter(cloud, clock_now_us(), key, strlen(key), &r->t, &e)) {
+        if (e.code == ERR_AUTH)
+            sim_fail("a key was refused");
+        return;
+    }
+    r->use = (struct sim_use){.i_tenant = i_tenant,
+                              .n_seqs = r->n_seqs,
+                              .entered_us = clock_now_us(),
+                              .prompt = 1 + below(200),
+                              .held = 0};
+    r->use.held = r->use.prompt + r->n_seqs * (1 + below(100));
+    sim_began(&r->use);
+    send(r, (int)below(MODELS));
+}
+
+/* What became of one: whole, cut in the middle, left by its client, or failed before a byte. */
+static void end(struct request *r)
+{
+    int how = (int)below(10);
+
+    if (how == 0) {
+        int i_model = r->at->i_model;
+        if (!cloud_has_other(cloud, &r->t)) {
+            leave(r);
+            return;
+        }
+        free_place(r);
+        sim_back(&r->use, 0);
+        cloud_turn_back(cloud, clock_now_us(), &r->t);
+        send(r, i_model);
+        return;
+    }
+    r->use.completion = below(r->use.held - r->use.prompt + 1);
+    r->use.cached = below(r->use.prompt + 1);
+    settle(r);
+}
+
+/* ---- what goes wrong ------------------------------------------------------------------------- */
+
+static void change_a_supplier(void)
+{
+    static const enum supplier_state states[] = {SUPPLIER_READY, SUPPLIER_READY, SUPPLIER_LOADING,
+                                                 SUPPLIER_FAILED};
+    struct sim_supplier *s = &supplier[below(SUPPLIERS)];
+    struct err e = {0};
+
+    s->load.state = states[below(ARRAY_LEN(states))];
+    s->load.frozen = chance(10);
+    if (!chance(30))
+        return;
+    if (s->is_offered ? cloud_remove_offer(cloud, &s->s)
+                      : cloud_add_offer(cloud, i_model_of[s->i_model], &s->s, &e))
+        sim_fail("an offer could not come or go");
+    s->is_offered = !s->is_offered;
+}
+
+static void open_cloud(void)
+{
+    struct cloud_config config = {
+        .keys_path = "keys", .ledger_path = "ledger.db", .waiting_max = 4};
+    struct err e = {0};
+
+    if (cloud_open(&cloud, &config, &e))
+        sim_fail(e.text);
+    for (int i = 0; i < MODELS; i++)
+        CHECK(!cloud_add_model(cloud, &model_name[i], 1, &i_model_of[i], &e));
+    for (int i = 0; i < SUPPLIERS; i++) {
+        struct sim_supplier *s = &supplier[i];
+        CHECK(!cloud_add_offer(cloud, i_model_of[s->i_model], &s->s, &e));
+        s->is_offered = 1;
+    }
+}
+
+/* The process ends: those under way are lost, and what was not written may be. */
+static void die(int with_power)
+{
+    int64_t n_lost;
+
+    for (struct request *r = request; r < request + REQUESTS; r++) {
+        if (r->at)
+            leave(r);
+    }
+    if (with_power) {
+        fake_disk_crash(seed + n_drawn);
+        fake_disk_fail(FAKE_DEAD, 0, -1); /* nothing more of this life reaches it */
+    }
+    n_lost = cloud_close(cloud);
+    fake_disk_heal();
+    cloud = NULL;
+    sim_judge(with_power ? -1 : n_lost);
+}
+
+static void live_on(void)
+{
+    int64_t written;
+    struct cloud_stats st;
+
+    cloud_step(cloud, clock_now_us());
+    cloud_stats(cloud, &st);
+    written = st.rows_written;
+    sim_written(written);
+}
+
+static void go_wrong(void)
+{
+    switch (below(6)) {
+    case 0:
+        fake_disk_fail((enum fake_fault)below(FAKE_DEAD), below(20), 1 + below(6));
+        break;
+    case 1:
+        fake_disk_heal();
+        break;
+    case 2:
+        if (chance(80))
+            break;
+        die(chance(70));
+        open_cloud();
+        break;
+    default:
+        change_a_supplier();
+    }
+}
+
+/* ---- the world ------------------------------------------------------------------------------- */
+
+static struct request *next_to_end(void)
+{
+    struct request *first = NULL;
+
+    for (struct request *r = request; r < request + REQUESTS; r++) {
+        if (r->at && (!first || r->end_us < first->end_us))
+            first = r;
+    }
+    return first;
+}
+
+static void pass_until(int64_t us)
+{
+    if (us > clock_now_us())
+        fake_clock_pass(us - clock_now_us());
+}
+
+static uint64_t live(uint64_t s)
+{
+    int64_t arrival, trouble, end_us;
+
+    seed = s;
+    n_drawn = 0;
+    memset(request, 0, sizeof request);
+    fake_disk_reset();
+    fake_rand_seed(s);
+    fake_clock_set(5 * S, START);
+    sim_begin();
+    make_suppliers();
+    open_cloud();
+    arrival = trouble = clock_now_us();
+    end_us = clock_now_us() + WORLD_US;
+    while (clock_now_us() < end_us) {
+        struct request *r = next_to_end();
+        int64_t first = arrival < trouble ? arrival : trouble;
+        if (r && r->end_us <= first) {
+            pass_until(r->end_us);
+            end(r);
+        } else if (arrival <= trouble) {
+            pass_until(arrival);
+            arrive();
+            arrival = clock_now_us() + below(chance(30) ? 50000 : 3 * S);
+        } else {
+            pass_until(trouble);
+            go_wrong();
+            trouble = clock_now_us() + below(20 * S);
+        }
+        live_on();
+    }
+    fake_disk_heal();
+    die(0);
+    return sim_sum();
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
+    uint64_t n = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
+
+    log_setup(LOG_OFF, 0);
+    for (uint64_t s = first; s < first + n; s++) {
+        uint64_t sum = live(s);
+        if (s == first && live(s) != sum)
+            sim_fail("the same seed led to another world");
+    }
+    printf("ok 1 - the cloud, seeds %llu to %llu\n1..1\n", (unsigned long long)first,
+           (unsigned long long)(first + n - 1));
+    return 0;
+}

@@ -1,0 +1,38 @@
+/* What the simulation of the cloud knows of its tenants and requests, beside the cloud, and what it
+ * holds the cloud to. */
+#ifndef TEST_SIM_CLOUD_H
+#define TEST_SIM_CLOUD_H
+
+#include <stdint.h>
+
+#include "cloud/cloud.h"
+#include "fakes.h"
+
+#define SIM_TENANTS 5
+
+/* One request, from its entry on. */
+struct sim_use {
+    char id[40];
+    int i_tenant;
+    int32_t n_seqs;
+    int64_t entered_us, held; /* tokens that it asks to hold ... */
+    int is_held;              /* ... and got */
+    int64_t prompt, cached, completion;
+};
+
+void sim_fail(const char *what) __attribute__((noreturn));
+
+void sim_begin(void); /* an empty world, with a keys file */
+const char *sim_key(int i_tenant);
+void sim_began(struct sim_use *u);              /* it was let in: fills its id */
+void sim_held(struct sim_use *u);               /* it got its tokens */
+void sim_back(struct sim_use *u, int64_t used); /* what it did not use came back; if it held any */
+/* It ended; is_settled: with a row for the ledger. Its end is counted against its limits. */
+void sim_ended(struct sim_use *u, int is_settled);
+void sim_written(int64_t n); /* so many rows of this life of the process are safe, as it says */
+/* The process has ended, and said how many rows it could not write; -1: it could say nothing.
+ * Compares the ledger with what happened. */
+void sim_judge(int64_t n_lost);
+uint64_t sim_sum(void); /* of all that happened */
+
+#endif

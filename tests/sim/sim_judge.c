@@ -1,0 +1,237 @@
+#include "sim_cloud.h"
+
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/disk.h"
+#include "base/map.h"
+#include "base/rand.h"
+
+#define SETTLED_MAX 20000
+#define MINUTE_US   INT64_C(60000000)
+
+/* Limits as the keys file has them; 0: none. */
+static const struct {
+    const char *name;
+    int64_t requests, tokens, concurrency;
+} tenant[SIM_TENANTS] = {{"acme", 0, 0, 0},
+                         {"bold", 8, 0, 0},
+                         {"calm", 0, 600, 0},
+                         {"deep", 20, 900, 4},
+                         {"echo", 0, 0, 2}};
+
+static struct {
+    char text[CLOUD_KEY_TEXT_MAX];
+} keys[SIM_TENANTS];
+
+/* Every row that was posted, in order: of earlier lives those that are in the ledger. */
+static struct sim_use settled[SETTLED_MAX];
+static int n_settled, n_before, n_safe; /* n_before: of earlier lives; n_safe: written for sure */
+static int32_t n_inside[SIM_TENANTS];
+static int64_t entered[SIM_TENANTS][SETTLED_MAX];
+static int n_entered[SIM_TENANTS];
+static struct {
+    double tokens, at_us;
+} owed[SIM_TENANTS];
+static uint64_t sum;
+
+void sim_begin(void)
+{
+    struct err e = {0};
+    struct buf text;
+
+    n_settled = n_before = n_safe = 0;
+    sum = 0;
+    memset(n_inside, 0, sizeof n_inside);
+    memset(n_entered, 0, sizeof n_entered);
+    memset(owed, 0, sizeof owed);
+    buf_init(&text, 1 << 16);
+    buf_add_str(&text, "salt 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n");
+    for (int i = 0; i < SIM_TENANTS; i++) {
+        buf_addf(&text, "tenant %s", tenant[i].name);
+        if (tenant[i].requests)
+            buf_addf(&text, " requests_per_minute=%lld", (long long)tenant[i].requests);
+        if (tenant[i].tokens)
+            buf_addf(&text, " tokens_per_minute=%lld", (long long)tenant[i].tokens);
+        if (tenant[i].concurrency)
+            buf_addf(&text, " concurrency=%lld", (long long)tenant[i].concurrency);
+        buf_add_char(&text, '\n');
+    }
+    fake_disk_put("keys", text.data);
+    for (int i = 0; i < SIM_TENANTS; i++) {
+        snprintf(keys[i].text, sizeof keys[i].text, "a key of %s", tenant[i].name);
+        CHECK(!cloud_key_line("keys", tenant[i].name, tenant[i].name, keys[i].text, &text, &e));
+    }
+    fake_disk_put("keys", text.data);
+    buf_done(&text);
+}
+
+const char *sim_key(int i_tenant)
+{
+    return keys[i_tenant].text;
+}
+
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+/* Never more than a full bucket and what a minute adds to it, within any minute. */
+static void check_rate(int i)
+{
+    int first = n_entered[i];
+
+    while (first && entered[i][first - 1] > clock_now_us() - MINUTE_US)
+        first--;
+    if (tenant[i].requests && n_entered[i] - first > 2 * tenant[i].requests)
+        sim_fail("a tenant sent more requests in a minute than it may");
+}
+
+void sim_began(struct sim_use *u)
+{
+    unsigned char r[12];
+    int i = u->i_tenant;
+
+    CHECK(!rand_system(r, sizeof r));
+    strcpy(u->id, "req_");
+    for (size_t k = 0; k < sizeof r; k++)
+        snprintf(u->id + 4 + 2 * k, 3, "%02x", r[k]);
+    n_inside[i]++;
+    if (tenant[i].concurrency && n_inside[i] > tenant[i].concurrency)
+        sim_fail("a tenant has more requests under way than it may");
+    CHECK(n_entered[i] < SETTLED_MAX);
+    entered[i][n_entered[i]++] = clock_now_us();
+    check_rate(i);
+}
+
+/* What a tenant owes of its full bucket: what it holds and has used, less what time has added. */
+static double debt(int i)
+{
+    double now = (double)clock_now_us();
+
+    owed[i].tokens -= (now - owed[i].at_us) / (double)MINUTE_US * (double)tenant[i].tokens;
+    owed[i].tokens = owed[i].tokens > 0 ? owed[i].tokens : 0;
+    owed[i].at_us = now;
+    return owed[i].tokens;
+}
+
+void sim_held(struct sim_use *u)
+{
+    int i = u->i_tenant;
+
+    CHECK(!u->is_held);
+    u->is_held = 1;
+    if (tenant[i].tokens && debt(i) + (double)u->held > (double)tenant[i].tokens + 0.01)
+        sim_fail("a tenant holds more tokens than it may");
+    owed[i].tokens += (double)u->held;
+}
+
+void sim_back(struct sim_use *u, int64_t used)
+{
+    if (!u->is_held)
+        return;
+    u->is_held = 0;
+    if (used > u->held)
+        sim_fail("more was used than was held");
+    debt(u->i_tenant);
+    owed[u->i_tenant].tokens -= (double)(u->held - used);
+}
+
+void sim_ended(struct sim_use *u, int is_settled)
+{
+    n_inside[u->i_tenant]--;
+    sum = map_hash(u->id, strlen(u->id), sum + (uint64_t)clock_now_us());
+    sim_back(u, is_settled ? u->prompt + u->completion : 0);
+    if (!is_settled)
+        return;
+    CHECK(n_settled < SETTLED_MAX);
+    settled[n_settled++] = *u;
+}
+
+/* ---- the ledger ------------------------------------------------------------------------------ */
+
+void sim_written(int64_t n)
+{
+    if (n_before + n > n_settled)
+        sim_fail("more rows were written than were settled");
+    n_safe = n_before + (int)n;
+}
+
+static int64_t number(sqlite3 *db, const char *sql)
+{
+    sqlite3_stmt *st = NULL;
+    int64_t n;
+
+    if (sqlite3_prepare_v2(db, sql, -1, &st, NULL) || sqlite3_step(st) != SQLITE_ROW)
+        sim_fail(sqlite3_errmsg(db));
+    n = sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
+    return n;
+}
+
+static int is_written(sqlite3_stmt *st, const struct sim_use *u)
+{
+    int found;
+
+    sqlite3_bind_text(st, 1, u->id, -1, SQLITE_STATIC);
+    found = sqlite3_step(st) == SQLITE_ROW;
+    if (found &&
+        (sqlite3_column_int64(st, 0) != u->prompt || sqlite3_column_int64(st, 1) != u->cached ||
+         sqlite3_column_int64(st, 2) != u->completion ||
+         strcmp((const char *)sqlite3_column_text(st, 3), tenant[u->i_tenant].name)))
+        sim_fail("a row is not what was settled");
+    sqlite3_reset(st);
+    return found;
+}
+
+/* Every row that is safe is there; of the others those that are there stay. */
+static void match_rows(sqlite3 *db, int64_t n_lost)
+{
+    sqlite3_stmt *st = NULL;
+    int n = 0;
+
+    CHECK(!sqlite3_prepare_v2(db,
+                              "SELECT prompt_tokens, cached_tokens, completion_tokens, tenant"
+                              " FROM usage WHERE request_id = ?1",
+                              -1, &st, NULL));
+    for (int i = 0; i < n_settled; i++) {
+        int there = is_written(st, &settled[i]);
+        if (!there && i < n_safe)
+            sim_fail("a request that was written is not in the ledger");
+        if (there)
+            settled[n++] = settled[i];
+    }
+    sqlite3_finalize(st);
+    /* What could not be written for sure may be there all the same. */
+    if (n_lost >= 0 && n_settled - n > n_lost)
+        sim_fail("more requests are lost than the books said");
+    n_settled = n_before = n_safe = n;
+    memset(owed, 0, sizeof owed); /* the next process begins with full buckets */
+    memset(n_entered, 0, sizeof n_entered);
+    if (number(db, "SELECT count(*) FROM usage") != n)
+        sim_fail("the ledger has rows that nobody settled");
+}
+
+void sim_judge(int64_t n_lost)
+{
+    sqlite3 *db = NULL;
+
+    for (int i = 0; i < SIM_TENANTS; i++) {
+        if (n_inside[i])
+            sim_fail("a request has not ended");
+    }
+    if (sqlite3_open_v2("ledger.db", &db, SQLITE_OPEN_READWRITE, disk_vfs()))
+        sim_fail("the ledger cannot be opened");
+    match_rows(db, n_lost);
+    if (number(db, "SELECT count(*) FROM (SELECT tenant, count(*) AS n, sum(prompt_tokens) AS p,"
+                   " sum(completion_tokens) AS c FROM usage GROUP BY tenant) AS u"
+                   " FULL JOIN balance AS b USING (tenant) WHERE u.n IS NOT b.n_requests"
+                   " OR u.p IS NOT b.prompt_tokens OR u.c IS NOT b.completion_tokens"))
+        sim_fail("a balance is not the sum of its rows");
+    sqlite3_close(db);
+}
+
+uint64_t sim_sum(void)
+{
+    return sum;
+}
