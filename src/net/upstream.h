@@ -18,6 +18,7 @@ struct net_server;
 struct upstream;
 struct upstream_request;
 
+/* Members that are 0 or NULL have their defaults. */
 struct upstream_config {
     const char *base_url;   /* "https://api.cerebras.ai/v1"; paths are appended */
     const char *ca_file;    /* NULL: the system's */
@@ -26,7 +27,7 @@ struct upstream_config {
     int first_byte_ms;      /* from the request sent to the answer's head; default 60 s */
     int silence_ms;         /* between bytes of an answer; default 30 s */
     int total_ms;           /* of all of it; default 600 s */
-    int conns_max;          /* per io thread; default 256 */
+    int conns_max;          /* per io thread, also requests: one more is ERR_LIMIT; default 256 */
     size_t body_max;        /* of an answer; default 64 MiB */
     size_t head_max;        /* default 64 KiB */
     const char *user_agent; /* default "gaufre/VERSION" */
@@ -36,7 +37,9 @@ struct upstream_config {
  * are copied. */
 int upstream_open(struct upstream **ret, struct net_server *s, const struct upstream_config *c,
                   struct err *e);
-void upstream_close(struct upstream *u); /* no request is under way; accepts NULL */
+/* Between net_server_join and net_server_close. What is still under way is cut, and nobody is told.
+ * Accepts NULL. */
+void upstream_close(struct upstream *u);
 
 struct upstream_header {
     const char *name, *value;
@@ -58,7 +61,7 @@ struct upstream_handler {
 };
 
 struct upstream_ask {
-    const char *method, *path; /* "POST", "/chat/completions" */
+    const char *method, *path; /* "POST" or "GET"; "/chat/completions" */
     const struct upstream_header *header;
     int n_header;
     const char *body; /* must stay until on_end or the cancel */
@@ -66,11 +69,12 @@ struct upstream_ask {
     int first_byte_ms; /* 0: the service's */
 };
 
-/* [io thread `io`] 0 and *ret; or ERR_LIMIT (all connections are busy), ERR_NOMEM. Redirects are
- * not followed. */
+/* [io thread `io`] 0 and *ret; or ERR_LIMIT (all connections are busy), ERR_ARG (bytes that do not
+ * belong in a head), ERR_NOMEM. All but the body is copied. Redirects are not followed. */
 int upstream_begin(struct upstream *u, int io, const struct upstream_ask *a,
                    const struct upstream_handler *h, struct upstream_request **ret, struct err *e);
-/* The service sees it at once: its connection is closed. */
+/* The service sees it at once: its connection is closed. Any time before on_end has returned, also
+ * from inside the calls of this request and of others; so are the functions below. */
 void upstream_cancel(struct upstream_request *r);
 void upstream_pause(struct upstream_request *r, int paused); /* reading, for a slow reader */
 int upstream_status(const struct upstream_request *r);       /* 0 before on_head */

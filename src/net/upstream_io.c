@@ -1,0 +1,486 @@
+/* The client on an io thread: libcurl's sockets and timers on the thread's loop, deadlines, and
+ * telling the upper room what came. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "net/net_int.h"
+#include "net/upstream_int.h"
+
+#define KEEP_MAX     4096  /* memory of a buffer that is kept with an unused request */
+#define SWEEP_MIN_US 10000 /* between two sweeps */
+
+/* ---- lists ---- */
+
+void upstream_io_push(struct upstream_request *r, enum upstream_list l)
+{
+    struct upstream_io *io = r->io;
+
+    if (r->is_in[l])
+        return;
+    r->is_in[l] = 1;
+    r->list_next[l] = NULL;
+    if (io->first[l])
+        io->last[l]->list_next[l] = r;
+    else
+        io->first[l] = r;
+    io->last[l] = r;
+    if (l == LIST_TODO)
+        event_active(io->todo_ev, EV_TIMEOUT, 0);
+}
+
+static struct upstream_request *pop(struct upstream_io *io, enum upstream_list l)
+{
+    struct upstream_request *r = io->first[l];
+
+    if (r) {
+        io->first[l] = r->list_next[l];
+        r->is_in[l] = 0;
+    }
+    return r;
+}
+
+/* ---- the end of a request ---- */
+
+static void request_free(struct upstream_request *r)
+{
+    r->io->lib->easy_cleanup(r->easy);
+    buf_done(&r->ask);
+    buf_done(&r->head);
+    buf_done(&r->held);
+    free(r);
+}
+
+/* Empty, with its libcurl handle and small buffers. */
+static void request_clear(struct upstream_request *r)
+{
+    struct buf ask = r->ask, head = r->head, held = r->held;
+    struct upstream_io *io = r->io;
+    CURL *easy = r->easy;
+
+    buf_done(&held);
+    if (head.cap > KEEP_MAX)
+        buf_done(&head);
+    buf_clear(&ask);
+    buf_clear(&head);
+    memset(r, 0, offsetof(struct upstream_request, lines));
+    r->io = io;
+    r->easy = easy;
+    r->ask = ask;
+    r->head = head;
+    r->held = held;
+    r->n_head = r->n_answer = r->data_at = r->data_n = 0;
+    r->status = 0;
+}
+
+static void request_leave(struct upstream_request *r)
+{
+    struct upstream_io *io = r->io;
+
+    if (r->next)
+        r->next->prev = r->prev;
+    if (r->prev)
+        r->prev->next = r->next;
+    else
+        io->requests = r->next;
+    io->n_requests--;
+}
+
+void upstream_io_drop(struct upstream_request *r)
+{
+    struct upstream_io *io = r->io;
+
+    if (r->is_busy || r->is_in[LIST_TODO] || r->is_in[LIST_NEWS])
+        return; /* whoever holds it drops it */
+    if (io->n_unused >= UPSTREAM_FREE_MAX) {
+        request_free(r);
+        return;
+    }
+    request_clear(r);
+    r->next = io->unused;
+    io->unused = r;
+    io->n_unused++;
+}
+
+static void leave_curl(struct upstream_request *r)
+{
+    if (r->is_added)
+        r->io->lib->multi_remove_handle(r->io->multi, r->easy);
+    r->is_added = 0;
+}
+
+void upstream_io_stop(struct upstream_request *r)
+{
+    leave_curl(r);
+    r->phase = PHASE_DONE;
+    request_leave(r);
+}
+
+/* ---- deadlines ---- */
+
+static void arm(struct event *ev, int64_t us)
+{
+    struct timeval tv = {.tv_sec = us / 1000000, .tv_usec = us % 1000000};
+    event_add(ev, &tv);
+}
+
+static int64_t phase_due_us(const struct upstream_request *r)
+{
+    const struct upstream_config *c = &r->io->up->config;
+
+    switch ((enum upstream_phase)r->phase) {
+    case PHASE_CONNECT:
+        return r->mark_us + c->connect_ms * 1000LL;
+    case PHASE_WAIT:
+        return r->mark_us + r->first_byte_ms * 1000LL;
+    case PHASE_BODY:
+        return r->is_paused ? INT64_MAX : r->mark_us + c->silence_ms * 1000LL;
+    case PHASE_DONE:
+        break;
+    }
+    return INT64_MAX;
+}
+
+void upstream_io_expect(struct upstream_request *r)
+{
+    struct upstream_io *io = r->io;
+    int64_t total_us = r->begun_us + io->up->config.total_ms * 1000LL;
+    int64_t due_us = phase_due_us(r);
+
+    r->due_us = due_us < total_us ? due_us : total_us;
+    if (!io->sweep_us || r->due_us < io->sweep_us) {
+        io->sweep_us = r->due_us;
+        arm(io->sweep_ev, r->due_us > io->now_us ? r->due_us - io->now_us : 0);
+    }
+}
+
+static void overdue(struct upstream_request *r)
+{
+    if (r->begun_us + r->io->up->config.total_ms * 1000LL <= r->io->now_us)
+        upstream_fail(r, ERR_TIMEOUT, "The answer took too long");
+    else if (r->phase == PHASE_CONNECT)
+        upstream_fail(r, ERR_CONNECT, "The service was not connected to in time");
+    else if (r->phase == PHASE_WAIT)
+        upstream_fail(r, ERR_SILENT, "The service did not begin to answer in time");
+    else
+        upstream_fail(r, ERR_SILENT, "The service stopped in the middle of its answer");
+    leave_curl(r);
+    r->phase = PHASE_DONE;
+    buf_done(&r->held);
+    upstream_io_push(r, LIST_NEWS);
+}
+
+static void run(struct upstream_io *io);
+
+static void sweep_cb(evutil_socket_t fd, short what, void *ctx)
+{
+    struct upstream_io *io = ctx;
+    int64_t next_us = INT64_MAX;
+
+    io->now_us = clock_now_us();
+    for (struct upstream_request *r = io->requests; r; r = r->next) {
+        if (r->due_us <= io->now_us)
+            overdue(r);
+        else if (r->due_us < next_us)
+            next_us = r->due_us;
+    }
+    io->sweep_us = 0;
+    if (next_us != INT64_MAX) {
+        if (next_us < io->now_us + SWEEP_MIN_US)
+            next_us = io->now_us + SWEEP_MIN_US;
+        io->sweep_us = next_us;
+        arm(io->sweep_ev, next_us - io->now_us);
+    }
+    run(io);
+}
+/* ---- telling the upper room ---- */
+
+/* What came goes up, unless it must wait for the end of a pause. */
+static void tell_data(struct upstream_request *r)
+{
+    const struct upstream_io *io = r->io;
+    size_t n = r->data_n;
+
+    r->data_n = 0;
+    if (n && r->is_paused) {
+        if (buf_add(&r->held, io->data.data + r->data_at, n))
+            upstream_fail(r, ERR_NOMEM, "Out of memory for an answer");
+    } else if (n)
+        r->handler.on_data(r->handler.ctx, r, io->data.data + r->data_at, n);
+    while (!r->is_ended && !r->is_paused && r->held.len) {
+        struct buf held = r->held;
+        buf_init(&r->held, held.max);
+        r->handler.on_data(r->handler.ctx, r, held.data, held.len);
+        buf_done(&held);
+    }
+    if (!r->is_ended && r->is_held && !r->is_paused && !r->held.len)
+        upstream_io_push(r, LIST_TODO);
+}
+
+static void tell_end(struct upstream_request *r)
+{
+    struct err e = {0};
+
+    if (r->code)
+        err_set(&e, r->code, "%s", r->why);
+    r->is_ended = 1;
+    request_leave(r);
+    r->handler.on_end(r->handler.ctx, r, &e);
+}
+
+/* Each of these may cancel it. */
+static void tell(struct upstream_request *r)
+{
+    r->is_busy = 1;
+    if (!r->is_ended && r->has_head) {
+        r->has_head = 0;
+        r->handler.on_head(r->handler.ctx, r);
+    }
+    if (!r->is_ended)
+        tell_data(r);
+    if (!r->is_ended && r->phase == PHASE_DONE && !r->held.len)
+        tell_end(r);
+    r->is_busy = 0;
+    if (r->is_ended)
+        upstream_io_drop(r);
+}
+
+/* Its kept connection had ended before the request was sent: once more on a new one. */
+static int again(struct upstream_request *r)
+{
+    const struct curl_lib *lib = r->io->lib;
+
+    r->is_stale = 0;
+    r->phase = PHASE_CONNECT;
+    r->mark_us = r->io->now_us;
+    upstream_io_expect(r);
+    lib->easy_setopt(r->easy, CURLOPT_FRESH_CONNECT, 1L);
+    if (lib->multi_add_handle(r->io->multi, r->easy))
+        return 0;
+    r->is_added = 1;
+    return 1;
+}
+
+static void take_ends(struct upstream_io *io)
+{
+    const CURLMsg *m;
+    int n;
+
+    while ((m = io->lib->multi_info_read(io->multi, &n)) != NULL) {
+        CURLcode result = m->data.result;
+        struct upstream_request *r = NULL;
+
+        io->lib->easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &r);
+        leave_curl(r);
+        if (r->is_stale && again(r))
+            continue;
+        upstream_easy_judge(r, result);
+        r->phase = PHASE_DONE;
+        upstream_io_push(r, LIST_NEWS);
+    }
+}
+
+/* After libcurl was at work: tell what came of it. */
+static void run(struct upstream_io *io)
+{
+    struct upstream_request *r;
+
+    take_ends(io);
+    while ((r = pop(io, LIST_NEWS)) != NULL)
+        tell(r);
+    buf_clear(&io->data);
+}
+
+/* ---- libcurl's sockets and timer ---- */
+
+struct sock {
+    struct upstream_io *io;
+    struct upstream_request *r; /* that uses it */
+    struct event *ev;
+    int what; /* is waited for: CURL_POLL_ */
+};
+
+static void act(struct upstream_io *io, curl_socket_t fd, int what)
+{
+    int n;
+
+    io->lib->multi_socket_action(io->multi, fd, what, &n);
+    run(io);
+}
+
+static void sock_cb(evutil_socket_t fd, short what, void *ctx)
+{
+    struct sock *s = ctx;
+    struct upstream_io *io = s->io;
+
+    io->now_us = clock_now_us();
+    if ((what & EV_WRITE) && s->r && s->r->phase == PHASE_WAIT)
+        s->r->mark_us = io->now_us; /* the request is being taken */
+    act(io, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
+}
+
+static void timer_cb(evutil_socket_t fd, short what, void *ctx)
+{
+    struct upstream_io *io = ctx;
+
+    io->now_us = clock_now_us();
+    act(io, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static void sock_free(struct upstream_io *io, curl_socket_t fd, struct sock *s)
+{
+    if (!s)
+        return;
+    io->lib->multi_assign(io->multi, fd, NULL);
+    event_free(s->ev);
+    free(s);
+}
+
+static struct sock *sock_new(struct upstream_io *io, curl_socket_t fd)
+{
+    struct sock *s = calloc(1, sizeof *s);
+
+    if (!s)
+        return NULL;
+    s->io = io;
+    s->ev = event_new(io->net->base, fd, EV_READ, sock_cb, s);
+    if (!s->ev) {
+        free(s);
+        return NULL;
+    }
+    io->lib->multi_assign(io->multi, fd, s);
+    return s;
+}
+
+/* libcurl waits for a socket, no longer, or for something else. Without memory it is not waited
+ * for, and the request ends when it is overdue. */
+static int socket_cb(CURL *easy, curl_socket_t fd, int what, void *ctx, void *sock_ctx)
+{
+    struct upstream_io *io = ctx;
+    struct sock *s = sock_ctx;
+    short events = (short)(EV_PERSIST | (what & CURL_POLL_IN ? EV_READ : 0) |
+                           (what & CURL_POLL_OUT ? EV_WRITE : 0));
+
+    if (what == CURL_POLL_REMOVE) {
+        sock_free(io, fd, s);
+        return 0;
+    }
+    if (!s)
+        s = sock_new(io, fd);
+    if (!s)
+        return 0;
+    io->lib->easy_getinfo(easy, CURLINFO_PRIVATE, &s->r);
+    if ((s->what & CURL_POLL_OUT) && !(what & CURL_POLL_OUT) && s->r && s->r->phase == PHASE_WAIT)
+        s->r->mark_us = io->now_us; /* all of the request was taken */
+    s->what = what;
+    event_del(s->ev);
+    event_assign(s->ev, io->net->base, fd, events, sock_cb, s);
+    event_add(s->ev, NULL);
+    return 0;
+}
+
+static int timer_set(CURLM *multi, long ms, void *ctx)
+{
+    struct upstream_io *io = ctx;
+
+    if (ms < 0)
+        event_del(io->timer_ev);
+    else
+        arm(io->timer_ev, ms * 1000LL);
+    return 0;
+}
+
+/* ---- what the upper room asked for ---- */
+
+static void go_on(struct upstream_request *r)
+{
+    if (r->is_paused)
+        return;
+    upstream_io_push(r, LIST_NEWS); /* what was held here comes first */
+    if (r->is_held && !r->held.len && r->is_added) {
+        r->is_held = 0;
+        r->io->lib->easy_pause(r->easy, CURLPAUSE_CONT);
+    }
+}
+
+static void start(struct upstream_request *r)
+{
+    if (r->io->lib->multi_add_handle(r->io->multi, r->easy)) {
+        upstream_fail(r, ERR_NOMEM, "Out of memory for a request to a service");
+        r->phase = PHASE_DONE;
+        upstream_io_push(r, LIST_NEWS);
+    } else
+        r->is_added = 1;
+}
+
+static void todo_cb(evutil_socket_t fd, short what, void *ctx)
+{
+    struct upstream_io *io = ctx;
+    struct upstream_request *r;
+
+    io->now_us = clock_now_us();
+    while ((r = pop(io, LIST_TODO)) != NULL) {
+        if (r->is_ended)
+            upstream_io_drop(r);
+        else if (r->is_added || r->phase != PHASE_CONNECT)
+            go_on(r);
+        else
+            start(r);
+    }
+    act(io, CURL_SOCKET_TIMEOUT, 0);
+}
+
+/* ---- lifecycle ---- */
+
+static void free_event(struct event *ev)
+{
+    if (ev)
+        event_free(ev);
+}
+
+int upstream_io_open(struct upstream_io *io)
+{
+    struct event_base *base = io->net->base;
+    const struct curl_lib *lib = io->lib;
+    CURLM *m = lib->multi_init();
+
+    io->multi = m;
+    io->timer_ev = event_new(base, -1, 0, timer_cb, io);
+    io->todo_ev = event_new(base, -1, EV_PERSIST, todo_cb, io);
+    io->sweep_ev = event_new(base, -1, 0, sweep_cb, io);
+    buf_init(&io->data, UPSTREAM_TURN_MAX);
+    if (!m || !io->timer_ev || !io->todo_ev || !io->sweep_ev) {
+        upstream_io_close(io);
+        return ERR_NOMEM;
+    }
+    lib->multi_setopt(m, CURLMOPT_SOCKETFUNCTION, socket_cb);
+    lib->multi_setopt(m, CURLMOPT_SOCKETDATA, io);
+    lib->multi_setopt(m, CURLMOPT_TIMERFUNCTION, timer_set);
+    lib->multi_setopt(m, CURLMOPT_TIMERDATA, io);
+    lib->multi_setopt(m, CURLMOPT_MAXCONNECTS, (long)io->up->config.conns_max);
+    return 0;
+}
+
+void upstream_io_close(struct upstream_io *io)
+{
+    struct upstream_request *r;
+
+    while ((r = io->requests) != NULL) {
+        upstream_io_stop(r);
+        request_free(r);
+    }
+    while ((r = io->unused) != NULL) {
+        io->unused = r->next;
+        request_free(r);
+    }
+    if (io->multi)
+        io->lib->multi_cleanup(io->multi);
+    io->multi = NULL;
+    free_event(io->timer_ev);
+    free_event(io->todo_ev);
+    free_event(io->sweep_ev);
+    buf_done(&io->data);
+}
