@@ -7,6 +7,7 @@
 #   make sim      the cloud in SEEDS simulated worlds (default 1000), or that of SEED=n again
 #   make bench    speed and quality beside the peers (QUICK=1: minutes; ONLY=, MODELS=, PEERS=: see bench/run.sh)
 #   make screenshots    the pictures of the page in docs/, from the built server in Chromium
+#   make soak     the server killed KILLS times under load (default 1000), then SEEDS simulated worlds
 #   make asan | tsan | fuzz    one sanitizer build with its tests; fuzzing for FUZZ_SECONDS each
 #   make install  into PREFIX (default /usr/local), DESTDIR respected
 #   make format   clang-format over the sources
@@ -17,9 +18,9 @@ PREFIX ?= /usr/local
 PORT ?= 8080
 FUZZ_SECONDS ?= 60
 SEEDS ?= 1000
-export PORT FUZZ_SECONDS
+export PORT FUZZ_SECONDS KILLS SEEDS
 
-.PHONY: all setup run check test sim bench screenshots asan tsan fuzz install format clean
+.PHONY: all setup run check test sim bench screenshots asan tsan fuzz soak install format clean
 .NOTPARALLEL:
 
 all: setup $(BUILD)/build.ninja
@@ -44,8 +45,8 @@ test:
 asan tsan:
 	@tools/test.sh $@
 
-fuzz:
-	@tools/test.sh fuzz
+fuzz soak:
+	@tools/test.sh $@
 
 # The cloud in a simulated world: SEEDS worlds, or the one of SEED again.
 sim: all

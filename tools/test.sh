@@ -1,11 +1,12 @@
 #!/bin/bash
-# Run the tests: tools/test.sh quick|full|asan|tsan|fuzz
+# Run the tests: tools/test.sh quick|full|asan|tsan|fuzz|soak
 #
 #   quick  release build by gcc, the suites marked quick
 #   full   everything: gcc and clang builds with warnings as errors, all suites by gcc and the quick
 #          ones by clang, end to end with the real clients and the page in a browser,
 #          address+undefined and thread sanitizers, fuzz corpora as plain tests
 #   asan, tsan  that sanitizer's build and its tests
+#   soak   the server killed $KILLS times under load (1,000: an hour), then $SEEDS simulated worlds
 #   fuzz   libFuzzer on every target for $FUZZ_SECONDS each, corpora not changed
 #
 # Ends with "N passed, M failed" (", K skipped") and exits 0 only when nothing failed. What each step
@@ -179,12 +180,20 @@ run_full() {
     run_tsan
 }
 
+run_soak() {
+    step "build gcc" build release gcc || return
+    step "python environment" make_venv
+    use_models build/release/src/cmd/gaufre
+    GAUFRE_KILLS=${KILLS:-1000} pytests soak build/release/src/cmd/gaufre --timeout 36000 tests/e2e/test_kill.py
+    step "simulated worlds" build/release/tests/sim/sim_cloud "$RANDOM" "${SEEDS:-100000}"
+}
+
 rm -rf "$out"
 mkdir -p "$out"
 case $tier in
 quick) tools/setup.sh build || exit 1 ;;
-full | asan | tsan | fuzz) tools/setup.sh test || exit 1 ;;
-*) echo "usage: tools/test.sh quick|full|asan|tsan|fuzz" >&2; exit 2 ;;
+full | asan | tsan | fuzz | soak) tools/setup.sh test || exit 1 ;;
+*) echo "usage: tools/test.sh quick|full|asan|tsan|fuzz|soak" >&2; exit 2 ;;
 esac
 case $tier in
 quick) run_quick ;;
@@ -192,5 +201,6 @@ full) run_full ;;
 asan) run_asan ;;
 tsan) run_tsan ;;
 fuzz) run_fuzz ;;
+soak) run_soak ;;
 esac
 python3 tools/tally.py "$out"
