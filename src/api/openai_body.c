@@ -1,4 +1,6 @@
 /* A reply as one JSON body, and the parts that bodies and chunks share. */
+#include <math.h>
+
 #include "api/openai.h"
 #include "base/check.h"
 #include "base/json_write.h"
@@ -86,15 +88,16 @@ static void put_choice(struct buf *out, const struct api_reply *r, int32_t index
     buf_add_char(out, '}');
 }
 
-/* best_of: the choice of prompt p, not yet taken, with the best mean log-probability. */
+/* best_of: the choice of prompt p, not yet taken, with the best mean log-probability; one
+ * without tokens has none and comes last. */
 static int32_t best_left(const struct api_reply *r, int32_t p, const unsigned char *taken)
 {
     int32_t best = -1;
-    double best_mean = 0;
+    double best_mean = -HUGE_VAL;
 
     for (int32_t k = 0; k < r->req->n_run; k++) {
         const struct choice *c = &r->choice[p * r->req->n_run + k];
-        double mean = c->n_tokens ? c->logprob_sum / c->n_tokens : 0;
+        double mean = c->n_tokens ? c->logprob_sum / c->n_tokens : -HUGE_VAL;
         if (!taken[k] && (best < 0 || mean > best_mean)) {
             best = k;
             best_mean = mean;

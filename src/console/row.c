@@ -42,6 +42,7 @@ void row_begin(struct row_live *l, const struct row_begin *b)
 {
     struct console *c = l->rows->console;
     struct row *r = &l->row;
+    int is_first = r->i_model < 0; /* else it was turned back, and is offered again */
 
     r->model = c->model[b->i_model].id;
     r->i_model = b->i_model;
@@ -50,8 +51,10 @@ void row_begin(struct row_live *l, const struct row_begin *b)
     r->n_choices = b->n_choices;
     r->n_prompt = b->n_prompt;
     r->order = atomic_fetch_add(&c->n_ordered, 1) + 1;
-    l->rows->model[b->i_model]->n_requests++;
-    row_note(l, TIMELINE_ACCEPTED, r->started_us, 0);
+    if (is_first) {
+        l->rows->model[b->i_model]->n_requests++;
+        row_note(l, TIMELINE_ACCEPTED, r->started_us, 0);
+    }
     row_note(l, TIMELINE_QUEUED, clock_now_us(), 0);
 }
 

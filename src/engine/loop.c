@@ -201,7 +201,7 @@ static void seq_start(struct engine *e, struct engine_seq *q, int32_t n_cached)
 
     q->n_done = n_cached;
     sched_begin(&e->loop.sched, &q->slot);
-    if (q->n_generated)
+    if (q->slot.resumed)
         return; /* it comes back after a preemption: the event was sent before */
     atomic_fetch_add_explicit(&e->cached_tokens, (uint64_t)n_cached, memory_order_relaxed);
     if (q->choice)

@@ -47,26 +47,50 @@ static void find_top(const float *z, int32_t n, int32_t n_top, struct sample_top
     }
 }
 
-int sample_logprobs(const struct kern_table *k, const float *logits, int32_t n, int32_t token,
-                    int32_t n_top, struct sample_out *ret)
+/* What makes logits log-probabilities: a logit - max - log_sum. */
+struct scale {
+    float max, log_sum;
+};
+
+static int find_scale(const struct kern_table *k, const float *logits, int32_t n, struct scale *ret)
 {
     int32_t best;
-    float max, log_sum;
 
     if (!k->argmax(logits, n, &best))
         return ERR_NUMERIC;
-    max = logits[best];
-    log_sum = kern_log(k->sum_exp(logits, max, n));
+    ret->max = logits[best];
+    ret->log_sum = kern_log(k->sum_exp(logits, ret->max, n));
+    return 0;
+}
+
+static float logprob(const struct scale *c, float logit)
+{
+    return logit - c->max - c->log_sum;
+}
+
+static void put_top(const struct scale *c, const float *logits, int32_t n, int32_t n_top,
+                    struct sample_out *ret)
+{
     if (n_top > n)
         n_top = n;
     if (n_top > 0)
         find_top(logits, n, n_top, ret->top);
     for (int32_t i = 0; i < n_top; i++)
-        ret->top[i].logprob = ret->top[i].logprob - max - log_sum;
+        ret->top[i].logprob = logprob(c, ret->top[i].logprob);
     ret->n_top = n_top;
+}
+
+int sample_logprobs(const struct kern_table *k, const float *logits, int32_t n, int32_t token,
+                    int32_t n_top, struct sample_out *ret)
+{
+    struct scale c;
+    int r = find_scale(k, logits, n, &c);
+
+    if (r)
+        return r;
+    put_top(&c, logits, n, n_top, ret);
     ret->token = token;
-    if (token >= 0)
-        ret->logprob = logits[token] - max - log_sum;
+    ret->logprob = logprob(&c, logits[token]);
     return 0;
 }
 
@@ -250,15 +274,16 @@ int sample_token(const struct kern_table *k, float *z, const struct sample_in *i
 {
     const struct sampling *p = in->p;
     int32_t n = s->n_vocab, best;
+    struct scale raw = {0}; /* where p->logprobs */
     float max, u;
 
     ret->n_top = 0;
     ret->logprob = 0;
     if (p->logprobs) {
-        /* the drawn token's own value is filled in at the end */
-        int rc = sample_logprobs(k, z, n, -1, p->n_top, ret);
+        int rc = find_scale(k, z, n, &raw);
         if (rc)
             return rc;
+        put_top(&raw, z, n, p->n_top, ret);
         memcpy(s->z, z, (size_t)n * sizeof *z);
     } else if (!k->argmax(z, n, &best)) {
         return ERR_NUMERIC;
@@ -281,10 +306,7 @@ int sample_token(const struct kern_table *k, float *z, const struct sample_in *i
         else if (isfinite(max))
             ret->token = draw_some(k, z, n, max, u, p, s->cand);
     }
-    if (p->logprobs) {
-        struct sample_out one;
-        sample_logprobs(k, s->z, n, ret->token, 0, &one);
-        ret->logprob = one.logprob;
-    }
+    if (p->logprobs)
+        ret->logprob = logprob(&raw, s->z[ret->token]);
     return 0;
 }

@@ -235,6 +235,8 @@ void sched_next(const struct sched *s, int64_t now_us, struct sched_turn *ret)
         ret->slot = longest_paused(s, 0, now_us);
     if (!ret->slot) {
         ret->job = next_job(s, 1, &one);
+        if (ret->job && ret->seq && !rota_before(&s->rota, &one, &first))
+            ret->job = NULL;
         ret->slot = ret->job ? gives_way(s, &one, 0) : NULL;
     }
     if (!ret->slot)

@@ -165,6 +165,16 @@ void call_fail(struct call *c, const struct err *e)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
+/* What a request costs that reached no supplier: the reading of its text, if a text tool's or
+ * refused for what the client did. */
+static int64_t work_tokens(const struct call *c)
+{
+    int is_refused = c->code && c->code != ERR_CANCELLED && err_http_status(c->code) < 500 &&
+                     !c->ticket.offer_is_full;
+
+    return c->n_worked && (c->endpoint->is_tool || is_refused) ? call_tool_tokens(c->n_worked) : 0;
+}
+
 static void settle(struct call *c)
 {
     struct cloud_use use = {.request_id = c->live.row.id,
@@ -181,8 +191,7 @@ static void settle(struct call *c)
     if (c->n_sent)
         cloud_settle(c->s->cloud, clock_now_us(), &c->ticket, &use);
     else
-        cloud_leave(c->s->cloud, clock_now_us(), &c->ticket,
-                    c->n_worked ? call_tool_tokens(c->n_worked) : 0);
+        cloud_leave(c->s->cloud, clock_now_us(), &c->ticket, work_tokens(c));
 }
 
 int64_t call_tool_tokens(size_t n_bytes)

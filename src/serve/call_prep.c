@@ -268,7 +268,7 @@ static int parse_body(struct call *c, struct err *e)
 
     c->n_read = api_read_cost(body_of(c), c->body.len);
     r = claim(c, &c->claim, c->n_read, e);
-    if (!r && c->endpoint->is_tool)
+    if (!r)
         c->n_worked = c->body.len;
     if (!r)
         r = c->endpoint->parse(c, &o, e);

@@ -264,6 +264,13 @@ static void test_best_of(void **state)
     expect(&s, HEAD("text_completion") CHOICE("0", "gooder") "," CHOICE(
                    "1", "mid") "]" USAGE1 ",\"service_tier\":null}");
     close_run(&s);
+    open_run(&s, COMP ",\"prompt\":\"p\",\"n\":1,\"best_of\":2}", 0);
+    event(&s, token(1, "any", -9)); /* is better than none */
+    for (int i = 0; i < 2; i++)
+        finish(&s, i, FINISH_STOP, "");
+    done(&s);
+    expect(&s, HEAD("text_completion") CHOICE("0", "any") "]" USAGE1 ",\"service_tier\":null}");
+    close_run(&s);
 }
 
 static void test_raw_tokens(void **state)

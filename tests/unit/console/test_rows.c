@@ -285,6 +285,7 @@ static void a_row_goes_back(void **state)
     struct row_live *l = add(h, 0, OWN, "x", TIER_DEFAULT);
     struct watch *w = watch_new(h->console, OWN, h);
     struct err e = {0};
+    int n_accepted = 0;
     char *a;
 
     assert_int_equal(watch_join(w, &e), 0);
@@ -297,6 +298,10 @@ static void a_row_goes_back(void **state)
     a = state_of(h, w);
     HAS(a, "\"state\":\"queued\",\"position\":1,\"prompt_tokens\":12,");
     free(a);
+    assert_int_equal(l->rows->model[0]->n_requests, 1);
+    for (int i = 0; i < l->timeline.n_marks; i++)
+        n_accepted += l->timeline.mark[i].what == TIMELINE_ACCEPTED;
+    assert_int_equal(n_accepted, 1);
     watch_free(w);
 }
 

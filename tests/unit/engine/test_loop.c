@@ -661,6 +661,35 @@ static void order_of_events(void **state)
     close_engine();
 }
 
+/* What was found in the cache counts once, also for a sequence that is thrown out before its first
+ * token. */
+static void preempted_in_its_prompt(void **state)
+{
+    enum { N = 8, SHARED = 64, LEN = 190 };
+    static int32_t own[N][LEN];
+    static struct jobs_answer got[N], first;
+    struct jobs_spec s[N], warm = spec_of(SHARED + 1, 1);
+    uint64_t n_cached = 0;
+    (void)state;
+    open_engine(&llama,
+                (struct engine_config){.chunk = 2, .batch_max = N, .kv_bytes_max = 400000});
+    jobs_run(engine, &warm, 1, &first, 1);
+    for (int i = 0; i < N; i++) {
+        for (int k = 0; k < LEN; k++)
+            own[i][k] = k < SHARED ? prompt[k] : (i * 31 + k) % 256;
+        s[i] = spec_of(LEN, 150);
+        s[i].prompt = own[i];
+    }
+    jobs_run(engine, s, N, got, 1);
+    assert_true(stats().preemptions > 0); /* or this proves nothing */
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(got[i].n_cached, SHARED);
+        n_cached += (uint64_t)got[i].n_cached;
+    }
+    assert_int_equal(stats().cached_tokens, n_cached);
+    close_engine();
+}
+
 /* Little memory: sequences are thrown out and come back; every prompt token is still told once. */
 static void preempted_echo(void **state)
 {
@@ -877,6 +906,7 @@ int main(void)
         cmocka_unit_test(echoes_in_order),
         cmocka_unit_test(drains_on_close),
         cmocka_unit_test(order_of_events),
+        cmocka_unit_test(preempted_in_its_prompt),
         cmocka_unit_test(preempted_echo),
         cmocka_unit_test(two_hundred_jobs),
         cmocka_unit_test(whole_context_in_little_memory),

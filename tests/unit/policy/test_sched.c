@@ -607,6 +607,31 @@ static void gives_way(void **state)
     assert_int_equal(yields(held + 2, 1, ROTA_OWED, 3), 0);
 }
 
+/* A slot is taken from nobody for a job that would not go before the first of those in their slots.
+ */
+static void no_slot_for_a_later_turn(void **state)
+{
+    struct sched_job high = {.tier = 2, .tenant = 1, .n_seqs = 1}, more = high;
+    struct sched_job run = {.tenant = 1, .n_seqs = 1}, other = {.tenant = 2, .n_seqs = 1};
+    struct sched_seq q[3] = {{.job = &high, .state = SEQ_DECODE, .order = 1},
+                             {.job = &run, .state = SEQ_DECODE, .order = 2},
+                             {.job = &run, .state = SEQ_WAIT, .order = 3}};
+    struct sched_seq *slot[] = {&q[0], &q[1], &q[2]};
+    struct sched s = {.slot = slot, .n_slots = 3, .give_way_us = GIVE_WAY_US};
+    struct sched_turn t;
+
+    sched_enter(&s, &more, 0); /* goes first, but its tenant has a slot there */
+    sched_enter(&s, &other, 0);
+    s.rota.last[0] = 2; /* it is tenant 1's turn */
+    sched_next(&s, 0, &t);
+    assert_ptr_equal(t.seq, &q[2]);
+    assert_null(t.job);
+    s.rota.last[0] = 1;
+    sched_next(&s, 0, &t);
+    assert_ptr_equal(t.job, &other);
+    assert_ptr_equal(t.slot, &q[2]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -618,6 +643,7 @@ int main(void)
         cmocka_unit_test(paused_give_way),
         cmocka_unit_test(victims),
         cmocka_unit_test(gives_way),
+        cmocka_unit_test(no_slot_for_a_later_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -108,8 +108,10 @@ static void what_never_fits(void **state)
 {
     struct two *t = *state;
     struct room *r = start(t, "tenant a tokens_per_minute=10\n");
-    char *a = ask(r, CHAT_PATH, t->a, CHAT("hi", ",\"max_tokens\":3"));
+    char *a;
 
+    expect(r, CHAT_PATH, t->a, CHAT("hi", ",\"max_tokens\":2"), 200, "\"total_tokens\":10");
+    a = ask(r, CHAT_PATH, t->a, CHAT("hi", ",\"max_tokens\":3"));
     assert_int_equal(status_of(a), 429);
     HAS(a, "token_quota_exceeded");
     HAS(a, "may use 11 tokens");
@@ -121,7 +123,24 @@ static void what_never_fits(void **state)
         r, CHAT_PATH, t->a, /* a prediction may be computed in vain, and is billed then */
         CHAT("hi", ",\"max_tokens\":2,\"prediction\":{\"type\":\"content\",\"content\":\"abc\"}"),
         429, "may use 13 tokens");
-    expect(r, CHAT_PATH, t->a, CHAT("hi", ",\"max_tokens\":2"), 200, "\"total_tokens\":10");
+}
+
+/* The reading of a text that is refused for what the client did is paid, and no other. */
+static void refused_texts_are_charged(void **state)
+{
+    struct two *t = *state;
+    struct room *r = start(t, "tenant a tokens_per_minute=1000\n");
+    static char body[6000];
+
+    snprintf(body, sizeof body, "{\"model\":\"fake\",\"prompt\":\"%05000d\",\"max_tokens\":999}",
+             0);
+    r->f.frozen = 1;
+    expect(r, "/v1/completions", t->a, body, 503, "x-ratelimit-remaining-tokens: 1000\r\n");
+    r->f.frozen = 0;
+    expect(r, "/v1/completions", t->a, body, 400, "x-ratelimit-remaining-tokens: 1000\r\n");
+    EVENTUALLY(r->s->n_calls == 0); /* a call pays when it ends */
+    expect(r, "/detokenize", t->a, "{\"tokens\":[104]}", 200,
+           "x-ratelimit-remaining-tokens: 994\r\n"); /* 5 KB are 5, and its own is held */
 }
 
 static void text_tools_are_charged(void **state)
@@ -351,6 +370,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(unstated_maximum_is_what_is_held),
         T(what_never_fits),
+        T(refused_texts_are_charged),
         T(text_tools_are_charged),
         T(sequences_are_counted),
         T(queue_counts_sequences),
