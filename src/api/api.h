@@ -23,8 +23,10 @@
 #include "api/model_list.h"
 #include "api/reply.h"
 #include "api/request.h"
+#include "api/splice.h"
 #include "api/sse.h"
 #include "api/text_tools.h"
+#include "api/relayed.h"
 #include "api/wire_error.h"
 
 #endif

@@ -13,6 +13,10 @@ int field_bad(struct err *e, int code, const char *path, const char *fmt, ...)
 /* The same for a value of the wrong type: "path: must be a string, not null"; v NULL: "is
  * required". */
 int field_must_be(struct err *e, const char *path, const char *type, const json_t *v);
+/* What the contract has and this engine has not: where o->unbuilt is there it is noted, the first
+ * of them, and 0 returned; else as field_bad. */
+int field_unbuilt(const struct api_options *o, struct err *e, int code, const char *path,
+                  const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 /* A path made on the spot, for use within one call: PATH("messages.%zu.content", i). */
 #define PATH(...) path_format((char[128]){0}, __VA_ARGS__)
 char *path_format(char out[128], const char *fmt, ...) __attribute__((format(printf, 2, 3)));

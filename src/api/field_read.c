@@ -228,3 +228,18 @@ int parse_body(json_t **ret, const char *body, size_t n, const struct api_reques
     *ret = root;
     return 0;
 }
+
+int field_unbuilt(const struct api_options *o, struct err *e, int code, const char *path,
+                  const char *fmt, ...)
+{
+    char text[400];
+    va_list ap;
+
+    if (o->unbuilt && o->unbuilt->code)
+        return 0;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    field_bad(o->unbuilt ? o->unbuilt : e, code, path, "%s", text);
+    return o->unbuilt ? 0 : code;
+}

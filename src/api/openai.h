@@ -29,7 +29,7 @@ struct reading {
     int64_t max_completion, max_tokens, min_completion, min_tokens; /* -2: absent */
     int32_t best_of, n_top;
     enum effort effort;
-    int disable_reasoning, thinking_enabled, clear_thinking;
+    int disable_reasoning, thinking_enabled, clear_thinking, has_tools;
     const json_t *tool_choice, *kwargs;
     union {
         int32_t i32;

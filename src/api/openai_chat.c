@@ -13,7 +13,7 @@ static int settle_chat(struct reading *d)
         return field_bad(d->e, ERR_SCHEMA, "top_logprobs", "needs logprobs to be true");
     if (r->logprobs)
         r->sampling.n_top = d->n_top;
-    if (d->tool_choice && (d->o->strict || !choice || !strcmp(choice, "required")))
+    if (d->tool_choice && !d->has_tools && (d->o->strict || !choice || !strcmp(choice, "required")))
         return field_bad(d->e, ERR_SCHEMA, "tool_choice", "needs tools");
     if (d->disable_reasoning)
         d->effort = EFFORT_NONE;

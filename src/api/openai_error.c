@@ -49,6 +49,13 @@ static const struct row rows[] = {
     {ERR_AGAIN, unavailable, "overloaded", NULL},
     {ERR_DRAINING, unavailable, "shutting_down", NULL},
     {ERR_FROZEN, unavailable, "engine_frozen", NULL},
+    {ERR_SUPPLIER_BUSY, "too_many_requests_error", "queue_exceeded", "queue"},
+    {ERR_CONTENT, invalid, "content_policy_violation", NULL},
+    {ERR_CONNECT, "server_error", "supplier_unreachable", NULL},
+    {ERR_SILENT, "timeout_error", "supplier_timeout", NULL},
+    {ERR_RESET, "server_error", "supplier_cut", NULL},
+    {ERR_SUPPLIER, "server_error", "supplier_error", NULL},
+    {ERR_SUPPLIER_AUTH, "server_error", "supplier_refused", NULL},
     {ERR_NUMERIC, "server_error", "numeric_error", NULL},
 };
 static const struct row internal = {ERR_INTERNAL, "server_error", "internal_error", NULL};

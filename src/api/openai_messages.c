@@ -49,15 +49,15 @@ static int read_part(const json_t *part, const char *path, const struct api_opti
         return field_must_be(e, PATH("%s.type", path), "a string", type);
     t = json_string_value(type);
     if (!strcmp(t, "image_url") || !strcmp(t, "image"))
-        return field_bad(e, ERR_UNSUPPORTED, PATH("%s.type", path),
-                         "'%s' parts are not supported yet: no model here sees images", t);
+        return field_unbuilt(o, e, ERR_UNSUPPORTED, PATH("%s.type", path),
+                             "'%s' parts are not supported yet: no model here sees images", t);
     if (!strcmp(t, "refusal")) {
         *ret_n = 0;
         return 0;
     }
     if (strcmp(t, "text"))
-        return field_bad(e, ERR_SCHEMA, PATH("%s.type", path),
-                         "unknown part type '%.40s'; 'text' is supported", t);
+        return field_unbuilt(o, e, ERR_SCHEMA, PATH("%s.type", path),
+                             "unknown part type '%.40s'; 'text' is supported", t);
     if (o->strict && check_known(part, PATH("body.%s.", path), known_part, e))
         return ERR_SCHEMA;
     text = get_field(part, "text");

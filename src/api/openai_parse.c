@@ -151,8 +151,8 @@ static int read_field(struct reading *d, const struct field *f, const json_t *v)
         break;
     }
     if (f->flags & UNBUILT)
-        return field_bad(d->e, ERR_UNSUPPORTED, f->name,
-                         "constrained output is not supported yet by this server");
+        return field_unbuilt(d->o, d->e, ERR_UNSUPPORTED, f->name,
+                             "constrained output is not supported yet by this server");
     return 0;
 }
 

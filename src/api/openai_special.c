@@ -8,7 +8,8 @@
 
 static int unbuilt(struct reading *d, const char *name, const char *what)
 {
-    return field_bad(d->e, ERR_UNSUPPORTED, name, "%s not supported yet by this server", what);
+    return field_unbuilt(d->o, d->e, ERR_UNSUPPORTED, name, "%s not supported yet by this server",
+                         what);
 }
 
 /* Index of the string v in a NULL-ended list, or -1 with the sentence. */
@@ -130,7 +131,8 @@ int read_tools(struct reading *d, const json_t *v, const char *name)
 {
     if (!json_is_array(v))
         return field_must_be(d->e, name, "an array", v);
-    return json_array_size(v) ? unbuilt(d, name, "tools are") : 0;
+    d->has_tools = json_array_size(v) > 0;
+    return d->has_tools ? unbuilt(d, name, "tools are") : 0;
 }
 
 int read_tool_choice(struct reading *d, const json_t *v, const char *name)

@@ -98,6 +98,31 @@ static int take_text(struct api_reply *r, const struct event *ev)
     return b->failed ? b->failed : reply_charge(r, before, b->len);
 }
 
+/* A piece of an answer that its supplier has written. What a body is made of is gathered. */
+static int relay(struct api_reply *r, const struct event *ev, struct buf *out)
+{
+    struct buf *body = &r->choice[0].text;
+    size_t before = body->len;
+
+    if (r->req->stream) {
+        buf_add_str(out, r->frame->begin);
+        buf_add(out, ev->text, ev->n_text);
+        return buf_add_str(out, r->frame->end);
+    }
+    buf_add(body, ev->text, ev->n_text);
+    return body->failed ? body->failed : reply_charge(r, before, body->len);
+}
+
+static int end_relay(struct api_reply *r, struct buf *out)
+{
+    r->ended = 1;
+    if (!r->req->stream)
+        return 0;
+    buf_add_str(out, r->frame->begin);
+    buf_add_str(out, "[DONE]");
+    return buf_add_str(out, r->frame->end);
+}
+
 static int fail(struct api_reply *r, const struct event *ev, struct buf *out)
 {
     r->ended = r->failed = 1;
@@ -113,6 +138,8 @@ int api_reply_event(struct api_reply *r, const struct event *ev, struct buf *out
     int e = 0;
 
     CHECK(!r->ended && (!r->req->stream || out));
+    if (r->s.relayed && ev->kind == EVENT_DONE)
+        return end_relay(r, out);
     switch (ev->kind) {
     case EVENT_STARTED:
     case EVENT_PREFILL:
@@ -132,6 +159,9 @@ int api_reply_event(struct api_reply *r, const struct event *ev, struct buf *out
         CHECK(r->n_done <= r->n_prompts && r->n_finished >= r->n_done * r->req->n_run);
         r->ended = r->n_done == r->n_prompts;
         break;
+    case EVENT_RELAY:
+        CHECK(r->s.relayed);
+        return relay(r, ev, out);
     case EVENT_ERROR:
         return fail(r, ev, out);
     }
@@ -144,12 +174,16 @@ int api_reply_event(struct api_reply *r, const struct event *ev, struct buf *out
 
 int api_reply_begin(struct api_reply *r, struct buf *out)
 {
-    return r->req->stream && r->dialect->begin ? r->dialect->begin(r, out) : 0;
+    int is_told = r->req->stream && r->dialect->begin && !r->s.relayed;
+
+    return is_told ? r->dialect->begin(r, out) : 0;
 }
 
 int api_reply_body(struct api_reply *r, struct buf *out)
 {
     CHECK(r->ended && !r->failed && !r->req->stream);
+    if (r->s.relayed)
+        return buf_add(out, r->choice[0].text.data, r->choice[0].text.len);
     return r->dialect->body(r, out);
 }
 

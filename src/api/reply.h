@@ -19,6 +19,7 @@ struct api_reply_setup {
     const char *fingerprint;       /* "fp_..." */
     const char *tier_used;         /* the tier it got, or NULL: the one it asked for */
     size_t text_max;               /* all that one reply may gather; default 64 MiB */
+    int relayed;                   /* it comes as EVENT_RELAY */
     const struct api_frame *frame; /* NULL: of a client that nothing is known of */
     int no_reasoning_alias;        /* do not repeat `reasoning` as `reasoning_content` */
 };
@@ -33,8 +34,8 @@ void api_reply_free(struct api_reply *r); /* accepts NULL */
 int api_reply_prompt(struct api_reply *r, int32_t i, const char *text, size_t n, const int32_t *id,
                      int32_t n_id);
 /* Stream: what the dialect has to say before anything is computed (chat: the role of every choice),
- * so that the client hears of its admission. Optional; after api_reply_prompt, before the first
- * event. 0, or the buffer's failure. */
+ * so that the client hears of its admission; of one that is relayed its supplier says it. Optional;
+ * after api_reply_prompt, before the first event. 0, or the buffer's failure. */
 int api_reply_begin(struct api_reply *r, struct buf *out);
 /* Take one event; the usage and times of a DONE are the whole request's so far. A stream's bytes
  * (whole frames) are appended to `out`; without stream nothing is (out may be NULL). 0; ERR_LIMIT

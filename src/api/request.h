@@ -30,6 +30,9 @@ struct api_options {
     int32_t messages_max; /* 65,536 */
     size_t
         *arguments_left; /* api's own: bytes that parsed arguments of tool calls may still take */
+    /* What this server's engine lacks is noted here, the first of it, and not refused: for requests
+     * that another supplier may take. NULL: it is refused. */
+    struct err *unbuilt;
     int32_t prompts_max; /* 128; prompts x choices is at most API_CHOICES_MAX */
 };
 

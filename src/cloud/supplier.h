@@ -37,6 +37,7 @@ struct supplier_facts {
     const char *no_chat_why; /* a sentence, when not; NULL, "": it has none */
     struct preset sampling;  /* recommended */
     int default_sampling;    /* draw with it where a request says nothing */
+    int relays;              /* takes requests whole (job->relay) and answers by EVENT_RELAY */
     int reads_prompts;       /* offers tokenize and render: prompts are given as tokens */
 };
 

@@ -73,7 +73,8 @@ struct event {
     const struct usage *usage; /* DONE */
     const struct times *times; /* STARTED, DONE */
     int code;                  /* DONE: 0, or the ERR_* that ended the job */
-    const struct err *err;     /* ERROR */
+    const struct err *err;     /* ERROR; DONE with a code: its sentence, or NULL */
+    int64_t retry_us;          /* DONE with a code: when to come back; 0: unknown */
 };
 
 #endif

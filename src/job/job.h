@@ -47,6 +47,7 @@ struct job {
 
     /* Where `item` is posted when there are events to read. Its kind and owner are the reader's. */
     struct mbox *reader;
+    int io; /* the io thread whose mailbox it is */
     struct mbox_item item;
 
     void *inner; /* the supplier's */

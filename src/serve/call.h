@@ -77,7 +77,8 @@ const struct endpoint *endpoint_row(enum api_route_id id);
 struct call_job {
     struct job job;
     struct call *call;
-    const char *text; /* the prompt's text: in the request, or `rendered` */
+    struct job_relay relay; /* the whole request, for a supplier that takes it so */
+    const char *text;       /* the prompt's text: in the request, or `rendered` */
     size_t n_text;
     struct tokens tokens, prediction;
     struct buf rendered;
@@ -126,6 +127,7 @@ struct call {
         struct api_template template;
     } tool;                  /* [prep] */
     struct net_claim answer; /* [prep]: memory of the answer, while it is gathered */
+    struct err *unbuilt;     /* [prep]: what the local engine lacks of it; NULL: nothing was read */
     size_t n_worked;         /* [prep]: bytes of text read and written for it */
     struct err err;          /* [prep] */
     struct mbox_item prep_item;

@@ -17,6 +17,12 @@ static int call_headers(struct call *c, struct api_header *h, int max)
     struct api_rate rate;
     int n = api_common_headers(c->live.row.id, clock_now_us() - c->started_us, h, max);
 
+    if (c->sup) { /* who serves it, and as what */
+        h[n] = (struct api_header){.name = "x-gaufre-supplier"};
+        snprintf(h[n++].value, sizeof h->value, "%s", c->sup->id);
+        h[n] = (struct api_header){.name = "x-gaufre-tier"};
+        snprintf(h[n++].value, sizeof h->value, "%s", tier_name(c->tier));
+    }
     n += api_cors_headers(0, c->cors, h + n, max - n);
     if (cloud_rate(c->s->cloud, clock_now_us(), c->ticket.i_rate, &rate))
         n += api_rate_headers(&rate, h + n, max - n);

@@ -48,6 +48,7 @@ size_t call_kept_bytes(const struct call *c)
     size_t n = c->arena.used + (size_t)c->n_jobs * sizeof *c->jobs;
 
     n += c->req.messages ? c->n_read : 0;
+    n += c->n_jobs && c->jobs[0].job.relay ? c->n_body : 0; /* the supplier's own copy */
     for (int32_t i = 0; i < c->n_jobs; i++) {
         const struct call_job *j = &c->jobs[i];
         n += ((size_t)j->tokens.n + (size_t)j->prediction.n) * sizeof(int32_t) + j->rendered.cap;
@@ -198,6 +199,28 @@ static int prep_completion(struct call *c, struct err *e)
     return r;
 }
 
+/* Prepare for a supplier that takes the whole request: one job, whatever it asks for. */
+static int prep_relay(struct call *c, struct err *e)
+{
+    int chat = !c->req.n_prompts, r = make_jobs(c, 1, e);
+    struct call_job *j = c->jobs;
+
+    if (r)
+        return r;
+    if (!c->body.data)
+        return err_set(e, ERR_INTERNAL, "the request's body is gone");
+    j->relay = (struct job_relay){.path = chat ? "/chat/completions" : "/completions",
+                                  .body = c->body.data,
+                                  .n_body = c->body.len,
+                                  .stream = c->req.stream,
+                                  .include_usage = c->req.include_usage};
+    j->job.relay = &j->relay;
+    j->text = "";
+    j->n_hold = (int64_t)c->n_body; /* a token has a byte at least */
+    j->job.sampling = c->req.sampling;
+    return 0;
+}
+
 /* Prepare for a supplier that takes texts. A token has at least one byte, so as many tokens are
  * held as the text has bytes. */
 static int prep_text(struct call *c, struct err *e)
@@ -225,6 +248,12 @@ static int prep_text(struct call *c, struct err *e)
     return r;
 }
 
+/* May its body still be needed, for a supplier that takes it whole? */
+static int keeps_body(const struct call *c)
+{
+    return c->s->suppliers && !c->endpoint->is_tool;
+}
+
 static const char *body_of(const struct call *c)
 {
     return c->body.data ? c->body.data : "";
@@ -232,8 +261,17 @@ static const char *body_of(const struct call *c)
 
 int call_parse_request(struct call *c, const struct api_options *o, struct err *e)
 {
-    return api_parse(c->route.dialect, &c->req, &c->arena, body_of(c), c->body.len, &c->heads, o,
-                     e);
+    struct api_options with = *o;
+
+    if (keeps_body(c)) {
+        c->unbuilt = arena_array(&c->arena, 1, sizeof *c->unbuilt);
+        if (!c->unbuilt)
+            return err_set(e, ERR_NOMEM, "No memory for one more request.");
+        *c->unbuilt = (struct err){0};
+        with.unbuilt = c->unbuilt;
+    }
+    return api_parse(c->route.dialect, &c->req, &c->arena, body_of(c), c->body.len, &c->heads,
+                     &with, e);
 }
 
 /* Complete the request with what depends on the chosen supplier: its vocabulary, and the sampling
@@ -251,8 +289,15 @@ static int fill_request(struct call *c, struct err *e)
 
 int call_prepare_request(struct call *c, struct err *e)
 {
-    int r = fill_request(c, e);
+    int r;
 
+    if (c->sup->ops->facts(c->sup)->relays)
+        return prep_relay(c, e);
+    if (c->unbuilt && c->unbuilt->code) {
+        *e = *c->unbuilt;
+        return e->code;
+    }
+    r = fill_request(c, e);
     if (r)
         return r;
     if (!call_reads_tokens(c))
@@ -272,7 +317,8 @@ static int parse_body(struct call *c, struct err *e)
         c->n_worked = c->body.len;
     if (!r)
         r = c->endpoint->parse(c, &o, e);
-    net_body_done(&c->body); /* the request keeps its own */
+    if (r || !keeps_body(c))
+        net_body_done(&c->body); /* the request keeps its own */
     return r;
 }
 
@@ -291,7 +337,6 @@ void call_prep(struct call *c)
         if (!r)
             r = claim(c, &c->answer, call_tool_bytes(c), e);
     }
-    net_body_done(&c->body);
     if (r)
         net_claim_set(&c->claim, 0);
     e->code = r;

@@ -93,7 +93,8 @@ void call_told(struct call *c)
     if (c->is_told)
         return;
     c->is_told = 1;
-    if (c->req.messages && call_reads_tokens(c)) {
+    net_body_done(&c->body);
+    if (c->req.messages) {
         api_request_rendered(&c->req);
         net_claim_set(&c->claim, call_kept_bytes(c));
     }
@@ -129,6 +130,14 @@ static int tell(struct call *c, struct call_job *j, const struct event *from)
         j->n_live--;
         c->finish = ev.finish == FINISH_LENGTH ? "length" : "stop";
         ev.choice += i * c->req.n_run;
+        break;
+    case EVENT_RELAY:
+        if (ev.has_content)
+            note_token(c, j);
+        if (ev.is_last)
+            c->finish = ev.finish == FINISH_LENGTH ? "length" : "stop";
+        if (c->req.stream && !c->streaming)
+            call_stream_begin(c);
         break;
     case EVENT_DONE: /* of the request so far */
         ev.usage = &c->usage;
@@ -216,11 +225,16 @@ static void go_home(struct call *c, struct call_job *j)
         call_walk(c);
 }
 
-static void fail_job(struct call *c, int code)
+static void fail_job(struct call *c, int code, const struct event *ev)
 {
     struct err e = {0};
 
-    err_set(&e, code, "The request could not be finished: %s.", err_text(code));
+    if (ev && ev->err)
+        e = *ev->err;
+    else
+        err_set(&e, code, "The request could not be finished: %s.", err_text(code));
+    if (ev && ev->retry_us)
+        c->ticket.retry_us = ev->retry_us;
     if (!call_turn_back(c, &e))
         call_fail(c, &e);
 }
@@ -245,9 +259,9 @@ void call_pump(struct call *c, struct call_job *j)
             job_done(c, j, ev);
         if (c->state == CALL_RUN && !code)
             code = tell(c, j, ev);
-        ops(c)->pop(c->sup, &j->job);
         if (c->state == CALL_RUN && code)
-            fail_job(c, code);
+            fail_job(c, code, ev->kind == EVENT_DONE ? ev : NULL);
+        ops(c)->pop(c->sup, &j->job);
         if (c->out.len > PENDING_PAUSE && c->streaming)
             call_flush(c);
     }
@@ -269,7 +283,12 @@ void call_room(struct call *c)
 
 void call_tick(struct call *c, int64_t now_us)
 {
-    if (c->state > CALL_RUN || !c->streaming || !c->x)
+    if (c->state > CALL_RUN || !c->x)
+        return;
+    if (!c->streaming && c->state == CALL_RUN && c->req.stream &&
+        now_us - c->started_us >= c->s->config->heartbeat * 1000)
+        call_stream_begin(c); /* a client may wait for a head only so long */
+    if (!c->streaming)
         return;
     if (now_us - c->written_us >= c->s->config->heartbeat * 1000 && !c->paused) {
         buf_add_str(&c->out, c->frame->ping);

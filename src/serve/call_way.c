@@ -139,6 +139,7 @@ static int make_reply(struct call *c, struct err *e)
         .req = &c->req,
         .id = c->reply_id,
         .fingerprint = c->sup->ops->facts(c->sup)->fingerprint,
+        .relayed = c->sup->ops->facts(c->sup)->relays,
         .tier_used = tier_name(c->tier),
         .frame = c->frame,
     };
@@ -179,8 +180,9 @@ static int submit_job(struct call *c, struct call_job *j, struct err *e)
 {
     int r;
 
-    j->n_live = c->req.n_run;
-    j->job.n_choices = c->req.n_run;
+    j->job.n_choices =
+        j->job.relay && c->req.n_prompts ? c->req.n * c->req.n_prompts : c->req.n_run;
+    j->n_live = j->job.n_choices;
     j->job.salt = cache_salt(c);
     j->job.tenant = c->ticket.i_tenant;
     j->job.tier = c->tier;
@@ -188,6 +190,7 @@ static int submit_job(struct call *c, struct call_job *j, struct err *e)
     if (j->job.sampling.min_tokens < 0)
         j->job.sampling.min_tokens = j->job.sampling.max_tokens;
     j->job.echo = c->req.echo && c->req.logprobs;
+    j->job.io = c->io;
     j->job.reader = net_io_mbox(c->s->net, c->io);
     j->job.item.kind = MAIL_JOB;
     j->job.item.owner = j;
@@ -256,7 +259,7 @@ static int submit(struct call *c, struct err *e)
         r = call_submit_more(c, e);
     if (c->n_sent)
         tell_begin(c);
-    if (!r && c->req.stream)
+    if (!r && c->req.stream && !c->sup->ops->facts(c->sup)->relays)
         open_stream(c);
     return r;
 }
@@ -267,7 +270,8 @@ static int submit(struct call *c, struct err *e)
  * errors that are answered with 5xx, and when the offer's queue is full. */
 static int is_the_offers(const struct call *c, int code)
 {
-    return err_http_status(code) >= 500 || (code == ERR_QUEUE_FULL && c->ticket.offer_is_full);
+    return err_http_status(code) >= 500 || code == ERR_SUPPLIER_BUSY ||
+           (code == ERR_QUEUE_FULL && c->ticket.offer_is_full);
 }
 
 int call_turn_back(struct call *c, const struct err *e)

@@ -19,7 +19,8 @@
 #include "base/err.h"
 #include "job/preset.h"
 
-#define SERVE_MODELS_MAX 32
+#define SERVE_MODELS_MAX    32
+#define SERVE_SUPPLIERS_MAX 32
 
 /* ---- settings: rows of X(key, flag, KIND, field, default, min, max, argument, help) ------------
  * One table is the file's keys, the flags, --help and the documentation. */
@@ -121,6 +122,19 @@ struct serve_model {
     const char *chat_template;
 };
 
+/* A service elsewhere that serves models too. */
+struct serve_supplier {
+    const char *name, *base_url;
+    const char *key_env, *key_file; /* where its key is; NULL: it wants none */
+    const char *key;                /* filled by serve_config_check */
+    const char *ca_file, *proxy;
+    struct config_strs models; /* "id", or "id=its name there" */
+    int64_t context, connections, concurrency;
+    int64_t connect_timeout, first_byte_timeout, silence_timeout, total_timeout; /* ms */
+    int unknown_fields; /* SERVE_FIELDS_* */
+};
+enum { SERVE_FIELDS_PASS, SERVE_FIELDS_DROP };
+
 struct serve_config {
     const char *rates_path; /* the bench store (bench_store.h), or NULL: filled by the caller */
     const char *host, *keys, *ledger;
@@ -136,19 +150,22 @@ struct serve_config {
     struct serve_model model_default; /* what models that say nothing get */
     struct serve_model models[SERVE_MODELS_MAX];
     int n_models;
+    struct serve_supplier suppliers[SERVE_SUPPLIERS_MAX];
+    int n_suppliers;
     struct arena arena; /* owns the strings */
 };
 enum { SERVE_METRICS_LOCAL, SERVE_METRICS_KEY, SERVE_METRICS_OPEN };
 
 extern const struct config_setting serve_settings[];
 extern const struct config_setting serve_model_settings[];
+extern const struct config_setting serve_supplier_settings[];
 extern const struct config_setting serve_naming[]; /* of a model in a file: "model" first */
 
 void serve_config_init(struct serve_config *c); /* defaults */
 void serve_config_done(struct serve_config *c);
 /* Read a YAML file over what is there: the tables' keys, and `models`, a list of names or of maps
- * with `model`, `id`, `aliases` and a model's settings. ERR_FORMAT with "file:line:column: what".
- */
+ * with `model`, `id`, `aliases` and a model's settings, and `suppliers`, a list of maps. ERR_FORMAT
+ * with "file:line:column: what". */
 int serve_config_read(struct serve_config *c, const char *path, struct err *e);
 /* A flag, by its key. A model's setting then holds for every model, whatever the file said. */
 int serve_config_flag(struct serve_config *c, const char *key, const char *text, struct err *e);

@@ -13,6 +13,7 @@
 #include "base/team.h"
 #include "serve/local_supplier.h"
 #include "serve/server.h"
+#include "serve/suppliers.h"
 
 #define JOBS_HOME_US INT64_C(10000000) /* after the drain: for cancelled jobs to come home */
 #define LINGER_US    10000
@@ -241,6 +242,8 @@ int serve_open(struct server **ret, const struct serve_config *c, struct err *e)
         console_set_threads(s->console, team_size(s->team));
         r = add_locals(s, e);
     }
+    if (!r && c->n_suppliers)
+        r = suppliers_open(&s->suppliers, s, e);
     if (!r)
         r = server_start(s, e);
     if (!r && pthread_create(&s->loader, NULL, loader_main, s))
@@ -364,6 +367,7 @@ int64_t serve_close(struct server *s)
         local_done(&s->locals[i]);
     team_close(s->team);
     n_lost = cloud_close(s->cloud);
+    suppliers_close(s->suppliers);
     net_server_close(s->net);
     console_free(s->console);
     if (s->wake_fd >= 0)

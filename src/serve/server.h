@@ -41,7 +41,8 @@ struct server {
     struct console *console;
     struct served served[SERVE_MODELS_MAX];
     int n_served;
-    _Atomic int keys_read; /* how often, after the first time */
+    struct suppliers *suppliers; /* those elsewhere; NULL: none */
+    _Atomic int keys_read;       /* how often, after the first time */
     uint64_t salt_seed;
     _Atomic int64_t n_calls;
     _Atomic int draining;

@@ -15,6 +15,7 @@
 #include "serve/local_supplier.h"
 #include "serve/origin.h"
 #include "serve/serve.h"
+#include "serve/suppliers.h"
 
 _Static_assert(TEAM_THREADS_MAX == 256, "as the table says");
 
@@ -78,6 +79,7 @@ struct reading {
     struct config_doc *d;
     struct serve_model *m;
     struct config_node *models; /* read last: top-level settings are their defaults */
+    struct config_node *suppliers;
 };
 
 const struct config_setting serve_naming[] = {
@@ -137,6 +139,12 @@ static int top_key(void *arg, const char *key, struct config_node *value, struct
         r->models = value;
         return 1;
     }
+    if (!strcmp(key, "suppliers")) {
+        if (!config_is_seq(value))
+            return config_err(r->d, value, e, "suppliers: wants a list");
+        r->suppliers = value;
+        return 1;
+    }
     r->m = &r->c->model_default;
     return model_key(r, key, value, e);
 }
@@ -152,6 +160,8 @@ int serve_config_read(struct serve_config *c, const char *path, struct err *e)
     code = config_read(r.d, config_doc_root(r.d), serve_settings, c, &c->arena, top_key, &r, e);
     for (n = config_first(r.models); !code && n; n = config_next(n))
         code = read_model(&r, n, e);
+    for (n = config_first(r.suppliers); !code && n; n = config_next(n))
+        code = supplier_read(c, r.d, n, e);
     config_doc_close(r.d);
     if (code && c->arena.failed == ERR_NOMEM) /* whatever was not found then */
         return err_set(e, ERR_NOMEM, "%s: out of memory", path);
@@ -282,9 +292,9 @@ int serve_config_check(struct serve_config *c, struct err *e)
     if (strip_brackets(c))
         return err_set(e, ERR_NOMEM, "out of memory");
 
-    if (!c->n_models)
+    if (!c->n_models && !c->n_suppliers)
         return err_set(e, ERR_ARG,
-                       "no model to serve: name one, or list them under 'models' in "
+                       "no model to serve: name one, or list them under 'models' or 'suppliers' in "
                        "the configuration");
     for (int i = 0; i < c->n_models; i++) {
         struct serve_model *m = &c->models[i];
@@ -294,6 +304,9 @@ int serve_config_check(struct serve_config *c, struct err *e)
         if (r)
             return r;
     }
+    r = suppliers_check(c, e);
+    if (r)
+        return r;
     if (c->body_budget / 10 < c->body_limit)
         return err_set(e, ERR_ARG,
                        "body_budget is smaller than ten times body_limit: one tenant may use half "
@@ -366,6 +379,7 @@ int serve_config_describe(const struct serve_config *c, struct buf *out, struct 
         if (r)
             return r;
     }
+    suppliers_describe(c, out);
     buf_add_str(out, "memory     ");
     mib(out, need);
     buf_add_str(out, " at most for weights, KV caches and vocabularies; available ");

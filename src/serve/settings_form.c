@@ -17,6 +17,11 @@ static const struct section {
      {serve_naming, serve_model_settings},
      "model",
      1},
+    {"suppliers",
+     "services elsewhere that serve models too",
+     {serve_supplier_settings},
+     "base_url",
+     0},
 };
 
 /* ---- schema ---------------------------------------------------------------------------------- */
@@ -65,7 +70,11 @@ int serve_config_template(const char *model, struct buf *out)
                      "models:\n");
     buf_addf(out, "  - model: %s\n", model);
     config_template(serve_naming + 1, "    ", out);
-    buf_add_str(out, "\n# The server.\n");
+    buf_add_str(out,
+                "\n# Services elsewhere that serve models too, over an API like this one: a list.\n"
+                "#suppliers:\n#  - name: cerebras\n#    base_url: https://api.cerebras.ai/v1\n"
+                "#    key_env: CEREBRAS_API_KEY\n#    models: [llama3.1-8b]\n\n");
+    buf_add_str(out, "# The server.\n");
     config_template(serve_settings, "", out);
     buf_add_str(out, "\n# Models that say nothing of their own.\n");
     config_template(serve_model_settings, "", out);

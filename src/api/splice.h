@@ -1,0 +1,18 @@
+/* A request in the client's words, changed only where its supplier needs it: members at the top of
+ * the JSON text are replaced, added or left out; every other byte stays as it is. Pure. */
+#ifndef API_SPLICE_H
+#define API_SPLICE_H
+
+#include "base/buf.h"
+
+struct api_splice {
+    const char *model; /* the supplier's name of it */
+    int ask_usage;     /* a stream is to tell its usage: stream_options.include_usage */
+    int known_only;    /* members that the contract does not name are left out ... */
+    unsigned kind;     /* ... 1: of chat, 2: of completions */
+};
+
+/* body: an object that was read and found well-formed. 0, ERR_FORMAT, or the buffer's failure. */
+int api_splice(const char *body, size_t n, const struct api_splice *s, struct buf *out);
+
+#endif

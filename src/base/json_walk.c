@@ -1,0 +1,181 @@
+#include "base/json_walk.h"
+
+#include <string.h>
+
+const char *json_blank(const char *p, const char *end)
+{
+    while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+        p++;
+    return p;
+}
+
+static int is_hex(char c)
+{
+    return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'f');
+}
+
+/* p is behind the opening quote; returns the place of the closing one. */
+static const char *skip_string(const char *p, const char *end)
+{
+    for (; p < end; p++) {
+        if (*p == '"')
+            return p;
+        if ((unsigned char)*p < 0x20)
+            return NULL;
+        if (*p != '\\')
+            continue;
+        if (++p == end)
+            return NULL;
+        if (*p == 'u') {
+            if (end - p < 5 || !is_hex(p[1]) || !is_hex(p[2]) || !is_hex(p[3]) || !is_hex(p[4]))
+                return NULL;
+            p += 4;
+        } else if (!strchr("\"\\/bfnrt", *p) || !*p) {
+            return NULL;
+        }
+    }
+    return NULL;
+}
+
+static const char *skip_digits(const char *p, const char *end)
+{
+    const char *from = p;
+
+    while (p < end && *p >= '0' && *p <= '9')
+        p++;
+    return p > from ? p : NULL;
+}
+
+static const char *skip_number(const char *p, const char *end)
+{
+    p += *p == '-';
+    if (p < end && *p == '0')
+        p++;
+    else
+        p = skip_digits(p, end);
+    if (p && p < end && *p == '.')
+        p = skip_digits(p + 1, end);
+    if (p && p < end && (*p | 32) == 'e') {
+        p++;
+        p += p < end && (*p == '+' || *p == '-');
+        p = skip_digits(p, end);
+    }
+    return p;
+}
+
+static const char *skip_word(const char *p, const char *end)
+{
+    static const char *const words[] = {"true", "false", "null"};
+
+    for (int i = 0; i < 3; i++) {
+        size_t n = strlen(words[i]);
+        if ((size_t)(end - p) >= n && !memcmp(p, words[i], n))
+            return p + n;
+    }
+    return NULL;
+}
+
+static const char *skip_scalar(const char *p, const char *end)
+{
+    if (*p == '"') {
+        p = skip_string(p + 1, end);
+        return p ? p + 1 : NULL;
+    }
+    return *p == '-' || (*p >= '0' && *p <= '9') ? skip_number(p, end) : skip_word(p, end);
+}
+
+/* Behind `"key" :` and white space. */
+static const char *skip_key(const char *p, const char *end)
+{
+    if (p == end || *p != '"')
+        return NULL;
+    p = skip_string(p + 1, end);
+    if (!p)
+        return NULL;
+    p = json_blank(p + 1, end);
+    return p < end && *p == ':' ? json_blank(p + 1, end) : NULL;
+}
+
+const char *json_skip(const char *p, const char *end)
+{
+    unsigned char is_object[JSON_WALK_DEPTH];
+    int depth = 0;
+
+    while (p && p < end) {
+        /* p is at a value */
+        if (*p == '{' || *p == '[') {
+            if (depth == JSON_WALK_DEPTH)
+                return NULL;
+            is_object[depth] = *p == '{';
+            p = json_blank(p + 1, end);
+            depth++;
+            if (p < end && *p != (is_object[depth - 1] ? '}' : ']')) {
+                p = is_object[depth - 1] ? skip_key(p, end) : p;
+                continue;
+            }
+        } else {
+            p = skip_scalar(p, end);
+            if (!p || !depth)
+                return p;
+            p = json_blank(p, end);
+        }
+        /* p is behind a value, or at the bracket of an empty one */
+        while (p < end && depth && *p == (is_object[depth - 1] ? '}' : ']')) {
+            depth--;
+            if (!depth)
+                return p + 1;
+            p = json_blank(p + 1, end);
+        }
+        if (p == end || *p != ',')
+            return NULL;
+        p = json_blank(p + 1, end);
+        if (is_object[depth - 1])
+            p = skip_key(p, end);
+    }
+    return NULL;
+}
+
+int json_walk_begin(struct json_walk *w, const char *p, const char *end)
+{
+    p = json_blank(p, end);
+    if (p == end || (*p != '{' && *p != '['))
+        return -1;
+    *w = (struct json_walk){.p = p + 1, .end = end, .is_object = *p == '{'};
+    return 0;
+}
+
+int json_walk_next(struct json_walk *w, struct json_item *ret)
+{
+    const char *p = json_blank(w->p, w->end);
+
+    *ret = (struct json_item){0};
+    if (p < w->end && *p == (w->is_object ? '}' : ']')) {
+        w->p = p + 1;
+        return 0;
+    }
+    if (w->has_begun) {
+        if (p == w->end || *p != ',')
+            return -1;
+        p = json_blank(p + 1, w->end);
+    }
+    w->has_begun = 1;
+    if (w->is_object) {
+        const char *value = skip_key(p, w->end);
+        if (!value)
+            return -1;
+        ret->key = p + 1;
+        ret->n_key = (size_t)(skip_string(p + 1, w->end) - p - 1);
+        p = value;
+    }
+    ret->value = p;
+    ret->value_end = json_skip(p, w->end);
+    if (!ret->value_end)
+        return -1;
+    w->p = ret->value_end;
+    return 1;
+}
+
+int json_is_key(const struct json_item *i, const char *name)
+{
+    return i->key && strlen(name) == i->n_key && !memcmp(i->key, name, i->n_key);
+}

@@ -1,0 +1,529 @@
+#include "cloud/relay.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "base/check.h"
+#include "base/clock.h"
+
+#define BODY_MAX  ((size_t)64 << 20)
+#define ERROR_MAX ((size_t)64 << 10) /* of an answer that is an error, as much is read */
+
+struct relay {
+    struct supplier s; /* first */
+    struct relay_config c;
+    struct supplier_facts facts;
+    char authorization[512];
+    _Atomic int32_t n_inside;
+};
+
+/* A piece of an answer on its way to the reader. */
+struct piece {
+    struct piece *next;
+    struct api_relayed_piece look;
+    size_t n;
+    char text[];
+};
+
+struct relay_job {
+    struct relay *relay;
+    struct job *job;
+    struct upstream_request *up; /* NULL: over */
+    struct buf ask;              /* the request's body */
+    struct api_sse_reader sse;
+    struct buf answer; /* without stream, or of an error */
+    struct piece *first, **last;
+    struct piece *finish; /* the end of the choices, until their usage is known */
+    size_t n_pending;
+    int is_paused, has_content, n_finished, n_skipped, is_ended, is_popped;
+    size_t n_text; /* bytes of text that were told */
+    struct usage usage;
+    int has_usage;
+    struct times times;
+    int64_t began_us, first_us, last_us, retry_us;
+    struct err err;
+    struct event ev; /* of peek */
+};
+
+static const struct relay *of(const struct supplier *s)
+{
+    return (const struct relay *)(const void *)s;
+}
+
+/* ---- pieces ---------------------------------------------------------------------------------- */
+
+static void announce(struct relay_job *r)
+{
+    if (mbox_post(r->job->reader, &r->job->item))
+        mbox_wake(r->job->reader);
+}
+
+static void drop_pieces(struct relay_job *r)
+{
+    while (r->first) {
+        struct piece *p = r->first;
+        r->first = p->next;
+        free(p);
+    }
+    r->last = &r->first;
+    free(r->finish);
+    r->finish = NULL;
+    r->n_pending = 0;
+}
+
+static void push(struct relay_job *r, struct piece *p)
+{
+    p->next = NULL;
+    *r->last = p;
+    r->last = &p->next;
+    r->n_pending += p->n;
+    r->last_us = clock_now_us();
+    r->n_finished += p->look.n_finished;
+    if (!r->has_content && (p->look.has_content || p->look.n_finished)) {
+        r->has_content = 1;
+        r->first_us = r->last_us;
+    }
+    r->n_text += p->look.n_text;
+}
+
+static struct piece *new_piece(const char *text, size_t n, size_t more,
+                               const struct api_relayed_piece *look)
+{
+    struct piece *p = malloc(sizeof *p + n + more);
+
+    if (!p)
+        return NULL;
+    p->look = *look;
+    p->n = n;
+    memcpy(p->text, text, n);
+    return p;
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+/* Where nobody told what was used: what was asked and what was told, by their lengths. */
+static void estimate(struct relay_job *r)
+{
+    if (r->has_usage)
+        return;
+    r->usage = (struct usage){.state = USAGE_ESTIMATED};
+    if (r->has_content) {
+        r->usage.prompt_tokens = api_relayed_estimate(r->job->relay->n_body);
+        r->usage.completion_tokens = api_relayed_estimate(r->n_text);
+    }
+}
+
+/* The job is over, with r->err.code; what was not told before the first content never is. */
+static void end(struct relay_job *r)
+{
+    if (r->is_ended)
+        return;
+    r->is_ended = 1;
+    if (r->finish && !r->err.code) {
+        push(r, r->finish);
+        r->finish = NULL;
+    }
+    if (r->err.code && !r->has_content)
+        drop_pieces(r);
+    estimate(r);
+    r->times = (struct times){.prompt_us = r->first_us ? r->first_us - r->began_us : 0,
+                              .completion_us = r->first_us ? r->last_us - r->first_us : 0};
+    announce(r);
+}
+
+/* End it for a reason of our own: the service is told by closing the connection. */
+static void cut(struct relay_job *r, int code, const char *why)
+{
+    if (r->up)
+        upstream_cancel(r->up);
+    r->up = NULL;
+    err_set(&r->err, code, "%s", why);
+    end(r);
+}
+
+static int fail_if_error(struct relay_job *r, const struct api_relayed_piece *look,
+                         const char *text, size_t n)
+{
+    if (!look->is_error)
+        return 0;
+    if (r->up)
+        upstream_cancel(r->up);
+    r->up = NULL;
+    api_relayed_error(500, text, n, NULL, NULL, 0, &r->retry_us, &r->err);
+    end(r);
+    return 1;
+}
+
+/* ---- a stream -------------------------------------------------------------------------------- */
+
+static void take_usage(struct relay_job *r, const struct api_relayed_piece *look)
+{
+    if (look->usage && !api_relayed_usage(look->usage, look->n_usage, &r->usage))
+        r->has_usage = 1;
+}
+
+/* The usage came in a chunk of its own, which the client has not asked for: it goes on the last
+ * chunk of the choices, where clients look that ask for nothing. */
+static void put_usage(struct piece *p, const char *usage, size_t n)
+{
+    static const char key[] = ",\"usage\":";
+    size_t at = p->n - 1; /* the closing brace */
+
+    memcpy(p->text + at, key, sizeof key - 1);
+    memcpy(p->text + at + sizeof key - 1, usage, n);
+    p->n += sizeof key - 1 + n;
+    p->text[p->n - 1] = '}';
+}
+
+/* One chunk: on its way, or held back while it may still get its usage. */
+static int take_chunk(struct relay_job *r, const char *text, size_t n)
+{
+    struct api_relayed_piece look;
+    struct piece *p;
+
+    while (n && (text[n - 1] == ' ' || text[n - 1] == '\n'))
+        n--;
+    api_relayed_look(text, n, &look);
+    if (!look.is_json) { /* may be forgiven if all else is whole */
+        r->n_skipped++;
+        return 0;
+    }
+    if (fail_if_error(r, &look, text, n))
+        return 0;
+    take_usage(r, &look);
+    if (r->finish) {
+        int is_usage_alone = look.usage && !look.n_choices && !r->job->relay->include_usage;
+        p = r->finish;
+        if (is_usage_alone && !p->look.usage && look.n_usage < API_SSE_EVENT_MAX) {
+            struct piece *more = realloc(p, sizeof *p + p->n + look.n_usage + 16);
+            if (!more)
+                return ERR_NOMEM;
+            p = more;
+            put_usage(p, look.usage, look.n_usage);
+        }
+        r->finish = NULL;
+        push(r, p);
+        if (is_usage_alone)
+            return 0;
+    }
+    p = new_piece(text, n, 0, &look);
+    if (!p)
+        return ERR_NOMEM;
+    p->look.usage = look.usage ? p->text : NULL; /* only: is it there */
+    if (look.n_finished && !r->job->relay->include_usage && !look.usage)
+        r->finish = p;
+    else
+        push(r, p);
+    return 0;
+}
+
+static void take_stream(struct relay_job *r, const char *p, const char *end_)
+{
+    int code = 0;
+
+    while (!r->is_ended && !code && (code = api_sse_read(&r->sse, &p, end_)) > 0) {
+        const struct buf *d = &r->sse.data;
+        if (d->len >= 6 && !memcmp(d->data, "[DONE]", 6))
+            code = 0; /* the end of the body follows, and tells the same */
+        else
+            code = take_chunk(r, d->data ? d->data : "", d->len);
+    }
+    if (code < 0 && !r->is_ended)
+        cut(r, code, "The supplier's answer could not be read.");
+    if (!r->is_ended && r->has_content && r->first)
+        announce(r);
+    if (!r->is_ended && r->up && r->n_pending > RELAY_PENDING_MAX && !r->is_paused) {
+        r->is_paused = 1;
+        upstream_pause(r->up, 1);
+    }
+}
+
+/* ---- the upstream's calls -------------------------------------------------------------------- */
+
+static int is_stream(const struct relay_job *r)
+{
+    return r->job->relay->stream && upstream_status(r->up) == 200;
+}
+
+static void on_head(void *ctx, struct upstream_request *up)
+{
+    (void)ctx;
+    (void)up; /* the status is looked at with what follows */
+}
+
+static void on_data(void *ctx, struct upstream_request *up, const char *p, size_t n)
+{
+    struct relay_job *r = ctx;
+    size_t max = upstream_status(up) == 200 ? BODY_MAX : ERROR_MAX;
+
+    if (is_stream(r)) {
+        take_stream(r, p, p + n);
+    } else if (r->answer.len + n <= max) {
+        if (buf_add(&r->answer, p, n))
+            cut(r, ERR_NOMEM, "No memory for the answer.");
+    } else if (max == BODY_MAX) {
+        cut(r, ERR_TOO_LARGE, "The supplier's answer is too large.");
+    }
+}
+
+/* A whole body that should be an answer. */
+static void take_body(struct relay_job *r)
+{
+    struct api_relayed_piece look;
+    struct piece *p;
+
+    api_relayed_look(r->answer.data ? r->answer.data : "", r->answer.len, &look);
+    if (!look.is_json || (!look.is_error && !look.n_finished)) {
+        err_set(&r->err, ERR_SUPPLIER, "The supplier's answer is none.");
+        return;
+    }
+    if (fail_if_error(r, &look, r->answer.data, r->answer.len))
+        return;
+    take_usage(r, &look);
+    p = new_piece(r->answer.data, r->answer.len, 0, &look);
+    if (!p) {
+        err_set(&r->err, ERR_NOMEM, "No memory for the answer.");
+        return;
+    }
+    push(r, p);
+    buf_done(&r->answer);
+}
+
+/* Is the stream whole? Each choice has ended; where a chunk could not be read, what the supplier
+ * says it wrote must be what came, or something is missing. */
+static void judge_stream(struct relay_job *r)
+{
+    if (r->finish) {
+        push(r, r->finish);
+        r->finish = NULL;
+    }
+    if (r->n_finished < r->job->n_choices)
+        err_set(&r->err, ERR_RESET, "The supplier's answer ended in the middle.");
+    else if (r->n_skipped > 1 || (r->n_skipped && !r->has_usage))
+        err_set(&r->err, ERR_SUPPLIER, "A part of the supplier's answer could not be read.");
+}
+
+static void on_end(void *ctx, struct upstream_request *up, const struct err *e)
+{
+    struct relay_job *r = ctx;
+    int status = upstream_status(up);
+    int stream = is_stream(r);
+    const char *p = "\n\n";
+
+    if (r->is_ended) {
+        r->up = NULL;
+        return;
+    }
+    if (status && status != 200) {
+        api_relayed_error(status, r->answer.data, r->answer.len,
+                          upstream_answer_header(up, "retry-after"),
+                          upstream_answer_header(up, "retry-after-ms"), clock_wall_us() / 1000000,
+                          &r->retry_us, &r->err);
+    } else if (e->code) {
+        r->err = *e;
+    } else if (stream) {
+        take_stream(r, p, p + 2); /* an event that only the end of the body ends */
+        if (!r->is_ended)
+            judge_stream(r);
+    } else {
+        take_body(r);
+    }
+    r->up = NULL;
+    end(r);
+}
+
+static const struct upstream_handler handler = {
+    .on_head = on_head, .on_data = on_data, .on_end = on_end};
+
+/* ---- the supplier's door --------------------------------------------------------------------- */
+
+static void relay_load(const struct supplier *s, struct load *ret)
+{
+    const struct relay *r = of(s);
+    int32_t n = atomic_load(&r->n_inside);
+
+    *ret = (struct load){.state = SUPPLIER_READY,
+                         .n_inside = n,
+                         .n_running = n < r->c.capacity ? n : r->c.capacity,
+                         .n_waiting = n < r->c.capacity ? 0 : n - r->c.capacity,
+                         .capacity = r->c.capacity,
+                         .progress = 1};
+}
+
+static const struct supplier_facts *relay_facts(const struct supplier *s)
+{
+    return &of(s)->facts;
+}
+
+static void job_free(struct relay_job *r)
+{
+    drop_pieces(r);
+    buf_done(&r->ask);
+    buf_done(&r->answer);
+    api_sse_reader_done(&r->sse);
+    free(r);
+}
+
+static int begin(struct relay_job *r, struct err *e)
+{
+    const struct relay *relay = r->relay;
+    const struct job_relay *ask = r->job->relay;
+    struct api_splice splice = {.model = relay->c.upstream_model,
+                                .ask_usage = ask->stream,
+                                .known_only = relay->c.known_only,
+                                .kind = strstr(ask->path, "chat") ? 1 : 2};
+    const struct upstream_header header[] = {
+        {"content-type", "application/json"},
+        {"accept", ask->stream ? "text/event-stream" : "application/json"},
+        {"authorization", relay->authorization}};
+    struct upstream_ask up = {.method = "POST",
+                              .path = ask->path,
+                              .header = header,
+                              .n_header = *relay->authorization ? 3 : 2};
+    struct upstream_handler h = handler;
+    int code = api_splice(ask->body, ask->n_body, &splice, &r->ask);
+
+    if (code)
+        return err_set(e, code == ERR_FORMAT ? ERR_SCHEMA : ERR_NOMEM, "%s", err_text(code));
+    up.body = r->ask.data;
+    up.n_body = r->ask.len;
+    h.ctx = r;
+    code = upstream_begin(relay->c.upstream, r->job->io, &up, &h, &r->up, e);
+    return code == ERR_LIMIT ? err_set(e, ERR_SUPPLIER_BUSY,
+                                       "Too many requests are under way at "
+                                       "this supplier; please try again.")
+                             : code;
+}
+
+static int relay_submit(struct supplier *s, struct job *j, struct err *e)
+{
+    struct relay_job *r = calloc(1, sizeof *r);
+    int code;
+
+    CHECK(j->relay);
+    if (!r)
+        return err_set(e, ERR_NOMEM, "No memory for one more request.");
+    r->relay = (struct relay *)(void *)s;
+    r->job = j;
+    r->last = &r->first;
+    r->began_us = clock_now_us();
+    buf_init(&r->ask, BODY_MAX);
+    buf_init(&r->answer, BODY_MAX);
+    api_sse_reader_init(&r->sse);
+    code = begin(r, e);
+    if (code) {
+        job_free(r);
+        return code;
+    }
+    j->inner = r;
+    atomic_fetch_add(&r->relay->n_inside, j->n_choices);
+    return 0;
+}
+
+static void relay_cancel(struct supplier *s, struct job *j)
+{
+    struct relay_job *r = j->inner;
+
+    (void)s;
+    if (!r->is_ended)
+        cut(r, ERR_CANCELLED, "The request was cancelled.");
+}
+
+static const struct event *relay_peek(struct supplier *s, struct job *j)
+{
+    struct relay_job *r = j->inner;
+    struct piece *p = r->first;
+
+    (void)s;
+    if (p && r->has_content) {
+        r->ev = (struct event){.kind = EVENT_RELAY,
+                               .text = p->text,
+                               .n_text = p->n,
+                               .has_content = p->look.has_content,
+                               .is_last = p->look.n_finished > 0,
+                               .finish = p->look.finish};
+        return &r->ev;
+    }
+    if (!r->is_ended || r->is_popped)
+        return NULL;
+    r->ev = (struct event){.kind = EVENT_DONE,
+                           .usage = &r->usage,
+                           .times = &r->times,
+                           .code = r->err.code,
+                           .err = r->err.code ? &r->err : NULL,
+                           .retry_us = r->retry_us};
+    return &r->ev;
+}
+
+static void relay_pop(struct supplier *s, struct job *j)
+{
+    struct relay_job *r = j->inner;
+    struct piece *p = r->first;
+
+    (void)s;
+    if (r->ev.kind == EVENT_DONE) {
+        r->is_popped = 1;
+        return;
+    }
+    r->first = p->next;
+    if (!r->first)
+        r->last = &r->first;
+    r->n_pending -= p->n;
+    free(p);
+    if (r->is_paused && r->n_pending <= RELAY_PENDING_MAX / 2) {
+        r->is_paused = 0;
+        if (r->up)
+            upstream_pause(r->up, 0);
+    }
+}
+
+static int relay_release(struct supplier *s, struct job *j)
+{
+    struct relay_job *r = j->inner;
+
+    (void)s;
+    CHECK(r->is_popped && !r->up);
+    atomic_fetch_sub(&r->relay->n_inside, j->n_choices);
+    j->inner = NULL;
+    job_free(r);
+    return 1;
+}
+
+static const struct supplier_ops ops = {
+    .load = relay_load,
+    .facts = relay_facts,
+    .submit = relay_submit,
+    .cancel = relay_cancel,
+    .peek = relay_peek,
+    .pop = relay_pop,
+    .release = relay_release,
+};
+
+int relay_new(struct supplier **ret, const struct relay_config *c, struct err *e)
+{
+    struct relay *r = calloc(1, sizeof *r);
+
+    if (!r)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    r->c = *c;
+    r->s = (struct supplier){.ops = &ops, .id = c->id, .model = c->upstream_model};
+    r->facts = (struct supplier_facts){
+        .context = c->context, .context_trained = c->context, .chat = 1, .relays = 1};
+    if (c->key)
+        snprintf(r->authorization, sizeof r->authorization, "Bearer %s", c->key);
+    *ret = &r->s;
+    return 0;
+}
+
+void relay_free(struct supplier *s)
+{
+    struct relay *r = (struct relay *)(void *)s;
+
+    if (!r)
+        return;
+    explicit_bzero(r->authorization, sizeof r->authorization);
+    free(r);
+}

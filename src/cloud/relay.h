@@ -1,0 +1,36 @@
+/* A supplier elsewhere: requests go to an OpenAI-compatible service in the client's words, and its
+ * answers come back as they are (EVENT_RELAY).
+ *
+ * Each relay is one model of one service. Nothing of an answer is told before its first content, so
+ * that until then another offer can take the request. What went wrong is told in this project's
+ * codes (api/relayed.h); an answer that ends without its end is ERR_RESET. What was used is what
+ * the service says, or where it says nothing our own estimate.
+ *
+ * Threads: as cloud/supplier.h says; a job's upstream request lives on its io thread. Limits: the
+ * service's (net/upstream.h); RELAY_PENDING_MAX bytes of answer that its reader has not taken: then
+ * reading pauses. */
+#ifndef CLOUD_RELAY_H
+#define CLOUD_RELAY_H
+
+#include "cloud/supplier.h"
+#include "net/upstream.h"
+
+#define RELAY_PENDING_MAX ((size_t)256 << 10)
+
+/* Strings must outlive the relay. */
+struct relay_config {
+    const char *id;             /* "NAME/MODEL" */
+    const char *model;          /* as clients name it */
+    const char *upstream_model; /* as the service does */
+    struct upstream *upstream;
+    const char *key;  /* NULL: none is sent */
+    int known_only;   /* fields that the contract does not name are left out */
+    int32_t capacity; /* sequences that may be there together */
+    int32_t context;  /* 0: unknown */
+};
+
+/* 0 or ERR_NOMEM. */
+int relay_new(struct supplier **ret, const struct relay_config *c, struct err *e);
+void relay_free(struct supplier *s); /* no job is there; accepts NULL */
+
+#endif

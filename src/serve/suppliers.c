@@ -1,0 +1,235 @@
+#include "serve/suppliers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cloud/cloud.h"
+#include "cloud/relay.h"
+#include "net/upstream.h"
+#include "serve/server.h"
+
+#define KEY_MAX    400 /* bytes of a key */
+#define RELAYS_MAX CLOUD_OFFERS_MAX
+#define NAME_IS_OK "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+
+#define AT(f) offsetof(struct serve_supplier, f)
+const struct config_setting serve_supplier_settings[] = {
+    {"name", CONFIG_STR, AT(name), NULL, 0, 0, "NAME", "how it is called in bills and logs"},
+    {"base_url", CONFIG_STR, AT(base_url), NULL, 0, 0, "URL",
+     "where its API is, with /v1: https://api.cerebras.ai/v1"},
+    {"models", CONFIG_STRS, AT(models), NULL, 0, 0, "IDS",
+     "models it serves: id as clients name it, or id=its name there"},
+    {"key_env", CONFIG_STR, AT(key_env), NULL, 0, 0, "NAME", "environment variable with its key"},
+    {"key_file", CONFIG_STR, AT(key_file), NULL, 0, 0, "FILE", "file with its key"},
+    {"context", CONFIG_INT, AT(context), "0", 0, 1 << 24, "N", "context length, 0: unknown"},
+    {"concurrency", CONFIG_INT, AT(concurrency), "64", 1, 100000, "N",
+     "sequences it works on together; more wait for it, as 'queue' allows"},
+    {"connections", CONFIG_INT, AT(connections), "1024", 1, 100000, "N",
+     "connections to it of one io thread"},
+    {"connect_timeout", CONFIG_TIME, AT(connect_timeout), "3s", 10, 600000, "TIME",
+     "time to connect, TLS included"},
+    {"first_byte_timeout", CONFIG_TIME, AT(first_byte_timeout), "60s", 10, 3600000, "TIME",
+     "time until its answer begins"},
+    {"silence_timeout", CONFIG_TIME, AT(silence_timeout), "30s", 10, 3600000, "TIME",
+     "silence within an answer"},
+    {"total_timeout", CONFIG_TIME, AT(total_timeout), "600s", 100, 86400000, "TIME",
+     "time of a whole answer"},
+    {"unknown_fields", CONFIG_CHOICE, AT(unknown_fields), "pass", 0, 0, "pass|drop",
+     "fields of requests that the contract does not name"},
+    {"ca_file", CONFIG_STR, AT(ca_file), NULL, 0, 0, "FILE",
+     "certificates to trust in place of the system's"},
+    {"proxy", CONFIG_STR, AT(proxy), NULL, 0, 0, "URL", "proxy on the way to it"},
+    {0},
+};
+
+/* ---- the file -------------------------------------------------------------------------------- */
+
+int supplier_read(struct serve_config *c, struct config_doc *d, struct config_node *map,
+                  struct err *e)
+{
+    struct serve_supplier *p;
+    int r;
+
+    if (!config_is_map(map))
+        return config_err(d, map, e, "a supplier is a map with 'name', 'base_url' and 'models'");
+    if (c->n_suppliers >= SERVE_SUPPLIERS_MAX)
+        return config_err(d, map, e, "more than %d suppliers", SERVE_SUPPLIERS_MAX);
+    p = &c->suppliers[c->n_suppliers];
+    *p = (struct serve_supplier){0};
+    config_defaults(serve_supplier_settings, p, &c->arena);
+    r = config_read(d, map, serve_supplier_settings, p, &c->arena, NULL, NULL, e);
+    if (r)
+        return r;
+    if (!p->name || !*p->name || strspn(p->name, NAME_IS_OK) != strlen(p->name))
+        return config_err(d, map, e, "a supplier needs a 'name' of letters, digits, - _ .");
+    if (!p->base_url || !*p->base_url)
+        return config_err(d, map, e, "supplier %s: 'base_url' is missing", p->name);
+    if (!p->models.n)
+        return config_err(d, map, e, "supplier %s: 'models' is missing", p->name);
+    c->n_suppliers++;
+    return 0;
+}
+
+/* A key from a file's first line, or a variable. */
+static int read_key(struct serve_config *c, struct serve_supplier *p, struct err *e)
+{
+    const char *s = NULL;
+    char line[KEY_MAX + 2] = "";
+    FILE *f;
+
+    if (p->key_env) {
+        s = getenv(p->key_env);
+        if (!s || !*s)
+            return err_set(e, ERR_ARG, "supplier %s: the environment has no variable %s", p->name,
+                           p->key_env);
+    } else if (p->key_file) {
+        f = fopen(p->key_file, "re");
+        s = f ? fgets(line, sizeof line, f) : NULL;
+        if (f)
+            fclose(f);
+        if (!s)
+            return err_set(e, ERR_ARG, "supplier %s: %s cannot be read", p->name, p->key_file);
+        line[strcspn(line, "\r\n")] = 0;
+    } else {
+        return 0;
+    }
+    for (const char *k = s; *k; k++) {
+        if (*k <= ' ' || *k > '~' || k - s >= KEY_MAX)
+            return err_set(e, ERR_ARG,
+                           "supplier %s: its key is no key: it has bytes that a header "
+                           "cannot hold, or more than %d",
+                           p->name, KEY_MAX);
+    }
+    p->key = arena_strdup(&c->arena, s);
+    explicit_bzero(line, sizeof line);
+    return p->key ? 0 : err_set(e, ERR_NOMEM, "out of memory");
+}
+
+int suppliers_check(struct serve_config *c, struct err *e)
+{
+    for (int i = 0; i < c->n_suppliers; i++) {
+        struct serve_supplier *p = &c->suppliers[i];
+        for (int k = 0; k < i; k++) {
+            if (!strcmp(c->suppliers[k].name, p->name))
+                return err_set(e, ERR_ARG, "two suppliers are called '%s'", p->name);
+        }
+        if (p->key_env && p->key_file)
+            return err_set(e, ERR_ARG, "supplier %s: key_env or key_file, not both", p->name);
+        if (!p->key && read_key(c, p, e))
+            return e->code;
+    }
+    return 0;
+}
+
+void suppliers_describe(const struct serve_config *c, struct buf *out)
+{
+    for (int i = 0; i < c->n_suppliers; i++) {
+        const struct serve_supplier *p = &c->suppliers[i];
+        buf_addf(out, "supplier   %s: %s, %s", p->name, p->base_url,
+                 p->key ? "with a key" : "without a key");
+        for (int k = 0; k < p->models.n; k++)
+            buf_addf(out, "%s%s", k ? ", " : "\n           serves ", p->models.v[k]);
+        buf_add_char(out, '\n');
+    }
+}
+
+/* ---- on offer -------------------------------------------------------------------------------- */
+
+struct suppliers {
+    struct upstream *upstream[SERVE_SUPPLIERS_MAX];
+    int n_upstreams;
+    struct supplier *relay[RELAYS_MAX];
+    struct {
+        char id[CLOUD_SUPPLIER_ID_MAX], model[CLOUD_SUPPLIER_ID_MAX];
+    } names[RELAYS_MAX];
+    const char *ids[RELAYS_MAX];
+    int n_relays;
+};
+
+static int open_upstream(struct suppliers *s, struct server *server, const struct serve_supplier *p,
+                         struct err *e)
+{
+    struct upstream_config c = {.base_url = p->base_url,
+                                .ca_file = p->ca_file,
+                                .proxy = p->proxy,
+                                .connect_ms = (int)p->connect_timeout,
+                                .first_byte_ms = (int)p->first_byte_timeout,
+                                .silence_ms = (int)p->silence_timeout,
+                                .total_ms = (int)p->total_timeout,
+                                .conns_max = (int)p->connections};
+
+    if (upstream_open(&s->upstream[s->n_upstreams], server->net, &c, e))
+        return err_prefix(e, "supplier %s", p->name);
+    s->n_upstreams++;
+    return 0;
+}
+
+/* The model's number; it is new where nobody serves it yet. */
+static int model_of(struct server *server, const char *const *name, int *ret, struct err *e)
+{
+    struct err none;
+
+    if (!cloud_find_model(server->cloud, *name, ret, &none))
+        return 0;
+    *ret = server->n_served;
+    return server_add_model(server, name, 1, e);
+}
+
+/* "id" or "id=name there". */
+static int add_relay(struct suppliers *s, struct server *server, const struct serve_supplier *p,
+                     const char *text, struct err *e)
+{
+    const char *equals = strchr(text, '=');
+    int n_id = equals ? (int)(equals - text) : (int)strlen(text), i_model, i = s->n_relays;
+    struct relay_config c = {.upstream_model = equals ? equals + 1 : text,
+                             .upstream = s->upstream[s->n_upstreams - 1],
+                             .key = p->key,
+                             .known_only = p->unknown_fields == SERVE_FIELDS_DROP,
+                             .capacity = (int32_t)p->concurrency,
+                             .context = (int32_t)p->context};
+
+    if (i >= RELAYS_MAX)
+        return err_set(e, ERR_ARG, "more than %d models of suppliers", RELAYS_MAX);
+    if (!n_id || !*c.upstream_model ||
+        snprintf(s->names[i].id, sizeof s->names[i].id, "%s/%.*s", p->name, n_id, text) >=
+            (int)sizeof s->names[i].id)
+        return err_set(e, ERR_ARG, "supplier %s: '%.100s' is no model, or its name is too long",
+                       p->name, text);
+    snprintf(s->names[i].model, sizeof s->names[i].model, "%.*s", n_id, text);
+    s->ids[i] = c.model = s->names[i].model;
+    c.id = s->names[i].id;
+    if (model_of(server, &s->ids[i], &i_model, e) || relay_new(&s->relay[i], &c, e))
+        return e->code;
+    s->n_relays++;
+    if (cloud_add_offer(server->cloud, i_model, s->relay[i], e))
+        return err_prefix(e, "supplier %s, model %s", p->name, c.model);
+    return 0;
+}
+
+int suppliers_open(struct suppliers **ret, struct server *server, struct err *e)
+{
+    const struct serve_config *c = server->config;
+    struct suppliers *s = calloc(1, sizeof *s);
+    int r = s ? 0 : err_set(e, ERR_NOMEM, "out of memory");
+
+    *ret = s; /* also half of them: suppliers_close frees what is there */
+    for (int i = 0; !r && i < c->n_suppliers; i++) {
+        const struct serve_supplier *p = &c->suppliers[i];
+        r = open_upstream(s, server, p, e);
+        for (int k = 0; !r && k < p->models.n; k++)
+            r = add_relay(s, server, p, p->models.v[k], e);
+    }
+    return r;
+}
+
+void suppliers_close(struct suppliers *s)
+{
+    if (!s)
+        return;
+    for (int i = 0; i < s->n_relays; i++)
+        relay_free(s->relay[i]);
+    for (int i = 0; i < s->n_upstreams; i++)
+        upstream_close(s->upstream[i]);
+    free(s);
+}

@@ -1,0 +1,23 @@
+/* Services elsewhere as the configuration has them: read, checked, and put on offer beside the
+ * local engines. One thread, before requests come and after they have gone. */
+#ifndef SERVE_SUPPLIERS_H
+#define SERVE_SUPPLIERS_H
+
+#include "serve/serve.h"
+
+struct server;
+struct suppliers;
+
+/* One map of the file. ERR_FORMAT with "file:line:column: what". */
+int supplier_read(struct serve_config *c, struct config_doc *d, struct config_node *map,
+                  struct err *e);
+/* Names, addresses and keys; reads the keys from where they are. ERR_ARG. */
+int suppliers_check(struct serve_config *c, struct err *e);
+void suppliers_describe(const struct serve_config *c, struct buf *out);
+
+/* Connects nothing yet. A model that is served here too gets one more offer, another is new. */
+int suppliers_open(struct suppliers **ret, struct server *s, struct err *e);
+/* Their offers are gone, the io threads have ended. Accepts NULL. */
+void suppliers_close(struct suppliers *s);
+
+#endif
