@@ -510,8 +510,11 @@ int relay_new(struct supplier **ret, const struct relay_config *c, struct err *e
         return err_set(e, ERR_NOMEM, "out of memory");
     r->c = *c;
     r->s = (struct supplier){.ops = &ops, .id = c->id, .model = c->upstream_model};
-    r->facts = (struct supplier_facts){
-        .context = c->context, .context_trained = c->context, .chat = 1, .relays = 1};
+    r->facts = (struct supplier_facts){.context = c->context,
+                                       .context_trained = c->context,
+                                       .chat = 1,
+                                       .relays = 1,
+                                       .first_token_us = c->first_token_us};
     if (c->key)
         snprintf(r->authorization, sizeof r->authorization, "Bearer %s", c->key);
     *ret = &r->s;

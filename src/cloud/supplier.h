@@ -38,6 +38,7 @@ struct supplier_facts {
     struct preset sampling;  /* recommended */
     int default_sampling;    /* draw with it where a request says nothing */
     int relays;              /* takes requests whole (job->relay) and answers by EVENT_RELAY */
+    int64_t first_token_us;  /* so long a first content may take while another offer can; 0: any */
     int reads_prompts;       /* offers tokenize and render: prompts are given as tokens */
 };
 

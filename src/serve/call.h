@@ -147,6 +147,7 @@ struct call {
     int is_worked; /* a prep thread has done its part */
     int is_told;   /* part of the answer was sent or gathered: no other offer can be tried */
     int64_t written_us;
+    int64_t sent_us;    /* when its first job was handed over at this offer */
     struct usage usage; /* of all jobs that came home */
     struct times times; /* likewise, the longest */
     const char *finish;

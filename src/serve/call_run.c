@@ -281,10 +281,24 @@ void call_room(struct call *c)
         call_pump(c, &c->jobs[i]);
 }
 
+/* Its offer has told nothing yet. Another may, where that takes too long. */
+static void judge_wait(struct call *c, int64_t now_us)
+{
+    int64_t most = c->sup->ops->facts(c->sup)->first_token_us;
+    struct err e = {0};
+
+    if (!most || now_us - c->sent_us < most)
+        return;
+    err_set(&e, ERR_SILENT, "The supplier's answer did not begin in time.");
+    call_turn_back(c, &e); /* else it waits on */
+}
+
 void call_tick(struct call *c, int64_t now_us)
 {
     if (c->state > CALL_RUN || !c->x)
         return;
+    if (c->state == CALL_RUN && !c->is_told)
+        judge_wait(c, now_us);
     if (!c->streaming && c->state == CALL_RUN && c->req.stream &&
         now_us - c->started_us >= c->s->config->heartbeat * 1000)
         call_stream_begin(c); /* a client may wait for a head only so long */

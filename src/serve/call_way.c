@@ -257,6 +257,7 @@ static int submit(struct call *c, struct err *e)
         drop_texts(c);
     if (!r)
         r = call_submit_more(c, e);
+    c->sent_us = clock_now_us();
     if (c->n_sent)
         tell_begin(c);
     if (!r && c->req.stream && !c->sup->ops->facts(c->sup)->relays)

@@ -130,7 +130,8 @@ struct serve_supplier {
     const char *ca_file, *proxy;
     struct config_strs models; /* "id", or "id=its name there" */
     int64_t context, connections, concurrency;
-    int64_t connect_timeout, first_byte_timeout, silence_timeout, total_timeout; /* ms */
+    int64_t connect_timeout, first_byte_timeout, first_token_timeout, silence_timeout,
+        total_timeout;  /* ms */
     int unknown_fields; /* SERVE_FIELDS_* */
 };
 enum { SERVE_FIELDS_PASS, SERVE_FIELDS_DROP };

@@ -31,6 +31,8 @@ const struct config_setting serve_supplier_settings[] = {
      "time to connect, TLS included"},
     {"first_byte_timeout", CONFIG_TIME, AT(first_byte_timeout), "60s", 10, 3600000, "TIME",
      "time until its answer begins"},
+    {"first_token_timeout", CONFIG_TIME, AT(first_token_timeout), "0", 0, 3600000, "TIME",
+     "time until the first content, where another supplier can take over; 0: any"},
     {"silence_timeout", CONFIG_TIME, AT(silence_timeout), "30s", 10, 3600000, "TIME",
      "silence within an answer"},
     {"total_timeout", CONFIG_TIME, AT(total_timeout), "600s", 100, 86400000, "TIME",
@@ -187,7 +189,8 @@ static int add_relay(struct suppliers *s, struct server *server, const struct se
                              .key = p->key,
                              .known_only = p->unknown_fields == SERVE_FIELDS_DROP,
                              .capacity = (int32_t)p->concurrency,
-                             .context = (int32_t)p->context};
+                             .context = (int32_t)p->context,
+                             .first_token_us = p->first_token_timeout * 1000};
 
     if (i >= RELAYS_MAX)
         return err_set(e, ERR_ARG, "more than %d models of suppliers", RELAYS_MAX);

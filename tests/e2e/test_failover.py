@@ -1,0 +1,232 @@
+"""Suppliers that fail in every way that is known, with a second one behind them. The list of faults is that of Failover
+Bench (16 scenarios); each is scored pass, safe or fail, and none may fail:
+
+    pass  the client has a whole, right answer
+    safe  the client has an error that says so, never a part of an answer as if it were whole
+    fail  anything else
+
+The table is printed: pytest -s -k scores."""
+import json
+import time
+
+import pytest
+from openai import APIError, APIStatusError, OpenAI
+
+from mock_upstream import CHAT, Mock, chunk, words
+from serving import Server, wait_for
+
+WHOLE = "one two three four "
+LIMITS = ("    first_byte_timeout: 1s\n    silence_timeout: 1s\n    connect_timeout: 1s\n    first_token_timeout: 1500ms\n")
+
+
+def error(status, code=None, message="no", **headers):
+    return lambda a: a.reply(status, {"error": {"message": message, "code": code, "type": "x"}}, **headers)
+
+
+def silence(a):
+    a.wait_gone()
+
+
+def late(a):
+    """A head at once, and the first token after everybody's patience."""
+    a.begin()
+    a.event(chunk({"role": "assistant", "content": ""}))
+    a.wait_gone()
+
+
+def pings(a):
+    """Alive, and never a token."""
+    a.begin()
+    for _ in range(600):
+        a.raw(": ping\n\n")
+        time.sleep(.1)
+    raise AssertionError("nobody left")
+
+
+def cut_after(n):
+    def script(a):
+        a.begin()
+        for e in words(" ".join(f"w{i}" for i in range(60)))[:n]:
+            a.event(e)
+        a.cut()
+    return script
+
+
+def stall(a):
+    a.begin()
+    for e in words()[:3]:
+        a.event(e)
+    a.wait_gone()
+
+
+def malformed(a):
+    a.begin()
+    events = words()
+    for e in events[:2] + ['{"choices":[{"delta":{"content":"on'] + events[2:]:
+        a.event(e)
+    a.end()
+
+
+def no_done(a):
+    a.stream(words(), done=False)
+
+
+def no_finish(a):
+    a.stream(words(finish=None, usage=False), done=True)
+
+
+def reset(a):
+    a.cut()
+
+
+def error_event(a):
+    a.begin()
+    a.event(chunk({"role": "assistant", "content": ""}))
+    a.event('{"error":{"message":"overloaded","type":"server_error"}}')
+    a.end(done=False)
+
+
+def error_200(a):
+    a.reply(200, {"error": {"message": "overloaded at http://10.1.2.3/secret", "type": "server_error"}})
+
+
+def redirect(a):
+    a.head(302, "Found", location="http://127.0.0.1:9/elsewhere", content_length=0)
+
+
+# name, script of the first supplier, best score that is asked for, requests that it may see at most
+SCENARIOS = [
+    ("429 with retry-after", error(429, retry_after="2"), "pass", 1),
+    ("429 for ever", error(429), "pass", 1),
+    ("one 500", [error(500), lambda a: a.stream(words())], "pass", 1),
+    ("503 for ever", error(503), "pass", 1),
+    ("reset before the head", reset, "pass", 2),  # a kept connection may be tried once more
+    ("silence", silence, "pass", 1),
+    ("first token too late", late, "pass", 1),
+    ("alive without a token", pings, "pass", 1),
+    ("cut after 40 of 60 tokens", cut_after(40), "safe", 1),
+    ("stall", stall, "safe", 1),
+    ("one malformed event", malformed, "pass", 1),
+    ("no [DONE]", no_done, "pass", 1),
+    ("no finish_reason", no_finish, "safe", 1),
+    ("400 context length", error(400, "context_length_exceeded", "maximum context length is 8 tokens"), "safe", 1),
+    ("400 content policy", error(400, "content_filter", "refused by the content policy"), "safe", 1),
+    ("error in the stream before content", error_event, "pass", 1),
+    ("redirect", redirect, "pass", 1),
+]
+
+
+@pytest.fixture
+def pair(tmp_path):
+    made = []
+
+    def make(first, second=None, **more):
+        first, second = Mock(first), second or Mock()
+        text = "suppliers:\n" + "".join(f"  - name: {n}\n    base_url: {m.url}\n    models: [far]\n{LIMITS}"
+                                        for n, m in (("first", first), ("second", second)))
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        (folder / "c.yaml").write_text(text)
+        server = Server(str(folder), "-c", folder / "c.yaml", models=[], **more)
+        made.append((server, first, second))
+        return made[-1]
+
+    yield make
+    for server, first, second in made:
+        server.process.kill()
+        server.process.wait()
+        server.log.close()
+        first.close()
+        second.close()
+
+
+def ask(server, stream=True):
+    """What a client of the official SDK gets: ("whole"|"error"|"part", text, error)."""
+    client = OpenAI(base_url=server.url + "/v1", api_key="x", max_retries=0)
+    text, finished = "", False
+    try:
+        got = client.chat.completions.create(model="far", messages=[{"role": "user", "content": "hi"}], stream=stream)
+        if not stream:
+            return "whole", got.choices[0].message.content, None
+        for c in got:
+            if c.choices:
+                text += c.choices[0].delta.content or ""
+                finished |= c.choices[0].finish_reason is not None
+    except APIError as e:
+        return "error", text, e
+    return ("whole" if finished else "part"), text, None
+
+
+def score(kind, text):
+    if kind == "whole" and text == WHOLE:
+        return "pass"
+    return "safe" if kind == "error" else "fail"
+
+
+@pytest.mark.parametrize("name, script, wanted, most", SCENARIOS, ids=[s[0] for s in SCENARIOS])
+def test_fault(pair, name, script, wanted, most):
+    server, first, second = pair(script)
+    kind, text, e = ask(server)
+    got = score(kind, text)
+    assert got == wanted, (got, kind, text, e)
+    assert 1 <= len(first.requests) <= most
+    if wanted == "pass" and name not in ("one malformed event", "no [DONE]"):
+        assert len(second.requests) == 1
+    else:  # nothing goes on elsewhere after the first content, nor around a refusal
+        assert not second.requests
+    if name.startswith("400"):
+        assert isinstance(e, APIStatusError) and e.status_code == 400
+        assert e.code == ("context_length_exceeded" if "context" in name else "content_policy_violation")
+
+
+def test_scores(pair):
+    """The table, printed."""
+    lines, scores = [], []
+    for name, script, _, _ in SCENARIOS:
+        server, first, second = pair(script)
+        began = time.monotonic()
+        kind, text, _ = ask(server)
+        took = time.monotonic() - began
+        seen = sorted(r.at for r in first.requests + second.requests)
+        gap = f"{seen[1] - seen[0]:5.2f}" if len(seen) > 1 else "     "
+        scores.append(score(kind, text))
+        lines.append(f"{name:36} {scores[-1]:5} attempts {len(first.requests)}+{len(second.requests)} gap {gap} s "
+                     f"wall {took:5.2f} s")
+    print("\n" + "\n".join(lines))
+    print(f"{scores.count('pass')} pass, {scores.count('safe')} safe, {scores.count('fail')} fail of {len(scores)}")
+    assert "fail" not in scores
+
+
+def test_whole_bodies_fail_over_too(pair):
+    server, first, second = pair(error_200, second=Mock(lambda a: a.reply(200, CHAT)))
+    assert ask(server, stream=False)[:2] == ("whole", "Hello from afar")
+    assert len(first.requests) == len(second.requests) == 1
+
+
+def test_both_fail(pair):
+    """The client is told what the last one said, with its time to come back, and nothing of where they are."""
+    server, first, second = pair(error(503, message="at http://10.0.0.1:9 sk-abc"), second=Mock(error(429, retry_after="7")))
+    status, heads, body = server.post("/v1/chat/completions", {"model": "far", "messages": [{"role": "user", "content": "x"}]})
+    assert (status, body["code"], heads["retry-after"]) == (429, "queue_exceeded", "7")
+    assert "10.0.0.1" not in json.dumps(body) + server.read_log() and "sk-abc" not in server.read_log()
+    assert len(first.requests) == len(second.requests) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_their_401_is_not_ours(pair, status):
+    server, _, _ = pair(error(status), second=Mock(error(status)))
+    got, _, body = server.post("/v1/chat/completions", {"model": "far", "messages": [{"role": "user", "content": "x"}]})
+    assert got == 502 and body["code"] == "supplier_refused"
+
+
+def test_booked_as_it_went(pair):
+    """After a failure: one row for what the client was told, of the supplier that told it."""
+    server, _, _ = pair(error(500))
+    assert ask(server)[0] == "whole"
+    wait_for("booked", lambda: server.balance().get("default"))
+    b = server.balance()["default"]
+    assert (b["requests"], b["prompt_tokens"], b["completion_tokens"]) == (1, 11, 4)
+    server, _, _ = pair(cut_after(40))
+    assert ask(server)[0] == "error"
+    wait_for("booked", lambda: server.balance().get("default"))
+    assert 20 <= server.balance()["default"]["completion_tokens"] <= 80  # an estimate of 39 words
