@@ -1,0 +1,53 @@
+#include "base/money.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* One digit more; -1: it would be too much. */
+static int add_digit(int64_t *n, int digit)
+{
+    return __builtin_mul_overflow(*n, 10, n) || __builtin_add_overflow(*n, digit, n) ? -1 : 0;
+}
+
+int money_parse(const char *text, int64_t *ret_nano, struct err *e)
+{
+    const char *p = text + (*text == '-');
+    int64_t n = 0;
+    int decimals = -1, digits = 0, bad = 0;
+
+    for (; *p && !bad; p++) {
+        if (*p == '.' && decimals < 0 && digits) {
+            decimals = 0;
+            continue;
+        }
+        bad = *p < '0' || *p > '9' || decimals == 9 || add_digit(&n, *p - '0');
+        decimals += decimals >= 0;
+        digits++;
+    }
+    bad |= !digits || !decimals;
+    for (int i = decimals > 0 ? decimals : 0; i < 9 && !bad; i++)
+        bad = add_digit(&n, 0);
+    if (bad)
+        return err_set(
+            e, ERR_ARG,
+            "'%.40s' is no amount: write 12.50, with at most nine digits behind the point", text);
+    *ret_nano = *text == '-' ? -n : n;
+    return 0;
+}
+
+char *money_show(int64_t nano, char out[MONEY_TEXT_MAX])
+{
+    uint64_t n = nano < 0 ? -(uint64_t)nano : (uint64_t)nano;
+    int len = snprintf(out, MONEY_TEXT_MAX, "%s%" PRIu64 ".%09" PRIu64, nano < 0 ? "-" : "",
+                       n / (uint64_t)MONEY_NANO, n % (uint64_t)MONEY_NANO);
+
+    while (out[len - 1] == '0' && out[len - 3] != '.')
+        out[--len] = 0;
+    return out;
+}
+
+int money_is_currency(const char *s)
+{
+    return strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 3 && !s[3];
+}

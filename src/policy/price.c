@@ -1,0 +1,52 @@
+#include "policy/price.h"
+
+#include <string.h>
+
+#define MILLION 1000000
+
+__extension__ typedef __int128 wide;
+
+/* How well it fits, larger is better; -1: not at all. */
+static int fit(const struct price *p, enum price_side side, const char *model, const char *supplier,
+               int tier, int64_t now_s)
+{
+    int names_model = p->model[0] != 0, names_supplier = p->supplier[0] != 0;
+
+    if (p->side != side || p->from_s > now_s || (names_model && strcmp(p->model, model)) ||
+        (names_supplier && strcmp(p->supplier, supplier)) || (p->tier >= 0 && p->tier != tier))
+        return -1;
+    return 4 * names_model + 2 * names_supplier + (p->tier >= 0);
+}
+
+const struct price *price_find(const struct price *list, int n, enum price_side side,
+                               const char *model, const char *supplier, int tier, int64_t now_s)
+{
+    const struct price *best = NULL;
+    int best_fit = -1;
+
+    for (int i = 0; i < n; i++) {
+        int f = fit(&list[i], side, model, supplier, tier, now_s);
+        if (f >= 0 && (f > best_fit || (f == best_fit && list[i].from_s >= best->from_s))) {
+            best = &list[i];
+            best_fit = f;
+        }
+    }
+    return best;
+}
+
+static wide cost(int64_t price, int64_t instead, int64_t tokens)
+{
+    return (wide)(price >= 0 ? price : instead) * tokens;
+}
+
+int64_t price_amount(const struct price *p, const struct usage_buckets *u)
+{
+    wide sum = cost(p->uncached, 0, u->uncached) + cost(p->cache_read, p->uncached, u->cache_read) +
+               cost(p->cache_write, p->uncached, u->cache_write) + cost(p->output, 0, u->output) +
+               cost(p->reasoning, p->output, u->reasoning);
+
+    sum = (sum + MILLION - 1) / MILLION + p->per_request;
+    if (sum < p->minimum)
+        sum = p->minimum;
+    return sum > INT64_MAX ? INT64_MAX : (int64_t)sum;
+}

@@ -1,0 +1,41 @@
+/* What tokens cost. Pure: a list of prices in, an amount out.
+ *
+ * Money is in nano-units of the one currency of the list. Prices are for a million tokens, so a
+ * price of 0.10 for a million is 100 nano-units for a token, and amounts are exact for every price
+ * that is a multiple of 0.001 a million; else the sum is rounded up once, to the next nano-unit. */
+#ifndef POLICY_PRICE_H
+#define POLICY_PRICE_H
+
+#include <stdint.h>
+
+#include "job/usage.h"
+
+#define PRICE_NAME_MAX 128
+
+enum price_side {
+    PRICE_SELL, /* what a tenant owes */
+    PRICE_BUY   /* what a supplier is owed */
+};
+
+/* A price, from a time on. "" in a name: any. */
+struct price {
+    enum price_side side;
+    char model[PRICE_NAME_MAX], supplier[PRICE_NAME_MAX];
+    int tier;       /* -1: any */
+    int64_t from_s; /* unix seconds; holds until a later one of the same kind */
+    /* Nano-units for a million tokens of each bucket; -1: as what it is a part of: cache_read and
+     * cache_write as uncached, reasoning as output. */
+    int64_t uncached, cache_read, cache_write, output, reasoning;
+    int64_t per_request, minimum; /* of one request */
+};
+
+/* The price that holds: of those of this side that name the model, the supplier and the tier, or
+ * leave them open, and have begun. Who names the model goes before who does not, then the supplier,
+ * then the tier; of equals the newest. NULL: there is none, which is not the same as a price of 0.
+ */
+const struct price *price_find(const struct price *list, int n, enum price_side side,
+                               const char *model, const char *supplier, int tier, int64_t now_s);
+/* What this usage costs. At most INT64_MAX. */
+int64_t price_amount(const struct price *p, const struct usage_buckets *u);
+
+#endif
