@@ -6,6 +6,7 @@
 #   make test     everything: both compilers, sanitizers, end to end with the real clients
 #   make sim      the cloud in SEEDS simulated worlds (default 1000), or that of SEED=n again
 #   make bench    speed and quality beside the peers (QUICK=1: minutes; ONLY=, MODELS=, PEERS=: see bench/run.sh)
+#   make bench-gateway    what the relay adds to a request and costs, beside other gateways (QUICK=1: two minutes, alone)
 #   make screenshots    the pictures of the page in docs/, from the built server in Chromium
 #   make soak     the server killed KILLS times under load (default 1000), then SEEDS simulated worlds
 #   make asan | tsan | fuzz    one sanitizer build with its tests; fuzzing for FUZZ_SECONDS each
@@ -20,7 +21,7 @@ FUZZ_SECONDS ?= 60
 SEEDS ?= 1000
 export PORT FUZZ_SECONDS KILLS SEEDS
 
-.PHONY: all setup run check test sim bench screenshots asan tsan fuzz soak install format clean
+.PHONY: all setup run check test sim bench bench-gateway screenshots asan tsan fuzz soak install format clean
 .NOTPARALLEL:
 
 all: setup $(BUILD)/build.ninja
@@ -54,6 +55,10 @@ sim: all
 
 bench: all
 	@bench/run.sh
+
+# The peers are in a private folder the first time this is run (bench/gateway/peers.sh).
+bench-gateway: all
+	@QUICK=$(QUICK) bench/gateway/run.sh
 
 screenshots: all
 	@tools/setup.sh browser

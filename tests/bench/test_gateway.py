@@ -2,14 +2,21 @@
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
+import sys
 import threading
 import urllib.request
 
 import pytest
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+sys.path.insert(0, os.path.join(ROOT, "bench", "gateway"))
+import procs  # noqa: E402
+import products  # noqa: E402
+import run  # noqa: E402
+
 BUILT = os.path.join(os.path.dirname(os.environ.get("GAUFRE_BIN", f"{ROOT}/build/release/src/cmd/gaufre")), "../../bench/gateway")
 
 
@@ -201,3 +208,44 @@ def test_load_ends_where_nobody_listens():
         port = s.getsockname()[1]
     r = run_load(port, "--seconds", "60")
     assert r["good"] == 0 and r["faults"]["connect"] == r["errors"] > 0
+
+
+# ---- run ------------------------------------------------------------------------------------------
+
+def row(rate, direct_p99, reached=True):
+    return {"rate": rate, "direct_p99": direct_p99, "reached": reached, "added_p50": 41.6, "added_p99": 99.4}
+
+
+def test_the_rate_that_counts():
+    rows = [row(500, 100), row(1000, 900), row(2000, 1100), row(4000, 200), row(8000, 10, reached=False)]
+    assert run.best_row(rows, 8000)["rate"] == 4000
+    assert run.best_row(rows, 7999)["rate"] == 1000 # more than half of what it can do says how long its queue is
+    assert run.best_row(rows[2:3], 8000)["rate"] == 2000
+
+
+def test_the_last_line():
+    results = {"best": row(500, 1), "streams": {"cpu_us": 2.345},
+               "closed": {"gaufre": {"rate": 300, "cpu_us": 38.76}, "envoy": {"rate": 200}, "litellm": {"rate": 0}}}
+    assert run.last_line(results, "gaufre") == ("gateway added_p50_us=42 added_p99_us=99 cpu_us=38.8 chunk_us=2.35 "
+                                                "envoy_x=1.50 ferro_x=0.00 tensorzero_x=0.00 litellm_x=0.00")
+
+
+def test_a_tree_of_processes_is_counted_and_ended():
+    spin = "import os\nif os.fork():\n os.wait()\nelse:\n while True: pass\n"
+    p = subprocess.Popen([sys.executable, "-c", spin], start_new_session=True)
+    try:
+        while procs.cpu_us(p.pid) < 300e3: # the parent alone would never get there: it waits
+            assert p.poll() is None
+        assert len(procs.tree(p.pid)) == 2 and procs.rss_kb(p.pid) > 1000
+    finally:
+        pids = procs.tree(p.pid)
+        procs.stop(p)
+    assert all(not os.path.exists(f"/proc/{pid}/exe") or open(f"/proc/{pid}/stat").read().split()[2] == "Z" for pid in pids)
+
+
+def test_peers_are_pinned_with_hashes():
+    for name, product in products.PEERS.items():
+        if product.package:
+            lines = open(f"{ROOT}/bench/gateway/peers/{name}.txt", encoding="utf-8").read().splitlines()[1:]
+            assert all(re.fullmatch(r"[\w.-]+==[\w.]+ --hash=sha256:[0-9a-f]{64}", line) for line in lines)
+            assert re.sub(r"\[.*?\]", "", product.package) in [line.split()[0] for line in lines]
