@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -10,7 +9,7 @@
 #include "net/http_int.h"
 #include "net/upstream_int.h"
 
-#define PIECE  8192 /* of an answer, read at once */
+#define PIECE  4096 /* of an answer, read at once */
 #define DNS_S  60   /* how long an address is believed */
 #define IDLE_S 50   /* how long a connection that nobody uses is kept */
 #define LIFE_S 600  /* and any */
@@ -136,22 +135,6 @@ static size_t write_cb(char *p, size_t size, size_t n, void *ctx)
 
 /* ---- the connection ---- */
 
-/* Whether a kept connection has something to read before the request is sent: its end, or an answer
- * that nobody asked for. */
-static int is_stale(struct upstream_request *r)
-{
-    const struct curl_lib *lib = r->io->lib;
-    curl_socket_t fd = CURL_SOCKET_BAD;
-    long n_connects = 1;
-    char byte;
-
-    lib->easy_getinfo(r->easy, CURLINFO_NUM_CONNECTS, &n_connects);
-    if (n_connects)
-        return 0;
-    lib->easy_getinfo(r->easy, CURLINFO_ACTIVESOCKET, &fd);
-    return fd != CURL_SOCKET_BAD && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0;
-}
-
 /* The connection stands, and libcurl is about to send the request on it: the first time, or once
  * more where a kept connection ended without a byte of an answer. When that took a while, the
  * service may have been at work on it, and has it done twice only by the upper room's will. */
@@ -162,10 +145,6 @@ static int ready_cb(void *ctx, char *ip, char *local_ip, int port, int local_por
 
     if (r->sent_us && now_us - r->sent_us > AGAIN_US) {
         upstream_fail(r, ERR_RESET, "The connection ended before the answer");
-        return CURL_PREREQFUNC_ABORT;
-    }
-    if (is_stale(r)) {
-        r->is_stale = 1;
         return CURL_PREREQFUNC_ABORT;
     }
     if (!r->sent_us)
@@ -212,6 +191,10 @@ int upstream_easy_open(struct upstream_request *r)
     lib->easy_setopt(x, CURLOPT_HEADERDATA, r);
     lib->easy_setopt(x, CURLOPT_WRITEFUNCTION, write_cb);
     lib->easy_setopt(x, CURLOPT_WRITEDATA, r);
+    lib->easy_setopt(x, CURLOPT_OPENSOCKETFUNCTION, upstream_sock_open);
+    lib->easy_setopt(x, CURLOPT_OPENSOCKETDATA, r->io);
+    lib->easy_setopt(x, CURLOPT_CLOSESOCKETFUNCTION, upstream_sock_close);
+    lib->easy_setopt(x, CURLOPT_CLOSESOCKETDATA, r->io);
     lib->easy_setopt(x, CURLOPT_PREREQFUNCTION, ready_cb);
     lib->easy_setopt(x, CURLOPT_PREREQDATA, r);
     return 0;
@@ -280,7 +263,6 @@ static int set_ask(struct upstream_request *r, const struct upstream_ask *a)
     } else
         lib->easy_setopt(x, CURLOPT_HTTPGET, 1L);
     lib->easy_setopt(x, CURLOPT_HTTPHEADER, r->lines);
-    lib->easy_setopt(x, CURLOPT_FRESH_CONNECT, 0L);
     return lib->easy_setopt(x, CURLOPT_URL, r->ask.data) ? ERR_NOMEM : 0; /* copied */
 }
 
@@ -336,7 +318,7 @@ void upstream_easy_judge(struct upstream_request *r, CURLcode result)
 
     if (result == CURLE_OK) {
         if (!r->status)
-            upstream_fail(r, ERR_FORMAT, "The answer has no head");
+            upstream_fail(r, ERR_RESET, "The answer ended in the middle of its head");
         return;
     }
     if (result == CURLE_OUT_OF_MEMORY &&

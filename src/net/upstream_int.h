@@ -14,6 +14,7 @@
 struct event;
 struct event_base;
 struct net_io;
+struct upstream_sock;
 
 #define UPSTREAM_HEADERS_MAX 40     /* of a request */
 #define UPSTREAM_ASK_MAX     32768  /* bytes of a request's head */
@@ -47,7 +48,6 @@ struct upstream_request {
     uint8_t has_head;  /* to be told */
     uint8_t is_paused; /* by the upper room */
     uint8_t is_held;   /* libcurl keeps what came until it is told to go on */
-    uint8_t is_stale;  /* its kept connection had ended: again, on a new one */
     int code;          /* of the end, with why */
     const char *why;
     /* times, by CLOCK_MONOTONIC */
@@ -75,6 +75,8 @@ struct upstream_io {
     struct upstream_request *requests, *unused;
     int n_requests, n_unused;
     struct upstream_request *first[N_LISTS], *last[N_LISTS];
+    struct upstream_sock **socks; /* by descriptor */
+    int n_socks;
     struct buf data;          /* what came in this turn */
     int64_t now_us, sweep_us; /* sweep: when the next is due; 0: none is */
 };
@@ -98,10 +100,20 @@ void upstream_fail(struct upstream_request *r, int code, const char *why); /* th
 /* upstream_io.c */
 int upstream_io_open(struct upstream_io *io); /* 0 or ERR_NOMEM */
 void upstream_io_close(struct upstream_io *io);
+void upstream_io_now(struct upstream_io *io); /* look at the clock */
+/* Let libcurl go on, and tell what came of it. */
+void upstream_io_act(struct upstream_io *io, curl_socket_t fd, int what);
 void upstream_io_push(struct upstream_request *r, enum upstream_list l);
 void upstream_io_stop(struct upstream_request *r); /* libcurl is to leave it */
 /* Set its deadline from its phase, and the sweep's. */
 void upstream_io_expect(struct upstream_request *r);
 void upstream_io_drop(struct upstream_request *r); /* it has ended: keep it for the next one */
+
+/* upstream_sock.c: callbacks of libcurl, ctx is the io thread's struct */
+/* libcurl waits for a socket, no longer, or for something else. Without memory it is not waited
+ * for, and the request ends when it is overdue. */
+int upstream_sock_set(CURL *easy, curl_socket_t fd, int what, void *ctx, void *sock_ctx);
+curl_socket_t upstream_sock_open(void *ctx, curlsocktype purpose, struct curl_sockaddr *a);
+int upstream_sock_close(void *ctx, curl_socket_t fd);
 
 #endif

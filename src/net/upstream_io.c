@@ -1,5 +1,5 @@
-/* The client on an io thread: libcurl's sockets and timers on the thread's loop, deadlines, and
- * telling the upper room what came. */
+/* The client on an io thread: libcurl at work on the thread's loop, deadlines, and telling the
+ * upper room what came. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -180,7 +180,7 @@ static void sweep_cb(evutil_socket_t fd, short what, void *ctx)
     struct upstream_io *io = ctx;
     int64_t next_us = INT64_MAX;
 
-    io->now_us = clock_now_us();
+    upstream_io_now(io);
     for (struct upstream_request *r = io->requests; r; r = r->next) {
         if (r->due_us <= io->now_us)
             overdue(r);
@@ -248,22 +248,6 @@ static void tell(struct upstream_request *r)
         upstream_io_drop(r);
 }
 
-/* Its kept connection had ended before the request was sent: once more on a new one. */
-static int again(struct upstream_request *r)
-{
-    const struct curl_lib *lib = r->io->lib;
-
-    r->is_stale = 0;
-    r->phase = PHASE_CONNECT;
-    r->mark_us = r->io->now_us;
-    upstream_io_expect(r);
-    lib->easy_setopt(r->easy, CURLOPT_FRESH_CONNECT, 1L);
-    if (lib->multi_add_handle(r->io->multi, r->easy))
-        return 0;
-    r->is_added = 1;
-    return 1;
-}
-
 static void take_ends(struct upstream_io *io)
 {
     const CURLMsg *m;
@@ -275,8 +259,6 @@ static void take_ends(struct upstream_io *io)
 
         io->lib->easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &r);
         leave_curl(r);
-        if (r->is_stale && again(r))
-            continue;
         upstream_easy_judge(r, result);
         r->phase = PHASE_DONE;
         upstream_io_push(r, LIST_NEWS);
@@ -294,16 +276,14 @@ static void run(struct upstream_io *io)
     buf_clear(&io->data);
 }
 
-/* ---- libcurl's sockets and timer ---- */
+/* ---- libcurl at work ---- */
 
-struct sock {
-    struct upstream_io *io;
-    struct upstream_request *r; /* that uses it */
-    struct event *ev;
-    int what; /* is waited for: CURL_POLL_ */
-};
+void upstream_io_now(struct upstream_io *io)
+{
+    io->now_us = clock_now_us();
+}
 
-static void act(struct upstream_io *io, curl_socket_t fd, int what)
+void upstream_io_act(struct upstream_io *io, curl_socket_t fd, int what)
 {
     int n;
 
@@ -311,75 +291,12 @@ static void act(struct upstream_io *io, curl_socket_t fd, int what)
     run(io);
 }
 
-static void sock_cb(evutil_socket_t fd, short what, void *ctx)
-{
-    struct sock *s = ctx;
-    struct upstream_io *io = s->io;
-
-    io->now_us = clock_now_us();
-    if ((what & EV_WRITE) && s->r && s->r->phase == PHASE_WAIT)
-        s->r->mark_us = io->now_us; /* the request is being taken */
-    act(io, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
-}
-
 static void timer_cb(evutil_socket_t fd, short what, void *ctx)
 {
     struct upstream_io *io = ctx;
 
-    io->now_us = clock_now_us();
-    act(io, CURL_SOCKET_TIMEOUT, 0);
-}
-
-static void sock_free(struct upstream_io *io, curl_socket_t fd, struct sock *s)
-{
-    if (!s)
-        return;
-    io->lib->multi_assign(io->multi, fd, NULL);
-    event_free(s->ev);
-    free(s);
-}
-
-static struct sock *sock_new(struct upstream_io *io, curl_socket_t fd)
-{
-    struct sock *s = calloc(1, sizeof *s);
-
-    if (!s)
-        return NULL;
-    s->io = io;
-    s->ev = event_new(io->net->base, fd, EV_READ, sock_cb, s);
-    if (!s->ev) {
-        free(s);
-        return NULL;
-    }
-    io->lib->multi_assign(io->multi, fd, s);
-    return s;
-}
-
-/* libcurl waits for a socket, no longer, or for something else. Without memory it is not waited
- * for, and the request ends when it is overdue. */
-static int socket_cb(CURL *easy, curl_socket_t fd, int what, void *ctx, void *sock_ctx)
-{
-    struct upstream_io *io = ctx;
-    struct sock *s = sock_ctx;
-    short events = (short)(EV_PERSIST | (what & CURL_POLL_IN ? EV_READ : 0) |
-                           (what & CURL_POLL_OUT ? EV_WRITE : 0));
-
-    if (what == CURL_POLL_REMOVE) {
-        sock_free(io, fd, s);
-        return 0;
-    }
-    if (!s)
-        s = sock_new(io, fd);
-    if (!s)
-        return 0;
-    io->lib->easy_getinfo(easy, CURLINFO_PRIVATE, &s->r);
-    if ((s->what & CURL_POLL_OUT) && !(what & CURL_POLL_OUT) && s->r && s->r->phase == PHASE_WAIT)
-        s->r->mark_us = io->now_us; /* all of the request was taken */
-    s->what = what;
-    event_del(s->ev);
-    event_assign(s->ev, io->net->base, fd, events, sock_cb, s);
-    event_add(s->ev, NULL);
-    return 0;
+    upstream_io_now(io);
+    upstream_io_act(io, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int timer_set(CURLM *multi, long ms, void *ctx)
@@ -421,7 +338,7 @@ static void todo_cb(evutil_socket_t fd, short what, void *ctx)
     struct upstream_io *io = ctx;
     struct upstream_request *r;
 
-    io->now_us = clock_now_us();
+    upstream_io_now(io);
     while ((r = pop(io, LIST_TODO)) != NULL) {
         if (r->is_ended)
             upstream_io_drop(r);
@@ -430,7 +347,7 @@ static void todo_cb(evutil_socket_t fd, short what, void *ctx)
         else
             start(r);
     }
-    act(io, CURL_SOCKET_TIMEOUT, 0);
+    upstream_io_act(io, CURL_SOCKET_TIMEOUT, 0);
 }
 
 /* ---- lifecycle ---- */
@@ -456,7 +373,7 @@ int upstream_io_open(struct upstream_io *io)
         upstream_io_close(io);
         return ERR_NOMEM;
     }
-    lib->multi_setopt(m, CURLMOPT_SOCKETFUNCTION, socket_cb);
+    lib->multi_setopt(m, CURLMOPT_SOCKETFUNCTION, upstream_sock_set);
     lib->multi_setopt(m, CURLMOPT_SOCKETDATA, io);
     lib->multi_setopt(m, CURLMOPT_TIMERFUNCTION, timer_set);
     lib->multi_setopt(m, CURLMOPT_TIMERDATA, io);
@@ -479,6 +396,7 @@ void upstream_io_close(struct upstream_io *io)
     if (io->multi)
         io->lib->multi_cleanup(io->multi);
     io->multi = NULL;
+    free(io->socks);
     free_event(io->timer_ev);
     free_event(io->todo_ev);
     free_event(io->sweep_ev);

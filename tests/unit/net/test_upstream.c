@@ -11,12 +11,14 @@ static const struct peer_row rows[] = {
     {"/close", HOW_SEND, THEN_CLOSE, OK_HELLO},
     {"/once", HOW_IDLE_END, THEN_NEXT, OK_HELLO},
     {"/excess", HOW_SEND, THEN_NEXT, OK_HELLO OK_HELLO},
+    {"/twice", HOW_TWICE, THEN_WAIT, OK_HELLO},
     {"/until-close", HOW_SEND, THEN_CLOSE, "HTTP/1.1 200 OK\r\n\r\nhello"},
     {"/chunks", HOW_BYTES, THEN_NEXT,
      CHUNKED "1\r\nh\r\n4;x=y\r\nello\r\n0\r\nX-Trailer: t\r\n\r\n"},
     {"/hold", HOW_SEND, THEN_WAIT, CHUNKED "5\r\nhello\r\n"},
     {"/silent", HOW_SEND, THEN_WAIT, ""},
     {"/slow", HOW_WHEN, THEN_NEXT, OK_HELLO},
+    {"/worked", HOW_WHEN, THEN_CLOSE, ""},
     {"/cut-chunk", HOW_SEND, THEN_CLOSE, CHUNKED "5\r\nhel"},
     {"/cut-end", HOW_SEND, THEN_CLOSE, CHUNKED "5\r\nhello\r\n"},
     {"/cut-length", HOW_SEND, THEN_CLOSE, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello"},
@@ -80,10 +82,9 @@ static void test_broken(void **state)
         const char *path;
         int code, status;
     } cases[] = {
-        {"/cut-chunk", ERR_RESET, 200},  {"/cut-end", ERR_RESET, 200},
-        {"/cut-length", ERR_RESET, 200}, {"/cut-before", ERR_RESET, 0},
-        {"/reset", ERR_RESET, 200},      {"/garbage", ERR_FORMAT, 0},
-        {"/bad-head", ERR_FORMAT, 0},    {"/switch", ERR_FORMAT, 0},
+        {"/cut-chunk", ERR_RESET, 200},  {"/cut-end", ERR_RESET, 200},  {"/cut-head", ERR_RESET, 0},
+        {"/cut-length", ERR_RESET, 200}, {"/cut-before", ERR_RESET, 0}, {"/reset", ERR_RESET, 200},
+        {"/garbage", ERR_FORMAT, 0},     {"/bad-head", ERR_FORMAT, 0},  {"/switch", ERR_FORMAT, 0},
         {"/bad-chunk", ERR_RESET, 200},
     };
     struct client c = {.config = {.total_ms = GUARD_S * 1000}};
@@ -226,6 +227,40 @@ static void test_kept_badly(void **state)
     assert_int_equal(c.peer.n_requests, 2);
     expect_answer(&c, "/excess", 0, 200, "hello");
     expect_answer(&c, "/empty", 0, 204, "");
+    assert_int_equal(c.peer.n_conns, 3);
+    /* later; then the client shuts it down */
+    expect_answer(&c, "/twice", 0, 200, "hello");
+    peer_go(&c.peer);
+    peer_wait(&c.peer, &c.peer.n_open, 0, 0);
+    expect_answer(&c, "/empty", 0, 204, "");
+    assert_int_equal(c.peer.n_conns, 4);
+    client_close(&c);
+}
+
+/* No request is sent again after a byte of its answer, or after the service had time for it. */
+static void test_sent_once(void **state)
+{
+    struct client c = {0};
+    struct ask k;
+
+    client_open(&c, rows, NULL);
+    expect_answer(&c, "/hello", 0, 200, "hello");
+    ask_init(&k, &c, "POST", "/cut-head");
+    ask_begin(&k);
+    ask_wait(&k);
+    assert_int_equal(k.code, ERR_RESET);
+    assert_int_equal(c.peer.n_requests, 2);
+    ask_done(&k);
+    expect_answer(&c, "/hello", 0, 200, "hello");
+    ask_init(&k, &c, "POST", "/worked");
+    ask_begin(&k);
+    peer_wait(&c.peer, &c.peer.n_requests, 4, 1);
+    clock_sleep_us(1100000); /* it worked as long as that, or longer */
+    peer_go(&c.peer);
+    ask_wait(&k);
+    assert_int_equal(k.code, ERR_RESET);
+    assert_int_equal(c.peer.n_requests, 4);
+    ask_done(&k);
     client_close(&c);
 }
 
@@ -613,18 +648,18 @@ static void test_tls_silent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_answers),        cmocka_unit_test(test_interim),
-        cmocka_unit_test(test_broken),         cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_echo),           cmocka_unit_test(test_head),
-        cmocka_unit_test(test_refused),        cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_kept_badly),     cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_cancel_unbegun), cmocka_unit_test(test_begin_at_end),
-        cmocka_unit_test(test_pause),          cmocka_unit_test(test_silent),
-        cmocka_unit_test(test_silent_later),   cmocka_unit_test(test_total),
-        cmocka_unit_test(test_close),          cmocka_unit_test(test_many),
-        cmocka_unit_test(test_unreached),      cmocka_unit_test(test_names),
-        cmocka_unit_test(test_config),         cmocka_unit_test(test_tls),
-        cmocka_unit_test(test_tls_silent),
+        cmocka_unit_test(test_answers),      cmocka_unit_test(test_interim),
+        cmocka_unit_test(test_broken),       cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_echo),         cmocka_unit_test(test_head),
+        cmocka_unit_test(test_refused),      cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_kept_badly),   cmocka_unit_test(test_sent_once),
+        cmocka_unit_test(test_cancel),       cmocka_unit_test(test_cancel_unbegun),
+        cmocka_unit_test(test_begin_at_end), cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_silent),       cmocka_unit_test(test_silent_later),
+        cmocka_unit_test(test_total),        cmocka_unit_test(test_close),
+        cmocka_unit_test(test_many),         cmocka_unit_test(test_unreached),
+        cmocka_unit_test(test_names),        cmocka_unit_test(test_config),
+        cmocka_unit_test(test_tls),          cmocka_unit_test(test_tls_silent),
     };
     signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to clients that have left */
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,6 +27,7 @@ enum peer_how {
     HOW_UNREAD,   /* the request's body is not read before the test says so */
     HOW_ASK,      /* the request's head instead */
     HOW_LOTS,     /* text, and then LOTS bytes */
+    HOW_TWICE,    /* once, and once more, unasked, when the test says so */
     HOW_IDLE_END, /* close when the connection was used again */
 };
 
@@ -188,6 +189,10 @@ static int conn_serve(struct peer_conn *c, int nth)
     if (row->how == HOW_WHEN || row->how == HOW_UNREAD)
         peer_wait(c->peer, &c->peer->go, 1, 1);
     conn_ask_body(c, &ask);
+    if (row->how == HOW_TWICE) {
+        conn_answer(c, row, &ask, n_head);
+        peer_wait(c->peer, &c->peer->go, 1, 1);
+    }
     conn_answer(c, row, &ask, n_head);
     buf_done(&ask);
     while (row->then == THEN_WAIT && conn_read(c, &byte, 1) == 1)
