@@ -200,6 +200,37 @@ static void copy(char *to, size_t cap, const unsigned char *from)
     snprintf(to, cap, "%s", from ? (const char *)from : "");
 }
 
+/* Open the file for one question. On failure both are NULL or still to be closed. */
+static int ask(const char *path, const char *sql, sqlite3 **db, sqlite3_stmt **st, struct err *e)
+{
+    if (sqlite3_open_v2(path, db, SQLITE_OPEN_READWRITE, disk_vfs()) ||
+        sqlite3_busy_timeout(*db, BUSY_MS) || sqlite3_prepare_v2(*db, sql, -1, st, NULL))
+        return err_set(e, ERR_IO, "ledger %s: %s", path,
+                       *db ? sqlite3_errmsg(*db) : "out of memory");
+    return 0;
+}
+
+int books_used(const char *path, const char *tenant, int64_t from_us, int64_t until_us,
+               int64_t *ret, struct err *e)
+{
+    static const char sql[] =
+        "SELECT coalesce(sum(prompt_tokens + completion_tokens), 0) FROM usage"
+        " WHERE tenant = ?1 AND at_us >= ?2 AND at_us < ?3";
+    sqlite3_stmt *st = NULL;
+    sqlite3 *db = NULL;
+    int r = ask(path, sql, &db, &st, e);
+
+    if (!r && (sqlite3_bind_text(st, 1, tenant, -1, SQLITE_STATIC) ||
+               sqlite3_bind_int64(st, 2, from_us) || sqlite3_bind_int64(st, 3, until_us) ||
+               sqlite3_step(st) != SQLITE_ROW))
+        r = err_set(e, ERR_IO, "ledger %s: %s", path, sqlite3_errmsg(db));
+    if (!r)
+        *ret = sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
+    sqlite3_close(db);
+    return r;
+}
+
 int books_balances(const char *path, int (*row)(void *arg, const struct books_balance *b),
                    void *arg, struct err *e)
 {
@@ -208,14 +239,9 @@ int books_balances(const char *path, int (*row)(void *arg, const struct books_ba
     struct books_balance b;
     sqlite3_stmt *st = NULL;
     sqlite3 *db = NULL;
-    int code, r = 0;
+    int code = SQLITE_DONE, r = ask(path, sql, &db, &st, e);
 
-    if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, disk_vfs()) ||
-        sqlite3_busy_timeout(db, BUSY_MS) || sqlite3_prepare_v2(db, sql, -1, &st, NULL)) {
-        r = err_set(e, ERR_IO, "ledger %s: %s", path, db ? sqlite3_errmsg(db) : "out of memory");
-        goto out;
-    }
-    while ((code = sqlite3_step(st)) == SQLITE_ROW && !r) {
+    while (!r && (code = sqlite3_step(st)) == SQLITE_ROW) {
         copy(b.tenant, sizeof b.tenant, sqlite3_column_text(st, 0));
         b.n_requests = sqlite3_column_int64(st, 1);
         b.prompt_tokens = sqlite3_column_int64(st, 2);
@@ -226,7 +252,6 @@ int books_balances(const char *path, int (*row)(void *arg, const struct books_ba
     }
     if (!r && code != SQLITE_DONE)
         r = err_set(e, ERR_IO, "ledger %s: %s", path, sqlite3_errmsg(db));
-out:
     sqlite3_finalize(st);
     sqlite3_close(db);
     return r;

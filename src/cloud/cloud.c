@@ -9,9 +9,9 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "cloud/holds.h"
 #include "cloud/keyring.h"
 #include "cloud/offers.h"
-#include "cloud/quota.h"
 #include "policy/admit.h"
 
 #define TIERS_UNSAID (1u << TIER_DEFAULT | 1u << TIER_FLEX)
@@ -20,8 +20,7 @@
 /* A tenant's slot is never given back while the process runs: tickets point to it. */
 struct tenant {
     char name[CLOUD_NAME_MAX];
-    struct quota_bucket requests, tokens;
-    _Atomic int64_t concurrency_max, n_inside;
+    struct holds_account account;
     _Atomic int64_t n_there[CLOUD_OFFERS_MAX]; /* sequences admitted, of each offer */
 };
 
@@ -34,6 +33,9 @@ struct cloud {
     int tenant_of[CLOUD_TENANTS_MAX]; /* index in keys->tenants -> index here */
     struct books *books;
     struct offers offers;
+    _Atomic int64_t wall_us; /* what the wall clock is ahead of the monotonic one */
+    _Atomic int64_t n_held;  /* tokens, by all open tickets */
+    _Atomic int64_t refused_budget;
     _Atomic int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency,
         refused_queue;
 };
@@ -43,52 +45,73 @@ struct cloud {
 /* Index of the tenant of that name, made where missing; -1: no room. Under the write lock. */
 static int tenant_slot(struct cloud *c, const char *name)
 {
+    struct tenant *t;
+
     for (int i = 0; i < c->n_tenants; i++) {
         if (!strcmp(c->tenants[i].name, name))
             return i;
     }
     if (c->n_tenants >= CLOUD_TENANTS_MAX)
         return -1;
-    snprintf(c->tenants[c->n_tenants].name, CLOUD_NAME_MAX, "%s", name);
+    t = &c->tenants[c->n_tenants];
+    snprintf(t->name, CLOUD_NAME_MAX, "%s", name);
+    holds_account_init(&t->account, t->name);
     return c->n_tenants++;
 }
 
-static void tenant_limits(struct cloud *c, int i, const struct cloud_limits *own, int64_t now)
+static int64_t wall_s(const struct cloud *c, int64_t now_us)
 {
-    static const struct cloud_limits none = {-1, -1, -1};
-    const struct cloud_limits *d = &c->config.limits;
-    struct tenant *t = &c->tenants[i];
-
-    if (!own)
-        own = &none;
-    quota_limit(&t->requests,
-                own->requests_per_minute >= 0 ? own->requests_per_minute : d->requests_per_minute,
-                now);
-    quota_limit(&t->tokens,
-                own->tokens_per_minute >= 0 ? own->tokens_per_minute : d->tokens_per_minute, now);
-    atomic_store(&t->concurrency_max, own->concurrency >= 0 ? own->concurrency : d->concurrency);
+    return (now_us + atomic_load(&c->wall_us)) / 1000000;
 }
 
-/* Use the table of keys that was loaded in place of the old one. */
+/* What a tenant used before, by the ledger. */
+static int past_used(void *ctx, const char *name, int64_t from_s, int64_t until_s, int64_t *ret,
+                     struct err *e)
+{
+    const struct cloud *c = ctx;
+
+    return books_used(c->config.ledger_path, name, from_s * 1000000,
+                      until_s < INT64_MAX / 1000000 ? until_s * 1000000 : INT64_MAX, ret, e);
+}
+
+static int tenant_limits(struct cloud *c, int i, const struct account_settings *own, int64_t now_us,
+                         struct err *e)
+{
+    const struct cloud_limits *d = &c->config.limits;
+    const struct holds_past past = {past_used, c};
+    struct account_settings s = own ? *own : account_unsaid();
+
+    if (s.requests_per_minute < 0)
+        s.requests_per_minute = d->requests_per_minute;
+    if (s.tokens_per_minute < 0)
+        s.tokens_per_minute = d->tokens_per_minute;
+    if (s.concurrency < 0)
+        s.concurrency = d->concurrency;
+    return holds_set(&c->tenants[i].account, &s, c->books ? &past : NULL, now_us, wall_s(c, now_us),
+                     e);
+}
+
+/* Use the table of keys that was loaded in place of the old one. Its tenants' limits come first, as
+ * they may ask the ledger; where one fails, those before it are in force already. */
 static int use_keys(struct cloud *c, int64_t now, struct key_table *t, struct err *e)
 {
     struct key_table *old;
-    int map[CLOUD_TENANTS_MAX] = {0}, slot;
+    int map[CLOUD_TENANTS_MAX] = {0}, slot, r = 0;
 
     pthread_rwlock_wrlock(&c->lock);
-    for (int i = 0; i < t->n_tenants; i++) {
-        slot = tenant_slot(c, t->tenants[i].name);
-        if (slot < 0) {
-            pthread_rwlock_unlock(&c->lock);
-            return err_set(e, ERR_LIMIT,
-                           "more than %d tenants since the start: restart to drop "
-                           "the old ones",
-                           CLOUD_TENANTS_MAX);
-        }
-        map[i] = slot;
+    for (int i = 0; !r && i < t->n_tenants; i++) {
+        slot = map[i] = tenant_slot(c, t->tenants[i].name);
+        if (slot < 0)
+            r = err_set(e, ERR_LIMIT,
+                        "more than %d tenants since the start: restart to drop the old ones",
+                        CLOUD_TENANTS_MAX);
     }
-    for (int i = 0; i < t->n_tenants; i++)
-        tenant_limits(c, map[i], &t->tenants[i].limits, now);
+    pthread_rwlock_unlock(&c->lock);
+    for (int i = 0; !r && i < t->n_tenants; i++)
+        r = tenant_limits(c, map[i], &t->tenants[i].limits, now, e);
+    if (r)
+        return r;
+    pthread_rwlock_wrlock(&c->lock);
     memcpy(c->tenant_of, map, sizeof map);
     old = c->keys;
     c->keys = t;
@@ -194,11 +217,13 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
     pthread_rwlock_init(&c->lock, NULL);
     offers_init(&c->offers);
     tenant_slot(c, CLOUD_DEFAULT_TENANT);
-    tenant_limits(c, 0, NULL, 0); /* of full buckets, which know no time */
-    if (config->keys_path)
-        r = cloud_reload_keys(c, 0, e);
-    if (!r && config->ledger_path)
+    cloud_tell_wall(c, 0, config->wall_us);
+    if (config->ledger_path)
         r = books_open(&c->books, config->ledger_path, config->ledger_sync_normal, e);
+    if (!r)
+        r = tenant_limits(c, 0, NULL, 0, e); /* of full buckets, which know no time */
+    if (!r && config->keys_path)
+        r = cloud_reload_keys(c, 0, e);
     if (r) {
         cloud_close(c);
         return r;
@@ -224,8 +249,10 @@ int64_t cloud_close(struct cloud *c)
     if (!c)
         return 0;
     for (int i = 0; i < c->n_tenants; i++)
-        CHECK(atomic_load(&c->tenants[i].n_inside) == 0);
+        CHECK(atomic_load(&c->tenants[i].account.n_inside) == 0);
     n_lost = books_close(c->books);
+    for (int i = 0; i < c->n_tenants; i++)
+        holds_account_done(&c->tenants[i].account);
     key_table_free(c->keys);
     offers_done(&c->offers);
     pthread_rwlock_destroy(&c->lock);
@@ -235,43 +262,48 @@ int64_t cloud_close(struct cloud *c)
 
 /* ---- a request ------------------------------------------------------------------------------- */
 
-static int refuse_concurrency(struct cloud *c, struct cloud_ticket *t, struct err *e)
+void cloud_tell_wall(struct cloud *c, int64_t now_us, int64_t wall_us)
 {
-    atomic_fetch_add(&c->refused_concurrency, 1);
-    t->retry_us = 1000000;
-    return err_set_param(e, ERR_QUEUE_FULL, "quota",
-                         "Too many sequences of this tenant are under way (limit %lld).",
-                         (long long)atomic_load(&c->tenants[t->i_rate].concurrency_max));
+    atomic_store(&c->wall_us, wall_us - now_us);
+}
+
+/* Note a refusal, and why. */
+static int refuse(struct cloud *c, struct cloud_ticket *t, const struct holds_refusal *why,
+                  int code)
+{
+    _Atomic int64_t *n = code == ERR_RATE_REQUESTS ? &c->refused_requests
+                         : code == ERR_QUEUE_FULL  ? &c->refused_concurrency
+                         : code == ERR_BUDGET      ? &c->refused_budget
+                                                   : &c->refused_tokens;
+
+    if (code != ERR_LIMIT)
+        atomic_fetch_add(n, 1);
+    t->retry_us = why->retry_us;
+    return code;
 }
 
 int cloud_enter(struct cloud *c, int64_t now_us, const char *key, size_t n_key,
                 struct cloud_ticket *t, struct err *e)
 {
-    struct tenant *te;
-    struct quota_held held;
+    struct holds_refusal why = {.e = e};
+    int i_tenant, r;
 
     *t = (struct cloud_ticket){.i_tenant = -1, .i_rate = -1, .tenant = ""};
-    t->i_rate = key_tenant(c, key, n_key, t->key_id, &t->tiers);
-    if (t->i_rate < 0)
+    i_tenant = key_tenant(c, key, n_key, t->key_id, &t->tiers);
+    if (i_tenant < 0)
         return refuse_key(c, key, e);
-    te = &c->tenants[t->i_rate];
-    t->tenant = te->name;
-    if (quota_hold(&te->requests, 1, now_us, &held, &t->retry_us)) {
-        atomic_fetch_add(&c->refused_requests, 1);
-        return err_set_param(e, ERR_RATE_REQUESTS, "quota",
-                             "Requests per minute limit exceeded (%lld) - too many requests sent.",
-                             (long long)atomic_load(&te->requests.limit));
-    }
-    if (quota_enter(&te->n_inside, atomic_load(&te->concurrency_max)))
-        return refuse_concurrency(c, t, e);
+    t->i_rate = i_tenant;
+    t->tenant = c->tenants[i_tenant].name;
+    t->holds.path[t->holds.n_path++] = &c->tenants[i_tenant].account;
+    r = holds_enter(&t->holds, now_us, &why);
+    if (r)
+        return refuse(c, t, &why, r);
     if (c->books && !(t->row = books_take(c->books))) {
-        quota_leave(&te->n_inside, 1);
+        holds_leave(&t->holds);
         t->retry_us = 1000000;
         return err_set(e, ERR_AGAIN, "The books cannot keep up; please try again shortly.");
     }
-    t->i_tenant = t->i_rate;
-    t->n_held = 1;
-    t->held.limit = atomic_load(&te->tokens.limit); /* of one that never holds any */
+    t->i_tenant = i_tenant;
     return 0;
 }
 
@@ -297,27 +329,6 @@ int cloud_has_other(struct cloud *c, const struct cloud_ticket *t)
     return offers_has_other(&c->offers, t);
 }
 
-/* Count the request's sequences in its tenant's concurrency, in place of the one that each request
- * counts from its start. */
-static int widen(struct cloud *c, struct cloud_ticket *t, int32_t n_jobs, int32_t n_choices,
-                 int32_t *ret_at_once, struct err *e)
-{
-    struct tenant *te = &c->tenants[t->i_tenant];
-    int64_t max = atomic_load(&te->concurrency_max), n;
-
-    if (max > 0 && n_choices > max)
-        return err_set_param(e, ERR_LIMIT, "n",
-                             "n: %d choices are more than this tenant may have under way together "
-                             "(limit %lld).",
-                             n_choices, (long long)max);
-    n = quota_widen(&te->n_inside, max, t->n_held, n_jobs, n_choices);
-    if (!n)
-        return refuse_concurrency(c, t, e);
-    t->n_held = n * n_choices;
-    *ret_at_once = (int32_t)n;
-    return 0;
-}
-
 int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queue_threshold_us,
                 struct cloud_ticket *t, int32_t *ret_at_once, struct err *e)
 {
@@ -326,13 +337,14 @@ int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queu
     struct load load;
     struct admit_state st;
     struct admit_decision d;
+    struct holds_refusal why = {.e = e};
     int r;
 
     CHECK(of && t->i_tenant >= 0 && !t->n_there);
     there = &c->tenants[t->i_tenant].n_there[of->slot];
-    r = widen(c, t, n_jobs, n_choices, ret_at_once, e);
+    r = holds_widen(&t->holds, n_jobs, n_choices, ret_at_once, &why);
     if (r)
-        return r;
+        return refuse(c, t, &why, r);
     of->sup->ops->load(of->sup, &load);
     st = (struct admit_state){.n_inside = load.n_inside,
                               .n_own = c->config.keys_path ? atomic_load(there) : load.n_inside,
@@ -340,9 +352,9 @@ int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queu
                               .capacity = load.capacity,
                               .waiting_max = c->config.waiting_max,
                               .job_us = atomic_load(&of->job_us)};
-    admit_decide(&st, (int32_t)t->n_held, queue_threshold_us, &d);
+    admit_decide(&st, (int32_t)t->holds.n_seqs, queue_threshold_us, &d);
     if (d.admit) {
-        atomic_fetch_add(there, t->n_held);
+        atomic_fetch_add(there, t->holds.n_seqs);
         t->n_there = there;
         return 0;
     }
@@ -355,40 +367,36 @@ int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queu
                          load.n_waiting);
 }
 
+int64_t cloud_room(const struct cloud *c, int64_t now_us, const struct cloud_ticket *t)
+{
+    return holds_room(&t->holds, wall_s(c, now_us));
+}
+
 int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_t tokens,
                   struct err *e)
 {
-    struct tenant *te;
-    long long limit;
+    struct holds_refusal why = {.e = e};
     int r;
 
-    CHECK(t->i_tenant >= 0 && !t->held.ns);
-    te = &c->tenants[t->i_tenant];
-    limit = (long long)atomic_load(&te->tokens.limit);
-    r = quota_hold(&te->tokens, tokens, now_us, &t->held, &t->retry_us);
-    if (!r)
-        return 0;
-    atomic_fetch_add(&c->refused_tokens, 1);
-    if (r == QUOTA_NEVER)
-        return err_set_param(
-            e, ERR_QUOTA, "quota",
-            "Tokens per minute limit exceeded (%lld) - this request may use %lld "
-            "tokens, more than that limit ever allows. Please reduce the length of "
-            "the messages or of the completion.",
-            limit, (long long)tokens);
-    return err_set_param(e, ERR_RATE_TOKENS, "quota",
-                         "Tokens per minute limit exceeded (%lld) - too many tokens processed.",
-                         limit);
+    CHECK(t->i_tenant >= 0 && !t->n_held);
+    r = holds_reserve(&t->holds, now_us, wall_s(c, now_us), tokens, &why);
+    if (r)
+        return refuse(c, t, &why, r);
+    t->n_held = tokens;
+    atomic_fetch_add(&c->n_held, tokens);
+    return 0;
 }
 
-/* Charge `used` tokens in place of those held, and give back the sequences at the offer and the
+/* Charge what was used in place of what is held, and give back the sequences at the offer and the
  * offer itself. */
-static void let_go(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_t used)
+static void let_go(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
+                   const struct holds_use *used)
 {
-    quota_settle(&c->tenants[t->i_tenant].tokens, t->held, used, now_us);
-    t->held.ns = 0;
+    holds_settle(&t->holds, now_us, wall_s(c, now_us), used);
+    atomic_fetch_sub(&c->n_held, t->n_held);
+    t->n_held = 0;
     if (t->n_there)
-        quota_leave(t->n_there, t->n_held);
+        quota_leave(t->n_there, t->holds.n_seqs);
     t->n_there = NULL;
     offers_put(&c->offers, t->offer);
     t->offer = NULL;
@@ -399,14 +407,14 @@ void cloud_turn_back(struct cloud *c, int64_t now_us, struct cloud_ticket *t)
     CHECK(t->i_tenant >= 0 && t->offer && t->n_tried < CLOUD_TRIES_MAX);
     t->tried[t->n_tried++] = t->offer->serial;
     t->offer_is_full = 0;
-    let_go(c, now_us, t, 0);
+    let_go(c, now_us, t, &(struct holds_use){0});
 }
 
-static void leave(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_t used)
+static void leave(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
+                  const struct holds_use *used)
 {
     let_go(c, now_us, t, used);
-    quota_leave(&c->tenants[t->i_tenant].n_inside, t->n_held);
-    t->n_held = 0;
+    holds_leave(&t->holds);
     t->i_tenant = -1;
 }
 
@@ -419,6 +427,7 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
                   const struct cloud_use *u)
 {
     struct books_row *r = t->row;
+    int64_t n = u->prompt_tokens + u->completion_tokens;
 
     CHECK(t->i_tenant >= 0);
     if (r) {
@@ -434,7 +443,8 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
         put_name(r->model, sizeof r->model, u->model);
         put_name(r->supplier, sizeof r->supplier, u->supplier);
     }
-    leave(c, now_us, t, u->prompt_tokens + u->completion_tokens);
+    leave(c, now_us, t,
+          &(struct holds_use){.tokens = n, .uncached = n - u->cached_tokens, .booked = n});
     if (r) /* last, so that a reader of the row finds everything else done */
         books_post(c->books, r);
     t->row = NULL;
@@ -447,7 +457,7 @@ void cloud_leave(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_
     if (t->row)
         books_give(c->books, t->row);
     t->row = NULL;
-    leave(c, now_us, t, tokens);
+    leave(c, now_us, t, &(struct holds_use){.tokens = tokens, .uncached = tokens});
 }
 
 void cloud_note_job(struct cloud_offer *of, int64_t run_us)
@@ -455,26 +465,33 @@ void cloud_note_job(struct cloud_offer *of, int64_t run_us)
     atomic_store(&of->job_us, admit_mean(atomic_load(&of->job_us), run_us));
 }
 
-static struct api_rate_window window(const struct quota_bucket *b, int64_t now)
+static struct api_rate_window window(struct holds_rate r)
 {
-    struct api_rate_window w = {.limit = atomic_load(&b->limit)};
-
-    if (w.limit <= 0)
-        return (struct api_rate_window){.limit = -1};
-    quota_look(b, now, &w.remaining, &w.reset_us);
-    return w;
+    return (struct api_rate_window){.limit = r.limit, .remaining = r.left, .reset_us = r.full_us};
 }
 
-int cloud_rate(struct cloud *c, int64_t now_us, int i_tenant, struct api_rate *ret)
+int cloud_rate(struct cloud *c, int64_t now_us, const struct cloud_ticket *t, int64_t used,
+               struct api_rate *ret)
 {
-    static const struct api_rate_window none = {.limit = -1};
+    const struct holds *h = &t->holds;
+    struct api_rate_window *const w[2][N_PERIODS] = {
+        {&ret->requests_minute, &ret->requests_hour, &ret->requests_day},
+        {&ret->tokens_minute, &ret->tokens_hour, &ret->tokens_day}};
+    int any = 0;
 
-    *ret = (struct api_rate){none, none, none, none, none, none};
-    if (i_tenant < 0)
-        return 0;
-    ret->requests_minute = window(&c->tenants[i_tenant].requests, now_us);
-    ret->tokens_minute = window(&c->tenants[i_tenant].tokens, now_us);
-    return ret->requests_minute.limit >= 0 || ret->tokens_minute.limit >= 0;
+    (void)c;
+    for (int p = 0; p < N_PERIODS; p++) {
+        *w[0][p] = window(holds_look_requests(h, p, now_us));
+        *w[1][p] = window(holds_look_tokens(h, p, used, now_us));
+        any |= w[0][p]->limit >= 0 || w[1][p]->limit >= 0;
+    }
+    return any;
+}
+
+int cloud_warning(struct cloud *c, int64_t now_us, const struct cloud_ticket *t, char *ret,
+                  size_t cap)
+{
+    return holds_warning(&t->holds, wall_s(c, now_us), ret, cap);
 }
 
 /* ---- models and offers ----------------------------------------------------------------------- */
@@ -517,7 +534,9 @@ void cloud_stats(const struct cloud *c, struct cloud_stats *ret)
                                 .refused_requests = atomic_load(&c->refused_requests),
                                 .refused_tokens = atomic_load(&c->refused_tokens),
                                 .refused_concurrency = atomic_load(&c->refused_concurrency),
-                                .refused_queue = atomic_load(&c->refused_queue)};
+                                .refused_queue = atomic_load(&c->refused_queue),
+                                .refused_budget = atomic_load(&c->refused_budget),
+                                .tokens_held = atomic_load(&c->n_held)};
     if (c->books)
         books_stats(c->books, &ret->rows_written, &ret->rows_pending, &ret->write_failures);
 }

@@ -25,7 +25,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "books/books.h"
-#include "cloud/quota.h"
+#include "cloud/holds.h"
 #include "cloud/supplier.h"
 
 #define CLOUD_NAME_MAX        BOOKS_NAME_MAX
@@ -39,7 +39,8 @@
 
 struct cloud;
 
-/* Per tenant; 0: no limit. Concurrency: sequences under way, prompts times choices. */
+/* Per tenant where its line says nothing; 0: no limit. Concurrency: sequences under way, prompts
+ * times choices. */
 struct cloud_limits {
     int64_t requests_per_minute, tokens_per_minute;
     int64_t concurrency;
@@ -52,10 +53,13 @@ struct cloud_config {
                               */
     struct cloud_limits limits; /* of tenants whose line says nothing */
     int32_t waiting_max;        /* sequences waiting at one offer before 429 */
+    int64_t wall_us;            /* the wall clock when the monotonic one says 0 */
 };
 
 /* Opens keys and ledger. On failure nothing is left behind. */
 int cloud_open(struct cloud **ret, const struct cloud_config *c, struct err *e);
+/* Tell what the wall clock says, for budgets' windows; now and then, as it may be set. [any] */
+void cloud_tell_wall(struct cloud *c, int64_t now_us, int64_t wall_us);
 /* Start the books thread. A simulation does not call this, but cloud_step (see books_step). */
 int cloud_start(struct cloud *c, struct err *e);
 int64_t cloud_step(struct cloud *c, int64_t now_us);
@@ -102,14 +106,14 @@ void cloud_look_done(struct cloud *c, struct cloud_look *l); /* its offer may go
 /* ---- a request ------------------------------------------------------------------------------- */
 
 struct cloud_ticket {
-    int i_tenant;                /* -1: none, the ticket is closed */
-    int i_rate;                  /* tenant whose rates the answer tells, also a refusal; -1: none */
-    const char *tenant;          /* lives as long as the cloud */
-    char key_id[CLOUD_NAME_MAX]; /* "" without keys */
-    unsigned tiers;              /* the tiers that were granted: bits 1 << TIER_* */
-    struct quota_held held;      /* tokens on hold; held.limit: what the bucket has when full */
-    int64_t n_held;              /* sequences counted in the tenant's concurrency */
-    struct cloud_offer *offer;   /* after cloud_route, to the ticket's end; NULL: none */
+    int i_tenant;                    /* -1: none, the ticket is closed */
+    int i_rate;                      /* whose it is, also of a refusal; -1: nobody's */
+    const char *tenant;              /* lives as long as the cloud */
+    char key_id[CLOUD_NAME_MAX];     /* "" without keys */
+    unsigned tiers;                  /* the tiers that were granted: bits 1 << TIER_* */
+    struct holds holds;              /* on its accounts */
+    int64_t n_held;                  /* tokens */
+    struct cloud_offer *offer;       /* after cloud_route, to the ticket's end; NULL: none */
     uint64_t tried[CLOUD_TRIES_MAX]; /* serials of offers that failed with this request */
     int n_tried;
     _Atomic int64_t *n_there; /* where these count, after cloud_admit; NULL: nowhere */
@@ -147,8 +151,11 @@ void cloud_turn_back(struct cloud *c, int64_t now_us, struct cloud_ticket *t);
  * sequences. */
 int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queue_threshold_us,
                 struct cloud_ticket *t, int32_t *ret_at_once, struct err *e);
-/* Hold all the tokens that it may use (policy/hold.h). ERR_RATE_TOKENS with t->retry_us; ERR_QUOTA:
- * never. */
+/* The most tokens that the request can hold: of its full rates, and of its budgets what is left; 0:
+ * any number. */
+int64_t cloud_room(const struct cloud *c, int64_t now_us, const struct cloud_ticket *t);
+/* Hold all the tokens that it may use (policy/hold.h), on all of its accounts. ERR_RATE_TOKENS with
+ * t->retry_us; ERR_QUOTA: never; ERR_BUDGET: not in this window. */
 int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_t tokens,
                   struct err *e);
 
@@ -168,8 +175,14 @@ void cloud_leave(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_
 
 /* Note how long a job took at this offer, for estimates of waiting times. */
 void cloud_note_job(struct cloud_offer *of, int64_t run_us);
-/* Rates of a tenant (i_rate), for headers; limits not configured are -1. 1 when any is. */
-int cloud_rate(struct cloud *c, int64_t now_us, int i_rate, struct api_rate *ret);
+/* Rates of a ticket's accounts, the tightest of each kind, also after its end; limits not
+ * configured are -1. 1 when any is. used: tokens that will be charged in place of its hold; < 0: as
+ * it is. */
+int cloud_rate(struct cloud *c, int64_t now_us, const struct cloud_ticket *t, int64_t used,
+               struct api_rate *ret);
+/* A sentence for its client where one of its budgets is near its end: 1, or 0. */
+int cloud_warning(struct cloud *c, int64_t now_us, const struct cloud_ticket *t, char *ret,
+                  size_t cap);
 
 /* ---- keys at rest and books, for commands ---------------------------------------------------- */
 
@@ -185,6 +198,8 @@ int cloud_key_line(const char *path, const char *id, const char *tenant, const c
 struct cloud_stats {
     int64_t rows_written, rows_pending, write_failures;
     int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency, refused_queue;
+    int64_t refused_budget;
+    int64_t tokens_held; /* by requests under way */
 };
 void cloud_stats(const struct cloud *c, struct cloud_stats *ret);
 

@@ -2,14 +2,16 @@
 
 #include <errno.h>
 #include <sodium.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/disk.h"
+#include "base/zone.h"
 
 #define FILE_MAX  ((size_t)4 << 20)
-#define WORDS_MAX 8
+#define WORDS_MAX 24
 
 int key_name_ok(const char *s)
 {
@@ -28,6 +30,8 @@ void key_table_free(struct key_table *t)
 {
     if (!t)
         return;
+    for (int i = 0; i < t->n_tenants; i++)
+        free((void *)(uintptr_t)t->tenants[i].limits.budget_zone);
     free(t->lines);
     free(t->tenants);
     sodium_memzero(t, sizeof *t);
@@ -87,7 +91,7 @@ static int tenant(struct key_table *t, const char *name)
     if (t->n_tenants >= CLOUD_TENANTS_MAX)
         return -1;
     snprintf(t->tenants[t->n_tenants].name, sizeof t->tenants[0].name, "%s", name);
-    t->tenants[t->n_tenants].limits = (struct cloud_limits){-1, -1, -1};
+    t->tenants[t->n_tenants].limits = account_unsaid();
     return t->n_tenants++;
 }
 
@@ -119,40 +123,86 @@ static int read_tiers(struct reader *r, char *list, unsigned *ret)
     return *ret ? 0 : BAD(r, "tiers= wants some of default,flex,priority");
 }
 
+static const struct limit {
+    const char *name;
+    size_t offset;
+} limits[] = {
+#define LIMIT(x)                                                                                   \
+    {                                                                                              \
+#x, offsetof(struct account_settings, x)                                                   \
+    }
+    LIMIT(requests_per_minute),
+    LIMIT(requests_per_hour),
+    LIMIT(requests_per_day),
+    LIMIT(tokens_per_minute),
+    LIMIT(tokens_per_hour),
+    LIMIT(tokens_per_day),
+    LIMIT(uncached_tokens_per_minute),
+    LIMIT(uncached_tokens_per_hour),
+    LIMIT(uncached_tokens_per_day),
+    LIMIT(concurrency),
+    LIMIT(token_budget_per_day),
+    LIMIT(token_budget_per_week),
+    LIMIT(token_budget_per_month),
+    LIMIT(token_budget),
+    LIMIT(budget_warn),
+#undef LIMIT
+};
+
+/* The place of a limit in a tenant's settings, or NULL. */
+static int64_t *find_limit(struct account_settings *s, const char *name)
+{
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        if (!strcmp(limits[i].name, name))
+            return (int64_t *)(void *)((char *)s + limits[i].offset);
+    }
+    return NULL;
+}
+
+/* A zone that is there; the text is the tenant's then. */
+static int read_zone(struct reader *r, const char *name, struct account_settings *s)
+{
+    struct zone *z = NULL;
+    struct err e = {0};
+
+    if (zone_load(&z, ZONE_DIR, name, &e))
+        return BAD(r, "%s", e.text);
+    zone_free(z);
+    free((void *)(uintptr_t)s->budget_zone);
+    s->budget_zone = strdup(name);
+    return s->budget_zone ? 0 : err_set(r->e, ERR_NOMEM, "out of memory");
+}
+
+/* One NAME=VALUE of a tenant's line. */
+static int read_setting(struct reader *r, struct key_tenant *t, char *word)
+{
+    char *value = strchr(word, '=');
+    int64_t *to;
+
+    if (value)
+        *value++ = 0;
+    if (value && !strcmp(word, "tiers"))
+        return read_tiers(r, value, &t->tiers);
+    if (value && !strcmp(word, "budget_zone"))
+        return read_zone(r, value, &t->limits);
+    to = find_limit(&t->limits, word);
+    if (!to || !value)
+        return BAD(r, "unknown limit '%.40s' of a tenant", word);
+    return count(value, to) ? 0 : BAD(r, "%s wants a count, not '%.40s'", word, value);
+}
+
 static int read_tenant(struct reader *r, char **w, int n)
 {
-    struct cloud_limits *l;
-    int i_tenant;
+    int i_tenant, code = 0;
 
     if (n < 2 || !key_name_ok(w[1]))
         return BAD(r, "'tenant' wants a name of letters, digits and - _ . :");
     i_tenant = tenant(r->t, w[1]);
     if (i_tenant < 0)
         return BAD(r, "more than %d tenants", CLOUD_TENANTS_MAX);
-    l = &r->t->tenants[i_tenant].limits;
-    for (int i = 2; i < n; i++) {
-        char *value = strchr(w[i], '=');
-        int64_t *to = NULL;
-        if (value)
-            *value++ = 0;
-        if (value && !strcmp(w[i], "tiers")) {
-            int code = read_tiers(r, value, &r->t->tenants[i_tenant].tiers);
-            if (code)
-                return code;
-            continue;
-        }
-        if (!strcmp(w[i], "requests_per_minute"))
-            to = &l->requests_per_minute;
-        else if (!strcmp(w[i], "tokens_per_minute"))
-            to = &l->tokens_per_minute;
-        else if (!strcmp(w[i], "concurrency"))
-            to = &l->concurrency;
-        if (!to || !value)
-            return BAD(r, "unknown limit '%.40s' of a tenant", w[i]);
-        if (!count(value, to))
-            return BAD(r, "%s wants a count, not '%.40s'", w[i], value);
-    }
-    return 0;
+    for (int i = 2; !code && i < n; i++)
+        code = read_setting(r, &r->t->tenants[i_tenant], w[i]);
+    return code;
 }
 
 static int read_key(struct reader *r, char **w, int n)

@@ -1,13 +1,16 @@
 /* API keys at rest: a text file, one line each, keys only as keyed BLAKE2b hashes.
  *
  *   salt 64 hex digits                        the file's own hash key; first, once
- *   tenant NAME [requests_per_minute=N] [tokens_per_minute=N] [concurrency=N] [tiers=T,...]
+ *   tenant NAME [LIMIT=N ...] [budget_zone=ZONE] [tiers=T,...]
  *   key ID HASH [tenant=NAME] [tiers=T,...]   64 hex digits; without tenant: "default"
  *   # comment, empty lines
  *
- * Tiers are default, flex, priority; a key's own list is used in place of its tenant's. A generated
- * key has 192 random bits and cannot be guessed, so a fast hash is enough. Looking a key up
- * compares it with every line in constant time. A table is read-only once loaded. */
+ * Limits are requests_, tokens_ and uncached_tokens_per_minute, _hour and _day, concurrency,
+ * token_budget and token_budget_per_day, _week and _month, and budget_warn (percent); the zone is
+ * whose days these are. Tiers are default, flex, priority; a key's own list is used in place of its
+ * tenant's. A generated key has 192 random bits and cannot be guessed, so a fast hash is enough.
+ * Looking a key up compares it with every line in constant time. A table is read-only once loaded.
+ */
 #ifndef CLOUD_KEYRING_H
 #define CLOUD_KEYRING_H
 
@@ -27,8 +30,8 @@ struct key_line {
 
 struct key_tenant {
     char name[CLOUD_NAME_MAX];
-    struct cloud_limits limits; /* -1: not said */
-    unsigned tiers;             /* 0: not said */
+    struct account_settings limits; /* -1, NULL: not said */
+    unsigned tiers;                 /* 0: not said */
 };
 
 struct key_table {

@@ -2,13 +2,13 @@
 
 #include "policy/admit.h"
 
-#define MINUTE_NS   INT64_C(60000000000)
+#define SECOND_NS   INT64_C(1000000000)
 #define OWED_NS_MAX (INT64_C(1) << 60) /* 36 years */
 
 /* Time that n units of the bucket are worth. Doubles: limits may be up to 2^50. */
-static int64_t worth(int64_t n, int64_t limit)
+static int64_t worth(const struct quota_bucket *b, int64_t n, int64_t limit)
 {
-    double ns = n > 0 ? (double)n / (double)limit * (double)MINUTE_NS : 0;
+    double ns = n > 0 ? (double)n / (double)limit * (double)(b->period_s * SECOND_NS) : 0;
 
     return ns < (double)OWED_NS_MAX ? (int64_t)ns : OWED_NS_MAX;
 }
@@ -41,11 +41,11 @@ int quota_hold(struct quota_bucket *b, int64_t n, int64_t now_us, struct quota_h
         return 0;
     if (n > limit)
         return QUOTA_NEVER;
-    held = worth(n, limit);
+    held = worth(b, n, limit);
     do {
         to = (paid > now ? paid : now) + held;
-        if (to > now + MINUTE_NS) {
-            *ret_retry_us = (to - now - MINUTE_NS) / 1000 + 1;
+        if (to > now + b->period_s * SECOND_NS) {
+            *ret_retry_us = (to - now - b->period_s * SECOND_NS) / 1000 + 1;
             return -1;
         }
     } while (!atomic_compare_exchange_weak(&b->paid_ns, &paid, to));
@@ -53,12 +53,19 @@ int quota_hold(struct quota_bucket *b, int64_t n, int64_t now_us, struct quota_h
     return 0;
 }
 
+/* What charging `used` units in place of those held adds to the time that is paid for. */
+static int64_t owes(const struct quota_bucket *b, struct quota_held held, int64_t used)
+{
+    int measured =
+        held.limit > 0 && atomic_load(&b->limit) > 0; /* a limit that was removed charges nothing */
+
+    return (measured ? worth(b, used, held.limit) : 0) - held.ns;
+}
+
 void quota_settle(struct quota_bucket *b, struct quota_held held, int64_t used, int64_t now_us)
 {
     int64_t now = now_us * 1000;
-    int measured =
-        held.limit > 0 && atomic_load(&b->limit) > 0; /* a limit that was removed charges nothing */
-    int64_t more = (measured ? worth(used, held.limit) : 0) - held.ns;
+    int64_t more = owes(b, held, used);
     int64_t paid = atomic_load(&b->paid_ns), to;
 
     do {
@@ -68,17 +75,24 @@ void quota_settle(struct quota_bucket *b, struct quota_held held, int64_t used, 
     } while (more && !atomic_compare_exchange_weak(&b->paid_ns, &paid, to));
 }
 
+void quota_look_after(const struct quota_bucket *b, struct quota_held held, int64_t used,
+                      int64_t now_us, int64_t *ret_left, int64_t *ret_full_us)
+{
+    int64_t limit = atomic_load(&b->limit), full = b->period_s * SECOND_NS;
+    int64_t owed = atomic_load(&b->paid_ns) - now_us * 1000, left;
+
+    owed = (owed > 0 ? owed : 0) + owes(b, held, used);
+    if (owed < 0)
+        owed = 0;
+    left = owed < full ? full - owed : 0;
+    *ret_full_us = limit > 0 ? owed / 1000 : 0;
+    *ret_left = limit > 0 ? (int64_t)((double)left / (double)full * (double)limit + 1e-6) : 0;
+}
+
 void quota_look(const struct quota_bucket *b, int64_t now_us, int64_t *ret_left,
                 int64_t *ret_full_us)
 {
-    int64_t limit = atomic_load(&b->limit);
-    int64_t owed = atomic_load(&b->paid_ns) - now_us * 1000, left;
-
-    if (owed < 0)
-        owed = 0;
-    left = owed < MINUTE_NS ? MINUTE_NS - owed : 0;
-    *ret_full_us = limit > 0 ? owed / 1000 : 0;
-    *ret_left = limit > 0 ? (int64_t)((double)left / (double)MINUTE_NS * (double)limit + 1e-6) : 0;
+    quota_look_after(b, (struct quota_held){0, 0}, 0, now_us, ret_left, ret_full_us);
 }
 
 int quota_enter(_Atomic int64_t *n, int64_t max)

@@ -1,9 +1,10 @@
 /* Rates and concurrency as atomics: decided on the spot, by any thread, without a lock.
  *
- * A bucket holds one minute's worth and refills continuously (GCRA: one number, the time until
- * which what was taken is paid for). Holding takes at once; settling puts what was really used in
- * its place: what was not used comes back, and what was used beyond the hold is owed. A bucket may
- * be owed any amount; until that is paid, nothing can be taken. */
+ * A bucket holds what its limit allows in its period (a minute, an hour, a day) and refills
+ * continuously (GCRA: one number, the time until which what was taken is paid for). Holding takes
+ * at once; settling puts what was really used in its place: what was not used comes back, and what
+ * was used beyond the hold is owed. A bucket may be owed any amount; until that is paid, nothing
+ * can be taken. */
 #ifndef CLOUD_QUOTA_H
 #define CLOUD_QUOTA_H
 
@@ -11,7 +12,8 @@
 #include <stdint.h>
 
 struct quota_bucket {
-    _Atomic int64_t limit;   /* units a minute; 0: no limit */
+    int64_t period_s;        /* set before its first use */
+    _Atomic int64_t limit;   /* units a period; 0: no limit */
     _Atomic int64_t paid_ns; /* clock at which the bucket is full again */
 };
 
@@ -34,6 +36,9 @@ void quota_settle(struct quota_bucket *b, struct quota_held held, int64_t used, 
 /* Units left now (0 when some are owed), and the time until the bucket is full. */
 void quota_look(const struct quota_bucket *b, int64_t now_us, int64_t *ret_left,
                 int64_t *ret_full_us);
+/* The same, as it will be when `used` units are charged in place of those held. */
+void quota_look_after(const struct quota_bucket *b, struct quota_held held, int64_t used,
+                      int64_t now_us, int64_t *ret_left, int64_t *ret_full_us);
 
 /* Count one more in a gauge with a ceiling (0: none). 0, or -1 when it is reached. */
 int quota_enter(_Atomic int64_t *n, int64_t max);

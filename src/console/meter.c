@@ -47,6 +47,7 @@ enum {
     M_SIZE_OUT,
     M_REQUESTS,
     M_REFUSED,
+    M_RESERVED,
     M_READY,
     M_STEPS,
     M_BYTES_READ,
@@ -119,6 +120,12 @@ static const struct metric_def defs[] = {
                    {"reason"},
                    NULL,
                    0},
+    [M_RESERVED] = {"gaufre_reserved_tokens",
+                    METRIC_GAUGE,
+                    "Tokens that requests under way hold.",
+                    {NULL},
+                    NULL,
+                    0},
     [M_READY] = {"gaufre_model_ready", METRIC_GAUGE, "1: loaded and alive.", MODEL, NULL, 0},
     [M_STEPS] = {"gaufre_steps_total", METRIC_COUNTER, "Forward passes.", MODEL, NULL, 0},
     [M_BYTES_READ] = {"gaufre_weight_bytes_read_total", METRIC_COUNTER,
@@ -308,6 +315,8 @@ int console_metrics(struct console *c, struct buf *out)
     put(c, M_REFUSED, "token_rate", s.refused_tokens);
     put(c, M_REFUSED, "concurrency", s.refused_concurrency);
     put(c, M_REFUSED, "queue", s.refused_queue);
+    put(c, M_REFUSED, "budget", s.refused_budget);
+    put(c, M_RESERVED, NULL, s.tokens_held);
     put(c, M_ROWS, NULL, s.rows_written);
     put(c, M_ROWS_PENDING, NULL, s.rows_pending);
     put(c, M_ROWS_FAILED, NULL, s.write_failures);

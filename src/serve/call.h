@@ -136,6 +136,7 @@ struct call {
     _Atomic int gone;         /* the client left: prep may stop early */
     struct patience patience; /* [prep]: how long the work on its texts goes on */
 
+    int32_t lowered_max; /* of one answer, as its accounts have no room for more; 0: as it was */
     int32_t n_sent, n_home, n_at_once; /* jobs: how many, and together */
     enum tier tier;                    /* granted */
     char reply_id[API_ID_MAX];

@@ -12,10 +12,22 @@
 #define RETRY_BUSY_US    INT64_C(1000000)
 #define TOOL_BYTES       1024 /* of text, read or written, that cost as much as a token */
 
+/* What the request will be charged, once that is known; else -1. */
+static int64_t final_tokens(const struct call *c)
+{
+    int is_known = c->n_sent && c->n_sent == c->n_jobs;
+
+    for (int32_t i = 0; is_known && i < c->n_jobs; i++)
+        is_known = c->jobs[i].state >= JOB_DONE;
+    return is_known ? c->usage.prompt_tokens + c->usage.completion_tokens : -1;
+}
+
 static int call_headers(struct call *c, struct api_header *h, int max)
 {
+    struct cloud *cloud = c->s->cloud;
+    int64_t now_us = clock_now_us();
     struct api_rate rate;
-    int n = api_common_headers(c->live.row.id, clock_now_us() - c->started_us, h, max);
+    int n = api_common_headers(c->live.row.id, now_us - c->started_us, h, max);
 
     if (c->sup) { /* who serves it, and as what */
         h[n] = (struct api_header){.name = "x-gaufre-supplier"};
@@ -24,8 +36,14 @@ static int call_headers(struct call *c, struct api_header *h, int max)
         snprintf(h[n++].value, sizeof h->value, "%s", tier_name(c->tier));
     }
     n += api_cors_headers(0, c->cors, h + n, max - n);
-    if (cloud_rate(c->s->cloud, clock_now_us(), c->ticket.i_rate, &rate))
+    if (cloud_rate(cloud, now_us, &c->ticket, final_tokens(c), &rate))
         n += api_rate_headers(&rate, h + n, max - n);
+    h[n] = (struct api_header){.name = "x-gaufre-budget-warning"};
+    n += cloud_warning(cloud, now_us, &c->ticket, h[n].value, sizeof h[n].value);
+    if (c->lowered_max) {
+        h[n] = (struct api_header){.name = "x-gaufre-max-tokens"};
+        snprintf(h[n++].value, sizeof h->value, "%d", c->lowered_max);
+    }
     return n;
 }
 

@@ -11,7 +11,8 @@
 #include "serve/server.h"
 
 /* The result of a step that is not finished: mail from a prep thread or a job will continue it. */
-#define WAITS 1
+#define WAITS      1
+#define HOLD_TRIES 8
 
 /* ---- parse, prepare -------------------------------------------------------------------------- */
 
@@ -77,23 +78,34 @@ static int32_t answer_max(const struct call *c, const struct job *j)
 }
 
 /* Hold all that it may use, or lower a maximum that the client left to us. */
-static int hold_tokens(struct call *c, struct err *e)
+static int hold_once(struct call *c, struct err *e)
 {
+    int may_lower = c->req.sampling.max_tokens < 0;
+    int64_t n, room = cloud_room(c->s->cloud, clock_now_us(), &c->ticket);
     struct hold h = {0};
     int32_t max;
-    int64_t n;
 
     for (int32_t i = 0; i < c->n_jobs; i++) {
         const struct call_job *j = &c->jobs[i];
         hold_add(&h, j->n_hold, j->job.n_prediction, c->req.n_run, answer_max(c, &j->job));
     }
-    n = hold_fit(&h, c->ticket.held.limit, c->req.sampling.max_tokens < 0, &max);
+    n = hold_fit(&h, room, may_lower, &max);
     for (int32_t i = 0; i < c->n_jobs; i++) {
         struct job *j = &c->jobs[i].job;
         if (answer_max(c, j) > max)
-            j->sampling.max_tokens = max;
+            c->lowered_max = j->sampling.max_tokens = max;
     }
     return cloud_reserve(c->s->cloud, clock_now_us(), &c->ticket, n, e);
+}
+
+/* What is left of a budget may be another's before it is held: look again then. */
+static int hold_tokens(struct call *c, struct err *e)
+{
+    int r = hold_once(c, e);
+
+    for (int i = 0; i < HOLD_TRIES && r == ERR_BUDGET && c->lowered_max > 1; i++)
+        r = hold_once(c, e);
+    return r;
 }
 
 static int hold(struct call *c, struct err *e)
@@ -307,7 +319,7 @@ static int leave_offer(struct call *c, struct err *e)
     if (c->n_home < c->n_sent)
         return WAITS;
     drop_jobs(c);
-    c->cancelled = 0;
+    c->cancelled = c->lowered_max = 0;
     c->usage = (struct usage){0};
     c->times = (struct times){0};
     row_back(&c->live);

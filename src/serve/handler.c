@@ -169,6 +169,7 @@ static int may_ask(struct call *c, const char *key, size_t n_key, struct err *e)
     case API_AUTH_LIMITS:
         if (atomic_load(&c->s->draining))
             return err_set(e, ERR_DRAINING, "The server is shutting down.");
+        cloud_tell_wall(c->s->cloud, clock_now_us(), clock_wall_us());
         return cloud_enter(c->s->cloud, clock_now_us(), key, n_key, &c->ticket, e);
     }
     return 0;

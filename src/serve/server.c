@@ -70,6 +70,7 @@ static int open_cloud(struct server *s, struct err *e)
                    .tokens_per_minute = c->tokens_per_minute,
                    .concurrency = c->concurrency},
         .waiting_max = (int32_t)c->queue,
+        .wall_us = clock_wall_us() - clock_now_us(),
     };
     int r = cloud_open(&s->cloud, &cc, e);
 

@@ -59,7 +59,7 @@ static void round_of_requests(struct cloud *c, const char *key)
     for (int i = 0; i < 3; i++) {
         assert_int_equal(cloud_enter(c, clock_now_us(), key, strlen(key), &t, &e), 0);
         assert_string_equal(t.tenant, "acme");
-        cloud_rate(c, clock_now_us(), t.i_rate, &rate);
+        cloud_rate(c, clock_now_us(), &t, -1, &rate);
         assert_int_equal(rate.requests_minute.remaining,
                          2 - i); /* full again since the last round */
         assert_int_equal(rate.tokens_minute.remaining, 1000 - 400 * i);

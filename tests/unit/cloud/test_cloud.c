@@ -142,7 +142,7 @@ static void keys_and_limits(void **state)
     assert_non_null(strstr(e.text, "No API key"));
     assert_int_equal(t.i_rate, -1);
     assert_int_equal(cloud_enter(c, clock_now_us(), "wrong", 5, &t, &e), ERR_AUTH);
-    assert_int_equal(cloud_rate(c, clock_now_us(), t.i_rate, &rate), 0);
+    assert_int_equal(cloud_rate(c, clock_now_us(), &t, -1, &rate), 0);
     assert_int_equal(cloud_check_key(c, a, strlen(a), &e), 0);
     assert_int_equal(cloud_check_key(c, a, strlen(a) - 1, &e), ERR_AUTH);
 
@@ -155,7 +155,7 @@ static void keys_and_limits(void **state)
     assert_int_equal(cloud_reserve(c, clock_now_us(), &t, 80, &e), 0);
     cloud_settle(c, clock_now_us(), &t,
                  &(struct cloud_use){.prompt_tokens = 20, .completion_tokens = 10});
-    assert_int_equal(cloud_rate(c, clock_now_us(), t.i_rate, &rate), 1);
+    assert_int_equal(cloud_rate(c, clock_now_us(), &t, -1, &rate), 1);
     assert_int_equal(rate.tokens_minute.limit, 100);
     assert_in_range(rate.tokens_minute.remaining, 70, 95); /* 50 of 80 came back, and some since */
     assert_int_equal(rate.requests_minute.limit, 3);
@@ -168,13 +168,13 @@ static void keys_and_limits(void **state)
     cloud_leave(c, clock_now_us(), &t, 0);
     assert_int_equal(cloud_enter(c, clock_now_us(), a, strlen(a), &t, &e), ERR_RATE_REQUESTS);
     assert_in_range(t.retry_us, 1, 20000000);
-    assert_int_equal(cloud_rate(c, clock_now_us(), t.i_rate, &rate), 1);
+    assert_int_equal(cloud_rate(c, clock_now_us(), &t, -1, &rate), 1);
     assert_int_equal(rate.requests_minute.remaining, 0);
 
     /* The other tenant has limits of its own. */
     assert_int_equal(cloud_enter(c, clock_now_us(), b, strlen(b), &t, &e), 0);
     assert_string_equal(t.tenant, "default");
-    assert_int_equal(cloud_rate(c, clock_now_us(), t.i_rate, &rate), 1);
+    assert_int_equal(cloud_rate(c, clock_now_us(), &t, -1, &rate), 1);
     assert_int_equal(rate.requests_minute.limit, 1000);
     assert_int_equal(rate.tokens_minute.limit, -1);
     cloud_leave(c, clock_now_us(), &t, 0);
@@ -210,7 +210,7 @@ static void overdraft(void **state)
     /* One that holds what there is ... */
     assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
     assert_int_equal(cloud_reserve(c, clock_now_us(), &t, 100, &e), 0);
-    cloud_rate(c, clock_now_us(), t.i_rate, &rate);
+    cloud_rate(c, clock_now_us(), &t, -1, &rate);
     assert_int_equal(rate.tokens_minute.remaining, 0);
     /* ... and uses more, as a supplier of elsewhere may say, owes the rest: 3,208 tokens are 31
      * minutes more than the one that was there. */
@@ -219,7 +219,7 @@ static void overdraft(void **state)
     assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
     assert_int_equal(cloud_reserve(c, clock_now_us(), &t, 1, &e), ERR_RATE_TOKENS);
     assert_in_range(t.retry_us, INT64_C(31) * 60000000, INT64_C(32) * 60000000);
-    cloud_rate(c, clock_now_us(), t.i_rate, &rate);
+    cloud_rate(c, clock_now_us(), &t, -1, &rate);
     assert_int_equal(rate.tokens_minute.remaining, 0);
     assert_true(rate.tokens_minute.reset_us > INT64_C(31) * 60000000);
     cloud_leave(c, clock_now_us(), &t, 0);
@@ -422,10 +422,10 @@ static void turned_back(void **state)
         assert_int_equal(cloud_admit(c, 1, 1, 0, &t, &n, &e), 0);
         assert_int_equal(cloud_reserve(c, clock_now_us(), &t, 90, &e),
                          0); /* not beside an earlier hold */
-        cloud_rate(c, clock_now_us(), 0, &rate);
+        cloud_rate(c, clock_now_us(), &t, -1, &rate);
         assert_in_range(rate.tokens_minute.remaining, 10, 20);
         cloud_turn_back(c, clock_now_us(), &t);
-        cloud_rate(c, clock_now_us(), 0, &rate);
+        cloud_rate(c, clock_now_us(), &t, -1, &rate);
         assert_int_equal(rate.tokens_minute.remaining, 100);
     }
     assert_int_equal(cloud_route(c, clock_now_us(), "m1", TIER_DEFAULT, &t, &e), ERR_AGAIN);

@@ -186,7 +186,10 @@ static void refuses(void **state)
         {"tenant a concurrency=-1\n", "f:1: concurrency wants a count"},
         {"tenant a concurrency=99999999999999999999\n", "wants a count"},
         {"gf-abcdef\n", "f:1: a line begins with"},
-        {"a b c d e f g h i\n", "f:1: too many words"},
+        {"tenant a budget_zone=Europe/Atlantis\n", "Europe/Atlantis"},
+        {"tenant a budget_zone=../../etc/passwd\n", "no name of a time zone"},
+        {"tenant a token_budget_per_day=-1\n", "wants a count"},
+        {"a b c d e f g h i j k l m n o p q r s t u v w x y\n", "f:1: too many words"},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -13,7 +13,7 @@
 
 static void bucket(void **state)
 {
-    struct quota_bucket b = {.limit = 60};
+    struct quota_bucket b = {.period_s = 60, .limit = 60};
     struct quota_held held;
     int64_t retry, left, full;
 
@@ -42,7 +42,7 @@ static void bucket(void **state)
 
 static void bigger_than_the_bucket(void **state)
 {
-    struct quota_bucket b = {.limit = 1000};
+    struct quota_bucket b = {.period_s = 60, .limit = 1000};
     struct quota_held held;
     int64_t retry;
 
@@ -56,7 +56,7 @@ static void bigger_than_the_bucket(void **state)
 /* What was used beyond the hold is owed, and nothing is to be had until it is paid. */
 static void owed(void **state)
 {
-    struct quota_bucket b = {.limit = 60};
+    struct quota_bucket b = {.period_s = 60, .limit = 60};
     struct quota_held held;
     int64_t retry, left, full;
 
@@ -78,7 +78,7 @@ static void owed(void **state)
 
 static void no_limit(void **state)
 {
-    struct quota_bucket b = {0};
+    struct quota_bucket b = {.period_s = 60};
     struct quota_held held;
     int64_t retry, left, full;
 
@@ -100,7 +100,7 @@ static void no_limit(void **state)
 /* A lower limit makes nothing dearer that was begun before; a higher one pays debts sooner. */
 static void another_limit(void **state)
 {
-    struct quota_bucket b = {.limit = 100000};
+    struct quota_bucket b = {.period_s = 60, .limit = 100000};
     struct quota_held held;
     int64_t retry, left, full;
 
@@ -148,7 +148,7 @@ static void *racer(void *arg)
 
 static void race(void **state)
 {
-    struct race r = {.b = {.limit = 1000}};
+    struct race r = {.b = {.period_s = 60, .limit = 1000}};
     pthread_t t[4];
 
     for (int i = 0; i < 4; i++)

@@ -143,6 +143,59 @@ static void refused_texts_are_charged(void **state)
            "x-ratelimit-remaining-tokens: 994\r\n"); /* 5 KB are 5, and its own is held */
 }
 
+/* Complaints 9 and 10: after an answer of N tokens, streamed or not, N fewer are left. */
+static void remaining_falls_by_what_was_used(void **state)
+{
+    struct two *t = *state;
+    struct room *r = start(t, "tenant a tokens_per_day=4000 tokens_per_hour=3000\n");
+    char *a;
+
+    expect(r, CHAT_PATH, t->a, CHAT("hi", ""), 200, "x-ratelimit-remaining-tokens-day: 3988\r\n");
+    EVENTUALLY(n_booked(r) == 1);
+    expect(r, CHAT_PATH, t->a, CHAT("hi", ",\"max_tokens\":2"), 200,
+           "x-ratelimit-remaining-tokens-hour: 2978\r\n");
+    EVENTUALLY(n_booked(r) == 2);
+    a = ask(r, CHAT_PATH, t->a, CHAT("hi", ",\"max_tokens\":1000,\"stream\":true"));
+    HAS(a, "x-ratelimit-remaining-tokens-day: 2970\r\n"); /* what it may use is held */
+    HAS(a, "x-ratelimit-limit-tokens-day: 4000\r\n");
+    free(a);
+    EVENTUALLY(n_booked(r) == 3);
+    expect(r, CHAT_PATH, t->a, CHAT("hi", ""), 200, "x-ratelimit-remaining-tokens-day: 3954\r\n");
+}
+
+/* Complaint 5: on a budget's last tokens an answer is cut to them, and that is said, or it is
+ * refused; never above. A restart changes nothing. */
+static void the_last_cent(void **state)
+{
+    struct two *t = *state;
+    struct room *r = start(t, "tenant a token_budget_per_week=30 budget_warn=50\n");
+    char *a = ask(r, CHAT_PATH, t->a, CHAT("hi", ""));
+
+    assert_int_equal(status_of(a), 200);
+    HAS(a, "x-gaufre-max-tokens: 22\r\n");
+    free(a);
+    EVENTUALLY(n_booked(r) == 1);
+    a = ask(r, CHAT_PATH, t->a, CHAT("hi", ",\"max_tokens\":11"));
+    assert_int_equal(status_of(a), 402);
+    HAS(a, "x-should-retry: false\r\n");
+    HAS_NOT(a, "\r\nretry-after");
+    HAS(a, "budget of 30 tokens a week has 18 left");
+    free(a);
+    a = ask(r, CHAT_PATH, t->a, CHAT("hi", ",\"max_tokens\":3"));
+    assert_int_equal(status_of(a), 200);
+    HAS_NOT(a, "x-gaufre-max-tokens");
+    HAS(a, "x-gaufre-budget-warning: 76% of 30 tokens a week\r\n");
+    free(a);
+    EVENTUALLY(n_booked(r) == 2);
+    expect(r, CHAT_PATH, t->a, CHAT("hi", ""), 402, "has 7 left");
+    expect(r, CHAT_PATH, t->b, CHAT("hi", ""), 200, "\"total_tokens\":12");
+    EVENTUALLY(n_booked(r) == 3);
+    a = get(r, "GET", "/metrics", NULL);
+    HAS(a, "gaufre_refused_total{reason=\"budget\"} 2");
+    HAS(a, "gaufre_reserved_tokens 0");
+    free(a);
+}
+
 static void text_tools_are_charged(void **state)
 {
     struct two *t = *state;
@@ -370,6 +423,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(unstated_maximum_is_what_is_held),
         T(what_never_fits),
+        T(remaining_falls_by_what_was_used),
+        T(the_last_cent),
         T(refused_texts_are_charged),
         T(text_tools_are_charged),
         T(sequences_are_counted),

@@ -88,9 +88,13 @@ static struct booked booked(struct two *t)
 /* Tokens of the bucket that are not there: used, or held. */
 static int64_t taken(struct two *t)
 {
+    struct cloud_ticket look = {.i_tenant = -1};
     struct api_rate rate;
+    struct err e;
 
-    assert_true(cloud_rate(t->r.s->cloud, clock_now_us(), 0, &rate));
+    assert_int_equal(cloud_enter(t->r.s->cloud, clock_now_us(), NULL, 0, &look, &e), 0);
+    assert_true(cloud_rate(t->r.s->cloud, clock_now_us(), &look, -1, &rate));
+    cloud_leave(t->r.s->cloud, clock_now_us(), &look, 0);
     return TOKENS - rate.tokens_minute.remaining;
 }
 

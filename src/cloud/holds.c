@@ -1,0 +1,482 @@
+#include "cloud/holds.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+
+static const int64_t period_s[N_PERIODS] = {60, 3600, 86400};
+static const char *const period_name[N_PERIODS] = {"minute", "hour", "day"};
+static const enum zone_span spans[BUDGET_SPAN] = {ZONE_DAY, ZONE_WEEK, ZONE_MONTH};
+static const char *const budget_name[N_BUDGETS] = {"a day", "a week", "a month", "in all"};
+
+/* ---- accounts -------------------------------------------------------------------------------- */
+
+struct account_settings account_unsaid(void)
+{
+    return (struct account_settings){
+        .requests_per_minute = -1,
+        .requests_per_hour = -1,
+        .requests_per_day = -1,
+        .tokens_per_minute = -1,
+        .tokens_per_hour = -1,
+        .tokens_per_day = -1,
+        .uncached_tokens_per_minute = -1,
+        .uncached_tokens_per_hour = -1,
+        .uncached_tokens_per_day = -1,
+        .concurrency = -1,
+        .max_output_tokens = -1,
+        .budget_per_day = -1,
+        .budget_per_week = -1,
+        .budget_per_month = -1,
+        .budget = -1,
+        .budget_from = -1,
+        .budget_until = -1,
+        .token_budget_per_day = -1,
+        .token_budget_per_week = -1,
+        .token_budget_per_month = -1,
+        .token_budget = -1,
+        .budget_warn = -1,
+        .overshoot = -1,
+        .on_exceed = -1,
+    };
+}
+
+void holds_account_init(struct holds_account *a, const char *name)
+{
+    *a = (struct holds_account){.name = name, .warn = -1};
+    pthread_mutex_init(&a->lock, NULL);
+    for (int p = 0; p < N_PERIODS; p++)
+        a->requests[p].period_s = a->tokens[p].period_s = a->uncached[p].period_s = period_s[p];
+    for (int b = 0; b < N_BUDGETS; b++)
+        a->budget[b].amount = -1;
+}
+
+void holds_account_done(struct holds_account *a)
+{
+    zone_free(a->zone);
+    pthread_mutex_destroy(&a->lock);
+}
+
+/* Does that budget limit anything now? A fixed span limits nothing outside of it. Begins the window
+ * that it is time for. Under the account's lock. */
+static int is_due(struct holds_account *a, int b, int64_t now_s)
+{
+    struct budget *u = &a->budget[b];
+    int64_t from, until;
+
+    if (u->amount < 0)
+        return 0;
+    if (b == BUDGET_SPAN)
+        return now_s >= u->from && now_s < u->until;
+    if (now_s >= u->until) {
+        zone_window(a->zone, spans[b], now_s, &from, &until);
+        budget_turn(u, from, until, 0);
+        a->is_told[b] = 0;
+    }
+    return 1;
+}
+
+static void set_rates(struct holds_account *a, const struct account_settings *s, int64_t now_us)
+{
+    const int64_t rates[3][N_PERIODS] = {
+        {s->requests_per_minute, s->requests_per_hour, s->requests_per_day},
+        {s->tokens_per_minute, s->tokens_per_hour, s->tokens_per_day},
+        {s->uncached_tokens_per_minute, s->uncached_tokens_per_hour, s->uncached_tokens_per_day}};
+    struct quota_bucket *const buckets[3] = {a->requests, a->tokens, a->uncached};
+
+    for (int i = 0; i < 3; i++) {
+        for (int p = 0; p < N_PERIODS; p++)
+            quota_limit(&buckets[i][p], rates[i][p] > 0 ? rates[i][p] : 0, now_us);
+    }
+    atomic_store(&a->concurrency_max, s->concurrency > 0 ? s->concurrency : 0);
+}
+
+/* What settings make of a budget: its window, and what was settled there. */
+struct wanted {
+    int64_t amount, from, until, settled;
+};
+
+static int is_same(const struct budget *b, const struct wanted *w)
+{
+    return b->from == w->from && b->until == w->until;
+}
+
+/* Ask the past about each window that the account has not kept count of. */
+static int want_budgets(struct holds_account *a, const struct holds_past *past,
+                        struct wanted w[N_BUDGETS], struct err *e)
+{
+    int r = 0;
+
+    for (int b = 0; !r && past && b < N_BUDGETS; b++) {
+        int is_kept;
+        pthread_mutex_lock(&a->lock);
+        is_kept = a->budget[b].amount >= 0 && is_same(&a->budget[b], &w[b]);
+        pthread_mutex_unlock(&a->lock);
+        if (w[b].amount >= 0 && !is_kept)
+            r = past->used(past->ctx, a->name, w[b].from, w[b].until, &w[b].settled, e);
+    }
+    return r;
+}
+
+/* Under the account's lock. */
+static void put_budget(struct holds_account *a, int b, const struct wanted *w)
+{
+    struct budget *u = &a->budget[b];
+
+    if (w->amount >= 0 && !is_same(u, w)) {
+        budget_turn(u, w->from, w->until, w->settled);
+        a->is_told[b] = 0;
+    } else if (w->amount >= 0 && u->amount < 0) { /* it was away, and its holders are not */
+        u->settled = w->settled;
+    }
+    u->amount = w->amount;
+}
+
+int holds_set(struct holds_account *a, const struct account_settings *s,
+              const struct holds_past *past, int64_t now_us, int64_t now_s, struct err *e)
+{
+    struct wanted w[N_BUDGETS] = {{.amount = s->token_budget_per_day},
+                                  {.amount = s->token_budget_per_week},
+                                  {.amount = s->token_budget_per_month},
+                                  {.amount = s->token_budget,
+                                   .from = s->budget_from > 0 ? s->budget_from : 0,
+                                   .until = s->budget_until > 0 ? s->budget_until : INT64_MAX}};
+    struct zone *zone = NULL, *old;
+    int n = 0, r = s->budget_zone ? zone_load(&zone, ZONE_DIR, s->budget_zone, e) : 0;
+
+    for (int b = 0; b < N_BUDGETS; b++) {
+        if (b < BUDGET_SPAN)
+            zone_window(zone, spans[b], now_s, &w[b].from, &w[b].until);
+        n += w[b].amount >= 0;
+    }
+    if (!r)
+        r = want_budgets(a, past, w, e);
+    if (r) {
+        zone_free(zone);
+        return r;
+    }
+    set_rates(a, s, now_us);
+    pthread_mutex_lock(&a->lock);
+    for (int b = 0; b < N_BUDGETS; b++)
+        put_budget(a, b, &w[b]);
+    old = a->zone;
+    a->zone = zone;
+    a->warn = s->budget_warn;
+    pthread_mutex_unlock(&a->lock);
+    atomic_store(&a->n_budgets, n);
+    zone_free(old);
+    return 0;
+}
+
+/* ---- requests and sequences ------------------------------------------------------------------ */
+
+static int refuse_sequences(const struct holds_account *a, struct holds_refusal *ret)
+{
+    ret->retry_us = 1000000;
+    return err_set_param(ret->e, ERR_QUEUE_FULL, "quota",
+                         "Too many sequences of this tenant are under way (limit %lld).",
+                         (long long)atomic_load(&a->concurrency_max));
+}
+
+static int refuse_requests(const struct holds_account *a, int period, struct holds_refusal *ret)
+{
+    return err_set_param(ret->e, ERR_RATE_REQUESTS, "quota",
+                         "Requests per %s limit exceeded (%lld) - too many requests sent.",
+                         period_name[period], (long long)atomic_load(&a->requests[period].limit));
+}
+
+/* Count one request in all rates, or in none. */
+static int count_request(struct holds *h, int64_t now_us, struct holds_refusal *ret)
+{
+    struct quota_held held[HOLDS_PATH_MAX * N_PERIODS];
+    int n = 0, n_all = h->n_path * N_PERIODS;
+
+    while (n < n_all && !quota_hold(&h->path[n / N_PERIODS]->requests[n % N_PERIODS], 1, now_us,
+                                    &held[n], &ret->retry_us))
+        n++;
+    if (n == n_all)
+        return 0;
+    for (int i = 0; i < n; i++)
+        quota_settle(&h->path[i / N_PERIODS]->requests[i % N_PERIODS], held[i], 0, now_us);
+    return refuse_requests(h->path[n / N_PERIODS], n % N_PERIODS, ret);
+}
+
+int holds_enter(struct holds *h, int64_t now_us, struct holds_refusal *ret)
+{
+    int r = count_request(h, now_us, ret);
+
+    if (r)
+        return r;
+    for (int i = 0; i < h->n_path; i++) {
+        struct holds_account *a = h->path[i];
+        if (quota_enter(&a->n_inside, atomic_load(&a->concurrency_max))) {
+            while (i-- > 0)
+                quota_leave(&h->path[i]->n_inside, 1);
+            return refuse_sequences(a, ret);
+        }
+        for (int p = 0; p < N_PERIODS; p++) { /* of one that never holds any */
+            h->tokens[i][p].limit = atomic_load(&a->tokens[p].limit);
+            h->uncached[i][p].limit = atomic_load(&a->uncached[p].limit);
+        }
+    }
+    h->n_seqs = 1;
+    return 0;
+}
+
+int holds_widen(struct holds *h, int32_t n_jobs, int32_t n_choices, int32_t *ret_at_once,
+                struct holds_refusal *ret)
+{
+    int64_t n = n_jobs, got;
+
+    for (int i = 0; i < h->n_path; i++) {
+        int64_t max = atomic_load(&h->path[i]->concurrency_max);
+        if (max > 0 && n_choices > max)
+            return err_set_param(ret->e, ERR_LIMIT, "n",
+                                 "n: %d choices are more than this tenant may have under way "
+                                 "together (limit %lld).",
+                                 n_choices, (long long)max);
+    }
+    for (int i = 0; i < h->n_path; i++) {
+        struct holds_account *a = h->path[i];
+        got = quota_widen(&a->n_inside, atomic_load(&a->concurrency_max), h->n_seqs, n, n_choices);
+        for (int k = 0; k < i; k++) /* those before give back what this one has not */
+            quota_leave(&h->path[k]->n_inside, n * n_choices - (got ? got * n_choices : h->n_seqs));
+        if (!got)
+            return refuse_sequences(a, ret);
+        n = got;
+    }
+    h->n_seqs = n * n_choices;
+    *ret_at_once = (int32_t)n;
+    return 0;
+}
+
+void holds_leave(struct holds *h)
+{
+    for (int i = 0; i < h->n_path; i++)
+        quota_leave(&h->path[i]->n_inside, h->n_seqs);
+    h->n_seqs = 0;
+}
+
+/* ---- tokens ---------------------------------------------------------------------------------- */
+
+static int64_t less(int64_t room, int64_t of)
+{
+    return room > 0 && room < of ? room : of;
+}
+
+int64_t holds_room(const struct holds *h, int64_t now_s)
+{
+    int64_t room = 0;
+
+    for (int i = 0; i < h->n_path; i++) {
+        struct holds_account *a = h->path[i];
+        for (int p = 0; p < N_PERIODS; p++) {
+            int64_t all = atomic_load(&a->tokens[p].limit),
+                    some = atomic_load(&a->uncached[p].limit);
+            room = all > 0 ? less(room, all) : room;
+            room = some > 0 ? less(room, some) : room;
+        }
+        if (!atomic_load(&a->n_budgets))
+            continue;
+        pthread_mutex_lock(&a->lock);
+        for (int b = 0; b < N_BUDGETS; b++) {
+            int64_t left = is_due(a, b, now_s) ? budget_left(&a->budget[b]) : INT64_MAX;
+            if (left < INT64_MAX)
+                room = less(room, left > 0 ? left : 1);
+        }
+        pthread_mutex_unlock(&a->lock);
+    }
+    return room;
+}
+
+static int refuse_tokens(int never, int uncached, int period, int64_t limit, int64_t n,
+                         struct holds_refusal *ret)
+{
+    const char *what = uncached ? "Uncached tokens" : "Tokens";
+
+    if (never)
+        return err_set_param(
+            ret->e, ERR_QUOTA, "quota",
+            "%s per %s limit exceeded (%lld) - this request may use %lld tokens, more than that "
+            "limit ever allows. Please reduce the length of the messages or of the completion.",
+            what, period_name[period], (long long)limit, (long long)n);
+    return err_set_param(ret->e, ERR_RATE_TOKENS, "quota",
+                         "%s per %s limit exceeded (%lld) - too many tokens processed.", what,
+                         period_name[period], (long long)limit);
+}
+
+static int hold_rates(struct holds *h, int i, int64_t now_us, int64_t n, struct holds_refusal *ret)
+{
+    struct holds_account *a = h->path[i];
+
+    for (int k = 0; k < 2 * N_PERIODS; k++) {
+        int p = k % N_PERIODS, uncached = k >= N_PERIODS;
+        struct quota_bucket *b = uncached ? &a->uncached[p] : &a->tokens[p];
+        int r = quota_hold(b, n, now_us, uncached ? &h->uncached[i][p] : &h->tokens[i][p],
+                           &ret->retry_us);
+        if (r)
+            return refuse_tokens(r == QUOTA_NEVER, uncached, p, atomic_load(&b->limit), n, ret);
+    }
+    return 0;
+}
+
+static int hold_budgets(struct holds *h, int i, int64_t now_s, int64_t n, struct holds_refusal *ret)
+{
+    struct holds_account *a = h->path[i];
+    int64_t amount = 0, left = 0;
+    int b = 0, r = 0;
+
+    if (!atomic_load(&a->n_budgets))
+        return 0;
+    pthread_mutex_lock(&a->lock);
+    for (; !r && b < N_BUDGETS; b++) {
+        if (!is_due(a, b, now_s))
+            continue;
+        amount = a->budget[b].amount;
+        left = budget_left(&a->budget[b]);
+        r = budget_hold(&a->budget[b], n, &h->budget[i][b]);
+    }
+    pthread_mutex_unlock(&a->lock);
+    if (!r)
+        return 0;
+    return err_set_param(ret->e, ERR_BUDGET, "quota",
+                         "The budget of %lld tokens %s has %lld left, and this request may use "
+                         "%lld.",
+                         (long long)amount, budget_name[b - 1], (long long)left, (long long)n);
+}
+
+int holds_reserve(struct holds *h, int64_t now_us, int64_t now_s, int64_t n,
+                  struct holds_refusal *ret)
+{
+    static const struct holds_use nothing = {0};
+    int r = 0;
+
+    for (int i = 0; !r && i < h->n_path; i++) {
+        r = hold_rates(h, i, now_us, n, ret);
+        if (!r)
+            r = hold_budgets(h, i, now_s, n, ret);
+    }
+    if (r)
+        holds_settle(h, now_us, now_s, &nothing);
+    return r;
+}
+
+/* Put the truth in place of what is held of an account's budgets. Returns those whose owner is to
+ * be warned now, as bits. */
+static unsigned settle_budgets(struct holds *h, int i, int64_t now_s, int64_t booked,
+                               int percent[N_BUDGETS])
+{
+    struct holds_account *a = h->path[i];
+    unsigned warn = 0;
+
+    pthread_mutex_lock(&a->lock);
+    for (int b = 0; b < N_BUDGETS; b++) {
+        struct budget *u = &a->budget[b];
+        if (is_due(a, b, now_s) || h->budget[i][b].is_held)
+            budget_settle(u, &h->budget[i][b], booked);
+        percent[b] = budget_percent(u);
+        if (u->amount >= 0 && a->warn >= 0 && percent[b] >= a->warn && !a->is_told[b]) {
+            a->is_told[b] = 1;
+            warn |= 1u << b;
+        }
+    }
+    pthread_mutex_unlock(&a->lock);
+    return warn;
+}
+
+static int holds_any(const struct holds *h, int i)
+{
+    for (int b = 0; b < N_BUDGETS; b++) {
+        if (h->budget[i][b].is_held)
+            return 1;
+    }
+    return atomic_load(&h->path[i]->n_budgets) > 0;
+}
+
+void holds_settle(struct holds *h, int64_t now_us, int64_t now_s, const struct holds_use *u)
+{
+    for (int i = 0; i < h->n_path; i++) {
+        struct holds_account *a = h->path[i];
+        int percent[N_BUDGETS];
+        unsigned warn;
+        for (int p = 0; p < N_PERIODS; p++) {
+            quota_settle(&a->tokens[p], h->tokens[i][p], u->tokens, now_us);
+            quota_settle(&a->uncached[p], h->uncached[i][p], u->uncached, now_us);
+            h->tokens[i][p].ns = h->uncached[i][p].ns = 0;
+        }
+        warn = holds_any(h, i) ? settle_budgets(h, i, now_s, u->booked, percent) : 0;
+        for (int b = 0; b < N_BUDGETS; b++) {
+            if (warn & 1u << b)
+                LOG_EVENT(LOG_WARN, "budget", LOG_STR("account", a->name),
+                          LOG_STR("of", budget_name[b]), LOG_INT("percent", percent[b]));
+        }
+    }
+}
+
+/* ---- looking --------------------------------------------------------------------------------- */
+
+static struct holds_rate tighter(struct holds_rate was, const struct quota_bucket *b,
+                                 struct quota_held held, int64_t used, int64_t now_us)
+{
+    struct holds_rate one = {.limit = atomic_load(&b->limit)};
+
+    if (one.limit <= 0)
+        return was;
+    if (used >= 0)
+        quota_look_after(b, held, used, now_us, &one.left, &one.full_us);
+    else
+        quota_look(b, now_us, &one.left, &one.full_us);
+    return was.limit < 0 || one.left < was.left ? one : was;
+}
+
+struct holds_rate holds_look_requests(const struct holds *h, int period, int64_t now_us)
+{
+    struct holds_rate r = {.limit = -1};
+
+    for (int i = 0; i < h->n_path; i++)
+        r = tighter(r, &h->path[i]->requests[period], (struct quota_held){0, 0}, -1, now_us);
+    return r;
+}
+
+struct holds_rate holds_look_tokens(const struct holds *h, int period, int64_t used, int64_t now_us)
+{
+    struct holds_rate r = {.limit = -1};
+
+    for (int i = 0; i < h->n_path; i++)
+        r = tighter(r, &h->path[i]->tokens[period], h->tokens[i][period], used, now_us);
+    return r;
+}
+
+int holds_warning(const struct holds *h, int64_t now_s, char *ret, size_t cap)
+{
+    int most = -1;
+
+    for (int i = 0; i < h->n_path; i++) {
+        struct holds_account *a = h->path[i];
+        if (!atomic_load(&a->n_budgets))
+            continue;
+        pthread_mutex_lock(&a->lock);
+        for (int b = 0; b < N_BUDGETS; b++) {
+            int percent = is_due(a, b, now_s) ? budget_percent(&a->budget[b]) : -1;
+            if (a->warn < 0 || percent < a->warn || percent <= most)
+                continue;
+            most = percent;
+            snprintf(ret, cap, "%d%% of %lld tokens %s", percent, (long long)a->budget[b].amount,
+                     budget_name[b]);
+        }
+        pthread_mutex_unlock(&a->lock);
+    }
+    return most >= 0;
+}
+
+void holds_sum(struct holds_account *a, int64_t now_s, int64_t *settled, int64_t *held)
+{
+    pthread_mutex_lock(&a->lock);
+    for (int b = 0; b < N_BUDGETS; b++) {
+        int is_running = is_due(a, b, now_s);
+        *settled += is_running ? a->budget[b].settled : 0;
+        *held += (is_running ? a->budget[b].held : 0) + a->budget[b].held_before;
+    }
+    pthread_mutex_unlock(&a->lock);
+}

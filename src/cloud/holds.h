@@ -1,0 +1,106 @@
+/* What a request holds on the accounts of its path: key, team, tenant. Each account has rates
+ * (requests, tokens, uncached tokens of a minute, an hour, a day), a ceiling of sequences, and
+ * token budgets of its calendar's days, weeks and months or of a fixed span.
+ *
+ * A request gets all that it asks for on all of its accounts, or nothing: what it cannot hold it
+ * does not use, so no limit is ever overshot, and every ending puts the truth in place of the hold,
+ * once. Rates are atomics; budgets are under a short lock of their account, which one without
+ * budgets never takes. All functions: any thread; but holds_set, one at a time for an account.
+ *
+ * now_us is monotonic; now_s the wall clock's unix seconds. A budget's window goes forward only: a
+ * clock that is set back reopens none. */
+#ifndef CLOUD_HOLDS_H
+#define CLOUD_HOLDS_H
+
+#include <pthread.h>
+
+#include "base/err.h"
+#include "base/zone.h"
+#include "cloud/account.h"
+#include "cloud/quota.h"
+#include "policy/budget.h"
+
+#define HOLDS_PATH_MAX 3
+
+enum { PERIOD_MINUTE, PERIOD_HOUR, PERIOD_DAY, N_PERIODS };
+enum { BUDGET_DAY, BUDGET_WEEK, BUDGET_MONTH, BUDGET_SPAN, N_BUDGETS };
+
+struct holds_account {
+    const char *name; /* stable: budgets hang on it */
+    struct quota_bucket requests[N_PERIODS], tokens[N_PERIODS], uncached[N_PERIODS];
+    _Atomic int64_t concurrency_max, n_inside;
+    _Atomic int n_budgets; /* that have an amount */
+    pthread_mutex_t lock;  /* what follows; rank: a leaf */
+    struct budget budget[N_BUDGETS];
+    int is_told[N_BUDGETS]; /* its owner was warned, in this window */
+    struct zone *zone;
+    int64_t warn; /* percent; < 0: never */
+};
+
+/* What an account used in a time, by the books: tokens whose requests ended in [from, until). */
+struct holds_past {
+    int (*used)(void *ctx, const char *name, int64_t from_s, int64_t until_s, int64_t *ret,
+                struct err *e);
+    void *ctx;
+};
+
+struct account_settings account_unsaid(void); /* settings that say nothing */
+void holds_account_init(struct holds_account *a, const char *name);
+void holds_account_done(struct holds_account *a);
+/* Use these settings (-1: not said). Running windows go on; what was settled in a window that is
+ * new to the account is asked of the past. On failure nothing has changed. */
+int holds_set(struct holds_account *a, const struct account_settings *s,
+              const struct holds_past *past, int64_t now_us, int64_t now_s, struct err *e);
+
+/* ---- a request ------------------------------------------------------------------------------- */
+
+struct holds {
+    int n_path;
+    struct holds_account *path[HOLDS_PATH_MAX];
+    int64_t n_seqs; /* counted in each concurrency */
+    struct quota_held tokens[HOLDS_PATH_MAX][N_PERIODS], uncached[HOLDS_PATH_MAX][N_PERIODS];
+    struct budget_held budget[HOLDS_PATH_MAX][N_BUDGETS];
+};
+
+/* Why a request was refused: a code, a sentence, and when to come back (0: unknown). */
+struct holds_refusal {
+    struct err *e;
+    int64_t retry_us;
+};
+
+/* With its path filled: count one request and one sequence. ERR_RATE_REQUESTS, ERR_QUEUE_FULL. */
+int holds_enter(struct holds *h, int64_t now_us, struct holds_refusal *ret);
+/* Count n_jobs times n_choices sequences instead, or fewer whole jobs: *ret_at_once. ERR_LIMIT:
+ * n_choices are more than an account may ever have; ERR_QUEUE_FULL. */
+int holds_widen(struct holds *h, int32_t n_jobs, int32_t n_choices, int32_t *ret_at_once,
+                struct holds_refusal *ret);
+/* The most tokens that a request can hold: of full rates, and of budgets what is left; 0: any. */
+int64_t holds_room(const struct holds *h, int64_t now_s);
+/* Hold n tokens. ERR_RATE_TOKENS; ERR_QUOTA: more than a rate ever allows; ERR_BUDGET. */
+int holds_reserve(struct holds *h, int64_t now_us, int64_t now_s, int64_t n,
+                  struct holds_refusal *ret);
+
+/* What a request used. `booked`: so much of it as has a row in the ledger: what budgets count. */
+struct holds_use {
+    int64_t tokens, uncached, booked;
+};
+/* In place of what is held; sequences stay counted. */
+void holds_settle(struct holds *h, int64_t now_us, int64_t now_s, const struct holds_use *u);
+void holds_leave(struct holds *h); /* its sequences */
+
+/* ---- looking --------------------------------------------------------------------------------- */
+
+/* The tightest bucket of a kind on the path as it will be when `used` is charged for its hold (< 0:
+ * as it is); -1: none. */
+struct holds_rate {
+    int64_t limit, left, full_us;
+};
+struct holds_rate holds_look_requests(const struct holds *h, int period, int64_t now_us);
+struct holds_rate holds_look_tokens(const struct holds *h, int period, int64_t used,
+                                    int64_t now_us);
+/* A sentence about the budget nearest to its end, if one is past its account's warning: 1, or 0. */
+int holds_warning(const struct holds *h, int64_t now_s, char *ret, size_t cap);
+/* Add up what is settled and held in an account's budgets; held includes windows that ended. */
+void holds_sum(struct holds_account *a, int64_t now_s, int64_t *settled, int64_t *held);
+
+#endif

@@ -1,0 +1,392 @@
+/* What requests hold on key, team and tenant: all or nothing, the truth in its place after every
+ * ending, windows of people's calendars, and bursts from many threads. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <pthread.h>
+
+#include "base/log.h"
+#include "base/rand.h"
+#include "cloud/holds.h"
+
+#define NOW INT64_C(1000000000) /* us */
+
+struct world {
+    struct holds_account key, team, tenant;
+};
+
+static int open_world(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+
+    log_setup(LOG_OFF, 0);
+    holds_account_init(&w->key, "key");
+    holds_account_init(&w->team, "team");
+    holds_account_init(&w->tenant, "tenant");
+    *state = w;
+    return 0;
+}
+
+static int close_world(void **state)
+{
+    struct world *w = *state;
+
+    holds_account_done(&w->key);
+    holds_account_done(&w->team);
+    holds_account_done(&w->tenant);
+    free(w);
+    return 0;
+}
+
+static void set(struct holds_account *a, struct account_settings s)
+{
+    struct err e = {0};
+
+    if (holds_set(a, &s, NULL, NOW, 0, &e))
+        fail_msg("%s", e.text);
+}
+
+static struct holds path_of(struct world *w)
+{
+    return (struct holds){.n_path = 3, .path = {&w->key, &w->team, &w->tenant}};
+}
+
+static int64_t settled_of(struct holds_account *a, int64_t now_s, int64_t *ret_held)
+{
+    int64_t settled = 0;
+
+    *ret_held = 0;
+    holds_sum(a, now_s, &settled, ret_held);
+    return settled;
+}
+
+static int64_t left_of(struct world *w, int period)
+{
+    struct holds h = path_of(w);
+
+    return holds_look_tokens(&h, period, -1, NOW).left;
+}
+
+/* Whatever the tenant refuses, its key and team have lost nothing. */
+static void all_or_nothing(void **state)
+{
+    struct world *w = *state;
+    struct account_settings s = account_unsaid();
+    struct err e;
+    struct holds_refusal why = {.e = &e};
+    struct holds h = path_of(w), other = path_of(w);
+    int64_t held;
+
+    s.tokens_per_hour = 1000;
+    s.token_budget_per_day = 500;
+    set(&w->key, s);
+    set(&w->team, s);
+    s.tokens_per_day = 300;
+    s.requests_per_minute = 2;
+    set(&w->tenant, s);
+    assert_int_equal(holds_enter(&h, NOW, &why), 0);
+    assert_int_equal(holds_room(&h, 0), 300);
+    assert_int_equal(holds_reserve(&h, NOW, 0, 301, &why), ERR_QUOTA);
+    assert_non_null(strstr(e.text, "Tokens per day limit exceeded (300)"));
+    assert_int_equal(left_of(w, PERIOD_HOUR), 1000);
+    assert_int_equal(settled_of(&w->key, 0, &held), 0);
+    assert_int_equal(held, 0);
+    assert_int_equal(holds_reserve(&h, NOW, 0, 200, &why), 0);
+    assert_int_equal(holds_enter(&other, NOW, &why), 0);
+    assert_int_equal(holds_reserve(&other, NOW, 0, 101, &why), ERR_RATE_TOKENS);
+    assert_true(why.retry_us > 0);
+    assert_int_equal(left_of(w, PERIOD_HOUR), 800);
+    assert_int_equal(left_of(w, PERIOD_DAY), 100);
+    holds_settle(&h, NOW, 0, &(struct holds_use){.tokens = 70, .uncached = 50, .booked = 70});
+    assert_int_equal(left_of(w, PERIOD_DAY), 230);
+    assert_int_equal(settled_of(&w->team, 0, &held), 70);
+    assert_int_equal(held, 0);
+    holds_leave(&h);
+    holds_leave(&other);
+    assert_int_equal(w->key.n_inside + w->team.n_inside + w->tenant.n_inside, 0);
+    assert_int_equal(holds_enter(&h, NOW, &why), ERR_RATE_REQUESTS); /* the tenant's third */
+    assert_non_null(strstr(e.text, "Requests per minute"));
+}
+
+static void sequences_on_all(void **state)
+{
+    struct world *w = *state;
+    struct account_settings s = account_unsaid();
+    struct err e;
+    struct holds_refusal why = {.e = &e};
+    struct holds h = path_of(w), other = path_of(w);
+    int32_t n;
+
+    s.concurrency = 8;
+    set(&w->key, s);
+    s.concurrency = 4;
+    set(&w->tenant, s);
+    assert_int_equal(holds_enter(&h, NOW, &why), 0);
+    assert_int_equal(holds_widen(&h, 4, 2, &n, &why), 0);
+    assert_int_equal(n, 2); /* the tenant has room for two times two */
+    assert_int_equal(w->key.n_inside, 4);
+    assert_int_equal(w->team.n_inside, 4);
+    assert_int_equal(w->tenant.n_inside, 4);
+    assert_int_equal(holds_enter(&other, NOW, &why), ERR_QUEUE_FULL);
+    assert_int_equal(w->key.n_inside, 4);
+    assert_int_equal(holds_widen(&h, 1, 5, &n, &why), ERR_LIMIT);
+    holds_leave(&h);
+    assert_int_equal(w->key.n_inside + w->team.n_inside + w->tenant.n_inside, 0);
+}
+
+/* Uncached tokens have buckets of their own: what was found in a cache comes back to them. */
+static void uncached_tokens(void **state)
+{
+    struct world *w = *state;
+    struct account_settings s = account_unsaid();
+    struct err e;
+    struct holds_refusal why = {.e = &e};
+    struct holds h = path_of(w);
+
+    s.uncached_tokens_per_day = 100;
+    set(&w->team, s);
+    assert_int_equal(holds_enter(&h, NOW, &why), 0);
+    assert_int_equal(holds_reserve(&h, NOW, 0, 100, &why), 0);
+    holds_settle(&h, NOW, 0, &(struct holds_use){.tokens = 100, .uncached = 20});
+    assert_int_equal(holds_reserve(&h, NOW, 0, 81, &why), ERR_RATE_TOKENS);
+    assert_non_null(strstr(e.text, "Uncached tokens per day"));
+    assert_int_equal(holds_reserve(&h, NOW, 0, 80, &why), 0);
+    holds_settle(&h, NOW, 0, &(struct holds_use){0});
+    holds_leave(&h);
+}
+
+/* ---- complaint 6: windows are those of the zone -----------------------------------------------
+ */
+
+static int64_t spend_all(struct world *w, int64_t now_s)
+{
+    struct err e;
+    struct holds_refusal why = {.e = &e};
+    struct holds h = path_of(w);
+    int64_t n = 0;
+
+    assert_int_equal(holds_enter(&h, NOW, &why), 0);
+    while (!holds_reserve(&h, NOW, now_s, 10, &why)) {
+        holds_settle(&h, NOW, now_s, &(struct holds_use){.tokens = 10, .booked = 10});
+        n += 10;
+    }
+    assert_int_equal(e.code, ERR_BUDGET);
+    holds_leave(&h);
+    return n;
+}
+
+static void days_are_local(void **state)
+{
+    static const char *const zones[] = {"America/New_York", "Europe/Berlin", "Australia/Lord_Howe",
+                                        "Asia/Kathmandu", "America/Santiago"};
+    struct world *w = *state;
+
+    for (int i = 0; i < 5; i++) {
+        struct account_settings s = account_unsaid();
+        struct zone *z = NULL;
+        struct err e;
+        int64_t from, until, t = 1767225600; /* 2026 */
+        assert_int_equal(zone_load(&z, ZONE_DIR, zones[i], &e), 0);
+        s.token_budget_per_day = 100;
+        s.budget_zone = zones[i];
+        assert_int_equal(holds_set(&w->tenant, &s, NULL, NOW, t, &e), 0);
+        for (int day = 0; day < 366; day++, t = until) {
+            zone_window(z, ZONE_DAY, t, &from, &until);
+            assert_int_equal(spend_all(w, t), 100);
+            assert_int_equal(spend_all(w, until - 1), 0);
+        }
+        assert_int_equal(spend_all(w, t - 864000), 0); /* a clock that is set back: the same day */
+        assert_int_equal(spend_all(w, t), 100);
+        assert_int_equal(spend_all(w, t - 86400), 0);
+        zone_free(z);
+    }
+}
+
+/* ---- settings, the past, warnings -------------------------------------------------------------
+ */
+
+struct past {
+    int n_asked;
+    int64_t used;
+};
+
+static int used(void *ctx, const char *name, int64_t from_s, int64_t until_s, int64_t *ret,
+                struct err *e)
+{
+    struct past *p = ctx;
+
+    assert_string_equal(name, "tenant");
+    assert_true(from_s < until_s);
+    p->n_asked++;
+    *ret = p->used;
+    return p->used < 0 ? err_set(e, ERR_IO, "no books") : 0;
+}
+
+static void the_past_counts(void **state)
+{
+    struct world *w = *state;
+    struct past books = {.used = 450};
+    const struct holds_past past = {used, &books};
+    struct account_settings s = account_unsaid();
+    struct holds h = path_of(w);
+    char text[100];
+    struct err e;
+
+    s.token_budget_per_month = 500;
+    s.budget_warn = 80;
+    assert_int_equal(holds_set(&w->tenant, &s, &past, NOW, 0, &e), 0);
+    assert_int_equal(holds_room(&h, 0), 50);
+    assert_int_equal(holds_warning(&h, 0, text, sizeof text), 1);
+    assert_string_equal(text, "90% of 500 tokens a month");
+    /* The same window is not asked for again, whatever the amount becomes. */
+    s.token_budget_per_month = 1000;
+    assert_int_equal(holds_set(&w->tenant, &s, &past, NOW, 0, &e), 0);
+    assert_int_equal(books.n_asked, 1);
+    assert_int_equal(holds_room(&h, 0), 550);
+    assert_int_equal(holds_warning(&h, 0, text, sizeof text), 0);
+    /* Nothing changes where the books cannot be read, or the zone is none. */
+    books.used = -1;
+    s.token_budget = 5;
+    assert_int_equal(holds_set(&w->tenant, &s, &past, NOW, 0, &e), ERR_IO);
+    s.budget_zone = "No/Where";
+    assert_int_equal(holds_set(&w->tenant, &s, &past, NOW, 0, &e), ERR_NOTFOUND);
+    assert_int_equal(holds_room(&h, 0), 550);
+}
+
+/* A budget is taken away and comes back while a request is under way: all is counted once. */
+static void settings_change_under_way(void **state)
+{
+    struct world *w = *state;
+    struct account_settings s = account_unsaid(), none = s;
+    struct err e;
+    struct holds_refusal why = {.e = &e};
+    struct holds h = path_of(w), before = path_of(w);
+    int64_t held;
+
+    assert_int_equal(holds_enter(&before, NOW, &why), 0);
+    assert_int_equal(holds_reserve(&before, NOW, 5, 60, &why), 0); /* no budget yet */
+    s.token_budget_per_day = 100;
+    set(&w->tenant, s);
+    assert_int_equal(holds_enter(&h, NOW, &why), 0);
+    assert_int_equal(holds_reserve(&h, NOW, 5, 60, &why), 0);
+    set(&w->tenant, none);
+    set(&w->tenant, s);
+    holds_settle(&h, NOW, 5, &(struct holds_use){.tokens = 30, .booked = 30});
+    holds_settle(&before, NOW, 5, &(struct holds_use){.tokens = 20, .booked = 20});
+    assert_int_equal(settled_of(&w->tenant, 5, &held), 50);
+    assert_int_equal(held, 0);
+    holds_leave(&h);
+    holds_leave(&before);
+}
+
+/* ---- complaints 1, 2, 4: bursts ----------------------------------------------------------------
+ */
+
+enum { THREADS = 64, EACH = 10, ROUNDS = 200 };
+
+struct burst {
+    struct world *w;
+    pthread_barrier_t barrier;
+    _Atomic int n_admitted;
+    _Atomic int64_t used;
+    int rounds, n_random;
+};
+
+static void *burst_main(void *arg)
+{
+    struct burst *b = arg;
+    uint64_t own = (uint64_t)atomic_fetch_add(&b->n_random, 1);
+
+    pthread_barrier_wait(&b->barrier);
+    for (int i = 0; i < b->rounds; i++) {
+        struct err e;
+        struct holds_refusal why = {.e = &e};
+        struct holds h = path_of(b->w);
+        uint32_t r[4];
+        rand_philox(own, (uint64_t)i, 0, r);
+        if (holds_enter(&h, NOW, &why))
+            abort();
+        if (!holds_reserve(&h, NOW, 0, EACH, &why)) {
+            int64_t n = r[0] % 3 ? EACH : r[1] % (EACH + 1); /* cancelled, died, finished */
+            atomic_fetch_add(&b->n_admitted, 1);
+            if (b->rounds > 1) {
+                holds_settle(&h, NOW, 0, &(struct holds_use){.tokens = n, .booked = n});
+                atomic_fetch_add(&b->used, n);
+            }
+        }
+        holds_leave(&h);
+    }
+    return NULL;
+}
+
+static void burst(struct burst *b)
+{
+    pthread_t t[THREADS];
+
+    pthread_barrier_init(&b->barrier, NULL, THREADS);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&t[i], NULL, burst_main, b), 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(t[i], NULL);
+    pthread_barrier_destroy(&b->barrier);
+}
+
+/* Sixty-four at once, and a budget for seven of them: seven. */
+static void parallel_requests_all_see_the_spend(void **state)
+{
+    struct world *w = *state;
+    struct burst b = {.w = w, .rounds = 1};
+    struct account_settings s = account_unsaid();
+    int64_t held;
+
+    s.token_budget_per_day = 7 * EACH + EACH - 1;
+    set(&w->team, s);
+    burst(&b);
+    assert_int_equal(b.n_admitted, 7);
+    assert_int_equal(settled_of(&w->team, 0, &held), 0);
+    assert_int_equal(held, 7 * EACH);
+}
+
+/* Many rounds of them: what is enforced is what was used, to the token, and nothing stays held. */
+static void enforced_is_what_was_used(void **state)
+{
+    struct world *w = *state;
+    struct burst b = {.w = w, .rounds = ROUNDS};
+    struct account_settings s = account_unsaid();
+    int64_t held;
+
+    s.token_budget_per_week = 60000;
+    s.token_budget_per_month = 90000;
+    set(&w->key, s);
+    set(&w->tenant, s);
+    burst(&b);
+    assert_true(b.used <= 60000 &&
+                b.used > 60000 - EACH * 2); /* not above, and not given up early */
+    assert_int_equal(settled_of(&w->key, 0, &held), 2 * b.used);
+    assert_int_equal(held, 0);
+    assert_int_equal(settled_of(&w->tenant, 0, &held), 2 * b.used);
+    assert_int_equal(held, 0);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, open_world, close_world)
+    const struct CMUnitTest tests[] = {
+        T(all_or_nothing),
+        T(sequences_on_all),
+        T(uncached_tokens),
+        T(days_are_local),
+        T(the_past_counts),
+        T(settings_change_under_way),
+        T(parallel_requests_all_see_the_spend),
+        T(enforced_is_what_was_used),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
