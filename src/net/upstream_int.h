@@ -115,5 +115,6 @@ void upstream_io_drop(struct upstream_request *r); /* it has ended: keep it for 
 int upstream_sock_set(CURL *easy, curl_socket_t fd, int what, void *ctx, void *sock_ctx);
 curl_socket_t upstream_sock_open(void *ctx, curlsocktype purpose, struct curl_sockaddr *a);
 int upstream_sock_close(void *ctx, curl_socket_t fd);
+void upstream_sock_forget_all(struct upstream_io *io); /* at the end */
 
 #endif

@@ -396,7 +396,7 @@ void upstream_io_close(struct upstream_io *io)
     if (io->multi)
         io->lib->multi_cleanup(io->multi);
     io->multi = NULL;
-    free(io->socks);
+    upstream_sock_forget_all(io);
     free_event(io->timer_ev);
     free_event(io->todo_ev);
     free_event(io->sweep_ev);

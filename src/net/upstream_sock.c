@@ -20,9 +20,10 @@ struct upstream_sock {
     struct upstream_request *r; /* that uses it */
     struct event *ev;
     curl_socket_t fd;
-    short events; /* that ev is added for; 0: it is not */
-    uint8_t what; /* libcurl waits for: CURL_POLL_ */
-    uint8_t is_conn, is_idle;
+    short events;    /* that ev is added for; 0: it is not */
+    uint8_t what;    /* libcurl waits for: CURL_POLL_ */
+    uint8_t is_conn; /* a request was sent on it: libcurl will tell of its closing */
+    uint8_t is_idle;
 };
 
 static struct upstream_sock *sock_find(const struct upstream_io *io, curl_socket_t fd)
@@ -135,7 +136,7 @@ int upstream_sock_set(CURL *easy, curl_socket_t fd, int what, void *ctx, void *s
     int was;
 
     if (!s && what != CURL_POLL_REMOVE)
-        s = sock_new(io, fd); /* not a connection: something within libcurl */
+        s = sock_new(io, fd);
     if (!s)
         return 0;
     if (what == CURL_POLL_REMOVE && !s->is_conn) {
@@ -151,6 +152,7 @@ int upstream_sock_set(CURL *easy, curl_socket_t fd, int what, void *ctx, void *s
         return 0;
     }
     io->lib->easy_getinfo(easy, CURLINFO_PRIVATE, &s->r);
+    s->is_conn |= s->r && s->r->phase >= PHASE_WAIT;
     s->is_idle = 0;
     s->what = (uint8_t)what;
     if ((was & CURL_POLL_OUT) && !(what & CURL_POLL_OUT) && s->r && s->r->phase == PHASE_WAIT)
@@ -159,23 +161,27 @@ int upstream_sock_set(CURL *easy, curl_socket_t fd, int what, void *ctx, void *s
     return 0;
 }
 
+/* libcurl closes a socket that never was connected without a word: what is left of one with the
+ * same number goes. */
 curl_socket_t upstream_sock_open(void *ctx, curlsocktype purpose, struct curl_sockaddr *a)
 {
-    struct upstream_io *io = ctx;
     int fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
-    struct upstream_sock *s = fd >= 0 ? sock_new(io, fd) : NULL;
 
-    if (s) {
-        s->is_conn = 1;
-        return fd;
-    }
-    if (fd >= 0)
-        close(fd);
-    return CURL_SOCKET_BAD;
+    if (fd < 0)
+        return CURL_SOCKET_BAD;
+    sock_forget(ctx, fd);
+    return fd;
 }
 
 int upstream_sock_close(void *ctx, curl_socket_t fd)
 {
     sock_forget(ctx, fd);
     return close(fd);
+}
+
+void upstream_sock_forget_all(struct upstream_io *io)
+{
+    for (int fd = 0; fd < io->n_socks; fd++)
+        sock_forget(io, fd);
+    free(io->socks);
 }

@@ -25,6 +25,8 @@ static const struct peer_row rows[] = {
     {"/cut-head", HOW_SEND, THEN_CLOSE, "HTTP/1.1 200 OK\r\nContent-"},
     {"/cut-before", HOW_SEND, THEN_CLOSE, ""},
     {"/reset", HOW_SEND, THEN_RESET, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello"},
+    {"http://service.invalid/v1/hello", HOW_SEND, THEN_NEXT, OK_HELLO},
+    {"service.invalid:443", HOW_SEND, THEN_CLOSE, "HTTP/1.1 403 No\r\nX-Type: p\r\n\r\n"},
     {"/early", HOW_SEND, THEN_NEXT,
      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nX-Type: early\r\n\r\n"
      "HTTP/1.1 200 OK\r\nX-Type:  late \r\nContent-Length: 5\r\n\r\nhello"},
@@ -367,7 +369,9 @@ static void test_pause(void **state)
         assert_int_equal(k.n_bytes, n);
         assert_int_equal(k.n_data, i + 1);
     }
+    pthread_mutex_lock(&c.room.lock);
     k.pause_at_data = 0;
+    pthread_mutex_unlock(&c.room.lock);
     on_io(&c, resume_now, &k);
     ask_wait(&k);
     assert_int_equal(k.code, 0);
@@ -446,7 +450,7 @@ static void test_close(void **state)
     client_close(&c);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(k[i].n_ends, 0);
-        ask_done(&k[i]);
+        buf_done(&k[i].body);
     }
 }
 
@@ -533,6 +537,27 @@ static void test_names(void **state)
     client_up(&c);
     expect_answer(&c, "/hello", ERR_CONNECT, 0, NULL);
     client_close(&c);
+}
+
+/* The peer is the proxy: it is asked for the service, by its name. */
+static void test_proxy(void **state)
+{
+    static const char *const urls[] = {"http://service.invalid/v1/", "https://service.invalid/v1"};
+
+    for (int i = 0; i < 2; i++) {
+        struct client c = {.config = {.base_url = urls[i]}};
+        room_open_default(&c.room);
+        peer_open(&c.peer, rows, NULL);
+        snprintf(c.url, sizeof c.url, "http://u:p@127.0.0.1:%d", c.peer.port);
+        c.config.proxy = c.url;
+        client_up(&c);
+        if (i == 0)
+            expect_answer(&c, "/hello", 0, 200, "hello");
+        else
+            expect_answer(&c, "/hello", ERR_CONNECT, 0, NULL);
+        assert_int_equal(c.peer.n_requests, 1);
+        client_close(&c);
+    }
 }
 
 static void test_config(void **state)
@@ -658,8 +683,9 @@ int main(void)
         cmocka_unit_test(test_silent),       cmocka_unit_test(test_silent_later),
         cmocka_unit_test(test_total),        cmocka_unit_test(test_close),
         cmocka_unit_test(test_many),         cmocka_unit_test(test_unreached),
-        cmocka_unit_test(test_names),        cmocka_unit_test(test_config),
-        cmocka_unit_test(test_tls),          cmocka_unit_test(test_tls_silent),
+        cmocka_unit_test(test_names),        cmocka_unit_test(test_proxy),
+        cmocka_unit_test(test_config),       cmocka_unit_test(test_tls),
+        cmocka_unit_test(test_tls_silent),
     };
     signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to clients that have left */
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -331,33 +331,38 @@ static void ask_head(void *ctx, struct upstream_request *r)
 {
     struct ask *k = ctx;
     const char *type = upstream_answer_header(r, "x-type");
+    struct ask *other = k->cancel_other;
+    int pause = k->pause_at_head, cancel = k->cancel_at_head;
 
     pthread_mutex_lock(&k->client->room.lock);
     CHECK(k->n_heads++ == 0 && k->n_data == 0 && k->n_ends == 0);
     k->status = upstream_status(r);
     snprintf(k->type, sizeof k->type, "%s", type ? type : "");
     room_signal(&k->client->room);
-    if (k->pause_at_head)
+    if (pause)
         upstream_pause(r, 1);
-    if (k->cancel_other)
-        upstream_cancel(k->cancel_other->r);
-    if (k->cancel_at_head)
+    if (other)
+        upstream_cancel(other->r);
+    if (cancel)
         upstream_cancel(r);
 }
 
 static void ask_data(void *ctx, struct upstream_request *r, const char *p, size_t n)
 {
     struct ask *k = ctx;
+    int pause, cancel;
 
     pthread_mutex_lock(&k->client->room.lock);
+    pause = k->pause_at_data;
+    cancel = k->cancel_at_data;
     CHECK(k->n_heads == 1 && k->n_ends == 0 && n > 0);
     buf_add(&k->body, p, n);
     k->n_data++;
     k->n_bytes += (int)n;
     room_signal(&k->client->room);
-    if (k->pause_at_data)
+    if (pause)
         upstream_pause(r, 1);
-    if (k->cancel_at_data)
+    if (cancel)
         upstream_cancel(r);
 }
 
@@ -407,6 +412,8 @@ static void ask_wait(struct ask *k)
 
 static void ask_done(struct ask *k)
 {
+    pthread_mutex_lock(&k->client->room.lock); /* the io thread is through with it */
+    pthread_mutex_unlock(&k->client->room.lock);
     buf_done(&k->body);
 }
 
