@@ -27,6 +27,12 @@ struct books_row {
     struct books_row *next_free;
     int64_t at_us; /* wall clock, when the request ended */
     int64_t prompt_tokens, cached_tokens, completion_tokens, energy_uj;
+    int64_t cache_write_tokens, reasoning_tokens; /* of the prompt's, of the completion's */
+    int usage_state;                              /* enum usage_state */
+    int tier;                                     /* enum tier */
+    int64_t charge_nano, cost_nano;  /* what the tenant owes, what the supplier is owed; -1: it has
+                                        no price */
+    char currency[4];                /* of both; "": this cloud has none */
     int status;                      /* HTTP's */
     char request_id[BOOKS_NAME_MAX]; /* a row is booked once: ids must be unique */
     char tenant[BOOKS_NAME_MAX], key_id[BOOKS_NAME_MAX];
@@ -56,6 +62,38 @@ int64_t books_step(struct books *b, int64_t now_us);
 /* [any] */
 void books_stats(const struct books *b, int64_t *ret_written, int64_t *ret_pending,
                  int64_t *ret_failures);
+
+/* What was used and is owed, of rows that are alike. */
+struct books_sum {
+    char key[2 * BOOKS_NAME_MAX]; /* the tenant, model ... that they share; "" */
+    int64_t n_requests, prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens;
+    int64_t charge_nano, cost_nano;
+    int64_t n_unpriced, n_estimated, n_disputed; /* rows that are not settled for good */
+    char currency[4];
+};
+enum books_by {
+    BOOKS_BY_ALL,
+    BOOKS_BY_TENANT,
+    BOOKS_BY_KEY,
+    BOOKS_BY_MODEL,
+    BOOKS_BY_SUPPLIER,
+    BOOKS_BY_DAY,
+    BOOKS_BY_N
+};
+/* Which rows: NULL and 0 mean any; times in unix seconds, `until` is not reached. */
+struct books_where {
+    const char *tenant, *key_id, *model, *supplier;
+    int64_t from_s, until_s;
+    int only_pending; /* without a price, estimated or disputed */
+};
+/* Read a ledger file: one call for each group, in order of the key. [any], also while a server
+ * writes. */
+int books_bill(const char *path, enum books_by by, const struct books_where *w,
+               int (*row)(void *arg, const struct books_sum *s), void *arg, struct err *e);
+
+/* Compute every balance anew from the rows, and the rows' chain of hashes. 0: all is as it should
+ * be, *ret_rows were looked at; ERR_FORMAT: e says the first row or account that differs. [any] */
+int books_audit(const char *path, int64_t *ret_rows, struct err *e);
 
 struct books_balance {
     char tenant[BOOKS_NAME_MAX];

@@ -1,40 +1,31 @@
 #include "books/ledger.h"
 
 #include <errno.h>
-#include <sqlite3.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/disk.h"
 #include "base/log.h"
+#include "books/entry.h"
+#include "books/ledger_sql.h"
 
-#define BUSY_MS        2000
-#define SCHEMA_VERSION 1
+#define CHAIN_TEXT (2 * LEDGER_CHAIN_SIZE + 1)
+#define SUMS_MAX                                                                                   \
+    256 /* accounts of one commit whose balances are added up before they are written */
 
-/* SQL that PostgreSQL would take as well: ids are made by this program, times are BIGINT
- * microseconds.
- */
-static const char schema[] =
-    "CREATE TABLE IF NOT EXISTS usage ("
-    " request_id TEXT NOT NULL PRIMARY KEY, at_us BIGINT NOT NULL, tenant TEXT NOT NULL,"
-    " key_id TEXT NOT NULL, model TEXT NOT NULL, supplier TEXT NOT NULL,"
-    " prompt_tokens BIGINT NOT NULL, cached_tokens BIGINT NOT NULL,"
-    " completion_tokens BIGINT NOT NULL, energy_uj BIGINT NOT NULL, status INTEGER NOT NULL);"
-    "CREATE INDEX IF NOT EXISTS usage_tenant_at ON usage (tenant, at_us);"
-    "CREATE TABLE IF NOT EXISTS balance ("
-    " tenant TEXT NOT NULL PRIMARY KEY, n_requests BIGINT NOT NULL, prompt_tokens BIGINT NOT NULL,"
-    " cached_tokens BIGINT NOT NULL, completion_tokens BIGINT NOT NULL,"
-    " energy_uj BIGINT NOT NULL);";
 static const char insert_usage[] =
-    "INSERT INTO usage (request_id, at_us, tenant, key_id, model, supplier, prompt_tokens,"
-    " cached_tokens, completion_tokens, energy_uj, status)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
-    " ON CONFLICT (request_id) DO NOTHING";
+    "INSERT INTO usage (" LEDGER_COLUMNS ", seq, chain)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
+    " ?19, ?20) ON CONFLICT (request_id) DO NOTHING";
 static const char find_same[] =
     "SELECT 1 FROM usage WHERE request_id = ?1 AND at_us = ?2 AND tenant = ?3 AND key_id = ?4"
     " AND model = ?5 AND supplier = ?6 AND prompt_tokens = ?7 AND cached_tokens = ?8"
-    " AND completion_tokens = ?9 AND energy_uj = ?10 AND status = ?11";
+    " AND completion_tokens = ?9 AND energy_uj = ?10 AND status = ?11 AND cache_write_tokens = ?12"
+    " AND reasoning_tokens = ?13 AND usage_state = ?14 AND tier = ?15 AND charge_nano = ?16"
+    " AND cost_nano = ?17 AND currency = ?18";
 static const char add_balance[] =
     "INSERT INTO balance (tenant, n_requests, prompt_tokens, cached_tokens, completion_tokens,"
     " energy_uj) VALUES (?1, 1, ?2, ?3, ?4, ?5)"
@@ -43,13 +34,23 @@ static const char add_balance[] =
     " cached_tokens = balance.cached_tokens + excluded.cached_tokens,"
     " completion_tokens = balance.completion_tokens + excluded.completion_tokens,"
     " energy_uj = balance.energy_uj + excluded.energy_uj";
+static const char add_account[] =
+    "INSERT INTO account (account, unit, amount) VALUES (?1, ?2, ?3)"
+    " ON CONFLICT (account, unit) DO UPDATE SET amount = account.amount + excluded.amount";
+static const char last_link[] = "SELECT seq, chain FROM usage ORDER BY seq DESC LIMIT 1";
 
 struct ledger {
     sqlite3 *db;
-    sqlite3_stmt *usage, *same, *balance;
+    sqlite3_stmt *usage, *same, *balance, *account;
+    int64_t seq; /* of the last row, and its place in the chain */
+    unsigned char chain[LEDGER_CHAIN_SIZE];
+    struct posting sum[SUMS_MAX]; /* of the rows of a commit that is being made */
+    int n_sums;
     int why_code; /* of the last write that failed */
     char why[200];
 };
+
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static int db_err(struct ledger *l, const char *path, struct err *e)
 {
@@ -57,11 +58,31 @@ static int db_err(struct ledger *l, const char *path, struct err *e)
                    l->db ? sqlite3_errmsg(l->db) : "out of memory");
 }
 
+/* Where the chain ends. */
+static int find_end(struct ledger *l)
+{
+    sqlite3_stmt *st = NULL;
+    const char *text;
+    int code = sqlite3_prepare_v2(l->db, last_link, -1, &st, NULL);
+
+    l->seq = 0;
+    memset(l->chain, 0, sizeof l->chain);
+    if (!code)
+        code = sqlite3_step(st);
+    if (code == SQLITE_ROW) {
+        l->seq = sqlite3_column_int64(st, 0);
+        text = (const char *)sqlite3_column_text(st, 1);
+        if (!text || (*text && sodium_hex2bin(l->chain, sizeof l->chain, text, strlen(text), NULL,
+                                              NULL, NULL)))
+            code = SQLITE_CORRUPT;
+    }
+    sqlite3_finalize(st);
+    return code == SQLITE_ROW || code == SQLITE_DONE ? 0 : code;
+}
+
 static int db_open(struct ledger *l, const char *path, int sync_normal, struct err *e)
 {
-    static const char check[] = "PRAGMA user_version";
-    sqlite3_stmt *st = NULL;
-    int version = -1;
+    int version = 0, code;
 
     if (disk_make_private(path))
         return err_set(e, ERR_IO, "ledger %s: %s", path, strerror(errno));
@@ -69,25 +90,19 @@ static int db_open(struct ledger *l, const char *path, int sync_normal, struct e
                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX,
                         disk_vfs()))
         return db_err(l, path, e);
-    sqlite3_busy_timeout(l->db, BUSY_MS);
+    sqlite3_busy_timeout(l->db, LEDGER_BUSY_MS);
     if (sqlite3_exec(l->db, "PRAGMA journal_mode=WAL", NULL, NULL, NULL) ||
         sqlite3_exec(l->db, sync_normal ? "PRAGMA synchronous=NORMAL" : "PRAGMA synchronous=FULL",
-                     NULL, NULL, NULL) ||
-        sqlite3_prepare_v2(l->db, check, -1, &st, NULL))
+                     NULL, NULL, NULL))
         return db_err(l, path, e);
-    if (sqlite3_step(st) == SQLITE_ROW)
-        version = sqlite3_column_int(st, 0);
-    sqlite3_finalize(st);
-    if (version < 0)
-        return db_err(l, path, e);
-    if (version != 0 && version != SCHEMA_VERSION)
+    code = ledger_sql_tables(l->db, &version);
+    if (code == SQLITE_MISMATCH)
         return err_set(e, ERR_FORMAT, "ledger %s: written by another version (schema %d, not %d)",
-                       path, version, SCHEMA_VERSION);
-    if (sqlite3_exec(l->db, schema, NULL, NULL, NULL) ||
-        sqlite3_exec(l->db, "PRAGMA user_version=1", NULL, NULL, NULL) ||
-        sqlite3_prepare_v2(l->db, insert_usage, -1, &l->usage, NULL) ||
+                       path, version, LEDGER_SCHEMA);
+    if (code || find_end(l) || sqlite3_prepare_v2(l->db, insert_usage, -1, &l->usage, NULL) ||
         sqlite3_prepare_v2(l->db, find_same, -1, &l->same, NULL) ||
-        sqlite3_prepare_v2(l->db, add_balance, -1, &l->balance, NULL))
+        sqlite3_prepare_v2(l->db, add_balance, -1, &l->balance, NULL) ||
+        sqlite3_prepare_v2(l->db, add_account, -1, &l->account, NULL))
         return db_err(l, path, e);
     return 0;
 }
@@ -111,9 +126,12 @@ void ledger_close(struct ledger *l)
     sqlite3_finalize(l->usage);
     sqlite3_finalize(l->same);
     sqlite3_finalize(l->balance);
+    sqlite3_finalize(l->account);
     sqlite3_close(l->db);
     free(l);
 }
+
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static int run(sqlite3_stmt *st)
 {
@@ -123,28 +141,13 @@ static int run(sqlite3_stmt *st)
     return code;
 }
 
-static void bind_row(sqlite3_stmt *u, const struct books_row *r)
-{
-    sqlite3_bind_text(u, 1, r->request_id, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(u, 2, r->at_us);
-    sqlite3_bind_text(u, 3, r->tenant, -1, SQLITE_STATIC);
-    sqlite3_bind_text(u, 4, r->key_id, -1, SQLITE_STATIC);
-    sqlite3_bind_text(u, 5, r->model, -1, SQLITE_STATIC);
-    sqlite3_bind_text(u, 6, r->supplier, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(u, 7, r->prompt_tokens);
-    sqlite3_bind_int64(u, 8, r->cached_tokens);
-    sqlite3_bind_int64(u, 9, r->completion_tokens);
-    sqlite3_bind_int64(u, 10, r->energy_uj);
-    sqlite3_bind_int(u, 11, r->status);
-}
-
 /* The id is there. Of the same row: by a commit that had happened and then failed. Else two
  * requests have one id, and nobody finds out unless it is said. */
 static int see_clash(struct ledger *l, const struct books_row *r)
 {
     int code;
 
-    bind_row(l->same, r);
+    ledger_sql_bind(l->same, r);
     code = run(l->same);
     if (code == SQLITE_DONE)
         log_line(LOG_ERROR,
@@ -153,15 +156,39 @@ static int see_clash(struct ledger *l, const struct books_row *r)
     return code == SQLITE_ROW || code == SQLITE_DONE ? 0 : -1;
 }
 
-static int write_row(struct ledger *l, const struct books_row *r)
+static int write_account(struct ledger *l, const struct posting *p)
 {
-    sqlite3_stmt *b = l->balance;
+    sqlite3_bind_text(l->account, 1, p->account, -1, SQLITE_STATIC);
+    sqlite3_bind_text(l->account, 2, p->unit, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(l->account, 3, p->amount);
+    return run(l->account) == SQLITE_DONE ? 0 : -1;
+}
 
-    bind_row(l->usage, r);
-    if (run(l->usage) != SQLITE_DONE)
-        return -1;
-    if (!sqlite3_changes(l->db))
-        return see_clash(l, r);
+/* Add a posting to those of this commit; rows of one commit are mostly of few accounts. */
+static int add_up(struct ledger *l, const struct posting *p)
+{
+    for (int i = 0; i < l->n_sums; i++) {
+        if (!strcmp(l->sum[i].account, p->account) && !strcmp(l->sum[i].unit, p->unit)) {
+            l->sum[i].amount += p->amount;
+            return 0;
+        }
+    }
+    if (l->n_sums == SUMS_MAX)
+        return write_account(l, p);
+    l->sum[l->n_sums++] = *p;
+    return 0;
+}
+
+static int write_balances(struct ledger *l, const struct books_row *r)
+{
+    struct posting p[ENTRY_POSTINGS_MAX];
+    sqlite3_stmt *b = l->balance;
+    int n = entry_of(r, p);
+
+    for (int i = 0; i < n; i++) {
+        if (add_up(l, &p[i]))
+            return -1;
+    }
     sqlite3_bind_text(b, 1, r->tenant, -1, SQLITE_STATIC);
     sqlite3_bind_int64(b, 2, r->prompt_tokens);
     sqlite3_bind_int64(b, 3, r->cached_tokens);
@@ -170,12 +197,37 @@ static int write_row(struct ledger *l, const struct books_row *r)
     return run(b) == SQLITE_DONE ? 0 : -1;
 }
 
+static int write_row(struct ledger *l, const struct books_row *r)
+{
+    unsigned char chain[LEDGER_CHAIN_SIZE];
+    char text[CHAIN_TEXT];
+
+    ledger_sql_chain(l->chain, r, chain);
+    sodium_bin2hex(text, sizeof text, chain, sizeof chain);
+    ledger_sql_bind(l->usage, r);
+    sqlite3_bind_int64(l->usage, LEDGER_N_COLUMNS + 1, l->seq + 1);
+    sqlite3_bind_text(l->usage, LEDGER_N_COLUMNS + 2, text, -1, SQLITE_STATIC);
+    if (run(l->usage) != SQLITE_DONE)
+        return -1;
+    if (!sqlite3_changes(l->db))
+        return see_clash(l, r);
+    l->seq++;
+    memcpy(l->chain, chain, sizeof chain);
+    return write_balances(l, r);
+}
+
 int ledger_write(struct ledger *l, struct books_row *const *rows, int n)
 {
     int r = sqlite3_exec(l->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
 
+    l->n_sums = 0;
+    if (!r)
+        r = find_end(
+            l); /* as the file has it: an earlier attempt may have failed, or only seemed to */
     for (int i = 0; !r && i < n; i++)
         r = write_row(l, rows[i]);
+    for (int i = 0; !r && i < l->n_sums; i++)
+        r = write_account(l, &l->sum[i]);
     if (!r)
         r = sqlite3_exec(l->db, "COMMIT", NULL, NULL, NULL);
     if (!r)
@@ -191,68 +243,4 @@ int ledger_failure(const struct ledger *l, const char **ret_text)
 {
     *ret_text = l->why;
     return l->why_code;
-}
-
-/* ---- reading, for commands ------------------------------------------------------------------- */
-
-static void copy(char *to, size_t cap, const unsigned char *from)
-{
-    snprintf(to, cap, "%s", from ? (const char *)from : "");
-}
-
-/* Open the file for one question. On failure both are NULL or still to be closed. */
-static int ask(const char *path, const char *sql, sqlite3 **db, sqlite3_stmt **st, struct err *e)
-{
-    if (sqlite3_open_v2(path, db, SQLITE_OPEN_READWRITE, disk_vfs()) ||
-        sqlite3_busy_timeout(*db, BUSY_MS) || sqlite3_prepare_v2(*db, sql, -1, st, NULL))
-        return err_set(e, ERR_IO, "ledger %s: %s", path,
-                       *db ? sqlite3_errmsg(*db) : "out of memory");
-    return 0;
-}
-
-int books_used(const char *path, const char *tenant, int64_t from_us, int64_t until_us,
-               int64_t *ret, struct err *e)
-{
-    static const char sql[] =
-        "SELECT coalesce(sum(prompt_tokens + completion_tokens), 0) FROM usage"
-        " WHERE tenant = ?1 AND at_us >= ?2 AND at_us < ?3";
-    sqlite3_stmt *st = NULL;
-    sqlite3 *db = NULL;
-    int r = ask(path, sql, &db, &st, e);
-
-    if (!r && (sqlite3_bind_text(st, 1, tenant, -1, SQLITE_STATIC) ||
-               sqlite3_bind_int64(st, 2, from_us) || sqlite3_bind_int64(st, 3, until_us) ||
-               sqlite3_step(st) != SQLITE_ROW))
-        r = err_set(e, ERR_IO, "ledger %s: %s", path, sqlite3_errmsg(db));
-    if (!r)
-        *ret = sqlite3_column_int64(st, 0);
-    sqlite3_finalize(st);
-    sqlite3_close(db);
-    return r;
-}
-
-int books_balances(const char *path, int (*row)(void *arg, const struct books_balance *b),
-                   void *arg, struct err *e)
-{
-    static const char sql[] = "SELECT tenant, n_requests, prompt_tokens, cached_tokens,"
-                              " completion_tokens, energy_uj FROM balance ORDER BY tenant";
-    struct books_balance b;
-    sqlite3_stmt *st = NULL;
-    sqlite3 *db = NULL;
-    int code = SQLITE_DONE, r = ask(path, sql, &db, &st, e);
-
-    while (!r && (code = sqlite3_step(st)) == SQLITE_ROW) {
-        copy(b.tenant, sizeof b.tenant, sqlite3_column_text(st, 0));
-        b.n_requests = sqlite3_column_int64(st, 1);
-        b.prompt_tokens = sqlite3_column_int64(st, 2);
-        b.cached_tokens = sqlite3_column_int64(st, 3);
-        b.completion_tokens = sqlite3_column_int64(st, 4);
-        b.energy_uj = sqlite3_column_int64(st, 5);
-        r = row(arg, &b);
-    }
-    if (!r && code != SQLITE_DONE)
-        r = err_set(e, ERR_IO, "ledger %s: %s", path, sqlite3_errmsg(db));
-    sqlite3_finalize(st);
-    sqlite3_close(db);
-    return r;
 }

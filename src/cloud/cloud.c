@@ -423,6 +423,38 @@ static void put_name(char *to, size_t cap, const char *from)
     snprintf(to, cap, "%s", from ? from : "");
 }
 
+/* What one side of it costs; -1: there is no price. A supplier's price is that of its name, which
+ * is what its id begins with. */
+static int64_t price_side(const struct cloud *c, enum price_side side, const struct cloud_use *u)
+{
+    const char *id = u->supplier ? u->supplier : "";
+    struct usage use = {.prompt_tokens = u->prompt_tokens,
+                        .cached_tokens = u->cached_tokens,
+                        .cache_write_tokens = u->cache_write_tokens,
+                        .completion_tokens = u->completion_tokens,
+                        .reasoning_tokens = u->reasoning_tokens};
+    struct usage_buckets b = usage_buckets(&use);
+    char name[PRICE_NAME_MAX];
+    const struct price *p;
+
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(id, "/"), id);
+    p = price_find(c->config.prices, c->config.n_prices, side, u->model ? u->model : "", name,
+                   (int)u->tier, u->at_us / 1000000);
+    if (!p && side == PRICE_BUY && !strcmp(name, "local"))
+        return 0; /* this process's own engine is owed nothing */
+    return p ? price_amount(p, &b) : -1;
+}
+
+static void put_price(const struct cloud *c, const struct cloud_use *u, struct books_row *r)
+{
+    int is_free =
+        !u->prompt_tokens && !u->completion_tokens; /* nothing was used: nothing is owed */
+
+    r->charge_nano = is_free ? 0 : price_side(c, PRICE_SELL, u);
+    r->cost_nano = is_free ? 0 : price_side(c, PRICE_BUY, u);
+    put_name(r->currency, sizeof r->currency, c->config.currency);
+}
+
 void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
                   const struct cloud_use *u)
 {
@@ -435,7 +467,12 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
         r->prompt_tokens = u->prompt_tokens;
         r->cached_tokens = u->cached_tokens;
         r->completion_tokens = u->completion_tokens;
+        r->cache_write_tokens = u->cache_write_tokens;
+        r->reasoning_tokens = u->reasoning_tokens;
+        r->usage_state = (int)u->usage_state;
+        r->tier = (int)u->tier;
         r->energy_uj = u->energy_uj;
+        put_price(c, u, r);
         r->status = u->status;
         put_name(r->request_id, sizeof r->request_id, u->request_id);
         put_name(r->tenant, sizeof r->tenant, t->tenant);

@@ -27,6 +27,7 @@
 #include "books/books.h"
 #include "cloud/holds.h"
 #include "cloud/supplier.h"
+#include "policy/price.h"
 
 #define CLOUD_NAME_MAX        BOOKS_NAME_MAX
 #define CLOUD_SUPPLIER_ID_MAX 128
@@ -52,8 +53,11 @@ struct cloud_config {
     int ledger_sync_normal;  /* fsync at checkpoints only: faster, may lose the last rows with power
                               */
     struct cloud_limits limits; /* of tenants whose line says nothing */
-    int32_t waiting_max;        /* sequences waiting at one offer before 429 */
-    int64_t wall_us;            /* the wall clock when the monotonic one says 0 */
+    const struct price *prices; /* outlives the cloud; none: nothing is priced */
+    int n_prices;
+    const char *currency; /* of these; NULL: none */
+    int32_t waiting_max;  /* sequences waiting at one offer before 429 */
+    int64_t wall_us;      /* the wall clock when the monotonic one says 0 */
 };
 
 /* Opens keys and ledger. On failure nothing is left behind. */
@@ -162,6 +166,9 @@ int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64
 struct cloud_use {
     const char *request_id, *model, *supplier;
     int64_t prompt_tokens, cached_tokens, completion_tokens;
+    int64_t cache_write_tokens, reasoning_tokens;
+    enum usage_state usage_state;
+    enum tier tier; /* as it was served */
     int64_t energy_uj;
     int status;    /* HTTP status answered */
     int64_t at_us; /* wall clock */

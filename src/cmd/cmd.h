@@ -58,7 +58,9 @@ int cmd_json(json_t *j, size_t flags);
 char *cmd_bytes(unsigned long long n, char *out, size_t cap);
 
 /* One a line: rows are added by many hands. */
+extern const struct cmd cmd_audit;
 extern const struct cmd cmd_bench;
+extern const struct cmd cmd_bill;
 extern const struct cmd cmd_completion;
 extern const struct cmd cmd_init;
 extern const struct cmd cmd_key;

@@ -24,6 +24,8 @@ const struct cmd *const cmd_table[] = {
     &cmd_rm,
     &cmd_key,
     &cmd_usage_table,
+    &cmd_bill,
+    &cmd_audit,
     &cmd_completion,
     NULL,
 };

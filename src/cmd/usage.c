@@ -1,11 +1,9 @@
 /* gaufre usage: the balances in the ledger, one line per tenant. */
-#include <errno.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "books/books.h"
 #include "cmd/cmd.h"
-#include "hub/hub.h"
+#include "cmd/ledger_path.h"
 
 struct usage_opts {
     const char *ledger;
@@ -47,29 +45,15 @@ static int print_row(void *arg, const struct books_balance *b)
     return 0;
 }
 
-static int default_path(char *out, size_t cap, struct err *e)
-{
-    struct hub *h = NULL;
-    int r = hub_open(&h, e);
-
-    if (!r && snprintf(out, cap, "%s/ledger.db", hub_home(h)) >= (int)cap)
-        r = err_set(e, ERR_ARG, "gaufre's home has too long a name");
-    hub_close(h);
-    return r;
-}
-
 static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 {
     const struct usage_opts *o = opts_;
-    char path[4096];
+    char path[LEDGER_PATH_MAX];
     struct err e = {0};
     int n = 0, is_new = 0;
 
-    if (!o->ledger && default_path(path, sizeof path, &e))
-        return cmd_fail(cmd, &e);
-    is_new = !o->ledger && access(path, F_OK) && errno == ENOENT;
-    if (!is_new &&
-        books_balances(o->ledger ? o->ledger : path, o->json ? print_json : print_row, &n, &e))
+    if (ledger_path(o->ledger, path, &is_new, &e) ||
+        (!is_new && books_balances(path, o->json ? print_json : print_row, &n, &e)))
         return cmd_fail(cmd, &e);
     if (!n && !o->json)
         print_head();

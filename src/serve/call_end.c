@@ -207,6 +207,10 @@ static void settle(struct call *c)
                             .prompt_tokens = c->usage.prompt_tokens,
                             .cached_tokens = c->usage.cached_tokens,
                             .completion_tokens = c->usage.completion_tokens,
+                            .cache_write_tokens = c->usage.cache_write_tokens,
+                            .reasoning_tokens = c->usage.reasoning_tokens,
+                            .usage_state = c->usage.state,
+                            .tier = c->tier,
                             .status = c->status,
                             .at_us = clock_wall_us()};
 

@@ -163,6 +163,8 @@ static void add_use(struct call *c, const struct usage *u, const struct times *t
     c->usage.prompt_tokens += u->prompt_tokens;
     c->usage.cached_tokens += u->cached_tokens;
     c->usage.completion_tokens += u->completion_tokens;
+    c->usage.cache_write_tokens += u->cache_write_tokens;
+    c->usage.state = u->state > c->usage.state ? u->state : c->usage.state;
     c->usage.reasoning_tokens += u->reasoning_tokens;
     c->usage.accepted_prediction_tokens += u->accepted_prediction_tokens;
     c->usage.rejected_prediction_tokens += u->rejected_prediction_tokens;

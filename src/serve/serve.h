@@ -18,9 +18,11 @@
 #include "base/config.h"
 #include "base/err.h"
 #include "job/preset.h"
+#include "policy/price.h"
 
 #define SERVE_MODELS_MAX    32
 #define SERVE_SUPPLIERS_MAX 32
+#define SERVE_PRICES_MAX    512
 
 /* ---- settings: rows of X(key, flag, KIND, field, default, min, max, argument, help) ------------
  * One table is the file's keys, the flags, --help and the documentation. */
@@ -58,6 +60,8 @@
       "where usage is booked, or 'off' (default: ledger.db in gaufre's home)")                     \
     X("ledger_sync", "ledger-sync", CHOICE, ledger_sync, "full", 0, 0, "full|normal",              \
       "flush the ledger on every commit, or at checkpoints only")                                  \
+    X("currency", "currency", STR, currency, "", 0, 0, "CODE",                                     \
+      "of prices, bills and budgets: three letters, as EUR")                                       \
     X("threads", "threads", INT, threads, "0", 0, 256, "N", "compute threads, 0: all CPUs")        \
     X("part_time", "part-time", CHOICE, part_time, "on", 0, 0, "off|on",                           \
       "beside a busy process one thread less, which helps when it can; off: all in every step")    \
@@ -138,7 +142,7 @@ enum { SERVE_FIELDS_PASS, SERVE_FIELDS_DROP };
 
 struct serve_config {
     const char *rates_path; /* the bench store (bench_store.h), or NULL: filled by the caller */
-    const char *host, *keys, *ledger;
+    const char *host, *keys, *ledger, *currency;
     struct config_strs cors_origin, allowed_hosts;
     int64_t port, threads, io_threads, prep_threads, queue, connections, connections_per_address;
     int64_t requests_per_minute, tokens_per_minute, concurrency;
@@ -153,6 +157,8 @@ struct serve_config {
     int n_models;
     struct serve_supplier suppliers[SERVE_SUPPLIERS_MAX];
     int n_suppliers;
+    struct price prices[SERVE_PRICES_MAX];
+    int n_prices;
     struct arena arena; /* owns the strings */
 };
 enum { SERVE_METRICS_LOCAL, SERVE_METRICS_KEY, SERVE_METRICS_OPEN };
@@ -160,6 +166,7 @@ enum { SERVE_METRICS_LOCAL, SERVE_METRICS_KEY, SERVE_METRICS_OPEN };
 extern const struct config_setting serve_settings[];
 extern const struct config_setting serve_model_settings[];
 extern const struct config_setting serve_supplier_settings[];
+extern const struct config_setting serve_price_settings[];
 extern const struct config_setting serve_naming[]; /* of a model in a file: "model" first */
 
 void serve_config_init(struct serve_config *c); /* defaults */

@@ -69,6 +69,9 @@ static int open_cloud(struct server *s, struct err *e)
         .limits = {.requests_per_minute = c->requests_per_minute,
                    .tokens_per_minute = c->tokens_per_minute,
                    .concurrency = c->concurrency},
+        .prices = c->prices,
+        .n_prices = c->n_prices,
+        .currency = or_null(c->currency),
         .waiting_max = (int32_t)c->queue,
         .wall_us = clock_wall_us() - clock_now_us(),
     };

@@ -14,6 +14,7 @@
 #include "net/net.h"
 #include "serve/local_supplier.h"
 #include "serve/origin.h"
+#include "serve/prices.h"
 #include "serve/serve.h"
 #include "serve/suppliers.h"
 
@@ -79,7 +80,7 @@ struct reading {
     struct config_doc *d;
     struct serve_model *m;
     struct config_node *models; /* read last: top-level settings are their defaults */
-    struct config_node *suppliers;
+    struct config_node *suppliers, *prices;
 };
 
 const struct config_setting serve_naming[] = {
@@ -139,6 +140,12 @@ static int top_key(void *arg, const char *key, struct config_node *value, struct
         r->models = value;
         return 1;
     }
+    if (!strcmp(key, "prices")) {
+        if (!config_is_seq(value))
+            return config_err(r->d, value, e, "prices: wants a list");
+        r->prices = value;
+        return 1;
+    }
     if (!strcmp(key, "suppliers")) {
         if (!config_is_seq(value))
             return config_err(r->d, value, e, "suppliers: wants a list");
@@ -162,6 +169,8 @@ int serve_config_read(struct serve_config *c, const char *path, struct err *e)
         code = read_model(&r, n, e);
     for (n = config_first(r.suppliers); !code && n; n = config_next(n))
         code = supplier_read(c, r.d, n, e);
+    for (n = config_first(r.prices); !code && n; n = config_next(n))
+        code = price_read(c, r.d, n, e);
     config_doc_close(r.d);
     if (code && c->arena.failed == ERR_NOMEM) /* whatever was not found then */
         return err_set(e, ERR_NOMEM, "%s: out of memory", path);
@@ -305,6 +314,8 @@ int serve_config_check(struct serve_config *c, struct err *e)
             return r;
     }
     r = suppliers_check(c, e);
+    if (!r)
+        r = prices_check(c, e);
     if (r)
         return r;
     if (c->body_budget / 10 < c->body_limit)
@@ -380,6 +391,7 @@ int serve_config_describe(const struct serve_config *c, struct buf *out, struct 
             return r;
     }
     suppliers_describe(c, out);
+    prices_describe(c, out);
     buf_add_str(out, "memory     ");
     mib(out, need);
     buf_add_str(out, " at most for weights, KV caches and vocabularies; available ");

@@ -22,6 +22,7 @@ static const struct section {
      {serve_supplier_settings},
      "base_url",
      0},
+    {"prices", "what tokens cost", {serve_price_settings}, "output", 0},
 };
 
 /* ---- schema ---------------------------------------------------------------------------------- */
@@ -74,7 +75,10 @@ int serve_config_template(const char *model, struct buf *out)
                 "\n# Services elsewhere that serve models too, over an API like this one: a list.\n"
                 "#suppliers:\n#  - name: cerebras\n#    base_url: https://api.cerebras.ai/v1\n"
                 "#    key_env: CEREBRAS_API_KEY\n#    models: [llama3.1-8b]\n\n");
-    buf_add_str(out, "# The server.\n");
+    buf_add_str(out,
+                "# What tokens cost, for a million of them: a list. Without a price a request is "
+                "booked\n# as not priced yet; a price of 0 is one.\n#prices:\n#  - model: "
+                "smollm2-135m\n#    input: 0.10\n#    output: 0.40\n\n# The server.\n");
     config_template(serve_settings, "", out);
     buf_add_str(out, "\n# Models that say nothing of their own.\n");
     config_template(serve_model_settings, "", out);

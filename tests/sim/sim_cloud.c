@@ -236,8 +236,28 @@ static void change_a_supplier(void)
 
 static void open_cloud(void)
 {
-    struct cloud_config config = {
-        .keys_path = "keys", .ledger_path = "ledger.db", .waiting_max = 4};
+    static const struct price prices[] = {{.side = PRICE_SELL,
+                                           .tier = -1,
+                                           .uncached = 100000001,
+                                           .cache_read = 10000000,
+                                           .cache_write = -1,
+                                           .output = 400000000,
+                                           .reasoning = -1,
+                                           .per_request = 3},
+                                          {.side = PRICE_BUY,
+                                           .tier = -1,
+                                           .supplier = "site-1",
+                                           .uncached = 70000000,
+                                           .cache_read = -1,
+                                           .cache_write = -1,
+                                           .output = 300000000,
+                                           .reasoning = -1}};
+    struct cloud_config config = {.prices = prices,
+                                  .n_prices = 2,
+                                  .currency = "EUR",
+                                  .keys_path = "keys",
+                                  .ledger_path = "ledger.db",
+                                  .waiting_max = 4};
     struct err e = {0};
 
     if (cloud_open(&cloud, &config, &e))

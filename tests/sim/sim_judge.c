@@ -215,6 +215,8 @@ static void match_rows(sqlite3 *db, int64_t n_lost)
 void sim_judge(int64_t n_lost)
 {
     sqlite3 *db = NULL;
+    struct err e = {0};
+    int64_t n;
 
     for (int i = 0; i < SIM_TENANTS; i++) {
         if (n_inside[i])
@@ -228,7 +230,12 @@ void sim_judge(int64_t n_lost)
                    " FULL JOIN balance AS b USING (tenant) WHERE u.n IS NOT b.n_requests"
                    " OR u.p IS NOT b.prompt_tokens OR u.c IS NOT b.completion_tokens"))
         sim_fail("a balance is not the sum of its rows");
+    if (number(db, "SELECT count(*) FROM (SELECT sum(amount) AS s FROM account GROUP BY unit)"
+                   " WHERE s <> 0"))
+        sim_fail("the accounts do not sum to zero");
     sqlite3_close(db);
+    if (books_audit("ledger.db", &n, &e))
+        sim_fail(e.text);
 }
 
 uint64_t sim_sum(void)

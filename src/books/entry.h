@@ -1,0 +1,30 @@
+/* Double entry: what a request means for the accounts of this cloud. Pure.
+ *
+ * A transaction has a posting for each account that it changes. Of each unit ("tokens", or a
+ * currency in nano-units) its postings sum to zero: what one account gets another gives.
+ *
+ *   tokens       supplier:S gives, tenant:T gets        what was delivered
+ *   currency     platform:revenue gives, tenant:T gets  what the tenant owes
+ *                supplier:S gives, platform:cost gets   what the supplier is owed
+ *
+ * So a positive balance of a tenant is what it owes, a negative one of a supplier what it is owed.
+ */
+#ifndef BOOKS_ENTRY_H
+#define BOOKS_ENTRY_H
+
+#include "books/books.h"
+
+#define ENTRY_POSTINGS_MAX 6
+#define ENTRY_ACCOUNT_MAX  (2 * BOOKS_NAME_MAX + 16)
+#define ENTRY_UNIT_MAX     8
+
+struct posting {
+    char account[ENTRY_ACCOUNT_MAX];
+    char unit[ENTRY_UNIT_MAX];
+    int64_t amount;
+};
+
+/* The postings of a request's row; returns how many. A part of it that has no price has none. */
+int entry_of(const struct books_row *r, struct posting ret[ENTRY_POSTINGS_MAX]);
+
+#endif

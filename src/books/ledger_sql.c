@@ -1,0 +1,161 @@
+#include "books/ledger_sql.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+/* SQL that PostgreSQL would take as well: ids are made by this program, times are BIGINT
+ * microseconds. */
+static const char version_1[] =
+    "CREATE TABLE IF NOT EXISTS usage ("
+    " request_id TEXT NOT NULL PRIMARY KEY, at_us BIGINT NOT NULL, tenant TEXT NOT NULL,"
+    " key_id TEXT NOT NULL, model TEXT NOT NULL, supplier TEXT NOT NULL,"
+    " prompt_tokens BIGINT NOT NULL, cached_tokens BIGINT NOT NULL,"
+    " completion_tokens BIGINT NOT NULL, energy_uj BIGINT NOT NULL, status INTEGER NOT NULL);"
+    "CREATE INDEX IF NOT EXISTS usage_tenant_at ON usage (tenant, at_us);"
+    "CREATE TABLE IF NOT EXISTS balance ("
+    " tenant TEXT NOT NULL PRIMARY KEY, n_requests BIGINT NOT NULL, prompt_tokens BIGINT NOT NULL,"
+    " cached_tokens BIGINT NOT NULL, completion_tokens BIGINT NOT NULL,"
+    " energy_uj BIGINT NOT NULL);";
+/* Rows of version 1 have no place in the chain (seq 0) and no price. Their tokens are posted. */
+static const char version_2[] =
+    "ALTER TABLE usage ADD COLUMN cache_write_tokens BIGINT NOT NULL DEFAULT 0;"
+    "ALTER TABLE usage ADD COLUMN reasoning_tokens BIGINT NOT NULL DEFAULT 0;"
+    "ALTER TABLE usage ADD COLUMN usage_state INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE usage ADD COLUMN tier INTEGER NOT NULL DEFAULT 1;"
+    "ALTER TABLE usage ADD COLUMN charge_nano BIGINT NOT NULL DEFAULT -1;"
+    "ALTER TABLE usage ADD COLUMN cost_nano BIGINT NOT NULL DEFAULT -1;"
+    "ALTER TABLE usage ADD COLUMN currency TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE usage ADD COLUMN seq BIGINT NOT NULL DEFAULT 0;"
+    "ALTER TABLE usage ADD COLUMN chain TEXT NOT NULL DEFAULT '';"
+    "CREATE INDEX usage_seq ON usage (seq);"
+    "CREATE INDEX usage_at ON usage (at_us);"
+    "CREATE TABLE account (account TEXT NOT NULL, unit TEXT NOT NULL, amount BIGINT NOT NULL,"
+    " PRIMARY KEY (account, unit));"
+    "INSERT INTO account SELECT 'tenant:' || tenant, 'tokens', sum(prompt_tokens + "
+    "completion_tokens)"
+    " FROM usage GROUP BY tenant;"
+    "INSERT INTO account SELECT 'supplier:' || supplier, 'tokens',"
+    " -sum(prompt_tokens + completion_tokens) FROM usage GROUP BY supplier;";
+
+static int version_of(sqlite3 *db, int *ret)
+{
+    sqlite3_stmt *st = NULL;
+    int code = sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &st, NULL);
+
+    if (!code)
+        code = sqlite3_step(st) == SQLITE_ROW ? 0 : sqlite3_errcode(db);
+    if (!code)
+        *ret = sqlite3_column_int(st, 0);
+    sqlite3_finalize(st);
+    return code;
+}
+
+int ledger_sql_tables(sqlite3 *db, int *ret_version)
+{
+    char set[40];
+    int code = version_of(db, ret_version);
+
+    if (code)
+        return code;
+    if (*ret_version < 0 || *ret_version > LEDGER_SCHEMA)
+        return SQLITE_MISMATCH;
+    if (*ret_version == LEDGER_SCHEMA)
+        return 0;
+    snprintf(set, sizeof set, "PRAGMA user_version=%d", LEDGER_SCHEMA);
+    code = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    if (!code)
+        code = version_of(db, ret_version); /* another process may have been here meanwhile */
+    if (!code && *ret_version < 1)
+        code = sqlite3_exec(db, version_1, NULL, NULL, NULL);
+    if (!code && *ret_version < 2)
+        code = sqlite3_exec(db, version_2, NULL, NULL, NULL);
+    if (!code)
+        code = sqlite3_exec(db, set, NULL, NULL, NULL);
+    if (!code)
+        code = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+    if (!sqlite3_get_autocommit(db))
+        sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    return code;
+}
+
+void ledger_sql_bind(sqlite3_stmt *st, const struct books_row *r)
+{
+    int i = 1;
+
+    sqlite3_bind_text(st, i++, r->request_id, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(st, i++, r->at_us);
+    sqlite3_bind_text(st, i++, r->tenant, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, i++, r->key_id, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, i++, r->model, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, i++, r->supplier, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(st, i++, r->prompt_tokens);
+    sqlite3_bind_int64(st, i++, r->cached_tokens);
+    sqlite3_bind_int64(st, i++, r->completion_tokens);
+    sqlite3_bind_int64(st, i++, r->energy_uj);
+    sqlite3_bind_int(st, i++, r->status);
+    sqlite3_bind_int64(st, i++, r->cache_write_tokens);
+    sqlite3_bind_int64(st, i++, r->reasoning_tokens);
+    sqlite3_bind_int(st, i++, r->usage_state);
+    sqlite3_bind_int(st, i++, r->tier);
+    sqlite3_bind_int64(st, i++, r->charge_nano);
+    sqlite3_bind_int64(st, i++, r->cost_nano);
+    sqlite3_bind_text(st, i++, r->currency, -1, SQLITE_STATIC);
+}
+
+static void copy(char *to, size_t cap, sqlite3_stmt *st, int i)
+{
+    const unsigned char *s = sqlite3_column_text(st, i);
+
+    snprintf(to, cap, "%s", s ? (const char *)s : "");
+}
+
+void ledger_sql_read(sqlite3_stmt *st, struct books_row *ret)
+{
+    *ret = (struct books_row){0};
+    copy(ret->request_id, sizeof ret->request_id, st, 0);
+    ret->at_us = sqlite3_column_int64(st, 1);
+    copy(ret->tenant, sizeof ret->tenant, st, 2);
+    copy(ret->key_id, sizeof ret->key_id, st, 3);
+    copy(ret->model, sizeof ret->model, st, 4);
+    copy(ret->supplier, sizeof ret->supplier, st, 5);
+    ret->prompt_tokens = sqlite3_column_int64(st, 6);
+    ret->cached_tokens = sqlite3_column_int64(st, 7);
+    ret->completion_tokens = sqlite3_column_int64(st, 8);
+    ret->energy_uj = sqlite3_column_int64(st, 9);
+    ret->status = sqlite3_column_int(st, 10);
+    ret->cache_write_tokens = sqlite3_column_int64(st, 11);
+    ret->reasoning_tokens = sqlite3_column_int64(st, 12);
+    ret->usage_state = sqlite3_column_int(st, 13);
+    ret->tier = sqlite3_column_int(st, 14);
+    ret->charge_nano = sqlite3_column_int64(st, 15);
+    ret->cost_nano = sqlite3_column_int64(st, 16);
+    copy(ret->currency, sizeof ret->currency, st, 17);
+}
+
+/* Texts end with a NUL, so that no two rows have one form. */
+static void hash_text(crypto_generichash_state *h, const char *s)
+{
+    crypto_generichash_update(h, (const unsigned char *)s, strlen(s) + 1);
+}
+
+void ledger_sql_chain(const unsigned char before[LEDGER_CHAIN_SIZE], const struct books_row *r,
+                      unsigned char ret[LEDGER_CHAIN_SIZE])
+{
+    const int64_t numbers[] = {
+        r->at_us,       r->prompt_tokens, r->cached_tokens,      r->completion_tokens,
+        r->energy_uj,   r->status,        r->cache_write_tokens, r->reasoning_tokens,
+        r->usage_state, r->tier,          r->charge_nano,        r->cost_nano};
+    crypto_generichash_state h;
+
+    crypto_generichash_init(&h, NULL, 0, LEDGER_CHAIN_SIZE);
+    crypto_generichash_update(&h, before, LEDGER_CHAIN_SIZE);
+    hash_text(&h, r->request_id);
+    hash_text(&h, r->tenant);
+    hash_text(&h, r->key_id);
+    hash_text(&h, r->model);
+    hash_text(&h, r->supplier);
+    hash_text(&h, r->currency);
+    crypto_generichash_update(&h, (const unsigned char *)numbers, sizeof numbers);
+    crypto_generichash_final(&h, ret, LEDGER_CHAIN_SIZE);
+}

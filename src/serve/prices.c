@@ -1,0 +1,144 @@
+#include "serve/prices.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/check.h"
+#include "base/money.h"
+#include "job/tier.h"
+
+/* A price as it stands in the file. */
+struct price_text {
+    const char *model, *supplier, *from;
+    const char *input, *cached_input, *cache_write, *output, *reasoning, *per_request, *minimum;
+    int side, tier;
+};
+
+#define AT(f) offsetof(struct price_text, f)
+const struct config_setting serve_price_settings[] = {
+    {"side", CONFIG_CHOICE, AT(side), "sell", 0, 0, "sell|buy",
+     "what tenants owe, or what suppliers are owed"},
+    {"model", CONFIG_STR, AT(model), NULL, 0, 0, "ID", "of this model; without it: of any"},
+    {"supplier", CONFIG_STR, AT(supplier), NULL, 0, 0, "NAME",
+     "served by this supplier ('local': the engine of this process); without it: by any"},
+    {"tier", CONFIG_CHOICE, AT(tier), "any", 0, 0, "flex|default|priority|any", "in this tier"},
+    {"from", CONFIG_STR, AT(from), NULL, 0, 0, "DATE", "holds from this day on (UTC): 2026-12-01"},
+    {"input", CONFIG_STR, AT(input), "0", 0, 0, "AMOUNT", "for a million tokens of prompts"},
+    {"cached_input", CONFIG_STR, AT(cached_input), NULL, 0, 0, "AMOUNT",
+     "of these, for tokens found in a cache; without it: as input"},
+    {"cache_write", CONFIG_STR, AT(cache_write), NULL, 0, 0, "AMOUNT",
+     "of these, for tokens written to one; without it: as input"},
+    {"output", CONFIG_STR, AT(output), "0", 0, 0, "AMOUNT", "for a million tokens of answers"},
+    {"reasoning", CONFIG_STR, AT(reasoning), NULL, 0, 0, "AMOUNT",
+     "of these, for tokens of reasoning; without it: as output"},
+    {"per_request", CONFIG_STR, AT(per_request), "0", 0, 0, "AMOUNT", "for each request"},
+    {"minimum", CONFIG_STR, AT(minimum), "0", 0, 0, "AMOUNT", "of one request"},
+    {0},
+};
+
+static int read_day(const char *text, int64_t *ret_s, struct err *e)
+{
+    struct tm tm = {0};
+    const char *end = strptime(text, "%Y-%m-%d", &tm);
+
+    if (!end || *end)
+        return err_set(e, ERR_ARG, "'%.40s' is no day: write 2026-12-01", text);
+    *ret_s = (int64_t)timegm(&tm);
+    return 0;
+}
+
+/* Amounts: NULL leaves -1, "as what it is a part of". */
+static int read_amounts(const struct price_text *t, struct price *p, struct err *e)
+{
+    const struct {
+        const char *key, *text;
+        int64_t *to;
+    } all[] = {{"input", t->input, &p->uncached},
+               {"cached_input", t->cached_input, &p->cache_read},
+               {"cache_write", t->cache_write, &p->cache_write},
+               {"output", t->output, &p->output},
+               {"reasoning", t->reasoning, &p->reasoning},
+               {"per_request", t->per_request, &p->per_request},
+               {"minimum", t->minimum, &p->minimum}};
+
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        *all[i].to = -1;
+        if (!all[i].text)
+            continue;
+        if (money_parse(all[i].text, all[i].to, e))
+            return err_prefix(e, "%s", all[i].key);
+        if (*all[i].to < 0)
+            return err_set(e, ERR_ARG, "%s: a price is not below 0", all[i].key);
+    }
+    return 0;
+}
+
+static int put_name(char *to, const char *from, const char *key, struct err *e)
+{
+    if (from && strlen(from) >= PRICE_NAME_MAX)
+        return err_set(e, ERR_ARG, "%s: the name is too long", key);
+    snprintf(to, PRICE_NAME_MAX, "%s", from ? from : "");
+    return 0;
+}
+
+int price_read(struct serve_config *c, struct config_doc *d, struct config_node *map, struct err *e)
+{
+    struct price *p = &c->prices[c->n_prices];
+    struct price_text t = {0};
+    struct err why = {0};
+    int r;
+
+    if (!config_is_map(map))
+        return config_err(d, map, e, "a price is a map");
+    if (c->n_prices >= SERVE_PRICES_MAX)
+        return config_err(d, map, e, "more than %d prices", SERVE_PRICES_MAX);
+    config_defaults(serve_price_settings, &t, &c->arena);
+    r = config_read(d, map, serve_price_settings, &t, &c->arena, NULL, NULL, e);
+    if (r)
+        return r;
+    *p = (struct price){.side = (enum price_side)t.side, .tier = t.tier == TIER_AUTO ? -1 : t.tier};
+    if (put_name(p->model, t.model, "model", &why) ||
+        put_name(p->supplier, t.supplier, "supplier", &why) ||
+        (t.from && read_day(t.from, &p->from_s, &why)) || read_amounts(&t, p, &why))
+        return config_err(d, map, e, "%.400s", why.text);
+    c->n_prices++;
+    return 0;
+}
+
+int prices_check(const struct serve_config *c, struct err *e)
+{
+    if (*c->currency && !money_is_currency(c->currency))
+        return err_set(e, ERR_ARG, "currency: '%.20s' is none: three capital letters, as EUR",
+                       c->currency);
+    if (c->n_prices && !*c->currency)
+        return err_set(e, ERR_ARG, "prices: 'currency' says of which currency they are");
+    return 0;
+}
+
+static void put_amount(struct buf *out, const char *what, int64_t nano)
+{
+    char text[MONEY_TEXT_MAX];
+
+    if (nano > 0)
+        buf_addf(out, ", %s %s", what, money_show(nano, text));
+}
+
+void prices_describe(const struct serve_config *c, struct buf *out)
+{
+    for (int i = 0; i < c->n_prices; i++) {
+        const struct price *p = &c->prices[i];
+        buf_addf(out, "price      %s %s of %s in tier %s: %s",
+                 p->side == PRICE_SELL ? "sell" : "buy", *p->model ? p->model : "any model",
+                 *p->supplier ? p->supplier : "any supplier",
+                 p->tier < 0 ? "any" : tier_name((enum tier)p->tier), c->currency);
+        put_amount(out, "input", p->uncached);
+        put_amount(out, "cached input", p->cache_read);
+        put_amount(out, "cache write", p->cache_write);
+        put_amount(out, "output", p->output);
+        put_amount(out, "reasoning", p->reasoning);
+        put_amount(out, "a request", p->per_request);
+        put_amount(out, "at least", p->minimum);
+        buf_add_char(out, '\n');
+    }
+}

@@ -1,0 +1,233 @@
+/* Double entry, the chain of rows, the audit, and a file of the first version. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/rand.h"
+#include "books/entry.h"
+
+static char dir[64], path[128];
+
+static int setup(void **state)
+{
+    strcpy(dir, "/tmp/gaufre-entry-XXXXXX");
+    if (!mkdtemp(dir))
+        return -1;
+    snprintf(path, sizeof path, "%s/ledger.db", dir);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    char cmd[128];
+
+    snprintf(cmd, sizeof cmd, "rm -r %s", dir);
+    return system(cmd);
+}
+
+static void sums_to_zero(void **state)
+{
+    struct posting p[ENTRY_POSTINGS_MAX];
+    struct books_row r = {.prompt_tokens = 100,
+                          .completion_tokens = 20,
+                          .charge_nano = 5000,
+                          .cost_nano = 3000,
+                          .tenant = "acme",
+                          .supplier = "far/m",
+                          .currency = "EUR"};
+    int n = entry_of(&r, p);
+
+    assert_int_equal(n, 6);
+    assert_string_equal(p[0].account, "supplier:far/m");
+    assert_string_equal(p[1].account, "tenant:acme");
+    assert_int_equal(p[1].amount, 120);
+    assert_string_equal(p[3].account, "tenant:acme");
+    assert_string_equal(p[3].unit, "EUR");
+    assert_int_equal(p[3].amount, 5000);
+    assert_string_equal(p[4].account, "supplier:far/m");
+    assert_int_equal(p[4].amount, -3000);
+    for (int i = 0; i < n; i += 2)
+        assert_int_equal(p[i].amount + p[i + 1].amount, 0);
+    r.charge_nano = r.cost_nano = -1; /* without a price nothing is owed yet */
+    assert_int_equal(entry_of(&r, p), 2);
+    r.prompt_tokens = r.completion_tokens = 0;
+    assert_int_equal(entry_of(&r, p), 0);
+}
+
+static void post(struct books *b, int i)
+{
+    struct books_row *r = books_take(b);
+    uint32_t x[4];
+
+    rand_philox(4, (uint64_t)i, 0, x);
+    snprintf(r->request_id, sizeof r->request_id, "req_%d", i);
+    snprintf(r->tenant, sizeof r->tenant, "t%u", x[0] % 3);
+    snprintf(r->supplier, sizeof r->supplier, "s%u/m", x[1] % 2);
+    strcpy(r->model, "m");
+    strcpy(r->currency, "EUR");
+    r->prompt_tokens = x[2] % 1000;
+    r->completion_tokens = x[3] % 100;
+    r->charge_nano = (int64_t)(x[0] % 5000) - 1;
+    r->cost_nano = (int64_t)(x[1] % 3000) - 1;
+    r->at_us = INT64_C(1800000000000000) + i;
+    books_post(b, r);
+}
+
+/* Rows of several commits, and of two lives. */
+static void fill(int from, int n)
+{
+    struct books *b = NULL;
+    struct err e = {0};
+
+    assert_int_equal(books_open(&b, path, 0, &e), 0);
+    for (int i = from; i < from + n; i++) {
+        post(b, i);
+        if (i % 7 == 0)
+            books_step(b, (int64_t)i * 1000000);
+    }
+    assert_int_equal(books_close(b), 0);
+}
+
+static void change(const char *sql)
+{
+    sqlite3 *db = NULL;
+
+    assert_int_equal(sqlite3_open(path, &db), 0);
+    if (sqlite3_exec(db, sql, NULL, NULL, NULL))
+        fail_msg("%s: %s", sql, sqlite3_errmsg(db));
+    sqlite3_close(db);
+}
+
+static void audit(int64_t rows)
+{
+    struct err e = {0};
+    int64_t n = 0;
+
+    if (books_audit(path, &n, &e))
+        fail_msg("%s", e.text);
+    assert_int_equal(n, rows);
+}
+
+static void differs(const char *how, const char *found)
+{
+    struct err e = {0};
+    int64_t n;
+
+    change(how);
+    assert_int_equal(books_audit(path, &n, &e), ERR_FORMAT);
+    if (!strstr(e.text, found))
+        fail_msg("%s is found as: %s", how, e.text);
+}
+
+static void what_was_changed_is_found(void **state)
+{
+    fill(0, 40);
+    fill(40, 20);
+    audit(60);
+    differs("UPDATE usage SET prompt_tokens = prompt_tokens + 1 WHERE request_id = 'req_31'",
+            "req_31");
+    change("UPDATE usage SET prompt_tokens = prompt_tokens - 1 WHERE request_id = 'req_31'");
+    audit(60);
+    differs("UPDATE usage SET tenant = 't9' WHERE request_id = 'req_3'", "req_3 ");
+}
+
+static void what_is_gone_is_found(void **state)
+{
+    fill(0, 30);
+    differs("DELETE FROM usage WHERE request_id = 'req_11'", "req_12");
+}
+
+static void a_balance_that_lies_is_found(void **state)
+{
+    fill(0, 30);
+    differs("UPDATE account SET amount = amount + 1 WHERE account = 'tenant:t1' AND unit = 'EUR'",
+            "tenant:t1");
+    change("UPDATE account SET amount = amount - 1 WHERE account = 'tenant:t1' AND unit = 'EUR'");
+    audit(30);
+    differs("INSERT INTO account VALUES ('tenant:nobody', 'EUR', 5)", "tenant:nobody");
+    change("DELETE FROM account WHERE account = 'tenant:nobody'");
+    differs("UPDATE balance SET completion_tokens = completion_tokens + 1 WHERE tenant = 't2'",
+            "t2");
+}
+
+static int64_t number(const char *sql)
+{
+    sqlite3 *db = NULL;
+    sqlite3_stmt *st = NULL;
+    int64_t n;
+
+    assert_int_equal(sqlite3_open(path, &db), 0);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), 0);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    n = sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
+    sqlite3_close(db);
+    return n;
+}
+
+static void accounts_sum_to_zero(void **state)
+{
+    fill(0, 200);
+    assert_int_equal(number("SELECT count(*) FROM (SELECT sum(amount) AS s FROM account GROUP BY "
+                            "unit) WHERE s <> 0"),
+                     0);
+    assert_int_equal(
+        number("SELECT amount FROM account WHERE account = 'platform:revenue' AND unit = 'EUR'"),
+        -number("SELECT sum(max(charge_nano, 0)) FROM usage"));
+    assert_int_equal(number("SELECT amount FROM account WHERE account = 'platform:cost'"),
+                     number("SELECT sum(max(cost_nano, 0)) FROM usage"));
+}
+
+/* As the first version of this program left it. */
+static void the_first_version_is_brought_up(void **state)
+{
+    change("CREATE TABLE usage (request_id TEXT NOT NULL PRIMARY KEY, at_us BIGINT NOT NULL, "
+           "tenant TEXT NOT NULL,"
+           " key_id TEXT NOT NULL, model TEXT NOT NULL, supplier TEXT NOT NULL, prompt_tokens "
+           "BIGINT NOT NULL,"
+           " cached_tokens BIGINT NOT NULL, completion_tokens BIGINT NOT NULL, energy_uj BIGINT "
+           "NOT NULL,"
+           " status INTEGER NOT NULL);"
+           "CREATE TABLE balance (tenant TEXT NOT NULL PRIMARY KEY, n_requests BIGINT NOT NULL, "
+           "prompt_tokens BIGINT"
+           " NOT NULL, cached_tokens BIGINT NOT NULL, completion_tokens BIGINT NOT NULL, energy_uj "
+           "BIGINT NOT NULL);"
+           "INSERT INTO usage VALUES ('old_1', 1, 'acme', 'k', 'm', 'local/m', 10, 0, 5, 0, 200),"
+           " ('old_2', 2, 'acme', 'k', 'm', 'local/m', 20, 0, 5, 0, 200);"
+           "INSERT INTO balance VALUES ('acme', 2, 30, 0, 10, 0); PRAGMA user_version=1;");
+    audit(2);
+    assert_int_equal(
+        number("SELECT amount FROM account WHERE account = 'tenant:acme' AND unit = 'tokens'"), 40);
+    fill(0, 10);
+    audit(12);
+    differs("DELETE FROM usage WHERE request_id = 'req_9'", "balance");
+    change("PRAGMA user_version=3");
+    {
+        struct books *b = NULL;
+        struct err e = {0};
+        assert_int_equal(books_open(&b, path, 0, &e), ERR_FORMAT);
+        assert_non_null(strstr(e.text, "another version"));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sums_to_zero),
+        cmocka_unit_test_setup_teardown(what_was_changed_is_found, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_gone_is_found, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_balance_that_lies_is_found, setup, teardown),
+        cmocka_unit_test_setup_teardown(accounts_sum_to_zero, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_first_version_is_brought_up, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
