@@ -217,13 +217,13 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
     pthread_rwlock_init(&c->lock, NULL);
     offers_init(&c->offers);
     tenant_slot(c, CLOUD_DEFAULT_TENANT);
-    cloud_tell_wall(c, 0, config->wall_us);
+    cloud_tell_wall(c, config->now_us, config->wall_us);
     if (config->ledger_path)
         r = books_open(&c->books, config->ledger_path, config->ledger_sync_normal, e);
     if (!r)
-        r = tenant_limits(c, 0, NULL, 0, e); /* of full buckets, which know no time */
+        r = tenant_limits(c, 0, NULL, config->now_us, e);
     if (!r && config->keys_path)
-        r = cloud_reload_keys(c, 0, e);
+        r = cloud_reload_keys(c, config->now_us, e);
     if (r) {
         cloud_close(c);
         return r;
@@ -563,6 +563,18 @@ void cloud_look_done(struct cloud *c, struct cloud_look *l)
 {
     offers_put(&c->offers, l->offer);
     l->offer = NULL;
+}
+
+void cloud_enforced(struct cloud *c, int64_t now_us, int64_t *ret_settled, int64_t *ret_held)
+{
+    int n;
+
+    *ret_settled = *ret_held = 0;
+    pthread_rwlock_rdlock(&c->lock);
+    n = c->n_tenants;
+    pthread_rwlock_unlock(&c->lock);
+    for (int i = 0; i < n; i++)
+        holds_sum(&c->tenants[i].account, wall_s(c, now_us), ret_settled, ret_held);
 }
 
 void cloud_stats(const struct cloud *c, struct cloud_stats *ret)

@@ -55,9 +55,9 @@ struct cloud_config {
     struct cloud_limits limits; /* of tenants whose line says nothing */
     const struct price *prices; /* outlives the cloud; none: nothing is priced */
     int n_prices;
-    const char *currency; /* of these; NULL: none */
-    int32_t waiting_max;  /* sequences waiting at one offer before 429 */
-    int64_t wall_us;      /* the wall clock when the monotonic one says 0 */
+    const char *currency;    /* of these; NULL: none */
+    int32_t waiting_max;     /* sequences waiting at one offer before 429 */
+    int64_t now_us, wall_us; /* what the monotonic and the wall clock say */
 };
 
 /* Opens keys and ledger. On failure nothing is left behind. */
@@ -209,5 +209,8 @@ struct cloud_stats {
     int64_t tokens_held; /* by requests under way */
 };
 void cloud_stats(const struct cloud *c, struct cloud_stats *ret);
+/* What all budgets that have an amount count now: tokens settled in their windows, and those held
+ * by requests under way. */
+void cloud_enforced(struct cloud *c, int64_t now_us, int64_t *ret_settled, int64_t *ret_held);
 
 #endif

@@ -48,6 +48,7 @@ enum {
     M_REQUESTS,
     M_REFUSED,
     M_RESERVED,
+    M_BUDGETS,
     M_READY,
     M_STEPS,
     M_BYTES_READ,
@@ -126,6 +127,13 @@ static const struct metric_def defs[] = {
                     {NULL},
                     NULL,
                     0},
+    [M_BUDGETS] =
+        {"gaufre_budget_tokens",
+         METRIC_GAUGE,
+         "Tokens that budgets count in their windows, settled or held; all budgets together.",
+         {"state"},
+         NULL,
+         0},
     [M_READY] = {"gaufre_model_ready", METRIC_GAUGE, "1: loaded and alive.", MODEL, NULL, 0},
     [M_STEPS] = {"gaufre_steps_total", METRIC_COUNTER, "Forward passes.", MODEL, NULL, 0},
     [M_BYTES_READ] = {"gaufre_weight_bytes_read_total", METRIC_COUNTER,
@@ -298,6 +306,7 @@ int console_metrics(struct console *c, struct buf *out)
 {
     struct net_stats n;
     struct cloud_stats s;
+    int64_t settled, held;
 
     look_at_models(c);
     net_server_stats(c->setup.net, &n);
@@ -317,6 +326,9 @@ int console_metrics(struct console *c, struct buf *out)
     put(c, M_REFUSED, "queue", s.refused_queue);
     put(c, M_REFUSED, "budget", s.refused_budget);
     put(c, M_RESERVED, NULL, s.tokens_held);
+    cloud_enforced(c->setup.cloud, clock_now_us(), &settled, &held);
+    put(c, M_BUDGETS, "settled", settled);
+    put(c, M_BUDGETS, "held", held);
     put(c, M_ROWS, NULL, s.rows_written);
     put(c, M_ROWS_PENDING, NULL, s.rows_pending);
     put(c, M_ROWS_FAILED, NULL, s.write_failures);

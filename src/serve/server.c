@@ -73,7 +73,8 @@ static int open_cloud(struct server *s, struct err *e)
         .n_prices = c->n_prices,
         .currency = or_null(c->currency),
         .waiting_max = (int32_t)c->queue,
-        .wall_us = clock_wall_us() - clock_now_us(),
+        .now_us = clock_now_us(),
+        .wall_us = clock_wall_us(),
     };
     int r = cloud_open(&s->cloud, &cc, e);
 

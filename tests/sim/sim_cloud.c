@@ -21,6 +21,7 @@
 
 #define S         INT64_C(1000000)
 #define START     (INT64_C(1800000000) * S) /* 15 January 2027, 8:00 UTC */
+#define MIDNIGHT  (15 * 3600 * S)           /* later it is in Berlin */
 #define WORLD_US  (20 * 60 * S)
 #define REQUESTS  48 /* under way at most */
 #define MODELS    2
@@ -257,7 +258,9 @@ static void open_cloud(void)
                                   .currency = "EUR",
                                   .keys_path = "keys",
                                   .ledger_path = "ledger.db",
-                                  .waiting_max = 4};
+                                  .waiting_max = 4,
+                                  .now_us = clock_now_us(),
+                                  .wall_us = clock_wall_us()};
     struct err e = {0};
 
     if (cloud_open(&cloud, &config, &e))
@@ -292,18 +295,23 @@ static void die(int with_power)
 
 static void live_on(void)
 {
-    int64_t written;
+    int64_t written, settled, held, own_settled, own_held;
     struct cloud_stats st;
 
     cloud_step(cloud, clock_now_us());
     cloud_stats(cloud, &st);
     written = st.rows_written;
     sim_written(written);
+    cloud_tell_wall(cloud, clock_now_us(), clock_wall_us());
+    cloud_enforced(cloud, clock_now_us(), &settled, &held);
+    sim_enforced(&own_settled, &own_held);
+    if (settled != own_settled || held != own_held)
+        sim_fail("what budgets count is not what was settled and is held");
 }
 
 static void go_wrong(void)
 {
-    switch (below(6)) {
+    switch (below(7)) {
     case 0:
         fake_disk_fail((enum fake_fault)below(FAKE_DEAD), below(20), 1 + below(6));
         break;
@@ -315,6 +323,10 @@ static void go_wrong(void)
             break;
         die(chance(70));
         open_cloud();
+        break;
+    case 3: /* somebody sets the clock */
+        if (chance(10))
+            fake_clock_set(clock_now_us(), clock_wall_us() + (below(7200) - 3600) * S);
         break;
     default:
         change_a_supplier();
@@ -349,7 +361,7 @@ static uint64_t live(uint64_t s)
     memset(request, 0, sizeof request);
     fake_disk_reset();
     fake_rand_seed(s);
-    fake_clock_set(5 * S, START);
+    fake_clock_set(5 * S, START + (s % 2 ? MIDNIGHT - WORLD_US / 2 : 0));
     sim_begin();
     make_suppliers();
     open_cloud();

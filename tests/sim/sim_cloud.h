@@ -18,6 +18,7 @@ struct sim_use {
     int64_t entered_us, held; /* tokens that it asks to hold ... */
     int is_held;              /* ... and got */
     int64_t prompt, cached, completion;
+    int64_t window_s, ended_s; /* of its budget, when it was held; wall clock */
 };
 
 void sim_fail(const char *what) __attribute__((noreturn));
@@ -33,6 +34,8 @@ void sim_written(int64_t n); /* so many rows of this life of the process are saf
 /* The process has ended, and said how many rows it could not write; -1: it could say nothing.
  * Compares the ledger with what happened. */
 void sim_judge(int64_t n_lost);
+/* What budgets must count now, all together. */
+void sim_enforced(int64_t *ret_settled, int64_t *ret_held);
 uint64_t sim_sum(void); /* of all that happened */
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/disk.h"
 #include "base/map.h"
 #include "base/rand.h"
+#include "base/zone.h"
 
 #define SETTLED_MAX 20000
 #define MINUTE_US   INT64_C(60000000)
@@ -17,11 +18,14 @@
 static const struct {
     const char *name;
     int64_t requests, tokens, concurrency;
-} tenant[SIM_TENANTS] = {{"acme", 0, 0, 0},
-                         {"bold", 8, 0, 0},
-                         {"calm", 0, 600, 0},
-                         {"deep", 20, 900, 4},
-                         {"echo", 0, 0, 2}};
+    int64_t budget; /* of a day in ZONE, or of this world */
+    int is_daily;
+} tenant[SIM_TENANTS] = {{"acme", 0, 0, 0, 0, 0},
+                         {"bold", 8, 0, 0, 4000, 1},
+                         {"calm", 0, 600, 0, 0, 0},
+                         {"deep", 20, 900, 4, 9000, 0},
+                         {"echo", 0, 0, 2, 3000, 1}};
+#define ZONE "Europe/Berlin"
 
 static struct {
     char text[CLOUD_KEY_TEXT_MAX];
@@ -36,7 +40,75 @@ static int n_entered[SIM_TENANTS];
 static struct {
     double tokens, at_us;
 } owed[SIM_TENANTS];
+/* Budgets: what was settled in the window, and is held in it; and in those before. */
+static struct {
+    int64_t from_s, until_s, settled, held, held_before;
+} spent[SIM_TENANTS];
+static struct zone *zone;
 static uint64_t sum;
+
+/* The window that it is time for; clocks that are set back change nothing. */
+static void turn(int i, int is_start)
+{
+    int64_t now_s = clock_wall_us() / 1000000;
+
+    if (!tenant[i].budget || (!is_start && (!tenant[i].is_daily || now_s < spent[i].until_s)))
+        return;
+    if (tenant[i].is_daily)
+        zone_window(zone, ZONE_DAY, now_s, &spent[i].from_s, &spent[i].until_s);
+    spent[i].held_before += spent[i].held;
+    spent[i].settled = spent[i].held = 0;
+}
+
+/* A process starts: it knows what is in the ledger. */
+static void start_budgets(void)
+{
+    memset(spent, 0, sizeof spent);
+    for (int i = 0; i < SIM_TENANTS; i++)
+        turn(i, 1);
+    for (int k = 0; k < n_settled; k++) {
+        const struct sim_use *u = &settled[k];
+        int i = u->i_tenant;
+        if (!tenant[i].is_daily || (u->ended_s >= spent[i].from_s && u->ended_s < spent[i].until_s))
+            spent[i].settled += u->prompt + u->completion;
+    }
+}
+
+void sim_enforced(int64_t *ret_settled, int64_t *ret_held)
+{
+    *ret_settled = *ret_held = 0;
+    for (int i = 0; i < SIM_TENANTS; i++) {
+        if (!tenant[i].budget)
+            continue;
+        turn(i, 0);
+        *ret_settled += spent[i].settled;
+        *ret_held += spent[i].held + spent[i].held_before;
+    }
+}
+
+static void hold_budget(struct sim_use *u)
+{
+    int i = u->i_tenant;
+
+    turn(i, 0);
+    u->window_s = spent[i].from_s;
+    spent[i].held += u->held;
+    if (tenant[i].budget && spent[i].settled + spent[i].held > tenant[i].budget)
+        sim_fail("a budget is overshot");
+}
+
+static void settle_budget(const struct sim_use *u, int64_t used)
+{
+    int i = u->i_tenant;
+
+    turn(i, 0);
+    if (u->window_s != spent[i].from_s) {
+        spent[i].held_before -= u->held;
+        return;
+    }
+    spent[i].held -= u->held;
+    spent[i].settled += used;
+}
 
 void sim_begin(void)
 {
@@ -44,6 +116,9 @@ void sim_begin(void)
     struct buf text;
 
     n_settled = n_before = n_safe = 0;
+    if (!zone)
+        CHECK(!zone_load(&zone, ZONE_DIR, ZONE, &e));
+    start_budgets();
     sum = 0;
     memset(n_inside, 0, sizeof n_inside);
     memset(n_entered, 0, sizeof n_entered);
@@ -58,6 +133,9 @@ void sim_begin(void)
             buf_addf(&text, " tokens_per_minute=%lld", (long long)tenant[i].tokens);
         if (tenant[i].concurrency)
             buf_addf(&text, " concurrency=%lld", (long long)tenant[i].concurrency);
+        if (tenant[i].budget)
+            buf_addf(&text, " token_budget%s=%lld budget_zone=" ZONE " budget_warn=50",
+                     tenant[i].is_daily ? "_per_day" : "", (long long)tenant[i].budget);
         buf_add_char(&text, '\n');
     }
     fake_disk_put("keys", text.data);
@@ -124,6 +202,7 @@ void sim_held(struct sim_use *u)
     if (tenant[i].tokens && debt(i) + (double)u->held > (double)tenant[i].tokens + 0.01)
         sim_fail("a tenant holds more tokens than it may");
     owed[i].tokens += (double)u->held;
+    hold_budget(u);
 }
 
 void sim_back(struct sim_use *u, int64_t used)
@@ -133,6 +212,7 @@ void sim_back(struct sim_use *u, int64_t used)
     u->is_held = 0;
     if (used > u->held)
         sim_fail("more was used than was held");
+    settle_budget(u, used);
     debt(u->i_tenant);
     owed[u->i_tenant].tokens -= (double)(u->held - used);
 }
@@ -145,6 +225,7 @@ void sim_ended(struct sim_use *u, int is_settled)
     if (!is_settled)
         return;
     CHECK(n_settled < SETTLED_MAX);
+    u->ended_s = clock_wall_us() / 1000000;
     settled[n_settled++] = *u;
 }
 
@@ -206,6 +287,7 @@ static void match_rows(sqlite3 *db, int64_t n_lost)
     if (n_lost >= 0 && n_settled - n > n_lost)
         sim_fail("more requests are lost than the books said");
     n_settled = n_before = n_safe = n;
+    start_budgets();
     memset(owed, 0, sizeof owed); /* the next process begins with full buckets */
     memset(n_entered, 0, sizeof n_entered);
     if (number(db, "SELECT count(*) FROM usage") != n)

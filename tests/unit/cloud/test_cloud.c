@@ -401,6 +401,69 @@ static void routes(void **state)
     assert_int_equal(f1.n_gone + f2.n_gone + f3.n_gone, 3);
 }
 
+/* Ask for so many tokens, and use some of them; < 0: the process dies meanwhile. */
+static int use(struct cloud *c, const char *key, const char *id, int64_t held, int64_t used)
+{
+    struct cloud_ticket t;
+    struct err e = {0};
+    int r;
+
+    assert_int_equal(cloud_enter(c, clock_now_us(), key, strlen(key), &t, &e), 0);
+    r = cloud_reserve(c, clock_now_us(), &t, held, &e);
+    if (!r && used >= 0)
+        cloud_settle(c, clock_now_us(), &t,
+                     &(struct cloud_use){.request_id = id,
+                                         .model = "m",
+                                         .prompt_tokens = used / 2,
+                                         .completion_tokens = used - used / 2,
+                                         .at_us = clock_wall_us()});
+    else
+        cloud_leave(c, clock_now_us(), &t, 0);
+    return r;
+}
+
+/* Budgets outlive the process and the keys: complaints 3 and 11. */
+static void budgets_last(void **state)
+{
+    char first[CLOUD_KEY_TEXT_MAX], second[CLOUD_KEY_TEXT_MAX];
+    struct cloud_config config = {.keys_path = keys,
+                                  .ledger_path = books,
+                                  .now_us = clock_now_us(),
+                                  .wall_us = clock_wall_us()};
+    struct cloud_stats st;
+    struct cloud *c = NULL;
+    struct err e = {0};
+
+    assert_int_equal(cloud_key_new(keys, "first", "acme", first, &e), 0);
+    append("tenant acme token_budget=1000 token_budget_per_month=1000 budget_warn=90\n");
+    assert_int_equal(cloud_open(&c, &config, &e), 0);
+    assert_int_equal(use(c, first, "a", 1001, 0), ERR_BUDGET);
+    assert_int_equal(use(c, first, "b", 1000, 400), 0);
+    assert_int_equal(use(c, first, "c", 601, 0), ERR_BUDGET);
+    assert_int_equal(use(c, first, "d", 600, -1), 0); /* its client left: all comes back */
+    cloud_stats(c, &st);
+    assert_int_equal(st.tokens_held, 0);
+    assert_int_equal(st.refused_budget, 2);
+    cloud_close(c);
+
+    assert_int_equal(cloud_key_new(keys, "second", "acme", second, &e), 0);
+    assert_int_equal(cloud_open(&c, &config, &e), 0);
+    assert_int_equal(use(c, second, "e", 601, 0), ERR_BUDGET);
+    assert_int_equal(use(c, second, "f", 600, 100), 0);
+    /* A new amount or zone is in force at once, and what was written still counts. */
+    cloud_step(c, clock_now_us());
+    cloud_step(c, clock_now_us() + 1000000);
+    append("tenant acme token_budget_per_month=700 budget_zone=Asia/Kathmandu\n");
+    assert_int_equal(cloud_reload_keys(c, clock_now_us(), &e), 0);
+    assert_int_equal(use(c, first, "g", 201, 0), ERR_BUDGET);
+    assert_int_equal(use(c, first, "h", 200, 200), 0);
+    assert_int_equal(use(c, first, "i", 1, 0), ERR_BUDGET);
+    cloud_close(c);
+    assert_int_equal(cloud_open(&c, &config, &e), 0);
+    assert_int_equal(use(c, first, "j", 1, 0), ERR_BUDGET);
+    cloud_close(c);
+}
+
 /* What was held at an offer that failed is given back, and no offer is tried twice. */
 static void turned_back(void **state)
 {
@@ -578,6 +641,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(not_a_ledger, setup, teardown),
         cmocka_unit_test_setup_teardown(keys_and_limits, setup, teardown),
         cmocka_unit_test_setup_teardown(tiers, setup, teardown),
+        cmocka_unit_test_setup_teardown(budgets_last, setup, teardown),
         cmocka_unit_test(overdraft),
         cmocka_unit_test(routes),
         cmocka_unit_test(turned_back),

@@ -193,6 +193,8 @@ static void the_last_cent(void **state)
     a = get(r, "GET", "/metrics", NULL);
     HAS(a, "gaufre_refused_total{reason=\"budget\"} 2");
     HAS(a, "gaufre_reserved_tokens 0");
+    HAS(a, "gaufre_budget_tokens{state=\"settled\"} 23");
+    HAS(a, "gaufre_budget_tokens{state=\"held\"} 0");
     free(a);
 }
 
