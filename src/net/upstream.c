@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "net/http.h"
 #include "net/net_int.h"
 #include "net/upstream_int.h"
@@ -132,7 +131,7 @@ int upstream_open(struct upstream **ret, struct net_server *s, const struct upst
     for (int i = 0; i < n; i++) {
         u->io[i].up = u;
         u->io[i].net = &s->ios[i];
-        u->io[i].lib = lib;
+        buf_init(&u->io[i].data, UPSTREAM_TURN_MAX);
     }
     if (copy_texts(u)) {
         upstream_close(u);
@@ -142,13 +141,24 @@ int upstream_open(struct upstream **ret, struct net_server *s, const struct upst
     return 0;
 }
 
+static void io_close(struct upstream_io *io)
+{
+    while (io->pools) {
+        struct upstream_pool *p = io->pools;
+        io->pools = p->next;
+        upstream_pool_free(p);
+    }
+    upstream_sock_forget_all(io);
+    buf_done(&io->data);
+}
+
 void upstream_close(struct upstream *u)
 {
     if (!u)
         return;
     CHECK(!atomic_load(&u->server->is_running));
     for (int i = 0; i < u->n_io; i++)
-        upstream_io_close(&u->io[i]);
+        io_close(&u->io[i]);
     free(u->url);
     free(u->ca_file);
     free(u->proxy);
@@ -158,23 +168,33 @@ void upstream_close(struct upstream *u)
 
 /* ---- a request ---- */
 
-/* One that was used before, or a new one. */
-static struct upstream_request *request_get(struct upstream_io *io)
+/* The first pool with a place, so that the first ones' connections are used most. */
+static struct upstream_pool *pool_get(struct upstream_io *io)
 {
-    struct upstream_request *r = io->unused;
+    struct upstream_pool **p = &io->pools;
+
+    while (*p && (*p)->n_requests >= UPSTREAM_POOL_MAX)
+        p = &(*p)->next;
+    return *p || !upstream_pool_new(p, io) ? *p : NULL;
+}
+
+/* One that was used before, or a new one. */
+static struct upstream_request *request_get(struct upstream_pool *pool)
+{
+    struct upstream_request *r = pool->unused;
 
     if (r) {
-        io->unused = r->next;
-        io->n_unused--;
+        pool->unused = r->next;
+        pool->n_unused--;
         return r;
     }
     r = calloc(1, sizeof *r);
     if (!r)
         return NULL;
-    r->io = io;
+    r->pool = pool;
     buf_init(&r->ask, UPSTREAM_ASK_MAX);
-    buf_init(&r->head, io->up->config.head_max);
-    buf_init(&r->held, io->up->config.body_max);
+    buf_init(&r->head, pool->config->head_max);
+    buf_init(&r->held, pool->config->body_max);
     if (upstream_easy_open(r)) {
         free(r);
         return NULL;
@@ -184,40 +204,41 @@ static struct upstream_request *request_get(struct upstream_io *io)
 
 static void request_enter(struct upstream_request *r, const struct upstream_ask *a)
 {
-    struct upstream_io *io = r->io;
+    struct upstream_pool *pool = r->pool;
 
-    r->next = io->requests;
+    r->next = pool->requests;
     r->prev = NULL;
     if (r->next)
         r->next->prev = r;
-    io->requests = r;
-    io->n_requests++;
-    io->now_us = r->begun_us = r->mark_us = clock_now_us();
-    r->first_byte_ms = a->first_byte_ms > 0 ? a->first_byte_ms : io->up->config.first_byte_ms;
-    upstream_io_expect(r);
-    upstream_io_push(r, LIST_TODO);
+    pool->requests = r;
+    pool->n_requests++;
+    pool->io->n_requests++;
+    upstream_pool_now(pool);
+    r->begun_us = r->mark_us = pool->now_us;
+    r->first_byte_ms = a->first_byte_ms > 0 ? a->first_byte_ms : pool->config->first_byte_ms;
+    upstream_pool_expect(r);
+    upstream_pool_push(r, LIST_TODO);
 }
 
 int upstream_begin(struct upstream *u, int io, const struct upstream_ask *a,
                    const struct upstream_handler *h, struct upstream_request **ret, struct err *e)
 {
-    struct upstream_io *at = &u->io[io];
+    struct upstream_pool *pool;
     struct upstream_request *r;
     int code;
 
     CHECK(io >= 0 && io < u->n_io);
-    net_io_check(at->net);
-    if (at->n_requests >= u->config.conns_max)
+    net_io_check(u->io[io].net);
+    if (u->io[io].n_requests >= u->config.conns_max)
         return err_set(e, ERR_LIMIT, "All %d connections to the service are busy",
                        u->config.conns_max);
-    if (!at->multi && upstream_io_open(at))
-        return err_set(e, ERR_NOMEM, "Out of memory for connections to a service");
-    r = request_get(at);
+    pool = pool_get(&u->io[io]);
+    r = pool ? request_get(pool) : NULL;
     if (!r)
         return err_set(e, ERR_NOMEM, "Out of memory for a request to a service");
     code = upstream_easy_ask(r, a, e);
     if (code) {
-        upstream_io_drop(r);
+        upstream_pool_drop(r);
         return code;
     }
     r->handler = *h;
@@ -228,24 +249,25 @@ int upstream_begin(struct upstream *u, int io, const struct upstream_ask *a,
 
 void upstream_cancel(struct upstream_request *r)
 {
-    net_io_check(r->io->net);
+    net_io_check(r->pool->io->net);
     if (r->is_ended) /* from inside its on_end */
         return;
     r->is_ended = 1;
-    upstream_io_stop(r);
-    upstream_io_drop(r);
+    upstream_pool_stop(r);
+    upstream_pool_drop(r);
 }
 
 void upstream_pause(struct upstream_request *r, int paused)
 {
-    net_io_check(r->io->net);
+    net_io_check(r->pool->io->net);
     if (r->is_paused == !!paused)
         return;
     r->is_paused = !!paused;
-    r->io->now_us = r->mark_us = clock_now_us();
-    upstream_io_expect(r);
+    upstream_pool_now(r->pool);
+    r->mark_us = r->pool->now_us;
+    upstream_pool_expect(r);
     if (!paused && (r->is_held || r->held.len || r->phase == PHASE_DONE))
-        upstream_io_push(r, LIST_TODO);
+        upstream_pool_push(r, LIST_TODO);
 }
 
 int upstream_status(const struct upstream_request *r)

@@ -9,7 +9,7 @@
 #include "net/http_int.h"
 #include "net/upstream_int.h"
 
-#define PIECE  4096 /* of an answer, read at once */
+#define PIECE  2048 /* of an answer, read at once */
 #define DNS_S  60   /* how long an address is believed */
 #define IDLE_S 50   /* how long a connection that nobody uses is kept */
 #define LIFE_S 600  /* and any */
@@ -63,15 +63,15 @@ static int head_end(struct upstream_request *r)
 {
     long status = 0;
 
-    r->io->lib->easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &status);
+    r->pool->lib->easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &status);
     if (status < 200) /* interim: the answer is still to come */
         return 0;
     r->status = (int)status;
     r->phase = PHASE_BODY;
-    r->mark_us = r->io->now_us;
+    r->mark_us = r->pool->now_us;
     r->has_head = 1;
-    upstream_io_expect(r);
-    upstream_io_push(r, LIST_NEWS);
+    upstream_pool_expect(r);
+    upstream_pool_push(r, LIST_NEWS);
     return 0;
 }
 
@@ -81,7 +81,7 @@ static size_t header_cb(char *p, size_t size, size_t n, void *ctx)
     size_t len = n; /* size is always 1 */
 
     r->n_head += n;
-    if (r->n_head > r->io->up->config.head_max) {
+    if (r->n_head > r->pool->config->head_max) {
         upstream_fail(r, ERR_TOO_LARGE, "The head of the answer is too large");
         return 0;
     }
@@ -101,7 +101,7 @@ static size_t header_cb(char *p, size_t size, size_t n, void *ctx)
 static size_t write_cb(char *p, size_t size, size_t n, void *ctx)
 {
     struct upstream_request *r = ctx;
-    struct buf *data = &r->io->data;
+    struct buf *data = &r->pool->io->data;
 
     if (r->phase != PHASE_BODY) {
         upstream_fail(r, ERR_FORMAT, "The answer has no head");
@@ -112,11 +112,11 @@ static size_t write_cb(char *p, size_t size, size_t n, void *ctx)
         (r->data_n && r->data_at + r->data_n != data->len)) {
         r->is_held = 1;
         if (!r->is_paused)
-            upstream_io_push(r, LIST_TODO);
+            upstream_pool_push(r, LIST_TODO);
         return CURL_WRITEFUNC_PAUSE;
     }
     r->n_answer += n;
-    if (r->n_answer > r->io->up->config.body_max) {
+    if (r->n_answer > r->pool->config->body_max) {
         upstream_fail(r, ERR_TOO_LARGE, "The answer is too large");
         return CURL_WRITEFUNC_ERROR;
     }
@@ -127,9 +127,9 @@ static size_t write_cb(char *p, size_t size, size_t n, void *ctx)
         return CURL_WRITEFUNC_ERROR;
     }
     r->data_n += n;
-    r->mark_us = r->io->now_us;
-    upstream_io_expect(r);
-    upstream_io_push(r, LIST_NEWS);
+    r->mark_us = r->pool->now_us;
+    upstream_pool_expect(r);
+    upstream_pool_push(r, LIST_NEWS);
     return n;
 }
 
@@ -151,7 +151,7 @@ static int ready_cb(void *ctx, char *ip, char *local_ip, int port, int local_por
         r->sent_us = now_us;
     r->phase = PHASE_WAIT;
     r->mark_us = now_us;
-    upstream_io_expect(r);
+    upstream_pool_expect(r);
     return CURL_PREREQFUNC_OK;
 }
 
@@ -159,8 +159,8 @@ static int ready_cb(void *ctx, char *ip, char *local_ip, int port, int local_por
 
 int upstream_easy_open(struct upstream_request *r)
 {
-    const struct upstream_config *c = &r->io->up->config;
-    const struct curl_lib *lib = r->io->lib;
+    const struct upstream_config *c = r->pool->config;
+    const struct curl_lib *lib = r->pool->lib;
     CURL *x = lib->easy_init();
 
     if (!x)
@@ -192,9 +192,9 @@ int upstream_easy_open(struct upstream_request *r)
     lib->easy_setopt(x, CURLOPT_WRITEFUNCTION, write_cb);
     lib->easy_setopt(x, CURLOPT_WRITEDATA, r);
     lib->easy_setopt(x, CURLOPT_OPENSOCKETFUNCTION, upstream_sock_open);
-    lib->easy_setopt(x, CURLOPT_OPENSOCKETDATA, r->io);
+    lib->easy_setopt(x, CURLOPT_OPENSOCKETDATA, r->pool->io);
     lib->easy_setopt(x, CURLOPT_CLOSESOCKETFUNCTION, upstream_sock_close);
-    lib->easy_setopt(x, CURLOPT_CLOSESOCKETDATA, r->io);
+    lib->easy_setopt(x, CURLOPT_CLOSESOCKETDATA, r->pool->io);
     lib->easy_setopt(x, CURLOPT_PREREQFUNCTION, ready_cb);
     lib->easy_setopt(x, CURLOPT_PREREQDATA, r);
     return 0;
@@ -253,7 +253,7 @@ static void chain_lines(struct upstream_request *r, size_t at)
 
 static int set_ask(struct upstream_request *r, const struct upstream_ask *a)
 {
-    const struct curl_lib *lib = r->io->lib;
+    const struct curl_lib *lib = r->pool->lib;
     CURL *x = r->easy;
 
     if (!strcmp(a->method, "POST")) {
@@ -277,7 +277,7 @@ int upstream_easy_ask(struct upstream_request *r, const struct upstream_ask *a, 
         return err_set(e, ERR_ARG, "The path of a request has bytes that do not belong in one");
     if (a->n_header > UPSTREAM_HEADERS_MAX - (int)ARRAY_LEN(own_lines))
         return err_set(e, ERR_ARG, "A request has too many headers");
-    buf_addf(&r->ask, "%s%s", r->io->up->url, a->path);
+    buf_addf(&r->ask, "%s%s", r->pool->config->base_url, a->path);
     buf_add_char(&r->ask, 0);
     at = r->ask.len;
     code = write_lines(r, a, e);

@@ -16,7 +16,7 @@
 #define FD_MAX (1 << 20)
 
 struct upstream_sock {
-    struct upstream_io *io;
+    struct upstream_pool *pool;
     struct upstream_request *r; /* that uses it */
     struct event *ev;
     curl_socket_t fd;
@@ -83,28 +83,28 @@ static void sock_cb(evutil_socket_t fd, short what, void *ctx)
         shut_idle(s);
         return;
     }
-    upstream_io_now(s->io);
+    upstream_pool_now(s->pool);
     if ((what & EV_WRITE) && s->r && s->r->phase == PHASE_WAIT)
-        s->r->mark_us = s->io->now_us; /* the request is being taken */
-    upstream_io_act(s->io, fd,
-                    (what & EV_READ ? CURL_CSELECT_IN : 0) |
-                        (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
+        s->r->mark_us = s->pool->now_us; /* the request is being taken */
+    upstream_pool_act(s->pool, fd,
+                      (what & EV_READ ? CURL_CSELECT_IN : 0) |
+                          (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
 }
 
-static struct upstream_sock *sock_new(struct upstream_io *io, curl_socket_t fd)
+static struct upstream_sock *sock_new(struct upstream_pool *pool, curl_socket_t fd)
 {
-    struct upstream_sock *s = make_place(io, fd) ? NULL : calloc(1, sizeof *s);
+    struct upstream_sock *s = make_place(pool->io, fd) ? NULL : calloc(1, sizeof *s);
 
     if (!s)
         return NULL;
-    s->io = io;
+    s->pool = pool;
     s->fd = fd;
-    s->ev = event_new(io->net->base, fd, EV_READ, sock_cb, s);
+    s->ev = event_new(pool->io->net->base, fd, EV_READ, sock_cb, s);
     if (!s->ev) {
         free(s);
         return NULL;
     }
-    io->socks[fd] = s;
+    pool->io->socks[fd] = s;
     return s;
 }
 
@@ -119,7 +119,7 @@ static void sock_watch(struct upstream_sock *s, int what)
     s->events = events;
     if (!events)
         return;
-    event_assign(s->ev, s->io->net->base, s->fd, (short)(events | EV_PERSIST), sock_cb, s);
+    event_assign(s->ev, s->pool->io->net->base, s->fd, (short)(events | EV_PERSIST), sock_cb, s);
     event_add(s->ev, NULL);
 }
 
@@ -131,16 +131,16 @@ static int is_over(const struct upstream_request *r)
 
 int upstream_sock_set(CURL *easy, curl_socket_t fd, int what, void *ctx, void *sock_ctx)
 {
-    struct upstream_io *io = ctx;
-    struct upstream_sock *s = sock_find(io, fd);
+    struct upstream_pool *pool = ctx;
+    struct upstream_sock *s = sock_find(pool->io, fd);
     int was;
 
     if (!s && what != CURL_POLL_REMOVE)
-        s = sock_new(io, fd);
+        s = sock_new(pool, fd);
     if (!s)
         return 0;
     if (what == CURL_POLL_REMOVE && !s->is_conn) {
-        sock_forget(io, fd);
+        sock_forget(pool->io, fd);
         return 0;
     }
     was = s->what;
@@ -151,12 +151,12 @@ int upstream_sock_set(CURL *easy, curl_socket_t fd, int what, void *ctx, void *s
         sock_watch(s, s->is_idle ? CURL_POLL_IN : CURL_POLL_NONE);
         return 0;
     }
-    io->lib->easy_getinfo(easy, CURLINFO_PRIVATE, &s->r);
+    pool->lib->easy_getinfo(easy, CURLINFO_PRIVATE, &s->r);
     s->is_conn |= s->r && s->r->phase >= PHASE_WAIT;
     s->is_idle = 0;
     s->what = (uint8_t)what;
     if ((was & CURL_POLL_OUT) && !(what & CURL_POLL_OUT) && s->r && s->r->phase == PHASE_WAIT)
-        s->r->mark_us = io->now_us; /* all of the request was taken */
+        s->r->mark_us = pool->now_us; /* all of the request was taken */
     sock_watch(s, what);
     return 0;
 }

@@ -15,29 +15,29 @@
 
 /* ---- lists ---- */
 
-void upstream_io_push(struct upstream_request *r, enum upstream_list l)
+void upstream_pool_push(struct upstream_request *r, enum upstream_list l)
 {
-    struct upstream_io *io = r->io;
+    struct upstream_pool *pool = r->pool;
 
     if (r->is_in[l])
         return;
     r->is_in[l] = 1;
     r->list_next[l] = NULL;
-    if (io->first[l])
-        io->last[l]->list_next[l] = r;
+    if (pool->first[l])
+        pool->last[l]->list_next[l] = r;
     else
-        io->first[l] = r;
-    io->last[l] = r;
+        pool->first[l] = r;
+    pool->last[l] = r;
     if (l == LIST_TODO)
-        event_active(io->todo_ev, EV_TIMEOUT, 0);
+        event_active(pool->todo_ev, EV_TIMEOUT, 0);
 }
 
-static struct upstream_request *pop(struct upstream_io *io, enum upstream_list l)
+static struct upstream_request *pop(struct upstream_pool *pool, enum upstream_list l)
 {
-    struct upstream_request *r = io->first[l];
+    struct upstream_request *r = pool->first[l];
 
     if (r) {
-        io->first[l] = r->list_next[l];
+        pool->first[l] = r->list_next[l];
         r->is_in[l] = 0;
     }
     return r;
@@ -47,7 +47,7 @@ static struct upstream_request *pop(struct upstream_io *io, enum upstream_list l
 
 static void request_free(struct upstream_request *r)
 {
-    r->io->lib->easy_cleanup(r->easy);
+    r->pool->lib->easy_cleanup(r->easy);
     buf_done(&r->ask);
     buf_done(&r->head);
     buf_done(&r->held);
@@ -58,7 +58,7 @@ static void request_free(struct upstream_request *r)
 static void request_clear(struct upstream_request *r)
 {
     struct buf ask = r->ask, head = r->head, held = r->held;
-    struct upstream_io *io = r->io;
+    struct upstream_pool *pool = r->pool;
     CURL *easy = r->easy;
 
     buf_done(&held);
@@ -67,7 +67,7 @@ static void request_clear(struct upstream_request *r)
     buf_clear(&ask);
     buf_clear(&head);
     memset(r, 0, offsetof(struct upstream_request, lines));
-    r->io = io;
+    r->pool = pool;
     r->easy = easy;
     r->ask = ask;
     r->head = head;
@@ -78,41 +78,42 @@ static void request_clear(struct upstream_request *r)
 
 static void request_leave(struct upstream_request *r)
 {
-    struct upstream_io *io = r->io;
+    struct upstream_pool *pool = r->pool;
 
     if (r->next)
         r->next->prev = r->prev;
     if (r->prev)
         r->prev->next = r->next;
     else
-        io->requests = r->next;
-    io->n_requests--;
+        pool->requests = r->next;
+    pool->n_requests--;
+    pool->io->n_requests--;
 }
 
-void upstream_io_drop(struct upstream_request *r)
+void upstream_pool_drop(struct upstream_request *r)
 {
-    struct upstream_io *io = r->io;
+    struct upstream_pool *pool = r->pool;
 
     if (r->is_busy || r->is_in[LIST_TODO] || r->is_in[LIST_NEWS])
         return; /* whoever holds it drops it */
-    if (io->n_unused >= UPSTREAM_FREE_MAX) {
+    if (pool->n_unused >= UPSTREAM_FREE_MAX) {
         request_free(r);
         return;
     }
     request_clear(r);
-    r->next = io->unused;
-    io->unused = r;
-    io->n_unused++;
+    r->next = pool->unused;
+    pool->unused = r;
+    pool->n_unused++;
 }
 
 static void leave_curl(struct upstream_request *r)
 {
     if (r->is_added)
-        r->io->lib->multi_remove_handle(r->io->multi, r->easy);
+        r->pool->lib->multi_remove_handle(r->pool->multi, r->easy);
     r->is_added = 0;
 }
 
-void upstream_io_stop(struct upstream_request *r)
+void upstream_pool_stop(struct upstream_request *r)
 {
     leave_curl(r);
     r->phase = PHASE_DONE;
@@ -129,7 +130,7 @@ static void arm(struct event *ev, int64_t us)
 
 static int64_t phase_due_us(const struct upstream_request *r)
 {
-    const struct upstream_config *c = &r->io->up->config;
+    const struct upstream_config *c = r->pool->config;
 
     switch ((enum upstream_phase)r->phase) {
     case PHASE_CONNECT:
@@ -144,22 +145,22 @@ static int64_t phase_due_us(const struct upstream_request *r)
     return INT64_MAX;
 }
 
-void upstream_io_expect(struct upstream_request *r)
+void upstream_pool_expect(struct upstream_request *r)
 {
-    struct upstream_io *io = r->io;
-    int64_t total_us = r->begun_us + io->up->config.total_ms * 1000LL;
+    struct upstream_pool *pool = r->pool;
+    int64_t total_us = r->begun_us + pool->config->total_ms * 1000LL;
     int64_t due_us = phase_due_us(r);
 
     r->due_us = due_us < total_us ? due_us : total_us;
-    if (!io->sweep_us || r->due_us < io->sweep_us) {
-        io->sweep_us = r->due_us;
-        arm(io->sweep_ev, r->due_us > io->now_us ? r->due_us - io->now_us : 0);
+    if (!pool->sweep_us || r->due_us < pool->sweep_us) {
+        pool->sweep_us = r->due_us;
+        arm(pool->sweep_ev, r->due_us > pool->now_us ? r->due_us - pool->now_us : 0);
     }
 }
 
 static void overdue(struct upstream_request *r)
 {
-    if (r->begun_us + r->io->up->config.total_ms * 1000LL <= r->io->now_us)
+    if (r->begun_us + r->pool->config->total_ms * 1000LL <= r->pool->now_us)
         upstream_fail(r, ERR_TIMEOUT, "The answer took too long");
     else if (r->phase == PHASE_CONNECT)
         upstream_fail(r, ERR_CONNECT, "The service was not connected to in time");
@@ -170,46 +171,46 @@ static void overdue(struct upstream_request *r)
     leave_curl(r);
     r->phase = PHASE_DONE;
     buf_done(&r->held);
-    upstream_io_push(r, LIST_NEWS);
+    upstream_pool_push(r, LIST_NEWS);
 }
 
-static void run(struct upstream_io *io);
+static void run(struct upstream_pool *pool);
 
 static void sweep_cb(evutil_socket_t fd, short what, void *ctx)
 {
-    struct upstream_io *io = ctx;
+    struct upstream_pool *pool = ctx;
     int64_t next_us = INT64_MAX;
 
-    upstream_io_now(io);
-    for (struct upstream_request *r = io->requests; r; r = r->next) {
-        if (r->due_us <= io->now_us)
+    upstream_pool_now(pool);
+    for (struct upstream_request *r = pool->requests; r; r = r->next) {
+        if (r->due_us <= pool->now_us)
             overdue(r);
         else if (r->due_us < next_us)
             next_us = r->due_us;
     }
-    io->sweep_us = 0;
+    pool->sweep_us = 0;
     if (next_us != INT64_MAX) {
-        if (next_us < io->now_us + SWEEP_MIN_US)
-            next_us = io->now_us + SWEEP_MIN_US;
-        io->sweep_us = next_us;
-        arm(io->sweep_ev, next_us - io->now_us);
+        if (next_us < pool->now_us + SWEEP_MIN_US)
+            next_us = pool->now_us + SWEEP_MIN_US;
+        pool->sweep_us = next_us;
+        arm(pool->sweep_ev, next_us - pool->now_us);
     }
-    run(io);
+    run(pool);
 }
 /* ---- telling the upper room ---- */
 
 /* What came goes up, unless it must wait for the end of a pause. */
 static void tell_data(struct upstream_request *r)
 {
-    const struct upstream_io *io = r->io;
+    const struct upstream_pool *pool = r->pool;
     size_t n = r->data_n;
 
     r->data_n = 0;
     if (n && r->is_paused) {
-        if (buf_add(&r->held, io->data.data + r->data_at, n))
+        if (buf_add(&r->held, pool->io->data.data + r->data_at, n))
             upstream_fail(r, ERR_NOMEM, "Out of memory for an answer");
     } else if (n)
-        r->handler.on_data(r->handler.ctx, r, io->data.data + r->data_at, n);
+        r->handler.on_data(r->handler.ctx, r, pool->io->data.data + r->data_at, n);
     while (!r->is_ended && !r->is_paused && r->held.len) {
         struct buf held = r->held;
         buf_init(&r->held, held.max);
@@ -217,7 +218,7 @@ static void tell_data(struct upstream_request *r)
         buf_done(&held);
     }
     if (!r->is_ended && r->is_held && !r->is_paused && !r->held.len)
-        upstream_io_push(r, LIST_TODO);
+        upstream_pool_push(r, LIST_TODO);
 }
 
 static void tell_end(struct upstream_request *r)
@@ -245,68 +246,68 @@ static void tell(struct upstream_request *r)
         tell_end(r);
     r->is_busy = 0;
     if (r->is_ended)
-        upstream_io_drop(r);
+        upstream_pool_drop(r);
 }
 
-static void take_ends(struct upstream_io *io)
+static void take_ends(struct upstream_pool *pool)
 {
     const CURLMsg *m;
     int n;
 
-    while ((m = io->lib->multi_info_read(io->multi, &n)) != NULL) {
+    while ((m = pool->lib->multi_info_read(pool->multi, &n)) != NULL) {
         CURLcode result = m->data.result;
         struct upstream_request *r = NULL;
 
-        io->lib->easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &r);
+        pool->lib->easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &r);
         leave_curl(r);
         upstream_easy_judge(r, result);
         r->phase = PHASE_DONE;
-        upstream_io_push(r, LIST_NEWS);
+        upstream_pool_push(r, LIST_NEWS);
     }
 }
 
 /* After libcurl was at work: tell what came of it. */
-static void run(struct upstream_io *io)
+static void run(struct upstream_pool *pool)
 {
     struct upstream_request *r;
 
-    take_ends(io);
-    while ((r = pop(io, LIST_NEWS)) != NULL)
+    take_ends(pool);
+    while ((r = pop(pool, LIST_NEWS)) != NULL)
         tell(r);
-    buf_clear(&io->data);
+    buf_clear(&pool->io->data);
 }
 
 /* ---- libcurl at work ---- */
 
-void upstream_io_now(struct upstream_io *io)
+void upstream_pool_now(struct upstream_pool *pool)
 {
-    io->now_us = clock_now_us();
+    pool->now_us = clock_now_us();
 }
 
-void upstream_io_act(struct upstream_io *io, curl_socket_t fd, int what)
+void upstream_pool_act(struct upstream_pool *pool, curl_socket_t fd, int what)
 {
     int n;
 
-    io->lib->multi_socket_action(io->multi, fd, what, &n);
-    run(io);
+    pool->lib->multi_socket_action(pool->multi, fd, what, &n);
+    run(pool);
 }
 
 static void timer_cb(evutil_socket_t fd, short what, void *ctx)
 {
-    struct upstream_io *io = ctx;
+    struct upstream_pool *pool = ctx;
 
-    upstream_io_now(io);
-    upstream_io_act(io, CURL_SOCKET_TIMEOUT, 0);
+    upstream_pool_now(pool);
+    upstream_pool_act(pool, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int timer_set(CURLM *multi, long ms, void *ctx)
 {
-    struct upstream_io *io = ctx;
+    struct upstream_pool *pool = ctx;
 
     if (ms < 0)
-        event_del(io->timer_ev);
+        event_del(pool->timer_ev);
     else
-        arm(io->timer_ev, ms * 1000LL);
+        arm(pool->timer_ev, ms * 1000LL);
     return 0;
 }
 
@@ -316,38 +317,38 @@ static void go_on(struct upstream_request *r)
 {
     if (r->is_paused)
         return;
-    upstream_io_push(r, LIST_NEWS); /* what was held here comes first */
+    upstream_pool_push(r, LIST_NEWS); /* what was held here comes first */
     if (r->is_held && !r->held.len && r->is_added) {
         r->is_held = 0;
-        r->io->lib->easy_pause(r->easy, CURLPAUSE_CONT);
+        r->pool->lib->easy_pause(r->easy, CURLPAUSE_CONT);
     }
 }
 
 static void start(struct upstream_request *r)
 {
-    if (r->io->lib->multi_add_handle(r->io->multi, r->easy)) {
+    if (r->pool->lib->multi_add_handle(r->pool->multi, r->easy)) {
         upstream_fail(r, ERR_NOMEM, "Out of memory for a request to a service");
         r->phase = PHASE_DONE;
-        upstream_io_push(r, LIST_NEWS);
+        upstream_pool_push(r, LIST_NEWS);
     } else
         r->is_added = 1;
 }
 
 static void todo_cb(evutil_socket_t fd, short what, void *ctx)
 {
-    struct upstream_io *io = ctx;
+    struct upstream_pool *pool = ctx;
     struct upstream_request *r;
 
-    upstream_io_now(io);
-    while ((r = pop(io, LIST_TODO)) != NULL) {
+    upstream_pool_now(pool);
+    while ((r = pop(pool, LIST_TODO)) != NULL) {
         if (r->is_ended)
-            upstream_io_drop(r);
+            upstream_pool_drop(r);
         else if (r->is_added || r->phase != PHASE_CONNECT)
             go_on(r);
         else
             start(r);
     }
-    upstream_io_act(io, CURL_SOCKET_TIMEOUT, 0);
+    upstream_pool_act(pool, CURL_SOCKET_TIMEOUT, 0);
 }
 
 /* ---- lifecycle ---- */
@@ -358,47 +359,50 @@ static void free_event(struct event *ev)
         event_free(ev);
 }
 
-int upstream_io_open(struct upstream_io *io)
-{
-    struct event_base *base = io->net->base;
-    const struct curl_lib *lib = io->lib;
-    CURLM *m = lib->multi_init();
-
-    io->multi = m;
-    io->timer_ev = event_new(base, -1, 0, timer_cb, io);
-    io->todo_ev = event_new(base, -1, EV_PERSIST, todo_cb, io);
-    io->sweep_ev = event_new(base, -1, 0, sweep_cb, io);
-    buf_init(&io->data, UPSTREAM_TURN_MAX);
-    if (!m || !io->timer_ev || !io->todo_ev || !io->sweep_ev) {
-        upstream_io_close(io);
-        return ERR_NOMEM;
-    }
-    lib->multi_setopt(m, CURLMOPT_SOCKETFUNCTION, upstream_sock_set);
-    lib->multi_setopt(m, CURLMOPT_SOCKETDATA, io);
-    lib->multi_setopt(m, CURLMOPT_TIMERFUNCTION, timer_set);
-    lib->multi_setopt(m, CURLMOPT_TIMERDATA, io);
-    lib->multi_setopt(m, CURLMOPT_MAXCONNECTS, (long)io->up->config.conns_max);
-    return 0;
-}
-
-void upstream_io_close(struct upstream_io *io)
+void upstream_pool_free(struct upstream_pool *pool)
 {
     struct upstream_request *r;
 
-    while ((r = io->requests) != NULL) {
-        upstream_io_stop(r);
+    while ((r = pool->requests) != NULL) {
+        upstream_pool_stop(r);
         request_free(r);
     }
-    while ((r = io->unused) != NULL) {
-        io->unused = r->next;
+    while ((r = pool->unused) != NULL) {
+        pool->unused = r->next;
         request_free(r);
     }
-    if (io->multi)
-        io->lib->multi_cleanup(io->multi);
-    io->multi = NULL;
-    upstream_sock_forget_all(io);
-    free_event(io->timer_ev);
-    free_event(io->todo_ev);
-    free_event(io->sweep_ev);
-    buf_done(&io->data);
+    if (pool->multi)
+        pool->lib->multi_cleanup(pool->multi);
+    free_event(pool->timer_ev);
+    free_event(pool->todo_ev);
+    free_event(pool->sweep_ev);
+    free(pool);
+}
+
+int upstream_pool_new(struct upstream_pool **ret, struct upstream_io *io)
+{
+    struct upstream_pool *pool = calloc(1, sizeof *pool);
+    const struct curl_lib *lib = io->up->lib;
+    struct event_base *base = io->net->base;
+
+    if (!pool)
+        return ERR_NOMEM;
+    pool->io = io;
+    pool->config = &io->up->config;
+    pool->lib = lib;
+    pool->multi = lib->multi_init();
+    pool->timer_ev = event_new(base, -1, 0, timer_cb, pool);
+    pool->todo_ev = event_new(base, -1, EV_PERSIST, todo_cb, pool);
+    pool->sweep_ev = event_new(base, -1, 0, sweep_cb, pool);
+    if (!pool->multi || !pool->timer_ev || !pool->todo_ev || !pool->sweep_ev) {
+        upstream_pool_free(pool);
+        return ERR_NOMEM;
+    }
+    lib->multi_setopt(pool->multi, CURLMOPT_SOCKETFUNCTION, upstream_sock_set);
+    lib->multi_setopt(pool->multi, CURLMOPT_SOCKETDATA, pool);
+    lib->multi_setopt(pool->multi, CURLMOPT_TIMERFUNCTION, timer_set);
+    lib->multi_setopt(pool->multi, CURLMOPT_TIMERDATA, pool);
+    lib->multi_setopt(pool->multi, CURLMOPT_MAXCONNECTS, (long)UPSTREAM_POOL_MAX);
+    *ret = pool;
+    return 0;
 }
