@@ -245,9 +245,9 @@ int watch_state(struct watch *w, struct buf *out)
     int r;
 
     look_at_memory(w, w->now_us);
-    place_waiters(w);
     for (int i = 0; i < c->n_models; i++)
         tell_model(w, i, &look[i], &m[i]);
+    place_waiters(w); /* by the turns of the models, which are known now */
     st = (struct api_engine_state){
         .time = (double)(clock_wall_us() / 1000) / 1e3,
         .uptime_s = (double)(w->now_us - c->opened_us) / 1e6,
@@ -282,9 +282,9 @@ int watch_found(struct watch *w, struct buf *out, struct err *e)
         return api_engine_cancel_body(out, f->row.id, w->n_cancelled > 0);
     if (f->row.state == ROW_QUEUED && f->row.order) { /* for its place */
         struct cloud_look look;
-        place_waiters(w);
         look_at_model(w, f->row.i_model, &look);
         cloud_look_done(w->console->setup.cloud, &look);
+        place_waiters(w);
     }
     tell_request(w, &f->row, &q);
     for (int i = 0; i < f->n_marks; i++)
