@@ -102,9 +102,9 @@ struct books_balance {
 /* Read the balances from a ledger file, in order of tenant. [any], also while a server writes. */
 int books_balances(const char *path, int (*row)(void *arg, const struct books_balance *b),
                    void *arg, struct err *e);
-/* Tokens that a tenant used in requests that ended in [from_us, until_us) of the wall clock. [any],
- * likewise. */
+/* What a tenant used in requests that ended in [from_us, until_us) of the wall clock: tokens, and
+ * what it was charged for those that have a price. [any], likewise. */
 int books_used(const char *path, const char *tenant, int64_t from_us, int64_t until_us,
-               int64_t *ret, struct err *e);
+               int64_t *ret_tokens, int64_t *ret_nano, struct err *e);
 
 #endif

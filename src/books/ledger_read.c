@@ -62,11 +62,11 @@ int books_balances(const char *path, int (*row)(void *arg, const struct books_ba
 }
 
 int books_used(const char *path, const char *tenant, int64_t from_us, int64_t until_us,
-               int64_t *ret, struct err *e)
+               int64_t *ret_tokens, int64_t *ret_nano, struct err *e)
 {
-    static const char sql[] =
-        "SELECT coalesce(sum(prompt_tokens + completion_tokens), 0) FROM usage"
-        " WHERE tenant = ?1 AND at_us >= ?2 AND at_us < ?3";
+    static const char sql[] = "SELECT coalesce(sum(prompt_tokens + completion_tokens), 0),"
+                              " coalesce(sum(max(charge_nano, 0)), 0) FROM usage"
+                              " WHERE tenant = ?1 AND at_us >= ?2 AND at_us < ?3";
     sqlite3_stmt *st = NULL;
     sqlite3 *db = NULL;
     int r = open_file(&db, path, e);
@@ -76,8 +76,10 @@ int books_used(const char *path, const char *tenant, int64_t from_us, int64_t un
                sqlite3_bind_int64(st, 2, from_us) || sqlite3_bind_int64(st, 3, until_us) ||
                sqlite3_step(st) != SQLITE_ROW))
         r = read_err(db, path, e);
-    if (!r)
-        *ret = sqlite3_column_int64(st, 0);
+    if (!r) {
+        *ret_tokens = sqlite3_column_int64(st, 0);
+        *ret_nano = sqlite3_column_int64(st, 1);
+    }
     sqlite3_finalize(st);
     sqlite3_close(db);
     return r;

@@ -55,7 +55,7 @@ static int tenant_slot(struct cloud *c, const char *name)
         return -1;
     t = &c->tenants[c->n_tenants];
     snprintf(t->name, CLOUD_NAME_MAX, "%s", name);
-    holds_account_init(&t->account, t->name);
+    holds_account_init(&t->account, t->name, c->config.currency);
     return c->n_tenants++;
 }
 
@@ -65,13 +65,14 @@ static int64_t wall_s(const struct cloud *c, int64_t now_us)
 }
 
 /* What a tenant used before, by the ledger. */
-static int past_used(void *ctx, const char *name, int64_t from_s, int64_t until_s, int64_t *ret,
-                     struct err *e)
+static int past_used(void *ctx, const char *name, int64_t from_s, int64_t until_s,
+                     int64_t ret[N_KINDS], struct err *e)
 {
     const struct cloud *c = ctx;
 
     return books_used(c->config.ledger_path, name, from_s * 1000000,
-                      until_s < INT64_MAX / 1000000 ? until_s * 1000000 : INT64_MAX, ret, e);
+                      until_s < INT64_MAX / 1000000 ? until_s * 1000000 : INT64_MAX,
+                      &ret[OF_TOKENS], &ret[OF_MONEY], e);
 }
 
 static int tenant_limits(struct cloud *c, int i, const struct account_settings *own, int64_t now_us,
@@ -91,6 +92,17 @@ static int tenant_limits(struct cloud *c, int i, const struct account_settings *
                      e);
 }
 
+/* Budgets of money count what the configured prices charge. */
+static int check_currency(const struct cloud *c, const struct key_tenant *t, struct err *e)
+{
+    const char *of = c->config.currency ? c->config.currency : "";
+
+    if (!t->currency[0] || !strcmp(t->currency, of))
+        return 0;
+    return err_set(e, ERR_FORMAT, "tenant %s: its budget is in %s, and %s%s", t->name, t->currency,
+                   *of ? "prices are in " : "there are no prices", of);
+}
+
 /* Use the table of keys that was loaded in place of the old one. Its tenants' limits come first, as
  * they may ask the ledger; where one fails, those before it are in force already. */
 static int use_keys(struct cloud *c, int64_t now, struct key_table *t, struct err *e)
@@ -107,6 +119,8 @@ static int use_keys(struct cloud *c, int64_t now, struct key_table *t, struct er
                         CLOUD_TENANTS_MAX);
     }
     pthread_rwlock_unlock(&c->lock);
+    for (int i = 0; !r && i < t->n_tenants; i++)
+        r = check_currency(c, &t->tenants[i], e);
     for (int i = 0; !r && i < t->n_tenants; i++)
         r = tenant_limits(c, map[i], &t->tenants[i].limits, now, e);
     if (r)
@@ -367,22 +381,52 @@ int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queu
                          load.n_waiting);
 }
 
-int64_t cloud_room(const struct cloud *c, int64_t now_us, const struct cloud_ticket *t)
+/* The price of one side; NULL: there is none. A supplier's price is that of its name, which is what
+ * its id begins with. */
+static const struct price *find_price(const struct cloud *c, enum price_side side,
+                                      const char *model, const char *supplier_id, enum tier tier,
+                                      int64_t at_s)
 {
-    return holds_room(&t->holds, wall_s(c, now_us));
+    char name[PRICE_NAME_MAX];
+
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(supplier_id, "/"), supplier_id);
+    return price_find(c->config.prices, c->config.n_prices, side, model, name, (int)tier, at_s);
 }
 
-int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_t tokens,
-                  struct err *e)
+static const struct price *ask_price(const struct cloud *c, int64_t now_us,
+                                     const struct cloud_ticket *t, const struct cloud_ask *a)
 {
+    return find_price(c, PRICE_SELL, a->model, t->offer ? t->offer->sup->id : "", a->tier,
+                      wall_s(c, now_us));
+}
+
+int64_t cloud_room(const struct cloud *c, int64_t now_us, const struct cloud_ticket *t,
+                   const struct cloud_ask *a)
+{
+    int64_t room = holds_room(&t->holds, wall_s(c, now_us));
+    int64_t money = holds_money(&t->holds, wall_s(c, now_us)), n;
+    const struct price *p;
+
+    if (money == INT64_MAX || !(p = ask_price(c, now_us, t, a)))
+        return room;
+    n = a->n_prompt + price_affords(p, a->n_prompt, money);
+    return room && room < n ? room : n > 0 ? n : 1;
+}
+
+int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
+                  const struct cloud_ask *a, int64_t tokens, struct err *e)
+{
+    const struct price *p = a->model ? ask_price(c, now_us, t, a) : NULL;
+    int64_t money = p ? price_most(p, a->n_prompt, tokens - a->n_prompt) : a->model ? -1 : 0;
     struct holds_refusal why = {.e = e};
     int r;
 
     CHECK(t->i_tenant >= 0 && !t->n_held);
-    r = holds_reserve(&t->holds, now_us, wall_s(c, now_us), tokens, &why);
+    r = holds_reserve(&t->holds, now_us, wall_s(c, now_us), tokens, money, &why);
     if (r)
         return refuse(c, t, &why, r);
     t->n_held = tokens;
+    t->money_held = money;
     atomic_fetch_add(&c->n_held, tokens);
     return 0;
 }
@@ -394,7 +438,7 @@ static void let_go(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
 {
     holds_settle(&t->holds, now_us, wall_s(c, now_us), used);
     atomic_fetch_sub(&c->n_held, t->n_held);
-    t->n_held = 0;
+    t->n_held = t->money_held = 0;
     if (t->n_there)
         quota_leave(t->n_there, t->holds.n_seqs);
     t->n_there = NULL;
@@ -423,8 +467,7 @@ static void put_name(char *to, size_t cap, const char *from)
     snprintf(to, cap, "%s", from ? from : "");
 }
 
-/* What one side of it costs; -1: there is no price. A supplier's price is that of its name, which
- * is what its id begins with. */
+/* What one side of it costs; -1: there is no price. */
 static int64_t price_side(const struct cloud *c, enum price_side side, const struct cloud_use *u)
 {
     const char *id = u->supplier ? u->supplier : "";
@@ -434,15 +477,21 @@ static int64_t price_side(const struct cloud *c, enum price_side side, const str
                         .completion_tokens = u->completion_tokens,
                         .reasoning_tokens = u->reasoning_tokens};
     struct usage_buckets b = usage_buckets(&use);
-    char name[PRICE_NAME_MAX];
-    const struct price *p;
+    const struct price *p =
+        find_price(c, side, u->model ? u->model : "", id, u->tier, u->at_us / 1000000);
 
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(id, "/"), id);
-    p = price_find(c->config.prices, c->config.n_prices, side, u->model ? u->model : "", name,
-                   (int)u->tier, u->at_us / 1000000);
-    if (!p && side == PRICE_BUY && !strcmp(name, "local"))
+    if (!p && side == PRICE_BUY && strcspn(id, "/") == 5 && !memcmp(id, "local", 5))
         return 0; /* this process's own engine is owed nothing */
     return p ? price_amount(p, &b) : -1;
+}
+
+/* What its tenant is charged, as its row says; what has no price any more costs what was held. */
+static int64_t charge(const struct cloud *c, const struct cloud_ticket *t,
+                      const struct cloud_use *u)
+{
+    int64_t n = u->prompt_tokens + u->completion_tokens ? price_side(c, PRICE_SELL, u) : 0;
+
+    return n >= 0 ? n : t->money_held > 0 ? t->money_held : 0;
 }
 
 static void put_price(const struct cloud *c, const struct cloud_use *u, struct books_row *r)
@@ -481,7 +530,8 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
         put_name(r->supplier, sizeof r->supplier, u->supplier);
     }
     leave(c, now_us, t,
-          &(struct holds_use){.tokens = n, .uncached = n - u->cached_tokens, .booked = n});
+          &(struct holds_use){
+              .tokens = n, .uncached = n - u->cached_tokens, .booked = {n, charge(c, t, u)}});
     if (r) /* last, so that a reader of the row finds everything else done */
         books_post(c->books, r);
     t->row = NULL;
@@ -565,7 +615,8 @@ void cloud_look_done(struct cloud *c, struct cloud_look *l)
     l->offer = NULL;
 }
 
-void cloud_enforced(struct cloud *c, int64_t now_us, int64_t *ret_settled, int64_t *ret_held)
+void cloud_enforced(struct cloud *c, int kind, int64_t now_us, int64_t *ret_settled,
+                    int64_t *ret_held)
 {
     int n;
 
@@ -574,7 +625,7 @@ void cloud_enforced(struct cloud *c, int64_t now_us, int64_t *ret_settled, int64
     n = c->n_tenants;
     pthread_rwlock_unlock(&c->lock);
     for (int i = 0; i < n; i++)
-        holds_sum(&c->tenants[i].account, wall_s(c, now_us), ret_settled, ret_held);
+        holds_sum(&c->tenants[i].account, kind, wall_s(c, now_us), ret_settled, ret_held);
 }
 
 void cloud_stats(const struct cloud *c, struct cloud_stats *ret)

@@ -116,7 +116,7 @@ struct cloud_ticket {
     char key_id[CLOUD_NAME_MAX];     /* "" without keys */
     unsigned tiers;                  /* the tiers that were granted: bits 1 << TIER_* */
     struct holds holds;              /* on its accounts */
-    int64_t n_held;                  /* tokens */
+    int64_t n_held, money_held;      /* tokens, and what they may cost at most; < 0: unknown */
     struct cloud_offer *offer;       /* after cloud_route, to the ticket's end; NULL: none */
     uint64_t tried[CLOUD_TRIES_MAX]; /* serials of offers that failed with this request */
     int n_tried;
@@ -155,13 +155,20 @@ void cloud_turn_back(struct cloud *c, int64_t now_us, struct cloud_ticket *t);
  * sequences. */
 int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queue_threshold_us,
                 struct cloud_ticket *t, int32_t *ret_at_once, struct err *e);
-/* The most tokens that the request can hold: of its full rates, and of its budgets what is left; 0:
- * any number. */
-int64_t cloud_room(const struct cloud *c, int64_t now_us, const struct cloud_ticket *t);
-/* Hold all the tokens that it may use (policy/hold.h), on all of its accounts. ERR_RATE_TOKENS with
- * t->retry_us; ERR_QUOTA: never; ERR_BUDGET: not in this window. */
-int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_t tokens,
-                  struct err *e);
+/* What a request is about to hold for, after cloud_route. */
+struct cloud_ask {
+    const char *model; /* as it is priced; NULL: it costs no money */
+    enum tier tier;
+    int64_t n_prompt; /* tokens; all others that it holds are of answers */
+};
+/* The most tokens that the request can hold: of its full rates, and of its budgets what is left and
+ * pays for them; 0: any number. */
+int64_t cloud_room(const struct cloud *c, int64_t now_us, const struct cloud_ticket *t,
+                   const struct cloud_ask *a);
+/* Hold all the tokens that it may use (policy/hold.h) and their price, on all of its accounts.
+ * ERR_RATE_TOKENS with t->retry_us; ERR_QUOTA: never; ERR_BUDGET: not in this window. */
+int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
+                  const struct cloud_ask *a, int64_t tokens, struct err *e);
 
 struct cloud_use {
     const char *request_id, *model, *supplier;
@@ -209,8 +216,9 @@ struct cloud_stats {
     int64_t tokens_held; /* by requests under way */
 };
 void cloud_stats(const struct cloud *c, struct cloud_stats *ret);
-/* What all budgets that have an amount count now: tokens settled in their windows, and those held
- * by requests under way. */
-void cloud_enforced(struct cloud *c, int64_t now_us, int64_t *ret_settled, int64_t *ret_held);
+/* What all budgets of tokens or of money (OF_x) that have an amount count now: settled in their
+ * windows, and held by requests under way. */
+void cloud_enforced(struct cloud *c, int kind, int64_t now_us, int64_t *ret_settled,
+                    int64_t *ret_held);
 
 #endif

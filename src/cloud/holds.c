@@ -4,11 +4,12 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/money.h"
 
 static const int64_t period_s[N_PERIODS] = {60, 3600, 86400};
 static const char *const period_name[N_PERIODS] = {"minute", "hour", "day"};
-static const enum zone_span spans[BUDGET_SPAN] = {ZONE_DAY, ZONE_WEEK, ZONE_MONTH};
-static const char *const budget_name[N_BUDGETS] = {"a day", "a week", "a month", "in all"};
+static const enum zone_span spans[N_SPANS - 1] = {ZONE_DAY, ZONE_WEEK, ZONE_MONTH};
+static const char *const span_name[N_SPANS] = {"a day", "a week", "a month", "in all"};
 
 /* ---- accounts -------------------------------------------------------------------------------- */
 
@@ -42,9 +43,30 @@ struct account_settings account_unsaid(void)
     };
 }
 
-void holds_account_init(struct holds_account *a, const char *name)
+static int span_of(int b)
 {
-    *a = (struct holds_account){.name = name, .warn = -1};
+    return b % N_SPANS;
+}
+
+static int kind_of(int b)
+{
+    return b / N_SPANS;
+}
+
+/* "5000 tokens", "50.00 EUR". */
+static void budget_text(const struct holds_account *a, int b, int64_t n, char *ret, size_t cap)
+{
+    char amount[MONEY_TEXT_MAX];
+
+    if (kind_of(b) == OF_MONEY)
+        snprintf(ret, cap, "%s %s", money_show(n, amount), a->currency);
+    else
+        snprintf(ret, cap, "%lld tokens", (long long)n);
+}
+
+void holds_account_init(struct holds_account *a, const char *name, const char *currency)
+{
+    *a = (struct holds_account){.name = name, .currency = currency ? currency : "", .warn = -1};
     pthread_mutex_init(&a->lock, NULL);
     for (int p = 0; p < N_PERIODS; p++)
         a->requests[p].period_s = a->tokens[p].period_s = a->uncached[p].period_s = period_s[p];
@@ -67,10 +89,10 @@ static int is_due(struct holds_account *a, int b, int64_t now_s)
 
     if (u->amount < 0)
         return 0;
-    if (b == BUDGET_SPAN)
+    if (span_of(b) == BUDGET_SPAN)
         return now_s >= u->from && now_s < u->until;
     if (now_s >= u->until) {
-        zone_window(a->zone, spans[b], now_s, &from, &until);
+        zone_window(a->zone, spans[span_of(b)], now_s, &from, &until);
         budget_turn(u, from, until, 0);
         a->is_told[b] = 0;
     }
@@ -109,12 +131,14 @@ static int want_budgets(struct holds_account *a, const struct holds_past *past,
     int r = 0;
 
     for (int b = 0; !r && past && b < N_BUDGETS; b++) {
+        int64_t used[N_KINDS] = {0};
         int is_kept;
         pthread_mutex_lock(&a->lock);
         is_kept = a->budget[b].amount >= 0 && is_same(&a->budget[b], &w[b]);
         pthread_mutex_unlock(&a->lock);
         if (w[b].amount >= 0 && !is_kept)
-            r = past->used(past->ctx, a->name, w[b].from, w[b].until, &w[b].settled, e);
+            r = past->used(past->ctx, a->name, w[b].from, w[b].until, used, e);
+        w[b].settled = used[kind_of(b)];
     }
     return r;
 }
@@ -136,18 +160,22 @@ static void put_budget(struct holds_account *a, int b, const struct wanted *w)
 int holds_set(struct holds_account *a, const struct account_settings *s,
               const struct holds_past *past, int64_t now_us, int64_t now_s, struct err *e)
 {
-    struct wanted w[N_BUDGETS] = {{.amount = s->token_budget_per_day},
-                                  {.amount = s->token_budget_per_week},
-                                  {.amount = s->token_budget_per_month},
-                                  {.amount = s->token_budget,
-                                   .from = s->budget_from > 0 ? s->budget_from : 0,
-                                   .until = s->budget_until > 0 ? s->budget_until : INT64_MAX}};
+    const int64_t amount[N_BUDGETS] = {s->token_budget_per_day,   s->token_budget_per_week,
+                                       s->token_budget_per_month, s->token_budget,
+                                       s->budget_per_day,         s->budget_per_week,
+                                       s->budget_per_month,       s->budget};
+    struct wanted w[N_BUDGETS] = {{0}};
     struct zone *zone = NULL, *old;
     int n = 0, r = s->budget_zone ? zone_load(&zone, ZONE_DIR, s->budget_zone, e) : 0;
 
     for (int b = 0; b < N_BUDGETS; b++) {
-        if (b < BUDGET_SPAN)
-            zone_window(zone, spans[b], now_s, &w[b].from, &w[b].until);
+        w[b].amount = amount[b];
+        if (span_of(b) < BUDGET_SPAN) {
+            zone_window(zone, spans[span_of(b)], now_s, &w[b].from, &w[b].until);
+        } else {
+            w[b].from = s->budget_from > 0 ? s->budget_from : 0;
+            w[b].until = s->budget_until > 0 ? s->budget_until : INT64_MAX;
+        }
         n += w[b].amount >= 0;
     }
     if (!r)
@@ -265,9 +293,36 @@ static int64_t less(int64_t room, int64_t of)
     return room > 0 && room < of ? room : of;
 }
 
+/* What is left of an account's budgets of a kind. */
+static int64_t budgets_left(struct holds_account *a, int kind, int64_t now_s)
+{
+    int64_t least = INT64_MAX, left;
+
+    if (!atomic_load(&a->n_budgets))
+        return least;
+    pthread_mutex_lock(&a->lock);
+    for (int b = kind * N_SPANS; b < (kind + 1) * N_SPANS; b++) {
+        left = is_due(a, b, now_s) ? budget_left(&a->budget[b]) : INT64_MAX;
+        least = left < least ? left : least;
+    }
+    pthread_mutex_unlock(&a->lock);
+    return least;
+}
+
+int64_t holds_money(const struct holds *h, int64_t now_s)
+{
+    int64_t least = INT64_MAX;
+
+    for (int i = 0; i < h->n_path; i++) {
+        int64_t left = budgets_left(h->path[i], OF_MONEY, now_s);
+        least = left < least ? left : least;
+    }
+    return least;
+}
+
 int64_t holds_room(const struct holds *h, int64_t now_s)
 {
-    int64_t room = 0;
+    int64_t room = 0, left;
 
     for (int i = 0; i < h->n_path; i++) {
         struct holds_account *a = h->path[i];
@@ -277,15 +332,9 @@ int64_t holds_room(const struct holds *h, int64_t now_s)
             room = all > 0 ? less(room, all) : room;
             room = some > 0 ? less(room, some) : room;
         }
-        if (!atomic_load(&a->n_budgets))
-            continue;
-        pthread_mutex_lock(&a->lock);
-        for (int b = 0; b < N_BUDGETS; b++) {
-            int64_t left = is_due(a, b, now_s) ? budget_left(&a->budget[b]) : INT64_MAX;
-            if (left < INT64_MAX)
-                room = less(room, left > 0 ? left : 1);
-        }
-        pthread_mutex_unlock(&a->lock);
+        left = budgets_left(a, OF_TOKENS, now_s);
+        if (left < INT64_MAX)
+            room = less(room, left > 0 ? left : 1);
     }
     return room;
 }
@@ -321,41 +370,55 @@ static int hold_rates(struct holds *h, int i, int64_t now_us, int64_t n, struct 
     return 0;
 }
 
-static int hold_budgets(struct holds *h, int i, int64_t now_s, int64_t n, struct holds_refusal *ret)
+static int refuse_budget(const struct holds_account *a, int b, int64_t n, const struct budget *was,
+                         struct holds_refusal *ret)
+{
+    char amount[64], left[64], may[64];
+
+    if (n < 0)
+        return err_set_param(ret->e, ERR_BUDGET, "quota",
+                             "This model has no price, and the budget is one of money.");
+    budget_text(a, b, was->amount, amount, sizeof amount);
+    budget_text(a, b, budget_left(was), left, sizeof left);
+    budget_text(a, b, n, may, sizeof may);
+    return err_set_param(ret->e, ERR_BUDGET, "quota",
+                         "The budget of %s %s has %s left, and this request may use %s.", amount,
+                         span_name[span_of(b)], left, may);
+}
+
+static int hold_budgets(struct holds *h, int i, int64_t now_s, const int64_t n[N_KINDS],
+                        struct holds_refusal *ret)
 {
     struct holds_account *a = h->path[i];
-    int64_t amount = 0, left = 0;
-    int b = 0, r = 0;
+    struct budget was = {0};
+    int b, r = 0;
 
     if (!atomic_load(&a->n_budgets))
         return 0;
     pthread_mutex_lock(&a->lock);
-    for (; !r && b < N_BUDGETS; b++) {
+    for (b = 0; b < N_BUDGETS; b++) {
         if (!is_due(a, b, now_s))
             continue;
-        amount = a->budget[b].amount;
-        left = budget_left(&a->budget[b]);
-        r = budget_hold(&a->budget[b], n, &h->budget[i][b]);
+        was = a->budget[b];
+        r = n[kind_of(b)] < 0 ? -1 : budget_hold(&a->budget[b], n[kind_of(b)], &h->budget[i][b]);
+        if (r)
+            break;
     }
     pthread_mutex_unlock(&a->lock);
-    if (!r)
-        return 0;
-    return err_set_param(ret->e, ERR_BUDGET, "quota",
-                         "The budget of %lld tokens %s has %lld left, and this request may use "
-                         "%lld.",
-                         (long long)amount, budget_name[b - 1], (long long)left, (long long)n);
+    return r ? refuse_budget(a, b, n[kind_of(b)], &was, ret) : 0;
 }
 
-int holds_reserve(struct holds *h, int64_t now_us, int64_t now_s, int64_t n,
+int holds_reserve(struct holds *h, int64_t now_us, int64_t now_s, int64_t n, int64_t money,
                   struct holds_refusal *ret)
 {
     static const struct holds_use nothing = {0};
+    const int64_t of[N_KINDS] = {n, money};
     int r = 0;
 
     for (int i = 0; !r && i < h->n_path; i++) {
         r = hold_rates(h, i, now_us, n, ret);
         if (!r)
-            r = hold_budgets(h, i, now_s, n, ret);
+            r = hold_budgets(h, i, now_s, of, ret);
     }
     if (r)
         holds_settle(h, now_us, now_s, &nothing);
@@ -364,7 +427,7 @@ int holds_reserve(struct holds *h, int64_t now_us, int64_t now_s, int64_t n,
 
 /* Put the truth in place of what is held of an account's budgets. Returns those whose owner is to
  * be warned now, as bits. */
-static unsigned settle_budgets(struct holds *h, int i, int64_t now_s, int64_t booked,
+static unsigned settle_budgets(struct holds *h, int i, int64_t now_s, const int64_t booked[N_KINDS],
                                int percent[N_BUDGETS])
 {
     struct holds_account *a = h->path[i];
@@ -374,7 +437,7 @@ static unsigned settle_budgets(struct holds *h, int i, int64_t now_s, int64_t bo
     for (int b = 0; b < N_BUDGETS; b++) {
         struct budget *u = &a->budget[b];
         if (is_due(a, b, now_s) || h->budget[i][b].is_held)
-            budget_settle(u, &h->budget[i][b], booked);
+            budget_settle(u, &h->budget[i][b], booked[kind_of(b)]);
         percent[b] = budget_percent(u);
         if (u->amount >= 0 && a->warn >= 0 && percent[b] >= a->warn && !a->is_told[b]) {
             a->is_told[b] = 1;
@@ -409,7 +472,8 @@ void holds_settle(struct holds *h, int64_t now_us, int64_t now_s, const struct h
         for (int b = 0; b < N_BUDGETS; b++) {
             if (warn & 1u << b)
                 LOG_EVENT(LOG_WARN, "budget", LOG_STR("account", a->name),
-                          LOG_STR("of", budget_name[b]), LOG_INT("percent", percent[b]));
+                          LOG_STR("of", kind_of(b) == OF_MONEY ? "money" : "tokens"),
+                          LOG_STR("span", span_name[span_of(b)]), LOG_INT("percent", percent[b]));
         }
     }
 }
@@ -450,6 +514,7 @@ struct holds_rate holds_look_tokens(const struct holds *h, int period, int64_t u
 
 int holds_warning(const struct holds *h, int64_t now_s, char *ret, size_t cap)
 {
+    char amount[64];
     int most = -1;
 
     for (int i = 0; i < h->n_path; i++) {
@@ -462,18 +527,18 @@ int holds_warning(const struct holds *h, int64_t now_s, char *ret, size_t cap)
             if (a->warn < 0 || percent < a->warn || percent <= most)
                 continue;
             most = percent;
-            snprintf(ret, cap, "%d%% of %lld tokens %s", percent, (long long)a->budget[b].amount,
-                     budget_name[b]);
+            budget_text(a, b, a->budget[b].amount, amount, sizeof amount);
+            snprintf(ret, cap, "%d%% of %s %s", percent, amount, span_name[span_of(b)]);
         }
         pthread_mutex_unlock(&a->lock);
     }
     return most >= 0;
 }
 
-void holds_sum(struct holds_account *a, int64_t now_s, int64_t *settled, int64_t *held)
+void holds_sum(struct holds_account *a, int kind, int64_t now_s, int64_t *settled, int64_t *held)
 {
     pthread_mutex_lock(&a->lock);
-    for (int b = 0; b < N_BUDGETS; b++) {
+    for (int b = kind * N_SPANS; b < (kind + 1) * N_SPANS; b++) {
         int is_running = is_due(a, b, now_s);
         *settled += is_running ? a->budget[b].settled : 0;
         *held += (is_running ? a->budget[b].held : 0) + a->budget[b].held_before;

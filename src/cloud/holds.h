@@ -23,10 +23,14 @@
 #define HOLDS_PATH_MAX 3
 
 enum { PERIOD_MINUTE, PERIOD_HOUR, PERIOD_DAY, N_PERIODS };
-enum { BUDGET_DAY, BUDGET_WEEK, BUDGET_MONTH, BUDGET_SPAN, N_BUDGETS };
+enum { BUDGET_DAY, BUDGET_WEEK, BUDGET_MONTH, BUDGET_SPAN, N_SPANS };
+/* Budgets: first those of tokens, then those of money (nano-units of the account's currency). */
+enum { OF_TOKENS, OF_MONEY, N_KINDS };
+#define N_BUDGETS (N_KINDS * N_SPANS)
 
 struct holds_account {
     const char *name; /* stable: budgets hang on it */
+    const char *currency;
     struct quota_bucket requests[N_PERIODS], tokens[N_PERIODS], uncached[N_PERIODS];
     _Atomic int64_t concurrency_max, n_inside;
     _Atomic int n_budgets; /* that have an amount */
@@ -37,15 +41,16 @@ struct holds_account {
     int64_t warn; /* percent; < 0: never */
 };
 
-/* What an account used in a time, by the books: tokens whose requests ended in [from, until). */
+/* What an account used in a time, by the books, of each kind: in requests that ended in
+ * [from, until). */
 struct holds_past {
-    int (*used)(void *ctx, const char *name, int64_t from_s, int64_t until_s, int64_t *ret,
+    int (*used)(void *ctx, const char *name, int64_t from_s, int64_t until_s, int64_t ret[N_KINDS],
                 struct err *e);
     void *ctx;
 };
 
 struct account_settings account_unsaid(void); /* settings that say nothing */
-void holds_account_init(struct holds_account *a, const char *name);
+void holds_account_init(struct holds_account *a, const char *name, const char *currency);
 void holds_account_done(struct holds_account *a);
 /* Use these settings (-1: not said). Running windows go on; what was settled in a window that is
  * new to the account is asked of the past. On failure nothing has changed. */
@@ -76,13 +81,17 @@ int holds_widen(struct holds *h, int32_t n_jobs, int32_t n_choices, int32_t *ret
                 struct holds_refusal *ret);
 /* The most tokens that a request can hold: of full rates, and of budgets what is left; 0: any. */
 int64_t holds_room(const struct holds *h, int64_t now_s);
-/* Hold n tokens. ERR_RATE_TOKENS; ERR_QUOTA: more than a rate ever allows; ERR_BUDGET. */
-int holds_reserve(struct holds *h, int64_t now_us, int64_t now_s, int64_t n,
+/* What is left of its budgets of money; INT64_MAX: it has none. */
+int64_t holds_money(const struct holds *h, int64_t now_s);
+/* Hold n tokens, and the most that they can cost (< 0: nobody knows, and who has a budget of money
+ * is refused). ERR_RATE_TOKENS; ERR_QUOTA: more than a rate ever allows; ERR_BUDGET. */
+int holds_reserve(struct holds *h, int64_t now_us, int64_t now_s, int64_t n, int64_t money,
                   struct holds_refusal *ret);
 
-/* What a request used. `booked`: so much of it as has a row in the ledger: what budgets count. */
+/* What a request used. `booked`: so much of each kind as its row in the ledger has: what budgets
+ * count. */
 struct holds_use {
-    int64_t tokens, uncached, booked;
+    int64_t tokens, uncached, booked[N_KINDS];
 };
 /* In place of what is held; sequences stay counted. */
 void holds_settle(struct holds *h, int64_t now_us, int64_t now_s, const struct holds_use *u);
@@ -100,7 +109,8 @@ struct holds_rate holds_look_tokens(const struct holds *h, int period, int64_t u
                                     int64_t now_us);
 /* A sentence about the budget nearest to its end, if one is past its account's warning: 1, or 0. */
 int holds_warning(const struct holds *h, int64_t now_s, char *ret, size_t cap);
-/* Add up what is settled and held in an account's budgets; held includes windows that ended. */
-void holds_sum(struct holds_account *a, int64_t now_s, int64_t *settled, int64_t *held);
+/* Add up what is settled and held in an account's budgets of a kind; held includes windows that
+ * ended. */
+void holds_sum(struct holds_account *a, int kind, int64_t now_s, int64_t *settled, int64_t *held);
 
 #endif

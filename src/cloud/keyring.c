@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/disk.h"
+#include "base/money.h"
 #include "base/zone.h"
 
 #define FILE_MAX  ((size_t)4 << 20)
@@ -126,37 +127,62 @@ static int read_tiers(struct reader *r, char *list, unsigned *ret)
 static const struct limit {
     const char *name;
     size_t offset;
-} limits[] = {
+} limits[] =
+    {
 #define LIMIT(x)                                                                                   \
     {                                                                                              \
 #x, offsetof(struct account_settings, x)                                                   \
     }
-    LIMIT(requests_per_minute),
-    LIMIT(requests_per_hour),
-    LIMIT(requests_per_day),
-    LIMIT(tokens_per_minute),
-    LIMIT(tokens_per_hour),
-    LIMIT(tokens_per_day),
-    LIMIT(uncached_tokens_per_minute),
-    LIMIT(uncached_tokens_per_hour),
-    LIMIT(uncached_tokens_per_day),
-    LIMIT(concurrency),
-    LIMIT(token_budget_per_day),
-    LIMIT(token_budget_per_week),
-    LIMIT(token_budget_per_month),
-    LIMIT(token_budget),
-    LIMIT(budget_warn),
+        LIMIT(requests_per_minute),
+        LIMIT(requests_per_hour),
+        LIMIT(requests_per_day),
+        LIMIT(tokens_per_minute),
+        LIMIT(tokens_per_hour),
+        LIMIT(tokens_per_day),
+        LIMIT(uncached_tokens_per_minute),
+        LIMIT(uncached_tokens_per_hour),
+        LIMIT(uncached_tokens_per_day),
+        LIMIT(concurrency),
+        LIMIT(token_budget_per_day),
+        LIMIT(token_budget_per_week),
+        LIMIT(token_budget_per_month),
+        LIMIT(token_budget),
+        LIMIT(budget_warn),
+},
+  budgets[] = {
+      LIMIT(budget_per_day),
+      LIMIT(budget_per_week),
+      LIMIT(budget_per_month),
+      LIMIT(budget),
 #undef LIMIT
 };
 
 /* The place of a limit in a tenant's settings, or NULL. */
-static int64_t *find_limit(struct account_settings *s, const char *name)
+static int64_t *find_limit(const struct limit *l, size_t n, struct account_settings *s,
+                           const char *name)
 {
-    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
-        if (!strcmp(limits[i].name, name))
-            return (int64_t *)(void *)((char *)s + limits[i].offset);
+    for (size_t i = 0; i < n; i++) {
+        if (!strcmp(l[i].name, name))
+            return (int64_t *)(void *)((char *)s + l[i].offset);
     }
     return NULL;
+}
+
+/* "50.00EUR", in one currency a tenant. */
+static int read_money(struct reader *r, const char *text, struct key_tenant *t, int64_t *ret)
+{
+    size_t n = strlen(text);
+    const char *currency = text + (n > 3 ? n - 3 : n);
+    char number[MONEY_TEXT_MAX];
+    struct err e;
+
+    snprintf(number, sizeof number, "%.*s", (int)(currency - text), text);
+    if (!money_is_currency(currency) || money_parse(number, ret, &e) || *ret < 0)
+        return BAD(r, "'%.40s' is no amount of money like 50.00EUR", text);
+    if (t->currency[0] && strcmp(t->currency, currency))
+        return BAD(r, "a tenant's budgets are all in one currency");
+    snprintf(t->currency, sizeof t->currency, "%s", currency);
+    return 0;
 }
 
 /* A zone that is there; the text is the tenant's then. */
@@ -185,7 +211,10 @@ static int read_setting(struct reader *r, struct key_tenant *t, char *word)
         return read_tiers(r, value, &t->tiers);
     if (value && !strcmp(word, "budget_zone"))
         return read_zone(r, value, &t->limits);
-    to = find_limit(&t->limits, word);
+    to = find_limit(budgets, sizeof budgets / sizeof *budgets, &t->limits, word);
+    if (to && value)
+        return read_money(r, value, t, to);
+    to = find_limit(limits, sizeof limits / sizeof *limits, &t->limits, word);
     if (!to || !value)
         return BAD(r, "unknown limit '%.40s' of a tenant", word);
     return count(value, to) ? 0 : BAD(r, "%s wants a count, not '%.40s'", word, value);

@@ -6,10 +6,11 @@
  *   # comment, empty lines
  *
  * Limits are requests_, tokens_ and uncached_tokens_per_minute, _hour and _day, concurrency,
- * token_budget and token_budget_per_day, _week and _month, and budget_warn (percent); the zone is
- * whose days these are. Tiers are default, flex, priority; a key's own list is used in place of its
- * tenant's. A generated key has 192 random bits and cannot be guessed, so a fast hash is enough.
- * Looking a key up compares it with every line in constant time. A table is read-only once loaded.
+ * token_budget and token_budget_per_day, _week and _month, budget_warn (percent), and of money
+ * (50.00EUR) budget and budget_per_day, _week and _month; the zone is whose days these are. Tiers
+ * are default, flex, priority; a key's own list is used in place of its tenant's. A generated key
+ * has 192 random bits and cannot be guessed, so a fast hash is enough. Looking a key up compares it
+ * with every line in constant time. A table is read-only once loaded.
  */
 #ifndef CLOUD_KEYRING_H
 #define CLOUD_KEYRING_H
@@ -32,6 +33,7 @@ struct key_tenant {
     char name[CLOUD_NAME_MAX];
     struct account_settings limits; /* -1, NULL: not said */
     unsigned tiers;                 /* 0: not said */
+    char currency[4];               /* of its budgets of money; "": it has none */
 };
 
 struct key_table {

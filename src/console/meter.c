@@ -49,6 +49,7 @@ enum {
     M_REFUSED,
     M_RESERVED,
     M_BUDGETS,
+    M_BUDGETS_MONEY,
     M_READY,
     M_STEPS,
     M_BYTES_READ,
@@ -134,6 +135,12 @@ static const struct metric_def defs[] = {
          {"state"},
          NULL,
          0},
+    [M_BUDGETS_MONEY] = {"gaufre_budget_nano",
+                         METRIC_GAUGE,
+                         "The same of budgets of money, in nano-units of the currency of prices.",
+                         {"state"},
+                         NULL,
+                         0},
     [M_READY] = {"gaufre_model_ready", METRIC_GAUGE, "1: loaded and alive.", MODEL, NULL, 0},
     [M_STEPS] = {"gaufre_steps_total", METRIC_COUNTER, "Forward passes.", MODEL, NULL, 0},
     [M_BYTES_READ] = {"gaufre_weight_bytes_read_total", METRIC_COUNTER,
@@ -326,9 +333,12 @@ int console_metrics(struct console *c, struct buf *out)
     put(c, M_REFUSED, "queue", s.refused_queue);
     put(c, M_REFUSED, "budget", s.refused_budget);
     put(c, M_RESERVED, NULL, s.tokens_held);
-    cloud_enforced(c->setup.cloud, clock_now_us(), &settled, &held);
+    cloud_enforced(c->setup.cloud, OF_TOKENS, clock_now_us(), &settled, &held);
     put(c, M_BUDGETS, "settled", settled);
     put(c, M_BUDGETS, "held", held);
+    cloud_enforced(c->setup.cloud, OF_MONEY, clock_now_us(), &settled, &held);
+    put(c, M_BUDGETS_MONEY, "settled", settled);
+    put(c, M_BUDGETS_MONEY, "held", held);
     put(c, M_ROWS, NULL, s.rows_written);
     put(c, M_ROWS_PENDING, NULL, s.rows_pending);
     put(c, M_ROWS_FAILED, NULL, s.write_failures);

@@ -39,14 +39,46 @@ static wide cost(int64_t price, int64_t instead, int64_t tokens)
     return (wide)(price >= 0 ? price : instead) * tokens;
 }
 
+/* Millionths of nano-units as a whole amount of one request. */
+static int64_t whole(const struct price *p, wide sum)
+{
+    sum = (sum + MILLION - 1) / MILLION + p->per_request;
+    if (sum < p->minimum)
+        sum = p->minimum;
+    return sum > INT64_MAX ? INT64_MAX : (int64_t)sum;
+}
+
 int64_t price_amount(const struct price *p, const struct usage_buckets *u)
 {
     wide sum = cost(p->uncached, 0, u->uncached) + cost(p->cache_read, p->uncached, u->cache_read) +
                cost(p->cache_write, p->uncached, u->cache_write) + cost(p->output, 0, u->output) +
                cost(p->reasoning, p->output, u->reasoning);
 
-    sum = (sum + MILLION - 1) / MILLION + p->per_request;
-    if (sum < p->minimum)
-        sum = p->minimum;
-    return sum > INT64_MAX ? INT64_MAX : (int64_t)sum;
+    return whole(p, sum);
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+int64_t price_most(const struct price *p, int64_t prompt, int64_t output)
+{
+    int64_t in = larger(p->uncached, larger(p->cache_read, p->cache_write));
+
+    return whole(p, cost(in, 0, prompt) + cost(larger(p->output, p->reasoning), 0, output));
+}
+
+int64_t price_affords(const struct price *p, int64_t prompt, int64_t amount)
+{
+    int64_t lo = -1, hi = INT64_C(1) << 40; /* lo is affordable, or nothing is; hi is not */
+
+    while (hi - lo > 1) {
+        int64_t mid = lo + (hi - lo) / 2;
+        if (price_most(p, prompt, mid) <= amount)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return lo;
 }

@@ -37,5 +37,9 @@ const struct price *price_find(const struct price *list, int n, enum price_side 
                                const char *model, const char *supplier, int tier, int64_t now_s);
 /* What this usage costs. At most INT64_MAX. */
 int64_t price_amount(const struct price *p, const struct usage_buckets *u);
+/* The most that so many tokens of prompt and answer can cost, in whichever buckets they end up. */
+int64_t price_most(const struct price *p, int64_t prompt, int64_t output);
+/* The most tokens of answer to that prompt that an amount suffices for; -1: not even for none. */
+int64_t price_affords(const struct price *p, int64_t prompt, int64_t amount);
 
 #endif

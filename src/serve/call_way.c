@@ -81,21 +81,24 @@ static int32_t answer_max(const struct call *c, const struct job *j)
 static int hold_once(struct call *c, struct err *e)
 {
     int may_lower = c->req.sampling.max_tokens < 0;
-    int64_t n, room = cloud_room(c->s->cloud, clock_now_us(), &c->ticket);
+    struct cloud_ask ask = {.model = server_model(c)->names[0], .tier = c->tier};
     struct hold h = {0};
+    int64_t n, room;
     int32_t max;
 
     for (int32_t i = 0; i < c->n_jobs; i++) {
         const struct call_job *j = &c->jobs[i];
         hold_add(&h, j->n_hold, j->job.n_prediction, c->req.n_run, answer_max(c, &j->job));
+        ask.n_prompt += j->n_hold;
     }
+    room = cloud_room(c->s->cloud, clock_now_us(), &c->ticket, &ask);
     n = hold_fit(&h, room, may_lower, &max);
     for (int32_t i = 0; i < c->n_jobs; i++) {
         struct job *j = &c->jobs[i].job;
         if (answer_max(c, j) > max)
             c->lowered_max = j->sampling.max_tokens = max;
     }
-    return cloud_reserve(c->s->cloud, clock_now_us(), &c->ticket, n, e);
+    return cloud_reserve(c->s->cloud, clock_now_us(), &c->ticket, &ask, n, e);
 }
 
 /* What is left of a budget may be another's before it is held: look again then. */

@@ -310,7 +310,8 @@ void handler_body(void *ctx, struct net_exchange *x, int code)
     }
     if (c->endpoint->is_tool) {
         int64_t n = call_tool_tokens(c->body.len);
-        if (cloud_reserve(s->cloud, clock_now_us(), &c->ticket, n, &e)) {
+        static const struct cloud_ask free = {.model = NULL};
+        if (cloud_reserve(s->cloud, clock_now_us(), &c->ticket, &free, n, &e)) {
             call_fail(c, &e);
             handler_reap(c);
             return;

@@ -140,6 +140,8 @@ static void settle(struct request *r)
 /* From the choice of a supplier to its work, or to the end. */
 static void send(struct request *r, int i_model)
 {
+    const struct cloud_ask ask = {
+        .model = model_name[i_model], .tier = TIER_DEFAULT, .n_prompt = r->use.prompt};
     struct err e = {0};
     int32_t at_once = 0;
     int full;
@@ -148,7 +150,7 @@ static void send(struct request *r, int i_model)
         if (cloud_route(cloud, clock_now_us(), model_name[i_model], TIER_DEFAULT, &r->t, &e))
             break;
         full = cloud_admit(cloud, 1, r->n_seqs, chance(20) ? 500000 : 0, &r->t, &at_once, &e);
-        if (!full && cloud_reserve(cloud, clock_now_us(), &r->t, r->use.held, &e))
+        if (!full && cloud_reserve(cloud, clock_now_us(), &r->t, &ask, r->use.held, &e))
             break;
         if (!full)
             sim_held(&r->use);
@@ -303,10 +305,13 @@ static void live_on(void)
     written = st.rows_written;
     sim_written(written);
     cloud_tell_wall(cloud, clock_now_us(), clock_wall_us());
-    cloud_enforced(cloud, clock_now_us(), &settled, &held);
+    cloud_enforced(cloud, OF_TOKENS, clock_now_us(), &settled, &held);
     sim_enforced(&own_settled, &own_held);
     if (settled != own_settled || held != own_held)
         sim_fail("what budgets count is not what was settled and is held");
+    cloud_enforced(cloud, OF_MONEY, clock_now_us(), &settled, &held);
+    if (settled + held > SIM_MONEY)
+        sim_fail("a budget of money is overshot");
 }
 
 static void go_wrong(void)

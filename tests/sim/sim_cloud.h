@@ -9,6 +9,7 @@
 #include "fakes.h"
 
 #define SIM_TENANTS 5
+#define SIM_MONEY   INT64_C(800000) /* nano-units: the budget of one of them */
 
 /* One request, from its entry on. */
 struct sim_use {

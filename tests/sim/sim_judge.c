@@ -136,6 +136,8 @@ void sim_begin(void)
         if (tenant[i].budget)
             buf_addf(&text, " token_budget%s=%lld budget_zone=" ZONE " budget_warn=50",
                      tenant[i].is_daily ? "_per_day" : "", (long long)tenant[i].budget);
+        if (!i)
+            buf_add_str(&text, " budget=0.0008EUR");
         buf_add_char(&text, '\n');
     }
     fake_disk_put("keys", text.data);

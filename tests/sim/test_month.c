@@ -18,7 +18,9 @@
 #include "cloud/cloud.h"
 #include "fakes.h"
 
-#define S     INT64_C(1000000)
+#define S INT64_C(1000000)
+static const struct cloud_ask no_price;
+
 #define START (INT64_C(1800000000) * S) /* 15 January 2027, 8:00 UTC */
 #define DAYS  30
 #define EVERY (10 * 60 * S) /* between two rounds */
@@ -64,12 +66,13 @@ static void round_of_requests(struct cloud *c, const char *key)
                          2 - i); /* full again since the last round */
         assert_int_equal(rate.tokens_minute.remaining, 1000 - 400 * i);
         if (i == 2) {
-            assert_int_equal(cloud_reserve(c, clock_now_us(), &t, 400, &e), ERR_RATE_TOKENS);
+            assert_int_equal(cloud_reserve(c, clock_now_us(), &t, &no_price, 400, &e),
+                             ERR_RATE_TOKENS);
             assert_in_range(t.retry_us, 11 * S, 13 * S); /* 200 more at 1,000 a minute: 12 s */
             cloud_leave(c, clock_now_us(), &t, 0);
             continue;
         }
-        assert_int_equal(cloud_reserve(c, clock_now_us(), &t, 500, &e), 0);
+        assert_int_equal(cloud_reserve(c, clock_now_us(), &t, &no_price, 500, &e), 0);
         make_id(id);
         cloud_settle(c, clock_now_us(), &t,
                      &(struct cloud_use){.request_id = id,

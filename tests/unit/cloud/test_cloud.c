@@ -16,6 +16,7 @@
 #include "cloud/cloud.h"
 
 static char dir[64], keys[128], books[128];
+static const struct cloud_ask no_price;
 
 static int setup(void **state)
 {
@@ -73,7 +74,7 @@ static void settled_is_booked(void **state)
         /* Without keys a header does not matter. */
         assert_int_equal(cloud_enter(c, clock_now_us(), i & 1 ? "some key" : NULL, 8, &t, &e), 0);
         assert_string_equal(t.tenant, "default");
-        assert_int_equal(cloud_reserve(c, clock_now_us(), &t, 1000, &e), 0);
+        assert_int_equal(cloud_reserve(c, clock_now_us(), &t, &no_price, 1000, &e), 0);
         cloud_settle(c, clock_now_us(), &t, &u);
         assert_int_equal(t.i_tenant, -1);
     }
@@ -152,7 +153,7 @@ static void keys_and_limits(void **state)
     assert_int_equal(cloud_enter(c, clock_now_us(), a, strlen(a), &t2, &e),
                      ERR_QUEUE_FULL); /* concurrency */
     assert_true(t2.retry_us > 0);
-    assert_int_equal(cloud_reserve(c, clock_now_us(), &t, 80, &e), 0);
+    assert_int_equal(cloud_reserve(c, clock_now_us(), &t, &no_price, 80, &e), 0);
     cloud_settle(c, clock_now_us(), &t,
                  &(struct cloud_use){.prompt_tokens = 20, .completion_tokens = 10});
     assert_int_equal(cloud_rate(c, clock_now_us(), &t, -1, &rate), 1);
@@ -163,7 +164,7 @@ static void keys_and_limits(void **state)
     assert_int_equal(rate.requests_hour.limit, -1);
 
     assert_int_equal(cloud_enter(c, clock_now_us(), a, strlen(a), &t, &e), 0);
-    assert_int_equal(cloud_reserve(c, clock_now_us(), &t, 90, &e), ERR_RATE_TOKENS);
+    assert_int_equal(cloud_reserve(c, clock_now_us(), &t, &no_price, 90, &e), ERR_RATE_TOKENS);
     assert_true(t.retry_us > 0);
     cloud_leave(c, clock_now_us(), &t, 0);
     assert_int_equal(cloud_enter(c, clock_now_us(), a, strlen(a), &t, &e), ERR_RATE_REQUESTS);
@@ -202,14 +203,14 @@ static void overdraft(void **state)
     assert_int_equal(cloud_open(&c, &config, &e), 0);
     /* More than the bucket ever holds is refused for good, with both numbers. */
     assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
-    assert_int_equal(cloud_reserve(c, clock_now_us(), &t, 101, &e), ERR_QUOTA);
+    assert_int_equal(cloud_reserve(c, clock_now_us(), &t, &no_price, 101, &e), ERR_QUOTA);
     assert_non_null(strstr(e.text, "(100)"));
     assert_non_null(strstr(e.text, "101 tokens"));
     assert_int_equal(t.retry_us, 0);
     cloud_leave(c, clock_now_us(), &t, 0);
     /* One that holds what there is ... */
     assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
-    assert_int_equal(cloud_reserve(c, clock_now_us(), &t, 100, &e), 0);
+    assert_int_equal(cloud_reserve(c, clock_now_us(), &t, &no_price, 100, &e), 0);
     cloud_rate(c, clock_now_us(), &t, -1, &rate);
     assert_int_equal(rate.tokens_minute.remaining, 0);
     /* ... and uses more, as a supplier of elsewhere may say, owes the rest: 3,208 tokens are 31
@@ -217,7 +218,7 @@ static void overdraft(void **state)
     cloud_settle(c, clock_now_us(), &t,
                  &(struct cloud_use){.prompt_tokens = 20, .completion_tokens = 3188});
     assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
-    assert_int_equal(cloud_reserve(c, clock_now_us(), &t, 1, &e), ERR_RATE_TOKENS);
+    assert_int_equal(cloud_reserve(c, clock_now_us(), &t, &no_price, 1, &e), ERR_RATE_TOKENS);
     assert_in_range(t.retry_us, INT64_C(31) * 60000000, INT64_C(32) * 60000000);
     cloud_rate(c, clock_now_us(), &t, -1, &rate);
     assert_int_equal(rate.tokens_minute.remaining, 0);
@@ -409,7 +410,7 @@ static int use(struct cloud *c, const char *key, const char *id, int64_t held, i
     int r;
 
     assert_int_equal(cloud_enter(c, clock_now_us(), key, strlen(key), &t, &e), 0);
-    r = cloud_reserve(c, clock_now_us(), &t, held, &e);
+    r = cloud_reserve(c, clock_now_us(), &t, &no_price, held, &e);
     if (!r && used >= 0)
         cloud_settle(c, clock_now_us(), &t,
                      &(struct cloud_use){.request_id = id,
@@ -464,6 +465,71 @@ static void budgets_last(void **state)
     cloud_close(c);
 }
 
+static int64_t money(struct cloud *c, int64_t *ret_held)
+{
+    int64_t settled;
+
+    cloud_enforced(c, OF_MONEY, clock_now_us(), &settled, ret_held);
+    return settled;
+}
+
+/* A budget of money: what a request can cost at most is held, what it did cost is settled, as its
+ * row says, and read back at the next start. A model without a price is refused: complaint 18. */
+static void budgets_of_money(void **state)
+{
+    static const struct price prices[] = {{.side = PRICE_SELL,
+                                           .model = "m",
+                                           .tier = -1,
+                                           .uncached = 1000000000, /* 1,000 nano a token */
+                                           .cache_read = 100000000,
+                                           .cache_write = -1,
+                                           .output = 2000000000,
+                                           .reasoning = -1}};
+    struct cloud_config config = {.keys_path = keys,
+                                  .ledger_path = books,
+                                  .prices = prices,
+                                  .n_prices = 1,
+                                  .currency = "EUR",
+                                  .now_us = clock_now_us(),
+                                  .wall_us = clock_wall_us()};
+    const struct cloud_ask ask = {.model = "m", .tier = TIER_DEFAULT, .n_prompt = 100};
+    const struct cloud_ask other = {.model = "unpriced", .n_prompt = 1};
+    const struct cloud_use used = {.request_id = "a",
+                                   .model = "m",
+                                   .prompt_tokens = 100,
+                                   .cached_tokens = 50,
+                                   .completion_tokens = 10,
+                                   .at_us = clock_wall_us()};
+    char key[CLOUD_KEY_TEXT_MAX];
+    struct cloud_ticket t;
+    struct cloud *c = NULL;
+    struct err e = {0};
+    int64_t held;
+
+    assert_int_equal(cloud_key_new(keys, "k", "acme", key, &e), 0);
+    append("tenant acme budget_per_month=0.0005EUR\n"); /* 500,000 nano */
+    assert_int_equal(cloud_open(&c, &config, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), key, strlen(key), &t, &e), 0);
+    assert_int_equal(cloud_room(c, clock_now_us(), &t, &ask), 100 + 200);
+    assert_int_equal(cloud_reserve(c, clock_now_us(), &t, &other, 2, &e), ERR_BUDGET);
+    assert_non_null(strstr(e.text, "has no price"));
+    assert_int_equal(cloud_reserve(c, clock_now_us(), &t, &ask, 301, &e), ERR_BUDGET);
+    assert_non_null(strstr(e.text, "0.0005 EUR a month"));
+    assert_int_equal(cloud_reserve(c, clock_now_us(), &t, &ask, 300, &e), 0);
+    assert_int_equal(money(c, &held), 0);
+    assert_int_equal(held, 500000);
+    cloud_settle(c, clock_now_us(), &t, &used);
+    assert_int_equal(money(c, &held), 50 * 1000 + 50 * 100 + 10 * 2000);
+    assert_int_equal(held, 0);
+    cloud_close(c);
+    assert_int_equal(cloud_open(&c, &config, &e), 0);
+    assert_int_equal(money(c, &held), 75000);
+    cloud_close(c);
+    config.currency = "USD";
+    assert_int_equal(cloud_open(&c, &config, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "its budget is in EUR, and prices are in USD"));
+}
+
 /* What was held at an offer that failed is given back, and no offer is tried twice. */
 static void turned_back(void **state)
 {
@@ -483,7 +549,7 @@ static void turned_back(void **state)
         assert_ptr_equal(t.offer->sup, &f[i].s);
         assert_int_equal(cloud_has_other(c, &t), i < 2);
         assert_int_equal(cloud_admit(c, 1, 1, 0, &t, &n, &e), 0);
-        assert_int_equal(cloud_reserve(c, clock_now_us(), &t, 90, &e),
+        assert_int_equal(cloud_reserve(c, clock_now_us(), &t, &no_price, 90, &e),
                          0); /* not beside an earlier hold */
         cloud_rate(c, clock_now_us(), &t, -1, &rate);
         assert_in_range(rate.tokens_minute.remaining, 10, 20);
@@ -642,6 +708,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(keys_and_limits, setup, teardown),
         cmocka_unit_test_setup_teardown(tiers, setup, teardown),
         cmocka_unit_test_setup_teardown(budgets_last, setup, teardown),
+        cmocka_unit_test_setup_teardown(budgets_of_money, setup, teardown),
         cmocka_unit_test(overdraft),
         cmocka_unit_test(routes),
         cmocka_unit_test(turned_back),

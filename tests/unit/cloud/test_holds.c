@@ -27,9 +27,9 @@ static int open_world(void **state)
     struct world *w = calloc(1, sizeof *w);
 
     log_setup(LOG_OFF, 0);
-    holds_account_init(&w->key, "key");
-    holds_account_init(&w->team, "team");
-    holds_account_init(&w->tenant, "tenant");
+    holds_account_init(&w->key, "key", "EUR");
+    holds_account_init(&w->team, "team", "EUR");
+    holds_account_init(&w->tenant, "tenant", "EUR");
     *state = w;
     return 0;
 }
@@ -63,7 +63,7 @@ static int64_t settled_of(struct holds_account *a, int64_t now_s, int64_t *ret_h
     int64_t settled = 0;
 
     *ret_held = 0;
-    holds_sum(a, now_s, &settled, ret_held);
+    holds_sum(a, OF_TOKENS, now_s, &settled, ret_held);
     return settled;
 }
 
@@ -93,18 +93,18 @@ static void all_or_nothing(void **state)
     set(&w->tenant, s);
     assert_int_equal(holds_enter(&h, NOW, &why), 0);
     assert_int_equal(holds_room(&h, 0), 300);
-    assert_int_equal(holds_reserve(&h, NOW, 0, 301, &why), ERR_QUOTA);
+    assert_int_equal(holds_reserve(&h, NOW, 0, 301, 0, &why), ERR_QUOTA);
     assert_non_null(strstr(e.text, "Tokens per day limit exceeded (300)"));
     assert_int_equal(left_of(w, PERIOD_HOUR), 1000);
     assert_int_equal(settled_of(&w->key, 0, &held), 0);
     assert_int_equal(held, 0);
-    assert_int_equal(holds_reserve(&h, NOW, 0, 200, &why), 0);
+    assert_int_equal(holds_reserve(&h, NOW, 0, 200, 0, &why), 0);
     assert_int_equal(holds_enter(&other, NOW, &why), 0);
-    assert_int_equal(holds_reserve(&other, NOW, 0, 101, &why), ERR_RATE_TOKENS);
+    assert_int_equal(holds_reserve(&other, NOW, 0, 101, 0, &why), ERR_RATE_TOKENS);
     assert_true(why.retry_us > 0);
     assert_int_equal(left_of(w, PERIOD_HOUR), 800);
     assert_int_equal(left_of(w, PERIOD_DAY), 100);
-    holds_settle(&h, NOW, 0, &(struct holds_use){.tokens = 70, .uncached = 50, .booked = 70});
+    holds_settle(&h, NOW, 0, &(struct holds_use){.tokens = 70, .uncached = 50, .booked = {70}});
     assert_int_equal(left_of(w, PERIOD_DAY), 230);
     assert_int_equal(settled_of(&w->team, 0, &held), 70);
     assert_int_equal(held, 0);
@@ -153,11 +153,11 @@ static void uncached_tokens(void **state)
     s.uncached_tokens_per_day = 100;
     set(&w->team, s);
     assert_int_equal(holds_enter(&h, NOW, &why), 0);
-    assert_int_equal(holds_reserve(&h, NOW, 0, 100, &why), 0);
+    assert_int_equal(holds_reserve(&h, NOW, 0, 100, 0, &why), 0);
     holds_settle(&h, NOW, 0, &(struct holds_use){.tokens = 100, .uncached = 20});
-    assert_int_equal(holds_reserve(&h, NOW, 0, 81, &why), ERR_RATE_TOKENS);
+    assert_int_equal(holds_reserve(&h, NOW, 0, 81, 0, &why), ERR_RATE_TOKENS);
     assert_non_null(strstr(e.text, "Uncached tokens per day"));
-    assert_int_equal(holds_reserve(&h, NOW, 0, 80, &why), 0);
+    assert_int_equal(holds_reserve(&h, NOW, 0, 80, 0, &why), 0);
     holds_settle(&h, NOW, 0, &(struct holds_use){0});
     holds_leave(&h);
 }
@@ -173,8 +173,8 @@ static int64_t spend_all(struct world *w, int64_t now_s)
     int64_t n = 0;
 
     assert_int_equal(holds_enter(&h, NOW, &why), 0);
-    while (!holds_reserve(&h, NOW, now_s, 10, &why)) {
-        holds_settle(&h, NOW, now_s, &(struct holds_use){.tokens = 10, .booked = 10});
+    while (!holds_reserve(&h, NOW, now_s, 10, 0, &why)) {
+        holds_settle(&h, NOW, now_s, &(struct holds_use){.tokens = 10, .booked = {10}});
         n += 10;
     }
     assert_int_equal(e.code, ERR_BUDGET);
@@ -217,7 +217,7 @@ struct past {
     int64_t used;
 };
 
-static int used(void *ctx, const char *name, int64_t from_s, int64_t until_s, int64_t *ret,
+static int used(void *ctx, const char *name, int64_t from_s, int64_t until_s, int64_t ret[N_KINDS],
                 struct err *e)
 {
     struct past *p = ctx;
@@ -225,7 +225,7 @@ static int used(void *ctx, const char *name, int64_t from_s, int64_t until_s, in
     assert_string_equal(name, "tenant");
     assert_true(from_s < until_s);
     p->n_asked++;
-    *ret = p->used;
+    ret[OF_TOKENS] = ret[OF_MONEY] = p->used;
     return p->used < 0 ? err_set(e, ERR_IO, "no books") : 0;
 }
 
@@ -271,15 +271,15 @@ static void settings_change_under_way(void **state)
     int64_t held;
 
     assert_int_equal(holds_enter(&before, NOW, &why), 0);
-    assert_int_equal(holds_reserve(&before, NOW, 5, 60, &why), 0); /* no budget yet */
+    assert_int_equal(holds_reserve(&before, NOW, 5, 60, 0, &why), 0); /* no budget yet */
     s.token_budget_per_day = 100;
     set(&w->tenant, s);
     assert_int_equal(holds_enter(&h, NOW, &why), 0);
-    assert_int_equal(holds_reserve(&h, NOW, 5, 60, &why), 0);
+    assert_int_equal(holds_reserve(&h, NOW, 5, 60, 0, &why), 0);
     set(&w->tenant, none);
     set(&w->tenant, s);
-    holds_settle(&h, NOW, 5, &(struct holds_use){.tokens = 30, .booked = 30});
-    holds_settle(&before, NOW, 5, &(struct holds_use){.tokens = 20, .booked = 20});
+    holds_settle(&h, NOW, 5, &(struct holds_use){.tokens = 30, .booked = {30}});
+    holds_settle(&before, NOW, 5, &(struct holds_use){.tokens = 20, .booked = {20}});
     assert_int_equal(settled_of(&w->tenant, 5, &held), 50);
     assert_int_equal(held, 0);
     holds_leave(&h);
@@ -313,11 +313,11 @@ static void *burst_main(void *arg)
         rand_philox(own, (uint64_t)i, 0, r);
         if (holds_enter(&h, NOW, &why))
             abort();
-        if (!holds_reserve(&h, NOW, 0, EACH, &why)) {
+        if (!holds_reserve(&h, NOW, 0, EACH, 0, &why)) {
             int64_t n = r[0] % 3 ? EACH : r[1] % (EACH + 1); /* cancelled, died, finished */
             atomic_fetch_add(&b->n_admitted, 1);
             if (b->rounds > 1) {
-                holds_settle(&h, NOW, 0, &(struct holds_use){.tokens = n, .booked = n});
+                holds_settle(&h, NOW, 0, &(struct holds_use){.tokens = n, .booked = {n}});
                 atomic_fetch_add(&b->used, n);
             }
         }

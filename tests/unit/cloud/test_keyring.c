@@ -189,6 +189,9 @@ static void refuses(void **state)
         {"tenant a budget_zone=Europe/Atlantis\n", "Europe/Atlantis"},
         {"tenant a budget_zone=../../etc/passwd\n", "no name of a time zone"},
         {"tenant a token_budget_per_day=-1\n", "wants a count"},
+        {"tenant a budget_per_day=50\n", "no amount of money"},
+        {"tenant a budget_per_day=-1EUR\n", "no amount of money"},
+        {"tenant a budget=1EUR budget_per_day=1USD\n", "in one currency"},
         {"a b c d e f g h i j k l m n o p q r s t u v w x y\n", "f:1: too many words"},
     };
 

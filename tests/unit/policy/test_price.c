@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "base/rand.h"
 #include "policy/price.h"
 
 static const struct price any = {.tier = -1, .cache_read = -1, .cache_write = -1, .reasoning = -1};
@@ -86,12 +87,47 @@ static void buckets_share_nothing(void **state)
     assert_int_equal(b.uncached, 30);
 }
 
+/* What is held is never less than what is charged, wherever the tokens end up; and what an amount
+ * affords costs no more than it, and one token more does. */
+static void the_most_is_enough(void **state)
+{
+    struct price p = {.tier = -1};
+
+    (void)state;
+    for (uint64_t i = 0; i < 20000; i++) {
+        uint32_t r[4], s[4], q[4];
+        struct usage_buckets b;
+        int64_t most, n;
+        rand_philox(5, i, 0, r);
+        rand_philox(5, i, 1, s);
+        rand_philox(5, i, 2, q);
+        p.uncached = r[0] % 3000000;
+        p.cache_read = (int64_t)(r[1] % 3000000) - 1;
+        p.cache_write = r[2] % 3 ? -1 : (int64_t)(r[2] % 3000000);
+        p.output = r[3] % 9000000;
+        p.reasoning = s[0] % 3 ? -1 : (int64_t)(s[0] % 9000000);
+        p.per_request = s[1] % 100;
+        p.minimum = s[2] % 500;
+        b = (struct usage_buckets){q[0] % 99, q[1] % 99, q[2] % 99, q[3] % 99, s[3] % 99};
+        most = price_most(&p, b.uncached + b.cache_read + b.cache_write, b.output + b.reasoning);
+        assert_true(price_amount(&p, &b) <= most);
+        n = price_affords(&p, b.uncached, most);
+        if (n >= 0)
+            assert_true(price_most(&p, b.uncached, n) <= most);
+        if (n < INT64_C(1) << 39)
+            assert_true(price_most(&p, b.uncached, n + 1) > most);
+    }
+    p.minimum = 1000;
+    assert_int_equal(price_affords(&p, 0, 999), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_nearest_holds),
         cmocka_unit_test(amounts_are_exact),
         cmocka_unit_test(buckets_share_nothing),
+        cmocka_unit_test(the_most_is_enough),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

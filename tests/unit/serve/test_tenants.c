@@ -179,7 +179,7 @@ static void the_last_cent(void **state)
     assert_int_equal(status_of(a), 402);
     HAS(a, "x-should-retry: false\r\n");
     HAS_NOT(a, "\r\nretry-after");
-    HAS(a, "budget of 30 tokens a week has 18 left");
+    HAS(a, "budget of 30 tokens a week has 18 tokens left");
     free(a);
     a = ask(r, CHAT_PATH, t->a, CHAT("hi", ",\"max_tokens\":3"));
     assert_int_equal(status_of(a), 200);
@@ -187,7 +187,7 @@ static void the_last_cent(void **state)
     HAS(a, "x-gaufre-budget-warning: 76% of 30 tokens a week\r\n");
     free(a);
     EVENTUALLY(n_booked(r) == 2);
-    expect(r, CHAT_PATH, t->a, CHAT("hi", ""), 402, "has 7 left");
+    expect(r, CHAT_PATH, t->a, CHAT("hi", ""), 402, "has 7 tokens left");
     expect(r, CHAT_PATH, t->b, CHAT("hi", ""), 200, "\"total_tokens\":12");
     EVENTUALLY(n_booked(r) == 3);
     a = get(r, "GET", "/metrics", NULL);
