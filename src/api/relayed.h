@@ -13,7 +13,7 @@
 
 /* ---- the frames of a stream ------------------------------------------------------------------ */
 
-#define API_SSE_EVENT_MAX ((size_t)1 << 20)
+#define API_SSE_EVENT_MAX ((size_t)1 << 20) /* of one line, and of all data of an event */
 
 /* A reader of server-sent events (WHATWG HTML, 9.2.6), in pieces of any size. */
 struct api_sse_reader {

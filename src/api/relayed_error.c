@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "api/relayed.h"
@@ -16,21 +17,36 @@
 
 /* ---- what it says ---------------------------------------------------------------------------- */
 
-/* A word that is not for clients: an address, a key. */
+/* A word that is not for clients: an address, a key, the name of an account. */
 static int is_secret(const char *s, size_t n)
 {
-    return n > WORD_MAX || memmem(s, n, "://", 3) || memmem(s, n, "sk-", 3) ||
-           memmem(s, n, "Bearer", 6);
+    static const char *const marks[] = {"://",  "www.",   "sk-",   "gsk_", "xai-",
+                                        "AIza", "nvapi-", "pplx-", "org-", "org_"};
+
+    for (size_t i = 0; i < ARRAY_LEN(marks); i++) {
+        if (memmem(s, n, marks[i], strlen(marks[i])))
+            return 1;
+    }
+    return n > WORD_MAX;
+}
+
+/* A word that the key follows. */
+static int is_before_secret(const char *s, size_t n)
+{
+    return n >= 6 && !strncasecmp(s + n - 6, "bearer", 6);
 }
 
 /* The supplier's sentence, without what is not for clients. */
 static void say(const char *from, char out[SAID_MAX])
 {
     size_t at = 0;
+    int is_next = 0;
 
     while (*from && at + 6 < SAID_MAX) {
         size_t n = strcspn(from, " \t\r\n"), left = SAID_MAX - 1 - at;
-        if (n && is_secret(from, n)) {
+        int is_it = is_next || is_secret(from, n);
+        is_next = is_before_secret(from, n);
+        if (n && is_it) {
             memcpy(out + at, "...", 3);
             at += 3;
         } else {
@@ -59,7 +75,7 @@ struct said {
 
 static void read_body(const char *body, size_t n, struct said *ret)
 {
-    const json_t *in;
+    const json_t *top, *in;
     json_t *j = NULL;
     struct err e;
     const char *s;
@@ -67,11 +83,12 @@ static void read_body(const char *body, size_t n, struct said *ret)
     *ret = (struct said){0};
     if (!n || n > BODY_MAX || json_parse(&j, body, n, 16 * BODY_MAX, &e))
         return;
-    in = json_object_get(j, "error");
+    top = json_is_array(j) ? json_array_get(j, 0) : j; /* Google's come in an array */
+    in = json_object_get(top, "error");
     if (json_is_string(in)) {
         say(json_string_value(in), ret->message);
     } else {
-        in = json_is_object(in) ? in : j;
+        in = json_is_object(in) ? in : top;
         s = text_at(in, "message");
         s = s ? s : text_at(in, "detail");
         if (s)
@@ -104,6 +121,10 @@ static int fault_of(const struct said *s)
     static const char *const context[] = {"context_length",
                                           "context length",
                                           "context window",
+                                          "contextwindow",
+                                          "context limit",
+                                          "maximum model length",
+                                          "exceeds the maximum number of tokens",
                                           "exceed_context_size",
                                           "context size",
                                           "prompt is too long",

@@ -55,7 +55,7 @@ static void look_at_delta(const struct json_item *d, struct api_relayed_piece *r
         if (!is_answer(&i) || !is_filled(&i))
             continue;
         ret->has_content = 1;
-        ret->n_text += (size_t)(i.value_end - i.value);
+        ret->n_text += text_bytes(&i) ? text_bytes(&i) : (size_t)(i.value_end - i.value);
     }
 }
 

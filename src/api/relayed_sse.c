@@ -72,8 +72,11 @@ int api_sse_read(struct api_sse_reader *r, const char **p, const char *end)
             break;
         }
         r->was_cr = *stop == '\r';
+        if ((size_t)(stop - at) > API_SSE_EVENT_MAX)
+            return ERR_TOO_LARGE; /* as it is in pieces */
         if (r->line.len) {
-            buf_add(&r->line, at, (size_t)(stop - at));
+            if (buf_add(&r->line, at, (size_t)(stop - at)))
+                break;
             whole = take_line(r, r->line.data, r->line.len);
             buf_clear(&r->line);
         } else {

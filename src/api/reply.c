@@ -98,6 +98,19 @@ static int take_text(struct api_reply *r, const struct event *ev)
     return b->failed ? b->failed : reply_charge(r, before, b->len);
 }
 
+/* JSON on one line, as a frame needs it: line breaks are blanks in JSON. */
+static void put_line(struct buf *out, const char *s, size_t n)
+{
+    size_t from = out->len;
+    char *p;
+
+    buf_add(out, s, n);
+    while (from < out->len && (p = memchr(out->data + from, '\n', out->len - from))) {
+        *p = ' ';
+        from = (size_t)(p - out->data) + 1;
+    }
+}
+
 /* A piece of an answer that its supplier has written. What a body is made of is gathered. */
 static int relay(struct api_reply *r, const struct event *ev, struct buf *out)
 {
@@ -106,7 +119,7 @@ static int relay(struct api_reply *r, const struct event *ev, struct buf *out)
 
     if (r->req->stream) {
         buf_add_str(out, r->frame->begin);
-        buf_add(out, ev->text, ev->n_text);
+        put_line(out, ev->text, ev->n_text);
         return buf_add_str(out, r->frame->end);
     }
     buf_add(body, ev->text, ev->n_text);

@@ -59,8 +59,11 @@ int api_splice(const char *body, size_t n, const struct api_splice *s, struct bu
     struct json_walk w;
     struct json_item i;
     int has_options = 0, n_put = 0, r;
+    const char *end = body + n;
 
-    if (json_walk_begin(&w, body, body + n) || !w.is_object)
+    if (n >= 3 && !memcmp(body, "\xef\xbb\xbf", 3)) /* the reader takes it, its suppliers may not */
+        body += 3;
+    if (json_walk_begin(&w, body, end) || !w.is_object)
         return ERR_FORMAT;
     buf_add_char(out, '{');
     while ((r = json_walk_next(&w, &i)) > 0) {

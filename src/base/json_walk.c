@@ -175,7 +175,28 @@ int json_walk_next(struct json_walk *w, struct json_item *ret)
     return 1;
 }
 
+/* The one escape that plain names can be written with; 0: another. */
+static char from_escape(const char *hex)
+{
+    unsigned c = 0;
+
+    for (int k = 0; k < 4; k++)
+        c = c << 4 | (hex[k] <= '9' ? hex[k] - '0' : (hex[k] | 32) - 'a' + 10);
+    return c < 0x80 ? (char)c : 0;
+}
+
 int json_is_key(const struct json_item *i, const char *name)
 {
-    return i->key && strlen(name) == i->n_key && !memcmp(i->key, name, i->n_key);
+    const char *p = i->key, *end = p ? p + i->n_key : NULL;
+
+    for (; p < end && *name; name++) {
+        char c = *p++;
+        if (c == '\\' && *p == 'u') {
+            c = from_escape(p + 1);
+            p += 5;
+        }
+        if (c != *name)
+            return 0;
+    }
+    return p && p == end && !*name;
 }

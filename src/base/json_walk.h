@@ -33,7 +33,7 @@ int json_walk_begin(struct json_walk *w, const char *p, const char *end);
 /* 1: *ret is the next item; 0: that was the last, w->p is behind the bracket; -1: malformed. */
 int json_walk_next(struct json_walk *w, struct json_item *ret);
 
-/* Is the key that name? No escapes are looked at. */
+/* Is the key that name, of plain ASCII, as it stands or written with escapes (\u0061 is a)? */
 int json_is_key(const struct json_item *i, const char *name);
 
 #endif

@@ -184,13 +184,12 @@ static int take_chunk(struct relay_job *r, const char *text, size_t n)
     struct api_relayed_piece look;
     struct piece *p;
 
-    while (n && (text[n - 1] == ' ' || text[n - 1] == '\n'))
-        n--;
     api_relayed_look(text, n, &look);
     if (!look.is_json) { /* may be forgiven if all else is whole */
         r->n_skipped++;
         return 0;
     }
+    n = (size_t)(look.end + 1 - text);
     if (fail_if_error(r, &look, text, n))
         return 0;
     take_usage(r, &look);

@@ -149,11 +149,98 @@ static void test_headers(void **state)
     buf_done(&with);
 }
 
+/* ---- what another supplier may take ---------------------------------------------------------- */
+
+static int read_body(const char *body, struct err *unbuilt, struct err *e)
+{
+    struct api_options o = {.unbuilt = unbuilt};
+    struct api_request r = {0};
+    struct arena a;
+    int x;
+
+    arena_init(&a, 4096, 1 << 20);
+    x = api_parse(api_dialects[strstr(body, "\"messages\"") ? API_CHAT : API_COMPLETION], &r, &a,
+                  body, strlen(body), NULL, &o, e);
+    api_request_done(&r);
+    arena_done(&a);
+    return x;
+}
+
+/* Refused without a place to note it, it is noted with one: the same code, field and sentence. */
+static void check_deferred(const char *body)
+{
+    struct err refused = {0}, noted = {0}, e = {0};
+
+    if (!read_body(body, NULL, &refused))
+        fail_msg("taken: %s", body);
+    if (read_body(body, &noted, &e))
+        fail_msg("%s: %s", body, e.text);
+    assert_int_equal(noted.code, refused.code);
+    assert_string_equal(noted.param, refused.param);
+    assert_string_equal(noted.text, refused.text);
+}
+
+static void test_unbuilt_is_deferred(void **state)
+{
+    struct api_field_doc d;
+    struct buf body;
+    int n = 0;
+
+    buf_init(&body, 4096);
+    for (int i = 0; api_field_row(i, &d); i++) {
+        for (unsigned kind = CHAT; kind <= COMP; kind++) {
+            const struct probe *p;
+            if (!(d.kinds & kind) || d.state != API_FIELD_UNBUILT ||
+                !strcmp(d.name, "tool_choice")) /* it needs tools, which come first */
+                continue;
+            p = find_probe(d.name, kind);
+            buf_clear(&body);
+            put_probe_body(&body, kind, p->name, p->value, p->with);
+            check_deferred(body.data);
+            n++;
+        }
+    }
+    assert_true(n > 8);
+    buf_done(&body);
+}
+
+#define CONTENT(c) "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[" c "]}]"
+
+static void test_unbuilt_parts_are_deferred(void **state)
+{
+    check_deferred(CONTENT("{\"type\":\"image_url\",\"image_url\":{\"url\":\"u\"}}") "}");
+    check_deferred(CONTENT("{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"input_audio\"}") "}");
+}
+
+/* The first of two is noted; what is wrong for every supplier is refused all the same; and what
+ * this server can do leaves no note. */
+static void test_deferral_is_of_the_unbuilt_only(void **state)
+{
+    struct err noted = {0}, e;
+
+    assert_int_equal(
+        read_body(CONTENT("{\"type\":\"image_url\"}") ",\"grammar\":\"root ::= x\"}", &noted, &e),
+        0);
+    assert_true(!strcmp(noted.param, "messages.0.content.0.type") ||
+                !strcmp(noted.param, "grammar"));
+    noted = (struct err){0};
+    assert_int_equal(
+        read_body(CONTENT("{\"type\":\"image_url\"}") ",\"temperature\":3}", &noted, &e),
+        ERR_SCHEMA);
+    assert_string_equal(e.param, "temperature");
+    noted = (struct err){0};
+    assert_int_equal(read_body(CONTENT("{\"type\":\"text\",\"text\":\"a\"}") "}", &noted, &e), 0);
+    assert_int_equal(noted.code, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fields),
         cmocka_unit_test(test_headers),
+        cmocka_unit_test(test_unbuilt_is_deferred),
+        cmocka_unit_test(test_unbuilt_parts_are_deferred),
+        cmocka_unit_test(test_deferral_is_of_the_unbuilt_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

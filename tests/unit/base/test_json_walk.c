@@ -102,6 +102,36 @@ static void as_the_parser(void **state)
     }
 }
 
+/* A name is the same however it is written. */
+static void names(void **state)
+{
+    static const struct {
+        const char *text, *name;
+        int want;
+    } t[] = {
+        {"{\"model\":1}", "model", 1},
+        {"{\"mod\\u0065l\":1}", "model", 1},
+        {"{\"\\u006D\\u006fdel\":1}", "model", 1},
+        {"{\"mode\\u006c\":1}", "mode", 0},
+        {"{\"mode\\u016c\":1}", "model", 0},
+        {"{\"mode\\u0000\":1}", "mode", 0},
+        {"{\"mode\\nl\":1}", "model", 0},
+        {"{\"mode\":1}", "model", 0},
+        {"{\"\":1}", "model", 0},
+        {"{\"\":1}", "", 1},
+    };
+
+    (void)state;
+    for (size_t k = 0; k < sizeof t / sizeof *t; k++) {
+        struct json_walk w;
+        struct json_item i;
+        assert_int_equal(json_walk_begin(&w, t[k].text, t[k].text + strlen(t[k].text)), 0);
+        assert_int_equal(json_walk_next(&w, &i), 1);
+        if (json_is_key(&i, t[k].name) != t[k].want)
+            fail_msg("%s is %s: not %d", t[k].text, t[k].name, t[k].want);
+    }
+}
+
 static void items(void **state)
 {
     static const char text[] = " { \"a\" : 1 , \"b\":[\"x\", {}] } rest";
@@ -128,9 +158,8 @@ static void items(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(passes_over),
-        cmocka_unit_test(depth_ends),
-        cmocka_unit_test(as_the_parser),
+        cmocka_unit_test(passes_over),   cmocka_unit_test(depth_ends),
+        cmocka_unit_test(as_the_parser), cmocka_unit_test(names),
         cmocka_unit_test(items),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
