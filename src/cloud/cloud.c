@@ -400,6 +400,11 @@ static const struct price *ask_price(const struct cloud *c, int64_t now_us,
                       wall_s(c, now_us));
 }
 
+int64_t cloud_output_max(const struct cloud_ticket *t)
+{
+    return holds_output_max(&t->holds);
+}
+
 int64_t cloud_room(const struct cloud *c, int64_t now_us, const struct cloud_ticket *t,
                    const struct cloud_ask *a)
 {

@@ -155,6 +155,8 @@ void cloud_turn_back(struct cloud *c, int64_t now_us, struct cloud_ticket *t);
  * sequences. */
 int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queue_threshold_us,
                 struct cloud_ticket *t, int32_t *ret_at_once, struct err *e);
+/* The most tokens that one of its choices may have; 0: any. */
+int64_t cloud_output_max(const struct cloud_ticket *t);
 /* What a request is about to hold for, after cloud_route. */
 struct cloud_ask {
     const char *model; /* as it is priced; NULL: it costs no money */

@@ -112,6 +112,7 @@ static void set_rates(struct holds_account *a, const struct account_settings *s,
             quota_limit(&buckets[i][p], rates[i][p] > 0 ? rates[i][p] : 0, now_us);
     }
     atomic_store(&a->concurrency_max, s->concurrency > 0 ? s->concurrency : 0);
+    atomic_store(&a->output_max, s->max_output_tokens > 0 ? s->max_output_tokens : 0);
 }
 
 /* What settings make of a budget: its window, and what was settled there. */
@@ -291,6 +292,17 @@ void holds_leave(struct holds *h)
 static int64_t less(int64_t room, int64_t of)
 {
     return room > 0 && room < of ? room : of;
+}
+
+int64_t holds_output_max(const struct holds *h)
+{
+    int64_t least = 0;
+
+    for (int i = 0; i < h->n_path; i++) {
+        int64_t max = atomic_load(&h->path[i]->output_max);
+        least = max > 0 ? less(least, max) : least;
+    }
+    return least;
 }
 
 /* What is left of an account's budgets of a kind. */

@@ -33,8 +33,9 @@ struct holds_account {
     const char *currency;
     struct quota_bucket requests[N_PERIODS], tokens[N_PERIODS], uncached[N_PERIODS];
     _Atomic int64_t concurrency_max, n_inside;
-    _Atomic int n_budgets; /* that have an amount */
-    pthread_mutex_t lock;  /* what follows; rank: a leaf */
+    _Atomic int64_t output_max; /* tokens of one choice; 0: any */
+    _Atomic int n_budgets;      /* that have an amount */
+    pthread_mutex_t lock;       /* what follows; rank: a leaf */
     struct budget budget[N_BUDGETS];
     int is_told[N_BUDGETS]; /* its owner was warned, in this window */
     struct zone *zone;
@@ -79,6 +80,8 @@ int holds_enter(struct holds *h, int64_t now_us, struct holds_refusal *ret);
  * n_choices are more than an account may ever have; ERR_QUEUE_FULL. */
 int holds_widen(struct holds *h, int32_t n_jobs, int32_t n_choices, int32_t *ret_at_once,
                 struct holds_refusal *ret);
+/* The most tokens that one choice may have; 0: any. */
+int64_t holds_output_max(const struct holds *h);
 /* The most tokens that a request can hold: of full rates, and of budgets what is left; 0: any. */
 int64_t holds_room(const struct holds *h, int64_t now_s);
 /* What is left of its budgets of money; INT64_MAX: it has none. */

@@ -143,6 +143,7 @@ static const struct limit {
         LIMIT(uncached_tokens_per_hour),
         LIMIT(uncached_tokens_per_day),
         LIMIT(concurrency),
+        LIMIT(max_output_tokens),
         LIMIT(token_budget_per_day),
         LIMIT(token_budget_per_week),
         LIMIT(token_budget_per_month),

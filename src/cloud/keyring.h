@@ -6,6 +6,7 @@
  *   # comment, empty lines
  *
  * Limits are requests_, tokens_ and uncached_tokens_per_minute, _hour and _day, concurrency,
+ * max_output_tokens,
  * token_budget and token_budget_per_day, _week and _month, budget_warn (percent), and of money
  * (50.00EUR) budget and budget_per_day, _week and _month; the zone is whose days these are. Tiers
  * are default, flex, priority; a key's own list is used in place of its tenant's. A generated key

@@ -77,6 +77,15 @@ static int32_t answer_max(const struct call *c, const struct job *j)
     return j->sampling.max_tokens >= 0 ? j->sampling.max_tokens : context ? context : INT32_MAX;
 }
 
+static void lower(struct call *c, int32_t max)
+{
+    for (int32_t i = 0; i < c->n_jobs; i++) {
+        struct job *j = &c->jobs[i].job;
+        if (answer_max(c, j) > max)
+            c->lowered_max = j->sampling.max_tokens = max;
+    }
+}
+
 /* Hold all that it may use, or lower a maximum that the client left to us. */
 static int hold_once(struct call *c, struct err *e)
 {
@@ -93,18 +102,32 @@ static int hold_once(struct call *c, struct err *e)
     }
     room = cloud_room(c->s->cloud, clock_now_us(), &c->ticket, &ask);
     n = hold_fit(&h, room, may_lower, &max);
-    for (int32_t i = 0; i < c->n_jobs; i++) {
-        struct job *j = &c->jobs[i].job;
-        if (answer_max(c, j) > max)
-            c->lowered_max = j->sampling.max_tokens = max;
-    }
+    lower(c, max);
     return cloud_reserve(c->s->cloud, clock_now_us(), &c->ticket, &ask, n, e);
+}
+
+/* No choice is longer than its tenant may have one: what the client left to us is lowered. */
+static int cap_answers(struct call *c, struct err *e)
+{
+    int64_t max = cloud_output_max(&c->ticket);
+
+    if (max <= 0 || max > INT32_MAX)
+        return 0;
+    if (c->req.sampling.max_tokens > max)
+        return err_set_param(e, ERR_LIMIT, "max_tokens",
+                             "max_tokens: %d is more than this tenant may ask for (limit %lld).",
+                             c->req.sampling.max_tokens, (long long)max);
+    lower(c, (int32_t)max);
+    return 0;
 }
 
 /* What is left of a budget may be another's before it is held: look again then. */
 static int hold_tokens(struct call *c, struct err *e)
 {
-    int r = hold_once(c, e);
+    int r = cap_answers(c, e);
+
+    if (!r)
+        r = hold_once(c, e);
 
     for (int i = 0; i < HOLD_TRIES && r == ERR_BUDGET && c->lowered_max > 1; i++)
         r = hold_once(c, e);

@@ -198,6 +198,19 @@ static void the_last_cent(void **state)
     free(a);
 }
 
+static void answers_have_a_maximum(void **state)
+{
+    struct two *t = *state;
+    struct room *r = start(t, "tenant a max_output_tokens=3\n");
+
+    expect(r, CHAT_PATH, t->a, CHAT("hi", ""), 200, "x-gaufre-max-tokens: 3\r\n");
+    expect(r, CHAT_PATH, t->a, CHAT("hi", ""), 200, "\"completion_tokens\":3");
+    expect(r, CHAT_PATH, t->a, CHAT("hi", ",\"max_tokens\":3"), 200, "\"completion_tokens\":3");
+    expect(r, CHAT_PATH, t->a, CHAT("hi", ",\"max_tokens\":4"), 400,
+           "4 is more than this tenant may ask for (limit 3)");
+    expect(r, CHAT_PATH, t->b, CHAT("hi", ""), 200, "\"completion_tokens\":4");
+}
+
 static void text_tools_are_charged(void **state)
 {
     struct two *t = *state;
@@ -425,6 +438,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(unstated_maximum_is_what_is_held),
         T(what_never_fits),
+        T(answers_have_a_maximum),
         T(remaining_falls_by_what_was_used),
         T(the_last_cent),
         T(refused_texts_are_charged),
