@@ -69,6 +69,9 @@ int api_splice(const char *body, size_t n, const struct api_splice *s, struct bu
     while ((r = json_walk_next(&w, &i)) > 0) {
         if (s->known_only && !is_known(&i, s->kind))
             continue;
+        if (s->max_tokens > 0 &&
+            (json_is_key(&i, "max_tokens") || json_is_key(&i, "max_completion_tokens")))
+            continue;
         if (n_put++)
             buf_add_char(out, ',');
         has_options |= json_is_key(&i, "stream_options");
@@ -76,6 +79,8 @@ int api_splice(const char *body, size_t n, const struct api_splice *s, struct bu
     }
     if (r < 0)
         return ERR_FORMAT;
+    if (s->max_tokens > 0)
+        buf_addf(out, "%s\"max_tokens\":%d", n_put++ ? "," : "", s->max_tokens);
     if (s->ask_usage && !has_options) {
         buf_add_str(out, n_put ? ",\"stream_options\":" : "\"stream_options\":");
         put_options(NULL, NULL, out);

@@ -3,13 +3,16 @@
 #ifndef API_SPLICE_H
 #define API_SPLICE_H
 
+#include <stdint.h>
+
 #include "base/buf.h"
 
 struct api_splice {
-    const char *model; /* the supplier's name of it */
-    int ask_usage;     /* a stream is to tell its usage: stream_options.include_usage */
-    int known_only;    /* members that the contract does not name are left out ... */
-    unsigned kind;     /* ... 1: of chat, 2: of completions */
+    const char *model;  /* the supplier's name of it */
+    int32_t max_tokens; /* in place of the client's, by its most widely known name; 0: as is */
+    int ask_usage;      /* a stream is to tell its usage: stream_options.include_usage */
+    int known_only;     /* members that the contract does not name are left out ... */
+    unsigned kind;      /* ... 1: of chat, 2: of completions */
 };
 
 /* body: an object that was read and found well-formed. 0, ERR_FORMAT, or the buffer's failure. */

@@ -21,6 +21,7 @@ struct job_relay {
     const char *body; /* JSON that was read and found well-formed */
     size_t n_body;
     int stream, include_usage;
+    int32_t max_tokens; /* of each choice, where the client left it open; 0: as it says */
 };
 
 struct job {

@@ -82,7 +82,7 @@ static void lower(struct call *c, int32_t max)
     for (int32_t i = 0; i < c->n_jobs; i++) {
         struct job *j = &c->jobs[i].job;
         if (answer_max(c, j) > max)
-            c->lowered_max = j->sampling.max_tokens = max;
+            c->lowered_max = c->jobs[i].relay.max_tokens = j->sampling.max_tokens = max;
     }
 }
 
@@ -97,7 +97,10 @@ static int hold_once(struct call *c, struct err *e)
 
     for (int32_t i = 0; i < c->n_jobs; i++) {
         const struct call_job *j = &c->jobs[i];
-        hold_add(&h, j->n_hold, j->job.n_prediction, c->req.n_run, answer_max(c, &j->job));
+        int64_t n_choices = c->req.n_run; /* what is relayed has all prompts in one job */
+        if (j->job.relay && c->req.n_prompts)
+            n_choices *= c->req.n_prompts;
+        hold_add(&h, j->n_hold, j->job.n_prediction, n_choices, answer_max(c, &j->job));
         ask.n_prompt += j->n_hold;
     }
     room = cloud_room(c->s->cloud, clock_now_us(), &c->ticket, &ask);

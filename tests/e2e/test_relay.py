@@ -98,6 +98,23 @@ def test_fields_can_be_dropped(relay):
                                      "temperature": 1}
 
 
+def test_a_supplier_is_told_what_is_held(relay):
+    """No limit is overshot elsewhere: what the client leaves open is what its tenant has room for."""
+    mock = Mock()
+    server = relay(mock, flags=["--tokens-per-minute", "200"])
+    status, heads, _ = server.request("POST", "/v1/chat/completions", {
+        "model": "far", "messages": [{"role": "user", "content": "hi"}], "max_completion_tokens": None})
+    sent = mock.requests[0].json
+    assert status == 200
+    assert 0 < sent["max_tokens"] < 200 - len("hi")
+    assert "max_completion_tokens" not in sent
+    assert heads["x-gaufre-max-tokens"] == str(sent["max_tokens"])
+    assert int(heads["x-ratelimit-remaining-tokens"]) >= 200 - 15  # as the supplier says
+    assert ask(server, max_completion_tokens=5)[0] == 200
+    assert mock.requests[1].json["max_completion_tokens"] == 5
+    assert "max_tokens" not in mock.requests[1].json
+
+
 def test_a_wrong_body_is_refused_here(relay):
     mock = Mock()
     server = relay(mock)

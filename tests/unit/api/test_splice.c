@@ -25,7 +25,8 @@ static int splice(const char *body, struct api_splice s, struct buf *out)
 
 static void bytes(void **state)
 {
-    static const struct api_splice plain, ask = {.ask_usage = 1};
+    static const struct api_splice plain, ask = {.ask_usage = 1}, cut = {.max_tokens = 9},
+                                          both = {.max_tokens = 9, .ask_usage = 1};
     static const struct {
         const struct api_splice *s;
         const char *body, *want;
@@ -50,6 +51,11 @@ static void bytes(void **state)
          "{\"stream_options\":{\"include_usage\":true,\"x\":[ 1 ]}}"},
         {&ask, "{\"stream_options\":{\"include_obfuscation\":false}}",
          "{\"stream_options\":{\"include_usage\":true,\"include_obfuscation\":false}}"},
+        {&cut, "{}", "{\"max_tokens\":9}"},
+        {&cut, "{\"max_tokens\":null,\"a\":1,\"max_completion_tokens\":-1}",
+         "{\"a\":1,\"max_tokens\":9}"},
+        {&both, "{\"a\":{\"max_tokens\":1}}",
+         "{\"a\":{\"max_tokens\":1},\"max_tokens\":9,\"stream_options\":{\"include_usage\":true}}"},
     };
     struct buf out;
 
