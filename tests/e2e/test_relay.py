@@ -140,6 +140,23 @@ def test_chunks_pass_as_they_are(relay, include):
         assert json.loads(got[-2]) == {**json.loads(events[-2]), "usage": json.loads(events[-1])["usage"]}
 
 
+def test_chunks_of_many_lines_become_one(relay):
+    """Chunks that come on several data lines, and with white space behind the brace, which usage is put before."""
+    lines = json.dumps(json.loads(chunk({"content": "one"})), indent=1).split("\n")
+
+    def script(a):
+        a.begin()
+        a.raw("".join(f"data: {line}\r\n" for line in lines) + "\r\n")
+        a.event(chunk({}, "stop") + "\t ")
+        a.event(words()[-1])
+        a.end()
+    frames, _ = stream(relay(Mock(script)))
+    assert len(frames) == 3 and frames[2] == "[DONE]"
+    assert frames[0] == " ".join(lines)
+    last = json.loads(frames[1])
+    assert last["choices"][0]["finish_reason"] == "stop" and last["usage"]["total_tokens"] == 15
+
+
 def test_tool_calls_pass_byte_for_byte(relay):
     events = [chunk({"role": "assistant", "content": None}),
               chunk({"tool_calls": [{"index": 0, "id": "call_a", "type": "function", "function": {"name": "f", "arguments": ""}}]}),
