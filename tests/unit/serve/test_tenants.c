@@ -211,6 +211,44 @@ static void answers_have_a_maximum(void **state)
     expect(r, CHAT_PATH, t->b, CHAT("hi", ""), 200, "\"completion_tokens\":4");
 }
 
+/* Complaints 1 and 3: sixty-four requests at once and a budget for seven: seven are let in,
+ * whatever the order; and when they have ended, each in its own way, nothing is held. */
+static void a_burst_of_requests(void **state)
+{
+    enum { N = 64, FIT = 7, EACH = 14 }; /* 10 of the prompt, 4 of the answer */
+    struct two *t = *state;
+    struct room *r;
+    char line[64], *a;
+    int fd[N], n_in = 0, n_out = 0;
+
+    snprintf(line, sizeof line, "tenant a token_budget_per_day=%d\n", FIT * EACH + EACH - 1);
+    r = start(t, line);
+    for (int i = 0; i < N; i++)
+        post(fd[i] = dial(r), CHAT_PATH, t->a, CHAT("HOLD", ",\"max_tokens\":4,\"stream\":true"));
+    EVENTUALLY(r->f.n_submitted == FIT && r->s->n_calls == FIT);
+    a = get(r, "GET", "/metrics", NULL);
+    HAS(a, "gaufre_budget_tokens{state=\"held\"} 98");
+    HAS(a, "gaufre_budget_tokens{state=\"settled\"} 0");
+    free(a);
+    r->f.released = 1;
+    for (int i = 0; i < N; i++) {
+        struct buf got;
+        buf_init(&got, 1 << 20);
+        hear(fd[i], &got, NULL);
+        n_in += status_of(got.data) == 200;
+        n_out += status_of(got.data) == 402;
+        buf_done(&got);
+        close(fd[i]);
+    }
+    assert_int_equal(n_in, FIT);
+    assert_int_equal(n_out, N - FIT);
+    EVENTUALLY(r->s->n_calls == 0);
+    a = get(r, "GET", "/metrics", NULL);
+    HAS(a, "gaufre_budget_tokens{state=\"held\"} 0");
+    HAS(a, "gaufre_budget_tokens{state=\"settled\"} 98");
+    free(a);
+}
+
 static void text_tools_are_charged(void **state)
 {
     struct two *t = *state;
@@ -438,6 +476,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(unstated_maximum_is_what_is_held),
         T(what_never_fits),
+        T(a_burst_of_requests),
         T(answers_have_a_maximum),
         T(remaining_falls_by_what_was_used),
         T(the_last_cent),
