@@ -161,6 +161,7 @@ int upstream_easy_open(struct upstream_request *r)
 {
     const struct upstream_config *c = r->pool->config;
     const struct curl_lib *lib = r->pool->lib;
+    const char *ca_dir = r->pool->io->up->ca_dir;
     CURL *x = lib->easy_init();
 
     if (!x)
@@ -183,10 +184,9 @@ int upstream_easy_open(struct upstream_request *r)
     lib->easy_setopt(x, CURLOPT_PROXY, c->proxy ? c->proxy : "");
     lib->easy_setopt(x, CURLOPT_NOPROXY, "");
     lib->easy_setopt(x, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    if (c->ca_file) {
+    lib->easy_setopt(x, CURLOPT_CAPATH, ca_dir);
+    if (c->ca_file || ca_dir)
         lib->easy_setopt(x, CURLOPT_CAINFO, c->ca_file);
-        lib->easy_setopt(x, CURLOPT_CAPATH, NULL);
-    }
     lib->easy_setopt(x, CURLOPT_HEADERFUNCTION, header_cb);
     lib->easy_setopt(x, CURLOPT_HEADERDATA, r);
     lib->easy_setopt(x, CURLOPT_WRITEFUNCTION, write_cb);

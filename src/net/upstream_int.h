@@ -97,6 +97,7 @@ struct upstream_io {
 struct upstream {
     struct upstream_config config;
     char *url, *ca_file, *proxy, *user_agent; /* config's, copied */
+    char *ca_dir; /* of the system's certificates, by hash; NULL: ca_file, or the system's file */
     struct net_server *server;
     const struct curl_lib *lib;
     int n_io;
