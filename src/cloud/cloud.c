@@ -32,6 +32,7 @@ struct cloud {
     int n_tenants;
     int tenant_of[CLOUD_TENANTS_MAX]; /* index in keys->tenants -> index here */
     struct books *books;
+    _Atomic(const struct cloud_prices *) prices; /* NULL: none */
     struct offers offers;
     _Atomic int64_t wall_us; /* what the wall clock is ahead of the monotonic one */
     _Atomic int64_t n_held;  /* tokens, by all open tickets */
@@ -149,6 +150,11 @@ int cloud_reload_keys(struct cloud *c, int64_t now_us, struct err *e)
     return r;
 }
 
+void cloud_set_prices(struct cloud *c, const struct cloud_prices *p)
+{
+    atomic_store(&c->prices, p);
+}
+
 int cloud_n_keys(const struct cloud *c)
 {
     struct cloud *w = (struct cloud *)(uintptr_t)c;
@@ -228,6 +234,7 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
     if (!c)
         return err_set(e, ERR_NOMEM, "out of memory");
     c->config = *config;
+    atomic_store(&c->prices, config->prices);
     pthread_rwlock_init(&c->lock, NULL);
     offers_init(&c->offers);
     tenant_slot(c, CLOUD_DEFAULT_TENANT);
@@ -302,7 +309,8 @@ int cloud_enter(struct cloud *c, int64_t now_us, const char *key, size_t n_key,
     struct holds_refusal why = {.e = e};
     int i_tenant, r;
 
-    *t = (struct cloud_ticket){.i_tenant = -1, .i_rate = -1, .tenant = ""};
+    *t = (struct cloud_ticket){
+        .i_tenant = -1, .i_rate = -1, .tenant = "", .prices = atomic_load(&c->prices)};
     i_tenant = key_tenant(c, key, n_key, t->key_id, &t->tiers);
     if (i_tenant < 0)
         return refuse_key(c, key, e);
@@ -383,20 +391,20 @@ int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queu
 
 /* The price of one side; NULL: there is none. A supplier's price is that of its name, which is what
  * its id begins with. */
-static const struct price *find_price(const struct cloud *c, enum price_side side,
+static const struct price *find_price(const struct cloud_prices *l, enum price_side side,
                                       const char *model, const char *supplier_id, enum tier tier,
                                       int64_t at_s)
 {
     char name[PRICE_NAME_MAX];
 
     snprintf(name, sizeof name, "%.*s", (int)strcspn(supplier_id, "/"), supplier_id);
-    return price_find(c->config.prices, c->config.n_prices, side, model, name, (int)tier, at_s);
+    return l ? price_find(l->list, l->n, side, model, name, (int)tier, at_s) : NULL;
 }
 
 static const struct price *ask_price(const struct cloud *c, int64_t now_us,
                                      const struct cloud_ticket *t, const struct cloud_ask *a)
 {
-    return find_price(c, PRICE_SELL, a->model, t->offer ? t->offer->sup->id : "", a->tier,
+    return find_price(t->prices, PRICE_SELL, a->model, t->offer ? t->offer->sup->id : "", a->tier,
                       wall_s(c, now_us));
 }
 
@@ -473,7 +481,8 @@ static void put_name(char *to, size_t cap, const char *from)
 }
 
 /* What one side of it costs; -1: there is no price. */
-static int64_t price_side(const struct cloud *c, enum price_side side, const struct cloud_use *u)
+static int64_t price_side(const struct cloud_prices *l, enum price_side side,
+                          const struct cloud_use *u)
 {
     const char *id = u->supplier ? u->supplier : "";
     struct usage use = {.prompt_tokens = u->prompt_tokens,
@@ -483,7 +492,7 @@ static int64_t price_side(const struct cloud *c, enum price_side side, const str
                         .reasoning_tokens = u->reasoning_tokens};
     struct usage_buckets b = usage_buckets(&use);
     const struct price *p =
-        find_price(c, side, u->model ? u->model : "", id, u->tier, u->at_us / 1000000);
+        find_price(l, side, u->model ? u->model : "", id, u->tier, u->at_us / 1000000);
 
     if (!p && side == PRICE_BUY && strcspn(id, "/") == 5 && !memcmp(id, "local", 5))
         return 0; /* this process's own engine is owed nothing */
@@ -491,21 +500,21 @@ static int64_t price_side(const struct cloud *c, enum price_side side, const str
 }
 
 /* What its tenant is charged, as its row says; what has no price any more costs what was held. */
-static int64_t charge(const struct cloud *c, const struct cloud_ticket *t,
-                      const struct cloud_use *u)
+static int64_t charge(const struct cloud_ticket *t, const struct cloud_use *u)
 {
-    int64_t n = u->prompt_tokens + u->completion_tokens ? price_side(c, PRICE_SELL, u) : 0;
+    int64_t n = u->prompt_tokens + u->completion_tokens ? price_side(t->prices, PRICE_SELL, u) : 0;
 
     return n >= 0 ? n : t->money_held > 0 ? t->money_held : 0;
 }
 
-static void put_price(const struct cloud *c, const struct cloud_use *u, struct books_row *r)
+static void put_price(const struct cloud *c, const struct cloud_ticket *t,
+                      const struct cloud_use *u, struct books_row *r)
 {
     int is_free =
         !u->prompt_tokens && !u->completion_tokens; /* nothing was used: nothing is owed */
 
-    r->charge_nano = is_free ? 0 : price_side(c, PRICE_SELL, u);
-    r->cost_nano = is_free ? 0 : price_side(c, PRICE_BUY, u);
+    r->charge_nano = is_free ? 0 : price_side(t->prices, PRICE_SELL, u);
+    r->cost_nano = is_free ? 0 : price_side(t->prices, PRICE_BUY, u);
     put_name(r->currency, sizeof r->currency, c->config.currency);
 }
 
@@ -526,7 +535,7 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
         r->usage_state = (int)u->usage_state;
         r->tier = (int)u->tier;
         r->energy_uj = u->energy_uj;
-        put_price(c, u, r);
+        put_price(c, t, u, r);
         r->status = u->status;
         put_name(r->request_id, sizeof r->request_id, u->request_id);
         put_name(r->tenant, sizeof r->tenant, t->tenant);
@@ -536,7 +545,7 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
     }
     leave(c, now_us, t,
           &(struct holds_use){
-              .tokens = n, .uncached = n - u->cached_tokens, .booked = {n, charge(c, t, u)}});
+              .tokens = n, .uncached = n - u->cached_tokens, .booked = {n, charge(t, u)}});
     if (r) /* last, so that a reader of the row finds everything else done */
         books_post(c->books, r);
     t->row = NULL;

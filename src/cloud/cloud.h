@@ -47,17 +47,21 @@ struct cloud_limits {
     int64_t concurrency;
 };
 
+struct cloud_prices {
+    const struct price *list;
+    int n;
+};
+
 struct cloud_config {
     const char *keys_path;   /* NULL: no keys, everybody is the default tenant */
     const char *ledger_path; /* NULL: no ledger */
     int ledger_sync_normal;  /* fsync at checkpoints only: faster, may lose the last rows with power
                               */
-    struct cloud_limits limits; /* of tenants whose line says nothing */
-    const struct price *prices; /* outlives the cloud; none: nothing is priced */
-    int n_prices;
-    const char *currency;    /* of these; NULL: none */
-    int32_t waiting_max;     /* sequences waiting at one offer before 429 */
-    int64_t now_us, wall_us; /* what the monotonic and the wall clock say */
+    struct cloud_limits limits;        /* of tenants whose line says nothing */
+    const struct cloud_prices *prices; /* outlives the cloud; NULL: nothing is priced */
+    const char *currency;              /* of all; NULL: none */
+    int32_t waiting_max;               /* sequences waiting at one offer before 429 */
+    int64_t now_us, wall_us;           /* what the monotonic and the wall clock say */
 };
 
 /* Opens keys and ledger. On failure nothing is left behind. */
@@ -73,6 +77,8 @@ int64_t cloud_close(struct cloud *c);
 /* Read the keys file again; on failure the old keys stay. [any] */
 int cloud_reload_keys(struct cloud *c, int64_t now_us, struct err *e);
 int cloud_n_keys(const struct cloud *c);
+/* Price by these from now on; they and all earlier ones outlive the cloud. [any] */
+void cloud_set_prices(struct cloud *c, const struct cloud_prices *p);
 
 /* ---- models and offers ----------------------------------------------------------------------- */
 
@@ -123,6 +129,7 @@ struct cloud_ticket {
     _Atomic int64_t *n_there; /* where these count, after cloud_admit; NULL: nowhere */
     int offer_is_full; /* why cloud_admit refused: the offer's queue, not the tenant's limit */
     int64_t retry_us;  /* after a refusal: when to come back; 0: unknown */
+    const struct cloud_prices *prices; /* in force when it entered; NULL: none */
     struct books_row *row;
 };
 

@@ -177,7 +177,60 @@ static void catch_signals(struct server *s)
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
-static int serve_until_stopped(const struct cmd *cmd, struct serve_config *c)
+/* What the server was started with, so that its configuration can be read again. Earlier ones are
+ * kept: requests and rows may still point into them. */
+struct start {
+    const struct cmd *cmd;
+    const struct serve_opts *opts;
+    int argc;
+    char **argv;
+    struct later *later;
+};
+
+struct later {
+    struct serve_config config;
+    struct later *before;
+};
+
+static int read_config(const struct start *st, struct serve_config *c, int *ret_is_usage,
+                       struct err *e)
+{
+    int r;
+
+    serve_config_init(c);
+    r = configure(c, st->opts, st->argc, st->argv, e);
+    *ret_is_usage = r && r != ERR_NOMEM;
+    return r ? r : resolve(c, e);
+}
+
+/* SIGHUP: all of the new configuration, or nothing. */
+static void reload(struct start *st, struct server *s)
+{
+    struct later *l = calloc(1, sizeof *l);
+    struct err e = {0};
+    int is_usage;
+
+    if (l) {
+        l->before = st->later;
+        st->later = l;
+    }
+    if (l && !read_config(st, &l->config, &is_usage, &e) && !serve_swap(s, &l->config, &e))
+        return;
+    LOG_EVENT(LOG_ERROR, "configuration not reloaded",
+              LOG_STR("why", l ? e.text : "out of memory"));
+}
+
+static void drop_later(struct start *st)
+{
+    while (st->later) {
+        struct later *l = st->later;
+        st->later = l->before;
+        serve_config_done(&l->config);
+        free(l);
+    }
+}
+
+static int serve_until_stopped(struct start *st, struct serve_config *c)
 {
     struct server *s = NULL;
     struct err e = {0};
@@ -186,28 +239,30 @@ static int serve_until_stopped(const struct cmd *cmd, struct serve_config *c)
     int r = serve_open(&s, c, &e);
 
     if (r)
-        return cmd_fail(cmd, &e);
+        return cmd_fail(st->cmd, &e);
     catch_signals(s);
     r = serve_wait_ready(s, &e);
     if (r && r != ERR_DRAINING) {
-        cmd_fail(cmd, &e);
+        cmd_fail(st->cmd, &e);
         serve_close(s);
         return CMD_FAILED;
     }
     if (!r)
         cmd_note("gaufre serves on %s (stop with ctrl-C)",
                  serve_config_url(c, serve_port(s), url, sizeof url));
-    r = serve_run(s, &e);
+    while ((r = serve_run(s, &e)) == SERVE_RELOAD)
+        reload(st, s);
     if (r) {
-        cmd_fail(cmd, &e);
+        cmd_fail(st->cmd, &e);
         _exit(CMD_FAILED); /* the engine does not answer: nothing can be freed in order */
     }
     n_lost = serve_close(s);
+    drop_later(st);
     if (!n_lost)
         return CMD_OK;
     err_set(&e, ERR_IO, "%lld answered request%s could not be booked: ledger %s", (long long)n_lost,
             plural(n_lost), c->ledger);
-    return cmd_fail(cmd, &e);
+    return cmd_fail(st->cmd, &e);
 }
 
 static int check(const struct cmd *cmd, struct serve_config *c)
@@ -239,21 +294,20 @@ static int print_settings(void)
 static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 {
     const struct serve_opts *o = opts_;
+    struct start st = {cmd, o, argc, argv, NULL};
     struct serve_config c;
     struct err e = {0};
-    int r, code;
+    int is_usage, code;
 
     if (o->settings)
         return print_settings();
-    serve_config_init(&c);
-    r = configure(&c, o, argc, argv, &e);
-    if (r || resolve(&c, &e)) {
-        code = r && r != ERR_NOMEM ? cmd_usage(cmd, "%s", e.text) : cmd_fail(cmd, &e);
+    if (read_config(&st, &c, &is_usage, &e)) {
+        code = is_usage ? cmd_usage(cmd, "%s", e.text) : cmd_fail(cmd, &e);
         serve_config_done(&c);
         return code;
     }
     log_setup((enum log_level)c.log_level, c.log_format);
-    code = o->check ? check(cmd, &c) : serve_until_stopped(cmd, &c);
+    code = o->check ? check(cmd, &c) : serve_until_stopped(&st, &c);
     serve_config_done(&c);
     return code;
 }
@@ -263,7 +317,8 @@ const struct cmd cmd_serve = {
     .help = "Serve models over HTTP, OpenAI- and Cerebras-compatible",
     .args = "[MODEL...]",
     .about = "Models are names ('gaufre list') or files. SIGTERM or ctrl-C finishes what runs and\n"
-             "stops, a second one stops at once; SIGHUP reads the keys again.\n"
+             "stops, a second one stops at once; SIGHUP reads the keys and the\n"
+             "configuration again: suppliers and prices change while it serves, all or nothing.\n"
              "Every flag is also a key of the configuration file, with '_' for '-':\n\n"
              "  host: 0.0.0.0\n  keys: /etc/gaufre/keys\n  models:\n    - smollm2-135m\n"
              "    - model: /models/big.gguf\n      id: big\n      aliases: [gpt-4o-mini]\n"

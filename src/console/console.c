@@ -45,6 +45,11 @@ void console_free(struct console *c)
     free(c);
 }
 
+void console_set_generation(struct console *c, int generation)
+{
+    atomic_store(&c->generation, generation);
+}
+
 void console_set_threads(struct console *c, int n_compute)
 {
     c->n_threads = n_compute;

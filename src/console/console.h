@@ -30,6 +30,7 @@ struct console_setup {
 struct console *console_new(const struct console_setup *s);
 void console_free(struct console *c); /* accepts NULL */
 void console_set_threads(struct console *c, int n_compute);
+void console_set_generation(struct console *c, int generation); /* of the configuration [any] */
 /* The next model of the cloud, which numbers them from 0, by its id. ERR_LIMIT, ERR_NOMEM. */
 int console_add_model(struct console *c, const char *id, struct err *e);
 

@@ -46,6 +46,7 @@ struct console {
     struct console_model model[CLOUD_MODELS_MAX];
     int n_models;
     struct rows *rows[CONSOLE_IO_MAX];
+    _Atomic int generation; /* of the configuration */
     int n_io, n_threads;
     int64_t created, opened_us; /* unix seconds; by the clock */
     uint64_t machine_bytes;

@@ -61,6 +61,7 @@ enum {
     M_EVICTED,
     M_GONE,
     M_SLOW,
+    M_GENERATION,
     M_ROWS,
     M_ROWS_PENDING,
     M_ROWS_FAILED,
@@ -184,6 +185,12 @@ static const struct metric_def defs[] = {
                 {NULL},
                 NULL,
                 0},
+    [M_GENERATION] = {"gaufre_config_generation",
+                      METRIC_GAUGE,
+                      "Configuration in force: 1 at the start, one more with each swap.",
+                      {NULL},
+                      NULL,
+                      0},
     [M_ROWS] = {"gaufre_ledger_rows_total", METRIC_COUNTER, "Rows booked.", {NULL}, NULL, 0},
     [M_ROWS_PENDING] =
         {"gaufre_ledger_rows_pending", METRIC_GAUGE, "Rows not yet on disk.", {NULL}, NULL, 0},
@@ -339,6 +346,7 @@ int console_metrics(struct console *c, struct buf *out)
     cloud_enforced(c->setup.cloud, OF_MONEY, clock_now_us(), &settled, &held);
     put(c, M_BUDGETS_MONEY, "settled", settled);
     put(c, M_BUDGETS_MONEY, "held", held);
+    put(c, M_GENERATION, NULL, atomic_load(&c->generation));
     put(c, M_ROWS, NULL, s.rows_written);
     put(c, M_ROWS_PENDING, NULL, s.rows_pending);
     put(c, M_ROWS_FAILED, NULL, s.write_failures);

@@ -208,7 +208,7 @@ static int prep_relay(struct call *c, struct err *e)
     if (r)
         return r;
     if (!c->body.data)
-        return err_set(e, ERR_INTERNAL, "the request's body is gone");
+        return err_set(e, ERR_AGAIN, "The suppliers have just changed; please try again.");
     j->relay = (struct job_relay){.path = chat ? "/chat/completions" : "/completions",
                                   .body = c->body.data,
                                   .n_body = c->body.len,
@@ -251,7 +251,7 @@ static int prep_text(struct call *c, struct err *e)
 /* May its body still be needed, for a supplier that takes it whole? */
 static int keeps_body(const struct call *c)
 {
-    return c->s->suppliers && !c->endpoint->is_tool;
+    return atomic_load(&c->s->suppliers) && !c->endpoint->is_tool;
 }
 
 static const char *body_of(const struct call *c)

@@ -106,13 +106,14 @@ int price_read(struct serve_config *c, struct config_doc *d, struct config_node 
     return 0;
 }
 
-int prices_check(const struct serve_config *c, struct err *e)
+int prices_check(struct serve_config *c, struct err *e)
 {
     if (*c->currency && !money_is_currency(c->currency))
         return err_set(e, ERR_ARG, "currency: '%.20s' is none: three capital letters, as EUR",
                        c->currency);
     if (c->n_prices && !*c->currency)
         return err_set(e, ERR_ARG, "prices: 'currency' says of which currency they are");
+    c->book = (struct cloud_prices){.list = c->prices, .n = c->n_prices};
     return 0;
 }
 

@@ -8,7 +8,7 @@
 /* One map of the file. ERR_FORMAT with "file:line:column: what". */
 int price_read(struct serve_config *c, struct config_doc *d, struct config_node *map,
                struct err *e);
-int prices_check(const struct serve_config *c, struct err *e); /* ERR_ARG */
+int prices_check(struct serve_config *c, struct err *e); /* ERR_ARG; fills c->book */
 void prices_describe(const struct serve_config *c, struct buf *out);
 
 #endif

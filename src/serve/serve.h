@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/config.h"
 #include "base/err.h"
+#include "cloud/cloud.h"
 #include "job/preset.h"
 #include "policy/price.h"
 
@@ -159,7 +160,8 @@ struct serve_config {
     int n_suppliers;
     struct price prices[SERVE_PRICES_MAX];
     int n_prices;
-    struct arena arena; /* owns the strings */
+    struct cloud_prices book; /* of these: filled by serve_config_check */
+    struct arena arena;       /* owns the strings */
 };
 enum { SERVE_METRICS_LOCAL, SERVE_METRICS_KEY, SERVE_METRICS_OPEN };
 
@@ -205,11 +207,18 @@ int serve_port(const struct server *s);
 /* Until every model is loaded (0), or one could not be (negative, e says why), or a drain began
  * (ERR_DRAINING). Logs how far it is. */
 int serve_wait_ready(struct server *s, struct err *e);
-/* Until a drain is over. */
+/* Until a drain is over: 0 or an error; or until it was asked to reload: SERVE_RELOAD. Then the
+ * caller reads the configuration again, calls serve_swap, and this again. */
+#define SERVE_RELOAD 1
 int serve_run(struct server *s, struct err *e);
+/* Serve by this configuration from now on, all of it or nothing: suppliers and prices; the keys
+ * file is read again. Requests under way keep what they have. ERR_ARG: it differs in what only a
+ * restart can change, e says in what; nothing was changed. `c` must outlive the server, as the
+ * earlier ones. On the thread of serve_run. */
+int serve_swap(struct server *s, const struct serve_config *c, struct err *e);
 /* Stop accepting, finish what runs; then serve_run returns. [any], also a signal handler. */
 void serve_drain(struct server *s);
-/* Read the keys file again. [any], also a signal handler. */
+/* Read the keys and the configuration again. [any], also a signal handler. */
 void serve_reload(struct server *s);
 /* Books what was settled, frees all. Returns how many requests could not be booked. Accepts NULL.
  */

@@ -14,6 +14,7 @@
 #include "serve/local_supplier.h"
 #include "serve/server.h"
 #include "serve/suppliers.h"
+#include "serve/swap.h"
 
 #define JOBS_HOME_US INT64_C(10000000) /* after the drain: for cancelled jobs to come home */
 #define LINGER_US    10000
@@ -43,7 +44,7 @@ void serve_drain(struct server *s)
 
 void serve_reload(struct server *s)
 {
-    atomic_store(&s->want_reload, 1);
+    atomic_fetch_add(&s->want_reload, 1);
     wake(s);
 }
 
@@ -69,8 +70,7 @@ static int open_cloud(struct server *s, struct err *e)
         .limits = {.requests_per_minute = c->requests_per_minute,
                    .tokens_per_minute = c->tokens_per_minute,
                    .concurrency = c->concurrency},
-        .prices = c->prices,
-        .n_prices = c->n_prices,
+        .prices = &c->book,
         .currency = or_null(c->currency),
         .waiting_max = (int32_t)c->queue,
         .now_us = clock_now_us(),
@@ -133,6 +133,7 @@ int server_new(struct server **ret, const struct serve_config *c, struct err *e)
     if (!s)
         return err_set(e, ERR_NOMEM, "out of memory");
     s->config = c;
+    s->generation = 1;
     s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     s->io = calloc((size_t)c->io_threads, sizeof *s->io);
     if (s->wake_fd < 0 || !s->io) {
@@ -188,6 +189,8 @@ int server_start(struct server *s, struct err *e)
         if (!s->io[i].tick)
             return err_set(e, ERR_NOMEM, "out of memory");
     }
+    console_set_generation(s->console, s->generation);
+    s->is_started = 1;
     return net_server_start(s->net, e);
 }
 
@@ -248,7 +251,7 @@ int serve_open(struct server **ret, const struct serve_config *c, struct err *e)
         r = add_locals(s, e);
     }
     if (!r && c->n_suppliers)
-        r = suppliers_open(&s->suppliers, s, e);
+        r = suppliers_add(s, c, e);
     if (!r)
         r = server_start(s, e);
     if (!r && pthread_create(&s->loader, NULL, loader_main, s))
@@ -279,21 +282,40 @@ static void wait_wake(struct server *s, int timeout_ms)
     }
 }
 
-static void reload(struct server *s)
+static int reload_keys(struct server *s, struct err *e)
 {
-    struct err e = {0};
-
-    if (cloud_reload_keys(s->cloud, clock_now_us(), &e)) {
-        LOG_EVENT(LOG_ERROR, "keys not reloaded", LOG_STR("why", e.text));
-        return;
+    if (cloud_reload_keys(s->cloud, clock_now_us(), e)) {
+        LOG_EVENT(LOG_ERROR, "keys not reloaded", LOG_STR("why", e->text));
+        return e->code;
     }
     atomic_fetch_add(&s->keys_read, 1); /* streams of /v1/engine/events check their key again */
     LOG_EVENT(LOG_INFO, "keys reloaded", LOG_INT("keys", cloud_n_keys(s->cloud)));
+    return 0;
+}
+
+int serve_swap(struct server *s, const struct serve_config *c, struct err *e)
+{
+    int r = swap_may(s->config, c, e);
+
+    if (!r && !swap_has_same_suppliers(s->config, c))
+        r = suppliers_add(s, c, e);
+    if (!r)
+        r = reload_keys(s, e);
+    if (r)
+        return r;
+    cloud_set_prices(s->cloud, &c->book);
+    s->config = c;
+    s->generation++;
+    console_set_generation(s->console, s->generation);
+    LOG_EVENT(LOG_INFO, "configuration in force", LOG_INT("generation", s->generation),
+              LOG_INT("suppliers", c->n_suppliers), LOG_INT("prices", c->n_prices));
+    return 0;
 }
 
 int serve_wait_ready(struct server *s, struct err *e)
 {
-    int failed;
+    int failed, keys_at = 0;
+    struct err none;
 
     while (atomic_load(&s->n_loaded) < s->n_locals) {
         failed = atomic_load(&s->load_failed);
@@ -304,8 +326,10 @@ int serve_wait_ready(struct server *s, struct err *e)
         if (atomic_load(&s->want_drain))
             return err_set(e, ERR_DRAINING, "stopped while loading");
         wait_wake(s, 1000);
-        if (atomic_exchange(&s->want_reload, 0))
-            reload(s);
+        if (atomic_load(&s->want_reload) > keys_at) { /* the rest when it runs */
+            keys_at = atomic_load(&s->want_reload);
+            reload_keys(s, &none);
+        }
     }
     return 0;
 }
@@ -335,7 +359,7 @@ int serve_run(struct server *s, struct err *e)
     while (!atomic_load(&s->want_drain)) {
         wait_wake(s, 1000);
         if (atomic_exchange(&s->want_reload, 0))
-            reload(s);
+            return SERVE_RELOAD;
     }
     atomic_store(&s->draining, 1);
     LOG_EVENT(LOG_INFO, "draining", LOG_INT("requests", atomic_load(&s->n_calls)));
@@ -372,7 +396,7 @@ int64_t serve_close(struct server *s)
         local_done(&s->locals[i]);
     team_close(s->team);
     n_lost = cloud_close(s->cloud);
-    suppliers_close(s->suppliers);
+    suppliers_close(atomic_load(&s->suppliers));
     net_server_close(s->net);
     console_free(s->console);
     if (s->wake_fd >= 0)

@@ -33,7 +33,8 @@ struct server_io {
 };
 
 struct server {
-    const struct serve_config *config;
+    _Atomic(const struct serve_config *) config;
+    int generation; /* of the configuration, from 1 */
     struct cloud *cloud;
     struct net_server *net;
     struct server_io *io;
@@ -41,8 +42,9 @@ struct server {
     struct console *console;
     struct served served[SERVE_MODELS_MAX];
     int n_served;
-    struct suppliers *suppliers; /* those elsewhere; NULL: none */
-    _Atomic int keys_read;       /* how often, after the first time */
+    _Atomic(struct suppliers *) suppliers; /* those elsewhere, the newest; NULL: none */
+    int is_started;                        /* no model comes any more */
+    _Atomic int keys_read;                 /* how often, after the first time */
     uint64_t salt_seed;
     _Atomic int64_t n_calls;
     _Atomic int draining;

@@ -146,7 +146,9 @@ struct suppliers {
         char id[CLOUD_SUPPLIER_ID_MAX], model[CLOUD_SUPPLIER_ID_MAX];
     } names[RELAYS_MAX];
     const char *ids[RELAYS_MAX];
+    int i_model[RELAYS_MAX];
     int n_relays;
+    struct suppliers *before; /* whose requests may still be under way */
 };
 
 static int open_upstream(struct suppliers *s, struct server *server, const struct serve_supplier *p,
@@ -174,6 +176,11 @@ static int model_of(struct server *server, const char *const *name, int *ret, st
 
     if (!cloud_find_model(server->cloud, *name, ret, &none))
         return 0;
+    if (server->is_started)
+        return err_set(e, ERR_ARG,
+                       "model %.100s: a new model takes effect with a restart only; nothing was "
+                       "changed",
+                       *name);
     *ret = server->n_served;
     return server_add_model(server, name, 1, e);
 }
@@ -183,7 +190,7 @@ static int add_relay(struct suppliers *s, struct server *server, const struct se
                      const char *text, struct err *e)
 {
     const char *equals = strchr(text, '=');
-    int n_id = equals ? (int)(equals - text) : (int)strlen(text), i_model, i = s->n_relays;
+    int n_id = equals ? (int)(equals - text) : (int)strlen(text), i = s->n_relays;
     struct relay_config c = {.upstream_model = equals ? equals + 1 : text,
                              .upstream = s->upstream[s->n_upstreams - 1],
                              .key = p->key,
@@ -202,21 +209,17 @@ static int add_relay(struct suppliers *s, struct server *server, const struct se
     snprintf(s->names[i].model, sizeof s->names[i].model, "%.*s", n_id, text);
     s->ids[i] = c.model = s->names[i].model;
     c.id = s->names[i].id;
-    if (model_of(server, &s->ids[i], &i_model, e) || relay_new(&s->relay[i], &c, e))
+    if (model_of(server, &s->ids[i], &s->i_model[i], e) || relay_new(&s->relay[i], &c, e))
         return e->code;
     s->n_relays++;
-    if (cloud_add_offer(server->cloud, i_model, s->relay[i], e))
-        return err_prefix(e, "supplier %s, model %s", p->name, c.model);
     return 0;
 }
 
-int suppliers_open(struct suppliers **ret, struct server *server, struct err *e)
+static int build(struct suppliers *s, struct server *server, const struct serve_config *c,
+                 struct err *e)
 {
-    const struct serve_config *c = server->config;
-    struct suppliers *s = calloc(1, sizeof *s);
-    int r = s ? 0 : err_set(e, ERR_NOMEM, "out of memory");
+    int r = 0;
 
-    *ret = s; /* also half of them: suppliers_close frees what is there */
     for (int i = 0; !r && i < c->n_suppliers; i++) {
         const struct serve_supplier *p = &c->suppliers[i];
         r = open_upstream(s, server, p, e);
@@ -226,10 +229,43 @@ int suppliers_open(struct suppliers **ret, struct server *server, struct err *e)
     return r;
 }
 
+static void withdraw(const struct suppliers *s, struct cloud *cloud, int n)
+{
+    for (int i = 0; i < n; i++)
+        cloud_remove_offer(cloud, s->relay[i]);
+}
+
+int suppliers_add(struct server *server, const struct serve_config *c, struct err *e)
+{
+    struct suppliers *s = calloc(1, sizeof *s), *before = atomic_load(&server->suppliers);
+    int n = 0, r;
+
+    if (!s)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    r = build(s, server, c, e);
+    while (!r && n < s->n_relays) {
+        r = cloud_add_offer(server->cloud, s->i_model[n], s->relay[n], e);
+        n += !r;
+    }
+    if (r)
+        withdraw(s, server->cloud, n);
+    else if (before)
+        withdraw(before, server->cloud, before->n_relays);
+    if (r && before) { /* kept beside the others: a request may be there already */
+        s->before = before->before;
+        before->before = s;
+        return r;
+    }
+    s->before = before;
+    atomic_store(&server->suppliers, s);
+    return r;
+}
+
 void suppliers_close(struct suppliers *s)
 {
     if (!s)
         return;
+    suppliers_close(s->before);
     for (int i = 0; i < s->n_relays; i++)
         relay_free(s->relay[i]);
     for (int i = 0; i < s->n_upstreams; i++)

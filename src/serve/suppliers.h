@@ -15,9 +15,11 @@ int supplier_read(struct serve_config *c, struct config_doc *d, struct config_no
 int suppliers_check(struct serve_config *c, struct err *e);
 void suppliers_describe(const struct serve_config *c, struct buf *out);
 
-/* Connects nothing yet. A model that is served here too gets one more offer, another is new. */
-int suppliers_open(struct suppliers **ret, struct server *s, struct err *e);
-/* Their offers are gone, the io threads have ended. Accepts NULL. */
+/* Put the configuration's suppliers on offer in place of those before, all or none; requests that
+ * are at the earlier ones go on there. Before the server starts a model that nobody serves yet is
+ * new; afterwards it is an error. Connects nothing yet. */
+int suppliers_add(struct server *s, const struct serve_config *c, struct err *e);
+/* These and all before; their offers are gone, the io threads have ended. Accepts NULL. */
 void suppliers_close(struct suppliers *s);
 
 #endif

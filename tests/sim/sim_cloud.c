@@ -255,8 +255,8 @@ static void open_cloud(void)
                                            .cache_write = -1,
                                            .output = 300000000,
                                            .reasoning = -1}};
-    struct cloud_config config = {.prices = prices,
-                                  .n_prices = 2,
+    static const struct cloud_prices book = {prices, 2};
+    struct cloud_config config = {.prices = &book,
                                   .currency = "EUR",
                                   .keys_path = "keys",
                                   .ledger_path = "ledger.db",

@@ -485,10 +485,10 @@ static void budgets_of_money(void **state)
                                            .cache_write = -1,
                                            .output = 2000000000,
                                            .reasoning = -1}};
+    static const struct cloud_prices book = {prices, 1};
     struct cloud_config config = {.keys_path = keys,
                                   .ledger_path = books,
-                                  .prices = prices,
-                                  .n_prices = 1,
+                                  .prices = &book,
                                   .currency = "EUR",
                                   .now_us = clock_now_us(),
                                   .wall_us = clock_wall_us()};

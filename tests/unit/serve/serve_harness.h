@@ -31,7 +31,8 @@ static void *room_run(void *arg)
     struct room *r = arg;
     struct err e = {0};
 
-    r->run_result = serve_run(r->s, &e);
+    while ((r->run_result = serve_run(r->s, &e)) == SERVE_RELOAD)
+        serve_swap(r->s, &r->config, &e); /* the same again: the keys are read */
     return NULL;
 }
 

@@ -1,0 +1,67 @@
+#include "serve/swap.h"
+
+#include <string.h>
+
+#define TEXT_MAX ((size_t)64 << 10)
+
+static int is_same(const struct config_setting *t, const void *a, const void *b)
+{
+    struct buf x, y;
+    int same;
+
+    buf_init(&x, TEXT_MAX);
+    buf_init(&y, TEXT_MAX);
+    same = !config_show(t, a, &x) && !config_show(t, b, &y) && x.len == y.len &&
+           (!x.len || !memcmp(x.data, y.data, x.len));
+    buf_done(&x);
+    buf_done(&y);
+    return same;
+}
+
+/* The first row of a table in which two objects differ; NULL: there is none. */
+static const struct config_setting *first_other(const struct config_setting *t, const void *a,
+                                                const void *b)
+{
+    while (t->name && is_same(t, a, b))
+        t++;
+    return t->name ? t : NULL;
+}
+
+static int needs_restart(const char *model, const struct config_setting *row, struct err *e)
+{
+    return err_set(e, ERR_ARG, "%s%s%s: takes effect with a restart only; nothing was changed",
+                   model, *model ? ": " : "", row->name);
+}
+
+int swap_may(const struct serve_config *now, const struct serve_config *next, struct err *e)
+{
+    const struct config_setting *row = first_other(serve_settings, now, next);
+
+    if (row)
+        return needs_restart("", row, e);
+    if (now->n_models != next->n_models)
+        return err_set(e, ERR_ARG,
+                       "models: another number takes effect with a restart only; nothing was "
+                       "changed");
+    for (int i = 0; i < now->n_models; i++) {
+        const struct serve_model *a = &now->models[i], *b = &next->models[i];
+        row = first_other(serve_naming, a, b);
+        if (!row)
+            row = first_other(serve_model_settings, a, b);
+        if (row)
+            return needs_restart(a->id, row, e);
+    }
+    return 0;
+}
+
+int swap_has_same_suppliers(const struct serve_config *now, const struct serve_config *next)
+{
+    int same = now->n_suppliers == next->n_suppliers;
+
+    for (int i = 0; same && i < now->n_suppliers; i++) {
+        const struct serve_supplier *a = &now->suppliers[i], *b = &next->suppliers[i];
+        same = !first_other(serve_supplier_settings, a, b) &&
+               !strcmp(a->key ? a->key : "", b->key ? b->key : "");
+    }
+    return same;
+}
