@@ -346,9 +346,32 @@ int cloud_route(struct cloud *c, int64_t now_us, const char *model, enum tier ti
     return offers_route(&c->offers, model, tier, now_us, t, e);
 }
 
-int cloud_has_other(struct cloud *c, const struct cloud_ticket *t)
+int cloud_has_other(struct cloud *c, int64_t now_us, const struct cloud_ticket *t)
 {
-    return offers_has_other(&c->offers, t);
+    return offers_has_other(&c->offers, t, now_us);
+}
+
+void cloud_note_result(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int code,
+                       int64_t first_us, int64_t retry_us)
+{
+    static const struct {
+        int code;
+        enum breaker_end end;
+    } ends[] = {{0, BREAKER_PASSED},
+                {ERR_SUPPLIER_BUSY, BREAKER_BUSY},
+                {ERR_SUPPLIER_AUTH, BREAKER_KEYLESS},
+                {ERR_CONNECT, BREAKER_FAILED},
+                {ERR_SILENT, BREAKER_FAILED},
+                {ERR_TIMEOUT, BREAKER_FAILED},
+                {ERR_RESET, BREAKER_FAILED},
+                {ERR_FORMAT, BREAKER_FAILED},
+                {ERR_SUPPLIER, BREAKER_FAILED}};
+
+    (void)c;
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        if (ends[i].code == code)
+            offers_note(t, ends[i].end, first_us, retry_us, now_us);
+    }
 }
 
 int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queue_threshold_us,
@@ -455,6 +478,7 @@ static void let_go(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
     if (t->n_there)
         quota_leave(t->n_there, t->holds.n_seqs);
     t->n_there = NULL;
+    offers_note(t, BREAKER_NOTHING, 0, 0, now_us);
     offers_put(&c->offers, t->offer);
     t->offer = NULL;
 }

@@ -18,6 +18,7 @@
 #ifndef CLOUD_CLOUD_H
 #define CLOUD_CLOUD_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -27,6 +28,7 @@
 #include "books/books.h"
 #include "cloud/holds.h"
 #include "cloud/supplier.h"
+#include "policy/breaker.h"
 #include "policy/price.h"
 
 #define CLOUD_NAME_MAX        BOOKS_NAME_MAX
@@ -101,6 +103,8 @@ struct cloud_offer {
     int slot;                  /* its place in the counts of each tenant */
     uint64_t serial;           /* never used again */
     _Atomic int64_t job_us;    /* running mean; a lost update does not matter */
+    pthread_mutex_t lock;      /* of the breaker; rank: a leaf */
+    struct breaker breaker;    /* only of suppliers elsewhere */
     _Atomic int32_t n_holders; /* the table, and requests */
 };
 
@@ -124,6 +128,8 @@ struct cloud_ticket {
     struct holds holds;              /* on its accounts */
     int64_t n_held, money_held;      /* tokens, and what they may cost at most; < 0: unknown */
     struct cloud_offer *offer;       /* after cloud_route, to the ticket's end; NULL: none */
+    int32_t breaker_turn;            /* at its offer */
+    int is_noted;                    /* how it went there was told to the breaker */
     uint64_t tried[CLOUD_TRIES_MAX]; /* serials of offers that failed with this request */
     int n_tried;
     _Atomic int64_t *n_there; /* where these count, after cloud_admit; NULL: nowhere */
@@ -152,7 +158,7 @@ int cloud_find_tenant(struct cloud *c, const char *key, size_t n_key, int *ret_t
 int cloud_route(struct cloud *c, int64_t now_us, const char *model, enum tier tier,
                 struct cloud_ticket *t, struct err *e);
 /* Could another offer than t->offer take the request now? */
-int cloud_has_other(struct cloud *c, const struct cloud_ticket *t);
+int cloud_has_other(struct cloud *c, int64_t now_us, const struct cloud_ticket *t);
 /* t->offer failed before the first byte of the answer: what was held there is given back, the
  * tokens too, and it is not chosen again. */
 void cloud_turn_back(struct cloud *c, int64_t now_us, struct cloud_ticket *t);
@@ -196,6 +202,11 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
 /* End the ticket without a row in the ledger; `tokens` are charged. Accepts a closed ticket. */
 void cloud_leave(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_t tokens);
 
+/* Tell how it goes at t->offer: its first content came (code 0) after first_us, or it failed with
+ * that error by the supplier's fault. Where the supplier said when to come back: retry_us.
+ * Suppliers that fail are left alone for a while (policy/breaker.h). */
+void cloud_note_result(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int code,
+                       int64_t first_us, int64_t retry_us);
 /* Note how long a job took at this offer, for estimates of waiting times. */
 void cloud_note_job(struct cloud_offer *of, int64_t run_us);
 /* Rates of a ticket's accounts, the tightest of each kind, also after its end; limits not

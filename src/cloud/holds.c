@@ -38,8 +38,6 @@ struct account_settings account_unsaid(void)
         .token_budget_per_month = -1,
         .token_budget = -1,
         .budget_warn = -1,
-        .overshoot = -1,
-        .on_exceed = -1,
     };
 }
 

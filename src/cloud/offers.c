@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "policy/route.h"
 
 _Static_assert(CLOUD_OFFERS_MAX <= 64 && CLOUD_OFFERS_MAX <= ROUTE_OFFERS_MAX,
@@ -113,12 +114,15 @@ int offers_add(struct offers *o, int i_model, struct supplier *s, struct err *e)
         return err_set(e, ERR_NOMEM, "out of memory");
     of->sup = s;
     of->i_model = i_model;
+    pthread_mutex_init(&of->lock, NULL);
     atomic_store(&of->n_holders, 1); /* the table */
     pthread_rwlock_wrlock(&o->lock);
     r = add(o, of, e);
     pthread_rwlock_unlock(&o->lock);
-    if (r)
+    if (r) {
+        pthread_mutex_destroy(&of->lock);
         free(of);
+    }
     return r;
 }
 
@@ -149,9 +153,64 @@ void offers_put(struct offers *o, struct cloud_offer *of)
     o->slots &= ~(UINT64_C(1) << of->slot);
     pthread_rwlock_unlock(&o->lock);
     s = of->sup;
+    pthread_mutex_destroy(&of->lock);
     free(of);
     if (s->ops->gone)
         s->ops->gone(s);
+}
+
+/* ---- breakers -------------------------------------------------------------------------------- */
+
+/* The engine of this process tells by its load how it is. */
+static int has_breaker(const struct cloud_offer *of)
+{
+    return !of->sup->ops->engine;
+}
+
+/* 0: a request may be sent there now; else not before this time. */
+static int64_t not_before(struct cloud_offer *of, int64_t now_us)
+{
+    struct breaker_view v = {.may_take = 1};
+
+    if (has_breaker(of)) {
+        pthread_mutex_lock(&of->lock);
+        breaker_look(&of->breaker, &breaker_usual, now_us, &v);
+        pthread_mutex_unlock(&of->lock);
+    }
+    return v.may_take ? 0 : v.not_before_us > now_us ? v.not_before_us : now_us + 1;
+}
+
+static void take(struct cloud_ticket *t, int64_t now_us)
+{
+    struct cloud_offer *of = t->offer;
+
+    t->is_noted = 0;
+    if (!has_breaker(of))
+        return;
+    pthread_mutex_lock(&of->lock);
+    t->breaker_turn = breaker_take(&of->breaker, &breaker_usual, now_us);
+    pthread_mutex_unlock(&of->lock);
+}
+
+void offers_note(struct cloud_ticket *t, enum breaker_end end, int64_t first_us, int64_t retry_us,
+                 int64_t now_us)
+{
+    struct cloud_offer *of = t->offer;
+    const struct breaker_note n = {.end = end,
+                                   .turn = t->breaker_turn,
+                                   .first_us = first_us,
+                                   .retry_us = retry_us,
+                                   .jitter = (uint32_t)(now_us * 2654435761)};
+
+    if (!of || !has_breaker(of) || (end == BREAKER_NOTHING && t->is_noted))
+        return;
+    t->is_noted = 1;
+    pthread_mutex_lock(&of->lock);
+    if (breaker_note(&of->breaker, &breaker_usual, &n, now_us))
+        LOG_EVENT(LOG_WARN, "supplier", LOG_STR("supplier", of->sup->id),
+                  LOG_STR("breaker", breaker_state_name(of->breaker.state)),
+                  LOG_STR("why", breaker_why_name(of->breaker.why)));
+    pthread_mutex_unlock(&of->lock);
 }
 
 /* ---- the choice ------------------------------------------------------------------------------ */
@@ -183,7 +242,7 @@ static int was_tried(const struct cloud_ticket *t, const struct cloud_offer *of)
 
 /* Under the lock. */
 static void lay_out(const struct offers *o, int i_model, const struct cloud_ticket *t,
-                    struct rows *ret)
+                    int64_t now_us, struct rows *ret)
 {
     struct load load;
 
@@ -199,6 +258,7 @@ static void lay_out(const struct offers *o, int i_model, const struct cloud_tick
         ret->of[ret->n] = of;
         ret->row[ret->n++] = (struct route_offer){.id = (uint32_t)of->serial,
                                                   .health = health(&load),
+                                                  .not_before_us = not_before(of, now_us),
                                                   .tiers = ~0u,
                                                   .n_waiting = load.n_waiting,
                                                   .n_running = load.n_running,
@@ -216,9 +276,26 @@ static int refuse(const char *model, const enum route_reason *why, int n, struct
         return err_set_param(e, ERR_LOADING, "model", "Model %.200s is loading.", model);
     if (seen & 1u << ROUTE_IS_FROZEN)
         return err_set_param(e, ERR_FROZEN, "model", "Model %.200s does not answer.", model);
+    if (seen & 1u << ROUTE_TOO_EARLY)
+        return err_set_param(
+            e, ERR_AGAIN, "model",
+            "The suppliers of model %.200s have failed; they are tried again soon.", model);
     if (seen & 1u << ROUTE_HAS_FAILED)
         return err_set_param(e, ERR_INTERNAL, "model", "Model %.200s could not be loaded.", model);
     return err_set_param(e, ERR_AGAIN, "model", "Nobody offers model %.200s now.", model);
+}
+
+/* When the first of those that are left alone is tried again; 0: there is none. */
+static int64_t come_back(const struct rows *r, const enum route_reason *why, int64_t now_us)
+{
+    int64_t first = 0;
+
+    for (int i = 0; i < r->n; i++) {
+        int64_t at = r->row[i].not_before_us;
+        if (why[i] == ROUTE_TOO_EARLY && (!first || at < first))
+            first = at;
+    }
+    return first > now_us ? first - now_us : 0;
 }
 
 int offers_route(struct offers *o, const char *model, enum tier tier, int64_t now_us,
@@ -233,20 +310,24 @@ int offers_route(struct offers *o, const char *model, enum tier tier, int64_t no
     pthread_rwlock_rdlock(&o->lock);
     i_model = find_model(o, model);
     if (i_model >= 0) {
-        lay_out(o, i_model, t, &rows);
+        lay_out(o, i_model, t, now_us, &rows);
         i = route_pick(&q, rows.row, rows.n, rows.tried, now_us, why);
     }
     if (i >= 0) {
         t->offer = rows.of[i];
         atomic_fetch_add(&t->offer->n_holders, 1);
+        take(t, now_us);
     }
     pthread_rwlock_unlock(&o->lock);
     if (i_model < 0)
         return api_err_model(e, model);
-    return i >= 0 ? 0 : refuse(model, why, rows.n, e);
+    if (i >= 0)
+        return 0;
+    t->retry_us = come_back(&rows, why, now_us);
+    return refuse(model, why, rows.n, e);
 }
 
-int offers_has_other(struct offers *o, const struct cloud_ticket *t)
+int offers_has_other(struct offers *o, const struct cloud_ticket *t, int64_t now_us)
 {
     struct load load;
     int found = 0;
@@ -259,7 +340,7 @@ int offers_has_other(struct offers *o, const struct cloud_ticket *t)
         if (of->i_model != t->offer->i_model || of == t->offer || was_tried(t, of))
             continue;
         of->sup->ops->load(of->sup, &load);
-        found = health(&load) == ROUTE_READY;
+        found = health(&load) == ROUTE_READY && !not_before(of, now_us);
     }
     pthread_rwlock_unlock(&o->lock);
     return found;

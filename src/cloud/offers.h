@@ -41,7 +41,10 @@ int offers_remove(struct offers *o, const struct supplier *s);
 int offers_route(struct offers *o, const char *model, enum tier tier, int64_t now_us,
                  struct cloud_ticket *t, struct err *e);
 /* Is there an offer of t->offer's model that could take the request and was not tried? */
-int offers_has_other(struct offers *o, const struct cloud_ticket *t);
+int offers_has_other(struct offers *o, const struct cloud_ticket *t, int64_t now_us);
+/* What cloud_note_result says; BREAKER_NOTHING where nothing was noted yet. */
+void offers_note(struct cloud_ticket *t, enum breaker_end end, int64_t first_us, int64_t retry_us,
+                 int64_t now_us);
 void offers_put(struct offers *o, struct cloud_offer *of); /* held no more; accepts NULL */
 void offers_look(struct offers *o, int i_model, struct cloud_look *ret);
 

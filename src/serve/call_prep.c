@@ -146,7 +146,8 @@ static int prep_chat(struct call *c, struct err *e)
                        e); /* the text is for the log alone */
     if (r)
         return too_long(c, r, e);
-    if (!cloud_has_other(c->s->cloud, &c->ticket)) /* else another may have to render them */
+    if (!cloud_has_other(c->s->cloud, clock_now_us(),
+                         &c->ticket)) /* else another may have to render them */
         api_request_rendered(&c->req);
     j->text = j->rendered.data ? j->rendered.data : "";
     j->n_text = j->rendered.len;

@@ -93,6 +93,7 @@ void call_told(struct call *c)
     if (c->is_told)
         return;
     c->is_told = 1;
+    cloud_note_result(c->s->cloud, clock_now_us(), &c->ticket, 0, clock_now_us() - c->sent_us, 0);
     net_body_done(&c->body);
     if (c->req.messages) {
         api_request_rendered(&c->req);
@@ -237,6 +238,7 @@ static void fail_job(struct call *c, int code, const struct event *ev)
         err_set(&e, code, "The request could not be finished: %s.", err_text(code));
     if (ev && ev->retry_us)
         c->ticket.retry_us = ev->retry_us;
+    cloud_note_result(c->s->cloud, clock_now_us(), &c->ticket, code, -1, ev ? ev->retry_us : 0);
     if (!call_turn_back(c, &e))
         call_fail(c, &e);
 }
@@ -292,7 +294,8 @@ static void judge_wait(struct call *c, int64_t now_us)
     if (!most || now_us - c->sent_us < most)
         return;
     err_set(&e, ERR_SILENT, "The supplier's answer did not begin in time.");
-    call_turn_back(c, &e); /* else it waits on */
+    if (call_turn_back(c, &e)) /* else it waits on */
+        cloud_note_result(c->s->cloud, now_us, &c->ticket, e.code, -1, 0);
 }
 
 void call_tick(struct call *c, int64_t now_us)

@@ -321,7 +321,8 @@ int call_turn_back(struct call *c, const struct err *e)
     int may = c->state == CALL_HOLD || c->state == CALL_SUBMIT || c->state == CALL_RUN;
 
     if (!may || c->is_told || c->endpoint->is_tool || !is_the_offers(c, e->code) ||
-        (!c->req.n_prompts && !c->req.messages) || !cloud_has_other(c->s->cloud, &c->ticket))
+        (!c->req.n_prompts && !c->req.messages) ||
+        !cloud_has_other(c->s->cloud, clock_now_us(), &c->ticket))
         return 0;
     LOG_EVENT(LOG_WARN, "turned back", LOG_STR("id", c->live.row.id),
               LOG_STR("supplier", c->sup->id), LOG_STR("error", err_name(e->code)),

@@ -230,3 +230,35 @@ def test_booked_as_it_went(pair):
     assert ask(server)[0] == "error"
     wait_for("booked", lambda: server.balance().get("default"))
     assert 20 <= server.balance()["default"]["completion_tokens"] <= 80  # an estimate of 39 words
+
+
+def test_who_asks_for_less_is_left_alone(pair):
+    """429 to all, with an hour to wait: asked once, and then nobody goes there (user complaint 23)."""
+    server, first, second = pair(error(429, retry_after="3600"))
+    for _ in range(10):
+        assert ask(server)[0] == "whole"
+    assert len(first.requests) == 1 and len(second.requests) == 10
+
+
+def test_who_fails_again_and_again_is_left_alone(pair):
+    server, first, second = pair(error(500))
+    for _ in range(20):
+        assert ask(server)[0] == "whole"
+    assert len(first.requests) < 10 and len(second.requests) == 20
+
+
+def test_nobody_is_left(pair):
+    """Both ask for an hour: later requests are refused at once, with the time to come back."""
+    server, first, second = pair(error(429, retry_after="3600"), second=Mock(error(429, retry_after="1800")))
+    asked = {"model": "far", "messages": [{"role": "user", "content": "x"}]}
+    assert server.post("/v1/chat/completions", asked)[0] == 429
+    status, heads, _ = server.post("/v1/chat/completions", asked)
+    assert status == 503 and 500 < float(heads["retry-after"]) <= 800  # ten minutes at most, and some jitter
+    assert len(first.requests) == len(second.requests) == 1
+
+
+def test_a_wrong_request_is_not_the_suppliers_fault(pair):
+    server, first, second = pair(error(400, "bad_thing", "no such field"))
+    for _ in range(12):
+        assert ask(server)[2].status_code == 400
+    assert len(first.requests) == 12 and not second.requests

@@ -161,7 +161,7 @@ static void send(struct request *r, int i_model)
             r->end_us = clock_now_us() + 1000 + below(30 * S);
             return;
         }
-        if (!cloud_has_other(cloud, &r->t))
+        if (!cloud_has_other(cloud, clock_now_us(), &r->t))
             break;
         sim_back(&r->use, 0);
         cloud_turn_back(cloud, clock_now_us(), &r->t);
@@ -203,7 +203,7 @@ static void end(struct request *r)
 
     if (how == 0) {
         int i_model = r->at->i_model;
-        if (!cloud_has_other(cloud, &r->t)) {
+        if (!cloud_has_other(cloud, clock_now_us(), &r->t)) {
             leave(r);
             return;
         }

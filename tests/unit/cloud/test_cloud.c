@@ -547,7 +547,7 @@ static void turned_back(void **state)
     for (int i = 0; i < 3; i++) {
         assert_int_equal(cloud_route(c, clock_now_us(), "m1", TIER_DEFAULT, &t, &e), 0);
         assert_ptr_equal(t.offer->sup, &f[i].s);
-        assert_int_equal(cloud_has_other(c, &t), i < 2);
+        assert_int_equal(cloud_has_other(c, 0, &t), i < 2);
         assert_int_equal(cloud_admit(c, 1, 1, 0, &t, &n, &e), 0);
         assert_int_equal(cloud_reserve(c, clock_now_us(), &t, &no_price, 90, &e),
                          0); /* not beside an earlier hold */
