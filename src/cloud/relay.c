@@ -58,7 +58,7 @@ static const struct relay *of(const struct supplier *s)
 static void announce(struct relay_job *r)
 {
     if (mbox_post(r->job->reader, &r->job->item))
-        mbox_wake(r->job->reader);
+        upstream_mail(r->relay->c.upstream, r->job->io); /* it is this very thread's */
 }
 
 static void drop_pieces(struct relay_job *r)

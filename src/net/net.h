@@ -142,6 +142,9 @@ void net_server_stats(const struct net_server *s, struct net_stats *ret); /* [an
 
 int net_n_io(const struct net_server *s);               /* [any] */
 struct mbox *net_io_mbox(struct net_server *s, int io); /* [any] to post; io thread to take */
+/* On that io thread: on_mail is called when its loop comes round, as after a wake, without a system
+ * call. */
+void net_io_mail(struct net_server *s, int io);
 /* A timer of one io thread; create, arm, stop and free there (or before net_server_start). */
 struct net_timer *net_timer_new(struct net_server *s, int io, void (*fn)(void *ctx), void *ctx);
 void net_timer_arm(struct net_timer *t, int ms); /* once; replaces what was armed */

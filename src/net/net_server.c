@@ -362,6 +362,11 @@ int net_n_io(const struct net_server *s)
     return s->config.n_io;
 }
 
+void net_io_mail(struct net_server *s, int io)
+{
+    event_active(s->ios[io].mail_ev, EV_READ, 0);
+}
+
 struct mbox *net_io_mbox(struct net_server *s, int io)
 {
     CHECK(io >= 0 && io < s->config.n_io);

@@ -292,6 +292,11 @@ void upstream_cancel(struct upstream_request *r)
     upstream_pool_drop(r);
 }
 
+void upstream_mail(struct upstream *u, int io)
+{
+    net_io_mail(u->server, io);
+}
+
 void upstream_pause(struct upstream_request *r, int paused)
 {
     net_io_check(r->pool->io->net);

@@ -76,6 +76,8 @@ int upstream_begin(struct upstream *u, int io, const struct upstream_ask *a,
 /* The service sees it at once: its connection is closed. Any time before on_end has returned, also
  * from inside the calls of this request and of others; so are the functions below. */
 void upstream_cancel(struct upstream_request *r);
+/* Its reader's mailbox, on the same io thread, has mail: net_io_mail. */
+void upstream_mail(struct upstream *u, int io);
 void upstream_pause(struct upstream_request *r, int paused); /* reading, for a slow reader */
 int upstream_status(const struct upstream_request *r);       /* 0 before on_head */
 /* A header of the answer by its name in lower case, or NULL; until on_end returns. */

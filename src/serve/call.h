@@ -155,7 +155,8 @@ struct call {
 
     struct row_live live;     /* what the console is told of it: its id too */
     struct call_watch *watch; /* of a call that looks at requests */
-    int i_viewer;             /* whose requests it sees */
+    int i_viewer;             /* whose requests it sees ... */
+    int keys_read;            /* ... by the keys of this reading, or of a later one */
     int cancel_asked;         /* before its jobs were sent */
 };
 

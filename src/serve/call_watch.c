@@ -16,7 +16,7 @@
 struct call_watch {
     struct watch *watch;
     int is_out; /* it is on its way round the io threads */
-    int interval_us, keys_read;
+    int interval_us;
     int64_t next_us;
     struct buf text;
 };
@@ -130,7 +130,6 @@ static int begin(struct call *c, struct err *e)
     w = c->watch = calloc(1, sizeof *w);
     if (w) {
         w->watch = watch_new(c->s->console, c->i_viewer, c);
-        w->keys_read = atomic_load(&c->s->keys_read);
         buf_init(&w->text, TEXT_MAX);
     }
     return w && w->watch ? 0 : err_set(e, ERR_NOMEM, "No memory for one more request.");
@@ -208,7 +207,7 @@ void call_watch_tick(struct call *c, int64_t now_us)
         err_set(&e, ERR_DRAINING, "The server is shutting down.");
         call_fail(c, &e);
     } else if (c->streaming &&
-               (atomic_load(&c->s->draining) || w->keys_read != atomic_load(&c->s->keys_read))) {
+               (atomic_load(&c->s->draining) || c->keys_read != atomic_load(&c->s->keys_read))) {
         end_stream(c);
     } else if (c->streaming && !w->is_out && now_us + EARLY_US >= w->next_us) {
         w->next_us += w->interval_us;

@@ -163,6 +163,7 @@ static int may_ask(struct call *c, const char *key, size_t n_key, struct err *e)
     case API_AUTH_KEY:
         return cloud_check_key(c->s->cloud, key, n_key, e);
     case API_AUTH_TENANT:
+        c->keys_read = atomic_load(&c->s->keys_read); /* before the key is looked at */
         return cloud_find_tenant(c->s->cloud, key, n_key, &c->i_viewer, e);
     case API_AUTH_METRICS:
         return may_read_metrics(c, key, n_key, e);
