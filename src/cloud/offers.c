@@ -200,7 +200,7 @@ void offers_note(struct cloud_ticket *t, enum breaker_end end, int64_t first_us,
                                    .turn = t->breaker_turn,
                                    .first_us = first_us,
                                    .retry_us = retry_us,
-                                   .jitter = (uint32_t)(now_us * 2654435761)};
+                                   .jitter = (uint32_t)now_us * 2654435761u};
 
     if (!of || !has_breaker(of) || (end == BREAKER_NOTHING && t->is_noted))
         return;
