@@ -90,6 +90,7 @@ suppliers:
   - name: up
     base_url: http://127.0.0.1:{upstream}/v1
     models: [mock]
+    context: 8192
     concurrency: 50000
     connections: 50000
 """)
