@@ -1,5 +1,6 @@
 """gaufre init: a configuration that works at once, whose every commented line is the default, and its schema."""
 import json
+import pathlib
 import re
 
 import jsonschema
@@ -10,10 +11,10 @@ from finding import model_file
 
 
 class Yaml12(yaml.SafeLoader):
-    """As editors read it: on and off are words."""
+    """As editors read it (YAML 1.2): on and off are words, and so is a day."""
 
 
-Yaml12.yaml_implicit_resolvers = {k: [r for r in v if r[0] != "tag:yaml.org,2002:bool"]
+Yaml12.yaml_implicit_resolvers = {k: [r for r in v if r[0].rsplit(":", 1)[1] not in ("bool", "timestamp")]
                                   for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
 Yaml12.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(true|false)$"), list("tf"))
 
@@ -72,3 +73,23 @@ def test_schema_is_served(cli, start, schema):
     status, heads, body = server.get("/config.schema.json")
     assert status == 200 and heads["content-type"] == "application/schema+json"
     assert json.loads(body) == schema
+
+
+EXAMPLES = sorted((pathlib.Path(__file__).parents[2] / "examples").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=[p.name for p in EXAMPLES])
+def test_examples(cli, tmp_path, env, schema, path):
+    """What examples/ has is loaded and checked; only the model's name becomes a file, and the keys are made."""
+    text = path.read_text()
+    jsonschema.validate(yaml.load(text, Yaml12), schema)
+    (tmp_path / "c.yaml").write_text(re.sub(r"smollm2-135m$", str(model_file("smollm2-135m")), text, flags=re.M))
+    (tmp_path / "keys").write_text(f"salt {'00' * 32}\n")
+    secrets = {"CEREBRAS_API_KEY": "sk-a", "OTHER_API_KEY": "sk-b"}
+    done = cli("serve", "-c", "c.yaml", "--check", cwd=tmp_path, env=env | secrets)
+    assert done.returncode == 0, done.stderr
+    assert "sk-a" not in done.stdout + done.stderr
+    for s in yaml.safe_load(text).get("suppliers", []):
+        assert f"supplier   {s['name']}: {s['base_url']}, with a key" in done.stdout
+    if "prices" in text:
+        assert cli("serve", "-c", "c.yaml", "--check", cwd=tmp_path).returncode != 0  # without the variables
