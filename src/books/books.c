@@ -120,6 +120,8 @@ static void *books_main(void *arg)
         wait_us = books_step(b, clock_now_us());
         if (b->stopping)
             return NULL;
+        if (wait_us < 0 && atomic_load(&b->n_posted) != atomic_load(&b->n_written))
+            continue; /* one was posted meanwhile, and woke nobody */
         mbox_wait(&b->box, wait_us < 0 ? -1 : (int)(wait_us / 1000) + 1);
     }
 }
@@ -223,8 +225,11 @@ void books_give(struct books *b, struct books_row *r)
 
 void books_post(struct books *b, struct books_row *r)
 {
-    atomic_fetch_add(&b->n_posted, 1);
-    if (mbox_post(&b->box, &r->item))
+    int64_t n_waiting = atomic_fetch_add(&b->n_posted, 1) + 1 - atomic_load(&b->n_written);
+
+    mbox_post(&b->box, &r->item);
+    /* The others of a group are taken when it is due: the thread knows of the first. */
+    if (n_waiting == 1 || n_waiting % GROUP_ROWS == 0)
         mbox_wake(&b->box);
 }
 
