@@ -192,7 +192,7 @@ int upstream_easy_open(struct upstream_request *r)
     lib->easy_setopt(x, CURLOPT_WRITEFUNCTION, write_cb);
     lib->easy_setopt(x, CURLOPT_WRITEDATA, r);
     lib->easy_setopt(x, CURLOPT_OPENSOCKETFUNCTION, upstream_sock_open);
-    lib->easy_setopt(x, CURLOPT_OPENSOCKETDATA, r->pool->io);
+    lib->easy_setopt(x, CURLOPT_OPENSOCKETDATA, r);
     lib->easy_setopt(x, CURLOPT_CLOSESOCKETFUNCTION, upstream_sock_close);
     lib->easy_setopt(x, CURLOPT_CLOSESOCKETDATA, r->pool->io);
     lib->easy_setopt(x, CURLOPT_PREREQFUNCTION, ready_cb);

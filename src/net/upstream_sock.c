@@ -4,6 +4,7 @@
  * and putting it in again would be two system calls a request. And a kept connection with something
  * to read has ended, or brings what nobody asked for, which must not be taken for the answer to the
  * next request: it is shut down, and libcurl leaves it. */
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -165,11 +166,15 @@ int upstream_sock_set(CURL *easy, curl_socket_t fd, int what, void *ctx, void *s
  * same number goes. */
 curl_socket_t upstream_sock_open(void *ctx, curlsocktype purpose, struct curl_sockaddr *a)
 {
+    struct upstream_request *r = ctx;
     int fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 
-    if (fd < 0)
+    if (fd < 0) { /* of this process, not the service's fault */
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+            upstream_fail(r, ERR_NOMEM, "There are no descriptors for one more connection");
         return CURL_SOCKET_BAD;
-    sock_forget(ctx, fd);
+    }
+    sock_forget(r->pool->io, fd);
     return fd;
 }
 

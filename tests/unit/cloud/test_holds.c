@@ -296,7 +296,8 @@ struct burst {
     pthread_barrier_t barrier;
     _Atomic int n_admitted;
     _Atomic int64_t used;
-    int rounds, n_random;
+    int rounds;
+    _Atomic int n_random;
 };
 
 static void *burst_main(void *arg)

@@ -2,6 +2,7 @@
 #include "upstream_harness.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -536,6 +537,47 @@ static void test_unreached(void **state)
     client_close(&c);
 }
 
+/* Until this process has no socket to that port any more. */
+static void wait_left(int port)
+{
+    struct sockaddr_in a;
+    socklen_t n;
+    int any = 1;
+
+    while (any) {
+        any = 0;
+        for (int fd = 0; fd < 1024; fd++) {
+            n = sizeof a;
+            any |= !getpeername(fd, (struct sockaddr *)&a, &n) && a.sin_family == AF_INET &&
+                   ntohs(a.sin_port) == port;
+        }
+        clock_sleep_us(1000);
+    }
+}
+
+/* What this process has not is not the service's fault. */
+static void test_no_descriptors(void **state)
+{
+    struct client c = {0};
+    struct rlimit was, none;
+    int fd;
+
+    client_open(&c, rows, NULL);
+    expect_answer(&c, "/close", 0, 200, "hello");
+    peer_wait(&c.peer, &c.peer.n_open, 0, 0);
+    wait_left(c.peer.port);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    none = was;
+    fd = dup(0);
+    none.rlim_cur = (rlim_t)fd; /* the lowest that is free, and so all above it */
+    close(fd);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    expect_answer(&c, "/hello", ERR_NOMEM, 0, NULL);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+    expect_answer(&c, "/hello", 0, 200, "hello");
+    client_close(&c);
+}
+
 static void test_names(void **state)
 {
     struct client c = {0};
@@ -682,18 +724,31 @@ static void test_tls_silent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_answers),      cmocka_unit_test(test_interim),
-        cmocka_unit_test(test_broken),       cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_echo),         cmocka_unit_test(test_head),
-        cmocka_unit_test(test_refused),      cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_kept_badly),   cmocka_unit_test(test_sent_once),
-        cmocka_unit_test(test_cancel),       cmocka_unit_test(test_cancel_unbegun),
-        cmocka_unit_test(test_begin_at_end), cmocka_unit_test(test_pause),
-        cmocka_unit_test(test_silent),       cmocka_unit_test(test_silent_later),
-        cmocka_unit_test(test_total),        cmocka_unit_test(test_close),
-        cmocka_unit_test(test_many),         cmocka_unit_test(test_unreached),
-        cmocka_unit_test(test_names),        cmocka_unit_test(test_proxy),
-        cmocka_unit_test(test_config),       cmocka_unit_test(test_tls),
+        cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_interim),
+        cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_echo),
+        cmocka_unit_test(test_head),
+        cmocka_unit_test(test_no_descriptors),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_kept_badly),
+        cmocka_unit_test(test_sent_once),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_cancel_unbegun),
+        cmocka_unit_test(test_begin_at_end),
+        cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_silent),
+        cmocka_unit_test(test_silent_later),
+        cmocka_unit_test(test_total),
+        cmocka_unit_test(test_close),
+        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_unreached),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_proxy),
+        cmocka_unit_test(test_config),
+        cmocka_unit_test(test_tls),
         cmocka_unit_test(test_tls_silent),
     };
     signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to clients that have left */
