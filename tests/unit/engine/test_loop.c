@@ -671,8 +671,7 @@ static void preempted_in_its_prompt(void **state)
     struct jobs_spec s[N], warm = spec_of(SHARED + 1, 1);
     uint64_t n_cached = 0;
     (void)state;
-    open_engine(&llama,
-                (struct engine_config){.chunk = 2, .batch_max = N, .kv_bytes_max = 400000});
+    open_engine(&llama, (struct engine_config){.chunk = 2, .batch_max = N, .kv_bytes_max = 200000});
     jobs_run(engine, &warm, 1, &first, 1);
     for (int i = 0; i < N; i++) {
         for (int k = 0; k < LEN; k++)
