@@ -40,23 +40,23 @@ def test_every_command_helps_and_refuses_what_it_does_not_know(cli):
         assert f"gaufre {name}: unknown option --no-such-option" in r.stderr
 
 
-def numbers(cli, command):
+def numbers(cli, command, folder):
     """{option: (low, high, default as printed or None)} of the options that take a number."""
     text = re.sub(r"\n {20,}", " ", cli(command, "--help").stdout)
     found = {}
     for option, help_ in re.findall(r"^ +(?:-., )?--([a-z-]+) [A-Z,]+ (.*)$", text, re.M):
         said = re.search(rf"--{option} wants a (?:whole )?number from (\S+) to (\S+), not 'x'",
-                         cli(command, f"--{option}=x").stderr)
+                         cli(command, f"--{option}=x", cwd=folder).stderr)
         if said:
             default = re.search(r"\(default: (\S+)\)$", help_)
             found[option] = (said[1], said[2], default and default[1])
     return found
 
 
-def test_numbers_have_bounds_that_are_reached(cli):
+def test_numbers_have_bounds_that_are_reached(cli, tmp_path):
     seen = {}
     for command in commands(cli):
-        for option, (low, high, default) in numbers(cli, command).items():
+        for option, (low, high, default) in numbers(cli, command, tmp_path).items():
             seen[(command, option)] = (low, high)
             assert float(low) < float(high), (command, option)
             assert default in (None, "model") or float(low) <= float(default) <= float(high), (command, option)
