@@ -60,11 +60,8 @@ export class Answer {
             await api.read_events(response, (text) => this.event(text));
             if (!node.finish && !node.error) throw api.lost();
         } catch (e) {
-            const error = e instanceof api.ApiError ? e : api.lost();
-            // A page that is being left loses its connections a moment before it is told that it is.
-            if (error.code === 'offline' || error.code === 'lost') await new Promise((go) => { setTimeout(go, 200); });
             if (this.control.signal.aborted) node.finish = 'stopped';
-            else node.error = plain_error(error);
+            else node.error = plain_error(e instanceof api.ApiError ? e : api.lost());
         }
         clearTimeout(watch);
         this.engine?.abort();
