@@ -17,8 +17,9 @@
 #include "base/err.h"
 #include "base/mbox.h"
 
-#define BOOKS_NAME_MAX 64
-#define BOOKS_ROWS_MAX 16384
+#define BOOKS_NAME_MAX   64
+#define BOOKS_LABELS_MAX 256
+#define BOOKS_ROWS_MAX   16384
 
 struct books;
 
@@ -36,6 +37,8 @@ struct books_row {
     int status;                      /* HTTP's */
     char request_id[BOOKS_NAME_MAX]; /* a row is booked once: ids must be unique */
     char tenant[BOOKS_NAME_MAX], key_id[BOOKS_NAME_MAX];
+    char team[2 * BOOKS_NAME_MAX];  /* "tenant/team"; "": none */
+    char labels[BOOKS_LABELS_MAX];  /* "name=value,name=value", in order of name; "": none */
     char model[2 * BOOKS_NAME_MAX]; /* as clients name it */
     char
         supplier[2 * BOOKS_NAME_MAX]; /* the stable id of who served it, the same after a restart */
@@ -65,7 +68,7 @@ void books_stats(const struct books *b, int64_t *ret_written, int64_t *ret_pendi
 
 /* What was used and is owed, of rows that are alike. */
 struct books_sum {
-    char key[2 * BOOKS_NAME_MAX]; /* the tenant, model ... that they share; "" */
+    char key[BOOKS_LABELS_MAX]; /* the tenant, model ... that they share; "" */
     int64_t n_requests, prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens;
     int64_t charge_nano, cost_nano;
     int64_t n_unpriced, n_estimated, n_disputed; /* rows that are not settled for good */
@@ -78,11 +81,14 @@ enum books_by {
     BOOKS_BY_MODEL,
     BOOKS_BY_SUPPLIER,
     BOOKS_BY_DAY,
+    BOOKS_BY_TEAM,
+    BOOKS_BY_LABELS,
     BOOKS_BY_N
 };
 /* Which rows: NULL and 0 mean any; times in unix seconds, `until` is not reached. */
 struct books_where {
-    const char *tenant, *key_id, *model, *supplier;
+    const char *tenant, *key_id, *model, *supplier, *team;
+    const char *label; /* "name=value": of the rows that have it */
     int64_t from_s, until_s;
     int only_pending; /* without a price, estimated or disputed */
 };
@@ -102,9 +108,10 @@ struct books_balance {
 /* Read the balances from a ledger file, in order of tenant. [any], also while a server writes. */
 int books_balances(const char *path, int (*row)(void *arg, const struct books_balance *b),
                    void *arg, struct err *e);
-/* What a tenant used in requests that ended in [from_us, until_us) of the wall clock: tokens, and
- * what it was charged for those that have a price. [any], likewise. */
-int books_used(const char *path, const char *tenant, int64_t from_us, int64_t until_us,
-               int64_t *ret_tokens, int64_t *ret_nano, struct err *e);
+/* What a tenant, a team or a key (by) of that name used in requests that ended in [from_us,
+ * until_us) of the wall clock: tokens, and what was charged for those that have a price. [any],
+ * likewise. */
+int books_used(const char *path, enum books_by by, const char *name, int64_t from_us,
+               int64_t until_us, int64_t *ret_tokens, int64_t *ret_nano, struct err *e);
 
 #endif

@@ -61,20 +61,34 @@ int books_balances(const char *path, int (*row)(void *arg, const struct books_ba
     return r;
 }
 
-int books_used(const char *path, const char *tenant, int64_t from_us, int64_t until_us,
-               int64_t *ret_tokens, int64_t *ret_nano, struct err *e)
+/* The columns by which rows are put together; a day is text. */
+static const char *const columns[BOOKS_BY_N] = {
+    [BOOKS_BY_ALL] = "''",
+    [BOOKS_BY_TENANT] = "tenant",
+    [BOOKS_BY_TEAM] = "team",
+    [BOOKS_BY_KEY] = "key_id",
+    [BOOKS_BY_LABELS] = "labels",
+    [BOOKS_BY_MODEL] = "model",
+    [BOOKS_BY_SUPPLIER] = "supplier",
+    [BOOKS_BY_DAY] = "strftime('%Y-%m-%d', at_us / 1000000, 'unixepoch')"};
+
+int books_used(const char *path, enum books_by by, const char *name, int64_t from_us,
+               int64_t until_us, int64_t *ret_tokens, int64_t *ret_nano, struct err *e)
 {
-    static const char sql[] = "SELECT coalesce(sum(prompt_tokens + completion_tokens), 0),"
-                              " coalesce(sum(max(charge_nano, 0)), 0) FROM usage"
-                              " WHERE tenant = ?1 AND at_us >= ?2 AND at_us < ?3";
+    char sql[300];
     sqlite3_stmt *st = NULL;
     sqlite3 *db = NULL;
     int r = open_file(&db, path, e);
 
-    if (!r && (sqlite3_prepare_v2(db, sql, -1, &st, NULL) ||
-               sqlite3_bind_text(st, 1, tenant, -1, SQLITE_STATIC) ||
-               sqlite3_bind_int64(st, 2, from_us) || sqlite3_bind_int64(st, 3, until_us) ||
-               sqlite3_step(st) != SQLITE_ROW))
+    snprintf(sql, sizeof sql,
+             "SELECT coalesce(sum(prompt_tokens + completion_tokens), 0),"
+             " coalesce(sum(max(charge_nano, 0)), 0) FROM usage"
+             " WHERE %s = ?1 AND at_us >= ?2 AND at_us < ?3",
+             columns[by]);
+    if (!r &&
+        (sqlite3_prepare_v2(db, sql, -1, &st, NULL) ||
+         sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC) || sqlite3_bind_int64(st, 2, from_us) ||
+         sqlite3_bind_int64(st, 3, until_us) || sqlite3_step(st) != SQLITE_ROW))
         r = read_err(db, path, e);
     if (!r) {
         *ret_tokens = sqlite3_column_int64(st, 0);
@@ -94,13 +108,6 @@ int books_used(const char *path, const char *tenant, int64_t from_us, int64_t un
 int books_bill(const char *path, enum books_by by, const struct books_where *w,
                int (*row)(void *arg, const struct books_sum *s), void *arg, struct err *e)
 {
-    static const char *const keys[BOOKS_BY_N] = {
-        [BOOKS_BY_ALL] = "''",
-        [BOOKS_BY_TENANT] = "tenant",
-        [BOOKS_BY_KEY] = "key_id",
-        [BOOKS_BY_MODEL] = "model",
-        [BOOKS_BY_SUPPLIER] = "supplier",
-        [BOOKS_BY_DAY] = "strftime('%Y-%m-%d', at_us / 1000000, 'unixepoch')"};
     char sql[1400];
     struct books_sum s;
     sqlite3_stmt *st = NULL;
@@ -114,8 +121,10 @@ int books_bill(const char *path, enum books_by by, const struct books_where *w,
              " sum(usage_state = 2) FROM usage WHERE (?1 IS NULL OR tenant = ?1)"
              " AND (?2 IS NULL OR key_id = ?2) AND (?3 IS NULL OR model = ?3)"
              " AND (?4 IS NULL OR supplier = ?4) AND at_us >= ?5 AND (?6 = 0 OR at_us < ?6)"
+             " AND (?8 IS NULL OR team = ?8)"
+             " AND (?9 IS NULL OR instr(',' || labels || ',', ',' || ?9 || ',') > 0)"
              " AND (?7 = 0 OR " PENDING ") GROUP BY k, currency ORDER BY k, currency",
-             keys[by]);
+             columns[by]);
     if (!r && sqlite3_prepare_v2(db, sql, -1, &st, NULL))
         r = read_err(db, path, e);
     if (!r) {
@@ -126,6 +135,8 @@ int books_bill(const char *path, enum books_by by, const struct books_where *w,
         sqlite3_bind_int64(st, 5, w->from_s * 1000000);
         sqlite3_bind_int64(st, 6, w->until_s * 1000000);
         sqlite3_bind_int(st, 7, w->only_pending);
+        sqlite3_bind_text(st, 8, w->team, -1, SQLITE_STATIC);
+        sqlite3_bind_text(st, 9, w->label, -1, SQLITE_STATIC);
     }
     while (!r && (code = sqlite3_step(st)) == SQLITE_ROW) {
         copy(s.key, sizeof s.key, sqlite3_column_text(st, 0));

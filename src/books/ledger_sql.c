@@ -38,6 +38,10 @@ static const char version_2[] =
     "INSERT INTO account SELECT 'supplier:' || supplier, 'tokens',"
     " -sum(prompt_tokens + completion_tokens) FROM usage GROUP BY supplier;";
 
+/* Rows of before belong to no team and have no labels, and their links are those that they had. */
+static const char version_3[] = "ALTER TABLE usage ADD COLUMN team TEXT NOT NULL DEFAULT '';"
+                                "ALTER TABLE usage ADD COLUMN labels TEXT NOT NULL DEFAULT '';";
+
 static int version_of(sqlite3 *db, int *ret)
 {
     sqlite3_stmt *st = NULL;
@@ -70,6 +74,8 @@ int ledger_sql_tables(sqlite3 *db, int *ret_version)
         code = sqlite3_exec(db, version_1, NULL, NULL, NULL);
     if (!code && *ret_version < 2)
         code = sqlite3_exec(db, version_2, NULL, NULL, NULL);
+    if (!code && *ret_version < 3)
+        code = sqlite3_exec(db, version_3, NULL, NULL, NULL);
     if (!code)
         code = sqlite3_exec(db, set, NULL, NULL, NULL);
     if (!code)
@@ -101,6 +107,8 @@ void ledger_sql_bind(sqlite3_stmt *st, const struct books_row *r)
     sqlite3_bind_int64(st, i++, r->charge_nano);
     sqlite3_bind_int64(st, i++, r->cost_nano);
     sqlite3_bind_text(st, i++, r->currency, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, i++, r->team, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, i++, r->labels, -1, SQLITE_STATIC);
 }
 
 static void copy(char *to, size_t cap, sqlite3_stmt *st, int i)
@@ -131,6 +139,8 @@ void ledger_sql_read(sqlite3_stmt *st, struct books_row *ret)
     ret->charge_nano = sqlite3_column_int64(st, 15);
     ret->cost_nano = sqlite3_column_int64(st, 16);
     copy(ret->currency, sizeof ret->currency, st, 17);
+    copy(ret->team, sizeof ret->team, st, 18);
+    copy(ret->labels, sizeof ret->labels, st, 19);
 }
 
 /* Texts end with a NUL, so that no two rows have one form. */
@@ -156,6 +166,10 @@ void ledger_sql_chain(const unsigned char before[LEDGER_CHAIN_SIZE], const struc
     hash_text(&h, r->model);
     hash_text(&h, r->supplier);
     hash_text(&h, r->currency);
+    if (*r->team || *r->labels) { /* rows of version 2 keep their links */
+        hash_text(&h, r->team);
+        hash_text(&h, r->labels);
+    }
     crypto_generichash_update(&h, (const unsigned char *)numbers, sizeof numbers);
     crypto_generichash_final(&h, ret, LEDGER_CHAIN_SIZE);
 }

@@ -7,15 +7,15 @@
 #include "books/books.h"
 
 #define LEDGER_BUSY_MS    2000
-#define LEDGER_SCHEMA     2 /* user_version */
+#define LEDGER_SCHEMA     3 /* user_version */
 #define LEDGER_CHAIN_SIZE 16
 
 /* All columns of usage that are a row's own, in the order of bind and read. */
 #define LEDGER_COLUMNS                                                                             \
     "request_id, at_us, tenant, key_id, model, supplier, prompt_tokens, cached_tokens,"            \
     " completion_tokens, energy_uj, status, cache_write_tokens, reasoning_tokens, usage_state,"    \
-    " tier, charge_nano, cost_nano, currency"
-#define LEDGER_N_COLUMNS 18
+    " tier, charge_nano, cost_nano, currency, team, labels"
+#define LEDGER_N_COLUMNS 20
 
 /* Make the tables where missing, and bring those of an earlier version up to this one. SQLite's
  * code; SQLITE_MISMATCH: the file is of a later version, *ret_version. */

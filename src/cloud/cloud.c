@@ -71,7 +71,7 @@ static int past_used(void *ctx, const char *name, int64_t from_s, int64_t until_
 {
     const struct cloud *c = ctx;
 
-    return books_used(c->config.ledger_path, name, from_s * 1000000,
+    return books_used(c->config.ledger_path, BOOKS_BY_TENANT, name, from_s * 1000000,
                       until_s < INT64_MAX / 1000000 ? until_s * 1000000 : INT64_MAX,
                       &ret[OF_TOKENS], &ret[OF_MONEY], e);
 }
@@ -564,6 +564,8 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
         put_name(r->request_id, sizeof r->request_id, u->request_id);
         put_name(r->tenant, sizeof r->tenant, t->tenant);
         put_name(r->key_id, sizeof r->key_id, t->key_id);
+        put_name(r->team, sizeof r->team, NULL);
+        put_name(r->labels, sizeof r->labels, NULL);
         put_name(r->model, sizeof r->model, u->model);
         put_name(r->supplier, sizeof r->supplier, u->supplier);
     }

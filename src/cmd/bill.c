@@ -1,4 +1,5 @@
-/* gaufre bill: what was used and what it costs, by tenant, key, model, supplier or day. */
+/* gaufre bill: what was used and what it costs, by tenant, team, key, labels, model, supplier or
+ * day. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -9,16 +10,18 @@
 #include "cmd/ledger_path.h"
 
 struct bill_opts {
-    const char *ledger, *tenant, *key, *model, *supplier, *from, *to;
+    const char *ledger, *tenant, *team, *key, *label, *model, *supplier, *from, *to;
     int by, json, csv, pending;
 };
 
-static const char by_words[] = "all|tenant|key|model|supplier|day";
+static const char by_words[] = "all|tenant|key|model|supplier|day|team|labels";
 
 static const struct opt opts[] = {
     OPT_CHOICE('b', "by", by_words, "tenant", bill_opts, by, "a line for each"),
     OPT_STR(0, "tenant", "NAME", NULL, bill_opts, tenant, "of this tenant"),
+    OPT_STR(0, "team", "TENANT/TEAM", NULL, bill_opts, team, "of this team"),
     OPT_STR(0, "key", "ID", NULL, bill_opts, key, "of this key"),
+    OPT_STR(0, "label", "NAME=VALUE", NULL, bill_opts, label, "of keys that have this label"),
     OPT_STR(0, "model", "ID", NULL, bill_opts, model, "of this model"),
     OPT_STR(0, "supplier", "NAME/MODEL", NULL, bill_opts, supplier, "of this supplier"),
     OPT_STR(0, "from", "DATE", NULL, bill_opts, from, "from this day on (UTC): 2026-12-01"),
@@ -130,7 +133,9 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 {
     const struct bill_opts *o = opts_;
     struct books_where w = {.tenant = o->tenant,
+                            .team = o->team,
                             .key_id = o->key,
+                            .label = o->label,
                             .model = o->model,
                             .supplier = o->supplier,
                             .only_pending = o->pending};

@@ -72,6 +72,11 @@ static void post(struct books *b, int i)
     snprintf(r->request_id, sizeof r->request_id, "req_%d", i);
     snprintf(r->tenant, sizeof r->tenant, "t%u", x[0] % 3);
     snprintf(r->supplier, sizeof r->supplier, "s%u/m", x[1] % 2);
+    snprintf(r->team, sizeof r->team, "%s", i % 2 ? "t0/blue" : "");
+    snprintf(r->labels, sizeof r->labels, "%s",
+             i % 3 == 1   ? "cost=7,env=prod"
+             : i % 3 == 2 ? "env=test"
+                          : "");
     strcpy(r->model, "m");
     strcpy(r->currency, "EUR");
     r->prompt_tokens = x[2] % 1000;
@@ -187,6 +192,39 @@ static void accounts_sum_to_zero(void **state)
                      number("SELECT sum(max(cost_nano, 0)) FROM usage"));
 }
 
+static int add_requests(void *arg, const struct books_sum *s)
+{
+    *(int64_t *)arg += s->n_requests;
+    return 0;
+}
+
+static int64_t billed(enum books_by by, const struct books_where *w)
+{
+    struct err e = {0};
+    int64_t n = 0;
+
+    assert_int_equal(books_bill(path, by, w, add_requests, &n, &e), 0);
+    return n;
+}
+
+static void teams_and_labels_are_booked(void **state)
+{
+    struct err e = {0};
+    int64_t tokens = 0, nano = 0;
+
+    fill(0, 60);
+    assert_int_equal(billed(BOOKS_BY_TEAM, &(struct books_where){.team = "t0/blue"}), 30);
+    assert_int_equal(billed(BOOKS_BY_LABELS, &(struct books_where){.label = "env=prod"}), 20);
+    assert_int_equal(billed(BOOKS_BY_LABELS, &(struct books_where){.label = "cost=7"}), 20);
+    assert_int_equal(billed(BOOKS_BY_LABELS, &(struct books_where){.label = "env=pro"}), 0);
+    assert_int_equal(books_used(path, BOOKS_BY_TEAM, "t0/blue", 0, INT64_MAX, &tokens, &nano, &e),
+                     0);
+    assert_int_equal(
+        tokens,
+        number("SELECT sum(prompt_tokens + completion_tokens) FROM usage WHERE team = 't0/blue'"));
+    differs("UPDATE usage SET labels = 'env=test' WHERE request_id = 'req_10'", "req_10 ");
+}
+
 /* As the first version of this program left it. */
 static void the_first_version_is_brought_up(void **state)
 {
@@ -210,7 +248,7 @@ static void the_first_version_is_brought_up(void **state)
     fill(0, 10);
     audit(12);
     differs("DELETE FROM usage WHERE request_id = 'req_9'", "balance");
-    change("PRAGMA user_version=3");
+    change("PRAGMA user_version=4");
     {
         struct books *b = NULL;
         struct err e = {0};
@@ -227,6 +265,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_gone_is_found, setup, teardown),
         cmocka_unit_test_setup_teardown(a_balance_that_lies_is_found, setup, teardown),
         cmocka_unit_test_setup_teardown(accounts_sum_to_zero, setup, teardown),
+        cmocka_unit_test_setup_teardown(teams_and_labels_are_booked, setup, teardown),
         cmocka_unit_test_setup_teardown(the_first_version_is_brought_up, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
