@@ -236,7 +236,7 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
     c->config = *config;
     atomic_store(&c->prices, config->prices);
     pthread_rwlock_init(&c->lock, NULL);
-    offers_init(&c->offers);
+    offers_init(&c->offers, &config->retry);
     tenant_slot(c, CLOUD_DEFAULT_TENANT);
     cloud_tell_wall(c, config->now_us, config->wall_us);
     if (config->ledger_path)
@@ -349,6 +349,11 @@ int cloud_route(struct cloud *c, int64_t now_us, const char *model, enum tier ti
 int cloud_has_other(struct cloud *c, int64_t now_us, const struct cloud_ticket *t)
 {
     return offers_has_other(&c->offers, t, now_us);
+}
+
+int cloud_take_retry(struct cloud *c, int64_t now_us, const struct cloud_ticket *t)
+{
+    return offers_take_retry(&c->offers, t, now_us);
 }
 
 void cloud_note_result(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int code,
@@ -668,7 +673,7 @@ void cloud_enforced(struct cloud *c, int kind, int64_t now_us, int64_t *ret_sett
         holds_sum(&c->tenants[i].account, kind, wall_s(c, now_us), ret_settled, ret_held);
 }
 
-void cloud_stats(const struct cloud *c, struct cloud_stats *ret)
+void cloud_stats(struct cloud *c, struct cloud_stats *ret)
 {
     *ret = (struct cloud_stats){.refused_auth = atomic_load(&c->refused_auth),
                                 .refused_requests = atomic_load(&c->refused_requests),
@@ -677,6 +682,7 @@ void cloud_stats(const struct cloud *c, struct cloud_stats *ret)
                                 .refused_queue = atomic_load(&c->refused_queue),
                                 .refused_budget = atomic_load(&c->refused_budget),
                                 .tokens_held = atomic_load(&c->n_held)};
+    offers_retries(&c->offers, &ret->retries, &ret->retries_refused);
     if (c->books)
         books_stats(c->books, &ret->rows_written, &ret->rows_pending, &ret->write_failures);
 }

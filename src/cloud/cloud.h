@@ -30,6 +30,7 @@
 #include "cloud/supplier.h"
 #include "policy/breaker.h"
 #include "policy/price.h"
+#include "policy/retry.h"
 
 #define CLOUD_NAME_MAX        BOOKS_NAME_MAX
 #define CLOUD_SUPPLIER_ID_MAX 128
@@ -63,6 +64,7 @@ struct cloud_config {
     const struct cloud_prices *prices; /* outlives the cloud; NULL: nothing is priced */
     const char *currency;              /* of all; NULL: none */
     int32_t waiting_max;               /* sequences waiting at one offer before 429 */
+    struct retry_limits retry;         /* zeroed: a request is tried once */
     int64_t now_us, wall_us;           /* what the monotonic and the wall clock say */
 };
 
@@ -159,6 +161,9 @@ int cloud_route(struct cloud *c, int64_t now_us, const char *model, enum tier ti
                 struct cloud_ticket *t, struct err *e);
 /* Could another offer than t->offer take the request now? */
 int cloud_has_other(struct cloud *c, int64_t now_us, const struct cloud_ticket *t);
+/* It has reached t->offer, which failed: may it be tried at another? If so it is counted, within a
+ * budget of its model's retries (policy/retry.h). */
+int cloud_take_retry(struct cloud *c, int64_t now_us, const struct cloud_ticket *t);
 /* t->offer failed before the first byte of the answer: what was held there is given back, the
  * tokens too, and it is not chosen again. */
 void cloud_turn_back(struct cloud *c, int64_t now_us, struct cloud_ticket *t);
@@ -233,9 +238,10 @@ struct cloud_stats {
     int64_t rows_written, rows_pending, write_failures;
     int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency, refused_queue;
     int64_t refused_budget;
-    int64_t tokens_held; /* by requests under way */
+    int64_t retries, retries_refused; /* requests tried at another offer; that might not be */
+    int64_t tokens_held;              /* by requests under way */
 };
-void cloud_stats(const struct cloud *c, struct cloud_stats *ret);
+void cloud_stats(struct cloud *c, struct cloud_stats *ret);
 /* What all budgets of tokens or of money (OF_x) that have an amount count now: settled in their
  * windows, and held by requests under way. */
 void cloud_enforced(struct cloud *c, int kind, int64_t now_us, int64_t *ret_settled,

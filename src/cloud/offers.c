@@ -10,8 +10,10 @@
 _Static_assert(CLOUD_OFFERS_MAX <= 64 && CLOUD_OFFERS_MAX <= ROUTE_OFFERS_MAX,
                "a bit for each slot, and each offer a row of one question");
 
-void offers_init(struct offers *o)
+void offers_init(struct offers *o, const struct retry_limits *l)
 {
+    o->retry_limits = *l;
+    pthread_mutex_init(&o->retry_lock, NULL);
     pthread_rwlock_init(&o->lock, NULL);
 }
 
@@ -20,6 +22,7 @@ void offers_done(struct offers *o)
     while (o->n_offers)
         CHECK(!offers_remove(o, o->offer[0]->sup));
     CHECK(!o->slots);
+    pthread_mutex_destroy(&o->retry_lock);
     pthread_rwlock_destroy(&o->lock);
 }
 
@@ -213,6 +216,36 @@ void offers_note(struct cloud_ticket *t, enum breaker_end end, int64_t first_us,
     pthread_mutex_unlock(&of->lock);
 }
 
+/* ---- retries --------------------------------------------------------------------------------- */
+
+static void count_first(struct offers *o, int i_model, int64_t now_us)
+{
+    pthread_mutex_lock(&o->retry_lock);
+    retry_first(&o->models[i_model].retry, now_us);
+    pthread_mutex_unlock(&o->retry_lock);
+}
+
+int offers_take_retry(struct offers *o, const struct cloud_ticket *t, int64_t now_us)
+{
+    struct retry *r = &o->models[t->offer->i_model].retry;
+    int may;
+
+    pthread_mutex_lock(&o->retry_lock);
+    may = retry_take(r, &o->retry_limits, now_us);
+    o->n_retries += may;
+    o->n_retries_refused += !may;
+    pthread_mutex_unlock(&o->retry_lock);
+    return may;
+}
+
+void offers_retries(struct offers *o, int64_t *ret_n, int64_t *ret_refused)
+{
+    pthread_mutex_lock(&o->retry_lock);
+    *ret_n = o->n_retries;
+    *ret_refused = o->n_retries_refused;
+    pthread_mutex_unlock(&o->retry_lock);
+}
+
 /* ---- the choice ------------------------------------------------------------------------------ */
 
 static enum route_health health(const struct load *l)
@@ -321,8 +354,11 @@ int offers_route(struct offers *o, const char *model, enum tier tier, int64_t no
     pthread_rwlock_unlock(&o->lock);
     if (i_model < 0)
         return api_err_model(e, model);
-    if (i >= 0)
+    if (i >= 0) {
+        if (!t->n_tried)
+            count_first(o, i_model, now_us);
         return 0;
+    }
     t->retry_us = come_back(&rows, why, now_us);
     return refuse(model, why, rows.n, e);
 }

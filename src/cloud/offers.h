@@ -14,12 +14,17 @@
 #include <pthread.h>
 
 #include "cloud/cloud.h"
+#include "policy/retry.h"
 
 struct offers {
-    pthread_rwlock_t lock; /* rank: a leaf */
+    pthread_rwlock_t lock;      /* rank: a leaf */
+    pthread_mutex_t retry_lock; /* of what retries count; rank: a leaf */
+    struct retry_limits retry_limits;
+    int64_t n_retries, n_retries_refused;
     struct {
         const char *const *names; /* id first, then aliases */
         int n_names;
+        struct retry retry;
     } models[CLOUD_MODELS_MAX];
     int n_models;
     struct cloud_offer *offer[CLOUD_OFFERS_MAX]; /* on offer now, in the order of their coming */
@@ -28,7 +33,7 @@ struct offers {
     uint64_t n_ever;
 };
 
-void offers_init(struct offers *o);
+void offers_init(struct offers *o, const struct retry_limits *l);
 void offers_done(struct offers *o); /* nobody holds an offer any more */
 
 int offers_add_model(struct offers *o, const char *const *names, int n_names, int *ret_model,
@@ -42,6 +47,10 @@ int offers_route(struct offers *o, const char *model, enum tier tier, int64_t no
                  struct cloud_ticket *t, struct err *e);
 /* Is there an offer of t->offer's model that could take the request and was not tried? */
 int offers_has_other(struct offers *o, const struct cloud_ticket *t, int64_t now_us);
+/* May the request, which has reached t->offer, be tried at another? If so it is counted. */
+int offers_take_retry(struct offers *o, const struct cloud_ticket *t, int64_t now_us);
+/* Since the start: retries, and those that the budget refused. */
+void offers_retries(struct offers *o, int64_t *ret_n, int64_t *ret_refused);
 /* What cloud_note_result says; BREAKER_NOTHING where nothing was noted yet. */
 void offers_note(struct cloud_ticket *t, enum breaker_end end, int64_t first_us, int64_t retry_us,
                  int64_t now_us);

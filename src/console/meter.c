@@ -47,6 +47,7 @@ enum {
     M_SIZE_OUT,
     M_REQUESTS,
     M_REFUSED,
+    M_RETRIES,
     M_RESERVED,
     M_BUDGETS,
     M_BUDGETS_MONEY,
@@ -121,6 +122,12 @@ static const struct metric_def defs[] = {
                    METRIC_COUNTER,
                    "Requests refused, by reason.",
                    {"reason"},
+                   NULL,
+                   0},
+    [M_RETRIES] = {"gaufre_retries_total",
+                   METRIC_COUNTER,
+                   "Requests whose offer failed: tried at another, or refused that by the budget.",
+                   {"result"},
                    NULL,
                    0},
     [M_RESERVED] = {"gaufre_reserved_tokens",
@@ -339,6 +346,8 @@ int console_metrics(struct console *c, struct buf *out)
     put(c, M_REFUSED, "concurrency", s.refused_concurrency);
     put(c, M_REFUSED, "queue", s.refused_queue);
     put(c, M_REFUSED, "budget", s.refused_budget);
+    put(c, M_RETRIES, "tried", s.retries);
+    put(c, M_RETRIES, "refused", s.retries_refused);
     put(c, M_RESERVED, NULL, s.tokens_held);
     cloud_enforced(c->setup.cloud, OF_TOKENS, clock_now_us(), &settled, &held);
     put(c, M_BUDGETS, "settled", settled);

@@ -322,8 +322,9 @@ int call_turn_back(struct call *c, const struct err *e)
 
     if (!may || c->is_told || c->endpoint->is_tool || !is_the_offers(c, e->code) ||
         (!c->req.n_prompts && !c->req.messages) ||
-        !cloud_has_other(c->s->cloud, clock_now_us(), &c->ticket))
-        return 0;
+        !cloud_has_other(c->s->cloud, clock_now_us(), &c->ticket) ||
+        (c->n_sent && !cloud_take_retry(c->s->cloud, clock_now_us(), &c->ticket)))
+        return 0; /* what was never sent is no retry */
     LOG_EVENT(LOG_WARN, "turned back", LOG_STR("id", c->live.row.id),
               LOG_STR("supplier", c->sup->id), LOG_STR("error", err_name(e->code)),
               LOG_STR("why", e->text));

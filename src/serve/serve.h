@@ -72,6 +72,10 @@
       "threads that read big requests")                                                            \
     X("queue", "queue", INT, queue, "256", 0, 100000, "N",                                         \
       "sequences that may wait at one model; more get 429")                                        \
+    X("retry_percent", "retry-percent", INT, retry_percent, "20", 0, 100, "N",                     \
+      "of ten seconds' requests for a model, as many in a hundred may be tried at another offer")  \
+    X("retry_min", "retry-min", INT, retry_min, "30", 0, 1000000, "N",                             \
+      "and so many more in these ten seconds")                                                     \
     X("requests_per_minute", "requests-per-minute", INT, requests_per_minute, "0", 0, 1e12, "N",   \
       "requests a minute of one tenant, 0: no limit")                                              \
     X("tokens_per_minute", "tokens-per-minute", INT, tokens_per_minute, "0", 0, 1e12, "N",         \
@@ -146,6 +150,7 @@ struct serve_config {
     const char *host, *keys, *ledger, *currency;
     struct config_strs cors_origin, allowed_hosts;
     int64_t port, threads, io_threads, prep_threads, queue, connections, connections_per_address;
+    int64_t retry_percent, retry_min;
     int64_t requests_per_minute, tokens_per_minute, concurrency;
     int64_t header_timeout, body_timeout, idle_timeout, stall_timeout, drain_timeout; /* ms */
     int64_t heartbeat;

@@ -73,6 +73,7 @@ static int open_cloud(struct server *s, struct err *e)
         .prices = &c->book,
         .currency = or_null(c->currency),
         .waiting_max = (int32_t)c->queue,
+        .retry = {.percent = (int32_t)c->retry_percent, .min = (int32_t)c->retry_min},
         .now_us = clock_now_us(),
         .wall_us = clock_wall_us(),
     };

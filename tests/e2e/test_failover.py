@@ -6,8 +6,10 @@ Bench (16 scenarios); each is scored pass, safe or fail, and none may fail:
     fail  anything else
 
 The table is printed: pytest -s -k scores."""
+import itertools
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from openai import APIError, APIStatusError, OpenAI
@@ -120,14 +122,14 @@ SCENARIOS = [
 def pair(tmp_path):
     made = []
 
-    def make(first, second=None, **more):
+    def make(first, second=None, flags=(), **more):
         first, second = Mock(first), second or Mock()
         text = "suppliers:\n" + "".join(f"  - name: {n}\n    base_url: {m.url}\n    models: [far]\n{LIMITS}"
                                         for n, m in (("first", first), ("second", second)))
         folder = tmp_path / str(len(made))
         folder.mkdir()
         (folder / "c.yaml").write_text(text)
-        server = Server(str(folder), "-c", folder / "c.yaml", models=[], **more)
+        server = Server(str(folder), "-c", folder / "c.yaml", *flags, models=[], **more)
         made.append((server, first, second))
         return made[-1]
 
@@ -262,3 +264,38 @@ def test_a_wrong_request_is_not_the_suppliers_fault(pair):
     for _ in range(12):
         assert ask(server)[2].status_code == 400
     assert len(first.requests) == 12 and not second.requests
+
+
+def statuses(server, n, at_once=16):
+    asked = {"model": "far", "messages": [{"role": "user", "content": "x"}]}
+    with ThreadPoolExecutor(at_once) as pool:
+        return list(pool.map(lambda _: server.post("/v1/chat/completions", asked)[0], range(n)))
+
+
+def test_a_dead_primary_sees_few_of_a_thousand(pair):
+    """All are answered by the second; the dead one is tried as often as its breaker takes to open, and as a probe."""
+    server, first, second = pair(error(500))
+    assert statuses(server, 1000) == [200] * 1000
+    assert len(second.requests) == 1000
+    assert len(first.requests) < 50
+    print(f"1000 requests, {len(first.requests)} tries at the dead one, {len(second.requests)} at the other")
+
+
+def test_retries_have_a_budget(pair):
+    """A supplier that fails too seldom for its breaker, two of five: a fifth of all is tried again, others are told."""
+    turn = itertools.count()
+    server, first, second = pair(lambda a: (error(500) if next(turn) % 5 < 2 else lambda b: b.reply(200, CHAT))(a),
+                                 flags=("--retry-min", 5))
+    second.script = lambda a: a.reply(200, CHAT)
+    got = statuses(server, 1000, at_once=1)  # so that all begin at the first
+    n_first, n_second = len(first.requests), len(second.requests)
+    print(f"1000 requests, {n_first} + {n_second} tries, {got.count(502)} refused a second one")
+    assert n_first + n_second <= 1000 + 200 + 5
+    assert set(got) == {200, 502} and got.count(502) > 100
+
+
+def test_no_retries(pair):
+    server, first, second = pair(error(500), flags=("--retry-min", 0, "--retry-percent", 0))
+    assert statuses(server, 1) == [502]
+    assert len(first.requests) == 1 and not second.requests
+    assert 'gaufre_retries_total{result="refused"} 1' in server.request("GET", "/metrics")[2].decode()

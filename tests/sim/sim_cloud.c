@@ -137,6 +137,13 @@ static void settle(struct request *r)
     free_place(r);
 }
 
+/* May it be tried at another supplier? */
+static int may_turn(const struct request *r, int was_sent)
+{
+    return cloud_has_other(cloud, clock_now_us(), &r->t) &&
+           (!was_sent || cloud_take_retry(cloud, clock_now_us(), &r->t));
+}
+
 /* From the choice of a supplier to its work, or to the end. */
 static void send(struct request *r, int i_model)
 {
@@ -161,7 +168,7 @@ static void send(struct request *r, int i_model)
             r->end_us = clock_now_us() + 1000 + below(30 * S);
             return;
         }
-        if (!cloud_has_other(cloud, clock_now_us(), &r->t))
+        if (!may_turn(r, !full))
             break;
         sim_back(&r->use, 0);
         cloud_turn_back(cloud, clock_now_us(), &r->t);
@@ -203,7 +210,7 @@ static void end(struct request *r)
 
     if (how == 0) {
         int i_model = r->at->i_model;
-        if (!cloud_has_other(cloud, clock_now_us(), &r->t)) {
+        if (!may_turn(r, 1)) {
             leave(r);
             return;
         }
@@ -261,6 +268,7 @@ static void open_cloud(void)
                                   .keys_path = "keys",
                                   .ledger_path = "ledger.db",
                                   .waiting_max = 4,
+                                  .retry = {.percent = 50, .min = 2},
                                   .now_us = clock_now_us(),
                                   .wall_us = clock_wall_us()};
     struct err e = {0};
