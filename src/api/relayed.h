@@ -38,7 +38,8 @@ struct api_relayed_piece {
     enum finish finish;
     const char *usage; /* the object, or NULL: none, or null */
     size_t n_usage;
-    const char *end; /* of the object: the '}' */
+    const char *null_usage; /* it says null: these four bytes; or NULL */
+    const char *end;        /* of the object: the '}' */
 };
 /* One chunk of a stream, or a whole body, of chat and of completions. */
 void api_relayed_look(const char *json, size_t n, struct api_relayed_piece *ret);
@@ -54,8 +55,10 @@ int64_t api_relayed_estimate(size_t n_bytes);
 /* ---- errors ---------------------------------------------------------------------------------- */
 
 /* What an answer that is no answer means: its status, body (may be empty) and `retry-after`
- * headers (NULL: absent). Fills e: a code of the table and a sentence, which holds no more of the
- * supplier's own than is the client's to know. *ret_retry_us: 0 unknown. now_s: unix seconds. */
+ * headers (NULL: absent). status 0: it came as an event of a stream or as a body with status 200;
+ * then the error itself may have one (500 where it has none). Fills e: a code of the table and a
+ * sentence, which holds no more of the supplier's own than is the client's to know. *ret_retry_us:
+ * 0 unknown. now_s: unix seconds. */
 int api_relayed_error(int status, const char *body, size_t n, const char *retry_after,
                       const char *retry_after_ms, int64_t now_s, int64_t *ret_retry_us,
                       struct err *e);

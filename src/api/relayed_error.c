@@ -71,7 +71,30 @@ static const char *text_at(const json_t *o, const char *key)
 /* Message, code and type of an error body, flat or in an object; "" where there is none. */
 struct said {
     char message[SAID_MAX], code[64], type[64], param[64];
+    int status; /* that it names itself; 0: none */
 };
+
+/* A number from 400 to 599, as such or as text; else 0. */
+static int status_at(const json_t *o, const char *key)
+{
+    const json_t *v = json_object_get(o, key);
+    const char *s = json_string_value(v);
+    json_int_t n = json_is_integer(v) ? json_integer_value(v) : 0;
+
+    if (s && strlen(s) == 3 && strspn(s, "0123456789") == 3)
+        n = strtol(s, NULL, 10);
+    return n >= 400 && n < 600 ? (int)n : 0;
+}
+
+static int status_in(const json_t *o)
+{
+    static const char *const keys[] = {"code", "status", "status_code"};
+    int status = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(keys) && !status; i++)
+        status = status_at(o, keys[i]);
+    return status;
+}
 
 static void read_body(const char *body, size_t n, struct said *ret)
 {
@@ -99,7 +122,10 @@ static void read_body(const char *body, size_t n, struct said *ret)
             snprintf(ret->type, sizeof ret->type, "%s", s);
         if ((s = text_at(in, "param")))
             snprintf(ret->param, sizeof ret->param, "%s", s);
+        ret->status = status_in(in);
     }
+    if (!ret->status)
+        ret->status = status_in(top);
     json_decref(j);
 }
 
@@ -173,6 +199,19 @@ static int code_of(int status, const struct said *s)
     return ERR_SUPPLIER;
 }
 
+/* Of an error that came without a status: the one it names, or that its words are usual for. */
+static int status_of(const struct said *s)
+{
+    static const char *const busy[] = {"rate_limit", "rate limit", "too_many_requests",
+                                       "too many requests", NULL};
+
+    if (s->status)
+        return s->status;
+    if (fault_of(s) != ERR_SCHEMA)
+        return 400;
+    return has_any(s, busy) ? 429 : 500;
+}
+
 /* ---- when to come back ----------------------------------------------------------------------- */
 
 static int64_t retry_us(const char *after, const char *after_ms, int64_t now_s)
@@ -204,6 +243,7 @@ int api_relayed_error(int status, const char *body, size_t n, const char *retry_
     int code;
 
     read_body(body, n, &s);
+    status = status ? status : status_of(&s);
     code = code_of(status, &s);
     *ret_retry_us = err_is_retryable(code) ? retry_us(retry_after, retry_after_ms, now_s) : 0;
     switch (code) {

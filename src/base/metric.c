@@ -110,6 +110,14 @@ struct metric *metric_get(struct metric_set *s, int i_def, const char *l0, const
     return m ? m : &s->other[i_def];
 }
 
+void metric_clear(struct metric_set *s, int i_def)
+{
+    pthread_mutex_lock(&s->lock);
+    for (struct metric *m = s->first[i_def]; m; m = m->next)
+        metric_put(m, 0);
+    pthread_mutex_unlock(&s->lock);
+}
+
 void metric_add(struct metric *m, int64_t n)
 {
     atomic_fetch_add_explicit(&m->value, n, memory_order_relaxed);

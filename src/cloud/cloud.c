@@ -351,6 +351,12 @@ int cloud_has_other(struct cloud *c, int64_t now_us, const struct cloud_ticket *
     return offers_has_other(&c->offers, t, now_us);
 }
 
+int64_t cloud_come_back(struct cloud *c, int64_t now_us, const struct cloud_ticket *t,
+                        int64_t retry_us)
+{
+    return offers_come_back(&c->offers, t, retry_us, now_us);
+}
+
 int cloud_take_retry(struct cloud *c, int64_t now_us, const struct cloud_ticket *t)
 {
     return offers_take_retry(&c->offers, t, now_us);
@@ -372,10 +378,9 @@ void cloud_note_result(struct cloud *c, int64_t now_us, struct cloud_ticket *t, 
                 {ERR_FORMAT, BREAKER_FAILED},
                 {ERR_SUPPLIER, BREAKER_FAILED}};
 
-    (void)c;
     for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
         if (ends[i].code == code)
-            offers_note(t, ends[i].end, first_us, retry_us, now_us);
+            offers_note(&c->offers, t, ends[i].end, first_us, retry_us, now_us);
     }
 }
 
@@ -483,7 +488,7 @@ static void let_go(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
     if (t->n_there)
         quota_leave(t->n_there, t->holds.n_seqs);
     t->n_there = NULL;
-    offers_note(t, BREAKER_NOTHING, 0, 0, now_us);
+    offers_note(&c->offers, t, BREAKER_NOTHING, 0, 0, now_us);
     offers_put(&c->offers, t->offer);
     t->offer = NULL;
 }
@@ -652,6 +657,12 @@ int cloud_remove_offer(struct cloud *c, const struct supplier *s)
 void cloud_look(struct cloud *c, int i_model, struct cloud_look *ret)
 {
     offers_look(&c->offers, i_model, ret);
+}
+
+int cloud_view_offers(struct cloud *c, int64_t now_us,
+                      struct cloud_offer_view ret[CLOUD_OFFERS_MAX])
+{
+    return offers_view(&c->offers, now_us, ret);
 }
 
 void cloud_look_done(struct cloud *c, struct cloud_look *l)

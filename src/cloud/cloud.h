@@ -105,6 +105,7 @@ struct cloud_offer {
     int slot;                  /* its place in the counts of each tenant */
     uint64_t serial;           /* never used again */
     _Atomic int64_t job_us;    /* running mean; a lost update does not matter */
+    _Atomic int64_t first_us;  /* likewise, of the time to the first content of streams; 0: none */
     pthread_mutex_t lock;      /* of the breaker; rank: a leaf */
     struct breaker breaker;    /* only of suppliers elsewhere */
     _Atomic int32_t n_holders; /* the table, and requests */
@@ -118,6 +119,15 @@ struct cloud_look {
 };
 void cloud_look(struct cloud *c, int i_model, struct cloud_look *ret);
 void cloud_look_done(struct cloud *c, struct cloud_look *l); /* its offer may go */
+
+/* An offer of a supplier elsewhere, and whether requests go there. */
+struct cloud_offer_view {
+    char supplier[CLOUD_SUPPLIER_ID_MAX];
+    enum breaker_state state;
+    enum breaker_why why; /* it opened last */
+};
+int cloud_view_offers(struct cloud *c, int64_t now_us,
+                      struct cloud_offer_view ret[CLOUD_OFFERS_MAX]);
 
 /* ---- a request ------------------------------------------------------------------------------- */
 
@@ -161,6 +171,10 @@ int cloud_route(struct cloud *c, int64_t now_us, const char *model, enum tier ti
                 struct cloud_ticket *t, struct err *e);
 /* Could another offer than t->offer take the request now? */
 int cloud_has_other(struct cloud *c, int64_t now_us, const struct cloud_ticket *t);
+/* t->offer has refused the request for want of room, and said retry_us (<= 0: nothing): when the
+ * first of the model's offers may be asked again, from now; 0: not known. */
+int64_t cloud_come_back(struct cloud *c, int64_t now_us, const struct cloud_ticket *t,
+                        int64_t retry_us);
 /* It has reached t->offer, which failed: may it be tried at another? If so it is counted, within a
  * budget of its model's retries (policy/retry.h). */
 int cloud_take_retry(struct cloud *c, int64_t now_us, const struct cloud_ticket *t);
@@ -208,8 +222,9 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
 void cloud_leave(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_t tokens);
 
 /* Tell how it goes at t->offer: its first content came (code 0) after first_us, or it failed with
- * that error by the supplier's fault. Where the supplier said when to come back: retry_us.
- * Suppliers that fail are left alone for a while (policy/breaker.h). */
+ * that error by the supplier's fault. first_us < 0: not known, or not of a stream. Where the
+ * supplier said when to come back: retry_us. Suppliers that fail are left alone for a while
+ * (policy/breaker.h). */
 void cloud_note_result(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int code,
                        int64_t first_us, int64_t retry_us);
 /* Note how long a job took at this offer, for estimates of waiting times. */

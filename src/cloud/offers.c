@@ -1,5 +1,6 @@
 #include "cloud/offers.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -170,43 +171,87 @@ static int has_breaker(const struct cloud_offer *of)
     return !of->sup->ops->engine;
 }
 
-/* 0: a request may be sent there now; else not before this time. */
-static int64_t not_before(struct cloud_offer *of, int64_t now_us)
+/* May a request be sent there now? */
+struct stance {
+    int64_t not_before_us; /* 0: yes; else not before this time */
+    enum breaker_why why;  /* and why not */
+};
+
+static struct stance stance(struct cloud_offer *of, int64_t now_us)
 {
     struct breaker_view v = {.may_take = 1};
+    struct stance s = {0};
+
+    if (!has_breaker(of))
+        return s;
+    pthread_mutex_lock(&of->lock);
+    breaker_look(&of->breaker, &breaker_usual, now_us, &v);
+    if (!v.may_take) {
+        s.not_before_us = v.not_before_us > now_us ? v.not_before_us : now_us + 1;
+        s.why = of->breaker.why;
+    }
+    pthread_mutex_unlock(&of->lock);
+    return s;
+}
+
+/* Take a place there. -1: others have taken what there was. One that is only slow is better than
+ * none: anyway. */
+static int take(struct cloud_offer *of, int anyway, struct cloud_ticket *t, int64_t now_us)
+{
+    int32_t turn = 0;
 
     if (has_breaker(of)) {
         pthread_mutex_lock(&of->lock);
-        breaker_look(&of->breaker, &breaker_usual, now_us, &v);
+        turn = breaker_take(&of->breaker, &breaker_usual, now_us);
         pthread_mutex_unlock(&of->lock);
     }
-    return v.may_take ? 0 : v.not_before_us > now_us ? v.not_before_us : now_us + 1;
-}
-
-static void take(struct cloud_ticket *t, int64_t now_us)
-{
-    struct cloud_offer *of = t->offer;
-
+    if (turn < 0 && !anyway)
+        return -1;
+    t->offer = of;
+    t->breaker_turn = turn;
     t->is_noted = 0;
-    if (!has_breaker(of))
-        return;
-    pthread_mutex_lock(&of->lock);
-    t->breaker_turn = breaker_take(&of->breaker, &breaker_usual, now_us);
-    pthread_mutex_unlock(&of->lock);
+    return 0;
 }
 
-void offers_note(struct cloud_ticket *t, enum breaker_end end, int64_t first_us, int64_t retry_us,
-                 int64_t now_us)
+/* A running mean; a lost update does not matter. */
+static void add_first(struct cloud_offer *of, int64_t first_us)
+{
+    int64_t mean = atomic_load(&of->first_us);
+
+    atomic_store(&of->first_us, mean ? mean + (first_us - mean) / 8 : first_us > 0 ? first_us : 1);
+}
+
+/* How long a first content takes with the quickest of the model's other offers; 0: not known. */
+static int64_t usual_first(struct offers *o, const struct cloud_offer *of)
+{
+    int64_t best = 0;
+
+    pthread_rwlock_rdlock(&o->lock);
+    for (int i = 0; i < o->n_offers; i++) {
+        int64_t us = atomic_load(&o->offer[i]->first_us);
+        if (o->offer[i] != of && o->offer[i]->i_model == of->i_model && us && (!best || us < best))
+            best = us;
+    }
+    pthread_rwlock_unlock(&o->lock);
+    return best;
+}
+
+void offers_note(struct offers *o, struct cloud_ticket *t, enum breaker_end end, int64_t first_us,
+                 int64_t retry_us, int64_t now_us)
 {
     struct cloud_offer *of = t->offer;
-    const struct breaker_note n = {.end = end,
-                                   .turn = t->breaker_turn,
-                                   .first_us = first_us,
-                                   .retry_us = retry_us,
-                                   .jitter = (uint32_t)now_us * 2654435761u};
+    struct breaker_note n = {.end = end,
+                             .turn = t->breaker_turn,
+                             .first_us = first_us,
+                             .retry_us = retry_us,
+                             .jitter = (uint32_t)now_us * 2654435761u};
 
+    if (of && end == BREAKER_PASSED && first_us >= 0)
+        add_first(of, first_us);
     if (!of || !has_breaker(of) || (end == BREAKER_NOTHING && t->is_noted))
         return;
+    if (end == BREAKER_PASSED && first_us > breaker_usual.slow_us)
+        n.usual_us = usual_first(o, of);
     t->is_noted = 1;
     pthread_mutex_lock(&of->lock);
     if (breaker_note(&of->breaker, &breaker_usual, &n, now_us))
@@ -260,6 +305,7 @@ static enum route_health health(const struct load *l)
 struct rows {
     struct route_offer row[CLOUD_OFFERS_MAX];
     struct cloud_offer *of[CLOUD_OFFERS_MAX];
+    enum breaker_why why[CLOUD_OFFERS_MAX]; /* of those that are left alone */
     uint64_t tried;
     int n;
 };
@@ -277,6 +323,7 @@ static int was_tried(const struct cloud_ticket *t, const struct cloud_offer *of)
 static void lay_out(const struct offers *o, int i_model, const struct cloud_ticket *t,
                     int64_t now_us, struct rows *ret)
 {
+    struct stance s;
     struct load load;
 
     ret->n = 0;
@@ -288,10 +335,12 @@ static void lay_out(const struct offers *o, int i_model, const struct cloud_tick
         of->sup->ops->load(of->sup, &load);
         if (was_tried(t, of))
             ret->tried |= UINT64_C(1) << ret->n;
+        s = stance(of, now_us);
         ret->of[ret->n] = of;
+        ret->why[ret->n] = s.why;
         ret->row[ret->n++] = (struct route_offer){.id = (uint32_t)of->serial,
                                                   .health = health(&load),
-                                                  .not_before_us = not_before(of, now_us),
+                                                  .not_before_us = s.not_before_us,
                                                   .tiers = ~0u,
                                                   .n_waiting = load.n_waiting,
                                                   .n_running = load.n_running,
@@ -299,12 +348,19 @@ static void lay_out(const struct offers *o, int i_model, const struct cloud_tick
     }
 }
 
-static int refuse(const char *model, const enum route_reason *why, int n, struct err *e)
+static int refuse(const char *model, const struct rows *rows, const enum route_reason *why,
+                  struct err *e)
 {
+    int all_asked = rows->n > 0;
     unsigned seen = 0;
 
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < rows->n; i++) {
         seen |= 1u << why[i];
+        all_asked &= why[i] == ROUTE_TOO_EARLY && rows->why[i] == BREAKER_ASKED;
+    }
+    if (all_asked)
+        return err_set_param(e, ERR_SUPPLIER_BUSY, "queue",
+                             "We're experiencing high traffic right now! Please try again soon.");
     if (seen & 1u << ROUTE_IS_LOADING)
         return err_set_param(e, ERR_LOADING, "model", "Model %.200s is loading.", model);
     if (seen & 1u << ROUTE_IS_FROZEN)
@@ -331,6 +387,37 @@ static int64_t come_back(const struct rows *r, const enum route_reason *why, int
     return first > now_us ? first - now_us : 0;
 }
 
+/* Those that are left alone for their slowness only: they are better than none. */
+static uint64_t let_slow_ones(struct rows *rows, const enum route_reason *why)
+{
+    uint64_t slow = 0;
+
+    for (int i = 0; i < rows->n; i++) {
+        if (why[i] != ROUTE_TOO_EARLY || rows->why[i] != BREAKER_SLOW)
+            continue;
+        rows->row[i].not_before_us = 0;
+        slow |= UINT64_C(1) << i;
+    }
+    return slow;
+}
+
+/* Pick one and take a place there; where another request was quicker, the next. */
+static int pick(const struct route_request *q, struct rows *rows, struct cloud_ticket *t,
+                enum route_reason *why, int64_t now_us)
+{
+    uint64_t slow = 0;
+    int i;
+
+    for (;;) {
+        i = route_pick(q, rows->row, rows->n, rows->tried, now_us, why);
+        if (i < 0 && !slow && (slow = let_slow_ones(rows, why)))
+            continue;
+        if (i < 0 || !take(rows->of[i], slow >> i & 1, t, now_us))
+            return i;
+        rows->row[i].not_before_us = now_us + 1;
+    }
+}
+
 int offers_route(struct offers *o, const char *model, enum tier tier, int64_t now_us,
                  struct cloud_ticket *t, struct err *e)
 {
@@ -344,13 +431,10 @@ int offers_route(struct offers *o, const char *model, enum tier tier, int64_t no
     i_model = find_model(o, model);
     if (i_model >= 0) {
         lay_out(o, i_model, t, now_us, &rows);
-        i = route_pick(&q, rows.row, rows.n, rows.tried, now_us, why);
+        i = pick(&q, &rows, t, why, now_us);
     }
-    if (i >= 0) {
-        t->offer = rows.of[i];
+    if (i >= 0)
         atomic_fetch_add(&t->offer->n_holders, 1);
-        take(t, now_us);
-    }
     pthread_rwlock_unlock(&o->lock);
     if (i_model < 0)
         return api_err_model(e, model);
@@ -360,12 +444,13 @@ int offers_route(struct offers *o, const char *model, enum tier tier, int64_t no
         return 0;
     }
     t->retry_us = come_back(&rows, why, now_us);
-    return refuse(model, why, rows.n, e);
+    return refuse(model, &rows, why, e);
 }
 
 int offers_has_other(struct offers *o, const struct cloud_ticket *t, int64_t now_us)
 {
     struct load load;
+    struct stance s;
     int found = 0;
 
     if (t->n_tried >= CLOUD_TRIES_MAX)
@@ -376,10 +461,51 @@ int offers_has_other(struct offers *o, const struct cloud_ticket *t, int64_t now
         if (of->i_model != t->offer->i_model || of == t->offer || was_tried(t, of))
             continue;
         of->sup->ops->load(of->sup, &load);
-        found = health(&load) == ROUTE_READY && !not_before(of, now_us);
+        s = stance(of, now_us);
+        found = health(&load) == ROUTE_READY && (!s.not_before_us || s.why == BREAKER_SLOW);
     }
     pthread_rwlock_unlock(&o->lock);
     return found;
+}
+
+int64_t offers_come_back(struct offers *o, const struct cloud_ticket *t, int64_t retry_us,
+                         int64_t now_us)
+{
+    pthread_rwlock_rdlock(&o->lock);
+    for (int i = 0; i < o->n_offers; i++) {
+        struct cloud_offer *of = o->offer[i];
+        struct stance s = {0};
+        if (of->i_model == t->offer->i_model && of != t->offer)
+            s = stance(of, now_us);
+        if (s.not_before_us && (retry_us <= 0 || s.not_before_us - now_us < retry_us))
+            retry_us = s.not_before_us - now_us;
+    }
+    pthread_rwlock_unlock(&o->lock);
+    return retry_us;
+}
+
+/* ---- for people ------------------------------------------------------------------------------ */
+
+int offers_view(struct offers *o, int64_t now_us, struct cloud_offer_view ret[CLOUD_OFFERS_MAX])
+{
+    int n = 0;
+
+    pthread_rwlock_rdlock(&o->lock);
+    for (int i = 0; i < o->n_offers; i++) {
+        struct cloud_offer *of = o->offer[i];
+        struct breaker_view v;
+        if (!has_breaker(of))
+            continue;
+        snprintf(ret[n].supplier, sizeof ret[n].supplier, "%s", of->sup->id);
+        pthread_mutex_lock(&of->lock);
+        breaker_look(&of->breaker, &breaker_usual, now_us, &v);
+        ret[n].state = v.state;
+        ret[n].why = of->breaker.why;
+        pthread_mutex_unlock(&of->lock);
+        n++;
+    }
+    pthread_rwlock_unlock(&o->lock);
+    return n;
 }
 
 /* ---- a model as a whole ---------------------------------------------------------------------- */

@@ -47,13 +47,19 @@ int offers_route(struct offers *o, const char *model, enum tier tier, int64_t no
                  struct cloud_ticket *t, struct err *e);
 /* Is there an offer of t->offer's model that could take the request and was not tried? */
 int offers_has_other(struct offers *o, const struct cloud_ticket *t, int64_t now_us);
+/* The first time at which one of the model's offers may be asked again, from now: that of t->offer,
+ * which said retry_us (<= 0: nothing), or of another that is left alone. 0: not known. */
+int64_t offers_come_back(struct offers *o, const struct cloud_ticket *t, int64_t retry_us,
+                         int64_t now_us);
 /* May the request, which has reached t->offer, be tried at another? If so it is counted. */
 int offers_take_retry(struct offers *o, const struct cloud_ticket *t, int64_t now_us);
 /* Since the start: retries, and those that the budget refused. */
 void offers_retries(struct offers *o, int64_t *ret_n, int64_t *ret_refused);
 /* What cloud_note_result says; BREAKER_NOTHING where nothing was noted yet. */
-void offers_note(struct cloud_ticket *t, enum breaker_end end, int64_t first_us, int64_t retry_us,
-                 int64_t now_us);
+void offers_note(struct offers *o, struct cloud_ticket *t, enum breaker_end end, int64_t first_us,
+                 int64_t retry_us, int64_t now_us);
+/* The offers that have a breaker, and how it stands. */
+int offers_view(struct offers *o, int64_t now_us, struct cloud_offer_view ret[CLOUD_OFFERS_MAX]);
 void offers_put(struct offers *o, struct cloud_offer *of); /* held no more; accepts NULL */
 void offers_look(struct offers *o, int i_model, struct cloud_look *ret);
 

@@ -24,6 +24,7 @@ struct relay {
 struct piece {
     struct piece *next;
     struct api_relayed_piece look;
+    size_t null_usage; /* where its text says that there is no usage; 0: nowhere */
     size_t n;
     char text[];
 };
@@ -97,6 +98,7 @@ static struct piece *new_piece(const char *text, size_t n, size_t more,
     if (!p)
         return NULL;
     p->look = *look;
+    p->null_usage = look->null_usage ? (size_t)(look->null_usage - text) : 0;
     p->n = n;
     memcpy(p->text, text, n);
     return p;
@@ -152,7 +154,7 @@ static int fail_if_error(struct relay_job *r, const struct api_relayed_piece *lo
     if (r->up)
         upstream_cancel(r->up);
     r->up = NULL;
-    api_relayed_error(500, text, n, NULL, NULL, 0, &r->retry_us, &r->err);
+    api_relayed_error(0, text, n, NULL, NULL, 0, &r->retry_us, &r->err);
     end(r);
     return 1;
 }
@@ -166,12 +168,19 @@ static void take_usage(struct relay_job *r, const struct api_relayed_piece *look
 }
 
 /* The usage came in a chunk of its own, which the client has not asked for: it goes on the last
- * chunk of the choices, where clients look that ask for nothing. */
+ * chunk of the choices, where clients look that ask for nothing. Where that has a null for it, in
+ * its place. */
 static void put_usage(struct piece *p, const char *usage, size_t n)
 {
     static const char key[] = ",\"usage\":";
-    size_t at = p->n - 1; /* the closing brace */
+    size_t at = p->null_usage ? p->null_usage : p->n - 1; /* the closing brace */
 
+    if (p->null_usage) {
+        memmove(p->text + at + n, p->text + at + 4, p->n - at - 4);
+        memcpy(p->text + at, usage, n);
+        p->n += n - 4;
+        return;
+    }
     memcpy(p->text + at, key, sizeof key - 1);
     memcpy(p->text + at + sizeof key - 1, usage, n);
     p->n += sizeof key - 1 + n;

@@ -48,6 +48,7 @@ enum {
     M_REQUESTS,
     M_REFUSED,
     M_RETRIES,
+    M_BREAKER,
     M_RESERVED,
     M_BUDGETS,
     M_BUDGETS_MONEY,
@@ -128,6 +129,13 @@ static const struct metric_def defs[] = {
                    METRIC_COUNTER,
                    "Requests whose offer failed: tried at another, or refused that by the budget.",
                    {"result"},
+                   NULL,
+                   0},
+    [M_BREAKER] = {"gaufre_supplier_breaker",
+                   METRIC_GAUGE,
+                   "1 for the state in which the breaker of a supplier's offer is: closed, "
+                   "half_open, open.",
+                   {"supplier", "state"},
                    NULL,
                    0},
     [M_RESERVED] = {"gaufre_reserved_tokens",
@@ -323,6 +331,22 @@ static void put(struct console *c, int i_def, const char *label, int64_t v)
     metric_put(metric_get(c->meter->set, i_def, label, NULL, NULL), v);
 }
 
+/* The series of offers that have gone stay, at 0. */
+static void look_at_breakers(struct console *c)
+{
+    static const enum breaker_state states[] = {BREAKER_CLOSED, BREAKER_HALF_OPEN, BREAKER_OPEN};
+    struct cloud_offer_view v[CLOUD_OFFERS_MAX];
+    int n = cloud_view_offers(c->setup.cloud, clock_now_us(), v);
+
+    metric_clear(c->meter->set, M_BREAKER);
+    for (int i = 0; i < n; i++) {
+        for (size_t k = 0; k < ARRAY_LEN(states); k++)
+            metric_put(metric_get(c->meter->set, M_BREAKER, v[i].supplier,
+                                  breaker_state_name(states[k]), NULL),
+                       v[i].state == states[k]);
+    }
+}
+
 int console_metrics(struct console *c, struct buf *out)
 {
     struct net_stats n;
@@ -330,6 +354,7 @@ int console_metrics(struct console *c, struct buf *out)
     int64_t settled, held;
 
     look_at_models(c);
+    look_at_breakers(c);
     net_server_stats(c->setup.net, &n);
     cloud_stats(c->setup.cloud, &s);
     put(c, M_CONNS, NULL, n.n_conns);

@@ -150,7 +150,8 @@ static int note_passed(struct breaker *b, const struct breaker_limits *l,
                        const struct breaker_note *n, int64_t now_us)
 {
     b->n_failed = 0;
-    b->n_slow = is_slow(l, n) ? b->n_slow + 1 : 0;
+    if (n->first_us >= 0)
+        b->n_slow = is_slow(l, n) ? b->n_slow + 1 : 0;
     if (b->n_slow < l->slow_calls)
         return 0;
     return reopen(b, l, BREAKER_SLOW, n->jitter, now_us);

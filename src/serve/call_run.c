@@ -93,7 +93,8 @@ void call_told(struct call *c)
     if (c->is_told)
         return;
     c->is_told = 1;
-    cloud_note_result(c->s->cloud, clock_now_us(), &c->ticket, 0, clock_now_us() - c->sent_us, 0);
+    cloud_note_result(c->s->cloud, clock_now_us(), &c->ticket, 0,
+                      c->req.stream ? clock_now_us() - c->sent_us : -1, 0);
     net_body_done(&c->body);
     if (c->req.messages) {
         api_request_rendered(&c->req);
@@ -239,8 +240,12 @@ static void fail_job(struct call *c, int code, const struct event *ev)
     if (ev && ev->retry_us)
         c->ticket.retry_us = ev->retry_us;
     cloud_note_result(c->s->cloud, clock_now_us(), &c->ticket, code, -1, ev ? ev->retry_us : 0);
-    if (!call_turn_back(c, &e))
-        call_fail(c, &e);
+    if (call_turn_back(c, &e))
+        return;
+    if (code == ERR_SUPPLIER_BUSY)
+        c->ticket.retry_us =
+            cloud_come_back(c->s->cloud, clock_now_us(), &c->ticket, c->ticket.retry_us);
+    call_fail(c, &e);
 }
 
 void call_pump(struct call *c, struct call_job *j)

@@ -250,13 +250,45 @@ def test_who_fails_again_and_again_is_left_alone(pair):
 
 
 def test_nobody_is_left(pair):
-    """Both ask for an hour: later requests are refused at once, with the time to come back."""
+    """Both ask for an hour: later requests are refused at once as they would, with the time to come back."""
     server, first, second = pair(error(429, retry_after="3600"), second=Mock(error(429, retry_after="1800")))
     asked = {"model": "far", "messages": [{"role": "user", "content": "x"}]}
     assert server.post("/v1/chat/completions", asked)[0] == 429
-    status, heads, _ = server.post("/v1/chat/completions", asked)
-    assert status == 503 and 500 < float(heads["retry-after"]) <= 800  # ten minutes at most, and some jitter
+    status, heads, body = server.post("/v1/chat/completions", asked)
+    assert (status, body["code"]) == (429, "queue_exceeded") and 500 < float(heads["retry-after"]) <= 800  # ten minutes at most, and some jitter
     assert len(first.requests) == len(second.requests) == 1
+
+
+def test_the_smallest_time_to_come_back(pair):
+    """All said 429: so does the answer, with the first time at which anybody may be asked."""
+    server, _, _ = pair(error(429, retry_after="20"), second=Mock(error(429, retry_after="300")))
+    status, heads, body = server.post("/v1/chat/completions", {"model": "far", "messages": [{"role": "user", "content": "x"}]})
+    assert (status, body["code"]) == (429, "queue_exceeded") and 19 <= float(heads["retry-after"]) <= 26
+
+
+@pytest.mark.parametrize("said, status, code", [
+    ({"code": 429, "message": "Rate limited"}, 429, "queue_exceeded"),
+    ({"code": "400", "message": "no such field"}, 400, "wrong_api_format"),
+    ({"code": 502, "message": "gone"}, 502, "supplier_error"),
+    ({"message": "gone"}, 502, "supplier_error")])
+def test_an_error_in_the_stream_keeps_its_status(pair, said, status, code):
+    def script(a):
+        a.begin()
+        a.event(chunk({"role": "assistant", "content": ""}))
+        a.event(json.dumps({"error": said}))
+        a.end(done=False)
+    server, _, _ = pair(script, second=Mock(script))
+    kind, _, e = ask(server)
+    assert kind == "error" and (e.status_code, e.code) == (status, code)
+
+
+def test_breakers_are_shown(pair):
+    server, _, _ = pair(error(429, retry_after="3600"))
+    assert ask(server)[0] == "whole"
+    shown = server.request("GET", "/metrics")[2].decode()
+    for supplier, state in (("first", "open"), ("second", "closed")):
+        for s in ("open", "half_open", "closed"):
+            assert f'gaufre_supplier_breaker{{supplier="{supplier}/far",state="{s}"}} {int(s == state)}\n' in shown
 
 
 def test_a_wrong_request_is_not_the_suppliers_fault(pair):

@@ -140,6 +140,15 @@ def test_chunks_pass_as_they_are(relay, include):
         assert json.loads(got[-2]) == {**json.loads(events[-2]), "usage": json.loads(events[-1])["usage"]}
 
 
+def test_a_usage_of_null_is_replaced(relay):
+    """Some send "usage": null with every chunk: the last one of the choices must not have two."""
+    events = words()
+    nulls = [json.dumps({"usage": None, **json.loads(e)}) for e in events[:-1]] + events[-1:]
+    got, _ = stream(relay(Mock(lambda a: a.stream(nulls))))
+    assert got[:-2] == nulls[:-2] and got[-2].count('"usage"') == 1
+    assert json.loads(got[-2]) == {**json.loads(nulls[-2]), "usage": json.loads(events[-1])["usage"]}
+
+
 def test_chunks_of_many_lines_become_one(relay):
     """Chunks that come on several data lines, and with white space behind the brace, which usage is put before."""
     lines = json.dumps(json.loads(chunk({"content": "one"})), indent=1).split("\n")

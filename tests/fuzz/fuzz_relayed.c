@@ -52,7 +52,7 @@ static int is_object(const char *s, size_t n)
 
 static void check_error(const char *s, size_t n)
 {
-    static const int statuses[] = {200, 400, 401, 413, 429, 503};
+    static const int statuses[] = {0, 200, 400, 401, 413, 429, 503};
     int64_t retry_us;
     struct err e;
 
@@ -70,6 +70,7 @@ static void put_event(const char *s, size_t n, struct buf *out)
     api_relayed_look(s, n, &p);
     CHECK(!p.is_json || (*p.end == '}' && p.end >= s && p.end < s + n));
     CHECK(p.is_json || count_brackets(s, n) > DEPTH_MAX || !is_object(s, n));
+    CHECK(!p.null_usage || (!p.usage && !memcmp(p.null_usage, "null", 4)));
     CHECK(p.n_finished <= p.n_choices && p.n_text <= n);
     buf_addf(out, "\n%d %d %d %d %d %zu %d", p.is_json, p.is_error, p.has_content, p.n_finished,
              p.n_choices, p.n_text, (int)p.finish);

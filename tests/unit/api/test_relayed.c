@@ -230,7 +230,7 @@ static void look_at(const char *json, size_t n, struct api_relayed_piece *ret)
     if (ret->end)
         assert_true(*ret->end == '}' && ret->end < copy + n);
     free(copy);
-    ret->end = ret->usage = NULL;
+    ret->end = ret->usage = ret->null_usage = NULL;
 }
 
 static void looks(void **state)
@@ -277,6 +277,7 @@ static void looks_for_usage_and_end(void **state)
     assert_string_equal(p.end, "}\t\n");
     api_relayed_look(none, strlen(none), &p);
     assert_true(p.is_json && !p.usage && !p.n_usage);
+    assert_ptr_equal(p.null_usage, none + strlen("{\"usage\":"));
 }
 
 static void estimates(void **state)

@@ -242,6 +242,43 @@ static void retry_after(void **state)
     }
 }
 
+/* In a stream, or in a body with status 200, the error itself says what status it has. */
+static void errors_without_a_status(void **state)
+{
+    static const struct {
+        const char *body;
+        int code;
+    } t[] = {
+        {"{\"error\":{\"code\":429,\"message\":\"Rate limited\"}}", ERR_SUPPLIER_BUSY},
+        {"{\"error\":{\"code\":\"429\",\"message\":\"x\"},\"choices\":[]}", ERR_SUPPLIER_BUSY},
+        {"{\"error\":{\"code\":502,\"message\":\"Provider disconnected\"}}", ERR_SUPPLIER},
+        {"{\"error\":{\"code\":401}}", ERR_SUPPLIER_AUTH},
+        {"{\"error\":{\"code\":400,\"message\":\"no such field\"}}", ERR_SCHEMA},
+        {"{\"error\":{\"code\":403,\"type\":\"x\"}}", ERR_SUPPLIER_AUTH},
+        {"{\"error\":{\"status_code\":408}}", ERR_SUPPLIER_BUSY},
+        {"{\"error\":\"slow down\",\"status\":429}", ERR_SUPPLIER_BUSY},
+        {"{\"object\":\"error\",\"message\":\"x\",\"code\":400}", ERR_SCHEMA},
+        {"{\"error\":{\"code\":\"rate_limit_exceeded\"}}", ERR_SUPPLIER_BUSY},
+        {"{\"error\":{\"type\":\"overloaded_error\"}}", ERR_SUPPLIER},
+        {"{\"error\":{\"code\":\"context_length_exceeded\"}}", ERR_CONTEXT},
+        {"{\"error\":{\"code\":\"content_filter\"}}", ERR_CONTENT},
+        {"{\"error\":{\"code\":200}}", ERR_SUPPLIER},
+        {"{\"error\":{\"code\":42900}}", ERR_SUPPLIER},
+        {"{\"error\":{\"code\":\"4x9\"}}", ERR_SUPPLIER},
+        {"", ERR_SUPPLIER},
+    };
+    struct err e;
+
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        if (read_error(0, t[i].body, &e) != t[i].code)
+            fail_msg("%s: %s", t[i].body, err_name(e.code));
+    }
+    read_error(0, t[2].body, &e);
+    assert_non_null(strstr(e.text, "(status 502)"));
+    read_error(503, "{\"error\":{\"code\":429}}", &e); /* the head's counts where it has one */
+    assert_int_equal(e.code, ERR_SUPPLIER);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,6 +288,7 @@ int main(void)
         cmocka_unit_test(secrets_are_not_told),
         cmocka_unit_test(long_sentences_are_cut),
         cmocka_unit_test(retry_after),
+        cmocka_unit_test(errors_without_a_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
