@@ -1,28 +1,36 @@
 /* Response headers, and the key among the request's. */
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "api/header_list.h"
 #include "base/check.h"
+#include "base/put.h"
 
 struct list {
     struct api_header *out;
     int n, max;
 };
 
-static void add(struct list *l, const char *name, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-static void add(struct list *l, const char *name, const char *fmt, ...)
+static char *add_name(struct list *l, const char *name)
 {
-    va_list ap;
-
     CHECK(l->n < l->max);
     l->out[l->n].name = name;
-    va_start(ap, fmt);
-    vsnprintf(l->out[l->n++].value, sizeof l->out->value, fmt, ap);
-    va_end(ap);
+    return l->out[l->n++].value;
+}
+
+static void add(struct list *l, const char *name, const char *value)
+{
+    put_text(add_name(l, name), sizeof l->out->value, value);
+}
+
+static void add_number(struct list *l, const char *name, int64_t v)
+{
+    put_dec(v, add_name(l, name));
+}
+
+static void add_milli(struct list *l, const char *name, int64_t thousandths)
+{
+    put_milli(thousandths, add_name(l, name));
 }
 
 static int trimmed(const char *s, const char **ret, size_t *ret_n)
@@ -57,10 +65,10 @@ int api_cors_headers(int preflight, const char *origin, struct api_header *out, 
 
     if (!origin)
         return 0;
-    add(&l, "access-control-allow-origin", "%s", origin);
+    add(&l, "access-control-allow-origin", origin);
     if (strcmp(origin, "*"))
         add(&l, "vary", "origin");
-    add(&l, "access-control-expose-headers", "%s",
+    add(&l, "access-control-expose-headers",
         "x-request-id, openai-processing-ms, retry-after, retry-after-ms, x-should-retry, "
         "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, *");
     if (!preflight)
@@ -76,7 +84,7 @@ int api_stream_headers(const struct api_frame *frame, struct api_header *out, in
 {
     struct list l = {out, 0, max};
 
-    add(&l, "content-type", "%s", frame->type);
+    add(&l, "content-type", frame->type);
     add(&l, "cache-control", "no-cache");
     add(&l, "x-accel-buffering", "no");
     return l.n;
@@ -87,9 +95,8 @@ int api_common_headers(const char *request_id, int64_t processing_us, struct api
 {
     struct list l = {out, 0, max};
 
-    add(&l, "x-request-id", "%s", request_id);
-    add(&l, "openai-processing-ms", "%lld",
-        (long long)(processing_us > 0 ? processing_us / 1000 : 0));
+    add(&l, "x-request-id", request_id);
+    add_number(&l, "openai-processing-ms", processing_us > 0 ? processing_us / 1000 : 0);
     add(&l, "openai-version", "2020-10-01");
     return l.n;
 }
@@ -100,8 +107,8 @@ int api_retry_headers(const struct err *e, int64_t retry_us, struct api_header *
     int status = err_http_status(e->code);
 
     if (err_is_retryable(e->code) && retry_us > 0) {
-        add(&l, "retry-after-ms", "%.3f", (double)retry_us / 1e3);
-        add(&l, "retry-after", "%lld", (long long)((retry_us + 999999) / 1000000));
+        add_milli(&l, "retry-after-ms", retry_us);
+        add_number(&l, "retry-after", (retry_us + 999999) / 1000000);
     }
     /* Clients retry 429 and 5xx by themselves; tell them where another try would fail in the same
      * way. */
@@ -110,21 +117,27 @@ int api_retry_headers(const struct err *e, int64_t retry_us, struct api_header *
     return l.n;
 }
 
-/* OpenAI's durations: 120ms, 1s, 6m0s, 1h0m0s. */
-static void duration_text(int64_t us, char out[48])
+static char *part(char *to, int64_t v, const char *unit)
 {
-    long long ms = us > 0 ? (us + 999) / 1000 : 0, s = ms / 1000;
+    return stpcpy(to + put_dec(v, to), unit);
+}
 
-    if (ms < 1000)
-        snprintf(out, 48, "%lldms", ms);
-    else if (s < 60 && ms % 1000)
-        snprintf(out, 48, "%lld.%03llds", s, ms % 1000);
-    else if (s < 60)
-        snprintf(out, 48, "%llds", s);
-    else if (s < 3600)
-        snprintf(out, 48, "%lldm%llds", s / 60, s % 60);
-    else
-        snprintf(out, 48, "%lldh%lldm%llds", s / 3600, s / 60 % 60, s % 60);
+/* OpenAI's durations: 120ms, 1s, 6m0s, 1h0m0s. */
+static void duration_text(int64_t us, char *out)
+{
+    int64_t ms = us > 0 ? (us + 999) / 1000 : 0, s = ms / 1000;
+
+    if (ms < 1000) {
+        part(out, ms, "ms");
+    } else if (s < 60 && ms % 1000) {
+        stpcpy(out + put_milli(ms, out), "s");
+    } else {
+        if (s >= 3600)
+            out = part(out, s / 3600, "h");
+        if (s >= 60)
+            out = part(out, s / 60 % 60, "m");
+        part(out, s % 60, "s");
+    }
 }
 
 int api_rate_headers(const struct api_rate *r, struct api_header *out, int max)
@@ -155,17 +168,14 @@ int api_rate_headers(const struct api_rate *r, struct api_header *out, int max)
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const struct api_rate_window *w = rows[i].w;
-        char text[48];
         if (w->limit < 0)
             continue;
-        add(&l, rows[i].limit, "%lld", (long long)w->limit);
-        add(&l, rows[i].remaining, "%lld", (long long)(w->remaining > 0 ? w->remaining : 0));
-        if (rows[i].text) {
-            duration_text(w->reset_us, text);
-            add(&l, rows[i].reset, "%s", text);
-        } else {
-            add(&l, rows[i].reset, "%.3f", (double)(w->reset_us > 0 ? w->reset_us : 0) / 1e6);
-        }
+        add_number(&l, rows[i].limit, w->limit);
+        add_number(&l, rows[i].remaining, w->remaining > 0 ? w->remaining : 0);
+        if (rows[i].text)
+            duration_text(w->reset_us, add_name(&l, rows[i].reset));
+        else
+            add_milli(&l, rows[i].reset, w->reset_us > 0 ? (w->reset_us + 500) / 1000 : 0);
     }
     return l.n;
 }

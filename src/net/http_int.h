@@ -32,11 +32,11 @@ struct field_at { /* offsets in p->text */
     uint32_t name, value;
 };
 
+/* Letters, digits and !#$%&'*+-.^_`|~: a bit each. */
 static inline int is_token(unsigned char c)
 {
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
-        return 1;
-    return c != 0 && strchr("!#$%&'*+-.^_`|~", c) != NULL;
+    static const uint64_t bits[4] = {0x03ff6cfa00000000, 0x57ffffffc7fffffe};
+    return bits[c >> 6] >> (c & 63) & 1;
 }
 
 /* Bytes of a line that are not its end: no control bytes but the tab. */

@@ -166,7 +166,7 @@ int net_is_near(const struct net_exchange *x); /* from a loopback address */
  * counts by its first 64 bits). Before the body is read. */
 void net_set_owner(struct net_exchange *x, uint64_t owner);
 #define NET_PEER_MAX 64
-const char *net_peer(const struct net_exchange *x, char out[NET_PEER_MAX]); /* "127.0.0.1:5" */
+const char *net_peer(const struct net_exchange *x); /* "127.0.0.1:5"; until the exchange ends */
 
 /* Memory counted against the budget, in the name of the exchange's owner; it may outlive the
  * exchange. An owner's claims are never more than what they leave free for others. Set to more: 0,

@@ -1,12 +1,8 @@
 /* The functions with which the upper room answers an exchange, and reads the request's head. */
-#include <arpa/inet.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
 #include <time.h>
 
 #include <event2/buffer.h>
@@ -15,6 +11,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/map.h"
+#include "base/put.h"
 #include "net/net_int.h"
 
 /* ---- the request ---- */
@@ -69,18 +66,10 @@ void *net_user(const struct net_exchange *x)
     return x->user;
 }
 
-const char *net_peer(const struct net_exchange *x, char out[NET_PEER_MAX])
+const char *net_peer(const struct net_exchange *x)
 {
-    struct sockaddr_storage a;
-    socklen_t n = sizeof a;
-    char host[INET6_ADDRSTRLEN], port[8];
-
-    out[0] = 0;
-    if (!getpeername(x->conn->fd, (struct sockaddr *)&a, &n) &&
-        !getnameinfo((struct sockaddr *)&a, n, host, sizeof host, port, sizeof port,
-                     NI_NUMERICHOST | NI_NUMERICSERV))
-        snprintf(out, NET_PEER_MAX, a.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
-    return out;
+    net_io_check(x->conn->io);
+    return x->conn->name;
 }
 
 int net_read_body(struct net_exchange *x, size_t limit)
@@ -182,7 +171,11 @@ static void begin_head(struct net_exchange *x, int status)
         x->conn->out.owner = x->owner;
     CHECK(status >= 200 && status <= 999);
     buf_clear(&io->scratch);
-    buf_addf(&io->scratch, "HTTP/1.1 %d %s\r\n", status, http_reason(status));
+    buf_add_str(&io->scratch, "HTTP/1.1 ");
+    put_number(&io->scratch, status);
+    buf_add_char(&io->scratch, ' ');
+    buf_add_str(&io->scratch, http_reason(status));
+    buf_add_str(&io->scratch, "\r\n");
     add_date(io);
 }
 
@@ -226,8 +219,11 @@ static int reply_head(struct net_exchange *x, int status, const struct net_heade
     c->close_after = !can_keep(x);
     begin_head(x, status);
     r = add_headers(b, h, n_h, n == 0 || bodyless);
-    if (!bodyless)
-        buf_addf(b, "Content-Length: %zu\r\n", n);
+    if (!bodyless) {
+        buf_add_str(b, "Content-Length: ");
+        put_number(b, (int64_t)n);
+        buf_add_str(b, "\r\n");
+    }
     end_head(c);
     if (b->failed || conn_write(c, b->data, b->len))
         return fail_answer(c);
@@ -298,8 +294,8 @@ int net_stream_begin(struct net_exchange *x, int status, const struct net_header
 int net_stream_write(struct net_exchange *x, const void *p, size_t n)
 {
     struct net_conn *c = x->conn;
-    char size[24];
-    int len;
+    char size[PUT_MAX + 2];
+    size_t len;
 
     net_io_check(c->io);
     if (c->state == CONN_DEAD)
@@ -312,8 +308,10 @@ int net_stream_write(struct net_exchange *x, const void *p, size_t n)
         conn_defer(c);
         return x->cut;
     }
-    len = snprintf(size, sizeof size, "%zx\r\n", n);
-    if ((x->is_chunked && conn_write(c, size, (size_t)len)) || conn_write(c, p, n) ||
+    len = put_hex(n, size);
+    size[len++] = '\r';
+    size[len++] = '\n';
+    if ((x->is_chunked && conn_write(c, size, len)) || conn_write(c, p, n) ||
         (x->is_chunked && conn_write(c, "\r\n", 2))) {
         x->cut = ERR_NOMEM;
         conn_defer(c);

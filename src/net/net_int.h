@@ -40,14 +40,15 @@ struct net_conn {
     struct net_conn *next, *prev;
     struct net_conn *defer_next;
     struct net_conn *wait_next,
-        *wait_prev;       /* of those that wait for their clients, by since when */
-    int64_t wait_us;      /* since when; 0: it is not in that list */
-    int64_t deadline_us;  /* of IDLE, HEAD, BODY, SKIP, LINGER; 0: none */
-    int64_t stall_us;     /* since when the client is behind its output; 0: it is not */
-    uint64_t out_total;   /* bytes ever put into the output */
-    uint64_t out_seen;    /* of them written when it fell behind */
-    struct net_claim out; /* output that waits */
-    uint64_t peer;        /* hash of its address */
+        *wait_prev;          /* of those that wait for their clients, by since when */
+    int64_t wait_us;         /* since when; 0: it is not in that list */
+    int64_t deadline_us;     /* of IDLE, HEAD, BODY, SKIP, LINGER; 0: none */
+    int64_t stall_us;        /* since when the client is behind its output; 0: it is not */
+    uint64_t out_total;      /* bytes ever put into the output */
+    uint64_t out_seen;       /* of them written when it fell behind */
+    struct net_claim out;    /* output that waits */
+    uint64_t peer;           /* hash of its address */
+    char name[NET_PEER_MAX]; /* its address and port */
     int fd;
     uint8_t state, is_deferred, is_busy, is_eof, is_served, close_after, read_paused, is_reserve,
         is_near, wants_room;

@@ -170,7 +170,15 @@ int listen_open(struct net_server *s, struct err *e)
 
 /* ---- accepting ---- */
 
-static void hand_over(struct net_server *s, int fd, const struct sockaddr *a)
+static void name_peer(const struct sockaddr *a, socklen_t n, char out[NET_PEER_MAX])
+{
+    char host[INET6_ADDRSTRLEN], port[8];
+
+    if (!getnameinfo(a, n, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV))
+        snprintf(out, NET_PEER_MAX, a->sa_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+}
+
+static void hand_over(struct net_server *s, int fd, const struct sockaddr *a, socklen_t n)
 {
     struct net_io *io = places_pick(s);
     struct net_conn *c = calloc(1, sizeof *c);
@@ -181,6 +189,7 @@ static void hand_over(struct net_server *s, int fd, const struct sockaddr *a)
     }
     c->fd = fd;
     c->peer = peer_hash(s, a);
+    name_peer(a, n, c->name);
     c->is_near = (uint8_t)is_loopback(a);
     c->io = io;
     places_count(c, 1);
@@ -209,7 +218,7 @@ static int accept_one(struct net_server *s, int listen_fd)
     int fd = accept4(listen_fd, (struct sockaddr *)&a, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     if (fd >= 0) {
-        hand_over(s, fd, (struct sockaddr *)&a);
+        hand_over(s, fd, (struct sockaddr *)&a, n);
         return 1;
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {

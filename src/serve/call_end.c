@@ -1,11 +1,11 @@
 /* Answers, and the end of a call. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/put.h"
 #include "serve/server.h"
 
 #define RETRY_LOADING_US INT64_C(2000000)
@@ -22,6 +22,12 @@ static int64_t final_tokens(const struct call *c)
     return is_known ? c->usage.prompt_tokens + c->usage.completion_tokens : -1;
 }
 
+static void set(struct api_header *h, const char *name, const char *value)
+{
+    h->name = name;
+    put_text(h->value, sizeof h->value, value);
+}
+
 static int call_headers(struct call *c, struct api_header *h, int max)
 {
     struct cloud *cloud = c->s->cloud;
@@ -30,19 +36,17 @@ static int call_headers(struct call *c, struct api_header *h, int max)
     int n = api_common_headers(c->live.row.id, now_us - c->started_us, h, max);
 
     if (c->sup) { /* who serves it, and as what */
-        h[n] = (struct api_header){.name = "x-gaufre-supplier"};
-        snprintf(h[n++].value, sizeof h->value, "%s", c->sup->id);
-        h[n] = (struct api_header){.name = "x-gaufre-tier"};
-        snprintf(h[n++].value, sizeof h->value, "%s", tier_name(c->tier));
+        set(&h[n++], "x-gaufre-supplier", c->sup->id);
+        set(&h[n++], "x-gaufre-tier", tier_name(c->tier));
     }
     n += api_cors_headers(0, c->cors, h + n, max - n);
     if (cloud_rate(cloud, now_us, &c->ticket, final_tokens(c), &rate))
         n += api_rate_headers(&rate, h + n, max - n);
-    h[n] = (struct api_header){.name = "x-gaufre-budget-warning"};
+    h[n].name = "x-gaufre-budget-warning";
     n += cloud_warning(cloud, now_us, &c->ticket, h[n].value, sizeof h[n].value);
     if (c->lowered_max) {
-        h[n] = (struct api_header){.name = "x-gaufre-max-tokens"};
-        snprintf(h[n++].value, sizeof h->value, "%d", c->lowered_max);
+        h[n].name = "x-gaufre-max-tokens";
+        put_dec(c->lowered_max, h[n++].value);
     }
     return n;
 }
@@ -87,13 +91,6 @@ void call_stream_begin(struct call *c)
     net_stream_begin(c->x, 200, nh, n);
 }
 
-static int content_type(struct api_header *h, const char *type)
-{
-    h->name = "content-type";
-    snprintf(h->value, sizeof h->value, "%s", type);
-    return 1;
-}
-
 /* The headers of an answer, gathered before they are sent. */
 struct head {
     struct api_header h[CALL_HEADERS_MAX];
@@ -103,7 +100,8 @@ struct head {
 
 static void make_head(struct call *c, const char *type, struct head *ret)
 {
-    ret->n = content_type(ret->h, type);
+    set(ret->h, "content-type", type);
+    ret->n = 1;
     ret->n += call_headers(c, ret->h + ret->n, CALL_HEADERS_MAX - ret->n);
     to_net(ret->h, ret->n, ret->nh);
 }
@@ -171,14 +169,14 @@ void call_fail(struct call *c, const struct err *e)
     } else if (c->x) {
         buf_init(&body, 8192);
         status = api_error_body(&body, c->route.dialect, e);
-        n = content_type(h, "application/json");
+        set(h, "content-type", "application/json");
+        n = 1;
         n += call_headers(c, h + n, CALL_HEADERS_MAX - n);
         n += api_retry_headers(e, retry_us(c, e->code), h + n, CALL_HEADERS_MAX - n);
         if (e->code == ERR_METHOD) {
             char allow[64];
             api_allow_text(c->route.allow, allow);
-            h[n].name = "allow";
-            snprintf(h[n++].value, sizeof h->value, "%s", allow);
+            set(&h[n++], "allow", allow);
         }
         call_send(c, status, h, n, body.data, body.len);
         buf_done(&body);

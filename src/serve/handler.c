@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/put.h"
 #include "base/rand.h"
 #include "console/page.h"
 #include "serve/origin.h"
@@ -61,16 +62,12 @@ static void keep_ticking(struct server_io *io)
     io->ticking = 1;
 }
 
-static void copy(char *to, size_t cap, const char *from)
-{
-    snprintf(to, cap, "%s", from ? from : "");
-}
-
 /* Make a call. NULL without memory, or without random bytes for its id: two calls with one id would
  * be one row in the ledger. */
 static struct call *call_new(struct server *s, struct net_exchange *x)
 {
     const struct http_head *h = net_head(x);
+    const char *client_id = http_field(h, "x-client-request-id");
     unsigned char random[12];
     struct server_io *io;
     struct call *c;
@@ -86,15 +83,15 @@ static struct call *call_new(struct server *s, struct net_exchange *x)
     c->started_us = net_started_us(x);
     c->ticket = (struct cloud_ticket){.i_tenant = -1, .i_rate = -1, .tenant = ""};
     c->method = h->method;
-    copy(c->path, sizeof c->path, h->target);
+    put_text(c->path, sizeof c->path, h->target);
     if ((q = strchr(c->path, '?')))
         *q = 0;
     row->started_us = c->started_us;
-    copy(row->client_id, sizeof row->client_id, http_field(h, "x-client-request-id"));
-    net_peer(x, c->peer);
-    snprintf(row->id, sizeof row->id, "req_");
-    for (size_t i = 0; i < sizeof random; i++)
-        snprintf(row->id + 4 + 2 * i, 3, "%02x", random[i]);
+    if (client_id)
+        put_text(row->client_id, sizeof row->client_id, client_id);
+    put_text(c->peer, sizeof c->peer, net_peer(x));
+    memcpy(row->id, "req_", 4);
+    put_bytes(random, sizeof random, row->id + 4);
     c->prep_item.kind = MAIL_PREP;
     c->prep_item.owner = c;
     buf_init(&c->out, (size_t)128 << 20);
