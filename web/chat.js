@@ -11,11 +11,13 @@ import { MessageView, split_thinking } from './chat_message.js';
 import { Composer } from './chat_composer.js';
 import { Side } from './chat_side.js';
 import { put_unsent } from './chat_unsent.js';
-import { Answer, Keeper, mark_cut, recent, remember } from './chat_answer.js';
+import { Answer, Keeper, is_lost, mark_cut, recent, remember } from './chat_answer.js';
 import { body_of, defaults, keep_begun, show_hints, show_settings } from './chat_settings.js';
 
 const HELLO = ['Explain how a waffle iron works, in three sentences.', 'Write a haiku about memory bandwidth.',
     'Write a Python function that reverses a linked list.'];
+
+const sleep = (ms) => new Promise((go) => { setTimeout(go, ms); });
 
 /** The address of the conversation that this tab showed last; kept over a reload. */
 function place(now) {
@@ -47,6 +49,7 @@ export class Chat {
         this.side.refresh();
         // Reloaded or closed in mid-answer: what came so far is kept, and that the connection broke is not.
         addEventListener('pagehide', () => { this.keep_all(); this.leaving = true; });
+        addEventListener('beforeunload', () => { this.may_leave = true; });
         addEventListener('pageshow', (e) => { if (e.persisted) location.reload(); });
         document.addEventListener('visibilitychange', () => { if (document.hidden) this.keep_all(); });
         $('nav-chat').href = place();
@@ -230,16 +233,28 @@ export class Chat {
         await a.run();
         if (this.leaving) return;
         a.keeper.done();
-        delete target.live;
         this.answers.delete(target.id);
         if (!this.open_conversations.has(conv.id)) return; // deleted meanwhile
-        if (![...this.answers.values()].some((x) => x.conv === conv.id)) this.open_conversations.delete(conv.id);
-        store.put_message(target);
+        this.keep_ended(target, conv);
         this.dirty.add(target.id);
         this.draw();
         say(target.error ? target.error.message : `Answer ended, ${count(target.stats.n, 'token')}`);
         if (this.conv === conv) this.busy();
         else if (!target.error) toast(`“${conv.title}” is answered.`, 'Show', () => { location.hash = `#/chat/${conv.id}`; });
+    }
+
+    /** Keeps an answer that has ended. A page that is being left loses its connections, sometimes before it is told that
+     * it goes: that a connection was lost is kept only when the page has lived on, and shown at once. */
+    async keep_ended(target, conv) {
+        if (is_lost(target.error)) {
+            store.put_message(target); // as one that is still being written
+            await sleep(1000);
+            if (this.may_leave) await sleep(10000);
+            if (this.leaving || this.answers.has(target.id) || !this.open_conversations.has(conv.id)) return;
+        }
+        delete target.live;
+        store.put_message(target);
+        if (![...this.answers.values()].some((x) => x.conv === conv.id)) this.open_conversations.delete(conv.id);
     }
 
     /** Is this conversation's path being written? Also sets the composer's button. */

@@ -149,6 +149,9 @@ function plain_error(e) {
         retry_at: e.retry_after === null ? null : Date.now() + e.retry_after * 1000 };
 }
 
+/** Did the connection end the answer, and not the server? */
+export const is_lost = (error) => error?.code === 'lost' || error?.code === 'offline';
+
 /** Keeps a record that grows: once a second, and less often where that takes long. */
 export class Keeper {
     constructor(put) {

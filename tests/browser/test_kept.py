@@ -1,5 +1,6 @@
 """Nothing that was written is lost: not by a reload, not by a look at the engine, not by a server that dies."""
 import json
+import re
 import subprocess
 import threading
 
@@ -108,6 +109,38 @@ def test_reload_before_the_first_word(pages, front):
     front.say("Here.")
     last(page).get_by_role("button", name="Try again").click()
     expect(last(page).locator(".prose")).to_have_text("Here.")
+
+
+# A connection that breaks when the test says so, as it does to a page that is being left.
+BREAKABLE = """{ const own = window.fetch; window.fetch = (path, o) => !String(path).includes('completions') ? own(path, o)
+    : new Promise((_, no) => { window.break_off = () => no(new TypeError('network error')); }); }"""
+
+AWAY = re.compile("The server (does not answer|was away)")
+
+
+def test_reload_whose_connections_end_first(pages, front):
+    """The page is told that it goes when its request has failed already and the failure has been shown."""
+    page = pages.open(front.url, script=BREAKABLE)
+    ask(page, "Tell me", wait=False)
+    wait_for("asked", lambda: page.evaluate("Boolean(window.break_off)"))
+    page.evaluate("""async () => {
+        break_off();
+        while (!document.querySelector('.message.assistant .error')) await new Promise(requestAnimationFrame);
+        location.reload(); }""")
+    expect(last(page).locator(".error")).to_contain_text("before the answer ended")
+
+
+def test_a_lost_connection_is_kept_by_a_page_that_stays(pages, front):
+    page = pages.open(front.url, script=BREAKABLE)
+    ask(page, "Tell me", wait=False)
+    wait_for("asked", lambda: page.evaluate("Boolean(window.break_off)"))
+    page.evaluate("break_off()")
+    expect(last(page).locator(".error")).to_contain_text(AWAY)
+    live = """async () => { const { conversations, messages } = await import('/store.js');
+        const [c] = await conversations(); return (await messages(c.id)).map((m) => m.live || false); }"""
+    wait_for("kept as ended", lambda: page.evaluate(live) == [False, False])
+    page.reload()
+    expect(last(page).locator(".error")).to_contain_text(AWAY)
 
 
 def test_reload_while_a_text_is_continued(pages, front):
