@@ -66,24 +66,28 @@ int64_t books_step(struct books *b, int64_t now_us);
 void books_stats(const struct books *b, int64_t *ret_written, int64_t *ret_pending,
                  int64_t *ret_failures);
 
-/* What was used and is owed, of rows that are alike. */
-struct books_sum {
-    char key[BOOKS_LABELS_MAX]; /* the tenant, model ... that they share; "" */
-    int64_t n_requests, prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens;
-    int64_t charge_nano, cost_nano;
-    int64_t n_unpriced, n_estimated, n_disputed; /* rows that are not settled for good */
-    char currency[4];
-};
+/* What rows may be alike in. */
 enum books_by {
     BOOKS_BY_ALL,
     BOOKS_BY_TENANT,
     BOOKS_BY_KEY,
     BOOKS_BY_MODEL,
     BOOKS_BY_SUPPLIER,
-    BOOKS_BY_DAY,
+    BOOKS_BY_DAY, /* UTC: 2026-12-01 */
     BOOKS_BY_TEAM,
     BOOKS_BY_LABELS,
+    BOOKS_BY_TIER,
     BOOKS_BY_N
+};
+#define BOOKS_PART(by) (1u << (by))
+/* What was used and is owed, of rows that are alike in some parts and their currency. */
+struct books_sum {
+    char key[BOOKS_BY_N][BOOKS_LABELS_MAX]; /* "" where any will do */
+    char currency[4];
+    int64_t n_requests, prompt_tokens, cached_tokens, cache_write_tokens, completion_tokens,
+        reasoning_tokens;
+    int64_t charge_nano, cost_nano;
+    int64_t n_unpriced, n_estimated, n_disputed; /* rows that are not settled for good */
 };
 /* Which rows: NULL and 0 mean any; times in unix seconds, `until` is not reached. */
 struct books_where {
@@ -92,9 +96,9 @@ struct books_where {
     int64_t from_s, until_s;
     int only_pending; /* without a price, estimated or disputed */
 };
-/* Read a ledger file: one call for each group, in order of the key. [any], also while a server
- * writes. */
-int books_bill(const char *path, enum books_by by, const struct books_where *w,
+/* Read a ledger file: one call for all rows that are alike in these parts, in order of tenant,
+ * currency, day, team, key, labels, model, supplier and tier. [any], also while a server writes. */
+int books_bill(const char *path, unsigned parts, const struct books_where *w,
                int (*row)(void *arg, const struct books_sum *s), void *arg, struct err *e);
 
 /* Compute every balance anew from the rows, and the rows' chain of hashes. 0: all is as it should

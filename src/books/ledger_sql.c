@@ -42,6 +42,18 @@ static const char version_2[] =
 static const char version_3[] = "ALTER TABLE usage ADD COLUMN team TEXT NOT NULL DEFAULT '';"
                                 "ALTER TABLE usage ADD COLUMN labels TEXT NOT NULL DEFAULT '';";
 
+const char *const ledger_columns[BOOKS_BY_N] = {
+    [BOOKS_BY_ALL] = "''",
+    [BOOKS_BY_TENANT] = "tenant",
+    [BOOKS_BY_TEAM] = "team",
+    [BOOKS_BY_KEY] = "key_id",
+    [BOOKS_BY_LABELS] = "labels",
+    [BOOKS_BY_MODEL] = "model",
+    [BOOKS_BY_SUPPLIER] = "supplier",
+    [BOOKS_BY_DAY] = "coalesce(strftime('%Y-%m-%d', at_us / 1000000, 'unixepoch'), '9999-12-31')",
+    [BOOKS_BY_TIER] = "tier",
+};
+
 static int version_of(sqlite3 *db, int *ret)
 {
     sqlite3_stmt *st = NULL;

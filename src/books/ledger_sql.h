@@ -17,6 +17,9 @@
     " tier, charge_nano, cost_nano, currency, team, labels"
 #define LEDGER_N_COLUMNS 20
 
+/* The columns by which rows are put together; a day is text. */
+extern const char *const ledger_columns[BOOKS_BY_N];
+
 /* Make the tables where missing, and bring those of an earlier version up to this one. SQLite's
  * code; SQLITE_MISMATCH: the file is of a later version, *ret_version. */
 int ledger_sql_tables(sqlite3 *db, int *ret_version);

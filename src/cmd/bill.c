@@ -1,20 +1,23 @@
-/* gaufre bill: what was used and what it costs, by tenant, team, key, labels, model, supplier or
- * day. */
+/* gaufre bill: what was used and what it costs, by tenant, key, model, supplier or day. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "base/check.h"
+#include "base/csv.h"
 #include "base/money.h"
-#include "books/books.h"
+#include "cmd/bill_form.h"
 #include "cmd/cmd.h"
 #include "cmd/ledger_path.h"
 
 struct bill_opts {
-    const char *ledger, *tenant, *team, *key, *label, *model, *supplier, *from, *to;
-    int by, json, csv, pending;
+    const char *ledger, *tenant, *team, *key, *label, *model, *supplier, *from, *to, *issuer;
+    int by, json, csv, pending, focus, html;
 };
 
-static const char by_words[] = "all|tenant|key|model|supplier|day|team|labels";
+#define KEY_MAX_BYTES 4096
+
+static const char by_words[] = "all|tenant|key|model|supplier|day|team|labels|tier";
 
 static const struct opt opts[] = {
     OPT_CHOICE('b', "by", by_words, "tenant", bill_opts, by, "a line for each"),
@@ -30,6 +33,12 @@ static const struct opt opts[] = {
              "only what is not settled for good: without a price, estimated, disputed"),
     OPT_FLAG(0, "json", bill_opts, json, "one JSON object a line"),
     OPT_FLAG(0, "csv", bill_opts, csv, "comma-separated, with a head"),
+    OPT_CHOICE(0, "focus", "1.2|1.4", NULL, bill_opts, focus,
+               "CSV in FOCUS columns, of this version: a charge for each day, tenant, key, model, "
+               "supplier and tier"),
+    OPT_FLAG(0, "html", bill_opts, html, "a page to print: a statement for each tenant"),
+    OPT_STR(0, "issuer", "NAME", "gaufre", bill_opts, issuer,
+            "whose bill it is, in --focus and --html"),
     OPT_FILE('l', "ledger", NULL, bill_opts, ledger,
              "the file (default: ledger.db in gaufre's home)"),
     OPT_END,
@@ -38,6 +47,7 @@ static const struct opt opts[] = {
 /* ---- lines ----------------------------------------------------------------------------------- */
 
 struct bill {
+    enum books_by i_by;
     const char *by; /* the word */
     size_t n_by;
     int n_lines;
@@ -46,50 +56,42 @@ struct bill {
 static int print_json(void *arg, const struct books_sum *s)
 {
     char charge[MONEY_TEXT_MAX], cost[MONEY_TEXT_MAX];
+    const struct bill *b = arg;
 
-    return cmd_json(
-        json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:o, s:I, s:I, s:I}", "key",
-                  cmd_json_str(s->key), "requests", (json_int_t)s->n_requests, "prompt_tokens",
-                  (json_int_t)s->prompt_tokens, "cached_tokens", (json_int_t)s->cached_tokens,
-                  "completion_tokens", (json_int_t)s->completion_tokens, "reasoning_tokens",
-                  (json_int_t)s->reasoning_tokens, "charge", money_show(s->charge_nano, charge),
-                  "cost", money_show(s->cost_nano, cost), "currency", cmd_json_str(s->currency),
-                  "unpriced", (json_int_t)s->n_unpriced, "estimated", (json_int_t)s->n_estimated,
-                  "disputed", (json_int_t)s->n_disputed),
-        JSON_COMPACT);
-}
-
-/* A field of CSV (RFC 4180): in quotes, which are doubled inside; and no formula for a table
- * program, whatever a name begins with. */
-static void put_field(const char *s)
-{
-    putchar('"');
-    if (*s && strchr("=+-@\t\r", *s))
-        putchar('\'');
-    for (; *s; s++) {
-        if (*s == '"')
-            putchar('"');
-        putchar(*s);
-    }
-    putchar('"');
+    return cmd_json(json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:o, s:I, s:I, s:I}", "key",
+                              cmd_json_str(s->key[b->i_by]), "requests", (json_int_t)s->n_requests,
+                              "prompt_tokens", (json_int_t)s->prompt_tokens, "cached_tokens",
+                              (json_int_t)s->cached_tokens, "completion_tokens",
+                              (json_int_t)s->completion_tokens, "reasoning_tokens",
+                              (json_int_t)s->reasoning_tokens, "charge",
+                              money_show(s->charge_nano, charge), "cost",
+                              money_show(s->cost_nano, cost), "currency", cmd_json_str(s->currency),
+                              "unpriced", (json_int_t)s->n_unpriced, "estimated",
+                              (json_int_t)s->n_estimated, "disputed", (json_int_t)s->n_disputed),
+                    JSON_COMPACT);
 }
 
 static int print_csv(void *arg, const struct books_sum *s)
 {
     char charge[MONEY_TEXT_MAX], cost[MONEY_TEXT_MAX];
     struct bill *b = arg;
+    struct buf key;
 
     if (!b->n_lines++)
         printf(
             "%.*s,requests,prompt_tokens,cached_tokens,completion_tokens,reasoning_tokens,charge,"
             "cost,currency,unpriced,estimated,disputed\n",
             (int)b->n_by, b->by);
-    put_field(s->key);
-    printf(",%lld,%lld,%lld,%lld,%lld,%s,%s,%s,%lld,%lld,%lld\n", (long long)s->n_requests,
-           (long long)s->prompt_tokens, (long long)s->cached_tokens,
+    buf_init(&key, KEY_MAX_BYTES);
+    csv_put(&key, s->key[b->i_by]);
+    if (key.failed)
+        return key.failed;
+    printf("%s,%lld,%lld,%lld,%lld,%lld,%s,%s,%s,%lld,%lld,%lld\n", key.data,
+           (long long)s->n_requests, (long long)s->prompt_tokens, (long long)s->cached_tokens,
            (long long)s->completion_tokens, (long long)s->reasoning_tokens,
            money_show(s->charge_nano, charge), money_show(s->cost_nano, cost), s->currency,
            (long long)s->n_unpriced, (long long)s->n_estimated, (long long)s->n_disputed);
+    buf_done(&key);
     return 0;
 }
 
@@ -106,12 +108,12 @@ static int print_line(void *arg, const struct books_sum *s)
 
     if (!b->n_lines++)
         print_head(b);
-    cmd_line(stdout, "%-28s %9lld %13lld %13lld %13lld %16s %16s %s", s->key,
+    cmd_line(stdout, "%-28s %9lld %13lld %13lld %13lld %16s %16s %s", s->key[b->i_by],
              (long long)s->n_requests, (long long)s->prompt_tokens, (long long)s->cached_tokens,
              (long long)s->completion_tokens, money_show(s->charge_nano, charge),
              money_show(s->cost_nano, cost), s->currency);
     if (s->n_unpriced || s->n_estimated || s->n_disputed)
-        cmd_note("%s: %lld without a price, %lld estimated, %lld disputed", s->key,
+        cmd_note("%s: %lld without a price, %lld estimated, %lld disputed", s->key[b->i_by],
                  (long long)s->n_unpriced, (long long)s->n_estimated, (long long)s->n_disputed);
     return 0;
 }
@@ -129,37 +131,71 @@ static int read_day(const char *text, int64_t *ret_s)
     return 0;
 }
 
+/* The forms that others read. */
+static int print_form(const struct bill_opts *o, const char *path, const struct books_where *w,
+                      struct err *e)
+{
+    struct bill_form f = {.issuer = o->issuer,
+                          .from = o->from,
+                          .to = o->to,
+                          .focus = o->focus == 2 ? FOCUS_1_4 : FOCUS_1_2};
+    int r = o->focus ? focus_head(&f) : statement_head(&f);
+
+    if (!r && path)
+        r = books_bill(path, o->focus ? FOCUS_PARTS : STATEMENT_PARTS, w,
+                       o->focus ? focus_line : statement_line, &f, e);
+    if (!r && o->html)
+        r = statement_tail(&f);
+    if (r && !e->code)
+        err_set(e, r, "a line of the bill does not fit");
+    if (!r && f.n_unpriced + f.n_estimated + f.n_disputed)
+        cmd_note("requests without a price, which are not in the costs: %lld; estimated: %lld; "
+                 "disputed: %lld",
+                 (long long)f.n_unpriced, (long long)f.n_estimated, (long long)f.n_disputed);
+    return r;
+}
+
+static int print_lines(const struct bill_opts *o, const char *path, const struct books_where *w,
+                       struct err *e)
+{
+    struct bill b = {.i_by = (enum books_by)(o->by - 1), .by = by_words};
+    int r = 0;
+
+    for (int i = 1; i < o->by; i++)
+        b.by = strchr(b.by, '|') + 1;
+    b.n_by = strcspn(b.by, "|");
+    if (path)
+        r = books_bill(path, BOOKS_PART(b.i_by), w,
+                       o->json  ? print_json
+                       : o->csv ? print_csv
+                                : print_line,
+                       &b, e);
+    if (!r && !b.n_lines && !o->json && !o->csv)
+        print_head(&b);
+    return r;
+}
+
 static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 {
     const struct bill_opts *o = opts_;
     struct books_where w = {.tenant = o->tenant,
                             .team = o->team,
-                            .key_id = o->key,
                             .label = o->label,
+                            .key_id = o->key,
                             .model = o->model,
                             .supplier = o->supplier,
                             .only_pending = o->pending};
-    struct bill b = {.by = by_words};
     char path[LEDGER_PATH_MAX];
     struct err e = {0};
-    int is_new = 0;
+    int is_new = 0, is_form = o->focus || o->html;
 
     if (read_day(o->from, &w.from_s) || read_day(o->to, &w.until_s))
         return cmd_usage(cmd, "--from and --to want a day: 2026-12-01");
-    if (o->json && o->csv)
-        return cmd_usage(cmd, "--json or --csv, not both");
-    for (int i = 1; i < o->by; i++)
-        b.by = strchr(b.by, '|') + 1;
-    b.n_by = strcspn(b.by, "|");
+    if (o->json + o->csv + o->html + (o->focus != 0) > 1)
+        return cmd_usage(cmd, "one of --json, --csv, --focus and --html");
     if (ledger_path(o->ledger, path, &is_new, &e) ||
-        (!is_new && books_bill(path, (enum books_by)(o->by - 1), &w,
-                               o->json  ? print_json
-                               : o->csv ? print_csv
-                                        : print_line,
-                               &b, &e)))
+        (is_form ? print_form : print_lines)(o, is_new ? NULL : path, &w, &e))
         return cmd_fail(cmd, &e);
-    if (!b.n_lines && !o->json && !o->csv)
-        print_head(&b);
     if (is_new)
         cmd_note("nothing is booked yet: 'gaufre serve' makes %s", path);
     return CMD_OK;
@@ -168,9 +204,11 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 const struct cmd cmd_bill = {
     .name = "bill",
     .help = "Show what was used and what it costs",
-    .about = "charged: what tenants owe; owed: what suppliers are owed. Both by the prices of the\n"
-             "configuration as they were when the request ended. A request without a price is\n"
-             "counted, and told; its price is not taken for 0.",
+    .about =
+        "charged: what tenants owe; owed: what suppliers are owed. Both by the prices of the\n"
+        "configuration as they were when the request ended. A request without a price is\n"
+        "counted, and told; its price is not taken for 0. --focus writes what tenants are charged\n"
+        "in the columns of the FinOps Open Cost and Usage Specification.",
     .opts = opts,
     .opts_size = sizeof(struct bill_opts),
     .n_args_min = 0,
