@@ -496,7 +496,7 @@ static void let_go(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
 void cloud_turn_back(struct cloud *c, int64_t now_us, struct cloud_ticket *t)
 {
     CHECK(t->i_tenant >= 0 && t->offer && t->n_tried < CLOUD_TRIES_MAX);
-    t->tried[t->n_tried++] = t->offer->serial;
+    t->tried[t->n_tried++] = t->is_keys_fault ? 0 : t->offer->serial;
     t->offer_is_full = 0;
     let_go(c, now_us, t, &(struct holds_use){0});
 }

@@ -26,6 +26,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "books/books.h"
+#include "cloud/credential.h"
 #include "cloud/holds.h"
 #include "cloud/supplier.h"
 #include "policy/breaker.h"
@@ -141,8 +142,10 @@ struct cloud_ticket {
     int64_t n_held, money_held;      /* tokens, and what they may cost at most; < 0: unknown */
     struct cloud_offer *offer;       /* after cloud_route, to the ticket's end; NULL: none */
     int32_t breaker_turn;            /* at its offer */
+    struct credential_use key;       /* with which it goes there */
     int is_noted;                    /* how it went there was told to the breaker */
-    uint64_t tried[CLOUD_TRIES_MAX]; /* serials of offers that failed with this request */
+    int is_keys_fault;               /* it failed for its key: there may be another */
+    uint64_t tried[CLOUD_TRIES_MAX]; /* serials of offers that failed with this request; 0: a key */
     int n_tried;
     _Atomic int64_t *n_there; /* where these count, after cloud_admit; NULL: nowhere */
     int offer_is_full; /* why cloud_admit refused: the offer's queue, not the tenant's limit */

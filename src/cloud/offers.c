@@ -191,6 +191,12 @@ static struct stance stance(struct cloud_offer *of, int64_t now_us)
         s.why = of->breaker.why;
     }
     pthread_mutex_unlock(&of->lock);
+    if (of->sup->keys) {
+        enum breaker_why why;
+        int64_t at = credentials_look(of->sup->keys, now_us, &why);
+        if (at > s.not_before_us)
+            s = (struct stance){at, why};
+    }
     return s;
 }
 
@@ -198,18 +204,25 @@ static struct stance stance(struct cloud_offer *of, int64_t now_us)
  * none: anyway. */
 static int take(struct cloud_offer *of, int anyway, struct cloud_ticket *t, int64_t now_us)
 {
+    struct credential_use key = {.i = -1};
     int32_t turn = 0;
 
+    if (of->sup->keys && credentials_take(of->sup->keys, now_us, &key))
+        return -1;
     if (has_breaker(of)) {
         pthread_mutex_lock(&of->lock);
         turn = breaker_take(&of->breaker, &breaker_usual, now_us);
         pthread_mutex_unlock(&of->lock);
     }
-    if (turn < 0 && !anyway)
+    if (turn < 0 && !anyway) {
+        if (of->sup->keys)
+            credentials_note(of->sup->keys, &key, BREAKER_NOTHING, 0, now_us);
         return -1;
+    }
     t->offer = of;
     t->breaker_turn = turn;
-    t->is_noted = 0;
+    t->key = key;
+    t->is_noted = t->is_keys_fault = 0;
     return 0;
 }
 
@@ -236,6 +249,20 @@ static int64_t usual_first(struct offers *o, const struct cloud_offer *of)
     return best;
 }
 
+/* A key that is refused, or asked for less with, is left alone, and not the supplier. */
+static void note_key(struct cloud_ticket *t, enum breaker_end end, int64_t retry_us, int64_t now_us)
+{
+    const struct supplier *s = t->offer->sup;
+
+    t->is_keys_fault = end == BREAKER_BUSY || end == BREAKER_KEYLESS;
+    if (credentials_note(s->keys, &t->key, end, retry_us, now_us))
+        LOG_EVENT(LOG_WARN, "supplier's key", LOG_STR("supplier", s->id),
+                  LOG_INT("key", t->key.i + 1),
+                  LOG_STR("result", end == BREAKER_BUSY      ? "asked for less"
+                                    : end == BREAKER_KEYLESS ? "refused"
+                                                             : "works"));
+}
+
 void offers_note(struct offers *o, struct cloud_ticket *t, enum breaker_end end, int64_t first_us,
                  int64_t retry_us, int64_t now_us)
 {
@@ -253,6 +280,11 @@ void offers_note(struct offers *o, struct cloud_ticket *t, enum breaker_end end,
     if (end == BREAKER_PASSED && first_us > breaker_usual.slow_us)
         n.usual_us = usual_first(o, of);
     t->is_noted = 1;
+    if (of->sup->keys) {
+        note_key(t, end, retry_us, now_us);
+        if (t->is_keys_fault)
+            n.end = BREAKER_NOTHING;
+    }
     pthread_mutex_lock(&of->lock);
     if (breaker_note(&of->breaker, &breaker_usual, &n, now_us))
         LOG_EVENT(LOG_WARN, "supplier", LOG_STR("supplier", of->sup->id),
@@ -458,7 +490,8 @@ int offers_has_other(struct offers *o, const struct cloud_ticket *t, int64_t now
     pthread_rwlock_rdlock(&o->lock);
     for (int i = 0; i < o->n_offers && !found; i++) {
         struct cloud_offer *of = o->offer[i];
-        if (of->i_model != t->offer->i_model || of == t->offer || was_tried(t, of))
+        if (of->i_model != t->offer->i_model || was_tried(t, of) ||
+            (of == t->offer && !t->is_keys_fault)) /* else it may have another key */
             continue;
         of->sup->ops->load(of->sup, &load);
         s = stance(of, now_us);
@@ -475,7 +508,7 @@ int64_t offers_come_back(struct offers *o, const struct cloud_ticket *t, int64_t
     for (int i = 0; i < o->n_offers; i++) {
         struct cloud_offer *of = o->offer[i];
         struct stance s = {0};
-        if (of->i_model == t->offer->i_model && of != t->offer)
+        if (of->i_model == t->offer->i_model && (of != t->offer || of->sup->keys))
             s = stance(of, now_us);
         if (s.not_before_us && (retry_us <= 0 || s.not_before_us - now_us < retry_us))
             retry_us = s.not_before_us - now_us;
@@ -494,13 +527,14 @@ int offers_view(struct offers *o, int64_t now_us, struct cloud_offer_view ret[CL
     for (int i = 0; i < o->n_offers; i++) {
         struct cloud_offer *of = o->offer[i];
         struct breaker_view v;
+        struct stance s = stance(of, now_us);
         if (!has_breaker(of))
             continue;
         snprintf(ret[n].supplier, sizeof ret[n].supplier, "%s", of->sup->id);
         pthread_mutex_lock(&of->lock);
         breaker_look(&of->breaker, &breaker_usual, now_us, &v);
-        ret[n].state = v.state;
-        ret[n].why = of->breaker.why;
+        ret[n].state = v.state == BREAKER_CLOSED && s.not_before_us ? BREAKER_OPEN : v.state;
+        ret[n].why = s.not_before_us ? s.why : of->breaker.why;
         pthread_mutex_unlock(&of->lock);
         n++;
     }

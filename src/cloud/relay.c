@@ -8,6 +8,7 @@
 #include "api/api.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "cloud/credential.h"
 
 #define BODY_MAX  ((size_t)64 << 20)
 #define ERROR_MAX ((size_t)64 << 10) /* of an answer that is an error, as much is read */
@@ -16,7 +17,6 @@ struct relay {
     struct supplier s; /* first */
     struct relay_config c;
     struct supplier_facts facts;
-    char authorization[512];
     _Atomic int32_t n_inside;
 };
 
@@ -387,11 +387,11 @@ static int begin(struct relay_job *r, struct err *e)
     const struct upstream_header header[] = {
         {"content-type", "application/json"},
         {"accept", ask->stream ? "text/event-stream" : "application/json"},
-        {"authorization", relay->authorization}};
+        {"authorization", credentials_header(relay->s.keys, ask->i_key)}};
     struct upstream_ask up = {.method = "POST",
                               .path = ask->path,
                               .header = header,
-                              .n_header = *relay->authorization ? 3 : 2};
+                              .n_header = *header[2].value ? 3 : 2};
     struct upstream_handler h = handler;
     int code = api_splice(ask->body, ask->n_body, &splice, &r->ask);
 
@@ -518,24 +518,17 @@ int relay_new(struct supplier **ret, const struct relay_config *c, struct err *e
     if (!r)
         return err_set(e, ERR_NOMEM, "out of memory");
     r->c = *c;
-    r->s = (struct supplier){.ops = &ops, .id = c->id, .model = c->upstream_model};
+    r->s = (struct supplier){.ops = &ops, .keys = c->keys, .id = c->id, .model = c->upstream_model};
     r->facts = (struct supplier_facts){.context = c->context,
                                        .context_trained = c->context,
                                        .chat = 1,
                                        .relays = 1,
                                        .first_token_us = c->first_token_us};
-    if (c->key)
-        snprintf(r->authorization, sizeof r->authorization, "Bearer %s", c->key);
     *ret = &r->s;
     return 0;
 }
 
 void relay_free(struct supplier *s)
 {
-    struct relay *r = (struct relay *)(void *)s;
-
-    if (!r)
-        return;
-    explicit_bzero(r->authorization, sizeof r->authorization);
-    free(r);
+    free(s);
 }

@@ -23,11 +23,11 @@ struct relay_config {
     const char *model;          /* as clients name it */
     const char *upstream_model; /* as the service does */
     struct upstream *upstream;
-    const char *key;        /* NULL: none is sent */
-    int known_only;         /* fields that the contract does not name are left out */
-    int32_t capacity;       /* sequences that may be there together */
-    int32_t context;        /* 0: unknown */
-    int64_t first_token_us; /* as in the supplier's facts */
+    struct credentials *keys; /* one at least; outlives the relay */
+    int known_only;           /* fields that the contract does not name are left out */
+    int32_t capacity;         /* sequences that may be there together */
+    int32_t context;          /* 0: unknown */
+    int64_t first_token_us;   /* as in the supplier's facts */
 };
 
 /* 0 or ERR_NOMEM. */

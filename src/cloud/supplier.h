@@ -89,8 +89,10 @@ struct supplier_ops {
 };
 
 /* The head of every supplier: embedded first in its own struct. */
+struct credentials;
 struct supplier {
     const struct supplier_ops *ops;
+    struct credentials *keys; /* of this server there; NULL: it has no keys of its own */
     const char *id;    /* stable over restarts, booked with each request: "local/smollm2-135m" */
     const char *model; /* its own name of the model */
 };

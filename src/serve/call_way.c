@@ -230,6 +230,7 @@ static int submit_job(struct call *c, struct call_job *j, struct err *e)
     j->job.accepted_us = c->started_us;
     if (j->job.sampling.min_tokens < 0)
         j->job.sampling.min_tokens = j->job.sampling.max_tokens;
+    j->relay.i_key = c->ticket.key.i;
     j->job.echo = c->req.echo && c->req.logprobs;
     j->job.io = c->io;
     j->job.reader = net_io_mbox(c->s->net, c->io);

@@ -131,11 +131,21 @@ struct serve_model {
     const char *chat_template;
 };
 
+/* One of this server's keys at a supplier. */
+struct serve_key {
+    const char *env, *file; /* where it is: one of them */
+    int64_t weight;
+    const char *account; /* NULL: as the supplier's, or one of its own */
+    const char *key;     /* filled by serve_config_check */
+};
+
 /* A service elsewhere that serves models too. */
 struct serve_supplier {
     const char *name, *base_url;
-    const char *key_env, *key_file; /* where its key is; NULL: it wants none */
-    const char *key;                /* filled by serve_config_check */
+    const char *key_env, *key_file; /* where its key is, if it is only one */
+    const char *account;
+    struct serve_key keys[CREDENTIALS_MAX];
+    int n_keys; /* 0: it wants none */
     const char *ca_file, *proxy;
     struct config_strs models; /* "id", or "id=its name there" */
     int64_t context, connections, concurrency;
@@ -173,6 +183,7 @@ enum { SERVE_METRICS_LOCAL, SERVE_METRICS_KEY, SERVE_METRICS_OPEN };
 extern const struct config_setting serve_settings[];
 extern const struct config_setting serve_model_settings[];
 extern const struct config_setting serve_supplier_settings[];
+extern const struct config_setting serve_key_settings[]; /* of its `keys` */
 extern const struct config_setting serve_price_settings[];
 extern const struct config_setting serve_naming[]; /* of a model in a file: "model" first */
 

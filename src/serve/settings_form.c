@@ -11,18 +11,26 @@ static const struct section {
     const struct config_setting *rows[2]; /* the second may be NULL */
     const char *required;                 /* of a map; NULL: nothing is */
     int is_name;                          /* an element may be a name alone */
+    const char *in, *in_help;             /* a list of maps in each of its maps; NULL: none */
+    const struct config_setting *in_rows;
 } sections[] = {
     {"models",
      "what is served: names or paths, or maps with settings of their own",
      {serve_naming, serve_model_settings},
      "model",
-     1},
+     1,
+     NULL,
+     NULL,
+     NULL},
     {"suppliers",
      "services elsewhere that serve models too",
      {serve_supplier_settings},
      "base_url",
-     0},
-    {"prices", "what tokens cost", {serve_price_settings}, "output", 0},
+     0,
+     "keys",
+     "several keys, in place of key_env and key_file",
+     serve_key_settings},
+    {"prices", "what tokens cost", {serve_price_settings}, "output", 0, NULL, NULL, NULL},
 };
 
 /* ---- schema ---------------------------------------------------------------------------------- */
@@ -38,6 +46,14 @@ static void put_section(const struct section *s, struct buf *out)
     config_schema(s->rows[0], 1, out);
     if (s->rows[1])
         config_schema(s->rows[1], 0, out);
+    if (s->in) {
+        buf_addf(out, ",\"%s\":{\"type\":\"array\",\"description\":", s->in);
+        json_put_str(out, s->in_help);
+        buf_add_str(out, ",\"items\":{\"type\":\"object\",\"additionalProperties\":false,"
+                         "\"properties\":{");
+        config_schema(s->in_rows, 1, out);
+        buf_add_str(out, "}}}");
+    }
     buf_add_char(out, '}');
     if (s->required)
         buf_addf(out, ",\"required\":[\"%s\"]", s->required);

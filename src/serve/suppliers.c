@@ -9,7 +9,6 @@
 #include "net/upstream.h"
 #include "serve/server.h"
 
-#define KEY_MAX    400 /* bytes of a key */
 #define RELAYS_MAX CLOUD_OFFERS_MAX
 #define NAME_IS_OK "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 
@@ -22,6 +21,8 @@ const struct config_setting serve_supplier_settings[] = {
      "models it serves: id as clients name it, or id=its name there"},
     {"key_env", CONFIG_STR, AT(key_env), NULL, 0, 0, "NAME", "environment variable with its key"},
     {"key_file", CONFIG_STR, AT(key_file), NULL, 0, 0, "FILE", "file with its key"},
+    {"account", CONFIG_STR, AT(account), NULL, 0, 0, "NAME",
+     "keys with one account are left alone together, also those of other suppliers"},
     {"context", CONFIG_INT, AT(context), "0", 0, 1 << 24, "N", "context length, 0: unknown"},
     {"concurrency", CONFIG_INT, AT(concurrency), "64", 1, 100000, "N",
      "sequences it works on together; more wait for it, as 'queue' allows"},
@@ -45,11 +46,55 @@ const struct config_setting serve_supplier_settings[] = {
     {0},
 };
 
+#undef AT
+#define AT(f) offsetof(struct serve_key, f)
+const struct config_setting serve_key_settings[] = {
+    {"env", CONFIG_STR, AT(env), NULL, 0, 0, "NAME", "environment variable with the key"},
+    {"file", CONFIG_STR, AT(file), NULL, 0, 0, "FILE", "file with the key"},
+    {"weight", CONFIG_INT, AT(weight), "1", 1, 1000000, "N", "its share of the requests"},
+    {"account", CONFIG_STR, AT(account), NULL, 0, 0, "NAME", "as the supplier's, of this key"},
+    {0},
+};
+
 /* ---- the file -------------------------------------------------------------------------------- */
+
+struct keys_reading {
+    struct serve_config *c;
+    struct config_doc *d;
+    struct serve_supplier *p;
+};
+
+/* `keys`: a list of maps. */
+static int read_keys(void *arg, const char *name, struct config_node *value, struct err *e)
+{
+    struct keys_reading *r = arg;
+    struct serve_key *k = r->p->keys;
+    int code;
+
+    if (strcmp(name, "keys"))
+        return 0;
+    if (!config_is_seq(value))
+        return config_err(r->d, value, e, "keys: wants a list");
+    for (struct config_node *n = config_first(value); n; n = config_next(n), k++) {
+        if (!config_is_map(n))
+            return config_err(r->d, n, e, "a key is a map with 'env' or 'file'");
+        if (r->p->n_keys >= CREDENTIALS_MAX)
+            return config_err(r->d, n, e, "more than %d keys", CREDENTIALS_MAX);
+        config_defaults(serve_key_settings, k, &r->c->arena);
+        code = config_read(r->d, n, serve_key_settings, k, &r->c->arena, NULL, NULL, e);
+        if (code)
+            return code;
+        if (!k->env == !k->file)
+            return config_err(r->d, n, e, "a key has 'env' or 'file', one of them");
+        r->p->n_keys++;
+    }
+    return 1;
+}
 
 int supplier_read(struct serve_config *c, struct config_doc *d, struct config_node *map,
                   struct err *e)
 {
+    struct keys_reading reading = {.c = c, .d = d};
     struct serve_supplier *p;
     int r;
 
@@ -60,7 +105,8 @@ int supplier_read(struct serve_config *c, struct config_doc *d, struct config_no
     p = &c->suppliers[c->n_suppliers];
     *p = (struct serve_supplier){0};
     config_defaults(serve_supplier_settings, p, &c->arena);
-    r = config_read(d, map, serve_supplier_settings, p, &c->arena, NULL, NULL, e);
+    reading.p = p;
+    r = config_read(d, map, serve_supplier_settings, p, &c->arena, read_keys, &reading, e);
     if (r)
         return r;
     if (!p->name || !*p->name || strspn(p->name, NAME_IS_OK) != strlen(p->name))
@@ -69,43 +115,48 @@ int supplier_read(struct serve_config *c, struct config_doc *d, struct config_no
         return config_err(d, map, e, "supplier %s: 'base_url' is missing", p->name);
     if (!p->models.n)
         return config_err(d, map, e, "supplier %s: 'models' is missing", p->name);
+    if (!!p->key_env + !!p->key_file + !!p->n_keys > 1)
+        return config_err(d, map, e, "supplier %s: key_env, key_file or keys, one of them",
+                          p->name);
+    if (p->key_env || p->key_file)
+        p->keys[p->n_keys++] =
+            (struct serve_key){.env = p->key_env, .file = p->key_file, .weight = 1};
     c->n_suppliers++;
     return 0;
 }
 
 /* A key from a file's first line, or a variable. */
-static int read_key(struct serve_config *c, struct serve_supplier *p, struct err *e)
+static int read_key(struct serve_config *c, const struct serve_supplier *p, struct serve_key *k,
+                    struct err *e)
 {
     const char *s = NULL;
-    char line[KEY_MAX + 2] = "";
+    char line[CREDENTIAL_KEY_MAX + 2] = "";
     FILE *f;
 
-    if (p->key_env) {
-        s = getenv(p->key_env);
+    if (k->env) {
+        s = getenv(k->env);
         if (!s || !*s)
             return err_set(e, ERR_ARG, "supplier %s: the environment has no variable %s", p->name,
-                           p->key_env);
-    } else if (p->key_file) {
-        f = fopen(p->key_file, "re");
+                           k->env);
+    } else {
+        f = fopen(k->file, "re");
         s = f ? fgets(line, sizeof line, f) : NULL;
         if (f)
             fclose(f);
         if (!s)
-            return err_set(e, ERR_ARG, "supplier %s: %s cannot be read", p->name, p->key_file);
+            return err_set(e, ERR_ARG, "supplier %s: %s cannot be read", p->name, k->file);
         line[strcspn(line, "\r\n")] = 0;
-    } else {
-        return 0;
     }
-    for (const char *k = s; *k; k++) {
-        if (*k <= ' ' || *k > '~' || k - s >= KEY_MAX)
+    for (const char *at = s; *at; at++) {
+        if (*at <= ' ' || *at > '~' || at - s >= CREDENTIAL_KEY_MAX)
             return err_set(e, ERR_ARG,
                            "supplier %s: its key is no key: it has bytes that a header "
                            "cannot hold, or more than %d",
-                           p->name, KEY_MAX);
+                           p->name, CREDENTIAL_KEY_MAX);
     }
-    p->key = arena_strdup(&c->arena, s);
+    k->key = arena_strdup(&c->arena, s);
     explicit_bzero(line, sizeof line);
-    return p->key ? 0 : err_set(e, ERR_NOMEM, "out of memory");
+    return k->key ? 0 : err_set(e, ERR_NOMEM, "out of memory");
 }
 
 int suppliers_check(struct serve_config *c, struct err *e)
@@ -116,10 +167,10 @@ int suppliers_check(struct serve_config *c, struct err *e)
             if (!strcmp(c->suppliers[k].name, p->name))
                 return err_set(e, ERR_ARG, "two suppliers are called '%s'", p->name);
         }
-        if (p->key_env && p->key_file)
-            return err_set(e, ERR_ARG, "supplier %s: key_env or key_file, not both", p->name);
-        if (!p->key && read_key(c, p, e))
-            return e->code;
+        for (int k = 0; k < p->n_keys; k++) {
+            if (!p->keys[k].key && read_key(c, p, &p->keys[k], e))
+                return e->code;
+        }
     }
     return 0;
 }
@@ -128,8 +179,11 @@ void suppliers_describe(const struct serve_config *c, struct buf *out)
 {
     for (int i = 0; i < c->n_suppliers; i++) {
         const struct serve_supplier *p = &c->suppliers[i];
-        buf_addf(out, "supplier   %s: %s, %s", p->name, p->base_url,
-                 p->key ? "with a key" : "without a key");
+        buf_addf(out, "supplier   %s: %s, ", p->name, p->base_url);
+        if (p->n_keys > 1)
+            buf_addf(out, "with %d keys", p->n_keys);
+        else
+            buf_add_str(out, p->n_keys ? "with a key" : "without a key");
         for (int k = 0; k < p->models.n; k++)
             buf_addf(out, "%s%s", k ? ", " : "\n           serves ", p->models.v[k]);
         buf_add_char(out, '\n');
@@ -141,7 +195,9 @@ void suppliers_describe(const struct serve_config *c, struct buf *out)
 struct suppliers {
     struct upstream *upstream[SERVE_SUPPLIERS_MAX];
     int n_upstreams;
+    struct grants *grants;
     struct supplier *relay[RELAYS_MAX];
+    struct credentials *keys[RELAYS_MAX];
     struct {
         char id[CLOUD_SUPPLIER_ID_MAX], model[CLOUD_SUPPLIER_ID_MAX];
     } names[RELAYS_MAX];
@@ -185,6 +241,18 @@ static int model_of(struct server *server, const char *const *name, int *ret, st
     return server_add_model(server, name, 1, e);
 }
 
+/* Its keys, as they are used for one model. */
+static int add_keys(struct credentials *c, const struct serve_supplier *p, struct err *e)
+{
+    int r = p->n_keys ? 0 : credentials_add(c, "", 1, p->account, e);
+
+    for (int i = 0; !r && i < p->n_keys; i++) {
+        const struct serve_key *k = &p->keys[i];
+        r = credentials_add(c, k->key, (int32_t)k->weight, k->account ? k->account : p->account, e);
+    }
+    return r;
+}
+
 /* "id" or "id=name there". */
 static int add_relay(struct suppliers *s, struct server *server, const struct serve_supplier *p,
                      const char *text, struct err *e)
@@ -193,7 +261,6 @@ static int add_relay(struct suppliers *s, struct server *server, const struct se
     int n_id = equals ? (int)(equals - text) : (int)strlen(text), i = s->n_relays;
     struct relay_config c = {.upstream_model = equals ? equals + 1 : text,
                              .upstream = s->upstream[s->n_upstreams - 1],
-                             .key = p->key,
                              .known_only = p->unknown_fields == SERVE_FIELDS_DROP,
                              .capacity = (int32_t)p->concurrency,
                              .context = (int32_t)p->context,
@@ -209,8 +276,14 @@ static int add_relay(struct suppliers *s, struct server *server, const struct se
     snprintf(s->names[i].model, sizeof s->names[i].model, "%.*s", n_id, text);
     s->ids[i] = c.model = s->names[i].model;
     c.id = s->names[i].id;
-    if (model_of(server, &s->ids[i], &s->i_model[i], e) || relay_new(&s->relay[i], &c, e))
+    s->keys[i] = c.keys = credentials_new(s->grants);
+    if (!c.keys)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    if (add_keys(c.keys, p, e) || model_of(server, &s->ids[i], &s->i_model[i], e) ||
+        relay_new(&s->relay[i], &c, e)) {
+        credentials_free(c.keys);
         return e->code;
+    }
     s->n_relays++;
     return 0;
 }
@@ -240,8 +313,10 @@ int suppliers_add(struct server *server, const struct serve_config *c, struct er
     struct suppliers *s = calloc(1, sizeof *s), *before = atomic_load(&server->suppliers);
     int n = 0, r;
 
-    if (!s)
+    if (!s || !(s->grants = grants_new())) {
+        free(s);
         return err_set(e, ERR_NOMEM, "out of memory");
+    }
     r = build(s, server, c, e);
     while (!r && n < s->n_relays) {
         r = cloud_add_offer(server->cloud, s->i_model[n], s->relay[n], e);
@@ -266,8 +341,11 @@ void suppliers_close(struct suppliers *s)
     if (!s)
         return;
     suppliers_close(s->before);
-    for (int i = 0; i < s->n_relays; i++)
+    for (int i = 0; i < s->n_relays; i++) {
         relay_free(s->relay[i]);
+        credentials_free(s->keys[i]);
+    }
+    grants_free(s->grants);
     for (int i = 0; i < s->n_upstreams; i++)
         upstream_close(s->upstream[i]);
     free(s);

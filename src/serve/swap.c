@@ -60,8 +60,10 @@ int swap_has_same_suppliers(const struct serve_config *now, const struct serve_c
 
     for (int i = 0; same && i < now->n_suppliers; i++) {
         const struct serve_supplier *a = &now->suppliers[i], *b = &next->suppliers[i];
-        same = !first_other(serve_supplier_settings, a, b) &&
-               !strcmp(a->key ? a->key : "", b->key ? b->key : "");
+        same = !first_other(serve_supplier_settings, a, b) && a->n_keys == b->n_keys;
+        for (int k = 0; same && k < a->n_keys; k++)
+            same = !first_other(serve_key_settings, &a->keys[k], &b->keys[k]) &&
+                   !strcmp(a->keys[k].key, b->keys[k].key);
     }
     return same;
 }

@@ -291,6 +291,94 @@ def test_breakers_are_shown(pair):
             assert f'gaufre_supplier_breaker{{supplier="{supplier}/far",state="{s}"}} {int(s == state)}\n' in shown
 
 
+ASKED = {"model": "far", "messages": [{"role": "user", "content": "x"}]}
+
+
+@pytest.fixture
+def with_keys(tmp_path):
+    """with_keys(text, mocks...): a server with these suppliers; {0}, {1} are the mocks' addresses."""
+    made = []
+
+    def make(text, *mocks):
+        (tmp_path / "c.yaml").write_text("suppliers:\n" + text.format(*(m.url for m in mocks)))
+        (tmp_path / "b.key").write_text("sk-key-b\n")
+        made.extend(mocks)
+        made.append(Server(str(tmp_path), "-c", tmp_path / "c.yaml", models=[], env={"KEY_A": "sk-key-a"}))
+        return made[-1]
+
+    yield make
+    for m in made:
+        if isinstance(m, Server):
+            m.process.kill()
+            m.process.wait()
+            m.log.close()
+            assert "sk-key" not in m.read_log()
+        else:
+            m.close()
+
+
+TWO_KEYS = """  - name: up
+    base_url: {0}
+    models: [far]
+    keys: [{{env: KEY_A, weight: 3}}, {{file: FOLDER/b.key}}]
+"""
+
+
+def keys_seen(mock):
+    seen = [r.headers["authorization"] for r in mock.requests]
+    return seen.count("Bearer sk-key-a"), seen.count("Bearer sk-key-b")
+
+
+def test_keys_by_weight(with_keys, tmp_path):
+    mock = Mock()
+    server = with_keys(TWO_KEYS.replace("FOLDER", str(tmp_path)), mock)
+    for _ in range(40):
+        assert server.post("/v1/chat/completions", ASKED)[0] == 200
+    assert keys_seen(mock) == (30, 10)
+
+
+@pytest.mark.parametrize("status", [401, 403, 429])
+def test_a_key_is_left_alone_by_itself(with_keys, tmp_path, status):
+    """Of the one that is refused a request sees nothing: it goes on with the other, and so do all later ones."""
+    def script(a):
+        if a.request.headers["authorization"] == "Bearer sk-key-a":
+            a.reply(status, {"error": {"message": "no"}}, retry_after="600")
+        else:
+            a.reply(200, CHAT)
+    mock = Mock(script)
+    server = with_keys(TWO_KEYS.replace("FOLDER", str(tmp_path)), mock)
+    for _ in range(20):
+        assert server.post("/v1/chat/completions", ASKED)[0] == 200
+    n_a, n_b = keys_seen(mock)
+    assert n_b == 20 and 1 <= n_a <= 3  # a refused one is tried again after some seconds
+    assert "supplier's key" in server.read_log()
+
+
+def test_no_key_works(with_keys, tmp_path):
+    """Theirs, not ours: the client's own key is right."""
+    mock = Mock(error(401))
+    server = with_keys(TWO_KEYS.replace("FOLDER", str(tmp_path)), mock)
+    status, _, body = server.post("/v1/chat/completions", ASKED)
+    assert (status, body["code"]) == (502, "supplier_refused") and keys_seen(mock) == (1, 1)
+    assert server.post("/v1/chat/completions", ASKED)[0] == 503  # both are left alone
+    assert len(mock.requests) == 2
+
+
+def test_complaint_22_one_account_is_not_hammered(with_keys):
+    """Two suppliers of one account: what the first one hears from it holds for both; one attempt in its window."""
+    mocks = Mock(error(429, retry_after="30")), Mock(error(429, retry_after="30"))
+    server = with_keys("".join(f"""  - name: up{i}
+    base_url: {{{i}}}
+    models: [far]
+    key_env: KEY_A
+    account: acme
+""" for i in range(2)), *mocks)
+    for _ in range(5):
+        status, heads, body = server.post("/v1/chat/completions", ASKED)
+        assert (status, body["code"]) == (429, "queue_exceeded") and 29 <= float(heads["retry-after"]) <= 38
+    assert sum(len(m.requests) for m in mocks) == 1
+
+
 def test_a_wrong_request_is_not_the_suppliers_fault(pair):
     server, first, second = pair(error(400, "bad_thing", "no such field"))
     for _ in range(12):

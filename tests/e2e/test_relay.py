@@ -319,6 +319,9 @@ def test_local_and_elsewhere(relay):
     assert ask(server, tools=tools)[0] == 200
 
 
+BASE = "suppliers:\n  - name: a\n    base_url: http://x/v1\n    models: [m]\n"
+
+
 @pytest.mark.parametrize("text, words_", [
     ("suppliers:\n  - base_url: http://x\n", "name"),
     ("suppliers:\n  - name: a b\n", "name"),
@@ -329,6 +332,13 @@ def test_local_and_elsewhere(relay):
     ("suppliers:\n  - name: a\n    base_url: http://x/v1\n    models: [m]\n"
      "  - name: a\n    base_url: http://y/v1\n    models: [m]\n", "two suppliers"),
     ("suppliers: 3\n", "list"),
+    (BASE + "    keys: 3\n", "keys: wants a list"),
+    (BASE + "    keys: [A]\n", "a key is a map"),
+    (BASE + "    keys: [{weight: 2}]\n", "'env' or 'file'"),
+    (BASE + "    keys: [{env: A, file: b}]\n", "'env' or 'file'"),
+    (BASE + "    keys: [{env: A, weight: 0}]\n", "weight"),
+    (BASE + "    keys: [{env: NOT_THERE}]\n", "NOT_THERE"),
+    (BASE + "    keys: [{env: HOME}]\n    key_env: HOME\n", "one of them"),
 ])
 def test_configuration_that_is_wrong(cli, tmp_path, text, words_):
     path = tmp_path / "c.yaml"

@@ -307,7 +307,8 @@ static const struct supplier_ops fake_ops = {.load = fake_load, .gone = fake_gon
 
 static struct fake ready(const char *id)
 {
-    return (struct fake){{&fake_ops, id, "m1"}, {.state = SUPPLIER_READY, .capacity = 2}, 0};
+    return (struct fake){
+        {.ops = &fake_ops, .id = id, .model = "m1"}, {.state = SUPPLIER_READY, .capacity = 2}, 0};
 }
 
 /* Which supplier gets a request for that model, where all of its tries are open. */

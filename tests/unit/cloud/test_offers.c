@@ -21,7 +21,8 @@ static void ready(const struct supplier *s, struct load *ret)
 }
 
 static const struct supplier_ops ops = {.load = ready};
-static struct supplier far[3] = {{&ops, "a/m", "m"}, {&ops, "b/m", "m"}, {&ops, "c/m", "m"}};
+static struct supplier far[3] = {
+    {.ops = &ops, .id = "a/m"}, {.ops = &ops, .id = "b/m"}, {.ops = &ops, .id = "c/m"}};
 
 static struct cloud *open_cloud(int n_offers)
 {
