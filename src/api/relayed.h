@@ -38,11 +38,15 @@ struct api_relayed_piece {
     enum finish finish;
     const char *usage; /* the object, or NULL: none, or null */
     size_t n_usage;
-    const char *null_usage; /* it says null: these four bytes; or NULL */
     const char *end;        /* of the object: the '}' */
 };
 /* One chunk of a stream, or a whole body, of chat and of completions. */
 void api_relayed_look(const char *json, size_t n, struct api_relayed_piece *ret);
+
+/* A chunk, and what another that has usage and no choices says more (usage, the time it took, a
+ * supplier's own members), as one: members of the first that are not null stand, of the other not
+ * more than a few are taken. Both are known to be objects. 0, or why there was no room in out. */
+int api_relayed_join(const char *json, size_t n, const char *more, size_t n_more, struct buf *out);
 
 /* Usage in any of the known shapes, as this project counts: what is cached is part of the prompt,
  * what is reasoning part of the completion. Where the numbers do not fit each other the state is

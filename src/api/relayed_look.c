@@ -126,9 +126,6 @@ void api_relayed_look(const char *json, size_t n, struct api_relayed_piece *ret)
         } else if (json_is_key(&i, "usage") && *i.value == '{') {
             ret->usage = i.value;
             ret->n_usage = (size_t)(i.value_end - i.value);
-            ret->null_usage = NULL;
-        } else if (json_is_key(&i, "usage") && is_word(&i, "null") && !ret->usage) {
-            ret->null_usage = i.value;
         } else if (json_is_key(&i, "error")) {
             ret->is_error = !is_word(&i, "null");
         }

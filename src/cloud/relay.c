@@ -24,7 +24,6 @@ struct relay {
 struct piece {
     struct piece *next;
     struct api_relayed_piece look;
-    size_t null_usage; /* where its text says that there is no usage; 0: nowhere */
     size_t n;
     char text[];
 };
@@ -90,15 +89,13 @@ static void push(struct relay_job *r, struct piece *p)
     r->n_text += p->look.n_text;
 }
 
-static struct piece *new_piece(const char *text, size_t n, size_t more,
-                               const struct api_relayed_piece *look)
+static struct piece *new_piece(const char *text, size_t n, const struct api_relayed_piece *look)
 {
-    struct piece *p = malloc(sizeof *p + n + more);
+    struct piece *p = malloc(sizeof *p + n);
 
     if (!p)
         return NULL;
     p->look = *look;
-    p->null_usage = look->null_usage ? (size_t)(look->null_usage - text) : 0;
     p->n = n;
     memcpy(p->text, text, n);
     return p;
@@ -168,23 +165,23 @@ static void take_usage(struct relay_job *r, const struct api_relayed_piece *look
 }
 
 /* The usage came in a chunk of its own, which the client has not asked for: it goes on the last
- * chunk of the choices, where clients look that ask for nothing. Where that has a null for it, in
- * its place. */
-static void put_usage(struct piece *p, const char *usage, size_t n)
+ * chunk of the choices, where clients look that ask for nothing. *p: that chunk, exchanged. */
+static int put_usage(struct piece **p, const char *text, size_t n)
 {
-    static const char key[] = ",\"usage\":";
-    size_t at = p->null_usage ? p->null_usage : p->n - 1; /* the closing brace */
+    struct piece *was = *p, *joined = NULL;
+    struct buf b;
+    int code;
 
-    if (p->null_usage) {
-        memmove(p->text + at + n, p->text + at + 4, p->n - at - 4);
-        memcpy(p->text + at, usage, n);
-        p->n += n - 4;
-        return;
-    }
-    memcpy(p->text + at, key, sizeof key - 1);
-    memcpy(p->text + at + sizeof key - 1, usage, n);
-    p->n += sizeof key - 1 + n;
-    p->text[p->n - 1] = '}';
+    buf_init(&b, 2 * API_SSE_EVENT_MAX);
+    code = api_relayed_join(was->text, was->n, text, n, &b);
+    if (!code)
+        joined = new_piece(b.data, b.len, &was->look);
+    buf_done(&b);
+    if (!joined)
+        return code ? code : ERR_NOMEM;
+    free(was);
+    *p = joined;
+    return 0;
 }
 
 /* One chunk: on its way, or held back while it may still get its usage. */
@@ -204,20 +201,15 @@ static int take_chunk(struct relay_job *r, const char *text, size_t n)
     take_usage(r, &look);
     if (r->finish) {
         int is_usage_alone = look.usage && !look.n_choices && !r->job->relay->include_usage;
-        p = r->finish;
-        if (is_usage_alone && !p->look.usage && look.n_usage < API_SSE_EVENT_MAX) {
-            struct piece *more = realloc(p, sizeof *p + p->n + look.n_usage + 16);
-            if (!more)
-                return ERR_NOMEM;
-            p = more;
-            put_usage(p, look.usage, look.n_usage);
-        }
+        int code = is_usage_alone ? put_usage(&r->finish, text, n) : 0;
+        if (code)
+            return code;
+        push(r, r->finish);
         r->finish = NULL;
-        push(r, p);
         if (is_usage_alone)
             return 0;
     }
-    p = new_piece(text, n, 0, &look);
+    p = new_piece(text, n, &look);
     if (!p)
         return ERR_NOMEM;
     p->look.usage = look.usage ? p->text : NULL; /* only: is it there */
@@ -291,7 +283,7 @@ static void take_body(struct relay_job *r)
     if (fail_if_error(r, &look, r->answer.data, r->answer.len))
         return;
     take_usage(r, &look);
-    p = new_piece(r->answer.data, r->answer.len, 0, &look);
+    p = new_piece(r->answer.data, r->answer.len, &look);
     if (!p) {
         err_set(&r->err, ERR_NOMEM, "No memory for the answer.");
         return;

@@ -149,6 +149,19 @@ def test_a_usage_of_null_is_replaced(relay):
     assert json.loads(got[-2]) == {**json.loads(nulls[-2]), "usage": json.loads(events[-1])["usage"]}
 
 
+@pytest.mark.parametrize("null", [{}, {"usage": None}])
+def test_what_comes_with_the_usage_is_not_lost(relay, null):
+    """To who did not ask for a chunk of usage: on the last one, with the supplier's times and its own members."""
+    own = {"usage": {"prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3, "cost": 0.5},
+           "time_info": {"total_time": 0.25}, "x_own": ["é"]}
+    events = [chunk({"content": "one "}), chunk({}, "stop", **null), json.dumps({"id": "chatcmpl-up", "choices": [], **own})]
+    server = relay(Mock(lambda a: a.stream(events)))
+    got, _ = stream(server)
+    assert got[0] == events[0] and json.loads(got[1]) == {**json.loads(events[1]), **own} and got[2:] == ["[DONE]"]
+    got, _ = stream(server, stream_options={"include_usage": True})
+    assert got == events + ["[DONE]"]
+
+
 def test_chunks_of_many_lines_become_one(relay):
     """Chunks that come on several data lines, and with white space behind the brace, which usage is put before."""
     lines = json.dumps(json.loads(chunk({"content": "one"})), indent=1).split("\n")

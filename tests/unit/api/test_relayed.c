@@ -230,7 +230,7 @@ static void look_at(const char *json, size_t n, struct api_relayed_piece *ret)
     if (ret->end)
         assert_true(*ret->end == '}' && ret->end < copy + n);
     free(copy);
-    ret->end = ret->usage = ret->null_usage = NULL;
+    ret->end = ret->usage = NULL;
 }
 
 static void looks(void **state)
@@ -277,7 +277,47 @@ static void looks_for_usage_and_end(void **state)
     assert_string_equal(p.end, "}\t\n");
     api_relayed_look(none, strlen(none), &p);
     assert_true(p.is_json && !p.usage && !p.n_usage);
-    assert_ptr_equal(p.null_usage, none + strlen("{\"usage\":"));
+}
+
+static const struct {
+    const char *last, *usage, *want;
+} joins[] = {
+    {"{}", "{\"usage\":{}}", "{\"usage\":{}}"},
+    {"{\"id\":\"a\", \"choices\": [{}]}", "{\"id\":\"a\",\"choices\":[],\"usage\": {\"a\": 1}}",
+     "{\"id\":\"a\",\"choices\": [{}],\"usage\": {\"a\": 1}}"},
+    {"{\"usage\":null,\"choices\":[{}]}", "{\"choices\":[],\"usage\":{\"a\":1}}",
+     "{\"choices\":[{}],\"usage\":{\"a\":1}}"},
+    {"{\"choices\":[{}],\"time_info\":null,\"x\":null}",
+     "{\"x\":null,\"y\":null,\"time_info\":{\"t\":2},\"usage\":{},\"z\":[1,\"é\"]}",
+     "{\"choices\":[{}],\"x\":null,\"usage\":{},\"time_info\":{\"t\":2},\"z\":[1,\"é\"]}"},
+    {"{\"usage\":{\"a\":1}}", "{\"usage\":{\"a\":2}}", "{\"usage\":{\"a\":1}}"},
+    {"{\"created\":1}", "{\"created\":2,\"usage\":{}}", "{\"created\":1,\"usage\":{}}"},
+    {"{\"created\":1}", "{\"created\":2}", "{\"created\":1}"}, /* it has no usage */
+};
+
+static void joins_usage_to_the_last_chunk(void **state)
+{
+    struct buf many, out;
+
+    buf_init(&out, 1 << 16);
+    for (size_t i = 0; i < ARRAY_LEN(joins); i++) {
+        buf_clear(&out);
+        assert_int_equal(api_relayed_join(joins[i].last, strlen(joins[i].last), joins[i].usage,
+                                          strlen(joins[i].usage), &out),
+                         0);
+        assert_string_equal(out.data, joins[i].want);
+    }
+    buf_clear(&out);
+    assert_int_equal(api_relayed_join("[]", 2, "{\"usage\":{}}", 12, &out), ERR_FORMAT);
+    buf_init(&many, 1 << 16); /* usage is taken, however much stands before it */
+    for (int i = 0; i < 100; i++)
+        buf_addf(&many, "%c\"x%d\":1", i ? ',' : '{', i);
+    buf_add_str(&many, ",\"usage\":{}}");
+    assert_int_equal(api_relayed_join("{}", 2, many.data, many.len, &out), 0);
+    assert_int_equal(strncmp(out.data, "{\"usage\":{},\"x0\":1,", 19), 0);
+    assert_true(strstr(out.data, "\"x14\":1}") && !strstr(out.data, "\"x15\""));
+    buf_done(&many);
+    buf_done(&out);
 }
 
 static void estimates(void **state)
@@ -398,6 +438,7 @@ int main(void)
         cmocka_unit_test(stream_in_any_pieces),
         cmocka_unit_test(line_over_the_limit),
         cmocka_unit_test(event_over_the_limit),
+        cmocka_unit_test(joins_usage_to_the_last_chunk),
         cmocka_unit_test(looks),
         cmocka_unit_test(looks_at_cut_chunks),
         cmocka_unit_test(looks_for_usage_and_end),
