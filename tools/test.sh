@@ -151,6 +151,13 @@ fuzz_one() {
         -artifact_prefix="$found/crash-" "$found" "$seeds"
 }
 
+# The clients for JavaScript, where there is node or it can be had.
+use_node() {
+    if ! { command -v node && command -v npm; } >/dev/null && ! tools/setup.sh js; then
+        say "  note: node and npm are not installed and could not be; the clients for JavaScript are not tested"
+    fi
+}
+
 # The page in a real browser, where there is one or one can be had.
 run_browser() {
     if ! command -v chromium chromium-browser google-chrome >/dev/null && ! tools/setup.sh browser; then
@@ -168,6 +175,7 @@ run_full() {
         step "python environment" make_venv
         use_models build/gcc/src/cmd/gaufre
         meson_tests gcc gcc 5
+        use_node
         pytests e2e build/gcc/src/cmd/gaufre --ignore tests/browser tests
         run_browser build/gcc/src/cmd/gaufre
     fi
