@@ -229,17 +229,40 @@ int parse_body(json_t **ret, const char *body, size_t n, const struct api_reques
     return 0;
 }
 
+/* What a field that is not built asks for. */
+static enum feature feature_of(const char *path, int code)
+{
+    static const struct {
+        const char *begin;
+        enum feature feature;
+    } rows[] = {{"tools", FEATURE_TOOLS},
+                {"function", FEATURE_TOOLS},
+                {"response_format", FEATURE_FORMAT},
+                {"grammar", FEATURE_FORMAT},
+                {"reasoning", FEATURE_REASONING},
+                {"messages", FEATURE_IMAGES},
+                {"suffix", FEATURE_SUFFIX}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (code == ERR_UNSUPPORTED && !strncmp(path, rows[i].begin, strlen(rows[i].begin)))
+            return rows[i].feature;
+    }
+    return FEATURE_OTHER;
+}
+
 int field_unbuilt(const struct api_options *o, struct err *e, int code, const char *path,
                   const char *fmt, ...)
 {
     char text[400];
     va_list ap;
 
-    if (o->unbuilt && o->unbuilt->code)
+    if (o->unbuilt)
+        o->unbuilt->needs |= 1u << feature_of(path, code);
+    if (o->unbuilt && o->unbuilt->err.code)
         return 0;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    field_bad(o->unbuilt ? o->unbuilt : e, code, path, "%s", text);
+    field_bad(o->unbuilt ? &o->unbuilt->err : e, code, path, "%s", text);
     return o->unbuilt ? 0 : code;
 }

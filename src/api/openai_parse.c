@@ -75,7 +75,7 @@ static const struct field fields[] = {
     NUM("disable_reasoning", CHAT, T_BOOL, 0, 0, disable_reasoning, 0, 0, "boolean", "", "false"),
     NUM("clear_thinking", CHAT, T_BOOL, 0, 0, clear_thinking, 0, 0, "boolean", "", "true"),
     FUN("model_parameters", CHAT, IGNORED, 0, read_model_parameters, "object", "", "null"),
-    NUM("prompt_cache_key", BOTH, T_STR, IGNORED, 0, unused, 0, 1024, "string", "at most 1024 bytes", "null"),
+    NUM("prompt_cache_key", BOTH, T_STR, 0, 0, r.cache_key, 0, 1024, "string", "at most 1024 bytes", "null"),
     FUN("service_tier", BOTH, 0, API_GIVEN_TIER, read_tier, "string", "auto, default, flex, priority (also scale)", "default"),
     NUM("user", BOTH, T_STR, IGNORED, 0, unused, 0, 1024, "string", "at most 1024 bytes", "null"),
     SKIP("store", BOTH),
@@ -310,7 +310,7 @@ static int own(struct reading *d, const char **s, size_t n)
 static int drop_tree(struct reading *d)
 {
     struct api_request *r = &d->r;
-    const char **names[] = {&r->model, &r->cache_salt};
+    const char **names[] = {&r->model, &r->cache_salt, &r->cache_key};
     int e = 0;
 
     for (size_t i = 0; !e && i < ARRAY_LEN(names); i++)

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "job/feature.h"
 #include "job/job.h"
 #include "job/preset.h"
 #include "job/sampling.h"
@@ -20,6 +21,12 @@
 #define API_BIAS_MAX     4096
 #define API_STOP_IDS_MAX 128
 #define API_BODY_MAX     ((size_t)32 << 20)
+
+/* What a request asks for that the engine of this process has not. Zeroed: nothing. */
+struct api_unbuilt {
+    struct err err; /* of the first */
+    uint32_t needs; /* of all: bits 1 << FEATURE_* */
+};
 
 /* Zero means "default" in every field. */
 struct api_options {
@@ -32,7 +39,7 @@ struct api_options {
         *arguments_left; /* api's own: bytes that parsed arguments of tool calls may still take */
     /* What this server's engine lacks is noted here, the first of it, and not refused: for requests
      * that another supplier may take. NULL: it is refused. */
-    struct err *unbuilt;
+    struct api_unbuilt *unbuilt;
     int32_t prompts_max; /* 128; prompts x choices is at most API_CHOICES_MAX */
 };
 
@@ -84,6 +91,7 @@ struct api_request {
     enum tier tier;
     int32_t queue_threshold_ms; /* 0: none */
     const char *cache_salt;     /* NULL: none */
+    const char *cache_key;      /* likewise: where requests with an equal one go together */
 
     json_t *root; /* the body, while it is read */
 };

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "cloud/asked_price.h"
 #include "cloud/holds.h"
 #include "cloud/keyring.h"
 #include "cloud/offers.h"
@@ -33,6 +34,7 @@ struct cloud {
     int tenant_of[CLOUD_TENANTS_MAX]; /* index in keys->tenants -> index here */
     struct books *books;
     _Atomic(const struct cloud_prices *) prices; /* NULL: none */
+    _Atomic(const struct cloud_rules *) rules;   /* NULL: none */
     struct offers offers;
     _Atomic int64_t wall_us; /* what the wall clock is ahead of the monotonic one */
     _Atomic int64_t n_held;  /* tokens, by all open tickets */
@@ -155,6 +157,11 @@ void cloud_set_prices(struct cloud *c, const struct cloud_prices *p)
     atomic_store(&c->prices, p);
 }
 
+void cloud_set_rules(struct cloud *c, const struct cloud_rules *r)
+{
+    atomic_store(&c->rules, r);
+}
+
 int cloud_n_keys(const struct cloud *c)
 {
     struct cloud *w = (struct cloud *)(uintptr_t)c;
@@ -235,6 +242,7 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
         return err_set(e, ERR_NOMEM, "out of memory");
     c->config = *config;
     atomic_store(&c->prices, config->prices);
+    atomic_store(&c->rules, config->rules);
     pthread_rwlock_init(&c->lock, NULL);
     offers_init(&c->offers, &config->retry);
     tenant_slot(c, CLOUD_DEFAULT_TENANT);
@@ -340,10 +348,13 @@ enum tier cloud_tier(const struct cloud_ticket *t, enum tier asked)
     return TIER_FLEX;
 }
 
-int cloud_route(struct cloud *c, int64_t now_us, const char *model, enum tier tier,
-                struct cloud_ticket *t, struct err *e)
+int cloud_route(struct cloud *c, int64_t now_us, const struct cloud_want *w, struct cloud_ticket *t,
+                struct err *e)
 {
-    return offers_route(&c->offers, model, tier, now_us, t, e);
+    const struct offers_by by = {
+        .rules = atomic_load(&c->rules), .now_us = now_us, .wall_s = wall_s(c, now_us)};
+
+    return offers_route(&c->offers, w, &by, t, e);
 }
 
 int cloud_has_other(struct cloud *c, int64_t now_us, const struct cloud_ticket *t)
@@ -422,23 +433,11 @@ int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queu
                          load.n_waiting);
 }
 
-/* The price of one side; NULL: there is none. A supplier's price is that of its name, which is what
- * its id begins with. */
-static const struct price *find_price(const struct cloud_prices *l, enum price_side side,
-                                      const char *model, const char *supplier_id, enum tier tier,
-                                      int64_t at_s)
-{
-    char name[PRICE_NAME_MAX];
-
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(supplier_id, "/"), supplier_id);
-    return l ? price_find(l->list, l->n, side, model, name, (int)tier, at_s) : NULL;
-}
-
 static const struct price *ask_price(const struct cloud *c, int64_t now_us,
                                      const struct cloud_ticket *t, const struct cloud_ask *a)
 {
-    return find_price(t->prices, PRICE_SELL, a->model, t->offer ? t->offer->sup->id : "", a->tier,
-                      wall_s(c, now_us));
+    return asked_price(t->prices, PRICE_SELL, a->model, t->offer ? t->offer->sup->id : "", a->tier,
+                       wall_s(c, now_us));
 }
 
 int64_t cloud_output_max(const struct cloud_ticket *t)
@@ -526,10 +525,10 @@ static int64_t price_side(const struct cloud_prices *l, enum price_side side,
                         .reasoning_tokens = u->reasoning_tokens};
     struct usage_buckets b = usage_buckets(&use);
     const struct price *p =
-        find_price(l, side, u->model ? u->model : "", id, u->tier, u->at_us / 1000000);
+        asked_price(l, side, u->model ? u->model : "", id, u->tier, u->at_us / 1000000);
 
-    if (!p && side == PRICE_BUY && strcspn(id, "/") == 5 && !memcmp(id, "local", 5))
-        return 0; /* this process's own engine is owed nothing */
+    if (!p && side == PRICE_BUY && asked_is_local(id))
+        return 0;
     return p ? price_amount(p, &b) : -1;
 }
 
@@ -597,8 +596,9 @@ void cloud_leave(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_
     leave(c, now_us, t, &(struct holds_use){.tokens = tokens, .uncached = tokens});
 }
 
-void cloud_note_job(struct cloud_offer *of, int64_t run_us)
+void cloud_note_job(struct cloud_offer *of, int64_t now_us, int64_t run_us)
 {
+    atomic_store(&of->measured_us, now_us);
     atomic_store(&of->job_us, admit_mean(atomic_load(&of->job_us), run_us));
 }
 

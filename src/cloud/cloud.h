@@ -32,6 +32,7 @@
 #include "policy/breaker.h"
 #include "policy/price.h"
 #include "policy/retry.h"
+#include "policy/route.h"
 
 #define CLOUD_NAME_MAX        BOOKS_NAME_MAX
 #define CLOUD_SUPPLIER_ID_MAX 128
@@ -56,6 +57,17 @@ struct cloud_prices {
     int n;
 };
 
+/* How the offers of a model are chosen. */
+struct cloud_rule {
+    const char *model; /* its id or an alias; NULL: any that has no rule of its own */
+    enum route_strategy strategy;
+    uint32_t residency; /* bits of those that are allowed; 0: any */
+};
+struct cloud_rules {
+    const struct cloud_rule *list;
+    int n;
+};
+
 struct cloud_config {
     const char *keys_path;   /* NULL: no keys, everybody is the default tenant */
     const char *ledger_path; /* NULL: no ledger */
@@ -63,6 +75,7 @@ struct cloud_config {
                               */
     struct cloud_limits limits;        /* of tenants whose line says nothing */
     const struct cloud_prices *prices; /* outlives the cloud; NULL: nothing is priced */
+    const struct cloud_rules *rules;   /* likewise; NULL: every model by the first strategy */
     const char *currency;              /* of all; NULL: none */
     int32_t waiting_max;               /* sequences waiting at one offer before 429 */
     struct retry_limits retry;         /* zeroed: a request is tried once */
@@ -85,6 +98,9 @@ int cloud_n_keys(const struct cloud *c);
 /* Price by these from now on; they and all earlier ones outlive the cloud. [any] */
 void cloud_set_prices(struct cloud *c, const struct cloud_prices *p);
 
+/* Route by these from now on; likewise. [any] */
+void cloud_set_rules(struct cloud *c, const struct cloud_rules *r);
+
 /* ---- models and offers ----------------------------------------------------------------------- */
 
 /* A model is what clients name. It stays, with and without offers. `names` (id first, then aliases)
@@ -103,10 +119,12 @@ struct cloud_offer {
     struct supplier *sup;
     int i_model;
     /* cloud's own */
-    int slot;                  /* its place in the counts of each tenant */
-    uint64_t serial;           /* never used again */
-    _Atomic int64_t job_us;    /* running mean; a lost update does not matter */
-    _Atomic int64_t first_us;  /* likewise, of the time to the first content of streams; 0: none */
+    int slot;        /* its place in the counts of each tenant */
+    uint64_t serial; /* never used again */
+    uint32_t key;    /* of its id, for policy/route */
+    /* Running means of the time of a job and to the first content of streams, 0: none; and when the
+     * last of these was measured. A lost update does not matter. */
+    _Atomic int64_t job_us, first_us, measured_us;
     pthread_mutex_t lock;      /* of the breaker; rank: a leaf */
     struct breaker breaker;    /* only of suppliers elsewhere */
     _Atomic int32_t n_holders; /* the table, and requests */
@@ -145,6 +163,7 @@ struct cloud_ticket {
     struct credential_use key;       /* with which it goes there */
     int is_noted;                    /* how it went there was told to the breaker */
     int is_keys_fault;               /* it failed for its key: there may be another */
+    struct route_request asked;      /* as it was routed last */
     uint64_t tried[CLOUD_TRIES_MAX]; /* serials of offers that failed with this request; 0: a key */
     int n_tried;
     _Atomic int64_t *n_there; /* where these count, after cloud_admit; NULL: nowhere */
@@ -167,11 +186,22 @@ int cloud_check_key(struct cloud *c, const char *key, size_t n_key, struct err *
 /* The same, and whose it is, as in a ticket's i_tenant. */
 int cloud_find_tenant(struct cloud *c, const char *key, size_t n_key, int *ret_tenant,
                       struct err *e);
+/* What a request wants to be routed for. All but the model may be 0. */
+struct cloud_want {
+    const char *model; /* as its client names it */
+    enum tier tier;
+    uint32_t needs;             /* bits 1 << FEATURE_* */
+    int64_t n_prompt, n_output; /* tokens of all prompts and answers, probably */
+    int64_t n_longest;          /* of one prompt and its answer */
+    uint32_t affinity;          /* equal for requests that begin alike */
+    struct buf *record;         /* the decision is added to it (route_record.h); NULL: nowhere */
+};
 /* Choose who serves the model, among the offers that this request has not tried: t->offer. The body
  * is known, its prompt is not yet read. ERR_NO_MODEL; where no offer can take it ERR_LOADING,
- * ERR_FROZEN, ERR_INTERNAL (its load failed) or ERR_AGAIN (there is none, or all were tried). */
-int cloud_route(struct cloud *c, int64_t now_us, const char *model, enum tier tier,
-                struct cloud_ticket *t, struct err *e);
+ * ERR_FROZEN, ERR_INTERNAL (its load failed), ERR_UNSUPPORTED (all lack what it needs) or ERR_AGAIN
+ * (there is none, or all were tried). */
+int cloud_route(struct cloud *c, int64_t now_us, const struct cloud_want *w, struct cloud_ticket *t,
+                struct err *e);
 /* Could another offer than t->offer take the request now? */
 int cloud_has_other(struct cloud *c, int64_t now_us, const struct cloud_ticket *t);
 /* t->offer has refused the request for want of room, and said retry_us (<= 0: nothing): when the
@@ -231,7 +261,7 @@ void cloud_leave(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_
 void cloud_note_result(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int code,
                        int64_t first_us, int64_t retry_us);
 /* Note how long a job took at this offer, for estimates of waiting times. */
-void cloud_note_job(struct cloud_offer *of, int64_t run_us);
+void cloud_note_job(struct cloud_offer *of, int64_t now_us, int64_t run_us);
 /* Rates of a ticket's accounts, the tightest of each kind, also after its end; limits not
  * configured are -1. 1 when any is. used: tokens that will be charged in place of its hold; < 0: as
  * it is. */

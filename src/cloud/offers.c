@@ -6,7 +6,8 @@
 
 #include "base/check.h"
 #include "base/log.h"
-#include "policy/route.h"
+#include "cloud/asked_price.h"
+#include "cloud/route_record.h"
 
 _Static_assert(CLOUD_OFFERS_MAX <= 64 && CLOUD_OFFERS_MAX <= ROUTE_OFFERS_MAX,
                "a bit for each slot, and each offer a row of one question");
@@ -117,6 +118,7 @@ int offers_add(struct offers *o, int i_model, struct supplier *s, struct err *e)
     if (!of)
         return err_set(e, ERR_NOMEM, "out of memory");
     of->sup = s;
+    of->key = route_key(s->id);
     of->i_model = i_model;
     pthread_mutex_init(&of->lock, NULL);
     atomic_store(&of->n_holders, 1); /* the table */
@@ -227,11 +229,12 @@ static int take(struct cloud_offer *of, int anyway, struct cloud_ticket *t, int6
 }
 
 /* A running mean; a lost update does not matter. */
-static void add_first(struct cloud_offer *of, int64_t first_us)
+static void add_first(struct cloud_offer *of, int64_t first_us, int64_t now_us)
 {
     int64_t mean = atomic_load(&of->first_us);
 
     atomic_store(&of->first_us, mean ? mean + (first_us - mean) / 8 : first_us > 0 ? first_us : 1);
+    atomic_store(&of->measured_us, now_us);
 }
 
 /* How long a first content takes with the quickest of the model's other offers; 0: not known. */
@@ -274,7 +277,7 @@ void offers_note(struct offers *o, struct cloud_ticket *t, enum breaker_end end,
                              .jitter = (uint32_t)now_us * 2654435761u};
 
     if (of && end == BREAKER_PASSED && first_us >= 0)
-        add_first(of, first_us);
+        add_first(of, first_us, now_us);
     if (!of || !has_breaker(of) || (end == BREAKER_NOTHING && t->is_noted))
         return;
     if (end == BREAKER_PASSED && first_us > breaker_usual.slow_us)
@@ -338,7 +341,6 @@ struct rows {
     struct route_offer row[CLOUD_OFFERS_MAX];
     struct cloud_offer *of[CLOUD_OFFERS_MAX];
     enum breaker_why why[CLOUD_OFFERS_MAX]; /* of those that are left alone */
-    uint64_t tried;
     int n;
 };
 
@@ -351,44 +353,107 @@ static int was_tried(const struct cloud_ticket *t, const struct cloud_offer *of)
     return 0;
 }
 
-/* Under the lock. */
-static void lay_out(const struct offers *o, int i_model, const struct cloud_ticket *t,
-                    int64_t now_us, struct rows *ret)
+static int32_t context_of(const struct supplier *s)
 {
-    struct stance s;
+    const struct supplier_facts *f = s->ops->facts ? s->ops->facts(s) : NULL;
+
+    return f ? f->context : 0;
+}
+
+/* What is known of an offer without the request's price there. */
+static struct route_offer lay_row(struct cloud_offer *of, const struct cloud_ticket *t,
+                                  int64_t now_us, enum breaker_why *ret_why)
+{
+    const struct supplier_terms *terms = &of->sup->terms;
+    int64_t measured_us = atomic_load(&of->measured_us);
+    struct stance s = stance(of, now_us);
+    struct route_offer r = {.id = (uint32_t)of->serial, .key = of->key};
     struct load load;
 
+    of->sup->ops->load(of->sup, &load);
+    r.health = health(&load);
+    r.is_tried = was_tried(t, of);
+    r.is_slow = s.not_before_us && s.why == BREAKER_SLOW;
+    r.wait_us = s.not_before_us && !r.is_slow ? s.not_before_us - now_us : 0;
+    *ret_why = s.why;
+    r.tiers = terms->tiers ? terms->tiers : ~0u;
+    r.lacks = terms->lacks;
+    r.residency = terms->residency_bit;
+    r.weight = terms->weight;
+    r.context = r.health == ROUTE_READY ? context_of(of->sup) : 0;
+    r.n_waiting = load.n_waiting;
+    r.n_running = load.n_running;
+    r.capacity = load.capacity;
+    r.job_us = atomic_load(&of->job_us);
+    r.ttft_us = atomic_load(&of->first_us);
+    if (!r.ttft_us) /* without streams the first content is the whole answer */
+        r.ttft_us = r.job_us;
+    r.ttft_age_us = now_us > measured_us ? now_us - measured_us : 0;
+    r.price = r.price_max = -1;
+    return r;
+}
+
+/* A most for a million tokens, as one for this request. */
+static int64_t price_max(const struct supplier_terms *t, const struct cloud_want *w)
+{
+    int64_t n = w->n_prompt + w->n_output, most;
+
+    if (!t->price_max)
+        return -1;
+    if (!__builtin_mul_overflow(t->price_max, n, &most))
+        return most / 1000000;
+    return __builtin_mul_overflow(t->price_max / 1000000, n, &most) ? INT64_MAX : most;
+}
+
+/* Under the lock. */
+static void lay_out(const struct offers *o, int i_model, const struct cloud_want *w,
+                    const struct offers_by *by, const struct cloud_ticket *t, struct rows *ret)
+{
     ret->n = 0;
-    ret->tried = 0;
     for (int i = 0; i < o->n_offers; i++) {
         struct cloud_offer *of = o->offer[i];
+        struct route_offer *r = &ret->row[ret->n];
         if (of->i_model != i_model)
             continue;
-        of->sup->ops->load(of->sup, &load);
-        if (was_tried(t, of))
-            ret->tried |= UINT64_C(1) << ret->n;
-        s = stance(of, now_us);
-        ret->of[ret->n] = of;
-        ret->why[ret->n] = s.why;
-        ret->row[ret->n++] = (struct route_offer){.id = (uint32_t)of->serial,
-                                                  .health = health(&load),
-                                                  .not_before_us = s.not_before_us,
-                                                  .tiers = ~0u,
-                                                  .n_waiting = load.n_waiting,
-                                                  .n_running = load.n_running,
-                                                  .capacity = load.capacity};
+        *r = lay_row(of, t, by->now_us, &ret->why[ret->n]);
+        r->price = asked_amount(t->prices, o->models[i_model].names[0], of->sup->id, w, by->wall_s);
+        r->price_max = price_max(&of->sup->terms, w);
+        ret->of[ret->n++] = of;
     }
 }
 
-static int refuse(const char *model, const struct rows *rows, const enum route_reason *why,
+static int is_of(const struct offers *o, int i_model, const char *name)
+{
+    for (int i = 0; i < o->models[i_model].n_names; i++) {
+        if (!strcmp(o->models[i_model].names[i], name))
+            return 1;
+    }
+    return 0;
+}
+
+/* The model's rule, or that of all others. */
+static struct cloud_rule rule_of(const struct offers *o, int i_model, const struct cloud_rules *l)
+{
+    struct cloud_rule any = {0};
+
+    for (int i = 0; l && i < l->n; i++) {
+        if (!l->list[i].model)
+            any = l->list[i];
+        else if (is_of(o, i_model, l->list[i].model))
+            return l->list[i];
+    }
+    return any;
+}
+
+static int refuse(const char *model, const struct rows *rows, const struct route_verdict *v,
                   struct err *e)
 {
     int all_asked = rows->n > 0;
     unsigned seen = 0;
 
     for (int i = 0; i < rows->n; i++) {
-        seen |= 1u << why[i];
-        all_asked &= why[i] == ROUTE_TOO_EARLY && rows->why[i] == BREAKER_ASKED;
+        seen |= 1u << v[i].why;
+        all_asked &= v[i].why == ROUTE_TOO_EARLY && rows->why[i] == BREAKER_ASKED;
     }
     if (all_asked)
         return err_set_param(e, ERR_SUPPLIER_BUSY, "queue",
@@ -403,86 +468,88 @@ static int refuse(const char *model, const struct rows *rows, const enum route_r
             "The suppliers of model %.200s have failed; they are tried again soon.", model);
     if (seen & 1u << ROUTE_HAS_FAILED)
         return err_set_param(e, ERR_INTERNAL, "model", "Model %.200s could not be loaded.", model);
+    if (seen == 1u << ROUTE_LACKS)
+        return err_set_param(e, ERR_UNSUPPORTED, "model",
+                             "Nobody who offers model %.200s can do what this asks for.", model);
     return err_set_param(e, ERR_AGAIN, "model", "Nobody offers model %.200s now.", model);
 }
 
 /* When the first of those that are left alone is tried again; 0: there is none. */
-static int64_t come_back(const struct rows *r, const enum route_reason *why, int64_t now_us)
+static int64_t come_back(const struct rows *r, const struct route_verdict *v)
 {
     int64_t first = 0;
 
     for (int i = 0; i < r->n; i++) {
-        int64_t at = r->row[i].not_before_us;
-        if (why[i] == ROUTE_TOO_EARLY && (!first || at < first))
-            first = at;
+        if (v[i].why == ROUTE_TOO_EARLY && (!first || r->row[i].wait_us < first))
+            first = r->row[i].wait_us;
     }
-    return first > now_us ? first - now_us : 0;
+    return first;
 }
 
-/* Those that are left alone for their slowness only: they are better than none. */
-static uint64_t let_slow_ones(struct rows *rows, const enum route_reason *why)
+static void record(const struct cloud_ticket *t, const struct rows *r, struct buf *out)
 {
-    uint64_t slow = 0;
+    const char *names[CLOUD_OFFERS_MAX];
 
-    for (int i = 0; i < rows->n; i++) {
-        if (why[i] != ROUTE_TOO_EARLY || rows->why[i] != BREAKER_SLOW)
-            continue;
-        rows->row[i].not_before_us = 0;
-        slow |= UINT64_C(1) << i;
-    }
-    return slow;
+    for (int i = 0; i < r->n; i++)
+        names[i] = r->of[i]->sup->id;
+    if (out)
+        route_record_put(out, &t->asked, r->row, names, r->n);
 }
 
 /* Pick one and take a place there; where another request was quicker, the next. */
-static int pick(const struct route_request *q, struct rows *rows, struct cloud_ticket *t,
-                enum route_reason *why, int64_t now_us)
+static int pick(struct rows *rows, struct cloud_ticket *t, struct route_verdict *v, int64_t now_us)
 {
-    uint64_t slow = 0;
     int i;
 
     for (;;) {
-        i = route_pick(q, rows->row, rows->n, rows->tried, now_us, why);
-        if (i < 0 && !slow && (slow = let_slow_ones(rows, why)))
-            continue;
-        if (i < 0 || !take(rows->of[i], slow >> i & 1, t, now_us))
+        i = route_pick(&t->asked, rows->row, rows->n, v);
+        if (i < 0 || !take(rows->of[i], rows->row[i].is_slow, t, now_us))
             return i;
-        rows->row[i].not_before_us = now_us + 1;
+        rows->row[i].wait_us = 1;
     }
 }
 
-int offers_route(struct offers *o, const char *model, enum tier tier, int64_t now_us,
+int offers_route(struct offers *o, const struct cloud_want *w, const struct offers_by *by,
                  struct cloud_ticket *t, struct err *e)
 {
-    const struct route_request q = {.tier = (int)tier};
-    enum route_reason why[CLOUD_OFFERS_MAX];
+    struct route_verdict v[CLOUD_OFFERS_MAX];
+    struct cloud_rule rule;
     struct rows rows;
     int i_model, i = -1;
 
     CHECK(!t->offer);
     pthread_rwlock_rdlock(&o->lock);
-    i_model = find_model(o, model);
+    i_model = find_model(o, w->model);
     if (i_model >= 0) {
-        lay_out(o, i_model, t, now_us, &rows);
-        i = pick(&q, &rows, t, why, now_us);
+        lay_out(o, i_model, w, by, t, &rows);
+        rule = rule_of(o, i_model, by->rules);
+        t->asked = (struct route_request){
+            .strategy = rule.strategy,
+            .tier = (int)w->tier,
+            .needs = w->needs,
+            .residency = rule.residency,
+            .n_tokens = w->n_longest,
+            .draw = route_draw(atomic_fetch_add(&o->models[i_model].n_draws, 1)),
+            .affinity = w->affinity};
+        i = pick(&rows, t, v, by->now_us);
+        record(t, &rows, w->record);
     }
     if (i >= 0)
         atomic_fetch_add(&t->offer->n_holders, 1);
     pthread_rwlock_unlock(&o->lock);
     if (i_model < 0)
-        return api_err_model(e, model);
+        return api_err_model(e, w->model);
     if (i >= 0) {
         if (!t->n_tried)
-            count_first(o, i_model, now_us);
+            count_first(o, i_model, by->now_us);
         return 0;
     }
-    t->retry_us = come_back(&rows, why, now_us);
-    return refuse(model, &rows, why, e);
+    t->retry_us = come_back(&rows, v);
+    return refuse(w->model, &rows, v, e);
 }
 
 int offers_has_other(struct offers *o, const struct cloud_ticket *t, int64_t now_us)
 {
-    struct load load;
-    struct stance s;
     int found = 0;
 
     if (t->n_tried >= CLOUD_TRIES_MAX)
@@ -490,12 +557,13 @@ int offers_has_other(struct offers *o, const struct cloud_ticket *t, int64_t now
     pthread_rwlock_rdlock(&o->lock);
     for (int i = 0; i < o->n_offers && !found; i++) {
         struct cloud_offer *of = o->offer[i];
-        if (of->i_model != t->offer->i_model || was_tried(t, of) ||
+        struct route_offer row;
+        enum breaker_why why;
+        if (of->i_model != t->offer->i_model ||
             (of == t->offer && !t->is_keys_fault)) /* else it may have another key */
             continue;
-        of->sup->ops->load(of->sup, &load);
-        s = stance(of, now_us);
-        found = health(&load) == ROUTE_READY && (!s.not_before_us || s.why == BREAKER_SLOW);
+        row = lay_row(of, t, now_us, &why);
+        found = route_may(&t->asked, &row);
     }
     pthread_rwlock_unlock(&o->lock);
     return found;

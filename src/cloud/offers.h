@@ -25,6 +25,7 @@ struct offers {
         const char *const *names; /* id first, then aliases */
         int n_names;
         struct retry retry;
+        _Atomic uint64_t n_draws; /* requests that were routed */
     } models[CLOUD_MODELS_MAX];
     int n_models;
     struct cloud_offer *offer[CLOUD_OFFERS_MAX]; /* on offer now, in the order of their coming */
@@ -43,7 +44,11 @@ int offers_add(struct offers *o, int i_model, struct supplier *s, struct err *e)
 int offers_remove(struct offers *o, const struct supplier *s);
 
 /* Choose one of the model of that name that is not among t->tried, and hold it: t->offer. */
-int offers_route(struct offers *o, const char *model, enum tier tier, int64_t now_us,
+struct offers_by {
+    const struct cloud_rules *rules; /* may be NULL */
+    int64_t now_us, wall_s;
+};
+int offers_route(struct offers *o, const struct cloud_want *w, const struct offers_by *by,
                  struct cloud_ticket *t, struct err *e);
 /* Is there an offer of t->offer's model that could take the request and was not tried? */
 int offers_has_other(struct offers *o, const struct cloud_ticket *t, int64_t now_us);

@@ -510,7 +510,8 @@ int relay_new(struct supplier **ret, const struct relay_config *c, struct err *e
     if (!r)
         return err_set(e, ERR_NOMEM, "out of memory");
     r->c = *c;
-    r->s = (struct supplier){.ops = &ops, .keys = c->keys, .id = c->id, .model = c->upstream_model};
+    r->s = (struct supplier){
+        .ops = &ops, .keys = c->keys, .id = c->id, .model = c->upstream_model, .terms = c->terms};
     r->facts = (struct supplier_facts){.context = c->context,
                                        .context_trained = c->context,
                                        .chat = 1,

@@ -28,6 +28,7 @@ struct relay_config {
     int32_t capacity;         /* sequences that may be there together */
     int32_t context;          /* 0: unknown */
     int64_t first_token_us;   /* as in the supplier's facts */
+    struct supplier_terms terms;
 };
 
 /* 0 or ERR_NOMEM. */

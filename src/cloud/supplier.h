@@ -88,6 +88,17 @@ struct supplier_ops {
     void (*gone)(struct supplier *s);
 };
 
+/* What its owner says of it; not what it measures. Zeroed: nothing was said. Strings live as long
+ * as it. */
+struct supplier_terms {
+    const char *region, *residency, *owner; /* NULL: not said */
+    uint32_t residency_bit;                 /* the word's among those of the configuration */
+    uint32_t tiers;                         /* bits 1 << TIER_*; 0: all */
+    uint32_t lacks;                         /* bits 1 << FEATURE_* */
+    int32_t weight;
+    int64_t price_max; /* nano-units for a million of a request's tokens; 0: any price */
+};
+
 /* The head of every supplier: embedded first in its own struct. */
 struct credentials;
 struct supplier {
@@ -95,6 +106,7 @@ struct supplier {
     struct credentials *keys; /* of this server there; NULL: it has no keys of its own */
     const char *id;    /* stable over restarts, booked with each request: "local/smollm2-135m" */
     const char *model; /* its own name of the model */
+    struct supplier_terms terms;
 };
 
 #endif

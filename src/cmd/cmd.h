@@ -68,6 +68,7 @@ extern const struct cmd cmd_list;
 extern const struct cmd cmd_perplexity;
 extern const struct cmd cmd_pull;
 extern const struct cmd cmd_rm;
+extern const struct cmd cmd_route;
 extern const struct cmd cmd_run;
 extern const struct cmd cmd_serve;
 extern const struct cmd cmd_show;

@@ -23,6 +23,7 @@ const struct cmd *const cmd_table[] = {
     &cmd_list,
     &cmd_rm,
     &cmd_key,
+    &cmd_route,
     &cmd_usage_table,
     &cmd_bill,
     &cmd_audit,

@@ -67,6 +67,7 @@ struct row_end {
     const char *peer, *method, *path, *tenant, *key_id;
     const char *finish; /* "stop", "length"; NULL: it did not come so far */
     const char *why;    /* the sentence of `code` */
+    const char *route;  /* which supplier was chosen and why (cloud/route_record.h) */
     int status;         /* HTTP */
     int code;           /* 0 or ERR_* */
     int is_api;         /* it asked for what a model does, not only how things are */

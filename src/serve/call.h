@@ -33,6 +33,7 @@
 #include "api/api.h"
 #include "base/arena.h"
 #include "cloud/cloud.h"
+#include "cloud/route_record.h"
 #include "console/row.h"
 #include "net/net.h"
 
@@ -125,11 +126,11 @@ struct call {
         struct api_tokenize tokenize; /* what was asked: one of these */
         struct api_detokenize detokenize;
         struct api_template template;
-    } tool;                  /* [prep] */
-    struct net_claim answer; /* [prep]: memory of the answer, while it is gathered */
-    struct err *unbuilt;     /* [prep]: what the local engine lacks of it; NULL: nothing was read */
-    size_t n_worked;         /* [prep]: bytes of text read and written for it */
-    struct err err;          /* [prep] */
+    } tool;                      /* [prep] */
+    struct net_claim answer;     /* [prep]: memory of the answer, while it is gathered */
+    struct api_unbuilt *unbuilt; /* [prep]: what the local engine lacks of it; NULL: not noted */
+    size_t n_worked;             /* [prep]: bytes of text read and written for it */
+    struct err err;              /* [prep] */
     struct mbox_item prep_item;
     struct call *prep_next;
     uint64_t prep_order;
@@ -148,7 +149,9 @@ struct call {
     int is_worked; /* a prep thread has done its part */
     int is_told;   /* part of the answer was sent or gathered: no other offer can be tried */
     int64_t written_us;
-    int64_t sent_us;    /* when its first job was handed over at this offer */
+    int64_t sent_us;    /* when its first job was handed over at this offer, ... */
+    int64_t queue_us;   /* ... and how long it waited there; 0: not told */
+    struct buf record;  /* of the choices of an offer (cloud/route_record.h) */
     struct usage usage; /* of all jobs that came home */
     struct times times; /* likewise, the longest */
     const char *finish;

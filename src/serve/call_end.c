@@ -235,6 +235,7 @@ static void tell_end(struct call *c)
                         .key_id = c->ticket.key_id,
                         .finish = c->finish,
                         .why = c->code && c->err.code == c->code ? c->err.text : NULL,
+                        .route = c->record.data,
                         .status = c->status,
                         .code = c->code,
                         .is_api = c->endpoint && c->endpoint->parse,
@@ -279,6 +280,7 @@ void call_close(struct call *c)
     net_body_done(&c->body);
     net_claim_set(&c->claim, 0);
     buf_done(&c->out);
+    buf_done(&c->record);
     call_tool_done(c);
     net_claim_set(&c->answer, 0);
     arena_done(&c->arena);

@@ -268,7 +268,7 @@ int call_parse_request(struct call *c, const struct api_options *o, struct err *
         c->unbuilt = arena_array(&c->arena, 1, sizeof *c->unbuilt);
         if (!c->unbuilt)
             return err_set(e, ERR_NOMEM, "No memory for one more request.");
-        *c->unbuilt = (struct err){0};
+        *c->unbuilt = (struct api_unbuilt){0};
         with.unbuilt = c->unbuilt;
     }
     return api_parse(c->route.dialect, &c->req, &c->arena, body_of(c), c->body.len, &c->heads,
@@ -294,10 +294,6 @@ int call_prepare_request(struct call *c, struct err *e)
 
     if (c->sup->ops->facts(c->sup)->relays)
         return prep_relay(c, e);
-    if (c->unbuilt && c->unbuilt->code) {
-        *e = *c->unbuilt;
-        return e->code;
-    }
     r = fill_request(c, e);
     if (r)
         return r;

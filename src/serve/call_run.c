@@ -90,11 +90,14 @@ static int gather(struct call *c, const struct event *ev)
 
 void call_told(struct call *c)
 {
+    int64_t now_us;
+
     if (c->is_told)
         return;
     c->is_told = 1;
-    cloud_note_result(c->s->cloud, clock_now_us(), &c->ticket, 0,
-                      c->req.stream ? clock_now_us() - c->sent_us : -1, 0);
+    now_us = clock_now_us();
+    cloud_note_result(c->s->cloud, now_us, &c->ticket, 0,
+                      c->req.stream ? now_us - c->sent_us - c->queue_us : -1, 0);
     net_body_done(&c->body);
     if (c->req.messages) {
         api_request_rendered(&c->req);
@@ -111,6 +114,8 @@ static int tell(struct call *c, struct call_job *j, const struct event *from)
     switch (ev.kind) {
     case EVENT_STARTED:
         row_start(&c->live, c->started_us + ev.times->queue_us, ev.n_cached);
+        if (!c->queue_us && c->started_us + ev.times->queue_us > c->sent_us)
+            c->queue_us = c->started_us + ev.times->queue_us - c->sent_us;
         note_prefill(c, j, ev.n_cached, ev.n_cached);
         return 0;
     case EVENT_PREFILL:
@@ -188,7 +193,8 @@ static void job_done(struct call *c, struct call_job *j, const struct event *ev)
         j->n_told; /* ends have no text */
     add_use(c, ev->usage, ev->times);
     if (!ev->code)
-        cloud_note_job(c->ticket.offer, ev->times->prompt_us + ev->times->completion_us);
+        cloud_note_job(c->ticket.offer, clock_now_us(),
+                       ev->times->prompt_us + ev->times->completion_us);
 }
 
 /* The last byte: of a stream, or the whole body. */

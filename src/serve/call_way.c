@@ -14,6 +14,11 @@
 #define WAITS      1
 #define HOLD_TRIES 8
 
+/* For estimates before the prompt is read: */
+#define TOKEN_BYTES    4    /* of English text */
+#define ANSWER_TOKENS  500  /* where the client sets no maximum */
+#define AFFINITY_BYTES 1024 /* so far requests are compared */
+
 /* ---- parse, prepare -------------------------------------------------------------------------- */
 
 /* May the next piece of work take long? It may with a large body, but not to prepare a request for
@@ -46,10 +51,83 @@ void call_worked(struct call *c)
 
 /* ---- route ----------------------------------------------------------------------------------- */
 
+/* A conversation begins alike up to the first thing that its user says. */
+static uint32_t messages_hash(const json_t *messages, uint64_t h)
+{
+    size_t n = json_array_size(messages), left = AFFINITY_BYTES;
+
+    for (size_t i = 0; i < n && left; i++) {
+        const json_t *m = json_array_get(messages, i), *text = json_object_get(m, "content");
+        const char *role = json_string_value(json_object_get(m, "role"));
+        size_t len = json_string_length(text) < left ? json_string_length(text) : left;
+        h = map_hash(json_string_value(text), len, h);
+        left -= len;
+        if (role && !strcmp(role, "user"))
+            break;
+    }
+    return (uint32_t)(h >> 32);
+}
+
+/* Equal for requests of one tenant that begin alike: caches of what was computed are a tenant's
+ * own. The same on every start. */
+static uint32_t affinity(const struct call *c)
+{
+    const struct api_request *q = &c->req;
+    uint64_t h = map_hash(c->ticket.tenant, strlen(c->ticket.tenant), 1);
+
+    if (q->cache_salt)
+        h = map_hash(q->cache_salt, strlen(q->cache_salt), h);
+    if (q->cache_key)
+        return (uint32_t)(map_hash(q->cache_key, strlen(q->cache_key), h) >> 32);
+    if (q->messages)
+        return messages_hash(q->messages, h);
+    if (q->n_prompts && q->prompt[0].text)
+        h = map_hash(q->prompt[0].text,
+                     q->prompt[0].n_text < AFFINITY_BYTES ? q->prompt[0].n_text : AFFINITY_BYTES,
+                     h);
+    return (uint32_t)(h >> 32);
+}
+
+/* Tokens of its prompts, as texts of this size usually have: all, and of the longest. */
+static int64_t guess_prompts(const struct api_request *q, int64_t *ret_longest)
+{
+    int64_t sum = 0, n;
+
+    *ret_longest = 0;
+    for (size_t i = 0; q->messages && i < json_array_size(q->messages); i++)
+        sum += (int64_t)json_string_length(
+                   json_object_get(json_array_get(q->messages, i), "content")) /
+                   TOKEN_BYTES +
+               1;
+    *ret_longest = sum;
+    for (int32_t i = 0; i < q->n_prompts; i++) {
+        n = q->prompt[i].text ? (int64_t)q->prompt[i].n_text / TOKEN_BYTES + 1 : q->prompt[i].n_id;
+        sum += n;
+        *ret_longest = n > *ret_longest ? n : *ret_longest;
+    }
+    return sum;
+}
+
+static void want(const struct call *c, const char *model, struct cloud_want *ret)
+{
+    const struct api_request *q = &c->req;
+    int64_t longest, max = q->sampling.max_tokens > 0 ? q->sampling.max_tokens : 0;
+    int64_t n_choices = (int64_t)q->n_run * (q->n_prompts ? q->n_prompts : 1);
+
+    *ret = (struct cloud_want){.model = model,
+                               .tier = c->tier,
+                               .needs = c->unbuilt ? c->unbuilt->needs : 0,
+                               .affinity = affinity(c)};
+    ret->n_prompt = guess_prompts(q, &longest);
+    ret->n_longest = longest + max;
+    ret->n_output = n_choices * (max ? max : ANSWER_TOKENS);
+}
+
 static int route(struct call *c, struct err *e)
 {
     struct server *s = c->s;
     const char *model = c->req.model;
+    struct cloud_want w;
     int r;
 
     if (!model && s->n_served == 1) /* text tools may leave it out where there is only one */
@@ -58,11 +136,15 @@ static int route(struct call *c, struct err *e)
         return err_set_param(e, ERR_SCHEMA, "model",
                              "model: is required, because this server has several");
     c->tier = cloud_tier(&c->ticket, c->req.tier);
-    r = cloud_route(s->cloud, clock_now_us(), model, c->tier, &c->ticket, e);
+    want(c, model, &w);
+    w.record = &c->record;
+    r = cloud_route(s->cloud, clock_now_us(), &w, &c->ticket, e);
     if (!r)
         c->sup = c->ticket.offer->sup;
     else if (c->ticket.n_tried)
         *e = c->err; /* of the last that was tried */
+    else if (r == ERR_UNSUPPORTED && c->unbuilt && c->unbuilt->err.code)
+        *e = c->unbuilt->err; /* names the field */
     return e->code;
 }
 
@@ -352,6 +434,7 @@ static int leave_offer(struct call *c, struct err *e)
         return WAITS;
     drop_jobs(c);
     c->cancelled = c->lowered_max = 0;
+    c->queue_us = 0;
     c->usage = (struct usage){0};
     c->times = (struct times){0};
     row_back(&c->live);

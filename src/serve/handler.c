@@ -95,6 +95,7 @@ static struct call *call_new(struct server *s, struct net_exchange *x)
     c->prep_item.kind = MAIL_PREP;
     c->prep_item.owner = c;
     buf_init(&c->out, (size_t)128 << 20);
+    buf_init(&c->record, ROUTE_RECORD_BYTES_MAX);
     arena_init(&c->arena, 4096, ARENA_BASE);
     io = &s->io[c->io];
     c->next = io->calls;

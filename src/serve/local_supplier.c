@@ -121,8 +121,9 @@ void local_init(struct local *l, const struct serve_model *m, const struct serve
 {
     struct net_config nc;
 
-    *l =
-        (struct local){.s = {.ops = &ops, .id = l->id, .model = m->id}, .config = m, .cpu = c->cpu};
+    *l = (struct local){.s = {.ops = &ops, .id = l->id, .model = m->id, .terms = c->own_terms},
+                        .config = m,
+                        .cpu = c->cpu};
     /* The name by which the ledger knows this engine: it must not change from start to start. */
     snprintf(l->id, sizeof l->id, "local/%s", m->id);
     net_config_default(&nc);

@@ -25,6 +25,8 @@
 #define SERVE_SUPPLIERS_MAX 32
 #define SERVE_PRICES_MAX    512
 
+#define SERVE_RESIDENCIES_MAX 32
+
 /* ---- settings: rows of X(key, flag, KIND, field, default, min, max, argument, help) ------------
  * One table is the file's keys, the flags, --help and the documentation. */
 
@@ -63,6 +65,9 @@
       "flush the ledger on every commit, or at checkpoints only")                                  \
     X("currency", "currency", STR, currency, "", 0, 0, "CODE",                                     \
       "of prices, bills and budgets: three letters, as EUR")                                       \
+    X("region", "region", STR, region, "", 0, 0, "NAME", "where this machine is, for people")      \
+    X("residency", "residency", STR, residency, "", 0, 0, "NAME",                                  \
+      "where what this machine is sent stays; routes may ask for it")                              \
     X("threads", "threads", INT, threads, "0", 0, 256, "N", "compute threads, 0: all CPUs")        \
     X("part_time", "part-time", CHOICE, part_time, "on", 0, 0, "off|on",                           \
       "beside a busy process one thread less, which helps when it can; off: all in every step")    \
@@ -150,14 +155,26 @@ struct serve_supplier {
     struct config_strs models; /* "id", or "id=its name there" */
     int64_t context, connections, concurrency;
     int64_t connect_timeout, first_byte_timeout, first_token_timeout, silence_timeout,
-        total_timeout;  /* ms */
-    int unknown_fields; /* SERVE_FIELDS_* */
+        total_timeout;                      /* ms */
+    int unknown_fields;                     /* SERVE_FIELDS_* */
+    const char *region, *residency, *owner; /* NULL: not said */
+    int64_t weight;
+    const char *price_cap; /* an amount; NULL: none */
+    struct config_strs tiers, lacks;
+    struct supplier_terms terms; /* of these: filled by serve_config_check */
 };
 enum { SERVE_FIELDS_PASS, SERVE_FIELDS_DROP };
 
+/* How the suppliers of a model are chosen. */
+struct serve_route {
+    const char *model; /* NULL: any that has no route of its own */
+    int strategy;
+    struct config_strs residency; /* allowed; none: any */
+};
+
 struct serve_config {
     const char *rates_path; /* the bench store (bench_store.h), or NULL: filled by the caller */
-    const char *host, *keys, *ledger, *currency;
+    const char *host, *keys, *ledger, *currency, *region, *residency;
     struct config_strs cors_origin, allowed_hosts;
     int64_t port, threads, io_threads, prep_threads, queue, connections, connections_per_address;
     int64_t retry_percent, retry_min;
@@ -176,7 +193,14 @@ struct serve_config {
     struct price prices[SERVE_PRICES_MAX];
     int n_prices;
     struct cloud_prices book; /* of these: filled by serve_config_check */
-    struct arena arena;       /* owns the strings */
+    struct serve_route routes[SERVE_MODELS_MAX];
+    struct cloud_rule rule_list[SERVE_MODELS_MAX];
+    int n_routes;
+    struct cloud_rules rules; /* of these: filled by serve_config_check, as are the next */
+    const char *residencies[SERVE_RESIDENCIES_MAX]; /* words; each is a bit */
+    int n_residencies;
+    struct supplier_terms own_terms; /* of the engines of this process */
+    struct arena arena;              /* owns the strings */
 };
 enum { SERVE_METRICS_LOCAL, SERVE_METRICS_KEY, SERVE_METRICS_OPEN };
 
@@ -185,6 +209,7 @@ extern const struct config_setting serve_model_settings[];
 extern const struct config_setting serve_supplier_settings[];
 extern const struct config_setting serve_key_settings[]; /* of its `keys` */
 extern const struct config_setting serve_price_settings[];
+extern const struct config_setting serve_route_settings[];
 extern const struct config_setting serve_naming[]; /* of a model in a file: "model" first */
 
 void serve_config_init(struct serve_config *c); /* defaults */

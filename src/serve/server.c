@@ -71,6 +71,7 @@ static int open_cloud(struct server *s, struct err *e)
                    .tokens_per_minute = c->tokens_per_minute,
                    .concurrency = c->concurrency},
         .prices = &c->book,
+        .rules = &c->rules,
         .currency = or_null(c->currency),
         .waiting_max = (int32_t)c->queue,
         .retry = {.percent = (int32_t)c->retry_percent, .min = (int32_t)c->retry_min},
@@ -305,6 +306,7 @@ int serve_swap(struct server *s, const struct serve_config *c, struct err *e)
     if (r)
         return r;
     cloud_set_prices(s->cloud, &c->book);
+    cloud_set_rules(s->cloud, &c->rules);
     s->config = c;
     s->generation++;
     console_set_generation(s->console, s->generation);

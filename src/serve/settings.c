@@ -15,6 +15,7 @@
 #include "serve/local_supplier.h"
 #include "serve/origin.h"
 #include "serve/prices.h"
+#include "serve/routes.h"
 #include "serve/serve.h"
 #include "serve/suppliers.h"
 
@@ -80,7 +81,7 @@ struct reading {
     struct config_doc *d;
     struct serve_model *m;
     struct config_node *models; /* read last: top-level settings are their defaults */
-    struct config_node *suppliers, *prices;
+    struct config_node *suppliers, *prices, *routes;
 };
 
 const struct config_setting serve_naming[] = {
@@ -152,6 +153,12 @@ static int top_key(void *arg, const char *key, struct config_node *value, struct
         r->suppliers = value;
         return 1;
     }
+    if (!strcmp(key, "routes")) {
+        if (!config_is_seq(value))
+            return config_err(r->d, value, e, "routes: wants a list");
+        r->routes = value;
+        return 1;
+    }
     r->m = &r->c->model_default;
     return model_key(r, key, value, e);
 }
@@ -171,6 +178,8 @@ int serve_config_read(struct serve_config *c, const char *path, struct err *e)
         code = supplier_read(c, r.d, n, e);
     for (n = config_first(r.prices); !code && n; n = config_next(n))
         code = price_read(c, r.d, n, e);
+    for (n = config_first(r.routes); !code && n; n = config_next(n))
+        code = route_read(c, r.d, n, e);
     config_doc_close(r.d);
     if (code && c->arena.failed == ERR_NOMEM) /* whatever was not found then */
         return err_set(e, ERR_NOMEM, "%s: out of memory", path);
@@ -316,6 +325,8 @@ int serve_config_check(struct serve_config *c, struct err *e)
     r = suppliers_check(c, e);
     if (!r)
         r = prices_check(c, e);
+    if (!r)
+        r = routes_check(c, e);
     if (r)
         return r;
     if (c->body_budget / 10 < c->body_limit)
@@ -392,6 +403,7 @@ int serve_config_describe(const struct serve_config *c, struct buf *out, struct 
     }
     suppliers_describe(c, out);
     prices_describe(c, out);
+    routes_describe(c, out);
     buf_add_str(out, "memory     ");
     mib(out, need);
     buf_add_str(out, " at most for weights, KV caches and vocabularies; available ");

@@ -40,6 +40,18 @@ const struct config_setting serve_supplier_settings[] = {
      "time of a whole answer"},
     {"unknown_fields", CONFIG_CHOICE, AT(unknown_fields), "pass", 0, 0, "pass|drop",
      "fields of requests that the contract does not name"},
+    {"weight", CONFIG_INT, AT(weight), "1", 0, 1000000, "N",
+     "its share of the requests where 'route' is weighted; 0: only where there is no other"},
+    {"tiers", CONFIG_STRS, AT(tiers), NULL, 0, 0, "TIERS",
+     "tiers it serves: flex, default, priority; without it: all"},
+    {"lacks", CONFIG_STRS, AT(lacks), NULL, 0, 0, "FEATURES",
+     "what it cannot do: tools, response_format, reasoning, images, suffix, other"},
+    {"price_cap", CONFIG_STR, AT(price_cap), NULL, 0, 0, "AMOUNT",
+     "most that a million tokens of a request may cost there; else it is not asked"},
+    {"region", CONFIG_STR, AT(region), NULL, 0, 0, "NAME", "where it is, for people"},
+    {"residency", CONFIG_STR, AT(residency), NULL, 0, 0, "NAME",
+     "where what it is sent stays, as 'residency' of routes asks for it"},
+    {"owner", CONFIG_STR, AT(owner), NULL, 0, 0, "NAME", "who owns it, for reports"},
     {"ca_file", CONFIG_STR, AT(ca_file), NULL, 0, 0, "FILE",
      "certificates to trust in place of the system's"},
     {"proxy", CONFIG_STR, AT(proxy), NULL, 0, 0, "URL", "proxy on the way to it"},
@@ -264,7 +276,8 @@ static int add_relay(struct suppliers *s, struct server *server, const struct se
                              .known_only = p->unknown_fields == SERVE_FIELDS_DROP,
                              .capacity = (int32_t)p->concurrency,
                              .context = (int32_t)p->context,
-                             .first_token_us = p->first_token_timeout * 1000};
+                             .first_token_us = p->first_token_timeout * 1000,
+                             .terms = p->terms};
 
     if (i >= RELAYS_MAX)
         return err_set(e, ERR_ARG, "more than %d models of suppliers", RELAYS_MAX);

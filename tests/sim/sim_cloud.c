@@ -154,7 +154,9 @@ static void send(struct request *r, int i_model)
     int full;
 
     for (;;) {
-        if (cloud_route(cloud, clock_now_us(), model_name[i_model], TIER_DEFAULT, &r->t, &e))
+        if (cloud_route(cloud, clock_now_us(),
+                        &(struct cloud_want){.model = model_name[i_model], .tier = TIER_DEFAULT},
+                        &r->t, &e))
             break;
         full = cloud_admit(cloud, 1, r->n_seqs, chance(20) ? 500000 : 0, &r->t, &at_once, &e);
         if (!full && cloud_reserve(cloud, clock_now_us(), &r->t, &ask, r->use.held, &e))

@@ -57,10 +57,11 @@ static void put_request(struct buf *b, const struct api_request *r)
         buf_addf(b, " stop %d", r->sampling.stop_token[i]);
     for (int32_t i = 0; i < r->sampling.n_bias; i++)
         buf_addf(b, " bias %d %g", r->sampling.bias[i].token, (double)r->sampling.bias[i].bias);
-    buf_addf(b, " logprobs %d %d %d echo %d stream %d %d ids %d raw %d tier %d queue %d salt %s",
-             r->logprobs, r->sampling.n_top, r->sampling.logprobs, r->echo, r->stream,
-             r->include_usage, r->return_token_ids, r->raw_tokens, r->tier, r->queue_threshold_ms,
-             r->cache_salt ? r->cache_salt : "");
+    buf_addf(
+        b, " logprobs %d %d %d echo %d stream %d %d ids %d raw %d tier %d queue %d salt %s key %s",
+        r->logprobs, r->sampling.n_top, r->sampling.logprobs, r->echo, r->stream, r->include_usage,
+        r->return_token_ids, r->raw_tokens, r->tier, r->queue_threshold_ms,
+        r->cache_salt ? r->cache_salt : "", r->cache_key ? r->cache_key : "");
 }
 
 /* The request that a body becomes, into `out`; or the code of its refusal. */
@@ -151,7 +152,7 @@ static void test_headers(void **state)
 
 /* ---- what another supplier may take ---------------------------------------------------------- */
 
-static int read_body(const char *body, struct err *unbuilt, struct err *e)
+static int read_body(const char *body, struct api_unbuilt *unbuilt, struct err *e)
 {
     struct api_options o = {.unbuilt = unbuilt};
     struct api_request r = {0};
@@ -169,15 +170,16 @@ static int read_body(const char *body, struct err *unbuilt, struct err *e)
 /* Refused without a place to note it, it is noted with one: the same code, field and sentence. */
 static void check_deferred(const char *body)
 {
-    struct err refused = {0}, noted = {0}, e = {0};
+    struct err refused = {0}, e = {0};
+    struct api_unbuilt noted = {0};
 
     if (!read_body(body, NULL, &refused))
         fail_msg("taken: %s", body);
     if (read_body(body, &noted, &e))
         fail_msg("%s: %s", body, e.text);
-    assert_int_equal(noted.code, refused.code);
-    assert_string_equal(noted.param, refused.param);
-    assert_string_equal(noted.text, refused.text);
+    assert_int_equal(noted.err.code, refused.code);
+    assert_string_equal(noted.err.param, refused.param);
+    assert_string_equal(noted.err.text, refused.text);
 }
 
 static void test_unbuilt_is_deferred(void **state)
@@ -216,21 +218,24 @@ static void test_unbuilt_parts_are_deferred(void **state)
  * this server can do leaves no note. */
 static void test_deferral_is_of_the_unbuilt_only(void **state)
 {
-    struct err noted = {0}, e;
+    struct api_unbuilt noted = {0};
+    struct err e;
 
     assert_int_equal(
         read_body(CONTENT("{\"type\":\"image_url\"}") ",\"grammar\":\"root ::= x\"}", &noted, &e),
         0);
-    assert_true(!strcmp(noted.param, "messages.0.content.0.type") ||
-                !strcmp(noted.param, "grammar"));
-    noted = (struct err){0};
+    assert_true(!strcmp(noted.err.param, "messages.0.content.0.type") ||
+                !strcmp(noted.err.param, "grammar"));
+    assert_int_equal(noted.needs, 1u << FEATURE_IMAGES | 1u << FEATURE_FORMAT); /* of both */
+    noted = (struct api_unbuilt){0};
     assert_int_equal(
         read_body(CONTENT("{\"type\":\"image_url\"}") ",\"temperature\":3}", &noted, &e),
         ERR_SCHEMA);
     assert_string_equal(e.param, "temperature");
-    noted = (struct err){0};
+    noted = (struct api_unbuilt){0};
     assert_int_equal(read_body(CONTENT("{\"type\":\"text\",\"text\":\"a\"}") "}", &noted, &e), 0);
-    assert_int_equal(noted.code, 0);
+    assert_int_equal(noted.err.code, 0);
+    assert_int_equal(noted.needs, 0);
 }
 
 int main(void)

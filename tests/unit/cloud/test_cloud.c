@@ -319,7 +319,8 @@ static const struct supplier *chosen(struct cloud *c, const char *model)
     struct err e = {0};
 
     assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
-    if (!cloud_route(c, clock_now_us(), model, TIER_DEFAULT, &t, &e))
+    if (!cloud_route(c, clock_now_us(), &(struct cloud_want){.model = model, .tier = TIER_DEFAULT},
+                     &t, &e))
         s = t.offer->sup;
     cloud_leave(c, clock_now_us(), &t, 0);
     return s;
@@ -331,7 +332,8 @@ static int route_code(struct cloud *c, const char *model, struct err *e)
     int r;
 
     assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, e), 0);
-    r = cloud_route(c, clock_now_us(), model, TIER_DEFAULT, &t, e);
+    r = cloud_route(c, clock_now_us(), &(struct cloud_want){.model = model, .tier = TIER_DEFAULT},
+                    &t, e);
     cloud_leave(c, clock_now_us(), &t, 0);
     return r;
 }
@@ -386,15 +388,20 @@ static void routes(void **state)
     f1.load.frozen = 0;
 
     assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
-    assert_int_equal(cloud_route(c, clock_now_us(), "m1", TIER_DEFAULT, &t, &e), 0);
+    assert_int_equal(cloud_route(c, clock_now_us(),
+                                 &(struct cloud_want){.model = "m1", .tier = TIER_DEFAULT}, &t, &e),
+                     0);
     f1.load.n_running = 2;
     f1.load.n_inside = 4;
     assert_int_equal(cloud_admit(c, 1, 1, 0, &t, &n, &e), 0);
-    cloud_note_job(t.offer, 50000000);
+    cloud_note_job(t.offer, clock_now_us(), 50000000);
     cloud_leave(c, clock_now_us(), &t, 0);
     for (int i = 0; i < 2; i++) { /* too many, and too long */
         assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
-        assert_int_equal(cloud_route(c, clock_now_us(), "m1", TIER_DEFAULT, &t, &e), 0);
+        assert_int_equal(cloud_route(c, clock_now_us(),
+                                     &(struct cloud_want){.model = "m1", .tier = TIER_DEFAULT}, &t,
+                                     &e),
+                         0);
         assert_int_equal(cloud_admit(c, 1, i ? 1 : 2, i ? 1000000 : 0, &t, &n, &e), ERR_QUEUE_FULL);
         assert_true(t.retry_us > 0);
         cloud_leave(c, clock_now_us(), &t, 0);
@@ -546,7 +553,10 @@ static void turned_back(void **state)
         assert_int_equal(cloud_add_offer(c, 0, &f[i].s, &e), 0);
     assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(cloud_route(c, clock_now_us(), "m1", TIER_DEFAULT, &t, &e), 0);
+        assert_int_equal(cloud_route(c, clock_now_us(),
+                                     &(struct cloud_want){.model = "m1", .tier = TIER_DEFAULT}, &t,
+                                     &e),
+                         0);
         assert_ptr_equal(t.offer->sup, &f[i].s);
         assert_int_equal(cloud_has_other(c, 0, &t), i < 2);
         assert_int_equal(cloud_admit(c, 1, 1, 0, &t, &n, &e), 0);
@@ -558,7 +568,9 @@ static void turned_back(void **state)
         cloud_rate(c, clock_now_us(), &t, -1, &rate);
         assert_int_equal(rate.tokens_minute.remaining, 100);
     }
-    assert_int_equal(cloud_route(c, clock_now_us(), "m1", TIER_DEFAULT, &t, &e), ERR_AGAIN);
+    assert_int_equal(cloud_route(c, clock_now_us(),
+                                 &(struct cloud_want){.model = "m1", .tier = TIER_DEFAULT}, &t, &e),
+                     ERR_AGAIN);
     cloud_leave(c, clock_now_us(), &t, 0);
     cloud_close(c); /* checks that nothing is held */
 }
@@ -577,8 +589,12 @@ static void offers_come_and_go(void **state)
     assert_int_equal(cloud_add_offer(c, 0, &f1.s, &e), 0);
     assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &a, &e), 0);
     assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &b, &e), 0);
-    assert_int_equal(cloud_route(c, clock_now_us(), "m1", TIER_DEFAULT, &a, &e), 0);
-    assert_int_equal(cloud_route(c, clock_now_us(), "m1", TIER_DEFAULT, &b, &e), 0);
+    assert_int_equal(cloud_route(c, clock_now_us(),
+                                 &(struct cloud_want){.model = "m1", .tier = TIER_DEFAULT}, &a, &e),
+                     0);
+    assert_int_equal(cloud_route(c, clock_now_us(),
+                                 &(struct cloud_want){.model = "m1", .tier = TIER_DEFAULT}, &b, &e),
+                     0);
     assert_int_equal(cloud_remove_offer(c, &f1.s), 0);
     assert_int_equal(cloud_remove_offer(c, &f1.s), ERR_NOTFOUND);
     assert_int_equal(route_code(c, "m1", &e), ERR_AGAIN);
@@ -589,7 +605,8 @@ static void offers_come_and_go(void **state)
     assert_int_equal(f1.n_gone, 0);
     cloud_turn_back(c, clock_now_us(), &b);
     assert_int_equal(f1.n_gone, 1);
-    assert_int_equal(cloud_route(c, clock_now_us(), "m1", TIER_DEFAULT, &b, &e),
+    assert_int_equal(cloud_route(c, clock_now_us(),
+                                 &(struct cloud_want){.model = "m1", .tier = TIER_DEFAULT}, &b, &e),
                      0); /* in the same place */
     assert_ptr_equal(b.offer->sup, &f2.s);
     cloud_leave(c, clock_now_us(), &b, 0);
@@ -660,7 +677,9 @@ static void *ask_and_leave(void *arg)
 
     while (!w->stop) {
         assert_int_equal(cloud_enter(w->c, 0, NULL, 0, &t, &e), 0);
-        while (t.n_tried < CLOUD_TRIES_MAX && !cloud_route(w->c, 0, "m1", TIER_DEFAULT, &t, &e)) {
+        while (t.n_tried < CLOUD_TRIES_MAX &&
+               !cloud_route(w->c, 0, &(struct cloud_want){.model = "m1", .tier = TIER_DEFAULT}, &t,
+                            &e)) {
             assert_int_equal(((struct fake *)(void *)t.offer->sup)->n_gone, 0);
             w->n_routed++;
             cloud_turn_back(w->c, 0, &t);

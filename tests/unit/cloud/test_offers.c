@@ -41,7 +41,7 @@ static struct cloud *open_cloud(int n_offers)
 
 static int route(struct cloud *c, int64_t now_us, struct cloud_ticket *t, struct err *e)
 {
-    return cloud_route(c, now_us, "m", TIER_DEFAULT, t, e);
+    return cloud_route(c, now_us, &(struct cloud_want){.model = "m", .tier = TIER_DEFAULT}, t, e);
 }
 
 /* One request that ends so at the offer it gets. That offer, or NULL: nobody took it. */

@@ -62,7 +62,8 @@ static void test_served(void **state)
     for (int i = 0; api_field_row(i, &d); i++) {
         for (unsigned kind = CHAT; kind <= COMP; kind++) {
             const struct probe *p;
-            if (!(d.kinds & kind) || d.state == API_FIELD_UNBUILT)
+            if (!(d.kinds & kind) || d.state == API_FIELD_UNBUILT ||
+                !strcmp(d.name, "prompt_cache_key")) /* it chooses among suppliers: test_way */
                 continue;
             p = find_probe(d.name, kind);
             try(&r, &without, kind, p, 0);

@@ -533,6 +533,53 @@ static void takes_texts(void **state)
     assert_int_equal(t->g.n_reading, 0);
 }
 
+/* Who answered: the first letter of its id. */
+static char served_by(struct two *t, const char *body)
+{
+    char *a = ask(&t->r, CHAT_PATH, NULL, body), *p = strstr(a, "x-gaufre-supplier: "), c;
+
+    assert_int_equal(status_of(a), 200);
+    assert_non_null(p);
+    c = p[strlen("x-gaufre-supplier: ")];
+    free(a);
+    return c;
+}
+
+#define TALK(system, user, more)                                                                   \
+    "{\"model\":\"fake\",\"max_tokens\":1,\"messages\":[{\"role\":\"system\",\"content\":"         \
+    "\"" system "\"},{\"role\":\"user\",\"content\":\"" user "\"}" more "]"
+
+/* A conversation stays with the supplier that has its beginning, as do requests with one
+ * prompt_cache_key; others are spread. */
+static void stays_together(void **state)
+{
+    static const struct cloud_rule rule = {.strategy = ROUTE_AFFINITY};
+    static const struct cloud_rules rules = {&rule, 1};
+    struct two *t = *state;
+    char body[400], first, c;
+    int n_other = 0, n_key = 0;
+
+    t->r.config.tokens_per_minute = t->r.config.concurrency = 0;
+    start(t);
+    cloud_set_rules(t->r.s->cloud, &rules);
+    for (int i = 0; i < 16; i++) {
+        snprintf(body, sizeof body, TALK("you are %d", "hi", "") "}", i);
+        first = served_by(t, body);
+        n_other += first != served_by(t, TALK("you are 0", "hi", "") "}");
+        snprintf(body, sizeof body,
+                 TALK("you are %d", "hi",
+                      ",{\"role\":\"assistant\",\"content\":\"ho\"},{\"role\":\"user\","
+                      "\"content\":\"and\"}") "}",
+                 i);
+        assert_int_equal(served_by(t, body), first);
+        snprintf(body, sizeof body, TALK("you are %d", "hi", "") ",\"prompt_cache_key\":\"k\"}", i);
+        c = served_by(t, body);
+        n_key += c == served_by(t, TALK("x", "y", "") ",\"prompt_cache_key\":\"k\"}");
+    }
+    assert_in_range(n_other, 1, 15);
+    assert_int_equal(n_key, 16);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -553,6 +600,7 @@ int main(void)
         T(removed_while_it_answers),
         T(health_is_a_models),
         T(takes_texts),
+        T(stays_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

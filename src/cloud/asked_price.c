@@ -1,0 +1,32 @@
+#include "cloud/asked_price.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const struct price *asked_price(const struct cloud_prices *l, enum price_side side,
+                                const char *model, const char *supplier_id, enum tier tier,
+                                int64_t at_s)
+{
+    char name[PRICE_NAME_MAX];
+
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(supplier_id, "/"), supplier_id);
+    return l ? price_find(l->list, l->n, side, model, name, (int)tier, at_s) : NULL;
+}
+
+int asked_is_local(const char *supplier_id)
+{
+    return strcspn(supplier_id, "/") == 5 && !memcmp(supplier_id, "local", 5);
+}
+
+int64_t asked_amount(const struct cloud_prices *l, const char *model, const char *supplier_id,
+                     const struct cloud_want *w, int64_t at_s)
+{
+    const struct usage_buckets b = {.uncached = w->n_prompt, .output = w->n_output};
+    const struct price *p = asked_price(l, PRICE_BUY, model, supplier_id, w->tier, at_s);
+
+    if (!p && asked_is_local(supplier_id))
+        return 0;
+    if (!p)
+        p = asked_price(l, PRICE_SELL, model, supplier_id, w->tier, at_s);
+    return p ? price_amount(p, &b) : -1;
+}
