@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "job/event.h"
+#include "job/limits_told.h"
 #include "job/usage.h"
 
 /* ---- the frames of a stream ------------------------------------------------------------------ */
@@ -55,6 +56,14 @@ int api_relayed_usage(const char *json, size_t n, struct usage *ret);
 
 /* Tokens of n bytes of text, where nobody counted them. */
 int64_t api_relayed_estimate(size_t n_bytes);
+
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+/* Nothing was told yet. */
+void api_relayed_limits_none(struct limits_told *ret);
+/* One header of an answer, its name in lower case: if it tells of a limit, it is added. now_s: unix
+ * seconds. */
+void api_relayed_limit(const char *name, const char *value, int64_t now_s, struct limits_told *ret);
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 

@@ -7,13 +7,15 @@
 #include "base/check.h"
 #include "policy/weigh.h"
 
-#define BEARER "Bearer "
+#define BEARER         "Bearer "
+#define NAME_MAX_BYTES 512
 
 struct grant {
     struct grant *next;
     char *name;           /* NULL: of one key at one model */
     pthread_mutex_t lock; /* rank: a leaf */
     struct breaker breaker;
+    struct allowance allowance; /* of an account at one model */
 };
 
 struct grants {
@@ -22,11 +24,13 @@ struct grants {
 
 struct credentials {
     struct grants *of;
+    const char *model;
     pthread_mutex_t lock; /* of the turns; rank: above grants' */
     int n;
     int32_t weight[CREDENTIALS_MAX];
     int64_t credit[CREDENTIALS_MAX];
-    struct grant *grant[CREDENTIALS_MAX];
+    struct grant *grant[CREDENTIALS_MAX]; /* whether it is left alone */
+    struct grant *there[CREDENTIALS_MAX]; /* what is left of it at this model; may be the same */
     char header[CREDENTIALS_MAX][CREDENTIAL_KEY_MAX + sizeof BEARER];
 };
 
@@ -74,13 +78,14 @@ static struct grant *get_grant(struct grants *a, const char *name)
 
 /* ---- keys ------------------------------------------------------------------------------------ */
 
-struct credentials *credentials_new(struct grants *of)
+struct credentials *credentials_new(struct grants *of, const char *model)
 {
     struct credentials *c = calloc(1, sizeof *c);
 
     if (!c)
         return NULL;
     c->of = of;
+    c->model = model;
     pthread_mutex_init(&c->lock, NULL);
     return c;
 }
@@ -97,11 +102,15 @@ void credentials_free(struct credentials *c)
 int credentials_add(struct credentials *c, const char *key, int32_t weight, const char *account,
                     struct err *e)
 {
+    char name[NAME_MAX_BYTES];
+
     CHECK(weight > 0 && strlen(key) <= CREDENTIAL_KEY_MAX);
     if (c->n >= CREDENTIALS_MAX)
         return err_set(e, ERR_LIMIT, "more than %d keys", CREDENTIALS_MAX);
+    snprintf(name, sizeof name, "%s\n%s", account ? account : "", c->model);
     c->grant[c->n] = get_grant(c->of, account);
-    if (!c->grant[c->n])
+    c->there[c->n] = account ? get_grant(c->of, name) : c->grant[c->n];
+    if (!c->grant[c->n] || !c->there[c->n])
         return err_set(e, ERR_NOMEM, "out of memory");
     c->weight[c->n] = weight;
     if (*key)
@@ -118,8 +127,43 @@ const char *credentials_header(const struct credentials *c, int i)
 
 /* ---- whose turn ------------------------------------------------------------------------------ */
 
+struct allowance_mark credentials_begin(struct credentials *c, int i, int64_t n_tokens,
+                                        int64_t now_us)
+{
+    struct grant *x = c->there[i];
+    struct allowance_mark m;
+
+    pthread_mutex_lock(&x->lock);
+    m = allowance_begin(&x->allowance, n_tokens, now_us);
+    pthread_mutex_unlock(&x->lock);
+    return m;
+}
+
+void credentials_learn(struct credentials *c, int i, const struct allowance_mark *of,
+                       const struct limits_told *told, int64_t now_us)
+{
+    struct grant *x = c->there[i];
+
+    if (!told->any)
+        return;
+    pthread_mutex_lock(&x->lock);
+    allowance_learn(&x->allowance, of, told, now_us);
+    pthread_mutex_unlock(&x->lock);
+}
+
+/* 0: there is something left of it. */
+static int64_t look_there(struct grant *x, int64_t now_us)
+{
+    int64_t at;
+
+    pthread_mutex_lock(&x->lock);
+    at = allowance_look(&x->allowance, now_us);
+    pthread_mutex_unlock(&x->lock);
+    return at;
+}
+
 /* 0: it may be taken now. */
-static int64_t look(struct grant *x, int64_t now_us, enum breaker_why *ret_why)
+static int64_t look_breaker(struct grant *x, int64_t now_us, enum breaker_why *ret_why)
 {
     struct breaker_view v;
 
@@ -130,13 +174,25 @@ static int64_t look(struct grant *x, int64_t now_us, enum breaker_why *ret_why)
     return v.may_take ? 0 : v.not_before_us > now_us ? v.not_before_us : now_us + 1;
 }
 
+/* 0: the key may be used now. */
+static int64_t look(const struct credentials *c, int i, int64_t now_us, enum breaker_why *ret_why)
+{
+    int64_t at = look_breaker(c->grant[i], now_us, ret_why),
+            there = look_there(c->there[i], now_us);
+
+    if (there <= at)
+        return at;
+    *ret_why = BREAKER_ASKED;
+    return there;
+}
+
 int64_t credentials_look(struct credentials *c, int64_t now_us, enum breaker_why *ret_why)
 {
     int64_t first = 0;
 
     for (int i = 0; i < c->n; i++) {
         enum breaker_why why;
-        int64_t at = look(c->grant[i], now_us, &why);
+        int64_t at = look(c, i, now_us, &why);
         if (!at)
             return 0;
         if (first && at >= first)
@@ -164,7 +220,7 @@ int credentials_take(struct credentials *c, int64_t now_us, struct credential_us
     *ret = (struct credential_use){.i = -1};
     pthread_mutex_lock(&c->lock);
     for (i = 0; i < c->n; i++)
-        may[i] = !look(c->grant[i], now_us, &why);
+        may[i] = !look(c, i, now_us, &why);
     while ((i = weigh_turn(c->credit, c->weight, may, c->n)) >= 0 &&
            take(c->grant[i], now_us, &ret->turn))
         may[i] = 0; /* another supplier of its account was quicker */

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "policy/allowance.h"
 #include "policy/breaker.h"
 
 #define CREDENTIALS_MAX    16 /* of one supplier */
@@ -28,14 +29,22 @@ void grants_free(struct grants *a); /* accepts NULL */
  */
 
 struct credentials;
-/* Without keys yet; `of` outlives it, its grants are shared. NULL: no memory. */
-struct credentials *credentials_new(struct grants *of);
+/* Without keys yet; `of` and the name of the model at the service outlive it, grants are shared.
+ * NULL: no memory. */
+struct credentials *credentials_new(struct grants *of, const char *model);
 void credentials_free(struct credentials *c); /* accepts NULL */
 /* key "": none is sent. account NULL: one of its own. ERR_NOMEM, ERR_LIMIT. */
 int credentials_add(struct credentials *c, const char *key, int32_t weight, const char *account,
                     struct err *e);
 /* "Bearer KEY", or "": what is sent with requests of that key. */
 const char *credentials_header(const struct credentials *c, int i);
+
+/* A request is sent with that key, of about so many tokens; and it is answered: what that tells of
+ * limits holds for all requests of its account at this model (policy/allowance.h). */
+struct allowance_mark credentials_begin(struct credentials *c, int i, int64_t n_tokens,
+                                        int64_t now_us);
+void credentials_learn(struct credentials *c, int i, const struct allowance_mark *of,
+                       const struct limits_told *told, int64_t now_us);
 
 /* What a request has of a key. */
 struct credential_use {

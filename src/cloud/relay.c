@@ -43,6 +43,7 @@ struct relay_job {
     struct usage usage;
     int has_usage;
     struct times times;
+    struct allowance_mark mark; /* its place among those of its account */
     int64_t began_us, first_us, last_us, retry_us;
     struct err err;
     struct event ev; /* of peek */
@@ -248,10 +249,17 @@ static int is_stream(const struct relay_job *r)
     return r->job->relay->stream && upstream_status(r->up) == 200;
 }
 
+/* The status is looked at with what follows. */
 static void on_head(void *ctx, struct upstream_request *up)
 {
-    (void)ctx;
-    (void)up; /* the status is looked at with what follows */
+    struct relay_job *r = ctx;
+    const char *name = NULL, *value;
+    struct limits_told told;
+
+    api_relayed_limits_none(&told);
+    while (upstream_answer_next(up, &name, &value))
+        api_relayed_limit(name, value, clock_wall_us() / 1000000, &told);
+    credentials_learn(r->relay->s.keys, r->job->relay->i_key, &r->mark, &told, clock_now_us());
 }
 
 static void on_data(void *ctx, struct upstream_request *up, const char *p, size_t n)
@@ -392,6 +400,8 @@ static int begin(struct relay_job *r, struct err *e)
     up.body = r->ask.data;
     up.n_body = r->ask.len;
     h.ctx = r;
+    r->mark = credentials_begin(relay->s.keys, ask->i_key, api_relayed_estimate(ask->n_body),
+                                r->began_us);
     code = upstream_begin(relay->c.upstream, r->job->io, &up, &h, &r->up, e);
     return code == ERR_LIMIT ? err_set(e, ERR_SUPPLIER_BUSY,
                                        "Too many requests are under way at "

@@ -327,3 +327,14 @@ const char *upstream_answer_header(const struct upstream_request *r, const char 
     }
     return NULL;
 }
+
+int upstream_answer_next(const struct upstream_request *r, const char **name, const char **value)
+{
+    const char *p = *name ? *value + strlen(*value) + 1 : r->head.data;
+
+    if (!p || p >= r->head.data + r->head.len)
+        return 0;
+    *name = p;
+    *value = p + strlen(p) + 1;
+    return 1;
+}

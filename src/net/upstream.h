@@ -80,6 +80,9 @@ void upstream_cancel(struct upstream_request *r);
 void upstream_mail(struct upstream *u, int io);
 void upstream_pause(struct upstream_request *r, int paused); /* reading, for a slow reader */
 int upstream_status(const struct upstream_request *r);       /* 0 before on_head */
+/* The headers one after the other, names in lower case: *name is NULL, then what was told last. 0:
+ * there are no more. */
+int upstream_answer_next(const struct upstream_request *r, const char **name, const char **value);
 /* A header of the answer by its name in lower case, or NULL; until on_end returns. */
 const char *upstream_answer_header(const struct upstream_request *r, const char *name);
 

@@ -289,7 +289,7 @@ static int add_relay(struct suppliers *s, struct server *server, const struct se
     snprintf(s->names[i].model, sizeof s->names[i].model, "%.*s", n_id, text);
     s->ids[i] = c.model = s->names[i].model;
     c.id = s->names[i].id;
-    s->keys[i] = c.keys = credentials_new(s->grants);
+    s->keys[i] = c.keys = credentials_new(s->grants, c.upstream_model);
     if (!c.keys)
         return err_set(e, ERR_NOMEM, "out of memory");
     if (add_keys(c.keys, p, e) || model_of(server, &s->ids[i], &s->i_model[i], e) ||

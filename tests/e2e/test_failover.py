@@ -364,6 +364,30 @@ def test_no_key_works(with_keys, tmp_path):
     assert len(mock.requests) == 2
 
 
+def test_limits_are_learned_from_answers(with_keys):
+    """The first answer says that one request is left, and then none for ten minutes: others go elsewhere, without a 429."""
+    left = iter([1, 0])
+    def script(a):
+        a.reply(200, CHAT, x_ratelimit_limit_requests=60, x_ratelimit_remaining_requests=next(left, -1),
+                x_ratelimit_reset_requests="10m0s")
+    first, second = Mock(script), Mock(lambda a: a.reply(200, CHAT))
+    server = with_keys("".join(f"  - name: up{i}\n    base_url: {{{i}}}\n    models: [far]\n" for i in range(2)), first, second)
+    for _ in range(10):
+        assert server.post("/v1/chat/completions", ASKED)[0] == 200
+    assert (len(first.requests), len(second.requests)) == (2, 8)
+
+
+def test_nothing_is_left_anywhere(with_keys):
+    """Nobody is asked in vain: the answer is the 429 that would come, with the window's end."""
+    mock = Mock(lambda a: a.reply(200, CHAT, x_ratelimit_remaining_tokens_minute=0, x_ratelimit_reset_tokens_minute="33.5"))
+    server = with_keys("  - name: up\n    base_url: {0}\n    models: [far]\n", mock)
+    assert server.post("/v1/chat/completions", ASKED)[0] == 200
+    assert statuses(server, 50) == [429] * 50
+    status, heads, body = server.post("/v1/chat/completions", ASKED)
+    assert (status, body["code"]) == (429, "queue_exceeded") and 20 <= float(heads["retry-after"]) <= 34
+    assert len(mock.requests) == 1
+
+
 def test_complaint_22_one_account_is_not_hammered(with_keys):
     """Two suppliers of one account: what the first one hears from it holds for both; one attempt in its window."""
     mocks = Mock(error(429, retry_after="30")), Mock(error(429, retry_after="30"))

@@ -16,7 +16,7 @@ static struct grants *grants;
 
 static struct credentials *with(const char *a, const char *b)
 {
-    struct credentials *c = credentials_new(grants);
+    struct credentials *c = credentials_new(grants, "m");
     struct err e;
 
     assert_int_equal(credentials_add(c, "sk-a", 3, a, &e), 0);
@@ -127,12 +127,38 @@ static void one_probe(void **state)
     credentials_free(d);
 }
 
+/* What one tenant's answer tells holds for all requests of that key at that model. */
+static void limits(void **state)
+{
+    struct credentials *c = with("acme", NULL), *other = credentials_new(grants, "n");
+    struct limits_told t = {.any = 1};
+    struct allowance_mark m;
+    enum breaker_why why;
+    struct err e;
+
+    memset(t.window, -1, sizeof t.window);
+    t.window[LIMITS_REQUESTS][LIMITS_ANY] = (struct limit_told){60, 0, 30 * S};
+    assert_int_equal(credentials_add(other, "sk-a", 1, "acme", &e), 0);
+    m = credentials_begin(c, 0, 10, S);
+    credentials_learn(c, 0, &m, &t, S);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(one(c, BREAKER_PASSED, 0, S), 1);
+    assert_int_equal(credentials_look(other, S, &why), 0); /* limits are a model's */
+    m = credentials_begin(c, 1, 10, S);
+    credentials_learn(c, 1, &m, &t, S);
+    assert_int_equal(credentials_look(c, S, &why), 31 * S);
+    assert_int_equal(why, BREAKER_ASKED);
+    assert_int_equal(credentials_look(c, 31 * S, &why), 0);
+    credentials_free(c);
+    credentials_free(other);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(by_weight), T(alone), T(failures), T(one_account), T(one_probe),
+        T(by_weight), T(alone), T(failures), T(one_account), T(one_probe), T(limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
