@@ -46,6 +46,7 @@ static const struct route routes[] = {
     {"/metrics", GETS, NO_V1, METRICS, API_ROUTE_METRICS, NULL},
     {"/engine/events", GETS, 0, TENANT, API_ROUTE_ENGINE_EVENTS, NULL},
     {"/engine/requests/{}/cancel", API_POST, REST, TENANT, API_ROUTE_ENGINE_CANCEL, NULL},
+    {"/engine/requests/{}/route", GETS, REST, TENANT, API_ROUTE_ENGINE_ROUTE, NULL},
     {"/engine/requests/", GETS, REST, TENANT, API_ROUTE_ENGINE_REQUEST, NULL},
     {"/embeddings", API_POST, 0, KEY, API_ROUTE_UNBUILT, "embeddings are"},
     {"/rerank", API_POST, 0, KEY, API_ROUTE_UNBUILT, "reranking is"},

@@ -26,6 +26,7 @@ enum api_route_id {
     API_ROUTE_METRICS,        /* GET /metrics */
     API_ROUTE_ENGINE_EVENTS,  /* GET /v1/engine/events */
     API_ROUTE_ENGINE_REQUEST, /* GET /v1/engine/requests/{id}, id in match.arg */
+    API_ROUTE_ENGINE_ROUTE,   /* GET /v1/engine/requests/{id}/route */
     API_ROUTE_ENGINE_CANCEL,  /* POST /v1/engine/requests/{id}/cancel */
     API_ROUTE_PREFLIGHT,      /* OPTIONS on any path: 204 with api_cors_headers */
     API_ROUTE_UNBUILT, /* in the contract, not built: api_route_find fails with a 400 naming it */

@@ -6,17 +6,20 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/json.h"
 #include "base/money.h"
 #include "cloud/route_record.h"
 #include "cmd/cmd.h"
 #include "job/feature.h"
 #include "job/tier.h"
+#include "net/fetch.h"
 #include "serve/route_try.h"
 
 #define RECORDS_MAX (ROUTE_RECORD_BYTES_MAX * 2)
+#define BODY_MAX    ((size_t)4 << 20)
 
 struct route_opts {
-    const char *config, *model, *log, *like;
+    const char *config, *model, *log, *like, *server, *key_env;
     struct opt_strs needs, failed, busy;
     int64_t tokens, max_tokens, nth;
     int tier, json;
@@ -35,7 +38,9 @@ static const struct opt opts[] = {
     OPT_INT(0, "nth", "N", "1", 1, 1e6, route_opts, nth, "try: it is the N-th request for the model"),
     OPT_STRS(0, "failed", "NAME", route_opts, failed, "try: this supplier fails; may be repeated"),
     OPT_STRS(0, "busy", "NAME=N", route_opts, busy, "try: this supplier has N sequences; may be repeated"),
-    OPT_FILE('l', "log", NULL, route_opts, log, "explain: read it from this log of the server"),
+    OPT_STR('s', "server", "URL", "http://127.0.0.1:8080", route_opts, server, "explain: ask this server"),
+    OPT_STR(0, "key-env", "NAME", NULL, route_opts, key_env, "explain: environment variable with the key for it"),
+    OPT_FILE('l', "log", NULL, route_opts, log, "explain: or read it from its log"),
     OPT_FLAG(0, "json", route_opts, json, "one JSON object for each decision"),
     OPT_END,
 };
@@ -235,19 +240,121 @@ static int find_in_log(const char *path, const char *id, struct buf *ret, struct
     return found ? 0 : err_set(e, ERR_NOTFOUND, "%s has no decision about request %s", path, id);
 }
 
-static int explain(const struct cmd *cmd, const struct route_opts *o, const char *id)
+static int from_log(const struct route_opts *o, const char *id, struct err *e)
 {
-    struct err e = {0};
     struct buf record;
     int r;
 
-    if (!o->log)
-        return cmd_usage(cmd, "explain wants --log");
     buf_init(&record, RECORDS_MAX);
-    r = find_in_log(o->log, id, &record, &e);
+    r = find_in_log(o->log, id, &record, e);
     if (!r)
-        r = print_all(record.data, o->json, &e);
+        r = print_all(record.data, o->json, e);
     buf_done(&record);
+    return r;
+}
+
+static const char *told(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+
+    return s ? s : "?";
+}
+
+/* What the server tells of one decision. Members that are missing are told as "?". */
+static void print_told(const json_t *d)
+{
+    const char *chosen = json_string_value(json_object_get(d, "chosen"));
+    const char *unit = told(d, "score_unit");
+    const json_t *all = json_object_get(d, "candidates"), *score;
+    char text[32];
+
+    cmd_line(stdout, "route %s, tier %s, about %lld tokens: %s", told(d, "route"), told(d, "tier"),
+             (long long)json_integer_value(json_object_get(d, "tokens")),
+             chosen ? chosen : "nobody");
+    for (size_t i = 0; i < json_array_size(all); i++) {
+        const json_t *c = json_array_get(all, i);
+        score = json_object_get(c, "score");
+        snprintf(text, sizeof text, "%lld", (long long)json_integer_value(score));
+        cmd_line(stdout, "  %c %-32s %14s %-18s %s",
+                 chosen && !strcmp(told(c, "supplier"), chosen) ? '*' : ' ', told(c, "supplier"),
+                 json_is_integer(score) ? text : "-", json_is_integer(score) ? unit : "",
+                 told(c, "why"));
+    }
+}
+
+static int print_answer(const struct buf *body, int json, struct err *e)
+{
+    json_t *root = NULL;
+    const json_t *all;
+    int r = json_parse(&root, body->data ? body->data : "", body->len, 0, e);
+
+    if (r)
+        return err_prefix(e, "the server's answer");
+    all = json_object_get(root, "decisions");
+    if (!json_is_array(all))
+        r = err_set(e, ERR_FORMAT, "the server's answer has no decisions");
+    for (size_t i = 0; !r && i < json_array_size(all); i++) {
+        if (json)
+            r = cmd_json(json_incref(json_array_get(all, i)), JSON_COMPACT);
+        else
+            print_told(json_array_get(all, i));
+    }
+    json_decref(root);
+    return r;
+}
+
+/* The id as a part of a URL. */
+static void put_id(struct buf *out, const char *id)
+{
+    for (; *id; id++) {
+        if (strchr("-_.~", *id) || (*id >= '0' && *id <= '9') || (*id >= 'a' && *id <= 'z') ||
+            (*id >= 'A' && *id <= 'Z'))
+            buf_add_char(out, *id);
+        else
+            buf_addf(out, "%%%02X", (unsigned char)*id);
+    }
+}
+
+static int from_server(const struct route_opts *o, const char *id, struct err *e)
+{
+    const char *key = o->key_env ? getenv(o->key_env) : NULL, *headers[2] = {NULL};
+    struct fetch_options f;
+    struct fetch_result got;
+    struct buf url, header, body;
+    int r;
+
+    if (o->key_env && !key)
+        return err_set(e, ERR_ARG, "the environment has no variable %s", o->key_env);
+    buf_init(&url, 8192);
+    buf_init(&header, 8192);
+    buf_init(&body, BODY_MAX);
+    buf_addf(&url, "%s/v1/engine/requests/", o->server);
+    put_id(&url, id);
+    buf_add_str(&url, "/route");
+    if (key && !buf_addf(&header, "Authorization: Bearer %s", key))
+        headers[0] = header.data;
+    fetch_options_init(&f, url.data);
+    f.body = &body;
+    f.headers = headers;
+    f.connect_timeout_ms = 10000;
+    r = url.failed || header.failed ? err_set(e, ERR_ARG, "the URL or the key is too long")
+                                    : fetch_get(&f, &got, e);
+    if (r == ERR_NOTFOUND)
+        err_set(e, r, "the server has no decision about request %s (any more): look into its log",
+                id);
+    if (!r)
+        r = print_answer(&body, o->json, e);
+    buf_done(&url);
+    buf_done(&header);
+    buf_done(&body);
+    return r;
+}
+
+static int explain(const struct cmd *cmd, const struct route_opts *o, const char *id)
+{
+    struct err e = {0};
+    int r = o->log ? from_log(o, id, &e) : from_server(o, id, &e);
+
     return r ? cmd_fail(cmd, &e) : CMD_OK;
 }
 

@@ -39,6 +39,7 @@ void console_free(struct console *c)
     for (int i = 0; i < c->n_io && c->rows[i]; i++) {
         for (int m = 0; m < CLOUD_MODELS_MAX; m++)
             free(c->rows[i]->model[m]);
+        routes_done(&c->rows[i]->routes);
         free(c->rows[i]);
     }
     meter_free(c->meter);

@@ -6,6 +6,7 @@
 
 #include "console/console.h"
 #include "console/meter.h"
+#include "console/route_view.h"
 #include "console/row.h"
 
 #define CONSOLE_IO_MAX 64
@@ -30,6 +31,7 @@ struct rows {
     uint64_t n_kept;       /* requests that ended, ever */
     struct row_kept kept[ROWS_RECENT];
     struct rows_model *model[CLOUD_MODELS_MAX];
+    struct routes_kept routes;
 };
 /* The i-th newest that ended; NULL past the oldest kept. */
 const struct row_kept *rows_kept(const struct rows *r, int i);

@@ -55,6 +55,8 @@ struct row_begin {
 };
 void row_begin(struct row_live *l, const struct row_begin *b);
 void row_back(struct row_live *l); /* they are not, and it will be routed again */
+/* A supplier was chosen for it, or none found: all its decisions (cloud/route_record.h). */
+void row_routed(const struct row_live *l, struct rows *io, const char *record);
 void row_start(struct row_live *l, int64_t at_us, int32_t n_cached); /* it left the queue */
 void row_token(struct row_live *l, int64_t now_us);                  /* of one of its choices */
 void row_note(struct row_live *l, enum timeline_what what, int64_t at_us, int64_t n);

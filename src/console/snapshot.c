@@ -33,6 +33,7 @@ void watch_free(struct watch *w)
     free(w->row);
     free(w->waiter);
     free(w->times);
+    free(w->route);
     free(w);
 }
 
@@ -155,6 +156,16 @@ static int is_meant(const struct watch *w, const struct row *r)
     return r->i_tenant == w->i_tenant && (!strcmp(r->id, w->id) || !strcmp(r->client_id, w->id));
 }
 
+/* Of several with one client's id the first that is seen. */
+static void find_route(struct watch *w, const struct rows *io)
+{
+    const struct route_kept *k = w->route ? NULL : routes_find(&io->routes, w->i_tenant, w->id);
+    size_t n = k ? sizeof *k + strlen(k->record) + 1 : 0;
+
+    if (k && (w->route = malloc(n)))
+        memcpy(w->route, k, n);
+}
+
 /* Find the requests with the wanted id in this thread's rows; returns how many were marked to be
  * cancelled. */
 static int find(struct watch *w, const struct rows *io)
@@ -171,7 +182,7 @@ static int find(struct watch *w, const struct rows *io)
         if (is_better(w, r))
             row_keep(&w->found, l);
         w->n_found++;
-        if (w->do_cancel && r->state != ROW_FINISHED) {
+        if (w->what == WATCH_CANCEL && r->state != ROW_FINISHED) {
             l->cancel = 1;
             n++;
         }
@@ -188,11 +199,13 @@ static int find(struct watch *w, const struct rows *io)
 
 /* ---- the way --------------------------------------------------------------------------------- */
 
-void watch_set_out(struct watch *w, int home, const char *id, int do_cancel)
+void watch_set_out(struct watch *w, int home, const char *id, enum watch_what what)
 {
     w->home = home;
     w->id = id;
-    w->do_cancel = do_cancel;
+    w->what = what;
+    free(w->route);
+    w->route = NULL;
     w->now_us = clock_now_us();
     w->n_left = w->console->n_io;
     w->n_rows = w->n_waiters = w->n_found = w->n_cancelled = 0;
@@ -208,6 +221,10 @@ int watch_see(struct watch *w, int io)
 
     CHECK(w->n_left > 0);
     w->n_left--;
+    if (w->id && w->what == WATCH_ROUTE) {
+        find_route(w, rows);
+        return 0;
+    }
     if (w->id) {
         n = find(w, rows);
         w->n_cancelled += n;

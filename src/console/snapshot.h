@@ -23,7 +23,7 @@ struct watch {
     int home, n_left; /* io threads still to see */
     int64_t now_us;
     const char *id; /* one request, or NULL: all of them */
-    int do_cancel;
+    enum watch_what what;
 
     struct row *row; /* of this tenant */
     int n_rows, cap_rows;
@@ -37,6 +37,7 @@ struct watch {
 
     int n_found, n_cancelled;
     struct row_kept found;
+    struct route_kept *route; /* a copy; NULL: none was found */
 
     int64_t memory_us; /* when these were looked at */
     uint64_t resident, available;

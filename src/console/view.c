@@ -276,9 +276,12 @@ int watch_found(struct watch *w, struct buf *out, struct err *e)
     const struct row_kept *f = &w->found;
     struct api_engine_request q;
 
+    if (w->what == WATCH_ROUTE)
+        return w->route ? route_view(w->route->id, w->route->record, out)
+                        : api_err_request(e, w->id);
     if (!w->n_found)
         return api_err_request(e, w->id);
-    if (w->do_cancel)
+    if (w->what == WATCH_CANCEL)
         return api_engine_cancel_body(out, f->row.id, w->n_cancelled > 0);
     if (f->row.state == ROW_QUEUED && f->row.order) { /* for its place */
         struct cloud_look look;

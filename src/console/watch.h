@@ -35,8 +35,9 @@ void *watch_owner(const struct watch *w);
 int watch_join(struct watch *w, struct err *e);
 
 /* Look at all requests, or for the one of that id (its own or its client's; it must live until the
- * watch is home), and with do_cancel end it. */
-void watch_set_out(struct watch *w, int home, const char *id, int do_cancel);
+ * watch is home): at its row, or how it was routed; or end it. */
+enum watch_what { WATCH_ROW, WATCH_ROUTE, WATCH_CANCEL };
+void watch_set_out(struct watch *w, int home, const char *id, enum watch_what what);
 /* Copy the rows of that io thread. Returns how many were marked to be cancelled (row_live.cancel).
  */
 int watch_see(struct watch *w, int io);
@@ -47,8 +48,8 @@ void watch_send(struct watch *w, int from);
 /* To be called at home: write the state of the whole server, a JSON object. 0 or the buffer's
  * failure. */
 int watch_state(struct watch *w, struct buf *out);
-/* To be called at home: write the request that was looked for, its row and timeline, or the result
- * of the cancel. ERR_NOTFOUND, or the buffer's failure. */
+/* To be called at home: write the request that was looked for, its row and timeline, its decisions,
+ * or the result of the cancel. ERR_NOTFOUND, or the buffer's failure. */
 int watch_found(struct watch *w, struct buf *out, struct err *e);
 
 #endif

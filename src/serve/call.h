@@ -232,6 +232,7 @@ void call_show_metrics(struct call *c);
 struct watch;
 void call_watch_events(struct call *c);
 void call_watch_request(struct call *c);
+void call_watch_route(struct call *c);
 void call_watch_cancel(struct call *c);
 void call_watch_tick(struct call *c, int64_t now_us); /* the next state, or the end */
 /* A watch came by mail to this io thread. Its call when it is home, else NULL. */

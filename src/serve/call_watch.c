@@ -90,12 +90,12 @@ static void see(struct watch *w, struct server_io *io)
     }
 }
 
-static void set_out(struct call *c, const char *id, int do_cancel)
+static void set_out(struct call *c, const char *id, enum watch_what what)
 {
     struct watch *w = c->watch->watch;
 
     c->state = CALL_WATCH;
-    watch_set_out(w, c->io, id, do_cancel);
+    watch_set_out(w, c->io, id, what);
     see(w, &c->s->io[c->io]);
     if (watch_is_home(w)) {
         come_home(c);
@@ -160,27 +160,32 @@ void call_watch_events(struct call *c)
     else if (c->method == HTTP_HEAD)
         call_reply(c, 200, "text/event-stream; charset=utf-8", "", 0);
     else
-        set_out(c, NULL, 0);
+        set_out(c, NULL, WATCH_ROW);
 }
 
-static void look_for_one(struct call *c, int do_cancel)
+static void look_for_one(struct call *c, enum watch_what what)
 {
     struct err e = {0};
 
     if (begin(c, &e))
         call_fail(c, &e);
     else
-        set_out(c, c->route.arg, do_cancel);
+        set_out(c, c->route.arg, what);
 }
 
 void call_watch_request(struct call *c)
 {
-    look_for_one(c, 0);
+    look_for_one(c, WATCH_ROW);
+}
+
+void call_watch_route(struct call *c)
+{
+    look_for_one(c, WATCH_ROUTE);
 }
 
 void call_watch_cancel(struct call *c)
 {
-    look_for_one(c, 1);
+    look_for_one(c, WATCH_CANCEL);
 }
 
 /* ---- again and again ------------------------------------------------------------------------- */
@@ -214,7 +219,7 @@ void call_watch_tick(struct call *c, int64_t now_us)
         if (w->next_us <= now_us)
             w->next_us = now_us + w->interval_us;
         if (net_pending(c->x) <= BEHIND)
-            set_out(c, NULL, 0);
+            set_out(c, NULL, WATCH_ROW);
     }
 }
 

@@ -139,6 +139,8 @@ static int route(struct call *c, struct err *e)
     want(c, model, &w);
     w.record = &c->record;
     r = cloud_route(s->cloud, clock_now_us(), &w, &c->ticket, e);
+    if (c->record.data && !c->record.failed)
+        row_routed(&c->live, s->io[c->io].rows, c->record.data);
     if (!r)
         c->sup = c->ticket.offer->sup;
     else if (c->ticket.n_tried)

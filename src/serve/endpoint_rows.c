@@ -40,6 +40,7 @@ static const struct endpoint rows[API_ROUTE_N] = {
     [API_ROUTE_METRICS] = {.answer = call_show_metrics, .in_reserve = 1},
     [API_ROUTE_ENGINE_EVENTS] = {.answer = call_watch_events},
     [API_ROUTE_ENGINE_REQUEST] = {.answer = call_watch_request},
+    [API_ROUTE_ENGINE_ROUTE] = {.answer = call_watch_route},
     [API_ROUTE_ENGINE_CANCEL] = {.answer = call_watch_cancel},
     [API_ROUTE_PREFLIGHT] = {.answer = preflight},
 };

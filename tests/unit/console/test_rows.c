@@ -111,7 +111,7 @@ static int go_round(struct house *h, struct watch *w, int home, const char *id, 
 {
     int n = 0, n_seen = 0;
 
-    watch_set_out(w, home, id, do_cancel);
+    watch_set_out(w, home, id, do_cancel ? WATCH_CANCEL : WATCH_ROW);
     for (int io = home;; io = (io + 1) % N_IO) {
         struct mbox_item *list = mbox_take(net_io_mbox(h->net, io)), *it = mbox_next(&list);
         if (n_seen) {
