@@ -36,6 +36,9 @@ struct books_row {
     char currency[4];                /* of both; "": this cloud has none */
     int status;                      /* HTTP's */
     char request_id[BOOKS_NAME_MAX]; /* a row is booked once: ids must be unique */
+    /* The request whose amounts this row corrects: then charge and cost are what is added to them,
+     * and may be below 0. "": the row is of a request. */
+    char corrects[BOOKS_NAME_MAX];
     char tenant[BOOKS_NAME_MAX], key_id[BOOKS_NAME_MAX];
     char team[2 * BOOKS_NAME_MAX];  /* "tenant/team"; "": none */
     char labels[BOOKS_LABELS_MAX];  /* "name=value,name=value", in order of name; "": none */
@@ -77,6 +80,7 @@ enum books_by {
     BOOKS_BY_TEAM,
     BOOKS_BY_LABELS,
     BOOKS_BY_TIER,
+    BOOKS_BY_CLASS, /* "Correction", or "" for requests */
     BOOKS_BY_N
 };
 #define BOOKS_PART(by) (1u << (by))
@@ -87,17 +91,18 @@ struct books_sum {
     int64_t n_requests, prompt_tokens, cached_tokens, cache_write_tokens, completion_tokens,
         reasoning_tokens;
     int64_t charge_nano, cost_nano;
-    int64_t n_unpriced, n_estimated, n_disputed; /* rows that are not settled for good */
+    int64_t n_unpriced, n_estimated, n_disputed; /* requests that are not settled for good */
 };
 /* Which rows: NULL and 0 mean any; times in unix seconds, `until` is not reached. */
 struct books_where {
     const char *tenant, *key_id, *model, *supplier, *team;
     const char *label; /* "name=value": of the rows that have it */
     int64_t from_s, until_s;
-    int only_pending; /* without a price, estimated or disputed */
+    int only_pending; /* without a price, estimated or disputed, and not corrected since */
 };
 /* Read a ledger file: one call for all rows that are alike in these parts, in order of tenant,
- * currency, day, team, key, labels, model, supplier and tier. [any], also while a server writes. */
+ * currency, day, team, key, labels, model, supplier, tier and class. [any], also while a server
+ * writes. */
 int books_bill(const char *path, unsigned parts, const struct books_where *w,
                int (*row)(void *arg, const struct books_sum *s), void *arg, struct err *e);
 
@@ -113,8 +118,8 @@ struct books_balance {
 int books_balances(const char *path, int (*row)(void *arg, const struct books_balance *b),
                    void *arg, struct err *e);
 /* What a tenant, a team or a key (by) of that name used in requests that ended in [from_us,
- * until_us) of the wall clock: tokens, and what was charged for those that have a price. [any],
- * likewise. */
+ * until_us) of the wall clock: tokens, and what was charged for those that have a price. What was
+ * corrected later changes bills, not budgets. [any], likewise. */
 int books_used(const char *path, enum books_by by, const char *name, int64_t from_us,
                int64_t until_us, int64_t *ret_tokens, int64_t *ret_nano, struct err *e);
 

@@ -4,13 +4,12 @@
 
 #include "base/check.h"
 
-/* `amount` of a unit from one account to another. */
+/* `amount` of a unit from one account to another; below 0: back. */
 static int move(struct posting *p, const char *unit, int64_t amount, const char *from_kind,
                 const char *from, const char *to_kind, const char *to)
 {
     if (!amount)
         return 0;
-    CHECK(amount > 0);
     snprintf(p[0].account, sizeof p[0].account, "%s:%s", from_kind, from);
     snprintf(p[1].account, sizeof p[1].account, "%s:%s", to_kind, to);
     for (int i = 0; i < 2; i++)
@@ -24,10 +23,11 @@ int entry_of(const struct books_row *r, struct posting ret[ENTRY_POSTINGS_MAX])
 {
     int64_t tokens = r->prompt_tokens + r->completion_tokens, sum = 0;
     int n = move(ret, "tokens", tokens, "supplier", r->supplier, "tenant", r->tenant);
+    int is_added = *r->corrects != 0;
 
-    if (r->charge_nano > 0)
+    if (r->charge_nano > 0 || is_added)
         n += move(ret + n, r->currency, r->charge_nano, "platform", "revenue", "tenant", r->tenant);
-    if (r->cost_nano > 0)
+    if (r->cost_nano > 0 || is_added)
         n += move(ret + n, r->currency, r->cost_nano, "supplier", r->supplier, "platform", "cost");
     for (int i = 0; i < n; i++)
         sum += ret[i].amount;

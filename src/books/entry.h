@@ -8,7 +8,7 @@
  *                supplier:S gives, platform:cost gets   what the supplier is owed
  *
  * So a positive balance of a tenant is what it owes, a negative one of a supplier what it is owed.
- */
+ * A correction moves what it adds; an amount below 0 goes the other way. */
 #ifndef BOOKS_ENTRY_H
 #define BOOKS_ENTRY_H
 
@@ -24,7 +24,7 @@ struct posting {
     int64_t amount;
 };
 
-/* The postings of a request's row; returns how many. A part of it that has no price has none. */
+/* The postings of a row; returns how many. A part of it that has no price has none. */
 int entry_of(const struct books_row *r, struct posting ret[ENTRY_POSTINGS_MAX]);
 
 #endif

@@ -19,17 +19,18 @@
 static const char insert_usage[] =
     "INSERT INTO usage (" LEDGER_COLUMNS ", seq, chain)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
-    " ?19, ?20, ?21, ?22) ON CONFLICT (request_id) DO NOTHING";
+    " ?19, ?20, ?21, ?22, ?23) ON CONFLICT (request_id) DO NOTHING";
 static const char find_same[] =
     "SELECT 1 FROM usage WHERE request_id = ?1 AND at_us = ?2 AND tenant = ?3 AND key_id = ?4"
     " AND model = ?5 AND supplier = ?6 AND prompt_tokens = ?7 AND cached_tokens = ?8"
     " AND completion_tokens = ?9 AND energy_uj = ?10 AND status = ?11 AND cache_write_tokens = ?12"
     " AND reasoning_tokens = ?13 AND usage_state = ?14 AND tier = ?15 AND charge_nano = ?16"
-    " AND cost_nano = ?17 AND currency = ?18 AND team = ?19 AND labels = ?20";
+    " AND cost_nano = ?17 AND currency = ?18 AND team = ?19 AND labels = ?20"
+    " AND corrects = ?21";
 static const char add_balance[] =
     "INSERT INTO balance (tenant, n_requests, prompt_tokens, cached_tokens, completion_tokens,"
-    " energy_uj) VALUES (?1, 1, ?2, ?3, ?4, ?5)"
-    " ON CONFLICT (tenant) DO UPDATE SET n_requests = n_requests + 1,"
+    " energy_uj) VALUES (?1, ?6, ?2, ?3, ?4, ?5)"
+    " ON CONFLICT (tenant) DO UPDATE SET n_requests = balance.n_requests + excluded.n_requests,"
     " prompt_tokens = balance.prompt_tokens + excluded.prompt_tokens,"
     " cached_tokens = balance.cached_tokens + excluded.cached_tokens,"
     " completion_tokens = balance.completion_tokens + excluded.completion_tokens,"
@@ -194,6 +195,7 @@ static int write_balances(struct ledger *l, const struct books_row *r)
     sqlite3_bind_int64(b, 3, r->cached_tokens);
     sqlite3_bind_int64(b, 4, r->completion_tokens);
     sqlite3_bind_int64(b, 5, r->energy_uj);
+    sqlite3_bind_int(b, 6, !*r->corrects);
     return run(b) == SQLITE_DONE ? 0 : -1;
 }
 
@@ -216,16 +218,19 @@ static int write_row(struct ledger *l, const struct books_row *r)
     return write_balances(l, r);
 }
 
-int ledger_write(struct ledger *l, struct books_row *const *rows, int n)
+static int begin(struct ledger *l)
 {
-    int r = sqlite3_exec(l->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
-
     l->n_sums = 0;
-    if (!r)
-        r = find_end(
-            l); /* as the file has it: an earlier attempt may have failed, or only seemed to */
-    for (int i = 0; !r && i < n; i++)
-        r = write_row(l, rows[i]);
+    if (sqlite3_exec(l->db, "BEGIN IMMEDIATE", NULL, NULL, NULL))
+        return -1;
+    /* As the file has it: an earlier attempt may have failed, or only seemed to; another process
+     * may have written. */
+    return find_end(l) ? -1 : 0;
+}
+
+/* End the transaction: with all of it, or where r is not 0 with nothing. */
+static int finish(struct ledger *l, int r)
+{
     for (int i = 0; !r && i < l->n_sums; i++)
         r = write_account(l, &l->sum[i]);
     if (!r)
@@ -239,8 +244,126 @@ int ledger_write(struct ledger *l, struct books_row *const *rows, int n)
     return -1;
 }
 
+int ledger_write(struct ledger *l, struct books_row *const *rows, int n)
+{
+    int r = begin(l);
+
+    for (int i = 0; !r && i < n; i++)
+        r = write_row(l, rows[i]);
+    return finish(l, r);
+}
+
 int ledger_failure(const struct ledger *l, const char **ret_text)
 {
     *ret_text = l->why;
     return l->why_code;
+}
+
+/* ---- corrections ----------------------------------------------------------------------------- */
+
+/* The row of the request, and what rows since have added to it: 1, 0 where there is none, or -1. */
+static int find_request(struct ledger *l, const char *request_id, struct books_row *ret_row,
+                        int64_t *ret_n, int64_t *ret_charge, int64_t *ret_cost)
+{
+    static const char row[] =
+        "SELECT " LEDGER_COLUMNS " FROM usage WHERE request_id = ?1 AND corrects = ''";
+    static const char since[] = "SELECT count(*), coalesce(sum(charge_nano), 0),"
+                                " coalesce(sum(cost_nano), 0) FROM usage"
+                                " WHERE corrects <> '' AND corrects = ?1";
+    sqlite3_stmt *st = NULL, *sum = NULL;
+    int code = sqlite3_prepare_v2(l->db, row, -1, &st, NULL), r = -1;
+
+    if (!code)
+        code = sqlite3_prepare_v2(l->db, since, -1, &sum, NULL);
+    if (!code) {
+        sqlite3_bind_text(st, 1, request_id, -1, SQLITE_STATIC);
+        sqlite3_bind_text(sum, 1, request_id, -1, SQLITE_STATIC);
+        code = sqlite3_step(st);
+    }
+    if (code == SQLITE_DONE) {
+        r = 0;
+    } else if (code == SQLITE_ROW && sqlite3_step(sum) == SQLITE_ROW) {
+        ledger_sql_read(st, ret_row);
+        *ret_n = sqlite3_column_int64(sum, 0);
+        *ret_charge = sqlite3_column_int64(sum, 1);
+        *ret_cost = sqlite3_column_int64(sum, 2);
+        r = 1;
+    }
+    sqlite3_finalize(st);
+    sqlite3_finalize(sum);
+    return r;
+}
+
+/* What is to be added to an amount, of which `was` is booked (-1: it has no price) and `since` was
+ * added already. Without a wish it stays; what has no price needs one, until it was corrected. */
+static int add_what(int64_t was, int64_t since, int is_corrected, const int64_t *want,
+                    int64_t *ret_add)
+{
+    int64_t now;
+
+    *ret_add = 0;
+    if (!want)
+        return was < 0 && !is_corrected ? ERR_ARG : 0;
+    if (__builtin_add_overflow(was < 0 ? 0 : was, since, &now) ||
+        __builtin_sub_overflow(*want, now, ret_add))
+        return ERR_LIMIT;
+    return 0;
+}
+
+/* Make the row of a correction from that of its request. */
+static int make_correction(struct ledger *l, const char *request_id, const struct ledger_wish *wish,
+                           struct books_row *row, struct err *e)
+{
+    int64_t n = 0, charge = 0, cost = 0, add_charge, add_cost;
+    int found = find_request(l, request_id, row, &n, &charge, &cost), r;
+
+    if (found < 0)
+        return err_set(e, ERR_IO, "%s", sqlite3_errmsg(l->db));
+    if (!found)
+        return err_set(e, ERR_NOTFOUND, "no request '%.80s' is in the ledger", request_id);
+    if (!*row->currency && ((wish->charge && *wish->charge) || (wish->cost && *wish->cost)))
+        return err_set(e, ERR_ARG, "when %s was booked there was no 'currency'", row->request_id);
+    r = add_what(*row->currency ? row->charge_nano : 0, charge, n > 0, wish->charge, &add_charge);
+    if (r == ERR_ARG)
+        return err_set(e, r, "%s has no price: what is it charged?", row->request_id);
+    if (!r)
+        r = add_what(*row->currency ? row->cost_nano : 0, cost, n > 0, wish->cost, &add_cost);
+    if (r == ERR_ARG)
+        return err_set(e, r, "%s has no price: what is its supplier owed?", row->request_id);
+    if (r)
+        return err_set(e, r, "the amount is too large");
+    snprintf(row->corrects, sizeof row->corrects, "%s", row->request_id);
+    if (snprintf(row->request_id, sizeof row->request_id, "%.50s~%lld", row->corrects,
+                 (long long)n + 1) >= (int)sizeof row->request_id ||
+        strlen(row->corrects) > 50)
+        return err_set(e, ERR_LIMIT, "the id of the request is too long");
+    row->at_us = wish->at_us;
+    row->prompt_tokens = row->cached_tokens = row->completion_tokens = row->energy_uj = 0;
+    row->cache_write_tokens = row->reasoning_tokens = row->usage_state = 0;
+    row->charge_nano = add_charge;
+    row->cost_nano = add_cost;
+    return 0;
+}
+
+int ledger_correct(struct ledger *l, const char *request_id, const struct ledger_wish *wish,
+                   struct books_row *ret, struct err *e)
+{
+    struct books_row row = {0};
+    int r = begin(l), why = 0;
+    int64_t seq = l->seq;
+
+    if (!r)
+        why = make_correction(l, request_id, wish, &row, e);
+    if (!r && !why)
+        r = write_row(l, &row);
+    if (!r && !why && l->seq == seq)
+        why = err_set(e, ERR_EXISTS, "another row has the id %s", row.request_id);
+    if (why) {
+        sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
+        return why;
+    }
+    if (finish(l, r))
+        return err_set(e, ERR_IO, "%s", l->why);
+    *ret = row;
+    return 0;
 }

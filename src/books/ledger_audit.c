@@ -21,7 +21,8 @@ static const char first_account[] =
     " USING (account, unit) WHERE s.amount IS NULL AND a.amount <> 0 ORDER BY 1, 2 LIMIT 1";
 static const char first_balance[] =
     "SELECT tenant, b.prompt_tokens + b.completion_tokens, u.tokens FROM balance AS b LEFT JOIN"
-    " (SELECT tenant, count(*) AS n, sum(prompt_tokens + completion_tokens) AS tokens FROM usage"
+    " (SELECT tenant, sum(corrects = '') AS n, sum(prompt_tokens + completion_tokens) AS tokens "
+    "FROM usage"
     " GROUP BY tenant) AS u USING (tenant) WHERE u.n IS NOT b.n_requests OR u.tokens IS NOT"
     " b.prompt_tokens + b.completion_tokens ORDER BY tenant LIMIT 1";
 

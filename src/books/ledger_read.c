@@ -42,7 +42,7 @@ int books_used(const char *path, enum books_by by, const char *name, int64_t fro
     snprintf(sql, sizeof sql,
              "SELECT coalesce(sum(prompt_tokens + completion_tokens), 0),"
              " coalesce(sum(max(charge_nano, 0)), 0) FROM usage"
-             " WHERE %s = ?1 AND at_us >= ?2 AND at_us < ?3",
+             " WHERE %s = ?1 AND corrects = '' AND at_us >= ?2 AND at_us < ?3",
              ledger_columns[by]);
     if (!r &&
         (sqlite3_prepare_v2(db, sql, -1, &st, NULL) ||

@@ -42,6 +42,11 @@ static const char version_2[] =
 static const char version_3[] = "ALTER TABLE usage ADD COLUMN team TEXT NOT NULL DEFAULT '';"
                                 "ALTER TABLE usage ADD COLUMN labels TEXT NOT NULL DEFAULT '';";
 
+/* Rows that correct others. */
+static const char version_4[] =
+    "ALTER TABLE usage ADD COLUMN corrects TEXT NOT NULL DEFAULT '';"
+    "CREATE INDEX usage_corrects ON usage (corrects) WHERE corrects <> '';";
+
 const char *const ledger_columns[BOOKS_BY_N] = {
     [BOOKS_BY_ALL] = "''",
     [BOOKS_BY_TENANT] = "tenant",
@@ -52,6 +57,7 @@ const char *const ledger_columns[BOOKS_BY_N] = {
     [BOOKS_BY_SUPPLIER] = "supplier",
     [BOOKS_BY_DAY] = "coalesce(strftime('%Y-%m-%d', at_us / 1000000, 'unixepoch'), '9999-12-31')",
     [BOOKS_BY_TIER] = "tier",
+    [BOOKS_BY_CLASS] = "iif(corrects = '', '', 'Correction')",
 };
 
 static int version_of(sqlite3 *db, int *ret)
@@ -88,6 +94,8 @@ int ledger_sql_tables(sqlite3 *db, int *ret_version)
         code = sqlite3_exec(db, version_2, NULL, NULL, NULL);
     if (!code && *ret_version < 3)
         code = sqlite3_exec(db, version_3, NULL, NULL, NULL);
+    if (!code && *ret_version < 4)
+        code = sqlite3_exec(db, version_4, NULL, NULL, NULL);
     if (!code)
         code = sqlite3_exec(db, set, NULL, NULL, NULL);
     if (!code)
@@ -95,6 +103,19 @@ int ledger_sql_tables(sqlite3 *db, int *ret_version)
     if (!sqlite3_get_autocommit(db))
         sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
     return code;
+}
+
+void ledger_sql_where(sqlite3_stmt *st, const struct books_where *w)
+{
+    sqlite3_bind_text(st, 1, w->tenant, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 2, w->key_id, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 3, w->model, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 4, w->supplier, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(st, 5, w->from_s * 1000000);
+    sqlite3_bind_int64(st, 6, w->until_s * 1000000);
+    sqlite3_bind_int(st, 7, w->only_pending);
+    sqlite3_bind_text(st, 8, w->team, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 9, w->label, -1, SQLITE_STATIC);
 }
 
 void ledger_sql_bind(sqlite3_stmt *st, const struct books_row *r)
@@ -121,6 +142,7 @@ void ledger_sql_bind(sqlite3_stmt *st, const struct books_row *r)
     sqlite3_bind_text(st, i++, r->currency, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, i++, r->team, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, i++, r->labels, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, i++, r->corrects, -1, SQLITE_STATIC);
 }
 
 static void copy(char *to, size_t cap, sqlite3_stmt *st, int i)
@@ -153,6 +175,7 @@ void ledger_sql_read(sqlite3_stmt *st, struct books_row *ret)
     copy(ret->currency, sizeof ret->currency, st, 17);
     copy(ret->team, sizeof ret->team, st, 18);
     copy(ret->labels, sizeof ret->labels, st, 19);
+    copy(ret->corrects, sizeof ret->corrects, st, 20);
 }
 
 /* Texts end with a NUL, so that no two rows have one form. */
@@ -183,5 +206,7 @@ void ledger_sql_chain(const unsigned char before[LEDGER_CHAIN_SIZE], const struc
         hash_text(&h, r->labels);
     }
     crypto_generichash_update(&h, (const unsigned char *)numbers, sizeof numbers);
+    if (*r->corrects)
+        hash_text(&h, r->corrects);
     crypto_generichash_final(&h, ret, LEDGER_CHAIN_SIZE);
 }

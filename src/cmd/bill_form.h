@@ -13,7 +13,7 @@ enum focus_version { FOCUS_1_2, FOCUS_1_4 };
      BOOKS_PART(BOOKS_BY_SUPPLIER))
 #define STATEMENT_PARTS                                                                            \
     (BOOKS_PART(BOOKS_BY_TENANT) | BOOKS_PART(BOOKS_BY_TEAM) | BOOKS_PART(BOOKS_BY_KEY) |          \
-     BOOKS_PART(BOOKS_BY_MODEL) | BOOKS_PART(BOOKS_BY_TIER))
+     BOOKS_PART(BOOKS_BY_MODEL) | BOOKS_PART(BOOKS_BY_TIER) | BOOKS_PART(BOOKS_BY_CLASS))
 
 struct bill_form {
     const char *issuer;    /* whose bill it is */

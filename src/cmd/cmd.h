@@ -64,6 +64,7 @@ extern const struct cmd cmd_bill;
 extern const struct cmd cmd_completion;
 extern const struct cmd cmd_init;
 extern const struct cmd cmd_key;
+extern const struct cmd cmd_ledger;
 extern const struct cmd cmd_list;
 extern const struct cmd cmd_perplexity;
 extern const struct cmd cmd_pull;

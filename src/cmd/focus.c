@@ -104,8 +104,9 @@ static void put_usage(struct buf *out, const struct charge *c)
     buf_add_str(out, "Usage");
 }
 
-static void put_null(struct buf *out, const struct charge *c)
+static void put_class(struct buf *out, const struct charge *c)
 {
+    buf_add_str(out, c->sum->key[BOOKS_BY_CLASS]);
 }
 
 static void put_description(struct buf *out, const struct charge *c)
@@ -261,7 +262,7 @@ static const struct {
     {"BillingPeriodEnd", IN_ALL, put_next_month},
     {"BillingPeriodStart", IN_ALL, put_month},
     {"ChargeCategory", IN_ALL, put_usage},
-    {"ChargeClass", IN_ALL, put_null},
+    {"ChargeClass", IN_ALL, put_class},
     {"ChargeDescription", IN_ALL, put_description},
     {"ChargeFrequency", IN_ALL, put_frequency},
     {"ChargePeriodEnd", IN_ALL, put_next_day},

@@ -22,20 +22,27 @@ int input_stdin(struct buf *b, struct err *e)
     return read_all(b, stdin, "standard input", e);
 }
 
+int input_file(struct buf *b, const char *file, struct err *e)
+{
+    FILE *f;
+    int r;
+
+    if (!strcmp(file, "-"))
+        return input_stdin(b, e);
+    f = fopen(file, "re");
+    if (!f)
+        return err_set(e, errno == ENOENT ? ERR_NOTFOUND : ERR_IO, "%s: %s", file, strerror(errno));
+    r = read_all(b, f, file, e);
+    fclose(f);
+    return r;
+}
+
 int input_text(struct buf *ret, const char *file, int n_words, char **words, struct err *e)
 {
     buf_init(ret, INPUT_MAX);
-    if (file && strcmp(file, "-")) {
-        FILE *f = fopen(file, "re");
-        int rc;
-        if (!f)
-            return err_set(e, errno == ENOENT ? ERR_NOTFOUND : ERR_IO, "%s: %s", file,
-                           strerror(errno));
-        rc = read_all(ret, f, file, e);
-        fclose(f);
-        return rc;
-    }
-    if (file || !n_words)
+    if (file)
+        return input_file(ret, file, e);
+    if (!n_words)
         return input_stdin(ret, e);
     for (int i = 0; i < n_words; i++) {
         if (i)

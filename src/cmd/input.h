@@ -12,5 +12,7 @@
 int input_text(struct buf *ret, const char *file, int n_words, char **words, struct err *e);
 /* All of standard input appended to b. */
 int input_stdin(struct buf *b, struct err *e);
+/* A file, or standard input where it is "-", up to the buffer's limit. */
+int input_file(struct buf *b, const char *file, struct err *e);
 
 #endif

@@ -26,6 +26,7 @@ const struct cmd *const cmd_table[] = {
     &cmd_route,
     &cmd_usage_table,
     &cmd_bill,
+    &cmd_ledger,
     &cmd_audit,
     &cmd_completion,
     NULL,

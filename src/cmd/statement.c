@@ -160,6 +160,7 @@ int statement_line(void *form, const struct books_sum *s)
     f->n_lines++;
     buf_add_str(&out, "<tr><th scope=row>");
     put_text(&out, s->key[BOOKS_BY_MODEL]);
+    buf_add_str(&out, *s->key[BOOKS_BY_CLASS] ? " (correction)" : "");
     buf_addf(&out, "</th><td class=t>%s</td><td class=t>", s->key[BOOKS_BY_TIER]);
     put_text(&out, s->key[BOOKS_BY_TEAM]);
     buf_add_str(&out, "</td><td class=t>");

@@ -14,6 +14,7 @@
 
 #include "base/rand.h"
 #include "books/entry.h"
+#include "books/upkeep.h"
 
 static char dir[64], path[128];
 
@@ -225,6 +226,121 @@ static void teams_and_labels_are_booked(void **state)
     differs("UPDATE usage SET labels = 'env=test' WHERE request_id = 'req_10'", "req_10 ");
 }
 
+/* ---- corrections ---- */
+
+static int count_pending(void *arg, const struct books_row *r)
+{
+    ++*(int *)arg;
+    return 0;
+}
+
+static int n_pending(void)
+{
+    struct err e = {0};
+    int n = 0;
+
+    assert_int_equal(books_pending(path, &(struct books_where){0}, count_pending, &n, &e), 0);
+    return n;
+}
+
+static int correct(const char *id, int64_t charge, int64_t cost, struct books_row *row)
+{
+    struct err e = {0};
+
+    return books_correct(path, id, charge < 0 ? NULL : &charge, cost < 0 ? NULL : &cost,
+                         INT64_C(1800000100000000), row, &e);
+}
+
+static int keep_balance(void *arg, const struct books_balance *b)
+{
+    struct books_balance **at = arg;
+    *(*at)++ = *b;
+    return 0;
+}
+
+/* Of three requests, one without a price and one that was estimated. */
+static void an_amount_is_corrected_by_a_row(void **state)
+{
+    struct books_balance before[8], after[8], *at = before;
+    struct books_row row;
+    struct err e = {0};
+    int64_t tokens, nano, nano_after;
+
+    {
+        struct books *b = NULL;
+        struct books_row *r;
+        assert_int_equal(books_open(&b, path, 0, &e), 0);
+        for (int i = 0; i < 3; i++) {
+            r = books_take(b);
+            snprintf(r->request_id, sizeof r->request_id, "req_%d", i);
+            strcpy(r->tenant, "acme");
+            strcpy(r->supplier, "far/m");
+            strcpy(r->currency, "EUR");
+            r->prompt_tokens = 10;
+            r->completion_tokens = 5;
+            r->charge_nano = i == 1 ? -1 : 700;
+            r->cost_nano = i == 1 ? -1 : 400;
+            r->usage_state = i == 2;
+            r->at_us = INT64_C(1800000000000000) + i;
+            books_post(b, r);
+        }
+        assert_int_equal(books_close(b), 0);
+    }
+    assert_int_equal(n_pending(), 2);
+    assert_int_equal(books_balances(path, keep_balance, &at, &e), 0);
+    assert_int_equal(books_used(path, BOOKS_BY_TENANT, "acme", 0, INT64_MAX, &tokens, &nano, &e),
+                     0);
+    assert_int_equal(correct("req_9", 1, 1, &row), ERR_NOTFOUND);
+    assert_int_equal(correct("req_1", 1, -1, &row), ERR_ARG); /* what is owed has no price yet */
+    audit(3);
+    assert_int_equal(correct("req_1", 900, 500, &row), 0);
+    assert_string_equal(row.request_id, "req_1~1");
+    assert_int_equal(row.charge_nano, 900);
+    assert_int_equal(n_pending(), 1);
+    assert_int_equal(correct("req_1", 300, -1, &row), 0); /* and again: less, the cost stays */
+    assert_string_equal(row.request_id, "req_1~2");
+    assert_int_equal(row.charge_nano, -600);
+    assert_int_equal(row.cost_nano, 0);
+    assert_int_equal(correct("req_2", 650, 400, &row), 0);
+    assert_int_equal(row.charge_nano, -50);
+    assert_int_equal(n_pending(), 0);
+    assert_int_equal(correct("req_1~1", 1, 1, &row), ERR_NOTFOUND); /* no request */
+    audit(6);
+    assert_int_equal(
+        number("SELECT amount FROM account WHERE account = 'tenant:acme' AND unit = 'EUR'"),
+        700 + 300 + 650);
+    assert_int_equal(
+        number("SELECT amount FROM account WHERE account = 'supplier:far/m' AND unit = 'EUR'"),
+        -(400 + 500 + 400));
+    assert_int_equal(number("SELECT sum(amount) FROM account"), 0);
+    /* The rows of requests are as they were, and so are counts and what budgets were used. */
+    assert_int_equal(number("SELECT charge_nano FROM usage WHERE request_id = 'req_1'"), -1);
+    at = after;
+    assert_int_equal(books_balances(path, keep_balance, &at, &e), 0);
+    assert_int_equal(at - after, 1);
+    assert_int_equal(after[0].n_requests, 3);
+    assert_int_equal(after[0].n_requests, before[0].n_requests);
+    assert_int_equal(after[0].prompt_tokens, before[0].prompt_tokens);
+    assert_int_equal(after[0].completion_tokens, before[0].completion_tokens);
+    assert_int_equal(
+        books_used(path, BOOKS_BY_TENANT, "acme", 0, INT64_MAX, &tokens, &nano_after, &e), 0);
+    assert_int_equal(nano_after, nano);
+    assert_int_equal(billed(BOOKS_BY_ALL, &(struct books_where){0}), 3);
+    differs("UPDATE usage SET charge_nano = -599 WHERE request_id = 'req_1~2'", "req_1~2");
+    change("UPDATE usage SET charge_nano = -600 WHERE request_id = 'req_1~2'");
+    differs("UPDATE usage SET corrects = 'req_2' WHERE request_id = 'req_1~2'", "req_1~2");
+}
+
+static void version_3_is_brought_up(void **state)
+{
+    fill(0, 10);
+    change("DROP INDEX usage_corrects; ALTER TABLE usage DROP COLUMN corrects;"
+           "PRAGMA user_version=3");
+    audit(10);
+    fill(10, 10);
+    audit(20);
+}
+
 /* As the first version of this program left it. */
 static void the_first_version_is_brought_up(void **state)
 {
@@ -248,7 +364,7 @@ static void the_first_version_is_brought_up(void **state)
     fill(0, 10);
     audit(12);
     differs("DELETE FROM usage WHERE request_id = 'req_9'", "balance");
-    change("PRAGMA user_version=4");
+    change("PRAGMA user_version=5");
     {
         struct books *b = NULL;
         struct err e = {0};
@@ -266,6 +382,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_balance_that_lies_is_found, setup, teardown),
         cmocka_unit_test_setup_teardown(accounts_sum_to_zero, setup, teardown),
         cmocka_unit_test_setup_teardown(teams_and_labels_are_booked, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_amount_is_corrected_by_a_row, setup, teardown),
+        cmocka_unit_test_setup_teardown(version_3_is_brought_up, setup, teardown),
         cmocka_unit_test_setup_teardown(the_first_version_is_brought_up, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,110 @@
+"""Looking after the ledger: what is pending, corrections, suppliers' invoices; while a server runs."""
+import json
+import subprocess
+
+from finding import find_gaufre
+from mock_upstream import Mock
+from serving import Server, wait_for
+
+USAGE = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+PRICES = """currency: EUR
+prices:
+  - {model: m, input: 0.10, output: 0.40}
+  - {side: buy, supplier: far, model: m, input: 0.05, output: 0.20}
+"""
+
+
+def run(server, *args, code=0, text=None):
+    done = subprocess.run([find_gaufre(), *map(str, args), "-l", server.ledger], capture_output=True, text=True, check=False, input=text)
+    assert done.returncode == code, (done.stdout, done.stderr)
+    return done
+
+
+def lines(done):
+    return [json.loads(x) for x in done.stdout.splitlines()]
+
+
+def answer(a):
+    usage = USAGE if a.request.json["model"] != "odd" else {**USAGE, "total_tokens": 7}
+    a.reply(200, {"id": "c", "object": "chat.completion", "choices": [
+        {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}], "usage": usage})
+
+
+def serve(folder):
+    (folder / "c.yaml").write_text(f"suppliers:\n  - name: far\n    base_url: {Mock(answer).url}\n    models: [m, odd]\n{PRICES}")
+    return Server(str(folder), "-c", folder / "c.yaml", models=[])
+
+
+def ask(server, *models):
+    """Their requests' ids, as the ledger has them."""
+    ids, before = [], server.balance().get("default", {}).get("requests", 0)
+    for model in models:
+        status, headers, _ = server.request("POST", "/v1/chat/completions",
+                                            {"model": model, "messages": [{"role": "user", "content": "x"}]})
+        assert status == 200
+        ids.append(headers["x-request-id"])
+    wait_for("booked", lambda: server.balance().get("default", {}).get("requests", 0) == before + len(models))
+    return ids
+
+
+def test_what_is_pending_is_resolved(tmp_path):
+    server = serve(tmp_path)
+    ids = ask(server, "m", "odd")
+    found = lines(run(server, "ledger", "pending", "--json"))
+    assert [(x["request_id"], x["why"], x["charge"], x["cost"]) for x in found] == [(ids[1], "unpriced, disputed", None, None)]
+    assert ids[1] in run(server, "ledger", "pending").stdout and not lines(run(server, "ledger", "pending", "--json", "--tenant", "x"))
+    run(server, "ledger", "resolve", ids[1], code=2)
+    assert "owed" in run(server, "ledger", "resolve", ids[1], "--charge", "1", code=1).stderr
+    run(server, "ledger", "resolve", "nobody", "--charge", "1", "--cost", "1", code=1)
+    run(server, "ledger", "resolve", ids[1], "--charge", "-1", "--cost", "1", code=2)
+    run(server, "ledger", "resolve", ids[1], "--charge", "0.0003", "--cost", "0.0001")
+    assert not lines(run(server, "ledger", "pending", "--json"))
+    ask(server, "m", "m", "m")  # its thread finds the chain where the command left it
+    assert "6 rows" in run(server, "audit").stdout
+    bill = lines(run(server, "bill", "--by", "model", "--json"))
+    assert {x["key"]: (x["requests"], x["charge"], x["cost"], x["unpriced"], x["disputed"]) for x in bill} == {
+        "m": (4, "0.00056", "0.00028", 0, 0), "odd": (1, "0.0003", "0.0001", 0, 0)}
+    focus = run(server, "bill", "--focus", "1.2").stdout
+    assert focus.count(",Usage,Correction,") == 1 and "(correction)" in run(server, "bill", "--html").stdout
+    changed = lines(run(server, "ledger", "resolve", ids[0], "--cost", "0.00006", "--json"))[0]
+    assert changed["corrects"] == ids[0] and changed["cost"] == "-0.00001" and changed["charge"] == "0.00"
+    assert server.stop() == 0
+    assert "7 rows" in run(server, "audit").stdout
+
+
+def test_an_invoice_is_reconciled(tmp_path):
+    server = serve(tmp_path)
+    ids = ask(server, "m", "m", "m", "odd")
+    head = "request_id,model,input_tokens,output_tokens,amount,currency\n"
+    bill = head + "".join(f"{x},m,1000,100,{amount},EUR\n" for x, amount in zip(ids, ("0.00007", "0.00008", "0.00007")))
+    bill += f"{ids[3]},odd,1000,100,0.1,EUR\nstranger,m,1,1,2,EUR\n"
+    (tmp_path / "bill.csv").write_text(bill)
+    done = run(server, "ledger", "reconcile", tmp_path / "bill.csv", "--supplier", "far", "--json", "--all", code=1)
+    found = {x["request_id"]: x for x in lines(done)}
+    assert [found[x]["why"] for x in ids] == ["same", "price", "same", "unpriced"] and found["stranger"]["why"] == "not ours"
+    assert found[ids[1]]["difference"] == found[ids[1]]["from_price"] == "0.00001" and found[ids[1]]["line"] == 3
+    assert found["stranger"]["ours"] is None and found["stranger"]["theirs"]["amount"] == "2.00"
+    done = run(server, "ledger", "reconcile", "-", "--supplier", "far", code=1, text=bill)
+    assert "stranger" in done.stdout and "same: 2" in done.stdout and ids[0] not in done.stdout
+    run(server, "ledger", "resolve", ids[3], "--charge", "0.2", "--cost", "0.1")
+    done = run(server, "ledger", "reconcile", "-", "--supplier", "far", text="".join(bill.splitlines(True)[i] for i in (0, 1, 3, 4)) +
+               f"{ids[1]},m,1000,100,0.00007,EUR\n")
+    assert "same: 4" in done.stdout and "difference: 0.00" in done.stdout
+    assert "line 2" in run(server, "ledger", "reconcile", "-", "--supplier", "far", text=head + "a,b\n", code=1).stderr
+    run(server, "ledger", "reconcile", "-", text=bill, code=2)
+    run(server, "ledger", "reconcile", "-", "--supplier", "far", "--name", "m", text=bill, code=2)
+    run(server, "ledger", "reconcile", tmp_path / "none.csv", "--supplier", "far", code=1)
+    # A day's sum, by the model's name as the supplier has it.
+    day = lines(run(server, "bill", "--by", "day", "--json"))[0]["key"]
+    total = f"day,model,input_tokens,output_tokens,amount,currency\n{day},M-large,3000,300,0.00021,EUR\n{day},odd,1000,100,0.1,EUR\n"
+    if len(lines(run(server, "bill", "--by", "day", "--json"))) == 1:  # midnight did not pass
+        done = run(server, "ledger", "reconcile", "-", "--supplier", "far", "--name", "M-large=m", text=total)
+        assert "same: 2" in done.stdout
+    assert server.stop() == 0
+
+
+def test_verbs(tmp_path):
+    server = serve(tmp_path)
+    for args in (("mend",), ("pending", "x"), ("resolve",), ("pending", "--from", "soon")):
+        run(server, "ledger", *args, code=2)
+    assert server.stop() == 0
