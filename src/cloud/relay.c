@@ -497,6 +497,8 @@ static int relay_release(struct supplier *s, struct job *j)
 
     (void)s;
     CHECK(r->is_popped && !r->up);
+    if (atomic_load_explicit(&j->item.posted, memory_order_acquire))
+        return 0; /* a mail about it is under way, and asks again */
     atomic_fetch_sub(&r->relay->n_inside, j->n_choices);
     j->inner = NULL;
     job_free(r);

@@ -271,8 +271,10 @@ void call_close(struct call *c)
         io->calls = c->next;
     if (c->next)
         c->next->prev = c->prev;
-    for (int32_t i = 0; i < c->n_jobs; i++)
+    for (int32_t i = 0; i < c->n_jobs; i++) {
+        CHECK(!atomic_load(&c->jobs[i].job.item.posted)); /* no mailbox knows it any more */
         call_job_done(&c->jobs[i]);
+    }
     free(c->jobs);
     call_watch_free(c);
     api_reply_free(c->reply);

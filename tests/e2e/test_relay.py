@@ -278,6 +278,29 @@ def test_a_client_that_leaves_is_felt_there(relay):
     assert b["requests"] == 1 and b["completion_tokens"] > 0  # as far as it went
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_who_leaves_before_the_first_byte_leaves_nothing_behind(relay, streamed):
+    """Its job is cancelled and comes home in one go, while a mail about it is under way."""
+    asked = []
+
+    def script(a):
+        asked.append(a.request)
+        if streamed:
+            a.begin()
+        a.wait_gone()
+
+    server = relay(Mock(script))
+    body = json.dumps({"model": "far", "stream": streamed, "messages": [{"role": "user", "content": "hi"}]}).encode()
+    for i in range(8):
+        s = server.connect()
+        s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        wait_for("asked", lambda: len(asked) == i + 1)
+        s.close()
+        wait_for("the supplier was told", asked[i].gone.is_set)
+    wait_for("booked", lambda: server.balance().get("default", {}).get("requests") == 8)
+    assert server.process.poll() is None and server.stop() == 0
+
+
 def test_a_slow_reader_pauses_the_supplier(relay):
     """An answer larger than all buffers, to a client that reads late: it comes whole."""
     events = words("x" * 1000 + " " + " ".join("y" * 1000 for _ in range(8000)))
