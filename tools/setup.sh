@@ -8,7 +8,7 @@ for_build='gcc libc6-dev meson ninja-build pkg-config python3 libevent-dev libcu
     libssl-dev libsodium-dev libjansson-dev libsqlite3-dev libpcre2-dev libutf8proc-dev libyaml-dev
     libedit-dev libzip-dev zlib1g-dev libcmocka-dev libjs-marked
     libjs-highlight.js ca-certificates'
-for_test='clang-14 libclang-rt-14-dev clang-format-14 python3-venv curl zsh fish'
+for_test='clang-14 libclang-rt-14-dev clang-format-14 python3-venv curl zsh fish postgresql libpq5'
 for_browser='chromium' # half a GB; the tests of the page are skipped where it cannot be had
 for_js='nodejs npm' # the clients for JavaScript are not tested where they cannot be had
 

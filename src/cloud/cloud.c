@@ -1,5 +1,5 @@
 /* The request's way through keys, tenants, limits, offers and books. */
-#include "cloud/cloud.h"
+#include "cloud/cloud_int.h"
 
 #include <pthread.h>
 #include <sodium.h>
@@ -10,146 +10,13 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "cloud/asked_price.h"
-#include "cloud/holds.h"
-#include "cloud/keyring.h"
-#include "cloud/offers.h"
 #include "policy/admit.h"
 
-#define TIERS_UNSAID (1u << TIER_DEFAULT | 1u << TIER_FLEX)
-#define TIERS_ALL    (TIERS_UNSAID | 1u << TIER_PRIORITY)
+#define TIERS_ALL (1u << TIER_AUTO) - 1
 
-/* A tenant's slot is never given back while the process runs: tickets point to it. */
-struct tenant {
-    char name[CLOUD_NAME_MAX];
-    struct holds_account account;
-    _Atomic int64_t n_there[CLOUD_OFFERS_MAX]; /* sequences admitted, of each offer */
-};
-
-struct cloud {
-    struct cloud_config config;
-    pthread_rwlock_t lock; /* keys and the making of tenants; rank: a leaf */
-    struct key_table *keys;
-    struct tenant tenants[CLOUD_TENANTS_MAX];
-    int n_tenants;
-    int tenant_of[CLOUD_TENANTS_MAX]; /* index in keys->tenants -> index here */
-    struct books *books;
-    _Atomic(const struct cloud_prices *) prices; /* NULL: none */
-    _Atomic(const struct cloud_rules *) rules;   /* NULL: none */
-    struct offers offers;
-    _Atomic int64_t wall_us; /* what the wall clock is ahead of the monotonic one */
-    _Atomic int64_t n_held;  /* tokens, by all open tickets */
-    _Atomic int64_t refused_budget;
-    _Atomic int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency,
-        refused_queue;
-};
-
-/* ---- keys and tenants ------------------------------------------------------------------------ */
-
-/* Index of the tenant of that name, made where missing; -1: no room. Under the write lock. */
-static int tenant_slot(struct cloud *c, const char *name)
-{
-    struct tenant *t;
-
-    for (int i = 0; i < c->n_tenants; i++) {
-        if (!strcmp(c->tenants[i].name, name))
-            return i;
-    }
-    if (c->n_tenants >= CLOUD_TENANTS_MAX)
-        return -1;
-    t = &c->tenants[c->n_tenants];
-    snprintf(t->name, CLOUD_NAME_MAX, "%s", name);
-    holds_account_init(&t->account, t->name, c->config.currency);
-    return c->n_tenants++;
-}
-
-static int64_t wall_s(const struct cloud *c, int64_t now_us)
+int64_t cloud_wall_s(const struct cloud *c, int64_t now_us)
 {
     return (now_us + atomic_load(&c->wall_us)) / 1000000;
-}
-
-/* What a tenant used before, by the ledger. */
-static int past_used(void *ctx, const char *name, int64_t from_s, int64_t until_s,
-                     int64_t ret[N_KINDS], struct err *e)
-{
-    const struct cloud *c = ctx;
-
-    return books_used(c->config.ledger_path, BOOKS_BY_TENANT, name, from_s * 1000000,
-                      until_s < INT64_MAX / 1000000 ? until_s * 1000000 : INT64_MAX,
-                      &ret[OF_TOKENS], &ret[OF_MONEY], e);
-}
-
-static int tenant_limits(struct cloud *c, int i, const struct account_settings *own, int64_t now_us,
-                         struct err *e)
-{
-    const struct cloud_limits *d = &c->config.limits;
-    const struct holds_past past = {past_used, c};
-    struct account_settings s = own ? *own : account_unsaid();
-
-    if (s.requests_per_minute < 0)
-        s.requests_per_minute = d->requests_per_minute;
-    if (s.tokens_per_minute < 0)
-        s.tokens_per_minute = d->tokens_per_minute;
-    if (s.concurrency < 0)
-        s.concurrency = d->concurrency;
-    return holds_set(&c->tenants[i].account, &s, c->books ? &past : NULL, now_us, wall_s(c, now_us),
-                     e);
-}
-
-/* Budgets of money count what the configured prices charge. */
-static int check_currency(const struct cloud *c, const struct key_tenant *t, struct err *e)
-{
-    const char *of = c->config.currency ? c->config.currency : "";
-
-    if (!t->currency[0] || !strcmp(t->currency, of))
-        return 0;
-    return err_set(e, ERR_FORMAT, "tenant %s: its budget is in %s, and %s%s", t->name, t->currency,
-                   *of ? "prices are in " : "there are no prices", of);
-}
-
-/* Use the table of keys that was loaded in place of the old one. Its tenants' limits come first, as
- * they may ask the ledger; where one fails, those before it are in force already. */
-static int use_keys(struct cloud *c, int64_t now, struct key_table *t, struct err *e)
-{
-    struct key_table *old;
-    int map[CLOUD_TENANTS_MAX] = {0}, slot, r = 0;
-
-    pthread_rwlock_wrlock(&c->lock);
-    for (int i = 0; !r && i < t->n_tenants; i++) {
-        slot = map[i] = tenant_slot(c, t->tenants[i].name);
-        if (slot < 0)
-            r = err_set(e, ERR_LIMIT,
-                        "more than %d tenants since the start: restart to drop the old ones",
-                        CLOUD_TENANTS_MAX);
-    }
-    pthread_rwlock_unlock(&c->lock);
-    for (int i = 0; !r && i < t->n_tenants; i++)
-        r = check_currency(c, &t->tenants[i], e);
-    for (int i = 0; !r && i < t->n_tenants; i++)
-        r = tenant_limits(c, map[i], &t->tenants[i].limits, now, e);
-    if (r)
-        return r;
-    pthread_rwlock_wrlock(&c->lock);
-    memcpy(c->tenant_of, map, sizeof map);
-    old = c->keys;
-    c->keys = t;
-    pthread_rwlock_unlock(&c->lock);
-    key_table_free(old);
-    return 0;
-}
-
-int cloud_reload_keys(struct cloud *c, int64_t now_us, struct err *e)
-{
-    struct key_table *t = NULL;
-    int r;
-
-    if (!c->config.keys_path)
-        return 0;
-    r = key_table_load(&t, c->config.keys_path, e);
-    if (!r)
-        r = use_keys(c, now_us, t, e);
-    if (r)
-        key_table_free(t);
-    return r;
 }
 
 void cloud_set_prices(struct cloud *c, const struct cloud_prices *p)
@@ -160,72 +27,6 @@ void cloud_set_prices(struct cloud *c, const struct cloud_prices *p)
 void cloud_set_rules(struct cloud *c, const struct cloud_rules *r)
 {
     atomic_store(&c->rules, r);
-}
-
-int cloud_n_keys(const struct cloud *c)
-{
-    struct cloud *w = (struct cloud *)(uintptr_t)c;
-    int n;
-
-    pthread_rwlock_rdlock(&w->lock);
-    n = c->keys ? c->keys->n_lines : 0;
-    pthread_rwlock_unlock(&w->lock);
-    return n;
-}
-
-/* The key's tenant, or -1. A configured keys file without a key lets nobody in. */
-static int key_tenant(struct cloud *c, const char *key, size_t n, char id[CLOUD_NAME_MAX],
-                      unsigned *ret_tiers)
-{
-    const struct key_line *k;
-    int i = -1;
-
-    id[0] = 0;
-    *ret_tiers = TIERS_ALL; /* without keys there is one tenant, which delays no other */
-    if (!c->config.keys_path)
-        return 0;
-    *ret_tiers = 0;
-    if (!key)
-        return -1;
-    pthread_rwlock_rdlock(&c->lock);
-    k = key_find(c->keys, key, n);
-    if (k) {
-        memcpy(id, k->id, CLOUD_NAME_MAX);
-        i = c->tenant_of[k->i_tenant];
-        *ret_tiers = k->tiers                              ? k->tiers
-                     : c->keys->tenants[k->i_tenant].tiers ? c->keys->tenants[k->i_tenant].tiers
-                                                           : TIERS_UNSAID;
-    }
-    pthread_rwlock_unlock(&c->lock);
-    return i;
-}
-
-static int refuse_key(struct cloud *c, const char *key, struct err *e)
-{
-    atomic_fetch_add(&c->refused_auth, 1);
-    return err_set_param(e, ERR_AUTH, "api_key",
-                         key ? "Wrong API key."
-                             : "No API key was sent: use the header 'Authorization: Bearer KEY'.");
-}
-
-int cloud_find_tenant(struct cloud *c, const char *key, size_t n_key, int *ret_tenant,
-                      struct err *e)
-{
-    char id[CLOUD_NAME_MAX];
-    unsigned tiers;
-    int i = key_tenant(c, key, n_key, id, &tiers);
-
-    if (i < 0)
-        return refuse_key(c, key, e);
-    *ret_tenant = i;
-    return 0;
-}
-
-int cloud_check_key(struct cloud *c, const char *key, size_t n_key, struct err *e)
-{
-    int i;
-
-    return cloud_find_tenant(c, key, n_key, &i, e);
 }
 
 /* ---- lifecycle ------------------------------------------------------------------------------- */
@@ -243,16 +44,12 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
     c->config = *config;
     atomic_store(&c->prices, config->prices);
     atomic_store(&c->rules, config->rules);
-    pthread_rwlock_init(&c->lock, NULL);
     offers_init(&c->offers, &config->retry);
-    tenant_slot(c, CLOUD_DEFAULT_TENANT);
     cloud_tell_wall(c, config->now_us, config->wall_us);
     if (config->ledger_path)
         r = books_open(&c->books, config->ledger_path, config->ledger_sync_normal, e);
     if (!r)
-        r = tenant_limits(c, 0, NULL, config->now_us, e);
-    if (!r && config->keys_path)
-        r = cloud_reload_keys(c, config->now_us, e);
+        r = cloud_accounts_open(c, config->now_us, e);
     if (r) {
         cloud_close(c);
         return r;
@@ -277,14 +74,9 @@ int64_t cloud_close(struct cloud *c)
 
     if (!c)
         return 0;
-    for (int i = 0; i < c->n_tenants; i++)
-        CHECK(atomic_load(&c->tenants[i].account.n_inside) == 0);
     n_lost = books_close(c->books);
-    for (int i = 0; i < c->n_tenants; i++)
-        holds_account_done(&c->tenants[i].account);
-    key_table_free(c->keys);
+    cloud_accounts_close(c);
     offers_done(&c->offers);
-    pthread_rwlock_destroy(&c->lock);
     free(c);
     return n_lost;
 }
@@ -311,30 +103,62 @@ static int refuse(struct cloud *c, struct cloud_ticket *t, const struct holds_re
     return code;
 }
 
-int cloud_enter(struct cloud *c, int64_t now_us, const char *key, size_t n_key,
+static void put_name(char *to, size_t cap, const char *from)
+{
+    snprintf(to, cap, "%s", from ? from : "");
+}
+
+/* Whose ticket it is, and on which accounts it counts. */
+static void fill(struct cloud *c, struct cloud_ticket *t, struct grant *g)
+{
+    struct account *all = c->directory.tenants[0]; /* without keys there is one tenant */
+
+    t->grant = g;
+    t->i_rate = g ? g->i_tenant : 0;
+    t->tenant = g ? g->tenant : all->id;
+    t->tiers = g ? g->tiers : TIERS_ALL; /* it delays no other */
+    put_name(t->key_id, sizeof t->key_id, g ? g->key_id : NULL);
+    if (!g)
+        t->holds.path[t->holds.n_path++] = all->counts;
+    for (int i = 0; g && i < g->n_path; i++)
+        t->holds.path[t->holds.n_path++] = g->path[i];
+}
+
+int cloud_enter(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
                 struct cloud_ticket *t, struct err *e)
 {
     struct holds_refusal why = {.e = e};
-    int i_tenant, r;
+    struct grant *g = NULL;
+    int r;
 
     *t = (struct cloud_ticket){
         .i_tenant = -1, .i_rate = -1, .tenant = "", .prices = atomic_load(&c->prices)};
-    i_tenant = key_tenant(c, key, n_key, t->key_id, &t->tiers);
-    if (i_tenant < 0)
-        return refuse_key(c, key, e);
-    t->i_rate = i_tenant;
-    t->tenant = c->tenants[i_tenant].name;
-    t->holds.path[t->holds.n_path++] = &c->tenants[i_tenant].account;
-    r = holds_enter(&t->holds, now_us, &why);
+    r = cloud_key_grant(c, now_us, who, &g, e);
     if (r)
-        return refuse(c, t, &why, r);
-    if (c->books && !(t->row = books_take(c->books))) {
+        return r;
+    fill(c, t, g);
+    r = holds_enter(&t->holds, now_us, &why);
+    if (r) {
+        refuse(c, t, &why, r);
+    } else if (c->books && !(t->row = books_take(c->books))) {
         holds_leave(&t->holds);
         t->retry_us = 1000000;
-        return err_set(e, ERR_AGAIN, "The books cannot keep up; please try again shortly.");
+        r = err_set(e, ERR_AGAIN, "The books cannot keep up; please try again shortly.");
     }
-    t->i_tenant = i_tenant;
+    if (r) {
+        grant_put(t->grant);
+        t->grant = NULL;
+        return r;
+    }
+    t->i_tenant = t->i_rate;
     return 0;
+}
+
+int cloud_check_over(struct cloud *c, int64_t now_us, const struct cloud_ticket *t, struct err *e)
+{
+    if (!t->grant || !grant_is_over(t->grant, cloud_wall_s(c, now_us)))
+        return 0;
+    return err_set_param(e, ERR_AUTH, "api_key", "The API key was revoked or has expired.");
 }
 
 enum tier cloud_tier(const struct cloud_ticket *t, enum tier asked)
@@ -352,8 +176,11 @@ int cloud_route(struct cloud *c, int64_t now_us, const struct cloud_want *w, str
                 struct err *e)
 {
     const struct offers_by by = {
-        .rules = atomic_load(&c->rules), .now_us = now_us, .wall_s = wall_s(c, now_us)};
+        .rules = atomic_load(&c->rules), .now_us = now_us, .wall_s = cloud_wall_s(c, now_us)};
 
+    if (t->grant && !grant_has_model(t->grant, w->model))
+        return err_set_param(e, ERR_FORBIDDEN, "model",
+                             "This API key has no right to use the model %.200s.", w->model);
     return offers_route(&c->offers, w, &by, t, e);
 }
 
@@ -407,14 +234,14 @@ int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queu
     int r;
 
     CHECK(of && t->i_tenant >= 0 && !t->n_there);
-    there = &c->tenants[t->i_tenant].n_there[of->slot];
+    there = &c->there[t->i_tenant][of->slot];
     r = holds_widen(&t->holds, n_jobs, n_choices, ret_at_once, &why);
     if (r)
         return refuse(c, t, &why, r);
     of->sup->ops->load(of->sup, &load);
     st = (struct admit_state){.n_inside = load.n_inside,
-                              .n_own = c->config.keys_path ? atomic_load(there) : load.n_inside,
-                              .is_alone = !c->config.keys_path,
+                              .n_own = c->is_closed ? atomic_load(there) : load.n_inside,
+                              .is_alone = !c->is_closed,
                               .capacity = load.capacity,
                               .waiting_max = c->config.waiting_max,
                               .job_us = atomic_load(&of->job_us)};
@@ -437,7 +264,7 @@ static const struct price *ask_price(const struct cloud *c, int64_t now_us,
                                      const struct cloud_ticket *t, const struct cloud_ask *a)
 {
     return asked_price(t->prices, PRICE_SELL, a->model, t->offer ? t->offer->sup->id : "", a->tier,
-                       wall_s(c, now_us));
+                       cloud_wall_s(c, now_us));
 }
 
 int64_t cloud_output_max(const struct cloud_ticket *t)
@@ -448,8 +275,8 @@ int64_t cloud_output_max(const struct cloud_ticket *t)
 int64_t cloud_room(const struct cloud *c, int64_t now_us, const struct cloud_ticket *t,
                    const struct cloud_ask *a)
 {
-    int64_t room = holds_room(&t->holds, wall_s(c, now_us));
-    int64_t money = holds_money(&t->holds, wall_s(c, now_us)), n;
+    int64_t room = holds_room(&t->holds, cloud_wall_s(c, now_us));
+    int64_t money = holds_money(&t->holds, cloud_wall_s(c, now_us)), n;
     const struct price *p;
 
     if (money == INT64_MAX || !(p = ask_price(c, now_us, t, a)))
@@ -467,7 +294,7 @@ int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
     int r;
 
     CHECK(t->i_tenant >= 0 && !t->n_held);
-    r = holds_reserve(&t->holds, now_us, wall_s(c, now_us), tokens, money, &why);
+    r = holds_reserve(&t->holds, now_us, cloud_wall_s(c, now_us), tokens, money, &why);
     if (r)
         return refuse(c, t, &why, r);
     t->n_held = tokens;
@@ -481,7 +308,7 @@ int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
 static void let_go(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
                    const struct holds_use *used)
 {
-    holds_settle(&t->holds, now_us, wall_s(c, now_us), used);
+    holds_settle(&t->holds, now_us, cloud_wall_s(c, now_us), used);
     atomic_fetch_sub(&c->n_held, t->n_held);
     t->n_held = t->money_held = 0;
     if (t->n_there)
@@ -505,12 +332,9 @@ static void leave(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
 {
     let_go(c, now_us, t, used);
     holds_leave(&t->holds);
+    grant_put(t->grant);
+    t->grant = NULL;
     t->i_tenant = -1;
-}
-
-static void put_name(char *to, size_t cap, const char *from)
-{
-    snprintf(to, cap, "%s", from ? from : "");
 }
 
 /* What one side of it costs; -1: there is no price. */
@@ -573,8 +397,8 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
         put_name(r->request_id, sizeof r->request_id, u->request_id);
         put_name(r->tenant, sizeof r->tenant, t->tenant);
         put_name(r->key_id, sizeof r->key_id, t->key_id);
-        put_name(r->team, sizeof r->team, NULL);
-        put_name(r->labels, sizeof r->labels, NULL);
+        put_name(r->team, sizeof r->team, t->grant ? t->grant->team : NULL);
+        put_name(r->labels, sizeof r->labels, t->grant ? t->grant->labels : NULL);
         put_name(r->model, sizeof r->model, u->model);
         put_name(r->supplier, sizeof r->supplier, u->supplier);
     }
@@ -628,7 +452,7 @@ int cloud_rate(struct cloud *c, int64_t now_us, const struct cloud_ticket *t, in
 int cloud_warning(struct cloud *c, int64_t now_us, const struct cloud_ticket *t, char *ret,
                   size_t cap)
 {
-    return holds_warning(&t->holds, wall_s(c, now_us), ret, cap);
+    return holds_warning(&t->holds, cloud_wall_s(c, now_us), ret, cap);
 }
 
 /* ---- models and offers ----------------------------------------------------------------------- */
@@ -669,19 +493,6 @@ void cloud_look_done(struct cloud *c, struct cloud_look *l)
 {
     offers_put(&c->offers, l->offer);
     l->offer = NULL;
-}
-
-void cloud_enforced(struct cloud *c, int kind, int64_t now_us, int64_t *ret_settled,
-                    int64_t *ret_held)
-{
-    int n;
-
-    *ret_settled = *ret_held = 0;
-    pthread_rwlock_rdlock(&c->lock);
-    n = c->n_tenants;
-    pthread_rwlock_unlock(&c->lock);
-    for (int i = 0; i < n; i++)
-        holds_sum(&c->tenants[i].account, kind, wall_s(c, now_us), ret_settled, ret_held);
 }
 
 void cloud_stats(struct cloud *c, struct cloud_stats *ret)

@@ -13,8 +13,9 @@
  *
  * Time is the caller's: now_us is clock_now_us, or what a simulation takes for it.
  *
- * Limits: 4,096 keys, 256 tenants, 64 models, 64 offers, 16,384 unwritten ledger rows (then new
- * requests get 503 until the disk keeps up: an answer that could not be booked is not begun). */
+ * Limits: 16,384 tenants, a million keys and teams, 64 models, 64 offers, 16,384 unwritten ledger
+ * rows (then new requests get 503 until the disk keeps up: an answer that could not be booked is
+ * not begun). */
 #ifndef CLOUD_CLOUD_H
 #define CLOUD_CLOUD_H
 
@@ -36,14 +37,15 @@
 
 #define CLOUD_NAME_MAX        BOOKS_NAME_MAX
 #define CLOUD_SUPPLIER_ID_MAX 128
-#define CLOUD_TENANTS_MAX     256
-#define CLOUD_KEYS_MAX        4096
+#define CLOUD_TENANTS_MAX     16384
+#define CLOUD_KEYS_MAX        4096 /* of a keys file */
 #define CLOUD_MODELS_MAX      64
 #define CLOUD_OFFERS_MAX      64
 #define CLOUD_TRIES_MAX       8 /* offers that one request tries */
 #define CLOUD_DEFAULT_TENANT  "default"
 
 struct cloud;
+struct grant;
 
 /* Per tenant where its line says nothing; 0: no limit. Concurrency: sequences under way, prompts
  * times choices. */
@@ -69,10 +71,12 @@ struct cloud_rules {
 };
 
 struct cloud_config {
-    const char *keys_path;   /* NULL: no keys, everybody is the default tenant */
-    const char *ledger_path; /* NULL: no ledger */
-    int ledger_sync_normal;  /* fsync at checkpoints only: faster, may lose the last rows with power
-                              */
+    /* Both NULL: no keys, everybody is the default tenant. */
+    const char *keys_path;     /* a keys file (keyring.h) */
+    const char *accounts_path; /* a store of accounts (accounts.h) */
+    const char *ledger_path;   /* NULL: no ledger */
+    int ledger_sync_normal; /* fsync at checkpoints only: faster, may lose the last rows with power
+                             */
     struct cloud_limits limits;        /* of tenants whose line says nothing */
     const struct cloud_prices *prices; /* outlives the cloud; NULL: nothing is priced */
     const struct cloud_rules *rules;   /* likewise; NULL: every model by the first strategy */
@@ -92,9 +96,13 @@ int64_t cloud_step(struct cloud *c, int64_t now_us);
 /* Write the rows that were settled, and close. No ticket may be open. Returns how many rows could
  * not be written and are lost. Accepts NULL. */
 int64_t cloud_close(struct cloud *c);
-/* Read the keys file again; on failure the old keys stay. [any] */
+/* Read the keys file again; on failure the old keys stay. [any, may wait for the disk] */
 int cloud_reload_keys(struct cloud *c, int64_t now_us, struct err *e);
-int cloud_n_keys(const struct cloud *c);
+/* Take over what has changed in the store of accounts; to be called several times a second. 1:
+ * something was; 0: nothing has changed. A failure is logged, and what was known stays. [any, may
+ * wait for the database] */
+int cloud_sync_accounts(struct cloud *c, int64_t now_us);
+int cloud_n_keys(struct cloud *c);
 /* Price by these from now on; they and all earlier ones outlive the cloud. [any] */
 void cloud_set_prices(struct cloud *c, const struct cloud_prices *p);
 
@@ -155,6 +163,7 @@ struct cloud_ticket {
     int i_rate;                      /* whose it is, also of a refusal; -1: nobody's */
     const char *tenant;              /* lives as long as the cloud */
     char key_id[CLOUD_NAME_MAX];     /* "" without keys */
+    struct grant *grant;             /* what its key gives, while it is open; NULL: no keys */
     unsigned tiers;                  /* the tiers that were granted: bits 1 << TIER_* */
     struct holds holds;              /* on its accounts */
     int64_t n_held, money_held;      /* tokens, and what they may cost at most; < 0: unknown */
@@ -173,19 +182,27 @@ struct cloud_ticket {
     struct books_row *row;
 };
 
-/* key NULL: none was sent. ERR_AUTH, ERR_RATE_REQUESTS, ERR_QUEUE_FULL (concurrency), ERR_AGAIN
- * (the books are full). On failure the ticket is closed, but i_tenant's rates may still be asked
- * for. */
-int cloud_enter(struct cloud *c, int64_t now_us, const char *key, size_t n_key,
+/* Who asks. key NULL: none was sent; address NULL: not known, as text with or without a port. */
+struct cloud_caller {
+    const char *key;
+    size_t n_key;
+    const char *address;
+};
+/* ERR_AUTH, ERR_FORBIDDEN (from this address, or an admin's key), ERR_RATE_REQUESTS, ERR_QUEUE_FULL
+ * (concurrency), ERR_AGAIN (the books are full). On failure the ticket is closed, but i_tenant's
+ * rates may still be asked for. */
+int cloud_enter(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
                 struct cloud_ticket *t, struct err *e);
+/* ERR_AUTH: its key was revoked or has expired since. */
+int cloud_check_over(struct cloud *c, int64_t now_us, const struct cloud_ticket *t, struct err *e);
 /* The tier in which a request that asks for that one is served: the best that its key has a right
  * to and that is not above it; auto: the best of all. Flex is everybody's. */
 enum tier cloud_tier(const struct cloud_ticket *t, enum tier asked);
 /* Check only the key: for endpoints that cost nothing. */
-int cloud_check_key(struct cloud *c, const char *key, size_t n_key, struct err *e);
+int cloud_check_key(struct cloud *c, int64_t now_us, const struct cloud_caller *who, struct err *e);
 /* The same, and whose it is, as in a ticket's i_tenant. */
-int cloud_find_tenant(struct cloud *c, const char *key, size_t n_key, int *ret_tenant,
-                      struct err *e);
+int cloud_find_tenant(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
+                      int *ret_tenant, struct err *e);
 /* What a request wants to be routed for. All but the model may be 0. */
 struct cloud_want {
     const char *model; /* as its client names it */

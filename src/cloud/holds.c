@@ -13,34 +13,6 @@ static const char *const span_name[N_SPANS] = {"a day", "a week", "a month", "in
 
 /* ---- accounts -------------------------------------------------------------------------------- */
 
-struct account_settings account_unsaid(void)
-{
-    return (struct account_settings){
-        .requests_per_minute = -1,
-        .requests_per_hour = -1,
-        .requests_per_day = -1,
-        .tokens_per_minute = -1,
-        .tokens_per_hour = -1,
-        .tokens_per_day = -1,
-        .uncached_tokens_per_minute = -1,
-        .uncached_tokens_per_hour = -1,
-        .uncached_tokens_per_day = -1,
-        .concurrency = -1,
-        .max_output_tokens = -1,
-        .budget_per_day = -1,
-        .budget_per_week = -1,
-        .budget_per_month = -1,
-        .budget = -1,
-        .budget_from = -1,
-        .budget_until = -1,
-        .token_budget_per_day = -1,
-        .token_budget_per_week = -1,
-        .token_budget_per_month = -1,
-        .token_budget = -1,
-        .budget_warn = -1,
-    };
-}
-
 static int span_of(int b)
 {
     return b % N_SPANS;
@@ -62,9 +34,11 @@ static void budget_text(const struct holds_account *a, int b, int64_t n, char *r
         snprintf(ret, cap, "%lld tokens", (long long)n);
 }
 
-void holds_account_init(struct holds_account *a, const char *name, const char *currency)
+void holds_account_init(struct holds_account *a, enum account_kind kind, const char *name,
+                        const char *currency)
 {
-    *a = (struct holds_account){.name = name, .currency = currency ? currency : "", .warn = -1};
+    *a = (struct holds_account){
+        .kind = kind, .name = name, .currency = currency ? currency : "", .warn = -1};
     pthread_mutex_init(&a->lock, NULL);
     for (int p = 0; p < N_PERIODS; p++)
         a->requests[p].period_s = a->tokens[p].period_s = a->uncached[p].period_s = period_s[p];
@@ -136,7 +110,7 @@ static int want_budgets(struct holds_account *a, const struct holds_past *past,
         is_kept = a->budget[b].amount >= 0 && is_same(&a->budget[b], &w[b]);
         pthread_mutex_unlock(&a->lock);
         if (w[b].amount >= 0 && !is_kept)
-            r = past->used(past->ctx, a->name, w[b].from, w[b].until, used, e);
+            r = past->used(past->ctx, a, w[b].from, w[b].until, used, e);
         w[b].settled = used[kind_of(b)];
     }
     return r;
@@ -202,8 +176,8 @@ static int refuse_sequences(const struct holds_account *a, struct holds_refusal 
 {
     ret->retry_us = 1000000;
     return err_set_param(ret->e, ERR_QUEUE_FULL, "quota",
-                         "Too many sequences of this tenant are under way (limit %lld).",
-                         (long long)atomic_load(&a->concurrency_max));
+                         "Too many sequences of this %s are under way (limit %lld).",
+                         account_kind_name(a->kind), (long long)atomic_load(&a->concurrency_max));
 }
 
 static int refuse_requests(const struct holds_account *a, int period, struct holds_refusal *ret)
@@ -260,9 +234,9 @@ int holds_widen(struct holds *h, int32_t n_jobs, int32_t n_choices, int32_t *ret
         int64_t max = atomic_load(&h->path[i]->concurrency_max);
         if (max > 0 && n_choices > max)
             return err_set_param(ret->e, ERR_LIMIT, "n",
-                                 "n: %d choices are more than this tenant may have under way "
+                                 "n: %d choices are more than this %s may have under way "
                                  "together (limit %lld).",
-                                 n_choices, (long long)max);
+                                 n_choices, account_kind_name(h->path[i]->kind), (long long)max);
     }
     for (int i = 0; i < h->n_path; i++) {
         struct holds_account *a = h->path[i];

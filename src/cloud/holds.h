@@ -29,6 +29,7 @@ enum { OF_TOKENS, OF_MONEY, N_KINDS };
 #define N_BUDGETS (N_KINDS * N_SPANS)
 
 struct holds_account {
+    enum account_kind kind;
     const char *name; /* stable: budgets hang on it */
     const char *currency;
     struct quota_bucket requests[N_PERIODS], tokens[N_PERIODS], uncached[N_PERIODS];
@@ -45,13 +46,13 @@ struct holds_account {
 /* What an account used in a time, by the books, of each kind: in requests that ended in
  * [from, until). */
 struct holds_past {
-    int (*used)(void *ctx, const char *name, int64_t from_s, int64_t until_s, int64_t ret[N_KINDS],
-                struct err *e);
+    int (*used)(void *ctx, const struct holds_account *a, int64_t from_s, int64_t until_s,
+                int64_t ret[N_KINDS], struct err *e);
     void *ctx;
 };
 
-struct account_settings account_unsaid(void); /* settings that say nothing */
-void holds_account_init(struct holds_account *a, const char *name, const char *currency);
+void holds_account_init(struct holds_account *a, enum account_kind kind, const char *name,
+                        const char *currency);
 void holds_account_done(struct holds_account *a);
 /* Use these settings (-1: not said). Running windows go on; what was settled in a window that is
  * new to the account is asked of the past. On failure nothing has changed. */

@@ -20,7 +20,7 @@ static int make_line(const struct key_table *t, const char *id, const char *tena
     unsigned char hash[KEY_HASH_BYTES];
     char text[2 * KEY_HASH_BYTES + 1];
 
-    if (!key_name_ok(id) || (tenant && !key_name_ok(tenant)))
+    if (!account_name_ok(id) || (tenant && !account_name_ok(tenant)))
         return err_set(e, ERR_ARG, "names are letters, digits and - _ . : (at most %d)",
                        CLOUD_NAME_MAX - 1);
     for (int i = 0; i < t->n_lines; i++) {
@@ -72,21 +72,31 @@ static int begin(const char *path, int fd, struct err *e)
     return 0;
 }
 
+int key_text_new(char ret[CLOUD_KEY_TEXT_MAX], struct err *e)
+{
+    unsigned char bytes[KEY_RANDOM_BYTES];
+
+    if (sodium_init() < 0 || rand_system(bytes, sizeof bytes))
+        return err_set(e, ERR_IO, "no random bytes from the system");
+    memcpy(ret, KEY_PREFIX, sizeof KEY_PREFIX);
+    sodium_bin2base64(ret + strlen(KEY_PREFIX), CLOUD_KEY_TEXT_MAX - strlen(KEY_PREFIX), bytes,
+                      sizeof bytes, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    sodium_memzero(bytes, sizeof bytes);
+    return 0;
+}
+
 int cloud_key_new(const char *path, const char *id, const char *tenant,
                   char ret_key[CLOUD_KEY_TEXT_MAX], struct err *e)
 {
-    unsigned char bytes[KEY_RANDOM_BYTES];
-    char key[CLOUD_KEY_TEXT_MAX] = KEY_PREFIX;
+    char key[CLOUD_KEY_TEXT_MAX];
     struct key_table *t = NULL;
     struct buf line;
     off_t size;
     int fd, r;
 
     buf_init(&line, 4096);
-    if (sodium_init() < 0 || rand_system(bytes, sizeof bytes))
-        return err_set(e, ERR_IO, "no random bytes from the system");
-    sodium_bin2base64(key + strlen(KEY_PREFIX), sizeof key - strlen(KEY_PREFIX), bytes,
-                      sizeof bytes, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    if (key_text_new(key, e))
+        return e->code;
     fd = disk_open_private(path, O_RDWR | O_CREAT | O_APPEND);
     if (fd < 0)
         return err_set(e, ERR_IO, "keys file %s: %s", path, strerror(errno));
@@ -105,7 +115,6 @@ int cloud_key_new(const char *path, const char *id, const char *tenant,
     if (!r)
         memcpy(ret_key, key, strlen(key) + 1);
     sodium_memzero(key, sizeof key);
-    sodium_memzero(bytes, sizeof bytes);
     key_table_free(t);
     buf_done(&line);
     return r;

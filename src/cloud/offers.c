@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "cloud/asked_price.h"
+#include "cloud/directory.h"
 #include "cloud/route_record.h"
 
 _Static_assert(CLOUD_OFFERS_MAX <= 64 && CLOUD_OFFERS_MAX <= ROUTE_OFFERS_MAX,
@@ -341,8 +342,14 @@ struct rows {
     struct route_offer row[CLOUD_OFFERS_MAX];
     struct cloud_offer *of[CLOUD_OFFERS_MAX];
     enum breaker_why why[CLOUD_OFFERS_MAX]; /* of those that are left alone */
-    int n;
+    int n, n_forbidden; /* those that the request's key has no right to are not among them */
 };
+
+/* Has the request's key a right to be served there? */
+static int is_granted(const struct cloud_ticket *t, const struct cloud_offer *of)
+{
+    return !t->grant || grant_has_supplier(t->grant, of->sup->id);
+}
 
 static int was_tried(const struct cloud_ticket *t, const struct cloud_offer *of)
 {
@@ -409,12 +416,16 @@ static int64_t price_max(const struct supplier_terms *t, const struct cloud_want
 static void lay_out(const struct offers *o, int i_model, const struct cloud_want *w,
                     const struct offers_by *by, const struct cloud_ticket *t, struct rows *ret)
 {
-    ret->n = 0;
+    ret->n = ret->n_forbidden = 0;
     for (int i = 0; i < o->n_offers; i++) {
         struct cloud_offer *of = o->offer[i];
         struct route_offer *r = &ret->row[ret->n];
         if (of->i_model != i_model)
             continue;
+        if (!is_granted(t, of)) {
+            ret->n_forbidden++;
+            continue;
+        }
         *r = lay_row(of, t, by->now_us, &ret->why[ret->n]);
         r->price = asked_amount(t->prices, o->models[i_model].names[0], of->sup->id, w, by->wall_s);
         r->price_max = price_max(&of->sup->terms, w);
@@ -544,6 +555,10 @@ int offers_route(struct offers *o, const struct cloud_want *w, const struct offe
             count_first(o, i_model, by->now_us);
         return 0;
     }
+    if (!rows.n && rows.n_forbidden)
+        return err_set_param(e, ERR_FORBIDDEN, "model",
+                             "This API key has no right to any supplier of model %.200s.",
+                             w->model);
     t->retry_us = come_back(&rows, v);
     return refuse(w->model, &rows, v, e);
 }
@@ -559,7 +574,7 @@ int offers_has_other(struct offers *o, const struct cloud_ticket *t, int64_t now
         struct cloud_offer *of = o->offer[i];
         struct route_offer row;
         enum breaker_why why;
-        if (of->i_model != t->offer->i_model ||
+        if (of->i_model != t->offer->i_model || !is_granted(t, of) ||
             (of == t->offer && !t->is_keys_fault)) /* else it may have another key */
             continue;
         row = lay_row(of, t, now_us, &why);

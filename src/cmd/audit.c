@@ -1,19 +1,64 @@
-/* gaufre audit: is the ledger what was written, and do its balances add up? */
+/* gaufre audit: is the ledger what was written, and do its balances add up? Who changed which
+ * account? */
 #include <stdio.h>
+#include <time.h>
 
 #include "books/books.h"
-#include "cmd/cmd.h"
+#include "cloud/accounts_json.h"
+#include "cmd/account_opts.h"
 #include "cmd/ledger_path.h"
 
 struct audit_opts {
-    const char *ledger;
+    const char *ledger, *accounts;
+    int changes, json;
 };
 
 static const struct opt opts[] = {
     OPT_FILE('l', "ledger", NULL, audit_opts, ledger,
              "the file (default: ledger.db in gaufre's home)"),
+    OPT_FLAG(0, "changes", audit_opts, changes,
+             "show who changed which tenant, team or key, and check that log instead"),
+    OPT_FLAG(0, "json", audit_opts, json, "with --changes: one JSON object a line"),
+    OPT_STR('a', "accounts", "FILE|URL", NULL, audit_opts, accounts,
+            "with --changes: the store, as in 'gaufre tenant'"),
     OPT_END,
 };
+
+static int print_change(void *arg, const struct account_audit *l)
+{
+    const struct audit_opts *o = arg;
+    time_t t = (time_t)l->at_s;
+    char at[32];
+    struct tm tm;
+
+    if (o->json)
+        return cmd_json(accounts_audit_json(l), JSON_COMPACT);
+    gmtime_r(&t, &tm);
+    strftime(at, sizeof at, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    cmd_line(stdout, "%lld %s %s %s %s %s%s%s%s%s", (long long)l->seq, at, l->actor, l->action,
+             account_kind_name(l->kind), l->id, *l->before ? "  from " : "", l->before,
+             *l->after ? "  to " : "", l->after);
+    return 0;
+}
+
+static int changes(const struct cmd *cmd, const struct audit_opts *o)
+{
+    const struct account_opts where = {.accounts = o->accounts};
+    struct accounts *a = NULL;
+    struct err e = {0};
+    int64_t n = 0;
+    int r = account_store(&where, &a, &e);
+
+    if (!r)
+        r = accounts_audit(a, 0, INT64_MAX, print_change, (void *)(uintptr_t)o, &e);
+    if (!r)
+        r = accounts_audit_check(a, &n, &e);
+    accounts_close(a);
+    if (r)
+        return cmd_fail(cmd, &e);
+    cmd_note("%lld change%s, every one as it was written", (long long)n, plural(n));
+    return CMD_OK;
+}
 
 static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 {
@@ -23,6 +68,8 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
     int64_t n = 0;
     int is_new = 0;
 
+    if (o->changes)
+        return changes(cmd, o);
     if (ledger_path(o->ledger, path, &is_new, &e) || (!is_new && books_audit(path, &n, &e)))
         return cmd_fail(cmd, &e);
     printf("%lld row%s: every one as it was written, every balance the sum of its rows\n",

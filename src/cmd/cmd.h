@@ -73,6 +73,8 @@ extern const struct cmd cmd_route;
 extern const struct cmd cmd_run;
 extern const struct cmd cmd_serve;
 extern const struct cmd cmd_show;
+extern const struct cmd cmd_team;
+extern const struct cmd cmd_tenant;
 extern const struct cmd cmd_tokenize;
 extern const struct cmd cmd_usage_table;
 

@@ -22,6 +22,8 @@ const struct cmd *const cmd_table[] = {
     &cmd_pull,
     &cmd_list,
     &cmd_rm,
+    &cmd_tenant,
+    &cmd_team,
     &cmd_key,
     &cmd_route,
     &cmd_usage_table,

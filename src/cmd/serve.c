@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "cloud/accounts.h"
 #include "cmd/cmd.h"
 #include "engine/engine.h"
 #include "hub/hub.h"
@@ -130,7 +131,31 @@ static int resolve(struct serve_config *c, struct err *e)
     return r;
 }
 
-/* Fill the configuration from arguments, file and flags, without looking at anything else. */
+/* The store of accounts in gaufre's home is used once it has had a key: from then on nobody comes
+ * in without one. */
+static int find_accounts(struct serve_config *c, struct err *e)
+{
+    struct accounts *a = NULL;
+    struct hub *h = NULL;
+    const char *path = NULL;
+    int is_closed = 0, r = hub_open(&h, e);
+
+    if (!r && !(path = in_home(c, h, ACCOUNTS_FILE)))
+        r = err_set(e, ERR_NOMEM, "out of memory");
+    hub_close(h);
+    if (r || access(path, F_OK))
+        return r;
+    r = accounts_open(&a, path, e);
+    if (!r)
+        r = accounts_is_closed(a, &is_closed, e);
+    accounts_close(a);
+    if (!r && is_closed)
+        c->accounts = path;
+    return r;
+}
+
+/* Fill the configuration from arguments, file and flags, and from
+ * what lies in gaufre's home. */
 static int configure(struct serve_config *c, const struct serve_opts *o, int argc, char **argv,
                      struct err *e)
 {
@@ -142,6 +167,8 @@ static int configure(struct serve_config *c, const struct serve_opts *o, int arg
         r = serve_config_add_model(c, argv[i], e);
     if (!r)
         r = apply_flags(c, o, e);
+    if (!r && !*c->accounts)
+        r = find_accounts(c, e);
     return r ? r : serve_config_check(c, e);
 }
 

@@ -311,8 +311,14 @@ static void judge_wait(struct call *c, int64_t now_us)
 
 void call_tick(struct call *c, int64_t now_us)
 {
+    struct err e = {0};
+
     if (c->state > CALL_RUN || !c->x)
         return;
+    if (c->state == CALL_RUN && cloud_check_over(c->s->cloud, now_us, &c->ticket, &e)) {
+        call_fail(c, &e);
+        return;
+    }
     if (c->state == CALL_RUN && !c->is_told)
         judge_wait(c, now_us);
     if (!c->streaming && c->state == CALL_RUN && c->req.stream &&

@@ -142,34 +142,34 @@ static int is_local(const struct call *c)
     return net_is_near(c->x) && origin_is_own(c->s->config, &ask);
 }
 
-static int may_read_metrics(struct call *c, const char *key, size_t n_key, struct err *e)
+static int may_read_metrics(struct call *c, const struct cloud_caller *who, struct err *e)
 {
     int access = c->s->config->metrics;
 
     if (access == SERVE_METRICS_OPEN || (access == SERVE_METRICS_LOCAL && is_local(c)))
         return 0;
-    if (!*c->s->config->keys)
+    if (!serve_has_keys(c->s->config))
         return err_set(e, ERR_FORBIDDEN, "Metrics are for this machine only.");
-    return cloud_check_key(c->s->cloud, key, n_key, e);
+    return cloud_check_key(c->s->cloud, clock_now_us(), who, e);
 }
 
-static int may_ask(struct call *c, const char *key, size_t n_key, struct err *e)
+static int may_ask(struct call *c, const struct cloud_caller *who, struct err *e)
 {
     switch (c->route.auth) {
     case API_AUTH_NONE:
         break;
     case API_AUTH_KEY:
-        return cloud_check_key(c->s->cloud, key, n_key, e);
+        return cloud_check_key(c->s->cloud, clock_now_us(), who, e);
     case API_AUTH_TENANT:
         c->keys_read = atomic_load(&c->s->keys_read); /* before the key is looked at */
-        return cloud_find_tenant(c->s->cloud, key, n_key, &c->i_viewer, e);
+        return cloud_find_tenant(c->s->cloud, clock_now_us(), who, &c->i_viewer, e);
     case API_AUTH_METRICS:
-        return may_read_metrics(c, key, n_key, e);
+        return may_read_metrics(c, who, e);
     case API_AUTH_LIMITS:
         if (atomic_load(&c->s->draining))
             return err_set(e, ERR_DRAINING, "The server is shutting down.");
         cloud_tell_wall(c->s->cloud, clock_now_us(), clock_wall_us());
-        return cloud_enter(c->s->cloud, clock_now_us(), key, n_key, &c->ticket, e);
+        return cloud_enter(c->s->cloud, clock_now_us(), who, &c->ticket, e);
     }
     return 0;
 }
@@ -198,8 +198,7 @@ static void judge(struct call *c)
     struct origin_ask ask = origin_of(c);
     const struct page_file *file;
     struct err e = {0};
-    const char *key;
-    size_t n_key;
+    struct cloud_caller who = {.address = c->peer};
     int r;
 
     /* A web page that may not call is refused before anything else is looked at. */
@@ -207,7 +206,7 @@ static void judge(struct call *c)
         call_fail(c, &e);
         return;
     }
-    find_key(h, &key, &n_key);
+    find_key(h, &who.key, &who.n_key);
     r = api_route_find(method_of(h), h->target, strlen(h->target), &c->route, &e);
     c->endpoint = endpoint_row(c->route.id);
     c->frame = c->route.dialect ? c->route.dialect->frame(http_field(h, "user-agent"))
@@ -225,7 +224,7 @@ static void judge(struct call *c)
         call_fail(c, &e);
         return;
     }
-    r = may_ask(c, key, n_key, &e);
+    r = may_ask(c, &who, &e);
     if (!r && c->endpoint->parse)
         r = begin_body(c, &e);
     if (r)

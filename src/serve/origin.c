@@ -152,7 +152,7 @@ int origin_is_own(const struct serve_config *c, const struct origin_ask *a)
 static const char *allowing(const struct serve_config *c, const char *origin)
 {
     if (!c->cors_origin.n)
-        return *c->keys ? "*" : NULL;
+        return serve_has_keys(c) ? "*" : NULL;
     for (int i = 0; i < c->cors_origin.n; i++) {
         const char *v = c->cors_origin.v[i];
         if (!strcmp(v, "*") || (strcmp(v, "none") && !strcasecmp(v, origin)))
@@ -179,7 +179,7 @@ int origin_check(const struct serve_config *c, const struct origin_ask *a, const
                  struct err *e)
 {
     const char *origin = a->origin ? a->origin : "", *site = a->site ? a->site : "";
-    int r = *c->keys ? 0 : check_host(c, a->host, e);
+    int r = serve_has_keys(c) ? 0 : check_host(c, a->host, e);
 
     *ret_cors = NULL;
     if (r)

@@ -144,14 +144,14 @@ static int route(struct cloud *c, const struct route_try *t, struct buf *record,
 {
     struct cloud_want w = t->want;
     struct cloud_ticket ticket;
-    int r = cloud_enter(c, 0, NULL, 0, &ticket, e);
+    int r = cloud_enter(c, 0, &(struct cloud_caller){.key = NULL}, &ticket, e);
 
     if (r)
         return r;
     w.model = t->model;
     for (uint64_t i = 1; !r && i < t->nth; i++) { /* those that come before it */
         struct cloud_ticket before;
-        r = cloud_enter(c, 0, NULL, 0, &before, e);
+        r = cloud_enter(c, 0, &(struct cloud_caller){.key = NULL}, &before, e);
         if (!r)
             cloud_route(c, 0, &w, &before, &(struct err){0});
         cloud_leave(c, 0, &before, 0);

@@ -57,6 +57,8 @@
     X("host", "host", STR, host, "127.0.0.1", 0, 0, "HOST", "name or address to listen on")        \
     X("port", "port", INT, port, "8080", 0, 65535, "N", "port to listen on, 0: any free one")      \
     X("keys", "keys", STR, keys, "", 0, 0, "FILE", "API keys (see 'gaufre key --help')")           \
+    X("accounts", "accounts", STR, accounts, "", 0, 0, "FILE|URL",                                 \
+      "tenants, teams, keys, or 'off' (default: accounts.db in gaufre's home, once it has a key)") \
     X("insecure_no_keys", "insecure-no-keys", BOOL, insecure_no_keys, "false", 0, 0, NULL,         \
       "serve beyond this machine without keys")                                                    \
     X("ledger", "ledger", STR, ledger, "", 0, 0, "FILE",                                           \
@@ -174,7 +176,7 @@ struct serve_route {
 
 struct serve_config {
     const char *rates_path; /* the bench store (bench_store.h), or NULL: filled by the caller */
-    const char *host, *keys, *ledger, *currency, *region, *residency;
+    const char *host, *keys, *accounts, *ledger, *currency, *region, *residency;
     struct config_strs cors_origin, allowed_hosts;
     int64_t port, threads, io_threads, prep_threads, queue, connections, connections_per_address;
     int64_t retry_percent, retry_min;
@@ -222,6 +224,8 @@ int serve_config_read(struct serve_config *c, const char *path, struct err *e);
 int serve_config_flag(struct serve_config *c, const char *key, const char *text, struct err *e);
 /* Add a model by name or path. */
 int serve_config_add_model(struct serve_config *c, const char *model, struct err *e);
+/* Does nobody come in without a key? */
+int serve_has_keys(const struct serve_config *c);
 /* Fills ids, and checks what no single setting can see: a wide bind without keys, ids twice ... */
 int serve_config_check(struct serve_config *c, struct err *e);
 /* "http://host:port" into out (SERVE_URL_MAX bytes hold it), IPv6 addresses in brackets; returns

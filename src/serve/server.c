@@ -18,10 +18,11 @@
 
 #define JOBS_HOME_US INT64_C(10000000) /* after the drain: for cancelled jobs to come home */
 #define LINGER_US    10000
+#define SYNC_MS      250 /* between two looks at the store of accounts */
 
 int server_has_one_tenant(const struct server *s)
 {
-    return !*s->config->keys;
+    return !serve_has_keys(s->config);
 }
 
 struct served *server_model(const struct call *c)
@@ -65,6 +66,7 @@ static int open_cloud(struct server *s, struct err *e)
     const struct serve_config *c = s->config;
     struct cloud_config cc = {
         .keys_path = or_null(c->keys),
+        .accounts_path = or_null(c->accounts),
         .ledger_path = or_null(c->ledger),
         .ledger_sync_normal = c->ledger_sync,
         .limits = {.requests_per_minute = c->requests_per_minute,
@@ -315,6 +317,16 @@ int serve_swap(struct server *s, const struct serve_config *c, struct err *e)
     return 0;
 }
 
+/* Take over what was changed in the store of accounts. */
+static void sync_accounts(struct server *s)
+{
+    cloud_tell_wall(s->cloud, clock_now_us(), clock_wall_us());
+    if (!cloud_sync_accounts(s->cloud, clock_now_us()))
+        return;
+    atomic_fetch_add(&s->keys_read, 1);
+    LOG_EVENT(LOG_INFO, "accounts in force", LOG_INT("keys", cloud_n_keys(s->cloud)));
+}
+
 int serve_wait_ready(struct server *s, struct err *e)
 {
     int failed, keys_at = 0;
@@ -328,7 +340,8 @@ int serve_wait_ready(struct server *s, struct err *e)
         }
         if (atomic_load(&s->want_drain))
             return err_set(e, ERR_DRAINING, "stopped while loading");
-        wait_wake(s, 1000);
+        wait_wake(s, SYNC_MS);
+        sync_accounts(s);
         if (atomic_load(&s->want_reload) > keys_at) { /* the rest when it runs */
             keys_at = atomic_load(&s->want_reload);
             reload_keys(s, &none);
@@ -360,7 +373,8 @@ int serve_run(struct server *s, struct err *e)
     int r;
 
     while (!atomic_load(&s->want_drain)) {
-        wait_wake(s, 1000);
+        wait_wake(s, SYNC_MS);
+        sync_accounts(s);
         if (atomic_exchange(&s->want_reload, 0))
             return SERVE_RELOAD;
     }

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/plain.h"
+#include "base/sql.h"
 #include "base/sysmem.h"
 #include "base/team.h"
 #include "base/utf8.h"
@@ -303,6 +304,16 @@ static int strip_brackets(struct serve_config *c)
     return c->host ? 0 : ERR_NOMEM;
 }
 
+static int has_accounts(const struct serve_config *c)
+{
+    return *c->accounts && strcmp(c->accounts, "off");
+}
+
+int serve_has_keys(const struct serve_config *c)
+{
+    return *c->keys || has_accounts(c);
+}
+
 int serve_config_check(struct serve_config *c, struct err *e)
 {
     int r;
@@ -337,10 +348,10 @@ int serve_config_check(struct serve_config *c, struct err *e)
     if (r)
         return r;
     c->is_wide = !net_host_is_loopback(c->host);
-    if (!*c->keys && !c->insecure_no_keys && c->is_wide && !net_host_is_known(c->host))
+    if (!serve_has_keys(c) && !c->insecure_no_keys && c->is_wide && !net_host_is_known(c->host))
         return err_set(e, ERR_ARG, "host: '%.200s' is no name or address that can be found",
                        c->host);
-    if (!*c->keys && !c->insecure_no_keys && c->is_wide)
+    if (!serve_has_keys(c) && !c->insecure_no_keys && c->is_wide)
         return err_set(e, ERR_ARG,
                        "'%s' can be reached from other machines, and there are no API keys: set "
                        "'keys' (see 'gaufre key --help'), or insist with --insecure-no-keys",
@@ -394,7 +405,11 @@ int serve_config_describe(const struct serve_config *c, struct buf *out, struct 
 
     buf_addf(out, "listen     %s (%s)\n", serve_config_url(c, (int)c->port, url, sizeof url),
              loopback ? "this machine only" : "reachable from other machines");
-    buf_addf(out, "keys       %s\n", *c->keys ? c->keys : "none: everybody is the default tenant");
+    if (*c->keys || !serve_has_keys(c))
+        buf_addf(out, "keys       %s\n",
+                 *c->keys ? c->keys : "none: everybody is the default tenant");
+    if (has_accounts(c))
+        buf_addf(out, "accounts   %s\n", sql_is_url(c->accounts) ? "in PostgreSQL" : c->accounts);
     buf_addf(out, "ledger     %s\n", *c->ledger ? c->ledger : "off");
     for (int i = 0; i < c->n_models; i++) {
         r = describe_model(c, &c->models[i], &need, out, e);
@@ -411,7 +426,7 @@ int serve_config_describe(const struct serve_config *c, struct buf *out, struct 
     buf_add_char(out, '\n');
     for (const struct config_setting *s = serve_settings; s->name; s++) {
         if (!strcmp(s->name, "host") || !strcmp(s->name, "port") || !strcmp(s->name, "keys") ||
-            !strcmp(s->name, "ledger"))
+            !strcmp(s->name, "accounts") || !strcmp(s->name, "ledger"))
             continue;
         buf_addf(out, "%-20s ", s->name);
         config_show(s, c, out);

@@ -190,7 +190,8 @@ static void arrive(void)
     if (r == request + REQUESTS)
         return;
     *r = (struct request){.n_seqs = 1 + (int32_t)below(3)};
-    if (cloud_enter(cloud, clock_now_us(), key, strlen(key), &r->t, &e)) {
+    if (cloud_enter(cloud, clock_now_us(), &(struct cloud_caller){.key = key, .n_key = strlen(key)},
+                    &r->t, &e)) {
         if (e.code == ERR_AUTH)
             sim_fail("a key was refused");
         return;

@@ -262,7 +262,7 @@ static void what_cannot_be_booked_is_not_begun(void **state)
 
     assert_int_equal(cloud_open(&c, &config, &e), 0);
     fake_disk_fail(FAKE_FULL, 0, -1);
-    while (!(r = cloud_enter(c, clock_now_us(), NULL, 0, &t, &e))) {
+    while (!(r = cloud_enter(c, clock_now_us(), &(struct cloud_caller){.key = NULL}, &t, &e))) {
         snprintf(id, sizeof id, "req_%d", n++);
         cloud_settle(c, clock_now_us(), &t,
                      &(struct cloud_use){.request_id = id, .model = "m", .prompt_tokens = 1});
@@ -280,7 +280,8 @@ static void what_cannot_be_booked_is_not_begun(void **state)
     fake_disk_heal();
     fake_clock_pass(2000000);
     assert_int_equal(cloud_step(c, clock_now_us()), -1);
-    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), &(struct cloud_caller){.key = NULL}, &t, &e),
+                     0);
     cloud_leave(c, clock_now_us(), &t, 0);
     assert_int_equal(cloud_close(c), 0);
     judge(n, n);

@@ -59,7 +59,10 @@ static void round_of_requests(struct cloud *c, const char *key)
     char id[40];
 
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(cloud_enter(c, clock_now_us(), key, strlen(key), &t, &e), 0);
+        assert_int_equal(cloud_enter(c, clock_now_us(),
+                                     &(struct cloud_caller){.key = key, .n_key = strlen(key)}, &t,
+                                     &e),
+                         0);
         assert_string_equal(t.tenant, "acme");
         cloud_rate(c, clock_now_us(), &t, -1, &rate);
         assert_int_equal(rate.requests_minute.remaining,
@@ -83,7 +86,9 @@ static void round_of_requests(struct cloud *c, const char *key)
                                          .status = 200,
                                          .at_us = clock_wall_us()});
     }
-    assert_int_equal(cloud_enter(c, clock_now_us(), key, strlen(key), &t, &e), ERR_RATE_REQUESTS);
+    assert_int_equal(cloud_enter(c, clock_now_us(),
+                                 &(struct cloud_caller){.key = key, .n_key = strlen(key)}, &t, &e),
+                     ERR_RATE_REQUESTS);
     assert_in_range(t.retry_us, 19 * S, 21 * S); /* one in 20 s */
 }
 

@@ -72,13 +72,18 @@ static void settled_is_booked(void **state)
                               .status = 200};
         snprintf(id, sizeof id, "req-%d", i);
         /* Without keys a header does not matter. */
-        assert_int_equal(cloud_enter(c, clock_now_us(), i & 1 ? "some key" : NULL, 8, &t, &e), 0);
+        assert_int_equal(
+            cloud_enter(c, clock_now_us(),
+                        &(struct cloud_caller){.key = i & 1 ? "some key" : NULL, .n_key = 8}, &t,
+                        &e),
+            0);
         assert_string_equal(t.tenant, "default");
         assert_int_equal(cloud_reserve(c, clock_now_us(), &t, &no_price, 1000, &e), 0);
         cloud_settle(c, clock_now_us(), &t, &u);
         assert_int_equal(t.i_tenant, -1);
     }
-    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), &(struct cloud_caller){.key = NULL}, &t, &e),
+                     0);
     cloud_leave(c, clock_now_us(), &t, 0); /* costs nothing, books nothing */
     cloud_leave(c, clock_now_us(), &t, 0);
     cloud_close(c); /* writes what is left */
@@ -91,7 +96,8 @@ static void settled_is_booked(void **state)
 
     /* And on it goes after a restart. */
     assert_int_equal(cloud_open(&c, &config, &e), 0);
-    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), &(struct cloud_caller){.key = NULL}, &t, &e),
+                     0);
     cloud_settle(c, clock_now_us(), &t,
                  &(struct cloud_use){.request_id = "x", .model = "m", .prompt_tokens = 1});
     cloud_close(c);
@@ -139,18 +145,27 @@ static void keys_and_limits(void **state)
     assert_int_equal(cloud_open(&c, &config, &e), 0);
     assert_int_equal(cloud_n_keys(c), 2);
 
-    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), ERR_AUTH);
+    assert_int_equal(cloud_enter(c, clock_now_us(), &(struct cloud_caller){.key = NULL}, &t, &e),
+                     ERR_AUTH);
     assert_non_null(strstr(e.text, "No API key"));
     assert_int_equal(t.i_rate, -1);
-    assert_int_equal(cloud_enter(c, clock_now_us(), "wrong", 5, &t, &e), ERR_AUTH);
+    assert_int_equal(
+        cloud_enter(c, clock_now_us(), &(struct cloud_caller){.key = "wrong", .n_key = 5}, &t, &e),
+        ERR_AUTH);
     assert_int_equal(cloud_rate(c, clock_now_us(), &t, -1, &rate), 0);
-    assert_int_equal(cloud_check_key(c, a, strlen(a), &e), 0);
-    assert_int_equal(cloud_check_key(c, a, strlen(a) - 1, &e), ERR_AUTH);
+    assert_int_equal(
+        cloud_check_key(c, clock_now_us(), &(struct cloud_caller){a, strlen(a), NULL}, &e), 0);
+    assert_int_equal(
+        cloud_check_key(c, clock_now_us(), &(struct cloud_caller){a, strlen(a) - 1, NULL}, &e),
+        ERR_AUTH);
 
-    assert_int_equal(cloud_enter(c, clock_now_us(), a, strlen(a), &t, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(),
+                                 &(struct cloud_caller){.key = a, .n_key = strlen(a)}, &t, &e),
+                     0);
     assert_string_equal(t.tenant, "acme");
     assert_string_equal(t.key_id, "a");
-    assert_int_equal(cloud_enter(c, clock_now_us(), a, strlen(a), &t2, &e),
+    assert_int_equal(cloud_enter(c, clock_now_us(),
+                                 &(struct cloud_caller){.key = a, .n_key = strlen(a)}, &t2, &e),
                      ERR_QUEUE_FULL); /* concurrency */
     assert_true(t2.retry_us > 0);
     assert_int_equal(cloud_reserve(c, clock_now_us(), &t, &no_price, 80, &e), 0);
@@ -163,17 +178,23 @@ static void keys_and_limits(void **state)
     assert_int_equal(rate.requests_minute.remaining, 1);
     assert_int_equal(rate.requests_hour.limit, -1);
 
-    assert_int_equal(cloud_enter(c, clock_now_us(), a, strlen(a), &t, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(),
+                                 &(struct cloud_caller){.key = a, .n_key = strlen(a)}, &t, &e),
+                     0);
     assert_int_equal(cloud_reserve(c, clock_now_us(), &t, &no_price, 90, &e), ERR_RATE_TOKENS);
     assert_true(t.retry_us > 0);
     cloud_leave(c, clock_now_us(), &t, 0);
-    assert_int_equal(cloud_enter(c, clock_now_us(), a, strlen(a), &t, &e), ERR_RATE_REQUESTS);
+    assert_int_equal(cloud_enter(c, clock_now_us(),
+                                 &(struct cloud_caller){.key = a, .n_key = strlen(a)}, &t, &e),
+                     ERR_RATE_REQUESTS);
     assert_in_range(t.retry_us, 1, 20000000);
     assert_int_equal(cloud_rate(c, clock_now_us(), &t, -1, &rate), 1);
     assert_int_equal(rate.requests_minute.remaining, 0);
 
     /* The other tenant has limits of its own. */
-    assert_int_equal(cloud_enter(c, clock_now_us(), b, strlen(b), &t, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(),
+                                 &(struct cloud_caller){.key = b, .n_key = strlen(b)}, &t, &e),
+                     0);
     assert_string_equal(t.tenant, "default");
     assert_int_equal(cloud_rate(c, clock_now_us(), &t, -1, &rate), 1);
     assert_int_equal(rate.requests_minute.limit, 1000);
@@ -182,12 +203,16 @@ static void keys_and_limits(void **state)
 
     /* A new key works after a reload; a broken file changes nothing. */
     assert_int_equal(cloud_key_new(keys, "d", NULL, d, &e), 0);
-    assert_int_equal(cloud_check_key(c, d, strlen(d), &e), ERR_AUTH);
+    assert_int_equal(
+        cloud_check_key(c, clock_now_us(), &(struct cloud_caller){d, strlen(d), NULL}, &e),
+        ERR_AUTH);
     assert_int_equal(cloud_reload_keys(c, clock_now_us(), &e), 0);
-    assert_int_equal(cloud_check_key(c, d, strlen(d), &e), 0);
+    assert_int_equal(
+        cloud_check_key(c, clock_now_us(), &(struct cloud_caller){d, strlen(d), NULL}, &e), 0);
     append("nonsense\n");
     assert_int_equal(cloud_reload_keys(c, clock_now_us(), &e), ERR_FORMAT);
-    assert_int_equal(cloud_check_key(c, d, strlen(d), &e), 0);
+    assert_int_equal(
+        cloud_check_key(c, clock_now_us(), &(struct cloud_caller){d, strlen(d), NULL}, &e), 0);
     cloud_close(c);
 }
 
@@ -202,14 +227,16 @@ static void overdraft(void **state)
 
     assert_int_equal(cloud_open(&c, &config, &e), 0);
     /* More than the bucket ever holds is refused for good, with both numbers. */
-    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), &(struct cloud_caller){.key = NULL}, &t, &e),
+                     0);
     assert_int_equal(cloud_reserve(c, clock_now_us(), &t, &no_price, 101, &e), ERR_QUOTA);
     assert_non_null(strstr(e.text, "(100)"));
     assert_non_null(strstr(e.text, "101 tokens"));
     assert_int_equal(t.retry_us, 0);
     cloud_leave(c, clock_now_us(), &t, 0);
     /* One that holds what there is ... */
-    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), &(struct cloud_caller){.key = NULL}, &t, &e),
+                     0);
     assert_int_equal(cloud_reserve(c, clock_now_us(), &t, &no_price, 100, &e), 0);
     cloud_rate(c, clock_now_us(), &t, -1, &rate);
     assert_int_equal(rate.tokens_minute.remaining, 0);
@@ -217,7 +244,8 @@ static void overdraft(void **state)
      * minutes more than the one that was there. */
     cloud_settle(c, clock_now_us(), &t,
                  &(struct cloud_use){.prompt_tokens = 20, .completion_tokens = 3188});
-    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), &(struct cloud_caller){.key = NULL}, &t, &e),
+                     0);
     assert_int_equal(cloud_reserve(c, clock_now_us(), &t, &no_price, 1, &e), ERR_RATE_TOKENS);
     assert_in_range(t.retry_us, INT64_C(31) * 60000000, INT64_C(32) * 60000000);
     cloud_rate(c, clock_now_us(), &t, -1, &rate);
@@ -233,7 +261,10 @@ static enum tier granted(struct cloud *c, const char *key, enum tier asked)
     struct err e = {0};
     enum tier tier;
 
-    assert_int_equal(cloud_enter(c, clock_now_us(), key, key ? strlen(key) : 0, &t, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(),
+                                 &(struct cloud_caller){.key = key, .n_key = key ? strlen(key) : 0},
+                                 &t, &e),
+                     0);
     tier = cloud_tier(&t, asked);
     cloud_leave(c, clock_now_us(), &t, 0);
     return tier;
@@ -318,7 +349,8 @@ static const struct supplier *chosen(struct cloud *c, const char *model)
     struct cloud_ticket t;
     struct err e = {0};
 
-    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), &(struct cloud_caller){.key = NULL}, &t, &e),
+                     0);
     if (!cloud_route(c, clock_now_us(), &(struct cloud_want){.model = model, .tier = TIER_DEFAULT},
                      &t, &e))
         s = t.offer->sup;
@@ -331,7 +363,7 @@ static int route_code(struct cloud *c, const char *model, struct err *e)
     struct cloud_ticket t;
     int r;
 
-    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), &(struct cloud_caller){.key = NULL}, &t, e), 0);
     r = cloud_route(c, clock_now_us(), &(struct cloud_want){.model = model, .tier = TIER_DEFAULT},
                     &t, e);
     cloud_leave(c, clock_now_us(), &t, 0);
@@ -387,7 +419,8 @@ static void routes(void **state)
     assert_int_equal(route_code(c, "alias", &e), ERR_FROZEN);
     f1.load.frozen = 0;
 
-    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), &(struct cloud_caller){.key = NULL}, &t, &e),
+                     0);
     assert_int_equal(cloud_route(c, clock_now_us(),
                                  &(struct cloud_want){.model = "m1", .tier = TIER_DEFAULT}, &t, &e),
                      0);
@@ -397,7 +430,8 @@ static void routes(void **state)
     cloud_note_job(t.offer, clock_now_us(), 50000000);
     cloud_leave(c, clock_now_us(), &t, 0);
     for (int i = 0; i < 2; i++) { /* too many, and too long */
-        assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
+        assert_int_equal(
+            cloud_enter(c, clock_now_us(), &(struct cloud_caller){.key = NULL}, &t, &e), 0);
         assert_int_equal(cloud_route(c, clock_now_us(),
                                      &(struct cloud_want){.model = "m1", .tier = TIER_DEFAULT}, &t,
                                      &e),
@@ -417,7 +451,9 @@ static int use(struct cloud *c, const char *key, const char *id, int64_t held, i
     struct err e = {0};
     int r;
 
-    assert_int_equal(cloud_enter(c, clock_now_us(), key, strlen(key), &t, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(),
+                                 &(struct cloud_caller){.key = key, .n_key = strlen(key)}, &t, &e),
+                     0);
     r = cloud_reserve(c, clock_now_us(), &t, &no_price, held, &e);
     if (!r && used >= 0)
         cloud_settle(c, clock_now_us(), &t,
@@ -517,7 +553,9 @@ static void budgets_of_money(void **state)
     assert_int_equal(cloud_key_new(keys, "k", "acme", key, &e), 0);
     append("tenant acme budget_per_month=0.0005EUR\n"); /* 500,000 nano */
     assert_int_equal(cloud_open(&c, &config, &e), 0);
-    assert_int_equal(cloud_enter(c, clock_now_us(), key, strlen(key), &t, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(),
+                                 &(struct cloud_caller){.key = key, .n_key = strlen(key)}, &t, &e),
+                     0);
     assert_int_equal(cloud_room(c, clock_now_us(), &t, &ask), 100 + 200);
     assert_int_equal(cloud_reserve(c, clock_now_us(), &t, &other, 2, &e), ERR_BUDGET);
     assert_non_null(strstr(e.text, "has no price"));
@@ -551,7 +589,8 @@ static void turned_back(void **state)
 
     for (int i = 0; i < 3; i++)
         assert_int_equal(cloud_add_offer(c, 0, &f[i].s, &e), 0);
-    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), &(struct cloud_caller){.key = NULL}, &t, &e),
+                     0);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(cloud_route(c, clock_now_us(),
                                      &(struct cloud_want){.model = "m1", .tier = TIER_DEFAULT}, &t,
@@ -587,8 +626,10 @@ static void offers_come_and_go(void **state)
     int32_t n;
 
     assert_int_equal(cloud_add_offer(c, 0, &f1.s, &e), 0);
-    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &a, &e), 0);
-    assert_int_equal(cloud_enter(c, clock_now_us(), NULL, 0, &b, &e), 0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), &(struct cloud_caller){.key = NULL}, &a, &e),
+                     0);
+    assert_int_equal(cloud_enter(c, clock_now_us(), &(struct cloud_caller){.key = NULL}, &b, &e),
+                     0);
     assert_int_equal(cloud_route(c, clock_now_us(),
                                  &(struct cloud_want){.model = "m1", .tier = TIER_DEFAULT}, &a, &e),
                      0);
@@ -676,7 +717,7 @@ static void *ask_and_leave(void *arg)
     struct err e;
 
     while (!w->stop) {
-        assert_int_equal(cloud_enter(w->c, 0, NULL, 0, &t, &e), 0);
+        assert_int_equal(cloud_enter(w->c, 0, &(struct cloud_caller){.key = NULL}, &t, &e), 0);
         while (t.n_tried < CLOUD_TRIES_MAX &&
                !cloud_route(w->c, 0, &(struct cloud_want){.model = "m1", .tier = TIER_DEFAULT}, &t,
                             &e)) {

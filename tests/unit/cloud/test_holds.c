@@ -27,9 +27,9 @@ static int open_world(void **state)
     struct world *w = calloc(1, sizeof *w);
 
     log_setup(LOG_OFF, 0);
-    holds_account_init(&w->key, "key", "EUR");
-    holds_account_init(&w->team, "team", "EUR");
-    holds_account_init(&w->tenant, "tenant", "EUR");
+    holds_account_init(&w->key, ACCOUNT_KEY, "key", "EUR");
+    holds_account_init(&w->team, ACCOUNT_TEAM, "team", "EUR");
+    holds_account_init(&w->tenant, ACCOUNT_TENANT, "tenant", "EUR");
     *state = w;
     return 0;
 }
@@ -195,7 +195,7 @@ static void days_are_local(void **state)
         int64_t from, until, t = 1767225600; /* 2026 */
         assert_int_equal(zone_load(&z, ZONE_DIR, zones[i], &e), 0);
         s.token_budget_per_day = 100;
-        s.budget_zone = zones[i];
+        s.budget_zone = (char *)(uintptr_t)zones[i];
         assert_int_equal(holds_set(&w->tenant, &s, NULL, NOW, t, &e), 0);
         for (int day = 0; day < 366; day++, t = until) {
             zone_window(z, ZONE_DAY, t, &from, &until);
@@ -217,12 +217,13 @@ struct past {
     int64_t used;
 };
 
-static int used(void *ctx, const char *name, int64_t from_s, int64_t until_s, int64_t ret[N_KINDS],
-                struct err *e)
+static int used(void *ctx, const struct holds_account *a, int64_t from_s, int64_t until_s,
+                int64_t ret[N_KINDS], struct err *e)
 {
     struct past *p = ctx;
 
-    assert_string_equal(name, "tenant");
+    assert_string_equal(a->name, "tenant");
+    assert_int_equal(a->kind, ACCOUNT_TENANT);
     assert_true(from_s < until_s);
     p->n_asked++;
     ret[OF_TOKENS] = ret[OF_MONEY] = p->used;
@@ -255,7 +256,7 @@ static void the_past_counts(void **state)
     books.used = -1;
     s.token_budget = 5;
     assert_int_equal(holds_set(&w->tenant, &s, &past, NOW, 0, &e), ERR_IO);
-    s.budget_zone = "No/Where";
+    s.budget_zone = (char[]){"No/Where"};
     assert_int_equal(holds_set(&w->tenant, &s, &past, NOW, 0, &e), ERR_NOTFOUND);
     assert_int_equal(holds_room(&h, 0), 550);
 }

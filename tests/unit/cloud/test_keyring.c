@@ -35,6 +35,18 @@ static int teardown(void **state)
     return rmdir(dir);
 }
 
+static const struct key_line *key_find(const struct key_table *t, const char *key, size_t n)
+{
+    unsigned char hash[KEY_HASH_BYTES];
+
+    key_hash(t->salt, key, n, hash);
+    for (int i = 0; i < t->n_lines; i++) {
+        if (!memcmp(hash, t->lines[i].hash, sizeof hash))
+            return &t->lines[i];
+    }
+    return NULL;
+}
+
 static void make_and_find(void **state)
 {
     char a[CLOUD_KEY_TEXT_MAX], b[CLOUD_KEY_TEXT_MAX], line[1024];
@@ -138,10 +150,10 @@ static void limits(void **state)
 
     assert_int_equal(key_table_parse(&t, "f", text, sizeof text - 1, &e), 0);
     assert_int_equal(t->n_tenants, 2);
-    assert_int_equal(t->tenants[0].limits.tokens_per_minute, 0);
-    assert_int_equal(t->tenants[1].limits.requests_per_minute, 60);
-    assert_int_equal(t->tenants[1].limits.tokens_per_minute, -1);
-    assert_int_equal(t->tenants[1].limits.concurrency, 4);
+    assert_int_equal(t->tenants[0].settings.tokens_per_minute, 0);
+    assert_int_equal(t->tenants[1].settings.requests_per_minute, 60);
+    assert_int_equal(t->tenants[1].settings.tokens_per_minute, -1);
+    assert_int_equal(t->tenants[1].settings.concurrency, 4);
     assert_int_equal(t->n_lines, 2);
     key_table_free(t);
 }
@@ -155,12 +167,12 @@ static void tiers(void **state)
     struct err e = {0};
 
     assert_int_equal(key_table_parse(&t, "f", text, sizeof text - 1, &e), 0);
-    assert_int_equal(t->tenants[1].tiers, 7);
-    assert_int_equal(t->tenants[1].limits.concurrency, 4);
-    assert_int_equal(t->lines[0].tiers, 1 << TIER_FLEX);
+    assert_int_equal(t->tenants[1].settings.tiers, 7);
+    assert_int_equal(t->tenants[1].settings.concurrency, 4);
+    assert_int_equal(t->lines[0].settings.tiers, 1 << TIER_FLEX);
     assert_int_equal(t->lines[0].i_tenant, 1);
-    assert_int_equal(t->lines[1].tiers, 0); /* not said */
-    assert_int_equal(t->tenants[2].tiers, 0);
+    assert_int_equal(t->lines[1].settings.tiers, -1); /* not said */
+    assert_int_equal(t->tenants[2].settings.tiers, -1);
     key_table_free(t);
 }
 
@@ -175,15 +187,15 @@ static void refuses(void **state)
         {"salt " SALT "\nkey a secret\n", "f:2: the hash of key 'a' is not 64 hex"},
         {"salt " SALT "\nkey a " HASH "\nkey a " HASH "\n", "f:3: key id 'a' is there twice"},
         {"salt " SALT "\nkey a/b " HASH "\n", "f:2: 'key' wants"},
-        {"salt " SALT "\nkey a " HASH " acme\n", "f:2: 'acme' is neither tenant=NAME nor"},
-        {"salt " SALT "\nkey a " HASH " tenant=\n", "'tenant=' is neither tenant=NAME"},
+        {"salt " SALT "\nkey a " HASH " acme\n", "f:2: unknown limit 'acme' of a key"},
+        {"salt " SALT "\nkey a " HASH " tenant=\n", "'' is no tenant's name"},
         {"salt " SALT "\nkey a " HASH " tiers=flex,gold\n", "'gold' is not one of the tiers"},
-        {"tenant a tiers=auto\n", "f:1: 'auto' is not one of the tiers"},
-        {"tenant a tiers=,\n", "f:1: tiers= wants some of"},
+        {"tenant a tiers=auto\n", "f:1: tiers: 'auto' is not one of the tiers"},
+        {"tenant a tiers=,\n", "f:1: tiers: '' is not one of the tiers"},
         {"tenant a tiers\n", "f:1: unknown limit 'tiers'"},
         {"tenant a rpm=1\n", "f:1: unknown limit 'rpm'"},
         {"tenant a concurrency\n", "f:1: unknown limit 'concurrency'"},
-        {"tenant a concurrency=-1\n", "f:1: concurrency wants a count"},
+        {"tenant a concurrency=-1\n", "f:1: concurrency: wants a count"},
         {"tenant a concurrency=99999999999999999999\n", "wants a count"},
         {"gf-abcdef\n", "f:1: a line begins with"},
         {"tenant a budget_zone=Europe/Atlantis\n", "Europe/Atlantis"},
@@ -191,7 +203,13 @@ static void refuses(void **state)
         {"tenant a token_budget_per_day=-1\n", "wants a count"},
         {"tenant a budget_per_day=50\n", "no amount of money"},
         {"tenant a budget_per_day=-1EUR\n", "no amount of money"},
-        {"tenant a budget=1EUR budget_per_day=1USD\n", "in one currency"},
+        {"tenant a budget=1EUR budget_per_day=1USD\n", "all in one currency, here EUR"},
+        {"tenant a models=a;b\n", "models: 'a;b' is not a name"},
+        {"tenant a networks=10.0.0.0/33\n", "networks: '10.0.0.0/33' is not a network"},
+        {"tenant a labels=env\n", "labels: 'env' is not a label"},
+        {"tenant a labels=env=a,env=b\n", "two labels have the name 'env'"},
+        {"tenant a expires=2027-01-01\n", "unknown limit 'expires' of a tenant"},
+        {"salt " SALT "\nkey a " HASH " expires=tomorrow\n", "'tomorrow' is no time"},
         {"a b c d e f g h i j k l m n o p q r s t u v w x y\n", "f:1: too many words"},
     };
 

@@ -52,7 +52,7 @@ static const struct supplier *one(struct cloud *c, int code, int64_t first_us, i
     struct cloud_ticket t;
     struct err e = {0};
 
-    assert_int_equal(cloud_enter(c, now_us, NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_enter(c, now_us, &(struct cloud_caller){.key = NULL}, &t, &e), 0);
     if (!route(c, now_us, &t, &e)) {
         s = t.offer->sup;
         cloud_note_result(c, now_us, &t, code, first_us, retry_us);
@@ -66,7 +66,7 @@ static int route_code(struct cloud *c, int64_t now_us, int64_t *ret_retry_us)
     struct cloud_ticket t;
     struct err e = {0};
 
-    assert_int_equal(cloud_enter(c, now_us, NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_enter(c, now_us, &(struct cloud_caller){.key = NULL}, &t, &e), 0);
     route(c, now_us, &t, &e);
     *ret_retry_us = t.retry_us;
     cloud_leave(c, now_us, &t, 0);
@@ -100,7 +100,7 @@ static void the_smallest_time(void **state)
     struct cloud_ticket t;
     struct err e = {0};
 
-    assert_int_equal(cloud_enter(c, S, NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_enter(c, S, &(struct cloud_caller){.key = NULL}, &t, &e), 0);
     assert_int_equal(route(c, S, &t, &e), 0);
     assert_int_equal(cloud_come_back(c, S, &t, 5 * S), 5 * S);
     cloud_note_result(c, S, &t, ERR_SUPPLIER_BUSY, -1, 5 * S);
@@ -131,7 +131,7 @@ static void the_slow_one(void **state)
     assert_ptr_equal(one(c, 0, S / 5, 0, now), &far[2]); /* the first now, and quick */
     for (int i = 0; i < 5; i++) {
         struct cloud_ticket t;
-        assert_int_equal(cloud_enter(c, now, NULL, 0, &t, &e), 0);
+        assert_int_equal(cloud_enter(c, now, &(struct cloud_caller){.key = NULL}, &t, &e), 0);
         t.tried[t.n_tried++] = 3; /* so that it is the other's */
         assert_int_equal(route(c, now, &t, &e), 0);
         assert_ptr_equal(t.offer->sup, &far[1]);
@@ -155,7 +155,8 @@ static void slow_is_better_than_none(void **state)
     int64_t now = S;
     struct err e;
 
-    assert_int_equal(cloud_enter(c, now, NULL, 0, &t, &e), 0); /* the second one is quick */
+    assert_int_equal(cloud_enter(c, now, &(struct cloud_caller){.key = NULL}, &t, &e),
+                     0); /* the second one is quick */
     t.tried[t.n_tried++] = 1;
     assert_int_equal(route(c, now, &t, &e), 0);
     cloud_note_result(c, now, &t, 0, S / 5, 0);
@@ -188,7 +189,7 @@ static void *rush(void *arg)
     struct cloud_ticket t;
     struct err e;
 
-    assert_int_equal(cloud_enter(r->c, 0, NULL, 0, &t, &e), 0);
+    assert_int_equal(cloud_enter(r->c, 0, &(struct cloud_caller){.key = NULL}, &t, &e), 0);
     pthread_barrier_wait(&r->begin);
     if (!route(r->c, 100 * S, &t, &e)) {
         r->n_there++;
@@ -232,7 +233,7 @@ static void retries(void **state)
     int n = 0;
 
     for (int i = 0; i < 20; i++) {
-        assert_int_equal(cloud_enter(c, S, NULL, 0, &t, &e), 0);
+        assert_int_equal(cloud_enter(c, S, &(struct cloud_caller){.key = NULL}, &t, &e), 0);
         assert_int_equal(route(c, S, &t, &e), 0);
         while (cloud_has_other(c, S, &t) && cloud_take_retry(c, S, &t)) {
             cloud_turn_back(c, S, &t);

@@ -92,7 +92,9 @@ static int64_t taken(struct two *t)
     struct api_rate rate;
     struct err e;
 
-    assert_int_equal(cloud_enter(t->r.s->cloud, clock_now_us(), NULL, 0, &look, &e), 0);
+    assert_int_equal(
+        cloud_enter(t->r.s->cloud, clock_now_us(), &(struct cloud_caller){.key = NULL}, &look, &e),
+        0);
     assert_true(cloud_rate(t->r.s->cloud, clock_now_us(), &look, -1, &rate));
     cloud_leave(t->r.s->cloud, clock_now_us(), &look, 0);
     return TOKENS - rate.tokens_minute.remaining;

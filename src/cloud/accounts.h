@@ -1,0 +1,115 @@
+/* A door of the cloud room: accounts at rest, in a database (base/sql.h). Commands and the admin
+ * API change them here; a server reads what has changed and keeps it in its directory.
+ *
+ * A change is one transaction: it is checked, written with a line of the audit log, and counted in
+ * the store's generation, by which servers see that there is something new. Only hashes of keys are
+ * stored. Lines of the audit log are never changed; each has a hash of itself and all before it.
+ *
+ * One thread at a time; calls wait for the database. */
+#ifndef CLOUD_ACCOUNTS_H
+#define CLOUD_ACCOUNTS_H
+
+#include "base/sql.h"
+#include "cloud/account.h"
+
+#define ACCOUNTS_FILE        "accounts.db" /* in gaufre's home */
+#define ACCOUNTS_KEY_MAX     96            /* of a key's text */
+#define ACCOUNTS_SECRETS_MAX 4             /* of one key: those of before, while it is rotated */
+#define ACCOUNTS_OVERLAP_MAX (INT64_C(90) * 86400)
+#define ACCOUNTS_REQUEST_MAX 128 /* of an idempotency key */
+#define ACCOUNTS_HASH_BYTES  32
+#define ACCOUNTS_AUDIT_MAX   8192 /* of what stands in one line */
+
+struct accounts;
+
+enum account_state { ACCOUNT_ACTIVE, ACCOUNT_REVOKED, ACCOUNT_REMOVED, ACCOUNT_STATES };
+const char *account_state_name(enum account_state s);
+
+struct accounts_secret {
+    unsigned char hash[ACCOUNTS_HASH_BYTES];
+    int64_t not_after_s; /* 0: no end of its own */
+};
+
+struct account_row {
+    enum account_kind kind;
+    enum account_state state;
+    char id[ACCOUNT_ID_MAX];       /* as in account.h */
+    char tenant[ACCOUNT_NAME_MAX]; /* whose it is; of a tenant: itself */
+    char team[ACCOUNT_ID_MAX];     /* of a key: "tenant/team"; "": none */
+    int64_t created_s;
+    struct account_settings settings; /* whoever wants to keep them leaves account_unsaid() here */
+    int n_secrets;
+    struct accounts_secret secret[ACCOUNTS_SECRETS_MAX];
+    char broken[200]; /* what of it cannot be read; "": nothing */
+};
+
+/* A file's path or a URL; tables are made where missing. */
+int accounts_open(struct accounts **ret, const char *where, struct err *e);
+void accounts_close(struct accounts *a); /* accepts NULL */
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+/* Counts up with every change; cheap. */
+int accounts_generation(struct accounts *a, int64_t *ret, struct err *e);
+/* The accounts that have changed after that generation, removed ones too, of one kind or all (-1),
+ * tenants first, then teams, then keys. */
+int accounts_each(struct accounts *a, int kind, int64_t after,
+                  int (*row)(void *arg, struct account_row *r), void *arg, struct err *e);
+/* One that is not removed: ERR_NOTFOUND. Its settings are the caller's. */
+int accounts_get(struct accounts *a, enum account_kind kind, const char *id,
+                 struct account_row *ret, struct err *e);
+/* Was there ever a key? Then nobody comes in without one. */
+int accounts_is_closed(struct accounts *a, int *ret, struct err *e);
+/* What keys are hashed with, one call each. */
+int accounts_salts(struct accounts *a, int (*salt)(void *arg, const unsigned char salt[32]),
+                   void *arg, struct err *e);
+
+struct account_audit {
+    int64_t seq, at_s;
+    const char *actor, *action; /* "new", "set", "rotate", "revoke", "rm", "import" */
+    enum account_kind kind;
+    const char *id, *before, *after; /* JSON; "": nothing */
+};
+/* Lines after that number, the first of them first, at most `max`. */
+int accounts_audit(struct accounts *a, int64_t after, int64_t max,
+                   int (*line)(void *arg, const struct account_audit *l), void *arg, struct err *e);
+/* Is every line as it was written? ERR_FORMAT names the first that is not. */
+int accounts_audit_check(struct accounts *a, int64_t *ret_lines, struct err *e);
+
+/* ---- changing -------------------------------------------------------------------------------- */
+
+struct account_change {
+    const char *field, *text; /* text NULL: not said any more */
+};
+
+struct account_who {
+    const char *actor; /* "cli:ann", "key:ops" */
+    int64_t now_s;
+};
+
+/* A tenant or a team ("tenant/team"). ERR_EXISTS, ERR_NOTFOUND (its tenant), ERR_ARG. */
+int accounts_new(struct accounts *a, const struct account_who *w, enum account_kind kind,
+                 const char *id, const struct account_change *c, int n, struct err *e);
+/* A key of a tenant, of one of its teams (name; NULL: none). *ret: its text, to be shown once. */
+int accounts_new_key(struct accounts *a, const struct account_who *w, const char *id,
+                     const char *tenant, const char *team, const struct account_change *c, int n,
+                     char ret[ACCOUNTS_KEY_MAX], struct err *e);
+int accounts_set(struct accounts *a, const struct account_who *w, enum account_kind kind,
+                 const char *id, const struct account_change *c, int n, struct err *e);
+/* Another secret for a key; the one of now is good for overlap_s more. `request` (NULL: none) names
+ * the rotation: asked for again under the same name, it gives yet another secret in place of the
+ * one that it gave before, and the older one's end stays: so it can be repeated when its answer was
+ * lost. */
+int accounts_rotate(struct accounts *a, const struct account_who *w, const char *id,
+                    int64_t overlap_s, const char *request, char ret[ACCOUNTS_KEY_MAX],
+                    struct err *e);
+int accounts_revoke(struct accounts *a, const struct account_who *w, const char *id, struct err *e);
+/* ERR_ARG: it has keys or teams. The name is free again; what it used stays in the ledger. */
+int accounts_remove(struct accounts *a, const struct account_who *w, enum account_kind kind,
+                    const char *id, struct err *e);
+/* Take over the tenants and keys of a keys file, hashes as they are. *ret_keys: how many keys.
+ * ERR_EXISTS: one is there; then none was taken. */
+int accounts_import(struct accounts *a, const struct account_who *w, const char *path,
+                    int *ret_keys, struct err *e);
+
+#endif

@@ -1,0 +1,523 @@
+/* Keys and accounts of a running cloud: from the keys file and the store into the directory, and
+ * from a request's key to what it gives. */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "cloud/cloud_int.h"
+#include "cloud/keyring.h"
+
+#define TELL_US INT64_C(30000000) /* between two log lines about a store that cannot be read */
+
+/* What a source says of one account. */
+struct saying {
+    struct account *a;
+    struct account_settings *said; /* NULL: it is gone */
+};
+
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+/* What an account used before, by the ledger. */
+static int past_used(void *ctx, const struct holds_account *a, int64_t from_s, int64_t until_s,
+                     int64_t ret[N_KINDS], struct err *e)
+{
+    static const enum books_by by[ACCOUNT_KINDS] = {BOOKS_BY_TENANT, BOOKS_BY_TEAM, BOOKS_BY_KEY};
+    const struct cloud *c = ctx;
+
+    return books_used(c->config.ledger_path, by[a->kind], a->name, from_s * 1000000,
+                      until_s < INT64_MAX / 1000000 ? until_s * 1000000 : INT64_MAX,
+                      &ret[OF_TOKENS], &ret[OF_MONEY], e);
+}
+
+static int is_limited(const struct account_settings *s)
+{
+    char text[ACCOUNT_TEXT_MAX];
+
+    for (int i = 0; s && i < account_n_fields; i++) {
+        const struct account_field *f = &account_fields[i];
+        if ((f->type == ACCOUNT_COUNT || f->type == ACCOUNT_MONEY) &&
+            account_field_show(s, f, text))
+            return 1;
+    }
+    return 0;
+}
+
+/* Budgets of money count what the configured prices charge. */
+static int check_currency(const struct cloud *c, const struct account *a,
+                          const struct account_settings *s, struct err *e)
+{
+    const char *of = c->config.currency ? c->config.currency : "";
+
+    if (!s || !s->currency[0] || !strcmp(s->currency, of))
+        return 0;
+    return err_set(e, ERR_FORMAT, "%s %s: its budget is in %s, and %s%s",
+                   account_kind_name(a->kind), a->id, s->currency,
+                   *of ? "prices are in " : "there are no prices", of);
+}
+
+/* Put limits in force; s NULL: none but a tenant's usual ones. They may ask the ledger. */
+static int put_limits(struct cloud *c, struct account *a, const struct account_settings *s,
+                      int64_t now_us, struct err *e)
+{
+    const struct cloud_limits *d = &c->config.limits;
+    const struct holds_past past = {past_used, c};
+    struct account_settings limits = s ? *s : account_unsaid();
+    int r = 0;
+
+    if (!a->counts && !is_limited(s))
+        return 0;
+    if (!a->counts) {
+        pthread_rwlock_wrlock(&c->lock);
+        r = directory_make_counts(&c->directory, a, e);
+        c->directory.round++; /* grants of before do not count here */
+        pthread_rwlock_unlock(&c->lock);
+    }
+    if (a->kind == ACCOUNT_TENANT && limits.requests_per_minute < 0)
+        limits.requests_per_minute = d->requests_per_minute;
+    if (a->kind == ACCOUNT_TENANT && limits.tokens_per_minute < 0)
+        limits.tokens_per_minute = d->tokens_per_minute;
+    if (a->kind == ACCOUNT_TENANT && limits.concurrency < 0)
+        limits.concurrency = d->concurrency;
+    return r ? r
+             : holds_set(a->counts, &limits, c->books ? &past : NULL, now_us,
+                         cloud_wall_s(c, now_us), e);
+}
+
+/* The settings that will count when that source has spoken. */
+static const struct account_settings *settings_then(const struct saying *x, enum source by)
+{
+    for (int i = N_SOURCES - 1; i >= 0; i--) {
+        const struct account_settings *s = i == (int)by ? x->said : x->a->said[i];
+        if (s)
+            return s;
+    }
+    return NULL;
+}
+
+static int prepare(struct cloud *c, const struct saying *x, enum source by, int64_t now_us,
+                   struct err *e)
+{
+    const struct account_settings *s = settings_then(x, by);
+    int r = check_currency(c, x->a, s, e);
+
+    return r ? r : put_limits(c, x->a, s, now_us, e);
+}
+
+/* Settings of the directory's own, in place of which the giver has unsaid ones. */
+static struct account_settings *take_settings(struct account_settings *from)
+{
+    struct account_settings *s = malloc(sizeof *s);
+
+    if (s) {
+        *s = *from;
+        *from = account_unsaid();
+    }
+    return s;
+}
+
+static void drop_settings(struct account_settings *s)
+{
+    if (s)
+        account_done(s);
+    free(s);
+}
+
+/* ---- the keys file --------------------------------------------------------------------------- */
+
+/* A table of a keys file on its way into the directory: its tenants, then its keys. */
+struct loading {
+    struct key_table *t;
+    struct saying *say;
+    int n;
+};
+
+static int find_one(struct cloud *c, struct saying *x, enum account_kind kind, const char *id,
+                    struct account_settings *from, struct err *e)
+{
+    x->a = directory_make(&c->directory, kind, id, 0, e);
+    if (!x->a)
+        return e->code;
+    if (kind == ACCOUNT_KEY && x->a->said[SOURCE_STORE])
+        return err_set(e, ERR_EXISTS, "keys file: a key '%s' is in the store of accounts too", id);
+    x->said = take_settings(from);
+    return x->said ? 0 : err_set(e, ERR_NOMEM, "out of memory");
+}
+
+static int find_all(struct cloud *c, struct loading *l, struct err *e)
+{
+    struct key_table *t = l->t;
+    int r = directory_add_salt(&c->directory, t->salt, e);
+
+    for (int i = 0; !r && i < t->n_tenants; i++, l->n++)
+        r = find_one(c, &l->say[l->n], ACCOUNT_TENANT, t->tenants[i].name, &t->tenants[i].settings,
+                     e);
+    for (int i = 0; !r && i < t->n_lines; i++, l->n++)
+        r = find_one(c, &l->say[l->n], ACCOUNT_KEY, t->lines[i].id, &t->lines[i].settings, e);
+    return r;
+}
+
+/* An account that the file had before and has no more. */
+static void file_drops(struct cloud *c, struct account *a, unsigned mark)
+{
+    struct err e;
+
+    if (!a->said[SOURCE_FILE] || a->seen == mark)
+        return;
+    directory_say(&c->directory, a, SOURCE_FILE, NULL);
+    if (a->kind == ACCOUNT_KEY)
+        (void)directory_put_secrets(&c->directory, a, NULL, 0, &e);
+}
+
+/* Under the write lock. */
+static int file_says(struct cloud *c, struct loading *l, struct err *e)
+{
+    struct directory *d = &c->directory;
+    unsigned mark = (unsigned)++d->round;
+    int r = 0;
+
+    for (int i = 0; i < l->n; i++) {
+        l->say[i].a->seen = mark;
+        directory_say(d, l->say[i].a, SOURCE_FILE, l->say[i].said);
+        l->say[i].said = NULL;
+    }
+    for (int i = 0; !r && i < l->t->n_lines; i++) {
+        struct key_line *k = &l->t->lines[i];
+        struct account *key = l->say[l->t->n_tenants + i].a;
+        struct secret s = {.key = key};
+        memcpy(s.hash, k->hash, sizeof s.hash);
+        key->i_tenant = l->say[k->i_tenant].a->i_tenant;
+        key->team = NULL;
+        r = directory_put_secrets(d, key, &s, 1, e);
+    }
+    for (int i = 0; i < d->n_tenants; i++)
+        file_drops(c, d->tenants[i], mark);
+    for (int i = 0; i < d->n_accounts; i++)
+        file_drops(c, d->accounts[i], mark);
+    return r;
+}
+
+/* Its limits come first, as they may ask the ledger; where one fails, those before it are in force
+ * already. */
+static int use_file(struct cloud *c, struct loading *l, int64_t now_us, struct err *e)
+{
+    int r;
+
+    pthread_rwlock_wrlock(&c->lock);
+    r = find_all(c, l, e);
+    pthread_rwlock_unlock(&c->lock);
+    for (int i = 0; !r && i < l->n; i++)
+        r = check_currency(c, l->say[i].a, settings_then(&l->say[i], SOURCE_FILE), e);
+    for (int i = 0; !r && i < l->n; i++)
+        r = prepare(c, &l->say[i], SOURCE_FILE, now_us, e);
+    if (r)
+        return r;
+    pthread_rwlock_wrlock(&c->lock);
+    r = file_says(c, l, e);
+    pthread_rwlock_unlock(&c->lock);
+    return r;
+}
+
+int cloud_reload_keys(struct cloud *c, int64_t now_us, struct err *e)
+{
+    struct loading l = {0};
+    int r = c->config.keys_path ? key_table_load(&l.t, c->config.keys_path, e) : 0;
+
+    if (r || !l.t)
+        return r;
+    l.say = calloc((size_t)(l.t->n_tenants + l.t->n_lines), sizeof *l.say);
+    pthread_mutex_lock(&c->change);
+    r = l.say ? use_file(c, &l, now_us, e) : err_set(e, ERR_NOMEM, "out of memory");
+    pthread_mutex_unlock(&c->change);
+    for (int i = 0; l.say && i < l.t->n_tenants + l.t->n_lines; i++)
+        drop_settings(l.say[i].said);
+    free(l.say);
+    key_table_free(l.t);
+    return r;
+}
+
+/* ---- the store ------------------------------------------------------------------------------- */
+
+struct syncing {
+    struct cloud *c;
+    int64_t now_us;
+    struct err *e;
+};
+
+/* Under the write lock: the account, and its tenant and team, which came before it. */
+static struct account *find_row(struct cloud *c, const struct account_row *row, struct err *e)
+{
+    struct account *tenant = directory_make(&c->directory, ACCOUNT_TENANT, row->tenant, 0, e);
+    struct account *a;
+
+    if (!tenant || row->kind == ACCOUNT_TENANT)
+        return tenant;
+    a = directory_make(&c->directory, row->kind, row->id, tenant->i_tenant, e);
+    if (a && row->kind == ACCOUNT_KEY && a->said[SOURCE_FILE]) {
+        err_set(e, ERR_EXISTS, "the key '%s' is in the keys file too: it stays as it is there",
+                row->id);
+        return NULL;
+    }
+    if (a && *row->team &&
+        !directory_make(&c->directory, ACCOUNT_TEAM, row->team, tenant->i_tenant, e))
+        return NULL;
+    return a;
+}
+
+/* Under the write lock. */
+static int store_says(struct cloud *c, const struct account_row *row, struct saying *x,
+                      struct err *e)
+{
+    struct directory *d = &c->directory;
+    struct secret s[ACCOUNTS_SECRETS_MAX];
+    int n = x->said ? row->n_secrets : 0;
+
+    directory_say(d, x->a, SOURCE_STORE, x->said);
+    x->said = NULL;
+    if (row->kind != ACCOUNT_KEY)
+        return 0;
+    x->a->i_tenant = directory_find(d, ACCOUNT_TENANT, row->tenant)->i_tenant;
+    x->a->team = *row->team ? directory_find(d, ACCOUNT_TEAM, row->team) : NULL;
+    for (int i = 0; i < n; i++) {
+        memcpy(s[i].hash, row->secret[i].hash, sizeof s[i].hash);
+        s[i].not_after_s = row->secret[i].not_after_s;
+        s[i].key = x->a;
+    }
+    return directory_put_secrets(d, x->a, s, n, e);
+}
+
+/* What cannot be used gives no right to anybody, and the log says why. */
+static int sync_row(void *arg, struct account_row *row)
+{
+    struct syncing *y = arg;
+    struct cloud *c = y->c;
+    struct saying x = {0};
+    struct err e = {0};
+    int r;
+
+    if (*row->broken)
+        LOG_EVENT(LOG_ERROR, "account not usable", LOG_STR("kind", account_kind_name(row->kind)),
+                  LOG_STR("id", row->id), LOG_STR("why", row->broken));
+    if (row->state == ACCOUNT_ACTIVE && !*row->broken && !(x.said = take_settings(&row->settings)))
+        return err_set(y->e, ERR_NOMEM, "out of memory");
+    pthread_rwlock_wrlock(&c->lock);
+    x.a = find_row(c, row, &e);
+    pthread_rwlock_unlock(&c->lock);
+    if (x.a)
+        (void)prepare(c, &x, SOURCE_STORE, y->now_us, &e);
+    if (e.code)
+        LOG_EVENT(LOG_ERROR, "account not usable", LOG_STR("kind", account_kind_name(row->kind)),
+                  LOG_STR("id", row->id), LOG_STR("why", e.text));
+    r = 0;
+    if (x.a) {
+        pthread_rwlock_wrlock(&c->lock);
+        x.a->is_unusable = e.code || *row->broken;
+        r = store_says(c, row, &x, y->e);
+        pthread_rwlock_unlock(&c->lock);
+    }
+    drop_settings(x.said);
+    return r;
+}
+
+static int sync_salt(void *arg, const unsigned char salt[32])
+{
+    struct syncing *y = arg;
+    int r;
+
+    pthread_rwlock_wrlock(&y->c->lock);
+    r = directory_add_salt(&y->c->directory, salt, y->e);
+    pthread_rwlock_unlock(&y->c->lock);
+    return r;
+}
+
+/* With `change` held. 1: there was something new. */
+static int sync_store(struct cloud *c, int64_t now_us, struct err *e)
+{
+    struct syncing y = {c, now_us, e};
+    int64_t generation = 0;
+    int r = accounts_generation(c->store, &generation, e);
+
+    if (r || generation == c->store_generation)
+        return r;
+    r = accounts_salts(c->store, sync_salt, &y, e);
+    if (!r)
+        r = accounts_each(c->store, -1, c->store_generation, sync_row, &y, e);
+    if (r)
+        return r;
+    c->store_generation = generation; /* one that came meanwhile is read once more */
+    return 1;
+}
+
+int cloud_sync_accounts(struct cloud *c, int64_t now_us)
+{
+    struct err e = {0};
+    int r = 0;
+
+    if (!c->store)
+        return 0;
+    pthread_mutex_lock(&c->change);
+    r = sync_store(c, now_us, &e);
+    if (r < 0 && (!c->told_us || now_us - c->told_us > TELL_US)) {
+        c->told_us = now_us;
+        LOG_EVENT(LOG_ERROR, "accounts not read", LOG_STR("why", e.text));
+    }
+    if (r >= 0)
+        c->told_us = 0;
+    pthread_mutex_unlock(&c->change);
+    return r > 0;
+}
+
+/* ---- lifecycle ------------------------------------------------------------------------------- */
+
+int cloud_accounts_open(struct cloud *c, int64_t now_us, struct err *e)
+{
+    int r = directory_init(&c->directory, c->config.currency, e);
+
+    pthread_rwlock_init(&c->lock, NULL);
+    pthread_mutex_init(&c->change, NULL);
+    c->is_closed = c->config.keys_path || c->config.accounts_path;
+    c->there = calloc(CLOUD_TENANTS_MAX, sizeof *c->there);
+    if (!r && !c->there)
+        r = err_set(e, ERR_NOMEM, "out of memory");
+    if (!r)
+        r = put_limits(c, c->directory.tenants[0], NULL, now_us, e);
+    if (!r && c->config.keys_path)
+        r = cloud_reload_keys(c, now_us, e);
+    if (!r && c->config.accounts_path)
+        r = accounts_open(&c->store, c->config.accounts_path, e);
+    if (!r && c->store) {
+        r = sync_store(c, now_us, e);
+        r = r > 0 ? 0 : r;
+    }
+    return r;
+}
+
+void cloud_accounts_close(struct cloud *c)
+{
+    for (int i = 0; i < c->directory.n_tenants; i++)
+        CHECK(atomic_load(&c->directory.tenants[i]->counts->n_inside) == 0);
+    accounts_close(c->store);
+    directory_done(&c->directory);
+    free(c->there);
+    pthread_rwlock_destroy(&c->lock);
+    pthread_mutex_destroy(&c->change);
+}
+
+int cloud_n_keys(struct cloud *c)
+{
+    int n;
+
+    pthread_rwlock_rdlock(&c->lock);
+    n = c->directory.n_keys;
+    pthread_rwlock_unlock(&c->lock);
+    return n;
+}
+
+/* ---- a request's key ------------------------------------------------------------------------- */
+
+static struct grant *find_grant(struct cloud *c, const struct cloud_caller *who, int64_t now_s,
+                                int *ret_is_usable)
+{
+    struct account *key;
+    struct grant *g = NULL;
+
+    pthread_rwlock_rdlock(&c->lock);
+    key = directory_find_key(&c->directory, who->key, who->n_key, now_s);
+    *ret_is_usable = !key || directory_is_usable(&c->directory, key);
+    if (key && *ret_is_usable)
+        g = directory_grant(&c->directory, key);
+    pthread_rwlock_unlock(&c->lock);
+    if (g || !key || !*ret_is_usable)
+        return g;
+    pthread_rwlock_wrlock(&c->lock); /* something has changed: make it */
+    key = directory_find_key(&c->directory, who->key, who->n_key, now_s);
+    if (key && !(g = directory_grant(&c->directory, key)))
+        g = directory_make_grant(&c->directory, key);
+    pthread_rwlock_unlock(&c->lock);
+    return g;
+}
+
+static int refuse_key(struct cloud *c, const char *text, struct err *e)
+{
+    atomic_fetch_add(&c->refused_auth, 1);
+    return err_set_param(e, ERR_AUTH, "api_key", "%s", text);
+}
+
+static int check_grant(struct cloud *c, const struct grant *g, const struct cloud_caller *who,
+                       int64_t now_s, struct err *e)
+{
+    if (grant_is_over(g, now_s))
+        return refuse_key(c, "The API key has expired.", e);
+    if (!grant_has_address(g, who->address))
+        return err_set_param(e, ERR_FORBIDDEN, "api_key",
+                             "This API key may not be used from this address.");
+    return 0;
+}
+
+int cloud_key_grant(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
+                    struct grant **ret, struct err *e)
+{
+    int64_t now_s = cloud_wall_s(c, now_us);
+    struct grant *g;
+    int is_usable, r;
+
+    *ret = NULL;
+    if (!c->is_closed)
+        return 0;
+    if (!who->key)
+        return refuse_key(c, "No API key was sent: use the header 'Authorization: Bearer KEY'.", e);
+    g = find_grant(c, who, now_s, &is_usable);
+    if (!is_usable)
+        return err_set_param(e, ERR_FORBIDDEN, "api_key",
+                             "The account of this API key cannot be used now; its operator finds "
+                             "the reason in the server's log.");
+    if (!g)
+        return refuse_key(c, "Wrong API key.", e);
+    r = check_grant(c, g, who, now_s, e);
+    if (!r && g->is_admin)
+        r = err_set_param(e, ERR_FORBIDDEN, "api_key",
+                          "This is a key for the admin API, and for nothing else.");
+    if (r)
+        grant_put(g);
+    else
+        *ret = g;
+    return r;
+}
+
+int cloud_find_tenant(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
+                      int *ret_tenant, struct err *e)
+{
+    struct grant *g = NULL;
+    int r = cloud_key_grant(c, now_us, who, &g, e);
+
+    if (!r)
+        *ret_tenant = g ? g->i_tenant : 0;
+    grant_put(g);
+    return r;
+}
+
+int cloud_check_key(struct cloud *c, int64_t now_us, const struct cloud_caller *who, struct err *e)
+{
+    int i;
+
+    return cloud_find_tenant(c, now_us, who, &i, e);
+}
+
+/* ---- what is enforced ------------------------------------------------------------------------ */
+
+void cloud_enforced(struct cloud *c, int kind, int64_t now_us, int64_t *ret_settled,
+                    int64_t *ret_held)
+{
+    struct directory *d = &c->directory;
+
+    *ret_settled = *ret_held = 0;
+    pthread_rwlock_rdlock(&c->lock);
+    for (int i = 0; i < d->n_tenants + d->n_accounts; i++) {
+        struct account *a = i < d->n_tenants ? d->tenants[i] : d->accounts[i - d->n_tenants];
+        if (a->counts)
+            holds_sum(a->counts, kind, cloud_wall_s(c, now_us), ret_settled, ret_held);
+    }
+    pthread_rwlock_unlock(&c->lock);
+}

@@ -1,0 +1,41 @@
+/* What the files of cloud.h share: the request's way (cloud.c), and keys and accounts
+ * (cloud_accounts.c). */
+#ifndef CLOUD_CLOUD_INT_H
+#define CLOUD_CLOUD_INT_H
+
+#include "cloud/accounts.h"
+#include "cloud/cloud.h"
+#include "cloud/directory.h"
+#include "cloud/offers.h"
+
+struct cloud {
+    struct cloud_config config;
+    pthread_rwlock_t lock; /* the directory; rank: a leaf */
+    struct directory directory;
+    int is_closed;          /* nobody comes in without a key */
+    pthread_mutex_t change; /* the store, and changes of accounts, one after the other; rank: before
+                               lock */
+    struct accounts *store; /* NULL: none */
+    int64_t store_generation, told_us; /* what of it is in the directory; the last log line */
+    _Atomic int64_t (*there)[CLOUD_OFFERS_MAX]; /* sequences admitted, of each tenant and offer */
+    struct books *books;
+    _Atomic(const struct cloud_prices *) prices; /* NULL: none */
+    _Atomic(const struct cloud_rules *) rules;   /* NULL: none */
+    struct offers offers;
+    _Atomic int64_t wall_us; /* what the wall clock is ahead of the monotonic one */
+    _Atomic int64_t n_held;  /* tokens, by all open tickets */
+    _Atomic int64_t refused_budget;
+    _Atomic int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency,
+        refused_queue;
+};
+
+int64_t cloud_wall_s(const struct cloud *c, int64_t now_us);
+/* The directory, with the default tenant; the keys file and the store, where there are any. */
+int cloud_accounts_open(struct cloud *c, int64_t now_us, struct err *e);
+void cloud_accounts_close(struct cloud *c);
+/* What that key gives from that address, held: grant_put. *ret NULL: all, as there are no keys.
+ * ERR_AUTH, ERR_FORBIDDEN. */
+int cloud_key_grant(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
+                    struct grant **ret, struct err *e);
+
+#endif
