@@ -39,6 +39,18 @@ def row(page, name):
     return page.locator(".eg-requests tbody tr", has=page.get_by_role("button", name=name, exact=True))
 
 
+def test_complaint_32_looking_asks_for_little(pages, site):
+    """One stream feeds the view, whatever happens and however long it is looked at; nothing is asked for again and again."""
+    page = pages.open(site.url, path=HASH)
+    expect(page.locator(".eg-status")).to_have_text(LIVE)
+    asked = []
+    page.on("request", lambda r: asked.append(r.url) if "/v1/" in r.url else None)
+    for i in range(3):
+        assert Ask(site, f"look-{i}", max_tokens=40).end()
+        expect(row(page, f"look-{i}").locator(".eg-state")).not_to_have_text("generating")
+    assert len(asked) <= 3, asked
+
+
 def test_a_request_is_seen_opened_and_cancelled(pages, site):
     page = pages.open(site.url, path=HASH)
     expect(page.locator(".eg-status")).to_have_text(LIVE)
