@@ -1,7 +1,6 @@
 #include "books/ledger.h"
 
 #include <errno.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,9 +9,8 @@
 #include "base/disk.h"
 #include "base/log.h"
 #include "books/entry.h"
-#include "books/ledger_sql.h"
+#include "books/ledger_link.h"
 
-#define CHAIN_TEXT (2 * LEDGER_CHAIN_SIZE + 1)
 #define SUMS_MAX                                                                                   \
     256 /* accounts of one commit whose balances are added up before they are written */
 
@@ -38,13 +36,11 @@ static const char add_balance[] =
 static const char add_account[] =
     "INSERT INTO account (account, unit, amount) VALUES (?1, ?2, ?3)"
     " ON CONFLICT (account, unit) DO UPDATE SET amount = account.amount + excluded.amount";
-static const char last_link[] = "SELECT seq, chain FROM usage ORDER BY seq DESC LIMIT 1";
 
 struct ledger {
     sqlite3 *db;
     sqlite3_stmt *usage, *same, *balance, *account;
-    int64_t seq; /* of the last row, and its place in the chain */
-    unsigned char chain[LEDGER_CHAIN_SIZE];
+    struct ledger_link link;      /* where the chain ends */
     struct posting sum[SUMS_MAX]; /* of the rows of a commit that is being made */
     int n_sums;
     int why_code; /* of the last write that failed */
@@ -57,28 +53,6 @@ static int db_err(struct ledger *l, const char *path, struct err *e)
 {
     return err_set(e, ERR_IO, "ledger %s: %s", path,
                    l->db ? sqlite3_errmsg(l->db) : "out of memory");
-}
-
-/* Where the chain ends. */
-static int find_end(struct ledger *l)
-{
-    sqlite3_stmt *st = NULL;
-    const char *text;
-    int code = sqlite3_prepare_v2(l->db, last_link, -1, &st, NULL);
-
-    l->seq = 0;
-    memset(l->chain, 0, sizeof l->chain);
-    if (!code)
-        code = sqlite3_step(st);
-    if (code == SQLITE_ROW) {
-        l->seq = sqlite3_column_int64(st, 0);
-        text = (const char *)sqlite3_column_text(st, 1);
-        if (!text || (*text && sodium_hex2bin(l->chain, sizeof l->chain, text, strlen(text), NULL,
-                                              NULL, NULL)))
-            code = SQLITE_CORRUPT;
-    }
-    sqlite3_finalize(st);
-    return code == SQLITE_ROW || code == SQLITE_DONE ? 0 : code;
 }
 
 static int db_open(struct ledger *l, const char *path, int sync_normal, struct err *e)
@@ -100,7 +74,8 @@ static int db_open(struct ledger *l, const char *path, int sync_normal, struct e
     if (code == SQLITE_MISMATCH)
         return err_set(e, ERR_FORMAT, "ledger %s: written by another version (schema %d, not %d)",
                        path, version, LEDGER_SCHEMA);
-    if (code || find_end(l) || sqlite3_prepare_v2(l->db, insert_usage, -1, &l->usage, NULL) ||
+    if (code || ledger_link_end(l->db, &l->link) ||
+        sqlite3_prepare_v2(l->db, insert_usage, -1, &l->usage, NULL) ||
         sqlite3_prepare_v2(l->db, find_same, -1, &l->same, NULL) ||
         sqlite3_prepare_v2(l->db, add_balance, -1, &l->balance, NULL) ||
         sqlite3_prepare_v2(l->db, add_account, -1, &l->account, NULL))
@@ -201,20 +176,18 @@ static int write_balances(struct ledger *l, const struct books_row *r)
 
 static int write_row(struct ledger *l, const struct books_row *r)
 {
-    unsigned char chain[LEDGER_CHAIN_SIZE];
-    char text[CHAIN_TEXT];
+    struct ledger_link link = l->link;
+    char text[LEDGER_LINK_TEXT];
 
-    ledger_sql_chain(l->chain, r, chain);
-    sodium_bin2hex(text, sizeof text, chain, sizeof chain);
+    ledger_link_next(&link, r, text);
     ledger_sql_bind(l->usage, r);
-    sqlite3_bind_int64(l->usage, LEDGER_N_COLUMNS + 1, l->seq + 1);
+    sqlite3_bind_int64(l->usage, LEDGER_N_COLUMNS + 1, link.seq);
     sqlite3_bind_text(l->usage, LEDGER_N_COLUMNS + 2, text, -1, SQLITE_STATIC);
     if (run(l->usage) != SQLITE_DONE)
         return -1;
     if (!sqlite3_changes(l->db))
         return see_clash(l, r);
-    l->seq++;
-    memcpy(l->chain, chain, sizeof chain);
+    l->link = link;
     return write_balances(l, r);
 }
 
@@ -225,7 +198,7 @@ static int begin(struct ledger *l)
         return -1;
     /* As the file has it: an earlier attempt may have failed, or only seemed to; another process
      * may have written. */
-    return find_end(l) ? -1 : 0;
+    return ledger_link_end(l->db, &l->link) ? -1 : 0;
 }
 
 /* End the transaction: with all of it, or where r is not 0 with nothing. */
@@ -350,13 +323,13 @@ int ledger_correct(struct ledger *l, const char *request_id, const struct ledger
 {
     struct books_row row = {0};
     int r = begin(l), why = 0;
-    int64_t seq = l->seq;
+    int64_t seq = l->link.seq;
 
     if (!r)
         why = make_correction(l, request_id, wish, &row, e);
     if (!r && !why)
         r = write_row(l, &row);
-    if (!r && !why && l->seq == seq)
+    if (!r && !why && l->link.seq == seq)
         why = err_set(e, ERR_EXISTS, "another row has the id %s", row.request_id);
     if (why) {
         sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);

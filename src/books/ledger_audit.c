@@ -1,14 +1,13 @@
 /* The audit: every balance computed anew from the rows, and the rows' chain of hashes. */
-#include <sodium.h>
-#include <string.h>
-
 #include "books/entry.h"
 #include "books/ledger_file.h"
+#include "books/ledger_link.h"
 
 /* Balances as they should be, beside those of the file, in a table of this connection alone. */
-static const char make_should[] = "PRAGMA temp_store = MEMORY; CREATE TEMP TABLE should (account "
+static const char make_should[] = "CREATE TEMP TABLE should (account "
                                   "TEXT NOT NULL, unit TEXT NOT NULL, amount BIGINT NOT NULL,"
-                                  " PRIMARY KEY (account, unit))";
+                                  " PRIMARY KEY (account, unit));"
+                                  "INSERT INTO should SELECT * FROM opening_account";
 static const char add_should[] =
     "INSERT INTO should (account, unit, amount) VALUES (?1, ?2, ?3)"
     " ON CONFLICT (account, unit) DO UPDATE SET amount = should.amount + excluded.amount";
@@ -21,10 +20,11 @@ static const char first_account[] =
     " USING (account, unit) WHERE s.amount IS NULL AND a.amount <> 0 ORDER BY 1, 2 LIMIT 1";
 static const char first_balance[] =
     "SELECT tenant, b.prompt_tokens + b.completion_tokens, u.tokens FROM balance AS b LEFT JOIN"
-    " (SELECT tenant, sum(corrects = '') AS n, sum(prompt_tokens + completion_tokens) AS tokens "
-    "FROM usage"
-    " GROUP BY tenant) AS u USING (tenant) WHERE u.n IS NOT b.n_requests OR u.tokens IS NOT"
-    " b.prompt_tokens + b.completion_tokens ORDER BY tenant LIMIT 1";
+    " (SELECT tenant, sum(n) AS n, sum(tokens) AS tokens FROM (SELECT tenant,"
+    " sum(corrects = '') AS n, sum(prompt_tokens + completion_tokens) AS tokens FROM usage"
+    " GROUP BY tenant UNION ALL SELECT tenant, n_requests, prompt_tokens + completion_tokens"
+    " FROM opening_balance) GROUP BY tenant) AS u USING (tenant) WHERE u.n IS NOT b.n_requests"
+    " OR u.tokens IS NOT b.prompt_tokens + b.completion_tokens ORDER BY tenant LIMIT 1";
 
 static int post_should(sqlite3_stmt *add, const struct books_row *r)
 {
@@ -41,35 +41,19 @@ static int post_should(sqlite3_stmt *add, const struct books_row *r)
     return code == SQLITE_DONE ? 0 : -1;
 }
 
-/* Does the row continue the chain? Rows of the first version have no place in it. */
-static int follows(sqlite3_stmt *st, const struct books_row *r, int64_t *seq,
-                   unsigned char chain[LEDGER_CHAIN_SIZE])
-{
-    char text[2 * LEDGER_CHAIN_SIZE + 1];
-    const char *has = (const char *)sqlite3_column_text(st, LEDGER_N_COLUMNS + 1);
-    int64_t at = sqlite3_column_int64(st, LEDGER_N_COLUMNS);
-
-    if (!at)
-        return 1;
-    ledger_sql_chain(chain, r, chain);
-    sodium_bin2hex(text, sizeof text, chain, LEDGER_CHAIN_SIZE);
-    return at == ++*seq && has && !strcmp(has, text);
-}
-
 static int audit_rows(sqlite3 *db, const char *path, int64_t *ret_rows, struct err *e)
 {
-    unsigned char chain[LEDGER_CHAIN_SIZE] = {0};
     sqlite3_stmt *st = NULL, *add = NULL;
+    struct ledger_link link;
     struct books_row row;
-    int64_t seq = 0;
     int code = 0, r = 0;
 
-    if (sqlite3_prepare_v2(db, all_rows, -1, &st, NULL) ||
+    if (ledger_link_open(db, &link) || sqlite3_prepare_v2(db, all_rows, -1, &st, NULL) ||
         sqlite3_prepare_v2(db, add_should, -1, &add, NULL))
         r = ledger_file_err(db, path, e);
     while (!r && (code = sqlite3_step(st)) == SQLITE_ROW) {
         ledger_sql_read(st, &row);
-        if (!follows(st, &row, &seq, chain))
+        if (!ledger_link_follow(&link, st, &row))
             r = err_set(
                 e, ERR_FORMAT,
                 "ledger %s: row %lld (request %s of tenant %s) is not as it was written, or "
@@ -113,9 +97,9 @@ int books_audit(const char *path, int64_t *ret_rows, struct err *e)
     int r = ledger_file_open(&db, path, e);
 
     *ret_rows = 0;
-    if (!r && sqlite3_exec(db, make_should, NULL, NULL, NULL))
-        r = ledger_file_err(db, path, e);
-    if (!r && sqlite3_exec(db, "BEGIN", NULL, NULL, NULL)) /* one state of it, whoever writes */
+    if (!r && (sqlite3_exec(db, "PRAGMA temp_store = MEMORY", NULL, NULL, NULL) ||
+               sqlite3_exec(db, "BEGIN", NULL, NULL, NULL) || /* one state, whoever writes */
+               sqlite3_exec(db, make_should, NULL, NULL, NULL)))
         r = ledger_file_err(db, path, e);
     if (!r)
         r = audit_rows(db, path, ret_rows, e);

@@ -34,16 +34,18 @@ int books_balances(const char *path, int (*row)(void *arg, const struct books_ba
 int books_used(const char *path, enum books_by by, const char *name, int64_t from_us,
                int64_t until_us, int64_t *ret_tokens, int64_t *ret_nano, struct err *e)
 {
-    char sql[300];
+    char sql[600];
     sqlite3_stmt *st = NULL;
     sqlite3 *db = NULL;
     int r = ledger_file_open(&db, path, e);
 
     snprintf(sql, sizeof sql,
-             "SELECT coalesce(sum(prompt_tokens + completion_tokens), 0),"
-             " coalesce(sum(max(charge_nano, 0)), 0) FROM usage"
-             " WHERE %s = ?1 AND corrects = '' AND at_us >= ?2 AND at_us < ?3",
-             ledger_columns[by]);
+             "SELECT coalesce(sum(t), 0), coalesce(sum(c), 0) FROM"
+             " (SELECT sum(prompt_tokens + completion_tokens) AS t, sum(max(charge_nano, 0)) AS c"
+             " FROM usage WHERE %s = ?1 AND corrects = '' AND at_us >= ?2 AND at_us < ?3"
+             " UNION ALL SELECT sum(tokens), sum(charge_nano) FROM opening_use"
+             " WHERE %s = ?1 AND at_us >= ?2 AND at_us < ?3)",
+             ledger_columns[by], ledger_columns[by]);
     if (!r &&
         (sqlite3_prepare_v2(db, sql, -1, &st, NULL) ||
          sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC) || sqlite3_bind_int64(st, 2, from_us) ||

@@ -47,6 +47,21 @@ static const char version_4[] =
     "ALTER TABLE usage ADD COLUMN corrects TEXT NOT NULL DEFAULT '';"
     "CREATE INDEX usage_corrects ON usage (corrects) WHERE corrects <> '';";
 
+/* What rows that were pruned leave behind: where the chain goes on, what they added to accounts and
+ * balances, and for budgets what was used in each quarter of an hour, on which every window of
+ * every time zone begins. */
+static const char version_5[] =
+    "CREATE TABLE opening (seq BIGINT NOT NULL, chain TEXT NOT NULL, n_rows BIGINT NOT NULL);"
+    "INSERT INTO opening VALUES (0, '', 0);"
+    "CREATE TABLE opening_account (account TEXT NOT NULL, unit TEXT NOT NULL,"
+    " amount BIGINT NOT NULL, PRIMARY KEY (account, unit));"
+    "CREATE TABLE opening_balance (tenant TEXT NOT NULL PRIMARY KEY, n_requests BIGINT NOT NULL,"
+    " prompt_tokens BIGINT NOT NULL, cached_tokens BIGINT NOT NULL,"
+    " completion_tokens BIGINT NOT NULL, energy_uj BIGINT NOT NULL);"
+    "CREATE TABLE opening_use (at_us BIGINT NOT NULL, tenant TEXT NOT NULL, team TEXT NOT NULL,"
+    " key_id TEXT NOT NULL, tokens BIGINT NOT NULL, charge_nano BIGINT NOT NULL,"
+    " PRIMARY KEY (at_us, tenant, team, key_id));";
+
 const char *const ledger_columns[BOOKS_BY_N] = {
     [BOOKS_BY_ALL] = "''",
     [BOOKS_BY_TENANT] = "tenant",
@@ -96,6 +111,8 @@ int ledger_sql_tables(sqlite3 *db, int *ret_version)
         code = sqlite3_exec(db, version_3, NULL, NULL, NULL);
     if (!code && *ret_version < 4)
         code = sqlite3_exec(db, version_4, NULL, NULL, NULL);
+    if (!code && *ret_version < 5)
+        code = sqlite3_exec(db, version_5, NULL, NULL, NULL);
     if (!code)
         code = sqlite3_exec(db, set, NULL, NULL, NULL);
     if (!code)

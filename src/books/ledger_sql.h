@@ -7,7 +7,7 @@
 #include "books/books.h"
 
 #define LEDGER_BUSY_MS    2000
-#define LEDGER_SCHEMA     4 /* user_version */
+#define LEDGER_SCHEMA     5 /* user_version */
 #define LEDGER_CHAIN_SIZE 16
 
 /* All columns of usage that are a row's own, in the order of bind and read. */

@@ -16,4 +16,16 @@ int books_pending(const char *path, const struct books_where *w,
 int books_correct(const char *path, const char *request_id, const int64_t *charge_nano,
                   const int64_t *cost_nano, int64_t at_us, struct books_row *ret, struct err *e);
 
+/* Take out the rows of before that time; nothing else changes: balances stay as they are, and what
+ * the rows added to them is kept as an opening balance that the audit begins with, and what
+ * budgets were used is kept by the quarter of an hour. Rows go in the order in which they were
+ * written, up to the first that is not of before; *ret_n: how many went. ERR_AGAIN where one of
+ * them is pending, unless with_pending; ERR_FORMAT where one is not as it was written. */
+int books_prune(const char *path, int64_t before_us, int with_pending, int64_t *ret_n,
+                struct err *e);
+
+/* Copy the ledger as it is at one moment into a new file, and audit the copy: *ret_n rows. Writers
+ * are not held up. ERR_EXISTS where there is such a file. */
+int books_backup(const char *path, const char *to, int64_t *ret_n, struct err *e);
+
 #endif

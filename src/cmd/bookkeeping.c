@@ -25,12 +25,27 @@ static const struct opt opts[] = {
             "resolve: what its supplier is owed for it altogether"),
     OPT_STRS(0, "name", "THEIRS=OURS", ledger_opts, names,
              "reconcile: their name of a model, and ours"),
+    OPT_STR(0, "before", "DATE", NULL, ledger_opts, before,
+            "prune: the rows of before this day (UTC)"),
+    OPT_FLAG(0, "also-pending", ledger_opts, also_pending,
+             "prune: also what is not settled for good"),
     OPT_FLAG(0, "all", ledger_opts, all, "reconcile: also what agrees"),
     OPT_FLAG(0, "json", ledger_opts, json, "one JSON object a line"),
     OPT_FILE('l', "ledger", NULL, ledger_opts, ledger,
              "the file (default: ledger.db in gaufre's home)"),
     OPT_END,
 };
+
+static int read_day(const char *text, int64_t *ret_s)
+{
+    struct tm tm = {0};
+    const char *end = text ? strptime(text, "%Y-%m-%d", &tm) : "";
+
+    if (!end || *end)
+        return -1;
+    *ret_s = text ? (int64_t)timegm(&tm) : 0;
+    return 0;
+}
 
 /* ---- pending --------------------------------------------------------------------------------- */
 
@@ -156,6 +171,42 @@ static int resolve(const struct cmd *cmd, const struct ledger_opts *o, const cha
     return CMD_OK;
 }
 
+/* ---- backup and prune ------------------------------------------------------------------------ */
+
+static int backup(const struct cmd *cmd, const struct ledger_opts *o, const char *path,
+                  const char *file)
+{
+    struct err e = {0};
+    int64_t n = 0;
+
+    if (books_backup(path, file, &n, &e))
+        return cmd_fail(cmd, &e);
+    cmd_line(stdout, "%s: %lld row%s, audited", file, (long long)n, plural(n));
+    return CMD_OK;
+}
+
+static int prune(const struct cmd *cmd, const struct ledger_opts *o, const char *path,
+                 const char *arg)
+{
+    struct err e = {0};
+    int64_t before_s, n = 0;
+
+    if (!o->before || read_day(o->before, &before_s))
+        return cmd_usage(cmd, "prune: wants --before with a day: 2026-12-01");
+    if (before_s > clock_wall_us() / 1000000)
+        return cmd_usage(cmd, "prune: %s is still to come", o->before);
+    if (books_prune(path, before_s * 1000000, o->also_pending, &n, &e)) {
+        if (n)
+            cmd_note("%lld rows were taken out", (long long)n);
+        if (e.code == ERR_AGAIN)
+            cmd_note("'gaufre ledger pending' shows them, 'resolve' settles them, --also-pending "
+                     "takes them out as they are");
+        return cmd_fail(cmd, &e);
+    }
+    printf("%lld row%s taken out; balances are as they were\n", (long long)n, plural(n));
+    return CMD_OK;
+}
+
 /* ---- the command ----------------------------------------------------------------------------- */
 
 static const struct {
@@ -166,18 +217,9 @@ static const struct {
     {"pending", NULL, list_pending},
     {"resolve", "the REQUEST_ID", resolve},
     {"reconcile", "the supplier's FILE", ledger_reconcile},
+    {"backup", "the FILE to make", backup},
+    {"prune", NULL, prune},
 };
-
-static int read_day(const char *text, int64_t *ret_s)
-{
-    struct tm tm = {0};
-    const char *end = text ? strptime(text, "%Y-%m-%d", &tm) : "";
-
-    if (!end || *end)
-        return -1;
-    *ret_s = text ? (int64_t)timegm(&tm) : 0;
-    return 0;
-}
 
 static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 {
@@ -208,8 +250,8 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 
 const struct cmd cmd_ledger = {
     .name = "ledger",
-    .help = "Look after the ledger: what is pending, suppliers' invoices",
-    .args = "pending|resolve|reconcile [REQUEST_ID|FILE]",
+    .help = "Look after the ledger: what is pending, suppliers' invoices, copies",
+    .args = "pending|resolve|reconcile|backup|prune [REQUEST_ID|FILE]",
     .about =
         "pending    requests that are not settled for good: without a price, or with tokens that\n"
         "           are estimated or disputed\n"
@@ -221,6 +263,10 @@ const struct cmd cmd_ledger = {
         "with\n"
         "           the columns request_id, or day and model; amount, currency; input_tokens,\n"
         "           cached_tokens and output_tokens where they are told; '-' is standard input\n"
+        "backup     copies the ledger as it is at one moment into a new FILE, and audits the copy\n"
+        "prune      takes out the rows of before a day; balances, budgets and the audit go on "
+        "from\n"
+        "           what they added up to\n"
         "A server may write meanwhile.",
     .opts = opts,
     .opts_size = sizeof(struct ledger_opts),

@@ -1,6 +1,10 @@
 """Looking after the ledger: what is pending, corrections, suppliers' invoices; while a server runs."""
+import hashlib
 import json
+import sqlite3
+import struct
 import subprocess
+import threading
 
 from finding import find_gaufre
 from mock_upstream import Mock
@@ -45,6 +49,24 @@ def ask(server, *models):
         ids.append(headers["x-request-id"])
     wait_for("booked", lambda: server.balance().get("default", {}).get("requests", 0) == before + len(models))
     return ids
+
+
+def set_back(path):
+    """Make all rows ten years older, as if they had been written then: their links are those of such rows."""
+    db = sqlite3.connect(path)
+    link = bytes(16)
+    texts, numbers = ("request_id", "tenant", "key_id", "model", "supplier", "currency"), (
+        "at_us", "prompt_tokens", "cached_tokens", "completion_tokens", "energy_uj", "status", "cache_write_tokens",
+        "reasoning_tokens", "usage_state", "tier", "charge_nano", "cost_nano")
+    db.execute("UPDATE usage SET at_us = at_us - 315360000000000")
+    db.row_factory = sqlite3.Row
+    for row in db.execute("SELECT * FROM usage ORDER BY seq").fetchall():
+        assert not (row["team"] or row["labels"] or row["corrects"])
+        data = b"".join(row[t].encode() + b"\0" for t in texts) + struct.pack("<12q", *(row[n] for n in numbers))
+        link = hashlib.blake2b(link + data, digest_size=16).digest()
+        db.execute("UPDATE usage SET chain = ? WHERE seq = ?", (link.hex(), row["seq"]))
+    db.commit()
+    db.close()
 
 
 def test_what_is_pending_is_resolved(tmp_path):
@@ -100,6 +122,59 @@ def test_an_invoice_is_reconciled(tmp_path):
     if len(lines(run(server, "bill", "--by", "day", "--json"))) == 1:  # midnight did not pass
         done = run(server, "ledger", "reconcile", "-", "--supplier", "far", "--name", "M-large=m", text=total)
         assert "same: 2" in done.stdout
+    assert server.stop() == 0
+
+
+def test_a_copy_is_made_while_it_serves(tmp_path):
+    server = serve(tmp_path)
+    ask(server, "m", "m", "m")
+    copy = tmp_path / "copy.db"
+    stop, failed = threading.Event(), []
+
+    def go_on():
+        while not stop.is_set():
+            if server.post("/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "x"}]})[0] != 200:
+                failed.append(1)
+    asking = threading.Thread(target=go_on)
+    asking.start()
+    for i in range(5):
+        done = run(server, "ledger", "backup", tmp_path / f"copy{i}.db")
+        assert int(done.stdout.split(": ")[1].split()[0]) >= 3
+    stop.set()
+    asking.join()
+    assert not failed
+    run(server, "ledger", "backup", copy)
+    assert "there already" in run(server, "ledger", "backup", copy, code=1).stderr
+    run(server, "ledger", "backup", tmp_path / "no" / "copy.db", code=1)
+    kept = server.balance()["default"]
+    ask(server, "m", "m")
+    assert server.stop() == 0
+    for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):  # the disk is lost
+        (tmp_path / name).unlink(missing_ok=True)
+    copy.rename(server.ledger)
+    server = serve(tmp_path)
+    assert server.balance()["default"] == kept
+    ask(server, "m")
+    run(server, "audit")
+    assert server.stop() == 0
+
+
+def test_rows_are_pruned_while_it_serves(tmp_path):
+    server = serve(tmp_path)
+    ask(server, "m", "odd", "m")
+    before = server.balance()["default"]
+    assert "0 rows" in run(server, "ledger", "prune", "--before", "2020-01-01").stdout
+    for args in ((), ("--before", "soon"), ("--before", "2999-01-01")):
+        run(server, "ledger", "prune", *args, code=2)
+    assert server.stop() == 0
+    set_back(server.ledger)
+    server = serve(tmp_path)
+    done = run(server, "ledger", "prune", "--before", "2020-01-01", code=1)
+    assert "pending" in done.stderr and "3 rows" in run(server, "audit").stdout
+    assert "3 rows taken out" in run(server, "ledger", "prune", "--before", "2020-01-01", "--also-pending").stdout
+    assert "0 rows" in run(server, "audit").stdout and server.balance()["default"] == before
+    ask(server, "m", "m")
+    assert "2 rows" in run(server, "audit").stdout and server.balance()["default"]["requests"] == before["requests"] + 2
     assert server.stop() == 0
 
 

@@ -82,7 +82,7 @@ static void post(struct books *b, int i)
     strcpy(r->currency, "EUR");
     r->prompt_tokens = x[2] % 1000;
     r->completion_tokens = x[3] % 100;
-    r->charge_nano = (int64_t)(x[0] % 5000) - 1;
+    r->charge_nano = i == 9 ? -1 : (int64_t)(x[0] % 5000) - 1;
     r->cost_nano = (int64_t)(x[1] % 3000) - 1;
     r->at_us = INT64_C(1800000000000000) + i;
     books_post(b, r);
@@ -331,10 +331,132 @@ static void an_amount_is_corrected_by_a_row(void **state)
     differs("UPDATE usage SET corrects = 'req_2' WHERE request_id = 'req_1~2'", "req_1~2");
 }
 
+/* ---- pruning and copies ---- */
+
+#define FIRST_US INT64_C(1800000000000000) /* of fill: a microsecond a row */
+
+static int64_t prune(int64_t before_us, int with_pending)
+{
+    struct err e = {0};
+    int64_t n = 0;
+
+    if (books_prune(path, before_us, with_pending, &n, &e))
+        fail_msg("%s", e.text);
+    return n;
+}
+
+static int64_t used(int64_t from_us, int64_t *ret_nano)
+{
+    struct err e = {0};
+    int64_t tokens = 0;
+
+    assert_int_equal(
+        books_used(path, BOOKS_BY_TEAM, "t0/blue", from_us, INT64_MAX, &tokens, ret_nano, &e), 0);
+    return tokens;
+}
+
+static void rows_go_and_balances_stay(void **state)
+{
+    static const char sums[] = "SELECT sum(amount * length(account || unit)) FROM account";
+    static const char tokens_of[] =
+        "SELECT sum((prompt_tokens + 3 * completion_tokens + 7 * n_requests) * length(tenant))"
+        " FROM balance";
+    struct books_row row;
+    struct err e = {0};
+    int64_t n, before, tokens, nano = 0, nano_after = 0, n_used;
+
+    fill(0, 60);
+    assert_int_equal(correct("req_7", 70, 70, &row), 0);
+    before = number(sums);
+    tokens = number(tokens_of);
+    n_used = used(0, &nano);
+    assert_int_equal(n_pending(), 1);
+    assert_int_equal(books_prune(path, FIRST_US + 40, 0, &n, &e), ERR_AGAIN);
+    audit(61);
+    assert_int_equal(prune(FIRST_US + 40, 1), 40);
+    audit(21);
+    assert_int_equal(number(sums), before);
+    assert_int_equal(number(tokens_of), tokens);
+    assert_int_equal(used(0, &nano_after), n_used);
+    assert_int_equal(nano_after, nano);
+    /* A budget that began on a quarter of an hour behind the pruned rows does not know them. */
+    assert_true(used(FIRST_US + 900000000, &nano_after) == 0);
+    assert_int_equal(prune(FIRST_US + 40, 1), 0);
+    fill(60, 10);
+    audit(31);
+    /* All of them, but for the correction, which is of later; then the chain goes on. */
+    assert_int_equal(prune(FIRST_US + 1000, 1), 20);
+    audit(11);
+    assert_int_equal(prune(INT64_MAX, 1), 11);
+    audit(0);
+    assert_int_equal(number("SELECT n_rows FROM opening"), 71);
+    fill(70, 10);
+    audit(10);
+    assert_int_equal(number("SELECT min(seq) FROM usage"), 72);
+    assert_int_equal(number("SELECT sum(amount) FROM account WHERE unit = 'EUR'"), 0);
+    differs("UPDATE opening_account SET amount = amount + 1 WHERE account = 'tenant:t1'"
+            " AND unit = 'EUR'",
+            "tenant:t1");
+    change("UPDATE opening_account SET amount = amount - 1 WHERE account = 'tenant:t1'"
+           " AND unit = 'EUR'");
+    audit(10);
+    differs("DELETE FROM usage WHERE request_id = 'req_70'", "req_71");
+}
+
+static void what_was_changed_is_not_pruned_away(void **state)
+{
+    struct err e = {0};
+    int64_t n = 0;
+
+    fill(0, 30);
+    change("UPDATE usage SET charge_nano = 1 WHERE request_id = 'req_11'");
+    assert_int_equal(books_prune(path, FIRST_US + 20, 1, &n, &e), ERR_FORMAT);
+    assert_non_null(strstr(e.text, "req_11"));
+    assert_int_equal(number("SELECT count(*) FROM usage"), 30);
+    assert_int_equal(number("SELECT count(*) FROM opening_account"), 0);
+}
+
+static void many_batches(void **state)
+{
+    fill(0, 12001);
+    assert_int_equal(prune(FIRST_US + 11990, 1), 11990);
+    audit(11);
+}
+
+static void a_copy_is_of_one_moment(void **state)
+{
+    char copy[160], command[400];
+    struct books *b = NULL;
+    struct err e = {0};
+    int64_t n = 0;
+
+    snprintf(copy, sizeof copy, "%s/copy.db", dir);
+    fill(0, 30);
+    assert_int_equal(books_open(&b, path, 0, &e), 0); /* who writes on */
+    post(b, 30);
+    assert_int_equal(books_backup(path, copy, &n, &e), 0);
+    assert_int_equal(n, 30);
+    assert_int_equal(books_close(b), 0);
+    audit(31);
+    assert_int_equal(books_backup(path, copy, &n, &e), ERR_EXISTS);
+    snprintf(command, sizeof command,
+             "cd %s && test ! -e copy.db-wal -a ! -e copy.db.part && "
+             "test $(stat -c %%a copy.db) = 600 && rm ledger.db* && mv copy.db ledger.db",
+             dir);
+    assert_int_equal(system(command), 0);
+    audit(30);
+    fill(40, 5);
+    audit(35);
+    change("UPDATE usage SET tenant = 'x' WHERE request_id = 'req_3'"); /* is not copied as well */
+    assert_int_equal(books_backup(path, copy, &n, &e), ERR_FORMAT);
+    assert_int_equal(access(copy, F_OK), -1);
+}
+
 static void version_3_is_brought_up(void **state)
 {
     fill(0, 10);
-    change("DROP INDEX usage_corrects; ALTER TABLE usage DROP COLUMN corrects;"
+    change("DROP INDEX usage_corrects; ALTER TABLE usage DROP COLUMN corrects; DROP TABLE opening;"
+           "DROP TABLE opening_account; DROP TABLE opening_balance; DROP TABLE opening_use;"
            "PRAGMA user_version=3");
     audit(10);
     fill(10, 10);
@@ -364,7 +486,7 @@ static void the_first_version_is_brought_up(void **state)
     fill(0, 10);
     audit(12);
     differs("DELETE FROM usage WHERE request_id = 'req_9'", "balance");
-    change("PRAGMA user_version=5");
+    change("PRAGMA user_version=99");
     {
         struct books *b = NULL;
         struct err e = {0};
@@ -383,6 +505,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(accounts_sum_to_zero, setup, teardown),
         cmocka_unit_test_setup_teardown(teams_and_labels_are_booked, setup, teardown),
         cmocka_unit_test_setup_teardown(an_amount_is_corrected_by_a_row, setup, teardown),
+        cmocka_unit_test_setup_teardown(rows_go_and_balances_stay, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_changed_is_not_pruned_away, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_batches, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_copy_is_of_one_moment, setup, teardown),
         cmocka_unit_test_setup_teardown(version_3_is_brought_up, setup, teardown),
         cmocka_unit_test_setup_teardown(the_first_version_is_brought_up, setup, teardown),
     };
