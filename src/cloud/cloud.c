@@ -44,6 +44,7 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
     c->config = *config;
     atomic_store(&c->prices, config->prices);
     atomic_store(&c->rules, config->rules);
+    pthread_mutex_init(&c->hedge_lock, NULL);
     offers_init(&c->offers, &config->retry);
     cloud_tell_wall(c, config->now_us, config->wall_us);
     if (config->ledger_path)
@@ -77,6 +78,7 @@ int64_t cloud_close(struct cloud *c)
     n_lost = books_close(c->books);
     cloud_accounts_close(c);
     offers_done(&c->offers);
+    pthread_mutex_destroy(&c->hedge_lock);
     free(c);
     return n_lost;
 }
@@ -364,15 +366,104 @@ static int64_t charge(const struct cloud_ticket *t, const struct cloud_use *u)
     return n >= 0 ? n : t->money_held > 0 ? t->money_held : 0;
 }
 
+/* So many tokens were expected to be lost by a hedge, and so many were. */
+static void settle_hedge(struct cloud *c, int64_t n_expected, int64_t n_lost)
+{
+    pthread_mutex_lock(&c->hedge_lock);
+    hedge_settle(&c->hedge, n_expected, n_lost);
+    c->tokens_hedged += n_lost;
+    pthread_mutex_unlock(&c->hedge_lock);
+}
+
 static void put_price(const struct cloud *c, const struct cloud_ticket *t,
                       const struct cloud_use *u, struct books_row *r)
 {
     int is_free =
         !u->prompt_tokens && !u->completion_tokens; /* nothing was used: nothing is owed */
 
-    r->charge_nano = is_free ? 0 : price_side(t->prices, PRICE_SELL, u);
+    r->charge_nano = is_free || t->n_hedged ? 0 : price_side(t->prices, PRICE_SELL, u);
     r->cost_nano = is_free ? 0 : price_side(t->prices, PRICE_BUY, u);
     put_name(r->currency, sizeof r->currency, c->config.currency);
+}
+
+int64_t cloud_hedge_after(const struct cloud *c, const struct cloud_ticket *t, enum tier tier)
+{
+    struct cloud_offer *of = t->offer;
+    int64_t us;
+
+    if (!(c->config.hedge.tiers >> tier & 1))
+        return -1;
+    if (c->config.hedge.after_us)
+        return c->config.hedge.after_us;
+    pthread_mutex_lock(&of->lock);
+    us = late_us(&of->late);
+    pthread_mutex_unlock(&of->lock);
+    return us;
+}
+
+int cloud_hedge(struct cloud *c, int64_t now_us, const struct cloud_want *w,
+                const struct cloud_ticket *t, int64_t n_tokens, struct cloud_ticket *ret)
+{
+    struct books_row *row = NULL;
+    struct err e;
+    int may, r;
+
+    if (t->n_tried >= CLOUD_TRIES_MAX || (c->books && !(row = books_take(c->books))))
+        return ERR_AGAIN;
+    pthread_mutex_lock(&c->hedge_lock);
+    may = hedge_take(&c->hedge, n_tokens);
+    pthread_mutex_unlock(&c->hedge_lock);
+    if (!may) {
+        if (row)
+            books_give(c->books, row);
+        return ERR_AGAIN;
+    }
+    *ret = (struct cloud_ticket){
+        .i_tenant = -1, .i_rate = -1, .tenant = CLOUD_PLATFORM, .prices = t->prices};
+    ret->n_tried = t->n_tried;
+    memcpy(ret->tried, t->tried, sizeof ret->tried);
+    ret->tried[ret->n_tried++] = t->offer->serial;
+    ret->grant = t->grant; /* only for the choice */
+    r = cloud_route(c, now_us, w, ret, &e);
+    ret->grant = NULL;
+    if (r) {
+        if (row)
+            books_give(c->books, row);
+        settle_hedge(c, n_tokens, 0);
+        return ERR_AGAIN;
+    }
+    ret->i_tenant = t->i_tenant;
+    ret->row = row;
+    ret->n_hedged = n_tokens;
+    pthread_mutex_lock(&c->hedge_lock);
+    c->n_hedges++;
+    pthread_mutex_unlock(&c->hedge_lock);
+    return 0;
+}
+
+void cloud_hedge_failed(struct cloud_ticket *t, const struct cloud_ticket *hedge)
+{
+    t->tried[t->n_tried++] = hedge->offer->serial; /* there was room for one */
+}
+
+void cloud_hedge_swap(struct cloud_ticket *t, struct cloud_ticket *hedge, int64_t waited_us)
+{
+    struct cloud_ticket was = *t;
+
+    pthread_mutex_lock(&was.offer->lock);
+    late_add(&was.offer->late, waited_us);
+    pthread_mutex_unlock(&was.offer->lock);
+    t->offer = hedge->offer;
+    t->breaker_turn = hedge->breaker_turn;
+    t->key = hedge->key;
+    t->is_noted = hedge->is_noted;
+    t->is_keys_fault = hedge->is_keys_fault;
+    t->tried[t->n_tried++] = was.offer->serial; /* there was room for one, or there was no hedge */
+    hedge->offer = was.offer;
+    hedge->breaker_turn = was.breaker_turn;
+    hedge->key = was.key;
+    hedge->is_noted = was.is_noted;
+    hedge->is_keys_fault = was.is_keys_fault;
 }
 
 void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
@@ -382,6 +473,13 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
     int64_t n = u->prompt_tokens + u->completion_tokens;
 
     CHECK(t->i_tenant >= 0);
+    if (t->n_hedged) {
+        settle_hedge(c, t->n_hedged, n);
+    } else if (c->config.hedge.tiers >> u->tier & 1) {
+        pthread_mutex_lock(&c->hedge_lock);
+        hedge_earn(&c->hedge, n, c->config.hedge.percent);
+        pthread_mutex_unlock(&c->hedge_lock);
+    }
     if (r) {
         r->at_us = u->at_us;
         r->prompt_tokens = u->prompt_tokens;
@@ -417,6 +515,8 @@ void cloud_leave(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_
     if (t->row)
         books_give(c->books, t->row);
     t->row = NULL;
+    if (t->n_hedged)
+        settle_hedge(c, t->n_hedged, 0);
     leave(c, now_us, t, &(struct holds_use){.tokens = tokens, .uncached = tokens});
 }
 
@@ -504,6 +604,10 @@ void cloud_stats(struct cloud *c, struct cloud_stats *ret)
                                 .refused_queue = atomic_load(&c->refused_queue),
                                 .refused_budget = atomic_load(&c->refused_budget),
                                 .tokens_held = atomic_load(&c->n_held)};
+    pthread_mutex_lock(&c->hedge_lock);
+    ret->hedges = c->n_hedges;
+    ret->tokens_hedged = c->tokens_hedged;
+    pthread_mutex_unlock(&c->hedge_lock);
     offers_retries(&c->offers, &ret->retries, &ret->retries_refused);
     if (c->books)
         books_stats(c->books, &ret->rows_written, &ret->rows_pending, &ret->write_failures);

@@ -31,6 +31,7 @@
 #include "cloud/holds.h"
 #include "cloud/supplier.h"
 #include "policy/breaker.h"
+#include "policy/hedge.h"
 #include "policy/price.h"
 #include "policy/retry.h"
 #include "policy/route.h"
@@ -83,7 +84,12 @@ struct cloud_config {
     const char *currency;              /* of all; NULL: none */
     int32_t waiting_max;               /* sequences waiting at one offer before 429 */
     struct retry_limits retry;         /* zeroed: a request is tried once */
-    int64_t now_us, wall_us;           /* what the monotonic and the wall clock say */
+    struct {
+        unsigned tiers;   /* bits 1 << TIER_*, whose streams are hedged; 0: none */
+        int32_t percent;  /* of these tiers' tokens may be lost so */
+        int64_t after_us; /* 0: later than is usual at the offer */
+    } hedge;
+    int64_t now_us, wall_us; /* what the monotonic and the wall clock say */
 };
 
 /* Opens keys and ledger. On failure nothing is left behind. */
@@ -134,6 +140,7 @@ struct cloud_offer {
      * last of these was measured. A lost update does not matter. */
     _Atomic int64_t job_us, first_us, measured_us;
     pthread_mutex_t lock;      /* of the breaker; rank: a leaf */
+    struct late late;          /* how late first contents are; under the lock */
     struct breaker breaker;    /* only of suppliers elsewhere */
     _Atomic int32_t n_holders; /* the table, and requests */
 };
@@ -180,6 +187,7 @@ struct cloud_ticket {
     int64_t retry_us;  /* after a refusal: when to come back; 0: unknown */
     const struct cloud_prices *prices; /* in force when it entered; NULL: none */
     struct books_row *row;
+    int64_t n_hedged; /* a hedge's: so many tokens were expected to be lost; 0: it is none */
 };
 
 /* Who asks. key NULL: none was sent; address NULL: not known, as text with or without a port. */
@@ -254,6 +262,20 @@ int64_t cloud_room(const struct cloud *c, int64_t now_us, const struct cloud_tic
 int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
                   const struct cloud_ask *a, int64_t tokens, struct err *e);
 
+/* Hedging: a stream whose first content is late is tried at a second offer too (policy/hedge.h).
+ * How long one waits at t->offer before that; < 0: it is not hedged. */
+int64_t cloud_hedge_after(const struct cloud *c, const struct cloud_ticket *t, enum tier tier);
+/* Take a place at a second offer, where about n_tokens may be lost: a ticket of its own, for which
+ * cloud_settle or cloud_leave is called too. What it uses is the platform's to pay, booked for
+ * CLOUD_PLATFORM. ERR_AGAIN: there is no other, or nothing left to be lost. */
+#define CLOUD_PLATFORM "(platform)"
+int cloud_hedge(struct cloud *c, int64_t now_us, const struct cloud_want *w,
+                const struct cloud_ticket *t, int64_t n_tokens, struct cloud_ticket *ret);
+/* It has failed: its offer is not tried again by the first one. */
+void cloud_hedge_failed(struct cloud_ticket *t, const struct cloud_ticket *hedge);
+/* The second is quicker: they change their places. waited_us: so long the first one has waited. */
+void cloud_hedge_swap(struct cloud_ticket *t, struct cloud_ticket *hedge, int64_t waited_us);
+
 struct cloud_use {
     const char *request_id, *model, *supplier;
     int64_t prompt_tokens, cached_tokens, completion_tokens;
@@ -303,6 +325,7 @@ struct cloud_stats {
     int64_t rows_written, rows_pending, write_failures;
     int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency, refused_queue;
     int64_t refused_budget;
+    int64_t hedges, tokens_hedged;    /* requests tried at two offers, and what that lost */
     int64_t retries, retries_refused; /* requests tried at another offer; that might not be */
     int64_t tokens_held;              /* by requests under way */
 };

@@ -22,8 +22,11 @@ struct cloud {
     _Atomic(const struct cloud_prices *) prices; /* NULL: none */
     _Atomic(const struct cloud_rules *) rules;   /* NULL: none */
     struct offers offers;
-    _Atomic int64_t wall_us; /* what the wall clock is ahead of the monotonic one */
-    _Atomic int64_t n_held;  /* tokens, by all open tickets */
+    _Atomic int64_t wall_us;    /* what the wall clock is ahead of the monotonic one */
+    _Atomic int64_t n_held;     /* tokens, by all open tickets */
+    pthread_mutex_t hedge_lock; /* rank: a leaf */
+    struct hedge hedge;
+    int64_t n_hedges, tokens_hedged;
     _Atomic int64_t refused_budget;
     _Atomic int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency,
         refused_queue;

@@ -10,42 +10,42 @@
 #define BEARER         "Bearer "
 #define NAME_MAX_BYTES 512
 
-struct grant {
-    struct grant *next;
+struct cooldown {
+    struct cooldown *next;
     char *name;           /* NULL: of one key at one model */
     pthread_mutex_t lock; /* rank: a leaf */
     struct breaker breaker;
     struct allowance allowance; /* of an account at one model */
 };
 
-struct grants {
-    struct grant *first;
+struct cooldowns {
+    struct cooldown *first;
 };
 
 struct credentials {
-    struct grants *of;
+    struct cooldowns *of;
     const char *model;
-    pthread_mutex_t lock; /* of the turns; rank: above grants' */
+    pthread_mutex_t lock; /* of the turns; rank: above cooldowns' */
     int n;
     int32_t weight[CREDENTIALS_MAX];
     int64_t credit[CREDENTIALS_MAX];
-    struct grant *grant[CREDENTIALS_MAX]; /* whether it is left alone */
-    struct grant *there[CREDENTIALS_MAX]; /* what is left of it at this model; may be the same */
+    struct cooldown *cooldown[CREDENTIALS_MAX]; /* whether it is left alone */
+    struct cooldown *there[CREDENTIALS_MAX]; /* what is left of it at this model; may be the same */
     char header[CREDENTIALS_MAX][CREDENTIAL_KEY_MAX + sizeof BEARER];
 };
 
 /* ---- what keys share ------------------------------------------------------------------------- */
 
-struct grants *grants_new(void)
+struct cooldowns *cooldowns_new(void)
 {
-    return calloc(1, sizeof(struct grants));
+    return calloc(1, sizeof(struct cooldowns));
 }
 
-void grants_free(struct grants *a)
+void cooldowns_free(struct cooldowns *a)
 {
-    struct grant *next;
+    struct cooldown *next;
 
-    for (struct grant *x = a ? a->first : NULL; x; x = next) {
+    for (struct cooldown *x = a ? a->first : NULL; x; x = next) {
         next = x->next;
         pthread_mutex_destroy(&x->lock);
         free(x->name);
@@ -54,10 +54,10 @@ void grants_free(struct grants *a)
     free(a);
 }
 
-/* The grant of that account, made where it is missing; without a name a new one. */
-static struct grant *get_grant(struct grants *a, const char *name)
+/* The cooldown of that account, made where it is missing; without a name a new one. */
+static struct cooldown *get_cooldown(struct cooldowns *a, const char *name)
 {
-    struct grant *x = name ? a->first : NULL;
+    struct cooldown *x = name ? a->first : NULL;
 
     while (x && (!x->name || strcmp(x->name, name)))
         x = x->next;
@@ -78,7 +78,7 @@ static struct grant *get_grant(struct grants *a, const char *name)
 
 /* ---- keys ------------------------------------------------------------------------------------ */
 
-struct credentials *credentials_new(struct grants *of, const char *model)
+struct credentials *credentials_new(struct cooldowns *of, const char *model)
 {
     struct credentials *c = calloc(1, sizeof *c);
 
@@ -108,9 +108,9 @@ int credentials_add(struct credentials *c, const char *key, int32_t weight, cons
     if (c->n >= CREDENTIALS_MAX)
         return err_set(e, ERR_LIMIT, "more than %d keys", CREDENTIALS_MAX);
     snprintf(name, sizeof name, "%s\n%s", account ? account : "", c->model);
-    c->grant[c->n] = get_grant(c->of, account);
-    c->there[c->n] = account ? get_grant(c->of, name) : c->grant[c->n];
-    if (!c->grant[c->n] || !c->there[c->n])
+    c->cooldown[c->n] = get_cooldown(c->of, account);
+    c->there[c->n] = account ? get_cooldown(c->of, name) : c->cooldown[c->n];
+    if (!c->cooldown[c->n] || !c->there[c->n])
         return err_set(e, ERR_NOMEM, "out of memory");
     c->weight[c->n] = weight;
     if (*key)
@@ -130,7 +130,7 @@ const char *credentials_header(const struct credentials *c, int i)
 struct allowance_mark credentials_begin(struct credentials *c, int i, int64_t n_tokens,
                                         int64_t now_us)
 {
-    struct grant *x = c->there[i];
+    struct cooldown *x = c->there[i];
     struct allowance_mark m;
 
     pthread_mutex_lock(&x->lock);
@@ -142,7 +142,7 @@ struct allowance_mark credentials_begin(struct credentials *c, int i, int64_t n_
 void credentials_learn(struct credentials *c, int i, const struct allowance_mark *of,
                        const struct limits_told *told, int64_t now_us)
 {
-    struct grant *x = c->there[i];
+    struct cooldown *x = c->there[i];
 
     if (!told->any)
         return;
@@ -152,7 +152,7 @@ void credentials_learn(struct credentials *c, int i, const struct allowance_mark
 }
 
 /* 0: there is something left of it. */
-static int64_t look_there(struct grant *x, int64_t now_us)
+static int64_t look_there(struct cooldown *x, int64_t now_us)
 {
     int64_t at;
 
@@ -163,7 +163,7 @@ static int64_t look_there(struct grant *x, int64_t now_us)
 }
 
 /* 0: it may be taken now. */
-static int64_t look_breaker(struct grant *x, int64_t now_us, enum breaker_why *ret_why)
+static int64_t look_breaker(struct cooldown *x, int64_t now_us, enum breaker_why *ret_why)
 {
     struct breaker_view v;
 
@@ -177,7 +177,7 @@ static int64_t look_breaker(struct grant *x, int64_t now_us, enum breaker_why *r
 /* 0: the key may be used now. */
 static int64_t look(const struct credentials *c, int i, int64_t now_us, enum breaker_why *ret_why)
 {
-    int64_t at = look_breaker(c->grant[i], now_us, ret_why),
+    int64_t at = look_breaker(c->cooldown[i], now_us, ret_why),
             there = look_there(c->there[i], now_us);
 
     if (there <= at)
@@ -203,7 +203,7 @@ int64_t credentials_look(struct credentials *c, int64_t now_us, enum breaker_why
     return first;
 }
 
-static int take(struct grant *x, int64_t now_us, int32_t *ret_turn)
+static int take(struct cooldown *x, int64_t now_us, int32_t *ret_turn)
 {
     pthread_mutex_lock(&x->lock);
     *ret_turn = breaker_take(&x->breaker, &breaker_usual, now_us);
@@ -222,7 +222,7 @@ int credentials_take(struct credentials *c, int64_t now_us, struct credential_us
     for (i = 0; i < c->n; i++)
         may[i] = !look(c, i, now_us, &why);
     while ((i = weigh_turn(c->credit, c->weight, may, c->n)) >= 0 &&
-           take(c->grant[i], now_us, &ret->turn))
+           take(c->cooldown[i], now_us, &ret->turn))
         may[i] = 0; /* another supplier of its account was quicker */
     pthread_mutex_unlock(&c->lock);
     ret->i = i;
@@ -237,12 +237,12 @@ int credentials_note(struct credentials *c, const struct credential_use *u, enum
                              .first_us = -1,
                              .retry_us = retry_us,
                              .jitter = (uint32_t)now_us * 2654435761u};
-    struct grant *x;
+    struct cooldown *x;
     int changed;
 
     if (u->i < 0)
         return 0;
-    x = c->grant[u->i];
+    x = c->cooldown[u->i];
     pthread_mutex_lock(&x->lock);
     changed = breaker_note(&x->breaker, &breaker_usual, &n, now_us);
     pthread_mutex_unlock(&x->lock);

@@ -236,6 +236,9 @@ static void add_first(struct cloud_offer *of, int64_t first_us, int64_t now_us)
 
     atomic_store(&of->first_us, mean ? mean + (first_us - mean) / 8 : first_us > 0 ? first_us : 1);
     atomic_store(&of->measured_us, now_us);
+    pthread_mutex_lock(&of->lock);
+    late_add(&of->late, first_us);
+    pthread_mutex_unlock(&of->lock);
 }
 
 /* How long a first content takes with the quickest of the model's other offers; 0: not known. */

@@ -48,6 +48,8 @@ enum {
     M_REQUESTS,
     M_REFUSED,
     M_RETRIES,
+    M_HEDGES,
+    M_HEDGED,
     M_BREAKER,
     M_RESERVED,
     M_BUDGETS,
@@ -131,6 +133,18 @@ static const struct metric_def defs[] = {
                    {"result"},
                    NULL,
                    0},
+    [M_HEDGES] = {"gaufre_hedges_total",
+                  METRIC_COUNTER,
+                  "Requests that were sent to a second supplier because the first was late.",
+                  {NULL},
+                  NULL,
+                  0},
+    [M_HEDGED] = {"gaufre_hedged_tokens_total",
+                  METRIC_COUNTER,
+                  "Tokens of those that lost, which the platform pays.",
+                  {NULL},
+                  NULL,
+                  0},
     [M_BREAKER] = {"gaufre_supplier_breaker",
                    METRIC_GAUGE,
                    "1 for the state in which the breaker of a supplier's offer is: closed, "
@@ -371,6 +385,8 @@ int console_metrics(struct console *c, struct buf *out)
     put(c, M_REFUSED, "concurrency", s.refused_concurrency);
     put(c, M_REFUSED, "queue", s.refused_queue);
     put(c, M_REFUSED, "budget", s.refused_budget);
+    put(c, M_HEDGES, NULL, s.hedges);
+    put(c, M_HEDGED, NULL, s.tokens_hedged);
     put(c, M_RETRIES, "tried", s.retries);
     put(c, M_RETRIES, "refused", s.retries_refused);
     put(c, M_RESERVED, NULL, s.tokens_held);

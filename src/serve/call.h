@@ -10,7 +10,7 @@
  *   CALL_PREPARE  request -> what that offer's supplier takes: tokens     call_prep.c
  *   CALL_HOLD     admitted there, and tokens put on hold                  call_way.c
  *   CALL_SUBMIT   jobs are handed over; a stream begins                   call_way.c
- *   CALL_RUN      jobs at the supplier: waiting, prefilling, generating   call_run.c
+ *   CALL_RUN      jobs at the supplier: waiting, prefilling, generating   call_run.c, call_hedge.c
  *   CALL_BACK     the offer failed; its jobs are on their way home        call_way.c
  *   CALL_WATCH    looking at requests                                     call_watch.c
  *   CALL_TELL     a text tool's long answer, as it is read                call_tool.c
@@ -87,7 +87,17 @@ struct call_job {
     int32_t n_live; /* choices not yet finished */
     int32_t n_prefilled, n_cached, n_told; /* prompt tokens computed, found; tokens told */
     int32_t n_drafted, n_draft_right;
+    struct supplier *sup; /* where it is */
     enum { JOB_NEW, JOB_OUT, JOB_DONE, JOB_HOME } state;
+};
+
+/* The second place of a request that waited long: see call_hedge.c. */
+struct call_hedge {
+    struct call_job job;
+    struct cloud_ticket ticket; /* of the job that lost, or the second one's while that is open */
+    struct call_job *loser;     /* NULL: it is open */
+    struct usage usage;         /* the loser's */
+    int64_t sent_us;
 };
 
 struct call {
@@ -117,6 +127,7 @@ struct call {
     struct supplier *sup;             /* of its offer; NULL: none yet */
     struct call_job *jobs;            /* [prep] */
     int32_t n_jobs;                   /* [prep] */
+    struct call_hedge *hedge;         /* NULL: it has one place */
     struct buf text;                  /* [prep]: a text tool's, to be told */
     struct {
         struct tokens tokens; /* or these */
@@ -198,6 +209,7 @@ void call_tool_done(struct call *c);
 /* call_way.c: io thread. */
 void call_walk(struct call *c);   /* continue from its state, as far as possible without waiting */
 void call_worked(struct call *c); /* a prep thread has finished its part: continue */
+void call_want(const struct call *c, const char *model, struct cloud_want *ret);
 int call_submit_more(struct call *c, struct err *e); /* as many jobs as may be there together */
 /* Its offer failed with that error. 1: another offer will be tried; the call is in CALL_BACK until
  * its jobs have come back. 0: none can be tried. */
@@ -214,6 +226,18 @@ void call_room(struct call *c);                     /* its reader has caught up 
 void call_cancel_jobs(struct call *c);
 void call_cancel(struct call *c);        /* by its owner's wish: it ends with ERR_CANCELLED ... */
 void call_end_cancelled(struct call *c); /* ... now */
+
+/* call_hedge.c: io thread. */
+void call_hedge_tick(struct call *c, int64_t now_us); /* take a second place where it waits long */
+int call_hedge_is_open(const struct call *c);         /* two are at work, none has begun */
+/* That one of the two is given up: cancelled. */
+void call_hedge_drop(struct call *c, struct call_job *loser);
+/* An event of one of the two. 1: it was the loser's, and only to be popped. */
+int call_hedge_takes(struct call *c, struct call_job *j, const struct event *ev);
+const struct call_job *call_hedge_answering(const struct call *c); /* of its first job */
+void call_hedge_cancel(struct call *c);
+int call_hedge_is_home(const struct call *c);
+void call_hedge_done(struct call *c); /* book the loser; both are home */
 
 /* call_show.c: io thread. Answers of the console. */
 struct page_file;

@@ -17,6 +17,11 @@ static int64_t final_tokens(const struct call *c)
 {
     int is_known = c->n_sent && c->n_sent == c->n_jobs;
 
+    if (c->hedge)
+        return call_hedge_answering(c)->state < JOB_DONE
+                   ? -1
+                   : c->usage.prompt_tokens + c->usage.completion_tokens;
+
     for (int32_t i = 0; is_known && i < c->n_jobs; i++)
         is_known = c->jobs[i].state >= JOB_DONE;
     return is_known ? c->usage.prompt_tokens + c->usage.completion_tokens : -1;
@@ -264,6 +269,7 @@ void call_close(struct call *c)
 
     CHECK(!c->x && c->n_home == c->n_sent);
     tell_end(c);
+    call_hedge_done(c);
     settle(c); /* last, so that a reader of the ledger's row finds everything else done */
     if (c->prev)
         c->prev->next = c->next;

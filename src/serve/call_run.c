@@ -7,9 +7,9 @@
 
 #define ANSWER_STEP 65536 /* claimed ahead for an answer that is gathered */
 
-static const struct supplier_ops *ops(const struct call *c)
+static const struct supplier_ops *ops(const struct call_job *j)
 {
-    return c->sup->ops;
+    return j->sup->ops;
 }
 
 void call_flush(struct call *c)
@@ -28,8 +28,9 @@ void call_cancel_jobs(struct call *c)
     c->cancelled = 1;
     for (int32_t i = 0; i < c->n_sent; i++) {
         if (c->jobs[i].state == JOB_OUT)
-            ops(c)->cancel(c->sup, &c->jobs[i].job);
+            ops(&c->jobs[i])->cancel(c->jobs[i].sup, &c->jobs[i].job);
     }
+    call_hedge_cancel(c);
 }
 
 void call_end_cancelled(struct call *c)
@@ -108,7 +109,7 @@ void call_told(struct call *c)
 /* One event of a job, for the client: among all choices of the request. */
 static int tell(struct call *c, struct call_job *j, const struct event *from)
 {
-    int32_t i = (int32_t)(j - c->jobs);
+    int32_t i = c->hedge ? 0 : (int32_t)(j - c->jobs);
     struct event ev = *from;
 
     switch (ev.kind) {
@@ -225,10 +226,11 @@ static void go_home(struct call *c, struct call_job *j)
 {
     struct err e = {0};
 
-    if (j->state != JOB_DONE || !ops(c)->release(c->sup, &j->job))
+    if (j->state != JOB_DONE || !ops(j)->release(j->sup, &j->job))
         return;
     j->state = JOB_HOME;
-    c->n_home++;
+    if (!c->hedge || j != &c->hedge->job)
+        c->n_home++;
     if (c->state == CALL_RUN && call_submit_more(c, &e) && !call_turn_back(c, &e))
         call_fail(c, &e);
     if (c->state == CALL_BACK)
@@ -266,9 +268,13 @@ void call_pump(struct call *c, struct call_job *j)
             net_want_room(c->x);
             break;
         }
-        ev = ops(c)->peek(c->sup, &j->job);
+        ev = ops(j)->peek(j->sup, &j->job);
         if (!ev)
             break;
+        if (call_hedge_takes(c, j, ev)) {
+            ops(j)->pop(j->sup, &j->job);
+            continue;
+        }
         code = ev->code;
         if (ev->kind == EVENT_DONE)
             job_done(c, j, ev);
@@ -276,7 +282,7 @@ void call_pump(struct call *c, struct call_job *j)
             code = tell(c, j, ev);
         if (c->state == CALL_RUN && code)
             fail_job(c, code, ev->kind == EVENT_DONE ? ev : NULL);
-        ops(c)->pop(c->sup, &j->job);
+        ops(j)->pop(j->sup, &j->job);
         if (c->out.len > PENDING_PAUSE && c->streaming)
             call_flush(c);
     }
@@ -294,6 +300,8 @@ void call_room(struct call *c)
     c->paused = 0;
     for (int32_t i = 0; i < c->n_sent && c->state == CALL_RUN; i++)
         call_pump(c, &c->jobs[i]);
+    if (c->hedge && c->state == CALL_RUN)
+        call_pump(c, &c->hedge->job);
 }
 
 /* Its offer has told nothing yet. Another may, where that takes too long. */
@@ -304,6 +312,11 @@ static void judge_wait(struct call *c, int64_t now_us)
 
     if (!most || now_us - c->sent_us < most)
         return;
+    if (call_hedge_is_open(c)) { /* another is at work already */
+        cloud_note_result(c->s->cloud, now_us, &c->ticket, ERR_SILENT, -1, 0);
+        call_hedge_drop(c, &c->jobs[0]);
+        return;
+    }
     err_set(&e, ERR_SILENT, "The supplier's answer did not begin in time.");
     if (call_turn_back(c, &e)) /* else it waits on */
         cloud_note_result(c->s->cloud, now_us, &c->ticket, e.code, -1, 0);
@@ -321,6 +334,7 @@ void call_tick(struct call *c, int64_t now_us)
     }
     if (c->state == CALL_RUN && !c->is_told)
         judge_wait(c, now_us);
+    call_hedge_tick(c, now_us);
     if (!c->streaming && c->state == CALL_RUN && c->req.stream &&
         now_us - c->started_us >= c->s->config->heartbeat * 1000)
         call_stream_begin(c); /* a client may wait for a head only so long */

@@ -108,7 +108,7 @@ static int64_t guess_prompts(const struct api_request *q, int64_t *ret_longest)
     return sum;
 }
 
-static void want(const struct call *c, const char *model, struct cloud_want *ret)
+void call_want(const struct call *c, const char *model, struct cloud_want *ret)
 {
     const struct api_request *q = &c->req;
     int64_t longest, max = q->sampling.max_tokens > 0 ? q->sampling.max_tokens : 0;
@@ -136,7 +136,7 @@ static int route(struct call *c, struct err *e)
         return err_set_param(e, ERR_SCHEMA, "model",
                              "model: is required, because this server has several");
     c->tier = cloud_tier(&c->ticket, c->req.tier);
-    want(c, model, &w);
+    call_want(c, model, &w);
     w.record = &c->record;
     r = cloud_route(s->cloud, clock_now_us(), &w, &c->ticket, e);
     if (c->record.data && !c->record.failed)
@@ -323,6 +323,7 @@ static int submit_job(struct call *c, struct call_job *j, struct err *e)
     if (!(c->req.given & API_GIVEN_SEED) &&
         rand_system(&j->job.sampling.seed, sizeof j->job.sampling.seed))
         return err_set(e, ERR_INTERNAL, "no random bytes from the system");
+    j->sup = c->sup;
     r = c->sup->ops->submit(c->sup, &j->job, e);
     if (r)
         return r;
@@ -432,8 +433,9 @@ static void drop_jobs(struct call *c)
 static int leave_offer(struct call *c, struct err *e)
 {
     (void)e;
-    if (c->n_home < c->n_sent)
+    if (c->n_home < c->n_sent || !call_hedge_is_home(c))
         return WAITS;
+    call_hedge_done(c);
     drop_jobs(c);
     c->cancelled = c->lowered_max = 0;
     c->queue_us = 0;

@@ -17,7 +17,8 @@
 
 static int is_home(const struct call *c)
 {
-    return c->state == CALL_OVER && !c->x && c->n_home == c->n_sent && !call_watch_is_out(c);
+    return c->state == CALL_OVER && !c->x && c->n_home == c->n_sent && call_hedge_is_home(c) &&
+           !call_watch_is_out(c);
 }
 
 static const char *finish_of(const struct call *c)
@@ -31,7 +32,8 @@ static const char *finish_of(const struct call *c)
 
 void handler_reap(struct call *c)
 {
-    if (c->state == CALL_OVER && c->n_home == c->n_sent) /* with all that it used */
+    if (c->state == CALL_OVER && c->n_home == c->n_sent &&
+        call_hedge_is_home(c)) /* with all that it used */
         row_finish(&c->live, finish_of(c));
     if (is_home(c))
         call_close(c);

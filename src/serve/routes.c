@@ -164,6 +164,19 @@ static int set_rule(struct serve_config *c, int i, struct err *e)
     return 0;
 }
 
+static int read_hedge_tiers(struct serve_config *c, struct err *e)
+{
+    c->hedge_tier_bits = 0;
+    for (int i = 0; i < c->hedge_tiers.n; i++) {
+        int tier = find_tier(c->hedge_tiers.v[i]);
+        if (tier < 0)
+            return err_set(e, ERR_ARG, "hedge_tiers: '%.60s' is none of flex, default, priority",
+                           c->hedge_tiers.v[i]);
+        c->hedge_tier_bits |= 1u << tier;
+    }
+    return 0;
+}
+
 int routes_check(struct serve_config *c, struct err *e)
 {
     int r;
@@ -172,6 +185,8 @@ int routes_check(struct serve_config *c, struct err *e)
     c->own_terms = (struct supplier_terms){
         .region = *c->region ? c->region : NULL, .lacks = FEATURES_ALL, .weight = 1};
     r = set_residency(c, c->residency, &c->own_terms, e);
+    if (!r)
+        r = read_hedge_tiers(c, e);
     for (int i = 0; !r && i < c->n_suppliers; i++)
         r = set_terms(c, &c->suppliers[i], e);
     for (int i = 0; !r && i < c->n_routes; i++)

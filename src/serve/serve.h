@@ -83,6 +83,12 @@
       "of ten seconds' requests for a model, as many in a hundred may be tried at another offer")  \
     X("retry_min", "retry-min", INT, retry_min, "30", 0, 1000000, "N",                             \
       "and so many more in these ten seconds")                                                     \
+    X("hedge_tiers", "hedge-tiers", STRS, hedge_tiers, NULL, 0, 0, "TIERS",                        \
+      "tiers whose streams are sent to a second supplier where the first is late; default: none")  \
+    X("hedge_after", "hedge-after", TIME, hedge_after, "0", 0, 3600000, "TIME",                    \
+      "late, in steps of 100ms; 0: later than 19 of 20 at that supplier")                          \
+    X("hedge_percent", "hedge-percent", INT, hedge_percent, "5", 0, 100, "N",                      \
+      "of these tiers' tokens, as many in a hundred may be lost by that")                          \
     X("requests_per_minute", "requests-per-minute", INT, requests_per_minute, "0", 0, 1e12, "N",   \
       "requests a minute of one tenant, 0: no limit")                                              \
     X("tokens_per_minute", "tokens-per-minute", INT, tokens_per_minute, "0", 0, 1e12, "N",         \
@@ -177,9 +183,10 @@ struct serve_route {
 struct serve_config {
     const char *rates_path; /* the bench store (bench_store.h), or NULL: filled by the caller */
     const char *host, *keys, *accounts, *ledger, *currency, *region, *residency;
-    struct config_strs cors_origin, allowed_hosts;
+    struct config_strs cors_origin, allowed_hosts, hedge_tiers;
+    unsigned hedge_tier_bits; /* filled by serve_config_check */
     int64_t port, threads, io_threads, prep_threads, queue, connections, connections_per_address;
-    int64_t retry_percent, retry_min;
+    int64_t retry_percent, retry_min, hedge_after, hedge_percent;
     int64_t requests_per_minute, tokens_per_minute, concurrency;
     int64_t header_timeout, body_timeout, idle_timeout, stall_timeout, drain_timeout; /* ms */
     int64_t heartbeat;

@@ -207,7 +207,7 @@ void suppliers_describe(const struct serve_config *c, struct buf *out)
 struct suppliers {
     struct upstream *upstream[SERVE_SUPPLIERS_MAX];
     int n_upstreams;
-    struct grants *grants;
+    struct cooldowns *cooldowns;
     struct supplier *relay[RELAYS_MAX];
     struct credentials *keys[RELAYS_MAX];
     struct {
@@ -289,7 +289,7 @@ static int add_relay(struct suppliers *s, struct server *server, const struct se
     snprintf(s->names[i].model, sizeof s->names[i].model, "%.*s", n_id, text);
     s->ids[i] = c.model = s->names[i].model;
     c.id = s->names[i].id;
-    s->keys[i] = c.keys = credentials_new(s->grants, c.upstream_model);
+    s->keys[i] = c.keys = credentials_new(s->cooldowns, c.upstream_model);
     if (!c.keys)
         return err_set(e, ERR_NOMEM, "out of memory");
     if (add_keys(c.keys, p, e) || model_of(server, &s->ids[i], &s->i_model[i], e) ||
@@ -326,7 +326,7 @@ int suppliers_add(struct server *server, const struct serve_config *c, struct er
     struct suppliers *s = calloc(1, sizeof *s), *before = atomic_load(&server->suppliers);
     int n = 0, r;
 
-    if (!s || !(s->grants = grants_new())) {
+    if (!s || !(s->cooldowns = cooldowns_new())) {
         free(s);
         return err_set(e, ERR_NOMEM, "out of memory");
     }
@@ -358,7 +358,7 @@ void suppliers_close(struct suppliers *s)
         relay_free(s->relay[i]);
         credentials_free(s->keys[i]);
     }
-    grants_free(s->grants);
+    cooldowns_free(s->cooldowns);
     for (int i = 0; i < s->n_upstreams; i++)
         upstream_close(s->upstream[i]);
     free(s);

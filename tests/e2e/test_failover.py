@@ -8,13 +8,14 @@ Bench (16 scenarios); each is scored pass, safe or fail, and none may fail:
 The table is printed: pytest -s -k scores."""
 import itertools
 import json
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from openai import APIError, APIStatusError, OpenAI
 
-from mock_upstream import CHAT, Mock, chunk, words
+from mock_upstream import CHAT, Mock, chunk, default as default_script, words
 from serving import Server, wait_for
 
 WHOLE = "one two three four "
@@ -122,9 +123,9 @@ SCENARIOS = [
 def pair(tmp_path):
     made = []
 
-    def make(first, second=None, flags=(), **more):
+    def make(first, second=None, flags=(), limits=LIMITS, **more):
         first, second = Mock(first), second or Mock()
-        text = "suppliers:\n" + "".join(f"  - name: {n}\n    base_url: {m.url}\n    models: [far]\n{LIMITS}"
+        text = "suppliers:\n" + "".join(f"  - name: {n}\n    base_url: {m.url}\n    models: [far]\n{limits}"
                                         for n, m in (("first", first), ("second", second)))
         folder = tmp_path / str(len(made))
         folder.mkdir()
@@ -443,3 +444,128 @@ def test_no_retries(pair):
     assert statuses(server, 1) == [502]
     assert len(first.requests) == 1 and not second.requests
     assert 'gaufre_retries_total{result="refused"} 1' in server.request("GET", "/metrics")[2].decode()
+
+
+# ---- hedging ----
+
+
+def late_until(when):
+    """A stream whose first content comes when that has happened."""
+    def script(a):
+        a.begin()
+        a.event(chunk({"role": "assistant", "content": ""}))
+        assert when.wait(60)
+        for e in words():
+            a.event(e)
+        a.end()
+    return script
+
+
+HEDGE = ("--hedge-tiers", "default", "--hedge-after", "300ms", "--hedge-percent", 100)
+
+
+def sleeps(a):
+    time.sleep(1)
+    a.stream(words())
+
+
+def earn(server, n=3):
+    """What hedges may lose is a share of what was used before; only streams are hedged."""
+    for _ in range(n):
+        assert ask(server, stream=False)[0] == "whole"
+
+
+def bill(server):
+    found = wait_for("booked", lambda: server.balance())
+    return {t: (b["requests"], b["prompt_tokens"], b["completion_tokens"]) for t, b in found.items()}
+
+
+def test_a_late_one_is_hedged(pair):
+    """The second answers; the first is told at once, and what it used is the platform's to pay."""
+    server, first, second = pair([default_script] * 3 + [silence], flags=HEDGE)
+    earn(server)
+    kind, text, _ = ask(server)
+    assert (kind, text) == ("whole", WHOLE) and len(first.requests) == 4 and len(second.requests) == 1
+    wait_for("the first was told", lambda: first.requests[3].gone.is_set())
+    wait_for("both are booked", lambda: len(server.balance()) == 2)
+    b = bill(server)
+    assert b["default"] == (4, 44, 16)
+    assert b["(platform)"][0] == 1 and b["(platform)"][1] > 0 and b["(platform)"][2] == 0
+    shown = server.request("GET", "/metrics")[2].decode()
+    assert "gaufre_hedges_total 1\n" in shown and f"gaufre_hedged_tokens_total {b['(platform)'][1]}\n" in shown
+
+
+def test_the_first_may_still_win(pair):
+    asked = threading.Event()
+    server, first, second = pair([default_script] * 3 + [late_until(asked)], flags=HEDGE, limits="",
+                                 second=Mock(lambda a: (asked.set(), silence(a))))
+    earn(server)
+    assert ask(server)[:2] == ("whole", WHOLE)
+    wait_for("the second was told", lambda: second.requests[0].gone.is_set())
+    wait_for("both are booked", lambda: len(server.balance()) == 2)
+    assert bill(server)["default"] == (4, 44, 16)
+
+
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_one_of_two_fails(pair, which):
+    """An error of one, while two are at work, is not the request's: the other one answers."""
+    asked, failed = threading.Event(), threading.Event()
+
+    def fails(a):
+        assert asked.wait(60)
+        a.reply(500, {"error": {"message": "no"}})
+        threading.Timer(.3, failed.set).start()
+
+    def answers(a):
+        asked.set()
+        late_until(failed)(a)
+
+    def fails_second(a):
+        asked.set()
+        fails(a)
+    scripts = [fails, answers] if which == "first" else [late_until(failed), fails_second]
+    server, first, second = pair([default_script] * 3 + scripts[:1], flags=HEDGE, limits="", second=Mock(scripts[1]))
+    earn(server)
+    assert ask(server)[:2] == ("whole", WHOLE)
+    assert (len(first.requests), len(second.requests)) == (4, 1)
+    wait_for("both are booked", lambda: len(server.balance()) == 2)
+
+
+def test_both_of_two_fail(pair):
+    both = threading.Barrier(2, timeout=20)
+
+    def fails(a):
+        both.wait()
+        a.reply(500, {"error": {"message": "no"}})
+    server, first, second = pair([default_script] * 3 + [fails], flags=HEDGE, limits="", second=Mock(fails))
+    earn(server)
+    kind, _, e = ask(server)
+    assert kind == "error" and e.status_code == 502, server.read_log()
+    assert (len(first.requests), len(second.requests)) == (4, 1)
+
+
+def test_a_hedged_client_leaves(pair):
+    server, first, second = pair([default_script] * 3 + [silence], flags=HEDGE, limits="", second=Mock(silence))
+    earn(server)
+    s = server.connect()
+    body = json.dumps({**ASKED, "stream": True}).encode()
+    s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    wait_for("two are at work", lambda: second.requests)
+    s.close()
+    wait_for("both were told", lambda: first.requests[3].gone.is_set() and second.requests[0].gone.is_set())
+    wait_for("both are booked", lambda: len(server.balance()) == 2)
+
+
+def test_hedges_have_a_budget(pair):
+    """One in a hundred tokens, and too few were used before: nothing is sent twice."""
+    server, first, second = pair([default_script] * 3 + [sleeps], flags=(*HEDGE[:-1], 1), limits="")
+    earn(server)
+    assert ask(server)[:2] == ("whole", WHOLE)
+    assert len(first.requests) == 4 and not second.requests
+
+
+def test_only_tiers_that_ask_are_hedged(pair):
+    server, first, second = pair([default_script] * 3 + [sleeps], flags=("--hedge-tiers", "priority", *HEDGE[2:]), limits="")
+    earn(server)
+    assert ask(server)[:2] == ("whole", WHOLE)
+    assert len(first.requests) == 4 and not second.requests

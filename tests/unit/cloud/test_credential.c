@@ -12,11 +12,11 @@
 
 #define S INT64_C(1000000)
 
-static struct grants *grants;
+static struct cooldowns *cooldowns;
 
 static struct credentials *with(const char *a, const char *b)
 {
-    struct credentials *c = credentials_new(grants, "m");
+    struct credentials *c = credentials_new(cooldowns, "m");
     struct err e;
 
     assert_int_equal(credentials_add(c, "sk-a", 3, a, &e), 0);
@@ -26,13 +26,13 @@ static struct credentials *with(const char *a, const char *b)
 
 static int setup(void **state)
 {
-    grants = grants_new();
-    return !grants;
+    cooldowns = cooldowns_new();
+    return !cooldowns;
 }
 
 static int teardown(void **state)
 {
-    grants_free(grants);
+    cooldowns_free(cooldowns);
     return 0;
 }
 
@@ -130,7 +130,7 @@ static void one_probe(void **state)
 /* What one tenant's answer tells holds for all requests of that key at that model. */
 static void limits(void **state)
 {
-    struct credentials *c = with("acme", NULL), *other = credentials_new(grants, "n");
+    struct credentials *c = with("acme", NULL), *other = credentials_new(cooldowns, "n");
     struct limits_told t = {.any = 1};
     struct allowance_mark m;
     enum breaker_why why;
