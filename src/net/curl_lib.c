@@ -34,8 +34,8 @@ int curl_lib_get(const struct curl_lib **ret, struct err *e)
 
     pthread_once(&once, open_once);
     if (*why)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "Downloads and services need libcurl, which cannot be opened: %s", why);
+        return err_set(e, ERR_UNSUPPORTED, "Downloads need libcurl, which cannot be opened: %s",
+                       why);
     *ret = &lib;
     return 0;
 }

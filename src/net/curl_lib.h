@@ -1,4 +1,4 @@
-/* libcurl, opened by the first download or service.
+/* libcurl, opened by the first download.
  *
  * Owns the library's handle for the life of the process. Any thread. libcurl is opened at run time
  * and not linked, because it brings thirty libraries: loading them at every start took longer than
@@ -14,20 +14,11 @@
     X(easy_cleanup)                                                                                \
     X(easy_getinfo)                                                                                \
     X(easy_init)                                                                                   \
-    X(easy_pause)                                                                                  \
     X(easy_perform)                                                                                \
     X(easy_setopt)                                                                                 \
     X(easy_strerror)                                                                               \
     X(free)                                                                                        \
     X(global_init)                                                                                 \
-    X(multi_add_handle)                                                                            \
-    X(multi_assign)                                                                                \
-    X(multi_cleanup)                                                                               \
-    X(multi_info_read)                                                                             \
-    X(multi_init)                                                                                  \
-    X(multi_remove_handle)                                                                         \
-    X(multi_setopt)                                                                                \
-    X(multi_socket_action)                                                                         \
     X(slist_append)                                                                                \
     X(slist_free_all)                                                                              \
     X(url)                                                                                         \

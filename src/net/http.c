@@ -27,6 +27,13 @@ void http_parser_init(struct http_parser *p, const struct http_limits *l)
     buf_init(&p->fields, (size_t)l->fields_max * sizeof(struct field_at));
 }
 
+void http_parser_init_answer(struct http_parser *p, const struct http_limits *l,
+                             enum http_kind kind)
+{
+    http_parser_init(p, l);
+    p->kind = (int)kind;
+}
+
 void http_parser_done(struct http_parser *p)
 {
     buf_done(&p->text);
@@ -46,14 +53,15 @@ static enum http_event line_done(struct http_parser *p)
     size_t start = p->line_start, n = p->text.len - start;
 
     if (p->state == S_FIELDS && n == 0)
-        return http_head_end(p);
+        return p->kind == HTTP_REQUEST ? http_head_end(p) : http_answer_end(p);
     if (buf_add_char(&p->text, 0))
         return http_head_full(p);
     p->line_start = p->text.len;
     if (p->state == S_FIELDS)
         return http_field_line(p, p->text.data + start, n);
     p->state = S_FIELDS;
-    return http_request_line(p, p->text.data + start, n);
+    return p->kind == HTTP_REQUEST ? http_request_line(p, p->text.data + start, n)
+                                   : http_status_line(p, p->text.data + start, n);
 }
 
 /* Take bytes of the head up to the end of a line at most. */
@@ -74,7 +82,7 @@ static enum http_event feed_line(struct http_parser *p, const char *in, size_t n
     while (run < n && run < room && is_text((unsigned char)in[run]))
         run++;
     if (p->state == S_LINE && p->text.len - p->line_start + run > p->limits.line_max)
-        return bad(p, 414, "The request line is too long.");
+        return bad(p, 414, "The first line is too long.");
     if (buf_add(&p->text, in, run))
         return http_head_full(p);
     p->head_bytes += run;
@@ -98,11 +106,13 @@ static enum http_event feed_line(struct http_parser *p, const char *in, size_t n
 static enum http_event feed_data(struct http_parser *p, const char *in, size_t n, size_t *used,
                                  const char **ret_data, size_t *ret_n)
 {
-    size_t take = p->left < n ? (size_t)p->left : n;
+    size_t take = p->state == S_CLOSE || p->left > n ? n : (size_t)p->left;
 
-    p->left -= take;
-    if (p->left == 0)
-        p->state = p->state == S_LENGTH ? S_END : S_CHUNK_CR;
+    if (p->state != S_CLOSE) {
+        p->left -= take;
+        if (p->left == 0)
+            p->state = p->state == S_LENGTH ? S_END : S_CHUNK_CR;
+    }
     *used = take;
     *ret_data = in;
     *ret_n = take;
@@ -203,9 +213,13 @@ static enum http_event body_byte(struct http_parser *p, unsigned char c)
     }
 }
 
-/* The first byte of a request. One empty line before it is skipped, as RFC 9112 2.2 asks. */
+/* The first byte of a message. One empty line before a request is skipped, as RFC 9112 2.2 asks. */
 static enum http_event start_byte(struct http_parser *p, unsigned char c, size_t *used)
 {
+    if (p->kind != HTTP_REQUEST) {
+        p->state = S_LINE;
+        return HTTP_MORE;
+    }
     if (p->state == S_EMPTY_LF) {
         if (c != '\n')
             return bad(p, 400, "A CR is not followed by LF.");
@@ -243,7 +257,7 @@ enum http_event http_parser_feed(struct http_parser *p, const char *in, size_t n
             ev = start_byte(p, (unsigned char)in[at], &used);
         else if (p->state == S_LINE || p->state == S_FIELDS)
             ev = feed_line(p, in + at, n - at, &used);
-        else if (p->state == S_LENGTH || p->state == S_CHUNK)
+        else if (p->state == S_LENGTH || p->state == S_CHUNK || p->state == S_CLOSE)
             ev = feed_data(p, in + at, n - at, &used, ret_data, ret_n);
         else if (p->state == S_END)
             ev = HTTP_END;

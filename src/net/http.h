@@ -1,10 +1,12 @@
-/* HTTP/1.1 request parser (RFC 9110, 9112): strict, resumable, no sockets, no clock.
+/* HTTP/1.1 parser of requests and answers (RFC 9110, 9112): strict, resumable, no sockets, no
+ * clock.
  *
  * Feed bytes as they come, in pieces of any size; the result does not depend on the pieces. Where
  * a front proxy and a lenient server could read the same bytes differently (request smuggling),
  * this one refuses: CRLF line ends only, one Host, at most one all-digit Content-Length or exactly
  * `Transfer-Encoding: chunked` and never both, no folding, no space before a colon, no control
- * bytes. After an error the connection must be closed.
+ * bytes. After an error the connection must be closed. Answers are read by the same rules, as an
+ * answer that two readers split differently is one request's answer given to another.
  *
  * Any thread, one at a time. Limits: struct http_limits. Chunk extensions and trailers are checked
  * and dropped. */
@@ -17,7 +19,7 @@
 #include "base/buf.h"
 
 struct http_limits {
-    uint32_t line_max;        /* request line, default 8 KiB: 414 */
+    uint32_t line_max;        /* request or status line, default 8 KiB: 414 */
     uint32_t head_max;        /* request line and fields, default 64 KiB: 431 */
     uint32_t fields_max;      /* default 100: 431 */
     uint32_t chunk_extra_max; /* chunk-size lines' extensions and trailers of one message together,
@@ -48,8 +50,11 @@ struct http_head {
     int64_t content_length; /* -1: not given */
     int chunked;
     int expect_continue;
-    int keep_alive; /* what the client wants */
+    int keep_alive; /* what the client wants; of an answer: another one can follow */
     int n_fields;
+    /* of an answer, which has no method, target, host and expect_continue */
+    int status;
+    int until_close; /* its body is what comes before the end of the connection */
 };
 
 /* Field i: name in lower case (underscores kept), value trimmed; NUL-terminated. obs-text bytes
@@ -77,12 +82,13 @@ enum http_event {
 
 struct http_parser {
     struct http_head head;
-    int status;      /* HTTP_BAD: 400, 413, 414, 417, 431, 501 or 505 */
+    int status;      /* HTTP_BAD: 400, 413, 414, 417, 431, 501, 503 or 505 */
     const char *why; /* HTTP_BAD: a sentence */
     /* private */
     struct http_limits limits;
     int state;
-    struct buf text;           /* request line and fields, NUL-terminated pieces */
+    int kind;                  /* what is read: enum http_kind */
+    struct buf text;           /* first line and fields, NUL-terminated pieces */
     struct buf fields;         /* offsets of names and values in text */
     size_t target_at, host_at; /* offsets in text; host_at 0: no absolute form */
     size_t line_start;         /* of the line being read, in text */
@@ -95,6 +101,16 @@ struct http_parser {
 };
 
 void http_parser_init(struct http_parser *p, const struct http_limits *l); /* allocates nothing */
+/* For an answer. Interim answers (1xx) are read and dropped, under the limits of one head; 101 is
+ * refused. Where head.until_close, HTTP_END never comes: the end of the connection is the body's.
+ */
+enum http_kind {
+    HTTP_REQUEST,
+    HTTP_ANSWER,  /* to GET or POST */
+    HTTP_CONNECT, /* to CONNECT: after 2xx no body follows, but the tunnel's bytes */
+};
+void http_parser_init_answer(struct http_parser *p, const struct http_limits *l,
+                             enum http_kind kind);
 void http_parser_done(struct http_parser *p);
 /* Body bytes still to come: 0 after the last, -1 when the length is unknown (chunked). */
 int64_t http_parser_left(const struct http_parser *p);

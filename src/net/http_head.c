@@ -266,7 +266,7 @@ enum http_event http_field_line(struct http_parser *p, char *line, size_t n)
     return HTTP_MORE;
 }
 
-static int count_fields(const struct http_head *h, const char *name)
+int http_count(const struct http_head *h, const char *name)
 {
     int n = 0;
     for (int i = 0; i < h->n_fields; i++)
@@ -291,8 +291,8 @@ static enum http_event check_length(struct http_parser *p, const char *value)
     return HTTP_MORE;
 }
 
-/* How long is the body? The rules of RFC 9112 6.3, with every doubtful form refused. */
-static enum http_event check_framing(struct http_parser *p)
+/* The rules of RFC 9112 6.3, with every doubtful form refused. */
+enum http_event http_framing(struct http_parser *p)
 {
     struct http_head *h = &p->head;
     const char *te = http_field(h, "transfer-encoding"), *cl = http_field(h, "content-length");
@@ -339,10 +339,10 @@ enum http_event http_head_end(struct http_parser *p)
     const char *expect;
 
     for (size_t i = 0; i < ARRAY_LEN(once); i++) {
-        if (count_fields(h, once[i]) > 1)
+        if (http_count(h, once[i]) > 1)
             return bad(p, 400, "A header that may occur once was sent twice.");
     }
-    if (check_framing(p) == HTTP_BAD || check_host(p) == HTTP_BAD)
+    if (http_framing(p) == HTTP_BAD || check_host(p) == HTTP_BAD)
         return HTTP_BAD;
     h->target = p->text.data + p->target_at;
     expect = http_field(h, "expect");

@@ -1,4 +1,5 @@
-/* Inside the request parser: what http.c (bytes) and http_head.c (lines) share. */
+/* Inside the parser: what http.c (bytes), http_head.c (lines) and http_answer.c (those of answers)
+ * share. */
 #ifndef NET_HTTP_INT_H
 #define NET_HTTP_INT_H
 
@@ -10,9 +11,10 @@
 enum state {
     S_START,    /* before the first byte of a message */
     S_EMPTY_LF, /* after the CR of an empty line before the request line */
-    S_LINE,     /* in the request line */
+    S_LINE,     /* in the first line */
     S_FIELDS,   /* in a field line */
     S_LENGTH,   /* body by Content-Length */
+    S_CLOSE,    /* body until the end of the connection */
     S_SIZE,     /* chunk size */
     S_EXT,      /* chunk extension */
     S_SIZE_LF,  /* after the CR of a chunk-size line */
@@ -66,5 +68,11 @@ enum http_event http_request_line(struct http_parser *p, char *line, size_t n);
 enum http_event http_field_line(struct http_parser *p, char *line, size_t n);
 /* The empty line was read: HTTP_GOT_HEAD or HTTP_BAD. */
 enum http_event http_head_end(struct http_parser *p);
+/* The same of an answer. */
+enum http_event http_status_line(struct http_parser *p, const char *line, size_t n);
+enum http_event http_answer_end(struct http_parser *p);
+/* How long is the body, by its Content-Length and Transfer-Encoding; HTTP_MORE or HTTP_BAD. */
+enum http_event http_framing(struct http_parser *p);
+int http_count(const struct http_head *h, const char *name); /* fields of that name */
 
 #endif

@@ -1,18 +1,13 @@
 /* A service elsewhere and the requests to it: what the upper room sees. */
 #include "net/upstream.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "base/check.h"
-#include "net/http.h"
 #include "net/net_int.h"
 #include "net/upstream_int.h"
-
-#define URL_MAX 2048
 
 static const struct upstream_config defaults = {
     .connect_ms = 3000,
@@ -43,82 +38,27 @@ static void set_defaults(struct upstream_config *c)
 #undef X
 }
 
-/* A URL with a scheme of those, and nothing that does not belong in an address. */
-static int check_url(const struct curl_lib *lib, const char *url, const char *const schemes[],
-                     int parts_allowed)
+static int check_config(struct upstream *u, struct err *e)
 {
-    CURLU *u = lib->url();
-    char *scheme = NULL, *part = NULL;
-    int ok = u && strlen(url) <= URL_MAX && !lib->url_set(u, CURLUPART_URL, url, 0) &&
-             !lib->url_get(u, CURLUPART_SCHEME, &scheme, 0);
-    int known = 0;
+    const struct upstream_config *c = &u->config;
 
-    for (int i = 0; ok && schemes[i]; i++)
-        known |= !strcasecmp(scheme, schemes[i]);
-    for (CURLUPart p = CURLUPART_USER; known && !parts_allowed && p <= CURLUPART_OPTIONS; p++) {
-        known = lib->url_get(u, p, &part, 0) != CURLUE_OK;
-        lib->free(part);
-        part = NULL;
-    }
-    if (known && (strchr(url, '?') || strchr(url, '#')))
-        known = 0;
-    lib->free(scheme);
-    lib->url_cleanup(u);
-    return known ? 0 : ERR_ARG;
-}
-
-static int check_config(const struct curl_lib *lib, const struct upstream_config *c, struct err *e)
-{
-    static const char *const web[] = {"http", "https", NULL};
-    static const char *const proxies[] = {"http", "https", "socks5", "socks5h", NULL};
-
-    if (!c->base_url || check_url(lib, c->base_url, web, 0))
+    if (!c->base_url || url_parse(c->base_url, &u->url) || *u->url.user)
         return err_set(e, ERR_ARG,
                        "Not the address of a service: it must be an http or https URL without "
                        "user, password, '?' and '#'");
-    if (c->proxy && check_url(lib, c->proxy, proxies, 1))
-        return err_set(e, ERR_ARG, "Not a proxy: it must be an http, https or socks5 URL");
+    u->has_proxy = c->proxy != NULL;
+    if (u->has_proxy && (url_parse(c->proxy, &u->proxy) || u->proxy.is_tls))
+        return err_set(e, ERR_ARG, "Not a proxy: it must be an http URL");
     if (c->ca_file && access(c->ca_file, R_OK))
         return err_set(e, ERR_ARG, "Cannot read the certificates in %.200s", c->ca_file);
     if (c->connect_ms < 1 || c->first_byte_ms < 1 || c->silence_ms < 1 || c->total_ms < 1 ||
         c->conns_max < 1)
         return err_set(e, ERR_ARG, "A limit of a service must be positive");
-    if (!http_value_ok(c->user_agent))
+    if (c->head_max > INT32_MAX)
+        return err_set(e, ERR_ARG, "The head of an answer may not be as large as that");
+    if (!http_value_ok(c->user_agent) || strlen(c->user_agent) > 1024)
         return err_set(e, ERR_ARG, "The user agent has bytes that do not belong in a header");
     return 0;
-}
-
-/* Whether OpenSSL finds certificates in it by their names' hashes ("5ad8a5d6.0"). */
-static int is_hashed(const char *path)
-{
-    DIR *dir = opendir(path);
-    const struct dirent *d;
-    int found = 0;
-
-    while (dir && !found && (d = readdir(dir)) != NULL)
-        found = strspn(d->d_name, "0123456789abcdef") == 8 && !strcmp(d->d_name + 8, ".0");
-    if (dir)
-        closedir(dir);
-    return found;
-}
-
-/* The system's certificates are looked up one by one where it has them so. Reading them all takes
- * 35 ms, and libcurl would do it for every connection as long as it has a folder too. */
-static int find_ca_dir(struct upstream *u)
-{
-    CURL *x = u->ca_file ? NULL : u->lib->easy_init();
-    const char *path = NULL;
-    int r = 0;
-
-    if (!x)
-        return u->ca_file ? 0 : ERR_NOMEM;
-    u->lib->easy_getinfo(x, CURLINFO_CAPATH, &path);
-    if (path && is_hashed(path)) {
-        u->ca_dir = strdup(path);
-        r = u->ca_dir ? 0 : ERR_NOMEM;
-    }
-    u->lib->easy_cleanup(x);
-    return r;
 }
 
 static int copy(char **ret, const char **text)
@@ -134,56 +74,78 @@ static int copy_texts(struct upstream *u)
 {
     struct upstream_config *c = &u->config;
 
-    if (copy(&u->url, &c->base_url) || copy(&u->ca_file, &c->ca_file) ||
-        copy(&u->proxy, &c->proxy) || copy(&u->user_agent, &c->user_agent))
+    if (copy(&u->base_url, &c->base_url) || copy(&u->ca_file, &c->ca_file) ||
+        copy(&u->proxy_url, &c->proxy) || copy(&u->user_agent, &c->user_agent))
         return ERR_NOMEM;
-    for (size_t n = strlen(u->url); n && u->url[n - 1] == '/';)
-        u->url[--n] = 0;
+    for (size_t n = u->base_url ? strlen(u->base_url) : 0; n && u->base_url[n - 1] == '/';)
+        u->base_url[--n] = 0;
     return 0;
+}
+
+static int set_up(struct upstream *u, struct err *e)
+{
+    int r = copy_texts(u) ? err_set(e, ERR_NOMEM, "Out of memory for a service") : 0;
+
+    if (!r)
+        r = check_config(u, e);
+    if (!r && u->url.is_tls)
+        r = tls_context_new(&u->tls, u->ca_file, e);
+    if (!r && upstream_ask_prepare(u))
+        r = err_set(e, ERR_NOMEM, "Out of memory for a service");
+    for (int i = 0; !r && i < u->n_io; i++) {
+        if (upstream_name_open(&u->io[i]) || upstream_work_open(&u->io[i]))
+            r = err_set(e, ERR_NOMEM, "Out of memory or descriptors for a service");
+    }
+    return r;
+}
+
+static void wipe(char *text)
+{
+    if (text)
+        explicit_bzero(text, strlen(text));
+    free(text);
+}
+
+static void upstream_free(struct upstream *u)
+{
+    for (int i = 0; i < u->n_io; i++) {
+        upstream_work_close(&u->io[i]);
+        upstream_name_close(&u->io[i]);
+    }
+    tls_context_free(u->tls);
+    free(u->base_url);
+    free(u->ca_file);
+    wipe(u->proxy_url);
+    free(u->user_agent);
+    free(u->target);
+    wipe(u->lines);
+    wipe(u->tunnel);
+    free(u);
 }
 
 int upstream_open(struct upstream **ret, struct net_server *s, const struct upstream_config *c,
                   struct err *e)
 {
-    struct upstream_config config = *c;
-    const struct curl_lib *lib;
-    struct upstream *u;
-    int n = net_n_io(s), r = curl_lib_get(&lib, e);
+    int n = net_n_io(s), r;
+    struct upstream *u = calloc(1, sizeof *u + (size_t)n * sizeof u->io[0]);
 
-    set_defaults(&config);
-    if (!r)
-        r = check_config(lib, &config, e);
-    if (r)
-        return r;
-    u = calloc(1, sizeof *u + (size_t)n * sizeof u->io[0]);
     if (!u)
         return err_set(e, ERR_NOMEM, "Out of memory for a service");
-    u->config = config;
+    u->config = *c;
+    set_defaults(&u->config);
     u->server = s;
-    u->lib = lib;
     u->n_io = n;
     for (int i = 0; i < n; i++) {
         u->io[i].up = u;
         u->io[i].net = &s->ios[i];
-        buf_init(&u->io[i].data, UPSTREAM_TURN_MAX);
+        u->io[i].lookup_box.fd = -1;
     }
-    if (copy_texts(u) || find_ca_dir(u)) {
-        upstream_close(u);
-        return err_set(e, ERR_NOMEM, "Out of memory for a service");
-    }
-    *ret = u;
-    return 0;
-}
-
-static void io_close(struct upstream_io *io)
-{
-    while (io->pools) {
-        struct upstream_pool *p = io->pools;
-        io->pools = p->next;
-        upstream_pool_free(p);
-    }
-    upstream_sock_forget_all(io);
-    buf_done(&io->data);
+    r = set_up(u, e);
+    if (r)
+        upstream_free(u);
+    else
+        *ret = u;
+    return r;
 }
 
 void upstream_close(struct upstream *u)
@@ -191,74 +153,32 @@ void upstream_close(struct upstream *u)
     if (!u)
         return;
     CHECK(!atomic_load(&u->server->is_running));
-    for (int i = 0; i < u->n_io; i++)
-        io_close(&u->io[i]);
-    free(u->url);
-    free(u->ca_file);
-    free(u->ca_dir);
-    free(u->proxy);
-    free(u->user_agent);
-    free(u);
+    upstream_free(u);
 }
 
 /* ---- a request ---- */
 
-/* The first pool with a place, so that the first ones' connections are used most. */
-static struct upstream_pool *pool_get(struct upstream_io *io)
+static struct upstream_request *request_new(struct upstream_io *io)
 {
-    struct upstream_pool **p = &io->pools;
+    const struct upstream_config *c = &io->up->config;
+    struct upstream_request *r = calloc(1, sizeof *r);
+    struct http_limits limits = {.line_max = 8192,
+                                 .head_max = (uint32_t)c->head_max,
+                                 .fields_max = 256,
+                                 .chunk_extra_max = (uint32_t)c->head_max};
 
-    while (*p && (*p)->n_requests >= UPSTREAM_POOL_MAX)
-        p = &(*p)->next;
-    return *p || !upstream_pool_new(p, io) ? *p : NULL;
-}
-
-/* One that was used before, or a new one. */
-static struct upstream_request *request_get(struct upstream_pool *pool)
-{
-    struct upstream_request *r = pool->unused;
-
-    if (r) {
-        pool->unused = r->next;
-        pool->n_unused--;
-        return r;
-    }
-    r = calloc(1, sizeof *r);
     if (!r)
         return NULL;
-    r->pool = pool;
+    r->io = io;
+    http_parser_init_answer(&r->parser, &limits, HTTP_ANSWER);
     buf_init(&r->ask, UPSTREAM_ASK_MAX);
-    buf_init(&r->head, pool->config->head_max);
-    buf_init(&r->held, pool->config->body_max);
-    if (upstream_easy_open(r)) {
-        free(r);
-        return NULL;
-    }
+    buf_init(&r->held, UPSTREAM_IN_MAX);
     return r;
-}
-
-static void request_enter(struct upstream_request *r, const struct upstream_ask *a)
-{
-    struct upstream_pool *pool = r->pool;
-
-    r->next = pool->requests;
-    r->prev = NULL;
-    if (r->next)
-        r->next->prev = r;
-    pool->requests = r;
-    pool->n_requests++;
-    pool->io->n_requests++;
-    upstream_pool_now(pool);
-    r->begun_us = r->mark_us = pool->now_us;
-    r->first_byte_ms = a->first_byte_ms > 0 ? a->first_byte_ms : pool->config->first_byte_ms;
-    upstream_pool_expect(r);
-    upstream_pool_push(r, LIST_TODO);
 }
 
 int upstream_begin(struct upstream *u, int io, const struct upstream_ask *a,
                    const struct upstream_handler *h, struct upstream_request **ret, struct err *e)
 {
-    struct upstream_pool *pool;
     struct upstream_request *r;
     int code;
 
@@ -267,29 +187,31 @@ int upstream_begin(struct upstream *u, int io, const struct upstream_ask *a,
     if (u->io[io].n_requests >= u->config.conns_max)
         return err_set(e, ERR_LIMIT, "All %d connections to the service are busy",
                        u->config.conns_max);
-    pool = pool_get(&u->io[io]);
-    r = pool ? request_get(pool) : NULL;
+    r = request_new(&u->io[io]);
     if (!r)
         return err_set(e, ERR_NOMEM, "Out of memory for a request to a service");
-    code = upstream_easy_ask(r, a, e);
+    code = upstream_ask_make(r, a, e);
     if (code) {
-        upstream_pool_drop(r);
+        upstream_request_free(r);
         return code;
     }
     r->handler = *h;
-    request_enter(r, a);
+    r->first_byte_ms = a->first_byte_ms > 0 ? a->first_byte_ms : u->config.first_byte_ms;
+    upstream_request_enter(r);
     *ret = r;
     return 0;
 }
 
 void upstream_cancel(struct upstream_request *r)
 {
-    net_io_check(r->pool->io->net);
+    net_io_check(r->io->net);
     if (r->is_ended) /* from inside its on_end */
         return;
     r->is_ended = 1;
-    upstream_pool_stop(r);
-    upstream_pool_drop(r);
+    if (r->link)
+        upstream_link_close(r->link);
+    upstream_request_leave(r);
+    upstream_request_free(r);
 }
 
 void upstream_mail(struct upstream *u, int io)
@@ -299,15 +221,15 @@ void upstream_mail(struct upstream *u, int io)
 
 void upstream_pause(struct upstream_request *r, int paused)
 {
-    net_io_check(r->pool->io->net);
+    net_io_check(r->io->net);
     if (r->is_paused == !!paused)
         return;
     r->is_paused = !!paused;
-    upstream_pool_now(r->pool);
-    r->mark_us = r->pool->now_us;
-    upstream_pool_expect(r);
-    if (!paused && (r->is_held || r->held.len || r->phase == PHASE_DONE))
-        upstream_pool_push(r, LIST_TODO);
+    upstream_now(r->io);
+    r->mark_us = r->io->now_us;
+    upstream_expect(r);
+    if (!paused)
+        upstream_todo(r);
 }
 
 int upstream_status(const struct upstream_request *r)
@@ -317,24 +239,33 @@ int upstream_status(const struct upstream_request *r)
 
 const char *upstream_answer_header(const struct upstream_request *r, const char *name)
 {
-    const char *p = r->head.data, *end = p ? p + r->head.len : NULL;
+    return r->status ? http_field(&r->parser.head, name) : NULL;
+}
 
-    while (p < end) {
-        const char *value = p + strlen(p) + 1;
-        if (!strcmp(p, name))
-            return value;
-        p = value + strlen(value) + 1;
+/* The field behind the one of that name, which is a pointer into the head: they lie there in their
+ * order. */
+static int field_behind(const struct http_head *h, const char *name)
+{
+    int low = 0, high = h->n_fields;
+
+    while (low < high) {
+        int mid = low + (high - low) / 2;
+        if (http_field_name(h, mid) <= name)
+            low = mid + 1;
+        else
+            high = mid;
     }
-    return NULL;
+    return low;
 }
 
 int upstream_answer_next(const struct upstream_request *r, const char **name, const char **value)
 {
-    const char *p = *name ? *value + strlen(*value) + 1 : r->head.data;
+    const struct http_head *h = &r->parser.head;
+    int i = *name ? field_behind(h, *name) : 0;
 
-    if (!p || p >= r->head.data + r->head.len)
+    if (!r->status || i >= h->n_fields)
         return 0;
-    *name = p;
-    *value = p + strlen(p) + 1;
+    *name = http_field_name(h, i);
+    *value = http_field_value(h, i);
     return 1;
 }

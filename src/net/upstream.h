@@ -33,7 +33,7 @@ struct upstream_config {
     const char *user_agent; /* default "gaufre/VERSION" */
 };
 
-/* ERR_ARG with a sentence (bad URL, no such file), ERR_UNSUPPORTED (no libcurl), ERR_NOMEM. Strings
+/* ERR_ARG with a sentence (bad URL, no such file), ERR_UNSUPPORTED (no libssl), ERR_NOMEM. Strings
  * are copied. */
 int upstream_open(struct upstream **ret, struct net_server *s, const struct upstream_config *c,
                   struct err *e);

@@ -54,7 +54,7 @@ const struct config_setting serve_supplier_settings[] = {
     {"owner", CONFIG_STR, AT(owner), NULL, 0, 0, "NAME", "who owns it, for reports"},
     {"ca_file", CONFIG_STR, AT(ca_file), NULL, 0, 0, "FILE",
      "certificates to trust in place of the system's"},
-    {"proxy", CONFIG_STR, AT(proxy), NULL, 0, 0, "URL", "proxy on the way to it"},
+    {"proxy", CONFIG_STR, AT(proxy), NULL, 0, 0, "URL", "http proxy on the way to it"},
     {0},
 };
 

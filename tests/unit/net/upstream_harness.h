@@ -29,6 +29,8 @@ enum peer_how {
     HOW_LOTS,     /* text, and then LOTS bytes */
     HOW_TWICE,    /* once, and once more, unasked, when the test says so */
     HOW_IDLE_END, /* close when the connection was used again */
+    HOW_EARLY,    /* before the request's body, which nobody reads */
+    HOW_TUNNEL,   /* and speak TLS from then on */
 };
 
 struct peer_row {
@@ -46,7 +48,8 @@ struct peer {
     pthread_mutex_t lock;
     pthread_cond_t cond;
     const struct peer_row *rows;
-    SSL_CTX *tls; /* NULL: plain */
+    SSL_CTX *tls;    /* NULL: plain */
+    SSL_CTX *tunnel; /* of HOW_TUNNEL */
     pthread_t thread;
     int fd, port;
     int n_conns, n_open, n_requests, go;
@@ -188,13 +191,18 @@ static int conn_serve(struct peer_conn *c, int nth)
     peer_count(c->peer, &c->peer->n_requests, 1);
     if (row->how == HOW_WHEN || row->how == HOW_UNREAD)
         peer_wait(c->peer, &c->peer->go, 1, 1);
-    conn_ask_body(c, &ask);
+    if (row->how != HOW_EARLY)
+        conn_ask_body(c, &ask);
     if (row->how == HOW_TWICE) {
         conn_answer(c, row, &ask, n_head);
         peer_wait(c->peer, &c->peer->go, 1, 1);
     }
     conn_answer(c, row, &ask, n_head);
     buf_done(&ask);
+    if (row->how == HOW_TUNNEL) {
+        c->ssl = SSL_new(c->peer->tunnel);
+        return c->ssl && SSL_set_fd(c->ssl, c->fd) == 1 && SSL_accept(c->ssl) == 1;
+    }
     while (row->then == THEN_WAIT && conn_read(c, &byte, 1) == 1)
         ;
     if (row->then == THEN_RESET)
@@ -296,7 +304,7 @@ struct ask {
     int begun;
     /* by the io thread, under the room's lock */
     struct buf body;
-    int n_heads, n_data, n_ends, n_bytes;
+    int n_heads, n_data, n_ends, n_bytes, n_headers;
     int status, code;
     char text[512], type[64];
     /* what the upper room does when it is told */
@@ -337,6 +345,8 @@ static void ask_head(void *ctx, struct upstream_request *r)
     pthread_mutex_lock(&k->client->room.lock);
     CHECK(k->n_heads++ == 0 && k->n_data == 0 && k->n_ends == 0);
     k->status = upstream_status(r);
+    for (const char *name = NULL, *value; upstream_answer_next(r, &name, &value); k->n_headers++)
+        CHECK(upstream_answer_header(r, name) != NULL);
     snprintf(k->type, sizeof k->type, "%s", type ? type : "");
     room_signal(&k->client->room);
     if (pause)
