@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "books/ledger.h"
+#include "policy/concentration.h"
 
 #define GROUP_ROWS  100
 #define GROUP_US    INT64_C(100000)
@@ -239,4 +240,9 @@ void books_stats(const struct books *b, int64_t *ret_written, int64_t *ret_pendi
     *ret_written = atomic_load(&b->n_written);
     *ret_pending = atomic_load(&b->n_posted) - *ret_written;
     *ret_failures = atomic_load(&b->n_failures);
+}
+
+int32_t books_hhi(const int64_t *amount, int n)
+{
+    return concentration_hhi(amount, n);
 }

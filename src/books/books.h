@@ -106,6 +106,9 @@ struct books_where {
 int books_bill(const char *path, unsigned parts, const struct books_where *w,
                int (*row)(void *arg, const struct books_sum *s), void *arg, struct err *e);
 
+/* How concentrated amounts are: policy/concentration.h. */
+int32_t books_hhi(const int64_t *amount, int n);
+
 /* Compute every balance anew from the rows, and the rows' chain of hashes. 0: all is as it should
  * be, *ret_rows were looked at; ERR_FORMAT: e says the first row or account that differs. [any] */
 int books_audit(const char *path, int64_t *ret_rows, struct err *e);

@@ -500,6 +500,8 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
         put_name(r->model, sizeof r->model, u->model);
         put_name(r->supplier, sizeof r->supplier, u->supplier);
     }
+    offers_spent(&c->offers, t->offer, r ? r->cost_nano : price_side(t->prices, PRICE_BUY, u),
+                 now_us);
     leave(c, now_us, t,
           &(struct holds_use){
               .tokens = n, .uncached = n - u->cached_tokens, .booked = {n, charge(t, u)}});

@@ -133,9 +133,10 @@ struct cloud_offer {
     struct supplier *sup;
     int i_model;
     /* cloud's own */
-    int slot;        /* its place in the counts of each tenant */
-    uint64_t serial; /* never used again */
-    uint32_t key;    /* of its id, for policy/route */
+    int slot;                   /* its place in the counts of each tenant */
+    int i_share, i_owner_share; /* whose spending counts; -1: nobody's (shares.h) */
+    uint64_t serial;            /* never used again */
+    uint32_t key;               /* of its id, for policy/route */
     /* Running means of the time of a job and to the first content of streams, 0: none; and when the
      * last of these was measured. A lost update does not matter. */
     _Atomic int64_t job_us, first_us, measured_us;

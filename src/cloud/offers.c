@@ -17,6 +17,7 @@ void offers_init(struct offers *o, const struct retry_limits *l)
 {
     o->retry_limits = *l;
     pthread_mutex_init(&o->retry_lock, NULL);
+    shares_init(&o->shares);
     pthread_rwlock_init(&o->lock, NULL);
 }
 
@@ -26,6 +27,7 @@ void offers_done(struct offers *o)
         CHECK(!offers_remove(o, o->offer[0]->sup));
     CHECK(!o->slots);
     pthread_mutex_destroy(&o->retry_lock);
+    shares_done(&o->shares);
     pthread_rwlock_destroy(&o->lock);
 }
 
@@ -111,6 +113,17 @@ static int add(struct offers *o, struct cloud_offer *of, struct err *e)
     return 0;
 }
 
+static void set_shares(struct offers *o, struct cloud_offer *of)
+{
+    const struct supplier *s = of->sup;
+    const struct supplier_terms *t = &s->terms;
+
+    of->i_share = shares_find(&o->shares, 's', s->id, strcspn(s->id, "/"));
+    of->i_owner_share = t->owner ? shares_find(&o->shares, 'o', t->owner, strlen(t->owner)) : -1;
+    if (t->max_share || t->owner_max_share)
+        atomic_store(&o->has_limits, 1);
+}
+
 int offers_add(struct offers *o, int i_model, struct supplier *s, struct err *e)
 {
     struct cloud_offer *of = calloc(1, sizeof *of);
@@ -120,6 +133,7 @@ int offers_add(struct offers *o, int i_model, struct supplier *s, struct err *e)
         return err_set(e, ERR_NOMEM, "out of memory");
     of->sup = s;
     of->key = route_key(s->id);
+    set_shares(o, of);
     of->i_model = i_model;
     pthread_mutex_init(&of->lock, NULL);
     atomic_store(&of->n_holders, 1); /* the table */
@@ -371,8 +385,9 @@ static int32_t context_of(const struct supplier *s)
 }
 
 /* What is known of an offer without the request's price there. */
-static struct route_offer lay_row(struct cloud_offer *of, const struct cloud_ticket *t,
-                                  int64_t now_us, enum breaker_why *ret_why)
+static struct route_offer lay_row(struct shares *shares, struct cloud_offer *of,
+                                  const struct cloud_ticket *t, int64_t now_us,
+                                  enum breaker_why *ret_why)
 {
     const struct supplier_terms *terms = &of->sup->terms;
     int64_t measured_us = atomic_load(&of->measured_us);
@@ -383,6 +398,8 @@ static struct route_offer lay_row(struct cloud_offer *of, const struct cloud_tic
     of->sup->ops->load(of->sup, &load);
     r.health = health(&load);
     r.is_tried = was_tried(t, of);
+    r.is_over = shares_is_over(shares, of->i_share, terms->max_share, now_us) ||
+                shares_is_over(shares, of->i_owner_share, terms->owner_max_share, now_us);
     r.is_slow = s.not_before_us && s.why == BREAKER_SLOW;
     r.wait_us = s.not_before_us && !r.is_slow ? s.not_before_us - now_us : 0;
     *ret_why = s.why;
@@ -416,7 +433,7 @@ static int64_t price_max(const struct supplier_terms *t, const struct cloud_want
 }
 
 /* Under the lock. */
-static void lay_out(const struct offers *o, int i_model, const struct cloud_want *w,
+static void lay_out(struct offers *o, int i_model, const struct cloud_want *w,
                     const struct offers_by *by, const struct cloud_ticket *t, struct rows *ret)
 {
     ret->n = ret->n_forbidden = 0;
@@ -429,7 +446,7 @@ static void lay_out(const struct offers *o, int i_model, const struct cloud_want
             ret->n_forbidden++;
             continue;
         }
-        *r = lay_row(of, t, by->now_us, &ret->why[ret->n]);
+        *r = lay_row(&o->shares, of, t, by->now_us, &ret->why[ret->n]);
         r->price = asked_amount(t->prices, o->models[i_model].names[0], of->sup->id, w, by->wall_s);
         r->price_max = price_max(&of->sup->terms, w);
         ret->of[ret->n++] = of;
@@ -580,7 +597,7 @@ int offers_has_other(struct offers *o, const struct cloud_ticket *t, int64_t now
         if (of->i_model != t->offer->i_model || !is_granted(t, of) ||
             (of == t->offer && !t->is_keys_fault)) /* else it may have another key */
             continue;
-        row = lay_row(of, t, now_us, &why);
+        row = lay_row(&o->shares, of, t, now_us, &why);
         found = route_may(&t->asked, &row);
     }
     pthread_rwlock_unlock(&o->lock);
@@ -601,6 +618,12 @@ int64_t offers_come_back(struct offers *o, const struct cloud_ticket *t, int64_t
     }
     pthread_rwlock_unlock(&o->lock);
     return retry_us;
+}
+
+void offers_spent(struct offers *o, const struct cloud_offer *of, int64_t cost_nano, int64_t now_us)
+{
+    if (of && cost_nano > 0 && atomic_load(&o->has_limits))
+        shares_add(&o->shares, of->i_share, of->i_owner_share, cost_nano, now_us);
 }
 
 /* ---- for people ------------------------------------------------------------------------------ */

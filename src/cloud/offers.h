@@ -14,6 +14,7 @@
 #include <pthread.h>
 
 #include "cloud/cloud.h"
+#include "cloud/shares.h"
 #include "policy/retry.h"
 
 struct offers {
@@ -21,6 +22,8 @@ struct offers {
     pthread_mutex_t retry_lock; /* of what retries count; rank: a leaf */
     struct retry_limits retry_limits;
     int64_t n_retries, n_retries_refused;
+    struct shares shares;
+    _Atomic int has_limits; /* somebody may have a share only: then they are counted */
     struct {
         const char *const *names; /* id first, then aliases */
         int n_names;
@@ -65,6 +68,9 @@ void offers_note(struct offers *o, struct cloud_ticket *t, enum breaker_end end,
                  int64_t retry_us, int64_t now_us);
 /* The offers that have a breaker, and how it stands. */
 int offers_view(struct offers *o, int64_t now_us, struct cloud_offer_view ret[CLOUD_OFFERS_MAX]);
+/* So much was spent there; < 0: it is not known. */
+void offers_spent(struct offers *o, const struct cloud_offer *of, int64_t cost_nano,
+                  int64_t now_us);
 void offers_put(struct offers *o, struct cloud_offer *of); /* held no more; accepts NULL */
 void offers_look(struct offers *o, int i_model, struct cloud_look *ret);
 

@@ -96,6 +96,7 @@ struct supplier_terms {
     uint32_t tiers;                         /* bits 1 << TIER_*; 0: all */
     uint32_t lacks;                         /* bits 1 << FEATURE_* */
     int32_t weight;
+    int32_t max_share, owner_max_share; /* percent of what is spent in a day; 0: any */
     int64_t price_max; /* nano-units for a million of a request's tokens; 0: any price */
 };
 

@@ -8,11 +8,14 @@
 #include "base/money.h"
 #include "cmd/bill_form.h"
 #include "cmd/cmd.h"
+#include "cmd/concentrated.h"
 #include "cmd/ledger_path.h"
+#include "serve/serve.h"
 
 struct bill_opts {
-    const char *ledger, *tenant, *team, *key, *label, *model, *supplier, *from, *to, *issuer;
-    int by, json, csv, pending, focus, html;
+    const char *ledger, *tenant, *team, *key, *label, *model, *supplier, *from, *to, *issuer,
+        *config;
+    int by, json, csv, pending, focus, html, concentration;
 };
 
 #define KEY_MAX_BYTES 4096
@@ -37,6 +40,9 @@ static const struct opt opts[] = {
                "CSV in FOCUS columns, of this version: a charge for each day, tenant, key, model, "
                "supplier and tier"),
     OPT_FLAG(0, "html", bill_opts, html, "a page to print: a statement for each tenant"),
+    OPT_FLAG(0, "concentration", bill_opts, concentration,
+             "shares of suppliers, owners and tenants, and their HHI (10000: one has all)"),
+    OPT_FILE('c', "config", NULL, bill_opts, config, "for --concentration: who owns suppliers"),
     OPT_STR(0, "issuer", "NAME", "gaufre", bill_opts, issuer,
             "whose bill it is, in --focus and --html"),
     OPT_FILE('l', "ledger", NULL, bill_opts, ledger,
@@ -175,6 +181,28 @@ static int print_lines(const struct bill_opts *o, const char *path, const struct
     return r;
 }
 
+static int print_concentration(const struct bill_opts *o, const char *path,
+                               const struct books_where *w, struct err *e)
+{
+    struct concentrated t = {.json = o->json};
+    struct serve_config c;
+    int r = 0;
+
+    serve_config_init(&c);
+    if (o->config)
+        r = serve_config_read(&c, o->config, e);
+    for (int i = 0; i < c.n_suppliers && t.n_owners < CONCENTRATED_OWNERS_MAX; i++) {
+        if (!c.suppliers[i].owner)
+            continue;
+        t.owner[t.n_owners].supplier = c.suppliers[i].name;
+        t.owner[t.n_owners++].owner = c.suppliers[i].owner;
+    }
+    if (!r)
+        r = concentrated_print(&t, path, w, e);
+    serve_config_done(&c);
+    return r;
+}
+
 static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 {
     const struct bill_opts *o = opts_;
@@ -191,10 +219,14 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 
     if (read_day(o->from, &w.from_s) || read_day(o->to, &w.until_s))
         return cmd_usage(cmd, "--from and --to want a day: 2026-12-01");
+    if (o->concentration && o->csv + o->html + (o->focus != 0))
+        return cmd_usage(cmd, "--concentration has no form but --json");
     if (o->json + o->csv + o->html + (o->focus != 0) > 1)
         return cmd_usage(cmd, "one of --json, --csv, --focus and --html");
     if (ledger_path(o->ledger, path, &is_new, &e) ||
-        (is_form ? print_form : print_lines)(o, is_new ? NULL : path, &w, &e))
+        (o->concentration ? print_concentration
+         : is_form        ? print_form
+                          : print_lines)(o, is_new ? NULL : path, &w, &e))
         return cmd_fail(cmd, &e);
     if (is_new)
         cmd_note("nothing is booked yet: 'gaufre serve' makes %s", path);

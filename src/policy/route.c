@@ -44,6 +44,7 @@ static const struct {
     [ROUTE_TOO_DEAR] = {"price_cap", "costs more than its price_cap"},
     [ROUTE_UNPRICED] = {"no_price", "has a price_cap and no price"},
     [ROUTE_TOO_LONG] = {"context", "has probably too short a context"},
+    [ROUTE_OVER_SHARE] = {"max_share", "has had more than its share of what is spent"},
     [ROUTE_SLOW] = {"slow", "begins its answers late just now"},
     [ROUTE_OUTDONE] = {"outdone", "has a worse score than the chosen one"},
 };
@@ -94,6 +95,7 @@ int route_may(const struct route_request *r, const struct route_offer *o)
 static enum route_reason class_of(const struct route_request *r, const struct route_offer *o)
 {
     return o->context > 0 && r->n_tokens > o->context ? ROUTE_TOO_LONG
+           : o->is_over                               ? ROUTE_OVER_SHARE
            : o->is_slow                               ? ROUTE_SLOW
                                                       : ROUTE_OUTDONE;
 }

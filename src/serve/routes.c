@@ -102,8 +102,11 @@ static int set_terms(struct serve_config *c, struct serve_supplier *p, struct er
 {
     struct supplier_terms *t = &p->terms;
 
-    *t = (struct supplier_terms){
-        .region = p->region, .owner = p->owner, .weight = (int32_t)p->weight};
+    *t = (struct supplier_terms){.region = p->region,
+                                 .owner = p->owner,
+                                 .weight = (int32_t)p->weight,
+                                 .max_share = (int32_t)p->max_share,
+                                 .owner_max_share = (int32_t)p->owner_max_share};
     if (read_bits(&p->tiers, find_tier, p->name, "tiers", &t->tiers, e) ||
         read_bits(&p->lacks, find_feature, p->name, "lacks", &t->lacks, e) ||
         set_residency(c, p->residency, t, e))

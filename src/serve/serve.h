@@ -167,6 +167,7 @@ struct serve_supplier {
     int unknown_fields;                     /* SERVE_FIELDS_* */
     const char *region, *residency, *owner; /* NULL: not said */
     int64_t weight;
+    int64_t max_share, owner_max_share;
     const char *price_cap; /* an amount; NULL: none */
     struct config_strs tiers, lacks;
     struct supplier_terms terms; /* of these: filled by serve_config_check */

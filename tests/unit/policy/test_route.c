@@ -82,7 +82,7 @@ static void reasons(void **state)
     static const enum route_reason expected[] = {
         ROUTE_IS_LOADING, ROUTE_IS_FROZEN, ROUTE_HAS_FAILED, ROUTE_TOO_EARLY, ROUTE_NOT_THE_TIER,
         ROUTE_LACKS,      ROUTE_ELSEWHERE, ROUTE_ELSEWHERE,  ROUTE_TOO_DEAR,  ROUTE_UNPRICED,
-        ROUTE_TOO_LONG,   ROUTE_SLOW,      ROUTE_OUTDONE,    ROUTE_CHOSEN};
+        ROUTE_TOO_LONG,   ROUTE_SLOW,      ROUTE_OUTDONE,    ROUTE_CHOSEN,    ROUTE_OVER_SHARE};
     enum { ALL = sizeof expected / sizeof *expected };
     struct route_offer o[ALL];
     struct route_verdict v[ALL];
@@ -108,6 +108,7 @@ static void reasons(void **state)
     o[10].context = 99;
     o[11].is_slow = 1;
     o[12].n_running = 1;
+    o[14].is_over = 1;
     o[13].lacks = 1; /* which is not needed */
     o[13].price = o[13].price_max = 10;
     assert_int_equal(route_pick(&r, o, ALL, v), 13);
@@ -299,6 +300,7 @@ static struct route_offer any_offer(uint64_t round, uint32_t i)
     o.tiers = x[3] % 8;
     o.is_tried = x[3] >> 8 & 1;
     o.is_slow = x[3] >> 9 & 1;
+    o.is_over = x[3] >> 10 & 1;
     o.ttft_us = any(y[0]);
     o.ttft_age_us = any(y[0] >> 8);
     o.job_us = any(y[1]);
