@@ -31,7 +31,7 @@ static int by_line(const void *a, const void *b)
 }
 
 /* Of one model, in the order in which all go: of the scheduler (policy/rota) as things stand now,
- * without those that it prefers because they have waited too long. */
+ * as if all tenants had used as much, and without those that have waited too long. */
 static int by_turn(const void *a, const void *b, void *turns)
 {
     const struct waiter *x = a, *y = b;

@@ -352,6 +352,7 @@ static void take_token(struct engine *e, struct engine_seq *q, const struct samp
     q->token[q->n_token++] = t;
     q->n_generated++;
     j->n_generated++;
+    sched_charge(&j->sched, 1);
     note_progress(e, j);
     atomic_fetch_add_explicit(&e->generated_tokens, 1, memory_order_relaxed);
     armed = q->n_generated >= p->min_tokens;

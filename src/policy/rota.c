@@ -6,6 +6,8 @@ int rota_before(const struct rota *r, const struct rota_one *a, const struct rot
         return a->tier > b->tier;
     if (a->nth != b->nth)
         return a->nth < b->nth;
+    if (a->tenant != b->tenant && a->round != b->round)
+        return a->round < b->round;
     if (a->tenant != b->tenant) { /* first the tenant that follows the one whose turn was last */
         uint32_t last = (uint32_t)r->last[a->tier];
         return (uint32_t)a->tenant - last - 1 < (uint32_t)b->tenant - last - 1;

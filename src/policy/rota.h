@@ -1,13 +1,15 @@
 /* Whose turn it is, wherever tenants wait for the same thing. Pure.
  *
- * A higher tier goes first. Within a tier tenants take turns. Of one tenant's, those go first that
- * had begun and were preempted, then the others in order of arrival. */
+ * A higher tier goes first. Within a tier tenants take turns, one that is in an earlier round
+ * before one that is in a later (who keeps rounds counts what they use). Of one tenant's, those go
+ * first that had begun and were preempted, then the others in order of arrival. */
 #ifndef POLICY_ROTA_H
 #define POLICY_ROTA_H
 
 #include <stdint.h>
 
 #define ROTA_TIERS 4 /* 0..2: as asked for */
+#define ROTA_FIRM  1 /* lower ones fill what is idle, and give it back at once */
 #define ROTA_OWED  3 /* passed over for too long (policy/sched) */
 
 /* Whose turn was last in each tier. Zeroed: nobody's. */
@@ -22,6 +24,7 @@ struct rota_one {
     int resumed;
     int32_t tenant; /* >= 0 */
     uint64_t order; /* of arrival */
+    int64_t round;  /* of the tenant; 0 where no rounds are kept */
 };
 
 /* Does a go before b? It is a total order if no two have the same `order`. With nth filled it is

@@ -14,12 +14,72 @@ static int holds_pages(const struct sched_seq *q)
     return q->state == SEQ_PREFILL || q->state == SEQ_DECODE;
 }
 
+/* In which round its tenant is. */
+static int64_t round_of(const struct sched_job *j)
+{
+    return j->share && !j->is_owed ? j->share->used[j->tier] / SCHED_QUANTUM : 0;
+}
+
 struct rota_one sched_one(const struct sched_seq *q)
 {
     return (struct rota_one){.tier = tier_of(q->job),
                              .resumed = q->resumed,
                              .tenant = q->job->tenant,
-                             .order = q->order};
+                             .order = q->order,
+                             .round = round_of(q->job)};
+}
+
+/* ---- shares ---------------------------------------------------------------------------------- */
+
+static int is_idle(const struct sched_share *h)
+{
+    for (int i = 0; i < ROTA_OWED; i++) {
+        if (h->n_jobs[i])
+            return 0;
+    }
+    return 1;
+}
+
+/* The tenant's row; or a free one; or that of a tenant which has no job; or that of all others. */
+static struct sched_share *find_share(struct sched *s, int32_t tenant)
+{
+    struct sched_share *idle = NULL;
+
+    for (int i = 0; i < SCHED_SHARES; i++) {
+        struct sched_share *h = &s->share[(uint32_t)(tenant + i) % SCHED_SHARES];
+        if (h->is_known && h->tenant == tenant)
+            return h;
+        if (!idle && is_idle(h))
+            idle = h;
+        if (!h->is_known)
+            break;
+    }
+    if (!idle)
+        return &s->share[SCHED_SHARES];
+    *idle = (struct sched_share){.tenant = tenant, .is_known = 1};
+    return idle;
+}
+
+/* Whoever comes to a tier is at least in the round of those that are there. */
+static void join_share(struct sched *s, struct sched_job *j)
+{
+    struct sched_share *h = j->share = find_share(s, j->tenant);
+    int64_t least = INT64_MAX;
+
+    if (h->n_jobs[j->tier]++)
+        return;
+    for (const struct sched_job *o = s->first; o; o = o->next) {
+        if (o != j && o->tier == j->tier && o->share != h && o->share->used[o->tier] < least)
+            least = o->share->used[o->tier];
+    }
+    if (least != INT64_MAX && h->used[j->tier] < least)
+        h->used[j->tier] = least;
+}
+
+void sched_charge(struct sched_job *j, int64_t tokens)
+{
+    CHECK(tokens >= 0);
+    j->share->used[j->tier] += tokens;
 }
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
@@ -37,10 +97,12 @@ void sched_enter(struct sched *s, struct sched_job *j, uint64_t step)
     else
         s->first = j;
     s->last = j;
+    join_share(s, j);
 }
 
 void sched_leave(struct sched *s, struct sched_job *j)
 {
+    j->share->n_jobs[j->tier]--;
     if (j->prev)
         j->prev->next = j->next;
     else
@@ -92,7 +154,8 @@ static int wants_slot(const struct sched_job *j, struct rota_one *ret)
     }
     *ret = (struct rota_one){.tier = tier_of(j),
                              .tenant = j->tenant,
-                             .order = j->order * SCHED_SEQS_MAX + (uint64_t)j->n_begun};
+                             .order = j->order * SCHED_SEQS_MAX + (uint64_t)j->n_begun,
+                             .round = round_of(j)};
     return j->n_begun < j->n_seqs && (!j->n_begun || j->is_shared);
 }
 
@@ -107,8 +170,25 @@ static int has_slot(const struct sched *s, const struct rota_one *one)
     return 0;
 }
 
-/* The job whose next sequence goes before all others without a slot; `poor`: of those whose tenant
- * has none. */
+/* Does a sequence of that tier take what one that fills has? */
+static int displaces(int tier, int fill)
+{
+    return fill < ROTA_FIRM && tier >= ROTA_FIRM && tier < ROTA_OWED;
+}
+
+/* May a slot be taken from another one for it? */
+static int is_poor(const struct sched *s, const struct rota_one *one)
+{
+    for (int i = 0; i < s->n_slots; i++) {
+        const struct sched_seq *q = s->slot[i];
+        if (q->state != SEQ_FREE && displaces(one->tier, tier_of(q->job)))
+            return 1;
+    }
+    return !has_slot(s, one);
+}
+
+/* The job whose next sequence goes before all others without a slot; `poor`: of those for which one
+ * may be taken. */
 static struct sched_job *next_job(const struct sched *s, int poor, struct rota_one *ret)
 {
     struct sched_job *best = NULL;
@@ -117,7 +197,7 @@ static struct sched_job *next_job(const struct sched *s, int poor, struct rota_o
         struct rota_one one;
         if (!wants_slot(j, &one))
             continue;
-        if ((best && !rota_before(&s->rota, &one, ret)) || (poor && has_slot(s, &one)))
+        if ((best && !rota_before(&s->rota, &one, ret)) || (poor && !is_poor(s, &one)))
             continue;
         best = j;
         *ret = one;
@@ -195,14 +275,20 @@ static struct sched_seq *richest(const struct sched *s, int pages, int *ret_n)
     return best;
 }
 
-/* Who must give way to `who`: only to a tenant that has nothing in that tier or above, from a lower
- * tier, or in its own from a tenant that has several. */
+/* Who must give way to `who`: one that fills to one that does not; else only to a tenant that has
+ * nothing in that tier or above, from a lower tier, or in its own from a tenant that has several.
+ */
 static struct sched_seq *gives_way(const struct sched *s, const struct rota_one *who, int pages)
 {
     int n;
     struct sched_seq *q = richest(s, pages, &n);
 
-    if (!q || tier_of(q->job) > who->tier || (tier_of(q->job) == who->tier && n < 2))
+    if (q && displaces(who->tier, tier_of(q->job)))
+        return q;
+    if (!q || tier_of(q->job) > who->tier)
+        return NULL;
+    /* One in an earlier round would take it back at once. */
+    if (tier_of(q->job) == who->tier && (n < 2 || round_of(q->job) < who->round))
         return NULL;
     for (int i = 0; i < s->n_slots; i++) {
         const struct sched_seq *o = s->slot[i];

@@ -6,11 +6,18 @@
  * its prompt and wait until that is computed. A sequence that is preempted loses its pages and
  * waits in its slot; one that is put aside loses its slot, too, and takes one again later.
  *
- * Whose turn it is, policy/rota says: higher tiers first, tenants of one tier by turns. Beyond
- * that, a job of which nothing was computed for SCHED_STEPS steps, while a higher tier was there,
- * is owed a place: it goes before all tiers until it ends, one job at a time. So nobody waits for
- * ever; within the highest tier that is there turns alone see to it, and nobody gains by a long
- * queue.
+ * Whose turn it is, policy/rota says: higher tiers first, tenants of one tier by turns. Turns are a
+ * deficit round robin in tokens: each round a tenant may use SCHED_QUANTUM of them (of prompts that
+ * were not cached, and of answers), and what it uses beyond is taken from its next rounds; so long
+ * requests earn nobody more than short ones. A tenant that comes begins in the round of the others:
+ * what it did not use while it was away is not saved up, what it owes is kept while there is room.
+ *
+ * The tiers below ROTA_FIRM fill what is idle: their sequences give slots and pages to any of a
+ * firm tier. Between firm tiers, and within one, only a tenant that has nothing takes something
+ * from another. Beyond that, a job of which nothing was computed for SCHED_STEPS steps, while a
+ * higher tier was there, is owed a place: it goes before all tiers until it ends, one job at a
+ * time. So nobody waits for ever; within the highest tier that is there turns alone see to it, and
+ * nobody gains by a long queue.
  *
  * Rows are the caller's memory, one in each of its jobs and sequences; the scheduler links them,
  * allocates nothing and asks no clock. Decisions change nothing: the caller acts, and says so with
@@ -25,6 +32,8 @@
 
 #define SCHED_SEQS_MAX 256 /* sequences of one job */
 #define SCHED_STEPS    256 /* of others, until one that waits is owed a place */
+#define SCHED_QUANTUM  256 /* tokens that a tenant may use in a round */
+#define SCHED_SHARES   512 /* tenants that are told apart; more of them are one to turns */
 
 enum seq_state {
     SEQ_FREE,    /* the slot is nobody's */
@@ -45,6 +54,15 @@ struct sched_seq {
     int32_t take;         /* the decision */
 };
 
+/* What a tenant has used. Rows are found by the tenant's number, and given to another one when it
+ * has no job. */
+struct sched_share {
+    int32_t tenant;
+    int32_t n_jobs[ROTA_OWED];
+    int64_t used[ROTA_OWED]; /* tokens, of each tier */
+    int is_known;
+};
+
 struct sched_job {
     /* The caller's, before sched_enter. */
     int tier; /* enum tier, below ROTA_OWED */
@@ -57,6 +75,7 @@ struct sched_job {
                              that was there; or of its arrival */
     /* The scheduler's. */
     struct sched_job *next, *prev;
+    struct sched_share *share;
     struct sched_seq *aside; /* its sequences without a slot, the last one first */
     uint64_t order;
     int32_t n_begun; /* of its sequences: have, or had, a slot */
@@ -71,12 +90,16 @@ struct sched {
     struct sched_job *first, *last; /* by arrival */
     uint64_t n_entered;
     struct rota rota;
+    struct sched_share share[SCHED_SHARES + 1]; /* the last: of all for whom there was no row */
 };
 
 /* A job arrives, when `step` steps have been computed; it leaves, none of its sequences being in a
  * slot. */
 void sched_enter(struct sched *s, struct sched_job *j, uint64_t step);
 void sched_leave(struct sched *s, struct sched_job *j);
+/* The job has used so many tokens: of its prompt those that were not cached, when it begins, and of
+ * its answers each. Computing something again is not its doing. */
+void sched_charge(struct sched_job *j, int64_t tokens);
 /* The job's sequences that have no slot will not want one any more. */
 void sched_forget(struct sched_job *j);
 
@@ -93,9 +116,9 @@ struct sched_turn {
     struct sched_seq *slot; /* the slot for it; a sequence that is in it must be put aside */
 };
 /* Which sequence is to begin next. Where no slot is free, it is taken from the sequence whose
- * reader has paused longest, if that is longer than give_way_us; else, for a tenant that has no
- * slot, from a lower tier, or from a tenant of its tier that has several. A sequence whose reader
- * pauses does not begin. */
+ * reader has paused longest, if that is longer than give_way_us; else, for a firm tier, from one
+ * that is not; else, for a tenant that has no slot, from a lower tier, or from a tenant of its tier
+ * that has several. A sequence whose reader pauses does not begin. */
 void sched_next(const struct sched *s, int64_t now_us, struct sched_turn *ret);
 /* Which sequence is to be preempted so that `who` can begin; NULL: none. */
 struct sched_seq *sched_yielder(const struct sched *s, const struct sched_seq *who, int64_t now_us);

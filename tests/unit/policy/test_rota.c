@@ -35,8 +35,8 @@ static void turns(void **state)
 {
     struct rota r = {{0}};
     struct rota_one s[] = {
-        {1, 0, 0, 5, 0}, {1, 0, 0, 5, 1}, {1, 0, 0, 5, 2}, {1, 0, 0, 5, 3},
-        {1, 0, 0, 2, 4}, {1, 0, 0, 2, 5}, {1, 0, 0, 9, 6},
+        {1, 0, 0, 5, 0, 0}, {1, 0, 0, 5, 1, 0}, {1, 0, 0, 5, 2, 0}, {1, 0, 0, 5, 3, 0},
+        {1, 0, 0, 2, 4, 0}, {1, 0, 0, 2, 5, 0}, {1, 0, 0, 9, 6, 0},
     };
     char got[16];
 
@@ -48,7 +48,7 @@ static void turns(void **state)
 static void turns_go_on(void **state)
 {
     struct rota r = {.last = {0, 5}};
-    struct rota_one s[] = {{1, 0, 0, 3, 0}, {1, 0, 0, 7, 1}, {1, 0, 0, 7, 2}};
+    struct rota_one s[] = {{1, 0, 0, 3, 0, 0}, {1, 0, 0, 7, 1, 0}, {1, 0, 0, 7, 2, 0}};
     char got[16];
 
     go(&r, s, 3, got);
@@ -59,8 +59,8 @@ static void tiers_and_resumed(void **state)
 {
     struct rota r = {{0}};
     struct rota_one s[] = {
-        {0, 0, 0, 1, 0}, {1, 0, 0, 1, 1}, {1, 0, 1, 1, 7},
-        {2, 0, 0, 9, 3}, {1, 0, 1, 4, 6}, {ROTA_OWED, 0, 0, 9, 9},
+        {0, 0, 0, 1, 0, 0}, {1, 0, 0, 1, 1, 0}, {1, 0, 1, 1, 7, 0},
+        {2, 0, 0, 9, 3, 0}, {1, 0, 1, 4, 6, 0}, {ROTA_OWED, 0, 0, 9, 9, 0},
     };
     char got[16];
 

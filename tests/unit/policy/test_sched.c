@@ -43,6 +43,7 @@ struct sim {
     uint64_t step, n_random, seed;
     int64_t now_us;
     int n_live, n_preempted, n_put_aside, n_begun[8]; /* n_begun: jobs of each tenant */
+    int64_t n_used[8];                                /* tokens, likewise */
 };
 
 static struct sim *sim;
@@ -159,7 +160,8 @@ static int next_of(struct sched_job *j, struct rota_one *ret)
         return 0;
     *ret = (struct rota_one){.tier = j->is_owed ? ROTA_OWED : j->tier,
                              .tenant = j->tenant,
-                             .order = j->order * SCHED_SEQS_MAX + (uint64_t)j->n_begun};
+                             .order = j->order * SCHED_SEQS_MAX + (uint64_t)j->n_begun,
+                             .round = j->is_owed ? 0 : j->share->used[j->tier] / SCHED_QUANTUM};
     if (j->aside)
         *ret = sched_one(j->aside);
     return j->aside || (j->n_begun < j->n_seqs && (!j->n_begun || j->is_shared));
@@ -174,6 +176,16 @@ static int n_of(int32_t tenant, int tier_least)
         n += q->state != SEQ_FREE && q->job->tenant == tenant && sched_one(q).tier >= tier_least;
     }
     return n;
+}
+
+/* Has one of the tiers that fill a slot, which that tier may take? */
+static int fills_for(int tier)
+{
+    int n = 0;
+
+    for (int i = 0; i < sim->s.n_slots; i++)
+        n += sim->slot[i]->state != SEQ_FREE && sched_one(sim->slot[i]).tier < ROTA_FIRM;
+    return n && tier >= ROTA_FIRM && tier < ROTA_OWED;
 }
 
 /* Whoever is chosen goes before all others that could be; whoever gives way has to. */
@@ -197,7 +209,8 @@ static void check_turn(const struct sched_turn *t)
     assert_true(next_of(t->job, &mine));
     assert_non_null(t->slot);
     for (struct sched_job *j = sim->s.first; j; j = j->next) {
-        if (j != t->job && next_of(j, &one) && (!poor || !n_of(one.tenant, one.tier))) {
+        if (j != t->job && next_of(j, &one) &&
+            (!poor || !n_of(one.tenant, one.tier) || fills_for(one.tier))) {
             assert_true(one.tier <= mine.tier); /* a higher tier first */
             assert_true(rota_before(&sim->s.rota, &mine, &one));
         }
@@ -206,7 +219,7 @@ static void check_turn(const struct sched_turn *t)
         return;
     assert_int_equal(n_free, 0);
     one = sched_one(t->slot);
-    if (!poor)
+    if (!poor || (fills_for(mine.tier) && one.tier < ROTA_FIRM))
         return;
     assert_int_equal(n_of(mine.tenant, mine.tier), 0); /* only for one that has nothing ... */
     assert_true(one.tier <= mine.tier);
@@ -232,6 +245,12 @@ static void check_places(void)
     for (int i = 0; i < SLOTS_MAX; i++)
         n_pages += sim->seq[i].pages;
     assert_int_equal(n_pages + sim->pages_free, sim->n_pages);
+}
+
+static void charge(struct sched_job *j, int64_t n)
+{
+    sched_charge(j, n);
+    sim->n_used[j->tenant % 8] += n;
 }
 
 /* ---- a step ---------------------------------------------------------------------------------- */
@@ -261,6 +280,8 @@ static void begin_all(void)
             }
         }
         sched_begin(&sim->s, q);
+        if (!q->resumed)
+            charge(q->job, seq_of(q)->n_prompt);
         if (!job_of(q->job)->began) {
             job_of(q->job)->began = sim->step + 1;
             sim->n_begun[q->job->tenant % 8]++;
@@ -318,6 +339,7 @@ static void compute(struct sched_seq *r)
         return;
     j->sched.is_shared = 1;
     r->state = SEQ_DECODE;
+    charge(r->job, 1);
     if (++q->n_told >= q->n_answer)
         end_seq(r);
 }
@@ -479,6 +501,132 @@ static void tenants_take_turns(void **state)
     sim_close();
 }
 
+/* As many of the tenant's jobs wait as that. */
+static void keep_waiting(int32_t tenant, int n_wait, int32_t n_prompt, int32_t n_answer)
+{
+    for (const struct sched_job *j = sim->s.first; j; j = j->next)
+        n_wait -= j->tenant == tenant && !j->n_begun;
+    for (; n_wait > 0; n_wait--)
+        assert_non_null(arrive(1, tenant, 1, n_prompt, n_answer));
+}
+
+/* Tenants that always have some waiting use as many tokens, whatever the size of their requests,
+ * and in however many slots. */
+static void tokens_are_shared(void **state)
+{
+    enum { LONG = 600 + 8, STEPS = 6000 };
+
+    for (int n_slots = 1; n_slots <= 2; n_slots++) {
+        int64_t apart;
+        sim_open(n_slots, 1000, 41);
+        for (int i = 0; i < STEPS; i++) {
+            keep_waiting(0, 3, LONG - 8, 8);
+            keep_waiting(1, 40, 20, 4);
+            keep_waiting(2, 3, 20, 100);
+            step();
+        }
+        assert_true(sim->n_used[0] > 6 * LONG);
+        for (int t = 1; t < 3; t++) {
+            apart = sim->n_used[0] - sim->n_used[t];
+            assert_true(apart < LONG + SCHED_QUANTUM && -apart < LONG + SCHED_QUANTUM);
+        }
+        assert_true(sim->n_begun[1] > 10 * sim->n_begun[0]);
+        while (sim->n_live)
+            step();
+        sim_close();
+    }
+}
+
+/* Who comes late neither gets what it did not use while it was away, nor pays for what others used
+ * alone; who goes and comes again has its debts still. */
+static void nothing_is_saved_up(void **state)
+{
+    enum { LONG = 600 + 8 };
+    int64_t before, apart;
+
+    sim_open(1, 1000, 43);
+    for (int i = 0; i < 2000; i++) {
+        keep_waiting(0, 3, LONG - 8, 8);
+        step();
+    }
+    before = sim->n_used[0];
+    assert_true(before > 20 * LONG);
+    for (int i = 0; i < 4000; i++) {
+        keep_waiting(0, 3, LONG - 8, 8);
+        keep_waiting(1, 3, 32, 8);
+        step();
+        apart = sim->n_used[0] - before - sim->n_used[1];
+        assert_true(apart < 2 * (LONG + SCHED_QUANTUM) && -apart < 2 * (LONG + SCHED_QUANTUM));
+    }
+    while (sim->n_live)
+        step();
+    /* One request at a time, and each of a tenant that seems new: it gets no more for it. */
+    before = sim->n_used[2];
+    sim->n_used[1] = 0;
+    for (int i = 0; i < 4000; i++) {
+        int has = 0;
+        for (const struct sched_job *j = sim->s.first; j; j = j->next)
+            has |= j->tenant == 2;
+        if (!has)
+            assert_non_null(arrive(1, 2, 1, LONG - 8, 8));
+        keep_waiting(1, 3, 32, 8);
+        step();
+    }
+    assert_true(sim->n_used[2] - before < sim->n_used[1] + LONG + SCHED_QUANTUM);
+    while (sim->n_live)
+        step();
+    sim_close();
+}
+
+/* More tenants than have rows: they take turns, and all end. */
+static void many_tenants(void **state)
+{
+    int n = 0;
+
+    sim_open(2, 1000, 47);
+    for (int32_t t = 0; t < 3 * SCHED_SHARES; t++) {
+        while (!arrive(1, t, 1, 20, 2))
+            step();
+        n++;
+    }
+    while (sim->n_live)
+        step();
+    assert_int_equal(n, 3 * SCHED_SHARES);
+    for (int i = 0; i <= SCHED_SHARES; i++)
+        assert_int_equal(sim->s.share[i].n_jobs[1], 0);
+    sim_close();
+}
+
+/* Flex fills what is idle, and gives it to any other in the same step, also to its own tenant's;
+ * and goes on when that has ended. */
+static void flex_gives_way(void **state)
+{
+    struct job *flex[4], *late[4];
+
+    sim_open(4, 1000, 53);
+    for (int i = 0; i < 4; i++)
+        flex[i] = arrive(0, i % 2, 1, 32, 60);
+    for (int i = 0; i < 5; i++)
+        step();
+    for (int i = 0; i < 4; i++)
+        late[i] = arrive(1 + i % 2, 0, 1, 32, 10);
+    step();
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(late[i]->began, sim->step);
+        assert_non_null(flex[i]->sched.aside);
+    }
+    assert_int_equal(sim->n_put_aside, 4);
+    while (late[0]->is_live || late[1]->is_live || late[2]->is_live || late[3]->is_live) {
+        for (int i = 0; i < 4; i++) /* none takes a place of those that are not done */
+            assert_true(flex[i]->sched.aside || sim->n_live < 8);
+        step();
+    }
+    while (sim->n_live)
+        step();
+    assert_int_equal(sim->n_put_aside, 4);
+    sim_close();
+}
+
 /* A tenant alone has all slots; another that comes has one of them in the same step. */
 static void a_late_tenant_has_a_slot(void **state)
 {
@@ -559,8 +707,8 @@ static int index_of(const struct sched_seq *q)
 static void victims(void **state)
 {
     const struct rota_one s[] = {
-        {2, 0, 0, 1, 90}, {1, 0, 0, 1, 1},  {1, 0, 0, 2, 30},
-        {1, 0, 0, 1, 2},  {1, 0, 0, 2, 50}, {1, 0, 0, 1, 20},
+        {2, 0, 0, 1, 90, 0}, {1, 0, 0, 1, 1, 0},  {1, 0, 0, 2, 30, 0},
+        {1, 0, 0, 1, 2, 0},  {1, 0, 0, 2, 50, 0}, {1, 0, 0, 1, 20, 0},
     };
     const int expected[] = {-1, 0, 1, 2, 3, 4, 5}; /* the tier below, who holds most, its newest */
 
@@ -595,13 +743,14 @@ static int yields(const struct rota_one *held, int n, int tier, int32_t tenant)
 static void gives_way(void **state)
 {
     const struct rota_one held[] = {
-        {1, 0, 0, 1, 10}, {1, 0, 0, 1, 11}, {1, 0, 0, 2, 12}, {0, 0, 0, 2, 13}};
+        {1, 0, 0, 1, 10, 0}, {1, 0, 0, 1, 11, 0}, {1, 0, 0, 2, 12, 0}, {0, 0, 0, 2, 13, 0}};
 
     assert_int_equal(yields(held, 4, 1, 3), 3); /* a lower tier */
     assert_int_equal(yields(held, 3, 1, 3), 1); /* who has several */
     assert_int_equal(yields(held + 1, 2, 1, 3), -1);
     assert_int_equal(yields(held, 0, 1, 3), -1);
-    assert_int_equal(yields(held, 4, 1, 2), -1); /* it has one */
+    assert_int_equal(yields(held, 4, 1, 2), 3);  /* of one that only fills, also who has some */
+    assert_int_equal(yields(held, 3, 1, 2), -1); /* it has one */
     assert_int_equal(yields(held, 3, 2, 2), 1);  /* but none so high */
     assert_int_equal(yields(held, 3, 0, 3), -1); /* all are above */
     assert_int_equal(yields(held + 2, 1, ROTA_OWED, 3), 0);
@@ -612,7 +761,8 @@ static void gives_way(void **state)
 static void no_slot_for_a_later_turn(void **state)
 {
     struct sched_job high = {.tier = 2, .tenant = 1, .n_seqs = 1}, more = high;
-    struct sched_job run = {.tenant = 1, .n_seqs = 1}, other = {.tenant = 2, .n_seqs = 1};
+    struct sched_job run = {.tier = 1, .tenant = 1, .n_seqs = 1};
+    struct sched_job other = {.tier = 1, .tenant = 2, .n_seqs = 1};
     struct sched_seq q[3] = {{.job = &high, .state = SEQ_DECODE, .order = 1},
                              {.job = &run, .state = SEQ_DECODE, .order = 2},
                              {.job = &run, .state = SEQ_WAIT, .order = 3}};
@@ -622,11 +772,11 @@ static void no_slot_for_a_later_turn(void **state)
 
     sched_enter(&s, &more, 0); /* goes first, but its tenant has a slot there */
     sched_enter(&s, &other, 0);
-    s.rota.last[0] = 2; /* it is tenant 1's turn */
+    s.rota.last[1] = 2; /* it is tenant 1's turn */
     sched_next(&s, 0, &t);
     assert_ptr_equal(t.seq, &q[2]);
     assert_null(t.job);
-    s.rota.last[0] = 1;
+    s.rota.last[1] = 1;
     sched_next(&s, 0, &t);
     assert_ptr_equal(t.job, &other);
     assert_ptr_equal(t.slot, &q[2]);
@@ -639,6 +789,10 @@ int main(void)
         cmocka_unit_test(nobody_waits_for_ever),
         cmocka_unit_test(owed_by_turns),
         cmocka_unit_test(tenants_take_turns),
+        cmocka_unit_test(tokens_are_shared),
+        cmocka_unit_test(nothing_is_saved_up),
+        cmocka_unit_test(many_tenants),
+        cmocka_unit_test(flex_gives_way),
         cmocka_unit_test(a_late_tenant_has_a_slot),
         cmocka_unit_test(paused_give_way),
         cmocka_unit_test(victims),

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""How much a quiet tenant feels of a loud one: the p99 of its time to first token alone, and while another tenant sends ten
+times what the server can do.
+
+  bench/fairness.py                        builds nothing: GAUFRE_BIN or build/release/src/cmd/gaufre, the model smollm2-135m
+  bench/fairness.py --rounds 4 --seconds 20 -- --batch 16      after --: flags of `gaufre serve`
+
+First the capacity is measured: requests a second of the loud tenant, as many at once as the server runs together. Then, in
+turns, the quiet tenant is alone and beside the loud one, which sends ten times the capacity whatever the server answers.
+Both are open loops: a time counts from when the request was to be sent. The ratio is that of the p99s, all rounds together.
+The last line is for machines.
+"""
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zlib
+
+from load import closed_loop, completion, open_loop, poisson, random_prompt
+from stats import percentile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def find_binary():
+    return os.environ.get("GAUFRE_BIN") or os.path.join(HERE, "..", "build", "release", "src", "cmd", "gaufre")
+
+
+class Server:
+    """A server with two tenants, on a free port."""
+
+    def __init__(self, folder, model, flags):
+        self.keys = {}
+        keys = os.path.join(folder, "keys")
+        for name in ("quiet", "loud"):
+            self.keys[name] = subprocess.run([find_binary(), "key", "new", keys, name, "--tenant", name], check=True,
+                                             capture_output=True, text=True).stdout.strip()
+        self.log = open(os.path.join(folder, "log"), "w+")
+        self.process = subprocess.Popen([find_binary(), "serve", model, "--port", "0", "--keys", keys, "--ledger", "off",
+                                         "--log-format", "json", *flags], stderr=self.log, stdout=self.log)
+        self.port = self.wait(self.find_port)
+        self.wait(self.is_ready)
+
+    def wait(self, look, seconds=120):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.process.poll() is None:
+            found = look()
+            if found:
+                return found
+            time.sleep(.05)
+        raise SystemExit(f"the server did not start: see {self.log.name}")
+
+    def find_port(self):
+        with open(self.log.name) as f:
+            for line in f:
+                if line.startswith("{") and json.loads(line).get("event") == "listening":
+                    return json.loads(line)["port"]
+        return None
+
+    def is_ready(self):
+        try:
+            return urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ready").status == 200
+        except urllib.error.URLError:
+            return False
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+def request(server, tenant, model, prompt, tokens, i):
+    data = completion("127.0.0.1", server.port, model, random_prompt(random.Random(f"{tenant}/{i}"), prompt, 32000), tokens,
+                      zlib.crc32(f"{tenant}/{i}".encode()))
+    return data.replace(b"Connection: close\r\n", f"Connection: close\r\nAuthorization: Bearer {server.keys[tenant]}\r\n".encode(), 1)
+
+
+def both(server, a, arrivals, seed):
+    """Requests of the tenants at their times; {tenant: [requests]}."""
+    all_ = sorted((t, tenant, i) for tenant, times in arrivals.items() for i, t in enumerate(times))
+
+    def make(k):
+        _, tenant, i = all_[k]
+        prompt, tokens = (a.quiet_prompt, a.quiet_tokens) if tenant == "quiet" else (a.prompt, a.tokens)
+        return request(server, tenant, a.id, prompt, tokens, f"{seed}/{i}" if tenant == "quiet" else i)
+
+    bodies = [make(k) for k in range(len(all_))]  # beforehand: this process must not be late
+    done = open_loop("127.0.0.1", server.port, lambda k: bodies[k], [t for t, _, _ in all_], a.drain)
+    names = {body: tenant for body, (_, tenant, _) in zip(bodies, all_)}
+    return {tenant: [r for r in done if names[r.data] == tenant] for tenant in arrivals}
+
+
+def capacity(server, a):
+    # twice, as the first requests find cold memory
+    for clients in (a.batch, a.batch):
+        n = clients * 3
+        begin = time.monotonic()
+        done = closed_loop("127.0.0.1", server.port, lambda i, n=n: request(server, "loud", a.id, a.prompt, a.tokens, f"c{n}{i}"),
+                           clients, n)
+        rate = sum(r.ok for r in done) / (time.monotonic() - begin)
+    return rate
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--model", default="smollm2-135m", help="name or path")
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--seconds", type=float, default=20, help="of a round, alone and beside the other each")
+    p.add_argument("--share", type=float, default=0.1, help="what the quiet tenant sends, as a share of the capacity")
+    p.add_argument("--times", type=float, default=10, help="what the loud tenant sends: so many times the capacity")
+    p.add_argument("--prompt", type=int, default=128, help="tokens of the loud tenant's prompts")
+    p.add_argument("--tokens", type=int, default=64, help="and of its answers")
+    p.add_argument("--quiet-prompt", type=int, default=128)
+    p.add_argument("--quiet-tokens", type=int, default=8)
+    p.add_argument("--batch", type=int, default=16, help="sequences that the server runs together")
+    p.add_argument("--drain", type=float, default=10)
+    p.add_argument("flags", nargs="*", help="of gaufre serve, after --")
+    a = p.parse_args()
+    a.id = os.path.basename(a.model).removesuffix(".gguf")
+    alone, beside, loud = [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(folder, a.model, ["--batch", str(a.batch), *a.flags])
+        try:
+            able = capacity(server, a)
+            for k in range(a.rounds):
+                quiet = poisson(random.Random(k), able * a.share, a.seconds)
+                alone += both(server, a, {"quiet": quiet}, f"{k}a")["quiet"]
+                flood = poisson(random.Random(100 + k), able * a.times, a.seconds)
+                got = both(server, a, {"quiet": quiet, "loud": flood}, f"{k}b")
+                beside += got["quiet"]
+                loud += got["loud"]
+        finally:
+            server.stop()
+    failed = [r for r in alone + beside if not r.ok]
+    for r in failed[:3]:
+        print(f"fairness: a request of the quiet tenant failed: {r.status} {r.error}", file=sys.stderr)
+    times = {"alone": [r.ttft for r in alone if r.ok], "beside": [r.ttft for r in beside if r.ok]}
+    print(f"capacity {able:.1f} requests/s; the loud tenant sent {able * a.times:.0f}/s, {sum(r.ok for r in loud)} of {len(loud)} "
+          f"answered, {sum(r.status == 429 for r in loud)} refused before an answer began")
+    for name, t in times.items():
+        print(f"quiet {name:7} n {len(t):4}  ttft p50 {percentile(t, 50) * 1e3:7.1f} ms  p90 {percentile(t, 90) * 1e3:7.1f} ms  "
+              f"p99 {percentile(t, 99) * 1e3:7.1f} ms")
+    ratio = percentile(times["beside"], 99) / percentile(times["alone"], 99)
+    median = percentile(times["beside"], 50) / percentile(times["alone"], 50)
+    print(f"fairness ttft_p99_x={ratio:.2f} ttft_p50_x={median:.2f} capacity_rps={able:.1f} quiet_failed={len(failed)}")
+
+
+if __name__ == "__main__":
+    main()
