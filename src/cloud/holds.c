@@ -97,6 +97,19 @@ static int is_same(const struct budget *b, const struct wanted *w)
     return b->from == w->from && b->until == w->until;
 }
 
+/* A clock that was set back reopens no window: the one that runs is kept. */
+static void keep_later(struct holds_account *a, int b, int64_t now_s, struct wanted *w)
+{
+    const struct budget *u = &a->budget[b];
+
+    pthread_mutex_lock(&a->lock);
+    if (u->amount >= 0 && u->from > now_s) {
+        w->from = u->from;
+        w->until = u->until;
+    }
+    pthread_mutex_unlock(&a->lock);
+}
+
 /* Ask the past about each window that the account has not kept count of. */
 static int want_budgets(struct holds_account *a, const struct holds_past *past,
                         struct wanted w[N_BUDGETS], struct err *e)
@@ -145,6 +158,7 @@ int holds_set(struct holds_account *a, const struct account_settings *s,
         w[b].amount = amount[b];
         if (span_of(b) < BUDGET_SPAN) {
             zone_window(zone, spans[span_of(b)], now_s, &w[b].from, &w[b].until);
+            keep_later(a, b, now_s, &w[b]);
         } else {
             w[b].from = s->budget_from > 0 ? s->budget_from : 0;
             w[b].until = s->budget_until > 0 ? s->budget_until : INT64_MAX;
