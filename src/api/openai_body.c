@@ -4,6 +4,7 @@
 #include "api/openai.h"
 #include "base/check.h"
 #include "base/json_write.h"
+#include "base/put.h"
 
 const char *openai_finish_text(int finish)
 {
@@ -20,7 +21,11 @@ void openai_put_identity(struct buf *b, const struct api_reply *r, const char *o
 {
     buf_add_str(b, "{\"id\":");
     json_put_str(b, r->s.id);
-    buf_addf(b, ",\"object\":\"%s\",\"created\":%lld,\"model\":", object, (long long)r->s.created);
+    buf_add_str(b, ",\"object\":\"");
+    buf_add_str(b, object);
+    buf_add_str(b, "\",\"created\":");
+    put_number(b, r->s.created);
+    buf_add_str(b, ",\"model\":");
     json_put_str(b, r->req->model);
     buf_add_str(b, ",\"system_fingerprint\":");
     json_put_str(b, r->s.fingerprint);

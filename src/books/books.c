@@ -21,7 +21,8 @@ struct books {
     int has_thread;
     struct mbox box;
     struct mbox_item stop;
-    struct books_row *rows, *free; /* free: under lock */
+    struct books_row *rows, *free; /* free, n_taken: under lock */
+    int n_taken;                   /* the first so many of rows were taken before */
     pthread_mutex_t lock;          /* rank: a leaf */
     _Atomic int64_t n_written, n_posted, n_failures;
     /* The rest is of the thread that owns the file. */
@@ -158,10 +159,6 @@ int books_open(struct books **ret, const char *path, int sync_normal, struct err
         books_free(b);
         return r;
     }
-    for (int i = BOOKS_ROWS_MAX - 1; i >= 0; i--) {
-        b->rows[i].next_free = b->free;
-        b->free = &b->rows[i];
-    }
     *ret = b;
     return 0;
 }
@@ -212,6 +209,8 @@ struct books_row *books_take(struct books *b)
     r = b->free;
     if (r)
         b->free = r->next_free;
+    else if (b->n_taken < BOOKS_ROWS_MAX) /* never touched: of its memory there is none yet */
+        r = &b->rows[b->n_taken++];
     pthread_mutex_unlock(&b->lock);
     return r;
 }

@@ -1,16 +1,20 @@
 #include "cloud/asked_price.h"
 
-#include <stdio.h>
 #include <string.h>
+
+#include "base/put.h"
 
 const struct price *asked_price(const struct cloud_prices *l, enum price_side side,
                                 const char *model, const char *supplier_id, enum tier tier,
                                 int64_t at_s)
 {
     char name[PRICE_NAME_MAX];
+    size_t n = strcspn(supplier_id, "/") + 1;
 
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(supplier_id, "/"), supplier_id);
-    return l ? price_find(l->list, l->n, side, model, name, (int)tier, at_s) : NULL;
+    if (!l)
+        return NULL;
+    put_text(name, n < sizeof name ? n : sizeof name, supplier_id);
+    return price_find(l->list, l->n, side, model, name, (int)tier, at_s);
 }
 
 int asked_is_local(const char *supplier_id)

@@ -3,12 +3,12 @@
 
 #include <pthread.h>
 #include <sodium.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/put.h"
 #include "cloud/asked_price.h"
 #include "policy/admit.h"
 
@@ -107,7 +107,7 @@ static int refuse(struct cloud *c, struct cloud_ticket *t, const struct holds_re
 
 static void put_name(char *to, size_t cap, const char *from)
 {
-    snprintf(to, cap, "%s", from ? from : "");
+    put_text(to, cap, from ? from : "");
 }
 
 /* Whose ticket it is, and on which accounts it counts. */

@@ -254,11 +254,12 @@ static void on_head(void *ctx, struct upstream_request *up)
 {
     struct relay_job *r = ctx;
     const char *name = NULL, *value;
+    int64_t at_s = clock_wall_us() / 1000000;
     struct limits_told told;
 
     api_relayed_limits_none(&told);
     while (upstream_answer_next(up, &name, &value))
-        api_relayed_limit(name, value, clock_wall_us() / 1000000, &told);
+        api_relayed_limit(name, value, at_s, &told);
     credentials_learn(r->relay->s.keys, r->job->relay->i_key, &r->mark, &told, clock_now_us());
 }
 

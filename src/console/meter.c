@@ -1,11 +1,11 @@
 #include "console/meter.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/put.h"
 #include "console/console_int.h"
 
 #define SERIES_MAX 4096
@@ -297,9 +297,9 @@ void meter_model(struct meter *m, const char *name, struct meter_model *ret)
 void meter_end(struct meter *m, const char *model, const struct meter_model *mm,
                const struct row_live *l, const struct row_end *e)
 {
-    char status[16];
+    char status[PUT_MAX];
 
-    snprintf(status, sizeof status, "%d", e->status);
+    put_dec(e->status, status);
     metric_add(metric_get(m->set, M_REQUESTS, model, status, NULL), 1);
     if (!mm || !e->n_jobs)
         return;

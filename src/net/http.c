@@ -4,6 +4,9 @@
 
 #include "net/http_int.h"
 
+#define ORDINARY_HEAD   512 /* bytes */
+#define ORDINARY_FIELDS 16
+
 static int hex_value(unsigned char c)
 {
     if (c >= '0' && c <= '9')
@@ -213,10 +216,22 @@ static enum http_event body_byte(struct http_parser *p, unsigned char c)
     }
 }
 
+/* Room for an ordinary head at once. Where there is none, the first line tells. */
+static void make_room(struct http_parser *p)
+{
+    size_t fields = ORDINARY_FIELDS * sizeof(struct field_at);
+
+    if (p->text.max >= ORDINARY_HEAD && p->fields.max >= fields && !p->text.cap) {
+        buf_reserve(&p->text, ORDINARY_HEAD - 1);
+        buf_reserve(&p->fields, fields - 1);
+    }
+}
+
 /* The first byte of a message. One empty line before a request is skipped, as RFC 9112 2.2 asks. */
 static enum http_event start_byte(struct http_parser *p, unsigned char c, size_t *used)
 {
     if (p->kind != HTTP_REQUEST) {
+        make_room(p);
         p->state = S_LINE;
         return HTTP_MORE;
     }
@@ -235,6 +250,7 @@ static enum http_event start_byte(struct http_parser *p, unsigned char c, size_t
     }
     if (!is_token(c)) /* also the first byte of a TLS hello */
         return bad(p, 400, "The request line is malformed.");
+    make_room(p);
     p->state = S_LINE;
     return HTTP_MORE;
 }

@@ -129,10 +129,16 @@ const char *http_field_value(const struct http_head *h, int i)
     return parser_of(h)->text.data + field_at(h, i).value;
 }
 
+/* Most names differ in their first letter. Those of fields are in lower case. */
+static int is_named(const char *field, const char *name)
+{
+    return (*field == *name || *field == (*name | 0x20)) && !strcasecmp(field, name);
+}
+
 const char *http_field(const struct http_head *h, const char *name)
 {
     for (int i = 0; i < h->n_fields; i++) {
-        if (!strcasecmp(http_field_name(h, i), name))
+        if (is_named(http_field_name(h, i), name))
             return http_field_value(h, i);
     }
     return NULL;
@@ -160,7 +166,7 @@ static int list_has(const char *list, const char *token)
 int http_field_has(const struct http_head *h, const char *name, const char *token)
 {
     for (int i = 0; i < h->n_fields; i++) {
-        if (!strcasecmp(http_field_name(h, i), name) && list_has(http_field_value(h, i), token))
+        if (is_named(http_field_name(h, i), name) && list_has(http_field_value(h, i), token))
             return 1;
     }
     return 0;
@@ -270,7 +276,7 @@ int http_count(const struct http_head *h, const char *name)
 {
     int n = 0;
     for (int i = 0; i < h->n_fields; i++)
-        n += !strcmp(http_field_name(h, i), name);
+        n += is_named(http_field_name(h, i), name);
     return n;
 }
 

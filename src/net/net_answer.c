@@ -121,8 +121,16 @@ static void add_date(struct net_io *io)
 /* Names that net writes itself. */
 static int is_ours(const char *name)
 {
-    return !strcasecmp(name, "date") || !strcasecmp(name, "content-length") ||
-           !strcasecmp(name, "transfer-encoding") || !strcasecmp(name, "connection");
+    switch (*name | 0x20) {
+    case 'c':
+        return !strcasecmp(name, "content-length") || !strcasecmp(name, "connection");
+    case 'd':
+        return !strcasecmp(name, "date");
+    case 't':
+        return !strcasecmp(name, "transfer-encoding");
+    default:
+        return 0;
+    }
 }
 
 /* 0, or ERR_ARG when one was left out. */
