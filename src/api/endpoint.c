@@ -15,6 +15,7 @@ enum { REST = 1, NO_V1 = 2 }; /* the rest of the path is an id; no alias under /
 #define TENANT  API_AUTH_TENANT
 #define LIMITS  API_AUTH_LIMITS
 #define METRICS API_AUTH_METRICS
+#define ADMIN   API_AUTH_ADMIN
 
 struct route {
     const char *path; /* without /v1 where the alias without it is served too; {} is an id */
@@ -48,6 +49,21 @@ static const struct route routes[] = {
     {"/engine/requests/{}/cancel", API_POST, REST, TENANT, API_ROUTE_ENGINE_CANCEL, NULL},
     {"/engine/requests/{}/route", GETS, REST, TENANT, API_ROUTE_ENGINE_ROUTE, NULL},
     {"/engine/requests/", GETS, REST, TENANT, API_ROUTE_ENGINE_REQUEST, NULL},
+    {"/admin/v1/tenants", GETS | API_POST, NO_V1, ADMIN, API_ROUTE_ADMIN_TENANTS, NULL},
+    {"/admin/v1/tenants/", GETS | API_PATCH | API_DELETE, REST | NO_V1, ADMIN,
+     API_ROUTE_ADMIN_TENANT, NULL},
+    {"/admin/v1/teams", GETS | API_POST, NO_V1, ADMIN, API_ROUTE_ADMIN_TEAMS, NULL},
+    {"/admin/v1/teams/", GETS | API_PATCH | API_DELETE, REST | NO_V1, ADMIN, API_ROUTE_ADMIN_TEAM,
+     NULL},
+    {"/admin/v1/keys", GETS | API_POST, NO_V1, ADMIN, API_ROUTE_ADMIN_KEYS, NULL},
+    {"/admin/v1/keys/{}/rotate", API_POST, REST | NO_V1, ADMIN, API_ROUTE_ADMIN_ROTATE, NULL},
+    {"/admin/v1/keys/{}/revoke", API_POST, REST | NO_V1, ADMIN, API_ROUTE_ADMIN_REVOKE, NULL},
+    {"/admin/v1/keys/", GETS | API_PATCH | API_DELETE, REST | NO_V1, ADMIN, API_ROUTE_ADMIN_KEY,
+     NULL},
+    {"/admin/v1/audit", GETS, NO_V1, ADMIN, API_ROUTE_ADMIN_AUDIT, NULL},
+    {"/admin/v1/usage", GETS, NO_V1, ADMIN, API_ROUTE_ADMIN_USAGE, NULL},
+    {"/admin/v1/reload", API_POST, NO_V1, ADMIN, API_ROUTE_ADMIN_RELOAD, NULL},
+    {"/admin/v1/openapi.json", GETS, NO_V1, OPEN, API_ROUTE_ADMIN_OPENAPI, NULL},
     {"/embeddings", API_POST, 0, KEY, API_ROUTE_UNBUILT, "embeddings are"},
     {"/rerank", API_POST, 0, KEY, API_ROUTE_UNBUILT, "reranking is"},
     {"/responses", API_POST, 0, KEY, API_ROUTE_UNBUILT, "the responses API is"},
@@ -75,11 +91,8 @@ static const struct api_dialect *const speaks[API_ROUTE_N] = {
 static const struct {
     const char *name;
     enum api_method method;
-} methods[] = {{"GET", API_GET},
-               {"HEAD", API_HEAD},
-               {"POST", API_POST},
-               {"OPTIONS", API_OPTIONS},
-               {"DELETE", API_DELETE}};
+} methods[] = {{"GET", API_GET},         {"HEAD", API_HEAD},     {"POST", API_POST},
+               {"OPTIONS", API_OPTIONS}, {"DELETE", API_DELETE}, {"PATCH", API_PATCH}};
 
 enum api_method api_method_parse(const char *s, size_t n)
 {

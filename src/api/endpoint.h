@@ -28,7 +28,19 @@ enum api_route_id {
     API_ROUTE_ENGINE_REQUEST, /* GET /v1/engine/requests/{id}, id in match.arg */
     API_ROUTE_ENGINE_ROUTE,   /* GET /v1/engine/requests/{id}/route */
     API_ROUTE_ENGINE_CANCEL,  /* POST /v1/engine/requests/{id}/cancel */
-    API_ROUTE_PREFLIGHT,      /* OPTIONS on any path: 204 with api_cors_headers */
+    API_ROUTE_ADMIN_TENANTS,  /* the admin API, /admin/v1/...: GET, POST */
+    API_ROUTE_ADMIN_TENANT,   /* GET, PATCH, DELETE; its name in match.arg */
+    API_ROUTE_ADMIN_TEAMS,
+    API_ROUTE_ADMIN_TEAM, /* match.arg: "tenant/team" */
+    API_ROUTE_ADMIN_KEYS,
+    API_ROUTE_ADMIN_KEY,
+    API_ROUTE_ADMIN_ROTATE,  /* POST keys/{id}/rotate */
+    API_ROUTE_ADMIN_REVOKE,  /* POST keys/{id}/revoke */
+    API_ROUTE_ADMIN_AUDIT,   /* GET */
+    API_ROUTE_ADMIN_USAGE,   /* GET */
+    API_ROUTE_ADMIN_RELOAD,  /* POST */
+    API_ROUTE_ADMIN_OPENAPI, /* GET openapi.json, no key */
+    API_ROUTE_PREFLIGHT,     /* OPTIONS on any path: 204 with api_cors_headers */
     API_ROUTE_UNBUILT, /* in the contract, not built: api_route_find fails with a 400 naming it */
     API_ROUTE_N
 };
@@ -40,6 +52,7 @@ enum api_auth {
     API_AUTH_TENANT,  /* the same; the answer is about its tenant's requests only */
     API_AUTH_LIMITS,  /* the same, and its tenant's limits allow one more; then the body is read */
     API_AUTH_METRICS, /* as the server is set */
+    API_AUTH_ADMIN    /* a key of the admin API */
 };
 
 enum api_method {
@@ -48,7 +61,8 @@ enum api_method {
     API_POST = 4,
     API_OPTIONS = 8,
     API_DELETE = 16,
-    API_OTHER = 32
+    API_PATCH = 32,
+    API_OTHER = 64
 };
 
 struct api_route_match {

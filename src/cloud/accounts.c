@@ -355,7 +355,7 @@ static int rotate(struct doing *d, const char *id, int64_t overlap_s, const char
     int r = find(d, ACCOUNT_KEY, id, e);
 
     if (!r && d->row.state != ACCOUNT_ACTIVE)
-        r = err_set(e, ERR_ARG, "key '%s' is revoked", id);
+        r = err_set(e, ERR_EXISTS, "key '%s' is revoked: make another", id);
     if (!r && request)
         r = sql_run(d->a->db, "DELETE FROM secret WHERE key_id = $1 AND request = $2",
                     (struct sql_value[]){SQL_TEXT(id), SQL_TEXT(request)}, 2, &replaced, e);

@@ -212,6 +212,16 @@ int cloud_check_key(struct cloud *c, int64_t now_us, const struct cloud_caller *
 /* The same, and whose it is, as in a ticket's i_tenant. */
 int cloud_find_tenant(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
                       int *ret_tenant, struct err *e);
+/* The same of a key of the admin API: its id. ERR_FORBIDDEN for others, ERR_UNSUPPORTED without a
+ * store of accounts. */
+int cloud_check_admin(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
+                      char ret_id[CLOUD_NAME_MAX], struct err *e);
+/* Work on the store, one after the other, and take over what it changed before this returns. Waits
+ * for the database: not on an io thread. */
+struct accounts;
+int cloud_with_accounts(struct cloud *c, int64_t now_us,
+                        int (*work)(void *arg, struct accounts *a, struct err *e), void *arg,
+                        struct err *e);
 /* What a request wants to be routed for. All but the model may be 0. */
 struct cloud_want {
     const char *model; /* as its client names it */

@@ -456,8 +456,9 @@ static int check_grant(struct cloud *c, const struct grant *g, const struct clou
     return 0;
 }
 
-int cloud_key_grant(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
-                    struct grant **ret, struct err *e)
+/* Of any key, an admin's too. */
+static int any_grant(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
+                     struct grant **ret, struct err *e)
 {
     int64_t now_s = cloud_wall_s(c, now_us);
     struct grant *g;
@@ -476,13 +477,58 @@ int cloud_key_grant(struct cloud *c, int64_t now_us, const struct cloud_caller *
     if (!g)
         return refuse_key(c, "Wrong API key.", e);
     r = check_grant(c, g, who, now_s, e);
-    if (!r && g->is_admin)
-        r = err_set_param(e, ERR_FORBIDDEN, "api_key",
-                          "This is a key for the admin API, and for nothing else.");
     if (r)
         grant_put(g);
     else
         *ret = g;
+    return r;
+}
+
+int cloud_key_grant(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
+                    struct grant **ret, struct err *e)
+{
+    int r = any_grant(c, now_us, who, ret, e);
+
+    if (r || !*ret || !(*ret)->is_admin)
+        return r;
+    grant_put(*ret);
+    *ret = NULL;
+    return err_set_param(e, ERR_FORBIDDEN, "api_key",
+                         "This is a key for the admin API, and for nothing else.");
+}
+
+int cloud_check_admin(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
+                      char ret_id[CLOUD_NAME_MAX], struct err *e)
+{
+    struct grant *g = NULL;
+    int r;
+
+    if (!c->store)
+        return err_set(
+            e, ERR_UNSUPPORTED,
+            "The admin API needs a store of accounts: 'gaufre key new --admin yes' makes "
+            "one with a first key, and the server is to be started again.");
+    r = any_grant(c, now_us, who, &g, e);
+    if (!r && !g->is_admin)
+        r = err_set_param(e, ERR_FORBIDDEN, "api_key", "This is no key for the admin API.");
+    if (!r)
+        snprintf(ret_id, CLOUD_NAME_MAX, "%s", g->key_id);
+    grant_put(g);
+    return r;
+}
+
+int cloud_with_accounts(struct cloud *c, int64_t now_us,
+                        int (*work)(void *arg, struct accounts *a, struct err *e), void *arg,
+                        struct err *e)
+{
+    struct err sync = {0};
+    int r;
+
+    pthread_mutex_lock(&c->change);
+    r = work(arg, c->store, e);
+    if (!r && sync_store(c, now_us, &sync) < 0) /* it is tried again soon */
+        LOG_EVENT(LOG_ERROR, "accounts not read", LOG_STR("why", sync.text));
+    pthread_mutex_unlock(&c->change);
     return r;
 }
 

@@ -241,10 +241,13 @@ static void reload(struct start *st, struct server *s)
         l->before = st->later;
         st->later = l;
     }
-    if (l && !read_config(st, &l->config, &is_usage, &e) && !serve_swap(s, &l->config, &e))
-        return;
-    LOG_EVENT(LOG_ERROR, "configuration not reloaded",
-              LOG_STR("why", l ? e.text : "out of memory"));
+    if (!l)
+        err_set(&e, ERR_NOMEM, "out of memory");
+    else if (!read_config(st, &l->config, &is_usage, &e))
+        serve_swap(s, &l->config, &e);
+    if (e.code)
+        LOG_EVENT(LOG_ERROR, "configuration not reloaded", LOG_STR("why", e.text));
+    serve_reloaded(s, e.code ? &e : NULL);
 }
 
 static void drop_later(struct start *st)

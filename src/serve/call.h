@@ -6,6 +6,7 @@
  *   CALL_HEAD     the head is being judged: endpoint, key, limits         handler.c
  *   CALL_BODY     the body is on its way, under limit and budget          handler.c
  *   CALL_PARSE    body -> neutral request                                 call_prep.c
+ *   CALL_ADMIN    work on accounts, on a prep thread                      call_admin.c
  *   CALL_ROUTE    which offer of its model gets it                        call_way.c
  *   CALL_PREPARE  request -> what that offer's supplier takes: tokens     call_prep.c
  *   CALL_HOLD     admitted there, and tokens put on hold                  call_way.c
@@ -41,6 +42,7 @@ enum call_state {
     CALL_HEAD,
     CALL_BODY,
     CALL_PARSE,
+    CALL_ADMIN,
     CALL_BACK,
     CALL_ROUTE,
     CALL_PREPARE,
@@ -68,6 +70,8 @@ struct endpoint {
      * supplier takes. Both run on any thread and fill the fields marked [prep]. */
     int (*parse)(struct call *c, const struct api_options *o, struct err *e);
     int (*prepare)(struct call *c, struct err *e);
+    /* Or: work that waits for a database, on a prep thread; what it makes is answered. */
+    int (*administer)(struct call *c, struct err *e);
     unsigned char is_tool;    /* works on text alone: no job at the supplier */
     unsigned char in_reserve; /* also answered on reserve connections (net_is_reserve) */
 };
@@ -137,7 +141,12 @@ struct call {
         struct api_tokenize tokenize; /* what was asked: one of these */
         struct api_detokenize detokenize;
         struct api_template template;
-    } tool;                      /* [prep] */
+    } tool; /* [prep] */
+    struct {
+        char key_id[CLOUD_NAME_MAX]; /* whose key */
+        char request[160];           /* header idempotency-key, too long ones in part; "": none */
+        int status;                  /* [prep]: of the answer in out */
+    } admin;
     struct net_claim answer;     /* [prep]: memory of the answer, while it is gathered */
     struct api_unbuilt *unbuilt; /* [prep]: what the local engine lacks of it; NULL: not noted */
     size_t n_worked;             /* [prep]: bytes of text read and written for it */
@@ -194,6 +203,14 @@ int call_prepare_request(struct call *c, struct err *e);
 
 int call_reads_tokens(const struct call *c); /* does its supplier take tokens? else text */
 int call_check_chat(const struct call *c, struct err *e); /* can its supplier render messages? */
+
+/* call_admin.c: any thread but the io thread's; the answer is left in c->out, its status in
+ * c->admin.status. */
+int call_admin_accounts(struct call *c, struct err *e);
+int call_admin_audit(struct call *c, struct err *e);
+int call_admin_usage(struct call *c, struct err *e);
+int call_admin_reload(struct call *c, struct err *e);
+void call_show_openapi(struct call *c); /* io thread */
 
 /* call_tool.c: any thread, as call_prep; call_tell: io thread. */
 int call_parse_tokenize(struct call *c, const struct api_options *o, struct err *e);

@@ -325,7 +325,9 @@ void call_prep(struct call *c)
     int r = still_wanted(c, e);
 
     c->patience = (struct patience){.gone = &c->gone, .until_us = clock_now_us() + TEXT_US_MAX};
-    if (!r && c->state == CALL_PARSE) {
+    if (!r && c->state == CALL_ADMIN) {
+        r = c->endpoint->administer(c, e);
+    } else if (!r && c->state == CALL_PARSE) {
         r = parse_body(c, e);
     } else if (!r) {
         r = c->endpoint->prepare(c, e);

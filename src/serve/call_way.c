@@ -43,6 +43,21 @@ static int work(struct call *c, struct err *e)
     return e->code;
 }
 
+/* Work on accounts waits for a database, so it is never done on this thread. */
+static int administer(struct call *c, struct err *e)
+{
+    if (!c->is_worked) {
+        if (!prep_push(c->s->prep, c))
+            return WAITS;
+        return err_set(e, ERR_AGAIN, "Too many requests at once; please try again shortly.");
+    }
+    c->is_worked = 0;
+    *e = c->err;
+    if (!e->code)
+        call_reply_buf(c, c->admin.status, "application/json", &c->out);
+    return e->code;
+}
+
 void call_worked(struct call *c)
 {
     c->is_worked = 1;
@@ -453,9 +468,10 @@ static const struct {
     int (*step)(struct call *c, struct err *e); /* 0, an error, or WAITS */
     enum call_state next;
 } way[] = {
-    [CALL_PARSE] = {work, CALL_ROUTE},    [CALL_BACK] = {leave_offer, CALL_ROUTE},
-    [CALL_ROUTE] = {route, CALL_PREPARE}, [CALL_PREPARE] = {work, CALL_HOLD},
-    [CALL_HOLD] = {hold, CALL_SUBMIT},    [CALL_SUBMIT] = {submit, CALL_RUN},
+    [CALL_ADMIN] = {administer, CALL_OVER},  [CALL_PARSE] = {work, CALL_ROUTE},
+    [CALL_BACK] = {leave_offer, CALL_ROUTE}, [CALL_ROUTE] = {route, CALL_PREPARE},
+    [CALL_PREPARE] = {work, CALL_HOLD},      [CALL_HOLD] = {hold, CALL_SUBMIT},
+    [CALL_SUBMIT] = {submit, CALL_RUN},
 };
 
 void call_walk(struct call *c)

@@ -42,6 +42,18 @@ static const struct endpoint rows[API_ROUTE_N] = {
     [API_ROUTE_ENGINE_REQUEST] = {.answer = call_watch_request},
     [API_ROUTE_ENGINE_ROUTE] = {.answer = call_watch_route},
     [API_ROUTE_ENGINE_CANCEL] = {.answer = call_watch_cancel},
+    [API_ROUTE_ADMIN_TENANTS] = {.administer = call_admin_accounts},
+    [API_ROUTE_ADMIN_TENANT] = {.administer = call_admin_accounts},
+    [API_ROUTE_ADMIN_TEAMS] = {.administer = call_admin_accounts},
+    [API_ROUTE_ADMIN_TEAM] = {.administer = call_admin_accounts},
+    [API_ROUTE_ADMIN_KEYS] = {.administer = call_admin_accounts},
+    [API_ROUTE_ADMIN_KEY] = {.administer = call_admin_accounts},
+    [API_ROUTE_ADMIN_ROTATE] = {.administer = call_admin_accounts},
+    [API_ROUTE_ADMIN_REVOKE] = {.administer = call_admin_accounts},
+    [API_ROUTE_ADMIN_AUDIT] = {.administer = call_admin_audit},
+    [API_ROUTE_ADMIN_USAGE] = {.administer = call_admin_usage},
+    [API_ROUTE_ADMIN_RELOAD] = {.administer = call_admin_reload},
+    [API_ROUTE_ADMIN_OPENAPI] = {.answer = call_show_openapi},
     [API_ROUTE_PREFLIGHT] = {.answer = preflight},
 };
 

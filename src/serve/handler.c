@@ -165,6 +165,8 @@ static int may_ask(struct call *c, const struct cloud_caller *who, struct err *e
     case API_AUTH_TENANT:
         c->keys_read = atomic_load(&c->s->keys_read); /* before the key is looked at */
         return cloud_find_tenant(c->s->cloud, clock_now_us(), who, &c->i_viewer, e);
+    case API_AUTH_ADMIN:
+        return cloud_check_admin(c->s->cloud, clock_now_us(), who, c->admin.key_id, e);
     case API_AUTH_METRICS:
         return may_read_metrics(c, who, e);
     case API_AUTH_LIMITS:
@@ -227,7 +229,7 @@ static void judge(struct call *c)
         return;
     }
     r = may_ask(c, &who, &e);
-    if (!r && c->endpoint->parse)
+    if (!r && (c->endpoint->parse || c->endpoint->administer))
         r = begin_body(c, &e);
     if (r)
         call_fail(c, &e);
@@ -281,6 +283,11 @@ static void body_failed(struct call *c, int code)
     call_fail(c, &e);
 }
 
+static const char *or_empty(const char *s)
+{
+    return s ? s : "";
+}
+
 void handler_body(void *ctx, struct net_exchange *x, int code)
 {
     struct server *s = ctx;
@@ -318,7 +325,10 @@ void handler_body(void *ctx, struct net_exchange *x, int code)
         }
     }
     c->n_body = c->body.len;
-    c->state = CALL_PARSE;
+    if (c->endpoint->administer)
+        snprintf(c->admin.request, sizeof c->admin.request, "%s",
+                 or_empty(http_field(h, "idempotency-key")));
+    c->state = c->endpoint->administer ? CALL_ADMIN : CALL_PARSE;
     call_walk(c);
     handler_reap(c);
 }
@@ -336,7 +346,8 @@ void handler_gone(void *ctx, struct net_exchange *x, int code)
     if (!c->code)
         c->code = code;
     /* A call that a prep thread works on comes back by mail and ends then. */
-    if ((c->state != CALL_PARSE && c->state != CALL_PREPARE) || prep_drop(c->s->prep, c)) {
+    if ((c->state != CALL_PARSE && c->state != CALL_PREPARE && c->state != CALL_ADMIN) ||
+        prep_drop(c->s->prep, c)) {
         c->state = CALL_OVER;
         call_cancel_jobs(c);
         for (int32_t i = 0; i < c->n_sent; i++) /* make room in the rings for the last events */

@@ -119,8 +119,9 @@ int prep_push(struct prep *p, struct call *c)
     int r = ERR_AGAIN;
 
     pthread_mutex_lock(&p->lock);
-    if (c->state != CALL_PARSE || rota_may_take(n_queued_of(p, c->ticket.i_tenant), p->n_queued,
-                                                PREP_QUEUE_MAX, server_has_one_tenant(c->s))) {
+    if ((c->state != CALL_PARSE && c->state != CALL_ADMIN) ||
+        rota_may_take(n_queued_of(p, c->ticket.i_tenant), p->n_queued, PREP_QUEUE_MAX,
+                      server_has_one_tenant(c->s))) {
         c->prep_order = ++p->n_pushed;
         c->prep_next = p->first;
         p->first = c;

@@ -271,6 +271,8 @@ int serve_run(struct server *s, struct err *e);
 int serve_swap(struct server *s, const struct serve_config *c, struct err *e);
 /* Stop accepting, finish what runs; then serve_run returns. [any], also a signal handler. */
 void serve_drain(struct server *s);
+/* How a reload that serve_run asked for went; e NULL: well. Who asked for it is told. */
+void serve_reloaded(struct server *s, const struct err *e);
 /* Read the keys and the configuration again. [any], also a signal handler. */
 void serve_reload(struct server *s);
 /* Books what was settled, frees all. Returns how many requests could not be booked. Accepts NULL.

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -18,6 +19,7 @@
 
 #define JOBS_HOME_US INT64_C(10000000) /* after the drain: for cancelled jobs to come home */
 #define LINGER_US    10000
+#define RELOAD_S     60  /* as long as who asked for a reload waits */
 #define SYNC_MS      250 /* between two looks at the store of accounts */
 
 int server_has_one_tenant(const struct server *s)
@@ -47,6 +49,37 @@ void serve_reload(struct server *s)
 {
     atomic_fetch_add(&s->want_reload, 1);
     wake(s);
+}
+
+int server_reload(struct server *s, int *ret_generation, struct err *e)
+{
+    struct timespec until;
+    int64_t wanted;
+    int r = 0;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += RELOAD_S;
+    pthread_mutex_lock(&s->reload_lock);
+    wanted = s->reloads_begun + 1; /* one that runs already may have read the file before */
+    serve_reload(s);
+    while (!r && s->reloads_done < wanted)
+        r = pthread_cond_timedwait(&s->reload_ended, &s->reload_lock, &until);
+    if (r)
+        r = err_set(e, ERR_AGAIN, "The server is not ready to read its configuration again.");
+    else if ((r = s->reload_err.code))
+        *e = s->reload_err;
+    *ret_generation = s->generation;
+    pthread_mutex_unlock(&s->reload_lock);
+    return r;
+}
+
+void serve_reloaded(struct server *s, const struct err *e)
+{
+    pthread_mutex_lock(&s->reload_lock);
+    s->reload_err = e ? *e : (struct err){0};
+    s->reloads_done = s->reloads_begun;
+    pthread_cond_broadcast(&s->reload_ended);
+    pthread_mutex_unlock(&s->reload_lock);
 }
 
 int serve_port(const struct server *s)
@@ -141,6 +174,8 @@ int server_new(struct server **ret, const struct serve_config *c, struct err *e)
         return err_set(e, ERR_NOMEM, "out of memory");
     s->config = c;
     s->generation = 1;
+    pthread_mutex_init(&s->reload_lock, NULL);
+    pthread_cond_init(&s->reload_ended, NULL);
     s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     s->io = calloc((size_t)c->io_threads, sizeof *s->io);
     if (s->wake_fd < 0 || !s->io) {
@@ -378,8 +413,12 @@ int serve_run(struct server *s, struct err *e)
     while (!atomic_load(&s->want_drain)) {
         wait_wake(s, SYNC_MS);
         sync_accounts(s);
-        if (atomic_exchange(&s->want_reload, 0))
+        if (atomic_exchange(&s->want_reload, 0)) {
+            pthread_mutex_lock(&s->reload_lock);
+            s->reloads_begun++;
+            pthread_mutex_unlock(&s->reload_lock);
             return SERVE_RELOAD;
+        }
     }
     atomic_store(&s->draining, 1);
     LOG_EVENT(LOG_INFO, "draining", LOG_INT("requests", atomic_load(&s->n_calls)));
@@ -421,6 +460,8 @@ int64_t serve_close(struct server *s)
     console_free(s->console);
     if (s->wake_fd >= 0)
         close(s->wake_fd);
+    pthread_cond_destroy(&s->reload_ended);
+    pthread_mutex_destroy(&s->reload_lock);
     free(s->locals);
     free(s->io);
     free(s);

@@ -50,6 +50,11 @@ struct server {
     _Atomic int draining;
     int wake_fd; /* eventfd: drain, reload, a load that ended */
     _Atomic int want_drain, want_reload;
+    pthread_mutex_t reload_lock; /* how often a reload began and ended, and how the last one went;
+                                    rank: a leaf */
+    pthread_cond_t reload_ended;
+    int64_t reloads_begun, reloads_done;
+    struct err reload_err;
 
     /* The local engines; none in tests with a supplier of their own. */
     struct local *locals;
@@ -67,6 +72,9 @@ int server_new(struct server **ret, const struct serve_config *c, struct err *e)
 int server_add_model(struct server *s, const char *const *names, int n_names, struct err *e);
 int server_start(struct server *s, struct err *e);
 
+/* Reload keys and configuration, and wait for it: 0 with the generation in force, or why not. Not
+ * on an io thread. */
+int server_reload(struct server *s, int *ret_generation, struct err *e);
 int server_has_one_tenant(const struct server *s); /* that tenant may have all places */
 struct served *server_model(const struct call *c); /* of its offer */
 

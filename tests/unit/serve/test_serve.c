@@ -767,12 +767,13 @@ static void drain(void **state)
     assert_int_equal(r->run_result, 0);
 }
 
-/* Every endpoint that is found has a function that answers it, or one that reads its body. */
+/* Every endpoint that is found has a function that answers it, one that reads its body, or one that
+ * administers. */
 static void test_endpoint_rows(void **state)
 {
     for (int i = 0; i < API_ROUTE_N; i++) {
         const struct endpoint *p = endpoint_row((enum api_route_id)i);
-        if (!!p->answer + (p->parse && p->prepare) != (i != API_ROUTE_UNBUILT))
+        if (!!p->answer + (p->parse && p->prepare) + !!p->administer != (i != API_ROUTE_UNBUILT))
             fail_msg("endpoint %d has %s", i, p->answer ? "two ways" : "no way to be answered");
     }
 }

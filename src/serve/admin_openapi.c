@@ -1,0 +1,338 @@
+#include "serve/admin_openapi.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "cloud/account.h"
+
+#define NAME_PATTERN "^[A-Za-z0-9._:-]{1,63}$"
+
+enum { WITH_ID = 1, WITH_TENANT = 2, WITH_TEAM = 4, WITH_SETTINGS = 8, WITH_OVERLAP = 16 };
+
+static const struct operation {
+    const char *path, *method, *id, *summary;
+    int status;
+    int body;             /* bits WITH_*; 0: none */
+    int kind;             /* of its settings */
+    const char *query[8]; /* names, ended by NULL */
+} operations[] = {
+    {"/admin/v1/tenants", "get", "listTenants", "All tenants", 200, 0, 0, {"limit", "offset"}},
+    {"/admin/v1/tenants",
+     "post",
+     "newTenant",
+     "Make a tenant",
+     201,
+     WITH_ID | WITH_SETTINGS,
+     ACCOUNT_TENANT,
+     {NULL}},
+    {"/admin/v1/tenants/{id}", "get", "getTenant", "A tenant", 200, 0, 0, {NULL}},
+    {"/admin/v1/tenants/{id}",
+     "patch",
+     "setTenant",
+     "Change settings; null takes one back",
+     200,
+     WITH_SETTINGS,
+     ACCOUNT_TENANT,
+     {NULL}},
+    {"/admin/v1/tenants/{id}",
+     "delete",
+     "removeTenant",
+     "Remove it, once it has no teams and keys",
+     200,
+     0,
+     0,
+     {NULL}},
+    {"/admin/v1/teams", "get", "listTeams", "All teams", 200, 0, 0, {"tenant", "limit", "offset"}},
+    {"/admin/v1/teams",
+     "post",
+     "newTeam",
+     "Make a team",
+     201,
+     WITH_ID | WITH_TENANT | WITH_SETTINGS,
+     ACCOUNT_TEAM,
+     {NULL}},
+    {"/admin/v1/teams/{tenant}/{id}", "get", "getTeam", "A team", 200, 0, 0, {NULL}},
+    {"/admin/v1/teams/{tenant}/{id}",
+     "patch",
+     "setTeam",
+     "Change settings; null takes one back",
+     200,
+     WITH_SETTINGS,
+     ACCOUNT_TEAM,
+     {NULL}},
+    {"/admin/v1/teams/{tenant}/{id}",
+     "delete",
+     "removeTeam",
+     "Remove it, once it has no keys",
+     200,
+     0,
+     0,
+     {NULL}},
+    {"/admin/v1/keys",
+     "get",
+     "listKeys",
+     "All keys, without their texts",
+     200,
+     0,
+     0,
+     {"tenant", "limit", "offset"}},
+    {"/admin/v1/keys",
+     "post",
+     "newKey",
+     "Make a key; the answer's key is its text, shown once",
+     201,
+     WITH_ID | WITH_TENANT | WITH_TEAM | WITH_SETTINGS,
+     ACCOUNT_KEY,
+     {NULL}},
+    {"/admin/v1/keys/{id}", "get", "getKey", "A key", 200, 0, 0, {NULL}},
+    {"/admin/v1/keys/{id}",
+     "patch",
+     "setKey",
+     "Change settings; null takes one back",
+     200,
+     WITH_SETTINGS,
+     ACCOUNT_KEY,
+     {NULL}},
+    {"/admin/v1/keys/{id}", "delete", "removeKey", "Remove it", 200, 0, 0, {NULL}},
+    {"/admin/v1/keys/{id}/rotate",
+     "post",
+     "rotateKey",
+     "Another text; the one of now stays good for a while. Repeated with the same header "
+     "idempotency-key it gives a text once more and ends nothing sooner",
+     200,
+     WITH_OVERLAP,
+     ACCOUNT_KEY,
+     {NULL}},
+    {"/admin/v1/keys/{id}/revoke",
+     "post",
+     "revokeKey",
+     "End it, and what runs with it, at once",
+     200,
+     0,
+     0,
+     {NULL}},
+    {"/admin/v1/audit",
+     "get",
+     "listChanges",
+     "Who changed what, the first first",
+     200,
+     0,
+     0,
+     {"after", "limit"}},
+    {"/admin/v1/usage",
+     "get",
+     "getUsage",
+     "What was used and what it costs",
+     200,
+     0,
+     0,
+     {"by", "tenant", "team", "key", "model", "supplier", "label"}},
+    {"/admin/v1/reload",
+     "post",
+     "reload",
+     "Read keys and configuration again: all of it is in force, or nothing",
+     200,
+     0,
+     0,
+     {NULL}},
+};
+
+static json_t *text_list(const char *pattern)
+{
+    return json_pack("{s:s, s:i, s:i, s:{s:s, s:s}}", "type", "array", "minItems", 1, "maxItems",
+                     ACCOUNT_LIST_MAX, "items", "type", "string", "pattern", pattern);
+}
+
+/* The form of a setting; null takes it back. */
+static json_t *schema_of(const struct account_field *f)
+{
+    json_t *j = NULL;
+
+    switch (f->type) {
+    case ACCOUNT_COUNT:
+        j = json_pack("{s:s, s:i, s:I}", "type", "integer", "minimum", 0, "maximum",
+                      (json_int_t)1 << 50);
+        break;
+    case ACCOUNT_FLAG:
+        j = json_pack("{s:s}", "type", "boolean");
+        break;
+    case ACCOUNT_MONEY:
+        j = json_pack("{s:s, s:s}", "type", "string", "pattern",
+                      "^[0-9]{1,9}(\\.[0-9]{1,9})?[A-Z]{3}$");
+        break;
+    case ACCOUNT_TIME:
+        j = json_pack("{s:s, s:s, s:[s, s]}", "type", "string", "pattern",
+                      "^20[2-9][0-9]-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
+                      "(T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)?$",
+                      "examples", "2027-01-31", "2027-01-31T18:00:00Z");
+        break;
+    case ACCOUNT_ZONE:
+        j = json_pack("{s:s, s:[s]}", "type", "string", "examples", "Europe/Berlin");
+        break;
+    case ACCOUNT_TIERS:
+        j = text_list("^(flex|default|priority)$");
+        break;
+    case ACCOUNT_NAMES:
+        j = text_list("^[A-Za-z0-9._:/-]{1,100}\\*?$");
+        break;
+    case ACCOUNT_NETWORKS:
+        j = text_list("^[0-9a-f.:]+(/[0-9]+)?$");
+        break;
+    case ACCOUNT_LABELS:
+        j = json_pack("{s:s, s:i, s:{s:s}, s:{s:s, s:s}}", "type", "object", "minProperties", 1,
+                      "propertyNames", "pattern", "^[A-Za-z0-9._:-]{1,40}$", "additionalProperties",
+                      "type", "string", "pattern", "^[A-Za-z0-9._:/@ -]{1,60}$");
+        break;
+    }
+    return json_pack("{s:s, s:[o, {s:s}]}", "description", f->help, "anyOf", j, "type", "null");
+}
+
+static json_t *settings_of(int kind)
+{
+    json_t *j = json_object();
+
+    for (int i = 0; i < account_n_fields; i++) {
+        if (account_fields[i].kinds >> kind & 1)
+            json_object_set_new(j, account_fields[i].name, schema_of(&account_fields[i]));
+    }
+    return j;
+}
+
+static json_t *name_schema(void)
+{
+    return json_pack("{s:s, s:s}", "type", "string", "pattern", NAME_PATTERN);
+}
+
+static json_t *body_of(const struct operation *o)
+{
+    static const struct {
+        int bit;
+        const char *name;
+        int is_required;
+    } names[] = {{WITH_ID, "id", 1}, {WITH_TENANT, "tenant", 1}, {WITH_TEAM, "team", 0}};
+    json_t *members = o->body & WITH_SETTINGS ? settings_of(o->kind) : json_object();
+    json_t *required = json_array();
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (!(o->body & names[i].bit))
+            continue;
+        json_object_set_new(members, names[i].name, name_schema());
+        if (names[i].is_required)
+            json_array_append_new(required, json_string(names[i].name));
+    }
+    if (o->body & WITH_OVERLAP)
+        json_object_set_new(members, "overlap_seconds",
+                            json_pack("{s:s, s:i, s:i, s:i}", "type", "integer", "minimum", 0,
+                                      "maximum", 90 * 86400, "default", 86400));
+    return json_pack("{s:b, s:{s:{s:{s:s, s:o, s:o, s:b}}}}", "required", o->body & WITH_ID ? 1 : 0,
+                     "content", "application/json", "schema", "type", "object", "properties",
+                     members, "required", required, "additionalProperties", 0);
+}
+
+static json_t *parameter(const char *name, const char *in, json_t *schema)
+{
+    return json_pack("{s:s, s:s, s:b, s:o}", "name", name, "in", in, "required",
+                     !strcmp(in, "path"), "schema", schema);
+}
+
+static json_t *query_schema(const char *name)
+{
+    if (!strcmp(name, "by"))
+        return json_pack("{s:s, s:[s, s, s, s, s, s, s, s]}", "type", "string", "enum", "tenant",
+                         "team", "key", "labels", "model", "supplier", "day", "all");
+    if (!strcmp(name, "limit"))
+        return json_pack("{s:s, s:i, s:i}", "type", "integer", "minimum", 0, "maximum", 1000);
+    if (!strcmp(name, "offset") || !strcmp(name, "after"))
+        return json_pack("{s:s, s:i, s:I}", "type", "integer", "minimum", 0, "maximum",
+                         (json_int_t)1 << 53);
+    if (!strcmp(name, "tenant"))
+        return json_pack("{s:s, s:i}", "type", "string", "maxLength", ACCOUNT_NAME_MAX - 1);
+    return json_pack("{s:s, s:i}", "type", "string", "maxLength", ACCOUNT_ID_MAX - 1);
+}
+
+static json_t *parameters_of(const struct operation *o)
+{
+    json_t *j = json_array();
+
+    if (strstr(o->path, "{tenant}"))
+        json_array_append_new(j, parameter("tenant", "path", name_schema()));
+    if (strstr(o->path, "{id}"))
+        json_array_append_new(j, parameter("id", "path", name_schema()));
+    for (int i = 0; i < 8 && o->query[i]; i++)
+        json_array_append_new(j, parameter(o->query[i], "query", query_schema(o->query[i])));
+    if (!strcmp(o->id, "getUsage")) {
+        json_array_append_new(
+            j, parameter("from", "query",
+                         json_pack("{s:s, s:s}", "type", "string", "format", "date")));
+        json_array_append_new(
+            j,
+            parameter("to", "query", json_pack("{s:s, s:s}", "type", "string", "format", "date")));
+    }
+    return j;
+}
+
+static json_t *response(const char *what, const char *schema)
+{
+    return json_pack("{s:s, s:{s:{s:{s:s}}}}", "description", what, "content", "application/json",
+                     "schema", "$ref", schema);
+}
+
+static json_t *responses_of(const struct operation *o)
+{
+    static const struct {
+        const char *status, *what;
+    } errors[] = {{"400", "What is wrong with the request"},
+                  {"401", "No key, or a wrong one"},
+                  {"403", "No key of the admin API"},
+                  {"404", "There is no such account"},
+                  {"405", "Not served for this method"},
+                  {"408", "The body did not arrive in time"},
+                  {"409", "It is there already, or has others that depend on it"},
+                  {"413", "The body is too large"},
+                  {"500", "The store failed; the log says why"},
+                  {"503", "Busy: come back later"}};
+    json_t *j = json_object();
+    char status[8];
+
+    snprintf(status, sizeof status, "%d", o->status);
+    json_object_set_new(j, status, response("Done", "#/components/schemas/Answer"));
+    for (size_t i = 0; i < ARRAY_LEN(errors); i++)
+        json_object_set_new(j, errors[i].status,
+                            response(errors[i].what, "#/components/schemas/Error"));
+    return j;
+}
+
+static json_t *components(void)
+{
+    return json_pack("{s:{s:{s:s, s:s}}, s:{s:{s:s, s:[s], s:{s:{s:s}}}, s:{s:s, s:[s, s], "
+                     "s:{s:{s:s}, s:{s:s}}}}}",
+                     "securitySchemes", "adminKey", "type", "http", "scheme", "bearer", "schemas",
+                     "Answer", "type", "object", "required", "object", "properties", "object",
+                     "type", "string", "Error", "type", "object", "required", "error",
+                     "status_code", "properties", "error", "type", "object", "status_code", "type",
+                     "integer");
+}
+
+json_t *admin_openapi(void)
+{
+    json_t *paths = json_object();
+
+    for (size_t i = 0; i < ARRAY_LEN(operations); i++) {
+        const struct operation *o = &operations[i];
+        json_t *at = json_object_get(paths, o->path);
+        json_t *j = json_pack("{s:s, s:s, s:o, s:o}", "operationId", o->id, "summary", o->summary,
+                              "parameters", parameters_of(o), "responses", responses_of(o));
+        if (o->body)
+            json_object_set_new(j, "requestBody", body_of(o));
+        if (!at) {
+            json_object_set_new(paths, o->path, json_object());
+            at = json_object_get(paths, o->path);
+        }
+        json_object_set_new(at, o->method, j);
+    }
+    return json_pack("{s:s, s:{s:s, s:s, s:s}, s:[{s:[]}], s:o, s:o}", "openapi", "3.1.0", "info",
+                     "title", "gaufre admin API", "version", "1", "description",
+                     "Tenants, teams, keys, their changes, usage and the configuration.",
+                     "security", "adminKey", "paths", paths, "components", components());
+}
