@@ -34,6 +34,8 @@ struct books_row {
     int64_t charge_nano, cost_nano;  /* what the tenant owes, what the supplier is owed; -1: it has
                                         no price */
     char currency[4];                /* of both; "": this cloud has none */
+    char cost_currency[4];           /* where the supplier's price is in another one, that; and */
+    int64_t cost_own_nano;           /* what it is owed in it */
     int status;                      /* HTTP's */
     char request_id[BOOKS_NAME_MAX]; /* a row is booked once: ids must be unique */
     /* The request whose amounts this row corrects: then charge and cost are what is added to them,

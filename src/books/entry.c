@@ -27,7 +27,12 @@ int entry_of(const struct books_row *r, struct posting ret[ENTRY_POSTINGS_MAX])
 
     if (r->charge_nano > 0 || is_added)
         n += move(ret + n, r->currency, r->charge_nano, "platform", "revenue", "tenant", r->tenant);
-    if (r->cost_nano > 0 || is_added)
+    if (*r->cost_currency && (r->cost_own_nano > 0 || is_added))
+        n += move(ret + n, r->cost_currency, r->cost_own_nano, "supplier", r->supplier, "platform",
+                  "exchange");
+    if (*r->cost_currency && (r->cost_nano > 0 || is_added))
+        n += move(ret + n, r->currency, r->cost_nano, "platform", "exchange", "platform", "cost");
+    if (!*r->cost_currency && (r->cost_nano > 0 || is_added))
         n += move(ret + n, r->currency, r->cost_nano, "supplier", r->supplier, "platform", "cost");
     for (int i = 0; i < n; i++)
         sum += ret[i].amount;

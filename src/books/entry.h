@@ -7,6 +7,12 @@
  *   currency     platform:revenue gives, tenant:T gets  what the tenant owes
  *                supplier:S gives, platform:cost gets   what the supplier is owed
  *
+ * Where the supplier's price is in another currency, the platform changes money: each currency sums
+ * to zero by itself, and what rounding left is in the two balances of platform:exchange.
+ *
+ *   its currency supplier:S gives, platform:exchange gets        what the supplier is owed
+ *   currency     platform:exchange gives, platform:cost gets     the same at the day's rate
+ *
  * So a positive balance of a tenant is what it owes, a negative one of a supplier what it is owed.
  * A correction moves what it adds; an amount below 0 goes the other way. */
 #ifndef BOOKS_ENTRY_H
@@ -14,7 +20,7 @@
 
 #include "books/books.h"
 
-#define ENTRY_POSTINGS_MAX 6
+#define ENTRY_POSTINGS_MAX 8
 #define ENTRY_ACCOUNT_MAX  (2 * BOOKS_NAME_MAX + 16)
 #define ENTRY_UNIT_MAX     8
 

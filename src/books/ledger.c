@@ -17,14 +17,14 @@
 static const char insert_usage[] =
     "INSERT INTO usage (" LEDGER_COLUMNS ", seq, chain)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
-    " ?19, ?20, ?21, ?22, ?23) ON CONFLICT (request_id) DO NOTHING";
+    " ?19, ?20, ?21, ?22, ?23, ?24, ?25) ON CONFLICT (request_id) DO NOTHING";
 static const char find_same[] =
     "SELECT 1 FROM usage WHERE request_id = ?1 AND at_us = ?2 AND tenant = ?3 AND key_id = ?4"
     " AND model = ?5 AND supplier = ?6 AND prompt_tokens = ?7 AND cached_tokens = ?8"
     " AND completion_tokens = ?9 AND energy_uj = ?10 AND status = ?11 AND cache_write_tokens = ?12"
     " AND reasoning_tokens = ?13 AND usage_state = ?14 AND tier = ?15 AND charge_nano = ?16"
     " AND cost_nano = ?17 AND currency = ?18 AND team = ?19 AND labels = ?20"
-    " AND corrects = ?21";
+    " AND corrects = ?21 AND cost_currency = ?22 AND cost_own_nano = ?23";
 static const char add_balance[] =
     "INSERT INTO balance (tenant, n_requests, prompt_tokens, cached_tokens, completion_tokens,"
     " energy_uj) VALUES (?1, ?6, ?2, ?3, ?4, ?5)"
@@ -234,15 +234,21 @@ int ledger_failure(const struct ledger *l, const char **ret_text)
 
 /* ---- corrections ----------------------------------------------------------------------------- */
 
-/* The row of the request, and what rows since have added to it: 1, 0 where there is none, or -1. */
-static int find_request(struct ledger *l, const char *request_id, struct books_row *ret_row,
-                        int64_t *ret_n, int64_t *ret_charge, int64_t *ret_cost)
+/* A request as it was booked, and what rows since have added to it. */
+struct booked {
+    struct books_row row;
+    int64_t n_since, charge, cost, cost_own;
+};
+
+/* 1, 0 where there is none, or -1. */
+static int find_request(struct ledger *l, const char *request_id, struct booked *ret)
 {
     static const char row[] =
         "SELECT " LEDGER_COLUMNS " FROM usage WHERE request_id = ?1 AND corrects = ''";
-    static const char since[] = "SELECT count(*), coalesce(sum(charge_nano), 0),"
-                                " coalesce(sum(cost_nano), 0) FROM usage"
-                                " WHERE corrects <> '' AND corrects = ?1";
+    static const char since[] =
+        "SELECT count(*), coalesce(sum(charge_nano), 0), coalesce(sum(cost_nano), 0),"
+        " coalesce(sum(cost_own_nano), 0) FROM usage WHERE corrects <> '' AND corrects = ?1";
+    int64_t *const sums[] = {&ret->n_since, &ret->charge, &ret->cost, &ret->cost_own};
     sqlite3_stmt *st = NULL, *sum = NULL;
     int code = sqlite3_prepare_v2(l->db, row, -1, &st, NULL), r = -1;
 
@@ -256,10 +262,9 @@ static int find_request(struct ledger *l, const char *request_id, struct books_r
     if (code == SQLITE_DONE) {
         r = 0;
     } else if (code == SQLITE_ROW && sqlite3_step(sum) == SQLITE_ROW) {
-        ledger_sql_read(st, ret_row);
-        *ret_n = sqlite3_column_int64(sum, 0);
-        *ret_charge = sqlite3_column_int64(sum, 1);
-        *ret_cost = sqlite3_column_int64(sum, 2);
+        ledger_sql_read(st, &ret->row);
+        for (int i = 0; i < 4; i++)
+            *sums[i] = sqlite3_column_int64(sum, i);
         r = 1;
     }
     sqlite3_finalize(st);
@@ -283,42 +288,72 @@ static int add_what(int64_t was, int64_t since, int is_corrected, const int64_t 
     return 0;
 }
 
+/* Is the wish one that this request can have? */
+static int check_wish(const struct books_row *r, const struct books_wish *w, struct err *e)
+{
+    if (!*r->currency && ((w->charge_nano && *w->charge_nano) || (w->cost_nano && *w->cost_nano)))
+        return err_set(e, ERR_ARG, "when %s was booked there was no 'currency'", r->request_id);
+    if (w->cost_own_nano && !*r->cost_currency)
+        return err_set(e, ERR_ARG, "the supplier of %s is owed in %s, and in no other currency",
+                       r->request_id, *r->currency ? r->currency : "none");
+    if (strlen(r->request_id) > sizeof r->request_id - 14)
+        return err_set(e, ERR_LIMIT, "the id of the request is too long");
+    return 0;
+}
+
+/* The amounts of a correction, from what was booked. */
+static int add_amounts(const struct booked *b, const struct books_wish *w, struct books_row *row,
+                       struct err *e)
+{
+    int is_corrected = b->n_since > 0, has_money = *b->row.currency != 0;
+    const struct {
+        int64_t was, since;
+        const int64_t *want;
+        int64_t *add;
+        const char *ask;
+    } all[] = {{has_money ? b->row.charge_nano : 0, b->charge, w->charge_nano, &row->charge_nano,
+                "what is it charged?"},
+               {has_money ? b->row.cost_nano : 0, b->cost, w->cost_nano, &row->cost_nano,
+                "what is its supplier owed?"},
+               {b->row.cost_own_nano, b->cost_own, w->cost_own_nano, &row->cost_own_nano, ""}};
+
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        int r = add_what(all[i].was, all[i].since, is_corrected, all[i].want, all[i].add);
+        if (r == ERR_ARG)
+            return err_set(e, r, "%s has no price: %s", b->row.request_id, all[i].ask);
+        if (r)
+            return err_set(e, r, "the amount is too large");
+    }
+    return 0;
+}
+
 /* Make the row of a correction from that of its request. */
-static int make_correction(struct ledger *l, const char *request_id, const struct ledger_wish *wish,
+static int make_correction(struct ledger *l, const char *request_id, const struct books_wish *wish,
                            struct books_row *row, struct err *e)
 {
-    int64_t n = 0, charge = 0, cost = 0, add_charge, add_cost;
-    int found = find_request(l, request_id, row, &n, &charge, &cost), r;
+    struct booked b = {0};
+    int found = find_request(l, request_id, &b), r;
 
     if (found < 0)
         return err_set(e, ERR_IO, "%s", sqlite3_errmsg(l->db));
     if (!found)
         return err_set(e, ERR_NOTFOUND, "no request '%.80s' is in the ledger", request_id);
-    if (!*row->currency && ((wish->charge && *wish->charge) || (wish->cost && *wish->cost)))
-        return err_set(e, ERR_ARG, "when %s was booked there was no 'currency'", row->request_id);
-    r = add_what(*row->currency ? row->charge_nano : 0, charge, n > 0, wish->charge, &add_charge);
-    if (r == ERR_ARG)
-        return err_set(e, r, "%s has no price: what is it charged?", row->request_id);
+    *row = b.row;
+    r = check_wish(row, wish, e);
     if (!r)
-        r = add_what(*row->currency ? row->cost_nano : 0, cost, n > 0, wish->cost, &add_cost);
-    if (r == ERR_ARG)
-        return err_set(e, r, "%s has no price: what is its supplier owed?", row->request_id);
+        r = add_amounts(&b, wish, row, e);
     if (r)
-        return err_set(e, r, "the amount is too large");
-    snprintf(row->corrects, sizeof row->corrects, "%s", row->request_id);
-    if (snprintf(row->request_id, sizeof row->request_id, "%.50s~%lld", row->corrects,
-                 (long long)n + 1) >= (int)sizeof row->request_id ||
-        strlen(row->corrects) > 50)
-        return err_set(e, ERR_LIMIT, "the id of the request is too long");
+        return r;
+    snprintf(row->corrects, sizeof row->corrects, "%s", b.row.request_id);
+    snprintf(row->request_id, sizeof row->request_id, "%.50s~%u", row->corrects,
+             (unsigned)b.n_since + 1);
     row->at_us = wish->at_us;
     row->prompt_tokens = row->cached_tokens = row->completion_tokens = row->energy_uj = 0;
     row->cache_write_tokens = row->reasoning_tokens = row->usage_state = 0;
-    row->charge_nano = add_charge;
-    row->cost_nano = add_cost;
     return 0;
 }
 
-int ledger_correct(struct ledger *l, const char *request_id, const struct ledger_wish *wish,
+int ledger_correct(struct ledger *l, const char *request_id, const struct books_wish *wish,
                    struct books_row *ret, struct err *e)
 {
     struct books_row row = {0};

@@ -5,7 +5,7 @@
 #ifndef BOOKS_LEDGER_H
 #define BOOKS_LEDGER_H
 
-#include "books/books.h"
+#include "books/upkeep.h"
 
 struct ledger;
 
@@ -18,14 +18,9 @@ int ledger_write(struct ledger *l, struct books_row *const *rows, int n);
 /* Why the last write that failed did: SQLite's extended code, and its sentence. */
 int ledger_failure(const struct ledger *l, const char **ret_text);
 
-/* What a request is to be charged and to cost altogether; NULL: as it is. */
-struct ledger_wish {
-    const int64_t *charge, *cost; /* nano-units of the request's currency */
-    int64_t at_us;                /* wall clock: when this was decided */
-};
 /* Append the row that adds what is missing of it, whatever was booked and corrected before. The
  * first correction of a request leaves nothing without a price: ERR_ARG. ERR_NOTFOUND, ERR_IO. */
-int ledger_correct(struct ledger *l, const char *request_id, const struct ledger_wish *wish,
+int ledger_correct(struct ledger *l, const char *request_id, const struct books_wish *wish,
                    struct books_row *ret, struct err *e);
 
 #endif

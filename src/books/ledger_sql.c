@@ -62,6 +62,11 @@ static const char version_5[] =
     " key_id TEXT NOT NULL, tokens BIGINT NOT NULL, charge_nano BIGINT NOT NULL,"
     " PRIMARY KEY (at_us, tenant, team, key_id));";
 
+/* Suppliers that are owed in a currency of their own. */
+static const char version_6[] =
+    "ALTER TABLE usage ADD COLUMN cost_currency TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE usage ADD COLUMN cost_own_nano BIGINT NOT NULL DEFAULT 0;";
+
 const char *const ledger_columns[BOOKS_BY_N] = {
     [BOOKS_BY_ALL] = "''",
     [BOOKS_BY_TENANT] = "tenant",
@@ -113,6 +118,8 @@ int ledger_sql_tables(sqlite3 *db, int *ret_version)
         code = sqlite3_exec(db, version_4, NULL, NULL, NULL);
     if (!code && *ret_version < 5)
         code = sqlite3_exec(db, version_5, NULL, NULL, NULL);
+    if (!code && *ret_version < 6)
+        code = sqlite3_exec(db, version_6, NULL, NULL, NULL);
     if (!code)
         code = sqlite3_exec(db, set, NULL, NULL, NULL);
     if (!code)
@@ -160,6 +167,8 @@ void ledger_sql_bind(sqlite3_stmt *st, const struct books_row *r)
     sqlite3_bind_text(st, i++, r->team, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, i++, r->labels, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, i++, r->corrects, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, i++, r->cost_currency, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(st, i++, r->cost_own_nano);
 }
 
 static void copy(char *to, size_t cap, sqlite3_stmt *st, int i)
@@ -193,6 +202,8 @@ void ledger_sql_read(sqlite3_stmt *st, struct books_row *ret)
     copy(ret->team, sizeof ret->team, st, 18);
     copy(ret->labels, sizeof ret->labels, st, 19);
     copy(ret->corrects, sizeof ret->corrects, st, 20);
+    copy(ret->cost_currency, sizeof ret->cost_currency, st, 21);
+    ret->cost_own_nano = sqlite3_column_int64(st, 22);
 }
 
 /* Texts end with a NUL, so that no two rows have one form. */
@@ -223,7 +234,12 @@ void ledger_sql_chain(const unsigned char before[LEDGER_CHAIN_SIZE], const struc
         hash_text(&h, r->labels);
     }
     crypto_generichash_update(&h, (const unsigned char *)numbers, sizeof numbers);
-    if (*r->corrects)
+    if (*r->corrects || *r->cost_currency)
         hash_text(&h, r->corrects);
+    if (*r->cost_currency) {
+        hash_text(&h, r->cost_currency);
+        crypto_generichash_update(&h, (const unsigned char *)&r->cost_own_nano,
+                                  sizeof r->cost_own_nano);
+    }
     crypto_generichash_final(&h, ret, LEDGER_CHAIN_SIZE);
 }

@@ -7,15 +7,16 @@
 #include "books/books.h"
 
 #define LEDGER_BUSY_MS    2000
-#define LEDGER_SCHEMA     5 /* user_version */
+#define LEDGER_SCHEMA     6 /* user_version */
 #define LEDGER_CHAIN_SIZE 16
 
 /* All columns of usage that are a row's own, in the order of bind and read. */
 #define LEDGER_COLUMNS                                                                             \
     "request_id, at_us, tenant, key_id, model, supplier, prompt_tokens, cached_tokens,"            \
     " completion_tokens, energy_uj, status, cache_write_tokens, reasoning_tokens, usage_state,"    \
-    " tier, charge_nano, cost_nano, currency, team, labels, corrects"
-#define LEDGER_N_COLUMNS 21
+    " tier, charge_nano, cost_nano, currency, team, labels, corrects, cost_currency,"              \
+    " cost_own_nano"
+#define LEDGER_N_COLUMNS 23
 
 /* Rows that books_where means; ledger_sql_where binds the parameters, 1 to 9. Without prices at all
  * there is nothing to resolve but the counts. */

@@ -37,16 +37,15 @@ int books_pending(const char *path, const struct books_where *w,
     return r;
 }
 
-int books_correct(const char *path, const char *request_id, const int64_t *charge_nano,
-                  const int64_t *cost_nano, int64_t at_us, struct books_row *ret, struct err *e)
+int books_correct(const char *path, const char *request_id, const struct books_wish *wish,
+                  struct books_row *ret, struct err *e)
 {
-    const struct ledger_wish wish = {.charge = charge_nano, .cost = cost_nano, .at_us = at_us};
     struct ledger *l = NULL;
     int r = ledger_open(&l, path, 0, e);
 
     if (r)
         return r;
-    r = ledger_correct(l, request_id, &wish, ret, e);
+    r = ledger_correct(l, request_id, wish, ret, e);
     ledger_close(l);
     return r ? err_prefix(e, "ledger %s", path) : 0;
 }

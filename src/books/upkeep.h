@@ -10,11 +10,16 @@
 int books_pending(const char *path, const struct books_where *w,
                   int (*row)(void *arg, const struct books_row *r), void *arg, struct err *e);
 
-/* Book what a request is charged and costs altogether, in nano-units of its currency, whatever was
- * booked before; NULL: as it is. A row is appended that adds what is missing, and no other is
- * changed; *ret is that row. ERR_NOTFOUND; ERR_ARG where an amount would still have no price. */
-int books_correct(const char *path, const char *request_id, const int64_t *charge_nano,
-                  const int64_t *cost_nano, int64_t at_us, struct books_row *ret, struct err *e);
+/* What a request is to be charged and to cost altogether; NULL: as it is. */
+struct books_wish {
+    const int64_t *charge_nano, *cost_nano; /* of the request's currency */
+    const int64_t *cost_own_nano;           /* of its supplier's, where that is another one */
+    int64_t at_us;                          /* wall clock: when this was decided */
+};
+/* Book that, whatever was booked before: a row is appended that adds what is missing, and no other
+ * is changed; *ret is that row. ERR_NOTFOUND; ERR_ARG where an amount would still have no price. */
+int books_correct(const char *path, const char *request_id, const struct books_wish *wish,
+                  struct books_row *ret, struct err *e);
 
 /* Take out the rows of before that time; nothing else changes: balances stay as they are, and what
  * the rows added to them is kept as an opening balance that the audit begins with, and what

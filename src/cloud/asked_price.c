@@ -17,6 +17,12 @@ const struct price *asked_price(const struct cloud_prices *l, enum price_side si
     return price_find(l->list, l->n, side, model, name, (int)tier, at_s);
 }
 
+int64_t asked_exchange(const struct cloud_prices *l, const struct price *p, int64_t amount,
+                       int64_t at_s)
+{
+    return *p->currency ? exchange_amount(l->rates, l->n_rates, p->currency, amount, at_s) : amount;
+}
+
 int asked_is_local(const char *supplier_id)
 {
     return strcspn(supplier_id, "/") == 5 && !memcmp(supplier_id, "local", 5);
@@ -32,5 +38,5 @@ int64_t asked_amount(const struct cloud_prices *l, const char *model, const char
         return 0;
     if (!p)
         p = asked_price(l, PRICE_SELL, model, supplier_id, w->tier, at_s);
-    return p ? price_amount(p, &b) : -1;
+    return p ? asked_exchange(l, p, price_amount(p, &b), at_s) : -1;
 }

@@ -9,6 +9,9 @@
 const struct price *asked_price(const struct cloud_prices *l, enum price_side side,
                                 const char *model, const char *supplier_id, enum tier tier,
                                 int64_t at_s);
+/* An amount by that price in the cloud's currency, as it is at that time; -1: there is no rate. */
+int64_t asked_exchange(const struct cloud_prices *l, const struct price *p, int64_t amount,
+                       int64_t at_s);
 /* Is it this process's own engine? It is owed nothing. */
 int asked_is_local(const char *supplier_id);
 /* What a request of so many tokens costs us there or, where that is not known, its tenant; -1:

@@ -339,9 +339,9 @@ static void leave(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
     t->i_tenant = -1;
 }
 
-/* What one side of it costs; -1: there is no price. */
+/* What one side of it costs, in the price's own currency; -1: there is no price. */
 static int64_t price_side(const struct cloud_prices *l, enum price_side side,
-                          const struct cloud_use *u)
+                          const struct cloud_use *u, const struct price **ret)
 {
     const char *id = u->supplier ? u->supplier : "";
     struct usage use = {.prompt_tokens = u->prompt_tokens,
@@ -350,18 +350,19 @@ static int64_t price_side(const struct cloud_prices *l, enum price_side side,
                         .completion_tokens = u->completion_tokens,
                         .reasoning_tokens = u->reasoning_tokens};
     struct usage_buckets b = usage_buckets(&use);
-    const struct price *p =
-        asked_price(l, side, u->model ? u->model : "", id, u->tier, u->at_us / 1000000);
 
-    if (!p && side == PRICE_BUY && asked_is_local(id))
+    *ret = asked_price(l, side, u->model ? u->model : "", id, u->tier, u->at_us / 1000000);
+    if (!*ret && side == PRICE_BUY && asked_is_local(id))
         return 0;
-    return p ? price_amount(p, &b) : -1;
+    return *ret ? price_amount(*ret, &b) : -1;
 }
 
 /* What its tenant is charged, as its row says; what has no price any more costs what was held. */
 static int64_t charge(const struct cloud_ticket *t, const struct cloud_use *u)
 {
-    int64_t n = u->prompt_tokens + u->completion_tokens ? price_side(t->prices, PRICE_SELL, u) : 0;
+    const struct price *p;
+    int64_t n =
+        u->prompt_tokens + u->completion_tokens ? price_side(t->prices, PRICE_SELL, u, &p) : 0;
 
     return n >= 0 ? n : t->money_held > 0 ? t->money_held : 0;
 }
@@ -375,14 +376,31 @@ static void settle_hedge(struct cloud *c, int64_t n_expected, int64_t n_lost)
     pthread_mutex_unlock(&c->hedge_lock);
 }
 
+/* What its supplier is owed, in the cloud's currency; -1: it has no price, or there is no rate. */
+static int64_t cost(const struct cloud_prices *l, const struct cloud_use *u)
+{
+    const struct price *p;
+    int64_t own = price_side(l, PRICE_BUY, u, &p);
+
+    return own >= 0 && p ? asked_exchange(l, p, own, u->at_us / 1000000) : own;
+}
+
 static void put_price(const struct cloud *c, const struct cloud_ticket *t,
                       const struct cloud_use *u, struct books_row *r)
 {
     int is_free =
         !u->prompt_tokens && !u->completion_tokens; /* nothing was used: nothing is owed */
+    const struct price *p = NULL;
 
-    r->charge_nano = is_free || t->n_hedged ? 0 : price_side(t->prices, PRICE_SELL, u);
-    r->cost_nano = is_free ? 0 : price_side(t->prices, PRICE_BUY, u);
+    r->charge_nano = is_free || t->n_hedged ? 0 : price_side(t->prices, PRICE_SELL, u, &p);
+    r->cost_nano = is_free ? 0 : price_side(t->prices, PRICE_BUY, u, &p);
+    r->cost_own_nano = 0;
+    r->cost_currency[0] = 0;
+    if (!is_free && p && *p->currency) {
+        put_name(r->cost_currency, sizeof r->cost_currency, p->currency);
+        r->cost_own_nano = r->cost_nano;
+        r->cost_nano = asked_exchange(t->prices, p, r->cost_own_nano, u->at_us / 1000000);
+    }
     put_name(r->currency, sizeof r->currency, c->config.currency);
 }
 
@@ -500,8 +518,7 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
         put_name(r->model, sizeof r->model, u->model);
         put_name(r->supplier, sizeof r->supplier, u->supplier);
     }
-    offers_spent(&c->offers, t->offer, r ? r->cost_nano : price_side(t->prices, PRICE_BUY, u),
-                 now_us);
+    offers_spent(&c->offers, t->offer, r ? r->cost_nano : cost(t->prices, u), now_us);
     leave(c, now_us, t,
           &(struct holds_use){
               .tokens = n, .uncached = n - u->cached_tokens, .booked = {n, charge(t, u)}});

@@ -31,6 +31,7 @@
 #include "cloud/holds.h"
 #include "cloud/supplier.h"
 #include "policy/breaker.h"
+#include "policy/exchange.h"
 #include "policy/hedge.h"
 #include "policy/price.h"
 #include "policy/retry.h"
@@ -57,7 +58,8 @@ struct cloud_limits {
 
 struct cloud_prices {
     const struct price *list;
-    int n;
+    int n, n_rates;
+    const struct exchange *rates; /* into the cloud's currency, of suppliers' others */
 };
 
 /* How the offers of a model are chosen. */

@@ -23,6 +23,8 @@ static const struct opt opts[] = {
             "resolve: what the tenant is charged for the request altogether"),
     OPT_STR(0, "cost", "AMOUNT", NULL, ledger_opts, cost,
             "resolve: what its supplier is owed for it altogether"),
+    OPT_STR(0, "owed", "AMOUNT", NULL, ledger_opts, owed,
+            "resolve: the same in the supplier's own currency, where it has another one"),
     OPT_STRS(0, "name", "THEIRS=OURS", ledger_opts, names,
              "reconcile: their name of a model, and ours"),
     OPT_STR(0, "before", "DATE", NULL, ledger_opts, before,
@@ -87,16 +89,18 @@ static int print_pending_json(void *arg, const struct books_row *r)
     char at[24];
 
     show_time(r->at_us, at);
-    return cmd_json(json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:s}",
-                              "request_id", cmd_json_str(r->request_id), "ended", at, "tenant",
-                              cmd_json_str(r->tenant), "key", cmd_json_str(r->key_id), "model",
-                              cmd_json_str(r->model), "supplier", cmd_json_str(r->supplier),
-                              "prompt_tokens", (json_int_t)r->prompt_tokens, "cached_tokens",
-                              (json_int_t)r->cached_tokens, "completion_tokens",
-                              (json_int_t)r->completion_tokens, "charge",
-                              json_amount(r->charge_nano), "cost", json_amount(r->cost_nano),
-                              "currency", cmd_json_str(r->currency), "why", why_pending(r)),
-                    JSON_COMPACT);
+    return cmd_json(
+        json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:s}",
+                  "request_id", cmd_json_str(r->request_id), "ended", at, "tenant",
+                  cmd_json_str(r->tenant), "key", cmd_json_str(r->key_id), "model",
+                  cmd_json_str(r->model), "supplier", cmd_json_str(r->supplier), "prompt_tokens",
+                  (json_int_t)r->prompt_tokens, "cached_tokens", (json_int_t)r->cached_tokens,
+                  "completion_tokens", (json_int_t)r->completion_tokens, "charge",
+                  json_amount(r->charge_nano), "cost", json_amount(r->cost_nano), "currency",
+                  cmd_json_str(r->currency), "owed",
+                  json_amount(*r->cost_currency ? r->cost_own_nano : -1), "owed_currency",
+                  cmd_json_str(r->cost_currency), "why", why_pending(r)),
+        JSON_COMPACT);
 }
 
 static void print_pending_head(void)
@@ -140,31 +144,40 @@ static int list_pending(const struct cmd *cmd, const struct ledger_opts *o, cons
 static int resolve(const struct cmd *cmd, const struct ledger_opts *o, const char *path,
                    const char *request_id)
 {
-    char charge_text[MONEY_TEXT_MAX], cost_text[MONEY_TEXT_MAX];
-    int64_t charge = 0, cost = 0;
+    char charge_text[MONEY_TEXT_MAX], cost_text[MONEY_TEXT_MAX], owed_text[MONEY_TEXT_MAX];
+    int64_t charge = 0, cost = 0, owed = 0;
+    struct books_wish wish = {.charge_nano = o->charge ? &charge : NULL,
+                              .cost_nano = o->cost ? &cost : NULL,
+                              .cost_own_nano = o->owed ? &owed : NULL,
+                              .at_us = clock_wall_us()};
     struct books_row row;
     struct err e = {0};
 
-    if (!o->charge && !o->cost)
-        return cmd_usage(cmd, "resolve: wants --charge, --cost or both");
+    if (!o->charge && !o->cost && !o->owed)
+        return cmd_usage(cmd, "resolve: wants --charge, --cost or --owed");
     if ((o->charge && money_parse(o->charge, &charge, &e)) ||
-        (o->cost && money_parse(o->cost, &cost, &e)))
+        (o->cost && money_parse(o->cost, &cost, &e)) ||
+        (o->owed && money_parse(o->owed, &owed, &e)))
         return cmd_usage(cmd, "%s", e.text);
-    if (charge < 0 || cost < 0)
+    if (charge < 0 || cost < 0 || owed < 0)
         return cmd_usage(cmd, "resolve: an amount is not below 0");
-    if (books_correct(path, request_id, o->charge ? &charge : NULL, o->cost ? &cost : NULL,
-                      clock_wall_us(), &row, &e))
+    if (books_correct(path, request_id, &wish, &row, &e))
         return cmd_fail(cmd, &e);
     if (o->json)
-        return cmd_json(json_pack("{s:o, s:o, s:s, s:s, s:o}", "request_id",
+        return cmd_json(json_pack("{s:o, s:o, s:s, s:s, s:o, s:s, s:o}", "request_id",
                                   cmd_json_str(row.request_id), "corrects",
                                   cmd_json_str(row.corrects), "charge",
                                   money_show(row.charge_nano, charge_text), "cost",
                                   money_show(row.cost_nano, cost_text), "currency",
-                                  cmd_json_str(row.currency)),
+                                  cmd_json_str(row.currency), "owed",
+                                  money_show(row.cost_own_nano, owed_text), "owed_currency",
+                                  cmd_json_str(row.cost_currency)),
                         JSON_COMPACT)
                    ? CMD_FAILED
                    : CMD_OK;
+    if (*row.cost_currency)
+        cmd_line(stdout, "%s: %s %s more to its supplier", row.request_id,
+                 money_show(row.cost_own_nano, owed_text), row.cost_currency);
     cmd_line(stdout, "%s: %s %s charged, %s %s owed in addition to %s", row.request_id,
              money_show(row.charge_nano, charge_text), row.currency,
              money_show(row.cost_nano, cost_text), row.currency, row.corrects);

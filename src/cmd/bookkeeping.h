@@ -5,7 +5,7 @@
 #include "cmd/cmd.h"
 
 struct ledger_opts {
-    const char *ledger, *tenant, *supplier, *from, *to, *charge, *cost, *before;
+    const char *ledger, *tenant, *supplier, *from, *to, *charge, *cost, *owed, *before;
     struct opt_strs names;
     int json, all, also_pending;
     int64_t from_s, until_s; /* of --from and --to; 0: any */

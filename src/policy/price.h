@@ -1,6 +1,6 @@
 /* What tokens cost. Pure: a list of prices in, an amount out.
  *
- * Money is in nano-units of the one currency of the list. Prices are for a million tokens, so a
+ * Money is in nano-units of the price's currency. Prices are for a million tokens, so a
  * price of 0.10 for a million is 100 nano-units for a token, and amounts are exact for every price
  * that is a multiple of 0.001 a million; else the sum is rounded up once, to the next nano-unit. */
 #ifndef POLICY_PRICE_H
@@ -21,8 +21,9 @@ enum price_side {
 struct price {
     enum price_side side;
     char model[PRICE_NAME_MAX], supplier[PRICE_NAME_MAX];
-    int tier;       /* -1: any */
-    int64_t from_s; /* unix seconds; holds until a later one of the same kind */
+    int tier;         /* -1: any */
+    char currency[4]; /* "": that of the cloud; another one: only what a supplier is owed */
+    int64_t from_s;   /* unix seconds; holds until a later one of the same kind */
     /* Nano-units for a million tokens of each bucket; -1: as what it is a part of: cache_read and
      * cache_write as uncached, reasoning as output. */
     int64_t uncached, cache_read, cache_write, output, reasoning;

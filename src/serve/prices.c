@@ -10,7 +10,7 @@
 
 /* A price as it stands in the file. */
 struct price_text {
-    const char *model, *supplier, *from;
+    const char *model, *supplier, *from, *currency;
     const char *input, *cached_input, *cache_write, *output, *reasoning, *per_request, *minimum;
     int side, tier;
 };
@@ -24,6 +24,8 @@ const struct config_setting serve_price_settings[] = {
      "served by this supplier ('local': the engine of this process); without it: by any"},
     {"tier", CONFIG_CHOICE, AT(tier), "any", 0, 0, "flex|default|priority|any", "in this tier"},
     {"from", CONFIG_STR, AT(from), NULL, 0, 0, "DATE", "holds from this day on (UTC): 2026-12-01"},
+    {"currency", CONFIG_STR, AT(currency), NULL, 0, 0, "CODE",
+     "of a price that suppliers have: without it, and of tenants' prices always, the cloud's"},
     {"input", CONFIG_STR, AT(input), "0", 0, 0, "AMOUNT", "for a million tokens of prompts"},
     {"cached_input", CONFIG_STR, AT(cached_input), NULL, 0, 0, "AMOUNT",
      "of these, for tokens found in a cache; without it: as input"},
@@ -82,6 +84,14 @@ static int put_name(char *to, const char *from, const char *key, struct err *e)
     return 0;
 }
 
+static int put_currency(char to[4], const char *from, struct err *e)
+{
+    if (from && !money_is_currency(from))
+        return err_set(e, ERR_ARG, "'%.20s' is no currency: three capital letters, as EUR", from);
+    snprintf(to, 4, "%s", from ? from : "");
+    return 0;
+}
+
 int price_read(struct serve_config *c, struct config_doc *d, struct config_node *map, struct err *e)
 {
     struct price *p = &c->prices[c->n_prices];
@@ -100,21 +110,98 @@ int price_read(struct serve_config *c, struct config_doc *d, struct config_node 
     *p = (struct price){.side = (enum price_side)t.side, .tier = t.tier == TIER_AUTO ? -1 : t.tier};
     if (put_name(p->model, t.model, "model", &why) ||
         put_name(p->supplier, t.supplier, "supplier", &why) ||
+        put_currency(p->currency, t.currency, &why) ||
         (t.from && read_day(t.from, &p->from_s, &why)) || read_amounts(&t, p, &why))
         return config_err(d, map, e, "%.400s", why.text);
     c->n_prices++;
     return 0;
 }
 
+/* A rate as it stands in the file. */
+struct rate_text {
+    const char *from, *to, *rate, *since;
+};
+
+#define RATE_AT(f) offsetof(struct rate_text, f)
+const struct config_setting serve_rate_settings[] = {
+    {"from", CONFIG_STR, RATE_AT(from), NULL, 0, 0, "CODE",
+     "the currency that is converted: three letters, as USD"},
+    {"to", CONFIG_STR, RATE_AT(to), NULL, 0, 0, "CODE", "into that of 'currency', the only one"},
+    {"rate", CONFIG_STR, RATE_AT(rate), NULL, 0, 0, "AMOUNT",
+     "what one unit of it is worth, with at most nine digits behind the point"},
+    {"since", CONFIG_STR, RATE_AT(since), NULL, 0, 0, "DATE",
+     "holds from this day on (UTC): 2026-12-01"},
+    {0},
+};
+
+int rate_read(struct serve_config *c, struct config_doc *d, struct config_node *map, struct err *e)
+{
+    struct exchange *x = &c->rates[c->n_rates];
+    struct rate_text t = {0};
+    struct err why = {0};
+    int r;
+
+    if (!config_is_map(map))
+        return config_err(d, map, e, "a rate is a map");
+    if (c->n_rates >= SERVE_RATES_MAX)
+        return config_err(d, map, e, "more than %d rates", SERVE_RATES_MAX);
+    r = config_read(d, map, serve_rate_settings, &t, &c->arena, NULL, NULL, e);
+    if (r)
+        return r;
+    *x = (struct exchange){0};
+    if (!t.from || !t.rate)
+        return config_err(d, map, e, "a rate needs 'from' and 'rate'");
+    if (put_currency(x->from, t.from, &why) || money_parse(t.rate, &x->rate_nano, &why) ||
+        (t.since && read_day(t.since, &x->since_s, &why)))
+        return config_err(d, map, e, "%.400s", why.text);
+    if (x->rate_nano <= 0)
+        return config_err(d, map, e, "rate: is above 0");
+    if (t.to && strcmp(t.to, c->currency))
+        return config_err(d, map, e, "to: %.10s is not the cloud's 'currency'", t.to);
+    if (!strcmp(x->from, c->currency))
+        return config_err(d, map, e, "from: %s is the cloud's own 'currency'", x->from);
+    c->n_rates++;
+    return 0;
+}
+
+/* Tenants are charged in the cloud's currency; of another there is a rate, if not yet one. */
+static int check_price_currency(const struct serve_config *c, struct price *p, struct err *e)
+{
+    int i = 0;
+
+    if (!strcmp(p->currency, c->currency))
+        p->currency[0] = 0;
+    if (!*p->currency)
+        return 0;
+    if (p->side == PRICE_SELL)
+        return err_set(e, ERR_ARG,
+                       "prices: tenants are charged in %s, not %s: 'side: buy' is for "
+                       "what suppliers are owed",
+                       c->currency, p->currency);
+    while (i < c->n_rates && strcmp(c->rates[i].from, p->currency))
+        i++;
+    if (i == c->n_rates)
+        return err_set(e, ERR_ARG, "prices: 'rates' has none from %s to %s", p->currency,
+                       c->currency);
+    return 0;
+}
+
 int prices_check(struct serve_config *c, struct err *e)
 {
+    int r = 0;
+
     if (*c->currency && !money_is_currency(c->currency))
         return err_set(e, ERR_ARG, "currency: '%.20s' is none: three capital letters, as EUR",
                        c->currency);
     if (c->n_prices && !*c->currency)
         return err_set(e, ERR_ARG, "prices: 'currency' says of which currency they are");
-    c->book = (struct cloud_prices){.list = c->prices, .n = c->n_prices};
-    return 0;
+    if (c->n_rates && !*c->currency)
+        return err_set(e, ERR_ARG, "rates: 'currency' says into which they convert");
+    for (int i = 0; !r && i < c->n_prices; i++)
+        r = check_price_currency(c, &c->prices[i], e);
+    c->book = (struct cloud_prices){
+        .list = c->prices, .n = c->n_prices, .rates = c->rates, .n_rates = c->n_rates};
+    return r;
 }
 
 static void put_amount(struct buf *out, const char *what, int64_t nano)
@@ -132,7 +219,8 @@ void prices_describe(const struct serve_config *c, struct buf *out)
         buf_addf(out, "price      %s %s of %s in tier %s: %s",
                  p->side == PRICE_SELL ? "sell" : "buy", *p->model ? p->model : "any model",
                  *p->supplier ? p->supplier : "any supplier",
-                 p->tier < 0 ? "any" : tier_name((enum tier)p->tier), c->currency);
+                 p->tier < 0 ? "any" : tier_name((enum tier)p->tier),
+                 *p->currency ? p->currency : c->currency);
         put_amount(out, "input", p->uncached);
         put_amount(out, "cached input", p->cache_read);
         put_amount(out, "cache write", p->cache_write);
@@ -141,5 +229,10 @@ void prices_describe(const struct serve_config *c, struct buf *out)
         put_amount(out, "a request", p->per_request);
         put_amount(out, "at least", p->minimum);
         buf_add_char(out, '\n');
+    }
+    for (int i = 0; i < c->n_rates; i++) {
+        char text[MONEY_TEXT_MAX];
+        buf_addf(out, "rate       1 %s = %s %s\n", c->rates[i].from,
+                 money_show(c->rates[i].rate_nano, text), c->currency);
     }
 }

@@ -24,6 +24,7 @@
 #define SERVE_MODELS_MAX    32
 #define SERVE_SUPPLIERS_MAX 32
 #define SERVE_PRICES_MAX    512
+#define SERVE_RATES_MAX     1024
 
 #define SERVE_RESIDENCIES_MAX 32
 
@@ -202,6 +203,8 @@ struct serve_config {
     int n_suppliers;
     struct price prices[SERVE_PRICES_MAX];
     int n_prices;
+    struct exchange rates[SERVE_RATES_MAX];
+    int n_rates;
     struct cloud_prices book; /* of these: filled by serve_config_check */
     struct serve_route routes[SERVE_MODELS_MAX];
     struct cloud_rule rule_list[SERVE_MODELS_MAX];
@@ -219,6 +222,7 @@ extern const struct config_setting serve_model_settings[];
 extern const struct config_setting serve_supplier_settings[];
 extern const struct config_setting serve_key_settings[]; /* of its `keys` */
 extern const struct config_setting serve_price_settings[];
+extern const struct config_setting serve_rate_settings[];
 extern const struct config_setting serve_route_settings[];
 extern const struct config_setting serve_naming[]; /* of a model in a file: "model" first */
 

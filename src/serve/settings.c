@@ -82,7 +82,7 @@ struct reading {
     struct config_doc *d;
     struct serve_model *m;
     struct config_node *models; /* read last: top-level settings are their defaults */
-    struct config_node *suppliers, *prices, *routes;
+    struct config_node *suppliers, *prices, *rates, *routes;
 };
 
 const struct config_setting serve_naming[] = {
@@ -148,6 +148,12 @@ static int top_key(void *arg, const char *key, struct config_node *value, struct
         r->prices = value;
         return 1;
     }
+    if (!strcmp(key, "rates")) {
+        if (!config_is_seq(value))
+            return config_err(r->d, value, e, "rates: wants a list");
+        r->rates = value;
+        return 1;
+    }
     if (!strcmp(key, "suppliers")) {
         if (!config_is_seq(value))
             return config_err(r->d, value, e, "suppliers: wants a list");
@@ -179,6 +185,8 @@ int serve_config_read(struct serve_config *c, const char *path, struct err *e)
         code = supplier_read(c, r.d, n, e);
     for (n = config_first(r.prices); !code && n; n = config_next(n))
         code = price_read(c, r.d, n, e);
+    for (n = config_first(r.rates); !code && n; n = config_next(n))
+        code = rate_read(c, r.d, n, e);
     for (n = config_first(r.routes); !code && n; n = config_next(n))
         code = route_read(c, r.d, n, e);
     config_doc_close(r.d);

@@ -31,6 +31,14 @@ static const struct section {
      "several keys, in place of key_env and key_file",
      serve_key_settings},
     {"prices", "what tokens cost", {serve_price_settings}, "output", 0, NULL, NULL, NULL},
+    {"rates",
+     "what suppliers' currencies are worth",
+     {serve_rate_settings},
+     "rate",
+     0,
+     NULL,
+     NULL,
+     NULL},
     {"routes",
      "how the suppliers of a model are chosen",
      {serve_route_settings},
@@ -103,6 +111,8 @@ int serve_config_template(const char *model, struct buf *out)
                 "# What tokens cost, for a million of them: a list. Without a price a request is "
                 "booked\n# as not priced yet; a price of 0 is one.\n#prices:\n#  - model: "
                 "smollm2-135m\n#    input: 0.10\n#    output: 0.40\n\n");
+    buf_add_str(out, "# What other currencies are worth in which suppliers have prices: a list.\n"
+                     "#rates:\n#  - {from: USD, rate: 0.92, since: 2026-12-01}\n\n");
     buf_add_str(out, "# How the suppliers of a model are chosen: a list.\n#routes:\n#  - model: "
                      "llama3.1-8b\n#    route: ttft\n#    residency: [eu]\n\n# The server.\n");
     config_template(serve_settings, "", out);

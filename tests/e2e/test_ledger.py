@@ -1,6 +1,7 @@
 """Looking after the ledger: what is pending, corrections, suppliers' invoices; while a server runs."""
 import hashlib
 import json
+import signal
 import sqlite3
 import struct
 import subprocess
@@ -34,8 +35,8 @@ def answer(a):
         {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}], "usage": usage})
 
 
-def serve(folder):
-    (folder / "c.yaml").write_text(f"suppliers:\n  - name: far\n    base_url: {Mock(answer).url}\n    models: [m, odd]\n{PRICES}")
+def serve(folder, prices=PRICES):
+    (folder / "c.yaml").write_text(f"suppliers:\n  - name: far\n    base_url: {Mock(answer).url}\n    models: [m, odd]\n{prices}")
     return Server(str(folder), "-c", folder / "c.yaml", models=[])
 
 
@@ -146,8 +147,9 @@ def test_a_copy_is_made_while_it_serves(tmp_path):
     run(server, "ledger", "backup", copy)
     assert "there already" in run(server, "ledger", "backup", copy, code=1).stderr
     run(server, "ledger", "backup", tmp_path / "no" / "copy.db", code=1)
-    kept = server.balance()["default"]
-    ask(server, "m", "m")
+    kept = subprocess.run([find_gaufre(), "usage", "--json", "-l", copy], capture_output=True, text=True, check=True).stdout
+    kept = json.loads(kept)
+    assert kept["requests"] >= 3
     assert server.stop() == 0
     for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):  # the disk is lost
         (tmp_path / name).unlink(missing_ok=True)
@@ -176,6 +178,53 @@ def test_rows_are_pruned_while_it_serves(tmp_path):
     ask(server, "m", "m")
     assert "2 rows" in run(server, "audit").stdout and server.balance()["default"]["requests"] == before["requests"] + 2
     assert server.stop() == 0
+
+
+def test_a_supplier_has_another_currency(tmp_path):
+    prices = PRICES.replace("model: m, input: 0.05,", "model: m, currency: USD, input: 0.05,")
+    rates = """rates:
+  - {from: USD, to: EUR, rate: 0.92}
+  - {from: USD, rate: 0.9, since: 2026-01-01}
+  - {from: USD, rate: 5, since: 2999-01-01}
+"""
+    server = serve(tmp_path, prices + rates)
+    ids = ask(server, "m", "m")
+    line = lines(run(server, "bill", "--by", "model", "--json"))[0]
+    assert (line["charge"], line["cost"], line["currency"], line["unpriced"]) == ("0.00028", "0.000126", "EUR", 0)  # 0.00014 x 0.9
+    invoice = "request_id,amount,currency\n" + "".join(f"{x},0.00007,USD\n" for x in ids)
+    assert "same: 2" in run(server, "ledger", "reconcile", "-", "--supplier", "far", text=invoice).stdout
+    # The rate is swapped with the prices; one that begins later is none yet.
+    (tmp_path / "c.yaml").write_text((tmp_path / "c.yaml").read_text().split("rates:")[0] + "rates: [{from: USD, rate: 1, since: 2999-01-01}]\n")
+    server.process.send_signal(signal.SIGHUP)
+    wait_for("swapped", lambda: "configuration" in server.read_log().split("listening")[-1])
+    late = ask(server, "m")[0]
+    found = lines(run(server, "ledger", "pending", "--json"))
+    assert [(x["request_id"], x["cost"], x["owed"], x["owed_currency"]) for x in found] == [(late, None, "0.00007", "USD")]
+    run(server, "ledger", "resolve", late, "--cost", "0.00006", "--owed", "0.00008")
+    assert not lines(run(server, "ledger", "pending", "--json"))
+    assert server.stop() == 0
+    db = sqlite3.connect(server.ledger)
+    balances = {(a, u): n for a, u, n in db.execute("SELECT account, unit, amount FROM account WHERE unit <> 'tokens'")}
+    db.close()
+    assert balances == {("tenant:default", "EUR"): 420000, ("platform:revenue", "EUR"): -420000, ("platform:cost", "EUR"): 186000,
+                        ("platform:exchange", "EUR"): -186000, ("platform:exchange", "USD"): 220000, ("supplier:far/m", "USD"): -220000}
+    run(server, "audit")
+
+
+def test_rates_that_are_wrong(tmp_path):
+    for text, word in (("prices: [{currency: USD, output: 1}]", "side: buy"), ("prices: [{side: buy, currency: USD, output: 1}]", "rates"),
+                       ("prices: [{side: buy, currency: dollars, output: 1}]", "dollars"), ("rates: [{from: USD}]", "rate"),
+                       ("rates: [{from: USD, rate: 0}]", "above 0"), ("rates: [{from: USD, rate: -1}]", "above 0"),
+                       ("rates: [{from: USD, to: GBP, rate: 1}]", "GBP"), ("rates: [{from: EUR, rate: 1}]", "own"),
+                       ("rates: [{from: USD, rate: 0.0000000001}]", "0.0000000001"), ("rates: 3", "list"),
+                       ("rates: [{from: USD, rate: 1, since: soon}]", "soon"), ("rates: [{form: USD, rate: 1}]", "form")):
+        path = tmp_path / "c.yaml"
+        path.write_text("suppliers:\n  - {name: a, base_url: 'http://127.0.0.1:9/v1', models: [m]}\ncurrency: EUR\n" + text + "\n")
+        done = subprocess.run([find_gaufre(), "serve", "--check", "-c", path], capture_output=True, text=True, check=False)
+        assert done.returncode in (1, 2) and word in done.stderr, (text, done.stderr)
+    path.write_text(path.read_text().split("rates")[0] + "rates: [{from: USD, rate: 0.92, since: 2026-12-01}]\n")
+    done = subprocess.run([find_gaufre(), "serve", "--check", "-c", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "1 USD = 0.92 EUR" in done.stdout + done.stderr
 
 
 def test_verbs(tmp_path):

@@ -265,7 +265,7 @@ static void open_cloud(void)
                                            .cache_write = -1,
                                            .output = 300000000,
                                            .reasoning = -1}};
-    static const struct cloud_prices book = {prices, 2};
+    static const struct cloud_prices book = {.list = prices, .n = 2};
     struct cloud_config config = {.prices = &book,
                                   .currency = "EUR",
                                   .keys_path = "keys",

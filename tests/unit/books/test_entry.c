@@ -247,8 +247,11 @@ static int correct(const char *id, int64_t charge, int64_t cost, struct books_ro
 {
     struct err e = {0};
 
-    return books_correct(path, id, charge < 0 ? NULL : &charge, cost < 0 ? NULL : &cost,
-                         INT64_C(1800000100000000), row, &e);
+    return books_correct(path, id,
+                         &(struct books_wish){.charge_nano = charge < 0 ? NULL : &charge,
+                                              .cost_nano = cost < 0 ? NULL : &cost,
+                                              .at_us = INT64_C(1800000100000000)},
+                         row, &e);
 }
 
 static int keep_balance(void *arg, const struct books_balance *b)
@@ -331,8 +334,6 @@ static void an_amount_is_corrected_by_a_row(void **state)
     differs("UPDATE usage SET corrects = 'req_2' WHERE request_id = 'req_1~2'", "req_1~2");
 }
 
-/* ---- pruning and copies ---- */
-
 #define FIRST_US INT64_C(1800000000000000) /* of fill: a microsecond a row */
 
 static int64_t prune(int64_t before_us, int with_pending)
@@ -344,6 +345,81 @@ static int64_t prune(int64_t before_us, int with_pending)
         fail_msg("%s", e.text);
     return n;
 }
+
+/* A supplier with a price in another currency: i 0 with a rate, 1 without. */
+static void post_foreign(struct books *b, int i)
+{
+    struct books_row *r = books_take(b);
+
+    snprintf(r->request_id, sizeof r->request_id, "usd_%d", i);
+    strcpy(r->tenant, "acme");
+    strcpy(r->supplier, "far/m");
+    strcpy(r->currency, "EUR");
+    strcpy(r->cost_currency, "USD");
+    r->prompt_tokens = 10;
+    r->charge_nano = 700;
+    r->cost_own_nano = 500;
+    r->cost_nano = i ? -1 : 460;
+    r->at_us = FIRST_US + i;
+    books_post(b, r);
+}
+
+static int64_t balance(const char *account, const char *unit)
+{
+    char sql[200];
+
+    snprintf(sql, sizeof sql,
+             "SELECT coalesce(sum(amount), 0) FROM account WHERE account = '%s' AND unit = '%s'",
+             account, unit);
+    return number(sql);
+}
+
+static void a_supplier_is_owed_in_its_currency(void **state)
+{
+    int64_t cost = 455, owed = 490, none = 0;
+    struct books *b = NULL;
+    struct books_row row;
+    struct err e = {0};
+
+    assert_int_equal(books_open(&b, path, 0, &e), 0);
+    post_foreign(b, 0);
+    post_foreign(b, 1);
+    assert_int_equal(books_close(b), 0);
+    audit(2);
+    assert_int_equal(balance("supplier:far/m", "USD"), -1000);
+    assert_int_equal(balance("platform:exchange", "USD"), 1000);
+    assert_int_equal(balance("platform:exchange", "EUR"), -460);
+    assert_int_equal(balance("platform:cost", "EUR"), 460);
+    assert_int_equal(balance("supplier:far/m", "EUR"), 0);
+    assert_int_equal(number("SELECT count(*) FROM (SELECT sum(amount) AS s FROM account GROUP BY "
+                            "unit) WHERE s <> 0"),
+                     0);
+    assert_int_equal(n_pending(), 1); /* what it costs us is not known */
+    /* Their invoice says less, and the rate is known now. */
+    assert_int_equal(books_correct(path, "usd_1",
+                                   &(struct books_wish){.cost_nano = &cost, .cost_own_nano = &owed},
+                                   &row, &e),
+                     0);
+    assert_int_equal(row.cost_own_nano, -10);
+    assert_string_equal(row.cost_currency, "USD");
+    assert_int_equal(n_pending(), 0);
+    audit(3);
+    assert_int_equal(balance("supplier:far/m", "USD"), -990);
+    assert_int_equal(balance("platform:exchange", "USD"), 990);
+    assert_int_equal(balance("platform:cost", "EUR"), 915);
+    differs("UPDATE usage SET cost_own_nano = 499 WHERE request_id = 'usd_0'", "usd_0");
+    change("UPDATE usage SET cost_own_nano = 500 WHERE request_id = 'usd_0'");
+    differs("UPDATE usage SET cost_currency = 'CHF' WHERE request_id = 'usd_0'", "usd_0");
+    change("UPDATE usage SET cost_currency = 'USD' WHERE request_id = 'usd_0'");
+    assert_int_equal(prune(INT64_MAX, 0), 3);
+    audit(0);
+    fill(0, 1); /* a supplier that has no other currency */
+    assert_int_equal(
+        books_correct(path, "req_0", &(struct books_wish){.cost_own_nano = &none}, &row, &e),
+        ERR_ARG);
+}
+
+/* ---- pruning and copies ---- */
 
 static int64_t used(int64_t from_us, int64_t *ret_nano)
 {
@@ -455,9 +531,11 @@ static void a_copy_is_of_one_moment(void **state)
 static void version_3_is_brought_up(void **state)
 {
     fill(0, 10);
-    change("DROP INDEX usage_corrects; ALTER TABLE usage DROP COLUMN corrects; DROP TABLE opening;"
-           "DROP TABLE opening_account; DROP TABLE opening_balance; DROP TABLE opening_use;"
-           "PRAGMA user_version=3");
+    change(
+        "DROP INDEX usage_corrects; ALTER TABLE usage DROP COLUMN corrects; DROP TABLE opening;"
+        "ALTER TABLE usage DROP COLUMN cost_currency; ALTER TABLE usage DROP COLUMN cost_own_nano;"
+        "DROP TABLE opening_account; DROP TABLE opening_balance; DROP TABLE opening_use;"
+        "PRAGMA user_version=3");
     audit(10);
     fill(10, 10);
     audit(20);
@@ -505,6 +583,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(accounts_sum_to_zero, setup, teardown),
         cmocka_unit_test_setup_teardown(teams_and_labels_are_booked, setup, teardown),
         cmocka_unit_test_setup_teardown(an_amount_is_corrected_by_a_row, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_supplier_is_owed_in_its_currency, setup, teardown),
         cmocka_unit_test_setup_teardown(rows_go_and_balances_stay, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_changed_is_not_pruned_away, setup, teardown),
         cmocka_unit_test_setup_teardown(many_batches, setup, teardown),

@@ -40,13 +40,17 @@ static int setup(void **state)
                  i == 6  ? "near/m"
                  : i % 2 ? "far/n"
                          : "far/m");
+        if (i == 4) { /* its invoice is in dollars */
+            strcpy(r->cost_currency, "USD");
+            r->cost_own_nano = 1200;
+        }
         strcpy(r->tenant, "acme");
         strcpy(r->currency, "EUR");
         r->prompt_tokens = 100;
         r->cached_tokens = 40;
         r->completion_tokens = 20;
         r->charge_nano = 9;
-        r->cost_nano = i == 5 ? -1 : 1200;
+        r->cost_nano = i == 5 ? -1 : i == 4 ? 1100 : 1200;
         r->at_us = FIRST + i / 2 * DAY_US;
         books_post(b, r);
     }
@@ -93,7 +97,7 @@ static void of_requests(void **state)
            "r2,0.0000018,EUR,160,40,20,more tokens and dearer than they explain\n"
            "r3,0.0000012,EUR,,,,\n"
            "r3,0.0000012,EUR,,,,\n"
-           "r4,0.0000012,USD,100,40,20,\n"
+           "r4,0.0000012,EUR,100,40,20,\n"
            "x,0.5,EUR,1,0,1,\n",
            (struct invoice_query){0},
            "r0 same 0=0+0\n"
@@ -104,6 +108,8 @@ static void of_requests(void **state)
            "r5 not billed 0=0+0\n"
            "x not ours 500000000=500000000+0\n",
            0);
+    expect("request_id,amount,currency\nr4,0.0000012,USD\n",
+           (struct invoice_query){.from_s = 1, .until_s = 2}, "r4 same 0=0+0\n", 0);
     /* Of a time: what is billed is found wherever it is, what is not is only missed in it. */
     expect("request_id,amount,currency\nr0,0.0000012,EUR\n",
            (struct invoice_query){.from_s = FIRST / 1000000 + 86400,
@@ -133,7 +139,11 @@ static void of_days(void **state)
            "2026-12-03/n unpriced 1200=0+1200\n",
            0);
     /* A correction counts on the day of its request, whenever it was made. */
-    assert_int_equal(books_correct(path, "r5", NULL, &cost, FIRST + 90 * DAY_US, &row, &e), 0);
+    assert_int_equal(
+        books_correct(path, "r5",
+                      &(struct books_wish){.cost_nano = &cost, .at_us = FIRST + 90 * DAY_US}, &row,
+                      &e),
+        0);
     q.from_s = FIRST / 1000000 + 2 * 86400;
     expect(bill, q, "2026-12-03/m not billed -1200=-1200+0\n2026-12-03/n same 0=0+0\n", 4);
 }

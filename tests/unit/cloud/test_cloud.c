@@ -529,7 +529,7 @@ static void budgets_of_money(void **state)
                                            .cache_write = -1,
                                            .output = 2000000000,
                                            .reasoning = -1}};
-    static const struct cloud_prices book = {prices, 1};
+    static const struct cloud_prices book = {.list = prices, .n = 1};
     struct cloud_config config = {.keys_path = keys,
                                   .ledger_path = books,
                                   .prices = &book,
