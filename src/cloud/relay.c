@@ -401,9 +401,10 @@ static int begin(struct relay_job *r, struct err *e)
     up.body = r->ask.data;
     up.n_body = r->ask.len;
     h.ctx = r;
-    r->mark = credentials_begin(relay->s.keys, ask->i_key, api_relayed_estimate(ask->n_body),
-                                r->began_us);
     code = upstream_begin(relay->c.upstream, r->job->io, &up, &h, &r->up, e);
+    if (!code)
+        r->mark = credentials_begin(relay->s.keys, ask->i_key, api_relayed_estimate(ask->n_body),
+                                    r->began_us);
     return code == ERR_LIMIT ? err_set(e, ERR_SUPPLIER_BUSY,
                                        "Too many requests are under way at "
                                        "this supplier; please try again.")

@@ -480,6 +480,7 @@ def bill(server):
     return {t: (b["requests"], b["prompt_tokens"], b["completion_tokens"]) for t, b in found.items()}
 
 
+@pytest.mark.sanitize
 def test_a_late_one_is_hedged(pair):
     """The second answers; the first is told at once, and what it used is the platform's to pay."""
     server, first, second = pair([default_script] * 3 + [silence], flags=HEDGE)
@@ -495,6 +496,7 @@ def test_a_late_one_is_hedged(pair):
     assert "gaufre_hedges_total 1\n" in shown and f"gaufre_hedged_tokens_total {b['(platform)'][1]}\n" in shown
 
 
+@pytest.mark.sanitize
 def test_the_first_may_still_win(pair):
     asked = threading.Event()
     server, first, second = pair([default_script] * 3 + [late_until(asked)], flags=HEDGE, limits="",
@@ -506,6 +508,7 @@ def test_the_first_may_still_win(pair):
     assert bill(server)["default"] == (4, 44, 16)
 
 
+@pytest.mark.sanitize
 @pytest.mark.parametrize("which", ["first", "second"])
 def test_one_of_two_fails(pair, which):
     """An error of one, while two are at work, is not the request's: the other one answers."""
@@ -531,6 +534,7 @@ def test_one_of_two_fails(pair, which):
     wait_for("both are booked", lambda: len(server.balance()) == 2)
 
 
+@pytest.mark.sanitize
 def test_both_of_two_fail(pair):
     both = threading.Barrier(2, timeout=20)
 
@@ -544,6 +548,7 @@ def test_both_of_two_fail(pair):
     assert (len(first.requests), len(second.requests)) == (4, 1)
 
 
+@pytest.mark.sanitize
 def test_a_hedged_client_leaves(pair):
     server, first, second = pair([default_script] * 3 + [silence], flags=HEDGE, limits="", second=Mock(silence))
     earn(server)

@@ -19,13 +19,14 @@
 #include "base/rand.h"
 #include "sim_cloud.h"
 
-#define S         INT64_C(1000000)
-#define START     (INT64_C(1800000000) * S) /* 15 January 2027, 8:00 UTC */
-#define MIDNIGHT  (15 * 3600 * S)           /* later it is in Berlin */
-#define WORLD_US  (20 * 60 * S)
-#define REQUESTS  48 /* under way at most */
-#define MODELS    2
-#define SUPPLIERS 4
+#define S             INT64_C(1000000)
+#define START         (INT64_C(1800000000) * S) /* 15 January 2027, 8:00 UTC */
+#define MIDNIGHT      (15 * 3600 * S)           /* later it is in Berlin */
+#define WORLD_US      (20 * 60 * S)
+#define REQUESTS      48 /* under way at most */
+#define MODELS        2
+#define SUPPLIERS     4
+#define HEDGE_PERCENT 20
 
 static const char *const model_name[MODELS] = {"small", "large"};
 
@@ -60,6 +61,8 @@ struct sim_supplier {
     struct supplier s;
     struct load load;
     int is_offered, i_model;
+    int64_t asked_until_us; /* it asked for no work before that */
+    uint64_t serial;        /* of its offer, as it was chosen last */
     char id[16];
 };
 
@@ -101,6 +104,7 @@ struct request {
 };
 
 static struct cloud *cloud;
+static int64_t n_used; /* tokens, in this life of the process */
 static struct request request[REQUESTS];
 static int i_model_of[MODELS];
 
@@ -125,6 +129,7 @@ static void settle(struct request *r)
     const struct sim_use *u = &r->use;
 
     sim_ended(&r->use, 1);
+    n_used += u->prompt + u->completion;
     cloud_settle(cloud, clock_now_us(), &r->t,
                  &(struct cloud_use){.request_id = u->id,
                                      .model = model_name[r->at->i_model],
@@ -144,6 +149,67 @@ static int may_turn(const struct request *r, int was_sent)
            (!was_sent || cloud_take_retry(cloud, clock_now_us(), &r->t));
 }
 
+static void note_choice(struct request *r)
+{
+    struct sim_supplier *s = (struct sim_supplier *)r->t.offer->sup;
+
+    if (clock_now_us() < s->asked_until_us)
+        sim_fail("a supplier is asked before the time that it named");
+    s->serial = r->t.offer->serial;
+}
+
+/* How it went there, as the supplier tells. A wish is kept by all requests. */
+static void tell_result(struct request *r)
+{
+    static const int codes[] = {ERR_RESET, ERR_SUPPLIER, ERR_SILENT, ERR_SUPPLIER_BUSY};
+    struct sim_supplier *s = (struct sim_supplier *)r->t.offer->sup;
+    int code = codes[below(ARRAY_LEN(codes))];
+    int64_t retry_us = code == ERR_SUPPLIER_BUSY ? (int64_t)(1 + below(20)) * S : 0;
+
+    cloud_note_result(cloud, clock_now_us(), &r->t, code, -1, retry_us);
+    if (r->t.offer->serial == s->serial && clock_now_us() + retry_us > s->asked_until_us)
+        s->asked_until_us = clock_now_us() + retry_us;
+}
+
+static void move_to(struct request *r, struct supplier *s)
+{
+    if (r->at)
+        free_place(r);
+    r->at = (struct sim_supplier *)s;
+    r->at->load.n_inside += r->n_seqs;
+    r->at->load.n_running = r->at->load.n_inside;
+}
+
+/* It is late there, and tried at a second supplier; one of the two loses. */
+static void hedge(struct request *r, int i_model)
+{
+    const struct cloud_want w = {.model = model_name[i_model], .tier = TIER_DEFAULT};
+    struct cloud_use use = {.prompt_tokens = 1 + below(50), .completion_tokens = below(5)};
+    struct cloud_stats stats;
+    struct cloud_ticket h;
+    char id[40];
+
+    if (cloud_hedge(cloud, clock_now_us(), &w, &r->t, 50, &h))
+        return;
+    if (h.offer == r->t.offer)
+        sim_fail("a request is hedged where it is");
+    if (chance(50)) {
+        cloud_hedge_swap(&r->t, &h, 1000);
+        move_to(r, r->t.offer->sup);
+    }
+    snprintf(id, sizeof id, "%s-hedge", r->use.id);
+    use.request_id = id;
+    use.model = w.model;
+    use.supplier = h.offer->sup->id;
+    use.status = 499;
+    use.at_us = clock_wall_us();
+    sim_hedged(id, use.prompt_tokens, use.completion_tokens);
+    cloud_settle(cloud, clock_now_us(), &h, &use);
+    cloud_stats(cloud, &stats);
+    if (stats.tokens_hedged * 100 > n_used * HEDGE_PERCENT + 100 * 60)
+        sim_fail("hedges have lost more than their share");
+}
+
 /* From the choice of a supplier to its work, or to the end. */
 static void send(struct request *r, int i_model)
 {
@@ -158,18 +224,21 @@ static void send(struct request *r, int i_model)
                         &(struct cloud_want){.model = model_name[i_model], .tier = TIER_DEFAULT},
                         &r->t, &e))
             break;
+        note_choice(r);
         full = cloud_admit(cloud, 1, r->n_seqs, chance(20) ? 500000 : 0, &r->t, &at_once, &e);
         if (!full && cloud_reserve(cloud, clock_now_us(), &r->t, &ask, r->use.held, &e))
             break;
         if (!full)
             sim_held(&r->use);
         if (!full && !chance(15)) { /* else it fails at once */
-            r->at = (struct sim_supplier *)r->t.offer->sup;
-            r->at->load.n_inside += r->n_seqs;
-            r->at->load.n_running = r->at->load.n_inside;
+            move_to(r, r->t.offer->sup);
+            if (chance(10))
+                hedge(r, i_model);
             r->end_us = clock_now_us() + 1000 + below(30 * S);
             return;
         }
+        if (!full)
+            tell_result(r);
         if (!may_turn(r, !full))
             break;
         sim_back(&r->use, 0);
@@ -213,6 +282,7 @@ static void end(struct request *r)
 
     if (how == 0) {
         int i_model = r->at->i_model;
+        tell_result(r);
         if (!may_turn(r, 1)) {
             leave(r);
             return;
@@ -223,6 +293,7 @@ static void end(struct request *r)
         send(r, i_model);
         return;
     }
+    cloud_note_result(cloud, clock_now_us(), &r->t, 0, -1, 0);
     r->use.completion = below(r->use.held - r->use.prompt + 1);
     r->use.cached = below(r->use.prompt + 1);
     settle(r);
@@ -245,6 +316,8 @@ static void change_a_supplier(void)
                       : cloud_add_offer(cloud, i_model_of[s->i_model], &s->s, &e))
         sim_fail("an offer could not come or go");
     s->is_offered = !s->is_offered;
+    s->asked_until_us = 0; /* a new offer knows nothing of the one before */
+    s->serial = 0;
 }
 
 static void open_cloud(void)
@@ -272,10 +345,12 @@ static void open_cloud(void)
                                   .ledger_path = "ledger.db",
                                   .waiting_max = 4,
                                   .retry = {.percent = 50, .min = 2},
+                                  .hedge = {.tiers = ~0u, .percent = HEDGE_PERCENT},
                                   .now_us = clock_now_us(),
                                   .wall_us = clock_wall_us()};
     struct err e = {0};
 
+    n_used = 0;
     if (cloud_open(&cloud, &config, &e))
         sim_fail(e.text);
     for (int i = 0; i < MODELS; i++)
@@ -284,6 +359,8 @@ static void open_cloud(void)
         struct sim_supplier *s = &supplier[i];
         CHECK(!cloud_add_offer(cloud, i_model_of[s->i_model], &s->s, &e));
         s->is_offered = 1;
+        s->asked_until_us = 0; /* nobody remembers */
+        s->serial = 0;
     }
 }
 

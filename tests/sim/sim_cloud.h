@@ -29,6 +29,8 @@ const char *sim_key(int i_tenant);
 void sim_began(struct sim_use *u);              /* it was let in: fills its id */
 void sim_held(struct sim_use *u);               /* it got its tokens */
 void sim_back(struct sim_use *u, int64_t used); /* what it did not use came back; if it held any */
+/* What a hedge of it lost is the platform's to pay: a row of its own. */
+void sim_hedged(const char *id, int64_t prompt, int64_t completion);
 /* It ended; is_settled: with a row for the ledger. Its end is counted against its limits. */
 void sim_ended(struct sim_use *u, int is_settled);
 void sim_written(int64_t n); /* so many rows of this life of the process are safe, as it says */
