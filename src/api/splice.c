@@ -42,6 +42,11 @@ static int put_options(const char *p, const char *end, struct buf *out)
     return buf_add_char(out, '}');
 }
 
+static int is_max(const struct json_item *i)
+{
+    return json_is_key(i, "max_tokens") || json_is_key(i, "max_completion_tokens");
+}
+
 static int put_member(const struct json_item *i, const struct api_splice *s, struct buf *out)
 {
     buf_add_char(out, '"');
@@ -49,6 +54,9 @@ static int put_member(const struct json_item *i, const struct api_splice *s, str
     buf_add_str(out, "\":");
     if (json_is_key(i, "model"))
         return json_put_str(out, s->model);
+    if (s->max_held > 0 && is_max(i) &&
+        *i->value != 'n') /* of two names a supplier may know either */
+        return buf_addf(out, "%d", s->max_held);
     if (s->ask_usage && json_is_key(i, "stream_options"))
         return put_options(i->value, i->value_end, out);
     return buf_add(out, i->value, (size_t)(i->value_end - i->value));
@@ -69,8 +77,7 @@ int api_splice(const char *body, size_t n, const struct api_splice *s, struct bu
     while ((r = json_walk_next(&w, &i)) > 0) {
         if (s->known_only && !is_known(&i, s->kind))
             continue;
-        if (s->max_tokens > 0 &&
-            (json_is_key(&i, "max_tokens") || json_is_key(&i, "max_completion_tokens")))
+        if (s->max_tokens > 0 && is_max(&i))
             continue;
         if (n_put++)
             buf_add_char(out, ',');

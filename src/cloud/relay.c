@@ -382,6 +382,7 @@ static int begin(struct relay_job *r, struct err *e)
     const struct job_relay *ask = r->job->relay;
     struct api_splice splice = {.model = relay->c.upstream_model,
                                 .max_tokens = ask->max_tokens,
+                                .max_held = ask->max_held,
                                 .ask_usage = ask->stream,
                                 .known_only = relay->c.known_only,
                                 .kind = strstr(ask->path, "chat") ? 1 : 2};

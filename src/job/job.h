@@ -22,7 +22,8 @@ struct job_relay {
     size_t n_body;
     int stream, include_usage;
     int i_key;          /* with which of this server's keys there */
-    int32_t max_tokens; /* of each choice, where the client left it open; 0: as it says */
+    int32_t max_tokens; /* of each choice, where the client left it open; 0: as it says ... */
+    int32_t max_held;   /* ... which is this; 0: nothing */
 };
 
 struct job {

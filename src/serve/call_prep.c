@@ -210,11 +210,13 @@ static int prep_relay(struct call *c, struct err *e)
         return r;
     if (!c->body.data)
         return err_set(e, ERR_AGAIN, "The suppliers have just changed; please try again.");
-    j->relay = (struct job_relay){.path = chat ? "/chat/completions" : "/completions",
-                                  .body = c->body.data,
-                                  .n_body = c->body.len,
-                                  .stream = c->req.stream,
-                                  .include_usage = c->req.include_usage};
+    j->relay = (struct job_relay){
+        .path = chat ? "/chat/completions" : "/completions",
+        .body = c->body.data,
+        .n_body = c->body.len,
+        .stream = c->req.stream,
+        .include_usage = c->req.include_usage,
+        .max_held = c->req.sampling.max_tokens > 0 ? c->req.sampling.max_tokens : 0};
     j->job.relay = &j->relay;
     j->text = "";
     j->n_hold = (int64_t)c->n_body; /* a token has a byte at least */

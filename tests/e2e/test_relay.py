@@ -115,6 +115,16 @@ def test_a_supplier_is_told_what_is_held(relay):
     assert "max_tokens" not in mock.requests[1].json
 
 
+@pytest.mark.parametrize("more", [{"max_completion_tokens": 5, "max_tokens": 9999999}, {"max_tokens": 9999999, "max_completion_tokens": 5},
+                                  {"max_tokens": -1, "max_completion_tokens": 5}])
+def test_two_maxima_are_the_one_that_is_held(relay, more):
+    """A supplier that knows only the other name is held to it too."""
+    mock = Mock()
+    server = relay(mock)
+    assert ask(server, **more)[0] == 200
+    assert mock.requests[0].json["max_tokens"] == mock.requests[0].json["max_completion_tokens"] == 5
+
+
 def test_a_wrong_body_is_refused_here(relay):
     mock = Mock()
     server = relay(mock)

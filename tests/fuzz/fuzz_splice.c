@@ -43,6 +43,12 @@ static void change(json_t *j, const struct api_splice *s)
         if (s->known_only && !is_known(name, s->kind))
             json_object_del(j, name);
     }
+    for (int i = 0; s->max_held && i < 2; i++) {
+        v = json_object_get(j, i ? "max_tokens" : "max_completion_tokens");
+        if (v && !json_is_null(v))
+            CHECK(!json_object_set_new(j, i ? "max_tokens" : "max_completion_tokens",
+                                       json_integer(s->max_held)));
+    }
     if (json_object_get(j, "model"))
         CHECK(!json_object_set_new(j, "model", json_string(s->model)));
     if (!s->ask_usage)
@@ -69,6 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     s.ask_usage = data[0] & 1;
     s.known_only = data[0] >> 1 & 1;
     s.kind = data[0] & 4 ? 2 : 1;
+    s.max_held = data[0] & 8 ? 7 : 0;
     buf_init(&out, (size_t)1 << 30);
     code = api_splice(body, size, &s, &out);
     if (!json_parse(&was, body, size, (size_t)1 << 30, &e) && json_is_object(was) &&

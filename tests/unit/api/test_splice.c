@@ -26,7 +26,8 @@ static int splice(const char *body, struct api_splice s, struct buf *out)
 static void bytes(void **state)
 {
     static const struct api_splice plain, ask = {.ask_usage = 1}, cut = {.max_tokens = 9},
-                                          both = {.max_tokens = 9, .ask_usage = 1};
+                                          both = {.max_tokens = 9, .ask_usage = 1},
+                                          held = {.max_held = 5};
     static const struct {
         const struct api_splice *s;
         const char *body, *want;
@@ -54,6 +55,12 @@ static void bytes(void **state)
         {&cut, "{}", "{\"max_tokens\":9}"},
         {&cut, "{\"max_tokens\":null,\"a\":1,\"max_completion_tokens\":-1}",
          "{\"a\":1,\"max_tokens\":9}"},
+        {&held, "{\"max_completion_tokens\":5,\"a\":1,\"max_tokens\":999}",
+         "{\"max_completion_tokens\":5,\"a\":1,\"max_tokens\":5}"},
+        {&held, "{\"max_t\\u006fkens\":-1, \"max_completion_tokens\":5}",
+         "{\"max_t\\u006fkens\":5,\"max_completion_tokens\":5}"},
+        {&held, "{\"max_completion_tokens\":null,\"max_tokens\":5,\"b\":{\"max_tokens\":9}}",
+         "{\"max_completion_tokens\":null,\"max_tokens\":5,\"b\":{\"max_tokens\":9}}"},
         {&both, "{\"a\":{\"max_tokens\":1}}",
          "{\"a\":{\"max_tokens\":1},\"max_tokens\":9,\"stream_options\":{\"include_usage\":true}}"},
     };
