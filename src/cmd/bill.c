@@ -1,7 +1,6 @@
 /* gaufre bill: what was used and what it costs, by tenant, key, model, supplier or day. */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/check.h"
 #include "base/csv.h"
@@ -9,6 +8,7 @@
 #include "cmd/bill_form.h"
 #include "cmd/cmd.h"
 #include "cmd/concentrated.h"
+#include "cmd/day.h"
 #include "cmd/ledger_path.h"
 #include "serve/serve.h"
 
@@ -126,17 +126,6 @@ static int print_line(void *arg, const struct books_sum *s)
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
-static int read_day(const char *text, int64_t *ret_s)
-{
-    struct tm tm = {0};
-    const char *end = text ? strptime(text, "%Y-%m-%d", &tm) : "";
-
-    if (!end || *end)
-        return -1;
-    *ret_s = text ? (int64_t)timegm(&tm) : 0;
-    return 0;
-}
-
 /* The forms that others read. */
 static int print_form(const struct bill_opts *o, const char *path, const struct books_where *w,
                       struct err *e)
@@ -213,12 +202,14 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
                             .model = o->model,
                             .supplier = o->supplier,
                             .only_pending = o->pending};
+    const char *wrong;
     char path[LEDGER_PATH_MAX];
     struct err e = {0};
     int is_new = 0, is_form = o->focus || o->html;
 
-    if (read_day(o->from, &w.from_s) || read_day(o->to, &w.until_s))
-        return cmd_usage(cmd, "--from and --to want a day: 2026-12-01");
+    wrong = day_read_span(o->from, o->to, &w.from_s, &w.until_s);
+    if (wrong)
+        return cmd_usage(cmd, "%s", wrong);
     if (o->concentration && o->csv + o->html + (o->focus != 0))
         return cmd_usage(cmd, "--concentration has no form but --json");
     if (o->json + o->csv + o->html + (o->focus != 0) > 1)

@@ -9,6 +9,7 @@
 #include "books/upkeep.h"
 #include "cmd/bookkeeping.h"
 #include "cmd/cmd.h"
+#include "cmd/day.h"
 #include "cmd/ledger_path.h"
 #include "job/usage.h"
 
@@ -37,17 +38,6 @@ static const struct opt opts[] = {
              "the file (default: ledger.db in gaufre's home)"),
     OPT_END,
 };
-
-static int read_day(const char *text, int64_t *ret_s)
-{
-    struct tm tm = {0};
-    const char *end = text ? strptime(text, "%Y-%m-%d", &tm) : "";
-
-    if (!end || *end)
-        return -1;
-    *ret_s = text ? (int64_t)timegm(&tm) : 0;
-    return 0;
-}
 
 /* ---- pending --------------------------------------------------------------------------------- */
 
@@ -204,7 +194,7 @@ static int prune(const struct cmd *cmd, const struct ledger_opts *o, const char 
     struct err e = {0};
     int64_t before_s, n = 0;
 
-    if (!o->before || read_day(o->before, &before_s))
+    if (!o->before || day_read(o->before, &before_s))
         return cmd_usage(cmd, "prune: wants --before with a day: 2026-12-01");
     if (before_s > clock_wall_us() / 1000000)
         return cmd_usage(cmd, "prune: %s is still to come", o->before);
@@ -237,6 +227,7 @@ static const struct {
 static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 {
     struct ledger_opts *o = opts_;
+    const char *wrong;
     char path[LEDGER_PATH_MAX];
     struct err e = {0};
     size_t i = 0;
@@ -250,8 +241,9 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
         return cmd_usage(cmd, "%s: wants %s", verbs[i].name, verbs[i].arg);
     if (!verbs[i].arg && argc > 1)
         return cmd_usage(cmd, "unexpected argument '%s'", argv[1]);
-    if (read_day(o->from, &o->from_s) || read_day(o->to, &o->until_s))
-        return cmd_usage(cmd, "--from and --to want a day: 2026-12-01");
+    wrong = day_read_span(o->from, o->to, &o->from_s, &o->until_s);
+    if (wrong)
+        return cmd_usage(cmd, "%s", wrong);
     if (ledger_path(o->ledger, path, &is_new, &e))
         return cmd_fail(cmd, &e);
     if (is_new) {

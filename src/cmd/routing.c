@@ -15,8 +15,9 @@
 #include "net/fetch.h"
 #include "serve/route_try.h"
 
-#define RECORDS_MAX (ROUTE_RECORD_BYTES_MAX * 2)
-#define BODY_MAX    ((size_t)4 << 20)
+#define RECORDS_MAX    (ROUTE_RECORD_BYTES_MAX * 2)
+#define LINE_BYTES_MAX (16 << 10) /* more than the log writes in one */
+#define BODY_MAX       ((size_t)4 << 20)
 
 struct route_opts {
     const char *config, *model, *log, *like, *server, *key_env;
@@ -215,16 +216,18 @@ static size_t log_value(const char *line, const char *key, const char **ret)
 static int find_in_log(const char *path, const char *id, struct buf *ret, struct err *e)
 {
     FILE *f = fopen(path, "re");
-    size_t cap = 0, n;
-    char *line = NULL;
+    char line[LINE_BYTES_MAX];
     const char *v;
-    int found = 0;
+    size_t n;
+    int found = 0, is_rest = 0;
 
     if (!f)
         return err_set(e, ERR_IO, "%s cannot be read", path);
-    while (getline(&line, &cap, f) >= 0) {
-        n = log_value(line, "id", &v);
-        if (n != strlen(id) || memcmp(v, id, n) != 0)
+    while (fgets(line, sizeof line, f)) {
+        int is_begin = !is_rest;
+        is_rest = !strchr(line, '\n');
+        n = is_begin ? log_value(line, "id", &v) : 0;
+        if (!n || n != strlen(id) || memcmp(v, id, n) != 0)
             continue;
         n = log_value(line, "route", &v);
         if (!n)
@@ -233,7 +236,6 @@ static int find_in_log(const char *path, const char *id, struct buf *ret, struct
         buf_add(ret, v, n);
         found = 1;
     }
-    free(line);
     fclose(f);
     if (ret->failed)
         return err_set(e, ret->failed, "out of memory");

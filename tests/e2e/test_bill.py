@@ -59,7 +59,7 @@ def test_bill(tmp_path):
     pending = run("bill", "--by", "model", "--pending", "--json", "-l", server.ledger).stdout.splitlines()
     assert [json.loads(x)["key"] for x in pending] == ["odd"]
     assert not run("bill", "--to", "2020-01-01", "--json", "-l", server.ledger).stdout
-    for args in (("--to", "yesterday"), ("--by", "mood"), ("--json", "--csv")):
+    for args in (("--to", "yesterday"), ("--from", "2026-02-30"), ("--from", "2026-12-01", "--to", "2026-01-01"), ("--by", "mood"), ("--json", "--csv")):
         assert run("bill", "-l", server.ledger, *args).returncode == 2
     text = run("bill", "-l", server.ledger)
     assert "default" in text.stdout and "1 without a price" in text.stderr

@@ -144,6 +144,7 @@ def test_a_copy_is_made_while_it_serves(tmp_path):
     stop.set()
     asking.join()
     assert not failed
+    wait_for("on disk", lambda: server.metric("gaufre_ledger_rows_pending") == 0)
     run(server, "ledger", "backup", copy)
     assert "there already" in run(server, "ledger", "backup", copy, code=1).stderr
     run(server, "ledger", "backup", tmp_path / "no" / "copy.db", code=1)
