@@ -269,6 +269,14 @@ static const struct price *ask_price(const struct cloud *c, int64_t now_us,
                        cloud_wall_s(c, now_us));
 }
 
+int64_t cloud_wait_us(const struct cloud_ticket *t)
+{
+    struct load load;
+
+    t->offer->sup->ops->load(t->offer->sup, &load);
+    return admit_wait_us(load.n_inside, load.capacity, atomic_load(&t->offer->job_us));
+}
+
 int64_t cloud_output_max(const struct cloud_ticket *t)
 {
     return holds_output_max(&t->holds);

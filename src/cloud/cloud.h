@@ -258,6 +258,9 @@ void cloud_turn_back(struct cloud *c, int64_t now_us, struct cloud_ticket *t);
  * sequences. */
 int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queue_threshold_us,
                 struct cloud_ticket *t, int32_t *ret_at_once, struct err *e);
+/* How long it will probably take until all that wait at t->offer have begun; within 0.25 to 60 s.
+ */
+int64_t cloud_wait_us(const struct cloud_ticket *t);
 /* The most tokens that one of its choices may have; 0: any. */
 int64_t cloud_output_max(const struct cloud_ticket *t);
 /* What a request is about to hold for, after cloud_route. */

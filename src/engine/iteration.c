@@ -5,6 +5,10 @@
 #include "base/clock.h"
 #include "engine/loop_int.h"
 
+/* Of a step's prompt tokens, while others decode: one in so many of a chunk. */
+#define MIXED_ALONE  2
+#define MIXED_SHARED 8
+
 void seq_preempt(struct engine *e, struct engine_seq *q)
 {
     struct event *ev =
@@ -150,8 +154,11 @@ static void fit_runs(struct engine_seq *q, int32_t *left)
 int32_t iteration_plan(struct engine *e)
 {
     struct loop *s = &e->loop;
+    /* Where several tenants ask, steps are kept short: one that comes waits for the step that runs,
+     * and must not feel what others have in it. */
+    int32_t mixed = e->info.chunk / (s->sched.n_tenants > 1 ? MIXED_SHARED : MIXED_ALONE);
     struct batch_limits lim = {.tokens = e->info.chunk + e->info.batch_max,
-                               .prompt_mixed = e->info.chunk / 2 ? e->info.chunk / 2 : 1};
+                               .prompt_mixed = mixed ? mixed : 1};
     const struct engine_seq *echo = echo_now(s);
     int32_t sum = 0, runs = MORE_RUNS;
     int n = 0;

@@ -41,6 +41,16 @@ void admit_decide(const struct admit_state *s, int32_t n, int64_t threshold_us,
         ret->retry_us = RETRY_US_MAX;
 }
 
+int64_t admit_wait_us(int64_t n_inside, int64_t capacity, int64_t job_us)
+{
+    int64_t us;
+
+    capacity = capacity > 0 ? capacity : 1;
+    us = (n_inside > capacity ? n_inside - capacity : 1) * (job_us > 0 ? job_us : JOB_US_UNKNOWN) /
+         capacity;
+    return us < RETRY_US_MIN ? RETRY_US_MIN : us > RETRY_US_MAX ? RETRY_US_MAX : us;
+}
+
 int64_t admit_at_once(int64_t n_jobs, int64_t n_choices, int64_t n_free)
 {
     int64_t n = n_choices > 0 && n_free > 0 ? n_free / n_choices : 0;

@@ -30,6 +30,9 @@ void admit_decide(const struct admit_state *s, int32_t n, int64_t threshold_us,
  * may be; the caller submits the others as these end. 0: not one now. */
 int64_t admit_at_once(int64_t n_jobs, int64_t n_choices, int64_t n_free);
 
+/* When a place will be free for one that is among n_inside, within 0.25..60 s. */
+int64_t admit_wait_us(int64_t n_inside, int64_t capacity, int64_t job_us);
+
 /* The running mean after a job that took run_us (mean 0: the first). */
 int64_t admit_mean(int64_t mean_us, int64_t run_us);
 

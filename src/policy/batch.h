@@ -17,8 +17,9 @@ int batch_before(const struct sched_seq *a, const struct sched_seq *b);
 
 /* Set `take` of n sequences that prefill or decode, from their n_left and most, and sort s into the
  * order in which they go. Decodes come first; if not all fit, the oldest of the highest tier do.
- * Then come prompts, the highest tier first. Within a tier the tenants have equal shares; what a
- * tenant does not need goes to the others. A tenant's own prompts go by age. */
+ * Then come prompts, the highest tier first. Within a tier those that began in an earlier round go
+ * first; the tenants of one round have equal shares; what a tenant does not need goes to the
+ * others. A tenant's own prompts of a round go by age. */
 void batch_plan(const struct batch_limits *l, struct sched_seq **s, int n);
 
 #endif

@@ -56,6 +56,7 @@ static struct sched_share *find_share(struct sched *s, int32_t tenant)
     }
     if (!idle)
         return &s->share[SCHED_SHARES];
+    s->n_tenants += !idle->is_known;
     *idle = (struct sched_share){.tenant = tenant, .is_known = 1};
     return idle;
 }
@@ -371,6 +372,7 @@ void sched_begin(struct sched *s, struct sched_seq *q)
     struct rota_one one = sched_one(q);
 
     rota_took(&s->rota, &one);
+    q->round = one.round;
     q->state = SEQ_PREFILL;
 }
 

@@ -49,6 +49,7 @@ struct sched_seq {
     enum seq_state state;
     int resumed;    /* it had pages before */
     uint64_t order; /* of arrival */
+    int64_t round;  /* in which its tenant was when it began */
     /* Of the step that is planned (policy/batch): */
     int32_t n_left, most; /* tokens not computed; and what it may take, 0: it must rest */
     int32_t take;         /* the decision */
@@ -91,6 +92,7 @@ struct sched {
     uint64_t n_entered;
     struct rota rota;
     struct sched_share share[SCHED_SHARES + 1]; /* the last: of all for whom there was no row */
+    int n_tenants;                              /* rows of these that were ever a tenant's */
 };
 
 /* A job arrives, when `step` steps have been computed; it leaves, none of its sequences being in a

@@ -106,12 +106,20 @@ void call_told(struct call *c)
     }
 }
 
+/* A stream that was not opened when its jobs were sent. */
+static void open_late(struct call *c)
+{
+    if (c->req.stream && !c->streaming && !c->sup->ops->facts(c->sup)->relays)
+        call_open_stream(c);
+}
+
 /* One event of a job, for the client: among all choices of the request. */
 static int tell(struct call *c, struct call_job *j, const struct event *from)
 {
     int32_t i = c->hedge ? 0 : (int32_t)(j - c->jobs);
     struct event ev = *from;
 
+    open_late(c);
     switch (ev.kind) {
     case EVENT_STARTED:
         row_start(&c->live, c->started_us + ev.times->queue_us, ev.n_cached);
@@ -322,6 +330,34 @@ static void judge_wait(struct call *c, int64_t now_us)
         cloud_note_result(c->s->cloud, now_us, &c->ticket, e.code, -1, 0);
 }
 
+/* It waits in the engine's queue for longer than it may: it is refused, while it still can be. */
+static void judge_age(struct call *c, int64_t now_us)
+{
+    int64_t most = c->s->config->queue_age * 1000;
+    struct err e = {0};
+
+    if (!most || now_us - c->sent_us < most || c->live.has_started || c->is_told || c->streaming ||
+        c->sup->ops->facts(c->sup)->relays)
+        return;
+    c->ticket.retry_us = cloud_wait_us(&c->ticket);
+    c->ticket.offer_is_full = 1;
+    err_set_param(&e, ERR_QUEUE_FULL, "queue",
+                  "We're experiencing high traffic right now! Please try again soon (this request "
+                  "waited for %lld ms).",
+                  (long long)((now_us - c->sent_us) / 1000));
+    if (!call_turn_back(c, &e))
+        call_fail(c, &e);
+}
+
+/* A client may wait for a head only so long. */
+static void begin_to_wait(struct call *c)
+{
+    if (c->sup->ops->facts(c->sup)->relays)
+        call_stream_begin(c);
+    else
+        call_open_stream(c);
+}
+
 void call_tick(struct call *c, int64_t now_us)
 {
     struct err e = {0};
@@ -334,10 +370,12 @@ void call_tick(struct call *c, int64_t now_us)
     }
     if (c->state == CALL_RUN && !c->is_told)
         judge_wait(c, now_us);
+    if (c->state == CALL_RUN)
+        judge_age(c, now_us);
     call_hedge_tick(c, now_us);
     if (!c->streaming && c->state == CALL_RUN && c->req.stream &&
         now_us - c->started_us >= c->s->config->heartbeat * 1000)
-        call_stream_begin(c); /* a client may wait for a head only so long */
+        begin_to_wait(c);
     if (!c->streaming)
         return;
     if (now_us - c->written_us >= c->s->config->heartbeat * 1000 && !c->paused) {

@@ -357,7 +357,7 @@ int call_submit_more(struct call *c, struct err *e)
 }
 
 /* The stream's opening is told once, also where a second offer goes on with it. */
-static void open_stream(struct call *c)
+void call_open_stream(struct call *c)
 {
     struct buf told;
 
@@ -402,8 +402,9 @@ static int submit(struct call *c, struct err *e)
     c->sent_us = clock_now_us();
     if (c->n_sent)
         tell_begin(c);
-    if (!r && c->req.stream && !c->sup->ops->facts(c->sup)->relays)
-        open_stream(c);
+    if (!r && c->req.stream && !c->sup->ops->facts(c->sup)->relays &&
+        (!c->s->config->queue_age || c->streaming))
+        call_open_stream(c); /* else when it leaves the queue: until then it may be refused */
     return r;
 }
 

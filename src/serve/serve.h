@@ -90,6 +90,8 @@
       "late, in steps of 100ms; 0: later than 19 of 20 at that supplier")                          \
     X("hedge_percent", "hedge-percent", INT, hedge_percent, "5", 0, 100, "N",                      \
       "of these tiers' tokens, as many in a hundred may be lost by that")                          \
+    X("queue_age", "queue-age", TIME, queue_age, "0", 0, 3600000, "TIME",                          \
+      "time that a request may wait for this machine's engine; then 429, 0: any")                  \
     X("requests_per_minute", "requests-per-minute", INT, requests_per_minute, "0", 0, 1e12, "N",   \
       "requests a minute of one tenant, 0: no limit")                                              \
     X("tokens_per_minute", "tokens-per-minute", INT, tokens_per_minute, "0", 0, 1e12, "N",         \
@@ -191,7 +193,7 @@ struct serve_config {
     int64_t retry_percent, retry_min, hedge_after, hedge_percent;
     int64_t requests_per_minute, tokens_per_minute, concurrency;
     int64_t header_timeout, body_timeout, idle_timeout, stall_timeout, drain_timeout; /* ms */
-    int64_t heartbeat;
+    int64_t heartbeat, queue_age;
     uint64_t body_limit, body_budget;
     int insecure_no_keys, ledger_sync, part_time, cpu, log_level, log_format, log_prompts, metrics,
         strict_compat;

@@ -110,11 +110,25 @@ static void mean(void **state)
     assert_int_equal(admit_mean(0, -5), 1);
 }
 
+static void waits(void **state)
+{
+    assert_int_equal(admit_wait_us(4, 4, 1000000), 250000); /* the next place */
+    assert_int_equal(admit_wait_us(14, 4, 1000000), 2500000);
+    assert_int_equal(admit_wait_us(14, 0, 0), 26000000); /* neither is known */
+    assert_int_equal(admit_wait_us(100000, 1, 1000000), 60000000);
+    assert_int_equal(admit_wait_us(0, 100, 1), 250000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(admits),    cmocka_unit_test(refuses), cmocka_unit_test(at_once),
-        cmocka_unit_test(threshold), cmocka_unit_test(tenants), cmocka_unit_test(unknown_duration),
+        cmocka_unit_test(waits),
+        cmocka_unit_test(admits),
+        cmocka_unit_test(refuses),
+        cmocka_unit_test(at_once),
+        cmocka_unit_test(threshold),
+        cmocka_unit_test(tenants),
+        cmocka_unit_test(unknown_duration),
         cmocka_unit_test(mean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

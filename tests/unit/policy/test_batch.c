@@ -18,6 +18,7 @@ struct row {
     int32_t tenant;
     int decoding;
     int32_t remaining, most;
+    int64_t round;
 };
 
 static uint64_t n_random;
@@ -47,6 +48,7 @@ static void plan(const struct batch_limits *l, const struct row *s, int n, int32
                                     .order = s[i].order,
                                     .n_left = s[i].remaining,
                                     .most = s[i].most,
+                                    .round = s[i].round,
                                     .take = 7 * i};
         order[i] = &seq[i];
     }
@@ -176,6 +178,20 @@ static void known_plans(void **state)
         plan(&l, s, 3, take, rank);
         assert_int_equal(take[0], 50);
         assert_int_equal(take[2], 50);
+    }
+    { /* who began in an earlier round goes first, and equals share what is left */
+        struct row s[] = {{.order = 1, .remaining = 500, .most = 64, .round = 9},
+                          {.order = 2, .tenant = 1, .remaining = 500, .most = 64, .round = 9},
+                          {.order = 3, .tenant = 2, .remaining = 70, .most = 64, .round = 4},
+                          {.order = 4, .remaining = 500, .most = 64, .round = 8}};
+        plan(&l, s, 3, take, rank);
+        assert_int_equal(take[2], 64);
+        assert_int_equal(take[0], 18);
+        assert_int_equal(take[1], 18);
+        plan(&l, s, 4, take, rank);
+        assert_int_equal(take[2], 64);
+        assert_int_equal(take[3], 36);
+        assert_int_equal(take[0] + take[1], 0);
     }
     batch_plan(&l, NULL, 0);
 }

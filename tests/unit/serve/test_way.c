@@ -582,6 +582,39 @@ static void stays_together(void **state)
     assert_int_equal(n_key, 16);
 }
 
+/* What waits for too long is refused before its answer begins, a stream too; or another offer gets
+ * it. */
+static void too_old(void **state)
+{
+    struct two *t = *state;
+    char *a;
+
+    t->r.config.queue_age = 300;
+    t->r.config.tokens_per_minute = t->r.config.concurrency = 0;
+    start(t);
+    t->g.frozen = 1;
+    for (int i = 0; i < 2; i++) {
+        a = ask(&t->r, CHAT_PATH, NULL, i ? CHAT("HOLD", ",\"stream\":true") : CHAT("HOLD", ""));
+        assert_int_equal(status_of(a), 429);
+        HAS(a, "queue_exceeded");
+        HAS(a, "retry-after-ms: ");
+        HAS(a, "this request waited for");
+        free(a);
+        a = ask(&t->r, CHAT_PATH, NULL, i ? CHAT("hi", ",\"stream\":true") : CHAT("hi", ""));
+        assert_int_equal(status_of(a), 200); /* the others are answered */
+        HAS(a, "w2 ");
+        free(a);
+    }
+    t->g.frozen = 0;
+    t->r.f.n_running = t->r.f.n_inside = 0; /* asked first, and it holds */
+    t->g.released = 1;
+    a = ask(&t->r, CHAT_PATH, NULL, CHAT("HOLD", ",\"stream\":true"));
+    assert_int_equal(status_of(a), 200);
+    HAS(a, "x-gaufre-supplier: second");
+    HAS(a, "[DONE]");
+    free(a);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -603,6 +636,7 @@ int main(void)
         T(health_is_a_models),
         T(takes_texts),
         T(stays_together),
+        T(too_old),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
