@@ -295,6 +295,11 @@ int64_t cloud_room(const struct cloud *c, int64_t now_us, const struct cloud_tic
     return room && room < n ? room : n > 0 ? n : 1;
 }
 
+int64_t cloud_left(int64_t now_us, const struct cloud_ticket *t)
+{
+    return holds_left(&t->holds, now_us);
+}
+
 int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
                   const struct cloud_ask *a, int64_t tokens, struct err *e)
 {

@@ -273,6 +273,8 @@ struct cloud_ask {
  * pays for them; 0: any number. */
 int64_t cloud_room(const struct cloud *c, int64_t now_us, const struct cloud_ticket *t,
                    const struct cloud_ask *a);
+/* The tokens that its rates have now; INT64_MAX: any number. */
+int64_t cloud_left(int64_t now_us, const struct cloud_ticket *t);
 /* Hold all the tokens that it may use (policy/hold.h) and their price, on all of its accounts.
  * ERR_RATE_TOKENS with t->retry_us; ERR_QUOTA: never; ERR_BUDGET: not in this window. */
 int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t,

@@ -337,6 +337,24 @@ int64_t holds_room(const struct holds *h, int64_t now_s)
     return room;
 }
 
+int64_t holds_left(const struct holds *h, int64_t now_us)
+{
+    int64_t least = INT64_MAX, left, full_us;
+
+    for (int i = 0; i < h->n_path * N_PERIODS; i++) {
+        struct holds_account *a = h->path[i / N_PERIODS];
+        struct quota_bucket *const both[] = {&a->tokens[i % N_PERIODS],
+                                             &a->uncached[i % N_PERIODS]};
+        for (int k = 0; k < 2; k++) {
+            if (atomic_load(&both[k]->limit) <= 0)
+                continue;
+            quota_look(both[k], now_us, &left, &full_us);
+            least = left < least ? left : least;
+        }
+    }
+    return least;
+}
+
 static int refuse_tokens(int never, int uncached, int period, int64_t limit, int64_t n,
                          struct holds_refusal *ret)
 {

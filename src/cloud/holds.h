@@ -85,6 +85,8 @@ int holds_widen(struct holds *h, int32_t n_jobs, int32_t n_choices, int32_t *ret
 int64_t holds_output_max(const struct holds *h);
 /* The most tokens that a request can hold: of full rates, and of budgets what is left; 0: any. */
 int64_t holds_room(const struct holds *h, int64_t now_s);
+/* The tokens that its rates have now; INT64_MAX: it has none. */
+int64_t holds_left(const struct holds *h, int64_t now_us);
 /* What is left of its budgets of money; INT64_MAX: it has none. */
 int64_t holds_money(const struct holds *h, int64_t now_s);
 /* Hold n tokens, and the most that they can cost (< 0: nobody knows, and who has a budget of money

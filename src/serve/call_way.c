@@ -11,7 +11,10 @@
 #include "serve/server.h"
 
 /* The result of a step that is not finished: mail from a prep thread or a job will continue it. */
-#define WAITS      1
+#define WAITS 1
+/* Where the client sets no maximum, an answer may be as long as what is left of the buckets allows,
+ * if that is at least this part of them when they are full. */
+#define ENOUGH     4
 #define HOLD_TRIES 8
 
 /* For estimates before the prompt is read: */
@@ -191,7 +194,7 @@ static int hold_once(struct call *c, struct err *e)
     int may_lower = c->req.sampling.max_tokens < 0;
     struct cloud_ask ask = {.model = server_model(c)->names[0], .tier = c->tier};
     struct hold h = {0};
-    int64_t n, room;
+    int64_t n, room, left;
     int32_t max;
 
     for (int32_t i = 0; i < c->n_jobs; i++) {
@@ -203,6 +206,9 @@ static int hold_once(struct call *c, struct err *e)
         ask.n_prompt += j->n_hold;
     }
     room = cloud_room(c->s->cloud, clock_now_us(), &c->ticket, &ask);
+    left = may_lower ? cloud_left(clock_now_us(), &c->ticket) : INT64_MAX;
+    if (left < room && left - ask.n_prompt >= room / ENOUGH) /* else it is told when to come back */
+        room = left;
     n = hold_fit(&h, room, may_lower, &max);
     lower(c, max);
     return cloud_reserve(c->s->cloud, clock_now_us(), &c->ticket, &ask, n, e);

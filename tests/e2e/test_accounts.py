@@ -262,6 +262,20 @@ def test_all_of_the_path_have_room(cloud):
     assert [cloud.ask(c) for _ in range(3)] == [200, 200, 429]
 
 
+def test_no_maximum(one):
+    """Who sets no maximum and is served where nobody knows the context holds what is there, and not always a full bucket."""
+    one.cli("tenant", "new", "acme", "--tokens-per-day", 4000)
+    key = one.cli("key", "new", "alice", "--tenant", "acme")
+    one.serve()
+    for _ in range(4):
+        assert one.ask(key) == 200
+        assert 1000 <= int(one.answer[1]["x-gaufre-max-tokens"]) < 4000
+    one.far.script = one.near.script = lambda a: a.reply(
+        200, {**CHAT, "usage": {"prompt_tokens": 10, "completion_tokens": 3500, "total_tokens": 3510}})
+    assert one.ask(key) == 200
+    assert one.ask(key) == 429 and int(one.answer[1]["retry-after"]) > 60  # until a quarter is there
+
+
 def test_changes_are_logged(cloud):
     cloud.cli("tenant", "new", "acme", "--tokens-per-day", 5)
     cloud.cli("tenant", "set", "acme", "--tokens-per-day", 6)

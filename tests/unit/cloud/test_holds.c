@@ -104,6 +104,7 @@ static void all_or_nothing(void **state)
     assert_true(why.retry_us > 0);
     assert_int_equal(left_of(w, PERIOD_HOUR), 800);
     assert_int_equal(left_of(w, PERIOD_DAY), 100);
+    assert_int_equal(holds_left(&other, NOW), 100); /* the tightest of all */
     holds_settle(&h, NOW, 0, &(struct holds_use){.tokens = 70, .uncached = 50, .booked = {70}});
     assert_int_equal(left_of(w, PERIOD_DAY), 230);
     assert_int_equal(settled_of(&w->team, 0, &held), 70);
