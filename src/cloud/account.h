@@ -102,6 +102,10 @@ extern const struct account_field account_fields[];
 extern const int account_n_fields;
 const struct account_field *account_field_find(const char *name); /* NULL: there is none */
 
+struct account_change {
+    const char *field, *text; /* text NULL: not said any more */
+};
+
 /* Read a field's text. ERR_ARG with a sentence that begins with the field's name; nothing has
  * changed then. */
 int account_field_set(struct account_settings *s, const struct account_field *f, const char *text,

@@ -78,10 +78,6 @@ int accounts_audit_check(struct accounts *a, int64_t *ret_lines, struct err *e);
 
 /* ---- changing -------------------------------------------------------------------------------- */
 
-struct account_change {
-    const char *field, *text; /* text NULL: not said any more */
-};
-
 struct account_who {
     const char *actor; /* "cli:ann", "key:ops" */
     int64_t now_s;

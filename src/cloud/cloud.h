@@ -73,13 +73,26 @@ struct cloud_rules {
     int n;
 };
 
+/* An account that the configuration names; strings outlive the call. */
+struct cloud_account {
+    enum account_kind kind;
+    const char *id;            /* as in account.h */
+    const char *tenant, *team; /* whose it is; team "tenant/team", NULL: none */
+    const char *key;           /* of a key: its text */
+    const struct account_change *settings;
+    int n_settings;
+};
+
 struct cloud_config {
-    /* Both NULL: no keys, everybody is the default tenant. */
+    /* Both NULL, and none that the configuration names: no keys, everybody is the default tenant.
+     */
     const char *keys_path;     /* a keys file (keyring.h) */
     const char *accounts_path; /* a store of accounts (accounts.h) */
-    const char *ledger_path;   /* NULL: no ledger */
-    int ledger_sync_normal; /* fsync at checkpoints only: faster, may lose the last rows with power
-                             */
+    const struct cloud_account *accounts;
+    int n_accounts;
+    const char *ledger_path; /* NULL: no ledger */
+    int ledger_sync_normal;  /* fsync at checkpoints only: faster, may lose the last rows with power
+                              */
     struct cloud_limits limits;        /* of tenants whose line says nothing */
     const struct cloud_prices *prices; /* outlives the cloud; NULL: nothing is priced */
     const struct cloud_rules *rules;   /* likewise; NULL: every model by the first strategy */
@@ -106,6 +119,10 @@ int64_t cloud_step(struct cloud *c, int64_t now_us);
 int64_t cloud_close(struct cloud *c);
 /* Read the keys file again; on failure the old keys stay. [any, may wait for the disk] */
 int cloud_reload_keys(struct cloud *c, int64_t now_us, struct err *e);
+/* These in place of those that the configuration named before; on failure those stay. Tenants come
+ * before teams and keys. [any, may wait for the disk] */
+int cloud_set_accounts(struct cloud *c, int64_t now_us, const struct cloud_account *list, int n,
+                       struct err *e);
 /* Take over what has changed in the store of accounts; to be called several times a second. 1:
  * something was; 0: nothing has changed. A failure is logged, and what was known stays. [any, may
  * wait for the database] */

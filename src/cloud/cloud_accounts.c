@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/rand.h"
 #include "cloud/cloud_int.h"
 #include "cloud/keyring.h"
 
@@ -125,6 +126,58 @@ static void drop_settings(struct account_settings *s)
     free(s);
 }
 
+/* An account that a source had before and has no more. */
+static void drop(struct cloud *c, struct account *a, enum source by, unsigned mark)
+{
+    struct err e;
+
+    if (!a->said[by] || a->seen == mark)
+        return;
+    directory_say(&c->directory, a, by, NULL);
+    if (a->kind == ACCOUNT_KEY)
+        (void)directory_put_secrets(&c->directory, a, NULL, 0, &e);
+}
+
+/* Under the write lock: what a source that tells all of its accounts says of those, and that it
+ * knows no others. */
+static void say_all(struct cloud *c, enum source by, struct saying *say, int n)
+{
+    struct directory *d = &c->directory;
+    unsigned mark = (unsigned)++d->round;
+
+    for (int i = 0; i < n; i++) {
+        say[i].a->seen = mark;
+        directory_say(d, say[i].a, by, say[i].said);
+        say[i].said = NULL;
+    }
+    for (int i = 0; i < d->n_tenants; i++)
+        drop(c, d->tenants[i], by, mark);
+    for (int i = 0; i < d->n_accounts; i++)
+        drop(c, d->accounts[i], by, mark);
+}
+
+/* A key is one source's. */
+static int is_others(const struct account *a, enum source by)
+{
+    for (int i = 0; i < N_SOURCES; i++) {
+        if (i != (int)by && a->kind == ACCOUNT_KEY && a->said[i])
+            return 1;
+    }
+    return 0;
+}
+
+static int prepare_all(struct cloud *c, const struct saying *say, int n, enum source by,
+                       int64_t now_us, struct err *e)
+{
+    int r = 0;
+
+    for (int i = 0; !r && i < n; i++)
+        r = check_currency(c, say[i].a, settings_then(&say[i], by), e);
+    for (int i = 0; !r && i < n; i++)
+        r = prepare(c, &say[i], by, now_us, e);
+    return r;
+}
+
 /* ---- the keys file --------------------------------------------------------------------------- */
 
 /* A table of a keys file on its way into the directory: its tenants, then its keys. */
@@ -140,8 +193,8 @@ static int find_one(struct cloud *c, struct saying *x, enum account_kind kind, c
     x->a = directory_make(&c->directory, kind, id, 0, e);
     if (!x->a)
         return e->code;
-    if (kind == ACCOUNT_KEY && x->a->said[SOURCE_STORE])
-        return err_set(e, ERR_EXISTS, "keys file: a key '%s' is in the store of accounts too", id);
+    if (is_others(x->a, SOURCE_FILE))
+        return err_set(e, ERR_EXISTS, "keys file: there is another key '%s' elsewhere", id);
     x->said = take_settings(from);
     return x->said ? 0 : err_set(e, ERR_NOMEM, "out of memory");
 }
@@ -159,30 +212,13 @@ static int find_all(struct cloud *c, struct loading *l, struct err *e)
     return r;
 }
 
-/* An account that the file had before and has no more. */
-static void file_drops(struct cloud *c, struct account *a, unsigned mark)
-{
-    struct err e;
-
-    if (!a->said[SOURCE_FILE] || a->seen == mark)
-        return;
-    directory_say(&c->directory, a, SOURCE_FILE, NULL);
-    if (a->kind == ACCOUNT_KEY)
-        (void)directory_put_secrets(&c->directory, a, NULL, 0, &e);
-}
-
 /* Under the write lock. */
 static int file_says(struct cloud *c, struct loading *l, struct err *e)
 {
     struct directory *d = &c->directory;
-    unsigned mark = (unsigned)++d->round;
     int r = 0;
 
-    for (int i = 0; i < l->n; i++) {
-        l->say[i].a->seen = mark;
-        directory_say(d, l->say[i].a, SOURCE_FILE, l->say[i].said);
-        l->say[i].said = NULL;
-    }
+    say_all(c, SOURCE_FILE, l->say, l->n);
     for (int i = 0; !r && i < l->t->n_lines; i++) {
         struct key_line *k = &l->t->lines[i];
         struct account *key = l->say[l->t->n_tenants + i].a;
@@ -192,10 +228,6 @@ static int file_says(struct cloud *c, struct loading *l, struct err *e)
         key->team = NULL;
         r = directory_put_secrets(d, key, &s, 1, e);
     }
-    for (int i = 0; i < d->n_tenants; i++)
-        file_drops(c, d->tenants[i], mark);
-    for (int i = 0; i < d->n_accounts; i++)
-        file_drops(c, d->accounts[i], mark);
     return r;
 }
 
@@ -208,10 +240,8 @@ static int use_file(struct cloud *c, struct loading *l, int64_t now_us, struct e
     pthread_rwlock_wrlock(&c->lock);
     r = find_all(c, l, e);
     pthread_rwlock_unlock(&c->lock);
-    for (int i = 0; !r && i < l->n; i++)
-        r = check_currency(c, l->say[i].a, settings_then(&l->say[i], SOURCE_FILE), e);
-    for (int i = 0; !r && i < l->n; i++)
-        r = prepare(c, &l->say[i], SOURCE_FILE, now_us, e);
+    if (!r)
+        r = prepare_all(c, l->say, l->n, SOURCE_FILE, now_us, e);
     if (r)
         return r;
     pthread_rwlock_wrlock(&c->lock);
@@ -238,6 +268,86 @@ int cloud_reload_keys(struct cloud *c, int64_t now_us, struct err *e)
     return r;
 }
 
+/* ---- the configuration ------------------------------------------------------------------------
+ */
+
+/* Under the write lock. */
+static int find_named(struct cloud *c, const struct cloud_account *from, struct saying *x,
+                      struct err *e)
+{
+    struct account *tenant = directory_make(&c->directory, ACCOUNT_TENANT, from->tenant, 0, e);
+    int r = 0;
+
+    x->a = tenant && from->kind != ACCOUNT_TENANT
+               ? directory_make(&c->directory, from->kind, from->id, tenant->i_tenant, e)
+               : tenant;
+    if (!x->a)
+        return e->code;
+    if (is_others(x->a, SOURCE_CONFIG))
+        return err_set(e, ERR_EXISTS, "api_keys: there is another key '%s' elsewhere", from->id);
+    x->said = malloc(sizeof *x->said);
+    if (!x->said)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    *x->said = account_unsaid();
+    for (int i = 0; !r && i < from->n_settings; i++)
+        r = account_field_set(x->said, account_field_find(from->settings[i].field),
+                              from->settings[i].text, e);
+    return r;
+}
+
+/* Under the write lock. */
+static int put_named(struct cloud *c, const struct cloud_account *from, struct account *key,
+                     struct err *e)
+{
+    struct directory *d = &c->directory;
+    struct secret s = {.key = key};
+
+    if (from->kind != ACCOUNT_KEY)
+        return 0;
+    key->i_tenant = directory_find(d, ACCOUNT_TENANT, from->tenant)->i_tenant;
+    key->team = from->team ? directory_find(d, ACCOUNT_TEAM, from->team) : NULL;
+    key_hash(c->salt, from->key, strlen(from->key), s.hash);
+    return directory_put_secrets(d, key, &s, 1, e);
+}
+
+static int use_named(struct cloud *c, const struct cloud_account *list, struct saying *say, int n,
+                     int64_t now_us, struct err *e)
+{
+    int r = 0;
+
+    pthread_rwlock_wrlock(&c->lock);
+    for (int i = 0; !r && i < n; i++)
+        r = find_named(c, &list[i], &say[i], e);
+    pthread_rwlock_unlock(&c->lock);
+    if (!r)
+        r = prepare_all(c, say, n, SOURCE_CONFIG, now_us, e);
+    if (r)
+        return r;
+    pthread_rwlock_wrlock(&c->lock);
+    say_all(c, SOURCE_CONFIG, say, n);
+    for (int i = 0; !r && i < n; i++)
+        r = put_named(c, &list[i], say[i].a, e);
+    pthread_rwlock_unlock(&c->lock);
+    return r;
+}
+
+int cloud_set_accounts(struct cloud *c, int64_t now_us, const struct cloud_account *list, int n,
+                       struct err *e)
+{
+    struct saying *say = calloc((size_t)n + 1, sizeof *say);
+    int r;
+
+    if (!say)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    pthread_mutex_lock(&c->change);
+    r = use_named(c, list, say, n, now_us, e);
+    pthread_mutex_unlock(&c->change);
+    for (int i = 0; i < n; i++)
+        drop_settings(say[i].said);
+    free(say);
+    return r;
+}
+
 /* ---- the store ------------------------------------------------------------------------------- */
 
 struct syncing {
@@ -255,8 +365,10 @@ static struct account *find_row(struct cloud *c, const struct account_row *row, 
     if (!tenant || row->kind == ACCOUNT_TENANT)
         return tenant;
     a = directory_make(&c->directory, row->kind, row->id, tenant->i_tenant, e);
-    if (a && row->kind == ACCOUNT_KEY && a->said[SOURCE_FILE]) {
-        err_set(e, ERR_EXISTS, "the key '%s' is in the keys file too: it stays as it is there",
+    if (a && is_others(a, SOURCE_STORE)) {
+        err_set(e, ERR_EXISTS,
+                "the key '%s' is in the keys file or the configuration too: it stays as it is "
+                "there",
                 row->id);
         return NULL;
     }
@@ -378,6 +490,12 @@ int cloud_accounts_open(struct cloud *c, int64_t now_us, struct err *e)
     pthread_rwlock_init(&c->lock, NULL);
     pthread_mutex_init(&c->change, NULL);
     c->is_closed = c->config.keys_path || c->config.accounts_path;
+    for (int i = 0; i < c->config.n_accounts; i++)
+        c->is_closed |= c->config.accounts[i].kind == ACCOUNT_KEY;
+    if (!r && rand_system(c->salt, sizeof c->salt))
+        r = err_set(e, ERR_IO, "no random bytes from the system");
+    if (!r)
+        r = directory_add_salt(&c->directory, c->salt, e);
     c->there = calloc(CLOUD_TENANTS_MAX, sizeof *c->there);
     if (!r && !c->there)
         r = err_set(e, ERR_NOMEM, "out of memory");
@@ -385,6 +503,8 @@ int cloud_accounts_open(struct cloud *c, int64_t now_us, struct err *e)
         r = put_limits(c, c->directory.tenants[0], NULL, now_us, e);
     if (!r && c->config.keys_path)
         r = cloud_reload_keys(c, now_us, e);
+    if (!r && c->config.n_accounts)
+        r = cloud_set_accounts(c, now_us, c->config.accounts, c->config.n_accounts, e);
     if (!r && c->config.accounts_path)
         r = accounts_open(&c->store, c->config.accounts_path, e);
     if (!r && c->store) {

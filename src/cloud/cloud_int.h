@@ -15,8 +15,9 @@ struct cloud {
     int is_closed;          /* nobody comes in without a key */
     pthread_mutex_t change; /* the store, and changes of accounts, one after the other; rank: before
                                lock */
-    struct accounts *store; /* NULL: none */
-    int64_t store_generation, told_us; /* what of it is in the directory; the last log line */
+    unsigned char salt[KEY_SALT_BYTES]; /* of the keys that the configuration names */
+    struct accounts *store;             /* NULL: none */
+    int64_t store_generation, told_us;  /* what of it is in the directory; the last log line */
     _Atomic int64_t (*there)[CLOUD_OFFERS_MAX]; /* sequences admitted, of each tenant and offer */
     struct books *books;
     _Atomic(const struct cloud_prices *) prices; /* NULL: none */

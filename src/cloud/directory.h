@@ -1,6 +1,6 @@
-/* The accounts of this process: tenants, teams and keys, as two sources say, the keys file and the
- * store. What a source says of an account is put here; where both know one, the store's word
- * counts.
+/* The accounts of this process: tenants, teams and keys, as three sources say: the keys file, the
+ * configuration and the store. What a source says of an account is put here; where several know
+ * one, the last of these counts.
  *
  * A key's secret is looked up by its hash in a table, whatever their number. What a key may do is a
  * grant, made when the key is first used after something changed; a request holds it to its end, so
@@ -24,7 +24,7 @@
 #define DIRECTORY_SALTS_MAX    8
 #define ACCOUNT_SECRETS_MAX    4 /* of one key: while it is rotated, there are several */
 
-enum source { SOURCE_FILE, SOURCE_STORE, N_SOURCES };
+enum source { SOURCE_FILE, SOURCE_CONFIG, SOURCE_STORE, N_SOURCES };
 
 /* An account in memory; never freed before the directory. */
 struct account {

@@ -184,6 +184,18 @@ struct serve_route {
     struct config_strs residency; /* allowed; none: any */
 };
 
+#define SERVE_ACCOUNTS_MAX         1024 /* of the configuration: tenants, teams and keys */
+#define SERVE_ACCOUNT_SETTINGS_MAX 40
+/* A tenant, a team or a key of the configuration. */
+struct serve_account {
+    enum account_kind kind;
+    const char *id, *tenant, *team; /* as in account.h; team "tenant/team", NULL: none */
+    const char *env, *file;         /* where a key is ... */
+    const char *key;                /* ... filled by serve_config_check */
+    struct account_change settings[SERVE_ACCOUNT_SETTINGS_MAX];
+    int n_settings;
+};
+
 struct serve_config {
     const char *rates_path; /* the bench store (bench_store.h), or NULL: filled by the caller */
     const char *host, *keys, *accounts, *ledger, *currency, *region, *residency;
@@ -207,7 +219,10 @@ struct serve_config {
     int n_prices;
     struct exchange rates[SERVE_RATES_MAX];
     int n_rates;
-    struct cloud_prices book; /* of these: filled by serve_config_check */
+    struct serve_account *account; /* in the arena */
+    int n_accounts;
+    const struct cloud_account *named; /* of these: filled by serve_config_check */
+    struct cloud_prices book;          /* of these: filled by serve_config_check */
     struct serve_route routes[SERVE_MODELS_MAX];
     struct cloud_rule rule_list[SERVE_MODELS_MAX];
     int n_routes;
@@ -238,6 +253,8 @@ int serve_config_read(struct serve_config *c, const char *path, struct err *e);
 int serve_config_flag(struct serve_config *c, const char *key, const char *text, struct err *e);
 /* Add a model by name or path. */
 int serve_config_add_model(struct serve_config *c, const char *model, struct err *e);
+extern const struct config_setting serve_tenant_settings[], serve_team_settings[],
+    serve_api_key_settings[];
 /* Does nobody come in without a key? */
 int serve_has_keys(const struct serve_config *c);
 /* Fills ids, and checks what no single setting can see: a wide bind without keys, ids twice ... */

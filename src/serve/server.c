@@ -100,6 +100,8 @@ static int open_cloud(struct server *s, struct err *e)
     struct cloud_config cc = {
         .keys_path = or_null(c->keys),
         .accounts_path = or_null(c->accounts),
+        .accounts = c->named,
+        .n_accounts = c->n_accounts,
         .ledger_path = or_null(c->ledger),
         .ledger_sync_normal = c->ledger_sync,
         .limits = {.requests_per_minute = c->requests_per_minute,
@@ -337,14 +339,23 @@ static int reload_keys(struct server *s, struct err *e)
 
 int serve_swap(struct server *s, const struct serve_config *c, struct err *e)
 {
-    int r = swap_may(s->config, c, e);
+    const struct serve_config *old = s->config;
+    struct err none;
+    int r = swap_may(old, c, e);
 
-    if (!r && !swap_has_same_suppliers(s->config, c))
+    if (r)
+        return r;
+    r = cloud_set_accounts(s->cloud, clock_now_us(), c->named, c->n_accounts, e);
+    if (r)
+        return r;
+    if (!swap_has_same_suppliers(s->config, c))
         r = suppliers_add(s, c, e);
     if (!r)
         r = reload_keys(s, e);
-    if (r)
+    if (r) {
+        cloud_set_accounts(s->cloud, clock_now_us(), old->named, old->n_accounts, &none);
         return r;
+    }
     cloud_set_prices(s->cloud, &c->book);
     cloud_set_rules(s->cloud, &c->rules);
     s->config = c;

@@ -14,6 +14,7 @@
 #include "engine/engine.h"
 #include "net/net.h"
 #include "serve/local_supplier.h"
+#include "serve/named_accounts.h"
 #include "serve/origin.h"
 #include "serve/prices.h"
 #include "serve/routes.h"
@@ -83,6 +84,7 @@ struct reading {
     struct serve_model *m;
     struct config_node *models; /* read last: top-level settings are their defaults */
     struct config_node *suppliers, *prices, *rates, *routes;
+    struct config_node *accounts[ACCOUNT_KINDS]; /* tenants, teams, keys */
 };
 
 const struct config_setting serve_naming[] = {
@@ -131,6 +133,8 @@ static int read_model(struct reading *r, struct config_node *n, struct err *e)
     return code;
 }
 
+static const char *const account_lists[ACCOUNT_KINDS] = {"tenants", "teams", "api_keys"};
+
 /* Keys at the top that are not the server's own: a model's, as default, and the list. */
 static int top_key(void *arg, const char *key, struct config_node *value, struct err *e)
 {
@@ -166,6 +170,14 @@ static int top_key(void *arg, const char *key, struct config_node *value, struct
         r->routes = value;
         return 1;
     }
+    for (int k = 0; k < ACCOUNT_KINDS; k++) {
+        if (strcmp(key, account_lists[k]))
+            continue;
+        if (!config_is_seq(value))
+            return config_err(r->d, value, e, "%s: wants a list", key);
+        r->accounts[k] = value;
+        return 1;
+    }
     r->m = &r->c->model_default;
     return model_key(r, key, value, e);
 }
@@ -189,6 +201,10 @@ int serve_config_read(struct serve_config *c, const char *path, struct err *e)
         code = rate_read(c, r.d, n, e);
     for (n = config_first(r.routes); !code && n; n = config_next(n))
         code = route_read(c, r.d, n, e);
+    for (int k = 0; k < ACCOUNT_KINDS; k++) {
+        for (n = config_first(r.accounts[k]); !code && n; n = config_next(n))
+            code = named_account_read(c, r.d, n, (enum account_kind)k, e);
+    }
     config_doc_close(r.d);
     if (code && c->arena.failed == ERR_NOMEM) /* whatever was not found then */
         return err_set(e, ERR_NOMEM, "%s: out of memory", path);
@@ -319,6 +335,10 @@ static int has_accounts(const struct serve_config *c)
 
 int serve_has_keys(const struct serve_config *c)
 {
+    for (int i = 0; i < c->n_accounts; i++) {
+        if (c->account[i].kind == ACCOUNT_KEY)
+            return 1;
+    }
     return *c->keys || has_accounts(c);
 }
 
@@ -346,6 +366,8 @@ int serve_config_check(struct serve_config *c, struct err *e)
         r = prices_check(c, e);
     if (!r)
         r = routes_check(c, e);
+    if (!r)
+        r = named_accounts_check(c, e);
     if (r)
         return r;
     if (c->body_budget / 10 < c->body_limit)
@@ -426,6 +448,7 @@ int serve_config_describe(const struct serve_config *c, struct buf *out, struct 
     }
     suppliers_describe(c, out);
     prices_describe(c, out);
+    named_accounts_describe(c, out);
     routes_describe(c, out);
     buf_add_str(out, "memory     ");
     mib(out, need);

@@ -39,6 +39,30 @@ static const struct section {
      NULL,
      NULL,
      NULL},
+    {"tenants",
+     "who pays, and what they may use",
+     {serve_tenant_settings},
+     "name",
+     0,
+     NULL,
+     NULL,
+     NULL},
+    {"teams",
+     "parts of tenants, with limits of their own",
+     {serve_team_settings},
+     "name",
+     0,
+     NULL,
+     NULL,
+     NULL},
+    {"api_keys",
+     "keys by reference: in the environment or in files",
+     {serve_api_key_settings},
+     "name",
+     0,
+     NULL,
+     NULL,
+     NULL},
     {"routes",
      "how the suppliers of a model are chosen",
      {serve_route_settings},
@@ -114,7 +138,13 @@ int serve_config_template(const char *model, struct buf *out)
     buf_add_str(out, "# What other currencies are worth in which suppliers have prices: a list.\n"
                      "#rates:\n#  - {from: USD, rate: 0.92, since: 2026-12-01}\n\n");
     buf_add_str(out, "# How the suppliers of a model are chosen: a list.\n#routes:\n#  - model: "
-                     "llama3.1-8b\n#    route: ttft\n#    residency: [eu]\n\n# The server.\n");
+                     "llama3.1-8b\n#    route: ttft\n#    residency: [eu]\n\n");
+    buf_add_str(out,
+                "# Tenants, teams and keys, where they are not in the store of accounts "
+                "('gaufre tenant --help'): lists.\n#tenants:\n#  - name: acme\n"
+                "#    tokens_per_day: 400000\n#teams:\n#  - {name: research, tenant: acme, "
+                "concurrency: 4}\n#api_keys:\n#  - {name: alice, tenant: acme, team: research, "
+                "env: ALICE_KEY}\n\n# The server.\n");
     config_template(serve_settings, "", out);
     buf_add_str(out, "\n# Models that say nothing of their own.\n");
     config_template(serve_model_settings, "", out);

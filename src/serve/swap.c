@@ -39,6 +39,10 @@ int swap_may(const struct serve_config *now, const struct serve_config *next, st
 
     if (row)
         return needs_restart("", row, e);
+    if (serve_has_keys(now) != serve_has_keys(next))
+        return err_set(e, ERR_ARG,
+                       "api_keys: the first key, or none any more, takes effect with a restart "
+                       "only; nothing was changed");
     if (now->n_models != next->n_models)
         return err_set(e, ERR_ARG,
                        "models: another number takes effect with a restart only; nothing was "
