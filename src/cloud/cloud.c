@@ -381,11 +381,12 @@ static int64_t charge(const struct cloud_ticket *t, const struct cloud_use *u)
 }
 
 /* So many tokens were expected to be lost by a hedge, and so many were. */
-static void settle_hedge(struct cloud *c, int64_t n_expected, int64_t n_lost)
+static void settle_hedge(struct cloud *c, int64_t n_expected, int64_t n_lost, int was_sent)
 {
     pthread_mutex_lock(&c->hedge_lock);
     hedge_settle(&c->hedge, n_expected, n_lost);
     c->tokens_hedged += n_lost;
+    c->n_hedges += was_sent;
     pthread_mutex_unlock(&c->hedge_lock);
 }
 
@@ -460,15 +461,12 @@ int cloud_hedge(struct cloud *c, int64_t now_us, const struct cloud_want *w,
     if (r) {
         if (row)
             books_give(c->books, row);
-        settle_hedge(c, n_tokens, 0);
+        settle_hedge(c, n_tokens, 0, 0);
         return ERR_AGAIN;
     }
     ret->i_tenant = t->i_tenant;
     ret->row = row;
     ret->n_hedged = n_tokens;
-    pthread_mutex_lock(&c->hedge_lock);
-    c->n_hedges++;
-    pthread_mutex_unlock(&c->hedge_lock);
     return 0;
 }
 
@@ -505,7 +503,7 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
 
     CHECK(t->i_tenant >= 0);
     if (t->n_hedged) {
-        settle_hedge(c, t->n_hedged, n);
+        settle_hedge(c, t->n_hedged, n, 1);
     } else if (c->config.hedge.tiers >> u->tier & 1) {
         pthread_mutex_lock(&c->hedge_lock);
         hedge_earn(&c->hedge, n, c->config.hedge.percent);
@@ -548,7 +546,7 @@ void cloud_leave(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_
         books_give(c->books, t->row);
     t->row = NULL;
     if (t->n_hedged)
-        settle_hedge(c, t->n_hedged, 0);
+        settle_hedge(c, t->n_hedged, 0, 0);
     leave(c, now_us, t, &(struct holds_use){.tokens = tokens, .uncached = tokens});
 }
 

@@ -132,6 +132,7 @@ struct call {
     struct call_job *jobs;            /* [prep] */
     int32_t n_jobs;                   /* [prep] */
     struct call_hedge *hedge;         /* NULL: it has one place */
+    int hedged_in_vain;               /* the second supplier did not take it */
     struct buf text;                  /* [prep]: a text tool's, to be told */
     struct {
         struct tokens tokens; /* or these */

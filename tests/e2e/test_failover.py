@@ -16,7 +16,7 @@ import pytest
 from openai import APIError, APIStatusError, OpenAI
 
 from mock_upstream import CHAT, Mock, chunk, default as default_script, words
-from serving import Server, wait_for
+from serving import MODEL, Server, model_path, wait_for
 
 WHOLE = "one two three four "
 LIMITS = ("    first_byte_timeout: 1s\n    silence_timeout: 1s\n    connect_timeout: 1s\n    first_token_timeout: 1500ms\n")
@@ -567,6 +567,27 @@ def test_hedges_have_a_budget(pair):
     earn(server)
     assert ask(server)[:2] == ("whole", WHOLE)
     assert len(first.requests) == 4 and not second.requests
+
+
+def test_the_engine_here_takes_no_hedge(tmp_path):
+    """Only what is relayed can be tried twice: there nothing is told before the first content. Asked once, and not each tick."""
+    def script(a):
+        if a.request.json.get("stream"):
+            time.sleep(1)
+        default_script(a)
+    mock = Mock(script)
+    (tmp_path / "c.yaml").write_text(f"suppliers:\n  - name: far\n    base_url: {mock.url}\n    models: [{MODEL}=x]\n"
+                                     "routes:\n  - route: weighted\n")
+    server = Server(str(tmp_path), "-c", tmp_path / "c.yaml", "--threads", 1, *HEDGE, models=[model_path()])
+    asked = {"model": MODEL, "max_tokens": 2, "messages": [{"role": "user", "content": "x"}]}
+    for _ in range(8):
+        assert server.post("/v1/chat/completions", asked)[0] == 200
+    for _ in range(4):
+        assert server.request("POST", "/v1/chat/completions", {**asked, "stream": True})[0] == 200
+    shown = server.request("GET", "/metrics")[2].decode()
+    assert "gaufre_hedges_total 0\n" in shown and "gaufre_hedged_tokens_total 0\n" in shown
+    assert server.stop() == 0
+    mock.close()
 
 
 def test_only_tiers_that_ask_are_hedged(pair):
