@@ -14,6 +14,8 @@
 #include "base/put.h"
 #include "net/net_int.h"
 
+#define SMALL_CHUNK 4096
+
 /* ---- the request ---- */
 
 const struct http_head *net_head(const struct net_exchange *x)
@@ -299,11 +301,27 @@ int net_stream_begin(struct net_exchange *x, int status, const struct net_header
     return r;
 }
 
+/* A chunk: a small one goes into the output at once, as each part on its own costs as much as its
+ * bytes. */
+static int write_chunk(struct net_conn *c, const void *p, size_t n)
+{
+    struct buf *b = &c->io->scratch;
+    char size[PUT_MAX + 2];
+    size_t len = put_hex(n, size);
+
+    size[len++] = '\r';
+    size[len++] = '\n';
+    if (n > SMALL_CHUNK)
+        return conn_write(c, size, len) || conn_write(c, p, n) || conn_write(c, "\r\n", 2);
+    buf_clear(b);
+    buf_add(b, size, len);
+    buf_add(b, p, n);
+    return buf_add(b, "\r\n", 2) || conn_write(c, b->data, b->len);
+}
+
 int net_stream_write(struct net_exchange *x, const void *p, size_t n)
 {
     struct net_conn *c = x->conn;
-    char size[PUT_MAX + 2];
-    size_t len;
 
     net_io_check(c->io);
     if (c->state == CONN_DEAD)
@@ -316,11 +334,7 @@ int net_stream_write(struct net_exchange *x, const void *p, size_t n)
         conn_defer(c);
         return x->cut;
     }
-    len = put_hex(n, size);
-    size[len++] = '\r';
-    size[len++] = '\n';
-    if ((x->is_chunked && conn_write(c, size, len)) || conn_write(c, p, n) ||
-        (x->is_chunked && conn_write(c, "\r\n", 2))) {
+    if (x->is_chunked ? write_chunk(c, p, n) : conn_write(c, p, n)) {
         x->cut = ERR_NOMEM;
         conn_defer(c);
     }

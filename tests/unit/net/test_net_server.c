@@ -178,6 +178,36 @@ static void test_unread_body(void **state)
 
 /* ---- streams ---- */
 
+/* Pieces of all sizes, each a chunk of its own. */
+static void test_pieces(void **state)
+{
+    static const size_t sizes[] = {1, 15, 16, 4095, 4096, 4097, 65536};
+    struct room r;
+    struct buf b;
+    int fd;
+
+    room_open_default(&r);
+    fd = dial(&r);
+    say(fd, GET("/stream"));
+    hear(fd, &b, "\r\n\r\n");
+    buf_done(&b);
+    room_wait(&r, &r.n_held, 1);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        char size[32];
+        size_t n = (size_t)snprintf(size, sizeof size, "%zx\r\n", sizes[i]);
+        assert_int_equal(room_order(&r, ORDER_WRITE, 0, sizes[i]), 0);
+        hear(fd, &b, "w\r\n");
+        assert_int_equal(b.len, n + sizes[i] + 2);
+        assert_memory_equal(b.data, size, n);
+        assert_int_equal(strspn(b.data + n, "w"), sizes[i]);
+        buf_done(&b);
+    }
+    room_order(&r, ORDER_END, 0, 0);
+    hear_in(fd, "\r\n\r\n", "0\r\n\r\n");
+    close(fd);
+    room_close(&r);
+}
+
 static void test_stream(void **state)
 {
     struct room r;
@@ -501,13 +531,14 @@ static void test_addresses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keep_alive),      cmocka_unit_test(test_pipelined),
-        cmocka_unit_test(test_bodies),          cmocka_unit_test(test_expect_continue),
-        cmocka_unit_test(test_head_and_empty),  cmocka_unit_test(test_unread_body),
-        cmocka_unit_test(test_stream),          cmocka_unit_test(test_stream_head),
-        cmocka_unit_test(test_refusals),        cmocka_unit_test(test_client_leaves),
-        cmocka_unit_test(test_half_close),      cmocka_unit_test(test_io_threads),
-        cmocka_unit_test(test_mail_and_timers), cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_keep_alive),     cmocka_unit_test(test_pipelined),
+        cmocka_unit_test(test_bodies),         cmocka_unit_test(test_expect_continue),
+        cmocka_unit_test(test_head_and_empty), cmocka_unit_test(test_unread_body),
+        cmocka_unit_test(test_stream),         cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_stream_head),    cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_client_leaves),  cmocka_unit_test(test_half_close),
+        cmocka_unit_test(test_io_threads),     cmocka_unit_test(test_mail_and_timers),
+        cmocka_unit_test(test_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
