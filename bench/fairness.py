@@ -6,8 +6,8 @@ times what the server can do.
   bench/fairness.py --rounds 4 --seconds 20 -- --batch 16      after --: flags of `gaufre serve`
 
 First the capacity is measured: requests a second of the loud tenant, as many at once as the server runs together. Then, in
-turns, the quiet tenant is alone and beside the loud one, which sends ten times the capacity whatever the server answers.
-Both are open loops: a time counts from when the request was to be sent. The ratio is that of the p99s, all rounds together.
+turns, the quiet tenant is alone and beside the loud one, which sends ten times the capacity whatever the server answers. The
+quiet one asks, reads its answer, pauses, and asks again. The ratio is that of the p99s, all rounds together.
 The last line is for machines.
 """
 import argparse
@@ -23,7 +23,7 @@ import urllib.error
 import urllib.request
 import zlib
 
-from load import closed_loop, completion, open_loop, poisson, random_prompt
+from load import Loop, Request, closed_loop, completion, poisson, random_prompt
 from stats import percentile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -86,19 +86,27 @@ def request(server, tenant, model, prompt, tokens, i):
     return data.replace(b"Connection: close\r\n", f"Connection: close\r\nAuthorization: Bearer {server.keys[tenant]}\r\n".encode(), 1)
 
 
-def both(server, a, arrivals, seed):
-    """Requests of the tenants at their times; {tenant: [requests]}."""
-    all_ = sorted((t, tenant, i) for tenant, times in arrivals.items() for i, t in enumerate(times))
-
-    def make(k):
-        _, tenant, i = all_[k]
-        prompt, tokens = (a.quiet_prompt, a.quiet_tokens) if tenant == "quiet" else (a.prompt, a.tokens)
-        return request(server, tenant, a.id, prompt, tokens, f"{seed}/{i}" if tenant == "quiet" else i)
-
-    bodies = [make(k) for k in range(len(all_))]  # beforehand: this process must not be late
-    done = open_loop("127.0.0.1", server.port, lambda k: bodies[k], [t for t, _, _ in all_], a.drain)
-    names = {body: tenant for body, (_, tenant, _) in zip(bodies, all_)}
-    return {tenant: [r for r in done if names[r.data] == tenant] for tenant in arrivals}
+def both(server, a, seed, flood):
+    """A round: the quiet tenant asks, waits for its answer, pauses, and asks again; beside it the loud one at its times.
+    (quiet, loud): requests."""
+    rng, loop = random.Random(seed), Loop("127.0.0.1", server.port)
+    loud = [Request(request(server, "loud", a.id, a.prompt, a.tokens, f"{seed}/{i}"), t) for i, t in enumerate(flood)]
+    waiting, quiet, due = loud[::-1], [], a.lead
+    while loop.now() < a.seconds:
+        while waiting and waiting[-1].due <= loop.now():
+            loop.send(waiting.pop())
+        if due is not None and due <= loop.now():
+            data = request(server, "quiet", a.id, a.quiet_prompt, a.quiet_tokens, f"{seed}/{len(quiet)}/{bool(flood)}")
+            quiet.append(Request(data, loop.now()))
+            loop.send(quiet[-1])
+            due = None
+        loop.step(min(.05, max(0, (waiting[-1].due if waiting else 1e9) - loop.now())))
+        if due is None and quiet[-1].end is not None:
+            due = loop.now() + rng.uniform(0, 2 * a.pause)
+    while quiet and quiet[-1].end is None and loop.now() < a.seconds + a.drain:
+        loop.step(.05)
+    loop.cut()
+    return quiet, loud
 
 
 def capacity(server, a):
@@ -117,7 +125,8 @@ def main():
     p.add_argument("--model", default="smollm2-135m", help="name or path")
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--seconds", type=float, default=20, help="of a round, alone and beside the other each")
-    p.add_argument("--share", type=float, default=0.1, help="what the quiet tenant sends, as a share of the capacity")
+    p.add_argument("--pause", type=float, default=0.2, help="mean pause of the quiet tenant between its requests")
+    p.add_argument("--lead", type=float, default=3, help="seconds of a round before its first one")
     p.add_argument("--times", type=float, default=10, help="what the loud tenant sends: so many times the capacity")
     p.add_argument("--prompt", type=int, default=128, help="tokens of the loud tenant's prompts")
     p.add_argument("--tokens", type=int, default=64, help="and of its answers")
@@ -134,12 +143,10 @@ def main():
         try:
             able = capacity(server, a)
             for k in range(a.rounds):
-                quiet = poisson(random.Random(k), able * a.share, a.seconds)
-                alone += both(server, a, {"quiet": quiet}, f"{k}a")["quiet"]
-                flood = poisson(random.Random(100 + k), able * a.times, a.seconds)
-                got = both(server, a, {"quiet": quiet, "loud": flood}, f"{k}b")
-                beside += got["quiet"]
-                loud += got["loud"]
+                alone += both(server, a, k, [])[0]
+                got = both(server, a, k, poisson(random.Random(100 + k), able * a.times, a.seconds))
+                beside += got[0]
+                loud += got[1]
         finally:
             server.stop()
     failed = [r for r in alone + beside if not r.ok]
