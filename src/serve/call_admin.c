@@ -244,6 +244,7 @@ static const struct verb *find_verb(const struct call *c)
 /* The body as an object; an empty one where there is none. */
 static int read_body(struct call *c, json_t **ret, struct err *e)
 {
+    json_t *j = NULL;
     int r;
 
     if (c->body.len > BODY_MAX)
@@ -252,11 +253,14 @@ static int read_body(struct call *c, json_t **ret, struct err *e)
         *ret = json_object();
         return *ret ? 0 : err_set(e, ERR_NOMEM, "No memory for one more request.");
     }
-    r = json_parse(ret, c->body.data, c->body.len, 0, e);
-    if (r || json_is_object(*ret))
-        return r;
-    json_decref(*ret);
-    return err_set(e, ERR_SCHEMA, "The body is a JSON object.");
+    r = json_parse(&j, c->body.data, c->body.len, 0, e);
+    if (!r && !json_is_object(j)) {
+        json_decref(j);
+        r = err_set(e, ERR_SCHEMA, "The body is a JSON object.");
+    }
+    if (!r)
+        *ret = j;
+    return r;
 }
 
 struct work {

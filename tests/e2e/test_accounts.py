@@ -12,6 +12,7 @@ from mock_upstream import CHAT, Mock, chunk, words
 from postgres import postgres  # noqa: F401  fixture
 from serving import SLOW, Server, wait_for
 
+pytestmark = pytest.mark.sanitize
 CONFIG = """suppliers:
   - name: far
     base_url: {far}

@@ -1,7 +1,5 @@
 """The admin API: the same accounts as the commands have, over HTTP, for keys that may do nothing else."""
 import json
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -10,6 +8,8 @@ from mock_upstream import chunk, words
 from postgres import postgres  # noqa: F401  fixture
 from serving import SLOW, wait_for
 from test_accounts import Cloud
+
+pytestmark = pytest.mark.sanitize
 
 
 class Admin:
@@ -197,26 +197,3 @@ def test_without_a_store(tmp_path):
     status, _, text = c.server.get("/admin/v1/tenants", {"Authorization": "Bearer x"})
     assert status == 400 and b"store of accounts" in text
     c.stop()
-
-
-def test_as_its_description_says(one, tmp_path):
-    """Schemathesis makes requests from the OpenAPI document: nothing breaks, and every answer is one that it tells of."""
-    doc = json.loads(one.cloud.server.get("/admin/v1/openapi.json")[2])
-    for operation in doc["paths"].values():  # what a pattern cannot tell: whether a time zone or a network exists
-        for o in operation.values():
-            members = o.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {}).get("properties", {})
-            if "budget_zone" in members:
-                members["budget_zone"]["anyOf"][0]["enum"] = ["Europe/Berlin", "UTC"]
-                members["labels"]["anyOf"][0]["maxProperties"] = 2
-                members["networks"]["anyOf"][0]["items"] = {"enum": ["10.0.0.0/8", "::1", "192.168.0.1"]}
-                for money in ("budget", "budget_per_day", "budget_per_week", "budget_per_month"):
-                    members[money]["anyOf"][0]["pattern"] = "^[0-9]{1,9}(\\.[0-9]{1,9})?EUR$"
-    # An admin's own key must live on, and time must not be spent on reloads.
-    del doc["paths"]["/admin/v1/reload"]
-    (tmp_path / "openapi.json").write_text(json.dumps(doc))
-    (tmp_path / "schemathesis.toml").write_text("[phases.coverage]\nunexpected-methods = [\"PUT\"]\n")
-    r = subprocess.run([sys.executable, "-m", "schemathesis.cli", "run", str(tmp_path / "openapi.json"), "--url", one.cloud.server.url,
-                        "-H", f"Authorization: Bearer {one.key}", "--checks", "all", "--max-examples", "5", "--no-color",
-                        "--seed", "1", "--workers", "1"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert r.returncode == 0, r.stdout[-6000:] + r.stderr[-2000:]
-    assert "Tested: 19" in r.stdout

@@ -6,6 +6,7 @@ import pytest
 from serving import wait_for
 from test_accounts import CONFIG, Cloud
 
+pytestmark = pytest.mark.sanitize
 KEYS = {"ALICE_KEY": "a-key-of-alice-0123456789", "BOB_KEY": "a-key-of-bob-0123456789"}
 LISTS = """tenants:
   - name: acme
