@@ -36,16 +36,17 @@ COMPLAINTS = {
     6: ("windows are reset at the wrong hour", [
         "tests/unit/cloud/test_holds.c::days_are_local", "tests/unit/base/test_zone.c::local_days"]),
     7: ("a field of a budget is accepted and not enforced", [
-        "tests/unit/cloud/test_keyring.c::refuses", "tests/e2e/test_init.py::test_schema_knows_every_setting"]),
-    8: ("some routes skip budgets", []),
+        "tests/e2e/test_accounts.py::test_every_field_reads_back", "tests/unit/cloud/test_keyring.c::refuses",
+        "tests/e2e/test_init.py::test_schema_knows_every_setting"]),
+    8: ("some routes skip budgets", ["tests/e2e/test_admin.py::test_every_route_costs_its_key"]),
     9: ("a token limit falls by one a request", [
         "tests/e2e/test_complaints.py::test_complaint_9_remaining_falls_by_what_was_used",
         "tests/unit/serve/test_tenants.c::remaining_falls_by_what_was_used"]),
     10: ("streams are counted after they end", [
         "tests/e2e/test_complaints.py::test_complaints_1_and_10_a_burst_on_one_budget"]),
-    11: ("a new key resets the budget", ["tests/unit/cloud/test_cloud.c::budgets_last"]),
-    12: ("the old key is refused within its grace period", []),
-    13: ("a rotation that was cut leaves nobody with the key", []),
+    11: ("a new key resets the budget", ["tests/e2e/test_accounts.py::test_rotation_resets_no_budget", "tests/unit/cloud/test_cloud.c::budgets_last"]),
+    12: ("the old key is refused within its grace period", ["tests/e2e/test_accounts.py::test_rotation_overlaps"]),
+    13: ("a rotation that was cut leaves nobody with the key", ["tests/e2e/test_accounts.py::test_rotation_can_be_repeated"]),
     14: ("who leaves in mid-stream is not booked, or at nothing", [
         ENDINGS_OF_A_STREAM, "tests/e2e/test_cancel.py::test_in_a_stream", "tests/e2e/test_kill.py::test_killed_at_any_instant"]),
     15: ("cancelled streams are booked below what the supplier bills", []),
@@ -78,11 +79,13 @@ COMPLAINTS = {
     28: ("retry-after and the limits' headers are dropped", [
         "tests/e2e/test_complaints.py::test_complaint_28_when_to_come_back",
         "tests/e2e/test_sdk_js.py::test_retry_after_is_waited_for"]),
-    29: ("routing divides by zero where there are no samples", ["tests/unit/policy/test_breaker.c::odd_samples"]),
+    29: ("routing divides by zero where there are no samples", [
+        "tests/e2e/test_route.py::test_complaint_29_no_samples", "tests/unit/policy/test_breaker.c::odd_samples"]),
     30: ("memory and descriptors grow with every cancelled request", [
         "tests/e2e/test_complaints.py::test_complaint_30_nothing_grows"]),
     31: ("a reload is logged and not applied, or by halves", [
-        "tests/e2e/test_swap.py::test_suppliers_and_prices", "tests/e2e/test_swap.py::test_what_is_wrong_changes_nothing"]),
+        "tests/e2e/test_swap.py::test_suppliers_and_prices", "tests/e2e/test_swap.py::test_what_is_wrong_changes_nothing",
+        "tests/e2e/test_admin.py::test_reload"]),
     32: ("looking at it kills it", ["tests/browser/test_engine.py::test_complaint_32_looking_asks_for_little"]),
     33: ("it takes 512 MB to boot", ["tests/e2e/test_complaints.py::test_complaint_33_the_first_answer_is_small"]),
 }
