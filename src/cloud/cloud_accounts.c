@@ -227,6 +227,10 @@ static int file_says(struct cloud *c, struct loading *l, struct err *e)
         key->i_tenant = l->say[k->i_tenant].a->i_tenant;
         key->team = NULL;
         r = directory_put_secrets(d, key, &s, 1, e);
+        if (r == ERR_EXISTS) { /* it was so before: the first of them counts */
+            LOG_EVENT(LOG_WARN, "keys file", LOG_STR("why", e->text));
+            r = 0;
+        }
     }
     return r;
 }
@@ -400,6 +404,18 @@ static int store_says(struct cloud *c, const struct account_row *row, struct say
     return directory_put_secrets(d, x->a, s, n, e);
 }
 
+static void tell_unusable(const struct account_row *row, const char *why)
+{
+    LOG_EVENT(LOG_ERROR, "account not usable", LOG_STR("kind", account_kind_name(row->kind)),
+              LOG_STR("id", row->id), LOG_STR("why", why));
+}
+
+/* May the same work later? Then the whole is tried again, and nothing of this account changes. */
+static int is_passing(int code)
+{
+    return code == ERR_IO || code == ERR_AGAIN || code == ERR_NOMEM;
+}
+
 /* What cannot be used gives no right to anybody, and the log says why. */
 static int sync_row(void *arg, struct account_row *row)
 {
@@ -407,11 +423,7 @@ static int sync_row(void *arg, struct account_row *row)
     struct cloud *c = y->c;
     struct saying x = {0};
     struct err e = {0};
-    int r;
 
-    if (*row->broken)
-        LOG_EVENT(LOG_ERROR, "account not usable", LOG_STR("kind", account_kind_name(row->kind)),
-                  LOG_STR("id", row->id), LOG_STR("why", row->broken));
     if (row->state == ACCOUNT_ACTIVE && !*row->broken && !(x.said = take_settings(&row->settings)))
         return err_set(y->e, ERR_NOMEM, "out of memory");
     pthread_rwlock_wrlock(&c->lock);
@@ -419,18 +431,21 @@ static int sync_row(void *arg, struct account_row *row)
     pthread_rwlock_unlock(&c->lock);
     if (x.a)
         (void)prepare(c, &x, SOURCE_STORE, y->now_us, &e);
-    if (e.code)
-        LOG_EVENT(LOG_ERROR, "account not usable", LOG_STR("kind", account_kind_name(row->kind)),
-                  LOG_STR("id", row->id), LOG_STR("why", e.text));
-    r = 0;
+    if (is_passing(e.code)) {
+        drop_settings(x.said);
+        *y->e = e;
+        return e.code;
+    }
     if (x.a) {
         pthread_rwlock_wrlock(&c->lock);
+        (void)store_says(c, row, &x, e.code ? &(struct err){0} : &e);
         x.a->is_unusable = e.code || *row->broken;
-        r = store_says(c, row, &x, y->e);
         pthread_rwlock_unlock(&c->lock);
     }
+    if (e.code || *row->broken)
+        tell_unusable(row, e.code ? e.text : row->broken);
     drop_settings(x.said);
-    return r;
+    return 0;
 }
 
 static int sync_salt(void *arg, const unsigned char salt[32])

@@ -197,28 +197,41 @@ int directory_add_salt(struct directory *d, const unsigned char salt[KEY_SALT_BY
     return 0;
 }
 
-int directory_put_secrets(struct directory *d, struct account *key, const struct secret *s, int n,
-                          struct err *e)
+/* One more, in a place of its own or where it was before. */
+static int put_secret(struct directory *d, struct account *key, const struct secret *s,
+                      struct err *e)
 {
     uint32_t at;
 
-    for (int i = 0; i < d->n_secrets; i++) {
-        if (d->secrets[i].key == key)
-            d->secrets[i].key = NULL;
-    }
-    for (int i = 0; i < n; i++) {
-        if (map_get(&d->by_hash, s[i].hash, KEY_HASH_BYTES, &at)) {
-            d->secrets[at] = s[i];
-            d->secrets[at].key = key;
-            continue;
-        }
+    if (map_get(&d->by_hash, s->hash, KEY_HASH_BYTES, &at)) {
+        if (d->secrets[at].key)
+            return err_set(e, ERR_EXISTS, "the keys '%s' and '%s' are the same",
+                           d->secrets[at].key->id, key->id);
+    } else {
+        at = (uint32_t)d->n_secrets;
         if (grow((void **)&d->secrets, d->n_secrets, &d->cap_secrets, sizeof *d->secrets) ||
-            map_put(&d->by_hash, s[i].hash, KEY_HASH_BYTES, (uint32_t)d->n_secrets))
+            map_put(&d->by_hash, s->hash, KEY_HASH_BYTES, at))
             return err_set(e, ERR_NOMEM, "out of memory");
-        d->secrets[d->n_secrets] = s[i];
-        d->secrets[d->n_secrets++].key = key;
+        d->n_secrets++;
     }
+    d->secrets[at] = *s;
+    d->secrets[at].key = key;
+    d->secrets[at].next = key->secrets;
+    key->secrets = (int32_t)at + 1;
     return 0;
+}
+
+int directory_put_secrets(struct directory *d, struct account *key, const struct secret *s, int n,
+                          struct err *e)
+{
+    int r = 0;
+
+    for (int32_t at = key->secrets; at; at = d->secrets[at - 1].next)
+        d->secrets[at - 1].key = NULL;
+    key->secrets = 0;
+    for (int i = 0; !r && i < n; i++)
+        r = put_secret(d, key, &s[i], e);
+    return r;
 }
 
 struct account *directory_find_key(const struct directory *d, const char *key, size_t n,

@@ -37,6 +37,7 @@ struct account {
     _Atomic uint32_t life; /* of a key: one more when it is revoked or gone; see grant.life */
     struct grant *grant;   /* NULL: to be made */
     uint64_t grant_round;
+    int32_t secrets; /* of a key: 1 + the place of its first; 0: none */
     int is_unusable; /* something of it cannot be put in force: nobody may use it */
     unsigned seen;
 };
@@ -61,6 +62,7 @@ struct secret {
     unsigned char hash[KEY_HASH_BYTES];
     int64_t not_after_s; /* 0: no end of its own */
     struct account *key; /* NULL: it is gone */
+    int32_t next;        /* of the same key: 1 + its place; 0: none */
 };
 
 struct directory {
@@ -94,7 +96,7 @@ void directory_say(struct directory *d, struct account *a, enum source by,
                    struct account_settings *said);
 int directory_add_salt(struct directory *d, const unsigned char salt[KEY_SALT_BYTES],
                        struct err *e);
-/* The secrets of a key, in place of those that it had. */
+/* The secrets of a key, in place of those that it had. ERR_EXISTS: one is another key's. */
 int directory_put_secrets(struct directory *d, struct account *key, const struct secret *s, int n,
                           struct err *e);
 

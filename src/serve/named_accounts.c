@@ -25,16 +25,17 @@ struct named_text {
 #undef MEMBER
 };
 
-#define AT(f)                                offsetof(struct named_text, f)
-#define KIND_COUNT                           CONFIG_STR
-#define KIND_MONEY                           CONFIG_STR
-#define KIND_TIME                            CONFIG_STR
-#define KIND_FLAG                            CONFIG_STR
-#define KIND_ZONE                            CONFIG_STR
-#define KIND_TIERS                           CONFIG_STRS
-#define KIND_NAMES                           CONFIG_STRS
-#define KIND_NETWORKS                        CONFIG_STRS
-#define KIND_LABELS                          CONFIG_STRS
+#define AT(f)         offsetof(struct named_text, f)
+#define KIND_COUNT    CONFIG_STR
+#define KIND_MONEY    CONFIG_STR
+#define KIND_TIME     CONFIG_STR
+#define KIND_FLAG     CONFIG_STR
+#define KIND_ZONE     CONFIG_STR
+#define KIND_TIERS    CONFIG_STRS
+#define KIND_NAMES    CONFIG_STRS
+#define KIND_NETWORKS CONFIG_STRS
+#define KIND_LABELS   CONFIG_STRS
+/* clang-format off */
 #define ROW(name, type, value, help) {#name, KIND_##type, AT(name), NULL, 0, 0, value, help},
 #define ALL_ROW_ALL(name, type, value, help) ROW(name, type, value, help)
 #define ALL_ROW_KEYS(name, type, value, help)
@@ -42,6 +43,7 @@ struct named_text {
 #define KEY_ROW_KEYS(name, type, value, help)             ROW(name, type, value, help)
 #define ALL_FIELD(name, option, type, kinds, value, help) ALL_ROW_##kinds(name, type, value, help)
 #define KEY_FIELD(name, option, type, kinds, value, help) KEY_ROW_##kinds(name, type, value, help)
+/* clang-format on */
 
 const struct config_setting serve_tenant_settings[] = {
     {"name", CONFIG_STR, AT(name), NULL, 0, 0, "NAME", "who pays"},
@@ -161,8 +163,7 @@ int named_account_read(struct serve_config *c, struct config_doc *d, struct conf
     if (!config_is_map(map))
         return config_err(d, map, e, "a %s is a map", account_kind_name(kind));
     if (c->n_accounts >= SERVE_ACCOUNTS_MAX)
-        return config_err(d, map, e,
-                          "more than %d tenants, teams and keys: use the store",
+        return config_err(d, map, e, "more than %d tenants, teams and keys: use the store",
                           SERVE_ACCOUNTS_MAX);
     if (!c->account &&
         !(c->account = arena_alloc(&c->arena, SERVE_ACCOUNTS_MAX * sizeof *c->account)))
@@ -209,6 +210,17 @@ static int read_key(struct serve_config *c, struct serve_account *a, struct err 
     return a->key ? 0 : err_set(e, ERR_NOMEM, "out of memory");
 }
 
+/* Two keys with one text would be one key. */
+static int check_others(const struct serve_config *c, int i, struct err *e)
+{
+    for (int k = 0; k < i; k++) {
+        if (c->account[k].key && !strcmp(c->account[k].key, c->account[i].key))
+            return err_set(e, ERR_ARG, "api_keys: %s and %s are the same key", c->account[k].id,
+                           c->account[i].id);
+    }
+    return 0;
+}
+
 int named_accounts_check(struct serve_config *c, struct err *e)
 {
     struct cloud_account *to;
@@ -222,6 +234,8 @@ int named_accounts_check(struct serve_config *c, struct err *e)
     for (int i = 0; !r && i < c->n_accounts; i++) {
         struct serve_account *a = &c->account[i];
         r = a->kind == ACCOUNT_KEY ? read_key(c, a, e) : 0;
+        if (!r && a->kind == ACCOUNT_KEY)
+            r = check_others(c, i, e);
         to[i] = (struct cloud_account){.kind = a->kind,
                                        .id = a->id,
                                        .tenant = a->tenant,

@@ -57,7 +57,8 @@ def test_walk_through(cloud):
     assert cloud.ask(KEYS["BOB_KEY"], model="n") == 403
     assert [cloud.ask(KEYS["BOB_KEY"]) for _ in range(3)].count(429) >= 2
     # What cannot be read changes nothing, and the line is told.
-    for bad, says in ((more.replace("env: BOB_KEY", "env: NO_KEY"), "NO_KEY"), (more.replace("models: [m]", "models: [m m]"), "models"),
+    for bad, says in ((more.replace("env: BOB_KEY", "env: NO_KEY"), "NO_KEY"),
+                      (more.replace("env: BOB_KEY", "env: ALICE_KEY"), "same key"), (more.replace("models: [m]", "models: [m m]"), "models"),
                       (more.replace("team: blue", "team: red"), "red"), (more.replace("tenant: acme, env", "tenant: acne, env"), "acne"),
                       (more.replace("requests_per_hour: 5", "requests_per_hour: few"), "few"),
                       (more.replace("requests_per_hour: 5", "requests: 5"), "requests"), (more.split("api_keys")[0], "api_keys")):
