@@ -134,6 +134,7 @@ static void drop(struct cloud *c, struct account *a, enum source by, unsigned ma
     if (!a->said[by] || a->seen == mark)
         return;
     directory_say(&c->directory, a, by, NULL);
+    a->is_dropped = 1;
     if (a->kind == ACCOUNT_KEY)
         (void)directory_put_secrets(&c->directory, a, NULL, 0, &e);
 }
@@ -154,6 +155,22 @@ static void say_all(struct cloud *c, enum source by, struct saying *say, int n)
         drop(c, d->tenants[i], by, mark);
     for (int i = 0; i < d->n_accounts; i++)
         drop(c, d->accounts[i], by, mark);
+}
+
+/* Of those that were dropped the others' limits are in force now. Without the lock. */
+static void limit_dropped(struct cloud *c, enum source by, int64_t now_us)
+{
+    struct directory *d = &c->directory;
+
+    for (int i = 0; i < d->n_tenants + d->n_accounts; i++) {
+        struct account *a = i < d->n_tenants ? d->tenants[i] : d->accounts[i - d->n_tenants];
+        struct err e = {0};
+        if (a->is_dropped &&
+            put_limits(c, a, settings_then(&(struct saying){.a = a}, by), now_us, &e))
+            LOG_EVENT(LOG_ERROR, "limits not changed", LOG_STR("id", a->id),
+                      LOG_STR("why", e.text));
+        a->is_dropped = 0;
+    }
 }
 
 /* A key is one source's. */
@@ -251,6 +268,7 @@ static int use_file(struct cloud *c, struct loading *l, int64_t now_us, struct e
     pthread_rwlock_wrlock(&c->lock);
     r = file_says(c, l, e);
     pthread_rwlock_unlock(&c->lock);
+    limit_dropped(c, SOURCE_FILE, now_us);
     return r;
 }
 
@@ -332,6 +350,7 @@ static int use_named(struct cloud *c, const struct cloud_account *list, struct s
     for (int i = 0; !r && i < n; i++)
         r = put_named(c, &list[i], say[i].a, e);
     pthread_rwlock_unlock(&c->lock);
+    limit_dropped(c, SOURCE_CONFIG, now_us);
     return r;
 }
 

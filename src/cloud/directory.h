@@ -38,6 +38,7 @@ struct account {
     struct grant *grant;   /* NULL: to be made */
     uint64_t grant_round;
     int32_t secrets; /* of a key: 1 + the place of its first; 0: none */
+    int is_dropped;  /* a source knows it no more: its limits are to be those of the others */
     int is_unusable; /* something of it cannot be put in force: nobody may use it */
     unsigned seen;
 };

@@ -83,3 +83,16 @@ def test_beside_a_store(cloud):
     other = cloud.cli("key", "new", "alice", "--tenant", "acme")
     wait_for("told", lambda: "account not usable" in cloud.server.read_log())
     assert cloud.ask(other) == 401 and cloud.ask(KEYS["ALICE_KEY"]) == 429
+
+
+def test_the_others_word_counts_again(cloud):
+    """A tenant that the configuration names no more has the limits of the keys file."""
+    path = cloud.folder / "keys"
+    key = cloud.cli("key", "new", path, "erin", "-t", "shop")
+    with open(path, "a") as f:
+        f.write("tenant shop requests_per_hour=4\n")
+    cloud.config.write_text(cloud.base + cloud.lists.replace("teams:", "  - {name: shop, requests_per_hour: 1}\nteams:"))
+    cloud.serve("--keys", path)
+    assert [cloud.ask(key) for _ in range(2)] == [200, 429]
+    assert "in force" in swap(cloud, cloud.lists)
+    assert [cloud.ask(key) for _ in range(4)] == [200, 200, 200, 429]
