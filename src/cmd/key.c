@@ -236,7 +236,7 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 const struct cmd cmd_key = {
     .name = "key",
     .help = "Make, show, rotate and revoke API keys",
-    .args = "new [ID] | list | show|set|rotate|revoke|rm ID | import FILE | new|hash FILE ID",
+    .args = "new|list|show|set|rotate|revoke|rm|import|hash [FILE] [ID]",
     .about =
         "'new' prints the key alone, once; only its hash is stored. 'rotate' prints another one,\n"
         "and the old one stays good for the overlap. 'revoke' ends a key, and what runs with it,\n"

@@ -12,7 +12,7 @@ static int tenant_run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 const struct cmd cmd_tenant = {
     .name = "tenant",
     .help = "Make, show and change tenants: who pays, and what they may use",
-    .args = "new|show|set|rm NAME | list",
+    .args = "list|new|show|set|rm [NAME]",
     .about =
         "Settings are flags of 'new' and 'set', named as in the configuration; the value none\n"
         "takes one back. A running server has a change within a second. Counts and budgets\n"
@@ -38,7 +38,7 @@ static int team_run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 const struct cmd cmd_team = {
     .name = "team",
     .help = "Make, show and change the teams of a tenant",
-    .args = "new|show|set|rm TENANT/TEAM | list",
+    .args = "list|new|show|set|rm [TENANT/TEAM]",
     .about = "A request of a team's key counts in the limits of the key, the team and the tenant:\n"
              "all of them must have room.\n\n"
              "  gaufre team new acme/research --requests-per-minute 60\n"

@@ -217,7 +217,10 @@ static json_t *body_of(const struct operation *o)
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         if (!(o->body & names[i].bit))
             continue;
-        json_object_set_new(members, names[i].name, name_schema());
+        json_object_set_new(members, names[i].name,
+                            names[i].is_required ? name_schema()
+                                                 : json_pack("{s:[o, {s:s}]}", "anyOf",
+                                                             name_schema(), "type", "null"));
         if (names[i].is_required)
             json_array_append_new(required, json_string(names[i].name));
     }

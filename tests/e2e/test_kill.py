@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 
-from serving import MODEL, SLOW, Server
+from serving import MODEL, SLOW, Server, wait_for
 
 KILLS = int(os.environ.get("GAUFRE_KILLS", "15"))  # make soak: 1,000
 CLIENTS = 4
@@ -59,6 +59,8 @@ def live_and_die(folder, seed):
     clients = [Client(server.port, seed * 100 + i) for i in range(CLIENTS)]
     for c in clients:
         c.start()
+    if chance.random() < .75:  # else perhaps before anybody had an answer
+        wait_for("answers", lambda: sum(len(c.answered) for c in clients) >= 3)
     end = time.monotonic() + chance.uniform(.02, .6)
     written = 0
     while time.monotonic() < end:
