@@ -137,7 +137,7 @@ static int64_t queue_us(const struct route_offer *o)
  * failing fast, and is not shut out either (see explore). */
 static int64_t ttft_us(const struct route_offer *o, int64_t worst_us)
 {
-    int64_t own = o->ttft_us > 0 ? o->ttft_us : worst_us + 1;
+    int64_t own = o->ttft_us > 0 ? o->ttft_us : worst_us < TTFT_US_MAX ? worst_us + 1 : TTFT_US_MAX;
 
     return (own < TTFT_US_MAX ? own : TTFT_US_MAX) + queue_us(o);
 }

@@ -380,7 +380,7 @@ static void sources_have_a_size(void **state)
     assert_int_equal(run(s, NULL, &e), ERR_LIMIT);
     free(s);
     s = repeated("", "{{a}}", "", JINJA_TEXT_MAX / 5);
-    assert_int_equal(run(s, NULL, &e), 0);
+    assert_int_equal(run_for(s, NULL, 60000000, &e), 0); /* however slow this machine is */
     free(s);
 }
 
