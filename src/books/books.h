@@ -29,8 +29,11 @@ struct books_row {
     int64_t at_us; /* wall clock, when the request ended */
     int64_t prompt_tokens, cached_tokens, completion_tokens, energy_uj;
     int64_t cache_write_tokens, reasoning_tokens; /* of the prompt's, of the completion's */
-    int usage_state;                              /* enum usage_state */
-    int tier;                                     /* enum tier */
+    /* Owed to the supplier beyond these, as its client left before it was delivered: no tenant is
+     * charged for it. The cached ones are of the prompt's. */
+    int64_t lost_prompt_tokens, lost_cached_tokens, lost_completion_tokens;
+    int usage_state;                 /* enum usage_state */
+    int tier;                        /* enum tier */
     int64_t charge_nano, cost_nano;  /* what the tenant owes, what the supplier is owed; -1: it has
                                         no price */
     char currency[4];                /* of both; "": this cloud has none */

@@ -25,6 +25,8 @@ int entry_of(const struct books_row *r, struct posting ret[ENTRY_POSTINGS_MAX])
     int n = move(ret, "tokens", tokens, "supplier", r->supplier, "tenant", r->tenant);
     int is_added = *r->corrects != 0;
 
+    n += move(ret + n, "tokens", r->lost_prompt_tokens + r->lost_completion_tokens, "supplier",
+              r->supplier, "platform", "lost");
     if (r->charge_nano > 0 || is_added)
         n += move(ret + n, r->currency, r->charge_nano, "platform", "revenue", "tenant", r->tenant);
     if (*r->cost_currency && (r->cost_own_nano > 0 || is_added))

@@ -4,6 +4,7 @@
  * currency in nano-units) its postings sum to zero: what one account gets another gives.
  *
  *   tokens       supplier:S gives, tenant:T gets        what was delivered
+ *   tokens       supplier:S gives, platform:lost gets   what is owed and was not delivered
  *   currency     platform:revenue gives, tenant:T gets  what the tenant owes
  *                supplier:S gives, platform:cost gets   what the supplier is owed
  *
@@ -20,7 +21,7 @@
 
 #include "books/books.h"
 
-#define ENTRY_POSTINGS_MAX 8
+#define ENTRY_POSTINGS_MAX 10
 #define ENTRY_ACCOUNT_MAX  (2 * BOOKS_NAME_MAX + 16)
 #define ENTRY_UNIT_MAX     8
 

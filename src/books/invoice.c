@@ -221,7 +221,9 @@ static const char add_theirs[] =
 static const char add_ours[] =
     "INSERT INTO ours WITH mine AS (SELECT iif(u.corrects = '', u.request_id, u.corrects) AS id,"
     " coalesce(o.at_us, u.at_us) AS at, substr(u.supplier, length(?1) + 2) AS model,"
-    " u.corrects AS corrects, u.prompt_tokens AS p, u.cached_tokens AS c, u.completion_tokens AS d,"
+    " u.corrects AS corrects, u.prompt_tokens + u.lost_prompt_tokens AS p,"
+    " u.cached_tokens + u.lost_cached_tokens AS c,"
+    " u.completion_tokens + u.lost_completion_tokens AS d,"
     " iif(u.cost_currency <> '', u.cost_own_nano,"
     " iif(u.corrects = '', max(u.cost_nano, 0), u.cost_nano)) AS cost,"
     " u.corrects = '' AND u.cost_currency = '' AND u.cost_nano < 0 AND NOT EXISTS (SELECT 1 FROM "

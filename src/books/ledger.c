@@ -17,14 +17,15 @@
 static const char insert_usage[] =
     "INSERT INTO usage (" LEDGER_COLUMNS ", seq, chain)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
-    " ?19, ?20, ?21, ?22, ?23, ?24, ?25) ON CONFLICT (request_id) DO NOTHING";
+    " ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28) ON CONFLICT (request_id) DO NOTHING";
 static const char find_same[] =
     "SELECT 1 FROM usage WHERE request_id = ?1 AND at_us = ?2 AND tenant = ?3 AND key_id = ?4"
     " AND model = ?5 AND supplier = ?6 AND prompt_tokens = ?7 AND cached_tokens = ?8"
     " AND completion_tokens = ?9 AND energy_uj = ?10 AND status = ?11 AND cache_write_tokens = ?12"
     " AND reasoning_tokens = ?13 AND usage_state = ?14 AND tier = ?15 AND charge_nano = ?16"
     " AND cost_nano = ?17 AND currency = ?18 AND team = ?19 AND labels = ?20"
-    " AND corrects = ?21 AND cost_currency = ?22 AND cost_own_nano = ?23";
+    " AND corrects = ?21 AND cost_currency = ?22 AND cost_own_nano = ?23"
+    " AND lost_prompt_tokens = ?24 AND lost_cached_tokens = ?25 AND lost_completion_tokens = ?26";
 static const char add_balance[] =
     "INSERT INTO balance (tenant, n_requests, prompt_tokens, cached_tokens, completion_tokens,"
     " energy_uj) VALUES (?1, ?6, ?2, ?3, ?4, ?5)"
@@ -350,6 +351,7 @@ static int make_correction(struct ledger *l, const char *request_id, const struc
     row->at_us = wish->at_us;
     row->prompt_tokens = row->cached_tokens = row->completion_tokens = row->energy_uj = 0;
     row->cache_write_tokens = row->reasoning_tokens = row->usage_state = 0;
+    row->lost_prompt_tokens = row->lost_cached_tokens = row->lost_completion_tokens = 0;
     return 0;
 }
 

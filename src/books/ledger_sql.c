@@ -67,6 +67,12 @@ static const char version_6[] =
     "ALTER TABLE usage ADD COLUMN cost_currency TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE usage ADD COLUMN cost_own_nano BIGINT NOT NULL DEFAULT 0;";
 
+/* What was owed and never delivered. */
+static const char version_7[] =
+    "ALTER TABLE usage ADD COLUMN lost_prompt_tokens BIGINT NOT NULL DEFAULT 0;"
+    "ALTER TABLE usage ADD COLUMN lost_cached_tokens BIGINT NOT NULL DEFAULT 0;"
+    "ALTER TABLE usage ADD COLUMN lost_completion_tokens BIGINT NOT NULL DEFAULT 0;";
+
 const char *const ledger_columns[BOOKS_BY_N] = {
     [BOOKS_BY_ALL] = "''",
     [BOOKS_BY_TENANT] = "tenant",
@@ -120,6 +126,8 @@ int ledger_sql_tables(sqlite3 *db, int *ret_version)
         code = sqlite3_exec(db, version_5, NULL, NULL, NULL);
     if (!code && *ret_version < 6)
         code = sqlite3_exec(db, version_6, NULL, NULL, NULL);
+    if (!code && *ret_version < 7)
+        code = sqlite3_exec(db, version_7, NULL, NULL, NULL);
     if (!code)
         code = sqlite3_exec(db, set, NULL, NULL, NULL);
     if (!code)
@@ -169,6 +177,9 @@ void ledger_sql_bind(sqlite3_stmt *st, const struct books_row *r)
     sqlite3_bind_text(st, i++, r->corrects, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, i++, r->cost_currency, -1, SQLITE_STATIC);
     sqlite3_bind_int64(st, i++, r->cost_own_nano);
+    sqlite3_bind_int64(st, i++, r->lost_prompt_tokens);
+    sqlite3_bind_int64(st, i++, r->lost_cached_tokens);
+    sqlite3_bind_int64(st, i++, r->lost_completion_tokens);
 }
 
 static void copy(char *to, size_t cap, sqlite3_stmt *st, int i)
@@ -204,6 +215,9 @@ void ledger_sql_read(sqlite3_stmt *st, struct books_row *ret)
     copy(ret->corrects, sizeof ret->corrects, st, 20);
     copy(ret->cost_currency, sizeof ret->cost_currency, st, 21);
     ret->cost_own_nano = sqlite3_column_int64(st, 22);
+    ret->lost_prompt_tokens = sqlite3_column_int64(st, 23);
+    ret->lost_cached_tokens = sqlite3_column_int64(st, 24);
+    ret->lost_completion_tokens = sqlite3_column_int64(st, 25);
 }
 
 /* Texts end with a NUL, so that no two rows have one form. */
@@ -219,6 +233,8 @@ void ledger_sql_chain(const unsigned char before[LEDGER_CHAIN_SIZE], const struc
         r->at_us,       r->prompt_tokens, r->cached_tokens,      r->completion_tokens,
         r->energy_uj,   r->status,        r->cache_write_tokens, r->reasoning_tokens,
         r->usage_state, r->tier,          r->charge_nano,        r->cost_nano};
+    const int64_t lost[] = {r->lost_prompt_tokens, r->lost_cached_tokens,
+                            r->lost_completion_tokens};
     crypto_generichash_state h;
 
     crypto_generichash_init(&h, NULL, 0, LEDGER_CHAIN_SIZE);
@@ -241,5 +257,7 @@ void ledger_sql_chain(const unsigned char before[LEDGER_CHAIN_SIZE], const struc
         crypto_generichash_update(&h, (const unsigned char *)&r->cost_own_nano,
                                   sizeof r->cost_own_nano);
     }
+    if (lost[0] || lost[1] || lost[2])
+        crypto_generichash_update(&h, (const unsigned char *)lost, sizeof lost);
     crypto_generichash_final(&h, ret, LEDGER_CHAIN_SIZE);
 }

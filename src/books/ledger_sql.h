@@ -7,7 +7,7 @@
 #include "books/books.h"
 
 #define LEDGER_BUSY_MS    2000
-#define LEDGER_SCHEMA     6 /* user_version */
+#define LEDGER_SCHEMA     7 /* user_version */
 #define LEDGER_CHAIN_SIZE 16
 
 /* All columns of usage that are a row's own, in the order of bind and read. */
@@ -15,8 +15,8 @@
     "request_id, at_us, tenant, key_id, model, supplier, prompt_tokens, cached_tokens,"            \
     " completion_tokens, energy_uj, status, cache_write_tokens, reasoning_tokens, usage_state,"    \
     " tier, charge_nano, cost_nano, currency, team, labels, corrects, cost_currency,"              \
-    " cost_own_nano"
-#define LEDGER_N_COLUMNS 23
+    " cost_own_nano, lost_prompt_tokens, lost_cached_tokens, lost_completion_tokens"
+#define LEDGER_N_COLUMNS 26
 
 /* Rows that books_where means; ledger_sql_where binds the parameters, 1 to 9. Without prices at all
  * there is nothing to resolve but the counts. */

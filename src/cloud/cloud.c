@@ -352,18 +352,31 @@ static void leave(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
     t->i_tenant = -1;
 }
 
-/* What one side of it costs, in the price's own currency; -1: there is no price. */
+/* What a side of it is about: tokens that were delivered are sold, those that are owed were bought.
+ */
+static struct usage used(const struct cloud_use *u, enum price_side side)
+{
+    if (side == PRICE_BUY && u->owed)
+        return *u->owed;
+    return (struct usage){.prompt_tokens = u->prompt_tokens,
+                          .cached_tokens = u->cached_tokens,
+                          .cache_write_tokens = u->cache_write_tokens,
+                          .completion_tokens = u->completion_tokens,
+                          .reasoning_tokens = u->reasoning_tokens};
+}
+
+/* What one side of it costs, in the price's own currency; -1: there is no price. Nothing costs
+ * nothing. */
 static int64_t price_side(const struct cloud_prices *l, enum price_side side,
                           const struct cloud_use *u, const struct price **ret)
 {
     const char *id = u->supplier ? u->supplier : "";
-    struct usage use = {.prompt_tokens = u->prompt_tokens,
-                        .cached_tokens = u->cached_tokens,
-                        .cache_write_tokens = u->cache_write_tokens,
-                        .completion_tokens = u->completion_tokens,
-                        .reasoning_tokens = u->reasoning_tokens};
+    struct usage use = used(u, side);
     struct usage_buckets b = usage_buckets(&use);
 
+    *ret = NULL;
+    if (!use.prompt_tokens && !use.completion_tokens)
+        return 0;
     *ret = asked_price(l, side, u->model ? u->model : "", id, u->tier, u->at_us / 1000000);
     if (!*ret && side == PRICE_BUY && asked_is_local(id))
         return 0;
@@ -374,8 +387,7 @@ static int64_t price_side(const struct cloud_prices *l, enum price_side side,
 static int64_t charge(const struct cloud_ticket *t, const struct cloud_use *u)
 {
     const struct price *p;
-    int64_t n =
-        u->prompt_tokens + u->completion_tokens ? price_side(t->prices, PRICE_SELL, u, &p) : 0;
+    int64_t n = price_side(t->prices, PRICE_SELL, u, &p);
 
     return n >= 0 ? n : t->money_held > 0 ? t->money_held : 0;
 }
@@ -402,20 +414,27 @@ static int64_t cost(const struct cloud_prices *l, const struct cloud_use *u)
 static void put_price(const struct cloud *c, const struct cloud_ticket *t,
                       const struct cloud_use *u, struct books_row *r)
 {
-    int is_free =
-        !u->prompt_tokens && !u->completion_tokens; /* nothing was used: nothing is owed */
-    const struct price *p = NULL;
+    const struct price *p;
 
-    r->charge_nano = is_free || t->n_hedged ? 0 : price_side(t->prices, PRICE_SELL, u, &p);
-    r->cost_nano = is_free ? 0 : price_side(t->prices, PRICE_BUY, u, &p);
+    r->charge_nano = t->n_hedged ? 0 : price_side(t->prices, PRICE_SELL, u, &p);
+    r->cost_nano = price_side(t->prices, PRICE_BUY, u, &p);
     r->cost_own_nano = 0;
     r->cost_currency[0] = 0;
-    if (!is_free && p && *p->currency) {
+    if (p && *p->currency) {
         put_name(r->cost_currency, sizeof r->cost_currency, p->currency);
         r->cost_own_nano = r->cost_nano;
         r->cost_nano = asked_exchange(t->prices, p, r->cost_own_nano, u->at_us / 1000000);
     }
     put_name(r->currency, sizeof r->currency, c->config.currency);
+}
+
+static void put_lost(const struct cloud_use *u, struct books_row *r)
+{
+    struct usage owed = used(u, PRICE_BUY);
+
+    r->lost_prompt_tokens = owed.prompt_tokens - u->prompt_tokens;
+    r->lost_cached_tokens = owed.cached_tokens - u->cached_tokens;
+    r->lost_completion_tokens = owed.completion_tokens - u->completion_tokens;
 }
 
 int64_t cloud_hedge_after(const struct cloud *c, const struct cloud_ticket *t, enum tier tier)
@@ -519,6 +538,7 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
         r->usage_state = (int)u->usage_state;
         r->tier = (int)u->tier;
         r->energy_uj = u->energy_uj;
+        put_lost(u, r);
         put_price(c, t, u, r);
         r->status = u->status;
         put_name(r->request_id, sizeof r->request_id, u->request_id);

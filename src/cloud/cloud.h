@@ -316,7 +316,8 @@ struct cloud_use {
     int64_t prompt_tokens, cached_tokens, completion_tokens;
     int64_t cache_write_tokens, reasoning_tokens;
     enum usage_state usage_state;
-    enum tier tier; /* as it was served */
+    const struct usage *owed; /* to the supplier, at least as much; NULL: the same */
+    enum tier tier;           /* as it was served */
     int64_t energy_uj;
     int status;    /* HTTP status answered */
     int64_t at_us; /* wall clock */

@@ -39,9 +39,10 @@ struct relay_job {
     struct piece *finish; /* the end of the choices, until their usage is known */
     size_t n_pending;
     int is_paused, has_content, n_finished, n_skipped, is_ended, is_popped;
-    size_t n_text; /* bytes of text that were told */
-    struct usage usage;
-    int has_usage;
+    int is_sent;              /* before it was cut: the service may have read it */
+    size_t n_text;            /* bytes of text that were told */
+    struct usage owed, usage; /* to the service; of that, what was delivered */
+    int has_usage;            /* the service has told */
     struct times times;
     struct allowance_mark mark; /* its place among those of its account */
     int64_t began_us, first_us, last_us, retry_us;
@@ -104,16 +105,24 @@ static struct piece *new_piece(const char *text, size_t n, const struct api_rela
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-/* Where nobody told what was used: what was asked and what was told, by their lengths. */
+/* Where nobody told what was used: what was asked and what came, by their lengths. The service may
+ * bill a request that was cancelled before it said anything. */
 static void estimate(struct relay_job *r)
 {
     if (r->has_usage)
         return;
-    r->usage = (struct usage){.state = USAGE_ESTIMATED};
-    if (r->has_content) {
-        r->usage.prompt_tokens = api_relayed_estimate(r->job->relay->n_body);
-        r->usage.completion_tokens = api_relayed_estimate(r->n_text);
-    }
+    r->owed = (struct usage){.state = USAGE_ESTIMATED};
+    if (r->has_content || (r->is_sent && r->err.code == ERR_CANCELLED))
+        r->owed.prompt_tokens = api_relayed_estimate(r->job->relay->n_body);
+    if (r->has_content)
+        r->owed.completion_tokens = api_relayed_estimate(r->n_text);
+}
+
+/* What is owed, and what of it was delivered: nothing before the first content. */
+static void reckon(struct relay_job *r)
+{
+    estimate(r);
+    r->usage = r->has_content ? r->owed : (struct usage){.state = r->owed.state};
 }
 
 /* The job is over, with r->err.code; what was not told before the first content never is. */
@@ -128,7 +137,7 @@ static void end(struct relay_job *r)
     }
     if (r->err.code && !r->has_content)
         drop_pieces(r);
-    estimate(r);
+    reckon(r);
     r->times = (struct times){.prompt_us = r->first_us ? r->first_us - r->began_us : 0,
                               .completion_us = r->first_us ? r->last_us - r->first_us : 0};
     announce(r);
@@ -137,6 +146,7 @@ static void end(struct relay_job *r)
 /* End it for a reason of our own: the service is told by closing the connection. */
 static void cut(struct relay_job *r, int code, const char *why)
 {
+    r->is_sent = r->up && upstream_is_sent(r->up);
     if (r->up)
         upstream_cancel(r->up);
     r->up = NULL;
@@ -161,7 +171,7 @@ static int fail_if_error(struct relay_job *r, const struct api_relayed_piece *lo
 
 static void take_usage(struct relay_job *r, const struct api_relayed_piece *look)
 {
-    if (look->usage && !api_relayed_usage(look->usage, look->n_usage, &r->usage))
+    if (look->usage && !api_relayed_usage(look->usage, look->n_usage, &r->owed))
         r->has_usage = 1;
 }
 
@@ -465,6 +475,7 @@ static const struct event *relay_peek(struct supplier *s, struct job *j)
         return NULL;
     r->ev = (struct event){.kind = EVENT_DONE,
                            .usage = &r->usage,
+                           .owed = &r->owed,
                            .times = &r->times,
                            .code = r->err.code,
                            .err = r->err.code ? &r->err : NULL,

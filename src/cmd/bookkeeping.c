@@ -80,16 +80,18 @@ static int print_pending_json(void *arg, const struct books_row *r)
 
     show_time(r->at_us, at);
     return cmd_json(
-        json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:s}",
-                  "request_id", cmd_json_str(r->request_id), "ended", at, "tenant",
-                  cmd_json_str(r->tenant), "key", cmd_json_str(r->key_id), "model",
-                  cmd_json_str(r->model), "supplier", cmd_json_str(r->supplier), "prompt_tokens",
-                  (json_int_t)r->prompt_tokens, "cached_tokens", (json_int_t)r->cached_tokens,
-                  "completion_tokens", (json_int_t)r->completion_tokens, "charge",
-                  json_amount(r->charge_nano), "cost", json_amount(r->cost_nano), "currency",
-                  cmd_json_str(r->currency), "owed",
-                  json_amount(*r->cost_currency ? r->cost_own_nano : -1), "owed_currency",
-                  cmd_json_str(r->cost_currency), "why", why_pending(r)),
+        json_pack(
+            "{s:o, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:s}",
+            "request_id", cmd_json_str(r->request_id), "ended", at, "tenant",
+            cmd_json_str(r->tenant), "key", cmd_json_str(r->key_id), "model",
+            cmd_json_str(r->model), "supplier", cmd_json_str(r->supplier), "prompt_tokens",
+            (json_int_t)r->prompt_tokens, "cached_tokens", (json_int_t)r->cached_tokens,
+            "completion_tokens", (json_int_t)r->completion_tokens, "lost_prompt_tokens",
+            (json_int_t)r->lost_prompt_tokens, "lost_completion_tokens",
+            (json_int_t)r->lost_completion_tokens, "charge", json_amount(r->charge_nano), "cost",
+            json_amount(r->cost_nano), "currency", cmd_json_str(r->currency), "owed",
+            json_amount(*r->cost_currency ? r->cost_own_nano : -1), "owed_currency",
+            cmd_json_str(r->cost_currency), "why", why_pending(r)),
         JSON_COMPACT);
 }
 
@@ -101,16 +103,19 @@ static void print_pending_head(void)
 
 static int print_pending(void *arg, const struct books_row *r)
 {
-    char at[24], charge[MONEY_TEXT_MAX], cost[MONEY_TEXT_MAX];
+    char at[24], charge[MONEY_TEXT_MAX], cost[MONEY_TEXT_MAX], lost[48] = "";
+    int64_t n_lost = r->lost_prompt_tokens + r->lost_completion_tokens;
     int *n = arg;
 
     if (!(*n)++)
         print_pending_head();
     show_time(r->at_us, at);
-    cmd_line(stdout, "%-30s %-20s %-16s %-24s %10lld %10lld %12s %12s %-3s %s", r->request_id, at,
+    if (n_lost)
+        snprintf(lost, sizeof lost, ", %lld more owed", (long long)n_lost);
+    cmd_line(stdout, "%-30s %-20s %-16s %-24s %10lld %10lld %12s %12s %-3s %s%s", r->request_id, at,
              r->tenant, r->supplier, (long long)r->prompt_tokens, (long long)r->completion_tokens,
              show_amount(r->charge_nano, charge), show_amount(r->cost_nano, cost), r->currency,
-             why_pending(r));
+             why_pending(r), lost);
     return 0;
 }
 

@@ -71,6 +71,7 @@ struct event {
     int32_t n_drafted, n_draft_right; /* TEXT, DONE: of the job so far */
 
     const struct usage *usage; /* DONE */
+    const struct usage *owed;  /* DONE: to the supplier, where that is another number; or NULL */
     const struct times *times; /* STARTED, DONE */
     int code;                  /* DONE: 0, or the ERR_* that ended the job */
     const struct err *err;     /* ERROR; DONE with a code: its sentence, or NULL */

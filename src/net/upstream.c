@@ -232,6 +232,11 @@ void upstream_pause(struct upstream_request *r, int paused)
         upstream_todo(r);
 }
 
+int upstream_is_sent(const struct upstream_request *r)
+{
+    return r->n_all && r->n_out == r->n_all;
+}
+
 int upstream_status(const struct upstream_request *r)
 {
     return r->status;

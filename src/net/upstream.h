@@ -80,6 +80,8 @@ void upstream_cancel(struct upstream_request *r);
 void upstream_mail(struct upstream *u, int io);
 void upstream_pause(struct upstream_request *r, int paused); /* reading, for a slow reader */
 int upstream_status(const struct upstream_request *r);       /* 0 before on_head */
+/* Has all of the request been handed to the connection? The service may have read it. */
+int upstream_is_sent(const struct upstream_request *r);
 /* The headers one after the other, names in lower case: *name is NULL, then what was told last. 0:
  * there are no more. */
 int upstream_answer_next(const struct upstream_request *r, const char **name, const char **value);

@@ -100,7 +100,7 @@ struct call_hedge {
     struct call_job job;
     struct cloud_ticket ticket; /* of the job that lost, or the second one's while that is open */
     struct call_job *loser;     /* NULL: it is open */
-    struct usage usage;         /* the loser's */
+    struct usage usage;         /* the loser's: what it is owed */
     int64_t sent_us;
 };
 
@@ -173,7 +173,8 @@ struct call {
     int64_t sent_us;    /* when its first job was handed over at this offer, ... */
     int64_t queue_us;   /* ... and how long it waited there; 0: not told */
     struct buf record;  /* of the choices of an offer (cloud/route_record.h) */
-    struct usage usage; /* of all jobs that came home */
+    struct usage usage; /* of all jobs that came home: delivered, ... */
+    struct usage owed;  /* ... and owed to the supplier */
     struct times times; /* likewise, the longest */
     const char *finish;
 

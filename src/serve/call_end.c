@@ -213,6 +213,7 @@ static void settle(struct call *c)
                             .cache_write_tokens = c->usage.cache_write_tokens,
                             .reasoning_tokens = c->usage.reasoning_tokens,
                             .usage_state = c->usage.state,
+                            .owed = &c->owed,
                             .tier = c->tier,
                             .status = c->status,
                             .at_us = clock_wall_us()};

@@ -110,16 +110,10 @@ void call_hedge_cancel(struct call *c)
 }
 
 /* The one that has failed, or lost: what it used. */
-static void lose(struct call *c, struct call_job *j, const struct event *ev)
+static void lose(struct call_hedge *h, struct call_job *j, const struct event *ev)
 {
-    struct call_hedge *h = c->hedge;
-
     j->state = JOB_DONE;
-    h->usage = *ev->usage;
-    if (ev->code == ERR_CANCELLED && !h->usage.prompt_tokens) { /* it had the prompt, at least */
-        h->usage.state = USAGE_ESTIMATED;
-        h->usage.prompt_tokens = tokens_of(c);
-    }
+    h->usage = ev->owed ? *ev->owed : *ev->usage;
 }
 
 int call_hedge_takes(struct call *c, struct call_job *j, const struct event *ev)
@@ -146,7 +140,7 @@ int call_hedge_takes(struct call *c, struct call_job *j, const struct event *ev)
         decide(c, j);
     }
     if (ev->kind == EVENT_DONE)
-        lose(c, j, ev);
+        lose(h, j, ev);
     return 1;
 }
 

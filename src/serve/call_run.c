@@ -172,18 +172,26 @@ static void raise(int64_t *at, int64_t v)
         *at = v;
 }
 
+static void add_tokens(struct usage *to, const struct usage *u)
+{
+    to->prompt_tokens += u->prompt_tokens;
+    to->cached_tokens += u->cached_tokens;
+    to->completion_tokens += u->completion_tokens;
+    to->cache_write_tokens += u->cache_write_tokens;
+    to->state = u->state > to->state ? u->state : to->state;
+    to->reasoning_tokens += u->reasoning_tokens;
+    to->accepted_prediction_tokens += u->accepted_prediction_tokens;
+    to->rejected_prediction_tokens += u->rejected_prediction_tokens;
+}
+
 /* One more prompt is done: sums of what was used. Prompts run side by side, so the longest counts.
  */
-static void add_use(struct call *c, const struct usage *u, const struct times *t)
+static void add_use(struct call *c, const struct event *ev)
 {
-    c->usage.prompt_tokens += u->prompt_tokens;
-    c->usage.cached_tokens += u->cached_tokens;
-    c->usage.completion_tokens += u->completion_tokens;
-    c->usage.cache_write_tokens += u->cache_write_tokens;
-    c->usage.state = u->state > c->usage.state ? u->state : c->usage.state;
-    c->usage.reasoning_tokens += u->reasoning_tokens;
-    c->usage.accepted_prediction_tokens += u->accepted_prediction_tokens;
-    c->usage.rejected_prediction_tokens += u->rejected_prediction_tokens;
+    const struct times *t = ev->times;
+
+    add_tokens(&c->usage, ev->usage);
+    add_tokens(&c->owed, ev->owed ? ev->owed : ev->usage);
     raise(&c->times.queue_us, t->queue_us);
     raise(&c->times.prompt_us, t->prompt_us);
     raise(&c->times.completion_us, t->completion_us);
@@ -200,7 +208,7 @@ static void job_done(struct call *c, struct call_job *j, const struct event *ev)
     c->live.row.n_generated +=
         (int32_t)(ev->usage->completion_tokens - ev->usage->rejected_prediction_tokens) -
         j->n_told; /* ends have no text */
-    add_use(c, ev->usage, ev->times);
+    add_use(c, ev);
     if (!ev->code)
         cloud_note_job(c->ticket.offer, clock_now_us(),
                        ev->times->prompt_us + ev->times->completion_us);

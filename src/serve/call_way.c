@@ -461,7 +461,7 @@ static int leave_offer(struct call *c, struct err *e)
     drop_jobs(c);
     c->cancelled = c->lowered_max = 0;
     c->queue_us = 0;
-    c->usage = (struct usage){0};
+    c->usage = c->owed = (struct usage){0};
     c->times = (struct times){0};
     row_back(&c->live);
     cloud_turn_back(c->s->cloud, clock_now_us(), &c->ticket);

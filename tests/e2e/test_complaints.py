@@ -49,7 +49,9 @@ COMPLAINTS = {
     13: ("a rotation that was cut leaves nobody with the key", ["tests/e2e/test_accounts.py::test_rotation_can_be_repeated"]),
     14: ("who leaves in mid-stream is not booked, or at nothing", [
         ENDINGS_OF_A_STREAM, "tests/e2e/test_cancel.py::test_in_a_stream", "tests/e2e/test_kill.py::test_killed_at_any_instant"]),
-    15: ("cancelled streams are booked below what the supplier bills", []),
+    15: ("cancelled streams are booked below what the supplier bills", [
+        "tests/e2e/test_complaints.py::test_complaint_15_what_the_supplier_may_bill_is_owed",
+        "tests/unit/books/test_entry.c::what_is_lost_is_owed"]),
     16: ("cached tokens are charged twice", ["tests/unit/api/test_relayed_usage.c::cached_tokens_are_charged_once"]),
     17: ("reasoning tokens are charged twice, or lost", [
         "tests/unit/api/test_relayed_usage.c::reasoning_is_charged_once",
@@ -109,10 +111,17 @@ COMPLETION = {"id": "cmpl-1", "object": "text_completion", "created": 1, "model"
               "usage": {"prompt_tokens": 11, "completion_tokens": 4, "total_tokens": 15}}
 
 
+PRICES = """currency: EUR
+prices:
+  - {input: 0.10, output: 0.40}
+  - {side: buy, supplier: m, input: 0.05, output: 0.20}
+"""
+
+
 class Door:
     """A server with one supplier, and tenants with keys."""
 
-    def __init__(self, folder, script, *lines, tenants=("a",), models=("far",)):
+    def __init__(self, folder, script, *lines, tenants=("a",), models=("far",), more=""):
         self.mock = Mock(script)
         keys, self.heads = folder / "keys", {}
         for name in tenants:
@@ -123,7 +132,7 @@ class Door:
             with open(keys, "a", encoding="ascii") as f:
                 f.writelines(line + "\n" for line in lines)
         (folder / "c.yaml").write_text(f"suppliers:\n  - name: m\n    base_url: {self.mock.url}\n    models: [{', '.join(models)}]\n"
-                                       "    concurrency: 1000\n")
+                                       f"    concurrency: 1000\n{more}")
         with_keys = ("--keys", keys) if tenants else ()
         self.server = Server(str(folder), "-c", folder / "c.yaml", *with_keys, models=[])
         self.url = self.server.url + "/v1"
@@ -270,6 +279,24 @@ def test_complaint_14_a_client_that_leaves_is_booked_once(door, body, stream):
     d.stop()
     rows = d.rows()
     assert len(rows) == 1 and rows[0]["status"] == 499 and rows[0]["usage_state"] == 1
+    assert (rows[0]["lost_prompt_tokens"] > 0) != stream and rows[0]["lost_completion_tokens"] == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_complaint_15_what_the_supplier_may_bill_is_owed(door, stream):
+    """A client leaves before anything came: nothing was delivered to its tenant, and the supplier is owed about the prompt."""
+    d = door(lambda a: a.wait_gone(), more=PRICES)
+    asked = {**ASK, "messages": [{"role": "user", "content": "word " * 400}], "stream": stream}
+    leave(d, asked, b"")
+    assert d.booked(1)["prompt_tokens"] == 0
+    assert d.mock.requests[0].gone.wait(60 * SLOW)
+    d.stop()
+    row, = d.rows()
+    assert row["status"] == 499 and row["usage_state"] == 1 and row["charge_nano"] == row["completion_tokens"] == 0
+    assert 450 < row["lost_prompt_tokens"] < 650 and row["lost_completion_tokens"] == 0  # of 2,000 bytes
+    assert row["cost_nano"] == 50 * row["lost_prompt_tokens"]
+    pending = subprocess.run([find_gaufre(), "ledger", "pending", "-l", d.server.ledger], capture_output=True, text=True, check=True)
+    assert f"estimated, {row['lost_prompt_tokens']} more owed" in pending.stdout
 
 
 def cut(a):

@@ -62,6 +62,15 @@ static void sums_to_zero(void **state)
     assert_int_equal(entry_of(&r, p), 2);
     r.prompt_tokens = r.completion_tokens = 0;
     assert_int_equal(entry_of(&r, p), 0);
+    r.lost_prompt_tokens = 70; /* owed, and delivered to nobody */
+    r.lost_completion_tokens = 9;
+    r.cost_nano = 3000;
+    assert_int_equal(entry_of(&r, p), 4);
+    assert_string_equal(p[0].account, "supplier:far/m");
+    assert_int_equal(p[0].amount, -79);
+    assert_string_equal(p[1].account, "platform:lost");
+    assert_int_equal(p[1].amount, 79);
+    assert_string_equal(p[3].account, "platform:cost");
 }
 
 static void post(struct books *b, int i)
@@ -528,14 +537,56 @@ static void a_copy_is_of_one_moment(void **state)
     assert_int_equal(access(copy, F_OK), -1);
 }
 
+#define WITHOUT_LOST                                                                               \
+    "ALTER TABLE usage DROP COLUMN lost_prompt_tokens;"                                            \
+    "ALTER TABLE usage DROP COLUMN lost_cached_tokens;"                                            \
+    "ALTER TABLE usage DROP COLUMN lost_completion_tokens;"
+
+static void version_6_is_brought_up(void **state)
+{
+    fill(0, 10);
+    change(WITHOUT_LOST "PRAGMA user_version=6");
+    audit(10);
+    fill(10, 10);
+    audit(20);
+}
+
+/* Delivered to nobody and owed: in the balances, the chain and what is compared with a bill. */
+static void what_is_lost_is_owed(void **state)
+{
+    struct books *b = NULL;
+    struct books_row *r;
+    struct err e = {0};
+
+    assert_int_equal(books_open(&b, path, 0, &e), 0);
+    r = books_take(b);
+    strcpy(r->request_id, "left");
+    strcpy(r->tenant, "acme");
+    strcpy(r->supplier, "far/m");
+    r->usage_state = 1;
+    r->lost_prompt_tokens = 70;
+    r->lost_cached_tokens = 50;
+    r->lost_completion_tokens = 9;
+    r->at_us = INT64_C(1800000000000000);
+    books_post(b, r);
+    assert_int_equal(books_close(b), 0);
+    audit(1);
+    assert_int_equal(number("SELECT amount FROM account WHERE account = 'platform:lost'"), 79);
+    assert_int_equal(number("SELECT amount FROM account WHERE account = 'supplier:far/m'"), -79);
+    assert_int_equal(number("SELECT count(*) FROM account WHERE account = 'tenant:acme'"), 0);
+    assert_int_equal(number("SELECT prompt_tokens FROM balance WHERE tenant = 'acme'"), 0);
+    assert_int_equal(n_pending(), 1);
+    differs("UPDATE usage SET lost_cached_tokens = 0", "left ");
+}
+
 static void version_3_is_brought_up(void **state)
 {
     fill(0, 10);
     change(
         "DROP INDEX usage_corrects; ALTER TABLE usage DROP COLUMN corrects; DROP TABLE opening;"
         "ALTER TABLE usage DROP COLUMN cost_currency; ALTER TABLE usage DROP COLUMN cost_own_nano;"
-        "DROP TABLE opening_account; DROP TABLE opening_balance; DROP TABLE opening_use;"
-        "PRAGMA user_version=3");
+        "DROP TABLE opening_account; DROP TABLE opening_balance; DROP TABLE "
+        "opening_use;" WITHOUT_LOST "PRAGMA user_version=3");
     audit(10);
     fill(10, 10);
     audit(20);
@@ -588,6 +639,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_changed_is_not_pruned_away, setup, teardown),
         cmocka_unit_test_setup_teardown(many_batches, setup, teardown),
         cmocka_unit_test_setup_teardown(a_copy_is_of_one_moment, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_lost_is_owed, setup, teardown),
+        cmocka_unit_test_setup_teardown(version_6_is_brought_up, setup, teardown),
         cmocka_unit_test_setup_teardown(version_3_is_brought_up, setup, teardown),
         cmocka_unit_test_setup_teardown(the_first_version_is_brought_up, setup, teardown),
     };
