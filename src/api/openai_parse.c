@@ -76,7 +76,7 @@ static const struct field fields[] = {
     NUM("clear_thinking", CHAT, T_BOOL, 0, 0, clear_thinking, 0, 0, "boolean", "", "true"),
     FUN("model_parameters", CHAT, IGNORED, 0, read_model_parameters, "object", "", "null"),
     NUM("prompt_cache_key", BOTH, T_STR, 0, 0, r.cache_key, 0, 1024, "string", "at most 1024 bytes", "null"),
-    FUN("service_tier", BOTH, 0, API_GIVEN_TIER, read_tier, "string", "auto, default, flex, priority (also scale)", "default"),
+    FUN("service_tier", BOTH, 0, API_GIVEN_TIER, read_tier, "string", "auto, default, flex, priority, batch (also scale)", "default"),
     NUM("user", BOTH, T_STR, IGNORED, 0, unused, 0, 1024, "string", "at most 1024 bytes", "null"),
     SKIP("store", BOTH),
     SKIP("metadata", BOTH),

@@ -237,9 +237,10 @@ int read_thinking(struct reading *d, const json_t *v, const char *name)
 
 int read_tier(struct reading *d, const json_t *v, const char *name)
 {
-    static const char *const names[] = {"default", "auto", "flex", "priority", "scale", NULL};
-    static const enum tier tiers[] = {TIER_DEFAULT, TIER_AUTO, TIER_FLEX, TIER_PRIORITY,
-                                      TIER_DEFAULT};
+    static const char *const names[] = {"default", "auto",  "flex", "priority",
+                                        "batch",   "scale", NULL};
+    static const enum tier tiers[] = {TIER_DEFAULT,  TIER_AUTO,  TIER_FLEX,
+                                      TIER_PRIORITY, TIER_BATCH, TIER_DEFAULT};
     int i = read_choice(v, name, names, d->e);
 
     if (i < 0)

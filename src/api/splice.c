@@ -57,6 +57,8 @@ static int put_member(const struct json_item *i, const struct api_splice *s, str
     if (s->max_held > 0 && is_max(i) &&
         *i->value != 'n') /* of two names a supplier may know either */
         return buf_addf(out, "%d", s->max_held);
+    if (s->tier && json_is_key(i, "service_tier") && *i->value == '"')
+        return json_put_str(out, s->tier);
     if (s->ask_usage && json_is_key(i, "stream_options"))
         return put_options(i->value, i->value_end, out);
     return buf_add(out, i->value, (size_t)(i->value_end - i->value));

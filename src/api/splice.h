@@ -12,6 +12,7 @@ struct api_splice {
     int32_t max_tokens; /* in place of the client's, by its most widely known name; 0: as is */
     int32_t max_held;   /* the maximum that the client is held to, under whatever name it gave one;
                          * 0: it gave none */
+    const char *tier;   /* in place of the client's service_tier, where it names one; NULL: as is */
     int ask_usage;      /* a stream is to tell its usage: stream_options.include_usage */
     int known_only;     /* members that the contract does not name are left out ... */
     unsigned kind;      /* ... 1: of chat, 2: of completions */

@@ -172,14 +172,11 @@ static int read_tiers(const struct account_field *f, char *list, int64_t *ret, s
     int64_t bits = 0;
 
     for (char *at = list, *one = next_of(&at); one; one = next_of(&at)) {
-        int64_t bit = 0;
-        for (int t = 0; t < TIER_AUTO; t++) {
-            if (!strcmp(one, tier_name((enum tier)t)))
-                bit = INT64_C(1) << t;
-        }
-        if (!bit)
-            return BAD(f, e, "'%.40s' is not one of the tiers default, flex and priority", one);
-        bits |= bit;
+        int tier = tier_find(one);
+        if (tier < 0)
+            return BAD(f, e, "'%.40s' is not one of the tiers batch, flex, default and priority",
+                       one);
+        bits |= INT64_C(1) << tier;
     }
     *ret = bits;
     return 0;

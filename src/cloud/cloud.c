@@ -165,12 +165,12 @@ int cloud_check_over(struct cloud *c, int64_t now_us, const struct cloud_ticket 
 
 enum tier cloud_tier(const struct cloud_ticket *t, enum tier asked)
 {
-    if (asked == TIER_AUTO)
-        asked = TIER_PRIORITY;
-    if (asked == TIER_PRIORITY && t->tiers & 1u << TIER_PRIORITY)
-        return TIER_PRIORITY;
-    if (asked != TIER_FLEX && t->tiers & 1u << TIER_DEFAULT)
-        return TIER_DEFAULT;
+    if (asked == TIER_BATCH)
+        return TIER_BATCH;
+    for (int rank = tier_rank(asked == TIER_AUTO ? TIER_PRIORITY : asked); rank >= 0; rank--) {
+        if (t->tiers >> tier_of_rank(rank) & 1)
+            return tier_of_rank(rank);
+    }
     return TIER_FLEX;
 }
 
@@ -246,6 +246,7 @@ int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queu
                               .is_alone = !c->is_closed,
                               .capacity = load.capacity,
                               .waiting_max = c->config.waiting_max,
+                              .fills = tier_fills((enum tier)t->asked.tier),
                               .job_us = atomic_load(&of->job_us)};
     admit_decide(&st, (int32_t)t->holds.n_seqs, queue_threshold_us, &d);
     if (d.admit) {

@@ -224,7 +224,8 @@ int cloud_enter(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
 /* ERR_AUTH: its key was revoked or has expired since. */
 int cloud_check_over(struct cloud *c, int64_t now_us, const struct cloud_ticket *t, struct err *e);
 /* The tier in which a request that asks for that one is served: the best that its key has a right
- * to and that is not above it; auto: the best of all. Flex is everybody's. */
+ * to and that is not above it; auto: the best of all. Flex is everybody's who has nothing as low,
+ * batch everybody's who asks for it. */
 enum tier cloud_tier(const struct cloud_ticket *t, enum tier asked);
 /* Check only the key: for endpoints that cost nothing. */
 int cloud_check_key(struct cloud *c, int64_t now_us, const struct cloud_caller *who, struct err *e);

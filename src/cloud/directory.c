@@ -7,7 +7,7 @@
 
 #include "base/check.h"
 
-#define TIERS_UNSAID (1u << TIER_DEFAULT | 1u << TIER_FLEX)
+#define TIERS_UNSAID (1u << TIER_DEFAULT | 1u << TIER_FLEX | 1u << TIER_BATCH)
 
 int directory_init(struct directory *d, const char *currency, struct err *e)
 {

@@ -386,6 +386,13 @@ static void job_free(struct relay_job *r)
     free(r);
 }
 
+/* What a service is asked for: the tier that was granted, whatever the client wrote. None of them
+ * knows batch as a tier of a request. */
+static const char *tier_sent(const struct job *j)
+{
+    return tier_name(j->tier == TIER_BATCH ? TIER_FLEX : j->tier);
+}
+
 static int begin(struct relay_job *r, struct err *e)
 {
     const struct relay *relay = r->relay;
@@ -393,6 +400,7 @@ static int begin(struct relay_job *r, struct err *e)
     struct api_splice splice = {.model = relay->c.upstream_model,
                                 .max_tokens = ask->max_tokens,
                                 .max_held = ask->max_held,
+                                .tier = tier_sent(r->job),
                                 .ask_usage = ask->stream,
                                 .known_only = relay->c.known_only,
                                 .kind = strstr(ask->path, "chat") ? 1 : 2};

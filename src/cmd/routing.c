@@ -30,7 +30,7 @@ struct route_opts {
 static const struct opt opts[] = {
     OPT_FILE('c', "config", NULL, route_opts, config, "try: the configuration of the server"),
     OPT_STR('m', "model", "ID", NULL, route_opts, model, "try: model, as a client names it"),
-    OPT_CHOICE(0, "tier", "flex|default|priority", "default", route_opts, tier, "try: tier that was granted"),
+    OPT_CHOICE(0, "tier", "flex|default|priority|batch", "default", route_opts, tier, "try: tier that was granted"),
     OPT_INT(0, "tokens", "N", "1000", 0, 1e9, route_opts, tokens, "try: tokens of the prompt"),
     OPT_INT(0, "max-tokens", "N", "500", 0, 1e9, route_opts, max_tokens, "try: tokens of the answer"),
     OPT_STRS(0, "needs", "FEATURE", route_opts, needs,

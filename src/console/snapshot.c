@@ -89,9 +89,9 @@ static void add_waiter(struct watch *w, const struct row *r)
     if (!p)
         return;
     w->waiter = p;
-    p[w->n_waiters++] =
-        (struct waiter){.i_model = r->i_model,
-                        .one = {.tier = (int)r->tier, .tenant = r->i_tenant, .order = r->order}};
+    p[w->n_waiters++] = (struct waiter){
+        .i_model = r->i_model,
+        .one = {.tier = tier_rank(r->tier), .tenant = r->i_tenant, .order = r->order}};
 }
 
 static void see_live(struct watch *w, const struct rows *io)

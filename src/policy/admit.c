@@ -16,7 +16,8 @@ void admit_decide(const struct admit_state *s, int32_t n, int64_t threshold_us,
     int64_t behind = -free + 1; /* sequences that must end before a new one begins */
     int64_t waiting = n - free; /* sequences that would wait, the new ones included */
     int64_t own = s->n_own + n < waiting ? s->n_own + n : waiting;
-    int64_t over = waiting - s->waiting_max;
+    int64_t max = s->fills ? (s->waiting_max + 1) / 2 : s->waiting_max;
+    int64_t over = waiting - max;
 
     /* `capacity` jobs end in one job_us. */
     ret->wait_us = behind > 0 ? behind * job_us / capacity : 0;
@@ -25,8 +26,7 @@ void admit_decide(const struct admit_state *s, int32_t n, int64_t threshold_us,
     if (!s->n_inside)
         return;
     /* All sequences inside count, not those that wait at this moment: in a burst none has begun. */
-    if (waiting > 0 && s->n_own &&
-        !rota_may_take(own - 1, waiting - 1, s->waiting_max, s->is_alone)) {
+    if (waiting > 0 && s->n_own && !rota_may_take(own - 1, waiting - 1, max, s->is_alone)) {
         ret->admit = 0;
         ret->retry_us = (over > 1 ? over : 1) * job_us / capacity;
     } else if (threshold_us > 0 && ret->wait_us > threshold_us) {

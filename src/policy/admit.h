@@ -9,7 +9,8 @@ struct admit_state {
     int64_t n_own;       /* of these: those of the tenant that asks */
     int is_alone;        /* there is only this tenant, so it may have all places */
     int32_t capacity;    /* sequences that the supplier runs together, >= 1 */
-    int32_t waiting_max; /* sequences that may wait */
+    int32_t waiting_max; /* sequences that may wait ... */
+    int fills;           /* ... of which a tier that fills leaves half to the others */
     int64_t job_us;      /* running mean of the time a sequence takes; 0: not known yet */
 };
 

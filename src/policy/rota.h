@@ -8,9 +8,9 @@
 
 #include <stdint.h>
 
-#define ROTA_TIERS 4 /* 0..2: as asked for */
-#define ROTA_FIRM  1 /* lower ones fill what is idle, and give it back at once */
-#define ROTA_OWED  3 /* passed over for too long (policy/sched) */
+#define ROTA_TIERS 5 /* 0..3: by tier_rank */
+#define ROTA_FIRM  2 /* lower ones fill what is idle, and give it back at once */
+#define ROTA_OWED  4 /* passed over for too long (policy/sched) */
 
 /* Whose turn was last in each tier. Zeroed: nobody's. */
 struct rota {

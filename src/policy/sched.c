@@ -174,7 +174,7 @@ static int has_slot(const struct sched *s, const struct rota_one *one)
 /* Does a sequence of that tier take what one that fills has? */
 static int displaces(int tier, int fill)
 {
-    return fill < ROTA_FIRM && tier >= ROTA_FIRM && tier < ROTA_OWED;
+    return fill < ROTA_FIRM && tier > fill && tier < ROTA_OWED;
 }
 
 /* May a slot be taken from another one for it? */

@@ -13,11 +13,11 @@
  * what it did not use while it was away is not saved up, what it owes is kept while there is room.
  *
  * The tiers below ROTA_FIRM fill what is idle: their sequences give slots and pages to any of a
- * firm tier. Between firm tiers, and within one, only a tenant that has nothing takes something
- * from another. Beyond that, a job of which nothing was computed for SCHED_STEPS steps, while a
- * higher tier was there, is owed a place: it goes before all tiers until it ends, one job at a
- * time. So nobody waits for ever; within the highest tier that is there turns alone see to it, and
- * nobody gains by a long queue.
+ * higher tier, batch also to flex. Between firm tiers, and within one, only a tenant that has
+ * nothing takes something from another. Beyond that, a job of which nothing was computed for
+ * SCHED_STEPS steps, while a higher tier was there, is owed a place: it goes before all tiers until
+ * it ends, one job at a time. So nobody waits for ever; within the highest tier that is there turns
+ * alone see to it, and nobody gains by a long queue.
  *
  * Rows are the caller's memory, one in each of its jobs and sequences; the scheduler links them,
  * allocates nothing and asks no clock. Decisions change nothing: the caller acts, and says so with
@@ -66,7 +66,7 @@ struct sched_share {
 
 struct sched_job {
     /* The caller's, before sched_enter. */
-    int tier; /* enum tier, below ROTA_OWED */
+    int tier; /* by tier_rank, below ROTA_OWED */
     int32_t tenant, n_seqs;
     /* The caller's, true whenever it asks. */
     int is_shared;     /* its prompt is computed: its further sequences may begin */
@@ -118,9 +118,9 @@ struct sched_turn {
     struct sched_seq *slot; /* the slot for it; a sequence that is in it must be put aside */
 };
 /* Which sequence is to begin next. Where no slot is free, it is taken from the sequence whose
- * reader has paused longest, if that is longer than give_way_us; else, for a firm tier, from one
- * that is not; else, for a tenant that has no slot, from a lower tier, or from a tenant of its tier
- * that has several. A sequence whose reader pauses does not begin. */
+ * reader has paused longest, if that is longer than give_way_us; else from one that fills, for any
+ * tier above its own; else, for a tenant that has no slot, from a lower tier, or from a tenant of
+ * its tier that has several. A sequence whose reader pauses does not begin. */
 void sched_next(const struct sched *s, int64_t now_us, struct sched_turn *ret);
 /* Which sequence is to be preempted so that `who` can begin; NULL: none. */
 struct sched_seq *sched_yielder(const struct sched *s, const struct sched_seq *who, int64_t now_us);

@@ -171,7 +171,7 @@ static json_t *schema_of(const struct account_field *f)
         j = json_pack("{s:s, s:[s]}", "type", "string", "examples", "Europe/Berlin");
         break;
     case ACCOUNT_TIERS:
-        j = text_list("^(flex|default|priority)$");
+        j = text_list("^(flex|default|priority|batch)$");
         break;
     case ACCOUNT_NAMES:
         j = text_list("^[A-Za-z0-9._:/-]{1,100}\\*?$");

@@ -66,15 +66,6 @@ static int set_residency(struct serve_config *c, const char *word, struct suppli
 
 /* ---- terms of suppliers ---------------------------------------------------------------------- */
 
-static int find_tier(const char *word)
-{
-    for (int i = 0; i < TIER_AUTO; i++) {
-        if (!strcmp(tier_name((enum tier)i), word))
-            return i;
-    }
-    return -1;
-}
-
 static int find_feature(const char *word)
 {
     for (int i = 0; i < FEATURES; i++) {
@@ -107,7 +98,7 @@ static int set_terms(struct serve_config *c, struct serve_supplier *p, struct er
                                  .weight = (int32_t)p->weight,
                                  .max_share = (int32_t)p->max_share,
                                  .owner_max_share = (int32_t)p->owner_max_share};
-    if (read_bits(&p->tiers, find_tier, p->name, "tiers", &t->tiers, e) ||
+    if (read_bits(&p->tiers, tier_find, p->name, "tiers", &t->tiers, e) ||
         read_bits(&p->lacks, find_feature, p->name, "lacks", &t->lacks, e) ||
         set_residency(c, p->residency, t, e))
         return e->code;
@@ -171,9 +162,10 @@ static int read_hedge_tiers(struct serve_config *c, struct err *e)
 {
     c->hedge_tier_bits = 0;
     for (int i = 0; i < c->hedge_tiers.n; i++) {
-        int tier = find_tier(c->hedge_tiers.v[i]);
+        int tier = tier_find(c->hedge_tiers.v[i]);
         if (tier < 0)
-            return err_set(e, ERR_ARG, "hedge_tiers: '%.60s' is none of flex, default, priority",
+            return err_set(e, ERR_ARG,
+                           "hedge_tiers: '%.60s' is none of batch, flex, default, priority",
                            c->hedge_tiers.v[i]);
         c->hedge_tier_bits |= 1u << tier;
     }

@@ -43,7 +43,7 @@ const struct config_setting serve_supplier_settings[] = {
     {"weight", CONFIG_INT, AT(weight), "1", 0, 1000000, "N",
      "its share of the requests where 'route' is weighted; 0: only where there is no other"},
     {"tiers", CONFIG_STRS, AT(tiers), NULL, 0, 0, "TIERS",
-     "tiers it serves: flex, default, priority; without it: all"},
+     "tiers it serves: batch, flex, default, priority; without it: all"},
     {"lacks", CONFIG_STRS, AT(lacks), NULL, 0, 0, "FEATURES",
      "what it cannot do: tools, response_format, reasoning, images, suffix, other"},
     {"max_share", CONFIG_INT, AT(max_share), "0", 0, 100, "N",

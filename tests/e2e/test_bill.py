@@ -65,6 +65,21 @@ def test_bill(tmp_path):
     assert "default" in text.stdout and "1 without a price" in text.stderr
 
 
+def test_batch_has_a_price_of_its_own(tmp_path):
+    """And what was written down before there was this tier keeps its meaning: the numbers of the others are as they were."""
+    server = serve(tmp_path, Mock(answer), "currency: EUR\nprices:\n  - {model: m, input: 2, output: 2}\n"
+                   "  - {model: m, tier: batch, input: 1, output: 1}\n")
+    for tier in ("batch", "flex", "default", "priority"):
+        assert ask(server, "m", service_tier=tier)[0] == 200
+    wait_for("booked", lambda: server.balance().get("default", {}).get("requests") == 4)
+    assert server.stop() == 0
+    lines = {x["key"]: x for x in map(json.loads, run("bill", "--by", "tier", "--json", "-l", server.ledger).stdout.splitlines())}
+    assert {k: x["charge"] for k, x in lines.items()} == {"batch": "0.0011", "flex": "0.0022", "default": "0.0022", "priority": "0.0022"}
+    with sqlite3.connect(server.ledger) as db:
+        assert [t for t, in db.execute("SELECT tier FROM usage ORDER BY rowid")] == [3, 0, 1, 2]
+    assert run("audit", "-l", server.ledger).returncode == 0
+
+
 def test_audit(tmp_path):
     server = serve(tmp_path, Mock(answer), PRICES)
     for _ in range(5):

@@ -22,6 +22,11 @@ def test_chat(client):
     assert t.total_time >= t.prompt_time
 
 
+def test_batch_is_a_tier(client):
+    a = client.chat.completions.create(model=MODEL, messages=ASK, max_completion_tokens=1, service_tier="batch")
+    assert a.service_tier == "batch"
+
+
 def test_stream(client):
     chunks = list(client.chat.completions.create(model=MODEL, messages=ASK, stream=True,
                                                  max_completion_tokens=8, temperature=0))

@@ -4,6 +4,8 @@ import random
 import subprocess
 import threading
 
+import pytest
+
 from finding import find_gaufre
 from serving import MODEL, wait_for
 
@@ -54,12 +56,13 @@ def test_long_requests_earn_no_more_than_short_ones(start, tmp_path):
     assert done[before:last].count("loud") <= 3, done
 
 
-def test_flex_gives_way_and_goes_on(start):
-    """One place in the engine, and one tenant. What is asked for in tier default is answered while a flex answer is on its way,
-    and that goes on afterwards as if nothing had been."""
+@pytest.mark.parametrize("low, high", [("flex", "default"), ("batch", "default"), ("batch", "flex")])
+def test_lower_tiers_give_way_and_go_on(start, low, high):
+    """One place in the engine, and one tenant. What is asked for in the higher tier is answered while an answer of the lower one
+    is on its way, and that goes on afterwards as if nothing had been."""
     server = start("--batch", "1")
-    flex = {"model": MODEL, "prompt": "Once upon a time", "max_tokens": 150, "temperature": 0, "ignore_eos": True,
-            "service_tier": "flex", "stream": True}
+    slow = {"model": MODEL, "prompt": "Once upon a time", "max_tokens": 150, "temperature": 0, "ignore_eos": True,
+            "service_tier": low, "stream": True}
 
     def stream(body, on_text=lambda: None):
         import urllib.request
@@ -72,13 +75,14 @@ def test_flex_gives_way_and_goes_on(start):
                     on_text()
         return got
 
-    alone = stream(flex)
+    alone = stream(slow)
     began, result = threading.Event(), {}
-    flex_thread = threading.Thread(target=lambda: result.update(text=stream(flex, began.set)))
-    flex_thread.start()
+    low_thread = threading.Thread(target=lambda: result.update(text=stream(slow, began.set)))
+    low_thread.start()
     began.wait()
-    status, heads, body = server.post("/v1/completions", {"model": MODEL, "prompt": "Two and two is", "max_tokens": 2})
-    assert status == 200 and heads["x-gaufre-tier"] == "default"
-    assert flex_thread.is_alive() and "text" not in result  # it was put aside
-    flex_thread.join()
+    status, heads, body = server.post("/v1/completions", {"model": MODEL, "prompt": "Two and two is", "max_tokens": 2,
+                                                                "service_tier": high})
+    assert status == 200 and heads["x-gaufre-tier"] == high
+    assert low_thread.is_alive() and "text" not in result  # it was put aside
+    low_thread.join()
     assert result["text"] == alone

@@ -27,6 +27,11 @@ def test_chat(client):
     assert a._request_id.startswith("req_")
 
 
+def test_batch_is_a_tier(client):
+    a = client.chat.completions.create(model=MODEL, messages=ASK, max_tokens=1, service_tier="batch")
+    assert a.service_tier == "batch"
+
+
 def test_stream_is_the_same_answer(client):
     whole = client.chat.completions.create(model=MODEL, messages=ASK, max_tokens=24, temperature=0)
     chunks = list(client.chat.completions.create(model=MODEL, messages=ASK, max_tokens=24,

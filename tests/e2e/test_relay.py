@@ -1,5 +1,6 @@
 """Requests that a supplier elsewhere serves: nothing of the contract is lost on the way, in both directions."""
 import json
+import subprocess
 import threading
 import time
 
@@ -7,6 +8,7 @@ import pytest
 from cerebras.cloud.sdk import Cerebras
 from openai import APIStatusError, OpenAI
 
+from finding import find_gaufre
 from mock_upstream import CHAT, Mock, chunk, words
 from serving import MODEL, Server, model_path, wait_for
 
@@ -113,6 +115,20 @@ def test_a_supplier_is_told_what_is_held(relay):
     assert ask(server, max_completion_tokens=5)[0] == 200
     assert mock.requests[1].json["max_completion_tokens"] == 5
     assert "max_tokens" not in mock.requests[1].json
+
+
+def test_a_supplier_is_asked_for_the_tier_that_was_granted(relay, tmp_path):
+    """Elsewhere a tier costs money: what a key has no right to is not asked for in its name. Batch is no tier of requests there."""
+    keys = tmp_path / "keys"
+    key = subprocess.run([find_gaufre(), "key", "new", keys, "k"], check=True, capture_output=True, text=True).stdout.strip()
+    mock = Mock()
+    server = relay(mock, flags=["--keys", keys])
+    for asked, granted, sent in (("priority", "default", "default"), ("auto", "default", "default"), ("flex", "flex", "flex"),
+                                 ("batch", "batch", "flex"), (None, "default", None)):
+        status, heads, _ = server.post("/v1/chat/completions", {"model": "far", "messages": [{"role": "user", "content": "hi"}],
+                                                                "service_tier": asked}, {"Authorization": f"Bearer {key}"})
+        assert status == 200 and heads["x-gaufre-tier"] == granted
+        assert mock.requests[-1].json["service_tier"] == sent
 
 
 @pytest.mark.parametrize("more", [{"max_completion_tokens": 5, "max_tokens": 9999999}, {"max_tokens": 9999999, "max_completion_tokens": 5},

@@ -214,6 +214,7 @@ static const struct row {
     {BOTH, OK, "prompt_cache_key", "\"k\"", NULL},
     {BOTH, BAD, "prompt_cache_key", "1", "prompt_cache_key: must be a string"},
     {BOTH, OK, "service_tier", "\"scale\"", NULL},
+    {BOTH, OK, "service_tier", "\"batch\"", NULL},
     {BOTH, BAD, "service_tier", "\"gold\"", "service_tier: must be one of default, auto, flex"},
     {BOTH, BAD, "service_tier", "1", "service_tier: must be a string"},
     {BOTH, OK, "user", "\"u\"", NULL},

@@ -27,7 +27,7 @@ static void bytes(void **state)
 {
     static const struct api_splice plain, ask = {.ask_usage = 1}, cut = {.max_tokens = 9},
                                           both = {.max_tokens = 9, .ask_usage = 1},
-                                          held = {.max_held = 5};
+                                          held = {.max_held = 5}, tier = {.tier = "flex"};
     static const struct {
         const struct api_splice *s;
         const char *body, *want;
@@ -61,6 +61,11 @@ static void bytes(void **state)
          "{\"max_t\\u006fkens\":5,\"max_completion_tokens\":5}"},
         {&held, "{\"max_completion_tokens\":null,\"max_tokens\":5,\"b\":{\"max_tokens\":9}}",
          "{\"max_completion_tokens\":null,\"max_tokens\":5,\"b\":{\"max_tokens\":9}}"},
+        {&tier, "{\"service_tier\":\"priority\",\"a\":{\"service_tier\":\"auto\"}}",
+         "{\"service_tier\":\"flex\",\"a\":{\"service_tier\":\"auto\"}}"},
+        {&tier, "{\"service_t\\u0069er\":\"batch\"}", "{\"service_t\\u0069er\":\"flex\"}"},
+        {&tier, "{\"service_tier\":null}", "{\"service_tier\":null}"},
+        {&plain, "{\"service_tier\":\"auto\"}", "{\"service_tier\":\"auto\"}"},
         {&both, "{\"a\":{\"max_tokens\":1}}",
          "{\"a\":{\"max_tokens\":1},\"max_tokens\":9,\"stream_options\":{\"include_usage\":true}}"},
     };

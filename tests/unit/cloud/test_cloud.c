@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "cloud/cloud.h"
 
@@ -281,15 +282,17 @@ static void tiers(void **state)
         {" tenant=acme", TIER_PRIORITY, TIER_DEFAULT, TIER_FLEX, TIER_PRIORITY},
         {" tenant=acme tiers=flex", TIER_FLEX, TIER_FLEX, TIER_FLEX, TIER_FLEX},
         {" tiers=priority", TIER_PRIORITY, TIER_FLEX, TIER_FLEX, TIER_PRIORITY},
+        {" tiers=batch,priority", TIER_PRIORITY, TIER_BATCH, TIER_BATCH, TIER_PRIORITY},
     };
+    enum { N = ARRAY_LEN(rows) };
     struct cloud_config config = {.keys_path = keys};
-    char key[4][CLOUD_KEY_TEXT_MAX], id[8], text[256];
+    char key[N][CLOUD_KEY_TEXT_MAX], id[8], text[256];
     struct cloud *c = NULL;
     struct err e = {0};
     struct buf line;
 
     buf_init(&line, 1024);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < N; i++) {
         snprintf(id, sizeof id, "k%d", i);
         if (!i)
             assert_int_equal(cloud_key_new(keys, id, NULL, key[0], &e), 0);
@@ -302,7 +305,8 @@ static void tiers(void **state)
     }
     append("tenant acme tiers=priority,default,flex\n");
     assert_int_equal(cloud_open(&c, &config, &e), 0);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(granted(c, key[i], TIER_BATCH), TIER_BATCH);
         assert_int_equal(granted(c, key[i], TIER_PRIORITY), rows[i].priority);
         assert_int_equal(granted(c, key[i], TIER_DEFAULT), rows[i].normal);
         assert_int_equal(granted(c, key[i], TIER_FLEX), rows[i].flex);

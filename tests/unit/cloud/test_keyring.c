@@ -162,7 +162,7 @@ static void tiers(void **state)
 {
     static const char text[] =
         "salt " SALT "\ntenant acme tiers=default,flex,priority concurrency=4\n"
-        "key k1 " HASH " tiers=flex tenant=acme\nkey k2 " HASH " tenant=b";
+        "key k1 " HASH " tiers=flex tenant=acme\nkey k2 " HASH " tenant=b tiers=batch";
     struct key_table *t = NULL;
     struct err e = {0};
 
@@ -171,8 +171,8 @@ static void tiers(void **state)
     assert_int_equal(t->tenants[1].settings.concurrency, 4);
     assert_int_equal(t->lines[0].settings.tiers, 1 << TIER_FLEX);
     assert_int_equal(t->lines[0].i_tenant, 1);
-    assert_int_equal(t->lines[1].settings.tiers, -1); /* not said */
-    assert_int_equal(t->tenants[2].settings.tiers, -1);
+    assert_int_equal(t->lines[1].settings.tiers, 1 << TIER_BATCH);
+    assert_int_equal(t->tenants[2].settings.tiers, -1); /* not said */
     key_table_free(t);
 }
 

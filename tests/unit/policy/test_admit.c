@@ -74,6 +74,31 @@ static void tenants(void **state)
     assert_true(admits_of_several(2, 2, 2));
 }
 
+/* However long the queue of those that fill is, others have half of the places. */
+static void room_above_those_that_fill(void **state)
+{
+    for (int fills = 0; fills < 2; fills++) {
+        struct admit_state s = {.n_inside = 4 + 5,
+                                .n_own = 4 + 5,
+                                .is_alone = 1,
+                                .fills = fills,
+                                .capacity = 4,
+                                .waiting_max = 10,
+                                .job_us = 4000000};
+        struct admit_decision d;
+        admit_decide(&s, 1, 0, &d);
+        assert_int_equal(d.admit, !fills);
+        assert_int_equal(d.retry_us, fills ? 1000000 : 0);
+        s.n_inside = s.n_own = 4 + 4;
+        admit_decide(&s, 1, 0, &d);
+        assert_true(d.admit);
+        s.n_own = 0; /* who has nothing there comes in */
+        s.n_inside = 1000;
+        admit_decide(&s, 1, 0, &d);
+        assert_true(d.admit);
+    }
+}
+
 static void at_once(void **state)
 {
     assert_int_equal(admit_at_once(16, 4, 9), 2);
@@ -122,13 +147,10 @@ static void waits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(waits),
-        cmocka_unit_test(admits),
-        cmocka_unit_test(refuses),
-        cmocka_unit_test(at_once),
-        cmocka_unit_test(threshold),
-        cmocka_unit_test(tenants),
-        cmocka_unit_test(unknown_duration),
+        cmocka_unit_test(waits),   cmocka_unit_test(admits),
+        cmocka_unit_test(refuses), cmocka_unit_test(room_above_those_that_fill),
+        cmocka_unit_test(at_once), cmocka_unit_test(threshold),
+        cmocka_unit_test(tenants), cmocka_unit_test(unknown_duration),
         cmocka_unit_test(mean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,7 +62,7 @@ static void plan(const struct batch_limits *l, const struct row *s, int n, int32
 /* Of two tenants in one tier, one that wants more has as much as the other, or one token less. */
 static void check_shares(const struct row *s, int n, const int32_t *take)
 {
-    for (int tier = 0; tier < 3; tier++) {
+    for (int tier = 0; tier < 4; tier++) {
         int32_t got[3] = {0}, open[3] = {0};
         for (int i = 0; i < n; i++) {
             int32_t want = s[i].remaining < s[i].most ? s[i].remaining : s[i].most;
@@ -132,7 +132,7 @@ static void random_queues(void **state)
         struct row s[N];
         int n = below(N + 1);
         for (int i = 0; i < n; i++)
-            s[i] = (struct row){.tier = below(3),
+            s[i] = (struct row){.tier = below(4),
                                 .order = (uint64_t)((i * 17 + round) % N),
                                 .tenant = round & 1 ? below(3) : 0,
                                 .decoding = below(3) == 0,

@@ -80,7 +80,7 @@ static void order_of_all(void **state)
         for (int i = 0; i < N; i++) {
             uint32_t x[4];
             rand_philox(3, round, (uint64_t)i, x);
-            s[i] = (struct rota_one){.tier = (int)(x[0] % 3),
+            s[i] = (struct rota_one){.tier = (int)(x[0] % 4),
                                      .tenant = (int32_t)(x[1] % 5),
                                      .resumed = x[2] % 4 == 0,
                                      .order = (uint64_t)i};

@@ -13,6 +13,7 @@
 #include "policy/batch.h"
 #include "policy/sched.h"
 
+enum { BATCH, FLEX, NORMAL, HIGH }; /* tiers, by rank */
 enum { SLOTS_MAX = 12, JOBS_MAX = 400, SEQS = 4, GIVE_WAY_US = 30 };
 
 /* ---- a small engine -------------------------------------------------------------------------- */
@@ -178,14 +179,16 @@ static int n_of(int32_t tenant, int tier_least)
     return n;
 }
 
-/* Has one of the tiers that fill a slot, which that tier may take? */
+/* Has one of the tiers that fill, below that one, a slot? The tier may take it. */
 static int fills_for(int tier)
 {
     int n = 0;
 
-    for (int i = 0; i < sim->s.n_slots; i++)
-        n += sim->slot[i]->state != SEQ_FREE && sched_one(sim->slot[i]).tier < ROTA_FIRM;
-    return n && tier >= ROTA_FIRM && tier < ROTA_OWED;
+    for (int i = 0; i < sim->s.n_slots; i++) {
+        int low = sched_one(sim->slot[i]).tier;
+        n += sim->slot[i]->state != SEQ_FREE && low < ROTA_FIRM && low < tier;
+    }
+    return n && tier < ROTA_OWED;
 }
 
 /* Whoever is chosen goes before all others that could be; whoever gives way has to. */
@@ -219,7 +222,7 @@ static void check_turn(const struct sched_turn *t)
         return;
     assert_int_equal(n_free, 0);
     one = sched_one(t->slot);
-    if (!poor || (fills_for(mine.tier) && one.tier < ROTA_FIRM))
+    if (!poor || (fills_for(mine.tier) && one.tier < ROTA_FIRM && one.tier < mine.tier))
         return;
     assert_int_equal(n_of(mine.tenant, mine.tier), 0); /* only for one that has nothing ... */
     assert_true(one.tier <= mine.tier);
@@ -403,7 +406,7 @@ static void random_arrivals(void **state)
         sim_open(n_slots, 12 + (int32_t)(seed % 4) * 20, seed);
         for (int i = 0; i < 1500; i++) {
             for (int k = below(3); k > 0 && sim->n_live < 30; k--)
-                n_ever += arrive(below(3), below(5), below(4) ? 1 : 1 + below(SEQS), 1 + below(200),
+                n_ever += arrive(below(4), below(5), below(4) ? 1 : 1 + below(SEQS), 1 + below(200),
                                  1 + below(100)) != NULL;
             if (seed & 1)
                 pause_some();
@@ -430,12 +433,12 @@ static void nobody_waits_for_ever(void **state)
         struct job *low;
         sim_open(n_slots, 1000, 7);
         for (int i = 0; i < 8; i++)
-            arrive(2, 1 + i % 3, 1, 20, 10);
+            arrive(HIGH, 1 + i % 3, 1, 20, 10);
         step();
-        low = arrive(0, 0, 1, 20, 10);
+        low = arrive(FLEX, 0, 1, 20, 10);
         while (low->is_live) {
             while (sim->n_live < 9)
-                assert_non_null(arrive(2, 1 + below(3), 1, 20, 10));
+                assert_non_null(arrive(HIGH, 1 + below(3), 1, 20, 10));
             step();
             assert_true(sim->step - low->came < SCHED_STEPS + 40);
         }
@@ -454,18 +457,18 @@ static void owed_by_turns(void **state)
 
     sim_open(2, 1000, 11);
     for (int i = 0; i < 6; i++)
-        low[i] = arrive(0, 7, 1, 10, 20);
+        low[i] = arrive(FLEX, 7, 1, 10, 20);
     while (n_low) {
         int n_owed = 0;
         while (sim->n_live < 40)
-            assert_non_null(arrive(2, below(3), 1, 10, 10));
+            assert_non_null(arrive(HIGH, below(3), 1, 10, 10));
         step();
         for (struct sched_job *j = sim->s.first; j; j = j->next)
             n_owed += j->is_owed;
         assert_true(n_owed <= 1);
         n_low = 0;
         for (int i = 0; i < 6; i++)
-            n_low += low[i]->is_live && low[i]->sched.tier == 0;
+            n_low += low[i]->is_live && low[i]->sched.tier == FLEX;
         assert_true(sim->step < 7 * (SCHED_STEPS + 60));
     }
     while (sim->n_live)
@@ -485,7 +488,7 @@ static void tenants_take_turns(void **state)
             n[j->tenant] += !j->n_begun;
         for (int t = 0; t < 4; t++) {
             while (n[t] < (t ? 4 : 200)) {
-                assert_non_null(arrive(1, t, 1, 32, 8));
+                assert_non_null(arrive(NORMAL, t, 1, 32, 8));
                 n[t]++;
             }
         }
@@ -507,7 +510,7 @@ static void keep_waiting(int32_t tenant, int n_wait, int32_t n_prompt, int32_t n
     for (const struct sched_job *j = sim->s.first; j; j = j->next)
         n_wait -= j->tenant == tenant && !j->n_begun;
     for (; n_wait > 0; n_wait--)
-        assert_non_null(arrive(1, tenant, 1, n_prompt, n_answer));
+        assert_non_null(arrive(NORMAL, tenant, 1, n_prompt, n_answer));
 }
 
 /* Tenants that always have some waiting use as many tokens, whatever the size of their requests,
@@ -568,7 +571,7 @@ static void nothing_is_saved_up(void **state)
         for (const struct sched_job *j = sim->s.first; j; j = j->next)
             has |= j->tenant == 2;
         if (!has)
-            assert_non_null(arrive(1, 2, 1, LONG - 8, 8));
+            assert_non_null(arrive(NORMAL, 2, 1, LONG - 8, 8));
         keep_waiting(1, 3, 32, 8);
         step();
     }
@@ -585,7 +588,7 @@ static void many_tenants(void **state)
 
     sim_open(2, 1000, 47);
     for (int32_t t = 0; t < 3 * SCHED_SHARES; t++) {
-        while (!arrive(1, t, 1, 20, 2))
+        while (!arrive(NORMAL, t, 1, 20, 2))
             step();
         n++;
     }
@@ -593,7 +596,7 @@ static void many_tenants(void **state)
         step();
     assert_int_equal(n, 3 * SCHED_SHARES);
     for (int i = 0; i <= SCHED_SHARES; i++)
-        assert_int_equal(sim->s.share[i].n_jobs[1], 0);
+        assert_int_equal(sim->s.share[i].n_jobs[NORMAL], 0);
     sim_close();
 }
 
@@ -605,11 +608,11 @@ static void flex_gives_way(void **state)
 
     sim_open(4, 1000, 53);
     for (int i = 0; i < 4; i++)
-        flex[i] = arrive(0, i % 2, 1, 32, 60);
+        flex[i] = arrive(FLEX, i % 2, 1, 32, 60);
     for (int i = 0; i < 5; i++)
         step();
     for (int i = 0; i < 4; i++)
-        late[i] = arrive(1 + i % 2, 0, 1, 32, 10);
+        late[i] = arrive(NORMAL + i % 2, 0, 1, 32, 10);
     step();
     for (int i = 0; i < 4; i++) {
         assert_int_equal(late[i]->began, sim->step);
@@ -627,6 +630,60 @@ static void flex_gives_way(void **state)
     sim_close();
 }
 
+/* Batch fills what flex leaves, and gives it to flex in the same step; what is firm takes from
+ * batch first. Two of batch that were passed over go on one at a time. */
+static void batch_gives_way_to_all(void **state)
+{
+    struct job *batch[2], *flex, *firm;
+
+    sim_open(2, 1000, 59);
+    for (int i = 0; i < 2; i++)
+        batch[i] = arrive(BATCH, 0, 1, 32, 60);
+    step();
+    flex = arrive(FLEX, 0, 1, 32, 40); /* the same tenant, which has both slots */
+    step();
+    assert_int_equal(flex->began, sim->step);
+    assert_int_equal(sim->n_put_aside, 1);
+    firm = arrive(NORMAL, 0, 1, 32, 10);
+    step();
+    assert_int_equal(firm->began, sim->step);
+    assert_true(batch[0]->sched.aside && batch[1]->sched.aside && !flex->sched.aside);
+    while (firm->is_live)
+        step();
+    step(); /* the slot that is idle is batch's again */
+    assert_true(flex->is_live && (!batch[0]->sched.aside || !batch[1]->sched.aside));
+    while (sim->n_live)
+        step();
+    assert_int_equal(sim->n_put_aside, 2);
+    sim_close();
+}
+
+/* Below a flood of the tiers above, batch has its turn all the same. */
+static void batch_waits_no_longer(void **state)
+{
+    struct job *low, *flex;
+    int n_low = 2; /* rows of those that ended are given to others */
+
+    sim_open(1, 1000, 61);
+    arrive(NORMAL, 1, 1, 20, 10);
+    step();
+    low = arrive(BATCH, 0, 1, 20, 10);
+    flex = arrive(FLEX, 0, 1, 20, 10);
+    while (n_low) {
+        while (sim->n_live < 5)
+            assert_non_null(arrive(NORMAL, 1 + below(3), 1, 20, 10));
+        step();
+        assert_true(sim->step < (uint64_t)(3 - n_low) * (SCHED_STEPS + 40));
+        if (n_low == 2) /* by age: it came first */
+            assert_int_equal(flex->began, 0);
+        n_low = (low->is_live && low->sched.tier == BATCH) +
+                (flex->is_live && flex->sched.tier == FLEX);
+    }
+    while (sim->n_live)
+        step();
+    sim_close();
+}
+
 /* A tenant alone has all slots; another that comes has one of them in the same step. */
 static void a_late_tenant_has_a_slot(void **state)
 {
@@ -634,19 +691,19 @@ static void a_late_tenant_has_a_slot(void **state)
 
     sim_open(4, 1000, 17);
     for (int i = 0; i < 20; i++)
-        arrive(1, 0, 1, 32, 200);
+        arrive(NORMAL, 0, 1, 32, 200);
     for (int i = 0; i < 20; i++)
         step();
     assert_int_equal(n_of(0, 0), 4);
-    late = arrive(1, 3, 1, 32, 200);
+    late = arrive(NORMAL, 3, 1, 32, 200);
     step();
     assert_int_equal(n_of(3, 0), 1);
     assert_int_equal(late->began, sim->step);
     assert_int_equal(sim->n_put_aside, 1);
-    arrive(1, 3, 1, 32, 200); /* it has one: its second waits */
+    arrive(NORMAL, 3, 1, 32, 200); /* it has one: its second waits */
     step();
     assert_int_equal(n_of(3, 0), 1);
-    arrive(0, 5, 1, 32, 200); /* a lower tier takes from nobody above it */
+    arrive(FLEX, 5, 1, 32, 200); /* a lower tier takes from nobody above it */
     step();
     assert_int_equal(n_of(5, 0), 0);
     while (sim->n_live)
@@ -660,12 +717,12 @@ static void paused_give_way(void **state)
     struct job *slow, *next;
 
     sim_open(1, 100, 19);
-    slow = arrive(2, 0, 1, 32, 50);
+    slow = arrive(HIGH, 0, 1, 32, 50);
     step();
     step();
     slow->sched.paused_us = sim->now_us;
     slow->sched.rests = 1;
-    next = arrive(0, 0, 1, 32, 5);
+    next = arrive(FLEX, 0, 1, 32, 5);
     step();
     assert_false(next->began); /* not for long yet */
     sim->now_us = slow->sched.paused_us + GIVE_WAY_US;
@@ -707,8 +764,8 @@ static int index_of(const struct sched_seq *q)
 static void victims(void **state)
 {
     const struct rota_one s[] = {
-        {2, 0, 0, 1, 90, 0}, {1, 0, 0, 1, 1, 0},  {1, 0, 0, 2, 30, 0},
-        {1, 0, 0, 1, 2, 0},  {1, 0, 0, 2, 50, 0}, {1, 0, 0, 1, 20, 0},
+        {HIGH, 0, 0, 1, 90, 0},  {NORMAL, 0, 0, 1, 1, 0},  {NORMAL, 0, 0, 2, 30, 0},
+        {NORMAL, 0, 0, 1, 2, 0}, {NORMAL, 0, 0, 2, 50, 0}, {NORMAL, 0, 0, 1, 20, 0},
     };
     const int expected[] = {-1, 0, 1, 2, 3, 4, 5}; /* the tier below, who holds most, its newest */
 
@@ -742,17 +799,19 @@ static int yields(const struct rota_one *held, int n, int tier, int32_t tenant)
 
 static void gives_way(void **state)
 {
-    const struct rota_one held[] = {
-        {1, 0, 0, 1, 10, 0}, {1, 0, 0, 1, 11, 0}, {1, 0, 0, 2, 12, 0}, {0, 0, 0, 2, 13, 0}};
+    const struct rota_one held[] = {{NORMAL, 0, 0, 1, 10, 0},
+                                    {NORMAL, 0, 0, 1, 11, 0},
+                                    {NORMAL, 0, 0, 2, 12, 0},
+                                    {FLEX, 0, 0, 2, 13, 0}};
 
-    assert_int_equal(yields(held, 4, 1, 3), 3); /* a lower tier */
-    assert_int_equal(yields(held, 3, 1, 3), 1); /* who has several */
-    assert_int_equal(yields(held + 1, 2, 1, 3), -1);
-    assert_int_equal(yields(held, 0, 1, 3), -1);
-    assert_int_equal(yields(held, 4, 1, 2), 3);  /* of one that only fills, also who has some */
-    assert_int_equal(yields(held, 3, 1, 2), -1); /* it has one */
-    assert_int_equal(yields(held, 3, 2, 2), 1);  /* but none so high */
-    assert_int_equal(yields(held, 3, 0, 3), -1); /* all are above */
+    assert_int_equal(yields(held, 4, NORMAL, 3), 3); /* a lower tier */
+    assert_int_equal(yields(held, 3, NORMAL, 3), 1); /* who has several */
+    assert_int_equal(yields(held + 1, 2, NORMAL, 3), -1);
+    assert_int_equal(yields(held, 0, NORMAL, 3), -1);
+    assert_int_equal(yields(held, 4, NORMAL, 2), 3); /* of one that only fills, also who has some */
+    assert_int_equal(yields(held, 3, NORMAL, 2), -1); /* it has one */
+    assert_int_equal(yields(held, 3, HIGH, 2), 1);    /* but none so high */
+    assert_int_equal(yields(held, 3, FLEX, 3), -1);   /* all are above */
     assert_int_equal(yields(held + 2, 1, ROTA_OWED, 3), 0);
 }
 
@@ -760,9 +819,9 @@ static void gives_way(void **state)
  */
 static void no_slot_for_a_later_turn(void **state)
 {
-    struct sched_job high = {.tier = 2, .tenant = 1, .n_seqs = 1}, more = high;
-    struct sched_job run = {.tier = 1, .tenant = 1, .n_seqs = 1};
-    struct sched_job other = {.tier = 1, .tenant = 2, .n_seqs = 1};
+    struct sched_job high = {.tier = HIGH, .tenant = 1, .n_seqs = 1}, more = high;
+    struct sched_job run = {.tier = NORMAL, .tenant = 1, .n_seqs = 1};
+    struct sched_job other = {.tier = NORMAL, .tenant = 2, .n_seqs = 1};
     struct sched_seq q[3] = {{.job = &high, .state = SEQ_DECODE, .order = 1},
                              {.job = &run, .state = SEQ_DECODE, .order = 2},
                              {.job = &run, .state = SEQ_WAIT, .order = 3}};
@@ -772,11 +831,11 @@ static void no_slot_for_a_later_turn(void **state)
 
     sched_enter(&s, &more, 0); /* goes first, but its tenant has a slot there */
     sched_enter(&s, &other, 0);
-    s.rota.last[1] = 2; /* it is tenant 1's turn */
+    s.rota.last[NORMAL] = 2; /* it is tenant 1's turn */
     sched_next(&s, 0, &t);
     assert_ptr_equal(t.seq, &q[2]);
     assert_null(t.job);
-    s.rota.last[1] = 1;
+    s.rota.last[NORMAL] = 1;
     sched_next(&s, 0, &t);
     assert_ptr_equal(t.job, &other);
     assert_ptr_equal(t.slot, &q[2]);
@@ -793,6 +852,8 @@ int main(void)
         cmocka_unit_test(nothing_is_saved_up),
         cmocka_unit_test(many_tenants),
         cmocka_unit_test(flex_gives_way),
+        cmocka_unit_test(batch_gives_way_to_all),
+        cmocka_unit_test(batch_waits_no_longer),
         cmocka_unit_test(a_late_tenant_has_a_slot),
         cmocka_unit_test(paused_give_way),
         cmocka_unit_test(victims),

@@ -338,7 +338,9 @@ static void tiers_are_rights(void **state)
     expect(r, CHAT_PATH, t->b, CHAT("x", ",\"service_tier\":\"flex\""), 200,
            "\"service_tier\":\"flex\"}");
     expect(r, CHAT_PATH, t->b, CHAT("x", ""), 200, "\"service_tier\":null}");
-    assert_string_equal(r->f.tiers, "211201"); /* as the supplier saw them */
+    expect(r, CHAT_PATH, t->b, CHAT("x", ",\"service_tier\":\"batch\""), 200,
+           "\"service_tier\":\"batch\"}");
+    assert_string_equal(r->f.tiers, "2112013"); /* as the supplier saw them */
 }
 
 /* ---- turns ----------------------------------------------------------------------------------- */
