@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/check.h"
 #include "base/err.h"
@@ -26,7 +25,7 @@ void buf_clear(struct buf *b)
         b->data[0] = 0;
 }
 
-int buf_reserve(struct buf *b, size_t extra)
+int buf_grow(struct buf *b, size_t extra)
 {
     size_t need, cap;
     char *p;
@@ -50,27 +49,6 @@ int buf_reserve(struct buf *b, size_t extra)
     b->cap = cap;
     b->data[b->len] = 0;
     return 0;
-}
-
-int buf_add(struct buf *b, const void *p, size_t n)
-{
-    if (buf_reserve(b, n))
-        return b->failed;
-    if (n)
-        memcpy(b->data + b->len, p, n);
-    b->len += n;
-    b->data[b->len] = 0;
-    return 0;
-}
-
-int buf_add_str(struct buf *b, const char *s)
-{
-    return buf_add(b, s, strlen(s));
-}
-
-int buf_add_char(struct buf *b, char c)
-{
-    return buf_add(b, &c, 1);
 }
 
 int buf_vaddf(struct buf *b, const char *fmt, va_list ap)

@@ -5,10 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/eight.h"
+#include "base/json_tree.h"
 #include "base/utf8.h"
 
 /* Upper bounds of what jansson 2.14 allocates on 64 bits, with malloc's own bytes. */
 enum { COST_OBJECT = 320, COST_ARRAY = 144, COST_ITEM = 96, COST_BYTE = 3 };
+#define COST_MOST   (COST_OBJECT + COST_ITEM + COST_BYTE) /* of any byte */
 #define MEMORY_FREE ((size_t)64 << 20)
 
 enum { PATH_LEVELS = 12 };
@@ -25,10 +28,13 @@ struct level {
 static size_t skip_string(const char *s, size_t n, size_t i)
 {
     for (i++; i < n; i++) {
-        const char *p = s + i;
-        if (*p == '"')
+        while (n - i >= 8 && !eight_has(eight_at(s + i), '"') && !eight_has(eight_at(s + i), '\\'))
+            i += 8;
+        if (i == n)
+            break;
+        if (s[i] == '"')
             return i + 1;
-        if (*p == '\\')
+        if (s[i] == '\\')
             i++;
     }
     return n;
@@ -225,11 +231,16 @@ int json_parse(json_t **ret, const char *s, size_t n, size_t memory_max, struct 
         return refuse_nul(s, (size_t)(nul - s), e);
     if (!memory_max)
         memory_max = MEMORY_FREE + 4 * n;
-    if (json_cost(s, n) > memory_max)
+    if (n >= memory_max / COST_MOST && json_cost(s, n) > memory_max)
         return err_set(e, ERR_TOO_LARGE,
                        "the JSON text has too many values: parsed, it could take more than %zu "
                        "bytes of memory",
                        memory_max);
+    j = json_tree(s, n);
+    if (j) {
+        *ret = j;
+        return 0;
+    }
     is_out_of_memory = 0;
     j = json_loadb(s, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
     if (!j)

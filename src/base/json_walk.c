@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/eight.h"
+
 const char *json_blank(const char *p, const char *end)
 {
     while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
@@ -14,10 +16,21 @@ static int is_hex(char c)
     return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'f');
 }
 
+/* Over bytes that stand for themselves in a string, not all of them. */
+static const char *skip_plain(const char *p, const char *end)
+{
+    for (; end - p >= 8; p += 8) {
+        uint64_t v = eight_at(p);
+        if (eight_has(v, '"') || eight_has(v, '\\') || eight_has_control(v))
+            break;
+    }
+    return p;
+}
+
 /* p is behind the opening quote; returns the place of the closing one. */
 static const char *skip_string(const char *p, const char *end)
 {
-    for (; p < end; p++) {
+    for (p = skip_plain(p, end); p < end; p++) {
         if (*p == '"')
             return p;
         if ((unsigned char)*p < 0x20)
@@ -33,6 +46,7 @@ static const char *skip_string(const char *p, const char *end)
         } else if (!strchr("\"\\/bfnrt", *p) || !*p) {
             return NULL;
         }
+        p = skip_plain(p + 1, end) - 1;
     }
     return NULL;
 }
@@ -84,12 +98,12 @@ static const char *skip_scalar(const char *p, const char *end)
     return *p == '-' || (*p >= '0' && *p <= '9') ? skip_number(p, end) : skip_word(p, end);
 }
 
-/* Behind `"key" :` and white space. */
-static const char *skip_key(const char *p, const char *end)
+/* Behind `"key" :` and white space; *ret_quote: the quote behind the key. */
+static const char *skip_key(const char *p, const char *end, const char **ret_quote)
 {
     if (p == end || *p != '"')
         return NULL;
-    p = skip_string(p + 1, end);
+    p = *ret_quote = skip_string(p + 1, end);
     if (!p)
         return NULL;
     p = json_blank(p + 1, end);
@@ -99,6 +113,7 @@ static const char *skip_key(const char *p, const char *end)
 const char *json_skip(const char *p, const char *end)
 {
     unsigned char is_object[JSON_WALK_DEPTH];
+    const char *quote;
     int depth = 0;
 
     while (p && p < end) {
@@ -110,7 +125,7 @@ const char *json_skip(const char *p, const char *end)
             p = json_blank(p + 1, end);
             depth++;
             if (p < end && *p != (is_object[depth - 1] ? '}' : ']')) {
-                p = is_object[depth - 1] ? skip_key(p, end) : p;
+                p = is_object[depth - 1] ? skip_key(p, end, &quote) : p;
                 continue;
             }
         } else {
@@ -130,7 +145,7 @@ const char *json_skip(const char *p, const char *end)
             return NULL;
         p = json_blank(p + 1, end);
         if (is_object[depth - 1])
-            p = skip_key(p, end);
+            p = skip_key(p, end, &quote);
     }
     return NULL;
 }
@@ -160,11 +175,11 @@ int json_walk_next(struct json_walk *w, struct json_item *ret)
     }
     w->has_begun = 1;
     if (w->is_object) {
-        const char *value = skip_key(p, w->end);
+        const char *quote, *value = skip_key(p, w->end, &quote);
         if (!value)
             return -1;
         ret->key = p + 1;
-        ret->n_key = (size_t)(skip_string(p + 1, w->end) - p - 1);
+        ret->n_key = (size_t)(quote - p - 1);
         p = value;
     }
     ret->value = p;

@@ -70,7 +70,7 @@ static enum http_event line_done(struct http_parser *p)
 /* Take bytes of the head up to the end of a line at most. */
 static enum http_event feed_line(struct http_parser *p, const char *in, size_t n, size_t *used)
 {
-    size_t run = 0, room = p->limits.head_max - p->head_bytes;
+    size_t run, room = p->limits.head_max - p->head_bytes;
 
     if (p->after_cr) {
         if (in[0] != '\n')
@@ -82,8 +82,7 @@ static enum http_event feed_line(struct http_parser *p, const char *in, size_t n
         *used = 1;
         return line_done(p);
     }
-    while (run < n && run < room && is_text((unsigned char)in[run]))
-        run++;
+    run = text_run(in, n < room ? n : room);
     if (p->state == S_LINE && p->text.len - p->line_start + run > p->limits.line_max)
         return bad(p, 414, "The first line is too long.");
     if (buf_add(&p->text, in, run))

@@ -33,9 +33,8 @@ int http_name_ok(const char *name)
 
 int http_value_ok(const char *value)
 {
-    while (*value && is_text((unsigned char)*value))
-        value++;
-    return !*value;
+    size_t n = strlen(value);
+    return text_run(value, n) == n;
 }
 
 /* ---- names ---- */
@@ -250,10 +249,8 @@ enum http_event http_field_line(struct http_parser *p, char *line, size_t n)
 
     if (is_blank(*line))
         return bad(p, 400, "A header is folded over two lines.");
-    for (; s < end && is_token((unsigned char)*s); s++) {
-        if (*s >= 'A' && *s <= 'Z')
-            *s = (char)(*s | 0x20);
-    }
+    for (unsigned char c; s < end && (c = token_of((unsigned char)*s)) != 0; s++)
+        *s = (char)c;
     if (s == line || s == end || *s != ':')
         return bad(p, 400, "A header's name is malformed.");
     if ((uint32_t)p->head.n_fields >= p->limits.fields_max)

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "base/eight.h"
 #include "base/err.h"
 #include "net/http.h"
 
@@ -34,17 +35,39 @@ struct field_at { /* offsets in p->text */
     uint32_t name, value;
 };
 
-/* Letters, digits and !#$%&'*+-.^_`|~: a bit each. */
+/* Letters, digits and !#$%&'*+-.^_`|~ stand for themselves, in lower case; 0: not in a name. */
+static inline unsigned char token_of(unsigned char c)
+{
+    static const unsigned char tokens[256] =
+        "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+        "\0!\0#$%&'\0\0*+\0-.\0"
+        "0123456789\0\0\0\0\0\0"
+        "\0abcdefghijklmnopqrstuvwxyz\0\0\0^_"
+        "`abcdefghijklmnopqrstuvwxyz\0|\0~";
+    return tokens[c];
+}
+
 static inline int is_token(unsigned char c)
 {
-    static const uint64_t bits[4] = {0x03ff6cfa00000000, 0x57ffffffc7fffffe};
-    return bits[c >> 6] >> (c & 63) & 1;
+    return token_of(c) != 0;
 }
 
 /* Bytes of a line that are not its end: no control bytes but the tab. */
 static inline int is_text(unsigned char c)
 {
     return (c >= 0x20 && c != 0x7f) || c == '\t';
+}
+
+/* How many of n bytes are such, from the first on. */
+static inline size_t text_run(const char *p, size_t n)
+{
+    size_t i = 0;
+
+    while (n - i >= 8 && !eight_has_control(eight_at(p + i)) && !eight_has(eight_at(p + i), 0x7f))
+        i += 8;
+    while (i < n && is_text((unsigned char)p[i]))
+        i++;
+    return i;
 }
 
 static inline enum http_event bad(struct http_parser *p, int status, const char *why)

@@ -11,6 +11,8 @@
 
 #include "base/check.h"
 #include "base/json.h"
+#include "base/json_tree.h"
+#include "base/rand.h"
 
 static void test_accepts(void **state)
 {
@@ -358,6 +360,104 @@ static void test_cost(void **state)
     json_set_alloc_funcs(malloc, free);
 }
 
+/* ---- the reader of ordinary texts ---- */
+
+static json_t *by_jansson(const char *s, size_t n)
+{
+    return json_loadb(s, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+}
+
+/* The same values, also where they look alike: 1 and 1.0, -0.0 and 0.0. */
+static void assert_same(const json_t *a, const json_t *b, const char *text)
+{
+    char *x = json_dumps(a, JSON_ENCODE_ANY), *y = json_dumps(b, JSON_ENCODE_ANY);
+
+    if (!json_equal(a, b) || !x || !y || strcmp(x, y))
+        fail_msg("%s: %s is not %s", text, x, y);
+    free(x);
+    free(y);
+}
+
+/* Texts that clients send, and what is left to jansson. */
+static void test_ordinary(void **state)
+{
+    static const char *const ordinary[] = {
+        "{}",
+        " [ ] ",
+        "\"\"",
+        "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"a\\n\\\"b\\\"\"}]}",
+        "{\"temperature\": 0.7, \"top_p\":-1.05, \"n\":1, \"stream\":true, \"stop\":null}",
+        "[0, -0, 0.0, -0.0, 0.1, 123456789.25, 999999999999999999, -999999999999999999]",
+        "\"\\ud83d\\ude00 \\u00e9 \xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80\"",
+        "\"\\\\ \\/ \\b\\f\\n\\r\\t\"",
+        "[[[[false]]]]"};
+    static const char *const left[] = {"[1e5]",
+                                       "1.5e3",
+                                       "1000000000000000000",
+                                       "0.12345678901234567",
+                                       "{\"\\u0061\":1}",
+                                       "{\"a\":1,\"a\":1}",
+                                       "01",
+                                       "-",
+                                       "1.",
+                                       "truex",
+                                       "[1,]",
+                                       "{\"a\" 1}",
+                                       "\"\\ud800\"",
+                                       "\"\\u0000\"",
+                                       "\"\\",
+                                       "\"\x1f\"",
+                                       "\"\xc0\x80\""};
+
+    for (size_t i = 0; i < ARRAY_LEN(ordinary); i++) {
+        json_t *a = json_tree(ordinary[i], strlen(ordinary[i])), *b;
+        b = by_jansson(ordinary[i], strlen(ordinary[i]));
+        if (!a)
+            fail_msg("not taken: %s", ordinary[i]);
+        assert_same(a, b, ordinary[i]);
+        json_decref(a);
+        json_decref(b);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(left); i++) {
+        if (json_tree(left[i], strlen(left[i])))
+            fail_msg("taken: %s", left[i]);
+    }
+}
+
+/* Whatever a text is changed to: what is taken is what jansson makes of it. */
+static void test_as_jansson(void **state)
+{
+    static const char seed[] = "{\"id\":\"c-1\",\"a\":[1,-2.5,0.25,true,null,1.0],\"text\":\"some "
+                               "words \\ud83d\\ude00 \xc3\xa9 \\n end\",\"ab\":{\"x\":false}}";
+    static const char bytes[] = "{}[]\",:\\u0123456789aeE+-. tfn\xc3\xa9\x1f";
+    int n_taken = 0;
+
+    for (uint64_t i = 0; i < 100000; i++) {
+        char text[sizeof seed];
+        uint32_t r[4];
+        json_t *a, *b;
+        size_t n;
+        memcpy(text, seed, sizeof seed);
+        rand_philox(2, i, 100, r);
+        n = r[0] % 8 ? sizeof seed - 1 : r[1] % sizeof seed;
+        for (int k = 0; k < (int)(i % 3); k++) {
+            rand_philox(2, i, (uint64_t)k, r);
+            text[r[0] % (sizeof seed - 1)] = bytes[r[1] % (sizeof bytes - 1)];
+        }
+        text[n] = 0;
+        a = json_tree(text, n);
+        n_taken += a != NULL;
+        b = a ? by_jansson(text, n) : NULL;
+        if (a && !b)
+            fail_msg("taken: %s", text);
+        if (a)
+            assert_same(a, b, text);
+        json_decref(a);
+        json_decref(b);
+    }
+    assert_true(n_taken > 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +472,8 @@ int main(void)
         cmocka_unit_test(test_text_any_bytes),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_ordinary),
+        cmocka_unit_test(test_as_jansson),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

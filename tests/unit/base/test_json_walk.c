@@ -75,10 +75,10 @@ static void depth_ends(void **state)
 /* Any change of a text is found exactly when it is found by the parser. */
 static void as_the_parser(void **state)
 {
-    static const char seed[] =
-        "{\"id\":\"c-1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a \\\"b\\u0041\"},"
-        "\"x\":[1,-2.5e3,true,null]}],\"usage\":null}";
-    static const char bytes[] = "{}[]\",:\\x0123eE+-. tfn";
+    static const char seed[] = "{\"id\":\"c-1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":"
+                               "\"some words \\\"b\\u0041 and more of them\"},"
+                               "\"x\":[1,-2.5e3,true,null]}],\"usage\":null}";
+    static const char bytes[] = "{}[]\",:\\x0123eE+-. tfn\x1f";
 
     (void)state;
     for (uint64_t i = 0; i < 30000; i++) {
