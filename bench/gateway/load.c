@@ -1,12 +1,13 @@
 /* A load generator for gateways: one thread, epoll, connections that are kept.
  *
  *   load --port N [--rate N] [--seconds N | --requests N] [--connections N] [--stream --pieces N]
- *        [--path P] [--model M] [--header 'Name: value']... [--timeout-s N]
+ *        [--path P] [--model M] [--header 'Name: value']... [--keys FILE] [--timeout-s N]
  *
  * With --rate it is open: requests have their times beforehand, and how long one took counts from
  * its time, also where no connection was free for it; so a service that stalls cannot hide the
  * requests that came meanwhile. Without, it is closed: each connection asks again when it is
- * answered, for the highest rate. An answer that is not whole, or not 200, is an error. Pieces of a
+ * answered, for the highest rate. Each request has the next key of FILE in place of the bearer in a
+ * header. An answer that is not whole, or not 200, is an error. Pieces of a
  * stream that bear a stamp of the mock (bench_net.h) tell how long they were under way. One line of
  * JSON; times in it are microseconds. */
 #include <errno.h>
@@ -30,6 +31,7 @@
 #define EVENTS      256
 #define CONNS_MAX   100000
 #define REQUEST_MAX 4096
+#define KEY_BEFORE  "Authorization: Bearer "
 #define SHUT_MAX    16 /* connections in a row that cannot be made: nobody is there */
 
 enum fault { FAULT_STATUS, FAULT_CONNECT, FAULT_CUT, FAULT_BODY, FAULT_TIMEOUT, FAULTS };
@@ -56,6 +58,8 @@ static struct {
     const char *path, *model;
     char headers[2048];
     size_t n_headers;
+    char *keys; /* one after the other, each with its newline */
+    size_t key_len, n_keys;
 } set = {.n_conns = 8,
          .pieces = 16,
          .seconds = 5,
@@ -72,7 +76,7 @@ static struct {
     int status; /* the last that was not 200 */
     struct loghist took, first, piece;
     char request[REQUEST_MAX], in[KEPT_MAX + READ_MAX], line[KEPT_MAX + READ_MAX];
-    size_t n_request;
+    size_t n_request, key_at, next_key;
 } load;
 
 /* ---- the schedule ---- */
@@ -152,6 +156,11 @@ static void conn_good(struct conn *c, int64_t now_ns)
 
 static void conn_send(struct conn *c)
 {
+    if (set.n_keys) {
+        memcpy(load.request + load.key_at, set.keys + load.next_key * (set.key_len + 1),
+               set.key_len);
+        load.next_key = (load.next_key + 1) % set.n_keys;
+    }
     if (send(c->fd, load.request, load.n_request, MSG_NOSIGNAL) == (ssize_t)load.n_request)
         c->is_sent = 1;
     else if (errno != EAGAIN && errno != ENOTCONN)
@@ -444,13 +453,39 @@ static void request_make(void)
         exit(2);
     }
     load.n_request = (size_t)n;
+    if (set.n_keys) {
+        const char *key = strstr(load.request, KEY_BEFORE);
+        if (!key || strcspn(key += strlen(KEY_BEFORE), "\r") != set.key_len) {
+            fprintf(stderr, "load: --keys wants a --header with a key in it, as long as these\n");
+            exit(2);
+        }
+        load.key_at = (size_t)(key - load.request);
+    }
+}
+
+/* The keys of a file. */
+static void keys_read(const char *path)
+{
+    FILE *f = fopen(path, "r");
+    long n;
+
+    if (!f || fseek(f, 0, SEEK_END) || (n = ftell(f)) < 2 || !(set.keys = malloc((size_t)n + 1))) {
+        perror(path);
+        exit(2);
+    }
+    rewind(f);
+    set.keys[fread(set.keys, 1, (size_t)n, f)] = 0;
+    fclose(f);
+    set.key_len = strcspn(set.keys, "\n");
+    set.n_keys = (size_t)n / (set.key_len + 1);
 }
 
 static const struct option options[] = {
     {"port", 1, NULL, 'p'},     {"rate", 1, NULL, 'r'},        {"seconds", 1, NULL, 's'},
     {"requests", 1, NULL, 'n'}, {"connections", 1, NULL, 'c'}, {"pieces", 1, NULL, 'k'},
     {"path", 1, NULL, 'u'},     {"model", 1, NULL, 'm'},       {"header", 1, NULL, 'H'},
-    {"stream", 0, NULL, 'S'},   {"timeout-s", 1, NULL, 't'},   {NULL, 0, NULL, 0},
+    {"stream", 0, NULL, 'S'},   {"timeout-s", 1, NULL, 't'},   {"keys", 1, NULL, 'K'},
+    {NULL, 0, NULL, 0},
 };
 
 static void take_option(int o, int at)
@@ -477,6 +512,8 @@ static void take_option(int o, int at)
         set.model = optarg;
     else if (o == 'S')
         set.is_stream = 1;
+    else if (o == 'K')
+        keys_read(optarg);
     else if (o == 'H' && set.n_headers + strlen(optarg) + 3 < sizeof set.headers)
         set.n_headers += (size_t)snprintf(set.headers + set.n_headers,
                                           sizeof set.headers - set.n_headers, "%s\r\n", optarg);
