@@ -47,7 +47,8 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
     pthread_mutex_init(&c->hedge_lock, NULL);
     offers_init(&c->offers, &config->retry);
     cloud_tell_wall(c, config->now_us, config->wall_us);
-    if (config->ledger_path)
+    r = notices_init(&c->notices, config->notices_box, config->notices_mail, e);
+    if (!r && config->ledger_path)
         r = books_open(&c->books, config->ledger_path, config->ledger_sync_normal, e);
     if (!r)
         r = cloud_accounts_open(c, config->now_us, e);
@@ -77,6 +78,7 @@ int64_t cloud_close(struct cloud *c)
         return 0;
     n_lost = books_close(c->books);
     cloud_accounts_close(c);
+    notices_done(&c->notices);
     offers_done(&c->offers);
     pthread_mutex_destroy(&c->hedge_lock);
     free(c);
@@ -110,6 +112,19 @@ static void put_name(char *to, size_t cap, const char *from)
     put_text(to, cap, from ? from : "");
 }
 
+/* A key that is used ends soon: told once. */
+static void tell_expiry(struct cloud *c, const struct grant *g, int64_t now_s)
+{
+    struct notice n = {
+        .type = NOTICE_KEY_EXPIRING, .kind = ACCOUNT_KEY, .at_s = now_s, .until_s = g->expires_s};
+
+    if (!g->expires_s || g->expires_s - now_s > NOTICE_EXPIRING_S || !g->key ||
+        atomic_exchange(&g->key->told_s, g->expires_s) == g->expires_s)
+        return;
+    put_name(n.account, sizeof n.account, g->key_id);
+    notices_put(&c->notices, &n);
+}
+
 /* Whose ticket it is, and on which accounts it counts. */
 static void fill(struct cloud *c, struct cloud_ticket *t, struct grant *g)
 {
@@ -139,6 +154,8 @@ int cloud_enter(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
     if (r)
         return r;
     fill(c, t, g);
+    if (g)
+        tell_expiry(c, g, cloud_wall_s(c, now_us));
     r = holds_enter(&t->holds, now_us, &why);
     if (r) {
         refuse(c, t, &why, r);
@@ -655,6 +672,9 @@ void cloud_stats(struct cloud *c, struct cloud_stats *ret)
                                 .refused_queue = atomic_load(&c->refused_queue),
                                 .refused_budget = atomic_load(&c->refused_budget),
                                 .tokens_held = atomic_load(&c->n_held)};
+    for (int i = 0; i < N_TOLD; i++)
+        ret->notices[i] = atomic_load(&c->told[i]);
+    ret->notices[TOLD_DROPPED] += notices_lost(&c->notices);
     pthread_mutex_lock(&c->hedge_lock);
     ret->hedges = c->n_hedges;
     ret->tokens_hedged = c->tokens_hedged;

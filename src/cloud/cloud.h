@@ -29,6 +29,7 @@
 #include "books/books.h"
 #include "cloud/credential.h"
 #include "cloud/holds.h"
+#include "cloud/notices.h"
 #include "cloud/supplier.h"
 #include "policy/breaker.h"
 #include "policy/exchange.h"
@@ -104,7 +105,9 @@ struct cloud_config {
         int32_t percent;  /* of these tiers' tokens may be lost so */
         int64_t after_us; /* 0: later than is usual at the offer */
     } hedge;
-    int64_t now_us, wall_us; /* what the monotonic and the wall clock say */
+    struct mbox *notices_box; /* whose reader takes notices (notices.h); NULL: nobody */
+    int notices_mail;         /* the kind of its item there */
+    int64_t now_us, wall_us;  /* what the monotonic and the wall clock say */
 };
 
 /* Opens keys and ledger. On failure nothing is left behind. */
@@ -133,6 +136,12 @@ void cloud_set_prices(struct cloud *c, const struct cloud_prices *p);
 
 /* Route by these from now on; likewise. [any] */
 void cloud_set_rules(struct cloud *c, const struct cloud_rules *r);
+
+/* What is to be told about accounts, one after the other, and what became of each for each of its
+ * receivers. 1, or 0: there is none. [any] */
+int cloud_take_notice(struct cloud *c, struct notice *ret);
+enum cloud_told { TOLD_DELIVERED, TOLD_FAILED /* a try */, TOLD_DROPPED, N_TOLD };
+void cloud_note_told(struct cloud *c, enum cloud_told how);
 
 /* ---- models and offers ----------------------------------------------------------------------- */
 
@@ -365,6 +374,7 @@ struct cloud_stats {
     int64_t hedges, tokens_hedged;    /* requests tried at two offers, and what that lost */
     int64_t retries, retries_refused; /* requests tried at another offer; that might not be */
     int64_t tokens_held;              /* by requests under way */
+    int64_t notices[N_TOLD];
 };
 void cloud_stats(struct cloud *c, struct cloud_stats *ret);
 /* What all budgets of tokens or of money (OF_x) that have an amount count now: settled in their

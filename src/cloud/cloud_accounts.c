@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/put.h"
 #include "base/rand.h"
 #include "cloud/cloud_int.h"
 #include "cloud/keyring.h"
@@ -401,6 +402,16 @@ static struct account *find_row(struct cloud *c, const struct account_row *row, 
     return a;
 }
 
+/* A key that was good until now. */
+static void tell_revoked(struct cloud *c, const char *id, int64_t now_us)
+{
+    struct notice n = {
+        .type = NOTICE_KEY_REVOKED, .kind = ACCOUNT_KEY, .at_s = cloud_wall_s(c, now_us)};
+
+    put_text(n.account, sizeof n.account, id);
+    notices_put(&c->notices, &n);
+}
+
 /* Under the write lock. */
 static int store_says(struct cloud *c, const struct account_row *row, struct saying *x,
                       struct err *e)
@@ -457,6 +468,8 @@ static int sync_row(void *arg, struct account_row *row)
     }
     if (x.a) {
         pthread_rwlock_wrlock(&c->lock);
+        if (row->kind == ACCOUNT_KEY && row->state != ACCOUNT_ACTIVE && x.a->said[SOURCE_STORE])
+            tell_revoked(c, row->id, y->now_us);
         (void)store_says(c, row, &x, e.code ? &(struct err){0} : &e);
         x.a->is_unusable = e.code || *row->broken;
         pthread_rwlock_unlock(&c->lock);
@@ -519,7 +532,7 @@ int cloud_sync_accounts(struct cloud *c, int64_t now_us)
 
 int cloud_accounts_open(struct cloud *c, int64_t now_us, struct err *e)
 {
-    int r = directory_init(&c->directory, c->config.currency, e);
+    int r = directory_init(&c->directory, c->config.currency, &c->notices, e);
 
     pthread_rwlock_init(&c->lock, NULL);
     pthread_mutex_init(&c->change, NULL);
@@ -703,6 +716,28 @@ int cloud_check_key(struct cloud *c, int64_t now_us, const struct cloud_caller *
     int i;
 
     return cloud_find_tenant(c, now_us, who, &i, e);
+}
+
+/* ---- notices --------------------------------------------------------------------------------- */
+
+int cloud_take_notice(struct cloud *c, struct notice *ret)
+{
+    struct directory *d = &c->directory;
+    const struct account *a;
+
+    if (!notices_take(&c->notices, ret))
+        return 0;
+    pthread_rwlock_rdlock(&c->lock);
+    a = directory_find(d, ret->kind, ret->account);
+    if (a)
+        put_text(ret->tenant, sizeof ret->tenant, d->tenants[a->i_tenant]->id);
+    pthread_rwlock_unlock(&c->lock);
+    return 1;
+}
+
+void cloud_note_told(struct cloud *c, enum cloud_told how)
+{
+    atomic_fetch_add(&c->told[how], 1);
 }
 
 /* ---- what is enforced ------------------------------------------------------------------------ */

@@ -12,7 +12,9 @@ struct cloud {
     struct cloud_config config;
     pthread_rwlock_t lock; /* the directory; rank: a leaf */
     struct directory directory;
-    int is_closed;          /* nobody comes in without a key */
+    struct notices notices;
+    _Atomic int64_t told[N_TOLD]; /* how often each became of a notice */
+    int is_closed;                /* nobody comes in without a key */
     pthread_mutex_t change; /* the store, and changes of accounts, one after the other; rank: before
                                lock */
     unsigned char salt[KEY_SALT_BYTES]; /* of the keys that the configuration names */

@@ -9,9 +9,10 @@
 
 #define TIERS_UNSAID (1u << TIER_DEFAULT | 1u << TIER_FLEX | 1u << TIER_BATCH)
 
-int directory_init(struct directory *d, const char *currency, struct err *e)
+int directory_init(struct directory *d, const char *currency, struct notices *notices,
+                   struct err *e)
 {
-    *d = (struct directory){.currency = currency ? currency : ""};
+    *d = (struct directory){.currency = currency ? currency : "", .notices = notices};
     if (map_init(&d->by_id, 64) || map_init(&d->by_hash, 64))
         return err_set(e, ERR_NOMEM, "out of memory");
     return directory_make(d, ACCOUNT_TENANT, CLOUD_DEFAULT_TENANT, 0, e) ? 0 : e->code;
@@ -108,6 +109,7 @@ int directory_make_counts(const struct directory *d, struct account *a, struct e
     if (!a->counts)
         return err_set(e, ERR_NOMEM, "out of memory");
     holds_account_init(a->counts, a->kind, a->id, d->currency);
+    a->counts->notices = d->notices;
     return 0;
 }
 

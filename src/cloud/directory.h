@@ -34,8 +34,9 @@ struct account {
     struct account *team;                     /* of a key; NULL: none */
     struct account_settings *said[N_SOURCES]; /* NULL: this source does not know it */
     struct holds_account *counts;             /* NULL: nothing was ever limited here */
-    _Atomic uint32_t life; /* of a key: one more when it is revoked or gone; see grant.life */
-    struct grant *grant;   /* NULL: to be made */
+    _Atomic uint32_t life;  /* of a key: one more when it is revoked or gone; see grant.life */
+    _Atomic int64_t told_s; /* of a key: its end, as it was told last */
+    struct grant *grant;    /* NULL: to be made */
     uint64_t grant_round;
     int32_t secrets; /* of a key: 1 + the place of its first; 0: none */
     int is_dropped;  /* a source knows it no more: its limits are to be those of the others */
@@ -53,9 +54,9 @@ struct grant {
     struct holds_account *path[HOLDS_PATH_MAX];
     unsigned tiers; /* bits 1 << TIER_* */
     int is_admin;
-    int64_t expires_s;         /* 0: never */
-    const struct account *key; /* NULL: without keys */
-    uint32_t life;             /* the key's, when this was made */
+    int64_t expires_s;   /* 0: never */
+    struct account *key; /* NULL: without keys */
+    uint32_t life;       /* the key's, when this was made */
     char *models[HOLDS_PATH_MAX], *suppliers[HOLDS_PATH_MAX], *networks[HOLDS_PATH_MAX];
 };
 
@@ -68,6 +69,7 @@ struct secret {
 
 struct directory {
     const char *currency;
+    struct notices *notices;                    /* NULL: nobody is told */
     struct account *tenants[CLOUD_TENANTS_MAX]; /* 0: the default tenant */
     int n_tenants;
     struct account **accounts; /* teams and keys */
@@ -81,7 +83,8 @@ struct directory {
     uint64_t round;      /* of changes */
 };
 
-int directory_init(struct directory *d, const char *currency, struct err *e);
+int directory_init(struct directory *d, const char *currency, struct notices *notices,
+                   struct err *e);
 void directory_done(struct directory *d);
 
 struct account *directory_find(const struct directory *d, enum account_kind kind, const char *id);

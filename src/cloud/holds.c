@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/money.h"
+#include "base/put.h"
 
 static const int64_t period_s[N_PERIODS] = {60, 3600, 86400};
 static const char *const period_name[N_PERIODS] = {"minute", "hour", "day"};
@@ -32,6 +33,30 @@ static void budget_text(const struct holds_account *a, int b, int64_t n, char *r
         snprintf(ret, cap, "%s %s", money_show(n, amount), a->currency);
     else
         snprintf(ret, cap, "%lld tokens", (long long)n);
+}
+
+/* Tell its owner, once in a window. Under the account's lock. */
+static void tell(struct holds_account *a, int b, enum notice_type type, int64_t now_s)
+{
+    static const char *const names[N_SPANS] = {"day", "week", "month", "all"};
+    const struct budget *u = &a->budget[b];
+    struct notice n = {.type = type,
+                       .kind = a->kind,
+                       .at_s = now_s,
+                       .span = names[span_of(b)],
+                       .is_money = kind_of(b) == OF_MONEY,
+                       .warn = a->warn,
+                       .limit = u->amount,
+                       .used = u->settled + u->held,
+                       .from_s = u->from,
+                       .until_s = u->until};
+
+    if (a->told[b] & 1u << type)
+        return;
+    a->told[b] |= 1u << type;
+    put_text(n.account, sizeof n.account, a->name);
+    put_text(n.currency, sizeof n.currency, n.is_money ? a->currency : "");
+    notices_put(a->notices, &n);
 }
 
 void holds_account_init(struct holds_account *a, enum account_kind kind, const char *name,
@@ -66,7 +91,7 @@ static int is_due(struct holds_account *a, int b, int64_t now_s)
     if (now_s >= u->until) {
         zone_window(a->zone, spans[span_of(b)], now_s, &from, &until);
         budget_turn(u, from, until, 0);
-        a->is_told[b] = 0;
+        a->told[b] = 0;
     }
     return 1;
 }
@@ -133,13 +158,15 @@ static int want_budgets(struct holds_account *a, const struct holds_past *past,
 static void put_budget(struct holds_account *a, int b, const struct wanted *w)
 {
     struct budget *u = &a->budget[b];
+    int is_same_still = is_same(u, w) && u->amount == w->amount;
 
     if (w->amount >= 0 && !is_same(u, w)) {
         budget_turn(u, w->from, w->until, w->settled);
-        a->is_told[b] = 0;
     } else if (w->amount >= 0 && u->amount < 0) { /* it was away, and its holders are not */
         u->settled = w->settled;
     }
+    if (!is_same_still)
+        a->told[b] = 0;
     u->amount = w->amount;
 }
 
@@ -177,6 +204,8 @@ int holds_set(struct holds_account *a, const struct account_settings *s,
         put_budget(a, b, &w[b]);
     old = a->zone;
     a->zone = zone;
+    for (int b = 0; a->warn != s->budget_warn && b < N_BUDGETS; b++)
+        a->told[b] &= ~(1u << NOTICE_SOFT_LIMIT);
     a->warn = s->budget_warn;
     pthread_mutex_unlock(&a->lock);
     atomic_store(&a->n_budgets, n);
@@ -417,6 +446,8 @@ static int hold_budgets(struct holds *h, int i, int64_t now_s, const int64_t n[N
             continue;
         was = a->budget[b];
         r = n[kind_of(b)] < 0 ? -1 : budget_hold(&a->budget[b], n[kind_of(b)], &h->budget[i][b]);
+        if (r && n[kind_of(b)] >= 0)
+            tell(a, b, NOTICE_EXHAUSTED, now_s);
         if (r)
             break;
     }
@@ -455,10 +486,14 @@ static unsigned settle_budgets(struct holds *h, int i, int64_t now_s, const int6
         if (is_due(a, b, now_s) || h->budget[i][b].is_held)
             budget_settle(u, &h->budget[i][b], booked[kind_of(b)]);
         percent[b] = budget_percent(u);
-        if (u->amount >= 0 && a->warn >= 0 && percent[b] >= a->warn && !a->is_told[b]) {
-            a->is_told[b] = 1;
-            warn |= 1u << b;
+        if (u->amount < 0)
+            continue;
+        if (a->warn >= 0 && percent[b] >= a->warn) {
+            warn |= a->told[b] & 1u << NOTICE_SOFT_LIMIT ? 0 : 1u << b;
+            tell(a, b, NOTICE_SOFT_LIMIT, now_s);
         }
+        if (u->settled >= u->amount)
+            tell(a, b, NOTICE_EXHAUSTED, now_s);
     }
     pthread_mutex_unlock(&a->lock);
     return warn;

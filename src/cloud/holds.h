@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "base/zone.h"
 #include "cloud/account.h"
+#include "cloud/notices.h"
 #include "cloud/quota.h"
 #include "policy/budget.h"
 
@@ -38,9 +39,10 @@ struct holds_account {
     _Atomic int n_budgets;      /* that have an amount */
     pthread_mutex_t lock;       /* what follows; rank: a leaf */
     struct budget budget[N_BUDGETS];
-    int is_told[N_BUDGETS]; /* its owner was warned, in this window */
+    unsigned told[N_BUDGETS]; /* bits 1 << NOTICE_*: its owner was told so, in this window */
     struct zone *zone;
-    int64_t warn; /* percent; < 0: never */
+    int64_t warn;            /* percent; < 0: never */
+    struct notices *notices; /* NULL: nobody is told; set before it is used */
 };
 
 /* What an account used in a time, by the books, of each kind: in requests that ended in

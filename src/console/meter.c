@@ -50,6 +50,7 @@ enum {
     M_RETRIES,
     M_HEDGES,
     M_HEDGED,
+    M_WEBHOOKS,
     M_BREAKER,
     M_RESERVED,
     M_BUDGETS,
@@ -145,6 +146,12 @@ static const struct metric_def defs[] = {
                   {NULL},
                   NULL,
                   0},
+    [M_WEBHOOKS] = {"gaufre_webhook_events_total",
+                    METRIC_COUNTER,
+                    "Events for webhooks: delivered, tries that failed, dropped.",
+                    {"result"},
+                    NULL,
+                    0},
     [M_BREAKER] = {"gaufre_supplier_breaker",
                    METRIC_GAUGE,
                    "1 for the state in which the breaker of a supplier's offer is: closed, "
@@ -387,6 +394,9 @@ int console_metrics(struct console *c, struct buf *out)
     put(c, M_REFUSED, "budget", s.refused_budget);
     put(c, M_HEDGES, NULL, s.hedges);
     put(c, M_HEDGED, NULL, s.tokens_hedged);
+    put(c, M_WEBHOOKS, "delivered", s.notices[TOLD_DELIVERED]);
+    put(c, M_WEBHOOKS, "failed", s.notices[TOLD_FAILED]);
+    put(c, M_WEBHOOKS, "dropped", s.notices[TOLD_DROPPED]);
     put(c, M_RETRIES, "tried", s.retries);
     put(c, M_RETRIES, "refused", s.retries_refused);
     put(c, M_RESERVED, NULL, s.tokens_held);

@@ -55,7 +55,7 @@ enum call_state {
 };
 
 /* Kinds of items in an io thread's mailbox. */
-enum { MAIL_PREP = 1, MAIL_JOB, MAIL_WATCH };
+enum { MAIL_PREP = 1, MAIL_JOB, MAIL_WATCH, MAIL_NOTICE };
 
 #define CALL_JOBS_AT_ONCE 16 /* of one request with several prompts, at the supplier together */
 #define CALL_HEADERS_MAX  64

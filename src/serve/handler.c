@@ -11,6 +11,7 @@
 #include "console/page.h"
 #include "serve/origin.h"
 #include "serve/server.h"
+#include "serve/webhooks.h"
 
 #define ARENA_BASE ((size_t)1 << 20) /* and a multiple of the body */
 #define ARENA_BODY 8
@@ -379,6 +380,9 @@ void handler_mail(void *ctx, int io)
             c = call_watch_arrive(s, it->owner, io);
             if (!c)
                 continue;
+        } else if (it->kind == MAIL_NOTICE) {
+            webhooks_mail(s);
+            continue;
         } else {
             j = it->owner;
             c = j->call;

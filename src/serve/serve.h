@@ -18,6 +18,7 @@
 #include "base/config.h"
 #include "base/err.h"
 #include "cloud/cloud.h"
+#include "cloud/hooks.h"
 #include "job/preset.h"
 #include "policy/price.h"
 
@@ -184,6 +185,19 @@ struct serve_route {
     struct config_strs residency; /* allowed; none: any */
 };
 
+/* Who is told about accounts. */
+struct serve_webhook {
+    const char *name, *url, *secret_env, *secret_file, *tenant, *ca_file, *proxy;
+    struct config_strs events;
+    int64_t timeout, retry, give_up; /* ms */
+    /* filled by serve_config_check */
+    const char *base; /* the URL as far as its host */
+    char *path;       /* and the rest */
+    unsigned types;
+    struct hook_secret secret[HOOKS_SECRETS_MAX];
+    int n_secrets;
+};
+
 #define SERVE_ACCOUNTS_MAX         1024 /* of the configuration: tenants, teams and keys */
 #define SERVE_ACCOUNT_SETTINGS_MAX 40
 /* A tenant, a team or a key of the configuration. */
@@ -221,6 +235,8 @@ struct serve_config {
     int n_rates;
     struct serve_account *account; /* in the arena */
     int n_accounts;
+    struct serve_webhook webhooks[HOOKS_MAX];
+    int n_webhooks;
     const struct cloud_account *named; /* of these: filled by serve_config_check */
     struct cloud_prices book;          /* of these: filled by serve_config_check */
     struct serve_route routes[SERVE_MODELS_MAX];
@@ -241,6 +257,7 @@ extern const struct config_setting serve_key_settings[]; /* of its `keys` */
 extern const struct config_setting serve_price_settings[];
 extern const struct config_setting serve_rate_settings[];
 extern const struct config_setting serve_route_settings[];
+extern const struct config_setting serve_webhook_settings[];
 extern const struct config_setting serve_naming[]; /* of a model in a file: "model" first */
 
 void serve_config_init(struct serve_config *c); /* defaults */

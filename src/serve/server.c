@@ -16,6 +16,7 @@
 #include "serve/server.h"
 #include "serve/suppliers.h"
 #include "serve/swap.h"
+#include "serve/webhooks.h"
 
 #define JOBS_HOME_US INT64_C(10000000) /* after the drain: for cancelled jobs to come home */
 #define LINGER_US    10000
@@ -115,6 +116,8 @@ static int open_cloud(struct server *s, struct err *e)
                   .percent = (int32_t)c->hedge_percent,
                   .after_us = c->hedge_after * 1000},
         .retry = {.percent = (int32_t)c->retry_percent, .min = (int32_t)c->retry_min},
+        .notices_box = net_io_mbox(s->net, 0),
+        .notices_mail = MAIL_NOTICE,
         .now_us = clock_now_us(),
         .wall_us = clock_wall_us(),
     };
@@ -233,6 +236,8 @@ int server_start(struct server *s, struct err *e)
         if (!s->io[i].tick)
             return err_set(e, ERR_NOMEM, "out of memory");
     }
+    if (webhooks_start(s, e))
+        return e->code;
     console_set_generation(s->console, s->generation);
     s->is_started = 1;
     return net_server_start(s->net, e);
@@ -340,9 +345,12 @@ static int reload_keys(struct server *s, struct err *e)
 int serve_swap(struct server *s, const struct serve_config *c, struct err *e)
 {
     const struct serve_config *old = s->config;
+    struct webhooks *w = NULL;
     struct err none;
     int r = swap_may(old, c, e);
 
+    if (!r && !swap_has_same_webhooks(old, c))
+        r = webhooks_make(s, c, &w, e);
     if (r)
         return r;
     r = cloud_set_accounts(s->cloud, clock_now_us(), c->named, c->n_accounts, e);
@@ -358,6 +366,8 @@ int serve_swap(struct server *s, const struct serve_config *c, struct err *e)
     }
     cloud_set_prices(s->cloud, &c->book);
     cloud_set_rules(s->cloud, &c->rules);
+    if (w)
+        webhooks_use(s, w);
     s->config = c;
     s->generation++;
     console_set_generation(s->console, s->generation);
@@ -435,6 +445,7 @@ int serve_run(struct server *s, struct err *e)
     LOG_EVENT(LOG_INFO, "draining", LOG_INT("requests", atomic_load(&s->n_calls)));
     net_server_drain(s->net, (int)s->config->drain_timeout);
     net_server_join(s->net);
+    webhooks_stop(s);
     r = wait_jobs(s, e);
     LOG_EVENT(LOG_INFO, "drained", LOG_INT("left", atomic_load(&s->n_calls)));
     return r;
@@ -452,6 +463,7 @@ int64_t serve_close(struct server *s)
     if (s->net) {
         net_server_drain(s->net, 0);
         net_server_join(s->net);
+        webhooks_stop(s);
         for (int i = 0; i < net_n_io(s->net); i++) {
             net_timer_free(s->io[i].tick);
             s->io[i].tick = NULL;
@@ -465,6 +477,7 @@ int64_t serve_close(struct server *s)
     for (int i = 0; i < s->n_locals; i++)
         local_done(&s->locals[i]);
     team_close(s->team);
+    webhooks_close(s);
     n_lost = cloud_close(s->cloud);
     suppliers_close(atomic_load(&s->suppliers));
     net_server_close(s->net);

@@ -42,6 +42,9 @@ struct server {
     struct console *console;
     struct served served[SERVE_MODELS_MAX];
     int n_served;
+    struct hooks *hooks; /* with its timer, on the first io thread */
+    struct net_timer *hooks_timer;
+    struct webhooks *webhooks;             /* the newest that were made */
     _Atomic(struct suppliers *) suppliers; /* those elsewhere, the newest; NULL: none */
     int is_started;                        /* no model comes any more */
     _Atomic int keys_read;                 /* how often, after the first time */

@@ -20,6 +20,7 @@
 #include "serve/routes.h"
 #include "serve/serve.h"
 #include "serve/suppliers.h"
+#include "serve/webhooks.h"
 
 _Static_assert(TEAM_THREADS_MAX == 256, "as the table says");
 
@@ -83,7 +84,7 @@ struct reading {
     struct config_doc *d;
     struct serve_model *m;
     struct config_node *models; /* read last: top-level settings are their defaults */
-    struct config_node *suppliers, *prices, *rates, *routes;
+    struct config_node *suppliers, *prices, *rates, *routes, *webhooks;
     struct config_node *accounts[ACCOUNT_KINDS]; /* tenants, teams, keys */
 };
 
@@ -170,6 +171,12 @@ static int top_key(void *arg, const char *key, struct config_node *value, struct
         r->routes = value;
         return 1;
     }
+    if (!strcmp(key, "webhooks")) {
+        if (!config_is_seq(value))
+            return config_err(r->d, value, e, "webhooks: wants a list");
+        r->webhooks = value;
+        return 1;
+    }
     for (int k = 0; k < ACCOUNT_KINDS; k++) {
         if (strcmp(key, account_lists[k]))
             continue;
@@ -201,6 +208,8 @@ int serve_config_read(struct serve_config *c, const char *path, struct err *e)
         code = rate_read(c, r.d, n, e);
     for (n = config_first(r.routes); !code && n; n = config_next(n))
         code = route_read(c, r.d, n, e);
+    for (n = config_first(r.webhooks); !code && n; n = config_next(n))
+        code = webhook_read(c, r.d, n, e);
     for (int k = 0; k < ACCOUNT_KINDS; k++) {
         for (n = config_first(r.accounts[k]); !code && n; n = config_next(n))
             code = named_account_read(c, r.d, n, (enum account_kind)k, e);
@@ -367,6 +376,8 @@ int serve_config_check(struct serve_config *c, struct err *e)
     if (!r)
         r = routes_check(c, e);
     if (!r)
+        r = webhooks_check(c, e);
+    if (!r)
         r = named_accounts_check(c, e);
     if (r)
         return r;
@@ -450,6 +461,7 @@ int serve_config_describe(const struct serve_config *c, struct buf *out, struct 
     prices_describe(c, out);
     named_accounts_describe(c, out);
     routes_describe(c, out);
+    webhooks_describe(c, out);
     buf_add_str(out, "memory     ");
     mib(out, need);
     buf_add_str(out, " at most for weights, KV caches and vocabularies; available ");

@@ -71,6 +71,14 @@ static const struct section {
      NULL,
      NULL,
      NULL},
+    {"webhooks",
+     "who is told about budgets and keys",
+     {serve_webhook_settings},
+     "url",
+     0,
+     NULL,
+     NULL,
+     NULL},
 };
 
 /* ---- schema ---------------------------------------------------------------------------------- */
@@ -139,12 +147,14 @@ int serve_config_template(const char *model, struct buf *out)
                      "#rates:\n#  - {from: USD, rate: 0.92, since: 2026-12-01}\n\n");
     buf_add_str(out, "# How the suppliers of a model are chosen: a list.\n#routes:\n#  - model: "
                      "llama3.1-8b\n#    route: ttft\n#    residency: [eu]\n\n");
-    buf_add_str(out,
-                "# Tenants, teams and keys, where they are not in the store of accounts "
-                "('gaufre tenant --help'): lists.\n#tenants:\n#  - name: acme\n"
-                "#    tokens_per_day: 400000\n#teams:\n#  - {name: research, tenant: acme, "
-                "concurrency: 4}\n#api_keys:\n#  - {name: alice, tenant: acme, team: research, "
-                "env: ALICE_KEY}\n\n# The server.\n");
+    buf_add_str(
+        out, "# Tenants, teams and keys, where they are not in the store of accounts "
+             "('gaufre tenant --help'): lists.\n#tenants:\n#  - name: acme\n"
+             "#    tokens_per_day: 400000\n#teams:\n#  - {name: research, tenant: acme, "
+             "concurrency: 4}\n#api_keys:\n#  - {name: alice, tenant: acme, team: research, "
+             "env: ALICE_KEY}\n\n# Who is told when a budget or a key comes to its end: a list.\n"
+             "#webhooks:\n#  - {name: ops, url: https://ops.example/hook, "
+             "secret_env: OPS_SECRET}\n\n# The server.\n");
     config_template(serve_settings, "", out);
     buf_add_str(out, "\n# Models that say nothing of their own.\n");
     config_template(serve_model_settings, "", out);

@@ -58,6 +58,18 @@ int swap_may(const struct serve_config *now, const struct serve_config *next, st
     return 0;
 }
 
+int swap_has_same_webhooks(const struct serve_config *now, const struct serve_config *next)
+{
+    int same = now->n_webhooks == next->n_webhooks;
+
+    for (int i = 0; same && i < now->n_webhooks; i++) {
+        const struct serve_webhook *a = &now->webhooks[i], *b = &next->webhooks[i];
+        same = !first_other(serve_webhook_settings, a, b) && a->n_secrets == b->n_secrets &&
+               !memcmp(a->secret, b->secret, sizeof a->secret);
+    }
+    return same;
+}
+
 int swap_has_same_suppliers(const struct serve_config *now, const struct serve_config *next)
 {
     int same = now->n_suppliers == next->n_suppliers;

@@ -85,7 +85,7 @@ def test_examples(cli, tmp_path, env, schema, path):
     jsonschema.validate(yaml.load(text, Yaml12), schema)
     (tmp_path / "c.yaml").write_text(re.sub(r"smollm2-135m$", str(model_file("smollm2-135m")), text, flags=re.M))
     (tmp_path / "keys").write_text(f"salt {'00' * 32}\n")
-    secrets = {"CEREBRAS_API_KEY": "sk-a", "OTHER_API_KEY": "sk-b"}
+    secrets = {"CEREBRAS_API_KEY": "sk-a", "OTHER_API_KEY": "sk-b", "OPS_SECRET": f"whsec_{'A' * 32}"}
     done = cli("serve", "-c", "c.yaml", "--check", cwd=tmp_path, env=env | secrets)
     assert done.returncode == 0, done.stderr
     assert "sk-a" not in done.stdout + done.stderr

@@ -358,6 +358,75 @@ static void parallel_requests_all_see_the_spend(void **state)
     assert_int_equal(held, 7 * EACH);
 }
 
+static int next_notice(struct notices *q, struct notice *n)
+{
+    *n = (struct notice){0};
+    return notices_take(q, n);
+}
+
+static int reserve(struct holds *h, int64_t now_s, int64_t n)
+{
+    struct err e = {0};
+    struct holds_refusal why = {.e = &e};
+
+    return holds_reserve(h, NOW, now_s, n, 0, &why);
+}
+
+/* Each of what is told, once in a window; what its reader does not take is counted. */
+static void told_once_in_a_window(void **state)
+{
+    struct world *w = *state;
+    struct account_settings s = account_unsaid();
+    struct holds h = {.n_path = 1, .path = {&w->tenant}};
+    struct notices q;
+    struct notice n;
+    struct mbox box;
+    struct err e = {0};
+
+    assert_int_equal(mbox_open(&box), 0);
+    assert_int_equal(notices_init(&q, &box, 7, &e), 0);
+    w->tenant.notices = &q;
+    s.token_budget_per_day = 100;
+    s.budget_warn = 50;
+    set(&w->tenant, s);
+    assert_int_equal(reserve(&h, 10, 49), 0);
+    holds_settle(&h, NOW, 10, &(struct holds_use){.tokens = 49, .booked = {49}});
+    assert_int_equal(next_notice(&q, &n), 0);
+    assert_int_equal(reserve(&h, 20, 1), 0);
+    holds_settle(&h, NOW, 20, &(struct holds_use){.tokens = 1, .booked = {1}});
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(reserve(&h, 30, 51), ERR_BUDGET);
+    assert_int_equal(next_notice(&q, &n), 1);
+    assert_int_equal(n.type, NOTICE_SOFT_LIMIT);
+    assert_string_equal(n.account, "tenant");
+    assert_int_equal(n.used, 50);
+    assert_int_equal(n.limit, 100);
+    assert_int_equal(next_notice(&q, &n), 1);
+    assert_int_equal(n.type, NOTICE_EXHAUSTED);
+    assert_int_equal(n.at_s, 30);
+    assert_int_equal(next_notice(&q, &n), 0);
+    s.budget_warn = 40; /* another warning, the same end */
+    set(&w->tenant, s);
+    for (int day = 0; day < 2; day++) {
+        assert_int_equal(reserve(&h, 86400 * day + 40, 50), 0);
+        holds_settle(&h, NOW, 86400 * day + 40, &(struct holds_use){.tokens = 50, .booked = {50}});
+        assert_int_equal(next_notice(&q, &n), 1);
+        assert_int_equal(n.type, NOTICE_SOFT_LIMIT);
+        assert_int_equal(n.from_s, 86400 * day);
+        assert_int_equal(next_notice(&q, &n), 0); /* at the second: not at its end yet */
+    }
+    s.budget_warn = -1;
+    for (int i = 0; i < NOTICES_MAX + 5; i++) {
+        s.token_budget_per_day = i % 2;
+        set(&w->tenant, s);
+        assert_int_equal(reserve(&h, 90000, 51), ERR_BUDGET);
+    }
+    assert_int_equal(notices_lost(&q), 5);
+    w->tenant.notices = NULL;
+    notices_done(&q);
+    mbox_close(&box);
+}
+
 /* Many rounds of them: what is enforced is what was used, to the token, and nothing stays held. */
 static void enforced_is_what_was_used(void **state)
 {
@@ -391,6 +460,7 @@ int main(void)
         T(settings_change_under_way),
         T(parallel_requests_all_see_the_spend),
         T(enforced_is_what_was_used),
+        T(told_once_in_a_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
