@@ -8,9 +8,24 @@ int sql_is_url(const char *where)
     return !strncmp(where, "postgresql://", 13) || !strncmp(where, "postgres://", 11);
 }
 
+const char *sql_name(const char *where)
+{
+    return sql_is_url(where) ? "in PostgreSQL" : where;
+}
+
+int sql_open_how(struct sql **ret, const char *where, const struct sql_how *how, struct err *e)
+{
+    return sql_is_url(where) ? sql_pq_open(ret, where, how, e) : sql_lite_open(ret, where, how, e);
+}
+
 int sql_open(struct sql **ret, const char *where, struct err *e)
 {
-    return sql_is_url(where) ? sql_pq_open(ret, where, e) : sql_lite_open(ret, where, e);
+    return sql_open_how(ret, where, &(struct sql_how){0}, e);
+}
+
+int sql_open_memory(struct sql **ret, struct err *e)
+{
+    return sql_lite_open(ret, NULL, &(struct sql_how){0}, e);
 }
 
 void sql_close(struct sql *s)
@@ -22,6 +37,11 @@ void sql_close(struct sql *s)
 int sql_exec(struct sql *s, const char *statements, struct err *e)
 {
     return s->ops->exec(s, statements, e);
+}
+
+int sql_make(struct sql *s, const char *statements, struct err *e)
+{
+    return s->ops->make(s, statements, e);
 }
 
 int sql_run(struct sql *s, const char *statement, const struct sql_value *v, int n,
@@ -52,23 +72,70 @@ const char *sql_text(const struct sql_row *r, int i)
     return r->text(r, i);
 }
 
-int sql_begin(struct sql *s, struct err *e)
+int sql_is_null(const struct sql_row *r, int i)
 {
-    return s->ops->exec(s, s->ops->begin, e);
+    return r->is_null(r, i);
 }
 
-int sql_commit(struct sql *s, struct err *e)
+static int begin(struct sql *s, enum sql_begin how, struct err *e)
 {
-    int r = s->ops->exec(s, "COMMIT", e);
+    int r = s->ops->begin(s, how, e);
 
     if (r)
         sql_rollback(s);
     return r;
 }
 
+int sql_begin(struct sql *s, struct err *e)
+{
+    return begin(s, SQL_BEGIN_WRITE, e);
+}
+
+int sql_begin_alone(struct sql *s, struct err *e)
+{
+    return begin(s, SQL_BEGIN_ALONE, e);
+}
+
+int sql_begin_read(struct sql *s, struct err *e)
+{
+    return begin(s, SQL_BEGIN_READ, e);
+}
+
+int sql_commit(struct sql *s, struct err *e)
+{
+    int r = s->ops->end(s, "COMMIT", e);
+
+    if (r)
+        sql_rollback(s);
+    return r;
+}
+
+/* What failed before it stays what sql_code tells. */
 void sql_rollback(struct sql *s)
 {
+    int code = s->code;
     struct err e;
 
-    (void)s->ops->exec(s, "ROLLBACK", &e);
+    (void)s->ops->end(s, "ROLLBACK", &e);
+    s->code = code;
+}
+
+int sql_version(struct sql *s, int *ret, struct err *e)
+{
+    return s->ops->version(s, ret, e);
+}
+
+int sql_set_version(struct sql *s, int version, struct err *e)
+{
+    return s->ops->set_version(s, version, e);
+}
+
+int sql_copy(struct sql *s, const char *to, struct err *e)
+{
+    return s->ops->copy(s, to, e);
+}
+
+int sql_code(const struct sql *s)
+{
+    return s->code;
 }
