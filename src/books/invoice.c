@@ -201,45 +201,51 @@ static int read_line(struct invoice *in, struct told *t, struct err *e)
     return 1;
 }
 
-/* ---- both sides in tables of this connection alone ------------------------------------------- */
+/* ---- both sides beside each other ------------------------------------------------------------ */
 
+/* A database in memory, of this comparison alone. Days are numbers since 1970 there. */
+static const char make_sides[] =
 #define SIDE                                                                                       \
     " (k TEXT NOT NULL, m TEXT NOT NULL, line BIGINT, n BIGINT NOT NULL, input BIGINT,"            \
     " cached BIGINT, output BIGINT, amount BIGINT NOT NULL, unpriced BIGINT NOT NULL,"             \
     " low TEXT NOT NULL, high TEXT NOT NULL, PRIMARY KEY (k, m)) WITHOUT ROWID;"
-static const char make_sides[] =
-    "PRAGMA temp_store = MEMORY; CREATE TEMP TABLE ours" SIDE "CREATE TEMP TABLE theirs" SIDE;
+    "CREATE TABLE ours" SIDE "CREATE TABLE theirs" SIDE;
+#undef SIDE
 /* What was not told once is not told of the sum. */
 static const char add_theirs[] =
-    "INSERT INTO theirs VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, 0, ?8, ?8)"
+    "INSERT INTO theirs VALUES ($1, $2, $3, 1, $4, $5, $6, $7, 0, $8, $8)"
     " ON CONFLICT (k, m) DO UPDATE SET n = theirs.n + 1, input = theirs.input + excluded.input,"
     " cached = theirs.cached + excluded.cached, output = theirs.output + excluded.output,"
     " amount = theirs.amount + excluded.amount, low = min(theirs.low, excluded.low),"
     " high = max(theirs.high, excluded.high)";
-/* ?1 supplier, ?2 from, ?3 until, ?4: lines are of requests. A correction belongs to the request
- * that it corrects. What they bill is looked up, whenever it was. */
-static const char add_ours[] =
-    "INSERT INTO ours WITH mine AS (SELECT iif(u.corrects = '', u.request_id, u.corrects) AS id,"
-    " coalesce(o.at_us, u.at_us) AS at, substr(u.supplier, length(?1) + 2) AS model,"
-    " u.corrects AS corrects, u.prompt_tokens + u.lost_prompt_tokens AS p,"
-    " u.cached_tokens + u.lost_cached_tokens AS c,"
-    " u.completion_tokens + u.lost_completion_tokens AS d,"
-    " iif(u.cost_currency <> '', u.cost_own_nano,"
-    " iif(u.corrects = '', max(u.cost_nano, 0), u.cost_nano)) AS cost,"
-    " u.corrects = '' AND u.cost_currency = '' AND u.cost_nano < 0 AND NOT EXISTS (SELECT 1 FROM "
-    "usage AS x WHERE"
-    " x.corrects <> '' AND x.corrects = u.request_id) AS unpriced,"
-    " iif(u.cost_currency <> '', u.cost_currency, u.currency) AS currency"
-    " FROM usage AS u LEFT JOIN usage AS o ON u.corrects <> '' AND o.request_id = u.corrects"
-    " WHERE substr(u.supplier, 1, length(?1) + 1) = ?1 || '/')"
-    " SELECT iif(?4, id, strftime('%Y-%m-%d', at / 1000000, 'unixepoch')) AS k,"
-    " iif(?4, '', model) AS m, 0, sum(corrects = ''), sum(p), sum(c), sum(d), sum(cost),"
-    " sum(unpriced), min(currency), max(currency) FROM mine WHERE"
-    " (at >= ?2 AND at < ?3) OR (?4 AND id IN (SELECT k FROM theirs))"
-    " GROUP BY 1, 2 HAVING k IS NOT NULL";
-#define OUTSIDE " FROM theirs WHERE unixepoch(k) < ?1 OR unixepoch(k) >= ?2"
-static const char count_outside[] = "SELECT coalesce(sum(n), 0)" OUTSIDE;
-static const char leave_out[] = "DELETE" OUTSIDE;
+/* $11: it is of the time that was asked for; else it counts where they bill it. */
+static const char add_ours[] = "INSERT INTO ours SELECT $1, $2, 0, $3, $4, $5, $6, $7, $8, $9, $10"
+                               " WHERE $11 OR EXISTS (SELECT 1 FROM theirs WHERE k = $1)";
+/* From the ledger. $1 supplier, $2 from, $3 until. A correction belongs to the request that it
+ * corrects. */
+#define MINE                                                                                       \
+    "WITH mine AS (SELECT CASE WHEN u.corrects = '' THEN u.request_id ELSE u.corrects END AS id,"  \
+    " coalesce(o.at_us, u.at_us) AS at, substr(u.supplier, length($1) + 2) AS model,"              \
+    " u.corrects AS corrects, u.prompt_tokens + u.lost_prompt_tokens AS p,"                        \
+    " u.cached_tokens + u.lost_cached_tokens AS c,"                                                \
+    " u.completion_tokens + u.lost_completion_tokens AS d,"                                        \
+    " CASE WHEN u.cost_currency <> '' THEN u.cost_own_nano"                                        \
+    " WHEN u.corrects = '' AND u.cost_nano < 0 THEN 0 ELSE u.cost_nano END AS cost,"               \
+    " CASE WHEN u.corrects = '' AND u.cost_currency = '' AND u.cost_nano < 0 AND NOT EXISTS"       \
+    " (SELECT 1 FROM usage AS x WHERE x.corrects <> '' AND x.corrects = u.request_id)"             \
+    " THEN 1 END AS unpriced,"                                                                     \
+    " CASE WHEN u.cost_currency <> '' THEN u.cost_currency ELSE u.currency END AS currency"        \
+    " FROM usage AS u LEFT JOIN usage AS o ON u.corrects <> '' AND o.request_id = u.corrects"      \
+    " WHERE substr(u.supplier, 1, length($1) + 1) = $1 || '/')"
+#define SUMS                                                                                       \
+    " count(CASE WHEN corrects = '' THEN 1 END), sum(p), sum(c), sum(d), sum(cost),"               \
+    " count(unpriced), min(currency), max(currency)"
+#define IN_TIME "at >= $2 AND at < $3"
+static const char by_request[] = MINE " SELECT id, ''," SUMS ", max(CASE WHEN " IN_TIME
+                                      " THEN 1 ELSE 0 END) FROM mine GROUP BY id";
+static const char by_day[] =
+    MINE " SELECT at / 86400000000, model," SUMS ", 1 FROM mine WHERE " IN_TIME " GROUP BY 1, 2";
+#define OUTSIDE " FROM theirs WHERE unixepoch(k) < $1 OR unixepoch(k) >= $2"
 static const char compare[] =
     "SELECT coalesce(o.k, t.k), coalesce(o.m, t.m), coalesce(t.line, 0),"
     " coalesce(o.n, 0), o.input, o.cached, o.output, coalesce(o.amount, 0), coalesce(o.low, ''),"
@@ -256,150 +262,150 @@ static const char *our_name(const struct invoice_query *q, const char *theirs)
     return theirs;
 }
 
-static void bind_count(sqlite3_stmt *st, int i, int64_t n)
+static struct sql_value count_of(int64_t n)
 {
-    if (n < 0)
-        sqlite3_bind_null(st, i);
-    else
-        sqlite3_bind_int64(st, i, n);
+    return n < 0 ? SQL_NULL : SQL_NUMBER(n);
 }
 
-static int put_theirs(sqlite3_stmt *st, const struct invoice *in, const struct told *t,
-                      const struct invoice_query *q)
+static int load_theirs(struct sql *sides, struct invoice *in, const struct invoice_query *q,
+                       struct err *e)
 {
-    int code;
-
-    sqlite3_bind_text(st, 1, t->key, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, 2, our_name(q, t->model), -1, SQLITE_STATIC);
-    sqlite3_bind_int64(st, 3, in->csv.line);
-    for (int i = 0; i < 3; i++)
-        bind_count(st, 4 + i, t->count[i]);
-    sqlite3_bind_int64(st, 7, t->amount_nano);
-    sqlite3_bind_text(st, 8, t->currency, -1, SQLITE_STATIC);
-    code = sqlite3_step(st);
-    sqlite3_reset(st);
-    return code == SQLITE_DONE ? 0 : -1;
-}
-
-static int load_theirs(sqlite3 *db, const char *path, struct invoice *in,
-                       const struct invoice_query *q, struct err *e)
-{
-    sqlite3_stmt *st = NULL;
     struct told t;
-    int r = sqlite3_prepare_v2(db, add_theirs, -1, &st, NULL) ? ledger_file_err(db, path, e) : 1;
+    int r;
 
-    while (r == 1) {
-        r = read_line(in, &t, e);
-        if (r == 1 && put_theirs(st, in, &t, q))
-            r = ledger_file_err(db, path, e);
+    while ((r = read_line(in, &t, e)) == 1) {
+        const struct sql_value v[] = {SQL_TEXT(t.key),           SQL_TEXT(our_name(q, t.model)),
+                                      SQL_NUMBER(in->csv.line),  count_of(t.count[0]),
+                                      count_of(t.count[1]),      count_of(t.count[2]),
+                                      SQL_NUMBER(t.amount_nano), SQL_TEXT(t.currency)};
+        r = sql_run(sides, add_theirs, v, 8, NULL, e);
+        if (r)
+            return r;
     }
-    sqlite3_finalize(st);
     return r;
 }
 
-/* Run a statement with numbers for its parameters, from the first one on; of one row its numbers.
- */
-static int run_numbers(sqlite3 *db, const char *sql, const char *text, const int64_t *in, int n_in,
-                       int64_t *out, int n_out)
+static int take_two(void *arg, const struct sql_row *s)
 {
-    sqlite3_stmt *st = NULL;
-    int code = sqlite3_prepare_v2(db, sql, -1, &st, NULL), i = 1;
+    int64_t *ret = arg;
 
-    if (!code && text)
-        sqlite3_bind_text(st, i++, text, -1, SQLITE_STATIC);
-    for (int k = 0; !code && k < n_in; k++)
-        sqlite3_bind_int64(st, i++, in[k]);
-    if (!code)
-        code = sqlite3_step(st);
-    for (int k = 0; code == SQLITE_ROW && k < n_out; k++)
-        out[k] = sqlite3_column_int64(st, k);
-    sqlite3_finalize(st);
-    return code == (n_out ? SQLITE_ROW : SQLITE_DONE) ? 0 : -1;
+    ret[0] = sql_number(s, 0);
+    ret[1] = sql_number(s, 1);
+    return 0;
 }
 
 /* The time that is compared: as asked, or the days of the invoice. Lines outside are left out. */
-static int find_span(sqlite3 *db, const struct invoice_query *q, int is_request, int64_t span[2],
-                     int64_t *ret_left_out)
+static int find_span(struct sql *sides, const struct invoice_query *q, int is_request,
+                     int64_t span[2], int64_t *ret_left_out, struct err *e)
 {
+    int64_t out[2] = {0, 0};
+    struct sql_value v[2];
+    int r = 0;
+
     span[0] = q->from_s;
     span[1] = q->until_s ? q->until_s : INT64_MAX / 1000000;
     if (is_request)
         return 0;
-    if (!q->from_s && !q->until_s &&
-        run_numbers(db,
-                    "SELECT coalesce(unixepoch(min(k)), 0), coalesce(unixepoch(max(k)) + 86400, 0)"
-                    " FROM theirs",
-                    NULL, NULL, 0, span, 2))
-        return -1;
-    if (run_numbers(db, count_outside, NULL, span, 2, ret_left_out, 1))
-        return -1;
-    return run_numbers(db, leave_out, NULL, span, 2, NULL, 0);
+    if (!q->from_s && !q->until_s)
+        r = sql_each(sides,
+                     "SELECT coalesce(unixepoch(min(k)), 0),"
+                     " coalesce(unixepoch(max(k)) + 86400, 0) FROM theirs",
+                     NULL, 0, take_two, span, e);
+    v[0] = SQL_NUMBER(span[0]);
+    v[1] = SQL_NUMBER(span[1]);
+    if (!r)
+        r = sql_each(sides, "SELECT coalesce(sum(n), 0), 0" OUTSIDE, v, 2, take_two, out, e);
+    *ret_left_out = out[0];
+    return r ? r : sql_run(sides, "DELETE" OUTSIDE, v, 2, NULL, e);
 }
 
-static void read_side(sqlite3_stmt *st, int i, struct invoice_side *s)
+struct loading {
+    struct sql *sides;
+    int is_request;
+    struct err *e;
+};
+
+/* A request, or a day and model, as the ledger has it. */
+static int take_ours(void *arg, const struct sql_row *s)
+{
+    const struct loading *l = arg;
+    char day[LEDGER_DAY_TEXT];
+    struct sql_value v[11] = {SQL_TEXT(sql_text(s, 0)), SQL_TEXT(sql_text(s, 1))};
+
+    if (!l->is_request) {
+        ledger_sql_day(sql_number(s, 0), day);
+        v[0] = SQL_TEXT(day);
+    }
+    for (int i = 2; i < 11; i++)
+        v[i] = i == 8 || i == 9 ? SQL_TEXT(sql_text(s, i)) : SQL_NUMBER(sql_number(s, i));
+    return sql_run(l->sides, add_ours, v, 11, NULL, l->e);
+}
+
+static void read_side(const struct sql_row *row, int i, struct invoice_side *s)
 {
     int64_t *const counts[] = {&s->input, &s->cached, &s->output};
-    char high[4];
 
-    s->n = sqlite3_column_int64(st, i);
+    s->n = sql_number(row, i);
     for (int k = 0; k < 3; k++)
-        *counts[k] = sqlite3_column_type(st, i + 1 + k) == SQLITE_NULL
-                         ? -1
-                         : sqlite3_column_int64(st, i + 1 + k);
-    s->amount_nano = sqlite3_column_int64(st, i + 4);
-    ledger_file_text(s->currency, sizeof s->currency, st, i + 5);
-    ledger_file_text(high, sizeof high, st, i + 6);
-    if (strcmp(s->currency, high))
+        *counts[k] = sql_is_null(row, i + 1 + k) ? -1 : sql_number(row, i + 1 + k);
+    s->amount_nano = sql_number(row, i + 4);
+    ledger_sql_text(s->currency, sizeof s->currency, row, i + 5);
+    if (strcmp(sql_text(row, i + 5), sql_text(row, i + 6)))
         snprintf(s->currency, sizeof s->currency, "?");
 }
 
-static int tell_lines(sqlite3 *db, const char *path,
-                      int (*row)(void *arg, const struct invoice_line *l), void *arg, struct err *e)
-{
-    sqlite3_stmt *st = NULL;
-    struct invoice_line l;
-    int r = 0, code = sqlite3_prepare_v2(db, compare, -1, &st, NULL);
+struct telling {
+    int (*row)(void *arg, const struct invoice_line *l);
+    void *arg;
+};
 
-    while (!r && !code && (code = sqlite3_step(st)) == SQLITE_ROW) {
-        code = 0;
-        ledger_file_text(l.key, sizeof l.key, st, 0);
-        ledger_file_text(l.model, sizeof l.model, st, 1);
-        l.line = sqlite3_column_int64(st, 2);
-        read_side(st, 3, &l.ours);
-        read_side(st, 10, &l.theirs);
-        l.n_unpriced = sqlite3_column_int64(st, 17);
-        compare_sides(&l);
-        r = row(arg, &l);
-    }
-    if (!r && code != SQLITE_DONE)
-        r = ledger_file_err(db, path, e);
-    sqlite3_finalize(st);
-    return r;
+static int take_line(void *arg, const struct sql_row *s)
+{
+    const struct telling *t = arg;
+    struct invoice_line l;
+
+    ledger_sql_text(l.key, sizeof l.key, s, 0);
+    ledger_sql_text(l.model, sizeof l.model, s, 1);
+    l.line = sql_number(s, 2);
+    read_side(s, 3, &l.ours);
+    read_side(s, 10, &l.theirs);
+    l.n_unpriced = sql_number(s, 17);
+    compare_sides(&l);
+    return t->row(t->arg, &l);
 }
 
 /* The lines that are left, and what we booked in their time. */
-static int load_ours(sqlite3 *db, const char *path, const struct invoice *in,
-                     const struct invoice_query *q, int64_t *ret_left_out, struct err *e)
+static int load_sides(struct sql *sides, const char *where, struct invoice *in,
+                      const struct invoice_query *q, int64_t *ret_left_out, struct err *e)
 {
-    int64_t span[2], numbers[3];
-    int is_request = in->at[C_REQUEST] >= 0, r = find_span(db, q, is_request, span, ret_left_out);
+    struct loading l = {sides, in->at[C_REQUEST] >= 0, e};
+    struct sql *db = NULL;
+    int64_t span[2];
+    int r = sql_begin(sides, e); /* one, as each row by itself takes longer */
 
-    if (!r) {
-        numbers[0] = span[0] * 1000000;
-        numbers[1] = span[1] * 1000000;
-        numbers[2] = is_request;
-        r = run_numbers(db, add_ours, q->supplier, numbers, 3, NULL, 0);
-    }
-    return r ? ledger_file_err(db, path, e) : 0;
+    if (!r)
+        r = load_theirs(sides, in, q, e);
+    if (!r)
+        r = find_span(sides, q, l.is_request, span, ret_left_out, e);
+    if (!r)
+        r = ledger_file_open(&db, where, e);
+    if (!r)
+        r = sql_each(db, l.is_request ? by_request : by_day,
+                     (struct sql_value[]){SQL_TEXT(q->supplier), SQL_NUMBER(span[0] * 1000000),
+                                          SQL_NUMBER(span[1] * 1000000)},
+                     3, take_ours, &l, e);
+    sql_close(db);
+    return r ? r : sql_commit(sides, e);
 }
 
-int invoice_reconcile(const char *path, const char *text, size_t n, const struct invoice_query *q,
+int invoice_reconcile(const char *where, const char *text, size_t n, const struct invoice_query *q,
                       int (*row)(void *arg, const struct invoice_line *l), void *arg,
                       int64_t *ret_left_out, struct err *e)
 {
     struct invoice *in = malloc(sizeof *in);
-    sqlite3 *db = NULL;
-    int r = in ? ledger_file_open(&db, path, e) : err_set(e, ERR_NOMEM, "out of memory");
+    struct telling t = {row, arg};
+    struct sql *sides = NULL;
+    int r = in ? sql_open_memory(&sides, e) : err_set(e, ERR_NOMEM, "out of memory");
 
     *ret_left_out = 0;
     if (!r && n > INVOICE_BYTES_MAX)
@@ -408,15 +414,13 @@ int invoice_reconcile(const char *path, const char *text, size_t n, const struct
         csv_init(&in->csv, text, n);
         r = read_head(in, e);
     }
-    if (!r && sqlite3_exec(db, make_sides, NULL, NULL, NULL))
-        r = ledger_file_err(db, path, e);
     if (!r)
-        r = load_theirs(db, path, in, q, e);
+        r = sql_make(sides, make_sides, e);
     if (!r)
-        r = load_ours(db, path, in, q, ret_left_out, e);
+        r = load_sides(sides, where, in, q, ret_left_out, e);
     if (!r)
-        r = tell_lines(db, path, row, arg, e);
-    sqlite3_close(db);
+        r = sql_each(sides, compare, NULL, 0, take_line, &t, e);
+    sql_close(sides);
     free(in);
     return r;
 }

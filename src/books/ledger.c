@@ -1,94 +1,57 @@
 #include "books/ledger.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
-#include "base/disk.h"
 #include "base/log.h"
 #include "books/entry.h"
 #include "books/ledger_link.h"
 
-#define SUMS_MAX                                                                                   \
-    256 /* accounts of one commit whose balances are added up before they are written */
+/* What one commit adds to accounts and balances is summed up before it is written: so many of each
+ * at a time. */
+#define SUMS_MAX 256
 
-static const char insert_usage[] =
-    "INSERT INTO usage (" LEDGER_COLUMNS ", seq, chain)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
-    " ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28) ON CONFLICT (request_id) DO NOTHING";
-static const char find_same[] =
-    "SELECT 1 FROM usage WHERE request_id = ?1 AND at_us = ?2 AND tenant = ?3 AND key_id = ?4"
-    " AND model = ?5 AND supplier = ?6 AND prompt_tokens = ?7 AND cached_tokens = ?8"
-    " AND completion_tokens = ?9 AND energy_uj = ?10 AND status = ?11 AND cache_write_tokens = ?12"
-    " AND reasoning_tokens = ?13 AND usage_state = ?14 AND tier = ?15 AND charge_nano = ?16"
-    " AND cost_nano = ?17 AND currency = ?18 AND team = ?19 AND labels = ?20"
-    " AND corrects = ?21 AND cost_currency = ?22 AND cost_own_nano = ?23"
-    " AND lost_prompt_tokens = ?24 AND lost_cached_tokens = ?25 AND lost_completion_tokens = ?26";
-static const char add_balance[] =
+static const char insert_usage[] = "INSERT INTO usage (" LEDGER_COLUMNS ")";
+static const char insert_balance[] =
     "INSERT INTO balance (tenant, n_requests, prompt_tokens, cached_tokens, completion_tokens,"
-    " energy_uj) VALUES (?1, ?6, ?2, ?3, ?4, ?5)"
+    " energy_uj)";
+static const char add_balance[] =
     " ON CONFLICT (tenant) DO UPDATE SET n_requests = balance.n_requests + excluded.n_requests,"
     " prompt_tokens = balance.prompt_tokens + excluded.prompt_tokens,"
     " cached_tokens = balance.cached_tokens + excluded.cached_tokens,"
     " completion_tokens = balance.completion_tokens + excluded.completion_tokens,"
     " energy_uj = balance.energy_uj + excluded.energy_uj";
+static const char insert_account[] = "INSERT INTO account (account, unit, amount)";
 static const char add_account[] =
-    "INSERT INTO account (account, unit, amount) VALUES (?1, ?2, ?3)"
     " ON CONFLICT (account, unit) DO UPDATE SET amount = account.amount + excluded.amount";
 
 struct ledger {
-    sqlite3 *db;
-    sqlite3_stmt *usage, *same, *balance, *account;
-    struct ledger_link link;      /* where the chain ends */
-    struct posting sum[SUMS_MAX]; /* of the rows of a commit that is being made */
-    int n_sums;
-    int why_code; /* of the last write that failed */
-    char why[200];
+    struct sql *db;
+    struct ledger_link link;          /* where the chain ends */
+    struct posting account[SUMS_MAX]; /* of the rows of a commit that is being made */
+    struct books_balance balance[SUMS_MAX];
+    int n_accounts, n_balances;
+    struct sql_value values[SUMS_MAX * 6]; /* of what is being written, rows or sums */
+    char chain[LEDGER_TOGETHER][LEDGER_LINK_TEXT];
+    struct books_row clean[LEDGER_TOGETHER]; /* in place of rows with texts that are not UTF-8 */
+    int why_code;                            /* of the last write that failed */
+    char why[512];
 };
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static int db_err(struct ledger *l, const char *path, struct err *e)
+int ledger_open(struct ledger **ret, const char *where, int sync_normal, struct err *e)
 {
-    return err_set(e, ERR_IO, "ledger %s: %s", path,
-                   l->db ? sqlite3_errmsg(l->db) : "out of memory");
-}
-
-static int db_open(struct ledger *l, const char *path, int sync_normal, struct err *e)
-{
-    int version = 0, code;
-
-    if (disk_make_private(path))
-        return err_set(e, ERR_IO, "ledger %s: %s", path, strerror(errno));
-    if (sqlite3_open_v2(path, &l->db,
-                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX,
-                        disk_vfs()))
-        return db_err(l, path, e);
-    sqlite3_busy_timeout(l->db, LEDGER_BUSY_MS);
-    if (sqlite3_exec(l->db, "PRAGMA journal_mode=WAL", NULL, NULL, NULL) ||
-        sqlite3_exec(l->db, sync_normal ? "PRAGMA synchronous=NORMAL" : "PRAGMA synchronous=FULL",
-                     NULL, NULL, NULL))
-        return db_err(l, path, e);
-    code = ledger_sql_tables(l->db, &version);
-    if (code == SQLITE_MISMATCH)
-        return err_set(e, ERR_FORMAT, "ledger %s: written by another version (schema %d, not %d)",
-                       path, version, LEDGER_SCHEMA);
-    if (code || ledger_link_end(l->db, &l->link) ||
-        sqlite3_prepare_v2(l->db, insert_usage, -1, &l->usage, NULL) ||
-        sqlite3_prepare_v2(l->db, find_same, -1, &l->same, NULL) ||
-        sqlite3_prepare_v2(l->db, add_balance, -1, &l->balance, NULL) ||
-        sqlite3_prepare_v2(l->db, add_account, -1, &l->account, NULL))
-        return db_err(l, path, e);
-    return 0;
-}
-
-int ledger_open(struct ledger **ret, const char *path, int sync_normal, struct err *e)
-{
+    const struct sql_how how = {
+        .what = "ledger", .schema = LEDGER_IN, .is_flushed_late = sync_normal};
     struct ledger *l = calloc(1, sizeof *l);
-    int r = l ? db_open(l, path, sync_normal, e) : err_set(e, ERR_NOMEM, "ledger: out of memory");
+    int r =
+        l ? sql_open_how(&l->db, where, &how, e) : err_set(e, ERR_NOMEM, "ledger: out of memory");
 
+    if (!r)
+        r = ledger_sql_tables(l->db, where, e);
     if (r)
         ledger_close(l);
     else
@@ -100,131 +63,249 @@ void ledger_close(struct ledger *l)
 {
     if (!l)
         return;
-    sqlite3_finalize(l->usage);
-    sqlite3_finalize(l->same);
-    sqlite3_finalize(l->balance);
-    sqlite3_finalize(l->account);
-    sqlite3_close(l->db);
+    sql_close(l->db);
     free(l);
 }
 
-/* ---- writing --------------------------------------------------------------------------------- */
+/* ---- sums ------------------------------------------------------------------------------------ */
 
-static int run(sqlite3_stmt *st)
+static int write_accounts(struct ledger *l, struct err *e)
 {
-    int code = sqlite3_step(st);
+    struct sql_value *v = l->values;
+    int n = l->n_accounts;
 
-    sqlite3_reset(st);
-    return code;
-}
-
-/* The id is there. Of the same row: by a commit that had happened and then failed. Else two
- * requests have one id, and nobody finds out unless it is said. */
-static int see_clash(struct ledger *l, const struct books_row *r)
-{
-    int code;
-
-    ledger_sql_bind(l->same, r);
-    code = run(l->same);
-    if (code == SQLITE_DONE)
-        log_line(LOG_ERROR,
-                 "ledger: another request has the id %s; not booked: %lld tokens of tenant %s",
-                 r->request_id, (long long)(r->prompt_tokens + r->completion_tokens), r->tenant);
-    return code == SQLITE_ROW || code == SQLITE_DONE ? 0 : -1;
-}
-
-static int write_account(struct ledger *l, const struct posting *p)
-{
-    sqlite3_bind_text(l->account, 1, p->account, -1, SQLITE_STATIC);
-    sqlite3_bind_text(l->account, 2, p->unit, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(l->account, 3, p->amount);
-    return run(l->account) == SQLITE_DONE ? 0 : -1;
-}
-
-/* Add a posting to those of this commit; rows of one commit are mostly of few accounts. */
-static int add_up(struct ledger *l, const struct posting *p)
-{
-    for (int i = 0; i < l->n_sums; i++) {
-        if (!strcmp(l->sum[i].account, p->account) && !strcmp(l->sum[i].unit, p->unit)) {
-            l->sum[i].amount += p->amount;
-            return 0;
-        }
+    for (int i = 0; i < n; i++) {
+        *v++ = SQL_TEXT(l->account[i].account);
+        *v++ = SQL_TEXT(l->account[i].unit);
+        *v++ = SQL_NUMBER(l->account[i].amount);
     }
-    if (l->n_sums == SUMS_MAX)
-        return write_account(l, p);
-    l->sum[l->n_sums++] = *p;
+    l->n_accounts = 0;
+    return ledger_sql_put(l->db, insert_account, add_account, l->values, 3, n, e);
+}
+
+static int write_balances(struct ledger *l, struct err *e)
+{
+    struct sql_value *v = l->values;
+    int n = l->n_balances;
+
+    for (int i = 0; i < n; i++) {
+        const struct books_balance *b = &l->balance[i];
+        *v++ = SQL_TEXT(b->tenant);
+        *v++ = SQL_NUMBER(b->n_requests);
+        *v++ = SQL_NUMBER(b->prompt_tokens);
+        *v++ = SQL_NUMBER(b->cached_tokens);
+        *v++ = SQL_NUMBER(b->completion_tokens);
+        *v++ = SQL_NUMBER(b->energy_uj);
+    }
+    l->n_balances = 0;
+    return ledger_sql_put(l->db, insert_balance, add_balance, l->values, 6, n, e);
+}
+
+/* The sum that a posting belongs to; NULL: there is no room for one more. */
+static struct posting *account_of(struct ledger *l, const struct posting *p)
+{
+    for (int i = 0; i < l->n_accounts; i++) {
+        if (!strcmp(l->account[i].account, p->account) && !strcmp(l->account[i].unit, p->unit))
+            return &l->account[i];
+    }
+    if (l->n_accounts == SUMS_MAX)
+        return NULL;
+    l->account[l->n_accounts] = *p;
+    l->account[l->n_accounts].amount = 0;
+    return &l->account[l->n_accounts++];
+}
+
+static struct books_balance *balance_of(struct ledger *l, const char *tenant)
+{
+    for (int i = 0; i < l->n_balances; i++) {
+        if (!strcmp(l->balance[i].tenant, tenant))
+            return &l->balance[i];
+    }
+    if (l->n_balances == SUMS_MAX)
+        return NULL;
+    l->balance[l->n_balances] = (struct books_balance){0};
+    snprintf(l->balance[l->n_balances].tenant, BOOKS_NAME_MAX, "%s", tenant);
+    return &l->balance[l->n_balances++];
+}
+
+/* Add a row that was written to the sums of its commit; rows of one commit are mostly of few
+ * accounts. */
+static int add_up(struct ledger *l, const struct books_row *row, struct err *e)
+{
+    struct posting p[ENTRY_POSTINGS_MAX];
+    int n = entry_of(row, p), r = 0;
+    struct books_balance *b;
+
+    for (int i = 0; !r && i < n; i++) {
+        struct posting *sum = account_of(l, &p[i]);
+        if (!sum) {
+            r = write_accounts(l, e);
+            sum = account_of(l, &p[i]);
+        }
+        sum->amount += p[i].amount;
+    }
+    b = balance_of(l, row->tenant);
+    if (!r && !b) {
+        r = write_balances(l, e);
+        b = balance_of(l, row->tenant);
+    }
+    if (r)
+        return r;
+    b->n_requests += !*row->corrects;
+    b->prompt_tokens += row->prompt_tokens;
+    b->cached_tokens += row->cached_tokens;
+    b->completion_tokens += row->completion_tokens;
+    b->energy_uj += row->energy_uj;
     return 0;
 }
 
-static int write_balances(struct ledger *l, const struct books_row *r)
-{
-    struct posting p[ENTRY_POSTINGS_MAX];
-    sqlite3_stmt *b = l->balance;
-    int n = entry_of(r, p);
+/* ---- rows ------------------------------------------------------------------------------------ */
 
-    for (int i = 0; i < n; i++) {
-        if (add_up(l, &p[i]))
-            return -1;
+/* Rows that are written together. */
+struct group {
+    const struct books_row *row[LEDGER_TOGETHER];
+    int n;
+    char is_there[LEDGER_TOGETHER]; /* the id is: not to be written */
+};
+
+/* The id is there. Of the same row: by a commit that had happened and then failed. Else two
+ * requests have one id, and nobody finds out unless it is said. */
+static void see_clash(const struct books_row *row, const struct books_row *there)
+{
+    if (!ledger_sql_same(row, there))
+        log_line(LOG_ERROR,
+                 "ledger: another request has the id %s; not booked: %lld tokens of tenant %s",
+                 row->request_id, (long long)(row->prompt_tokens + row->completion_tokens),
+                 row->tenant);
+}
+
+static int take_there(void *arg, const struct sql_row *s)
+{
+    struct group *g = arg;
+    struct books_row there;
+
+    ledger_sql_read(s, &there);
+    for (int i = 0; i < g->n; i++) {
+        if (!strcmp(g->row[i]->request_id, there.request_id)) {
+            g->is_there[i] = 1;
+            see_clash(g->row[i], &there);
+        }
     }
-    sqlite3_bind_text(b, 1, r->tenant, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(b, 2, r->prompt_tokens);
-    sqlite3_bind_int64(b, 3, r->cached_tokens);
-    sqlite3_bind_int64(b, 4, r->completion_tokens);
-    sqlite3_bind_int64(b, 5, r->energy_uj);
-    sqlite3_bind_int(b, 6, !*r->corrects);
-    return run(b) == SQLITE_DONE ? 0 : -1;
+    return 0;
 }
 
-static int write_row(struct ledger *l, const struct books_row *r)
+/* Which rows are in the ledger already, or in the group before themselves? */
+static int find_there(struct ledger *l, struct group *g, struct err *e)
 {
-    struct ledger_link link = l->link;
-    char text[LEDGER_LINK_TEXT];
+    char sql[400 + LEDGER_TOGETHER * 5];
+    size_t len = (size_t)snprintf(sql, sizeof sql,
+                                  "SELECT " LEDGER_COLUMNS " FROM usage WHERE request_id IN (");
 
-    ledger_link_next(&link, r, text);
-    ledger_sql_bind(l->usage, r);
-    sqlite3_bind_int64(l->usage, LEDGER_N_COLUMNS + 1, link.seq);
-    sqlite3_bind_text(l->usage, LEDGER_N_COLUMNS + 2, text, -1, SQLITE_STATIC);
-    if (run(l->usage) != SQLITE_DONE)
-        return -1;
-    if (!sqlite3_changes(l->db))
-        return see_clash(l, r);
-    l->link = link;
-    return write_balances(l, r);
+    for (int i = 0; i < g->n; i++) {
+        len += (size_t)snprintf(sql + len, sizeof sql - len, "%s$%d", i ? ", " : "", i + 1);
+        l->values[i] = SQL_TEXT(g->row[i]->request_id);
+        for (int k = 0; k < i; k++) {
+            if (!g->is_there[k] && !strcmp(g->row[k]->request_id, g->row[i]->request_id)) {
+                g->is_there[i] = 1;
+                see_clash(g->row[i], g->row[k]);
+                break;
+            }
+        }
+    }
+    len += (size_t)snprintf(sql + len, sizeof sql - len, ")");
+    CHECK(len < sizeof sql);
+    return sql_each(l->db, sql, l->values, g->n, take_there, g, e);
 }
 
-static int begin(struct ledger *l)
+static int write_group(struct ledger *l, struct group *g, struct err *e)
 {
-    l->n_sums = 0;
-    if (sqlite3_exec(l->db, "BEGIN IMMEDIATE", NULL, NULL, NULL))
-        return -1;
+    struct sql_value *v = l->values;
+    int r = find_there(l, g, e), n = 0;
+
+    for (int i = 0; !r && i < g->n; i++) {
+        if (g->is_there[i])
+            continue;
+        ledger_link_next(&l->link, g->row[i], l->chain[n]);
+        ledger_sql_values(g->row[i], v);
+        v[LEDGER_SEQ] = SQL_NUMBER(l->link.seq);
+        v[LEDGER_CHAIN] = SQL_TEXT(l->chain[n++]);
+        v += LEDGER_N_COLUMNS;
+    }
+    if (!r)
+        r = ledger_sql_put(l->db, insert_usage, "", l->values, LEDGER_N_COLUMNS, n, e);
+    for (int i = 0; !r && i < g->n; i++) {
+        if (!g->is_there[i])
+            r = add_up(l, g->row[i], e);
+    }
+    return r;
+}
+
+static int write_rows(struct ledger *l, const struct books_row *const *rows, int n, struct err *e)
+{
+    int r = 0;
+
+    while (!r && n) {
+        struct group g = {.n = LEDGER_TOGETHER};
+        while (g.n > n)
+            g.n /= 2;
+        for (int i = 0; i < g.n; i++) {
+            g.row[i] = rows[i];
+            if (ledger_sql_is_clean(rows[i]))
+                continue;
+            l->clean[i] = *rows[i];
+            ledger_sql_clean(&l->clean[i]);
+            g.row[i] = &l->clean[i];
+        }
+        r = write_group(l, &g, e);
+        rows += g.n;
+        n -= g.n;
+    }
+    return r;
+}
+
+/* ---- commits --------------------------------------------------------------------------------- */
+
+/* One writer at a time, of however many processes: the chain is one. */
+static int begin(struct ledger *l, struct err *e)
+{
+    int r = sql_begin_alone(l->db, e);
+
+    l->n_accounts = l->n_balances = 0;
+    if (r)
+        return r;
     /* As the file has it: an earlier attempt may have failed, or only seemed to; another process
      * may have written. */
-    return ledger_link_end(l->db, &l->link) ? -1 : 0;
+    r = ledger_link_end(l->db, &l->link, e);
+    if (r)
+        sql_rollback(l->db);
+    return r;
 }
 
 /* End the transaction: with all of it, or where r is not 0 with nothing. */
-static int finish(struct ledger *l, int r)
+static int finish(struct ledger *l, int r, struct err *e)
 {
-    for (int i = 0; !r && i < l->n_sums; i++)
-        r = write_account(l, &l->sum[i]);
     if (!r)
-        r = sqlite3_exec(l->db, "COMMIT", NULL, NULL, NULL);
+        r = write_accounts(l, e);
     if (!r)
-        return 0;
-    l->why_code = sqlite3_extended_errcode(l->db);
-    snprintf(l->why, sizeof l->why, "%s", sqlite3_errmsg(l->db));
-    if (!sqlite3_get_autocommit(l->db))
-        sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
-    return -1;
+        r = write_balances(l, e);
+    if (!r)
+        return sql_commit(l->db, e);
+    sql_rollback(l->db);
+    return r;
 }
 
 int ledger_write(struct ledger *l, struct books_row *const *rows, int n)
 {
-    int r = begin(l);
+    struct err e = {0};
+    int r = begin(l, &e);
 
-    for (int i = 0; !r && i < n; i++)
-        r = write_row(l, rows[i]);
-    return finish(l, r);
+    if (!r)
+        r = finish(l, write_rows(l, (const struct books_row *const *)rows, n, &e), &e);
+    if (!r)
+        return 0;
+    l->why_code = sql_code(l->db);
+    snprintf(l->why, sizeof l->why, "%s", e.text);
+    return -1;
 }
 
 int ledger_failure(const struct ledger *l, const char **ret_text)
@@ -238,38 +319,44 @@ int ledger_failure(const struct ledger *l, const char **ret_text)
 /* A request as it was booked, and what rows since have added to it. */
 struct booked {
     struct books_row row;
-    int64_t n_since, charge, cost, cost_own;
+    int64_t n, n_since, charge, cost, cost_own;
 };
 
-/* 1, 0 where there is none, or -1. */
-static int find_request(struct ledger *l, const char *request_id, struct booked *ret)
+static int take_request(void *arg, const struct sql_row *s)
 {
-    static const char row[] =
-        "SELECT " LEDGER_COLUMNS " FROM usage WHERE request_id = ?1 AND corrects = ''";
-    static const char since[] =
-        "SELECT count(*), coalesce(sum(charge_nano), 0), coalesce(sum(cost_nano), 0),"
-        " coalesce(sum(cost_own_nano), 0) FROM usage WHERE corrects <> '' AND corrects = ?1";
-    int64_t *const sums[] = {&ret->n_since, &ret->charge, &ret->cost, &ret->cost_own};
-    sqlite3_stmt *st = NULL, *sum = NULL;
-    int code = sqlite3_prepare_v2(l->db, row, -1, &st, NULL), r = -1;
+    struct booked *b = arg;
 
-    if (!code)
-        code = sqlite3_prepare_v2(l->db, since, -1, &sum, NULL);
-    if (!code) {
-        sqlite3_bind_text(st, 1, request_id, -1, SQLITE_STATIC);
-        sqlite3_bind_text(sum, 1, request_id, -1, SQLITE_STATIC);
-        code = sqlite3_step(st);
-    }
-    if (code == SQLITE_DONE) {
-        r = 0;
-    } else if (code == SQLITE_ROW && sqlite3_step(sum) == SQLITE_ROW) {
-        ledger_sql_read(st, &ret->row);
-        for (int i = 0; i < 4; i++)
-            *sums[i] = sqlite3_column_int64(sum, i);
-        r = 1;
-    }
-    sqlite3_finalize(st);
-    sqlite3_finalize(sum);
+    ledger_sql_read(s, &b->row);
+    b->n++;
+    return 0;
+}
+
+static int take_since(void *arg, const struct sql_row *s)
+{
+    struct booked *b = arg;
+
+    b->n_since = sql_number(s, 0);
+    b->charge = sql_number(s, 1);
+    b->cost = sql_number(s, 2);
+    b->cost_own = sql_number(s, 3);
+    return 0;
+}
+
+static int find_request(struct ledger *l, const char *request_id, struct booked *ret, struct err *e)
+{
+    const struct sql_value id = SQL_TEXT(request_id);
+    int r = sql_each(l->db,
+                     "SELECT " LEDGER_COLUMNS " FROM usage WHERE request_id = $1 AND corrects = ''",
+                     &id, 1, take_request, ret, e);
+
+    if (!r && !ret->n)
+        r = err_set(e, ERR_NOTFOUND, "no request '%.80s' is in the ledger", request_id);
+    if (!r)
+        r = sql_each(l->db,
+                     "SELECT count(*), coalesce(sum(charge_nano), 0), coalesce(sum(cost_nano), 0),"
+                     " coalesce(sum(cost_own_nano), 0) FROM usage WHERE corrects <> ''"
+                     " AND corrects = $1",
+                     &id, 1, take_since, ret, e);
     return r;
 }
 
@@ -333,12 +420,10 @@ static int make_correction(struct ledger *l, const char *request_id, const struc
                            struct books_row *row, struct err *e)
 {
     struct booked b = {0};
-    int found = find_request(l, request_id, &b), r;
+    int r = find_request(l, request_id, &b, e);
 
-    if (found < 0)
-        return err_set(e, ERR_IO, "%s", sqlite3_errmsg(l->db));
-    if (!found)
-        return err_set(e, ERR_NOTFOUND, "no request '%.80s' is in the ledger", request_id);
+    if (r)
+        return r;
     *row = b.row;
     r = check_wish(row, wish, e);
     if (!r)
@@ -358,22 +443,21 @@ static int make_correction(struct ledger *l, const char *request_id, const struc
 int ledger_correct(struct ledger *l, const char *request_id, const struct books_wish *wish,
                    struct books_row *ret, struct err *e)
 {
+    const struct books_row *one;
     struct books_row row = {0};
-    int r = begin(l), why = 0;
+    int r = begin(l, e);
     int64_t seq = l->link.seq;
 
+    if (r)
+        return r;
+    r = make_correction(l, request_id, wish, &row, e);
+    one = &row;
     if (!r)
-        why = make_correction(l, request_id, wish, &row, e);
-    if (!r && !why)
-        r = write_row(l, &row);
-    if (!r && !why && l->link.seq == seq)
-        why = err_set(e, ERR_EXISTS, "another row has the id %s", row.request_id);
-    if (why) {
-        sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
-        return why;
-    }
-    if (finish(l, r))
-        return err_set(e, ERR_IO, "%s", l->why);
-    *ret = row;
-    return 0;
+        r = write_rows(l, &one, 1, e);
+    if (!r && l->link.seq == seq)
+        r = err_set(e, ERR_EXISTS, "another row has the id %s", row.request_id);
+    r = finish(l, r, e);
+    if (!r)
+        *ret = row;
+    return r;
 }

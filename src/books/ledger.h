@@ -1,4 +1,5 @@
-/* The ledger's file: an SQLite database, in WAL mode. One thread at a time; see books.h.
+/* The ledger's database: an SQLite file in WAL mode, or PostgreSQL by URL, which many processes may
+ * write. One thread at a time; see books.h.
  *
  * When ledger_write succeeds, the rows stay written even if the machine fails right after (with
  * sync_normal: if the process does). When it fails, none of its rows is written. */
@@ -9,13 +10,13 @@
 
 struct ledger;
 
-int ledger_open(struct ledger **ret, const char *path, int sync_normal, struct err *e);
+int ledger_open(struct ledger **ret, const char *where, int sync_normal, struct err *e);
 void ledger_close(struct ledger *l); /* accepts NULL */
 /* All rows in one transaction: 0, or -1 and none of them, for ledger_failure to explain. A row
  * that is there already was written by an attempt that only seemed to fail; another row of the same
  * id is not written, and logged. */
 int ledger_write(struct ledger *l, struct books_row *const *rows, int n);
-/* Why the last write that failed did: SQLite's extended code, and its sentence. */
+/* Why the last write that failed did: the database's own number, and its sentence. */
 int ledger_failure(const struct ledger *l, const char **ret_text);
 
 /* Append the row that adds what is missing of it, whatever was booked and corrected before. The

@@ -1,112 +1,173 @@
 /* The audit: every balance computed anew from the rows, and the rows' chain of hashes. */
-#include "books/entry.h"
+#include <stdio.h>
+#include <string.h>
+
 #include "books/ledger_file.h"
 #include "books/ledger_link.h"
+#include "books/sums.h"
 
-/* Balances as they should be, beside those of the file, in a table of this connection alone. */
-static const char make_should[] = "CREATE TEMP TABLE should (account "
-                                  "TEXT NOT NULL, unit TEXT NOT NULL, amount BIGINT NOT NULL,"
-                                  " PRIMARY KEY (account, unit));"
-                                  "INSERT INTO should SELECT * FROM opening_account";
-static const char add_should[] =
-    "INSERT INTO should (account, unit, amount) VALUES (?1, ?2, ?3)"
-    " ON CONFLICT (account, unit) DO UPDATE SET amount = should.amount + excluded.amount";
-static const char all_rows[] =
-    "SELECT " LEDGER_COLUMNS ", seq, chain FROM usage ORDER BY seq, at_us";
-static const char first_account[] =
-    "SELECT s.account, s.unit, s.amount, a.amount FROM should AS s LEFT JOIN account AS a"
-    " USING (account, unit) WHERE a.amount IS NULL OR a.amount <> s.amount UNION ALL"
-    " SELECT a.account, a.unit, 0, a.amount FROM account AS a LEFT JOIN should AS s"
-    " USING (account, unit) WHERE s.amount IS NULL AND a.amount <> 0 ORDER BY 1, 2 LIMIT 1";
-static const char first_balance[] =
-    "SELECT tenant, b.prompt_tokens + b.completion_tokens, u.tokens FROM balance AS b LEFT JOIN"
-    " (SELECT tenant, sum(n) AS n, sum(tokens) AS tokens FROM (SELECT tenant,"
-    " sum(corrects = '') AS n, sum(prompt_tokens + completion_tokens) AS tokens FROM usage"
-    " GROUP BY tenant UNION ALL SELECT tenant, n_requests, prompt_tokens + completion_tokens"
-    " FROM opening_balance) GROUP BY tenant) AS u USING (tenant) WHERE u.n IS NOT b.n_requests"
-    " OR u.tokens IS NOT b.prompt_tokens + b.completion_tokens ORDER BY tenant LIMIT 1";
-
-static int post_should(sqlite3_stmt *add, const struct books_row *r)
-{
-    struct posting p[ENTRY_POSTINGS_MAX];
-    int n = entry_of(r, p), code = SQLITE_DONE;
-
-    for (int i = 0; i < n && code == SQLITE_DONE; i++) {
-        sqlite3_bind_text(add, 1, p[i].account, -1, SQLITE_STATIC);
-        sqlite3_bind_text(add, 2, p[i].unit, -1, SQLITE_STATIC);
-        sqlite3_bind_int64(add, 3, p[i].amount);
-        code = sqlite3_step(add);
-        sqlite3_reset(add);
-    }
-    return code == SQLITE_DONE ? 0 : -1;
-}
-
-static int audit_rows(sqlite3 *db, const char *path, int64_t *ret_rows, struct err *e)
-{
-    sqlite3_stmt *st = NULL, *add = NULL;
+struct audit {
+    const char *where;
+    struct err *e;
     struct ledger_link link;
+    int64_t n_rows;
+    /* As they should be: what was pruned, and all rows since. Of tenants, tokens and requests. */
+    struct sums accounts, tenants;
+    /* The first that differs, in order of name: what it is, and what it should be. */
+    char wrong[ENTRY_ACCOUNT_MAX], wrong_unit[ENTRY_UNIT_MAX];
+    int64_t is, should;
+};
+
+static int no_memory(struct audit *a)
+{
+    return err_set(a->e, ERR_NOMEM, "ledger %s: out of memory", sql_name(a->where));
+}
+
+/* ---- as it should be ------------------------------------------------------------------------- */
+
+static int take_opening_account(void *arg, const struct sql_row *s)
+{
+    struct audit *a = arg;
+    struct sum *sum = sums_of(&a->accounts, sql_text(s, 0), sql_text(s, 1), 1);
+
+    if (!sum)
+        return no_memory(a);
+    sum->amount = sql_number(s, 2);
+    return 0;
+}
+
+static int take_opening_balance(void *arg, const struct sql_row *s)
+{
+    struct audit *a = arg;
+    struct sum *sum = sums_of(&a->tenants, sql_text(s, 0), "", 1);
+
+    if (!sum)
+        return no_memory(a);
+    sum->count = sql_number(s, 1);
+    sum->amount = sql_number(s, 2);
+    return 0;
+}
+
+static int take_row(void *arg, const struct sql_row *s)
+{
+    struct audit *a = arg;
     struct books_row row;
-    int code = 0, r = 0;
+    struct sum *sum;
 
-    if (ledger_link_open(db, &link) || sqlite3_prepare_v2(db, all_rows, -1, &st, NULL) ||
-        sqlite3_prepare_v2(db, add_should, -1, &add, NULL))
-        r = ledger_file_err(db, path, e);
-    while (!r && (code = sqlite3_step(st)) == SQLITE_ROW) {
-        ledger_sql_read(st, &row);
-        if (!ledger_link_follow(&link, st, &row))
-            r = err_set(
-                e, ERR_FORMAT,
-                "ledger %s: row %lld (request %s of tenant %s) is not as it was written, or "
-                "one before it is gone",
-                path, (long long)sqlite3_column_int64(st, LEDGER_N_COLUMNS), row.request_id,
-                row.tenant);
-        else if (post_should(add, &row))
-            r = ledger_file_err(db, path, e);
-        ++*ret_rows;
+    ledger_sql_read(s, &row);
+    a->n_rows++;
+    if (!ledger_link_follow(&a->link, s, &row))
+        return err_set(a->e, ERR_FORMAT,
+                       "ledger %s: row %lld (request %s of tenant %s) is not as it was written, or "
+                       "one before it is gone",
+                       sql_name(a->where), (long long)sql_number(s, LEDGER_SEQ), row.request_id,
+                       row.tenant);
+    sum = sums_of(&a->tenants, row.tenant, "", 1);
+    if (!sum || sums_post(&a->accounts, &row))
+        return no_memory(a);
+    sum->count += !*row.corrects;
+    sum->amount += row.prompt_tokens + row.completion_tokens;
+    return 0;
+}
+
+/* ---- as it is -------------------------------------------------------------------------------- */
+
+static void differs(struct audit *a, const char *name, const char *unit, int64_t is, int64_t should)
+{
+    int order = strcmp(name, a->wrong);
+
+    if (*a->wrong && (order > 0 || (!order && strcmp(unit, a->wrong_unit) > 0)))
+        return;
+    snprintf(a->wrong, sizeof a->wrong, "%s", name);
+    snprintf(a->wrong_unit, sizeof a->wrong_unit, "%s", unit);
+    a->is = is;
+    a->should = should;
+}
+
+static int take_account(void *arg, const struct sql_row *s)
+{
+    const char *name = sql_text(s, 0), *unit = sql_text(s, 1);
+    int64_t is = sql_number(s, 2);
+    struct audit *a = arg;
+    struct sum *sum = sums_of(&a->accounts, name, unit, 0);
+
+    if (sum)
+        sum->is_seen = 1;
+    if (sum ? sum->amount != is : is != 0)
+        differs(a, name, unit, is, sum ? sum->amount : 0);
+    return 0;
+}
+
+static int take_balance(void *arg, const struct sql_row *s)
+{
+    int64_t n = sql_number(s, 1), tokens = sql_number(s, 2);
+    struct audit *a = arg;
+    struct sum *sum = sums_of(&a->tenants, sql_text(s, 0), "", 0);
+
+    if (sum)
+        sum->is_seen = 1;
+    if (!sum || sum->count != n || sum->amount != tokens)
+        differs(a, sql_text(s, 0), "", tokens, sum ? sum->amount : 0);
+    return 0;
+}
+
+/* Compare what a query finds with the sums. */
+static int compare(struct sql *db, struct audit *a, const char *query,
+                   int (*take)(void *arg, const struct sql_row *s), const struct sums *sums,
+                   const char *what)
+{
+    int r = sql_each(db, query, NULL, 0, take, a, a->e);
+
+    for (size_t i = 0; !r && i < sums->n; i++) {
+        if (!sums->sum[i].is_seen)
+            differs(a, sums->sum[i].name, sums->sum[i].unit, 0, sums->sum[i].amount);
     }
-    if (!r && code != SQLITE_DONE)
-        r = ledger_file_err(db, path, e);
-    sqlite3_finalize(st);
-    sqlite3_finalize(add);
+    if (!r && *a->wrong)
+        r = err_set(a->e, ERR_FORMAT, "ledger %s: the %s of %s is %lld, its rows say %lld",
+                    sql_name(a->where), what, a->wrong, (long long)a->is, (long long)a->should);
     return r;
 }
 
-/* A query for the first balance that differs: its name, what it should be, what it is. */
-static int audit_balances(sqlite3 *db, const char *path, const char *sql, const char *what,
-                          int i_should, int i_is, struct err *e)
+static int audit_all(struct sql *db, struct audit *a)
 {
-    sqlite3_stmt *st = NULL;
-    int code = sqlite3_prepare_v2(db, sql, -1, &st, NULL), r = 0;
+    int r = ledger_link_open(db, &a->link, a->e);
 
-    if (!code)
-        code = sqlite3_step(st);
-    if (code == SQLITE_ROW)
-        r = err_set(e, ERR_FORMAT, "ledger %s: the %s of %s is %lld, its rows say %lld", path, what,
-                    (const char *)sqlite3_column_text(st, 0),
-                    (long long)sqlite3_column_int64(st, i_is),
-                    (long long)sqlite3_column_int64(st, i_should));
-    else if (code != SQLITE_DONE)
-        r = ledger_file_err(db, path, e);
-    sqlite3_finalize(st);
+    if (!r)
+        r = sql_each(db, "SELECT account, unit, amount FROM opening_account", NULL, 0,
+                     take_opening_account, a, a->e);
+    if (!r)
+        r = sql_each(db,
+                     "SELECT tenant, n_requests, prompt_tokens + completion_tokens"
+                     " FROM opening_balance",
+                     NULL, 0, take_opening_balance, a, a->e);
+    if (!r)
+        r = sql_each(db, "SELECT " LEDGER_COLUMNS " FROM usage ORDER BY seq, at_us", NULL, 0,
+                     take_row, a, a->e);
+    if (!r)
+        r = compare(db, a, "SELECT account, unit, amount FROM account", take_account, &a->accounts,
+                    "balance");
+    if (!r)
+        r = compare(db, a,
+                    "SELECT tenant, n_requests, prompt_tokens + completion_tokens FROM balance",
+                    take_balance, &a->tenants, "count of tokens");
     return r;
 }
 
-int books_audit(const char *path, int64_t *ret_rows, struct err *e)
+int books_audit(const char *where, int64_t *ret_rows, struct err *e)
 {
-    sqlite3 *db = NULL;
-    int r = ledger_file_open(&db, path, e);
+    struct audit a = {.where = where, .e = e};
+    struct sql *db = NULL;
+    int r = ledger_file_open(&db, where, e);
 
-    *ret_rows = 0;
-    if (!r && (sqlite3_exec(db, "PRAGMA temp_store = MEMORY", NULL, NULL, NULL) ||
-               sqlite3_exec(db, "BEGIN", NULL, NULL, NULL) || /* one state, whoever writes */
-               sqlite3_exec(db, make_should, NULL, NULL, NULL)))
-        r = ledger_file_err(db, path, e);
+    if (!r && (sums_init(&a.accounts) || sums_init(&a.tenants)))
+        r = no_memory(&a);
     if (!r)
-        r = audit_rows(db, path, ret_rows, e);
+        r = sql_begin_read(db, e); /* one state, whoever writes */
     if (!r)
-        r = audit_balances(db, path, first_account, "balance", 2, 3, e);
-    if (!r)
-        r = audit_balances(db, path, first_balance, "count of tokens", 2, 1, e);
-    sqlite3_close(db);
+        r = audit_all(db, &a);
+    *ret_rows = a.n_rows;
+    sums_done(&a.accounts);
+    sums_done(&a.tenants);
+    sql_close(db);
     return r;
 }

@@ -3,38 +3,39 @@
 #include <sodium.h>
 #include <string.h>
 
+static int take_link(void *arg, const struct sql_row *s)
+{
+    const char *text = sql_text(s, 1);
+    struct ledger_link *l = arg;
+
+    l->seq = sql_number(s, 0);
+    return *text && sodium_hex2bin(l->chain, sizeof l->chain, text, strlen(text), NULL, NULL, NULL)
+               ? ERR_FORMAT
+               : 0;
+}
+
 /* The number and hash that a query finds; none: as it was. */
-static int read_link(sqlite3 *db, const char *sql, struct ledger_link *ret)
+static int read_link(struct sql *db, const char *query, struct ledger_link *ret, struct err *e)
 {
-    sqlite3_stmt *st = NULL;
-    const char *text;
-    int code = sqlite3_prepare_v2(db, sql, -1, &st, NULL);
+    int r = sql_each(db, query, NULL, 0, take_link, ret, e);
 
-    if (!code)
-        code = sqlite3_step(st);
-    if (code == SQLITE_ROW) {
-        ret->seq = sqlite3_column_int64(st, 0);
-        text = (const char *)sqlite3_column_text(st, 1);
-        if (!text || (*text && sodium_hex2bin(ret->chain, sizeof ret->chain, text, strlen(text),
-                                              NULL, NULL, NULL)))
-            code = SQLITE_CORRUPT;
-    }
-    sqlite3_finalize(st);
-    return code == SQLITE_ROW || code == SQLITE_DONE ? 0 : code;
+    return r == ERR_FORMAT ? err_set(e, r, "ledger: the last row's hash is none") : r;
 }
 
-int ledger_link_open(sqlite3 *db, struct ledger_link *ret)
+int ledger_link_open(struct sql *db, struct ledger_link *ret, struct err *e)
 {
     *ret = (struct ledger_link){0};
-    return read_link(db, "SELECT seq, chain FROM opening", ret);
+    return read_link(db, "SELECT seq, chain FROM opening", ret, e);
 }
 
-int ledger_link_end(sqlite3 *db, struct ledger_link *ret)
+int ledger_link_end(struct sql *db, struct ledger_link *ret, struct err *e)
 {
+    int r;
+
     *ret = (struct ledger_link){0};
-    if (read_link(db, "SELECT seq, chain FROM usage WHERE seq > 0 ORDER BY seq DESC LIMIT 1", ret))
-        return sqlite3_errcode(db);
-    return ret->seq ? 0 : ledger_link_open(db, ret);
+    r = read_link(db, "SELECT seq, chain FROM usage WHERE seq > 0 ORDER BY seq DESC LIMIT 1", ret,
+                  e);
+    return r || ret->seq ? r : ledger_link_open(db, ret, e);
 }
 
 void ledger_link_next(struct ledger_link *l, const struct books_row *r, char text[LEDGER_LINK_TEXT])
@@ -47,14 +48,13 @@ void ledger_link_next(struct ledger_link *l, const struct books_row *r, char tex
     sodium_bin2hex(text, LEDGER_LINK_TEXT, chain, sizeof chain);
 }
 
-int ledger_link_follow(struct ledger_link *l, sqlite3_stmt *st, const struct books_row *r)
+int ledger_link_follow(struct ledger_link *l, const struct sql_row *s, const struct books_row *r)
 {
     char text[LEDGER_LINK_TEXT];
-    int64_t at = sqlite3_column_int64(st, LEDGER_N_COLUMNS);
-    const char *has = (const char *)sqlite3_column_text(st, LEDGER_N_COLUMNS + 1);
+    int64_t at = sql_number(s, LEDGER_SEQ);
 
     if (!at)
         return 1;
     ledger_link_next(l, r, text);
-    return at == l->seq && has && !strcmp(has, text);
+    return at == l->seq && !strcmp(sql_text(s, LEDGER_CHAIN), text);
 }

@@ -13,14 +13,14 @@ struct ledger_link {
     unsigned char chain[LEDGER_CHAIN_SIZE];
 };
 
-/* Both return SQLite's code. */
-int ledger_link_open(sqlite3 *db, struct ledger_link *ret); /* where the chain begins */
-int ledger_link_end(sqlite3 *db, struct ledger_link *ret);
+int ledger_link_open(struct sql *db, struct ledger_link *ret,
+                     struct err *e); /* where the chain begins */
+int ledger_link_end(struct sql *db, struct ledger_link *ret, struct err *e);
 
 /* Go on by a row; text: the hash as it is written. */
 void ledger_link_next(struct ledger_link *l, const struct books_row *r,
                       char text[LEDGER_LINK_TEXT]);
-/* Does the row of a statement (LEDGER_COLUMNS, seq, chain) come next? Goes on by it. */
-int ledger_link_follow(struct ledger_link *l, sqlite3_stmt *st, const struct books_row *r);
+/* Does the row, which was read from s (LEDGER_COLUMNS), come next? Goes on by it. */
+int ledger_link_follow(struct ledger_link *l, const struct sql_row *s, const struct books_row *r);
 
 #endif

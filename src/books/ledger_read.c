@@ -1,61 +1,75 @@
-/* Reading a ledger's file, for commands and at the start: balances, and what was used. */
+/* Reading a ledger, for commands and at the start: balances, and what was used. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "books/ledger_file.h"
 
-int books_balances(const char *path, int (*row)(void *arg, const struct books_balance *b),
+struct balances {
+    int (*row)(void *arg, const struct books_balance *b);
+    void *arg;
+};
+
+static int take_balance(void *arg, const struct sql_row *s)
+{
+    const struct balances *all = arg;
+    struct books_balance b = {.n_requests = sql_number(s, 1),
+                              .prompt_tokens = sql_number(s, 2),
+                              .cached_tokens = sql_number(s, 3),
+                              .completion_tokens = sql_number(s, 4),
+                              .energy_uj = sql_number(s, 5)};
+
+    ledger_sql_text(b.tenant, sizeof b.tenant, s, 0);
+    return all->row(all->arg, &b);
+}
+
+int books_balances(const char *where, int (*row)(void *arg, const struct books_balance *b),
                    void *arg, struct err *e)
 {
-    static const char sql[] = "SELECT tenant, n_requests, prompt_tokens, cached_tokens,"
-                              " completion_tokens, energy_uj FROM balance ORDER BY tenant";
-    struct books_balance b;
-    sqlite3_stmt *st = NULL;
-    sqlite3 *db = NULL;
-    int code = 0, r = ledger_file_open(&db, path, e);
+    struct balances all = {row, arg};
+    struct sql *db = NULL;
+    int r = ledger_file_open(&db, where, e);
 
-    if (!r && sqlite3_prepare_v2(db, sql, -1, &st, NULL))
-        r = ledger_file_err(db, path, e);
-    while (!r && (code = sqlite3_step(st)) == SQLITE_ROW) {
-        ledger_file_text(b.tenant, sizeof b.tenant, st, 0);
-        b.n_requests = sqlite3_column_int64(st, 1);
-        b.prompt_tokens = sqlite3_column_int64(st, 2);
-        b.cached_tokens = sqlite3_column_int64(st, 3);
-        b.completion_tokens = sqlite3_column_int64(st, 4);
-        b.energy_uj = sqlite3_column_int64(st, 5);
-        r = row(arg, &b);
-    }
-    if (!r && code != SQLITE_DONE)
-        r = ledger_file_err(db, path, e);
-    sqlite3_finalize(st);
-    sqlite3_close(db);
+    if (!r)
+        r = sql_each(db,
+                     "SELECT tenant, n_requests, prompt_tokens, cached_tokens, completion_tokens,"
+                     " energy_uj FROM balance ORDER BY tenant",
+                     NULL, 0, take_balance, &all, e);
+    sql_close(db);
     return r;
 }
 
-int books_used(const char *path, enum books_by by, const char *name, int64_t from_us,
+static int take_used(void *arg, const struct sql_row *s)
+{
+    int64_t *ret = arg;
+
+    ret[0] = sql_number(s, 0);
+    ret[1] = sql_number(s, 1);
+    return 0;
+}
+
+int books_used(const char *where, enum books_by by, const char *name, int64_t from_us,
                int64_t until_us, int64_t *ret_tokens, int64_t *ret_nano, struct err *e)
 {
+    const char *column = by == BOOKS_BY_TENANT ? "tenant" : by == BOOKS_BY_TEAM ? "team" : "key_id";
+    const struct sql_value v[] = {SQL_TEXT(name), SQL_NUMBER(from_us), SQL_NUMBER(until_us)};
+    struct sql *db = NULL;
+    int64_t used[2] = {0, 0};
     char sql[600];
-    sqlite3_stmt *st = NULL;
-    sqlite3 *db = NULL;
-    int r = ledger_file_open(&db, path, e);
+    int r = ledger_file_open(&db, where, e);
 
     snprintf(sql, sizeof sql,
              "SELECT coalesce(sum(t), 0), coalesce(sum(c), 0) FROM"
-             " (SELECT sum(prompt_tokens + completion_tokens) AS t, sum(max(charge_nano, 0)) AS c"
-             " FROM usage WHERE %s = ?1 AND corrects = '' AND at_us >= ?2 AND at_us < ?3"
+             " (SELECT sum(prompt_tokens + completion_tokens) AS t, sum(" LEDGER_CHARGE ") AS c"
+             " FROM usage WHERE %s = $1 AND corrects = '' AND at_us >= $2 AND at_us < $3"
              " UNION ALL SELECT sum(tokens), sum(charge_nano) FROM opening_use"
-             " WHERE %s = ?1 AND at_us >= ?2 AND at_us < ?3)",
-             ledger_columns[by], ledger_columns[by]);
-    if (!r &&
-        (sqlite3_prepare_v2(db, sql, -1, &st, NULL) ||
-         sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC) || sqlite3_bind_int64(st, 2, from_us) ||
-         sqlite3_bind_int64(st, 3, until_us) || sqlite3_step(st) != SQLITE_ROW))
-        r = ledger_file_err(db, path, e);
+             " WHERE %s = $1 AND at_us >= $2 AND at_us < $3) AS both_parts",
+             column, column);
+    if (!r)
+        r = sql_each(db, sql, v, 3, take_used, used, e);
     if (!r) {
-        *ret_tokens = sqlite3_column_int64(st, 0);
-        *ret_nano = sqlite3_column_int64(st, 1);
+        *ret_tokens = used[0];
+        *ret_nano = used[1];
     }
-    sqlite3_finalize(st);
-    sqlite3_close(db);
+    sql_close(db);
     return r;
 }

@@ -1,11 +1,16 @@
 #include "books/ledger_sql.h"
 
 #include <sodium.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
-/* SQL that PostgreSQL would take as well: ids are made by this program, times are BIGINT
- * microseconds. */
+#include "base/check.h"
+#include "base/utf8.h"
+
+/* ---- the tables ------------------------------------------------------------------------------ */
+
 static const char version_1[] =
     "CREATE TABLE IF NOT EXISTS usage ("
     " request_id TEXT NOT NULL PRIMARY KEY, at_us BIGINT NOT NULL, tenant TEXT NOT NULL,"
@@ -73,152 +78,222 @@ static const char version_7[] =
     "ALTER TABLE usage ADD COLUMN lost_cached_tokens BIGINT NOT NULL DEFAULT 0;"
     "ALTER TABLE usage ADD COLUMN lost_completion_tokens BIGINT NOT NULL DEFAULT 0;";
 
-const char *const ledger_columns[BOOKS_BY_N] = {
-    [BOOKS_BY_ALL] = "''",
-    [BOOKS_BY_TENANT] = "tenant",
-    [BOOKS_BY_TEAM] = "team",
-    [BOOKS_BY_KEY] = "key_id",
-    [BOOKS_BY_LABELS] = "labels",
-    [BOOKS_BY_MODEL] = "model",
-    [BOOKS_BY_SUPPLIER] = "supplier",
-    [BOOKS_BY_DAY] = "coalesce(strftime('%Y-%m-%d', at_us / 1000000, 'unixepoch'), '9999-12-31')",
-    [BOOKS_BY_TIER] = "tier",
-    [BOOKS_BY_CLASS] = "iif(corrects = '', '', 'Correction')",
+/* What each version added; the last makes LEDGER_SCHEMA. */
+static const char *const versions[LEDGER_SCHEMA] = {version_1, version_2, version_3, version_4,
+                                                    version_5, version_6, version_7};
+
+static int bring_up(struct sql *db, struct err *e)
+{
+    int version = 0, r = sql_version(db, &version, e); /* another may have been here meanwhile */
+
+    for (int i = version; !r && i < LEDGER_SCHEMA; i++)
+        r = sql_make(db, versions[i], e);
+    if (!r && version < LEDGER_SCHEMA)
+        r = sql_set_version(db, LEDGER_SCHEMA, e);
+    return r;
+}
+
+int ledger_sql_tables(struct sql *db, const char *where, struct err *e)
+{
+    int version = 0, r = sql_version(db, &version, e);
+
+    if (!r && (version < 0 || version > LEDGER_SCHEMA))
+        return err_set(e, ERR_FORMAT, "ledger %s: written by another version (schema %d, not %d)",
+                       sql_name(where), version, LEDGER_SCHEMA);
+    if (r || version == LEDGER_SCHEMA)
+        return r;
+    r = sql_begin_alone(db, e);
+    if (r)
+        return r;
+    r = bring_up(db, e);
+    if (!r)
+        return sql_commit(db, e);
+    sql_rollback(db);
+    return r;
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+enum kind { TEXT, LONG, INT };
+
+static const struct field {
+    enum kind kind;
+    size_t at, size;
+} fields[LEDGER_SEQ] = {
+#define FIELD(kind, name)                                                                          \
+    {kind, offsetof(struct books_row, name), sizeof((struct books_row *)NULL)->name},
+    LEDGER_FIELDS(FIELD)
+#undef FIELD
 };
 
-static int version_of(sqlite3 *db, int *ret)
+static const void *of(const struct books_row *r, const struct field *f)
 {
-    sqlite3_stmt *st = NULL;
-    int code = sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &st, NULL);
-
-    if (!code)
-        code = sqlite3_step(st) == SQLITE_ROW ? 0 : sqlite3_errcode(db);
-    if (!code)
-        *ret = sqlite3_column_int(st, 0);
-    sqlite3_finalize(st);
-    return code;
+    return (const char *)r + f->at;
 }
 
-int ledger_sql_tables(sqlite3 *db, int *ret_version)
+static int64_t number_of(const struct books_row *r, const struct field *f)
 {
-    char set[40];
-    int code = version_of(db, ret_version);
-
-    if (code)
-        return code;
-    if (*ret_version < 0 || *ret_version > LEDGER_SCHEMA)
-        return SQLITE_MISMATCH;
-    if (*ret_version == LEDGER_SCHEMA)
-        return 0;
-    snprintf(set, sizeof set, "PRAGMA user_version=%d", LEDGER_SCHEMA);
-    code = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
-    if (!code)
-        code = version_of(db, ret_version); /* another process may have been here meanwhile */
-    if (!code && *ret_version < 1)
-        code = sqlite3_exec(db, version_1, NULL, NULL, NULL);
-    if (!code && *ret_version < 2)
-        code = sqlite3_exec(db, version_2, NULL, NULL, NULL);
-    if (!code && *ret_version < 3)
-        code = sqlite3_exec(db, version_3, NULL, NULL, NULL);
-    if (!code && *ret_version < 4)
-        code = sqlite3_exec(db, version_4, NULL, NULL, NULL);
-    if (!code && *ret_version < 5)
-        code = sqlite3_exec(db, version_5, NULL, NULL, NULL);
-    if (!code && *ret_version < 6)
-        code = sqlite3_exec(db, version_6, NULL, NULL, NULL);
-    if (!code && *ret_version < 7)
-        code = sqlite3_exec(db, version_7, NULL, NULL, NULL);
-    if (!code)
-        code = sqlite3_exec(db, set, NULL, NULL, NULL);
-    if (!code)
-        code = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
-    if (!sqlite3_get_autocommit(db))
-        sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-    return code;
+    return f->kind == INT ? *(const int *)of(r, f) : *(const int64_t *)of(r, f);
 }
 
-void ledger_sql_where(sqlite3_stmt *st, const struct books_where *w)
+void ledger_sql_values(const struct books_row *r, struct sql_value ret[LEDGER_SEQ])
 {
-    sqlite3_bind_text(st, 1, w->tenant, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, 2, w->key_id, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, 3, w->model, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, 4, w->supplier, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(st, 5, w->from_s * 1000000);
-    sqlite3_bind_int64(st, 6, w->until_s * 1000000);
-    sqlite3_bind_int(st, 7, w->only_pending);
-    sqlite3_bind_text(st, 8, w->team, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, 9, w->label, -1, SQLITE_STATIC);
+    for (int i = 0; i < LEDGER_SEQ; i++)
+        ret[i] = fields[i].kind == TEXT ? SQL_TEXT(of(r, &fields[i]))
+                                        : SQL_NUMBER(number_of(r, &fields[i]));
 }
 
-void ledger_sql_bind(sqlite3_stmt *st, const struct books_row *r)
+void ledger_sql_text(char *to, size_t cap, const struct sql_row *s, int i_column)
 {
-    int i = 1;
-
-    sqlite3_bind_text(st, i++, r->request_id, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(st, i++, r->at_us);
-    sqlite3_bind_text(st, i++, r->tenant, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, i++, r->key_id, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, i++, r->model, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, i++, r->supplier, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(st, i++, r->prompt_tokens);
-    sqlite3_bind_int64(st, i++, r->cached_tokens);
-    sqlite3_bind_int64(st, i++, r->completion_tokens);
-    sqlite3_bind_int64(st, i++, r->energy_uj);
-    sqlite3_bind_int(st, i++, r->status);
-    sqlite3_bind_int64(st, i++, r->cache_write_tokens);
-    sqlite3_bind_int64(st, i++, r->reasoning_tokens);
-    sqlite3_bind_int(st, i++, r->usage_state);
-    sqlite3_bind_int(st, i++, r->tier);
-    sqlite3_bind_int64(st, i++, r->charge_nano);
-    sqlite3_bind_int64(st, i++, r->cost_nano);
-    sqlite3_bind_text(st, i++, r->currency, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, i++, r->team, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, i++, r->labels, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, i++, r->corrects, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, i++, r->cost_currency, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(st, i++, r->cost_own_nano);
-    sqlite3_bind_int64(st, i++, r->lost_prompt_tokens);
-    sqlite3_bind_int64(st, i++, r->lost_cached_tokens);
-    sqlite3_bind_int64(st, i++, r->lost_completion_tokens);
+    snprintf(to, cap, "%s", sql_text(s, i_column));
 }
 
-static void copy(char *to, size_t cap, sqlite3_stmt *st, int i)
-{
-    const unsigned char *s = sqlite3_column_text(st, i);
-
-    snprintf(to, cap, "%s", s ? (const char *)s : "");
-}
-
-void ledger_sql_read(sqlite3_stmt *st, struct books_row *ret)
+void ledger_sql_read(const struct sql_row *s, struct books_row *ret)
 {
     *ret = (struct books_row){0};
-    copy(ret->request_id, sizeof ret->request_id, st, 0);
-    ret->at_us = sqlite3_column_int64(st, 1);
-    copy(ret->tenant, sizeof ret->tenant, st, 2);
-    copy(ret->key_id, sizeof ret->key_id, st, 3);
-    copy(ret->model, sizeof ret->model, st, 4);
-    copy(ret->supplier, sizeof ret->supplier, st, 5);
-    ret->prompt_tokens = sqlite3_column_int64(st, 6);
-    ret->cached_tokens = sqlite3_column_int64(st, 7);
-    ret->completion_tokens = sqlite3_column_int64(st, 8);
-    ret->energy_uj = sqlite3_column_int64(st, 9);
-    ret->status = sqlite3_column_int(st, 10);
-    ret->cache_write_tokens = sqlite3_column_int64(st, 11);
-    ret->reasoning_tokens = sqlite3_column_int64(st, 12);
-    ret->usage_state = sqlite3_column_int(st, 13);
-    ret->tier = sqlite3_column_int(st, 14);
-    ret->charge_nano = sqlite3_column_int64(st, 15);
-    ret->cost_nano = sqlite3_column_int64(st, 16);
-    copy(ret->currency, sizeof ret->currency, st, 17);
-    copy(ret->team, sizeof ret->team, st, 18);
-    copy(ret->labels, sizeof ret->labels, st, 19);
-    copy(ret->corrects, sizeof ret->corrects, st, 20);
-    copy(ret->cost_currency, sizeof ret->cost_currency, st, 21);
-    ret->cost_own_nano = sqlite3_column_int64(st, 22);
-    ret->lost_prompt_tokens = sqlite3_column_int64(st, 23);
-    ret->lost_cached_tokens = sqlite3_column_int64(st, 24);
-    ret->lost_completion_tokens = sqlite3_column_int64(st, 25);
+    for (int i = 0; i < LEDGER_SEQ; i++) {
+        char *to = (char *)ret + fields[i].at;
+        if (fields[i].kind == TEXT)
+            ledger_sql_text(to, fields[i].size, s, i);
+        else if (fields[i].kind == INT)
+            *(int *)(void *)to = (int)sql_number(s, i);
+        else
+            *(int64_t *)(void *)to = sql_number(s, i);
+    }
 }
+
+int ledger_sql_same(const struct books_row *a, const struct books_row *b)
+{
+    for (int i = 0; i < LEDGER_SEQ; i++) {
+        const struct field *f = &fields[i];
+        if (f->kind == TEXT ? strcmp(of(a, f), of(b, f)) != 0 : number_of(a, f) != number_of(b, f))
+            return 0;
+    }
+    return 1;
+}
+
+int ledger_sql_is_clean(const struct books_row *r)
+{
+    for (int i = 0; i < LEDGER_SEQ; i++) {
+        const char *text = of(r, &fields[i]);
+        if (fields[i].kind == TEXT && !utf8_valid(text, strlen(text), NULL))
+            return 0;
+    }
+    return 1;
+}
+
+void ledger_sql_clean(struct books_row *r)
+{
+    size_t bad;
+
+    for (int i = 0; i < LEDGER_SEQ; i++) {
+        char *text = (char *)r + fields[i].at, *end = text;
+        if (fields[i].kind != TEXT)
+            continue;
+        for (; !utf8_valid(end, strlen(end), &bad); end += bad)
+            end[bad] = '?';
+    }
+}
+
+/* ---- statements ------------------------------------------------------------------------------ */
+
+#define PARAMETER_MAX 8 /* "),($1024" */
+
+/* "(", "," or "),(", and "$27" behind it. */
+static char *put_parameter(char *to, const char *before, int number)
+{
+    char digits[8];
+    int n = 0;
+
+    while (*before)
+        *to++ = *before++;
+    *to++ = '$';
+    for (; number; number /= 10)
+        digits[n++] = (char)('0' + number % 10);
+    while (n)
+        *to++ = digits[--n];
+    return to;
+}
+
+static void put_text(char *sql, size_t cap, const char *head, const char *tail, int n_columns,
+                     int n_rows)
+{
+    size_t len = (size_t)snprintf(sql, cap, "%s VALUES ", head);
+    char *to = sql + len;
+
+    CHECK(len + (size_t)(n_columns * n_rows) * PARAMETER_MAX + strlen(tail) + 2 < cap);
+    for (int i = 0; i < n_columns * n_rows; i++)
+        to = put_parameter(to, !i ? "(" : i % n_columns ? "," : "),(", i + 1);
+    *to++ = ')';
+    memcpy(to, tail, strlen(tail) + 1);
+}
+
+int ledger_sql_put(struct sql *db, const char *head, const char *tail, const struct sql_value *v,
+                   int n_columns, int n_rows, struct err *e)
+{
+    char sql[LEDGER_TOGETHER * LEDGER_N_COLUMNS * PARAMETER_MAX + 1600];
+    int r = 0, n;
+
+    _Static_assert(LEDGER_TOGETHER * LEDGER_N_COLUMNS <= SQL_PARAMETERS_MAX, "rows of a statement");
+    /* Few lengths, so that SQLite has a statement of each prepared. */
+    for (; !r && n_rows; n_rows -= n, v += n * n_columns) {
+        for (n = LEDGER_TOGETHER; n > n_rows; n /= 2)
+            ;
+        put_text(sql, sizeof sql, head, tail, n_columns, n);
+        r = sql_run(db, sql, v, n * n_columns, NULL, e);
+    }
+    return r;
+}
+
+static void add_value(struct ledger_where *x, const char *before, struct sql_value v,
+                      const char *after)
+{
+    size_t len = strlen(x->text);
+
+    x->v[x->n++] = v;
+    snprintf(x->text + len, sizeof x->text - len, "%s$%d%s", before, x->n, after);
+}
+
+void ledger_sql_where(struct ledger_where *ret, const struct books_where *w)
+{
+    const struct {
+        const char *text, *before, *after;
+    } texts[] = {
+        {w->tenant, " AND tenant = ", ""},
+        {w->key_id, " AND key_id = ", ""},
+        {w->model, " AND model = ", ""},
+        {w->supplier, " AND supplier = ", ""},
+        {w->team, " AND team = ", ""},
+        /* Taken out of the list, something is missing: it was in. */
+        {w->label, " AND replace(',' || labels || ',', ',' || CAST(",
+         " AS TEXT) || ',', '') <> ',' || labels || ','"},
+    };
+
+    *ret = (struct ledger_where){.n = 0};
+    add_value(ret, "at_us >= ", SQL_NUMBER(w->from_s * 1000000), "");
+    if (w->until_s)
+        add_value(ret, " AND at_us < ", SQL_NUMBER(w->until_s * 1000000), "");
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        if (texts[i].text)
+            add_value(ret, texts[i].before, SQL_TEXT(texts[i].text), texts[i].after);
+    }
+    if (w->only_pending)
+        snprintf(ret->text + strlen(ret->text), sizeof ret->text - strlen(ret->text), " AND %s",
+                 LEDGER_PENDING);
+}
+
+void ledger_sql_day(int64_t day, char ret[LEDGER_DAY_TEXT])
+{
+    time_t t = (time_t)day * 86400;
+    struct tm tm = {0};
+
+    if (day >= 2932897 || !gmtime_r(&t, &tm)) /* behind the year 9999 */
+        snprintf(ret, LEDGER_DAY_TEXT, "9999-12-31");
+    else
+        strftime(ret, LEDGER_DAY_TEXT, "%Y-%m-%d", &tm);
+}
+
+/* ---- the chain ------------------------------------------------------------------------------- */
 
 /* Texts end with a NUL, so that no two rows have one form. */
 static void hash_text(crypto_generichash_state *h, const char *s)

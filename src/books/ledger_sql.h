@@ -2,49 +2,93 @@
 #ifndef BOOKS_LEDGER_SQL_H
 #define BOOKS_LEDGER_SQL_H
 
-#include <sqlite3.h>
+#include <stddef.h>
 
+#include "base/sql.h"
 #include "books/books.h"
 
-#define LEDGER_BUSY_MS    2000
-#define LEDGER_SCHEMA     7 /* user_version */
+#define LEDGER_SCHEMA     7               /* sql_version */
+#define LEDGER_IN         "gaufre_ledger" /* where the tables are in PostgreSQL */
 #define LEDGER_CHAIN_SIZE 16
+#define LEDGER_TOGETHER   32 /* rows that one statement writes */
 
-/* All columns of usage that are a row's own, in the order of bind and read. */
-#define LEDGER_COLUMNS                                                                             \
-    "request_id, at_us, tenant, key_id, model, supplier, prompt_tokens, cached_tokens,"            \
-    " completion_tokens, energy_uj, status, cache_write_tokens, reasoning_tokens, usage_state,"    \
-    " tier, charge_nano, cost_nano, currency, team, labels, corrects, cost_currency,"              \
-    " cost_own_nano, lost_prompt_tokens, lost_cached_tokens, lost_completion_tokens"
-#define LEDGER_N_COLUMNS 26
+/* All columns of usage that are a row's own, and members of struct books_row of the same name. A
+ * new one is added at the end. */
+#define LEDGER_FIELDS(X)                                                                           \
+    X(TEXT, request_id)                                                                            \
+    X(LONG, at_us)                                                                                 \
+    X(TEXT, tenant)                                                                                \
+    X(TEXT, key_id)                                                                                \
+    X(TEXT, model)                                                                                 \
+    X(TEXT, supplier)                                                                              \
+    X(LONG, prompt_tokens)                                                                         \
+    X(LONG, cached_tokens)                                                                         \
+    X(LONG, completion_tokens)                                                                     \
+    X(LONG, energy_uj)                                                                             \
+    X(INT, status)                                                                                 \
+    X(LONG, cache_write_tokens)                                                                    \
+    X(LONG, reasoning_tokens)                                                                      \
+    X(INT, usage_state)                                                                            \
+    X(INT, tier)                                                                                   \
+    X(LONG, charge_nano)                                                                           \
+    X(LONG, cost_nano)                                                                             \
+    X(TEXT, currency)                                                                              \
+    X(TEXT, team)                                                                                  \
+    X(TEXT, labels)                                                                                \
+    X(TEXT, corrects)                                                                              \
+    X(TEXT, cost_currency)                                                                         \
+    X(LONG, cost_own_nano)                                                                         \
+    X(LONG, lost_prompt_tokens)                                                                    \
+    X(LONG, lost_cached_tokens)                                                                    \
+    X(LONG, lost_completion_tokens)
+#define LEDGER_COUNT_(kind, name) +1
+#define LEDGER_NAME_(kind, name)  #name ", "
+/* Number and hash in the chain come last. */
+enum { LEDGER_SEQ = 0 LEDGER_FIELDS(LEDGER_COUNT_), LEDGER_CHAIN, LEDGER_N_COLUMNS };
+#define LEDGER_COLUMNS LEDGER_FIELDS(LEDGER_NAME_) "seq, chain"
 
-/* Rows that books_where means; ledger_sql_where binds the parameters, 1 to 9. Without prices at all
- * there is nothing to resolve but the counts. */
+/* Without prices at all there is nothing to resolve but the counts. */
 #define LEDGER_OPEN                                                                                \
     "corrects = '' AND NOT EXISTS (SELECT 1 FROM usage AS c WHERE c.corrects <> ''"                \
     " AND c.corrects = usage.request_id)"
 #define LEDGER_UNPRICED                                                                            \
     "(currency <> '' AND (charge_nano < 0 OR cost_nano < 0) AND " LEDGER_OPEN ")"
-#define LEDGER_WHERE                                                                               \
-    "(?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR key_id = ?2) AND (?3 IS NULL OR model = ?3)"   \
-    " AND (?4 IS NULL OR supplier = ?4) AND at_us >= ?5 AND (?6 = 0 OR at_us < ?6)"                \
-    " AND (?8 IS NULL OR team = ?8)"                                                               \
-    " AND (?9 IS NULL OR instr(',' || labels || ',', ',' || ?9 || ',') > 0)"                       \
-    " AND (?7 = 0 OR (usage_state <> 0 AND " LEDGER_OPEN ") OR " LEDGER_UNPRICED ")"
+#define LEDGER_PENDING "((usage_state <> 0 AND " LEDGER_OPEN ") OR " LEDGER_UNPRICED ")"
 /* What was charged and is owed, without those that have no price. */
-#define LEDGER_CHARGE "iif(corrects = '', max(charge_nano, 0), charge_nano)"
-#define LEDGER_COST   "iif(corrects = '', max(cost_nano, 0), cost_nano)"
+#define LEDGER_PRICED(amount)                                                                      \
+    "CASE WHEN corrects = '' AND " amount " < 0 THEN 0 ELSE " amount " END"
+#define LEDGER_CHARGE   LEDGER_PRICED("charge_nano")
+#define LEDGER_COST     LEDGER_PRICED("cost_nano")
+#define LEDGER_DAY_US   INT64_C(86400000000)
+#define LEDGER_DAY      "at_us / 86400000000" /* since 1970, a number */
+#define LEDGER_DAY_TEXT 11
 
-/* The columns by which rows are put together; a day is text. */
-extern const char *const ledger_columns[BOOKS_BY_N];
+/* The rows that books_where means: a condition, and its parameters from $1 on. */
+struct ledger_where {
+    char text[1200];
+    struct sql_value v[8];
+    int n;
+};
 
-/* Make the tables where missing, and bring those of an earlier version up to this one. SQLite's
- * code; SQLITE_MISMATCH: the file is of a later version, *ret_version. */
-int ledger_sql_tables(sqlite3 *db, int *ret_version);
-void ledger_sql_where(sqlite3_stmt *st, const struct books_where *w);
-/* As parameters 1 to LEDGER_N_COLUMNS. The row must stay as it is until the step. */
-void ledger_sql_bind(sqlite3_stmt *st, const struct books_row *r);
-void ledger_sql_read(sqlite3_stmt *st, struct books_row *ret); /* from columns 0.. */
+/* Make the tables where missing, and bring those of an earlier version up to this one. ERR_FORMAT:
+ * they are of a later version. `where` is for errors. */
+int ledger_sql_tables(struct sql *db, const char *where, struct err *e);
+void ledger_sql_where(struct ledger_where *ret, const struct books_where *w);
+/* The values of LEDGER_COLUMNS but the last two. The row must stay as it is while they are used. */
+void ledger_sql_values(const struct books_row *r, struct sql_value ret[LEDGER_SEQ]);
+void ledger_sql_read(const struct sql_row *s, struct books_row *ret); /* of LEDGER_COLUMNS */
+int ledger_sql_same(const struct books_row *a, const struct books_row *b);
+/* Texts of a row that are not UTF-8 (a long one may have been cut inside a character) get '?' for
+ * what is wrong, as no database but SQLite takes them. 1: there were some. */
+int ledger_sql_is_clean(const struct books_row *r);
+void ledger_sql_clean(struct books_row *r);
+/* Write n_rows rows of n_columns values each, LEDGER_TOGETHER at most a statement: `head` VALUES
+ * (...), (...) `tail`. */
+int ledger_sql_put(struct sql *db, const char *head, const char *tail, const struct sql_value *v,
+                   int n_columns, int n_rows, struct err *e);
+/* A column's text, cut to what fits. */
+void ledger_sql_text(char *to, size_t cap, const struct sql_row *s, int i_column);
+void ledger_sql_day(int64_t day, char ret[LEDGER_DAY_TEXT]); /* 2026-12-01 */
 /* The hash of a row and all before it. */
 void ledger_sql_chain(const unsigned char before[LEDGER_CHAIN_SIZE], const struct books_row *r,
                       unsigned char ret[LEDGER_CHAIN_SIZE]);

@@ -1,196 +1,184 @@
 /* Taking rows out of a ledger, and keeping what they added up to. */
 #include <sodium.h>
 
-#include "books/entry.h"
 #include "books/ledger_file.h"
 #include "books/ledger_link.h"
+#include "books/sums.h"
 #include "books/upkeep.h"
 
 /* Rows of one transaction: whoever writes meanwhile waits for no more. */
 #define BATCH_ROWS 10000
 
-/* ?1 < number <= ?2, and before ?3: in the chain the last condition takes nothing out. */
-#define THESE " FROM usage WHERE seq > ?1 AND seq <= ?2 AND at_us < ?3"
+/* $1 < number <= $2, and before $3: in the chain the last condition takes nothing out. */
+#define THESE " FROM usage WHERE seq > $1 AND seq <= $2 AND at_us < $3"
 static const char keep_balances[] =
-    "INSERT INTO opening_balance SELECT tenant, sum(corrects = ''), sum(prompt_tokens),"
-    " sum(cached_tokens), sum(completion_tokens), sum(energy_uj)" THESE " GROUP BY tenant"
-    " ON CONFLICT (tenant) DO UPDATE SET n_requests = n_requests + excluded.n_requests,"
-    " prompt_tokens = prompt_tokens + excluded.prompt_tokens,"
-    " cached_tokens = cached_tokens + excluded.cached_tokens,"
-    " completion_tokens = completion_tokens + excluded.completion_tokens,"
-    " energy_uj = energy_uj + excluded.energy_uj";
+    "INSERT INTO opening_balance SELECT tenant, count(CASE WHEN corrects = '' THEN 1 END),"
+    " sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(energy_uj)" THESE
+    " GROUP BY tenant ON CONFLICT (tenant) DO UPDATE SET"
+    " n_requests = opening_balance.n_requests + excluded.n_requests,"
+    " prompt_tokens = opening_balance.prompt_tokens + excluded.prompt_tokens,"
+    " cached_tokens = opening_balance.cached_tokens + excluded.cached_tokens,"
+    " completion_tokens = opening_balance.completion_tokens + excluded.completion_tokens,"
+    " energy_uj = opening_balance.energy_uj + excluded.energy_uj";
 static const char keep_uses[] =
     "INSERT INTO opening_use SELECT at_us / 900000000 * 900000000, tenant, team, key_id,"
-    " sum(prompt_tokens + completion_tokens), sum(max(charge_nano, 0))" THESE " AND corrects = ''"
+    " sum(prompt_tokens + completion_tokens), sum(" LEDGER_CHARGE ")" THESE " AND corrects = ''"
     " GROUP BY 1, 2, 3, 4 ON CONFLICT (at_us, tenant, team, key_id) DO UPDATE SET"
-    " tokens = tokens + excluded.tokens, charge_nano = charge_nano + excluded.charge_nano";
-static const char keep_account[] =
-    "INSERT INTO opening_account VALUES (?1, ?2, ?3)"
-    " ON CONFLICT (account, unit) DO UPDATE SET amount = amount + excluded.amount";
-static const char these_rows[] =
-    "SELECT " LEDGER_COLUMNS ", seq, chain" THESE " ORDER BY seq, at_us";
+    " tokens = opening_use.tokens + excluded.tokens,"
+    " charge_nano = opening_use.charge_nano + excluded.charge_nano";
+static const char keep_account[] = "INSERT INTO opening_account (account, unit, amount)";
+static const char add_account[] =
+    " ON CONFLICT (account, unit) DO UPDATE SET amount = opening_account.amount + excluded.amount";
+static const char these_rows[] = "SELECT " LEDGER_COLUMNS THESE " ORDER BY seq, at_us";
 static const char take_out[] = "DELETE" THESE;
-static const char last_of_before[] = "SELECT coalesce((SELECT seq FROM usage WHERE seq > 0 AND "
-                                     "at_us >= ?3 ORDER BY seq LIMIT 1) - 1,"
-                                     " max(seq), 0) FROM usage";
-static const char count_pending[] =
-    "SELECT count(*)" THESE " AND (" LEDGER_UNPRICED " OR (usage_state <> 0 AND " LEDGER_OPEN "))";
+static const char last_of_before[] =
+    "SELECT coalesce((SELECT seq FROM usage WHERE seq > 0 AND at_us >= $1 ORDER BY seq LIMIT 1)"
+    " - 1, max(seq), 0) FROM usage";
+static const char count_pending[] = "SELECT count(*)" THESE " AND " LEDGER_PENDING;
 
 struct pruning {
-    sqlite3 *db;
-    const char *path;
-    int64_t above, upto, before_us; /* ?1, ?2 and ?3 */
+    struct sql *db;
+    const char *where;
+    int64_t above, upto, before_us; /* $1, $2 and $3 */
+    struct ledger_link link;
+    int64_t n;          /* rows of this batch */
+    struct sums posted; /* by them */
+    struct err *e;
 };
 
-static sqlite3_stmt *prepare(struct pruning *p, const char *sql)
+static int run(struct pruning *p, const char *statement)
 {
-    sqlite3_stmt *st = NULL;
-    const int64_t numbers[] = {p->above, p->upto, p->before_us};
+    const struct sql_value v[] = {SQL_NUMBER(p->above), SQL_NUMBER(p->upto),
+                                  SQL_NUMBER(p->before_us)};
 
-    if (sqlite3_prepare_v2(p->db, sql, -1, &st, NULL))
-        return NULL;
-    for (int i = 1; i <= 3 && i <= sqlite3_bind_parameter_count(st); i++)
-        sqlite3_bind_int64(st, i, numbers[i - 1]);
-    return st;
+    return sql_run(p->db, statement, v, 3, NULL, p->e);
 }
 
-static int run(struct pruning *p, const char *sql)
+static int take_number(void *arg, const struct sql_row *s)
 {
-    sqlite3_stmt *st = prepare(p, sql);
-    int code = sqlite3_step(st);
-
-    sqlite3_finalize(st);
-    return code == SQLITE_DONE ? 0 : -1;
+    *(int64_t *)arg = sql_number(s, 0);
+    return 0;
 }
 
-static int number(struct pruning *p, const char *sql, int64_t *ret)
+static int take_row(void *arg, const struct sql_row *s)
 {
-    sqlite3_stmt *st = prepare(p, sql);
-    int code = sqlite3_step(st);
+    struct pruning *p = arg;
+    struct books_row row;
 
-    if (code == SQLITE_ROW)
-        *ret = sqlite3_column_int64(st, 0);
-    sqlite3_finalize(st);
-    return code == SQLITE_ROW ? 0 : -1;
-}
-
-static int keep_postings(sqlite3_stmt *st, const struct books_row *r)
-{
-    struct posting all[ENTRY_POSTINGS_MAX];
-    int n = entry_of(r, all), code = SQLITE_DONE;
-
-    for (int i = 0; i < n && code == SQLITE_DONE; i++) {
-        sqlite3_bind_text(st, 1, all[i].account, -1, SQLITE_STATIC);
-        sqlite3_bind_text(st, 2, all[i].unit, -1, SQLITE_STATIC);
-        sqlite3_bind_int64(st, 3, all[i].amount);
-        code = sqlite3_step(st);
-        sqlite3_reset(st);
-    }
-    return code == SQLITE_DONE ? 0 : -1;
+    ledger_sql_read(s, &row);
+    p->n++;
+    if (!ledger_link_follow(&p->link, s, &row))
+        return err_set(p->e, ERR_FORMAT,
+                       "ledger %s: request %s is not as it was written; 'gaufre audit' says more",
+                       sql_name(p->where), row.request_id);
+    return sums_post(&p->posted, &row) ? err_set(p->e, ERR_NOMEM, "out of memory") : 0;
 }
 
 /* Add up what these rows posted, and see that they are what was written. */
-static int keep_accounts(struct pruning *p, struct ledger_link *link, int64_t *ret_n, struct err *e)
+static int keep_accounts(struct pruning *p)
 {
-    sqlite3_stmt *rows = prepare(p, these_rows), *keep = NULL;
-    struct books_row r;
-    int code = SQLITE_ERROR, failed = 0;
+    const struct sql_value v[] = {SQL_NUMBER(p->above), SQL_NUMBER(p->upto),
+                                  SQL_NUMBER(p->before_us)};
+    int r;
 
-    if (rows && !sqlite3_prepare_v2(p->db, keep_account, -1, &keep, NULL))
-        code = SQLITE_ROW;
-    while (!failed && code == SQLITE_ROW && (code = sqlite3_step(rows)) == SQLITE_ROW) {
-        ledger_sql_read(rows, &r);
-        if (!ledger_link_follow(link, rows, &r))
-            failed = err_set(e, ERR_FORMAT,
-                             "ledger %s: request %s is not as it was written; 'gaufre audit' says "
-                             "more",
-                             p->path, r.request_id);
-        else if (keep_postings(keep, &r))
-            code = SQLITE_ERROR;
-        ++*ret_n;
+    p->n = 0;
+    sums_clear(&p->posted);
+    r = sql_each(p->db, these_rows, v, 3, take_row, p, p->e);
+    for (size_t i = 0; !r && i < p->posted.n; i++) {
+        const struct sum *sum = &p->posted.sum[i];
+        const struct sql_value one[] = {SQL_TEXT(sum->name), SQL_TEXT(sum->unit),
+                                        SQL_NUMBER(sum->amount)};
+        r = ledger_sql_put(p->db, keep_account, add_account, one, 3, 1, p->e);
     }
-    if (!failed && code != SQLITE_DONE)
-        failed = ledger_file_err(p->db, p->path, e);
-    sqlite3_finalize(rows);
-    sqlite3_finalize(keep);
-    return failed;
-}
-
-static int move_opening(struct pruning *p, const struct ledger_link *link, int64_t n)
-{
-    static const char sql[] = "UPDATE opening SET seq = ?1, chain = ?2, n_rows = n_rows + ?3";
-    char text[LEDGER_LINK_TEXT];
-    sqlite3_stmt *st = NULL;
-    int code = sqlite3_prepare_v2(p->db, sql, -1, &st, NULL);
-
-    if (!code) {
-        sodium_bin2hex(text, sizeof text, link->chain, sizeof link->chain);
-        sqlite3_bind_int64(st, 1, link->seq);
-        sqlite3_bind_text(st, 2, link->seq ? text : "", -1, SQLITE_STATIC);
-        sqlite3_bind_int64(st, 3, n);
-        code = sqlite3_step(st);
-    }
-    sqlite3_finalize(st);
-    return code == SQLITE_DONE ? 0 : -1;
-}
-
-/* The rows from p->above on, as many as one transaction takes; *ret_n: how many those were. */
-static int prune_batch(struct pruning *p, struct ledger_link *link, int64_t *ret_n, struct err *e)
-{
-    int r = 0;
-
-    *ret_n = 0;
-    if (sqlite3_exec(p->db, "BEGIN IMMEDIATE", NULL, NULL, NULL))
-        return ledger_file_err(p->db, p->path, e);
-    r = keep_accounts(p, link, ret_n, e);
-    if (!r && (run(p, keep_balances) || run(p, keep_uses) || run(p, take_out) ||
-               move_opening(p, link, *ret_n) || sqlite3_exec(p->db, "COMMIT", NULL, NULL, NULL)))
-        r = ledger_file_err(p->db, p->path, e);
-    if (!sqlite3_get_autocommit(p->db))
-        sqlite3_exec(p->db, "ROLLBACK", NULL, NULL, NULL);
     return r;
 }
 
-static int prune_all(struct pruning *p, int64_t last, int64_t *ret_n, struct err *e)
+static int move_opening(struct pruning *p)
 {
-    struct ledger_link link;
-    int64_t n;
-    int r = 0;
+    char text[LEDGER_LINK_TEXT] = "";
+    const struct sql_value v[] = {SQL_NUMBER(p->link.seq), SQL_TEXT(text), SQL_NUMBER(p->n)};
 
-    if (ledger_link_open(p->db, &link))
-        return ledger_file_err(p->db, p->path, e);
+    if (p->link.seq)
+        sodium_bin2hex(text, sizeof text, p->link.chain, sizeof p->link.chain);
+    return sql_run(p->db, "UPDATE opening SET seq = $1, chain = $2, n_rows = n_rows + $3", v, 3,
+                   NULL, p->e);
+}
+
+/* The rows from p->above on, as many as one transaction takes. */
+static int prune_batch(struct pruning *p)
+{
+    int r = sql_begin_alone(p->db, p->e);
+
+    if (r)
+        return r;
+    r = keep_accounts(p);
+    if (!r)
+        r = run(p, keep_balances);
+    if (!r)
+        r = run(p, keep_uses);
+    if (!r)
+        r = run(p, take_out);
+    if (!r)
+        r = move_opening(p);
+    if (!r)
+        return sql_commit(p->db, p->e);
+    sql_rollback(p->db);
+    return r;
+}
+
+static int prune_all(struct pruning *p, int64_t last, int64_t *ret_n)
+{
+    int r = ledger_link_open(p->db, &p->link, p->e);
+
+    if (r)
+        return r;
     p->above = -1; /* those that have no place in the chain */
     p->upto = 0;
-    r = prune_batch(p, &link, &n, e);
+    r = prune_batch(p);
     while (!r) {
-        *ret_n += n;
-        p->above = link.seq;
-        p->upto = link.seq + BATCH_ROWS < last ? link.seq + BATCH_ROWS : last;
+        *ret_n += p->n;
+        p->above = p->link.seq;
+        p->upto = p->link.seq + BATCH_ROWS < last ? p->link.seq + BATCH_ROWS : last;
         if (p->above >= p->upto)
             return 0;
-        r = prune_batch(p, &link, &n, e);
+        r = prune_batch(p);
     }
     return r;
 }
 
-int books_prune(const char *path, int64_t before_us, int with_pending, int64_t *ret_n,
+/* Which rows go, and is there one of them that should not? */
+static int find_last(struct pruning *p, int with_pending, int64_t *ret_last)
+{
+    const struct sql_value before = SQL_NUMBER(p->before_us);
+    int64_t n_pending = 0;
+    int r = sql_each(p->db, last_of_before, &before, 1, take_number, ret_last, p->e);
+
+    if (!r && !with_pending)
+        r = sql_each(
+            p->db, count_pending,
+            (struct sql_value[]){SQL_NUMBER(-1), SQL_NUMBER(*ret_last), SQL_NUMBER(p->before_us)},
+            3, take_number, &n_pending, p->e);
+    if (!r && n_pending)
+        r = err_set(p->e, ERR_AGAIN, "%lld requests of before are not settled for good",
+                    (long long)n_pending);
+    return r;
+}
+
+int books_prune(const char *where, int64_t before_us, int with_pending, int64_t *ret_n,
                 struct err *e)
 {
-    struct pruning p = {.path = path, .above = -1, .before_us = before_us};
-    int64_t last = 0, n_pending = 0;
-    int r = ledger_file_open(&p.db, path, e);
+    struct pruning p = {.where = where, .before_us = before_us, .e = e};
+    int64_t last = 0;
+    int r = ledger_file_open(&p.db, where, e);
 
     *ret_n = 0;
-    if (!r && number(&p, last_of_before, &last))
-        r = ledger_file_err(p.db, path, e);
-    p.upto = last;
-    if (!r && !with_pending && number(&p, count_pending, &n_pending))
-        r = ledger_file_err(p.db, path, e);
-    if (!r && n_pending)
-        r = err_set(e, ERR_AGAIN, "%lld requests of before are not settled for good",
-                    (long long)n_pending);
+    if (!r && sums_init(&p.posted))
+        r = err_set(e, ERR_NOMEM, "out of memory");
     if (!r)
-        r = prune_all(&p, last, ret_n, e);
-    sqlite3_close(p.db);
+        r = find_last(&p, with_pending, &last);
+    if (!r)
+        r = prune_all(&p, last, ret_n);
+    sums_done(&p.posted);
+    sql_close(p.db);
     return r;
 }
