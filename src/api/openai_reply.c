@@ -44,7 +44,7 @@ int openai_open(struct api_reply *r)
         buf_init(&own->prompt[i].ids, r->text_max);
         logprobs_init(&own->prompt[i].lp, r->text_max);
     }
-    return write_frames(r);
+    return r->req->stream && !r->s.relayed ? write_frames(r) : 0;
 }
 
 void openai_close(struct api_reply *r)

@@ -44,19 +44,25 @@ static int is_answer(const struct json_item *i)
     return 0;
 }
 
-static void look_at_delta(const struct json_item *d, struct api_relayed_piece *ret)
+/* What follows looks at the value of *i, at which the walk w is, and leaves w behind it: 0, or -1
+ * where it is malformed. */
+static int look_at_delta(struct json_walk *w, struct json_item *i, struct api_relayed_piece *ret)
 {
-    struct json_walk w;
-    struct json_item i;
+    struct json_walk in;
+    struct json_item m;
+    int r;
 
-    if (json_walk_begin(&w, d->value, d->value_end) || !w.is_object)
-        return;
-    while (json_walk_next(&w, &i) > 0) {
-        if (!is_answer(&i) || !is_filled(&i))
+    if (*i->value != '{')
+        return json_walk_value(w, i);
+    json_walk_begin(&in, i->value, w->end);
+    while ((r = json_walk_next(&in, &m)) > 0) {
+        if (!is_answer(&m) || !is_filled(&m))
             continue;
         ret->has_content = 1;
-        ret->n_text += text_bytes(&i) ? text_bytes(&i) : (size_t)(i.value_end - i.value);
+        ret->n_text += text_bytes(&m) ? text_bytes(&m) : (size_t)(m.value_end - m.value);
     }
+    json_walk_out(w, &in);
+    return r;
 }
 
 static void look_at_finish(const struct json_item *i, struct api_relayed_piece *ret)
@@ -79,35 +85,67 @@ static void look_at_finish(const struct json_item *i, struct api_relayed_piece *
     }
 }
 
-static void look_at_choice(const struct json_item *c, struct api_relayed_piece *ret)
+static int look_at_member(struct json_walk *w, struct json_item *i, struct api_relayed_piece *ret)
 {
-    struct json_walk w;
-    struct json_item i;
+    int r;
 
-    ret->n_choices++;
-    if (json_walk_begin(&w, c->value, c->value_end) || !w.is_object)
-        return;
-    while (json_walk_next(&w, &i) > 0) {
-        if (json_is_key(&i, "delta") || json_is_key(&i, "message")) {
-            look_at_delta(&i, ret);
-        } else if (json_is_key(&i, "text") && text_bytes(&i)) {
-            ret->has_content = 1;
-            ret->n_text += text_bytes(&i);
-        } else if (json_is_key(&i, "finish_reason")) {
-            look_at_finish(&i, ret);
-        }
+    if (json_is_key(i, "delta") || json_is_key(i, "message"))
+        return look_at_delta(w, i, ret);
+    r = json_walk_value(w, i);
+    if (r > 0 && json_is_key(i, "text") && text_bytes(i)) {
+        ret->has_content = 1;
+        ret->n_text += text_bytes(i);
+    } else if (r > 0 && json_is_key(i, "finish_reason")) {
+        look_at_finish(i, ret);
     }
+    return r;
 }
 
-static void look_at_choices(const struct json_item *a, struct api_relayed_piece *ret)
+static int look_at_choice(struct json_walk *w, struct json_item *i, struct api_relayed_piece *ret)
 {
-    struct json_walk w;
-    struct json_item i;
+    struct json_walk in;
+    struct json_item m;
+    int r;
 
-    if (json_walk_begin(&w, a->value, a->value_end) || w.is_object)
-        return;
-    while (json_walk_next(&w, &i) > 0)
-        look_at_choice(&i, ret);
+    ret->n_choices++;
+    if (*i->value != '{')
+        return json_walk_value(w, i);
+    json_walk_begin(&in, i->value, w->end);
+    while ((r = json_walk_key(&in, &m)) > 0 && (r = look_at_member(&in, &m, ret)) >= 0)
+        ;
+    json_walk_out(w, &in);
+    return r;
+}
+
+static int look_at_choices(struct json_walk *w, struct json_item *i, struct api_relayed_piece *ret)
+{
+    struct json_walk in;
+    struct json_item c;
+    int r;
+
+    if (*i->value != '[')
+        return json_walk_value(w, i);
+    json_walk_begin(&in, i->value, w->end);
+    while ((r = json_walk_key(&in, &c)) > 0 && (r = look_at_choice(&in, &c, ret)) >= 0)
+        ;
+    json_walk_out(w, &in);
+    return r;
+}
+
+static int look_at_top(struct json_walk *w, struct json_item *i, struct api_relayed_piece *ret)
+{
+    int r;
+
+    if (json_is_key(i, "choices"))
+        return look_at_choices(w, i, ret);
+    r = json_walk_value(w, i);
+    if (r > 0 && json_is_key(i, "usage") && *i->value == '{') {
+        ret->usage = i->value;
+        ret->n_usage = (size_t)(i->value_end - i->value);
+    } else if (r > 0 && json_is_key(i, "error")) {
+        ret->is_error = !is_word(i, "null");
+    }
+    return r;
 }
 
 void api_relayed_look(const char *json, size_t n, struct api_relayed_piece *ret)
@@ -120,16 +158,8 @@ void api_relayed_look(const char *json, size_t n, struct api_relayed_piece *ret)
     *ret = (struct api_relayed_piece){0};
     if (json_walk_begin(&w, json, end) || !w.is_object)
         return;
-    while ((r = json_walk_next(&w, &i)) > 0) {
-        if (json_is_key(&i, "choices")) {
-            look_at_choices(&i, ret);
-        } else if (json_is_key(&i, "usage") && *i.value == '{') {
-            ret->usage = i.value;
-            ret->n_usage = (size_t)(i.value_end - i.value);
-        } else if (json_is_key(&i, "error")) {
-            ret->is_error = !is_word(&i, "null");
-        }
-    }
+    while ((r = json_walk_key(&w, &i)) > 0 && (r = look_at_top(&w, &i, ret)) >= 0)
+        ;
     if (r < 0 || json_blank(w.p, end) != end) {
         *ret = (struct api_relayed_piece){0};
         return;

@@ -195,8 +195,10 @@ int api_reply_begin(struct api_reply *r, struct buf *out)
 int api_reply_body(struct api_reply *r, struct buf *out)
 {
     CHECK(r->ended && !r->failed && !r->req->stream);
-    if (r->s.relayed)
-        return buf_add(out, r->choice[0].text.data, r->choice[0].text.len);
+    if (r->s.relayed) { /* as it is */
+        buf_take(out, &r->choice[0].text);
+        return out->failed;
+    }
     return r->dialect->body(r, out);
 }
 

@@ -51,6 +51,21 @@ int buf_grow(struct buf *b, size_t extra)
     return 0;
 }
 
+int buf_take(struct buf *b, struct buf *from)
+{
+    if (b->len || b->failed || from->len > b->max || !from->data) {
+        buf_add(b, from->data ? from->data : "", from->len);
+    } else {
+        free(b->data);
+        b->data = from->data;
+        b->len = from->len;
+        b->cap = from->cap;
+        *from = (struct buf){.max = from->max};
+    }
+    buf_done(from);
+    return b->failed;
+}
+
 int buf_vaddf(struct buf *b, const char *fmt, va_list ap)
 {
     char small[256];

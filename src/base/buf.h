@@ -51,6 +51,8 @@ static inline int buf_add_char(struct buf *b, char c)
     return buf_add(b, &c, 1);
 }
 
+/* The bytes of `from`, which is empty then, behind those of b; not copied where b has none. */
+int buf_take(struct buf *b, struct buf *from);
 int buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int buf_vaddf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 

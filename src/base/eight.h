@@ -1,9 +1,11 @@
-/* Looking through text eight bytes at a time, where nearly all of it is plain. A word of eight has
- * no order of its own here: it is only asked whether one of its bytes is such a one. Pure
+/* Looking through text eight bytes at a time, where nearly all of it is plain. A question gives a
+ * mask, and masks may be joined by |: 0 where none of the eight is such a byte, else eight_first
+ * tells which is the first. (Marks behind the first may be wrong, where a borrow went on.) Pure
  * functions. */
 #ifndef BASE_EIGHT_H
 #define BASE_EIGHT_H
 
+#include <endian.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -13,26 +15,30 @@ static inline uint64_t eight_at(const char *p)
 {
     uint64_t v;
     memcpy(&v, p, sizeof v);
-    return v;
+    return le64toh(v);
 }
 
-/* Is one of them the byte c? */
-static inline int eight_has(uint64_t v, unsigned char c)
+/* Those below c, which is at most 0x80. */
+static inline uint64_t eight_below(uint64_t v, unsigned char c)
 {
-    v ^= EIGHT_OF(c);
-    return ((v - EIGHT_OF(1)) & ~v & EIGHT_OF(0x80)) != 0;
+    return (v - EIGHT_OF(c)) & ~v & EIGHT_OF(0x80);
 }
 
-/* Is one of them a control byte below the blank? */
-static inline int eight_has_control(uint64_t v)
+/* Those that are c. */
+static inline uint64_t eight_is(uint64_t v, unsigned char c)
 {
-    return ((v - EIGHT_OF(0x20)) & ~v & EIGHT_OF(0x80)) != 0;
+    return eight_below(v ^ EIGHT_OF(c), 1);
 }
 
-/* Is one of them beyond ASCII? */
-static inline int eight_has_high(uint64_t v)
+/* Those beyond ASCII. */
+static inline uint64_t eight_high(uint64_t v)
 {
-    return (v & EIGHT_OF(0x80)) != 0;
+    return v & EIGHT_OF(0x80);
+}
+
+static inline int eight_first(uint64_t mask)
+{
+    return __builtin_ctzll(mask) / 8;
 }
 
 #endif

@@ -28,8 +28,14 @@ struct level {
 static size_t skip_string(const char *s, size_t n, size_t i)
 {
     for (i++; i < n; i++) {
-        while (n - i >= 8 && !eight_has(eight_at(s + i), '"') && !eight_has(eight_at(s + i), '\\'))
+        while (n - i >= 8) {
+            uint64_t v = eight_at(s + i), mask = eight_is(v, '"') | eight_is(v, '\\');
+            if (mask) {
+                i += (size_t)eight_first(mask);
+                break;
+            }
             i += 8;
+        }
         if (i == n)
             break;
         if (s[i] == '"')

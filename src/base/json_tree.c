@@ -28,9 +28,10 @@ static json_t *read_value(struct reader *r);
 static const char *skip_ascii(const char *p, const char *end)
 {
     for (; end - p >= 8; p += 8) {
-        uint64_t v = eight_at(p);
-        if (eight_has(v, '"') || eight_has(v, '\\') || eight_has_control(v) || eight_has_high(v))
-            break;
+        uint64_t v = eight_at(p),
+                 mask = eight_is(v, '"') | eight_is(v, '\\') | eight_below(v, 0x20) | eight_high(v);
+        if (mask)
+            return p + eight_first(mask);
     }
     while (p < end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20 &&
            (unsigned char)*p < 0x80)

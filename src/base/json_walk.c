@@ -16,27 +16,29 @@ static int is_hex(char c)
     return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'f');
 }
 
-/* Over bytes that stand for themselves in a string, not all of them. */
+/* To the first byte that does not stand for itself in a string. */
 static const char *skip_plain(const char *p, const char *end)
 {
     for (; end - p >= 8; p += 8) {
-        uint64_t v = eight_at(p);
-        if (eight_has(v, '"') || eight_has(v, '\\') || eight_has_control(v))
-            break;
+        uint64_t v = eight_at(p),
+                 mask = eight_is(v, '"') | eight_is(v, '\\') | eight_below(v, 0x20);
+        if (mask)
+            return p + eight_first(mask);
     }
+    while (p < end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20)
+        p++;
     return p;
 }
 
 /* p is behind the opening quote; returns the place of the closing one. */
 static const char *skip_string(const char *p, const char *end)
 {
-    for (p = skip_plain(p, end); p < end; p++) {
+    for (;; p++) {
+        p = skip_plain(p, end);
+        if (p == end || (unsigned char)*p < 0x20)
+            return NULL;
         if (*p == '"')
             return p;
-        if ((unsigned char)*p < 0x20)
-            return NULL;
-        if (*p != '\\')
-            continue;
         if (++p == end)
             return NULL;
         if (*p == 'u') {
@@ -46,9 +48,7 @@ static const char *skip_string(const char *p, const char *end)
         } else if (!strchr("\"\\/bfnrt", *p) || !*p) {
             return NULL;
         }
-        p = skip_plain(p + 1, end) - 1;
     }
-    return NULL;
 }
 
 static const char *skip_digits(const char *p, const char *end)
@@ -159,7 +159,7 @@ int json_walk_begin(struct json_walk *w, const char *p, const char *end)
     return 0;
 }
 
-int json_walk_next(struct json_walk *w, struct json_item *ret)
+int json_walk_key(struct json_walk *w, struct json_item *ret)
 {
     const char *p = json_blank(w->p, w->end);
 
@@ -182,12 +182,31 @@ int json_walk_next(struct json_walk *w, struct json_item *ret)
         ret->n_key = (size_t)(quote - p - 1);
         p = value;
     }
-    ret->value = p;
-    ret->value_end = json_skip(p, w->end);
-    if (!ret->value_end)
+    if (p == w->end)
         return -1;
-    w->p = ret->value_end;
+    ret->value = w->p = p;
     return 1;
+}
+
+int json_walk_value(struct json_walk *w, struct json_item *i)
+{
+    i->value_end = json_skip(i->value, w->end);
+    if (!i->value_end)
+        return -1;
+    w->p = i->value_end;
+    return 1;
+}
+
+void json_walk_out(struct json_walk *w, const struct json_walk *of)
+{
+    w->p = of->p;
+}
+
+int json_walk_next(struct json_walk *w, struct json_item *ret)
+{
+    int r = json_walk_key(w, ret);
+
+    return r > 0 ? json_walk_value(w, ret) : r;
 }
 
 /* The one escape that plain names can be written with; 0: another. */
@@ -200,7 +219,7 @@ static char from_escape(const char *hex)
     return c < 0x80 ? (char)c : 0;
 }
 
-int json_is_key(const struct json_item *i, const char *name)
+int json_is_same_key(const struct json_item *i, const char *name)
 {
     const char *p = i->key, *end = p ? p + i->n_key : NULL;
 

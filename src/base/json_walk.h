@@ -33,7 +33,21 @@ int json_walk_begin(struct json_walk *w, const char *p, const char *end);
 /* 1: *ret is the next item; 0: that was the last, w->p is behind the bracket; -1: malformed. */
 int json_walk_next(struct json_walk *w, struct json_item *ret);
 
-/* Is the key that name, of plain ASCII, as it stands or written with escapes (\u0061 is a)? */
-int json_is_key(const struct json_item *i, const char *name);
+/* The same in two steps, for values that are walked through themselves: they are passed over once
+ * only. First the key: value_end is not known, and w is at the value. Then one of: over the value
+ * (1 or -1); or json_walk_begin of another walk at it, to its last item, and out of that. */
+int json_walk_key(struct json_walk *w, struct json_item *ret);
+int json_walk_value(struct json_walk *w, struct json_item *i);
+void json_walk_out(struct json_walk *w, const struct json_walk *of);
+
+/* Is the key that name, of plain ASCII, as it stands or written with escapes (\u0061 is a)? Most
+ * are not by their first byte. */
+int json_is_same_key(const struct json_item *i, const char *name);
+static inline int json_is_key(const struct json_item *i, const char *name)
+{
+    if (i->n_key && *i->key != *name && *i->key != '\\')
+        return 0;
+    return json_is_same_key(i, name);
+}
 
 #endif

@@ -89,8 +89,11 @@ static char *digits(uint64_t v, char out[20])
 
 int json_put_int(struct buf *b, int64_t v)
 {
-    char t[21], *p = digits(v < 0 ? 0 - (uint64_t)v : (uint64_t)v, t + 1);
+    char t[21], *p;
 
+    if (v >= 0 && v < 10)
+        return buf_add_char(b, (char)('0' + v));
+    p = digits(v < 0 ? 0 - (uint64_t)v : (uint64_t)v, t + 1);
     if (v < 0)
         *--p = '-';
     return buf_add(b, p, (size_t)(t + 21 - p));

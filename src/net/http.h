@@ -70,7 +70,8 @@ int http_field_has(const struct http_head *h, const char *name, const char *toke
 /* 1 when the name, and below the value, may stand in a field of an answer. */
 int http_name_ok(const char *name);
 int http_value_ok(const char *value);
-const char *http_reason(int status); /* "Not Found"; "" when unknown */
+int http_text_ok(const char *value, size_t n); /* the same of n bytes */
+const char *http_reason(int status);           /* "Not Found"; "" when unknown */
 
 enum http_event {
     HTTP_MORE,     /* everything was used; feed more */

@@ -31,10 +31,14 @@ int http_name_ok(const char *name)
     return s != name && !*s;
 }
 
+int http_text_ok(const char *value, size_t n)
+{
+    return text_run(value, n) == n;
+}
+
 int http_value_ok(const char *value)
 {
-    size_t n = strlen(value);
-    return text_run(value, n) == n;
+    return http_text_ok(value, strlen(value));
 }
 
 /* ---- names ---- */
@@ -118,6 +122,13 @@ static struct field_at field_at(const struct http_head *h, int i)
     return f;
 }
 
+/* All fields as they stand, for those who look at each. */
+static const struct field_at *all_fields(const struct http_head *h, const char **ret_text)
+{
+    *ret_text = parser_of(h)->text.data;
+    return (const struct field_at *)(const void *)parser_of(h)->fields.data;
+}
+
 const char *http_field_name(const struct http_head *h, int i)
 {
     return parser_of(h)->text.data + field_at(h, i).name;
@@ -136,9 +147,12 @@ static int is_named(const char *field, const char *name)
 
 const char *http_field(const struct http_head *h, const char *name)
 {
+    const char *text;
+    const struct field_at *f = all_fields(h, &text);
+
     for (int i = 0; i < h->n_fields; i++) {
-        if (is_named(http_field_name(h, i), name))
-            return http_field_value(h, i);
+        if (is_named(text + f[i].name, name))
+            return text + f[i].value;
     }
     return NULL;
 }
@@ -164,8 +178,11 @@ static int list_has(const char *list, const char *token)
 
 int http_field_has(const struct http_head *h, const char *name, const char *token)
 {
+    const char *text;
+    const struct field_at *f = all_fields(h, &text);
+
     for (int i = 0; i < h->n_fields; i++) {
-        if (is_named(http_field_name(h, i), name) && list_has(http_field_value(h, i), token))
+        if (is_named(text + f[i].name, name) && list_has(text + f[i].value, token))
             return 1;
     }
     return 0;
@@ -271,9 +288,12 @@ enum http_event http_field_line(struct http_parser *p, char *line, size_t n)
 
 int http_count(const struct http_head *h, const char *name)
 {
+    const char *text;
+    const struct field_at *f = all_fields(h, &text);
     int n = 0;
+
     for (int i = 0; i < h->n_fields; i++)
-        n += is_named(http_field_name(h, i), name);
+        n += is_named(text + f[i].name, name);
     return n;
 }
 
@@ -332,19 +352,35 @@ static enum http_event check_host(struct http_parser *p)
     return HTTP_MORE;
 }
 
-enum http_event http_head_end(struct http_parser *p)
+/* Readers of one message must not disagree on these, so each may occur once. */
+static int has_twice(const struct http_head *h)
 {
-    /* Readers of one message must not disagree on these. */
     static const char *const once[] = {"host",          "content-length", "transfer-encoding",
                                        "authorization", "content-type",   "expect",
                                        "origin",        "sec-fetch-site"};
+    const char *text;
+    const struct field_at *f = all_fields(h, &text);
+    unsigned seen = 0;
+
+    for (int i = 0; i < h->n_fields; i++) {
+        for (size_t k = 0; k < ARRAY_LEN(once); k++) {
+            if (!is_named(text + f[i].name, once[k]))
+                continue;
+            if (seen >> k & 1)
+                return 1;
+            seen |= 1u << k;
+        }
+    }
+    return 0;
+}
+
+enum http_event http_head_end(struct http_parser *p)
+{
     struct http_head *h = &p->head;
     const char *expect;
 
-    for (size_t i = 0; i < ARRAY_LEN(once); i++) {
-        if (http_count(h, once[i]) > 1)
-            return bad(p, 400, "A header that may occur once was sent twice.");
-    }
+    if (has_twice(h))
+        return bad(p, 400, "A header that may occur once was sent twice.");
     if (http_framing(p) == HTTP_BAD || check_host(p) == HTTP_BAD)
         return HTTP_BAD;
     h->target = p->text.data + p->target_at;

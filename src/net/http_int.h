@@ -63,8 +63,13 @@ static inline size_t text_run(const char *p, size_t n)
 {
     size_t i = 0;
 
-    while (n - i >= 8 && !eight_has_control(eight_at(p + i)) && !eight_has(eight_at(p + i), 0x7f))
-        i += 8;
+    for (; n - i >= 8; i += 8) {
+        uint64_t v = eight_at(p + i), mask = eight_below(v, 0x20) | eight_is(v, 0x7f);
+        if (mask && p[i + (size_t)eight_first(mask)] != '\t')
+            return i + (size_t)eight_first(mask);
+        if (mask)
+            break;
+    }
     while (i < n && is_text((unsigned char)p[i]))
         i++;
     return i;

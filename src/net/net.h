@@ -201,13 +201,14 @@ void net_body_done(struct net_body *b); /* [any]; accepts a zeroed one */
 /* ---- the answer ---- */
 
 struct net_header {
-    const char *name, *value;
+    const char *name; /* the program's own, never of others: it is taken as it is */
+    const char *value;
 };
 
 /* net adds Date, Content-Length or Transfer-Encoding, and Connection where needed. A header of
- * those names, or with bytes that do not belong in one, is left out and ERR_ARG returned; the
- * answer is sent all the same. HEAD: the body is left out, its length told. 204 and 304 have
- * none. With an empty body Content-Type is left out. */
+ * those names, or with bytes in its value that do not belong there, is left out and ERR_ARG
+ * returned; the answer is sent all the same. HEAD: the body is left out, its length told. 204 and
+ * 304 have none. With an empty body Content-Type is left out. */
 
 /* The whole answer; ends the exchange. */
 int net_reply(struct net_exchange *x, int status, const struct net_header *h, int n_h,

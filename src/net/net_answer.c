@@ -135,22 +135,30 @@ static int is_ours(const char *name)
     }
 }
 
+static void add_line(struct buf *b, const char *name, const char *value, size_t n_value)
+{
+    size_t n_name = strlen(name);
+    char *p;
+
+    if (buf_reserve(b, n_name + n_value + 4))
+        return;
+    p = mempcpy(b->data + b->len, name, n_name);
+    p = mempcpy(mempcpy(p, ": ", 2), value, n_value);
+    p = mempcpy(p, "\r\n", 3); /* with the NUL behind a buffer's content */
+    b->len = (size_t)(p - b->data) - 1;
+}
+
 /* 0, or ERR_ARG when one was left out. */
 static int add_headers(struct buf *b, const struct net_header *h, int n_h, int without_type)
 {
     int r = 0;
 
     for (int i = 0; i < n_h; i++) {
-        if (is_ours(h[i].name) || !http_name_ok(h[i].name) || !http_value_ok(h[i].value)) {
+        size_t n = strlen(h[i].value);
+        if (is_ours(h[i].name) || !http_text_ok(h[i].value, n))
             r = ERR_ARG;
-            continue;
-        }
-        if (without_type && !strcasecmp(h[i].name, "content-type"))
-            continue;
-        buf_add_str(b, h[i].name);
-        buf_add_str(b, ": ");
-        buf_add_str(b, h[i].value);
-        buf_add_str(b, "\r\n");
+        else if (!without_type || strcasecmp(h[i].name, "content-type"))
+            add_line(b, h[i].name, h[i].value, n);
     }
     return r;
 }

@@ -200,6 +200,25 @@ static void test_lookup(void **state)
     assert_false(http_value_ok("a\r\nb: c") || http_value_ok("a\nb") || http_value_ok("\x7f"));
 }
 
+/* Each byte at each place of a name and a value, also where eight are looked at together. */
+static void test_each_byte(void **state)
+{
+    char text[20] = "abcdefghijklmnopqrs";
+
+    for (size_t at = 0; at < sizeof text - 1; at++) {
+        for (int c = 1; c < 256; c++) {
+            int letter = c < 128 && (c | 32) >= 'a' && (c | 32) <= 'z',
+                digit = c >= '0' && c <= '9';
+            char was = text[at];
+            text[at] = (char)c;
+            assert_int_equal(http_name_ok(text),
+                             letter || digit || strchr("!#$%&'*+-.^_`|~", c) != NULL);
+            assert_int_equal(http_value_ok(text), c == '\t' || (c >= ' ' && c != 0x7f));
+            text[at] = was;
+        }
+    }
+}
+
 /* ---- refusals ---- */
 
 struct bad_case {
@@ -432,10 +451,11 @@ static void test_unfinished(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),    cmocka_unit_test(test_pipelined),
-        cmocka_unit_test(test_chunked), cmocka_unit_test(test_absolute_form),
-        cmocka_unit_test(test_lookup),  cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_limits),  cmocka_unit_test(test_unfinished),
+        cmocka_unit_test(test_good),       cmocka_unit_test(test_pipelined),
+        cmocka_unit_test(test_chunked),    cmocka_unit_test(test_absolute_form),
+        cmocka_unit_test(test_lookup),     cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_each_byte),  cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_unfinished),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
