@@ -3,20 +3,9 @@
  * Beyond memory errors, it wants that a byte string means the same however it is cut, that no
  * control byte comes out, and that a message is never longer than what was fed. The first input
  * byte chooses the cut and the limits. */
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/check.h"
-#include "net/http.h"
+#include "fuzz_story.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Everything that was said about the input, as one string. */
-struct story {
-    struct buf text;
-    size_t n_body;
-};
 
 static void check_text(const char *s)
 {
@@ -24,12 +13,19 @@ static void check_text(const char *s)
         CHECK(((unsigned char)*s >= 0x20 && *s != 0x7f) || *s == '\t');
 }
 
-static void tell_head(struct story *s, const struct http_head *h)
+static void init(const struct story *s, struct http_parser *p, const struct http_limits *l)
 {
+    (void)s;
+    http_parser_init(p, l);
+}
+
+static void tell_head(struct story *s, const struct http_parser *p)
+{
+    const struct http_head *h = &p->head;
+
     buf_addf(&s->text, "%s %s %d %s %lld %d %d %d\n", http_method_name(h->method), h->target,
              h->minor, h->host, (long long)h->content_length, h->chunked, h->expect_continue,
              h->keep_alive);
-    CHECK(!(h->chunked && h->content_length >= 0));
     CHECK(h->target[0] == '/' || !strcmp(h->target, "*"));
     check_text(h->target);
     check_text(h->host);
@@ -42,90 +38,20 @@ static void tell_head(struct story *s, const struct http_head *h)
     }
 }
 
-/* 0 when the parser refused. */
-static int tell_piece(struct story *s, struct http_parser *p, const uint8_t *data, size_t n)
+static void check_end(const struct story *s, const struct http_parser *p)
 {
-    char *copy = malloc(n ? n : 1); /* its exact size: reads beyond it are seen */
-    size_t at = 0;
-    enum http_event ev;
-
-    CHECK(copy);
-    if (n)
-        memcpy(copy, data, n);
-    do {
-        size_t used, n_body;
-        const char *body;
-        ev = http_parser_feed(p, copy + at, n - at, &used, &body, &n_body);
-        CHECK(used <= n - at);
-        CHECK(n_body == 0 || (body >= copy + at && body + n_body <= copy + at + used));
-        at += used;
-        if (ev == HTTP_GOT_HEAD) {
-            tell_head(s, &p->head);
-        } else if (ev == HTTP_DATA) {
-            buf_add(&s->text, body, n_body);
-            s->n_body += n_body;
-        } else if (ev == HTTP_END) {
-            CHECK(p->head.content_length < 0 || (size_t)p->head.content_length == s->n_body);
-            buf_add_str(&s->text, "\nEND\n");
-            s->n_body = 0;
-            struct http_limits l = p->limits;
-            http_parser_done(p);
-            http_parser_init(p, &l); /* the next message */
-        } else if (ev == HTTP_BAD) {
-            CHECK(p->status >= 400 && p->status <= 505 && p->why);
-            buf_addf(&s->text, "\nBAD %d %s\n", p->status, p->why);
-        } else {
-            CHECK(at == n);
-        }
-    } while (ev != HTTP_BAD && ev != HTTP_MORE);
-    free(copy);
-    return ev != HTTP_BAD;
-}
-
-static void tell(struct story *s, const uint8_t *data, size_t size, size_t step, int small)
-{
-    struct http_limits l = HTTP_LIMITS_DEFAULT;
-    struct http_parser p;
-    size_t at = 0, n;
-
-    if (small)
-        l = (struct http_limits){
-            .line_max = 16, .head_max = 256, .fields_max = 3, .chunk_extra_max = 8};
-    memset(s, 0, sizeof *s);
-    buf_init(&s->text, 64 << 20);
-    http_parser_init(&p, &l);
-    do {
-        n = size - at < step ? size - at : step;
-        if (!tell_piece(s, &p, data + at, n))
-            break;
-        at += n;
-    } while (at < size);
-    http_parser_done(&p);
-    CHECK(!s->text.failed);
-}
-
-static int same(const struct story *a, const struct story *b)
-{
-    return a->text.len == b->text.len &&
-           (a->text.len == 0 || !memcmp(a->text.data, b->text.data, a->text.len));
+    CHECK(p->head.content_length < 0 || (size_t)p->head.content_length == s->n_body);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct story whole, cut;
-    uint8_t how;
+    static const struct story_teller teller = {
+        .init = init,
+        .head = tell_head,
+        .end = check_end,
+        .small = {.line_max = 16, .head_max = 256, .fields_max = 3, .chunk_extra_max = 8},
+        .n_how_bits = 1,
+    };
 
-    if (size == 0)
-        return 0;
-    how = *data++;
-    size--;
-    tell(&whole, data, size, size ? size : 1, how & 1);
-    tell(&cut, data, size, 1 + (how >> 1) % 64, how & 1);
-    CHECK(same(&whole, &cut));
-    buf_done(&cut.text);
-    tell(&cut, data, size, 1, how & 1);
-    CHECK(same(&whole, &cut));
-    buf_done(&cut.text);
-    buf_done(&whole.text);
-    return 0;
+    return story_compare(&teller, data, size);
 }

@@ -17,6 +17,7 @@ enum peer_then {
     THEN_CLOSE, /* close */
     THEN_RESET, /* close with RST */
     THEN_WAIT,  /* until the client has left */
+    THEN_LATER, /* the same, and read nothing more before the test says so */
 };
 
 enum peer_how {
@@ -179,7 +180,7 @@ static int conn_serve(struct peer_conn *c, int nth)
     const struct peer_row *row;
     size_t n_head;
     struct buf ask;
-    char byte;
+    char piece[65536];
 
     buf_init(&ask, LOTS + 65536);
     n_head = conn_ask(c, &ask);
@@ -203,7 +204,10 @@ static int conn_serve(struct peer_conn *c, int nth)
         c->ssl = SSL_new(c->peer->tunnel);
         return c->ssl && SSL_set_fd(c->ssl, c->fd) == 1 && SSL_accept(c->ssl) == 1;
     }
-    while (row->then == THEN_WAIT && conn_read(c, &byte, 1) == 1)
+    if (row->then == THEN_LATER)
+        peer_wait(c->peer, &c->peer->go, 1, 1);
+    while ((row->then == THEN_WAIT || row->then == THEN_LATER) &&
+           conn_read(c, piece, sizeof piece) > 0)
         ;
     if (row->then == THEN_RESET)
         setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
@@ -259,6 +263,7 @@ static void peer_open(struct peer *p, const struct peer_row *rows, SSL_CTX *tls)
 {
     struct sockaddr_in a = {.sin_family = AF_INET};
     socklen_t n = sizeof a;
+    int little = 65536; /* what is not read does not get far */
 
     memset(p, 0, sizeof *p);
     pthread_mutex_init(&p->lock, NULL);
@@ -268,6 +273,7 @@ static void peer_open(struct peer *p, const struct peer_row *rows, SSL_CTX *tls)
     p->fd = socket(AF_INET, SOCK_STREAM, 0);
     a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert_true(p->fd >= 0);
+    assert_int_equal(setsockopt(p->fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof little), 0);
     assert_int_equal(bind(p->fd, (struct sockaddr *)&a, sizeof a), 0);
     assert_int_equal(listen(p->fd, 256), 0);
     assert_int_equal(getsockname(p->fd, (struct sockaddr *)&a, &n), 0);
