@@ -446,13 +446,11 @@ static void put_price(const struct cloud *c, const struct cloud_ticket *t,
     put_name(r->currency, sizeof r->currency, c->config.currency);
 }
 
-static void put_lost(const struct cloud_use *u, struct books_row *r)
+static void put_lost(const struct cloud_use *u, const struct usage *owed, struct books_row *r)
 {
-    struct usage owed = used(u, PRICE_BUY);
-
-    r->lost_prompt_tokens = owed.prompt_tokens - u->prompt_tokens;
-    r->lost_cached_tokens = owed.cached_tokens - u->cached_tokens;
-    r->lost_completion_tokens = owed.completion_tokens - u->completion_tokens;
+    r->lost_prompt_tokens = owed->prompt_tokens - u->prompt_tokens;
+    r->lost_cached_tokens = owed->cached_tokens - u->cached_tokens;
+    r->lost_completion_tokens = owed->completion_tokens - u->completion_tokens;
 }
 
 int64_t cloud_hedge_after(const struct cloud *c, const struct cloud_ticket *t, enum tier tier)
@@ -537,8 +535,10 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
 {
     struct books_row *r = t->row;
     int64_t n = u->prompt_tokens + u->completion_tokens;
+    struct usage owed = used(u, PRICE_BUY);
 
     CHECK(t->i_tenant >= 0);
+    atomic_fetch_add(&c->n_lost, owed.prompt_tokens + owed.completion_tokens - n);
     if (t->n_hedged) {
         settle_hedge(c, t->n_hedged, n, 1);
     } else if (c->config.hedge.tiers >> u->tier & 1) {
@@ -556,7 +556,7 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
         r->usage_state = (int)u->usage_state;
         r->tier = (int)u->tier;
         r->energy_uj = u->energy_uj;
-        put_lost(u, r);
+        put_lost(u, &owed, r);
         put_price(c, t, u, r);
         r->status = u->status;
         put_name(r->request_id, sizeof r->request_id, u->request_id);
@@ -671,7 +671,8 @@ void cloud_stats(struct cloud *c, struct cloud_stats *ret)
                                 .refused_concurrency = atomic_load(&c->refused_concurrency),
                                 .refused_queue = atomic_load(&c->refused_queue),
                                 .refused_budget = atomic_load(&c->refused_budget),
-                                .tokens_held = atomic_load(&c->n_held)};
+                                .tokens_held = atomic_load(&c->n_held),
+                                .tokens_lost = atomic_load(&c->n_lost)};
     for (int i = 0; i < N_TOLD; i++)
         ret->notices[i] = atomic_load(&c->told[i]);
     ret->notices[TOLD_DROPPED] += notices_lost(&c->notices);

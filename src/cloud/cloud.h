@@ -375,6 +375,7 @@ struct cloud_stats {
     int64_t retries, retries_refused; /* requests tried at another offer; that might not be */
     int64_t tokens_held;              /* by requests under way */
     int64_t notices[N_TOLD];
+    int64_t tokens_lost;              /* owed, as clients left before they were delivered */
 };
 void cloud_stats(struct cloud *c, struct cloud_stats *ret);
 /* What all budgets of tokens or of money (OF_x) that have an amount count now: settled in their

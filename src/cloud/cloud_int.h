@@ -31,6 +31,7 @@ struct cloud {
     struct hedge hedge;
     int64_t n_hedges, tokens_hedged;
     _Atomic int64_t refused_budget;
+    _Atomic int64_t n_lost;
     _Atomic int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency,
         refused_queue;
 };

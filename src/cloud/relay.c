@@ -40,7 +40,8 @@ struct relay_job {
     size_t n_pending;
     int is_paused, has_content, n_finished, n_skipped, is_ended, is_popped;
     int is_sent;              /* before it was cut: the service may have read it */
-    size_t n_text;            /* bytes of text that were told */
+    int is_left;              /* nobody listens any more */
+    size_t n_text, n_told;    /* bytes of text that came, and that were told */
     struct usage owed, usage; /* to the service; of that, what was delivered */
     int has_usage;            /* the service has told */
     struct times times;
@@ -78,10 +79,6 @@ static void drop_pieces(struct relay_job *r)
 
 static void push(struct relay_job *r, struct piece *p)
 {
-    p->next = NULL;
-    *r->last = p;
-    r->last = &p->next;
-    r->n_pending += p->n;
     r->last_us = clock_now_us();
     r->n_finished += p->look.n_finished;
     if (!r->has_content && (p->look.has_content || p->look.n_finished)) {
@@ -89,6 +86,14 @@ static void push(struct relay_job *r, struct piece *p)
         r->first_us = r->last_us;
     }
     r->n_text += p->look.n_text;
+    if (r->is_left) {
+        free(p);
+        return;
+    }
+    p->next = NULL;
+    *r->last = p;
+    r->last = &p->next;
+    r->n_pending += p->n;
 }
 
 static struct piece *new_piece(const char *text, size_t n, const struct api_relayed_piece *look)
@@ -105,17 +110,33 @@ static struct piece *new_piece(const char *text, size_t n, const struct api_rela
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-/* Where nobody told what was used: what was asked and what came, by their lengths. The service may
- * bill a request that was cancelled before it said anything. */
+/* The client left it when the service may have read it, and it was no refusal: the prompt may be
+ * billed, whatever came. */
+static int may_be_billed(const struct relay_job *r)
+{
+    int code = r->err.code;
+
+    return (r->is_sent && code == ERR_CANCELLED) ||
+           (r->is_left && (code == ERR_TIMEOUT || code == ERR_SILENT || code == ERR_RESET));
+}
+
+/* Where nobody told what was used: what was asked and what came, by their lengths. */
 static void estimate(struct relay_job *r)
 {
     if (r->has_usage)
         return;
     r->owed = (struct usage){.state = USAGE_ESTIMATED};
-    if (r->has_content || (r->is_sent && r->err.code == ERR_CANCELLED))
+    if (r->has_content || may_be_billed(r))
         r->owed.prompt_tokens = api_relayed_estimate(r->job->relay->n_body);
     if (r->has_content)
         r->owed.completion_tokens = api_relayed_estimate(r->n_text);
+}
+
+/* Of so many tokens, those of the text that was told. */
+static int64_t part_told(const struct relay_job *r, int64_t tokens)
+{
+    return r->n_told < r->n_text ? (int64_t)((double)tokens * (double)r->n_told / (double)r->n_text)
+                                 : tokens;
 }
 
 /* What is owed, and what of it was delivered: nothing before the first content. */
@@ -123,6 +144,10 @@ static void reckon(struct relay_job *r)
 {
     estimate(r);
     r->usage = r->has_content ? r->owed : (struct usage){.state = r->owed.state};
+    if (r->is_left || r->err.code == ERR_CANCELLED) {
+        r->usage.completion_tokens = part_told(r, r->usage.completion_tokens);
+        r->usage.reasoning_tokens = part_told(r, r->usage.reasoning_tokens);
+    }
 }
 
 /* The job is over, with r->err.code; what was not told before the first content never is. */
@@ -464,6 +489,26 @@ static void relay_cancel(struct supplier *s, struct job *j)
         cut(r, ERR_CANCELLED, "The request was cancelled.");
 }
 
+/* What was not sent yet costs nothing to cancel. */
+static int relay_leave(struct supplier *s, struct job *j)
+{
+    struct relay_job *r = j->inner;
+
+    if (!r->relay->c.drains || r->is_ended || !upstream_is_sent(r->up)) {
+        relay_cancel(s, j);
+        return 0;
+    }
+    r->is_left = 1;
+    if (r->finish)
+        push(r, r->finish); /* to be counted */
+    r->finish = NULL;
+    drop_pieces(r);
+    if (r->is_paused)
+        upstream_pause(r->up, 0);
+    r->is_paused = 0;
+    return 1;
+}
+
 static const struct event *relay_peek(struct supplier *s, struct job *j)
 {
     struct relay_job *r = j->inner;
@@ -505,6 +550,7 @@ static void relay_pop(struct supplier *s, struct job *j)
     if (!r->first)
         r->last = &r->first;
     r->n_pending -= p->n;
+    r->n_told += p->look.n_text;
     free(p);
     if (r->is_paused && r->n_pending <= RELAY_PENDING_MAX / 2) {
         r->is_paused = 0;
@@ -532,6 +578,7 @@ static const struct supplier_ops ops = {
     .facts = relay_facts,
     .submit = relay_submit,
     .cancel = relay_cancel,
+    .leave = relay_leave,
     .peek = relay_peek,
     .pop = relay_pop,
     .release = relay_release,

@@ -4,7 +4,10 @@
  * Each relay is one model of one service. Nothing of an answer is told before its first content, so
  * that until then another offer can take the request. What went wrong is told in this project's
  * codes (api/relayed.h); an answer that ends without its end is ERR_RESET. What was used is what
- * the service says, or where it says nothing our own estimate.
+ * the service says, or where it says nothing our own estimate. Where a client leaves before the
+ * end, its tenant is charged what was delivered: of a stream the prompt and the part of the
+ * answer's tokens that its text had of all text; of an answer that was read to its end without it
+ * the prompt; nothing, where nothing came. All else is only owed.
  *
  * Threads: as cloud/supplier.h says; a job's upstream request lives on its io thread. Limits: the
  * service's (net/upstream.h); RELAY_PENDING_MAX bytes of answer that its reader has not taken: then
@@ -25,6 +28,7 @@ struct relay_config {
     struct upstream *upstream;
     struct credentials *keys; /* one at least; outlives the relay */
     int known_only;           /* fields that the contract does not name are left out */
+    int drains;               /* an answer is read to its end when its client has left */
     int32_t capacity;         /* sequences that may be there together */
     int32_t context;          /* 0: unknown */
     int64_t first_token_us;   /* as in the supplier's facts */

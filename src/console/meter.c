@@ -51,6 +51,7 @@ enum {
     M_HEDGES,
     M_HEDGED,
     M_WEBHOOKS,
+    M_LOST,
     M_BREAKER,
     M_RESERVED,
     M_BUDGETS,
@@ -152,6 +153,12 @@ static const struct metric_def defs[] = {
                     {"result"},
                     NULL,
                     0},
+    [M_LOST] = {"gaufre_lost_tokens_total",
+                METRIC_COUNTER,
+                "Tokens that suppliers are owed for and nobody got, as a client left.",
+                {NULL},
+                NULL,
+                0},
     [M_BREAKER] = {"gaufre_supplier_breaker",
                    METRIC_GAUGE,
                    "1 for the state in which the breaker of a supplier's offer is: closed, "
@@ -397,6 +404,7 @@ int console_metrics(struct console *c, struct buf *out)
     put(c, M_WEBHOOKS, "delivered", s.notices[TOLD_DELIVERED]);
     put(c, M_WEBHOOKS, "failed", s.notices[TOLD_FAILED]);
     put(c, M_WEBHOOKS, "dropped", s.notices[TOLD_DROPPED]);
+    put(c, M_LOST, NULL, s.tokens_lost);
     put(c, M_RETRIES, "tried", s.retries);
     put(c, M_RETRIES, "refused", s.retries_refused);
     put(c, M_RESERVED, NULL, s.tokens_held);

@@ -119,7 +119,11 @@ int net_server_port(const struct net_server *s); /* [any] */
  * call can only shorten the deadline. [any], also a signal handler. */
 void net_server_drain(struct net_server *s, int deadline_ms);
 int net_server_is_draining(const struct net_server *s); /* [any] */
-void net_server_join(struct net_server *s);             /* until the io threads have ended */
+int net_server_is_over(const struct net_server *s);     /* [any] the drain's deadline has passed */
+/* Work without a connection keeps an io thread in a drain: +1 when it begins, -1 when it has ended.
+ * Its owner ends it when the drain's deadline has passed. On that io thread. */
+void net_io_keep(struct net_server *s, int io, int add);
+void net_server_join(struct net_server *s); /* until the io threads have ended */
 /* Drains at once and joins if still running. Mailboxes live until here. Accepts NULL. */
 void net_server_close(struct net_server *s);
 

@@ -523,7 +523,7 @@ static int has_hung_up(const struct net_conn *c)
 
 void conn_sweep(struct net_io *io, int64_t now_us)
 {
-    int over = io->drain_seen && now_us >= atomic_load(&io->server->drain_deadline_us);
+    int over = io->drain_seen && net_server_is_over(io->server);
 
     for (struct net_conn *c = io->conns; c; c = c->next) { /* none is freed meanwhile */
         if (c->state == CONN_DEAD)

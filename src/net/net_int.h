@@ -82,6 +82,7 @@ struct net_io {
     int64_t date_s;
     char date[32];
     int drain_seen;
+    int n_kept;             /* net_io_keep */
     _Atomic int n_assigned; /* connections given to this thread [any] */
 };
 

@@ -96,7 +96,8 @@ static void arm_sweep(struct net_io *io)
     event_add(io->sweep_ev, &tv);
 }
 
-/* The thread ends when the drain is on, nothing can be accepted and no connection is left. */
+/* The thread ends when the drain is on, nothing can be accepted, and no connection and no other
+ * work is left. */
 static void check_drain(struct net_io *io)
 {
     struct net_server *s = io->server;
@@ -113,7 +114,7 @@ static void check_drain(struct net_io *io)
         conn_drain(io);
         arm_sweep(io);
     }
-    if (atomic_load(&s->accept_closed) && atomic_load(&io->n_assigned) == 0)
+    if (atomic_load(&s->accept_closed) && atomic_load(&io->n_assigned) == 0 && !io->n_kept)
         event_base_loopbreak(io->base);
 }
 
@@ -315,6 +316,18 @@ void net_server_drain(struct net_server *s, int deadline_ms)
 int net_server_is_draining(const struct net_server *s)
 {
     return atomic_load(&s->is_draining);
+}
+
+int net_server_is_over(const struct net_server *s)
+{
+    return net_server_is_draining(s) && clock_now_us() >= atomic_load(&s->drain_deadline_us);
+}
+
+void net_io_keep(struct net_server *s, int io, int add)
+{
+    net_io_check(&s->ios[io]);
+    s->ios[io].n_kept += add;
+    CHECK(s->ios[io].n_kept >= 0);
 }
 
 void net_server_join(struct net_server *s)

@@ -167,6 +167,7 @@ struct call {
     struct buf out;
     const struct api_frame *frame; /* of its stream */
     int streaming, paused, cancelled;
+    int is_kept;   /* without a client, while its supplier is heard to the end */
     int is_worked; /* a prep thread has done its part */
     int is_told;   /* part of the answer was sent or gathered: no other offer can be tried */
     int64_t written_us;
@@ -244,6 +245,7 @@ void call_pump(struct call *c, struct call_job *j); /* something new from a job 
 void call_tick(struct call *c, int64_t now_us);     /* heartbeat */
 void call_room(struct call *c);                     /* its reader has caught up */
 void call_cancel_jobs(struct call *c);
+void call_leave_jobs(struct call *c);    /* its client has left: the same, or they are heard out */
 void call_cancel(struct call *c);        /* by its owner's wish: it ends with ERR_CANCELLED ... */
 void call_end_cancelled(struct call *c); /* ... now */
 
@@ -254,7 +256,7 @@ int call_hedge_is_open(const struct call *c);         /* two are at work, none h
 void call_hedge_drop(struct call *c, struct call_job *loser);
 /* An event of one of the two. 1: it was the loser's, and only to be popped. */
 int call_hedge_takes(struct call *c, struct call_job *j, const struct event *ev);
-const struct call_job *call_hedge_answering(const struct call *c); /* of its first job */
+struct call_job *call_hedge_answering(const struct call *c); /* of its first job */
 void call_hedge_cancel(struct call *c);
 int call_hedge_is_home(const struct call *c);
 void call_hedge_done(struct call *c); /* book the loser; both are home */

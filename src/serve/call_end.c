@@ -271,6 +271,8 @@ void call_close(struct call *c)
     CHECK(!c->x && c->n_home == c->n_sent);
     tell_end(c);
     call_hedge_done(c);
+    if (c->is_kept)
+        net_io_keep(c->s->net, c->io, -1);
     settle(c); /* last, so that a reader of the ledger's row finds everything else done */
     if (c->prev)
         c->prev->next = c->next;

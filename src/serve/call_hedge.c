@@ -144,7 +144,7 @@ int call_hedge_takes(struct call *c, struct call_job *j, const struct event *ev)
     return 1;
 }
 
-const struct call_job *call_hedge_answering(const struct call *c)
+struct call_job *call_hedge_answering(const struct call *c)
 {
     return c->hedge && c->hedge->loser == &c->jobs[0] ? &c->hedge->job : &c->jobs[0];
 }

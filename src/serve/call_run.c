@@ -33,6 +33,24 @@ void call_cancel_jobs(struct call *c)
     call_hedge_cancel(c);
 }
 
+/* Only the one that answers is heard out: what another does beside it is wanted by nobody. */
+void call_leave_jobs(struct call *c)
+{
+    struct call_job *j = call_hedge_answering(c);
+
+    if (c->cancelled || c->n_jobs != 1 || j->state != JOB_OUT || !ops(j)->leave ||
+        !ops(j)->leave(j->sup, &j->job)) {
+        call_cancel_jobs(c);
+        return;
+    }
+    if (j != &c->jobs[0] && c->jobs[0].state == JOB_OUT)
+        ops(&c->jobs[0])->cancel(c->jobs[0].sup, &c->jobs[0].job);
+    if (j == &c->jobs[0])
+        call_hedge_cancel(c);
+    c->is_kept = 1;
+    net_io_keep(c->s->net, c->io, 1);
+}
+
 void call_end_cancelled(struct call *c)
 {
     struct err e = {0};
@@ -48,6 +66,8 @@ void call_cancel(struct call *c)
 {
     if (c->state == CALL_RUN || c->state == CALL_BACK || prep_drop(c->s->prep, c)) {
         call_end_cancelled(c);
+    } else if (c->state == CALL_OVER) {
+        call_cancel_jobs(c);
     } else if (c->state < CALL_RUN) { /* seen when the body is there, or when prep has ended */
         c->cancel_asked = 1;
         atomic_store(&c->gone, 1);
@@ -370,6 +390,8 @@ void call_tick(struct call *c, int64_t now_us)
 {
     struct err e = {0};
 
+    if (c->is_kept && net_server_is_over(c->s->net))
+        call_cancel_jobs(c);
     if (c->state > CALL_RUN || !c->x)
         return;
     if (c->state == CALL_RUN && cloud_check_over(c->s->cloud, now_us, &c->ticket, &e)) {

@@ -350,7 +350,10 @@ void handler_gone(void *ctx, struct net_exchange *x, int code)
     if ((c->state != CALL_PARSE && c->state != CALL_PREPARE && c->state != CALL_ADMIN) ||
         prep_drop(c->s->prep, c)) {
         c->state = CALL_OVER;
-        call_cancel_jobs(c);
+        if (code == ERR_DRAINING)
+            call_cancel_jobs(c);
+        else
+            call_leave_jobs(c);
         for (int32_t i = 0; i < c->n_sent; i++) /* make room in the rings for the last events */
             call_pump(c, &c->jobs[i]);
     }

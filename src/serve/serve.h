@@ -169,6 +169,7 @@ struct serve_supplier {
     int64_t connect_timeout, first_byte_timeout, first_token_timeout, silence_timeout,
         total_timeout;                      /* ms */
     int unknown_fields;                     /* SERVE_FIELDS_* */
+    int on_client_gone;                     /* SERVE_GONE_* */
     const char *region, *residency, *owner; /* NULL: not said */
     int64_t weight;
     int64_t max_share, owner_max_share;
@@ -177,6 +178,7 @@ struct serve_supplier {
     struct supplier_terms terms; /* of these: filled by serve_config_check */
 };
 enum { SERVE_FIELDS_PASS, SERVE_FIELDS_DROP };
+enum { SERVE_GONE_CANCEL, SERVE_GONE_DRAIN };
 
 /* How the suppliers of a model are chosen. */
 struct serve_route {

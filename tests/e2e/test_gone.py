@@ -1,0 +1,158 @@
+"""Clients that leave a supplier's answer: heard to its end with on_client_gone: drain, to know what is owed."""
+import json
+import signal
+import threading
+
+import pytest
+
+from mock_upstream import CHAT, Mock, words
+from serving import SLOW, Server, wait_for
+from test_complaints import ASK, PRICES, Door, leave
+
+pytestmark = pytest.mark.sanitize
+
+DRAIN = "    on_client_gone: drain\n"
+
+
+@pytest.fixture
+def door(tmp_path):
+    made = []
+
+    def make(script, *lines, drain=DRAIN, **more):
+        made.append(Door(tmp_path, script, *lines, more=drain + PRICES, **more))
+        made[0].go = threading.Event()
+        return made[0]
+
+    yield make
+    if made[0].server.process.poll() is None:
+        made[0].server.process.kill()
+        made[0].server.process.wait()
+    made[0].server.log.close()
+    made[0].mock.close()
+
+
+def only_row(d):
+    d.stop()
+    row, = d.rows()
+    assert row["status"] == 499
+    return row
+
+
+def test_a_whole_answer(door):
+    """The tenant is charged the prompt, the supplier is owed what it says: nothing of it is an estimate."""
+    d = door(lambda a: (d.go.wait(60 * SLOW), a.reply(200, CHAT)))
+    leave(d, ASK, b"")
+    wait_for("noticed", lambda: d.server.metric("gaufre_clients_gone_total") == 1)
+    assert d.server.metric("gaufre_reserved_tokens") > 0  # it is still under way
+    d.go.set()
+    d.booked(1)
+    assert d.server.metric("gaufre_reserved_tokens") == 0 and d.server.metric("gaufre_lost_tokens_total") == 4
+    row = only_row(d)
+    assert not d.mock.requests[0].gone.is_set()
+    assert (row["prompt_tokens"], row["cached_tokens"], row["completion_tokens"]) == (11, 3, 0)
+    assert (row["lost_prompt_tokens"], row["lost_cached_tokens"], row["lost_completion_tokens"]) == (0, 0, 4)
+    assert row["usage_state"] == 0 and row["charge_nano"] == 11 * 100 and row["cost_nano"] == 11 * 50 + 4 * 200
+
+
+def test_a_stream(door):
+    """What was delivered before is charged: two words of four, which have as many tokens."""
+    def script(a):
+        a.begin()
+        events = words("abc def ghi jkl")
+        for e in events[:3]:
+            a.event(e)
+        d.go.wait(60 * SLOW)
+        for e in events[3:]:
+            a.event(e)
+        a.end()
+
+    d = door(script)
+    leave(d, {**ASK, "stream": True}, b"def")
+    wait_for("noticed", lambda: d.server.metric("gaufre_clients_gone_total") == 1)
+    d.go.set()
+    d.booked(1)
+    row = only_row(d)
+    assert not d.mock.requests[0].gone.is_set()
+    assert (row["prompt_tokens"], row["completion_tokens"], row["lost_completion_tokens"]) == (11, 2, 2)
+    assert row["usage_state"] == 0 and row["charge_nano"] == 11 * 100 + 2 * 400 and row["cost_nano"] == 11 * 50 + 4 * 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_long_answer_needs_no_memory(door, stream):
+    """Forty megabytes, which are read and thrown away."""
+    def script(a):
+        d.go.wait(60 * SLOW)
+        if stream:
+            a.stream(words(" ".join(["x" * 100_000] * 400)))
+        else:
+            a.reply(200, {**CHAT, "x_more": "x" * 40_000_000})
+
+    d = door(script)
+    leave(d, {**ASK, "stream": stream}, b"")
+    wait_for("noticed", lambda: d.server.metric("gaufre_clients_gone_total") == 1)
+    d.go.set()
+    d.booked(1)
+    row = only_row(d)
+    assert row["usage_state"] == 0 and row["prompt_tokens"] == 11 and row["completion_tokens"] == 0
+    assert row["lost_completion_tokens"] == (400 if stream else 4)
+
+
+def test_it_is_still_under_way(door):
+    """It has its place in the tenant's concurrency until it has ended."""
+    d = door(lambda a: (d.go.wait(60 * SLOW), a.reply(200, CHAT)), "tenant a concurrency=1")
+    leave(d, ASK, b"")
+    wait_for("noticed", lambda: d.server.metric("gaufre_clients_gone_total") == 1)
+    assert d.post(ASK)[0] == 429
+    d.go.set()
+    d.booked(1)
+    assert d.post(ASK)[0] == 200
+    d.booked(2)
+    d.stop()
+
+
+@pytest.mark.parametrize("what", ["time", "reset", "refusal"])
+def test_it_ends_badly(door, what):
+    """The prompt is owed by an estimate, except for a refusal."""
+    def script(a):
+        if what == "time":
+            a.wait_gone()
+        d.go.wait(60 * SLOW)
+        if what == "reset":
+            a.cut()
+        a.reply(400, {"error": {"message": "no"}})
+
+    d = door(script, drain=DRAIN + ("    total_timeout: 2s\n" if what == "time" else ""))
+    leave(d, ASK, b"")
+    wait_for("noticed", lambda: d.server.metric("gaufre_clients_gone_total") == 1)
+    d.go.set()
+    d.booked(1)
+    row = only_row(d)
+    assert row["usage_state"] == 1 and row["prompt_tokens"] == row["completion_tokens"] == row["lost_completion_tokens"] == 0
+    assert (row["lost_prompt_tokens"] > 0) == (what != "refusal") and row["charge_nano"] == 0
+
+
+def test_the_server_waits_for_it(door):
+    d = door(lambda a: (d.go.wait(60 * SLOW), a.reply(200, CHAT)))
+    leave(d, ASK, b"")
+    wait_for("noticed", lambda: d.server.metric("gaufre_clients_gone_total") == 1)
+    d.server.process.send_signal(signal.SIGTERM)
+    wait_for("draining", lambda: "draining" in d.server.read_log())
+    d.go.set()
+    assert d.server.process.wait(60 * SLOW) == 0
+    assert only_row(d)["lost_completion_tokens"] == 4
+
+
+def test_the_server_does_not_wait_for_ever(tmp_path):
+    mock = Mock(lambda a: a.wait_gone())
+    (tmp_path / "c.yaml").write_text(f"suppliers:\n  - name: m\n    base_url: {mock.url}\n    models: [far]\n{DRAIN}drain_timeout: 1s\n")
+    server = Server(str(tmp_path), "-c", tmp_path / "c.yaml", models=[])
+    data = json.dumps(ASK).encode()
+    s = server.connect()
+    s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+    wait_for("asked", lambda: mock.requests)
+    s.close()
+    wait_for("noticed", lambda: server.metric("gaufre_clients_gone_total") == 1)
+    assert server.stop() == 0, server.read_log()
+    assert mock.requests[0].gone.wait(60 * SLOW)
+    assert server.balance()["default"]["requests"] == 1
+    mock.close()
