@@ -404,7 +404,7 @@ static void live_on(void)
 
 static void go_wrong(void)
 {
-    switch (below(7)) {
+    switch (below(9)) {
     case 0:
         fake_disk_fail((enum fake_fault)below(FAKE_DEAD), below(20), 1 + below(6));
         break;
@@ -420,6 +420,12 @@ static void go_wrong(void)
     case 3: /* somebody sets the clock */
         if (chance(10))
             fake_clock_set(clock_now_us(), clock_wall_us() + (below(7200) - 3600) * S);
+        break;
+    case 4:
+        sim_correct(below(1 << 20), below(1000000), below(1000000));
+        break;
+    case 5:
+        sim_prune(below(1 << 20), chance(50));
         break;
     default:
         change_a_supplier();

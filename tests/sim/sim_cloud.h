@@ -20,6 +20,9 @@ struct sim_use {
     int is_held;              /* ... and got */
     int64_t prompt, cached, completion;
     int64_t window_s, ended_s; /* of its budget, when it was held; wall clock */
+    int is_pruned;             /* its row was taken out of the ledger */
+    int is_corrected;
+    int64_t charge_nano, cost_nano; /* as it was corrected last */
 };
 
 void sim_fail(const char *what) __attribute__((noreturn));
@@ -34,6 +37,10 @@ void sim_hedged(const char *id, int64_t prompt, int64_t completion);
 /* It ended; is_settled: with a row for the ledger. Its end is counted against its limits. */
 void sim_ended(struct sim_use *u, int is_settled);
 void sim_written(int64_t n); /* so many rows of this life of the process are safe, as it says */
+/* Somebody corrects one of the requests that are safe, or takes the rows before it out, beside the
+ * process; where the disk fails, perhaps. `nth` says which one. */
+void sim_correct(int64_t nth, int64_t charge_nano, int64_t cost_nano);
+void sim_prune(int64_t nth, int with_pending);
 /* The process has ended, and said how many rows it could not write; -1: it could say nothing.
  * Compares the ledger with what happened. */
 void sim_judge(int64_t n_lost);
