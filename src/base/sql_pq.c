@@ -36,6 +36,7 @@ static struct {
     conn *(*PQconnectdbParams)(const char *const *, const char *const *, int);
     int (*PQstatus)(const conn *);
     int (*PQsocket)(const conn *);
+    const char *(*PQparameterStatus)(const conn *, const char *);
     char *(*PQerrorMessage)(const conn *);
     void (*PQreset)(conn *);
     void (*PQfinish)(conn *);
@@ -69,31 +70,19 @@ static const struct {
     {                                                                                              \
 #x, &pq.x                                                                                  \
     }
-    SYMBOL(PQconnectdbParams),
-    SYMBOL(PQstatus),
-    SYMBOL(PQsocket),
-    SYMBOL(PQerrorMessage),
-    SYMBOL(PQreset),
-    SYMBOL(PQfinish),
-    SYMBOL(PQsetNoticeProcessor),
-    SYMBOL(PQsetnonblocking),
-    SYMBOL(PQsendQuery),
-    SYMBOL(PQsendQueryParams),
-    SYMBOL(PQsetSingleRowMode),
-    SYMBOL(PQflush),
-    SYMBOL(PQconsumeInput),
-    SYMBOL(PQisBusy),
-    SYMBOL(PQgetResult),
-    SYMBOL(PQresultStatus),
-    SYMBOL(PQresultErrorField),
-    SYMBOL(PQntuples),
-    SYMBOL(PQgetvalue),
-    SYMBOL(PQgetisnull),
-    SYMBOL(PQcmdTuples),
-    SYMBOL(PQclear),
-    SYMBOL(PQgetCancel),
-    SYMBOL(PQcancel),
-    SYMBOL(PQfreeCancel),
+    SYMBOL(PQconnectdbParams), SYMBOL(PQstatus),
+    SYMBOL(PQsocket),          SYMBOL(PQparameterStatus),
+    SYMBOL(PQerrorMessage),    SYMBOL(PQreset),
+    SYMBOL(PQfinish),          SYMBOL(PQsetNoticeProcessor),
+    SYMBOL(PQsetnonblocking),  SYMBOL(PQsendQuery),
+    SYMBOL(PQsendQueryParams), SYMBOL(PQsetSingleRowMode),
+    SYMBOL(PQflush),           SYMBOL(PQconsumeInput),
+    SYMBOL(PQisBusy),          SYMBOL(PQgetResult),
+    SYMBOL(PQresultStatus),    SYMBOL(PQresultErrorField),
+    SYMBOL(PQntuples),         SYMBOL(PQgetvalue),
+    SYMBOL(PQgetisnull),       SYMBOL(PQcmdTuples),
+    SYMBOL(PQclear),           SYMBOL(PQgetCancel),
+    SYMBOL(PQcancel),          SYMBOL(PQfreeCancel),
 #undef SYMBOL
 };
 
@@ -514,6 +503,18 @@ static int make_schema(struct pq_db *d, struct err *e)
     return r == ERR_EXISTS ? 0 : r; /* another was first */
 }
 
+/* Texts are what they are in an SQLite file, and one that cannot be would never be written. */
+static int check_encoding(struct pq_db *d, struct err *e)
+{
+    const char *has = pq.PQparameterStatus(d->c, "server_encoding");
+
+    return has && !strcmp(has, "UTF8")
+               ? 0
+               : err_set(e, ERR_UNSUPPORTED,
+                         "%s in PostgreSQL: wants a database in UTF8, and that one is in %s",
+                         d->s.what, has ? has : "none");
+}
+
 static int pq_copy(struct sql *s, const char *to, struct err *e)
 {
     (void)to;
@@ -574,6 +575,8 @@ int sql_pq_open(struct sql **ret, const char *url, const struct sql_how *how, st
         return err_set(e, ERR_NOMEM, "out of memory");
     }
     r = pq.PQstatus(d->c) != CONNECTION_OK ? failed(d, NULL, e) : greet(d, e);
+    if (!r && *d->schema)
+        r = check_encoding(d, e);
     if (!r && !how->must_exist)
         r = make_schema(d, e);
     if (r) {

@@ -1,13 +1,20 @@
 /* Door of the books room: what was used is written down. One row for every settled request, one
- * balance for every tenant, in one SQLite file.
+ * balance for every tenant, in one database: an SQLite file, or PostgreSQL by URL ("where" below),
+ * which several servers may share.
  *
  * Rows come from a fixed pool. A request takes one when it enters, so that it can be booked when it
  * ends, and no answered request is lost for lack of memory. Rows are committed together, about
- * every 100 ms or 100 rows, with synchronous=FULL. When the disk fails, rows are kept and tried
- * again each second; the log says that, and later that they were written. When the pool is empty,
- * books_take fails and new requests are refused. Only the file's owner can read it (base/disk.h).
+ * every 100 ms or 100 rows, and are on the disk when that is done. When the disk fails or the
+ * database is away, rows are kept and tried again each second; the log says that, and later that
+ * they were written. When the pool is empty, books_take fails and new requests are refused. Only
+ * the file's owner can read it (base/disk.h).
  *
- * One thread owns the file: the books thread, where books_start made one, else whoever calls
+ * All rows are one chain, whoever wrote them: who commits holds a lock (base/sql.h,
+ * sql_begin_alone), reads where the chain ends and goes on from there. A commit whose answer was
+ * lost is tried again, and its rows are known by their ids, which are random and so unique among
+ * all servers.
+ *
+ * One thread writes: the books thread, where books_start made one, else whoever calls
  * books_step. A simulation does that, with the time that it imagines. */
 #ifndef BOOKS_BOOKS_H
 #define BOOKS_BOOKS_H
@@ -52,8 +59,8 @@ struct books_row {
         supplier[2 * BOOKS_NAME_MAX]; /* the stable id of who served it, the same after a restart */
 };
 
-/* Makes the file and its tables where missing. */
-int books_open(struct books **ret, const char *path, int sync_normal, struct err *e);
+/* Makes the file or schema and its tables where missing. */
+int books_open(struct books **ret, const char *where, int sync_normal, struct err *e);
 /* Starts the books thread, or ERR_IO. */
 int books_start(struct books *b, struct err *e);
 /* Writes what was posted, closes; with a failing disk it gives up after a few seconds. Returns how
@@ -108,7 +115,7 @@ struct books_where {
 /* Read a ledger file: one call for all rows that are alike in these parts, in order of tenant,
  * currency, day, team, key, labels, model, supplier, tier and class. [any], also while a server
  * writes. */
-int books_bill(const char *path, unsigned parts, const struct books_where *w,
+int books_bill(const char *where, unsigned parts, const struct books_where *w,
                int (*row)(void *arg, const struct books_sum *s), void *arg, struct err *e);
 
 /* How concentrated amounts are: policy/concentration.h. */
@@ -116,19 +123,24 @@ int32_t books_hhi(const int64_t *amount, int n);
 
 /* Compute every balance anew from the rows, and the rows' chain of hashes. 0: all is as it should
  * be, *ret_rows were looked at; ERR_FORMAT: e says the first row or account that differs. [any] */
-int books_audit(const char *path, int64_t *ret_rows, struct err *e);
+int books_audit(const char *where, int64_t *ret_rows, struct err *e);
 
 struct books_balance {
     char tenant[BOOKS_NAME_MAX];
     int64_t n_requests, prompt_tokens, cached_tokens, completion_tokens, energy_uj;
 };
 /* Read the balances from a ledger file, in order of tenant. [any], also while a server writes. */
-int books_balances(const char *path, int (*row)(void *arg, const struct books_balance *b),
+int books_balances(const char *where, int (*row)(void *arg, const struct books_balance *b),
                    void *arg, struct err *e);
+
+/* A ledger that stays open for many questions. One thread at a time; also while a server writes. */
+struct books_reader;
+int books_reader_open(struct books_reader **ret, const char *where, struct err *e);
+void books_reader_close(struct books_reader *r); /* accepts NULL */
 /* What a tenant, a team or a key (by) of that name used in requests that ended in [from_us,
  * until_us) of the wall clock: tokens, and what was charged for those that have a price. What was
- * corrected later changes bills, not budgets. [any], likewise. */
-int books_used(const char *path, enum books_by by, const char *name, int64_t from_us,
+ * corrected later changes bills, not budgets. */
+int books_used(struct books_reader *r, enum books_by by, const char *name, int64_t from_us,
                int64_t until_us, int64_t *ret_tokens, int64_t *ret_nano, struct err *e);
 
 #endif

@@ -388,7 +388,7 @@ static int load_sides(struct sql *sides, const char *where, struct invoice *in,
     if (!r)
         r = find_span(sides, q, l.is_request, span, ret_left_out, e);
     if (!r)
-        r = ledger_file_open(&db, where, e);
+        r = ledger_file_open(&db, where, 1, e);
     if (!r)
         r = sql_each(db, l.is_request ? by_request : by_day,
                      (struct sql_value[]){SQL_TEXT(q->supplier), SQL_NUMBER(span[0] * 1000000),

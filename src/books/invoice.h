@@ -68,7 +68,7 @@ struct invoice_query {
 /* One call for each request, or day and model, that one of the two has, in order of key and model.
  * *ret_left_out: lines of days outside of the time asked for. ERR_FORMAT: "line 3: what" is wrong
  * with the invoice. */
-int invoice_reconcile(const char *path, const char *text, size_t n, const struct invoice_query *q,
+int invoice_reconcile(const char *where, const char *text, size_t n, const struct invoice_query *q,
                       int (*row)(void *arg, const struct invoice_line *l), void *arg,
                       int64_t *ret_left_out, struct err *e);
 

@@ -157,7 +157,7 @@ int books_audit(const char *where, int64_t *ret_rows, struct err *e)
 {
     struct audit a = {.where = where, .e = e};
     struct sql *db = NULL;
-    int r = ledger_file_open(&db, where, e);
+    int r = ledger_file_open(&db, where, 1, e);
 
     if (!r && (sums_init(&a.accounts) || sums_init(&a.tenants)))
         r = no_memory(&a);

@@ -103,7 +103,7 @@ int books_bill(const char *where, unsigned parts, const struct books_where *w,
     struct ledger_where rows;
     struct sql *db = NULL;
     char sql[4096];
-    int r = ledger_file_open(&db, where, e);
+    int r = ledger_file_open(&db, where, 1, e);
 
     ledger_sql_where(&rows, w);
     put_query(sql, sizeof sql, parts, rows.text);

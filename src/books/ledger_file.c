@@ -1,9 +1,9 @@
 #include "books/ledger_file.h"
 
-int ledger_file_open(struct sql **ret, const char *where, struct err *e)
+int ledger_file_open(struct sql **ret, const char *where, int is_patient, struct err *e)
 {
     const struct sql_how how = {
-        .what = "ledger", .schema = LEDGER_IN, .must_exist = 1, .is_patient = 1};
+        .what = "ledger", .schema = LEDGER_IN, .must_exist = 1, .is_patient = is_patient};
     struct sql *db = NULL;
     int version = 0, r = sql_open_how(&db, where, &how, e);
 

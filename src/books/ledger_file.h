@@ -5,7 +5,8 @@
 
 #include "books/ledger_sql.h"
 
-/* ERR_NOTFOUND: in that PostgreSQL is no ledger. */
-int ledger_file_open(struct sql **ret, const char *where, struct err *e);
+/* is_patient: answers may take any time (base/sql.h). ERR_NOTFOUND: in that PostgreSQL is no
+ * ledger. */
+int ledger_file_open(struct sql **ret, const char *where, int is_patient, struct err *e);
 
 #endif

@@ -27,7 +27,7 @@ int books_balances(const char *where, int (*row)(void *arg, const struct books_b
 {
     struct balances all = {row, arg};
     struct sql *db = NULL;
-    int r = ledger_file_open(&db, where, e);
+    int r = ledger_file_open(&db, where, 1, e);
 
     if (!r)
         r = sql_each(db,
@@ -36,6 +36,32 @@ int books_balances(const char *where, int (*row)(void *arg, const struct books_b
                      NULL, 0, take_balance, &all, e);
     sql_close(db);
     return r;
+}
+
+/* ---- what was used --------------------------------------------------------------------------- */
+
+struct books_reader {
+    struct sql *db;
+};
+
+int books_reader_open(struct books_reader **ret, const char *where, struct err *e)
+{
+    struct books_reader *r = calloc(1, sizeof *r);
+    int code =
+        r ? ledger_file_open(&r->db, where, 0, e) : err_set(e, ERR_NOMEM, "ledger: out of memory");
+
+    if (code)
+        free(r);
+    else
+        *ret = r;
+    return code;
+}
+
+void books_reader_close(struct books_reader *r)
+{
+    if (r)
+        sql_close(r->db);
+    free(r);
 }
 
 static int take_used(void *arg, const struct sql_row *s)
@@ -47,15 +73,14 @@ static int take_used(void *arg, const struct sql_row *s)
     return 0;
 }
 
-int books_used(const char *where, enum books_by by, const char *name, int64_t from_us,
+int books_used(struct books_reader *r, enum books_by by, const char *name, int64_t from_us,
                int64_t until_us, int64_t *ret_tokens, int64_t *ret_nano, struct err *e)
 {
     const char *column = by == BOOKS_BY_TENANT ? "tenant" : by == BOOKS_BY_TEAM ? "team" : "key_id";
     const struct sql_value v[] = {SQL_TEXT(name), SQL_NUMBER(from_us), SQL_NUMBER(until_us)};
-    struct sql *db = NULL;
     int64_t used[2] = {0, 0};
     char sql[600];
-    int r = ledger_file_open(&db, where, e);
+    int code;
 
     snprintf(sql, sizeof sql,
              "SELECT coalesce(sum(t), 0), coalesce(sum(c), 0) FROM"
@@ -64,12 +89,10 @@ int books_used(const char *where, enum books_by by, const char *name, int64_t fr
              " UNION ALL SELECT sum(tokens), sum(charge_nano) FROM opening_use"
              " WHERE %s = $1 AND at_us >= $2 AND at_us < $3) AS both_parts",
              column, column);
-    if (!r)
-        r = sql_each(db, sql, v, 3, take_used, used, e);
-    if (!r) {
+    code = sql_each(r->db, sql, v, 3, take_used, used, e);
+    if (!code) {
         *ret_tokens = used[0];
         *ret_nano = used[1];
     }
-    sql_close(db);
-    return r;
+    return code;
 }

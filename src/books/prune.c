@@ -169,7 +169,7 @@ int books_prune(const char *where, int64_t before_us, int with_pending, int64_t 
 {
     struct pruning p = {.where = where, .before_us = before_us, .e = e};
     int64_t last = 0;
-    int r = ledger_file_open(&p.db, where, e);
+    int r = ledger_file_open(&p.db, where, 1, e);
 
     *ret_n = 0;
     if (!r && sums_init(&p.posted))

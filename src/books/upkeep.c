@@ -32,7 +32,7 @@ int books_pending(const char *where, const struct books_where *w,
     struct ledger_where rows;
     struct sql *db = NULL;
     char sql[2400];
-    int r = ledger_file_open(&db, where, e);
+    int r = ledger_file_open(&db, where, 1, e);
 
     pending.only_pending = 1;
     ledger_sql_where(&rows, &pending);
@@ -73,13 +73,13 @@ static int sync_file(const char *path, struct err *e)
     return r;
 }
 
-int books_backup(const char *path, const char *to, int64_t *ret_n, struct err *e)
+int books_backup(const char *where, const char *to, int64_t *ret_n, struct err *e)
 {
     char part[PATH_BYTES];
     struct sql *db = NULL;
     int fd, r;
 
-    if (sql_is_url(path))
+    if (sql_is_url(where))
         return err_set(e, ERR_UNSUPPORTED,
                        "a ledger in PostgreSQL is copied by PostgreSQL's own tools: pg_dump "
                        "--schema=" LEDGER_IN);
@@ -92,7 +92,7 @@ int books_backup(const char *path, const char *to, int64_t *ret_n, struct err *e
     if (fd < 0)
         return err_set(e, ERR_IO, "%s: %s", part, strerror(errno));
     close(fd);
-    r = ledger_file_open(&db, path, e);
+    r = ledger_file_open(&db, where, 1, e);
     if (!r)
         r = sql_copy(db, part, e);
     sql_close(db);

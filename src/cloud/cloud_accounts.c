@@ -27,11 +27,13 @@ static int past_used(void *ctx, const struct holds_account *a, int64_t from_s, i
                      int64_t ret[N_KINDS], struct err *e)
 {
     static const enum books_by by[ACCOUNT_KINDS] = {BOOKS_BY_TENANT, BOOKS_BY_TEAM, BOOKS_BY_KEY};
-    const struct cloud *c = ctx;
+    struct cloud *c = ctx;
+    int r = c->past ? 0 : books_reader_open(&c->past, c->config.ledger_path, e);
 
-    return books_used(c->config.ledger_path, by[a->kind], a->name, from_s * 1000000,
-                      until_s < INT64_MAX / 1000000 ? until_s * 1000000 : INT64_MAX,
-                      &ret[OF_TOKENS], &ret[OF_MONEY], e);
+    return r ? r
+             : books_used(c->past, by[a->kind], a->name, from_s * 1000000,
+                          until_s < INT64_MAX / 1000000 ? until_s * 1000000 : INT64_MAX,
+                          &ret[OF_TOKENS], &ret[OF_MONEY], e);
 }
 
 static int is_limited(const struct account_settings *s)
@@ -566,6 +568,7 @@ void cloud_accounts_close(struct cloud *c)
     for (int i = 0; i < c->directory.n_tenants; i++)
         CHECK(atomic_load(&c->directory.tenants[i]->counts->n_inside) == 0);
     accounts_close(c->store);
+    books_reader_close(c->past);
     directory_done(&c->directory);
     free(c->there);
     pthread_rwlock_destroy(&c->lock);

@@ -14,8 +14,7 @@ struct audit_opts {
 };
 
 static const struct opt opts[] = {
-    OPT_FILE('l', "ledger", NULL, audit_opts, ledger,
-             "the file (default: ledger.db in gaufre's home)"),
+    OPT_LEDGER(audit_opts),
     OPT_FLAG(0, "changes", audit_opts, changes,
              "show who changed which tenant, team or key, and check that log instead"),
     OPT_FLAG(0, "json", audit_opts, json, "with --changes: one JSON object a line"),

@@ -45,8 +45,7 @@ static const struct opt opts[] = {
     OPT_FILE('c', "config", NULL, bill_opts, config, "for --concentration: who owns suppliers"),
     OPT_STR(0, "issuer", "NAME", "gaufre", bill_opts, issuer,
             "whose bill it is, in --focus and --html"),
-    OPT_FILE('l', "ledger", NULL, bill_opts, ledger,
-             "the file (default: ledger.db in gaufre's home)"),
+    OPT_LEDGER(bill_opts),
     OPT_END,
 };
 

@@ -34,8 +34,7 @@ static const struct opt opts[] = {
              "prune: also what is not settled for good"),
     OPT_FLAG(0, "all", ledger_opts, all, "reconcile: also what agrees"),
     OPT_FLAG(0, "json", ledger_opts, json, "one JSON object a line"),
-    OPT_FILE('l', "ledger", NULL, ledger_opts, ledger,
-             "the file (default: ledger.db in gaufre's home)"),
+    OPT_LEDGER(ledger_opts),
     OPT_END,
 };
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/sql.h"
 #include "cloud/accounts.h"
 #include "cmd/cmd.h"
 #include "engine/engine.h"
@@ -291,7 +292,7 @@ static int serve_until_stopped(struct start *st, struct serve_config *c)
     if (!n_lost)
         return CMD_OK;
     err_set(&e, ERR_IO, "%lld answered request%s could not be booked: ledger %s", (long long)n_lost,
-            plural(n_lost), c->ledger);
+            plural(n_lost), sql_name(c->ledger));
     return cmd_fail(st->cmd, &e);
 }
 

@@ -11,8 +11,7 @@ struct usage_opts {
 };
 
 static const struct opt opts[] = {
-    OPT_FILE('l', "ledger", NULL, usage_opts, ledger,
-             "the file (default: ledger.db in gaufre's home)"),
+    OPT_LEDGER(usage_opts),
     OPT_FLAG(0, "json", usage_opts, json, "one JSON object a tenant"),
     OPT_END,
 };

@@ -63,7 +63,7 @@
       "tenants, teams, keys, or 'off' (default: accounts.db in gaufre's home, once it has a key)") \
     X("insecure_no_keys", "insecure-no-keys", BOOL, insecure_no_keys, "false", 0, 0, NULL,         \
       "serve beyond this machine without keys")                                                    \
-    X("ledger", "ledger", STR, ledger, "", 0, 0, "FILE",                                           \
+    X("ledger", "ledger", STR, ledger, "", 0, 0, "FILE|URL",                                       \
       "where usage is booked, or 'off' (default: ledger.db in gaufre's home)")                     \
     X("ledger_sync", "ledger-sync", CHOICE, ledger_sync, "full", 0, 0, "full|normal",              \
       "flush the ledger on every commit, or at checkpoints only")                                  \

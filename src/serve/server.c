@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rand.h"
+#include "base/sql.h"
 #include "base/sysmem.h"
 #include "base/team.h"
 #include "serve/local_supplier.h"
@@ -312,7 +313,7 @@ int serve_open(struct server **ret, const struct serve_config *c, struct err *e)
     s->loader_started = 1;
     LOG_EVENT(LOG_INFO, "listening", LOG_STR("host", c->host), LOG_INT("port", serve_port(s)),
               LOG_INT("models", c->n_models), LOG_INT("keys", cloud_n_keys(s->cloud)),
-              LOG_STR("ledger", or_null(c->ledger) ? c->ledger : "off"));
+              LOG_STR("ledger", or_null(c->ledger) ? sql_name(c->ledger) : "off"));
     *ret = s;
     return 0;
 }

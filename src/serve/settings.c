@@ -450,8 +450,8 @@ int serve_config_describe(const struct serve_config *c, struct buf *out, struct 
         buf_addf(out, "keys       %s\n",
                  *c->keys ? c->keys : "none: everybody is the default tenant");
     if (has_accounts(c))
-        buf_addf(out, "accounts   %s\n", sql_is_url(c->accounts) ? "in PostgreSQL" : c->accounts);
-    buf_addf(out, "ledger     %s\n", *c->ledger ? c->ledger : "off");
+        buf_addf(out, "accounts   %s\n", sql_name(c->accounts));
+    buf_addf(out, "ledger     %s\n", *c->ledger ? sql_name(c->ledger) : "off");
     for (int i = 0; i < c->n_models; i++) {
         r = describe_model(c, &c->models[i], &need, out, e);
         if (r)

@@ -29,7 +29,7 @@ class Postgres:
         if self.user:
             os.chown(self.folder, self.user.pw_uid, self.user.pw_gid)
         data = f"{self.folder}/data"
-        self.run("initdb", "-D", data, "-A", "trust", "-U", "gaufre", "--no-sync")
+        self.run("initdb", "-D", data, "-A", "trust", "-U", "gaufre", "-E", "UTF8", "--no-sync")
         self.process = subprocess.Popen(
             [f"{self.bin}/postgres", "-D", data, "-k", self.folder, "-c", "listen_addresses=", "-c", "fsync=off"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self.as_user())
@@ -56,6 +56,9 @@ class Postgres:
         self.n += 1
         name = f"d{self.n}"
         self.run("createdb", "-h", self.folder, "-U", "gaufre", name)
+        return self.url(name)
+
+    def url(self, name):
         return f"postgresql://gaufre@/{name}?host={urllib.parse.quote(self.folder, safe='')}"
 
     def restart(self):
@@ -65,6 +68,22 @@ class Postgres:
             [f"{self.bin}/postgres", "-D", f"{self.folder}/data", "-k", self.folder, "-c", "listen_addresses=", "-c",
              "fsync=off"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self.as_user())
         self.run("pg_isready", "-h", self.folder, "-t", "60", tries=600)
+
+    def signal_all(self, number):
+        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as f:
+            children = f.read().split()
+        for pid in (self.process.pid, *map(int, children)):
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
+
+    def pause(self):
+        """It takes connections and does not answer."""
+        self.signal_all(signal.SIGSTOP)
+
+    def resume(self):
+        self.signal_all(signal.SIGCONT)
 
     def close(self):
         self.process.send_signal(signal.SIGINT)  # at once, whoever is connected

@@ -35,10 +35,10 @@ def wait_for(what, check, seconds=60):
 
 
 class Server:
-    def __init__(self, folder, *flags, models=None, wait=True, env=None):
+    def __init__(self, folder, *flags, models=None, wait=True, env=None, ledger=None):
         self.folder = folder
         self.log_path = os.path.join(folder, "server.log")
-        self.ledger = os.path.join(folder, "ledger.db")
+        self.ledger = ledger or os.path.join(folder, "ledger.db")
         args = [find_gaufre(), "serve", *(models if models is not None else [model_path()]),
                 "--port", "0", "--ledger", self.ledger, *map(str, flags)]
         if not any(f == "--kv-memory" for f in flags):

@@ -14,11 +14,10 @@
 #include "base/buf.h"
 #include "books/invoice.h"
 #include "books/upkeep.h"
+#include "ledger_place.h"
 
 #define DAY_US INT64_C(86400000000)
 #define FIRST  (INT64_C(20788) * DAY_US) /* 2026-12-01 */
-
-static char dir[64], path[128];
 
 /* Three days, a request of each model a day; the supplier near has one that is no business here. */
 static int setup(void **state)
@@ -27,11 +26,7 @@ static int setup(void **state)
     struct books_row *r;
     struct err e = {0};
 
-    strcpy(dir, "/tmp/gaufre-invoice-XXXXXX");
-    if (!mkdtemp(dir))
-        return -1;
-    snprintf(path, sizeof path, "%s/ledger.db", dir);
-    if (books_open(&b, path, 0, &e))
+    if (place_make(state) || books_open(&b, path, 0, &e))
         return -1;
     for (int i = 0; i < 7; i++) {
         r = books_take(b);
@@ -55,14 +50,6 @@ static int setup(void **state)
         books_post(b, r);
     }
     return books_close(b) ? -1 : 0;
-}
-
-static int teardown(void **state)
-{
-    char cmd[128];
-
-    snprintf(cmd, sizeof cmd, "rm -r %s", dir);
-    return system(cmd);
 }
 
 static int put(void *arg, const struct invoice_line *l)
@@ -187,9 +174,9 @@ static void what_is_no_invoice(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(of_requests, setup, teardown),
-        cmocka_unit_test_setup_teardown(of_days, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_is_no_invoice, setup, teardown),
+        cmocka_unit_test_setup_teardown(of_requests, setup, place_clear),
+        cmocka_unit_test_setup_teardown(of_days, setup, place_clear),
+        cmocka_unit_test_setup_teardown(what_is_no_invoice, setup, place_clear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
