@@ -380,10 +380,12 @@ int grant_has_supplier(const struct grant *g, const char *id)
 {
     char name[ACCOUNT_ID_MAX];
 
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(id, "/"), id);
     for (int i = 0; i < HOLDS_PATH_MAX; i++) {
         const char *list = g->suppliers[i];
-        if (list && !account_names_have(list, id) && !account_names_have(list, name))
+        if (!list) /* as nearly all are */
+            continue;
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(id, "/"), id);
+        if (!account_names_have(list, id) && !account_names_have(list, name))
             return 0;
     }
     return 1;
@@ -407,9 +409,11 @@ int grant_has_address(const struct grant *g, const char *address)
 {
     char text[64];
 
-    bare(address ? address : "", text, sizeof text);
     for (int i = 0; i < HOLDS_PATH_MAX; i++) {
-        if (g->networks[i] && !account_networks_have(g->networks[i], text))
+        if (!g->networks[i]) /* as nearly all are */
+            continue;
+        bare(address ? address : "", text, sizeof text);
+        if (!account_networks_have(g->networks[i], text))
             return 0;
     }
     return 1;

@@ -5,9 +5,6 @@
 #include <strings.h>
 #include <time.h>
 
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
-
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/map.h"
@@ -92,7 +89,7 @@ int net_read_body(struct net_exchange *x, size_t limit)
     if (x->parser.head.expect_continue) {
         x->continued = 1;
         /* a client that has sent body bytes already does not wait for `100 Continue` */
-        if (evbuffer_get_length(bufferevent_get_input(c->bev)) == 0)
+        if (c->n_in == 0)
             conn_write(c, go_on, sizeof go_on - 1);
     }
     conn_defer(c);

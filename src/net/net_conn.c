@@ -8,11 +8,11 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <event2/buffer.h>
-#include <event2/bufferevent.h>
 #include <event2/event.h>
 
 #include "base/check.h"
@@ -44,12 +44,7 @@ static int is_live(const struct net_conn *c)
 
 size_t conn_pending(const struct net_conn *c)
 {
-    return evbuffer_get_length(bufferevent_get_output(c->bev));
-}
-
-static size_t conn_ahead(const struct net_conn *c)
-{
-    return evbuffer_get_length(bufferevent_get_input(c->bev));
+    return evbuffer_get_length(c->out_bytes);
 }
 
 static void exchange_free(struct net_conn *c)
@@ -103,8 +98,8 @@ void conn_cut(struct net_conn *c)
     if (c->state == CONN_DEAD)
         return;
     conn_set(c, CONN_DEAD);
-    bufferevent_setcb(c->bev, NULL, NULL, NULL, NULL);
-    bufferevent_disable(c->bev, EV_READ | EV_WRITE);
+    event_del(c->in_ev);
+    event_del(c->out_ev);
     conn_defer(c);
 }
 
@@ -139,9 +134,7 @@ static void conn_free(struct net_conn *c)
     else
         io->conns = c->next;
     budget_note(&c->out, 0);
-    bufferevent_free(c->bev); /* closes fd in the next turn */
-    places_count(c, -1);
-    free(c);
+    conn_drop(c);
     if (atomic_load(&s->accept_paused))
         mbox_wake(&s->ios[0].inbox);
 }
@@ -150,7 +143,7 @@ static void conn_free(struct net_conn *c)
 
 int conn_write(struct net_conn *c, const void *p, size_t n)
 {
-    if (evbuffer_add(bufferevent_get_output(c->bev), p, n))
+    if (evbuffer_add(c->out_bytes, p, n))
         return ERR_NOMEM;
     c->out_total += n;
     conn_defer(c);
@@ -164,7 +157,7 @@ static void free_given(const void *p, size_t n, void *given)
 
 int conn_give(struct net_conn *c, void *p, size_t n)
 {
-    if (evbuffer_add_reference(bufferevent_get_output(c->bev), p, n, free_given, p)) {
+    if (evbuffer_add_reference(c->out_bytes, p, n, free_given, p)) {
         free(p);
         return ERR_NOMEM;
     }
@@ -173,24 +166,27 @@ int conn_give(struct net_conn *c, void *p, size_t n)
     return 0;
 }
 
+/* What the socket takes. 0, or -1 when the client is gone. */
+static int write_some(struct net_conn *c)
+{
+    if (evbuffer_write(c->out_bytes, c->fd) < 0 && errno != EAGAIN && errno != EINTR)
+        return -1;
+    budget_note(&c->out, conn_pending(c));
+    return 0;
+}
+
 /* Write straight to the socket; bytes that it does not take are written by the loop later. 0, or -1
  * when the client is gone. */
 static int conn_flush(struct net_conn *c)
 {
-    struct evbuffer *out = bufferevent_get_output(c->bev);
-    int n;
-
-    if (evbuffer_get_length(out) == 0 || bufferevent_get_enabled(c->bev) & EV_WRITE)
+    if (conn_pending(c) == 0 || c->is_writing)
         return 0;
-    evbuffer_unfreeze(out, 1); /* the bufferevent keeps others from draining its output */
-    n = evbuffer_write(out, c->fd);
-    evbuffer_freeze(out, 1);
-    if (n < 0 && errno != EAGAIN && errno != EINTR)
+    if (write_some(c))
         return -1;
-    budget_note(&c->out, evbuffer_get_length(out));
-    if (evbuffer_get_length(out) > 0)
-        bufferevent_enable(c->bev, EV_WRITE);
-    return 0;
+    if (conn_pending(c) == 0)
+        return 0;
+    c->is_writing = 1;
+    return event_add(c->out_ev, NULL);
 }
 
 /* From the loop only. */
@@ -204,15 +200,21 @@ static void tell_room(struct net_conn *c)
     h->on_room(h->ctx, c->x);
 }
 
-static void write_cb(struct bufferevent *bev, void *ctx)
+static void write_cb(evutil_socket_t fd, short what, void *ctx)
 {
     struct net_conn *c = ctx;
 
-    bufferevent_disable(bev, EV_WRITE); /* all is written */
+    if (write_some(c)) {
+        conn_kill(c, ERR_CANCELLED);
+        return;
+    }
+    if (conn_pending(c) > 0)
+        return;
+    event_del(c->out_ev);
+    c->is_writing = 0;
     c->stall_us = 0;
-    budget_note(&c->out, 0);
     tell_room(c);
-    conn_advance(ctx);
+    conn_advance(c);
 }
 
 static void conn_linger(struct net_conn *c)
@@ -253,8 +255,7 @@ void conn_answered(struct net_conn *c)
 
 static void drop_input(struct net_conn *c)
 {
-    struct evbuffer *in = bufferevent_get_input(c->bev);
-    evbuffer_drain(in, evbuffer_get_length(in));
+    c->n_in = 0;
 }
 
 static void request_ready(struct net_conn *c)
@@ -306,16 +307,16 @@ static void skip_event(struct net_conn *c, enum http_event ev)
 /* Feed the parser once. Returns 1 when there may be more to do. */
 static int conn_feed(struct net_conn *c)
 {
-    struct evbuffer *in = bufferevent_get_input(c->bev);
-    size_t n = evbuffer_get_contiguous_space(in), used, n_data;
-    const char *p = n ? (const char *)evbuffer_pullup(in, (ev_ssize_t)n) : NULL, *data;
+    size_t used, n_data;
+    const char *data;
     struct http_parser *parser = &c->x->parser;
-    enum http_event ev = http_parser_feed(parser, p, n, &used, &data, &n_data);
+    enum http_event ev = http_parser_feed(parser, c->in, c->n_in, &used, &data, &n_data);
     int code = 0;
 
     if (ev == HTTP_DATA && c->state == CONN_BODY)
         code = body_add(c->x, data, n_data);
-    evbuffer_drain(in, used);
+    c->in += used;
+    c->n_in -= used;
     if (c->state == CONN_BODY)
         body_event(c, ev, code);
     else if (c->state == CONN_SKIP)
@@ -324,14 +325,14 @@ static int conn_feed(struct net_conn *c)
         request_ready(c);
     else if (ev == HTTP_BAD)
         answer_refuse(c, parser->status, parser->why);
-    return ev != HTTP_MORE || conn_ahead(c) > 0;
+    return ev != HTTP_MORE || c->n_in > 0;
 }
 
 /* Begin a request when bytes of one are there. Not while much of the last answer waits: a client
  * that sends and never reads must not fill the memory. */
 static int conn_begin(struct net_conn *c)
 {
-    if (conn_ahead(c) == 0 || conn_pending(c) > NET_AHEAD_MAX)
+    if (c->n_in == 0 || conn_pending(c) > NET_AHEAD_MAX)
         return 0;
     if (exchange_new(c)) {
         conn_cut(c);
@@ -347,15 +348,15 @@ static void watch_input(struct net_conn *c)
 {
     int waits = c->state == CONN_ASK || c->state == CONN_WORK || c->state == CONN_STREAM ||
                 c->state == CONN_IDLE;
-    int pause = waits && conn_ahead(c) > NET_AHEAD_MAX;
+    int pause = waits && c->n_in > NET_AHEAD_MAX;
 
     if (pause == c->read_paused || c->state == CONN_DEAD || c->is_eof)
         return;
     c->read_paused = (uint8_t)pause;
     if (pause)
-        bufferevent_disable(c->bev, EV_READ);
-    else
-        bufferevent_enable(c->bev, EV_READ);
+        event_del(c->in_ev);
+    else if (event_add(c->in_ev, NULL))
+        conn_kill(c, ERR_CANCELLED);
 }
 
 /* Do all that can be done now. */
@@ -391,33 +392,90 @@ static void conn_advance(struct net_conn *c)
             break;
         }
     }
+    if (c->n_in == 0)
+        buf_done(&c->ahead);
     watch_input(c);
     c->is_busy = 0;
 }
 
-static void read_cb(struct bufferevent *bev, void *ctx)
+/* The client's end, or an error. */
+static void input_ended(struct net_conn *c, int is_error)
 {
-    conn_advance(ctx);
-}
-
-static void event_cb(struct bufferevent *bev, short what, void *ctx)
-{
-    struct net_conn *c = ctx;
     int waits = c->state == CONN_IDLE || c->state == CONN_HEAD || c->state == CONN_SKIP ||
                 c->state == CONN_FLUSH;
 
     c->is_eof = 1;
-    if (what & BEV_EVENT_EOF && waits && conn_pending(c) > 0) {
+    event_del(c->in_ev);
+    if (!is_error && waits && conn_pending(c) > 0)
         conn_finish(c); /* the last answer may still be read */
+    else
+        conn_kill(c, ERR_CANCELLED);
+}
+
+/* Bytes behind those that are ahead. 0 or ERR_NOMEM. */
+static int add_ahead(struct net_conn *c, const char *p, size_t n)
+{
+    if (c->n_in && c->in != c->ahead.data) /* to the front, over those that are used */
+        memmove(c->ahead.data, c->in, c->n_in);
+    c->ahead.len = c->n_in;
+    if (buf_add(&c->ahead, p, n))
+        return ERR_NOMEM;
+    c->in = c->ahead.data;
+    c->n_in = c->ahead.len;
+    return 0;
+}
+
+/* What was not used of the thread's buffer stays with the connection. */
+static void keep_input(struct net_conn *c)
+{
+    const char *p = c->in;
+    size_t n = c->n_in;
+
+    if (n == 0 || c->ahead.len)
+        return;
+    c->n_in = 0;
+    if (c->state != CONN_DEAD && add_ahead(c, p, n))
+        conn_kill(c, ERR_CANCELLED);
+}
+
+static void read_cb(evutil_socket_t fd, short what, void *ctx)
+{
+    struct net_conn *c = ctx;
+    char *in = c->io->in;
+    ssize_t n = recv(c->fd, in, NET_READ_MAX, 0);
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        input_ended(c, n < 0);
         return;
     }
-    conn_kill(c, ERR_CANCELLED);
+    if (c->n_in == 0) {
+        c->in = in;
+        c->n_in = (size_t)n;
+    } else if (add_ahead(c, in, (size_t)n)) {
+        conn_kill(c, ERR_CANCELLED);
+        return;
+    }
+    conn_advance(c);
+    keep_input(c);
 }
 
 /* ---- turns of the loop ---- */
 
+static void free_event(struct event *ev)
+{
+    if (ev)
+        event_free(ev);
+}
+
 void conn_drop(struct net_conn *c)
 {
+    free_event(c->in_ev);
+    free_event(c->out_ev);
+    if (c->out_bytes)
+        evbuffer_free(c->out_bytes);
+    buf_done(&c->ahead);
     close(c->fd);
     places_count(c, -1);
     free(c);
@@ -428,8 +486,11 @@ void conn_open(struct net_conn *c)
     struct net_io *io = c->io;
 
     net_io_check(io);
-    c->bev = bufferevent_socket_new(io->base, c->fd, BEV_OPT_CLOSE_ON_FREE);
-    if (!c->bev) {
+    c->in_ev = event_new(io->base, c->fd, EV_READ | EV_PERSIST, read_cb, c);
+    c->out_ev = event_new(io->base, c->fd, EV_WRITE | EV_PERSIST, write_cb, c);
+    c->out_bytes = evbuffer_new();
+    buf_init(&c->ahead, NET_AHEAD_MAX + NET_READ_MAX);
+    if (!c->in_ev || !c->out_ev || !c->out_bytes || event_add(c->in_ev, NULL)) {
         conn_drop(c);
         return;
     }
@@ -441,9 +502,6 @@ void conn_open(struct net_conn *c)
     places_enter(c);
     conn_set(c, CONN_IDLE);
     c->deadline_us = deadline_in(io->drain_seen ? DRAIN_NEW_MS : config_of(c)->idle_timeout_ms);
-    bufferevent_setcb(c->bev, read_cb, write_cb, event_cb, c);
-    bufferevent_disable(c->bev, EV_WRITE);
-    bufferevent_enable(c->bev, EV_READ);
 }
 
 void conn_defer_run(struct net_io *io)

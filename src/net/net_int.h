@@ -8,7 +8,7 @@
 
 #include "net/net.h"
 
-struct bufferevent;
+struct evbuffer;
 struct event;
 struct event_base;
 
@@ -17,7 +17,8 @@ struct event_base;
 #define NET_OUT_FREE    65536 /* bytes of a stream that may wait whatever the budget */
 #define NET_SHARES      4096  /* owners of memory that are told apart */
 #define NET_LISTEN_MAX  16
-#define NET_ACCEPT_STEP 64 /* connections accepted in one turn of the loop */
+#define NET_ACCEPT_STEP 64    /* connections accepted in one turn of the loop */
+#define NET_READ_MAX    65536 /* received from one connection at a time */
 
 enum conn_state {
     CONN_IDLE,   /* no exchange */
@@ -35,7 +36,11 @@ enum conn_state {
 struct net_conn {
     struct mbox_item item; /* first: on the way from the accepting thread */
     struct net_io *io;
-    struct bufferevent *bev;
+    struct event *in_ev, *out_ev;
+    const char *in; /* received and not used: in the thread's buffer while it is read, else ahead */
+    size_t n_in;
+    struct buf ahead;
+    struct evbuffer *out_bytes;
     struct net_exchange *x; /* in HEAD..SKIP */
     struct net_conn *next, *prev;
     struct net_conn *defer_next;
@@ -51,7 +56,7 @@ struct net_conn {
     char name[NET_PEER_MAX]; /* its address and port */
     int fd;
     uint8_t state, is_deferred, is_busy, is_eof, is_served, close_after, read_paused, is_reserve,
-        is_near, wants_room;
+        is_near, wants_room, is_writing; /* the socket took not all: out_ev waits */
 };
 
 struct net_exchange {
@@ -79,6 +84,7 @@ struct net_io {
     _Atomic int want_places;    /* [any] */
     _Atomic int64_t longest_us; /* [any] since when the first of those waits */
     struct buf scratch;         /* heads under construction */
+    char *in;                   /* NET_READ_MAX bytes: what was received last */
     int64_t date_s;
     char date[32];
     int drain_seen;

@@ -9,7 +9,6 @@
 #include <sys/resource.h>
 
 #include <event2/buffer.h>
-#include <event2/bufferevent.h>
 
 #include "base/clock.h"
 #include "net/net_int.h"

@@ -177,7 +177,6 @@ static void *io_main(void *ctx)
     if (!event_base_got_break(io->base))
         event_base_dispatch(io->base);
     conn_free_all(io);
-    event_base_loop(io->base, EVLOOP_NONBLOCK); /* closes the descriptors */
     return NULL;
 }
 
@@ -195,7 +194,8 @@ static int io_open(struct net_io *io, struct net_server *s, int index)
     event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK); /* one thread, no locks */
     io->base = event_base_new_with_config(config);
     event_config_free(config);
-    if (!io->base || mbox_open(&io->mail) || mbox_open(&io->inbox))
+    io->in = malloc(NET_READ_MAX);
+    if (!io->base || !io->in || mbox_open(&io->mail) || mbox_open(&io->inbox))
         return ERR_NOMEM;
     io->mail_ev = event_new(io->base, io->mail.fd, EV_READ | EV_PERSIST, mail_cb, io);
     io->inbox_ev = event_new(io->base, io->inbox.fd, EV_READ | EV_PERSIST, inbox_cb, io);
@@ -230,6 +230,7 @@ static void io_close(struct net_io *io)
     mbox_close(&io->mail);
     mbox_close(&io->inbox);
     buf_done(&io->scratch);
+    free(io->in);
 }
 
 /* ---- lifecycle ---- */
