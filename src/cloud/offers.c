@@ -384,6 +384,12 @@ static int32_t context_of(const struct supplier *s)
     return f ? f->context : 0;
 }
 
+/* Is there a line of our own for its places (cloud/line.h)? */
+static int is_capped(const struct supplier *s)
+{
+    return s->ops->facts && s->ops->facts(s) && s->ops->facts(s)->relays;
+}
+
 /* What is known of an offer without the request's price there. */
 static struct route_offer lay_row(struct shares *shares, struct cloud_offer *of,
                                   const struct cloud_ticket *t, int64_t now_us,
@@ -408,6 +414,7 @@ static struct route_offer lay_row(struct shares *shares, struct cloud_offer *of,
     r.residency = terms->residency_bit;
     r.weight = terms->weight;
     r.context = r.health == ROUTE_READY ? context_of(of->sup) : 0;
+    r.is_capped = r.health == ROUTE_READY && is_capped(of->sup);
     r.n_waiting = load.n_waiting;
     r.n_running = load.n_running;
     r.capacity = load.capacity;

@@ -17,7 +17,6 @@ struct relay {
     struct supplier s; /* first */
     struct relay_config c;
     struct supplier_facts facts;
-    _Atomic int32_t n_inside;
 };
 
 /* A piece of an answer on its way to the reader. */
@@ -38,12 +37,15 @@ struct relay_job {
     struct piece *first, **last;
     struct piece *finish; /* the end of the choices, until their usage is known */
     size_t n_pending;
+    struct line_place place;
+    enum { WAITED_NOT, WAITS, HAS_WAITED, TOLD } wait; /* for its place; TOLD: that it has it */
     int is_paused, has_content, n_finished, n_skipped, is_ended, is_popped;
     int is_sent;              /* before it was cut: the service may have read it */
     int is_left;              /* nobody listens any more */
     size_t n_text, n_told;    /* bytes of text that came, and that were told */
     struct usage owed, usage; /* to the service; of that, what was delivered */
     int has_usage;            /* the service has told */
+    int64_t queue_us;         /* until it was sent, since the request came; 0: at once */
     struct times times;
     struct allowance_mark mark; /* its place among those of its account */
     int64_t began_us, first_us, last_us, retry_us;
@@ -163,9 +165,12 @@ static void end(struct relay_job *r)
     if (r->err.code && !r->has_content)
         drop_pieces(r);
     reckon(r);
-    r->times = (struct times){.prompt_us = r->first_us ? r->first_us - r->began_us : 0,
+    r->times = (struct times){.queue_us = r->queue_us,
+                              .prompt_us = r->first_us ? r->first_us - r->began_us : 0,
                               .completion_us = r->first_us ? r->last_us - r->first_us : 0};
     announce(r);
+    /* After that: how it went is known before the next one is sent. */
+    line_leave(r->relay->c.line, &r->place, r->usage.completion_tokens);
 }
 
 /* End it for a reason of our own: the service is told by closing the connection. */
@@ -387,14 +392,11 @@ static const struct upstream_handler handler = {
 static void relay_load(const struct supplier *s, struct load *ret)
 {
     const struct relay *r = of(s);
-    int32_t n = atomic_load(&r->n_inside);
 
-    *ret = (struct load){.state = SUPPLIER_READY,
-                         .n_inside = n,
-                         .n_running = n < r->c.capacity ? n : r->c.capacity,
-                         .n_waiting = n < r->c.capacity ? 0 : n - r->c.capacity,
-                         .capacity = r->c.capacity,
-                         .progress = 1};
+    *ret =
+        (struct load){.state = SUPPLIER_READY, .capacity = line_capacity(r->c.line), .progress = 1};
+    line_look(r->c.line, &ret->n_running, &ret->n_waiting);
+    ret->n_inside = ret->n_running + ret->n_waiting;
 }
 
 static const struct supplier_facts *relay_facts(const struct supplier *s)
@@ -466,18 +468,29 @@ static int relay_submit(struct supplier *s, struct job *j, struct err *e)
     r->relay = (struct relay *)(void *)s;
     r->job = j;
     r->last = &r->first;
-    r->began_us = clock_now_us();
     buf_init(&r->ask, BODY_MAX);
     buf_init(&r->answer, BODY_MAX);
     api_sse_reader_init(&r->sse);
+    r->began_us = clock_now_us();
+    r->place = (struct line_place){.tier = j->tier,
+                                   .tenant = j->tenant,
+                                   .n_seqs = j->n_choices,
+                                   .n_tokens = api_relayed_estimate(j->relay->n_body),
+                                   .reader = j->reader,
+                                   .item = &j->item};
+    j->inner = r;
+    j->waits = !line_enter(r->relay->c.line, &r->place);
+    if (j->waits) {
+        r->wait = WAITS;
+        return 0;
+    }
     code = begin(r, e);
     if (code) {
+        line_leave(r->relay->c.line, &r->place, 0);
+        j->inner = NULL;
         job_free(r);
-        return code;
     }
-    j->inner = r;
-    atomic_fetch_add(&r->relay->n_inside, j->n_choices);
-    return 0;
+    return code;
 }
 
 static void relay_cancel(struct supplier *s, struct job *j)
@@ -494,7 +507,7 @@ static int relay_leave(struct supplier *s, struct job *j)
 {
     struct relay_job *r = j->inner;
 
-    if (!r->relay->c.drains || r->is_ended || !upstream_is_sent(r->up)) {
+    if (!r->relay->c.drains || r->is_ended || !r->up || !upstream_is_sent(r->up)) {
         relay_cancel(s, j);
         return 0;
     }
@@ -509,12 +522,41 @@ static int relay_leave(struct supplier *s, struct job *j)
     return 1;
 }
 
+/* It has waited, and has its place. Its key may have been refused meanwhile. */
+static void go(struct relay_job *r)
+{
+    enum breaker_why why;
+    int64_t at;
+
+    r->wait = HAS_WAITED;
+    r->job->waits = 0;
+    r->began_us = clock_now_us();
+    r->queue_us = r->times.queue_us = r->began_us - r->job->accepted_us;
+    at = credentials_look(r->relay->s.keys, r->began_us, &why);
+    if (at) {
+        r->retry_us = at - r->began_us;
+        err_set(&r->err, ERR_SUPPLIER_BUSY, "The supplier asks for less work; please try again.");
+    }
+    if (at || begin(r, &r->err)) {
+        if (!at && r->err.code == ERR_SUPPLIER_BUSY) /* for lack of connections: not its fault */
+            r->err.code = ERR_AGAIN;
+        end(r);
+    }
+}
+
 static const struct event *relay_peek(struct supplier *s, struct job *j)
 {
     struct relay_job *r = j->inner;
-    struct piece *p = r->first;
+    struct piece *p;
 
     (void)s;
+    if (r->wait == WAITS && !r->is_ended && line_has(&r->place))
+        go(r);
+    if (r->wait == HAS_WAITED && !r->is_ended) {
+        r->ev = (struct event){.kind = EVENT_STARTED, .times = &r->times};
+        return &r->ev;
+    }
+    p = r->first;
     if (p && r->has_content) {
         r->ev = (struct event){.kind = EVENT_RELAY,
                                .text = p->text,
@@ -542,10 +584,12 @@ static void relay_pop(struct supplier *s, struct job *j)
     struct piece *p = r->first;
 
     (void)s;
-    if (r->ev.kind == EVENT_DONE) {
+    if (r->ev.kind == EVENT_DONE)
         r->is_popped = 1;
+    if (r->ev.kind == EVENT_STARTED)
+        r->wait = TOLD;
+    if (r->ev.kind != EVENT_RELAY)
         return;
-    }
     r->first = p->next;
     if (!r->first)
         r->last = &r->first;
@@ -567,7 +611,6 @@ static int relay_release(struct supplier *s, struct job *j)
     CHECK(r->is_popped && !r->up);
     if (atomic_load_explicit(&j->item.posted, memory_order_acquire))
         return 0; /* a mail about it is under way, and asks again */
-    atomic_fetch_sub(&r->relay->n_inside, j->n_choices);
     j->inner = NULL;
     job_free(r);
     return 1;

@@ -9,12 +9,16 @@
  * answer's tokens that its text had of all text; of an answer that was read to its end without it
  * the prompt; nothing, where nothing came. All else is only owed.
  *
+ * A supplier has a number of places (cloud/line.h): a job that finds none waits for its turn, and
+ * is sent when it has one, which EVENT_STARTED tells.
+ *
  * Threads: as cloud/supplier.h says; a job's upstream request lives on its io thread. Limits: the
  * service's (net/upstream.h); RELAY_PENDING_MAX bytes of answer that its reader has not taken: then
  * reading pauses. */
 #ifndef CLOUD_RELAY_H
 #define CLOUD_RELAY_H
 
+#include "cloud/line.h"
 #include "cloud/supplier.h"
 #include "net/upstream.h"
 
@@ -29,7 +33,7 @@ struct relay_config {
     struct credentials *keys; /* one at least; outlives the relay */
     int known_only;           /* fields that the contract does not name are left out */
     int drains;               /* an answer is read to its end when its client has left */
-    int32_t capacity;         /* sequences that may be there together */
+    struct line *line;        /* of its supplier's places; outlives the relay */
     int32_t context;          /* 0: unknown */
     int64_t first_token_us;   /* as in the supplier's facts */
     struct supplier_terms terms;

@@ -12,7 +12,7 @@
 
 #define MARK "r1"
 
-enum { IS_TRIED = 1, IS_SLOW = 2, IS_OVER = 4 };
+enum { IS_TRIED = 1, IS_SLOW = 2, IS_OVER = 4, IS_CAPPED = 8 };
 
 /* A number of a record: where it is, how wide, and what it may be. */
 struct number {
@@ -107,7 +107,7 @@ int route_record_put(struct buf *out, const struct route_request *r, const struc
         put_number(out, o[i].id);
         put_number(out, (int64_t)o[i].health);
         put_number(out, (o[i].is_tried ? IS_TRIED : 0) | (o[i].is_slow ? IS_SLOW : 0) |
-                            (o[i].is_over ? IS_OVER : 0));
+                            (o[i].is_over ? IS_OVER : 0) | (o[i].is_capped ? IS_CAPPED : 0));
         put_all(out, of_offer, ARRAY_LEN(of_offer), &o[i]);
     }
     return out->failed;
@@ -164,13 +164,14 @@ static int read_offer(const char **at, struct route_offer *o, char name[ROUTE_RE
     memcpy(name, w, n);
     name[n] = 0;
     if (read_number(at, 0, UINT32_MAX, &id) || read_number(at, 0, ROUTE_FAILED, &health) ||
-        read_number(at, 0, IS_TRIED | IS_SLOW | IS_OVER, &flags))
+        read_number(at, 0, IS_TRIED | IS_SLOW | IS_OVER | IS_CAPPED, &flags))
         return ERR_FORMAT;
     *o = (struct route_offer){.id = (uint32_t)id,
                               .health = (enum route_health)health,
                               .is_tried = flags & IS_TRIED ? 1 : 0,
                               .is_slow = flags & IS_SLOW ? 1 : 0,
-                              .is_over = flags & IS_OVER ? 1 : 0};
+                              .is_over = flags & IS_OVER ? 1 : 0,
+                              .is_capped = flags & IS_CAPPED ? 1 : 0};
     return read_all(at, of_offer, ARRAY_LEN(of_offer), o);
 }
 

@@ -54,6 +54,8 @@ struct job {
     struct mbox_item item;
 
     void *inner; /* the supplier's */
+    int waits; /* the supplier's, for the reader thread: it waits for its turn to be sent elsewhere
+                */
 };
 
 #endif

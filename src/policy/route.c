@@ -45,6 +45,7 @@ static const struct {
     [ROUTE_UNPRICED] = {"no_price", "has a price_cap and no price"},
     [ROUTE_TOO_LONG] = {"context", "has probably too short a context"},
     [ROUTE_OVER_SHARE] = {"max_share", "has had more than its share of what is spent"},
+    [ROUTE_FULL] = {"full", "has no free place"},
     [ROUTE_SLOW] = {"slow", "begins its answers late just now"},
     [ROUTE_OUTDONE] = {"outdone", "has a worse score than the chosen one"},
 };
@@ -91,15 +92,6 @@ int route_may(const struct route_request *r, const struct route_offer *o)
     return against(r, o) == ROUTE_CHOSEN;
 }
 
-/* What is left is in one of these classes; only the first that is there takes part. */
-static enum route_reason class_of(const struct route_request *r, const struct route_offer *o)
-{
-    return o->context > 0 && r->n_tokens > o->context ? ROUTE_TOO_LONG
-           : o->is_over                               ? ROUTE_OVER_SHARE
-           : o->is_slow                               ? ROUTE_SLOW
-                                                      : ROUTE_OUTDONE;
-}
-
 /* ---- scores ---------------------------------------------------------------------------------- */
 
 static int64_t capacity(const struct route_offer *o)
@@ -110,6 +102,16 @@ static int64_t capacity(const struct route_offer *o)
 static int64_t busy(const struct route_offer *o)
 {
     return ((int64_t)o->n_waiting + o->n_running) * SHARE / capacity(o);
+}
+
+/* What is left is in one of these classes; only the first that is there takes part. */
+static enum route_reason class_of(const struct route_request *r, const struct route_offer *o)
+{
+    return o->context > 0 && r->n_tokens > o->context ? ROUTE_TOO_LONG
+           : o->is_over                               ? ROUTE_OVER_SHARE
+           : o->is_capped && busy(o) >= SHARE         ? ROUTE_FULL
+           : o->is_slow                               ? ROUTE_SLOW
+                                                      : ROUTE_OUTDONE;
 }
 
 /* Rendezvous hashing: each pair of a request's beginning and an offer has a number, and the

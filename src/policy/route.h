@@ -5,7 +5,8 @@
  *
  * First filters: what an offer cannot or may not do takes it out, with the reason. Of those that
  * are left, the ones that probably have too short a context, then those that have had more than
- * their share, and then the slow ones, are asked only where there is no other. Among the rest the
+ * their share, then those without a free place, and then the slow ones, are asked only where there
+ * is no other. Among the rest the
  * model's strategy decides by a score. All numbers that it depends on are in the rows, so a
  * decision that was written down can be made again. */
 #ifndef POLICY_ROUTE_H
@@ -43,6 +44,7 @@ struct route_offer {
     enum route_health health;
     int is_tried;       /* it has failed with this request */
     int is_slow;        /* its answers begin late just now */
+    int is_capped;      /* what is beyond its capacity waits here before it is sent */
     int is_over;        /* it has had more than its share of what is spent */
     int64_t wait_us;    /* nothing may be sent there for so long; 0: now */
     uint32_t tiers;     /* the tiers that it serves: bits 1 << tier */
@@ -83,6 +85,7 @@ enum route_reason {
     ROUTE_UNPRICED,   /* there is a most that it may cost, and its price is not known */
     ROUTE_TOO_LONG,   /* could have had it, but its context is probably too short */
     ROUTE_OVER_SHARE, /* could have had it, but has had more than its share of what is spent */
+    ROUTE_FULL,       /* could have had it, but all its places are taken */
     ROUTE_SLOW,       /* could have had it, but its answers begin late */
     ROUTE_OUTDONE,    /* could have had it; another has a better score */
     ROUTE_REASONS

@@ -83,6 +83,20 @@ void sched_charge(struct sched_job *j, int64_t tokens)
     j->share->used[j->tier] += tokens;
 }
 
+void sched_charge_late(struct sched *s, int32_t tenant, int tier, int64_t tokens)
+{
+    CHECK(tokens >= 0 && tier >= 0 && tier < ROTA_OWED);
+    for (int i = 0; i < SCHED_SHARES; i++) {
+        struct sched_share *h = &s->share[(uint32_t)(tenant + i) % SCHED_SHARES];
+        if (!h->is_known)
+            return;
+        if (h->tenant == tenant) {
+            h->used[tier] += tokens;
+            return;
+        }
+    }
+}
+
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
 void sched_enter(struct sched *s, struct sched_job *j, uint64_t step)

@@ -102,6 +102,8 @@ void sched_leave(struct sched *s, struct sched_job *j);
 /* The job has used so many tokens: of its prompt those that were not cached, when it begins, and of
  * its answers each. Computing something again is not its doing. */
 void sched_charge(struct sched_job *j, int64_t tokens);
+/* The same of a job that has left: where its tenant is not known any more, nothing. */
+void sched_charge_late(struct sched *s, int32_t tenant, int tier, int64_t tokens);
 /* The job's sequences that have no slot will not want one any more. */
 void sched_forget(struct sched_job *j);
 

@@ -101,7 +101,7 @@ struct call_hedge {
     struct cloud_ticket ticket; /* of the job that lost, or the second one's while that is open */
     struct call_job *loser;     /* NULL: it is open */
     struct usage usage;         /* the loser's: what it is owed */
-    int64_t sent_us;
+    int64_t sent_us, queue_us;  /* as the call's, at the second place */
 };
 
 struct call {

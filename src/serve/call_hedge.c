@@ -89,6 +89,7 @@ static void decide(struct call *c, struct call_job *loser)
     cloud_hedge_swap(&c->ticket, &h->ticket, clock_now_us() - c->sent_us);
     c->sup = h->job.sup;
     c->sent_us = h->sent_us;
+    c->queue_us = h->queue_us;
 }
 
 static void cancel(struct call_job *j)
@@ -127,6 +128,12 @@ int call_hedge_takes(struct call *c, struct call_job *j, const struct event *ev)
         decide(c, &h->job);
     if (h->loser && h->loser != j)
         return 0;
+    if (!h->loser && ev->kind == EVENT_STARTED) { /* it has waited for a place, nothing else */
+        if (j != &h->job)
+            return 0;
+        h->queue_us = c->started_us + ev->times->queue_us - h->sent_us;
+        return 1;
+    }
     other = j == &h->job ? &c->jobs[0] : &h->job;
     if (!h->loser && ev->kind != EVENT_DONE) { /* it begins: it is the answer */
         call_hedge_drop(c, other);

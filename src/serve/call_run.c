@@ -346,7 +346,7 @@ static void judge_wait(struct call *c, int64_t now_us)
     int64_t most = c->sup->ops->facts(c->sup)->first_token_us;
     struct err e = {0};
 
-    if (!most || now_us - c->sent_us < most)
+    if (!most || c->jobs[0].job.waits || now_us - c->sent_us - c->queue_us < most)
         return;
     if (call_hedge_is_open(c)) { /* another is at work already */
         cloud_note_result(c->s->cloud, now_us, &c->ticket, ERR_SILENT, -1, 0);
@@ -358,14 +358,14 @@ static void judge_wait(struct call *c, int64_t now_us)
         cloud_note_result(c->s->cloud, now_us, &c->ticket, e.code, -1, 0);
 }
 
-/* It waits in the engine's queue for longer than it may: it is refused, while it still can be. */
+/* It waits in its supplier's queue for longer than it may: it is refused, while it still can be. */
 static void judge_age(struct call *c, int64_t now_us)
 {
     int64_t most = c->s->config->queue_age * 1000;
     struct err e = {0};
 
     if (!most || now_us - c->sent_us < most || c->live.has_started || c->is_told || c->streaming ||
-        c->sup->ops->facts(c->sup)->relays)
+        (c->sup->ops->facts(c->sup)->relays && !c->jobs[0].job.waits))
         return;
     c->ticket.retry_us = cloud_wait_us(&c->ticket);
     c->ticket.offer_is_full = 1;

@@ -49,13 +49,14 @@ static const struct supplier_ops ops = {.load = paper_load, .facts = paper_facts
 /* ---- who serves the model -------------------------------------------------------------------- */
 
 static void add(struct papers *l, const char *name, const char *model,
-                const struct supplier_terms *terms, int64_t context, int64_t capacity)
+                const struct supplier_terms *terms, int64_t context, int64_t capacity, int relays)
 {
     struct paper *p = &l->all[l->n++];
 
     snprintf(p->id, sizeof p->id, "%s/%s", name, model);
     p->s = (struct supplier){.ops = &ops, .id = p->id, .model = model, .terms = *terms};
     p->facts.context = (int32_t)context;
+    p->facts.relays = relays;
     p->capacity = (int32_t)capacity;
 }
 
@@ -77,7 +78,7 @@ static void add_local(struct papers *l, const struct serve_config *c, const char
         l->names[l->n_names++] = m->id;
         for (int k = 0; k < m->aliases.n; k++)
             l->names[l->n_names++] = m->aliases.v[k];
-        add(l, "local", m->id, &c->own_terms, m->context, m->batch);
+        add(l, "local", m->id, &c->own_terms, m->context, m->batch, 0);
     }
 }
 
@@ -98,7 +99,7 @@ static void add_suppliers(struct papers *l, const struct serve_config *c)
             const char *m = p->models.v[k];
             if (!is_any(l, m, strcspn(m, "=")))
                 continue;
-            add(l, p->name, l->names[0], &p->terms, p->context, p->concurrency);
+            add(l, p->name, l->names[0], &p->terms, p->context, p->concurrency, 1);
             break;
         }
     }

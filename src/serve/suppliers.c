@@ -25,7 +25,7 @@ const struct config_setting serve_supplier_settings[] = {
      "keys with one account are left alone together, also those of other suppliers"},
     {"context", CONFIG_INT, AT(context), "0", 0, 1 << 24, "N", "context length, 0: unknown"},
     {"concurrency", CONFIG_INT, AT(concurrency), "64", 1, 100000, "N",
-     "sequences it works on together; more wait for it, as 'queue' allows"},
+     "sequences under way there together; more wait here, as 'queue' allows"},
     {"connections", CONFIG_INT, AT(connections), "1024", 1, 100000, "N",
      "connections to it of one io thread"},
     {"connect_timeout", CONFIG_TIME, AT(connect_timeout), "3s", 10, 600000, "TIME",
@@ -212,6 +212,7 @@ void suppliers_describe(const struct serve_config *c, struct buf *out)
 
 struct suppliers {
     struct upstream *upstream[SERVE_SUPPLIERS_MAX];
+    struct line *line[SERVE_SUPPLIERS_MAX]; /* each one's */
     int n_upstreams;
     struct cooldowns *cooldowns;
     struct supplier *relay[RELAYS_MAX];
@@ -237,8 +238,13 @@ static int open_upstream(struct suppliers *s, struct server *server, const struc
                                 .total_ms = (int)p->total_timeout,
                                 .conns_max = (int)p->connections};
 
-    if (upstream_open(&s->upstream[s->n_upstreams], server->net, &c, e))
+    s->line[s->n_upstreams] = line_new((int32_t)p->concurrency);
+    if (!s->line[s->n_upstreams])
+        return err_set(e, ERR_NOMEM, "out of memory");
+    if (upstream_open(&s->upstream[s->n_upstreams], server->net, &c, e)) {
+        line_free(s->line[s->n_upstreams]);
         return err_prefix(e, "supplier %s", p->name);
+    }
     s->n_upstreams++;
     return 0;
 }
@@ -281,7 +287,7 @@ static int add_relay(struct suppliers *s, struct server *server, const struct se
                              .upstream = s->upstream[s->n_upstreams - 1],
                              .known_only = p->unknown_fields == SERVE_FIELDS_DROP,
                              .drains = p->on_client_gone == SERVE_GONE_DRAIN,
-                             .capacity = (int32_t)p->concurrency,
+                             .line = s->line[s->n_upstreams - 1],
                              .context = (int32_t)p->context,
                              .first_token_us = p->first_token_timeout * 1000,
                              .terms = p->terms};
@@ -366,7 +372,9 @@ void suppliers_close(struct suppliers *s)
         credentials_free(s->keys[i]);
     }
     cooldowns_free(s->cooldowns);
-    for (int i = 0; i < s->n_upstreams; i++)
+    for (int i = 0; i < s->n_upstreams; i++) {
         upstream_close(s->upstream[i]);
+        line_free(s->line[i]);
+    }
     free(s);
 }

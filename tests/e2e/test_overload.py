@@ -57,7 +57,8 @@ def wave(server, mock):
     threads = [threading.Thread(target=lambda: got.append(ask(server))) for _ in range(CLIENTS)]
     for t in threads:
         t.start()
-    wait_for("all decided", lambda: len(got) + len(mock.requests) - before == CLIENTS)
+    wait_for("all decided", lambda: len(got) == CLIENTS - PLACES - WAITING and len(mock.requests) - before == PLACES and
+             server.metric("vllm:num_requests_waiting") == WAITING)
     decided = len(got)
     mock.gate.set()
     for t in threads:

@@ -1,0 +1,138 @@
+#include "cloud/line.h"
+
+#include <pthread.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+
+struct line {
+    pthread_mutex_t lock; /* rank: a leaf */
+    int32_t capacity;
+    _Atomic int32_t n_inside, n_waiting; /* written under the lock */
+    uint64_t n_begun;                    /* of those that waited: the clock of their ages */
+    /* Those that wait are its jobs. Its one slot is always free: each takes it for the moment in
+     * which it goes. */
+    struct sched sched;
+    struct sched_seq slot, *slots[1];
+};
+
+struct line *line_new(int32_t capacity)
+{
+    struct line *l = calloc(1, sizeof *l);
+
+    CHECK(capacity >= 1);
+    if (!l)
+        return NULL;
+    pthread_mutex_init(&l->lock, NULL);
+    l->capacity = capacity;
+    l->slots[0] = &l->slot;
+    l->sched.slot = l->slots;
+    l->sched.n_slots = 1;
+    return l;
+}
+
+void line_free(struct line *l)
+{
+    if (!l)
+        return;
+    CHECK(!l->sched.first && !l->n_inside);
+    pthread_mutex_destroy(&l->lock);
+    free(l);
+}
+
+int32_t line_capacity(const struct line *l)
+{
+    return l->capacity;
+}
+
+void line_look(const struct line *l, int32_t *ret_inside, int32_t *ret_waiting)
+{
+    *ret_inside = atomic_load_explicit(&l->n_inside, memory_order_relaxed);
+    *ret_waiting = atomic_load_explicit(&l->n_waiting, memory_order_relaxed);
+}
+
+int line_has(const struct line_place *p)
+{
+    return atomic_load_explicit(&p->has, memory_order_acquire);
+}
+
+/* Are there places for so many? */
+static int fits(const struct line *l, int32_t n)
+{
+    return !l->n_inside || l->n_inside + n <= l->capacity;
+}
+
+static void let_in(struct line *l, struct line_place *p)
+{
+    l->n_inside += p->n_seqs;
+    p->state = LINE_INSIDE;
+    atomic_store_explicit(&p->has, 1, memory_order_release);
+}
+
+int line_enter(struct line *l, struct line_place *p)
+{
+    int has;
+
+    CHECK(p->n_seqs > 0 && p->state == LINE_AWAY);
+    pthread_mutex_lock(&l->lock);
+    has = !l->sched.first && fits(l, p->n_seqs);
+    if (has) {
+        let_in(l, p);
+    } else {
+        p->turn = (struct sched_job){.tier = tier_rank(p->tier), .tenant = p->tenant, .n_seqs = 1};
+        sched_enter(&l->sched, &p->turn, l->n_begun);
+        l->n_waiting += p->n_seqs;
+        p->state = LINE_WAITS;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return has;
+}
+
+static struct line_place *place_of(struct sched_job *j)
+{
+    return (struct line_place *)(void *)((char *)j - offsetof(struct line_place, turn));
+}
+
+static void stop_waiting(struct line *l, struct line_place *p)
+{
+    sched_leave(&l->sched, &p->turn);
+    l->n_waiting -= p->n_seqs;
+}
+
+/* Whoever's turn it is goes, as far as there is room: nobody overtakes one that needs more. */
+static void let_all_in(struct line *l)
+{
+    for (;;) {
+        struct sched_turn t;
+        struct line_place *p;
+        sched_note_owed(&l->sched, l->n_begun);
+        sched_next(&l->sched, 0, &t);
+        p = t.job ? place_of(t.job) : NULL;
+        if (!p || !fits(l, p->n_seqs))
+            return;
+        sched_seat(&p->turn, &l->slot);
+        sched_begin(&l->sched, &l->slot);
+        sched_charge(&p->turn, p->n_tokens);
+        sched_free(&l->slot);
+        stop_waiting(l, p);
+        l->n_begun++;
+        let_in(l, p);
+        if (mbox_post(p->reader, p->item))
+            mbox_wake(p->reader);
+    }
+}
+
+void line_leave(struct line *l, struct line_place *p, int64_t n_tokens)
+{
+    pthread_mutex_lock(&l->lock);
+    if (p->state == LINE_WAITS)
+        stop_waiting(l, p);
+    if (p->state == LINE_INSIDE) {
+        l->n_inside -= p->n_seqs;
+        sched_charge_late(&l->sched, p->tenant, tier_rank(p->tier), n_tokens);
+    }
+    p->state = LINE_AWAY;
+    let_all_in(l);
+    pthread_mutex_unlock(&l->lock);
+}

@@ -1,0 +1,231 @@
+/* The places at a supplier: never more than there are, and who waits goes by tiers and turns. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/rand.h"
+#include "cloud/line.h"
+
+enum { N = 64 };
+
+static struct mbox box;
+static struct mbox_item item[N];
+static struct line_place place[N];
+
+static int enter(struct line *l, int i, enum tier tier, int32_t tenant, int32_t n_seqs, int64_t n)
+{
+    place[i] = (struct line_place){.tier = tier,
+                                   .tenant = tenant,
+                                   .n_seqs = n_seqs,
+                                   .n_tokens = n,
+                                   .reader = &box,
+                                   .item = &item[i]};
+    return line_enter(l, &place[i]);
+}
+
+/* Which one was told, and no other; -1: none. */
+static int told(void)
+{
+    struct mbox_item *list = mbox_take(&box), *it = mbox_next(&list);
+
+    assert_null(list);
+    assert_true(!it || line_has(&place[it - item]));
+    return it ? (int)(it - item) : -1;
+}
+
+static void expect(const struct line *l, int32_t inside, int32_t waiting)
+{
+    int32_t a, b;
+
+    line_look(l, &a, &b);
+    assert_int_equal(a, inside);
+    assert_int_equal(b, waiting);
+}
+
+static int setup(void **state)
+{
+    *state = line_new(2);
+    return !*state || mbox_open(&box) ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+    expect(*state, 0, 0);
+    line_free(*state);
+    mbox_close(&box);
+    return 0;
+}
+
+static void by_tiers(void **state)
+{
+    static const enum tier tiers[] = {TIER_BATCH, TIER_FLEX, TIER_DEFAULT, TIER_PRIORITY};
+    struct line *l = *state;
+
+    assert_true(enter(l, 0, TIER_BATCH, 1, 1, 10));
+    assert_true(enter(l, 1, TIER_BATCH, 1, 1, 10));
+    for (int i = 0; i < 4; i++)
+        assert_false(enter(l, 2 + i, tiers[i], 1, 1, 10));
+    expect(l, 2, 4);
+    assert_int_equal(told(), -1); /* what is there stays there */
+    for (int i = 0; i < 4; i++) {
+        line_leave(l, &place[i < 2 ? i : 7 - i], 1);
+        assert_int_equal(told(), 5 - i);
+        expect(l, 2, 3 - i);
+    }
+    line_leave(l, &place[3], 1);
+    line_leave(l, &place[2], 1);
+    line_leave(l, &place[2], 1); /* again: nothing */
+}
+
+/* One tenant's hundred long ones do not keep another's short ones waiting. */
+static void by_turns(void **state)
+{
+    struct line *l = *state;
+    int at[N], n = 0;
+
+    assert_true(enter(l, 0, TIER_DEFAULT, 1, 2, 0));
+    for (int i = 1; i < 20; i++)
+        assert_false(enter(l, i, TIER_DEFAULT, 1, 2, 5 * SCHED_QUANTUM));
+    for (int i = 20; i < 30; i++)
+        assert_false(enter(l, i, TIER_DEFAULT, 2, 2, SCHED_QUANTUM / 4));
+    for (int last = 0; last >= 0; last = told()) {
+        at[last] = n++;
+        line_leave(l, &place[last], 0);
+    }
+    assert_int_equal(n, 30);
+    for (int i = 20; i < 30; i++)
+        assert_true(at[i] <= i - 20 + 1 + 2); /* the first, and two of the others in between */
+}
+
+/* Answers are charged, too, when they are known: also who asks shortly pays for long ones. */
+static void answers_count(void **state)
+{
+    struct line *l = *state;
+    int n[2] = {0};
+
+    assert_true(enter(l, 0, TIER_DEFAULT, 3, 2, 0));
+    for (int i = 1; i < 40; i++)
+        assert_false(enter(l, i, TIER_DEFAULT, i % 2, 2, 10));
+    line_leave(l, &place[0], 0);
+    for (int i = 0; i < 20; i++) {
+        int k = told();
+        n[k % 2]++;
+        line_leave(l, &place[k], k % 2 ? 3 * SCHED_QUANTUM : 10);
+    }
+    assert_in_range(n[1], 1, 3);
+    for (int k; (k = told()) >= 0;)
+        line_leave(l, &place[k], 0);
+}
+
+/* More sequences than there are places: alone. Nobody overtakes it. */
+static void large_ones(void **state)
+{
+    struct line *l = *state;
+
+    assert_true(enter(l, 0, TIER_DEFAULT, 1, 1, 1));
+    assert_false(enter(l, 1, TIER_DEFAULT, 2, 5, 1));
+    assert_false(enter(l, 2, TIER_DEFAULT, 3, 1, 1)); /* a place is free, and not for it */
+    expect(l, 1, 6);
+    line_leave(l, &place[0], 1);
+    assert_int_equal(told(), 1);
+    expect(l, 5, 1);
+    line_leave(l, &place[2], 0); /* does not want to wait */
+    expect(l, 5, 0);
+    line_leave(l, &place[1], 1);
+    assert_int_equal(told(), -1);
+}
+
+/* Below a higher tier that never ends one goes in the end. */
+static void not_for_ever(void **state)
+{
+    struct line *l = *state;
+    int n = 0, k = 0;
+
+    assert_true(enter(l, 0, TIER_PRIORITY, 1, 2, 1));
+    assert_false(enter(l, 1, TIER_BATCH, 2, 2, 1));
+    assert_false(enter(l, 2, TIER_PRIORITY, 1, 2, 1));
+    assert_false(enter(l, 3, TIER_PRIORITY, 1, 2, 1));
+    while (k != 1) {
+        int last = k;
+        line_leave(l, &place[last], 1);
+        k = told();
+        assert_true(k >= 0 && ++n <= SCHED_STEPS + 3);
+        assert_false(enter(l, last, TIER_PRIORITY, 1, 2, 1)); /* and comes again */
+    }
+    assert_true(n >= SCHED_STEPS);
+    for (; k >= 0; k = told())
+        line_leave(l, &place[k], 1);
+}
+
+/* ---- many threads ---------------------------------------------------------------------------- */
+
+static struct line *shared;
+static _Atomic int n_there;
+
+static void *come_and_go(void *arg)
+{
+    uint64_t seed = (uint64_t)(uintptr_t)arg;
+    struct mbox own;
+    struct mbox_item it = {0};
+
+    CHECK(!mbox_open(&own));
+    for (uint64_t i = 0; i < 500; i++) {
+        struct line_place p = {.tier = (enum tier)(i % TIER_AUTO),
+                               .tenant = (int32_t)seed,
+                               .n_seqs = 1,
+                               .reader = &own,
+                               .item = &it};
+        uint32_t x[4];
+        int waits = !line_enter(shared, &p);
+        rand_philox(seed, i, 0, x);
+        if (waits && x[0] % 4) { /* the others go away again */
+            while (!line_has(&p)) {
+                mbox_wait(&own, -1);
+                mbox_clear(&own);
+            }
+        }
+        if (line_has(&p)) {
+            CHECK(atomic_fetch_add(&n_there, 1) < 2);
+            atomic_fetch_sub(&n_there, 1);
+        }
+        line_leave(shared, &p, 1);
+        mbox_clear(&own);
+        for (struct mbox_item *list = mbox_take(&own); list;)
+            mbox_next(&list);
+        CHECK(!it.posted);
+    }
+    mbox_close(&own);
+    return NULL;
+}
+
+static void many_threads(void **state)
+{
+    pthread_t t[4];
+
+    shared = *state;
+    for (uintptr_t i = 0; i < ARRAY_LEN(t); i++)
+        assert_int_equal(pthread_create(&t[i], NULL, come_and_go, (void *)i), 0);
+    for (size_t i = 0; i < ARRAY_LEN(t); i++)
+        pthread_join(t[i], NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(by_tiers, setup, teardown),
+        cmocka_unit_test_setup_teardown(by_turns, setup, teardown),
+        cmocka_unit_test_setup_teardown(answers_count, setup, teardown),
+        cmocka_unit_test_setup_teardown(large_ones, setup, teardown),
+        cmocka_unit_test_setup_teardown(not_for_ever, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_threads, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
