@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/put.h"
 #include "base/utf8.h"
 
 /* 0: stands for itself; 1: needs an escape; 2: begins (or breaks) a longer UTF-8 sequence. */
@@ -76,33 +77,15 @@ int json_put_str(struct buf *b, const char *s)
     return s ? json_put_text(b, s, strlen(s)) : buf_add(b, "null", 4);
 }
 
-/* Decimal digits of v, right-aligned in out[20]; returns the first. */
-static char *digits(uint64_t v, char out[20])
-{
-    char *p = out + 20;
-    do {
-        *--p = (char)('0' + v % 10);
-        v /= 10;
-    } while (v);
-    return p;
-}
-
 int json_put_int(struct buf *b, int64_t v)
 {
-    char t[21], *p;
-
-    if (v >= 0 && v < 10)
-        return buf_add_char(b, (char)('0' + v));
-    p = digits(v < 0 ? 0 - (uint64_t)v : (uint64_t)v, t + 1);
-    if (v < 0)
-        *--p = '-';
-    return buf_add(b, p, (size_t)(t + 21 - p));
+    return put_number(b, v);
 }
 
 int json_put_fixed(struct buf *b, double v, int decimals)
 {
     static const double scale[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
-    char t[21], *p, *end = t + 21;
+    char t[PUT_MAX], *end;
     uint64_t u, unit;
 
     if (decimals < 0 || decimals > 9)
@@ -114,11 +97,11 @@ int json_put_fixed(struct buf *b, double v, int decimals)
     if (v < 0 && u)
         buf_add_char(b, '-');
     json_put_int(b, (int64_t)(u / unit));
-    p = digits(u % unit + unit, t + 1); /* a leading 1 keeps the zeros */
-    *p = '.';
-    while (end > p + 2 && end[-1] == '0')
+    end = t + put_dec((int64_t)(u % unit + unit), t); /* a leading 1 keeps the zeros */
+    *t = '.';
+    while (end > t + 2 && end[-1] == '0')
         end--;
-    return end == p + 1 ? buf_add(b, ".0", 2) : buf_add(b, p, (size_t)(end - p));
+    return end == t + 1 ? buf_add(b, ".0", 2) : buf_add(b, t, (size_t)(end - t));
 }
 
 int json_put_real(struct buf *b, double v)

@@ -4,31 +4,51 @@
 
 static const char hex[] = "0123456789abcdef";
 
-/* From the last digit to the first, and then to the front. */
-static inline size_t put(uint64_t v, unsigned base, char *out)
+/* The numbers below a hundred. */
+static const char pairs[] =
+    "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+    "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+    "8081828384858687888990919293949596979899";
+
+/* Text is made from its end to its front: what is there of it, to `out`. */
+static size_t put_end(const char text[PUT_MAX], size_t at, char *out)
+{
+    memcpy(out, text + at, PUT_MAX - at);
+    out[PUT_MAX - at] = 0;
+    return PUT_MAX - at;
+}
+
+static size_t put(uint64_t v, char *out)
 {
     char text[PUT_MAX];
     size_t at = sizeof text;
 
-    do
-        text[--at] = hex[v % base];
-    while (v /= base);
-    memcpy(out, text + at, sizeof text - at);
-    out[sizeof text - at] = 0;
-    return sizeof text - at;
+    for (; v >= 100; v /= 100)
+        memcpy(text + (at -= 2), pairs + v % 100 * 2, 2);
+    if (v >= 10)
+        memcpy(text + (at -= 2), pairs + v * 2, 2);
+    else
+        text[--at] = hex[v];
+    return put_end(text, at, out);
 }
 
 size_t put_dec(int64_t v, char out[PUT_MAX])
 {
     if (v >= 0)
-        return put((uint64_t)v, 10, out);
+        return put((uint64_t)v, out);
     *out = '-';
-    return 1 + put(-(uint64_t)v, 10, out + 1);
+    return 1 + put(-(uint64_t)v, out + 1);
 }
 
 size_t put_hex(uint64_t v, char out[PUT_MAX])
 {
-    return put(v, 16, out);
+    char text[PUT_MAX];
+    size_t at = sizeof text;
+
+    do
+        text[--at] = hex[v % 16];
+    while (v /= 16);
+    return put_end(text, at, out);
 }
 
 size_t put_milli(int64_t thousandths, char out[PUT_MAX])
@@ -38,7 +58,7 @@ size_t put_milli(int64_t thousandths, char out[PUT_MAX])
 
     if (thousandths < 0)
         out[n++] = '-';
-    n += put(v / 1000, 10, out + n);
+    n += put(v / 1000, out + n);
     out[n++] = '.';
     out[n++] = hex[part / 100];
     out[n++] = hex[part / 10 % 10];

@@ -92,7 +92,8 @@ int net_read_body(struct net_exchange *x, size_t limit)
         if (c->n_in == 0)
             conn_write(c, go_on, sizeof go_on - 1);
     }
-    conn_defer(c);
+    if (!c->is_busy) /* else the loop that called goes on with the body */
+        conn_defer(c);
     return 0;
 }
 
@@ -219,17 +220,19 @@ static int has_room_for(const struct net_conn *c, size_t n)
     return n <= max && pending <= max - n;
 }
 
-/* The head of a whole answer; *ret_body: its body follows. */
-static int reply_head(struct net_exchange *x, int status, const struct net_header *h, int n_h,
-                      size_t n, int *ret_body)
+/* A whole answer. */
+static int reply(struct net_exchange *x, int status, const struct net_header *h, int n_h,
+                 const char *body, size_t n, char *given)
 {
     struct net_conn *c = x->conn;
     struct buf *b = &c->io->scratch;
     int bodyless = has_no_body(status), r;
 
     net_io_check(c->io);
-    if (c->state == CONN_DEAD)
+    if (c->state == CONN_DEAD) {
+        free(given);
         return ERR_CANCELLED;
+    }
     CHECK(c->state == CONN_ASK || c->state == CONN_BODY || c->state == CONN_WORK);
     c->close_after = !can_keep(x);
     begin_head(x, status);
@@ -240,42 +243,31 @@ static int reply_head(struct net_exchange *x, int status, const struct net_heade
         buf_add_str(b, "\r\n");
     }
     end_head(c);
-    if (b->failed || conn_write(c, b->data, b->len))
+    if (bodyless || x->parser.head.method == HTTP_HEAD)
+        n = 0;
+    if (b->failed) {
+        free(given);
         return fail_answer(c);
-    *ret_body = n && !bodyless && x->parser.head.method != HTTP_HEAD;
+    }
+    if (conn_write_whole(c, b, body, n, given))
+        return fail_answer(c);
+    conn_answered(c);
     return r;
 }
 
 int net_reply(struct net_exchange *x, int status, const struct net_header *h, int n_h,
               const void *body, size_t n)
 {
-    int has_body = 0, r = reply_head(x, status, h, n_h, n, &has_body);
-
-    if (r && r != ERR_ARG)
-        return r;
-    if (has_body && conn_write(x->conn, body, n))
-        return fail_answer(x->conn);
-    conn_answered(x->conn);
-    return r;
+    return reply(x, status, h, n_h, body, n, NULL);
 }
 
 int net_reply_buf(struct net_exchange *x, int status, const struct net_header *h, int n_h,
                   struct buf *body)
 {
-    int has_body = 0, r;
     struct buf b = *body;
 
     *body = (struct buf){.max = b.max};
-    r = reply_head(x, status, h, n_h, b.len, &has_body);
-    if ((r && r != ERR_ARG) || !has_body) {
-        free(b.data);
-        if (r && r != ERR_ARG)
-            return r;
-    } else if (conn_give(x->conn, b.data, b.len)) {
-        return fail_answer(x->conn);
-    }
-    conn_answered(x->conn);
-    return r;
+    return reply(x, status, h, n_h, b.data, b.len, b.data);
 }
 
 int net_stream_begin(struct net_exchange *x, int status, const struct net_header *h, int n_h)

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <event2/buffer.h>
@@ -28,6 +29,11 @@ static void conn_advance(struct net_conn *c);
 static int64_t deadline_in(int ms)
 {
     return clock_now_us() + (int64_t)ms * 1000;
+}
+
+static int64_t deadline_of(const struct net_conn *c, int ms)
+{
+    return c->io->now_us + (int64_t)ms * 1000;
 }
 
 static const struct net_config *config_of(const struct net_conn *c)
@@ -68,7 +74,7 @@ static int exchange_new(struct net_conn *c)
         return ERR_NOMEM;
     x->conn = c;
     x->owner = c->peer;
-    x->started_us = clock_now_us();
+    x->started_us = c->io->now_us;
     http_parser_init(&x->parser, &config_of(c)->http);
     c->x = x;
     atomic_fetch_add(&c->io->server->n_exchanges, 1);
@@ -155,15 +161,43 @@ static void free_given(const void *p, size_t n, void *given)
     free(given);
 }
 
-int conn_give(struct net_conn *c, void *p, size_t n)
+static int conn_give(struct net_conn *c, const char *p, size_t n, char *given)
 {
-    if (evbuffer_add_reference(c->out_bytes, p, n, free_given, p)) {
-        free(p);
+    if (evbuffer_add_reference(c->out_bytes, p, n, free_given, given)) {
+        free(given);
         return ERR_NOMEM;
     }
     c->out_total += n;
     conn_defer(c);
     return 0;
+}
+
+/* To the socket, where nothing waits to be written before: how many bytes it took. Where it is
+ * broken none, and the next turn finds out. */
+static size_t send_now(struct net_conn *c, const struct buf *head, const char *body, size_t n_body)
+{
+    struct iovec v[2] = {{head->data, head->len}, {(char *)(uintptr_t)body, n_body}};
+    struct msghdr m = {.msg_iov = v, .msg_iovlen = n_body ? 2 : 1};
+    ssize_t n = c->is_writing || conn_pending(c) ? -1 : sendmsg(c->fd, &m, MSG_NOSIGNAL);
+
+    if (n < 0)
+        return 0;
+    c->out_total += (size_t)n;
+    return (size_t)n;
+}
+
+int conn_write_whole(struct net_conn *c, const struct buf *head, const char *body, size_t n_body,
+                     char *given)
+{
+    size_t n = send_now(c, head, body, n_body);
+    int r = n < head->len ? conn_write(c, head->data + n, head->len - n) : 0;
+
+    n = n > head->len ? n - head->len : 0;
+    if (r || n == n_body) {
+        free(given);
+        return r;
+    }
+    return given ? conn_give(c, body + n, n_body - n, given) : conn_write(c, body + n, n_body - n);
 }
 
 /* What the socket takes. 0, or -1 when the client is gone. */
@@ -224,7 +258,7 @@ static void conn_linger(struct net_conn *c)
         return;
     }
     conn_set(c, CONN_LINGER);
-    c->deadline_us = deadline_in(config_of(c)->linger_ms);
+    c->deadline_us = deadline_of(c, config_of(c)->linger_ms);
 }
 
 /* No more requests: what is in the output goes out, then the connection closes. */
@@ -238,15 +272,18 @@ static void conn_finish(struct net_conn *c)
 void conn_answered(struct net_conn *c)
 {
     c->is_served = 1;
+    c->io->now_us = clock_now_us();
     if (c->close_after || c->io->drain_seen) {
         conn_finish(c);
     } else if (http_parser_left(&c->x->parser) != 0) {
         conn_set(c, CONN_SKIP);
-        c->deadline_us = deadline_in(config_of(c)->body_timeout_ms);
+        c->deadline_us = deadline_of(c, config_of(c)->body_timeout_ms);
     } else {
         conn_set(c, CONN_IDLE);
-        c->deadline_us = deadline_in(config_of(c)->idle_timeout_ms);
+        c->deadline_us = deadline_of(c, config_of(c)->idle_timeout_ms);
         exchange_free(c);
+        if (!c->n_in) /* there is nothing to go on with */
+            return;
     }
     conn_defer(c);
 }
@@ -339,7 +376,7 @@ static int conn_begin(struct net_conn *c)
         return 0;
     }
     conn_set(c, CONN_HEAD);
-    c->deadline_us = deadline_in(config_of(c)->header_timeout_ms);
+    c->deadline_us = deadline_of(c, config_of(c)->header_timeout_ms);
     return 1;
 }
 
@@ -367,6 +404,7 @@ static void conn_advance(struct net_conn *c)
     if (c->is_busy)
         return;
     c->is_busy = 1;
+    c->io->now_us = clock_now_us();
     while (more) {
         switch ((enum conn_state)c->state) {
         case CONN_IDLE:
@@ -499,9 +537,10 @@ void conn_open(struct net_conn *c)
     if (c->next)
         c->next->prev = c;
     io->conns = c;
+    io->now_us = clock_now_us();
     places_enter(c);
     conn_set(c, CONN_IDLE);
-    c->deadline_us = deadline_in(io->drain_seen ? DRAIN_NEW_MS : config_of(c)->idle_timeout_ms);
+    c->deadline_us = deadline_of(c, io->drain_seen ? DRAIN_NEW_MS : config_of(c)->idle_timeout_ms);
 }
 
 void conn_defer_run(struct net_io *io)

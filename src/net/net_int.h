@@ -81,6 +81,7 @@ struct net_io {
     struct mbox inbox; /* our own: new connections, wake-ups */
     struct event *mail_ev, *inbox_ev, *defer_ev, *sweep_ev;
     struct net_conn *conns, *deferred, *wait_first, *wait_last;
+    int64_t now_us; /* when conn_open, conn_advance or conn_answered began last */
     _Atomic int want_places;    /* [any] */
     _Atomic int64_t longest_us; /* [any] since when the first of those waits */
     struct buf scratch;         /* heads under construction */
@@ -136,8 +137,11 @@ void conn_free_all(struct net_io *io);
 void conn_answered(struct net_conn *c);
 /* Bytes into the output, sent by the next turn; 0 or ERR_NOMEM. */
 int conn_write(struct net_conn *c, const void *p, size_t n);
-/* The same without copying: malloc'd memory, freed when it is written, also on failure. */
-int conn_give(struct net_conn *c, void *p, size_t n);
+/* The same of a whole answer, of which the socket gets at once what it takes. `given`: the body is
+ * in malloc'd memory of this address, which is not copied, and freed when it is written, also on
+ * failure; else NULL. */
+int conn_write_whole(struct net_conn *c, const struct buf *head, const char *body, size_t n_body,
+                     char *given);
 size_t conn_pending(const struct net_conn *c);
 void conn_cut(struct net_conn *c); /* close, without on_gone */
 

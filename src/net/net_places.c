@@ -33,13 +33,14 @@ void places_note(struct net_conn *c)
     }
     c->wait_us = 0;
     if (waits(c)) {
-        c->wait_us = clock_now_us();
+        c->wait_us = io->now_us;
         c->wait_next = NULL;
         c->wait_prev = io->wait_last;
         *(io->wait_last ? &io->wait_last->wait_next : &io->wait_first) = c;
         io->wait_last = c;
     }
-    atomic_store(&io->longest_us, io->wait_first ? io->wait_first->wait_us : INT64_MAX);
+    atomic_store_explicit(&io->longest_us, io->wait_first ? io->wait_first->wait_us : INT64_MAX,
+                          memory_order_relaxed);
 }
 
 /* 1 when no byte is on its way, in either direction. */

@@ -206,7 +206,7 @@ static void add_tokens(struct usage *to, const struct usage *u)
 
 /* One more prompt is done: sums of what was used. Prompts run side by side, so the longest counts.
  */
-static void add_use(struct call *c, const struct event *ev)
+static void add_use(struct call *c, int64_t now_us, const struct event *ev)
 {
     const struct times *t = ev->times;
 
@@ -215,12 +215,14 @@ static void add_use(struct call *c, const struct event *ev)
     raise(&c->times.queue_us, t->queue_us);
     raise(&c->times.prompt_us, t->prompt_us);
     raise(&c->times.completion_us, t->completion_us);
-    c->times.total_us = clock_now_us() - c->started_us;
+    c->times.total_us = now_us - c->started_us;
     c->times.created_us = clock_wall_us();
 }
 
 static void job_done(struct call *c, struct call_job *j, const struct event *ev)
 {
+    int64_t now_us = clock_now_us();
+
     j->state = JOB_DONE;
     /* what came too late to be told is booked all the same, so it is shown */
     note_prefill(c, j, (int32_t)ev->usage->prompt_tokens, (int32_t)ev->usage->cached_tokens);
@@ -228,10 +230,9 @@ static void job_done(struct call *c, struct call_job *j, const struct event *ev)
     c->live.row.n_generated +=
         (int32_t)(ev->usage->completion_tokens - ev->usage->rejected_prediction_tokens) -
         j->n_told; /* ends have no text */
-    add_use(c, ev);
+    add_use(c, now_us, ev);
     if (!ev->code)
-        cloud_note_job(c->ticket.offer, clock_now_us(),
-                       ev->times->prompt_us + ev->times->completion_us);
+        cloud_note_job(c->ticket.offer, now_us, ev->times->prompt_us + ev->times->completion_us);
 }
 
 /* The last byte: of a stream, or the whole body. */

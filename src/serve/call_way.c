@@ -194,7 +194,7 @@ static int hold_once(struct call *c, struct err *e)
     int may_lower = c->req.sampling.max_tokens < 0;
     struct cloud_ask ask = {.model = server_model(c)->names[0], .tier = c->tier};
     struct hold h = {0};
-    int64_t n, room, left;
+    int64_t now_us = clock_now_us(), n, room, left;
     int32_t max;
 
     for (int32_t i = 0; i < c->n_jobs; i++) {
@@ -205,13 +205,13 @@ static int hold_once(struct call *c, struct err *e)
         hold_add(&h, j->n_hold, j->job.n_prediction, n_choices, answer_max(c, &j->job));
         ask.n_prompt += j->n_hold;
     }
-    room = cloud_room(c->s->cloud, clock_now_us(), &c->ticket, &ask);
-    left = may_lower ? cloud_left(clock_now_us(), &c->ticket) : INT64_MAX;
+    room = cloud_room(c->s->cloud, now_us, &c->ticket, &ask);
+    left = may_lower ? cloud_left(now_us, &c->ticket) : INT64_MAX;
     if (left < room && left - ask.n_prompt >= room / ENOUGH) /* else it is told when to come back */
         room = left;
     n = hold_fit(&h, room, may_lower, &max);
     lower(c, max);
-    return cloud_reserve(c->s->cloud, clock_now_us(), &c->ticket, &ask, n, e);
+    return cloud_reserve(c->s->cloud, now_us, &c->ticket, &ask, n, e);
 }
 
 /* No choice is longer than its tenant may have one: what the client left to us is lowered. */

@@ -13,8 +13,9 @@
 #include "serve/server.h"
 #include "serve/webhooks.h"
 
-#define ARENA_BASE ((size_t)1 << 20) /* and a multiple of the body */
-#define ARENA_BODY 8
+#define ARENA_BASE  ((size_t)1 << 20) /* and a multiple of the body */
+#define ARENA_BODY  8
+#define ARENA_CHUNK 960 /* what malloc keeps at hand */
 
 static int is_home(const struct call *c)
 {
@@ -99,7 +100,7 @@ static struct call *call_new(struct server *s, struct net_exchange *x)
     c->prep_item.owner = c;
     buf_init(&c->out, (size_t)128 << 20);
     buf_init(&c->record, ROUTE_RECORD_BYTES_MAX);
-    arena_init(&c->arena, 4096, ARENA_BASE);
+    arena_init(&c->arena, ARENA_CHUNK, ARENA_BASE);
     io = &s->io[c->io];
     c->next = io->calls;
     if (c->next)
@@ -158,23 +159,25 @@ static int may_read_metrics(struct call *c, const struct cloud_caller *who, stru
 
 static int may_ask(struct call *c, const struct cloud_caller *who, struct err *e)
 {
+    int64_t now_us = clock_now_us();
+
     switch (c->route.auth) {
     case API_AUTH_NONE:
         break;
     case API_AUTH_KEY:
-        return cloud_check_key(c->s->cloud, clock_now_us(), who, e);
+        return cloud_check_key(c->s->cloud, now_us, who, e);
     case API_AUTH_TENANT:
         c->keys_read = atomic_load(&c->s->keys_read); /* before the key is looked at */
-        return cloud_find_tenant(c->s->cloud, clock_now_us(), who, &c->i_viewer, e);
+        return cloud_find_tenant(c->s->cloud, now_us, who, &c->i_viewer, e);
     case API_AUTH_ADMIN:
-        return cloud_check_admin(c->s->cloud, clock_now_us(), who, c->admin.key_id, e);
+        return cloud_check_admin(c->s->cloud, now_us, who, c->admin.key_id, e);
     case API_AUTH_METRICS:
         return may_read_metrics(c, who, e);
     case API_AUTH_LIMITS:
         if (atomic_load(&c->s->draining))
             return err_set(e, ERR_DRAINING, "The server is shutting down.");
-        cloud_tell_wall(c->s->cloud, clock_now_us(), clock_wall_us());
-        return cloud_enter(c->s->cloud, clock_now_us(), who, &c->ticket, e);
+        cloud_tell_wall(c->s->cloud, now_us, clock_wall_us());
+        return cloud_enter(c->s->cloud, now_us, who, &c->ticket, e);
     }
     return 0;
 }
