@@ -32,6 +32,13 @@ const char *account_kind_name(enum account_kind k)
     return names[k];
 }
 
+const char *exceed_name(enum exceed x)
+{
+    static const char *const names[EXCEEDS] = {"reject", "downgrade", "fallback"};
+
+    return names[x];
+}
+
 const struct account_field *account_field_find(const char *name)
 {
     for (int i = 0; i < account_n_fields; i++) {
@@ -151,6 +158,17 @@ static int read_flag(const struct account_field *f, const char *text, int64_t *r
         return BAD(f, e, "wants yes or no, not '%.40s'", text);
     *ret = !strcmp(text, "yes");
     return 0;
+}
+
+static int read_exceed(const struct account_field *f, const char *text, int64_t *ret, struct err *e)
+{
+    for (int i = 0; i < EXCEEDS; i++) {
+        if (!strcmp(text, exceed_name((enum exceed)i))) {
+            *ret = i;
+            return 0;
+        }
+    }
+    return BAD(f, e, "wants reject, downgrade or fallback, not '%.40s'", text);
 }
 
 /* The next of a list that commas part, cut out of the text; NULL: there is none. */
@@ -332,9 +350,15 @@ int account_field_set(struct account_settings *s, const struct account_field *f,
         return read_flag(f, text, number_of(s, f), e);
     case ACCOUNT_TIERS:
         return read_tiers(f, list, number_of(s, f), e);
+    case ACCOUNT_EXCEED:
+        return read_exceed(f, text, number_of(s, f), e);
     case ACCOUNT_ZONE:
         r = read_zone(f, text, e);
         return r ? r : set_text(s, f, text, e);
+    case ACCOUNT_MODEL:
+        if (!name_of_list_ok(text) || strchr(text, '*'))
+            return BAD(f, e, "'%.40s' is no name of a model", text);
+        return set_text(s, f, text, e);
     case ACCOUNT_NAMES:
     case ACCOUNT_NETWORKS:
     case ACCOUNT_LABELS:
@@ -387,6 +411,8 @@ int account_field_show(const struct account_settings *s, const struct account_fi
         show_tiers(n, ret, ACCOUNT_TEXT_MAX);
     else if (f->type == ACCOUNT_FLAG)
         snprintf(ret, ACCOUNT_TEXT_MAX, "%s", n ? "yes" : "no");
+    else if (f->type == ACCOUNT_EXCEED)
+        snprintf(ret, ACCOUNT_TEXT_MAX, "%s", exceed_name((enum exceed)n));
     else
         snprintf(ret, ACCOUNT_TEXT_MAX, "%lld", (long long)n);
     return 1;

@@ -22,6 +22,15 @@
 enum account_kind { ACCOUNT_TENANT, ACCOUNT_TEAM, ACCOUNT_KEY, ACCOUNT_KINDS };
 const char *account_kind_name(enum account_kind k); /* "tenant" */
 
+/* What becomes of a request that rates of tokens and budgets cannot hold. */
+enum exceed {
+    EXCEED_REJECT,
+    EXCEED_DOWNGRADE, /* served in a low tier, with as many tokens of answer as there are left */
+    EXCEED_FALLBACK,  /* served by another model */
+    EXCEEDS
+};
+const char *exceed_name(enum exceed x); /* "reject" */
+
 /* name, its option, type, of which kinds, value, what it is */
 #define ACCOUNT_FIELDS(X)                                                                          \
     X(requests_per_minute, "requests-per-minute", COUNT, ALL, "N", "requests a minute")            \
@@ -51,6 +60,9 @@ const char *account_kind_name(enum account_kind k); /* "tenant" */
     X(budget_until, "budget-until", TIME, ALL, "TIME", "when it ends")                             \
     X(budget_zone, "budget-zone", ZONE, ALL, "ZONE", "whose days these are: Europe/Berlin (UTC)")  \
     X(budget_warn, "budget-warn", COUNT, ALL, "PERCENT", "of a budget at which to warn")           \
+    X(on_exceed, "on-exceed", EXCEED, ALL, "reject|downgrade|fallback",                            \
+      "what becomes of a request that its rates of tokens and budgets cannot hold")                \
+    X(fallback_model, "fallback-model", MODEL, ALL, "NAME", "which model then serves it")          \
     X(tiers, "tiers", TIERS, ALL, "LIST", "the tiers that may be asked for: default,flex")         \
     X(models, "models", NAMES, ALL, "LIST", "the models that may be used, a final * for any rest") \
     X(suppliers, "suppliers", NAMES, ALL, "LIST", "the suppliers that may serve: local,NAME")      \
@@ -65,7 +77,9 @@ enum account_type {
     ACCOUNT_TIME,     /* int64_t unix seconds */
     ACCOUNT_TIERS,    /* int64_t bits 1 << TIER_* */
     ACCOUNT_FLAG,     /* int64_t */
+    ACCOUNT_EXCEED,   /* int64_t, an enum exceed */
     ACCOUNT_ZONE,     /* the others: char *, its canonical text */
+    ACCOUNT_MODEL,    /* letters, digits and - _ . : / */
     ACCOUNT_NAMES,    /* letters, digits and - _ . : / , a final * */
     ACCOUNT_NETWORKS, /* addresses with or without a length of prefix */
     ACCOUNT_LABELS    /* name=value, in order of name */
@@ -82,7 +96,8 @@ struct account_settings {
     int64_t budget, budget_from, budget_until; /* of a fixed span; unix seconds */
     int64_t token_budget_per_day, token_budget_per_week, token_budget_per_month, token_budget;
     int64_t budget_warn; /* percent of a budget at which its owner is warned */
-    int64_t tiers, expires, admin;
+    int64_t on_exceed, tiers, expires, admin;
+    char *fallback_model;
     char *budget_zone; /* name of a time zone; NULL: UTC */
     char *models, *suppliers, *networks, *labels;
     char currency[4]; /* of its budgets of money; "": it has none */

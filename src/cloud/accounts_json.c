@@ -57,7 +57,9 @@ static json_t *value_of(const struct account_field *f, const char *text)
         return list_of(text, 1);
     case ACCOUNT_MONEY:
     case ACCOUNT_TIME:
+    case ACCOUNT_EXCEED:
     case ACCOUNT_ZONE:
+    case ACCOUNT_MODEL:
         break;
     }
     return json_string(text);
@@ -177,7 +179,9 @@ static int read_value(const struct account_field *f, const json_t *v, char ret[A
                                                         : bad(f, "an object of texts", e);
     case ACCOUNT_MONEY:
     case ACCOUNT_TIME:
+    case ACCOUNT_EXCEED:
     case ACCOUNT_ZONE:
+    case ACCOUNT_MODEL:
         break;
     }
     if (!json_is_string(v) || json_string_length(v) >= ACCOUNT_TEXT_MAX)

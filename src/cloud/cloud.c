@@ -101,7 +101,7 @@ static int refuse(struct cloud *c, struct cloud_ticket *t, const struct holds_re
                          : code == ERR_BUDGET      ? &c->refused_budget
                                                    : &c->refused_tokens;
 
-    if (code != ERR_LIMIT)
+    if (code != ERR_LIMIT && t->exceed == EXCEED_REJECT) /* else it was counted before */
         atomic_fetch_add(n, 1);
     t->retry_us = why->retry_us;
     return code;
@@ -332,6 +332,8 @@ int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
         return refuse(c, t, &why, r);
     t->n_held = tokens;
     t->money_held = money;
+    if (t->exceed != EXCEED_REJECT)
+        atomic_fetch_add(&c->exceeded[t->exceed], 1);
     atomic_fetch_add(&c->n_held, tokens);
     return 0;
 }
@@ -350,6 +352,34 @@ static void let_go(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
     offers_note(&c->offers, t, BREAKER_NOTHING, 0, 0, now_us);
     offers_put(&c->offers, t->offer);
     t->offer = NULL;
+}
+
+int cloud_may_exceed(const struct cloud_ticket *t)
+{
+    const struct grant *g = t->grant;
+
+    return g && t->exceed == EXCEED_REJECT && g->exceed != EXCEED_REJECT &&
+           (g->exceed != EXCEED_FALLBACK || g->fallback);
+}
+
+enum exceed cloud_exceed(struct cloud_ticket *t, int code)
+{
+    if (!cloud_may_exceed(t) ||
+        (code != ERR_RATE_TOKENS && code != ERR_QUOTA && code != ERR_BUDGET))
+        return EXCEED_REJECT;
+    t->exceed = t->grant->exceed;
+    return t->exceed;
+}
+
+const char *cloud_fallback(const struct cloud_ticket *t)
+{
+    return t->grant->fallback;
+}
+
+void cloud_give_back(struct cloud *c, int64_t now_us, struct cloud_ticket *t)
+{
+    CHECK(t->i_tenant >= 0 && t->offer);
+    let_go(c, now_us, t, &(struct holds_use){0});
 }
 
 void cloud_turn_back(struct cloud *c, int64_t now_us, struct cloud_ticket *t)
@@ -673,6 +703,8 @@ void cloud_stats(struct cloud *c, struct cloud_stats *ret)
                                 .refused_budget = atomic_load(&c->refused_budget),
                                 .tokens_held = atomic_load(&c->n_held),
                                 .tokens_lost = atomic_load(&c->n_lost)};
+    for (int i = 0; i < EXCEEDS; i++)
+        ret->exceeded[i] = atomic_load(&c->exceeded[i]);
     for (int i = 0; i < N_TOLD; i++)
         ret->notices[i] = atomic_load(&c->told[i]);
     ret->notices[TOLD_DROPPED] += notices_lost(&c->notices);

@@ -202,6 +202,7 @@ struct cloud_ticket {
     struct grant *grant;             /* what its key gives, while it is open; NULL: no keys */
     unsigned tiers;                  /* the tiers that were granted: bits 1 << TIER_* */
     struct holds holds;              /* on its accounts */
+    enum exceed exceed;              /* it was refused once, and goes on so */
     int64_t n_held, money_held;      /* tokens, and what they may cost at most; < 0: unknown */
     struct cloud_offer *offer;       /* after cloud_route, to the ticket's end; NULL: none */
     int32_t breaker_turn;            /* at its offer */
@@ -307,6 +308,16 @@ int64_t cloud_left(int64_t now_us, const struct cloud_ticket *t);
 int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
                   const struct cloud_ask *a, int64_t tokens, struct err *e);
 
+/* cloud_reserve has refused with that code: how its account wants it to go on, once. If not with
+ * EXCEED_REJECT, what is held at the offer is to be given back, and the request goes on from
+ * cloud_route: in a low tier and with a maximum that can be lowered to cloud_left and cloud_room,
+ * or for the model cloud_fallback. No limit is overshot so: it holds all that it may use, too. */
+enum exceed cloud_exceed(struct cloud_ticket *t, int code);
+int cloud_may_exceed(const struct cloud_ticket *t); /* may it begin again so? */
+const char *cloud_fallback(const struct cloud_ticket *t);
+/* Give back what was held at t->offer, and the offer; it may be chosen again. */
+void cloud_give_back(struct cloud *c, int64_t now_us, struct cloud_ticket *t);
+
 /* Hedging: a stream whose first content is late is tried at a second offer too (policy/hedge.h).
  * How long one waits at t->offer before that; < 0: it is not hedged. */
 int64_t cloud_hedge_after(const struct cloud *c, const struct cloud_ticket *t, enum tier tier);
@@ -371,7 +382,8 @@ struct cloud_stats {
     int64_t rows_written, rows_pending, write_failures;
     int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency, refused_queue;
     int64_t refused_budget;
-    int64_t hedges, tokens_hedged;    /* requests tried at two offers, and what that lost */
+    int64_t exceeded[EXCEEDS];     /* of those refused for tokens: served all the same, and how */
+    int64_t hedges, tokens_hedged; /* requests tried at two offers, and what that lost */
     int64_t retries, retries_refused; /* requests tried at another offer; that might not be */
     int64_t tokens_held;              /* by requests under way */
     int64_t notices[N_TOLD];

@@ -31,7 +31,7 @@ struct cloud {
     pthread_mutex_t hedge_lock; /* rank: a leaf */
     struct hedge hedge;
     int64_t n_hedges, tokens_hedged;
-    _Atomic int64_t refused_budget;
+    _Atomic int64_t refused_budget, exceeded[EXCEEDS];
     _Atomic int64_t n_lost;
     _Atomic int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency,
         refused_queue;

@@ -276,6 +276,7 @@ void grant_put(struct grant *g)
         free(g->suppliers[i]);
         free(g->networks[i]);
     }
+    free(g->fallback);
     free(g);
 }
 
@@ -318,8 +319,9 @@ static int add_list(char **to, const char *list)
     return list && !*to ? ERR_NOMEM : 0;
 }
 
-/* One account of the key's path. */
-static int add_to(struct grant *g, int i, struct account *a, const struct account_settings *s)
+/* One account of the key's path, the nearest first; *exceed: what it says of that, < 0: nothing. */
+static int add_to(struct grant *g, int i, struct account *a, const struct account_settings *s,
+                  int64_t *exceed)
 {
     if (a->counts)
         g->path[g->n_path++] = a->counts;
@@ -327,6 +329,10 @@ static int add_to(struct grant *g, int i, struct account *a, const struct accoun
         return 0;
     if (!g->tiers && s->tiers > 0)
         g->tiers = (unsigned)s->tiers;
+    if (*exceed < 0)
+        *exceed = s->on_exceed;
+    if (!g->fallback && add_list(&g->fallback, s->fallback_model))
+        return ERR_NOMEM;
     add_labels(g, s->labels);
     return add_list(&g->models[i], s->models) || add_list(&g->suppliers[i], s->suppliers) ||
                    add_list(&g->networks[i], s->networks)
@@ -339,6 +345,7 @@ struct grant *directory_make_grant(struct directory *d, struct account *key)
     struct account *path[HOLDS_PATH_MAX] = {key, key->team, d->tenants[key->i_tenant]};
     const struct account_settings *s = settings_of(key);
     struct grant *g = calloc(1, sizeof *g);
+    int64_t exceed = -1;
     int r = g && s ? 0 : ERR_NOMEM;
 
     if (!r) {
@@ -353,11 +360,12 @@ struct grant *directory_make_grant(struct directory *d, struct account *key)
         snprintf(g->team, sizeof g->team, "%s", key->team ? key->team->id : "");
     }
     for (int i = 0; !r && i < HOLDS_PATH_MAX; i++)
-        r = path[i] ? add_to(g, i, path[i], settings_of(path[i])) : 0;
+        r = path[i] ? add_to(g, i, path[i], settings_of(path[i]), &exceed) : 0;
     if (r) {
         grant_put(g);
         return NULL;
     }
+    g->exceed = exceed > 0 ? (enum exceed)exceed : EXCEED_REJECT;
     if (!g->tiers)
         g->tiers = TIERS_UNSAID;
     grant_put(key->grant);

@@ -53,6 +53,8 @@ struct grant {
     int n_path; /* key, team, tenant: those with counts */
     struct holds_account *path[HOLDS_PATH_MAX];
     unsigned tiers; /* bits 1 << TIER_* */
+    enum exceed exceed;
+    char *fallback; /* NULL: none */
     int is_admin;
     int64_t expires_s;   /* 0: never */
     struct account *key; /* NULL: without keys */

@@ -47,6 +47,7 @@ enum {
     M_SIZE_OUT,
     M_REQUESTS,
     M_REFUSED,
+    M_EXCEEDED,
     M_RETRIES,
     M_HEDGES,
     M_HEDGED,
@@ -129,6 +130,12 @@ static const struct metric_def defs[] = {
                    {"reason"},
                    NULL,
                    0},
+    [M_EXCEEDED] = {"gaufre_exceeded_total",
+                    METRIC_COUNTER,
+                    "Of those refused for tokens or budgets: served all the same, by on_exceed.",
+                    {"how"},
+                    NULL,
+                    0},
     [M_RETRIES] = {"gaufre_retries_total",
                    METRIC_COUNTER,
                    "Requests whose offer failed: tried at another, or refused that by the budget.",
@@ -405,6 +412,8 @@ int console_metrics(struct console *c, struct buf *out)
     put(c, M_WEBHOOKS, "failed", s.notices[TOLD_FAILED]);
     put(c, M_WEBHOOKS, "dropped", s.notices[TOLD_DROPPED]);
     put(c, M_LOST, NULL, s.tokens_lost);
+    for (int i = EXCEED_REJECT + 1; i < EXCEEDS; i++)
+        put(c, M_EXCEEDED, exceed_name((enum exceed)i), s.exceeded[i]);
     put(c, M_RETRIES, "tried", s.retries);
     put(c, M_RETRIES, "refused", s.retries_refused);
     put(c, M_RESERVED, NULL, s.tokens_held);

@@ -167,6 +167,13 @@ static json_t *schema_of(const struct account_field *f)
                       "(T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)?$",
                       "examples", "2027-01-31", "2027-01-31T18:00:00Z");
         break;
+    case ACCOUNT_EXCEED:
+        j = json_pack("{s:s, s:[s, s, s]}", "type", "string", "enum", exceed_name(EXCEED_REJECT),
+                      exceed_name(EXCEED_DOWNGRADE), exceed_name(EXCEED_FALLBACK));
+        break;
+    case ACCOUNT_MODEL:
+        j = json_pack("{s:s, s:s}", "type", "string", "pattern", "^[A-Za-z0-9._:/-]{1,100}$");
+        break;
     case ACCOUNT_ZONE:
         j = json_pack("{s:s, s:[s]}", "type", "string", "examples", "Europe/Berlin");
         break;

@@ -158,6 +158,10 @@ struct call {
     _Atomic int gone;         /* the client left: prep may stop early */
     struct patience patience; /* [prep]: how long the work on its texts goes on */
 
+    struct err *refusal; /* in the arena: of its limits, before it went on by on_exceed; NULL: none
+                          */
+    int64_t refusal_retry_us;
+    int is_exceeding;    /* it leaves its offer for that, which did not fail */
     int32_t lowered_max; /* of one answer, as its accounts have no room for more; 0: as it was */
     int32_t n_sent, n_home, n_at_once; /* jobs: how many, and together */
     enum tier tier;                    /* granted */

@@ -33,6 +33,21 @@ static void set(struct api_header *h, const char *name, const char *value)
     put_text(h->value, sizeof h->value, value);
 }
 
+/* In what it was served as less than it asked for, by its account's on_exceed. */
+static int add_downgraded(const struct call *c, struct api_header *h)
+{
+    int is_lower = c->tier != cloud_tier(&c->ticket, c->req.tier);
+
+    if (c->ticket.exceed == EXCEED_REJECT || c->refusal)
+        return 0;
+    set(h, "x-gaufre-downgraded",
+        c->ticket.exceed == EXCEED_FALLBACK ? "model"
+        : is_lower && c->lowered_max        ? "tier, max_tokens"
+        : is_lower                          ? "tier"
+                                            : "max_tokens");
+    return 1;
+}
+
 static int call_headers(struct call *c, struct api_header *h, int max)
 {
     struct cloud *cloud = c->s->cloud;
@@ -44,6 +59,7 @@ static int call_headers(struct call *c, struct api_header *h, int max)
         set(&h[n++], "x-gaufre-supplier", c->sup->id);
         set(&h[n++], "x-gaufre-tier", tier_name(c->tier));
     }
+    n += add_downgraded(c, &h[n]);
     n += api_cors_headers(0, c->cors, h + n, max - n);
     if (cloud_rate(cloud, now_us, &c->ticket, final_tokens(c), &rate))
         n += api_rate_headers(&rate, h + n, max - n);

@@ -146,8 +146,8 @@ static int prep_chat(struct call *c, struct err *e)
                        e); /* the text is for the log alone */
     if (r)
         return too_long(c, r, e);
-    if (!cloud_has_other(c->s->cloud, clock_now_us(),
-                         &c->ticket)) /* else another may have to render them */
+    /* The messages go, unless they may have to be rendered again, for another offer. */
+    if (!cloud_may_exceed(&c->ticket) && !cloud_has_other(c->s->cloud, clock_now_us(), &c->ticket))
         api_request_rendered(&c->req);
     j->text = j->rendered.data ? j->rendered.data : "";
     j->n_text = j->rendered.len;

@@ -154,6 +154,8 @@ static int route(struct call *c, struct err *e)
         return err_set_param(e, ERR_SCHEMA, "model",
                              "model: is required, because this server has several");
     c->tier = cloud_tier(&c->ticket, c->req.tier);
+    if (c->ticket.exceed == EXCEED_DOWNGRADE && tier_rank(c->tier) > tier_rank(TIER_FLEX))
+        c->tier = TIER_FLEX;
     call_want(c, model, &w);
     w.record = &c->record;
     r = cloud_route(s->cloud, clock_now_us(), &w, &c->ticket, e);
@@ -191,7 +193,8 @@ static void lower(struct call *c, int32_t max)
 /* Hold all that it may use, or lower a maximum that the client left to us. */
 static int hold_once(struct call *c, struct err *e)
 {
-    int may_lower = c->req.sampling.max_tokens < 0;
+    int is_less = c->ticket.exceed == EXCEED_DOWNGRADE;
+    int may_lower = c->req.sampling.max_tokens < 0 || is_less;
     struct cloud_ask ask = {.model = server_model(c)->names[0], .tier = c->tier};
     struct hold h = {0};
     int64_t now_us = clock_now_us(), n, room, left;
@@ -207,8 +210,8 @@ static int hold_once(struct call *c, struct err *e)
     }
     room = cloud_room(c->s->cloud, now_us, &c->ticket, &ask);
     left = may_lower ? cloud_left(now_us, &c->ticket) : INT64_MAX;
-    if (left < room && left - ask.n_prompt >= room / ENOUGH) /* else it is told when to come back */
-        room = left;
+    if (left < room && (is_less || left - ask.n_prompt >= room / ENOUGH))
+        room = left > 0 ? left : 1; /* else it is told when to come back */
     n = hold_fit(&h, room, may_lower, &max);
     lower(c, max);
     return cloud_reserve(c->s->cloud, now_us, &c->ticket, &ask, n, e);
@@ -251,7 +254,11 @@ static int hold(struct call *c, struct err *e)
         return 0;
     r = cloud_admit(c->s->cloud, n, c->req.n_run, (int64_t)c->req.queue_threshold_ms * 1000,
                     &c->ticket, &c->n_at_once, e);
-    return r ? r : hold_tokens(c, e);
+    if (!r)
+        r = hold_tokens(c, e);
+    if (!r)
+        c->refusal = NULL;
+    return r;
 }
 
 /* ---- submit ---------------------------------------------------------------------------------- */
@@ -442,6 +449,43 @@ int call_turn_back(struct call *c, const struct err *e)
     return 1;
 }
 
+/* Its limits refuse it, and its account wants it served otherwise: it leaves its offer for that.
+ * The refusal is what it is answered if that is refused, too. */
+static int exceed(struct call *c, const struct err *e)
+{
+    enum exceed how = c->state == CALL_HOLD ? cloud_exceed(&c->ticket, e->code) : EXCEED_REJECT;
+
+    if (how == EXCEED_REJECT || !(c->refusal = arena_array(&c->arena, 1, sizeof *c->refusal)))
+        return 0;
+    *c->refusal = *e;
+    c->refusal_retry_us = c->ticket.retry_us;
+    if (how == EXCEED_FALLBACK) {
+        const char *model = arena_strdup(&c->arena, cloud_fallback(&c->ticket));
+        if (!model)
+            return 0;
+        c->req.model = model;
+    }
+    c->is_exceeding = 1;
+    c->state = CALL_BACK;
+    return 1;
+}
+
+/* What a call is answered that could not begin. */
+static void refuse(struct call *c, const struct err *e)
+{
+    struct err was;
+
+    if (!c->refusal) {
+        call_fail(c, e);
+        return;
+    }
+    LOG_EVENT(LOG_INFO, "refused twice", LOG_STR("id", c->live.row.id),
+              LOG_STR("error", err_name(e->code)), LOG_STR("why", e->text));
+    was = *c->refusal;
+    c->ticket.retry_us = c->refusal_retry_us;
+    call_fail(c, &was);
+}
+
 static void drop_jobs(struct call *c)
 {
     for (int32_t i = 0; i < c->n_jobs; i++)
@@ -464,7 +508,11 @@ static int leave_offer(struct call *c, struct err *e)
     c->usage = c->owed = (struct usage){0};
     c->times = (struct times){0};
     row_back(&c->live);
-    cloud_turn_back(c->s->cloud, clock_now_us(), &c->ticket);
+    if (c->is_exceeding)
+        cloud_give_back(c->s->cloud, clock_now_us(), &c->ticket);
+    else
+        cloud_turn_back(c->s->cloud, clock_now_us(), &c->ticket);
+    c->is_exceeding = 0;
     c->sup = NULL;
     return 0;
 }
@@ -499,8 +547,8 @@ void call_walk(struct call *c)
         r = way[at].step(c, &e);
         if (r == WAITS)
             return;
-        if (r && !call_turn_back(c, &e))
-            call_fail(c, &e);
+        if (r && !exceed(c, &e) && !call_turn_back(c, &e))
+            refuse(c, &e);
         if (c->state == at)
             c->state = way[at].next;
     }

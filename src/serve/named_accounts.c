@@ -16,6 +16,8 @@ struct named_text {
 #define IS_TIME                                        const char *
 #define IS_FLAG                                        const char *
 #define IS_ZONE                                        const char *
+#define IS_EXCEED                                      const char *
+#define IS_MODEL                                       const char *
 #define IS_TIERS                                       struct config_strs
 #define IS_NAMES                                       struct config_strs
 #define IS_NETWORKS                                    struct config_strs
@@ -31,6 +33,8 @@ struct named_text {
 #define KIND_TIME     CONFIG_STR
 #define KIND_FLAG     CONFIG_STR
 #define KIND_ZONE     CONFIG_STR
+#define KIND_EXCEED   CONFIG_STR
+#define KIND_MODEL    CONFIG_STR
 #define KIND_TIERS    CONFIG_STRS
 #define KIND_NAMES    CONFIG_STRS
 #define KIND_NETWORKS CONFIG_STRS

@@ -28,7 +28,7 @@
 #define SUPPLIERS     4
 #define HEDGE_PERCENT 20
 
-static const char *const model_name[MODELS] = {"small", "large"};
+static const char *const model_name[MODELS] = {SIM_FALLBACK, "large"};
 
 /* ---- random choices -------------------------------------------------------------------------- */
 
@@ -104,7 +104,8 @@ struct request {
 };
 
 static struct cloud *cloud;
-static int64_t n_used; /* tokens, in this life of the process */
+static int64_t n_used;              /* tokens, in this life of the process */
+static int64_t n_exceeded[EXCEEDS]; /* let in, in all worlds: at once, or otherwise */
 static struct request request[REQUESTS];
 static int i_model_of[MODELS];
 
@@ -210,26 +211,51 @@ static void hedge(struct request *r, int i_model)
         sim_fail("hedges have lost more than their share");
 }
 
+/* Its limits refused it: does it go on as its tenant wants it then? With as many tokens as are
+ * left, or with the other model; what it may use it holds, also then. */
+static int goes_on(struct request *r, const struct cloud_ask *ask, int code, int *i_model)
+{
+    enum exceed how = cloud_exceed(&r->t, code);
+    int64_t left = cloud_left(clock_now_us(), &r->t);
+    int64_t room = cloud_room(cloud, clock_now_us(), &r->t, ask), least;
+
+    if (how == EXCEED_REJECT)
+        return 0;
+    if (how == EXCEED_FALLBACK) {
+        *i_model = 0;
+    } else {
+        least = r->use.prompt + r->n_seqs;
+        left = room > 0 && room < left ? room : left;
+        r->use.held = left < least ? least : left < r->use.held ? left : r->use.held;
+    }
+    cloud_give_back(cloud, clock_now_us(), &r->t);
+    return 1;
+}
+
 /* From the choice of a supplier to its work, or to the end. */
 static void send(struct request *r, int i_model)
 {
-    const struct cloud_ask ask = {
-        .model = model_name[i_model], .tier = TIER_DEFAULT, .n_prompt = r->use.prompt};
     struct err e = {0};
     int32_t at_once = 0;
     int full;
 
     for (;;) {
+        const struct cloud_ask ask = {
+            .model = model_name[i_model], .tier = TIER_DEFAULT, .n_prompt = r->use.prompt};
         if (cloud_route(cloud, clock_now_us(),
                         &(struct cloud_want){.model = model_name[i_model], .tier = TIER_DEFAULT},
                         &r->t, &e))
             break;
         note_choice(r);
         full = cloud_admit(cloud, 1, r->n_seqs, chance(20) ? 500000 : 0, &r->t, &at_once, &e);
-        if (!full && cloud_reserve(cloud, clock_now_us(), &r->t, &ask, r->use.held, &e))
+        if (!full && cloud_reserve(cloud, clock_now_us(), &r->t, &ask, r->use.held, &e)) {
+            if (goes_on(r, &ask, e.code, &i_model))
+                continue;
             break;
+        }
         if (!full)
             sim_held(&r->use);
+        n_exceeded[r->t.exceed] += !full;
         if (!full && !chance(15)) { /* else it fails at once */
             move_to(r, r->t.offer->sup);
             if (chance(10))
@@ -330,6 +356,14 @@ static void open_cloud(void)
                                            .output = 400000000,
                                            .reasoning = -1,
                                            .per_request = 3},
+                                          {.side = PRICE_SELL,
+                                           .tier = -1,
+                                           .model = SIM_FALLBACK,
+                                           .uncached = 10000000,
+                                           .cache_read = -1,
+                                           .cache_write = -1,
+                                           .output = 40000000,
+                                           .reasoning = -1},
                                           {.side = PRICE_BUY,
                                            .tier = -1,
                                            .supplier = "site-1",
@@ -338,7 +372,7 @@ static void open_cloud(void)
                                            .cache_write = -1,
                                            .output = 300000000,
                                            .reasoning = -1}};
-    static const struct cloud_prices book = {.list = prices, .n = 2};
+    static const struct cloud_prices book = {.list = prices, .n = ARRAY_LEN(prices)};
     struct cloud_config config = {.prices = &book,
                                   .currency = "EUR",
                                   .keys_path = "keys",
@@ -498,6 +532,10 @@ int main(int argc, char **argv)
         uint64_t sum = live(s);
         if (s == first && live(s) != sum)
             sim_fail("the same seed led to another world");
+    }
+    for (int i = 0; n >= 10 && i < EXCEEDS; i++) {
+        if (!n_exceeded[i])
+            sim_fail("nothing went on after its limits refused it");
     }
     printf("ok 1 - the cloud, seeds %llu to %llu\n1..1\n", (unsigned long long)first,
            (unsigned long long)(first + n - 1));

@@ -8,8 +8,9 @@
 #include "cloud/cloud.h"
 #include "fakes.h"
 
-#define SIM_TENANTS 5
-#define SIM_MONEY   INT64_C(800000) /* nano-units: the budget of one of them */
+#define SIM_TENANTS  5
+#define SIM_FALLBACK "small"         /* the model that takes what limits refuse for another */
+#define SIM_MONEY    INT64_C(800000) /* nano-units: the budget of one of them */
 
 /* One request, from its entry on. */
 struct sim_use {

@@ -141,6 +141,9 @@ void sim_begin(void)
                      tenant[i].is_daily ? "_per_day" : "", (long long)tenant[i].budget);
         if (!i)
             buf_add_str(&text, " budget=0.0008EUR");
+        buf_add_str(&text, i == 1 || i == 2 ? " on_exceed=downgrade"
+                           : !i || i == 3   ? " on_exceed=fallback fallback_model=" SIM_FALLBACK
+                                            : "");
         buf_add_char(&text, '\n');
     }
     fake_disk_put("keys", text.data);
