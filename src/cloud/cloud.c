@@ -180,6 +180,40 @@ int cloud_check_over(struct cloud *c, int64_t now_us, const struct cloud_ticket 
     return err_set_param(e, ERR_AUTH, "api_key", "The API key was revoked or has expired.");
 }
 
+int cloud_key_models(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
+                     const char *ret[CLOUD_MODELS_MAX], struct err *e)
+{
+    struct offers *o = &c->offers;
+    struct grant *g = NULL;
+    int r = cloud_key_grant(c, now_us, who, &g, e);
+
+    if (r)
+        return r;
+    pthread_rwlock_rdlock(&o->lock);
+    for (int i = 0; i < o->n_models; i++) {
+        ret[i] = NULL;
+        for (int k = 0; !ret[i] && k < o->models[i].n_names; k++) {
+            if (!g || grant_has_model(g, o->models[i].names[k]))
+                ret[i] = o->models[i].names[k];
+        }
+    }
+    pthread_rwlock_unlock(&o->lock);
+    grant_put(g);
+    return 0;
+}
+
+int cloud_key_sees(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
+                   const char *name, struct err *e)
+{
+    struct grant *g = NULL;
+    int r = cloud_key_grant(c, now_us, who, &g, e);
+
+    if (!r && g && !grant_has_model(g, name))
+        r = api_err_model(e, name);
+    grant_put(g);
+    return r;
+}
+
 enum tier cloud_tier(const struct cloud_ticket *t, enum tier asked)
 {
     if (asked == TIER_BATCH)
@@ -343,7 +377,8 @@ int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
 static void let_go(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
                    const struct holds_use *used)
 {
-    holds_settle(&t->holds, now_us, cloud_wall_s(c, now_us), used);
+    if (!t->n_hedged) /* else it holds only sequences */
+        holds_settle(&t->holds, now_us, cloud_wall_s(c, now_us), used);
     atomic_fetch_sub(&c->n_held, t->n_held);
     t->n_held = t->money_held = 0;
     if (t->n_there)
@@ -521,9 +556,10 @@ int cloud_hedge(struct cloud *c, int64_t now_us, const struct cloud_want *w,
     memcpy(ret->tried, t->tried, sizeof ret->tried);
     ret->tried[ret->n_tried++] = t->offer->serial;
     ret->grant = t->grant; /* only for the choice */
-    r = cloud_route(c, now_us, w, ret, &e);
+    r = holds_double(&t->holds, &ret->holds) ? ERR_AGAIN : cloud_route(c, now_us, w, ret, &e);
     ret->grant = NULL;
     if (r) {
+        holds_leave(&ret->holds);
         if (row)
             books_give(c->books, row);
         settle_hedge(c, n_tokens, 0, 0);
@@ -669,6 +705,11 @@ int cloud_find_model(struct cloud *c, const char *name, int *ret_model, struct e
 int cloud_add_offer(struct cloud *c, int i_model, struct supplier *s, struct err *e)
 {
     return offers_add(&c->offers, i_model, s, e);
+}
+
+void cloud_place_offer(struct cloud *c, const struct supplier *s)
+{
+    offers_place(&c->offers, s);
 }
 
 int cloud_remove_offer(struct cloud *c, const struct supplier *s)

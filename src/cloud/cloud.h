@@ -153,6 +153,8 @@ int cloud_find_model(struct cloud *c, const char *name, int *ret_model,
                      struct err *e); /* ERR_NO_MODEL */
 /* Offers come and go at any time. ERR_EXISTS: that supplier is on offer; ERR_LIMIT. */
 int cloud_add_offer(struct cloud *c, int i_model, struct supplier *s, struct err *e);
+/* It comes behind all others where their order decides, as if it had been added now. */
+void cloud_place_offer(struct cloud *c, const struct supplier *s);
 /* No request is sent there any more. Those that are there end as they would have; then the
  * supplier's `gone` is called. ERR_NOTFOUND. */
 int cloud_remove_offer(struct cloud *c, const struct supplier *s);
@@ -164,6 +166,7 @@ struct cloud_offer {
     int slot;                   /* its place in the counts of each tenant */
     int i_share, i_owner_share; /* whose spending counts; -1: nobody's (shares.h) */
     uint64_t serial;            /* never used again */
+    uint64_t place;             /* in their order */
     uint32_t key;               /* of its id, for policy/route */
     /* Running means of the time of a job and to the first content of streams, 0: none; and when the
      * last of these was measured. A lost update does not matter. */
@@ -187,7 +190,9 @@ void cloud_look_done(struct cloud *c, struct cloud_look *l); /* its offer may go
 struct cloud_offer_view {
     char supplier[CLOUD_SUPPLIER_ID_MAX];
     enum breaker_state state;
-    enum breaker_why why; /* it opened last */
+    enum breaker_why why;                   /* it opened last */
+    int64_t wait_us;                        /* nothing is sent there for so long; 0: now */
+    int32_t n_running, n_waiting, capacity; /* sequences */
 };
 int cloud_view_offers(struct cloud *c, int64_t now_us,
                       struct cloud_offer_view ret[CLOUD_OFFERS_MAX]);
@@ -239,6 +244,13 @@ int cloud_check_over(struct cloud *c, int64_t now_us, const struct cloud_ticket 
 enum tier cloud_tier(const struct cloud_ticket *t, enum tier asked);
 /* Check only the key: for endpoints that cost nothing. */
 int cloud_check_key(struct cloud *c, int64_t now_us, const struct cloud_caller *who, struct err *e);
+/* Of each model the first of its names that the key may ask for, or NULL: it may not use it. Names
+ * live as long as the cloud. */
+int cloud_key_models(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
+                     const char *ret[CLOUD_MODELS_MAX], struct err *e);
+/* ERR_NO_MODEL where it may not ask for a model of that name, there or not. */
+int cloud_key_sees(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
+                   const char *name, struct err *e);
 /* The same, and whose it is, as in a ticket's i_tenant. */
 int cloud_find_tenant(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
                       int *ret_tenant, struct err *e);
@@ -323,7 +335,8 @@ void cloud_give_back(struct cloud *c, int64_t now_us, struct cloud_ticket *t);
 int64_t cloud_hedge_after(const struct cloud *c, const struct cloud_ticket *t, enum tier tier);
 /* Take a place at a second offer, where about n_tokens may be lost: a ticket of its own, for which
  * cloud_settle or cloud_leave is called too. What it uses is the platform's to pay, booked for
- * CLOUD_PLATFORM. ERR_AGAIN: there is no other, or nothing left to be lost. */
+ * CLOUD_PLATFORM; its sequences count in the tenant's concurrency. ERR_AGAIN: there is no other,
+ * nothing left to be lost, or no room in that. */
 #define CLOUD_PLATFORM "(platform)"
 int cloud_hedge(struct cloud *c, int64_t now_us, const struct cloud_want *w,
                 const struct cloud_ticket *t, int64_t n_tokens, struct cloud_ticket *ret);
@@ -387,7 +400,7 @@ struct cloud_stats {
     int64_t retries, retries_refused; /* requests tried at another offer; that might not be */
     int64_t tokens_held;              /* by requests under way */
     int64_t notices[N_TOLD];
-    int64_t tokens_lost;              /* owed, as clients left before they were delivered */
+    int64_t tokens_lost; /* owed, as clients left before they were delivered */
 };
 void cloud_stats(struct cloud *c, struct cloud_stats *ret);
 /* What all budgets of tokens or of money (OF_x) that have an amount count now: settled in their

@@ -302,6 +302,22 @@ void holds_leave(struct holds *h)
     h->n_seqs = 0;
 }
 
+int holds_double(const struct holds *h, struct holds *ret)
+{
+    for (int i = 0; i < h->n_path; i++) {
+        struct holds_account *a = h->path[i];
+        if (!quota_widen(&a->n_inside, atomic_load(&a->concurrency_max), 0, 1, h->n_seqs)) {
+            ret->n_seqs = h->n_seqs;
+            holds_leave(ret);
+            ret->n_path = 0;
+            return -1;
+        }
+        ret->path[ret->n_path++] = a;
+    }
+    ret->n_seqs = h->n_seqs;
+    return 0;
+}
+
 /* ---- tokens ---------------------------------------------------------------------------------- */
 
 static int64_t less(int64_t room, int64_t of)

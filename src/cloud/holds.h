@@ -104,6 +104,9 @@ struct holds_use {
 /* In place of what is held; sequences stay counted. */
 void holds_settle(struct holds *h, int64_t now_us, int64_t now_s, const struct holds_use *u);
 void holds_leave(struct holds *h); /* its sequences */
+/* Count as many sequences once more, in a zeroed *ret, on which only holds_leave may be called. -1:
+ * there is no room for them. */
+int holds_double(const struct holds *h, struct holds *ret);
 
 /* ---- looking --------------------------------------------------------------------------------- */
 

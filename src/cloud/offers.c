@@ -107,7 +107,7 @@ static int add(struct offers *o, struct cloud_offer *of, struct err *e)
     if (slot == CLOUD_OFFERS_MAX)
         return err_set(e, ERR_LIMIT, "more than %d offers", CLOUD_OFFERS_MAX);
     of->slot = slot;
-    of->serial = ++o->n_ever;
+    of->serial = of->place = ++o->n_ever;
     o->slots |= UINT64_C(1) << slot;
     o->offer[o->n_offers++] = of;
     return 0;
@@ -145,6 +145,17 @@ int offers_add(struct offers *o, int i_model, struct supplier *s, struct err *e)
         free(of);
     }
     return r;
+}
+
+void offers_place(struct offers *o, const struct supplier *s)
+{
+    int i;
+
+    pthread_rwlock_wrlock(&o->lock);
+    i = find_offer(o, s);
+    if (i < o->n_offers)
+        o->offer[i]->place = ++o->n_ever;
+    pthread_rwlock_unlock(&o->lock);
 }
 
 int offers_remove(struct offers *o, const struct supplier *s)
@@ -398,7 +409,7 @@ static struct route_offer lay_row(struct shares *shares, struct cloud_offer *of,
     const struct supplier_terms *terms = &of->sup->terms;
     int64_t measured_us = atomic_load(&of->measured_us);
     struct stance s = stance(of, now_us);
-    struct route_offer r = {.id = (uint32_t)of->serial, .key = of->key};
+    struct route_offer r = {.id = (uint32_t)of->place, .key = of->key};
     struct load load;
 
     of->sup->ops->load(of->sup, &load);
@@ -644,6 +655,7 @@ int offers_view(struct offers *o, int64_t now_us, struct cloud_offer_view ret[CL
         struct cloud_offer *of = o->offer[i];
         struct breaker_view v;
         struct stance s = stance(of, now_us);
+        struct load load;
         if (!has_breaker(of))
             continue;
         snprintf(ret[n].supplier, sizeof ret[n].supplier, "%s", of->sup->id);
@@ -652,6 +664,11 @@ int offers_view(struct offers *o, int64_t now_us, struct cloud_offer_view ret[CL
         ret[n].state = v.state == BREAKER_CLOSED && s.not_before_us ? BREAKER_OPEN : v.state;
         ret[n].why = s.not_before_us ? s.why : of->breaker.why;
         pthread_mutex_unlock(&of->lock);
+        of->sup->ops->load(of->sup, &load);
+        ret[n].wait_us = s.not_before_us ? s.not_before_us - now_us : 0;
+        ret[n].n_running = load.n_running;
+        ret[n].n_waiting = load.n_waiting;
+        ret[n].capacity = load.capacity;
         n++;
     }
     pthread_rwlock_unlock(&o->lock);

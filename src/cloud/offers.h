@@ -44,6 +44,7 @@ int offers_add_model(struct offers *o, const char *const *names, int n_names, in
                      struct err *e);
 int offers_find_model(struct offers *o, const char *name, int *ret_model, struct err *e);
 int offers_add(struct offers *o, int i_model, struct supplier *s, struct err *e);
+void offers_place(struct offers *o, const struct supplier *s);
 int offers_remove(struct offers *o, const struct supplier *s);
 
 /* Choose one of the model of that name that is not among t->tried, and hold it: t->offer. */

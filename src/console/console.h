@@ -42,10 +42,15 @@ struct rows *console_rows(struct console *c, int i_io);
 /* 0 when every model has an offer that is loaded and alive, else the error that says which has
  * not. */
 int console_health(struct console *c, struct err *e);
-/* The body of the list of models or, with `name`, of the model that has this id or alias, shown
- * under that name. ERR_NO_MODEL, or the buffer's failure. */
-int console_models(struct console *c, const char *name, enum api_models_format f, struct buf *out,
-                   struct err *e);
+/* For operators, to be added to a JSON object where there are any: the suppliers elsewhere, each
+ * with its breaker's state, why that opened last, when it is tried again, and its places. Fails as
+ * its buffer does. */
+int console_suppliers(struct console *c, struct buf *out);
+/* The body of the list of models, each under its name in `shown` (of cloud_key_models; NULL: all by
+ * their ids) or, with `name`, of the model that has this id or alias, shown under that name.
+ * ERR_NO_MODEL, or the buffer's failure. */
+int console_models(struct console *c, const char *name, const char *const *shown,
+                   enum api_models_format f, struct buf *out, struct err *e);
 /* All metrics as text; gauges are read at this moment. */
 int console_metrics(struct console *c, struct buf *out);
 /* The table of metrics, for the documentation: row i; 0 past the end. */

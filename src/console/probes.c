@@ -1,6 +1,9 @@
 /* Health of the server, and lists of the models that it serves. */
+#include <inttypes.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/json_write.h"
 #include "console/console_int.h"
 
 int console_health(struct console *c, struct err *e)
@@ -22,6 +25,24 @@ int console_health(struct console *c, struct err *e)
                                  "The engine of model %.200s does not answer.", name);
     }
     return 0;
+}
+
+int console_suppliers(struct console *c, struct buf *out)
+{
+    struct cloud_offer_view v[CLOUD_OFFERS_MAX];
+    int n = cloud_view_offers(c->setup.cloud, clock_now_us(), v);
+
+    for (int i = 0; i < n; i++) {
+        const char *why = breaker_why_name(v[i].why);
+        buf_add_str(out, i ? ",{\"supplier\":" : ",\"suppliers\":[{\"supplier\":");
+        json_put_str(out, v[i].supplier);
+        buf_addf(out,
+                 ",\"breaker\":\"%s\",\"why\":%s%s%s,\"retry_after_ms\":%" PRId64
+                 ",\"running\":%d,\"waiting\":%d,\"concurrency\":%d}",
+                 breaker_state_name(v[i].state), *why ? "\"" : "null", why, *why ? "\"" : "",
+                 v[i].wait_us / 1000, v[i].n_running, v[i].n_waiting, v[i].capacity);
+    }
+    return n ? buf_add_char(out, ']') : 0;
 }
 
 /* The model as its best offer serves it. Strings are the offer's and live until cloud_look_done. */
@@ -51,8 +72,8 @@ static struct api_model model_of(struct console *c, int i_model, struct cloud_lo
     return m;
 }
 
-int console_models(struct console *c, const char *name, enum api_models_format f, struct buf *out,
-                   struct err *e)
+int console_models(struct console *c, const char *name, const char *const *shown,
+                   enum api_models_format f, struct buf *out, struct err *e)
 {
     struct cloud_look look[CLOUD_MODELS_MAX];
     struct api_model m[CLOUD_MODELS_MAX] = {0};
@@ -66,8 +87,13 @@ int console_models(struct console *c, const char *name, enum api_models_format f
         m[n++].id = name; /* as asked for: an alias stays an alias */
         r = api_model_body(out, &m[0], f);
     } else {
-        for (; n < c->n_models; n++)
-            m[n] = model_of(c, n, &look[n]);
+        for (int i = 0; i < c->n_models; i++) {
+            if (shown && !shown[i])
+                continue;
+            m[n] = model_of(c, i, &look[n]);
+            m[n].id = shown ? shown[i] : m[n].id;
+            n++;
+        }
         r = api_models_body(out, m, n, f);
     }
     while (n--)

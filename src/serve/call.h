@@ -196,6 +196,10 @@ void handler_body(void *ctx, struct net_exchange *x, int code);
 void handler_gone(void *ctx, struct net_exchange *x, int code);
 void handler_mail(void *ctx, int io);
 void handler_room(void *ctx, struct net_exchange *x);
+struct cloud_caller handler_caller(const struct call *c); /* until the call is answered */
+/* May it see how suppliers are? A key of the admin API; or, where there are no keys, who is on this
+ * machine. */
+int handler_is_operator(struct call *c);
 void handler_tick(void *io);       /* of a timer, while there are calls */
 void handler_reap(struct call *c); /* frees it when nothing of it is outside */
 void handler_refuse(void *ctx, int status, const char *why, struct buf *body);

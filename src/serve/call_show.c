@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "console/page.h"
 #include "serve/server.h"
 
@@ -20,21 +21,40 @@ static void health(struct call *c, int ready)
         err_set(&e, ERR_DRAINING, "The server is shutting down.");
     else
         console_health(c->s->console, &e);
-    if (e.code)
+    if (e.code) {
         call_fail(c, &e);
-    else
+    } else if (!ready && handler_is_operator(c)) {
+        buf_add_str(&c->out, "{\"status\":\"ok\"");
+        console_suppliers(c->s->console, &c->out);
+        buf_add_char(&c->out, '}');
+        call_reply(c, 200, "application/json", c->out.data, c->out.len);
+    } else {
         ok_json(c, "{\"status\":\"ok\"}");
+    }
+}
+
+/* Who has a key sees what it may use. */
+static int shown_models(struct call *c, const char *only, const char *ret[CLOUD_MODELS_MAX],
+                        struct err *e)
+{
+    struct cloud_caller who = handler_caller(c);
+
+    return only ? cloud_key_sees(c->s->cloud, clock_now_us(), &who, only, e)
+                : cloud_key_models(c->s->cloud, clock_now_us(), &who, ret, e);
 }
 
 static void models(struct call *c, const char *only, int is_public)
 {
     enum api_models_format format;
+    const char *shown[CLOUD_MODELS_MAX];
     char name[64] = "";
     struct err e = {0};
 
     api_query_get(&c->route, "format", name, sizeof name);
     if (api_models_format(name, is_public, &format, &e) ||
-        (console_models(c->s->console, only, format, &c->out, &e) && e.code))
+        (!is_public && shown_models(c, only, shown, &e)) ||
+        (console_models(c->s->console, only, is_public ? NULL : shown, format, &c->out, &e) &&
+         e.code))
         call_fail(c, &e);
     else
         call_reply(c, 200, "application/json", c->out.data, c->out.len);

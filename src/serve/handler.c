@@ -146,6 +146,25 @@ static int is_local(const struct call *c)
     return net_is_near(c->x) && origin_is_own(c->s->config, &ask);
 }
 
+struct cloud_caller handler_caller(const struct call *c)
+{
+    struct cloud_caller who = {.address = c->peer};
+
+    find_key(net_head(c->x), &who.key, &who.n_key);
+    return who;
+}
+
+int handler_is_operator(struct call *c)
+{
+    struct cloud_caller who = handler_caller(c);
+    char id[CLOUD_NAME_MAX];
+    struct err e;
+
+    if (!serve_has_keys(c->s->config))
+        return is_local(c);
+    return who.n_key && !cloud_check_admin(c->s->cloud, clock_now_us(), &who, id, &e);
+}
+
 static int may_read_metrics(struct call *c, const struct cloud_caller *who, struct err *e)
 {
     int access = c->s->config->metrics;
@@ -206,7 +225,7 @@ static void judge(struct call *c)
     struct origin_ask ask = origin_of(c);
     const struct page_file *file;
     struct err e = {0};
-    struct cloud_caller who = {.address = c->peer};
+    struct cloud_caller who = handler_caller(c);
     int r;
 
     /* A web page that may not call is refused before anything else is looked at. */
@@ -214,7 +233,6 @@ static void judge(struct call *c)
         call_fail(c, &e);
         return;
     }
-    find_key(h, &who.key, &who.n_key);
     r = api_route_find(method_of(h), h->target, strlen(h->target), &c->route, &e);
     c->endpoint = endpoint_row(c->route.id);
     c->frame = c->route.dialect ? c->route.dialect->frame(http_field(h, "user-agent"))

@@ -8,6 +8,7 @@
 #include "cloud/relay.h"
 #include "net/upstream.h"
 #include "serve/server.h"
+#include "serve/swap.h"
 
 #define RELAYS_MAX CLOUD_OFFERS_MAX
 #define NAME_IS_OK "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
@@ -222,9 +223,26 @@ struct suppliers {
     } names[RELAYS_MAX];
     const char *ids[RELAYS_MAX];
     int i_model[RELAYS_MAX];
-    int n_relays;
+    int n_relays; /* its own */
+    /* What is on offer, in the order of the configuration: its own, and such as were kept. */
+    struct {
+        struct supplier *relay;
+        int i_model, is_kept;
+    } offered[RELAYS_MAX];
+    int n_offered;
     struct suppliers *before; /* whose requests may still be under way */
 };
+
+static int put_on_list(struct suppliers *s, struct supplier *relay, int i_model, int is_kept,
+                       struct err *e)
+{
+    if (s->n_offered >= RELAYS_MAX)
+        return err_set(e, ERR_ARG, "more than %d models of suppliers", RELAYS_MAX);
+    s->offered[s->n_offered].relay = relay;
+    s->offered[s->n_offered].i_model = i_model;
+    s->offered[s->n_offered++].is_kept = is_kept;
+    return 0;
+}
 
 static int open_upstream(struct suppliers *s, struct server *server, const struct serve_supplier *p,
                          struct err *e)
@@ -311,16 +329,95 @@ static int add_relay(struct suppliers *s, struct server *server, const struct se
         return e->code;
     }
     s->n_relays++;
+    return put_on_list(s, s->relay[i], s->i_model[i], 0, e);
+}
+
+/* ---- what stays as it is --------------------------------------------------------------------- */
+
+static int has_account(const struct serve_supplier *p, const char *account)
+{
+    int has = p->account && !strcmp(p->account, account);
+
+    for (int k = 0; k < p->n_keys; k++)
+        has |= p->keys[k].account && !strcmp(p->keys[k].account, account);
+    return has;
+}
+
+static int shares_account(const struct serve_supplier *a, const struct serve_supplier *b)
+{
+    int shares = a->account && has_account(b, a->account);
+
+    for (int k = 0; k < a->n_keys; k++)
+        shares |= a->keys[k].account && has_account(b, a->keys[k].account);
+    return shares;
+}
+
+static int is_as_before(const struct serve_config *old, const struct serve_supplier *p)
+{
+    for (int i = 0; i < old->n_suppliers; i++) {
+        if (!strcmp(old->suppliers[i].name, p->name))
+            return swap_is_same_supplier(&old->suppliers[i], p);
+    }
     return 0;
 }
 
-static int build(struct suppliers *s, struct server *server, const struct serve_config *c,
-                 struct err *e)
+/* A bit for each supplier of the configuration that is kept. What shares an account with one that
+ * is made anew is made anew, too: keys of one account are left alone together. */
+static uint64_t find_kept(const struct serve_config *old, const struct serve_config *c)
 {
+    uint64_t kept = 0, was;
+
+    for (int i = 0; i < c->n_suppliers; i++)
+        kept |= (uint64_t)is_as_before(old, &c->suppliers[i]) << i;
+    do {
+        was = kept;
+        for (int i = 0; i < c->n_suppliers; i++) {
+            for (int k = 0; k < c->n_suppliers; k++) {
+                if (!(kept >> k & 1) && shares_account(&c->suppliers[i], &c->suppliers[k]))
+                    kept &= ~(UINT64_C(1) << i);
+            }
+        }
+    } while (kept != was);
+    return kept;
+}
+
+static int keep(struct suppliers *s, const struct suppliers *before, const char *name,
+                struct err *e)
+{
+    size_t n = strlen(name);
+    int r = 0;
+
+    for (int i = 0; !r && i < before->n_offered; i++) {
+        const char *id = before->offered[i].relay->id;
+        if (!strncmp(id, name, n) && id[n] == '/')
+            r = put_on_list(s, before->offered[i].relay, before->offered[i].i_model, 1, e);
+    }
+    return r;
+}
+
+static int is_listed(const struct suppliers *s, const struct supplier *relay)
+{
+    for (int i = 0; i < s->n_offered; i++) {
+        if (s->offered[i].relay == relay)
+            return 1;
+    }
+    return 0;
+}
+
+/* ---- all of them ----------------------------------------------------------------------------- */
+
+static int build(struct suppliers *s, struct server *server, const struct suppliers *before,
+                 const struct serve_config *c, struct err *e)
+{
+    uint64_t kept = before ? find_kept(server->config, c) : 0;
     int r = 0;
 
     for (int i = 0; !r && i < c->n_suppliers; i++) {
         const struct serve_supplier *p = &c->suppliers[i];
+        if (kept >> i & 1) {
+            r = keep(s, before, p->name, e);
+            continue;
+        }
         r = open_upstream(s, server, p, e);
         for (int k = 0; !r && k < p->models.n; k++)
             r = add_relay(s, server, p, p->models.v[k], e);
@@ -328,30 +425,47 @@ static int build(struct suppliers *s, struct server *server, const struct serve_
     return r;
 }
 
-static void withdraw(const struct suppliers *s, struct cloud *cloud, int n)
+/* But not what `next` keeps; NULL: all. */
+static void withdraw(const struct suppliers *s, struct cloud *cloud, const struct suppliers *next)
 {
-    for (int i = 0; i < n; i++)
-        cloud_remove_offer(cloud, s->relay[i]);
+    for (int i = 0; i < s->n_offered; i++) {
+        if (!next || !is_listed(next, s->offered[i].relay))
+            cloud_remove_offer(cloud, s->offered[i].relay);
+    }
+}
+
+/* Those that are new, all or none. */
+static int offer(const struct suppliers *s, struct cloud *cloud, struct err *e)
+{
+    int n = 0, r = 0;
+
+    for (; !r && n < s->n_offered; n++)
+        r = s->offered[n].is_kept
+                ? 0
+                : cloud_add_offer(cloud, s->offered[n].i_model, s->offered[n].relay, e);
+    for (n -= r != 0; r && n-- > 0;) {
+        if (!s->offered[n].is_kept)
+            cloud_remove_offer(cloud, s->offered[n].relay);
+    }
+    return r;
 }
 
 int suppliers_add(struct server *server, const struct serve_config *c, struct err *e)
 {
     struct suppliers *s = calloc(1, sizeof *s), *before = atomic_load(&server->suppliers);
-    int n = 0, r;
+    int r;
 
     if (!s || !(s->cooldowns = cooldowns_new())) {
         free(s);
         return err_set(e, ERR_NOMEM, "out of memory");
     }
-    r = build(s, server, c, e);
-    while (!r && n < s->n_relays) {
-        r = cloud_add_offer(server->cloud, s->i_model[n], s->relay[n], e);
-        n += !r;
-    }
-    if (r)
-        withdraw(s, server->cloud, n);
-    else if (before)
-        withdraw(before, server->cloud, before->n_relays);
+    r = build(s, server, before, c, e);
+    if (!r)
+        r = offer(s, server->cloud, e);
+    if (!r && before)
+        withdraw(before, server->cloud, s);
+    for (int i = 0; !r && i < s->n_offered; i++) /* in the order of the file */
+        cloud_place_offer(server->cloud, s->offered[i].relay);
     if (r && before) { /* kept beside the others: a request may be there already */
         s->before = before->before;
         before->before = s;

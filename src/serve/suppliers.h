@@ -16,8 +16,9 @@ int suppliers_check(struct serve_config *c, struct err *e);
 void suppliers_describe(const struct serve_config *c, struct buf *out);
 
 /* Put the configuration's suppliers on offer in place of those before, all or none; requests that
- * are at the earlier ones go on there. Before the server starts a model that nobody serves yet is
- * new; afterwards it is an error. Connects nothing yet. */
+ * are at the earlier ones go on there. One that is as it was stays on offer, with all that was
+ * learned of it: breakers, limits, times, and who waits for its places. Before the server starts a
+ * model that nobody serves yet is new; afterwards it is an error. Connects nothing yet. */
 int suppliers_add(struct server *s, const struct serve_config *c, struct err *e);
 /* These and all before; their offers are gone, the io threads have ended. Accepts NULL. */
 void suppliers_close(struct suppliers *s);

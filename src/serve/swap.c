@@ -70,16 +70,21 @@ int swap_has_same_webhooks(const struct serve_config *now, const struct serve_co
     return same;
 }
 
+int swap_is_same_supplier(const struct serve_supplier *a, const struct serve_supplier *b)
+{
+    int same = !first_other(serve_supplier_settings, a, b) && a->n_keys == b->n_keys;
+
+    for (int k = 0; same && k < a->n_keys; k++)
+        same = !first_other(serve_key_settings, &a->keys[k], &b->keys[k]) &&
+               !strcmp(a->keys[k].key, b->keys[k].key);
+    return same;
+}
+
 int swap_has_same_suppliers(const struct serve_config *now, const struct serve_config *next)
 {
     int same = now->n_suppliers == next->n_suppliers;
 
-    for (int i = 0; same && i < now->n_suppliers; i++) {
-        const struct serve_supplier *a = &now->suppliers[i], *b = &next->suppliers[i];
-        same = !first_other(serve_supplier_settings, a, b) && a->n_keys == b->n_keys;
-        for (int k = 0; same && k < a->n_keys; k++)
-            same = !first_other(serve_key_settings, &a->keys[k], &b->keys[k]) &&
-                   !strcmp(a->keys[k].key, b->keys[k].key);
-    }
+    for (int i = 0; same && i < now->n_suppliers; i++)
+        same = swap_is_same_supplier(&now->suppliers[i], &next->suppliers[i]);
     return same;
 }

@@ -140,6 +140,35 @@ def test_bad_requests(one):
     assert [t["id"] for t in one("GET", "/tenants")[1]["data"]] == ["ops"]
 
 
+def test_a_key_sees_the_models_that_it_may_use(one):
+    """No other tenant's model is told of, there or not; the public list is everybody's."""
+    def key(name, *models):
+        more = {"models": list(models)} if models else {}
+        return {"Authorization": "Bearer " + one("POST", "/keys", {"id": name, "tenant": "ops", **more})[1]["key"]}
+
+    def seen(heads, path="/v1/models"):
+        return [m["id"] for m in json.loads(one.cloud.server.get(path, heads)[2])["data"]]
+    assert seen(key("all")) == ["m", "n"]
+    only = key("only", "n")
+    assert seen(only) == ["n"] and seen(key("none", "x*")) == []
+    assert seen({}, "/public/v1/models") == ["m", "n"]
+    assert one.cloud.server.get("/v1/models/n", only)[0] == 200
+    hidden, unknown = one.cloud.server.get("/v1/models/m", only), one.cloud.server.get("/v1/models/q", only)
+    assert hidden[0] == unknown[0] == 404
+    assert json.loads(hidden[2])["message"].replace(" m ", " q ") == json.loads(unknown[2])["message"]
+
+
+def test_health_tells_operators_of_suppliers(one):
+    """A key of the admin API; nobody else, also not on this machine."""
+    server = one.cloud.server
+    key = one("POST", "/keys", {"id": "alice", "tenant": "ops"})[1]["key"]
+    for heads in ({}, {"Authorization": f"Bearer {key}"}, {"Authorization": "Bearer x"}):
+        assert json.loads(server.get("/health", heads)[2]) == {"status": "ok"}
+    got = json.loads(server.get("/health", {"Authorization": f"Bearer {one.key}"})[2])
+    assert [(x["supplier"], x["breaker"], x["concurrency"]) for x in got["suppliers"]] == [
+        ("far/m", "closed", 64), ("far/n", "closed", 64), ("near/m", "closed", 64)]
+
+
 def test_usage(one):
     key = one("POST", "/keys", {"id": "alice", "tenant": "ops", "labels": {"env": "prod"}})[1]["key"]
     for _ in range(3):

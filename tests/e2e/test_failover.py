@@ -569,6 +569,53 @@ def test_hedges_have_a_budget(pair):
     assert len(first.requests) == 4 and not second.requests
 
 
+@pytest.mark.sanitize
+@pytest.mark.parametrize("concurrency, n", [(1, 0), (2, 1)])
+def test_a_hedge_counts_in_the_tenants_concurrency(pair, concurrency, n):
+    """Two places are two: who may have one under way is not hedged, and who may have two has none left meanwhile."""
+    asked, on = threading.Event(), threading.Event()
+
+    def first_one(a):
+        if n:
+            asked.wait(60)
+        else:
+            time.sleep(1)
+        late_until(on if n else asked)(a)
+
+    def second_one(a):
+        asked.set()
+        late_until(on)(a)
+    if not n:
+        asked.set()
+    server, first, second = pair([default_script] * 3 + [first_one, default_script], flags=(*HEDGE, "--concurrency", concurrency), limits="",
+                                 second=Mock(second_one))
+    earn(server)
+    with ThreadPoolExecutor(1) as pool:
+        got = pool.submit(ask, server)
+        if n:
+            wait_for("two are at work", lambda: second.requests)
+            kind, _, e = ask(server)
+            assert kind == "error" and e.status_code == 429 and "sequences" in str(e)
+        on.set()
+        assert got.result()[:2] == ("whole", WHOLE)
+    assert len(second.requests) == n
+    wait_for("both are booked", lambda: len(server.balance()) == 1 + n)
+    assert ask(server, stream=False)[0] == "whole"  # and all places are given back
+
+
+@pytest.mark.sanitize
+def test_how_late_is_learned(pair):
+    """Without `hedge_after` late is later than nearly all streams of that supplier were. Before twenty there is no opinion."""
+    server, first, second = pair([default_script] * 5 + [sleeps] + [default_script] * 30 + [silence],
+                                 flags=("--hedge-tiers", "default", "--hedge-percent", 100), limits="")
+    for _ in range(36):
+        assert ask(server)[:2] == ("whole", WHOLE)
+    assert not second.requests  # not even the slow one
+    assert ask(server)[:2] == ("whole", WHOLE)
+    assert (len(first.requests), len(second.requests)) == (37, 1)
+    wait_for("the first was told", lambda: first.requests[36].gone.is_set())
+
+
 def test_the_engine_here_takes_no_hedge(tmp_path):
     """Only what is relayed can be tried twice: there nothing is told before the first content. Asked once, and not each tick."""
     def script(a):

@@ -96,3 +96,48 @@ def test_what_is_wrong_changes_nothing(swapped, more, word):
     assert "another" in line and s.ask()[0] == 200 and not second.requests
     assert "generation=2" in s.swap(text(second, "2"))
     assert s.ask()[0] == 200 and len(second.requests) == 1
+
+
+def two(far, near, price="1", order=("far", "near")):
+    urls = {"far": far.url, "near": near.url}
+    return ("suppliers:\n" + "".join(f"  - name: {n}\n    base_url: {urls[n]}\n    models: [m]\n    concurrency: 1\n" for n in order) +
+            f"routes:\n  - route: order\ncurrency: EUR\nprices:\n  - {{model: m, input: {price}, output: {price}}}\n")
+
+
+def health(server):
+    return {x["supplier"]: x for x in json.loads(server.get("/health")[2])["suppliers"]}
+
+
+def test_what_did_not_change_is_not_forgotten(swapped):
+    """A breaker that is open stays open, what waits for a place goes on waiting, and the order is that of the new file."""
+    go_on = threading.Event()
+    first, second, third = Mock(lambda a: a.reply(500, {"error": {"message": "no"}})), Mock(), Mock()
+    s = swapped(first)
+    assert "generation=2" in s.swap(two(first, second))
+    for _ in range(20):
+        assert s.ask()[0] == 200  # by the second one
+    assert health(s.server)["far/m"]["breaker"] == "open" and health(s.server)["near/m"]["breaker"] == "closed"
+    n = len(first.requests)
+
+    def slow(a):
+        assert go_on.wait(60)
+        a.reply(200, CHAT)
+    second.script = slow
+    got = []
+    asking = [threading.Thread(target=lambda: got.append(s.ask()[0])) for _ in range(2)]
+    for t in asking:
+        t.start()
+    wait_for("one waits", lambda: health(s.server)["near/m"]["waiting"] == 1)
+    text_ = two(first, second, "2").replace("suppliers:\n", f"suppliers:\n  - name: third\n    base_url: {third.url}\n    models: [m]\n")
+    assert "generation=3" in s.swap(text_)
+    assert list(health(s.server)) == ["third/m", "far/m", "near/m"] or set(health(s.server)) == {"third/m", "far/m", "near/m"}
+    shown = health(s.server)
+    assert shown["far/m"]["breaker"] == "open" and shown["far/m"]["retry_after_ms"] > 0
+    assert shown["near/m"]["running"] == shown["near/m"]["waiting"] == 1
+    assert s.ask()[0] == 200 and len(third.requests) == 1  # it is the first now
+    go_on.set()
+    for t in asking:
+        t.join()
+    assert got == [200, 200] and len(first.requests) == n
+    assert "generation=4" in s.swap(two(first, second, "2").replace("concurrency: 1", "concurrency: 2"))
+    assert {x["breaker"] for x in health(s.server).values()} == {"closed"}  # these are others

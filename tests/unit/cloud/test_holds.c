@@ -137,7 +137,18 @@ static void sequences_on_all(void **state)
     assert_int_equal(w->tenant.n_inside, 4);
     assert_int_equal(holds_enter(&other, NOW, &why), ERR_QUEUE_FULL);
     assert_int_equal(w->key.n_inside, 4);
-    assert_int_equal(holds_widen(&h, 1, 5, &n, &why), ERR_LIMIT);
+    other = (struct holds){0};
+    assert_int_equal(holds_double(&h, &other), -1); /* a second place: all or none, too */
+    assert_int_equal(w->key.n_inside, 4);
+    assert_int_equal(w->tenant.n_inside, 4);
+    s.concurrency = 8;
+    set(&w->tenant, s);
+    assert_int_equal(holds_double(&h, &other), 0);
+    assert_int_equal(w->key.n_inside, 8);
+    assert_int_equal(w->tenant.n_inside, 8);
+    holds_leave(&other);
+    assert_int_equal(w->key.n_inside, 4);
+    assert_int_equal(holds_widen(&h, 1, 9, &n, &why), ERR_LIMIT);
     holds_leave(&h);
     assert_int_equal(w->key.n_inside + w->team.n_inside + w->tenant.n_inside, 0);
 }

@@ -330,12 +330,13 @@ static void health_and_models(void **state)
 
     buf_init(&b, 1 << 20);
     assert_int_equal(console_health(h->console, &e), ERR_AGAIN); /* nobody offers it */
-    assert_int_equal(console_models(h->console, "alias", API_MODELS_PLAIN, &b, &e), 0);
+    assert_int_equal(console_models(h->console, "alias", NULL, API_MODELS_PLAIN, &b, &e), 0);
     HAS(b.data, "\"id\":\"alias\"");
     buf_clear(&b);
-    assert_int_equal(console_models(h->console, NULL, API_MODELS_PLAIN, &b, &e), 0);
+    assert_int_equal(console_models(h->console, NULL, NULL, API_MODELS_PLAIN, &b, &e), 0);
     HAS(b.data, "\"id\":\"m\"");
-    assert_int_equal(console_models(h->console, "none", API_MODELS_PLAIN, &b, &e), ERR_NO_MODEL);
+    assert_int_equal(console_models(h->console, "none", NULL, API_MODELS_PLAIN, &b, &e),
+                     ERR_NO_MODEL);
     buf_done(&b);
 }
 

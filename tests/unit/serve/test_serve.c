@@ -490,7 +490,7 @@ static void health(void **state)
     for (int i = 0; i < 4; i++) {
         a = get(r, "GET", paths[i], NULL);
         assert_int_equal(status_of(a), 200);
-        HAS(a, "{\"status\":\"ok\"}");
+        HAS(a, "{\"status\":\"ok\"");
         free(a);
     }
     r->f.frozen = 1;
