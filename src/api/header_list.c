@@ -110,9 +110,10 @@ int api_retry_headers(const struct err *e, int64_t retry_us, struct api_header *
         add_milli(&l, "retry-after-ms", retry_us);
         add_number(&l, "retry-after", (retry_us + 999999) / 1000000);
     }
-    /* Clients retry 429 and 5xx by themselves; tell them where another try would fail in the same
-     * way. */
-    if (!err_is_retryable(e->code) && (status == 402 || status == 429 || status >= 500))
+    /* Clients retry 409, 429 and 5xx by themselves; tell them where another try would fail in the
+     * same way. */
+    if (!err_is_retryable(e->code) &&
+        (status == 402 || status == 409 || status == 429 || status >= 500))
         add(&l, "x-should-retry", "false");
     return l.n;
 }

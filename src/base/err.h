@@ -46,7 +46,10 @@
     X(SUPPLIER, -35, 502, 1, "the supplier failed")                                                \
     X(SUPPLIER_AUTH, -36, 502, 0, "the supplier refuses this server's key")                        \
     X(SUPPLIER_BUSY, -37, 429, 1, "the supplier asks for less work")                               \
-    X(CONTENT, -38, 400, 0, "refused by the supplier's content policy")
+    X(CONTENT, -38, 400, 0, "refused by the supplier's content policy")                            \
+    X(KEY_IN_USE, -39, 409, 1, "the request with this idempotency key is under way")               \
+    X(KEY_REUSED, -40, 422, 0, "the idempotency key is another request's")                         \
+    X(KEY_LOST, -41, 409, 0, "the answer of this idempotency key was too long to be kept")
 
 enum err_code {
 #define ERR_ENUM(name, value, http, retry, text) ERR_##name = (value),

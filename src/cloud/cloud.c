@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/put.h"
 #include "cloud/asked_price.h"
+#include "cloud/replay.h"
 #include "policy/admit.h"
 
 #define TIERS_ALL (1u << TIER_AUTO) - 1
@@ -48,6 +49,8 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
     offers_init(&c->offers, &config->retry);
     cloud_tell_wall(c, config->now_us, config->wall_us);
     r = notices_init(&c->notices, config->notices_box, config->notices_mail, e);
+    if (!r && config->replay_memory)
+        r = replays_new(&c->replays, config->replay_memory, config->replay_window_us, e);
     if (!r && config->ledger_path)
         r = books_open(&c->books, config->ledger_path, config->ledger_sync_normal, e);
     if (!r)
@@ -65,6 +68,11 @@ int cloud_start(struct cloud *c, struct err *e)
     return c->books ? books_start(c->books, e) : 0;
 }
 
+struct replays *cloud_replays(const struct cloud *c)
+{
+    return c->replays;
+}
+
 int64_t cloud_step(struct cloud *c, int64_t now_us)
 {
     return c->books ? books_step(c->books, now_us) : -1;
@@ -79,6 +87,7 @@ int64_t cloud_close(struct cloud *c)
     n_lost = books_close(c->books);
     cloud_accounts_close(c);
     notices_done(&c->notices);
+    replays_free(c->replays);
     offers_done(&c->offers);
     pthread_mutex_destroy(&c->hedge_lock);
     free(c);
@@ -734,6 +743,19 @@ void cloud_look_done(struct cloud *c, struct cloud_look *l)
     l->offer = NULL;
 }
 
+static void put_replays(const struct cloud *c, struct cloud_stats *ret)
+{
+    struct replays_stats s = {0};
+
+    if (c->replays)
+        replays_stats(c->replays, &s);
+    ret->replayed = s.replayed;
+    ret->replays_in_use = s.in_use;
+    ret->replays_reused = s.reused;
+    ret->replays_too_long = s.too_long;
+    ret->replay_bytes = s.bytes;
+}
+
 void cloud_stats(struct cloud *c, struct cloud_stats *ret)
 {
     *ret = (struct cloud_stats){.refused_auth = atomic_load(&c->refused_auth),
@@ -754,6 +776,7 @@ void cloud_stats(struct cloud *c, struct cloud_stats *ret)
     ret->tokens_hedged = c->tokens_hedged;
     pthread_mutex_unlock(&c->hedge_lock);
     offers_retries(&c->offers, &ret->retries, &ret->retries_refused);
+    put_replays(c, ret);
     if (c->books)
         books_stats(c->books, &ret->rows_written, &ret->rows_pending, &ret->write_failures);
 }

@@ -107,6 +107,8 @@ struct cloud_config {
     } hedge;
     struct mbox *notices_box; /* whose reader takes notices (notices.h); NULL: nobody */
     int notices_mail;         /* the kind of its item there */
+    size_t replay_memory;     /* for answers that are kept for retries (replay.h); 0: none are */
+    int64_t replay_window_us; /* so long */
     int64_t now_us, wall_us;  /* what the monotonic and the wall clock say */
 };
 
@@ -131,6 +133,7 @@ int cloud_set_accounts(struct cloud *c, int64_t now_us, const struct cloud_accou
  * wait for the database] */
 int cloud_sync_accounts(struct cloud *c, int64_t now_us);
 int cloud_n_keys(struct cloud *c);
+struct replays *cloud_replays(const struct cloud *c); /* NULL: no answers are kept */
 /* Price by these from now on; they and all earlier ones outlive the cloud. [any] */
 void cloud_set_prices(struct cloud *c, const struct cloud_prices *p);
 
@@ -401,6 +404,8 @@ struct cloud_stats {
     int64_t tokens_held;              /* by requests under way */
     int64_t notices[N_TOLD];
     int64_t tokens_lost; /* owed, as clients left before they were delivered */
+    int64_t replayed, replays_in_use, replays_reused, replays_too_long; /* replay.h */
+    int64_t replay_bytes;
 };
 void cloud_stats(struct cloud *c, struct cloud_stats *ret);
 /* What all budgets of tokens or of money (OF_x) that have an amount count now: settled in their

@@ -22,7 +22,7 @@ struct cloud {
     int64_t store_generation, told_us;  /* what of it is in the directory; the last log line */
     _Atomic int64_t (*there)[CLOUD_OFFERS_MAX]; /* sequences admitted, of each tenant and offer */
     struct books *books;
-    struct books_reader *past; /* under change; NULL: not opened yet */
+    struct books_reader *past;                   /* under change; NULL: not opened yet */
     _Atomic(const struct cloud_prices *) prices; /* NULL: none */
     _Atomic(const struct cloud_rules *) rules;   /* NULL: none */
     struct offers offers;
@@ -33,6 +33,7 @@ struct cloud {
     int64_t n_hedges, tokens_hedged;
     _Atomic int64_t refused_budget, exceeded[EXCEEDS];
     _Atomic int64_t n_lost;
+    struct replays *replays; /* NULL: none are kept */
     _Atomic int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency,
         refused_queue;
 };

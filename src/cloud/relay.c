@@ -41,7 +41,7 @@ struct relay_job {
     enum { WAITED_NOT, WAITS, HAS_WAITED, TOLD } wait; /* for its place; TOLD: that it has it */
     int is_paused, has_content, n_finished, n_skipped, is_ended, is_popped;
     int is_sent;              /* before it was cut: the service may have read it */
-    int is_left;              /* nobody listens any more */
+    int is_left, is_kept;     /* its client has gone; it is told all the same */
     size_t n_text, n_told;    /* bytes of text that came, and that were told */
     struct usage owed, usage; /* to the service; of that, what was delivered */
     int has_usage;            /* the service has told */
@@ -88,7 +88,7 @@ static void push(struct relay_job *r, struct piece *p)
         r->first_us = r->last_us;
     }
     r->n_text += p->look.n_text;
-    if (r->is_left) {
+    if (r->is_left && !r->is_kept) {
         free(p);
         return;
     }
@@ -503,7 +503,7 @@ static void relay_cancel(struct supplier *s, struct job *j)
 }
 
 /* What was not sent yet costs nothing to cancel. */
-static int relay_leave(struct supplier *s, struct job *j)
+static int relay_leave(struct supplier *s, struct job *j, int is_kept)
 {
     struct relay_job *r = j->inner;
 
@@ -512,6 +512,9 @@ static int relay_leave(struct supplier *s, struct job *j)
         return 0;
     }
     r->is_left = 1;
+    r->is_kept = is_kept;
+    if (is_kept)
+        return 1;
     if (r->finish)
         push(r, r->finish); /* to be counted */
     r->finish = NULL;
@@ -594,7 +597,7 @@ static void relay_pop(struct supplier *s, struct job *j)
     if (!r->first)
         r->last = &r->first;
     r->n_pending -= p->n;
-    r->n_told += p->look.n_text;
+    r->n_told += r->is_left ? 0 : p->look.n_text;
     free(p);
     if (r->is_paused && r->n_pending <= RELAY_PENDING_MAX / 2) {
         r->is_paused = 0;

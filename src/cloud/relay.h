@@ -7,7 +7,8 @@
  * the service says, or where it says nothing our own estimate. Where a client leaves before the
  * end, its tenant is charged what was delivered: of a stream the prompt and the part of the
  * answer's tokens that its text had of all text; of an answer that was read to its end without it
- * the prompt; nothing, where nothing came. All else is only owed.
+ * the prompt; nothing, where nothing came. All else is only owed. An answer that is kept for its
+ * client (cloud/replay.h) was delivered: its reader knows.
  *
  * A supplier has a number of places (cloud/line.h): a job that finds none waits for its turn, and
  * is sent when it has one, which EVENT_STARTED tells.

@@ -77,9 +77,9 @@ struct supplier_ops {
     int (*submit)(struct supplier *s, struct job *j, struct err *e);
     void (*cancel)(struct supplier *s, struct job *j); /* DONE still follows */
     /* Its client has left. 1: the answer is heard to its end all the same, to know what is owed for
-     * it, and nothing but DONE is told any more; it may still be cancelled. 0: it was cancelled.
-     * NULL: it is to be cancelled. */
-    int (*leave)(struct supplier *s, struct job *j);
+     * it, and nothing but DONE is told any more, or where it is kept for the client all of it; it
+     * may still be cancelled. 0: it was cancelled. NULL: it is to be cancelled. */
+    int (*leave)(struct supplier *s, struct job *j, int is_kept);
     /* The oldest event, valid until the pop; NULL when none. total_us and created_us of its times
      * are the reader's to know. */
     const struct event *(*peek)(struct supplier *s, struct job *j);

@@ -53,6 +53,8 @@ enum {
     M_HEDGED,
     M_WEBHOOKS,
     M_LOST,
+    M_REPLAYS,
+    M_REPLAY_BYTES,
     M_BREAKER,
     M_RESERVED,
     M_BUDGETS,
@@ -166,6 +168,18 @@ static const struct metric_def defs[] = {
                 {NULL},
                 NULL,
                 0},
+    [M_REPLAYS] = {"gaufre_replays_total",
+                   METRIC_COUNTER,
+                   "Requests whose Idempotency-Key was known: replayed, in_use, reused, too_long.",
+                   {"result"},
+                   NULL,
+                   0},
+    [M_REPLAY_BYTES] = {"gaufre_replay_bytes",
+                        METRIC_GAUGE,
+                        "Memory of answers that are kept for retries.",
+                        {NULL},
+                        NULL,
+                        0},
     [M_BREAKER] = {"gaufre_supplier_breaker",
                    METRIC_GAUGE,
                    "1 for the state in which the breaker of a supplier's offer is: closed, "
@@ -414,6 +428,11 @@ int console_metrics(struct console *c, struct buf *out)
     put(c, M_LOST, NULL, s.tokens_lost);
     for (int i = EXCEED_REJECT + 1; i < EXCEEDS; i++)
         put(c, M_EXCEEDED, exceed_name((enum exceed)i), s.exceeded[i]);
+    put(c, M_REPLAYS, "replayed", s.replayed);
+    put(c, M_REPLAYS, "in_use", s.replays_in_use);
+    put(c, M_REPLAYS, "reused", s.replays_reused);
+    put(c, M_REPLAYS, "too_long", s.replays_too_long);
+    put(c, M_REPLAY_BYTES, NULL, s.replay_bytes);
     put(c, M_RETRIES, "tried", s.retries);
     put(c, M_RETRIES, "refused", s.retries_refused);
     put(c, M_RESERVED, NULL, s.tokens_held);

@@ -6,6 +6,7 @@
  *   CALL_HEAD     the head is being judged: endpoint, key, limits         handler.c
  *   CALL_BODY     the body is on its way, under limit and budget          handler.c
  *   CALL_PARSE    body -> neutral request                                 call_prep.c
+ *   CALL_REPLAY   was it asked before, under the same key                call_replay.c
  *   CALL_ADMIN    work on accounts, on a prep thread                      call_admin.c
  *   CALL_ROUTE    which offer of its model gets it                        call_way.c
  *   CALL_PREPARE  request -> what that offer's supplier takes: tokens     call_prep.c
@@ -34,6 +35,7 @@
 #include "api/api.h"
 #include "base/arena.h"
 #include "cloud/cloud.h"
+#include "cloud/replay.h"
 #include "cloud/route_record.h"
 #include "console/row.h"
 #include "net/net.h"
@@ -42,6 +44,7 @@ enum call_state {
     CALL_HEAD,
     CALL_BODY,
     CALL_PARSE,
+    CALL_REPLAY,
     CALL_ADMIN,
     CALL_BACK,
     CALL_ROUTE,
@@ -148,6 +151,12 @@ struct call {
         char request[160];           /* header idempotency-key, too long ones in part; "": none */
         int status;                  /* [prep]: of the answer in out */
     } admin;
+    struct {
+        const char *key;                         /* header idempotency-key; NULL: none */
+        unsigned char print[REPLAY_PRINT_BYTES]; /* [prep]: of the body */
+        struct replay *claim;                    /* NULL: none, or no more */
+        int is_again;                            /* the answer is another request's */
+    } replay;
     struct net_claim answer;     /* [prep]: memory of the answer, while it is gathered */
     struct api_unbuilt *unbuilt; /* [prep]: what the local engine lacks of it; NULL: not noted */
     size_t n_worked;             /* [prep]: bytes of text read and written for it */
@@ -222,6 +231,17 @@ int call_admin_audit(struct call *c, struct err *e);
 int call_admin_usage(struct call *c, struct err *e);
 int call_admin_reload(struct call *c, struct err *e);
 void call_show_openapi(struct call *c); /* io thread */
+
+/* call_replay.c: io thread. */
+void call_replay_want(struct call *c, const char *key); /* the header's, or NULL */
+/* Any thread, as call_prep. ERR_ARG: the key is none. */
+int call_replay_print(struct call *c, struct err *e);
+/* Is it a request that was sent before? Then it is answered, or refused: an error. */
+int call_replay_look(struct call *c, struct err *e);
+const char *call_replay_of(const struct call *c); /* whose answer it gets; NULL: its own */
+void call_replay_note(struct call *c, const void *data, size_t n); /* the next bytes of its own */
+int call_replay_keep(struct call *c);  /* it ended well. 1: another may have the answer */
+void call_replay_done(struct call *c); /* unless it was kept, the key is free */
 
 /* call_tool.c: any thread, as call_prep; call_tell: io thread. */
 int call_parse_tokenize(struct call *c, const struct api_options *o, struct err *e);
@@ -298,7 +318,8 @@ void call_watch_free(struct call *c);        /* with its call */
 void call_fail(struct call *c, const struct err *e); /* answer an error, wherever the call is */
 void call_reply(struct call *c, int status, const char *type, const void *body, size_t n);
 void call_reply_buf(struct call *c, int status, const char *type, struct buf *body); /* taken */
-void call_begin(struct call *c, int status, const char *type); /* a body in pieces follows */
+void call_reply_stream(struct call *c, const void *body, size_t n); /* all of an event stream */
+void call_begin(struct call *c, int status, const char *type);      /* a body in pieces follows */
 void call_stream_begin(struct call *c); /* 200 and the headers of an event stream */
 int call_send(struct call *c, int status, const struct api_header *h, int n, const void *body,
               size_t n_body);

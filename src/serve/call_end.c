@@ -60,6 +60,10 @@ static int call_headers(struct call *c, struct api_header *h, int max)
         set(&h[n++], "x-gaufre-tier", tier_name(c->tier));
     }
     n += add_downgraded(c, &h[n]);
+    if (call_replay_of(c)) {
+        set(&h[n++], "idempotent-replayed", "true");
+        set(&h[n++], "x-gaufre-replay-of", call_replay_of(c));
+    }
     n += api_cors_headers(0, c->cors, h + n, max - n);
     if (cloud_rate(cloud, now_us, &c->ticket, final_tokens(c), &rate))
         n += api_rate_headers(&rate, h + n, max - n);
@@ -143,6 +147,15 @@ void call_reply_buf(struct call *c, int status, const char *type, struct buf *bo
     net_reply_buf(leave_net(c, status), status, h.nh, h.n, body);
 }
 
+void call_reply_stream(struct call *c, const void *body, size_t n)
+{
+    struct api_header h[CALL_HEADERS_MAX];
+    int n_h = api_stream_headers(c->frame, h, CALL_HEADERS_MAX);
+
+    n_h += call_headers(c, h + n_h, CALL_HEADERS_MAX - n_h);
+    call_send(c, 200, h, n_h, body, n);
+}
+
 void call_begin(struct call *c, int status, const char *type)
 {
     struct head h;
@@ -184,6 +197,7 @@ void call_fail(struct call *c, const struct err *e)
         c->code = e->code;
     if (e != &c->err)
         c->err = *e;
+    call_replay_done(c); /* before the client can know */
     if (c->x && c->streaming) {
         c->state = CALL_OVER;
         fail_stream(c, e);
@@ -306,6 +320,7 @@ void call_close(struct call *c)
     api_request_done(&c->req);
     net_body_done(&c->body);
     net_claim_set(&c->claim, 0);
+    call_replay_done(c);
     buf_done(&c->out);
     buf_done(&c->record);
     call_tool_done(c);

@@ -330,7 +330,9 @@ void call_prep(struct call *c)
     if (!r && c->state == CALL_ADMIN) {
         r = c->endpoint->administer(c, e);
     } else if (!r && c->state == CALL_PARSE) {
-        r = parse_body(c, e);
+        r = call_replay_print(c, e);
+        if (!r)
+            r = parse_body(c, e);
     } else if (!r) {
         r = c->endpoint->prepare(c, e);
         if (!r)

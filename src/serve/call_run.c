@@ -17,6 +17,7 @@ void call_flush(struct call *c)
     if (!c->out.len || !c->x)
         return;
     c->written_us = clock_now_us();
+    call_replay_note(c, c->out.data, c->out.len);
     net_stream_write(c->x, c->out.data, c->out.len); /* cut: on_gone follows */
     buf_clear(&c->out);
 }
@@ -39,10 +40,11 @@ void call_leave_jobs(struct call *c)
     struct call_job *j = call_hedge_answering(c);
 
     if (c->cancelled || c->n_jobs != 1 || j->state != JOB_OUT || !ops(j)->leave ||
-        !ops(j)->leave(j->sup, &j->job)) {
+        !ops(j)->leave(j->sup, &j->job, c->replay.claim != NULL)) {
         call_cancel_jobs(c);
         return;
     }
+    c->paused = 0;
     if (j != &c->jobs[0] && c->jobs[0].state == JOB_OUT)
         ops(&c->jobs[0])->cancel(c->jobs[0].sup, &c->jobs[0].job);
     if (j == &c->jobs[0])
@@ -243,6 +245,8 @@ static void finish(struct call *c)
     c->code = 0;
     if (c->streaming) {
         struct net_exchange *x = c->x;
+        call_replay_note(c, c->out.data, c->out.len); /* before its client can ask again */
+        call_replay_keep(c);
         call_flush(c);
         c->x = NULL;
         c->state = CALL_OVER;
@@ -255,6 +259,8 @@ static void finish(struct call *c)
         call_fail(c, &e);
         return;
     }
+    call_replay_note(c, c->out.data, c->out.len);
+    call_replay_keep(c);
     call_reply_buf(c, 200, "application/json", &c->out);
 }
 
@@ -293,6 +299,22 @@ static void fail_job(struct call *c, int code, const struct event *ev)
     call_fail(c, &e);
 }
 
+/* An event of an answer whose client has left, and may ask for it again. What it then can have was
+ * delivered. */
+static void keep(struct call *c, const struct event *ev)
+{
+    int r = ev->kind != EVENT_RELAY && ev->kind != EVENT_DONE ? 0 : gather(c, ev);
+
+    if (!r && !c->req.stream && api_reply_is_done(c->reply))
+        r = api_reply_body(c->reply, &c->out);
+    call_replay_note(c, c->out.data, c->out.len);
+    buf_clear(&c->out);
+    if (r)
+        call_replay_done(c);
+    else if (api_reply_is_done(c->reply) && call_replay_keep(c))
+        c->usage = c->owed;
+}
+
 void call_pump(struct call *c, struct call_job *j)
 {
     const struct event *ev;
@@ -317,6 +339,8 @@ void call_pump(struct call *c, struct call_job *j)
             job_done(c, j, ev);
         if (c->state == CALL_RUN && !code)
             code = tell(c, j, ev);
+        if (c->is_kept && c->replay.claim && !code)
+            keep(c, ev);
         if (c->state == CALL_RUN && code)
             fail_job(c, code, ev->kind == EVENT_DONE ? ev : NULL);
         ops(j)->pop(j->sup, &j->job);
@@ -410,7 +434,7 @@ void call_tick(struct call *c, int64_t now_us)
     if (!c->streaming)
         return;
     if (now_us - c->written_us >= c->s->config->heartbeat * 1000 && !c->paused) {
-        buf_add_str(&c->out, c->frame->ping);
-        call_flush(c);
+        c->written_us = now_us; /* no part of the answer, if that is kept */
+        net_stream_write(c->x, c->frame->ping, strlen(c->frame->ping));
     }
 }

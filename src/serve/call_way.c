@@ -523,9 +523,13 @@ static const struct {
     int (*step)(struct call *c, struct err *e); /* 0, an error, or WAITS */
     enum call_state next;
 } way[] = {
-    [CALL_ADMIN] = {administer, CALL_OVER},  [CALL_PARSE] = {work, CALL_ROUTE},
-    [CALL_BACK] = {leave_offer, CALL_ROUTE}, [CALL_ROUTE] = {route, CALL_PREPARE},
-    [CALL_PREPARE] = {work, CALL_HOLD},      [CALL_HOLD] = {hold, CALL_SUBMIT},
+    [CALL_ADMIN] = {administer, CALL_OVER},
+    [CALL_PARSE] = {work, CALL_REPLAY},
+    [CALL_REPLAY] = {call_replay_look, CALL_ROUTE},
+    [CALL_BACK] = {leave_offer, CALL_ROUTE},
+    [CALL_ROUTE] = {route, CALL_PREPARE},
+    [CALL_PREPARE] = {work, CALL_HOLD},
+    [CALL_HOLD] = {hold, CALL_SUBMIT},
     [CALL_SUBMIT] = {submit, CALL_RUN},
 };
 

@@ -347,6 +347,7 @@ void handler_body(void *ctx, struct net_exchange *x, int code)
         }
     }
     c->n_body = c->body.len;
+    call_replay_want(c, http_field(h, "idempotency-key"));
     if (c->endpoint->administer)
         snprintf(c->admin.request, sizeof c->admin.request, "%s",
                  or_empty(http_field(h, "idempotency-key")));
@@ -375,6 +376,8 @@ void handler_gone(void *ctx, struct net_exchange *x, int code)
             call_cancel_jobs(c);
         else
             call_leave_jobs(c);
+        if (!c->is_kept)
+            call_replay_done(c);
         for (int32_t i = 0; i < c->n_sent; i++) /* make room in the rings for the last events */
             call_pump(c, &c->jobs[i]);
     }

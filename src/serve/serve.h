@@ -99,6 +99,10 @@
       "tokens a minute of one tenant, 0: no limit")                                                \
     X("concurrency", "concurrency", INT, concurrency, "0", 0, 1e9, "N",                            \
       "sequences under way of one tenant, 0: no limit")                                            \
+    X("idempotency_memory", "idempotency-memory", SIZE, idempotency_memory, "64M", 0, 1e12,        \
+      "BYTES", "memory for answers kept for retries with the header Idempotency-Key, 0: none")     \
+    X("idempotency_window", "idempotency-window", TIME, idempotency_window, "24h", 1000,           \
+      604800000, "TIME", "time that they are kept")                                                \
     X("connections", "connections", INT, connections, "4096", 1, 1000000, "N",                     \
       "open connections; for more, idle ones are closed")                                          \
     X("connections_per_address", "connections-per-address", INT, connections_per_address, "0", 0,  \
@@ -222,7 +226,8 @@ struct serve_config {
     int64_t requests_per_minute, tokens_per_minute, concurrency;
     int64_t header_timeout, body_timeout, idle_timeout, stall_timeout, drain_timeout; /* ms */
     int64_t heartbeat, queue_age;
-    uint64_t body_limit, body_budget;
+    uint64_t body_limit, body_budget, idempotency_memory;
+    int64_t idempotency_window; /* ms */
     int insecure_no_keys, ledger_sync, part_time, cpu, log_level, log_format, log_prompts, metrics,
         strict_compat;
     int is_wide; /* other machines reach `host`: filled by serve_config_check */

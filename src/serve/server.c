@@ -13,6 +13,7 @@
 #include "base/sql.h"
 #include "base/sysmem.h"
 #include "base/team.h"
+#include "cloud/replay.h"
 #include "serve/local_supplier.h"
 #include "serve/server.h"
 #include "serve/suppliers.h"
@@ -116,6 +117,8 @@ static int open_cloud(struct server *s, struct err *e)
         .hedge = {.tiers = c->hedge_tier_bits,
                   .percent = (int32_t)c->hedge_percent,
                   .after_us = c->hedge_after * 1000},
+        .replay_memory = c->idempotency_memory,
+        .replay_window_us = c->idempotency_window * 1000,
         .retry = {.percent = (int32_t)c->retry_percent, .min = (int32_t)c->retry_min},
         .notices_box = net_io_mbox(s->net, 0),
         .notices_mail = MAIL_NOTICE,
@@ -381,6 +384,8 @@ int serve_swap(struct server *s, const struct serve_config *c, struct err *e)
 static void sync_accounts(struct server *s)
 {
     cloud_tell_wall(s->cloud, clock_now_us(), clock_wall_us());
+    if (cloud_replays(s->cloud))
+        replays_expire(cloud_replays(s->cloud), clock_now_us());
     if (!cloud_sync_accounts(s->cloud, clock_now_us()))
         return;
     atomic_fetch_add(&s->keys_read, 1);

@@ -204,3 +204,15 @@ def test_parallel_tool_calls_stay_apart(node, relay, sdk):
     got = node(sdk, url, "chat", {"model": "far", "messages": ASK, "stream": True})
     assert got["tools"] == [{"id": "call_0", "name": "f", "arguments": "<0><0>"}, {"id": "call_1", "name": "g", "arguments": "<1><1>"}]
     assert got["finish"] == "tool_calls" and got["usage"]["completion_tokens"] == 9
+
+
+def test_a_retry_gets_the_first_answer(node, door, sdk):
+    """The same Idempotency-Key and request: the same answer, although it was drawn at random, and computed once."""
+    url, model, *_ = door
+    for stream in (False, True):
+        body = {"model": model, "messages": ASK, "max_tokens": 12, "temperature": 1.5, "stream": stream}
+        first, again, other = (node(sdk, url, "chat", body, idempotency=f"{sdk} {model} {stream} {n}") for n in (1, 1, 2))
+        assert (first["replayed"], again["replayed"], other["replayed"]) == (None, "true", None)
+        assert first["text"] == again["text"] != other["text"] and first["id"] == again["id"]
+        e = node(sdk, url, "chat", {**body, "seed": 1}, retries=2, idempotency=f"{sdk} {model} {stream} 1")["error"]
+        assert e["status"] == 422

@@ -1,5 +1,6 @@
 /* One request by an official client for JavaScript. Reads {sdk, url, key, retries, call, body, cut} from its
  * argument, and prints what the client made of the answer as one line of JSON.
+ * idempotency: the request's key.
  * call: chat, completions, models; cut: abort after so many pieces of text. */
 
 import Cerebras from '@cerebras/cerebras_cloud_sdk';
@@ -40,8 +41,10 @@ function add(out, answer) {
 async function run() {
     const out = { pieces: 0, text: '', finish: null, usage: null, tools: [] };
     const control = new AbortController();
+    const headers = asked.idempotency ? { 'Idempotency-Key': asked.idempotency } : {};
     try {
-        const { data, response } = await CALLS[asked.call](asked.body, { signal: control.signal }).withResponse();
+        const { data, response } = await CALLS[asked.call](asked.body, { signal: control.signal, headers }).withResponse();
+        out.replayed = response.headers.get('idempotent-replayed');
         out.request = response.headers.get('x-request-id');
         out.supplier = response.headers.get('x-gaufre-supplier');
         if (asked.call === 'models') {
