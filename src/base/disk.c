@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -59,6 +61,104 @@ int disk_read(const char *path, struct buf *out)
     if (failed)
         return ERR_IO;
     return out->failed ? ERR_LIMIT : 0;
+}
+
+/* ---- a file of one process ------------------------------------------------------------------- */
+
+/* A new file's name is an entry of its folder. */
+static int sync_folder(const char *path)
+{
+    char folder[4096];
+    const char *slash = strrchr(path, '/');
+    int fd, r;
+
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1,
+             slash ? path : ".");
+    fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    r = fsync(fd);
+    close(fd);
+    return r;
+}
+
+static int lock(int fd, const char *path, enum disk_mode mode)
+{
+    if (flock(fd, LOCK_EX | LOCK_NB))
+        return -1;
+    return mode == DISK_MAKE ? sync_folder(path) : 0;
+}
+
+int disk_open(const char *path, enum disk_mode mode)
+{
+    int fd, why;
+
+    if (mode == DISK_LOOK)
+        return open(path, O_RDONLY | O_CLOEXEC);
+    fd = disk_open_private(path, O_RDWR | (mode == DISK_MAKE ? O_CREAT : 0));
+    if (fd >= 0 && lock(fd, path, mode)) {
+        why = errno;
+        close(fd);
+        errno = why;
+        return -1;
+    }
+    return fd;
+}
+
+void disk_close(int fd)
+{
+    close(fd);
+}
+
+int64_t disk_size(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) ? -1 : (int64_t)st.st_size;
+}
+
+int64_t disk_read_at(int fd, void *p, size_t n, int64_t at)
+{
+    size_t done = 0;
+
+    while (done < n) {
+        ssize_t r = pread(fd, (char *)p + done, n - done, at + (int64_t)done);
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            return -1;
+        if (!r)
+            break;
+        done += (size_t)r;
+    }
+    return (int64_t)done;
+}
+
+int disk_write_at(int fd, const void *p, size_t n, int64_t at)
+{
+    size_t done = 0;
+
+    while (done < n) {
+        ssize_t r = pwrite(fd, (const char *)p + done, n - done, at + (int64_t)done);
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r <= 0) {
+            errno = r ? errno : ENOSPC;
+            return -1;
+        }
+        done += (size_t)r;
+    }
+    return 0;
+}
+
+int disk_cut(int fd, int64_t size)
+{
+    return ftruncate(fd, size);
+}
+
+int disk_sync(int fd)
+{
+    return fdatasync(fd);
 }
 
 const char *disk_vfs(void)

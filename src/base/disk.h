@@ -3,6 +3,9 @@
 #ifndef BASE_DISK_H
 #define BASE_DISK_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include "base/buf.h"
 
 /* open(2) with O_CLOEXEC, for files that only their owner may read: the ledger says who asked for
@@ -15,6 +18,22 @@ int disk_open_private(const char *path, int flags);
 int disk_make_private(const char *path);
 /* The whole file at the end of `out`: 0, ERR_NOTFOUND, ERR_IO (both with errno) or ERR_LIMIT. */
 int disk_read(const char *path, struct buf *out);
+
+/* A file that one process has for itself, read and written at places; descriptors are of these
+ * functions only. All return -1 and errno where they fail. */
+enum disk_mode { DISK_LOOK, DISK_HAVE, DISK_MAKE };
+/* To read (DISK_LOOK); or to write too, as a private file, and locked against all others that open
+ * it so: EWOULDBLOCK where one has it. DISK_MAKE: made where missing, and its name is on the disk.
+ */
+int disk_open(const char *path, enum disk_mode mode);
+void disk_close(int fd);
+int64_t disk_size(int fd);
+/* How many bytes, fewer at the end. */
+int64_t disk_read_at(int fd, void *p, size_t n, int64_t at);
+int disk_write_at(int fd, const void *p, size_t n, int64_t at); /* all of them, or -1 */
+int disk_cut(int fd, int64_t size);
+int disk_sync(int fd); /* what was written and cut survives the power */
+
 /* Name of the SQLite file system (VFS) for databases; NULL: the system's own. */
 const char *disk_vfs(void);
 

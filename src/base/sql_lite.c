@@ -243,7 +243,7 @@ static const struct sql_ops lite_ops = {.close = lite_close,
 /* path NULL: in memory. */
 static int open_file(struct lite *l, const char *path, const struct sql_how *how, struct err *e)
 {
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX;
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
     const char *mode = how->is_flushed_late ? "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL"
                                             : "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL";
 

@@ -3,11 +3,12 @@
  * which several servers may share.
  *
  * Rows come from a fixed pool. A request takes one when it enters, so that it can be booked when it
- * ends, and no answered request is lost for lack of memory. Rows are committed together, about
- * every 100 ms or 100 rows, and are on the disk when that is done. When the disk fails or the
- * database is away, rows are kept and tried again each second; the log says that, and later that
- * they were written. When the pool is empty, books_take fails and new requests are refused. Only
- * the file's owner can read it (base/disk.h).
+ * ends, and no answered request is lost for lack of memory. Rows are written together every 100
+ * ms, and are on the disk when that is done: in PostgreSQL by a commit; before an SQLite file in a
+ * journal (journal.h), from which few are put into the database at once and many within a second,
+ * in one transaction. When the disk fails or the database is away, rows are kept and tried again
+ * each second; the log says that, and later that they were written. When the pool is empty,
+ * books_take fails and new requests are refused. Only their owner can read the files (base/disk.h).
  *
  * All rows are one chain, whoever wrote them: who commits holds a lock (base/sql.h,
  * sql_begin_alone), reads where the chain ends and goes on from there. A commit whose answer was
@@ -59,7 +60,8 @@ struct books_row {
         supplier[2 * BOOKS_NAME_MAX]; /* the stable id of who served it, the same after a restart */
 };
 
-/* Makes the file or schema and its tables where missing. */
+/* Makes the file or schema and its tables where missing, and puts into it what processes that died
+ * left in their journals. sync_normal: a journal is not flushed, nor each commit in PostgreSQL. */
 int books_open(struct books **ret, const char *where, int sync_normal, struct err *e);
 /* Starts the books thread, or ERR_IO. */
 int books_start(struct books *b, struct err *e);
@@ -77,9 +79,10 @@ void books_post(struct books *b, struct books_row *r); /* to be written */
  * monotonic. */
 int64_t books_step(struct books *b, int64_t now_us);
 
-/* [any] */
+/* [any] Rows that are on the disk, those that are not yet; and how many writes failed. */
 void books_stats(const struct books *b, int64_t *ret_written, int64_t *ret_pending,
                  int64_t *ret_failures);
+int64_t books_in_journal(const struct books *b); /* [any] of those written, not in the database */
 
 /* What rows may be alike in. */
 enum books_by {
@@ -121,8 +124,9 @@ int books_bill(const char *where, unsigned parts, const struct books_where *w,
 /* How concentrated amounts are: policy/concentration.h. */
 int32_t books_hhi(const int64_t *amount, int n);
 
-/* Compute every balance anew from the rows, and the rows' chain of hashes. 0: all is as it should
- * be, *ret_rows were looked at; ERR_FORMAT: e says the first row or account that differs. [any] */
+/* Compute every balance anew from the rows, and the rows' chain of hashes; look at the journals. 0:
+ * all is as it should be, *ret_rows were looked at; ERR_FORMAT: e says the first row or account
+ * that differs. [any] */
 int books_audit(const char *where, int64_t *ret_rows, struct err *e);
 
 struct books_balance {

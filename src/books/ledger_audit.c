@@ -4,6 +4,7 @@
 
 #include "books/ledger_file.h"
 #include "books/ledger_link.h"
+#include "books/settle.h"
 #include "books/sums.h"
 
 struct audit {
@@ -169,5 +170,5 @@ int books_audit(const char *where, int64_t *ret_rows, struct err *e)
     sums_done(&a.accounts);
     sums_done(&a.tenants);
     sql_close(db);
-    return r;
+    return r ? r : settle_check(where, e);
 }

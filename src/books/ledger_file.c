@@ -1,5 +1,7 @@
 #include "books/ledger_file.h"
 
+#include "books/settle.h"
+
 int ledger_file_open(struct sql **ret, const char *where, int is_patient, struct err *e)
 {
     const struct sql_how how = {
@@ -14,6 +16,8 @@ int ledger_file_open(struct sql **ret, const char *where, int is_patient, struct
     }
     if (!r)
         r = ledger_sql_tables(db, where, e);
+    if (!r)
+        r = settle_for_readers(where, e);
     if (r)
         sql_close(db);
     else

@@ -9,6 +9,7 @@
 #include "base/disk.h"
 #include "books/ledger.h"
 #include "books/ledger_file.h"
+#include "books/settle.h"
 
 struct pending {
     int (*row)(void *arg, const struct books_row *r);
@@ -50,8 +51,12 @@ int books_correct(const char *where, const char *request_id, const struct books_
     struct ledger *l = NULL;
     int r = ledger_open(&l, where, 0, e);
 
-    if (r)
+    if (!r)
+        r = settle_for_readers(where, e);
+    if (r) {
+        ledger_close(l);
         return r;
+    }
     r = ledger_correct(l, request_id, wish, ret, e);
     ledger_close(l);
     return r && r != ERR_IO && r != ERR_AGAIN ? err_prefix(e, "ledger %s", sql_name(where)) : r;

@@ -777,6 +777,8 @@ void cloud_stats(struct cloud *c, struct cloud_stats *ret)
     pthread_mutex_unlock(&c->hedge_lock);
     offers_retries(&c->offers, &ret->retries, &ret->retries_refused);
     put_replays(c, ret);
-    if (c->books)
+    if (c->books) {
         books_stats(c->books, &ret->rows_written, &ret->rows_pending, &ret->write_failures);
+        ret->rows_in_journal = books_in_journal(c->books);
+    }
 }

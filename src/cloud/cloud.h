@@ -91,10 +91,9 @@ struct cloud_config {
     const char *accounts_path; /* a store of accounts (accounts.h) */
     const struct cloud_account *accounts;
     int n_accounts;
-    const char *ledger_path; /* NULL: no ledger */
-    int ledger_sync_normal;  /* fsync at checkpoints only: faster, may lose the last rows with power
-                              */
-    struct cloud_limits limits;        /* of tenants whose line says nothing */
+    const char *ledger_path;    /* NULL: no ledger */
+    int ledger_sync_normal;     /* no fsync of its journal: the last rows may go with power */
+    struct cloud_limits limits; /* of tenants whose line says nothing */
     const struct cloud_prices *prices; /* outlives the cloud; NULL: nothing is priced */
     const struct cloud_rules *rules;   /* likewise; NULL: every model by the first strategy */
     const char *currency;              /* of all; NULL: none */
@@ -395,7 +394,7 @@ int cloud_key_line(const char *path, const char *id, const char *tenant, const c
                    struct buf *out, struct err *e);
 
 struct cloud_stats {
-    int64_t rows_written, rows_pending, write_failures;
+    int64_t rows_written, rows_pending, rows_in_journal, write_failures; /* see books_stats */
     int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency, refused_queue;
     int64_t refused_budget;
     int64_t exceeded[EXCEEDS];     /* of those refused for tokens: served all the same, and how */

@@ -73,6 +73,7 @@ enum {
     M_GENERATION,
     M_ROWS,
     M_ROWS_PENDING,
+    M_ROWS_IN_JOURNAL,
     M_ROWS_FAILED,
     M_BUILD,
 };
@@ -258,9 +259,15 @@ static const struct metric_def defs[] = {
     [M_ROWS] = {"gaufre_ledger_rows_total", METRIC_COUNTER, "Rows booked.", {NULL}, NULL, 0},
     [M_ROWS_PENDING] =
         {"gaufre_ledger_rows_pending", METRIC_GAUGE, "Rows not yet on disk.", {NULL}, NULL, 0},
+    [M_ROWS_IN_JOURNAL] = {"gaufre_ledger_rows_in_journal",
+                           METRIC_GAUGE,
+                           "Rows on disk, not yet in the ledger's database.",
+                           {NULL},
+                           NULL,
+                           0},
     [M_ROWS_FAILED] = {"gaufre_ledger_failures_total",
                        METRIC_COUNTER,
-                       "Commits that failed and were tried again.",
+                       "Writes that failed and were tried again.",
                        {NULL},
                        NULL,
                        0},
@@ -445,6 +452,7 @@ int console_metrics(struct console *c, struct buf *out)
     put(c, M_GENERATION, NULL, atomic_load(&c->generation));
     put(c, M_ROWS, NULL, s.rows_written);
     put(c, M_ROWS_PENDING, NULL, s.rows_pending);
+    put(c, M_ROWS_IN_JOURNAL, NULL, s.rows_in_journal);
     put(c, M_ROWS_FAILED, NULL, s.write_failures);
     put(c, M_BUILD, GAUFRE_VERSION, 1);
     return metric_write(c->meter->set, out);

@@ -1,6 +1,7 @@
 /* The handler: the functions that net calls, on io threads, when something happens to an exchange.
  * A call is freed only here, at the end of one of these functions, when no thread and no supplier
  * has anything of it any more. */
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +67,19 @@ static void keep_ticking(struct server_io *io)
     io->ticking = 1;
 }
 
+/* What a request is called: the second in which it began, and random bytes. Ids so come in the
+ * order of time, and the ledger's index by them grows at one end only. */
+static void put_id(char *id, const unsigned char random[12])
+{
+    unsigned char bytes[16];
+    uint32_t second = htonl((uint32_t)(clock_wall_us() / 1000000));
+
+    memcpy(bytes, &second, sizeof second);
+    memcpy(bytes + sizeof second, random, 12);
+    memcpy(id, "req_", 4);
+    put_bytes(bytes, sizeof bytes, id + 4);
+}
+
 /* Make a call. NULL without memory, or without random bytes for its id: two calls with one id would
  * be one row in the ledger. */
 static struct call *call_new(struct server *s, struct net_exchange *x)
@@ -94,8 +108,7 @@ static struct call *call_new(struct server *s, struct net_exchange *x)
     if (client_id)
         put_text(row->client_id, sizeof row->client_id, client_id);
     put_text(c->peer, sizeof c->peer, net_peer(x));
-    memcpy(row->id, "req_", 4);
-    put_bytes(random, sizeof random, row->id + 4);
+    put_id(row->id, random);
     c->prep_item.kind = MAIL_PREP;
     c->prep_item.owner = c;
     buf_init(&c->out, (size_t)128 << 20);

@@ -66,7 +66,7 @@
     X("ledger", "ledger", STR, ledger, "", 0, 0, "FILE|URL",                                       \
       "where usage is booked, or 'off' (default: ledger.db in gaufre's home)")                     \
     X("ledger_sync", "ledger-sync", CHOICE, ledger_sync, "full", 0, 0, "full|normal",              \
-      "flush the ledger on every commit, or at checkpoints only")                                  \
+      "flush each group of rows, or leave that to the database once a second")                     \
     X("currency", "currency", STR, currency, "", 0, 0, "CODE",                                     \
       "of prices, bills and budgets: three letters, as EUR")                                       \
     X("region", "region", STR, region, "", 0, 0, "NAME", "where this machine is, for people")      \

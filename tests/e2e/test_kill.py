@@ -5,9 +5,11 @@ import json
 import os
 import random
 import sqlite3
+import subprocess
 import threading
 import time
 
+from finding import find_gaufre
 from serving import MODEL, SLOW, Server, wait_for
 
 KILLS = int(os.environ.get("GAUFRE_KILLS", "15"))  # make soak: 1,000
@@ -74,6 +76,9 @@ def live_and_die(folder, seed):
 
 
 def rows_of(path):
+    """What a process that was killed left in the journal is put into the database by whoever looks."""
+    done = subprocess.run([find_gaufre(), "audit", "-l", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     db = sqlite3.connect(path)
     assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     rows = {r: (p, c) for r, p, c in db.execute("SELECT request_id, prompt_tokens, completion_tokens FROM usage")}

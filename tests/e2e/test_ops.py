@@ -13,7 +13,7 @@ import urllib.request
 import pytest
 
 from finding import find_gaufre
-from serving import MODEL, SLOW, model_path, wait_for
+from serving import MODEL, SLOW, Server, model_path, wait_for
 
 
 def gaufre(*args, **more):
@@ -49,29 +49,46 @@ def test_ledger_grows_by_exactly_the_usage(start):
     assert booked(), (sums, s.balance())
 
 
-def test_a_full_disk_is_told_and_what_is_lost_fails(start):
+def test_a_full_disk_is_told_and_nothing_is_lost(start):
+    """The database may not grow: rows wait in the journal, also until the next start."""
     s = start()
     assert s.chat("hi", max_tokens=2)[0] == 200
-    wait_for("booked", lambda: s.metric("gaufre_ledger_rows_pending") == 0)
+    wait_for("booked", lambda: s.balance().get("default"))
     room = os.path.getsize(s.ledger + "-wal")  # from here on it may not grow
     assert os.path.getsize(s.log_path) < room / 2
     hard = resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE)[1]
     resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (room, hard))
     assert s.chat("hi", max_tokens=2)[0] == 200
-    wait_for("told", lambda: "1 row cannot be written" in s.read_log())
+    wait_for("told", lambda: "1 row cannot be moved from the journal" in s.read_log())
+    assert s.metric("gaufre_ledger_rows_pending") == 0 and s.metric("gaufre_ledger_rows_in_journal") == 1
     resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
-    wait_for("told", lambda: "written again, 1 row" in s.read_log())
+    wait_for("told", lambda: "moved again, 1 row" in s.read_log())
+    assert s.metric("gaufre_ledger_rows_in_journal") == 0
     resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (os.path.getsize(s.ledger + "-wal"), hard))
     assert s.chat("hi", max_tokens=2)[0] == 200
-    assert s.stop() == 1
-    log = s.read_log()
-    assert "1 row was lost" in log and "1 answered request could not be booked" in log
-    assert s.balance()["default"]["requests"] == 2
+    assert s.stop() == 0
+    assert "1 row stays in the journal until the next start" in s.read_log()
+    again = Server(s.folder)
+    assert "1 row from the journal of a process" in again.read_log()
+    assert again.balance()["default"]["requests"] == 3
+    assert again.stop() == 0
+
+
+def test_what_cannot_be_written_is_lost_and_fails(start):
+    s = start()
+    assert s.chat("hi", max_tokens=2)[0] == 200
+    wait_for("booked", lambda: s.balance().get("default"))
+    resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (0, resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE)[1]))
+    assert s.chat("hi", max_tokens=2)[0] == 200
+    wait_for("tried", lambda: s.metric("gaufre_ledger_failures_total") > 0)
+    assert s.metric("gaufre_ledger_rows_pending") == 1
+    assert s.stop() == 1  # the log could not be written either
+    assert s.balance()["default"]["requests"] == 1
 
 
 def test_the_ledger_is_its_owners(start):
     s = start()
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", "-wal", "-shm", "-rows"):
         assert os.stat(s.ledger + suffix).st_mode & 0o777 == 0o600
     assert s.stop() == 0
 

@@ -15,10 +15,10 @@ static char path[64];
 
 static void remove_ledger(void)
 {
-    static const char *const ends[] = {"/l.db", "/l.db-wal", "/l.db-shm", ""};
+    static const char *const ends[] = {"/l.db", "/l.db-wal", "/l.db-shm", "/l.db-rows", ""};
     char name[96];
 
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         snprintf(name, sizeof name, "%.*s%s", (int)strcspn(path + 5, "/") + 5, path, ends[i]);
         remove(name);
     }

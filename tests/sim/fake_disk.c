@@ -30,6 +30,7 @@ struct file {
     int n_shm;                    /* handles that have it */
     int n_shm_shared[SQLITE_SHM_NLOCK];
     const void *shm_alone[SQLITE_SHM_NLOCK];
+    const void *locked; /* by a descriptor of disk_open */
 };
 
 struct handle {
@@ -41,6 +42,7 @@ struct handle {
 };
 
 static struct file files[FILES_MAX];
+static struct file *opened[FILES_MAX]; /* descriptors of disk_open */
 static enum fake_fault fault;
 static int64_t fault_from = -1, fault_to, n_ops;
 
@@ -170,8 +172,57 @@ static void keep(struct file *f, int all, uint64_t seed)
     }
 }
 
+/* The three that change a file: SQLite's code. */
+static int write_file(struct file *f, const void *p, size_t n, size_t at)
+{
+    int full = fails_now(FAKE_FULL), eio = fails_now(FAKE_WRITE),
+        half = fails_now(FAKE_SHORT_WRITE);
+    int code = change(f);
+
+    if (code)
+        return code;
+    if (full)
+        return SQLITE_FULL;
+    if (eio)
+        return SQLITE_IOERR_WRITE;
+    put(f, p, half ? n / 2 : n, at);
+    return half ? SQLITE_IOERR_WRITE : SQLITE_OK;
+}
+
+static int cut_file(struct file *f, size_t size)
+{
+    int eio = fails_now(FAKE_WRITE), code = change(f);
+
+    if (code)
+        return code;
+    if (eio)
+        return SQLITE_IOERR_TRUNCATE;
+    resize(f, size);
+    memset(f->kept + size, 0, f->n_sectors * SECTOR - size); /* those blocks are free */
+    f->kept_size = f->kept_size < f->size ? f->kept_size : f->size;
+    return SQLITE_OK;
+}
+
+static int sync_file(struct file *f)
+{
+    int eio = fails_now(FAKE_SYNC), code = change(f);
+
+    if (code == SQLITE_READONLY) /* what was written before it became so cannot be kept any more */
+        return f->n_sectors && memchr(f->dirty, 1, f->n_sectors) ? SQLITE_IOERR_FSYNC : SQLITE_OK;
+    if (code)
+        return code;
+    if (eio) {
+        memset(f->dirty, 0, f->n_sectors); /* nobody will write them again for us */
+        return SQLITE_IOERR_FSYNC;
+    }
+    keep(f, 1, 0);
+    f->kept_size = f->size;
+    return SQLITE_OK;
+}
+
 void fake_disk_reset(void)
 {
+    memset(opened, 0, sizeof opened); /* who has one still does not use it */
     for (int i = 0; i < FILES_MAX; i++)
         forget(&files[i]);
     fake_disk_heal();
@@ -244,7 +295,92 @@ int disk_read(const char *path, struct buf *out)
     return buf_add(out, f->data, f->size) ? ERR_LIMIT : 0;
 }
 
-/* ---- an open file ---------------------------------------------------------------------------- */
+/* A failing operation as disk.h tells it. */
+static int fail_with(int code)
+{
+    errno = code == SQLITE_FULL ? ENOSPC : code == SQLITE_READONLY ? EROFS : EIO;
+    return -1;
+}
+
+int disk_open(const char *path, enum disk_mode mode)
+{
+    struct file *f = find(path);
+    int fd = 0;
+
+    if (fails_now(FAKE_DEAD))
+        return fail_with(SQLITE_IOERR);
+    if (!f && mode != DISK_MAKE) {
+        errno = ENOENT;
+        return -1;
+    }
+    if (!f && change(NULL))
+        return fail_with(fails_now(FAKE_READONLY) ? SQLITE_READONLY : SQLITE_IOERR);
+    if (f && mode != DISK_LOOK && f->locked) {
+        errno = EWOULDBLOCK;
+        return -1;
+    }
+    while (opened[fd])
+        CHECK(++fd < FILES_MAX);
+    opened[fd] = f ? f : make(path);
+    opened[fd]->n_open++;
+    if (mode != DISK_LOOK)
+        opened[fd]->locked = &opened[fd];
+    return fd;
+}
+
+void disk_close(int fd)
+{
+    struct file *f = opened[fd];
+
+    if (!f)
+        return;
+    if (f->locked == &opened[fd])
+        f->locked = NULL;
+    opened[fd] = NULL;
+    f->n_open--;
+    put_away(f);
+}
+
+int64_t disk_size(int fd)
+{
+    return (int64_t)opened[fd]->size;
+}
+
+int64_t disk_read_at(int fd, void *p, size_t n, int64_t at)
+{
+    const struct file *f = opened[fd];
+    size_t have = (size_t)at < f->size ? f->size - (size_t)at : 0;
+
+    if (f->is_dead || fails_now(FAKE_DEAD))
+        return fail_with(SQLITE_IOERR);
+    have = have < n ? have : n;
+    if (have)
+        memcpy(p, f->data + at, have);
+    return (int64_t)have;
+}
+
+int disk_write_at(int fd, const void *p, size_t n, int64_t at)
+{
+    int code = write_file(opened[fd], p, n, (size_t)at);
+
+    return code ? fail_with(code) : 0;
+}
+
+int disk_cut(int fd, int64_t size)
+{
+    int code = cut_file(opened[fd], (size_t)size);
+
+    return code ? fail_with(code) : 0;
+}
+
+int disk_sync(int fd)
+{
+    int code = sync_file(opened[fd]);
+
+    return code ? fail_with(code) : 0;
+}
+
+/* ---- an open file of SQLite ------------------------------------------------------------------ */
 
 static int x_unlock(sqlite3_file *h, int level)
 {
@@ -315,51 +451,17 @@ static int x_read(sqlite3_file *h, void *p, int n, sqlite3_int64 at)
 
 static int x_write(sqlite3_file *h, const void *p, int n, sqlite3_int64 at)
 {
-    struct file *f = ((struct handle *)h)->f;
-    int full = fails_now(FAKE_FULL), eio = fails_now(FAKE_WRITE),
-        half = fails_now(FAKE_SHORT_WRITE);
-    int code = change(f);
-
-    if (code)
-        return code;
-    if (full)
-        return SQLITE_FULL;
-    if (eio)
-        return SQLITE_IOERR_WRITE;
-    put(f, p, half ? (size_t)n / 2 : (size_t)n, (size_t)at);
-    return half ? SQLITE_IOERR_WRITE : SQLITE_OK;
+    return write_file(((struct handle *)h)->f, p, (size_t)n, (size_t)at);
 }
 
 static int x_truncate(sqlite3_file *h, sqlite3_int64 size)
 {
-    struct file *f = ((struct handle *)h)->f;
-    int eio = fails_now(FAKE_WRITE), code = change(f);
-
-    if (code)
-        return code;
-    if (eio)
-        return SQLITE_IOERR_TRUNCATE;
-    resize(f, (size_t)size);
-    f->kept_size = f->kept_size < f->size ? f->kept_size : f->size;
-    return SQLITE_OK;
+    return cut_file(((struct handle *)h)->f, (size_t)size);
 }
 
 static int x_sync(sqlite3_file *h, int flags)
 {
-    struct file *f = ((struct handle *)h)->f;
-    int eio = fails_now(FAKE_SYNC), code = change(f);
-
-    if (code == SQLITE_READONLY) /* what was written before it became so cannot be kept any more */
-        return f->n_sectors && memchr(f->dirty, 1, f->n_sectors) ? SQLITE_IOERR_FSYNC : SQLITE_OK;
-    if (code)
-        return code;
-    if (eio) {
-        memset(f->dirty, 0, f->n_sectors); /* nobody will write them again for us */
-        return SQLITE_IOERR_FSYNC;
-    }
-    keep(f, 1, 0);
-    f->kept_size = f->size;
-    return SQLITE_OK;
+    return sync_file(((struct handle *)h)->f);
 }
 
 static int x_size(sqlite3_file *h, sqlite3_int64 *ret)

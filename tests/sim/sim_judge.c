@@ -409,6 +409,8 @@ void sim_judge(int64_t n_lost)
         if (n_inside[i])
             sim_fail("a request has not ended");
     }
+    if (books_audit("ledger.db", &n, &e)) /* which settles what is in the journal */
+        sim_fail(e.text);
     if (sqlite3_open_v2("ledger.db", &db, SQLITE_OPEN_READWRITE, disk_vfs()))
         sim_fail("the ledger cannot be opened");
     match_rows(db, n_lost);
@@ -417,8 +419,6 @@ void sim_judge(int64_t n_lost)
                    " WHERE s <> 0"))
         sim_fail("the accounts do not sum to zero");
     sqlite3_close(db);
-    if (books_audit("ledger.db", &n, &e))
-        sim_fail(e.text);
 }
 
 uint64_t sim_sum(void)

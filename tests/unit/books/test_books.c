@@ -208,6 +208,7 @@ static void files_are_private(void **state)
         assert_int_equal(mode_of(""), 0600);
         assert_int_equal(mode_of("-wal"), 0600);
         assert_int_equal(mode_of("-shm"), 0600);
+        assert_int_equal(mode_of("-rows"), 0600);
         books_close(l);
         assert_int_equal(chmod(path, 0644), 0); /* as another version left it */
     }

@@ -71,7 +71,8 @@ static struct booked booked(struct two *t)
 
     room_stop(&t->r);
     EVENTUALLY(atomic_load(&t->r.s->n_calls) == 0);
-    for (struct cloud_stats s = {.rows_pending = 1}; s.rows_pending; clock_sleep_us(1000))
+    for (struct cloud_stats s = {.rows_pending = 1}; s.rows_pending || s.rows_in_journal;
+         clock_sleep_us(1000))
         cloud_stats(t->r.s->cloud, &s);
     assert_int_equal(sqlite3_open(t->r.ledger, &db), 0);
     assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), 0);
