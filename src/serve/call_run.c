@@ -37,9 +37,9 @@ void call_cancel_jobs(struct call *c)
 /* Only the one that answers is heard out: what another does beside it is wanted by nobody. */
 void call_leave_jobs(struct call *c)
 {
-    struct call_job *j = call_hedge_answering(c);
+    struct call_job *j = c->n_jobs == 1 ? call_hedge_answering(c) : NULL;
 
-    if (c->cancelled || c->n_jobs != 1 || j->state != JOB_OUT || !ops(j)->leave ||
+    if (c->cancelled || !j || j->state != JOB_OUT || !ops(j)->leave ||
         !ops(j)->leave(j->sup, &j->job, c->replay.claim != NULL)) {
         call_cancel_jobs(c);
         return;

@@ -146,9 +146,7 @@ def test_the_server_does_not_wait_for_ever(tmp_path):
     mock = Mock(lambda a: a.wait_gone())
     (tmp_path / "c.yaml").write_text(f"suppliers:\n  - name: m\n    base_url: {mock.url}\n    models: [far]\n{DRAIN}drain_timeout: 1s\n")
     server = Server(str(tmp_path), "-c", tmp_path / "c.yaml", models=[])
-    data = json.dumps(ASK).encode()
-    s = server.connect()
-    s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+    s = send(server, ASK)
     wait_for("asked", lambda: mock.requests)
     s.close()
     wait_for("noticed", lambda: server.metric("gaufre_clients_gone_total") == 1)
@@ -156,3 +154,54 @@ def test_the_server_does_not_wait_for_ever(tmp_path):
     assert mock.requests[0].gone.wait(60 * SLOW)
     assert server.balance()["default"]["requests"] == 1
     mock.close()
+
+
+def send(server, body, **heads):
+    """A request whose connection the caller closes."""
+    data = json.dumps(body).encode()
+    lines = [f"{k.replace('_', '-')}: {v}" for k, v in {"host": "localhost", "content_length": len(data), **heads}.items()]
+    s = server.connect()
+    s.sendall("\r\n".join(["POST /v1/chat/completions HTTP/1.1", *lines, "", ""]).encode() + data)
+    return s
+
+
+def test_its_owner_may_still_cancel_it(door):
+    d = door(lambda a: a.wait_gone())
+    key = d.heads["a"]
+    s = send(d.server, ASK, x_client_request_id="mine", **key)
+    wait_for("asked", lambda: d.mock.requests)
+    s.close()
+    wait_for("noticed", lambda: d.server.metric("gaufre_clients_gone_total") == 1)
+    assert not d.mock.requests[0].gone.is_set()
+    status, _, body = d.server.request("POST", "/v1/engine/requests/mine/cancel", {}, key)
+    assert status == 200 and json.loads(body)["cancelled"]
+    assert d.mock.requests[0].gone.wait(60 * SLOW)
+    d.booked(1)
+    row = only_row(d)
+    assert row["usage_state"] == 1 and row["lost_prompt_tokens"] > 0
+
+
+def test_a_hedged_one(tmp_path):
+    """Two suppliers are at work: the first is heard to its end, the second is cancelled at once."""
+    go = threading.Event()
+    first = Mock([lambda a: a.stream(words())] * 3 + [lambda a: (go.wait(60 * SLOW), a.stream(words()))])
+    second = Mock(lambda a: a.wait_gone())
+    (tmp_path / "c.yaml").write_text("suppliers:\n" + "".join(
+        f"  - name: m{i}\n    base_url: {m.url}\n    models: [far]\n    weight: {1 - i}\n{DRAIN}" for i, m in enumerate((first, second)))
+        + "hedge_tiers: [default]\nhedge_after: 100ms\nhedge_percent: 100\n")
+    server = Server(str(tmp_path), "-c", tmp_path / "c.yaml", models=[])
+    for _ in range(3):  # so that there is something to be lost
+        assert server.request("POST", "/v1/chat/completions", {**ASK, "stream": True})[0] == 200
+    s = send(server, {**ASK, "stream": True})
+    wait_for("both are asked", lambda: second.requests)
+    s.close()
+    assert second.requests[0].gone.wait(60 * SLOW)
+    wait_for("noticed", lambda: server.metric("gaufre_clients_gone_total") == 1)
+    assert not first.requests[3].gone.is_set()
+    go.set()
+    b = wait_for("booked", lambda: (b := server.balance()) and "(platform)" in b and b["default"]["requests"] == 4 and b)
+    assert (b["default"]["prompt_tokens"], b["default"]["completion_tokens"]) == (44, 12)  # the fourth had its prompt read
+    assert server.metric("gaufre_lost_tokens_total") == 4
+    assert server.stop() == 0, server.read_log()
+    first.close()
+    second.close()

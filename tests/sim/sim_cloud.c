@@ -128,7 +128,12 @@ static void leave(struct request *r)
 static void settle(struct request *r)
 {
     const struct sim_use *u = &r->use;
+    struct usage owed;
 
+    r->use.lost = below(4) ? 0 : below(50); /* its client had left */
+    owed = (struct usage){.prompt_tokens = u->prompt,
+                          .cached_tokens = u->cached,
+                          .completion_tokens = u->completion + u->lost};
     sim_ended(&r->use, 1);
     n_used += u->prompt + u->completion;
     cloud_settle(cloud, clock_now_us(), &r->t,
@@ -138,6 +143,7 @@ static void settle(struct request *r)
                                      .prompt_tokens = u->prompt,
                                      .cached_tokens = u->cached,
                                      .completion_tokens = u->completion,
+                                     .owed = &owed,
                                      .status = 200,
                                      .at_us = clock_wall_us()});
     free_place(r);

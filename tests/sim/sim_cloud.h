@@ -20,6 +20,7 @@ struct sim_use {
     int64_t entered_us, held; /* tokens that it asks to hold ... */
     int is_held;              /* ... and got */
     int64_t prompt, cached, completion;
+    int64_t lost;              /* tokens that its supplier is owed beside these */
     int64_t window_s, ended_s; /* of its budget, when it was held; wall clock */
     int is_pruned;             /* its row was taken out of the ledger */
     int is_corrected;

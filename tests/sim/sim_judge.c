@@ -276,7 +276,7 @@ static int is_written(sqlite3_stmt *st, const struct sim_use *u)
     found = sqlite3_step(st) == SQLITE_ROW;
     if (found &&
         (sqlite3_column_int64(st, 0) != u->prompt || sqlite3_column_int64(st, 1) != u->cached ||
-         sqlite3_column_int64(st, 2) != u->completion ||
+         sqlite3_column_int64(st, 2) != u->completion || sqlite3_column_int64(st, 6) != u->lost ||
          strcmp((const char *)sqlite3_column_text(st, 3), tenant[u->i_tenant].name)))
         sim_fail("a row is not what was settled");
     if (found && u->is_corrected &&
@@ -297,7 +297,7 @@ static void match_rows(sqlite3 *db, int64_t n_lost)
         db,
         "SELECT prompt_tokens, cached_tokens, completion_tokens, tenant, max(charge_nano, 0)"
         " + (SELECT total(charge_nano) FROM usage WHERE corrects = ?1), max(cost_nano, 0)"
-        " + (SELECT total(cost_nano) FROM usage WHERE corrects = ?1)"
+        " + (SELECT total(cost_nano) FROM usage WHERE corrects = ?1), lost_completion_tokens"
         " FROM usage WHERE request_id = ?1",
         -1, &st, NULL));
     for (int i = 0; i < n_settled; i++) {
