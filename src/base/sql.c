@@ -8,13 +8,23 @@ int sql_is_url(const char *where)
     return !strncmp(where, "postgresql://", 13) || !strncmp(where, "postgres://", 11);
 }
 
+/* Of another scheme, or mistyped: no file is meant. */
+static int is_other_url(const char *where)
+{
+    return strstr(where, "://") && !sql_is_url(where);
+}
+
 const char *sql_name(const char *where)
 {
-    return sql_is_url(where) ? "in PostgreSQL" : where;
+    return sql_is_url(where) ? "in PostgreSQL" : is_other_url(where) ? "at another URL" : where;
 }
 
 int sql_open_how(struct sql **ret, const char *where, const struct sql_how *how, struct err *e)
 {
+    if (is_other_url(where))
+        return err_set(e, ERR_ARG,
+                       "%s: a URL of a database begins with postgresql://, all else is a file",
+                       how->what ? how->what : "database");
     return sql_is_url(where) ? sql_pq_open(ret, where, how, e) : sql_lite_open(ret, where, how, e);
 }
 

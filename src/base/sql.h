@@ -42,13 +42,14 @@ struct sql_how {
     int is_patient;      /* answers of PostgreSQL may take any time: nobody waits but a person */
 };
 
-/* "postgresql://..." or "postgres://...", else the path of an SQLite file, made where missing. */
+/* "postgresql://..." or "postgres://...", else the path of an SQLite file, made where missing. URLs
+ * of other schemes are refused (ERR_ARG). No error shows a part of a URL that may be a password. */
 int sql_open(struct sql **ret, const char *where, struct err *e);
 int sql_open_how(struct sql **ret, const char *where, const struct sql_how *how, struct err *e);
 /* An empty SQLite database in memory. */
 int sql_open_memory(struct sql **ret, struct err *e);
 int sql_is_url(const char *where);
-/* For people: the path, or "in PostgreSQL" and not the URL, in which a password may be. */
+/* For people: the path, or "in PostgreSQL" and no URL, in which a password may be. */
 const char *sql_name(const char *where);
 void sql_close(struct sql *s); /* accepts NULL */
 

@@ -32,7 +32,14 @@ typedef void conn;   /* PGconn */
 typedef void result; /* PGresult */
 typedef void cancel; /* PGcancel */
 
+struct option { /* PQconninfoOption */
+    char *keyword, *envvar, *compiled, *val, *label, *dispchar;
+    int dispsize;
+};
+
 static struct {
+    struct option *(*PQconninfoParse)(const char *, char **);
+    void (*PQconninfoFree)(struct option *);
     conn *(*PQconnectdbParams)(const char *const *, const char *const *, int);
     int (*PQstatus)(const conn *);
     int (*PQsocket)(const conn *);
@@ -70,6 +77,7 @@ static const struct {
     {                                                                                              \
 #x, &pq.x                                                                                  \
     }
+    SYMBOL(PQconninfoParse),   SYMBOL(PQconninfoFree),
     SYMBOL(PQconnectdbParams), SYMBOL(PQstatus),
     SYMBOL(PQsocket),          SYMBOL(PQparameterStatus),
     SYMBOL(PQerrorMessage),    SYMBOL(PQreset),
@@ -314,6 +322,28 @@ static int simple(struct pq_db *d, const char *statements, struct err *e)
 }
 
 /* ---- the connection -------------------------------------------------------------------------- */
+
+/* Is each part of the URL what it was meant to be? Where a password has a `/` or `@` as it is,
+ * libpq takes a piece of it for a host, a port or a database, and shows it in its errors. */
+static int check_url(const struct pq_db *d, const char *url, struct err *e)
+{
+    struct option *all = pq.PQconninfoParse(url, NULL);
+    const char *rest = strstr(url, "://") + 3, *slash = strchr(rest, '/');
+    int is_clear = all && !(slash && strchr(slash, '@'));
+
+    for (const struct option *o = all; o && o->keyword; o++) {
+        if (o->val && !strcmp(o->keyword, "port"))
+            is_clear &= !o->val[strspn(o->val, "0123456789,")];
+        if (o->val && !strcmp(o->keyword, "host"))
+            is_clear &= !strchr(o->val, '@');
+    }
+    pq.PQconninfoFree(all);
+    return is_clear ? 0
+                    : err_set(e, ERR_ARG,
+                              "%s in PostgreSQL: not a URL that is clear: in names and passwords "
+                              "write %%40 for @, %%2F for /, %%3A for :, %%25 for %%, %%26 for &",
+                              d->s.what);
+}
 
 /* What each connection begins with. One that idles inside a transaction, because its process was
  * stopped or its machine is gone, must not hold up the others. */
@@ -569,10 +599,11 @@ int sql_pq_open(struct sql **ret, const char *url, const struct sql_how *how, st
     d->is_patient = how->is_patient;
     d->is_flushed_late = how->is_flushed_late;
     CHECK(snprintf(d->schema, SCHEMA_MAX, "%s", how->schema ? how->schema : "") < SCHEMA_MAX);
-    d->c = connect_to(url);
+    r = check_url(d, url, e);
+    d->c = r ? NULL : connect_to(url);
     if (!d->c) {
         free(d);
-        return err_set(e, ERR_NOMEM, "out of memory");
+        return r ? r : err_set(e, ERR_NOMEM, "out of memory");
     }
     r = pq.PQstatus(d->c) != CONNECTION_OK ? failed(d, NULL, e) : greet(d, e);
     if (!r && *d->schema)

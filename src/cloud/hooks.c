@@ -323,7 +323,7 @@ static void fail(struct delivery *d, const char *why, int64_t asked_us)
 static void on_end(void *ctx, struct upstream_request *r, const struct err *e)
 {
     struct delivery *d = ctx;
-    int status = e->code ? 0 : upstream_status(r);
+    int status = upstream_status(r); /* however the rest of the answer ended; 0: there is none */
     char why[64];
 
     d->r = NULL;

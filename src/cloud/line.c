@@ -100,10 +100,11 @@ static void stop_waiting(struct line *l, struct line_place *p)
     l->n_waiting -= p->n_seqs;
 }
 
-/* Whoever's turn it is goes, as far as there is room: nobody overtakes one that needs more. */
+/* Whoever's turn it is goes, as far as there is room: nobody overtakes one that needs more. Where
+ * all places are taken nobody is looked at, so that thousands may leave who only waited. */
 static void let_all_in(struct line *l)
 {
-    for (;;) {
+    while (fits(l, 1)) {
         struct sched_turn t;
         struct line_place *p;
         sched_note_owed(&l->sched, l->n_begun);

@@ -1,5 +1,6 @@
 #include "serve/webhooks.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +95,12 @@ static int read_secrets(struct serve_webhook *p, struct err *e)
     FILE *f = p->secret_file ? fopen(p->secret_file, "re") : NULL;
     int r = 0;
 
+    if (p->secret_file && !f)
+        return err_set(e, ERR_ARG, "webhook %s: secret_file: %.200s: %s", p->name, p->secret_file,
+                       strerror(errno));
+    if (p->secret_env && !from)
+        return err_set(e, ERR_ARG, "webhook %s: the environment has no variable %.200s", p->name,
+                       p->secret_env);
     if (f)
         text[fread(text, 1, sizeof text - 1, f)] = 0;
     if (from)

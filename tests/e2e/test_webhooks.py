@@ -12,7 +12,7 @@ import time
 import pytest
 
 from finding import find_gaufre
-from mock_upstream import CHAT, Mock
+from mock_upstream import CHAT, Gone, Mock
 from serving import Server, wait_for
 
 pytestmark = pytest.mark.sanitize
@@ -152,6 +152,23 @@ def test_tried_again_until_it_is_taken(hooked):
     assert 4 <= h.told("failed") <= 5 and h.told("dropped") == 0
 
 
+def test_what_follows_the_status_matters_to_nobody(hooked):
+    """A page of megabytes, one that never ends, one that is cut: the receiver said 2xx, so the event is not sent again."""
+    def endless(a):
+        a.begin()
+        a.wait_gone()
+
+    def half(a):
+        a.head(200, "OK", content_length=1000)
+        raise Gone
+
+    ops = [Mock(s) for s in (lambda a: a.reply(200, b"x" * 10_000_000), endless, half)]
+    h = hooked("".join(hook(m, f"ops{i}", retry="20ms", timeout="2s") for i, m in enumerate(ops)))
+    assert h.ask(max_tokens=1000) == 402
+    wait_for("told", lambda: h.told("delivered") == 3)
+    assert [len(m.requests) for m in ops] == [1, 1, 1] and h.told("failed") == 0
+
+
 def test_given_up(hooked):
     gone, never = Mock(lambda a: a.reply(410, b"")), Mock(lambda a: a.reply(503, b""))
     h = hooked(hook(gone) + hook(never, "acme", "ACME_SECRET", retry="20ms", give_up="300ms"))
@@ -232,7 +249,8 @@ def test_check_shows_them(hooked, tmp_path):
     assert (f"webhook    ops: http://127.0.0.1:{ops.port}, signed with a secret, of budget.soft_limit, key.revoked, "
             "tenant acme\n") in shown.stdout
     for bad, says in ((hook(ops, events="[budget.hard]"), "budget.hard"), (hook(ops) * 2, "two webhooks"),
-                      (hook(ops, env="NO_SECRET"), "NO_SECRET"), (hook(ops, env="ALICE_KEY"), "whsec_"),
+                      (hook(ops, env="NO_SECRET"), "no variable NO_SECRET"), (hook(ops, env="ALICE_KEY"), "whsec_"),
+                      ("  - {name: a, url: 'http://x/', secret_file: nowhere}\n", "No such file"),
                       ("  - {name: a, url: 'ftp://x/', secret_env: OPS_SECRET}\n", "no http"),
                       ("  - {name: a, url: 'http://x/a b', secret_env: OPS_SECRET}\n", "bytes"),
                       ("  - {name: a, url: 'http://u:s3cret@x/', secret_env: OPS_SECRET}\n", "no http"),

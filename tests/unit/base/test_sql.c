@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/sql.h"
 
 static int show_row(void *arg, const struct sql_row *r)
@@ -129,6 +130,34 @@ static void urls_are_not_shown(void **state)
     assert_string_equal(sql_name("postgres://me:secret@host/db"), "in PostgreSQL");
     assert_true(sql_is_url("postgresql:///db"));
     assert_false(sql_is_url("postgres.db"));
+    assert_string_equal(sql_name("Postgresql://me:secret@host/db"), "at another URL");
+}
+
+/* Passwords with bytes that a URL wants written otherwise, and what is no URL of a database. */
+static void urls_that_are_not_clear(void **state)
+{
+    static const char *const urls[] = {
+        "postgresql://me:sec/ret@127.0.0.1:1/db",
+        "postgresql://me:12/ret@127.0.0.1:1/db",
+        "postgresql://me:sec@ret@127.0.0.1:1/db",
+        "postgresql://me:sec%zzret@127.0.0.1:1/db",
+        "postgresql://me:ret/db",
+        "postgresql://127.0.0.1:1/db?password=sec&ret",
+        "mysql://me:ret@127.0.0.1:1/db",
+        " postgresql://me:ret@127.0.0.1:1/db",
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
+        struct sql *s = NULL;
+        struct err e = {0};
+        int r = sql_open(&s, urls[i], &e);
+        if (r == ERR_UNSUPPORTED)
+            skip(); /* no libpq */
+        assert_int_equal(r, ERR_ARG);
+        assert_null(strstr(e.text, "sec"));
+        assert_null(strstr(e.text, "ret"));
+        assert_null(strstr(e.text, "12"));
+    }
 }
 
 /* Somebody takes the connection and never says a word. Nothing here measures the time: without a
@@ -160,8 +189,11 @@ static void a_server_that_does_not_answer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(statements_and_values),         cmocka_unit_test(many_statements),
-        cmocka_unit_test(transactions_and_versions),     cmocka_unit_test(urls_are_not_shown),
+        cmocka_unit_test(statements_and_values),
+        cmocka_unit_test(many_statements),
+        cmocka_unit_test(transactions_and_versions),
+        cmocka_unit_test(urls_are_not_shown),
+        cmocka_unit_test(urls_that_are_not_clear),
         cmocka_unit_test(a_server_that_does_not_answer),
     };
 

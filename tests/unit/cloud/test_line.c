@@ -164,6 +164,33 @@ static void not_for_ever(void **state)
         line_leave(l, &place[k], 1);
 }
 
+/* Thousands wait and leave without having been there: while all places are taken that looks at none
+ * of the others. Nothing here measures the time: by looks at all of them the test would take
+ * minutes. */
+static void many_give_up(void **state)
+{
+    enum { MANY = 60000 };
+    struct line *l = *state;
+    struct line_place *p = calloc(MANY, sizeof *p);
+    struct mbox_item *it = calloc(MANY, sizeof *it);
+
+    assert_true(p && it);
+    assert_true(enter(l, 0, TIER_DEFAULT, 1, 2, 1));
+    for (int i = 0; i < MANY; i++) {
+        p[i] = (struct line_place){
+            .tier = TIER_DEFAULT, .tenant = i % 50, .n_seqs = 1, .reader = &box, .item = &it[i]};
+        assert_false(line_enter(l, &p[i]));
+    }
+    for (int i = MANY - 1; i > 0; i--)
+        line_leave(l, &p[i], 0);
+    line_leave(l, &place[0], 1);
+    assert_true(line_has(&p[0]));
+    assert_ptr_equal(mbox_take(&box), &it[0]);
+    line_leave(l, &p[0], 1);
+    free(p);
+    free(it);
+}
+
 /* ---- many threads ---------------------------------------------------------------------------- */
 
 static struct line *shared;
@@ -224,6 +251,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(answers_count, setup, teardown),
         cmocka_unit_test_setup_teardown(large_ones, setup, teardown),
         cmocka_unit_test_setup_teardown(not_for_ever, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_give_up, setup, teardown),
         cmocka_unit_test_setup_teardown(many_threads, setup, teardown),
     };
 
