@@ -151,12 +151,12 @@ static int is_digit(const struct reader *r)
 }
 
 /* Adds digits to *v; how many there are, the digit that is one too many included. */
-static int read_digits(struct reader *r, int max, int64_t *v)
+static int read_digits(struct reader *r, int max, uint64_t *v)
 {
     int n = 0;
 
     for (; is_digit(r) && n <= max; n++)
-        *v = *v * 10 + (*r->p++ - '0');
+        *v = *v * 10 + (uint64_t)(*r->p++ - '0');
     return n;
 }
 
@@ -165,7 +165,7 @@ static json_t *read_number(struct reader *r)
     static const double tens[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
                                   1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
     int negative = *r->p == '-', n, n_behind;
-    int64_t v = 0;
+    uint64_t v = 0; /* holds one digit more than INTEGER_DIGITS, too */
     double real;
 
     r->p += negative;
@@ -180,7 +180,7 @@ static json_t *read_number(struct reader *r)
     if (!n || n > INTEGER_DIGITS)
         return NULL;
     if (r->p == r->end || (*r->p != '.' && (*r->p | 0x20) != 'e'))
-        return json_integer(negative ? -v : v);
+        return json_integer(negative ? -(json_int_t)v : (json_int_t)v);
     if (*r->p != '.' || n > REAL_DIGITS)
         return NULL;
     r->p++;

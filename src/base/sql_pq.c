@@ -32,14 +32,13 @@ typedef void conn;   /* PGconn */
 typedef void result; /* PGresult */
 typedef void cancel; /* PGcancel */
 
-struct option { /* PQconninfoOption */
-    char *keyword, *envvar, *compiled, *val, *label, *dispchar;
-    int dispsize;
-};
+/* PQconninfoOption: six texts, of which two are read, and a number. */
+typedef char *option[7];
+enum { KEYWORD = 0, VALUE = 3 };
 
 static struct {
-    struct option *(*PQconninfoParse)(const char *, char **);
-    void (*PQconninfoFree)(struct option *);
+    option *(*PQconninfoParse)(const char *, char **);
+    void (*PQconninfoFree)(option *);
     conn *(*PQconnectdbParams)(const char *const *, const char *const *, int);
     int (*PQstatus)(const conn *);
     int (*PQsocket)(const conn *);
@@ -327,15 +326,16 @@ static int simple(struct pq_db *d, const char *statements, struct err *e)
  * libpq takes a piece of it for a host, a port or a database, and shows it in its errors. */
 static int check_url(const struct pq_db *d, const char *url, struct err *e)
 {
-    struct option *all = pq.PQconninfoParse(url, NULL);
+    option *all = pq.PQconninfoParse(url, NULL);
     const char *rest = strstr(url, "://") + 3, *slash = strchr(rest, '/');
     int is_clear = all && !(slash && strchr(slash, '@'));
 
-    for (const struct option *o = all; o && o->keyword; o++) {
-        if (o->val && !strcmp(o->keyword, "port"))
-            is_clear &= !o->val[strspn(o->val, "0123456789,")];
-        if (o->val && !strcmp(o->keyword, "host"))
-            is_clear &= !strchr(o->val, '@');
+    for (int i = 0; all && all[i][KEYWORD]; i++) {
+        const char *name = all[i][KEYWORD], *value = all[i][VALUE];
+        if (value && !strcmp(name, "port"))
+            is_clear &= !value[strspn(value, "0123456789,")];
+        if (value && !strcmp(name, "host"))
+            is_clear &= !strchr(value, '@');
     }
     pq.PQconninfoFree(all);
     return is_clear ? 0

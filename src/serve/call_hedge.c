@@ -153,7 +153,7 @@ int call_hedge_takes(struct call *c, struct call_job *j, const struct event *ev)
 
 struct call_job *call_hedge_answering(const struct call *c)
 {
-    return c->hedge && c->hedge->loser == &c->jobs[0] ? &c->hedge->job : &c->jobs[0];
+    return c->hedge && c->hedge->loser == c->jobs ? &c->hedge->job : c->jobs;
 }
 
 int call_hedge_is_home(const struct call *c)
