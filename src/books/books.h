@@ -105,6 +105,7 @@ struct books_sum {
     char currency[4];
     int64_t n_requests, prompt_tokens, cached_tokens, cache_write_tokens, completion_tokens,
         reasoning_tokens;
+    int64_t lost_tokens; /* owed beside these, and delivered to nobody */
     int64_t charge_nano, cost_nano;
     int64_t n_unpriced, n_estimated, n_disputed; /* requests that are not settled for good */
 };

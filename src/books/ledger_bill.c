@@ -29,6 +29,7 @@ static const enum books_by order[] = {
 static const char numbers[] = HOW_MANY(
     "corrects = ''") ", sum(prompt_tokens), sum(cached_tokens),"
                      " sum(cache_write_tokens), sum(completion_tokens), sum(reasoning_tokens), "
+                     "sum(lost_prompt_tokens + lost_completion_tokens), "
                      "sum(" LEDGER_CHARGE "), sum(" LEDGER_COST
                      "), " HOW_MANY(LEDGER_UNPRICED) ", " HOW_MANY(
                          "usage_state = 1 AND " LEDGER_OPEN) ", " HOW_MANY("usage_state = 2 "
@@ -67,8 +68,8 @@ static void read_sum(const struct sql_row *row, struct books_sum *s)
 {
     int64_t *const to[] = {&s->n_requests,         &s->prompt_tokens,     &s->cached_tokens,
                            &s->cache_write_tokens, &s->completion_tokens, &s->reasoning_tokens,
-                           &s->charge_nano,        &s->cost_nano,         &s->n_unpriced,
-                           &s->n_estimated,        &s->n_disputed};
+                           &s->lost_tokens,        &s->charge_nano,       &s->cost_nano,
+                           &s->n_unpriced,         &s->n_estimated,       &s->n_disputed};
     int n = (int)ARRAY_LEN(order);
 
     *s = (struct books_sum){0};

@@ -63,17 +63,17 @@ static int print_json(void *arg, const struct books_sum *s)
     char charge[MONEY_TEXT_MAX], cost[MONEY_TEXT_MAX];
     const struct bill *b = arg;
 
-    return cmd_json(json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:o, s:I, s:I, s:I}", "key",
-                              cmd_json_str(s->key[b->i_by]), "requests", (json_int_t)s->n_requests,
-                              "prompt_tokens", (json_int_t)s->prompt_tokens, "cached_tokens",
-                              (json_int_t)s->cached_tokens, "completion_tokens",
-                              (json_int_t)s->completion_tokens, "reasoning_tokens",
-                              (json_int_t)s->reasoning_tokens, "charge",
-                              money_show(s->charge_nano, charge), "cost",
-                              money_show(s->cost_nano, cost), "currency", cmd_json_str(s->currency),
-                              "unpriced", (json_int_t)s->n_unpriced, "estimated",
-                              (json_int_t)s->n_estimated, "disputed", (json_int_t)s->n_disputed),
-                    JSON_COMPACT);
+    return cmd_json(
+        json_pack(
+            "{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:o, s:I, s:I, s:I}", "key",
+            cmd_json_str(s->key[b->i_by]), "requests", (json_int_t)s->n_requests, "prompt_tokens",
+            (json_int_t)s->prompt_tokens, "cached_tokens", (json_int_t)s->cached_tokens,
+            "completion_tokens", (json_int_t)s->completion_tokens, "reasoning_tokens",
+            (json_int_t)s->reasoning_tokens, "lost_tokens", (json_int_t)s->lost_tokens, "charge",
+            money_show(s->charge_nano, charge), "cost", money_show(s->cost_nano, cost), "currency",
+            cmd_json_str(s->currency), "unpriced", (json_int_t)s->n_unpriced, "estimated",
+            (json_int_t)s->n_estimated, "disputed", (json_int_t)s->n_disputed),
+        JSON_COMPACT);
 }
 
 static int print_csv(void *arg, const struct books_sum *s)
@@ -83,19 +83,19 @@ static int print_csv(void *arg, const struct books_sum *s)
     struct buf key;
 
     if (!b->n_lines++)
-        printf(
-            "%.*s,requests,prompt_tokens,cached_tokens,completion_tokens,reasoning_tokens,charge,"
-            "cost,currency,unpriced,estimated,disputed\n",
-            (int)b->n_by, b->by);
+        printf("%.*s,requests,prompt_tokens,cached_tokens,completion_tokens,reasoning_tokens,"
+               "lost_tokens,charge,cost,currency,unpriced,estimated,disputed\n",
+               (int)b->n_by, b->by);
     buf_init(&key, KEY_MAX_BYTES);
     csv_put(&key, s->key[b->i_by]);
     if (key.failed)
         return key.failed;
-    printf("%s,%lld,%lld,%lld,%lld,%lld,%s,%s,%s,%lld,%lld,%lld\n", key.data,
+    printf("%s,%lld,%lld,%lld,%lld,%lld,%lld,%s,%s,%s,%lld,%lld,%lld\n", key.data,
            (long long)s->n_requests, (long long)s->prompt_tokens, (long long)s->cached_tokens,
            (long long)s->completion_tokens, (long long)s->reasoning_tokens,
-           money_show(s->charge_nano, charge), money_show(s->cost_nano, cost), s->currency,
-           (long long)s->n_unpriced, (long long)s->n_estimated, (long long)s->n_disputed);
+           (long long)s->lost_tokens, money_show(s->charge_nano, charge),
+           money_show(s->cost_nano, cost), s->currency, (long long)s->n_unpriced,
+           (long long)s->n_estimated, (long long)s->n_disputed);
     buf_done(&key);
     return 0;
 }
@@ -117,6 +117,9 @@ static int print_line(void *arg, const struct books_sum *s)
              (long long)s->n_requests, (long long)s->prompt_tokens, (long long)s->cached_tokens,
              (long long)s->completion_tokens, money_show(s->charge_nano, charge),
              money_show(s->cost_nano, cost), s->currency);
+    if (s->lost_tokens)
+        cmd_note("%s: %lld tokens more are owed, which nobody got", s->key[b->i_by],
+                 (long long)s->lost_tokens);
     if (s->n_unpriced || s->n_estimated || s->n_disputed)
         cmd_note("%s: %lld without a price, %lld estimated, %lld disputed", s->key[b->i_by],
                  (long long)s->n_unpriced, (long long)s->n_estimated, (long long)s->n_disputed);

@@ -357,13 +357,14 @@ static int add_sum(void *arg, const struct books_sum *s)
     struct sums *x = arg;
     char charge[MONEY_TEXT_MAX], cost[MONEY_TEXT_MAX];
     json_t *j = json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:I, s:I, s:I}", "key", s->key[x->by],
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:I, s:I, s:I}", "key", s->key[x->by],
         "requests", (json_int_t)s->n_requests, "prompt_tokens", (json_int_t)s->prompt_tokens,
         "cached_tokens", (json_int_t)s->cached_tokens, "completion_tokens",
         (json_int_t)s->completion_tokens, "reasoning_tokens", (json_int_t)s->reasoning_tokens,
-        "charge", money_show(s->charge_nano, charge), "cost", money_show(s->cost_nano, cost),
-        "currency", s->currency, "unpriced", (json_int_t)s->n_unpriced, "estimated",
-        (json_int_t)s->n_estimated, "disputed", (json_int_t)s->n_disputed);
+        "lost_tokens", (json_int_t)s->lost_tokens, "charge", money_show(s->charge_nano, charge),
+        "cost", money_show(s->cost_nano, cost), "currency", s->currency, "unpriced",
+        (json_int_t)s->n_unpriced, "estimated", (json_int_t)s->n_estimated, "disputed",
+        (json_int_t)s->n_disputed);
 
     return json_array_append_new(x->list, j) ? ERR_NOMEM : 0;
 }

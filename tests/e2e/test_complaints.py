@@ -298,6 +298,8 @@ def test_complaint_15_what_the_supplier_may_bill_is_owed(door, stream):
     assert row["cost_nano"] == 50 * row["lost_prompt_tokens"]
     pending = subprocess.run([find_gaufre(), "ledger", "pending", "-l", d.server.ledger], capture_output=True, text=True, check=True)
     assert f"estimated, {row['lost_prompt_tokens']} more owed" in pending.stdout
+    bill = subprocess.run([find_gaufre(), "bill", "--by", "supplier", "--json", "-l", d.server.ledger], capture_output=True, text=True, check=True)
+    assert json.loads(bill.stdout)["lost_tokens"] == row["lost_prompt_tokens"]
 
 
 def cut(a):
