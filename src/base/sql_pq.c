@@ -25,6 +25,11 @@ enum { NO_STATE = -1, NO_ANSWER = -2 }; /* beside SQLSTATEs, for sql_code */
 /* Who begins alone holds this lock of the database (pg_advisory_xact_lock) till it ends. */
 #define ALONE "7449369116517138433"
 
+/* Statements with so many parameters take the server longer to read than to carry out: each
+ * connection has the first so many of them prepared. */
+#define PREPARED_FROM 64
+#define PREPARED_MAX  32
+
 #define SCHEMA_MAX    64
 #define STATEMENT_MAX ((size_t)1 << 20)
 
@@ -51,6 +56,9 @@ static struct {
     int (*PQsendQuery)(conn *, const char *);
     int (*PQsendQueryParams)(conn *, const char *, int, const unsigned *, const char *const *,
                              const int *, const int *, int);
+    int (*PQsendPrepare)(conn *, const char *, const char *, int, const unsigned *);
+    int (*PQsendQueryPrepared)(conn *, const char *, int, const char *const *, const int *,
+                               const int *, int);
     int (*PQsetSingleRowMode)(conn *);
     int (*PQflush)(conn *);
     int (*PQconsumeInput)(conn *);
@@ -76,20 +84,36 @@ static const struct {
     {                                                                                              \
 #x, &pq.x                                                                                  \
     }
-    SYMBOL(PQconninfoParse),   SYMBOL(PQconninfoFree),
-    SYMBOL(PQconnectdbParams), SYMBOL(PQstatus),
-    SYMBOL(PQsocket),          SYMBOL(PQparameterStatus),
-    SYMBOL(PQerrorMessage),    SYMBOL(PQreset),
-    SYMBOL(PQfinish),          SYMBOL(PQsetNoticeProcessor),
-    SYMBOL(PQsetnonblocking),  SYMBOL(PQsendQuery),
-    SYMBOL(PQsendQueryParams), SYMBOL(PQsetSingleRowMode),
-    SYMBOL(PQflush),           SYMBOL(PQconsumeInput),
-    SYMBOL(PQisBusy),          SYMBOL(PQgetResult),
-    SYMBOL(PQresultStatus),    SYMBOL(PQresultErrorField),
-    SYMBOL(PQntuples),         SYMBOL(PQgetvalue),
-    SYMBOL(PQgetisnull),       SYMBOL(PQcmdTuples),
-    SYMBOL(PQclear),           SYMBOL(PQgetCancel),
-    SYMBOL(PQcancel),          SYMBOL(PQfreeCancel),
+    SYMBOL(PQconninfoParse),
+    SYMBOL(PQconninfoFree),
+    SYMBOL(PQconnectdbParams),
+    SYMBOL(PQstatus),
+    SYMBOL(PQsocket),
+    SYMBOL(PQparameterStatus),
+    SYMBOL(PQerrorMessage),
+    SYMBOL(PQreset),
+    SYMBOL(PQfinish),
+    SYMBOL(PQsetNoticeProcessor),
+    SYMBOL(PQsetnonblocking),
+    SYMBOL(PQsendQuery),
+    SYMBOL(PQsendQueryParams),
+    SYMBOL(PQsendPrepare),
+    SYMBOL(PQsendQueryPrepared),
+    SYMBOL(PQsetSingleRowMode),
+    SYMBOL(PQflush),
+    SYMBOL(PQconsumeInput),
+    SYMBOL(PQisBusy),
+    SYMBOL(PQgetResult),
+    SYMBOL(PQresultStatus),
+    SYMBOL(PQresultErrorField),
+    SYMBOL(PQntuples),
+    SYMBOL(PQgetvalue),
+    SYMBOL(PQgetisnull),
+    SYMBOL(PQcmdTuples),
+    SYMBOL(PQclear),
+    SYMBOL(PQgetCancel),
+    SYMBOL(PQcancel),
+    SYMBOL(PQfreeCancel),
 #undef SYMBOL
 };
 
@@ -103,6 +127,8 @@ struct pq_db {
     int is_lost;  /* it did not answer in time, or broke; nothing more is read from it */
     int has_told; /* a row of the query that runs was handed out */
     char schema[SCHEMA_MAX];
+    char *prepared[PREPARED_MAX]; /* their texts; the names are s0, s1 ... */
+    int n_prepared;
 };
 
 struct pq_row {
@@ -168,8 +194,15 @@ static void quiet(void *arg, const char *text)
     (void)text;
 }
 
+static void forget_prepared(struct pq_db *d)
+{
+    while (d->n_prepared)
+        free(d->prepared[--d->n_prepared]);
+}
+
 static void pq_close(struct sql *s)
 {
+    forget_prepared(of(s));
     pq.PQfinish(of(s)->c);
     free(s);
 }
@@ -354,6 +387,7 @@ static int greet(struct pq_db *d, struct err *e)
     pq.PQsetnonblocking(d->c, 1);
     pq.PQsetNoticeProcessor(d->c, quiet, NULL);
     d->is_lost = 0;
+    forget_prepared(d);
     snprintf(text, sizeof text,
              "SET lock_timeout = %d; SET idle_in_transaction_session_timeout = %d%s%s%s",
              SQL_BUSY_MS, 2 * SQL_BUSY_MS, *d->schema ? "; SET search_path = " : "", d->schema,
@@ -373,28 +407,79 @@ static int revive(struct pq_db *d, struct err *e)
     return greet(d, e);
 }
 
-/* Send it, and take what comes; one connection that was found dead is made anew for it. */
-static int ask(struct pq_db *d, const char *text, const char *const *values, int n,
-               int (*row)(void *arg, const struct sql_row *r), void *arg, int64_t *ret_changed,
-               struct err *e)
+/* A name for a statement, "" where it has none. It is prepared where that is worth it. */
+static int find_prepared(struct pq_db *d, const char *text, int n, char ret_name[16], struct err *e)
 {
-    int is_old = !d->is_lost && !d->in_transaction, r = revive(d, e), is_sent;
+    char *copy;
+    int i = 0, r;
 
-    if (r)
-        return r;
-    d->has_told = 0;
-    is_sent =
-        !d->is_lost && (values ? pq.PQsendQueryParams(d->c, text, n, NULL, values, NULL, NULL, 0)
-                               : pq.PQsendQuery(d->c, text));
-    if (is_sent && row)
-        pq.PQsetSingleRowMode(d->c);
-    if (is_sent) {
-        r = take_results(d, row, arg, ret_changed, e);
+    *ret_name = 0;
+    if (n < PREPARED_FROM)
+        return 0;
+    while (i < d->n_prepared && strcmp(d->prepared[i], text))
+        i++;
+    if (i == PREPARED_MAX)
+        return 0;
+    snprintf(ret_name, 16, "s%d", i);
+    if (i < d->n_prepared)
+        return 0;
+    copy = strdup(text);
+    if (!copy)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    if (pq.PQsendPrepare(d->c, ret_name, text, 0, NULL)) {
+        r = take_results(d, NULL, NULL, NULL, e);
     } else {
         r = failed(d, NULL, e);
         d->is_lost = 1;
     }
-    /* Its server was started anew, or it idled too long. */
+    if (r)
+        free(copy);
+    else
+        d->prepared[d->n_prepared++] = copy;
+    return r;
+}
+
+static int send_query(struct pq_db *d, const char *name, const char *text,
+                      const char *const *values, int n)
+{
+    if (!values)
+        return pq.PQsendQuery(d->c, text);
+    if (*name)
+        return pq.PQsendQueryPrepared(d->c, name, n, values, NULL, NULL, 0);
+    return pq.PQsendQueryParams(d->c, text, n, NULL, values, NULL, NULL, 0);
+}
+
+/* On a connection that is there. */
+static int ask_once(struct pq_db *d, const char *text, const char *const *values, int n,
+                    int (*row)(void *arg, const struct sql_row *r), void *arg, int64_t *ret_changed,
+                    struct err *e)
+{
+    char name[16];
+    int r = d->is_lost ? failed(d, NULL, e) : find_prepared(d, text, n, name, e);
+
+    if (r)
+        return r;
+    if (!send_query(d, name, text, values, n)) {
+        d->is_lost = 1;
+        return failed(d, NULL, e);
+    }
+    if (row)
+        pq.PQsetSingleRowMode(d->c);
+    return take_results(d, row, arg, ret_changed, e);
+}
+
+/* Send it, and take what comes; one connection that was found dead, as its server was started anew
+ * or it idled too long, is made anew for it. */
+static int ask(struct pq_db *d, const char *text, const char *const *values, int n,
+               int (*row)(void *arg, const struct sql_row *r), void *arg, int64_t *ret_changed,
+               struct err *e)
+{
+    int is_old = !d->is_lost && !d->in_transaction, r = revive(d, e);
+
+    if (r)
+        return r;
+    d->has_told = 0;
+    r = ask_once(d, text, values, n, row, arg, ret_changed, e);
     if (r && d->is_lost && is_old && !d->has_told && d->s.code != NO_ANSWER)
         return ask(d, text, values, n, row, arg, ret_changed, e);
     return r;

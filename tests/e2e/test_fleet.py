@@ -4,8 +4,12 @@ import json
 import os
 import pathlib
 import random
+import select
+import socket
 import subprocess
+import tempfile
 import threading
+import urllib.parse
 
 import pytest
 
@@ -176,6 +180,87 @@ def test_a_database_that_does_not_answer(fleet):
     fleet.postgres.pause()
     assert a.stop() == 0
     assert "in PostgreSQL" in a.read_log() and "no answer" in a.read_log()
+
+
+class Cutter:
+    """In front of PostgreSQL: lets everything through, and the answers to some commits it keeps for itself and hangs up."""
+
+    def __init__(self, postgres, folder):
+        self.folder, self.to, self.n_cut, self.is_cutting = str(folder), f"{postgres.folder}/.s.PGSQL.5432", 0, False
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.bind(f"{self.folder}/.s.PGSQL.5432")
+        self.socket.listen(32)
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def url(self, url):
+        return url.split("?")[0] + "?host=" + urllib.parse.quote(self.folder, safe="")
+
+    def run(self):
+        while True:
+            client = self.socket.accept()[0]
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(self.to)
+        try:
+            while True:
+                for s in select.select([client, server], [], [])[0]:
+                    data = s.recv(65536)
+                    if not data:
+                        return
+                    (server if s is client else client).sendall(data)
+                    if s is client and self.is_cutting and b"COMMIT\0" in data:
+                        self.is_cutting = False  # one; it is done there when its answer is here
+                        assert b"COMMIT\0" in server.recv(65536)
+                        self.n_cut += 1
+                        return
+        except OSError:
+            pass  # one of them hung up
+        finally:
+            client.close()
+            server.close()
+
+
+def test_answers_to_commits_are_lost(fleet):
+    """What was committed is known by its ids when it is tried again: nothing is there twice, and no sum grew."""
+    with tempfile.TemporaryDirectory(prefix="gaufre-cut-") as folder:  # a socket's path is short
+        cutter = Cutter(fleet.postgres, folder)
+        direct, fleet.url = fleet.url, cutter.url(fleet.url)
+        a = fleet.serve()
+        clients = fleet.load(a)
+        for i in range(5):
+            before = written(a)
+            cutter.is_cutting = True
+            wait_for("cut", lambda: cutter.n_cut > i)
+            wait_for("rows", lambda: written(a) > before)
+        for c in clients:
+            c.is_stopping = True
+            c.join()
+            assert c.statuses == {200}
+        assert a.stop() == 0
+        fleet.url = direct
+        assert fleet.rows().keys() == {r for c in clients for r in c.answered}
+        assert "cannot be written" in a.read_log() and "not booked" not in a.read_log()
+        run(direct, "audit")
+
+
+def test_who_holds_the_lock_is_waited_for(fleet):
+    a = fleet.serve()
+    clients = fleet.load(a, 1)
+    wait_for("rows", lambda: written(a) > 0)
+    other = subprocess.Popen([f"{fleet.postgres.bin}/psql", "-q", fleet.url], stdin=subprocess.PIPE, text=True,
+                             stdout=subprocess.DEVNULL)
+    other.stdin.write("BEGIN; SELECT pg_advisory_xact_lock(7449369116517138433);\n")
+    other.stdin.flush()
+    wait_for("a commit that could not be", lambda: a.metric("gaufre_ledger_failures_total") > 0)
+    other.stdin.close()
+    other.wait()
+    clients[0].is_stopping = True
+    clients[0].join()
+    wait_for("all are written", lambda: a.metric("gaufre_ledger_rows_pending") == 0)
+    assert clients[0].answered.keys() == fleet.rows().keys()
+    assert "lock timeout" in a.read_log()
 
 
 def test_commands_and_copies(fleet, tmp_path):
