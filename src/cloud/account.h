@@ -60,6 +60,8 @@ const char *exceed_name(enum exceed x); /* "reject" */
     X(budget_until, "budget-until", TIME, ALL, "TIME", "when it ends")                             \
     X(budget_zone, "budget-zone", ZONE, ALL, "ZONE", "whose days these are: Europe/Berlin (UTC)")  \
     X(budget_warn, "budget-warn", COUNT, ALL, "PERCENT", "of a budget at which to warn")           \
+    X(overshoot, "overshoot", COUNT, ALL, "N",                                                     \
+      "tokens by which its limits may be exceeded, to hold less than answers may have")            \
     X(on_exceed, "on-exceed", EXCEED, ALL, "reject|downgrade|fallback",                            \
       "what becomes of a request that its rates of tokens and budgets cannot hold")                \
     X(fallback_model, "fallback-model", MODEL, ALL, "NAME", "which model then serves it")          \
@@ -96,7 +98,7 @@ struct account_settings {
     int64_t budget, budget_from, budget_until; /* of a fixed span; unix seconds */
     int64_t token_budget_per_day, token_budget_per_week, token_budget_per_month, token_budget;
     int64_t budget_warn; /* percent of a budget at which its owner is warned */
-    int64_t on_exceed, tiers, expires, admin;
+    int64_t overshoot, on_exceed, tiers, expires, admin;
     char *fallback_model;
     char *budget_zone; /* name of a time zone; NULL: UTC */
     char *models, *suppliers, *networks, *labels;

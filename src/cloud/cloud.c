@@ -49,6 +49,8 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
     offers_init(&c->offers, &config->retry);
     cloud_tell_wall(c, config->now_us, config->wall_us);
     r = notices_init(&c->notices, config->notices_box, config->notices_mail, e);
+    if (estimates_init(&c->estimates, CLOUD_TENANTS_MAX) && !r)
+        r = err_set(e, ERR_NOMEM, "out of memory");
     if (!r && config->replay_memory)
         r = replays_new(&c->replays, config->replay_memory, config->replay_window_us, e);
     if (!r && config->ledger_path)
@@ -87,6 +89,7 @@ int64_t cloud_close(struct cloud *c)
     n_lost = books_close(c->books);
     cloud_accounts_close(c);
     notices_done(&c->notices);
+    estimates_done(&c->estimates);
     replays_free(c->replays);
     offers_done(&c->offers);
     pthread_mutex_destroy(&c->hedge_lock);
@@ -361,15 +364,36 @@ int64_t cloud_left(int64_t now_us, const struct cloud_ticket *t)
     return holds_left(&t->holds, now_us);
 }
 
+/* Of so many tokens of answers, those that it probably does not need. */
+static int64_t spare(struct cloud *c, const struct cloud_ticket *t, int64_t answers)
+{
+    return t->n_choices && holds_may_risk(&t->holds)
+               ? estimates_spare(&c->estimates, t->i_tenant, t->offer->i_model, t->is_capped,
+                                 t->n_choices, answers)
+               : 0;
+}
+
+/* Remember how long its answers were. */
+static void learn(struct cloud *c, const struct cloud_ticket *t, int64_t answers)
+{
+    if (t->n_choices && !t->n_hedged && answers > 0 && holds_may_risk(&t->holds))
+        estimates_add(&c->estimates, t->i_tenant, t->offer->i_model, t->is_capped,
+                      (answers + t->n_choices - 1) / t->n_choices);
+}
+
 int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
                   const struct cloud_ask *a, int64_t tokens, struct err *e)
 {
     const struct price *p = a->model ? ask_price(c, now_us, t, a) : NULL;
-    int64_t money = p ? price_most(p, a->n_prompt, tokens - a->n_prompt) : a->model ? -1 : 0;
     struct holds_refusal why = {.e = e};
+    int64_t money;
     int r;
 
     CHECK(t->i_tenant >= 0 && !t->n_held);
+    t->n_choices = a->n_choices;
+    t->is_capped = a->is_capped;
+    tokens -= holds_risk(&t->holds, spare(c, t, tokens - a->n_prompt));
+    money = p ? price_most(p, a->n_prompt, tokens - a->n_prompt) : a->model ? -1 : 0;
     r = holds_reserve(&t->holds, now_us, cloud_wall_s(c, now_us), tokens, money, &why);
     if (r)
         return refuse(c, t, &why, r);
@@ -642,6 +666,7 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
         put_name(r->model, sizeof r->model, u->model);
         put_name(r->supplier, sizeof r->supplier, u->supplier);
     }
+    learn(c, t, u->completion_tokens);
     offers_spent(&c->offers, t->offer, r ? r->cost_nano : cost(t->prices, u), now_us);
     leave(c, now_us, t,
           &(struct holds_use){

@@ -202,14 +202,16 @@ int cloud_view_offers(struct cloud *c, int64_t now_us,
 /* ---- a request ------------------------------------------------------------------------------- */
 
 struct cloud_ticket {
-    int i_tenant;                    /* -1: none, the ticket is closed */
-    int i_rate;                      /* whose it is, also of a refusal; -1: nobody's */
-    const char *tenant;              /* lives as long as the cloud */
-    char key_id[CLOUD_NAME_MAX];     /* "" without keys */
-    struct grant *grant;             /* what its key gives, while it is open; NULL: no keys */
-    unsigned tiers;                  /* the tiers that were granted: bits 1 << TIER_* */
-    struct holds holds;              /* on its accounts */
-    enum exceed exceed;              /* it was refused once, and goes on so */
+    int i_tenant;                /* -1: none, the ticket is closed */
+    int i_rate;                  /* whose it is, also of a refusal; -1: nobody's */
+    const char *tenant;          /* lives as long as the cloud */
+    char key_id[CLOUD_NAME_MAX]; /* "" without keys */
+    struct grant *grant;         /* what its key gives, while it is open; NULL: no keys */
+    unsigned tiers;              /* the tiers that were granted: bits 1 << TIER_* */
+    struct holds holds;          /* on its accounts */
+    enum exceed exceed;          /* it was refused once, and goes on so */
+    int64_t n_choices;           /* as it was asked for */
+    int is_capped;
     int64_t n_held, money_held;      /* tokens, and what they may cost at most; < 0: unknown */
     struct cloud_offer *offer;       /* after cloud_route, to the ticket's end; NULL: none */
     int32_t breaker_turn;            /* at its offer */
@@ -309,7 +311,9 @@ int64_t cloud_output_max(const struct cloud_ticket *t);
 struct cloud_ask {
     const char *model; /* as it is priced; NULL: it costs no money */
     enum tier tier;
-    int64_t n_prompt; /* tokens; all others that it holds are of answers */
+    int64_t n_prompt;  /* tokens; all others that it holds are of answers */
+    int64_t n_choices; /* answers, where how long they are is learned; 0: it is not */
+    int is_capped;     /* its client has set a maximum */
 };
 /* The most tokens that the request can hold: of its full rates, and of its budgets what is left and
  * pays for them; 0: any number. */
@@ -317,7 +321,8 @@ int64_t cloud_room(const struct cloud *c, int64_t now_us, const struct cloud_tic
                    const struct cloud_ask *a);
 /* The tokens that its rates have now; INT64_MAX: any number. */
 int64_t cloud_left(int64_t now_us, const struct cloud_ticket *t);
-/* Hold all the tokens that it may use (policy/hold.h) and their price, on all of its accounts.
+/* Hold all the tokens that it may use (policy/hold.h) and their price, on all of its accounts; or
+ * fewer, as answers of its tenant and model usually need, where its accounts allow an overshoot.
  * ERR_RATE_TOKENS with t->retry_us; ERR_QUOTA: never; ERR_BUDGET: not in this window. */
 int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
                   const struct cloud_ask *a, int64_t tokens, struct err *e);

@@ -6,6 +6,7 @@
 #include "cloud/accounts.h"
 #include "cloud/cloud.h"
 #include "cloud/directory.h"
+#include "cloud/estimates.h"
 #include "cloud/offers.h"
 
 struct cloud {
@@ -13,6 +14,7 @@ struct cloud {
     pthread_rwlock_t lock; /* the directory; rank: a leaf */
     struct directory directory;
     struct notices notices;
+    struct estimates estimates;
     _Atomic int64_t told[N_TOLD]; /* how often each became of a notice */
     int is_closed;                /* nobody comes in without a key */
     pthread_mutex_t change; /* the store, and changes of accounts, one after the other; rank: before

@@ -109,6 +109,7 @@ static void set_rates(struct holds_account *a, const struct account_settings *s,
             quota_limit(&buckets[i][p], rates[i][p] > 0 ? rates[i][p] : 0, now_us);
     }
     atomic_store(&a->concurrency_max, s->concurrency > 0 ? s->concurrency : 0);
+    atomic_store(&a->overshoot_max, s->overshoot > 0 ? s->overshoot : 0);
     atomic_store(&a->output_max, s->max_output_tokens > 0 ? s->max_output_tokens : 0);
 }
 
@@ -400,6 +401,60 @@ int64_t holds_left(const struct holds *h, int64_t now_us)
     return least;
 }
 
+static int is_limited(struct holds_account *a)
+{
+    int any = atomic_load(&a->n_budgets) > 0;
+
+    for (int p = 0; !any && p < N_PERIODS; p++)
+        any = atomic_load(&a->tokens[p].limit) > 0 || atomic_load(&a->uncached[p].limit) > 0;
+    return any;
+}
+
+/* Take as much as is free, up to that. */
+static int64_t take_risk(struct holds_account *a, int64_t want)
+{
+    int64_t max = atomic_load(&a->overshoot_max), now = atomic_load(&a->risked), n;
+
+    do {
+        n = max - now < want ? max - now : want;
+        if (n <= 0)
+            return 0;
+    } while (!atomic_compare_exchange_weak(&a->risked, &now, now + n));
+    return n;
+}
+
+static void give_risk(struct holds *h, int i, int64_t n)
+{
+    atomic_fetch_sub(&h->path[i]->risked, n);
+    h->risked[i] -= n;
+}
+
+int64_t holds_risk(struct holds *h, int64_t want)
+{
+    int any = 0;
+
+    for (int i = 0; want > 0 && i < h->n_path; i++) {
+        if (!is_limited(h->path[i]))
+            continue;
+        any = 1;
+        want = h->risked[i] = take_risk(h->path[i], want);
+    }
+    for (int i = 0; i < h->n_path; i++) { /* those before give back what a later one had not */
+        if (h->risked[i] > want)
+            give_risk(h, i, h->risked[i] - want);
+    }
+    return any ? want : 0;
+}
+
+int holds_may_risk(const struct holds *h)
+{
+    for (int i = 0; i < h->n_path; i++) {
+        if (atomic_load(&h->path[i]->overshoot_max))
+            return 1;
+    }
+    return 0;
+}
+
 static int refuse_tokens(int never, int uncached, int period, int64_t limit, int64_t n,
                          struct holds_refusal *ret)
 {
@@ -535,6 +590,7 @@ void holds_settle(struct holds *h, int64_t now_us, int64_t now_s, const struct h
             quota_settle(&a->uncached[p], h->uncached[i][p], u->uncached, now_us);
             h->tokens[i][p].ns = h->uncached[i][p].ns = 0;
         }
+        give_risk(h, i, h->risked[i]);
         warn = holds_any(h, i) ? settle_budgets(h, i, now_s, u->booked, percent) : 0;
         for (int b = 0; b < N_BUDGETS; b++) {
             if (warn & 1u << b)

@@ -35,9 +35,10 @@ struct holds_account {
     const char *currency;
     struct quota_bucket requests[N_PERIODS], tokens[N_PERIODS], uncached[N_PERIODS];
     _Atomic int64_t concurrency_max, n_inside;
-    _Atomic int64_t output_max; /* tokens of one choice; 0: any */
-    _Atomic int n_budgets;      /* that have an amount */
-    pthread_mutex_t lock;       /* what follows; rank: a leaf */
+    _Atomic int64_t output_max;            /* tokens of one choice; 0: any */
+    _Atomic int64_t overshoot_max, risked; /* tokens; see holds_risk */
+    _Atomic int n_budgets;                 /* that have an amount */
+    pthread_mutex_t lock;                  /* what follows; rank: a leaf */
     struct budget budget[N_BUDGETS];
     unsigned told[N_BUDGETS]; /* bits 1 << NOTICE_*: its owner was told so, in this window */
     struct zone *zone;
@@ -69,6 +70,7 @@ struct holds {
     int64_t n_seqs; /* counted in each concurrency */
     struct quota_held tokens[HOLDS_PATH_MAX][N_PERIODS], uncached[HOLDS_PATH_MAX][N_PERIODS];
     struct budget_held budget[HOLDS_PATH_MAX][N_BUDGETS];
+    int64_t risked[HOLDS_PATH_MAX];
 };
 
 /* Why a request was refused: a code, a sentence, and when to come back (0: unknown). */
@@ -91,6 +93,12 @@ int64_t holds_room(const struct holds *h, int64_t now_s);
 int64_t holds_left(const struct holds *h, int64_t now_us);
 /* What is left of its budgets of money; INT64_MAX: it has none. */
 int64_t holds_money(const struct holds *h, int64_t now_s);
+/* Take up to `want` tokens of the overshoot that each account of its path with limits of tokens
+ * allows. By so many fewer than the request may use it may hold, until it is settled; 0: it has to
+ * hold all. What is settled, held and risked together is so never more than a limit and its
+ * overshoot when a request is let in, and a request's end only lowers it: that is the bound. */
+int64_t holds_risk(struct holds *h, int64_t want);
+int holds_may_risk(const struct holds *h); /* does any allow some? */
 /* Hold n tokens, and the most that they can cost (< 0: nobody knows, and who has a budget of money
  * is refused). ERR_RATE_TOKENS; ERR_QUOTA: more than a rate ever allows; ERR_BUDGET. */
 int holds_reserve(struct holds *h, int64_t now_us, int64_t now_s, int64_t n, int64_t money,

@@ -208,6 +208,8 @@ static int hold_once(struct call *c, struct err *e)
         hold_add(&h, j->n_hold, j->job.n_prediction, n_choices, answer_max(c, &j->job));
         ask.n_prompt += j->n_hold;
     }
+    ask.n_choices = h.n_choices;
+    ask.is_capped = c->req.sampling.max_tokens >= 0;
     room = cloud_room(c->s->cloud, now_us, &c->ticket, &ask);
     left = may_lower ? cloud_left(now_us, &c->ticket) : INT64_MAX;
     if (left < room && (is_less || left - ask.n_prompt >= room / ENOUGH))

@@ -2,6 +2,7 @@
 limit holds whichever it is."""
 import json
 import subprocess
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -144,6 +145,47 @@ def test_local_engine(two):
     assert heads["x-gaufre-downgraded"] == "tier, max_tokens" and body["service_tier"] == "flex"
     assert body["usage"]["total_tokens"] == 100 and body["choices"][0]["finish_reason"] == "length"
     assert body["model"] == MODEL
+
+
+def test_learned_estimate(front):
+    """Where an overshoot is allowed, requests hold what answers usually need and not all that they might have: more of
+    them run at once, and even if all of these use the most, the limit is passed by no more than that."""
+    limit, overshoot, together, most = 2500, 1500, 8, 500
+    f = front({"acme": f"token_budget: {limit}, overshoot: {overshoot}", "strict": f"token_budget: {limit}"},
+              {"alice": "tenant: acme", "bob": "tenant: strict"})
+    go_on, begun = threading.Event(), []
+
+    def short(a):
+        a.reply(200, {**CHAT, "usage": {"prompt_tokens": 1, "completion_tokens": 5, "total_tokens": 6}})
+
+    def longest(a):
+        begun.append(1)
+        assert go_on.wait(300)
+        n = a.request.json["max_tokens"]
+        a.reply(200, {**CHAT, "usage": {"prompt_tokens": 20, "completion_tokens": n, "total_tokens": 20 + n}})
+
+    def at_once(key):
+        """How many of them are let in together."""
+        go_on.clear()
+        begun.clear()
+        with ThreadPoolExecutor(together) as pool:
+            asked = [pool.submit(f.ask, key, most) for _ in range(together)]
+            wait_for("all judged", lambda: len(begun) + sum(a.done() for a in asked) == together)
+            go_on.set()
+            return [a.result()[0] for a in asked].count(200)
+
+    let_in = {}
+    for key in ("bob", "alice"):
+        f.far.script = short
+        assert [f.ask(key, most)[0] for _ in range(20)] == [200] * 20  # 120 tokens
+        f.far.script = longest
+        let_in[key] = at_once(key)
+    assert let_in["alice"] >= let_in["bob"] + 2
+    wait_for("booked", lambda: f.server.balance()["acme"]["requests"] == 20 + let_in["alice"])
+    used = {n: b["prompt_tokens"] + b["completion_tokens"] for n, b in f.server.balance().items()}
+    assert used["strict"] <= limit < used["acme"] <= limit + overshoot
+    assert f.server.metric("gaufre_budget_tokens", state="settled") == sum(used.values())
+    assert f.ask("alice", 4)[0] == 402
 
 
 @pytest.mark.parametrize("said, says", [("on_exceed: stop", "reject, downgrade or fallback"),

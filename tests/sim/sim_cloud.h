@@ -8,6 +8,7 @@
 #include "cloud/cloud.h"
 #include "fakes.h"
 
+#define SIM_SHORT    3 /* from this one on tenants allow an overshoot, as their answers are short */
 #define SIM_TENANTS  5
 #define SIM_FALLBACK "small"         /* the model that takes what limits refuse for another */
 #define SIM_MONEY    INT64_C(800000) /* nano-units: the budget of one of them */
@@ -17,7 +18,8 @@ struct sim_use {
     char id[40];
     int i_tenant;
     int32_t n_seqs;
-    int64_t entered_us, held; /* tokens that it asks to hold ... */
+    int64_t most;             /* tokens that it may use */
+    int64_t entered_us, held; /* those that it asks to hold: of most that are likely ... */
     int is_held;              /* ... and got */
     int64_t prompt, cached, completion;
     int64_t lost;              /* tokens that its supplier is owed beside these */

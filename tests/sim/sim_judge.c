@@ -21,10 +21,11 @@ static const struct {
     int64_t requests, tokens, concurrency;
     int64_t budget; /* of a day in ZONE, or of this world */
     int is_daily;
+    int64_t overshoot; /* tokens */
 } tenant[SIM_TENANTS + 1] = {
-    {"acme", 0, 0, 0, 0, 0},    {"bold", 8, 0, 0, 4000, 1},
-    {"calm", 0, 600, 0, 0, 0},  {"deep", 20, 900, 4, 9000, 0},
-    {"echo", 0, 0, 2, 3000, 1}, {CLOUD_PLATFORM, 0, 0, 0, 0, 0}}; /* the last: of hedges */
+    {"acme", 0, 0, 0, 0, 0, 0},      {"bold", 8, 0, 0, 4000, 1, 0},
+    {"calm", 0, 600, 0, 0, 0, 0},    {"deep", 20, 900, 4, 9000, 0, 60},
+    {"echo", 0, 0, 2, 3000, 1, 150}, {CLOUD_PLATFORM, 0, 0, 0, 0, 0, 0}}; /* the last: of hedges */
 #define ZONE "Europe/Berlin"
 
 static struct {
@@ -44,7 +45,8 @@ static struct {
 static struct {
     int64_t from_s, until_s, settled, held, held_before;
 } spent[SIM_TENANTS];
-static int n_pruned_to; /* only rows before this one may have been taken out */
+static int n_pruned_to;             /* only rows before this one may have been taken out */
+static int64_t risked[SIM_TENANTS]; /* may be used, and is not held */
 static struct zone *zone;
 static uint64_t sum;
 
@@ -96,6 +98,9 @@ static void hold_budget(struct sim_use *u)
     turn(i, 0);
     u->window_s = spent[i].from_s;
     spent[i].held += u->held;
+    risked[i] += u->most - u->held;
+    if (risked[i] > tenant[i].overshoot)
+        sim_fail("more is risked than its tenant allows");
     if (tenant[i].budget && spent[i].settled + spent[i].held > tenant[i].budget)
         sim_fail("a budget is overshot");
 }
@@ -105,12 +110,16 @@ static void settle_budget(const struct sim_use *u, int64_t used)
     int i = u->i_tenant;
 
     turn(i, 0);
+    risked[i] -= u->most - u->held;
     if (u->window_s != spent[i].from_s) {
         spent[i].held_before -= u->held;
         return;
     }
     spent[i].held -= u->held;
     spent[i].settled += used;
+    if (tenant[i].budget &&
+        spent[i].settled + spent[i].held + risked[i] > tenant[i].budget + tenant[i].overshoot)
+        sim_fail("a budget is overshot by more than its tenant allows");
 }
 
 void sim_begin(void)
@@ -126,6 +135,7 @@ void sim_begin(void)
     memset(n_inside, 0, sizeof n_inside);
     memset(n_entered, 0, sizeof n_entered);
     memset(owed, 0, sizeof owed);
+    memset(risked, 0, sizeof risked);
     buf_init(&text, 1 << 16);
     buf_add_str(&text, "salt 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n");
     for (int i = 0; i < SIM_TENANTS; i++) {
@@ -141,6 +151,8 @@ void sim_begin(void)
                      tenant[i].is_daily ? "_per_day" : "", (long long)tenant[i].budget);
         if (!i)
             buf_add_str(&text, " budget=0.0008EUR");
+        if (tenant[i].overshoot)
+            buf_addf(&text, " overshoot=%lld", (long long)tenant[i].overshoot);
         buf_add_str(&text, i == 1 || i == 2 ? " on_exceed=downgrade"
                            : !i || i == 3   ? " on_exceed=fallback fallback_model=" SIM_FALLBACK
                                             : "");
@@ -218,8 +230,8 @@ void sim_back(struct sim_use *u, int64_t used)
     if (!u->is_held)
         return;
     u->is_held = 0;
-    if (used > u->held)
-        sim_fail("more was used than was held");
+    if (used > u->most)
+        sim_fail("more was used than might be");
     settle_budget(u, used);
     debt(u->i_tenant);
     owed[u->i_tenant].tokens -= (double)(u->held - used);

@@ -307,6 +307,7 @@ enum { THREADS = 64, EACH = 10, ROUNDS = 200 };
 
 struct burst {
     struct world *w;
+    int risk; /* of each, tokens that it uses and does not hold, if it may */
     pthread_barrier_t barrier;
     _Atomic int n_admitted;
     _Atomic int64_t used;
@@ -328,7 +329,7 @@ static void *burst_main(void *arg)
         rand_philox(own, (uint64_t)i, 0, r);
         if (holds_enter(&h, NOW, &why))
             abort();
-        if (!holds_reserve(&h, NOW, 0, EACH, 0, &why)) {
+        if (!holds_reserve(&h, NOW, 0, EACH - holds_risk(&h, b->risk), 0, &why)) {
             int64_t n = r[0] % 3 ? EACH : r[1] % (EACH + 1); /* cancelled, died, finished */
             atomic_fetch_add(&b->n_admitted, 1);
             if (b->rounds > 1) {
@@ -367,6 +368,58 @@ static void parallel_requests_all_see_the_spend(void **state)
     assert_int_equal(b.n_admitted, 7);
     assert_int_equal(settled_of(&w->team, 0, &held), 0);
     assert_int_equal(held, 7 * EACH);
+}
+
+/* Requests of which nearly all use all that they may hold little: what is used is more than the
+ * limit, by no more than the overshoot that is allowed, whatever comes at once. */
+static void overshot_by_so_much(void **state)
+{
+    struct world *w = *state;
+    struct burst b = {.w = w, .rounds = ROUNDS, .risk = 9};
+    struct account_settings s = account_unsaid();
+    int64_t held;
+
+    s.token_budget_per_month = 60000;
+    s.overshoot = 500;
+    set(&w->key, s);
+    s.token_budget_per_month = 90000;
+    s.overshoot = 400;
+    set(&w->tenant, s);
+    burst(&b);
+    assert_true(b.used <= 60400 && b.used > 60000 - EACH);
+    assert_int_equal(settled_of(&w->key, 0, &held), b.used);
+    assert_int_equal(held, 0);
+    assert_int_equal(atomic_load(&w->key.risked), 0);
+    assert_int_equal(atomic_load(&w->tenant.risked), 0);
+}
+
+/* As much as every account of the path with limits allows, and no more. */
+static void risk_of_a_path(void **state)
+{
+    struct world *w = *state;
+    struct account_settings s = account_unsaid(), no_limit = s;
+    struct holds a = path_of(w), b = path_of(w);
+
+    assert_int_equal(holds_risk(&a, 100), 0); /* nothing is limited */
+    no_limit.overshoot = 7;
+    set(&w->team, no_limit);
+    s.tokens_per_minute = 1000;
+    s.overshoot = 50;
+    set(&w->key, s);
+    s.overshoot = 80;
+    set(&w->tenant, s);
+    assert_int_equal(holds_risk(&a, 30), 30);
+    assert_int_equal(holds_risk(&b, 100), 20);
+    assert_int_equal(atomic_load(&w->tenant.risked), 50);
+    holds_settle(&a, NOW, 0, &(struct holds_use){0});
+    assert_int_equal(atomic_load(&w->key.risked), 20);
+    s.overshoot = -1; /* the tenant's limits are strict: so is every request */
+    set(&w->tenant, s);
+    assert_int_equal(holds_risk(&a, 30), 0);
+    assert_int_equal(atomic_load(&w->key.risked), 20);
+    holds_settle(&b, NOW, 0, &(struct holds_use){0});
+    assert_int_equal(atomic_load(&w->key.risked), 0);
+    assert_int_equal(atomic_load(&w->tenant.risked), 0);
 }
 
 static int next_notice(struct notices *q, struct notice *n)
@@ -471,6 +524,8 @@ int main(void)
         T(settings_change_under_way),
         T(parallel_requests_all_see_the_spend),
         T(enforced_is_what_was_used),
+        T(overshot_by_so_much),
+        T(risk_of_a_path),
         T(told_once_in_a_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
