@@ -156,6 +156,23 @@ def test_the_server_does_not_wait_for_ever(tmp_path):
     mock.close()
 
 
+def test_a_swap_changes_nothing_of_it(door, tmp_path):
+    """What is being heard to its end when the configuration changes is so to its end; what comes later is not."""
+    d = door(lambda a: (d.go.wait(60 * SLOW), a.reply(200, CHAT)) if len(d.mock.requests) == 1 else a.wait_gone())
+    leave(d, ASK, b"")
+    wait_for("noticed", lambda: d.server.metric("gaufre_clients_gone_total") == 1)
+    (tmp_path / "c.yaml").write_text((tmp_path / "c.yaml").read_text().replace("drain", "cancel"))
+    d.server.process.send_signal(signal.SIGHUP)
+    wait_for("swapped", lambda: "configuration in force" in d.server.read_log())
+    leave(d, ASK, b"")
+    assert d.mock.requests[1].gone.wait(60 * SLOW)
+    assert not d.mock.requests[0].gone.is_set()
+    d.go.set()
+    d.booked(2)
+    d.stop()
+    assert sorted((r["usage_state"], r["prompt_tokens"], r["lost_completion_tokens"]) for r in d.rows()) == [(0, 11, 4), (1, 0, 0)]
+
+
 def send(server, body, **heads):
     """A request whose connection the caller closes."""
     data = json.dumps(body).encode()
