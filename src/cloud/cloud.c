@@ -237,15 +237,22 @@ enum tier cloud_tier(const struct cloud_ticket *t, enum tier asked)
     return TIER_FLEX;
 }
 
+int cloud_may_use(const struct cloud_ticket *t, const char *model, struct err *e)
+{
+    return !t->grant || grant_has_model(t->grant, model)
+               ? 0
+               : err_set_param(e, ERR_FORBIDDEN, "model",
+                               "This API key has no right to use the model %.200s.", model);
+}
+
 int cloud_route(struct cloud *c, int64_t now_us, const struct cloud_want *w, struct cloud_ticket *t,
                 struct err *e)
 {
     const struct offers_by by = {
         .rules = atomic_load(&c->rules), .now_us = now_us, .wall_s = cloud_wall_s(c, now_us)};
 
-    if (t->grant && !grant_has_model(t->grant, w->model))
-        return err_set_param(e, ERR_FORBIDDEN, "model",
-                             "This API key has no right to use the model %.200s.", w->model);
+    if (cloud_may_use(t, w->model, e))
+        return e->code;
     return offers_route(&c->offers, w, &by, t, e);
 }
 

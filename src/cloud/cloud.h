@@ -278,6 +278,8 @@ struct cloud_want {
     uint32_t affinity;          /* equal for requests that begin alike */
     struct buf *record;         /* the decision is added to it (route_record.h); NULL: nowhere */
 };
+/* ERR_FORBIDDEN where the ticket's key has no right to use the model. cloud_route asks it, too. */
+int cloud_may_use(const struct cloud_ticket *t, const char *model, struct err *e);
 /* Choose who serves the model, among the offers that this request has not tried: t->offer. The body
  * is known, its prompt is not yet read. ERR_NO_MODEL; where no offer can take it ERR_LOADING,
  * ERR_FROZEN, ERR_INTERNAL (its load failed), ERR_UNSUPPORTED (all lack what it needs) or ERR_AGAIN

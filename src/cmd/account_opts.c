@@ -166,7 +166,7 @@ int account_run(const struct cmd *cmd, enum account_kind kind, const struct acco
     struct accounts *a = NULL;
     struct err e = {0};
     size_t i = 0;
-    int r;
+    int r, n = account_changes(o, c);
 
     while (i < ARRAY_LEN(verbs) && strcmp(argv[0], verbs[i]))
         i++;
@@ -174,7 +174,9 @@ int account_run(const struct cmd *cmd, enum account_kind kind, const struct acco
         return cmd_usage(cmd, "wants new, list, show, set or rm, not '%s'", argv[0]);
     if ((argc > 1) != (i > 0))
         return cmd_usage(cmd, i ? "'%s' wants a name" : "'%s' wants no name", verbs[i]);
-    if (!strcmp(verbs[i], "set") && !account_changes(o, c))
+    if (n && strcmp(verbs[i], "set") && strcmp(verbs[i], "new"))
+        return cmd_usage(cmd, "'%s' sets nothing, as %s; 'set' does", verbs[i], c[0].field);
+    if (!strcmp(verbs[i], "set") && !n)
         return cmd_usage(cmd, "nothing to set: give a flag, as --tokens-per-day 4000");
     r = account_store(o, &a, &e);
     if (!r)

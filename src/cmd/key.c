@@ -194,11 +194,12 @@ static int store_import(struct ask *x)
 static const struct verb {
     const char *name;
     int n_min, n_max; /* arguments behind it */
+    int sets;         /* it takes settings */
     int (*run)(struct ask *x);
-} verbs[] = {{"new", 0, 1, store_new},       {"list", 0, 0, store_list},
-             {"show", 1, 1, store_show},     {"set", 1, 1, store_set},
-             {"rotate", 1, 1, store_rotate}, {"revoke", 1, 1, store_revoke},
-             {"rm", 1, 1, store_rm},         {"import", 1, 1, store_import}};
+} verbs[] = {{"new", 0, 1, 1, store_new},       {"list", 0, 0, 0, store_list},
+             {"show", 1, 1, 0, store_show},     {"set", 1, 1, 1, store_set},
+             {"rotate", 1, 1, 0, store_rotate}, {"revoke", 1, 1, 0, store_revoke},
+             {"rm", 1, 1, 0, store_rm},         {"import", 1, 1, 0, store_import}};
 
 static int run_verb(const struct cmd *cmd, const struct verb *v, const struct account_opts *o,
                     const char *id)
@@ -216,17 +217,26 @@ static int run_verb(const struct cmd *cmd, const struct verb *v, const struct ac
 static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 {
     const struct account_opts *o = opts_;
+    struct account_change c[ACCOUNT_CHANGES_MAX];
+    int is_new = !strcmp(argv[0], "new"), n = account_changes(o, c);
 
-    if (argc == 3 && !strcmp(argv[0], "new"))
-        return file_new(cmd, argv[1], argv[2], o->tenant);
-    if (argc == 3 && !strcmp(argv[0], "hash"))
-        return file_hash(cmd, argv[1], argv[2], o->tenant);
+    if (argc == 3 && (is_new || !strcmp(argv[0], "hash"))) {
+        if (n || o->team) /* a limit that nobody keeps is worse than none */
+            return cmd_usage(cmd,
+                             "%s is not put into a keys file: write it into the key's line there, "
+                             "or leave the file out",
+                             n ? c[0].field : "team");
+        return is_new ? file_new(cmd, argv[1], argv[2], o->tenant)
+                      : file_hash(cmd, argv[1], argv[2], o->tenant);
+    }
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
         if (strcmp(argv[0], verbs[i].name))
             continue;
         if (argc - 1 < verbs[i].n_min || argc - 1 > verbs[i].n_max)
             return cmd_usage(cmd, "'%s' wants %s", argv[0],
                              verbs[i].n_min ? "one name" : "at most one name");
+        if (n && !verbs[i].sets)
+            return cmd_usage(cmd, "'%s' sets nothing, as %s; 'set' does", argv[0], c[0].field);
         return run_verb(cmd, &verbs[i], o, argv[1]);
     }
     return cmd_usage(

@@ -258,6 +258,7 @@ void call_tool_done(struct call *c);
 void call_walk(struct call *c);   /* continue from its state, as far as possible without waiting */
 void call_worked(struct call *c); /* a prep thread has finished its part: continue */
 void call_want(const struct call *c, const char *model, struct cloud_want *ret);
+const char *call_model(const struct call *c); /* that was asked for; NULL: none, of several */
 void call_open_stream(struct call *c); /* of a supplier whose events are written here */
 int call_submit_more(struct call *c, struct err *e); /* as many jobs as may be there together */
 /* Its offer failed with that error. 1: another offer will be tried; the call is in CALL_BACK until

@@ -42,10 +42,14 @@ int call_replay_look(struct call *c, struct err *e)
 {
     struct replay_ask ask = {.i_tenant = c->ticket.i_tenant, .key = c->replay.key};
     const struct replay_answer *a;
+    const char *model = call_model(c);
     int r;
 
-    if (!ask.key)
+    if (!ask.key || !model) /* without a model the next state refuses it */
         return 0;
+    r = cloud_may_use(&c->ticket, model, e); /* another key of the tenant may have asked first */
+    if (r)
+        return r;
     memcpy(ask.print, c->replay.print, sizeof ask.print);
     r = replays_begin(all(c), clock_now_us(), &ask, &c->replay.claim, e);
     if (!r && (a = replay_answer(c->replay.claim)))

@@ -141,15 +141,19 @@ void call_want(const struct call *c, const char *model, struct cloud_want *ret)
     ret->n_output = n_choices * (max ? max : ANSWER_TOKENS);
 }
 
+const char *call_model(const struct call *c)
+{
+    /* text tools may leave it out where there is only one */
+    return !c->req.model && c->s->n_served == 1 ? c->s->served[0].names[0] : c->req.model;
+}
+
 static int route(struct call *c, struct err *e)
 {
     struct server *s = c->s;
-    const char *model = c->req.model;
+    const char *model = call_model(c);
     struct cloud_want w;
     int r;
 
-    if (!model && s->n_served == 1) /* text tools may leave it out where there is only one */
-        model = s->served[0].names[0];
     if (!model)
         return err_set_param(e, ERR_SCHEMA, "model",
                              "model: is required, because this server has several");

@@ -320,6 +320,20 @@ def test_keys_file_is_imported(one):
     assert one.ask(second) == 200
 
 
+def test_no_setting_is_dropped(one):
+    """A flag that a command would not heed is an error: a limit that nobody keeps is worse than none."""
+    path = one.folder / "keys"
+    for flags in (["--models", "m"], ["--concurrency", 4], ["--team", "red"]):
+        assert flags[0][2:] in one.cli("key", "new", path, "guest", *flags, ok=False)
+        assert flags[0][2:] in one.cli("key", "hash", path, "guest", *flags, ok=False)
+    assert not path.exists()
+    one.cli("tenant", "new", "acme")
+    one.cli("key", "new", "bob", "--tenant", "acme")
+    for args in (["key", "rotate", "bob"], ["key", "show", "bob"], ["tenant", "show", "acme"], ["tenant", "rm", "acme"], ["key", "list"]):
+        assert "tokens_per_day" in one.cli(*args, "--tokens-per-day", 5, ok=False)
+    assert "tokens_per_day" not in one.show("key", "bob")
+
+
 def test_file_and_store_together(one):
     path = one.folder / "keys"
     a = one.cli("key", "new", path, "alice", "-t", "acme")

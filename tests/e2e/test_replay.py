@@ -1,11 +1,14 @@
 """Retries of one request under one Idempotency-Key: the first one's answer, computed and booked once."""
 import json
+import signal
+import subprocess
 import threading
 import time
 
 import openai
 import pytest
 
+from finding import find_gaufre
 from mock_upstream import CHAT, words
 from serving import MODEL, SLOW, wait_for
 from test_complaints import ASK, PRICES, TEXT, Door, whole
@@ -83,6 +86,22 @@ def test_another_request_with_the_key(door):
     for key in ("", "k" * 256, "caf\u00e9"):
         assert code(send(d, ASK, key.encode().decode("latin-1")))[0] == 400
     assert send(d, ASK, "k" * 255)[0] == 200
+    d.stop()
+
+
+def test_rights_hold_for_what_is_kept(door, tmp_path):
+    """Of a tenant's two keys one may not use the model: it does not get the other's answer either."""
+    d = door()
+    key = subprocess.run([find_gaufre(), "key", "new", tmp_path / "keys", "guest", "--tenant", "a"], check=True, capture_output=True,
+                         text=True).stdout.strip()
+    text = (tmp_path / "keys").read_text().rstrip("\n")
+    (tmp_path / "keys").write_text(f"{text} models=other\n")
+    d.heads["guest"] = {"Authorization": f"Bearer {key}"}
+    d.server.process.send_signal(signal.SIGHUP)
+    wait_for("known", lambda: "keys reloaded" in d.server.read_log())
+    assert send(d, ASK)[0] == 200
+    assert code(send(d, ASK, tenant="guest")) == (403, "forbidden")
+    assert send(d, ASK)[1]["idempotent-replayed"] == "true"
     d.stop()
 
 
