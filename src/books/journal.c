@@ -63,12 +63,13 @@ struct journal {
     int is_loose;
     int is_ours; /* it began anew in this process: up to the end all was flushed */
     char path[PATH_BYTES];
-    int64_t end;                /* where the next group is written */
-    struct place kept, read;    /* up to here: in the database; read last */
-    uint64_t salt;              /* of this file, once it is ours */
-    uint32_t group;             /* written last */
-    int is_cut_unsafe;          /* it was emptied, and perhaps not on the disk */
-    int64_t hole_from, hole_to; /* the first that is damaged; 0, 0: none */
+    int64_t end;             /* where the next group is written */
+    struct place kept, read; /* up to here: in the database; read last */
+    uint64_t salt;           /* of this file, once it is ours */
+    uint32_t group;          /* written last */
+    int is_cut_unsafe;       /* it was emptied, and perhaps not on the disk */
+    int has_hole;
+    int64_t hole_from, hole_to; /* the first that is damaged */
     int is_searched;
     int64_t proof_at; /* of what comes, the record of the highest group */
     uint32_t proof_group;
@@ -414,10 +415,12 @@ static int pass_hole(struct journal *j, struct place *here)
         j->is_torn = 1;
         return -1;
     }
-    to = find_record(j, here, here->at + STEP, &h);
+    /* What stands here may be whole, and something before it gone; but not where a hole led. */
+    to = find_record(j, here, here->at + (here->is_after_hole ? STEP : 0), &h);
     if (to < 0)
         to = j->end;
-    if (!j->hole_to) {
+    if (!j->has_hole) {
+        j->has_hole = 1;
         j->hole_from = here->at;
         j->hole_to = to;
     }
@@ -456,7 +459,7 @@ int journal_read(struct journal *j, struct books_row *rows, int n_max, struct er
     if (j->read_errno)
         return err_set(e, ERR_IO, "ledger's journal %s: %s", j->path, strerror(j->read_errno));
     j->read = here;
-    return !n && j->hole_to ? tell_hole(j, e) : n;
+    return !n && j->has_hole ? tell_hole(j, e) : n;
 }
 
 uint64_t journal_salt(struct journal *j)
