@@ -238,6 +238,8 @@ int books_open(struct books **ret, const char *where, int sync_normal, struct er
         r = ledger_open(&b->ledger, where, sql_is_url(where) && sync_normal, e);
     if (!r && !sql_is_url(where))
         r = settle_open(&b->journal, where, b->ledger, sync_normal, e);
+    if (!r && b->journal) /* rows go on into the journal while others hold the database */
+        r = ledger_hurry(b->ledger, e);
     if (r) {
         books_free(b);
         return r;

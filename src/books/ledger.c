@@ -67,6 +67,11 @@ void ledger_close(struct ledger *l)
     free(l);
 }
 
+int ledger_hurry(struct ledger *l, struct err *e)
+{
+    return sql_exec(l->db, "PRAGMA busy_timeout = 100", e);
+}
+
 /* ---- sums ------------------------------------------------------------------------------------ */
 
 static int write_accounts(struct ledger *l, struct err *e)

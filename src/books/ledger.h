@@ -12,6 +12,8 @@ struct ledger;
 
 int ledger_open(struct ledger **ret, const char *where, int sync_normal, struct err *e);
 void ledger_close(struct ledger *l); /* accepts NULL */
+/* Of an SQLite file: whoever else is writing it is waited for a tenth of a second only. */
+int ledger_hurry(struct ledger *l, struct err *e);
 /* All rows in one transaction: 0, or -1 and none of them, for ledger_failure to explain. A row
  * that is there already was written by an attempt that only seemed to fail; another row of the same
  * id is not written, and logged. */
