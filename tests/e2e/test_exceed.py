@@ -181,11 +181,23 @@ def test_learned_estimate(front):
         f.far.script = longest
         let_in[key] = at_once(key)
     assert let_in["alice"] >= let_in["bob"] + 2
-    wait_for("booked", lambda: f.server.balance()["acme"]["requests"] == 20 + let_in["alice"])
+    wait_for("booked", lambda: sum(b["requests"] for b in f.server.balance().values()) == 40 + sum(let_in.values()))
     used = {n: b["prompt_tokens"] + b["completion_tokens"] for n, b in f.server.balance().items()}
     assert used["strict"] <= limit < used["acme"] <= limit + overshoot
     assert f.server.metric("gaufre_budget_tokens", state="settled") == sum(used.values())
     assert f.ask("alice", 4)[0] == 402
+
+
+def test_by_command(cli):
+    """The same words as flags, in what is shown, and taken back."""
+    new = cli("tenant", "new", "acme", "--on-exceed", "fallback", "--fallback-model", "small", "--overshoot", "500")
+    assert new.returncode == 0, new.stderr
+    said = json.loads(cli("tenant", "show", "acme", "--json").stdout)
+    assert said.items() >= {"on_exceed": "fallback", "fallback_model": "small", "overshoot": 500}.items()
+    assert cli("tenant", "set", "acme", "--on-exceed", "downgrade", "--overshoot", "none").returncode == 0
+    said = json.loads(cli("tenant", "show", "acme", "--json").stdout)
+    assert said["on_exceed"] == "downgrade" and said.get("overshoot") is None
+    assert "downgrade" in cli("tenant", "set", "acme", "--on-exceed", "perhaps").stderr
 
 
 @pytest.mark.parametrize("said, says", [("on_exceed: stop", "reject, downgrade or fallback"),
