@@ -294,22 +294,22 @@ void cloud_note_result(struct cloud *c, int64_t now_us, struct cloud_ticket *t, 
     }
 }
 
-int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queue_threshold_us,
-                struct cloud_ticket *t, int32_t *ret_at_once, struct err *e)
+/* Those of its tenant at its offer. */
+static _Atomic int64_t *there_of(struct cloud *c, const struct cloud_ticket *t)
+{
+    CHECK(t->offer && t->i_tenant >= 0 && !t->n_there);
+    return &c->there[t->i_tenant][t->offer->slot];
+}
+
+int cloud_may_wait(struct cloud *c, int32_t n_seqs, int64_t queue_threshold_us,
+                   struct cloud_ticket *t, struct err *e)
 {
     struct cloud_offer *of = t->offer;
-    _Atomic int64_t *there;
+    _Atomic int64_t *there = there_of(c, t);
     struct load load;
     struct admit_state st;
     struct admit_decision d;
-    struct holds_refusal why = {.e = e};
-    int r;
 
-    CHECK(of && t->i_tenant >= 0 && !t->n_there);
-    there = &c->there[t->i_tenant][of->slot];
-    r = holds_widen(&t->holds, n_jobs, n_choices, ret_at_once, &why);
-    if (r)
-        return refuse(c, t, &why, r);
     of->sup->ops->load(of->sup, &load);
     st = (struct admit_state){.n_inside = load.n_inside,
                               .n_own = c->is_closed ? atomic_load(there) : load.n_inside,
@@ -318,12 +318,9 @@ int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queu
                               .waiting_max = c->config.waiting_max,
                               .fills = tier_fills((enum tier)t->asked.tier),
                               .job_us = atomic_load(&of->job_us)};
-    admit_decide(&st, (int32_t)t->holds.n_seqs, queue_threshold_us, &d);
-    if (d.admit) {
-        atomic_fetch_add(there, t->holds.n_seqs);
-        t->n_there = there;
+    admit_decide(&st, n_seqs, queue_threshold_us, &d);
+    if (d.admit)
         return 0;
-    }
     atomic_fetch_add(&c->refused_queue, 1);
     t->offer_is_full = 1;
     t->retry_us = d.retry_us;
@@ -331,6 +328,23 @@ int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queu
                          "We're experiencing high traffic right now! Please try again soon (%d "
                          "requests are waiting).",
                          load.n_waiting);
+}
+
+int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queue_threshold_us,
+                struct cloud_ticket *t, int32_t *ret_at_once, struct err *e)
+{
+    _Atomic int64_t *there = there_of(c, t);
+    struct holds_refusal why = {.e = e};
+    int r = holds_widen(&t->holds, n_jobs, n_choices, ret_at_once, &why);
+
+    if (r)
+        return refuse(c, t, &why, r);
+    r = cloud_may_wait(c, (int32_t)t->holds.n_seqs, queue_threshold_us, t, e);
+    if (r)
+        return r;
+    atomic_fetch_add(there, t->holds.n_seqs);
+    t->n_there = there;
+    return 0;
 }
 
 static const struct price *ask_price(const struct cloud *c, int64_t now_us,

@@ -298,6 +298,10 @@ int cloud_take_retry(struct cloud *c, int64_t now_us, const struct cloud_ticket 
 /* t->offer failed before the first byte of the answer: what was held there is given back, the
  * tokens too, and it is not chosen again. */
 void cloud_turn_back(struct cloud *c, int64_t now_us, struct cloud_ticket *t);
+/* Could so many sequences wait at t->offer now? Nothing is counted: a look before work is done for
+ * them. ERR_QUEUE_FULL with t->retry_us. */
+int cloud_may_wait(struct cloud *c, int32_t n_seqs, int64_t queue_threshold_us,
+                   struct cloud_ticket *t, struct err *e);
 /* May jobs of n_choices sequences each wait at t->offer, at most n_jobs of them together?
  * *ret_at_once: as many as its tenant's concurrency has room for now. queue_threshold_us 0: none.
  * ERR_QUEUE_FULL with t->retry_us; ERR_LIMIT: never, one has more choices than the tenant may have

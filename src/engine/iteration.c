@@ -5,10 +5,6 @@
 #include "base/clock.h"
 #include "engine/loop_int.h"
 
-/* Of a step's prompt tokens, while others decode: one in so many of a chunk. */
-#define MIXED_ALONE  2
-#define MIXED_SHARED 8
-
 void seq_preempt(struct engine *e, struct engine_seq *q)
 {
     struct event *ev =
@@ -154,11 +150,7 @@ static void fit_runs(struct engine_seq *q, int32_t *left)
 int32_t iteration_plan(struct engine *e)
 {
     struct loop *s = &e->loop;
-    /* Where several tenants ask, steps are kept short: one that comes waits for the step that runs,
-     * and must not feel what others have in it. */
-    int32_t mixed = e->info.chunk / (s->sched.n_tenants > 1 ? MIXED_SHARED : MIXED_ALONE);
-    struct batch_limits lim = {.tokens = e->info.chunk + e->info.batch_max,
-                               .prompt_mixed = mixed ? mixed : 1};
+    struct batch_limits lim;
     const struct engine_seq *echo = echo_now(s);
     int32_t sum = 0, runs = MORE_RUNS;
     int n = 0;
@@ -172,6 +164,7 @@ int32_t iteration_plan(struct engine *e)
         q->slot.most = most_now(e, q, echo);
         s->plan[n++] = &q->slot;
     }
+    batch_limits_now(&s->sched, e->info.chunk, e->info.batch_max, &lim);
     batch_plan(&lim, s->plan, n);
     for (int k = 0; k < n; k++) { /* oldest first, so that the newest give way */
         struct engine_seq *q = seq_of(s->plan[k]);
@@ -449,6 +442,7 @@ static void note_prompt_done(struct engine *e, struct engine_seq *q)
 
     if (n <= j->n_prompt_done)
         return;
+    sched_charge(&j->sched, n - j->n_prompt_done);
     j->n_prompt_done = n;
     note_progress(e, j);
 }

@@ -203,7 +203,6 @@ static void seq_start(struct engine *e, struct engine_seq *q, int32_t n_cached)
     sched_begin(&e->loop.sched, &q->slot);
     if (q->slot.resumed)
         return; /* it comes back after a preemption: the event was sent before */
-    sched_charge(&j->sched, q->n_token - n_cached);
     atomic_fetch_add_explicit(&e->cached_tokens, (uint64_t)n_cached, memory_order_relaxed);
     if (q->choice)
         return;

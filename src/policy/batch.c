@@ -1,5 +1,9 @@
 #include "policy/batch.h"
 
+#include <stddef.h>
+
+#define BATCH_NEW_MAX 16 /* sequences of a tier that go first in one step */
+
 static int tier_of(const struct sched_seq *s)
 {
     return sched_one(s).tier;
@@ -10,6 +14,39 @@ int batch_before(const struct sched_seq *a, const struct sched_seq *b)
     if (tier_of(a) != tier_of(b))
         return tier_of(a) > tier_of(b);
     return a->order < b->order;
+}
+
+/* While others decode, a step's prompt tokens are one in so many of a chunk. Where several tenants
+ * ask and some wait, they are twice as many where none decodes (tests/unit/policy/test_quiet.c says
+ * what both sides feel of it). */
+#define MIXED_ALONE  2
+#define MIXED_SHARED 16
+
+static int someone_waits(const struct sched *s)
+{
+    const struct sched_job *j = s->first;
+
+    while (j && j->n_begun)
+        j = j->next;
+    return j != NULL;
+}
+
+static int32_t part(int32_t chunk, int32_t n)
+{
+    return chunk > n ? chunk / n : 1;
+}
+
+void batch_limits_now(const struct sched *s, int32_t chunk, int32_t n_slots,
+                      struct batch_limits *ret)
+{
+    int is_shared = s->n_tenants > 1;
+    int32_t mixed = part(chunk, is_shared ? MIXED_SHARED : MIXED_ALONE);
+
+    *ret =
+        (struct batch_limits){.tokens = chunk + n_slots,
+                              .prompt = is_shared && someone_waits(s) ? 2 * mixed : chunk + n_slots,
+                              .prompt_mixed = mixed,
+                              .prompt_new = part(chunk, MIXED_ALONE)};
 }
 
 static int32_t want(const struct sched_seq *s)
@@ -92,9 +129,28 @@ static int32_t share(struct sched_seq **s, int n, int32_t prompt)
     return prompt;
 }
 
+/* What prompts of tenants that are new take of one tier: they share `prompt` tokens as others do.
+ */
+static int32_t share_new(struct sched_seq **s, int n, int32_t prompt)
+{
+    struct sched_seq *list[BATCH_NEW_MAX];
+    int n_new = 0;
+
+    for (int i = 0; i < n && n_new < BATCH_NEW_MAX; i++) {
+        if (want(s[i]) && sched_is_new(s[i]->job))
+            list[n_new++] = s[i];
+    }
+    return prompt - share(list, n_new, prompt);
+}
+
+static int32_t less(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
+
 void batch_plan(const struct batch_limits *l, struct sched_seq **s, int n)
 {
-    int32_t left = l->tokens, prompt = l->tokens;
+    int32_t left = l->tokens, prompt = l->prompt, fresh = l->prompt_new;
 
     for (int i = 0; i < n; i++) { /* insertion sort: n is a few dozen and nearly in order */
         struct sched_seq *q = s[i];
@@ -111,11 +167,17 @@ void batch_plan(const struct batch_limits *l, struct sched_seq **s, int n)
             prompt = l->prompt_mixed;
         }
     }
-    if (prompt > left)
-        prompt = left;
     for (int a = 0, b; a < n; a = b) {
+        int32_t got;
         for (b = a + 1; b < n && tier_of(s[b]) == tier_of(s[a]);)
             b++;
-        prompt = share(s + a, b - a, prompt);
+        got = share_new(s + a, b - a, less(left, fresh));
+        fresh -= got;
+        left -= got;
+        prompt = prompt > got ? prompt - got : 0;
+        got = less(left, prompt);
+        got -= share(s + a, b - a, got);
+        left -= got;
+        prompt -= got;
     }
 }

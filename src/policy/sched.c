@@ -61,7 +61,7 @@ static struct sched_share *find_share(struct sched *s, int32_t tenant)
     return idle;
 }
 
-/* Whoever comes to a tier is at least in the round of those that are there. */
+/* Whoever comes to a tier has used no more than SCHED_NEW less than those that are there. */
 static void join_share(struct sched *s, struct sched_job *j)
 {
     struct sched_share *h = j->share = find_share(s, j->tenant);
@@ -73,8 +73,15 @@ static void join_share(struct sched *s, struct sched_job *j)
         if (o != j && o->tier == j->tier && o->share != h && o->share->used[o->tier] < least)
             least = o->share->used[o->tier];
     }
-    if (least != INT64_MAX && h->used[j->tier] < least)
-        h->used[j->tier] = least;
+    if (least == INT64_MAX || h->used[j->tier] >= least - SCHED_NEW)
+        return;
+    h->used[j->tier] = least > SCHED_NEW ? least - SCHED_NEW : 0;
+    h->new_until[j->tier] = least;
+}
+
+int sched_is_new(const struct sched_job *j)
+{
+    return j->share && !j->is_owed && j->share->used[j->tier] < j->share->new_until[j->tier];
 }
 
 void sched_charge(struct sched_job *j, int64_t tokens)

@@ -9,8 +9,10 @@
  * Whose turn it is, policy/rota says: higher tiers first, tenants of one tier by turns. Turns are a
  * deficit round robin in tokens: each round a tenant may use SCHED_QUANTUM of them (of prompts that
  * were not cached, and of answers), and what it uses beyond is taken from its next rounds; so long
- * requests earn nobody more than short ones. A tenant that comes begins in the round of the others:
- * what it did not use while it was away is not saved up, what it owes is kept while there is room.
+ * requests earn nobody more than short ones. A tenant that comes begins some rounds before the
+ * others: it is *new*, and goes before them, until it has used SCHED_NEW tokens. So who asks for
+ * little hardly feels who asks for much. More of what it did not use while it was away is not saved
+ * up; what it owes is kept while there is room.
  *
  * The tiers below ROTA_FIRM fill what is idle: their sequences give slots and pages to any of a
  * higher tier, batch also to flex. Between firm tiers, and within one, only a tenant that has
@@ -33,6 +35,7 @@
 #define SCHED_SEQS_MAX 256 /* sequences of one job */
 #define SCHED_STEPS    256 /* of others, until one that waits is owed a place */
 #define SCHED_QUANTUM  256 /* tokens that a tenant may use in a round */
+#define SCHED_NEW      512 /* that it may use before others when it comes */
 #define SCHED_SHARES   512 /* tenants that are told apart; more of them are one to turns */
 
 enum seq_state {
@@ -60,7 +63,8 @@ struct sched_seq {
 struct sched_share {
     int32_t tenant;
     int32_t n_jobs[ROTA_OWED];
-    int64_t used[ROTA_OWED]; /* tokens, of each tier */
+    int64_t used[ROTA_OWED];      /* tokens, of each tier */
+    int64_t new_until[ROTA_OWED]; /* it is new while it has used less */
     int is_known;
 };
 
@@ -99,11 +103,13 @@ struct sched {
  * slot. */
 void sched_enter(struct sched *s, struct sched_job *j, uint64_t step);
 void sched_leave(struct sched *s, struct sched_job *j);
-/* The job has used so many tokens: of its prompt those that were not cached, when it begins, and of
- * its answers each. Computing something again is not its doing. */
+/* The job has used so many tokens: of its prompt those that were not cached, as they are computed,
+ * and of its answers each. Computing something again is not its doing. */
 void sched_charge(struct sched_job *j, int64_t tokens);
 /* The same of a job that has left: where its tenant is not known any more, nothing. */
 void sched_charge_late(struct sched *s, int32_t tenant, int tier, int64_t tokens);
+/* Has its tenant come to its tier, and used less than SCHED_NEW since? */
+int sched_is_new(const struct sched_job *j);
 /* The job's sequences that have no slot will not want one any more. */
 void sched_forget(struct sched_job *j);
 

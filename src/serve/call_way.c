@@ -171,7 +171,11 @@ static int route(struct call *c, struct err *e)
         *e = c->err; /* of the last that was tried */
     else if (r == ERR_UNSUPPORTED && c->unbuilt && c->unbuilt->err.code)
         *e = c->unbuilt->err; /* names the field */
-    return e->code;
+    if (r || c->endpoint->is_tool)
+        return e->code;
+    /* What has no place there is refused before work is done on its texts. */
+    return cloud_may_wait(s->cloud, c->req.n_run, (int64_t)c->req.queue_threshold_ms * 1000,
+                          &c->ticket, e);
 }
 
 /* ---- hold ------------------------------------------------------------------------------------ */
@@ -439,7 +443,8 @@ static int is_the_offers(const struct call *c, int code)
 
 int call_turn_back(struct call *c, const struct err *e)
 {
-    int may = c->state == CALL_HOLD || c->state == CALL_SUBMIT || c->state == CALL_RUN;
+    int may = (c->state == CALL_ROUTE && c->ticket.offer) || c->state == CALL_HOLD ||
+              c->state == CALL_SUBMIT || c->state == CALL_RUN;
 
     if (!may || c->is_told || c->endpoint->is_tool || !is_the_offers(c, e->code) ||
         (!c->req.n_prompts && !c->req.messages) ||

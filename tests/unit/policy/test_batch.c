@@ -101,7 +101,7 @@ static void check(const struct batch_limits *l, const struct row *s, int n)
     assert_true(decodes + prompts <= l->tokens);
     assert_int_equal(decodes,
                      able < l->tokens ? able : l->tokens); /* decodes never wait for prompts */
-    prompt_limit = decodes ? l->prompt_mixed : l->tokens;
+    prompt_limit = decodes ? l->prompt_mixed : l->prompt;
     if (prompt_limit > l->tokens - decodes)
         prompt_limit = l->tokens - decodes;
     assert_true(prompts <= prompt_limit);
@@ -128,7 +128,8 @@ static void random_queues(void **state)
 {
     (void)state;
     for (int round = 0; round < 3000; round++) {
-        struct batch_limits l = {.tokens = 1 + below(600), .prompt_mixed = 1 + below(300)};
+        struct batch_limits l = {
+            .tokens = 1 + below(600), .prompt = 1 + below(600), .prompt_mixed = 1 + below(300)};
         struct row s[N];
         int n = below(N + 1);
         for (int i = 0; i < n; i++)
@@ -144,7 +145,7 @@ static void random_queues(void **state)
 
 static void known_plans(void **state)
 {
-    const struct batch_limits l = {.tokens = 100, .prompt_mixed = 30};
+    const struct batch_limits l = {.tokens = 100, .prompt = 100, .prompt_mixed = 30};
     int32_t take[4];
     int rank[4];
     (void)state;
@@ -196,11 +197,49 @@ static void known_plans(void **state)
     batch_plan(&l, NULL, 0);
 }
 
+/* A tenant that has just come goes first, with a measure of its own beside what others decode. */
+static void new_ones_first(void **state)
+{
+    const struct batch_limits l = {
+        .tokens = 600, .prompt = 64, .prompt_mixed = 32, .prompt_new = 256};
+    struct sched_share share[2] = {{.used = {0, 0, 100}, .new_until = {0, 0, 300}},
+                                   {.used = {0, 0, 700}}};
+    struct sched_job old = {.tier = 2, .tenant = 1, .share = &share[1]};
+    struct sched_job fresh = {.tier = 2, .tenant = 2, .share = &share[0]};
+    struct sched_job low = {.tier = 0, .tenant = 3};
+    struct sched_seq q[] = {
+        {.job = &old, .state = SEQ_DECODE, .order = 1, .n_left = 1, .most = 512},
+        {.job = &old, .state = SEQ_PREFILL, .order = 2, .n_left = 500, .most = 512},
+        {.job = &low, .state = SEQ_PREFILL, .order = 3, .n_left = 500, .most = 512},
+        {.job = &fresh, .state = SEQ_PREFILL, .order = 4, .n_left = 20, .most = 512, .round = 9}};
+    struct sched_seq *s[] = {&q[0], &q[1], &q[2], &q[3]};
+    (void)state;
+
+    assert_true(sched_is_new(&fresh) && !sched_is_new(&old));
+    batch_plan(&l, s, 4);
+    assert_int_equal(q[0].take, 1);
+    assert_int_equal(q[3].take, 20);
+    assert_int_equal(q[1].take, 12); /* both together no more than usual ... */
+    assert_int_equal(q[2].take, 0);
+    q[3].n_left = 200;
+    batch_plan(&l, s, 4);
+    assert_int_equal(q[3].take, 200); /* ... but what is new has more */
+    assert_int_equal(q[1].take, 0);
+    q[3].n_left = 400;
+    batch_plan(&l, s, 4);
+    assert_int_equal(q[3].take, 256);
+    share[0].used[2] = 300; /* it is one of the others now, and began last */
+    batch_plan(&l, s, 4);
+    assert_int_equal(q[3].take, 0);
+    assert_int_equal(q[1].take, 32);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_queues),
         cmocka_unit_test(known_plans),
+        cmocka_unit_test(new_ones_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

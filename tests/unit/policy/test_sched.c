@@ -23,6 +23,7 @@ struct seq {
     int32_t n_prompt, n_answer; /* tokens it shall have */
     int32_t n_done;             /* computed, of n_prompt + n_told */
     int32_t n_told;
+    int32_t n_paid; /* of its prompt */
     int32_t pages;
 };
 
@@ -148,7 +149,7 @@ static struct sched_seq *seat(struct sched_job *r, struct sched_seq *slot)
         struct seq *q = seq_of(slot);
         q->n_prompt = j->n_prompt;
         q->n_answer = j->n_answer;
-        q->n_done = q->n_told = q->pages = 0;
+        q->n_done = q->n_told = q->n_paid = q->pages = 0;
     }
     return slot;
 }
@@ -283,8 +284,6 @@ static void begin_all(void)
             }
         }
         sched_begin(&sim->s, q);
-        if (!q->resumed)
-            charge(q->job, seq_of(q)->n_prompt);
         if (!job_of(q->job)->began) {
             job_of(q->job)->began = sim->step + 1;
             sim->n_begun[q->job->tenant % 8]++;
@@ -335,8 +334,14 @@ static void compute(struct sched_seq *r)
 {
     struct seq *q = seq_of(r);
     struct job *j = job_of(r->job);
+    int32_t n;
 
     q->n_done += r->take;
+    n = q->n_done < q->n_prompt ? q->n_done : q->n_prompt;
+    if (n > q->n_paid) {
+        charge(r->job, n - q->n_paid);
+        q->n_paid = n;
+    }
     j->sched.served_step = sim->step;
     if (q->n_done < q->n_prompt + q->n_told)
         return;
@@ -349,7 +354,10 @@ static void compute(struct sched_seq *r)
 
 static void step(void)
 {
-    const struct batch_limits l = {.tokens = 64 + sim->s.n_slots, .prompt_mixed = 32};
+    const struct batch_limits l = {.tokens = 64 + sim->s.n_slots,
+                                   .prompt = 64 + sim->s.n_slots,
+                                   .prompt_mixed = 32,
+                                   .prompt_new = 32};
     struct sched_seq *plan[SLOTS_MAX];
     int n = 0;
 
@@ -563,7 +571,8 @@ static void nothing_is_saved_up(void **state)
     }
     while (sim->n_live)
         step();
-    /* One request at a time, and each of a tenant that seems new: it gets no more for it. */
+    /* One request at a time, and each of a tenant that seems new: it gets no more for it, however
+     * long that goes on. */
     before = sim->n_used[2];
     sim->n_used[1] = 0;
     for (int i = 0; i < 4000; i++) {
@@ -575,7 +584,7 @@ static void nothing_is_saved_up(void **state)
         keep_waiting(1, 3, 32, 8);
         step();
     }
-    assert_true(sim->n_used[2] - before < sim->n_used[1] + LONG + SCHED_QUANTUM);
+    assert_true(sim->n_used[2] - before < sim->n_used[1] + 2 * LONG + SCHED_QUANTUM + SCHED_NEW);
     while (sim->n_live)
         step();
     sim_close();

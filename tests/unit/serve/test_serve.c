@@ -596,7 +596,7 @@ static void keys(void **state)
 static void queue_full(void **state)
 {
     struct room *r = *state;
-    int fd[3];
+    int fd[3], n_read;
     char *a;
 
     r->config.queue = 2;
@@ -607,11 +607,13 @@ static void queue_full(void **state)
         post(fd[i], CHAT_PATH, NULL, CHAT("HOLD", ""));
         EVENTUALLY(r->f.n_submitted == i + 1);
     }
+    n_read = r->f.n_read;
     a = ask(r, CHAT_PATH, NULL, CHAT("x", ",\"stream\":true"));
     assert_int_equal(status_of(a), 429); /* a real status, also for a stream */
     HAS(a, "queue_exceeded");
     HAS(a, "retry-after: ");
     free(a);
+    assert_int_equal(r->f.n_read, n_read); /* its text is not worked on for that */
     r->f.released = 1;
     for (int i = 0; i < 3; i++) {
         struct buf b;
