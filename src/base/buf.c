@@ -51,6 +51,26 @@ int buf_grow(struct buf *b, size_t extra)
     return 0;
 }
 
+int buf_add(struct buf *b, const void *p, size_t n)
+{
+    if (buf_reserve(b, n))
+        return b->failed;
+    if (n)
+        memcpy(b->data + b->len, p, n);
+    b->len += n;
+    b->data[b->len] = 0;
+    return 0;
+}
+
+int buf_add_char(struct buf *b, char c)
+{
+    if (buf_reserve(b, 1))
+        return b->failed;
+    b->data[b->len++] = c;
+    b->data[b->len] = 0;
+    return 0;
+}
+
 int buf_take(struct buf *b, struct buf *from)
 {
     if (b->len || b->failed || from->len > b->max || !from->data) {

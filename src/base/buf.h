@@ -20,9 +20,10 @@ void buf_init(struct buf *b, size_t max); /* allocates nothing */
 void buf_done(struct buf *b);             /* accepts a zeroed buffer */
 void buf_clear(struct buf *b);            /* len = 0, failed = 0; keeps the memory */
 
-/* All return 0 or b->failed. What is added is mostly a few bytes for which there is room, many
- * times a request: that much is inline. */
+/* All return 0 or b->failed. */
 int buf_grow(struct buf *b, size_t extra); /* buf_reserve, where there may be no room */
+int buf_add(struct buf *b, const void *p, size_t n);
+int buf_add_char(struct buf *b, char c);
 
 /* Room for `extra` more bytes. */
 static inline int buf_reserve(struct buf *b, size_t extra)
@@ -30,25 +31,9 @@ static inline int buf_reserve(struct buf *b, size_t extra)
     return extra < b->cap - b->len && !b->failed ? 0 : buf_grow(b, extra);
 }
 
-static inline int buf_add(struct buf *b, const void *p, size_t n)
-{
-    if (buf_reserve(b, n))
-        return b->failed;
-    if (n)
-        memcpy(b->data + b->len, p, n);
-    b->len += n;
-    b->data[b->len] = 0;
-    return 0;
-}
-
 static inline int buf_add_str(struct buf *b, const char *s)
 {
     return buf_add(b, s, strlen(s));
-}
-
-static inline int buf_add_char(struct buf *b, char c)
-{
-    return buf_add(b, &c, 1);
 }
 
 /* The bytes of `from`, which is empty then, behind those of b; not copied where b has none. */
