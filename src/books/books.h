@@ -12,8 +12,8 @@
  *
  * All rows are one chain, whoever wrote them: who commits holds a lock (base/sql.h,
  * sql_begin_alone), reads where the chain ends and goes on from there. A commit whose answer was
- * lost is tried again, and its rows are known by their ids, which are random and so unique among
- * all servers.
+ * lost is tried again, and its rows are known by their ids, which are the time and random bits, and
+ * so unique among all servers.
  *
  * One thread writes: the books thread, where books_start made one, else whoever calls
  * books_step. A simulation does that, with the time that it imagines. */

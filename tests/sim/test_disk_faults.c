@@ -22,8 +22,10 @@
 
 #define PATH   "ledger.db"
 #define GROUPS 6
-#define EACH   4 /* rows of a group */
+#define FEW    4  /* rows of a group that is put into the database at once */
+#define MANY   20 /* of one that stays in the journal for a while */
 
+static int each = FEW;
 static int stride = 7; /* of the places where the disk fails; 1: all */
 
 static int setup(void **state)
@@ -32,6 +34,7 @@ static int setup(void **state)
     fake_clock_set(1000000, INT64_C(1800000000) * 1000000);
     fake_rand_seed(1);
     fake_disk_reset();
+    each = FEW;
     return 0;
 }
 
@@ -138,9 +141,9 @@ static void rows_wait_for_the_disk(void **state)
             fake_disk_reset();
             assert_int_equal(begin(&b, 0), 0);
             fake_disk_fail(faults[f], at / 3, n_times[at % 3]);
-            for (int i = 0; i < GROUPS * EACH; i++) {
+            for (int i = 0; i < GROUPS * each; i++) {
                 post(b, i); /* serving goes on */
-                if (i % EACH == EACH - 1) {
+                if (i % each == each - 1) {
                     go_on(b);
                     fake_clock_pass(400000);
                 }
@@ -148,15 +151,15 @@ static void rows_wait_for_the_disk(void **state)
             fake_disk_heal();
             fake_clock_pass(1000000); /* the next try is a second after the last */
             go_on(b);
-            assert_int_equal(n_written(b), GROUPS * EACH);
+            assert_int_equal(n_written(b), GROUPS * each);
             fake_clock_pass(1000000); /* from the journal into the database */
             go_on(b);
-            judge(GROUPS * EACH, GROUPS * EACH);
+            judge(GROUPS * each, GROUPS * each);
             fake_disk_crash((uint64_t)at); /* and they are on the disk */
             books_close(b);
             assert_int_equal(begin(&b, 0), 0);
             assert_int_equal(books_close(b), 0);
-            judge(GROUPS * EACH, GROUPS * EACH);
+            judge(GROUPS * each, GROUPS * each);
         }
     }
 }
@@ -173,8 +176,8 @@ static int64_t live(int sync_normal)
         if (begin(&b, sync_normal))
             return n;
         for (int g = life * GROUPS / 2; g < (life + 1) * GROUPS / 2; g++) {
-            for (int i = 0; i < EACH; i++)
-                post(b, g * EACH + i);
+            for (int i = 0; i < each; i++)
+                post(b, g * each + i);
             go_on(b);
         }
         n += n_written(b);
@@ -190,9 +193,9 @@ static void lose_power(int sync_normal)
     int64_t n_ops, n, has;
 
     fake_disk_reset();
-    assert_int_equal(live(sync_normal), GROUPS * EACH);
+    assert_int_equal(live(sync_normal), GROUPS * each);
     n_ops = fake_disk_ops();
-    assert_true(n_ops > 50);
+    assert_true(n_ops > 40);
     for (int64_t at = 0; at < n_ops; at += stride) {
         for (uint64_t seed = 0; seed < 2; seed++) {
             fake_disk_reset();
@@ -200,18 +203,25 @@ static void lose_power(int sync_normal)
             n = live(sync_normal);
             fake_disk_crash(seed * 1000 + (uint64_t)at);
             assert_int_equal(begin(&b, sync_normal), 0);
-            has = judge(sync_normal ? 0 : n, GROUPS * EACH);
-            for (int i = 0; i < GROUPS * EACH; i++)
+            has = judge(sync_normal ? 0 : n, GROUPS * each);
+            for (int i = 0; i < GROUPS * each; i++)
                 post(b, i); /* told again: those that are there are not booked twice */
             assert_int_equal(books_close(b), 0);
-            judge(GROUPS * EACH, GROUPS * EACH);
-            assert_true(has <= GROUPS * EACH);
+            judge(GROUPS * each, GROUPS * each);
+            assert_true(has <= GROUPS * each);
         }
     }
 }
 
 static void power_is_lost_anywhere(void **state)
 {
+    lose_power(0);
+}
+
+/* Several groups are in the journal when it happens. */
+static void power_is_lost_with_a_full_journal(void **state)
+{
+    each = MANY;
     lose_power(0);
 }
 
@@ -297,6 +307,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(rows_wait_for_the_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(power_is_lost_anywhere, setup, teardown),
+        cmocka_unit_test_setup_teardown(power_is_lost_with_a_full_journal, setup, teardown),
         cmocka_unit_test_setup_teardown(power_is_lost_with_sync_normal, setup, teardown),
         cmocka_unit_test_setup_teardown(no_start_on_a_bad_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_booked_is_not_begun, setup, teardown),
