@@ -38,16 +38,14 @@ static void set_defaults(struct upstream_config *c)
 #undef X
 }
 
-static int check_config(struct upstream *u, struct err *e)
+static int check_config(const struct upstream_config *c, struct url *ret, struct url *ret_proxy,
+                        struct err *e)
 {
-    const struct upstream_config *c = &u->config;
-
-    if (!c->base_url || url_parse(c->base_url, &u->url) || *u->url.user)
+    if (!c->base_url || url_parse(c->base_url, ret) || *ret->user)
         return err_set(e, ERR_ARG,
                        "Not the address of a service: it must be an http or https URL without "
                        "user, password, '?' and '#'");
-    u->has_proxy = c->proxy != NULL;
-    if (u->has_proxy && (url_parse(c->proxy, &u->proxy) || u->proxy.is_tls))
+    if (c->proxy && (url_parse(c->proxy, ret_proxy) || ret_proxy->is_tls))
         return err_set(e, ERR_ARG, "Not a proxy: it must be an http URL");
     if (c->ca_file && access(c->ca_file, R_OK))
         return err_set(e, ERR_ARG, "Cannot read the certificates in %.200s", c->ca_file);
@@ -59,6 +57,15 @@ static int check_config(struct upstream *u, struct err *e)
     if (!http_value_ok(c->user_agent) || strlen(c->user_agent) > 1024)
         return err_set(e, ERR_ARG, "The user agent has bytes that do not belong in a header");
     return 0;
+}
+
+int upstream_check(const struct upstream_config *c, struct err *e)
+{
+    struct upstream_config all = *c;
+    struct url url, proxy;
+
+    set_defaults(&all);
+    return check_config(&all, &url, &proxy, e);
 }
 
 static int copy(char **ret, const char **text)
@@ -87,7 +94,8 @@ static int set_up(struct upstream *u, struct err *e)
     int r = copy_texts(u) ? err_set(e, ERR_NOMEM, "Out of memory for a service") : 0;
 
     if (!r)
-        r = check_config(u, e);
+        r = check_config(&u->config, &u->url, &u->proxy, e);
+    u->has_proxy = u->config.proxy != NULL;
     if (!r && u->url.is_tls)
         r = tls_context_new(&u->tls, u->ca_file, e);
     if (!r && upstream_ask_prepare(u))

@@ -33,6 +33,8 @@ struct upstream_config {
     const char *user_agent; /* default "gaufre/VERSION" */
 };
 
+/* What upstream_open would find wrong with it: ERR_ARG with a sentence. */
+int upstream_check(const struct upstream_config *c, struct err *e);
 /* ERR_ARG with a sentence (bad URL, no such file), ERR_UNSUPPORTED (no libssl), ERR_NOMEM. Strings
  * are copied. */
 int upstream_open(struct upstream **ret, struct net_server *s, const struct upstream_config *c,

@@ -178,14 +178,29 @@ static int read_key(struct serve_config *c, const struct serve_supplier *p, stru
     return k->key ? 0 : err_set(e, ERR_NOMEM, "out of memory");
 }
 
+static struct upstream_config upstream_of(const struct serve_supplier *p)
+{
+    return (struct upstream_config){.base_url = p->base_url,
+                                    .ca_file = p->ca_file,
+                                    .proxy = p->proxy,
+                                    .connect_ms = (int)p->connect_timeout,
+                                    .first_byte_ms = (int)p->first_byte_timeout,
+                                    .silence_ms = (int)p->silence_timeout,
+                                    .total_ms = (int)p->total_timeout,
+                                    .conns_max = (int)p->connections};
+}
+
 int suppliers_check(struct serve_config *c, struct err *e)
 {
     for (int i = 0; i < c->n_suppliers; i++) {
         struct serve_supplier *p = &c->suppliers[i];
+        struct upstream_config u = upstream_of(p);
         for (int k = 0; k < i; k++) {
             if (!strcmp(c->suppliers[k].name, p->name))
                 return err_set(e, ERR_ARG, "two suppliers are called '%s'", p->name);
         }
+        if (upstream_check(&u, e))
+            return err_prefix(e, "supplier %s", p->name);
         for (int k = 0; k < p->n_keys; k++) {
             if (!p->keys[k].key && read_key(c, p, &p->keys[k], e))
                 return e->code;
@@ -247,14 +262,7 @@ static int put_on_list(struct suppliers *s, struct supplier *relay, int i_model,
 static int open_upstream(struct suppliers *s, struct server *server, const struct serve_supplier *p,
                          struct err *e)
 {
-    struct upstream_config c = {.base_url = p->base_url,
-                                .ca_file = p->ca_file,
-                                .proxy = p->proxy,
-                                .connect_ms = (int)p->connect_timeout,
-                                .first_byte_ms = (int)p->first_byte_timeout,
-                                .silence_ms = (int)p->silence_timeout,
-                                .total_ms = (int)p->total_timeout,
-                                .conns_max = (int)p->connections};
+    struct upstream_config c = upstream_of(p);
 
     s->line[s->n_upstreams] = line_new((int32_t)p->concurrency);
     if (!s->line[s->n_upstreams])

@@ -136,6 +136,25 @@ static int read_events(struct serve_webhook *p, struct err *e)
     return 0;
 }
 
+static struct upstream_config upstream_of(const struct serve_webhook *p)
+{
+    return (struct upstream_config){.base_url = p->base,
+                                    .ca_file = p->ca_file,
+                                    .proxy = p->proxy,
+                                    .connect_ms = (int)p->timeout,
+                                    .first_byte_ms = (int)p->timeout,
+                                    .silence_ms = (int)p->timeout,
+                                    .total_ms = (int)p->timeout,
+                                    .body_max = ANSWER_MAX};
+}
+
+static int check_upstream(const struct serve_webhook *p, struct err *e)
+{
+    struct upstream_config u = upstream_of(p);
+
+    return upstream_check(&u, e) ? err_prefix(e, "webhook %s", p->name) : 0;
+}
+
 int webhooks_check(struct serve_config *c, struct err *e)
 {
     int r = 0;
@@ -147,6 +166,8 @@ int webhooks_check(struct serve_config *c, struct err *e)
                 return err_set(e, ERR_ARG, "two webhooks are called '%s'", p->name);
         }
         r = split_url(c, p, e);
+        if (!r)
+            r = check_upstream(p, e);
         if (!r)
             r = read_events(p, e);
         if (!r)
@@ -181,14 +202,7 @@ struct webhooks {
 static int open_one(struct server *s, struct webhooks *w, const struct serve_webhook *p,
                     struct err *e)
 {
-    const struct upstream_config c = {.base_url = p->base,
-                                      .ca_file = p->ca_file,
-                                      .proxy = p->proxy,
-                                      .connect_ms = (int)p->timeout,
-                                      .first_byte_ms = (int)p->timeout,
-                                      .silence_ms = (int)p->timeout,
-                                      .total_ms = (int)p->timeout,
-                                      .body_max = ANSWER_MAX};
+    const struct upstream_config c = upstream_of(p);
     struct hook *h = &w->set.hook[w->set.n];
 
     if (upstream_open(&w->upstream[w->n_upstreams], s->net, &c, e))

@@ -290,6 +290,15 @@ def test_check_counts_memory(tmp_path):
     assert out.returncode == 1 and "of KV cache were asked for" in out.stderr
 
 
+@pytest.mark.parametrize("wrong,says", [("base_url: 'ftp://x/v1'", "Not the address"), ("base_url: 'https://x/v1', ca_file: /nowhere", "/nowhere"),
+                                        ("base_url: 'https://x/v1', proxy: 'https://me:s3cret@x'", "Not a proxy")])
+def test_check_finds_what_the_start_would(tmp_path, wrong, says):
+    (tmp_path / "c.yaml").write_text(f"suppliers: [{{name: far, {wrong}, models: [m]}}]\n")
+    for flags in (["--check"], []):
+        out = gaufre("serve", *flags, "--config", tmp_path / "c.yaml")
+        assert out.returncode == 2 and "supplier far: " in out.stderr and says in out.stderr and "s3cret" not in out.stderr, out
+
+
 def test_check(tmp_path):
     config = tmp_path / "gaufre.yaml"
     config.write_text(f"port: 9000\nmodels:\n  - model: {model_path()}\n    id: small\n"

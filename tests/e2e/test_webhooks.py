@@ -252,6 +252,8 @@ def test_check_shows_them(hooked, tmp_path):
                       (hook(ops, env="NO_SECRET"), "no variable NO_SECRET"), (hook(ops, env="ALICE_KEY"), "whsec_"),
                       ("  - {name: a, url: 'http://x/', secret_file: nowhere}\n", "No such file"),
                       ("  - {name: a, url: 'ftp://x/', secret_env: OPS_SECRET}\n", "no http"),
+                      (hook(ops, ca_file="/nowhere"), "webhook ops: Cannot read the certificates"),
+                      (hook(ops, proxy="'https://u:s3cret@x'"), "webhook ops: Not a proxy"),
                       ("  - {name: a, url: 'http://x/a b', secret_env: OPS_SECRET}\n", "bytes"),
                       ("  - {name: a, url: 'http://u:s3cret@x/', secret_env: OPS_SECRET}\n", "no http"),
                       ("  - {name: a, url: 'http://x/'}\n", "c.yaml:"), ("  - 7\n", "c.yaml:"),
