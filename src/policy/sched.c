@@ -73,6 +73,8 @@ static void join_share(struct sched *s, struct sched_job *j)
         if (o != j && o->tier == j->tier && o->share != h && o->share->used[o->tier] < least)
             least = o->share->used[o->tier];
     }
+    if (least == INT64_MAX && h->used[j->tier] < s->clock[j->tier])
+        h->used[j->tier] = s->clock[j->tier]; /* those who had it alone owe nothing for that */
     if (least == INT64_MAX || h->used[j->tier] >= least - SCHED_NEW)
         return;
     h->used[j->tier] = least > SCHED_NEW ? least - SCHED_NEW : 0;
@@ -90,6 +92,12 @@ void sched_charge(struct sched_job *j, int64_t tokens)
     j->share->used[j->tier] += tokens;
 }
 
+static void note_used(struct sched *s, const struct sched_share *h, int tier)
+{
+    if (h->used[tier] > s->clock[tier])
+        s->clock[tier] = h->used[tier];
+}
+
 void sched_charge_late(struct sched *s, int32_t tenant, int tier, int64_t tokens)
 {
     CHECK(tokens >= 0 && tier >= 0 && tier < ROTA_OWED);
@@ -99,6 +107,7 @@ void sched_charge_late(struct sched *s, int32_t tenant, int tier, int64_t tokens
             return;
         if (h->tenant == tenant) {
             h->used[tier] += tokens;
+            note_used(s, h, tier);
             return;
         }
     }
@@ -125,6 +134,7 @@ void sched_enter(struct sched *s, struct sched_job *j, uint64_t step)
 void sched_leave(struct sched *s, struct sched_job *j)
 {
     j->share->n_jobs[j->tier]--;
+    note_used(s, j->share, j->tier);
     if (j->prev)
         j->prev->next = j->next;
     else

@@ -12,7 +12,7 @@
  * requests earn nobody more than short ones. A tenant that comes begins some rounds before the
  * others: it is *new*, and goes before them, until it has used SCHED_NEW tokens. So who asks for
  * little hardly feels who asks for much. More of what it did not use while it was away is not saved
- * up; what it owes is kept while there is room.
+ * up; what it owes is kept while there is room, but to nobody who comes when nobody is there.
  *
  * The tiers below ROTA_FIRM fill what is idle: their sequences give slots and pages to any of a
  * higher tier, batch also to flex. Between firm tiers, and within one, only a tenant that has
@@ -96,6 +96,7 @@ struct sched {
     uint64_t n_entered;
     struct rota rota;
     struct sched_share share[SCHED_SHARES + 1]; /* the last: of all for whom there was no row */
+    int64_t clock[ROTA_OWED];                   /* the most that any had used who left a tier */
     int n_tenants;                              /* rows of these that were ever a tenant's */
 };
 

@@ -241,9 +241,42 @@ static void hardly_felt(void **state)
     }
 }
 
+/* What it used while nobody else was there it does not owe to one who comes then. */
+static void alone_is_no_debt(void **state)
+{
+    struct engine *e = calloc(1, sizeof *e);
+    int64_t alone;
+
+    (void)state;
+    assert_non_null(e);
+    e->n_slots = 4;
+    for (int i = 0; i < 4; i++)
+        e->slot[i] = &e->seq[i].slot;
+    e->s = (struct sched){.slot = e->slot, .n_slots = 4, .give_way_us = INT64_MAX / 2};
+    arrive(e, LOUD, 128, 64);
+    while (e->s.first)
+        step(e);
+    for (int i = 0; i < 100; i++) {
+        arrive(e, QUIET, 128, 8);
+        while (e->s.first)
+            step(e);
+    }
+    alone = e->ttft[e->n_ttft - 1];
+    for (int i = 0; i < 20; i++)
+        arrive(e, LOUD, 128, 64);
+    for (int i = 0; i < 20; i++)
+        step(e);
+    arrive(e, QUIET, 128, 8);
+    for (int n = e->n_ttft; e->n_ttft == n;)
+        step(e);
+    assert_true(e->ttft[e->n_ttft - 1] < 2 * alone);
+    free(e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(alone_is_no_debt),
         cmocka_unit_test(hardly_felt),
     };
 
