@@ -191,15 +191,40 @@ static int store_import(struct ask *x)
     return r;
 }
 
+/* What a verb takes beside the store and --json. */
+enum { TAKES_SETTINGS = 1, TAKES_TENANT = 2, TAKES_TEAM = 4, TAKES_ROTATION = 8 };
+
 static const struct verb {
     const char *name;
     int n_min, n_max; /* arguments behind it */
-    int sets;         /* it takes settings */
+    int takes;        /* bits TAKES_* */
     int (*run)(struct ask *x);
-} verbs[] = {{"new", 0, 1, 1, store_new},       {"list", 0, 0, 0, store_list},
-             {"show", 1, 1, 0, store_show},     {"set", 1, 1, 1, store_set},
-             {"rotate", 1, 1, 0, store_rotate}, {"revoke", 1, 1, 0, store_revoke},
-             {"rm", 1, 1, 0, store_rm},         {"import", 1, 1, 0, store_import}};
+} verbs[] = {{"new", 0, 1, TAKES_SETTINGS | TAKES_TENANT | TAKES_TEAM, store_new},
+             {"list", 0, 0, TAKES_TENANT, store_list},
+             {"show", 1, 1, 0, store_show},
+             {"set", 1, 1, TAKES_SETTINGS, store_set},
+             {"rotate", 1, 1, TAKES_ROTATION, store_rotate},
+             {"revoke", 1, 1, 0, store_revoke},
+             {"rm", 1, 1, 0, store_rm},
+             {"import", 1, 1, 0, store_import}};
+
+/* An option that the verb would drop in silence; NULL: there is none. */
+static const char *stray_option(const struct verb *v, const struct account_opts *o)
+{
+    const struct {
+        const char *name, *value;
+        int takes;
+    } list[] = {{"--tenant", o->tenant, TAKES_TENANT},
+                {"--team", o->team, TAKES_TEAM},
+                {"--overlap", o->overlap, TAKES_ROTATION},
+                {"--idempotency-key", o->request, TAKES_ROTATION}};
+
+    for (size_t i = 0; i < ARRAY_LEN(list); i++) {
+        if (list[i].value && !(v->takes & list[i].takes))
+            return list[i].name;
+    }
+    return NULL;
+}
 
 static int run_verb(const struct cmd *cmd, const struct verb *v, const struct account_opts *o,
                     const char *id)
@@ -235,8 +260,10 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
         if (argc - 1 < verbs[i].n_min || argc - 1 > verbs[i].n_max)
             return cmd_usage(cmd, "'%s' wants %s", argv[0],
                              verbs[i].n_min ? "one name" : "at most one name");
-        if (n && !verbs[i].sets)
+        if (n && !(verbs[i].takes & TAKES_SETTINGS))
             return cmd_usage(cmd, "'%s' sets nothing, as %s; 'set' does", argv[0], c[0].field);
+        if (stray_option(&verbs[i], o))
+            return cmd_usage(cmd, "'%s' has no use for %s", argv[0], stray_option(&verbs[i], o));
         return run_verb(cmd, &verbs[i], o, argv[1]);
     }
     return cmd_usage(

@@ -332,6 +332,10 @@ def test_no_setting_is_dropped(one):
     for args in (["key", "rotate", "bob"], ["key", "show", "bob"], ["tenant", "show", "acme"], ["tenant", "rm", "acme"], ["key", "list"]):
         assert "tokens_per_day" in one.cli(*args, "--tokens-per-day", 5, ok=False)
     assert "tokens_per_day" not in one.show("key", "bob")
+    for args in (["set", "bob", "--tokens-per-day", 5, "--team", "red"], ["set", "bob", "--tenant", "other"], ["rm", "bob", "--tenant", "acme"],
+                 ["new", "carol", "--overlap", "1h"], ["list", "--team", "red"]):
+        assert "no use for" in one.cli("key", *args, ok=False)
+    assert "tokens_per_day" not in one.show("key", "bob")
 
 
 def test_file_and_store_together(one):
