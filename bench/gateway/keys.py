@@ -2,8 +2,9 @@
 """bench/gateway/keys.py: what it costs a request that there are many tenants and keys.
 
 Two servers with all that a cloud does, one with one key, one with --tenants tenants of ten keys each, relay to the same mock in
-turn; each request to the second one comes with another key, in no order. CPU of the server a request, of a closed loop, and
-the ratio's median. Last line for machines."""
+turn. The second one is asked with one of its keys, and with all of them, in no order: what their being there costs, and what
+it costs that all are in use. CPU of the server a request, of a closed loop, and the medians of the ratios to the first server. Last
+line for machines."""
 import argparse
 import hashlib
 import os
@@ -40,6 +41,7 @@ class Stored(products.Gaufre):
             keys += self.fill(store, len(keys[0]))
         random.Random(1).shuffle(keys)
         self.keys = products.write(folder, "bearers", "".join(k + "\n" for k in keys))
+        self.first = products.write(folder, "bearer", keys[0] + "\n")
         self.headers = (f"Authorization: Bearer {keys[0]}",)
         with open(path, encoding="utf-8") as f:
             text = f.read()
@@ -70,15 +72,16 @@ def measure(bench, few, many, o):
         took = bench.start(product, port)
         run.say(f"{product.tenants} tenants: first relayed answer after {took:.2f} s, {procs.rss_kb(product.process.pid) / 1024:.0f} MB")
         bench.load(product.port, product, seconds=1, connections=run.CONNECTIONS, keys=product.keys)
-    ratios, cpu = [], {few: [], many: []}
+    cases = {"one": (few, few.keys), "there": (many, many.first), "used": (many, many.keys)}
+    cpu = {name: [] for name in cases}
     for i in range(o.rounds):
-        for product in (few, many) if i % 2 else (many, few):
-            r = run.measured(bench, product, port, seconds=o.seconds, connections=run.CONNECTIONS, keys=product.keys)
+        for name in list(cases)[::-1 if i % 2 else 1]:
+            product, keys = cases[name]
+            r = run.measured(bench, product, port, seconds=o.seconds, connections=run.CONNECTIONS, keys=keys)
             assert not r["errors"], r
-            cpu[product].append(r["gateway_cpu_us"] / r["good"])
-        ratios.append(cpu[many][-1] / cpu[few][-1])
-    run.say(f"keys one_cpu_us={statistics.median(cpu[few]):.1f} many_cpu_us={statistics.median(cpu[many]):.1f} "
-            f"ratio={statistics.median(ratios):.3f} rounds={o.rounds}")
+            cpu[name].append(r["gateway_cpu_us"] / r["good"])
+    ratio = {name: statistics.median(c / one for c, one in zip(cpu[name], cpu["one"])) for name in cases}
+    run.say(f"keys one_cpu_us={statistics.median(cpu['one']):.1f} there_x={ratio['there']:.3f} used_x={ratio['used']:.3f} rounds={o.rounds}")
 
 
 def main():
