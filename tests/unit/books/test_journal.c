@@ -432,7 +432,7 @@ static int count(void *arg, const struct books_balance *b)
 static int64_t n_booked(void)
 {
     struct err e = {0};
-    int64_t n = 0, n_rows;
+    int64_t n = 0, n_rows = 0;
 
     if (books_balances(ledger, count, &n, &e) || books_audit(ledger, &n_rows, &e))
         fail_msg("%s", e.text);
