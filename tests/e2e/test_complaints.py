@@ -1,5 +1,6 @@
 """What users of other gateways complain about, by number, and the tests that show that it does not happen here. A complaint
 without a test waits for the part of the program that it is about."""
+import contextlib
 import json
 import os
 import re
@@ -123,7 +124,7 @@ class Door:
     """A server with one supplier, and tenants with keys."""
 
     def __init__(self, folder, script, *lines, tenants=("a",), models=("far",), more=""):
-        self.mock = Mock(script)
+        self.mock, self.go = Mock(script), threading.Event()
         keys, self.heads = folder / "keys", {}
         for name in tenants:
             key = subprocess.run([find_gaufre(), "key", "new", keys, name, "--tenant", name],
@@ -163,8 +164,9 @@ class Door:
         assert done.returncode == 0, done.stderr
 
 
-@pytest.fixture
-def door(tmp_path):
+@contextlib.contextmanager
+def doors(tmp_path):
+    """make(script, ...) -> a Door, which is gone at the end."""
     made = []
 
     def make(*args, **more):
@@ -172,12 +174,18 @@ def door(tmp_path):
         return made[0]
 
     yield make
-    if made:
-        if made[0].server.process.poll() is None:
-            made[0].server.process.kill()
-            made[0].server.process.wait()
-        made[0].server.log.close()
-        made[0].mock.close()
+    for d in made:
+        if d.server.process.poll() is None:
+            d.server.process.kill()
+            d.server.process.wait()
+        d.server.log.close()
+        d.mock.close()
+
+
+@pytest.fixture
+def door(tmp_path):
+    with doors(tmp_path) as make:
+        yield make
 
 
 def burst(door, n, body, tenants=("a",)):

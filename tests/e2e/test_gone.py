@@ -7,7 +7,7 @@ import pytest
 
 from mock_upstream import CHAT, Mock, words
 from serving import SLOW, Server, wait_for
-from test_complaints import ASK, PRICES, Door, leave
+from test_complaints import ASK, PRICES, doors, leave
 
 pytestmark = pytest.mark.sanitize
 
@@ -16,19 +16,8 @@ DRAIN = "    on_client_gone: drain\n"
 
 @pytest.fixture
 def door(tmp_path):
-    made = []
-
-    def make(script, *lines, drain=DRAIN, **more):
-        made.append(Door(tmp_path, script, *lines, more=drain + PRICES, **more))
-        made[0].go = threading.Event()
-        return made[0]
-
-    yield make
-    if made[0].server.process.poll() is None:
-        made[0].server.process.kill()
-        made[0].server.process.wait()
-    made[0].server.log.close()
-    made[0].mock.close()
+    with doors(tmp_path) as make:
+        yield lambda script, *lines, drain=DRAIN, **more: make(script, *lines, more=drain + PRICES, **more)
 
 
 def only_row(d):

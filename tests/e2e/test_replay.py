@@ -11,7 +11,7 @@ import pytest
 from finding import find_gaufre
 from mock_upstream import CHAT, words
 from serving import MODEL, SLOW, wait_for
-from test_complaints import ASK, PRICES, TEXT, Door, whole
+from test_complaints import ASK, PRICES, TEXT, doors, whole
 from test_gone import DRAIN
 
 pytestmark = pytest.mark.sanitize
@@ -20,19 +20,8 @@ KEY = "stainless-python-retry-6b4d"
 
 @pytest.fixture
 def door(tmp_path):
-    made = []
-
-    def make(script=whole, *lines, more="", **also):
-        made.append(Door(tmp_path, script, *lines, more=more + PRICES, **also))
-        made[0].go = threading.Event()
-        return made[0]
-
-    yield make
-    if made[0].server.process.poll() is None:
-        made[0].server.process.kill()
-        made[0].server.process.wait()
-    made[0].server.log.close()
-    made[0].mock.close()
+    with doors(tmp_path) as make:
+        yield lambda script=whole, *lines, more="", **also: make(script, *lines, more=more + PRICES, **also)
 
 
 def send(d, body, key=KEY, tenant="a"):
