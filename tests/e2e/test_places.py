@@ -72,8 +72,8 @@ class Asked:
 
 
 def waiting(server, n):
-    """Its models tell the same: places are the supplier's."""
-    wait_for(f"{n} wait", lambda: server.metric("vllm:num_requests_waiting") >= n)
+    """One model's word is enough: places are the supplier's, and its models all tell the same."""
+    wait_for(f"{n} wait", lambda: server.metric("vllm:num_requests_waiting", model_name="m") >= n)
 
 
 def in_line(server, slow, first, *rest):
