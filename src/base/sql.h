@@ -19,7 +19,7 @@
 #define SQL_BUSY_MS        5000
 #define SQL_CONNECT_S      5
 #define SQL_ANSWER_MS      15000
-#define SQL_PARAMETERS_MAX 1024
+#define SQL_PARAMETERS_MAX 2048
 
 struct sql;
 struct sql_row;

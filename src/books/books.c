@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/put.h"
 #include "base/sql.h"
+#include "books/ledger_sql.h"
 #include "books/settle.h"
 #include "policy/concentration.h"
 
@@ -300,6 +301,8 @@ struct books_row *books_take(struct books *b)
     else if (b->n_taken < BOOKS_ROWS_MAX) /* never touched: of its memory there is none yet */
         r = &b->rows[b->n_taken++];
     pthread_mutex_unlock(&b->lock);
+    if (r)
+        ledger_row_unmeasured(r);
     return r;
 }
 

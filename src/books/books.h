@@ -35,7 +35,13 @@ struct books_row {
     struct mbox_item item;
     struct books_row *next_free;
     int64_t at_us; /* wall clock, when the request ended */
-    int64_t prompt_tokens, cached_tokens, completion_tokens, energy_uj;
+    int64_t prompt_tokens, cached_tokens, completion_tokens;
+    int64_t energy_uj;      /* microjoules; of no meaning where the method is unknown */
+    int energy_boundary;    /* enum energy_boundary */
+    int energy_method;      /* enum energy_method; 0: unknown */
+    int energy_uncertainty; /* permille of the energy */
+    /* Micrograms of CO2 equivalent, by the grid where it is and by what was bought; -1: unknown. */
+    int64_t carbon_location_ug, carbon_market_ug;
     int64_t cache_write_tokens, reasoning_tokens; /* of the prompt's, of the completion's */
     /* Owed to the supplier beyond these, as its client left before it was delivered: no tenant is
      * charged for it. The cached ones are of the prompt's. */
@@ -58,6 +64,7 @@ struct books_row {
     char model[2 * BOOKS_NAME_MAX]; /* as clients name it */
     char
         supplier[2 * BOOKS_NAME_MAX]; /* the stable id of who served it, the same after a restart */
+    char site[BOOKS_NAME_MAX];        /* where; "": it has no name */
 };
 
 /* Makes the file or schema and its tables where missing, and puts into it what processes that died
@@ -69,7 +76,8 @@ int books_start(struct books *b, struct err *e);
  * many rows were lost. Accepts NULL. */
 int64_t books_close(struct books *b);
 
-/* [any] An empty row, or NULL when all are on their way. */
+/* [any] A row whose energy, carbon and site are unknown, or NULL when all are on their way. Its
+ * other members are as they were. */
 struct books_row *books_take(struct books *b);
 void books_give(struct books *b, struct books_row *r); /* unused */
 void books_post(struct books *b, struct books_row *r); /* to be written */

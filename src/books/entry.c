@@ -21,12 +21,21 @@ static int move(struct posting *p, const char *unit, int64_t amount, const char 
 
 int entry_of(const struct books_row *r, struct posting ret[ENTRY_POSTINGS_MAX])
 {
+    const struct {
+        const char *unit;
+        int64_t amount;
+    } measured[] = {{ENTRY_ENERGY, r->energy_uj},
+                    {ENTRY_CARBON_LOCATION, r->carbon_location_ug},
+                    {ENTRY_CARBON_MARKET, r->carbon_market_ug}};
     int64_t tokens = r->prompt_tokens + r->completion_tokens, sum = 0;
     int n = move(ret, "tokens", tokens, "supplier", r->supplier, "tenant", r->tenant);
     int is_added = *r->corrects != 0;
 
     n += move(ret + n, "tokens", r->lost_prompt_tokens + r->lost_completion_tokens, "supplier",
               r->supplier, "platform", "lost");
+    for (size_t i = 0; i < ARRAY_LEN(measured); i++)
+        n += move(ret + n, measured[i].unit, measured[i].amount > 0 ? measured[i].amount : 0,
+                  "supplier", r->supplier, "tenant", r->tenant);
     if (r->charge_nano > 0 || is_added)
         n += move(ret + n, r->currency, r->charge_nano, "platform", "revenue", "tenant", r->tenant);
     if (*r->cost_currency && (r->cost_own_nano > 0 || is_added))

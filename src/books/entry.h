@@ -5,6 +5,9 @@
  *
  *   tokens       supplier:S gives, tenant:T gets        what was delivered
  *   tokens       supplier:S gives, platform:lost gets   what is owed and was not delivered
+ *   energy       supplier:S gives, tenant:T gets        microjoules, where they are known
+ *   co2loc       supplier:S gives, tenant:T gets        micrograms, by the grid's intensity
+ *   co2mkt       supplier:S gives, tenant:T gets        micrograms, by what was bought
  *   currency     platform:revenue gives, tenant:T gets  what the tenant owes
  *                supplier:S gives, platform:cost gets   what the supplier is owed
  *
@@ -21,9 +24,13 @@
 
 #include "books/books.h"
 
-#define ENTRY_POSTINGS_MAX 10
+#define ENTRY_POSTINGS_MAX 16
 #define ENTRY_ACCOUNT_MAX  (2 * BOOKS_NAME_MAX + 16)
 #define ENTRY_UNIT_MAX     8
+
+#define ENTRY_ENERGY          "energy"
+#define ENTRY_CARBON_LOCATION "co2loc"
+#define ENTRY_CARBON_MARKET   "co2mkt"
 
 struct posting {
     char account[ENTRY_ACCOUNT_MAX];

@@ -339,6 +339,7 @@ static int read_row(const struct head *h, const unsigned char *p, struct books_r
     size_t left = h->size - sizeof *h;
 
     *ret = (struct books_row){0};
+    ledger_row_unmeasured(ret); /* an earlier version's record has no such fields */
     p += sizeof *h;
     if (h->n_fields > ARRAY_LEN(fields))
         return -1;

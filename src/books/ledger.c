@@ -202,7 +202,7 @@ static int take_there(void *arg, const struct sql_row *s)
 /* Which rows are in the ledger already, or in the group before themselves? */
 static int find_there(struct ledger *l, struct group *g, struct err *e)
 {
-    char sql[400 + LEDGER_TOGETHER * 5];
+    char sql[800 + LEDGER_TOGETHER * 5];
     size_t len = (size_t)snprintf(sql, sizeof sql,
                                   "SELECT " LEDGER_COLUMNS " FROM usage WHERE request_id IN (");
 
@@ -439,7 +439,8 @@ static int make_correction(struct ledger *l, const char *request_id, const struc
     snprintf(row->request_id, sizeof row->request_id, "%.50s~%u", row->corrects,
              (unsigned)b.n_since + 1);
     row->at_us = wish->at_us;
-    row->prompt_tokens = row->cached_tokens = row->completion_tokens = row->energy_uj = 0;
+    row->prompt_tokens = row->cached_tokens = row->completion_tokens = 0;
+    row->energy_uj = row->carbon_location_ug = row->carbon_market_ug = 0; /* nothing is added */
     row->cache_write_tokens = row->reasoning_tokens = row->usage_state = 0;
     row->lost_prompt_tokens = row->lost_cached_tokens = row->lost_completion_tokens = 0;
     return 0;

@@ -78,9 +78,20 @@ static const char version_7[] =
     "ALTER TABLE usage ADD COLUMN lost_cached_tokens BIGINT NOT NULL DEFAULT 0;"
     "ALTER TABLE usage ADD COLUMN lost_completion_tokens BIGINT NOT NULL DEFAULT 0;";
 
+/* How energy was measured, where, and what it emitted; and what budgets of energy count of rows
+ * that were pruned. No row of before has any. */
+static const char version_8[] =
+    "ALTER TABLE usage ADD COLUMN energy_boundary INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE usage ADD COLUMN energy_method INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE usage ADD COLUMN energy_uncertainty INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE usage ADD COLUMN site TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE usage ADD COLUMN carbon_location_ug BIGINT NOT NULL DEFAULT -1;"
+    "ALTER TABLE usage ADD COLUMN carbon_market_ug BIGINT NOT NULL DEFAULT -1;"
+    "ALTER TABLE opening_use ADD COLUMN energy_uj BIGINT NOT NULL DEFAULT 0;";
+
 /* What each version added; the last makes LEDGER_SCHEMA. */
 static const char *const versions[LEDGER_SCHEMA] = {version_1, version_2, version_3, version_4,
-                                                    version_5, version_6, version_7};
+                                                    version_5, version_6, version_7, version_8};
 
 static int bring_up(struct sql *db, struct err *e)
 {
@@ -146,6 +157,14 @@ void ledger_sql_values(const struct books_row *r, struct sql_value ret[LEDGER_SE
 void ledger_sql_text(char *to, size_t cap, const struct sql_row *s, int i_column)
 {
     snprintf(to, cap, "%s", sql_text(s, i_column));
+}
+
+void ledger_row_unmeasured(struct books_row *r)
+{
+    r->energy_uj = 0;
+    r->energy_boundary = r->energy_method = r->energy_uncertainty = 0;
+    r->carbon_location_ug = r->carbon_market_ug = -1;
+    r->site[0] = 0;
 }
 
 void ledger_sql_read(const struct sql_row *s, struct books_row *ret)
@@ -301,6 +320,13 @@ static void hash_text(crypto_generichash_state *h, const char *s)
     crypto_generichash_update(h, (const unsigned char *)s, strlen(s) + 1);
 }
 
+/* Is there what rows of version 7 did not have? */
+static int is_measured(const struct books_row *r)
+{
+    return r->energy_boundary || r->energy_method || r->energy_uncertainty || *r->site ||
+           r->carbon_location_ug != -1 || r->carbon_market_ug != -1;
+}
+
 void ledger_sql_chain(const unsigned char before[LEDGER_CHAIN_SIZE], const struct books_row *r,
                       unsigned char ret[LEDGER_CHAIN_SIZE])
 {
@@ -310,6 +336,8 @@ void ledger_sql_chain(const unsigned char before[LEDGER_CHAIN_SIZE], const struc
         r->usage_state, r->tier,          r->charge_nano,        r->cost_nano};
     const int64_t lost[] = {r->lost_prompt_tokens, r->lost_cached_tokens,
                             r->lost_completion_tokens};
+    const int64_t measured[] = {r->energy_boundary, r->energy_method, r->energy_uncertainty,
+                                r->carbon_location_ug, r->carbon_market_ug};
     crypto_generichash_state h;
 
     crypto_generichash_init(&h, NULL, 0, LEDGER_CHAIN_SIZE);
@@ -334,5 +362,9 @@ void ledger_sql_chain(const unsigned char before[LEDGER_CHAIN_SIZE], const struc
     }
     if (lost[0] || lost[1] || lost[2])
         crypto_generichash_update(&h, (const unsigned char *)lost, sizeof lost);
+    if (is_measured(r)) {
+        hash_text(&h, r->site);
+        crypto_generichash_update(&h, (const unsigned char *)measured, sizeof measured);
+    }
     crypto_generichash_final(&h, ret, LEDGER_CHAIN_SIZE);
 }

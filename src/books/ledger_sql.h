@@ -7,7 +7,7 @@
 #include "base/sql.h"
 #include "books/books.h"
 
-#define LEDGER_SCHEMA     7               /* sql_version */
+#define LEDGER_SCHEMA     8               /* sql_version */
 #define LEDGER_IN         "gaufre_ledger" /* where the tables are in PostgreSQL */
 #define LEDGER_CHAIN_SIZE 16
 #define LEDGER_TOGETHER   32 /* rows that one statement writes */
@@ -40,7 +40,13 @@
     X(LONG, cost_own_nano)                                                                         \
     X(LONG, lost_prompt_tokens)                                                                    \
     X(LONG, lost_cached_tokens)                                                                    \
-    X(LONG, lost_completion_tokens)
+    X(LONG, lost_completion_tokens)                                                                \
+    X(INT, energy_boundary)                                                                        \
+    X(INT, energy_method)                                                                          \
+    X(INT, energy_uncertainty)                                                                     \
+    X(TEXT, site)                                                                                  \
+    X(LONG, carbon_location_ug)                                                                    \
+    X(LONG, carbon_market_ug)
 #define LEDGER_COUNT_(kind, name) +1
 #define LEDGER_NAME_(kind, name)  #name ", "
 /* Number and hash in the chain come last. */
@@ -74,6 +80,7 @@ struct ledger_where {
  * they are of a later version. `where` is for errors. */
 int ledger_sql_tables(struct sql *db, const char *where, struct err *e);
 void ledger_sql_where(struct ledger_where *ret, const struct books_where *w);
+void ledger_row_unmeasured(struct books_row *r); /* energy, carbon and site are unknown */
 /* The values of LEDGER_COLUMNS but the last two. The row must stay as it is while they are used. */
 void ledger_sql_values(const struct books_row *r, struct sql_value ret[LEDGER_SEQ]);
 void ledger_sql_read(const struct sql_row *s, struct books_row *ret); /* of LEDGER_COLUMNS */

@@ -22,10 +22,12 @@ static const char keep_balances[] =
     " energy_uj = opening_balance.energy_uj + excluded.energy_uj";
 static const char keep_uses[] =
     "INSERT INTO opening_use SELECT at_us / 900000000 * 900000000, tenant, team, key_id,"
-    " sum(prompt_tokens + completion_tokens), sum(" LEDGER_CHARGE ")" THESE " AND corrects = ''"
+    " sum(prompt_tokens + completion_tokens), sum(" LEDGER_CHARGE "), sum(energy_uj)" THESE
+    " AND corrects = ''"
     " GROUP BY 1, 2, 3, 4 ON CONFLICT (at_us, tenant, team, key_id) DO UPDATE SET"
     " tokens = opening_use.tokens + excluded.tokens,"
-    " charge_nano = opening_use.charge_nano + excluded.charge_nano";
+    " charge_nano = opening_use.charge_nano + excluded.charge_nano,"
+    " energy_uj = opening_use.energy_uj + excluded.energy_uj";
 static const char keep_account[] = "INSERT INTO opening_account (account, unit, amount)";
 static const char add_account[] =
     " ON CONFLICT (account, unit) DO UPDATE SET amount = opening_account.amount + excluded.amount";

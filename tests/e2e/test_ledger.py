@@ -64,6 +64,10 @@ def set_back(path):
     for row in db.execute("SELECT * FROM usage ORDER BY seq").fetchall():
         assert not (row["team"] or row["labels"] or row["corrects"])
         data = b"".join(row[t].encode() + b"\0" for t in texts) + struct.pack("<12q", *(row[n] for n in numbers))
+        measured = [row[n] for n in ("energy_boundary", "energy_method", "energy_uncertainty", "carbon_location_ug",
+                                     "carbon_market_ug")]
+        if row["site"] or measured != [0, 0, 0, -1, -1]:
+            data += row["site"].encode() + b"\0" + struct.pack("<5q", *measured)
         link = hashlib.blake2b(link + data, digest_size=16).digest()
         db.execute("UPDATE usage SET chain = ? WHERE seq = ?", (link.hex(), row["seq"]))
     db.commit()

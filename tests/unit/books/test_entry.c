@@ -202,6 +202,60 @@ static void teams_and_labels_are_booked(void **state)
     differs("UPDATE usage SET labels = 'env=test' WHERE request_id = 'req_10'", "req_10 ");
 }
 
+/* Of three requests one was measured with carbon, one without, and one not at all. */
+static void fill_measured(void)
+{
+    struct books *b = NULL;
+    struct err e = {0};
+
+    assert_int_equal(books_open(&b, path, 0, &e), 0);
+    for (int i = 0; i < 3; i++) {
+        struct books_row *r = books_take(b);
+        snprintf(r->request_id, sizeof r->request_id, "req_%d", i);
+        strcpy(r->tenant, "acme");
+        strcpy(r->supplier, "far/m");
+        r->prompt_tokens = 10;
+        r->at_us = INT64_C(1800000000000000) + i;
+        r->energy_uj = i < 2 ? 1500 + i : 0;
+        r->energy_method = i < 2 ? 4 : 0;
+        r->energy_uncertainty = 300;
+        if (!i) {
+            strcpy(r->site, "oslo");
+            r->carbon_location_ug = 70;
+            r->carbon_market_ug = 0;
+        }
+        books_post(b, r);
+    }
+    assert_int_equal(books_close(b), 0);
+}
+
+static void energy_and_carbon_are_booked(void **state)
+{
+    fill_measured();
+    audit(3);
+    assert_int_equal(number("SELECT sum(energy_uj) FROM balance"), 3001);
+    assert_int_equal(
+        number("SELECT amount FROM account WHERE account = 'tenant:acme' AND unit = 'energy'"),
+        3001);
+    assert_int_equal(
+        number("SELECT amount FROM account WHERE account = 'supplier:far/m' AND unit = 'energy'"),
+        -3001);
+    assert_int_equal(
+        number("SELECT amount FROM account WHERE account = 'tenant:acme' AND unit = 'co2loc'"), 70);
+    assert_int_equal(number("SELECT count(*) FROM account WHERE unit = 'co2mkt'"), 0);
+    assert_int_equal(number("SELECT count(*) FROM usage WHERE carbon_market_ug = 0"), 1);
+    assert_int_equal(number("SELECT count(*) FROM usage WHERE carbon_market_ug = -1"), 2);
+    differs("UPDATE usage SET site = 'rome' WHERE request_id = 'req_0'", "req_0 ");
+    change("UPDATE usage SET site = 'oslo' WHERE request_id = 'req_0'");
+    audit(3);
+    differs("UPDATE usage SET energy_uncertainty = 1 WHERE request_id = 'req_1'", "req_1 ");
+    change("UPDATE usage SET energy_uncertainty = 300 WHERE request_id = 'req_1'");
+    differs("UPDATE usage SET carbon_market_ug = -1 WHERE request_id = 'req_0'", "req_0 ");
+    change("UPDATE usage SET carbon_market_ug = 0 WHERE request_id = 'req_0'");
+    differs("UPDATE account SET amount = 3000 WHERE account = 'tenant:acme' AND unit = 'energy'",
+            "tenant:acme");
+}
+
 /* ---- corrections ---- */
 
 static int count_pending(void *arg, const struct books_row *r)
@@ -506,10 +560,17 @@ static void a_copy_is_of_one_moment(void **state)
     assert_int_equal(access(copy, F_OK), -1);
 }
 
+#define WITHOUT_ENERGY                                                                             \
+    "ALTER TABLE usage DROP COLUMN energy_boundary;"                                               \
+    "ALTER TABLE usage DROP COLUMN energy_method;"                                                 \
+    "ALTER TABLE usage DROP COLUMN energy_uncertainty;"                                            \
+    "ALTER TABLE usage DROP COLUMN site;"                                                          \
+    "ALTER TABLE usage DROP COLUMN carbon_location_ug;"                                            \
+    "ALTER TABLE usage DROP COLUMN carbon_market_ug;"
 #define WITHOUT_LOST                                                                               \
     "ALTER TABLE usage DROP COLUMN lost_prompt_tokens;"                                            \
     "ALTER TABLE usage DROP COLUMN lost_cached_tokens;"                                            \
-    "ALTER TABLE usage DROP COLUMN lost_completion_tokens;"
+    "ALTER TABLE usage DROP COLUMN lost_completion_tokens;" WITHOUT_ENERGY
 
 static void set_version(int version)
 {
@@ -525,7 +586,7 @@ static void set_version(int version)
 static void version_6_is_brought_up(void **state)
 {
     fill(0, 10);
-    change(WITHOUT_LOST "");
+    change(WITHOUT_LOST "ALTER TABLE opening_use DROP COLUMN energy_uj;");
     set_version(6);
     audit(10);
     fill(10, 10);
@@ -617,6 +678,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_balance_that_lies_is_found, place_make, place_clear),
         cmocka_unit_test_setup_teardown(accounts_sum_to_zero, place_make, place_clear),
         cmocka_unit_test_setup_teardown(teams_and_labels_are_booked, place_make, place_clear),
+        cmocka_unit_test_setup_teardown(energy_and_carbon_are_booked, place_make, place_clear),
         cmocka_unit_test_setup_teardown(an_amount_is_corrected_by_a_row, place_make, place_clear),
         cmocka_unit_test_setup_teardown(a_supplier_is_owed_in_its_currency, place_make,
                                         place_clear),

@@ -382,6 +382,7 @@ static void an_earlier_version(void **state)
     assert_int_equal(journal_read(j, row, 2, &e), 1);
     assert_string_equal(row[0].request_id, "req_0");
     assert_int_equal(row[0].prompt_tokens, 1);
+    assert_int_equal(row[0].carbon_market_ug, -1); /* unknown: it was not asked */
     journal_close(j);
 }
 
