@@ -358,6 +358,7 @@ int engine_open(struct engine **ret, const struct engine_config *c, struct team 
     arena_init(&e->arena, 16 << 10, (size_t)16 << 20);
     e->inbox.fd = -1;
     e->team = t;
+    e->meter = c->meter;
     atomic_store(&e->quit, c->describe_only); /* without a thread engine_submit refuses */
     e->kern = kern_open(c->cpu ? (enum kern_isa)(c->cpu - 1) : KERN_N_ISA - 1);
     e->cls = c->cls ? c->cls : e->kern->fast_bf16 ? ENGINE_BF16 : ENGINE_Q8;

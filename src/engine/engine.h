@@ -32,6 +32,7 @@
 #include "job/tokens.h"
 #include "text/prompt.h"
 
+struct energy_meter;
 struct engine;
 struct team;
 
@@ -60,7 +61,9 @@ struct engine_config {
     int draft_always;     /* as many tokens as may be, whatever steps cost: for tests of answers */
     int64_t stall_us_max; /* default 30 s */
     int64_t give_way_us;  /* a sequence paused for longer gives way to others; default 250 ms */
-    int describe_only;    /* no weights, no thread: info and text functions only */
+    struct energy_meter *meter; /* what steps use is paid from it; NULL: energy is not known. Must
+                                   outlive the engine; several share it */
+    int describe_only;          /* no weights, no thread: info and text functions only */
 };
 
 /* Load a model and start its thread. On failure *ret is untouched, everything is freed, and `e`

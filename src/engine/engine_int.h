@@ -6,6 +6,7 @@
 
 #include "base/ring.h"
 #include "base/team.h"
+#include "engine/energy_meter.h"
 #include "engine/engine.h"
 #include "engine/kv.h"
 #include "engine/lookup.h"
@@ -15,6 +16,7 @@
 #include "job/phase.h"
 #include "policy/batch.h"
 #include "policy/draft.h"
+#include "policy/energy_split.h"
 #include "policy/sched.h"
 #include "text/detok.h"
 #include "text/jinja.h"
@@ -38,6 +40,8 @@ struct engine_job {
     int32_t n_predicted_right, n_predicted_wrong, n_drafted, n_draft_right;
     int32_t n_prompt_done; /* computed so far; once, however often it was preempted */
     int err;
+    int64_t energy_uj;
+    int energy_is_late; /* of a step nothing was known */
     uint64_t salt;
     int64_t scheduled_us, first_us;
     struct ring ring; /* of its events */
@@ -87,10 +91,13 @@ struct loop {
     struct step_seg *seg;
     struct loop_row *rows; /* [n_seqs + MORE_ROWS], of a sequence in order of position */
     int32_t n_rows;
-    struct draft_cost cost;      /* of steps without prompt tokens */
-    struct draft_trust trust[2]; /* of greedy sequences, of sampled ones */
+    struct draft_cost cost;        /* of steps without prompt tokens */
+    struct draft_cost prompt_cost; /* of steps of prompt tokens only */
+    struct energy_share *share;    /* [n_seqs] */
+    struct draft_trust trust[2];   /* of greedy sequences, of sampled ones */
     int64_t step_began_us;
-    int step_has_prompt;
+    int step_has_prompt, step_has_answer;
+    int is_working;  /* as the meter was told */
     int32_t *banned; /* end-of-generation tokens, not drawn before min_tokens */
     int32_t n_banned;
     struct buf text, piece; /* scratch for one token: the text to send, the detokenised piece */
@@ -106,6 +113,7 @@ struct engine {
     struct jinja *jinja;
     const struct kern_table *kern;
     struct team *team;
+    struct energy_meter *meter;
     struct kv *kv;
     struct step *step;
     enum engine_class cls;
@@ -122,7 +130,7 @@ struct engine {
     /* Observation: written by the engine thread; n_waiting and n_inside also by who submits. */
     _Atomic int64_t beat_us; /* the end of the last step or idle tick (<= 250 ms) */
     _Atomic uint64_t n_steps, prompt_tokens, cached_tokens, generated_tokens, weight_bytes_read,
-        preemptions, draft_tokens, draft_accepted;
+        preemptions, draft_tokens, draft_accepted, energy_uj;
     _Atomic int32_t n_waiting, n_inside, n_running, pages_free, pages_cached, last_tokens,
         last_seqs;
     _Atomic int32_t turn[TIER_AUTO];

@@ -156,6 +156,16 @@ void job_leave(struct engine *e, struct engine_job *j)
     observe_pages(e);
 }
 
+static struct energy energy_of(const struct engine *e, const struct engine_job *j)
+{
+    struct energy used = {0};
+
+    if (e->meter && !j->energy_is_late)
+        used = *energy_meter_label(e->meter);
+    used.uj = j->energy_uj;
+    return used;
+}
+
 /* Send DONE and let go of the job; 0 when the ring is full (tried again in the next iteration). */
 int job_done(struct engine *e, struct engine_job *j)
 {
@@ -174,7 +184,8 @@ int job_done(struct engine *e, struct engine_job *j)
                                 .completion_tokens = j->n_generated + j->n_predicted_wrong,
                                 .cached_tokens = j->n_cached,
                                 .accepted_prediction_tokens = j->n_predicted_right,
-                                .rejected_prediction_tokens = j->n_predicted_wrong},
+                                .rejected_prediction_tokens = j->n_predicted_wrong,
+                                .energy = energy_of(e, j)},
                       .times = {.queue_us = queue_us(j, now),
                                 .prompt_us = j->first_us ? j->first_us - j->scheduled_us : 0,
                                 .completion_us = j->first_us ? now - j->first_us : 0}};

@@ -173,13 +173,14 @@ int32_t iteration_plan(struct engine *e)
         if (q->slot.take && q->slot.state != SEQ_WAIT && !make_room(e, q))
             q->slot.take = 0;
     }
-    s->step_has_prompt = 0;
+    s->step_has_prompt = s->step_has_answer = 0;
     for (int32_t i = 0; i < s->n_seqs; i++) {
         struct engine_seq *q = &s->seq[i];
         if (q->slot.state == SEQ_FREE || !q->slot.take)
             continue;
         sum += q->slot.take;
         s->step_has_prompt |= q->slot.state == SEQ_PREFILL;
+        s->step_has_answer |= q->slot.state == SEQ_DECODE;
     }
     if (e->use_drafts && !s->step_has_prompt)
         sum = plan_drafts(e, n, sum);
@@ -249,6 +250,36 @@ static void lay_out_runs(struct loop *s, struct engine_seq *q, int answer, struc
     }
 }
 
+/* Split what the step used over the jobs of its sequences. */
+static void pay_energy(struct engine *e)
+{
+    struct loop *s = &e->loop;
+    const struct energy_reads reads = {e->info.bytes_per_token, e->info.kv_token_bytes};
+    int is_late, n = 0;
+    int64_t uj;
+
+    if (!e->meter)
+        return;
+    uj = energy_meter_take(e->meter, &is_late);
+    for (int32_t i = 0; i < s->n_seqs; i++) {
+        const struct engine_seq *q = &s->seq[i];
+        if (q->slot.state != SEQ_FREE && q->slot.take)
+            s->share[n++].work =
+                energy_work(q->slot.state == SEQ_PREFILL ? &s->prompt_cost : &s->cost, &reads,
+                            q->n_done, q->slot.take);
+    }
+    energy_split(uj, s->share, n);
+    n = 0;
+    for (int32_t i = 0; i < s->n_seqs; i++) {
+        struct engine_seq *q = &s->seq[i];
+        if (q->slot.state == SEQ_FREE || !q->slot.take)
+            continue;
+        q->job->energy_uj += s->share[n++].uj;
+        q->job->energy_is_late |= is_late;
+    }
+    atomic_fetch_add_explicit(&e->energy_uj, (uint64_t)uj, memory_order_relaxed);
+}
+
 void iteration_run(struct engine *e)
 {
     struct loop *s = &e->loop;
@@ -278,6 +309,7 @@ void iteration_run(struct engine *e)
     team_lock(e->team);
     bytes = step_run(e->step, &b);
     team_unlock(e->team);
+    pay_energy(e);
     atomic_fetch_add_explicit(&e->weight_bytes_read, bytes, memory_order_relaxed);
     atomic_fetch_add_explicit(&e->prompt_tokens, prompt, memory_order_relaxed);
     atomic_fetch_add_explicit(&e->n_steps, 1, memory_order_relaxed);
@@ -493,5 +525,8 @@ void iteration_settle(struct engine *e)
     }
     if (!s->step_has_prompt)
         draft_cost_see(&s->cost, atomic_load_explicit(&e->last_tokens, memory_order_relaxed),
+                       (double)(clock_now_us() - s->step_began_us));
+    else if (!s->step_has_answer)
+        draft_cost_see(&s->prompt_cost, atomic_load_explicit(&e->last_tokens, memory_order_relaxed),
                        (double)(clock_now_us() - s->step_began_us));
 }

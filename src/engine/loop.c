@@ -31,11 +31,12 @@ int loop_open(struct engine *e, struct err *err)
     s->out = calloc(n + MORE_ROWS, sizeof *s->out);
     s->seg = calloc(n + MORE_RUNS, sizeof *s->seg);
     s->rows = calloc(n + MORE_ROWS, sizeof *s->rows);
+    s->share = calloc(n, sizeof *s->share);
     s->banned = calloc((size_t)e->info.n_vocab, sizeof *s->banned);
     buf_init(&s->text, TEXT_MAX);
     buf_init(&s->piece, TEXT_MAX);
     if (!s->seq || !s->scratch || !s->slot || !s->plan || !s->tokens || !s->out || !s->seg ||
-        !s->rows || !s->banned || buf_reserve(&s->text, TEXT_MAX) ||
+        !s->rows || !s->share || !s->banned || buf_reserve(&s->text, TEXT_MAX) ||
         buf_reserve(&s->piece, TEXT_MAX))
         goto fail;
     s->n_seqs = e->info.batch_max;
@@ -84,6 +85,7 @@ void loop_close(struct engine *e)
     free(s->out);
     free(s->seg);
     free(s->rows);
+    free(s->share);
     free(s->banned);
     buf_done(&s->text);
     buf_done(&s->piece);
@@ -252,6 +254,18 @@ static void observe(struct engine *e)
     atomic_store_explicit(&e->beat_us, clock_now_us(), memory_order_relaxed);
 }
 
+/* Who works, pays: the meter is told from when to when. */
+static void tell_meter(struct engine *e, int is_working)
+{
+    if (!e->meter || e->loop.is_working == is_working)
+        return;
+    if (is_working)
+        energy_meter_begin(e->meter);
+    else
+        energy_meter_end(e->meter);
+    e->loop.is_working = is_working;
+}
+
 void *loop_main(void *arg)
 {
     struct engine *e = arg;
@@ -266,6 +280,7 @@ void *loop_main(void *arg)
         sched_note_owed(&e->loop.sched, atomic_load_explicit(&e->n_steps, memory_order_relaxed));
         admit(e);
         n = iteration_plan(e);
+        tell_meter(e, n > 0);
         if (n) {
             iteration_run(e);
             iteration_settle(e);
@@ -276,6 +291,7 @@ void *loop_main(void *arg)
         if (!n)
             mbox_wait(&e->inbox, e->loop.sched.first ? PAUSED_MS : IDLE_MS);
     }
+    tell_meter(e, 0);
     event_wake_all(e);
     return NULL;
 }

@@ -1,8 +1,10 @@
-/* What one job used: tokens, and time. */
+/* What one job used: tokens, energy, and time. */
 #ifndef JOB_USAGE_H
 #define JOB_USAGE_H
 
 #include <stdint.h>
+
+#include "job/energy.h"
 
 enum usage_state {
     USAGE_COUNTED,   /* by the engine of this process, or as the supplier says and we agree */
@@ -17,6 +19,7 @@ struct usage {
     int64_t reasoning_tokens;   /* of completion_tokens */
     int64_t accepted_prediction_tokens, rejected_prediction_tokens;
     enum usage_state state;
+    struct energy energy;
 };
 
 /* The same tokens in buckets that share none, as they are priced. */

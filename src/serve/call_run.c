@@ -204,6 +204,7 @@ static void add_tokens(struct usage *to, const struct usage *u)
     to->reasoning_tokens += u->reasoning_tokens;
     to->accepted_prediction_tokens += u->accepted_prediction_tokens;
     to->rejected_prediction_tokens += u->rejected_prediction_tokens;
+    energy_add(&to->energy, &u->energy);
 }
 
 /* One more prompt is done: sums of what was used. Prompts run side by side, so the longest counts.

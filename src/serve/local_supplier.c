@@ -230,7 +230,10 @@ int local_load(struct local *l, struct team *t, uint64_t reserved)
     struct engine_config c = config_of(m, l->cpu, l->stall_us, reserved);
     int64_t began = clock_now_us();
     const struct engine_info *in;
-    int r = engine_open(&l->engine, &c, t, on_progress, l, &l->err);
+    int r;
+
+    c.meter = l->meter;
+    r = engine_open(&l->engine, &c, t, on_progress, l, &l->err);
 
     if (r) {
         atomic_store(&l->state, SUPPLIER_FAILED);

@@ -17,6 +17,7 @@ struct local {
     _Atomic int state;    /* enum supplier_state; READY is stored last */
     _Atomic int progress; /* per cent */
     struct engine *engine;
+    struct energy_meter *meter; /* the server's: set before local_load; may be NULL */
     struct supplier_facts facts;
     struct supplier_engine view;
     char fingerprint[24];

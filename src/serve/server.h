@@ -63,6 +63,7 @@ struct server {
     struct local *locals;
     int n_locals;
     struct team *team;
+    struct energy_meter *meter; /* of what the engines draw */
     pthread_t loader;
     int loader_started;
     _Atomic int n_loaded, load_failed;

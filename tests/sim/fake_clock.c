@@ -30,6 +30,11 @@ int64_t clock_thread_us(void)
     return now;
 }
 
+int64_t clock_process_us(void)
+{
+    return now;
+}
+
 void clock_sleep_us(int64_t us)
 {
     fake_clock_pass(us);
