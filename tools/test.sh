@@ -158,6 +158,12 @@ use_node() {
     fi
 }
 
+# What packs, starts and rotates on a machine, where it can be had.
+use_deploy() {
+    tools/setup.sh deploy >"$out/deploy.log" 2>&1 ||
+        say "  note: not all tools of deploy/ could be installed; tests without theirs are skipped"
+}
+
 # The FinOps Foundation's judge of bills, where there is a Python that it runs on.
 use_focus_validator() {
     local python venv=build/focus-venv
@@ -196,6 +202,7 @@ run_full() {
         use_models build/gcc/src/cmd/gaufre
         meson_tests gcc gcc 5
         use_node
+        use_deploy
         use_focus_validator
         pytests e2e build/gcc/src/cmd/gaufre --ignore tests/browser tests
         run_browser build/gcc/src/cmd/gaufre

@@ -1,9 +1,13 @@
 #include "base/log.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,7 +19,9 @@
 static struct {
     enum log_level min;
     int json;
-} setup = {LOG_INFO, 0};
+    int fd;              /* where lines go; of log_open on, one number for good */
+    char path[PATH_MAX]; /* "": stderr */
+} setup = {LOG_INFO, 0, STDERR_FILENO, ""};
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
@@ -132,6 +138,63 @@ void log_setup(enum log_level min, int json)
     setup.json = json;
 }
 
+/* ---- where lines go -------------------------------------------------------------------------- */
+
+/* A descriptor for writing to the end of the file, or a negative code. Nobody is waited for: a pipe
+ * without a reader is refused. */
+static int open_end(const char *path, struct err *e)
+{
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+    struct stat st;
+
+    if (fd < 0)
+        return err_set(e, ERR_IO, "log file %s: %s", path, strerror(errno));
+    if (!fstat(fd, &st) && (S_ISREG(st.st_mode) || S_ISCHR(st.st_mode)))
+        return fd;
+    close(fd);
+    return err_set(e, ERR_ARG, "log file %s: is not a file", path);
+}
+
+/* The end is where the file ends at each write, also after others cut it. */
+static void append_to_stderr(void)
+{
+    struct stat st;
+    int flags = fcntl(STDERR_FILENO, F_GETFL);
+
+    if (flags >= 0 && !fstat(STDERR_FILENO, &st) && S_ISREG(st.st_mode))
+        fcntl(STDERR_FILENO, F_SETFL, flags | O_APPEND);
+}
+
+int log_open(const char *path, struct err *e)
+{
+    int fd;
+
+    if (strlen(path) >= sizeof setup.path)
+        return err_set(e, ERR_LIMIT, "log file: its path is too long");
+    append_to_stderr(); /* talk still goes there */
+    if (!*path)
+        return 0;
+    fd = open_end(path, e);
+    if (fd < 0)
+        return fd;
+    memcpy(setup.path, path, strlen(path) + 1);
+    setup.fd = fd;
+    return 0;
+}
+
+int log_reopen(struct err *e)
+{
+    int fd = *setup.path ? open_end(setup.path, e) : 0, r = 0;
+
+    if (fd < 0 || !*setup.path)
+        return fd;
+    /* The number stays, so a line on its way needs no lock. */
+    if (dup3(fd, setup.fd, O_CLOEXEC) < 0)
+        r = err_set(e, ERR_IO, "log file %s: %s", setup.path, strerror(errno));
+    close(fd);
+    return r;
+}
+
 int log_enabled(enum log_level level)
 {
     return level >= setup.min && setup.min != LOG_OFF;
@@ -163,7 +226,7 @@ void log_fields(enum log_level level, const char *event, const struct log_field 
     if (setup.json)
         l.data[l.len++] = '}';
     l.data[l.len++] = '\n';
-    r = write(STDERR_FILENO, l.data, l.len);
+    r = write(setup.fd, l.data, l.len);
     (void)r;
 }
 

@@ -1,12 +1,23 @@
-/* Structured log: one line an event on stderr, `key=value` or JSON. The level and form are the
- * process's (set once at start). Only cmd, serve and cloud log; lower rooms return errors. */
+/* Structured log: one line an event on stderr or in a file, `key=value` or JSON. Level, form and
+ * place are the process's (set once at start). Only cmd, serve and cloud log; lower rooms return
+ * errors. */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
+
+#include "base/err.h"
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
 
 void log_setup(enum log_level min, int json);
 int log_enabled(enum log_level level);
+/* From now on lines go to the end of this file, made with mode 0640 where it is missing; "": to
+ * stderr. Either may be cut to nothing by others while it is written (logrotate's copytruncate).
+ * ERR_IO, ERR_ARG (no file that one can write to its end), ERR_LIMIT (a path too long); then lines
+ * go where they went. At the start. */
+int log_open(const char *path, struct err *e);
+/* Open the file of log_open anew, as it may have been renamed: a line that is written meanwhile is
+ * whole in the old file or in the new one. ERR_* as above. One thread at a time. */
+int log_reopen(struct err *e);
 
 /* One field of a line; make them with the macros below. */
 struct log_field {

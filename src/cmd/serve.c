@@ -338,7 +338,10 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
         return code;
     }
     log_setup((enum log_level)c.log_level, c.log_format);
-    code = o->check ? check(cmd, &c) : serve_until_stopped(&st, &c);
+    if (o->check)
+        code = check(cmd, &c);
+    else
+        code = log_open(c.log_file, &e) ? cmd_fail(cmd, &e) : serve_until_stopped(&st, &c);
     serve_config_done(&c);
     return code;
 }
@@ -347,13 +350,15 @@ const struct cmd cmd_serve = {
     .name = "serve",
     .help = "Serve models over HTTP, OpenAI- and Cerebras-compatible",
     .args = "[MODEL...]",
-    .about = "Models are names ('gaufre list') or files. SIGTERM or ctrl-C finishes what runs and\n"
-             "stops, a second one stops at once; SIGHUP reads the keys and the\n"
-             "configuration again: suppliers and prices change while it serves, all or nothing.\n"
-             "Every flag is also a key of the configuration file, with '_' for '-':\n\n"
-             "  host: 0.0.0.0\n  keys: /etc/gaufre/keys\n  models:\n    - smollm2-135m\n"
-             "    - model: /models/big.gguf\n      id: big\n      aliases: [gpt-4o-mini]\n"
-             "      context: 8192",
+    .about =
+        "Models are names ('gaufre list') or files. SIGTERM or ctrl-C finishes what runs and\n"
+        "stops, a second one stops at once; SIGHUP reads the keys and the\n"
+        "configuration again: suppliers and prices change while it serves, all or nothing; and\n"
+        "it opens log_file anew.\n"
+        "Every flag is also a key of the configuration file, with '_' for '-':\n\n"
+        "  host: 0.0.0.0\n  keys: /etc/gaufre/keys\n  models:\n    - smollm2-135m\n"
+        "    - model: /models/big.gguf\n      id: big\n      aliases: [gpt-4o-mini]\n"
+        "      context: 8192",
     .opts = opts,
     .opts_size = sizeof(struct serve_opts),
     .n_args_min = 0,

@@ -127,6 +127,8 @@
       "what is logged")                                                                            \
     X("log_format", "log-format", CHOICE, log_format, "text", 0, 0, "text|json",                   \
       "form of the log")                                                                           \
+    X("log_file", "log-file", STR, log_file, "", 0, 0, "FILE",                                     \
+      "where the log goes, opened anew at SIGHUP (default: stderr)")                               \
     X("log_prompts", "log-prompts", BOOL, log_prompts, "false", 0, 0, NULL,                        \
       "put prompts into the log")                                                                  \
     X("metrics", "metrics", CHOICE, metrics, "local", 0, 0, "local|key|open",                      \
@@ -218,7 +220,7 @@ struct serve_account {
 
 struct serve_config {
     const char *rates_path; /* the bench store (bench_store.h), or NULL: filled by the caller */
-    const char *host, *keys, *accounts, *ledger, *currency, *region, *residency;
+    const char *host, *keys, *accounts, *ledger, *currency, *region, *residency, *log_file;
     struct config_strs cors_origin, allowed_hosts, hedge_tiers;
     unsigned hedge_tier_bits; /* filled by serve_config_check */
     int64_t port, threads, io_threads, prep_threads, queue, connections, connections_per_address;

@@ -351,6 +351,15 @@ static void wait_wake(struct server *s, int timeout_ms)
     }
 }
 
+/* SIGHUP also tells that the log was renamed. */
+static void reopen_log(void)
+{
+    struct err e;
+
+    if (log_reopen(&e))
+        LOG_EVENT(LOG_ERROR, "log not opened anew", LOG_STR("why", e.text));
+}
+
 static int reload_keys(struct server *s, struct err *e)
 {
     if (cloud_reload_keys(s->cloud, clock_now_us(), e)) {
@@ -425,6 +434,7 @@ int serve_wait_ready(struct server *s, struct err *e)
         sync_accounts(s);
         if (atomic_load(&s->want_reload) > keys_at) { /* the rest when it runs */
             keys_at = atomic_load(&s->want_reload);
+            reopen_log();
             reload_keys(s, &none);
         }
     }
@@ -457,6 +467,7 @@ int serve_run(struct server *s, struct err *e)
         wait_wake(s, SYNC_MS);
         sync_accounts(s);
         if (atomic_exchange(&s->want_reload, 0)) {
+            reopen_log();
             pthread_mutex_lock(&s->reload_lock);
             s->reloads_begun++;
             pthread_mutex_unlock(&s->reload_lock);
