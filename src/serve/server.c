@@ -16,6 +16,7 @@
 #include "cloud/replay.h"
 #include "engine/energy_meter.h"
 #include "serve/local_supplier.h"
+#include "serve/manager.h"
 #include "serve/server.h"
 #include "serve/suppliers.h"
 #include "serve/swap.h"
@@ -79,6 +80,7 @@ int server_reload(struct server *s, int *ret_generation, struct err *e)
 
 void serve_reloaded(struct server *s, const struct err *e)
 {
+    manager_ready(s);
     pthread_mutex_lock(&s->reload_lock);
     s->reload_err = e ? *e : (struct err){0};
     s->reloads_done = s->reloads_begun;
@@ -438,6 +440,7 @@ int serve_wait_ready(struct server *s, struct err *e)
             reload_keys(s, &none);
         }
     }
+    manager_ready(s);
     return 0;
 }
 
@@ -466,7 +469,9 @@ int serve_run(struct server *s, struct err *e)
     while (!atomic_load(&s->want_drain)) {
         wait_wake(s, SYNC_MS);
         sync_accounts(s);
+        manager_beat(s);
         if (atomic_exchange(&s->want_reload, 0)) {
+            manager_reloading();
             reopen_log();
             pthread_mutex_lock(&s->reload_lock);
             s->reloads_begun++;
@@ -474,6 +479,7 @@ int serve_run(struct server *s, struct err *e)
             return SERVE_RELOAD;
         }
     }
+    manager_stopping();
     atomic_store(&s->draining, 1);
     LOG_EVENT(LOG_INFO, "draining", LOG_INT("requests", atomic_load(&s->n_calls)));
     net_server_drain(s->net, (int)s->config->drain_timeout);

@@ -51,7 +51,8 @@ struct server {
     uint64_t salt_seed;
     _Atomic int64_t n_calls;
     _Atomic int draining;
-    int wake_fd; /* eventfd: drain, reload, a load that ended */
+    int64_t beat_us_next; /* when the service manager is told next that all is well */
+    int wake_fd;          /* eventfd: drain, reload, a load that ended */
     _Atomic int want_drain, want_reload;
     pthread_mutex_t reload_lock; /* how often a reload began and ended, and how the last one went;
                                     rank: a leaf */

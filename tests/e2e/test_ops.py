@@ -1,7 +1,5 @@
 """Running it: keys, limits, books, checks, signals, failures."""
 import concurrent.futures
-import ctypes
-import glob
 import json
 import os
 import resource
@@ -13,6 +11,7 @@ import urllib.request
 import pytest
 
 from finding import find_gaufre
+from freezing import freeze
 from serving import MODEL, SLOW, Server, model_path, wait_for
 
 
@@ -237,23 +236,7 @@ def test_thousand_idle_connections(start):
     assert s.stop() == 0
 
 
-# ---- a frozen engine: one of its threads is stopped by ptrace, nothing in the product helps ----
-
-PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH, WALL = 0x4206, 0x4207, 17, 0x40000000
-
-
-def freeze(pid, name):
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-    tids = [int(os.path.basename(os.path.dirname(p))) for p in glob.glob(f"/proc/{pid}/task/*/comm")
-            if open(p).read().strip() == name]
-    assert len(tids) == 1, [open(p).read() for p in glob.glob(f"/proc/{pid}/task/*/comm")]
-    if libc.ptrace(PTRACE_SEIZE, tids[0], None, None):
-        pytest.skip(f"ptrace is not allowed here: {os.strerror(ctypes.get_errno())}")
-    assert libc.ptrace(PTRACE_INTERRUPT, tids[0], None, None) == 0
-    os.waitpid(tids[0], WALL)
-    return lambda: libc.ptrace(PTRACE_DETACH, tids[0], None, None)
-
+# ---- a frozen engine ----
 
 def test_frozen_engine(start):
     s = start()
