@@ -16,6 +16,7 @@ enum { REST = 1, NO_V1 = 2 }; /* the rest of the path is an id; no alias under /
 #define LIMITS  API_AUTH_LIMITS
 #define METRICS API_AUTH_METRICS
 #define ADMIN   API_AUTH_ADMIN
+#define OPERATE API_AUTH_OPERATOR
 
 struct route {
     const char *path; /* without /v1 where the alias without it is served too; {} is an id */
@@ -64,6 +65,15 @@ static const struct route routes[] = {
     {"/admin/v1/usage", GETS, NO_V1, ADMIN, API_ROUTE_ADMIN_USAGE, NULL},
     {"/admin/v1/reload", API_POST, NO_V1, ADMIN, API_ROUTE_ADMIN_RELOAD, NULL},
     {"/admin/v1/openapi.json", GETS, NO_V1, OPEN, API_ROUTE_ADMIN_OPENAPI, NULL},
+    {"/admin/v1/prices", GETS, NO_V1, ADMIN, API_ROUTE_ADMIN_PRICES, NULL},
+    {"/admin/v1/session", GETS | API_POST | API_DELETE, NO_V1, OPEN, API_ROUTE_ADMIN_SESSION, NULL},
+    {"/admin/v1/overview", GETS, NO_V1, OPERATE, API_ROUTE_ADMIN_OVERVIEW, NULL},
+    {"/admin/v1/overview/events", GETS, NO_V1, OPERATE, API_ROUTE_ADMIN_EVENTS, NULL},
+    {"/admin/overview", GETS, 0, OPERATE, API_ROUTE_ADMIN_OVERVIEW, NULL},
+    {"/admin/overview/events", GETS, 0, OPERATE, API_ROUTE_ADMIN_EVENTS, NULL},
+    {"/admin/v1/requests/{}/route", GETS, REST | NO_V1, OPERATE, API_ROUTE_ADMIN_ROUTE, NULL},
+    {"/admin/v1/requests/{}/cancel", API_POST, REST | NO_V1, OPERATE, API_ROUTE_ADMIN_CANCEL, NULL},
+    {"/admin/v1/requests/", GETS, REST | NO_V1, OPERATE, API_ROUTE_ADMIN_REQUEST, NULL},
     {"/embeddings", API_POST, 0, KEY, API_ROUTE_UNBUILT, "embeddings are"},
     {"/rerank", API_POST, 0, KEY, API_ROUTE_UNBUILT, "reranking is"},
     {"/responses", API_POST, 0, KEY, API_ROUTE_UNBUILT, "the responses API is"},

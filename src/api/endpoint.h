@@ -39,6 +39,13 @@ enum api_route_id {
     API_ROUTE_ADMIN_AUDIT,   /* GET */
     API_ROUTE_ADMIN_USAGE,   /* GET */
     API_ROUTE_ADMIN_RELOAD,  /* POST */
+    API_ROUTE_ADMIN_PRICES,  /* GET */
+    API_ROUTE_ADMIN_SESSION, /* GET, POST, DELETE: of the console */
+    API_ROUTE_ADMIN_OVERVIEW,
+    API_ROUTE_ADMIN_EVENTS,  /* the overview again and again */
+    API_ROUTE_ADMIN_REQUEST, /* GET requests/{id}: of any tenant */
+    API_ROUTE_ADMIN_ROUTE,
+    API_ROUTE_ADMIN_CANCEL,
     API_ROUTE_ADMIN_OPENAPI, /* GET openapi.json, no key */
     API_ROUTE_PREFLIGHT,     /* OPTIONS on any path: 204 with api_cors_headers */
     API_ROUTE_UNBUILT, /* in the contract, not built: api_route_find fails with a 400 naming it */
@@ -52,7 +59,8 @@ enum api_auth {
     API_AUTH_TENANT,  /* the same; the answer is about its tenant's requests only */
     API_AUTH_LIMITS,  /* the same, and its tenant's limits allow one more; then the body is read */
     API_AUTH_METRICS, /* as the server is set */
-    API_AUTH_ADMIN    /* a key of the admin API */
+    API_AUTH_ADMIN,   /* a key of the admin API, or a session of one; to change, one that may */
+    API_AUTH_OPERATOR /* the same; or, where there are no keys, it comes from this machine */
 };
 
 enum api_method {

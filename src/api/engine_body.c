@@ -4,109 +4,69 @@
 
 #include "api/engine_body.h"
 #include "base/check.h"
+#include "base/json_member.h"
 #include "base/json_write.h"
 
 #define INTERVAL_MS_MIN 100
 #define INTERVAL_MS_MAX 10000
 #define INTERVAL_MS     500
 
-/* `,"name":` or, first in its object, `"name":`. */
-static void put_name(struct buf *b, const char *name)
-{
-    if (b->len && b->data[b->len - 1] != '{')
-        buf_add_char(b, ',');
-    buf_add_char(b, '"');
-    buf_add_str(b, name);
-    buf_add_str(b, "\":");
-}
-
-static void put_int(struct buf *b, const char *name, int64_t v)
-{
-    put_name(b, name);
-    json_put_int(b, v);
-}
-
 static void put_size(struct buf *b, const char *name, uint64_t v)
 {
-    put_int(b, name, v > INT64_MAX ? INT64_MAX : (int64_t)v);
-}
-
-static void put_real(struct buf *b, const char *name, double v, int decimals)
-{
-    put_name(b, name);
-    json_put_fixed(b, v, decimals);
-}
-
-static void put_text(struct buf *b, const char *name, const char *s)
-{
-    put_name(b, name);
-    json_put_str(b, s);
-}
-
-static void put_null(struct buf *b, const char *name)
-{
-    put_name(b, name);
-    buf_add_str(b, "null");
-}
-
-static void open(struct buf *b, const char *name)
-{
-    if (name)
-        put_name(b, name);
-    buf_add_char(b, '{');
+    json_member_int(b, name, v > INT64_MAX ? INT64_MAX : (int64_t)v);
 }
 
 static void put_spread(struct buf *b, const char *name, const struct api_spread *s)
 {
     if (!s->n) {
-        put_null(b, name);
+        json_member_null(b, name);
         return;
     }
-    open(b, name);
-    put_real(b, "p50", s->p50, 6);
-    put_real(b, "p95", s->p95, 6);
-    put_real(b, "p99", s->p99, 6);
-    put_int(b, "n", s->n);
+    json_open(b, name, '{');
+    json_member_real(b, "p50", s->p50, 6);
+    json_member_real(b, "p95", s->p95, 6);
+    json_member_real(b, "p99", s->p99, 6);
+    json_member_int(b, "n", s->n);
     buf_add_char(b, '}');
 }
 
 static void put_rate(struct buf *b, const char *name, double v)
 {
     if (v > 0)
-        put_real(b, name, v, 1);
+        json_member_real(b, name, v, 1);
     else
-        put_null(b, name);
+        json_member_null(b, name);
 }
 
 static void put_limit(struct buf *b, const struct api_engine_model *m)
 {
     if (!m->has_limit) {
-        put_null(b, "limit");
+        json_member_null(b, "limit");
         return;
     }
-    open(b, "limit");
+    json_open(b, "limit", '{');
     put_rate(b, "read_bytes_per_s", m->read_bytes_per_s);
     put_rate(b, "decode_tokens_per_s", m->decode_tokens_per_s);
     put_rate(b, "prefill_tokens_per_s", m->prefill_tokens_per_s);
-    put_int(b, "measured", m->measured);
+    json_member_int(b, "measured", m->measured);
     buf_add_char(b, '}');
 }
 
 /* What stands still while it is loaded. */
 static void put_facts(struct buf *b, const struct api_engine_model *m)
 {
-    put_text(b, "id", m->id);
-    put_text(b, "state", m->state);
-    put_real(b, "loading", m->loading, 2);
-    put_text(b, "kernels", m->kernels);
-    put_text(b, "class", m->cls);
-    put_text(b, "kv_type", m->kv_type);
-    put_text(b, "formats", m->formats);
-    put_text(b, "family", m->family);
-    put_int(b, "context", m->context);
-    put_int(b, "batch_max", m->batch_max);
-    put_int(b, "chunk", m->chunk);
-    open(b, "memory");
+    json_member_text(b, "id", m->id);
+    json_member_text(b, "state", m->state);
+    json_member_real(b, "loading", m->loading, 2);
+    json_member_text(b, "kernels", m->kernels);
+    json_member_text(b, "class", m->cls);
+    json_member_text(b, "kv_type", m->kv_type);
+    json_member_text(b, "formats", m->formats);
+    json_member_text(b, "family", m->family);
+    json_member_int(b, "context", m->context);
+    json_member_int(b, "batch_max", m->batch_max);
+    json_member_int(b, "chunk", m->chunk);
+    json_open(b, "memory", '{');
     put_size(b, "weights", m->weight_bytes);
     put_size(b, "kv", m->kv_bytes);
     put_size(b, "work", m->work_bytes);
@@ -117,22 +77,22 @@ static void put_facts(struct buf *b, const struct api_engine_model *m)
 
 static void put_model(struct buf *b, const struct api_engine_model *m)
 {
-    open(b, NULL);
+    json_open(b, NULL, '{');
     put_facts(b, m);
-    put_int(b, "running", m->n_running);
-    put_int(b, "waiting", m->n_waiting);
-    open(b, "batch");
-    put_int(b, "tokens", m->batch_tokens);
-    put_int(b, "sequences", m->batch_sequences);
+    json_member_int(b, "running", m->n_running);
+    json_member_int(b, "waiting", m->n_waiting);
+    json_open(b, "batch", '{');
+    json_member_int(b, "tokens", m->batch_tokens);
+    json_member_int(b, "sequences", m->batch_sequences);
     buf_add_char(b, '}');
-    open(b, "pages");
-    put_int(b, "total", m->pages);
-    put_int(b, "used", m->pages_used);
-    put_int(b, "shared", m->pages_shared);
-    put_int(b, "free", m->pages_free);
-    put_int(b, "tokens", m->page_tokens);
+    json_open(b, "pages", '{');
+    json_member_int(b, "total", m->pages);
+    json_member_int(b, "used", m->pages_used);
+    json_member_int(b, "shared", m->pages_shared);
+    json_member_int(b, "free", m->pages_free);
+    json_member_int(b, "tokens", m->page_tokens);
     buf_add_char(b, '}');
-    open(b, "totals");
+    json_open(b, "totals", '{');
     put_size(b, "steps", m->steps);
     put_size(b, "prompt_tokens", m->prompt_tokens);
     put_size(b, "cached_tokens", m->cached_tokens);
@@ -152,51 +112,51 @@ static void put_model(struct buf *b, const struct api_engine_model *m)
 /* Its members, the brace left open. */
 static void put_request(struct buf *b, const struct api_engine_request *r)
 {
-    open(b, NULL);
-    put_text(b, "id", r->id);
-    put_text(b, "client_id", r->client_id);
-    put_text(b, "model", r->model);
-    put_text(b, "endpoint", r->endpoint);
-    put_name(b, "stream");
+    json_open(b, NULL, '{');
+    json_member_text(b, "id", r->id);
+    json_member_text(b, "client_id", r->client_id);
+    json_member_text(b, "model", r->model);
+    json_member_text(b, "endpoint", r->endpoint);
+    json_member(b, "stream");
     buf_add_str(b, r->stream ? "true" : "false");
-    put_text(b, "state", r->state);
+    json_member_text(b, "state", r->state);
     if (r->position > 0)
-        put_int(b, "position", r->position);
+        json_member_int(b, "position", r->position);
     else
-        put_null(b, "position");
-    put_int(b, "prompt_tokens", r->prompt_tokens);
-    put_int(b, "cached_tokens", r->cached_tokens);
-    put_int(b, "prefilled_tokens", r->prefilled_tokens);
-    put_int(b, "generated_tokens", r->generated_tokens);
-    put_int(b, "draft_tokens", r->draft_tokens);
-    put_int(b, "draft_accepted", r->draft_accepted);
-    put_int(b, "choices", r->choices);
-    put_real(b, "tokens_per_s", r->tokens_per_s, 2);
-    put_real(b, "accepted", r->accepted, 3);
-    put_real(b, "age_s", r->age_s, 3);
+        json_member_null(b, "position");
+    json_member_int(b, "prompt_tokens", r->prompt_tokens);
+    json_member_int(b, "cached_tokens", r->cached_tokens);
+    json_member_int(b, "prefilled_tokens", r->prefilled_tokens);
+    json_member_int(b, "generated_tokens", r->generated_tokens);
+    json_member_int(b, "draft_tokens", r->draft_tokens);
+    json_member_int(b, "draft_accepted", r->draft_accepted);
+    json_member_int(b, "choices", r->choices);
+    json_member_real(b, "tokens_per_s", r->tokens_per_s, 2);
+    json_member_real(b, "accepted", r->accepted, 3);
+    json_member_real(b, "age_s", r->age_s, 3);
     if (r->ttft_s < 0)
-        put_null(b, "ttft_s");
+        json_member_null(b, "ttft_s");
     else
-        put_real(b, "ttft_s", r->ttft_s, 4);
-    put_text(b, "finish", r->finish);
+        json_member_real(b, "ttft_s", r->ttft_s, 4);
+    json_member_text(b, "finish", r->finish);
 }
 
 int api_engine_state_body(struct buf *out, const struct api_engine_state *s)
 {
-    open(out, NULL);
-    put_text(out, "object", "engine.state");
-    put_real(out, "time", s->time, 3);
-    put_real(out, "uptime_s", s->uptime_s, 1);
-    put_text(out, "version", s->version);
-    put_real(out, "cpu_s", s->cpu_s, 3);
-    open(out, "memory");
+    json_open(out, NULL, '{');
+    json_member_text(out, "object", "engine.state");
+    json_member_real(out, "time", s->time, 3);
+    json_member_real(out, "uptime_s", s->uptime_s, 1);
+    json_member_text(out, "version", s->version);
+    json_member_real(out, "cpu_s", s->cpu_s, 3);
+    json_open(out, "memory", '{');
     put_size(out, "resident", s->resident_bytes);
     put_size(out, "machine", s->machine_bytes);
     put_size(out, "available", s->available_bytes);
     buf_add_char(out, '}');
-    put_int(out, "threads", s->threads);
-    put_text(out, "cpu", s->cpu);
-    put_name(out, "models");
+    json_member_int(out, "threads", s->threads);
+    json_member_text(out, "cpu", s->cpu);
+    json_member(out, "models");
     buf_add_char(out, '[');
     for (int i = 0; i < s->n_models; i++) {
         if (i)
@@ -204,7 +164,7 @@ int api_engine_state_body(struct buf *out, const struct api_engine_state *s)
         put_model(out, &s->models[i]);
     }
     buf_add_char(out, ']');
-    put_name(out, "requests");
+    json_member(out, "requests");
     buf_add_char(out, '[');
     for (int i = 0; i < s->n_requests; i++) {
         if (i)
@@ -213,7 +173,7 @@ int api_engine_state_body(struct buf *out, const struct api_engine_state *s)
         buf_add_char(out, '}');
     }
     buf_add_char(out, ']');
-    put_int(out, "others", s->others);
+    json_member_int(out, "others", s->others);
     buf_add_char(out, '}');
     return out->failed;
 }
@@ -222,16 +182,16 @@ int api_engine_request_body(struct buf *out, const struct api_engine_request *r,
                             const struct api_engine_mark *marks, int n_marks)
 {
     put_request(out, r);
-    put_text(out, "object", "engine.request");
-    put_name(out, "timeline");
+    json_member_text(out, "object", "engine.request");
+    json_member(out, "timeline");
     buf_add_char(out, '[');
     for (int i = 0; i < n_marks; i++) {
         if (i)
             buf_add_char(out, ',');
-        open(out, NULL);
-        put_real(out, "t", marks[i].t, 6);
-        put_text(out, "what", marks[i].what);
-        put_int(out, "n", marks[i].n);
+        json_open(out, NULL, '{');
+        json_member_real(out, "t", marks[i].t, 6);
+        json_member_text(out, "what", marks[i].what);
+        json_member_int(out, "n", marks[i].n);
         buf_add_char(out, '}');
     }
     buf_add_str(out, "]}");
@@ -240,10 +200,10 @@ int api_engine_request_body(struct buf *out, const struct api_engine_request *r,
 
 int api_engine_cancel_body(struct buf *out, const char *id, int cancelled)
 {
-    open(out, NULL);
-    put_text(out, "id", id);
-    put_text(out, "object", "engine.request");
-    put_name(out, "cancelled");
+    json_open(out, NULL, '{');
+    json_member_text(out, "id", id);
+    json_member_text(out, "object", "engine.request");
+    json_member(out, "cancelled");
     buf_add_str(out, cancelled ? "true}" : "false}");
     return out->failed;
 }

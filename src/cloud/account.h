@@ -71,7 +71,9 @@ const char *exceed_name(enum exceed x); /* "reject" */
     X(networks, "networks", NETWORKS, ALL, "LIST", "where requests may come from: 10.0.0.0/8")     \
     X(labels, "labels", LABELS, ALL, "LIST", "for the bill: env=prod,cost=4711")                   \
     X(expires, "expires", TIME, KEYS, "TIME", "when the key ends: 2027-01-31 or ...T18:00:00Z")    \
-    X(admin, "admin", FLAG, KEYS, "yes|no", "a key for the admin API, and for nothing else")
+    X(admin, "admin", FLAG, KEYS, "yes|no", "a key for the admin API, and for nothing else")       \
+    X(read_only, "read-only", FLAG, KEYS, "yes|no",                                                \
+      "of a key for the admin API: it looks, and changes nothing")
 
 enum account_type {
     ACCOUNT_COUNT,    /* int64_t */
@@ -98,7 +100,7 @@ struct account_settings {
     int64_t budget, budget_from, budget_until; /* of a fixed span; unix seconds */
     int64_t token_budget_per_day, token_budget_per_week, token_budget_per_month, token_budget;
     int64_t budget_warn; /* percent of a budget at which its owner is warned */
-    int64_t overshoot, on_exceed, tiers, expires, admin;
+    int64_t overshoot, on_exceed, tiers, expires, admin, read_only;
     char *fallback_model;
     char *budget_zone; /* name of a time zone; NULL: UTC */
     char *models, *suppliers, *networks, *labels;

@@ -49,6 +49,9 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
     offers_init(&c->offers, &config->retry);
     cloud_tell_wall(c, config->now_us, config->wall_us);
     r = notices_init(&c->notices, config->notices_box, config->notices_mail, e);
+    c->used = calloc(CLOUD_TENANTS_MAX, sizeof *c->used);
+    if (!c->used && !r)
+        r = err_set(e, ERR_NOMEM, "out of memory");
     if (estimates_init(&c->estimates, CLOUD_TENANTS_MAX) && !r)
         r = err_set(e, ERR_NOMEM, "out of memory");
     if (!r && config->replay_memory)
@@ -93,6 +96,7 @@ int64_t cloud_close(struct cloud *c)
     replays_free(c->replays);
     offers_done(&c->offers);
     pthread_mutex_destroy(&c->hedge_lock);
+    free(c->used);
     free(c);
     return n_lost;
 }
@@ -656,6 +660,7 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
     struct books_row *r = t->row;
     int64_t n = u->prompt_tokens + u->completion_tokens;
     struct usage owed = used(u, PRICE_BUY);
+    const struct price *p;
 
     CHECK(t->i_tenant >= 0);
     atomic_fetch_add(&c->n_lost, owed.prompt_tokens + owed.completion_tokens - n);
@@ -687,6 +692,9 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
         put_name(r->model, sizeof r->model, u->model);
         put_name(r->supplier, sizeof r->supplier, u->supplier);
     }
+    if (!t->n_hedged)
+        cloud_note_used(c, t->i_tenant, u,
+                        r ? r->charge_nano : price_side(t->prices, PRICE_SELL, u, &p));
     learn(c, t, u->completion_tokens);
     offers_spent(&c->offers, t->offer, r ? r->cost_nano : cost(t->prices, u), now_us);
     leave(c, now_us, t,
@@ -780,7 +788,13 @@ void cloud_look(struct cloud *c, int i_model, struct cloud_look *ret)
 int cloud_view_offers(struct cloud *c, int64_t now_us,
                       struct cloud_offer_view ret[CLOUD_OFFERS_MAX])
 {
-    return offers_view(&c->offers, now_us, ret);
+    return offers_view(&c->offers, now_us, 0, ret);
+}
+
+int cloud_view_all_offers(struct cloud *c, int64_t now_us,
+                          struct cloud_offer_view ret[CLOUD_OFFERS_MAX])
+{
+    return offers_view(&c->offers, now_us, 1, ret);
 }
 
 void cloud_look_done(struct cloud *c, struct cloud_look *l)
@@ -823,6 +837,8 @@ void cloud_stats(struct cloud *c, struct cloud_stats *ret)
     pthread_mutex_unlock(&c->hedge_lock);
     offers_retries(&c->offers, &ret->retries, &ret->retries_refused);
     put_replays(c, ret);
+    put_name(ret->currency, sizeof ret->currency, c->config.currency);
+    ret->has_ledger = c->books != NULL;
     if (c->books) {
         books_stats(c->books, &ret->rows_written, &ret->rows_pending, &ret->write_failures);
         ret->rows_in_journal = books_in_journal(c->books);

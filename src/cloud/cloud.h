@@ -188,16 +188,42 @@ struct cloud_look {
 void cloud_look(struct cloud *c, int i_model, struct cloud_look *ret);
 void cloud_look_done(struct cloud *c, struct cloud_look *l); /* its offer may go */
 
-/* An offer of a supplier elsewhere, and whether requests go there. */
+/* An offer, and whether requests go there. */
 struct cloud_offer_view {
     char supplier[CLOUD_SUPPLIER_ID_MAX];
+    int i_model, is_here; /* of this process: it has no breaker */
+    enum supplier_state readiness;
+    int is_frozen;
     enum breaker_state state;
     enum breaker_why why;                   /* it opened last */
     int64_t wait_us;                        /* nothing is sent there for so long; 0: now */
     int32_t n_running, n_waiting, capacity; /* sequences */
 };
 int cloud_view_offers(struct cloud *c, int64_t now_us,
-                      struct cloud_offer_view ret[CLOUD_OFFERS_MAX]);
+                      struct cloud_offer_view ret[CLOUD_OFFERS_MAX]); /* those elsewhere */
+/* All of them, those of this process too. */
+int cloud_view_all_offers(struct cloud *c, int64_t now_us,
+                          struct cloud_offer_view ret[CLOUD_OFFERS_MAX]);
+
+/* ---- looking at tenants ---------------------------------------------------------------------- */
+
+/* A tenant; what it used since the start of this process, in requests that are settled. */
+struct cloud_tenant_view {
+    const char *id; /* lives as long as the cloud */
+    int i_tenant;
+    int64_t n_requests, prompt_tokens, completion_tokens;
+    int64_t charge_nano; /* of the cloud's currency; what has no price is not in it */
+    int64_t n_inside;    /* sequences under way; -1: not counted, as it has no limits */
+    int n_budgets;
+    char currency[4]; /* of its budgets of money */
+    struct budget_view budget[N_BUDGETS];
+};
+/* The `max` tenants that are nearest to the end of a budget, then those that used most; who never
+ * used anything and has no budget is left out. Returns how many; *ret_n: how many there are of all.
+ * Time is linear in the tenants. [any] */
+int cloud_view_tenants(struct cloud *c, int64_t now_us, struct cloud_tenant_view *ret, int max,
+                       int *ret_n);
+const char *cloud_tenant_name(struct cloud *c, int i_tenant); /* "": there is none */
 
 /* ---- a request ------------------------------------------------------------------------------- */
 
@@ -258,10 +284,14 @@ int cloud_key_sees(struct cloud *c, int64_t now_us, const struct cloud_caller *w
 /* The same, and whose it is, as in a ticket's i_tenant. */
 int cloud_find_tenant(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
                       int *ret_tenant, struct err *e);
-/* The same of a key of the admin API: its id. ERR_FORBIDDEN for others, ERR_UNSUPPORTED without a
- * store of accounts. */
+/* The same of a key of the admin API: who that is. ERR_FORBIDDEN for others, ERR_UNSUPPORTED
+ * without a store of accounts. */
+struct cloud_admin {
+    char key_id[CLOUD_NAME_MAX]; /* "": there are no keys */
+    int is_read_only;            /* it looks, and changes nothing */
+};
 int cloud_check_admin(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
-                      char ret_id[CLOUD_NAME_MAX], struct err *e);
+                      struct cloud_admin *ret, struct err *e);
 /* Work on the store, one after the other, and take over what it changed before this returns. Waits
  * for the database: not on an io thread. */
 struct accounts;
@@ -405,6 +435,8 @@ int cloud_key_line(const char *path, const char *id, const char *tenant, const c
                    struct buf *out, struct err *e);
 
 struct cloud_stats {
+    int has_ledger;
+    char currency[4]; /* of the cloud; "": it has none */
     int64_t rows_written, rows_pending, rows_in_journal, write_failures; /* see books_stats */
     int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency, refused_queue;
     int64_t refused_budget;

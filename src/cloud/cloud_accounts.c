@@ -668,7 +668,7 @@ int cloud_key_grant(struct cloud *c, int64_t now_us, const struct cloud_caller *
 }
 
 int cloud_check_admin(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
-                      char ret_id[CLOUD_NAME_MAX], struct err *e)
+                      struct cloud_admin *ret, struct err *e)
 {
     struct grant *g = NULL;
     int r;
@@ -681,8 +681,10 @@ int cloud_check_admin(struct cloud *c, int64_t now_us, const struct cloud_caller
     r = any_grant(c, now_us, who, &g, e);
     if (!r && !g->is_admin)
         r = err_set_param(e, ERR_FORBIDDEN, "api_key", "This is no key for the admin API.");
-    if (!r)
-        snprintf(ret_id, CLOUD_NAME_MAX, "%s", g->key_id);
+    if (!r) {
+        put_text(ret->key_id, sizeof ret->key_id, g->key_id);
+        ret->is_read_only = g->is_read_only;
+    }
     grant_put(g);
     return r;
 }

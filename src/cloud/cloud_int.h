@@ -9,6 +9,11 @@
 #include "cloud/estimates.h"
 #include "cloud/offers.h"
 
+/* What a tenant used since the start, in requests that are settled. */
+struct tenant_used {
+    _Atomic int64_t n_requests, prompt_tokens, completion_tokens, charge_nano;
+};
+
 struct cloud {
     struct cloud_config config;
     pthread_rwlock_t lock; /* the directory; rank: a leaf */
@@ -35,7 +40,8 @@ struct cloud {
     int64_t n_hedges, tokens_hedged;
     _Atomic int64_t refused_budget, exceeded[EXCEEDS];
     _Atomic int64_t n_lost;
-    struct replays *replays; /* NULL: none are kept */
+    struct tenant_used *used; /* [CLOUD_TENANTS_MAX] */
+    struct replays *replays;  /* NULL: none are kept */
     _Atomic int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency,
         refused_queue;
 };
@@ -48,5 +54,7 @@ void cloud_accounts_close(struct cloud *c);
  * ERR_AUTH, ERR_FORBIDDEN. */
 int cloud_key_grant(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
                     struct grant **ret, struct err *e);
+/* tenant_view.c: count what a request of that tenant used; charge_nano < 0: it has no price. */
+void cloud_note_used(struct cloud *c, int i_tenant, const struct cloud_use *u, int64_t charge_nano);
 
 #endif

@@ -355,6 +355,7 @@ struct grant *directory_make_grant(struct directory *d, struct account *key)
         g->key = key;
         g->life = atomic_load(&key->life);
         g->is_admin = s->admin > 0;
+        g->is_read_only = s->read_only > 0;
         g->expires_s = s->expires > 0 ? s->expires : 0;
         snprintf(g->key_id, sizeof g->key_id, "%.*s", (int)sizeof g->key_id - 1, key->id);
         snprintf(g->team, sizeof g->team, "%s", key->team ? key->team->id : "");

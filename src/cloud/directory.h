@@ -55,7 +55,7 @@ struct grant {
     unsigned tiers; /* bits 1 << TIER_* */
     enum exceed exceed;
     char *fallback; /* NULL: none */
-    int is_admin;
+    int is_admin, is_read_only;
     int64_t expires_s;   /* 0: never */
     struct account *key; /* NULL: without keys */
     uint32_t life;       /* the key's, when this was made */

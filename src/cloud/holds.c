@@ -11,6 +11,7 @@ static const int64_t period_s[N_PERIODS] = {60, 3600, 86400};
 static const char *const period_name[N_PERIODS] = {"minute", "hour", "day"};
 static const enum zone_span spans[N_SPANS - 1] = {ZONE_DAY, ZONE_WEEK, ZONE_MONTH};
 static const char *const span_name[N_SPANS] = {"a day", "a week", "a month", "in all"};
+static const char *const span_word[N_SPANS] = {"day", "week", "month", "all"};
 
 /* ---- accounts -------------------------------------------------------------------------------- */
 
@@ -38,12 +39,11 @@ static void budget_text(const struct holds_account *a, int b, int64_t n, char *r
 /* Tell its owner, once in a window. Under the account's lock. */
 static void tell(struct holds_account *a, int b, enum notice_type type, int64_t now_s)
 {
-    static const char *const names[N_SPANS] = {"day", "week", "month", "all"};
     const struct budget *u = &a->budget[b];
     struct notice n = {.type = type,
                        .kind = a->kind,
                        .at_s = now_s,
-                       .span = names[span_of(b)],
+                       .span = span_word[span_of(b)],
                        .is_money = kind_of(b) == OF_MONEY,
                        .warn = a->warn,
                        .limit = u->amount,
@@ -656,6 +656,27 @@ int holds_warning(const struct holds *h, int64_t now_s, char *ret, size_t cap)
         pthread_mutex_unlock(&a->lock);
     }
     return most >= 0;
+}
+
+int holds_view(struct holds_account *a, int64_t now_s, struct budget_view ret[N_BUDGETS])
+{
+    int n = 0;
+
+    if (!atomic_load(&a->n_budgets))
+        return 0;
+    pthread_mutex_lock(&a->lock);
+    for (int b = 0; b < N_BUDGETS; b++) {
+        const struct budget *u = &a->budget[b];
+        if (is_due(a, b, now_s))
+            ret[n++] = (struct budget_view){.is_money = kind_of(b) == OF_MONEY,
+                                            .span = span_word[span_of(b)],
+                                            .amount = u->amount,
+                                            .settled = u->settled,
+                                            .held = u->held,
+                                            .until_s = u->until};
+    }
+    pthread_mutex_unlock(&a->lock);
+    return n;
 }
 
 void holds_sum(struct holds_account *a, int kind, int64_t now_s, int64_t *settled, int64_t *held)

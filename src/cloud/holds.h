@@ -128,6 +128,15 @@ struct holds_rate holds_look_tokens(const struct holds *h, int period, int64_t u
                                     int64_t now_us);
 /* A sentence about the budget nearest to its end, if one is past its account's warning: 1, or 0. */
 int holds_warning(const struct holds *h, int64_t now_s, char *ret, size_t cap);
+/* How far a budget is used: settled in its window, and held by requests under way. */
+struct budget_view {
+    int is_money;                  /* nano-units of the account's currency; else tokens */
+    const char *span;              /* "day", "week", "month", "all" */
+    int64_t amount, settled, held; /* of its window, which ends at ... */
+    int64_t until_s;               /* ... unix seconds */
+};
+/* The budgets that limit an account now. Returns how many. */
+int holds_view(struct holds_account *a, int64_t now_s, struct budget_view ret[N_BUDGETS]);
 /* Add up what is settled and held in an account's budgets of a kind; held includes windows that
  * ended. */
 void holds_sum(struct holds_account *a, int kind, int64_t now_s, int64_t *settled, int64_t *held);

@@ -646,29 +646,41 @@ void offers_spent(struct offers *o, const struct cloud_offer *of, int64_t cost_n
 
 /* ---- for people ------------------------------------------------------------------------------ */
 
-int offers_view(struct offers *o, int64_t now_us, struct cloud_offer_view ret[CLOUD_OFFERS_MAX])
+static void view_breaker(struct cloud_offer *of, int64_t now_us, struct cloud_offer_view *ret)
+{
+    struct stance s = stance(of, now_us);
+    struct breaker_view v;
+
+    pthread_mutex_lock(&of->lock);
+    breaker_look(&of->breaker, &breaker_usual, now_us, &v);
+    ret->state = v.state == BREAKER_CLOSED && s.not_before_us ? BREAKER_OPEN : v.state;
+    ret->why = s.not_before_us ? s.why : of->breaker.why;
+    pthread_mutex_unlock(&of->lock);
+    ret->wait_us = s.not_before_us ? s.not_before_us - now_us : 0;
+}
+
+int offers_view(struct offers *o, int64_t now_us, int with_here,
+                struct cloud_offer_view ret[CLOUD_OFFERS_MAX])
 {
     int n = 0;
 
     pthread_rwlock_rdlock(&o->lock);
     for (int i = 0; i < o->n_offers; i++) {
         struct cloud_offer *of = o->offer[i];
-        struct breaker_view v;
-        struct stance s = stance(of, now_us);
+        struct cloud_offer_view *v = &ret[n];
         struct load load;
-        if (!has_breaker(of))
+        if (!has_breaker(of) && !with_here)
             continue;
-        snprintf(ret[n].supplier, sizeof ret[n].supplier, "%s", of->sup->id);
-        pthread_mutex_lock(&of->lock);
-        breaker_look(&of->breaker, &breaker_usual, now_us, &v);
-        ret[n].state = v.state == BREAKER_CLOSED && s.not_before_us ? BREAKER_OPEN : v.state;
-        ret[n].why = s.not_before_us ? s.why : of->breaker.why;
-        pthread_mutex_unlock(&of->lock);
+        *v = (struct cloud_offer_view){.i_model = of->i_model, .is_here = !has_breaker(of)};
+        snprintf(v->supplier, sizeof v->supplier, "%s", of->sup->id);
+        if (!v->is_here)
+            view_breaker(of, now_us, v);
         of->sup->ops->load(of->sup, &load);
-        ret[n].wait_us = s.not_before_us ? s.not_before_us - now_us : 0;
-        ret[n].n_running = load.n_running;
-        ret[n].n_waiting = load.n_waiting;
-        ret[n].capacity = load.capacity;
+        v->readiness = load.state;
+        v->is_frozen = load.frozen;
+        v->n_running = load.n_running;
+        v->n_waiting = load.n_waiting;
+        v->capacity = load.capacity;
         n++;
     }
     pthread_rwlock_unlock(&o->lock);

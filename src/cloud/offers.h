@@ -67,8 +67,9 @@ void offers_retries(struct offers *o, int64_t *ret_n, int64_t *ret_refused);
 /* What cloud_note_result says; BREAKER_NOTHING where nothing was noted yet. */
 void offers_note(struct offers *o, struct cloud_ticket *t, enum breaker_end end, int64_t first_us,
                  int64_t retry_us, int64_t now_us);
-/* The offers that have a breaker, and how it stands. */
-int offers_view(struct offers *o, int64_t now_us, struct cloud_offer_view ret[CLOUD_OFFERS_MAX]);
+/* The offers that have a breaker, and how it stands; with_here: also those that have none. */
+int offers_view(struct offers *o, int64_t now_us, int with_here,
+                struct cloud_offer_view ret[CLOUD_OFFERS_MAX]);
 /* So much was spent there; < 0: it is not known. */
 void offers_spent(struct offers *o, const struct cloud_offer *of, int64_t cost_nano,
                   int64_t now_us);

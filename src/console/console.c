@@ -19,6 +19,7 @@ struct console *console_new(const struct console_setup *s)
     sysmem_cpu_name(c->cpu, sizeof c->cpu);
     c->machine_bytes = sysmem_total();
     c->meter = meter_new();
+    pthread_mutex_init(&c->overview.lock, NULL);
     c->n_io = net_n_io(s->net);
     CHECK(c->n_io <= CONSOLE_IO_MAX);
     for (int i = 0; i < c->n_io; i++) {
@@ -43,6 +44,8 @@ void console_free(struct console *c)
         free(c->rows[i]);
     }
     meter_free(c->meter);
+    overview_put(c->overview.text);
+    pthread_mutex_destroy(&c->overview.lock);
     free(c);
 }
 

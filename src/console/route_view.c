@@ -7,6 +7,7 @@
 #include "base/json_write.h"
 #include "cloud/route_record.h"
 #include "console/console_int.h"
+#include "console/watch.h"
 #include "job/feature.h"
 #include "job/tier.h"
 
@@ -46,7 +47,8 @@ const struct route_kept *routes_find(const struct routes_kept *k, int i_tenant, 
 {
     for (uint64_t i = 1; i <= ROUTES_RECENT && i <= k->n; i++) {
         const struct route_kept *r = k->at[(k->n - i) % ROUTES_RECENT];
-        if (r->i_tenant == i_tenant && (!strcmp(r->id, id) || !strcmp(r->client_id, id)))
+        int is_own = r->i_tenant == i_tenant && !strcmp(r->client_id, id);
+        if (is_own || ((r->i_tenant == i_tenant || i_tenant == WATCH_ALL) && !strcmp(r->id, id)))
             return r;
     }
     return NULL;

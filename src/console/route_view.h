@@ -23,7 +23,8 @@ struct routes_kept {
     uint64_t n; /* ever */
 };
 void routes_done(struct routes_kept *k);
-/* The newest of that tenant and id, its own or its client's; NULL. */
+/* The newest of that tenant and id, its own or its client's; i_tenant WATCH_ALL: of any, by its own
+ * id. NULL. */
 const struct route_kept *routes_find(const struct routes_kept *k, int i_tenant, const char *id);
 
 /* The decisions of a record, made again, as JSON: each candidate with its reason. What suppliers

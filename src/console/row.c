@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/put.h"
 #include "console/console_int.h"
 
 void row_publish(struct row_live *l, struct rows *io, const char *endpoint, int i_tenant)
@@ -50,6 +51,7 @@ void row_begin(struct row_live *l, const struct row_begin *b)
     r->tier = b->tier;
     r->n_choices = b->n_choices;
     r->n_prompt = b->n_prompt;
+    put_text(r->supplier, sizeof r->supplier, b->supplier ? b->supplier : "");
     r->order = atomic_fetch_add(&c->n_ordered, 1) + 1;
     if (is_first) {
         l->rows->model[b->i_model]->n_requests++;
@@ -66,6 +68,7 @@ void row_back(struct row_live *l)
     r->n_prompt = r->n_cached = r->n_prefilled = r->n_generated = 0;
     r->n_drafted = r->n_draft_right = 0;
     r->state = ROW_QUEUED;
+    r->supplier[0] = 0;
     l->has_started = 0;
 }
 
@@ -137,6 +140,15 @@ static void keep(struct row_live *l, const struct row_end *e)
     row_keep(k, l);
 }
 
+static void count(struct rows_ended *n, const struct row_end *e)
+{
+    n->n++;
+    n->n_refused += e->status == 429;
+    n->n_failed += e->status >= 500;
+    n->prompt += e->usage.prompt_tokens;
+    n->generated += e->usage.completion_tokens;
+}
+
 void row_end(struct row_live *l, struct rows *io, const struct row_end *e)
 {
     struct console *c = io->console;
@@ -147,6 +159,8 @@ void row_end(struct row_live *l, struct rows *io, const struct row_end *e)
         if (l->row.order)
             keep(l, e);
     }
+    if (e->is_api)
+        count(&io->ended, e);
     if (e->is_api)
         meter_end(c->meter, m ? m->id : "-", m ? &m->meters : NULL, l, e);
     request_log(l, e, m ? m->id : "");

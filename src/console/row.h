@@ -16,6 +16,8 @@
 
 #define ROWS_RECENT 256 /* requests that ended, kept by each io thread */
 
+#define ROW_SUPPLIER_MAX 80
+
 enum row_state { ROW_QUEUED, ROW_PREFILL, ROW_DECODE, ROW_FINISHED };
 
 /* What is shown of one request: a plain value that can be copied. */
@@ -24,6 +26,7 @@ struct row {
     const char *model, *endpoint, *finish; /* static, or the server's; finish NULL: not yet */
     enum row_state state;
     enum tier tier;
+    char supplier[ROW_SUPPLIER_MAX]; /* who serves it, in part where it is longer; "": nobody yet */
     int i_tenant, i_model, stream;
     uint64_t order; /* of arrival at the suppliers; 0: not there yet */
     int32_t n_choices, n_prompt, n_cached, n_prefilled, n_generated, n_drafted, n_draft_right;
@@ -52,6 +55,7 @@ struct row_begin {
     int i_model, stream;
     enum tier tier;
     int32_t n_choices, n_prompt;
+    const char *supplier;
 };
 void row_begin(struct row_live *l, const struct row_begin *b);
 void row_back(struct row_live *l); /* they are not, and it will be routed again */

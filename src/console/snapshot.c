@@ -42,10 +42,18 @@ void *watch_owner(const struct watch *w)
     return w->owner;
 }
 
+int watch_want_times(struct watch *w, struct err *e)
+{
+    const struct console *c = w->console;
+    size_t n = (size_t)c->n_models * TIMELINE_TIMES * (size_t)c->n_io * TIMELINE_SAMPLES;
+
+    w->times = malloc((n ? n : 1) * sizeof *w->times);
+    return w->times ? 0 : err_set(e, ERR_NOMEM, "No memory for one more watcher.");
+}
+
 int watch_join(struct watch *w, struct err *e)
 {
     struct console *c = w->console;
-    size_t n = (size_t)c->n_models * TIMELINE_TIMES * (size_t)c->n_io * TIMELINE_SAMPLES;
     int n_own = atomic_fetch_add(&c->n_watchers_of[w->i_tenant], 1);
     int n_all = atomic_fetch_add(&c->n_watchers, 1);
 
@@ -53,8 +61,7 @@ int watch_join(struct watch *w, struct err *e)
     if (!rota_may_take(n_own, n_all, WATCHERS_MAX, c->setup.has_one_tenant))
         return err_set_param(e, ERR_QUEUE_FULL, "engine",
                              "Too many are watching this engine (limit %d).", WATCHERS_MAX);
-    w->times = malloc((n ? n : 1) * sizeof *w->times);
-    return w->times ? 0 : err_set(e, ERR_NOMEM, "No memory for one more watcher.");
+    return watch_want_times(w, e);
 }
 
 /* ---- all requests ---------------------------------------------------------------------------- */
@@ -94,17 +101,39 @@ static void add_waiter(struct watch *w, const struct row *r)
         .one = {.tier = tier_rank(r->tier), .tenant = r->i_tenant, .order = r->order}};
 }
 
+static int is_seen(const struct watch *w, int i_tenant)
+{
+    return w->i_tenant == WATCH_ALL || w->i_tenant == i_tenant;
+}
+
+static void add_up(struct watch_sums *s, const struct row *r)
+{
+    s->n_live++;
+    s->prompt += r->n_prefilled > r->n_cached ? r->n_prefilled : r->n_cached;
+    s->generated += r->n_generated;
+    if (r->state == ROW_QUEUED)
+        s->waiting[r->tier]++;
+    else if (r->state != ROW_FINISHED)
+        s->running[r->tier]++;
+}
+
 static void see_live(struct watch *w, const struct rows *io)
 {
     int n_own = 0;
 
+    w->sums.requests += io->ended.n;
+    w->sums.refused += io->ended.n_refused;
+    w->sums.failed += io->ended.n_failed;
+    w->sums.prompt += io->ended.prompt;
+    w->sums.generated += io->ended.generated;
     for (const struct row_live *l = io->live; l; l = l->next) { /* newest first */
         const struct row *r = &l->row;
         if (!r->order)
             continue;
+        add_up(&w->sums, r);
         if (r->state == ROW_QUEUED)
             add_waiter(w, r);
-        if (r->i_tenant != w->i_tenant)
+        if (!is_seen(w, r->i_tenant))
             w->others += r->state != ROW_FINISHED;
         else if (n_own++ < WATCH_LIVE_MAX)
             add_row(w, r);
@@ -125,7 +154,7 @@ static void see_kept(struct watch *w, const struct rows *io)
     const struct row_kept *k;
 
     for (int i = 0; (k = rows_kept(io, i)) && n_own < WATCH_FINISHED_MAX; i++) {
-        if (k->row.i_tenant == w->i_tenant && ++n_own)
+        if (is_seen(w, k->row.i_tenant) && ++n_own)
             add_row(w, &k->row);
     }
     for (int m = 0; m < c->n_models; m++) {
@@ -153,6 +182,8 @@ static int is_better(const struct watch *w, const struct row *r)
 
 static int is_meant(const struct watch *w, const struct row *r)
 {
+    if (w->i_tenant == WATCH_ALL) /* clients' ids are unique within a tenant at best */
+        return !strcmp(r->id, w->id);
     return r->i_tenant == w->i_tenant && (!strcmp(r->id, w->id) || !strcmp(r->client_id, w->id));
 }
 
@@ -210,6 +241,7 @@ void watch_set_out(struct watch *w, int home, const char *id, enum watch_what wh
     w->n_left = w->console->n_io;
     w->n_rows = w->n_waiters = w->n_found = w->n_cancelled = 0;
     w->others = 0;
+    w->sums = (struct watch_sums){0};
     memset(w->n_times, 0, sizeof w->n_times);
     memset(w->n_requests, 0, sizeof w->n_requests);
 }

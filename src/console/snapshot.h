@@ -7,6 +7,12 @@
 #include "console/watch.h"
 #include "policy/rota.h"
 
+/* Requests and tokens of all tenants: those that ended, and those under way. */
+struct watch_sums {
+    int64_t requests, refused, failed, prompt, generated, n_live;
+    int64_t waiting[TIER_AUTO], running[TIER_AUTO];
+};
+
 /* A request that waits, of any tenant: needed to compute places in the queue. */
 struct waiter {
     int i_model;
@@ -30,8 +36,9 @@ struct watch {
     struct waiter *waiter;
     int n_waiters, cap_waiters;
     struct rota turns[CLOUD_MODELS_MAX]; /* whose turn was last, as the supplier says */
-    int64_t others;                      /* requests of other tenants under way */
-    float *times; /* [model][kind][n_io * TIMELINE_SAMPLES]; NULL: not wanted */
+    struct watch_sums sums;
+    int64_t others; /* requests of other tenants under way */
+    float *times;   /* [model][kind][n_io * TIMELINE_SAMPLES]; NULL: not wanted */
     int n_times[CLOUD_MODELS_MAX][TIMELINE_TIMES];
     uint64_t n_requests[CLOUD_MODELS_MAX];
 

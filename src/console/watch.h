@@ -27,10 +27,14 @@
 struct console;
 struct watch;
 
+#define WATCH_ALL (-1) /* in a tenant's place: an operator's, who sees those of all */
+
 /* It sees requests of that tenant. `owner`: the caller's. NULL: out of memory. */
 struct watch *watch_new(struct console *c, int i_tenant, void *owner);
 void watch_free(struct watch *w); /* at home; accepts NULL */
 void *watch_owner(const struct watch *w);
+/* Collect the times of requests, too. ERR_NOMEM. */
+int watch_want_times(struct watch *w, struct err *e);
 /* Make the watch a watcher's: count it among WATCHERS_MAX. ERR_QUEUE_FULL, ERR_NOMEM. */
 int watch_join(struct watch *w, struct err *e);
 

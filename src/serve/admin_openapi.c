@@ -9,6 +9,7 @@
 #define NAME_PATTERN "^[A-Za-z0-9._:-]{1,63}$"
 
 enum { WITH_ID = 1, WITH_TENANT = 2, WITH_TEAM = 4, WITH_SETTINGS = 8, WITH_OVERLAP = 16 };
+enum { AS_EVENTS = 32 }; /* its answer is a stream */
 
 static const struct operation {
     const char *path, *method, *id, *summary;
@@ -136,6 +137,60 @@ static const struct operation {
      0,
      0,
      {NULL}},
+    {"/admin/v1/prices", "get", "listPrices", "The price book that is in force", 200, 0, 0, {NULL}},
+    {"/admin/v1/overview",
+     "get",
+     "getOverview",
+     "What happens: rates, tiers, models, suppliers, tenants, ledger and requests, at most a "
+     "second "
+     "old. Also for who is on this machine, where there are no keys",
+     200,
+     0,
+     0,
+     {NULL}},
+    {"/admin/v1/overview/events",
+     "get",
+     "watchOverview",
+     "The same as server-sent events, one a second",
+     200,
+     AS_EVENTS,
+     0,
+     {NULL}},
+    {"/admin/v1/requests/{id}",
+     "get",
+     "getRequest",
+     "A request of any tenant, under way or among the last, with its timeline",
+     200,
+     0,
+     0,
+     {NULL}},
+    {"/admin/v1/requests/{id}/route",
+     "get",
+     "getRoute",
+     "How its supplier was chosen",
+     200,
+     0,
+     0,
+     {NULL}},
+    {"/admin/v1/requests/{id}/cancel", "post", "cancelRequest", "End it", 200, 0, 0, {NULL}},
+    {"/admin/v1/session",
+     "get",
+     "getSession",
+     "Who is in, by which key, and whether it may change something",
+     200,
+     0,
+     0,
+     {NULL}},
+    {"/admin/v1/session",
+     "post",
+     "logIn",
+     "Begin a session of the key that is shown: its cookie stands in the key's place, and each "
+     "change then needs the header x-gaufre-csrf with the answer's csrf",
+     201,
+     0,
+     0,
+     {NULL}},
+    {"/admin/v1/session", "delete", "logOut", "End the session of the cookie", 200, 0, 0, {NULL}},
 };
 
 static json_t *text_list(const char *pattern)
@@ -300,13 +355,18 @@ static json_t *responses_of(const struct operation *o)
                   {"408", "The body did not arrive in time"},
                   {"409", "It is there already, or has others that depend on it"},
                   {"413", "The body is too large"},
+                  {"429", "Too many wrong keys, or too many watchers: come back later"},
                   {"500", "The store failed; the log says why"},
                   {"503", "Busy: come back later"}};
     json_t *j = json_object();
     char status[8];
 
     snprintf(status, sizeof status, "%d", o->status);
-    json_object_set_new(j, status, response("Done", "#/components/schemas/Answer"));
+    json_object_set_new(j, status,
+                        o->body & AS_EVENTS
+                            ? json_pack("{s:s, s:{s:{s:{s:s}}}}", "description", "States",
+                                        "content", "text/event-stream", "schema", "type", "string")
+                            : response("Done", "#/components/schemas/Answer"));
     for (size_t i = 0; i < ARRAY_LEN(errors); i++)
         json_object_set_new(j, errors[i].status,
                             response(errors[i].what, "#/components/schemas/Error"));
@@ -333,7 +393,7 @@ json_t *admin_openapi(void)
         json_t *at = json_object_get(paths, o->path);
         json_t *j = json_pack("{s:s, s:s, s:o, s:o}", "operationId", o->id, "summary", o->summary,
                               "parameters", parameters_of(o), "responses", responses_of(o));
-        if (o->body)
+        if (o->body & ~AS_EVENTS)
             json_object_set_new(j, "requestBody", body_of(o));
         if (!at) {
             json_object_set_new(paths, o->path, json_object());
@@ -341,8 +401,9 @@ json_t *admin_openapi(void)
         }
         json_object_set_new(at, o->method, j);
     }
-    return json_pack("{s:s, s:{s:s, s:s, s:s}, s:[{s:[]}], s:o, s:o}", "openapi", "3.1.0", "info",
-                     "title", "gaufre admin API", "version", "1", "description",
-                     "Tenants, teams, keys, their changes, usage and the configuration.",
-                     "security", "adminKey", "paths", paths, "components", components());
+    return json_pack(
+        "{s:s, s:{s:s, s:s, s:s}, s:[{s:[]}], s:o, s:o}", "openapi", "3.1.0", "info", "title",
+        "gaufre admin API", "version", "1", "description",
+        "Tenants, teams, keys, their changes, usage, the configuration, and what happens.",
+        "security", "adminKey", "paths", paths, "components", components());
 }

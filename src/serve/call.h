@@ -121,9 +121,10 @@ struct call {
     char path[256]; /* without the query, as some clients put keys there */
     int64_t started_us;
     struct cloud_ticket ticket;
-    int status;       /* answered; 0: not yet */
-    int code;         /* what ended it: 0 or ERR_* */
-    const char *cors; /* of origin_check */
+    int status;             /* answered; 0: not yet */
+    int code;               /* what ended it: 0 or ERR_* */
+    const char *cors;       /* of origin_check */
+    const char *set_cookie; /* of its answer, in the arena; NULL: none */
 
     struct net_body body;             /* [prep] */
     struct net_claim claim;           /* [prep]: what reading it takes, then what stays of it */
@@ -147,9 +148,9 @@ struct call {
         struct api_template template;
     } tool; /* [prep] */
     struct {
-        char key_id[CLOUD_NAME_MAX]; /* whose key */
-        char request[160];           /* header idempotency-key, too long ones in part; "": none */
-        int status;                  /* [prep]: of the answer in out */
+        struct cloud_admin who;
+        char request[160]; /* header idempotency-key, too long ones in part; "": none */
+        int status;        /* [prep]: of the answer in out */
     } admin;
     struct {
         const char *key;                         /* header idempotency-key; NULL: none */
@@ -209,6 +210,12 @@ struct cloud_caller handler_caller(const struct call *c); /* until the call is a
 /* May it see how suppliers are? A key of the admin API; or, where there are no keys, who is on this
  * machine. */
 int handler_is_operator(struct call *c);
+/* May it do what its method does there, by a key of the admin API or a session of one? ERR_AUTH,
+ * ERR_FORBIDDEN. Until the call is answered. */
+int handler_check_operator(struct call *c, struct cloud_admin *ret, struct err *e);
+struct session;
+int handler_find_session(struct call *c, struct session *ret); /* of its cookie; 1: there is one */
+int handler_is_own_page(struct call *c);                       /* not sent by another site's page */
 void handler_tick(void *io);       /* of a timer, while there are calls */
 void handler_reap(struct call *c); /* frees it when nothing of it is outside */
 void handler_refuse(void *ctx, int status, const char *why, struct buf *body);
@@ -230,6 +237,7 @@ int call_admin_accounts(struct call *c, struct err *e);
 int call_admin_audit(struct call *c, struct err *e);
 int call_admin_usage(struct call *c, struct err *e);
 int call_admin_reload(struct call *c, struct err *e);
+int call_admin_prices(struct call *c, struct err *e);
 void call_show_openapi(struct call *c); /* io thread */
 
 /* call_replay.c: io thread. */
@@ -259,7 +267,7 @@ void call_walk(struct call *c);   /* continue from its state, as far as possible
 void call_worked(struct call *c); /* a prep thread has finished its part: continue */
 void call_want(const struct call *c, const char *model, struct cloud_want *ret);
 const char *call_model(const struct call *c); /* that was asked for; NULL: none, of several */
-void call_open_stream(struct call *c); /* of a supplier whose events are written here */
+void call_open_stream(struct call *c);        /* of a supplier whose events are written here */
 int call_submit_more(struct call *c, struct err *e); /* as many jobs as may be there together */
 /* Its offer failed with that error. 1: another offer will be tried; the call is in CALL_BACK until
  * its jobs have come back. 0: none can be tried. */
@@ -303,8 +311,16 @@ void call_show_health(struct call *c);
 void call_show_ready(struct call *c);
 void call_show_metrics(struct call *c);
 
+/* call_session.c: io thread. The console's login, who is in, and out. */
+#define CALL_COOKIE_MAX 32
+/* The name of its cookie here: browsers share cookies among all ports of a host. Its length. */
+size_t call_cookie_name(struct server *s, char ret[CALL_COOKIE_MAX]);
+void call_session(struct call *c);
+
 /* call_watch.c: io thread. Whose requests are seen: c->i_viewer. */
 struct watch;
+void call_overview(struct call *c);        /* one of all tenants, for operators ... */
+void call_overview_events(struct call *c); /* ... again and again */
 void call_watch_events(struct call *c);
 void call_watch_request(struct call *c);
 void call_watch_route(struct call *c);

@@ -288,7 +288,7 @@ int call_admin_accounts(struct call *c, struct err *e)
     d = calloc(1, sizeof *d);
     if (!d)
         return err_set(e, ERR_NOMEM, "No memory for one more request.");
-    snprintf(actor, sizeof actor, "key:%s", c->admin.key_id);
+    snprintf(actor, sizeof actor, "key:%s", c->admin.who.key_id);
     d->c = c;
     d->kind = v->kind;
     d->id = c->route.arg;
@@ -429,6 +429,49 @@ int call_admin_usage(struct call *c, struct err *e)
         return r;
     }
     return answer(c, 200, json_pack("{s:s, s:o}", "object", "list", "data", x.list), e);
+}
+
+/* ---- prices ---------------------------------------------------------------------------------- */
+
+/* A member of money; null where it is not said. */
+static void put_money(json_t *j, const char *name, int64_t nano)
+{
+    char text[MONEY_TEXT_MAX];
+
+    json_object_set_new(j, name, nano < 0 ? json_null() : json_string(money_show(nano, text)));
+}
+
+static json_t *any_name(const char *name)
+{
+    return *name ? json_string(name) : json_null();
+}
+
+static json_t *price_json(const struct price *p, const char *currency)
+{
+    json_t *j =
+        json_pack("{s:s, s:o, s:o, s:o, s:s, s:I}", "side", p->side == PRICE_BUY ? "buy" : "sell",
+                  "model", any_name(p->model), "supplier", any_name(p->supplier), "tier",
+                  p->tier < 0 ? json_null() : json_string(tier_name((enum tier)p->tier)),
+                  "currency", *p->currency ? p->currency : currency, "from", (json_int_t)p->from_s);
+
+    put_money(j, "input", p->uncached);
+    put_money(j, "cached_input", p->cache_read);
+    put_money(j, "cache_write", p->cache_write);
+    put_money(j, "output", p->output);
+    put_money(j, "reasoning", p->reasoning);
+    put_money(j, "per_request", p->per_request);
+    put_money(j, "minimum", p->minimum);
+    return j;
+}
+
+int call_admin_prices(struct call *c, struct err *e)
+{
+    const struct serve_config *config = c->s->config;
+    json_t *list = json_array();
+
+    for (int i = 0; i < config->book.n; i++)
+        json_array_append_new(list, price_json(&config->book.list[i], config->currency));
+    return answer(c, 200, json_pack("{s:s, s:o}", "object", "list", "data", list), e);
 }
 
 /* ---- the configuration ----------------------------------------------------------------------- */

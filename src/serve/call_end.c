@@ -59,6 +59,10 @@ static int call_headers(struct call *c, struct api_header *h, int max)
         set(&h[n++], "x-gaufre-supplier", c->sup->id);
         set(&h[n++], "x-gaufre-tier", tier_name(c->tier));
     }
+    if (c->set_cookie) {
+        set(&h[n++], "set-cookie", c->set_cookie);
+        set(&h[n++], "cache-control", "no-store");
+    }
     n += add_downgraded(c, &h[n]);
     if (call_replay_of(c)) {
         set(&h[n++], "idempotent-replayed", "true");

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "console/overview.h"
 #include "serve/server.h"
 
 #define TEXT_MAX ((size_t)1 << 20)
@@ -15,7 +16,10 @@
 
 struct call_watch {
     struct watch *watch;
-    int is_out; /* it is on its way round the io threads */
+    int is_out;      /* it is on its way round the io threads */
+    int is_overview; /* of all tenants, made once for all who look (console/overview.h) ... */
+    int has_joined;  /* ... again and again */
+    uint64_t seq;    /* of the overview that was sent last */
     int interval_us;
     int64_t next_us;
     struct buf text;
@@ -62,9 +66,57 @@ static void answer_one(struct call *c)
         call_reply(c, 200, "application/json", c->out.data, c->out.len);
 }
 
+static void end_stream(struct call *c);
+
+/* An overview that is new to this client. */
+static void answer_overview(struct call *c, const struct overview_text *t)
+{
+    const struct api_frame *frame = api_sse_frame(NULL);
+    struct call_watch *w = c->watch;
+    struct cloud_admin who;
+    struct err e = {0};
+
+    if (!w->has_joined) {
+        call_reply(c, 200, "application/json", t->text.data, t->text.len);
+        return;
+    }
+    if (c->streaming && handler_check_operator(c, &who, &e)) { /* its session or its key is over */
+        end_stream(c);
+        return;
+    }
+    w->seq = t->seq;
+    buf_clear(&w->text);
+    buf_add_str(&w->text, frame->begin);
+    buf_add(&w->text, t->text.data, t->text.len);
+    if (buf_add_str(&w->text, frame->end))
+        return; /* no memory: the next one may fit */
+    if (!c->streaming)
+        call_stream_begin(c);
+    net_stream_write(c->x, w->text.data, w->text.len); /* cut: on_gone follows */
+}
+
+/* It was made here, for all. */
+static void overview_home(struct call *c)
+{
+    struct overview_text *t = overview_make(c->watch->watch);
+    struct err e = {0};
+
+    if (c->x && t)
+        answer_overview(c, t);
+    else if (c->x && !c->streaming) {
+        err_set(&e, ERR_NOMEM, "No memory for the answer.");
+        call_fail(c, &e);
+    }
+    overview_put(t);
+}
+
 static void come_home(struct call *c)
 {
     c->watch->is_out = 0;
+    if (c->watch->is_overview)
+        overview_home(c);
+    if (c->watch->is_overview && c->x)
+        return;
     if (!c->x)
         c->state = CALL_OVER; /* the client left meanwhile */
     else if (c->watch->interval_us)
@@ -188,6 +240,61 @@ void call_watch_cancel(struct call *c)
     look_for_one(c, WATCH_CANCEL);
 }
 
+/* ---- overviews ------------------------------------------------------------------------------- */
+
+/* Tell what there is, or make it, or ask again at the next tick. */
+static void look_over(struct call *c)
+{
+    struct call_watch *w = c->watch;
+    struct overview_text *t;
+
+    switch (overview_look(c->s->console, clock_now_us(), &t)) {
+    case OVERVIEW_READY:
+        if (t->seq != w->seq)
+            answer_overview(c, t);
+        overview_put(t);
+        break;
+    case OVERVIEW_MAKE:
+        set_out(c, NULL, WATCH_ROW);
+        break;
+    case OVERVIEW_WAIT:
+        break;
+    }
+}
+
+static void begin_overview(struct call *c, int is_stream)
+{
+    struct err e = {0};
+    int r = begin(c, &e);
+
+    if (!r)
+        r = watch_want_times(c->watch->watch, &e);
+    if (!r && is_stream)
+        r = overview_join(c->s->console, &e);
+    if (r) {
+        call_fail(c, &e);
+        return;
+    }
+    c->watch->is_overview = 1;
+    c->watch->has_joined = is_stream;
+    c->watch->text.max = OVERVIEW_TEXT_MAX + 256;
+    c->state = CALL_WATCH;
+    if (is_stream && c->method == HTTP_HEAD)
+        call_reply(c, 200, "text/event-stream; charset=utf-8", "", 0);
+    else
+        look_over(c);
+}
+
+void call_overview(struct call *c)
+{
+    begin_overview(c, 0);
+}
+
+void call_overview_events(struct call *c)
+{
+    begin_overview(c, 1);
+}
+
 /* ---- again and again ------------------------------------------------------------------------- */
 
 /* No more states: the stream ends in order, and the client may ask again. */
@@ -212,8 +319,12 @@ void call_watch_tick(struct call *c, int64_t now_us)
         err_set(&e, ERR_DRAINING, "The server is shutting down.");
         call_fail(c, &e);
     } else if (c->streaming &&
-               (atomic_load(&c->s->draining) || c->keys_read != atomic_load(&c->s->keys_read))) {
+               (atomic_load(&c->s->draining) ||
+                (!w->is_overview && c->keys_read != atomic_load(&c->s->keys_read)))) {
         end_stream(c);
+    } else if (w->is_overview) {
+        if (!w->is_out && (!c->streaming || net_pending(c->x) <= BEHIND))
+            look_over(c);
     } else if (c->streaming && !w->is_out && now_us + EARLY_US >= w->next_us) {
         w->next_us += w->interval_us;
         if (w->next_us <= now_us)
@@ -228,6 +339,8 @@ void call_watch_free(struct call *c)
     if (!c->watch)
         return;
     CHECK(!c->watch->is_out);
+    if (c->watch->has_joined)
+        overview_leave(c->s->console);
     watch_free(c->watch->watch);
     buf_done(&c->watch->text);
     free(c->watch);

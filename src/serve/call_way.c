@@ -402,6 +402,7 @@ static void tell_begin(struct call *c)
     struct row_begin b = {.i_model = c->ticket.offer->i_model,
                           .stream = c->req.stream,
                           .tier = c->tier,
+                          .supplier = c->sup->id,
                           .n_choices = c->req.n_run * c->n_jobs};
 
     for (int32_t i = 0; i < c->n_jobs; i++)

@@ -54,6 +54,13 @@ static const struct endpoint rows[API_ROUTE_N] = {
     [API_ROUTE_ADMIN_USAGE] = {.administer = call_admin_usage},
     [API_ROUTE_ADMIN_RELOAD] = {.administer = call_admin_reload},
     [API_ROUTE_ADMIN_OPENAPI] = {.answer = call_show_openapi},
+    [API_ROUTE_ADMIN_PRICES] = {.administer = call_admin_prices},
+    [API_ROUTE_ADMIN_SESSION] = {.answer = call_session},
+    [API_ROUTE_ADMIN_OVERVIEW] = {.answer = call_overview},
+    [API_ROUTE_ADMIN_EVENTS] = {.answer = call_overview_events},
+    [API_ROUTE_ADMIN_REQUEST] = {.answer = call_watch_request},
+    [API_ROUTE_ADMIN_ROUTE] = {.answer = call_watch_route},
+    [API_ROUTE_ADMIN_CANCEL] = {.answer = call_watch_cancel},
     [API_ROUTE_PREFLIGHT] = {.answer = preflight},
 };
 

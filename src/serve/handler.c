@@ -169,13 +169,78 @@ struct cloud_caller handler_caller(const struct call *c)
 
 int handler_is_operator(struct call *c)
 {
-    struct cloud_caller who = handler_caller(c);
-    char id[CLOUD_NAME_MAX];
+    struct cloud_admin who;
     struct err e;
 
-    if (!serve_has_keys(c->s->config))
-        return is_local(c);
-    return who.n_key && !cloud_check_admin(c->s->cloud, clock_now_us(), &who, id, &e);
+    return !handler_check_operator(c, &who, &e);
+}
+
+int handler_is_own_page(struct call *c)
+{
+    struct origin_ask ask = origin_of(c);
+
+    return origin_is_own_page(&ask);
+}
+
+int handler_find_session(struct call *c, struct session *ret)
+{
+    const char *at = http_field(net_head(c->x), "cookie");
+    char name[CALL_COOKIE_MAX];
+    size_t n = call_cookie_name(c->s, name);
+
+    for (; at && *at; at += strcspn(at, ";")) {
+        at += strspn(at, "; \t");
+        if (!strncmp(at, name, n) && at[n] == '=')
+            return sessions_find(c->s->sessions, clock_now_us(), at + n + 1,
+                                 strcspn(at + n + 1, "; \t"), ret);
+    }
+    return 0;
+}
+
+static int is_change(const struct call *c)
+{
+    return c->method != HTTP_GET && c->method != HTTP_HEAD;
+}
+
+/* A cookie is sent by the browser, whoever's page asked for it: it has to be ours, and to change
+ * something it shows that it can read what we answer. */
+static int check_page(struct call *c, const struct session *s, struct err *e)
+{
+    if (!handler_is_own_page(c))
+        return err_set(e, ERR_FORBIDDEN, "A session is for this server's own page.");
+    if (is_change(c) && !session_has_csrf(s, http_field(net_head(c->x), "x-gaufre-csrf")))
+        return err_set_param(e, ERR_FORBIDDEN, "x-gaufre-csrf",
+                             "With a session, a change needs the header x-gaufre-csrf, as GET "
+                             "/admin/v1/session tells it.");
+    return 0;
+}
+
+static int check_admin(struct call *c, struct cloud_admin *ret, struct err *e)
+{
+    struct cloud_caller who = handler_caller(c);
+    struct session s = {.until_us = 0};
+    int r = 0;
+
+    if (!who.key && handler_find_session(c, &s)) {
+        r = check_page(c, &s, e);
+        who.key = s.key;
+        who.n_key = strlen(s.key);
+    }
+    if (!r)
+        r = cloud_check_admin(c->s->cloud, clock_now_us(), &who, ret, e);
+    session_wipe(&s);
+    if (!r && is_change(c) && ret->is_read_only)
+        r = err_set_param(e, ERR_FORBIDDEN, "api_key",
+                          "This key may look, and change nothing (read_only).");
+    return r;
+}
+
+int handler_check_operator(struct call *c, struct cloud_admin *ret, struct err *e)
+{
+    if (serve_has_keys(c->s->config))
+        return check_admin(c, ret, e);
+    *ret = (struct cloud_admin){.key_id = ""};
+    return is_local(c) ? 0 : err_set(e, ERR_FORBIDDEN, "This is for who is on this machine only.");
 }
 
 static int may_read_metrics(struct call *c, const struct cloud_caller *who, struct err *e)
@@ -202,7 +267,11 @@ static int may_ask(struct call *c, const struct cloud_caller *who, struct err *e
         c->keys_read = atomic_load(&c->s->keys_read); /* before the key is looked at */
         return cloud_find_tenant(c->s->cloud, now_us, who, &c->i_viewer, e);
     case API_AUTH_ADMIN:
-        return cloud_check_admin(c->s->cloud, now_us, who, c->admin.key_id, e);
+        return check_admin(c, &c->admin.who, e);
+    case API_AUTH_OPERATOR:
+        c->keys_read = atomic_load(&c->s->keys_read);
+        c->i_viewer = WATCH_ALL;
+        return handler_check_operator(c, &c->admin.who, e);
     case API_AUTH_METRICS:
         return may_read_metrics(c, who, e);
     case API_AUTH_LIMITS:

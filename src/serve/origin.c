@@ -136,7 +136,7 @@ static int is_same_origin(const char *origin, const char *host)
 
 /* Pages cannot write Sec-Fetch-Site; where there is none, the browser is old or the page came
  * without TLS from another machine. */
-static int is_own_page(const struct origin_ask *a)
+int origin_is_own_page(const struct origin_ask *a)
 {
     if (a->site && *a->site)
         return !strcmp(a->site, "same-origin") || !strcmp(a->site, "none");
@@ -145,7 +145,7 @@ static int is_own_page(const struct origin_ask *a)
 
 int origin_is_own(const struct serve_config *c, const struct origin_ask *a)
 {
-    return !check_host(c, a->host, NULL) && is_own_page(a);
+    return !check_host(c, a->host, NULL) && origin_is_own_page(a);
 }
 
 /* The origin as configured that lets this one in, "*", or NULL. */
@@ -185,7 +185,7 @@ int origin_check(const struct serve_config *c, const struct origin_ask *a, const
     if (r)
         return r;
     *ret_cors = allowing(c, origin);
-    if (*ret_cors || is_own_page(a))
+    if (*ret_cors || origin_is_own_page(a))
         return 0;
     /* A link on another site that leads to this server's page may be followed: the other site
      * cannot read what is shown. */

@@ -26,6 +26,9 @@ int origin_check(const struct serve_config *c, const struct origin_ask *a, const
  * origin is foreign. The settings that let pages call do not matter here. */
 int origin_is_own(const struct serve_config *c, const struct origin_ask *a);
 
+/* 1 when no page of another site sent it, whatever the host is called. */
+int origin_is_own_page(const struct origin_ask *a);
+
 /* What the settings may hold: "scheme://host[:port]", "null", "*" or "none"; a name or address
  * without port, or "*". */
 int origin_is_valid(const char *text);

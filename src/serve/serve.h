@@ -133,6 +133,8 @@
       "put prompts into the log")                                                                  \
     X("metrics", "metrics", CHOICE, metrics, "local", 0, 0, "local|key|open",                      \
       "who may read /metrics: this machine and keys, keys only, everybody")                        \
+    X("console_session", "console-session", TIME, console_session, "12h", 1000, 2592000000,        \
+      "TIME", "time after which who is in the console shows a key again")                          \
     X("strict_compat", "strict-compat", BOOL, strict_compat, "false", 0, 0, NULL,                  \
       "refuse unknown fields, as Cerebras does")                                                   \
     X("cors_origin", "cors-origin", STRS, cors_origin, NULL, 0, 0, "ORIGINS",                      \
@@ -226,7 +228,8 @@ struct serve_config {
     int64_t port, threads, io_threads, prep_threads, queue, connections, connections_per_address;
     int64_t retry_percent, retry_min, hedge_after, hedge_percent;
     int64_t requests_per_minute, tokens_per_minute, concurrency;
-    int64_t header_timeout, body_timeout, idle_timeout, stall_timeout, drain_timeout; /* ms */
+    int64_t header_timeout, body_timeout, idle_timeout, stall_timeout, drain_timeout,
+        console_session; /* ms */
     int64_t heartbeat, queue_age;
     uint64_t body_limit, body_budget, idempotency_memory;
     int64_t idempotency_window; /* ms */

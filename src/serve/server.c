@@ -207,6 +207,9 @@ int server_new(struct server **ret, const struct serve_config *c, struct err *e)
         r = open_cloud(s, e);
     if (!r)
         r = open_console(s, e);
+    s->sessions = sessions_new();
+    if (!r && !s->sessions)
+        r = err_set(e, ERR_NOMEM, "out of memory");
     if (!r)
         r = prep_open(&s->prep, (int)c->prep_threads, e);
     if (r)
@@ -522,6 +525,7 @@ int64_t serve_close(struct server *s)
     suppliers_close(atomic_load(&s->suppliers));
     net_server_close(s->net);
     console_free(s->console);
+    sessions_free(s->sessions);
     if (s->wake_fd >= 0)
         close(s->wake_fd);
     pthread_cond_destroy(&s->reload_ended);

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "cloud/cloud.h"
+#include "cloud/sessions.h"
 #include "console/console.h"
 #include "console/watch.h"
 #include "net/net.h"
@@ -40,6 +41,7 @@ struct server {
     struct server_io *io;
     struct prep *prep;
     struct console *console;
+    struct sessions *sessions;
     struct served served[SERVE_MODELS_MAX];
     int n_served;
     struct hooks *hooks; /* with its timer, on the first io thread */
