@@ -1,5 +1,7 @@
 #include "base/utf8.h"
 
+#include <string.h>
+
 int utf8_decode(const char *s, size_t n, uint32_t *ret_cp)
 {
     const unsigned char *p = (const unsigned char *)s;
@@ -82,4 +84,12 @@ size_t utf8_partial_tail(const char *p, size_t n)
         return utf8_decode(p + n - k, k, &cp) == -1 ? k : 0;
     }
     return 0;
+}
+
+void utf8_clean(char *s)
+{
+    size_t bad;
+
+    for (; !utf8_valid(s, strlen(s), &bad); s += bad)
+        s[bad] = '?';
 }

@@ -15,5 +15,7 @@ int utf8_valid(const char *p, size_t n, size_t *ret_bad);
 /* Length of an unfinished but so far valid sequence at the end of p (0..3): what a streamer must
  * hold back. */
 size_t utf8_partial_tail(const char *p, size_t n);
+/* Put '?' in the place of each byte of the text that is not UTF-8. */
+void utf8_clean(char *s);
 
 #endif

@@ -203,14 +203,9 @@ int ledger_sql_is_clean(const struct books_row *r)
 
 void ledger_sql_clean(struct books_row *r)
 {
-    size_t bad;
-
     for (int i = 0; i < LEDGER_SEQ; i++) {
-        char *text = (char *)r + fields[i].at, *end = text;
-        if (fields[i].kind != TEXT)
-            continue;
-        for (; !utf8_valid(end, strlen(end), &bad); end += bad)
-            end[bad] = '?';
+        if (fields[i].kind == TEXT)
+            utf8_clean((char *)r + fields[i].at);
     }
 }
 

@@ -66,6 +66,7 @@ extern const struct cmd cmd_init;
 extern const struct cmd cmd_key;
 extern const struct cmd cmd_ledger;
 extern const struct cmd cmd_list;
+extern const struct cmd cmd_log;
 extern const struct cmd cmd_perplexity;
 extern const struct cmd cmd_pull;
 extern const struct cmd cmd_rm;

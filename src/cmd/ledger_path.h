@@ -1,4 +1,4 @@
-/* Which ledger a command reads. */
+/* Which ledger, and which request log, a command reads. */
 #ifndef CMD_LEDGER_PATH_H
 #define CMD_LEDGER_PATH_H
 
@@ -16,5 +16,9 @@
 /* The file or PostgreSQL URL that was asked for, or $GAUFRE_LEDGER's, or ledger.db in gaufre's
  * home. *ret_is_new: it is the last, and not there yet. */
 int ledger_path(const char *asked, char ret[LEDGER_PATH_MAX], int *ret_is_new, struct err *e);
+
+/* Likewise of the request log: $GAUFRE_REQUEST_LOG, REQUEST_LOG_FILE. */
+#define REQUEST_LOG_FILE "requests.db"
+int request_log_path(const char *asked, char ret[LEDGER_PATH_MAX], int *ret_is_new, struct err *e);
 
 #endif

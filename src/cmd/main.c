@@ -26,6 +26,7 @@ const struct cmd *const cmd_table[] = {
     &cmd_team,
     &cmd_key,
     &cmd_route,
+    &cmd_log,
     &cmd_usage_table,
     &cmd_bill,
     &cmd_ledger,

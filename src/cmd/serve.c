@@ -14,6 +14,7 @@
 #include "base/sql.h"
 #include "cloud/accounts.h"
 #include "cmd/cmd.h"
+#include "cmd/ledger_path.h"
 #include "engine/engine.h"
 #include "hub/hub.h"
 
@@ -106,7 +107,7 @@ static const char *in_home(struct serve_config *c, const struct hub *h, const ch
     return path;
 }
 
-/* Find the paths of the models, the ledger and the bench store. */
+/* Find the paths of the models, the ledger, the request log and the bench store. */
 static int resolve(struct serve_config *c, struct err *e)
 {
     struct hub *h = NULL;
@@ -127,6 +128,10 @@ static int resolve(struct serve_config *c, struct err *e)
     if (!r && !*c->ledger) {
         c->ledger = in_home(c, h, "ledger.db");
         r = c->ledger ? hub_make_home(h, e) : err_set(e, ERR_NOMEM, "out of memory");
+    }
+    if (!r && !strcmp(c->request_log, "on")) {
+        c->request_log = in_home(c, h, REQUEST_LOG_FILE);
+        r = c->request_log ? hub_make_home(h, e) : err_set(e, ERR_NOMEM, "out of memory");
     }
     hub_close(h);
     return r;

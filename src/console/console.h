@@ -18,6 +18,7 @@
 #include "net/net.h"
 
 struct console;
+struct request_store;
 struct rows;
 
 struct console_setup {
@@ -25,6 +26,7 @@ struct console_setup {
     struct net_server *net; /* rows are published by its io threads */
     int mail_kind;          /* kind of the mailbox items by which watches travel */
     int has_one_tenant;     /* there is only one tenant: it may have all places of watchers */
+    struct request_store *requests; /* rows of requests go there too; NULL: nowhere */
 };
 /* NULL: out of memory. */
 struct console *console_new(const struct console_setup *s);

@@ -8,6 +8,7 @@
 #include "console/console.h"
 #include "console/meter.h"
 #include "console/overview.h"
+#include "console/request_store.h"
 #include "console/route_view.h"
 #include "console/row.h"
 
@@ -86,7 +87,8 @@ struct console {
 /* overview_view.c: what a watch has collected, as JSON. 0 or the buffer's failure. */
 int overview_write(struct watch *w, uint64_t seq, const struct overview_sums *s, struct buf *out);
 
-/* request_log.c: the line of a request that ended. */
-void request_log(const struct row_live *l, const struct row_end *e, const char *model);
+/* request_log.c: the line of a request that ended, and its row in the store (NULL: nowhere). */
+void request_log(const struct row_live *l, const struct row_end *e, const char *model,
+                 struct request_store *store);
 
 #endif

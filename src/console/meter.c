@@ -75,6 +75,7 @@ enum {
     M_ROWS_PENDING,
     M_ROWS_IN_JOURNAL,
     M_ROWS_FAILED,
+    M_REQUESTS_DROPPED,
     M_BUILD,
 };
 
@@ -271,6 +272,12 @@ static const struct metric_def defs[] = {
                        {NULL},
                        NULL,
                        0},
+    [M_REQUESTS_DROPPED] = {"gaufre_request_log_dropped_total",
+                            METRIC_COUNTER,
+                            "Requests that are not in the request log, which could not keep up.",
+                            {NULL},
+                            NULL,
+                            0},
     [M_BUILD] = {"gaufre_build_info", METRIC_GAUGE, "Always 1.", {"version"}, NULL, 0},
     {0},
 };
@@ -454,6 +461,8 @@ int console_metrics(struct console *c, struct buf *out)
     put(c, M_ROWS_PENDING, NULL, s.rows_pending);
     put(c, M_ROWS_IN_JOURNAL, NULL, s.rows_in_journal);
     put(c, M_ROWS_FAILED, NULL, s.write_failures);
+    if (c->setup.requests)
+        put(c, M_REQUESTS_DROPPED, NULL, request_store_dropped(c->setup.requests));
     put(c, M_BUILD, GAUFRE_VERSION, 1);
     return metric_write(c->meter->set, out);
 }

@@ -163,6 +163,6 @@ void row_end(struct row_live *l, struct rows *io, const struct row_end *e)
         count(&io->ended, e);
     if (e->is_api)
         meter_end(c->meter, m ? m->id : "-", m ? &m->meters : NULL, l, e);
-    request_log(l, e, m ? m->id : "");
+    request_log(l, e, m ? m->id : "", c->setup.requests);
     l->rows = NULL;
 }

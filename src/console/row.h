@@ -71,6 +71,7 @@ void row_finish(struct row_live *l, const char *finish);
 /* How a request ended. Strings are borrowed; "" or 0 where there is nothing to say. */
 struct row_end {
     const char *peer, *method, *path, *tenant, *key_id;
+    const char *supplier; /* who served it */
     const char *finish; /* "stop", "length"; NULL: it did not come so far */
     const char *why;    /* the sentence of `code` */
     const char *route;  /* which supplier was chosen and why (cloud/route_record.h) */
@@ -80,6 +81,7 @@ struct row_end {
     int i_model;        /* -1: none was found */
     int n_jobs;         /* that reached a supplier */
     int stream;         /* it was answered as one */
+    enum tier tier;     /* in which it was served */
     struct usage usage;
     struct times times; /* but total and created */
 };

@@ -273,6 +273,8 @@ static void tell_end(struct call *c)
                         .path = c->path,
                         .tenant = c->ticket.tenant,
                         .key_id = c->ticket.key_id,
+                        .supplier = c->sup ? c->sup->id : NULL,
+                        .tier = c->tier,
                         .finish = c->finish,
                         .why = c->code && c->err.code == c->code ? c->err.text : NULL,
                         .route = c->record.data,

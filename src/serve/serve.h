@@ -65,6 +65,11 @@
       "serve beyond this machine without keys")                                                    \
     X("ledger", "ledger", STR, ledger, "", 0, 0, "FILE|URL",                                       \
       "where usage is booked, or 'off' (default: ledger.db in gaufre's home)")                     \
+    X("request_log", "request-log", STR, request_log, "off", 0, 0, "FILE|URL",                     \
+      "where a row of each request is kept for 'gaufre log': 'on' is requests.db in gaufre's "     \
+      "home")                                                                                      \
+    X("request_log_days", "request-log-days", INT, request_log_days, "30", 0, 36500, "N",          \
+      "days that they are kept, 0: for ever")                                                      \
     X("ledger_sync", "ledger-sync", CHOICE, ledger_sync, "full", 0, 0, "full|normal",              \
       "flush each group of rows, or leave that to the database once a second")                     \
     X("currency", "currency", STR, currency, "", 0, 0, "CODE",                                     \
@@ -223,10 +228,11 @@ struct serve_account {
 struct serve_config {
     const char *rates_path; /* the bench store (bench_store.h), or NULL: filled by the caller */
     const char *host, *keys, *accounts, *ledger, *currency, *region, *residency, *log_file;
+    const char *request_log;
     struct config_strs cors_origin, allowed_hosts, hedge_tiers;
     unsigned hedge_tier_bits; /* filled by serve_config_check */
     int64_t port, threads, io_threads, prep_threads, queue, connections, connections_per_address;
-    int64_t retry_percent, retry_min, hedge_after, hedge_percent;
+    int64_t request_log_days, retry_percent, retry_min, hedge_after, hedge_percent;
     int64_t requests_per_minute, tokens_per_minute, concurrency;
     int64_t header_timeout, body_timeout, idle_timeout, stall_timeout, drain_timeout,
         console_session; /* ms */

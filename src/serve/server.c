@@ -168,7 +168,13 @@ static int open_console(struct server *s, struct err *e)
                                   .net = s->net,
                                   .mail_kind = MAIL_WATCH,
                                   .has_one_tenant = server_has_one_tenant(s)};
+    const char *requests = or_null(s->config->request_log);
+    int r =
+        requests ? request_store_open(&s->requests, requests, s->config->request_log_days, e) : 0;
 
+    if (r)
+        return r;
+    setup.requests = s->requests;
     s->console = console_new(&setup);
     if (!s->console)
         return err_set(e, ERR_NOMEM, "out of memory");
@@ -526,6 +532,7 @@ int64_t serve_close(struct server *s)
     net_server_close(s->net);
     console_free(s->console);
     sessions_free(s->sessions);
+    request_store_close(s->requests);
     if (s->wake_fd >= 0)
         close(s->wake_fd);
     pthread_cond_destroy(&s->reload_ended);

@@ -8,6 +8,7 @@
 #include "cloud/cloud.h"
 #include "cloud/sessions.h"
 #include "console/console.h"
+#include "console/request_store.h"
 #include "console/watch.h"
 #include "net/net.h"
 #include "serve/call.h"
@@ -42,6 +43,7 @@ struct server {
     struct prep *prep;
     struct console *console;
     struct sessions *sessions;
+    struct request_store *requests; /* NULL: no request log */
     struct served served[SERVE_MODELS_MAX];
     int n_served;
     struct hooks *hooks; /* with its timer, on the first io thread */

@@ -452,6 +452,7 @@ int serve_config_describe(const struct serve_config *c, struct buf *out, struct 
     if (has_accounts(c))
         buf_addf(out, "accounts   %s\n", sql_name(c->accounts));
     buf_addf(out, "ledger     %s\n", *c->ledger ? sql_name(c->ledger) : "off");
+    buf_addf(out, "request log %s\n", sql_name(c->request_log));
     for (int i = 0; i < c->n_models; i++) {
         r = describe_model(c, &c->models[i], &need, out, e);
         if (r)
@@ -469,7 +470,8 @@ int serve_config_describe(const struct serve_config *c, struct buf *out, struct 
     buf_add_char(out, '\n');
     for (const struct config_setting *s = serve_settings; s->name; s++) {
         if (!strcmp(s->name, "host") || !strcmp(s->name, "port") || !strcmp(s->name, "keys") ||
-            !strcmp(s->name, "accounts") || !strcmp(s->name, "ledger"))
+            !strcmp(s->name, "accounts") || !strcmp(s->name, "ledger") ||
+            !strcmp(s->name, "request_log"))
             continue;
         buf_addf(out, "%-20s ", s->name);
         config_show(s, c, out);
