@@ -9,6 +9,7 @@
  *   api_check_tokens/...    what only the model knows: vocabulary, context         request.h
  *   api_reply_new           then api_reply_event for every event: bytes of a       reply.h
  *   api_reply_body          stream; without stream, the body at the end
+ *   api_receipt_put         energy and cost, as clients read them                   receipt_text.h
  *   api_error_body          a struct err -> body and status                        dialect.h
  *
  * and beside that lists of models, text tools and the engine's state. The contract's tables
@@ -21,12 +22,13 @@
 #include "api/engine_body.h"
 #include "api/header_list.h"
 #include "api/model_list.h"
+#include "api/receipt_text.h"
+#include "api/relayed.h"
 #include "api/reply.h"
 #include "api/request.h"
 #include "api/splice.h"
 #include "api/sse.h"
 #include "api/text_tools.h"
-#include "api/relayed.h"
 #include "api/wire_error.h"
 
 #endif

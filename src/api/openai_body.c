@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "api/openai.h"
+#include "api/receipt_text.h"
 #include "base/check.h"
 #include "base/json_write.h"
 #include "base/put.h"
@@ -46,11 +47,13 @@ void openai_put_usage(struct buf *b, const struct api_reply *r)
              ",\"usage\":{\"prompt_tokens\":%lld,\"completion_tokens\":%lld,\"total_tokens\":%lld,"
              "\"prompt_tokens_details\":{\"cached_tokens\":%lld},\"completion_tokens_details\":{"
              "\"reasoning_tokens\":%lld,\"accepted_prediction_tokens\":%lld,"
-             "\"rejected_prediction_tokens\":%lld}},\"time_info\":{",
+             "\"rejected_prediction_tokens\":%lld}",
              (long long)u->prompt_tokens, (long long)u->completion_tokens,
              (long long)(u->prompt_tokens + u->completion_tokens), (long long)u->cached_tokens,
              (long long)u->reasoning_tokens, (long long)u->accepted_prediction_tokens,
              (long long)u->rejected_prediction_tokens);
+    api_receipt_put(b, &r->receipt);
+    buf_add_str(b, "},\"time_info\":{");
     put_seconds(b, "queue_time", t->queue_us);
     buf_add_char(b, ',');
     put_seconds(b, "prompt_time", t->prompt_us);

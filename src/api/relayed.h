@@ -39,7 +39,9 @@ struct api_relayed_piece {
     enum finish finish;
     const char *usage; /* the object, or NULL: none, or null */
     size_t n_usage;
-    const char *end;        /* of the object: the '}' */
+    const char *energy; /* an object beside it; NULL: none */
+    size_t n_energy;
+    const char *end; /* of the object: the '}' */
 };
 /* One chunk of a stream, or a whole body, of chat and of completions. */
 void api_relayed_look(const char *json, size_t n, struct api_relayed_piece *ret);
@@ -51,7 +53,8 @@ int api_relayed_join(const char *json, size_t n, const char *more, size_t n_more
 
 /* Usage in any of the known shapes, as this project counts: what is cached is part of the prompt,
  * what is reasoning part of the completion. Where the numbers do not fit each other the state is
- * USAGE_DISPUTED, and what the supplier asks for at most is kept. 0; -1: it has no counts. */
+ * USAGE_DISPUTED, and what the supplier asks for at most is kept. What it says of energy is kept as
+ * stated. 0; -1: it has no counts. */
 int api_relayed_usage(const char *json, size_t n, struct usage *ret);
 
 /* Tokens of n bytes of text, where nobody counted them. */

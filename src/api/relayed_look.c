@@ -142,6 +142,9 @@ static int look_at_top(struct json_walk *w, struct json_item *i, struct api_rela
     if (r > 0 && json_is_key(i, "usage") && *i->value == '{') {
         ret->usage = i->value;
         ret->n_usage = (size_t)(i->value_end - i->value);
+    } else if (r > 0 && json_is_key(i, "energy") && *i->value == '{') {
+        ret->energy = i->value;
+        ret->n_energy = (size_t)(i->value_end - i->value);
     } else if (r > 0 && json_is_key(i, "error")) {
         ret->is_error = !is_word(i, "null");
     }

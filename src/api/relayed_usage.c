@@ -1,6 +1,7 @@
 /* What suppliers say was used, in the shapes that they say it in, to one meaning. */
 #include <string.h>
 
+#include "api/receipt_text.h"
 #include "api/relayed.h"
 #include "base/check.h"
 #include "base/json_walk.h"
@@ -137,6 +138,19 @@ static void read_completion(const struct counts *c, struct usage *u, int *bad)
     }
 }
 
+/* What it says of energy. */
+static void read_energy(const char *json, size_t n, struct energy *ret)
+{
+    struct json_walk w;
+    struct json_item i;
+
+    json_walk_begin(&w, json, json + n);
+    while (json_walk_next(&w, &i) > 0) {
+        if (json_is_key(&i, "energy") && *i.value == '{')
+            api_stated_energy(i.value, (size_t)(i.value_end - i.value), ret);
+    }
+}
+
 int api_relayed_usage(const char *json, size_t n, struct usage *ret)
 {
     struct counts c;
@@ -152,6 +166,7 @@ int api_relayed_usage(const char *json, size_t n, struct usage *ret)
     read_completion(&c, ret, &bad);
     ret->accepted_prediction_tokens = or_zero(c.accepted);
     ret->rejected_prediction_tokens = or_zero(c.rejected);
+    read_energy(json, n, &ret->energy);
     ret->state = bad || c.is_bad ? USAGE_DISPUTED : USAGE_COUNTED;
     return 0;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/dialect.h"
+#include "api/receipt_text.h"
 #include "api/reply_int.h"
 #include "api/request.h"
 #include "base/check.h"
@@ -98,13 +99,26 @@ static int take_text(struct api_reply *r, const struct event *ev)
     return b->failed ? b->failed : reply_charge(r, before, b->len);
 }
 
-/* JSON on one line, as a frame needs it: line breaks are blanks in JSON. */
-static void put_line(struct buf *out, const char *s, size_t n)
+/* A piece as its supplier wrote it, but for its receipt. */
+static int put_piece(struct buf *out, const struct event *ev)
 {
-    size_t from = out->len;
+    int r;
+
+    if (!ev->receipt || !ev->usage_to)
+        return buf_add(out, ev->text, ev->n_text);
+    CHECK(ev->usage_from < ev->usage_to && ev->usage_to <= ev->n_text);
+    buf_add(out, ev->text, ev->usage_from);
+    r = api_receipt_splice(ev->text + ev->usage_from, ev->usage_to - ev->usage_from, ev->receipt,
+                           out);
+    buf_add(out, ev->text + ev->usage_to, ev->n_text - ev->usage_to);
+    return r ? r : out->failed;
+}
+
+/* JSON on one line, as a frame needs it: line breaks are blanks in JSON. */
+static void make_line(struct buf *out, size_t from)
+{
     char *p;
 
-    buf_add(out, s, n);
     while (from < out->len && (p = memchr(out->data + from, '\n', out->len - from))) {
         *p = ' ';
         from = (size_t)(p - out->data) + 1;
@@ -115,15 +129,18 @@ static void put_line(struct buf *out, const char *s, size_t n)
 static int relay(struct api_reply *r, const struct event *ev, struct buf *out)
 {
     struct buf *body = &r->choice[0].text;
-    size_t before = body->len;
+    size_t before = body->len, from;
+    int e;
 
     if (r->req->stream) {
         buf_add_str(out, r->frame->begin);
-        put_line(out, ev->text, ev->n_text);
-        return buf_add_str(out, r->frame->end);
+        from = out->len;
+        e = put_piece(out, ev);
+        make_line(out, from);
+        return e ? e : buf_add_str(out, r->frame->end);
     }
-    buf_add(body, ev->text, ev->n_text);
-    return body->failed ? body->failed : reply_charge(r, before, body->len);
+    e = put_piece(body, ev);
+    return e ? e : body->failed ? body->failed : reply_charge(r, before, body->len);
 }
 
 static int end_relay(struct api_reply *r, struct buf *out)
@@ -168,6 +185,7 @@ int api_reply_event(struct api_reply *r, const struct event *ev, struct buf *out
     case EVENT_DONE:
         r->usage = *ev->usage;
         r->times = *ev->times;
+        r->receipt = ev->receipt ? *ev->receipt : (struct receipt){.charge_nano = -1};
         r->n_done++;
         CHECK(r->n_done <= r->n_prompts && r->n_finished >= r->n_done * r->req->n_run);
         r->ended = r->n_done == r->n_prompts;

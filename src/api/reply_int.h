@@ -23,6 +23,7 @@ struct api_reply {
     unsigned char ended, failed;
     size_t used, text_max;
     struct usage usage;
+    struct receipt receipt; /* zeroed: of nothing */
     struct times times;
 };
 

@@ -67,6 +67,27 @@ size_t put_milli(int64_t thousandths, char out[PUT_MAX])
     return n;
 }
 
+size_t put_decimal(int64_t v, int n, char out[PUT_MAX])
+{
+    uint64_t all = v < 0 ? -(uint64_t)v : (uint64_t)v, one = 1;
+    size_t len = 0;
+
+    for (int i = 0; i < n; i++)
+        one *= 10;
+    if (v < 0)
+        out[len++] = '-';
+    len += put(all / one, out + len);
+    out[len++] = '.';
+    all %= one;
+    do {
+        one /= 10;
+        out[len++] = hex[all / one];
+        all %= one;
+    } while (all);
+    out[len] = 0;
+    return len;
+}
+
 void put_bytes(const unsigned char *p, size_t n, char *out)
 {
     for (size_t i = 0; i < n; i++) {

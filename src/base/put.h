@@ -14,6 +14,8 @@
 size_t put_dec(int64_t v, char out[PUT_MAX]);
 size_t put_hex(uint64_t v, char out[PUT_MAX]);            /* lower case */
 size_t put_milli(int64_t thousandths, char out[PUT_MAX]); /* 1234: "1.234" */
+/* With n digits behind the point, 1..9, but for zeros at its end: 12500, 4 digits: "1.25". */
+size_t put_decimal(int64_t v, int n, char out[PUT_MAX]);
 /* n bytes, two digits each: out has 2 n + 1. */
 void put_bytes(const unsigned char *p, size_t n, char *out);
 /* A text, or as much of it as fits: cap > 0. */

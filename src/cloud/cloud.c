@@ -552,6 +552,16 @@ static int64_t cost(const struct cloud_prices *l, const struct cloud_use *u)
     return own >= 0 && p ? asked_exchange(l, p, own, u->at_us / 1000000) : own;
 }
 
+void cloud_receipt(const struct cloud *c, const struct cloud_ticket *t, const struct cloud_use *u,
+                   struct receipt *ret)
+{
+    const struct price *p;
+
+    *ret = (struct receipt){.energy = u->energy,
+                            .charge_nano = price_side(t->prices, PRICE_SELL, u, &p),
+                            .currency = c->config.currency};
+}
+
 static void put_price(const struct cloud *c, const struct cloud_ticket *t,
                       const struct cloud_use *u, struct books_row *r)
 {
@@ -574,6 +584,16 @@ static void put_lost(const struct cloud_use *u, const struct usage *owed, struct
     r->lost_prompt_tokens = owed->prompt_tokens - u->prompt_tokens;
     r->lost_cached_tokens = owed->cached_tokens - u->cached_tokens;
     r->lost_completion_tokens = owed->completion_tokens - u->completion_tokens;
+}
+
+static void put_energy(const struct energy *e, struct books_row *r)
+{
+    if (!e->method)
+        return; /* the row says unknown */
+    r->energy_uj = e->uj;
+    r->energy_boundary = (int)e->boundary;
+    r->energy_method = (int)e->method;
+    r->energy_uncertainty = e->uncertainty_permille;
 }
 
 int64_t cloud_hedge_after(const struct cloud *c, const struct cloud_ticket *t, enum tier tier)
@@ -680,7 +700,7 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
         r->reasoning_tokens = u->reasoning_tokens;
         r->usage_state = (int)u->usage_state;
         r->tier = (int)u->tier;
-        r->energy_uj = u->energy_uj;
+        put_energy(&u->energy, r);
         put_lost(u, &owed, r);
         put_price(c, t, u, r);
         r->status = u->status;

@@ -31,6 +31,7 @@
 #include "cloud/holds.h"
 #include "cloud/notices.h"
 #include "cloud/supplier.h"
+#include "job/receipt.h"
 #include "policy/breaker.h"
 #include "policy/exchange.h"
 #include "policy/hedge.h"
@@ -395,10 +396,13 @@ struct cloud_use {
     enum usage_state usage_state;
     const struct usage *owed; /* to the supplier, at least as much; NULL: the same */
     enum tier tier;           /* as it was served */
-    int64_t energy_uj;
+    struct energy energy;
     int status;    /* HTTP status answered */
     int64_t at_us; /* wall clock */
 };
+/* What its client is told of that: as its row will have it. */
+void cloud_receipt(const struct cloud *c, const struct cloud_ticket *t, const struct cloud_use *u,
+                   struct receipt *ret);
 /* End the ticket: what was used becomes a row in the ledger and is charged in place of what was
  * held, even if it was more. */
 void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "cloud/credential.h"
+#include "policy/energy_rate.h"
 
 #define BODY_MAX  ((size_t)64 << 20)
 #define ERROR_MAX ((size_t)64 << 10) /* of an answer that is an error, as much is read */
@@ -22,7 +23,8 @@ struct relay {
 /* A piece of an answer on its way to the reader. */
 struct piece {
     struct piece *next;
-    struct api_relayed_piece look;
+    struct api_relayed_piece look; /* its pointers are gone */
+    size_t usage_from, usage_to;   /* in the text; 0: it has none */
     size_t n;
     char text[];
 };
@@ -107,6 +109,8 @@ static struct piece *new_piece(const char *text, size_t n, const struct api_rela
     p->look = *look;
     p->n = n;
     memcpy(p->text, text, n);
+    p->usage_from = look->usage ? (size_t)(look->usage - text) : 0;
+    p->usage_to = look->usage ? p->usage_from + look->n_usage : 0;
     return p;
 }
 
@@ -122,6 +126,20 @@ static int may_be_billed(const struct relay_job *r)
            (r->is_left && (code == ERR_TIMEOUT || code == ERR_SILENT || code == ERR_RESET));
 }
 
+/* What was agreed upon with the supplier, of so many tokens. */
+static struct energy contracted(const struct relay *relay, const struct usage *u)
+{
+    const struct supplier_energy *c = &relay->c.terms.energy;
+
+    if (!c->is_agreed)
+        return (struct energy){0};
+    return (struct energy){
+        .uj = energy_rate_uj(c->input_nj, c->output_nj, u->prompt_tokens, u->completion_tokens),
+        .boundary = c->boundary,
+        .method = ENERGY_CONTRACTED,
+        .uncertainty_permille = c->uncertainty_permille};
+}
+
 /* Where nobody told what was used: what was asked and what came, by their lengths. */
 static void estimate(struct relay_job *r)
 {
@@ -132,6 +150,7 @@ static void estimate(struct relay_job *r)
         r->owed.prompt_tokens = api_relayed_estimate(r->job->relay->n_body);
     if (r->has_content)
         r->owed.completion_tokens = api_relayed_estimate(r->n_text);
+    r->owed.energy = contracted(r->relay, &r->owed);
 }
 
 /* Of so many tokens, those of the text that was told. */
@@ -147,6 +166,7 @@ static void reckon(struct relay_job *r)
     estimate(r);
     r->usage = r->has_content ? r->owed : (struct usage){.state = r->owed.state};
     if (r->is_left || r->err.code == ERR_CANCELLED) {
+        r->usage.energy.uj = part_told(r, r->usage.energy.uj);
         r->usage.completion_tokens = part_told(r, r->usage.completion_tokens);
         r->usage.reasoning_tokens = part_told(r, r->usage.reasoning_tokens);
     }
@@ -201,8 +221,16 @@ static int fail_if_error(struct relay_job *r, const struct api_relayed_piece *lo
 
 static void take_usage(struct relay_job *r, const struct api_relayed_piece *look)
 {
-    if (look->usage && !api_relayed_usage(look->usage, look->n_usage, &r->owed))
-        r->has_usage = 1;
+    struct usage told;
+
+    if (!look->usage || api_relayed_usage(look->usage, look->n_usage, &told))
+        return;
+    r->has_usage = 1;
+    r->owed = told;
+    if (look->energy && !r->owed.energy.method)
+        api_stated_energy(look->energy, look->n_energy, &r->owed.energy);
+    if (!r->owed.energy.method)
+        r->owed.energy = contracted(r->relay, &r->owed);
 }
 
 /* The usage came in a chunk of its own, which the client has not asked for: it goes on the last
@@ -210,13 +238,16 @@ static void take_usage(struct relay_job *r, const struct api_relayed_piece *look
 static int put_usage(struct piece **p, const char *text, size_t n)
 {
     struct piece *was = *p, *joined = NULL;
+    struct api_relayed_piece look;
     struct buf b;
     int code;
 
     buf_init(&b, 2 * API_SSE_EVENT_MAX);
     code = api_relayed_join(was->text, was->n, text, n, &b);
-    if (!code)
-        joined = new_piece(b.data, b.len, &was->look);
+    if (!code) {
+        api_relayed_look(b.data, b.len, &look);
+        joined = new_piece(b.data, b.len, &look);
+    }
     buf_done(&b);
     if (!joined)
         return code ? code : ERR_NOMEM;
@@ -253,7 +284,6 @@ static int take_chunk(struct relay_job *r, const char *text, size_t n)
     p = new_piece(text, n, &look);
     if (!p)
         return ERR_NOMEM;
-    p->look.usage = look.usage ? p->text : NULL; /* only: is it there */
     if (look.n_finished && !r->job->relay->include_usage && !look.usage)
         r->finish = p;
     else
@@ -566,7 +596,10 @@ static const struct event *relay_peek(struct supplier *s, struct job *j)
                                .n_text = p->n,
                                .has_content = p->look.has_content,
                                .is_last = p->look.n_finished > 0,
-                               .finish = p->look.finish};
+                               .finish = p->look.finish,
+                               .usage_from = p->usage_from,
+                               .usage_to = p->usage_to,
+                               .usage = &r->owed};
         return &r->ev;
     }
     if (!r->is_ended || r->is_popped)

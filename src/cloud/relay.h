@@ -10,6 +10,10 @@
  * the prompt; nothing, where nothing came. All else is only owed. An answer that is kept for its
  * client (cloud/replay.h) was delivered: its reader knows.
  *
+ * Its energy is what the service says, where it says it (usage.energy, or energy beside the usage),
+ * else what was agreed upon, else unknown; of an answer that was left, in proportion to the text
+ * that was delivered.
+ *
  * A supplier has a number of places (cloud/line.h): a job that finds none waits for its turn, and
  * is sent when it has one, which EVENT_STARTED tells.
  *

@@ -21,6 +21,7 @@
 #include "base/json.h"
 #include "base/patience.h"
 #include "job/chat.h"
+#include "job/energy.h"
 #include "job/event.h"
 #include "job/job.h"
 #include "job/load.h"
@@ -92,6 +93,14 @@ struct supplier_ops {
     void (*gone)(struct supplier *s);
 };
 
+/* The energy of its tokens, as it was agreed upon with who runs it. */
+struct supplier_energy {
+    int is_agreed;
+    int64_t input_nj, output_nj; /* nanojoules a token */
+    enum energy_boundary boundary;
+    int32_t uncertainty_permille;
+};
+
 /* What its owner says of it; not what it measures. Zeroed: nothing was said. Strings live as long
  * as it. */
 struct supplier_terms {
@@ -101,6 +110,7 @@ struct supplier_terms {
     uint32_t lacks;                         /* bits 1 << FEATURE_* */
     int32_t weight;
     int32_t max_share, owner_max_share; /* percent of what is spent in a day; 0: any */
+    struct supplier_energy energy;      /* where it does not say itself */
     int64_t price_max; /* nano-units for a million of a request's tokens; 0: any price */
 };
 

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "job/receipt.h"
 #include "job/usage.h"
 
 struct err;
@@ -70,7 +71,11 @@ struct event {
     int32_t n_cached, n_done;         /* STARTED, PREFILL: of the prompt's tokens, so far */
     int32_t n_drafted, n_draft_right; /* TEXT, DONE: of the job so far */
 
+    /* RELAY: where in the text its object `usage` is, which is told in `usage` so far; 0: none. */
+    size_t usage_from, usage_to;
     const struct usage *usage; /* DONE */
+    /* DONE; RELAY with usage: what its client is told beside the tokens; NULL: nothing */
+    const struct receipt *receipt;
     const struct usage *owed;  /* DONE: to the supplier, where that is another number; or NULL */
     const struct times *times; /* STARTED, DONE */
     int code;                  /* DONE: 0, or the ERR_* that ended the job */

@@ -185,12 +185,15 @@ struct call {
     int is_worked; /* a prep thread has done its part */
     int is_told;   /* part of the answer was sent or gathered: no other offer can be tried */
     int64_t written_us;
-    int64_t sent_us;    /* when its first job was handed over at this offer, ... */
-    int64_t queue_us;   /* ... and how long it waited there; 0: not told */
-    struct buf record;  /* of the choices of an offer (cloud/route_record.h) */
-    struct usage usage; /* of all jobs that came home: delivered, ... */
-    struct usage owed;  /* ... and owed to the supplier */
-    struct times times; /* likewise, the longest */
+    int64_t sent_us;        /* when its first job was handed over at this offer, ... */
+    int64_t queue_us;       /* ... and how long it waited there; 0: not told */
+    struct buf record;      /* of the choices of an offer (cloud/route_record.h) */
+    struct usage usage;     /* of all jobs that came home: delivered, ... */
+    struct usage owed;      /* ... and owed to the supplier */
+    struct times times;     /* likewise, the longest */
+    struct receipt receipt; /* of these, told or to be told; zeroed: of nothing */
+    int is_whole;           /* the answer is a body, and the receipt that of all of it */
+    int64_t booked_us;      /* the wall clock's time of it; 0: not yet */
     const char *finish;
 
     struct row_live live;     /* what the console is told of it: its id too */
@@ -332,6 +335,8 @@ int call_watch_is_out(const struct call *c); /* its watch is under way: the call
 void call_watch_free(struct call *c);        /* with its call */
 
 /* call_end.c: io thread. */
+/* What its client is told of what was used so far; NULL: nothing. Until the next call. */
+const struct receipt *call_receipt(struct call *c, const struct usage *u);
 void call_fail(struct call *c, const struct err *e); /* answer an error, wherever the call is */
 void call_reply(struct call *c, int status, const char *type, const void *body, size_t n);
 void call_reply_buf(struct call *c, int status, const char *type, struct buf *body); /* taken */

@@ -64,6 +64,8 @@ static int call_headers(struct call *c, struct api_header *h, int max)
         set(&h[n++], "cache-control", "no-store");
     }
     n += add_downgraded(c, &h[n]);
+    if (c->is_whole) /* not of a stream, which begins before */
+        n += api_receipt_headers(&c->receipt, h + n, max - n);
     if (call_replay_of(c)) {
         set(&h[n++], "idempotent-replayed", "true");
         set(&h[n++], "x-gaufre-replay-of", call_replay_of(c));
@@ -236,28 +238,53 @@ static int64_t work_tokens(const struct call *c)
     return c->n_worked && (c->endpoint->is_tool || is_refused) ? call_tool_tokens(c->n_worked) : 0;
 }
 
+/* As the books have it: one time for the receipt and the row, as prices have theirs. */
+static struct cloud_use use_of(struct call *c, const struct usage *u)
+{
+    if (!c->booked_us)
+        c->booked_us = clock_wall_us();
+    return (struct cloud_use){.request_id = c->live.row.id,
+                              .model = c->sup ? server_model(c)->names[0] : "",
+                              .supplier = c->sup ? c->sup->id : "",
+                              .prompt_tokens = u->prompt_tokens,
+                              .cached_tokens = u->cached_tokens,
+                              .completion_tokens = u->completion_tokens,
+                              .cache_write_tokens = u->cache_write_tokens,
+                              .reasoning_tokens = u->reasoning_tokens,
+                              .usage_state = u->state,
+                              .owed = &c->owed,
+                              .energy = u->energy,
+                              .tier = c->tier,
+                              .status = c->status,
+                              .at_us = c->booked_us};
+}
+
+const struct receipt *call_receipt(struct call *c, const struct usage *u)
+{
+    struct cloud_use use;
+    const struct serve_config *s = c->s->config;
+    int is_on = s->usage_extras == SERVE_EXTRAS_AUTO ? !s->strict_compat
+                                                     : s->usage_extras == SERVE_EXTRAS_ON;
+
+    if (!is_on)
+        return NULL;
+    use = use_of(c, u);
+    cloud_receipt(c->s->cloud, &c->ticket, &use, &c->receipt);
+    return &c->receipt;
+}
+
 static void settle(struct call *c)
 {
-    struct cloud_use use = {.request_id = c->live.row.id,
-                            .model = c->sup ? server_model(c)->names[0] : "",
-                            .supplier = c->sup ? c->sup->id : "",
-                            .prompt_tokens = c->usage.prompt_tokens,
-                            .cached_tokens = c->usage.cached_tokens,
-                            .completion_tokens = c->usage.completion_tokens,
-                            .cache_write_tokens = c->usage.cache_write_tokens,
-                            .reasoning_tokens = c->usage.reasoning_tokens,
-                            .usage_state = c->usage.state,
-                            .owed = &c->owed,
-                            .tier = c->tier,
-                            .status = c->status,
-                            .at_us = clock_wall_us()};
+    struct cloud_use use;
 
     if (c->ticket.i_tenant < 0)
         return;
-    if (c->n_sent)
+    if (c->n_sent) {
+        use = use_of(c, &c->usage);
         cloud_settle(c->s->cloud, clock_now_us(), &c->ticket, &use);
-    else
-        cloud_leave(c->s->cloud, clock_now_us(), &c->ticket, work_tokens(c));
+        return;
+    }
+    cloud_leave(c->s->cloud, clock_now_us(), &c->ticket, work_tokens(c));
 }
 
 int64_t call_tool_tokens(size_t n_bytes)

@@ -180,6 +180,7 @@ void call_hedge_done(struct call *c)
                              .cache_write_tokens = h->usage.cache_write_tokens,
                              .reasoning_tokens = h->usage.reasoning_tokens,
                              .usage_state = h->usage.state,
+                             .energy = h->usage.energy,
                              .tier = c->tier,
                              .status = err_http_status(ERR_CANCELLED),
                              .at_us = clock_wall_us()};

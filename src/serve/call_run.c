@@ -170,6 +170,8 @@ static int tell(struct call *c, struct call_job *j, const struct event *from)
         ev.choice += i * c->req.n_run;
         break;
     case EVENT_RELAY:
+        if (ev.usage_to)
+            ev.receipt = call_receipt(c, ev.usage);
         if (ev.has_content)
             note_token(c, j);
         if (ev.is_last)
@@ -180,6 +182,7 @@ static int tell(struct call *c, struct call_job *j, const struct event *from)
     case EVENT_DONE: /* of the request so far */
         ev.usage = &c->usage;
         ev.times = &c->times;
+        ev.receipt = call_receipt(c, &c->usage);
         break;
     case EVENT_ERROR: /* of the whole request: not a supplier's to say */
         return ERR_INTERNAL;
@@ -262,6 +265,7 @@ static void finish(struct call *c)
     }
     call_replay_note(c, c->out.data, c->out.len);
     call_replay_keep(c);
+    c->is_whole = 1;
     call_reply_buf(c, 200, "application/json", &c->out);
 }
 
@@ -304,8 +308,13 @@ static void fail_job(struct call *c, int code, const struct event *ev)
  * delivered. */
 static void keep(struct call *c, const struct event *ev)
 {
-    int r = ev->kind != EVENT_RELAY && ev->kind != EVENT_DONE ? 0 : gather(c, ev);
+    struct event told = *ev;
+    int r = 0;
 
+    if (ev->kind == EVENT_RELAY && ev->usage_to)
+        told.receipt = call_receipt(c, ev->usage);
+    if (ev->kind == EVENT_RELAY || ev->kind == EVENT_DONE)
+        r = gather(c, &told);
     if (!r && !c->req.stream && api_reply_is_done(c->reply))
         r = api_reply_body(c->reply, &c->out);
     call_replay_note(c, c->out.data, c->out.len);

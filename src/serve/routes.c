@@ -7,6 +7,8 @@
 #include "job/feature.h"
 #include "job/tier.h"
 
+#define JOULES_MAX 1000000 /* a token */
+
 #define AT(f) offsetof(struct serve_route, f)
 const struct config_setting serve_route_settings[] = {
     {"model", CONFIG_STR, AT(model), NULL, 0, 0, "ID",
@@ -89,6 +91,30 @@ static int read_bits(const struct config_strs *words, int (*find)(const char *),
     return 0;
 }
 
+/* Joules a token, as they were contracted. */
+static int read_energy(const struct serve_supplier *p, struct supplier_energy *ret, struct err *e)
+{
+    const struct {
+        const char *key, *text;
+        int64_t *to;
+    } both[] = {{"input_joules", p->input_joules, &ret->input_nj},
+                {"output_joules", p->output_joules, &ret->output_nj}};
+
+    *ret = (struct supplier_energy){.boundary = (enum energy_boundary)p->energy_boundary,
+                                    .uncertainty_permille = (int32_t)p->energy_uncertainty};
+    for (int i = 0; i < 2; i++) {
+        if (!both[i].text)
+            continue;
+        ret->is_agreed = 1;
+        if (money_parse(both[i].text, both[i].to, e))
+            return err_prefix(e, "supplier %s: %s", p->name, both[i].key);
+        if (*both[i].to < 0 || *both[i].to > JOULES_MAX * MONEY_NANO)
+            return err_set(e, ERR_ARG, "supplier %s: %s: wants joules from 0 to %d", p->name,
+                           both[i].key, JOULES_MAX);
+    }
+    return 0;
+}
+
 static int set_terms(struct serve_config *c, struct serve_supplier *p, struct err *e)
 {
     struct supplier_terms *t = &p->terms;
@@ -100,7 +126,7 @@ static int set_terms(struct serve_config *c, struct serve_supplier *p, struct er
                                  .owner_max_share = (int32_t)p->owner_max_share};
     if (read_bits(&p->tiers, tier_find, p->name, "tiers", &t->tiers, e) ||
         read_bits(&p->lacks, find_feature, p->name, "lacks", &t->lacks, e) ||
-        set_residency(c, p->residency, t, e))
+        set_residency(c, p->residency, t, e) || read_energy(p, &t->energy, e))
         return e->code;
     if (!p->price_cap)
         return 0;

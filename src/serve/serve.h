@@ -142,6 +142,8 @@
       "TIME", "time after which who is in the console shows a key again")                          \
     X("strict_compat", "strict-compat", BOOL, strict_compat, "false", 0, 0, NULL,                  \
       "refuse unknown fields, as Cerebras does")                                                   \
+    X("usage_extras", "usage-extras", CHOICE, usage_extras, "auto", 0, 0, "auto|on|off",           \
+      "tell energy and cost in each answer's usage and headers; auto: not where strict_compat is") \
     X("cors_origin", "cors-origin", STRS, cors_origin, NULL, 0, 0, "ORIGINS",                      \
       "web pages that may call, by scheme://host:port; '*': all (as with keys), 'none': its own")  \
     X("allowed_hosts", "allowed-hosts", STRS, allowed_hosts, NULL, 0, 0, "NAMES",                  \
@@ -186,7 +188,10 @@ struct serve_supplier {
     const char *region, *residency, *owner; /* NULL: not said */
     int64_t weight;
     int64_t max_share, owner_max_share;
-    const char *price_cap; /* an amount; NULL: none */
+    const char *price_cap;                    /* an amount; NULL: none */
+    const char *input_joules, *output_joules; /* of a token; NULL: not contracted */
+    int energy_boundary;                      /* enum energy_boundary */
+    int64_t energy_uncertainty;
     struct config_strs tiers, lacks;
     struct supplier_terms terms; /* of these: filled by serve_config_check */
 };
@@ -240,8 +245,8 @@ struct serve_config {
     uint64_t body_limit, body_budget, idempotency_memory;
     int64_t idempotency_window; /* ms */
     int insecure_no_keys, ledger_sync, part_time, cpu, log_level, log_format, log_prompts, metrics,
-        strict_compat;
-    int is_wide; /* other machines reach `host`: filled by serve_config_check */
+        strict_compat, usage_extras; /* SERVE_EXTRAS_* */
+    int is_wide;                     /* other machines reach `host`: filled by serve_config_check */
     struct serve_model model_default; /* what models that say nothing get */
     struct serve_model models[SERVE_MODELS_MAX];
     int n_models;
@@ -266,6 +271,7 @@ struct serve_config {
     struct supplier_terms own_terms; /* of the engines of this process */
     struct arena arena;              /* owns the strings */
 };
+enum { SERVE_EXTRAS_AUTO, SERVE_EXTRAS_ON, SERVE_EXTRAS_OFF };
 enum { SERVE_METRICS_LOCAL, SERVE_METRICS_KEY, SERVE_METRICS_OPEN };
 
 extern const struct config_setting serve_settings[];

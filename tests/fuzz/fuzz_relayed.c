@@ -28,6 +28,29 @@ static void put_usage(const char *s, size_t n, struct buf *out)
              (long long)b.reasoning, (int)u.state);
 }
 
+/* What is told of energy is a number that can be, and a usage with a receipt is one object still.
+ */
+static void check_receipt(const struct api_relayed_piece *p, struct buf *out)
+{
+    struct receipt r = {.charge_nano = 5, .currency = "EUR"};
+    struct api_relayed_piece look;
+    struct usage u;
+    struct buf b;
+
+    if (p->energy)
+        api_stated_energy(p->energy, p->n_energy, &r.energy);
+    if (!api_relayed_usage(p->usage, p->n_usage, &u) && u.energy.method)
+        r.energy = u.energy;
+    CHECK(r.energy.uj >= 0 && r.energy.uncertainty_permille >= 0 &&
+          r.energy.uncertainty_permille <= 1000);
+    buf_addf(out, " energy %lld %d", (long long)r.energy.uj, (int)r.energy.boundary);
+    buf_init(&b, (size_t)1 << 30);
+    CHECK(!api_receipt_splice(p->usage, p->n_usage, &r, &b));
+    api_relayed_look(b.data, b.len, &look);
+    CHECK(look.is_json);
+    buf_done(&b);
+}
+
 static size_t count_brackets(const char *s, size_t n)
 {
     size_t brackets = 0;
@@ -90,6 +113,8 @@ static void put_event(const char *s, size_t n, struct buf *out)
              p.n_choices, p.n_text, (int)p.finish);
     if (p.usage)
         put_usage(p.usage, p.n_usage, out);
+    if (p.usage)
+        check_receipt(&p, out);
     check_error(s, n);
     buf_add_char(out, ' ');
     buf_add(out, s, n);

@@ -37,6 +37,31 @@ static void test_like_printf(void **state)
     }
 }
 
+static void test_decimals(void **state)
+{
+    static const struct {
+        int64_t v;
+        int n;
+        const char *want;
+    } all[] = {{0, 6, "0.0"},
+               {1, 6, "0.000001"},
+               {1250000, 6, "1.25"},
+               {-1250000, 6, "-1.25"},
+               {1000, 3, "1.0"},
+               {30, 3, "0.03"},
+               {1, 1, "0.1"},
+               {INT64_MAX, 9, "9223372036.854775807"},
+               {INT64_MIN, 9, "-9223372036.854775808"},
+               {INT64_MIN, 1, "-922337203685477580.8"}};
+    char out[PUT_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        assert_int_equal(put_decimal(all[i].v, all[i].n, out), strlen(all[i].want));
+        assert_string_equal(out, all[i].want);
+    }
+}
+
 static void test_bytes(void **state)
 {
     static const unsigned char bytes[] = {0, 1, 0x0f, 0x10, 0xab, 0xff};
@@ -78,9 +103,8 @@ static void test_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_like_printf),
-        cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_add),
+        cmocka_unit_test(test_like_printf), cmocka_unit_test(test_decimals),
+        cmocka_unit_test(test_bytes),       cmocka_unit_test(test_add),
         cmocka_unit_test(test_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
