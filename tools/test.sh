@@ -200,9 +200,9 @@ run_full() {
     if step "build gcc, warnings are errors" build gcc gcc -Dwerror=true; then
         step "python environment" make_venv
         use_models build/gcc/src/cmd/gaufre
+        use_deploy
         meson_tests gcc gcc 5
         use_node
-        use_deploy
         use_focus_validator
         pytests e2e build/gcc/src/cmd/gaufre --ignore tests/browser tests
         run_browser build/gcc/src/cmd/gaufre

@@ -43,11 +43,13 @@ struct books {
     int n_taken;                   /* the first so many of rows were taken before */
     pthread_mutex_t lock;          /* rank: a leaf */
     _Atomic int64_t n_written, n_posted, n_failures, n_waiting;
+    _Atomic int64_t oldest_us; /* as books_oldest_us tells it */
     /* The rest is of the thread that owns the files. */
     struct books_row *batch[BOOKS_ROWS_MAX]; /* posted, not yet in the journal */
     int n_batch, stopping;
-    int64_t due_us;    /* when the batch is to be written */
-    int64_t settle_us; /* when the journal is to be put into the database */
+    int64_t due_us;               /* when the batch is to be written */
+    int64_t settle_us;            /* when the journal is to be put into the database */
+    int64_t batch_us, journal_us; /* when the oldest row of each was taken; 0: it is empty */
     struct trouble writing, settling;
     char why[256]; /* the last write failed */
 };
@@ -110,6 +112,10 @@ static int write_batch(struct books *b, int64_t now_us)
         n_done += r ? 0 : n;
     }
     b->n_batch -= n_done;
+    if (n_done && b->journal && !b->journal_us)
+        b->journal_us = b->batch_us;
+    if (!b->n_batch)
+        b->batch_us = 0;
     memmove(b->batch, b->batch + n_done, (size_t)b->n_batch * sizeof *b->batch);
     if (r) {
         put_text(b->why, sizeof b->why, why);
@@ -127,7 +133,8 @@ static void settle(struct books *b, int64_t now_us)
     struct err e = {0};
     int r = settle_journal(b->journal, b->ledger, &n, &e);
 
-    atomic_fetch_sub(&b->n_waiting, n);
+    if (atomic_fetch_sub(&b->n_waiting, n) == n)
+        b->journal_us = 0;
     b->settle_us = now_us + SETTLE_US;
     if (r)
         tell_failure(b, &b->settling, now_us, "moved from the journal into the database",
@@ -185,10 +192,13 @@ int64_t books_step(struct books *b, int64_t now_us)
     int64_t write_us, settle_us;
 
     take_posted(b);
-    if (!had)
+    if (!had) {
         b->due_us = now_us + GROUP_US;
+        b->batch_us = b->n_batch ? now_us : 0;
+    }
     write_us = write_due(b, now_us);
     settle_us = settle_due(b, now_us);
+    atomic_store(&b->oldest_us, b->journal_us ? b->journal_us : b->batch_us);
     return write_us < 0 || (settle_us >= 0 && settle_us < write_us) ? settle_us : write_us;
 }
 
@@ -335,6 +345,11 @@ void books_stats(const struct books *b, int64_t *ret_written, int64_t *ret_pendi
 int64_t books_in_journal(const struct books *b)
 {
     return atomic_load(&b->n_waiting);
+}
+
+int64_t books_oldest_us(const struct books *b)
+{
+    return atomic_load(&b->oldest_us);
 }
 
 int32_t books_hhi(const int64_t *amount, int n)

@@ -91,6 +91,9 @@ int64_t books_step(struct books *b, int64_t now_us);
 void books_stats(const struct books *b, int64_t *ret_written, int64_t *ret_pending,
                  int64_t *ret_failures);
 int64_t books_in_journal(const struct books *b); /* [any] of those written, not in the database */
+/* [any] When the oldest row that is not in the database came to the books thread, by the clock that
+ * books_step is told; 0: all are there. */
+int64_t books_oldest_us(const struct books *b);
 
 /* What rows may be alike in. */
 enum books_by {

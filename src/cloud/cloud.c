@@ -862,5 +862,6 @@ void cloud_stats(struct cloud *c, struct cloud_stats *ret)
     if (c->books) {
         books_stats(c->books, &ret->rows_written, &ret->rows_pending, &ret->write_failures);
         ret->rows_in_journal = books_in_journal(c->books);
+        ret->oldest_row_us = books_oldest_us(c->books);
     }
 }

@@ -442,6 +442,7 @@ struct cloud_stats {
     int has_ledger;
     char currency[4]; /* of the cloud; "": it has none */
     int64_t rows_written, rows_pending, rows_in_journal, write_failures; /* see books_stats */
+    int64_t oldest_row_us;                                               /* see books_oldest_us */
     int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency, refused_queue;
     int64_t refused_budget;
     int64_t exceeded[EXCEEDS];     /* of those refused for tokens: served all the same, and how */

@@ -53,6 +53,10 @@ int console_suppliers(struct console *c, struct buf *out);
  * ERR_NO_MODEL, or the buffer's failure. */
 int console_models(struct console *c, const char *name, const char *const *shown,
                    enum api_models_format f, struct buf *out, struct err *e);
+/* For the metrics: a request was handed to that supplier's offer; and how it went there, code 0
+ * with the time to its first content (< 0: not known, or not of a stream), or the error. [any] */
+void console_supplier_begin(struct console *c, const char *supplier);
+void console_supplier_result(struct console *c, const char *supplier, int code, int64_t first_us);
 /* All metrics as text; gauges are read at this moment. */
 int console_metrics(struct console *c, struct buf *out);
 /* The table of metrics, for the documentation: row i; 0 past the end. */

@@ -7,8 +7,10 @@
 #include "base/clock.h"
 #include "base/put.h"
 #include "console/console_int.h"
+#include "job/tier.h"
 
-#define SERIES_MAX 4096
+#define SERIES_MAX    4096
+#define TENANTS_SHOWN 200 /* more are counted as "other" */
 
 /* Microseconds. */
 static const int64_t fast[] = {1000,    2500,    5000,    10000,   20000,  40000,
@@ -56,6 +58,20 @@ enum {
     M_REPLAYS,
     M_REPLAY_BYTES,
     M_BREAKER,
+    M_TENANT_REQUESTS,
+    M_TENANT_FAILED,
+    M_TENANT_PROMPT,
+    M_TENANT_GENERATED,
+    M_TIER_UNDER_WAY,
+    M_TIER_REQUESTS,
+    M_TIER_TTFT,
+    M_TIER_QUEUE,
+    M_SUPPLIER_REQUESTS,
+    M_SUPPLIER_ERRORS,
+    M_SUPPLIER_TTFT,
+    M_SUPPLIER_RUNNING,
+    M_SUPPLIER_WAITING,
+    M_SUPPLIER_CAPACITY,
     M_RESERVED,
     M_BUDGETS,
     M_BUDGETS_MONEY,
@@ -76,6 +92,7 @@ enum {
     M_ROWS_IN_JOURNAL,
     M_ROWS_FAILED,
     M_REQUESTS_DROPPED,
+    M_LEDGER_LAG,
     M_BUILD,
 };
 
@@ -189,6 +206,86 @@ static const struct metric_def defs[] = {
                    {"supplier", "state"},
                    NULL,
                    0},
+    [M_TENANT_REQUESTS] =
+        {"gaufre_tenant_requests_total",
+         METRIC_COUNTER,
+         "Answered API requests of a tenant; the first 200 tenants, then 'other'.",
+         {"tenant"},
+         NULL,
+         0},
+    [M_TENANT_FAILED] = {"gaufre_tenant_failed_total",
+                         METRIC_COUNTER,
+                         "Of these: answered with an error or not to the end.",
+                         {"tenant"},
+                         NULL,
+                         0},
+    [M_TENANT_PROMPT] = {"gaufre_tenant_prompt_tokens_total",
+                         METRIC_COUNTER,
+                         "Prompt tokens of a tenant's requests.",
+                         {"tenant"},
+                         NULL,
+                         0},
+    [M_TENANT_GENERATED] = {"gaufre_tenant_generation_tokens_total",
+                            METRIC_COUNTER,
+                            "Generated tokens of a tenant's requests.",
+                            {"tenant"},
+                            NULL,
+                            0},
+    [M_TIER_UNDER_WAY] = {"gaufre_tier_under_way",
+                          METRIC_GAUGE,
+                          "Requests that were handed to a supplier and have not ended, by the tier "
+                          "that serves them.",
+                          {"tier"},
+                          NULL,
+                          0},
+    [M_TIER_REQUESTS] =
+        {"gaufre_tier_requests_total",
+         METRIC_COUNTER,
+         "Requests that were handed to a supplier and have ended, by the tier that served them.",
+         {"tier"},
+         NULL,
+         0},
+    [M_TIER_TTFT] = {"gaufre_tier_time_to_first_token_seconds",
+                     METRIC_TIMES,
+                     "From a request's first byte to its first token, by tier.",
+                     {"tier"},
+                     TIMES(slow)},
+    [M_TIER_QUEUE] = {"gaufre_tier_queue_time_seconds",
+                      METRIC_TIMES,
+                      "Waiting to be scheduled, by tier.",
+                      {"tier"},
+                      TIMES(slow)},
+    [M_SUPPLIER_REQUESTS] = {"gaufre_supplier_requests_total",
+                             METRIC_COUNTER,
+                             "Requests that were handed to a supplier's offer.",
+                             {"supplier"},
+                             NULL,
+                             0},
+    [M_SUPPLIER_ERRORS] = {"gaufre_supplier_errors_total",
+                           METRIC_COUNTER,
+                           "Of these: failed there, by the error's name.",
+                           {"supplier", "error"},
+                           NULL,
+                           0},
+    [M_SUPPLIER_TTFT] = {"gaufre_supplier_time_to_first_token_seconds",
+                         METRIC_TIMES,
+                         "From a stream's start at a supplier's offer to its first content.",
+                         {"supplier"},
+                         TIMES(slow)},
+    [M_SUPPLIER_RUNNING] = {"gaufre_supplier_running",
+                            METRIC_GAUGE,
+                            "Sequences under way at a supplier elsewhere.",
+                            {"supplier"},
+                            NULL,
+                            0},
+    [M_SUPPLIER_WAITING] = {"gaufre_supplier_waiting",
+                            METRIC_GAUGE,
+                            "Sequences that wait here for a place there.",
+                            {"supplier"},
+                            NULL,
+                            0},
+    [M_SUPPLIER_CAPACITY] =
+        {"gaufre_supplier_capacity", METRIC_GAUGE, "Places there.", {"supplier"}, NULL, 0},
     [M_RESERVED] = {"gaufre_reserved_tokens",
                     METRIC_GAUGE,
                     "Tokens that requests under way hold.",
@@ -278,12 +375,28 @@ static const struct metric_def defs[] = {
                             {NULL},
                             NULL,
                             0},
+    [M_LEDGER_LAG] = {"gaufre_ledger_lag_seconds",
+                      METRIC_SHARE,
+                      "Age of the oldest row that is not in the ledger's database.",
+                      {NULL},
+                      NULL,
+                      0},
     [M_BUILD] = {"gaufre_build_info", METRIC_GAUGE, "Always 1.", {"version"}, NULL, 0},
     {0},
 };
 
+/* Series of one tenant. */
+struct meter_tenant {
+    struct metric *requests, *failed, *prompt, *generated;
+};
+
 struct meter {
     struct metric_set *set;
+    struct {
+        struct metric *under_way, *requests, *ttft, *queue;
+    } tier[TIER_AUTO];
+    _Atomic(struct meter_tenant *) tenant[CLOUD_TENANTS_MAX]; /* by number; NULL: not yet */
+    _Atomic int n_tenants;
 };
 
 int console_metric_row(int i, const struct metric_def **ret)
@@ -294,6 +407,19 @@ int console_metric_row(int i, const struct metric_def **ret)
     return 1;
 }
 
+static struct metric *get(struct meter *m, int i_def, const char *label)
+{
+    return metric_get(m->set, i_def, label, NULL, NULL);
+}
+
+static void tenant_series(struct meter *m, const char *name, struct meter_tenant *ret)
+{
+    *ret = (struct meter_tenant){.requests = get(m, M_TENANT_REQUESTS, name),
+                                 .failed = get(m, M_TENANT_FAILED, name),
+                                 .prompt = get(m, M_TENANT_PROMPT, name),
+                                 .generated = get(m, M_TENANT_GENERATED, name)};
+}
+
 struct meter *meter_new(void)
 {
     struct meter *m = calloc(1, sizeof *m);
@@ -302,14 +428,42 @@ struct meter *meter_new(void)
         free(m);
         return NULL;
     }
+    for (int i = 0; m && i < TIER_AUTO; i++) {
+        const char *name = tier_name((enum tier)i);
+        m->tier[i].under_way = get(m, M_TIER_UNDER_WAY, name);
+        m->tier[i].requests = get(m, M_TIER_REQUESTS, name);
+        m->tier[i].ttft = get(m, M_TIER_TTFT, name);
+        m->tier[i].queue = get(m, M_TIER_QUEUE, name);
+    }
     return m;
 }
 
 void meter_free(struct meter *m)
 {
-    if (m)
-        metric_set_free(m->set);
+    if (!m)
+        return;
+    for (int i = 0; i < CLOUD_TENANTS_MAX; i++)
+        free(atomic_load(&m->tenant[i]));
+    metric_set_free(m->set);
     free(m);
+}
+
+/* Its series: found by its number, so that the cost does not grow with the number of tenants. */
+static void find_tenant(struct meter *m, int i, const char *name, struct meter_tenant *ret)
+{
+    struct meter_tenant *t = atomic_load(&m->tenant[i]), *was = NULL;
+
+    if (!t && (t = malloc(sizeof *t))) {
+        tenant_series(m, atomic_fetch_add(&m->n_tenants, 1) < TENANTS_SHOWN ? name : "other", t);
+        if (!atomic_compare_exchange_strong(&m->tenant[i], &was, t)) { /* another thread has */
+            free(t);
+            t = was;
+        }
+    }
+    if (t)
+        *ret = *t;
+    else
+        tenant_series(m, "other", ret);
 }
 
 void meter_model(struct meter *m, const char *name, struct meter_model *ret)
@@ -343,6 +497,28 @@ void meter_model(struct meter *m, const char *name, struct meter_model *ret)
     };
 }
 
+static void count_tenant(struct meter *m, const struct row_end *e)
+{
+    struct meter_tenant t;
+
+    find_tenant(m, e->i_tenant, e->tenant, &t);
+    metric_add(t.requests, 1);
+    metric_add(t.failed, e->code || e->status >= 400);
+    metric_add(t.prompt, e->usage.prompt_tokens);
+    metric_add(t.generated, e->usage.completion_tokens);
+}
+
+void meter_under_way(struct meter *m, enum tier tier, int add)
+{
+    metric_add(m->tier[tier].under_way, add);
+}
+
+void meter_first_token(struct meter *m, const struct meter_model *mm, enum tier tier, int64_t us)
+{
+    metric_observe(mm->ttft, us);
+    metric_observe(m->tier[tier].ttft, us);
+}
+
 void meter_end(struct meter *m, const char *model, const struct meter_model *mm,
                const struct row_live *l, const struct row_end *e)
 {
@@ -350,8 +526,12 @@ void meter_end(struct meter *m, const char *model, const struct meter_model *mm,
 
     put_dec(e->status, status);
     metric_add(metric_get(m->set, M_REQUESTS, model, status, NULL), 1);
+    if (e->i_tenant >= 0)
+        count_tenant(m, e);
     if (!mm || !e->n_jobs)
         return;
+    metric_add(m->tier[l->row.tier].requests, 1);
+    metric_observe(m->tier[l->row.tier].queue, e->times.queue_us);
     metric_add(mm->prompt, e->usage.prompt_tokens);
     metric_add(mm->cached, e->usage.cached_tokens);
     metric_add(mm->generated, e->usage.completion_tokens);
@@ -394,15 +574,34 @@ static void put(struct console *c, int i_def, const char *label, int64_t v)
     metric_put(metric_get(c->meter->set, i_def, label, NULL, NULL), v);
 }
 
+void console_supplier_begin(struct console *c, const char *supplier)
+{
+    metric_add(get(c->meter, M_SUPPLIER_REQUESTS, supplier), 1);
+}
+
+void console_supplier_result(struct console *c, const char *supplier, int code, int64_t first_us)
+{
+    if (code)
+        metric_add(metric_get(c->meter->set, M_SUPPLIER_ERRORS, supplier, err_name(code), NULL), 1);
+    else if (first_us >= 0)
+        metric_observe(get(c->meter, M_SUPPLIER_TTFT, supplier), first_us);
+}
+
 /* The series of offers that have gone stay, at 0. */
-static void look_at_breakers(struct console *c)
+static void look_at_suppliers(struct console *c)
 {
     static const enum breaker_state states[] = {BREAKER_CLOSED, BREAKER_HALF_OPEN, BREAKER_OPEN};
     struct cloud_offer_view v[CLOUD_OFFERS_MAX];
     int n = cloud_view_offers(c->setup.cloud, clock_now_us(), v);
 
     metric_clear(c->meter->set, M_BREAKER);
+    metric_clear(c->meter->set, M_SUPPLIER_RUNNING);
+    metric_clear(c->meter->set, M_SUPPLIER_WAITING);
+    metric_clear(c->meter->set, M_SUPPLIER_CAPACITY);
     for (int i = 0; i < n; i++) {
+        put(c, M_SUPPLIER_RUNNING, v[i].supplier, v[i].n_running);
+        put(c, M_SUPPLIER_WAITING, v[i].supplier, v[i].n_waiting);
+        put(c, M_SUPPLIER_CAPACITY, v[i].supplier, v[i].capacity);
         for (size_t k = 0; k < ARRAY_LEN(states); k++)
             metric_put(metric_get(c->meter->set, M_BREAKER, v[i].supplier,
                                   breaker_state_name(states[k]), NULL),
@@ -417,7 +616,7 @@ int console_metrics(struct console *c, struct buf *out)
     int64_t settled, held;
 
     look_at_models(c);
-    look_at_breakers(c);
+    look_at_suppliers(c);
     net_server_stats(c->setup.net, &n);
     cloud_stats(c->setup.cloud, &s);
     put(c, M_CONNS, NULL, n.n_conns);
@@ -463,6 +662,7 @@ int console_metrics(struct console *c, struct buf *out)
     put(c, M_ROWS_FAILED, NULL, s.write_failures);
     if (c->setup.requests)
         put(c, M_REQUESTS_DROPPED, NULL, request_store_dropped(c->setup.requests));
+    put(c, M_LEDGER_LAG, NULL, s.oldest_row_us ? clock_now_us() - s.oldest_row_us : 0);
     put(c, M_BUILD, GAUFRE_VERSION, 1);
     return metric_write(c->meter->set, out);
 }

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/metric.h"
+#include "job/tier.h"
 
 struct meter;
 struct row_live;
@@ -24,6 +25,9 @@ struct meter_model {
 struct meter *meter_new(void); /* NULL: out of memory */
 void meter_free(struct meter *m);
 void meter_model(struct meter *m, const char *name, struct meter_model *ret);
+/* A request was handed to a supplier (+1), or has ended that was (-1). */
+void meter_under_way(struct meter *m, enum tier tier, int add);
+void meter_first_token(struct meter *m, const struct meter_model *mm, enum tier tier, int64_t us);
 /* One answered request. Where no model was found `model` is "-" and `mm` NULL. */
 void meter_end(struct meter *m, const char *model, const struct meter_model *mm,
                const struct row_live *l, const struct row_end *e);

@@ -53,6 +53,7 @@ void row_begin(struct row_live *l, const struct row_begin *b)
     r->n_prompt = b->n_prompt;
     put_text(r->supplier, sizeof r->supplier, b->supplier ? b->supplier : "");
     r->order = atomic_fetch_add(&c->n_ordered, 1) + 1;
+    meter_under_way(c->meter, b->tier, 1);
     if (is_first) {
         l->rows->model[b->i_model]->n_requests++;
         row_note(l, TIMELINE_ACCEPTED, r->started_us, 0);
@@ -60,10 +61,17 @@ void row_begin(struct row_live *l, const struct row_begin *b)
     row_note(l, TIMELINE_QUEUED, clock_now_us(), 0);
 }
 
+static void leave_tier(struct row_live *l)
+{
+    if (l->row.order)
+        meter_under_way(l->rows->console->meter, l->row.tier, -1);
+}
+
 void row_back(struct row_live *l)
 {
     struct row *r = &l->row;
 
+    leave_tier(l);
     r->order = 0; /* it waits in no queue */
     r->n_prompt = r->n_cached = r->n_prefilled = r->n_generated = 0;
     r->n_drafted = r->n_draft_right = 0;
@@ -94,7 +102,7 @@ void row_token(struct row_live *l, int64_t now_us)
         r->first_us = now_us;
         r->state = ROW_DECODE;
         sample(l, TIMELINE_TTFT, now_us, now_us - r->started_us);
-        metric_observe(m->ttft, now_us - r->started_us);
+        meter_first_token(l->rows->console->meter, m, r->tier, now_us - r->started_us);
     } else if (r->n_choices == 1) {
         metric_observe(m->inter_token, now_us - r->last_us);
     }
@@ -156,6 +164,7 @@ void row_end(struct row_live *l, struct rows *io, const struct row_end *e)
 
     if (l->rows) {
         withdraw(l);
+        leave_tier(l);
         if (l->row.order)
             keep(l, e);
     }

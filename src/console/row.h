@@ -78,6 +78,7 @@ struct row_end {
     int status;         /* HTTP */
     int code;           /* 0 or ERR_* */
     int is_api;         /* it asked for what a model does, not only how things are */
+    int i_tenant;       /* the cloud's number; -1: nobody */
     int i_model;        /* -1: none was found */
     int n_jobs;         /* that reached a supplier */
     int stream;         /* it was answered as one */

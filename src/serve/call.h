@@ -281,6 +281,9 @@ void call_flush(struct call *c); /* what is in c->out, to the wire */
 /* Something of the answer is sent or gathered: no other offer can be tried from here on, and the
  * messages are not needed any more. */
 void call_told(struct call *c);
+/* Tell the cloud and the metrics how it goes at the ticket's offer: as cloud_note_result. */
+void call_note_result(struct call *c, struct cloud_ticket *t, int code, int64_t first_us,
+                      int64_t retry_us);
 void call_pump(struct call *c, struct call_job *j); /* something new from a job */
 void call_tick(struct call *c, int64_t now_us);     /* heartbeat */
 void call_room(struct call *c);                     /* its reader has caught up */

@@ -308,6 +308,7 @@ static void tell_end(struct call *c)
                         .status = c->status,
                         .code = c->code,
                         .is_api = c->endpoint && c->endpoint->parse,
+                        .i_tenant = c->ticket.i_tenant,
                         .i_model = c->sup ? c->ticket.offer->i_model : -1,
                         .n_jobs = c->n_sent,
                         .stream = c->streaming,

@@ -37,6 +37,7 @@ static int begin(struct call *c, struct call_hedge *h)
     if (!s->ops->facts(s)->relays || s->ops->submit(s, &h->job.job, &e))
         return -1;
     h->job.state = JOB_OUT;
+    console_supplier_begin(c->s->console, s->id);
     return 0;
 }
 
@@ -140,8 +141,7 @@ int call_hedge_takes(struct call *c, struct call_job *j, const struct event *ev)
         return 0;
     }
     if (!h->loser) { /* it has failed: the other one goes on */
-        cloud_note_result(c->s->cloud, clock_now_us(), j == &h->job ? &h->ticket : &c->ticket,
-                          ev->code, -1, ev->retry_us);
+        call_note_result(c, j == &h->job ? &h->ticket : &c->ticket, ev->code, -1, ev->retry_us);
         if (j == &h->job)
             cloud_hedge_failed(&c->ticket, &h->ticket);
         decide(c, j);

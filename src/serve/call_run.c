@@ -111,6 +111,13 @@ static int gather(struct call *c, const struct event *ev)
     return r || n <= c->answer.bytes ? r : net_claim_set(&c->answer, n + ANSWER_STEP);
 }
 
+void call_note_result(struct call *c, struct cloud_ticket *t, int code, int64_t first_us,
+                      int64_t retry_us)
+{
+    cloud_note_result(c->s->cloud, clock_now_us(), t, code, first_us, retry_us);
+    console_supplier_result(c->s->console, t->offer->sup->id, code, first_us);
+}
+
 void call_told(struct call *c)
 {
     int64_t now_us;
@@ -119,8 +126,7 @@ void call_told(struct call *c)
         return;
     c->is_told = 1;
     now_us = clock_now_us();
-    cloud_note_result(c->s->cloud, now_us, &c->ticket, 0,
-                      c->req.stream ? now_us - c->sent_us - c->queue_us : -1, 0);
+    call_note_result(c, &c->ticket, 0, c->req.stream ? now_us - c->sent_us - c->queue_us : -1, 0);
     net_body_done(&c->body);
     if (c->req.messages) {
         api_request_rendered(&c->req);
@@ -295,7 +301,7 @@ static void fail_job(struct call *c, int code, const struct event *ev)
         err_set(&e, code, "The request could not be finished: %s.", err_text(code));
     if (ev && ev->retry_us)
         c->ticket.retry_us = ev->retry_us;
-    cloud_note_result(c->s->cloud, clock_now_us(), &c->ticket, code, -1, ev ? ev->retry_us : 0);
+    call_note_result(c, &c->ticket, code, -1, ev ? ev->retry_us : 0);
     if (call_turn_back(c, &e))
         return;
     if (code == ERR_SUPPLIER_BUSY)
@@ -384,13 +390,13 @@ static void judge_wait(struct call *c, int64_t now_us)
     if (!most || c->jobs[0].job.waits || now_us - c->sent_us - c->queue_us < most)
         return;
     if (call_hedge_is_open(c)) { /* another is at work already */
-        cloud_note_result(c->s->cloud, now_us, &c->ticket, ERR_SILENT, -1, 0);
+        call_note_result(c, &c->ticket, ERR_SILENT, -1, 0);
         call_hedge_drop(c, &c->jobs[0]);
         return;
     }
     err_set(&e, ERR_SILENT, "The supplier's answer did not begin in time.");
     if (call_turn_back(c, &e)) /* else it waits on */
-        cloud_note_result(c->s->cloud, now_us, &c->ticket, e.code, -1, 0);
+        call_note_result(c, &c->ticket, e.code, -1, 0);
 }
 
 /* It waits in its supplier's queue for longer than it may: it is refused, while it still can be. */

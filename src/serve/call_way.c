@@ -424,8 +424,10 @@ static int submit(struct call *c, struct err *e)
     if (!r)
         r = call_submit_more(c, e);
     c->sent_us = clock_now_us();
-    if (c->n_sent)
+    if (c->n_sent) {
         tell_begin(c);
+        console_supplier_begin(c->s->console, c->sup->id);
+    }
     if (!r && c->req.stream && !c->sup->ops->facts(c->sup)->relays &&
         (!c->s->config->queue_age || c->streaming))
         call_open_stream(c); /* else when it leaves the queue: until then it may be refused */

@@ -340,6 +340,82 @@ static void health_and_models(void **state)
     buf_done(&b);
 }
 
+static int count(const char *text, const char *what)
+{
+    int n = 0;
+
+    for (; (text = strstr(text, what)); text++)
+        n++;
+    return n;
+}
+
+/* However many tenants there are: 200 have series of their own, and the sum is right. */
+static void tenants_are_bounded(void **state)
+{
+    struct house *h = *state;
+    struct row_live l = {0};
+    char name[16];
+    struct buf b;
+
+    for (int i = 0; i < 2000; i++) {
+        struct row_end e = {.peer = "",
+                            .method = "POST",
+                            .path = "/",
+                            .tenant = name,
+                            .key_id = "",
+                            .status = i % 2 ? 429 : 200,
+                            .is_api = 1,
+                            .i_tenant = i % 500,
+                            .i_model = -1,
+                            .usage = {.prompt_tokens = 3}};
+        snprintf(name, sizeof name, "t%d", i % 500);
+        row_end(&l, console_rows(h->console, i % N_IO), &e);
+    }
+    buf_init(&b, 1 << 20);
+    assert_int_equal(console_metrics(h->console, &b), 0);
+    assert_int_equal(count(b.data, "\ngaufre_tenant_requests_total{"), 201);
+    assert_int_equal(count(b.data, "\ngaufre_tenant_prompt_tokens_total{"), 201);
+    HAS(b.data, "gaufre_tenant_requests_total{tenant=\"t0\"} 4\n");
+    HAS(b.data, "gaufre_tenant_failed_total{tenant=\"t199\"} 4\n");
+    HAS(b.data, "gaufre_tenant_requests_total{tenant=\"other\"} 1200\n");
+    HAS(b.data, "gaufre_tenant_failed_total{tenant=\"other\"} 600\n");
+    HAS(b.data, "gaufre_tenant_prompt_tokens_total{tenant=\"other\"} 3600\n");
+    buf_done(&b);
+}
+
+/* Under way by tier: what was handed over and has neither come back nor ended. */
+static void tiers_are_counted(void **state)
+{
+    struct house *h = *state;
+    struct row_live *a = add(h, 0, OWN, "a", TIER_FLEX), *b = add(h, 1, OWN, "b", TIER_FLEX);
+    struct row_begin again = {.tier = TIER_PRIORITY, .n_choices = 1, .n_prompt = 10};
+    struct buf out;
+
+    row_back(b);
+    row_begin(b, &again);
+    row_start(a, 5, 0);
+    row_token(a, a->row.started_us + 7);
+    buf_init(&out, 1 << 20);
+    assert_int_equal(console_metrics(h->console, &out), 0);
+    HAS(out.data, "gaufre_tier_under_way{tier=\"flex\"} 1\n");
+    HAS(out.data, "gaufre_tier_under_way{tier=\"priority\"} 1\n");
+    HAS(out.data, "gaufre_tier_time_to_first_token_seconds_count{tier=\"flex\"} 1\n");
+    end(h, a, 0);
+    end(h, b, ERR_CANCELLED);
+    console_supplier_begin(h->console, "s/m");
+    console_supplier_result(h->console, "s/m", ERR_RESET, -1);
+    console_supplier_result(h->console, "s/m", 0, 2000000);
+    buf_clear(&out);
+    assert_int_equal(console_metrics(h->console, &out), 0);
+    HAS(out.data, "gaufre_tier_under_way{tier=\"flex\"} 0\n");
+    HAS(out.data, "gaufre_tier_under_way{tier=\"priority\"} 0\n");
+    HAS(out.data, "gaufre_tier_requests_total{tier=\"priority\"} 1\n");
+    HAS(out.data, "gaufre_supplier_requests_total{supplier=\"s/m\"} 1\n");
+    HAS(out.data, "gaufre_supplier_errors_total{supplier=\"s/m\",error=\"RESET\"} 1\n");
+    HAS(out.data, "gaufre_supplier_time_to_first_token_seconds_sum{supplier=\"s/m\"} 2\n");
+    buf_done(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,6 +425,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_row_goes_back, open_house, close_house),
         cmocka_unit_test_setup_teardown(a_refused_request, open_house, close_house),
         cmocka_unit_test_setup_teardown(health_and_models, open_house, close_house),
+        cmocka_unit_test_setup_teardown(tenants_are_bounded, open_house, close_house),
+        cmocka_unit_test_setup_teardown(tiers_are_counted, open_house, close_house),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
