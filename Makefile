@@ -11,6 +11,7 @@
 #   make soak     the server killed KILLS times under load (default 1000), then SEEDS simulated worlds
 #   make asan | tsan | fuzz    one sanitizer build with its tests; fuzzing for FUZZ_SECONDS each
 #   make install  into PREFIX (default /usr/local), DESTDIR respected
+#   make deb      a Debian package in build/ (MAINTAINER=)
 #   make format   clang-format over the sources
 #   make clean    drop build/
 
@@ -21,7 +22,7 @@ FUZZ_SECONDS ?= 60
 SEEDS ?= 1000
 export PORT FUZZ_SECONDS KILLS SEEDS
 
-.PHONY: all setup run check test sim bench bench-gateway screenshots asan tsan fuzz soak install format clean
+.PHONY: all setup run check test sim bench bench-gateway screenshots asan tsan fuzz soak install deb format clean
 .NOTPARALLEL:
 
 all: setup $(BUILD)/build.ninja
@@ -68,6 +69,10 @@ install: all
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)
 	@meson install -C $(BUILD) --quiet $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)),)
 	@echo "installed into $(DESTDIR)$(PREFIX)"
+
+deb: all
+	@tools/setup.sh deploy
+	@tools/deb.sh $(BUILD)/src/cmd/gaufre build
 
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format-14 -i
