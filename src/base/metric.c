@@ -202,22 +202,28 @@ static void write_hist(struct buf *out, const struct metric_def *d, const struct
 
 static void write_series(struct buf *out, const struct metric_def *d, const struct metric *m)
 {
+    int64_t v;
+
     if (m->hist.n_bounds) {
         write_hist(out, d, m);
         return;
     }
     buf_add_str(out, d->name);
     write_labels(out, d, m, NULL);
-    if (d->kind == METRIC_SHARE)
-        buf_addf(out, " %.6g\n",
-                 (double)atomic_load_explicit(&m->value, memory_order_relaxed) * 1e-6);
+    v = atomic_load_explicit(&m->value, memory_order_relaxed);
+    if (d->kind == METRIC_SUM)
+        buf_addf(out, " %s%lld.%06lld\n", v < 0 ? "-" : "", (long long)(v < 0 ? -v : v) / 1000000,
+                 (long long)(v < 0 ? -v : v) % 1000000);
+    else if (d->kind == METRIC_SHARE)
+        buf_addf(out, " %.6g\n", (double)v * 1e-6);
     else
-        buf_addf(out, " %lld\n", (long long)atomic_load_explicit(&m->value, memory_order_relaxed));
+        buf_addf(out, " %lld\n", (long long)v);
 }
 
 int metric_write(struct metric_set *s, struct buf *out)
 {
-    static const char *const kinds[] = {"counter", "gauge", "gauge", "histogram", "histogram"};
+    static const char *const kinds[] = {"counter", "gauge",     "gauge",
+                                        "counter", "histogram", "histogram"};
 
     pthread_mutex_lock(&s->lock);
     for (int i = 0; i < s->n_defs; i++) {

@@ -10,13 +10,20 @@
 
 #include "base/buf.h"
 
-enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_SHARE, METRIC_TIMES, METRIC_SIZES };
+enum metric_kind {
+    METRIC_COUNTER,
+    METRIC_GAUGE,
+    METRIC_SHARE,
+    METRIC_SUM,
+    METRIC_TIMES,
+    METRIC_SIZES
+};
 
 #define METRIC_LABELS_MAX 3
 
 /* A row of the table; the table ends with a row without a name. A SHARE is a gauge of millionths,
- * shown as a fraction. TIMES are histograms of microseconds, shown in seconds; SIZES are histograms
- * of counts. */
+ * shown as a fraction, a SUM a counter of millionths. TIMES are histograms of microseconds, shown
+ * in seconds; SIZES are histograms of counts. */
 struct metric_def {
     const char *name;
     enum metric_kind kind;

@@ -187,7 +187,7 @@ int team_size(const struct team *t)
     return t->n;
 }
 
-static int cpus_allowed(void)
+int team_cpus(void)
 {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set))
@@ -198,7 +198,7 @@ static int cpus_allowed(void)
 int team_open(struct team **ret, int n, struct err *e)
 {
     struct team *t;
-    int cpus = cpus_allowed();
+    int cpus = team_cpus();
 
     if (n < 0 || n > TEAM_THREADS_MAX)
         return err_set(e, ERR_ARG, "threads: %d is not in [0, %d]", n, TEAM_THREADS_MAX);

@@ -27,6 +27,8 @@ void team_close(struct team *t); /* accepts NULL */
  * first run. */
 void team_set_part_time(struct team *t, int on);
 int team_size(const struct team *t);
+/* CPUs that are allowed to us. */
+int team_cpus(void);
 
 /* Items [begin, end) by worker `w` (0 <= w < team_size): scratch memory may be indexed by it. */
 typedef void team_fn(void *arg, int w, int32_t begin, int32_t end);

@@ -19,6 +19,7 @@ const struct cmd *const cmd_table[] = {
     &cmd_tokenize,
     &cmd_perplexity,
     &cmd_bench,
+    &cmd_energy,
     &cmd_pull,
     &cmd_list,
     &cmd_rm,

@@ -123,7 +123,8 @@ static int resolve(struct serve_config *c, struct err *e)
             c->models[i].has_sampling = hub_sampling(h, path, &c->models[i].sampling);
         free(path);
     }
-    if (!r && !(c->rates_path = in_home(c, h, "bench.json")))
+    if (!r && (!(c->rates_path = in_home(c, h, "bench.json")) ||
+               !(c->energy.store_path = in_home(c, h, "energy.json"))))
         r = err_set(e, ERR_NOMEM, "out of memory");
     if (!r && !*c->ledger) {
         c->ledger = in_home(c, h, "ledger.db");

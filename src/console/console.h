@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/metric.h"
 #include "cloud/cloud.h"
+#include "job/energy.h"
 #include "net/net.h"
 
 struct console;
@@ -57,8 +58,9 @@ int console_models(struct console *c, const char *name, const char *const *shown
  * with the time to its first content (< 0: not known, or not of a stream), or the error. [any] */
 void console_supplier_begin(struct console *c, const char *supplier);
 void console_supplier_result(struct console *c, const char *supplier, int code, int64_t first_us);
-/* All metrics as text; gauges are read at this moment. */
-int console_metrics(struct console *c, struct buf *out);
+/* All metrics as text; gauges are read at this moment. energy: what the meter says; NULL: there is
+ * none. */
+int console_metrics(struct console *c, const struct energy_look *energy, struct buf *out);
 /* The table of metrics, for the documentation: row i; 0 past the end. */
 int console_metric_row(int i, const struct metric_def **ret);
 

@@ -93,6 +93,12 @@ enum {
     M_ROWS_FAILED,
     M_REQUESTS_DROPPED,
     M_LEDGER_LAG,
+    M_ENERGY,
+    M_ENERGY_METER,
+    M_ENERGY_IDLE,
+    M_POWER,
+    M_METER_AGE,
+    M_METER_FAILED,
     M_BUILD,
 };
 
@@ -381,6 +387,42 @@ static const struct metric_def defs[] = {
                       {NULL},
                       NULL,
                       0},
+    [M_ENERGY] = {"gaufre_energy_joules_total",
+                  METRIC_SUM,
+                  "Energy that requests used.",
+                  {"model_name", "boundary", "method"},
+                  NULL,
+                  0},
+    [M_ENERGY_METER] = {"gaufre_energy_metered_joules_total",
+                        METRIC_SUM,
+                        "What the meter counted.",
+                        {"boundary", "method"},
+                        NULL,
+                        0},
+    [M_ENERGY_IDLE] = {"gaufre_energy_unattributed_joules_total",
+                       METRIC_SUM,
+                       "Of that: while no request was computed, or nobody can say for which.",
+                       {"boundary", "method"},
+                       NULL,
+                       0},
+    [M_POWER] = {"gaufre_power_watts",
+                 METRIC_SHARE,
+                 "Power as the meter says.",
+                 {"boundary", "method"},
+                 NULL,
+                 0},
+    [M_METER_AGE] = {"gaufre_energy_meter_age_seconds",
+                     METRIC_SHARE,
+                     "Age of the meter's last reading.",
+                     {NULL},
+                     NULL,
+                     0},
+    [M_METER_FAILED] = {"gaufre_energy_meter_failures_total",
+                        METRIC_COUNTER,
+                        "Readings that failed or could not be believed.",
+                        {NULL},
+                        NULL,
+                        0},
     [M_BUILD] = {"gaufre_build_info", METRIC_GAUGE, "Always 1.", {"version"}, NULL, 0},
     {0},
 };
@@ -609,7 +651,32 @@ static void look_at_suppliers(struct console *c)
     }
 }
 
-int console_metrics(struct console *c, struct buf *out)
+/* Energy by model, and the meter; NULL: there is none. */
+static void look_at_energy(struct console *c, const struct energy_look *l)
+{
+    struct metric_set *s = c->meter->set;
+    const char *boundary, *method;
+
+    if (!l)
+        return;
+    boundary = energy_boundary_name(l->label.boundary);
+    method = energy_method_name(l->label.method);
+    for (int i = 0; i < c->n_models; i++) {
+        struct cloud_look look;
+        cloud_look(c->setup.cloud, i, &look);
+        cloud_look_done(c->setup.cloud, &look);
+        if (look.load.energy_uj)
+            metric_put(metric_get(s, M_ENERGY, c->model[i].id, boundary, method),
+                       (int64_t)look.load.energy_uj);
+    }
+    metric_put(metric_get(s, M_ENERGY_METER, boundary, method, NULL), l->metered_uj);
+    metric_put(metric_get(s, M_ENERGY_IDLE, boundary, method, NULL), l->unattributed_uj);
+    metric_put(metric_get(s, M_POWER, boundary, method, NULL), l->power_uw);
+    put(c, M_METER_AGE, NULL, clock_now_us() - l->read_us);
+    put(c, M_METER_FAILED, NULL, (int64_t)l->n_failures);
+}
+
+int console_metrics(struct console *c, const struct energy_look *energy, struct buf *out)
 {
     struct net_stats n;
     struct cloud_stats s;
@@ -617,6 +684,7 @@ int console_metrics(struct console *c, struct buf *out)
 
     look_at_models(c);
     look_at_suppliers(c);
+    look_at_energy(c, energy);
     net_server_stats(c->setup.net, &n);
     cloud_stats(c->setup.cloud, &s);
     put(c, M_CONNS, NULL, n.n_conns);

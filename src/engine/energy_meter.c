@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/rapl.h"
 #include "policy/energy_flow.h"
 
 #define QUICK_INTERVAL_US 1000000
@@ -15,68 +16,132 @@ struct energy_meter {
     struct energy label;
     struct energy_flow flow;
     int n_working; /* engines */
+    uint64_t n_failures;
+    /* One of three, or NULL where readings are told: brings the flow up to now. */
+    void (*read)(struct energy_meter *m, int64_t now);
 
-    /* The model. */
     struct energy_curve curve;
-    int64_t cpu_us, at_us; /* of its last reading */
+    int64_t cpu_us, at_us; /* of the model's last reading */
+    struct rapl rapl;
+    struct energy_counter counter; /* of a meter that is told */
 };
+
+/* ---- kinds ----------------------------------------------------------------------------------- */
+
+/* [locked] The threads that computed since the last reading, on average, and what they drew. */
+static void read_model(struct energy_meter *m, int64_t now)
+{
+    int64_t cpu = clock_process_us(), us = now - m->at_us, busy;
+
+    if (us <= 0)
+        return;
+    busy = (cpu - m->cpu_us) * 1000 / us;
+    energy_flow_add(&m->flow, now, energy_curve_uw(&m->curve, busy) * us / 1000000);
+    m->at_us = now;
+    m->cpu_us = cpu;
+}
+
+/* [locked] */
+static void read_rapl(struct energy_meter *m, int64_t now)
+{
+    int64_t uj;
+    int r = rapl_read(&m->rapl, &uj);
+
+    if (!r && energy_flow_add(&m->flow, now, uj))
+        return;
+    m->n_failures++;
+    energy_flow_skip(&m->flow, now);
+}
+
+/* NULL: out of memory. */
+static struct energy_meter *make(int64_t interval_us, const struct energy *label,
+                                 void (*read)(struct energy_meter *m, int64_t now), struct err *e)
+{
+    struct energy_meter *m = calloc(1, sizeof *m);
+
+    if (!m) {
+        err_set(e, ERR_NOMEM, "out of memory");
+        return NULL;
+    }
+    pthread_mutex_init(&m->lock, NULL);
+    m->label = *label;
+    m->label.uj = 0;
+    m->read = read;
+    m->at_us = clock_now_us();
+    m->cpu_us = clock_process_us();
+    energy_flow_open(&m->flow, interval_us, read != NULL, m->at_us);
+    return m;
+}
+
+static void drop(struct energy_meter *m)
+{
+    rapl_close(&m->rapl);
+    pthread_mutex_destroy(&m->lock);
+    free(m);
+}
 
 int energy_meter_open_model(struct energy_meter **ret, const struct energy_curve *c,
                             const struct energy *label, struct err *e)
 {
-    struct energy_meter *m = calloc(1, sizeof *m);
+    struct energy_meter *m = make(QUICK_INTERVAL_US, label, read_model, e);
 
-    if (!m)
-        return err_set(e, ERR_NOMEM, "out of memory");
     CHECK(c->n > 0 && c->n <= ENERGY_CURVE_MAX);
-    pthread_mutex_init(&m->lock, NULL);
-    m->label = *label;
+    if (!m)
+        return ERR_NOMEM;
     m->curve = *c;
-    m->at_us = clock_now_us();
-    m->cpu_us = clock_process_us();
-    energy_flow_open(&m->flow, QUICK_INTERVAL_US, 1, m->at_us);
     *ret = m;
     return 0;
 }
 
-const struct energy *energy_meter_label(const struct energy_meter *m)
+int energy_meter_open_rapl(struct energy_meter **ret, const char *root, const struct energy *label,
+                           struct err *e)
 {
-    return &m->label;
-}
+    struct energy_meter *m = make(QUICK_INTERVAL_US, label, read_rapl, e);
+    int64_t first;
+    int r;
 
-/* [locked] The threads that computed since the last reading, on average, and what they drew. */
-static int64_t read_model(struct energy_meter *m)
-{
-    int64_t now = clock_now_us(), cpu = clock_process_us(), us = now - m->at_us, busy;
-
-    if (us > 0) {
-        busy = (cpu - m->cpu_us) * 1000 / us;
-        energy_flow_add(&m->flow, now, energy_curve_uw(&m->curve, busy) * us / 1000000);
-        m->at_us = now;
-        m->cpu_us = cpu;
-    }
-    return now;
-}
-
-void energy_meter_close(struct energy_meter *m)
-{
     if (!m)
-        return;
-    energy_flow_idle(&m->flow, read_model(m));
-    energy_flow_close(&m->flow);
-    LOG_EVENT(LOG_INFO, "energy", LOG_STR("boundary", energy_boundary_name(m->label.boundary)),
-              LOG_STR("method", energy_method_name(m->label.method)),
-              LOG_INT("joules", m->flow.metered_uj / 1000000),
-              LOG_INT("unattributed", m->flow.unattributed_uj / 1000000));
-    pthread_mutex_destroy(&m->lock);
-    free(m);
+        return ERR_NOMEM;
+    r = rapl_open(&m->rapl, root, e);
+    if (!r && rapl_read(&m->rapl, &first) != ERR_AGAIN) /* from where it counts */
+        r = err_set(e, ERR_IO, "the counters below %.300s can't be read", root);
+    if (r)
+        drop(m);
+    else
+        *ret = m;
+    return r;
+}
+
+int energy_meter_open_told(struct energy_meter **ret, int64_t interval_us,
+                           const struct energy *label, struct err *e)
+{
+    struct energy_meter *m;
+
+    CHECK(interval_us > 0);
+    m = make(interval_us, label, NULL, e);
+    if (!m)
+        return ERR_NOMEM;
+    *ret = m;
+    return 0;
+}
+
+/* ---- who works, pays ------------------------------------------------------------------------- */
+
+/* [locked] */
+static int64_t read_now(struct energy_meter *m)
+{
+    int64_t now = clock_now_us();
+
+    if (m->read)
+        m->read(m, now);
+    return now;
 }
 
 void energy_meter_begin(struct energy_meter *m)
 {
     pthread_mutex_lock(&m->lock);
     if (!m->n_working++)
-        energy_flow_idle(&m->flow, read_model(m));
+        energy_flow_idle(&m->flow, read_now(m));
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -93,9 +158,104 @@ int64_t energy_meter_take(struct energy_meter *m, int *ret_is_late)
     int64_t now, uj;
 
     pthread_mutex_lock(&m->lock);
-    now = read_model(m);
+    now = read_now(m);
     uj = energy_flow_take(&m->flow, now);
     *ret_is_late = energy_flow_is_late(&m->flow, now);
     pthread_mutex_unlock(&m->lock);
     return uj;
+}
+
+/* ---- readings -------------------------------------------------------------------------------- */
+
+/* [locked] What nobody works for is nobody's. */
+static void pass(struct energy_meter *m, int64_t now)
+{
+    if (!m->n_working)
+        energy_flow_idle(&m->flow, now);
+}
+
+void energy_meter_tick(struct energy_meter *m)
+{
+    pthread_mutex_lock(&m->lock);
+    pass(m, read_now(m));
+    pthread_mutex_unlock(&m->lock);
+}
+
+void energy_meter_tell_power(struct energy_meter *m, int64_t uw)
+{
+    int64_t now = clock_now_us();
+
+    pthread_mutex_lock(&m->lock);
+    pass(m, now);
+    if (!energy_flow_power(&m->flow, now, uw))
+        m->n_failures++;
+    pthread_mutex_unlock(&m->lock);
+}
+
+void energy_meter_tell_counter(struct energy_meter *m, uint64_t uj)
+{
+    int64_t now = clock_now_us(), more;
+    int is_first;
+
+    pthread_mutex_lock(&m->lock);
+    is_first = !m->counter.has_last;
+    pass(m, now);
+    more = energy_counter_see(&m->counter, uj, 0);
+    if (is_first)
+        energy_flow_skip(&m->flow, now);
+    else if (!energy_flow_add(&m->flow, now, more))
+        m->n_failures++;
+    pthread_mutex_unlock(&m->lock);
+}
+
+void energy_meter_tell_failure(struct energy_meter *m)
+{
+    pthread_mutex_lock(&m->lock);
+    pass(m, clock_now_us());
+    m->n_failures++;
+    pthread_mutex_unlock(&m->lock);
+}
+
+/* ---- looking --------------------------------------------------------------------------------- */
+
+const struct energy *energy_meter_label(const struct energy_meter *m)
+{
+    return &m->label;
+}
+
+void energy_meter_look(struct energy_meter *m, struct energy_look *ret)
+{
+    const struct energy_flow *f = &m->flow;
+    int64_t now;
+
+    pthread_mutex_lock(&m->lock);
+    now = read_now(m);
+    pass(m, now);
+    *ret = (struct energy_look){.label = m->label,
+                                .metered_uj = f->metered_uj,
+                                .attributed_uj = f->attributed_uj,
+                                .unattributed_uj = f->unattributed_uj,
+                                .power_uw = f->power_uw,
+                                .read_us = f->read_us,
+                                .n_readings = f->n_readings,
+                                .n_failures = m->n_failures,
+                                .is_late = energy_flow_is_late(f, now)};
+    pthread_mutex_unlock(&m->lock);
+}
+
+void energy_meter_close(struct energy_meter *m)
+{
+    struct energy_look l;
+
+    if (!m)
+        return;
+    energy_meter_look(m, &l);
+    energy_flow_close(&m->flow);
+    LOG_EVENT(LOG_INFO, "energy", LOG_STR("boundary", energy_boundary_name(l.label.boundary)),
+              LOG_STR("method", energy_method_name(l.label.method)),
+              LOG_INT("metered_mj", m->flow.metered_uj / 1000),
+              LOG_INT("attributed_mj", m->flow.attributed_uj / 1000),
+              LOG_INT("unattributed_mj", m->flow.unattributed_uj / 1000),
+              LOG_INT("failures", l.n_failures));
+    drop(m);
 }

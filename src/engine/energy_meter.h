@@ -1,6 +1,10 @@
 /* The meter that the engines of a process share: what they compute is paid from it, microjoule by
  * microjoule. It holds a flow (policy/energy_flow.h) under a mutex. Any thread; the mutex is a leaf
- * and is never held while something is waited for.
+ * and nothing waits while it is held.
+ *
+ * Meters of two kinds: those that are read here, in some microseconds, whenever energy is taken
+ * (the processor's counters, CPU time and a curve), and those whose readings others bring (read
+ * over a network, which may take its time).
  *
  * The rule of who pays. While an engine works, from its first step until it has nothing to do, all
  * that flows, the idle power of the machine included, belongs to the sequences of its steps; what
@@ -17,18 +21,34 @@
 
 struct energy_meter;
 
-/* By CPU time of this process and a curve; read whenever energy is taken. */
+/* label: what is said of each joule; its uj is not read. */
 int energy_meter_open_model(struct energy_meter **ret, const struct energy_curve *c,
                             const struct energy *label, struct err *e);
-void energy_meter_close(struct energy_meter *m); /* accepts NULL */
+/* The counters below root; ERR_* as rapl.h says. */
+int energy_meter_open_rapl(struct energy_meter **ret, const char *root, const struct energy *label,
+                           struct err *e);
+/* Readings are told, about every interval_us. */
+int energy_meter_open_told(struct energy_meter **ret, int64_t interval_us,
+                           const struct energy *label, struct err *e);
+void energy_meter_close(struct energy_meter *m); /* says in the log what it was; accepts NULL */
 
 /* An engine begins to work, and has nothing more to do: in turns. */
 void energy_meter_begin(struct energy_meter *m);
 void energy_meter_end(struct energy_meter *m);
 /* A step has ended: the microjoules to split over its sequences. *ret_is_late: nothing is known of
- * them. */
+ * them, because the meter is silent. */
 int64_t energy_meter_take(struct energy_meter *m, int *ret_is_late);
-/* What is said of each joule: boundary, method, uncertainty; uj is 0. Never changes. */
+
+/* Read a meter that is read here, so that no wrap of a counter is missed while nobody works. */
+void energy_meter_tick(struct energy_meter *m);
+/* A reading of one that is told: power in microwatts; a counter in microjoules that never wraps;
+ * that there was none. */
+void energy_meter_tell_power(struct energy_meter *m, int64_t uw);
+void energy_meter_tell_counter(struct energy_meter *m, uint64_t uj);
+void energy_meter_tell_failure(struct energy_meter *m);
+
+/* What is said of each joule; uj is 0. Never changes. */
 const struct energy *energy_meter_label(const struct energy_meter *m);
+void energy_meter_look(struct energy_meter *m, struct energy_look *ret);
 
 #endif

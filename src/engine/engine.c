@@ -451,6 +451,7 @@ void engine_load(const struct engine *e, struct load *ret)
         .preemptions = atomic_load(&e->preemptions),
         .draft_tokens = atomic_load(&e->draft_tokens),
         .draft_accepted = atomic_load(&e->draft_accepted),
+        .energy_uj = atomic_load(&e->energy_uj),
     };
     for (int i = 0; i < TIER_AUTO; i++)
         ret->turn[i] = atomic_load(&e->turn[i]);

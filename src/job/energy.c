@@ -1,5 +1,7 @@
 #include "job/energy.h"
 
+#include <string.h>
+
 #include "base/check.h"
 
 static const char *const boundaries[] = {
@@ -26,6 +28,25 @@ const char *energy_method_name(enum energy_method m)
 {
     CHECK((unsigned)m < ENERGY_METHODS);
     return methods[m];
+}
+
+static int find(const char *const *names, int n, const char *name)
+{
+    for (int i = 0; i < n; i++) {
+        if (!strcmp(names[i], name))
+            return i;
+    }
+    return -1;
+}
+
+int energy_boundary_find(const char *name)
+{
+    return find(boundaries, ENERGY_BOUNDARIES, name);
+}
+
+int energy_method_find(const char *name)
+{
+    return find(methods, ENERGY_METHODS, name);
 }
 
 #define NO_CLAIM 1000 /* permille: it may be off by all of it */

@@ -32,10 +32,25 @@ struct energy {
     int32_t uncertainty_permille; /* of uj: the true value lies within, as far as is known */
 };
 
+/* A meter and where its energy went: attributed + unattributed = metered, but for what was guessed
+ * between two readings. */
+struct energy_look {
+    struct energy label; /* uj is 0 */
+    int64_t metered_uj, attributed_uj, unattributed_uj;
+    int64_t power_uw; /* now, about */
+    int64_t read_us;  /* the last reading, by the clock */
+    uint64_t n_readings, n_failures;
+    int is_late; /* silent for so long that nothing is guessed any more */
+};
+
 /* "accelerator", "it", "facility"; "unknown", "rapl", "redfish", "feed", "model", "stated",
  * "contracted". */
 const char *energy_boundary_name(enum energy_boundary b);
 const char *energy_method_name(enum energy_method m);
+/* By its name; -1: none has it. */
+int energy_boundary_find(const char *name);
+int energy_method_find(const char *name);
+
 /* Add what a further job used; a sum that is all zero is empty. A sum of which a part is unknown is
  * unknown. Of different boundaries the sum has the narrower one, of different methods the later of
  * the list, and the greater uncertainty: no more than all parts can claim. */

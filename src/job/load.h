@@ -22,6 +22,7 @@ struct load {
     double progress;         /* LOADING: 0..1 */
     uint64_t n_steps, prompt_tokens, cached_tokens, generated_tokens, preemptions, bytes_read;
     uint64_t draft_tokens, draft_accepted; /* speculation: proposed, and of these right */
+    uint64_t energy_uj;                    /* that its jobs used; 0 without a meter */
 };
 
 #endif

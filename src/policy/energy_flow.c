@@ -24,6 +24,7 @@ void energy_flow_open(struct energy_flow *f, int64_t interval_us, int is_quick, 
                               .is_quick = is_quick,
                               .from_us = now_us,
                               .read_us = now_us,
+                              .power_us = now_us,
                               .line_us = now_us};
 }
 
@@ -83,21 +84,56 @@ static void believe(struct energy_flow *f, int64_t now_us, int64_t uj, int64_t u
 static int refuse(struct energy_flow *f, int64_t now_us)
 {
     f->n_refused++;
-    f->from_us = now_us > f->from_us ? now_us : f->from_us;
+    f->has_power = 0;
+    energy_flow_skip(f, now_us);
     return 0;
+}
+
+/* The power of readings of energy: over some of them where they come fast, because a counter has
+ * grains. */
+static int64_t power_after(struct energy_flow *f, int64_t now_us, int64_t uj)
+{
+    int64_t us = now_us - f->power_us, now_uj = f->metered_uj + uj, before_uj = f->power_uj;
+    int is_long = us > 0 && us >= f->interval_us / 10;
+
+    if (is_long) {
+        f->power_us = now_us;
+        f->power_uj = now_uj;
+    }
+    return is_long || (us > 0 && !f->power_uw) ? power_of(now_uj - before_uj, us) : f->power_uw;
 }
 
 int energy_flow_add(struct energy_flow *f, int64_t now_us, int64_t uj)
 {
-    int64_t us = now_us - f->from_us, most;
+    int64_t us = now_us - f->from_us;
 
-    if (us < 0 || uj < 0)
+    if (us < 0 || uj < 0 || uj > uj_of(ENERGY_POWER_MAX_UW, us) || uj > UJ_MAX - f->metered_uj)
         return refuse(f, now_us);
-    most = uj_of(ENERGY_POWER_MAX_UW, us);
-    if (uj > most || uj > UJ_MAX - f->metered_uj)
-        return refuse(f, now_us);
-    believe(f, now_us, uj, us ? power_of(uj, us) : f->power_uw);
+    believe(f, now_us, uj, power_after(f, now_us, uj));
     return 1;
+}
+
+int energy_flow_power(struct energy_flow *f, int64_t now_us, int64_t uw)
+{
+    int64_t us = now_us - f->from_us, uj = 0;
+
+    if (us < 0 || uw < 0 || uw > ENERGY_POWER_MAX_UW)
+        return refuse(f, now_us);
+    us = us > late_us(f) ? late_us(f) : us;
+    if (f->has_power)
+        uj = uj_of((f->power_uw + uw) / 2, us);
+    if (uj > UJ_MAX - f->metered_uj)
+        return refuse(f, now_us);
+    f->has_power = 1;
+    believe(f, now_us, uj, uw);
+    return 1;
+}
+
+void energy_flow_skip(struct energy_flow *f, int64_t now_us)
+{
+    f->from_us = now_us > f->from_us ? now_us : f->from_us;
+    f->power_us = f->from_us;
+    f->power_uj = f->metered_uj;
 }
 
 int64_t energy_flow_take(struct energy_flow *f, int64_t now_us)
@@ -127,4 +163,25 @@ void energy_flow_close(struct energy_flow *f)
     f->unattributed_uj += rest;
     f->line_uj = f->metered_uj;
     f->slope_uw = 0;
+}
+
+int64_t energy_counter_see(struct energy_counter *c, uint64_t value, uint64_t top)
+{
+    uint64_t last = c->last, more;
+    int had_last = c->has_last;
+
+    c->last = value;
+    c->has_last = 1;
+    if (!had_last || (top && value > top))
+        return -1;
+    if (value >= last) {
+        more = value - last;
+    } else {
+        if (!top || last > top)
+            return -1;
+        more = top - last + value; /* to its end, and on from 0 */
+        if (more > top / 2)
+            return -1;
+    }
+    return more > INT64_MAX ? -1 : (int64_t)more;
 }

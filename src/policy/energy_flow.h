@@ -28,17 +28,22 @@ struct energy_flow {
     int64_t taken_uj;
     int64_t from_us;                    /* what comes next was used since then */
     int64_t read_us;                    /* the last reading that was believed */
-    int64_t power_uw;                   /* of it; 0 before the second */
+    int64_t power_uw;                   /* of the last readings; 0 before the second */
+    int64_t power_us, power_uj;         /* since when, and what was metered then */
     int64_t line_uj, line_us, slope_uw; /* the line and where it begins */
+    int has_power;                      /* readings are of power, and there was one */
     uint64_t n_readings, n_refused;     /* refused: not believed */
 };
 
 /* interval_us > 0. Nothing is known before the first reading. */
 void energy_flow_open(struct energy_flow *f, int64_t interval_us, int is_quick, int64_t now_us);
-/* A reading: the energy since the one before. 0: it was refused, because it can't
+/* A reading: the energy since the one before, or the power now. 0: it was refused, because it can't
  * be (less than nothing, more than ENERGY_POWER_MAX_UW): what was used since is not known then, and
  * not counted. */
 int energy_flow_add(struct energy_flow *f, int64_t now_us, int64_t uj);
+int energy_flow_power(struct energy_flow *f, int64_t now_us, int64_t uw);
+/* What was used until now is not known: the next energy_flow_add begins here. */
+void energy_flow_skip(struct energy_flow *f, int64_t now_us);
 /* No reading came for so long that none is guessed any more. */
 int energy_flow_is_late(const struct energy_flow *f, int64_t now_us);
 
@@ -48,5 +53,14 @@ int64_t energy_flow_take(struct energy_flow *f, int64_t now_us);
 void energy_flow_idle(struct energy_flow *f, int64_t now_us);
 /* The end: what was guessed too much or too little is put right in what is unattributed. */
 void energy_flow_close(struct energy_flow *f);
+
+/* A counter that wraps: what it counted since the reading before, or -1 where that is not known
+ * (the first reading; it went backwards, which is no wrap where more than half of `top` would
+ * have been counted; top 0: it never wraps). */
+struct energy_counter {
+    uint64_t last;
+    int has_last;
+};
+int64_t energy_counter_see(struct energy_counter *c, uint64_t value, uint64_t top);
 
 #endif

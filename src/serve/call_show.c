@@ -4,6 +4,8 @@
 
 #include "base/clock.h"
 #include "console/page.h"
+#include "engine/energy_meter.h"
+#include "serve/energy_source.h"
 #include "serve/server.h"
 
 #define TEXT_MAX ((size_t)16 << 20)
@@ -105,10 +107,14 @@ void call_show_ready(struct call *c)
 
 void call_show_metrics(struct call *c)
 {
+    struct energy_meter *meter = energy_source_meter(c->s->energy);
+    struct energy_look look;
     struct buf text;
 
+    if (meter)
+        energy_meter_look(meter, &look);
     buf_init(&text, TEXT_MAX);
-    console_metrics(c->s->console, &text);
+    console_metrics(c->s->console, meter ? &look : NULL, &text);
     call_reply(c, 200, "text/plain; version=0.0.4; charset=utf-8", text.data, text.len);
     buf_done(&text);
 }

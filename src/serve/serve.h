@@ -218,6 +218,17 @@ struct serve_webhook {
     int n_secrets;
 };
 
+/* Where the energy that requests use is read (serve/energy_source.h). */
+struct serve_energy {
+    int kind, unit, boundary; /* boundary 0: the kind's own */
+    const char *root, *url, *path, *key_env, *key_file, *ca_file, *idle_watts;
+    struct config_strs curve;
+    int64_t interval, timeout; /* ms */
+    int64_t uncertainty;       /* permille; 0: the kind's own */
+    const char *key;           /* filled by serve_config_check; NULL: none */
+    const char *store_path;    /* what was calibrated, or NULL: filled by the caller */
+};
+
 #define SERVE_ACCOUNTS_MAX         1024 /* of the configuration: tenants, teams and keys */
 #define SERVE_ACCOUNT_SETTINGS_MAX 40
 /* A tenant, a team or a key of the configuration. */
@@ -260,6 +271,7 @@ struct serve_config {
     int n_accounts;
     struct serve_webhook webhooks[HOOKS_MAX];
     int n_webhooks;
+    struct serve_energy energy;
     const struct cloud_account *named; /* of these: filled by serve_config_check */
     struct cloud_prices book;          /* of these: filled by serve_config_check */
     struct serve_route routes[SERVE_MODELS_MAX];
@@ -282,6 +294,7 @@ extern const struct config_setting serve_price_settings[];
 extern const struct config_setting serve_rate_settings[];
 extern const struct config_setting serve_route_settings[];
 extern const struct config_setting serve_webhook_settings[];
+extern const struct config_setting serve_energy_settings[]; /* of the map `energy` */
 extern const struct config_setting serve_naming[]; /* of a model in a file: "model" first */
 
 void serve_config_init(struct serve_config *c); /* defaults */

@@ -14,7 +14,7 @@
 #include "base/sysmem.h"
 #include "base/team.h"
 #include "cloud/replay.h"
-#include "engine/energy_meter.h"
+#include "serve/energy_source.h"
 #include "serve/local_supplier.h"
 #include "serve/manager.h"
 #include "serve/server.h"
@@ -259,18 +259,6 @@ int server_start(struct server *s, struct err *e)
     return net_server_start(s->net, e);
 }
 
-/* What is drawn is computed from CPU time: a watt for each CPU that idles, four more while it
- * computes. Machines differ from that by half. */
-static int open_meter(struct server *s, struct err *e)
-{
-    static const struct energy label = {
-        .boundary = ENERGY_ACCELERATOR, .method = ENERGY_MODEL, .uncertainty_permille = 500};
-    struct energy_curve c;
-
-    energy_curve_line(&c, INT64_C(1000000) * team_size(s->team), 4000000);
-    return energy_meter_open_model(&s->meter, &c, &label, e);
-}
-
 static int add_locals(struct server *s, struct err *e)
 {
     const struct serve_config *c = s->config;
@@ -286,7 +274,7 @@ static int add_locals(struct server *s, struct err *e)
         for (int k = 0; k < m->aliases.n; k++)
             names[1 + k] = m->aliases.v[k];
         local_init(&s->locals[i], m, c);
-        s->locals[i].meter = s->meter;
+        s->locals[i].meter = energy_source_meter(s->energy);
         s->n_locals++;
         r = server_add_model(s, names, 1 + m->aliases.n, e);
         if (!r)
@@ -326,7 +314,7 @@ int serve_open(struct server **ret, const struct serve_config *c, struct err *e)
     if (!r) {
         team_set_part_time(s->team, c->part_time);
         console_set_threads(s->console, team_size(s->team));
-        r = open_meter(s, e);
+        r = energy_source_open(&s->energy, &c->energy, team_size(s->team), e);
     }
     if (!r)
         r = add_locals(s, e);
@@ -524,7 +512,7 @@ int64_t serve_close(struct server *s)
     prep_close(s->prep);
     for (int i = 0; i < s->n_locals; i++)
         local_done(&s->locals[i]);
-    energy_meter_close(s->meter);
+    energy_source_close(s->energy);
     team_close(s->team);
     webhooks_close(s);
     n_lost = cloud_close(s->cloud);

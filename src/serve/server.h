@@ -68,7 +68,7 @@ struct server {
     struct local *locals;
     int n_locals;
     struct team *team;
-    struct energy_meter *meter; /* of what the engines draw */
+    struct energy_source *energy; /* what the engines draw; NULL: nothing is known of it */
     pthread_t loader;
     int loader_started;
     _Atomic int n_loaded, load_failed;

@@ -13,6 +13,7 @@
 #include "base/utf8.h"
 #include "engine/engine.h"
 #include "net/net.h"
+#include "serve/energy_settings.h"
 #include "serve/local_supplier.h"
 #include "serve/named_accounts.h"
 #include "serve/origin.h"
@@ -43,6 +44,7 @@ void serve_config_init(struct serve_config *c)
     arena_init(&c->arena, 4096, CONFIG_ARENA_MAX);
     config_defaults(serve_settings, c, &c->arena);
     config_defaults(serve_model_settings, &c->model_default, &c->arena);
+    config_defaults(serve_energy_settings, &c->energy, &c->arena);
 }
 
 void serve_config_done(struct serve_config *c)
@@ -140,6 +142,7 @@ static const char *const account_lists[ACCOUNT_KINDS] = {"tenants", "teams", "ap
 static int top_key(void *arg, const char *key, struct config_node *value, struct err *e)
 {
     struct reading *r = arg;
+    int code;
 
     if (!strcmp(key, "models")) {
         if (!config_is_seq(value))
@@ -177,6 +180,8 @@ static int top_key(void *arg, const char *key, struct config_node *value, struct
         r->webhooks = value;
         return 1;
     }
+    if (!strcmp(key, "energy"))
+        return (code = energy_read(r->c, r->d, value, e)) ? code : 1;
     for (int k = 0; k < ACCOUNT_KINDS; k++) {
         if (strcmp(key, account_lists[k]))
             continue;
@@ -378,6 +383,8 @@ int serve_config_check(struct serve_config *c, struct err *e)
     if (!r)
         r = webhooks_check(c, e);
     if (!r)
+        r = energy_check(c, e);
+    if (!r)
         r = named_accounts_check(c, e);
     if (r)
         return r;
@@ -463,6 +470,7 @@ int serve_config_describe(const struct serve_config *c, struct buf *out, struct 
     named_accounts_describe(c, out);
     routes_describe(c, out);
     webhooks_describe(c, out);
+    energy_describe(c, out);
     buf_add_str(out, "memory     ");
     mib(out, need);
     buf_add_str(out, " at most for weights, KV caches and vocabularies; available ");

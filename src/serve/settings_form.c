@@ -5,12 +5,14 @@
 #include "base/json_write.h"
 #include "serve/serve.h"
 
-/* Lists at the top of the file: a table of settings for each of their maps. */
+enum { FORM_LIST, FORM_NAMES /* an element may be a name alone */, FORM_MAP /* one map only */ };
+
+/* Lists at the top of the file: a table of settings for each of their maps; and maps. */
 static const struct section {
     const char *name, *help;
     const struct config_setting *rows[2]; /* the second may be NULL */
     const char *required;                 /* of a map; NULL: nothing is */
-    int is_name;                          /* an element may be a name alone */
+    int form;                             /* FORM_* */
     const char *in, *in_help;             /* a list of maps in each of its maps; NULL: none */
     const struct config_setting *in_rows;
 } sections[] = {
@@ -71,6 +73,10 @@ static const struct section {
      NULL,
      NULL,
      NULL},
+    {.name = "energy",
+     .help = "where the energy that requests use is read",
+     .rows = {serve_energy_settings},
+     .form = FORM_MAP},
     {"webhooks",
      "who is told about budgets and keys",
      {serve_webhook_settings},
@@ -83,14 +89,10 @@ static const struct section {
 
 /* ---- schema ---------------------------------------------------------------------------------- */
 
-static void put_section(const struct section *s, struct buf *out)
+/* A map of the rows. */
+static void put_map(const struct section *s, struct buf *out)
 {
-    buf_addf(out, ",\"%s\":{\"type\":\"array\",\"description\":", s->name);
-    json_put_str(out, s->help);
-    buf_add_str(out, ",\"items\":{\"anyOf\":[");
-    if (s->is_name)
-        buf_add_str(out, "{\"type\":\"string\"},");
-    buf_add_str(out, "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{");
+    buf_add_str(out, "\"type\":\"object\",\"additionalProperties\":false,\"properties\":{");
     config_schema(s->rows[0], 1, out);
     if (s->rows[1])
         config_schema(s->rows[1], 0, out);
@@ -105,6 +107,23 @@ static void put_section(const struct section *s, struct buf *out)
     buf_add_char(out, '}');
     if (s->required)
         buf_addf(out, ",\"required\":[\"%s\"]", s->required);
+}
+
+static void put_section(const struct section *s, struct buf *out)
+{
+    buf_addf(out, ",\"%s\":{\"description\":", s->name);
+    json_put_str(out, s->help);
+    buf_add_char(out, ',');
+    if (s->form == FORM_MAP) {
+        put_map(s, out);
+        buf_add_char(out, '}');
+        return;
+    }
+    buf_add_str(out, "\"type\":\"array\",\"items\":{\"anyOf\":[");
+    if (s->form == FORM_NAMES)
+        buf_add_str(out, "{\"type\":\"string\"},");
+    buf_add_char(out, '{');
+    put_map(s, out);
     buf_add_str(out, "}]}}");
 }
 
@@ -154,7 +173,10 @@ int serve_config_template(const char *model, struct buf *out)
              "concurrency: 4}\n#api_keys:\n#  - {name: alice, tenant: acme, team: research, "
              "env: ALICE_KEY}\n\n# Who is told when a budget or a key comes to its end: a list.\n"
              "#webhooks:\n#  - {name: ops, url: https://ops.example/hook, "
-             "secret_env: OPS_SECRET}\n\n# The server.\n");
+             "secret_env: OPS_SECRET}\n\n# Where the energy that requests use is read "
+             "('gaufre energy --help'): a map.\n#energy: {kind: redfish, url: "
+             "'https://bmc.example/redfish/v1/Chassis/1/EnvironmentMetrics', key_env: BMC_KEY}\n\n"
+             "# The server.\n");
     config_template(serve_settings, "", out);
     buf_add_str(out, "\n# Models that say nothing of their own.\n");
     config_template(serve_model_settings, "", out);

@@ -39,6 +39,9 @@ int swap_may(const struct serve_config *now, const struct serve_config *next, st
 
     if (row)
         return needs_restart("", row, e);
+    row = first_other(serve_energy_settings, &now->energy, &next->energy);
+    if (row)
+        return needs_restart("energy", row, e);
     if (serve_has_keys(now) != serve_has_keys(next))
         return err_set(e, ERR_ARG,
                        "api_keys: the first key, or none any more, takes effect with a restart "

@@ -15,6 +15,7 @@ static const struct metric_def defs[] = {
     {"b", METRIC_GAUGE, "Bs.", {NULL}, NULL, 0},
     {"c_seconds", METRIC_TIMES, "Cs.", {"model"}, bounds, 2},
     {"d", METRIC_SHARE, "Ds.", {NULL}, NULL, 0},
+    {"e_total", METRIC_SUM, "Es.", {NULL}, NULL, 0},
     {"unused", METRIC_GAUGE, "Nobody made one.", {NULL}, NULL, 0},
     {0},
 };
@@ -33,6 +34,7 @@ static void exposition(void **state)
     metric_observe(metric_get(s, 2, "m", NULL, NULL), 1000); /* a bound is inclusive */
     metric_observe(metric_get(s, 2, "m", NULL, NULL), 2000000);
     metric_put(metric_get(s, 3, NULL, NULL, NULL), 250000);
+    metric_put(metric_get(s, 4, NULL, NULL, NULL), 9007199254740993000);
     assert_int_equal(metric_write(s, &out), 0);
     assert_string_equal(out.data, "# HELP a_total As.\n# TYPE a_total counter\n"
                                   "a_total{model=\"m\\\"1\\n\",status=\"200\"} 5\n"
@@ -43,7 +45,9 @@ static void exposition(void **state)
                                   "c_seconds_bucket{model=\"m\",le=\"+Inf\"} 2\n"
                                   "c_seconds_sum{model=\"m\"} 2.001\n"
                                   "c_seconds_count{model=\"m\"} 2\n"
-                                  "# HELP d Ds.\n# TYPE d gauge\nd 0.25\n");
+                                  "# HELP d Ds.\n# TYPE d gauge\nd 0.25\n"
+                                  "# HELP e_total Es.\n# TYPE e_total counter\n"
+                                  "e_total 9007199254740.993000\n");
     buf_done(&out);
     metric_set_free(s);
 }

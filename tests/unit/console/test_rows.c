@@ -206,7 +206,7 @@ static void a_row_tells_its_request(void **state)
     HAS(a, "\"what\":\"finished\",\"n\":3}]");
     free(a);
     buf_init(&text, 1 << 20);
-    assert_int_equal(console_metrics(h->console, &text), 0);
+    assert_int_equal(console_metrics(h->console, NULL, &text), 0);
     HAS(text.data, "vllm:time_to_first_token_seconds_sum{model_name=\"m\"} 1\n");
     HAS(text.data, "vllm:inter_token_latency_seconds_count{model_name=\"m\"} 2\n");
     HAS(text.data, "vllm:generation_tokens_total{model_name=\"m\"} 3\n");
@@ -372,7 +372,7 @@ static void tenants_are_bounded(void **state)
         row_end(&l, console_rows(h->console, i % N_IO), &e);
     }
     buf_init(&b, 1 << 20);
-    assert_int_equal(console_metrics(h->console, &b), 0);
+    assert_int_equal(console_metrics(h->console, NULL, &b), 0);
     assert_int_equal(count(b.data, "\ngaufre_tenant_requests_total{"), 201);
     assert_int_equal(count(b.data, "\ngaufre_tenant_prompt_tokens_total{"), 201);
     HAS(b.data, "gaufre_tenant_requests_total{tenant=\"t0\"} 4\n");
@@ -396,7 +396,7 @@ static void tiers_are_counted(void **state)
     row_start(a, 5, 0);
     row_token(a, a->row.started_us + 7);
     buf_init(&out, 1 << 20);
-    assert_int_equal(console_metrics(h->console, &out), 0);
+    assert_int_equal(console_metrics(h->console, NULL, &out), 0);
     HAS(out.data, "gaufre_tier_under_way{tier=\"flex\"} 1\n");
     HAS(out.data, "gaufre_tier_under_way{tier=\"priority\"} 1\n");
     HAS(out.data, "gaufre_tier_time_to_first_token_seconds_count{tier=\"flex\"} 1\n");
@@ -406,7 +406,7 @@ static void tiers_are_counted(void **state)
     console_supplier_result(h->console, "s/m", ERR_RESET, -1);
     console_supplier_result(h->console, "s/m", 0, 2000000);
     buf_clear(&out);
-    assert_int_equal(console_metrics(h->console, &out), 0);
+    assert_int_equal(console_metrics(h->console, NULL, &out), 0);
     HAS(out.data, "gaufre_tier_under_way{tier=\"flex\"} 0\n");
     HAS(out.data, "gaufre_tier_under_way{tier=\"priority\"} 0\n");
     HAS(out.data, "gaufre_tier_requests_total{tier=\"priority\"} 1\n");

@@ -191,9 +191,97 @@ static void lies_are_refused(void **state)
     assert_int_equal(energy_flow_add(&f, 3 * SECOND, INT64_MAX), 0);
     assert_int_equal(energy_flow_add(&f, 3 * SECOND, 2 * ENERGY_POWER_MAX_UW), 0);
     assert_int_equal(energy_flow_add(&f, 2 * SECOND, 1), 0); /* time went back */
-    assert_true(f.metered_uj == 30000000 && f.n_refused == 4);
+    assert_int_equal(energy_flow_power(&f, 3 * SECOND, -5), 0);
+    assert_int_equal(energy_flow_power(&f, 3 * SECOND, INT64_MAX), 0);
+    assert_true(f.metered_uj == 30000000 && f.n_refused == 6);
     assert_int_equal(energy_flow_add(&f, 4 * SECOND, 30000000), 1);
     assert_true(f.metered_uj == 60000000 && f.power_uw == 30000000);
+}
+
+static void power_is_summed(void **state)
+{
+    struct energy_flow f;
+
+    (void)state;
+    energy_flow_open(&f, SECOND, 0, 0);
+    energy_flow_power(&f, SECOND, 100000000); /* the first says nothing of before */
+    assert_true(f.metered_uj == 0);
+    energy_flow_power(&f, 2 * SECOND, 300000000);
+    assert_true(f.metered_uj == 200000000);
+    energy_flow_power(&f, 3600 * SECOND, 300000000); /* what was between is not known */
+    assert_true(f.metered_uj == 200000000 + ENERGY_LATE * INT64_C(300000000));
+}
+
+static void counters_wrap(void **state)
+{
+    struct energy_counter c = {0};
+
+    (void)state;
+    assert_true(energy_counter_see(&c, 100, 1000) == -1); /* the first */
+    assert_true(energy_counter_see(&c, 400, 1000) == 300);
+    assert_true(energy_counter_see(&c, 400, 1000) == 0);
+    assert_true(energy_counter_see(&c, 900, 1000) == 500);
+    assert_true(energy_counter_see(&c, 50, 1000) == 150); /* wrapped */
+    assert_true(energy_counter_see(&c, 40, 1000) == -1);  /* backwards */
+    assert_true(energy_counter_see(&c, 41, 1000) == 1);
+    assert_true(energy_counter_see(&c, 2000, 1000) == -1); /* beyond its range */
+    assert_true(energy_counter_see(&c, 10, 1000) == -1);
+    assert_true(energy_counter_see(&c, 30, 0) == 20);
+    assert_true(energy_counter_see(&c, 20, 0) == -1);
+    assert_true(energy_counter_see(&c, UINT64_MAX, 0) == -1);
+}
+
+/* Random meters of every kind under random engines: always the same sum. */
+static void it_always_closes(void **state)
+{
+    struct energy_share s[8];
+    struct dice d = {1};
+
+    (void)state;
+    for (int world = 0; world < 400; world++) {
+        int is_quick = world % 3 == 0, is_power = !is_quick && world % 2;
+        int64_t interval = 1 + (int64_t)roll(&d, 5000000), now = (int64_t)roll(&d, 1000000);
+        int64_t requests[8] = {0}, sum = 0, range = 1 + (int64_t)roll(&d, UINT32_MAX);
+        uint64_t raw = roll(&d, UINT32_MAX);
+        struct energy_counter c = {0};
+        struct energy_flow f;
+        energy_flow_open(&f, interval, is_quick, now);
+        for (int i = 0; i < 500; i++) {
+            now += (int64_t)roll(&d, roll(&d, 50) ? 300000 : 90000000);
+            raw += roll(&d, 20) ? roll(&d, 3000000) : roll(&d, UINT32_MAX); /* also jumps */
+            if (!roll(&d, 40))
+                raw = roll(&d, 1000); /* starts again */
+            if (is_power && !roll(&d, 3)) {
+                energy_flow_power(&f, now, (int64_t)roll(&d, UINT32_MAX) - 1000000);
+            } else if (!is_power && (is_quick || !roll(&d, 3))) {
+                int64_t uj = energy_counter_see(&c, raw % (uint64_t)range, (uint64_t)range);
+                if (uj >= 0)
+                    energy_flow_add(&f, now, uj);
+                else
+                    energy_flow_skip(&f, now);
+            }
+            if (roll(&d, 4)) {
+                int n = 1 + (int)roll(&d, 8);
+                int64_t uj = energy_flow_take(&f, now);
+                assert_true(uj >= 0);
+                for (int k = 0; k < n; k++)
+                    s[k].work = 1 + roll(&d, 100000);
+                assert_int_equal(energy_split(uj, s, n), 0);
+                for (int k = 0; k < n; k++)
+                    requests[k] += s[k].uj;
+            } else {
+                energy_flow_idle(&f, now);
+            }
+            balance(&f);
+            if (is_quick)
+                assert_true(f.taken_uj == f.metered_uj);
+        }
+        for (int k = 0; k < 8; k++)
+            sum += requests[k];
+        assert_true(sum == f.attributed_uj);
+        energy_flow_close(&f);
+        assert_true(sum + f.unattributed_uj == f.metered_uj);
+    }
 }
 
 static void curve_is_read(void **state)
@@ -220,7 +308,9 @@ int main(void)
         cmocka_unit_test(split_is_exact),        cmocka_unit_test(split_has_edges),
         cmocka_unit_test(work_is_measured),      cmocka_unit_test(flow_is_paid),
         cmocka_unit_test(guesses_are_put_right), cmocka_unit_test(silence_is_nobodys),
-        cmocka_unit_test(lies_are_refused),      cmocka_unit_test(curve_is_read),
+        cmocka_unit_test(lies_are_refused),      cmocka_unit_test(power_is_summed),
+        cmocka_unit_test(counters_wrap),         cmocka_unit_test(it_always_closes),
+        cmocka_unit_test(curve_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,8 @@
 #include "console/console.h"
 #include "serve/serve.h"
 
-static const char *const kinds[] = {"counter", "gauge", "gauge", "histogram", "histogram"};
+static const char *const kinds[] = {"counter", "gauge",     "gauge",
+                                    "counter", "histogram", "histogram"};
 
 static void metrics(struct buf *out)
 {
