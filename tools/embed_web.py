@@ -27,9 +27,9 @@ def main():
     table = []
     for i, pair in enumerate(pairs):
         url, _, path = pair.partition("=")
-        kind = TYPES.get(os.path.splitext(url if url != "/" else "/index.html")[1])
+        kind = TYPES.get(os.path.splitext(path)[1])
         if kind is None:
-            sys.exit(f"embed_web: {url}: no content type is known for it")
+            sys.exit(f"embed_web: {path}: no content type is known for it")
         with open(path, "rb") as f:
             data = f.read()
         packed = gzip.compress(data, 9, mtime=0)

@@ -2,13 +2,15 @@
 """Take the pictures of docs/: make screenshots.
 
 Starts the built server with the default model, lets real conversations happen in Chromium, and writes
-docs/page-*.png. Needs the test environment (make test makes build/venv) and Chromium; fonts-inter and
+docs/page-*.png and, of a front door with suppliers that are played, docs/console-*.png. Needs the test environment (make test makes build/venv) and Chromium; fonts-inter and
 fonts-jetbrains-mono make the pictures look as on a usual desktop.
 """
 import os
 import pathlib
 import sys
 import tempfile
+import threading
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests/browser"))
@@ -16,7 +18,10 @@ os.environ.setdefault("GAUFRE_TEST_MODELS", str(pathlib.Path(
     os.environ.get("GAUFRE_HOME") or pathlib.Path.home() / ".local/share/gaufre") / "models"))
 
 from browsing import CHROMIUM, SIZES, Pages, Server, answered, ask  # noqa: E402
+from mock_upstream import chunk, words  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
+from test_accounts import Cloud  # noqa: E402
+from test_admin import Admin  # noqa: E402
 
 GREEDY = {"temperature": "0", "max_tokens": "260"}
 ASKED = ["Write a Python function that reverses a linked list.", "Name three French cheeses, as a list."]
@@ -55,6 +60,7 @@ def main():
             talk(pages, server.url, out, "phone", "phone", "light")
             probabilities(pages, server.url, out)
             engine(pages, server.url, out)
+            console(pages, out)
         finally:
             browser.close()
             server.stop()
@@ -77,6 +83,58 @@ def engine(pages, url, out):
         ask(p, "Write a long story about a dragon who runs a bakery.", wait=False)
     page.wait_for_timeout(6000)
     shot(page, out, "engine")
+
+
+TENANTS = {"acme": {"budget_per_month": "0.02EUR"}, "bakery": {"token_budget_per_day": 20000}, "zoo": {}, "observatory": {"budget_per_day": "1.00EUR"}}
+
+
+def console(pages, out):
+    """The console of a front door while some tenants ask."""
+    with tempfile.TemporaryDirectory() as folder:
+        cloud = Cloud(pathlib.Path(folder), None)
+        admin = Admin(cloud)
+        keys = []
+        for tenant, limits in TENANTS.items():
+            admin("POST", "/tenants", {"id": tenant, **limits})
+            keys.append(admin("POST", "/keys", {"id": f"{tenant}-app", "tenant": tenant})[1]["key"])
+
+        def answer(a):
+            a.begin()
+            for i in range(40):
+                a.event(chunk({"content": f"{i} "}))
+                time.sleep(0.1)
+            for e in words():
+                a.event(e)
+            a.end()
+
+        def ask(key):
+            while not done.is_set():
+                cloud.server.request("POST", "/v1/chat/completions", {"model": "m", "stream": True, "max_tokens": 99, "messages": [{"role": "user", "content": "x"}]},
+                                     {"Authorization": f"Bearer {key}"})
+        done = threading.Event()
+        cloud.far.script = cloud.near.script = answer
+        threads = [threading.Thread(target=ask, args=(k,)) for k in keys * 3]
+        for t in threads:
+            t.start()
+        try:
+            shots = [("overview", "wide", "light", "overview"), ("requests", "tablet", "dark", "requests"), ("requests", "phone", "light", "phone"), ("keys", "tablet", "light", "keys")]
+            opened = [pages.open(cloud.server.url, size=size, theme=theme, path=f"/console#/{view}", ready=".co-login") for view, size, theme, _ in shots]
+            for page in opened:
+                page.fill("#admin-key", admin.key)
+                page.press("#admin-key", "Enter")
+                page.wait_for_selector("#live-state[data-state=live]")
+            opened[0].wait_for_timeout(45000)  # so that there is something in the plots
+            for page, (_, _, _, name) in zip(opened, shots):
+                page.bring_to_front()
+                page.wait_for_timeout(2500)
+                page.mouse.move(0, 0)
+                page.screenshot(path=str(out / f"console-{name}.png"))
+                print(f"{out / f'console-{name}.png'}", file=sys.stderr)
+        finally:
+            done.set()
+            for t in threads:
+                t.join()
+            cloud.stop()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/bin/sh
-# make screenshots: docs/page-*.png, from the built server with the default model in Chromium.
+# make screenshots: docs/page-*.png and console-*.png, from the built server with the default model in Chromium.
 set -eu
 cd "$(dirname "$0")/.."
 gaufre=build/release/src/cmd/gaufre

@@ -42,7 +42,7 @@ function retry_after(headers) {
     return headers.get('retry-after') && Number.isFinite(s) ? s : null;
 }
 
-async function error_of(response) {
+export async function error_of(response) {
     let body = null;
     try {
         body = await response.json();

@@ -3,7 +3,8 @@
 import * as api from './api.js';
 import { $ } from './dom.js';
 import * as models from './models.js';
-import { mount_theme, mount_drawers, configure_api } from './shell.js';
+import { mount_drawers, configure_api } from './shell.js';
+import { mount_theme } from './theme_button.js';
 import { Chat } from './chat.js';
 
 let unmount_engine = null;

@@ -1,28 +1,8 @@
-/* Around the views: theme, drawers, the banner of a lost server, the question for a key. */
+/* Around the views: drawers, the banner of a lost server, the question for a key. */
 
 import * as api from './api.js';
-import { $, h, open_dialog, set_icon, say } from './dom.js';
+import { $, h, open_dialog, say } from './dom.js';
 import * as models from './models.js';
-
-const THEMES = [['auto', 'auto', 'as the system'], ['light', 'sun', 'light'], ['dark', 'moon', 'dark']];
-
-export function mount_theme() {
-    const button = $('theme-button');
-    const root = document.documentElement;
-    const show = () => {
-        const [, glyph, name] = THEMES.find(([t]) => t === root.dataset.theme) || THEMES[0];
-        set_icon(button, glyph);
-        button.setAttribute('aria-label', `Theme: ${name}`);
-        button.title = `Theme: ${name}`;
-    };
-    button.addEventListener('click', () => {
-        const at = THEMES.findIndex(([t]) => t === root.dataset.theme);
-        root.dataset.theme = THEMES[(at + 1) % THEMES.length][0];
-        try { localStorage.setItem('gaufre.theme', root.dataset.theme); } catch { /* kept for this page only */ }
-        show();
-    });
-    show();
-}
 
 /* Two drawers: beside the talk where there is room, above it where there is not. */
 const narrow = matchMedia('(max-width: 860px)');

@@ -73,6 +73,10 @@ struct account_audit {
 /* Lines after that number, the first of them first, at most `max`. */
 int accounts_audit(struct accounts *a, int64_t after, int64_t max,
                    int (*line)(void *arg, const struct account_audit *l), void *arg, struct err *e);
+/* Lines before that number, the last of them first. */
+int accounts_audit_back(struct accounts *a, int64_t before, int64_t max,
+                        int (*line)(void *arg, const struct account_audit *l), void *arg,
+                        struct err *e);
 /* Is every line as it was written? ERR_FORMAT names the first that is not. */
 int accounts_audit_check(struct accounts *a, int64_t *ret_lines, struct err *e);
 

@@ -231,6 +231,16 @@ int accounts_audit(struct accounts *a, int64_t after, int64_t max,
                     (struct sql_value[]){SQL_NUMBER(after), SQL_NUMBER(max)}, 2, take_line, &x, e);
 }
 
+int accounts_audit_back(struct accounts *a, int64_t before, int64_t max,
+                        int (*line)(void *arg, const struct account_audit *l), void *arg,
+                        struct err *e)
+{
+    struct log x = {.line = line, .arg = arg, .e = e};
+
+    return sql_each(a->db, LINES " WHERE seq < $1 ORDER BY seq DESC LIMIT $2",
+                    (struct sql_value[]){SQL_NUMBER(before), SQL_NUMBER(max)}, 2, take_line, &x, e);
+}
+
 static void hash_text(crypto_generichash_state *h, const char *s)
 {
     crypto_generichash_update(h, (const unsigned char *)s, strlen(s) + 1);

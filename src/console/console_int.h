@@ -29,7 +29,7 @@ struct rows_model {
 
 /* What an io thread has counted of all requests for answers that have ended. */
 struct rows_ended {
-    int64_t n, n_refused, n_failed, prompt, generated; /* 429; 5xx; tokens */
+    int64_t n, n_refused, n_failed, prompt, generated; /* 402, 429; 5xx; tokens */
 };
 
 /* The rows of one io thread; no other thread touches them. */

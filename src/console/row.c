@@ -145,13 +145,15 @@ static void keep(struct row_live *l, const struct row_end *e)
         sample(l, TIMELINE_TPOT, r->ended_us, (r->last_us - r->first_us) / (r->n_generated - 1));
     if (l->has_started)
         sample(l, TIMELINE_QUEUE, r->ended_us, e->times.queue_us);
+    if (!r->n_prompt) /* of a supplier that counts itself */
+        r->n_prompt = (int32_t)e->usage.prompt_tokens;
     row_keep(k, l);
 }
 
 static void count(struct rows_ended *n, const struct row_end *e)
 {
     n->n++;
-    n->n_refused += e->status == 429;
+    n->n_refused += e->status == 429 || e->status == 402;
     n->n_failed += e->status >= 500;
     n->prompt += e->usage.prompt_tokens;
     n->generated += e->usage.completion_tokens;

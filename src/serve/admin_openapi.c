@@ -116,11 +116,11 @@ static const struct operation {
     {"/admin/v1/audit",
      "get",
      "listChanges",
-     "Who changed what, the first first",
+     "Who changed what: the first first after a number, the last first before one",
      200,
      0,
      0,
-     {"after", "limit"}},
+     {"after", "before", "limit"}},
     {"/admin/v1/usage",
      "get",
      "getUsage",
@@ -308,7 +308,7 @@ static json_t *query_schema(const char *name)
                          "team", "key", "labels", "model", "supplier", "day", "all");
     if (!strcmp(name, "limit"))
         return json_pack("{s:s, s:i, s:i}", "type", "integer", "minimum", 0, "maximum", 1000);
-    if (!strcmp(name, "offset") || !strcmp(name, "after"))
+    if (!strcmp(name, "offset") || !strcmp(name, "after") || !strcmp(name, "before"))
         return json_pack("{s:s, s:i, s:I}", "type", "integer", "minimum", 0, "maximum",
                          (json_int_t)1 << 53);
     if (!strcmp(name, "tenant"))

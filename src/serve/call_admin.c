@@ -311,7 +311,7 @@ int call_admin_accounts(struct call *c, struct err *e)
 struct lines {
     struct call *c;
     json_t *list;
-    int64_t after, limit;
+    int64_t after, before, limit; /* before 0: those after `after` */
 };
 
 static int add_line(void *arg, const struct account_audit *l)
@@ -325,7 +325,8 @@ static int read_lines(void *arg, struct accounts *a, struct err *e)
 {
     struct lines *x = arg;
 
-    return accounts_audit(a, x->after, x->limit, add_line, x, e);
+    return x->before ? accounts_audit_back(a, x->before, x->limit, add_line, x, e)
+                     : accounts_audit(a, x->after, x->limit, add_line, x, e);
 }
 
 int call_admin_audit(struct call *c, struct err *e)
@@ -333,6 +334,8 @@ int call_admin_audit(struct call *c, struct err *e)
     struct lines x = {.c = c};
     int r = query_count(c, "after", 0, NUMBER_MAX, &x.after, e);
 
+    if (!r)
+        r = query_count(c, "before", 0, NUMBER_MAX, &x.before, e);
     if (!r)
         r = query_count(c, "limit", LIST_USUAL, LIST_MAX, &x.limit, e);
     x.list = json_array();

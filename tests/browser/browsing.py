@@ -33,6 +33,8 @@ SETTINGS = {"temperature": "0", "max_tokens": "48"}
 TEXTS = {"usual": "", "wide": "* { font-family: monospace !important; letter-spacing: .05em !important }",
          "large": "html { font-size: 130% !important }"}
 
+READY = "#model-dot[data-state=loaded], dialog[open], #banner:not([hidden])"  # the page is to be used
+
 WATCH = """
 window.violations = [];
 document.addEventListener('securitypolicyviolation', (e) =>
@@ -79,7 +81,7 @@ class Pages:
         self.after = []  # called when all pages are closed
         self.closing = threading.Event()  # what answers for longer than a test ends with it
 
-    def open(self, url, size="wide", theme="light", settings=SETTINGS, path="/", script="", text="usual", **more):
+    def open(self, url, size="wide", theme="light", settings=SETTINGS, path="/", script="", text="usual", ready=READY, **more):
         width, height = SIZES[size]
         if TEXTS[text]:
             script += f"{{const s = new CSSStyleSheet(); s.replaceSync('{TEXTS[text]}'); document.adoptedStyleSheets = [s];}}"
@@ -106,7 +108,7 @@ class Pages:
         page.on("dialog", lambda d: (self.wrong.append(f"a dialog: {d.message}"), d.dismiss()))
         self.pages.append(page)
         page.goto(url + path)
-        page.wait_for_selector("#model-dot[data-state=loaded], dialog[open], #banner:not([hidden])", state="attached")
+        page.wait_for_selector(ready, state="attached")
         return page
 
     def console(self, message):

@@ -2,6 +2,7 @@
 import http.client
 import json
 import re
+import sqlite3
 import threading
 
 import pytest
@@ -83,6 +84,7 @@ def test_what_it_tells(one):
     assert money["span"] == "month" and money["amount"] == "50.00" and money["settled"] == "0.00003" and money["currency"] == "EUR"
     assert tokens["amount"] == 1000 and tokens["settled"] == 30 and tokens["held"] == 0 and tokens["percent"] == 3.0
     assert o["ledger"]["rows_written"] == 3 and o["ledger"]["write_failures"] == 0
+    assert all(r["prompt_tokens"] == 11 and r["completion_tokens"] == 4 for r in o["ended"])
     assert len(o["ended"]) == 3 and o["requests"] == [] and {r["tenant"] for r in o["ended"]} == {"acme", "zoo"}
     assert all(r["supplier"] in ("far/m", "near/m") and r["finish"] == "stop" for r in o["ended"])
     # Of each request, whose ever it is: what it was, and why it went where it went.
@@ -91,6 +93,10 @@ def test_what_it_tells(one):
     assert one("GET", f"/requests/{r['id']}/route")[1]["id"] == r["id"]
     assert one("GET", "/requests/req_none")[0] == 404
     assert one("GET", "/prices")[1]["data"][0]["input"] == "1.00"
+    # The log of changes from its end.
+    newest = one("GET", "/audit?before=9007199254740992&limit=2")[1]["data"]
+    assert [x["id"] for x in newest] == ["zed", "alice"] and newest[0]["seq"] == newest[1]["seq"] + 1
+    assert [x["id"] for x in one("GET", f"/audit?before={newest[1]['seq']}&limit=1")[1]["data"]] == ["zoo"]
     # Under its other name, and as a stream.
     assert json.loads(one.cloud.server.get("/v1/admin/overview", admin)[2])["object"] == "overview"
     for path in ("/admin/v1/overview/events", "/v1/admin/overview/events"):
@@ -120,6 +126,17 @@ def test_one_snapshot_for_all_who_look(one):
     assert last < 8 * 4  # not one for each who looks
     # Nobody looks: the next one follows the last.
     assert one("GET", "/overview")[1]["seq"] in (last, last + 1, last + 2)
+
+
+def test_no_ledger_is_read(one):
+    """Not even where it cannot be: an overview is as quick over any ledger."""
+    with sqlite3.connect(one.cloud.server.ledger, isolation_level=None) as db:
+        db.execute("BEGIN EXCLUSIVE")
+        try:
+            for _ in range(3):
+                assert one("GET", "/overview")[1]["object"] == "overview"
+        finally:
+            db.execute("ROLLBACK")
 
 
 def test_who_may_look(one):
