@@ -18,7 +18,7 @@ os.environ.setdefault("GAUFRE_TEST_MODELS", str(pathlib.Path(
     os.environ.get("GAUFRE_HOME") or pathlib.Path.home() / ".local/share/gaufre") / "models"))
 
 from browsing import CHROMIUM, SIZES, Pages, Server, answered, ask  # noqa: E402
-from mock_upstream import chunk, words  # noqa: E402
+from mock_upstream import words  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 from test_accounts import Cloud  # noqa: E402
 from test_admin import Admin  # noqa: E402
@@ -100,11 +100,9 @@ def console(pages, out):
 
         def answer(a):
             a.begin()
-            for i in range(40):
-                a.event(chunk({"content": f"{i} "}))
-                time.sleep(0.1)
-            for e in words():
+            for e in words(" ".join(map(str, range(60)))):
                 a.event(e)
+                time.sleep(0.1)
             a.end()
 
         def ask(key):
