@@ -29,6 +29,7 @@
 #include "api/splice.h"
 #include "api/sse.h"
 #include "api/text_tools.h"
+#include "api/trace_context.h"
 #include "api/wire_error.h"
 
 #endif

@@ -461,19 +461,23 @@ static int begin(struct relay_job *r, struct err *e)
                                 .ask_usage = ask->stream,
                                 .known_only = relay->c.known_only,
                                 .kind = strstr(ask->path, "chat") ? 1 : 2};
-    const struct upstream_header header[] = {
+    const struct upstream_header all[] = {
         {"content-type", "application/json"},
         {"accept", ask->stream ? "text/event-stream" : "application/json"},
-        {"authorization", credentials_header(relay->s.keys, ask->i_key)}};
-    struct upstream_ask up = {.method = "POST",
-                              .path = ask->path,
-                              .header = header,
-                              .n_header = *header[2].value ? 3 : 2};
+        {"authorization", credentials_header(relay->s.keys, ask->i_key)},
+        {"traceparent", ask->traceparent},
+        {"tracestate", ask->tracestate}};
+    struct upstream_header header[ARRAY_LEN(all)];
+    struct upstream_ask up = {.method = "POST", .path = ask->path, .header = header};
     struct upstream_handler h = handler;
     int code = api_splice(ask->body, ask->n_body, &splice, &r->ask);
 
     if (code)
         return err_set(e, code == ERR_FORMAT ? ERR_SCHEMA : ERR_NOMEM, "%s", err_text(code));
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        if (all[i].value && *all[i].value)
+            header[up.n_header++] = all[i];
+    }
     up.body = r->ask.data;
     up.n_body = r->ask.len;
     h.ctx = r;

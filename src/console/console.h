@@ -58,6 +58,8 @@ int console_models(struct console *c, const char *name, const char *const *shown
  * with the time to its first content (< 0: not known, or not of a stream), or the error. [any] */
 void console_supplier_begin(struct console *c, const char *supplier);
 void console_supplier_result(struct console *c, const char *supplier, int code, int64_t first_us);
+/* Spans of traces were sent or dropped. [any] */
+void console_spans(struct console *c, int n_sent, int n_dropped);
 /* All metrics as text; gauges are read at this moment. energy: what the meter says; NULL: there is
  * none. */
 int console_metrics(struct console *c, const struct energy_look *energy, struct buf *out);

@@ -72,6 +72,7 @@ enum {
     M_SUPPLIER_RUNNING,
     M_SUPPLIER_WAITING,
     M_SUPPLIER_CAPACITY,
+    M_SPANS,
     M_RESERVED,
     M_BUDGETS,
     M_BUDGETS_MONEY,
@@ -292,6 +293,12 @@ static const struct metric_def defs[] = {
                             0},
     [M_SUPPLIER_CAPACITY] =
         {"gaufre_supplier_capacity", METRIC_GAUGE, "Places there.", {"supplier"}, NULL, 0},
+    [M_SPANS] = {"gaufre_trace_spans_total",
+                 METRIC_COUNTER,
+                 "Spans of traces: sent, dropped.",
+                 {"result"},
+                 NULL,
+                 0},
     [M_RESERVED] = {"gaufre_reserved_tokens",
                     METRIC_GAUGE,
                     "Tokens that requests under way hold.",
@@ -614,6 +621,12 @@ static void look_at_models(struct console *c)
 static void put(struct console *c, int i_def, const char *label, int64_t v)
 {
     metric_put(metric_get(c->meter->set, i_def, label, NULL, NULL), v);
+}
+
+void console_spans(struct console *c, int n_sent, int n_dropped)
+{
+    metric_add(get(c->meter, M_SPANS, "sent"), n_sent);
+    metric_add(get(c->meter, M_SPANS, "dropped"), n_dropped);
 }
 
 void console_supplier_begin(struct console *c, const char *supplier)

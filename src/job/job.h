@@ -21,7 +21,8 @@ struct job_relay {
     const char *body; /* JSON that was read and found well-formed */
     size_t n_body;
     int stream, include_usage;
-    int i_key;          /* with which of this server's keys there */
+    const char *traceparent, *tracestate; /* headers for it; NULL: none */
+    int i_key;                            /* with which of this server's keys there */
     int32_t max_tokens; /* of each choice, where the client left it open; 0: as it says ... */
     int32_t max_held;   /* ... which is this; 0: nothing */
 };

@@ -58,7 +58,7 @@ enum call_state {
 };
 
 /* Kinds of items in an io thread's mailbox. */
-enum { MAIL_PREP = 1, MAIL_JOB, MAIL_WATCH, MAIL_NOTICE };
+enum { MAIL_PREP = 1, MAIL_JOB, MAIL_WATCH, MAIL_NOTICE, MAIL_TRACES };
 
 #define CALL_JOBS_AT_ONCE 16 /* of one request with several prompts, at the supplier together */
 #define CALL_HEADERS_MAX  64
@@ -85,8 +85,10 @@ const struct endpoint *endpoint_row(enum api_route_id id);
 struct call_job {
     struct job job;
     struct call *call;
-    struct job_relay relay; /* the whole request, for a supplier that takes it so */
-    const char *text;       /* the prompt's text: in the request, or `rendered` */
+    struct job_relay relay;           /* the whole request, for a supplier that takes it so */
+    char traceparent[TRACE_TEXT_MAX]; /* for its supplier */
+    int i_try;                        /* in the call's trace, from 1; 0: none */
+    const char *text;                 /* the prompt's text: in the request, or `rendered` */
     size_t n_text;
     struct tokens tokens, prediction;
     struct buf rendered;
@@ -196,6 +198,7 @@ struct call {
     int64_t booked_us;      /* the wall clock's time of it; 0: not yet */
     const char *finish;
 
+    struct call_trace *trace; /* NULL: it has none */
     struct row_live live;     /* what the console is told of it: its id too */
     struct call_watch *watch; /* of a call that looks at requests */
     int i_viewer;             /* whose requests it sees ... */

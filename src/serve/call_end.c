@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/put.h"
 #include "serve/server.h"
+#include "serve/traces.h"
 
 #define RETRY_LOADING_US INT64_C(2000000)
 #define RETRY_BUSY_US    INT64_C(1000000)
@@ -334,6 +335,7 @@ void call_close(struct call *c)
 
     CHECK(!c->x && c->n_home == c->n_sent);
     tell_end(c);
+    call_trace_end(c);
     call_hedge_done(c);
     if (c->is_kept)
         net_io_keep(c->s->net, c->io, -1);

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "serve/server.h"
+#include "serve/traces.h"
 
 /* Only what is relayed: there nothing of an answer is told before its first content. */
 static int may_hedge(const struct call *c)
@@ -34,6 +35,8 @@ static int begin(struct call *c, struct call_hedge *h)
     h->job.job.inner = NULL;
     h->job.n_live = c->jobs[0].n_live;
     h->job.sup = s;
+    h->job.i_try = 0;
+    call_trace_try(c, &h->job, 1);
     if (!s->ops->facts(s)->relays || s->ops->submit(s, &h->job.job, &e))
         return -1;
     h->job.state = JOB_OUT;
@@ -85,6 +88,7 @@ static void decide(struct call *c, struct call_job *loser)
 
     CHECK(h && !h->loser);
     h->loser = loser;
+    call_trace_lost(c, loser, ERR_CANCELLED);
     if (loser == &h->job)
         return;
     cloud_hedge_swap(&c->ticket, &h->ticket, clock_now_us() - c->sent_us);
@@ -141,6 +145,7 @@ int call_hedge_takes(struct call *c, struct call_job *j, const struct event *ev)
         return 0;
     }
     if (!h->loser) { /* it has failed: the other one goes on */
+        call_trace_lost(c, j, ev->code);
         call_note_result(c, j == &h->job ? &h->ticket : &c->ticket, ev->code, -1, ev->retry_us);
         if (j == &h->job)
             cloud_hedge_failed(&c->ticket, &h->ticket);

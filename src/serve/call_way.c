@@ -9,6 +9,7 @@
 #include "base/rand.h"
 #include "policy/hold.h"
 #include "serve/server.h"
+#include "serve/traces.h"
 
 /* The result of a step that is not finished: mail from a prep thread or a job will continue it. */
 #define WAITS 1
@@ -362,6 +363,8 @@ static int submit_job(struct call *c, struct call_job *j, struct err *e)
         rand_system(&j->job.sampling.seed, sizeof j->job.sampling.seed))
         return err_set(e, ERR_INTERNAL, "no random bytes from the system");
     j->sup = c->sup;
+    if (!c->n_sent)
+        call_trace_try(c, j, 0);
     r = c->sup->ops->submit(c->sup, &j->job, e);
     if (r)
         return r;
@@ -516,6 +519,8 @@ static int leave_offer(struct call *c, struct err *e)
     if (c->n_home < c->n_sent || !call_hedge_is_home(c))
         return WAITS;
     call_hedge_done(c);
+    if (c->n_jobs)
+        call_trace_lost(c, &c->jobs[0], c->err.code ? c->err.code : ERR_CANCELLED);
     drop_jobs(c);
     c->cancelled = c->lowered_max = 0;
     c->queue_us = 0;

@@ -12,6 +12,8 @@
 #include "console/page.h"
 #include "serve/origin.h"
 #include "serve/server.h"
+#include "serve/trace_export.h"
+#include "serve/traces.h"
 #include "serve/webhooks.h"
 
 #define ARENA_BASE  ((size_t)1 << 20) /* and a multiple of the body */
@@ -332,6 +334,8 @@ static void judge(struct call *c)
         call_fail(c, &e);
         return;
     }
+    if (c->endpoint->parse)
+        call_trace_begin(c);
     r = may_ask(c, &who, &e);
     if (!r && (c->endpoint->parse || c->endpoint->administer))
         r = begin_body(c, &e);
@@ -489,6 +493,9 @@ void handler_mail(void *ctx, int io)
             c = call_watch_arrive(s, it->owner, io);
             if (!c)
                 continue;
+        } else if (it->kind == MAIL_TRACES) {
+            trace_export_mail(it->owner);
+            continue;
         } else if (it->kind == MAIL_NOTICE) {
             webhooks_mail(s);
             continue;

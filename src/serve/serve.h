@@ -136,6 +136,17 @@
       "where the log goes, opened anew at SIGHUP (default: stderr)")                               \
     X("log_prompts", "log-prompts", BOOL, log_prompts, "false", 0, 0, NULL,                        \
       "put prompts into the log")                                                                  \
+    X("traces", "traces", STR, traces, "", 0, 0, "URL",                                            \
+      "OTLP/HTTP service for traces, or 'off' (default: $OTEL_EXPORTER_OTLP_ENDPOINT)")            \
+    X("traces_headers_env", "traces-headers-env", STR, traces_headers_env,                         \
+      "OTEL_EXPORTER_OTLP_HEADERS", 0, 0, "NAME",                                                  \
+      "environment variable with headers for it: name=value,name=value")                           \
+    X("traces_ca_file", "traces-ca-file", STR, traces_ca_file, "", 0, 0, "FILE",                   \
+      "certificates to trust there in place of the system's")                                      \
+    X("trace_ratio", "trace-ratio", STR, trace_ratio, "1", 0, 0, "0..1",                           \
+      "part of the requests that is traced, where their traceparent does not say")                 \
+    X("trace_parent", "trace-parent", CHOICE, trace_parent, "follow", 0, 0, "follow|ratio",        \
+      "a client's traceparent says whether its request is traced, or trace_ratio does")            \
     X("metrics", "metrics", CHOICE, metrics, "local", 0, 0, "local|key|open",                      \
       "who may read /metrics: this machine and keys, keys only, everybody")                        \
     X("console_session", "console-session", TIME, console_session, "12h", 1000, 2592000000,        \
@@ -229,6 +240,16 @@ struct serve_energy {
     const char *store_path;    /* what was calibrated, or NULL: filled by the caller */
 };
 
+/* Where traces go: filled by serve_config_check. */
+#define SERVE_TRACE_HEADERS_MAX 8
+struct serve_traces {
+    const char *base; /* the URL without its /v1/traces; NULL: there are no traces */
+    const char *name[SERVE_TRACE_HEADERS_MAX], *value[SERVE_TRACE_HEADERS_MAX];
+    int n_headers;
+    uint64_t part;        /* of the requests, as policy/trace_keep.h counts */
+    const char *resource; /* attributes of this process, as OTLP's JSON */
+};
+
 #define SERVE_ACCOUNTS_MAX         1024 /* of the configuration: tenants, teams and keys */
 #define SERVE_ACCOUNT_SETTINGS_MAX 40
 /* A tenant, a team or a key of the configuration. */
@@ -245,6 +266,8 @@ struct serve_config {
     const char *rates_path; /* the bench store (bench_store.h), or NULL: filled by the caller */
     const char *host, *keys, *accounts, *ledger, *currency, *region, *residency, *log_file;
     const char *request_log;
+    const char *traces, *traces_headers_env, *traces_ca_file, *trace_ratio;
+    struct serve_traces trace;
     struct config_strs cors_origin, allowed_hosts, hedge_tiers;
     unsigned hedge_tier_bits; /* filled by serve_config_check */
     int64_t port, threads, io_threads, prep_threads, queue, connections, connections_per_address;
@@ -256,8 +279,8 @@ struct serve_config {
     uint64_t body_limit, body_budget, idempotency_memory;
     int64_t idempotency_window; /* ms */
     int insecure_no_keys, ledger_sync, part_time, cpu, log_level, log_format, log_prompts, metrics,
-        strict_compat, usage_extras; /* SERVE_EXTRAS_* */
-    int is_wide;                     /* other machines reach `host`: filled by serve_config_check */
+        trace_parent, strict_compat, usage_extras; /* SERVE_EXTRAS_* */
+    int is_wide; /* other machines reach `host`: filled by serve_config_check */
     struct serve_model model_default; /* what models that say nothing get */
     struct serve_model models[SERVE_MODELS_MAX];
     int n_models;
@@ -284,6 +307,7 @@ struct serve_config {
     struct arena arena;              /* owns the strings */
 };
 enum { SERVE_EXTRAS_AUTO, SERVE_EXTRAS_ON, SERVE_EXTRAS_OFF };
+enum { SERVE_TRACE_FOLLOW, SERVE_TRACE_RATIO };
 enum { SERVE_METRICS_LOCAL, SERVE_METRICS_KEY, SERVE_METRICS_OPEN };
 
 extern const struct config_setting serve_settings[];

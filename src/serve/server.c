@@ -20,6 +20,7 @@
 #include "serve/server.h"
 #include "serve/suppliers.h"
 #include "serve/swap.h"
+#include "serve/trace_export.h"
 #include "serve/webhooks.h"
 
 #define JOBS_HOME_US INT64_C(10000000) /* after the drain: for cancelled jobs to come home */
@@ -252,7 +253,7 @@ int server_start(struct server *s, struct err *e)
         if (!s->io[i].tick)
             return err_set(e, ERR_NOMEM, "out of memory");
     }
-    if (webhooks_start(s, e))
+    if (webhooks_start(s, e) || trace_export_open(&s->traces, s, e))
         return e->code;
     console_set_generation(s->console, s->generation);
     s->is_started = 1;
@@ -480,8 +481,10 @@ int serve_run(struct server *s, struct err *e)
     atomic_store(&s->draining, 1);
     LOG_EVENT(LOG_INFO, "draining", LOG_INT("requests", atomic_load(&s->n_calls)));
     net_server_drain(s->net, (int)s->config->drain_timeout);
+    trace_export_drain(s->traces);
     net_server_join(s->net);
     webhooks_stop(s);
+    trace_export_stop(s->traces);
     r = wait_jobs(s, e);
     LOG_EVENT(LOG_INFO, "drained", LOG_INT("left", atomic_load(&s->n_calls)));
     return r;
@@ -498,8 +501,10 @@ int64_t serve_close(struct server *s)
     atomic_store(&s->want_drain, 1);
     if (s->net) {
         net_server_drain(s->net, 0);
+        trace_export_drain(s->traces);
         net_server_join(s->net);
         webhooks_stop(s);
+        trace_export_stop(s->traces);
         for (int i = 0; i < net_n_io(s->net); i++) {
             net_timer_free(s->io[i].tick);
             s->io[i].tick = NULL;
@@ -515,6 +520,7 @@ int64_t serve_close(struct server *s)
     energy_source_close(s->energy);
     team_close(s->team);
     webhooks_close(s);
+    trace_export_close(s->traces);
     n_lost = cloud_close(s->cloud);
     suppliers_close(atomic_load(&s->suppliers));
     net_server_close(s->net);

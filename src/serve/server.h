@@ -48,6 +48,7 @@ struct server {
     int n_served;
     struct hooks *hooks; /* with its timer, on the first io thread */
     struct net_timer *hooks_timer;
+    struct trace_export *traces;           /* NULL: none are sent */
     struct webhooks *webhooks;             /* the newest that were made */
     _Atomic(struct suppliers *) suppliers; /* those elsewhere, the newest; NULL: none */
     int is_started;                        /* no model comes any more */

@@ -21,6 +21,7 @@
 #include "serve/routes.h"
 #include "serve/serve.h"
 #include "serve/suppliers.h"
+#include "serve/traces.h"
 #include "serve/webhooks.h"
 
 _Static_assert(TEAM_THREADS_MAX == 256, "as the table says");
@@ -385,6 +386,8 @@ int serve_config_check(struct serve_config *c, struct err *e)
     if (!r)
         r = energy_check(c, e);
     if (!r)
+        r = traces_check(c, e);
+    if (!r)
         r = named_accounts_check(c, e);
     if (r)
         return r;
@@ -471,6 +474,7 @@ int serve_config_describe(const struct serve_config *c, struct buf *out, struct 
     routes_describe(c, out);
     webhooks_describe(c, out);
     energy_describe(c, out);
+    traces_describe(c, out);
     buf_add_str(out, "memory     ");
     mib(out, need);
     buf_add_str(out, " at most for weights, KV caches and vocabularies; available ");
