@@ -107,6 +107,7 @@ enum books_by {
     BOOKS_BY_LABELS,
     BOOKS_BY_TIER,
     BOOKS_BY_CLASS, /* "Correction", or "" for requests */
+    BOOKS_BY_SITE,
     BOOKS_BY_N
 };
 #define BOOKS_PART(by) (1u << (by))
@@ -119,17 +120,21 @@ struct books_sum {
     int64_t lost_tokens; /* owed beside these, and delivered to nobody */
     int64_t charge_nano, cost_nano;
     int64_t n_unpriced, n_estimated, n_disputed; /* requests that are not settled for good */
+    /* Of so many that had tokens, energy and carbon (location, market) are known of so many, and
+     * are so much. The boundary is the narrowest of those; 0 where there are none. */
+    int64_t n_used, n_energy, n_location, n_market;
+    int64_t energy_uj, energy_boundary, carbon_location_ug, carbon_market_ug;
 };
 /* Which rows: NULL and 0 mean any; times in unix seconds, `until` is not reached. */
 struct books_where {
-    const char *tenant, *key_id, *model, *supplier, *team;
+    const char *tenant, *key_id, *model, *supplier, *team, *site;
     const char *label; /* "name=value": of the rows that have it */
     int64_t from_s, until_s;
     int only_pending; /* without a price, estimated or disputed, and not corrected since */
 };
 /* Read a ledger file: one call for all rows that are alike in these parts, in order of tenant,
- * currency, day, team, key, labels, model, supplier, tier and class. [any], also while a server
- * writes. */
+ * currency, day, team, key, labels, model, supplier, tier, class and site. [any], also while a
+ * server writes. */
 int books_bill(const char *where, unsigned parts, const struct books_where *w,
                int (*row)(void *arg, const struct books_sum *s), void *arg, struct err *e);
 
@@ -143,7 +148,9 @@ int books_audit(const char *where, int64_t *ret_rows, struct err *e);
 
 struct books_balance {
     char tenant[BOOKS_NAME_MAX];
-    int64_t n_requests, prompt_tokens, cached_tokens, completion_tokens, energy_uj;
+    int64_t n_requests, prompt_tokens, cached_tokens, completion_tokens;
+    /* Of the requests of which they are known; -1: of none. */
+    int64_t energy_uj, carbon_location_ug, carbon_market_ug;
 };
 /* Read the balances from a ledger file, in order of tenant. [any], also while a server writes. */
 int books_balances(const char *where, int (*row)(void *arg, const struct books_balance *b),
@@ -154,9 +161,12 @@ struct books_reader;
 int books_reader_open(struct books_reader **ret, const char *where, struct err *e);
 void books_reader_close(struct books_reader *r); /* accepts NULL */
 /* What a tenant, a team or a key (by) of that name used in requests that ended in [from_us,
- * until_us) of the wall clock: tokens, and what was charged for those that have a price. What was
- * corrected later changes bills, not budgets. */
+ * until_us) of the wall clock: tokens, what was charged for those that have a price, and energy
+ * where it is known. What was corrected later changes bills, not budgets. */
+struct books_used {
+    int64_t tokens, nano, energy_uj;
+};
 int books_used(struct books_reader *r, enum books_by by, const char *name, int64_t from_us,
-               int64_t until_us, int64_t *ret_tokens, int64_t *ret_nano, struct err *e);
+               int64_t until_us, struct books_used *ret, struct err *e);
 
 #endif

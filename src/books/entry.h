@@ -17,8 +17,9 @@
  *   its currency supplier:S gives, platform:exchange gets        what the supplier is owed
  *   currency     platform:exchange gives, platform:cost gets     the same at the day's rate
  *
- * So a positive balance of a tenant is what it owes, a negative one of a supplier what it is owed.
- * A correction moves what it adds; an amount below 0 goes the other way. */
+ * Energy and carbon are posted where they are known, also as 0. So a positive balance of a tenant
+ * is what it owes, a negative one of a supplier what it is owed. A correction moves what it adds;
+ * an amount below 0 goes the other way. */
 #ifndef BOOKS_ENTRY_H
 #define BOOKS_ENTRY_H
 

@@ -120,7 +120,7 @@ static int compare(struct sql *db, struct audit *a, const char *query,
     int r = sql_each(db, query, NULL, 0, take, a, a->e);
 
     for (size_t i = 0; !r && i < sums->n; i++) {
-        if (!sums->sum[i].is_seen)
+        if (!sums->sum[i].is_seen && sums->sum[i].amount)
             differs(a, sums->sum[i].name, sums->sum[i].unit, 0, sums->sum[i].amount);
     }
     if (!r && *a->wrong)

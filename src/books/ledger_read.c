@@ -2,12 +2,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "books/entry.h"
 #include "books/ledger_file.h"
+
+/* NULL: nothing of that was ever booked for the tenant. */
+#define OF_ACCOUNT(unit)                                                                           \
+    " (SELECT amount FROM account WHERE account = 'tenant:' || balance.tenant AND unit = '" unit   \
+    "')"
 
 struct balances {
     int (*row)(void *arg, const struct books_balance *b);
     void *arg;
 };
+
+static int64_t or_unknown(const struct sql_row *s, int i)
+{
+    return sql_is_null(s, i) ? -1 : sql_number(s, i);
+}
 
 static int take_balance(void *arg, const struct sql_row *s)
 {
@@ -16,7 +27,9 @@ static int take_balance(void *arg, const struct sql_row *s)
                               .prompt_tokens = sql_number(s, 2),
                               .cached_tokens = sql_number(s, 3),
                               .completion_tokens = sql_number(s, 4),
-                              .energy_uj = sql_number(s, 5)};
+                              .energy_uj = or_unknown(s, 5),
+                              .carbon_location_ug = or_unknown(s, 6),
+                              .carbon_market_ug = or_unknown(s, 7)};
 
     ledger_sql_text(b.tenant, sizeof b.tenant, s, 0);
     return all->row(all->arg, &b);
@@ -30,10 +43,13 @@ int books_balances(const char *where, int (*row)(void *arg, const struct books_b
     int r = ledger_file_open(&db, where, 1, e);
 
     if (!r)
-        r = sql_each(db,
-                     "SELECT tenant, n_requests, prompt_tokens, cached_tokens, completion_tokens,"
-                     " energy_uj FROM balance ORDER BY tenant",
-                     NULL, 0, take_balance, &all, e);
+        r = sql_each(
+            db,
+            "SELECT tenant, n_requests, prompt_tokens, cached_tokens, "
+            "completion_tokens," OF_ACCOUNT(ENTRY_ENERGY) "," OF_ACCOUNT(
+                ENTRY_CARBON_LOCATION) "," OF_ACCOUNT(ENTRY_CARBON_MARKET) " FROM balance ORDER BY "
+                                                                           "tenant",
+            NULL, 0, take_balance, &all, e);
     sql_close(db);
     return r;
 }
@@ -66,33 +82,30 @@ void books_reader_close(struct books_reader *r)
 
 static int take_used(void *arg, const struct sql_row *s)
 {
-    int64_t *ret = arg;
-
-    ret[0] = sql_number(s, 0);
-    ret[1] = sql_number(s, 1);
+    *(struct books_used *)arg = (struct books_used){
+        .tokens = sql_number(s, 0), .nano = sql_number(s, 1), .energy_uj = sql_number(s, 2)};
     return 0;
 }
 
 int books_used(struct books_reader *r, enum books_by by, const char *name, int64_t from_us,
-               int64_t until_us, int64_t *ret_tokens, int64_t *ret_nano, struct err *e)
+               int64_t until_us, struct books_used *ret, struct err *e)
 {
     const char *column = by == BOOKS_BY_TENANT ? "tenant" : by == BOOKS_BY_TEAM ? "team" : "key_id";
     const struct sql_value v[] = {SQL_TEXT(name), SQL_NUMBER(from_us), SQL_NUMBER(until_us)};
-    int64_t used[2] = {0, 0};
-    char sql[600];
+    struct books_used used = {0};
+    char sql[700];
     int code;
 
     snprintf(sql, sizeof sql,
-             "SELECT coalesce(sum(t), 0), coalesce(sum(c), 0) FROM"
-             " (SELECT sum(prompt_tokens + completion_tokens) AS t, sum(" LEDGER_CHARGE ") AS c"
+             "SELECT coalesce(sum(t), 0), coalesce(sum(c), 0), coalesce(sum(u), 0) FROM"
+             " (SELECT sum(prompt_tokens + completion_tokens) AS t, sum(" LEDGER_CHARGE ") AS c,"
+             " sum(energy_uj) AS u"
              " FROM usage WHERE %s = $1 AND corrects = '' AND at_us >= $2 AND at_us < $3"
-             " UNION ALL SELECT sum(tokens), sum(charge_nano) FROM opening_use"
+             " UNION ALL SELECT sum(tokens), sum(charge_nano), sum(energy_uj) FROM opening_use"
              " WHERE %s = $1 AND at_us >= $2 AND at_us < $3) AS both_parts",
              column, column);
-    code = sql_each(r->db, sql, v, 3, take_used, used, e);
-    if (!code) {
-        *ret_tokens = used[0];
-        *ret_nano = used[1];
-    }
+    code = sql_each(r->db, sql, v, 3, take_used, &used, e);
+    if (!code)
+        *ret = used;
     return code;
 }

@@ -278,6 +278,7 @@ void ledger_sql_where(struct ledger_where *ret, const struct books_where *w)
         {w->model, " AND model = ", ""},
         {w->supplier, " AND supplier = ", ""},
         {w->team, " AND team = ", ""},
+        {w->site, " AND site = ", ""},
         /* Taken out of the list, something is missing: it was in. */
         {w->label, " AND replace(',' || labels || ',', ',' || CAST(",
          " AS TEXT) || ',', '') <> ',' || labels || ','"},

@@ -72,7 +72,7 @@ enum { LEDGER_SEQ = 0 LEDGER_FIELDS(LEDGER_COUNT_), LEDGER_CHAIN, LEDGER_N_COLUM
 /* The rows that books_where means: a condition, and its parameters from $1 on. */
 struct ledger_where {
     char text[1200];
-    struct sql_value v[8];
+    struct sql_value v[10];
     int n;
 };
 

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/money.h"
+#include "base/watthour.h"
 #include "base/zone.h"
 #include "job/tier.h"
 
@@ -134,6 +135,13 @@ static int read_money(const struct account_field *f, const char *text, struct ac
     snprintf(s->currency, sizeof s->currency, "%s", currency);
     *ret = nano;
     return 0;
+}
+
+static int read_energy(const struct account_field *f, const char *text, int64_t *ret, struct err *e)
+{
+    struct err why;
+
+    return watthour_parse(text, ret, &why) ? BAD(f, e, "%s", why.text) : 0;
 }
 
 static int read_time(const struct account_field *f, const char *text, int64_t *ret, struct err *e)
@@ -344,6 +352,8 @@ int account_field_set(struct account_settings *s, const struct account_field *f,
         return read_count(f, text, number_of(s, f), e);
     case ACCOUNT_MONEY:
         return read_money(f, text, s, number_of(s, f), e);
+    case ACCOUNT_ENERGY:
+        return read_energy(f, text, number_of(s, f), e);
     case ACCOUNT_TIME:
         return read_time(f, text, number_of(s, f), e);
     case ACCOUNT_FLAG:
@@ -392,7 +402,7 @@ static void show_tiers(int64_t bits, char *ret, size_t cap)
 int account_field_show(const struct account_settings *s, const struct account_field *f,
                        char ret[ACCOUNT_TEXT_MAX])
 {
-    char amount[MONEY_TEXT_MAX];
+    char amount[MONEY_TEXT_MAX], energy[WATTHOUR_TEXT_MAX];
     int64_t n;
 
     if (is_text(f)) {
@@ -405,6 +415,8 @@ int account_field_show(const struct account_settings *s, const struct account_fi
         return 0;
     if (f->type == ACCOUNT_MONEY)
         snprintf(ret, ACCOUNT_TEXT_MAX, "%s%s", money_show(n, amount), s->currency);
+    else if (f->type == ACCOUNT_ENERGY)
+        snprintf(ret, ACCOUNT_TEXT_MAX, "%sWh", watthour_show(n, energy));
     else if (f->type == ACCOUNT_TIME)
         show_time(n, ret, ACCOUNT_TEXT_MAX);
     else if (f->type == ACCOUNT_TIERS)

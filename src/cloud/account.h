@@ -56,6 +56,13 @@ const char *exceed_name(enum exceed x); /* "reject" */
     X(token_budget_per_month, "token-budget-per-month", COUNT, ALL, "N",                           \
       "tokens a calendar month")                                                                   \
     X(token_budget, "token-budget", COUNT, ALL, "N", "tokens in all, or in the span")              \
+    X(energy_budget_per_day, "energy-budget-per-day", ENERGY, ALL, "WH",                           \
+      "energy a calendar day: 500Wh or 1.5kWh")                                                    \
+    X(energy_budget_per_week, "energy-budget-per-week", ENERGY, ALL, "WH",                         \
+      "energy a calendar week")                                                                    \
+    X(energy_budget_per_month, "energy-budget-per-month", ENERGY, ALL, "WH",                       \
+      "energy a calendar month")                                                                   \
+    X(energy_budget, "energy-budget", ENERGY, ALL, "WH", "energy in all, or in the span")          \
     X(budget_from, "budget-from", TIME, ALL, "TIME", "when the span of budgets in all begins")     \
     X(budget_until, "budget-until", TIME, ALL, "TIME", "when it ends")                             \
     X(budget_zone, "budget-zone", ZONE, ALL, "ZONE", "whose days these are: Europe/Berlin (UTC)")  \
@@ -78,6 +85,7 @@ const char *exceed_name(enum exceed x); /* "reject" */
 enum account_type {
     ACCOUNT_COUNT,    /* int64_t */
     ACCOUNT_MONEY,    /* int64_t nano-units of the settings' currency */
+    ACCOUNT_ENERGY,   /* int64_t microjoules */
     ACCOUNT_TIME,     /* int64_t unix seconds */
     ACCOUNT_TIERS,    /* int64_t bits 1 << TIER_* */
     ACCOUNT_FLAG,     /* int64_t */
@@ -99,6 +107,7 @@ struct account_settings {
     int64_t budget_per_day, budget_per_week, budget_per_month;
     int64_t budget, budget_from, budget_until; /* of a fixed span; unix seconds */
     int64_t token_budget_per_day, token_budget_per_week, token_budget_per_month, token_budget;
+    int64_t energy_budget_per_day, energy_budget_per_week, energy_budget_per_month, energy_budget;
     int64_t budget_warn; /* percent of a budget at which its owner is warned */
     int64_t overshoot, on_exceed, tiers, expires, admin, read_only;
     char *fallback_model;

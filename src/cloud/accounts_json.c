@@ -56,6 +56,7 @@ static json_t *value_of(const struct account_field *f, const char *text)
     case ACCOUNT_LABELS:
         return list_of(text, 1);
     case ACCOUNT_MONEY:
+    case ACCOUNT_ENERGY:
     case ACCOUNT_TIME:
     case ACCOUNT_EXCEED:
     case ACCOUNT_ZONE:
@@ -178,6 +179,7 @@ static int read_value(const struct account_field *f, const json_t *v, char ret[A
         return json_is_object(v) && json_object_size(v) ? join(f, v, ret, e)
                                                         : bad(f, "an object of texts", e);
     case ACCOUNT_MONEY:
+    case ACCOUNT_ENERGY:
     case ACCOUNT_TIME:
     case ACCOUNT_EXCEED:
     case ACCOUNT_ZONE:

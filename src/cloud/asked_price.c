@@ -20,7 +20,9 @@ const struct price *asked_price(const struct cloud_prices *l, enum price_side si
 int64_t asked_exchange(const struct cloud_prices *l, const struct price *p, int64_t amount,
                        int64_t at_s)
 {
-    return *p->currency ? exchange_amount(l->rates, l->n_rates, p->currency, amount, at_s) : amount;
+    return *p->currency && amount >= 0
+               ? exchange_amount(l->rates, l->n_rates, p->currency, amount, at_s)
+               : amount;
 }
 
 int asked_is_local(const char *supplier_id)
@@ -29,8 +31,9 @@ int asked_is_local(const char *supplier_id)
 }
 
 int64_t asked_amount(const struct cloud_prices *l, const char *model, const char *supplier_id,
-                     const struct cloud_want *w, int64_t at_s)
+                     const struct cloud_want *w, const struct energy_rates *energy, int64_t at_s)
 {
+    int64_t uj = energy_rates_uj(energy, w->n_prompt, w->n_output);
     const struct usage_buckets b = {.uncached = w->n_prompt, .output = w->n_output};
     const struct price *p = asked_price(l, PRICE_BUY, model, supplier_id, w->tier, at_s);
 
@@ -38,5 +41,5 @@ int64_t asked_amount(const struct cloud_prices *l, const char *model, const char
         return 0;
     if (!p)
         p = asked_price(l, PRICE_SELL, model, supplier_id, w->tier, at_s);
-    return p ? asked_exchange(l, p, price_amount(p, &b), at_s) : -1;
+    return p ? asked_exchange(l, p, price_amount(p, &b, uj), at_s) : -1;
 }

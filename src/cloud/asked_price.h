@@ -14,9 +14,9 @@ int64_t asked_exchange(const struct cloud_prices *l, const struct price *p, int6
                        int64_t at_s);
 /* Is it this process's own engine? It is owed nothing. */
 int asked_is_local(const char *supplier_id);
-/* What a request of so many tokens costs us there or, where that is not known, its tenant; -1:
- * there is no price. */
+/* What a request of so many tokens, at an offer where they take so much energy, costs us there or,
+ * where that is not known, its tenant; -1: there is no price. */
 int64_t asked_amount(const struct cloud_prices *l, const char *model, const char *supplier_id,
-                     const struct cloud_want *w, int64_t at_s);
+                     const struct cloud_want *w, const struct energy_rates *energy, int64_t at_s);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/put.h"
+#include "cloud/asked_energy.h"
 #include "cloud/asked_price.h"
 #include "cloud/replay.h"
 #include "policy/admit.h"
@@ -371,17 +372,27 @@ int64_t cloud_output_max(const struct cloud_ticket *t)
     return holds_output_max(&t->holds);
 }
 
+/* Of two rooms the smaller one; 0: any number. */
+static int64_t smaller(int64_t room, int64_t n)
+{
+    n = n > 0 ? n : 1;
+    return room && room < n ? room : n;
+}
+
 int64_t cloud_room(const struct cloud *c, int64_t now_us, const struct cloud_ticket *t,
                    const struct cloud_ask *a)
 {
-    int64_t room = holds_room(&t->holds, cloud_wall_s(c, now_us));
-    int64_t money = holds_money(&t->holds, cloud_wall_s(c, now_us)), n;
+    int64_t now_s = cloud_wall_s(c, now_us), room = holds_room(&t->holds, now_s);
+    int64_t money = holds_budget(&t->holds, OF_MONEY, now_s);
+    int64_t uj = holds_budget(&t->holds, OF_ENERGY, now_s);
+    struct energy_rates energy = asked_energy(t->offer);
     const struct price *p;
 
-    if (money == INT64_MAX || !(p = ask_price(c, now_us, t, a)))
-        return room;
-    n = a->n_prompt + price_affords(p, a->n_prompt, money);
-    return room && room < n ? room : n > 0 ? n : 1;
+    if (money < INT64_MAX && (p = ask_price(c, now_us, t, a)))
+        room = smaller(room, a->n_prompt + price_affords(p, &energy, a->n_prompt, money));
+    if (uj < INT64_MAX && energy.input_nj >= 0)
+        room = smaller(room, a->n_prompt + energy_rates_afford(&energy, a->n_prompt, uj));
+    return room;
 }
 
 int64_t cloud_left(int64_t now_us, const struct cloud_ticket *t)
@@ -411,19 +422,26 @@ int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
 {
     const struct price *p = a->model ? ask_price(c, now_us, t, a) : NULL;
     struct holds_refusal why = {.e = e};
-    int64_t money;
+    int64_t of[N_KINDS] = {0};
+    struct energy_rates energy;
     int r;
 
     CHECK(t->i_tenant >= 0 && !t->n_held);
     t->n_choices = a->n_choices;
     t->is_capped = a->is_capped;
     tokens -= holds_risk(&t->holds, spare(c, t, tokens - a->n_prompt));
-    money = p ? price_most(p, a->n_prompt, tokens - a->n_prompt) : a->model ? -1 : 0;
-    r = holds_reserve(&t->holds, now_us, cloud_wall_s(c, now_us), tokens, money, &why);
+    of[OF_TOKENS] = tokens;
+    if (a->model) {
+        energy = asked_energy(t->offer);
+        of[OF_MONEY] = p ? price_most(p, &energy, a->n_prompt, tokens - a->n_prompt) : -1;
+        of[OF_ENERGY] = energy_rates_uj(&energy, a->n_prompt, tokens - a->n_prompt);
+    }
+    r = holds_reserve(&t->holds, now_us, cloud_wall_s(c, now_us), of, &why);
     if (r)
         return refuse(c, t, &why, r);
     t->n_held = tokens;
-    t->money_held = money;
+    t->money_held = of[OF_MONEY];
+    t->energy_held = of[OF_ENERGY];
     if (t->exceed != EXCEED_REJECT)
         atomic_fetch_add(&c->exceeded[t->exceed], 1);
     atomic_fetch_add(&c->n_held, tokens);
@@ -438,7 +456,7 @@ static void let_go(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
     if (!t->n_hedged) /* else it holds only sequences */
         holds_settle(&t->holds, now_us, cloud_wall_s(c, now_us), used);
     atomic_fetch_sub(&c->n_held, t->n_held);
-    t->n_held = t->money_held = 0;
+    t->n_held = t->money_held = t->energy_held = 0;
     if (t->n_there)
         quota_leave(t->n_there, t->holds.n_seqs);
     t->n_there = NULL;
@@ -503,7 +521,8 @@ static struct usage used(const struct cloud_use *u, enum price_side side)
                           .cached_tokens = u->cached_tokens,
                           .cache_write_tokens = u->cache_write_tokens,
                           .completion_tokens = u->completion_tokens,
-                          .reasoning_tokens = u->reasoning_tokens};
+                          .reasoning_tokens = u->reasoning_tokens,
+                          .energy = u->energy};
 }
 
 /* What one side of it costs, in the price's own currency; -1: there is no price. Nothing costs
@@ -521,7 +540,13 @@ static int64_t price_side(const struct cloud_prices *l, enum price_side side,
     *ret = asked_price(l, side, u->model ? u->model : "", id, u->tier, u->at_us / 1000000);
     if (!*ret && side == PRICE_BUY && asked_is_local(id))
         return 0;
-    return *ret ? price_amount(*ret, &b) : -1;
+    return *ret ? price_amount(*ret, &b, use.energy.method ? use.energy.uj : -1) : -1;
+}
+
+/* What budgets of energy count of it: what its row says, or where nobody told what was held. */
+static int64_t energy(const struct cloud_ticket *t, const struct cloud_use *u)
+{
+    return u->energy.method ? u->energy.uj : t->energy_held > 0 ? t->energy_held : 0;
 }
 
 /* What its tenant is charged, as its row says; what has no price any more costs what was held. */
@@ -571,7 +596,7 @@ static void put_price(const struct cloud *c, const struct cloud_ticket *t,
     r->cost_nano = price_side(t->prices, PRICE_BUY, u, &p);
     r->cost_own_nano = 0;
     r->cost_currency[0] = 0;
-    if (p && *p->currency) {
+    if (p && *p->currency && r->cost_nano >= 0) {
         put_name(r->cost_currency, sizeof r->cost_currency, p->currency);
         r->cost_own_nano = r->cost_nano;
         r->cost_nano = asked_exchange(t->prices, p, r->cost_own_nano, u->at_us / 1000000);
@@ -716,10 +741,13 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
         cloud_note_used(c, t->i_tenant, u,
                         r ? r->charge_nano : price_side(t->prices, PRICE_SELL, u, &p));
     learn(c, t, u->completion_tokens);
+    asked_energy_learn(t->offer, u);
     offers_spent(&c->offers, t->offer, r ? r->cost_nano : cost(t->prices, u), now_us);
     leave(c, now_us, t,
           &(struct holds_use){
-              .tokens = n, .uncached = n - u->cached_tokens, .booked = {n, charge(t, u)}});
+              .tokens = n,
+              .uncached = n - u->cached_tokens,
+              .booked = {[OF_TOKENS] = n, [OF_MONEY] = charge(t, u), [OF_ENERGY] = energy(t, u)}});
     if (r) /* last, so that a reader of the row finds everything else done */
         books_post(c->books, r);
     t->row = NULL;

@@ -33,6 +33,7 @@
 #include "cloud/supplier.h"
 #include "job/receipt.h"
 #include "policy/breaker.h"
+#include "policy/energy_rate.h"
 #include "policy/exchange.h"
 #include "policy/hedge.h"
 #include "policy/price.h"
@@ -174,8 +175,9 @@ struct cloud_offer {
     /* Running means of the time of a job and to the first content of streams, 0: none; and when the
      * last of these was measured. A lost update does not matter. */
     _Atomic int64_t job_us, first_us, measured_us;
-    pthread_mutex_t lock;      /* of the breaker; rank: a leaf */
-    struct late late;          /* how late first contents are; under the lock */
+    pthread_mutex_t lock;      /* of what follows; rank: a leaf */
+    struct energy_rate energy; /* that its tokens take */
+    struct late late;          /* how late first contents are */
     struct breaker breaker;    /* only of suppliers elsewhere */
     _Atomic int32_t n_holders; /* the table, and requests */
 };
@@ -240,6 +242,7 @@ struct cloud_ticket {
     int64_t n_choices;           /* as it was asked for */
     int is_capped;
     int64_t n_held, money_held;      /* tokens, and what they may cost at most; < 0: unknown */
+    int64_t energy_held;             /* microjoules that they will probably take; likewise */
     struct cloud_offer *offer;       /* after cloud_route, to the ticket's end; NULL: none */
     int32_t breaker_turn;            /* at its offer */
     struct credential_use key;       /* with which it goes there */
@@ -358,9 +361,9 @@ int64_t cloud_room(const struct cloud *c, int64_t now_us, const struct cloud_tic
                    const struct cloud_ask *a);
 /* The tokens that its rates have now; INT64_MAX: any number. */
 int64_t cloud_left(int64_t now_us, const struct cloud_ticket *t);
-/* Hold all the tokens that it may use (policy/hold.h) and their price, on all of its accounts; or
- * fewer, as answers of its tenant and model usually need, where its accounts allow an overshoot.
- * ERR_RATE_TOKENS with t->retry_us; ERR_QUOTA: never; ERR_BUDGET: not in this window. */
+/* Hold all the tokens that it may use (policy/hold.h), their price and their energy, on all of its
+ * accounts; or fewer, as answers of its tenant and model usually need, where its accounts allow an
+ * overshoot. ERR_RATE_TOKENS with t->retry_us; ERR_QUOTA: never; ERR_BUDGET: not in this window. */
 int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
                   const struct cloud_ask *a, int64_t tokens, struct err *e);
 

@@ -28,12 +28,16 @@ static int past_used(void *ctx, const struct holds_account *a, int64_t from_s, i
 {
     static const enum books_by by[ACCOUNT_KINDS] = {BOOKS_BY_TENANT, BOOKS_BY_TEAM, BOOKS_BY_KEY};
     struct cloud *c = ctx;
+    struct books_used used = {0};
     int r = c->past ? 0 : books_reader_open(&c->past, c->config.ledger_path, e);
 
-    return r ? r
-             : books_used(c->past, by[a->kind], a->name, from_s * 1000000,
-                          until_s < INT64_MAX / 1000000 ? until_s * 1000000 : INT64_MAX,
-                          &ret[OF_TOKENS], &ret[OF_MONEY], e);
+    if (!r)
+        r = books_used(c->past, by[a->kind], a->name, from_s * 1000000,
+                       until_s < INT64_MAX / 1000000 ? until_s * 1000000 : INT64_MAX, &used, e);
+    ret[OF_TOKENS] = used.tokens;
+    ret[OF_MONEY] = used.nano;
+    ret[OF_ENERGY] = used.energy_uj;
+    return r;
 }
 
 static int is_limited(const struct account_settings *s)
@@ -42,7 +46,7 @@ static int is_limited(const struct account_settings *s)
 
     for (int i = 0; s && i < account_n_fields; i++) {
         const struct account_field *f = &account_fields[i];
-        if ((f->type == ACCOUNT_COUNT || f->type == ACCOUNT_MONEY) &&
+        if ((f->type == ACCOUNT_COUNT || f->type == ACCOUNT_MONEY || f->type == ACCOUNT_ENERGY) &&
             account_field_show(s, f, text))
             return 1;
     }

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/money.h"
 #include "base/put.h"
+#include "base/watthour.h"
 
 static const int64_t period_s[N_PERIODS] = {60, 3600, 86400};
 static const char *const period_name[N_PERIODS] = {"minute", "hour", "day"};
@@ -25,13 +26,23 @@ static int kind_of(int b)
     return b / N_SPANS;
 }
 
-/* "5000 tokens", "50.00 EUR". */
+const char *holds_kind_name(int kind)
+{
+    static const char *const names[N_KINDS] = {
+        [OF_TOKENS] = "tokens", [OF_MONEY] = "money", [OF_ENERGY] = "energy"};
+
+    return names[kind];
+}
+
+/* "5000 tokens", "50.00 EUR", "1.5 Wh". */
 static void budget_text(const struct holds_account *a, int b, int64_t n, char *ret, size_t cap)
 {
-    char amount[MONEY_TEXT_MAX];
+    char amount[MONEY_TEXT_MAX], energy[WATTHOUR_TEXT_MAX];
 
     if (kind_of(b) == OF_MONEY)
         snprintf(ret, cap, "%s %s", money_show(n, amount), a->currency);
+    else if (kind_of(b) == OF_ENERGY)
+        snprintf(ret, cap, "%s Wh", watthour_show(n, energy));
     else
         snprintf(ret, cap, "%lld tokens", (long long)n);
 }
@@ -44,7 +55,7 @@ static void tell(struct holds_account *a, int b, enum notice_type type, int64_t 
                        .kind = a->kind,
                        .at_s = now_s,
                        .span = span_word[span_of(b)],
-                       .is_money = kind_of(b) == OF_MONEY,
+                       .of = kind_of(b),
                        .warn = a->warn,
                        .limit = u->amount,
                        .used = u->settled + u->held,
@@ -55,7 +66,7 @@ static void tell(struct holds_account *a, int b, enum notice_type type, int64_t 
         return;
     a->told[b] |= 1u << type;
     put_text(n.account, sizeof n.account, a->name);
-    put_text(n.currency, sizeof n.currency, n.is_money ? a->currency : "");
+    put_text(n.currency, sizeof n.currency, n.of == OF_MONEY ? a->currency : "");
     notices_put(a->notices, &n);
 }
 
@@ -174,10 +185,12 @@ static void put_budget(struct holds_account *a, int b, const struct wanted *w)
 int holds_set(struct holds_account *a, const struct account_settings *s,
               const struct holds_past *past, int64_t now_us, int64_t now_s, struct err *e)
 {
-    const int64_t amount[N_BUDGETS] = {s->token_budget_per_day,   s->token_budget_per_week,
-                                       s->token_budget_per_month, s->token_budget,
-                                       s->budget_per_day,         s->budget_per_week,
-                                       s->budget_per_month,       s->budget};
+    const int64_t amount[N_BUDGETS] = {s->token_budget_per_day,    s->token_budget_per_week,
+                                       s->token_budget_per_month,  s->token_budget,
+                                       s->budget_per_day,          s->budget_per_week,
+                                       s->budget_per_month,        s->budget,
+                                       s->energy_budget_per_day,   s->energy_budget_per_week,
+                                       s->energy_budget_per_month, s->energy_budget};
     struct wanted w[N_BUDGETS] = {{0}};
     struct zone *zone = NULL, *old;
     int n = 0, r = s->budget_zone ? zone_load(&zone, ZONE_DIR, s->budget_zone, e) : 0;
@@ -353,12 +366,12 @@ static int64_t budgets_left(struct holds_account *a, int kind, int64_t now_s)
     return least;
 }
 
-int64_t holds_money(const struct holds *h, int64_t now_s)
+int64_t holds_budget(const struct holds *h, int kind, int64_t now_s)
 {
     int64_t least = INT64_MAX;
 
     for (int i = 0; i < h->n_path; i++) {
-        int64_t left = budgets_left(h->path[i], OF_MONEY, now_s);
+        int64_t left = budgets_left(h->path[i], kind, now_s);
         least = left < least ? left : least;
     }
     return least;
@@ -491,6 +504,10 @@ static int refuse_budget(const struct holds_account *a, int b, int64_t n, const 
 {
     char amount[64], left[64], may[64];
 
+    if (n < 0 && kind_of(b) == OF_ENERGY)
+        return err_set_param(ret->e, ERR_BUDGET, "quota",
+                             "How much energy this model takes is not known, and the budget is one "
+                             "of energy.");
     if (n < 0)
         return err_set_param(ret->e, ERR_BUDGET, "quota",
                              "This model has no price, and the budget is one of money.");
@@ -526,17 +543,16 @@ static int hold_budgets(struct holds *h, int i, int64_t now_s, const int64_t n[N
     return r ? refuse_budget(a, b, n[kind_of(b)], &was, ret) : 0;
 }
 
-int holds_reserve(struct holds *h, int64_t now_us, int64_t now_s, int64_t n, int64_t money,
+int holds_reserve(struct holds *h, int64_t now_us, int64_t now_s, const int64_t n[N_KINDS],
                   struct holds_refusal *ret)
 {
     static const struct holds_use nothing = {0};
-    const int64_t of[N_KINDS] = {n, money};
     int r = 0;
 
     for (int i = 0; !r && i < h->n_path; i++) {
-        r = hold_rates(h, i, now_us, n, ret);
+        r = hold_rates(h, i, now_us, n[OF_TOKENS], ret);
         if (!r)
-            r = hold_budgets(h, i, now_s, of, ret);
+            r = hold_budgets(h, i, now_s, n, ret);
     }
     if (r)
         holds_settle(h, now_us, now_s, &nothing);
@@ -595,7 +611,7 @@ void holds_settle(struct holds *h, int64_t now_us, int64_t now_s, const struct h
         for (int b = 0; b < N_BUDGETS; b++) {
             if (warn & 1u << b)
                 LOG_EVENT(LOG_WARN, "budget", LOG_STR("account", a->name),
-                          LOG_STR("of", kind_of(b) == OF_MONEY ? "money" : "tokens"),
+                          LOG_STR("of", holds_kind_name(kind_of(b))),
                           LOG_STR("span", span_name[span_of(b)]), LOG_INT("percent", percent[b]));
         }
     }
@@ -668,7 +684,7 @@ int holds_view(struct holds_account *a, int64_t now_s, struct budget_view ret[N_
     for (int b = 0; b < N_BUDGETS; b++) {
         const struct budget *u = &a->budget[b];
         if (is_due(a, b, now_s))
-            ret[n++] = (struct budget_view){.is_money = kind_of(b) == OF_MONEY,
+            ret[n++] = (struct budget_view){.kind = kind_of(b),
                                             .span = span_word[span_of(b)],
                                             .amount = u->amount,
                                             .settled = u->settled,

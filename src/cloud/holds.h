@@ -1,6 +1,6 @@
 /* What a request holds on the accounts of its path: key, team, tenant. Each account has rates
  * (requests, tokens, uncached tokens of a minute, an hour, a day), a ceiling of sequences, and
- * token budgets of its calendar's days, weeks and months or of a fixed span.
+ * budgets of tokens, money and energy of its calendar's days, weeks and months or of a fixed span.
  *
  * A request gets all that it asks for on all of its accounts, or nothing: what it cannot hold it
  * does not use, so no limit is ever overshot, and every ending puts the truth in place of the hold,
@@ -25,8 +25,10 @@
 
 enum { PERIOD_MINUTE, PERIOD_HOUR, PERIOD_DAY, N_PERIODS };
 enum { BUDGET_DAY, BUDGET_WEEK, BUDGET_MONTH, BUDGET_SPAN, N_SPANS };
-/* Budgets: first those of tokens, then those of money (nano-units of the account's currency). */
-enum { OF_TOKENS, OF_MONEY, N_KINDS };
+/* Budgets: first those of tokens, then those of money (nano-units of the account's currency), then
+ * those of energy (microjoules). */
+enum { OF_TOKENS, OF_MONEY, OF_ENERGY, N_KINDS };
+const char *holds_kind_name(int kind); /* "tokens", "money", "energy" */
 #define N_BUDGETS (N_KINDS * N_SPANS)
 
 struct holds_account {
@@ -91,17 +93,18 @@ int64_t holds_output_max(const struct holds *h);
 int64_t holds_room(const struct holds *h, int64_t now_s);
 /* The tokens that its rates have now; INT64_MAX: it has none. */
 int64_t holds_left(const struct holds *h, int64_t now_us);
-/* What is left of its budgets of money; INT64_MAX: it has none. */
-int64_t holds_money(const struct holds *h, int64_t now_s);
+/* What is left of its budgets of a kind; INT64_MAX: it has none. */
+int64_t holds_budget(const struct holds *h, int kind, int64_t now_s);
 /* Take up to `want` tokens of the overshoot that each account of its path with limits of tokens
  * allows. By so many fewer than the request may use it may hold, until it is settled; 0: it has to
  * hold all. What is settled, held and risked together is so never more than a limit and its
  * overshoot when a request is let in, and a request's end only lowers it: that is the bound. */
 int64_t holds_risk(struct holds *h, int64_t want);
 int holds_may_risk(const struct holds *h); /* does any allow some? */
-/* Hold n tokens, and the most that they can cost (< 0: nobody knows, and who has a budget of money
- * is refused). ERR_RATE_TOKENS; ERR_QUOTA: more than a rate ever allows; ERR_BUDGET. */
-int holds_reserve(struct holds *h, int64_t now_us, int64_t now_s, int64_t n, int64_t money,
+/* Hold so many tokens, the most that they can cost and the energy that they will probably take; of
+ * a kind that nobody knows (< 0) who has a budget is refused. ERR_RATE_TOKENS; ERR_QUOTA: more than
+ * a rate ever allows; ERR_BUDGET. */
+int holds_reserve(struct holds *h, int64_t now_us, int64_t now_s, const int64_t n[N_KINDS],
                   struct holds_refusal *ret);
 
 /* What a request used. `booked`: so much of each kind as its row in the ledger has: what budgets
@@ -130,7 +133,7 @@ struct holds_rate holds_look_tokens(const struct holds *h, int period, int64_t u
 int holds_warning(const struct holds *h, int64_t now_s, char *ret, size_t cap);
 /* How far a budget is used: settled in its window, and held by requests under way. */
 struct budget_view {
-    int is_money;                  /* nano-units of the account's currency; else tokens */
+    int kind;                      /* OF_x */
     const char *span;              /* "day", "week", "month", "all" */
     int64_t amount, settled, held; /* of its window, which ends at ... */
     int64_t until_s;               /* ... unix seconds */

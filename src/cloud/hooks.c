@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/money.h"
 #include "base/rand.h"
+#include "base/watthour.h"
 #include "cloud/cloud.h"
 #include "net/upstream.h"
 #include "policy/backoff.h"
@@ -107,7 +108,7 @@ static void make_id(const struct notice *n, char ret[ID_MAX])
 
     buf_init(&b, BODY_MAX);
     buf_addf(&b, "%s|%d|%s|%s|%d|%s|%lld|%lld|%lld|%lld", notice_type_name(n->type), (int)n->kind,
-             n->account, n->span ? n->span : "", n->is_money, n->currency, (long long)n->warn,
+             n->account, n->span ? n->span : "", n->of, n->currency, (long long)n->warn,
              (long long)n->limit, (long long)n->from_s, (long long)n->until_s);
     crypto_generichash(hash, sizeof hash, (const unsigned char *)(b.data ? b.data : ""), b.len,
                        NULL, 0);
@@ -130,18 +131,20 @@ static void put_time(struct buf *b, const char *name, int64_t s)
 
 static void put_amount(struct buf *b, const char *name, const struct notice *n, int64_t amount)
 {
-    char text[MONEY_TEXT_MAX];
+    char text[MONEY_TEXT_MAX], energy[WATTHOUR_TEXT_MAX];
 
-    if (n->is_money)
+    if (n->of == OF_MONEY)
         buf_addf(b, ",\"%s\":\"%s\"", name, money_show(amount, text));
+    else if (n->of == OF_ENERGY)
+        buf_addf(b, ",\"%s\":\"%sWh\"", name, watthour_show(amount, energy));
     else
         buf_addf(b, ",\"%s\":%lld", name, (long long)amount);
 }
 
 static void put_budget(struct buf *b, const struct notice *n)
 {
-    buf_addf(b, ",\"budget\":\"%s\",\"unit\":\"%s\"", n->span, n->is_money ? "money" : "tokens");
-    if (n->is_money)
+    buf_addf(b, ",\"budget\":\"%s\",\"unit\":\"%s\"", n->span, holds_kind_name(n->of));
+    if (n->of == OF_MONEY)
         buf_addf(b, ",\"currency\":\"%s\"", n->currency);
     put_amount(b, "limit", n, n->limit);
     put_amount(b, "used", n, n->used);

@@ -35,7 +35,7 @@ struct notice {
     int64_t at_s;                  /* unix seconds */
     /* Of a budget; span NULL: it is of none. */
     const char *span; /* "day", "week", "month", "all" */
-    int is_money;     /* limit and used are nano-units of the currency; else tokens */
+    int of;           /* OF_x (holds.h): of what limit and used are, and its units */
     char currency[4];
     int64_t warn;            /* percent at which to warn; < 0: never */
     int64_t limit, used;     /* used: settled and held */

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "cloud/asked_energy.h"
 #include "cloud/asked_price.h"
 #include "cloud/directory.h"
 #include "cloud/route_record.h"
@@ -454,6 +455,8 @@ static int64_t price_max(const struct supplier_terms *t, const struct cloud_want
 static void lay_out(struct offers *o, int i_model, const struct cloud_want *w,
                     const struct offers_by *by, const struct cloud_ticket *t, struct rows *ret)
 {
+    struct energy_rates energy;
+
     ret->n = ret->n_forbidden = 0;
     for (int i = 0; i < o->n_offers; i++) {
         struct cloud_offer *of = o->offer[i];
@@ -465,7 +468,9 @@ static void lay_out(struct offers *o, int i_model, const struct cloud_want *w,
             continue;
         }
         *r = lay_row(&o->shares, of, t, by->now_us, &ret->why[ret->n]);
-        r->price = asked_amount(t->prices, o->models[i_model].names[0], of->sup->id, w, by->wall_s);
+        energy = asked_energy(of);
+        r->price = asked_amount(t->prices, o->models[i_model].names[0], of->sup->id, w, &energy,
+                                by->wall_s);
         r->price_max = price_max(&of->sup->terms, w);
         ret->of[ret->n++] = of;
     }

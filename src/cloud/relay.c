@@ -130,14 +130,14 @@ static int may_be_billed(const struct relay_job *r)
 static struct energy contracted(const struct relay *relay, const struct usage *u)
 {
     const struct supplier_energy *c = &relay->c.terms.energy;
+    const struct energy_rates rates = {c->input_nj, c->output_nj};
 
     if (!c->is_agreed)
         return (struct energy){0};
-    return (struct energy){
-        .uj = energy_rate_uj(c->input_nj, c->output_nj, u->prompt_tokens, u->completion_tokens),
-        .boundary = c->boundary,
-        .method = ENERGY_CONTRACTED,
-        .uncertainty_permille = c->uncertainty_permille};
+    return (struct energy){.uj = energy_rates_uj(&rates, u->prompt_tokens, u->completion_tokens),
+                           .boundary = c->boundary,
+                           .method = ENERGY_CONTRACTED,
+                           .uncertainty_permille = c->uncertainty_permille};
 }
 
 /* Where nobody told what was used: what was asked and what came, by their lengths. */

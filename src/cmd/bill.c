@@ -1,4 +1,4 @@
-/* gaufre bill: what was used and what it costs, by tenant, key, model, supplier or day. */
+/* gaufre bill: what was used and what it costs, by tenant, key, model, supplier, site or day. */
 #include <stdio.h>
 #include <string.h>
 
@@ -10,17 +10,18 @@
 #include "cmd/concentrated.h"
 #include "cmd/day.h"
 #include "cmd/ledger_path.h"
+#include "cmd/measured.h"
 #include "serve/serve.h"
 
 struct bill_opts {
-    const char *ledger, *tenant, *team, *key, *label, *model, *supplier, *from, *to, *issuer,
+    const char *ledger, *tenant, *team, *key, *label, *model, *supplier, *site, *from, *to, *issuer,
         *config;
     int by, json, csv, pending, focus, html, concentration;
 };
 
-#define KEY_MAX_BYTES 4096
+#define LINE_MAX_BYTES 4096
 
-static const char by_words[] = "all|tenant|key|model|supplier|day|team|labels|tier";
+static const char by_words[] = "all|tenant|key|model|supplier|day|team|labels|tier|site";
 
 static const struct opt opts[] = {
     OPT_CHOICE('b', "by", by_words, "tenant", bill_opts, by, "a line for each"),
@@ -30,6 +31,7 @@ static const struct opt opts[] = {
     OPT_STR(0, "label", "NAME=VALUE", NULL, bill_opts, label, "of keys that have this label"),
     OPT_STR(0, "model", "ID", NULL, bill_opts, model, "of this model"),
     OPT_STR(0, "supplier", "NAME/MODEL", NULL, bill_opts, supplier, "of this supplier"),
+    OPT_STR(0, "site", "NAME", NULL, bill_opts, site, "served at this site"),
     OPT_STR(0, "from", "DATE", NULL, bill_opts, from, "from this day on (UTC): 2026-12-01"),
     OPT_STR(0, "to", "DATE", NULL, bill_opts, to, "before this day"),
     OPT_FLAG(0, "pending", bill_opts, pending,
@@ -62,61 +64,86 @@ static int print_json(void *arg, const struct books_sum *s)
 {
     char charge[MONEY_TEXT_MAX], cost[MONEY_TEXT_MAX];
     const struct bill *b = arg;
+    json_t *j = json_pack(
+        "{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:o, s:I, s:I, s:I}", "key",
+        cmd_json_str(s->key[b->i_by]), "requests", (json_int_t)s->n_requests, "prompt_tokens",
+        (json_int_t)s->prompt_tokens, "cached_tokens", (json_int_t)s->cached_tokens,
+        "completion_tokens", (json_int_t)s->completion_tokens, "reasoning_tokens",
+        (json_int_t)s->reasoning_tokens, "lost_tokens", (json_int_t)s->lost_tokens, "charge",
+        money_show(s->charge_nano, charge), "cost", money_show(s->cost_nano, cost), "currency",
+        cmd_json_str(s->currency), "unpriced", (json_int_t)s->n_unpriced, "estimated",
+        (json_int_t)s->n_estimated, "disputed", (json_int_t)s->n_disputed);
 
-    return cmd_json(
-        json_pack(
-            "{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:o, s:I, s:I, s:I}", "key",
-            cmd_json_str(s->key[b->i_by]), "requests", (json_int_t)s->n_requests, "prompt_tokens",
-            (json_int_t)s->prompt_tokens, "cached_tokens", (json_int_t)s->cached_tokens,
-            "completion_tokens", (json_int_t)s->completion_tokens, "reasoning_tokens",
-            (json_int_t)s->reasoning_tokens, "lost_tokens", (json_int_t)s->lost_tokens, "charge",
-            money_show(s->charge_nano, charge), "cost", money_show(s->cost_nano, cost), "currency",
-            cmd_json_str(s->currency), "unpriced", (json_int_t)s->n_unpriced, "estimated",
-            (json_int_t)s->n_estimated, "disputed", (json_int_t)s->n_disputed),
-        JSON_COMPACT);
+    measured_json(j, s);
+    return cmd_json(j, JSON_COMPACT);
 }
 
 static int print_csv(void *arg, const struct books_sum *s)
 {
     char charge[MONEY_TEXT_MAX], cost[MONEY_TEXT_MAX];
     struct bill *b = arg;
-    struct buf key;
+    struct buf line;
+    int r;
 
-    if (!b->n_lines++)
-        printf("%.*s,requests,prompt_tokens,cached_tokens,completion_tokens,reasoning_tokens,"
-               "lost_tokens,charge,cost,currency,unpriced,estimated,disputed\n",
-               (int)b->n_by, b->by);
-    buf_init(&key, KEY_MAX_BYTES);
-    csv_put(&key, s->key[b->i_by]);
-    if (key.failed)
-        return key.failed;
-    printf("%s,%lld,%lld,%lld,%lld,%lld,%lld,%s,%s,%s,%lld,%lld,%lld\n", key.data,
-           (long long)s->n_requests, (long long)s->prompt_tokens, (long long)s->cached_tokens,
-           (long long)s->completion_tokens, (long long)s->reasoning_tokens,
-           (long long)s->lost_tokens, money_show(s->charge_nano, charge),
-           money_show(s->cost_nano, cost), s->currency, (long long)s->n_unpriced,
-           (long long)s->n_estimated, (long long)s->n_disputed);
-    buf_done(&key);
-    return 0;
+    buf_init(&line, LINE_MAX_BYTES);
+    if (!b->n_lines++) {
+        buf_addf(&line,
+                 "%.*s,requests,prompt_tokens,cached_tokens,completion_tokens,reasoning_tokens,"
+                 "lost_tokens,charge,cost,currency,unpriced,estimated,disputed",
+                 (int)b->n_by, b->by);
+        measured_csv(&line, NULL);
+        buf_add_char(&line, '\n');
+    }
+    csv_put(&line, s->key[b->i_by]);
+    buf_addf(&line, ",%lld,%lld,%lld,%lld,%lld,%lld,%s,%s,%s,%lld,%lld,%lld",
+             (long long)s->n_requests, (long long)s->prompt_tokens, (long long)s->cached_tokens,
+             (long long)s->completion_tokens, (long long)s->reasoning_tokens,
+             (long long)s->lost_tokens, money_show(s->charge_nano, charge),
+             money_show(s->cost_nano, cost), s->currency, (long long)s->n_unpriced,
+             (long long)s->n_estimated, (long long)s->n_disputed);
+    measured_csv(&line, s);
+    r = line.failed;
+    if (!r)
+        puts(line.data);
+    buf_done(&line);
+    return r;
 }
 
 static void print_head(const struct bill *b)
 {
-    printf("%-28.*s %9s %13s %13s %13s %16s %16s\n", (int)b->n_by, b->by, "requests", "prompt",
-           "of it cached", "completion", "charged", "owed");
+    printf("%-28.*s %9s %13s %13s %13s %12s %16s %16s\n", (int)b->n_by, b->by, "requests", "prompt",
+           "of it cached", "completion", "Wh", "charged", "owed");
+}
+
+/* What has no column at a terminal. */
+static void note_carbon(const struct bill *b, const struct books_sum *s, const struct measured *m)
+{
+    char location[MEASURED_TEXT_MAX], market[MEASURED_TEXT_MAX];
+
+    if (s->n_location || s->n_market)
+        cmd_note("%s: CO2e by the grid %s g (%lld requests without), by what was bought %s g (%lld "
+                 "without)",
+                 s->key[b->i_by], measured_grams(m->location_ug, location) ? location : "-",
+                 (long long)m->n_no_location, measured_grams(m->market_ug, market) ? market : "-",
+                 (long long)m->n_no_market);
+    if (s->n_energy && m->n_no_energy)
+        cmd_note("%s: %lld requests are not in its energy, as theirs is not known", s->key[b->i_by],
+                 (long long)m->n_no_energy);
 }
 
 static int print_line(void *arg, const struct books_sum *s)
 {
-    char charge[MONEY_TEXT_MAX], cost[MONEY_TEXT_MAX];
+    char charge[MONEY_TEXT_MAX], cost[MONEY_TEXT_MAX], wh[MEASURED_TEXT_MAX];
+    struct measured m = measured_of(s);
     struct bill *b = arg;
 
     if (!b->n_lines++)
         print_head(b);
-    cmd_line(stdout, "%-28s %9lld %13lld %13lld %13lld %16s %16s %s", s->key[b->i_by],
+    cmd_line(stdout, "%-28s %9lld %13lld %13lld %13lld %12s %16s %16s %s", s->key[b->i_by],
              (long long)s->n_requests, (long long)s->prompt_tokens, (long long)s->cached_tokens,
-             (long long)s->completion_tokens, money_show(s->charge_nano, charge),
-             money_show(s->cost_nano, cost), s->currency);
+             (long long)s->completion_tokens, measured_wh(m.energy_uj, wh) ? wh : "-",
+             money_show(s->charge_nano, charge), money_show(s->cost_nano, cost), s->currency);
+    note_carbon(b, s, &m);
     if (s->lost_tokens)
         cmd_note("%s: %lld tokens more are owed, which nobody got", s->key[b->i_by],
                  (long long)s->lost_tokens);
@@ -155,7 +182,11 @@ static int print_form(const struct bill_opts *o, const char *path, const struct 
 static int print_lines(const struct bill_opts *o, const char *path, const struct books_where *w,
                        struct err *e)
 {
-    struct bill b = {.i_by = (enum books_by)(o->by - 1), .by = by_words};
+    /* In the order of the words. */
+    static const enum books_by bys[] = {
+        BOOKS_BY_ALL, BOOKS_BY_TENANT, BOOKS_BY_KEY,    BOOKS_BY_MODEL, BOOKS_BY_SUPPLIER,
+        BOOKS_BY_DAY, BOOKS_BY_TEAM,   BOOKS_BY_LABELS, BOOKS_BY_TIER,  BOOKS_BY_SITE};
+    struct bill b = {.i_by = bys[o->by - 1], .by = by_words};
     int r = 0;
 
     for (int i = 1; i < o->by; i++)
@@ -203,6 +234,7 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
                             .key_id = o->key,
                             .model = o->model,
                             .supplier = o->supplier,
+                            .site = o->site,
                             .only_pending = o->pending};
     const char *wrong;
     char path[LEDGER_PATH_MAX];
@@ -232,7 +264,8 @@ const struct cmd cmd_bill = {
     .about =
         "charged: what tenants owe; owed: what suppliers are owed. Both by the prices of the\n"
         "configuration as they were when the request ended. A request without a price is\n"
-        "counted, and told; its price is not taken for 0. --focus writes what tenants are charged\n"
+        "counted, and told; its price is not taken for 0. Nor is energy that nobody measured; Wh\n"
+        "are at the narrowest boundary of the requests. --focus writes what tenants are charged\n"
         "in the columns of the FinOps Open Cost and Usage Specification.",
     .opts = opts,
     .opts_size = sizeof(struct bill_opts),

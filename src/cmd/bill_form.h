@@ -10,7 +10,7 @@ enum focus_version { FOCUS_1_2, FOCUS_1_4 };
 /* What sums a form wants: books_bill's parts. */
 #define FOCUS_PARTS                                                                                \
     (STATEMENT_PARTS | BOOKS_PART(BOOKS_BY_DAY) | BOOKS_PART(BOOKS_BY_LABELS) |                    \
-     BOOKS_PART(BOOKS_BY_SUPPLIER))
+     BOOKS_PART(BOOKS_BY_SUPPLIER) | BOOKS_PART(BOOKS_BY_SITE))
 #define STATEMENT_PARTS                                                                            \
     (BOOKS_PART(BOOKS_BY_TENANT) | BOOKS_PART(BOOKS_BY_TEAM) | BOOKS_PART(BOOKS_BY_KEY) |          \
      BOOKS_PART(BOOKS_BY_MODEL) | BOOKS_PART(BOOKS_BY_TIER) | BOOKS_PART(BOOKS_BY_CLASS))

@@ -1,5 +1,5 @@
 /* A bill in the columns of FOCUS (the FinOps Open Cost and Usage Specification). A charge is what
- * one key of a tenant used of one model, supplier and tier on one day.
+ * one key of a tenant used of one model, supplier, site and tier on one day.
  *
  * A charge has no unit price: it is the sum of its requests, of which each is priced by bucket and
  * rounded up once. So the columns of unit prices, which are for those who publish them, are left
@@ -14,6 +14,7 @@
 #include "base/money.h"
 #include "cmd/bill_form.h"
 #include "cmd/cmd.h"
+#include "cmd/measured.h"
 #include "job/usage.h"
 
 #define LINE_MAX_BYTES (1 << 16)
@@ -23,6 +24,7 @@ struct charge {
     const struct bill_form *form;
     const struct books_sum *sum;
     struct usage_buckets tokens;
+    struct measured measured;
     char cost[MONEY_TEXT_MAX];
     char day[24], next_day[24], month[24], next_month[24];
     char host[BOOKS_LABELS_MAX]; /* whose machines served it */
@@ -48,7 +50,8 @@ static void init_charge(struct charge *c, const struct bill_form *f, const struc
     size_t n = strcspn(supplier, "/");
     int y = 1970, m = 1, d = 1;
 
-    *c = (struct charge){.form = f, .sum = s, .tokens = usage_buckets(&u)};
+    *c = (struct charge){
+        .form = f, .sum = s, .tokens = usage_buckets(&u), .measured = measured_of(s)};
     money_show(s->charge_nano, c->cost);
     sscanf(s->key[BOOKS_BY_DAY], "%4d-%2d-%2d", &y, &m, &d); /* as books_bill writes it */
     put_date(c->day, y, m, d);
@@ -246,6 +249,44 @@ PUT_NUMBER(put_reasoning, c->tokens.reasoning)
 PUT_NUMBER(put_unpriced, c->sum->n_unpriced)
 PUT_NUMBER(put_estimated, c->sum->n_estimated)
 PUT_NUMBER(put_disputed, c->sum->n_disputed)
+PUT_NUMBER(put_unmetered, c->measured.n_no_energy)
+
+static void put_wh(struct buf *out, const struct charge *c)
+{
+    char text[MEASURED_TEXT_MAX];
+
+    if (measured_wh(c->measured.energy_uj, text))
+        buf_add_str(out, text);
+}
+
+static void put_boundary(struct buf *out, const struct charge *c)
+{
+    buf_add_str(out, c->measured.boundary ? c->measured.boundary : "");
+}
+
+static void put_site(struct buf *out, const struct charge *c)
+{
+    if (*c->sum->key[BOOKS_BY_SITE])
+        csv_put(out, c->sum->key[BOOKS_BY_SITE]);
+}
+
+static void put_grams(struct buf *out, int64_t ug)
+{
+    char text[MEASURED_TEXT_MAX];
+
+    if (measured_grams(ug, text))
+        buf_add_str(out, text);
+}
+
+static void put_carbon(struct buf *out, const struct charge *c)
+{
+    put_grams(out, c->measured.location_ug);
+}
+
+static void put_bought_carbon(struct buf *out, const struct charge *c)
+{
+    put_grams(out, c->measured.market_ug);
+}
 
 #define IN_1_2 (1 << FOCUS_1_2)
 #define IN_1_4 (1 << FOCUS_1_4)
@@ -302,6 +343,12 @@ static const struct {
     {"x_UnpricedRequests", IN_ALL, put_unpriced},
     {"x_EstimatedRequests", IN_ALL, put_estimated},
     {"x_DisputedRequests", IN_ALL, put_disputed},
+    {"x_EnergyWh", IN_ALL, put_wh},
+    {"x_EnergyBoundary", IN_ALL, put_boundary},
+    {"x_UnmeteredRequests", IN_ALL, put_unmetered},
+    {"x_SiteId", IN_ALL, put_site},
+    {"x_CarbonGrams", IN_ALL, put_carbon},
+    {"x_MarketCarbonGrams", IN_ALL, put_bought_carbon},
 };
 
 /* ---- lines ----------------------------------------------------------------------------------- */

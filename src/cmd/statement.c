@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/money.h"
 #include "cmd/bill_form.h"
+#include "cmd/measured.h"
 
 #define PIECE_MAX_BYTES (1 << 16)
 
@@ -63,10 +64,13 @@ static void put_numbers(struct buf *out, const struct books_sum *s)
 {
     const int64_t numbers[] = {s->n_requests, s->prompt_tokens, s->cached_tokens,
                                s->completion_tokens, s->reasoning_tokens};
-    char charge[MONEY_TEXT_MAX];
+    char charge[MONEY_TEXT_MAX], text[MEASURED_TEXT_MAX];
+    const char *wh;
 
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         buf_addf(out, "<td>%lld</td>", (long long)numbers[i]);
+    wh = measured_wh(measured_of(s).energy_uj, text);
+    buf_addf(out, "<td>%s</td>", wh ? wh : "");
     buf_addf(out, "<td>%s</td></tr>\n", money_show(s->charge_nano, charge));
 }
 
@@ -92,7 +96,7 @@ static void begin(struct bill_form *f, const struct books_sum *s, struct buf *ou
                 "</dl>\n<table>\n<thead><tr><th class=t>Model</th><th class=t>Tier</th>"
                 "<th class=t>Team</th><th class=t>Key</th><th>Requests</th><th>Input tokens</th>"
                 "<th>of them cached</th><th>Output tokens</th><th>of them reasoning</th>"
-                "<th>Charge</th></tr></thead>\n<tbody>\n");
+                "<th>Wh</th><th>Charge</th></tr></thead>\n<tbody>\n");
 }
 
 static void end(struct bill_form *f, struct buf *out)
@@ -123,7 +127,9 @@ static int add_up(struct books_sum *t, const struct books_sum *s)
                 {&t->charge_nano, s->charge_nano},
                 {&t->n_unpriced, s->n_unpriced},
                 {&t->n_estimated, s->n_estimated},
-                {&t->n_disputed, s->n_disputed}};
+                {&t->n_disputed, s->n_disputed},
+                {&t->n_energy, s->n_energy},
+                {&t->energy_uj, s->energy_uj}};
 
     for (size_t i = 0; i < ARRAY_LEN(sums); i++) {
         if (__builtin_add_overflow(*sums[i].to, sums[i].more, sums[i].to))

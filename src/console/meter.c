@@ -76,6 +76,7 @@ enum {
     M_RESERVED,
     M_BUDGETS,
     M_BUDGETS_MONEY,
+    M_BUDGETS_ENERGY,
     M_READY,
     M_STEPS,
     M_BYTES_READ,
@@ -318,6 +319,12 @@ static const struct metric_def defs[] = {
                          {"state"},
                          NULL,
                          0},
+    [M_BUDGETS_ENERGY] = {"gaufre_budget_joules",
+                          METRIC_GAUGE,
+                          "The same of budgets of energy, in joules.",
+                          {"state"},
+                          NULL,
+                          0},
     [M_READY] = {"gaufre_model_ready", METRIC_GAUGE, "1: loaded and alive.", MODEL, NULL, 0},
     [M_STEPS] = {"gaufre_steps_total", METRIC_COUNTER, "Forward passes.", MODEL, NULL, 0},
     [M_BYTES_READ] = {"gaufre_weight_bytes_read_total", METRIC_COUNTER,
@@ -736,6 +743,9 @@ int console_metrics(struct console *c, const struct energy_look *energy, struct 
     cloud_enforced(c->setup.cloud, OF_MONEY, clock_now_us(), &settled, &held);
     put(c, M_BUDGETS_MONEY, "settled", settled);
     put(c, M_BUDGETS_MONEY, "held", held);
+    cloud_enforced(c->setup.cloud, OF_ENERGY, clock_now_us(), &settled, &held);
+    put(c, M_BUDGETS_ENERGY, "settled", settled / 1000000);
+    put(c, M_BUDGETS_ENERGY, "held", held / 1000000);
     put(c, M_GENERATION, NULL, atomic_load(&c->generation));
     put(c, M_ROWS, NULL, s.rows_written);
     put(c, M_ROWS_PENDING, NULL, s.rows_pending);

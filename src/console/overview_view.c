@@ -5,6 +5,7 @@
 #include "base/json_member.h"
 #include "base/money.h"
 #include "base/sysmem.h"
+#include "base/watthour.h"
 #include "console/console_int.h"
 #include "console/snapshot.h"
 
@@ -151,11 +152,13 @@ static void put_budget(const struct cloud_tenant_view *t, const struct budget_vi
     double used = (double)u->settled + (double)u->held;
 
     json_open(b, NULL, '{');
-    json_member_text(b, "of", u->is_money ? "money" : "tokens");
+    json_member_text(b, "of", holds_kind_name(u->kind));
     json_member_text(b, "span", u->span);
-    json_member_text(b, "currency", u->is_money ? t->currency : NULL);
+    json_member_text(b, "currency", u->kind == OF_MONEY ? t->currency : NULL);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        if (u->is_money)
+        if (u->kind == OF_ENERGY)
+            json_member_real(b, parts[i].name, (double)parts[i].n / (double)WATTHOUR_UJ, 6);
+        else if (u->kind == OF_MONEY)
             put_money(b, parts[i].name, parts[i].n);
         else
             json_member_int(b, parts[i].name, parts[i].n);

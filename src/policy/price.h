@@ -1,4 +1,4 @@
-/* What tokens cost. Pure: a list of prices in, an amount out.
+/* What tokens and energy cost. Pure: a list of prices in, an amount out.
  *
  * Money is in nano-units of the price's currency. Prices are for a million tokens, so a
  * price of 0.10 for a million is 100 nano-units for a token, and amounts are exact for every price
@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "job/usage.h"
+#include "policy/energy_rate.h"
 
 #define PRICE_NAME_MAX 128
 
@@ -27,6 +28,7 @@ struct price {
     /* Nano-units for a million tokens of each bucket; -1: as what it is a part of: cache_read and
      * cache_write as uncached, reasoning as output. */
     int64_t uncached, cache_read, cache_write, output, reasoning;
+    int64_t energy;               /* nano-units for a kWh */
     int64_t per_request, minimum; /* of one request */
 };
 
@@ -36,11 +38,15 @@ struct price {
  */
 const struct price *price_find(const struct price *list, int n, enum price_side side,
                                const char *model, const char *supplier, int tier, int64_t now_s);
-/* What this usage costs. At most INT64_MAX. */
-int64_t price_amount(const struct price *p, const struct usage_buckets *u);
-/* The most that so many tokens of prompt and answer can cost, in whichever buckets they end up. */
-int64_t price_most(const struct price *p, int64_t prompt, int64_t output);
+/* What this usage and so many microjoules (< 0: unknown) cost. At most INT64_MAX; -1: energy has a
+ * price, and how much it was is not known. */
+int64_t price_amount(const struct price *p, const struct usage_buckets *u, int64_t uj);
+/* The most that so many tokens of prompt and answer can cost, in whichever buckets they end up, at
+ * an offer where they probably take so much energy; -1, as above. */
+int64_t price_most(const struct price *p, const struct energy_rates *energy, int64_t prompt,
+                   int64_t output);
 /* The most tokens of answer to that prompt that an amount suffices for; -1: not even for none. */
-int64_t price_affords(const struct price *p, int64_t prompt, int64_t amount);
+int64_t price_affords(const struct price *p, const struct energy_rates *energy, int64_t prompt,
+                      int64_t amount);
 
 #endif

@@ -16,7 +16,7 @@ static const struct operation {
     int status;
     int body;             /* bits WITH_*; 0: none */
     int kind;             /* of its settings */
-    const char *query[8]; /* names, ended by NULL */
+    const char *query[10]; /* names, ended by NULL */
 } operations[] = {
     {"/admin/v1/tenants", "get", "listTenants", "All tenants", 200, 0, 0, {"limit", "offset"}},
     {"/admin/v1/tenants",
@@ -128,7 +128,7 @@ static const struct operation {
      200,
      0,
      0,
-     {"by", "tenant", "team", "key", "model", "supplier", "label"}},
+     {"by", "tenant", "team", "key", "model", "supplier", "site", "label"}},
     {"/admin/v1/reload",
      "post",
      "reload",
@@ -215,6 +215,10 @@ static json_t *schema_of(const struct account_field *f)
     case ACCOUNT_MONEY:
         j = json_pack("{s:s, s:s}", "type", "string", "pattern",
                       "^[0-9]{1,9}(\\.[0-9]{1,9})?[A-Z]{3}$");
+        break;
+    case ACCOUNT_ENERGY:
+        j = json_pack("{s:s, s:s}", "type", "string", "pattern",
+                      "^[0-9]{1,5}(\\.[0-9]{1,6})?k?Wh$");
         break;
     case ACCOUNT_TIME:
         j = json_pack("{s:s, s:s, s:[s, s]}", "type", "string", "pattern",
@@ -304,8 +308,8 @@ static json_t *parameter(const char *name, const char *in, json_t *schema)
 static json_t *query_schema(const char *name)
 {
     if (!strcmp(name, "by"))
-        return json_pack("{s:s, s:[s, s, s, s, s, s, s, s]}", "type", "string", "enum", "tenant",
-                         "team", "key", "labels", "model", "supplier", "day", "all");
+        return json_pack("{s:s, s:[s, s, s, s, s, s, s, s, s]}", "type", "string", "enum", "tenant",
+                         "team", "key", "labels", "model", "supplier", "day", "site", "all");
     if (!strcmp(name, "limit"))
         return json_pack("{s:s, s:i, s:i}", "type", "integer", "minimum", 0, "maximum", 1000);
     if (!strcmp(name, "offset") || !strcmp(name, "after") || !strcmp(name, "before"))

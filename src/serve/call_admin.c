@@ -10,6 +10,8 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/money.h"
+#include "base/put.h"
+#include "base/watthour.h"
 #include "cloud/accounts_json.h"
 #include "serve/admin_openapi.h"
 #include "serve/server.h"
@@ -355,10 +357,16 @@ struct sums {
     enum books_by by;
 };
 
+/* null where it is known of no request. */
+static void put_known(json_t *j, const char *name, int64_t n_known, const char *text)
+{
+    json_object_set_new(j, name, n_known ? json_string(text) : json_null());
+}
+
 static int add_sum(void *arg, const struct books_sum *s)
 {
     struct sums *x = arg;
-    char charge[MONEY_TEXT_MAX], cost[MONEY_TEXT_MAX];
+    char charge[MONEY_TEXT_MAX], cost[MONEY_TEXT_MAX], text[WATTHOUR_TEXT_MAX];
     json_t *j = json_pack(
         "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:I, s:I, s:I}", "key", s->key[x->by],
         "requests", (json_int_t)s->n_requests, "prompt_tokens", (json_int_t)s->prompt_tokens,
@@ -369,6 +377,16 @@ static int add_sum(void *arg, const struct books_sum *s)
         (json_int_t)s->n_unpriced, "estimated", (json_int_t)s->n_estimated, "disputed",
         (json_int_t)s->n_disputed);
 
+    put_known(j, "energy_wh", s->n_energy, watthour_show(s->energy_uj, text));
+    put_known(j, "energy_boundary", s->n_energy,
+              energy_boundary_name((enum energy_boundary)(s->energy_boundary % ENERGY_BOUNDARIES)));
+    put_decimal(s->carbon_location_ug, 6, text);
+    put_known(j, "carbon_location_g", s->n_location, text);
+    put_decimal(s->carbon_market_ug, 6, text);
+    put_known(j, "carbon_market_g", s->n_market, text);
+    json_object_set_new(j, "without_energy", json_integer(s->n_used - s->n_energy));
+    json_object_set_new(j, "without_carbon_location", json_integer(s->n_used - s->n_location));
+    json_object_set_new(j, "without_carbon_market", json_integer(s->n_used - s->n_market));
     return json_array_append_new(x->list, j) ? ERR_NOMEM : 0;
 }
 
@@ -392,16 +410,17 @@ int call_admin_usage(struct call *c, struct err *e)
     static const struct {
         const char *name;
         enum books_by by;
-    } bys[] = {{"tenant", BOOKS_BY_TENANT}, {"team", BOOKS_BY_TEAM},
-               {"key", BOOKS_BY_KEY},       {"labels", BOOKS_BY_LABELS},
-               {"model", BOOKS_BY_MODEL},   {"supplier", BOOKS_BY_SUPPLIER},
-               {"day", BOOKS_BY_DAY},       {"all", BOOKS_BY_ALL}};
-    char by[16] = "tenant", text[6][ACCOUNT_ID_MAX];
+    } bys[] = {
+        {"tenant", BOOKS_BY_TENANT}, {"team", BOOKS_BY_TEAM},   {"key", BOOKS_BY_KEY},
+        {"labels", BOOKS_BY_LABELS}, {"model", BOOKS_BY_MODEL}, {"supplier", BOOKS_BY_SUPPLIER},
+        {"day", BOOKS_BY_DAY},       {"site", BOOKS_BY_SITE},   {"all", BOOKS_BY_ALL}};
+    char by[16] = "tenant", text[7][ACCOUNT_ID_MAX];
     struct books_where w = {0};
     const struct {
         const char *name, **to;
     } filters[] = {{"tenant", &w.tenant}, {"team", &w.team},         {"key", &w.key_id},
-                   {"model", &w.model},   {"supplier", &w.supplier}, {"label", &w.label}};
+                   {"model", &w.model},   {"supplier", &w.supplier}, {"label", &w.label},
+                   {"site", &w.site}};
     const char *ledger = c->s->config->ledger;
     struct sums x;
     size_t i = 0;
@@ -414,7 +433,8 @@ int call_admin_usage(struct call *c, struct err *e)
         i++;
     if (i == ARRAY_LEN(bys))
         return err_set_param(e, ERR_ARG, "by",
-                             "by: wants tenant, team, key, labels, model, supplier, day or all");
+                             "by: wants tenant, team, key, labels, model, supplier, site, day or "
+                             "all");
     for (size_t k = 0; k < ARRAY_LEN(filters); k++) {
         r = query_name(c, filters[k].name, text[k], k ? sizeof text[k] : ACCOUNT_NAME_MAX,
                        filters[k].to, e);
@@ -462,6 +482,7 @@ static json_t *price_json(const struct price *p, const char *currency)
     put_money(j, "cache_write", p->cache_write);
     put_money(j, "output", p->output);
     put_money(j, "reasoning", p->reasoning);
+    put_money(j, "energy", p->energy);
     put_money(j, "per_request", p->per_request);
     put_money(j, "minimum", p->minimum);
     return j;

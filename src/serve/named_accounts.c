@@ -13,6 +13,7 @@ struct named_text {
     const char *name, *tenant, *team, *env, *file;
 #define IS_COUNT                                       const char *
 #define IS_MONEY                                       const char *
+#define IS_ENERGY                                      const char *
 #define IS_TIME                                        const char *
 #define IS_FLAG                                        const char *
 #define IS_ZONE                                        const char *
@@ -30,6 +31,7 @@ struct named_text {
 #define AT(f)         offsetof(struct named_text, f)
 #define KIND_COUNT    CONFIG_STR
 #define KIND_MONEY    CONFIG_STR
+#define KIND_ENERGY   CONFIG_STR
 #define KIND_TIME     CONFIG_STR
 #define KIND_FLAG     CONFIG_STR
 #define KIND_ZONE     CONFIG_STR

@@ -11,7 +11,8 @@
 /* A price as it stands in the file. */
 struct price_text {
     const char *model, *supplier, *from, *currency;
-    const char *input, *cached_input, *cache_write, *output, *reasoning, *per_request, *minimum;
+    const char *input, *cached_input, *cache_write, *output, *reasoning, *energy, *per_request,
+        *minimum;
     int side, tier;
 };
 
@@ -35,6 +36,8 @@ const struct config_setting serve_price_settings[] = {
     {"output", CONFIG_STR, AT(output), "0", 0, 0, "AMOUNT", "for a million tokens of answers"},
     {"reasoning", CONFIG_STR, AT(reasoning), NULL, 0, 0, "AMOUNT",
      "of these, for tokens of reasoning; without it: as output"},
+    {"energy", CONFIG_STR, AT(energy), "0", 0, 0, "AMOUNT",
+     "for a kWh of the energy that requests took"},
     {"per_request", CONFIG_STR, AT(per_request), "0", 0, 0, "AMOUNT", "for each request"},
     {"minimum", CONFIG_STR, AT(minimum), "0", 0, 0, "AMOUNT", "of one request"},
     {0},
@@ -62,6 +65,7 @@ static int read_amounts(const struct price_text *t, struct price *p, struct err 
                {"cache_write", t->cache_write, &p->cache_write},
                {"output", t->output, &p->output},
                {"reasoning", t->reasoning, &p->reasoning},
+               {"energy", t->energy, &p->energy},
                {"per_request", t->per_request, &p->per_request},
                {"minimum", t->minimum, &p->minimum}};
 
@@ -227,6 +231,7 @@ void prices_describe(const struct serve_config *c, struct buf *out)
         put_amount(out, "cache write", p->cache_write);
         put_amount(out, "output", p->output);
         put_amount(out, "reasoning", p->reasoning);
+        put_amount(out, "a kWh", p->energy);
         put_amount(out, "a request", p->per_request);
         put_amount(out, "at least", p->minimum);
         buf_add_char(out, '\n');

@@ -251,7 +251,7 @@ struct serve_traces {
 };
 
 #define SERVE_ACCOUNTS_MAX         1024 /* of the configuration: tenants, teams and keys */
-#define SERVE_ACCOUNT_SETTINGS_MAX 40
+#define SERVE_ACCOUNT_SETTINGS_MAX 64
 /* A tenant, a team or a key of the configuration. */
 struct serve_account {
     enum account_kind kind;

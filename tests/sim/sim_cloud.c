@@ -89,6 +89,9 @@ static void make_suppliers(void)
         *s = (struct sim_supplier){.i_model = i % MODELS};
         snprintf(s->id, sizeof s->id, "site-%d/m", i);
         s->s = (struct supplier){.ops = &ops, .id = s->id, .model = model_name[s->i_model]};
+        if (i % 2) /* of the others nobody knows, until they say it */
+            s->s.terms.energy =
+                (struct supplier_energy){.is_agreed = 1, .input_nj = 10000, .output_nj = 80000};
         s->load = (struct load){.state = SUPPLIER_READY, .capacity = 1 + (int32_t)below(6)};
     }
 }
@@ -126,15 +129,29 @@ static void leave(struct request *r)
         free_place(r);
 }
 
+/* What was measured of a request: mostly near what its work takes, or nothing. */
+static struct energy measure(int64_t prompt, int64_t completion)
+{
+    int64_t draw =
+        (prompt * 37 + completion * 101) % 100; /* the world's own are for other things */
+
+    if (draw < 20)
+        return (struct energy){0};
+    return (struct energy){.uj = (prompt + 8 * completion) * (50 + draw) / 10,
+                           .method = ENERGY_STATED};
+}
+
 static void settle(struct request *r)
 {
     const struct sim_use *u = &r->use;
+    struct energy energy = measure(u->prompt, u->completion);
     struct usage owed;
 
     r->use.lost = below(4) ? 0 : below(50); /* its client had left */
     owed = (struct usage){.prompt_tokens = u->prompt,
                           .cached_tokens = u->cached,
                           .completion_tokens = u->completion + u->lost};
+    r->use.uj = energy.method ? energy.uj : -1;
     sim_ended(&r->use, 1);
     n_used += u->prompt + u->completion;
     cloud_settle(cloud, clock_now_us(), &r->t,
@@ -145,6 +162,7 @@ static void settle(struct request *r)
                                      .cached_tokens = u->cached,
                                      .completion_tokens = u->completion,
                                      .owed = &owed,
+                                     .energy = energy,
                                      .status = 200,
                                      .at_us = clock_wall_us()});
     free_place(r);
@@ -211,7 +229,9 @@ static void hedge(struct request *r, int i_model)
     use.supplier = h.offer->sup->id;
     use.status = 499;
     use.at_us = clock_wall_us();
-    sim_hedged(id, use.prompt_tokens, use.completion_tokens);
+    use.energy = measure(use.prompt_tokens, use.completion_tokens);
+    sim_hedged(id, use.prompt_tokens, use.completion_tokens,
+               use.energy.method ? use.energy.uj : -1);
     cloud_settle(cloud, clock_now_us(), &h, &use);
     cloud_stats(cloud, &stats);
     if (stats.tokens_hedged * 100 > n_used * HEDGE_PERCENT + 100 * 60)
@@ -264,6 +284,7 @@ static void send(struct request *r, int i_model)
             break;
         }
         r->use.held = r->t.n_held;
+        r->use.uj_held = r->t.energy_held;
         n_risked += !full && r->use.held < r->use.most;
         if (!full)
             sim_held(&r->use);
@@ -449,6 +470,10 @@ static void live_on(void)
     cloud_enforced(cloud, OF_MONEY, clock_now_us(), &settled, &held);
     if (settled + held > SIM_MONEY)
         sim_fail("a budget of money is overshot");
+    cloud_enforced(cloud, OF_ENERGY, clock_now_us(), &settled, &held);
+    sim_enforced_energy(&own_settled, &own_held);
+    if (settled != own_settled || held != own_held)
+        sim_fail("what budgets of energy count is not what was settled and is held");
 }
 
 static void go_wrong(void)

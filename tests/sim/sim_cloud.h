@@ -13,6 +13,9 @@
 #define SIM_FALLBACK "small"         /* the model that takes what limits refuse for another */
 #define SIM_MONEY    INT64_C(800000) /* nano-units: the budget of one of them */
 
+#define SIM_ENERGY 2 /* this one has a budget of energy, for good */
+#define SIM_UJ     INT64_C(180000)
+
 /* One request, from its entry on. */
 struct sim_use {
     char id[40];
@@ -22,6 +25,8 @@ struct sim_use {
     int64_t entered_us, held; /* those that it asks to hold: of most that are likely ... */
     int is_held;              /* ... and got */
     int64_t prompt, cached, completion;
+    int64_t uj;                /* what was measured of it; < 0: nothing */
+    int64_t uj_held;           /* what it was thought to take */
     int64_t lost;              /* tokens that its supplier is owed beside these */
     int64_t window_s, ended_s; /* of its budget, when it was held; wall clock */
     int is_pruned;             /* its row was taken out of the ledger */
@@ -37,7 +42,7 @@ void sim_began(struct sim_use *u);              /* it was let in: fills its id *
 void sim_held(struct sim_use *u);               /* it got its tokens */
 void sim_back(struct sim_use *u, int64_t used); /* what it did not use came back; if it held any */
 /* What a hedge of it lost is the platform's to pay: a row of its own. */
-void sim_hedged(const char *id, int64_t prompt, int64_t completion);
+void sim_hedged(const char *id, int64_t prompt, int64_t completion, int64_t uj);
 /* It ended; is_settled: with a row for the ledger. Its end is counted against its limits. */
 void sim_ended(struct sim_use *u, int is_settled);
 void sim_written(int64_t n); /* so many rows of this life of the process are safe, as it says */
@@ -48,8 +53,9 @@ void sim_prune(int64_t nth, int with_pending);
 /* The process has ended, and said how many rows it could not write; -1: it could say nothing.
  * Compares the ledger with what happened. */
 void sim_judge(int64_t n_lost);
-/* What budgets must count now, all together. */
+/* What budgets must count now, all together: of tokens, and of energy. */
 void sim_enforced(int64_t *ret_settled, int64_t *ret_held);
+void sim_enforced_energy(int64_t *ret_settled, int64_t *ret_held);
 uint64_t sim_sum(void); /* of all that happened */
 
 #endif

@@ -45,8 +45,9 @@ static struct {
 static struct {
     int64_t from_s, until_s, settled, held, held_before;
 } spent[SIM_TENANTS];
-static int n_pruned_to;             /* only rows before this one may have been taken out */
-static int64_t risked[SIM_TENANTS]; /* may be used, and is not held */
+static int64_t energy_settled, energy_held; /* of SIM_ENERGY's budget */
+static int n_pruned_to;                     /* only rows before this one may have been taken out */
+static int64_t risked[SIM_TENANTS];         /* may be used, and is not held */
 static struct zone *zone;
 static uint64_t sum;
 
@@ -67,6 +68,7 @@ static void turn(int i, int is_start)
 static void start_budgets(void)
 {
     memset(spent, 0, sizeof spent);
+    energy_settled = energy_held = 0;
     for (int i = 0; i < SIM_TENANTS; i++)
         turn(i, 1);
     for (int k = 0; k < n_settled; k++) {
@@ -74,6 +76,8 @@ static void start_budgets(void)
         int i = u->i_tenant;
         if (i == SIM_TENANTS)
             continue;
+        if (i == SIM_ENERGY && u->uj > 0)
+            energy_settled += u->uj;
         if (!tenant[i].is_daily || (u->ended_s >= spent[i].from_s && u->ended_s < spent[i].until_s))
             spent[i].settled += u->prompt + u->completion;
     }
@@ -89,6 +93,21 @@ void sim_enforced(int64_t *ret_settled, int64_t *ret_held)
         *ret_settled += spent[i].settled;
         *ret_held += spent[i].held + spent[i].held_before;
     }
+}
+
+void sim_enforced_energy(int64_t *ret_settled, int64_t *ret_held)
+{
+    *ret_settled = energy_settled;
+    *ret_held = energy_held;
+}
+
+static void hold_energy(const struct sim_use *u)
+{
+    if (u->uj_held < 0)
+        sim_fail("a request is let in whose energy nobody knows");
+    energy_held += u->uj_held;
+    if (energy_settled + energy_held > SIM_UJ)
+        sim_fail("a budget of energy lets in more than there is room for");
 }
 
 static void hold_budget(struct sim_use *u)
@@ -151,6 +170,8 @@ void sim_begin(void)
                      tenant[i].is_daily ? "_per_day" : "", (long long)tenant[i].budget);
         if (!i)
             buf_add_str(&text, " budget=0.0008EUR");
+        if (i == SIM_ENERGY)
+            buf_add_str(&text, " energy_budget=0.00005Wh");
         if (tenant[i].overshoot)
             buf_addf(&text, " overshoot=%lld", (long long)tenant[i].overshoot);
         buf_add_str(&text, i == 1 || i == 2 ? " on_exceed=downgrade"
@@ -222,6 +243,8 @@ void sim_held(struct sim_use *u)
     if (tenant[i].tokens && debt(i) + (double)u->held > (double)tenant[i].tokens + 0.01)
         sim_fail("a tenant holds more tokens than it may");
     owed[i].tokens += (double)u->held;
+    if (i == SIM_ENERGY)
+        hold_energy(u);
     hold_budget(u);
 }
 
@@ -233,6 +256,8 @@ void sim_back(struct sim_use *u, int64_t used)
     if (used > u->most)
         sim_fail("more was used than might be");
     settle_budget(u, used);
+    if (u->i_tenant == SIM_ENERGY)
+        energy_held -= u->uj_held;
     debt(u->i_tenant);
     owed[u->i_tenant].tokens -= (double)(u->held - used);
 }
@@ -246,15 +271,18 @@ void sim_ended(struct sim_use *u, int is_settled)
         return;
     CHECK(n_settled < SETTLED_MAX);
     u->ended_s = clock_wall_us() / 1000000;
+    if (u->i_tenant == SIM_ENERGY) /* what nobody measured counts as it was held, until a restart */
+        energy_settled += u->uj >= 0 ? u->uj : u->uj_held;
     settled[n_settled++] = *u;
 }
 
-void sim_hedged(const char *id, int64_t prompt, int64_t completion)
+void sim_hedged(const char *id, int64_t prompt, int64_t completion, int64_t uj)
 {
     struct sim_use *u = &settled[n_settled];
 
     CHECK(n_settled < SETTLED_MAX);
-    *u = (struct sim_use){.i_tenant = SIM_TENANTS, .prompt = prompt, .completion = completion};
+    *u = (struct sim_use){
+        .i_tenant = SIM_TENANTS, .prompt = prompt, .completion = completion, .uj = uj};
     snprintf(u->id, sizeof u->id, "%s", id);
     n_settled++;
 }
@@ -289,6 +317,8 @@ static int is_written(sqlite3_stmt *st, const struct sim_use *u)
     if (found &&
         (sqlite3_column_int64(st, 0) != u->prompt || sqlite3_column_int64(st, 1) != u->cached ||
          sqlite3_column_int64(st, 2) != u->completion || sqlite3_column_int64(st, 6) != u->lost ||
+         sqlite3_column_int64(st, 7) != (u->uj < 0 ? 0 : u->uj) ||
+         (sqlite3_column_int64(st, 8) == ENERGY_UNKNOWN) != (u->uj < 0) ||
          strcmp((const char *)sqlite3_column_text(st, 3), tenant[u->i_tenant].name)))
         sim_fail("a row is not what was settled");
     if (found && u->is_corrected &&
@@ -309,7 +339,8 @@ static void match_rows(sqlite3 *db, int64_t n_lost)
         db,
         "SELECT prompt_tokens, cached_tokens, completion_tokens, tenant, max(charge_nano, 0)"
         " + (SELECT total(charge_nano) FROM usage WHERE corrects = ?1), max(cost_nano, 0)"
-        " + (SELECT total(cost_nano) FROM usage WHERE corrects = ?1), lost_completion_tokens"
+        " + (SELECT total(cost_nano) FROM usage WHERE corrects = ?1), lost_completion_tokens,"
+        " energy_uj, energy_method"
         " FROM usage WHERE request_id = ?1",
         -1, &st, NULL));
     for (int i = 0; i < n_settled; i++) {
@@ -339,7 +370,7 @@ static void match_rows(sqlite3 *db, int64_t n_lost)
 static void match_balances(sqlite3 *db)
 {
     struct {
-        int64_t n, prompt, completion;
+        int64_t n, prompt, completion, uj;
     } want[SIM_TENANTS + 1] = {0}, *w;
     sqlite3_stmt *st = NULL;
     int n_seen = 0, n_want = 0;
@@ -349,17 +380,22 @@ static void match_balances(sqlite3 *db)
         n_want += !w->n++;
         w->prompt += settled[i].prompt;
         w->completion += settled[i].completion;
+        w->uj += settled[i].uj > 0 ? settled[i].uj : 0;
     }
     CHECK(!sqlite3_prepare_v2(
-        db, "SELECT tenant, n_requests, prompt_tokens, completion_tokens FROM balance", -1, &st,
-        NULL));
+        db,
+        "SELECT tenant, n_requests, prompt_tokens, completion_tokens, energy_uj,"
+        " (SELECT amount FROM account WHERE account = 'tenant:' || tenant AND unit = 'energy')"
+        " FROM balance",
+        -1, &st, NULL));
     for (; sqlite3_step(st) == SQLITE_ROW; n_seen++) {
         int i = 0;
         while (strcmp(tenant[i].name, (const char *)sqlite3_column_text(st, 0)))
             CHECK(++i <= SIM_TENANTS);
         if (sqlite3_column_int64(st, 1) != want[i].n ||
             sqlite3_column_int64(st, 2) != want[i].prompt ||
-            sqlite3_column_int64(st, 3) != want[i].completion)
+            sqlite3_column_int64(st, 3) != want[i].completion ||
+            sqlite3_column_int64(st, 4) != want[i].uj || sqlite3_column_int64(st, 5) != want[i].uj)
             sim_fail("a balance is not the sum of what was settled");
     }
     sqlite3_finalize(st);

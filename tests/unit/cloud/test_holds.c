@@ -16,7 +16,8 @@
 #include "base/rand.h"
 #include "cloud/holds.h"
 
-#define NOW INT64_C(1000000000) /* us */
+#define NOW   INT64_C(1000000000)             /* us */
+#define OF(n) ((const int64_t[N_KINDS]){(n)}) /* of tokens; what costs nothing */
 
 struct world {
     struct holds_account key, team, tenant;
@@ -93,14 +94,14 @@ static void all_or_nothing(void **state)
     set(&w->tenant, s);
     assert_int_equal(holds_enter(&h, NOW, &why), 0);
     assert_int_equal(holds_room(&h, 0), 300);
-    assert_int_equal(holds_reserve(&h, NOW, 0, 301, 0, &why), ERR_QUOTA);
+    assert_int_equal(holds_reserve(&h, NOW, 0, OF(301), &why), ERR_QUOTA);
     assert_non_null(strstr(e.text, "Tokens per day limit exceeded (300)"));
     assert_int_equal(left_of(w, PERIOD_HOUR), 1000);
     assert_int_equal(settled_of(&w->key, 0, &held), 0);
     assert_int_equal(held, 0);
-    assert_int_equal(holds_reserve(&h, NOW, 0, 200, 0, &why), 0);
+    assert_int_equal(holds_reserve(&h, NOW, 0, OF(200), &why), 0);
     assert_int_equal(holds_enter(&other, NOW, &why), 0);
-    assert_int_equal(holds_reserve(&other, NOW, 0, 101, 0, &why), ERR_RATE_TOKENS);
+    assert_int_equal(holds_reserve(&other, NOW, 0, OF(101), &why), ERR_RATE_TOKENS);
     assert_true(why.retry_us > 0);
     assert_int_equal(left_of(w, PERIOD_HOUR), 800);
     assert_int_equal(left_of(w, PERIOD_DAY), 100);
@@ -165,11 +166,11 @@ static void uncached_tokens(void **state)
     s.uncached_tokens_per_day = 100;
     set(&w->team, s);
     assert_int_equal(holds_enter(&h, NOW, &why), 0);
-    assert_int_equal(holds_reserve(&h, NOW, 0, 100, 0, &why), 0);
+    assert_int_equal(holds_reserve(&h, NOW, 0, OF(100), &why), 0);
     holds_settle(&h, NOW, 0, &(struct holds_use){.tokens = 100, .uncached = 20});
-    assert_int_equal(holds_reserve(&h, NOW, 0, 81, 0, &why), ERR_RATE_TOKENS);
+    assert_int_equal(holds_reserve(&h, NOW, 0, OF(81), &why), ERR_RATE_TOKENS);
     assert_non_null(strstr(e.text, "Uncached tokens per day"));
-    assert_int_equal(holds_reserve(&h, NOW, 0, 80, 0, &why), 0);
+    assert_int_equal(holds_reserve(&h, NOW, 0, OF(80), &why), 0);
     holds_settle(&h, NOW, 0, &(struct holds_use){0});
     holds_leave(&h);
 }
@@ -185,7 +186,7 @@ static int64_t spend_all(struct world *w, int64_t now_s)
     int64_t n = 0;
 
     assert_int_equal(holds_enter(&h, NOW, &why), 0);
-    while (!holds_reserve(&h, NOW, now_s, 10, 0, &why)) {
+    while (!holds_reserve(&h, NOW, now_s, OF(10), &why)) {
         holds_settle(&h, NOW, now_s, &(struct holds_use){.tokens = 10, .booked = {10}});
         n += 10;
     }
@@ -239,7 +240,7 @@ static int used(void *ctx, const struct holds_account *a, int64_t from_s, int64_
     assert_int_equal(a->kind, ACCOUNT_TENANT);
     assert_true(from_s < until_s);
     p->n_asked++;
-    ret[OF_TOKENS] = ret[OF_MONEY] = p->used;
+    ret[OF_TOKENS] = ret[OF_MONEY] = ret[OF_ENERGY] = p->used;
     return p->used < 0 ? err_set(e, ERR_IO, "no books") : 0;
 }
 
@@ -285,11 +286,11 @@ static void settings_change_under_way(void **state)
     int64_t held;
 
     assert_int_equal(holds_enter(&before, NOW, &why), 0);
-    assert_int_equal(holds_reserve(&before, NOW, 5, 60, 0, &why), 0); /* no budget yet */
+    assert_int_equal(holds_reserve(&before, NOW, 5, OF(60), &why), 0); /* no budget yet */
     s.token_budget_per_day = 100;
     set(&w->tenant, s);
     assert_int_equal(holds_enter(&h, NOW, &why), 0);
-    assert_int_equal(holds_reserve(&h, NOW, 5, 60, 0, &why), 0);
+    assert_int_equal(holds_reserve(&h, NOW, 5, OF(60), &why), 0);
     set(&w->tenant, none);
     set(&w->tenant, s);
     holds_settle(&h, NOW, 5, &(struct holds_use){.tokens = 30, .booked = {30}});
@@ -329,7 +330,7 @@ static void *burst_main(void *arg)
         rand_philox(own, (uint64_t)i, 0, r);
         if (holds_enter(&h, NOW, &why))
             abort();
-        if (!holds_reserve(&h, NOW, 0, EACH - holds_risk(&h, b->risk), 0, &why)) {
+        if (!holds_reserve(&h, NOW, 0, OF(EACH - holds_risk(&h, b->risk)), &why)) {
             int64_t n = r[0] % 3 ? EACH : r[1] % (EACH + 1); /* cancelled, died, finished */
             atomic_fetch_add(&b->n_admitted, 1);
             if (b->rounds > 1) {
@@ -433,7 +434,7 @@ static int reserve(struct holds *h, int64_t now_s, int64_t n)
     struct err e = {0};
     struct holds_refusal why = {.e = &e};
 
-    return holds_reserve(h, NOW, now_s, n, 0, &why);
+    return holds_reserve(h, NOW, now_s, OF(n), &why);
 }
 
 /* Each of what is told, once in a window; what its reader does not take is counted. */

@@ -13,6 +13,8 @@
 
 static const struct price any = {.tier = -1, .cache_read = -1, .cache_write = -1, .reasoning = -1};
 
+static const struct energy_rates none = {-1, -1};
+
 static int64_t of(const struct price *list, int n, const char *model, const char *supplier,
                   int tier, int64_t now)
 {
@@ -56,19 +58,19 @@ static void amounts_are_exact(void **state)
     (void)state;
     p.uncached = 100000000; /* 0.10 a million */
     p.output = 400000000;
-    assert_int_equal(price_amount(&p, &u), 100 * (3 + 5 + 7) + 400 * (11 + 13));
+    assert_int_equal(price_amount(&p, &u, 0), 100 * (3 + 5 + 7) + 400 * (11 + 13));
     p.cache_read = 0; /* free is not "as the whole" */
     p.cache_write = 125000000;
     p.reasoning = 1;
-    assert_int_equal(price_amount(&p, &u),
+    assert_int_equal(price_amount(&p, &u, 0),
                      100 * 3 + 125 * 7 + 400 * 11 + 1); /* 13 / 10^6, rounded up */
     p.per_request = 50;
-    assert_int_equal(price_amount(&p, &(struct usage_buckets){0}), 50);
+    assert_int_equal(price_amount(&p, &(struct usage_buckets){0}, -1), 50);
     p.minimum = 60;
-    assert_int_equal(price_amount(&p, &(struct usage_buckets){0}), 60);
+    assert_int_equal(price_amount(&p, &(struct usage_buckets){0}, -1), 60);
     p.output = INT64_MAX;
     u.output = INT64_MAX;
-    assert_int_equal(price_amount(&p, &u), INT64_MAX);
+    assert_int_equal(price_amount(&p, &u, 0), INT64_MAX);
 }
 
 /* Each token is in one bucket: what is cached or thought is not paid twice. */
@@ -109,24 +111,47 @@ static void the_most_is_enough(void **state)
         p.per_request = s[1] % 100;
         p.minimum = s[2] % 500;
         b = (struct usage_buckets){q[0] % 99, q[1] % 99, q[2] % 99, q[3] % 99, s[3] % 99};
-        most = price_most(&p, b.uncached + b.cache_read + b.cache_write, b.output + b.reasoning);
-        assert_true(price_amount(&p, &b) <= most);
-        n = price_affords(&p, b.uncached, most);
+        most = price_most(&p, &none, b.uncached + b.cache_read + b.cache_write,
+                          b.output + b.reasoning);
+        assert_true(price_amount(&p, &b, 0) <= most);
+        n = price_affords(&p, &none, b.uncached, most);
         if (n >= 0)
-            assert_true(price_most(&p, b.uncached, n) <= most);
+            assert_true(price_most(&p, &none, b.uncached, n) <= most);
         if (n < INT64_C(1) << 39)
-            assert_true(price_most(&p, b.uncached, n + 1) > most);
+            assert_true(price_most(&p, &none, b.uncached, n + 1) > most);
     }
     p.minimum = 1000;
-    assert_int_equal(price_affords(&p, 0, 999), -1);
+    assert_int_equal(price_affords(&p, &none, 0, 999), -1);
+}
+
+static void energy_has_a_price(void **state)
+{
+    const struct energy_rates rates = {1000000, 8000000}; /* a thousandth of a joule a token */
+    const struct usage_buckets u = {.uncached = 1000, .output = 10};
+    struct price p = any;
+    int64_t most;
+
+    (void)state;
+    p.energy = 400000000; /* 0.40 a kWh */
+    assert_int_equal(price_amount(&p, &u, INT64_C(3600000000000)), 400000000);
+    assert_int_equal(price_amount(&p, &u, 1), 1); /* rounded up */
+    assert_int_equal(price_amount(&p, &u, 0), 0);
+    assert_int_equal(price_amount(&p, &u, -1), -1); /* not known is not nothing */
+    assert_int_equal(price_most(&p, &none, 1000, 10), -1);
+    assert_int_equal(price_affords(&p, &none, 0, INT64_MAX), -1);
+    most = price_most(&p, &rates, 1000, 10);
+    assert_int_equal(most, price_amount(&p, &u, 1080000));
+    assert_int_equal(price_most(&p, &rates, 1000, price_affords(&p, &rates, 1000, most)), most);
+    assert_int_equal(price_affords(&p, &rates, 1000000, most), -1);
+    p.uncached = 1000000; /* 1 nano-unit a token */
+    assert_int_equal(price_amount(&p, &u, 1080000), 1000 + most);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_nearest_holds),
-        cmocka_unit_test(amounts_are_exact),
-        cmocka_unit_test(buckets_share_nothing),
+        cmocka_unit_test(the_nearest_holds),  cmocka_unit_test(amounts_are_exact),
+        cmocka_unit_test(energy_has_a_price), cmocka_unit_test(buckets_share_nothing),
         cmocka_unit_test(the_most_is_enough),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
