@@ -38,6 +38,8 @@ enum api_route_id {
     API_ROUTE_ADMIN_REVOKE,  /* POST keys/{id}/revoke */
     API_ROUTE_ADMIN_AUDIT,   /* GET */
     API_ROUTE_ADMIN_USAGE,   /* GET */
+    API_ROUTE_ADMIN_SITES,   /* GET */
+    API_ROUTE_ADMIN_SITE,    /* GET, PATCH; its name in match.arg */
     API_ROUTE_ADMIN_RELOAD,  /* POST */
     API_ROUTE_ADMIN_PRICES,  /* GET */
     API_ROUTE_ADMIN_SESSION, /* GET, POST, DELETE: of the console */

@@ -20,6 +20,7 @@ struct api_request_headers {
     const char *content_type, *content_encoding;
     const char *version_patch;   /* X-Cerebras-Version-Patch */
     const char *queue_threshold; /* queue_threshold, ms */
+    const char *region;          /* x-gaufre-region: where the user is */
 };
 
 /* The key a client sent: Authorization: Bearer, else x-api-key, else api-key. 1 and the key (within

@@ -49,7 +49,8 @@
     X(CONTENT, -38, 400, 0, "refused by the supplier's content policy")                            \
     X(KEY_IN_USE, -39, 409, 1, "the request with this idempotency key is under way")               \
     X(KEY_REUSED, -40, 422, 0, "the idempotency key is another request's")                         \
-    X(KEY_LOST, -41, 409, 0, "the answer of this idempotency key was too long to be kept")
+    X(KEY_LOST, -41, 409, 0, "the answer of this idempotency key was too long to be kept")         \
+    X(SITE_CLOSED, -42, 503, 1, "the site takes no new requests")
 
 enum err_code {
 #define ERR_ENUM(name, value, http, retry, text) ERR_##name = (value),

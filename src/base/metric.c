@@ -110,12 +110,17 @@ struct metric *metric_get(struct metric_set *s, int i_def, const char *l0, const
     return m ? m : &s->other[i_def];
 }
 
-void metric_clear(struct metric_set *s, int i_def)
+void metric_fill(struct metric_set *s, int i_def, int64_t value)
 {
     pthread_mutex_lock(&s->lock);
     for (struct metric *m = s->first[i_def]; m; m = m->next)
-        metric_put(m, 0);
+        metric_put(m, value);
     pthread_mutex_unlock(&s->lock);
+}
+
+void metric_clear(struct metric_set *s, int i_def)
+{
+    metric_fill(s, i_def, 0);
 }
 
 void metric_add(struct metric *m, int64_t n)
@@ -208,6 +213,8 @@ static void write_series(struct buf *out, const struct metric_def *d, const stru
         write_hist(out, d, m);
         return;
     }
+    if (metric_value(m) == METRIC_NONE)
+        return;
     buf_add_str(out, d->name);
     write_labels(out, d, m, NULL);
     v = atomic_load_explicit(&m->value, memory_order_relaxed);

@@ -43,10 +43,12 @@ void metric_set_free(struct metric_set *s); /* accepts NULL */
  * NULL. [any] */
 struct metric *metric_get(struct metric_set *s, int i_def, const char *l0, const char *l1,
                           const char *l2);
-void metric_add(struct metric *m, int64_t n);       /* counters, gauges */
-void metric_put(struct metric *m, int64_t value);   /* gauges; counters kept elsewhere */
+void metric_add(struct metric *m, int64_t n);     /* counters, gauges */
+void metric_put(struct metric *m, int64_t value); /* gauges; counters kept elsewhere */
+#define METRIC_NONE INT64_MIN /* put to a gauge: nothing is known, and it is not shown */
 void metric_observe(struct metric *m, int64_t v);   /* histograms */
 void metric_clear(struct metric_set *s, int i_def); /* all series of a row of gauges: 0 */
+void metric_fill(struct metric_set *s, int i_def, int64_t value); /* or that */
 /* Everything, by row; 0 or out->failed. */
 int metric_write(struct metric_set *s, struct buf *out);
 

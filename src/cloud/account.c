@@ -26,11 +26,11 @@ const struct account_field account_fields[] = {
 };
 const int account_n_fields = ARRAY_LEN(account_fields);
 
-const char *account_kind_name(enum account_kind k)
+const char *account_kind_name(int kind)
 {
-    static const char *const names[ACCOUNT_KINDS] = {"tenant", "team", "key"};
+    static const char *const names[ACCOUNT_KINDS + 1] = {"tenant", "team", "key", "site"};
 
-    return names[k];
+    return names[kind];
 }
 
 const char *exceed_name(enum exceed x)
@@ -367,7 +367,7 @@ int account_field_set(struct account_settings *s, const struct account_field *f,
         return r ? r : set_text(s, f, text, e);
     case ACCOUNT_MODEL:
         if (!name_of_list_ok(text) || strchr(text, '*'))
-            return BAD(f, e, "'%.40s' is no name of a model", text);
+            return BAD(f, e, "'%.40s' is no name", text);
         return set_text(s, f, text, e);
     case ACCOUNT_NAMES:
     case ACCOUNT_NETWORKS:

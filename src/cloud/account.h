@@ -20,7 +20,8 @@
 #define ACCOUNT_LIST_MAX 64                   /* names in a list */
 
 enum account_kind { ACCOUNT_TENANT, ACCOUNT_TEAM, ACCOUNT_KEY, ACCOUNT_KINDS };
-const char *account_kind_name(enum account_kind k); /* "tenant" */
+#define ACCOUNT_OF_SITE ACCOUNT_KINDS    /* in the log of changes: a site, which is no account */
+const char *account_kind_name(int kind); /* "tenant" */
 
 /* What becomes of a request that rates of tokens and budgets cannot hold. */
 enum exceed {
@@ -75,6 +76,9 @@ const char *exceed_name(enum exceed x); /* "reject" */
     X(tiers, "tiers", TIERS, ALL, "LIST", "the tiers that may be asked for: default,flex")         \
     X(models, "models", NAMES, ALL, "LIST", "the models that may be used, a final * for any rest") \
     X(suppliers, "suppliers", NAMES, ALL, "LIST", "the suppliers that may serve: local,NAME")      \
+    X(allowed_sites, "allowed-sites", NAMES, ALL, "LIST", "the sites that may serve")              \
+    X(allowed_regions, "allowed-regions", NAMES, ALL, "LIST", "the regions that may serve")        \
+    X(region, "region", MODEL, ALL, "NAME", "where its users are, for 'route: nearest'")           \
     X(networks, "networks", NETWORKS, ALL, "LIST", "where requests may come from: 10.0.0.0/8")     \
     X(labels, "labels", LABELS, ALL, "LIST", "for the bill: env=prod,cost=4711")                   \
     X(expires, "expires", TIME, KEYS, "TIME", "when the key ends: 2027-01-31 or ...T18:00:00Z")    \
@@ -112,7 +116,8 @@ struct account_settings {
     int64_t overshoot, on_exceed, tiers, expires, admin, read_only;
     char *fallback_model;
     char *budget_zone; /* name of a time zone; NULL: UTC */
-    char *models, *suppliers, *networks, *labels;
+    char *models, *suppliers, *allowed_sites, *allowed_regions, *networks, *labels;
+    char *region;     /* NULL: not said */
     char currency[4]; /* of its budgets of money; "": it has none */
 };
 

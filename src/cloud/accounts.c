@@ -63,7 +63,8 @@ static int finish(struct doing *d, const char *action, int r, struct err *e)
     if (!r) {
         if (d->row.state != ACCOUNT_REMOVED)
             accounts_sql_json(&d->row, d->after);
-        r = accounts_sql_log(d->a->db, d->w, action, &d->row, d->before, d->after, e);
+        r = accounts_sql_log(d->a->db, d->w, action, (int)d->row.kind, d->row.id, d->before,
+                             d->after, e);
     }
     if (!r)
         r = sql_commit(d->a->db, e);
@@ -431,7 +432,7 @@ static int import_key(struct doing *d, struct key_table *t, struct key_line *k, 
 static int log_import(struct doing *d, struct err *e)
 {
     accounts_sql_json(&d->row, d->after);
-    return accounts_sql_log(d->a->db, d->w, "import", &d->row, "", d->after, e);
+    return accounts_sql_log(d->a->db, d->w, "import", (int)d->row.kind, d->row.id, "", d->after, e);
 }
 
 /* A default tenant that no line of the file spoke of and no key has is not taken. */

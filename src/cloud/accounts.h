@@ -11,6 +11,7 @@
 
 #include "base/sql.h"
 #include "cloud/account.h"
+#include "cloud/site.h"
 
 #define ACCOUNTS_FILE        "accounts.db" /* in gaufre's home */
 #define ACCOUNTS_KEY_MAX     96            /* of a key's text */
@@ -66,8 +67,8 @@ int accounts_salts(struct accounts *a, int (*salt)(void *arg, const unsigned cha
 
 struct account_audit {
     int64_t seq, at_s;
-    const char *actor, *action; /* "new", "set", "rotate", "revoke", "rm", "import" */
-    enum account_kind kind;
+    const char *actor, *action;      /* "new", "set", "rotate", "revoke", "rm", "import" */
+    int kind;                        /* an enum account_kind, or ACCOUNT_OF_SITE */
     const char *id, *before, *after; /* JSON; "": nothing */
 };
 /* Lines after that number, the first of them first, at most `max`. */
@@ -79,6 +80,11 @@ int accounts_audit_back(struct accounts *a, int64_t before, int64_t max,
                         struct err *e);
 /* Is every line as it was written? ERR_FORMAT names the first that is not. */
 int accounts_audit_check(struct accounts *a, int64_t *ret_lines, struct err *e);
+
+/* What operators say of sites. */
+int accounts_sites(struct accounts *a,
+                   int (*each)(void *arg, const char *site, const struct site_order *o), void *arg,
+                   struct err *e);
 
 /* ---- changing -------------------------------------------------------------------------------- */
 
@@ -107,6 +113,9 @@ int accounts_revoke(struct accounts *a, const struct account_who *w, const char 
 /* ERR_ARG: it has keys or teams. The name is free again; what it used stays in the ledger. */
 int accounts_remove(struct accounts *a, const struct account_who *w, enum account_kind kind,
                     const char *id, struct err *e);
+/* Members that are SITE_KEEP stay. Any site: which there are, the configuration says. */
+int accounts_site_set(struct accounts *a, const struct account_who *w, const char *site,
+                      const struct site_order *o, struct err *e);
 /* Take over the tenants and keys of a keys file, hashes as they are. *ret_keys: how many keys.
  * ERR_EXISTS: one is there; then none was taken. */
 int accounts_import(struct accounts *a, const struct account_who *w, const char *path,

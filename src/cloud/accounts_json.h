@@ -15,7 +15,7 @@ json_t *accounts_audit_json(const struct account_audit *l);
 /* A number without a fraction, however it is written (5, 5.0); -1: it is none. */
 int64_t accounts_count(const json_t *v);
 
-#define ACCOUNTS_CHANGES_MAX 40
+#define ACCOUNTS_CHANGES_MAX 64
 /* Settings that a body asks for; null: not said any more. */
 struct accounts_changes {
     struct account_change list[ACCOUNTS_CHANGES_MAX];

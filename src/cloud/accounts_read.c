@@ -197,14 +197,14 @@ static int read_line(const struct sql_row *r, struct account_audit *ret, struct 
 {
     int64_t kind = sql_number(r, 4);
 
-    if (kind < 0 || kind >= ACCOUNT_KINDS)
+    if (kind < 0 || kind > ACCOUNT_OF_SITE)
         return err_set(e, ERR_FORMAT, "line %lld of the audit log has kind %lld",
                        (long long)sql_number(r, 0), (long long)kind);
     *ret = (struct account_audit){.seq = sql_number(r, 0),
                                   .at_s = sql_number(r, 1),
                                   .actor = sql_text(r, 2),
                                   .action = sql_text(r, 3),
-                                  .kind = (enum account_kind)kind,
+                                  .kind = (int)kind,
                                   .id = sql_text(r, 5),
                                   .before = sql_text(r, 6),
                                   .after = sql_text(r, 7)};

@@ -11,7 +11,8 @@
 #define TABLES_TRIES 3
 
 /* Of account: kind and state as the enums have them; gen is the generation of its last change. A
- * secret belongs to a key; request names the rotation that made it. */
+ * secret belongs to a key; request names the rotation that made it. Of site: what operators say;
+ * "" nothing. Schema 1 had no sites. */
 static const char tables[] =
     "CREATE TABLE IF NOT EXISTS meta (name TEXT NOT NULL PRIMARY KEY, value BIGINT NOT NULL);"
     "CREATE TABLE IF NOT EXISTS account (kind INTEGER NOT NULL, id TEXT NOT NULL,"
@@ -29,6 +30,8 @@ static const char tables[] =
     "CREATE TABLE IF NOT EXISTS audit (seq BIGINT NOT NULL PRIMARY KEY, at_s BIGINT NOT NULL,"
     " actor TEXT NOT NULL, action TEXT NOT NULL, kind INTEGER NOT NULL, id TEXT NOT NULL,"
     " before TEXT NOT NULL, after TEXT NOT NULL, link TEXT NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS site (name TEXT NOT NULL PRIMARY KEY, state TEXT NOT NULL,"
+    " factor TEXT NOT NULL);"
     "INSERT INTO meta VALUES ('generation', 0) ON CONFLICT (name) DO NOTHING;"
     "INSERT INTO meta VALUES ('closed', 0) ON CONFLICT (name) DO NOTHING;";
 
@@ -60,7 +63,9 @@ static int make_tables(struct sql *db, struct err *e)
         return r;
     r = sql_exec(db, tables, e);
     if (!r)
-        r = sql_run(db, "INSERT INTO meta VALUES ('schema', $1) ON CONFLICT (name) DO NOTHING",
+        r = sql_run(db,
+                    "INSERT INTO meta VALUES ('schema', $1) ON CONFLICT (name) DO UPDATE SET"
+                    " value = excluded.value WHERE meta.value < excluded.value",
                     (struct sql_value[]){SQL_NUMBER(ACCOUNTS_SCHEMA)}, 1, NULL, e);
     if (!r)
         return sql_commit(db, e);
@@ -74,7 +79,7 @@ int accounts_sql_tables(struct sql *db, struct err *e)
     int r = accounts_sql_meta(db, "schema", &version, e);
 
     /* Others may make them at the same time; then one of us fails, and finds theirs. */
-    for (int i = 0; r && i < TABLES_TRIES; i++) {
+    for (int i = 0; (r || version < ACCOUNTS_SCHEMA) && i < TABLES_TRIES; i++) {
         r = make_tables(db, e);
         if (!r)
             r = accounts_sql_meta(db, "schema", &version, e);
@@ -243,9 +248,8 @@ static int take_last(void *arg, const struct sql_row *r)
     return 0;
 }
 
-int accounts_sql_log(struct sql *db, const struct account_who *w, const char *action,
-                     const struct account_row *row, const char *before, const char *after,
-                     struct err *e)
+int accounts_sql_log(struct sql *db, const struct account_who *w, const char *action, int kind,
+                     const char *id, const char *before, const char *after, struct err *e)
 {
     struct last last = {0};
     struct account_audit l;
@@ -259,8 +263,8 @@ int accounts_sql_log(struct sql *db, const struct account_who *w, const char *ac
                                .at_s = w->now_s,
                                .actor = w->actor,
                                .action = action,
-                               .kind = row->kind,
-                               .id = row->id,
+                               .kind = kind,
+                               .id = id,
                                .before = before,
                                .after = after};
     accounts_audit_link(last.link, &l, link);

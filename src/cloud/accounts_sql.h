@@ -4,7 +4,7 @@
 
 #include "cloud/accounts.h"
 
-#define ACCOUNTS_SCHEMA 1
+#define ACCOUNTS_SCHEMA 2
 
 struct accounts {
     struct sql *db;
@@ -25,9 +25,8 @@ int accounts_sql_salt(struct sql *db, const char *hex, int64_t *ret_id, unsigned
 int accounts_sql_put_secret(struct sql *db, const char *key_id, const char *hash, int64_t salt,
                             const char *request, int64_t now_s, struct err *e);
 /* A line of the audit log. */
-int accounts_sql_log(struct sql *db, const struct account_who *w, const char *action,
-                     const struct account_row *r, const char *before, const char *after,
-                     struct err *e);
+int accounts_sql_log(struct sql *db, const struct account_who *w, const char *action, int kind,
+                     const char *id, const char *before, const char *after, struct err *e);
 /* What of an account stands in a line: its settings as JSON. */
 void accounts_sql_json(const struct account_row *r, char ret[ACCOUNTS_AUDIT_MAX]);
 

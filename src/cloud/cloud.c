@@ -47,9 +47,14 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
     atomic_store(&c->prices, config->prices);
     atomic_store(&c->rules, config->rules);
     pthread_mutex_init(&c->hedge_lock, NULL);
-    offers_init(&c->offers, &config->retry);
+    r = sites_init(&c->sites) ? err_set(e, ERR_NOMEM, "out of memory") : 0;
+    offers_init(&c->offers, &c->sites, &config->retry);
+    pthread_mutex_init(&c->obey_lock, NULL);
+    if (!r)
+        r = sites_swap(&c->sites, config->sites, e);
     cloud_tell_wall(c, config->now_us, config->wall_us);
-    r = notices_init(&c->notices, config->notices_box, config->notices_mail, e);
+    if (notices_init(&c->notices, config->notices_box, config->notices_mail, e) && !r)
+        r = e->code;
     c->used = calloc(CLOUD_TENANTS_MAX, sizeof *c->used);
     if (!c->used && !r)
         r = err_set(e, ERR_NOMEM, "out of memory");
@@ -96,6 +101,8 @@ int64_t cloud_close(struct cloud *c)
     estimates_done(&c->estimates);
     replays_free(c->replays);
     offers_done(&c->offers);
+    sites_done(&c->sites);
+    pthread_mutex_destroy(&c->obey_lock);
     pthread_mutex_destroy(&c->hedge_lock);
     free(c->used);
     free(c);
@@ -315,7 +322,10 @@ int cloud_may_wait(struct cloud *c, int32_t n_seqs, int64_t queue_threshold_us,
     struct admit_state st;
     struct admit_decision d;
 
-    of->sup->ops->load(of->sup, &load);
+    if (!sites_factor(&c->sites, of->i_site)) /* since it was routed there */
+        return err_set_param(e, ERR_SITE_CLOSED, "model",
+                             "The site takes no new requests now; please try again.");
+    offers_load(&c->offers, of, &load);
     st = (struct admit_state){.n_inside = load.n_inside,
                               .n_own = c->is_closed ? atomic_load(there) : load.n_inside,
                               .is_alone = !c->is_closed,
@@ -699,6 +709,26 @@ void cloud_hedge_swap(struct cloud_ticket *t, struct cloud_ticket *hedge, int64_
     hedge->is_keys_fault = was.is_keys_fault;
 }
 
+/* Where it was served, and what its energy has emitted there: the grid feeds the whole facility, so
+ * what was measured inside counts as often as the site's PUE says. Unknown where one of the two is.
+ */
+static void put_site(struct cloud *c, const struct cloud_ticket *t, struct books_row *r)
+{
+    int i = t->offer ? t->offer->i_site : -1;
+    const struct site_terms *terms = sites_terms(&c->sites, i);
+    int64_t *const to[CARBON_BASES] = {&r->carbon_location_ug, &r->carbon_market_ug};
+    int64_t uj = r->energy_uj;
+
+    put_name(r->site, sizeof r->site, t->offer ? cloud_offer_site(c, t->offer) : NULL);
+    if (terms && terms->pue_permille && r->energy_boundary != ENERGY_FACILITY)
+        uj = carbon_facility_uj(uj, terms->pue_permille);
+    for (int b = 0; b < CARBON_BASES; b++)
+        *to[b] = r->energy_method == ENERGY_UNKNOWN
+                     ? CARBON_UNKNOWN
+                     : carbon_ug(uj, sites_mg_per_kwh(&c->sites, i, (enum carbon_basis)b,
+                                                      r->at_us / 1000000));
+}
+
 void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
                   const struct cloud_use *u)
 {
@@ -736,10 +766,13 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
         put_name(r->labels, sizeof r->labels, t->grant ? t->grant->labels : NULL);
         put_name(r->model, sizeof r->model, u->model);
         put_name(r->supplier, sizeof r->supplier, u->supplier);
+        put_site(c, t, r);
     }
     if (!t->n_hedged)
         cloud_note_used(c, t->i_tenant, u,
                         r ? r->charge_nano : price_side(t->prices, PRICE_SELL, u, &p));
+    if (t->offer)
+        sites_count(&c->sites, t->offer->i_site);
     learn(c, t, u->completion_tokens);
     asked_energy_learn(t->offer, u);
     offers_spent(&c->offers, t->offer, r ? r->cost_nano : cost(t->prices, u), now_us);
@@ -815,7 +848,11 @@ int cloud_find_model(struct cloud *c, const char *name, int *ret_model, struct e
 
 int cloud_add_offer(struct cloud *c, int i_model, struct supplier *s, struct err *e)
 {
-    return offers_add(&c->offers, i_model, s, e);
+    int r = offers_add(&c->offers, i_model, s, e);
+
+    if (!r)
+        cloud_obey(c);
+    return r;
 }
 
 void cloud_place_offer(struct cloud *c, const struct supplier *s)

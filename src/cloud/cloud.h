@@ -30,6 +30,7 @@
 #include "cloud/credential.h"
 #include "cloud/holds.h"
 #include "cloud/notices.h"
+#include "cloud/site.h"
 #include "cloud/supplier.h"
 #include "job/receipt.h"
 #include "policy/breaker.h"
@@ -98,6 +99,7 @@ struct cloud_config {
     struct cloud_limits limits; /* of tenants whose line says nothing */
     const struct cloud_prices *prices; /* outlives the cloud; NULL: nothing is priced */
     const struct cloud_rules *rules;   /* likewise; NULL: every model by the first strategy */
+    const struct cloud_sites *sites;   /* likewise; NULL: none */
     const char *currency;              /* of all; NULL: none */
     int32_t waiting_max;               /* sequences waiting at one offer before 429 */
     struct retry_limits retry;         /* zeroed: a request is tried once */
@@ -166,6 +168,7 @@ int cloud_remove_offer(struct cloud *c, const struct supplier *s);
 struct cloud_offer {
     struct supplier *sup;
     int i_model;
+    int i_site; /* -1: none */
     /* cloud's own */
     int slot;                   /* its place in the counts of each tenant */
     int i_share, i_owner_share; /* whose spending counts; -1: nobody's (shares.h) */
@@ -310,6 +313,7 @@ struct cloud_want {
     int64_t n_prompt, n_output; /* tokens of all prompts and answers, probably */
     int64_t n_longest;          /* of one prompt and its answer */
     uint32_t affinity;          /* equal for requests that begin alike */
+    const char *region;         /* where its user is; NULL: as its account says */
     struct buf *record;         /* the decision is added to it (route_record.h); NULL: nowhere */
 };
 /* ERR_FORBIDDEN where the ticket's key has no right to use the model. cloud_route asks it, too. */

@@ -509,6 +509,8 @@ static int sync_store(struct cloud *c, int64_t now_us, struct err *e)
     r = accounts_salts(c->store, sync_salt, &y, e);
     if (!r)
         r = accounts_each(c->store, -1, c->store_generation, sync_row, &y, e);
+    if (!r)
+        r = cloud_sync_sites(c, e);
     if (r)
         return r;
     c->store_generation = generation; /* one that came meanwhile is read once more */

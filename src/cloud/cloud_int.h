@@ -8,6 +8,7 @@
 #include "cloud/directory.h"
 #include "cloud/estimates.h"
 #include "cloud/offers.h"
+#include "cloud/sites.h"
 
 /* What a tenant used since the start, in requests that are settled. */
 struct tenant_used {
@@ -32,7 +33,9 @@ struct cloud {
     struct books_reader *past;                   /* under change; NULL: not opened yet */
     _Atomic(const struct cloud_prices *) prices; /* NULL: none */
     _Atomic(const struct cloud_rules *) rules;   /* NULL: none */
+    struct sites sites;
     struct offers offers;
+    pthread_mutex_t obey_lock;  /* who tells suppliers their factors; rank: before offers */
     _Atomic int64_t wall_us;    /* what the wall clock is ahead of the monotonic one */
     _Atomic int64_t n_held;     /* tokens, by all open tickets */
     pthread_mutex_t hedge_lock; /* rank: a leaf */
@@ -46,6 +49,10 @@ struct cloud {
         refused_queue;
 };
 
+/* Tell every supplier how much of its places it may use now. */
+void cloud_obey(struct cloud *c);
+/* What operators say of sites, from the store. With `change` held. */
+int cloud_sync_sites(struct cloud *c, struct err *e);
 int64_t cloud_wall_s(const struct cloud *c, int64_t now_us);
 /* The directory, with the default tenant; the keys file and the store, where there are any. */
 int cloud_accounts_open(struct cloud *c, int64_t now_us, struct err *e);

@@ -275,8 +275,11 @@ void grant_put(struct grant *g)
         free(g->models[i]);
         free(g->suppliers[i]);
         free(g->networks[i]);
+        free(g->sites[i]);
+        free(g->regions[i]);
     }
     free(g->fallback);
+    free(g->region);
     free(g);
 }
 
@@ -333,8 +336,12 @@ static int add_to(struct grant *g, int i, struct account *a, const struct accoun
         *exceed = s->on_exceed;
     if (!g->fallback && add_list(&g->fallback, s->fallback_model))
         return ERR_NOMEM;
+    if (!g->region && add_list(&g->region, s->region))
+        return ERR_NOMEM;
     add_labels(g, s->labels);
-    return add_list(&g->models[i], s->models) || add_list(&g->suppliers[i], s->suppliers) ||
+    return add_list(&g->sites[i], s->allowed_sites) ||
+                   add_list(&g->regions[i], s->allowed_regions) ||
+                   add_list(&g->models[i], s->models) || add_list(&g->suppliers[i], s->suppliers) ||
                    add_list(&g->networks[i], s->networks)
                ? ERR_NOMEM
                : 0;
@@ -395,6 +402,17 @@ int grant_has_supplier(const struct grant *g, const char *id)
             continue;
         snprintf(name, sizeof name, "%.*s", (int)strcspn(id, "/"), id);
         if (!account_names_have(list, id) && !account_names_have(list, name))
+            return 0;
+    }
+    return 1;
+}
+
+int grant_has_place(const struct grant *g, const char *site, const char *region)
+{
+    for (int i = 0; i < HOLDS_PATH_MAX; i++) {
+        if (g->sites[i] && !account_names_have(g->sites[i], site ? site : ""))
+            return 0;
+        if (g->regions[i] && !account_names_have(g->regions[i], region ? region : ""))
             return 0;
     }
     return 1;

@@ -60,6 +60,8 @@ struct grant {
     struct account *key; /* NULL: without keys */
     uint32_t life;       /* the key's, when this was made */
     char *models[HOLDS_PATH_MAX], *suppliers[HOLDS_PATH_MAX], *networks[HOLDS_PATH_MAX];
+    char *sites[HOLDS_PATH_MAX], *regions[HOLDS_PATH_MAX];
+    char *region; /* of its users; NULL: not said */
 };
 
 struct secret {
@@ -117,6 +119,8 @@ struct grant *directory_grant(const struct directory *d, struct account *key);
 struct grant *directory_make_grant(struct directory *d, struct account *key);
 int grant_has_model(const struct grant *g, const char *model);
 int grant_has_supplier(const struct grant *g, const char *id); /* "NAME/MODEL": of either */
+/* Where a supplier is, NULL: not said, which is in no list. */
+int grant_has_place(const struct grant *g, const char *site, const char *region);
 int grant_has_address(const struct grant *g, const char *address);
 void grant_put(struct grant *g); /* accepts NULL; [any] */
 /* The key was revoked, or has expired. [any] */

@@ -5,10 +5,13 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/err.h"
+#include "policy/derate.h"
 
 struct line {
     pthread_mutex_t lock; /* rank: a leaf */
     int32_t capacity;
+    int32_t n_places;                    /* of these: that may be used; under the lock */
     _Atomic int32_t n_inside, n_waiting; /* written under the lock */
     uint64_t n_begun;                    /* of those that waited: the clock of their ages */
     /* Those that wait are its jobs. Its one slot is always free: each takes it for the moment in
@@ -25,7 +28,7 @@ struct line *line_new(int32_t capacity)
     if (!l)
         return NULL;
     pthread_mutex_init(&l->lock, NULL);
-    l->capacity = capacity;
+    l->capacity = l->n_places = capacity;
     l->slots[0] = &l->slot;
     l->sched.slot = l->slots;
     l->sched.n_slots = 1;
@@ -54,13 +57,18 @@ void line_look(const struct line *l, int32_t *ret_inside, int32_t *ret_waiting)
 
 int line_has(const struct line_place *p)
 {
-    return atomic_load_explicit(&p->has, memory_order_acquire);
+    return atomic_load_explicit(&p->has, memory_order_acquire) > 0;
+}
+
+int line_is_closed(const struct line_place *p)
+{
+    return atomic_load_explicit(&p->has, memory_order_acquire) < 0;
 }
 
 /* Are there places for so many? */
 static int fits(const struct line *l, int32_t n)
 {
-    return !l->n_inside || l->n_inside + n <= l->capacity;
+    return l->n_places && (!l->n_inside || l->n_inside + n <= l->n_places);
 }
 
 static void let_in(struct line *l, struct line_place *p)
@@ -76,10 +84,10 @@ int line_enter(struct line *l, struct line_place *p)
 
     CHECK(p->n_seqs > 0 && p->state == LINE_AWAY);
     pthread_mutex_lock(&l->lock);
-    has = !l->sched.first && fits(l, p->n_seqs);
-    if (has) {
+    has = !l->n_places ? ERR_SITE_CLOSED : !l->sched.first && fits(l, p->n_seqs);
+    if (has > 0) {
         let_in(l, p);
-    } else {
+    } else if (!has) {
         p->turn = (struct sched_job){.tier = tier_rank(p->tier), .tenant = p->tenant, .n_seqs = 1};
         sched_enter(&l->sched, &p->turn, l->n_begun);
         l->n_waiting += p->n_seqs;
@@ -98,6 +106,12 @@ static void stop_waiting(struct line *l, struct line_place *p)
 {
     sched_leave(&l->sched, &p->turn);
     l->n_waiting -= p->n_seqs;
+}
+
+static void tell(struct line_place *p)
+{
+    if (mbox_post(p->reader, p->item))
+        mbox_wake(p->reader);
 }
 
 /* Whoever's turn it is goes, as far as there is room: nobody overtakes one that needs more. Where
@@ -119,9 +133,30 @@ static void let_all_in(struct line *l)
         stop_waiting(l, p);
         l->n_begun++;
         let_in(l, p);
-        if (mbox_post(p->reader, p->item))
-            mbox_wake(p->reader);
+        tell(p);
     }
+}
+
+static void turn_all_away(struct line *l)
+{
+    while (l->sched.first) {
+        struct line_place *p = place_of(l->sched.first);
+        stop_waiting(l, p);
+        p->state = LINE_TURNED;
+        atomic_store_explicit(&p->has, -1, memory_order_release);
+        tell(p);
+    }
+}
+
+void line_derate(struct line *l, int32_t factor_ppm)
+{
+    pthread_mutex_lock(&l->lock);
+    l->n_places = derate_places(l->capacity, factor_ppm);
+    if (l->n_places)
+        let_all_in(l);
+    else
+        turn_all_away(l);
+    pthread_mutex_unlock(&l->lock);
 }
 
 void line_leave(struct line *l, struct line_place *p, int64_t n_tokens)

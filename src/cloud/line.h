@@ -6,8 +6,12 @@
  * of tokens, nobody for ever. What is there already is never taken away. A request of more
  * sequences than there are places goes when nobody else is there.
  *
+ * The site of the supplier may leave only a part of the places (policy/derate.h). With none nobody
+ * is let in, and who waits is turned away.
+ *
  * A place is the caller's memory. Whoever has waited is told by a post of its item in its reader's
- * mailbox; line_has then says yes. Any thread; a decision looks at each that waits. */
+ * mailbox; line_has then says yes, or line_is_closed to one that was turned away. Any thread; a
+ * decision looks at each that waits. */
 #ifndef CLOUD_LINE_H
 #define CLOUD_LINE_H
 
@@ -27,22 +31,26 @@ struct line_place {
     struct mbox_item *item;
     /* The line's. */
     struct sched_job turn;
-    enum { LINE_AWAY, LINE_WAITS, LINE_INSIDE } state; /* under its lock */
-    _Atomic int has;
+    enum { LINE_AWAY, LINE_WAITS, LINE_INSIDE, LINE_TURNED } state; /* under its lock */
+    _Atomic int has; /* 1: its place; -1: it was turned away */
 };
 
 struct line;
 struct line *line_new(int32_t capacity); /* >= 1; NULL: no memory */
 void line_free(struct line *l);          /* nobody is there; accepts NULL */
 
-/* 1: it has its place; 0: it waits. */
+/* 1: it has its place; 0: it waits; ERR_SITE_CLOSED: nobody is let in, and it is not there. */
 int line_enter(struct line *l, struct line_place *p);
 int line_has(const struct line_place *p);
+int line_is_closed(const struct line_place *p);
 /* It has ended, or does not wait any longer; it has used so many tokens besides its prompt's. Again
  * does nothing. When this returns its item is posted no more. */
 void line_leave(struct line *l, struct line_place *p, int64_t n_tokens);
 
-int32_t line_capacity(const struct line *l);
+/* So much of the places may be used from now on, in millionths. What is there stays. */
+void line_derate(struct line *l, int32_t factor_ppm);
+
+int32_t line_capacity(const struct line *l); /* of all */
 /* Sequences that have their places, and that wait. */
 void line_look(const struct line *l, int32_t *ret_inside, int32_t *ret_waiting);
 

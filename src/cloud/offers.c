@@ -10,12 +10,14 @@
 #include "cloud/asked_price.h"
 #include "cloud/directory.h"
 #include "cloud/route_record.h"
+#include "policy/derate.h"
 
 _Static_assert(CLOUD_OFFERS_MAX <= 64 && CLOUD_OFFERS_MAX <= ROUTE_OFFERS_MAX,
                "a bit for each slot, and each offer a row of one question");
 
-void offers_init(struct offers *o, const struct retry_limits *l)
+void offers_init(struct offers *o, struct sites *sites, const struct retry_limits *l)
 {
+    o->sites = sites;
     o->retry_limits = *l;
     pthread_mutex_init(&o->retry_lock, NULL);
     shares_init(&o->shares);
@@ -127,11 +129,14 @@ static void set_shares(struct offers *o, struct cloud_offer *of)
 
 int offers_add(struct offers *o, int i_model, struct supplier *s, struct err *e)
 {
+    int i_site = s->terms.site ? sites_find(o->sites, s->terms.site) : -1;
     struct cloud_offer *of = calloc(1, sizeof *of);
     int r;
 
     if (!of)
         return err_set(e, ERR_NOMEM, "out of memory");
+    CHECK(!s->terms.site || i_site >= 0); /* the configuration was checked */
+    of->i_site = i_site;
     of->sup = s;
     of->key = route_key(s->id);
     set_shares(o, of);
@@ -374,10 +379,28 @@ struct rows {
     int n, n_forbidden; /* those that the request's key has no right to are not among them */
 };
 
-/* Has the request's key a right to be served there? */
-static int is_granted(const struct cloud_ticket *t, const struct cloud_offer *of)
+/* Where it is: as its site says, or itself. */
+static const char *region_of(const struct offers *o, const struct cloud_offer *of)
 {
-    return !t->grant || grant_has_supplier(t->grant, of->sup->id);
+    const struct site_terms *t = sites_terms(o->sites, of->i_site);
+
+    return t && t->region ? t->region : of->sup->terms.region;
+}
+
+/* May the request be served there, as its key and the sites say? */
+static int may_serve(const struct offers *o, const struct grant *g, const struct cloud_offer *of)
+{
+    if (!sites_may_serve(o->sites, of->i_site, g ? g->tenant : CLOUD_DEFAULT_TENANT))
+        return 0;
+    return !g || (grant_has_supplier(g, of->sup->id) &&
+                  grant_has_place(g, of->sup->terms.site, region_of(o, of)));
+}
+
+void offers_load(const struct offers *o, const struct cloud_offer *of, struct load *ret)
+{
+    of->sup->ops->load(of->sup, ret);
+    if (of->i_site >= 0)
+        ret->capacity = derate_places(ret->capacity, sites_factor(o->sites, of->i_site));
 }
 
 static int was_tried(const struct cloud_ticket *t, const struct cloud_offer *of)
@@ -403,18 +426,21 @@ static int is_capped(const struct supplier *s)
 }
 
 /* What is known of an offer without the request's price there. */
-static struct route_offer lay_row(struct shares *shares, struct cloud_offer *of,
+static struct route_offer lay_row(struct offers *o, struct cloud_offer *of,
                                   const struct cloud_ticket *t, int64_t now_us,
                                   enum breaker_why *ret_why)
 {
+    struct shares *shares = &o->shares;
     const struct supplier_terms *terms = &of->sup->terms;
     int64_t measured_us = atomic_load(&of->measured_us);
     struct stance s = stance(of, now_us);
     struct route_offer r = {.id = (uint32_t)of->place, .key = of->key};
     struct load load;
 
-    of->sup->ops->load(of->sup, &load);
+    offers_load(o, of, &load);
     r.health = health(&load);
+    r.is_closed = !sites_factor(o->sites, of->i_site);
+    r.rtt_us = load.rtt_us;
     r.is_tried = was_tried(t, of);
     r.is_over = shares_is_over(shares, of->i_share, terms->max_share, now_us) ||
                 shares_is_over(shares, of->i_owner_share, terms->owner_max_share, now_us);
@@ -451,6 +477,16 @@ static int64_t price_max(const struct supplier_terms *t, const struct cloud_want
     return __builtin_mul_overflow(t->price_max / 1000000, n, &most) ? INT64_MAX : most;
 }
 
+/* Is it not known to be in the region of who asks? */
+static int is_away(const struct offers *o, const struct cloud_offer *of,
+                   const struct cloud_ticket *t, const struct cloud_want *w)
+{
+    const char *user = w->region ? w->region : t->grant ? t->grant->region : NULL;
+    const char *own = region_of(o, of);
+
+    return user && (!own || strcmp(user, own));
+}
+
 /* Under the lock. */
 static void lay_out(struct offers *o, int i_model, const struct cloud_want *w,
                     const struct offers_by *by, const struct cloud_ticket *t, struct rows *ret)
@@ -463,11 +499,12 @@ static void lay_out(struct offers *o, int i_model, const struct cloud_want *w,
         struct route_offer *r = &ret->row[ret->n];
         if (of->i_model != i_model)
             continue;
-        if (!is_granted(t, of)) {
+        if (!may_serve(o, t->grant, of)) {
             ret->n_forbidden++;
             continue;
         }
-        *r = lay_row(&o->shares, of, t, by->now_us, &ret->why[ret->n]);
+        *r = lay_row(o, of, t, by->now_us, &ret->why[ret->n]);
+        r->is_away = is_away(o, of, t, w);
         energy = asked_energy(of);
         r->price = asked_amount(t->prices, o->models[i_model].names[0], of->sup->id, w, &energy,
                                 by->wall_s);
@@ -520,6 +557,9 @@ static int refuse(const char *model, const struct rows *rows, const struct route
         return err_set_param(
             e, ERR_AGAIN, "model",
             "The suppliers of model %.200s have failed; they are tried again soon.", model);
+    if (seen & 1u << ROUTE_SITE_CLOSED)
+        return err_set_param(e, ERR_SITE_CLOSED, "model",
+                             "The sites that offer model %.200s take no new requests now.", model);
     if (seen & 1u << ROUTE_HAS_FAILED)
         return err_set_param(e, ERR_INTERNAL, "model", "Model %.200s could not be loaded.", model);
     if (seen == 1u << ROUTE_LACKS)
@@ -617,10 +657,10 @@ int offers_has_other(struct offers *o, const struct cloud_ticket *t, int64_t now
         struct cloud_offer *of = o->offer[i];
         struct route_offer row;
         enum breaker_why why;
-        if (of->i_model != t->offer->i_model || !is_granted(t, of) ||
+        if (of->i_model != t->offer->i_model || !may_serve(o, t->grant, of) ||
             (of == t->offer && !t->is_keys_fault)) /* else it may have another key */
             continue;
-        row = lay_row(&o->shares, of, t, now_us, &why);
+        row = lay_row(o, of, t, now_us, &why);
         found = route_may(&t->asked, &row);
     }
     pthread_rwlock_unlock(&o->lock);
@@ -680,7 +720,7 @@ int offers_view(struct offers *o, int64_t now_us, int with_here,
         snprintf(v->supplier, sizeof v->supplier, "%s", of->sup->id);
         if (!v->is_here)
             view_breaker(of, now_us, v);
-        of->sup->ops->load(of->sup, &load);
+        offers_load(o, of, &load);
         v->readiness = load.state;
         v->is_frozen = load.frozen;
         v->n_running = load.n_running;
@@ -690,6 +730,36 @@ int offers_view(struct offers *o, int64_t now_us, int with_here,
     }
     pthread_rwlock_unlock(&o->lock);
     return n;
+}
+
+/* ---- sites ----------------------------------------------------------------------------------- */
+
+void offers_obey(struct offers *o)
+{
+    pthread_rwlock_rdlock(&o->lock);
+    for (int i = 0; i < o->n_offers; i++) {
+        struct cloud_offer *of = o->offer[i];
+        if (of->i_site >= 0 && of->sup->ops->derate)
+            of->sup->ops->derate(of->sup, sites_factor(o->sites, of->i_site));
+    }
+    pthread_rwlock_unlock(&o->lock);
+}
+
+void offers_at_site(struct offers *o, int i_site, struct site_view *ret)
+{
+    struct load load;
+
+    pthread_rwlock_rdlock(&o->lock);
+    for (int i = 0; i < o->n_offers; i++) {
+        if (o->offer[i]->i_site != i_site)
+            continue;
+        offers_load(o, o->offer[i], &load);
+        ret->n_suppliers++;
+        ret->n_running += load.n_running;
+        ret->n_waiting += load.n_waiting;
+        ret->n_places += load.capacity;
+    }
+    pthread_rwlock_unlock(&o->lock);
 }
 
 /* ---- a model as a whole ---------------------------------------------------------------------- */
@@ -732,7 +802,7 @@ void offers_look(struct offers *o, int i_model, struct cloud_look *ret)
         struct cloud_offer *of = o->offer[i];
         if (of->i_model != i_model)
             continue;
-        of->sup->ops->load(of->sup, &load);
+        offers_load(o, of, &load);
         if (!ret->offer || health(&load) < health(&ret->load))
             ret->offer = of;
         if (ret->n_offers++)

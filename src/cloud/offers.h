@@ -15,9 +15,11 @@
 
 #include "cloud/cloud.h"
 #include "cloud/shares.h"
+#include "cloud/sites.h"
 #include "policy/retry.h"
 
 struct offers {
+    struct sites *sites;
     pthread_rwlock_t lock;      /* rank: a leaf */
     pthread_mutex_t retry_lock; /* of what retries count; rank: a leaf */
     struct retry_limits retry_limits;
@@ -37,7 +39,7 @@ struct offers {
     uint64_t n_ever;
 };
 
-void offers_init(struct offers *o, const struct retry_limits *l);
+void offers_init(struct offers *o, struct sites *sites, const struct retry_limits *l);
 void offers_done(struct offers *o); /* nobody holds an offer any more */
 
 int offers_add_model(struct offers *o, const char *const *names, int n_names, int *ret_model,
@@ -74,6 +76,12 @@ int offers_view(struct offers *o, int64_t now_us, int with_here,
 void offers_spent(struct offers *o, const struct cloud_offer *of, int64_t cost_nano,
                   int64_t now_us);
 void offers_put(struct offers *o, struct cloud_offer *of); /* held no more; accepts NULL */
+/* How busy it is; its capacity is what its site leaves it, 0 where that takes nothing new. */
+void offers_load(const struct offers *o, const struct cloud_offer *of, struct load *ret);
+/* Tell each supplier how much of its places it may use now. One thread at a time. */
+void offers_obey(struct offers *o);
+/* Fill the counts of those at that site. */
+void offers_at_site(struct offers *o, int i_site, struct site_view *ret);
 void offers_look(struct offers *o, int i_model, struct cloud_look *ret);
 
 #endif

@@ -427,6 +427,12 @@ static void relay_load(const struct supplier *s, struct load *ret)
         (struct load){.state = SUPPLIER_READY, .capacity = line_capacity(r->c.line), .progress = 1};
     line_look(r->c.line, &ret->n_running, &ret->n_waiting);
     ret->n_inside = ret->n_running + ret->n_waiting;
+    ret->rtt_us = upstream_rtt_us(r->c.upstream);
+}
+
+static void relay_derate(struct supplier *s, int32_t factor_ppm)
+{
+    line_derate(of(s)->c.line, factor_ppm);
 }
 
 static const struct supplier_facts *relay_facts(const struct supplier *s)
@@ -513,7 +519,13 @@ static int relay_submit(struct supplier *s, struct job *j, struct err *e)
                                    .reader = j->reader,
                                    .item = &j->item};
     j->inner = r;
-    j->waits = !line_enter(r->relay->c.line, &r->place);
+    code = line_enter(r->relay->c.line, &r->place);
+    if (code < 0) {
+        j->inner = NULL;
+        job_free(r);
+        return err_set(e, code, "The site of this supplier takes no new requests now.");
+    }
+    j->waits = !code;
     if (j->waits) {
         r->wait = WAITS;
         return 0;
@@ -589,6 +601,8 @@ static const struct event *relay_peek(struct supplier *s, struct job *j)
     (void)s;
     if (r->wait == WAITS && !r->is_ended && line_has(&r->place))
         go(r);
+    if (r->wait == WAITS && !r->is_ended && line_is_closed(&r->place))
+        cut(r, ERR_SITE_CLOSED, "The site of this supplier takes no new requests now.");
     if (r->wait == HAS_WAITED && !r->is_ended) {
         r->ev = (struct event){.kind = EVENT_STARTED, .times = &r->times};
         return &r->ev;
@@ -665,6 +679,7 @@ static const struct supplier_ops ops = {
     .peek = relay_peek,
     .pop = relay_pop,
     .release = relay_release,
+    .derate = relay_derate,
 };
 
 int relay_new(struct supplier **ret, const struct relay_config *c, struct err *e)

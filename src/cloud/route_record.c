@@ -10,9 +10,18 @@
 #include "base/err.h"
 #include "base/json_write.h"
 
-#define MARK "r1"
+#define MARK     "r2"
+#define MARK_OLD "r1" /* without the last number of an offer */
 
-enum { IS_TRIED = 1, IS_SLOW = 2, IS_OVER = 4, IS_CAPPED = 8 };
+enum {
+    IS_TRIED = 1,
+    IS_SLOW = 2,
+    IS_OVER = 4,
+    IS_CAPPED = 8,
+    IS_CLOSED = 16,
+    IS_AWAY = 32,
+    ALL = 63
+};
 
 /* A number of a record: where it is, how wide, and what it may be. */
 struct number {
@@ -47,7 +56,7 @@ static const struct number of_offer[] = {
     OFFERED(capacity, I32, 0, INT32_MAX),   OFFERED(weight, I32, 0, INT32_MAX),
     OFFERED(ttft_us, I64, 0, INT64_MAX),    OFFERED(ttft_age_us, I64, 0, INT64_MAX),
     OFFERED(job_us, I64, 0, INT64_MAX),     OFFERED(price, I64, -1, INT64_MAX),
-    OFFERED(price_max, I64, -1, INT64_MAX),
+    OFFERED(price_max, I64, -1, INT64_MAX), OFFERED(rtt_us, I64, 0, INT64_MAX),
 };
 _Static_assert(sizeof(enum route_strategy) == sizeof(uint32_t), "read as U32");
 
@@ -107,7 +116,8 @@ int route_record_put(struct buf *out, const struct route_request *r, const struc
         put_number(out, o[i].id);
         put_number(out, (int64_t)o[i].health);
         put_number(out, (o[i].is_tried ? IS_TRIED : 0) | (o[i].is_slow ? IS_SLOW : 0) |
-                            (o[i].is_over ? IS_OVER : 0) | (o[i].is_capped ? IS_CAPPED : 0));
+                            (o[i].is_over ? IS_OVER : 0) | (o[i].is_capped ? IS_CAPPED : 0) |
+                            (o[i].is_closed ? IS_CLOSED : 0) | (o[i].is_away ? IS_AWAY : 0));
         put_all(out, of_offer, ARRAY_LEN(of_offer), &o[i]);
     }
     return out->failed;
@@ -153,7 +163,8 @@ static int read_all(const char **at, const struct number *t, size_t n, void *bas
     return 0;
 }
 
-static int read_offer(const char **at, struct route_offer *o, char name[ROUTE_RECORD_NAME_MAX])
+static int read_offer(const char **at, int is_old, struct route_offer *o,
+                      char name[ROUTE_RECORD_NAME_MAX])
 {
     int64_t id, health, flags;
     const char *w;
@@ -164,15 +175,17 @@ static int read_offer(const char **at, struct route_offer *o, char name[ROUTE_RE
     memcpy(name, w, n);
     name[n] = 0;
     if (read_number(at, 0, UINT32_MAX, &id) || read_number(at, 0, ROUTE_FAILED, &health) ||
-        read_number(at, 0, IS_TRIED | IS_SLOW | IS_OVER | IS_CAPPED, &flags))
+        read_number(at, 0, ALL, &flags))
         return ERR_FORMAT;
     *o = (struct route_offer){.id = (uint32_t)id,
                               .health = (enum route_health)health,
                               .is_tried = flags & IS_TRIED ? 1 : 0,
                               .is_slow = flags & IS_SLOW ? 1 : 0,
                               .is_over = flags & IS_OVER ? 1 : 0,
-                              .is_capped = flags & IS_CAPPED ? 1 : 0};
-    return read_all(at, of_offer, ARRAY_LEN(of_offer), o);
+                              .is_capped = flags & IS_CAPPED ? 1 : 0,
+                              .is_closed = flags & IS_CLOSED ? 1 : 0,
+                              .is_away = flags & IS_AWAY ? 1 : 0};
+    return read_all(at, of_offer, ARRAY_LEN(of_offer) - (is_old ? 1 : 0), o);
 }
 
 /* Decisions are about offers with ids of their own. */
@@ -190,10 +203,12 @@ int route_record_read(const char **at, struct route_record *ret)
     const char *w;
     int64_t n_offers;
     size_t n = word(at, &w);
+    int is_old;
 
     if (!n)
         return 0;
-    if (n != strlen(MARK) || memcmp(w, MARK, n))
+    is_old = n == strlen(MARK_OLD) && !memcmp(w, MARK_OLD, n);
+    if (!is_old && (n != strlen(MARK) || memcmp(w, MARK, n)))
         return ERR_FORMAT;
     ret->n = 0;
     ret->request = (struct route_request){0};
@@ -201,7 +216,8 @@ int route_record_read(const char **at, struct route_record *ret)
         read_number(at, 0, ROUTE_OFFERS_MAX, &n_offers))
         return ERR_FORMAT;
     for (int i = 0; i < n_offers; i++) {
-        if (read_offer(at, &ret->offer[i], ret->name[i]) || has_id(ret, i, ret->offer[i].id))
+        if (read_offer(at, is_old, &ret->offer[i], ret->name[i]) ||
+            has_id(ret, i, ret->offer[i].id))
             return ERR_FORMAT;
         ret->n++;
     }

@@ -2,9 +2,11 @@
  * depended on, as numbers, and the names of the offers. Several follow one another, in the order in
  * which they were taken.
  *
- *   r1 STRATEGY TIER NEEDS RESIDENCY TOKENS DRAW AFFINITY N  then N times
+ *   r2 STRATEGY TIER NEEDS RESIDENCY TOKENS DRAW AFFINITY N  then N times
  *   NAME ID HEALTH FLAGS KEY WAIT TIERS LACKS RESIDENCY CONTEXT WAITING RUNNING CAPACITY WEIGHT
- *   TTFT TTFT_AGE JOB PRICE PRICE_MAX
+ *   TTFT TTFT_AGE JOB PRICE PRICE_MAX RTT
+ *
+ * Records that begin with r1 have no RTT; they are read too.
  *
  * Reading takes foreign bytes: what it accepts, policy/route can be asked about. Pure functions. */
 #ifndef CLOUD_ROUTE_RECORD_H

@@ -91,6 +91,10 @@ struct supplier_ops {
     /* It is off the table, and the last request that was there has ended: it may be freed. NULL:
      * nobody wants to know. [any] */
     void (*gone)(struct supplier *s);
+    /* So much of its places may be used from now on, in millionths; with 0 nothing new begins, and
+     * what waits and has not begun ends with ERR_SITE_CLOSED. NULL: it has no places of its own.
+     * [any] */
+    void (*derate)(struct supplier *s, int32_t factor_ppm);
 };
 
 /* The energy of its tokens, as it was agreed upon with who runs it. */
@@ -105,6 +109,7 @@ struct supplier_energy {
  * as it. */
 struct supplier_terms {
     const char *region, *residency, *owner; /* NULL: not said */
+    const char *site;                       /* to which it belongs; NULL: none */
     uint32_t residency_bit;                 /* the word's among those of the configuration */
     uint32_t tiers;                         /* bits 1 << TIER_*; 0: all */
     uint32_t lacks;                         /* bits 1 << FEATURE_* */

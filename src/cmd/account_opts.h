@@ -30,7 +30,7 @@ int account_store(const struct account_opts *o, struct accounts **ret, struct er
 struct account_who account_cli_who(void);
 /* The fields that were given; "none": not said any more. Returns how many. */
 int account_changes(const struct account_opts *o, struct account_change ret[]);
-#define ACCOUNT_CHANGES_MAX 40
+#define ACCOUNT_CHANGES_MAX 64
 
 /* A row a line, with a head before the first, or JSON. */
 struct account_list {

@@ -75,6 +75,7 @@ extern const struct cmd cmd_route;
 extern const struct cmd cmd_run;
 extern const struct cmd cmd_serve;
 extern const struct cmd cmd_show;
+extern const struct cmd cmd_site;
 extern const struct cmd cmd_team;
 extern const struct cmd cmd_tenant;
 extern const struct cmd cmd_tokenize;

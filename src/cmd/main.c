@@ -28,6 +28,7 @@ const struct cmd *const cmd_table[] = {
     &cmd_key,
     &cmd_route,
     &cmd_log,
+    &cmd_site,
     &cmd_usage_table,
     &cmd_bill,
     &cmd_ledger,

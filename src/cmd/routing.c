@@ -20,7 +20,7 @@
 #define BODY_MAX       ((size_t)4 << 20)
 
 struct route_opts {
-    const char *config, *model, *log, *like, *server, *key_env;
+    const char *config, *model, *log, *like, *server, *key_env, *region;
     struct opt_strs needs, failed, busy;
     int64_t tokens, max_tokens, nth;
     int tier, json;
@@ -36,6 +36,7 @@ static const struct opt opts[] = {
     OPT_STRS(0, "needs", "FEATURE", route_opts, needs,
              "try: what it asks for: tools, response_format, reasoning, images, suffix, other"),
     OPT_STR(0, "like", "TEXT", NULL, route_opts, like, "try: how it begins, for 'route: affinity'"),
+    OPT_STR(0, "region", "NAME", NULL, route_opts, region, "try: where its user is, for 'route: nearest'"),
     OPT_INT(0, "nth", "N", "1", 1, 1e6, route_opts, nth, "try: it is the N-th request for the model"),
     OPT_STRS(0, "failed", "NAME", route_opts, failed, "try: this supplier fails; may be repeated"),
     OPT_STRS(0, "busy", "NAME=N", route_opts, busy, "try: this supplier has N sequences; may be repeated"),
@@ -71,14 +72,15 @@ static json_t *candidate(const struct route_record *r, int i, const struct route
 {
     const struct route_offer *o = &r->offer[i];
 
-    return json_pack("{s:o, s:s, s:s, s:o, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:o}", "supplier",
-                     cmd_json_str(r->name[i]), "reason", route_reason_name(v->why), "why",
-                     route_reason_text(v->why), "score",
+    return json_pack("{s:o, s:s, s:s, s:o, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:b, s:o, s:o}",
+                     "supplier", cmd_json_str(r->name[i]), "reason", route_reason_name(v->why),
+                     "why", route_reason_text(v->why), "score",
                      v->score < 0 ? json_null() : json_integer(v->score), "waiting", o->n_waiting,
                      "running", o->n_running, "capacity", o->capacity, "context", o->context,
                      "weight", o->weight, "ttft_ms",
-                     o->ttft_us ? json_real((double)o->ttft_us / 1e3) : json_null(), "price",
-                     amount(o->price), "price_max", amount(o->price_max));
+                     o->ttft_us ? json_real((double)o->ttft_us / 1e3) : json_null(), "rtt_ms",
+                     o->rtt_us ? json_real((double)o->rtt_us / 1e3) : json_null(), "away",
+                     o->is_away, "price", amount(o->price), "price_max", amount(o->price_max));
 }
 
 static int print_json(const struct route_record *r, const struct route_verdict *v, int chosen)
@@ -157,6 +159,7 @@ static int try(const struct cmd *cmd, const struct route_opts *o)
                  .n_prompt = o->tokens,
                  .n_output = o->max_tokens,
                  .n_longest = o->tokens + o->max_tokens,
+                 .region = o->region,
                  .affinity = route_key(o->like ? o->like : "")},
         .failed = o->failed.v,
         .busy = o->busy.v,

@@ -73,6 +73,12 @@ enum {
     M_SUPPLIER_WAITING,
     M_SUPPLIER_CAPACITY,
     M_SPANS,
+    M_SITE_FACTOR,
+    M_SITE_CONTRACTED,
+    M_SITE_ACTIVE,
+    M_SITE_PUE,
+    M_SITE_CARBON,
+    M_SITE_REQUESTS,
     M_RESERVED,
     M_BUDGETS,
     M_BUDGETS_MONEY,
@@ -300,6 +306,39 @@ static const struct metric_def defs[] = {
                  {"result"},
                  NULL,
                  0},
+    [M_SITE_FACTOR] = {"gaufre_site_capacity_factor",
+                       METRIC_SHARE,
+                       "Part of a site's places that may be used now; 0 where it is not active.",
+                       {"site"},
+                       NULL,
+                       0},
+    [M_SITE_CONTRACTED] = {"gaufre_site_contracted_mw",
+                           METRIC_SHARE,
+                           "Megawatts that are contracted, by the site's power_basis.",
+                           {"site"},
+                           NULL,
+                           0},
+    [M_SITE_ACTIVE] =
+        {"gaufre_site_active_mw", METRIC_SHARE, "Megawatts that can be used.", {"site"}, NULL, 0},
+    [M_SITE_PUE] = {"gaufre_site_pue",
+                    METRIC_SHARE,
+                    "Energy of the facility by that of its machines.",
+                    {"site"},
+                    NULL,
+                    0},
+    [M_SITE_CARBON] = {"gaufre_site_carbon_grams_per_kwh",
+                       METRIC_SHARE,
+                       "CO2e of a kilowatt-hour in this hour, by the grid (location) and by what "
+                       "was bought (market); no series where it is unknown.",
+                       {"site", "basis"},
+                       NULL,
+                       0},
+    [M_SITE_REQUESTS] = {"gaufre_site_requests_total",
+                         METRIC_COUNTER,
+                         "Requests that were served there.",
+                         {"site"},
+                         NULL,
+                         0},
     [M_RESERVED] = {"gaufre_reserved_tokens",
                     METRIC_GAUGE,
                     "Tokens that requests under way hold.",
@@ -671,6 +710,37 @@ static void look_at_suppliers(struct console *c)
     }
 }
 
+/* `one` parts of what is put make one; < 0: it is not known. */
+static void put_known(struct console *c, int i_def, const char *site, const char *basis, int64_t n,
+                      int64_t one)
+{
+    if (n >= 0)
+        metric_put(metric_get(c->meter->set, i_def, site, basis, NULL), n * (1000000 / one));
+}
+
+/* Series of sites that the configuration has no more are not shown. */
+static void look_at_sites(struct console *c)
+{
+    static const char *const bases[CARBON_BASES] = {"location", "market"};
+    static const int rows[] = {M_SITE_FACTOR, M_SITE_CONTRACTED, M_SITE_ACTIVE, M_SITE_PUE,
+                               M_SITE_CARBON};
+    struct site_view v[SITES_MAX];
+    int n = cloud_view_sites(c->setup.cloud, clock_wall_us() / 1000000, v);
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        metric_fill(c->meter->set, rows[i], METRIC_NONE);
+    for (int i = 0; i < n; i++) {
+        const struct site_terms *t = v[i].terms;
+        put_known(c, M_SITE_FACTOR, t->name, NULL, v[i].factor_ppm, 1000000);
+        put_known(c, M_SITE_CONTRACTED, t->name, NULL, t->contracted_w, 1000000);
+        put_known(c, M_SITE_ACTIVE, t->name, NULL, t->active_w, 1000000);
+        put_known(c, M_SITE_PUE, t->name, NULL, t->pue_permille ? t->pue_permille : -1, 1000);
+        for (int b = 0; b < CARBON_BASES; b++)
+            put_known(c, M_SITE_CARBON, t->name, bases[b], v[i].carbon_mg[b], 1000);
+        put(c, M_SITE_REQUESTS, t->name, v[i].n_requests);
+    }
+}
+
 /* Energy by model, and the meter; NULL: there is none. */
 static void look_at_energy(struct console *c, const struct energy_look *l)
 {
@@ -705,6 +775,7 @@ int console_metrics(struct console *c, const struct energy_look *energy, struct 
     look_at_models(c);
     look_at_suppliers(c);
     look_at_energy(c, energy);
+    look_at_sites(c);
     net_server_stats(c->setup.net, &n);
     cloud_stats(c->setup.cloud, &s);
     put(c, M_CONNS, NULL, n.n_conns);

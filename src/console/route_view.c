@@ -84,6 +84,9 @@ static void put_candidate(struct buf *out, const struct route_record *r, int i,
     put_int(out, ",\"running\":", o->n_running);
     put_int(out, ",\"capacity\":", o->capacity);
     put_int(out, ",\"context\":", o->context);
+    if (o->rtt_us > 0)
+        put_int(out, ",\"rtt_us\":", o->rtt_us);
+    buf_add_str(out, o->is_away ? ",\"away\":true" : ",\"away\":false");
     buf_add_char(out, '}');
 }
 

@@ -72,17 +72,18 @@ void row_finish(struct row_live *l, const char *finish);
 struct row_end {
     const char *peer, *method, *path, *tenant, *key_id;
     const char *supplier; /* who served it */
-    const char *finish; /* "stop", "length"; NULL: it did not come so far */
-    const char *why;    /* the sentence of `code` */
-    const char *route;  /* which supplier was chosen and why (cloud/route_record.h) */
-    int status;         /* HTTP */
-    int code;           /* 0 or ERR_* */
-    int is_api;         /* it asked for what a model does, not only how things are */
-    int i_tenant;       /* the cloud's number; -1: nobody */
-    int i_model;        /* -1: none was found */
-    int n_jobs;         /* that reached a supplier */
-    int stream;         /* it was answered as one */
-    enum tier tier;     /* in which it was served */
+    const char *finish;   /* "stop", "length"; NULL: it did not come so far */
+    const char *why;      /* the sentence of `code` */
+    const char *site;     /* where it was served */
+    const char *route;    /* which supplier was chosen and why (cloud/route_record.h) */
+    int status;           /* HTTP */
+    int code;             /* 0 or ERR_* */
+    int is_api;           /* it asked for what a model does, not only how things are */
+    int i_tenant;         /* the cloud's number; -1: nobody */
+    int i_model;          /* -1: none was found */
+    int n_jobs;           /* that reached a supplier */
+    int stream;           /* it was answered as one */
+    enum tier tier;       /* in which it was served */
     struct usage usage;
     struct times times; /* but total and created */
 };

@@ -426,6 +426,12 @@ const struct engine_info *engine_info(const struct engine *e)
     return &e->info;
 }
 
+void engine_set_places(struct engine *e, int32_t n)
+{
+    atomic_store(&e->places, n);
+    mbox_wake(&e->inbox);
+}
+
 void engine_load(const struct engine *e, struct load *ret)
 {
     int64_t idle_us = clock_now_us() - atomic_load(&e->beat_us);

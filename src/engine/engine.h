@@ -141,6 +141,11 @@ void engine_event_pop(struct engine *e, struct job *j);
  * mailbox once more: ask again when it comes out. */
 int engine_release(struct job *j);
 
+/* So many sequences may be computed together from now on, 0 to batch_max: none begins beyond them,
+ * and those that have begun go on. With 0 jobs of which nothing has begun end with ERR_SITE_CLOSED.
+ * [any] */
+void engine_set_places(struct engine *e, int32_t n);
+
 /* How busy it is; `state` is ready. Frozen: its thread has finished no layer and no idle tick
  * (every 250 ms) for 4 s. */
 void engine_load(const struct engine *e, struct load *ret);

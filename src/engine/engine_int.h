@@ -125,6 +125,7 @@ struct engine {
     pthread_t thread;
     int has_thread;
     _Atomic int quit;
+    _Atomic int32_t places; /* sequences that may be computed together */
     struct loop loop;
 
     /* Observation: written by the engine thread; n_waiting and n_inside also by who submits. */

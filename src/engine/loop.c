@@ -40,6 +40,7 @@ int loop_open(struct engine *e, struct err *err)
         buf_reserve(&s->piece, TEXT_MAX))
         goto fail;
     s->n_seqs = e->info.batch_max;
+    atomic_store(&e->places, s->n_seqs);
     s->sched.slot = s->slot;
     s->sched.n_slots = s->n_seqs;
     draft_trust_init(&s->trust[0]);
@@ -119,7 +120,7 @@ static void sweep(struct engine *e)
 {
     int64_t now = clock_now_us();
     struct sched_job *place, *next;
-    int quit = atomic_load(&e->quit);
+    int quit = atomic_load(&e->quit), places = atomic_load(&e->places);
 
     for (place = e->loop.sched.first; place; place = next) {
         struct engine_job *j = job_of(place);
@@ -128,6 +129,8 @@ static void sweep(struct engine *e)
             job_fail(e, j, ERR_DRAINING);
         else if (atomic_load_explicit(&j->cancel, memory_order_acquire))
             job_fail(e, j, ERR_CANCELLED);
+        else if (!places && !place->n_begun && !j->n_finished)
+            job_fail(e, j, ERR_SITE_CLOSED);
         if (event_has_room(j)) {
             atomic_store_explicit(&j->paused, 0, memory_order_release);
             place->paused_us = 0;
@@ -177,12 +180,30 @@ static struct engine_seq *give_slot(struct engine *e, struct engine_job *j, stru
     return q;
 }
 
+static int n_seated(const struct loop *s)
+{
+    int n = 0;
+    for (int32_t i = 0; i < s->n_seqs; i++)
+        n += s->slot[i]->state != SEQ_FREE;
+    return n;
+}
+
+/* May the job's next sequence take that slot? No job begins beyond the places that may be used; one
+ * that has begun goes on, and who takes another's slot uses no more. */
+static int may_seat(struct engine *e, const struct sched_turn *t)
+{
+    return t->slot->state != SEQ_FREE || t->job->n_begun ||
+           n_seated(&e->loop) < atomic_load(&e->places);
+}
+
 /* The waiting sequence that goes first, or NULL: it has a slot already, or gets one here. */
 static struct engine_seq *next_waiting(struct engine *e)
 {
     struct sched_turn t;
 
     sched_next(&e->loop.sched, clock_now_us(), &t);
+    if (t.job && !may_seat(e, &t))
+        return t.seq ? seq_of(t.seq) : NULL;
     if (t.job && (t.slot->state == SEQ_FREE || !aside_put(e, seq_of(t.slot))))
         return give_slot(e, job_of(t.job), seq_of(t.slot));
     return t.seq ? seq_of(t.seq) : NULL;

@@ -19,6 +19,7 @@ struct load {
     int32_t pages_shared, pages_free;
     int32_t batch_tokens, batch_seqs; /* of the last step */
     int32_t turn[TIER_AUTO]; /* by rank: tenant that began last in the tier; the next follows */
+    int64_t rtt_us;          /* a round trip to it; 0: not measured, or it is here */
     double progress;         /* LOADING: 0..1 */
     uint64_t n_steps, prompt_tokens, cached_tokens, generated_tokens, preemptions, bytes_read;
     uint64_t draft_tokens, draft_accepted; /* speculation: proposed, and of these right */

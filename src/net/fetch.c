@@ -430,6 +430,12 @@ static void set_options(struct fetch *f, char *detail)
     f->lib->easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
     if (ca_file(o))
         f->lib->easy_setopt(c, CURLOPT_CAINFO, ca_file(o));
+    if (o->send)
+        f->lib->easy_setopt(c, CURLOPT_POSTFIELDS, o->send);
+    if (o->method) {
+        f->lib->easy_setopt(c, CURLOPT_CUSTOMREQUEST, o->method);
+        f->lib->easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
+    }
 }
 
 static int fetch_once(struct fetch *f)

@@ -25,6 +25,9 @@ struct fetch_result {
 
 struct fetch_options {
     const char *url;
+    /* Another method than GET, with a body to send (text, may be NULL): not resumed, and redirects
+     * are not followed. NULL: GET. */
+    const char *method, *send;
     /* Where to: a file descriptor (fd >= 0), written from offset `resume_from` on, or a buffer
      * whose ceiling counts too. */
     int fd;

@@ -156,6 +156,11 @@ int upstream_open(struct upstream **ret, struct net_server *s, const struct upst
     return r;
 }
 
+int64_t upstream_rtt_us(const struct upstream *u)
+{
+    return atomic_load(&u->rtt_us);
+}
+
 void upstream_close(struct upstream *u)
 {
     if (!u)

@@ -43,6 +43,10 @@ int upstream_open(struct upstream **ret, struct net_server *s, const struct upst
  * Accepts NULL. */
 void upstream_close(struct upstream *u);
 
+/* [any] A round trip to it, as the kernel measured on its connections, a running mean; behind a
+ * proxy that to the proxy. 0: not measured yet. */
+int64_t upstream_rtt_us(const struct upstream *u);
+
 struct upstream_header {
     const char *name, *value;
 };

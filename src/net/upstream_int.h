@@ -1,5 +1,6 @@
 /* Inside the client of room net: what its files share. All of it belongs to one io thread, except
- * struct upstream, which nobody changes once it is open, and what is marked in upstream_name.c.
+ * struct upstream, of which nobody changes more than rtt_us once it is open, and what is marked in
+ * upstream_name.c.
  *
  *   upstream.c       the service, and the door: begin, cancel, pause
  *   upstream_ask.c   a request's bytes
@@ -13,6 +14,7 @@
 #ifndef NET_UPSTREAM_INT_H
 #define NET_UPSTREAM_INT_H
 
+#include <stdatomic.h>
 #include <sys/socket.h>
 
 #include "base/buf.h"
@@ -124,6 +126,7 @@ struct upstream {
     char *tunnel; /* the request for one; NULL: none is needed */
     struct tls_context *tls;
     struct net_server *server;
+    _Atomic int64_t rtt_us; /* a running mean; a lost update does not matter */
     int n_io;
     struct upstream_io io[]; /* by io thread */
 };

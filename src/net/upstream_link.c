@@ -244,6 +244,18 @@ void upstream_link_next(struct upstream_link *l)
 
 /* ---- from the connection to the request ---- */
 
+/* How long a round trip takes: the connection has just made one. */
+static void note_rtt(const struct upstream_link *l)
+{
+    _Atomic int64_t *mean_us = &l->io->up->rtt_us;
+    int64_t mean = atomic_load(mean_us);
+    struct tcp_info info = {0};
+    socklen_t n = sizeof info;
+
+    if (!getsockopt(l->fd, IPPROTO_TCP, TCP_INFO, &info, &n) && info.tcpi_rtt > 0)
+        atomic_store(mean_us, mean ? mean + ((int64_t)info.tcpi_rtt - mean) / 8 : info.tcpi_rtt);
+}
+
 static int connected(struct upstream_link *l)
 {
     int why = 0;
@@ -253,6 +265,7 @@ static int connected(struct upstream_link *l)
         upstream_link_next(l);
         return 0;
     }
+    note_rtt(l);
     upstream_link_listen(l, 1);
     l->due_us = INT64_MAX; /* what follows has all the time that is left */
     upstream_expect(l->r);

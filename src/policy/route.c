@@ -7,6 +7,7 @@
 #define EXPLORE_ONE 16          /* one request of so many looks how fast an offer is now ... */
 #define STALE_US    INT64_C(30000000) /* ... that was not measured for so long */
 #define TTFT_US_MAX INT64_C(1000000000000)
+#define AWAY_US     100000 /* as far as another continent */
 
 static const struct {
     const char *name, *unit;
@@ -16,6 +17,7 @@ static const struct {
     [ROUTE_WEIGHTED] = {"weighted", "weight"},
     [ROUTE_TTFT] = {"ttft", "us to first token"},
     [ROUTE_PRICE] = {"price", "nano-units"},
+    [ROUTE_NEAREST] = {"nearest", "us away"},
     [ROUTE_AFFINITY] = {"affinity", "hash"},
 };
 
@@ -37,6 +39,7 @@ static const struct {
     [ROUTE_LACKS] = {"lacks", "cannot do something that the request asks for"},
     [ROUTE_ELSEWHERE] = {"residency", "is not where the model's requests must stay"},
     [ROUTE_NOT_THE_TIER] = {"tier", "does not serve the tier"},
+    [ROUTE_SITE_CLOSED] = {"site", "is at a site that takes nothing new"},
     [ROUTE_IS_LOADING] = {"loading", "is loading"},
     [ROUTE_IS_FROZEN] = {"frozen", "has work and makes no progress"},
     [ROUTE_HAS_FAILED] = {"failed", "could not be loaded"},
@@ -76,6 +79,8 @@ static enum route_reason against(const struct route_request *r, const struct rou
         return ROUTE_ELSEWHERE;
     if (!(o->tiers >> r->tier & 1))
         return ROUTE_NOT_THE_TIER;
+    if (o->is_closed)
+        return ROUTE_SITE_CLOSED;
     if (o->health != ROUTE_READY)
         return of_health[o->health];
     if (o->wait_us > 0)
@@ -144,7 +149,23 @@ static int64_t ttft_us(const struct route_offer *o, int64_t worst_us)
     return (own < TTFT_US_MAX ? own : TTFT_US_MAX) + queue_us(o);
 }
 
-static int64_t score(const struct route_request *r, const struct route_offer *o, int64_t worst_us)
+/* Those that were never measured come behind the farthest that was, of their region. */
+static int64_t away_us(const struct route_offer *o, int64_t farthest_us)
+{
+    int64_t own = o->rtt_us > 0               ? o->rtt_us
+                  : farthest_us < TTFT_US_MAX ? farthest_us + 1
+                                              : TTFT_US_MAX;
+
+    return (own < TTFT_US_MAX ? own : TTFT_US_MAX) + queue_us(o) + (o->is_away ? AWAY_US : 0);
+}
+
+/* The most of what was measured at those that may have it. */
+struct worst {
+    int64_t ttft_us, rtt_us;
+};
+
+static int64_t score(const struct route_request *r, const struct route_offer *o,
+                     const struct worst *worst)
 {
     switch (r->strategy) {
     case ROUTE_ORDER:
@@ -152,7 +173,9 @@ static int64_t score(const struct route_request *r, const struct route_offer *o,
     case ROUTE_WEIGHTED:
         return o->weight > 0 ? o->weight : 0;
     case ROUTE_TTFT:
-        return ttft_us(o, worst_us);
+        return ttft_us(o, worst->ttft_us);
+    case ROUTE_NEAREST:
+        return away_us(o, worst->rtt_us);
     case ROUTE_PRICE:
         return o->price >= 0 ? o->price : INT64_MAX;
     case ROUTE_AFFINITY:
@@ -246,6 +269,7 @@ static int affine(const struct field *f)
  * one. */
 static int explore(const struct field *f)
 {
+    int64_t oldest = 0;
     int best = -1, n_known = 0;
 
     for (int i = 0; i < f->n; i++) {
@@ -256,8 +280,10 @@ static int explore(const struct field *f)
         n_known += o->ttft_us > 0;
         if (age < STALE_US || queue_us(o))
             continue;
-        if (best < 0 || age > (f->o[best].ttft_us > 0 ? f->o[best].ttft_age_us : INT64_MAX))
+        if (best < 0 || age > oldest || (age == oldest && o->id < f->o[best].id)) {
+            oldest = age;
             best = i;
+        }
     }
     return n_known && f->r->draw % EXPLORE_ONE == 0 ? best : -1;
 }
@@ -293,7 +319,7 @@ int route_pick(const struct route_request *r, const struct route_offer *offers, 
     struct route_verdict verdicts[ROUTE_OFFERS_MAX];
     struct field f = {.r = r, .o = offers, .v = ret ? ret : verdicts, .n = n};
     enum route_reason first;
-    int64_t worst_us = 0;
+    struct worst worst = {0};
     int i;
 
     CHECK(n >= 0 && n <= ROUTE_OFFERS_MAX);
@@ -302,12 +328,14 @@ int route_pick(const struct route_request *r, const struct route_offer *offers, 
     for (i = 0; i < n; i++) {
         enum route_reason why = against(r, &offers[i]);
         f.v[i].why = why == ROUTE_CHOSEN ? class_of(r, &offers[i]) : why;
-        if (why == ROUTE_CHOSEN && offers[i].ttft_us > worst_us)
-            worst_us = offers[i].ttft_us;
+        if (why == ROUTE_CHOSEN && offers[i].ttft_us > worst.ttft_us)
+            worst.ttft_us = offers[i].ttft_us;
+        if (why == ROUTE_CHOSEN && offers[i].rtt_us > worst.rtt_us)
+            worst.rtt_us = offers[i].rtt_us;
     }
     first = first_class(f.v, n);
     for (i = 0; i < n; i++) {
-        f.v[i].score = f.v[i].why >= ROUTE_TOO_LONG ? score(r, &offers[i], worst_us) : -1;
+        f.v[i].score = f.v[i].why >= ROUTE_TOO_LONG ? score(r, &offers[i], &worst) : -1;
         if (f.v[i].why == first)
             f.v[i].why = ROUTE_OUTDONE;
     }

@@ -32,9 +32,10 @@ enum route_strategy {
     ROUTE_PRICE,      /* (nano-units that this request costs there) */
     ROUTE_AFFINITY,   /* of those that are about as busy as the least, the same for requests that
                          begin alike (a hash; the greatest is chosen) */
+    ROUTE_NEAREST,    /* (microseconds to it and of waiting; 100 ms more in another region) */
     ROUTE_STRATEGIES
 };
-#define ROUTE_STRATEGY_WORDS "least_busy|order|weighted|ttft|price|affinity"
+#define ROUTE_STRATEGY_WORDS "least_busy|order|weighted|ttft|price|affinity|nearest"
 const char *route_strategy_name(enum route_strategy s);
 const char *route_score_unit(enum route_strategy s);
 
@@ -45,6 +46,8 @@ struct route_offer {
     int is_tried;       /* it has failed with this request */
     int is_slow;        /* its answers begin late just now */
     int is_capped;      /* what is beyond its capacity waits here before it is sent */
+    int is_closed;      /* its site takes nothing new */
+    int is_away;        /* it is not known to be in the region of who asks, which is known */
     int is_over;        /* it has had more than its share of what is spent */
     int64_t wait_us;    /* nothing may be sent there for so long; 0: now */
     uint32_t tiers;     /* the tiers that it serves: bits 1 << tier */
@@ -56,6 +59,7 @@ struct route_offer {
     int64_t ttft_us;     /* mean time to the first content, waiting not counted; 0: not measured */
     int64_t ttft_age_us; /* since it was measured last */
     int64_t job_us;      /* mean time of a sequence; 0: not known */
+    int64_t rtt_us;      /* a round trip to it, as measured; 0: not measured */
     int64_t price;       /* nano-units that this request costs there; < 0: has no price */
     int64_t price_max;   /* and may cost there at most; < 0: any price, also none */
 };
@@ -77,6 +81,7 @@ enum route_reason {
     ROUTE_LACKS,     /* something that the request needs */
     ROUTE_ELSEWHERE, /* the request may not go where it is */
     ROUTE_NOT_THE_TIER,
+    ROUTE_SITE_CLOSED, /* its site takes nothing new */
     ROUTE_IS_LOADING,
     ROUTE_IS_FROZEN,
     ROUTE_HAS_FAILED,

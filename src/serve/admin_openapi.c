@@ -5,10 +5,18 @@
 
 #include "base/check.h"
 #include "cloud/account.h"
+#include "cloud/site.h"
 
 #define NAME_PATTERN "^[A-Za-z0-9._:-]{1,63}$"
 
-enum { WITH_ID = 1, WITH_TENANT = 2, WITH_TEAM = 4, WITH_SETTINGS = 8, WITH_OVERLAP = 16 };
+enum {
+    WITH_ID = 1,
+    WITH_TENANT = 2,
+    WITH_TEAM = 4,
+    WITH_SETTINGS = 8,
+    WITH_OVERLAP = 16,
+    WITH_ORDER = 64
+};
 enum { AS_EVENTS = 32 }; /* its answer is a stream */
 
 static const struct operation {
@@ -129,6 +137,17 @@ static const struct operation {
      0,
      0,
      {"by", "tenant", "team", "key", "model", "supplier", "site", "label"}},
+    {"/admin/v1/sites", "get", "listSites", "All sites, as they are now", 200, 0, 0, {NULL}},
+    {"/admin/v1/sites/{id}", "get", "getSite", "A site, as it is now", 200, 0, 0, {NULL}},
+    {"/admin/v1/sites/{id}",
+     "patch",
+     "setSite",
+     "Order a state or a capacity factor, which survives a restart; null takes one back. The "
+     "lowest factor that the configuration, its file and the operator say holds",
+     200,
+     WITH_ORDER,
+     0,
+     {NULL}},
     {"/admin/v1/reload",
      "post",
      "reload",
@@ -270,6 +289,18 @@ static json_t *name_schema(void)
     return json_pack("{s:s, s:s}", "type", "string", "pattern", NAME_PATTERN);
 }
 
+/* What an operator may say of a site. */
+static json_t *order_members(void)
+{
+    json_t *states = json_array();
+
+    for (int i = 0; i < SITE_STATES; i++)
+        json_array_append_new(states, json_string(site_state_name((enum site_state)i)));
+    return json_pack("{s:{s:[{s:s, s:o}, {s:s}]}, s:{s:[{s:s, s:i, s:i}, {s:s}]}}", "state",
+                     "anyOf", "type", "string", "enum", states, "type", "null", "capacity_factor",
+                     "anyOf", "type", "number", "minimum", 0, "maximum", 1, "type", "null");
+}
+
 static json_t *body_of(const struct operation *o)
 {
     static const struct {
@@ -294,9 +325,12 @@ static json_t *body_of(const struct operation *o)
         json_object_set_new(members, "overlap_seconds",
                             json_pack("{s:s, s:i, s:i, s:i}", "type", "integer", "minimum", 0,
                                       "maximum", 90 * 86400, "default", 86400));
-    return json_pack("{s:b, s:{s:{s:{s:s, s:o, s:o, s:b}}}}", "required", o->body & WITH_ID ? 1 : 0,
-                     "content", "application/json", "schema", "type", "object", "properties",
-                     members, "required", required, "additionalProperties", 0);
+    if (o->body & WITH_ORDER)
+        json_object_update_new(members, order_members());
+    return json_pack("{s:b, s:{s:{s:{s:s, s:o, s:o, s:b}}}}", "required",
+                     o->body & (WITH_ID | WITH_ORDER) ? 1 : 0, "content", "application/json",
+                     "schema", "type", "object", "properties", members, "required", required,
+                     "additionalProperties", 0);
 }
 
 static json_t *parameter(const char *name, const char *in, json_t *schema)
@@ -354,7 +388,7 @@ static json_t *responses_of(const struct operation *o)
     } errors[] = {{"400", "What is wrong with the request"},
                   {"401", "No key, or a wrong one"},
                   {"403", "No key of the admin API"},
-                  {"404", "There is no such account"},
+                  {"404", "There is no such account or site"},
                   {"405", "Not served for this method"},
                   {"408", "The body did not arrive in time"},
                   {"409", "It is there already, or has others that depend on it"},
@@ -408,6 +442,6 @@ json_t *admin_openapi(void)
     return json_pack(
         "{s:s, s:{s:s, s:s, s:s}, s:[{s:[]}], s:o, s:o}", "openapi", "3.1.0", "info", "title",
         "gaufre admin API", "version", "1", "description",
-        "Tenants, teams, keys, their changes, usage, the configuration, and what happens.",
+        "Tenants, teams, keys, their changes, usage, sites, the configuration, and what happens.",
         "security", "adminKey", "paths", paths, "components", components());
 }

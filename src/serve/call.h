@@ -244,6 +244,8 @@ int call_admin_audit(struct call *c, struct err *e);
 int call_admin_usage(struct call *c, struct err *e);
 int call_admin_reload(struct call *c, struct err *e);
 int call_admin_prices(struct call *c, struct err *e);
+int call_admin_sites(struct call *c, struct err *e); /* call_site.c */
+int call_admin_site(struct call *c, struct err *e);
 void call_show_openapi(struct call *c); /* io thread */
 
 /* call_replay.c: io thread. */

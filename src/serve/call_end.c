@@ -49,6 +49,12 @@ static int add_downgraded(const struct call *c, struct api_header *h)
     return 1;
 }
 
+/* Where it is served; "": no site. */
+static const char *call_site(const struct call *c)
+{
+    return c->ticket.offer ? cloud_offer_site(c->s->cloud, c->ticket.offer) : "";
+}
+
 static int call_headers(struct call *c, struct api_header *h, int max)
 {
     struct cloud *cloud = c->s->cloud;
@@ -59,6 +65,8 @@ static int call_headers(struct call *c, struct api_header *h, int max)
     if (c->sup) { /* who serves it, and as what */
         set(&h[n++], "x-gaufre-supplier", c->sup->id);
         set(&h[n++], "x-gaufre-tier", tier_name(c->tier));
+        if (*call_site(c))
+            set(&h[n++], "x-gaufre-site", call_site(c));
     }
     if (c->set_cookie) {
         set(&h[n++], "set-cookie", c->set_cookie);
@@ -306,6 +314,7 @@ static void tell_end(struct call *c)
                         .finish = c->finish,
                         .why = c->code && c->err.code == c->code ? c->err.text : NULL,
                         .route = c->record.data,
+                        .site = call_site(c),
                         .status = c->status,
                         .code = c->code,
                         .is_api = c->endpoint && c->endpoint->parse,

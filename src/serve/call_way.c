@@ -136,7 +136,8 @@ void call_want(const struct call *c, const char *model, struct cloud_want *ret)
     *ret = (struct cloud_want){.model = model,
                                .tier = c->tier,
                                .needs = c->unbuilt ? c->unbuilt->needs : 0,
-                               .affinity = affinity(c)};
+                               .affinity = affinity(c),
+                               .region = c->heads.region};
     ret->n_prompt = guess_prompts(q, &longest);
     ret->n_longest = longest + max;
     ret->n_output = n_choices * (max ? max : ANSWER_TOKENS);
@@ -158,6 +159,9 @@ static int route(struct call *c, struct err *e)
     if (!model)
         return err_set_param(e, ERR_SCHEMA, "model",
                              "model: is required, because this server has several");
+    if (c->heads.region && !site_name_ok(c->heads.region))
+        return err_set_param(e, ERR_ARG, "x-gaufre-region",
+                             "x-gaufre-region: a region's name is letters, digits and - _ .");
     c->tier = cloud_tier(&c->ticket, c->req.tier);
     if (c->ticket.exceed == EXCEED_DOWNGRADE && tier_rank(c->tier) > tier_rank(TIER_FLEX))
         c->tier = TIER_FLEX;
@@ -455,8 +459,9 @@ int call_turn_back(struct call *c, const struct err *e)
     if (!may || c->is_told || c->endpoint->is_tool || !is_the_offers(c, e->code) ||
         (!c->req.n_prompts && !c->req.messages) ||
         !cloud_has_other(c->s->cloud, clock_now_us(), &c->ticket) ||
-        (c->n_sent && !cloud_take_retry(c->s->cloud, clock_now_us(), &c->ticket)))
-        return 0; /* what was never sent is no retry */
+        (c->n_sent && e->code != ERR_SITE_CLOSED &&
+         !cloud_take_retry(c->s->cloud, clock_now_us(), &c->ticket)))
+        return 0; /* what was never sent, or turned away before it was, is no retry */
     LOG_EVENT(LOG_WARN, "turned back", LOG_STR("id", c->live.row.id),
               LOG_STR("supplier", c->sup->id), LOG_STR("error", err_name(e->code)),
               LOG_STR("why", e->text));

@@ -417,6 +417,7 @@ void handler_body(void *ctx, struct net_exchange *x, int code)
         .content_encoding = keep(c, h, "content-encoding"),
         .version_patch = keep(c, h, "x-cerebras-version-patch"),
         .queue_threshold = keep(c, h, "queue_threshold"),
+        .region = keep(c, h, "x-gaufre-region"),
     };
     if (c->cancel_asked) {
         call_end_cancelled(c);

@@ -12,6 +12,7 @@
 #include "base/team.h"
 #include "console/bench_store.h"
 #include "net/net.h"
+#include "policy/derate.h"
 
 static const struct local *of(const struct supplier *s)
 {
@@ -100,6 +101,23 @@ static int local_release(struct supplier *s, struct job *j)
     return engine_release(j);
 }
 
+/* ---- its site -------------------------------------------------------------------------------- */
+
+static void obey(struct local *l)
+{
+    engine_set_places(l->engine, derate_places(l->view.batch_max, atomic_load(&l->factor_ppm)));
+}
+
+/* While it is loaded nobody is there; then local_load obeys. */
+static void local_derate(struct supplier *s, int32_t factor_ppm)
+{
+    struct local *l = (struct local *)(void *)s;
+
+    atomic_store(&l->factor_ppm, factor_ppm);
+    if (atomic_load(&l->state) == SUPPLIER_READY)
+        obey(l);
+}
+
 static const struct supplier_ops ops = {
     .load = local_load_now,
     .facts = local_facts,
@@ -113,6 +131,7 @@ static const struct supplier_ops ops = {
     .peek = local_peek,
     .pop = local_pop,
     .release = local_release,
+    .derate = local_derate,
 };
 
 /* ---- loading --------------------------------------------------------------------------------- */
@@ -131,6 +150,7 @@ void local_init(struct local *l, const struct serve_model *m, const struct serve
      */
     l->stall_us = net_patience_us(&nc, (int)c->stall_timeout, nc.stream_pending_max);
     l->rates_path = c->rates_path;
+    atomic_store(&l->factor_ppm, DERATE_ALL);
     atomic_store(&l->state, SUPPLIER_LOADING);
 }
 
@@ -251,6 +271,7 @@ int local_load(struct local *l, struct team *t, uint64_t reserved)
               LOG_STR("chat", in->has_template ? "yes" : "no"),
               LOG_INT("ms", (clock_now_us() - began) / 1000));
     atomic_store(&l->state, SUPPLIER_READY);
+    obey(l); /* by a factor that came meanwhile, too */
     return 0;
 }
 

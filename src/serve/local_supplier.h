@@ -14,8 +14,9 @@ struct local {
     struct supplier s; /* first */
     char id[CLOUD_SUPPLIER_ID_MAX];
     const struct serve_model *config;
-    _Atomic int state;    /* enum supplier_state; READY is stored last */
-    _Atomic int progress; /* per cent */
+    _Atomic int state;          /* enum supplier_state; READY is stored last */
+    _Atomic int progress;       /* per cent */
+    _Atomic int32_t factor_ppm; /* its site leaves it so much of its places */
     struct engine *engine;
     struct energy_meter *meter; /* the server's: set before local_load; may be NULL */
     struct supplier_facts facts;

@@ -170,6 +170,7 @@ static int on_paper(const struct serve_config *c, struct papers *l, const struct
 {
     struct cloud_config cc = {.prices = &c->book,
                               .rules = &c->rules,
+                              .sites = &c->site_table,
                               .currency = *c->currency ? c->currency : NULL,
                               .waiting_max = (int32_t)c->queue};
     struct cloud *cloud = NULL;

@@ -6,6 +6,7 @@
 #include "base/money.h"
 #include "job/feature.h"
 #include "job/tier.h"
+#include "serve/site_list.h"
 
 #define JOULES_MAX 1000000 /* a token */
 
@@ -66,6 +67,14 @@ static int set_residency(struct serve_config *c, const char *word, struct suppli
                : err_set(e, ERR_ARG, "more than %d residencies", SERVE_RESIDENCIES_MAX);
 }
 
+/* What a site says holds where its supplier says nothing. */
+static const char *residency_at(const struct serve_config *c, const char *site, const char *own)
+{
+    const struct serve_site *s = site && *site ? site_of(c, site) : NULL;
+
+    return (own && *own) || !s ? own : s->residency;
+}
+
 /* ---- terms of suppliers ---------------------------------------------------------------------- */
 
 static int find_feature(const char *word)
@@ -121,12 +130,14 @@ static int set_terms(struct serve_config *c, struct serve_supplier *p, struct er
 
     *t = (struct supplier_terms){.region = p->region,
                                  .owner = p->owner,
+                                 .site = p->site && *p->site ? p->site : NULL,
                                  .weight = (int32_t)p->weight,
                                  .max_share = (int32_t)p->max_share,
                                  .owner_max_share = (int32_t)p->owner_max_share};
     if (read_bits(&p->tiers, tier_find, p->name, "tiers", &t->tiers, e) ||
         read_bits(&p->lacks, find_feature, p->name, "lacks", &t->lacks, e) ||
-        set_residency(c, p->residency, t, e) || read_energy(p, &t->energy, e))
+        set_residency(c, residency_at(c, p->site, p->residency), t, e) ||
+        read_energy(p, &t->energy, e))
         return e->code;
     if (!p->price_cap)
         return 0;
@@ -203,9 +214,11 @@ int routes_check(struct serve_config *c, struct err *e)
     int r;
 
     c->n_residencies = 0;
-    c->own_terms = (struct supplier_terms){
-        .region = *c->region ? c->region : NULL, .lacks = FEATURES_ALL, .weight = 1};
-    r = set_residency(c, c->residency, &c->own_terms, e);
+    c->own_terms = (struct supplier_terms){.region = *c->region ? c->region : NULL,
+                                           .site = *c->site ? c->site : NULL,
+                                           .lacks = FEATURES_ALL,
+                                           .weight = 1};
+    r = set_residency(c, residency_at(c, c->site, c->residency), &c->own_terms, e);
     if (!r)
         r = read_hedge_tiers(c, e);
     for (int i = 0; !r && i < c->n_suppliers; i++)

@@ -77,6 +77,7 @@
     X("region", "region", STR, region, "", 0, 0, "NAME", "where this machine is, for people")      \
     X("residency", "residency", STR, residency, "", 0, 0, "NAME",                                  \
       "where what this machine is sent stays; routes may ask for it")                              \
+    X("site", "site", STR, site, "", 0, 0, "NAME", "the site of this machine, one of 'sites'")     \
     X("threads", "threads", INT, threads, "0", 0, 256, "N", "compute threads, 0: all CPUs")        \
     X("part_time", "part-time", CHOICE, part_time, "on", 0, 0, "off|on",                           \
       "beside a busy process one thread less, which helps when it can; off: all in every step")    \
@@ -197,6 +198,7 @@ struct serve_supplier {
     int unknown_fields;                     /* SERVE_FIELDS_* */
     int on_client_gone;                     /* SERVE_GONE_* */
     const char *region, *residency, *owner; /* NULL: not said */
+    const char *site;                       /* NULL: none */
     int64_t weight;
     int64_t max_share, owner_max_share;
     const char *price_cap;                    /* an amount; NULL: none */
@@ -208,6 +210,22 @@ struct serve_supplier {
 };
 enum { SERVE_FIELDS_PASS, SERVE_FIELDS_DROP };
 enum { SERVE_GONE_CANCEL, SERVE_GONE_DRAIN };
+
+/* A place with machines and power, to which suppliers belong. */
+struct serve_site {
+    const char *name, *region, *residency, *time_zone;
+    struct config_strs dedicated_to;
+    int is_general; /* -1: not said */
+    int state;      /* an enum site_state */
+    const char *capacity_factor, *capacity_file;
+    const char *contracted_mw, *active_mw, *pue;
+    int is_facility; /* the basis of power */
+    const char *carbon, *carbon_market, *carbon_file, *carbon_url, *carbon_key_env, *carbon_ca_file;
+    int64_t carbon_refresh;  /* ms */
+    const char *carbon_key;  /* filled by serve_config_check */
+    struct zone *zone;       /* its own; NULL: UTC */
+    struct site_terms terms; /* of these */
+};
 
 /* How the suppliers of a model are chosen. */
 struct serve_route {
@@ -264,7 +282,7 @@ struct serve_account {
 
 struct serve_config {
     const char *rates_path; /* the bench store (bench_store.h), or NULL: filled by the caller */
-    const char *host, *keys, *accounts, *ledger, *currency, *region, *residency, *log_file;
+    const char *host, *keys, *accounts, *ledger, *currency, *region, *residency, *site, *log_file;
     const char *request_log;
     const char *traces, *traces_headers_env, *traces_ca_file, *trace_ratio;
     struct serve_traces trace;
@@ -286,6 +304,10 @@ struct serve_config {
     int n_models;
     struct serve_supplier suppliers[SERVE_SUPPLIERS_MAX];
     int n_suppliers;
+    struct serve_site sites[SITES_MAX];
+    struct site_terms site_list[SITES_MAX]; /* of these: filled by serve_config_check */
+    struct cloud_sites site_table;
+    int n_sites;
     struct price prices[SERVE_PRICES_MAX];
     int n_prices;
     struct exchange rates[SERVE_RATES_MAX];
@@ -316,6 +338,7 @@ extern const struct config_setting serve_supplier_settings[];
 extern const struct config_setting serve_key_settings[]; /* of its `keys` */
 extern const struct config_setting serve_price_settings[];
 extern const struct config_setting serve_rate_settings[];
+extern const struct config_setting serve_site_settings[];
 extern const struct config_setting serve_route_settings[];
 extern const struct config_setting serve_webhook_settings[];
 extern const struct config_setting serve_energy_settings[]; /* of the map `energy` */

@@ -18,6 +18,7 @@
 #include "serve/local_supplier.h"
 #include "serve/manager.h"
 #include "serve/server.h"
+#include "serve/site_watch.h"
 #include "serve/suppliers.h"
 #include "serve/swap.h"
 #include "serve/trace_export.h"
@@ -116,6 +117,7 @@ static int open_cloud(struct server *s, struct err *e)
                    .concurrency = c->concurrency},
         .prices = &c->book,
         .rules = &c->rules,
+        .sites = &c->site_table,
         .currency = or_null(c->currency),
         .waiting_max = (int32_t)c->queue,
         .hedge = {.tiers = c->hedge_tier_bits,
@@ -322,6 +324,8 @@ int serve_open(struct server **ret, const struct serve_config *c, struct err *e)
     if (!r && c->n_suppliers)
         r = suppliers_add(s, c, e);
     if (!r)
+        r = site_watch_start(s, e);
+    if (!r)
         r = server_start(s, e);
     if (!r && pthread_create(&s->loader, NULL, loader_main, s))
         r = err_set(e, ERR_NOMEM, "cannot start the loader");
@@ -385,12 +389,14 @@ int serve_swap(struct server *s, const struct serve_config *c, struct err *e)
     r = cloud_set_accounts(s->cloud, clock_now_us(), c->named, c->n_accounts, e);
     if (r)
         return r;
-    if (!swap_has_same_suppliers(s->config, c))
+    r = cloud_set_sites(s->cloud, &c->site_table, e);
+    if (!r && !swap_has_same_suppliers(s->config, c))
         r = suppliers_add(s, c, e);
     if (!r)
         r = reload_keys(s, e);
     if (r) {
         cloud_set_accounts(s->cloud, clock_now_us(), old->named, old->n_accounts, &none);
+        cloud_set_sites(s->cloud, &old->site_table, &none);
         return r;
     }
     cloud_set_prices(s->cloud, &c->book);
@@ -398,6 +404,8 @@ int serve_swap(struct server *s, const struct serve_config *c, struct err *e)
     if (w)
         webhooks_use(s, w);
     s->config = c;
+    if (s->site_watch && site_watch_swap(s, &none))
+        LOG_EVENT(LOG_ERROR, "sites not watched", LOG_STR("why", none.text));
     s->generation++;
     console_set_generation(s->console, s->generation);
     LOG_EVENT(LOG_INFO, "configuration in force", LOG_INT("generation", s->generation),
@@ -514,6 +522,7 @@ int64_t serve_close(struct server *s)
     }
     if (s->loader_started)
         pthread_join(s->loader, NULL);
+    site_watch_stop(s);
     prep_close(s->prep);
     for (int i = 0; i < s->n_locals; i++)
         local_done(&s->locals[i]);

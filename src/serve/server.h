@@ -49,6 +49,7 @@ struct server {
     struct hooks *hooks; /* with its timer, on the first io thread */
     struct net_timer *hooks_timer;
     struct trace_export *traces;           /* NULL: none are sent */
+    struct site_watch *site_watch;         /* what files and feeds say of sites */
     struct webhooks *webhooks;             /* the newest that were made */
     _Atomic(struct suppliers *) suppliers; /* those elsewhere, the newest; NULL: none */
     int is_started;                        /* no model comes any more */

@@ -20,6 +20,7 @@
 #include "serve/prices.h"
 #include "serve/routes.h"
 #include "serve/serve.h"
+#include "serve/site_list.h"
 #include "serve/suppliers.h"
 #include "serve/traces.h"
 #include "serve/webhooks.h"
@@ -50,6 +51,8 @@ void serve_config_init(struct serve_config *c)
 
 void serve_config_done(struct serve_config *c)
 {
+    for (int i = 0; i < c->n_sites; i++)
+        zone_free(c->sites[i].zone);
     arena_done(&c->arena);
     *c = (struct serve_config){0};
 }
@@ -87,7 +90,7 @@ struct reading {
     struct config_doc *d;
     struct serve_model *m;
     struct config_node *models; /* read last: top-level settings are their defaults */
-    struct config_node *suppliers, *prices, *rates, *routes, *webhooks;
+    struct config_node *suppliers, *sites, *prices, *rates, *routes, *webhooks;
     struct config_node *accounts[ACCOUNT_KINDS]; /* tenants, teams, keys */
 };
 
@@ -169,6 +172,12 @@ static int top_key(void *arg, const char *key, struct config_node *value, struct
         r->suppliers = value;
         return 1;
     }
+    if (!strcmp(key, "sites")) {
+        if (!config_is_seq(value))
+            return config_err(r->d, value, e, "sites: wants a list");
+        r->sites = value;
+        return 1;
+    }
     if (!strcmp(key, "routes")) {
         if (!config_is_seq(value))
             return config_err(r->d, value, e, "routes: wants a list");
@@ -206,6 +215,8 @@ int serve_config_read(struct serve_config *c, const char *path, struct err *e)
     code = config_read(r.d, config_doc_root(r.d), serve_settings, c, &c->arena, top_key, &r, e);
     for (n = config_first(r.models); !code && n; n = config_next(n))
         code = read_model(&r, n, e);
+    for (n = config_first(r.sites); !code && n; n = config_next(n))
+        code = site_read(c, r.d, n, e);
     for (n = config_first(r.suppliers); !code && n; n = config_next(n))
         code = supplier_read(c, r.d, n, e);
     for (n = config_first(r.prices); !code && n; n = config_next(n))
@@ -380,6 +391,8 @@ int serve_config_check(struct serve_config *c, struct err *e)
     if (!r)
         r = prices_check(c, e);
     if (!r)
+        r = sites_check(c, e);
+    if (!r)
         r = routes_check(c, e);
     if (!r)
         r = webhooks_check(c, e);
@@ -468,6 +481,7 @@ int serve_config_describe(const struct serve_config *c, struct buf *out, struct 
         if (r)
             return r;
     }
+    sites_describe(c, out);
     suppliers_describe(c, out);
     prices_describe(c, out);
     named_accounts_describe(c, out);

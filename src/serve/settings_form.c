@@ -32,6 +32,14 @@ static const struct section {
      "keys",
      "several keys, in place of key_env and key_file",
      serve_key_settings},
+    {"sites",
+     "places with machines and power, to which suppliers belong",
+     {serve_site_settings},
+     "name",
+     0,
+     NULL,
+     NULL,
+     NULL},
     {"prices", "what tokens cost", {serve_price_settings}, "output", 0, NULL, NULL, NULL},
     {"rates",
      "what suppliers' currencies are worth",
@@ -158,6 +166,11 @@ int serve_config_template(const char *model, struct buf *out)
                 "\n# Services elsewhere that serve models too, over an API like this one: a list.\n"
                 "#suppliers:\n#  - name: cerebras\n#    base_url: https://api.cerebras.ai/v1\n"
                 "#    key_env: CEREBRAS_API_KEY\n#    models: [llama3.1-8b]\n\n");
+    buf_add_str(out,
+                "# Places with machines and power, to which suppliers belong ('site: NAME' there, "
+                "or\n# here for this machine): a list.\n#sites:\n#  - name: fra1\n"
+                "#    region: eu-central\n#    pue: 1.2\n#    carbon_file: fra1.csv\n"
+                "#    capacity_file: /run/fra1.factor\n\n");
     buf_add_str(out,
                 "# What tokens cost, for a million of them: a list. Without a price a request is "
                 "booked\n# as not priced yet; a price of 0 is one.\n#prices:\n#  - model: "

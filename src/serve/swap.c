@@ -75,7 +75,8 @@ int swap_has_same_webhooks(const struct serve_config *now, const struct serve_co
 
 int swap_is_same_supplier(const struct serve_supplier *a, const struct serve_supplier *b)
 {
-    int same = !first_other(serve_supplier_settings, a, b) && a->n_keys == b->n_keys;
+    int same = !first_other(serve_supplier_settings, a, b) && a->n_keys == b->n_keys &&
+               a->terms.residency_bit == b->terms.residency_bit; /* as their sites say */
 
     for (int k = 0; same && k < a->n_keys; k++)
         same = !first_other(serve_key_settings, &a->keys[k], &b->keys[k]) &&

@@ -201,7 +201,7 @@ def test_by_command(cli):
 
 
 @pytest.mark.parametrize("said, says", [("on_exceed: stop", "reject, downgrade or fallback"),
-                                        ("fallback_model: 'a,b'", "no name of a model")])
+                                        ("fallback_model: 'a,b'", "is no name")])
 def test_wrong_words(tmp_path, said, says):
     (tmp_path / "c.yaml").write_text(CONFIG.format(far="http://x/v1", near="http://x/v1", keys="  []", tenants=f"  - {{name: a, {said}}}\n"))
     r = subprocess.run([find_gaufre(), "serve", "--check", "-c", tmp_path / "c.yaml"], capture_output=True, text=True)

@@ -39,6 +39,9 @@ static void make(uint64_t round, struct route_request *r, struct route_offer *o,
                                     .is_slow = x[1] % 3 == 1,
                                     .is_over = x[1] % 7 == 1,
                                     .is_capped = x[1] % 2 == 1,
+                                    .is_closed = x[1] % 11 == 1,
+                                    .is_away = x[1] % 2 == 1,
+                                    .rtt_us = y[1] & 0xfffff,
                                     .wait_us = x[2] % 4 ? 0 : 77,
                                     .tiers = x[2] >> 4 | 2,
                                     .lacks = x[3] & 1,
@@ -103,11 +106,15 @@ static void refused(void **state)
     assert_int_equal(route_record_read(&at, &read_back), 0);
     at = "  ";
     assert_int_equal(route_record_read(&at, &read_back), 0);
-    at = "r1 0 1 0 0 0 0 0 0"; /* of no offers */
+    at = "r1 0 1 0 0 0 0 0 0"; /* of no offers, written before there were round trips */
     assert_int_equal(route_record_read(&at, &read_back), 1);
+    at = "r1 0 1 0 0 0 0 0 1 a/m 1 0 0 5 0 15 0 0 0 0 0 8 1 0 0 0 -1 -1";
+    assert_int_equal(route_record_read(&at, &read_back), 1);
+    assert_int_equal(read_back.offer[0].capacity, 8);
+    assert_int_equal(*at, 0);
     for (const char *const *bad =
              (const char *const[]){
-                 "r2 0 1 0 0 0 0 0 0", "r1", "r1 0 1 0 0 0 0 0 x", "r1 6 1 0 0 0 0 0 0",
+                 "r3 0 1 0 0 0 0 0 0", "r1", "r1 0 1 0 0 0 0 0 x", "r1 7 1 0 0 0 0 0 0",
                  "r1 0 32 0 0 0 0 0 0", "r1 0 1 0 0 -1 0 0 0", "r1 0 1 0 0 0 0 0 65",
                  "r1 0 1 0 0 0 0 99999999999 0", "r1 0 1 0 0 0 0 0 1", "r1 0 1 0 0 0 0 0 +0", NULL};
          *bad; bad++) {

@@ -1,0 +1,127 @@
+/* Sites of a running cloud: what is said of them, and that their suppliers obey. */
+#include "base/log.h"
+#include "cloud/accounts.h"
+#include "cloud/cloud_int.h"
+#include "policy/derate.h"
+
+void cloud_obey(struct cloud *c)
+{
+    pthread_mutex_lock(&c->obey_lock);
+    offers_obey(&c->offers);
+    pthread_mutex_unlock(&c->obey_lock);
+}
+
+/* Log it where the factor in force is another than before, and obey. */
+static void changed(struct cloud *c, const char *site, int32_t was_ppm)
+{
+    int32_t ppm = sites_factor(&c->sites, sites_find(&c->sites, site));
+    char now[SITE_FACTOR_TEXT], was[SITE_FACTOR_TEXT];
+
+    if (ppm == was_ppm)
+        return;
+    LOG_EVENT(LOG_INFO, "site", LOG_STR("site", site),
+              LOG_STR("capacity_factor", site_factor_show(ppm, now)),
+              LOG_STR("was", site_factor_show(was_ppm, was)));
+    cloud_obey(c);
+}
+
+int cloud_set_sites(struct cloud *c, const struct cloud_sites *s, struct err *e)
+{
+    int r = sites_swap(&c->sites, s, e);
+
+    if (!r)
+        cloud_obey(c);
+    return r;
+}
+
+void cloud_tell_site_factor(struct cloud *c, const char *site, int32_t ppm, const char *why)
+{
+    int32_t was = sites_factor(&c->sites, sites_find(&c->sites, site));
+
+    sites_tell_factor(&c->sites, site, ppm, why);
+    changed(c, site, was);
+}
+
+void cloud_tell_site_carbon(struct cloud *c, const char *site, struct carbon_hours *h,
+                            const char *why)
+{
+    sites_tell_carbon(&c->sites, site, h, why);
+}
+
+/* ---- what operators say ---------------------------------------------------------------------- */
+
+static int take_order(void *arg, const char *site, const struct site_order *o)
+{
+    struct cloud *c = arg;
+    int32_t was = sites_factor(&c->sites, sites_find(&c->sites, site));
+
+    sites_order(&c->sites, site, o);
+    changed(c, site, was);
+    return 0;
+}
+
+int cloud_sync_sites(struct cloud *c, struct err *e)
+{
+    return accounts_sites(c->store, take_order, c, e);
+}
+
+struct ordering {
+    const struct account_who *w;
+    const char *site;
+    const struct site_order *o;
+};
+
+static int order(void *arg, struct accounts *a, struct err *e)
+{
+    const struct ordering *x = arg;
+
+    return accounts_site_set(a, x->w, x->site, x->o, e);
+}
+
+int cloud_order_site(struct cloud *c, int64_t now_us, const struct account_who *w, const char *site,
+                     const struct site_order *o, struct err *e)
+{
+    struct ordering x = {w, site, o};
+
+    if (!sites_terms(&c->sites, sites_find(&c->sites, site)))
+        return err_set(e, ERR_NOTFOUND, "There is no site '%.64s'.", site);
+    if (!c->store)
+        return err_set(e, ERR_UNSUPPORTED, "Orders for sites need a store of accounts.");
+    return cloud_with_accounts(c, now_us, order, &x, e);
+}
+
+/* ---- looking --------------------------------------------------------------------------------- */
+
+static void look(struct cloud *c, int i, int64_t wall_s, struct site_view *ret)
+{
+    sites_view(&c->sites, i, wall_s, ret);
+    offers_at_site(&c->offers, i, ret);
+}
+
+int cloud_view_sites(struct cloud *c, int64_t wall_s, struct site_view ret[SITES_MAX])
+{
+    const struct cloud_sites *now;
+    int n = 0;
+
+    pthread_mutex_lock(&c->sites.lock);
+    now = c->sites.now;
+    pthread_mutex_unlock(&c->sites.lock);
+    for (int i = 0; now && i < now->n && n < SITES_MAX; i++)
+        look(c, sites_find(&c->sites, now->list[i].name), wall_s, &ret[n++]);
+    return n;
+}
+
+int cloud_view_site(struct cloud *c, int64_t wall_s, const char *name, struct site_view *ret)
+{
+    int i = sites_find(&c->sites, name);
+
+    if (!sites_terms(&c->sites, i))
+        return ERR_NOTFOUND;
+    look(c, i, wall_s, ret);
+    return 0;
+}
+
+const char *cloud_offer_site(const struct cloud *c, const struct cloud_offer *of)
+{
+    return of->i_site < 0 ? "" : c->sites.site[of->i_site].name;
+}

@@ -1,0 +1,115 @@
+/* A door of the cloud room: sites. A site is a place with machines and a supply of power, to which
+ * suppliers belong. What it is, the configuration says (struct site_terms); how much of it may be
+ * used now is its *capacity factor*, which three may lower: the configuration, a file that is read
+ * again and again, and an operator. The lowest holds. A site that is not active takes nothing new,
+ * whatever its factor is. Admission obeys at once: of each supplier there as many places are used
+ * as the factor leaves (policy/derate.h), and with 0 nothing new is sent there. What runs there
+ * goes on to its end; what waits there and was not sent is sent back, to be routed elsewhere.
+ *
+ * A site is *generally available*, or *dedicated* to the tenants that it names: for all others its
+ * suppliers do not exist.
+ *
+ * Threads: all functions [any]. Limits: SITES_MAX sites in one configuration, SITES_EVER_MAX since
+ * the start. */
+#ifndef CLOUD_SITE_H
+#define CLOUD_SITE_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/zone.h"
+#include "cloud/carbon.h"
+
+#define SITES_MAX      32
+#define SITES_EVER_MAX 256
+#define SITE_NAME_MAX  64 /* of sites and regions, with the NUL */
+#define SITE_FILE_MAX  64 /* bytes of a file with a factor */
+
+struct cloud;
+struct cloud_offer;
+struct account_who;
+
+enum site_state {
+    SITE_ACTIVE,
+    SITE_PLANNED,  /* not there yet */
+    SITE_DRAINING, /* what runs there ends */
+    SITE_OFFLINE,
+    SITE_STATES
+};
+#define SITE_STATE_WORDS "active|planned|draining|offline"
+const char *site_state_name(enum site_state s);
+int site_state_find(const char *word); /* -1: there is none */
+
+/* Is it a name of a site or a region: letters, digits and - _ . ? */
+int site_name_ok(const char *s);
+/* "0.85" as millionths, 0 to 1 with at most six digits behind the point. ERR_ARG with a sentence.
+ */
+int site_factor_parse(const char *text, int32_t *ret_ppm, struct err *e);
+#define SITE_FACTOR_TEXT 16
+char *site_factor_show(int32_t ppm, char out[SITE_FACTOR_TEXT]); /* "0.85"; returns out */
+
+/* What the configuration says. Strings outlive the cloud. */
+struct site_terms {
+    const char *name, *region, *time_zone; /* NULL: not said */
+    const char *const *tenants;            /* it is dedicated to these ... */
+    int n_tenants;                         /* ... or, 0, generally available */
+    enum site_state state;
+    int64_t contracted_w, active_w; /* < 0: not said */
+    int is_facility;                /* these watts are the facility's, not IT's */
+    int32_t pue_permille;           /* 0: not said */
+    int32_t factor_ppm;
+    int64_t carbon_mg[CARBON_BASES]; /* for a kilowatt-hour at any hour; < 0: by its hours */
+    int has_hours;                   /* a file or a feed tells these */
+    int has_factor_file;             /* a file tells a factor */
+    const struct zone *zone;         /* NULL: UTC */
+};
+
+struct cloud_sites {
+    const struct site_terms *list;
+    int n;
+};
+/* These from now on, all or none. They and all earlier ones outlive the cloud. ERR_LIMIT. */
+int cloud_set_sites(struct cloud *c, const struct cloud_sites *s, struct err *e);
+
+/* What a file says now: a factor, or < 0 for "nothing" (with `why`, a sentence, where it cannot be
+ * read: the last one holds on then). */
+void cloud_tell_site_factor(struct cloud *c, const char *site, int32_t ppm, const char *why);
+/* Its hours from now on; the cloud's then. NULL: they could not be had, `why` says so, and those of
+ * before stay. */
+void cloud_tell_site_carbon(struct cloud *c, const char *site, struct carbon_hours *h,
+                            const char *why);
+
+/* What an operator says of a site; < 0: nothing. */
+struct site_order {
+    int state; /* an enum site_state */
+    int32_t factor_ppm;
+};
+/* Change it, with a line of the audit log, in the store of accounts: so it survives a restart, and
+ * all servers of the store obey. Members that are SITE_KEEP stay. It is in force when this returns.
+ * Waits for the database. ERR_NOTFOUND: the configuration has no such site; ERR_UNSUPPORTED: there
+ * is no store. */
+#define SITE_KEEP (-2)
+int cloud_order_site(struct cloud *c, int64_t now_us, const struct account_who *w, const char *site,
+                     const struct site_order *o, struct err *e);
+
+/* How a site is now. Strings of `terms` live as long as the cloud. */
+struct site_view {
+    const struct site_terms *terms;
+    struct site_order order;
+    enum site_state state;                     /* in force */
+    int32_t file_ppm;                          /* < 0: no file says anything */
+    int32_t factor_ppm;                        /* in force; 0 where it is not active */
+    int64_t carbon_mg[CARBON_BASES];           /* in this hour, or CARBON_UNKNOWN */
+    int64_t n_requests;                        /* served there, since the start */
+    int32_t n_running, n_waiting, n_suppliers; /* at its suppliers */
+    int32_t n_places;                          /* in use at most, by the factor */
+    char why_factor[160], why_carbon[160];     /* "", or why a file or a feed could not be read */
+};
+/* Those of the configuration in force, in its order. wall_s: for the hour. */
+int cloud_view_sites(struct cloud *c, int64_t wall_s, struct site_view ret[SITES_MAX]);
+int cloud_view_site(struct cloud *c, int64_t wall_s, const char *name, struct site_view *ret);
+
+/* The name of an offer's site; "": it has none. Lives as long as the cloud. */
+const char *cloud_offer_site(const struct cloud *c, const struct cloud_offer *of);
+
+#endif

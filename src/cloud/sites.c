@@ -1,0 +1,275 @@
+#include "cloud/sites.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/money.h"
+#include "base/put.h"
+#include "policy/derate.h"
+
+#define NAME_CHARS   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+#define NANO_PER_PPM 1000
+
+static const char *const state_names[SITE_STATES] = {"active", "planned", "draining", "offline"};
+
+const char *site_state_name(enum site_state s)
+{
+    return state_names[s];
+}
+
+int site_state_find(const char *word)
+{
+    for (int i = 0; i < SITE_STATES; i++) {
+        if (!strcmp(state_names[i], word))
+            return i;
+    }
+    return -1;
+}
+
+int site_name_ok(const char *s)
+{
+    size_t n = strspn(s, NAME_CHARS);
+
+    return n > 0 && !s[n] && n < SITE_NAME_MAX;
+}
+
+int site_factor_parse(const char *text, int32_t *ret_ppm, struct err *e)
+{
+    int64_t nano;
+
+    if (money_parse(text, &nano, e) || nano < 0 || nano > MONEY_NANO || nano % NANO_PER_PPM)
+        return err_set(e, ERR_ARG,
+                       "'%.40s' is no factor: from 0 to 1, at most six digits behind the point",
+                       text);
+    *ret_ppm = (int32_t)(nano / NANO_PER_PPM);
+    return 0;
+}
+
+char *site_factor_show(int32_t ppm, char out[SITE_FACTOR_TEXT])
+{
+    char text[MONEY_TEXT_MAX];
+    size_t n;
+
+    money_show((int64_t)ppm * NANO_PER_PPM, text);
+    for (n = strlen(text); n && text[n - 1] == '0' && strchr(text, '.'); n--)
+        text[n - 1] = 0;
+    if (n && text[n - 1] == '.')
+        text[n - 1] = 0;
+    put_text(out, SITE_FACTOR_TEXT, text);
+    return out;
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+int sites_init(struct sites *s)
+{
+    pthread_mutex_init(&s->lock, NULL);
+    s->site = calloc(SITES_EVER_MAX, sizeof *s->site);
+    return s->site ? 0 : ERR_NOMEM;
+}
+
+void sites_done(struct sites *s)
+{
+    for (int i = 0; s->site && i < atomic_load(&s->n); i++)
+        carbon_free(s->site[i].hours);
+    free(s->site);
+    pthread_mutex_destroy(&s->lock);
+}
+
+int sites_find(const struct sites *s, const char *name)
+{
+    int n = atomic_load(&s->n);
+
+    for (int i = 0; i < n; i++) {
+        if (!strcmp(s->site[i].name, name))
+            return i;
+    }
+    return -1;
+}
+
+/* Under the lock: its place, which is made where missing; NULL: there is no room. */
+static struct site *make(struct sites *s, const char *name)
+{
+    int i = sites_find(s, name), n = atomic_load(&s->n);
+    struct site *one;
+
+    if (i >= 0)
+        return &s->site[i];
+    if (n == SITES_EVER_MAX)
+        return NULL;
+    one = &s->site[n];
+    put_text(one->name, sizeof one->name, name);
+    atomic_store(&one->factor_ppm, DERATE_ALL);
+    one->file_ppm = -1;
+    one->order = (struct site_order){-1, -1};
+    atomic_store(&s->n, n + 1); /* readers see it whole */
+    return one;
+}
+
+static enum site_state state_of(const struct site *one, const struct site_terms *t)
+{
+    return one->order.state >= 0 ? (enum site_state)one->order.state : t->state;
+}
+
+/* Under the lock: what holds now. */
+static void reckon(struct site *one)
+{
+    const struct site_terms *t = atomic_load(&one->terms);
+    int32_t said[3], factor = 0;
+
+    if (!t)
+        return;
+    said[0] = t->factor_ppm;
+    said[1] = t->has_factor_file ? one->file_ppm : -1;
+    said[2] = one->order.factor_ppm;
+    if (state_of(one, t) == SITE_ACTIVE)
+        factor = derate_lowest(said, 3);
+    atomic_store(&one->factor_ppm, factor);
+}
+
+static const struct site_terms *find_terms(const struct cloud_sites *l, const char *name)
+{
+    for (int i = 0; l && i < l->n; i++) {
+        if (!strcmp(l->list[i].name, name))
+            return &l->list[i];
+    }
+    return NULL;
+}
+
+int sites_swap(struct sites *s, const struct cloud_sites *next, struct err *e)
+{
+    int r = 0, n_new = 0;
+
+    pthread_mutex_lock(&s->lock);
+    for (int i = 0; next && i < next->n; i++)
+        n_new += sites_find(s, next->list[i].name) < 0;
+    if (atomic_load(&s->n) + n_new > SITES_EVER_MAX)
+        r = err_set(e, ERR_LIMIT, "sites: more than %d since the start", SITES_EVER_MAX);
+    for (int i = 0; !r && next && i < next->n; i++)
+        CHECK(make(s, next->list[i].name));
+    for (int i = 0; !r && i < atomic_load(&s->n); i++) {
+        atomic_store(&s->site[i].terms, find_terms(next, s->site[i].name));
+        reckon(&s->site[i]);
+    }
+    if (!r)
+        s->now = next;
+    pthread_mutex_unlock(&s->lock);
+    return r;
+}
+
+void sites_tell_factor(struct sites *s, const char *name, int32_t ppm, const char *why)
+{
+    int i;
+
+    pthread_mutex_lock(&s->lock);
+    i = sites_find(s, name);
+    if (i >= 0) {
+        if (!why)
+            s->site[i].file_ppm = ppm;
+        put_text(s->site[i].why_factor, sizeof s->site[i].why_factor, why ? why : "");
+        reckon(&s->site[i]);
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+void sites_order(struct sites *s, const char *name, const struct site_order *o)
+{
+    struct site *one;
+
+    pthread_mutex_lock(&s->lock);
+    one = make(s, name); /* a configuration may have it later */
+    if (one) {
+        one->order = *o;
+        reckon(one);
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+void sites_tell_carbon(struct sites *s, const char *name, struct carbon_hours *h, const char *why)
+{
+    struct carbon_hours *old = h;
+    int i;
+
+    pthread_mutex_lock(&s->lock);
+    i = sites_find(s, name);
+    if (i >= 0) {
+        old = h ? s->site[i].hours : NULL;
+        if (h)
+            s->site[i].hours = h;
+        put_text(s->site[i].why_carbon, sizeof s->site[i].why_carbon, why ? why : "");
+    }
+    pthread_mutex_unlock(&s->lock);
+    carbon_free(old);
+}
+
+/* ---- looking --------------------------------------------------------------------------------- */
+
+int32_t sites_factor(const struct sites *s, int i)
+{
+    return i < 0 ? DERATE_ALL : atomic_load(&s->site[i].factor_ppm);
+}
+
+const struct site_terms *sites_terms(const struct sites *s, int i)
+{
+    return i < 0 ? NULL : atomic_load(&s->site[i].terms);
+}
+
+int sites_may_serve(const struct sites *s, int i, const char *tenant)
+{
+    const struct site_terms *t = sites_terms(s, i);
+
+    if (!t || !t->n_tenants)
+        return 1;
+    for (int k = 0; k < t->n_tenants; k++) {
+        if (!strcmp(t->tenants[k], tenant))
+            return 1;
+    }
+    return 0;
+}
+
+void sites_count(struct sites *s, int i)
+{
+    if (i >= 0)
+        atomic_fetch_add(&s->site[i].n_requests, 1);
+}
+
+/* Under the lock. */
+static int64_t mg_now(const struct site *one, const struct site_terms *t, enum carbon_basis b,
+                      int64_t at_s)
+{
+    if (t && t->carbon_mg[b] >= 0)
+        return t->carbon_mg[b];
+    return t && t->has_hours ? carbon_mg_per_kwh(one->hours, b, t->zone, at_s) : CARBON_UNKNOWN;
+}
+
+int64_t sites_mg_per_kwh(struct sites *s, int i, enum carbon_basis b, int64_t at_s)
+{
+    int64_t mg;
+
+    if (i < 0)
+        return CARBON_UNKNOWN;
+    pthread_mutex_lock(&s->lock);
+    mg = mg_now(&s->site[i], sites_terms(s, i), b, at_s);
+    pthread_mutex_unlock(&s->lock);
+    return mg;
+}
+
+void sites_view(struct sites *s, int i, int64_t wall_s, struct site_view *ret)
+{
+    const struct site *one = &s->site[i];
+    const struct site_terms *t = sites_terms(s, i);
+
+    pthread_mutex_lock(&s->lock);
+    *ret = (struct site_view){.terms = t,
+                              .order = one->order,
+                              .state = t ? state_of(one, t) : SITE_OFFLINE,
+                              .file_ppm = t && t->has_factor_file ? one->file_ppm : -1,
+                              .factor_ppm = atomic_load(&one->factor_ppm),
+                              .n_requests = atomic_load(&one->n_requests)};
+    for (int b = 0; b < CARBON_BASES; b++)
+        ret->carbon_mg[b] = mg_now(one, t, (enum carbon_basis)b, wall_s);
+    put_text(ret->why_factor, sizeof ret->why_factor, one->why_factor);
+    put_text(ret->why_carbon, sizeof ret->why_carbon, one->why_carbon);
+    pthread_mutex_unlock(&s->lock);
+}

@@ -1,0 +1,54 @@
+/* The table of sites, inside of the cloud room. A site keeps its place while the process runs, so
+ * that offers hold its number; what the configuration says of it can be exchanged. What every
+ * request asks for is atomic; the rest is under a lock.
+ *
+ * All functions: any thread, but init and done. */
+#ifndef CLOUD_SITES_H
+#define CLOUD_SITES_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "cloud/site.h"
+
+struct site {
+    char name[SITE_NAME_MAX];
+    _Atomic(const struct site_terms *) terms; /* NULL: the configuration does not have it */
+    _Atomic int32_t factor_ppm;               /* in force */
+    _Atomic int64_t n_requests;
+    /* Under the lock: */
+    int32_t file_ppm;
+    struct site_order order;
+    struct carbon_hours *hours;
+    char why_factor[160], why_carbon[160];
+};
+
+struct sites {
+    pthread_mutex_t lock; /* rank: a leaf */
+    struct site *site;    /* [SITES_EVER_MAX] */
+    _Atomic int n;
+    const struct cloud_sites *now; /* NULL: none */
+};
+
+int sites_init(struct sites *s); /* ERR_NOMEM */
+void sites_done(struct sites *s);
+
+int sites_swap(struct sites *s, const struct cloud_sites *next, struct err *e);
+int sites_find(const struct sites *s, const char *name); /* -1: there is none */
+/* These change the factor in force, of which the caller then tells the suppliers. */
+void sites_tell_factor(struct sites *s, const char *name, int32_t ppm, const char *why);
+void sites_order(struct sites *s, const char *name, const struct site_order *o);
+void sites_tell_carbon(struct sites *s, const char *name, struct carbon_hours *h, const char *why);
+
+/* i < 0 is no site: all of its factor, no terms. */
+int32_t sites_factor(const struct sites *s, int i);
+const struct site_terms *sites_terms(const struct sites *s, int i);
+/* May its tenant be served there? */
+int sites_may_serve(const struct sites *s, int i, const char *tenant);
+/* What a request that used so much energy has emitted, CARBON_UNKNOWN where that is not known; it
+ * is counted as one that was served there. */
+void sites_count(struct sites *s, int i);
+int64_t sites_mg_per_kwh(struct sites *s, int i, enum carbon_basis b, int64_t at_s);
+void sites_view(struct sites *s, int i, int64_t wall_s, struct site_view *ret);
+
+#endif

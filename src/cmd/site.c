@@ -1,0 +1,271 @@
+/* gaufre site: the sites of a running server, and what an operator orders of them, by its admin
+ * API. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "cloud/site.h"
+#include "cmd/cmd.h"
+#include "net/fetch.h"
+
+#define BODY_MAX ((size_t)4 << 20)
+
+struct site_opts {
+    const char *server, *key_env, *factor, *state;
+    int json;
+};
+
+static const struct opt opts[] = {
+    OPT_STR('s', "server", "URL", "http://127.0.0.1:8080", site_opts, server, "the server"),
+    OPT_STR(0, "key-env", "NAME", "GAUFRE_ADMIN_KEY", site_opts, key_env,
+            "environment variable with a key for the admin API"),
+    OPT_STR(0, "capacity-factor", "FACTOR", NULL, site_opts, factor,
+            "set: the part of its places that may be used, 0 to 1; none: no order"),
+    OPT_STR(0, "state", "STATE", NULL, site_opts, state,
+            "set: active, planned, draining, offline; none: no order"),
+    OPT_FLAG(0, "json", site_opts, json, "one JSON object a line"),
+    OPT_END,
+};
+
+/* ---- asking the server ----------------------------------------------------------------------- */
+
+struct asking {
+    const char *method, *name; /* name NULL: all */
+    const char *send;
+};
+
+static int ask(const struct site_opts *o, const struct asking *a, json_t **ret, struct err *e)
+{
+    const char *key = getenv(o->key_env), *headers[3] = {NULL};
+    struct buf url, header, body;
+    struct fetch_options f;
+    struct fetch_result got;
+    int r;
+
+    if (!key || !*key)
+        return err_set(e, ERR_ARG,
+                       "the environment has no variable %s: it wants a key for the admin API "
+                       "('gaufre key new --admin yes')",
+                       o->key_env);
+    buf_init(&url, 4096);
+    buf_init(&header, 4096);
+    buf_init(&body, BODY_MAX);
+    buf_addf(&url, "%s/admin/v1/sites%s%s", o->server, a->name ? "/" : "", a->name ? a->name : "");
+    buf_addf(&header, "Authorization: Bearer %s", key);
+    fetch_options_init(&f, url.data);
+    headers[0] = header.data;
+    headers[1] = "Content-Type: application/json";
+    f.body = &body;
+    f.headers = headers;
+    f.method = a->method;
+    f.send = a->send;
+    f.connect_timeout_ms = 10000;
+    r = url.failed || header.failed ? err_set(e, ERR_ARG, "the URL or the key is too long")
+                                    : fetch_get(&f, &got, e);
+    if (r == ERR_NOTFOUND && a->name)
+        err_set(e, r, "the server has no site '%s'", a->name);
+    if (!r && (r = json_parse(ret, body.data ? body.data : "", body.len, 0, e)))
+        err_prefix(e, "the server's answer");
+    if (header.data)
+        explicit_bzero(header.data, header.len);
+    buf_done(&url);
+    buf_done(&header);
+    buf_done(&body);
+    return r;
+}
+
+/* ---- showing --------------------------------------------------------------------------------- */
+
+static const char *told(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+
+    return s ? s : "-";
+}
+
+/* A number as text with what stands behind it; "-": it is not known. */
+static const char *number(const json_t *o, const char *key, const char *unit, char out[48])
+{
+    const json_t *n = json_object_get(o, key);
+
+    if (json_is_number(n))
+        snprintf(out, 48, "%.6g%s", json_number_value(n), unit);
+    else
+        snprintf(out, 48, "-");
+    return out;
+}
+
+static void print_head(void)
+{
+    printf("%-20s %-14s %-9s %7s %8s %8s %8s %10s\n", "site", "region", "state", "factor",
+           "running", "waiting", "places", "gCO2e/kWh");
+}
+
+static int print_row(const json_t *s)
+{
+    char factor[48], running[48], waiting[48], places[48], grams[48];
+
+    cmd_line(stdout, "%-20s %-14s %-9s %7s %8s %8s %8s %10s", told(s, "name"), told(s, "region"),
+             told(s, "state"), number(s, "capacity_factor", "", factor),
+             number(s, "running", "", running), number(s, "waiting", "", waiting),
+             number(s, "places", "", places),
+             number(json_object_get(s, "carbon_grams_per_kwh"), "location", "", grams));
+    return 0;
+}
+
+static void print_said(const json_t *said, const char *who, const char *name)
+{
+    const json_t *o = json_object_get(said, who);
+    const char *state = json_string_value(json_object_get(o, "state"));
+    const char *wrong = json_string_value(json_object_get(o, "error"));
+    char factor[48];
+
+    cmd_line(stdout, "    %-22s %s%s%s", name, number(o, "capacity_factor", "", factor),
+             state ? ", " : "", state ? state : "");
+    if (wrong)
+        cmd_line(stdout, "    %-22s NOT READ: %s", "", wrong);
+}
+
+static void print_whole(const json_t *s)
+{
+    const json_t *said = json_object_get(s, "said"), *tenants = json_object_get(s, "dedicated_to");
+    const json_t *carbon = json_object_get(s, "carbon_grams_per_kwh");
+    const char *wrong = json_string_value(json_object_get(carbon, "error"));
+    char a[48], b[48], c[48];
+
+    cmd_line(stdout, "site %s, region %s", told(s, "name"), told(s, "region"));
+    if (json_array_size(tenants)) {
+        for (size_t i = 0; i < json_array_size(tenants); i++) {
+            const char *t = json_string_value(json_array_get(tenants, i));
+            cmd_line(stdout, "  %-24s %s", i ? "" : "dedicated to", t ? t : "?");
+        }
+    } else {
+        cmd_line(stdout, "  generally available");
+    }
+    cmd_line(stdout, "  %-24s %s", "state", told(s, "state"));
+    cmd_line(stdout, "  %-24s %s, the lowest of:", "capacity factor",
+             number(s, "capacity_factor", "", a));
+    print_said(said, "configuration", "configuration");
+    print_said(said, "file", "capacity_file");
+    print_said(said, "operator", "operator");
+    cmd_line(stdout, "  %-24s %s running, %s waiting, %s places, %s suppliers", "now",
+             number(s, "running", "", a), number(s, "waiting", "", b), number(s, "places", "", c),
+             number(s, "suppliers", "", (char[48]){0}));
+    cmd_line(stdout, "  %-24s %s since the start", "requests", number(s, "requests", "", a));
+    cmd_line(stdout, "  %-24s %s contracted, %s active (%s)", "power",
+             number(s, "contracted_mw", " MW", a), number(s, "active_mw", " MW", b),
+             told(s, "power_basis"));
+    cmd_line(stdout, "  %-24s %s", "PUE", number(s, "pue", "", a));
+    cmd_line(stdout, "  %-24s %s location-based, %s market-based", "gCO2e/kWh, this hour",
+             number(carbon, "location", "", a), number(carbon, "market", "", b));
+    if (wrong)
+        cmd_line(stdout, "  %-24s NOT READ: %s", "", wrong);
+    cmd_line(stdout, "  %-24s %s", "time zone", told(s, "time_zone"));
+}
+
+/* ---- the verbs ------------------------------------------------------------------------------- */
+
+static int list(const struct site_opts *o, struct err *e)
+{
+    json_t *root = NULL;
+    const json_t *all;
+    int r = ask(o, &(struct asking){.name = NULL}, &root, e);
+
+    if (r)
+        return r;
+    all = json_object_get(root, "data");
+    if (!json_is_array(all))
+        r = err_set(e, ERR_FORMAT, "the server's answer has no sites");
+    if (!r && !json_array_size(all))
+        cmd_note("the server has no sites: they are listed under 'sites' in its configuration");
+    else if (!r && !o->json)
+        print_head();
+    for (size_t i = 0; !r && i < json_array_size(all); i++)
+        r = o->json ? cmd_json(json_incref(json_array_get(all, i)), JSON_COMPACT)
+                    : print_row(json_array_get(all, i));
+    json_decref(root);
+    return r;
+}
+
+static int show(const struct site_opts *o, const struct asking *a, struct err *e)
+{
+    json_t *site = NULL;
+    int r = ask(o, a, &site, e);
+
+    if (r)
+        return r;
+    if (o->json)
+        return cmd_json(site, JSON_COMPACT);
+    print_whole(site);
+    json_decref(site);
+    return 0;
+}
+
+/* What is asked for as JSON; members that were not given are missing, "none" is null. */
+static int order(const struct site_opts *o, char ret[128], struct err *e)
+{
+    char factor[SITE_FACTOR_TEXT] = "null", state[32] = "null";
+    int32_t ppm;
+
+    if (o->factor && strcmp(o->factor, "none")) {
+        if (site_factor_parse(o->factor, &ppm, e))
+            return e->code;
+        site_factor_show(ppm, factor);
+    }
+    if (o->state && strcmp(o->state, "none")) {
+        if (site_state_find(o->state) < 0)
+            return err_set(e, ERR_ARG, "--state: active, planned, draining, offline or none");
+        snprintf(state, sizeof state, "\"%s\"", o->state);
+    }
+    snprintf(ret, 128, "{%s%s%s%s%s}", o->factor ? "\"capacity_factor\":" : "",
+             o->factor ? factor : "", o->factor && o->state ? "," : "",
+             o->state ? "\"state\":" : "", o->state ? state : "");
+    return 0;
+}
+
+static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
+{
+    const struct site_opts *o = opts_;
+    struct asking a = {.name = argc > 1 ? argv[1] : NULL};
+    struct err e = {0};
+    char body[128];
+    int is_set = !strcmp(argv[0], "set"), is_show = !strcmp(argv[0], "show");
+
+    if (strcmp(argv[0], "list") && !is_set && !is_show)
+        return cmd_usage(cmd, "wants list, show or set, not '%s'", argv[0]);
+    if ((argc > 1) != (is_set || is_show))
+        return cmd_usage(cmd, argc > 1 ? "'%s' wants no name" : "'%s' wants a name", argv[0]);
+    if (a.name && !site_name_ok(a.name))
+        return cmd_usage(cmd, "a site's name is letters, digits and - _ .");
+    if (is_set != (o->factor || o->state))
+        return cmd_usage(cmd, is_set ? "nothing to set: give --capacity-factor or --state"
+                                     : "--capacity-factor and --state are for 'set'");
+    if (is_set) {
+        if (order(o, body, &e))
+            return cmd_usage(cmd, "%s", e.text);
+        a.method = "PATCH";
+        a.send = body;
+    }
+    return (a.name ? show(o, &a, &e) : list(o, &e)) ? cmd_fail(cmd, &e) : CMD_OK;
+}
+
+const struct cmd cmd_site = {
+    .name = "site",
+    .help = "Show the sites of a server, and order what they may do",
+    .args = "list|show|set [NAME]",
+    .about =
+        "Works on a running server by its admin API. What is set is in force at once, survives a\n"
+        "restart and is written into the log of changes ('gaufre audit --changes'); the value\n"
+        "none takes it back. Of the factors that the configuration, the site's file and the\n"
+        "operator say, the lowest holds.\n\n"
+        "  export GAUFRE_ADMIN_KEY=...\n"
+        "  gaufre site list\n"
+        "  gaufre site set fra1 --capacity-factor 0.5\n"
+        "  gaufre site set fra1 --state draining",
+    .opts = opts,
+    .opts_size = sizeof(struct site_opts),
+    .n_args_min = 1,
+    .n_args_max = 2,
+    .run = run,
+};

@@ -1,0 +1,166 @@
+/* The admin API's sites: how they are, and what an operator says of them. Runs on prep threads, as
+ * it waits for a database. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "cloud/accounts.h"
+#include "cloud/site.h"
+#include "policy/derate.h"
+#include "serve/server.h"
+
+#define BODY_MAX ((size_t)4096)
+
+static json_t *part(int64_t n, double of)
+{
+    return n < 0 ? json_null() : json_real((double)n / of);
+}
+
+static json_t *text_or_null(const char *s)
+{
+    return s && *s ? json_string(s) : json_null();
+}
+
+static json_t *tenants_of(const struct site_terms *t)
+{
+    json_t *a = json_array();
+
+    for (int i = 0; i < t->n_tenants; i++)
+        json_array_append_new(a, json_string(t->tenants[i]));
+    return a;
+}
+
+/* What each of those says who may lower the factor; null: nothing. */
+static json_t *said_of(const struct site_view *v)
+{
+    const struct site_terms *t = v->terms;
+
+    return json_pack("{s:{s:s, s:o}, s:{s:o, s:o}, s:{s:o, s:o}}", "configuration", "state",
+                     site_state_name(t->state), "capacity_factor", part(t->factor_ppm, DERATE_ALL),
+                     "file", "capacity_factor", part(v->file_ppm, DERATE_ALL), "error",
+                     text_or_null(v->why_factor), "operator", "state",
+                     v->order.state < 0
+                         ? json_null()
+                         : json_string(site_state_name((enum site_state)v->order.state)),
+                     "capacity_factor", part(v->order.factor_ppm, DERATE_ALL));
+}
+
+static json_t *site_json(const struct site_view *v)
+{
+    const struct site_terms *t = v->terms;
+
+    return json_pack(
+        "{s:s, s:s, s:o, s:b, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:o, s:{s:o, s:o, s:o}, s:s, s:i, "
+        "s:i, s:i, s:i, s:I}",
+        "object", "site", "name", t->name, "region", text_or_null(t->region), "generally_available",
+        !t->n_tenants, "dedicated_to", tenants_of(t), "state", site_state_name(v->state),
+        "capacity_factor", part(v->factor_ppm, DERATE_ALL), "said", said_of(v), "contracted_mw",
+        part(t->contracted_w, 1e6), "active_mw", part(t->active_w, 1e6), "power_basis",
+        t->is_facility ? "facility" : "it", "pue",
+        t->pue_permille ? part(t->pue_permille, 1e3) : json_null(), "carbon_grams_per_kwh",
+        "location", part(v->carbon_mg[CARBON_LOCATION], 1e3), "market",
+        part(v->carbon_mg[CARBON_MARKET], 1e3), "error", text_or_null(v->why_carbon), "time_zone",
+        t->time_zone ? t->time_zone : "UTC", "suppliers", v->n_suppliers, "running", v->n_running,
+        "waiting", v->n_waiting, "places", v->n_places, "requests", (json_int_t)v->n_requests);
+}
+
+static int answer(struct call *c, json_t *j, struct err *e)
+{
+    int r = j ? json_put_tree(&c->out, j) : ERR_NOMEM;
+
+    json_decref(j);
+    c->admin.status = 200;
+    return r ? err_set(e, ERR_NOMEM, "No memory for the answer.") : 0;
+}
+
+static int64_t wall_s(void)
+{
+    return clock_wall_us() / 1000000;
+}
+
+/* ---- PATCH ----------------------------------------------------------------------------------- */
+
+static int read_state(const json_t *v, int *ret, struct err *e)
+{
+    *ret = json_is_null(v) ? -1 : json_is_string(v) ? site_state_find(json_string_value(v)) : -2;
+    if (json_is_null(v) || *ret >= 0)
+        return 0;
+    return err_set_param(e, ERR_ARG, "state", "state: wants active, planned, draining or offline");
+}
+
+static int read_factor(const json_t *v, int32_t *ret, struct err *e)
+{
+    double f = json_number_value(v);
+
+    *ret = -1;
+    if (json_is_null(v))
+        return 0;
+    if (!json_is_number(v) || !(f >= 0) || f > 1)
+        return err_set_param(e, ERR_ARG, "capacity_factor",
+                             "capacity_factor: wants a number from 0 to 1");
+    *ret = (int32_t)floor(f * DERATE_ALL + 1e-6); /* 0.29 is 289999.999... */
+    return 0;
+}
+
+static int read_order(const struct call *c, struct site_order *ret, struct err *e)
+{
+    const char *name;
+    json_t *body = NULL, *v;
+    int r;
+
+    *ret = (struct site_order){SITE_KEEP, SITE_KEEP};
+    if (c->body.len > BODY_MAX)
+        return err_set(e, ERR_TOO_LARGE, "A body here has at most %zu bytes.", BODY_MAX);
+    r = json_parse(&body, c->body.data ? c->body.data : "", c->body.len, 0, e);
+    if (!r && !json_is_object(body))
+        r = err_set(e, ERR_SCHEMA, "The body is a JSON object.");
+    json_object_foreach(r ? NULL : body, name, v)
+    {
+        if (!strcmp(name, "state"))
+            r = read_state(v, &ret->state, e);
+        else if (!strcmp(name, "capacity_factor"))
+            r = read_factor(v, &ret->factor_ppm, e);
+        else
+            r = err_set_param(e, ERR_ARG, name,
+                              "%.60s: state and capacity_factor can be set, all else is in the "
+                              "configuration",
+                              name);
+        if (r)
+            break;
+    }
+    json_decref(body);
+    return r;
+}
+
+/* ---- the door -------------------------------------------------------------------------------- */
+
+int call_admin_sites(struct call *c, struct err *e)
+{
+    struct site_view v[SITES_MAX];
+    json_t *list = json_array();
+    int n = cloud_view_sites(c->s->cloud, wall_s(), v);
+
+    for (int i = 0; i < n; i++)
+        json_array_append_new(list, site_json(&v[i]));
+    return answer(c, json_pack("{s:s, s:o}", "object", "list", "data", list), e);
+}
+
+int call_admin_site(struct call *c, struct err *e)
+{
+    const char *name = c->route.arg;
+    char actor[CLOUD_NAME_MAX + 8];
+    struct account_who who = {actor, wall_s()};
+    struct site_order o;
+    struct site_view v;
+
+    snprintf(actor, sizeof actor, "key:%s", c->admin.who.key_id);
+    if (c->method == HTTP_PATCH &&
+        (read_order(c, &o, e) || cloud_order_site(c->s->cloud, clock_now_us(), &who, name, &o, e)))
+        return e->code;
+    if (cloud_view_site(c->s->cloud, wall_s(), name, &v))
+        return err_set(e, ERR_NOTFOUND, "There is no site '%.64s'.", name);
+    return answer(c, site_json(&v), e);
+}

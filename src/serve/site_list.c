@@ -1,0 +1,254 @@
+#include "serve/site_list.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/money.h"
+#include "net/url.h"
+
+#define MW_MAX_NANO   (INT64_C(1000000) * MONEY_NANO / 1000) /* a gigawatt */
+#define NANO_PER_WATT 1000                                   /* of a megawatt */
+#define NANO_PER_MG   1000000                                /* of a gram */
+#define KEY_MAX       1024
+
+#define AT(f) offsetof(struct serve_site, f)
+const struct config_setting serve_site_settings[] = {
+    {"name", CONFIG_STR, AT(name), NULL, 0, 0, "NAME", "how it is called in bills and logs"},
+    {"region", CONFIG_STR, AT(region), NULL, 0, 0, "NAME", "where it is; accounts may ask for it"},
+    {"residency", CONFIG_STR, AT(residency), NULL, 0, 0, "NAME",
+     "where what it is sent stays, of its suppliers that say nothing"},
+    {"generally_available", CONFIG_BOOL, AT(is_general), NULL, 0, 0, NULL,
+     "it serves all tenants; without it: unless it is dedicated to some"},
+    {"dedicated_to", CONFIG_STRS, AT(dedicated_to), NULL, 0, 0, "NAMES",
+     "it serves only these tenants; for all others it does not exist"},
+    {"state", CONFIG_CHOICE, AT(state), "active", 0, 0, SITE_STATE_WORDS,
+     "nothing new is sent to one that is not active"},
+    {"capacity_factor", CONFIG_STR, AT(capacity_factor), "1", 0, 0, "FACTOR",
+     "the part of its suppliers' places that may be used, 0 to 1; with 0 nothing new is sent "
+     "there"},
+    {"capacity_file", CONFIG_STR, AT(capacity_file), NULL, 0, 0, "FILE",
+     "a file with a factor, read again and again; the lowest that is said holds"},
+    {"contracted_mw", CONFIG_STR, AT(contracted_mw), NULL, 0, 0, "MW", "power that is contracted"},
+    {"active_mw", CONFIG_STR, AT(active_mw), NULL, 0, 0, "MW", "power that can be used now"},
+    {"power_basis", CONFIG_CHOICE, AT(is_facility), "it", 0, 0, "it|facility",
+     "whose power these are: the machines', or the building's"},
+    {"pue", CONFIG_STR, AT(pue), NULL, 0, 0, "RATIO",
+     "energy of the facility by that of its machines, 1 to 10"},
+    {"carbon", CONFIG_STR, AT(carbon), NULL, 0, 0, "G/KWH",
+     "CO2e of a kilowatt-hour by the grid, at any hour"},
+    {"carbon_market", CONFIG_STR, AT(carbon_market), NULL, 0, 0, "G/KWH",
+     "and by what was bought, at any hour"},
+    {"carbon_file", CONFIG_STR, AT(carbon_file), NULL, 0, 0, "FILE",
+     "or both by the hour, as CSV or JSON; read again when it changes"},
+    {"carbon_url", CONFIG_STR, AT(carbon_url), NULL, 0, 0, "URL", "or from there"},
+    {"carbon_key_env", CONFIG_STR, AT(carbon_key_env), NULL, 0, 0, "NAME",
+     "environment variable with the bearer token for it"},
+    {"carbon_ca_file", CONFIG_STR, AT(carbon_ca_file), NULL, 0, 0, "FILE",
+     "certificates to trust in place of the system's"},
+    {"carbon_refresh", CONFIG_TIME, AT(carbon_refresh), "15m", 1000, 86400000, "TIME",
+     "how often it is asked"},
+    {"time_zone", CONFIG_STR, AT(time_zone), NULL, 0, 0, "ZONE",
+     "whose hours a day in the carbon file has: Europe/Berlin (UTC)"},
+    {0},
+};
+
+const struct serve_site *site_of(const struct serve_config *c, const char *name)
+{
+    for (int i = 0; i < c->n_sites; i++) {
+        if (!strcmp(c->sites[i].name, name))
+            return &c->sites[i];
+    }
+    return NULL;
+}
+
+/* ---- the file -------------------------------------------------------------------------------- */
+
+/* A number with a point, from a least to a most in nano-units; NULL leaves *ret. */
+static int read_number(const char *key, const char *text, int64_t least, int64_t most, int64_t *ret,
+                       struct err *e)
+{
+    int64_t nano;
+
+    if (!text)
+        return 0;
+    if (money_parse(text, &nano, e) || nano < least || nano > most)
+        return err_set(e, ERR_ARG, "%s: '%.40s' is no number from %lld to %lld", key, text,
+                       (long long)(least / MONEY_NANO), (long long)(most / MONEY_NANO));
+    *ret = nano;
+    return 0;
+}
+
+static int read_power(struct serve_site *p, struct err *e)
+{
+    int64_t contracted = -1, active = -1;
+
+    if (read_number("contracted_mw", p->contracted_mw, 0, MW_MAX_NANO, &contracted, e) ||
+        read_number("active_mw", p->active_mw, 0, MW_MAX_NANO, &active, e))
+        return e->code;
+    p->terms.contracted_w = contracted < 0 ? -1 : contracted / NANO_PER_WATT;
+    p->terms.active_w = active < 0 ? -1 : active / NANO_PER_WATT;
+    if (contracted >= 0 && active > contracted)
+        return err_set(e, ERR_ARG, "active_mw: is more than contracted_mw");
+    return 0;
+}
+
+static int read_carbon(struct serve_site *p, struct err *e)
+{
+    const char *const text[CARBON_BASES] = {p->carbon, p->carbon_market};
+    static const char *const key[CARBON_BASES] = {"carbon", "carbon_market"};
+
+    for (int b = 0; b < CARBON_BASES; b++) {
+        int64_t nano = -1;
+        if (read_number(key[b], text[b], 0, INT64_C(10000) * MONEY_NANO, &nano, e))
+            return e->code;
+        p->terms.carbon_mg[b] = nano < 0 ? -1 : (nano + NANO_PER_MG / 2) / NANO_PER_MG;
+    }
+    if (!!p->carbon + !!p->carbon_file + !!p->carbon_url > 1)
+        return err_set(e, ERR_ARG, "carbon, carbon_file or carbon_url, one of them");
+    if (p->carbon_url && strncmp(p->carbon_url, "http://", 7) &&
+        strncmp(p->carbon_url, "https://", 8))
+        return err_set(e, ERR_ARG, "carbon_url: is no http or https URL");
+    if (p->carbon_key_env && !p->carbon_url)
+        return err_set(e, ERR_ARG, "carbon_key_env: there is no carbon_url");
+    p->terms.has_hours = p->carbon_file || p->carbon_url;
+    return 0;
+}
+
+static int read_zone(struct serve_config *c, struct serve_site *p, struct err *e)
+{
+    struct zone *z = NULL;
+    int r = p->time_zone ? zone_load(&z, ZONE_DIR, p->time_zone, e) : 0;
+
+    if (r)
+        return err_prefix(e, "time_zone");
+    p->zone = z;
+    p->terms.zone = z;
+    (void)c;
+    return 0;
+}
+
+static int read_availability(struct serve_site *p, struct err *e)
+{
+    for (int i = 0; i < p->dedicated_to.n; i++) {
+        if (!account_name_ok(p->dedicated_to.v[i]))
+            return err_set(e, ERR_ARG, "dedicated_to: '%.60s' is no name of a tenant",
+                           p->dedicated_to.v[i]);
+    }
+    if (p->dedicated_to.n && p->is_general > 0)
+        return err_set(e, ERR_ARG, "generally_available, or dedicated_to some: one of them");
+    if (!p->dedicated_to.n && !p->is_general)
+        return err_set(e, ERR_ARG,
+                       "it would serve nobody: name tenants in dedicated_to, or set its state to "
+                       "planned");
+    return 0;
+}
+
+static int read_terms(struct serve_config *c, struct serve_site *p, struct err *e)
+{
+    int64_t pue = 0;
+
+    p->terms = (struct site_terms){.name = p->name,
+                                   .region = p->region,
+                                   .time_zone = p->time_zone,
+                                   .tenants = p->dedicated_to.v,
+                                   .n_tenants = p->dedicated_to.n,
+                                   .state = (enum site_state)p->state,
+                                   .is_facility = p->is_facility,
+                                   .has_factor_file = p->capacity_file != NULL};
+    if (p->region && !site_name_ok(p->region))
+        return err_set(e, ERR_ARG, "region: its name is letters, digits and - _ .");
+    if (site_factor_parse(p->capacity_factor, &p->terms.factor_ppm, e))
+        return err_prefix(e, "capacity_factor");
+    if (read_number("pue", p->pue, MONEY_NANO, 10 * MONEY_NANO, &pue, e))
+        return e->code;
+    p->terms.pue_permille = (int32_t)((pue + 500000) / 1000000);
+    if (read_availability(p, e) || read_power(p, e) || read_carbon(p, e))
+        return e->code;
+    return read_zone(c, p, e);
+}
+
+int site_read(struct serve_config *c, struct config_doc *d, struct config_node *map, struct err *e)
+{
+    struct serve_site *p = &c->sites[c->n_sites];
+    struct err why = {0};
+    int r;
+
+    if (!config_is_map(map))
+        return config_err(d, map, e, "a site is a map with 'name'");
+    if (c->n_sites >= SITES_MAX)
+        return config_err(d, map, e, "more than %d sites", SITES_MAX);
+    *p = (struct serve_site){.is_general = -1};
+    config_defaults(serve_site_settings, p, &c->arena);
+    r = config_read(d, map, serve_site_settings, p, &c->arena, NULL, NULL, e);
+    if (r)
+        return r;
+    if (!p->name || !site_name_ok(p->name))
+        return config_err(d, map, e, "a site needs a 'name' of letters, digits, - _ .");
+    if (site_of(c, p->name))
+        return config_err(d, map, e, "two sites are called '%s'", p->name);
+    if (read_terms(c, p, &why))
+        return config_err(d, map, e, "site %s: %.380s", p->name, why.text);
+    c->n_sites++;
+    return 0;
+}
+
+/* ---- checks ---------------------------------------------------------------------------------- */
+
+static int check_key(struct serve_config *c, struct serve_site *p, struct err *e)
+{
+    const char *key = p->carbon_key_env ? getenv(p->carbon_key_env) : NULL;
+
+    if (!p->carbon_key_env)
+        return 0;
+    if (!key || !*key)
+        return err_set(e, ERR_ARG, "site %s: the environment has no variable %s", p->name,
+                       p->carbon_key_env);
+    for (const char *at = key; *at; at++) {
+        if (*at <= ' ' || *at > '~' || at - key >= KEY_MAX)
+            return err_set(e, ERR_ARG, "site %s: its key is none that a header can hold", p->name);
+    }
+    p->carbon_key = arena_strdup(&c->arena, key);
+    return p->carbon_key ? 0 : err_set(e, ERR_NOMEM, "out of memory");
+}
+
+static int check_site(const struct serve_config *c, const char *who, const char *site,
+                      struct err *e)
+{
+    if (!site || !*site || site_of(c, site))
+        return 0;
+    return err_set(e, ERR_ARG, "%s: there is no site '%.60s'", who, site);
+}
+
+int sites_check(struct serve_config *c, struct err *e)
+{
+    char who[160];
+    int r = check_site(c, "site", c->site, e);
+
+    for (int i = 0; !r && i < c->n_sites; i++) {
+        r = check_key(c, &c->sites[i], e);
+        c->site_list[i] = c->sites[i].terms;
+    }
+    for (int i = 0; !r && i < c->n_suppliers; i++) {
+        snprintf(who, sizeof who, "supplier %.140s", c->suppliers[i].name);
+        r = check_site(c, who, c->suppliers[i].site, e);
+    }
+    c->site_table = (struct cloud_sites){.list = c->site_list, .n = c->n_sites};
+    return r;
+}
+
+void sites_describe(const struct serve_config *c, struct buf *out)
+{
+    char factor[SITE_FACTOR_TEXT];
+
+    for (int i = 0; i < c->n_sites; i++) {
+        const struct serve_site *p = &c->sites[i];
+        buf_addf(out, "site       %s: %s%s%s, capacity factor %s", p->name,
+                 site_state_name(p->terms.state), p->region ? ", region " : "",
+                 p->region ? p->region : "", site_factor_show(p->terms.factor_ppm, factor));
+        for (int k = 0; k < p->dedicated_to.n; k++)
+            buf_addf(out, "%s%s", k ? ", " : ", dedicated to ", p->dedicated_to.v[k]);
+        buf_add_char(out, '\n');
+    }
+}

@@ -1,0 +1,306 @@
+"""Sites: who may be served where, how much of a site may be used, and that admission obeys at once."""
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from finding import find_gaufre
+from mock_upstream import Mock, chunk
+from serving import Server, wait_for
+
+pytestmark = pytest.mark.sanitize
+SITES = """sites:
+  - {name: fra1, region: eu, pue: 1.25, contracted_mw: 2.5, active_mw: 1.5, carbon: 300, carbon_market: 0}
+  - {name: osl1, region: no, residency: no}
+"""
+
+
+class World:
+    """Two suppliers of the model m, each at a site of its own, and accounts."""
+
+    def __init__(self, folder, sites=SITES, tail="routes: [{route: order}]\n", more=None):
+        self.folder = folder
+        self.mocks = {"a": Mock(), "b": Mock()}
+        self.config = folder / "c.yaml"
+        self.env = {**os.environ, "GAUFRE_HOME": str(folder)}
+        self.write(sites, tail, more or {})
+        self.cli("tenant", "new", "acme")
+        self.cli("tenant", "new", "other")
+        self.keys = {t: self.cli("key", "new", t, "--tenant", t) for t in ("acme", "other")}
+        self.env["GAUFRE_ADMIN_KEY"] = self.cli("key", "new", "root", "--tenant", "acme", "--admin", "yes")
+        self.server = None
+
+    def write(self, sites, tail="routes: [{route: order}]\n", more=None):
+        where = {"a": "fra1", "b": "osl1"}
+        self.config.write_text(sites + "suppliers:\n" + "".join(
+            f"  - name: {n}\n    base_url: {m.url}\n    models: [m]\n    site: {where[n]}\n    first_byte_timeout: 60s\n"
+            f"    silence_timeout: 60s\n{(more or {}).get(n, '')}" for n, m in self.mocks.items()) + tail)
+
+    def serve(self):
+        self.server = Server(str(self.folder), "-c", self.config, models=[])
+        return self
+
+    def cli(self, *args, ok=True):
+        r = subprocess.run([find_gaufre(), *map(str, args)], capture_output=True, text=True, env=self.env, check=False,
+                           stdin=subprocess.DEVNULL)
+        assert (r.returncode == 0) == ok, r.stdout + r.stderr
+        return r.stdout.strip() if ok else r.stderr
+
+    def site(self, *args, ok=True):
+        return self.cli("site", *args, "--server", self.server.url, ok=ok)
+
+    def show(self, name):
+        return json.loads(self.site("show", name, "--json"))
+
+    def ask(self, tenant="acme", headers=None, **more):
+        """(status, site, body)"""
+        status, heads, body = self.server.post(
+            "/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "x"}], **more},
+            {"Authorization": f"Bearer {self.keys[tenant]}", **(headers or {})})
+        return status, heads["x-gaufre-site"], body
+
+    def admin(self, method, path, body=None):
+        status, _, text = self.server.request(method, "/admin/v1" + path, body,
+                                              {"Authorization": f"Bearer {self.env['GAUFRE_ADMIN_KEY']}"})
+        return status, json.loads(text)
+
+    def stop(self):
+        if self.server:
+            assert self.server.stop() == 0, self.server.read_log()[-4000:]
+            self.server = None
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = []
+
+    def make(*args, **more):
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        made.append(World(folder, *args, **more))
+        return made[-1]
+
+    yield make
+    for w in made:
+        w.stop()
+        for m in w.mocks.values():
+            m.close()
+
+
+def test_a_site_is_told_and_ordered(world):
+    w = world().serve()
+    assert w.ask()[:2] == (200, "fra1")
+    line = next(x for x in w.server.read_log().splitlines() if " request " in x and "/v1/chat" in x)
+    assert "site=fra1" in line
+    assert w.show("fra1") | {"suppliers": 1} == w.admin("GET", "/sites/fra1")[1]
+    site = w.show("fra1")
+    assert (site["region"], site["pue"], site["contracted_mw"], site["active_mw"], site["power_basis"]) == ("eu", 1.25, 2.5, 1.5, "it")
+    assert site["carbon_grams_per_kwh"] == {"location": 300, "market": 0, "error": None}
+    assert site["requests"] == 1 and site["state"] == "active" and site["capacity_factor"] == 1
+    # Nothing new goes to a site with factor 0: at once, without a restart.
+    assert w.admin("PATCH", "/sites/fra1", {"capacity_factor": 0}) == (200, w.show("fra1"))
+    assert w.ask()[:2] == (200, "osl1")
+    w.site("set", "osl1", "--state", "draining")
+    status, site, body = w.ask()
+    assert (status, site, body["error"]["code"]) == (503, None, "site_closed")
+    assert len(w.mocks["a"].requests) == 1 and len(w.mocks["b"].requests) == 1
+    # What was ordered survives a restart, and is in the log of changes.
+    w.stop()
+    w.serve()
+    assert w.ask()[0] == 503
+    w.site("set", "fra1", "--capacity-factor", "none")
+    assert w.ask()[:2] == (200, "fra1")
+    changes = [json.loads(x) for x in w.cli("audit", "--changes", "--json").splitlines()]
+    assert [(c["actor"], c["id"], c["before"], c["after"]) for c in changes if c["kind"] == "site"] == [
+        ("key:root", "fra1", {}, {"capacity_factor": 0}), ("key:root", "osl1", {}, {"state": "draining"}),
+        ("key:root", "fra1", {"capacity_factor": 0}, {})]
+    assert "draining" in w.site("list") and w.site("list").splitlines()[1].startswith("fra1")
+
+
+def test_bad_orders(world):
+    w = world().serve()
+    for body, param in (({"capacity_factor": 1.5}, "capacity_factor"), ({"capacity_factor": "1"}, "capacity_factor"), ({"capacity_factor": -0.1}, "capacity_factor"),
+                        ({"state": "closed"}, "state"), ({"state": 1}, "state"), ({"pue": 1.1}, "pue")):
+        status, answer = w.admin("PATCH", "/sites/fra1", body)
+        assert status == 400 and param in answer["error"]["message"], answer
+    assert w.admin("PATCH", "/sites/nowhere", {"state": "active"})[0] == 404
+    assert w.admin("GET", "/sites/nowhere")[0] == 404
+    assert w.admin("DELETE", "/sites/fra1")[0] == 405
+    assert w.server.request("GET", "/admin/v1/sites", None, {"Authorization": f"Bearer {w.keys['acme']}"})[0] == 403
+    assert "no site 'nowhere'" in w.site("show", "nowhere", ok=False)
+    for args in (("set", "fra1"), ("set", "fra1", "--capacity-factor", "2"), ("set", "fra1", "--state", "x"), ("show",), ("list", "fra1"), ("go",)):
+        w.site(*args, ok=False)
+    assert w.show("fra1")["capacity_factor"] == 1
+
+
+def test_places_follow_the_factor(world):
+    """Of 4 places 2 are used with a factor of 0.5; who waits when it becomes 0 goes elsewhere, and who runs stays."""
+    release = threading.Event()
+
+    w = world(more={"a": "    concurrency: 4\n"})
+    w.serve()
+    w.site("set", "fra1", "--capacity-factor", "0.5")
+    got = []
+    w.cli("tenant", "set", "acme", "--allowed-sites", "fra1")
+    wait_for("the limit", lambda: "accounts in force" in w.server.read_log())
+    threads = [threading.Thread(target=lambda: got.append(w.ask(stream=False)[:2])) for _ in range(3)]
+    w.mocks["a"].script = lambda a: (release.wait(120), a.reply(200, CHAT_DONE))
+    for t in threads:
+        t.start()
+    wait_for("two there and one in line", lambda: len(w.mocks["a"].requests) == 2 and w.show("fra1")["waiting"] == 1)
+    assert w.show("fra1")["places"] == 2
+    w.site("set", "fra1", "--capacity-factor", "0")
+    wait_for("the one that waited is refused", lambda: got == [(503, "fra1")] or None)
+    assert w.show("fra1")["running"] == 2
+    release.set()
+    for t in threads:
+        t.join()
+    assert sorted(got, key=str) == [(200, "fra1"), (200, "fra1"), (503, "fra1")]
+    assert len(w.mocks["a"].requests) == 2
+    w.site("set", "fra1", "--capacity-factor", "1")
+    assert w.ask()[:2] == (200, "fra1")
+
+
+CHAT_DONE = {"id": "x", "object": "chat.completion", "created": 7, "model": "m",
+             "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
+             "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}}
+
+
+def test_who_waits_goes_elsewhere(world):
+    release = threading.Event()
+    w = world(more={"a": "    concurrency: 1\n    weight: 1\n"}, tail="routes: [{route: affinity}]\n")
+    w.mocks["a"].script = lambda a: (release.wait(120), a.reply(200, CHAT_DONE))
+    w.serve()
+    w.site("set", "osl1", "--state", "offline")
+    got = []
+    threads = [threading.Thread(target=lambda: got.append(w.ask()[:2])) for _ in range(2)]
+    for t in threads:
+        t.start()
+    wait_for("one waits", lambda: w.show("fra1")["waiting"] == 1)
+    w.site("set", "osl1", "--state", "none")
+    w.site("set", "fra1", "--state", "draining")
+    wait_for("it was served elsewhere", lambda: got == [(200, "osl1")] or None)
+    release.set()
+    for t in threads:
+        t.join()
+    assert got == [(200, "osl1"), (200, "fra1")]
+
+
+def test_a_file_with_the_factor(world, tmp_path):
+    file = tmp_path / "factor"
+    file.write_text("0\n")
+    w = world(SITES.replace("name: fra1,", f"name: fra1, capacity_file: {file},")).serve()
+    assert w.ask()[:2] == (200, "osl1")  # from the first request on
+    file.write_text("0.25")
+    wait_for("a quarter", lambda: w.show("fra1")["capacity_factor"] == 0.25)
+    assert w.ask()[:2] == (200, "fra1") and w.show("fra1")["places"] == 16
+    w.site("set", "fra1", "--capacity-factor", "0.75")
+    assert w.show("fra1")["capacity_factor"] == 0.25  # the lowest holds
+    for text in ("half", "1.5", "0.5 0.6", "-1", "", "0.1234567", "1" * 100, "0.5\0"):
+        file.write_text(text)
+        site = wait_for(f"the fault {text!r}", lambda: (lambda s: s if s["said"]["file"]["error"] else None)(w.show("fra1")))
+        assert site["capacity_factor"] == 0.25, text  # the last that could be read
+        file.write_text("0.25")
+        wait_for("it is read again", lambda: not w.show("fra1")["said"]["file"]["error"])
+    file.unlink()
+    wait_for("it is gone", lambda: w.show("fra1")["said"]["file"]["error"])
+    assert w.ask()[0] == 200 and "site not read" in w.server.read_log()
+    assert w.server.metric("gaufre_site_capacity_factor", site="fra1") == 0.25
+
+
+def test_dedicated_sites_and_allowed_places(world):
+    w = world(SITES.replace("name: osl1,", "name: osl1, dedicated_to: [acme],")).serve()
+    w.site("set", "fra1", "--state", "draining")
+    assert w.ask("acme")[:2] == (200, "osl1")
+    status, _, body = w.ask("other")
+    assert status == 503 and body["error"]["code"] == "site_closed"
+    w.site("set", "fra1", "--state", "none")
+    assert w.ask("other")[:2] == (200, "fra1") and not [r for r in w.mocks["b"].requests[1:]]
+    w.cli("tenant", "set", "acme", "--allowed-sites", "osl*")
+    wait_for("it is in force", lambda: w.ask("acme")[1] == "osl1")
+    w.cli("key", "set", "acme", "--allowed-regions", "eu")  # and so nothing is left
+    wait_for("nowhere", lambda: w.ask("acme")[0] == 403)
+    w.cli("tenant", "set", "acme", "--allowed-sites", "none")
+    wait_for("by the region", lambda: w.ask("acme")[:2] == (200, "fra1"))
+    w.cli("tenant", "set", "other", "--allowed-sites", "osl1")  # which is not theirs
+    wait_for("nowhere", lambda: w.ask("other")[0] == 403)
+    assert "no right to any supplier" in w.ask("other")[2]["error"]["message"]
+
+
+def test_nearest(world):
+    w = world(tail="routes: [{route: nearest}]\n").serve()
+    for region, site in (("no", "osl1"), ("eu", "fra1"), ("no", "osl1")):
+        for _ in range(2):
+            assert w.ask(headers={"x-gaufre-region": region})[:2] == (200, site)
+    w.cli("tenant", "set", "acme", "--region", "no")
+    wait_for("the tenant's region", lambda: w.ask()[1] == "osl1")
+    assert w.ask(headers={"x-gaufre-region": "eu"})[1] == "fra1"
+    status, _, body = w.ask(headers={"x-gaufre-region": "no where"})
+    assert status == 400 and "x-gaufre-region" in body["error"]["message"]
+    status, heads, _ = w.server.request("POST", "/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "x"}]},
+                                        {"Authorization": f"Bearer {w.keys['acme']}", "x-gaufre-region": "no"})
+    w.env["KEY"] = w.keys["acme"]
+    told = json.loads(w.cli("route", "explain", heads["x-request-id"], "--server", w.server.url, "--key-env", "KEY", "--json"))
+    assert told["route"] == "nearest" and told["chosen"] == "b/m"
+    rows = {c["supplier"]: c for c in told["candidates"]}
+    assert rows["a/m"]["away"] and not rows["b/m"]["away"] and rows["b/m"]["rtt_us"] > 0 and rows["a/m"]["score"] > 100000 > rows["b/m"]["score"]
+    for region, who in (("no", "b/m"), ("eu", "a/m")):
+        tried = json.loads(w.cli("route", "try", "-c", w.config, "-m", "m", "--region", region, "--json"))
+        assert tried["chosen"] == who and tried["score_unit"] == "us away"
+
+
+def test_what_the_ledger_has(world):
+    """A request's row has its site; no energy is known of a supplier that says nothing, so its carbon is unknown."""
+    w = world().serve()
+    assert w.ask()[0] == 200
+    w.stop()
+    import sqlite3
+    with sqlite3.connect(w.folder / "ledger.db") as db:
+        assert db.execute("SELECT site, carbon_location_ug, carbon_market_ug FROM usage").fetchall() == [("fra1", -1, -1)]
+
+
+def test_swap(world):
+    """Sites change with SIGHUP, all or nothing; orders stay."""
+    w = world().serve()
+    w.site("set", "osl1", "--capacity-factor", "0.5")
+    w.write(SITES.replace("pue: 1.25", "pue: 0.5"))
+    status, answer = w.admin("POST", "/reload")
+    assert status == 400 and "c.yaml:2:5: site fra1: pue: '0.5' is no number from 1 to 10" in answer["error"]["message"]
+    w.write(SITES.replace("pue: 1.25", "pue: 1.5, state: offline"))
+    assert w.admin("POST", "/reload")[0] == 200
+    assert w.show("fra1")["pue"] == 1.5 and w.ask()[1] == "osl1"
+    assert w.show("osl1")["capacity_factor"] == 0.5
+    assert w.server.metric("gaufre_site_pue", site="fra1") == 1.5
+    w.write(SITES)
+    w.server.process.send_signal(signal.SIGHUP)
+    wait_for("it is active again", lambda: w.ask()[1] == "fra1")
+
+
+@pytest.mark.parametrize("sites,why", [
+    ("sites: [{region: eu}]", "c.yaml:1:9: a site needs a 'name'"),
+    ("sites: [{name: a}, {name: a}]", "1:20: two sites are called 'a'"),
+    ("sites: [{name: a, capacity_factor: 1.1}]", "site a: capacity_factor: '1.1' is no factor"),
+    ("sites: [{name: a, generally_available: true, dedicated_to: [t]}]", "one of them"),
+    ("sites: [{name: a, generally_available: false}]", "it would serve nobody"),
+    ("sites: [{name: a, dedicated_to: ['x y']}]", "'x y' is no name of a tenant"),
+    ("sites: [{name: a, contracted_mw: 1, active_mw: 2}]", "active_mw: is more than contracted_mw"),
+    ("sites: [{name: a, contracted_mw: -1}]", "contracted_mw: '-1' is no number"),
+    ("sites: [{name: a, carbon: 10, carbon_file: x}]", "carbon, carbon_file or carbon_url, one of them"),
+    ("sites: [{name: a, carbon_url: 'ftp://x'}]", "no http or https URL"),
+    ("sites: [{name: a, time_zone: Nowhere/City}]", "time_zone"),
+    ("sites: [{name: a, state: gone}]", "state"),
+    ("sites: [{name: a, color: red}]", "color"),
+    ("sites: [{name: a, region: 'x y'}]", "region: its name is"),
+    ("sites: a", "sites: wants a list"),
+    ("site: b\nsites: [{name: a}]", "site: there is no site 'b'"),
+    ("sites: [{name: a}]\nsuppliers: [{name: s, base_url: 'http://127.0.0.1:1/v1', models: [m], site: b}]", "supplier s: there is no site 'b'"),
+])
+def test_what_is_refused(tmp_path, sites, why):
+    (tmp_path / "c.yaml").write_text(sites + ("\n" if "suppliers" in sites else "\nsuppliers: [{name: s, base_url: 'http://127.0.0.1:1/v1', models: [m]}]\n"))
+    r = subprocess.run([find_gaufre(), "serve", "--check", "-c", str(tmp_path / "c.yaml")], capture_output=True, text=True, check=False,
+                       env={**os.environ, "GAUFRE_HOME": str(tmp_path)})
+    assert r.returncode == 2 and why in r.stderr, r.stderr
