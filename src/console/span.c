@@ -17,7 +17,11 @@ static void key(struct buf *b, const char *name, const char *kind)
 {
     if (b->len && b->data[b->len - 1] == '}')
         buf_add_char(b, ',');
-    buf_addf(b, "{\"key\":\"%s\",\"value\":{\"%s\":", name, kind);
+    buf_add_str(b, "{\"key\":\"");
+    buf_add_str(b, name);
+    buf_add_str(b, "\",\"value\":{\"");
+    buf_add_str(b, kind);
+    buf_add_str(b, "\":");
 }
 
 static void put_text_attr(struct buf *b, const char *name, const char *value)
@@ -32,7 +36,9 @@ static void put_text_attr(struct buf *b, const char *name, const char *value)
 static void put_int_attr(struct buf *b, const char *name, int64_t value)
 {
     key(b, name, "intValue"); /* 64 bits are text in protobuf's JSON */
-    buf_addf(b, "\"%lld\"}}", (long long)value);
+    buf_add_char(b, '"');
+    put_number(b, value);
+    buf_add_str(b, "\"}}");
 }
 
 static void put_flag_attr(struct buf *b, const char *name, int value)
@@ -74,18 +80,29 @@ struct head {
     int64_t from_us, to_us;
 };
 
+static void put_name(struct buf *b, const char *name)
+{
+    buf_add_str(b, ",\"");
+    buf_add_str(b, name);
+    buf_add_str(b, "\":\"");
+}
+
 static void put_id(struct buf *b, const char *name, const unsigned char *id, size_t n)
 {
     char text[2 * TRACE_ID_BYTES + 1];
 
     put_bytes(id, n, text);
-    buf_addf(b, ",\"%s\":\"%s\"", name, text);
+    put_name(b, name);
+    buf_add(b, text, 2 * n);
+    buf_add_char(b, '"');
 }
 
 /* The wall clock's nanoseconds. */
 static void put_time(struct buf *b, const char *name, const struct span_request *r, int64_t at_us)
 {
-    buf_addf(b, ",\"%s\":\"%lld000\"", name, (long long)(r->wall_us - (r->ended_us - at_us)));
+    put_name(b, name);
+    put_number(b, r->wall_us - (r->ended_us - at_us));
+    buf_add_str(b, "000\"");
 }
 
 /* All up to the attributes, which follow. */
@@ -93,7 +110,9 @@ static void begin(struct buf *b, const struct span_request *r, const struct head
 {
     buf_add_str(b, "{\"name\":");
     if (h->rest && *h->rest) {
-        buf_addf(b, "\"%s ", h->name);
+        buf_add_char(b, '"');
+        buf_add_str(b, h->name);
+        buf_add_char(b, ' ');
         json_put_escaped(b, h->rest, strlen(h->rest));
         buf_add_char(b, '"');
     } else {
@@ -107,7 +126,10 @@ static void begin(struct buf *b, const struct span_request *r, const struct head
         buf_add_str(b, ",\"traceState\":");
         json_put_str(b, r->state);
     }
-    buf_addf(b, ",\"flags\":%u,\"kind\":%d", r->context.flags, h->kind);
+    buf_add_str(b, ",\"flags\":");
+    put_number(b, r->context.flags);
+    buf_add_str(b, ",\"kind\":");
+    put_number(b, h->kind);
     put_time(b, "startTimeUnixNano", r, h->from_us);
     put_time(b, "endTimeUnixNano", r, h->to_us > h->from_us ? h->to_us : h->from_us);
     buf_add_str(b, ",\"attributes\":[");
@@ -196,7 +218,8 @@ static void put_usage(struct buf *b, const struct span_request *r, const struct 
                       (double)(t->first_us - t->began_us) * 1e-6);
     if (r->finish)
         put_list_attr(b, "gen_ai.response.finish_reasons", r->finish);
-    put_text_attr(b, "gen_ai.response.id", r->reply_id);
+    if (t->is_local) /* what is relayed has the supplier's own */
+        put_text_attr(b, "gen_ai.response.id", r->reply_id);
     put_text_attr(b, "gen_ai.response.model", r->model);
 }
 

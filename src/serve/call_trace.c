@@ -160,16 +160,16 @@ static const char *operation_of(const struct call *c)
     return c->route.dialect == api_dialects[API_CHAT] ? "chat" : "text_completion";
 }
 
-void call_trace_end(struct call *c)
+/* That of a recorded one. */
+static void end_recorded(struct call *c, struct call_trace *t)
 {
-    struct call_trace *t = c->trace;
     unsigned char random[SPAN_TRIES_MAX * CHILD_BYTES];
     int64_t now_us = clock_now_us();
     int i_answer = c->n_jobs ? call_hedge_answering(c)->i_try : 0;
     struct span_request r;
     struct buf b;
 
-    if (!t || !t->is_recorded || rand_system(random, sizeof random))
+    if (rand_system(random, sizeof random))
         return;
     for (int i = 0; i < t->n_tries; i++) {
         if (i + 1 == i_answer && !t->list[i].ended_us)
@@ -211,4 +211,10 @@ void call_trace_end(struct call *c)
     else
         console_spans(c->s->console, 0, span_count(&r));
     buf_done(&b);
+}
+
+void call_trace_end(struct call *c)
+{
+    if (c->trace && c->trace->is_recorded)
+        end_recorded(c, c->trace);
 }

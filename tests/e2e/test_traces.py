@@ -285,10 +285,10 @@ def test_nothing_waits_for_a_collector_that_hangs(made):
     go = threading.Event()
     collector, mock = made.keep(Collector(lambda a: (go.wait(600), a.reply(200, {})))), made.keep(Mock())
     server = made.front(collector, mock.url, flags=("--drain-timeout", "2s"))
-    n = 0
+    n, state = 0, ",".join(f"k{i}={'b' * 250}" for i in range(7))  # spans of some size
     while not server.metric("gaufre_trace_spans_total", result="dropped") and n < 5000:
         for _ in range(50):
-            assert ask(server, {"x-client-request-id": "y" * 70, "tracestate": "a=" + "b" * 200, **CLIENT})[0] == 200
+            assert ask(server, {"tracestate": state, **CLIENT})[0] == 200
         n += 50
     assert n < 5000 and "traces dropped" in server.read_log()
     assert server.stop() == 0  # its drain is over: the spans are dropped
