@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/rand.h"
 #include "base/ring.h"
@@ -45,6 +46,7 @@ struct trace_export {
     /* The rest is of the first io thread. */
     struct buf batch; /* empty: none is under way */
     int n_batch;      /* spans in it */
+    struct buf answer;
     struct upstream_request *r;
     int n_failed, is_kept, is_stopped;
     int64_t gather_us, begun_us, due_us; /* gather_us 0: nothing waits */
@@ -155,6 +157,32 @@ static int may_come_back(int status)
     return status == 429 || (status >= 502 && status <= 504);
 }
 
+/* Spans that the service did not take of a batch that it answered with 2xx. */
+static int rejected(const struct trace_export *t)
+{
+    json_t *root = NULL, *n;
+    long long v = 0;
+
+    if (!t->answer.len || json_parse(&root, t->answer.data, t->answer.len, 0, NULL))
+        return 0;
+    n = json_object_get(json_object_get(root, "partialSuccess"), "rejectedSpans");
+    v = json_is_string(n) ? strtoll(json_string_value(n), NULL, 10) : json_integer_value(n);
+    json_decref(root);
+    return v < 0 ? 0 : v < t->n_batch ? (int)v : t->n_batch;
+}
+
+static void delivered(struct trace_export *t)
+{
+    int n = rejected(t);
+
+    console_spans(t->s->console, t->n_batch - n, 0);
+    if (n)
+        drop(t, n, "the service rejects them", 0);
+    if (t->n_failed)
+        LOG_EVENT(LOG_INFO, "traces sent again", LOG_INT("tries", t->n_failed + 1));
+    forget(t);
+}
+
 static void on_end(void *ctx, struct upstream_request *r, const struct err *e)
 {
     struct trace_export *t = ctx;
@@ -164,10 +192,7 @@ static void on_end(void *ctx, struct upstream_request *r, const struct err *e)
     t->r = NULL;
     snprintf(why, sizeof why, "the service answered %d", status);
     if (status >= 200 && status < 300) {
-        console_spans(t->s->console, t->n_batch, 0);
-        if (t->n_failed)
-            LOG_EVENT(LOG_INFO, "traces sent again", LOG_INT("tries", t->n_failed + 1));
-        forget(t);
+        delivered(t);
     } else if (!status || may_come_back(status)) {
         fail(t, e->code ? e->text : why);
     } else {
@@ -182,12 +207,13 @@ static void on_head(void *ctx, struct upstream_request *r)
     (void)r;
 }
 
+/* Of what it answers only a few words matter; what is longer is cut, and then says nothing. */
 static void on_data(void *ctx, struct upstream_request *r, const char *p, size_t n)
 {
-    (void)ctx;
+    struct trace_export *t = ctx;
+
     (void)r;
-    (void)p;
-    (void)n;
+    buf_add(&t->answer, p, n);
 }
 
 static void post(struct trace_export *t)
@@ -205,6 +231,7 @@ static void post(struct trace_export *t)
                                .n_body = t->batch.len};
     struct err e = {0};
 
+    buf_clear(&t->answer);
     for (int i = 0; i < c->n_headers; i++)
         header[1 + i] = (struct upstream_header){c->name[i], c->value[i]};
     if (t->batch.failed)
@@ -298,6 +325,7 @@ int trace_export_open(struct trace_export **ret, struct server *s, struct err *e
     t->config = s->config;
     t->item = (struct mbox_item){.kind = MAIL_TRACES, .owner = t};
     buf_init(&t->batch, BATCH_MAX);
+    buf_init(&t->answer, ANSWER_MAX);
     t->rings = aligned_alloc(64, (size_t)net_n_io(s->net) * sizeof *t->rings);
     for (int i = 0; t->rings && i < net_n_io(s->net); i++) {
         t->rings[i].data = aligned_alloc(64, TRACE_RING_BYTES);
@@ -354,6 +382,7 @@ void trace_export_close(struct trace_export *t)
                   LOG_STR("why", "the server has stopped"));
     upstream_close(t->up);
     buf_done(&t->batch);
+    buf_done(&t->answer);
     free(t->rings);
     free(t);
 }

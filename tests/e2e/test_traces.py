@@ -2,6 +2,10 @@
 import base64
 import json
 import re
+import shutil
+import socket
+import ssl
+import subprocess
 import threading
 
 import pytest
@@ -278,6 +282,62 @@ def test_a_collector_that_refuses(made):
     assert ask(server, CLIENT)[0] == 200
     wait_for("dropped", lambda: server.metric("gaufre_trace_spans_total", result="dropped") == 2)
     assert len(collector.requests) == 1  # for good: not asked again
+
+
+def test_a_collector_that_takes_a_part(made):
+    collector = made.keep(Collector(lambda a: a.reply(200, {"partialSuccess": {"rejectedSpans": "1", "errorMessage": "no"}})))
+    server = made.front(collector, made.keep(Mock()).url)
+    assert ask(server, CLIENT)[0] == 200
+    wait_for("told", lambda: server.metric("gaufre_trace_spans_total", result="dropped") == 1)
+    assert server.metric("gaufre_trace_spans_total", result="sent") == 1 and len(collector.requests) == 1
+
+
+def pump(a, b):
+    try:
+        while (data := a.recv(65536)):
+            b.sendall(data)
+        b.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+def behind_tls(mock, folder):
+    """An address whose TLS ends here, before the mock, and the file of its certificate."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
+                    "2", "-subj", "/CN=collector", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
+                   check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve(raw):
+        try:
+            outer, inner = context.wrap_socket(raw, server_side=True), socket.create_connection(("127.0.0.1", mock.port))
+        except OSError:
+            return raw.close()
+        threading.Thread(target=pump, args=(inner, outer), daemon=True).start()
+        return pump(outer, inner)
+
+    def accept():
+        while True:
+            threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    return f"https://127.0.0.1:{listener.getsockname()[1]}", cert
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+def test_a_collector_behind_tls(made, tmp_path):
+    """Its certificate is checked: with its authority spans come, without it nothing is sent."""
+    collector, mock = made.keep(Collector()), made.keep(Mock())
+    url, cert = behind_tls(collector, tmp_path)
+    server = made.front(None, mock.url, flags=("--traces", url, "--traces-ca-file", cert))
+    assert ask(server, CLIENT)[0] == 200
+    assert len(collector.tree(2)) == 2
+    server = made.front(None, mock.url, flags=("--traces", url))
+    assert ask(server, CLIENT)[0] == 200
+    assert server.stop() == 0 and "traces not sent" in server.read_log() and len(collector.spans()) == 2
 
 
 def test_nothing_waits_for_a_collector_that_hangs(made):
