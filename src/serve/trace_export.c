@@ -49,6 +49,7 @@ struct trace_export {
     struct buf answer;
     struct upstream_request *r;
     int n_failed, is_kept, is_stopped;
+    int is_hopeless; /* a try failed while the server stops: there is no other */
     int64_t gather_us, begun_us, due_us; /* gather_us 0: nothing waits */
     uint64_t seed, n_drawn;
 };
@@ -144,7 +145,8 @@ static void fail(struct trace_export *t, const char *why)
 
     if (++t->n_failed == 1)
         LOG_EVENT(LOG_WARN, "traces not sent", LOG_STR("why", why));
-    if (now_us - t->begun_us >= GIVE_UP_US || net_server_is_draining(t->s->net)) {
+    t->is_hopeless = net_server_is_draining(t->s->net);
+    if (now_us - t->begun_us >= GIVE_UP_US || t->is_hopeless) {
         give_up(t, why);
         return;
     }
@@ -254,7 +256,7 @@ static void keep(struct trace_export *t, int is_kept)
     t->is_kept = is_kept;
 }
 
-/* The drain's time is over: what was not sent is dropped. */
+/* The drain's time is over, or there is no hope: what was not sent is dropped. */
 static void end(struct trace_export *t)
 {
     if (t->r)
@@ -273,7 +275,7 @@ void trace_export_mail(struct trace_export *t)
 
     if (t->is_stopped)
         return;
-    if (net_server_is_over(t->s->net)) {
+    if (t->is_hopeless || net_server_is_over(t->s->net)) {
         end(t);
         return;
     }
