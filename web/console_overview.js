@@ -46,7 +46,12 @@ function breaker(s) {
     return [`${s.breaker.replace('_', ' ')}${wait}`, { closed: 'ok', open: 'bad' }[s.breaker] || 'warn'];
 }
 
-const budget_text = (b) => `${b.of === 'money' ? `${b.settled} of ${b.amount} ${b.currency}` : `${number(b.settled)} of ${number(b.amount)} tokens`}, ${b.span === 'all' ? 'in all' : `a ${b.span}`}`;
+const budget_amounts = {
+    money: (b) => `${b.settled} of ${b.amount} ${b.currency}`,
+    energy: (b) => `${number(b.settled)} of ${number(b.amount)} Wh`,
+    tokens: (b) => `${number(b.settled)} of ${number(b.amount)} tokens`,
+};
+const budget_text = (b) => `${budget_amounts[b.of](b)}, ${b.span === 'all' ? 'in all' : `a ${b.span}`}`;
 
 /** A tenant's budgets as bars; also for the view of tenants. */
 export function show_budgets(el, t) {

@@ -295,3 +295,12 @@ def test_without_keys(tmp_path):
         assert c.server.get("/admin/v1/overview", heads)[0] == 403
     assert c.server.request("POST", "/admin/v1/session", None, {"authorization": "Bearer x"})[0] == 400
     c.stop()
+
+
+def test_a_budget_of_energy(one):
+    one("POST", "/tenants", {"id": "amp", "energy_budget_per_day": "1.5kWh"})
+    key = one("POST", "/keys", {"id": "volt", "tenant": "amp"})[1]["key"]
+    assert one.cloud.ask(key) == 402  # of these suppliers nobody knows how much they take
+    amp = wait_for("told", lambda: [t for t in one("GET", "/overview")[1]["tenants"] if t["id"] == "amp"])[0]
+    budget = amp["budgets"][0]
+    assert (budget["of"], budget["span"], budget["amount"], budget["settled"], budget["held"]) == ("energy", "day", 1500.0, 0.0, 0.0)
