@@ -187,8 +187,8 @@ int serve_config_template(const char *model, struct buf *out)
              "env: ALICE_KEY}\n\n# Who is told when a budget or a key comes to its end: a list.\n"
              "#webhooks:\n#  - {name: ops, url: https://ops.example/hook, "
              "secret_env: OPS_SECRET}\n\n# Where the energy that requests use is read "
-             "('gaufre energy --help'): a map.\n#energy: {kind: redfish, url: "
-             "'https://bmc.example/redfish/v1/Chassis/1/EnvironmentMetrics', key_env: BMC_KEY}\n\n"
+             "('gaufre energy --help'): a map.\n#energy:\n#  kind: redfish\n#  url: "
+             "https://bmc.example/redfish/v1/Chassis/1/EnvironmentMetrics\n#  key_env: BMC_KEY\n\n"
              "# The server.\n");
     config_template(serve_settings, "", out);
     buf_add_str(out, "\n# Models that say nothing of their own.\n");
