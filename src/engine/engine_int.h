@@ -48,6 +48,9 @@ struct engine_job {
     _Alignas(8) unsigned char data[];
 };
 
+/* How what was told of a choice before (job_past) ends. */
+enum past_end { PAST_GOES_ON, PAST_TOLD, PAST_STOP, PAST_LENGTH, PAST_FAILED };
+
 /* One choice of a job, in a slot. */
 struct engine_seq {
     struct sched_seq slot; /* as policy sees it: its state, and what it takes in the step */
@@ -65,6 +68,7 @@ struct engine_seq {
     int32_t out, n_out;  /* its logits */
     int32_t row, n_rows; /* and its draws */
     int prompt_err;
+    enum past_end past_end;
     /* Speculation: token[n_token ...] holds n_draft proposed tokens during a step. */
     struct lookup lookup;
     struct draft_trust trust;

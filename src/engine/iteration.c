@@ -371,12 +371,26 @@ static int is_stop_token(const struct engine *e, const struct engine_seq *q, int
     return 0;
 }
 
+int seq_text(struct engine *e, struct engine_seq *q, int32_t t, struct buf *text)
+{
+    const struct sampling *p = &q->job->ask->sampling;
+    struct buf *piece = &e->loop.piece;
+    int hit;
+
+    buf_clear(text);
+    buf_clear(piece);
+    hit = detok_push(&q->detok, t, 0, piece);
+    return hit ? hit
+               : stop_push(&q->stop, p, q->n_generated >= p->min_tokens, piece->data, piece->len,
+                           q->detok.n_held > 0, text);
+}
+
 /* Take a drawn token: send its text to the reader, and end the choice where the token ends it. */
 static void take_token(struct engine *e, struct engine_seq *q, const struct sample_out *drawn)
 {
     struct engine_job *j = q->job;
     const struct sampling *p = &j->ask->sampling;
-    struct buf *text = &e->loop.text, *piece = &e->loop.piece;
+    struct buf *text = &e->loop.text;
     int32_t t = drawn->token;
     int armed, hit;
     struct event *ev;
@@ -392,11 +406,7 @@ static void take_token(struct engine *e, struct engine_seq *q, const struct samp
         seq_finish(e, q, FINISH_STOP, 0);
         return;
     }
-    buf_clear(text);
-    buf_clear(piece);
-    hit = detok_push(&q->detok, t, 0, piece);
-    if (!hit)
-        hit = stop_push(&q->stop, p, armed, piece->data, piece->len, q->detok.n_held > 0, text);
+    hit = seq_text(e, q, t, text);
     ev = hit < 0 ? NULL : event_begin(e, j, EVENT_TEXT, drawn, text);
     if (!ev) {
         job_fail(e, j, hit < 0 ? hit : ERR_SLOW_READER);
@@ -419,7 +429,7 @@ static void after_prefill(struct engine *e, struct engine_seq *q)
     struct engine_job *j = q->job;
     struct event *ev;
 
-    if (!j->sched.is_shared && !q->n_generated && !q->choice) {
+    if (!j->sched.is_shared && !q->choice) {
         if (q->n_done >= j->ask->n_prompt) {
             j->sched.is_shared = 1;
             j->first_us = clock_now_us();

@@ -177,6 +177,9 @@ static struct engine_seq *give_slot(struct engine *e, struct engine_job *j, stru
     q->n_indexed = 0;
     detok_init(&q->detok, e->vocab, 0);
     q->stop = (struct stop){.n_held = 0};
+    q->past_end = PAST_GOES_ON;
+    if (j->ask->past)
+        past_restore(e, q);
     return q;
 }
 
@@ -217,26 +220,33 @@ static int n_holding(const struct loop *s)
     return n;
 }
 
+void job_begin(struct engine *e, struct engine_job *j, int32_t n_cached)
+{
+    struct event *ev;
+
+    if (j->scheduled_us)
+        return;
+    atomic_fetch_sub(&e->n_waiting, 1);
+    j->scheduled_us = clock_now_us();
+    j->n_cached = j->ask->past ? j->ask->past_cached : n_cached;
+    if (j->n_prompt_done < n_cached)
+        j->n_prompt_done = n_cached;
+    ev = event_begin(e, j, EVENT_STARTED, NULL, NULL);
+    if (ev) /* read when the step has ended: it says itself when it was */
+        event_end(e, j, ev);
+}
+
 static void seq_start(struct engine *e, struct engine_seq *q, int32_t n_cached)
 {
     struct engine_job *j = q->job;
-    struct event *ev;
 
     q->n_done = n_cached;
     sched_begin(&e->loop.sched, &q->slot);
     if (q->slot.resumed)
         return; /* it comes back after a preemption: the event was sent before */
     atomic_fetch_add_explicit(&e->cached_tokens, (uint64_t)n_cached, memory_order_relaxed);
-    if (q->choice)
-        return;
-    if (!j->scheduled_us) {
-        atomic_fetch_sub(&e->n_waiting, 1);
-        j->scheduled_us = clock_now_us();
-        j->n_cached = j->n_prompt_done = n_cached;
-        ev = event_begin(e, j, EVENT_STARTED, NULL, NULL);
-        if (ev) /* read when the step has ended: it says itself when it was */
-            event_end(e, j, ev);
-    }
+    if (!q->choice)
+        job_begin(e, j, n_cached < j->ask->n_prompt ? n_cached : j->ask->n_prompt);
 }
 
 /* Waiting sequences enter while pages for all their tokens are to be had. */
@@ -246,6 +256,10 @@ static void admit(struct engine *e)
 
     while ((q = next_waiting(e))) {
         struct engine_job *j = q->job;
+        if (q->past_end) {
+            past_finish(e, q);
+            continue;
+        }
         int look = (e->use_cache || q->choice || q->n_generated) && !j->ask->echo;
         int32_t cached =
             kv_seq_open(e->kv, &q->kv, j->salt, look, e->use_cache || j->ask->n_choices > 1,

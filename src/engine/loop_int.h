@@ -1,5 +1,5 @@
 /* The engine thread's files among themselves: loop.c (jobs, slots, the loop), iteration.c (a
- * step), event.c (what readers are told, ends), aside.c (who is without a slot). All on the engine
+ * step), event.c (what readers are told, ends), aside.c (who is without a slot), past.c (what goes on). All on the engine
  * thread. Who goes next and who gives way is policy/sched's to say; here it is done. */
 #ifndef ENGINE_LOOP_INT_H
 #define ENGINE_LOOP_INT_H
@@ -28,6 +28,16 @@ static inline int seq_holds_pages(const struct engine_seq *q)
 /* The job's prompt and the phases into the slot's memory. */
 void seq_write_prompt(struct engine *e, struct engine_seq *q);
 
+/* Its first choice leaves the queue, and that is told. */
+void job_begin(struct engine *e, struct engine_job *j, int32_t n_cached);
+
+/* ---- past.c --------------------------------------------------------------------------------- */
+
+/* A choice that has just got its first slot continues behind what was told of it before:
+ * q->past_end says whether that was all. */
+void past_restore(struct engine *e, struct engine_seq *q);
+void past_finish(struct engine *e, struct engine_seq *q); /* it was: the choice ends */
+
 /* ---- iteration.c ----------------------------------------------------------------------------- */
 
 /* Decide who takes how many tokens; returns the sum. */
@@ -35,6 +45,9 @@ int32_t iteration_plan(struct engine *e);
 /* Lay out and run; then share pages, draw tokens, send events, end what has ended. */
 void iteration_run(struct engine *e);
 void iteration_settle(struct engine *e);
+/* What token t adds to the text that may be shown, in `text` (cleared before). 1: it completed a
+ * stop string; ERR_*. */
+int seq_text(struct engine *e, struct engine_seq *q, int32_t t, struct buf *text);
 /* Take q's pages from it; q waits and is computed again later. */
 void seq_preempt(struct engine *e, struct engine_seq *q);
 

@@ -39,6 +39,22 @@ static int check_sampling(const struct engine *e, const struct sampling *p, stru
     return 0;
 }
 
+/* What was told before must be an answer to this prompt: tokens that there are, no more than fit.
+ */
+static int check_past(const struct engine *e, const struct job *j, int32_t limit, struct err *err)
+{
+    for (int32_t c = 0; j->past && c < j->n_choices; c++) {
+        const struct job_past *p = &j->past[c];
+        if (j->echo || p->n < 0 || p->n > limit || p->n > e->info.context - j->n_prompt)
+            return err_set(err, ERR_ARG, "choice %d cannot go on behind %d tokens", c, p->n);
+        for (int32_t i = 0; i < p->n; i++) {
+            if (p->token[i] < 0 || p->token[i] >= e->info.n_vocab)
+                return err_set(err, ERR_ARG, "token %d is not in the vocabulary", p->token[i]);
+        }
+    }
+    return 0;
+}
+
 /* Half the ring has room for what one step can send: each choice's token and its end, its drafts,
  * or a row of prompt tokens; and that it was started, put back, done. */
 static uint32_t ring_bytes(const struct engine_job *w)
@@ -70,7 +86,7 @@ static struct engine_job *make(const struct engine *e, struct job *j)
 int engine_submit(struct engine *e, struct job *j, struct err *err)
 {
     struct engine_job *w;
-    int32_t want = j->sampling.max_tokens, context = e->info.context, room;
+    int32_t want = j->sampling.max_tokens, context = e->info.context, room, limit;
     int rc;
 
     if (atomic_load(&e->quit))
@@ -91,15 +107,18 @@ int engine_submit(struct engine *e, struct job *j, struct err *err)
             return err_set_param(err, ERR_ARG, "prompt", "token %d is not in the vocabulary",
                                  j->prompt[i]);
     }
+    limit = want >= 0                                         ? want
+            : e->info.output_max && e->info.output_max < room ? e->info.output_max
+                                                              : room;
     rc = check_sampling(e, &j->sampling, err);
+    if (!rc)
+        rc = check_past(e, j, limit, err);
     if (rc)
         return rc;
     w = make(e, j);
     if (!w)
         return err_set(err, ERR_NOMEM, "No memory for one more request.");
-    w->limit = want >= 0                                         ? want
-               : e->info.output_max && e->info.output_max < room ? e->info.output_max
-                                                                 : room;
+    w->limit = limit;
     j->inner = w;
     atomic_fetch_add(&e->n_waiting, 1);
     atomic_fetch_add(&e->n_inside, j->n_choices);

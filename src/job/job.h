@@ -27,6 +27,15 @@ struct job_relay {
     int32_t max_held;   /* ... which is this; 0: nothing */
 };
 
+/* What was told of a choice before its job was cut off, by an engine that computes the same bits:
+ * the answer goes on behind it. */
+struct job_past {
+    const int32_t *token; /* [n] as EVENT_TEXT told them */
+    int32_t n;
+    int is_over;         /* its EVENT_FINISH was told: nothing more comes of it, ... */
+    int32_t n_generated; /* ... and it had so many tokens */
+};
+
 struct job {
     /* The prompt: its tokens, or for a supplier that takes none its text or the messages. */
     const int32_t *prompt;
@@ -43,6 +52,8 @@ struct job {
     int32_t n_choices; /* 1..JOB_CHOICES_MAX, of one prompt */
     struct sampling sampling;
     int echo; /* EVENT_PROMPT for every prompt token, with its logprobs */
+    const struct job_past *past; /* [n_choices], without echo; NULL: it begins */
+    int32_t past_cached;         /* of the prompt's tokens, as EVENT_STARTED told them then */
 
     uint64_t salt;  /* caches are shared among equal salts only */
     int32_t tenant; /* >= 0: jobs of different tenants take turns */
