@@ -9,9 +9,11 @@
 #include "base/err.h"
 
 enum api_route_id {
-    API_ROUTE_HOME,          /* GET / */
-    API_ROUTE_CHAT,          /* POST /v1/chat/completions */
-    API_ROUTE_COMPLETION,    /* POST /v1/completions */
+    API_ROUTE_HOME,        /* GET / */
+    API_ROUTE_CHAT,        /* POST /v1/chat/completions */
+    API_ROUTE_COMPLETION,  /* POST /v1/completions */
+    API_ROUTE_STORED_CHAT, /* GET, DELETE /v1/chat/completions/{id}, id in match.arg */
+    API_ROUTE_STORED_COMPLETION,
     API_ROUTE_MODELS,        /* GET /v1/models */
     API_ROUTE_MODEL,         /* GET /v1/models/{id}, id in match.arg */
     API_ROUTE_PUBLIC_MODELS, /* GET /public/v1/models, no key */

@@ -78,7 +78,7 @@ static const struct field fields[] = {
     NUM("prompt_cache_key", BOTH, T_STR, 0, 0, r.cache_key, 0, 1024, "string", "at most 1024 bytes", "null"),
     FUN("service_tier", BOTH, 0, API_GIVEN_TIER, read_tier, "string", "auto, default, flex, priority, batch (also scale)", "default"),
     NUM("user", BOTH, T_STR, IGNORED, 0, unused, 0, 1024, "string", "at most 1024 bytes", "null"),
-    SKIP("store", BOTH),
+    NUM("store", BOTH, T_BOOL, 0, 0, r.store, 0, 0, "boolean", "", "false"),
     SKIP("metadata", BOTH),
     FUN("modalities", CHAT, UNBUILT, 0, read_modalities, "array", "[\"text\"]", "null"),
     SKIP("verbosity", CHAT),

@@ -85,6 +85,7 @@ struct api_request {
     int echo;     /* completion: the prompt comes first */
 
     int stream, include_usage;
+    int store;            /* the answer is to be kept while it is made, for who comes back */
     int return_token_ids; /* extension: token_ids beside the text */
     int raw_tokens;       /* completion: tokens instead of text */
 

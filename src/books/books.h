@@ -160,6 +160,8 @@ int books_balances(const char *where, int (*row)(void *arg, const struct books_b
 struct books_reader;
 int books_reader_open(struct books_reader **ret, const char *where, struct err *e);
 void books_reader_close(struct books_reader *r); /* accepts NULL */
+/* Is there a row of that request? */
+int books_has(struct books_reader *r, const char *request_id, int *ret, struct err *e);
 /* What a tenant, a team or a key (by) of that name used in requests that ended in [from_us,
  * until_us) of the wall clock: tokens, what was charged for those that have a price, and energy
  * where it is known. What was corrected later changes bills, not budgets. */

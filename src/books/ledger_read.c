@@ -109,3 +109,17 @@ int books_used(struct books_reader *r, enum books_by by, const char *name, int64
         *ret = used;
     return code;
 }
+
+static int take_has(void *arg, const struct sql_row *s)
+{
+    *(int *)arg = sql_number(s, 0) > 0;
+    return 0;
+}
+
+int books_has(struct books_reader *r, const char *request_id, int *ret, struct err *e)
+{
+    const struct sql_value id = SQL_TEXT(request_id);
+
+    return sql_each(r->db, "SELECT count(*) FROM usage WHERE request_id = $1", &id, 1, take_has,
+                    ret, e);
+}

@@ -12,6 +12,7 @@
 #include "cloud/asked_energy.h"
 #include "cloud/asked_price.h"
 #include "cloud/replay.h"
+#include "cloud/stored.h"
 #include "policy/admit.h"
 
 #define TIERS_ALL (1u << TIER_AUTO) - 1
@@ -66,6 +67,8 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
         r = books_open(&c->books, config->ledger_path, config->ledger_sync_normal, e);
     if (!r)
         r = cloud_accounts_open(c, config->now_us, e);
+    if (!r && config->stored_memory)
+        r = cloud_stored_open(c, e);
     if (r) {
         cloud_close(c);
         return r;
@@ -100,6 +103,7 @@ int64_t cloud_close(struct cloud *c)
     notices_done(&c->notices);
     estimates_done(&c->estimates);
     replays_free(c->replays);
+    stored_close(c->stored);
     offers_done(&c->offers);
     sites_done(&c->sites);
     pthread_mutex_destroy(&c->obey_lock);
@@ -924,6 +928,7 @@ void cloud_stats(struct cloud *c, struct cloud_stats *ret)
     put_replays(c, ret);
     put_name(ret->currency, sizeof ret->currency, c->config.currency);
     ret->has_ledger = c->books != NULL;
+    cloud_stored_stats(c, ret);
     if (c->books) {
         books_stats(c->books, &ret->rows_written, &ret->rows_pending, &ret->write_failures);
         ret->rows_in_journal = books_in_journal(c->books);

@@ -31,6 +31,7 @@
 #include "cloud/holds.h"
 #include "cloud/notices.h"
 #include "cloud/site.h"
+#include "cloud/stored.h"
 #include "cloud/supplier.h"
 #include "job/receipt.h"
 #include "policy/breaker.h"
@@ -108,11 +109,14 @@ struct cloud_config {
         int32_t percent;  /* of these tiers' tokens may be lost so */
         int64_t after_us; /* 0: later than is usual at the offer */
     } hedge;
-    struct mbox *notices_box; /* whose reader takes notices (notices.h); NULL: nobody */
-    int notices_mail;         /* the kind of its item there */
-    size_t replay_memory;     /* for answers that are kept for retries (replay.h); 0: none are */
-    int64_t replay_window_us; /* so long */
-    int64_t now_us, wall_us;  /* what the monotonic and the wall clock say */
+    struct mbox *notices_box;  /* whose reader takes notices (notices.h); NULL: nobody */
+    int notices_mail;          /* the kind of its item there */
+    size_t replay_memory;      /* for answers that are kept for retries (replay.h); 0: none are */
+    int64_t replay_window_us;  /* so long */
+    size_t stored_memory;      /* for answers that are stored (stored.h); 0: none are */
+    int64_t stored_window_us;  /* so long after their end */
+    const char *stored_folder; /* where, so that they survive; NULL: in memory only */
+    int64_t now_us, wall_us;   /* what the monotonic and the wall clock say */
 };
 
 /* Opens keys and ledger. On failure nothing is left behind. */
@@ -136,7 +140,8 @@ int cloud_set_accounts(struct cloud *c, int64_t now_us, const struct cloud_accou
  * wait for the database] */
 int cloud_sync_accounts(struct cloud *c, int64_t now_us);
 int cloud_n_keys(struct cloud *c);
-struct replays *cloud_replays(const struct cloud *c); /* NULL: no answers are kept */
+struct replays *cloud_replays(const struct cloud *c);   /* NULL: no answers are kept */
+struct stored_all *cloud_stored(const struct cloud *c); /* NULL: none are stored */
 /* Price by these from now on; they and all earlier ones outlive the cloud. [any] */
 void cloud_set_prices(struct cloud *c, const struct cloud_prices *p);
 
@@ -262,11 +267,13 @@ struct cloud_ticket {
     int64_t n_hedged; /* a hedge's: so many tokens were expected to be lost; 0: it is none */
 };
 
-/* Who asks. key NULL: none was sent; address NULL: not known, as text with or without a port. */
+/* Who asks. key NULL: none was sent; address NULL: not known, as text with or without a port.
+ * Of a request that came in before and goes on, its key's id and tenant in place of all that. */
 struct cloud_caller {
     const char *key;
     size_t n_key;
     const char *address;
+    const char *again_key_id, *again_tenant; /* NULL: it is a new one */
 };
 /* ERR_AUTH, ERR_FORBIDDEN (from this address, or an admin's key), ERR_RATE_REQUESTS, ERR_QUEUE_FULL
  * (concurrency), ERR_AGAIN (the books are full). On failure the ticket is closed, but i_tenant's
@@ -460,6 +467,8 @@ struct cloud_stats {
     int64_t tokens_lost; /* owed, as clients left before they were delivered */
     int64_t replayed, replays_in_use, replays_reused, replays_too_long; /* replay.h */
     int64_t replay_bytes;
+    int64_t stored, stored_resumed, stored_followed, stored_lost; /* stored.h */
+    int64_t stored_now, stored_pending, stored_bytes;
 };
 void cloud_stats(struct cloud *c, struct cloud_stats *ret);
 /* What all budgets of tokens or of money (OF_x) that have an amount count now: settled in their

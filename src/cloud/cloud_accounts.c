@@ -593,6 +593,19 @@ int cloud_n_keys(struct cloud *c)
 
 /* ---- a request's key ------------------------------------------------------------------------- */
 
+/* Its key, by its secret or its id. */
+static struct account *find_key(const struct cloud *c, const struct cloud_caller *who,
+                                int64_t now_s)
+{
+    const struct directory *d = &c->directory;
+    struct account *key;
+
+    if (!who->again_key_id)
+        return directory_find_key(d, who->key, who->n_key, now_s);
+    key = directory_find(d, ACCOUNT_KEY, who->again_key_id);
+    return key && !strcmp(d->tenants[key->i_tenant]->id, who->again_tenant) ? key : NULL;
+}
+
 static struct grant *find_grant(struct cloud *c, const struct cloud_caller *who, int64_t now_s,
                                 int *ret_is_usable)
 {
@@ -600,7 +613,7 @@ static struct grant *find_grant(struct cloud *c, const struct cloud_caller *who,
     struct grant *g = NULL;
 
     pthread_rwlock_rdlock(&c->lock);
-    key = directory_find_key(&c->directory, who->key, who->n_key, now_s);
+    key = find_key(c, who, now_s);
     *ret_is_usable = !key || directory_is_usable(&c->directory, key);
     if (key && *ret_is_usable)
         g = directory_grant(&c->directory, key);
@@ -608,7 +621,7 @@ static struct grant *find_grant(struct cloud *c, const struct cloud_caller *who,
     if (g || !key || !*ret_is_usable)
         return g;
     pthread_rwlock_wrlock(&c->lock); /* something has changed: make it */
-    key = directory_find_key(&c->directory, who->key, who->n_key, now_s);
+    key = find_key(c, who, now_s);
     if (key && !(g = directory_grant(&c->directory, key)))
         g = directory_make_grant(&c->directory, key);
     pthread_rwlock_unlock(&c->lock);
@@ -626,7 +639,7 @@ static int check_grant(struct cloud *c, const struct grant *g, const struct clou
 {
     if (grant_is_over(g, now_s))
         return refuse_key(c, "The API key has expired.", e);
-    if (!grant_has_address(g, who->address))
+    if (!who->again_key_id && !grant_has_address(g, who->address))
         return err_set_param(e, ERR_FORBIDDEN, "api_key",
                              "This API key may not be used from this address.");
     return 0;
@@ -643,7 +656,7 @@ static int any_grant(struct cloud *c, int64_t now_us, const struct cloud_caller 
     *ret = NULL;
     if (!c->is_closed)
         return 0;
-    if (!who->key)
+    if (!who->key && !who->again_key_id)
         return refuse_key(c, "No API key was sent: use the header 'Authorization: Bearer KEY'.", e);
     g = find_grant(c, who, now_s, &is_usable);
     if (!is_usable)

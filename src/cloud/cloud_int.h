@@ -43,8 +43,9 @@ struct cloud {
     int64_t n_hedges, tokens_hedged;
     _Atomic int64_t refused_budget, exceeded[EXCEEDS];
     _Atomic int64_t n_lost;
-    struct tenant_used *used; /* [CLOUD_TENANTS_MAX] */
-    struct replays *replays;  /* NULL: none are kept */
+    struct tenant_used *used;  /* [CLOUD_TENANTS_MAX] */
+    struct replays *replays;   /* NULL: none are kept */
+    struct stored_all *stored; /* NULL: none are stored */
     _Atomic int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency,
         refused_queue;
 };
@@ -57,6 +58,9 @@ int64_t cloud_wall_s(const struct cloud *c, int64_t now_us);
 /* The directory, with the default tenant; the keys file and the store, where there are any. */
 int cloud_accounts_open(struct cloud *c, int64_t now_us, struct err *e);
 void cloud_accounts_close(struct cloud *c);
+/* cloud_stored.c: after the books were opened. */
+int cloud_stored_open(struct cloud *c, struct err *e);
+void cloud_stored_stats(const struct cloud *c, struct cloud_stats *ret);
 /* What that key gives from that address, held: grant_put. *ret NULL: all, as there are no keys.
  * ERR_AUTH, ERR_FORBIDDEN. */
 int cloud_key_grant(struct cloud *c, int64_t now_us, const struct cloud_caller *who,

@@ -57,6 +57,9 @@ enum {
     M_LOST,
     M_REPLAYS,
     M_REPLAY_BYTES,
+    M_STORED,
+    M_STORED_NOW,
+    M_STORED_BYTES,
     M_BREAKER,
     M_TENANT_REQUESTS,
     M_TENANT_FAILED,
@@ -210,6 +213,25 @@ static const struct metric_def defs[] = {
     [M_REPLAY_BYTES] = {"gaufre_replay_bytes",
                         METRIC_GAUGE,
                         "Memory of answers that are kept for retries.",
+                        {NULL},
+                        NULL,
+                        0},
+    [M_STORED] = {"gaufre_stored_answers_total",
+                  METRIC_COUNTER,
+                  "Stored answers: stored, resumed after a restart, read again, lost before their "
+                  "end.",
+                  {"result"},
+                  NULL,
+                  0},
+    [M_STORED_NOW] = {"gaufre_stored_answers",
+                      METRIC_GAUGE,
+                      "Answers that are stored now: all, and of these pending: to be gone on with.",
+                      {"state"},
+                      NULL,
+                      0},
+    [M_STORED_BYTES] = {"gaufre_stored_bytes",
+                        METRIC_GAUGE,
+                        "Memory of stored answers; about as much is on the disk.",
                         {NULL},
                         NULL,
                         0},
@@ -805,6 +827,13 @@ int console_metrics(struct console *c, const struct energy_look *energy, struct 
     put(c, M_REPLAYS, "reused", s.replays_reused);
     put(c, M_REPLAYS, "too_long", s.replays_too_long);
     put(c, M_REPLAY_BYTES, NULL, s.replay_bytes);
+    put(c, M_STORED, "stored", s.stored);
+    put(c, M_STORED, "resumed", s.stored_resumed);
+    put(c, M_STORED, "read", s.stored_followed);
+    put(c, M_STORED, "lost", s.stored_lost);
+    put(c, M_STORED_NOW, "all", s.stored_now);
+    put(c, M_STORED_NOW, "pending", s.stored_pending);
+    put(c, M_STORED_BYTES, NULL, s.stored_bytes);
     put(c, M_RETRIES, "tried", s.retries);
     put(c, M_RETRIES, "refused", s.retries_refused);
     put(c, M_RESERVED, NULL, s.tokens_held);

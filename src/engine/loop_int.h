@@ -1,6 +1,7 @@
 /* The engine thread's files among themselves: loop.c (jobs, slots, the loop), iteration.c (a
- * step), event.c (what readers are told, ends), aside.c (who is without a slot), past.c (what goes on). All on the engine
- * thread. Who goes next and who gives way is policy/sched's to say; here it is done. */
+ * step), event.c (what readers are told, ends), aside.c (who is without a slot), past.c
+ * (what goes on). All on the engine thread. Who goes next and who gives way is policy/sched's to
+ * say; here it is done. */
 #ifndef ENGINE_LOOP_INT_H
 #define ENGINE_LOOP_INT_H
 

@@ -16,6 +16,7 @@
  *   CALL_BACK     the offer failed; its jobs are on their way home        call_way.c
  *   CALL_WATCH    looking at requests                                     call_watch.c
  *   CALL_TELL     a text tool's long answer, as it is read                call_tool.c
+ *   CALL_FOLLOW   a stored answer is told, as far as it is                call_follow.c
  *   CALL_OVER     answered or left; jobs may still be the supplier's      call_end.c
  *
  * A request goes down the list without waiting, from CALL_PARSE to CALL_RUN, except for work on a
@@ -26,7 +27,9 @@
  * again. When no other offer is left, the last error is answered.
  *
  * The client may leave in every state: jobs are cancelled at once, and the call ends when the
- * supplier has released the last of them. */
+ * supplier has released the last of them; but a stored answer (cloud/stored.h) is made to its end,
+ * for who comes back: call_store.c. One that was cut off by a restart goes on as a call that has no
+ * client from the beginning: call_again.c. */
 #ifndef SERVE_CALL_H
 #define SERVE_CALL_H
 
@@ -54,11 +57,20 @@ enum call_state {
     CALL_RUN,
     CALL_WATCH,
     CALL_TELL,
+    CALL_FOLLOW,
     CALL_OVER
 };
 
 /* Kinds of items in an io thread's mailbox. */
-enum { MAIL_PREP = 1, MAIL_JOB, MAIL_WATCH, MAIL_NOTICE, MAIL_TRACES };
+enum {
+    MAIL_PREP = 1,
+    MAIL_JOB,
+    MAIL_WATCH,
+    MAIL_NOTICE,
+    MAIL_TRACES,
+    MAIL_STORED,
+    MAIL_AGAIN
+};
 
 #define CALL_JOBS_AT_ONCE 16 /* of one request with several prompts, at the supplier together */
 #define CALL_HEADERS_MAX  64
@@ -160,6 +172,25 @@ struct call {
         struct replay *claim;                    /* NULL: none, or no more */
         int is_again;                            /* the answer is another request's */
     } replay;
+    struct {
+        int is_wanted;               /* its client asks for it, by the header */
+        struct stored *one;          /* its own, or the one it follows; NULL: none, or no more */
+        struct stored_follower mail; /* of that one, while it is followed */
+        int is_following;
+        char why_not[120];        /* it was wanted, and is not; "": it is */
+        int64_t n_frames;         /* of the stream, so far */
+        struct buf raw;           /* frames that are not numbered yet */
+        int is_new;               /* something was added, and not yet published */
+        int is_ended;             /* it is whole */
+        int outlives;             /* it is to go on in the next process, or later in this one */
+        int is_booked;            /* it was, when it was cut off */
+        struct stored_past *past; /* it goes on behind this; NULL: it is a new one */
+        struct job_past job_past[JOB_CHOICES_MAX];
+        /* Of a follower: */
+        int64_t skip; /* frames that its client has */
+        size_t at;    /* so far it was read */
+        struct buf records;
+    } store;
     struct net_claim answer;     /* [prep]: memory of the answer, while it is gathered */
     struct api_unbuilt *unbuilt; /* [prep]: what the local engine lacks of it; NULL: not noted */
     size_t n_worked;             /* [prep]: bytes of text read and written for it */
@@ -183,9 +214,10 @@ struct call {
     struct buf out;
     const struct api_frame *frame; /* of its stream */
     int streaming, paused, cancelled;
-    int is_kept;   /* without a client, while its supplier is heard to the end */
-    int is_worked; /* a prep thread has done its part */
-    int is_told;   /* part of the answer was sent or gathered: no other offer can be tried */
+    int is_kept;     /* without a client, while its supplier is heard to the end ... */
+    int64_t kept_us; /* ... since then */
+    int is_worked;   /* a prep thread has done its part */
+    int is_told;     /* part of the answer was sent or gathered: no other offer can be tried */
     int64_t written_us;
     int64_t sent_us;        /* when its first job was handed over at this offer, ... */
     int64_t queue_us;       /* ... and how long it waited there; 0: not told */
@@ -225,6 +257,8 @@ int handler_is_own_page(struct call *c);                       /* not sent by an
 void handler_tick(void *io);       /* of a timer, while there are calls */
 void handler_reap(struct call *c); /* frees it when nothing of it is outside */
 void handler_refuse(void *ctx, int status, const char *why, struct buf *body);
+/* A call on that io thread, without an exchange; `random`: of its id. NULL: no memory. */
+struct call *handler_call_new(struct server *s, int io, int64_t started_us);
 
 /* call_prep.c: any thread. CALL_PARSE's or CALL_PREPARE's part: fills what is marked [prep];
  * c->err.code says how it went. */
@@ -258,6 +292,43 @@ const char *call_replay_of(const struct call *c); /* whose answer it gets; NULL:
 void call_replay_note(struct call *c, const void *data, size_t n); /* the next bytes of its own */
 int call_replay_keep(struct call *c);  /* it ended well. 1: another may have the answer */
 void call_replay_done(struct call *c); /* unless it was kept, the key is free */
+
+/* call_store.c: io thread. A stored answer is its call's while it is made. */
+void call_store_want(struct call *c, const char *header); /* its value, or NULL */
+int call_store_is_wanted(const struct call *c);           /* [any], once it was parsed */
+/* Before its jobs are sent: store it, or note why not; one that goes on takes up its past. An
+ * error: that cannot go on here. */
+int call_store_begin(struct call *c, struct err *e);
+void call_store_event(struct call *c, const struct event *ev); /* it is about to be told */
+void call_store_publish(struct call *c);                       /* before anything is sent */
+/* Where frames are written: c->out, or before they are numbered c->store.raw. Then they go on to
+ * c->out. */
+struct buf *call_store_frames(struct call *c);
+void call_store_number(struct call *c);
+void call_store_follow(struct call *c, int is_owner); /* mail comes: of an owner when it is gone */
+void call_store_walked(struct call *c); /* its jobs are sent: one without a client is kept */
+/* Its client has left. 1: it goes on all the same. */
+int call_store_keep(struct call *c, struct call_job *j);
+void call_store_alone(struct call *c, struct call_job *j,
+                      const struct event *ev); /* so, an event */
+void call_store_tick(struct call *c);
+void call_store_fail(struct call *c, int code); /* it ends so: it is dropped, or goes on later */
+void call_store_drop(struct call *c);           /* it is stored no more; its call is not told */
+void call_store_mail(struct call *c);
+void call_store_survive(struct call *c); /* the server stops: it goes on in the next one */
+/* It lets go of what it has. 0: mail is on its way, ask again then. */
+int call_store_is_home(struct call *c);
+void call_store_done(struct call *c);         /* with its call */
+int call_store_is_free(const struct call *c); /* it is not booked: it was, or will be */
+
+/* call_again.c: io thread. Take over answers that are not finished; main thread: see to that. */
+void call_again(struct server *s, int io);
+void call_again_look(struct server *s);
+
+/* call_follow.c: io thread. */
+void call_follow(struct call *c);
+void call_follow_pump(struct call *c);
+void call_follow_tick(struct call *c, int64_t now_us);
 
 /* call_tool.c: any thread, as call_prep; call_tell: io thread. */
 int call_parse_tokenize(struct call *c, const struct api_options *o, struct err *e);

@@ -72,6 +72,10 @@ static int call_headers(struct call *c, struct api_header *h, int max)
         set(&h[n++], "set-cookie", c->set_cookie);
         set(&h[n++], "cache-control", "no-store");
     }
+    if (c->sup && c->store.one)
+        set(&h[n++], "x-gaufre-stored", c->reply_id);
+    else if (*c->store.why_not)
+        set(&h[n++], "x-gaufre-not-stored", c->store.why_not);
     n += add_downgraded(c, &h[n]);
     if (c->is_whole) /* not of a stream, which begins before */
         n += api_receipt_headers(&c->receipt, h + n, max - n);
@@ -213,6 +217,7 @@ void call_fail(struct call *c, const struct err *e)
     if (e != &c->err)
         c->err = *e;
     call_replay_done(c); /* before the client can know */
+    call_store_fail(c, e->code);
     if (c->x && c->streaming) {
         c->state = CALL_OVER;
         fail_stream(c, e);
@@ -288,6 +293,10 @@ static void settle(struct call *c)
 
     if (c->ticket.i_tenant < 0)
         return;
+    if (call_store_is_free(c)) {
+        cloud_leave(c->s->cloud, clock_now_us(), &c->ticket, 0);
+        return;
+    }
     if (c->n_sent) {
         use = use_of(c, &c->usage);
         cloud_settle(c->s->cloud, clock_now_us(), &c->ticket, &use);
@@ -366,6 +375,7 @@ void call_close(struct call *c)
     net_body_done(&c->body);
     net_claim_set(&c->claim, 0);
     call_replay_done(c);
+    call_store_done(c);
     buf_done(&c->out);
     buf_done(&c->record);
     call_tool_done(c);

@@ -12,8 +12,9 @@
 /* Only what is relayed: there nothing of an answer is told before its first content. */
 static int may_hedge(const struct call *c)
 {
-    return c->state == CALL_RUN && !c->is_told && !c->hedge && !c->hedged_in_vain &&
-           c->req.stream && c->n_jobs == 1 && c->jobs[0].state == JOB_OUT && c->jobs[0].job.relay;
+    return c->state == CALL_RUN && !c->is_told && !c->hedge && !c->store.one &&
+           !c->hedged_in_vain && c->req.stream && c->n_jobs == 1 && c->jobs[0].state == JOB_OUT &&
+           c->jobs[0].job.relay;
 }
 
 static int64_t tokens_of(const struct call *c)

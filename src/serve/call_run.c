@@ -14,6 +14,7 @@ static const struct supplier_ops *ops(const struct call_job *j)
 
 void call_flush(struct call *c)
 {
+    call_store_publish(c);
     if (!c->out.len || !c->x)
         return;
     c->written_us = clock_now_us();
@@ -39,6 +40,8 @@ void call_leave_jobs(struct call *c)
 {
     struct call_job *j = c->n_jobs == 1 ? call_hedge_answering(c) : NULL;
 
+    if (j && call_store_keep(c, j))
+        return;
     if (c->cancelled || !j || j->state != JOB_OUT || !ops(j)->leave ||
         !ops(j)->leave(j->sup, &j->job, c->replay.claim != NULL)) {
         call_cancel_jobs(c);
@@ -105,9 +108,10 @@ static void note_drafts(struct call *c, struct call_job *j, const struct event *
 /* What is gathered for an answer counts as it grows. */
 static int gather(struct call *c, const struct event *ev)
 {
-    int r = api_reply_event(c->reply, ev, &c->out);
+    int r = api_reply_event(c->reply, ev, call_store_frames(c));
     size_t n = api_reply_bytes(c->reply);
 
+    call_store_number(c);
     return r || n <= c->answer.bytes ? r : net_claim_set(&c->answer, n + ANSWER_STEP);
 }
 
@@ -353,9 +357,13 @@ void call_pump(struct call *c, struct call_job *j)
         code = ev->code;
         if (ev->kind == EVENT_DONE)
             job_done(c, j, ev);
+        if (!code)
+            call_store_event(c, ev);
         if (c->state == CALL_RUN && !code)
             code = tell(c, j, ev);
-        if (c->is_kept && c->replay.claim && !code)
+        else if (c->is_kept && c->store.one && !code)
+            call_store_alone(c, j, ev);
+        else if (c->is_kept && c->replay.claim && !code)
             keep(c, ev);
         if (c->state == CALL_RUN && code)
             fail_job(c, code, ev->kind == EVENT_DONE ? ev : NULL);
@@ -363,6 +371,7 @@ void call_pump(struct call *c, struct call_job *j)
         if (c->out.len > PENDING_PAUSE && c->streaming)
             call_flush(c);
     }
+    call_store_publish(c);
     if (c->state == CALL_RUN && c->streaming)
         call_flush(c);
     if (c->state == CALL_RUN && c->x && api_reply_is_done(c->reply))
@@ -375,6 +384,8 @@ void call_room(struct call *c)
     if (c->state == CALL_TELL)
         call_tell(c);
     c->paused = 0;
+    if (c->state == CALL_FOLLOW)
+        call_follow_pump(c);
     for (int32_t i = 0; i < c->n_sent && c->state == CALL_RUN; i++)
         call_pump(c, &c->jobs[i]);
     if (c->hedge && c->state == CALL_RUN)
@@ -431,8 +442,11 @@ void call_tick(struct call *c, int64_t now_us)
 {
     struct err e = {0};
 
+    call_store_tick(c);
     if (c->is_kept && net_server_is_over(c->s->net))
         call_cancel_jobs(c);
+    if (c->state == CALL_FOLLOW)
+        call_follow_tick(c, now_us);
     if (c->state > CALL_RUN || !c->x)
         return;
     if (c->state == CALL_RUN && cloud_check_over(c->s->cloud, now_us, &c->ticket, &e)) {

@@ -363,7 +363,7 @@ static int submit_job(struct call *c, struct call_job *j, struct err *e)
     j->job.reader = net_io_mbox(c->s->net, c->io);
     j->job.item.kind = MAIL_JOB;
     j->job.item.owner = j;
-    if (!(c->req.given & API_GIVEN_SEED) &&
+    if (!(c->req.given & API_GIVEN_SEED) && !c->store.one &&
         rand_system(&j->job.sampling.seed, sizeof j->job.sampling.seed))
         return err_set(e, ERR_INTERNAL, "no random bytes from the system");
     j->sup = c->sup;
@@ -393,7 +393,8 @@ void call_open_stream(struct call *c)
 
     if (!c->streaming) {
         call_stream_begin(c);
-        api_reply_begin(c->reply, &c->out);
+        api_reply_begin(c->reply, call_store_frames(c));
+        call_store_number(c);
         call_flush(c);
         if (c->req.echo || c->req.return_token_ids) /* those are of this offer */
             call_told(c);
@@ -427,6 +428,8 @@ static int submit(struct call *c, struct err *e)
     }
     r = make_reply(c, e);
     if (!r)
+        r = call_store_begin(c, e);
+    if (!r)
         drop_texts(c);
     if (!r)
         r = call_submit_more(c, e);
@@ -435,7 +438,7 @@ static int submit(struct call *c, struct err *e)
         tell_begin(c);
         console_supplier_begin(c->s->console, c->sup->id);
     }
-    if (!r && c->req.stream && !c->sup->ops->facts(c->sup)->relays &&
+    if (!r && c->x && c->req.stream && !c->sup->ops->facts(c->sup)->relays &&
         (!c->s->config->queue_age || c->streaming))
         call_open_stream(c); /* else when it leaves the queue: until then it may be refused */
     return r;
@@ -526,6 +529,8 @@ static int leave_offer(struct call *c, struct err *e)
     call_hedge_done(c);
     if (c->n_jobs)
         call_trace_lost(c, &c->jobs[0], c->err.code ? c->err.code : ERR_CANCELLED);
+    if (!c->store.past)
+        call_store_drop(c); /* it begins anew elsewhere */
     drop_jobs(c);
     c->cancelled = c->lowered_max = 0;
     c->queue_us = 0;
@@ -564,7 +569,7 @@ void call_walk(struct call *c)
         struct err e = {0};
         int r;
 
-        if (!c->x) { /* the client left meanwhile */
+        if (!c->x && !c->store.past) { /* the client left meanwhile */
             c->state = CALL_OVER;
             return;
         }
@@ -580,4 +585,5 @@ void call_walk(struct call *c)
         if (c->state == at)
             c->state = way[at].next;
     }
+    call_store_walked(c);
 }

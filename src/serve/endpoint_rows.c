@@ -20,6 +20,8 @@ static const struct endpoint rows[API_ROUTE_N] = {
     [API_ROUTE_HOME] = {.answer = home},
     [API_ROUTE_CHAT] = {.parse = call_parse_request, .prepare = call_prepare_request},
     [API_ROUTE_COMPLETION] = {.parse = call_parse_request, .prepare = call_prepare_request},
+    [API_ROUTE_STORED_CHAT] = {.answer = call_follow},
+    [API_ROUTE_STORED_COMPLETION] = {.answer = call_follow},
     [API_ROUTE_MODELS] = {.answer = call_show_models},
     [API_ROUTE_MODEL] = {.answer = call_show_model},
     [API_ROUTE_PUBLIC_MODELS] = {.answer = call_show_public_models},

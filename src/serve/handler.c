@@ -20,10 +20,10 @@
 #define ARENA_BODY  8
 #define ARENA_CHUNK 960 /* what malloc keeps at hand */
 
-static int is_home(const struct call *c)
+static int is_home(struct call *c)
 {
     return c->state == CALL_OVER && !c->x && c->n_home == c->n_sent && call_hedge_is_home(c) &&
-           !call_watch_is_out(c);
+           !call_watch_is_out(c) && call_store_is_home(c);
 }
 
 static const char *finish_of(const struct call *c)
@@ -89,40 +89,48 @@ static struct call *call_new(struct server *s, struct net_exchange *x)
     const struct http_head *h = net_head(x);
     const char *client_id = http_field(h, "x-client-request-id");
     unsigned char random[12];
-    struct server_io *io;
     struct call *c;
-    struct row *row;
     char *q;
 
-    if (rand_system(random, sizeof random) || !(c = calloc(1, sizeof *c)))
+    if (rand_system(random, sizeof random) ||
+        !(c = handler_call_new(s, net_io(x), net_started_us(x))))
         return NULL;
-    row = &c->live.row;
-    c->s = s;
     c->x = x;
-    c->io = net_io(x);
-    c->started_us = net_started_us(x);
-    c->ticket = (struct cloud_ticket){.i_tenant = -1, .i_rate = -1, .tenant = ""};
     c->method = h->method;
     put_text(c->path, sizeof c->path, h->target);
     if ((q = strchr(c->path, '?')))
         *q = 0;
-    row->started_us = c->started_us;
     if (client_id)
-        put_text(row->client_id, sizeof row->client_id, client_id);
+        put_text(c->live.row.client_id, sizeof c->live.row.client_id, client_id);
     put_text(c->peer, sizeof c->peer, net_peer(x));
-    put_id(row->id, random);
+    put_id(c->live.row.id, random);
+    net_set_user(x, c);
+    return c;
+}
+
+struct call *handler_call_new(struct server *s, int i, int64_t started_us)
+{
+    struct call *c = calloc(1, sizeof *c);
+    struct server_io *io = &s->io[i];
+
+    if (!c)
+        return NULL;
+    c->s = s;
+    c->io = i;
+    c->started_us = c->live.row.started_us = started_us;
+    c->ticket = (struct cloud_ticket){.i_tenant = -1, .i_rate = -1, .tenant = ""};
     c->prep_item.kind = MAIL_PREP;
     c->prep_item.owner = c;
     buf_init(&c->out, (size_t)128 << 20);
+    buf_init(&c->store.raw, (size_t)128 << 20);
     buf_init(&c->record, ROUTE_RECORD_BYTES_MAX);
     arena_init(&c->arena, ARENA_CHUNK, ARENA_BASE);
-    io = &s->io[c->io];
     c->next = io->calls;
     if (c->next)
         c->next->prev = c;
     io->calls = c;
     atomic_fetch_add(&s->n_calls, 1);
-    net_set_user(x, c);
+    keep_ticking(io);
     return c;
 }
 
@@ -358,7 +366,6 @@ void handler_request(void *ctx, struct net_exchange *x)
         net_reply(x, 503, &h, 1, body, sizeof body - 1);
         return;
     }
-    keep_ticking(&s->io[c->io]);
     judge(c);
     handler_reap(c);
 }
@@ -435,6 +442,7 @@ void handler_body(void *ctx, struct net_exchange *x, int code)
     }
     c->n_body = c->body.len;
     call_replay_want(c, http_field(h, "idempotency-key"));
+    call_store_want(c, http_field(h, "x-gaufre-store"));
     if (c->endpoint->administer)
         snprintf(c->admin.request, sizeof c->admin.request, "%s",
                  or_empty(http_field(h, "idempotency-key")));
@@ -459,11 +467,13 @@ void handler_gone(void *ctx, struct net_exchange *x, int code)
     if ((c->state != CALL_PARSE && c->state != CALL_PREPARE && c->state != CALL_ADMIN) ||
         prep_drop(c->s->prep, c)) {
         c->state = CALL_OVER;
-        if (code == ERR_DRAINING)
+        if (code == ERR_DRAINING) {
+            call_store_survive(c);
             call_cancel_jobs(c);
-        else
+        } else {
             call_leave_jobs(c);
-        if (!c->is_kept)
+        }
+        if (!c->is_kept || c->store.one)
             call_replay_done(c);
         for (int32_t i = 0; i < c->n_sent; i++) /* make room in the rings for the last events */
             call_pump(c, &c->jobs[i]);
@@ -500,6 +510,12 @@ void handler_mail(void *ctx, int io)
         } else if (it->kind == MAIL_NOTICE) {
             webhooks_mail(s);
             continue;
+        } else if (it->kind == MAIL_AGAIN) {
+            call_again(s, io);
+            continue;
+        } else if (it->kind == MAIL_STORED) {
+            c = it->owner;
+            call_store_mail(c);
         } else {
             j = it->owner;
             c = j->call;

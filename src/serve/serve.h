@@ -109,6 +109,14 @@
       "BYTES", "memory for answers kept for retries with the header Idempotency-Key, 0: none")     \
     X("idempotency_window", "idempotency-window", TIME, idempotency_window, "24h", 1000,           \
       604800000, "TIME", "time that they are kept")                                                \
+    X("stored_answers", "stored-answers", STR, stored_answers, "", 0, 0, "FOLDER",                 \
+      "answers that requests ask to store, or 'off' (default: LEDGER-answers beside the ledger)")  \
+    X("stored_memory", "stored-memory", SIZE, stored_memory, "64M", 0, 1e12, "BYTES",              \
+      "memory for them, and as much on the disk, of one tenant a quarter, 0: none")                \
+    X("stored_window", "stored-window", TIME, stored_window, "24h", 1000, 2592000000, "TIME",      \
+      "time that they are kept")                                                                   \
+    X("stored_alone", "stored-alone", TIME, stored_alone, "10m", 1000, 86400000, "TIME",           \
+      "time that one is computed on while nobody reads it")                                        \
     X("connections", "connections", INT, connections, "4096", 1, 1000000, "N",                     \
       "open connections; for more, idle ones are closed")                                          \
     X("connections_per_address", "connections-per-address", INT, connections_per_address, "0", 0,  \
@@ -295,7 +303,9 @@ struct serve_config {
         console_session; /* ms */
     int64_t heartbeat, queue_age;
     uint64_t body_limit, body_budget, idempotency_memory;
-    int64_t idempotency_window; /* ms */
+    const char *stored_answers;
+    uint64_t stored_memory;
+    int64_t idempotency_window, stored_window, stored_alone; /* ms */
     int insecure_no_keys, ledger_sync, part_time, cpu, log_level, log_format, log_prompts, metrics,
         trace_parent, strict_compat, usage_extras; /* SERVE_EXTRAS_* */
     int is_wide; /* other machines reach `host`: filled by serve_config_check */

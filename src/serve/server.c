@@ -1,5 +1,6 @@
 /* Opening, running and draining a server. */
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -102,6 +103,22 @@ static const char *or_null(const char *s)
     return s && *s && strcmp(s, "off") ? s : NULL;
 }
 
+/* Where stored answers are: as it is set, else beside a ledger that is a file. */
+static int find_stored_folder(struct server *s, struct err *e)
+{
+    const struct serve_config *c = s->config;
+    const char *set = or_null(c->stored_answers), *ledger = or_null(c->ledger);
+    int n = 0;
+
+    if (set)
+        n = snprintf(s->stored_folder, sizeof s->stored_folder, "%s", set);
+    else if (ledger && !sql_is_url(ledger) && !*c->stored_answers)
+        n = snprintf(s->stored_folder, sizeof s->stored_folder, "%s-answers", ledger);
+    return n < (int)sizeof s->stored_folder
+               ? 0
+               : err_set(e, ERR_ARG, "stored_answers: the name is too long");
+}
+
 static int open_cloud(struct server *s, struct err *e)
 {
     const struct serve_config *c = s->config;
@@ -125,6 +142,9 @@ static int open_cloud(struct server *s, struct err *e)
                   .after_us = c->hedge_after * 1000},
         .replay_memory = c->idempotency_memory,
         .replay_window_us = c->idempotency_window * 1000,
+        .stored_memory = strcmp(c->stored_answers, "off") ? c->stored_memory : 0,
+        .stored_window_us = c->stored_window * 1000,
+        .stored_folder = *s->stored_folder ? s->stored_folder : NULL,
         .retry = {.percent = (int32_t)c->retry_percent, .min = (int32_t)c->retry_min},
         .notices_box = net_io_mbox(s->net, 0),
         .notices_mail = MAIL_NOTICE,
@@ -212,6 +232,8 @@ int server_new(struct server **ret, const struct serve_config *c, struct err *e)
         s->io[i].i = i;
     }
     r = open_net(s, e); /* first, because an address that is in use is the most frequent mistake */
+    if (!r)
+        r = find_stored_folder(s, e);
     if (!r)
         r = open_cloud(s, e);
     if (!r)
@@ -476,6 +498,7 @@ int serve_run(struct server *s, struct err *e)
         wait_wake(s, SYNC_MS);
         sync_accounts(s);
         manager_beat(s);
+        call_again_look(s);
         if (atomic_exchange(&s->want_reload, 0)) {
             manager_reloading();
             reopen_log();

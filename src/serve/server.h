@@ -46,7 +46,10 @@ struct server {
     struct request_store *requests; /* NULL: no request log */
     struct served served[SERVE_MODELS_MAX];
     int n_served;
-    struct hooks *hooks; /* with its timer, on the first io thread */
+    struct hooks *hooks;         /* with its timer, on the first io thread */
+    char stored_folder[4096];    /* of stored answers; "": none */
+    struct mbox_item again_item; /* asks an io thread to take over answers; posted by main */
+    int again_io;                /* whose turn it was */
     struct net_timer *hooks_timer;
     struct trace_export *traces;           /* NULL: none are sent */
     struct site_watch *site_watch;         /* what files and feeds say of sites */

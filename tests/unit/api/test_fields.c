@@ -57,11 +57,13 @@ static void put_request(struct buf *b, const struct api_request *r)
         buf_addf(b, " stop %d", r->sampling.stop_token[i]);
     for (int32_t i = 0; i < r->sampling.n_bias; i++)
         buf_addf(b, " bias %d %g", r->sampling.bias[i].token, (double)r->sampling.bias[i].bias);
-    buf_addf(
-        b, " logprobs %d %d %d echo %d stream %d %d ids %d raw %d tier %d queue %d salt %s key %s",
-        r->logprobs, r->sampling.n_top, r->sampling.logprobs, r->echo, r->stream, r->include_usage,
-        r->return_token_ids, r->raw_tokens, r->tier, r->queue_threshold_ms,
-        r->cache_salt ? r->cache_salt : "", r->cache_key ? r->cache_key : "");
+    buf_addf(b,
+             " logprobs %d %d %d echo %d stream %d %d ids %d raw %d store %d tier %d queue %d salt "
+             "%s key %s",
+             r->logprobs, r->sampling.n_top, r->sampling.logprobs, r->echo, r->stream,
+             r->include_usage, r->return_token_ids, r->raw_tokens, r->store, r->tier,
+             r->queue_threshold_ms, r->cache_salt ? r->cache_salt : "",
+             r->cache_key ? r->cache_key : "");
 }
 
 /* The request that a body becomes, into `out`; or the code of its refusal. */

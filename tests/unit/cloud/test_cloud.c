@@ -154,11 +154,12 @@ static void keys_and_limits(void **state)
         cloud_enter(c, clock_now_us(), &(struct cloud_caller){.key = "wrong", .n_key = 5}, &t, &e),
         ERR_AUTH);
     assert_int_equal(cloud_rate(c, clock_now_us(), &t, -1, &rate), 0);
-    assert_int_equal(
-        cloud_check_key(c, clock_now_us(), &(struct cloud_caller){a, strlen(a), NULL}, &e), 0);
-    assert_int_equal(
-        cloud_check_key(c, clock_now_us(), &(struct cloud_caller){a, strlen(a) - 1, NULL}, &e),
-        ERR_AUTH);
+    assert_int_equal(cloud_check_key(c, clock_now_us(),
+                                     &(struct cloud_caller){.key = a, .n_key = strlen(a)}, &e),
+                     0);
+    assert_int_equal(cloud_check_key(c, clock_now_us(),
+                                     &(struct cloud_caller){.key = a, .n_key = strlen(a) - 1}, &e),
+                     ERR_AUTH);
 
     assert_int_equal(cloud_enter(c, clock_now_us(),
                                  &(struct cloud_caller){.key = a, .n_key = strlen(a)}, &t, &e),
@@ -204,16 +205,18 @@ static void keys_and_limits(void **state)
 
     /* A new key works after a reload; a broken file changes nothing. */
     assert_int_equal(cloud_key_new(keys, "d", NULL, d, &e), 0);
-    assert_int_equal(
-        cloud_check_key(c, clock_now_us(), &(struct cloud_caller){d, strlen(d), NULL}, &e),
-        ERR_AUTH);
+    assert_int_equal(cloud_check_key(c, clock_now_us(),
+                                     &(struct cloud_caller){.key = d, .n_key = strlen(d)}, &e),
+                     ERR_AUTH);
     assert_int_equal(cloud_reload_keys(c, clock_now_us(), &e), 0);
-    assert_int_equal(
-        cloud_check_key(c, clock_now_us(), &(struct cloud_caller){d, strlen(d), NULL}, &e), 0);
+    assert_int_equal(cloud_check_key(c, clock_now_us(),
+                                     &(struct cloud_caller){.key = d, .n_key = strlen(d)}, &e),
+                     0);
     append("nonsense\n");
     assert_int_equal(cloud_reload_keys(c, clock_now_us(), &e), ERR_FORMAT);
-    assert_int_equal(
-        cloud_check_key(c, clock_now_us(), &(struct cloud_caller){d, strlen(d), NULL}, &e), 0);
+    assert_int_equal(cloud_check_key(c, clock_now_us(),
+                                     &(struct cloud_caller){.key = d, .n_key = strlen(d)}, &e),
+                     0);
     cloud_close(c);
 }
 

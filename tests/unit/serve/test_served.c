@@ -63,6 +63,7 @@ static void test_served(void **state)
         for (unsigned kind = CHAT; kind <= COMP; kind++) {
             const struct probe *p;
             if (!(d.kinds & kind) || d.state == API_FIELD_UNBUILT ||
+                !strcmp(d.name, "store") /* told by a header: e2e/test_survive.py */ ||
                 !strcmp(d.name, "prompt_cache_key")) /* it chooses among suppliers: test_way */
                 continue;
             p = find_probe(d.name, kind);

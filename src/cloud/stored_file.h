@@ -1,0 +1,29 @@
+/* The folder of stored answers (stored.h): one file each, under its id. Errors are errno's. One
+ * thread at a time for each file. */
+#ifndef CLOUD_STORED_FILE_H
+#define CLOUD_STORED_FILE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "cloud/stored.h"
+
+struct stored_folder {
+    char path[4096]; /* "": none, all is in memory only */
+    int lock_fd;
+};
+
+/* The first of FOLDER, FOLDER2 ... that no process has, made where missing. ERR_IO, ERR_AGAIN. */
+int stored_folder_open(struct stored_folder *f, const char *folder, struct err *e);
+void stored_folder_close(struct stored_folder *f);
+/* Each file that can be an answer's, with its bytes, of which `take` may take the memory; what is
+ * larger than an answer can be is cut. 0 or what `take` returned; ERR_IO. */
+int stored_folder_each(const struct stored_folder *f,
+                       int (*take)(void *arg, const char *id, struct buf *image), void *arg,
+                       struct err *e);
+
+/* A descriptor to write by, or -1. */
+int stored_file_make(const struct stored_folder *f, const char *id);
+int stored_file_open(const struct stored_folder *f, const char *id);
+void stored_file_remove(const struct stored_folder *f, const char *id);
+
+#endif
