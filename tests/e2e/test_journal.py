@@ -80,6 +80,21 @@ def test_the_database_is_held_and_the_process_dies(tmp_path):
     assert os.path.getsize(server.ledger + "-rows") == 0
 
 
+def test_how_far_it_is_behind(tmp_path):
+    """While another program holds the database the oldest row grows older; then all are there, and none is behind."""
+    server = serve(tmp_path)
+    held = hold(server.ledger)
+    ask(server, 1)
+    lag = wait_for("behind", lambda: server.metric("gaufre_ledger_lag_seconds"))
+    ask(server, 1)  # it is the oldest row that counts
+    wait_for("further behind", lambda: server.metric("gaufre_ledger_lag_seconds") > lag + 1)
+    held.rollback()
+    held.close()
+    wait_for("moved", lambda: server.metric("gaufre_ledger_rows_in_journal") == 0)
+    wait_for("not behind", lambda: server.metric("gaufre_ledger_lag_seconds") == 0)
+    assert server.stop() == 0 and requests_of(server.ledger) == 2
+
+
 def test_who_looks_sees_what_was_written(tmp_path):
     """Beside a server that writes, and after one that was killed."""
     server = serve(tmp_path)
