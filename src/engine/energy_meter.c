@@ -251,11 +251,12 @@ void energy_meter_close(struct energy_meter *m)
         return;
     energy_meter_look(m, &l);
     energy_flow_close(&m->flow);
-    LOG_EVENT(LOG_INFO, "energy", LOG_STR("boundary", energy_boundary_name(l.label.boundary)),
-              LOG_STR("method", energy_method_name(l.label.method)),
-              LOG_INT("metered_mj", m->flow.metered_uj / 1000),
-              LOG_INT("attributed_mj", m->flow.attributed_uj / 1000),
-              LOG_INT("unattributed_mj", m->flow.unattributed_uj / 1000),
-              LOG_INT("failures", l.n_failures));
+    if (m->flow.attributed_uj || l.n_failures) /* else there is nothing to tell */
+        LOG_EVENT(LOG_INFO, "energy", LOG_STR("boundary", energy_boundary_name(l.label.boundary)),
+                  LOG_STR("method", energy_method_name(l.label.method)),
+                  LOG_INT("metered_mj", m->flow.metered_uj / 1000),
+                  LOG_INT("attributed_mj", m->flow.attributed_uj / 1000),
+                  LOG_INT("unattributed_mj", m->flow.unattributed_uj / 1000),
+                  LOG_INT("failures", l.n_failures));
     drop(m);
 }
