@@ -14,6 +14,7 @@
 #include "base/sql.h"
 #include "cloud/accounts.h"
 #include "cmd/cmd.h"
+#include "cmd/configured.h"
 #include "cmd/ledger_path.h"
 #include "engine/engine.h"
 #include "hub/hub.h"
@@ -234,6 +235,14 @@ static int read_config(const struct start *st, struct serve_config *c, int *ret_
     serve_config_init(c);
     r = configure(c, st->opts, st->argc, st->argv, e);
     *ret_is_usage = r && r != ERR_NOMEM;
+    return r ? r : resolve(c, e);
+}
+
+int configured(struct serve_config *c, const char *path, struct err *e)
+{
+    const struct serve_opts o = {.config = path};
+    int r = configure(c, &o, 0, NULL, e);
+
     return r ? r : resolve(c, e);
 }
 
