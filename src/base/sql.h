@@ -86,6 +86,10 @@ int sql_set_version(struct sql *s, int version, struct err *e);
 /* Of an SQLite file: all of it as it is at one moment into an empty file `to`. Writers are not held
  * up. ERR_UNSUPPORTED for PostgreSQL. */
 int sql_copy(struct sql *s, const char *to, struct err *e);
+/* The same into a new file (mode 0600) that has its name once `check` has found nothing wrong with
+ * the copy and it is flushed. ERR_EXISTS: never over a file that is there. */
+int sql_backup(struct sql *s, const char *to,
+               int (*check)(void *arg, const char *path, struct err *e), void *arg, struct err *e);
 /* The database's own number of what failed last: SQLite's extended code, PostgreSQL's SQLSTATE. */
 int sql_code(const struct sql *s);
 

@@ -1,7 +1,5 @@
 #include "books/upkeep.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -64,50 +62,23 @@ int books_correct(const char *where, const char *request_id, const struct books_
 
 /* ---- backup ---------------------------------------------------------------------------------- */
 
-#define PATH_BYTES 4096
-
-/* What was written survives the power. */
-static int sync_file(const char *path, struct err *e)
+static int audit_copy(void *arg, const char *path, struct err *e)
 {
-    int fd = open(path, O_RDWR | O_CLOEXEC), r = 0;
-
-    if (fd < 0 || fsync(fd))
-        r = err_set(e, ERR_IO, "%s: %s", path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return r;
+    return books_audit(path, arg, e);
 }
 
 int books_backup(const char *where, const char *to, int64_t *ret_n, struct err *e)
 {
-    char part[PATH_BYTES];
     struct sql *db = NULL;
-    int fd, r;
+    int r;
 
     if (sql_is_url(where))
         return err_set(e, ERR_UNSUPPORTED,
                        "a ledger in PostgreSQL is copied by PostgreSQL's own tools: pg_dump "
                        "--schema=" LEDGER_IN);
-    if (snprintf(part, sizeof part, "%s.part", to) >= (int)sizeof part)
-        return err_set(e, ERR_ARG, "%.80s...: too long a name", to);
-    if (!access(to, F_OK))
-        return err_set(e, ERR_EXISTS, "%s is there already", to);
-    unlink(part); /* of one that was cut short */
-    fd = disk_open_private(part, O_RDWR | O_CREAT | O_EXCL);
-    if (fd < 0)
-        return err_set(e, ERR_IO, "%s: %s", part, strerror(errno));
-    close(fd);
     r = ledger_file_open(&db, where, 1, e);
     if (!r)
-        r = sql_copy(db, part, e);
+        r = sql_backup(db, to, audit_copy, ret_n, e);
     sql_close(db);
-    if (!r)
-        r = books_audit(part, ret_n, e);
-    if (!r)
-        r = sync_file(part, e);
-    if (!r && (link(part, to) || unlink(part))) /* never over another file */
-        r = err_set(e, errno == EEXIST ? ERR_EXISTS : ERR_IO, "%s: %s", to, strerror(errno));
-    if (r)
-        unlink(part);
     return r;
 }

@@ -85,6 +85,10 @@ int accounts_audit_check(struct accounts *a, int64_t *ret_lines, struct err *e);
 int accounts_sites(struct accounts *a,
                    int (*each)(void *arg, const char *site, const struct site_order *o), void *arg,
                    struct err *e);
+/* Copy the store as it is at one moment into a new file, and check the copy's audit log: *ret_lines
+ * lines. Writers are not held up. ERR_EXISTS where there is such a file; ERR_UNSUPPORTED of a store
+ * in PostgreSQL, which has tools of its own. */
+int accounts_backup(struct accounts *a, const char *to, int64_t *ret_lines, struct err *e);
 
 /* ---- changing -------------------------------------------------------------------------------- */
 

@@ -298,3 +298,21 @@ int accounts_audit_check(struct accounts *a, int64_t *ret_lines, struct err *e)
     *ret_lines = x.n;
     return r;
 }
+
+/* ---- a copy ---------------------------------------------------------------------------------- */
+
+static int check_copy(void *arg, const char *path, struct err *e)
+{
+    struct accounts *a = NULL;
+    int r = accounts_open(&a, path, e);
+
+    if (!r)
+        r = accounts_audit_check(a, arg, e);
+    accounts_close(a);
+    return r;
+}
+
+int accounts_backup(struct accounts *a, const char *to, int64_t *ret_lines, struct err *e)
+{
+    return sql_backup(a->db, to, check_copy, ret_lines, e);
+}

@@ -59,6 +59,7 @@ char *cmd_bytes(unsigned long long n, char *out, size_t cap);
 
 /* One a line: rows are added by many hands. */
 extern const struct cmd cmd_audit;
+extern const struct cmd cmd_backup;
 extern const struct cmd cmd_bench;
 extern const struct cmd cmd_bill;
 extern const struct cmd cmd_completion;

@@ -34,6 +34,7 @@ const struct cmd *const cmd_table[] = {
     &cmd_bill,
     &cmd_ledger,
     &cmd_audit,
+    &cmd_backup,
     &cmd_completion,
     NULL,
 };
