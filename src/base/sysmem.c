@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cgroup.h"
+
 /* The number in a one-line file ("max" and errors: UINT64_MAX). */
 static uint64_t read_number(const char *path)
 {
@@ -18,9 +20,71 @@ static uint64_t read_number(const char *path)
     return n == 1 ? (uint64_t)v : UINT64_MAX;
 }
 
+/* "max" and what is no number: UINT64_MAX. */
+static uint64_t limit_of(const char *text)
+{
+    unsigned long long v;
+
+    return sscanf(text, "%llu", &v) == 1 ? (uint64_t)v : UINT64_MAX;
+}
+
+static void see_limit(const char *folder, const char *text, void *arg)
+{
+    uint64_t limit = limit_of(text), *least = arg;
+
+    if (limit < *least)
+        *least = limit;
+}
+
+/* Bytes of a group's file cache that are given back when memory is wanted; 0: not told. */
+static uint64_t cache_of(const char *folder, const char *name)
+{
+    unsigned long long v = 0, now;
+    char path[4300], line[256], word[64];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/memory.stat", folder);
+    f = fopen(path, "re");
+    while (f && fgets(line, sizeof line, f)) {
+        if (sscanf(line, "%63s %llu", word, &now) == 2 && !strcmp(word, name))
+            v = now;
+    }
+    if (f)
+        fclose(f);
+    return (uint64_t)v;
+}
+
+/* What a group has left: its limit without what it uses, idle file cache apart. */
+static void lower(const char *folder, const char *text, const char *usage, const char *cache,
+                  uint64_t *least)
+{
+    uint64_t limit = limit_of(text), used, left, idle;
+    char path[4300];
+
+    snprintf(path, sizeof path, "%s/%s", folder, usage);
+    used = read_number(path);
+    if (limit == UINT64_MAX || used == UINT64_MAX)
+        return;
+    idle = cache_of(folder, cache);
+    used -= idle < used ? idle : used;
+    left = limit > used ? limit - used : 0;
+    if (left < *least)
+        *least = left;
+}
+
+static void see_left(const char *folder, const char *text, void *arg)
+{
+    lower(folder, text, "memory.current", "inactive_file", arg);
+}
+
+static void see_left_of_old(const char *folder, const char *text, void *arg)
+{
+    lower(folder, text, "memory.usage_in_bytes", "total_inactive_file", arg);
+}
+
 uint64_t sysmem_available(void)
 {
-    uint64_t avail = UINT64_MAX, limit, used;
+    uint64_t avail = UINT64_MAX;
     char line[256];
     FILE *f = fopen("/proc/meminfo", "re");
 
@@ -32,13 +96,9 @@ uint64_t sysmem_available(void)
         }
         fclose(f);
     }
-    limit = read_number("/sys/fs/cgroup/memory.max");
-    used = read_number("/sys/fs/cgroup/memory.current");
-    if (limit != UINT64_MAX && used != UINT64_MAX) {
-        uint64_t left = limit > used ? limit - used : 0;
-        if (left < avail)
-            avail = left;
-    }
+    cgroup_each("", "/sys/fs/cgroup", "", "memory.max", see_left, &avail);
+    cgroup_each("", "/sys/fs/cgroup/memory", "memory", "memory.limit_in_bytes", see_left_of_old,
+                &avail);
     return avail;
 }
 
@@ -58,10 +118,11 @@ uint64_t sysmem_resident(void)
 uint64_t sysmem_total(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-    uint64_t limit = read_number("/sys/fs/cgroup/memory.max");
     uint64_t all = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
 
-    return limit < all ? limit : all;
+    cgroup_each("", "/sys/fs/cgroup", "", "memory.max", see_limit, &all);
+    cgroup_each("", "/sys/fs/cgroup/memory", "memory", "memory.limit_in_bytes", see_limit, &all);
+    return all;
 }
 
 void sysmem_cpu_name(char *out, size_t cap)

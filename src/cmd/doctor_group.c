@@ -1,58 +1,17 @@
-/* Checks of what the control group leaves of the machine, version 1 and 2. A limit of any group
- * above holds too, so all of them are read, from that of this process to the root. */
+/* Checks of what the control group leaves of the machine. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "base/cgroup.h"
 #include "base/sysmem.h"
 #include "cmd/cmd.h"
 #include "cmd/doctor.h"
 
-/* The path of this process's group: of version 2 (controller ""), or of a controller of version 1;
- * "" where there is none. */
-static void own_group(const struct doctor *d, const char *controller, char *out, size_t cap)
-{
-    char text[4096], *line, *save = text;
-
-    *out = 0;
-    if (doctor_read(d, "/proc/self/cgroup", text, sizeof text) < 0)
-        return;
-    while ((line = strsep(&save, "\n"))) { /* "4:cpu,cpuacct:/a/b" */
-        char *list = strchr(line, ':'), *path = list ? strchr(list + 1, ':') : NULL;
-        if (!path)
-            continue;
-        *path++ = 0;
-        for (char *word, *words = list + 1; (word = strsep(&words, ","));) {
-            if (!strcmp(word, controller))
-                snprintf(out, cap, "%s", strcmp(path, "/") ? path : "");
-        }
-    }
-}
-
-/* Calls `see` with the text of that file in each group from ours upwards; in a container that does
- * not show them, of the root that it sees. */
-static void walk(const struct doctor *d, const char *base, const char *controller, const char *file,
-                 void (*see)(const char *text, void *arg), void *arg)
-{
-    char group[2048], path[4096], text[128], *slash;
-
-    own_group(d, controller, group, sizeof group);
-    for (;;) {
-        snprintf(path, sizeof path, "%s%s/%s", base, group, file);
-        if (doctor_read(d, path, text, sizeof text) > 0)
-            see(text, arg);
-        slash = strrchr(group, '/');
-        if (!slash)
-            return;
-        *slash = 0;
-    }
-}
-
 /* ---- CPU time -------------------------------------------------------------------------------- */
 
 /* "200000 100000" or "max 100000": CPUs. */
-static void see_max(const char *text, void *arg)
+static void see_max(const char *folder, const char *text, void *arg)
 {
     double quota, period, *least = arg;
 
@@ -60,7 +19,7 @@ static void see_max(const char *text, void *arg)
         *least = quota / period;
 }
 
-static void see_quota_us(const char *text, void *arg)
+static void see_quota_us(const char *folder, const char *text, void *arg)
 {
     double quota = strtod(text, NULL), *least = arg;
 
@@ -74,8 +33,8 @@ void doctor_cpu_quota(const struct doctor *d, struct finding *f)
     double quota = 1e9;
     int threads = d->config ? (int)d->config->threads : 0, whole;
 
-    walk(d, "/sys/fs/cgroup", "", "cpu.max", see_max, &quota);
-    walk(d, "/sys/fs/cgroup/cpu", "cpu", "cpu.cfs_quota_us", see_quota_us, &quota);
+    cgroup_each(d->root, "/sys/fs/cgroup", "", "cpu.max", see_max, &quota);
+    cgroup_each(d->root, "/sys/fs/cgroup/cpu", "cpu", "cpu.cfs_quota_us", see_quota_us, &quota);
     if (quota >= (double)cpus) {
         doctor_say(f, DOCTOR_OK, "no limit below the machine's %ld CPU%s", cpus, plural(cpus));
         return;
@@ -92,7 +51,7 @@ void doctor_cpu_quota(const struct doctor *d, struct finding *f)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-static void see_bytes(const char *text, void *arg)
+static void see_bytes(const char *folder, const char *text, void *arg)
 {
     double bytes = strtod(text, NULL), *least = arg;
 
@@ -106,15 +65,16 @@ void doctor_memory_limit(const struct doctor *d, struct finding *f)
     uint64_t known = sysmem_total();
     char is[32], all[32];
 
-    walk(d, "/sys/fs/cgroup", "", "memory.max", see_bytes, &least);
-    walk(d, "/sys/fs/cgroup/memory", "memory", "memory.limit_in_bytes", see_bytes, &least);
+    cgroup_each(d->root, "/sys/fs/cgroup", "", "memory.max", see_bytes, &least);
+    cgroup_each(d->root, "/sys/fs/cgroup/memory", "memory", "memory.limit_in_bytes", see_bytes,
+                &least);
     if (!known) {
         doctor_say(f, DOCTOR_SKIP, "memory is not told here");
         return;
     }
     cmd_bytes(known, all, sizeof all);
     if (least >= (double)known) {
-        doctor_say(f, DOCTOR_OK, "%s, no lower limit", all);
+        doctor_say(f, DOCTOR_OK, "gaufre counts with %s, and no control group allows less", all);
         return;
     }
     cmd_bytes((unsigned long long)least, is, sizeof is);

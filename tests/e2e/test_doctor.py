@@ -1,6 +1,7 @@
 """gaufre doctor on machines that were made up: each check finds what is wrong there, and nothing where all is well."""
 import json
 import os
+import re
 import shutil
 import subprocess
 
@@ -123,6 +124,42 @@ def test_limits_that_are_none(doctor):
     said = doctor({**WELL, "/proc/self/cgroup": "0::/not/shown/here\n", "/sys/fs/cgroup/memory.max": "9223372036854771712\n",
                    "/sys/fs/cgroup/cpu.max": None})
     assert said["memory_limit"]["state"] == "ok" and said["cpu_quota"]["state"] == "ok"
+
+
+def own_group():
+    """The folder of this process's group for memory, where one can make others: version 1 or 2."""
+    for line in open("/proc/self/cgroup", encoding="ascii").read().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            return f"/sys/fs/cgroup/memory{path}", "memory.limit_in_bytes"
+        if not controllers and os.path.exists(f"/sys/fs/cgroup{path}/memory.max"):
+            return f"/sys/fs/cgroup{path}", "memory.max"
+    pytest.skip("no group for memory here")
+
+
+def test_the_limit_of_a_group_below_is_counted_with(tmp_path):
+    """As of a systemd service with MemoryMax: the limit is not at the root that the process sees."""
+    above, limit = own_group()
+    group = f"{above}/gaufre-test-{os.getpid()}"
+    try:
+        os.mkdir(group)
+    except OSError as e:
+        pytest.skip(f"no group can be made here: {e}")
+    try:
+        try:
+            with open(f"{group}/{limit}", "w", encoding="ascii") as f:
+                f.write("3000000000")
+        except OSError as e:
+            pytest.skip(f"no group for memory can be made here: {e}")
+        done = subprocess.run(["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', group, find_gaufre(), "serve", "--check",
+                               "--kv-memory", "64M", model_path()], capture_output=True, text=True, timeout=600,
+                              env={**os.environ, "GAUFRE_HOME": str(tmp_path)})
+        if "cgroup.procs" in done.stderr:
+            pytest.skip(done.stderr)
+        available = float(re.search(r"available (\S+) MiB", done.stdout).group(1))
+        assert available < 3000000000 / 2**20, done.stdout
+    finally:
+        os.rmdir(group)
 
 
 def test_threads_that_fit_the_quota(doctor):
