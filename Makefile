@@ -71,7 +71,7 @@ install: all
 	@echo "installed into $(DESTDIR)$(PREFIX)"
 
 deb: all
-	@tools/setup.sh deploy
+	@tools/setup.sh deb
 	@tools/deb.sh $(BUILD)/src/cmd/gaufre build
 
 format:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install the Debian packages that are missing: tools/setup.sh build|test|browser|deploy|js
+# Install the Debian packages that are missing: tools/setup.sh build|test|browser|deb|deploy|js
 # Says what and why before it installs; silent and fast when nothing is missing. Asks for sudo only
 # when it is not root.
 set -eu
@@ -10,16 +10,18 @@ for_build='gcc libc6-dev meson ninja-build pkg-config python3 libevent-dev libcu
     libjs-highlight.js ca-certificates'
 for_test='clang-14 libclang-rt-14-dev clang-format-14 python3-venv curl zsh fish postgresql libpq5'
 for_browser='chromium' # half a GB; the tests of the page are skipped where it cannot be had
-for_deploy='dpkg-dev lintian logrotate mmdebstrap prometheus systemd' # what is in deploy/ is not tested where they cannot be had
+for_deb='dpkg-dev'
+for_deploy="$for_deb lintian logrotate prometheus systemd" # what is in deploy/ is not tested where they cannot be had
 for_js='nodejs npm' # the clients for JavaScript are not tested where they cannot be had
 
 case ${1:-build} in
 build) wanted=$for_build; why='to build gaufre' ;;
 test) wanted="$for_build $for_test"; why='to build and test gaufre' ;;
 browser) wanted=$for_browser; why='to test the page in a browser' ;;
+deb) wanted=$for_deb; why='to make a package' ;;
 deploy) wanted=$for_deploy; why='to test packages, units, boards and alert rules' ;;
 js) wanted=$for_js; why='to test with the clients for JavaScript' ;;
-*) echo "usage: tools/setup.sh build|test|browser|deploy|js" >&2; exit 2 ;;
+*) echo "usage: tools/setup.sh build|test|browser|deb|deploy|js" >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
