@@ -26,7 +26,8 @@ static const struct opt opts[] = {
     OPT_END,
 };
 
-const struct doctor_check doctor_checks[] = {
+/* In the order of output; ended by a row without name. */
+static const struct doctor_check checks[] = {
     {"configuration", "the server starts", doctor_configuration},
     {"models", "they are loaded, and not refused", doctor_models},
     {"memory_limit", "gaufre is not killed when its KV cache fills", doctor_memory_limit},
@@ -119,7 +120,7 @@ static int examine(const struct cmd *cmd, const struct doctor *d, int json)
 {
     int n[4] = {0};
 
-    for (const struct doctor_check *c = doctor_checks; c->name; c++) {
+    for (const struct doctor_check *c = checks; c->name; c++) {
         struct finding f = {.state = DOCTOR_SKIP};
         c->look(d, &f);
         n[f.state]++;

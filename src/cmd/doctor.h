@@ -1,4 +1,4 @@
-/* What gaufre doctor looks at: a table of checks (doctor_checks), each of which finds one thing out
+/* What gaufre doctor looks at: a table of checks, each of which finds one thing out
  * about the machine, and says what to change where it is not well. Checks read files below `root`,
  * so that tests can hand them a machine of their own. Single-threaded. */
 #ifndef CMD_DOCTOR_H
@@ -35,9 +35,6 @@ struct doctor_check {
     const char *worth; /* what the change gives */
     void (*look)(const struct doctor *d, struct finding *f);
 };
-
-/* Ended by a row without name. */
-extern const struct doctor_check doctor_checks[];
 
 /* The text of a small file below root, without the newline at its end; cut at cap - 1 bytes. -1 and
  * errno where it cannot be read. */
