@@ -1,7 +1,7 @@
 /* What the console's views are built of: text that stays inside its place, cards, and tables whose rows
  * are changed in place, so that nothing jumps and a button stays where it is. */
 
-import { h, set_text } from './engine_dom.js';
+import { h, number, set_text } from './engine_dom.js';
 
 export { h, age, bytes, count, number, say, icon_button, open_dialog, copy_button, set_text } from './engine_dom.js';
 export { toast } from './dom.js';
@@ -41,6 +41,22 @@ export function meter(el, percent) {
     el.firstChild.style.width = `${Math.min(100, Math.max(0, percent))}%`;
 }
 export const new_meter = () => h('span.co-meter', { 'aria-hidden': 'true' }, h('i', null));
+
+const amounts = { money: (b) => `${b.settled} of ${b.amount} ${b.currency}`, tokens: (b) => `${number(b.settled)} of ${number(b.amount)} tokens`,
+    energy: (b) => `${number(b.settled)} of ${number(b.amount)} Wh` };
+const budget_text = (b) => `${(amounts[b.of] || amounts.tokens)(b)}, ${b.span === 'all' ? 'in all' : `a ${b.span}`}`;
+
+/** Budgets as bars. */
+export function show_budgets(el, list) {
+    while (el.childElementCount > list.length) el.lastElementChild.remove();
+    list.forEach((b, i) => {
+        let line = el.children[i];
+        if (!line) el.append(line = h('span.co-budget', null, new_meter(), h('span', null)));
+        meter(line.firstChild, b.percent);
+        set_text(line.lastChild, `${b.percent.toFixed(0)} %: ${budget_text(b)}`);
+    });
+    if (!list.length && el.textContent !== '–') el.textContent = '–';
+}
 
 /** columns: {name, right, wide, text(r)} for plain text, {.., person(r)} for text of others, or
  *  {.., make(row) -> el, show(el, r)}; row.r is what it shows now. */

@@ -1,7 +1,7 @@
 /* The first view: how much is served, what waits, who serves, and whether it is written down. */
 
 import { Plot, forget_colours } from './plot.js';
-import { h, bytes, card, meter, name, new_meter, number, set_chip, set_name, set_text, Table } from './console_dom.js';
+import { h, bytes, card, name, number, set_chip, set_name, set_text, show_budgets, Table } from './console_dom.js';
 
 const rate = (v) => (v === null || v === undefined ? '–' : v < 99.95 ? v.toFixed(1) : number(Math.round(v)));
 const ms = (s) => (s === undefined || s === null ? '–' : s < 9.9995 ? `${number(Math.round(s * 1000))} ms` : `${s.toFixed(1)} s`);
@@ -44,25 +44,6 @@ function breaker(s) {
     if (s.breaker === null) return ['this machine', 'ok'];
     const wait = s.retry_after_ms > 0 ? `, again in ${Math.ceil(s.retry_after_ms / 1000)} s` : '';
     return [`${s.breaker.replace('_', ' ')}${wait}`, { closed: 'ok', open: 'bad' }[s.breaker] || 'warn'];
-}
-
-const budget_amounts = {
-    money: (b) => `${b.settled} of ${b.amount} ${b.currency}`,
-    energy: (b) => `${number(b.settled)} of ${number(b.amount)} Wh`,
-    tokens: (b) => `${number(b.settled)} of ${number(b.amount)} tokens`,
-};
-const budget_text = (b) => `${budget_amounts[b.of](b)}, ${b.span === 'all' ? 'in all' : `a ${b.span}`}`;
-
-/** A tenant's budgets as bars; also for the view of tenants. */
-export function show_budgets(el, t) {
-    while (el.childElementCount > t.budgets.length) el.lastElementChild.remove();
-    t.budgets.forEach((b, i) => {
-        let line = el.children[i];
-        if (!line) el.append(line = h('span.co-budget', null, new_meter(), h('span', null)));
-        meter(line.firstChild, b.percent);
-        set_text(line.lastChild, `${b.percent.toFixed(0)} %: ${budget_text(b)}`);
-    });
-    if (!t.budgets.length && el.textContent !== '–') el.textContent = '–';
 }
 
 class Ledger {
@@ -128,7 +109,7 @@ export function mount(root) {
         { name: 'Requests', right: true, text: (m) => number(m.requests) }, { name: 'First token, median', right: true, text: (m) => ms(m.ttft_s?.p50) },
         { name: '95 %', right: true, text: (m) => ms(m.ttft_s?.p95) }, { name: 'Queue, 95 %', right: true, text: (m) => ms(m.queue_s?.p95) }], { empty: 'No model is served.' });
     const budgets = new Table('Budgets', [{ name: 'Tenant', make: () => name(''), show: (el, t) => set_name(el, t.id) },
-        { name: 'Budgets', make: () => h('div', null), show: (el, t) => show_budgets(el, t), wide: true }], { empty: 'No tenant has a budget.' });
+        { name: 'Budgets', make: () => h('div', null), show: (el, t) => show_budgets(el, t.budgets), wide: true }], { empty: 'No tenant has a budget.' });
     const ledger = new Ledger();
     const facts = new Facts();
     root.replaceChildren(h('div.eg', null, h('h1.co-title', null, 'Overview'),

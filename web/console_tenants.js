@@ -1,8 +1,7 @@
 /* Tenants: what they used since the start and how far their budgets are used; and what the ledger says. */
 
 import * as api from './console_api.js';
-import { show_budgets } from './console_overview.js';
-import { h, card, field, number, set_text, Table } from './console_dom.js';
+import { h, card, field, number, set_text, show_budgets, Table } from './console_dom.js';
 
 const BY = ['tenant', 'team', 'key', 'labels', 'model', 'supplier', 'day', 'all'];
 const day = (d) => d.toISOString().slice(0, 10);
@@ -44,7 +43,7 @@ export function mount(root) {
     const table = new Table('Tenants', [{ name: 'Tenant', person: (t) => t.id, wide: true }, { name: 'Requests', right: true, text: (t) => number(t.requests) },
         { name: 'Prompt', right: true, text: (t) => number(t.prompt_tokens) }, { name: 'Generated', right: true, text: (t) => number(t.completion_tokens) },
         { name: 'Charge', right: true, text: (t) => `${t.charge}${currency ? ` ${currency}` : ''}` },
-        { name: 'Budgets', wide: true, make: () => h('div', null), show: (el, t) => show_budgets(el, t) }], { empty: 'Nobody has used anything yet.' });
+        { name: 'Budgets', wide: true, make: () => h('div', null), show: (el, t) => show_budgets(el, t.budgets) }], { empty: 'Nobody has used anything yet.' });
     root.replaceChildren(h('div.eg', null, h('h1.co-title', null, 'Tenants'), card('Since the server started', table.el, total), ledger_card()));
     return {
         update(s) {

@@ -7,12 +7,14 @@
 #include "base/check.h"
 
 enum { GETS = API_GET | API_HEAD };
-enum { REST = 1, NO_V1 = 2 }; /* the rest of the path is an id; no alias under /v1 */
+/* The rest of the path is an id; no alias under /v1; none without it, where a page is. */
+enum { REST = 1, NO_V1 = 2, ONLY_V1 = 4 };
 
 /* Short names for the table. */
 #define OPEN    API_AUTH_NONE
 #define KEY     API_AUTH_KEY
 #define TENANT  API_AUTH_TENANT
+#define OWN     API_AUTH_OWN
 #define LIMITS  API_AUTH_LIMITS
 #define METRICS API_AUTH_METRICS
 #define ADMIN   API_AUTH_ADMIN
@@ -52,6 +54,7 @@ static const struct route routes[] = {
     {"/engine/requests/{}/cancel", API_POST, REST, TENANT, API_ROUTE_ENGINE_CANCEL, NULL},
     {"/engine/requests/{}/route", GETS, REST, TENANT, API_ROUTE_ENGINE_ROUTE, NULL},
     {"/engine/requests/", GETS, REST, TENANT, API_ROUTE_ENGINE_REQUEST, NULL},
+    {"/account", GETS, ONLY_V1, OWN, API_ROUTE_ACCOUNT, NULL},
     {"/admin/v1/tenants", GETS | API_POST, NO_V1, ADMIN, API_ROUTE_ADMIN_TENANTS, NULL},
     {"/admin/v1/tenants/", GETS | API_PATCH | API_DELETE, REST | NO_V1, ADMIN,
      API_ROUTE_ADMIN_TENANT, NULL},
@@ -204,7 +207,7 @@ int api_route_find(enum api_method method, const char *target, size_t n_target,
     }
     for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
         const struct route *r = &routes[i];
-        if ((in_v1 && r->flags & NO_V1) || !matches(r, path, n, &id, &n_id))
+        if ((r->flags & (in_v1 ? NO_V1 : ONLY_V1)) || !matches(r, path, n, &id, &n_id))
             continue;
         ret->id = r->id;
         ret->auth = r->auth;

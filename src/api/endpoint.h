@@ -30,6 +30,7 @@ enum api_route_id {
     API_ROUTE_ENGINE_REQUEST, /* GET /v1/engine/requests/{id}, id in match.arg */
     API_ROUTE_ENGINE_ROUTE,   /* GET /v1/engine/requests/{id}/route */
     API_ROUTE_ENGINE_CANCEL,  /* POST /v1/engine/requests/{id}/cancel */
+    API_ROUTE_ACCOUNT,        /* GET /v1/account: its own */
     API_ROUTE_ADMIN_TENANTS,  /* the admin API, /admin/v1/...: GET, POST */
     API_ROUTE_ADMIN_TENANT,   /* GET, PATCH, DELETE; its name in match.arg */
     API_ROUTE_ADMIN_TEAMS,
@@ -61,6 +62,7 @@ enum api_auth {
     API_AUTH_NONE,
     API_AUTH_KEY,     /* a valid key */
     API_AUTH_TENANT,  /* the same; the answer is about its tenant's requests only */
+    API_AUTH_OWN,     /* the same; the answer is about its accounts */
     API_AUTH_LIMITS,  /* the same, and its tenant's limits allow one more; then the body is read */
     API_AUTH_METRICS, /* as the server is set */
     API_AUTH_ADMIN,   /* a key of the admin API, or a session of one; to change, one that may */

@@ -216,6 +216,8 @@ int cloud_view_offers(struct cloud *c, int64_t now_us,
 int cloud_view_all_offers(struct cloud *c, int64_t now_us,
                           struct cloud_offer_view ret[CLOUD_OFFERS_MAX]);
 
+struct cloud_caller;
+
 /* ---- looking at tenants ---------------------------------------------------------------------- */
 
 /* A tenant; what it used since the start of this process, in requests that are settled. */
@@ -234,6 +236,30 @@ struct cloud_tenant_view {
  * Time is linear in the tenants. [any] */
 int cloud_view_tenants(struct cloud *c, int64_t now_us, struct cloud_tenant_view *ret, int max,
                        int *ret_n);
+/* What limits a key, a team or a tenant, and how far that is used. */
+struct cloud_account_view {
+    enum account_kind kind;
+    char id[ACCOUNT_ID_MAX];                       /* as in account.h */
+    int64_t concurrency_max, n_inside, output_max; /* maxima: 0, none */
+    int n_rates, n_budgets;
+    char currency[4]; /* of its budgets of money */
+    struct rate_view rate[N_RATES];
+    struct budget_view budget[N_BUDGETS];
+};
+/* What who has a key may see of himself: his tenant, and the accounts of his path that have limits.
+ */
+struct cloud_own {
+    struct cloud_tenant_view tenant;
+    char key_id[CLOUD_NAME_MAX], team[ACCOUNT_ID_MAX]; /* "": none */
+    int n_accounts;
+    struct cloud_account_view account[HOLDS_PATH_MAX];
+};
+/* ERR_AUTH, ERR_FORBIDDEN. [any] */
+int cloud_view_own(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
+                   struct cloud_own *ret, struct err *e);
+/* The keys of a tenant that are there, at most `max`, in no order. Returns how many there are of
+ * all. Time is linear in all accounts: not on an io thread. */
+int cloud_key_ids(struct cloud *c, int i_tenant, char (*ret)[ACCOUNT_NAME_MAX], int max);
 const char *cloud_tenant_name(struct cloud *c, int i_tenant); /* "": there is none */
 
 /* ---- a request ------------------------------------------------------------------------------- */

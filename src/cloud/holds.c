@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "base/money.h"
 #include "base/put.h"
@@ -692,6 +693,30 @@ int holds_view(struct holds_account *a, int64_t now_s, struct budget_view ret[N_
                                             .until_s = u->until};
     }
     pthread_mutex_unlock(&a->lock);
+    return n;
+}
+
+int holds_view_rates(const struct holds_account *a, int64_t now_us, struct rate_view ret[N_RATES])
+{
+    static const char *const period[N_PERIODS] = {"minute", "hour", "day"};
+    const struct {
+        const char *of;
+        const struct quota_bucket *list;
+    } kinds[] = {
+        {"requests", a->requests}, {"tokens", a->tokens}, {"uncached_tokens", a->uncached}};
+    int n = 0;
+
+    for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
+        for (int p = 0; p < N_PERIODS; p++) {
+            const struct quota_bucket *b = &kinds[k].list[p];
+            struct rate_view v = {
+                .of = kinds[k].of, .per = period[p], .limit = atomic_load(&b->limit)};
+            if (v.limit <= 0)
+                continue;
+            quota_look(b, now_us, &v.left, &v.full_us);
+            ret[n++] = v;
+        }
+    }
     return n;
 }
 

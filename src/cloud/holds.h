@@ -140,6 +140,13 @@ struct budget_view {
 };
 /* The budgets that limit an account now. Returns how many. */
 int holds_view(struct holds_account *a, int64_t now_s, struct budget_view ret[N_BUDGETS]);
+/* The rates that limit an account. Returns how many. */
+struct rate_view {
+    const char *of, *per; /* "requests", "tokens", "uncached_tokens"; "minute", "hour", "day" */
+    int64_t limit, left, full_us; /* full_us: until all of it is left again */
+};
+#define N_RATES (3 * N_PERIODS)
+int holds_view_rates(const struct holds_account *a, int64_t now_us, struct rate_view ret[N_RATES]);
 /* Add up what is settled and held in an account's budgets of a kind; held includes windows that
  * ended. */
 void holds_sum(struct holds_account *a, int kind, int64_t now_s, int64_t *settled, int64_t *held);

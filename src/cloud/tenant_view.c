@@ -2,6 +2,7 @@
  * used. Nothing of it is read from the ledger. */
 #include <string.h>
 
+#include "base/put.h"
 #include "cloud/cloud_int.h"
 
 void cloud_note_used(struct cloud *c, int i_tenant, const struct cloud_use *u, int64_t charge_nano)
@@ -90,6 +91,75 @@ int cloud_view_tenants(struct cloud *c, int64_t now_us, struct cloud_tenant_view
             continue;
         ++*ret_n;
         n = place(ret, n, max, &v);
+    }
+    pthread_rwlock_unlock(&c->lock);
+    return n;
+}
+
+/* ---- what is one's own ----------------------------------------------------------------------- */
+
+static void view_account(struct cloud *c, int64_t now_us, struct holds_account *a,
+                         struct cloud_account_view *ret)
+{
+    *ret = (struct cloud_account_view){.kind = a->kind,
+                                       .concurrency_max = atomic_load(&a->concurrency_max),
+                                       .n_inside = atomic_load(&a->n_inside),
+                                       .output_max = atomic_load(&a->output_max)};
+    put_text(ret->id, sizeof ret->id, a->name);
+    put_text(ret->currency, sizeof ret->currency, a->currency ? a->currency : "");
+    ret->n_rates = holds_view_rates(a, now_us, ret->rate);
+    ret->n_budgets = holds_view(a, cloud_wall_s(c, now_us), ret->budget);
+}
+
+int cloud_view_own(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
+                   struct cloud_own *ret, struct err *e)
+{
+    struct holds_account *path[HOLDS_PATH_MAX] = {NULL};
+    struct grant *g = NULL;
+    int r = cloud_key_grant(c, now_us, who, &g, e), n = 0;
+
+    if (r)
+        return r;
+    *ret = (struct cloud_own){.key_id = ""};
+    pthread_rwlock_rdlock(&c->lock);
+    view(c, now_us, g ? g->i_tenant : 0, &ret->tenant);
+    if (!g && c->directory.tenants[0]->counts)
+        path[n++] = c->directory.tenants[0]->counts;
+    pthread_rwlock_unlock(&c->lock);
+    if (g) {
+        put_text(ret->key_id, sizeof ret->key_id, g->key_id);
+        put_text(ret->team, sizeof ret->team, g->team);
+        for (; n < g->n_path; n++)
+            path[n] = g->path[n];
+    }
+    for (; ret->n_accounts < n; ret->n_accounts++)
+        view_account(c, now_us, path[ret->n_accounts], &ret->account[ret->n_accounts]);
+    grant_put(g);
+    return 0;
+}
+
+static int is_there(const struct account *a)
+{
+    for (int i = 0; i < N_SOURCES; i++) {
+        if (a->said[i])
+            return 1;
+    }
+    return 0;
+}
+
+int cloud_key_ids(struct cloud *c, int i_tenant, char (*ret)[ACCOUNT_NAME_MAX], int max)
+{
+    const struct directory *d = &c->directory;
+    int n = 0;
+
+    pthread_rwlock_rdlock(&c->lock);
+    for (int i = 0; i < d->n_accounts; i++) {
+        const struct account *a = d->accounts[i];
+        if (a->kind != ACCOUNT_KEY || a->i_tenant != i_tenant || !is_there(a))
+            continue;
+        if (n < max)
+            put_text(ret[n], ACCOUNT_NAME_MAX, a->id);
+        n++;
     }
     pthread_rwlock_unlock(&c->lock);
     return n;

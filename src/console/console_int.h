@@ -87,6 +87,11 @@ struct console {
 /* overview_view.c: what a watch has collected, as JSON. 0 or the buffer's failure. */
 int overview_write(struct watch *w, uint64_t seq, const struct overview_sums *s, struct buf *out);
 
+/* account_view.c: members of an object. */
+void account_put_money(struct buf *b, const char *name, int64_t nano);
+void account_put_budgets(const struct budget_view *list, int n, const char *currency,
+                         struct buf *b);
+
 /* request_log.c: the line of a request that ended, and its row in the store (NULL: nowhere). */
 void request_log(const struct row_live *l, const struct row_end *e, const char *model,
                  struct request_store *store);

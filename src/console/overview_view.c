@@ -3,9 +3,7 @@
 
 #include "base/clock.h"
 #include "base/json_member.h"
-#include "base/money.h"
 #include "base/sysmem.h"
-#include "base/watthour.h"
 #include "console/console_int.h"
 #include "console/snapshot.h"
 
@@ -17,13 +15,6 @@ static void close(struct buf *b, char bracket)
 static double per_second(int64_t n, int64_t span_us)
 {
     return (double)n * 1e6 / (double)span_us;
-}
-
-static void put_money(struct buf *b, const char *name, int64_t nano)
-{
-    char text[MONEY_TEXT_MAX];
-
-    json_member_text(b, name, money_show(nano, text));
 }
 
 /* ---- sums ------------------------------------------------------------------------------------ */
@@ -142,46 +133,14 @@ static void put_suppliers(const struct console *c, struct buf *b)
 
 /* ---- tenants --------------------------------------------------------------------------------- */
 
-static void put_budget(const struct cloud_tenant_view *t, const struct budget_view *u,
-                       struct buf *b)
-{
-    const struct {
-        const char *name;
-        int64_t n;
-    } parts[] = {{"amount", u->amount}, {"settled", u->settled}, {"held", u->held}};
-    double used = (double)u->settled + (double)u->held;
-
-    json_open(b, NULL, '{');
-    json_member_text(b, "of", holds_kind_name(u->kind));
-    json_member_text(b, "span", u->span);
-    json_member_text(b, "currency", u->kind == OF_MONEY ? t->currency : NULL);
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        if (u->kind == OF_ENERGY)
-            json_member_real(b, parts[i].name, (double)parts[i].n / (double)WATTHOUR_UJ, 6);
-        else if (u->kind == OF_MONEY)
-            put_money(b, parts[i].name, parts[i].n);
-        else
-            json_member_int(b, parts[i].name, parts[i].n);
-    }
-    json_member_real(b, "percent", u->amount > 0 ? 100 * used / (double)u->amount : 100, 1);
-    if (u->until_s < INT64_MAX)
-        json_member_int(b, "until", u->until_s);
-    else
-        json_member_null(b, "until");
-    close(b, '}');
-}
-
 static void put_tenant(const struct cloud_tenant_view *t, struct buf *b)
 {
     json_member_text(b, "id", t->id);
     json_member_int(b, "requests", t->n_requests);
     json_member_int(b, "prompt_tokens", t->prompt_tokens);
     json_member_int(b, "completion_tokens", t->completion_tokens);
-    put_money(b, "charge", t->charge_nano);
-    json_open(b, "budgets", '[');
-    for (int i = 0; i < t->n_budgets; i++)
-        put_budget(t, &t->budget[i], b);
-    close(b, ']');
+    account_put_money(b, "charge", t->charge_nano);
+    account_put_budgets(t->budget, t->n_budgets, t->currency, b);
 }
 
 static void put_tenants(const struct console *c, struct buf *b)

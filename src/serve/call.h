@@ -166,6 +166,7 @@ struct call {
         char request[160]; /* header idempotency-key, too long ones in part; "": none */
         int status;        /* [prep]: of the answer in out */
     } admin;
+    struct cloud_own *own; /* in the arena: what it asks for of itself; NULL: it does not */
     struct {
         const char *key;                         /* header idempotency-key; NULL: none */
         unsigned char print[REPLAY_PRINT_BYTES]; /* [prep]: of the body */
@@ -280,6 +281,7 @@ int call_admin_reload(struct call *c, struct err *e);
 int call_admin_prices(struct call *c, struct err *e);
 int call_admin_sites(struct call *c, struct err *e); /* call_site.c */
 int call_admin_site(struct call *c, struct err *e);
+int call_account(struct call *c, struct err *e);
 void call_show_openapi(struct call *c); /* io thread */
 
 /* call_replay.c: io thread. */

@@ -13,6 +13,7 @@
 #include "base/put.h"
 #include "base/watthour.h"
 #include "cloud/accounts_json.h"
+#include "console/account_view.h"
 #include "serve/admin_openapi.h"
 #include "serve/server.h"
 
@@ -496,6 +497,16 @@ int call_admin_prices(struct call *c, struct err *e)
     for (int i = 0; i < config->book.n; i++)
         json_array_append_new(list, price_json(&config->book.list[i], config->currency));
     return answer(c, 200, json_pack("{s:s, s:o}", "object", "list", "data", list), e);
+}
+
+/* ---- one's own ------------------------------------------------------------------------------- */
+
+int call_account(struct call *c, struct err *e)
+{
+    c->admin.status = 200;
+    return account_write(c->s->console, c->own, &c->out)
+               ? err_set(e, ERR_NOMEM, "No memory for the answer.")
+               : 0;
 }
 
 /* ---- the configuration ----------------------------------------------------------------------- */

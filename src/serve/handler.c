@@ -276,6 +276,10 @@ static int may_ask(struct call *c, const struct cloud_caller *who, struct err *e
     case API_AUTH_TENANT:
         c->keys_read = atomic_load(&c->s->keys_read); /* before the key is looked at */
         return cloud_find_tenant(c->s->cloud, now_us, who, &c->i_viewer, e);
+    case API_AUTH_OWN:
+        c->own = arena_zalloc(&c->arena, sizeof *c->own);
+        return c->own ? cloud_view_own(c->s->cloud, now_us, who, c->own, e)
+                      : err_set(e, ERR_NOMEM, "No memory for one more request.");
     case API_AUTH_ADMIN:
         return check_admin(c, &c->admin.who, e);
     case API_AUTH_OPERATOR:

@@ -284,6 +284,34 @@ def test_cancel_a_request_of_any_tenant(one):
     assert b"cancel" in seen[0]
 
 
+def test_what_an_account_sees_of_itself(one):
+    one("POST", "/tenants", {"id": "acme", "budget_per_month": "50.00EUR", "concurrency": 9})
+    one("POST", "/teams", {"id": "blue", "tenant": "acme", "requests_per_minute": 60})
+    one("POST", "/tenants", {"id": "zoo", "token_budget_per_day": 1000})
+    alice = one("POST", "/keys", {"id": "alice", "tenant": "acme", "team": "blue", "max_output_tokens": 50})[1]["key"]
+    one("POST", "/keys", {"id": "bob", "tenant": "acme"})
+    zed = one("POST", "/keys", {"id": "zed", "tenant": "zoo"})[1]["key"]
+    assert one.cloud.ask(alice, max_tokens=9) == one.cloud.ask(alice, max_tokens=9) == one.cloud.ask(zed, max_tokens=9) == 200
+
+    def own(key):
+        status, _, text = one.cloud.server.get("/v1/account", {"authorization": f"Bearer {key}"})
+        return json.loads(text) if status == 200 else status
+    a = wait_for("counted", lambda: next((x for x in [own(alice)] if x["used"]["requests"] == 2), None))
+    assert (a["object"], a["tenant"], a["team"], a["key"]) == ("account", "acme", "blue", "alice")
+    assert a["used"]["charge"] == "0.00003" and a["used"]["currency"] == "EUR" and a["used"]["completion_tokens"] == 8
+    assert a["keys"] == ["alice", "bob"] and a["keys_total"] == 2
+    by = {x["kind"]: x for x in a["accounts"]}
+    assert by["tenant"]["budgets"][0]["settled"] == "0.00003" and by["tenant"]["concurrency"] == 9 and by["tenant"]["id"] == "acme"
+    assert by["team"]["rates"][0]["of"] == "requests" and by["team"]["rates"][0]["limit"] == 60 and by["team"]["rates"][0]["per"] == "minute"
+    assert by["key"]["max_output_tokens"] == 50
+    z = own(zed)
+    assert z["keys"] == ["zed"] and [x["id"] for x in z["accounts"]] == ["zoo"] and "acme" not in json.dumps(z)
+    assert own("gf-wrong") == 401 and own(one.key) == 403 and one.cloud.server.get("/v1/account")[0] == 401
+    one("POST", "/keys/bob/revoke")
+    one("DELETE", "/keys/bob")
+    assert wait_for("gone", lambda: own(alice)["keys"] == ["alice"])
+
+
 def test_without_keys(tmp_path):
     """On a laptop who is on the machine is the operator."""
     c = Cloud(tmp_path, None)
@@ -291,6 +319,7 @@ def test_without_keys(tmp_path):
     s = json.loads(c.server.get("/admin/v1/session")[2])
     assert s["role"] == "operator" and s["key"] is None and s["accounts"] is False
     assert json.loads(c.server.get("/admin/v1/overview")[2])["suppliers"]
+    assert json.loads(c.server.get("/v1/account")[2])["tenant"] == "default"
     for heads in ({"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}, {"host": "evil.example"}):
         assert c.server.get("/admin/v1/overview", heads)[0] == 403
     assert c.server.request("POST", "/admin/v1/session", None, {"authorization": "Bearer x"})[0] == 400
