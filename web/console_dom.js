@@ -1,7 +1,7 @@
 /* What the console's views are built of: text that stays inside its place, cards, and tables whose rows
  * are changed in place, so that nothing jumps and a button stays where it is. */
 
-import { h, number, set_text } from './engine_dom.js';
+import { h, number, open_dialog, set_text } from './engine_dom.js';
 
 export { h, age, bytes, count, number, say, icon_button, open_dialog, copy_button, set_text } from './engine_dom.js';
 export { toast } from './dom.js';
@@ -109,6 +109,28 @@ export class Table {
         this.table.hidden = !list.length;
         this.empty.hidden = !!list.length;
     }
+}
+
+/** A form in a dialog; do_it() throws where the server refuses, and the sentence is shown in the form.
+ *  What it returns is given to `after`, when the dialog is closed. */
+export function ask_form(title, fields, word, do_it, { after, tone = 'primary' } = {}) {
+    const wrong = h('p.co-wrong', { role: 'alert' });
+    const button = h(`button.${tone}`, { type: 'submit' }, word);
+    const form = h('form', { onsubmit: async (e) => {
+        e.preventDefault();
+        button.disabled = true;
+        set_text(wrong, '');
+        try {
+            const made = await do_it();
+            dialog.close();
+            after?.(made);
+        } catch (x) {
+            set_text(wrong, x.message);
+            button.disabled = false;
+        }
+    } }, ...fields, wrong, h('div.row', null, button));
+    const dialog = open_dialog(title, form);
+    form.querySelector('input,select,button')?.focus();
 }
 
 /** A field of a form: its label, and what helps. */

@@ -1,7 +1,7 @@
 /* Keys: their list, and making, turning over and ending them. A key's text is shown once. */
 
 import * as api from './console_api.js';
-import { h, card, copy_button, field, open_dialog, say, set_chip, set_text, toast, Table } from './console_dom.js';
+import { ask_form, h, card, copy_button, field, open_dialog, say, set_chip, set_text, toast, Table } from './console_dom.js';
 
 const PAGE = 100;
 const OVERLAPS = [[0, 'at once'], [3600, 'in an hour'], [86400, 'in a day'], [7 * 86400, 'in a week']];
@@ -19,27 +19,6 @@ function show_secret(k) {
     text.select();
 }
 
-/** A form in a dialog; do_it() throws where the server refuses, and the sentence is shown in the form. */
-function ask(title, fields, word, do_it, tone = 'primary') {
-    const wrong = h('p.co-wrong', { role: 'alert' });
-    const button = h(`button.${tone}`, { type: 'submit' }, word);
-    const form = h('form', { onsubmit: async (e) => {
-        e.preventDefault();
-        button.disabled = true;
-        set_text(wrong, '');
-        try {
-            const made = await do_it();
-            dialog.close();
-            if (made?.key) show_secret(made);
-        } catch (x) {
-            set_text(wrong, x.message);
-            button.disabled = false;
-        }
-    } }, ...fields, wrong, h('div.row', null, button));
-    const dialog = open_dialog(title, form);
-    form.querySelector('input,select,button')?.focus();
-}
-
 function check(id, label) {
     const box = h('input', { type: 'checkbox', id });
     return [box, h('div.check', null, box, h('label', { for: id }, label))];
@@ -54,34 +33,34 @@ function make(done) {
     const [read, read_row] = check('key-read-only', 'It may look, and change nothing');
     read_row.hidden = true;
     admin.addEventListener('change', () => { read_row.hidden = !admin.checked; });
-    ask('Make a key', [field('key-id', 'Name', id), field('key-tenant', 'Tenant', tenant), field('key-team', 'Team', team, 'May stay empty.'),
+    ask_form('Make a key', [field('key-id', 'Name', id), field('key-tenant', 'Tenant', tenant), field('key-team', 'Team', team, 'May stay empty.'),
         field('key-expires', 'Ends on', expires, 'May stay empty.'), admin_row, read_row], 'Make it', async () => {
         const k = await api.json('/keys', { method: 'POST', body: { id: id.value.trim(), tenant: tenant.value.trim(), ...(team.value.trim() ? { team: team.value.trim() } : {}),
             ...(expires.value ? { expires: expires.value } : {}), ...(admin.checked ? { admin: true, ...(read.checked ? { read_only: true } : {}) } : {}) } });
         say('The key was made.');
         done();
         return k;
-    });
+    }, { after: show_secret });
 }
 
 function rotate(k, done) {
     const overlap = h('select', null, ...OVERLAPS.map(([s, text]) => h('option', { value: String(s), selected: s === 86400 }, text)));
-    ask('Another text for a key', [h('p', null, 'The key ', h('bdi', null, k.id), ' gets another text. The one of now ends:'), field('overlap', 'The old text ends', overlap)],
+    ask_form('Another text for a key', [h('p', null, 'The key ', h('bdi', null, k.id), ' gets another text. The one of now ends:'), field('overlap', 'The old text ends', overlap)],
         'Rotate it', async () => {
             const made = await api.json(`/keys/${api.part(k.id)}/rotate`, { method: 'POST', body: { overlap_seconds: Number(overlap.value) } });
             say('The key has another text.');
             done();
             return made;
-        });
+        }, { after: show_secret });
 }
 
 function revoke(k, done) {
-    ask('End a key', [h('p', null, 'The key ', h('bdi', null, k.id), ' of tenant ', h('bdi', null, k.tenant), ' ends at once, and what runs with it. It cannot be taken back.')],
+    ask_form('End a key', [h('p', null, 'The key ', h('bdi', null, k.id), ' of tenant ', h('bdi', null, k.tenant), ' ends at once, and what runs with it. It cannot be taken back.')],
         'Revoke it', async () => {
             await api.json(`/keys/${api.part(k.id)}/revoke`, { method: 'POST' });
             say('The key was revoked.');
             done();
-        }, 'danger');
+        }, { tone: 'danger' });
 }
 
 export function mount(root) {

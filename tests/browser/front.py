@@ -123,4 +123,4 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except ConnectionRefusedError:
             self.close_connection = True
 
-    do_GET = do_POST = do_HEAD = do_OPTIONS = handle_all
+    do_GET = do_POST = do_HEAD = do_OPTIONS = do_PATCH = do_DELETE = handle_all

@@ -12,7 +12,11 @@ from serving import SLOW
 from test_accounts import Cloud
 from test_admin import Admin
 
-VIEWS = ("overview", "requests", "tenants", "keys", "prices", "audit")
+VIEWS = ("overview", "requests", "tenants", "keys", "sites", "prices", "audit")
+SITES = """sites:
+  - {name: fra1, region: eu, pue: 1.25, contracted_mw: 2.5, active_mw: 1.5, carbon: 300, carbon_market: 0}
+  - {name: osl1, region: no, dedicated_to: [acme]}
+"""
 LIVE = "#live-state[data-state=live]"
 
 
@@ -20,6 +24,8 @@ LIVE = "#live-state[data-state=live]"
 def place(tmp_path, pages):
     """A server with mock suppliers and a store of accounts."""
     c = Cloud(tmp_path, None)
+    with open(tmp_path / "c.yaml", "a", encoding="utf-8") as f:
+        f.write(SITES)
     a = Admin(c)
     a("POST", "/tenants", {"id": "acme", "budget_per_month": "50.00EUR", "token_budget_per_day": 1000, "labels": {"env": "prod"}})
     a.alice = a("POST", "/keys", {"id": "alice", "tenant": "acme"})[1]["key"]
@@ -165,6 +171,26 @@ def test_make_rotate_and_revoke_a_key(pages, place):
     expect(page.locator("dialog")).to_have_count(0)
     wait_for("its end", lambda: place.cloud.ask(second) == 401)
     expect(keys.locator("tr", has_text="new")).to_contain_text("revoked")
+
+
+def test_a_site_gets_an_order(pages, place):
+    page = enter(pages, place.cloud.server.url, place.key, "sites")
+    site = page.get_by_role("table", name="Sites").locator("tr", has_text="fra1")
+    for text in ("1.5 of 2.5 MW (it)", "1.25", "300", "100 %", "active"):
+        expect(site).to_contain_text(text)
+    page.get_by_role("button", name="Order for fra1").click()
+    page.fill("#site-factor", "2")
+    page.get_by_role("button", name="Order it").click()
+    expect(page.locator("dialog .co-wrong")).to_contain_text("capacity_factor")
+    page.fill("#site-factor", "0.25")
+    page.get_by_role("button", name="Order it").click()
+    expect(site).to_contain_text("25 %")
+    assert place("GET", "/sites/fra1")[1]["capacity_factor"] == 0.25
+    page.get_by_role("button", name="Order for fra1").click()
+    expect(page.locator("#site-factor")).to_have_value("0.25")
+    page.select_option("#site-state", "draining")
+    page.get_by_role("button", name="Order it").click()
+    expect(site).to_contain_text("draining")
 
 
 def test_who_may_only_look(pages, place):
