@@ -13,7 +13,6 @@ import pytest
 
 from serving import Server, model_path, wait_for
 
-pytestmark = pytest.mark.sanitize
 TOP = 262143328850
 
 
@@ -89,15 +88,18 @@ def config(tmp_path, **energy):
     return path
 
 
+@pytest.mark.sanitize
 def test_counters_of_the_processor(tmp_path):
     root = tmp_path / "powercap"
     counters = Counters(root, package_0=1000, core=5, package_1=TOP - 7000000, dram=3)
     server = Server(str(tmp_path), "-c", config(tmp_path, kind="rapl", root=str(root)))
-    ended = threading.Event()
+    ended, told = threading.Event(), []
 
     def ask():
         while not ended.is_set():
-            assert server.chat("Count to a hundred.", max_tokens=16)[0] == 200
+            status, _, answer = server.chat("Count to a hundred.", max_tokens=16)
+            assert status == 200
+            told.append(answer["usage"]["energy"])
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -110,6 +112,9 @@ def test_counters_of_the_processor(tmp_path):
         thread.join()
     wait_for("closes", lambda: server.idle() and closes(server))
     assert books(server)[0] == counters.bumped
+    # The sum of what answers were told, to the microjoule.
+    assert sum(round(t["joules"] * 1000000) for t in told) == books(server)[1]
+    assert all((t["boundary"], t["method"], t["uncertainty"]) == ("accelerator", "rapl", 0.05) for t in told)
     assert joules(server, "gaufre_energy_joules_total", boundary="accelerator", method="rapl") > 0
     assert server.metric("gaufre_energy_meter_failures_total") == 0
     counters.bump(server.process, 1234567)  # nobody works
@@ -170,6 +175,7 @@ def meter():
     m.close()
 
 
+@pytest.mark.sanitize
 def test_feed_that_counts(tmp_path, meter):
     server = Server(str(tmp_path), "-c", config(tmp_path, kind="feed", url=meter.url, path="emeters.1.total", unit="J",
                                                 interval="50ms"))
@@ -201,6 +207,7 @@ def test_feed_that_counts(tmp_path, meter):
     assert server.stop() == 0
 
 
+@pytest.mark.sanitize
 def test_redfish(tmp_path, meter):
     meter.answer = b'{"PowerWatts": {"Reading": 250.5}, "EnergyJoules": null, "EnergykWh": {}}'
     server = Server(str(tmp_path), "-c", config(tmp_path, kind="redfish", url=meter.url, interval="50ms", key_env="BMC",
@@ -221,6 +228,7 @@ def test_redfish(tmp_path, meter):
     assert "calvin" not in server.read_log() and server.stop() == 0
 
 
+@pytest.mark.sanitize
 def test_what_is_wrong_is_said(cli, tmp_path):
     for energy, said in (({"kind": "wind"}, "kind"), ({"kind": "feed"}, "'url' is missing"), ({"watts": 3}, "watts"),
                          ({"kind": "feed", "url": "ftp://x/y"}, "no http"), ({"curve": ["1=3", "1=4"]}, "must grow"),
