@@ -23,7 +23,7 @@ struct energy_rates asked_energy(struct cloud_offer *of)
 
 void asked_energy_learn(struct cloud_offer *of, const struct cloud_use *u)
 {
-    if (!u->energy.method || u->energy.method == ENERGY_CONTRACTED)
+    if (!of || !u->energy.method || u->energy.method == ENERGY_CONTRACTED)
         return;
     pthread_mutex_lock(&of->lock);
     energy_rate_add(&of->energy, u->prompt_tokens - u->cached_tokens, u->completion_tokens,

@@ -243,7 +243,7 @@ void energy_meter_look(struct energy_meter *m, struct energy_look *ret)
     pthread_mutex_unlock(&m->lock);
 }
 
-void energy_meter_close(struct energy_meter *m)
+void energy_meter_close(struct energy_meter *m, struct energy_look *ret)
 {
     struct energy_look l;
 
@@ -251,12 +251,14 @@ void energy_meter_close(struct energy_meter *m)
         return;
     energy_meter_look(m, &l);
     energy_flow_close(&m->flow);
-    if (m->flow.attributed_uj || l.n_failures) /* else there is nothing to tell */
-        LOG_EVENT(LOG_INFO, "energy", LOG_STR("boundary", energy_boundary_name(l.label.boundary)),
-                  LOG_STR("method", energy_method_name(l.label.method)),
-                  LOG_INT("metered_mj", m->flow.metered_uj / 1000),
-                  LOG_INT("attributed_mj", m->flow.attributed_uj / 1000),
-                  LOG_INT("unattributed_mj", m->flow.unattributed_uj / 1000),
-                  LOG_INT("failures", l.n_failures));
+    l.metered_uj = m->flow.metered_uj;
+    l.unattributed_uj = m->flow.unattributed_uj;
+    LOG_EVENT(l.attributed_uj || l.n_failures ? LOG_INFO : LOG_DEBUG, "energy",
+              LOG_STR("boundary", energy_boundary_name(l.label.boundary)),
+              LOG_STR("method", energy_method_name(l.label.method)),
+              LOG_INT("metered_uj", l.metered_uj), LOG_INT("attributed_uj", l.attributed_uj),
+              LOG_INT("unattributed_uj", l.unattributed_uj), LOG_INT("failures", l.n_failures));
+    if (ret)
+        *ret = l;
     drop(m);
 }

@@ -30,7 +30,9 @@ int energy_meter_open_rapl(struct energy_meter **ret, const char *root, const st
 /* Readings are told, about every interval_us. */
 int energy_meter_open_told(struct energy_meter **ret, int64_t interval_us,
                            const struct energy *label, struct err *e);
-void energy_meter_close(struct energy_meter *m); /* says in the log what it was; accepts NULL */
+/* Says in the log what it was, and in *ret (NULL: nowhere), where now attributed + unattributed =
+ * metered exactly. Accepts NULL. */
+void energy_meter_close(struct energy_meter *m, struct energy_look *ret);
 
 /* An engine begins to work, and has nothing more to do: in turns. */
 void energy_meter_begin(struct energy_meter *m);

@@ -351,7 +351,7 @@ void energy_source_close(struct energy_source *s)
         pthread_cond_destroy(&s->stopped);
         pthread_mutex_destroy(&s->lock);
     }
-    energy_meter_close(s->meter);
+    energy_meter_close(s->meter, NULL);
     explicit_bzero(s->header, sizeof s->header);
     free(s);
 }

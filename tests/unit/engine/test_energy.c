@@ -121,7 +121,7 @@ static void engines_share_a_meter(void **state)
     assert_true(l.attributed_uj + l.unattributed_uj == l.metered_uj && l.unattributed_uj > 0);
     assert_true(l.power_uw > 0 && !l.is_late && !l.n_failures);
     team_close(t);
-    energy_meter_close(m);
+    energy_meter_close(m, NULL);
 }
 
 /* A meter that never tells anything: jobs are told that nothing is known. No meter: the same. */
@@ -144,7 +144,7 @@ static void silent_meter(void **state)
     energy_meter_tell_failure(m);
     energy_meter_look(m, &l);
     assert_true(l.is_late && l.n_failures == 1 && !l.metered_uj && !l.attributed_uj);
-    energy_meter_close(m);
+    energy_meter_close(m, NULL);
     e = open_engine(t, NULL, "energy_c.gguf");
     assert_true(run_jobs(e, ENERGY_UNKNOWN) == 0);
     engine_close(e);
@@ -170,7 +170,7 @@ static void told_counter(void **state)
     energy_meter_tell_counter(m, 150);
     energy_meter_look(m, &l);
     assert_true(l.metered_uj == 750 && l.n_failures == 1);
-    energy_meter_close(m);
+    energy_meter_close(m, NULL);
 }
 
 /* ---- RAPL ------------------------------------------------------------------------------------ */
