@@ -94,10 +94,10 @@ def world(tmp_path):
 def test_a_site_is_told_and_ordered(world):
     w = world().serve()
     assert w.ask()[:2] == (200, "fra1")
-    line = next(x for x in w.server.read_log().splitlines() if " request " in x and "/v1/chat" in x)
-    assert "site=fra1" in line
-    assert w.show("fra1") | {"suppliers": 1} == w.admin("GET", "/sites/fra1")[1]
-    site = w.show("fra1")
+    line = wait_for("its line in the log", lambda: [x for x in w.server.read_log().splitlines() if " request " in x and "/v1/chat" in x])
+    assert "site=fra1" in line[0]
+    site = wait_for("it is counted", lambda: (lambda x: x if x["requests"] else None)(w.show("fra1")))
+    assert site == w.admin("GET", "/sites/fra1")[1]
     assert (site["region"], site["pue"], site["contracted_mw"], site["active_mw"], site["power_basis"]) == ("eu", 1.25, 2.5, 1.5, "it")
     assert site["carbon_grams_per_kwh"] == {"location": 300, "market": 0, "error": None}
     assert site["requests"] == 1 and site["state"] == "active" and site["capacity_factor"] == 1
@@ -251,6 +251,82 @@ def test_nearest(world):
     for region, who in (("no", "b/m"), ("eu", "a/m")):
         tried = json.loads(w.cli("route", "try", "-c", w.config, "-m", "m", "--region", region, "--json"))
         assert tried["chosen"] == who and tried["score_unit"] == "us away"
+
+
+def hours(n=48):
+    """The hours around now, by the hour."""
+    now = int(time.time()) // 3600 * 3600
+    return [(time.strftime("%Y-%m-%dT%H:00Z", time.gmtime(now + 3600 * i)), 100 + i + n) for i in range(-n, n)]
+
+
+def test_carbon_of_an_hour(world, tmp_path):
+    """From a file and from a feed; what cannot be read changes nothing."""
+    feed = Mock()
+    feed.script = lambda a: a.reply(200, {"zone": "X", "history": [{"datetime": t, "carbonIntensity": g} for t, g in hours()]})
+    file = tmp_path / "carbon.csv"
+    file.write_text("time,location,market\n" + "".join(f"{t},{g},7.5\n" for t, g in hours()))
+    w = world(f"sites:\n  - {{name: fra1, pue: 1.5, carbon_file: {file}}}\n"
+              f"  - {{name: osl1, carbon_url: '{feed.url}/intensity?token=secret', carbon_key_env: FEED_KEY, carbon_market: 3, carbon_refresh: 1s}}\n")
+    os.environ["FEED_KEY"] = "of-the-feed"
+    try:
+        w.serve()
+        this = {t: g for t, g in hours()}
+        now = lambda: this[time.strftime("%Y-%m-%dT%H:00Z", time.gmtime())]
+        wait_for("the file", lambda: w.show("fra1")["carbon_grams_per_kwh"] == {"location": now(), "market": 7.5, "error": None})
+        wait_for("the feed", lambda: w.show("osl1")["carbon_grams_per_kwh"] == {"location": now(), "market": 3, "error": None})
+        assert feed.requests[0].headers["authorization"] == "Bearer of-the-feed"
+        wait_for("the metric", lambda: w.server.metric("gaufre_site_carbon_grams_per_kwh", site="fra1", basis="location") == now())
+        file.write_text("time,location\nyesterday,1\n")
+        wait_for("the fault", lambda: "yesterday" in (w.show("fra1")["carbon_grams_per_kwh"]["error"] or ""))
+        wait_for("as before", lambda: w.show("fra1")["carbon_grams_per_kwh"]["location"] == now())
+        file.write_text("time,location\n2020-01-01T00:00Z,1\n")  # no hour of today: unknown, and not shown as 0
+        wait_for("unknown", lambda: w.show("fra1")["carbon_grams_per_kwh"] == {"location": None, "market": None, "error": None})
+        assert 'carbon_grams_per_kwh{site="fra1"' not in w.server.get("/metrics")[2].decode()
+        feed.script = lambda a: a.reply(500, "no")
+        wait_for("the feed fails", lambda: w.show("osl1")["carbon_grams_per_kwh"]["error"])
+        wait_for("as before", lambda: w.show("osl1")["carbon_grams_per_kwh"]["location"] == now())
+        assert "secret" not in w.server.read_log() and "of-the-feed" not in w.server.read_log()
+    finally:
+        del os.environ["FEED_KEY"]
+        feed.close()
+
+
+def test_this_machine_is_at_a_site(tmp_path):
+    """The engine's energy becomes carbon of its site, PUE and all; its places follow the factor."""
+    file = tmp_path / "factor"
+    file.write_text("0")
+    (tmp_path / "c.yaml").write_text(f"sites: [{{name: here, pue: 2, carbon: 400, carbon_market: 0, capacity_file: {file}}}]\nsite: here\nbatch: 8\n")
+    s = Server(str(tmp_path), "-c", tmp_path / "c.yaml", "--log-level", "debug")
+    try:
+        status, _, body = s.chat("hi", max_tokens=2)
+        assert status == 503 and body["error"]["code"] == "site_closed"
+        file.write_text("0.3")
+        wait_for("it is open", lambda: s.chat("hi", max_tokens=2)[0] == 200)
+        status, heads, _ = s.chat("hi", max_tokens=20)
+        assert (status, heads["x-gaufre-site"]) == (200, "here")
+        assert s.metric("gaufre_site_capacity_factor", site="here") == 0.3
+        assert s.stop() == 0
+    finally:
+        s.stop()
+    import sqlite3
+    with sqlite3.connect(tmp_path / "ledger.db") as db:
+        rows = db.execute("SELECT site, energy_uj, energy_boundary, carbon_location_ug, carbon_market_ug FROM usage WHERE status = 200").fetchall()
+    assert rows
+    for site, uj, boundary, location, market in rows:
+        assert site == "here" and uj > 0 and boundary < 2 and market == 0
+        assert abs(location - uj * 2 * 400e6 / 3.6e12) <= 1
+
+
+def test_a_store_of_before(world):
+    """A store that a version without sites made is brought up to date, with all that is in it."""
+    import sqlite3
+    w = world()
+    with sqlite3.connect(w.folder / "accounts.db") as db:
+        db.executescript("DROP TABLE site; UPDATE meta SET value = 1 WHERE name = 'schema';")
+    w.serve()
+    w.site("set", "fra1", "--capacity-factor", "0.5")
+    assert w.show("fra1")["said"]["operator"] == {"state": None, "capacity_factor": 0.5} and w.ask()[0] == 200
+    assert "every one as it was written" in subprocess.run([find_gaufre(), "audit", "--changes"], env=w.env, capture_output=True, text=True, check=True).stderr
 
 
 def test_what_the_ledger_has(world):

@@ -25,7 +25,8 @@
 #define WORLD_US      (20 * 60 * S)
 #define REQUESTS      48 /* under way at most */
 #define MODELS        2
-#define SUPPLIERS     4
+#define SUPPLIERS     5
+#define SITES         3
 #define HEDGE_PERCENT 20
 
 static const char *const model_name[MODELS] = {SIM_FALLBACK, "large"};
@@ -54,6 +55,38 @@ void sim_fail(const char *what)
            (unsigned long long)seed);
     exit(1);
 }
+
+/* ---- sites ----------------------------------------------------------------------------------- */
+
+/* At which site a supplier is; the last site is dedicated. */
+static const int site_of[SUPPLIERS] = {0, 1, 0, 1, 2};
+static const char *const dedicated_to[] = {SIM_DEDICATED};
+static const struct site_terms site_terms[SITES] = {
+    {.name = "all",
+     .contracted_w = -1,
+     .active_w = -1,
+     .factor_ppm = 1000000,
+     .has_factor_file = 1,
+     .carbon_mg = {300000, 0}},
+    {.name = "far",
+     .contracted_w = -1,
+     .active_w = -1,
+     .factor_ppm = 1000000,
+     .has_factor_file = 1,
+     .carbon_mg = {-1, -1}},
+    {.name = "own",
+     .tenants = dedicated_to,
+     .n_tenants = 1,
+     .contracted_w = -1,
+     .active_w = -1,
+     .factor_ppm = 1000000,
+     .has_factor_file = 1,
+     .carbon_mg = {-1, -1}},
+};
+static const struct cloud_sites sites = {.list = site_terms, .n = SITES};
+static int32_t site_factor[SITES];
+static int64_t n_dedicated; /* requests at the site of one tenant */
+static int64_t n_closed;    /* times that a site was closed */
 
 /* ---- suppliers ------------------------------------------------------------------------------- */
 
@@ -89,6 +122,7 @@ static void make_suppliers(void)
         *s = (struct sim_supplier){.i_model = i % MODELS};
         snprintf(s->id, sizeof s->id, "site-%d/m", i);
         s->s = (struct supplier){.ops = &ops, .id = s->id, .model = model_name[s->i_model]};
+        s->s.terms.site = site_terms[site_of[i]].name;
         if (i % 2) /* of the others nobody knows, until they say it */
             s->s.terms.energy =
                 (struct supplier_energy){.is_agreed = 1, .input_nj = 10000, .output_nj = 80000};
@@ -103,6 +137,7 @@ struct request {
     struct sim_supplier *at; /* NULL: the place is free */
     int64_t end_us;
     int32_t n_seqs;
+    int is_hedged; /* once at most: the row of its hedge has its id */
     struct sim_use use;
 };
 
@@ -178,7 +213,13 @@ static int may_turn(const struct request *r, int was_sent)
 static void note_choice(struct request *r)
 {
     struct sim_supplier *s = (struct sim_supplier *)r->t.offer->sup;
+    int i_site = site_of[s - supplier];
 
+    if (!site_factor[i_site])
+        sim_fail("something new is sent to a site that takes nothing");
+    if (site_terms[i_site].n_tenants && strcmp(r->t.tenant, SIM_DEDICATED))
+        sim_fail("a dedicated site serves another tenant");
+    n_dedicated += site_terms[i_site].n_tenants;
     if (clock_now_us() < s->asked_until_us)
         sim_fail("a supplier is asked before the time that it named");
     s->serial = r->t.offer->serial;
@@ -219,6 +260,9 @@ static void hedge(struct request *r, int i_model)
         return;
     if (h.offer == r->t.offer)
         sim_fail("a request is hedged where it is");
+    if (!site_factor[site_of[(struct sim_supplier *)h.offer->sup - supplier]])
+        sim_fail("a hedge is sent to a site that takes nothing");
+    r->is_hedged = 1;
     if (chance(50)) {
         cloud_hedge_swap(&r->t, &h, 1000);
         move_to(r, r->t.offer->sup);
@@ -291,7 +335,7 @@ static void send(struct request *r, int i_model)
         n_exceeded[r->t.exceed] += !full;
         if (!full && !chance(15)) { /* else it fails at once */
             move_to(r, r->t.offer->sup);
-            if (chance(10))
+            if (!r->is_hedged && chance(10))
                 hedge(r, i_model);
             r->end_us = clock_now_us() + 1000 + below(30 * S);
             return;
@@ -382,6 +426,17 @@ static void change_a_supplier(void)
     s->serial = 0;
 }
 
+/* A sensor's file says another factor. */
+static void change_a_site(void)
+{
+    static const int32_t factors[] = {0, 500000, 1000000, 1000000, 1000000};
+    int i = (int)below(SITES);
+
+    site_factor[i] = factors[below(ARRAY_LEN(factors))];
+    n_closed += !site_factor[i];
+    cloud_tell_site_factor(cloud, site_terms[i].name, site_factor[i], NULL);
+}
+
 static void open_cloud(void)
 {
     static const struct price prices[] = {{.side = PRICE_SELL,
@@ -411,6 +466,7 @@ static void open_cloud(void)
     static const struct cloud_prices book = {.list = prices, .n = ARRAY_LEN(prices)};
     struct cloud_config config = {.prices = &book,
                                   .currency = "EUR",
+                                  .sites = &sites,
                                   .keys_path = "keys",
                                   .ledger_path = "ledger.db",
                                   .waiting_max = 4,
@@ -421,6 +477,8 @@ static void open_cloud(void)
     struct err e = {0};
 
     n_used = 0;
+    for (int i = 0; i < SITES; i++)
+        site_factor[i] = site_terms[i].factor_ppm;
     if (cloud_open(&cloud, &config, &e))
         sim_fail(e.text);
     for (int i = 0; i < MODELS; i++)
@@ -478,7 +536,7 @@ static void live_on(void)
 
 static void go_wrong(void)
 {
-    switch (below(9)) {
+    switch (below(10)) {
     case 0:
         fake_disk_fail((enum fake_fault)below(FAKE_DEAD), below(20), 1 + below(6));
         break;
@@ -500,6 +558,9 @@ static void go_wrong(void)
         break;
     case 5:
         sim_prune(below(1 << 20), chance(50));
+        break;
+    case 6:
+        change_a_site();
         break;
     default:
         change_a_supplier();
@@ -577,6 +638,8 @@ int main(int argc, char **argv)
         if (!n_exceeded[i])
             sim_fail("nothing went on after its limits refused it");
     }
+    if (n >= 10 && (!n_dedicated || !n_closed))
+        sim_fail("no dedicated site served, or none was closed");
     if (n >= 10 && !n_risked)
         sim_fail("no estimate was learned");
     printf("ok 1 - the cloud, seeds %llu to %llu\n1..1\n", (unsigned long long)first,

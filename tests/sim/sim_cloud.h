@@ -10,6 +10,7 @@
 
 #define SIM_SHORT    3 /* from this one on tenants allow an overshoot, as their answers are short */
 #define SIM_TENANTS  5
+#define SIM_DEDICATED "acme" /* one site serves nobody else */
 #define SIM_FALLBACK "small"         /* the model that takes what limits refuse for another */
 #define SIM_MONEY    INT64_C(800000) /* nano-units: the budget of one of them */
 

@@ -22,10 +22,12 @@ static const struct {
     int64_t budget; /* of a day in ZONE, or of this world */
     int is_daily;
     int64_t overshoot; /* tokens */
-} tenant[SIM_TENANTS + 1] = {
-    {"acme", 0, 0, 0, 0, 0, 0},      {"bold", 8, 0, 0, 4000, 1, 0},
-    {"calm", 0, 600, 0, 0, 0, 0},    {"deep", 20, 900, 4, 9000, 0, 60},
-    {"echo", 0, 0, 2, 3000, 1, 150}, {CLOUD_PLATFORM, 0, 0, 0, 0, 0, 0}}; /* the last: of hedges */
+} tenant[SIM_TENANTS + 1] = {{SIM_DEDICATED, 0, 0, 0, 0, 0, 0},
+                             {"bold", 8, 0, 0, 4000, 1, 0},
+                             {"calm", 0, 600, 0, 0, 0, 0},
+                             {"deep", 20, 900, 4, 9000, 0, 60},
+                             {"echo", 0, 0, 2, 3000, 1, 150},
+                             {CLOUD_PLATFORM, 0, 0, 0, 0, 0, 0}}; /* the last: of hedges */
 #define ZONE "Europe/Berlin"
 
 static struct {

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/err.h"
 #include "base/rand.h"
 #include "cloud/line.h"
 
@@ -243,6 +244,45 @@ static void many_threads(void **state)
         pthread_join(t[i], NULL);
 }
 
+/* A part of the places: what is there stays, who waits goes only within it; with none everybody who
+ * waits is turned away, and nobody is let in. */
+static void derated(void **state)
+{
+    struct line *l = line_new(4);
+    struct mbox_item *list;
+    int n = 0;
+
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(enter(l, i, TIER_DEFAULT, i, 1, 1), 1);
+    line_derate(l, 500000);
+    expect(l, 4, 0);
+    for (int i = 4; i < 8; i++)
+        assert_int_equal(enter(l, i, TIER_DEFAULT, i, 1, 1), 0);
+    line_leave(l, &place[0], 1);
+    line_leave(l, &place[1], 1);
+    assert_int_equal(told(), -1); /* two are there, which is all that may be */
+    line_leave(l, &place[2], 1);
+    assert_int_equal(told(), 4);
+    expect(l, 2, 3);
+    line_derate(l, 0);
+    expect(l, 2, 0);
+    for (list = mbox_take(&box); mbox_next(&list);)
+        n++;
+    assert_int_equal(n, 3);
+    for (int i = 5; i < 8; i++)
+        assert_true(line_is_closed(&place[i]) && !line_has(&place[i]));
+    assert_int_equal(enter(l, 8, TIER_PRIORITY, 8, 1, 1), ERR_SITE_CLOSED);
+    for (int i = 3; i < 8; i++) /* those that were turned away leave, too */
+        line_leave(l, &place[i], 1);
+    assert_int_equal(told(), -1);
+    line_derate(l, 1000000);
+    assert_int_equal(enter(l, 9, TIER_DEFAULT, 9, 1, 1), 1);
+    line_leave(l, &place[9], 1);
+    expect(l, 0, 0);
+    line_free(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +292,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(large_ones, setup, teardown),
         cmocka_unit_test_setup_teardown(not_for_ever, setup, teardown),
         cmocka_unit_test_setup_teardown(many_give_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(derated, setup, teardown),
         cmocka_unit_test_setup_teardown(many_threads, setup, teardown),
     };
 

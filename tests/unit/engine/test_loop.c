@@ -884,9 +884,42 @@ static void draft_beyond_the_end(void **state)
     close_engine();
 }
 
+/* Its site leaves it some of its places: no more begin together, what runs goes on, and with none
+ * what waits is sent back. */
+static void places(void **state)
+{
+    struct job run[2], wait[2];
+    uint64_t steps;
+
+    (void)state;
+    open_engine(&llama, (struct engine_config){.batch_max = 4});
+    engine_set_places(engine, 2);
+    for (int i = 0; i < 2; i++)
+        start(&run[i], spec_of(8, 400));
+    for (int i = 0; i < 2; i++)
+        until(&run[i], EVENT_TEXT);
+    for (int i = 0; i < 2; i++)
+        start(&wait[i], spec_of(8, 4));
+    steps = stats().n_steps;
+    WAIT_FOR(stats().n_steps > steps + 2);
+    assert_int_equal(stats().n_waiting, 2); /* though there are slots */
+    engine_set_places(engine, 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(until(&wait[i], EVENT_DONE).code, ERR_SITE_CLOSED);
+        jobs_end(&wait[i]);
+    }
+    engine_set_places(engine, 4);
+    start(&wait[0], spec_of(8, 4)); /* beside the two */
+    end_of(&wait[0]);
+    for (int i = 0; i < 2; i++)
+        end_of(&run[i]);
+    close_engine();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(places),
         cmocka_unit_test(cancel_prefilling),
         cmocka_unit_test(prompt_is_counted_once),
         cmocka_unit_test(cancel_decoding),
