@@ -95,6 +95,8 @@ enum {
     M_ANSWER_BYTES,
     M_MALFORMED,
     M_EVICTED,
+    M_SHAKES,
+    M_TLS_EXPIRY,
     M_GONE,
     M_SLOW,
     M_GENERATION,
@@ -417,6 +419,18 @@ static const struct metric_def defs[] = {
                    {NULL},
                    NULL,
                    0},
+    [M_SHAKES] = {"gaufre_tls_handshakes_total",
+                  METRIC_COUNTER,
+                  "TLS handshakes, by how they ended: done, failed.",
+                  {"result"},
+                  NULL,
+                  0},
+    [M_TLS_EXPIRY] = {"gaufre_tls_certificate_expiry_seconds",
+                      METRIC_GAUGE,
+                      "When the certificate in use expires, Unix time; absent without TLS.",
+                      {NULL},
+                      NULL,
+                      0},
     [M_GONE] = {"gaufre_clients_gone_total",
                 METRIC_COUNTER,
                 "Clients that left before the end.",
@@ -806,6 +820,10 @@ int console_metrics(struct console *c, const struct energy_look *energy, struct 
     put(c, M_ANSWER_BYTES, NULL, n.answer_bytes);
     put(c, M_MALFORMED, NULL, n.refused_total);
     put(c, M_EVICTED, NULL, n.evicted_total);
+    put(c, M_SHAKES, "done", n.shakes_total);
+    put(c, M_SHAKES, "failed", n.shake_fails_total);
+    if (n.tls_expiry_s)
+        put(c, M_TLS_EXPIRY, NULL, n.tls_expiry_s);
     put(c, M_GONE, NULL, n.gone_total);
     put(c, M_SLOW, NULL, n.slow_total);
     put(c, M_REFUSED, "key", s.refused_auth);

@@ -35,7 +35,10 @@
  * places are used, then accepting pauses), head size and fields, body bytes of one request, of one
  * owner and of the process, the time of a head, the rate of a body and of reading an answer, bytes
  * waiting in a stream. Each has an answer: 400, 408, 413, 414, 417, 431, 501, 503, 505, or the
- * connection is closed. There is no TLS here: a proxy in front has it. */
+ * connection is closed.
+ *
+ * With TLS (struct net_config) the handshake has the time of a head; a client that speaks plain
+ * HTTP gets a 400. */
 #ifndef NET_NET_H
 #define NET_NET_H
 
@@ -50,6 +53,7 @@
 struct net_server;
 struct net_exchange;
 struct net_timer;
+struct tls_context;
 
 struct net_config {
     const char *host; /* name or address; every address it has is bound ("::" also takes IPv4) */
@@ -74,6 +78,7 @@ struct net_config {
     size_t stream_pending_max; /* bytes waiting in one stream; beyond: cut */
     size_t body_budget_bytes;  /* all claims together; one owner's are at most half of it */
     struct http_limits http;
+    struct tls_context *tls; /* of a server (tls_server.h), or NULL: plain HTTP */
 };
 
 /* Fills every member: 127.0.0.1:8080, 1 io thread, 4,096 connections and 32 in reserve, 10 s heads,
@@ -107,10 +112,13 @@ struct net_handler {
 };
 
 /* Binds and listens (so that the port is known and errors come early), starts nothing.
- * `c` and `h` are copied. ERR_IO with a sentence, ERR_ARG, ERR_NOMEM. */
+ * `c` and `h` are copied; when it succeeds, the server owns c->tls. ERR_IO with a sentence,
+ * ERR_ARG, ERR_NOMEM. */
 int net_server_open(struct net_server **ret_server, const struct net_config *c,
                     const struct net_handler *h, struct err *e);
 int net_server_start(struct net_server *s, struct err *e);
+/* The TLS of connections that come from now on; the server had one and owns this one. [any] */
+void net_server_set_tls(struct net_server *s, struct tls_context *tls);
 int net_server_port(const struct net_server *s); /* [any] */
 
 /* Stop accepting, answer what is under way and what still comes on open connections with
@@ -139,8 +147,11 @@ struct net_stats {
     int64_t slow_total;         /* of these: cut for not reading */
     int64_t evicted_total;      /* connections closed for others while they waited */
     int64_t accept_fails_total; /* out of file descriptors or memory while accepting */
+    int64_t shakes_total;       /* TLS: handshakes that were completed */
+    int64_t shake_fails_total;  /* and those that were not, for a reason of TLS */
+    int64_t tls_expiry_s;       /* when the certificate in use expires, Unix time; 0: no TLS */
 };
-void net_server_stats(const struct net_server *s, struct net_stats *ret); /* [any] */
+void net_server_stats(struct net_server *s, struct net_stats *ret); /* [any] */
 
 /* ---- io threads: mailboxes and timers ---- */
 

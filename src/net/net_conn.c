@@ -5,12 +5,10 @@
  * stack: calls change the state and put the connection on its thread's deferred list, which the
  * next turn of the loop works off. That is also where output is written, so that all pieces
  * written in one turn leave in one system call, without a round through epoll. */
-#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <event2/buffer.h>
@@ -23,6 +21,7 @@
 #define DRAIN_NEW_MS 1000
 
 static void conn_advance(struct net_conn *c);
+static int shake(struct net_conn *c);
 
 /* ---- small parts ---- */
 
@@ -172,24 +171,10 @@ static int conn_give(struct net_conn *c, const char *p, size_t n, char *given)
     return 0;
 }
 
-/* To the socket, where nothing waits to be written before: how many bytes it took. Where it is
- * broken none, and the next turn finds out. */
-static size_t send_now(struct net_conn *c, const struct buf *head, const char *body, size_t n_body)
-{
-    struct iovec v[2] = {{head->data, head->len}, {(char *)(uintptr_t)body, n_body}};
-    struct msghdr m = {.msg_iov = v, .msg_iovlen = n_body ? 2 : 1};
-    ssize_t n = c->is_writing || conn_pending(c) ? -1 : sendmsg(c->fd, &m, MSG_NOSIGNAL);
-
-    if (n < 0)
-        return 0;
-    c->out_total += (size_t)n;
-    return (size_t)n;
-}
-
 int conn_write_whole(struct net_conn *c, const struct buf *head, const char *body, size_t n_body,
                      char *given)
 {
-    size_t n = send_now(c, head, body, n_body);
+    size_t n = wire_send(c, head, body, n_body);
     int r = n < head->len ? conn_write(c, head->data + n, head->len - n) : 0;
 
     n = n > head->len ? n - head->len : 0;
@@ -203,7 +188,7 @@ int conn_write_whole(struct net_conn *c, const struct buf *head, const char *bod
 /* What the socket takes. 0, or -1 when the client is gone. */
 static int write_some(struct net_conn *c)
 {
-    if (evbuffer_write(c->out_bytes, c->fd) < 0 && errno != EAGAIN && errno != EINTR)
+    if (wire_write(c))
         return -1;
     budget_note(&c->out, conn_pending(c));
     return 0;
@@ -247,12 +232,26 @@ static void write_cb(evutil_socket_t fd, short what, void *ctx)
     event_del(c->out_ev);
     c->is_writing = 0;
     c->stall_us = 0;
+    if (c->state == CONN_SHAKE && !shake(c))
+        return;
     tell_room(c);
     conn_advance(c);
 }
 
+/* Come again when the socket can be written. */
+static void wait_writable(struct net_conn *c)
+{
+    c->is_writing = 1;
+    if (event_add(c->out_ev, NULL))
+        conn_cut(c);
+}
+
 static void conn_linger(struct net_conn *c)
 {
+    if (!c->is_eof && wire_end(c) == WIRE_AGAIN_OUT) {
+        wait_writable(c);
+        return;
+    }
     if (c->is_eof || shutdown(c->fd, SHUT_WR)) {
         conn_cut(c);
         return;
@@ -267,6 +266,38 @@ static void conn_finish(struct net_conn *c)
     conn_set(c, CONN_FLUSH);
     c->deadline_us = 0;
     exchange_free(c);
+}
+
+/* Go on with the handshake: 1 when it is done, and requests may come. A client that speaks
+ * something else, or has no right to come, is told, and its connection closed. */
+static int shake(struct net_conn *c)
+{
+    c->io->now_us = clock_now_us();
+    switch (wire_shake(c)) {
+    case 0:
+        conn_set(c, CONN_IDLE);
+        c->deadline_us =
+            deadline_of(c, c->io->drain_seen ? DRAIN_NEW_MS : config_of(c)->idle_timeout_ms);
+        return 1;
+    case WIRE_AGAIN:
+        break;
+    case WIRE_AGAIN_OUT:
+        wait_writable(c);
+        break;
+    case WIRE_PLAIN:
+        if (exchange_new(c)) {
+            conn_cut(c);
+            break;
+        }
+        conn_set(c, CONN_HEAD);
+        answer_refuse(c, 400, "This port speaks TLS only: write https:// where you wrote http://.");
+        break;
+    default:
+        conn_finish(c);
+        conn_defer(c);
+        break;
+    }
+    return 0;
 }
 
 void conn_answered(struct net_conn *c)
@@ -480,9 +511,12 @@ static void read_cb(evutil_socket_t fd, short what, void *ctx)
 {
     struct net_conn *c = ctx;
     char *in = c->io->in;
-    ssize_t n = recv(c->fd, in, NET_READ_MAX, 0);
+    ssize_t n;
 
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+    if (c->state == CONN_SHAKE && !shake(c))
+        return;
+    n = wire_read(c, in, NET_READ_MAX);
+    if (n == WIRE_AGAIN)
         return;
     if (n <= 0) {
         input_ended(c, n < 0);
@@ -513,6 +547,7 @@ void conn_drop(struct net_conn *c)
     free_event(c->out_ev);
     if (c->out_bytes)
         evbuffer_free(c->out_bytes);
+    wire_close(c);
     buf_done(&c->ahead);
     close(c->fd);
     places_count(c, -1);
@@ -528,7 +563,7 @@ void conn_open(struct net_conn *c)
     c->out_ev = event_new(io->base, c->fd, EV_WRITE | EV_PERSIST, write_cb, c);
     c->out_bytes = evbuffer_new();
     buf_init(&c->ahead, NET_AHEAD_MAX + NET_READ_MAX);
-    if (!c->in_ev || !c->out_ev || !c->out_bytes || event_add(c->in_ev, NULL)) {
+    if (!c->in_ev || !c->out_ev || !c->out_bytes || event_add(c->in_ev, NULL) || wire_open(c)) {
         conn_drop(c);
         return;
     }
@@ -539,8 +574,10 @@ void conn_open(struct net_conn *c)
     io->conns = c;
     io->now_us = clock_now_us();
     places_enter(c);
-    conn_set(c, CONN_IDLE);
-    c->deadline_us = deadline_of(c, io->drain_seen ? DRAIN_NEW_MS : config_of(c)->idle_timeout_ms);
+    conn_set(c, c->tls ? CONN_SHAKE : CONN_IDLE);
+    c->deadline_us = deadline_of(c, io->drain_seen ? DRAIN_NEW_MS
+                                    : c->tls       ? config_of(c)->header_timeout_ms
+                                                   : config_of(c)->idle_timeout_ms);
 }
 
 void conn_defer_run(struct net_io *io)
@@ -582,7 +619,7 @@ static void deadline_passed(struct net_conn *c)
         if (c->deadline_us <= clock_now_us())
             body_ready(c, ERR_TIMEOUT);
         break;
-    default:                                              /* IDLE, SKIP, LINGER */
+    default:                                              /* SHAKE, IDLE, SKIP, LINGER */
         if (c->state == CONN_IDLE && conn_pending(c) > 0) /* it is being read: not idle */
             c->deadline_us = deadline_in(config_of(c)->idle_timeout_ms);
         else
@@ -642,7 +679,7 @@ void conn_sweep(struct net_io *io, int64_t now_us)
 void conn_drain(struct net_io *io)
 {
     for (struct net_conn *c = io->conns; c; c = c->next) {
-        if (c->state == CONN_IDLE)
+        if (c->state == CONN_IDLE || c->state == CONN_SHAKE)
             c->deadline_us = deadline_in(c->is_served ? config_of(c)->drain_idle_ms : DRAIN_NEW_MS);
     }
 }

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "net/net.h"
+#include "net/tls.h"
 
 struct evbuffer;
 struct event;
@@ -21,6 +22,7 @@ struct event_base;
 #define NET_READ_MAX    65536 /* received from one connection at a time */
 
 enum conn_state {
+    CONN_SHAKE,  /* TLS's handshake is not over */
     CONN_IDLE,   /* no exchange */
     CONN_HEAD,   /* an exchange, its head unfinished */
     CONN_ASK,    /* on_request was called, the upper room has not asked for the body */
@@ -41,6 +43,7 @@ struct net_conn {
     size_t n_in;
     struct buf ahead;
     struct evbuffer *out_bytes;
+    struct tls *tls;        /* NULL: plain */
     struct net_exchange *x; /* in HEAD..SKIP */
     struct net_conn *next, *prev;
     struct net_conn *defer_next;
@@ -56,7 +59,8 @@ struct net_conn {
     char name[NET_PEER_MAX]; /* its address and port */
     int fd;
     uint8_t state, is_deferred, is_busy, is_eof, is_served, close_after, read_paused, is_reserve,
-        is_near, wants_room, is_writing; /* the socket took not all: out_ev waits */
+        is_near, wants_room, is_ended, /* TLS was told that nothing more is written */
+        is_writing;                    /* the socket took not all: out_ev waits */
 };
 
 struct net_exchange {
@@ -81,11 +85,12 @@ struct net_io {
     struct mbox inbox; /* our own: new connections, wake-ups */
     struct event *mail_ev, *inbox_ev, *defer_ev, *sweep_ev;
     struct net_conn *conns, *deferred, *wait_first, *wait_last;
-    int64_t now_us; /* when conn_open, conn_advance or conn_answered began last */
+    int64_t now_us;             /* when conn_open, conn_advance or conn_answered began last */
     _Atomic int want_places;    /* [any] */
     _Atomic int64_t longest_us; /* [any] since when the first of those waits */
     struct buf scratch;         /* heads under construction */
     char *in;                   /* NET_READ_MAX bytes: what was received last */
+    char *record;               /* TLS_RECORD_MAX bytes: what is encrypted next */
     int64_t date_s;
     char date[32];
     int drain_seen;
@@ -103,8 +108,10 @@ struct net_server {
     int listen_fd[NET_LISTEN_MAX];
     struct event *listen_ev[NET_LISTEN_MAX];
     int n_listen;
-    int64_t accept_again_us; /* not before, after running out of descriptors */
-    uint64_t seed;           /* of hashes of addresses and owners */
+    int64_t accept_again_us;  /* not before, after running out of descriptors */
+    pthread_mutex_t tls_lock; /* of the next; rank: a leaf */
+    struct tls_context *tls;  /* of new connections; NULL: plain */
+    uint64_t seed;            /* of hashes of addresses and owners */
     /* [any] */
     _Atomic int is_running, accept_paused, accept_closed, is_draining;
     _Atomic int64_t drain_deadline_us;
@@ -112,7 +119,7 @@ struct net_server {
     _Atomic int peers[NET_SHARES];                                /* connections by address */
     _Atomic int64_t claimed[NET_CLAIM_KINDS], shares[NET_SHARES]; /* bytes: by kind, by owner */
     _Atomic int64_t accepted_total, requests_total, refused_total, gone_total, slow_total,
-        evicted_total, accept_fails_total;
+        evicted_total, accept_fails_total, shakes_total, shake_fails_total;
 };
 
 /* net_server.c */
@@ -144,6 +151,21 @@ int conn_write_whole(struct net_conn *c, const struct buf *head, const char *bod
                      char *given);
 size_t conn_pending(const struct net_conn *c);
 void conn_cut(struct net_conn *c); /* close, without on_gone */
+
+/* net_wire.c: bytes from and to the socket, through TLS where there is one */
+enum { WIRE_AGAIN = -1, WIRE_AGAIN_OUT = -2, WIRE_BROKEN = -3, WIRE_PLAIN = -4 };
+int wire_open(struct net_conn *c); /* its TLS, if it has one; 0 or ERR_NOMEM */
+void wire_close(struct net_conn *c);
+/* 0: it is done; WIRE_AGAIN; WIRE_AGAIN_OUT: when the socket can be written; or it failed, and is
+ * plain from now on: WIRE_BROKEN, WIRE_PLAIN: the client does not speak TLS, but perhaps HTTP. */
+int wire_shake(struct net_conn *c);
+ssize_t wire_read(struct net_conn *c, char *p, size_t n); /* bytes, 0: end, WIRE_AGAIN, BROKEN */
+int wire_write(struct net_conn *c); /* of its output what the socket takes; 0, -1: broken */
+/* At once, past the output, where nothing waits in it: how many bytes were taken. Where the socket
+ * is broken none, and the next turn finds out. */
+size_t wire_send(struct net_conn *c, const struct buf *head, const char *body, size_t n_body);
+/* Nothing more is written: 0, or WIRE_AGAIN_OUT. */
+int wire_end(struct net_conn *c);
 
 /* net_places.c */
 void places_note(struct net_conn *c);      /* after its state has changed */

@@ -19,8 +19,8 @@
 
 static int waits(const struct net_conn *c)
 {
-    return c->state == CONN_IDLE || c->state == CONN_HEAD || c->state == CONN_SKIP ||
-           c->state == CONN_LINGER;
+    return c->state == CONN_SHAKE || c->state == CONN_IDLE || c->state == CONN_HEAD ||
+           c->state == CONN_SKIP || c->state == CONN_LINGER;
 }
 
 void places_note(struct net_conn *c)

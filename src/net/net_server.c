@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/rand.h"
 #include "net/net_int.h"
+#include "net/tls_server.h"
 
 #define SCRATCH_MAX    262144 /* of an answer's head */
 #define SWEEP_MAX_MS   1000
@@ -195,7 +196,9 @@ static int io_open(struct net_io *io, struct net_server *s, int index)
     io->base = event_base_new_with_config(config);
     event_config_free(config);
     io->in = malloc(NET_READ_MAX);
-    if (!io->base || !io->in || mbox_open(&io->mail) || mbox_open(&io->inbox))
+    io->record = s->tls ? malloc(TLS_RECORD_MAX) : NULL;
+    if (!io->base || !io->in || (s->tls && !io->record) || mbox_open(&io->mail) ||
+        mbox_open(&io->inbox))
         return ERR_NOMEM;
     io->mail_ev = event_new(io->base, io->mail.fd, EV_READ | EV_PERSIST, mail_cb, io);
     io->inbox_ev = event_new(io->base, io->inbox.fd, EV_READ | EV_PERSIST, inbox_cb, io);
@@ -231,6 +234,7 @@ static void io_close(struct net_io *io)
     mbox_close(&io->inbox);
     buf_done(&io->scratch);
     free(io->in);
+    free(io->record);
 }
 
 /* ---- lifecycle ---- */
@@ -249,6 +253,8 @@ int net_server_open(struct net_server **ret_server, const struct net_config *c,
     s->config = *c;
     places_allow_files(c);
     s->handler = *h;
+    s->tls = c->tls;
+    pthread_mutex_init(&s->tls_lock, NULL);
     s->ios = calloc((size_t)c->n_io, sizeof *s->ios);
     r = s->ios ? 0 : err_set(e, ERR_NOMEM, "Out of memory for the io threads");
     if (!r && rand_system(&s->seed, sizeof s->seed))
@@ -261,6 +267,7 @@ int net_server_open(struct net_server **ret_server, const struct net_config *c,
         r = listen_open(s, e);
     s->config.host = NULL; /* the caller's string */
     if (r) {
+        s->tls = NULL; /* it stays the caller's */
         net_server_close(s);
         return r;
     }
@@ -348,11 +355,35 @@ void net_server_close(struct net_server *s)
     listen_close(s);
     for (int i = 0; i < s->n_io_open; i++)
         io_close(&s->ios[i]);
+    tls_context_free(s->tls);
+    pthread_mutex_destroy(&s->tls_lock);
     free(s->ios);
     free(s);
 }
 
-void net_server_stats(const struct net_server *s, struct net_stats *ret)
+void net_server_set_tls(struct net_server *s, struct tls_context *tls)
+{
+    struct tls_context *old;
+
+    CHECK(tls && s->tls);
+    pthread_mutex_lock(&s->tls_lock);
+    old = s->tls;
+    s->tls = tls;
+    pthread_mutex_unlock(&s->tls_lock);
+    tls_context_free(old);
+}
+
+static int64_t tls_expiry_s(struct net_server *s)
+{
+    int64_t t;
+
+    pthread_mutex_lock(&s->tls_lock);
+    t = s->tls ? tls_context_expiry_s(s->tls) : 0;
+    pthread_mutex_unlock(&s->tls_lock);
+    return t;
+}
+
+void net_server_stats(struct net_server *s, struct net_stats *ret)
 {
     *ret = (struct net_stats){
         .n_conns = atomic_load(&s->n_conns),
@@ -366,6 +397,9 @@ void net_server_stats(const struct net_server *s, struct net_stats *ret)
         .slow_total = atomic_load(&s->slow_total),
         .evicted_total = atomic_load(&s->evicted_total),
         .accept_fails_total = atomic_load(&s->accept_fails_total),
+        .shakes_total = atomic_load(&s->shakes_total),
+        .shake_fails_total = atomic_load(&s->shake_fails_total),
+        .tls_expiry_s = tls_expiry_s(s),
     };
 }
 

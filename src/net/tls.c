@@ -1,73 +1,16 @@
 #include "net/tls.h"
 
-#include <dlfcn.h>
 #include <limits.h>
-#include <pthread.h>
-#include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
+#include "net/tls_lib.h"
 
-#define SONAME "libssl.so.3"
-
-#define TLS_FUNCTIONS(X)                                                                           \
-    X(ERR_clear_error)                                                                             \
-    X(SSL_CTX_ctrl)                                                                                \
-    X(SSL_CTX_free)                                                                                \
-    X(SSL_CTX_load_verify_file)                                                                    \
-    X(SSL_CTX_new)                                                                                 \
-    X(SSL_CTX_set_alpn_protos)                                                                     \
-    X(SSL_CTX_set_default_verify_paths)                                                            \
-    X(SSL_CTX_set_options)                                                                         \
-    X(SSL_CTX_set_verify)                                                                          \
-    X(SSL_connect)                                                                                 \
-    X(SSL_ctrl)                                                                                    \
-    X(SSL_free)                                                                                    \
-    X(SSL_get0_param)                                                                              \
-    X(SSL_get_error)                                                                               \
-    X(SSL_get_verify_result)                                                                       \
-    X(SSL_new)                                                                                     \
-    X(SSL_read)                                                                                    \
-    X(SSL_set_fd)                                                                                  \
-    X(SSL_write)                                                                                   \
-    X(TLS_client_method)                                                                           \
-    X(X509_VERIFY_PARAM_set1_host)                                                                 \
-    X(X509_VERIFY_PARAM_set1_ip_asc)                                                               \
-    X(X509_VERIFY_PARAM_set_hostflags)
-
-static struct {
-#define X(name) __typeof__(name) *name;
-    TLS_FUNCTIONS(X)
-#undef X
-} lib;
-static char why[256]; /* it could not be opened; "" where it could */
-
-/* A context and a connection are OpenSSL's own objects. */
-struct tls_context {
-    SSL_CTX *ctx;
-};
+#define lib tls_lib
 
 struct tls {
     SSL *ssl;
 };
-
-static void open_once(void)
-{
-    void *so = dlopen(SONAME, RTLD_NOW | RTLD_LOCAL);
-    void *p = so;
-
-    /* A function's address is kept by copying it: C converts no void * to one. */
-#define X(name)                                                                                    \
-    if (p && (p = dlsym(so, #name)))                                                               \
-        memcpy(&lib.name, &p, sizeof p);
-    TLS_FUNCTIONS(X)
-#undef X
-    if (!p)
-        snprintf(why, sizeof why, "%s", dlerror());
-}
 
 /* ---- contexts ---- */
 
@@ -75,14 +18,6 @@ static int set_up(SSL_CTX *ctx, const char *ca_file, struct err *e)
 {
     static const unsigned char http[] = "\x08http/1.1";
 
-    lib.SSL_CTX_ctrl(ctx, SSL_CTRL_SET_MIN_PROTO_VERSION, TLS1_2_VERSION, NULL);
-    lib.SSL_CTX_ctrl(ctx, SSL_CTRL_MODE,
-                     SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                         SSL_MODE_RELEASE_BUFFERS,
-                     NULL);
-    /* Many services close without TLS's own end. Where that matters, an answer has its length or
-     * its last chunk, and what has neither is judged by its content. */
-    lib.SSL_CTX_set_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
     lib.SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     if (lib.SSL_CTX_set_alpn_protos(ctx, http, sizeof http - 1))
         return err_set(e, ERR_NOMEM, "Out of memory for TLS");
@@ -96,31 +31,18 @@ static int set_up(SSL_CTX *ctx, const char *ca_file, struct err *e)
 
 int tls_context_new(struct tls_context **ret, const char *ca_file, struct err *e)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    struct tls_context *c;
-    int r;
+    struct tls_context *c = NULL;
+    int r = tls_lib_open(e);
 
-    pthread_once(&once, open_once);
-    if (*why)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "https needs OpenSSL's libssl, which cannot be opened: %s", why);
-    c = calloc(1, sizeof *c);
-    if (c)
-        c->ctx = lib.SSL_CTX_new(lib.TLS_client_method());
-    r = c && c->ctx ? set_up(c->ctx, ca_file, e) : err_set(e, ERR_NOMEM, "Out of memory for TLS");
+    if (!r)
+        r = tls_context_make(&c, lib.TLS_client_method, e);
+    if (!r)
+        r = set_up(c->ctx, ca_file, e);
     if (r)
         tls_context_free(c);
     else
         *ret = c;
     return r;
-}
-
-void tls_context_free(struct tls_context *c)
-{
-    if (!c)
-        return;
-    lib.SSL_CTX_free(c->ctx);
-    free(c);
 }
 
 /* ---- connections ---- */
@@ -138,17 +60,38 @@ static int expect(SSL *ssl, const char *host, int is_address)
                         (void *)(uintptr_t)host) == 1;
 }
 
-struct tls *tls_new(struct tls_context *c, int fd, const char *host, int is_address)
+static struct tls *make(struct tls_context *c, int fd)
 {
     struct tls *t = calloc(1, sizeof *t);
 
     if (!t)
         return NULL;
     t->ssl = lib.SSL_new(c->ctx);
-    if (!t->ssl || !lib.SSL_set_fd(t->ssl, fd) || !expect(t->ssl, host, is_address)) {
+    if (t->ssl && lib.SSL_set_fd(t->ssl, fd))
+        return t;
+    tls_free(t);
+    return NULL;
+}
+
+struct tls *tls_new(struct tls_context *c, int fd, const char *host, int is_address)
+{
+    struct tls *t = make(c, fd);
+
+    if (t && !expect(t->ssl, host, is_address)) {
         tls_free(t);
         return NULL;
     }
+    if (t)
+        lib.SSL_set_connect_state(t->ssl);
+    return t;
+}
+
+struct tls *tls_accept(struct tls_context *c, int fd)
+{
+    struct tls *t = make(c, fd);
+
+    if (t)
+        lib.SSL_set_accept_state(t->ssl);
     return t;
 }
 
@@ -180,7 +123,7 @@ int tls_handshake(struct tls *t)
     int r;
 
     lib.ERR_clear_error();
-    r = lib.SSL_connect(t->ssl);
+    r = lib.SSL_do_handshake(t->ssl);
     if (r == 1)
         return 0;
     r = outcome(t, r);
@@ -212,4 +155,18 @@ ssize_t tls_write(struct tls *t, const void *p, size_t n)
         return r;
     r = outcome(t, r);
     return r == TLS_END ? TLS_BROKEN : r;
+}
+
+int tls_has_more(const struct tls *t)
+{
+    return lib.SSL_pending(t->ssl) > 0;
+}
+
+int tls_end(struct tls *t)
+{
+    int r;
+
+    lib.ERR_clear_error();
+    r = lib.SSL_shutdown(t->ssl);
+    return r >= 0 ? 0 : outcome(t, r);
 }

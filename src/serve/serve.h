@@ -167,7 +167,14 @@
     X("cors_origin", "cors-origin", STRS, cors_origin, NULL, 0, 0, "ORIGINS",                      \
       "web pages that may call, by scheme://host:port; '*': all (as with keys), 'none': its own")  \
     X("allowed_hosts", "allowed-hosts", STRS, allowed_hosts, NULL, 0, 0, "NAMES",                  \
-      "further names that a server without keys answers to; '*': any")
+      "further names that a server without keys answers to; '*': any")                             \
+    X("tls_cert", "tls-cert", STR, tls_cert, "", 0, 0, "FILE",                                     \
+      "certificate and its chain (PEM): the server speaks https; read again when it changes")      \
+    X("tls_key", "tls-key", STR, tls_key, "", 0, 0, "FILE", "its key (PEM, without a passphrase)") \
+    X("tls_client_ca", "tls-client-ca", STR, tls_client_ca, "", 0, 0, "FILE",                      \
+      "who signs clients' certificates (PEM); default: clients need none")                         \
+    X("tls_client_auth", "tls-client-auth", CHOICE, tls_client_auth, "required", 0, 0,             \
+      "required|optional", "with tls_client_ca: is a client without a certificate turned away?")
 
 /* One model to serve. */
 struct serve_model {
@@ -336,7 +343,9 @@ struct serve_config {
     const char *residencies[SERVE_RESIDENCIES_MAX]; /* words; each is a bit */
     int n_residencies;
     struct supplier_terms own_terms; /* of the engines of this process */
-    struct arena arena;              /* owns the strings */
+    const char *tls_cert, *tls_key, *tls_client_ca;
+    int tls_client_auth;
+    struct arena arena; /* owns the strings */
 };
 enum { SERVE_EXTRAS_AUTO, SERVE_EXTRAS_ON, SERVE_EXTRAS_OFF };
 enum { SERVE_TRACE_FOLLOW, SERVE_TRACE_RATIO };
@@ -370,8 +379,8 @@ extern const struct config_setting serve_tenant_settings[], serve_team_settings[
 int serve_has_keys(const struct serve_config *c);
 /* Fills ids, and checks what no single setting can see: a wide bind without keys, ids twice ... */
 int serve_config_check(struct serve_config *c, struct err *e);
-/* "http://host:port" into out (SERVE_URL_MAX bytes hold it), IPv6 addresses in brackets; returns
- * out. */
+/* "http://host:port", or https, into out (SERVE_URL_MAX bytes hold it), IPv6 addresses in brackets;
+ * returns out. */
 #define SERVE_URL_MAX 300
 const char *serve_config_url(const struct serve_config *c, int port, char *out, size_t cap);
 /* What it would do, for people: settings, and what each model would take, from the heads of
@@ -399,9 +408,9 @@ int serve_wait_ready(struct server *s, struct err *e);
 #define SERVE_RELOAD 1
 int serve_run(struct server *s, struct err *e);
 /* Serve by this configuration from now on, all of it or nothing: suppliers and prices; the keys
- * file is read again. Requests under way keep what they have. ERR_ARG: it differs in what only a
- * restart can change, e says in what; nothing was changed. `c` must outlive the server, as the
- * earlier ones. On the thread of serve_run. */
+ * file and the certificate are read again. Requests under way keep what they have. ERR_ARG: it
+ * differs in what only a restart can change, e says in what; nothing was changed. `c` must outlive
+ * the server, as the earlier ones. On the thread of serve_run. */
 int serve_swap(struct server *s, const struct serve_config *c, struct err *e);
 /* Stop accepting, finish what runs; then serve_run returns. [any], also a signal handler. */
 void serve_drain(struct server *s);

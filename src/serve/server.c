@@ -15,6 +15,7 @@
 #include "base/sysmem.h"
 #include "base/team.h"
 #include "cloud/replay.h"
+#include "net/tls.h"
 #include "serve/energy_source.h"
 #include "serve/local_supplier.h"
 #include "serve/manager.h"
@@ -167,6 +168,7 @@ static int open_net(struct server *s, struct err *e)
                             .on_mail = handler_mail,
                             .on_refuse = handler_refuse};
     struct net_config nc;
+    int r;
 
     net_config_default(&nc);
     nc.host = c->host;
@@ -182,7 +184,13 @@ static int open_net(struct server *s, struct err *e)
     nc.idle_timeout_ms = (int)c->idle_timeout;
     nc.stall_timeout_ms = (int)c->stall_timeout;
     nc.body_budget_bytes = c->body_budget;
-    return net_server_open(&s->net, &nc, &h, e);
+    r = certificates_open(&s->certificates, c, &nc.tls, e);
+    if (r)
+        return r;
+    r = net_server_open(&s->net, &nc, &h, e);
+    if (r)
+        tls_context_free(nc.tls);
+    return r;
 }
 
 static int open_console(struct server *s, struct err *e)
@@ -397,30 +405,70 @@ static int reload_keys(struct server *s, struct err *e)
     return 0;
 }
 
-int serve_swap(struct server *s, const struct serve_config *c, struct err *e)
+static void use_certificate(struct server *s, struct tls_context *t)
+{
+    certificates_used(&s->certificates, t);
+    net_server_set_tls(s->net, t);
+    LOG_EVENT(LOG_INFO, "certificate in use", LOG_INT("expires", s->certificates.expiry_s));
+}
+
+static void look_at_certificate(struct server *s)
+{
+    struct tls_context *t = NULL;
+    struct err e = {0};
+
+    if (!certificates_have_changed(&s->certificates, s->config))
+        return;
+    if (certificates_read(&s->certificates, s->config, &t, &e))
+        LOG_EVENT(LOG_ERROR, "certificate not reloaded, the one before stays in use",
+                  LOG_STR("why", e.text));
+    else
+        use_certificate(s, t);
+}
+
+/* What comes before a configuration can be used: the parts that may fail. */
+static int swap_parts(struct server *s, const struct serve_config *c, struct webhooks **ret_w,
+                      struct err *e)
 {
     const struct serve_config *old = s->config;
-    struct webhooks *w = NULL;
     struct err none;
-    int r = swap_may(old, c, e);
+    int r = 0;
 
-    if (!r && !swap_has_same_webhooks(old, c))
-        r = webhooks_make(s, c, &w, e);
-    if (r)
-        return r;
-    r = cloud_set_accounts(s->cloud, clock_now_us(), c->named, c->n_accounts, e);
+    if (!swap_has_same_webhooks(old, c))
+        r = webhooks_make(s, c, ret_w, e);
+    if (!r)
+        r = cloud_set_accounts(s->cloud, clock_now_us(), c->named, c->n_accounts, e);
     if (r)
         return r;
     r = cloud_set_sites(s->cloud, &c->site_table, e);
-    if (!r && !swap_has_same_suppliers(s->config, c))
+    if (!r && !swap_has_same_suppliers(old, c))
         r = suppliers_add(s, c, e);
     if (!r)
         r = reload_keys(s, e);
     if (r) {
         cloud_set_accounts(s->cloud, clock_now_us(), old->named, old->n_accounts, &none);
         cloud_set_sites(s->cloud, &old->site_table, &none);
-        return r;
     }
+    return r;
+}
+
+int serve_swap(struct server *s, const struct serve_config *c, struct err *e)
+{
+    struct webhooks *w = NULL;
+    struct tls_context *tls = NULL;
+    struct err none;
+    int r = swap_may(s->config, c, e);
+
+    if (!r)
+        r = certificates_read(&s->certificates, c, &tls, e);
+    if (!r && (r = swap_parts(s, c, &w, e)) && tls) {
+        tls_context_free(tls);
+        s->certificates.stamp = 0; /* to be read again */
+    }
+    if (r)
+        return r;
+    if (tls)
+        use_certificate(s, tls);
     cloud_set_prices(s->cloud, &c->book);
     cloud_set_rules(s->cloud, &c->rules);
     if (w)
@@ -435,9 +483,10 @@ int serve_swap(struct server *s, const struct serve_config *c, struct err *e)
     return 0;
 }
 
-/* Take over what was changed in the store of accounts. */
-static void sync_accounts(struct server *s)
+/* Take over what was changed outside: the certificate, the store of accounts. */
+static void look_around(struct server *s)
 {
+    look_at_certificate(s);
     cloud_tell_wall(s->cloud, clock_now_us(), clock_wall_us());
     if (cloud_replays(s->cloud))
         replays_expire(cloud_replays(s->cloud), clock_now_us());
@@ -461,7 +510,7 @@ int serve_wait_ready(struct server *s, struct err *e)
         if (atomic_load(&s->want_drain))
             return err_set(e, ERR_DRAINING, "stopped while loading");
         wait_wake(s, SYNC_MS);
-        sync_accounts(s);
+        look_around(s);
         if (atomic_load(&s->want_reload) > keys_at) { /* the rest when it runs */
             keys_at = atomic_load(&s->want_reload);
             reopen_log();
@@ -496,7 +545,7 @@ int serve_run(struct server *s, struct err *e)
 
     while (!atomic_load(&s->want_drain)) {
         wait_wake(s, SYNC_MS);
-        sync_accounts(s);
+        look_around(s);
         manager_beat(s);
         call_again_look(s);
         if (atomic_exchange(&s->want_reload, 0)) {

@@ -12,6 +12,7 @@
 #include "console/watch.h"
 #include "net/net.h"
 #include "serve/call.h"
+#include "serve/certificates.h"
 #include "serve/prep.h"
 #include "serve/serve.h"
 
@@ -39,6 +40,7 @@ struct server {
     int generation; /* of the configuration, from 1 */
     struct cloud *cloud;
     struct net_server *net;
+    struct certificates certificates;
     struct server_io *io;
     struct prep *prep;
     struct console *console;

@@ -13,6 +13,7 @@
 #include "base/utf8.h"
 #include "engine/engine.h"
 #include "net/net.h"
+#include "serve/certificates.h"
 #include "serve/energy_settings.h"
 #include "serve/local_supplier.h"
 #include "serve/named_accounts.h"
@@ -409,6 +410,8 @@ int serve_config_check(struct serve_config *c, struct err *e)
                        "body_budget is smaller than ten times body_limit: one tenant may use half "
                        "of it, and reading a body takes some times its size");
     r = check_callers(c, e);
+    if (!r)
+        r = certificates_check(c, e);
     if (r)
         return r;
     c->is_wide = !net_host_is_loopback(c->host);
@@ -457,7 +460,8 @@ const char *serve_config_url(const struct serve_config *c, int port, char *out, 
 {
     int v6 = strchr(c->host, ':') != NULL;
 
-    snprintf(out, cap, "http://%s%s%s:%d", v6 ? "[" : "", c->host, v6 ? "]" : "", port);
+    snprintf(out, cap, "http%s://%s%s%s:%d", *c->tls_cert ? "s" : "", v6 ? "[" : "", c->host,
+             v6 ? "]" : "", port);
     return out;
 }
 

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -35,8 +36,9 @@ def wait_for(what, check, seconds=60):
 
 
 class Server:
-    def __init__(self, folder, *flags, models=None, wait=True, env=None, ledger=None):
+    def __init__(self, folder, *flags, models=None, wait=True, env=None, ledger=None, ca=None):
         self.folder = folder
+        self.tls = ca and ssl.create_default_context(cafile=ca)
         self.log_path = os.path.join(folder, "server.log")
         self.ledger = ledger or os.path.join(folder, "ledger.db")
         args = [find_gaufre(), "serve", *(models if models is not None else [model_path()]),
@@ -51,7 +53,7 @@ class Server:
                          or self.process.poll() is not None)
         assert not isinstance(found, bool), self.read_log()
         self.port = int(found.group(1))
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http{'s' if ca else ''}://127.0.0.1:{self.port}"
         if wait:
             self.wait_ready()
 
@@ -73,7 +75,7 @@ class Server:
         r = urllib.request.Request(self.url + path, data=data, method=method,
                                    headers={"Content-Type": "application/json", **(headers or {})})
         try:
-            with urllib.request.urlopen(r, timeout=120 * SLOW) as a:
+            with urllib.request.urlopen(r, timeout=120 * SLOW, context=self.tls) as a:
                 return a.status, a.headers, a.read()
         except urllib.error.HTTPError as e:
             with e:

@@ -626,7 +626,7 @@ static void test_tls(void **state)
     SSL_CTX *tls;
 
     close(mkstemp(path));
-    tls = tls_new(path, "IP:127.0.0.1");
+    tls = service_tls(path, "IP:127.0.0.1");
     client_open(&c, rows, tls);
     for (int i = 0; i < 5; i++)
         expect_answer(&c, "/chunks", 0, 200, "hello");
@@ -636,13 +636,13 @@ static void test_tls(void **state)
     client_close(&c);
     /* of another name */
     SSL_CTX_free(tls);
-    tls = tls_new(path, "IP:127.0.0.2");
+    tls = service_tls(path, "IP:127.0.0.2");
     client_open(&c, rows, tls);
     expect_answer(&c, "/hello", ERR_CONNECT, 0, NULL);
     client_close(&c);
     /* nobody we know signed it */
     SSL_CTX_free(tls);
-    tls = tls_new(path, "IP:127.0.0.1");
+    tls = service_tls(path, "IP:127.0.0.1");
     c.config.ca_file = NULL;
     client_open(&c, rows, tls);
     expect_answer(&c, "/hello", ERR_CONNECT, 0, NULL);

@@ -304,7 +304,7 @@ static void test_tunnel(void **state)
     close(mkstemp(path));
     for (int i = 0; i < 3; i++) {
         struct client c = {.config = {.base_url = "https://service.cloud.test/", .ca_file = path}};
-        SSL_CTX *tls = tls_new(path, names[i]);
+        SSL_CTX *tls = service_tls(path, names[i]);
         room_open_default(&c.room);
         peer_open(&c.peer, rows, NULL);
         c.peer.tunnel = tls;
@@ -333,7 +333,7 @@ static void test_tls_bytes(void **state)
 
     (void)state;
     close(mkstemp(path));
-    tls = tls_new(path, "IP:127.0.0.1");
+    tls = service_tls(path, "IP:127.0.0.1");
     client_open(&c, rows, tls);
     pause_at_once(&c);
     pause_often(&c);

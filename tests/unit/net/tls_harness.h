@@ -9,7 +9,7 @@
 #include <openssl/x509v3.h>
 
 /* A certificate of its own, for that address, written to `path`. */
-static SSL_CTX *tls_new(const char *path, const char *alt_name)
+MAYBE static SSL_CTX *service_tls(const char *path, const char *alt_name)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
     EVP_PKEY *key = EVP_EC_gen("P-256");
