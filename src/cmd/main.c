@@ -14,6 +14,7 @@
 const struct cmd *const cmd_table[] = {
     &cmd_run,
     &cmd_serve,
+    &cmd_upgrade,
     &cmd_init,
     &cmd_doctor,
     &cmd_show,

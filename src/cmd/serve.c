@@ -197,6 +197,11 @@ static void on_hup(int sig)
     serve_reload(running);
 }
 
+static void on_upgrade(int sig)
+{
+    serve_upgrade(running);
+}
+
 static void catch_signals(struct server *s)
 {
     struct sigaction a = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
@@ -206,6 +211,8 @@ static void catch_signals(struct server *s)
     sigaction(SIGINT, &a, NULL);
     a.sa_handler = on_hup;
     sigaction(SIGHUP, &a, NULL);
+    a.sa_handler = on_upgrade;
+    sigaction(SIGUSR2, &a, NULL);
     a.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &a, NULL);
 }
@@ -220,6 +227,7 @@ struct start {
     int argc;
     char **argv;
     struct later *later;
+    struct handover handover;
 };
 
 struct later {
@@ -233,6 +241,7 @@ static int read_config(const struct start *st, struct serve_config *c, int *ret_
     int r;
 
     serve_config_init(c);
+    c->handover = &st->handover;
     r = configure(c, st->opts, st->argc, st->argv, e);
     *ret_is_usage = r && r != ERR_NOMEM;
     return r ? r : resolve(c, e);
@@ -294,6 +303,8 @@ static int serve_until_stopped(struct start *st, struct serve_config *c)
         return CMD_FAILED;
     }
     if (!r)
+        handover_ready(&st->handover);
+    if (!r)
         cmd_note("gaufre serves on %s (stop with ctrl-C)",
                  serve_config_url(c, serve_port(s), url, sizeof url));
     while ((r = serve_run(s, &e)) == SERVE_RELOAD)
@@ -340,13 +351,15 @@ static int print_settings(void)
 static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 {
     const struct serve_opts *o = opts_;
-    struct start st = {cmd, o, argc, argv, NULL};
+    struct start st = {cmd, o, argc, argv, NULL, {.ready_fd = -1}};
     struct serve_config c;
     struct err e = {0};
     int is_usage, code;
 
     if (o->settings)
         return print_settings();
+    if (handover_take(&st.handover, &e))
+        return cmd_fail(cmd, &e);
     if (read_config(&st, &c, &is_usage, &e)) {
         code = is_usage ? cmd_usage(cmd, "%s", e.text) : cmd_fail(cmd, &e);
         serve_config_done(&c);
@@ -367,9 +380,9 @@ const struct cmd cmd_serve = {
     .args = "[MODEL...]",
     .about =
         "Models are names ('gaufre list') or files. SIGTERM or ctrl-C finishes what runs and\n"
-        "stops, a second one stops at once; SIGHUP reads the keys and the\n"
-        "configuration again: suppliers and prices change while it serves, all or nothing; and\n"
-        "it opens log_file anew.\n"
+        "stops, a second one stops at once; SIGUSR2 starts the program anew, which takes over\n"
+        "('gaufre upgrade'); SIGHUP reads the keys and the configuration again: suppliers and\n"
+        "prices change while it serves, all or nothing; and it opens log_file anew.\n"
         "Every flag is also a key of the configuration file, with '_' for '-':\n\n"
         "  host: 0.0.0.0\n  keys: /etc/gaufre/keys\n  models:\n    - smollm2-135m\n"
         "    - model: /models/big.gguf\n      id: big\n      aliases: [gpt-4o-mini]\n"

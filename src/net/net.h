@@ -79,6 +79,11 @@ struct net_config {
     size_t body_budget_bytes;  /* all claims together; one owner's are at most half of it */
     struct http_limits http;
     struct tls_context *tls; /* of a server (tls_server.h), or NULL: plain HTTP */
+    /* Sockets that listen already, in place of host and port; the server owns them from the moment
+     * it is open. */
+    const int *listen_fds;
+    int n_listen_fds;
+    int is_held; /* accept nobody before net_server_accept */
 };
 
 /* Fills every member: 127.0.0.1:8080, 1 io thread, 4,096 connections and 32 in reserve, 10 s heads,
@@ -117,6 +122,15 @@ struct net_handler {
 int net_server_open(struct net_server **ret_server, const struct net_config *c,
                     const struct net_handler *h, struct err *e);
 int net_server_start(struct net_server *s, struct err *e);
+void net_server_accept(struct net_server *s); /* of one that is held, from now on [any] */
+/* The sockets that it listens on, to be handed to another process; how many. Until a drain begins
+ * they stay open. [any] */
+#define NET_LISTEN_MAX 16
+int net_server_listeners(const struct net_server *s, int ret_fd[NET_LISTEN_MAX]);
+/* 0 when each is a socket of TCP that listens. ERR_ARG. [any] */
+int net_listeners_check(const int *fd, int n, struct err *e);
+int net_listeners_are_loopback(const int *fd, int n); /* 1: all of them [any] */
+int net_listeners_port(const int *fd, int n);         /* of the last [any] */
 /* The TLS of connections that come from now on; the server had one and owns this one. [any] */
 void net_server_set_tls(struct net_server *s, struct tls_context *tls);
 int net_server_port(const struct net_server *s); /* [any] */
@@ -126,6 +140,11 @@ int net_server_port(const struct net_server *s); /* [any] */
  * end when the last exchange has; after deadline_ms cut what is left. A later
  * call can only shorten the deadline. [any], also a signal handler. */
 void net_server_drain(struct net_server *s, int deadline_ms);
+/* The same where another process goes on accepting from the same sockets: what waits there is left
+ * to it, and idle connections stay open until their client asks once more or closes, so that no
+ * request is lost on its way. A drain may follow, which closes them. [any] */
+void net_server_leave(struct net_server *s, int deadline_ms);
+int net_server_has_ended(const struct net_server *s);   /* [any] all io threads of a drain */
 int net_server_is_draining(const struct net_server *s); /* [any] */
 int net_server_is_over(const struct net_server *s);     /* [any] the drain's deadline has passed */
 /* Work without a connection keeps an io thread in a drain: +1 when it begins, -1 when it has ended.

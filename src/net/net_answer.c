@@ -341,12 +341,13 @@ int net_stream_write(struct net_exchange *x, const void *p, size_t n)
 void net_stream_end(struct net_exchange *x)
 {
     struct net_conn *c = x->conn;
+    struct net_server *s = net_server_of(x);
 
     net_io_check(c->io);
     if (c->state == CONN_DEAD)
         return;
     CHECK(c->state == CONN_STREAM);
-    if (x->close_after || net_server_is_draining(net_server_of(x)))
+    if (x->close_after || (net_server_is_draining(s) && !atomic_load(&s->is_leaving)))
         c->close_after = 1;
     if (x->cut) {
         conn_cut(c);

@@ -277,7 +277,7 @@ static int shake(struct net_conn *c)
     case 0:
         conn_set(c, CONN_IDLE);
         c->deadline_us =
-            deadline_of(c, c->io->drain_seen ? DRAIN_NEW_MS : config_of(c)->idle_timeout_ms);
+            deadline_of(c, c->io->idle_drained ? DRAIN_NEW_MS : config_of(c)->idle_timeout_ms);
         return 1;
     case WIRE_AGAIN:
         break;
@@ -304,7 +304,7 @@ void conn_answered(struct net_conn *c)
 {
     c->is_served = 1;
     c->io->now_us = clock_now_us();
-    if (c->close_after || c->io->drain_seen) {
+    if (c->close_after || c->io->idle_drained) {
         conn_finish(c);
     } else if (http_parser_left(&c->x->parser) != 0) {
         conn_set(c, CONN_SKIP);
@@ -575,9 +575,9 @@ void conn_open(struct net_conn *c)
     io->now_us = clock_now_us();
     places_enter(c);
     conn_set(c, c->tls ? CONN_SHAKE : CONN_IDLE);
-    c->deadline_us = deadline_of(c, io->drain_seen ? DRAIN_NEW_MS
-                                    : c->tls       ? config_of(c)->header_timeout_ms
-                                                   : config_of(c)->idle_timeout_ms);
+    c->deadline_us = deadline_of(c, io->idle_drained ? DRAIN_NEW_MS
+                                    : c->tls         ? config_of(c)->header_timeout_ms
+                                                     : config_of(c)->idle_timeout_ms);
 }
 
 void conn_defer_run(struct net_io *io)

@@ -17,7 +17,6 @@ struct event_base;
 #define NET_SKIP_MAX    65536 /* unread body that is dropped to keep a connection */
 #define NET_OUT_FREE    65536 /* bytes of a stream that may wait whatever the budget */
 #define NET_SHARES      4096  /* owners of memory that are told apart */
-#define NET_LISTEN_MAX  16
 #define NET_ACCEPT_STEP 64    /* connections accepted in one turn of the loop */
 #define NET_READ_MAX    65536 /* received from one connection at a time */
 
@@ -93,9 +92,9 @@ struct net_io {
     char *record;               /* TLS_RECORD_MAX bytes: what is encrypted next */
     int64_t date_s;
     char date[32];
-    int drain_seen;
-    int n_kept;             /* net_io_keep */
-    _Atomic int n_assigned; /* connections given to this thread [any] */
+    int drain_seen, idle_drained; /* the second: idle connections have their deadline */
+    int n_kept;                   /* net_io_keep */
+    _Atomic int n_assigned;       /* connections given to this thread [any] */
 };
 
 struct net_server {
@@ -113,7 +112,8 @@ struct net_server {
     struct tls_context *tls;  /* of new connections; NULL: plain */
     uint64_t seed;            /* of hashes of addresses and owners */
     /* [any] */
-    _Atomic int is_running, accept_paused, accept_closed, is_draining;
+    _Atomic int is_running, accept_paused, accept_closed, is_draining, is_held, is_leaving,
+        n_io_ended;
     _Atomic int64_t drain_deadline_us;
     _Atomic int64_t n_conns, n_exchanges;
     _Atomic int peers[NET_SHARES];                                /* connections by address */

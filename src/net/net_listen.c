@@ -1,6 +1,7 @@
 /* Listening sockets: binding at open, accepting on io thread 0. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -150,11 +151,83 @@ static int bind_one(struct net_server *s, const struct addrinfo *a, struct err *
     return 0;
 }
 
+/* ---- sockets that listen already ---- */
+
+int net_listeners_check(const int *fd, int n, struct err *e)
+{
+    struct sockaddr_storage a;
+    socklen_t n_a;
+
+    if (n < 1 || n > NET_LISTEN_MAX)
+        return err_set(e, ERR_ARG, "%d sockets were handed over: 1 to %d can be", n,
+                       NET_LISTEN_MAX);
+    for (int i = 0; i < n; i++) {
+        int listens = 0;
+        socklen_t n_int = sizeof listens;
+        n_a = sizeof a;
+        if (getsockopt(fd[i], SOL_SOCKET, SO_ACCEPTCONN, &listens, &n_int) || !listens ||
+            getsockname(fd[i], (struct sockaddr *)&a, &n_a) ||
+            (a.ss_family != AF_INET && a.ss_family != AF_INET6))
+            return err_set(e, ERR_ARG,
+                           "Descriptor %d, which was handed over, is no TCP socket "
+                           "that listens",
+                           fd[i]);
+    }
+    return 0;
+}
+
+int net_listeners_are_loopback(const int *fd, int n)
+{
+    for (int i = 0; i < n; i++) {
+        struct sockaddr_storage a;
+        socklen_t n_a = sizeof a;
+        if (getsockname(fd[i], (struct sockaddr *)&a, &n_a) || !is_loopback((struct sockaddr *)&a))
+            return 0;
+    }
+    return 1;
+}
+
+int net_listeners_port(const int *fd, int n)
+{
+    return n ? bound_port(fd[n - 1]) : 0;
+}
+
+static int take_over(struct net_server *s, struct err *e)
+{
+    const int *fd = s->config.listen_fds;
+    int n = s->config.n_listen_fds, r = net_listeners_check(fd, n, e);
+
+    for (int i = 0; !r && i < n; i++) {
+        struct sockaddr_storage a;
+        socklen_t n_a = sizeof a;
+        if (getsockname(fd[i], (struct sockaddr *)&a, &n_a) ||
+            fcntl(fd[i], F_SETFL, fcntl(fd[i], F_GETFL) | O_NONBLOCK) ||
+            fcntl(fd[i], F_SETFD, FD_CLOEXEC))
+            return err_set(e, ERR_IO, "Descriptor %d: %s", fd[i], strerror(errno));
+        set_options(fd[i], (struct sockaddr *)&a);
+    }
+    if (r)
+        return r;
+    memcpy(s->listen_fd, fd, (size_t)n * sizeof *fd);
+    s->n_listen = n;
+    s->port = net_listeners_port(fd, n);
+    return 0;
+}
+
+int net_server_listeners(const struct net_server *s, int ret_fd[NET_LISTEN_MAX])
+{
+    memcpy(ret_fd, s->listen_fd, sizeof s->listen_fd);
+    return s->n_listen;
+}
+
 int listen_open(struct net_server *s, struct err *e)
 {
     struct addrinfo *list;
-    int r = resolve(s->config.host, s->config.port, &list);
+    int r;
 
+    if (s->config.n_listen_fds)
+        return take_over(s, e);
+    r = resolve(s->config.host, s->config.port, &list);
     if (r)
         return err_set(e, ERR_IO, "Cannot find the address of %s: %s", s->config.host,
                        r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r));
@@ -249,15 +322,18 @@ int listen_start(struct net_server *s)
     for (int i = 0; i < s->n_listen; i++) {
         s->listen_ev[i] =
             event_new(s->ios[0].base, s->listen_fd[i], EV_READ | EV_PERSIST, accept_cb, s);
-        if (!s->listen_ev[i] || event_add(s->listen_ev[i], NULL))
+        if (!s->listen_ev[i] || (!atomic_load(&s->is_held) && event_add(s->listen_ev[i], NULL)))
             return ERR_NOMEM;
     }
+    if (atomic_load(&s->is_held))
+        atomic_store(&s->accept_paused, 1);
     return 0;
 }
 
 void listen_resume(struct net_server *s)
 {
-    if (!atomic_load(&s->accept_paused) || places_are_out(s) || atomic_load(&s->accept_closed))
+    if (!atomic_load(&s->accept_paused) || places_are_out(s) || atomic_load(&s->accept_closed) ||
+        atomic_load(&s->is_held))
         return;
     if (s->accept_again_us && clock_now_us() < s->accept_again_us)
         return;
@@ -270,8 +346,10 @@ void listen_resume(struct net_server *s)
 void listen_close(struct net_server *s)
 {
     for (int i = 0; i < s->n_listen; i++) {
-        /* clients in the kernel's backlog are connected as they see it: serve them, too */
-        while (atomic_load(&s->is_running) && !places_are_out(s) && accept_one(s, s->listen_fd[i]))
+        /* clients in the kernel's backlog are connected as they see it: serve them, too, unless
+         * another process does */
+        while (atomic_load(&s->is_running) && !atomic_load(&s->is_leaving) && !places_are_out(s) &&
+               accept_one(s, s->listen_fd[i]))
             ;
     }
     for (int i = 0; i < s->n_listen; i++) {

@@ -85,7 +85,7 @@ static int sweep_ms(const struct net_io *io)
         if (limits[i] / 4 < ms)
             ms = limits[i] / 4;
     }
-    if (io->drain_seen && ms > DRAIN_SWEEP_MS)
+    if (io->idle_drained && ms > DRAIN_SWEEP_MS)
         ms = DRAIN_SWEEP_MS;
     return ms < 10 ? 10 : ms;
 }
@@ -112,6 +112,9 @@ static void check_drain(struct net_io *io)
             for (int i = 1; i < s->config.n_io; i++)
                 mbox_wake(&s->ios[i].inbox);
         }
+    }
+    if (!io->idle_drained && !atomic_load(&s->is_leaving)) {
+        io->idle_drained = 1;
         conn_drain(io);
         arm_sweep(io);
     }
@@ -178,6 +181,7 @@ static void *io_main(void *ctx)
     if (!event_base_got_break(io->base))
         event_base_dispatch(io->base);
     conn_free_all(io);
+    atomic_fetch_add(&io->server->n_io_ended, 1);
     return NULL;
 }
 
@@ -254,6 +258,7 @@ int net_server_open(struct net_server **ret_server, const struct net_config *c,
     places_allow_files(c);
     s->handler = *h;
     s->tls = c->tls;
+    atomic_store(&s->is_held, c->is_held);
     pthread_mutex_init(&s->tls_lock, NULL);
     s->ios = calloc((size_t)c->n_io, sizeof *s->ios);
     r = s->ios ? 0 : err_set(e, ERR_NOMEM, "Out of memory for the io threads");
@@ -265,7 +270,8 @@ int net_server_open(struct net_server **ret_server, const struct net_config *c,
     }
     if (!r)
         r = listen_open(s, e);
-    s->config.host = NULL; /* the caller's string */
+    s->config.host = NULL; /* the caller's, as are the next */
+    s->config.listen_fds = NULL;
     if (r) {
         s->tls = NULL; /* it stays the caller's */
         net_server_close(s);
@@ -307,7 +313,7 @@ int net_server_port(const struct net_server *s)
     return s->port;
 }
 
-void net_server_drain(struct net_server *s, int deadline_ms)
+static void begin_drain(struct net_server *s, int deadline_ms)
 {
     int64_t at = clock_now_us() + (int64_t)deadline_ms * 1000, old = 0;
 
@@ -319,6 +325,30 @@ void net_server_drain(struct net_server *s, int deadline_ms)
     atomic_store(&s->is_draining, 1);
     for (int i = 0; i < s->n_io_open; i++)
         mbox_wake(&s->ios[i].inbox);
+}
+
+void net_server_drain(struct net_server *s, int deadline_ms)
+{
+    atomic_store(&s->is_leaving, 0);
+    begin_drain(s, deadline_ms);
+}
+
+void net_server_leave(struct net_server *s, int deadline_ms)
+{
+    if (!net_server_is_draining(s))
+        atomic_store(&s->is_leaving, 1);
+    begin_drain(s, deadline_ms);
+}
+
+int net_server_has_ended(const struct net_server *s)
+{
+    return atomic_load(&s->n_io_ended) == s->n_io_started;
+}
+
+void net_server_accept(struct net_server *s)
+{
+    atomic_store(&s->is_held, 0);
+    mbox_wake(&s->ios[0].inbox);
 }
 
 int net_server_is_draining(const struct net_server *s)

@@ -319,7 +319,7 @@ void call_watch_tick(struct call *c, int64_t now_us)
         err_set(&e, ERR_DRAINING, "The server is shutting down.");
         call_fail(c, &e);
     } else if (c->streaming &&
-               (atomic_load(&c->s->draining) ||
+               (atomic_load(&c->s->draining) || atomic_load(&c->s->leaving) ||
                 (!w->is_overview && c->keys_read != atomic_load(&c->s->keys_read)))) {
         end_stream(c);
     } else if (w->is_overview) {

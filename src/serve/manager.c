@@ -37,6 +37,14 @@ void manager_stopping(void)
     tell("STOPPING=1\nSTATUS=Finishing what runs.");
 }
 
+void manager_upgraded(int pid)
+{
+    char lines[80];
+
+    snprintf(lines, sizeof lines, "MAINPID=%d\nSTATUS=Upgraded.", pid);
+    tell(lines);
+}
+
 static const struct local *first_frozen(const struct server *s)
 {
     struct load load;

@@ -135,6 +135,8 @@
       "time a client may be behind its answer, and a second more for each 16 KiB it reads")        \
     X("drain_timeout", "drain-timeout", TIME, drain_timeout, "60s", 0, 3600000, "TIME",            \
       "time to finish what runs when the server is stopped")                                       \
+    X("upgrade_timeout", "upgrade-timeout", TIME, upgrade_timeout, "1h", 0, 86400000, "TIME",      \
+      "the same when a new process has taken its place (gaufre upgrade)")                          \
     X("heartbeat", "heartbeat", TIME, heartbeat, "10s", 100, 3600000, "TIME",                      \
       "silence of a stream before a comment is sent")                                              \
     X("log_level", "log-level", CHOICE, log_level, "info", 0, 0, "debug|info|warn|error|off",      \
@@ -175,6 +177,19 @@
       "who signs clients' certificates (PEM); default: clients need none")                         \
     X("tls_client_auth", "tls-client-auth", CHOICE, tls_client_auth, "required", 0, 0,             \
       "required|optional", "with tls_client_ca: is a client without a certificate turned away?")
+
+/* Listening sockets from the process that started this one: a service manager ($LISTEN_FDS), or a
+ * server that is upgraded. */
+#define SERVE_SOCKETS_MAX 16
+struct handover {
+    int fd[SERVE_SOCKETS_MAX];
+    int n;        /* 0: nothing was handed over */
+    int ready_fd; /* of an upgrade, to be written when this process serves; else -1 */
+};
+/* What was handed over to this process; its words leave the environment. Before there are other
+ * threads. ERR_ARG. */
+int handover_take(struct handover *h, struct err *e);
+void handover_ready(struct handover *h); /* this process serves now: the one before is told */
 
 /* One model to serve. */
 struct serve_model {
@@ -307,7 +322,7 @@ struct serve_config {
     int64_t request_log_days, retry_percent, retry_min, hedge_after, hedge_percent;
     int64_t requests_per_minute, tokens_per_minute, concurrency;
     int64_t header_timeout, body_timeout, idle_timeout, stall_timeout, drain_timeout,
-        console_session; /* ms */
+        upgrade_timeout, console_session; /* ms */
     int64_t heartbeat, queue_age;
     uint64_t body_limit, body_budget, idempotency_memory;
     const char *stored_answers;
@@ -345,7 +360,8 @@ struct serve_config {
     struct supplier_terms own_terms; /* of the engines of this process */
     const char *tls_cert, *tls_key, *tls_client_ca;
     int tls_client_auth;
-    struct arena arena; /* owns the strings */
+    const struct handover *handover; /* sockets of the process before, or NULL: the caller's */
+    struct arena arena;              /* owns the strings */
 };
 enum { SERVE_EXTRAS_AUTO, SERVE_EXTRAS_ON, SERVE_EXTRAS_OFF };
 enum { SERVE_TRACE_FOLLOW, SERVE_TRACE_RATIO };
@@ -414,6 +430,14 @@ int serve_run(struct server *s, struct err *e);
 int serve_swap(struct server *s, const struct serve_config *c, struct err *e);
 /* Stop accepting, finish what runs; then serve_run returns. [any], also a signal handler. */
 void serve_drain(struct server *s);
+/* Start the program anew with this process's arguments and sockets; when that one serves, finish
+ * what runs, for upgrade_timeout at most; then serve_run returns. [any], also a signal handler. */
+void serve_upgrade(struct server *s);
+/* How it went is said in one datagram to an abstract socket of this name: "+" and the new process's
+ * number, or "-" and why it failed. Returns the address's length. [any] */
+#define SERVE_UPGRADE_TEXT_MAX 400
+struct sockaddr_un;
+int serve_upgrade_address(int pid, struct sockaddr_un *ret);
 /* How a reload that serve_run asked for went; e NULL: well. Who asked for it is told. */
 void serve_reloaded(struct server *s, const struct err *e);
 /* Read the keys and the configuration again. [any], also a signal handler. */

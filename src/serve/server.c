@@ -60,6 +60,12 @@ void serve_reload(struct server *s)
     wake(s);
 }
 
+void serve_upgrade(struct server *s)
+{
+    atomic_store(&s->want_upgrade, 1);
+    wake(s);
+}
+
 int server_reload(struct server *s, int *ret_generation, struct err *e)
 {
     struct timespec until;
@@ -184,6 +190,11 @@ static int open_net(struct server *s, struct err *e)
     nc.idle_timeout_ms = (int)c->idle_timeout;
     nc.stall_timeout_ms = (int)c->stall_timeout;
     nc.body_budget_bytes = c->body_budget;
+    if (c->handover && c->handover->n) {
+        nc.listen_fds = c->handover->fd;
+        nc.n_listen_fds = c->handover->n;
+        nc.is_held = c->handover->ready_fd >= 0;
+    }
     r = certificates_open(&s->certificates, c, &nc.tls, e);
     if (r)
         return r;
@@ -223,6 +234,7 @@ int server_new(struct server **ret, const struct serve_config *c, struct err *e)
         return err_set(e, ERR_NOMEM, "out of memory");
     s->config = c;
     s->generation = 1;
+    successor_init(&s->successor);
     pthread_mutex_init(&s->reload_lock, NULL);
     pthread_cond_init(&s->reload_ended, NULL);
     s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -375,11 +387,12 @@ int serve_open(struct server **ret, const struct serve_config *c, struct err *e)
 
 static void wait_wake(struct server *s, int timeout_ms)
 {
-    struct pollfd p = {.fd = s->wake_fd, .events = POLLIN};
+    struct pollfd p[] = {{.fd = s->wake_fd, .events = POLLIN},
+                         {.fd = s->successor.ready_fd, .events = POLLIN}};
     uint64_t n;
     ssize_t r;
 
-    if (poll(&p, 1, timeout_ms) > 0) {
+    if (poll(p, 2, timeout_ms) > 0 && p[0].revents) {
         r = read(s->wake_fd, &n, sizeof n);
         (void)r;
     }
@@ -517,6 +530,7 @@ int serve_wait_ready(struct server *s, struct err *e)
             reload_keys(s, &none);
         }
     }
+    net_server_accept(s->net);
     manager_ready(s);
     return 0;
 }
@@ -539,15 +553,33 @@ static int wait_jobs(struct server *s, struct err *e)
     return 0;
 }
 
+/* Where a successor serves: leave the sockets to it, and finish what runs. */
+static void look_at_successor(struct server *s)
+{
+    if (atomic_exchange(&s->want_upgrade, 0))
+        successor_begin(s);
+    if (!successor_look(s))
+        return;
+    LOG_EVENT(LOG_INFO, "leaving", LOG_INT("requests", atomic_load(&s->n_calls)));
+    atomic_store(&s->leaving, 1);
+    net_server_leave(s->net, (int)s->config->upgrade_timeout);
+}
+
+static int has_left(struct server *s)
+{
+    return atomic_load(&s->leaving) && net_server_has_ended(s->net);
+}
+
 int serve_run(struct server *s, struct err *e)
 {
     int r;
 
-    while (!atomic_load(&s->want_drain)) {
+    while (!atomic_load(&s->want_drain) && !has_left(s)) {
         wait_wake(s, SYNC_MS);
         look_around(s);
         manager_beat(s);
         call_again_look(s);
+        look_at_successor(s);
         if (atomic_exchange(&s->want_reload, 0)) {
             manager_reloading();
             reopen_log();
@@ -557,7 +589,9 @@ int serve_run(struct server *s, struct err *e)
             return SERVE_RELOAD;
         }
     }
-    manager_stopping();
+    successor_stop(&s->successor);
+    if (!atomic_load(&s->leaving))
+        manager_stopping();
     atomic_store(&s->draining, 1);
     LOG_EVENT(LOG_INFO, "draining", LOG_INT("requests", atomic_load(&s->n_calls)));
     net_server_drain(s->net, (int)s->config->drain_timeout);

@@ -15,6 +15,7 @@
 #include "serve/certificates.h"
 #include "serve/prep.h"
 #include "serve/serve.h"
+#include "serve/successor.h"
 
 #define TICK_MS       100
 #define BODY_INLINE   16384               /* bodies up to this are read on the io thread itself */
@@ -41,6 +42,8 @@ struct server {
     struct cloud *cloud;
     struct net_server *net;
     struct certificates certificates;
+    struct successor successor;
+    _Atomic int leaving; /* a successor serves; this process finishes what runs */
     struct server_io *io;
     struct prep *prep;
     struct console *console;
@@ -64,7 +67,7 @@ struct server {
     _Atomic int draining;
     int64_t beat_us_next; /* when the service manager is told next that all is well */
     int wake_fd;          /* eventfd: drain, reload, a load that ended */
-    _Atomic int want_drain, want_reload;
+    _Atomic int want_drain, want_reload, want_upgrade;
     pthread_mutex_t reload_lock; /* how often a reload began and ended, and how the last one went;
                                     rank: a leaf */
     pthread_cond_t reload_ended;

@@ -369,6 +369,23 @@ int serve_has_keys(const struct serve_config *c)
     return *c->keys || has_accounts(c);
 }
 
+/* Who reaches the server? Sockets of a service manager take the place of host and port. Those of
+ * the process before an upgrade were made by its settings, which must still say the same. */
+static int check_handover(struct serve_config *c, struct err *e)
+{
+    const struct handover *h = c->handover;
+    int is_wide = !net_host_is_loopback(c->host);
+
+    c->is_wide = h && h->n ? !net_listeners_are_loopback(h->fd, h->n) : is_wide;
+    if (!h || h->ready_fd < 0)
+        return 0;
+    if (c->is_wide != is_wide || (c->port && c->port != net_listeners_port(h->fd, h->n)))
+        return err_set(e, ERR_ARG,
+                       "host, port: another one takes effect with a restart only, an upgrade keeps "
+                       "the sockets");
+    return 0;
+}
+
 int serve_config_check(struct serve_config *c, struct err *e)
 {
     int r;
@@ -414,7 +431,9 @@ int serve_config_check(struct serve_config *c, struct err *e)
         r = certificates_check(c, e);
     if (r)
         return r;
-    c->is_wide = !net_host_is_loopback(c->host);
+    r = check_handover(c, e);
+    if (r)
+        return r;
     if (!serve_has_keys(c) && !c->insecure_no_keys && c->is_wide && !net_host_is_known(c->host))
         return err_set(e, ERR_ARG, "host: '%.200s' is no name or address that can be found",
                        c->host);
