@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "base/check.h"
@@ -268,12 +269,26 @@ static int label_ok(const char *s)
     return m > 0 && !s[n + 1 + m];
 }
 
+/* As browsers write it in the header Origin. */
+static int origin_ok(const char *s)
+{
+    size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyz+-.0123456789");
+
+    if (!strcmp(s, "null"))
+        return 1;
+    if (!n || strncmp(s + n, "://", 3))
+        return 0;
+    s += n + 3;
+    return *s && strlen(s) < ACCOUNT_ID_MAX && !s[strspn(s, NAME_CHARS "[]")];
+}
+
 static int text_ok(enum account_type type, const char *one)
 {
     struct network n;
 
     return type == ACCOUNT_NAMES      ? name_of_list_ok(one)
            : type == ACCOUNT_NETWORKS ? network_of(one, &n)
+           : type == ACCOUNT_ORIGINS  ? origin_ok(one)
                                       : label_ok(one);
 }
 
@@ -282,12 +297,13 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* A list of names, networks or labels in order of their text, each once. */
+/* A list of names, networks, origins or labels in order of their text, each once. */
 static int read_list(const struct account_field *f, char *list, char *ret, size_t cap,
                      struct err *e)
 {
     static const char *const what[] = {[ACCOUNT_NAMES] = "a name",
                                        [ACCOUNT_NETWORKS] = "a network like 10.0.0.0/8",
+                                       [ACCOUNT_ORIGINS] = "an origin like https://app.example",
                                        [ACCOUNT_LABELS] = "a label like env=prod"};
     char *all[ACCOUNT_LIST_MAX];
     size_t len = 0;
@@ -371,6 +387,7 @@ int account_field_set(struct account_settings *s, const struct account_field *f,
         return set_text(s, f, text, e);
     case ACCOUNT_NAMES:
     case ACCOUNT_NETWORKS:
+    case ACCOUNT_ORIGINS:
     case ACCOUNT_LABELS:
         break;
     }
@@ -444,6 +461,18 @@ int account_names_have(const char *list, const char *name)
         } else if (strlen(name) == n && !strncmp(at, name, n)) {
             return 1;
         }
+    }
+    return 0;
+}
+
+int account_origins_have(const char *list, const char *origin)
+{
+    size_t n, m = strlen(origin);
+
+    for (const char *at = list; *at; at += n + (at[n] == ',')) {
+        n = strcspn(at, ",");
+        if (n == m && !strncasecmp(at, origin, n))
+            return 1;
     }
     return 0;
 }

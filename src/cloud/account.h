@@ -80,6 +80,7 @@ const char *exceed_name(enum exceed x); /* "reject" */
     X(allowed_regions, "allowed-regions", NAMES, ALL, "LIST", "the regions that may serve")        \
     X(region, "region", MODEL, ALL, "NAME", "where its users are, for 'route: nearest'")           \
     X(networks, "networks", NETWORKS, ALL, "LIST", "where requests may come from: 10.0.0.0/8")     \
+    X(origins, "origins", ORIGINS, ALL, "LIST", "web pages that may use it: https://app.example")  \
     X(labels, "labels", LABELS, ALL, "LIST", "for the bill: env=prod,cost=4711")                   \
     X(expires, "expires", TIME, KEYS, "TIME", "when the key ends: 2027-01-31 or ...T18:00:00Z")    \
     X(admin, "admin", FLAG, KEYS, "yes|no", "a key for the admin API, and for nothing else")       \
@@ -98,6 +99,7 @@ enum account_type {
     ACCOUNT_MODEL,    /* letters, digits and - _ . : / */
     ACCOUNT_NAMES,    /* letters, digits and - _ . : / , a final * */
     ACCOUNT_NETWORKS, /* addresses with or without a length of prefix */
+    ACCOUNT_ORIGINS,  /* scheme://host or scheme://host:port, or null */
     ACCOUNT_LABELS    /* name=value, in order of name */
 };
 
@@ -117,7 +119,8 @@ struct account_settings {
     char *fallback_model;
     char *budget_zone; /* name of a time zone; NULL: UTC */
     char *models, *suppliers, *allowed_sites, *allowed_regions, *networks, *labels;
-    char *region;     /* NULL: not said */
+    char *region; /* NULL: not said */
+    char *origins;
     char currency[4]; /* of its budgets of money; "": it has none */
 };
 
@@ -152,6 +155,8 @@ int account_field_show(const struct account_settings *s, const struct account_fi
 int account_name_ok(const char *s);
 /* Is that name in a list of names? */
 int account_names_have(const char *list, const char *name);
+/* Is an origin, as browsers write it, in a list of origins? */
+int account_origins_have(const char *list, const char *origin);
 /* Is an address, as text, in a list of networks? IPv4 in IPv6 (::ffff:1.2.3.4) is IPv4. */
 int account_networks_have(const char *list, const char *address);
 

@@ -52,6 +52,7 @@ static json_t *value_of(const struct account_field *f, const char *text)
     case ACCOUNT_TIERS:
     case ACCOUNT_NAMES:
     case ACCOUNT_NETWORKS:
+    case ACCOUNT_ORIGINS:
         return list_of(text, 0);
     case ACCOUNT_LABELS:
         return list_of(text, 1);
@@ -173,6 +174,7 @@ static int read_value(const struct account_field *f, const json_t *v, char ret[A
     case ACCOUNT_TIERS:
     case ACCOUNT_NAMES:
     case ACCOUNT_NETWORKS:
+    case ACCOUNT_ORIGINS:
         return json_is_array(v) && json_array_size(v) ? join(f, v, ret, e)
                                                       : bad(f, "an array of texts", e);
     case ACCOUNT_LABELS:

@@ -300,10 +300,11 @@ struct cloud_caller {
     size_t n_key;
     const char *address;
     const char *again_key_id, *again_tenant; /* NULL: it is a new one */
+    const char *origin; /* of the page of elsewhere that asks; NULL: none does */
 };
-/* ERR_AUTH, ERR_FORBIDDEN (from this address, or an admin's key), ERR_RATE_REQUESTS, ERR_QUEUE_FULL
- * (concurrency), ERR_AGAIN (the books are full). On failure the ticket is closed, but i_tenant's
- * rates may still be asked for. */
+/* ERR_AUTH, ERR_FORBIDDEN (from this address, by a page of this origin, or an admin's key),
+ * ERR_RATE_REQUESTS, ERR_QUEUE_FULL (concurrency), ERR_AGAIN (the books are full). On failure the
+ * ticket is closed, but i_tenant's rates may still be asked for. */
 int cloud_enter(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
                 struct cloud_ticket *t, struct err *e);
 /* ERR_AUTH: its key was revoked or has expired since. */

@@ -642,6 +642,10 @@ static int check_grant(struct cloud *c, const struct grant *g, const struct clou
     if (!who->again_key_id && !grant_has_address(g, who->address))
         return err_set_param(e, ERR_FORBIDDEN, "api_key",
                              "This API key may not be used from this address.");
+    if (!grant_has_origin(g, who->origin))
+        return err_set_param(e, ERR_FORBIDDEN, "api_key",
+                             "This API key may not be used by web pages of the origin '%.150s'.",
+                             who->origin);
     return 0;
 }
 

@@ -277,6 +277,7 @@ void grant_put(struct grant *g)
         free(g->networks[i]);
         free(g->sites[i]);
         free(g->regions[i]);
+        free(g->origins[i]);
     }
     free(g->fallback);
     free(g->region);
@@ -342,7 +343,7 @@ static int add_to(struct grant *g, int i, struct account *a, const struct accoun
     return add_list(&g->sites[i], s->allowed_sites) ||
                    add_list(&g->regions[i], s->allowed_regions) ||
                    add_list(&g->models[i], s->models) || add_list(&g->suppliers[i], s->suppliers) ||
-                   add_list(&g->networks[i], s->networks)
+                   add_list(&g->networks[i], s->networks) || add_list(&g->origins[i], s->origins)
                ? ERR_NOMEM
                : 0;
 }
@@ -441,6 +442,15 @@ int grant_has_address(const struct grant *g, const char *address)
             continue;
         bare(address ? address : "", text, sizeof text);
         if (!account_networks_have(g->networks[i], text))
+            return 0;
+    }
+    return 1;
+}
+
+int grant_has_origin(const struct grant *g, const char *origin)
+{
+    for (int i = 0; origin && i < HOLDS_PATH_MAX; i++) {
+        if (g->origins[i] && !account_origins_have(g->origins[i], origin))
             return 0;
     }
     return 1;

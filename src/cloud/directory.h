@@ -62,6 +62,7 @@ struct grant {
     char *models[HOLDS_PATH_MAX], *suppliers[HOLDS_PATH_MAX], *networks[HOLDS_PATH_MAX];
     char *sites[HOLDS_PATH_MAX], *regions[HOLDS_PATH_MAX];
     char *region; /* of its users; NULL: not said */
+    char *origins[HOLDS_PATH_MAX];
 };
 
 struct secret {
@@ -122,7 +123,8 @@ int grant_has_supplier(const struct grant *g, const char *id); /* "NAME/MODEL": 
 /* Where a supplier is, NULL: not said, which is in no list. */
 int grant_has_place(const struct grant *g, const char *site, const char *region);
 int grant_has_address(const struct grant *g, const char *address);
-void grant_put(struct grant *g); /* accepts NULL; [any] */
+int grant_has_origin(const struct grant *g, const char *origin); /* NULL: of no page */
+void grant_put(struct grant *g);                                 /* accepts NULL; [any] */
 /* The key was revoked, or has expired. [any] */
 int grant_is_over(const struct grant *g, int64_t now_s);
 

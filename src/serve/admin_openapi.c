@@ -264,6 +264,9 @@ static json_t *schema_of(const struct account_field *f)
     case ACCOUNT_NETWORKS:
         j = text_list("^[0-9a-f.:]+(/[0-9]+)?$");
         break;
+    case ACCOUNT_ORIGINS:
+        j = text_list("^(null|[a-z]{1,20}://[A-Za-z0-9.-]{1,60}(:[0-9]{1,5})?)$");
+        break;
     case ACCOUNT_LABELS:
         j = json_pack("{s:s, s:i, s:{s:s}, s:{s:s, s:s}}", "type", "object", "minProperties", 1,
                       "propertyNames", "pattern", "^[A-Za-z0-9._:-]{1,40}$", "additionalProperties",

@@ -254,7 +254,7 @@ int handler_is_operator(struct call *c);
 int handler_check_operator(struct call *c, struct cloud_admin *ret, struct err *e);
 struct session;
 int handler_find_session(struct call *c, struct session *ret); /* of its cookie; 1: there is one */
-int handler_is_own_page(struct call *c);                       /* not sent by another site's page */
+int handler_is_own_page(const struct call *c);                 /* not sent by another site's page */
 void handler_tick(void *io);       /* of a timer, while there are calls */
 void handler_reap(struct call *c); /* frees it when nothing of it is outside */
 void handler_refuse(void *ctx, int status, const char *why, struct buf *body);

@@ -172,8 +172,11 @@ static int is_local(const struct call *c)
 struct cloud_caller handler_caller(const struct call *c)
 {
     struct cloud_caller who = {.address = c->peer};
+    const char *origin = http_field(net_head(c->x), "origin");
 
     find_key(net_head(c->x), &who.key, &who.n_key);
+    if (origin && *origin && !handler_is_own_page(c))
+        who.origin = origin;
     return who;
 }
 
@@ -185,7 +188,7 @@ int handler_is_operator(struct call *c)
     return !handler_check_operator(c, &who, &e);
 }
 
-int handler_is_own_page(struct call *c)
+int handler_is_own_page(const struct call *c)
 {
     struct origin_ask ask = origin_of(c);
 

@@ -22,6 +22,7 @@ struct named_text {
 #define IS_TIERS                                       struct config_strs
 #define IS_NAMES                                       struct config_strs
 #define IS_NETWORKS                                    struct config_strs
+#define IS_ORIGINS                                     struct config_strs
 #define IS_LABELS                                      struct config_strs
 #define MEMBER(name, option, type, kinds, value, help) IS_##type name;
     ACCOUNT_FIELDS(MEMBER)
@@ -40,6 +41,7 @@ struct named_text {
 #define KIND_TIERS    CONFIG_STRS
 #define KIND_NAMES    CONFIG_STRS
 #define KIND_NETWORKS CONFIG_STRS
+#define KIND_ORIGINS  CONFIG_STRS
 #define KIND_LABELS   CONFIG_STRS
 /* clang-format off */
 #define ROW(name, type, value, help) {#name, KIND_##type, AT(name), NULL, 0, 0, value, help},

@@ -123,7 +123,7 @@ def test_every_field_reads_back(cloud):
             "token_budget_per_day": 12, "token_budget_per_week": 13, "token_budget_per_month": 14, "token_budget": 15,
             "budget_from": "2026-12-01", "budget_until": "2027-02-01T12:00:00Z", "budget_zone": "Europe/Berlin",
             "budget_warn": 80, "tiers": ["flex", "default"], "models": ["a", "b*"], "suppliers": ["far", "local/m"],
-            "networks": ["10.0.0.0/8", "::1"], "labels": {"cost": "7", "env": "prod"}}
+            "networks": ["10.0.0.0/8", "::1"], "origins": ["https://a.example", "https://b.example:8443"], "labels": {"cost": "7", "env": "prod"}}
     flags = []
     for name, value in said.items():
         text = ",".join(value) if isinstance(value, list) else ",".join(f"{k}={v}" for k, v in value.items()) \
@@ -138,7 +138,7 @@ def test_every_field_reads_back(cloud):
         cloud.cli(kind, "set", name, *(x for f in flags[::2] for x in (f, "none")))
         assert not set(said) & set(cloud.show(kind, name))
     for bad in (["--tokens-per-day", "-1"], ["--budget", "5"], ["--budget", "5EUR", "--budget-per-day", "5USD"], ["--tiers", "gold"],
-                ["--networks", "10.0.0.0/33"], ["--labels", "x"], ["--budget-zone", "Nowhere"], ["--models", "a b"]):
+                ["--networks", "10.0.0.0/33"], ["--origins", "a.example"], ["--origins", "https://a.example/x"], ["--labels", "x"], ["--budget-zone", "Nowhere"], ["--models", "a b"]):
         before = cloud.show("tenant", "acme")
         assert bad[0][2:].replace("-", "_") in cloud.cli("tenant", "set", "acme", "--tokens-per-hour", 5, *bad, ok=False) \
             or "currency" in bad
@@ -249,6 +249,32 @@ def test_allow_lists(cloud):
     assert cloud.server.get("/v1/models", {"Authorization": f"Bearer {key}"})[0] == 403
     cloud.cli("key", "set", "alice", "--networks", "10.0.0.0/8,127.0.0.0/8")
     cloud.ask(key, 200)
+
+
+def test_web_pages_of_a_tenant(cloud):
+    """Pages of other origins than the tenant's (or the key's) may not use its keys; who is no page is not asked."""
+    cloud.cli("tenant", "new", "acme", "--origins", "https://app.acme.example,https://b.example")
+    key = cloud.cli("key", "new", "alice", "--tenant", "acme")
+    other = cloud.cli("key", "new", "bob", "--tenant", "acme", "--origins", "https://b.example")
+    cloud.serve()
+
+    def ask(key, **headers):
+        s, heads, body = cloud.server.post("/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "x"}]},
+                                           {"Authorization": f"Bearer {key}", **headers})
+        return s, heads.get("access-control-allow-origin"), json.dumps(body)
+    assert ask(key)[0] == 200
+    assert ask(key, Origin="https://app.acme.example")[:2] == (200, "*")
+    assert ask(key, Origin="https://APP.acme.example")[0] == 200
+    status, cors, text = ask(key, Origin="https://evil.example")
+    assert (status, cors) == (403, "*") and "https://evil.example" in text  # which the page may read
+    assert ask(key, Origin="null")[0] == 403
+    assert ask(key, Origin="https://app.acme.example.evil.example")[0] == 403
+    assert ask(key, Origin=cloud.server.url)[0] == 200  # the server's own page
+    assert ask(other, Origin="https://app.acme.example")[0] == 403  # both lists count
+    assert ask(other, Origin="https://b.example")[0] == 200
+    # A browser asks first, without a key: it learns nothing of whose pages these are.
+    assert cloud.server.request("OPTIONS", "/v1/chat/completions", headers={
+        "Origin": "https://evil.example", "Access-Control-Request-Method": "POST"})[0] in (200, 204)
 
 
 def test_all_of_the_path_have_room(cloud):

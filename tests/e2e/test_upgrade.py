@@ -16,9 +16,9 @@ from serving import MODEL, SLOW, Server, model_path, wait_for
 pytestmark = pytest.mark.sanitize
 
 SHORT = {"model": MODEL, "messages": [{"role": "user", "content": "Say hi."}], "max_tokens": 3, "temperature": 0}
-LONG = {"model": MODEL, "messages": [{"role": "user", "content": "Tell me a long story."}], "max_tokens": 300,
+LONG = {"model": MODEL, "messages": [{"role": "user", "content": "Tell me a long story."}], "max_tokens": 120,
         "temperature": 0, "stream": True}
-N_STREAMS, N_CLIENTS = 6, 3
+N_STREAMS, N_CLIENTS = 4, 2
 
 
 def upgrade(pid):
@@ -54,7 +54,7 @@ class Replaced(Server):
 
 @pytest.fixture
 def server(tmp_path):
-    s = Replaced(str(tmp_path), "--kv-memory", "128M")
+    s = Replaced(str(tmp_path), "--kv-memory", "128M", "--idle-timeout", "1h", "--stall-timeout", "1h")
     yield s
     s.stop_all()
 
