@@ -91,6 +91,8 @@ def test_chat_and_stream(node, door, sdk):
     assert stream["time_info"]["total_time"] > 0
     asked = node(sdk, url, "chat", {**body, "stream": True, "stream_options": {"include_usage": True}})
     assert asked["text"] == whole["text"] and asked["usage"]["completion_tokens"] == 12
+    stored = node(sdk, url, "chat", {**body, "stream": True, "store": True})  # its events have ids, where it is stored
+    assert (stored["text"], stored["finish"]) == (whole["text"], "length")
 
 
 def test_completions_and_models(node, door, sdk):

@@ -326,3 +326,20 @@ def test_damaged_files(start, keeper):
         assert choices(s.get(f"/v1/chat/completions/{i}?stream=true")[2]) == choices(want)
     wait_for("all have ended", s.idle)
     assert len(settled(s, 4)) == 4 and s.stop() == 0
+
+
+@pytest.mark.parametrize("sdk", ["openai", "cerebras"])
+def test_sdks_read_streams_with_ids(server, sdk):
+    if sdk == "openai":
+        import openai
+        client = openai.OpenAI(base_url=server.url + "/v1", api_key="x")
+    else:
+        from cerebras.cloud.sdk import Cerebras
+        client = Cerebras(base_url=server.url, api_key="x", warm_tcp_connection=False)
+    ask = {"model": MODEL, "messages": ASK["messages"], "max_tokens": 6, "temperature": 0}
+    chunks = list(client.chat.completions.create(**ask, stream=True, extra_headers={"x-gaufre-store": "true"}))
+    text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+    assert text == client.chat.completions.create(**ask).choices[0].message.content
+    if sdk == "openai":
+        assert client.chat.completions.retrieve(chunks[0].id).choices[0].message.content == text
+        assert client.chat.completions.delete(chunks[0].id).deleted
