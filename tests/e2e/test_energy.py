@@ -127,8 +127,7 @@ def test_counters_of_the_processor(tmp_path):
     assert joules(server, "gaufre_energy_joules_total", boundary="accelerator", method="rapl") > 0
     assert server.metric("gaufre_energy_meter_failures_total") == 0
     counters.bump(server.process, 1234567)  # nobody works
-    wait_for("nobody's", lambda: books(server)[0] == counters.bumped)
-    assert closes(server)
+    wait_for("nobody's", lambda: books(server)[0] == counters.bumped and closes(server))
 
     # It lies: goes back, beyond its top, holds no number, more than any machine draws. Then it counts on.
     before = counters.bumped
@@ -137,7 +136,7 @@ def test_counters_of_the_processor(tmp_path):
         counters.lie(server.process, "intel-rapl:0", lie)
         wait_for("refused", lambda: server.metric("gaufre_energy_meter_failures_total") > failed)
         assert server.chat("Hello", max_tokens=2)[0] == 200
-    assert books(server)[0] == before and closes(server)
+    wait_for("closes", lambda: books(server)[0] == before and closes(server))
     counters.lie(server.process, "intel-rapl:0", b"%020d\n" % 7)
     counters.uj[root / "intel-rapl:0"] = 7
     wait_for("believed again", lambda: counters.bump(server.process, 1000) or books(server)[0] > before)
