@@ -17,6 +17,7 @@
 #define COUNT_MAX  (INT64_C(1) << 50)
 #define ALL        (1u << ACCOUNT_TENANT | 1u << ACCOUNT_TEAM | 1u << ACCOUNT_KEY)
 #define KEYS       (1u << ACCOUNT_KEY)
+#define TENANTS    (1u << ACCOUNT_TENANT)
 #define NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:"
 
 const struct account_field account_fields[] = {

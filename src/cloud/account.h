@@ -81,6 +81,8 @@ const char *exceed_name(enum exceed x); /* "reject" */
     X(region, "region", MODEL, ALL, "NAME", "where its users are, for 'route: nearest'")           \
     X(networks, "networks", NETWORKS, ALL, "LIST", "where requests may come from: 10.0.0.0/8")     \
     X(origins, "origins", ORIGINS, ALL, "LIST", "web pages that may use it: https://app.example")  \
+    X(keep_texts, "keep-texts", COUNT, TENANTS, "DAYS",                                            \
+      "keep prompts and answers in the request log, redacted, for so long")                        \
     X(labels, "labels", LABELS, ALL, "LIST", "for the bill: env=prod,cost=4711")                   \
     X(expires, "expires", TIME, KEYS, "TIME", "when the key ends: 2027-01-31 or ...T18:00:00Z")    \
     X(admin, "admin", FLAG, KEYS, "yes|no", "a key for the admin API, and for nothing else")       \
@@ -115,7 +117,7 @@ struct account_settings {
     int64_t token_budget_per_day, token_budget_per_week, token_budget_per_month, token_budget;
     int64_t energy_budget_per_day, energy_budget_per_week, energy_budget_per_month, energy_budget;
     int64_t budget_warn; /* percent of a budget at which its owner is warned */
-    int64_t overshoot, on_exceed, tiers, expires, admin, read_only;
+    int64_t keep_texts, overshoot, on_exceed, tiers, expires, admin, read_only;
     char *fallback_model;
     char *budget_zone; /* name of a time zone; NULL: UTC */
     char *models, *suppliers, *allowed_sites, *allowed_regions, *networks, *labels;

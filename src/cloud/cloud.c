@@ -496,6 +496,11 @@ enum exceed cloud_exceed(struct cloud_ticket *t, int code)
     return t->exceed;
 }
 
+int64_t cloud_texts_days(const struct cloud_ticket *t)
+{
+    return t->grant ? t->grant->texts_days : 0;
+}
+
 const char *cloud_fallback(const struct cloud_ticket *t)
 {
     return t->grant->fallback;

@@ -350,6 +350,8 @@ struct cloud_want {
     const char *region;         /* where its user is; NULL: as its account says */
     struct buf *record;         /* the decision is added to it (route_record.h); NULL: nowhere */
 };
+/* Days that its tenant wants its texts to be kept; 0: it does not. */
+int64_t cloud_texts_days(const struct cloud_ticket *t);
 /* ERR_FORBIDDEN where the ticket's key has no right to use the model. cloud_route asks it, too. */
 int cloud_may_use(const struct cloud_ticket *t, const char *model, struct err *e);
 /* Choose who serves the model, among the offers that this request has not tried: t->offer. The body

@@ -335,6 +335,8 @@ static int add_to(struct grant *g, int i, struct account *a, const struct accoun
         g->tiers = (unsigned)s->tiers;
     if (*exceed < 0)
         *exceed = s->on_exceed;
+    if (a->kind == ACCOUNT_TENANT && s->keep_texts > 0)
+        g->texts_days = s->keep_texts;
     if (!g->fallback && add_list(&g->fallback, s->fallback_model))
         return ERR_NOMEM;
     if (!g->region && add_list(&g->region, s->region))

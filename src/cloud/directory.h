@@ -55,6 +55,7 @@ struct grant {
     unsigned tiers; /* bits 1 << TIER_* */
     enum exceed exceed;
     char *fallback; /* NULL: none */
+    int64_t texts_days; /* its tenant wants texts kept; 0: it does not */
     int is_admin, is_read_only;
     int64_t expires_s;   /* 0: never */
     struct account *key; /* NULL: without keys */

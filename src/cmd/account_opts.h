@@ -17,6 +17,7 @@ struct account_opts {
 #define ACCOUNT_OPT_ALL(name, option, value, help)                                                 \
     OPT_STR(0, option, value, NULL, account_opts, name, help),
 #define ACCOUNT_OPT_KEYS(name, option, value, help)
+#define ACCOUNT_OPT_TENANTS(name, option, value, help)
 #define ACCOUNT_OPT(name, option, type, kinds, value, help)                                        \
     ACCOUNT_OPT_##kinds(name, option, value, help)
 #define ACCOUNT_OPTS_COMMON                                                                        \

@@ -20,8 +20,10 @@ struct log_opts {
     const char *log, *id, *tenant, *key, *model, *supplier, *status, *since;
     double slower;
     int64_t n;
-    int follow, failed, json;
+    int follow, failed, json, texts, export, forget;
 };
+
+enum { EXPORT_MESSAGES = 1, EXPORT_EVALS };
 
 static const struct opt opts[] = {
     OPT_FLAG('f', "follow", log_opts, follow, "wait for further ones, until Ctrl-C"),
@@ -38,6 +40,13 @@ static const struct opt opts[] = {
     OPT_STR(0, "since", "DATE", NULL, log_opts, since, "from this day on (UTC): 2026-12-01"),
     OPT_STR(0, "id", "ID", NULL, log_opts, id, "of this id (header x-request-id): all of its row"),
     OPT_FLAG(0, "json", log_opts, json, "one JSON object a line, with all fields"),
+    OPT_FLAG(0, "texts", log_opts, texts,
+             "with prompts and answers, of tenants that have agreed (keep_texts); as --json"),
+    OPT_CHOICE(
+        0, "export", "messages|evals", NULL, log_opts, export,
+        "only these texts, a JSON line each: {messages: [...]} or {input: [...], ideal: ...}"),
+    OPT_FLAG(0, "forget-texts", log_opts, forget,
+             "remove the texts of one --tenant, or of one --id, for good; the rows stay"),
     {OPT_KIND_FILE, 'l', "log", "FILE|URL", NULL, 0, 0, offsetof(struct log_opts, log),
      "the request log (default: $GAUFRE_REQUEST_LOG, or requests.db in gaufre's home)"},
     OPT_END,
@@ -75,7 +84,52 @@ static json_t *value_of(const struct request_row *r, const struct request_field 
     return f->is_text ? cmd_json_str(at) : json_integer(*(const int64_t *)(const void *)at);
 }
 
-static int print_json(const struct request_row *r)
+/* A text that was stored as JSON; null: there is none. */
+static json_t *stored(const char *text)
+{
+    json_t *j = text ? json_loads(text, 0, NULL) : NULL;
+
+    return j ? j : json_null();
+}
+
+/* What was asked, as a new list of messages. */
+static json_t *messages_of(const json_t *request)
+{
+    const json_t *list = json_object_get(request, "messages"),
+                 *prompt = json_object_get(request, "prompt");
+
+    if (json_is_array(list))
+        return json_copy((json_t *)(uintptr_t)list);
+    return json_pack("[{s:s, s:O}]", "role", "user", "content",
+                     prompt ? prompt : json_object_get(request, "input"));
+}
+
+/* One line for each request that has both: its first answer is the one that counts. */
+static int print_export(const struct log_opts *o, const struct request_row *r)
+{
+    json_t *request = stored(r->request), *answer = stored(r->answer), *line, *list;
+    const json_t *first = json_array_get(answer, 0);
+
+    list = json_is_object(first) ? messages_of(request) : NULL;
+    if (!list) {
+        json_decref(request);
+        json_decref(answer);
+        return 0;
+    }
+    if (o->export == EXPORT_MESSAGES)
+        json_array_append(list, (json_t *)(uintptr_t)first);
+    line = o->export == EXPORT_MESSAGES ? json_pack("{s:o}", "messages", list)
+                                        : json_pack("{s:o, s:O?}", "input", list, "ideal",
+                                                    json_object_get(first, "content"));
+    json_object_set_new(line, "metadata",
+                        json_pack("{s:o, s:o, s:o}", "id", cmd_json_str(r->id), "model",
+                                  cmd_json_str(r->model), "tenant", cmd_json_str(r->tenant)));
+    json_decref(request);
+    json_decref(answer);
+    return cmd_json(line, JSON_COMPACT);
+}
+
+static int print_json(const struct log_opts *o, const struct request_row *r)
 {
     const struct request_field *f;
     json_t *j = json_object();
@@ -85,6 +139,10 @@ static int print_json(const struct request_row *r)
     json_object_set_new(j, "at", json_string(at));
     for (int i = 0; (f = request_field_row(i)); i++)
         json_object_set_new(j, f->name, value_of(r, f));
+    if (o->texts) {
+        json_object_set_new(j, "request", stored(r->request));
+        json_object_set_new(j, "answer", stored(r->answer));
+    }
     return cmd_json(j, JSON_COMPACT);
 }
 
@@ -133,8 +191,10 @@ static int print_row(void *arg, const struct request_row *r)
     int is_first = !l->n_rows++;
 
     l->last_seq = r->seq;
-    if (l->o->json)
-        return print_json(r);
+    if (l->o->export)
+        return print_export(l->o, r);
+    if (l->o->json || l->o->texts)
+        return print_json(l->o, r);
     if (l->o->id)
         return print_whole(r);
     if (is_first)
@@ -172,7 +232,11 @@ static const char *read_where(const struct log_opts *o, struct request_where *re
                                   .model = o->model,
                                   .supplier = o->supplier,
                                   .slower_us = (int64_t)(o->slower * 1e6),
-                                  .only_failed = o->failed};
+                                  .only_failed = o->failed,
+                                  .with_texts = o->texts || o->export,
+                                  .only_texts = o->export};
+    if (o->forget && !o->tenant == !o->id)
+        return "--forget-texts wants one --tenant, or one --id";
     if (o->since && day_read(o->since, &from_s))
         return "--since wants a day like 2026-12-01";
     ret->from_us = from_s * 1000000;
@@ -214,6 +278,30 @@ static int follow(struct request_reader *r, struct request_where *w, struct log 
     return code;
 }
 
+static int forget(struct request_reader *r, const struct log_opts *o, struct err *e)
+{
+    int64_t n = 0;
+    int code = request_reader_forget(r, o->tenant, o->id, &n, e);
+
+    if (!code)
+        cmd_note("the texts of %lld request%s are gone", (long long)n, plural(n));
+    return code;
+}
+
+static int show(struct request_reader *r, struct request_where *w, struct log *l, struct err *e)
+{
+    /* rows that others have do not come again */
+    int code = l->o->follow ? newest(r, &l->last_seq, e) : 0;
+
+    if (!code)
+        code = request_reader_each(r, w, l->o->n, print_row, l, e);
+    if (!code && l->o->follow)
+        code = follow(r, w, l, e);
+    if (!code && l->o->id && !l->n_rows && !l->o->follow)
+        code = err_set(e, ERR_NOTFOUND, "no request has the id %s", l->o->id);
+    return code;
+}
+
 static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 {
     const struct log_opts *o = opts_;
@@ -233,27 +321,18 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
                        "there is no request log: 'gaufre serve --request-log on' keeps one");
     if (!code)
         code = request_reader_open(&r, path, &e);
-    if (!code && o->follow) /* rows that others have do not come again */
-        code = newest(r, &l.last_seq, &e);
     if (!code)
-        code = request_reader_each(r, &w, o->n, print_row, &l, &e);
-    if (!code && o->follow)
-        code = follow(r, &w, &l, &e);
+        code = o->forget ? forget(r, o, &e) : show(r, &w, &l, &e);
     request_reader_close(r);
-    if (code)
-        return cmd_fail(cmd, &e);
-    if (o->id && !o->follow && !l.n_rows) {
-        err_set(&e, ERR_NOTFOUND, "no request has the id %s", o->id);
-        return cmd_fail(cmd, &e);
-    }
-    return CMD_OK;
+    return code ? cmd_fail(cmd, &e) : CMD_OK;
 }
 
 const struct cmd cmd_log = {
     .name = "log",
     .help = "Show the requests that a server has answered, or follow them",
     .about = "A server keeps them with 'gaufre serve --request-log on': everything but the texts\n"
-             "of prompts and answers. Times are seconds: to the first token, and in all.",
+             "of prompts and answers, which are kept of tenants that have agreed ('gaufre tenant\n"
+             "set NAME --keep-texts DAYS'). Times are seconds: to the first token, and in all.",
     .opts = opts,
     .opts_size = sizeof(struct log_opts),
     .n_args_min = 0,

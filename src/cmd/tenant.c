@@ -2,6 +2,12 @@
  * own. */
 #include "cmd/account_opts.h"
 
+static const struct opt team_opts[] = {
+    OPT_STR('t', "tenant", "NAME", NULL, account_opts, tenant, "list only this tenant's"),
+    ACCOUNT_FIELDS(ACCOUNT_OPT) ACCOUNT_OPTS_COMMON, OPT_END};
+
+#undef ACCOUNT_OPT_TENANTS
+#define ACCOUNT_OPT_TENANTS ACCOUNT_OPT_ALL
 static const struct opt tenant_opts[] = {ACCOUNT_FIELDS(ACCOUNT_OPT) ACCOUNT_OPTS_COMMON, OPT_END};
 
 static int tenant_run(const struct cmd *cmd, void *opts_, int argc, char **argv)
@@ -25,10 +31,6 @@ const struct cmd cmd_tenant = {
     .n_args_max = 2,
     .run = tenant_run,
 };
-
-static const struct opt team_opts[] = {
-    OPT_STR('t', "tenant", "NAME", NULL, account_opts, tenant, "list only this tenant's"),
-    ACCOUNT_FIELDS(ACCOUNT_OPT) ACCOUNT_OPTS_COMMON, OPT_END};
 
 static int team_run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 {

@@ -40,7 +40,7 @@ static void store_row(struct request_store *store, const struct row_live *l,
     PUT(client_id, r->client_id);
     PUT(route, e->route);
 #undef PUT
-    request_store_add(store, &q);
+    request_store_add(store, &q, e->texts);
 }
 
 void request_log(const struct row_live *l, const struct row_end *e, const char *model,

@@ -11,6 +11,7 @@
 #include "base/put.h"
 #include "base/utf8.h"
 #include "console/request_sql.h"
+#include "console/request_text.h"
 
 #define GATHER_US 200000 /* rows are written together */
 #define PRUNE_US  INT64_C(3600000000)
@@ -22,10 +23,12 @@ struct place {
     struct mbox_item item;
     struct place *next_free;
     struct request_row row;
+    struct request_texts texts;
 };
 
 struct request_store {
     struct sql *db;
+    struct redact *redact;
     int64_t days;
     pthread_t thread;
     struct mbox box;
@@ -34,9 +37,11 @@ struct request_store {
     struct place *place, *free;
     int n_taken; /* the first so many were taken before */
     _Atomic int64_t n_dropped;
+    _Atomic int64_t n_text_bytes; /* of texts on their way */
     /* The thread's. */
     int stopping;
     int64_t told_us, pruned_us;
+    struct request_put put[REQUEST_ROWS_MAX];
     struct place *batch[REQUEST_ROWS_MAX];
     int n_batch;
 };
@@ -78,16 +83,43 @@ static void clean(struct request_row *r)
     }
 }
 
-void request_store_add(struct request_store *s, const struct request_row *r)
+static int64_t bytes_of(const struct request_texts *t)
+{
+    return (int64_t)(t->n_request + t->n_answer);
+}
+
+static void free_texts(struct request_texts *t)
+{
+    free(t->request);
+    free(t->answer);
+    *t = (struct request_texts){.days = 0};
+}
+
+static void take_texts(struct request_store *s, struct place *p, const struct request_texts *t)
+{
+    p->texts = *t;
+    if (atomic_fetch_add(&s->n_text_bytes, bytes_of(t)) + bytes_of(t) <= (int64_t)REQUEST_TEXTS_MAX)
+        return;
+    atomic_fetch_sub(&s->n_text_bytes, bytes_of(t));
+    atomic_fetch_add(&s->n_dropped, 1);
+    free_texts(&p->texts);
+}
+
+void request_store_add(struct request_store *s, const struct request_row *r,
+                       const struct request_texts *t)
 {
     struct place *p = take(s);
 
     if (!p) {
+        struct request_texts gone = t ? *t : (struct request_texts){.days = 0};
+        free_texts(&gone);
         atomic_fetch_add(&s->n_dropped, 1);
         return;
     }
     p->row = *r;
     clean(&p->row);
+    if (t)
+        take_texts(s, p, t);
     if (mbox_post(&s->box, &p->item))
         mbox_wake(&s->box);
 }
@@ -124,30 +156,68 @@ static void take_posted(struct request_store *s)
     }
 }
 
+/* A text as it is stored, or NULL: allocated. */
+static char *stored_text(struct request_store *s, const struct request_texts *t, int is_answer)
+{
+    struct buf b;
+    int r;
+
+    if (!(is_answer ? t->answer : t->request))
+        return NULL;
+    buf_init(&b, 4 * REQUEST_TEXT_MAX);
+    r = is_answer ? request_text_answer(s->redact, t->answer, t->n_answer, t->is_stream, &b)
+                  : request_text_body(s->redact, t->request, t->n_request, &b);
+    if (r) {
+        buf_done(&b);
+        return NULL;
+    }
+    return b.data;
+}
+
+/* What a place has, as it is written; and what was taken for that is given back. */
+static void make_put(struct request_store *s, struct place *p, struct request_put *ret)
+{
+    *ret = (struct request_put){.row = &p->row};
+    if (!p->texts.days)
+        return;
+    ret->until_us = p->row.at_us + p->texts.days * DAY_US;
+    ret->request = stored_text(s, &p->texts, 0);
+    ret->answer = stored_text(s, &p->texts, 1);
+    atomic_fetch_sub(&s->n_text_bytes, bytes_of(&p->texts));
+    free_texts(&p->texts);
+}
+
 static void write_batch(struct request_store *s)
 {
-    struct request_row *rows[REQUEST_ROWS_MAX];
     struct err e = {0};
 
     for (int i = 0; i < s->n_batch; i++)
-        rows[i] = &s->batch[i]->row;
-    if (s->n_batch && request_sql_write(s->db, rows, s->n_batch, &e)) {
+        make_put(s, s->batch[i], &s->put[i]);
+    if (s->n_batch && request_sql_write(s->db, s->put, s->n_batch, &e)) {
         atomic_fetch_add(&s->n_dropped, s->n_batch);
         tell(s, "rows are dropped", &e);
+    }
+    for (int i = 0; i < s->n_batch; i++) {
+        free((char *)(uintptr_t)s->put[i].request);
+        free((char *)(uintptr_t)s->put[i].answer);
     }
     give_batch(s);
 }
 
 static void prune(struct request_store *s)
 {
-    int64_t now_us = clock_now_us(), n = 0;
+    int64_t now_us = clock_now_us(), wall_us = clock_wall_us(), n = 0, n_texts = 0;
     struct err e = {0};
+    int r;
 
-    if (!s->days || (s->pruned_us && now_us - s->pruned_us < PRUNE_US))
+    if (s->pruned_us && now_us - s->pruned_us < PRUNE_US)
         return;
-    if (request_sql_prune(s->db, clock_wall_us() - s->days * DAY_US, &n, &e))
+    r = request_sql_prune_texts(s->db, wall_us, &n_texts, &e);
+    if (!r && s->days)
+        r = request_sql_prune(s->db, wall_us - s->days * DAY_US, &n, &e);
+    if (r)
         tell(s, "old rows stay", &e);
-    if (e.code || !n) /* else the next of them soon */
+    if (r || !(n + n_texts)) /* else the next of them soon */
         s->pruned_us = now_us;
 }
 
@@ -172,20 +242,22 @@ static void *store_main(void *arg)
 static void store_free(struct request_store *s)
 {
     sql_close(s->db);
+    redact_free(s->redact);
     mbox_close(&s->box);
     pthread_mutex_destroy(&s->lock);
     free(s->place);
     free(s);
 }
 
-int request_store_open(struct request_store **ret, const char *where, int64_t days, struct err *e)
+int request_store_open(struct request_store **ret, const struct request_store_config *c,
+                       struct err *e)
 {
     struct request_store *s = calloc(1, sizeof *s);
     int r;
 
     if (!s)
         return err_set(e, ERR_NOMEM, "request log: out of memory");
-    s->days = days;
+    s->days = c->days;
     s->box.fd = -1;
     pthread_mutex_init(&s->lock, NULL);
     s->place = calloc(REQUEST_ROWS_MAX, sizeof *s->place);
@@ -194,7 +266,9 @@ int request_store_open(struct request_store **ret, const char *where, int64_t da
     else if (mbox_open(&s->box))
         r = err_set(e, ERR_IO, "request log: no descriptor for its mailbox");
     else
-        r = request_sql_open(&s->db, where, 0, e);
+        r = redact_new(&s->redact, c->rules, c->n_rules, e);
+    if (!r)
+        r = request_sql_open(&s->db, c->where, 0, e);
     if (!r && pthread_create(&s->thread, NULL, store_main, s))
         r = err_set(e, ERR_IO, "request log: cannot start its thread");
     if (r) {
@@ -248,4 +322,10 @@ int request_reader_each(struct request_reader *r, const struct request_where *w,
                         struct err *e)
 {
     return request_sql_each(r->db, w, n_max, row, arg, e);
+}
+
+int request_reader_forget(struct request_reader *r, const char *tenant, const char *id,
+                          int64_t *ret_n, struct err *e)
+{
+    return request_sql_forget(r->db, tenant, id, ret_n, e);
 }

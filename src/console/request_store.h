@@ -1,6 +1,8 @@
 /* The request log: a row of every request that asked for what a model does, and of every other that
  * failed for this server's sake, in one table of an SQLite file or of PostgreSQL ("where", as in
  * base/sql.h; several servers may share it). A row has what is known of the request but its texts.
+ * Prompt and answer are kept beside it only where its tenant has agreed (account.h, keep_texts):
+ * redacted, and until the days are over for which it agreed.
  *
  * It is a log and not the ledger: it never holds up a request. Rows come from a fixed pool and are
  * written together a few times a second by one thread; those that find the pool empty, or that the
@@ -11,12 +13,14 @@
 #ifndef CONSOLE_REQUEST_STORE_H
 #define CONSOLE_REQUEST_STORE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
 
 #define REQUEST_ROWS_MAX   4096 /* on their way */
 #define REQUEST_FIELDS_MAX 32
+#define REQUEST_TEXTS_MAX  ((size_t)64 << 20) /* bytes of texts on their way */
 
 struct request_store;
 
@@ -56,7 +60,18 @@ struct request_row {
 #undef REQUEST_TEXT_
 #undef REQUEST_LONG_
 #undef REQUEST_MEMBER_
-    int64_t seq; /* in the order in which rows were written; filled when one is read */
+    /* Filled when a row is read: its number in the order in which rows were written; and its texts
+     * as JSON (request_text.h), where they were asked for and are kept, until `row` returns. */
+    int64_t seq;
+    const char *request, *answer;
+};
+
+/* What was asked and answered, as it went over the wire; allocated by malloc. */
+struct request_texts {
+    char *request, *answer; /* NULL: none */
+    size_t n_request, n_answer;
+    int is_stream;
+    int64_t days; /* they are kept so long */
 };
 
 struct request_field {
@@ -67,13 +82,23 @@ struct request_field {
 /* Field i, or NULL past the last. */
 const struct request_field *request_field_row(int i);
 
-/* Makes the file or schema and its table where missing. days: rows live so long, 0: for ever. */
-int request_store_open(struct request_store **ret, const char *where, int64_t days, struct err *e);
+struct request_store_config {
+    const char *where;
+    int64_t days;             /* rows live so long, 0: for ever */
+    const char *const *rules; /* of redaction (redact.h) */
+    int n_rules;
+};
+/* Makes the file or schema and its tables where missing. */
+int request_store_open(struct request_store **ret, const struct request_store_config *c,
+                       struct err *e);
 /* Writes what was added, closes. Accepts NULL. */
 void request_store_close(struct request_store *s);
-/* A copy of the row is on its way; or it is dropped. [any], never waits for the disk. */
-void request_store_add(struct request_store *s, const struct request_row *r);
-int64_t request_store_dropped(const struct request_store *s); /* [any] */
+/* A copy of the row is on its way; or it is dropped. [any], never waits for the disk. Texts go with
+ * it, redacted, where there is one of the places for REQUEST_TEXTS_MAX bytes; their memory is the
+ * store's from now on. t NULL: none. */
+void request_store_add(struct request_store *s, const struct request_row *r,
+                       const struct request_texts *t);
+int64_t request_store_dropped(const struct request_store *s); /* [any]; rows, and rows' texts */
 
 /* Which rows: NULL and 0 mean any. */
 struct request_where {
@@ -82,6 +107,7 @@ struct request_where {
     int64_t from_us, slower_us; /* ended then or later; took at least so long */
     int64_t after_seq;          /* written later than that one */
     int only_failed;            /* with an error, or a status of 400 and above */
+    int with_texts, only_texts; /* read texts too; rows that have some */
 };
 
 /* A request log that stays open for many questions. One thread at a time. ERR_NOTFOUND: there is
@@ -94,5 +120,9 @@ void request_reader_close(struct request_reader *r); /* accepts NULL */
 int request_reader_each(struct request_reader *r, const struct request_where *w, int64_t n_max,
                         int (*row)(void *arg, const struct request_row *r), void *arg,
                         struct err *e);
+/* Remove the texts of that tenant's requests, or of that one (the other is NULL); their rows stay.
+ */
+int request_reader_forget(struct request_reader *r, const char *tenant, const char *id,
+                          int64_t *ret_n, struct err *e);
 
 #endif

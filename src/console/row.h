@@ -10,6 +10,7 @@
 
 #include <stdint.h>
 
+#include "console/request_store.h"
 #include "console/timeline.h"
 #include "job/tier.h"
 #include "job/usage.h"
@@ -86,6 +87,7 @@ struct row_end {
     enum tier tier;       /* in which it was served */
     struct usage usage;
     struct times times; /* but total and created */
+    const struct request_texts *texts; /* to be kept, and the store's from now on; NULL: none */
 };
 /* The request has ended, and no supplier and no thread has anything of it: count it, log it, keep
  * its row. Its memory may be freed afterwards. To be called for rows that were never published,

@@ -192,6 +192,8 @@ struct call {
         size_t at;    /* so far it was read */
         struct buf records;
     } store;
+    struct request_texts texts;  /* [prep]: kept with its row; days 0: nothing is */
+    struct buf text_answer;      /* the bytes of its answer, for that */
     struct net_claim answer;     /* [prep]: memory of the answer, while it is gathered */
     struct api_unbuilt *unbuilt; /* [prep]: what the local engine lacks of it; NULL: not noted */
     size_t n_worked;             /* [prep]: bytes of text read and written for it */
@@ -331,6 +333,12 @@ void call_again_look(struct server *s);
 void call_follow(struct call *c);
 void call_follow_pump(struct call *c);
 void call_follow_tick(struct call *c, int64_t now_us);
+
+/* call_text.c: io thread; call_text_request: any thread, as call_prep. */
+void call_text_want(struct call *c);                             /* its key is known */
+void call_text_request(struct call *c);                          /* its body is there */
+void call_text_note(struct call *c, const void *data, size_t n); /* the next bytes of its answer */
+const struct request_texts *call_text_end(struct call *c);       /* NULL: none; else the caller's */
 
 /* call_tool.c: any thread, as call_prep; call_tell: io thread. */
 int call_parse_tokenize(struct call *c, const struct api_options *o, struct err *e);

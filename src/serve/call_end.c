@@ -332,7 +332,8 @@ static void tell_end(struct call *c)
                         .n_jobs = c->n_sent,
                         .stream = c->streaming,
                         .usage = c->usage,
-                        .times = c->times};
+                        .times = c->times,
+                        .texts = call_text_end(c)};
 
     row_end(&c->live, c->s->io[c->io].rows, &e);
     for (int32_t i = 0; i < c->n_jobs && c->s->config->log_prompts; i++)
@@ -378,6 +379,7 @@ void call_close(struct call *c)
     call_store_done(c);
     buf_done(&c->out);
     buf_done(&c->record);
+    buf_done(&c->text_answer);
     call_tool_done(c);
     net_claim_set(&c->answer, 0);
     arena_done(&c->arena);

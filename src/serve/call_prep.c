@@ -316,6 +316,7 @@ static int parse_body(struct call *c, struct err *e)
         c->n_worked = c->body.len;
     if (!r)
         r = c->endpoint->parse(c, &o, e);
+    call_text_request(c);
     if (r || !(keeps_body(c) || call_store_is_wanted(c)))
         net_body_done(&c->body); /* the request keeps its own */
     return r;

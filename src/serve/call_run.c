@@ -19,6 +19,7 @@ void call_flush(struct call *c)
         return;
     c->written_us = clock_now_us();
     call_replay_note(c, c->out.data, c->out.len);
+    call_text_note(c, c->out.data, c->out.len);
     net_stream_write(c->x, c->out.data, c->out.len); /* cut: on_gone follows */
     buf_clear(&c->out);
 }
@@ -274,6 +275,7 @@ static void finish(struct call *c)
         return;
     }
     call_replay_note(c, c->out.data, c->out.len);
+    call_text_note(c, c->out.data, c->out.len);
     call_replay_keep(c);
     c->is_whole = 1;
     call_reply_buf(c, 200, "application/json", &c->out);

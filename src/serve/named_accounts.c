@@ -47,15 +47,22 @@ struct named_text {
 #define ROW(name, type, value, help) {#name, KIND_##type, AT(name), NULL, 0, 0, value, help},
 #define ALL_ROW_ALL(name, type, value, help) ROW(name, type, value, help)
 #define ALL_ROW_KEYS(name, type, value, help)
+#define ALL_ROW_TENANTS(name, type, value, help)
+#define TENANT_ROW_ALL(name, type, value, help)           ROW(name, type, value, help)
+#define TENANT_ROW_TENANTS(name, type, value, help)       ROW(name, type, value, help)
+#define TENANT_ROW_KEYS(name, type, value, help)
+#define KEY_ROW_TENANTS(name, type, value, help)
 #define KEY_ROW_ALL(name, type, value, help)              ROW(name, type, value, help)
 #define KEY_ROW_KEYS(name, type, value, help)             ROW(name, type, value, help)
 #define ALL_FIELD(name, option, type, kinds, value, help) ALL_ROW_##kinds(name, type, value, help)
+#define TENANT_FIELD(name, option, type, kinds, value, help)                                       \
+    TENANT_ROW_##kinds(name, type, value, help)
 #define KEY_FIELD(name, option, type, kinds, value, help) KEY_ROW_##kinds(name, type, value, help)
 /* clang-format on */
 
 const struct config_setting serve_tenant_settings[] = {
     {"name", CONFIG_STR, AT(name), NULL, 0, 0, "NAME", "who pays"},
-    ACCOUNT_FIELDS(ALL_FIELD){0},
+    ACCOUNT_FIELDS(TENANT_FIELD){0},
 };
 const struct config_setting serve_team_settings[] = {
     {"name", CONFIG_STR, AT(name), NULL, 0, 0, "NAME", "a part of a tenant"},

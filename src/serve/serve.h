@@ -70,6 +70,8 @@
       "home")                                                                                      \
     X("request_log_days", "request-log-days", INT, request_log_days, "30", 0, 36500, "N",          \
       "days that they are kept, 0: for ever")                                                      \
+    X("redact", "redact", STRS, redact, NULL, 0, 0, "RULES",                                       \
+      "what texts lose before they are kept: email, card, iban, phone, secret (all), or PCRE2")    \
     X("ledger_sync", "ledger-sync", CHOICE, ledger_sync, "full", 0, 0, "full|normal",              \
       "flush each group of rows, or leave that to the database once a second")                     \
     X("currency", "currency", STR, currency, "", 0, 0, "CODE",                                     \
@@ -316,7 +318,7 @@ struct serve_config {
     const char *request_log;
     const char *traces, *traces_headers_env, *traces_ca_file, *trace_ratio;
     struct serve_traces trace;
-    struct config_strs cors_origin, allowed_hosts, hedge_tiers;
+    struct config_strs redact, cors_origin, allowed_hosts, hedge_tiers;
     unsigned hedge_tier_bits; /* filled by serve_config_check */
     int64_t port, threads, io_threads, prep_threads, queue, connections, connections_per_address;
     int64_t request_log_days, retry_percent, retry_min, hedge_after, hedge_percent;

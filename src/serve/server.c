@@ -210,9 +210,11 @@ static int open_console(struct server *s, struct err *e)
                                   .net = s->net,
                                   .mail_kind = MAIL_WATCH,
                                   .has_one_tenant = server_has_one_tenant(s)};
-    const char *requests = or_null(s->config->request_log);
-    int r =
-        requests ? request_store_open(&s->requests, requests, s->config->request_log_days, e) : 0;
+    const struct request_store_config requests = {.where = or_null(s->config->request_log),
+                                                  .days = s->config->request_log_days,
+                                                  .rules = s->config->redact.v,
+                                                  .n_rules = s->config->redact.n};
+    int r = requests.where ? request_store_open(&s->requests, &requests, e) : 0;
 
     if (r)
         return r;

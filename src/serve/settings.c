@@ -11,6 +11,7 @@
 #include "base/sysmem.h"
 #include "base/team.h"
 #include "base/utf8.h"
+#include "console/redact.h"
 #include "engine/engine.h"
 #include "net/net.h"
 #include "serve/certificates.h"
@@ -386,6 +387,16 @@ static int check_handover(struct serve_config *c, struct err *e)
     return 0;
 }
 
+/* Are the rules of redaction such? */
+static int check_redact(const struct serve_config *c, struct err *e)
+{
+    struct redact *r = NULL;
+    int code = redact_new(&r, c->redact.v, c->redact.n, e);
+
+    redact_free(r);
+    return code ? (err_prefix(e, "redact"), code) : 0;
+}
+
 int serve_config_check(struct serve_config *c, struct err *e)
 {
     int r;
@@ -420,6 +431,8 @@ int serve_config_check(struct serve_config *c, struct err *e)
         r = traces_check(c, e);
     if (!r)
         r = named_accounts_check(c, e);
+    if (!r)
+        r = check_redact(c, e);
     if (r)
         return r;
     if (c->body_budget / 10 < c->body_limit)

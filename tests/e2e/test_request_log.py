@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from finding import find_gaufre
-from mock_upstream import CHAT, Mock
+from mock_upstream import CHAT, Mock, words
 from postgres import postgres  # noqa: F401  fixture
 from serving import Server, wait_for
 
@@ -17,6 +17,8 @@ pytestmark = pytest.mark.sanitize
 def answer(a):
     if a.request.json["messages"][0]["content"] == "fail":
         a.reply(500, {"error": {"message": "broken"}})
+    elif a.request.json.get("stream"):
+        a.stream(words())
     else:
         a.reply(200, CHAT)
 
@@ -114,6 +116,48 @@ def test_follow(tmp_path, far):
         assert p.wait() == 0
         assert p.stdout.read() == ""
     stop(server)
+
+
+def test_texts_of_who_agreed(tmp_path, far):
+    """Only they, redacted, whole answers and streams; and they can be exported and forgotten."""
+    where, store = tmp_path / "requests.db", tmp_path / "accounts.db"
+
+    def gaufre(*flags):
+        return subprocess.run([find_gaufre(), *flags], check=True, capture_output=True, text=True).stdout.strip()
+
+    gaufre("tenant", "new", "open", "--keep-texts", "3", "-a", store)
+    gaufre("tenant", "new", "closed", "-a", store)
+    key = {t: gaufre("key", "new", f"key-{t}", "--tenant", t, "-a", store) for t in ("open", "closed")}
+    server = start(tmp_path, far, where, "--accounts", store, "--redact", "email,ACME-[0-9]+")
+    assert ask(server, "mail ann@example.org about ACME-77", key=key["open"])[0] == 200
+    assert ask(server, "nobody's business", key=key["closed"])[0] == 200
+    status, _, body = server.request(
+        "POST", "/v1/chat/completions", {"model": "m", "stream": True, "messages": [{"role": "user", "content": "again"}]},
+        {"Authorization": f"Bearer {key['open']}"})
+    assert status == 200 and body
+    wait_for("three rows", lambda: len(rows(where)) == 3)
+    stop(server)
+    kept = rows(where, "--texts")
+    assert [bool(r["request"]) for r in kept] == [True, False, True]
+    assert kept[0]["request"]["messages"][0]["content"] == "mail [email] about [redacted]"
+    assert kept[0]["answer"][0]["content"] == CHAT["choices"][0]["message"]["content"]
+    assert b"ann@example" not in where.read_bytes() and b"business" not in where.read_bytes()
+    exported = [json.loads(line) for line in log(where, "--export", "messages").stdout.splitlines()]
+    assert [[m["role"] for m in line["messages"]] for line in exported] == [["user", "assistant"]] * len(exported)
+    assert exported[0]["metadata"]["id"] == kept[0]["id"]
+    evals = [json.loads(line) for line in log(where, "--export", "evals").stdout.splitlines()]
+    assert evals[0]["ideal"] == kept[0]["answer"][0]["content"] and evals[0]["input"][0]["role"] == "user"
+    assert log(where, "--forget-texts").returncode == 2
+    done = log(where, "--forget-texts", "--tenant", "open")
+    assert done.returncode == 0 and "2 requests" in done.stderr
+    assert [r["request"] for r in rows(where, "--texts")] == [None] * 3
+
+
+def test_rules_are_checked(tmp_path, far):
+    (tmp_path / "c.yaml").write_text(f"suppliers: [{{name: far, base_url: '{far.url}', models: [m]}}]\nredact: [email, '(open']\n")
+    done = subprocess.run([find_gaufre(), "serve", "-c", tmp_path / "c.yaml", "--check"], capture_output=True, text=True,
+                          env={**os.environ, "GAUFRE_HOME": str(tmp_path)})
+    assert done.returncode == 2 and "redact" in done.stderr and "(open" in done.stderr
 
 
 def test_names_of_others_are_plain(tmp_path, far):

@@ -14,6 +14,7 @@
 #include "console/request_sql.h"
 
 static char dir[] = "/tmp/request_store.XXXXXX", path[64];
+static const struct request_store_config config = {.where = path};
 
 static int make_dir(void **state)
 {
@@ -76,14 +77,14 @@ static void test_filters(void **state)
     struct request_store *s;
     struct err e = {0};
 
-    assert_int_equal(request_store_open(&s, path, 0, &e), 0);
+    assert_int_equal(request_store_open(&s, &config, &e), 0);
     for (int i = 0; i < 4; i++) {
         const char *const ids[] = {"a", "b", "c", "d"};
         struct request_row r = row_of(ids[i], i % 2 ? "odd" : "even", 200 + i * 100);
         put_text(r.supplier, sizeof r.supplier, i ? "far/m" : "local/m");
-        request_store_add(s, &r);
+        request_store_add(s, &r, NULL);
         if (!i)
-            request_store_add(s, &r); /* an id is there once */
+            request_store_add(s, &r, NULL); /* an id is there once */
     }
     request_store_close(s);
     expect(&(struct request_where){0}, 0, "a b c d");
@@ -109,8 +110,8 @@ static void test_bytes(void **state)
 
     put_text(r.client_id, sizeof r.client_id, "a\xff\xc3");
     put_text(r.why, sizeof r.why, "'); DROP TABLE request; --");
-    assert_int_equal(request_store_open(&s, path, 0, &e), 0);
-    request_store_add(s, &r);
+    assert_int_equal(request_store_open(&s, &config, &e), 0);
+    request_store_add(s, &r, NULL);
     request_store_close(s);
     assert_int_equal(request_reader_open(&reader, path, &e), 0);
     assert_int_equal(
@@ -123,18 +124,65 @@ static void test_old_rows_go(void **state)
 {
     struct sql *db;
     struct request_row old = row_of("old", "odd", 200), new = row_of("new", "odd", 200);
-    struct request_row *rows[] = {&old, &new};
+    const struct request_put puts[] = {{.row = &old, .request = "{}", .until_us = 2000},
+                                       {.row = &new, .answer = "[]", .until_us = 3000}};
     int64_t n = -1;
     struct err e = {0};
 
     old.at_us = 1000;
     assert_int_equal(request_sql_open(&db, path, 0, &e), 0);
-    assert_int_equal(request_sql_write(db, rows, 2, &e), 0);
+    assert_int_equal(request_sql_write(db, puts, 2, &e), 0);
     assert_int_equal(request_sql_prune(db, 2000, &n, &e), 0);
     assert_int_equal(n, 1);
+    assert_int_equal(request_sql_prune_texts(db, 2500, &n, &e), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(request_sql_prune_texts(db, 2500, &n, &e), 0);
+    assert_int_equal(n, 0);
     sql_close(db);
+    expect(&(struct request_where){.only_texts = 1}, 0, "new");
     expect(&(struct request_where){.id = "old"}, 0, "");
     expect(&(struct request_where){.id = "new"}, 0, "new");
+}
+
+static int see_texts(void *arg, const struct request_row *r)
+{
+    int *n = arg;
+
+    ++*n;
+    assert_string_equal(r->request, "{\"prompt\":\"to [email]\"}");
+    assert_string_equal(r->answer, "[{\"role\":\"assistant\",\"content\":\"yes\"}]");
+    return 0;
+}
+
+/* Texts are redacted on their way, read where they are asked for, and forgotten. */
+static void test_texts(void **state)
+{
+    struct request_row r = row_of("text", "talker", 200);
+    struct request_texts t = {.request = strdup("{\"prompt\":\"to a@b.de\"}"),
+                              .answer = strdup("{\"choices\":[{\"text\":\"yes\"}]}"),
+                              .days = 1};
+    const struct request_where w = {.tenant = "talker", .with_texts = 1};
+    struct request_reader *reader;
+    struct request_store *s;
+    int64_t n_gone = 0;
+    int n = 0;
+    struct err e = {0};
+
+    t.n_request = strlen(t.request);
+    t.n_answer = strlen(t.answer);
+    assert_int_equal(request_store_open(&s, &config, &e), 0);
+    request_store_add(s, &r, &t);
+    request_store_close(s);
+    assert_int_equal(request_reader_open(&reader, path, &e), 0);
+    assert_int_equal(request_reader_each(reader, &w, 5, see_texts, &n, &e), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(request_reader_forget(reader, "nobody", NULL, &n_gone, &e), 0);
+    assert_int_equal(n_gone, 0);
+    assert_int_equal(request_reader_forget(reader, "talker", NULL, &n_gone, &e), 0);
+    assert_int_equal(n_gone, 1);
+    request_reader_close(reader);
+    expect(&(struct request_where){.tenant = "talker", .only_texts = 1}, 0, "");
+    expect(&(struct request_where){.tenant = "talker"}, 0, "text");
 }
 
 /* Nobody takes rows while another holds the database: what finds no place is dropped, counted, and
@@ -146,12 +194,12 @@ static void test_more_than_fit(void **state)
     struct request_row r = row_of("x", "odd", 200);
     struct err e = {0};
 
-    assert_int_equal(request_store_open(&s, path, 0, &e), 0);
+    assert_int_equal(request_store_open(&s, &config, &e), 0);
     assert_int_equal(request_sql_open(&other, path, 0, &e), 0);
     assert_int_equal(sql_begin_alone(other, &e), 0);
     for (int i = 0; i < 2 * REQUEST_ROWS_MAX + 10; i++) {
         snprintf(r.id, sizeof r.id, "many-%d", i);
-        request_store_add(s, &r);
+        request_store_add(s, &r, NULL);
     }
     assert_true(request_store_dropped(s) >= 10);
     sql_rollback(other);
@@ -174,16 +222,16 @@ static void test_no_log(void **state)
     fputs("no database at all, but a text of some length", f);
     fclose(f);
     assert_true(request_reader_open(&r, name, &e) < 0);
-    assert_true(request_store_open(&s, name, 0, &e) < 0);
+    assert_true(request_store_open(&s, &(struct request_store_config){.where = name}, &e) < 0);
     assert_non_null(strstr(e.text, "request log"));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_filters),     cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_old_rows_go), cmocka_unit_test(test_more_than_fit),
-        cmocka_unit_test(test_no_log),
+        cmocka_unit_test(test_filters),       cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_old_rows_go),   cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_more_than_fit), cmocka_unit_test(test_no_log),
     };
 
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
