@@ -81,6 +81,7 @@ extern const struct cmd cmd_site;
 extern const struct cmd cmd_team;
 extern const struct cmd cmd_tenant;
 extern const struct cmd cmd_tokenize;
+extern const struct cmd cmd_top;
 extern const struct cmd cmd_upgrade;
 extern const struct cmd cmd_usage_table;
 

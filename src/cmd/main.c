@@ -31,6 +31,7 @@ const struct cmd *const cmd_table[] = {
     &cmd_route,
     &cmd_log,
     &cmd_site,
+    &cmd_top,
     &cmd_usage_table,
     &cmd_bill,
     &cmd_ledger,
