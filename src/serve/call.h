@@ -62,15 +62,7 @@ enum call_state {
 };
 
 /* Kinds of items in an io thread's mailbox. */
-enum {
-    MAIL_PREP = 1,
-    MAIL_JOB,
-    MAIL_WATCH,
-    MAIL_NOTICE,
-    MAIL_TRACES,
-    MAIL_STORED,
-    MAIL_AGAIN
-};
+enum { MAIL_PREP = 1, MAIL_JOB, MAIL_WATCH, MAIL_NOTICE, MAIL_TRACES, MAIL_STORED, MAIL_AGAIN };
 
 #define CALL_JOBS_AT_ONCE 16 /* of one request with several prompts, at the supplier together */
 #define CALL_HEADERS_MAX  64
