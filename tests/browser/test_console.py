@@ -289,6 +289,9 @@ def test_hostile_data(pages, place, size):
     front.get["/admin/v1/prices"] = lambda h: h.send_json(200, {"object": "list", "data": [
         {"side": "buy", "model": x, "supplier": x, "tier": None, "currency": "EUR", "from": 1, "input": "1.00", "cached_input": None, "cache_write": None, "output": "1.00",
          "reasoning": None, "per_request": "0.00", "minimum": "0.00"} for x in HOSTILE]})
+    site = place("GET", "/sites/fra1")[1]
+    front.get["/admin/v1/sites"] = lambda h: h.send_json(200, {"object": "list", "data": [
+        {**site, "name": x, "region": x, "state": x, "generally_available": False, "dedicated_to": [x], "power_basis": x} for x in HOSTILE]})
     page = enter(pages, front.url, place.key, size=size)
     for view in VIEWS:
         go(page, view)
