@@ -34,6 +34,7 @@ for shell in bash:bash-completion/completions/gaufre zsh:zsh/vendor-completions/
 done
 pack docs/gaufre.1 /usr/share/man/man1/gaufre.1
 put 644 deploy/systemd/gaufre.service /lib/systemd/system/gaufre.service
+put 644 deploy/systemd/gaufre.socket /lib/systemd/system/gaufre.socket
 put 644 deploy/logrotate/gaufre /etc/logrotate.d/gaufre
 put 644 deploy/debian/gaufre.yaml /etc/gaufre/gaufre.yaml
 put 644 deploy/debian/copyright /usr/share/doc/gaufre/copyright

@@ -7,6 +7,8 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
+import urllib.error
 import urllib.request
 
 import pytest
@@ -51,7 +53,8 @@ def test_made_the_same_twice_and_lintian_is_content(tmp_path):
     assert {"libcurl4", "adduser"} <= {d.split()[0] for d in field(package, "Depends").split(", ")}
     listing = subprocess.run(["dpkg-deb", "-c", package], capture_output=True, text=True, check=True).stdout
     assert all(re.match(r"\S+ root/root ", line) for line in listing.splitlines())
-    for path in ("./usr/bin/gaufre", "./lib/systemd/system/gaufre.service", "./etc/gaufre/gaufre.yaml",
+    for path in ("./usr/bin/gaufre", "./lib/systemd/system/gaufre.service", "./lib/systemd/system/gaufre.socket",
+                 "./etc/gaufre/gaufre.yaml",
                  "./usr/share/man/man1/gaufre.1.gz", "./usr/share/bash-completion/completions/gaufre"):
         assert f" {path}\n" in listing
     if not shutil.which("lintian"):
@@ -94,6 +97,16 @@ def ask(port):
                                {"Content-Type": "application/json"})
     with urllib.request.urlopen(r, timeout=120 * SLOW) as a:
         return json.load(a)["usage"]["completion_tokens"]
+
+
+def ask_or_wait(port):
+    """1: answered; 0: its model is being loaded. Anything else fails, as a refused connection does."""
+    try:
+        return ask(port) > 0
+    except urllib.error.HTTPError as e:
+        with e:
+            assert e.code == 503 and json.load(e)["code"] == "model_loading"
+        return 0
 
 
 def booked(m):
@@ -170,11 +183,29 @@ def test_installed_started_upgraded_removed_and_purged(booted, tmp_path):
     assert f"port: {port}" in m.run("cat", "/etc/gaufre/gaufre.yaml").stdout
     wait_for("booked", lambda: booked(m) == 4)
 
+    # systemd's own socket: while the service is started anew nobody is refused.
+    m.run("systemctl", "stop", "gaufre")
+    other = free_port()
+    m.run("mkdir", "/run/systemd/system/gaufre.socket.d")
+    m.write("/run/systemd/system/gaufre.socket.d/port.conf", f"[Socket]\nListenStream=\nListenStream=127.0.0.1:{other}\n")
+    m.run("systemctl", "daemon-reload")
+    m.run("systemctl", "start", "gaufre.socket")
+    assert show(m, "ActiveState")["ActiveState"] == "inactive"
+    wait_for("served", lambda: ask_or_wait(other))  # the first connection starts it
+    restart = threading.Thread(target=lambda: m.run("systemctl", "restart", "gaufre"))
+    restart.start()
+    n = 1
+    while restart.is_alive():
+        n += ask_or_wait(other)
+    wait_for("served", lambda: ask_or_wait(other))
+    wait_for("booked", lambda: booked(m) == 4 + 1 + n)
+    m.run("systemctl", "stop", "gaufre.socket", "gaufre.service")
+
     m.run("dpkg", "-r", "gaufre")
     assert not m.exists("/usr/bin/gaufre") and show(m, "ActiveState")["ActiveState"] == "inactive"
     assert m.exists("/var/lib/gaufre/ledger.db") and m.exists("/etc/gaufre/gaufre.yaml")
     m.run("dpkg", "-i", "/run/1.deb")  # and back: the ledger is there
-    assert booked(m) == 4
+    assert booked(m) == 4 + 1 + n
     m.run("dpkg", "-P", "gaufre")
     for path in ("/var/lib/gaufre", "/var/log/gaufre", "/etc/gaufre", "/etc/logrotate.d/gaufre", "/usr/share/doc/gaufre",
                  "/etc/systemd/system/multi-user.target.wants/gaufre.service"):
