@@ -245,6 +245,10 @@ void doctor_certificates(const struct doctor *d, struct finding *f)
 
     doctor_say(f, DOCTOR_OK, "good for %d days or more", EXPIRY_DAYS);
     doctor_fix(f, "renew it, then: systemctl reload gaufre");
+    if (d->config) {
+        see_certificates(&w, "tls_cert", d->config->tls_cert);
+        see_certificates(&w, "tls_client_ca", d->config->tls_client_ca);
+    }
     for (int i = 0; d->config && i < d->config->n_suppliers; i++)
         see_certificates(&w, d->config->suppliers[i].name, d->config->suppliers[i].ca_file);
     for (int i = 0; d->config && i < d->config->n_webhooks; i++)
@@ -277,6 +281,7 @@ void doctor_secrets(const struct doctor *d, struct finding *f)
 
     doctor_say(f, DOCTOR_OK, "nobody else can read them");
     see_secret(&w, c ? c->keys : NULL);
+    see_secret(&w, c ? c->tls_key : NULL);
     for (int i = 0; c && i < c->n_suppliers; i++) {
         see_secret(&w, c->suppliers[i].key_file);
         for (int k = 0; k < c->suppliers[i].n_keys; k++)

@@ -209,6 +209,15 @@ def test_certificates(doctor, tmp_path, days, state, found):
     assert state == "ok" or "two" in said["found"]
 
 
+def test_the_servers_own_certificate(doctor, tmp_path):
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl")
+    own = certificate(tmp_path, "server.pem", 5)
+    said = doctor(WELL, "suppliers: [{name: far, base_url: 'https://x.example/v1', models: [m]}]\n"
+                  f"tls_cert: {own}\ntls_key: {tmp_path / 'key.pem'}\n")["certificates"]
+    assert said["state"] == "advice" and said["found"].startswith(f"tls_cert {own}: ends in"), said
+
+
 def test_a_key_that_others_can_read(doctor, tmp_path):
     key = tmp_path / "key"
     key.write_text("sk-secret\n")
