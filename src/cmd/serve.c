@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,31 +183,41 @@ static int configure(struct serve_config *c, const struct serve_opts *o, int arg
 
 /* ---- signals --------------------------------------------------------------------------------- */
 
-static struct server *running; /* for the handlers only */
+static _Atomic(struct server *) running; /* for the handlers only; NULL: it is being opened */
 static volatile sig_atomic_t n_stops;
 
 static void on_stop(int sig)
 {
+    struct server *s;
+
     if (n_stops++)
         _exit(128 + sig); /* asked twice: at once */
-    serve_drain(running);
+    s = atomic_load(&running);
+    if (s)
+        serve_drain(s);
 }
 
 static void on_hup(int sig)
 {
-    serve_reload(running);
+    struct server *s = atomic_load(&running);
+
+    if (s)
+        serve_reload(s);
 }
 
 static void on_upgrade(int sig)
 {
-    serve_upgrade(running);
+    struct server *s = atomic_load(&running);
+
+    if (s)
+        serve_upgrade(s);
 }
 
-static void catch_signals(struct server *s)
+/* Before the server answers anybody: who was answered may ask it to stop. */
+static void catch_signals(void)
 {
     struct sigaction a = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
 
-    running = s;
     sigaction(SIGTERM, &a, NULL);
     sigaction(SIGINT, &a, NULL);
     a.sa_handler = on_hup;
@@ -215,6 +226,14 @@ static void catch_signals(struct server *s)
     sigaction(SIGUSR2, &a, NULL);
     a.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &a, NULL);
+}
+
+/* The handlers know it from now on, and what was asked meanwhile is done. */
+static void tell_handlers(struct server *s)
+{
+    atomic_store(&running, s);
+    if (n_stops)
+        serve_drain(s);
 }
 
 /* ---- the command ----------------------------------------------------------------------------- */
@@ -291,14 +310,17 @@ static int serve_until_stopped(struct start *st, struct serve_config *c)
     struct err e = {0};
     char url[SERVE_URL_MAX];
     int64_t n_lost;
-    int r = serve_open(&s, c, &e);
+    int r;
 
+    catch_signals();
+    r = serve_open(&s, c, &e);
     if (r)
         return cmd_fail(st->cmd, &e);
-    catch_signals(s);
+    tell_handlers(s);
     r = serve_wait_ready(s, &e);
     if (r && r != ERR_DRAINING) {
         cmd_fail(st->cmd, &e);
+        atomic_store(&running, NULL);
         serve_close(s);
         return CMD_FAILED;
     }
@@ -313,6 +335,7 @@ static int serve_until_stopped(struct start *st, struct serve_config *c)
         cmd_fail(st->cmd, &e);
         _exit(CMD_FAILED); /* the engine does not answer: nothing can be freed in order */
     }
+    atomic_store(&running, NULL);
     n_lost = serve_close(s);
     drop_later(st);
     if (!n_lost)

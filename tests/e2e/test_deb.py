@@ -100,12 +100,12 @@ def ask(port):
 
 
 def ask_or_wait(port):
-    """1: answered; 0: its model is being loaded. Anything else fails, as a refused connection does."""
+    """1: answered; 0: the server ends, or its model is being loaded. Anything else fails, as a refused connection does."""
     try:
         return ask(port) > 0
     except urllib.error.HTTPError as e:
         with e:
-            assert e.code == 503 and json.load(e)["code"] == "model_loading"
+            assert e.code == 503 and json.load(e)["code"] in ("shutting_down", "model_loading")
         return 0
 
 
