@@ -55,7 +55,7 @@ static void tell_failed(const char *why)
 void successor_begin(struct server *s)
 {
     struct successor *u = &s->successor;
-    int fd[NET_LISTEN_MAX], n = net_server_listeners(s->net, fd);
+    int fd[NET_LISTEN_MAX], n;
     struct err e = {0};
 
     if (u->child) {
@@ -66,6 +66,7 @@ void successor_begin(struct server *s)
         tell_failed("this process was upgraded before, and only finishes what runs");
         return;
     }
+    n = net_server_listeners(s->net, fd); /* not before: who leaves has closed them */
     if (handover_start(fd, n, &u->child, &u->ready_fd, &e)) {
         u->child = 0;
         tell_failed(e.text);
