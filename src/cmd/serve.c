@@ -184,13 +184,13 @@ static int configure(struct serve_config *c, const struct serve_opts *o, int arg
 /* ---- signals --------------------------------------------------------------------------------- */
 
 static _Atomic(struct server *) running; /* for the handlers only; NULL: it is being opened */
-static volatile sig_atomic_t n_stops;
+static _Atomic int n_stops;
 
 static void on_stop(int sig)
 {
     struct server *s;
 
-    if (n_stops++)
+    if (atomic_fetch_add(&n_stops, 1))
         _exit(128 + sig); /* asked twice: at once */
     s = atomic_load(&running);
     if (s)
@@ -232,7 +232,7 @@ static void catch_signals(void)
 static void tell_handlers(struct server *s)
 {
     atomic_store(&running, s);
-    if (n_stops)
+    if (atomic_load(&n_stops))
         serve_drain(s);
 }
 
