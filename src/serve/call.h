@@ -186,6 +186,7 @@ struct call {
     } store;
     struct request_texts texts;  /* [prep]: kept with its row; days 0: nothing is */
     struct buf text_answer;      /* the bytes of its answer, for that */
+    struct net_claim text_claim; /* [prep]: memory of both */
     struct net_claim answer;     /* [prep]: memory of the answer, while it is gathered */
     struct api_unbuilt *unbuilt; /* [prep]: what the local engine lacks of it; NULL: not noted */
     size_t n_worked;             /* [prep]: bytes of text read and written for it */

@@ -380,6 +380,7 @@ void call_close(struct call *c)
     buf_done(&c->out);
     buf_done(&c->record);
     buf_done(&c->text_answer);
+    net_claim_set(&c->text_claim, 0);
     call_tool_done(c);
     net_claim_set(&c->answer, 0);
     arena_done(&c->arena);

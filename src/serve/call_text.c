@@ -7,6 +7,8 @@
 #include "console/request_text.h"
 #include "serve/server.h"
 
+#define ANSWER_STEP 16384 /* claimed ahead */
+
 void call_text_want(struct call *c)
 {
     if (c->s->requests && c->endpoint->parse && !c->endpoint->is_tool)
@@ -19,7 +21,8 @@ void call_text_request(struct call *c)
     const char *coding = c->heads.content_encoding;
     size_t n = c->body.len;
 
-    if (!c->texts.days || n > REQUEST_TEXT_MAX || coding || !c->body.data)
+    if (!c->texts.days || n > REQUEST_TEXT_MAX || coding || !c->body.data ||
+        net_claim_set(&c->text_claim, n))
         return;
     c->texts.request = malloc(n + 1);
     if (!c->texts.request)
@@ -30,7 +33,13 @@ void call_text_request(struct call *c)
 
 void call_text_note(struct call *c, const void *data, size_t n)
 {
-    if (c->texts.days)
+    size_t want = c->texts.n_request + c->text_answer.len + n;
+
+    if (!c->texts.days || c->text_answer.failed)
+        return;
+    if (want > c->text_claim.bytes && net_claim_set(&c->text_claim, want + ANSWER_STEP))
+        c->text_answer.failed = ERR_LIMIT; /* no room for it: it is not kept */
+    else
         buf_add(&c->text_answer, data, n);
 }
 

@@ -425,6 +425,7 @@ void handler_body(void *ctx, struct net_exchange *x, int code)
     net_body_take(x, &c->body);
     net_claim_init(&c->claim, x, NET_CLAIM_BODY);
     net_claim_init(&c->answer, x, NET_CLAIM_ANSWER);
+    net_claim_init(&c->text_claim, x, NET_CLAIM_ANSWER);
     call_text_want(c);
     c->arena.max = ARENA_BASE + ARENA_BODY * c->body.len;
     c->heads = (struct api_request_headers){

@@ -136,6 +136,7 @@ def test_texts_of_who_agreed(tmp_path, far):
         {"Authorization": f"Bearer {key['open']}"})
     assert status == 200 and body
     wait_for("three rows", lambda: len(rows(where)) == 3)
+    wait_for("memory is given back", lambda: server.metric("gaufre_answer_bytes") == 0)
     stop(server)
     kept = rows(where, "--texts")
     assert [bool(r["request"]) for r in kept] == [True, False, True]
