@@ -2,25 +2,24 @@
  * by what a server wrote down. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/json.h"
 #include "base/money.h"
 #include "cloud/route_record.h"
+#include "cmd/admin_ask.h"
 #include "cmd/cmd.h"
 #include "job/feature.h"
 #include "job/tier.h"
-#include "net/fetch.h"
 #include "serve/route_try.h"
 
 #define RECORDS_MAX    (ROUTE_RECORD_BYTES_MAX * 2)
 #define LINE_BYTES_MAX (16 << 10) /* more than the log writes in one */
-#define BODY_MAX       ((size_t)4 << 20)
 
 struct route_opts {
-    const char *config, *model, *log, *like, *server, *key_env, *region;
+    const char *config, *model, *log, *like, *region;
+    struct admin_server at;
     struct opt_strs needs, failed, busy;
     int64_t tokens, max_tokens, nth;
     int tier, json;
@@ -40,8 +39,7 @@ static const struct opt opts[] = {
     OPT_INT(0, "nth", "N", "1", 1, 1e6, route_opts, nth, "try: it is the N-th request for the model"),
     OPT_STRS(0, "failed", "NAME", route_opts, failed, "try: this supplier fails; may be repeated"),
     OPT_STRS(0, "busy", "NAME=N", route_opts, busy, "try: this supplier has N sequences; may be repeated"),
-    OPT_STR('s', "server", "URL", "http://127.0.0.1:8080", route_opts, server, "explain: ask this server"),
-    OPT_STR(0, "key-env", "NAME", NULL, route_opts, key_env, "explain: environment variable with the key for it"),
+    ADMIN_OPTS(route_opts, at, "explain: "),
     OPT_FILE('l', "log", NULL, route_opts, log, "explain: or read it from its log"),
     OPT_FLAG(0, "json", route_opts, json, "one JSON object for each decision"),
     OPT_END,
@@ -287,15 +285,11 @@ static void print_told(const json_t *d)
     }
 }
 
-static int print_answer(const struct buf *body, int json, struct err *e)
+static int print_answer(const json_t *root, int json, struct err *e)
 {
-    json_t *root = NULL;
-    const json_t *all;
-    int r = json_parse(&root, body->data ? body->data : "", body->len, 0, e);
+    const json_t *all = json_object_get(root, "decisions");
+    int r = 0;
 
-    if (r)
-        return err_prefix(e, "the server's answer");
-    all = json_object_get(root, "decisions");
     if (!json_is_array(all))
         r = err_set(e, ERR_FORMAT, "the server's answer has no decisions");
     for (size_t i = 0; !r && i < json_array_size(all); i++) {
@@ -304,54 +298,28 @@ static int print_answer(const struct buf *body, int json, struct err *e)
         else
             print_told(json_array_get(all, i));
     }
-    json_decref(root);
     return r;
-}
-
-/* The id as a part of a URL. */
-static void put_id(struct buf *out, const char *id)
-{
-    for (; *id; id++) {
-        if (strchr("-_.~", *id) || (*id >= '0' && *id <= '9') || (*id >= 'a' && *id <= 'z') ||
-            (*id >= 'A' && *id <= 'Z'))
-            buf_add_char(out, *id);
-        else
-            buf_addf(out, "%%%02X", (unsigned char)*id);
-    }
 }
 
 static int from_server(const struct route_opts *o, const char *id, struct err *e)
 {
-    const char *key = o->key_env ? getenv(o->key_env) : NULL, *headers[2] = {NULL};
-    struct fetch_options f;
-    struct fetch_result got;
-    struct buf url, header, body;
+    struct buf path;
+    json_t *root = NULL;
     int r;
 
-    if (o->key_env && !key)
-        return err_set(e, ERR_ARG, "the environment has no variable %s", o->key_env);
-    buf_init(&url, 8192);
-    buf_init(&header, 8192);
-    buf_init(&body, BODY_MAX);
-    buf_addf(&url, "%s/v1/engine/requests/", o->server);
-    put_id(&url, id);
-    buf_add_str(&url, "/route");
-    if (key && !buf_addf(&header, "Authorization: Bearer %s", key))
-        headers[0] = header.data;
-    fetch_options_init(&f, url.data);
-    f.body = &body;
-    f.headers = headers;
-    f.connect_timeout_ms = 10000;
-    r = url.failed || header.failed ? err_set(e, ERR_ARG, "the URL or the key is too long")
-                                    : fetch_get(&f, &got, e);
+    buf_init(&path, 8192);
+    buf_add_str(&path, "/v1/engine/requests/");
+    admin_put_part(&path, id);
+    buf_add_str(&path, "/route");
+    r = path.failed ? err_set(e, ERR_ARG, "the request's id is too long")
+                    : admin_ask(&o->at, NULL, path.data, NULL, &root, e);
     if (r == ERR_NOTFOUND)
         err_set(e, r, "the server has no decision about request %s (any more): look into its log",
                 id);
     if (!r)
-        r = print_answer(&body, o->json, e);
-    buf_done(&url);
-    buf_done(&header);
-    buf_done(&body);
+        r = print_answer(root, o->json, e);
+    json_decref(root);
+    buf_done(&path);
     return r;
 }
 

@@ -1,25 +1,20 @@
 /* gaufre site: the sites of a running server, and what an operator orders of them, by its admin
  * API. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
 #include "cloud/site.h"
+#include "cmd/admin_ask.h"
 #include "cmd/cmd.h"
-#include "net/fetch.h"
-
-#define BODY_MAX ((size_t)4 << 20)
 
 struct site_opts {
-    const char *server, *key_env, *factor, *state;
+    struct admin_server at;
+    const char *factor, *state;
     int json;
 };
 
 static const struct opt opts[] = {
-    OPT_STR('s', "server", "URL", "http://127.0.0.1:8080", site_opts, server, "the server"),
-    OPT_STR(0, "key-env", "NAME", "GAUFRE_ADMIN_KEY", site_opts, key_env,
-            "environment variable with a key for the admin API"),
+    ADMIN_OPTS(site_opts, at, ""),
     OPT_STR(0, "capacity-factor", "FACTOR", NULL, site_opts, factor,
             "set: the part of its places that may be used, 0 to 1; none: no order"),
     OPT_STR(0, "state", "STATE", NULL, site_opts, state,
@@ -30,49 +25,14 @@ static const struct opt opts[] = {
 
 /* ---- asking the server ----------------------------------------------------------------------- */
 
-struct asking {
-    const char *method, *name; /* name NULL: all */
-    const char *send;
-};
-
-static int ask(const struct site_opts *o, const struct asking *a, json_t **ret, struct err *e)
+/* One site, or all (NULL); `send`: what is ordered of it. */
+static int ask(const struct site_opts *o, const char *name, const char *send, json_t **ret,
+               struct err *e)
 {
-    const char *key = getenv(o->key_env), *headers[3] = {NULL};
-    struct buf url, header, body;
-    struct fetch_options f;
-    struct fetch_result got;
-    int r;
+    char path[64 + SITE_NAME_MAX];
 
-    if (!key || !*key)
-        return err_set(e, ERR_ARG,
-                       "the environment has no variable %s: it wants a key for the admin API "
-                       "('gaufre key new --admin yes')",
-                       o->key_env);
-    buf_init(&url, 4096);
-    buf_init(&header, 4096);
-    buf_init(&body, BODY_MAX);
-    buf_addf(&url, "%s/admin/v1/sites%s%s", o->server, a->name ? "/" : "", a->name ? a->name : "");
-    buf_addf(&header, "Authorization: Bearer %s", key);
-    fetch_options_init(&f, url.data);
-    headers[0] = header.data;
-    headers[1] = "Content-Type: application/json";
-    f.body = &body;
-    f.headers = headers;
-    f.method = a->method;
-    f.send = a->send;
-    f.connect_timeout_ms = 10000;
-    r = url.failed || header.failed ? err_set(e, ERR_ARG, "the URL or the key is too long")
-                                    : fetch_get(&f, &got, e);
-    if (r == ERR_NOTFOUND && a->name)
-        err_set(e, r, "the server has no site '%s'", a->name);
-    if (!r && (r = json_parse(ret, body.data ? body.data : "", body.len, 0, e)))
-        err_prefix(e, "the server's answer");
-    if (header.data)
-        explicit_bzero(header.data, header.len);
-    buf_done(&url);
-    buf_done(&header);
-    buf_done(&body);
-    return r;
+    snprintf(path, sizeof path, "/admin/v1/sites%s%s", name ? "/" : "", name ? name : "");
+    return admin_ask(&o->at, send ? "PATCH" : NULL, path, send, ret, e);
 }
 
 /* ---- showing --------------------------------------------------------------------------------- */
@@ -170,7 +130,7 @@ static int list(const struct site_opts *o, struct err *e)
 {
     json_t *root = NULL;
     const json_t *all;
-    int r = ask(o, &(struct asking){.name = NULL}, &root, e);
+    int r = ask(o, NULL, NULL, &root, e);
 
     if (r)
         return r;
@@ -188,10 +148,10 @@ static int list(const struct site_opts *o, struct err *e)
     return r;
 }
 
-static int show(const struct site_opts *o, const struct asking *a, struct err *e)
+static int show(const struct site_opts *o, const char *name, const char *send, struct err *e)
 {
     json_t *site = NULL;
-    int r = ask(o, a, &site, e);
+    int r = ask(o, name, send, &site, e);
 
     if (r)
         return r;
@@ -227,7 +187,7 @@ static int order(const struct site_opts *o, char ret[128], struct err *e)
 static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 {
     const struct site_opts *o = opts_;
-    struct asking a = {.name = argc > 1 ? argv[1] : NULL};
+    const char *name = argc > 1 ? argv[1] : NULL;
     struct err e = {0};
     char body[128];
     int is_set = !strcmp(argv[0], "set"), is_show = !strcmp(argv[0], "show");
@@ -236,18 +196,15 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
         return cmd_usage(cmd, "wants list, show or set, not '%s'", argv[0]);
     if ((argc > 1) != (is_set || is_show))
         return cmd_usage(cmd, argc > 1 ? "'%s' wants no name" : "'%s' wants a name", argv[0]);
-    if (a.name && !site_name_ok(a.name))
+    if (name && !site_name_ok(name))
         return cmd_usage(cmd, "a site's name is letters, digits and - _ .");
     if (is_set != (o->factor || o->state))
         return cmd_usage(cmd, is_set ? "nothing to set: give --capacity-factor or --state"
                                      : "--capacity-factor and --state are for 'set'");
-    if (is_set) {
-        if (order(o, body, &e))
-            return cmd_usage(cmd, "%s", e.text);
-        a.method = "PATCH";
-        a.send = body;
-    }
-    return (a.name ? show(o, &a, &e) : list(o, &e)) ? cmd_fail(cmd, &e) : CMD_OK;
+    if (is_set && order(o, body, &e))
+        return cmd_usage(cmd, "%s", e.text);
+    return (name ? show(o, name, is_set ? body : NULL, &e) : list(o, &e)) ? cmd_fail(cmd, &e)
+                                                                          : CMD_OK;
 }
 
 const struct cmd cmd_site = {

@@ -3,76 +3,36 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/json.h"
 #include "base/plain.h"
+#include "cmd/admin_ask.h"
 #include "cmd/cmd.h"
 #include "cmd/top_frame.h"
-#include "net/fetch.h"
 
-#define BODY_MAX   ((size_t)8 << 20)
 #define SCREEN_MAX 4096 /* characters and lines of it that are used */
 
 struct top_opts {
-    const char *server, *key_env, *ca;
+    struct admin_server at;
     double every;
     int once, json;
 };
 
 static const struct opt opts[] = {
-    OPT_STR('s', "server", "URL", "http://127.0.0.1:8080", top_opts, server, "the server"),
-    OPT_STR(0, "key-env", "NAME", "GAUFRE_ADMIN_KEY", top_opts, key_env,
-            "environment variable with a key for the admin API"),
-    OPT_FILE(0, "ca", NULL, top_opts, ca, "certificates to trust, for https"),
+    ADMIN_OPTS(top_opts, at, ""),
     OPT_REAL('d', "delay", "SECONDS", "1", 0.1, 3600, top_opts, every, "between two looks"),
     OPT_FLAG(0, "once", top_opts, once, "look once, and end"),
     OPT_FLAG(0, "json", top_opts, json, "the overview as JSON, a line each"),
     OPT_END,
 };
 
-/* ---- asking the server ----------------------------------------------------------------------- */
-
 static int ask(const struct top_opts *o, json_t **ret, struct err *e)
 {
-    const char *key = getenv(o->key_env), *headers[2] = {NULL};
-    struct buf url, header, body;
-    struct fetch_options f;
-    struct fetch_result got;
-    int r;
-
-    if (!key || !*key)
-        return err_set(e, ERR_ARG,
-                       "the environment has no variable %s: it wants a key for the admin API "
-                       "('gaufre key new --admin yes --read-only yes')",
-                       o->key_env);
-    buf_init(&url, 4096);
-    buf_init(&header, 4096);
-    buf_init(&body, BODY_MAX);
-    buf_addf(&url, "%s/admin/v1/overview", o->server);
-    buf_addf(&header, "Authorization: Bearer %s", key);
-    fetch_options_init(&f, url.data);
-    headers[0] = header.data;
-    f.body = &body;
-    f.headers = headers;
-    f.ca_file = o->ca;
-    f.connect_timeout_ms = 5000;
-    f.stall_timeout_ms = 10000;
-    r = url.failed || header.failed ? err_set(e, ERR_ARG, "the URL or the key is too long")
-                                    : fetch_get(&f, &got, e);
-    if (!r && (r = json_parse(ret, body.data ? body.data : "", body.len, 0, e)))
-        err_prefix(e, "the server's answer");
-    if (header.data)
-        explicit_bzero(header.data, header.len);
-    buf_done(&url);
-    buf_done(&header);
-    buf_done(&body);
-    return r;
+    return admin_ask(&o->at, NULL, "/admin/v1/overview", NULL, ret, e);
 }
 
 /* ---- the terminal ---------------------------------------------------------------------------- */

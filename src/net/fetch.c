@@ -245,9 +245,12 @@ static size_t write_cb(char *p, size_t size, size_t n, void *ctx)
 
     if (begin(f))
         return CURL_WRITEFUNC_ERROR;
-    if (!f->is_dropped && store(f, p, n))
-        return CURL_WRITEFUNC_ERROR;
-    return n;
+    if (f->is_dropped) {
+        if (f->o->refusal && buf_add(f->o->refusal, p, n))
+            f->o->refusal->len = 0; /* half of it would say something else */
+        return n;
+    }
+    return store(f, p, n) ? CURL_WRITEFUNC_ERROR : n;
 }
 
 static int progress_cb(void *ctx, curl_off_t dl_total, curl_off_t dl, curl_off_t ul_total,

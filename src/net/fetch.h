@@ -32,6 +32,9 @@ struct fetch_options {
      * whose ceiling counts too. */
     int fd;
     struct buf *body;
+    /* The body of an answer that refuses (any status but 200 and 206), as far as it fits: what is
+     * longer is dropped, whole. NULL: nowhere. */
+    struct buf *refusal;
     /* Resume: bytes of the file that are already in fd, 0 for none. When the server will not
      * continue there (it sends the whole file, or says that the file changed), fd is truncated
      * and written from the start. */

@@ -60,12 +60,23 @@ def test_once(world):
 
 def test_refused(world):
     server, admin, user = world
-    for key, why in ((user, ""), ("wrong", ""), ("", "GAUFRE_ADMIN_KEY")):
+    for key, why in ((user, " says: "), ("wrong", " says: "), ("", "no variable GAUFRE_ADMIN_KEY"), ("two words", "bytes that do not belong")):
         done = top(server, key, "--once")
         assert done.returncode == 1 and not done.stdout and why in done.stderr and (not key or key not in done.stderr)
     done = subprocess.run([find_gaufre(), "top", "-s", "http://127.0.0.1:1", "--once"], capture_output=True, text=True,
                           env={**os.environ, "GAUFRE_ADMIN_KEY": "x"})
     assert done.returncode == 1 and done.stderr.count("\n") == 1
+
+
+def test_key_in_a_file(world, tmp_path):
+    server, admin, _ = world
+    file = tmp_path / "key"
+    for text, why in ((admin + "\n", ""), ("wrong\n", " says: "), ("\n", "holds no key"), ("x" * 5000, "cannot read"), (None, "cannot read")):
+        file.unlink(missing_ok=True)
+        if text is not None:
+            file.write_text(text)
+        done = top(server, "wrong", "--once", "--key-file", file)
+        assert bool(done.returncode) == bool(why) and why in done.stderr, (text, done.stderr)
 
 
 class Terminal:

@@ -264,6 +264,7 @@ static void test_redirects(void **state)
 static void test_refusals(void **state)
 {
     struct source s;
+    struct buf said;
     char url[80];
 
     source_open(&s, FILE_RANGES);
@@ -294,7 +295,17 @@ static void test_refusals(void **state)
     s.o.progress = NULL;
     snprintf(url, sizeof url, "http://127.0.0.1:%d/none", net_server_port(s.room.server));
     s.o.url = url;
+    buf_init(&said, 4);
+    s.o.refusal = &said;
     expect_error(&s, ERR_NOTFOUND, "127.0.0.1 does not have this file (HTTP 404)");
+    assert_string_equal(said.data, "none"); /* the server's own words */
+    assert_int_equal(said.len, 4);
+    buf_done(&said);
+    buf_init(&said, 3);
+    expect_error(&s, ERR_NOTFOUND, "127.0.0.1 does not have this file (HTTP 404)");
+    assert_int_equal(said.len, 0); /* all of them or nothing */
+    buf_done(&said);
+    s.o.refusal = NULL;
     s.o.url = "http://no-such-host.invalid/x";
     expect_error(&s, ERR_IO, "Cannot find the address of no-such-host.invalid");
     s.o.url = "file:///etc/passwd";
