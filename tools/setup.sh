@@ -32,6 +32,18 @@ fi
 # ${db:Status-Status} is "installed" for what is there; unknown names only reach stderr.
 installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' $wanted 2>/dev/null |
     sed -n 's/ installed$//p')
+
+# Whether the programs of a package are there already, from wherever: Debian's package could be in
+# the way of theirs (nodesource's nodejs, for one, conflicts with Debian's npm).
+have_programs() {
+    case $1 in
+    nodejs) command -v node ;;
+    npm) command -v npm ;;
+    chromium) command -v chromium || command -v chromium-browser || command -v google-chrome ;;
+    *) false ;;
+    esac >/dev/null
+}
+
 missing=
 for package in $wanted; do
     case "
@@ -40,7 +52,7 @@ $installed
     *"
 $package
 "*) ;;
-    *) missing="$missing $package" ;;
+    *) have_programs "$package" || missing="$missing $package" ;;
     esac
 done
 [ -n "$missing" ] || exit 0
