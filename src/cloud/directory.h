@@ -54,7 +54,7 @@ struct grant {
     struct holds_account *path[HOLDS_PATH_MAX];
     unsigned tiers; /* bits 1 << TIER_* */
     enum exceed exceed;
-    char *fallback; /* NULL: none */
+    char *fallback;     /* NULL: none */
     int64_t texts_days; /* its tenant wants texts kept; 0: it does not */
     int is_admin, is_read_only;
     int64_t expires_s;   /* 0: never */

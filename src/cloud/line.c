@@ -14,6 +14,7 @@ struct line {
     int32_t n_places;                    /* of these: that may be used; under the lock */
     _Atomic int32_t n_inside, n_waiting; /* written under the lock */
     uint64_t n_begun;                    /* of those that waited: the clock of their ages */
+    int64_t placed_us;                   /* when they were given their places */
     /* Those that wait are its jobs. Its one slot is always free: each takes it for the moment in
      * which it goes. */
     struct sched sched;
@@ -63,6 +64,21 @@ int line_has(const struct line_place *p)
 int line_is_closed(const struct line_place *p)
 {
     return atomic_load_explicit(&p->has, memory_order_acquire) < 0;
+}
+
+int32_t line_before(struct line *l, const struct line_place *p, int64_t now_us)
+{
+    int32_t n = -1;
+
+    pthread_mutex_lock(&l->lock);
+    if (now_us - l->placed_us >= LINE_PLACED_US) {
+        l->placed_us = now_us;
+        sched_place(&l->sched);
+    }
+    if (p->state == LINE_WAITS)
+        n = p->turn.n_before;
+    pthread_mutex_unlock(&l->lock);
+    return n;
 }
 
 /* Are there places for so many? */

@@ -47,6 +47,10 @@ int line_is_closed(const struct line_place *p);
  * does nothing. When this returns its item is posted no more. */
 void line_leave(struct line *l, struct line_place *p, int64_t n_tokens);
 
+/* How many that wait go before it, as it was at most LINE_PLACED_US ago; -1: it does not wait. */
+#define LINE_PLACED_US INT64_C(250000)
+int32_t line_before(struct line *l, const struct line_place *p, int64_t now_us);
+
 /* So much of the places may be used from now on, in millionths. What is there stays. */
 void line_derate(struct line *l, int32_t factor_ppm);
 

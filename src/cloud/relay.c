@@ -548,6 +548,14 @@ static void relay_cancel(struct supplier *s, struct job *j)
         cut(r, ERR_CANCELLED, "The request was cancelled.");
 }
 
+static int32_t relay_before(struct supplier *s, const struct job *j)
+{
+    struct relay_job *r = j->inner;
+
+    (void)s;
+    return line_before(r->relay->c.line, &r->place, clock_now_us());
+}
+
 /* What was not sent yet costs nothing to cancel. */
 static int relay_leave(struct supplier *s, struct job *j, int is_kept)
 {
@@ -679,6 +687,7 @@ static const struct supplier_ops ops = {
     .peek = relay_peek,
     .pop = relay_pop,
     .release = relay_release,
+    .before = relay_before,
     .derate = relay_derate,
 };
 

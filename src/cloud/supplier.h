@@ -88,6 +88,9 @@ struct supplier_ops {
     /* After DONE was popped: 1, and the job's memory is the caller's again; 0 when its item will
      * come out of the reader's mailbox once more: ask again then. */
     int (*release)(struct supplier *s, struct job *j);
+    /* How many of those that wait there go before it, as it was a moment ago, while it waits; -1:
+     * not known. NULL: never. On the reader's thread. */
+    int32_t (*before)(struct supplier *s, const struct job *j);
     /* It is off the table, and the last request that was there has ended: it may be freed. NULL:
      * nobody wants to know. [any] */
     void (*gone)(struct supplier *s);

@@ -133,6 +133,9 @@ int engine_render(const struct engine *e, const struct chat *chat, struct buf *r
 int engine_submit(struct engine *e, struct job *j, struct err *err);
 /* Ask for the end: within one step the job's KV is free and DONE (ERR_CANCELLED) is posted. */
 void engine_cancel(struct engine *e, struct job *j);
+/* How many that wait go before it, as it was a moment ago; -1: not known, as before it was seen.
+ * What has begun is not asked. The reader's thread. */
+int32_t engine_before(const struct job *j);
 /* The oldest event, valid until engine_event_pop; NULL when none. Read in place: what it points to
  * is in the ring too. */
 const struct event *engine_event_peek(struct job *j);

@@ -33,6 +33,7 @@ struct engine_job {
     struct job *ask; /* the caller's, read only; but `item` in it is posted */
     struct mbox_item inbox;
     _Atomic int cancel, paused, released;
+    _Atomic int32_t n_before; /* of those that wait; -1: not known */
     struct sched_job sched; /* its place among the others */
     int32_t limit;          /* generated tokens at most */
     int32_t n_inside;       /* choices that have not ended */
@@ -99,6 +100,7 @@ struct loop {
     struct draft_cost prompt_cost; /* of steps of prompt tokens only */
     struct energy_share *share;    /* [n_seqs] */
     struct draft_trust trust[2];   /* of greedy sequences, of sampled ones */
+    int64_t placed_us; /* when those that wait were told their places */
     int64_t step_began_us;
     int step_has_prompt, step_has_answer;
     int is_working;  /* as the meter was told */

@@ -12,8 +12,9 @@
 #include "base/clock.h"
 #include "engine/loop_int.h"
 
-#define IDLE_MS     250 /* a tick while nothing is to do: the heartbeat */
-#define PAUSED_MS   5   /* while every sequence waits for its reader */
+#define IDLE_MS     250             /* a tick while nothing is to do: the heartbeat */
+#define PAUSED_MS   5               /* while every sequence waits for its reader */
+#define PLACE_US    INT64_C(250000) /* between two looks at the places of those that wait */
 #define TEXT_MAX    ((size_t)16 << 10)
 #define SALT_OF_JOB 0x8000000000000000ull /* salts of jobs that share only with themselves */
 
@@ -279,6 +280,20 @@ static void admit(struct engine *e)
     }
 }
 
+/* Tell those that wait their places, now and then. */
+static void tell_places(struct engine *e)
+{
+    struct loop *s = &e->loop;
+    int64_t now = clock_now_us();
+
+    if (!atomic_load_explicit(&e->n_waiting, memory_order_relaxed) || now - s->placed_us < PLACE_US)
+        return;
+    s->placed_us = now;
+    sched_place(&s->sched);
+    for (struct sched_job *j = s->sched.first; j; j = j->next)
+        atomic_store_explicit(&job_of(j)->n_before, j->n_before, memory_order_relaxed);
+}
+
 static void observe(struct engine *e)
 {
     if (e->loop.sched.first)
@@ -321,6 +336,7 @@ void *loop_main(void *arg)
             iteration_settle(e);
             sweep(e);
         }
+        tell_places(e);
         observe(e);
         event_wake_all(e);
         if (!n)

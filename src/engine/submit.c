@@ -79,6 +79,7 @@ static struct engine_job *make(const struct engine *e, struct job *j)
     memset(w, 0, sizeof *w);
     w->ask = j;
     w->n_inside = j->n_choices;
+    atomic_init(&w->n_before, -1);
     ring_init(&w->ring, w->data, cap);
     return w;
 }
@@ -135,6 +136,13 @@ void engine_cancel(struct engine *e, struct job *j)
         return;
     atomic_store_explicit(&w->cancel, 1, memory_order_release);
     mbox_wake(&e->inbox);
+}
+
+int32_t engine_before(const struct job *j)
+{
+    const struct engine_job *w = j->inner;
+
+    return atomic_load_explicit(&w->n_before, memory_order_relaxed);
 }
 
 const struct event *engine_event_peek(struct job *j)

@@ -1,6 +1,7 @@
 #include "policy/sched.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "base/check.h"
 
@@ -120,6 +121,7 @@ void sched_enter(struct sched *s, struct sched_job *j, uint64_t step)
     CHECK(j->tier >= 0 && j->tier < ROTA_OWED);
     CHECK(j->n_seqs > 0 && j->n_seqs <= SCHED_SEQS_MAX);
     j->order = ++s->n_entered;
+    j->n_before = -1;
     j->served_step = step;
     j->prev = s->last;
     j->next = NULL;
@@ -235,6 +237,58 @@ static struct sched_job *next_job(const struct sched *s, int poor, struct rota_o
         *ret = one;
     }
     return best;
+}
+
+/* ---- places ---------------------------------------------------------------------------------- */
+
+static struct rota_one placed(const struct sched_job *j)
+{
+    return (struct rota_one){.tier = tier_of(j),
+                             .nth = j->n_before,
+                             .tenant = j->tenant,
+                             .order = j->order,
+                             .round = round_of(j)};
+}
+
+/* Two lists in the order of their turns become one. */
+static struct sched_job *merge(const struct sched *s, struct sched_job *a, struct sched_job *b)
+{
+    struct sched_job *first = NULL, **end = &first;
+
+    while (a && b) {
+        const struct rota_one x = placed(a), y = placed(b);
+        struct sched_job **least = rota_before(&s->rota, &y, &x) ? &b : &a;
+        *end = *least;
+        end = &(*end)->behind;
+        *least = *end;
+    }
+    *end = a ? a : b;
+    return first;
+}
+
+void sched_place(struct sched *s)
+{
+    enum { RUNS = 32 };
+    struct sched_job *run[RUNS] = {NULL}, *all = NULL; /* run[i] is of 2^i jobs, or none */
+
+    for (int i = 0; i <= SCHED_SHARES; i++)
+        memset(s->share[i].n_placed, 0, sizeof s->share[i].n_placed);
+    for (struct sched_job *j = s->first; j; j = j->next) {
+        struct sched_job *one = j;
+        int i = 0;
+        if (j->has_begun)
+            continue;
+        j->n_before = j->share->n_placed[tier_of(j)]++; /* of its tenant's, for now */
+        for (j->behind = NULL; run[i]; i++) {
+            one = merge(s, run[i], one);
+            run[i] = NULL;
+        }
+        run[i] = one;
+    }
+    for (int i = 0; i < RUNS; i++)
+        all = run[i] ? merge(s, run[i], all) : all;
+    for (int32_t n = 0; all; all = all->behind)
+        all->n_before = n++;
 }
 
 static struct sched_seq *next_seq(const struct sched *s, struct rota_one *ret)
@@ -405,6 +459,7 @@ void sched_begin(struct sched *s, struct sched_seq *q)
     rota_took(&s->rota, &one);
     q->round = one.round;
     q->state = SEQ_PREFILL;
+    q->job->has_begun = 1;
 }
 
 void sched_preempt(struct sched_seq *q)

@@ -65,6 +65,7 @@ struct sched_share {
     int32_t n_jobs[ROTA_OWED];
     int64_t used[ROTA_OWED];      /* tokens, of each tier */
     int64_t new_until[ROTA_OWED]; /* it is new while it has used less */
+    int32_t n_placed[ROTA_TIERS]; /* jobs, by sched_place */
     int is_known;
 };
 
@@ -81,10 +82,13 @@ struct sched_job {
     /* The scheduler's. */
     struct sched_job *next, *prev;
     struct sched_share *share;
-    struct sched_seq *aside; /* its sequences without a slot, the last one first */
+    struct sched_seq *aside;  /* its sequences without a slot, the last one first */
+    struct sched_job *behind; /* while they are placed: who goes after it */
     uint64_t order;
     int32_t n_begun; /* of its sequences: have, or had, a slot */
     int is_owed;
+    int has_begun;    /* one of its sequences */
+    int32_t n_before; /* as sched_place said; -1: not yet */
 };
 
 /* Zeroed, then with its slots. */
@@ -131,6 +135,9 @@ struct sched_turn {
  * tier above its own; else, for a tenant that has no slot, from a lower tier, or from a tenant of
  * its tier that has several. A sequence whose reader pauses does not begin. */
 void sched_next(const struct sched *s, int64_t now_us, struct sched_turn *ret);
+/* Tell each job that has not begun how many others go before it, in n_before: as things stand now,
+ * if all used as much and nobody came. It looks at each job, n log n times. */
+void sched_place(struct sched *s);
 /* Which sequence is to be preempted so that `who` can begin; NULL: none. */
 struct sched_seq *sched_yielder(const struct sched *s, const struct sched_seq *who, int64_t now_us);
 /* Which sequence is to be preempted when there are no pages for those that have begun: first one

@@ -22,8 +22,8 @@ enum { AS_EVENTS = 32 }; /* its answer is a stream */
 static const struct operation {
     const char *path, *method, *id, *summary;
     int status;
-    int body;             /* bits WITH_*; 0: none */
-    int kind;             /* of its settings */
+    int body;              /* bits WITH_*; 0: none */
+    int kind;              /* of its settings */
     const char *query[10]; /* names, ended by NULL */
 } operations[] = {
     {"/admin/v1/tenants", "get", "listTenants", "All tenants", 200, 0, 0, {"limit", "offset"}},

@@ -210,6 +210,10 @@ struct call {
     struct buf out;
     const struct api_frame *frame; /* of its stream */
     int streaming, paused, cancelled;
+    struct {
+        int64_t at_us; /* of the last; 0: none */
+        int32_t n_before, n_prefilled;
+    } progress; /* what a comment said last */
     int is_kept;     /* without a client, while its supplier is heard to the end ... */
     int64_t kept_us; /* ... since then */
     int is_worked;   /* a prep thread has done its part */
@@ -370,6 +374,9 @@ void call_cancel_jobs(struct call *c);
 void call_leave_jobs(struct call *c);    /* its client has left: the same, or they are heard out */
 void call_cancel(struct call *c);        /* by its owner's wish: it ends with ERR_CANCELLED ... */
 void call_end_cancelled(struct call *c); /* ... now */
+
+/* call_progress.c: io thread. Tell the client of a stream, now and then, how far its request is. */
+void call_progress(struct call *c, int64_t now_us);
 
 /* call_hedge.c: io thread. */
 void call_hedge_tick(struct call *c, int64_t now_us); /* take a second place where it waits long */

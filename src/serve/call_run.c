@@ -465,6 +465,7 @@ void call_tick(struct call *c, int64_t now_us)
         begin_to_wait(c);
     if (!c->streaming)
         return;
+    call_progress(c, now_us);
     if (now_us - c->written_us >= c->s->config->heartbeat * 1000 && !c->paused) {
         c->written_us = now_us; /* no part of the answer, if that is kept */
         net_stream_write(c->x, c->frame->ping, strlen(c->frame->ping));

@@ -96,6 +96,12 @@ static void local_pop(struct supplier *s, struct job *j)
     engine_event_pop(engine(s), j);
 }
 
+static int32_t local_before(struct supplier *s, const struct job *j)
+{
+    (void)s;
+    return engine_before(j);
+}
+
 static int local_release(struct supplier *s, struct job *j)
 {
     return engine_release(j);
@@ -131,6 +137,7 @@ static const struct supplier_ops ops = {
     .peek = local_peek,
     .pop = local_pop,
     .release = local_release,
+    .before = local_before,
     .derate = local_derate,
 };
 

@@ -141,6 +141,8 @@
       "the same when a new process has taken its place (gaufre upgrade)")                          \
     X("heartbeat", "heartbeat", TIME, heartbeat, "10s", 100, 3600000, "TIME",                      \
       "silence of a stream before a comment is sent")                                              \
+    X("progress", "progress", TIME, progress, "1s", 0, 3600000, "TIME",                            \
+      "time between comments in a stream that say how far its request is while it waits; 0: none") \
     X("log_level", "log-level", CHOICE, log_level, "info", 0, 0, "debug|info|warn|error|off",      \
       "what is logged")                                                                            \
     X("log_format", "log-format", CHOICE, log_format, "text", 0, 0, "text|json",                   \
@@ -325,7 +327,7 @@ struct serve_config {
     int64_t requests_per_minute, tokens_per_minute, concurrency;
     int64_t header_timeout, body_timeout, idle_timeout, stall_timeout, drain_timeout,
         upgrade_timeout, console_session; /* ms */
-    int64_t heartbeat, queue_age;
+    int64_t heartbeat, progress, queue_age;
     uint64_t body_limit, body_budget, idempotency_memory;
     const char *stored_answers;
     uint64_t stored_memory;

@@ -246,6 +246,67 @@ static void many_threads(void **state)
 
 /* A part of the places: what is there stays, who waits goes only within it; with none everybody who
  * waits is turned away, and nobody is let in. */
+static uint32_t random_of(uint64_t seed, uint64_t i)
+{
+    uint32_t r[4];
+
+    rand_philox(seed, i, 0, r);
+    return r[0];
+}
+
+/* Who waits is told how many go before it, and so many do, when nobody has used more than another.
+ */
+static void places(void **state)
+{
+    static const enum tier tiers[] = {TIER_BATCH, TIER_FLEX, TIER_DEFAULT, TIER_PRIORITY};
+    struct line *l = *state;
+    int32_t before[N];
+    int64_t now_us = 1;
+
+    for (uint64_t seed = 1; seed < 50; seed++) {
+        int32_t n = 3 + (int32_t)(random_of(seed, 0) % (N - 3));
+        uint64_t seen = 0;
+        for (int i = 0; i < n; i++)
+            enter(l, i, i < 2 ? TIER_BATCH : tiers[random_of(seed, 2 * (uint64_t)i) % 4],
+                  (int32_t)(random_of(seed, 2 * (uint64_t)i + 1) % 5), 1, 0);
+        now_us += LINE_PLACED_US;
+        assert_int_equal(line_before(l, &place[0], now_us), -1); /* it does not wait */
+        for (int i = 2; i < n; i++) {
+            before[i] = line_before(l, &place[i], now_us);
+            assert_true(before[i] >= 0 && before[i] < n - 2);
+            seen |= UINT64_C(1) << before[i];
+        }
+        assert_true(seen == (UINT64_C(1) << (n - 2)) - 1); /* each place is one's */
+        line_leave(l, &place[0], 0);
+        for (int at = 0; at < n - 2; at++) {
+            int who = told();
+            assert_int_equal(before[who], at);
+            assert_int_equal(line_before(l, &place[who], now_us), -1);
+            line_leave(l, &place[who], 0);
+        }
+        line_leave(l, &place[1], 0);
+    }
+}
+
+/* A place is what it was a moment ago: nobody is looked at more often. */
+static void places_now_and_then(void **state)
+{
+    struct line *l = *state;
+
+    for (int i = 0; i < 4; i++)
+        enter(l, i, TIER_DEFAULT, 1, 1, 0);
+    assert_int_equal(line_before(l, &place[3], LINE_PLACED_US), 1);
+    line_leave(l, &place[2], 0);
+    assert_int_equal(line_before(l, &place[3], 2 * LINE_PLACED_US - 1), 1);
+    assert_int_equal(line_before(l, &place[3], 2 * LINE_PLACED_US), 0);
+    enter(l, 2, TIER_DEFAULT, 1, 1, 0);
+    assert_int_equal(line_before(l, &place[2], 2 * LINE_PLACED_US), -1); /* not yet placed */
+    for (int i = 3; i >= 0; i--)
+        line_leave(l, &place[i], 0);
+    while (told() >= 0)
+        ;
+}
+
 static void derated(void **state)
 {
     struct line *l = line_new(4);
@@ -292,6 +353,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(large_ones, setup, teardown),
         cmocka_unit_test_setup_teardown(not_for_ever, setup, teardown),
         cmocka_unit_test_setup_teardown(many_give_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(places, setup, teardown),
+        cmocka_unit_test_setup_teardown(places_now_and_then, setup, teardown),
         cmocka_unit_test_setup_teardown(derated, setup, teardown),
         cmocka_unit_test_setup_teardown(many_threads, setup, teardown),
     };
