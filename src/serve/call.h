@@ -143,6 +143,7 @@ struct call {
     int32_t n_jobs;                   /* [prep] */
     struct call_hedge *hedge;         /* NULL: it has one place */
     int hedged_in_vain;               /* the second supplier did not take it */
+    int n_hedged;                     /* races that are over and booked */
     struct buf text;                  /* [prep]: a text tool's, to be told */
     struct {
         struct tokens tokens; /* or these */

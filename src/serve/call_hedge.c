@@ -170,13 +170,16 @@ int call_hedge_is_home(const struct call *c)
 void call_hedge_done(struct call *c)
 {
     struct call_hedge *h = c->hedge;
-    char id[sizeof c->live.row.id + 8];
+    char id[sizeof c->live.row.id + 20];
     struct cloud_use use;
 
     if (!h)
         return;
     CHECK(h->job.state == JOB_HOME);
-    snprintf(id, sizeof id, "%s-hedge", c->live.row.id);
+    if (++c->n_hedged == 1)
+        snprintf(id, sizeof id, "%s-hedge", c->live.row.id);
+    else /* again, after both of an earlier race failed: the ledger keeps an id once */
+        snprintf(id, sizeof id, "%s-hedge%d", c->live.row.id, c->n_hedged);
     use = (struct cloud_use){.request_id = id,
                              .model = server_model(c)->names[0],
                              .supplier = h->ticket.offer->sup->id,

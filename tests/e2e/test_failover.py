@@ -8,6 +8,7 @@ Bench (16 scenarios); each is scored pass, safe or fail, and none may fail:
 The table is printed: pytest -s -k scores."""
 import itertools
 import json
+import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -546,6 +547,32 @@ def test_both_of_two_fail(pair):
     kind, _, e = ask(server)
     assert kind == "error" and e.status_code == 502, server.read_log()
     assert (len(first.requests), len(second.requests)) == (4, 1)
+
+
+@pytest.mark.sanitize
+def test_hedged_in_two_places(tmp_path):
+    """Two that race both fail, and the next one is late, too, and hedged: each loser is a row of its own."""
+    both = threading.Barrier(2, timeout=60)
+
+    def fails(a):
+        both.wait()
+        a.reply(500, {"error": {"message": "no"}})
+    mocks = [Mock([default_script] * 3 + [fails]), Mock(fails), Mock(silence), Mock()]
+    (tmp_path / "c.yaml").write_text("suppliers:\n" + "".join(
+        f"  - {{name: s{i}, base_url: '{m.url}', models: [far]}}\n" for i, m in enumerate(mocks))
+        + "routes: [{route: order}]\n")
+    server = Server(str(tmp_path), "-c", tmp_path / "c.yaml", *HEDGE, models=[])
+    earn(server)
+    assert ask(server)[:2] == ("whole", WHOLE), server.read_log()
+    assert [len(m.requests) for m in mocks] == [4, 1, 1, 1]
+    assert server.stop() == 0, server.read_log()
+    with sqlite3.connect(server.ledger) as db:
+        rows = dict(db.execute("SELECT request_id, supplier FROM usage ORDER BY rowid").fetchall()[3:])
+    whole = next(r for r, supplier in rows.items() if supplier == "s3/far")
+    assert rows.pop(whole + "-hedge") in ("s0/far", "s1/far")  # which of them failed last
+    assert rows == {whole: "s3/far", whole + "-hedge2": "s2/far"}
+    for m in mocks:
+        m.close()
 
 
 @pytest.mark.sanitize
