@@ -1,5 +1,5 @@
-/* One connection: bytes in, states, time limits, and its end. The answer's bytes are made in
- * net_answer.c.
+/* One connection: bytes in and out, states, time limits, and its end. What the bytes mean is its
+ * carrier's (net_h1.c).
  *
  * Nothing is freed and no callback of the upper room is made while one of its calls is on the
  * stack: calls change the state and put the connection on its thread's deferred list, which the
@@ -30,54 +30,19 @@ static int64_t deadline_in(int ms)
     return clock_now_us() + (int64_t)ms * 1000;
 }
 
-static int64_t deadline_of(const struct net_conn *c, int ms)
+int64_t conn_deadline(const struct net_conn *c, int ms)
 {
     return c->io->now_us + (int64_t)ms * 1000;
 }
 
-static const struct net_config *config_of(const struct net_conn *c)
+const struct net_config *conn_config(const struct net_conn *c)
 {
     return &c->io->server->config;
-}
-
-/* 1 when the upper room knows of the exchange and has not ended it. */
-static int is_live(const struct net_conn *c)
-{
-    return c->state == CONN_ASK || c->state == CONN_BODY || c->state == CONN_WORK ||
-           c->state == CONN_STREAM;
 }
 
 size_t conn_pending(const struct net_conn *c)
 {
     return evbuffer_get_length(c->out_bytes);
-}
-
-static void exchange_free(struct net_conn *c)
-{
-    struct net_exchange *x = c->x;
-
-    c->x = NULL;
-    if (!x)
-        return;
-    net_body_done(&x->body);
-    http_parser_done(&x->parser);
-    free(x);
-    atomic_fetch_sub(&c->io->server->n_exchanges, 1);
-}
-
-static int exchange_new(struct net_conn *c)
-{
-    struct net_exchange *x = calloc(1, sizeof *x);
-
-    if (!x)
-        return ERR_NOMEM;
-    x->conn = c;
-    x->owner = c->peer;
-    x->started_us = c->io->now_us;
-    http_parser_init(&x->parser, &config_of(c)->http);
-    c->x = x;
-    atomic_fetch_add(&c->io->server->n_exchanges, 1);
-    return 0;
 }
 
 void conn_set(struct net_conn *c, enum conn_state state)
@@ -108,22 +73,12 @@ void conn_cut(struct net_conn *c)
     conn_defer(c);
 }
 
-/* From the loop only: tell the upper room, then close. */
-static void conn_kill(struct net_conn *c, int code)
+void conn_kill(struct net_conn *c, int code)
 {
-    struct net_server *s = c->io->server;
-
     if (c->state == CONN_DEAD)
         return;
-    if (is_live(c)) {
-        struct net_exchange *x = c->x;
-        conn_cut(c); /* before on_gone, so that calls made from there find a dead connection */
-        atomic_fetch_add(&s->gone_total, 1);
-        if (code == ERR_SLOW_READER)
-            atomic_fetch_add(&s->slow_total, 1);
-        s->handler.on_gone(s->handler.ctx, x, code);
-    }
-    conn_cut(c);
+    conn_cut(c); /* before on_gone, so that calls made from there find a dead connection */
+    c->carrier->gone(c, code);
 }
 
 static void conn_free(struct net_conn *c)
@@ -131,7 +86,7 @@ static void conn_free(struct net_conn *c)
     struct net_io *io = c->io;
     struct net_server *s = io->server;
 
-    exchange_free(c);
+    c->carrier->drop(c);
     if (c->next)
         c->next->prev = c->prev;
     if (c->prev)
@@ -208,17 +163,6 @@ static int conn_flush(struct net_conn *c)
     return event_add(c->out_ev, NULL);
 }
 
-/* From the loop only. */
-static void tell_room(struct net_conn *c)
-{
-    const struct net_handler *h = &c->io->server->handler;
-
-    if (!c->wants_room || c->state != CONN_STREAM || conn_pending(c) > NET_OUT_FREE)
-        return;
-    c->wants_room = 0;
-    h->on_room(h->ctx, c->x);
-}
-
 static void write_cb(evutil_socket_t fd, short what, void *ctx)
 {
     struct net_conn *c = ctx;
@@ -234,7 +178,7 @@ static void write_cb(evutil_socket_t fd, short what, void *ctx)
     c->stall_us = 0;
     if (c->state == CONN_SHAKE && !shake(c))
         return;
-    tell_room(c);
+    c->carrier->turn(c);
     conn_advance(c);
 }
 
@@ -257,15 +201,14 @@ static void conn_linger(struct net_conn *c)
         return;
     }
     conn_set(c, CONN_LINGER);
-    c->deadline_us = deadline_of(c, config_of(c)->linger_ms);
+    c->deadline_us = conn_deadline(c, conn_config(c)->linger_ms);
 }
 
-/* No more requests: what is in the output goes out, then the connection closes. */
-static void conn_finish(struct net_conn *c)
+void conn_finish(struct net_conn *c)
 {
     conn_set(c, CONN_FLUSH);
     c->deadline_us = 0;
-    exchange_free(c);
+    c->carrier->drop(c);
 }
 
 /* Go on with the handshake: 1 when it is done, and requests may come. A client that speaks
@@ -277,7 +220,7 @@ static int shake(struct net_conn *c)
     case 0:
         conn_set(c, CONN_IDLE);
         c->deadline_us =
-            deadline_of(c, c->io->idle_drained ? DRAIN_NEW_MS : config_of(c)->idle_timeout_ms);
+            conn_deadline(c, c->io->idle_drained ? DRAIN_NEW_MS : conn_config(c)->idle_timeout_ms);
         return 1;
     case WIRE_AGAIN:
         break;
@@ -285,12 +228,14 @@ static int shake(struct net_conn *c)
         wait_writable(c);
         break;
     case WIRE_PLAIN:
-        if (exchange_new(c)) {
+        c->x = exchange_new(c);
+        if (!c->x) {
             conn_cut(c);
             break;
         }
-        conn_set(c, CONN_HEAD);
-        answer_refuse(c, 400, "This port speaks TLS only: write https:// where you wrote http://.");
+        c->x->close_after = 1;
+        exchange_refuse(c->x, 400,
+                        "This port speaks TLS only: write https:// where you wrote http://.");
         break;
     default:
         conn_finish(c);
@@ -300,25 +245,6 @@ static int shake(struct net_conn *c)
     return 0;
 }
 
-void conn_answered(struct net_conn *c)
-{
-    c->is_served = 1;
-    c->io->now_us = clock_now_us();
-    if (c->close_after || c->io->idle_drained) {
-        conn_finish(c);
-    } else if (http_parser_left(&c->x->parser) != 0) {
-        conn_set(c, CONN_SKIP);
-        c->deadline_us = deadline_of(c, config_of(c)->body_timeout_ms);
-    } else {
-        conn_set(c, CONN_IDLE);
-        c->deadline_us = deadline_of(c, config_of(c)->idle_timeout_ms);
-        exchange_free(c);
-        if (!c->n_in) /* there is nothing to go on with */
-            return;
-    }
-    conn_defer(c);
-}
-
 /* ---- input ---- */
 
 static void drop_input(struct net_conn *c)
@@ -326,96 +252,10 @@ static void drop_input(struct net_conn *c)
     c->n_in = 0;
 }
 
-static void request_ready(struct net_conn *c)
-{
-    struct net_server *s = c->io->server;
-
-    conn_set(c, CONN_ASK);
-    c->deadline_us = 0;
-    atomic_fetch_add(&s->requests_total, 1);
-    if (places_is_reserve(c))
-        c->x->close_after = 1;
-    s->handler.on_request(s->handler.ctx, c->x);
-}
-
-static void body_ready(struct net_conn *c, int code)
-{
-    struct net_server *s = c->io->server;
-
-    conn_set(c, CONN_WORK);
-    c->deadline_us = 0;
-    if (code)
-        c->x->close_after = 1;
-    else
-        body_finish(c->x);
-    s->handler.on_body(s->handler.ctx, c->x, code);
-}
-
-static void body_event(struct net_conn *c, enum http_event ev, int code)
-{
-    if (code)
-        body_ready(c, code);
-    else if (ev == HTTP_BAD)
-        body_ready(c, c->x->parser.status == 413   ? ERR_TOO_LARGE
-                      : c->x->parser.status == 503 ? ERR_NOMEM
-                                                   : ERR_FORMAT);
-    else if (ev == HTTP_END)
-        body_ready(c, 0);
-}
-
-static void skip_event(struct net_conn *c, enum http_event ev)
-{
-    if (ev == HTTP_BAD) {
-        conn_finish(c);
-    } else if (ev == HTTP_END) {
-        conn_answered(c);
-    }
-}
-
-/* Feed the parser once. Returns 1 when there may be more to do. */
-static int conn_feed(struct net_conn *c)
-{
-    size_t used, n_data;
-    const char *data;
-    struct http_parser *parser = &c->x->parser;
-    enum http_event ev = http_parser_feed(parser, c->in, c->n_in, &used, &data, &n_data);
-    int code = 0;
-
-    if (ev == HTTP_DATA && c->state == CONN_BODY)
-        code = body_add(c->x, data, n_data);
-    c->in += used;
-    c->n_in -= used;
-    if (c->state == CONN_BODY)
-        body_event(c, ev, code);
-    else if (c->state == CONN_SKIP)
-        skip_event(c, ev);
-    else if (ev == HTTP_GOT_HEAD)
-        request_ready(c);
-    else if (ev == HTTP_BAD)
-        answer_refuse(c, parser->status, parser->why);
-    return ev != HTTP_MORE || c->n_in > 0;
-}
-
-/* Begin a request when bytes of one are there. Not while much of the last answer waits: a client
- * that sends and never reads must not fill the memory. */
-static int conn_begin(struct net_conn *c)
-{
-    if (c->n_in == 0 || conn_pending(c) > NET_AHEAD_MAX)
-        return 0;
-    if (exchange_new(c)) {
-        conn_cut(c);
-        return 0;
-    }
-    conn_set(c, CONN_HEAD);
-    c->deadline_us = deadline_of(c, config_of(c)->header_timeout_ms);
-    return 1;
-}
-
 /* Bytes ahead of a running request stay in the kernel when they are many. */
 static void watch_input(struct net_conn *c)
 {
-    int waits = c->state == CONN_ASK || c->state == CONN_WORK || c->state == CONN_STREAM ||
-                c->state == CONN_IDLE;
+    int waits = c->state == CONN_BUSY || c->state == CONN_IDLE;
     int pause = waits && c->n_in > NET_AHEAD_MAX;
 
     if (pause == c->read_paused || c->state == CONN_DEAD || c->is_eof)
@@ -430,37 +270,18 @@ static void watch_input(struct net_conn *c)
 /* Do all that can be done now. */
 static void conn_advance(struct net_conn *c)
 {
-    int more = 1;
-
     if (c->is_busy)
         return;
     c->is_busy = 1;
     c->io->now_us = clock_now_us();
-    while (more) {
-        switch ((enum conn_state)c->state) {
-        case CONN_IDLE:
-            more = conn_begin(c);
-            break;
-        case CONN_HEAD:
-        case CONN_BODY:
-        case CONN_SKIP:
-            more = conn_feed(c);
-            break;
-        case CONN_FLUSH:
-            drop_input(c);
-            if (conn_pending(c) == 0)
-                conn_linger(c);
-            more = 0;
-            break;
-        case CONN_LINGER:
-            drop_input(c);
-            more = 0;
-            break;
-        default:
-            more = 0;
-            break;
-        }
+    c->carrier->advance(c);
+    if (c->state == CONN_FLUSH) {
+        drop_input(c);
+        if (conn_pending(c) == 0)
+            conn_linger(c);
     }
+    if (c->state == CONN_LINGER)
+        drop_input(c);
     if (c->n_in == 0)
         buf_done(&c->ahead);
     watch_input(c);
@@ -567,6 +388,7 @@ void conn_open(struct net_conn *c)
         conn_drop(c);
         return;
     }
+    c->carrier = &h1_carrier;
     c->out = (struct net_claim){.server = io->server, .owner = c->peer, .kind = NET_CLAIM_ANSWER};
     c->next = io->conns;
     if (c->next)
@@ -575,9 +397,9 @@ void conn_open(struct net_conn *c)
     io->now_us = clock_now_us();
     places_enter(c);
     conn_set(c, c->tls ? CONN_SHAKE : CONN_IDLE);
-    c->deadline_us = deadline_of(c, io->idle_drained ? DRAIN_NEW_MS
-                                    : c->tls         ? config_of(c)->header_timeout_ms
-                                                     : config_of(c)->idle_timeout_ms);
+    c->deadline_us = conn_deadline(c, io->idle_drained ? DRAIN_NEW_MS
+                                      : c->tls         ? conn_config(c)->header_timeout_ms
+                                                       : conn_config(c)->idle_timeout_ms);
 }
 
 void conn_defer_run(struct net_io *io)
@@ -594,10 +416,8 @@ void conn_defer_run(struct net_io *io)
         }
         if (conn_flush(c))
             conn_kill(c, ERR_CANCELLED);
-        else if (is_live(c) && c->x->cut)
-            conn_kill(c, c->x->cut);
         else {
-            tell_room(c);
+            c->carrier->turn(c);
             conn_advance(c);
         }
     }
@@ -605,27 +425,12 @@ void conn_defer_run(struct net_io *io)
 
 static void deadline_passed(struct net_conn *c)
 {
-    struct net_exchange *x = c->x;
-
-    switch ((enum conn_state)c->state) {
-    case CONN_HEAD:
-        if (x->parser.text.len == 0) /* an empty line is not a request */
-            conn_cut(c);
-        else
-            answer_refuse(c, 408, "The request head did not arrive in time.");
-        break;
-    case CONN_BODY:
-        c->deadline_us = body_due_us(x);
-        if (c->deadline_us <= clock_now_us())
-            body_ready(c, ERR_TIMEOUT);
-        break;
-    default:                                              /* SHAKE, IDLE, SKIP, LINGER */
-        if (c->state == CONN_IDLE && conn_pending(c) > 0) /* it is being read: not idle */
-            c->deadline_us = deadline_in(config_of(c)->idle_timeout_ms);
-        else
-            conn_cut(c);
-        break;
-    }
+    if (c->state == CONN_IDLE && conn_pending(c) > 0) /* it is being read: not idle */
+        c->deadline_us = deadline_in(conn_config(c)->idle_timeout_ms);
+    else if (c->state == CONN_SHAKE || c->state == CONN_LINGER)
+        conn_cut(c);
+    else
+        c->carrier->late(c);
 }
 
 /* 1 when output waits for the client and it takes too little of it. When it has taken all that
@@ -643,8 +448,8 @@ static int is_stalled(struct net_conn *c, int64_t now_us)
         c->out_seen = done;
     }
     return c->stall_us &&
-           now_us - c->stall_us >
-               net_patience_us(config_of(c), config_of(c)->stall_timeout_ms, done - c->out_seen);
+           now_us - c->stall_us > net_patience_us(conn_config(c), conn_config(c)->stall_timeout_ms,
+                                                  done - c->out_seen);
 }
 
 /* Has the client closed the connection? Asked while reading is paused, when the loop does not see
@@ -680,7 +485,8 @@ void conn_drain(struct net_io *io)
 {
     for (struct net_conn *c = io->conns; c; c = c->next) {
         if (c->state == CONN_IDLE || c->state == CONN_SHAKE)
-            c->deadline_us = deadline_in(c->is_served ? config_of(c)->drain_idle_ms : DRAIN_NEW_MS);
+            c->deadline_us =
+                deadline_in(c->is_served ? conn_config(c)->drain_idle_ms : DRAIN_NEW_MS);
     }
 }
 

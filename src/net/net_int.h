@@ -24,15 +24,54 @@ enum conn_state {
     CONN_SHAKE,  /* TLS's handshake is not over */
     CONN_IDLE,   /* no exchange */
     CONN_HEAD,   /* an exchange, its head unfinished */
-    CONN_ASK,    /* on_request was called, the upper room has not asked for the body */
-    CONN_BODY,   /* reading the body */
-    CONN_WORK,   /* on_body was called, no answer yet */
-    CONN_STREAM, /* net_stream_begin was called */
+    CONN_BUSY,   /* the upper room has an exchange, whose state says more */
     CONN_SKIP,   /* answered; dropping the rest of a small body */
     CONN_FLUSH,  /* no more requests; closing when the output is written */
     CONN_LINGER, /* written and shut down; dropping what still comes */
     CONN_DEAD,   /* to be freed by the next turn of the loop */
 };
+
+enum exchange_state {
+    EXCHANGE_HEAD,   /* its head is unfinished: the upper room does not know of it */
+    EXCHANGE_ASK,    /* on_request was called, the upper room has not asked for the body */
+    EXCHANGE_BODY,   /* reading the body */
+    EXCHANGE_WORK,   /* on_body was called, no answer yet */
+    EXCHANGE_STREAM, /* net_stream_begin was called */
+    EXCHANGE_OVER,   /* the upper room has ended it, or is told by on_gone */
+};
+
+struct net_conn;
+
+/* An answer whole, or its head. */
+struct answer {
+    const struct net_header *headers;
+    int n_headers, status;
+    const char *body;
+    size_t n_body;
+    char *given; /* the body is in malloc'd memory of this address, to be taken over; else NULL */
+};
+
+/* How a connection carries exchanges: a row for each protocol. An exchange that is given to these
+ * functions is live: the upper room knows of it, or ends it with this call. */
+struct carrier {
+    /* Of a connection, from the loop only. */
+    void (*advance)(struct net_conn *c);        /* use what was received, as far as possible now */
+    void (*turn)(struct net_conn *c);           /* output was taken, or the loop came round */
+    void (*late)(struct net_conn *c);           /* its deadline has passed */
+    void (*gone)(struct net_conn *c, int code); /* it is dead: tell of its live exchanges */
+    void (*drop)(struct net_conn *c);           /* free what it has of exchanges */
+    /* Of an exchange, for the upper room. 0 or ERR_NOMEM; of answers' heads also ERR_ARG. */
+    void (*read_body)(struct net_exchange *x);                    /* body_begin was called */
+    int (*reply)(struct net_exchange *x, const struct answer *a); /* takes a->given, ends it */
+    int (*begin)(struct net_exchange *x, const struct answer *a);
+    int (*write)(struct net_exchange *x, const char *p, size_t n);
+    void (*end)(struct net_exchange *x);
+    void (*abort)(struct net_exchange *x);
+    void (*wake)(struct net_exchange *x); /* look at its `cut` and `wants_room` in the next turn */
+    size_t (*pending)(const struct net_exchange *x);
+    struct net_claim *(*out)(const struct net_exchange *x); /* its output that waits */
+};
+extern const struct carrier h1_carrier; /* net_h1.c: one exchange at a time, HTTP/1.1 */
 
 struct net_conn {
     struct mbox_item item; /* first: on the way from the accepting thread */
@@ -42,14 +81,15 @@ struct net_conn {
     size_t n_in;
     struct buf ahead;
     struct evbuffer *out_bytes;
-    struct tls *tls;        /* NULL: plain */
-    struct net_exchange *x; /* in HEAD..SKIP */
+    struct tls *tls; /* NULL: plain */
+    const struct carrier *carrier;
+    struct net_exchange *x; /* of HTTP/1, in HEAD..SKIP */
     struct net_conn *next, *prev;
     struct net_conn *defer_next;
     struct net_conn *wait_next,
         *wait_prev;          /* of those that wait for their clients, by since when */
     int64_t wait_us;         /* since when; 0: it is not in that list */
-    int64_t deadline_us;     /* of IDLE, HEAD, BODY, SKIP, LINGER; 0: none */
+    int64_t deadline_us;     /* of IDLE, HEAD, SKIP, LINGER, and while a body is read; 0: none */
     int64_t stall_us;        /* since when the client is behind its output; 0: it is not */
     uint64_t out_total;      /* bytes ever put into the output */
     uint64_t out_seen;       /* of them written when it fell behind */
@@ -58,8 +98,8 @@ struct net_conn {
     char name[NET_PEER_MAX]; /* its address and port */
     int fd;
     uint8_t state, is_deferred, is_busy, is_eof, is_served, close_after, read_paused, is_reserve,
-        is_near, wants_room, is_ended, /* TLS was told that nothing more is written */
-        is_writing;                    /* the socket took not all: out_ev waits */
+        is_near, is_ended, /* TLS was told that nothing more is written */
+        is_writing;        /* the socket took not all: out_ev waits */
 };
 
 struct net_exchange {
@@ -72,7 +112,7 @@ struct net_exchange {
     int64_t body_began_us;
     uint64_t owner; /* whose memory its body is */
     int cut;        /* code for on_gone, to be delivered by the next turn */
-    uint8_t continued, is_begun, is_chunked, close_after;
+    uint8_t state, continued, is_chunked, close_after, wants_room;
 };
 
 struct net_io {
@@ -131,6 +171,23 @@ int listen_start(struct net_server *s);
 void listen_resume(struct net_server *s); /* io 0: accept again where that is possible */
 void listen_close(struct net_server *s);  /* io 0 or before start: takes what waits first */
 
+/* net_exchange.c */
+struct net_exchange *exchange_new(struct net_conn *c); /* NULL without memory */
+void exchange_free(struct net_exchange *x);            /* accepts NULL */
+int exchange_is_live(const struct net_exchange *x);
+void exchange_ask(struct net_exchange *x);            /* its head is there: on_request */
+void exchange_body(struct net_exchange *x, int code); /* its body is there, or is not: on_body */
+/* on_gone, when it is live. */
+void exchange_gone(struct net_exchange *x, int code);
+/* on_room, where it was wanted and little waits. */
+void exchange_tell_room(struct net_exchange *x);
+/* Refuse by net itself, before the upper room knows of it. */
+void exchange_refuse(struct net_exchange *x, int status, const char *why);
+int answer_has_body(int status);
+/* 1 when net lets it through: a name that is not net's own, and text. */
+int answer_header_ok(const struct net_header *h, size_t n_value);
+const char *answer_date(struct net_io *io);
+
 /* net_conn.c */
 void conn_set(struct net_conn *c, enum conn_state state);
 void conn_open(struct net_conn *c); /* on its io thread; c->fd and c->io are set */
@@ -140,17 +197,27 @@ void conn_sweep(struct net_io *io, int64_t now_us);
 void conn_drain(struct net_io *io);
 void conn_drop(struct net_conn *c); /* instead of conn_open */
 void conn_free_all(struct net_io *io);
-/* The answer is complete in the output: go on with the connection. */
-void conn_answered(struct net_conn *c);
 /* Bytes into the output, sent by the next turn; 0 or ERR_NOMEM. */
 int conn_write(struct net_conn *c, const void *p, size_t n);
-/* The same of a whole answer, of which the socket gets at once what it takes. `given`: the body is
- * in malloc'd memory of this address, which is not copied, and freed when it is written, also on
- * failure; else NULL. */
+/* The same of a whole answer, of which the socket gets at once what it takes. a->given is not
+ * copied, and freed when it is written, also on failure. */
 int conn_write_whole(struct net_conn *c, const struct buf *head, const char *body, size_t n_body,
                      char *given);
 size_t conn_pending(const struct net_conn *c);
-void conn_cut(struct net_conn *c); /* close, without on_gone */
+void conn_cut(struct net_conn *c);            /* close, without on_gone */
+void conn_kill(struct net_conn *c, int code); /* from the loop only: on_gone, then close */
+/* No more requests: what is in the output goes out, then the connection closes. */
+void conn_finish(struct net_conn *c);
+const struct net_config *conn_config(const struct net_conn *c);
+int64_t conn_deadline(const struct net_conn *c, int ms); /* from io->now_us on */
+
+/* net_h1_answer.c: what h1_carrier answers with */
+int h1_reply(struct net_exchange *x, const struct answer *a);
+int h1_begin(struct net_exchange *x, const struct answer *a);
+int h1_write(struct net_exchange *x, const char *p, size_t n);
+void h1_end(struct net_exchange *x);
+/* net_h1.c: the answer is complete in the output: go on with the connection. */
+void h1_answered(struct net_conn *c);
 
 /* net_wire.c: bytes from and to the socket, through TLS where there is one */
 enum { WIRE_AGAIN = -1, WIRE_AGAIN_OUT = -2, WIRE_BROKEN = -3, WIRE_PLAIN = -4 };
@@ -178,10 +245,6 @@ void places_want(struct net_server *s);           /* [any]: every thread shall m
 void places_make(struct net_io *io);              /* where they were wanted */
 void places_allow_files(
     const struct net_config *c); /* raise the process' limit as far as allowed */
-
-/* net_answer.c */
-/* Refuse by net itself: an answer with `Connection: close`. The exchange is freed. */
-void answer_refuse(struct net_conn *c, int status, const char *why);
 
 /* net_budget.c */
 /* Memory that is there already: counted, whatever the budget. */
