@@ -1,5 +1,6 @@
 #include "base/disk.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -89,12 +90,27 @@ static int lock(int fd, const char *path, enum disk_mode mode)
     return mode == DISK_MAKE ? sync_folder(path) : 0;
 }
 
+static int open_plain(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    struct stat st;
+
+    if (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode))) {
+        close(fd);
+        errno = EINVAL;
+        return -1;
+    }
+    return fd;
+}
+
 int disk_open(const char *path, enum disk_mode mode)
 {
     int fd, why;
 
     if (mode == DISK_LOOK)
         return open(path, O_RDONLY | O_CLOEXEC);
+    if (mode == DISK_PLAIN)
+        return open_plain(path);
     fd = disk_open_private(path, O_RDWR | (mode == DISK_MAKE ? O_CREAT : 0));
     if (fd >= 0 && lock(fd, path, mode)) {
         why = errno;
@@ -159,6 +175,73 @@ int disk_cut(int fd, int64_t size)
 int disk_sync(int fd)
 {
     return fdatasync(fd);
+}
+
+int disk_is_removed(int fd)
+{
+    struct stat st;
+
+    return !fstat(fd, &st) && !st.st_nlink;
+}
+
+int64_t disk_written_us(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) ? -1 : st.st_mtim.tv_sec * INT64_C(1000000) + st.st_mtim.tv_nsec / 1000;
+}
+
+int64_t disk_read_us(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) ? -1 : st.st_atim.tv_sec * INT64_C(1000000) + st.st_atim.tv_nsec / 1000;
+}
+
+void disk_touch(int fd, int64_t wall_us)
+{
+    const struct timespec times[] = {{wall_us / 1000000, wall_us % 1000000 * 1000},
+                                     {.tv_nsec = UTIME_OMIT}};
+
+    (void)!futimens(fd, times);
+}
+
+/* ---- folders --------------------------------------------------------------------------------- */
+
+int disk_make_folder(const char *path)
+{
+    return mkdir(path, 0700) && errno != EEXIST ? -1 : 0;
+}
+
+int disk_list(const char *folder, int (*take)(void *arg, const char *name), void *arg)
+{
+    DIR *d = opendir(folder);
+    const struct dirent *entry;
+    int r = 0;
+
+    if (!d)
+        return -1;
+    while (!r && (entry = readdir(d))) {
+        if (entry->d_name[0] != '.')
+            r = take(arg, entry->d_name);
+    }
+    closedir(d);
+    return r;
+}
+
+int disk_exists(const char *path)
+{
+    return !access(path, F_OK);
+}
+
+int disk_remove(const char *path)
+{
+    return unlink(path);
+}
+
+int disk_rename(const char *from, const char *to)
+{
+    return rename(from, to);
 }
 
 const char *disk_vfs(void)

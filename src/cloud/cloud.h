@@ -142,6 +142,9 @@ int cloud_sync_accounts(struct cloud *c, int64_t now_us);
 int cloud_n_keys(struct cloud *c);
 struct replays *cloud_replays(const struct cloud *c);   /* NULL: no answers are kept */
 struct stored_all *cloud_stored(const struct cloud *c); /* NULL: none are stored */
+/* Where answers are stored: those of processes that are gone are this one's, as stored_inherit. May
+ * wait for the ledger. */
+int cloud_stored_inherit(struct cloud *c, int64_t wall_us, struct err *e);
 /* Price by these from now on; they and all earlier ones outlive the cloud. [any] */
 void cloud_set_prices(struct cloud *c, const struct cloud_prices *p);
 

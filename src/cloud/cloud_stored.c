@@ -1,4 +1,7 @@
-/* Stored answers at the start: those that are not booked go on, so that they are. */
+/* Stored answers at the start, and those of processes that are gone: what is not booked goes on, so
+ * that it is. */
+#include <string.h>
+
 #include "cloud/cloud_int.h"
 #include "cloud/stored.h"
 
@@ -25,6 +28,37 @@ int cloud_stored_open(struct cloud *c, struct err *e)
     if (!r && books)
         r = stored_check_booked(c->stored, is_booked, books, e);
     books_reader_close(books);
+    return r;
+}
+
+/* The ledger is opened when there is something to ask it. */
+struct heir {
+    struct cloud *c;
+    struct books_reader *books;
+};
+
+static int is_booked_now(void *arg, const char *request_id, int *ret, struct err *e)
+{
+    struct heir *h = arg;
+    int r = 0;
+
+    if (h->c->books && !h->books)
+        r = books_reader_open(&h->books, h->c->config.ledger_path, e);
+    return r || !h->books ? r : books_has(h->books, request_id, ret, e);
+}
+
+static int can_go_on(void *arg, const struct stored_head *head)
+{
+    return offers_have(&((struct heir *)arg)->c->offers, head->text[STORED_FINGERPRINT]);
+}
+
+int cloud_stored_inherit(struct cloud *c, int64_t wall_us, struct err *e)
+{
+    struct heir h = {.c = c};
+    const struct stored_heir heir = {is_booked_now, can_go_on, &h};
+    int r = stored_inherit(c->stored, &heir, wall_us, e);
+
+    books_reader_close(h.books);
     return r;
 }
 

@@ -683,6 +683,22 @@ int64_t offers_come_back(struct offers *o, const struct cloud_ticket *t, int64_t
     return retry_us;
 }
 
+int offers_have(struct offers *o, const char *fingerprint)
+{
+    int have = 0;
+
+    pthread_rwlock_rdlock(&o->lock);
+    for (int i = 0; i < o->n_offers && !have; i++) {
+        const struct supplier *s = o->offer[i]->sup;
+        struct load load;
+        s->ops->load(s, &load);
+        have = load.state == SUPPLIER_READY && s->ops->facts(s)->fingerprint &&
+               !strcmp(s->ops->facts(s)->fingerprint, fingerprint);
+    }
+    pthread_rwlock_unlock(&o->lock);
+    return have;
+}
+
 void offers_spent(struct offers *o, const struct cloud_offer *of, int64_t cost_nano, int64_t now_us)
 {
     if (of && cost_nano > 0 && atomic_load(&o->has_limits))

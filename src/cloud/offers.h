@@ -72,6 +72,8 @@ void offers_note(struct offers *o, struct cloud_ticket *t, enum breaker_end end,
 /* The offers that have a breaker, and how it stands; with_here: also those that have none. */
 int offers_view(struct offers *o, int64_t now_us, int with_here,
                 struct cloud_offer_view ret[CLOUD_OFFERS_MAX]);
+/* Is there one that is ready and computes as that fingerprint says? */
+int offers_have(struct offers *o, const char *fingerprint);
 /* So much was spent there; < 0: it is not known. */
 void offers_spent(struct offers *o, const struct cloud_offer *of, int64_t cost_nano,
                   int64_t now_us);

@@ -1,92 +1,49 @@
-#include "cloud/stored.h"
+#include "cloud/stored_int.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/disk.h"
 #include "base/log.h"
-#include "cloud/stored_file.h"
 
 #define TENANT_PART 4 /* of everything, a tenant's part */
-
-enum state { RUNNING, PENDING, ENDED, GONE };
-
-struct stored {
-    struct stored_all *all;
-    struct stored *next, *prev; /* by age, the newest first */
-    char id[STORED_ID_MAX];
-    char *tenant, *request_id;
-    enum state state;
-    int is_booked;
-    int n_holders;
-    int64_t until_us;       /* ENDED: kept so long; PENDING: tried from then on */
-    int64_t alone_since_us; /* without followers */
-    struct buf image;       /* its file's bytes */
-    size_t n_public;        /* of these, written: followers read so far */
-    size_t n_counted;       /* of its memory, in `bytes` */
-    int fd;                 /* while it has an owner; -1: none */
-    int n_followers;        /* but its owner */
-    struct stored_follower *followers;
-};
-
-struct stored_all {
-    pthread_mutex_t lock; /* of all below but the files; rank: a leaf */
-    struct stored_config config;
-    struct stored_folder folder;
-    struct stored *newest, *oldest;
-    int64_t n, bytes;
-    struct stored_stats stats;
-};
 
 /* ---- the table: under the lock ----------------------------------------------------------------
  */
 
-static void count(struct stored *s)
+static int64_t *sum_of(struct stored *s)
 {
-    s->all->bytes += (int64_t)s->image.cap - (int64_t)s->n_counted;
+    return s->state == IS_ELSEWHERE ? &s->all->bytes_elsewhere : &s->all->bytes;
+}
+
+void stored_count(struct stored *s)
+{
+    *sum_of(s) += (int64_t)s->image.cap - (int64_t)s->n_counted;
     s->n_counted = s->image.cap;
 }
 
-static void link_in(struct stored_all *a, struct stored *s)
+void stored_link(struct stored *s)
 {
+    struct stored_all *a = s->all;
+
     s->next = a->newest;
     if (a->newest)
         a->newest->prev = s;
     else
         a->oldest = s;
     a->newest = s;
-    a->n++;
-    count(s);
+    a->n += s->state != IS_ELSEWHERE;
+    stored_count(s);
 }
 
-/* Its owner hears only of its end by others. */
-static void tell_followers(struct stored *s)
-{
-    for (struct stored_follower *f = s->followers; f; f = f->next) {
-        if ((!f->is_owner || s->state == GONE) && mbox_post(f->box, &f->item))
-            mbox_wake(f->box);
-    }
-}
-
-static void free_one(struct stored *s)
-{
-    buf_done(&s->image);
-    free(s->tenant);
-    free(s->request_id);
-    free(s);
-}
-
-/* Out of the table, and its file goes. It lives on while somebody has it. */
-static void take_out(struct stored *s)
+static void unlink_one(struct stored *s)
 {
     struct stored_all *a = s->all;
 
-    if (s->state == GONE)
-        return;
-    s->state = GONE;
+    *sum_of(s) -= (int64_t)s->n_counted;
+    a->n -= s->state != IS_ELSEWHERE;
     if (s->next)
         s->next->prev = s->prev;
     else
@@ -95,13 +52,52 @@ static void take_out(struct stored *s)
         s->prev->next = s->next;
     else
         a->newest = s->next;
-    a->n--;
-    a->bytes -= (int64_t)s->n_counted;
-    if (*a->folder.path)
+}
+
+/* Its owner hears only of its end by others. */
+void stored_tell(struct stored *s)
+{
+    for (struct stored_follower *f = s->followers; f; f = f->next) {
+        if ((!f->is_owner || s->state == IS_GONE) && mbox_post(f->box, &f->item))
+            mbox_wake(f->box);
+    }
+}
+
+void stored_free(struct stored *s)
+{
+    if (s->fd >= 0)
+        disk_close(s->fd);
+    buf_done(&s->image);
+    free(s->tenant);
+    free(s->request_id);
+    free(s);
+}
+
+/* Out of the table, and its file goes. It lives on while somebody has it. */
+void stored_take_out(struct stored *s)
+{
+    struct stored_all *a = s->all;
+
+    if (s->state == IS_GONE)
+        return;
+    unlink_one(s);
+    if (s->state == IS_ELSEWHERE)
+        stored_remove_beside(s);
+    else if (*a->folder.path)
         stored_file_remove(&a->folder, s->id);
-    tell_followers(s);
+    s->state = IS_GONE;
+    stored_tell(s);
     if (!s->n_holders)
-        free_one(s);
+        stored_free(s);
+}
+
+struct stored *stored_by_id(struct stored_all *a, const char *id)
+{
+    struct stored *s = a->newest;
+
+    while (s && strcmp(s->id, id) != 0)
+        s = s->next;
+    return s;
 }
 
 /* The oldest that has ended, of that tenant or of all (NULL). */
@@ -109,7 +105,7 @@ static struct stored *oldest_ended(const struct stored_all *a, const char *tenan
 {
     struct stored *s = a->oldest;
 
-    while (s && (s->state != ENDED || (tenant && strcmp(s->tenant, tenant))))
+    while (s && (s->state != IS_ENDED || (tenant && strcmp(s->tenant, tenant))))
         s = s->prev;
     return s;
 }
@@ -124,7 +120,7 @@ static int has_room(const struct stored_all *a, const char *tenant, size_t bytes
         most_n /= TENANT_PART;
         have = have_n = 0;
         for (const struct stored *s = a->newest; s; s = s->next) {
-            if (!strcmp(s->tenant, tenant)) {
+            if (s->state != IS_ELSEWHERE && !strcmp(s->tenant, tenant)) {
                 have += (int64_t)s->n_counted;
                 have_n++;
             }
@@ -133,7 +129,7 @@ static int has_room(const struct stored_all *a, const char *tenant, size_t bytes
     return have + (int64_t)bytes <= most && have_n + n <= most_n;
 }
 
-static int make_room(struct stored_all *a, const char *tenant, size_t bytes, int n)
+int stored_make_room(struct stored_all *a, const char *tenant, size_t bytes, int n)
 {
     const char *of[] = {tenant, NULL};
     struct stored *s;
@@ -142,7 +138,7 @@ static int make_room(struct stored_all *a, const char *tenant, size_t bytes, int
         while (!has_room(a, of[i], bytes, n)) {
             if (!(s = oldest_ended(a, of[i])))
                 return -1;
-            take_out(s);
+            stored_take_out(s);
         }
     }
     return 0;
@@ -151,7 +147,7 @@ static int make_room(struct stored_all *a, const char *tenant, size_t bytes, int
 /* ---- opening ----------------------------------------------------------------------------------
  */
 
-static struct stored *make(struct stored_all *a, const struct stored_head *h)
+struct stored *stored_make(struct stored_all *a, const struct stored_head *h)
 {
     struct stored *s = calloc(1, sizeof *s);
 
@@ -165,12 +161,12 @@ static struct stored *make(struct stored_all *a, const struct stored_head *h)
     buf_init(&s->image, STORED_ANSWER_MAX);
     if (s->tenant && s->request_id)
         return s;
-    free_one(s);
+    stored_free(s);
     return NULL;
 }
 
 /* What is not whole at the end of a file is cut. */
-static int cut(struct stored *s, size_t n)
+int stored_cut(struct stored *s, size_t n)
 {
     int fd = stored_file_open(&s->all->folder, s->id);
     int r = fd < 0 ? -1 : disk_cut(fd, (int64_t)n);
@@ -181,6 +177,12 @@ static int cut(struct stored *s, size_t n)
     return r;
 }
 
+/* How long one is kept that ended when its file was written last. */
+int64_t stored_until(const struct stored_all *a, int64_t written_us, int64_t wall_us)
+{
+    return (written_us < wall_us ? written_us : wall_us) + a->config.window_us;
+}
+
 struct loading {
     struct stored_all *all;
     int64_t wall_us;
@@ -188,9 +190,10 @@ struct loading {
 };
 
 /* One that was read from a file: as far as it is whole. */
-static int load(void *arg, const char *id, struct buf *image)
+static int load(void *arg, const struct stored_found *found)
 {
     struct loading *l = arg;
+    struct buf *image = found->image;
     struct stored_all *a = l->all;
     struct stored_head h;
     struct stored_story story;
@@ -198,22 +201,23 @@ static int load(void *arg, const char *id, struct buf *image)
     size_t end;
 
     if (stored_story_read(image->data, image->len, &h, &story, &end) ||
-        strcmp(h.text[STORED_ID], id) || make_room(a, h.text[STORED_TENANT], image->cap, 1)) {
+        strcmp(h.text[STORED_ID], found->id) ||
+        stored_make_room(a, h.text[STORED_TENANT], image->cap, 1)) {
         l->n_bad++;
-        stored_file_remove(&a->folder, id);
+        stored_file_remove(&a->folder, found->id);
         return 0;
     }
-    if (!(s = make(a, &h)))
+    if (!(s = stored_make(a, &h)))
         return ERR_NOMEM;
     s->n_public = image->len;
     buf_take(&s->image, image);
     s->image.max = STORED_ANSWER_MAX;
     if (end < s->n_public)
-        cut(s, end);
-    s->state = story.is_done ? ENDED : PENDING;
-    s->until_us = story.is_done ? l->wall_us + a->config.window_us : 0;
+        stored_cut(s, end);
+    s->state = story.is_done ? IS_ENDED : IS_PENDING;
+    s->until_us = story.is_done ? stored_until(a, found->written_us, l->wall_us) : 0;
     s->alone_since_us = l->wall_us;
-    link_in(a, s);
+    stored_link(s);
     return 0;
 }
 
@@ -253,7 +257,7 @@ void stored_close(struct stored_all *a)
     for (struct stored *s = a->newest; s; s = next) {
         next = s->next;
         CHECK(!s->n_holders);
-        free_one(s);
+        stored_free(s);
     }
     stored_folder_close(&a->folder);
     pthread_mutex_destroy(&a->lock);
@@ -269,10 +273,10 @@ int stored_check_booked(struct stored_all *a,
 
     for (struct stored *s = a->newest; s && !r; s = s->next) {
         r = is_booked(arg, s->request_id, &s->is_booked, e);
-        if (r || s->state != ENDED || s->is_booked)
+        if (r || s->state != IS_ENDED || s->is_booked)
             continue;
-        cut(s, stored_ends_at(s->image.data, s->image.len));
-        s->state = PENDING;
+        stored_cut(s, stored_ends_at(s->image.data, s->image.len));
+        s->state = IS_PENDING;
         s->until_us = 0;
     }
     return r;
@@ -284,10 +288,11 @@ void stored_expire(struct stored_all *a, int64_t wall_us)
 
     pthread_mutex_lock(&a->lock);
     for (struct stored *s = a->oldest; s; s = before) {
-        int is_old = s->state == PENDING && wall_us - s->alone_since_us > a->config.window_us;
+        int is_deleted = s->state == IS_RUNNING && s->fd >= 0 && disk_is_removed(s->fd);
+        int is_old = s->state == IS_PENDING && wall_us - s->alone_since_us > a->config.window_us;
         before = s->prev;
-        if ((s->state == ENDED && s->until_us <= wall_us) || is_old)
-            take_out(s);
+        if ((s->state == IS_ENDED && s->until_us <= wall_us) || is_old || is_deleted)
+            stored_take_out(s);
     }
     pthread_mutex_unlock(&a->lock);
 }
@@ -300,9 +305,10 @@ static int fit(struct stored *s)
 {
     struct stored_all *a = s->all;
 
-    count(s);
-    return has_room(a, s->tenant, 0, 0) && has_room(a, NULL, 0, 0) ? 0
-                                                                   : make_room(a, s->tenant, 0, 0);
+    stored_count(s);
+    return has_room(a, s->tenant, 0, 0) && has_room(a, NULL, 0, 0)
+               ? 0
+               : stored_make_room(a, s->tenant, 0, 0);
 }
 
 static int write_out(struct stored *s)
@@ -332,7 +338,7 @@ int stored_begin(struct stored_all *a, const struct stored_head *h, int64_t wall
 
     if (h->n_body > STORED_BODY_MAX)
         return err_set(e, ERR_LIMIT, "the request is larger than %zu bytes", STORED_BODY_MAX);
-    if (!(s = make(a, h)))
+    if (!(s = stored_make(a, h)))
         return err_set(e, ERR_NOMEM, "no memory");
     r = stored_put_head(&s->image, h);
     if (r)
@@ -343,10 +349,10 @@ int stored_begin(struct stored_all *a, const struct stored_head *h, int64_t wall
     s->alone_since_us = wall_us;
     s->n_holders = 1;
     pthread_mutex_lock(&a->lock);
-    if (!r && make_room(a, s->tenant, s->image.cap, 1))
+    if (!r && stored_make_room(a, s->tenant, s->image.cap, 1))
         r = err_set(e, ERR_AGAIN, "there is no room for more of this account's answers");
     if (!r) {
-        link_in(a, s);
+        stored_link(s);
         a->stats.stored++;
     }
     pthread_mutex_unlock(&a->lock);
@@ -354,11 +360,9 @@ int stored_begin(struct stored_all *a, const struct stored_head *h, int64_t wall
         *ret = s;
         return 0;
     }
-    if (s->fd >= 0) {
+    if (s->fd >= 0)
         stored_file_remove(&a->folder, s->id);
-        disk_close(s->fd);
-    }
-    free_one(s);
+    stored_free(s);
     return r;
 }
 
@@ -392,20 +396,20 @@ int stored_publish(struct stored *s, int64_t wall_us, struct err *e)
     else if (write_out(s)) /* only its owner changes its image */
         r = err_set(e, ERR_IO, "%s", strerror(errno));
     pthread_mutex_lock(&a->lock);
-    if (!r && s->state == GONE)
+    if (!r && (s->state == IS_GONE || (s->fd >= 0 && disk_is_removed(s->fd))))
         r = err_set(e, ERR_NOTFOUND, "it was deleted");
     else if (!r && fit(s))
         r = err_set(e, ERR_AGAIN, "there is no room for more of this account's answers");
     if (r) {
-        a->stats.lost += s->state != GONE;
-        take_out(s);
+        a->stats.lost += r != ERR_NOTFOUND && s->state != IS_GONE;
+        stored_take_out(s);
     } else {
         if (has_done(s, s->n_public)) {
-            s->state = ENDED;
+            s->state = IS_ENDED;
             s->until_us = wall_us + a->config.window_us;
         }
         s->n_public = s->image.len;
-        tell_followers(s);
+        stored_tell(s);
     }
     pthread_mutex_unlock(&a->lock);
     return r;
@@ -414,7 +418,7 @@ int stored_publish(struct stored *s, int64_t wall_us, struct err *e)
 void stored_drop(struct stored *s)
 {
     pthread_mutex_lock(&s->all->lock);
-    take_out(s);
+    stored_take_out(s);
     pthread_mutex_unlock(&s->all->lock);
 }
 
@@ -423,17 +427,19 @@ int stored_is_gone(struct stored *s)
     int is;
 
     pthread_mutex_lock(&s->all->lock);
-    is = s->state == GONE;
+    is = s->state == IS_GONE;
     pthread_mutex_unlock(&s->all->lock);
     return is;
 }
 
 int64_t stored_alone_us(struct stored *s, int64_t wall_us)
 {
-    int64_t us;
+    int64_t us, since;
 
     pthread_mutex_lock(&s->all->lock);
-    us = s->n_followers ? 0 : wall_us - s->alone_since_us;
+    since = s->fd < 0 ? -1 : disk_read_us(s->fd); /* by another process */
+    since = since > s->alone_since_us && since <= wall_us ? since : s->alone_since_us;
+    us = s->n_followers ? 0 : wall_us - since;
     pthread_mutex_unlock(&s->all->lock);
     return us;
 }
@@ -446,24 +452,36 @@ int stored_is_booked(const struct stored *s)
 /* ---- one that goes on -------------------------------------------------------------------------
  */
 
-struct stored *stored_take_pending(struct stored_all *a, int64_t wall_us)
+/* It is the caller's, and its file is open; 0: it was removed meanwhile. Under the lock. */
+static int take_over(struct stored *s)
 {
-    struct stored *s;
+    struct stored_all *a = s->all;
 
-    pthread_mutex_lock(&a->lock);
-    for (s = a->oldest; s; s = s->prev) {
-        if (s->state == PENDING && s->until_us <= wall_us)
-            break;
-    }
-    if (s) {
-        s->state = RUNNING;
-        s->n_holders++;
-        a->stats.resumed++;
-    }
-    pthread_mutex_unlock(&a->lock);
-    if (s && *a->folder.path && (s->fd = stored_file_open(&a->folder, s->id)) < 0)
+    if (*a->folder.path && (s->fd = stored_file_open(&a->folder, s->id)) < 0) {
         LOG_EVENT(LOG_WARN, "stored answer not opened", LOG_STR("id", s->id),
                   LOG_STR("why", strerror(errno)));
+        if (errno == ENOENT) {
+            stored_take_out(s);
+            return 0;
+        }
+    }
+    s->state = IS_RUNNING;
+    s->n_holders++;
+    a->stats.resumed++;
+    return 1;
+}
+
+struct stored *stored_take_pending(struct stored_all *a, int64_t wall_us)
+{
+    struct stored *s, *before;
+
+    pthread_mutex_lock(&a->lock);
+    for (s = a->oldest; s; s = before) {
+        before = s->prev;
+        if (s->state == IS_PENDING && s->until_us <= wall_us && take_over(s))
+            break;
+    }
+    pthread_mutex_unlock(&a->lock);
     return s;
 }
 
@@ -513,23 +531,38 @@ void stored_postpone(struct stored *s, int64_t wall_us)
 /* ---- followers --------------------------------------------------------------------------------
  */
 
-int stored_find(struct stored_all *a, const char *tenant, const char *id, struct stored **ret,
-                struct err *e)
+/* This process's own, held. One whose file another process has removed is no more. */
+static struct stored *find_own(struct stored_all *a, const char *tenant, const char *id)
 {
     struct stored *s;
 
     pthread_mutex_lock(&a->lock);
-    for (s = a->newest; s; s = s->next) {
-        if (!strcmp(s->id, id) && !strcmp(s->tenant, tenant))
-            break;
+    s = stored_by_id(a, id);
+    if (s && s->state != IS_ELSEWHERE && *a->folder.path &&
+        !stored_file_exists(&a->folder, s->id)) {
+        stored_take_out(s);
+        s = NULL;
     }
-    if (s) {
+    if (s && strcmp(s->tenant, tenant) != 0)
+        s = NULL;
+    if (s)
         s->n_holders++;
-        a->stats.followed++;
-    }
     pthread_mutex_unlock(&a->lock);
+    return s;
+}
+
+int stored_find(struct stored_all *a, const char *tenant, const char *id, struct stored **ret,
+                struct err *e)
+{
+    struct stored *s = find_own(a, tenant, id);
+
+    if (!s && *a->folder.path)
+        s = stored_find_beside(a, tenant, id);
     if (!s)
         return err_set(e, ERR_NOTFOUND, "No stored answer has the id '%.80s'.", id);
+    pthread_mutex_lock(&a->lock);
+    a->stats.followed++;
+    pthread_mutex_unlock(&a->lock);
     *ret = s;
     return 0;
 }
@@ -537,8 +570,12 @@ int stored_find(struct stored_all *a, const char *tenant, const char *id, struct
 static void put(struct stored *s)
 {
     CHECK(s->n_holders > 0);
-    if (!--s->n_holders && s->state == GONE)
-        free_one(s);
+    if (--s->n_holders)
+        return;
+    if (s->state == IS_ELSEWHERE)
+        unlink_one(s);
+    if (s->state == IS_ELSEWHERE || s->state == IS_GONE)
+        stored_free(s);
 }
 
 void stored_put(struct stored *s)
@@ -554,13 +591,13 @@ void stored_leave(struct stored *s, int64_t wall_us)
 {
     struct stored_all *a = s->all;
 
+    pthread_mutex_lock(&a->lock);
     if (s->fd >= 0)
         disk_close(s->fd);
     s->fd = -1;
-    pthread_mutex_lock(&a->lock);
-    s->image.len = s->state == GONE ? s->image.len : s->n_public;
-    if (s->state == RUNNING)
-        s->state = PENDING;
+    s->image.len = s->state == IS_GONE ? s->image.len : s->n_public;
+    if (s->state == IS_RUNNING)
+        s->state = IS_PENDING;
     s->alone_since_us = wall_us;
     put(s);
     pthread_mutex_unlock(&a->lock);
@@ -619,14 +656,18 @@ int stored_read(struct stored *s, size_t *at, size_t max, struct buf *out,
                 enum stored_state *ret_state)
 {
     size_t to;
+    int has_ended;
 
     pthread_mutex_lock(&s->all->lock);
+    if (s->state == IS_ELSEWHERE)
+        stored_read_beside(s);
+    has_ended = s->state == IS_ENDED || (s->state == IS_ELSEWHERE && s->story.is_done);
     to = records_end(s, *at, max);
     buf_add(out, s->image.data + *at, to - *at);
     *at = to;
-    *ret_state = s->state == GONE                         ? STORED_GONE
-                 : s->state == ENDED && to == s->n_public ? STORED_ENDED
-                                                          : STORED_RUNS;
+    *ret_state = s->state == IS_GONE              ? STORED_GONE
+                 : has_ended && to == s->n_public ? STORED_ENDED
+                                                  : STORED_RUNS;
     pthread_mutex_unlock(&s->all->lock);
     return out->failed;
 }
@@ -638,6 +679,6 @@ void stored_stats(struct stored_all *a, struct stored_stats *ret)
     ret->n = a->n;
     ret->bytes = a->bytes;
     for (const struct stored *s = a->newest; s; s = s->next)
-        ret->n_pending += s->state == PENDING;
+        ret->n_pending += s->state == IS_PENDING;
     pthread_mutex_unlock(&a->lock);
 }

@@ -8,7 +8,10 @@
  * of it unfinished, another may take it over (stored_take_pending): in this process, or in the next
  * one.
  *
- * Files are in a folder of this process, their owner's alone, one for each answer, under its id. A
+ * Files are in a folder of this process, their owner's alone, one for each answer, under its id.
+ * Processes beside one ledger, as in an upgrade, find each other's answers there: they follow and
+ * delete them in the owner's folder, and when that process is gone they take them over
+ * (stored_inherit). What of an answer is read so counts in no quota but in `memory`, once more. A
  * file grows by whole records and is written, not flushed: it survives the process, and the machine
  * as far as its kernel came. What is not whole at its end is cut when it is read.
  *
@@ -97,6 +100,9 @@ struct stored_follower {
 };
 void stored_follow(struct stored *s, struct stored_follower *f);
 void stored_unfollow(struct stored *s, struct stored_follower *f, int64_t wall_us);
+/* Has another process the answer? Then nobody posts mail when there is more: ask again now and
+ * then, by which its owner also learns that it is followed. */
+int stored_is_elsewhere(struct stored *s, int64_t wall_us);
 /* Append records from *at on, which moves on, whole ones, about max bytes; *at 0: with the head.
  * The state is of all behind them: there is no more where the answer has ended. 0, or the buffer's
  * failure. */
@@ -113,6 +119,18 @@ int stored_check_booked(struct stored_all *a,
                         int (*is_booked)(void *arg, const char *request_id, int *ret,
                                          struct err *e),
                         void *arg, struct err *e);
+
+/* What processes left that are gone becomes this one's own, where there is room for it; to be
+ * called now and then, by one thread. What had not ended, or is not booked, is pending then, but
+ * only what can be gone on with here: else it is left where it is. 0, or what `is_booked` returned,
+ * ERR_IO, ERR_NOMEM: it is tried again. */
+struct stored_heir {
+    int (*is_booked)(void *arg, const char *request_id, int *ret, struct err *e);
+    int (*can_go_on)(void *arg, const struct stored_head *h);
+    void *arg;
+};
+int stored_inherit(struct stored_all *a, const struct stored_heir *heir, int64_t wall_us,
+                   struct err *e);
 
 struct stored_stats {
     int64_t n, n_pending, bytes;             /* now */

@@ -1,55 +1,68 @@
 #include "cloud/stored_file.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/disk.h"
 #include "base/log.h"
 
 #define LOCK_NAME "lock"
+#define PATH_SIZE (4096 + 300)
+
+/* ---- folders --------------------------------------------------------------------------------- */
 
 static int failed(const char *path, struct err *e)
 {
     return err_set(e, ERR_IO, "stored answers %s: %s", path, strerror(errno));
 }
 
-static int path_of(const struct stored_folder *f, const char *name, char *ret, size_t cap)
+static int path_of(const struct stored_folder *f, const char *name, char ret[PATH_SIZE])
 {
-    if (snprintf(ret, cap, "%s/%s", f->path, name) < (int)cap)
+    if (snprintf(ret, PATH_SIZE, "%s/%s", f->path, name) < PATH_SIZE)
         return 0;
     errno = ENAMETOOLONG;
     return -1;
 }
 
-int stored_folder_open(struct stored_folder *f, const char *folder, struct err *e)
+int stored_folder_name(struct stored_folder *f, const char *folder, int slot)
 {
-    char path[4096 + 16];
+    char number[12] = "";
 
     f->lock_fd = -1;
-    for (int i = 1; i <= STORED_SLOTS && f->lock_fd < 0; i++) {
-        char number[12] = "";
-        if (i > 1)
-            snprintf(number, sizeof number, "%d", i);
-        if (snprintf(f->path, sizeof f->path, "%s%s", folder, number) >= (int)sizeof f->path) {
-            errno = ENAMETOOLONG;
+    if (slot)
+        snprintf(number, sizeof number, "%d", slot + 1);
+    if (snprintf(f->path, sizeof f->path, "%s%s", folder, number) < (int)sizeof f->path)
+        return 0;
+    errno = ENAMETOOLONG;
+    return -1;
+}
+
+static int take_lock(struct stored_folder *f, enum disk_mode mode)
+{
+    char path[PATH_SIZE];
+
+    f->lock_fd = path_of(f, LOCK_NAME, path) ? -1 : disk_open(path, mode);
+    return f->lock_fd < 0 ? -1 : 0;
+}
+
+int stored_folder_open(struct stored_folder *f, const char *folder, struct err *e)
+{
+    for (int i = 0; i < STORED_SLOTS; i++) {
+        if (stored_folder_name(f, folder, i) || disk_make_folder(f->path))
             return failed(folder, e);
-        }
-        if (mkdir(f->path, 0700) && errno != EEXIST)
+        if (!take_lock(f, DISK_MAKE))
+            return 0;
+        if (errno != EWOULDBLOCK)
             return failed(f->path, e);
-        if (path_of(f, LOCK_NAME, path, sizeof path))
-            return failed(f->path, e);
-        f->lock_fd = disk_open(path, DISK_MAKE);
-        if (f->lock_fd < 0 && errno != EWOULDBLOCK)
-            return failed(path, e);
     }
-    return f->lock_fd < 0
-               ? err_set(e, ERR_AGAIN, "stored answers %s: all folders are in use", folder)
-               : 0;
+    return err_set(e, ERR_AGAIN, "stored answers %s: all folders are in use", folder);
+}
+
+int stored_folder_have(struct stored_folder *f, const char *folder, int slot)
+{
+    return stored_folder_name(f, folder, slot) || take_lock(f, DISK_HAVE) ? -1 : 0;
 }
 
 void stored_folder_close(struct stored_folder *f)
@@ -59,8 +72,8 @@ void stored_folder_close(struct stored_folder *f)
     *f = (struct stored_folder){.lock_fd = -1};
 }
 
-/* Is it a name that this program gives: "chatcmpl-" and hexadecimal digits in groups? */
-static int is_id(const char *name)
+/* "chatcmpl-" and hexadecimal digits in groups, or the like. */
+int stored_is_id(const char *name)
 {
     size_t n = strlen(name);
 
@@ -68,72 +81,99 @@ static int is_id(const char *name)
            strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
 }
 
-static int read_file(const char *path, struct buf *out)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), r = -1;
-    struct stat st;
-    int64_t n;
+/* ---- files ----------------------------------------------------------------------------------- */
 
-    if (fd < 0)
+static int read_file(int fd, struct buf *out)
+{
+    int64_t n = disk_size(fd);
+
+    n = n < (int64_t)STORED_ANSWER_MAX ? n : (int64_t)STORED_ANSWER_MAX;
+    if (n <= 0)
+        return n ? -1 : 0;
+    if (buf_reserve(out, (size_t)n) || (n = disk_read_at(fd, out->data, (size_t)n, 0)) < 0)
         return -1;
-    if (!fstat(fd, &st) && S_ISREG(st.st_mode)) {
-        n = st.st_size < (int64_t)STORED_ANSWER_MAX ? st.st_size : (int64_t)STORED_ANSWER_MAX;
-        if (n > 0 && !buf_reserve(out, (size_t)n) &&
-            (n = disk_read_at(fd, out->data, (size_t)n, 0)) >= 0) {
-            out->len = (size_t)n;
-            r = 0;
-        }
+    out->len = (size_t)n;
+    return 0;
+}
+
+struct each {
+    int r;
+    const struct stored_folder *f;
+    int (*take)(void *arg, const struct stored_found *found);
+    void *arg;
+};
+
+static int take_file(void *arg, const char *name)
+{
+    struct each *each = arg;
+    struct buf image;
+    int fd;
+
+    if (!stored_is_id(name))
+        return 0;
+    buf_init(&image, STORED_ANSWER_MAX + 1);
+    fd = stored_file_look(each->f, name);
+    if (fd < 0 || read_file(fd, &image)) {
+        LOG_EVENT(LOG_WARN, "stored answer not read", LOG_STR("id", name));
+    } else {
+        const struct stored_found found = {name, &image, disk_written_us(fd)};
+        each->r = each->take(each->arg, &found);
     }
-    close(fd);
-    return r;
+    if (fd >= 0)
+        disk_close(fd);
+    buf_done(&image);
+    return each->r != 0;
 }
 
 int stored_folder_each(const struct stored_folder *f,
-                       int (*take)(void *arg, const char *id, struct buf *image), void *arg,
+                       int (*take)(void *arg, const struct stored_found *found), void *arg,
                        struct err *e)
 {
-    DIR *d = opendir(f->path);
-    char path[4096 + 300];
-    struct dirent *entry;
-    int r = 0;
+    struct each each = {.f = f, .take = take, .arg = arg};
 
-    if (!d)
-        return failed(f->path, e);
-    while (!r && (entry = readdir(d))) {
-        struct buf image;
-        if (!is_id(entry->d_name) || path_of(f, entry->d_name, path, sizeof path))
-            continue;
-        buf_init(&image, STORED_ANSWER_MAX + 1);
-        if (read_file(path, &image))
-            LOG_EVENT(LOG_WARN, "stored answer not read", LOG_STR("file", path));
-        else
-            r = take(arg, entry->d_name, &image);
-        buf_done(&image);
-    }
-    closedir(d);
-    return r;
+    return disk_list(f->path, take_file, &each) < 0 ? failed(f->path, e) : each.r;
 }
 
 int stored_file_make(const struct stored_folder *f, const char *id)
 {
-    char path[4096 + 300];
+    char path[PATH_SIZE];
 
-    return path_of(f, id, path, sizeof path)
-               ? -1
-               : disk_open_private(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW);
+    return path_of(f, id, path) ? -1
+                                : disk_open_private(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW);
 }
 
 int stored_file_open(const struct stored_folder *f, const char *id)
 {
-    char path[4096 + 300];
+    char path[PATH_SIZE];
 
-    return path_of(f, id, path, sizeof path) ? -1 : disk_open_private(path, O_WRONLY | O_NOFOLLOW);
+    return path_of(f, id, path) ? -1 : disk_open_private(path, O_WRONLY | O_NOFOLLOW);
 }
 
-void stored_file_remove(const struct stored_folder *f, const char *id)
+int stored_file_look(const struct stored_folder *f, const char *id)
 {
-    char path[4096 + 300];
+    char path[PATH_SIZE];
 
-    if (!path_of(f, id, path, sizeof path))
-        unlink(path);
+    return path_of(f, id, path) ? -1 : disk_open(path, DISK_PLAIN);
+}
+
+int stored_file_exists(const struct stored_folder *f, const char *id)
+{
+    char path[PATH_SIZE];
+
+    return !path_of(f, id, path) && disk_exists(path);
+}
+
+int stored_file_remove(const struct stored_folder *f, const char *id)
+{
+    char path[PATH_SIZE];
+
+    return path_of(f, id, path) ? -1 : disk_remove(path);
+}
+
+int stored_file_move(const struct stored_folder *from, const struct stored_folder *to,
+                     const char *id)
+{
+    char path[PATH_SIZE], there[PATH_SIZE];
+
+    return path_of(from, id, path) || path_of(to, id, there) ? -1 : disk_rename(path, there);
 }

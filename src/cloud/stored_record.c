@@ -338,8 +338,12 @@ static int take_choice(struct stored_story *s, const struct event *ev)
     return 0;
 }
 
-/* The next event: 0; or -1, it may not come now, and nothing is changed. */
-static int take_event(struct stored_story *s, const struct event *ev)
+void stored_story_begin(struct stored_story *s, const struct stored_head *h)
+{
+    *s = (struct stored_story){.n_choices = h->v.n_run, .n_prompt = h->v.n_prompt};
+}
+
+int stored_story_take(struct stored_story *s, const struct event *ev)
 {
     if (s->is_done || (s->has_started ? ev->kind == EVENT_STARTED : ev->kind != EVENT_STARTED))
         return -1;
@@ -366,8 +370,8 @@ int stored_story_read(const char *image, size_t n, struct stored_head *ret_head,
 
     if (!at)
         return -1;
-    *ret = (struct stored_story){.n_choices = ret_head->v.n_run, .n_prompt = ret_head->v.n_prompt};
-    while ((size = stored_read_event(image, n, at, &ev)) && !take_event(ret, &ev.ev))
+    stored_story_begin(ret, ret_head);
+    while ((size = stored_read_event(image, n, at, &ev)) && !stored_story_take(ret, &ev.ev))
         at += size;
     *ret_end = at;
     return 0;

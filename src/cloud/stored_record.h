@@ -90,6 +90,9 @@ struct stored_story {
     int has_started, is_done;
     int32_t n_cached;
 };
+void stored_story_begin(struct stored_story *s, const struct stored_head *h);
+/* The next event: 0; or -1, it may not come now, and nothing is changed. */
+int stored_story_take(struct stored_story *s, const struct event *ev);
 /* All of an image: the story up to its last record that is whole and may stand there, which ends at
  * *ret_end. -1: it has no head. */
 int stored_story_read(const char *image, size_t n, struct stored_head *ret_head,

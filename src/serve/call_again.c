@@ -132,11 +132,15 @@ void call_again_look(struct server *s)
 {
     struct stored_all *all = cloud_stored(s->cloud);
     struct stored_stats stats;
+    struct err e = {0};
     struct mbox *box;
 
     if (!all)
         return;
     stored_expire(all, clock_wall_us());
+    /* A process that leaves takes nothing over: that is for the one after it. */
+    if (!atomic_load(&s->leaving) && cloud_stored_inherit(s->cloud, clock_wall_us(), &e))
+        LOG_EVENT(LOG_WARN, "stored answers not taken over", LOG_STR("why", e.text));
     stored_stats(all, &stats);
     if (!stats.n_pending)
         return;

@@ -188,6 +188,10 @@ void call_follow_pump(struct call *c)
 
 void call_follow_tick(struct call *c, int64_t now_us)
 {
+    if (c->store.one && stored_is_elsewhere(c->store.one, clock_wall_us()))
+        call_follow_pump(c);
+    if (c->state != CALL_FOLLOW)
+        return;
     if (!c->streaming || now_us - c->written_us < c->s->config->heartbeat * 1000 ||
         net_pending(c->x) > PENDING_PAUSE)
         return;

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 #include "base/rand.h"
 #include "fakes.h"
 
-#define FILES_MAX  16
+#define FILES_MAX  512
 #define SHM_MAX    16
 #define SECTOR     512
 #define FILE_BYTES ((size_t)64 << 20)
@@ -31,6 +32,7 @@ struct file {
     int n_shm_shared[SQLITE_SHM_NLOCK];
     const void *shm_alone[SQLITE_SHM_NLOCK];
     const void *locked; /* by a descriptor of disk_open */
+    int64_t written_us, read_us;
 };
 
 struct handle {
@@ -158,6 +160,7 @@ static void put(struct file *f, const void *p, size_t n, size_t at)
         return;
     if (at + n > f->size)
         resize(f, at + n);
+    f->written_us = clock_wall_us();
     memcpy(f->data + at, p, n);
     memset(f->dirty + at / SECTOR, 1, (at + n - 1) / SECTOR - at / SECTOR + 1);
 }
@@ -266,6 +269,7 @@ void fake_disk_crash(uint64_t seed)
         again = make(f->name);
         resize(again, f->kept_size);
         put(again, f->kept, f->kept_size, 0);
+        again->written_us = f->written_us;
         keep(again, 1, 0);
         again->kept_size = again->size;
         put_away(f);
@@ -273,12 +277,6 @@ void fake_disk_crash(uint64_t seed)
 }
 
 /* ---- base/disk.h ----------------------------------------------------------------------------- */
-
-int disk_open_private(const char *path, int flags)
-{
-    errno = EROFS; /* commands write keys, a simulation puts them */
-    return -1;
-}
 
 int disk_make_private(const char *path)
 {
@@ -302,30 +300,56 @@ static int fail_with(int code)
     return -1;
 }
 
+static int not_there(void)
+{
+    errno = ENOENT;
+    return -1;
+}
+
+static int have(struct file *f)
+{
+    int fd = 0;
+
+    while (opened[fd])
+        CHECK(++fd < FILES_MAX);
+    opened[fd] = f;
+    f->n_open++;
+    return fd;
+}
+
 int disk_open(const char *path, enum disk_mode mode)
 {
     struct file *f = find(path);
-    int fd = 0;
+    int fd;
 
     if (fails_now(FAKE_DEAD))
         return fail_with(SQLITE_IOERR);
-    if (!f && mode != DISK_MAKE) {
-        errno = ENOENT;
-        return -1;
-    }
+    if (!f && mode != DISK_MAKE)
+        return not_there();
     if (!f && change(NULL))
         return fail_with(fails_now(FAKE_READONLY) ? SQLITE_READONLY : SQLITE_IOERR);
-    if (f && mode != DISK_LOOK && f->locked) {
+    if (f && mode >= DISK_HAVE && f->locked) {
         errno = EWOULDBLOCK;
         return -1;
     }
-    while (opened[fd])
-        CHECK(++fd < FILES_MAX);
-    opened[fd] = f ? f : make(path);
-    opened[fd]->n_open++;
-    if (mode != DISK_LOOK)
+    fd = have(f ? f : make(path));
+    if (mode >= DISK_HAVE)
         opened[fd]->locked = &opened[fd];
     return fd;
+}
+
+/* A new file, or one that is there; others are put by the simulation. */
+int disk_open_private(const char *path, int flags)
+{
+    struct file *f = find(path);
+
+    if (!(flags & O_CREAT))
+        return f ? have(f) : not_there();
+    if (f || !(flags & O_EXCL)) {
+        errno = f ? EEXIST : EROFS;
+        return -1;
+    }
+    return change(NULL) || fails_now(FAKE_FULL) ? fail_with(SQLITE_FULL) : have(make(path));
 }
 
 void disk_close(int fd)
@@ -378,6 +402,77 @@ int disk_sync(int fd)
     int code = sync_file(opened[fd]);
 
     return code ? fail_with(code) : 0;
+}
+
+int disk_is_removed(int fd)
+{
+    return opened[fd]->is_deleted;
+}
+
+int64_t disk_written_us(int fd)
+{
+    return opened[fd]->written_us;
+}
+
+int64_t disk_read_us(int fd)
+{
+    return opened[fd]->read_us;
+}
+
+void disk_touch(int fd, int64_t wall_us)
+{
+    opened[fd]->read_us = wall_us;
+}
+
+/* Folders are there; what is in them is what begins with their name. Their changes are on the disk
+ * at once. */
+int disk_make_folder(const char *path)
+{
+    return 0;
+}
+
+int disk_list(const char *folder, int (*take)(void *arg, const char *name), void *arg)
+{
+    size_t n = strlen(folder);
+    int r = 0;
+
+    for (int i = 0; i < FILES_MAX && !r; i++) {
+        const struct file *f = &files[i];
+        if (!strncmp(f->name, folder, n) && f->name[n] == '/' && !f->is_deleted && !f->is_dead)
+            r = take(arg, f->name + n + 1);
+    }
+    return r;
+}
+
+int disk_exists(const char *path)
+{
+    return find(path) != NULL;
+}
+
+int disk_remove(const char *path)
+{
+    struct file *f = find(path);
+
+    if (!f)
+        return not_there();
+    if (change(f))
+        return fail_with(SQLITE_IOERR);
+    f->is_deleted = 1;
+    put_away(f);
+    return 0;
+}
+
+int disk_rename(const char *from, const char *to)
+{
+    struct file *f = find(from);
+
+    if (!f)
+        return not_there();
+    if (change(f))
+        return fail_with(SQLITE_IOERR);
+    CHECK(!find(to) && strlen(to) < sizeof f->name);
+    strcpy(f->name, to);
+    return 0;
 }
 
 /* ---- an open file of SQLite ------------------------------------------------------------------ */
