@@ -140,6 +140,8 @@ int cloud_set_accounts(struct cloud *c, int64_t now_us, const struct cloud_accou
  * wait for the database] */
 int cloud_sync_accounts(struct cloud *c, int64_t now_us);
 int cloud_n_keys(struct cloud *c);
+/* Does any account name that origin of web pages (setting origins)? [any] */
+int cloud_has_origin(struct cloud *c, const char *origin);
 struct replays *cloud_replays(const struct cloud *c);   /* NULL: no answers are kept */
 struct stored_all *cloud_stored(const struct cloud *c); /* NULL: none are stored */
 /* Where answers are stored: those of processes that are gone are this one's, as stored_inherit. May
@@ -304,6 +306,7 @@ struct cloud_caller {
     const char *address;
     const char *again_key_id, *again_tenant; /* NULL: it is a new one */
     const char *origin; /* of the page of elsewhere that asks; NULL: none does */
+    int must_be_named;  /* only accounts that name that origin let it in */
 };
 /* ERR_AUTH, ERR_FORBIDDEN (from this address, by a page of this origin, or an admin's key),
  * ERR_RATE_REQUESTS, ERR_QUEUE_FULL (concurrency), ERR_AGAIN (the books are full). On failure the

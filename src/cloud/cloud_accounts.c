@@ -591,6 +591,16 @@ int cloud_n_keys(struct cloud *c)
     return n;
 }
 
+int cloud_has_origin(struct cloud *c, const char *origin)
+{
+    int has;
+
+    pthread_rwlock_rdlock(&c->lock);
+    has = directory_has_origin(&c->directory, origin);
+    pthread_rwlock_unlock(&c->lock);
+    return has;
+}
+
 /* ---- a request's key ------------------------------------------------------------------------- */
 
 /* Its key, by its secret or its id. */
@@ -642,7 +652,7 @@ static int check_grant(struct cloud *c, const struct grant *g, const struct clou
     if (!who->again_key_id && !grant_has_address(g, who->address))
         return err_set_param(e, ERR_FORBIDDEN, "api_key",
                              "This API key may not be used from this address.");
-    if (!grant_has_origin(g, who->origin))
+    if (!grant_has_origin(g, who->origin) || (who->must_be_named && !grant_names_origins(g)))
         return err_set_param(e, ERR_FORBIDDEN, "api_key",
                              "This API key may not be used by web pages of the origin '%.150s'.",
                              who->origin);

@@ -8,12 +8,13 @@
 #include "base/check.h"
 
 #define TIERS_UNSAID (1u << TIER_DEFAULT | 1u << TIER_FLEX | 1u << TIER_BATCH)
+#define ORIGIN_MAX   256 /* bytes of the longest that is known beforehand */
 
 int directory_init(struct directory *d, const char *currency, struct notices *notices,
                    struct err *e)
 {
     *d = (struct directory){.currency = currency ? currency : "", .notices = notices};
-    if (map_init(&d->by_id, 64) || map_init(&d->by_hash, 64))
+    if (map_init(&d->by_id, 64) || map_init(&d->by_hash, 64) || map_init(&d->origins, 16))
         return err_set(e, ERR_NOMEM, "out of memory");
     return directory_make(d, ACCOUNT_TENANT, CLOUD_DEFAULT_TENANT, 0, e) ? 0 : e->code;
 }
@@ -48,6 +49,7 @@ void directory_done(struct directory *d)
     free(d->secrets);
     map_done(&d->by_id);
     map_done(&d->by_hash);
+    map_done(&d->origins);
     sodium_memzero(d->salts, sizeof d->salts);
 }
 
@@ -168,11 +170,51 @@ static const struct account_settings *settings_of(const struct account *a)
     return NULL;
 }
 
+/* Browsers write origins in small letters, people as they like. */
+static size_t small(const char *s, size_t n, char out[ORIGIN_MAX])
+{
+    if (n > ORIGIN_MAX)
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        out[i] = s[i] >= 'A' && s[i] <= 'Z' ? (char)(s[i] - 'A' + 'a') : s[i];
+    return n;
+}
+
+int directory_has_origin(const struct directory *d, const char *origin)
+{
+    char text[ORIGIN_MAX];
+    size_t n = small(origin, strlen(origin), text);
+    uint32_t count;
+
+    return n && map_get(&d->origins, text, n, &count) && count;
+}
+
+/* One more or one less account has these. Without memory the list counts as it is: its pages are
+ * refused by browsers until it is said again. */
+static void count_origins(struct directory *d, const struct account_settings *s, int by)
+{
+    char text[ORIGIN_MAX];
+    uint32_t count;
+    size_t n, m;
+
+    for (const char *at = s && s->origins ? s->origins : ""; *at; at += n + (at[n] == ',')) {
+        n = strcspn(at, ",");
+        if (!(m = small(at, n, text)))
+            continue;
+        if (!map_get(&d->origins, text, m, &count))
+            count = 0;
+        if (by > 0 || count)
+            (void)map_put(&d->origins, text, m, count + (uint32_t)by);
+    }
+}
+
 void directory_say(struct directory *d, struct account *a, enum source by,
                    struct account_settings *said)
 {
     int was = settings_of(a) != NULL, is;
 
+    count_origins(d, said, 1);
+    count_origins(d, a->said[by], -1);
     settings_free(a->said[by]);
     a->said[by] = said;
     is = settings_of(a) != NULL;
@@ -456,4 +498,13 @@ int grant_has_origin(const struct grant *g, const char *origin)
             return 0;
     }
     return 1;
+}
+
+int grant_names_origins(const struct grant *g)
+{
+    for (int i = 0; i < HOLDS_PATH_MAX; i++) {
+        if (g->origins[i])
+            return 1;
+    }
+    return 0;
 }

@@ -84,6 +84,7 @@ struct directory {
     struct secret *secrets;
     int n_secrets, cap_secrets;
     struct map by_hash; /* -> secret */
+    struct map origins; /* of web pages, in small letters -> how many lists of accounts have it */
     unsigned char salts[DIRECTORY_SALTS_MAX][KEY_SALT_BYTES];
     int n_salts, n_keys; /* keys that are there */
     uint64_t round;      /* of changes */
@@ -104,6 +105,8 @@ int directory_make_counts(const struct directory *d, struct account *a, struct e
  * any more. A key that no source knows is over for all that use it. */
 void directory_say(struct directory *d, struct account *a, enum source by,
                    struct account_settings *said);
+/* Does any account's list have that origin of web pages? */
+int directory_has_origin(const struct directory *d, const char *origin);
 int directory_add_salt(struct directory *d, const unsigned char salt[KEY_SALT_BYTES],
                        struct err *e);
 /* The secrets of a key, in place of those that it had. ERR_EXISTS: one is another key's. */
@@ -125,6 +128,7 @@ int grant_has_supplier(const struct grant *g, const char *id); /* "NAME/MODEL": 
 int grant_has_place(const struct grant *g, const char *site, const char *region);
 int grant_has_address(const struct grant *g, const char *address);
 int grant_has_origin(const struct grant *g, const char *origin); /* NULL: of no page */
+int grant_names_origins(const struct grant *g);                  /* has it a list of them? */
 void grant_put(struct grant *g);                                 /* accepts NULL; [any] */
 /* The key was revoked, or has expired. [any] */
 int grant_is_over(const struct grant *g, int64_t now_s);

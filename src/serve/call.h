@@ -130,6 +130,7 @@ struct call {
     int status;             /* answered; 0: not yet */
     int code;               /* what ended it: 0 or ERR_* */
     const char *cors;       /* of origin_check */
+    int is_named_only;      /* only accounts that name its origin let it in */
     const char *set_cookie; /* of its answer, in the arena; NULL: none */
 
     struct net_body body;             /* [prep] */
@@ -214,7 +215,7 @@ struct call {
     struct {
         int64_t at_us; /* of the last; 0: none */
         int32_t n_before, n_prefilled;
-    } progress; /* what a comment said last */
+    } progress;      /* what a comment said last */
     int is_kept;     /* without a client, while its supplier is heard to the end ... */
     int64_t kept_us; /* ... since then */
     int is_worked;   /* a prep thread has done its part */

@@ -177,6 +177,7 @@ struct cloud_caller handler_caller(const struct call *c)
     find_key(net_head(c->x), &who.key, &who.n_key);
     if (origin && *origin && !handler_is_own_page(c))
         who.origin = origin;
+    who.must_be_named = c->is_named_only;
     return who;
 }
 
@@ -260,7 +261,8 @@ static int may_read_metrics(struct call *c, const struct cloud_caller *who, stru
 {
     int access = c->s->config->metrics;
 
-    if (access == SERVE_METRICS_OPEN || (access == SERVE_METRICS_LOCAL && is_local(c)))
+    if (!c->is_named_only &&
+        (access == SERVE_METRICS_OPEN || (access == SERVE_METRICS_LOCAL && is_local(c))))
         return 0;
     if (!serve_has_keys(c->s->config))
         return err_set(e, ERR_FORBIDDEN, "Metrics are for this machine only.");
@@ -318,20 +320,38 @@ static int begin_body(struct call *c, struct err *e)
     return 0;
 }
 
+/* The settings do not let its page in; accounts may, by their own lists, and which account asks is
+ * known when its key is. A browser asks before that, without a key (OPTIONS): it is told yes where
+ * any account has the origin. What needs no key is refused. */
+static int is_named(struct call *c, const char *origin)
+{
+    if (!serve_has_keys(c->s->config) || !origin || !*origin ||
+        !cloud_has_origin(c->s->cloud, origin) || !(c->cors = arena_strdup(&c->arena, origin)))
+        return 0;
+    c->is_named_only = 1;
+    return 1;
+}
+
+static int needs_key(const struct call *c)
+{
+    return c->route.id == API_ROUTE_PREFLIGHT || c->route.auth != API_AUTH_NONE;
+}
+
 static void judge(struct call *c)
 {
     const struct http_head *h = net_head(c->x);
     struct origin_ask ask = origin_of(c);
     const struct page_file *file;
-    struct err e = {0};
-    struct cloud_caller who = handler_caller(c);
+    struct err e = {0}, foreign = {0};
+    struct cloud_caller who;
     int r;
 
     /* A web page that may not call is refused before anything else is looked at. */
-    if (origin_check(c->s->config, &ask, &c->cors, &e)) {
-        call_fail(c, &e);
+    if (origin_check(c->s->config, &ask, &c->cors, &foreign) && !is_named(c, ask.origin)) {
+        call_fail(c, &foreign);
         return;
     }
+    who = handler_caller(c);
     r = api_route_find(method_of(h), h->target, strlen(h->target), &c->route, &e);
     c->endpoint = endpoint_row(c->route.id);
     c->frame = c->route.dialect ? c->route.dialect->frame(http_field(h, "user-agent"))
@@ -339,6 +359,10 @@ static void judge(struct call *c)
     if (net_is_reserve(c->x) && (r || !c->endpoint->in_reserve)) {
         err_set(&e, ERR_AGAIN, "Too many connections are open; please try again shortly.");
         call_fail(c, &e);
+        return;
+    }
+    if (c->is_named_only && (r || !needs_key(c))) {
+        call_fail(c, &foreign);
         return;
     }
     if (r == ERR_NO_ROUTE && (file = page_find(c->path))) {

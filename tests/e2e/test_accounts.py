@@ -272,9 +272,48 @@ def test_web_pages_of_a_tenant(cloud):
     assert ask(key, Origin=cloud.server.url)[0] == 200  # the server's own page
     assert ask(other, Origin="https://app.acme.example")[0] == 403  # both lists count
     assert ask(other, Origin="https://b.example")[0] == 200
-    # A browser asks first, without a key: it learns nothing of whose pages these are.
-    assert cloud.server.request("OPTIONS", "/v1/chat/completions", headers={
-        "Origin": "https://evil.example", "Access-Control-Request-Method": "POST"})[0] in (200, 204)
+
+
+def test_a_preflight_knows_the_pages_of_all(cloud):
+    """A browser asks first, without a key: yes where the setting or any account has the origin. Then the key's own count."""
+    cloud.cli("tenant", "new", "acme", "--origins", "https://app.acme.example,https://B.example")
+    cloud.cli("tenant", "new", "plain")
+    acme = cloud.cli("key", "new", "alice", "--tenant", "acme")
+    plain = cloud.cli("key", "new", "bob", "--tenant", "plain")
+    cloud.serve("--cors-origin", "https://front.example")
+
+    def asked(origin, path="/v1/chat/completions"):
+        s, heads, _ = cloud.server.request("OPTIONS", path, headers={
+            "Origin": origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"})
+        return s, heads.get("access-control-allow-origin"), heads.get("vary")
+
+    def ask(key, origin, path="/v1/models"):
+        s, heads, _ = cloud.server.get(path, {"Origin": origin, **({"Authorization": f"Bearer {key}"} if key else {})})
+        return s, heads.get("access-control-allow-origin")
+    for origin in ("https://front.example", "https://app.acme.example", "https://b.example"):
+        assert asked(origin) == (204, origin, "origin")
+    for origin in ("https://evil.example", "https://app.acme.example.evil.example", "null", "https://app.acme"):
+        assert asked(origin) == (403, None, None)
+    # The tenant's own list counts for its keys, the setting for those that have none.
+    assert ask(acme, "https://app.acme.example") == (200, "https://app.acme.example")
+    assert ask(acme, "https://b.example") == (200, "https://b.example")
+    assert ask(acme, "https://front.example") == (403, "https://front.example")
+    assert ask(plain, "https://front.example") == (200, "https://front.example")
+    assert ask(plain, "https://app.acme.example") == (403, "https://app.acme.example")  # which its page may read
+    assert ask("wrong", "https://app.acme.example")[0] == 401 and ask(None, "https://app.acme.example")[0] == 401
+    # What needs no key is for the setting's pages.
+    for path in ("/health", "/", "/metrics", "/nothing"):
+        assert ask(None, "https://app.acme.example", path)[0] in (401, 403), path
+    assert ask(None, "https://front.example", "/health")[0] == 200
+    cloud.cli("tenant", "set", "acme", "--origins", "https://c.example")
+    wait_for("it is in force", lambda: asked("https://c.example")[0] == 204)
+    assert asked("https://app.acme.example")[0] == 403 and asked("https://b.example")[0] == 403
+    cloud.cli("key", "set", "bob", "--origins", "https://c.example")  # two have it, and then one
+    cloud.cli("tenant", "set", "acme", "--origins", "none")
+    wait_for("it is in force", lambda: ask(acme, "https://front.example")[0] == 200)
+    assert asked("https://c.example")[0] == 204 and ask(plain, "https://c.example")[0] == 200
+    cloud.cli("key", "revoke", "bob")
+    wait_for("it is in force", lambda: asked("https://c.example")[0] == 403)
 
 
 def test_all_of_the_path_have_room(cloud):
