@@ -61,7 +61,7 @@ static int read_watts(const char *text, int64_t *ret_uw, struct err *e)
     int64_t nano;
     struct err why;
 
-    if (money_parse(text, &nano, &why) || nano < 0 || nano > WATTS_MAX * MONEY_NANO / 1000)
+    if (money_parse(text, &nano, &why) || nano < 0 || nano > WATTS_MAX * MONEY_NANO)
         return err_set(e, ERR_ARG, "energy: '%.60s' is no number of watts", text);
     *ret_uw = nano / 1000;
     return 0;

@@ -241,10 +241,13 @@ def test_redfish(tmp_path, meter):
 def test_what_is_wrong_is_said(cli, tmp_path):
     for energy, said in (({"kind": "wind"}, "kind"), ({"kind": "feed"}, "'url' is missing"), ({"watts": 3}, "watts"),
                          ({"kind": "feed", "url": "ftp://x/y"}, "no http"), ({"curve": ["1=3", "1=4"]}, "must grow"),
-                         ({"idle_watts": "much"}, "no number of watts"), ({"kind": "feed", "url": "http://a:b@c/"}, "password"),
+                         ({"idle_watts": "much"}, "no number of watts"), ({"curve": ["1=1000000.1"]}, "no number of watts"),
+                         ({"kind": "feed", "url": "http://a:b@c/"}, "password"),
                          ({"kind": "feed", "url": "http://x/", "key_env": "NOT_THERE"}, "NOT_THERE")):
         r = cli("serve", model_path(), "-c", config(tmp_path, **energy), "--check")
         assert r.returncode == 2 and said in r.stderr, (energy, r.stderr)
+    r = cli("serve", model_path(), "-c", config(tmp_path, kind="model", idle_watts="2500", curve=["64=1000000"]), "--check")
+    assert r.returncode == 0, r.stderr  # a machine with accelerators, and the greatest that is a machine's
     r = cli("serve", model_path(), "-c", config(tmp_path, kind="rapl", root=str(tmp_path / "none")), "--port", "0")
     assert r.returncode == 1 and "virtual machines have none" in r.stderr
     assert cli("energy", "what").returncode == 2
