@@ -462,6 +462,16 @@ int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
     return 0;
 }
 
+void cloud_note_energy(struct cloud_ticket *t, int64_t uj)
+{
+    int64_t more = uj + uj / 8 - t->energy_held;
+
+    if (!t->n_held || t->energy_held < 0 || uj <= t->energy_held)
+        return;
+    holds_more(&t->holds, OF_ENERGY, more);
+    t->energy_held += more;
+}
+
 /* Charge what was used in place of what is held, and give back the sequences at the offer and the
  * offer itself. */
 static void let_go(struct cloud *c, int64_t now_us, struct cloud_ticket *t,

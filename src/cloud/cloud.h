@@ -413,6 +413,11 @@ int64_t cloud_left(int64_t now_us, const struct cloud_ticket *t);
 int cloud_reserve(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
                   const struct cloud_ask *a, int64_t tokens, struct err *e);
 
+/* It has used so many microjoules so far, and is not done: where that is more than it holds, it
+ * holds more, in steps of an eighth, so that budgets let in nobody on what is used already. It goes
+ * on even where they have no more: only who comes after it is refused. [any], as cloud_reserve */
+void cloud_note_energy(struct cloud_ticket *t, int64_t uj);
+
 /* cloud_reserve has refused with that code: how its account wants it to go on, once. If not with
  * EXCEED_REJECT, what is held at the offer is to be given back, and the request goes on from
  * cloud_route: in a low tier and with a maximum that can be lowered to cloud_left and cloud_room,

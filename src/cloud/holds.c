@@ -560,6 +560,28 @@ int holds_reserve(struct holds *h, int64_t now_us, int64_t now_s, const int64_t 
     return r;
 }
 
+static int holds_any(const struct holds *h, int i)
+{
+    for (int b = 0; b < N_BUDGETS; b++) {
+        if (h->budget[i][b].is_held)
+            return 1;
+    }
+    return atomic_load(&h->path[i]->n_budgets) > 0;
+}
+
+void holds_more(struct holds *h, int kind, int64_t n)
+{
+    for (int i = 0; i < h->n_path; i++) {
+        struct holds_account *a = h->path[i];
+        if (!holds_any(h, i))
+            continue;
+        pthread_mutex_lock(&a->lock);
+        for (int b = kind * N_SPANS; b < (kind + 1) * N_SPANS; b++)
+            budget_hold_more(&a->budget[b], &h->budget[i][b], n);
+        pthread_mutex_unlock(&a->lock);
+    }
+}
+
 /* Put the truth in place of what is held of an account's budgets. Returns those whose owner is to
  * be warned now, as bits. */
 static unsigned settle_budgets(struct holds *h, int i, int64_t now_s, const int64_t booked[N_KINDS],
@@ -585,15 +607,6 @@ static unsigned settle_budgets(struct holds *h, int i, int64_t now_s, const int6
     }
     pthread_mutex_unlock(&a->lock);
     return warn;
-}
-
-static int holds_any(const struct holds *h, int i)
-{
-    for (int b = 0; b < N_BUDGETS; b++) {
-        if (h->budget[i][b].is_held)
-            return 1;
-    }
-    return atomic_load(&h->path[i]->n_budgets) > 0;
 }
 
 void holds_settle(struct holds *h, int64_t now_us, int64_t now_s, const struct holds_use *u)

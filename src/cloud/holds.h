@@ -107,6 +107,10 @@ int holds_may_risk(const struct holds *h); /* does any allow some? */
 int holds_reserve(struct holds *h, int64_t now_us, int64_t now_s, const int64_t n[N_KINDS],
                   struct holds_refusal *ret);
 
+/* It has used so much more of a kind than it holds: its budgets have it, also where they have not.
+ */
+void holds_more(struct holds *h, int kind, int64_t n);
+
 /* What a request used. `booked`: so much of each kind as its row in the ledger has: what budgets
  * count. */
 struct holds_use {

@@ -82,7 +82,8 @@ struct event *event_begin(struct engine *e, struct engine_job *j, enum event_kin
                         .token = -1,
                         .n_text = text ? text->len : 0,
                         .n_top = drawn ? drawn->n_top : 0,
-                        .n_cached = j->n_cached};
+                        .n_cached = j->n_cached,
+                        .energy_uj = j->energy_uj};
     struct cost *cost;
     struct event *ev;
     struct top *top;

@@ -78,6 +78,7 @@ struct event {
     const struct receipt *receipt;
     const struct usage *owed;  /* DONE: to the supplier, where that is another number; or NULL */
     const struct times *times; /* STARTED, DONE */
+    int64_t energy_uj;         /* of the job so far, where its supplier meters it; else 0 */
     int code;                  /* DONE: 0, or the ERR_* that ended the job */
     const struct err *err;     /* ERROR; DONE with a code: its sentence, or NULL */
     int64_t retry_us;          /* DONE with a code: when to come back; 0: unknown */

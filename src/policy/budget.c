@@ -35,6 +35,17 @@ int budget_hold(struct budget *b, int64_t n, struct budget_held *ret)
     return 0;
 }
 
+void budget_hold_more(struct budget *b, struct budget_held *held, int64_t n)
+{
+    int64_t *sum = held->from == b->from ? &b->held : &b->held_before;
+
+    if (!held->is_held)
+        return;
+    n = add(*sum, n) - *sum;
+    *sum += n;
+    held->n += n;
+}
+
 void budget_settle(struct budget *b, struct budget_held *held, int64_t used)
 {
     if (held->is_held && held->from != b->from) {

@@ -30,15 +30,17 @@ void energy_rate_add(struct energy_rate *r, int64_t prompt, int64_t output, int6
     if (work <= 0 || uj < 0)
         return;
     nj = ((wide)uj * 1000 + work - 1) / work;
-    r->nj -= r->nj / 64;
+    if (r->n == ENERGY_RATE_NEWEST)
+        *r = (struct energy_rate){.before_nj = r->nj};
+    r->n++;
     if (nj > r->nj)
         r->nj = at_most(nj, INT64_MAX / ENERGY_RATE_OUTPUT);
-    if (!r->nj)
-        r->nj = 1; /* something was seen */
 }
 
 struct energy_rates energy_rate_look(const struct energy_rate *r)
 {
-    return r->nj ? (struct energy_rates){r->nj, r->nj * ENERGY_RATE_OUTPUT}
-                 : (struct energy_rates){-1, -1};
+    int64_t nj = r->nj > r->before_nj ? r->nj : r->before_nj;
+
+    return r->n ? (struct energy_rates){nj, nj * ENERGY_RATE_OUTPUT}
+                : (struct energy_rates){-1, -1};
 }

@@ -100,6 +100,7 @@ struct call_job {
     int32_t n_live; /* choices not yet finished */
     int32_t n_prefilled, n_cached, n_told; /* prompt tokens computed, found; tokens told */
     int32_t n_drafted, n_draft_right;
+    int64_t energy_uj;    /* so far */
     struct supplier *sup; /* where it is */
     enum { JOB_NEW, JOB_OUT, JOB_DONE, JOB_HOME } state;
 };

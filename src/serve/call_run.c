@@ -106,6 +106,19 @@ static void note_drafts(struct call *c, struct call_job *j, const struct event *
     j->n_draft_right = ev->n_draft_right;
 }
 
+/* Budgets of energy count what it has used while it uses it. */
+static void note_energy(struct call *c, struct call_job *j, const struct event *ev)
+{
+    int64_t uj = 0;
+
+    if (ev->energy_uj <= j->energy_uj)
+        return;
+    j->energy_uj = ev->energy_uj;
+    for (int32_t i = 0; i < c->n_sent; i++)
+        uj += c->jobs[i].energy_uj;
+    cloud_note_energy(&c->ticket, uj);
+}
+
 /* What is gathered for an answer counts as it grows. */
 static int gather(struct call *c, const struct event *ev)
 {
@@ -357,6 +370,7 @@ void call_pump(struct call *c, struct call_job *j)
             continue;
         }
         code = ev->code;
+        note_energy(c, j, ev);
         if (ev->kind == EVENT_DONE)
             job_done(c, j, ev);
         if (!code)

@@ -351,6 +351,7 @@ static int submit_job(struct call *c, struct call_job *j, struct err *e)
     j->job.n_choices =
         j->job.relay && c->req.n_prompts ? c->req.n * c->req.n_prompts : c->req.n_run;
     j->n_live = j->job.n_choices;
+    j->energy_uj = 0;
     j->job.salt = cache_salt(c);
     j->job.tenant = c->ticket.i_tenant;
     j->job.tier = c->tier;

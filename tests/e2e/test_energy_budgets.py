@@ -8,7 +8,7 @@ import pytest
 
 from finding import find_gaufre
 from mock_upstream import CHAT, Mock
-from serving import Server, wait_for
+from serving import MODEL, Server, wait_for
 
 pytestmark = pytest.mark.sanitize
 
@@ -137,6 +137,29 @@ def test_the_engine_of_this_process(start, tmp_path):
     used = body["usage"]["energy"]["joules"]
     wait_for("settled", lambda: server.metric("gaufre_budget_joules", state="held") == 0)
     assert server.metric("gaufre_budget_joules", state="settled") == int(used)
+
+
+def test_what_is_used_counts_while_it_is_used(start, tmp_path):
+    """Nobody is let in on energy that a request under way has used beyond its estimate."""
+    key = subprocess.run([find_gaufre(), "key", "new", tmp_path / "keys", "a", "--tenant", "a"], check=True,
+                         capture_output=True, text=True).stdout.strip()
+    with open(tmp_path / "keys", "a", encoding="ascii") as f:
+        f.write("tenant a energy_budget=0.5Wh\n")  # 1800 J; before anything was measured a token of an answer holds 0.8 J
+    (tmp_path / "c.yaml").write_text("energy: {kind: model, idle_watts: '100000'}\n")
+    server = start("--keys", tmp_path / "keys", "-c", tmp_path / "c.yaml")
+    head = {"Authorization": f"Bearer {key}"}
+    body = {"model": MODEL, "stream": True, "max_tokens": 1000, "min_tokens": 1000,
+            "messages": [{"role": "user", "content": "Count for ever."}]}
+    with server.connect() as s:
+        data = json.dumps(body).encode()
+        s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                  b"Authorization: Bearer %s\r\nContent-Length: %d\r\n\r\n" % (key.encode(), len(data)) + data)
+        wait_for("more than it holds", lambda: server.metric("gaufre_budget_joules", state="held") > 1800)
+        status, _, error = server.chat("Hi", headers=head, max_tokens=1)
+        assert status == 402 and "0.0 Wh left" in error["error"]["message"]
+        assert server.metric("gaufre_budget_joules", state="settled") == 0  # it is under way still
+    wait_for("settled", lambda: server.metric("gaufre_budget_joules", state="held") == 0)
+    assert server.metric("gaufre_budget_joules", state="settled") > 1800 / 1.125
 
 
 def test_by_command_and_api(start, tmp_path, monkeypatch):

@@ -396,6 +396,12 @@ static void end(struct request *r)
         send(r, i_model);
         return;
     }
+    if (how == 1) { /* it goes on, and has used much of its energy, or more than it holds */
+        cloud_note_energy(&r->t, r->t.energy_held / 2 + below(20000));
+        sim_holds_energy(&r->use, r->t.energy_held);
+        r->end_us = clock_now_us() + 1 + below(10 * S);
+        return;
+    }
     cloud_note_result(cloud, clock_now_us(), &r->t, 0, -1, 0);
     r->use.completion = r->use.most - r->use.prompt;
     if (r->use.i_tenant >= SIM_SHORT && chance(80)) /* theirs are mostly short, by far not all */

@@ -8,11 +8,11 @@
 #include "cloud/cloud.h"
 #include "fakes.h"
 
-#define SIM_SHORT    3 /* from this one on tenants allow an overshoot, as their answers are short */
-#define SIM_TENANTS  5
-#define SIM_DEDICATED "acme" /* one site serves nobody else */
-#define SIM_FALLBACK "small"         /* the model that takes what limits refuse for another */
-#define SIM_MONEY    INT64_C(800000) /* nano-units: the budget of one of them */
+#define SIM_SHORT     3 /* from this one on tenants allow an overshoot: their answers are short */
+#define SIM_TENANTS   5
+#define SIM_DEDICATED "acme"          /* one site serves nobody else */
+#define SIM_FALLBACK  "small"         /* the model that takes what limits refuse for another */
+#define SIM_MONEY     INT64_C(800000) /* nano-units: the budget of one of them */
 
 #define SIM_ENERGY 2 /* this one has a budget of energy, for good */
 #define SIM_UJ     INT64_C(180000)
@@ -39,8 +39,9 @@ void sim_fail(const char *what) __attribute__((noreturn));
 
 void sim_begin(void); /* an empty world, with a keys file */
 const char *sim_key(int i_tenant);
-void sim_began(struct sim_use *u);              /* it was let in: fills its id */
-void sim_held(struct sim_use *u);               /* it got its tokens */
+void sim_began(struct sim_use *u);                    /* it was let in: fills its id */
+void sim_held(struct sim_use *u);                     /* it got its tokens */
+void sim_holds_energy(struct sim_use *u, int64_t uj); /* so much instead, as it has used it */
 void sim_back(struct sim_use *u, int64_t used); /* what it did not use came back; if it held any */
 /* What a hedge of it lost is the platform's to pay: a row of its own. */
 void sim_hedged(const char *id, int64_t prompt, int64_t completion, int64_t uj);

@@ -250,6 +250,16 @@ void sim_held(struct sim_use *u)
     hold_budget(u);
 }
 
+void sim_holds_energy(struct sim_use *u, int64_t uj)
+{
+    CHECK(u->is_held);
+    if (uj < u->uj_held)
+        sim_fail("what is used of energy made a hold smaller");
+    if (u->i_tenant == SIM_ENERGY)
+        energy_held += uj - u->uj_held;
+    u->uj_held = uj;
+}
+
 void sim_back(struct sim_use *u, int64_t used)
 {
     if (!u->is_held)

@@ -513,6 +513,39 @@ static void enforced_is_what_was_used(void **state)
     assert_int_equal(held, 0);
 }
 
+/* A request that takes more energy than it holds: what it uses keeps others out while it runs, on
+ * every account of its path, and what was held too much comes back. */
+static void energy_grows(void **state)
+{
+    static const int64_t probably[N_KINDS] = {[OF_ENERGY] = 400},
+                         much[N_KINDS] = {[OF_ENERGY] = 600};
+    struct world *w = *state;
+    struct account_settings s = account_unsaid();
+    struct holds h = path_of(w), other = path_of(w);
+    struct err e;
+    struct holds_refusal why = {.e = &e};
+    int64_t settled = 0, held = 0;
+
+    s.energy_budget_per_day = s.energy_budget = 1000;
+    set(&w->key, s);
+    set(&w->tenant, s);
+    assert_int_equal(holds_reserve(&h, NOW, 0, probably, &why), 0);
+    holds_more(&h, OF_ENERGY, 100);
+    assert_int_equal(holds_budget(&h, OF_ENERGY, 0), 500);
+    assert_int_equal(holds_budget(&h, OF_MONEY, 0), INT64_MAX);
+    assert_int_equal(holds_reserve(&other, NOW, 0, much, &why), ERR_BUDGET);
+    holds_more(&h, OF_ENERGY, 700);
+    assert_int_equal(holds_budget(&other, OF_ENERGY, 0), 0);
+    holds_more(&other, OF_ENERGY, 5); /* it holds nothing */
+    holds_sum(&w->key, OF_ENERGY, 0, &settled, &held);
+    assert_int_equal(held, 2 * 1200); /* in two budgets */
+    holds_settle(&h, NOW, 0, &(struct holds_use){.booked = {[OF_ENERGY] = 900}});
+    assert_int_equal(holds_budget(&other, OF_ENERGY, 0), 100);
+    held = 0;
+    holds_sum(&w->tenant, OF_ENERGY, 0, &settled, &held);
+    assert_int_equal(held, 0);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, open_world, close_world)
@@ -525,6 +558,7 @@ int main(void)
         T(settings_change_under_way),
         T(parallel_requests_all_see_the_spend),
         T(enforced_is_what_was_used),
+        T(energy_grows),
         T(overshot_by_so_much),
         T(risk_of_a_path),
         T(told_once_in_a_window),

@@ -65,6 +65,33 @@ static void no_limit_and_none(void **state)
     assert_int_equal(budget_percent(&none), 100);
 }
 
+/* What is used beyond a hold keeps others out at once, and is settled once. */
+static void a_hold_grows(void **state)
+{
+    struct budget b = {.amount = 100, .until = 10}, any = {.amount = -1};
+    struct budget_held one = {0}, two = {0}, none = {0};
+
+    assert_int_equal(budget_hold(&b, 60, &one), 0);
+    budget_hold_more(&b, &one, 30);
+    assert_int_equal(budget_left(&b), 10);
+    assert_int_equal(budget_hold(&b, 11, &two), -1);
+    budget_hold_more(&b, &one, 50); /* it is used already */
+    assert_int_equal(budget_left(&b), 0);
+    assert_int_equal(b.held, 140);
+    budget_hold_more(&b, &none, 50);
+    assert_int_equal(b.held, 140);
+    budget_turn(&b, 10, 20, 0);
+    budget_hold_more(&b, &one, 5); /* of the window in which it began */
+    assert_int_equal(b.held, 0);
+    assert_int_equal(b.held_before, 145);
+    budget_settle(&b, &one, 144);
+    assert_int_equal(b.held + b.held_before + b.settled, 0);
+    assert_int_equal(budget_hold(&any, INT64_MAX, &one), 0);
+    budget_hold_more(&any, &one, INT64_MAX); /* no sum overflows */
+    budget_settle(&any, &one, 1);
+    assert_int_equal(any.held, 0);
+}
+
 /* Random holds, endings and windows: never above, and all comes back. */
 static void random_life(void **state)
 {
@@ -101,9 +128,8 @@ static void random_life(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_last_one),
-        cmocka_unit_test(a_window_ends),
-        cmocka_unit_test(no_limit_and_none),
+        cmocka_unit_test(the_last_one),      cmocka_unit_test(a_window_ends),
+        cmocka_unit_test(no_limit_and_none), cmocka_unit_test(a_hold_grows),
         cmocka_unit_test(random_life),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
