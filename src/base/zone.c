@@ -200,9 +200,7 @@ int32_t zone_offset(const struct zone *z, int64_t t)
 
 /* ---- days ------------------------------------------------------------------------------------ */
 
-/* When the date of that day begins: the first moment at midnight, or the end of the gap that
- * midnight lies in. */
-static int64_t day_start(const struct zone *z, int64_t day)
+int64_t zone_day_start(const struct zone *z, int64_t day)
 {
     int64_t midnight = day * ZONE_DAY_S, lo = midnight - OFFSET_MOST - 1;
     int64_t hi = midnight - OFFSET_LEAST, best = INT64_MAX;
@@ -250,18 +248,18 @@ void zone_window(const struct zone *z, enum zone_span span, int64_t t, int64_t *
 
     t = t > T_MOST ? T_MOST : t < -T_MOST ? -T_MOST : t;
     first = span_first(span, zone_day_of(t + zone_offset(z, t)), &next);
-    *ret_from = day_start(z, first);
-    *ret_until = day_start(z, next);
+    *ret_from = zone_day_start(z, first);
+    *ret_until = zone_day_start(z, next);
     /* Where the clock goes back over midnight, dates come twice: one span ends where the next one
      * first begins. */
     while (t >= *ret_until) {
         *ret_from = *ret_until;
         span_first(span, next, &next);
-        *ret_until = day_start(z, next);
+        *ret_until = zone_day_start(z, next);
     }
     while (t < *ret_from) {
         *ret_until = *ret_from;
         first = span_first(span, first - 1, &next);
-        *ret_from = day_start(z, first);
+        *ret_from = zone_day_start(z, first);
     }
 }

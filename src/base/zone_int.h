@@ -1,9 +1,11 @@
-/* Shared by zone.c, which reads files and finds days, and zone_rule.c. */
+/* Shared by zone.c, which reads files and finds days, zone_rule.c and day.c. */
 #ifndef BASE_ZONE_INT_H
 #define BASE_ZONE_INT_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+struct zone;
 
 #define ZONE_DAY_S 86400
 
@@ -11,6 +13,10 @@
 int64_t zone_days(int64_t year, int month, int day);
 void zone_date(int64_t days, int64_t *ret_year, int *ret_month, int *ret_day);
 int64_t zone_day_of(int64_t local_s); /* the day of a local time: rounded down */
+
+/* When the date of that day (since 1970-01-01) begins: the first moment at midnight, or the end of
+ * the gap that midnight lies in. */
+int64_t zone_day_start(const struct zone *z, int64_t day);
 
 /* What the clock does each year, as in "CET-1CEST,M3.5.0,M10.5.0/3". */
 struct zone_when {

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/csv.h"
+#include "base/day.h"
 #include "base/money.h"
 #include "books/ledger_file.h"
 
@@ -148,20 +149,6 @@ static int read_count(const char *s, int64_t *ret)
     return 0;
 }
 
-static int is_day(const char *s)
-{
-    static const char form[] = "dddd-dd-dd";
-    int month, day;
-
-    for (size_t i = 0; i < sizeof form - 1; i++) {
-        if (form[i] == 'd' ? s[i] < '0' || s[i] > '9' : s[i] != form[i])
-            return 0;
-    }
-    month = (s[5] - '0') * 10 + s[6] - '0';
-    day = (s[8] - '0') * 10 + s[9] - '0';
-    return !s[10] && month >= 1 && month <= 12 && day >= 1 && day <= 31;
-}
-
 /* What a line says, where it says it well. */
 struct told {
     const char *key, *model;
@@ -175,6 +162,7 @@ static int read_line(struct invoice *in, struct told *t, struct err *e)
 {
     static const enum column counts[] = {C_INPUT, C_CACHED, C_OUTPUT};
     struct err why = {0};
+    int64_t day_s;
     int r = csv_next(&in->csv, e);
 
     if (r <= 0)
@@ -183,7 +171,7 @@ static int read_line(struct invoice *in, struct told *t, struct err *e)
         return bad(in, "not as many fields as the head has", e);
     t->key = field(in, in->at[C_REQUEST] >= 0 ? C_REQUEST : C_DAY);
     t->model = in->at[C_REQUEST] >= 0 ? "" : field(in, C_MODEL);
-    if (in->at[C_REQUEST] < 0 && !is_day(t->key))
+    if (in->at[C_REQUEST] < 0 && day_read(t->key, NULL, &day_s))
         return bad(in, "'day' is no day: 2026-12-01", e);
     if (!*t->key || strlen(t->key) >= BOOKS_NAME_MAX)
         return bad(in, "'request_id' is empty, or too long", e);

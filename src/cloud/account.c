@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/check.h"
+#include "base/day.h"
 #include "base/money.h"
 #include "base/watthour.h"
 #include "base/zone.h"
@@ -148,18 +149,13 @@ static int read_energy(const struct account_field *f, const char *text, int64_t 
 
 static int read_time(const struct account_field *f, const char *text, int64_t *ret, struct err *e)
 {
-    static const char *const forms[] = {"%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"};
-    const char *end;
+    int64_t s;
 
-    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
-        struct tm tm = {0};
-        end = strptime(text, forms[i], &tm);
-        if (end && !*end && timegm(&tm) > 0) {
-            *ret = (int64_t)timegm(&tm);
-            return 0;
-        }
-    }
-    return BAD(f, e, "'%.40s' is no time: write 2027-01-31 or 2027-01-31T18:00:00Z (UTC)", text);
+    if (day_read_moment(text, NULL, &s) || s <= 0)
+        return BAD(f, e, "'%.40s' is no time: write 2027-01-31 or 2027-01-31T18:00:00Z (UTC)",
+                   text);
+    *ret = s;
+    return 0;
 }
 
 static int read_flag(const struct account_field *f, const char *text, int64_t *ret, struct err *e)

@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/day.h"
 #include "cmd/cmd.h"
-#include "cmd/day.h"
 #include "cmd/ledger_path.h"
 #include "console/request_store.h"
 
@@ -237,7 +237,7 @@ static const char *read_where(const struct log_opts *o, struct request_where *re
                                   .only_texts = o->export};
     if (o->forget && !o->tenant == !o->id)
         return "--forget-texts wants one --tenant, or one --id";
-    if (o->since && day_read(o->since, &from_s))
+    if (o->since && day_read(o->since, NULL, &from_s))
         return "--since wants a day like 2026-12-01";
     ret->from_us = from_s * 1000000;
     return o->status ? read_status(o->status, ret) : NULL;

@@ -8,7 +8,7 @@
 #include "cmd/bill_form.h"
 #include "cmd/cmd.h"
 #include "cmd/concentrated.h"
-#include "cmd/day.h"
+#include "cmd/day_span.h"
 #include "cmd/ledger_path.h"
 #include "cmd/measured.h"
 #include "serve/serve.h"

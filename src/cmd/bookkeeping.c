@@ -5,11 +5,12 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/day.h"
 #include "base/money.h"
 #include "books/upkeep.h"
 #include "cmd/bookkeeping.h"
 #include "cmd/cmd.h"
-#include "cmd/day.h"
+#include "cmd/day_span.h"
 #include "cmd/ledger_path.h"
 #include "job/usage.h"
 
@@ -198,7 +199,7 @@ static int prune(const struct cmd *cmd, const struct ledger_opts *o, const char 
     struct err e = {0};
     int64_t before_s, n = 0;
 
-    if (!o->before || day_read(o->before, &before_s))
+    if (!o->before || day_read(o->before, NULL, &before_s))
         return cmd_usage(cmd, "prune: wants --before with a day: 2026-12-01");
     if (before_s > clock_wall_us() / 1000000)
         return cmd_usage(cmd, "prune: %s is still to come", o->before);

@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/day.h"
 #include "base/json.h"
 #include "base/money.h"
 #include "base/put.h"
@@ -394,16 +394,12 @@ static int add_sum(void *arg, const struct books_sum *s)
 static int query_day(const struct call *c, const char *name, int64_t *ret, struct err *e)
 {
     char text[32];
-    struct tm tm = {0};
-    const char *end;
 
     if (!api_query_get(&c->route, name, text, sizeof text))
         return 0;
-    end = strptime(text, "%Y-%m-%d", &tm);
-    if (!end || *end)
-        return err_set_param(e, ERR_ARG, name, "%s: wants a day: 2026-12-01", name);
-    *ret = (int64_t)timegm(&tm);
-    return 0;
+    return day_read(text, NULL, ret)
+               ? err_set_param(e, ERR_ARG, name, "%s: wants a day: 2026-12-01", name)
+               : 0;
 }
 
 int call_admin_usage(struct call *c, struct err *e)

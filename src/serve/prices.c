@@ -2,9 +2,9 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/check.h"
+#include "base/day.h"
 #include "base/money.h"
 #include "job/tier.h"
 
@@ -45,13 +45,9 @@ const struct config_setting serve_price_settings[] = {
 
 static int read_day(const char *text, int64_t *ret_s, struct err *e)
 {
-    struct tm tm = {0};
-    const char *end = strptime(text, "%Y-%m-%d", &tm);
-
-    if (!end || *end)
-        return err_set(e, ERR_ARG, "'%.40s' is no day: write 2026-12-01", text);
-    *ret_s = (int64_t)timegm(&tm);
-    return 0;
+    return day_read(text, NULL, ret_s)
+               ? err_set(e, ERR_ARG, "'%.40s' is no day: write 2026-12-01", text)
+               : 0;
 }
 
 /* Amounts: NULL leaves -1, "as what it is a part of". */

@@ -222,7 +222,7 @@ def test_rates_that_are_wrong(tmp_path):
                        ("rates: [{from: USD, rate: 0}]", "above 0"), ("rates: [{from: USD, rate: -1}]", "above 0"),
                        ("rates: [{from: USD, to: GBP, rate: 1}]", "GBP"), ("rates: [{from: EUR, rate: 1}]", "own"),
                        ("rates: [{from: USD, rate: 0.0000000001}]", "0.0000000001"), ("rates: 3", "list"),
-                       ("rates: [{from: USD, rate: 1, since: soon}]", "soon"), ("rates: [{form: USD, rate: 1}]", "form")):
+                       ("rates: [{from: USD, rate: 1, since: soon}]", "soon"), ("rates: [{from: USD, rate: 1, since: 2026-02-30}]", "2026-02-30"), ("rates: [{form: USD, rate: 1}]", "form")):
         path = tmp_path / "c.yaml"
         path.write_text("suppliers:\n  - {name: a, base_url: 'http://127.0.0.1:9/v1', models: [m]}\ncurrency: EUR\n" + text + "\n")
         done = subprocess.run([find_gaufre(), "serve", "--check", "-c", path], capture_output=True, text=True, check=False)

@@ -148,6 +148,7 @@ static void what_is_no_invoice(void **state)
         {"request_id,amount,currency\na,1e3,EUR\n", "line 2: '1e3' is no amount"},
         {"request_id,amount,currency\na,1,euro\n", "line 2: 'currency'"},
         {"day,model,amount,currency\n2026-13-01,m,1,EUR\n", "line 2: 'day'"},
+        {"day,model,amount,currency\n2026-02-30,m,1,EUR\n", "line 2: 'day'"},
         {"day,model,amount,currency\n2026-12-01,,1,EUR\n", "line 2: 'model'"},
         {"request_id,amount,currency,input_tokens\na,1,EUR,-1\n", "line 2: a number"},
         {"request_id,amount,currency,input_tokens\na,1,EUR,1234567890123456\n", "line 2: a number"},

@@ -75,6 +75,8 @@ static void lists_are_in_order(void **state)
     assert_true(account_field_show(&s, f, text));
     assert_string_equal(text, "2027-01-31T18:00:00Z");
     assert_int_equal(account_field_set(&s, f, "2027-01-31 18:00", &e), ERR_ARG);
+    assert_int_equal(account_field_set(&s, f, "2027-02-29", &e), ERR_ARG);
+    assert_int_equal(account_field_set(&s, f, "2027-01-31T24:00:00Z", &e), ERR_ARG);
     assert_null(account_field_find("expire"));
     account_done(&s);
 }

@@ -1,4 +1,4 @@
-/* Days of the command line: what is none is refused, and not read as another. */
+/* Days: what is none is refused, and not read as another. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,20 +7,25 @@
 #include <cmocka.h>
 
 #include "base/check.h"
-#include "cmd/day.h"
+#include "base/day.h"
 
 static void days(void **state)
 {
     static const struct {
         const char *text;
-        int64_t s; /* < 0: no day */
+        int64_t s; /* -1: no day */
     } t[] = {
         {"1970-01-02", 86400},
+        {"0000-03-01", -INT64_C(62162035200)},
         {"2026-12-01", INT64_C(1796083200)},
         {"2028-02-29", INT64_C(1835395200)},
         {"2026-02-29", -1},
         {"2026-02-30", -1},
         {"2026-13-01", -1},
+        {"2026-00-01", -1},
+        {"2026-01-00", -1},
+        {"2026-1a-01", -1},
+        {"2026/01/01", -1},
         {"2026-12-1", -1},
         {"26-12-01", -1},
         {"2026-12-01 ", -1},
@@ -34,30 +39,33 @@ static void days(void **state)
 
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
         int64_t s = -1;
-        if (day_read(t[i].text, &s) != (t[i].s < 0 ? -1 : 0) || s != t[i].s)
+        if (day_read(t[i].text, NULL, &s) != (t[i].s == -1 ? -1 : 0) || s != t[i].s)
             fail_msg("%s: %lld", t[i].text, (long long)s);
     }
 }
 
-static void spans(void **state)
+static void in_a_zone(void **state)
 {
-    int64_t from, to;
+    struct zone *berlin = NULL;
+    char text[DAY_TEXT_MAX];
+    struct err e;
+    int64_t s;
 
-    assert_null(day_read_span(NULL, NULL, &from, &to));
-    assert_true(!from && !to);
-    assert_null(day_read_span("1970-01-02", "1970-01-03", &from, &to));
-    assert_true(from == 86400 && to == 2 * 86400);
-    assert_null(day_read_span(NULL, "1970-01-03", &from, &to));
-    assert_non_null(day_read_span("1970-01-02", "1970-01-02", &from, &to));
-    assert_non_null(day_read_span("2026-12-01", "2026-01-01", &from, &to));
-    assert_non_null(day_read_span("soon", NULL, &from, &to));
+    if (zone_load(&berlin, ZONE_DIR, "Europe/Berlin", &e))
+        skip();
+    assert_int_equal(day_read("2026-12-01", berlin, &s), 0);
+    assert_int_equal(s, INT64_C(1796083200) - 3600);
+    assert_string_equal(day_show(s, berlin, text), "2026-12-01");
+    assert_string_equal(day_show(s - 1, berlin, text), "2026-11-30");
+    assert_string_equal(day_show(s, NULL, text), "2026-11-30");
+    zone_free(berlin);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(days),
-        cmocka_unit_test(spans),
+        cmocka_unit_test(in_a_zone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
