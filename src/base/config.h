@@ -75,6 +75,7 @@ int config_read(struct config_doc *d, struct config_node *map, const struct conf
  * "file:line:column: " before what is said about a node. */
 struct config_node *config_first(struct config_node *seq);
 struct config_node *config_next(struct config_node *item);
+struct config_node *config_member(struct config_node *map, const char *key); /* NULL: it has none */
 int config_is_seq(const struct config_node *n);
 int config_is_map(const struct config_node *n);
 const char *config_text(struct config_node *n, struct arena *a);

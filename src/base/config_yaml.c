@@ -307,6 +307,16 @@ struct config_node *config_next(struct config_node *item)
     return item->next;
 }
 
+struct config_node *config_member(struct config_node *map, const char *key)
+{
+    struct config_node *v = config_is_map(map) ? map->first : NULL;
+    size_t n = strlen(key);
+
+    while (v && (v->key->n_text != n || memcmp(v->key->text, key, n) != 0))
+        v = v->next;
+    return v;
+}
+
 const char *config_text(struct config_node *n, struct arena *a)
 {
     if (!n || n->kind != NODE_SCALAR || memchr(n->text, 0, n->n_text))

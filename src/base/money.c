@@ -36,15 +36,31 @@ int money_parse(const char *text, int64_t *ret_nano, struct err *e)
     return 0;
 }
 
+static char *show(money_sum nano, char *out, size_t cap)
+{
+    char text[MONEY_SUM_TEXT_MAX], *end = text + sizeof text - 1, *p = end;
+    money_sum n = nano < 0 ? -nano : nano;
+
+    for (int i = 0; n || i < 10; i++, n /= 10) {
+        if (i == 9)
+            *--p = '.';
+        *--p = (char)('0' + (int)(n % 10));
+    }
+    *end = 0;
+    while (end[-1] == '0' && end[-3] != '.')
+        *--end = 0;
+    snprintf(out, cap, "%s%s", nano < 0 ? "-" : "", p);
+    return out;
+}
+
 char *money_show(int64_t nano, char out[MONEY_TEXT_MAX])
 {
-    uint64_t n = nano < 0 ? -(uint64_t)nano : (uint64_t)nano;
-    int len = snprintf(out, MONEY_TEXT_MAX, "%s%" PRIu64 ".%09" PRIu64, nano < 0 ? "-" : "",
-                       n / (uint64_t)MONEY_NANO, n % (uint64_t)MONEY_NANO);
+    return show(nano, out, MONEY_TEXT_MAX);
+}
 
-    while (out[len - 1] == '0' && out[len - 3] != '.')
-        out[--len] = 0;
-    return out;
+char *money_show_sum(money_sum nano, char out[MONEY_SUM_TEXT_MAX])
+{
+    return show(nano, out, MONEY_SUM_TEXT_MAX);
 }
 
 int money_is_currency(const char *s)

@@ -16,6 +16,10 @@
 int money_parse(const char *text, int64_t *ret_nano, struct err *e);
 /* The shortest text with at least two digits behind the point: "0.10", "-3.00", "0.000000001". */
 char *money_show(int64_t nano, char out[MONEY_TEXT_MAX]); /* returns out */
+/* The same of a sum that may pass what an int64_t holds: of a contract's years. */
+__extension__ typedef __int128 money_sum;
+#define MONEY_SUM_TEXT_MAX 48
+char *money_show_sum(money_sum nano, char out[MONEY_SUM_TEXT_MAX]);
 /* Three capital letters, as ISO 4217 has them? */
 int money_is_currency(const char *s);
 

@@ -38,6 +38,7 @@ const struct cmd *const cmd_table[] = {
     &cmd_audit,
     &cmd_backup,
     &cmd_completion,
+    &cmd_contract,
     NULL,
 };
 /* clang-format on */

@@ -37,7 +37,7 @@ static void there_and_back(void **state)
                                       "99999999999",
                                       "1.00EUR",
                                       "--1"};
-    char out[MONEY_TEXT_MAX];
+    char out[MONEY_TEXT_MAX], sum[MONEY_SUM_TEXT_MAX];
     int64_t n;
     struct err e;
 
@@ -48,6 +48,9 @@ static void there_and_back(void **state)
         assert_string_equal(money_show(n, out), good[i].shown);
     }
     assert_string_equal(money_show(INT64_MIN, out), "-9223372036.854775808");
+    assert_string_equal(money_show_sum(0, sum), "0.00");
+    assert_string_equal(money_show_sum(-(money_sum)INT64_MAX * 1000, sum),
+                        "-9223372036854.775807");
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         if (money_parse(bad[i], &n, &e) != ERR_ARG)
             fail_msg("taken for an amount: '%s'", bad[i]);

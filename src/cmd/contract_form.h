@@ -1,0 +1,17 @@
+/* What gaufre contract prints. */
+#ifndef CMD_CONTRACT_FORM_H
+#define CMD_CONTRACT_FORM_H
+
+#include "cloud/contract_file.h"
+
+extern const char contract_form[]; /* a commented contract to begin with; it has no fault */
+
+/* A contract as it is known at a time: for people, or as JSON (a new reference; NULL: no memory).
+ */
+void contract_print(const struct contract_file *f, int64_t now_s);
+json_t *contract_view_json(const struct contract_file *f, int64_t now_s);
+/* Its tranches as CSV: a head, or the rows of one contract. */
+void contract_csv_head(void);
+void contract_csv(const struct contract_file *f, int64_t now_s);
+
+#endif

@@ -1,0 +1,119 @@
+"""gaufre contract: a contract as a file, from the first draft to what is owed."""
+import csv
+import io
+import json
+import pathlib
+import re
+from decimal import Decimal
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((ROOT / "examples/contracts").glob("*.yaml"))
+
+
+def test_form_is_a_contract(cli, tmp_path):
+    form = cli("contract", "new")
+    path = tmp_path / "a.yaml"
+    path.write_text(form.stdout)
+    assert cli("contract", "check", str(path)).returncode == 0
+    # Each line that is commented out can be taken in by itself, but for those that need others.
+    for line in form.stdout.splitlines():
+        key = re.match(r"( *)# ([a-z_]+):", line)
+        if not key or key[2] in ("spillover_input", "spillover_output", "indexation_from", "delivered", "exercised",
+                                 "termination_fee"):
+            continue
+        path.write_text(form.stdout.replace(line, line.replace("# ", "", 1)))
+        done = cli("contract", "check", str(path))
+        assert done.returncode == 0, (line, done.stderr)
+    signed = form.stdout
+    for key in ("signed", "delivered", "indexation_percent", "indexation_from", "termination_notice_days", "termination_fee",
+                "exercised", "spillover_input", "spillover_output"):
+        signed = re.sub(f"# ({key}:)", r"\1", signed)
+    path.write_text(signed.replace("spillover: reject", "spillover: pay   "))
+    done = cli("contract", "check", str(path))
+    assert done.returncode == 0, done.stderr
+
+
+def test_fault_has_a_place(cli, tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text(cli("contract", "new").stdout.replace("target: 2028-01-01", "target: 2028-02-30"))
+    line = next(i for i, s in enumerate(path.read_text().splitlines(), 1) if "2028-02-30" in s)
+    done = cli("contract", "check", str(EXAMPLES[0]), str(path))
+    assert done.returncode == 1 and f"{path}:{line}:13: target: '2028-02-30' is no day" in done.stderr
+    assert cli("contract", "check", str(tmp_path / "none.yaml")).returncode == 1
+    assert cli("contract", "check").returncode == 2
+    assert cli("contract", "draw", str(path)).returncode == 2
+    twice = cli("contract", "check", str(EXAMPLES[0]), str(EXAMPLES[0]))
+    assert twice.returncode == 1 and "has this name, too" in twice.stderr
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_examples(cli, tmp_path, path):
+    assert cli("contract", "check", str(path)).returncode == 0
+    exported = cli("contract", "export", str(path)).stdout
+    (tmp_path / "again.json").write_text(exported)
+    assert cli("contract", "export", str(tmp_path / "again.json")).stdout == exported
+    assert cli("contract", "diff", str(path), str(tmp_path / "again.json")).stdout == ""
+
+
+def test_as_it_was_known(cli):
+    path = str(ROOT / "examples/contracts/fast-750.yaml")
+
+    def on(day):
+        view = json.loads(cli("contract", "show", path, "--json", "--as-of", day).stdout)
+        return view, {t["name"]: t["state"] for t in view["tranches"]}
+
+    view, states = on("2026-03-31")
+    assert states == {"year-1": "late", "year-2": "planned", "year-3": "planned", "beyond": "option"}
+    assert view["ready_watts"] == 0 and view["firm_watts"] == 150_000_000
+    view, states = on("2026-11-30")
+    assert states["year-1"] == "active" and view["ready_watts"] == 150_000_000
+    first = view["years"][0]
+    late_mwh = 150 * 42 * 24  # 2026-03-01 to 2026-04-12
+    assert first["late_joules"] == late_mwh * 3_600_000_000
+    assert float(first["late_credit"]) == late_mwh * 1480 / 2
+    assert float(first["fee"]) == (150 * 306 * 24 - late_mwh) * 1480
+    # A year of it costs more than nine billion; prices grew on the first of March 2027 and 2028.
+    hour = [(150 * 1480 + 250 * 1440 + 350 * 1390) * Decimal("1.015") ** n for n in (1, 2)]
+    assert Decimal(view["years"][2]["fee"]) == (hour[0] * 60 + hour[1] * 306) * 24
+    assert on("2028-01-01")[1]["beyond"] == "lapsed"
+    text = cli("contract", "show", path, "--as-of", "2026-11-30").stdout
+    assert "150 MW ready of 150 firm" in text and "year-1" in text
+    assert cli("contract", "show", path, "--as-of", "soon").returncode == 2
+
+
+def test_diff(cli, tmp_path):
+    path = EXAMPLES[-1]
+    other = tmp_path / "other.yaml"
+    other.write_text(path.read_text().replace("mw: 20", "mw: 25").replace("take_or_pay: 0.6\n", "").replace("name: burst", "name: surge"))
+    changes = {c["field"]: (c["was"], c["is"]) for c in json.loads(cli("contract", "diff", str(path), str(other), "--json").stdout)}
+    assert changes["tranches.base.mw"] == (20.0, 25.0) and changes["take_or_pay"] == (0.6, None)
+    assert changes["tranches.burst"][1] is None and changes["tranches.surge"][0] is None and len(changes) == 4
+    lines = cli("contract", "diff", str(path), str(other)).stdout.splitlines()
+    assert len(lines) == 4 and any(re.match(r"tranches.base.mw +20.0 -> 25.0$", s) for s in lines)
+
+
+def test_csv(cli):
+    rows = list(csv.DictReader(io.StringIO(cli("contract", "export", "--csv", *map(str, EXAMPLES)).stdout)))
+    assert len(rows) == 8 and {r["contract"] for r in rows} == {"fast-750", "spread-3", "backstop-2032"}
+    assert sum(float(r["mw"]) for r in rows if r["contract"] == "fast-750") == 2000
+
+
+def test_names_what_the_configuration_has(cli, tmp_path):
+    config = tmp_path / "gaufre.yaml"
+    config.write_text("sites: [{name: montreal, region: ca-east}]\nsuppliers: [{name: s, base_url: 'http://127.0.0.1:1/v1', models: [m]}]\n")
+    path = tmp_path / "a.yaml"
+    path.write_text(cli("contract", "new").stdout)
+    done = cli("contract", "check", "-c", str(config), str(path))
+    assert done.returncode == 0, done.stderr
+    config.write_text("sites: [{name: oslo, region: ca-east}]\nsuppliers: [{name: s, base_url: 'http://127.0.0.1:1/v1', models: [m]}]\n")
+    done = cli("contract", "check", "-c", str(config), str(path))
+    assert done.returncode == 1 and "site: the configuration has no site 'montreal'" in done.stderr
+
+
+def test_every_key_is_documented(cli):
+    source = (ROOT / "src/cloud/contract_field.c").read_text()
+    text = (ROOT / "docs/contracts.md").read_text()
+    keys = re.findall(r'\{"([a-z_]+)", FIELD_', source)
+    assert len(keys) > 40 and [k for k in keys if f"`{k}`" not in text] == []
