@@ -27,7 +27,6 @@ KEPT = {
     "gguf_tensor_at": "fuzz_gguf reads every tensor", "gguf_n_tensors": "likewise",
     "kern_f32_to_f16": "tests write files of models",
     "kern_isa_name": "the checker and the goldens say what they ran",
-    "contract_file_parse": "tests and the fuzz target have texts, not files",
     "kv_check": "pages and references agree after every operation",
     "prep_n_queued": "tests wait until a call is in the queue",
     "vocab_adds_bos": "what a file says of it",

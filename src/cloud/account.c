@@ -31,7 +31,8 @@ const int account_n_fields = ARRAY_LEN(account_fields);
 
 const char *account_kind_name(int kind)
 {
-    static const char *const names[ACCOUNT_KINDS + 1] = {"tenant", "team", "key", "site"};
+    static const char *const names[ACCOUNT_OF_CONTRACT + 1] = {"tenant", "team", "key", "site",
+                                                               "contract"};
 
     return names[kind];
 }

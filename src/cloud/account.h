@@ -20,7 +20,9 @@
 #define ACCOUNT_LIST_MAX 64                   /* names in a list */
 
 enum account_kind { ACCOUNT_TENANT, ACCOUNT_TEAM, ACCOUNT_KEY, ACCOUNT_KINDS };
-#define ACCOUNT_OF_SITE ACCOUNT_KINDS    /* in the log of changes: a site, which is no account */
+/* In the log of changes: a site, and a contract, which are no accounts. */
+#define ACCOUNT_OF_SITE     ACCOUNT_KINDS
+#define ACCOUNT_OF_CONTRACT (ACCOUNT_KINDS + 1)
 const char *account_kind_name(int kind); /* "tenant" */
 
 /* What becomes of a request that rates of tokens and budgets cannot hold. */

@@ -67,8 +67,8 @@ int accounts_salts(struct accounts *a, int (*salt)(void *arg, const unsigned cha
 
 struct account_audit {
     int64_t seq, at_s;
-    const char *actor, *action;      /* "new", "set", "rotate", "revoke", "rm", "import" */
-    int kind;                        /* an enum account_kind, or ACCOUNT_OF_SITE */
+    const char *actor, *action;      /* "new", "set", "rotate", "revoke", "rm", "import", "amend" */
+    int kind;                        /* an enum account_kind, or ACCOUNT_OF_... */
     const char *id, *before, *after; /* JSON; "": nothing */
 };
 /* Lines after that number, the first of them first, at most `max`. */
@@ -78,13 +78,36 @@ int accounts_audit(struct accounts *a, int64_t after, int64_t max,
 int accounts_audit_back(struct accounts *a, int64_t before, int64_t max,
                         int (*line)(void *arg, const struct account_audit *l), void *arg,
                         struct err *e);
-/* Is every line as it was written? ERR_FORMAT names the first that is not. */
+/* Is every line as it was written, and every contract? ERR_FORMAT names the first that is not. */
 int accounts_audit_check(struct accounts *a, int64_t *ret_lines, struct err *e);
 
 /* What operators say of sites. */
 int accounts_sites(struct accounts *a,
                    int (*each)(void *arg, const char *site, const struct site_order *o), void *arg,
                    struct err *e);
+/* A contract's text at rest (contract_file.h), as it was amended. Versions are never changed. */
+#define CONTRACT_REASON_MAX 1000 /* bytes */
+struct contract_version {
+    const char *name;
+    int64_t version;                   /* from 1 */
+    int64_t effective_s;               /* it holds from then on */
+    int64_t recorded_s;                /* when it was put here */
+    const char *actor, *reason, *text; /* reason "": none was given */
+};
+/* All versions of one, the first of them first. ERR_NOTFOUND. */
+int accounts_contract_versions(struct accounts *a, const char *name,
+                               int (*each)(void *arg, const struct contract_version *v), void *arg,
+                               struct err *e);
+/* Of each contract what held at as_of_s, as it was known at known_s: the last version that was
+ * effective and recorded by then. */
+int accounts_contracts(struct accounts *a, int64_t as_of_s, int64_t known_s,
+                       int (*each)(void *arg, const struct contract_version *v), void *arg,
+                       struct err *e);
+/* The same of one, or (version > 0) that version of it. ERR_NOTFOUND. */
+int accounts_contract(struct accounts *a, const char *name, int64_t version, int64_t as_of_s,
+                      int64_t known_s, int (*each)(void *arg, const struct contract_version *v),
+                      void *arg, struct err *e);
+
 /* Copy the store as it is at one moment into a new file, and check the copy's audit log: *ret_lines
  * lines. Writers are not held up. ERR_EXISTS where there is such a file; ERR_UNSUPPORTED of a store
  * in PostgreSQL, which has tools of its own. */
@@ -120,6 +143,12 @@ int accounts_remove(struct accounts *a, const struct account_who *w, enum accoun
 /* Members that are SITE_KEEP stay. Any site: which there are, the configuration says. */
 int accounts_site_set(struct accounts *a, const struct account_who *w, const char *site,
                       const struct site_order *o, struct err *e);
+/* One version more of the contract that v->text is, or its first: effective from v->effective_s on
+ * (0: from now on; the first one from the day on which it was signed), for v->reason. v->name
+ * stands for the text's file in what is said; *v then has the version. ERR_FORMAT: the text;
+ * ERR_ARG: it is effective before the version of before is. */
+int accounts_amend(struct accounts *a, const struct account_who *w, struct contract_version *v,
+                   struct err *e);
 /* Take over the tenants and keys of a keys file, hashes as they are. *ret_keys: how many keys.
  * ERR_EXISTS: one is there; then none was taken. */
 int accounts_import(struct accounts *a, const struct account_who *w, const char *path,

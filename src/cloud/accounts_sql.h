@@ -4,7 +4,7 @@
 
 #include "cloud/accounts.h"
 
-#define ACCOUNTS_SCHEMA 2
+#define ACCOUNTS_SCHEMA 3
 
 struct accounts {
     struct sql *db;
@@ -30,6 +30,8 @@ int accounts_sql_log(struct sql *db, const struct account_who *w, const char *ac
 /* What of an account stands in a line: its settings as JSON. */
 void accounts_sql_json(const struct account_row *r, char ret[ACCOUNTS_AUDIT_MAX]);
 
+/* Has the log a line for each version of a contract, and is it of that text? ERR_FORMAT. */
+int accounts_contracts_check(struct accounts *a, struct err *e);
 /* The hash of a line and of all before it, as hex. */
 void accounts_audit_link(const char *before, const struct account_audit *l, char ret[65]);
 

@@ -10,6 +10,9 @@ extern const char contract_form[]; /* a commented contract to begin with; it has
  */
 void contract_print(const struct contract_file *f, int64_t now_s);
 json_t *contract_view_json(const struct contract_file *f, int64_t now_s);
+/* The fields in which two differ, a line each, or as JSON. */
+int contract_print_diff(const struct contract_file *a, const struct contract_file *b, int json,
+                        struct err *e);
 /* Its tranches as CSV: a head, or the rows of one contract. */
 void contract_csv_head(void);
 void contract_csv(const struct contract_file *f, int64_t now_s);

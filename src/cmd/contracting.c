@@ -1,29 +1,38 @@
-/* gaufre contract: contracts as files: begin one, check it, look at it as it was known on a day,
- * compare two, and hand it to other programs. */
+/* gaufre contract: contracts as files and in the store: begin one, check it, record it and its
+ * amendments, look at it as it was known on a day, compare two, hand it to other programs. */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/day.h"
-#include "cmd/cmd.h"
+#include "cmd/account_opts.h"
 #include "cmd/configured.h"
 #include "cmd/contract_form.h"
+#include "cmd/contract_source.h"
+#include "cmd/input.h"
 
 #define FILES_MAX 256
+#define TEXT_MAX  ((size_t)1 << 20)
 
 struct contract_opts {
-    const char *as_of, *config;
+    const char *accounts, *as_of, *known_on, *config, *effective, *reason;
     int json, csv;
-    int64_t now_s;
+    struct contract_source source;
 };
 
 static const struct opt opts[] = {
-    OPT_STR(0, "as-of", "DAY", NULL, contract_opts, as_of,
-            "show, export: as it was known on that day (today)"),
+    OPT_STR(0, "as-of", "DAY", NULL, contract_opts, as_of, "as it held on that day (today)"),
+    OPT_STR(0, "known-on", "DAY", NULL, contract_opts, known_on,
+            "of the store: without what was recorded after that day"),
     OPT_FILE('c', "config", NULL, contract_opts, config,
-             "check: its sites and tenants must be in this configuration"),
-    OPT_FLAG(0, "json", contract_opts, json, "show, diff: as JSON"),
+             "check: its sites must be in this configuration"),
+    OPT_STR(0, "effective", "DAY", NULL, contract_opts, effective,
+            "amend: it holds from then on (now; the first version since it was signed)"),
+    OPT_STR(0, "reason", "TEXT", NULL, contract_opts, reason, "amend: why"),
+    OPT_STR('a', "accounts", "FILE|URL", NULL, contract_opts, accounts,
+            "the store, as in 'gaufre tenant'"),
+    OPT_FLAG(0, "json", contract_opts, json, "show, list, history, diff: as JSON"),
     OPT_FLAG(0, "csv", contract_opts, csv, "export: the tranches, comma-separated; else JSON"),
     OPT_END,
 };
@@ -65,7 +74,7 @@ static int check_names(struct contract_file *const *f, int n, char **argv, struc
     return 0;
 }
 
-static int check(const struct contract_opts *o, int n, char **argv, struct err *e)
+static int check(struct contract_opts *o, int n, char **argv, struct err *e)
 {
     struct contract_file *f[FILES_MAX] = {NULL};
     struct serve_config config;
@@ -75,7 +84,7 @@ static int check(const struct contract_opts *o, int n, char **argv, struct err *
     if (o->config)
         r = configured(&config, o->config, e);
     for (int i = 0; !r && i < n; i++) {
-        r = contract_file_open(&f[i], argv[i], e);
+        r = contract_source_open(&o->source, argv[i], &f[i], e);
         if (!r)
             r = check_names(f, i, argv, e);
         if (!r && o->config)
@@ -91,46 +100,47 @@ static int check(const struct contract_opts *o, int n, char **argv, struct err *
 
 /* ---- show, export ---------------------------------------------------------------------------- */
 
-static int new_form(const struct contract_opts *o, int n, char **argv, struct err *e)
+static int new_form(struct contract_opts *o, int n, char **argv, struct err *e)
 {
     fputs(contract_form, stdout);
     return 0;
 }
 
-static int show(const struct contract_opts *o, int n, char **argv, struct err *e)
+static int show(struct contract_opts *o, int n, char **argv, struct err *e)
 {
     int r = 0;
 
     for (int i = 0; !r && i < n; i++) {
         struct contract_file *f;
-        r = contract_file_open(&f, argv[i], e);
+        r = contract_source_open(&o->source, argv[i], &f, e);
         if (r)
             break;
         if (o->json) {
-            r = cmd_json(contract_view_json(f, o->now_s), JSON_COMPACT | CONTRACT_JSON_FLAGS);
+            r = cmd_json(contract_view_json(f, o->source.as_of_s),
+                         JSON_COMPACT | CONTRACT_JSON_FLAGS);
         } else {
             if (i)
                 printf("\n");
-            contract_print(f, o->now_s);
+            contract_print(f, o->source.as_of_s);
         }
         contract_file_close(f);
     }
     return r;
 }
 
-static int export(const struct contract_opts *o, int n, char **argv, struct err *e)
+static int export(struct contract_opts *o, int n, char **argv, struct err *e)
 {
     int r = 0;
 
     for (int i = 0; !r && i < n; i++) {
         struct contract_file *f;
-        r = contract_file_open(&f, argv[i], e);
+        r = contract_source_open(&o->source, argv[i], &f, e);
         if (r)
             break;
         if (o->csv) {
             if (!i)
                 contract_csv_head();
-            contract_csv(f, o->now_s);
+            contract_csv(f, o->source.as_of_s);
         } else {
             r = cmd_json(contract_json(f), JSON_INDENT(2) | CONTRACT_JSON_FLAGS);
         }
@@ -139,135 +149,91 @@ static int export(const struct contract_opts *o, int n, char **argv, struct err 
     return r;
 }
 
-/* ---- diff ------------------------------------------------------------------------------------ */
-
-/* What is compared: the two, and what differs so far. */
-struct diff {
-    const struct contract_opts *o;
-    json_t *changes;
-};
-
-static char *scalar(const json_t *v)
+static int diff(struct contract_opts *o, int n, char **argv, struct err *e)
 {
-    return v ? json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | CONTRACT_JSON_FLAGS) : NULL;
-}
-
-static void differ(struct diff *d, const char *path, const json_t *a, const json_t *b)
-{
-    char *was = scalar(a), *is = scalar(b);
-
-    if (d->o->json)
-        json_array_append_new(d->changes,
-                              json_pack("{s:s,s:O?,s:O?}", "field", path, "was", a, "is", b));
-    else
-        cmd_line(stdout, "%-32s %s -> %s", path, was ? was : "-", is ? is : "-");
-    free(was);
-    free(is);
-}
-
-static void compare(struct diff *d, const char *path, const json_t *a, const json_t *b);
-
-/* Which row of another list it is: that of its name, and of its date where several have the name.
- * NULL: there is none. */
-static const json_t *partner(const json_t *list, const json_t *row)
-{
-    const char *name = json_string_value(json_object_get(row, "name"));
-    const json_t *target = json_object_get(row, "target"), *found = NULL, *o;
-    size_t i;
-
-    json_array_foreach(list, i, o)
-    {
-        if (strcmp(name, json_string_value(json_object_get(o, "name"))) != 0)
-            continue;
-        if (json_equal(target, json_object_get(o, "target")))
-            return o;
-        found = found ? found : o;
-    }
-    return found;
-}
-
-/* Tranches by their names. */
-static void compare_tranches(struct diff *d, const json_t *a, const json_t *b)
-{
-    const json_t *row;
-    char at[80];
-    size_t i;
-
-    json_array_foreach(a, i, row)
-    {
-        snprintf(at, sizeof at, "tranches.%s", json_string_value(json_object_get(row, "name")));
-        compare(d, at, row, partner(b, row));
-    }
-    json_array_foreach(b, i, row)
-    {
-        snprintf(at, sizeof at, "tranches.%s", json_string_value(json_object_get(row, "name")));
-        if (!partner(a, row))
-            compare(d, at, NULL, row);
-    }
-}
-
-/* Rows of the basket by their places. */
-static void compare_rows(struct diff *d, const char *path, const json_t *a, const json_t *b)
-{
-    char at[80];
-
-    for (size_t i = 0; i < json_array_size(a) || i < json_array_size(b); i++) {
-        snprintf(at, sizeof at, "%s.%zu", path, i + 1);
-        compare(d, at, json_array_get(a, i), json_array_get(b, i));
-    }
-}
-
-static void compare(struct diff *d, const char *path, const json_t *a, const json_t *b)
-{
-    json_t *v;
-    const char *key;
-    char at[80];
-
-    if (json_equal(a, b))
-        return;
-    if (json_is_object(a) && json_is_object(b)) {
-        json_object_foreach((json_t *)(uintptr_t)a, key, v)
-        {
-            snprintf(at, sizeof at, *path ? "%s.%s" : "%s%s", path, key);
-            compare(d, at, v, json_object_get(b, key));
-        }
-        json_object_foreach((json_t *)(uintptr_t)b, key, v)
-        {
-            snprintf(at, sizeof at, *path ? "%s.%s" : "%s%s", path, key);
-            if (!json_object_get(a, key))
-                compare(d, at, NULL, v);
-        }
-    } else if (!strcmp(path, "tranches")) {
-        compare_tranches(d, a, b);
-    } else if (!strcmp(path, "basket")) {
-        compare_rows(d, path, a, b);
-    } else {
-        differ(d, path, a, b);
-    }
-}
-
-static int diff(const struct contract_opts *o, int n, char **argv, struct err *e)
-{
-    struct diff d = {.o = o, .changes = json_array()};
     struct contract_file *f[2] = {NULL};
-    json_t *j[2] = {NULL};
     int r = 0;
 
-    for (int i = 0; !r && i < 2; i++) {
-        r = contract_file_open(&f[i], argv[i], e);
-        if (!r && !(j[i] = contract_json(f[i])))
-            r = err_set(e, ERR_NOMEM, "out of memory");
-    }
+    for (int i = 0; !r && i < 2; i++)
+        r = contract_source_open(&o->source, argv[i], &f[i], e);
     if (!r)
-        compare(&d, "", j[0], j[1]);
-    if (!r && o->json)
-        r = cmd_json(json_incref(d.changes), JSON_COMPACT | CONTRACT_JSON_FLAGS);
-    for (int i = 0; i < 2; i++) {
-        json_decref(j[i]);
-        contract_file_close(f[i]);
-    }
-    json_decref(d.changes);
+        r = contract_print_diff(f[0], f[1], o->json, e);
+    contract_file_close(f[0]);
+    contract_file_close(f[1]);
     return r;
+}
+
+/* ---- the store ------------------------------------------------------------------------------- */
+
+static int amend(struct contract_opts *o, int n, char **argv, struct err *e)
+{
+    struct contract_version v = {.name = argv[0], .reason = o->reason ? o->reason : ""};
+    const struct account_who who = account_cli_who();
+    struct buf text;
+    int r = 0;
+
+    buf_init(&text, TEXT_MAX);
+    if (o->effective && day_read_moment(o->effective, NULL, &v.effective_s))
+        r = err_set(e, ERR_ARG, "--effective wants a day: 2026-12-01");
+    if (!r)
+        r = input_file(&text, argv[0], e);
+    if (!r && text.len && memchr(text.data, 0, text.len))
+        r = err_set(e, ERR_FORMAT, "%s: has a NUL", argv[0]);
+    if (!r)
+        r = contract_source_store(&o->source, e);
+    v.text = text.len ? text.data : "";
+    if (!r)
+        r = accounts_amend(o->source.store, &who, &v, e);
+    if (!r)
+        cmd_note("%s is recorded: version %lld", argv[0], (long long)v.version);
+    buf_done(&text);
+    return r;
+}
+
+static void print_head(const struct contract_opts *o)
+{
+    if (!o->json)
+        printf("%-24s %7s  %-10s  %-10s  %-16s %s\n", "contract", "version", "effective",
+               "recorded", "by", "reason");
+}
+
+static int print_version(void *arg, const struct contract_version *v)
+{
+    const struct contract_opts *o = arg;
+    char effective[DAY_TEXT_MAX], recorded[DAY_TEXT_MAX];
+
+    day_show(v->effective_s, NULL, effective);
+    day_show(v->recorded_s, NULL, recorded);
+    if (o->json)
+        return cmd_json(json_pack("{s:s,s:I,s:s,s:I,s:s,s:s}", "contract", v->name, "version",
+                                  (json_int_t)v->version, "effective", effective, "recorded_at",
+                                  (json_int_t)v->recorded_s, "actor", v->actor, "reason",
+                                  v->reason),
+                        JSON_COMPACT);
+    cmd_line(stdout, "%-24s %7lld  %-10s  %-10s  %-16s %s", v->name, (long long)v->version,
+             effective, recorded, v->actor, v->reason);
+    return 0;
+}
+
+static int list(struct contract_opts *o, int n, char **argv, struct err *e)
+{
+    int r = contract_source_store(&o->source, e);
+
+    if (r)
+        return r;
+    print_head(o);
+    return accounts_contracts(o->source.store, o->source.as_of_s, o->source.known_s, print_version,
+                              o, e);
+}
+
+static int history(struct contract_opts *o, int n, char **argv, struct err *e)
+{
+    int r = contract_source_store(&o->source, e);
+
+    if (r)
+        return r;
+    print_head(o);
+    return accounts_contract_versions(o->source.store, argv[0], print_version, o, e);
 }
 
 /* ---- the command ----------------------------------------------------------------------------- */
@@ -275,44 +241,56 @@ static int diff(const struct contract_opts *o, int n, char **argv, struct err *e
 static const struct verb {
     const char *name, *wants;
     int n_min, n_max;
-    int (*run)(const struct contract_opts *o, int n, char **argv, struct err *e);
+    int (*run)(struct contract_opts *o, int n, char **argv, struct err *e);
 } verbs[] = {
-    {"new", "nothing", 0, 0, new_form},        {"check", "files", 1, FILES_MAX, check},
-    {"show", "files", 1, FILES_MAX, show},     {"diff", "two files", 2, 2, diff},
-    {"export", "files", 1, FILES_MAX, export},
+    {"new", "nothing", 0, 0, new_form},
+    {"check", "files or names", 1, FILES_MAX, check},
+    {"amend", "one file", 1, 1, amend},
+    {"list", "nothing", 0, 0, list},
+    {"history", "the name of a contract", 1, 1, history},
+    {"show", "files or names", 1, FILES_MAX, show},
+    {"diff", "two files or names", 2, 2, diff},
+    {"export", "files or names", 1, FILES_MAX, export},
 };
 
 static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 {
     struct contract_opts *o = opts_;
+    struct contract_source *s = &o->source;
+    const struct verb *v = NULL;
     struct err e = {0};
+    int r;
 
-    o->now_s = clock_wall_us() / 1000000;
-    if (o->as_of && day_read_moment(o->as_of, NULL, &o->now_s))
-        return cmd_usage(cmd, "--as-of wants a day: 2026-12-01");
-    for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
-        const struct verb *v = &verbs[i];
-        if (strcmp(v->name, argv[0]) != 0)
-            continue;
-        if (argc - 1 < v->n_min || argc - 1 > v->n_max)
-            return cmd_usage(cmd, "%s wants %s", v->name, v->wants);
-        return v->run(o, argc - 1, argv + 1, &e) ? cmd_fail(cmd, &e) : CMD_OK;
-    }
-    return cmd_usage(cmd, "wants new, check, show, diff or export, not '%s'", argv[0]);
+    *s = (struct contract_source){o->accounts, clock_wall_us() / 1000000, INT64_MAX, NULL};
+    if ((o->as_of && day_read_moment(o->as_of, NULL, &s->as_of_s)) ||
+        (o->known_on && day_read_moment(o->known_on, NULL, &s->known_s)))
+        return cmd_usage(cmd, "--as-of and --known-on want a day: 2026-12-01");
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+        v = strcmp(verbs[i].name, argv[0]) ? v : &verbs[i];
+    if (!v)
+        return cmd_usage(
+            cmd, "wants new, check, amend, list, history, show, diff or export, not '%s'", argv[0]);
+    if (argc - 1 < v->n_min || argc - 1 > v->n_max)
+        return cmd_usage(cmd, "%s wants %s", v->name, v->wants);
+    r = v->run(o, argc - 1, argv + 1, &e);
+    contract_source_done(s);
+    return r ? cmd_fail(cmd, &e) : CMD_OK;
 }
 
 const struct cmd cmd_contract = {
     .name = "contract",
-    .help = "Contracts for power in dated tranches: begin, check, show, compare and export them",
-    .args = "new|check|show|diff|export [FILE...]",
+    .help = "Contracts for power in dated tranches: begin, check, record, show and compare them",
+    .args = "new|check|amend|list|history|show|diff|export [FILE|NAME|NAME@VERSION]...",
     .about =
         "'new' prints a commented contract to begin with. 'check' exits with 1 at the first fault\n"
-        "and says where it is. 'show' has power, tranches and what is owed by the year; with\n"
-        "--as-of nothing that happened later counts. 'diff' lists the fields in which two "
-        "versions\n"
-        "differ. What 'export' writes as JSON can be read again as a contract.\n\n"
+        "and says where it is. 'amend' records a file in the store as one version more of its\n"
+        "contract; versions are never changed, and 'gaufre audit --changes' proves it. 'show' has\n"
+        "power, tranches and what is owed by the year; with --as-of nothing that happened later\n"
+        "counts. 'diff' lists the fields in which two differ. What 'export' writes as JSON can be\n"
+        "read again as a contract.\n\n"
         "  gaufre contract new > acme.yaml\n"
-        "  gaufre contract check acme.yaml",
+        "  gaufre contract amend acme.yaml --reason 'signed'\n"
+        "  gaufre contract diff acme-2027@1 acme-2027@2",
     .opts = opts,
     .opts_size = sizeof(struct contract_opts),
     .n_args_min = 1,

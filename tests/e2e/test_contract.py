@@ -1,12 +1,15 @@
-"""gaufre contract: a contract as a file, from the first draft to what is owed."""
+"""gaufre contract: a contract as a file, from the first draft to what is owed, and its versions in the store."""
 import csv
 import io
 import json
 import pathlib
 import re
+import sqlite3
 from decimal import Decimal
 
 import pytest
+
+from postgres import postgres  # noqa: F401  fixture
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples/contracts").glob("*.yaml"))
@@ -117,3 +120,71 @@ def test_every_key_is_documented(cli):
     text = (ROOT / "docs/contracts.md").read_text()
     keys = re.findall(r'\{"([a-z_]+)", FIELD_', source)
     assert len(keys) > 40 and [k for k in keys if f"`{k}`" not in text] == []
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request, tmp_path):
+    """Where it is, and how to change it behind the program's back."""
+    if request.param == "sqlite":
+        where = str(tmp_path / "accounts.db")
+
+        def change(text):
+            with sqlite3.connect(where) as db:
+                db.execute(text)
+            db.close()
+        return where, change
+    server = request.getfixturevalue("postgres")
+    url = server.database()
+    return url, lambda text: server.sql(url, text)
+
+
+def test_versions(cli, tmp_path, store):
+    where, change = store
+
+    def run(*args, ok=True):
+        done = cli("contract", *args, "-a", where)
+        assert (done.returncode == 0) == ok, done.stderr
+        return done.stdout if ok else done.stderr
+
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text(cli("contract", "new").stdout.replace("# signed: 2026-12-01", "signed: 2026-11-01"))
+    second.write_text(first.read_text().replace("mw: 15", "mw: 20"))
+    run("amend", str(first), "--reason", 'it is "signed"')
+    run("amend", str(second), "--effective", "2027-06-01")
+    rows = [json.loads(line) for line in run("history", "acme-2027", "--json").splitlines()]
+    assert [(r["version"], r["effective"], r["reason"]) for r in rows] == [(1, "2026-11-01", 'it is "signed"'), (2, "2027-06-01", "")]
+    # What held on a day can always be asked, and what was known on one.
+    for day, version in ("2027-01-01", 1), ("2027-05-31", 1), ("2027-06-01", 2), ("2040-01-01", 2):
+        assert [json.loads(r)["version"] for r in run("list", "--as-of", day, "--json").splitlines()] == [version]
+        mw = {t["name"]: t["mw"] for t in json.loads(run("show", "acme-2027", "--as-of", day, "--json"))["tranches"]}
+        assert mw["second"] == (15, 20)[version - 1]
+    assert run("list", "--as-of", "2026-10-31", "--json") == ""
+    assert run("list", "--as-of", "2030-01-01", "--known-on", "2026-01-01", "--json") == ""
+    assert run("diff", "acme-2027@1", "acme-2027@2").split() == ["tranches.second.mw", "15.0", "->", "20.0"]
+    assert run("diff", "acme-2027@2", str(second)) == ""
+    # What cannot be recorded leaves nothing behind.
+    assert "amendments follow each other" in run("amend", str(first), "--effective", "2027-05-31", ok=False)
+    second.write_text(first.read_text().replace("name: acme\n", "name: other\n"))
+    assert f"{second}:19:3: customer: an amendment cannot change who it is" in run("amend", str(second), "--effective", "2028-01-01", ok=False)
+    second.write_text(first.read_text().replace("currency: USD", "currency: EUR"))
+    assert "currency: an amendment cannot change it" in run("amend", str(second), "--effective", "2028-01-01", ok=False)
+    second.write_text("contract: x\n")
+    assert f"{second}:1:1: from: is missing" in run("amend", str(second), ok=False)
+    assert "wants NAME@VERSION" in run("show", "acme-2027@", ok=False)
+    assert "has no contract 'acme-2027' of version 3" in run("show", "acme-2027@3", ok=False)
+    assert "has no contract 'nobody'" in run("history", "nobody", ok=False)
+    assert len(run("history", "acme-2027", "--json").splitlines()) == 2
+
+    # A version that was changed is found; so is one that was taken out.
+    def audit():
+        return cli("audit", "--changes", "-a", where)
+    assert audit().returncode == 0 and "amend contract acme-2027" in audit().stdout
+    change("UPDATE contract SET text = replace(text, 'mw: 10', 'mw: 11') WHERE version = 1")
+    assert audit().returncode == 1 and "contract acme-2027, version 1 is not as it was written" in audit().stderr
+    change("UPDATE contract SET text = replace(text, 'mw: 11', 'mw: 10') WHERE version = 1")
+    assert audit().returncode == 0
+    change("UPDATE contract SET effective_s = effective_s + 1 WHERE version = 2")
+    assert audit().returncode == 1
+    change("UPDATE contract SET effective_s = effective_s - 1 WHERE version = 2")
+    change("DELETE FROM contract WHERE version = 1")
+    assert audit().returncode == 1 and "have not the same versions" in audit().stderr
