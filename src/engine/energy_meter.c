@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -17,12 +18,15 @@ struct energy_meter {
     struct energy_flow flow;
     int n_working; /* engines */
     uint64_t n_failures;
+    struct err why; /* of the last one, until somebody asks */
     /* One of three, or NULL where readings are told: brings the flow up to now. */
     void (*read)(struct energy_meter *m, int64_t now);
 
     struct energy_curve curve;
     int64_t cpu_us, at_us; /* of the model's last reading */
     struct rapl rapl;
+    char *rapl_root;
+    int rapl_is_gone;              /* a counter cannot be read any more */
     struct energy_counter counter; /* of a meter that is told */
 };
 
@@ -42,6 +46,15 @@ static void read_model(struct energy_meter *m, int64_t now)
 }
 
 /* [locked] */
+static void fail(struct energy_meter *m, int code, const char *why)
+{
+    m->n_failures++;
+    err_set(&m->why, code, "%s", why);
+}
+
+static const char too_much[] = "it tells more than any machine draws, or less than nothing";
+
+/* [locked] */
 static void read_rapl(struct energy_meter *m, int64_t now)
 {
     int64_t uj;
@@ -49,8 +62,29 @@ static void read_rapl(struct energy_meter *m, int64_t now)
 
     if (!r && energy_flow_add(&m->flow, now, uj))
         return;
-    m->n_failures++;
+    if (!r)
+        fail(m, ERR_FORMAT, too_much);
+    else if (r == ERR_AGAIN)
+        fail(m, r, "a counter of the processor went back, or beyond its end");
+    else
+        fail(m, r, "a counter of the processor cannot be read");
+    m->rapl_is_gone = r && r != ERR_AGAIN;
     energy_flow_skip(&m->flow, now);
+}
+
+/* [locked] Counters that went away, with a kernel module perhaps, may be there again, as other
+ * files. They count from now on. */
+static void find_rapl(struct energy_meter *m)
+{
+    struct rapl fresh;
+    int64_t first;
+
+    if (rapl_open(&fresh, m->rapl_root, &m->why))
+        return;
+    rapl_close(&m->rapl);
+    m->rapl = fresh;
+    m->rapl_is_gone = rapl_read(&m->rapl, &first) != ERR_AGAIN;
+    energy_flow_skip(&m->flow, clock_now_us());
 }
 
 /* NULL: out of memory. */
@@ -76,6 +110,7 @@ static struct energy_meter *make(int64_t interval_us, const struct energy *label
 static void drop(struct energy_meter *m)
 {
     rapl_close(&m->rapl);
+    free(m->rapl_root);
     pthread_mutex_destroy(&m->lock);
     free(m);
 }
@@ -102,7 +137,8 @@ int energy_meter_open_rapl(struct energy_meter **ret, const char *root, const st
 
     if (!m)
         return ERR_NOMEM;
-    r = rapl_open(&m->rapl, root, e);
+    m->rapl_root = strdup(root);
+    r = m->rapl_root ? rapl_open(&m->rapl, root, e) : err_set(e, ERR_NOMEM, "out of memory");
     if (!r && rapl_read(&m->rapl, &first) != ERR_AGAIN) /* from where it counts */
         r = err_set(e, ERR_IO, "the counters below %.300s can't be read", root);
     if (r)
@@ -178,6 +214,16 @@ void energy_meter_tick(struct energy_meter *m)
 {
     pthread_mutex_lock(&m->lock);
     pass(m, read_now(m));
+    if (m->rapl_is_gone)
+        find_rapl(m);
+    pthread_mutex_unlock(&m->lock);
+}
+
+void energy_meter_why(struct energy_meter *m, struct err *ret)
+{
+    pthread_mutex_lock(&m->lock);
+    *ret = m->why;
+    m->why = (struct err){0};
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -188,7 +234,7 @@ void energy_meter_tell_power(struct energy_meter *m, int64_t uw)
     pthread_mutex_lock(&m->lock);
     pass(m, now);
     if (!energy_flow_power(&m->flow, now, uw))
-        m->n_failures++;
+        fail(m, ERR_FORMAT, too_much);
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -204,7 +250,7 @@ void energy_meter_tell_counter(struct energy_meter *m, uint64_t uj)
     if (is_first)
         energy_flow_skip(&m->flow, now);
     else if (!energy_flow_add(&m->flow, now, more))
-        m->n_failures++;
+        fail(m, ERR_FORMAT, more < 0 ? "its counter went back" : too_much);
     pthread_mutex_unlock(&m->lock);
 }
 

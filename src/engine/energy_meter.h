@@ -41,13 +41,17 @@ void energy_meter_end(struct energy_meter *m);
  * them, because the meter is silent. */
 int64_t energy_meter_take(struct energy_meter *m, int *ret_is_late);
 
-/* Read a meter that is read here, so that no wrap of a counter is missed while nobody works. */
+/* Read a meter that is read here, so that no wrap of a counter is missed while nobody works; and
+ * look for counters that went away. About once a second. */
 void energy_meter_tick(struct energy_meter *m);
 /* A reading of one that is told: power in microwatts; a counter in microjoules that never wraps;
  * that there was none. */
 void energy_meter_tell_power(struct energy_meter *m, int64_t uw);
 void energy_meter_tell_counter(struct energy_meter *m, uint64_t uj);
 void energy_meter_tell_failure(struct energy_meter *m);
+/* Why a reading was not believed, or there was none, since this was asked last; code 0: all were. A
+ * failure that was told has no reason here: who told it knows. */
+void energy_meter_why(struct energy_meter *m, struct err *ret);
 
 /* What is said of each joule; uj is 0. Never changes. */
 const struct energy *energy_meter_label(const struct energy_meter *m);

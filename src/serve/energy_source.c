@@ -275,12 +275,12 @@ static void *source_main(void *arg)
     prctl(PR_SET_NAME, "energy", 0, 0, 0);
     do {
         struct err e = {0};
-        if (s->kind->read) {
-            s->kind->read(s, &e);
-            note(s, &e);
-        } else {
+        int r = s->kind->read ? s->kind->read(s, &e) : 0;
+        if (!s->kind->read)
             energy_meter_tick(s->meter);
-        }
+        if (!r)
+            energy_meter_why(s->meter, &e);
+        note(s, &e);
     } while (wait_turn(s));
     return NULL;
 }

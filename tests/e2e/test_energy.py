@@ -145,6 +145,44 @@ def test_counters_of_the_processor(tmp_path):
     assert "energy meter" in server.read_log() and "method=rapl" in server.read_log()
 
 
+@pytest.mark.sanitize
+def test_counters_that_go_away(tmp_path):
+    """Said once, nothing is made up meanwhile, and they are found again; the next start takes the model and says so."""
+    root = tmp_path / "powercap"
+    counters = Counters(root, package_0=1000)
+    path = config(tmp_path, kind="auto", root=str(root))
+    server = Server(str(tmp_path), "-c", path)
+
+    def told():
+        status, _, answer = server.chat("Hello", max_tokens=2)
+        assert status == 200
+        return answer["usage"].get("energy")
+
+    def is_told():
+        counters.bump(server.process, 1000)
+        return told()
+    assert wait_for("told", is_told)["method"] == "rapl"
+    (root / "intel-rapl:0/energy_uj").write_text("")  # as a file of the kernel that is gone, which reads as none
+    (root / "intel-rapl:0").rename(tmp_path / "away")
+    wait_for("not told", lambda: not told())
+    wait_for("closes", lambda: server.idle() and closes(server))
+    before = books(server)[0]
+    assert before == counters.bumped
+    (tmp_path / "away").rename(root / "intel-rapl:0")
+    counters.write(root / "intel-rapl:0", b"%020d\n" % 5)
+    counters.uj[root / "intel-rapl:0"] = 5
+    wait_for("told again", is_told)
+    wait_for("closes", lambda: server.idle() and closes(server))
+    wait_for("said", lambda: "energy meter reads again" in server.read_log())
+    stop(server)
+    assert server.read_log().count("energy meter fails") == server.read_log().count("energy meter reads again") == 1
+    (root / "intel-rapl:0").rename(tmp_path / "away")
+    server = Server(str(tmp_path), "-c", path)
+    energy = wait_for("told", told)
+    assert (energy["method"], energy["uncertainty"]) == ("model", 0.5)
+    assert server.stop() == 0
+
+
 class Meter:
     """A meter that is asked over HTTP: `answer` is a body, or None for an error."""
 
@@ -209,6 +247,7 @@ def test_feed_that_counts(tmp_path, meter):
     meter.answer = b'{"emeters": [0, {"total": 5}]}'  # begins again
     before = server.metric(failures)
     wait_for("refused", lambda: server.metric(failures) > before)
+    assert "its counter went back" in server.read_log()
     meter.answer = b'{"emeters": [0, {"total": 6}]}'
     wait_for("counts on", lambda: books(server)[0] == 13750000)
     assert server.metric("gaufre_energy_metered_joules_total", boundary="it", method="feed") == 13.75

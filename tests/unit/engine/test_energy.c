@@ -170,6 +170,11 @@ static void told_counter(void **state)
     energy_meter_tell_counter(m, 150);
     energy_meter_look(m, &l);
     assert_true(l.metered_uj == 750 && l.n_failures == 1);
+    energy_meter_why(m, &err);
+    assert_non_null(strstr(err.text, "went back"));
+    energy_meter_tell_power(m, ENERGY_POWER_MAX_UW + 1);
+    energy_meter_why(m, &err);
+    assert_non_null(strstr(err.text, "more than any machine draws"));
     energy_meter_close(m, NULL);
 }
 
@@ -289,6 +294,100 @@ static void rapl_says_what_is_missing(void **state)
     end_root();
 }
 
+/* A number of microjoules is counted, or taken by who works. */
+static void count(int64_t *at, int64_t uj)
+{
+    char text[32];
+
+    clock_sleep_us(2000); /* what the test counts is no more than a megawatt */
+    *at = (*at + uj) % 1000000;
+    snprintf(text, sizeof text, "%lld\n", (long long)*at);
+    put("intel-rapl:0", "energy_uj", text);
+}
+
+static void is_said(struct energy_meter *m, const char *what)
+{
+    struct err why;
+
+    energy_meter_why(m, &why);
+    assert_true((what && strstr(why.text, what)) || (!what && !why.code));
+    energy_meter_why(m, &why);
+    assert_int_equal(why.code, 0); /* once */
+}
+
+/* A meter of the processor that lies, stands still, wraps again and again, goes away and comes back
+ * while an engine works: what was believed is told apart to the microjoule, the rest is nobody's,
+ * and each kind of failure is said. */
+static void rapl_meter_at_its_worst(void **state)
+{
+    int64_t at = 900000, used = 0, known = 0;
+    struct energy_meter *m;
+    struct energy_look l;
+    char path[512];
+    struct err err;
+    int late;
+
+    (void)state;
+    begin_root();
+    put_domain("intel-rapl:0", "package-0\n", "900000\n");
+    assert_int_equal(energy_meter_open_rapl(&m, root, &label, &err), 0);
+    energy_meter_begin(m);
+    for (int i = 0; i < 9; i++) { /* four times over its end */
+        count(&at, 499000);
+        used += energy_meter_take(m, &late);
+        known += 499000;
+        assert_true(used == known);
+    }
+    for (int i = 0; i < 3; i++) /* it stands still */
+        used += energy_meter_take(m, &late);
+    assert_true(used == known && !late);
+    is_said(m, NULL);
+
+    put("intel-rapl:0", "energy_uj", "1000001\n"); /* it lies */
+    assert_true(energy_meter_take(m, &late) == 0);
+    is_said(m, "went back, or beyond its end");
+    put("intel-rapl:0", "energy_uj", "-3\n");
+    assert_true(energy_meter_take(m, &late) == 0);
+    is_said(m, "cannot be read");
+
+    put("intel-rapl:0", "energy_uj", ""); /* it goes away */
+    snprintf(path, sizeof path, "%s/intel-rapl:0/energy_uj", root);
+    assert_int_equal(unlink(path), 0);
+    energy_meter_tick(m);
+    is_said(m, "No such file");
+    put("intel-rapl:0", "energy_uj", "5\n"); /* another file, as after a module was loaded again */
+    at = 5;
+    energy_meter_tick(m);
+    energy_meter_why(m, &err);
+    count(&at, 700);
+    used += energy_meter_take(m, &late);
+    known += 700;
+    assert_true(used == known);
+    is_said(m, NULL);
+
+    if (!geteuid()) { /* it goes away, and comes back for root alone */
+        put("intel-rapl:0", "energy_uj", "");
+        assert_int_equal(unlink(path), 0);
+        put("intel-rapl:0", "energy_uj", "9\n");
+        assert_int_equal(chmod(root, 0755) | chmod(path, 0400), 0);
+        assert_int_equal(seteuid(65534), 0);
+        energy_meter_tick(m);
+        assert_int_equal(seteuid(0), 0);
+        is_said(m, "chmod o+r");
+        assert_int_equal(chmod(path, 0444), 0);
+        at = 9;
+        energy_meter_tick(m);
+        energy_meter_why(m, &err);
+    }
+    energy_meter_end(m);
+    count(&at, 30);
+    energy_meter_look(m, &l); /* nobody works */
+    assert_true(l.attributed_uj == known && l.unattributed_uj == 30 && l.metered_uj == known + 30);
+    assert_true(l.n_failures >= 3);
+    energy_meter_close(m, NULL);
+    end_root();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +395,7 @@ int main(void)
         cmocka_unit_test(silent_meter),
         cmocka_unit_test(told_counter),
         cmocka_unit_test(rapl_is_summed),
+        cmocka_unit_test(rapl_meter_at_its_worst),
         cmocka_unit_test(rapl_says_what_is_missing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
