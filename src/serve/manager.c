@@ -65,8 +65,8 @@ void manager_beat(struct server *s)
     int64_t now = clock_now_us(), every = sd_notify_watchdog_us() / 2;
     const struct local *frozen;
 
-    if (!every || now < s->beat_us_next)
-        return;
+    if (!every || now < s->beat_us_next || atomic_load(&s->leaving))
+        return; /* of who leaves it hears nothing: its successor is the main process */
     s->beat_us_next = now + every;
     frozen = first_frozen(s);
     if (frozen)

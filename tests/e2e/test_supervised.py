@@ -1,29 +1,34 @@
 """Under a service manager: what systemd is told, and that a frozen engine is not told to be well."""
+import http.client
 import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
+import time
 
 import pytest
 
 from finding import ROOT
 from freezing import freeze
 from serving import MODEL, SLOW, model_path, wait_for
+from test_upgrade import Replaced
 
 pytestmark = pytest.mark.sanitize
 UNIT = ROOT / "deploy/systemd/gaufre.service"
 
 
 class Manager:
-    """The socket of a manager, and what it was told in order."""
+    """The socket of a manager, and what it was told in order, and by which process."""
 
     def __init__(self, folder):
         self.path = str(folder / "notify")
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(self.path)
         self.socket.setblocking(False)
-        self.told = []
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.told, self.by = [], []
 
     def env(self, **more):
         return {"NOTIFY_SOCKET": self.path, **more}
@@ -31,16 +36,21 @@ class Manager:
     def read(self):
         while True:
             try:
-                self.told.append(self.socket.recv(4096).decode())
+                text, ancillary, _, _ = self.socket.recvmsg(4096, socket.CMSG_SPACE(struct.calcsize("3i")))
             except BlockingIOError:
                 return self.told
+            self.told.append(text.decode())
+            self.by.append(struct.unpack("3i", ancillary[0][2])[0])
 
     def count(self, what):
         return sum(what in t.splitlines() for t in self.read())
 
-    def events(self):
+    def events(self, pid=None):
         """Without the watchdog's."""
-        return [t.splitlines()[0] for t in self.read() if t != "WATCHDOG=1"]
+        return [t.splitlines()[0] for t, by in zip(self.read(), self.by) if t != "WATCHDOG=1" and pid in (None, by)]
+
+    def beats(self, pid):
+        return sum(t == "WATCHDOG=1" and by == pid for t, by in zip(self.read(), self.by))
 
 
 @pytest.fixture
@@ -67,6 +77,37 @@ def test_ready_reloading_stopping(start, manager, tmp_path):
     for t in manager.told:
         assert "RELOADING" not in t or re.search(r"^MONOTONIC_USEC=\d+$", t, re.M)
     assert manager.count("WATCHDOG=1") == 0  # nobody asked for it
+
+
+def test_the_new_process_becomes_the_main_one(manager, tmp_path):
+    """Over an upgrade: who is told of, who beats for the watchdog, and that who only finishes what runs says nothing more."""
+    s = Replaced(str(tmp_path), "--kv-memory", "128M", "--idle-timeout", "1h", env=manager.env(WATCHDOG_USEC="500000"))
+    old = s.process.pid
+    began = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    s.process.send_signal(signal.SIGHUP)
+    wait_for("reloaded", lambda: manager.events() == ["READY=1", "RELOADING=1", "READY=1"])
+    at = int(re.search(r"^MONOTONIC_USEC=(\d+)$", manager.told[manager.told.index(next(
+        t for t in manager.told if t.startswith("RELOADING=1")))], re.M).group(1))
+    assert began <= at <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000  # by the clock that systemd compares it with
+
+    held = http.client.HTTPConnection("127.0.0.1", s.port, timeout=120 * SLOW)  # by whom the old one stays
+    held.request("GET", "/health")
+    held.getresponse().read()
+    assert s.upgrade().returncode == 0
+    new, = s.pids
+    wait_for("MAINPID", lambda: f"MAINPID={new}" in manager.events(old))
+    n_old, n_new = manager.beats(old), manager.beats(new)
+    wait_for("the new one beats", lambda: manager.beats(new) > n_new + 2)
+    assert manager.beats(old) <= n_old + 1  # the manager would not hear it: it is not the main process
+    held.request("GET", "/health")
+    assert held.getresponse().read()
+    wait_for("the old one has ended", lambda: manager.read() and s.process.poll() is not None)
+    s.stop_all()
+    assert s.process.returncode == 0
+    assert manager.events(old) == ["READY=1", "RELOADING=1", "READY=1", f"MAINPID={new}"]  # and never that it stops
+    assert manager.events(new) == ["READY=1", "STOPPING=1"]
+    told = manager.events()
+    assert told.index(f"MAINPID={new}") > 2 and told[-1] == "STOPPING=1"
 
 
 def test_the_watchdog_hears_nothing_while_the_engine_is_frozen(start, manager):
