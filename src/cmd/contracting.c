@@ -1,6 +1,7 @@
 /* gaufre contract: contracts as files and in the store: begin one, check it, record it and its
  * amendments, look at it as it was known on a day, compare two, hand it to other programs. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -9,6 +10,7 @@
 #include "cmd/account_opts.h"
 #include "cmd/configured.h"
 #include "cmd/contract_form.h"
+#include "cmd/contract_report.h"
 #include "cmd/contract_source.h"
 #include "cmd/input.h"
 
@@ -17,7 +19,7 @@
 
 struct contract_opts {
     const char *accounts, *as_of, *known_on, *config, *effective, *reason;
-    int json, csv;
+    int json, csv, html;
     struct contract_source source;
 };
 
@@ -32,8 +34,9 @@ static const struct opt opts[] = {
     OPT_STR(0, "reason", "TEXT", NULL, contract_opts, reason, "amend: why"),
     OPT_STR('a', "accounts", "FILE|URL", NULL, contract_opts, accounts,
             "the store, as in 'gaufre tenant'"),
-    OPT_FLAG(0, "json", contract_opts, json, "show, list, history, diff: as JSON"),
+    OPT_FLAG(0, "json", contract_opts, json, "show, list, history, diff, report: as JSON"),
     OPT_FLAG(0, "csv", contract_opts, csv, "export: the tranches, comma-separated; else JSON"),
+    OPT_FLAG(0, "html", contract_opts, html, "report: as a page to print"),
     OPT_END,
 };
 
@@ -236,6 +239,83 @@ static int history(struct contract_opts *o, int n, char **argv, struct err *e)
     return accounts_contract_versions(o->source.store, argv[0], print_version, o, e);
 }
 
+/* ---- the report ------------------------------------------------------------------------------ */
+
+/* The contracts that are reported on. */
+struct portfolio {
+    struct contract_file *file[REPORT_CONTRACTS_MAX];
+    const struct contract *contract[REPORT_CONTRACTS_MAX];
+    struct report report;
+    int n;
+    struct err *e;
+};
+
+static int add(struct portfolio *p, struct contract_file *f)
+{
+    for (int i = 0; i < p->n; i++) {
+        if (!strcmp(p->contract[i]->name, contract_file_contract(f)->name))
+            return contract_file_err(f, -1, "contract", p->e, "it is there twice");
+    }
+    p->contract[p->n] = contract_file_contract(f);
+    p->file[p->n++] = f;
+    return 0;
+}
+
+static int add_stored(void *arg, const struct contract_version *v)
+{
+    struct portfolio *p = arg;
+    struct contract_file *f;
+    int r;
+
+    if (p->n == REPORT_CONTRACTS_MAX)
+        return err_set(p->e, ERR_LIMIT, "more than %d contracts", REPORT_CONTRACTS_MAX);
+    r = contract_file_parse(&f, v->name, v->text, strlen(v->text), p->e);
+    return r ? r : add(p, f);
+}
+
+/* Those that are named; without names those that hold, of the store. */
+static int gather(struct contract_opts *o, int n, char **argv, struct portfolio *p)
+{
+    int r = 0;
+
+    if (!n) {
+        r = contract_source_store(&o->source, p->e);
+        return r ? r
+                 : accounts_contracts(o->source.store, o->source.as_of_s, o->source.known_s,
+                                      add_stored, p, p->e);
+    }
+    for (int i = 0; !r && i < n; i++) {
+        struct contract_file *f;
+        r = contract_source_open(&o->source, argv[i], &f, p->e);
+        if (!r && (r = add(p, f)))
+            contract_file_close(f);
+    }
+    return r;
+}
+
+static int report(struct contract_opts *o, int n, char **argv, struct err *e)
+{
+    struct portfolio *p = calloc(1, sizeof *p);
+    int r;
+
+    if (!p)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    p->e = e;
+    r = gather(o, n, argv, p);
+    if (!r)
+        report_make(&p->report, p->contract, p->n, o->source.as_of_s);
+    if (!r && o->json)
+        r = cmd_json(report_json(&p->report), JSON_COMPACT | CONTRACT_JSON_FLAGS);
+    else if (!r && o->html && report_page(&p->report))
+        r = err_set(e, ERR_NOMEM, "no memory for the page");
+    else if (!r && !o->html)
+        report_print(&p->report);
+    for (int i = 0; i < p->n; i++)
+        contract_file_close(p->file[i]);
+    free(p);
+    return r;
+}
+
 /* ---- the command ----------------------------------------------------------------------------- */
 
 static const struct verb {
@@ -251,6 +331,7 @@ static const struct verb {
     {"show", "files or names", 1, FILES_MAX, show},
     {"diff", "two files or names", 2, 2, diff},
     {"export", "files or names", 1, FILES_MAX, export},
+    {"report", "files or names", 0, FILES_MAX, report},
 };
 
 static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
@@ -269,7 +350,8 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
         v = strcmp(verbs[i].name, argv[0]) ? v : &verbs[i];
     if (!v)
         return cmd_usage(
-            cmd, "wants new, check, amend, list, history, show, diff or export, not '%s'", argv[0]);
+            cmd, "wants new, check, amend, list, history, show, diff, export or report, not '%s'",
+            argv[0]);
     if (argc - 1 < v->n_min || argc - 1 > v->n_max)
         return cmd_usage(cmd, "%s wants %s", v->name, v->wants);
     r = v->run(o, argc - 1, argv + 1, &e);
@@ -280,14 +362,16 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 const struct cmd cmd_contract = {
     .name = "contract",
     .help = "Contracts for power in dated tranches: begin, check, record, show and compare them",
-    .args = "new|check|amend|list|history|show|diff|export [FILE|NAME|NAME@VERSION]...",
+    .args = "new|check|amend|list|history|show|diff|export|report [FILE|NAME|NAME@VERSION]...",
     .about =
         "'new' prints a commented contract to begin with. 'check' exits with 1 at the first fault\n"
         "and says where it is. 'amend' records a file in the store as one version more of its\n"
         "contract; versions are never changed, and 'gaufre audit --changes' proves it. 'show' has\n"
         "power, tranches and what is owed by the year; with --as-of nothing that happened later\n"
         "counts. 'diff' lists the fields in which two differ. What 'export' writes as JSON can be\n"
-        "read again as a contract.\n\n"
+        "read again as a contract. 'report' has what is still to come of all that hold, or of "
+        "those\n"
+        "that are named, and on whom it depends.\n\n"
         "  gaufre contract new > acme.yaml\n"
         "  gaufre contract amend acme.yaml --reason 'signed'\n"
         "  gaufre contract diff acme-2027@1 acme-2027@2",

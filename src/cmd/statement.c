@@ -10,45 +10,9 @@
 #include "base/money.h"
 #include "cmd/bill_form.h"
 #include "cmd/measured.h"
+#include "cmd/page_form.h"
 
 #define PIECE_MAX_BYTES (1 << 16)
-
-static const char style[] =
-    "body{font:11pt/1.4 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}"
-    "h1{font-size:1.4rem;margin:0 0 .3rem}dl{display:grid;grid-template-columns:max-content 1fr;"
-    "gap:.1rem 1rem;margin:0 0 1rem}dt{color:#555}dd{margin:0}table{border-collapse:collapse;"
-    "width:100%}th,td{text-align:right;padding:.25rem .5rem;border-bottom:1px solid #ccc;"
-    "overflow-wrap:anywhere}th[scope=row],th.t,td.t{text-align:left;font-weight:normal}"
-    "thead th{border-bottom:2px solid #000;font-weight:bold}tfoot td,tfoot th{border-bottom:0;"
-    "border-top:2px solid #000;font-weight:bold}section{margin-bottom:3rem}"
-    "@page{margin:18mm}@media print{body{margin:0;max-width:none;padding:0;font-size:9pt}"
-    "section{break-after:page;margin:0}section:last-of-type{break-after:auto}"
-    "tr{break-inside:avoid}thead{display:table-header-group}}";
-
-static void put_text(struct buf *out, const char *s)
-{
-    for (; *s; s++) {
-        switch (*s) {
-        case '&':
-            buf_add_str(out, "&amp;");
-            break;
-        case '<':
-            buf_add_str(out, "&lt;");
-            break;
-        case '>':
-            buf_add_str(out, "&gt;");
-            break;
-        case '"':
-            buf_add_str(out, "&quot;");
-            break;
-        case '\'':
-            buf_add_str(out, "&#39;");
-            break;
-        default:
-            buf_add_char(out, (unsigned char)*s < ' ' ? ' ' : *s);
-        }
-    }
-}
 
 static int print(struct buf *piece)
 {
@@ -82,13 +46,13 @@ static void begin(struct bill_form *f, const struct books_sum *s, struct buf *ou
     snprintf(f->total.key[BOOKS_BY_TENANT], sizeof f->total.key[0], "%s", s->key[BOOKS_BY_TENANT]);
     snprintf(f->total.currency, sizeof f->total.currency, "%s", s->currency);
     buf_add_str(out, "<section>\n<h1>Statement</h1>\n<dl><dt>From</dt><dd>");
-    put_text(out, f->issuer);
+    page_text(out, f->issuer);
     buf_add_str(out, "</dd><dt>For</dt><dd>");
-    put_text(out, s->key[BOOKS_BY_TENANT]);
+    page_text(out, s->key[BOOKS_BY_TENANT]);
     buf_add_str(out, "</dd><dt>Period</dt><dd>");
-    put_text(out, f->from ? f->from : "all");
+    page_text(out, f->from ? f->from : "all");
     buf_add_str(out, f->to ? " up to, not including, " : "");
-    put_text(out, f->to ? f->to : f->from ? " and later" : "");
+    page_text(out, f->to ? f->to : f->from ? " and later" : "");
     buf_add_str(out, " (UTC)</dd>");
     if (*s->currency)
         buf_addf(out, "<dt>Currency</dt><dd>%s</dd>", s->currency);
@@ -143,11 +107,7 @@ int statement_head(struct bill_form *f)
     struct buf out;
 
     buf_init(&out, PIECE_MAX_BYTES);
-    buf_add_str(&out, "<!doctype html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n"
-                      "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; "
-                      "style-src 'unsafe-inline'\">\n<title>Statement of ");
-    put_text(&out, f->issuer);
-    buf_addf(&out, "</title>\n<style>%s</style>\n</head>\n<body>\n", style);
+    page_head(&out, "Statement of ", f->issuer);
     return print(&out);
 }
 
@@ -165,12 +125,12 @@ int statement_line(void *form, const struct books_sum *s)
     }
     f->n_lines++;
     buf_add_str(&out, "<tr><th scope=row>");
-    put_text(&out, s->key[BOOKS_BY_MODEL]);
+    page_text(&out, s->key[BOOKS_BY_MODEL]);
     buf_add_str(&out, *s->key[BOOKS_BY_CLASS] ? " (correction)" : "");
     buf_addf(&out, "</th><td class=t>%s</td><td class=t>", s->key[BOOKS_BY_TIER]);
-    put_text(&out, s->key[BOOKS_BY_TEAM]);
+    page_text(&out, s->key[BOOKS_BY_TEAM]);
     buf_add_str(&out, "</td><td class=t>");
-    put_text(&out, s->key[BOOKS_BY_KEY]);
+    page_text(&out, s->key[BOOKS_BY_KEY]);
     buf_add_str(&out, "</td>");
     put_numbers(&out, s);
     if (add_up(&f->total, s)) {

@@ -188,3 +188,47 @@ def test_versions(cli, tmp_path, store):
     change("UPDATE contract SET effective_s = effective_s - 1 WHERE version = 2")
     change("DELETE FROM contract WHERE version = 1")
     assert audit().returncode == 1 and "have not the same versions" in audit().stderr
+
+
+def test_report(cli, tmp_path):
+    """What is still to come adds up, whoever looks at it; who is owned by one counts as one."""
+    day = "2026-11-30"
+    report = json.loads(cli("contract", "report", "--json", "--as-of", day, *map(str, EXAMPLES)).stdout)
+    rows = {r["contract"]: r for r in report["contracts"]}
+    for path in EXAMPLES:
+        view = json.loads(cli("contract", "show", "--json", "--as-of", day, str(path)).stdout)
+        row = rows[view["contract"]]
+        later = {y["from"][:4]: Decimal(y["fee"]) for y in view["years"]}
+        assert len(row["years"]) == 7 and row["ready_watts"] == view["ready_watts"]
+        for y in row["years"][1:]:  # of this year a part is over
+            assert abs(Decimal(y["fee"]) - later.get(str(y["year"]), 0)) < Decimal("0.00001")
+        assert sum(Decimal(y["fee"]) for y in row["years"]) == Decimal(row["still_to_come"])
+    assert Decimal(rows["backstop-2032"]["years"][1]["fee"]) == 60 * 365 * 24 * 210
+    assert rows["fast-750"]["firm_watts_at_most"] == 750_000_000 and Decimal(rows["backstop-2032"]["by_option"]) == 0
+    option = 10 * (24 * (30 + 31 + 30 + 31) + 24 * 366 // 366 * 152) * 450  # burst, 2027-09-01 to 2028-06-01
+    assert Decimal(rows["spread-3"]["by_option"]) == option
+    of = {}
+    for s in report["concentration"]:
+        of.setdefault(s["of"], {})[s["name"]] = s
+    for shares in of.values():
+        assert abs(sum(s["share"] for s in shares.values()) - 1) < 1e-9
+        assert sum(s["ready_watts_if_it_stops"] for s in shares.values()) == 222_000_000
+        index = round(sum((100 * s["share"]) ** 2 for s in shares.values()))
+        assert all(abs(s["hhi"] - index) <= 1 for s in shares.values())
+    assert of["owner of suppliers"]["Neo Compute Holding"]["contracts"] == 2 and len(of["customer"]) == 3
+    text = cli("contract", "report", "--as-of", day, *map(str, EXAMPLES)).stdout
+    assert "wafer-maker" in text and "if it stops: 150 MW ready" in text
+    # The page is one that nothing runs in, whatever names say.
+    hostile = tmp_path / "h.yaml"
+    hostile.write_text(EXAMPLES[-1].read_text().replace("Neo Compute Holding", "<script>alert(1)</script> & \"Co\""))
+    page = cli("contract", "report", "--html", str(hostile)).stdout
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;Co&quot;" in page and "<script" not in page
+    assert page.count("<svg") == 1 and "default-src 'none'" in page
+    # Of the store: what holds on a day.
+    where = str(tmp_path / "accounts.db")
+    assert json.loads(cli("contract", "report", "--json", "-a", where).stdout)["contracts"] == []
+    for path in EXAMPLES:
+        assert cli("contract", "amend", str(path), "-a", where).returncode == 0
+    stored = json.loads(cli("contract", "report", "--json", "--as-of", day, "-a", where).stdout)
+    assert stored == report
+    assert "is there twice" in cli("contract", "report", str(EXAMPLES[0]), str(EXAMPLES[0])).stderr
