@@ -10,6 +10,7 @@ import pytest
 
 from finding import find_gaufre
 from mock_upstream import Mock, chunk
+from postgres import postgres  # noqa: F401  fixture
 from serving import Server, wait_for
 
 pytestmark = pytest.mark.sanitize
@@ -22,11 +23,11 @@ SITES = """sites:
 class World:
     """Two suppliers of the model m, each at a site of its own, and accounts."""
 
-    def __init__(self, folder, sites=SITES, tail="routes: [{route: order}]\n", more=None):
-        self.folder = folder
+    def __init__(self, folder, sites=SITES, tail="routes: [{route: order}]\n", more=None, accounts=None):
+        self.folder, self.accounts = folder, accounts  # a URL, or None: the file of its home
         self.mocks = {"a": Mock(), "b": Mock()}
         self.config = folder / "c.yaml"
-        self.env = {**os.environ, "GAUFRE_HOME": str(folder)}
+        self.env = {**os.environ, "GAUFRE_HOME": str(folder), "GAUFRE_ACCOUNTS": accounts or ""}
         self.write(sites, tail, more or {})
         self.cli("tenant", "new", "acme")
         self.cli("tenant", "new", "other")
@@ -40,8 +41,12 @@ class World:
             f"  - name: {n}\n    base_url: {m.url}\n    models: [m]\n    site: {where[n]}\n    first_byte_timeout: 60s\n"
             f"    silence_timeout: 60s\n{(more or {}).get(n, '')}" for n, m in self.mocks.items()) + tail)
 
+    def start(self, folder):
+        flags = ["--accounts", self.accounts] if self.accounts else []
+        return Server(str(folder), "-c", self.config, *flags, models=[])
+
     def serve(self):
-        self.server = Server(str(self.folder), "-c", self.config, models=[])
+        self.server = self.start(self.folder)
         return self
 
     def cli(self, *args, ok=True):
@@ -91,8 +96,15 @@ def world(tmp_path):
             m.close()
 
 
-def test_a_site_is_told_and_ordered(world):
-    w = world().serve()
+@pytest.fixture(params=["sqlite", "postgres"])
+def stored(world, request):
+    """world(), with its accounts in each kind of store."""
+    postgres = request.getfixturevalue("postgres") if request.param == "postgres" else None
+    return lambda *args, **more: world(*args, accounts=postgres.database() if postgres else None, **more)
+
+
+def test_a_site_is_told_and_ordered(stored):
+    w = stored().serve()
     assert w.ask()[:2] == (200, "fra1")
     line = wait_for("its line in the log", lambda: [x for x in w.server.read_log().splitlines() if " request " in x and "/v1/chat" in x])
     assert "site=fra1" in line[0]
@@ -212,8 +224,8 @@ def test_a_file_with_the_factor(world, tmp_path):
     assert w.server.metric("gaufre_site_capacity_factor", site="fra1") == 0.25
 
 
-def test_dedicated_sites_and_allowed_places(world):
-    w = world(SITES.replace("name: osl1,", "name: osl1, dedicated_to: [acme],")).serve()
+def test_dedicated_sites_and_allowed_places(stored):
+    w = stored(SITES.replace("name: osl1,", "name: osl1, dedicated_to: [acme],")).serve()
     w.site("set", "fra1", "--state", "draining")
     assert w.ask("acme")[:2] == (200, "osl1")
     status, _, body = w.ask("other")
@@ -317,16 +329,86 @@ def test_this_machine_is_at_a_site(tmp_path):
         assert abs(location - uj * 2 * 400e6 / 3.6e12) <= 1
 
 
-def test_a_store_of_before(world):
-    """A store that a version without sites made is brought up to date, with all that is in it."""
-    import sqlite3
-    w = world()
-    with sqlite3.connect(w.folder / "accounts.db") as db:
-        db.executescript("DROP TABLE site; UPDATE meta SET value = 1 WHERE name = 'schema';")
+def test_key_team_and_tenant_must_all_allow(stored):
+    """The lists of a request's path, made by commands while the server runs, and read again by the next one."""
+    w = stored()
+    w.cli("team", "new", "acme/research", "--allowed-regions", "eu,no")
+    w.keys["team"] = w.cli("key", "new", "one", "--tenant", "acme", "--team", "research", "--allowed-sites", "osl1")
     w.serve()
-    w.site("set", "fra1", "--capacity-factor", "0.5")
-    assert w.show("fra1")["said"]["operator"] == {"state": None, "capacity_factor": 0.5} and w.ask()[0] == 200
+    assert w.ask("team")[:2] == (200, "osl1") and w.ask("acme")[:2] == (200, "fra1")
+    w.cli("team", "set", "acme/research", "--allowed-regions", "eu")
+    wait_for("the team's", lambda: w.ask("team")[0] == 403)
+    w.cli("key", "set", "one", "--allowed-sites", "none")
+    wait_for("the key's", lambda: w.ask("team")[:2] == (200, "fra1"))
+    w.cli("tenant", "set", "acme", "--allowed-sites", "osl1")
+    wait_for("the tenant's", lambda: w.ask("team")[0] == 403)
+    assert w.ask("acme")[:2] == (200, "osl1")
+    w.stop()
+    w.serve()
+    assert w.ask("team")[0] == 403 and w.ask("acme")[:2] == (200, "osl1") and w.ask("other")[:2] == (200, "fra1")
+    for setting in ("allowed_sites", "allowed_regions"):
+        assert json.loads(w.cli("key", "show", "one", "--json")).get(setting) is None
+    assert json.loads(w.cli("team", "show", "acme/research", "--json"))["allowed_regions"] == ["eu"]
+
+
+def test_servers_of_a_store_obey_one_order(world, postgres, tmp_path):  # noqa: F811
+    w = world(accounts=postgres.database()).serve()
+    (tmp_path / "second").mkdir()
+    other = w.start(tmp_path / "second")
+    try:
+        def ask_other():
+            status, heads, _ = other.post("/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "x"}]},
+                                          {"Authorization": f"Bearer {w.keys['acme']}"})
+            return status, heads["x-gaufre-site"]
+        assert ask_other() == (200, "fra1")
+        w.site("set", "fra1", "--state", "draining")
+        wait_for("the other obeys", lambda: ask_other() == (200, "osl1"))
+        w.cli("site", "set", "fra1", "--state", "none", "--server", other.url)
+        wait_for("and so does the first", lambda: w.ask()[1] == "fra1")
+        w.cli("tenant", "set", "acme", "--allowed-regions", "no")
+        wait_for("both", lambda: ask_other() == w.ask()[:2] == (200, "osl1"))
+        postgres.restart()  # what was ordered holds meanwhile, and orders go on after it
+        assert ask_other() == w.ask()[:2] == (200, "osl1")
+        wait_for("it is ordered", lambda: w.admin("PATCH", "/sites/osl1", {"capacity_factor": 0})[0] == 200)
+        wait_for("the other obeys", lambda: ask_other()[0] == 503)
+    finally:
+        assert other.stop() == 0, other.read_log()[-4000:]
+
+
+def change_store(w, postgres, sql):
+    if w.accounts:
+        postgres.sql(w.accounts, sql)
+        return
+    import sqlite3
+    with sqlite3.connect(w.folder / "accounts.db") as db:
+        db.executescript(sql)
+
+
+def test_a_store_of_before(stored, request, tmp_path):
+    """A store that a version without sites made is brought up to date with all that is in it, whoever opens it first: two
+    servers at once. One of a later version is left alone."""
+    w = stored()
+    postgres = request.getfixturevalue("postgres") if w.accounts else None
+    change_store(w, postgres, "DROP TABLE site; UPDATE meta SET value = 1 WHERE name = 'schema';")
+    (tmp_path / "second").mkdir()
+    others = []
+    thread = threading.Thread(target=lambda: others.append(w.start(tmp_path / "second")))
+    thread.start()
+    try:
+        w.serve()
+        w.site("set", "fra1", "--capacity-factor", "0.5")
+        assert w.show("fra1")["said"]["operator"] == {"state": None, "capacity_factor": 0.5} and w.ask()[0] == 200
+        w.cli("tenant", "set", "acme", "--allowed-sites", "osl1")
+        wait_for("in force", lambda: w.ask()[1] == "osl1")
+    finally:
+        thread.join()
+        for s in others:
+            assert s.stop() == 0, s.read_log()[-4000:]
+    assert others
     assert "every one as it was written" in subprocess.run([find_gaufre(), "audit", "--changes"], env=w.env, capture_output=True, text=True, check=True).stderr
+    w.stop()
+    change_store(w, postgres, "UPDATE meta SET value = 99 WHERE name = 'schema';")
+    assert "written by another version (schema 99" in w.cli("tenant", "list", ok=False)
 
 
 def test_what_the_ledger_has(world):
