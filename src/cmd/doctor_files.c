@@ -43,6 +43,17 @@ void doctor_configuration(const struct doctor *d, struct finding *f)
     }
 }
 
+/* Nothing that it names can be looked at where it was not read. */
+static void say_none(const struct doctor *d, struct finding *f, const char *names)
+{
+    if (!d->config_path)
+        doctor_say(f, DOCTOR_SKIP, "no configuration was named");
+    else if (d->config_error)
+        doctor_say(f, DOCTOR_SKIP, "not known before the configuration is in order");
+    else
+        doctor_say(f, DOCTOR_SKIP, "the configuration names %s", names);
+}
+
 void doctor_models(const struct doctor *d, struct finding *f)
 {
     const char *line, *text;
@@ -50,7 +61,7 @@ void doctor_models(const struct doctor *d, struct finding *f)
     struct buf out;
 
     if (!d->config || !d->config->n_models) {
-        doctor_say(f, DOCTOR_SKIP, "no models of a configuration to look at");
+        say_none(d, f, "no models");
         return;
     }
     buf_init(&out, 1 << 20);
@@ -248,13 +259,17 @@ void doctor_certificates(const struct doctor *d, struct finding *f)
     if (d->config) {
         see_certificates(&w, "tls_cert", d->config->tls_cert);
         see_certificates(&w, "tls_client_ca", d->config->tls_client_ca);
+        see_certificates(&w, "traces_ca_file", d->config->traces_ca_file);
+        see_certificates(&w, "energy: ca_file", d->config->energy.ca_file);
     }
     for (int i = 0; d->config && i < d->config->n_suppliers; i++)
         see_certificates(&w, d->config->suppliers[i].name, d->config->suppliers[i].ca_file);
+    for (int i = 0; d->config && i < d->config->n_sites; i++)
+        see_certificates(&w, d->config->sites[i].name, d->config->sites[i].carbon_ca_file);
     for (int i = 0; d->config && i < d->config->n_webhooks; i++)
         see_certificates(&w, d->config->webhooks[i].name, d->config->webhooks[i].ca_file);
     if (!w.n)
-        doctor_say(f, DOCTOR_SKIP, "the configuration names none");
+        say_none(d, f, "none");
 }
 
 /* ---- secrets --------------------------------------------------------------------------------- */
@@ -282,6 +297,7 @@ void doctor_secrets(const struct doctor *d, struct finding *f)
     doctor_say(f, DOCTOR_OK, "nobody else can read them");
     see_secret(&w, c ? c->keys : NULL);
     see_secret(&w, c ? c->tls_key : NULL);
+    see_secret(&w, c ? c->energy.key_file : NULL);
     for (int i = 0; c && i < c->n_suppliers; i++) {
         see_secret(&w, c->suppliers[i].key_file);
         for (int k = 0; k < c->suppliers[i].n_keys; k++)
@@ -292,5 +308,5 @@ void doctor_secrets(const struct doctor *d, struct finding *f)
     for (int i = 0; c && i < c->n_accounts; i++)
         see_secret(&w, c->account[i].file);
     if (!w.n)
-        doctor_say(f, DOCTOR_SKIP, "the configuration names no files with keys");
+        say_none(d, f, "no files with keys");
 }

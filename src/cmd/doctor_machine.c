@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cmd/doctor.h"
+#include "serve/energy_settings.h"
 
 #define BUILT_BEFORE 1764547200 /* 2025-12-01: a clock that says so is not set */
 
@@ -228,20 +229,36 @@ void doctor_clock(const struct doctor *d, struct finding *f)
                   "machine: on the host)");
 }
 
+/* What energy is read from: the processor's counters, unless another meter is configured. */
 void doctor_rapl(const struct doctor *d, struct finding *f)
 {
-    static const char at[] = "/sys/class/powercap/intel-rapl:0/energy_uj";
-    char text[32];
+    const struct serve_energy *s = d->config ? &d->config->energy : NULL;
+    int is_wanted = s && s->kind == SERVE_ENERGY_RAPL;
+    char at[512], text[32];
 
+    if (s && s->kind != SERVE_ENERGY_AUTO && !is_wanted) {
+        doctor_say(f, DOCTOR_SKIP,
+                   "the configuration reads energy from elsewhere: gaufre energy -c %.200s",
+                   d->config_path);
+        return;
+    }
+    snprintf(at, sizeof at, "%.400s/intel-rapl:0/energy_uj", s ? s->root : "/sys/class/powercap");
     if (doctor_read(d, at, text, sizeof text) >= 0) {
         doctor_say(f, DOCTOR_OK, "the processor's meter can be read");
     } else if (errno == EACCES || errno == EPERM) {
-        doctor_say(f, DOCTOR_ADVICE, "the processor's meter (RAPL) is there, for root alone");
+        doctor_say(f, is_wanted ? DOCTOR_MUST : DOCTOR_ADVICE,
+                   "the processor's meter (RAPL) is there, for root alone");
         doctor_fix(f,
-                   "chgrp gaufre %s && chmod g+r %s; at every start by a rule in "
+                   "chgrp gaufre %.150s && chmod g+r %.150s; at every start by a rule in "
                    "/etc/tmpfiles.d",
                    at, at);
+    } else if (is_wanted) {
+        doctor_say(f, DOCTOR_MUST, "%.300s: %s; the configuration wants it, and does not start", at,
+                   strerror(errno));
+        doctor_fix(f, "energy: {kind: feed} or redfish where there is a meter, else model or auto");
     } else {
-        doctor_say(f, DOCTOR_SKIP, "no RAPL here");
+        doctor_say(f, DOCTOR_SKIP,
+                   "the processor shows no meter (virtual machines have none, containers hide "
+                   "it): energy is computed from CPU time");
     }
 }

@@ -109,7 +109,7 @@ static void print_whole(const json_t *s)
     print_said(said, "configuration", "configuration");
     print_said(said, "file", "capacity_file");
     print_said(said, "operator", "operator");
-    cmd_line(stdout, "  %-24s %s running, %s waiting, %s places, %s suppliers", "now",
+    cmd_line(stdout, "  %-24s %s running, %s waiting, %s places, suppliers: %s", "now",
              number(s, "running", "", a), number(s, "waiting", "", b), number(s, "places", "", c),
              number(s, "suppliers", "", (char[48]){0}));
     cmd_line(stdout, "  %-24s %s since the start", "requests", number(s, "requests", "", a));

@@ -114,6 +114,27 @@ def test_it_works_but_would_work_better(doctor, check, change, found, do):
     assert said["state"] == "advice" and found in said["found"] and do in said["do"], said
 
 
+@pytest.mark.parametrize("energy,tree,state,found", [
+    ("kind: rapl", {}, "must", "does not start"),
+    ("kind: auto", {}, "skip", "computed from CPU time"),
+    ("kind: 'off'", WELL, "skip", "from elsewhere"),
+    ("kind: feed, url: 'http://127.0.0.1:1/', path: a", {}, "skip", "gaufre energy -c "),
+    ("kind: rapl", WELL, "ok", "can be read"),
+    ("kind: rapl, root: /other", {"/other/intel-rapl:0/energy_uj": "5\n"}, "ok", "can be read"),
+])
+def test_the_meter_that_is_configured(doctor, energy, tree, state, found):
+    said = doctor(tree, f"suppliers: [{{name: s, base_url: 'http://127.0.0.1:1/v1', models: [m]}}]\nenergy: {{{energy}}}\n",
+                  code=int(state == "must"))
+    assert said["rapl"]["state"] == state and found in said["rapl"]["found"], said["rapl"]
+    assert said["models"]["found"] == "the configuration names no models"
+
+
+def test_what_a_wrong_configuration_names_is_not_known(doctor):
+    said = doctor({}, "models: [", code=1)
+    for check in ("models", "certificates", "secrets"):
+        assert said[check]["state"] == "skip" and "before the configuration is in order" in said[check]["found"]
+
+
 @pytest.mark.parametrize("text", [b"", b"\0\0\0", b"[", b"]madvise[", b"x" * 100000, b"max", b"1 0", b"-1", b"nan nan",
                                   b"::::", b"0::" + b"/a" * 4000, b"99999999999999999999999 1", b"flags", b"\xff\xfe"])
 def test_files_of_any_content(doctor, text):
