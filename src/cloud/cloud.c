@@ -213,14 +213,15 @@ int cloud_key_models(struct cloud *c, int64_t now_us, const struct cloud_caller 
 {
     struct offers *o = &c->offers;
     struct grant *g = NULL;
-    int r = cloud_key_grant(c, now_us, who, &g, e);
+    int r = who ? cloud_key_grant(c, now_us, who, &g, e) : 0, n;
 
     if (r)
         return r;
     pthread_rwlock_rdlock(&o->lock);
     for (int i = 0; i < o->n_models; i++) {
         ret[i] = NULL;
-        for (int k = 0; !ret[i] && k < o->models[i].n_names; k++) {
+        n = offers_are_for(o, i, g) ? o->models[i].n_names : 0;
+        for (int k = 0; !ret[i] && k < n; k++) {
             if (!g || grant_has_model(g, o->models[i].names[k]))
                 ret[i] = o->models[i].names[k];
         }

@@ -321,8 +321,8 @@ int cloud_check_over(struct cloud *c, int64_t now_us, const struct cloud_ticket 
 enum tier cloud_tier(const struct cloud_ticket *t, enum tier asked);
 /* Check only the key: for endpoints that cost nothing. */
 int cloud_check_key(struct cloud *c, int64_t now_us, const struct cloud_caller *who, struct err *e);
-/* Of each model the first of its names that the key may ask for, or NULL: it may not use it. Names
- * live as long as the cloud. */
+/* Of each model the first of its names that the key may ask for, or NULL: it may not use it, or no
+ * supplier of it serves this key. `who` NULL: who has no key. Names live as long as the cloud. */
 int cloud_key_models(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
                      const char *ret[CLOUD_MODELS_MAX], struct err *e);
 /* ERR_NO_MODEL where it may not ask for a model of that name, there or not. */

@@ -396,6 +396,20 @@ static int may_serve(const struct offers *o, const struct grant *g, const struct
                   grant_has_place(g, of->sup->terms.site, region_of(o, of)));
 }
 
+int offers_are_for(const struct offers *o, int i_model, const struct grant *g)
+{
+    int n = 0;
+
+    for (int i = 0; i < o->n_offers; i++) {
+        if (o->offer[i]->i_model != i_model)
+            continue;
+        if (may_serve(o, g, o->offer[i]))
+            return 1;
+        n++;
+    }
+    return !n;
+}
+
 void offers_load(const struct offers *o, const struct cloud_offer *of, struct load *ret)
 {
     of->sup->ops->load(of->sup, ret);

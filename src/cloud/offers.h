@@ -78,6 +78,8 @@ int offers_have(struct offers *o, const char *fingerprint);
 void offers_spent(struct offers *o, const struct cloud_offer *of, int64_t cost_nano,
                   int64_t now_us);
 void offers_put(struct offers *o, struct cloud_offer *of); /* held no more; accepts NULL */
+/* Has that key a right to any offer of the model (or are there none now)? Under o->lock. */
+int offers_are_for(const struct offers *o, int i_model, const struct grant *g);
 /* How busy it is; its capacity is what its site leaves it, 0 where that takes nothing new. */
 void offers_load(const struct offers *o, const struct cloud_offer *of, struct load *ret);
 /* Tell each supplier how much of its places it may use now. One thread at a time. */

@@ -49,9 +49,9 @@ int console_health(struct console *c, struct err *e);
  * with its breaker's state, why that opened last, when it is tried again, and its places. Fails as
  * its buffer does. */
 int console_suppliers(struct console *c, struct buf *out);
-/* The body of the list of models, each under its name in `shown` (of cloud_key_models; NULL: all by
- * their ids) or, with `name`, of the model that has this id or alias, shown under that name.
- * ERR_NO_MODEL, or the buffer's failure. */
+/* The body of the list of models, each under its name in `shown` (of cloud_key_models), or, with
+ * `name`, of the model that has this id or alias, shown under that name. ERR_NO_MODEL, also where
+ * it is not among those shown, or the buffer's failure. */
 int console_models(struct console *c, const char *name, const char *const *shown,
                    enum api_models_format f, struct buf *out, struct err *e);
 /* For the metrics: a request was handed to that supplier's offer; and how it went there, code 0

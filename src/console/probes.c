@@ -83,15 +83,17 @@ int console_models(struct console *c, const char *name, const char *const *shown
         r = cloud_find_model(c->setup.cloud, name, &i_model, e);
         if (r)
             return r;
+        if (!shown[i_model])
+            return api_err_model(e, name);
         m[n] = model_of(c, i_model, &look[n]);
         m[n++].id = name; /* as asked for: an alias stays an alias */
         r = api_model_body(out, &m[0], f);
     } else {
         for (int i = 0; i < c->n_models; i++) {
-            if (shown && !shown[i])
+            if (!shown[i])
                 continue;
             m[n] = model_of(c, i, &look[n]);
-            m[n].id = shown ? shown[i] : m[n].id;
+            m[n].id = shown[i];
             n++;
         }
         r = api_models_body(out, m, n, f);

@@ -35,14 +35,15 @@ static void health(struct call *c, int ready)
     }
 }
 
-/* Who has a key sees what it may use. */
-static int shown_models(struct call *c, const char *only, const char *ret[CLOUD_MODELS_MAX],
-                        struct err *e)
+/* Who has a key sees what it may use; without one, what is for all. */
+static int shown_models(struct call *c, const char *only, int is_public,
+                        const char *ret[CLOUD_MODELS_MAX], struct err *e)
 {
     struct cloud_caller who = handler_caller(c);
+    int64_t now_us = clock_now_us();
+    int r = only && !is_public ? cloud_key_sees(c->s->cloud, now_us, &who, only, e) : 0;
 
-    return only ? cloud_key_sees(c->s->cloud, clock_now_us(), &who, only, e)
-                : cloud_key_models(c->s->cloud, clock_now_us(), &who, ret, e);
+    return r ? r : cloud_key_models(c->s->cloud, now_us, is_public ? NULL : &who, ret, e);
 }
 
 static void models(struct call *c, const char *only, int is_public)
@@ -54,9 +55,8 @@ static void models(struct call *c, const char *only, int is_public)
 
     api_query_get(&c->route, "format", name, sizeof name);
     if (api_models_format(name, is_public, &format, &e) ||
-        (!is_public && shown_models(c, only, shown, &e)) ||
-        (console_models(c->s->console, only, is_public ? NULL : shown, format, &c->out, &e) &&
-         e.code))
+        shown_models(c, only, is_public, shown, &e) ||
+        (console_models(c->s->console, only, shown, format, &c->out, &e) && e.code))
         call_fail(c, &e);
     else
         call_reply(c, 200, "application/json", c->out.data, c->out.len);

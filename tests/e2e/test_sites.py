@@ -243,6 +243,29 @@ def test_dedicated_sites_and_allowed_places(stored):
     assert "no right to any supplier" in w.ask("other")[2]["error"]["message"]
 
 
+def test_models_of_dedicated_sites_are_listed_to_their_tenants(world):
+    w = world(SITES.replace("name: osl1,", "name: osl1, dedicated_to: [acme],"), more={"b": "    models: [m, only]\n"})
+    w.config.write_text(w.config.read_text().replace("    models: [m]\n    site: osl1", "    site: osl1"))
+    w.serve()
+
+    def get(tenant, more=""):
+        path, heads = ("/v1/models", {"Authorization": f"Bearer {w.keys[tenant]}"}) if tenant else ("/public/v1/models", {})
+        return w.server.get(path + more, heads)
+
+    def listed(tenant=None):
+        return [m["id"] for m in json.loads(get(tenant)[2])["data"]]
+    for tenant, status in (("acme", 200), ("other", 404), (None, 404)):
+        assert (get(tenant, "/m")[0], get(tenant, "/only")[0]) == (200, status)
+    assert listed("acme") == ["m", "only"] and listed("other") == ["m"] and listed() == ["m"]
+    assert w.ask("other", model="only")[0] == 403 and w.ask("acme", model="only")[0] == 200
+    w.cli("tenant", "set", "acme", "--allowed-sites", "fra1")  # its own lists count as they do when it asks
+    wait_for("it is in force", lambda: listed("acme") == ["m"])
+    w.cli("tenant", "set", "acme", "--allowed-sites", "none", "--suppliers", "b")
+    wait_for("it is in force", lambda: listed("acme") == ["m", "only"])
+    w.site("set", "osl1", "--state", "draining")  # it has a right to it still
+    assert listed("acme") == ["m", "only"]
+
+
 def test_nearest(world):
     w = world(tail="routes: [{route: nearest}]\n").serve()
     for region, site in (("no", "osl1"), ("eu", "fra1"), ("no", "osl1")):

@@ -325,17 +325,23 @@ static void a_refused_request(void **state)
 static void health_and_models(void **state)
 {
     struct house *h = *state;
+    const char *shown[CLOUD_MODELS_MAX] = {"m"}, *hidden[CLOUD_MODELS_MAX] = {NULL};
     struct err e = {0};
     struct buf b;
 
     buf_init(&b, 1 << 20);
     assert_int_equal(console_health(h->console, &e), ERR_AGAIN); /* nobody offers it */
-    assert_int_equal(console_models(h->console, "alias", NULL, API_MODELS_PLAIN, &b, &e), 0);
+    assert_int_equal(console_models(h->console, "alias", shown, API_MODELS_PLAIN, &b, &e), 0);
     HAS(b.data, "\"id\":\"alias\"");
     buf_clear(&b);
-    assert_int_equal(console_models(h->console, NULL, NULL, API_MODELS_PLAIN, &b, &e), 0);
+    assert_int_equal(console_models(h->console, NULL, shown, API_MODELS_PLAIN, &b, &e), 0);
     HAS(b.data, "\"id\":\"m\"");
-    assert_int_equal(console_models(h->console, "none", NULL, API_MODELS_PLAIN, &b, &e),
+    buf_clear(&b);
+    assert_int_equal(console_models(h->console, NULL, hidden, API_MODELS_PLAIN, &b, &e), 0);
+    HAS(b.data, "\"data\":[]");
+    assert_int_equal(console_models(h->console, "m", hidden, API_MODELS_PLAIN, &b, &e),
+                     ERR_NO_MODEL);
+    assert_int_equal(console_models(h->console, "none", shown, API_MODELS_PLAIN, &b, &e),
                      ERR_NO_MODEL);
     buf_done(&b);
 }
