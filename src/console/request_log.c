@@ -63,6 +63,6 @@ void request_log(const struct row_live *l, const struct row_end *e, const char *
               LOG_STR("error", e->code ? err_name(e->code) : ""), LOG_STR("why", text(e->why)),
               LOG_STR("client_id", r->client_id), LOG_STR("site", text(e->site)),
               LOG_STR("route", text(e->route)));
-    if (store && is_told)
+    if (store && is_told && !e->goes_on)
         store_row(store, l, e, model, now_us);
 }

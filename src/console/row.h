@@ -80,13 +80,14 @@ struct row_end {
     int status;           /* HTTP */
     int code;             /* 0 or ERR_* */
     int is_api;           /* it asked for what a model does, not only how things are */
+    int goes_on;          /* another process makes it to its end, and has its row then */
     int i_tenant;         /* the cloud's number; -1: nobody */
     int i_model;          /* -1: none was found */
     int n_jobs;           /* that reached a supplier */
     int stream;           /* it was answered as one */
     enum tier tier;       /* in which it was served */
     struct usage usage;
-    struct times times; /* but total and created */
+    struct times times;                /* but total and created */
     const struct request_texts *texts; /* to be kept, and the store's from now on; NULL: none */
 };
 /* The request has ended, and no supplier and no thread has anything of it: count it, log it, keep

@@ -338,7 +338,10 @@ void call_follow_tick(struct call *c, int64_t now_us);
 void call_text_want(struct call *c);                             /* its key is known */
 void call_text_request(struct call *c);                          /* its body is there */
 void call_text_note(struct call *c, const void *data, size_t n); /* the next bytes of its answer */
-const struct request_texts *call_text_end(struct call *c);       /* NULL: none; else the caller's */
+int call_text_is_wanted(const struct call *c);                   /* of its answer */
+void call_text_drop(struct call *c);                             /* its answer is not kept */
+/* NULL: there are none, or they are not wanted (goes_on); else the caller's. */
+const struct request_texts *call_text_end(struct call *c, int goes_on);
 
 /* call_tool.c: any thread, as call_prep; call_tell: io thread. */
 int call_parse_tokenize(struct call *c, const struct api_options *o, struct err *e);

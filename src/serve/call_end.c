@@ -313,6 +313,7 @@ int64_t call_tool_tokens(size_t n_bytes)
 /* Tell the console how the call ended: for metrics, the log and the rows of ended requests. */
 static void tell_end(struct call *c)
 {
+    int goes_on = c->store.outlives && !c->store.is_ended;
     struct row_end e = {.peer = c->peer,
                         .method = http_method_name(c->method),
                         .path = c->path,
@@ -327,13 +328,14 @@ static void tell_end(struct call *c)
                         .status = c->status,
                         .code = c->code,
                         .is_api = c->endpoint && c->endpoint->parse,
+                        .goes_on = goes_on,
                         .i_tenant = c->ticket.i_tenant,
                         .i_model = c->sup ? c->ticket.offer->i_model : -1,
                         .n_jobs = c->n_sent,
                         .stream = c->streaming,
                         .usage = c->usage,
                         .times = c->times,
-                        .texts = call_text_end(c)};
+                        .texts = call_text_end(c, goes_on)};
 
     row_end(&c->live, c->s->io[c->io].rows, &e);
     for (int32_t i = 0; i < c->n_jobs && c->s->config->log_prompts; i++)

@@ -343,11 +343,36 @@ static void keep(struct call *c, const struct event *ev)
     if (!r && !c->req.stream && api_reply_is_done(c->reply))
         r = api_reply_body(c->reply, &c->out);
     call_replay_note(c, c->out.data, c->out.len);
+    call_text_note(c, c->out.data, c->out.len);
     buf_clear(&c->out);
     if (r)
         call_replay_done(c);
     else if (api_reply_is_done(c->reply) && call_replay_keep(c))
         c->usage = c->owed;
+}
+
+/* The same of a stored answer. Who comes back reads its events; the request log wants what its
+ * client would have heard. */
+static void keep_texts(struct call *c, const struct event *from)
+{
+    struct event ev = *from;
+    int r = 0;
+
+    if (!call_text_is_wanted(c))
+        return;
+    if (ev.kind == EVENT_DONE) {
+        ev.usage = &c->usage;
+        ev.times = &c->times;
+        ev.receipt = call_receipt(c, &c->usage);
+    }
+    if (ev.kind == EVENT_TEXT || ev.kind == EVENT_FINISH || ev.kind == EVENT_DONE)
+        r = gather(c, &ev);
+    if (!r && !c->req.stream && api_reply_is_done(c->reply))
+        r = api_reply_body(c->reply, &c->out);
+    if (r)
+        call_text_drop(c);
+    call_text_note(c, c->out.data, c->out.len);
+    buf_clear(&c->out);
 }
 
 void call_pump(struct call *c, struct call_job *j)
@@ -377,9 +402,10 @@ void call_pump(struct call *c, struct call_job *j)
             call_store_event(c, ev);
         if (c->state == CALL_RUN && !code)
             code = tell(c, j, ev);
-        else if (c->is_kept && c->store.one && !code)
+        else if (c->is_kept && c->store.one && !code) {
             call_store_alone(c, j, ev);
-        else if (c->is_kept && c->replay.claim && !code)
+            keep_texts(c, ev);
+        } else if (c->is_kept && c->replay.claim && !code)
             keep(c, ev);
         if (c->state == CALL_RUN && code)
             fail_job(c, code, ev->kind == EVENT_DONE ? ev : NULL);

@@ -38,15 +38,29 @@ void call_text_note(struct call *c, const void *data, size_t n)
     if (!c->texts.days || c->text_answer.failed)
         return;
     if (want > c->text_claim.bytes && net_claim_set(&c->text_claim, want + ANSWER_STEP))
-        c->text_answer.failed = ERR_LIMIT; /* no room for it: it is not kept */
+        call_text_drop(c); /* no room for it */
     else
         buf_add(&c->text_answer, data, n);
 }
 
-const struct request_texts *call_text_end(struct call *c)
+int call_text_is_wanted(const struct call *c)
+{
+    return c->texts.days && !c->text_answer.failed;
+}
+
+void call_text_drop(struct call *c)
+{
+    c->text_answer.failed = ERR_LIMIT;
+}
+
+const struct request_texts *call_text_end(struct call *c, int goes_on)
 {
     if (!c->texts.days)
         return NULL;
+    if (goes_on) {
+        free(c->texts.request);
+        return NULL;
+    }
     c->texts.is_stream = c->streaming;
     if (!c->text_answer.failed) {
         c->texts.answer = c->text_answer.data;

@@ -7,10 +7,12 @@ import resource
 import signal
 import socket
 import sqlite3
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from finding import find_gaufre
 from serving import MODEL, SLOW, Server, wait_for
 from test_tenants import two  # noqa: F401
 
@@ -168,6 +170,54 @@ def test_nobody_comes_back(start, keeper):
     assert status == 200 and answer["choices"][0]["finish_reason"] == "length"
     assert answer["choices"][0]["message"]["content"] == "".join(x["delta"].get("content", "") for x in choices(c.whole(s))[0])
     assert s.stop() == 0 and len(rows(s)) == 1
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_request_log_has_all_of_it(tmp_path, start, stream):
+    """Also what was made after its client left: usage and text."""
+    store, where = tmp_path / "accounts.db", tmp_path / "requests.db"
+
+    def gaufre(*flags):
+        return subprocess.run([find_gaufre(), *map(str, flags)], check=True, capture_output=True, text=True).stdout.strip()
+
+    gaufre("tenant", "new", "acme", "--keep-texts", "1", "-a", store)
+    heads = {"Authorization": f"Bearer {gaufre('key', 'new', 'k', '--tenant', 'acme', '-a', store)}"}
+    s = start("--accounts", store, "--request-log", where)
+    body = {**ASK, **KINDS["greedy"], "max_tokens": 60, "ignore_eos": True, "stream": stream}
+    want = s.request("POST", "/v1/chat/completions", {**body, "stream": False, "store": False}, heads)[2]
+    if stream:
+        c = Cut(s, body, 3, [f"{k}: {v}" for k, v in heads.items()])
+        c.leave()
+    else:
+        data = json.dumps(body).encode()
+        c = s.connect()
+        c.sendall("\r\n".join(["POST /v1/chat/completions HTTP/1.0", f"Content-Length: {len(data)}", f"Authorization: {heads['Authorization']}", "", ""]).encode() + data)
+        wait_for("it is made", lambda: s.metric("vllm:num_requests_running") == 1)
+        c.close()
+
+    def logged():
+        found = [json.loads(x) for x in gaufre("log", "-l", where, "--json", "--texts", "--tenant", "acme").splitlines()]
+        return found if len(found) == 2 else None
+    whole, row = sorted(wait_for("two rows", logged), key=lambda r: r["at"])
+    assert (row["status"], row["completion_tokens"], row["finish"]) == (200, 60, "length")
+    assert (row["prompt_tokens"], row["completion_tokens"]) == (whole["prompt_tokens"], whole["completion_tokens"])
+    assert row["request"]["messages"] == ASK["messages"]
+    assert [m["content"] for m in row["answer"]] == [json.loads(want)["choices"][0]["message"]["content"]]
+    wait_for("memory is given back", lambda: s.metric("gaufre_answer_bytes") == 0)
+
+
+def test_the_request_log_waits_for_the_end(tmp_path, start, keeper):
+    """What goes on in another process has its row there: one, of all of it."""
+    where = tmp_path / "requests.db"
+    s = start("--drain-timeout", "0ms", "--request-log", where)
+    c = Cut(s, {**ASK, "max_tokens": 200, "temperature": 0, "ignore_eos": True}, 4)
+    c.leave()
+    assert s.stop() == 0
+    s = again(s, "--request-log", where)
+    keeper.append(s)
+    found = wait_for("its row", lambda: subprocess.run([find_gaufre(), "log", "-l", where, "--json", "--model", MODEL], capture_output=True, text=True, check=True).stdout)
+    row, = map(json.loads, found.splitlines())
+    assert (row["status"], row["completion_tokens"], row["finish"], row["error"]) == (200, 200, "length", "")
 
 
 def test_a_stop_in_the_middle(start, keeper):
