@@ -2,7 +2,7 @@
 """Take the pictures of docs/: make screenshots.
 
 Starts the built server with the default model, lets real conversations happen in Chromium, and writes
-docs/page-*.png and, of a front door with suppliers that are played, docs/console-*.png. Needs the test environment (make test makes build/venv) and Chromium; fonts-inter and
+docs/page-*.png and, of a front door with suppliers that are played and an engine of its own, docs/console-*.png. Needs the test environment (make test makes build/venv) and Chromium; fonts-inter and
 fonts-jetbrains-mono make the pictures look as on a usual desktop.
 """
 import os
@@ -22,6 +22,7 @@ from mock_upstream import words  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 from test_accounts import Cloud  # noqa: E402
 from test_admin import Admin  # noqa: E402
+from serving import MODEL, model_path  # noqa: E402
 
 GREEDY = {"temperature": "0", "max_tokens": "260"}
 ASKED = ["Write a Python function that reverses a linked list.", "Name three French cheeses, as a list."]
@@ -88,10 +89,31 @@ def engine(pages, url, out):
 TENANTS = {"acme": {"budget_per_month": "0.02EUR"}, "bakery": {"token_budget_per_day": 20000}, "zoo": {}, "observatory": {"budget_per_day": "1.00EUR"}}
 
 
+SITES = """sites:
+  - {name: fra1, region: eu, pue: 1.25, contracted_mw: 2.5, active_mw: 1.5, carbon: 312, carbon_market: 0}
+  - {name: osl1, region: no, pue: 1.1, contracted_mw: 1, active_mw: 1, power_basis: facility, carbon: 28}
+  - {name: iad1, region: us, dedicated_to: [observatory], carbon: 371}
+site: fra1
+"""
+CONTRACT = "    site: {}\n    input_joules: 0.14\n    output_joules: 1.1\n    energy_boundary: it\n    energy_uncertainty: 200\n"
+
+
+class House(Cloud):
+    """Two suppliers at sites of their own, and an engine here."""
+
+    def serve(self, *flags):
+        path = self.folder / "c.yaml"
+        text = path.read_text()
+        for models, site in (("[m, n]", "osl1"), ("[m]", "iad1")):
+            text = text.replace(f"    models: {models}\n", f"    models: {models}\n" + CONTRACT.format(site), 1)
+        path.write_text(f"{text}  - {{model: {MODEL}, input: 0.5, output: 0.5}}\n{SITES}")
+        return super().serve(model_path(), *flags)
+
+
 def console(pages, out):
     """The console of a front door while some tenants ask."""
     with tempfile.TemporaryDirectory() as folder:
-        cloud = Cloud(pathlib.Path(folder), None)
+        cloud = House(pathlib.Path(folder), None)
         admin = Admin(cloud)
         keys = []
         for tenant, limits in TENANTS.items():
@@ -105,17 +127,19 @@ def console(pages, out):
                 time.sleep(0.1)
             a.end()
 
-        def ask(key):
+        def ask(key, model):
             while not done.is_set():
-                cloud.server.request("POST", "/v1/chat/completions", {"model": "m", "stream": True, "max_tokens": 99, "messages": [{"role": "user", "content": "x"}]},
-                                     {"Authorization": f"Bearer {key}"})
+                got = cloud.server.request("POST", "/v1/chat/completions", {"model": model, "stream": True, "max_tokens": 99, "messages": [{"role": "user", "content": "x"}]},
+                                           {"Authorization": f"Bearer {key}"})
+                done.wait(0 if got[0] == 200 else 2)
         done = threading.Event()
         cloud.far.script = cloud.near.script = answer
-        threads = [threading.Thread(target=ask, args=(k,)) for k in keys * 3]
+        threads = [threading.Thread(target=ask, args=(k, m)) for k in keys for m in ("m", "m", MODEL)]
         for t in threads:
             t.start()
         try:
-            shots = [("overview", "wide", "light", "overview"), ("requests", "tablet", "dark", "requests"), ("requests", "phone", "light", "phone"), ("keys", "tablet", "light", "keys")]
+            shots = [("overview", "wide", "light", "overview"), ("requests", "tablet", "dark", "requests"), ("requests", "phone", "light", "phone"), ("keys", "tablet", "light", "keys"),
+                     ("sites", "wide", "dark", "sites")]
             opened = [pages.open(cloud.server.url, size=size, theme=theme, path=f"/console#/{view}", ready=".co-login") for view, size, theme, _ in shots]
             for page in opened:
                 page.fill("#admin-key", admin.key)

@@ -1,4 +1,5 @@
-/* Sites: how each is, what it may carry, and an operator's order. */
+/* Sites: how each is, what it may carry, what it draws and what its requests used of that, and an
+ * operator's order. A number that was computed or told by others never looks like one that was measured. */
 
 import * as api from './console_api.js';
 import { ask_form, h, card, field, meter, new_meter, number, say, set_chip, set_text, Table } from './console_dom.js';
@@ -8,7 +9,57 @@ const STATES = ['active', 'planned', 'draining', 'offline'];
 const TONES = { active: 'ok', draining: 'warn', offline: 'bad' };
 
 const mw = (s) => (s.contracted_mw === null && s.active_mw === null ? '–' : `${s.active_mw ?? '–'} of ${s.contracted_mw ?? '–'} MW (${s.power_basis})`);
+const METHODS = { rapl: "measured, the processor's counters", redfish: 'measured, the management controller', feed: 'measured, a feed', model: 'modelled from CPU time',
+    stated: 'as the supplier says', contracted: 'as agreed with the supplier' };
+const BOUNDARIES = { accelerator: 'chips and their memory', it: 'whole machine', facility: 'building' };
+const method = (e) => METHODS[e.method] || e.method;
+const off_by = (e) => (e.uncertainty >= 1 ? 'nobody says how far it may be off' : `±${(100 * e.uncertainty).toFixed(e.uncertainty < 0.1 ? 1 : 0)} %`);
+const watts = (w) => (w === null || w === undefined ? '–' : w < 99.95 ? `${w.toFixed(1)} W` : w < 9999.5 ? `${number(Math.round(w))} W` : `${(w / 1000).toFixed(1)} kW`);
+const joules = (j) => (j < 9999.5 ? `${j < 99.95 ? j.toFixed(1) : number(Math.round(j))} J` : j < 3.6e6 ? `${(j / 1000).toFixed(1)} kJ` : `${number(Math.round(j / 3600) / 1000)} kWh`);
+const share = (part, all) => (all > 0 ? ` (${Math.min(100, Math.max(0, 100 * part / all)).toFixed(0)} %)` : '');
+
+/** The meter of this machine: what it says now, and whose what it counted was. */
+class Meter {
+    constructor() {
+        this.rows = {};
+        this.list = h('dl.eg-parts.co-two', null);
+        for (const title of ['Power now', 'Method', 'Boundary', 'May be off by', 'Counted', 'Requests got', 'Unattributed', 'Carbon']) {
+            this.rows[title] = h('dd.num', null);
+            this.list.append(h('div', null, h('dt', null, title), this.rows[title]));
+        }
+        this.where = h('p.eg-note', null);
+        this.el = card('Power of this machine', this.where, this.list);
+    }
+
+    update(s) {
+        const e = s.energy, set = (k, text) => set_text(this.rows[k], text);
+        this.list.hidden = !e;
+        if (!e) {
+            set_text(this.where, 'This server reads no meter.');
+            return;
+        }
+        const site = s.sites.find((x) => x.name === e.site);
+        set_text(this.where, e.site === null ? 'It belongs to no site.' : `At the site ${e.site}.`);
+        set('Power now', e.watts === null ? 'the meter is silent' : watts(e.watts));
+        set('Method', method(e));
+        set('Boundary', BOUNDARIES[e.boundary] || e.boundary);
+        set('May be off by', off_by(e));
+        set('Counted', joules(e.metered_joules));
+        set('Requests got', joules(e.requests_joules) + share(e.requests_joules, e.metered_joules));
+        set('Unattributed', joules(e.unattributed_joules) + share(e.unattributed_joules, e.metered_joules));
+        set('Carbon', site ? `${both(site.carbon_grams_per_kwh)} g CO₂ a kWh` : 'unknown: no site');
+    }
+}
+
 const grams = (x) => (x === null ? '–' : `${number(Math.round(x))}`);
+const both = (c) => `${grams(c.location)}, market ${grams(c.market)}`;
+/** Where the meter stands; elsewhere nobody says what is drawn. */
+const drawn = (s) => (s.meter ? `${watts(s.meter.watts)}, ${method(s.meter)}` : 'no meter here');
+const used = (s) => {
+    if (!s.energy) return s.requests ? 'not known' : s.meter ? `–; unattributed ${joules(s.meter.unattributed_joules)}` : '–';
+    const rest = s.requests_unmetered ? `; of ${number(s.requests_unmetered)} not known` : '';
+    return `${joules(s.energy.joules)}, ${method(s.energy)}${rest}${s.meter ? `; unattributed ${joules(s.meter.unattributed_joules)}` : ''}`;
+};
 
 /** What an operator says, beside configuration and file; nothing said is the lowest of these. */
 function order(s, done) {
@@ -26,24 +77,35 @@ function order(s, done) {
 
 export function mount(root) {
     const note = h('p.eg-note', { role: 'status' }, 'Loading …');
-    let asked_ms = -EVERY_MS, closed = false;
-    const factor = { name: 'Capacity factor', make: () => h('span.co-budget', null, new_meter(), h('span', null)),
+    const here = new Meter();
+    let asked_ms = -EVERY_MS, closed = false, list = null, listed_ms = 0, now = null, now_ms = 0;
+    const factor = { name: 'Capacity factor', make: () => h('span.co-budget.co-short', null, new_meter(), h('span', null)),
         show: (el, s) => { meter(el.firstChild, 0); el.firstChild.firstChild.style.width = `${100 * s.capacity_factor}%`; set_text(el.lastChild, `${(100 * s.capacity_factor).toFixed(0)} %`); } };
     const table = new Table('Sites', [{ name: 'Site', person: (s) => s.name, wide: true }, { name: 'Region', person: (s) => s.region },
         { name: 'For', person: (s) => (s.generally_available ? 'all' : s.dedicated_to.join(', ')) },
         { name: 'State', make: () => h('span.co-chip', null), show: (el, s) => set_chip(el, s.state, TONES[s.state] || '') }, factor,
-        { name: 'Power', person: mw }, { name: 'PUE', right: true, text: (s) => (s.pue === null ? '–' : s.pue.toFixed(2)) },
-        { name: 'g CO₂/kWh', person: (s) => `${grams(s.carbon_grams_per_kwh.location)}, market ${grams(s.carbon_grams_per_kwh.market)}` },
+        { name: 'Power', person: mw }, { name: 'Drawn now', person: drawn }, { name: 'Requests got', person: used },
+        { name: 'PUE', right: true, text: (s) => (s.pue === null ? '–' : s.pue.toFixed(2)) },
+        { name: 'g CO₂/kWh', person: (s) => both(s.carbon_grams_per_kwh) },
         { name: 'Running', text: (s) => `${number(s.running)} of ${number(s.places)}${s.waiting ? `, ${number(s.waiting)} wait` : ''}` },
         ...(api.may_change() ? [{ name: 'Order', hidden: true, make: (row) => h('button.soft-button', { type: 'button', onclick: () => order(row.r, load) }, 'Order'),
             show: (el, s) => el.setAttribute('aria-label', `Order for ${s.name}`.slice(0, 200)) }] : [])], { key: (s) => s.name, empty: 'The configuration names no sites.' });
 
+    /** What the configuration says comes seldom, how it is comes with each overview. */
+    function show() {
+        if (list === null) return;
+        const live = new Map(now && now_ms > listed_ms ? now.sites.map((x) => [x.name, x]) : []);
+        table.update(list.map((s) => ({ ...s, ...live.get(s.name), meter: now?.energy && now.energy.site === s.name ? now.energy : null })));
+    }
+
     async function load() {
         asked_ms = performance.now();
         try {
-            const list = await api.json('/sites');
+            const told = await api.json('/sites');
             if (closed) return;
-            table.update(list.data);
+            list = told.data;
+            listed_ms = performance.now();
+            show();
             table.el.hidden = false;
             set_text(note, '');
         } catch (e) {
@@ -52,7 +114,16 @@ export function mount(root) {
     }
 
     table.el.hidden = true;
-    root.replaceChildren(h('div.eg', null, h('h1.co-title', null, 'Sites'), card('Sites', note, table.el)));
+    root.replaceChildren(h('div.eg', null, h('h1.co-title', null, 'Sites'), here.el, card('Sites', note, table.el)));
     load();
-    return { update() { if (performance.now() - asked_ms >= EVERY_MS) load(); }, close() { closed = true; } };
+    return {
+        update(s) {
+            now = s;
+            now_ms = performance.now();
+            here.update(s);
+            show();
+            if (performance.now() - asked_ms >= EVERY_MS) load();
+        },
+        close() { closed = true; },
+    };
 }

@@ -792,7 +792,7 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
         cloud_note_used(c, t->i_tenant, u,
                         r ? r->charge_nano : price_side(t->prices, PRICE_SELL, u, &p));
     if (t->offer)
-        sites_count(&c->sites, t->offer->i_site);
+        sites_count(&c->sites, t->offer->i_site, &u->energy);
     learn(c, t, u->completion_tokens);
     asked_energy_learn(t->offer, u);
     offers_spent(&c->offers, t->offer, r ? r->cost_nano : cost(t->prices, u), now_us);

@@ -19,6 +19,7 @@
 #include "base/err.h"
 #include "base/zone.h"
 #include "cloud/carbon.h"
+#include "job/energy.h"
 
 #define SITES_MAX      32
 #define SITES_EVER_MAX 256
@@ -101,6 +102,8 @@ struct site_view {
     int32_t factor_ppm;                        /* in force; 0 where it is not active */
     int64_t carbon_mg[CARBON_BASES];           /* in this hour, or CARBON_UNKNOWN */
     int64_t n_requests;                        /* served there, since the start */
+    struct energy used;                        /* by these; method unknown: nothing is known */
+    int64_t n_unmetered;                       /* of them: their energy is not known */
     int32_t n_running, n_waiting, n_suppliers; /* at its suppliers */
     int32_t n_places;                          /* in use at most, by the factor */
     char why_factor[160], why_carbon[160];     /* "", or why a file or a feed could not be read */

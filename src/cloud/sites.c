@@ -228,10 +228,17 @@ int sites_may_serve(const struct sites *s, int i, const char *tenant)
     return 0;
 }
 
-void sites_count(struct sites *s, int i)
+void sites_count(struct sites *s, int i, const struct energy *used)
 {
-    if (i >= 0)
-        atomic_fetch_add(&s->site[i].n_requests, 1);
+    if (i < 0)
+        return;
+    atomic_fetch_add(&s->site[i].n_requests, 1);
+    pthread_mutex_lock(&s->lock);
+    if (used->method == ENERGY_UNKNOWN)
+        s->site[i].n_unmetered++;
+    else
+        energy_add(&s->site[i].used, used);
+    pthread_mutex_unlock(&s->lock);
 }
 
 /* Under the lock. */
@@ -266,7 +273,9 @@ void sites_view(struct sites *s, int i, int64_t wall_s, struct site_view *ret)
                               .state = t ? state_of(one, t) : SITE_OFFLINE,
                               .file_ppm = t && t->has_factor_file ? one->file_ppm : -1,
                               .factor_ppm = atomic_load(&one->factor_ppm),
-                              .n_requests = atomic_load(&one->n_requests)};
+                              .n_requests = atomic_load(&one->n_requests),
+                              .used = one->used,
+                              .n_unmetered = one->n_unmetered};
     for (int b = 0; b < CARBON_BASES; b++)
         ret->carbon_mg[b] = mg_now(one, t, (enum carbon_basis)b, wall_s);
     put_text(ret->why_factor, sizeof ret->why_factor, one->why_factor);

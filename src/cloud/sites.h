@@ -18,6 +18,8 @@ struct site {
     _Atomic int64_t n_requests;
     /* Under the lock: */
     int32_t file_ppm;
+    struct energy used; /* by requests; unknown: by none of which it is known */
+    int64_t n_unmetered;
     struct site_order order;
     struct carbon_hours *hours;
     char why_factor[160], why_carbon[160];
@@ -45,9 +47,9 @@ int32_t sites_factor(const struct sites *s, int i);
 const struct site_terms *sites_terms(const struct sites *s, int i);
 /* May its tenant be served there? */
 int sites_may_serve(const struct sites *s, int i, const char *tenant);
-/* What a request that used so much energy has emitted, CARBON_UNKNOWN where that is not known; it
- * is counted as one that was served there. */
-void sites_count(struct sites *s, int i);
+/* A request was served there, and used so much. */
+void sites_count(struct sites *s, int i, const struct energy *used);
+/* What a kilowatt-hour emits there in that hour; CARBON_UNKNOWN. */
 int64_t sites_mg_per_kwh(struct sites *s, int i, enum carbon_basis b, int64_t at_s);
 void sites_view(struct sites *s, int i, int64_t wall_s, struct site_view *ret);
 

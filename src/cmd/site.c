@@ -87,6 +87,20 @@ static void print_said(const json_t *said, const char *who, const char *name)
         cmd_line(stdout, "    %-22s NOT READ: %s", "", wrong);
 }
 
+static void print_energy(const json_t *s)
+{
+    const json_t *e = json_object_get(s, "energy");
+    char joules[48], off[48], unmetered[48];
+
+    if (json_is_object(e))
+        cmd_line(stdout, "  %-24s %s, %s, %s, off by %s of it at most; of %s requests not known",
+                 "energy of these", number(e, "joules", " J", joules), told(e, "boundary"),
+                 told(e, "method"), number(e, "uncertainty", "", off),
+                 number(s, "requests_unmetered", "", unmetered));
+    else
+        cmd_line(stdout, "  %-24s not known", "energy of these");
+}
+
 static void print_whole(const json_t *s)
 {
     const json_t *said = json_object_get(s, "said"), *tenants = json_object_get(s, "dedicated_to");
@@ -113,6 +127,7 @@ static void print_whole(const json_t *s)
              number(s, "running", "", a), number(s, "waiting", "", b), number(s, "places", "", c),
              number(s, "suppliers", "", (char[48]){0}));
     cmd_line(stdout, "  %-24s %s since the start", "requests", number(s, "requests", "", a));
+    print_energy(s);
     cmd_line(stdout, "  %-24s %s contracted, %s active (%s)", "power",
              number(s, "contracted_mw", " MW", a), number(s, "active_mw", " MW", b),
              told(s, "power_basis"));

@@ -85,7 +85,8 @@ struct console {
 };
 
 /* overview_view.c: what a watch has collected, as JSON. 0 or the buffer's failure. */
-int overview_write(struct watch *w, uint64_t seq, const struct overview_sums *s, struct buf *out);
+int overview_write(struct watch *w, uint64_t seq, const struct overview_sums *s,
+                   const struct overview_meter *m, struct buf *out);
 
 /* account_view.c: members of an object. */
 void account_put_money(struct buf *b, const char *name, int64_t nano);

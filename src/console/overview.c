@@ -53,7 +53,7 @@ static void measure(struct overview *o, struct overview_sums *s)
     o->past[o->seq % OVERVIEW_PAST] = *s;
 }
 
-struct overview_text *overview_make(struct watch *w)
+struct overview_text *overview_make(struct watch *w, const struct overview_meter *m)
 {
     struct overview *o = &w->console->overview;
     struct overview_text *t = calloc(1, sizeof *t), *was;
@@ -72,7 +72,7 @@ struct overview_text *overview_make(struct watch *w)
         atomic_init(&t->n_holders, 1);
         t->made_us = clock_now_us();
         buf_init(&t->text, OVERVIEW_TEXT_MAX);
-        if (overview_write(w, t->seq, &sums, &t->text)) {
+        if (overview_write(w, t->seq, &sums, m, &t->text)) {
             overview_put(t);
             t = NULL;
         }

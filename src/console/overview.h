@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "job/energy.h"
 
 #define OVERVIEW_US           INT64_C(1000000) /* one is fresh so long */
 #define OVERVIEW_WATCHERS_MAX 64               /* streams of them */
@@ -22,6 +23,12 @@
 
 struct console;
 struct watch;
+
+/* The meter of this process and the site of this machine, each NULL where there is none. */
+struct overview_meter {
+    const struct energy_look *look;
+    const char *site;
+};
 
 struct overview_text {
     _Atomic int n_holders;
@@ -38,7 +45,7 @@ enum overview_turn {
 enum overview_turn overview_look(struct console *c, int64_t now_us, struct overview_text **ret);
 void overview_put(struct overview_text *t); /* accepts NULL */
 /* After OVERVIEW_MAKE, always; w: what was collected. NULL: out of memory, and the next may try. */
-struct overview_text *overview_make(struct watch *w);
+struct overview_text *overview_make(struct watch *w, const struct overview_meter *m);
 /* One more stream. ERR_QUEUE_FULL. */
 int overview_join(struct console *c, struct err *e);
 void overview_leave(struct console *c);

@@ -208,6 +208,89 @@ static void put_requests(struct watch *w, const char *name, int is_over, int max
     close(b, ']');
 }
 
+/* ---- energy and sites ------------------------------------------------------------------------ */
+
+static void put_label(const struct energy *e, struct buf *b)
+{
+    json_member_text(b, "boundary", energy_boundary_name(e->boundary));
+    json_member_text(b, "method", energy_method_name(e->method));
+    json_member_real(b, "uncertainty", e->uncertainty_permille / 1e3, 3);
+}
+
+static void put_joules(struct buf *b, const char *name, int64_t uj)
+{
+    json_member_real(b, name, (double)uj / 1e6, 6);
+}
+
+static void put_meter(const struct overview_meter *m, struct buf *b)
+{
+    const struct energy_look *l = m->look;
+
+    if (!l) {
+        json_member_null(b, "energy");
+        return;
+    }
+    json_open(b, "energy", '{');
+    json_member_text(b, "site", m->site && *m->site ? m->site : NULL);
+    if (l->is_late || !l->n_readings)
+        json_member_null(b, "watts");
+    else
+        json_member_real(b, "watts", (double)l->power_uw / 1e6, 3);
+    put_label(&l->label, b);
+    put_joules(b, "metered_joules", l->metered_uj);
+    put_joules(b, "requests_joules", l->attributed_uj);
+    put_joules(b, "unattributed_joules", l->unattributed_uj);
+    json_member_int(b, "failures", (int64_t)l->n_failures);
+    close(b, '}');
+}
+
+static void put_carbon(const struct site_view *v, enum carbon_basis basis, const char *name,
+                       struct buf *b)
+{
+    if (v->carbon_mg[basis] == CARBON_UNKNOWN)
+        json_member_null(b, name);
+    else
+        json_member_real(b, name, (double)v->carbon_mg[basis] / 1e3, 3);
+}
+
+static void put_site(const struct site_view *v, struct buf *b)
+{
+    json_open(b, NULL, '{');
+    json_member_text(b, "name", v->terms->name);
+    json_member_text(b, "state", site_state_name(v->state));
+    json_member_real(b, "capacity_factor", v->factor_ppm / 1e6, 6);
+    json_open(b, "carbon_grams_per_kwh", '{');
+    put_carbon(v, CARBON_LOCATION, "location", b);
+    put_carbon(v, CARBON_MARKET, "market", b);
+    close(b, '}');
+    json_member_int(b, "running", v->n_running);
+    json_member_int(b, "waiting", v->n_waiting);
+    json_member_int(b, "places", v->n_places);
+    json_member_int(b, "requests", v->n_requests);
+    json_member_int(b, "requests_unmetered", v->n_unmetered);
+    if (v->used.method == ENERGY_UNKNOWN) {
+        json_member_null(b, "energy");
+    } else {
+        json_open(b, "energy", '{');
+        put_joules(b, "joules", v->used.uj);
+        put_label(&v->used, b);
+        close(b, '}');
+    }
+    close(b, '}');
+}
+
+static void put_sites(const struct console *c, struct buf *b)
+{
+    struct site_view *v = calloc(SITES_MAX, sizeof *v);
+    int n = v ? cloud_view_sites(c->setup.cloud, clock_wall_us() / 1000000, v) : 0;
+
+    json_open(b, "sites", '[');
+    for (int i = 0; i < n; i++)
+        put_site(&v[i], b);
+    close(b, ']');
+    free(v);
+}
+
 /* ---- the server ------------------------------------------------------------------------------ */
 
 static void put_server(const struct watch *w, uint64_t seq, struct buf *b)
@@ -254,7 +337,8 @@ static void put_ledger(const struct console *c, struct buf *b)
     close(b, '}');
 }
 
-int overview_write(struct watch *w, uint64_t seq, const struct overview_sums *s, struct buf *out)
+int overview_write(struct watch *w, uint64_t seq, const struct overview_sums *s,
+                   const struct overview_meter *m, struct buf *out)
 {
     json_open(out, NULL, '{');
     put_server(w, seq, out);
@@ -264,6 +348,8 @@ int overview_write(struct watch *w, uint64_t seq, const struct overview_sums *s,
     put_suppliers(w->console, out);
     put_tenants(w->console, out);
     put_ledger(w->console, out);
+    put_meter(m, out);
+    put_sites(w->console, out);
     if (w->n_rows)
         qsort(w->row, (size_t)w->n_rows, sizeof *w->row, newest_first);
     json_member_int(out, "requests_total", w->sums.n_live);

@@ -48,13 +48,24 @@ static json_t *said_of(const struct site_view *v)
                      "capacity_factor", part(v->order.factor_ppm, DERATE_ALL));
 }
 
+/* What its requests used, as far as that is known. */
+static json_t *used_of(const struct site_view *v)
+{
+    if (v->used.method == ENERGY_UNKNOWN)
+        return json_null();
+    return json_pack("{s:f, s:s, s:s, s:f}", "joules", (double)v->used.uj / 1e6, "boundary",
+                     energy_boundary_name(v->used.boundary), "method",
+                     energy_method_name(v->used.method), "uncertainty",
+                     v->used.uncertainty_permille / 1e3);
+}
+
 static json_t *site_json(const struct site_view *v)
 {
     const struct site_terms *t = v->terms;
 
     return json_pack(
         "{s:s, s:s, s:o, s:b, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:o, s:{s:o, s:o, s:o}, s:s, s:i, "
-        "s:i, s:i, s:i, s:I}",
+        "s:i, s:i, s:i, s:I, s:o, s:I}",
         "object", "site", "name", t->name, "region", text_or_null(t->region), "generally_available",
         !t->n_tenants, "dedicated_to", tenants_of(t), "state", site_state_name(v->state),
         "capacity_factor", part(v->factor_ppm, DERATE_ALL), "said", said_of(v), "contracted_mw",
@@ -64,7 +75,8 @@ static json_t *site_json(const struct site_view *v)
         "location", part(v->carbon_mg[CARBON_LOCATION], 1e3), "market",
         part(v->carbon_mg[CARBON_MARKET], 1e3), "error", text_or_null(v->why_carbon), "time_zone",
         t->time_zone ? t->time_zone : "UTC", "suppliers", v->n_suppliers, "running", v->n_running,
-        "waiting", v->n_waiting, "places", v->n_places, "requests", (json_int_t)v->n_requests);
+        "waiting", v->n_waiting, "places", v->n_places, "requests", (json_int_t)v->n_requests,
+        "energy", used_of(v), "requests_unmetered", (json_int_t)v->n_unmetered);
 }
 
 static int answer(struct call *c, json_t *j, struct err *e)

@@ -8,6 +8,8 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "console/overview.h"
+#include "engine/energy_meter.h"
+#include "serve/energy_source.h"
 #include "serve/server.h"
 
 #define TEXT_MAX ((size_t)1 << 20)
@@ -98,8 +100,15 @@ static void answer_overview(struct call *c, const struct overview_text *t)
 /* It was made here, for all. */
 static void overview_home(struct call *c)
 {
-    struct overview_text *t = overview_make(c->watch->watch);
+    struct energy_meter *meter = energy_source_meter(c->s->energy);
+    struct energy_look look;
+    struct overview_meter m = {meter ? &look : NULL, c->s->config->site};
+    struct overview_text *t;
     struct err e = {0};
+
+    if (meter)
+        energy_meter_look(meter, &look);
+    t = overview_make(c->watch->watch, &m);
 
     if (c->x && t)
         answer_overview(c, t);

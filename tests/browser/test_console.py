@@ -193,6 +193,45 @@ def test_a_site_gets_an_order(pages, place):
     expect(site).to_contain_text("draining")
 
 
+METER = {"site": "fra1", "watts": 31.25, "boundary": "accelerator", "method": "model", "uncertainty": 0.5, "metered_joules": 20000, "requests_joules": 5000,
+         "unattributed_joules": 15000, "failures": 0}
+
+
+def test_power_is_shown_as_it_was_got(pages, place):
+    """A meter's number says how it was got; what nobody knows is no number."""
+    front = Front(place.cloud.server.url)
+    pages.after.append(front.close)
+    now, shown = place("GET", "/overview")[1], {}
+    assert {s["name"]: s["energy"] for s in now["sites"]} == {"fra1": None, "osl1": None}
+    energy = {"joules": 7200000, "boundary": "facility", "method": "stated", "uncertainty": 1}
+    sites = [{**now["sites"][0], "carbon_grams_per_kwh": {"location": 312.4, "market": 0}},
+             {**now["sites"][1], "requests": 3, "requests_unmetered": 1, "energy": energy, "capacity_factor": 0.5}]
+
+    def events(h):
+        h.begin_events()
+        while not pages.closing.wait(0.2):
+            h.event({**now, "sites": sites, "energy": shown["meter"]})
+    front.get["/admin/v1/overview/events"] = events
+    shown["meter"] = METER
+    page = enter(pages, front.url, place.key, "sites")
+    meter, row = page.get_by_role("region", name="Power of this machine"), page.get_by_role("table", name="Sites").locator("tr")
+    for text in ("31.3 W", "modelled from CPU time", "chips and their memory", "±50 %", "20.0 kJ", "5,000 J (25 %)", "15.0 kJ (75 %)", "312, market 0", "site fra1"):
+        expect(meter).to_contain_text(text)
+    fra1, osl1 = row.filter(has_text="fra1"), row.filter(has_text="osl1")
+    for text in ("31.3 W, modelled from CPU time", "unattributed 15.0 kJ", "312, market 0"):
+        expect(fra1).to_contain_text(text)
+    for text in ("no meter here", "2 kWh, as the supplier says; of 1 not known", "50 %"):
+        expect(osl1).to_contain_text(text)
+    shown["meter"] = {**METER, "watts": 77, "method": "rapl", "uncertainty": 0.05}  # it comes by itself
+    expect(meter).to_contain_text("77.0 W")
+    expect(meter).to_contain_text("measured, the processor's counters")
+    shown["meter"] = {**METER, "watts": None, "site": None}
+    expect(meter).to_contain_text("the meter is silent")
+    expect(meter).to_contain_text("no site")
+    shown["meter"] = None
+    expect(meter).to_contain_text("reads no meter")
+
+
 def test_who_may_only_look(pages, place):
     slow = Slow(place)
     slow.ask()

@@ -340,6 +340,17 @@ def test_this_machine_is_at_a_site(tmp_path):
         status, heads, _ = s.chat("hi", max_tokens=20)
         assert (status, heads["x-gaufre-site"]) == (200, "here")
         assert s.metric("gaufre_site_capacity_factor", site="here") == 0.3
+
+        def rest():  # nobody works, and all that was booked is known
+            o = json.loads(s.get("/admin/v1/overview")[2])
+            return o if s.idle() and o["sites"][0]["energy"] and o["sites"][0]["energy"]["joules"] == o["energy"]["requests_joules"] else None
+        o = wait_for("the meter", rest)
+        e, site = o["energy"], o["sites"][0]
+        assert e["site"] == site["name"] == "here" and e["watts"] >= 0 and e["method"] in ("rapl", "model") and 0 < e["uncertainty"] <= 1
+        assert e["requests_joules"] > 0 and abs(e["requests_joules"] + e["unattributed_joules"] - e["metered_joules"]) < 1e-5
+        assert site["carbon_grams_per_kwh"] == {"location": 400, "market": 0} and site["capacity_factor"] == 0.3
+        assert {k: site["energy"][k] for k in ("boundary", "method", "uncertainty")} == {k: e[k] for k in ("boundary", "method", "uncertainty")}
+        assert site["requests"] == 2 and site["requests_unmetered"] == 0
         assert s.stop() == 0
     finally:
         s.stop()
