@@ -4,8 +4,8 @@
 # when it is not root.
 set -eu
 
-for_build='gcc libc6-dev meson ninja-build pkg-config python3 libevent-dev libcurl4-openssl-dev
-    libssl-dev libsodium-dev libjansson-dev libsqlite3-dev libpcre2-dev libutf8proc-dev libyaml-dev
+for_build='gcc libc6-dev meson ninja-build pkg-config python3 libevent-dev libnghttp2-dev
+    libcurl4-openssl-dev libssl-dev libsodium-dev libjansson-dev libsqlite3-dev libpcre2-dev libutf8proc-dev libyaml-dev
     libedit-dev libzip-dev zlib1g-dev libcmocka-dev libjs-marked
     libjs-highlight.js ca-certificates'
 for_test='clang-14 libclang-rt-14-dev clang-format-14 python3-venv curl zsh fish postgresql libpq5'

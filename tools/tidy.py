@@ -72,7 +72,7 @@ RETIRED = {
 COLUMNS, LINES = 100, 1000
 KERNEL_FLAGS = ["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl",
                 "-mavx512dq", "-mavx512vnni", "-mavxvnni"]
-PACKAGES = ["jansson", "libevent", "libcurl", "openssl", "libsodium", "sqlite3", "libpcre2-8",
+PACKAGES = ["jansson", "libevent", "libnghttp2", "libcurl", "openssl", "libsodium", "sqlite3", "libpcre2-8",
             "libutf8proc", "yaml-0.1", "libedit", "libzip", "zlib"]
 
 

@@ -96,6 +96,9 @@ enum {
     M_MALFORMED,
     M_EVICTED,
     M_SHAKES,
+    M_H2_CONNS,
+    M_H2_RESETS,
+    M_H2_ABUSE,
     M_TLS_EXPIRY,
     M_GONE,
     M_SLOW,
@@ -425,6 +428,24 @@ static const struct metric_def defs[] = {
                   {"result"},
                   NULL,
                   0},
+    [M_H2_CONNS] = {"gaufre_http2_connections_total",
+                    METRIC_COUNTER,
+                    "Connections that spoke HTTP/2.",
+                    {NULL},
+                    NULL,
+                    0},
+    [M_H2_RESETS] = {"gaufre_http2_resets_total",
+                     METRIC_COUNTER,
+                     "Requests of HTTP/2 that were reset before their answer had ended.",
+                     {NULL},
+                     NULL,
+                     0},
+    [M_H2_ABUSE] = {"gaufre_http2_abuse_total",
+                    METRIC_COUNTER,
+                    "Connections of HTTP/2 closed for floods of resets or of idle frames.",
+                    {NULL},
+                    NULL,
+                    0},
     [M_TLS_EXPIRY] = {"gaufre_tls_certificate_expiry_seconds",
                       METRIC_GAUGE,
                       "When the certificate in use expires, Unix time; absent without TLS.",
@@ -822,6 +843,9 @@ int console_metrics(struct console *c, const struct energy_look *energy, struct 
     put(c, M_EVICTED, NULL, n.evicted_total);
     put(c, M_SHAKES, "done", n.shakes_total);
     put(c, M_SHAKES, "failed", n.shake_fails_total);
+    put(c, M_H2_CONNS, NULL, n.h2_conns_total);
+    put(c, M_H2_RESETS, NULL, n.h2_resets_total);
+    put(c, M_H2_ABUSE, NULL, n.h2_abuse_total);
     if (n.tls_expiry_s)
         put(c, M_TLS_EXPIRY, NULL, n.tls_expiry_s);
     put(c, M_GONE, NULL, n.gone_total);

@@ -215,8 +215,8 @@ static enum http_event body_byte(struct http_parser *p, unsigned char c)
     }
 }
 
-/* Room for an ordinary head at once. Where there is none, the first line tells. */
-static void make_room(struct http_parser *p)
+/* Where there is none, the first line tells. */
+void http_make_room(struct http_parser *p)
 {
     size_t fields = ORDINARY_FIELDS * sizeof(struct field_at);
 
@@ -230,7 +230,7 @@ static void make_room(struct http_parser *p)
 static enum http_event start_byte(struct http_parser *p, unsigned char c, size_t *used)
 {
     if (p->kind != HTTP_REQUEST) {
-        make_room(p);
+        http_make_room(p);
         p->state = S_LINE;
         return HTTP_MORE;
     }
@@ -249,7 +249,7 @@ static enum http_event start_byte(struct http_parser *p, unsigned char c, size_t
     }
     if (!is_token(c)) /* also the first byte of a TLS hello */
         return bad(p, 400, "The request line is malformed.");
-    make_room(p);
+    http_make_room(p);
     p->state = S_LINE;
     return HTTP_MORE;
 }

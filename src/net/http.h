@@ -1,5 +1,5 @@
-/* HTTP/1.1 parser of requests and answers (RFC 9110, 9112): strict, resumable, no sockets, no
- * clock.
+/* HTTP/1.1 parser of requests and answers (RFC 9110, 9112), and of the heads of HTTP/2's requests:
+ * strict, resumable, no sockets, no clock.
  *
  * Feed bytes as they come, in pieces of any size; the result does not depend on the pieces. Where
  * a front proxy and a lenient server could read the same bytes differently (request smuggling),
@@ -43,12 +43,12 @@ const char *http_method_name(enum http_method m);
 
 struct http_head {
     enum http_method method;
-    int minor;          /* HTTP/1.minor: 0 or 1 */
+    int minor;          /* HTTP/1.minor: 0 or 1; of HTTP/2: 1 */
     const char *target; /* path and query as sent (still percent-encoded), begins with '/', or is
                            "*" (OPTIONS); the authority of an absolute form is cut off into host */
     const char *host;   /* "" when there is none */
     int64_t content_length; /* -1: not given */
-    int chunked;
+    int chunked; /* there is a body of unknown length (of HTTP/2: one without Content-Length) */
     int expect_continue;
     int keep_alive; /* what the client wants; of an answer: another one can follow */
     int n_fields;
@@ -98,7 +98,9 @@ struct http_parser {
     size_t extra;  /* bytes of chunk extensions and trailers so far */
     int n_digits;
     int after_cr;
-    int skipped; /* an empty line before the request line was skipped */
+    int skipped;    /* an empty line before the request line was skipped */
+    unsigned seen;  /* HTTP/2: which pseudo-header fields */
+    int is_preface; /* HTTP_BAD: 505 for what begins a connection of HTTP/2 */
 };
 
 void http_parser_init(struct http_parser *p, const struct http_limits *l); /* allocates nothing */
@@ -113,6 +115,13 @@ enum http_kind {
 void http_parser_init_answer(struct http_parser *p, const struct http_limits *l,
                              enum http_kind kind);
 void http_parser_done(struct http_parser *p);
+/* Of HTTP/2, where the request's head comes field by field, decompressed, in place of bytes: each
+ * field, then the end. HTTP_MORE, and at the end HTTP_GOT_HEAD; or HTTP_BAD. The rules and limits
+ * are those of lines; pseudo-header fields come first, each once, and nothing speaks of the
+ * connection. `has_body`: bytes of a body follow, which the parser is not fed. */
+enum http_event http_parser_field(struct http_parser *p, const char *name, size_t n_name,
+                                  const char *value, size_t n);
+enum http_event http_parser_fields_end(struct http_parser *p, int has_body);
 /* Body bytes still to come: 0 after the last, -1 when the length is unknown (chunked). */
 int64_t http_parser_left(const struct http_parser *p);
 

@@ -5,7 +5,7 @@
 #include "base/check.h"
 #include "net/http_int.h"
 
-static int is_blank(char c)
+int http_is_blank(char c)
 {
     return c == ' ' || c == '\t';
 }
@@ -16,7 +16,7 @@ static int is_target(unsigned char c)
     return c > 0x20 && c < 0x7f && !strchr("\"#<>\\", c);
 }
 
-static int is_host(unsigned char c)
+int http_is_host(unsigned char c)
 {
     if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
         return 1;
@@ -168,7 +168,7 @@ static int list_has(const char *list, const char *token)
             return 0;
         size_t len = strcspn(s, ",");
         const char *next = s + len;
-        while (len && is_blank(s[len - 1]))
+        while (len && http_is_blank(s[len - 1]))
             len--;
         if (len == n && !strncasecmp(s, token, n))
             return 1;
@@ -201,7 +201,7 @@ static enum http_event absolute_form(struct http_parser *p, char *target)
     if (n == 0)
         return bad(p, 400, "The request target has no host.");
     for (size_t i = 0; i < n; i++) {
-        if (!is_host((unsigned char)a[i]))
+        if (!http_is_host((unsigned char)a[i]))
             return bad(p, 400, "The host in the request target is malformed.");
     }
     memmove(a - shift, a, n);
@@ -213,7 +213,7 @@ static enum http_event absolute_form(struct http_parser *p, char *target)
     return HTTP_MORE;
 }
 
-static enum http_event parse_target(struct http_parser *p, char *target)
+enum http_event http_target(struct http_parser *p, char *target)
 {
     for (const char *s = target; *s; s++) {
         if (!is_target((unsigned char)*s))
@@ -229,10 +229,21 @@ static enum http_event parse_target(struct http_parser *p, char *target)
     return bad(p, 400, "The request target must be a path or an http URL.");
 }
 
+enum http_event http_method(struct http_parser *p, const char *name, size_t n)
+{
+    int m = 0;
+
+    while (m < HTTP_N_METHODS && (strlen(method_names[m]) != n || memcmp(name, method_names[m], n)))
+        m++;
+    if (m == HTTP_N_METHODS)
+        return bad(p, 501, "The method is not known here.");
+    p->head.method = (enum http_method)m;
+    return HTTP_MORE;
+}
+
 enum http_event http_request_line(struct http_parser *p, char *line, size_t n)
 {
     char *target = memchr(line, ' ', n), *version;
-    int m;
 
     if (!target)
         return bad(p, 400, "The request line is malformed.");
@@ -246,15 +257,12 @@ enum http_event http_request_line(struct http_parser *p, char *line, size_t n)
         return bad(p, 400, "The request line does not end with an HTTP version.");
     if (!http_name_ok(line))
         return bad(p, 400, "The method contains a byte that is not allowed there.");
+    p->is_preface =
+        !strcmp(line, "PRI") && !strcmp(target, "*") && !strcmp(version, "HTTP/2.0") && !p->skipped;
     if (version[5] != '1' || version[7] > '1')
         return bad(p, 505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.");
     p->head.minor = version[7] - '0';
-    for (m = 0; m < HTTP_N_METHODS && strcmp(line, method_names[m]); m++)
-        ;
-    if (m == HTTP_N_METHODS)
-        return bad(p, 501, "The method is not known here.");
-    p->head.method = (enum http_method)m;
-    return parse_target(p, target);
+    return http_method(p, line, strlen(line)) == HTTP_BAD ? HTTP_BAD : http_target(p, target);
 }
 
 /* ---- field lines ---- */
@@ -264,7 +272,7 @@ enum http_event http_field_line(struct http_parser *p, char *line, size_t n)
     char *s = line, *end = line + n;
     struct field_at f;
 
-    if (is_blank(*line))
+    if (http_is_blank(*line))
         return bad(p, 400, "A header is folded over two lines.");
     for (unsigned char c; s < end && (c = token_of((unsigned char)*s)) != 0; s++)
         *s = (char)c;
@@ -273,9 +281,9 @@ enum http_event http_field_line(struct http_parser *p, char *line, size_t n)
     if ((uint32_t)p->head.n_fields >= p->limits.fields_max)
         return bad(p, 431, "There are too many headers.");
     *s++ = 0;
-    while (s < end && is_blank(*s))
+    while (s < end && http_is_blank(*s))
         s++;
-    while (end > s && is_blank(end[-1]))
+    while (end > s && http_is_blank(end[-1]))
         end--;
     *end = 0;
     f.name = (uint32_t)(line - p->text.data);
@@ -335,7 +343,7 @@ enum http_event http_framing(struct http_parser *p)
     return cl ? check_length(p, cl) : HTTP_MORE;
 }
 
-static enum http_event check_host(struct http_parser *p)
+enum http_event http_host(struct http_parser *p)
 {
     const char *host = http_field(&p->head, "host");
 
@@ -344,7 +352,7 @@ static enum http_event check_host(struct http_parser *p)
     if (!host)
         host = "";
     for (const char *s = host; *s; s++) {
-        if (!is_host((unsigned char)*s))
+        if (!http_is_host((unsigned char)*s))
             return bad(p, 400, "The Host header is malformed.");
     }
     /* That of an absolute-form target wins. */
@@ -374,14 +382,14 @@ static int has_twice(const struct http_head *h)
     return 0;
 }
 
-enum http_event http_head_end(struct http_parser *p)
+enum http_event http_head_check(struct http_parser *p)
 {
     struct http_head *h = &p->head;
     const char *expect;
 
     if (has_twice(h))
         return bad(p, 400, "A header that may occur once was sent twice.");
-    if (http_framing(p) == HTTP_BAD || check_host(p) == HTTP_BAD)
+    if (http_framing(p) == HTTP_BAD)
         return HTTP_BAD;
     h->target = p->text.data + p->target_at;
     expect = http_field(h, "expect");
@@ -389,6 +397,15 @@ enum http_event http_head_end(struct http_parser *p)
         return bad(p, 417, "The only expectation known here is 100-continue.");
     h->expect_continue = expect && h->minor == 1 && (h->chunked || h->content_length > 0);
     h->keep_alive = h->minor == 1 && !http_field_has(h, "connection", "close");
+    return HTTP_MORE;
+}
+
+enum http_event http_head_end(struct http_parser *p)
+{
+    struct http_head *h = &p->head;
+
+    if (http_head_check(p) == HTTP_BAD || http_host(p) == HTTP_BAD)
+        return HTTP_BAD;
     p->left = h->content_length > 0 ? (uint64_t)h->content_length : 0;
     if (h->chunked)
         p->state = S_SIZE;

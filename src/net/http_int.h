@@ -91,6 +91,22 @@ static inline enum http_event http_head_full(struct http_parser *p)
                : bad(p, 431, "The headers do not fit.");
 }
 
+/* Pseudo-header fields of HTTP/2 that were seen. */
+enum {
+    HTTP_SEEN_METHOD = 1,
+    HTTP_SEEN_SCHEME = 2,
+    HTTP_SEEN_PATH = 4,
+    HTTP_SEEN_AUTHORITY = 8,
+};
+
+int http_is_blank(char c);
+int http_is_host(unsigned char c);
+void http_make_room(struct http_parser *p); /* for an ordinary head, at once */
+/* Parts of a head, which HTTP/1 and HTTP/2 bring in forms of their own: HTTP_MORE or HTTP_BAD. */
+enum http_event http_method(struct http_parser *p, const char *name, size_t n);
+enum http_event http_target(struct http_parser *p, char *target); /* inside p->text */
+enum http_event http_host(struct http_parser *p);
+enum http_event http_head_check(struct http_parser *p); /* what is left, on the whole */
 /* A line without its CRLF, NUL-terminated, n bytes, inside p->text: HTTP_MORE or HTTP_BAD. */
 enum http_event http_request_line(struct http_parser *p, char *line, size_t n);
 enum http_event http_field_line(struct http_parser *p, char *line, size_t n);

@@ -1,4 +1,4 @@
-/* Room net: sockets and HTTP/1.1 bytes, not their meaning.
+/* Room net: sockets and the bytes of HTTP/1.1 and HTTP/2, not their meaning.
  *
  * Owns: listeners, connections, io threads, request bytes on their way in and answer bytes on
  * their way out. What a path, a key or a body means is the upper room's.
@@ -23,19 +23,33 @@
  * net_abort) or on_gone returns; exactly one of the two happens, and the pointer must not be used
  * after it. No callback is ever made from inside a call made by the upper room.
  *
+ * HTTP/2 is spoken where TLS agrees on it, and on plain connections whose client begins with it.
+ * The upper room does not see which protocol carries an exchange. With HTTP/2 one connection
+ * carries many at once, each on a stream of its own, and what is said here of a connection holds
+ * for the stream wherever only one exchange is meant: a client leaves by a reset of its stream, and
+ * is cut by one; a body that nobody asked for waits under the stream's flow control; a client that
+ * does not read one answer is behind in that answer alone. net_close_after closes the connection
+ * once all that runs on it has ended. A connection has its place, its owner's address and its time
+ * limits of idleness as with HTTP/1, and it is idle while it has no stream. Its trailers,
+ * priorities and unknown frames are dropped.
+ *
  * A client's end-of-file counts as leaving, also when it only shut down its writing side
  * (half-close): the two cannot be told apart, and computing an answer that nobody reads would be
  * the worse mistake. An answer that was ended before is still delivered. The end is noticed at once
  * while nothing is being written; within a second where the client sent over 64 KiB of further
  * requests ahead; and only by a failing write where these requests fill the kernel's buffers.
  *
- * Requests of one connection are served one after the other, answers in the order of requests.
+ * Requests of one connection of HTTP/1 are served one after the other, answers in the order of
+ * requests.
  *
  * Limits (struct net_config): connections (those that wait are closed for new ones, then reserve
  * places are used, then accepting pauses), head size and fields, body bytes of one request, of one
  * owner and of the process, the time of a head, the rate of a body and of reading an answer, bytes
- * waiting in a stream. Each has an answer: 400, 408, 413, 414, 417, 431, 501, 503, 505, or the
- * connection is closed.
+ * waiting in a stream; with HTTP/2 also its streams at once, and floods: resets of requests that
+ * are not answered yet (32 a second, 256 at once), frames that bring nothing (64 a second, 2,048 at
+ * once, and two for each frame of an answer), heads over four times their limit. Each has an
+ * answer: 400, 408, 413, 414, 417, 431, 501, 503, 505, or the connection is closed; a flood is told
+ * ENHANCE_YOUR_CALM.
  *
  * With TLS (struct net_config) the handshake has the time of a head; a client that speaks plain
  * HTTP gets a 400. */
@@ -55,6 +69,8 @@ struct net_exchange;
 struct net_timer;
 struct tls_context;
 
+#define NET_STREAMS_MAX 1000 /* of one connection of HTTP/2 */
+
 struct net_config {
     const char *host; /* name or address; every address it has is bound ("::" also takes IPv4) */
     int port;         /* 0: any free one, see net_server_port */
@@ -73,11 +89,13 @@ struct net_config {
                               that it has taken since: then it is cut */
     int rate_min;          /* bytes a second, 16 KiB: of a body, of an answer that is waiting */
     int linger_ms;         /* after a refusal: read and drop what still comes, so that the client
-                              sees the answer and not a reset */
+                              sees the answer and not a reset (of HTTP/2: as long as for a body, and
+                       at most 64 MiB of it) */
     int drain_idle_ms;     /* how long a drain leaves idle connections open */
     size_t stream_pending_max; /* bytes waiting in one stream; beyond: cut */
     size_t body_budget_bytes;  /* all claims together; one owner's are at most half of it */
     struct http_limits http;
+    int h2_streams; /* requests under way on one connection of HTTP/2; 0: it is not spoken */
     struct tls_context *tls; /* of a server (tls_server.h), or NULL: plain HTTP */
     /* Sockets that listen already, in place of host and port; the server owns them from the moment
      * it is open. */
@@ -88,7 +106,7 @@ struct net_config {
 
 /* Fills every member: 127.0.0.1:8080, 1 io thread, 4,096 connections and 32 in reserve, 10 s heads,
  * 20 s bodies, 75 s idle, 30 s stall, 16 KiB a second, 2 s linger, 250 ms idle in a drain, 1 MiB
- * per stream, 256 MiB of claims. */
+ * per stream, 256 MiB of claims, 128 streams of HTTP/2 a connection. */
 void net_config_default(struct net_config *c);
 /* How long a client may take that has brought, or taken, n bytes so far. [any] */
 int64_t net_patience_us(const struct net_config *c, int timeout_ms, uint64_t n);
@@ -168,6 +186,9 @@ struct net_stats {
     int64_t accept_fails_total; /* out of file descriptors or memory while accepting */
     int64_t shakes_total;       /* TLS: handshakes that were completed */
     int64_t shake_fails_total;  /* and those that were not, for a reason of TLS */
+    int64_t h2_conns_total;     /* connections that spoke HTTP/2 */
+    int64_t h2_resets_total;    /* its requests that were reset before their answer had ended */
+    int64_t h2_abuse_total;     /* its connections that were closed for asking too much of net */
     int64_t tls_expiry_s;       /* when the certificate in use expires, Unix time; 0: no TLS */
 };
 void net_server_stats(struct net_server *s, struct net_stats *ret); /* [any] */
@@ -239,10 +260,10 @@ struct net_header {
     const char *value;
 };
 
-/* net adds Date, Content-Length or Transfer-Encoding, and Connection where needed. A header of
- * those names, or with bytes in its value that do not belong there, is left out and ERR_ARG
- * returned; the answer is sent all the same. HEAD: the body is left out, its length told. 204 and
- * 304 have none. With an empty body Content-Type is left out. */
+/* net adds Date, Content-Length or Transfer-Encoding, and Connection where needed (HTTP/2: the
+ * first two). A header of those names, or with bytes in its value that do not belong there, is left
+ * out and ERR_ARG returned; the answer is sent all the same. HEAD: the body is left out, its length
+ * told. 204 and 304 have none. With an empty body Content-Type is left out. */
 
 /* The whole answer; ends the exchange. */
 int net_reply(struct net_exchange *x, int status, const struct net_header *h, int n_h,
@@ -252,19 +273,21 @@ int net_reply(struct net_exchange *x, int status, const struct net_header *h, in
 int net_reply_buf(struct net_exchange *x, int status, const struct net_header *h, int n_h,
                   struct buf *body);
 
-/* An answer in pieces (SSE): chunked, or until close for HTTP/1.0. Each write is sent when the loop
- * comes round. Begin sends the head at once. */
+/* An answer in pieces (SSE): chunked, until close for HTTP/1.0, in frames for HTTP/2. Each write is
+ * sent when the loop comes round. Begin sends the head at once. */
 int net_stream_begin(struct net_exchange *x, int status, const struct net_header *h, int n_h);
 /* 0, or ERR_SLOW_READER (ceiling passed, or the budget and more than 64 KiB wait), ERR_CANCELLED,
  * ERR_NOMEM: cut, on_gone follows unless the exchange is ended first. n = 0 writes nothing. */
 int net_stream_write(struct net_exchange *x, const void *p, size_t n);
 void net_stream_end(struct net_exchange *x);      /* ends the exchange */
 void net_want_room(struct net_exchange *x);       /* of a stream: on_room, once */
-size_t net_pending(const struct net_exchange *x); /* answer bytes not yet taken by the kernel */
+size_t net_pending(const struct net_exchange *x); /* answer bytes not yet taken by the kernel,
+                                                   or put into a frame of HTTP/2 */
 
-/* Close the connection after this answer (before the exchange is ended). */
+/* Close the connection after this answer, and others that run on it (before the exchange is ended).
+ */
 void net_close_after(struct net_exchange *x);
-/* Cut the connection, whatever was sent; ends the exchange, no on_gone. */
+/* Cut the connection, or the stream, whatever was sent; ends the exchange, no on_gone. */
 void net_abort(struct net_exchange *x);
 
 #endif

@@ -35,6 +35,11 @@ int64_t conn_deadline(const struct net_conn *c, int ms)
     return c->io->now_us + (int64_t)ms * 1000;
 }
 
+int64_t conn_idle_deadline(const struct net_conn *c)
+{
+    return conn_deadline(c, c->io->idle_drained ? DRAIN_NEW_MS : conn_config(c)->idle_timeout_ms);
+}
+
 const struct net_config *conn_config(const struct net_conn *c)
 {
     return &c->io->server->config;
@@ -211,6 +216,14 @@ void conn_finish(struct net_conn *c)
     c->carrier->drop(c);
 }
 
+static int start_h2(struct net_conn *c)
+{
+    if (!h2_open(c))
+        return 1;
+    conn_cut(c);
+    return 0;
+}
+
 /* Go on with the handshake: 1 when it is done, and requests may come. A client that speaks
  * something else, or has no right to come, is told, and its connection closed. */
 static int shake(struct net_conn *c)
@@ -218,9 +231,10 @@ static int shake(struct net_conn *c)
     c->io->now_us = clock_now_us();
     switch (wire_shake(c)) {
     case 0:
+        if (tls_is_h2(c->tls))
+            return start_h2(c);
         conn_set(c, CONN_IDLE);
-        c->deadline_us =
-            conn_deadline(c, c->io->idle_drained ? DRAIN_NEW_MS : conn_config(c)->idle_timeout_ms);
+        c->deadline_us = conn_idle_deadline(c);
         return 1;
     case WIRE_AGAIN:
         break;
@@ -274,7 +288,10 @@ static void conn_advance(struct net_conn *c)
         return;
     c->is_busy = 1;
     c->io->now_us = clock_now_us();
-    c->carrier->advance(c);
+    for (const struct carrier *k = NULL; k != c->carrier;) { /* the first bytes may change it */
+        k = c->carrier;
+        k->advance(c);
+    }
     if (c->state == CONN_FLUSH) {
         drop_input(c);
         if (conn_pending(c) == 0)
@@ -397,9 +414,9 @@ void conn_open(struct net_conn *c)
     io->now_us = clock_now_us();
     places_enter(c);
     conn_set(c, c->tls ? CONN_SHAKE : CONN_IDLE);
-    c->deadline_us = conn_deadline(c, io->idle_drained ? DRAIN_NEW_MS
-                                      : c->tls         ? conn_config(c)->header_timeout_ms
-                                                       : conn_config(c)->idle_timeout_ms);
+    c->deadline_us = c->tls && !io->idle_drained
+                         ? conn_deadline(c, conn_config(c)->header_timeout_ms)
+                         : conn_idle_deadline(c);
 }
 
 void conn_defer_run(struct net_io *io)
@@ -414,6 +431,8 @@ void conn_defer_run(struct net_io *io)
             conn_free(c);
             continue;
         }
+        if (c->carrier->fill)
+            c->carrier->fill(c);
         if (conn_flush(c))
             conn_kill(c, ERR_CANCELLED);
         else {
@@ -475,6 +494,8 @@ void conn_sweep(struct net_io *io, int64_t now_us)
             conn_kill(c, ERR_CANCELLED);
         else if (c->deadline_us && now_us >= c->deadline_us)
             deadline_passed(c);
+        else if (c->carrier->sweep)
+            c->carrier->sweep(c, now_us);
     }
 }
 

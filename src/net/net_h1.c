@@ -79,6 +79,19 @@ static void skip_event(struct net_conn *c, enum http_event ev)
         h1_answered(c);
 }
 
+/* The first line of a client that speaks HTTP/2, and knows that this server does. */
+static int begins_h2(const struct net_conn *c)
+{
+    return c->x->parser.is_preface && !c->tls && !c->is_served && conn_config(c)->h2_streams;
+}
+
+static void change_to_h2(struct net_conn *c)
+{
+    drop(c);
+    if (h2_open_plain(c))
+        conn_cut(c);
+}
+
 /* Feed the parser once. Returns 1 when there may be more to do. */
 static int feed(struct net_conn *c)
 {
@@ -98,7 +111,10 @@ static int feed(struct net_conn *c)
         skip_event(c, ev);
     else if (ev == HTTP_GOT_HEAD)
         request_ready(c);
-    else if (ev == HTTP_BAD)
+    else if (ev == HTTP_BAD && begins_h2(c)) {
+        change_to_h2(c);
+        return 0;
+    } else if (ev == HTTP_BAD)
         refuse(c, parser->status, parser->why);
     return ev != HTTP_MORE || c->n_in > 0;
 }

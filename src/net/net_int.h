@@ -40,6 +40,8 @@ enum exchange_state {
     EXCHANGE_OVER,   /* the upper room has ended it, or is told by on_gone */
 };
 
+struct h2;
+struct h2_stream;
 struct net_conn;
 
 /* An answer whole, or its head. */
@@ -55,11 +57,13 @@ struct answer {
  * functions is live: the upper room knows of it, or ends it with this call. */
 struct carrier {
     /* Of a connection, from the loop only. */
-    void (*advance)(struct net_conn *c);        /* use what was received, as far as possible now */
-    void (*turn)(struct net_conn *c);           /* output was taken, or the loop came round */
-    void (*late)(struct net_conn *c);           /* its deadline has passed */
-    void (*gone)(struct net_conn *c, int code); /* it is dead: tell of its live exchanges */
-    void (*drop)(struct net_conn *c);           /* free what it has of exchanges */
+    void (*advance)(struct net_conn *c); /* use what was received, as far as possible now */
+    void (*turn)(struct net_conn *c);    /* output was taken, or the loop came round */
+    void (*late)(struct net_conn *c);    /* its deadline has passed */
+    void (*fill)(struct net_conn *c);    /* put what waits into the output; or NULL */
+    void (*sweep)(struct net_conn *c, int64_t now_us); /* look at time limits; or NULL */
+    void (*gone)(struct net_conn *c, int code);        /* it is dead: tell of its live exchanges */
+    void (*drop)(struct net_conn *c);                  /* free what it has of exchanges */
     /* Of an exchange, for the upper room. 0 or ERR_NOMEM; of answers' heads also ERR_ARG. */
     void (*read_body)(struct net_exchange *x);                    /* body_begin was called */
     int (*reply)(struct net_exchange *x, const struct answer *a); /* takes a->given, ends it */
@@ -72,6 +76,10 @@ struct carrier {
     struct net_claim *(*out)(const struct net_exchange *x); /* its output that waits */
 };
 extern const struct carrier h1_carrier; /* net_h1.c: one exchange at a time, HTTP/1.1 */
+/* HTTP/2 from now on (net_h2.c); 0 or ERR_NOMEM. The second: its client was not asked by TLS, and
+ * began with the first line of its preface, which has been read. */
+int h2_open(struct net_conn *c);
+int h2_open_plain(struct net_conn *c);
 
 struct net_conn {
     struct mbox_item item; /* first: on the way from the accepting thread */
@@ -84,6 +92,7 @@ struct net_conn {
     struct tls *tls; /* NULL: plain */
     const struct carrier *carrier;
     struct net_exchange *x; /* of HTTP/1, in HEAD..SKIP */
+    struct h2 *h2;          /* of HTTP/2; NULL: HTTP/1 */
     struct net_conn *next, *prev;
     struct net_conn *defer_next;
     struct net_conn *wait_next,
@@ -104,6 +113,7 @@ struct net_conn {
 
 struct net_exchange {
     struct net_conn *conn;
+    struct h2_stream *stream; /* of HTTP/2; NULL: HTTP/1 */
     struct http_parser parser;
     void *user;
     int64_t started_us;
@@ -159,7 +169,8 @@ struct net_server {
     _Atomic int peers[NET_SHARES];                                /* connections by address */
     _Atomic int64_t claimed[NET_CLAIM_KINDS], shares[NET_SHARES]; /* bytes: by kind, by owner */
     _Atomic int64_t accepted_total, requests_total, refused_total, gone_total, slow_total,
-        evicted_total, accept_fails_total, shakes_total, shake_fails_total;
+        evicted_total, accept_fails_total, shakes_total, shake_fails_total, h2_conns_total,
+        h2_resets_total, h2_abuse_total;
 };
 
 /* net_server.c */
@@ -210,6 +221,7 @@ void conn_kill(struct net_conn *c, int code); /* from the loop only: on_gone, th
 void conn_finish(struct net_conn *c);
 const struct net_config *conn_config(const struct net_conn *c);
 int64_t conn_deadline(const struct net_conn *c, int ms); /* from io->now_us on */
+int64_t conn_idle_deadline(const struct net_conn *c);    /* the same, for its next request */
 
 /* net_h1_answer.c: what h1_carrier answers with */
 int h1_reply(struct net_exchange *x, const struct answer *a);

@@ -47,6 +47,7 @@ void net_config_default(struct net_config *c)
         .stream_pending_max = 1 << 20,
         .body_budget_bytes = 256 << 20,
         .http = HTTP_LIMITS_DEFAULT,
+        .h2_streams = 128,
     };
 }
 
@@ -68,6 +69,9 @@ static int check_config(const struct net_config *c, const struct net_handler *h,
         return err_set(e, ERR_ARG, "A network limit must be positive");
     if (c->stream_pending_max < 4096 || c->body_budget_bytes < 4096 || c->http.head_max < 256)
         return err_set(e, ERR_ARG, "A network buffer limit is too small");
+    if (c->h2_streams < 0 || c->h2_streams > NET_STREAMS_MAX)
+        return err_set(e, ERR_ARG, "The streams of a connection must be from 0 to %d",
+                       NET_STREAMS_MAX);
     CHECK(h->on_request && h->on_body && h->on_gone);
     return 0;
 }
@@ -429,6 +433,9 @@ void net_server_stats(struct net_server *s, struct net_stats *ret)
         .accept_fails_total = atomic_load(&s->accept_fails_total),
         .shakes_total = atomic_load(&s->shakes_total),
         .shake_fails_total = atomic_load(&s->shake_fails_total),
+        .h2_conns_total = atomic_load(&s->h2_conns_total),
+        .h2_resets_total = atomic_load(&s->h2_resets_total),
+        .h2_abuse_total = atomic_load(&s->h2_abuse_total),
         .tls_expiry_s = tls_expiry_s(s),
     };
 }

@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "net/tls_lib.h"
 
@@ -132,6 +133,15 @@ int tls_handshake(struct tls *t)
     if (r == TLS_BROKEN && lib.SSL_get_verify_result(t->ssl) != X509_V_OK)
         r = TLS_UNTRUSTED;
     return r;
+}
+
+int tls_is_h2(const struct tls *t)
+{
+    const unsigned char *name = NULL;
+    unsigned n = 0;
+
+    lib.SSL_get0_alpn_selected(t->ssl, &name, &n);
+    return n == 2 && !memcmp(name, "h2", 2);
 }
 
 ssize_t tls_read(struct tls *t, void *p, size_t n)

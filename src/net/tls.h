@@ -35,8 +35,9 @@ enum {
 struct tls *tls_new(struct tls_context *c, int fd, const char *host, int is_address);
 /* The same of a client that has come. */
 struct tls *tls_accept(struct tls_context *c, int fd);
-void tls_free(struct tls *t);     /* accepts NULL */
-int tls_handshake(struct tls *t); /* 0: it is done, or one of the above */
+void tls_free(struct tls *t);       /* accepts NULL */
+int tls_handshake(struct tls *t);   /* 0: it is done, or one of the above */
+int tls_is_h2(const struct tls *t); /* after it: HTTP/2 was agreed on */
 /* Bytes (> 0), or one of the above. What was read ahead is read without the descriptor: read until
  * TLS_AGAIN. A write that returned TLS_AGAIN is repeated with the same bytes or more. */
 ssize_t tls_read(struct tls *t, void *p, size_t n);

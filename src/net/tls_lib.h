@@ -37,6 +37,7 @@
     X(SSL_ctrl)                                                                                    \
     X(SSL_do_handshake)                                                                            \
     X(SSL_free)                                                                                    \
+    X(SSL_get0_alpn_selected)                                                                      \
     X(SSL_get0_param)                                                                              \
     X(SSL_get_error)                                                                               \
     X(SSL_get_verify_result)                                                                       \

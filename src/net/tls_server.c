@@ -144,17 +144,18 @@ int64_t tls_context_expiry_s(const struct tls_context *c)
 static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_n,
                            const unsigned char *in, unsigned in_n, void *arg)
 {
-    static const unsigned char ours[] = "\x08http/1.1";
+    static const unsigned char ours[] = "\x02h2\x08http/1.1";
+    const size_t skip = arg ? 0 : 3; /* arg: HTTP/2 is spoken */
     unsigned char *chosen = NULL;
 
-    if (lib.SSL_select_next_proto(&chosen, out_n, ours, sizeof ours - 1, in, in_n) !=
+    if (lib.SSL_select_next_proto(&chosen, out_n, ours + skip, sizeof ours - 1 - skip, in, in_n) !=
         OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     *out = chosen;
     return SSL_TLSEXT_ERR_OK;
 }
 
-static int set_up(SSL_CTX *ctx, struct err *e)
+static int set_up(SSL_CTX *ctx, int has_h2, struct err *e)
 {
     static const unsigned char id[] = "gaufre"; /* tickets of clients with certificates want one */
     static char groups[] = GROUPS;
@@ -164,7 +165,7 @@ static int set_up(SSL_CTX *ctx, struct err *e)
     /* One call reads one message: a client that sends nothing but TLS's own messages must not keep
      * the thread. */
     lib.SSL_CTX_ctrl(ctx, SSL_CTRL_CLEAR_MODE, SSL_MODE_AUTO_RETRY, NULL);
-    lib.SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, NULL);
+    lib.SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, has_h2 ? ctx : NULL);
     if (lib.SSL_CTX_set_cipher_list(ctx, CIPHERS) != 1 ||
         lib.SSL_CTX_ctrl(ctx, SSL_CTRL_SET_GROUPS_LIST, 0, groups) != 1 ||
         lib.SSL_CTX_set_session_id_context(ctx, id, sizeof id - 1) != 1)
@@ -187,7 +188,7 @@ int tls_context_serve(struct tls_context **ret, const struct tls_files *f, struc
         r = tls_context_make(&c, lib.TLS_server_method, e);
     if (r)
         return r;
-    r = set_up(c->ctx, e);
+    r = set_up(c->ctx, f->has_h2, e);
     if (!r)
         r = use_pair(c->ctx, f, e);
     if (!r)

@@ -1,7 +1,8 @@
 /* A server's side of TLS: certificate and key from files, and which clients are let in.
  *
  * TLS 1.2 and 1.3; forward secrecy and authenticated encryption only; tickets for resuming, without
- * a store, whose keys live as long as the context; no renegotiation, no early data. ALPN: HTTP/1.1.
+ * a store, whose keys live as long as the context; no renegotiation, no early data. ALPN: HTTP/2
+ * where it is wanted, and HTTP/1.1.
  * A context may be used by many threads. Limits: a file is at most TLS_FILE_MAX bytes. */
 #ifndef NET_TLS_SERVER_H
 #define NET_TLS_SERVER_H
@@ -17,6 +18,7 @@ struct tls_files {
     const char *key;        /* PEM: its key, without a passphrase */
     const char *client_ca;  /* PEM: who signs clients' certificates; NULL: clients need none */
     int client_is_optional; /* a client without a certificate is let in as well */
+    int has_h2;             /* HTTP/2 is offered */
 };
 
 /* Reads the files. ERR_IO, ERR_ARG with a sentence that names the file: one that cannot be read, a

@@ -21,7 +21,8 @@ static struct tls_files files_of(const struct serve_config *c)
     return (struct tls_files){.cert = c->tls_cert,
                               .key = c->tls_key,
                               .client_ca = or_null(c->tls_client_ca),
-                              .client_is_optional = c->tls_client_auth};
+                              .client_is_optional = c->tls_client_auth,
+                              .has_h2 = c->http2};
 }
 
 int certificates_check(const struct serve_config *c, struct err *e)

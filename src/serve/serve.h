@@ -174,6 +174,10 @@
       "web pages that may call, by scheme://host:port; '*': all (as with keys), 'none': its own")  \
     X("allowed_hosts", "allowed-hosts", STRS, allowed_hosts, NULL, 0, 0, "NAMES",                  \
       "further names that a server without keys answers to; '*': any")                             \
+    X("http2", "http2", CHOICE, http2, "on", 0, 0, "off|on",                                       \
+      "HTTP/2: where TLS agrees on it, or a client begins with it")                                \
+    X("http2_streams", "http2-streams", INT, http2_streams, "128", 1, 1000, "N",                   \
+      "requests under way on one of its connections")                                              \
     X("tls_cert", "tls-cert", STR, tls_cert, "", 0, 0, "FILE",                                     \
       "certificate and its chain (PEM): the server speaks https; read again when it changes")      \
     X("tls_key", "tls-key", STR, tls_key, "", 0, 0, "FILE", "its key (PEM, without a passphrase)") \
@@ -363,7 +367,8 @@ struct serve_config {
     int n_residencies;
     struct supplier_terms own_terms; /* of the engines of this process */
     const char *tls_cert, *tls_key, *tls_client_ca;
-    int tls_client_auth;
+    int tls_client_auth, http2;
+    int64_t http2_streams;
     const struct handover *handover; /* sockets of the process before, or NULL: the caller's */
     struct arena arena;              /* owns the strings */
 };

@@ -190,6 +190,7 @@ static int open_net(struct server *s, struct err *e)
     nc.idle_timeout_ms = (int)c->idle_timeout;
     nc.stall_timeout_ms = (int)c->stall_timeout;
     nc.body_budget_bytes = c->body_budget;
+    nc.h2_streams = c->http2 ? (int)c->http2_streams : 0;
     if (c->handover && c->handover->n) {
         nc.listen_fds = c->handover->fd;
         nc.n_listen_fds = c->handover->n;

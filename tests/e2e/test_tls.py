@@ -78,8 +78,9 @@ def test_versions_and_protocols(server, pairs):
     for version, name in ((ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")):
         context = trusting(pairs["a"][0])
         context.minimum_version = context.maximum_version = version
-        context.set_alpn_protocols(["http/1.1"])
-        assert handshake(server, context)[:2] == (name, "http/1.1")
+        for offered, chosen in ((["http/1.1"], "http/1.1"), (["http/1.1", "h2"], "h2")):
+            context.set_alpn_protocols(offered)
+            assert handshake(server, context)[:2] == (name, chosen)
     context = trusting(pairs["a"][0])
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
@@ -121,6 +122,19 @@ def test_a_new_certificate_is_taken_up_without_a_reload(server, pairs):
     old.close()
     server.tls = trusting(pairs["b"][0])
     assert server.metric("gaufre_tls_certificate_expiry_seconds") - first > 29 * 86400
+
+
+def test_a_certificate_that_ends_soon_is_told(start, tmp_path, pairs):
+    near, far = make_pair(tmp_path, "near", days=5), pairs["a"]
+    s = start("--tls-cert", near[0], "--tls-key", near[1], ca=near[0])
+    wait_for("the warning", lambda: "certificate expires soon" in s.read_log())
+    line = next(x for x in s.read_log().splitlines() if "certificate expires soon" in x)
+    assert " warn " in line and near[0] in line and line.endswith(("days=4", "days=5")), line
+    other = start("--tls-cert", far[0], "--tls-key", far[1], ca=far[0])
+    first = other.metric("gaufre_tls_certificate_expiry_seconds")
+    assert first > s.metric("gaufre_tls_certificate_expiry_seconds")
+    assert s.read_log().count("certificate expires soon") == 1
+    assert "certificate expires soon" not in other.read_log()
 
 
 def test_a_bad_certificate_is_refused_and_named(server, pairs):

@@ -50,7 +50,7 @@ static void pair_drop(const struct pair *p)
 
 static struct tls_context *context_of(const struct pair *p, const char *client_ca, int is_optional)
 {
-    const struct tls_files f = {p->cert, p->key, client_ca, is_optional};
+    const struct tls_files f = {p->cert, p->key, client_ca, is_optional, 1};
     struct tls_context *c = NULL;
     struct err e = {0};
 
@@ -360,6 +360,152 @@ static void certificate_is_swapped(void **state)
     pair_drop(&b);
 }
 
+static void protocol_is_agreed_on(void **state)
+{
+    static const struct {
+        const char *offer, *agreed;
+    } rows[] = {{"\x02h2\x08http/1.1", "h2"},
+                {"\x08http/1.1\x02h2", "h2"}, /* the server's order */
+                {"\x08http/1.1", "http/1.1"},
+                {"", ""}};
+    struct net_stats st;
+    struct pair pair;
+    struct room r;
+
+    pair_make(&pair, "a", 86400);
+    room_open_tls(&r, &pair);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const unsigned char *agreed = NULL;
+        unsigned n = 0;
+        struct peer p;
+        peer_dial(&p, &r, 0);
+        SSL_set_alpn_protos(p.ssl, (const unsigned char *)rows[i].offer,
+                            (unsigned)strlen(rows[i].offer));
+        assert_int_equal(SSL_connect(p.ssl), 1);
+        SSL_get0_alpn_selected(p.ssl, &agreed, &n);
+        assert_int_equal(n, strlen(rows[i].agreed));
+        assert_memory_equal(agreed ? (const char *)agreed : "", rows[i].agreed, n);
+        peer_close(&p);
+    }
+    net_server_stats(r.server, &st);
+    assert_int_equal(st.h2_conns_total, 2);
+    room_close(&r);
+    pair_drop(&pair);
+}
+
+/* ---- resuming ---- */
+
+static SSL_SESSION *given;
+
+static int on_session(SSL *ssl, SSL_SESSION *session)
+{
+    SSL_SESSION_free(given);
+    given = session;
+    return 1;
+}
+
+/* A connection that brings the ticket, if there is one, and takes one home. 1 when it was resumed;
+ * then the server showed no certificate again. */
+static int come_again(const struct room *r, int version, char name[64])
+{
+    struct peer p;
+    struct buf b;
+    X509 *seen;
+    int was_resumed;
+
+    peer_dial(&p, r, 0);
+    SSL_CTX_set_session_cache_mode(p.ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(p.ctx, on_session);
+    SSL_set_min_proto_version(p.ssl, version);
+    SSL_set_max_proto_version(p.ssl, version);
+    if (given)
+        assert_int_equal(SSL_set_session(p.ssl, given), 1);
+    assert_int_equal(SSL_connect(p.ssl), 1);
+    was_resumed = SSL_session_reused(p.ssl);
+    peer_say(&p, "GET /hello HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n", 53 - 1);
+    assert_int_equal(peer_hear(&p, &b, NULL), 1); /* where TLS 1.3's tickets are, too */
+    assert_non_null(memmem(b.data, b.len, "hello", 5));
+    seen = SSL_get1_peer_certificate(p.ssl);
+    X509_NAME_get_text_by_NID(X509_get_subject_name(seen), NID_commonName, name, 64);
+    X509_free(seen);
+    buf_done(&b);
+    SSL_shutdown(p.ssl); /* else OpenSSL forgets the session */
+    peer_close(&p);
+    return was_resumed;
+}
+
+/* A ticket is good as long as the certificate under which it was given: after a change the client
+ * shakes hands anew, and sees whom it speaks to. */
+static void sessions_are_resumed(void **state)
+{
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    struct pair a, b;
+    struct room r;
+    char name[64];
+
+    pair_make(&a, "a", 86400);
+    pair_make(&b, "b", 86400);
+    for (int i = 0; i < 2; i++) {
+        room_open_tls(&r, &a);
+        assert_int_equal(come_again(&r, versions[i], name), 0);
+        assert_int_equal(come_again(&r, versions[i], name), 1);
+        assert_string_equal(name, "a");
+        net_server_set_tls(r.server, context_of(&b, NULL, 0));
+        assert_int_equal(come_again(&r, versions[i], name), 0);
+        assert_string_equal(name, "b");
+        assert_int_equal(come_again(&r, versions[i], name), 1);
+        assert_string_equal(name, "b");
+        SSL_SESSION_free(given);
+        given = NULL;
+        room_close(&r);
+    }
+    pair_drop(&a);
+    pair_drop(&b);
+}
+
+/* Whom the server no longer trusts is not let in by a ticket of before. */
+static void tickets_do_not_outlive_trust(void **state)
+{
+    struct pair server, known, other;
+    struct net_config c;
+    struct room r;
+    struct peer p;
+    struct buf b;
+
+    pair_make(&server, "server", 86400);
+    pair_make(&known, "known", 86400);
+    pair_make(&other, "other", 86400);
+    room_config(&c);
+    c.tls = context_of(&server, known.cert, 0);
+    room_open(&r, &c);
+    for (int i = 0; i < 3; i++) { /* the first brings no ticket, the second resumes */
+        if (i == 2)
+            net_server_set_tls(r.server, context_of(&server, other.cert, 0));
+        peer_dial(&p, &r, 0);
+        SSL_CTX_set_session_cache_mode(p.ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+        SSL_CTX_sess_set_new_cb(p.ctx, on_session);
+        SSL_use_certificate_file(p.ssl, known.cert, SSL_FILETYPE_PEM);
+        SSL_use_PrivateKey_file(p.ssl, known.key, SSL_FILETYPE_PEM);
+        if (given)
+            SSL_set_session(p.ssl, given);
+        b = (struct buf){0};
+        if (SSL_connect(p.ssl) == 1 &&
+            SSL_write(p.ssl, "GET /hello HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n", 52) > 0)
+            peer_hear(&p, &b, NULL);
+        assert_int_equal(b.len && memmem(b.data, b.len, "hello", 5), i < 2);
+        assert_int_equal(SSL_session_reused(p.ssl), i == 1);
+        buf_done(&b);
+        SSL_shutdown(p.ssl);
+        peer_close(&p);
+    }
+    SSL_SESSION_free(given);
+    given = NULL;
+    room_close(&r);
+    pair_drop(&server);
+    pair_drop(&known);
+    pair_drop(&other);
+}
+
 static void clients_need_certificates(void **state)
 {
     static const char ask[] = "GET /hello HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
@@ -421,7 +567,7 @@ static void old_versions_are_refused(void **state)
 
 static void expect_refusal(const struct pair *p, const char *client_ca, const char *why)
 {
-    const struct tls_files f = {p->cert, p->key, client_ca, 0};
+    const struct tls_files f = {p->cert, p->key, client_ca, 0, 0};
     struct tls_context *c = NULL;
     struct err e = {0};
 
@@ -451,7 +597,7 @@ static void bad_files_are_named(void **state)
     strcpy(x.key, b.key);
     expect_refusal(&x, NULL, "is not the key of the certificate");
     expect_refusal(&a, a.key, "tls_client_ca: no certificates can be read");
-    f = (struct tls_files){a.cert, a.key, NULL, 0};
+    f = (struct tls_files){a.cert, a.key, NULL, 0, 0};
     stamp = tls_files_stamp(&f);
     assert_int_equal(truncate(a.cert, 300), 0); /* half-written */
     assert_true(tls_files_stamp(&f) != stamp);
@@ -476,6 +622,9 @@ int main(void)
         cmocka_unit_test(cut_handshakes),
         cmocka_unit_test(slow_handshake_is_cut),
         cmocka_unit_test(certificate_is_swapped),
+        cmocka_unit_test(protocol_is_agreed_on),
+        cmocka_unit_test(sessions_are_resumed),
+        cmocka_unit_test(tickets_do_not_outlive_trust),
         cmocka_unit_test(clients_need_certificates),
         cmocka_unit_test(old_versions_are_refused),
         cmocka_unit_test(bad_files_are_named),
