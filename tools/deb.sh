@@ -42,7 +42,7 @@ put 644 deploy/debian/README.Debian /usr/share/doc/gaufre/README.Debian
 for page in operations api formats glossary; do
     pack "docs/$page.md" "/usr/share/doc/gaufre/$page.md"
 done
-for file in examples/*; do
+for file in $(find examples -type f | sort); do
     put 644 "$file" "/usr/share/doc/gaufre/$file"
 done
 printf 'gaufre (%s) stable; urgency=medium\n\n  * As built from the sources of this version.\n\n -- %s  %s\n' \
