@@ -44,8 +44,13 @@ def field(package, name):
     return subprocess.run(["dpkg-deb", "-f", package, name], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_made_the_same_twice_and_lintian_is_content(tmp_path):
-    package, again = make(tmp_path / "a"), make(tmp_path / "b")
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("package"))
+
+
+def test_made_the_same_twice_and_lintian_is_content(package, tmp_path):
+    again = make(tmp_path)
     with open(package, "rb") as a, open(again, "rb") as b:
         assert a.read() == b.read()
     version = subprocess.run([find_gaufre(), "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
@@ -114,11 +119,11 @@ def booked(m):
     return sum(json.loads(line)["requests"] for line in out.splitlines())
 
 
-def test_installed_started_upgraded_removed_and_purged(booted, tmp_path):
+def test_installed_started_upgraded_removed_and_purged(booted, package, tmp_path):
     m, port = booted, free_port()
+    m.run("rm", "-f", "/var/lib/man-db/auto-update")  # else dpkg reads the manuals of all packages each time
     m.run("dpkg", "--purge", "gaufre", code=None)  # where this machine has it
     m.run("rm", "-f", "/usr/sbin/policy-rc.d")  # of container images: nothing is started by packages
-    package = make(tmp_path / "1")
     m.bring(package, "/run/1.deb")
     m.run("dpkg", "-i", "/run/1.deb")
     assert show(m, "ActiveState", "UnitFileState") == {"ActiveState": "inactive", "UnitFileState": "disabled"}
