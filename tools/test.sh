@@ -222,6 +222,7 @@ run_soak() {
     use_models build/release/src/cmd/gaufre
     GAUFRE_KILLS=${KILLS:-1000} pytests soak build/release/src/cmd/gaufre --timeout 36000 tests/e2e/test_kill.py
     step "simulated worlds" build/release/tests/sim/sim_cloud "$RANDOM" "${SEEDS:-100000}"
+    step "stored answers in simulated worlds" build/release/tests/sim/sim_stored "$RANDOM" "${SEEDS:-100000}"
 }
 
 rm -rf "$out"

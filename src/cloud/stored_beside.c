@@ -172,6 +172,7 @@ static int take_in(struct taking *t, struct stored *fresh, const struct stored_s
 {
     struct stored_all *a = t->all;
     struct stored *was = stored_by_id(a, fresh->id), *s;
+    size_t end;
 
     if ((was && was->state != IS_ELSEWHERE) ||
         stored_make_room(a, fresh->tenant, fresh->image.cap, 1) ||
@@ -182,9 +183,10 @@ static int take_in(struct taking *t, struct stored *fresh, const struct stored_s
     s->alone_since_us = t->wall_us;
     s->state = story->is_done && is_booked ? IS_ENDED : IS_PENDING;
     s->until_us = s->state == IS_ENDED ? stored_until(a, found->written_us, t->wall_us) : 0;
-    stored_cut(s, s->state == IS_PENDING && story->is_done
-                      ? stored_ends_at(s->image.data, s->n_public)
-                      : s->n_public);
+    end = s->state == IS_PENDING && story->is_done ? stored_ends_at(s->image.data, s->n_public)
+                                                   : s->n_public;
+    if (end < s->image.len)
+        stored_cut(s, end);
     stored_count(s);
     stored_tell(s);
     return 0;

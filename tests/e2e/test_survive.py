@@ -393,3 +393,39 @@ def test_sdks_read_streams_with_ids(server, sdk):
     if sdk == "openai":
         assert client.chat.completions.retrieve(chunks[0].id).choices[0].message.content == text
         assert client.chat.completions.delete(chunks[0].id).deleted
+
+
+def test_nobody_follows_it_for_long(start):
+    """It is stopped after stored_alone, and booked as one whose client left; one that is followed is not."""
+    s = start("--stored-alone", "1s")
+    body = {**ASK, "max_tokens": 4000, "ignore_eos": True}
+    alone, followed = Cut(s, body, 2), Cut(s, body, 2)
+    alone.leave()
+    wait_for("it is stopped and booked", lambda: [r for r in rows(s) if r[2] == 499])
+    assert s.get(f"/v1/chat/completions/{alone.id}")[0] == 404 and followed.socket.recv(1)
+    assert s.request("DELETE", f"/v1/chat/completions/{followed.id}")[0] == 200
+    followed.leave()
+    wait_for("the engine is free", s.idle)
+    assert len(settled(s, 2)) == 2 and os.listdir(f"{s.ledger}-answers") == ["lock"]
+    assert s.stop() == 0
+
+
+def test_the_window_ends(start, keeper):
+    s = start("--stored-window", "1s")
+    c = Cut(s, {**ASK, "max_tokens": 2}, 1)
+    c.socket.settimeout(60 * SLOW)
+    while c.socket.recv(65536):
+        pass
+    wait_for("it is kept no more", lambda: s.get(f"/v1/chat/completions/{c.id}")[0] == 404)
+    assert os.listdir(f"{s.ledger}-answers") == ["lock"]
+    assert s.stop() == 0
+
+
+def test_none_are_stored(start):
+    s = start("--stored-answers", "off")
+    status, heads, text = s.request("POST", "/v1/chat/completions", {**ASK, "max_tokens": 2})
+    assert status == 200 and "x-gaufre-stored" not in heads and b"\nid: " not in text
+    status, _, text = s.get("/v1/chat/completions/chatcmpl-00000000-0000-0000-0000-000000000000")
+    assert status == 404 and b"No answers are stored here" in text
+    assert not os.path.exists(f"{s.ledger}-answers")
+    assert s.stop() == 0

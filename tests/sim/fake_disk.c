@@ -201,6 +201,7 @@ static int cut_file(struct file *f, size_t size)
     if (eio)
         return SQLITE_IOERR_TRUNCATE;
     resize(f, size);
+    f->written_us = clock_wall_us();
     memset(f->kept + size, 0, f->n_sectors * SECTOR - size); /* those blocks are free */
     f->kept_size = f->kept_size < f->size ? f->kept_size : f->size;
     return SQLITE_OK;
@@ -438,8 +439,11 @@ int disk_list(const char *folder, int (*take)(void *arg, const char *name), void
 
     for (int i = 0; i < FILES_MAX && !r; i++) {
         const struct file *f = &files[i];
-        if (!strncmp(f->name, folder, n) && f->name[n] == '/' && !f->is_deleted && !f->is_dead)
-            r = take(arg, f->name + n + 1);
+        if (!strncmp(f->name, folder, n) && f->name[n] == '/' && !f->is_deleted && !f->is_dead) {
+            char name[sizeof f->name]; /* it may be renamed meanwhile */
+            strcpy(name, f->name + n + 1);
+            r = take(arg, name);
+        }
     }
     return r;
 }
