@@ -36,6 +36,7 @@ void cloud_set_rules(struct cloud *c, const struct cloud_rules *r)
 
 int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err *e)
 {
+    struct err none = {0};
     struct cloud *c;
     int r = 0;
 
@@ -61,6 +62,8 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
         r = err_set(e, ERR_NOMEM, "out of memory");
     if (estimates_init(&c->estimates, CLOUD_TENANTS_MAX) && !r)
         r = err_set(e, ERR_NOMEM, "out of memory");
+    if (!r && config->tally_fd && tally_open(&c->tally, config->tally_fd, &none))
+        LOG_EVENT(LOG_WARN, "limits not shared", LOG_STR("why", none.text));
     if (!r && config->replay_memory)
         r = replays_new(&c->replays, config->replay_memory, config->replay_window_us, e);
     if (!r && config->ledger_path)
@@ -82,6 +85,17 @@ int cloud_start(struct cloud *c, struct err *e)
     return c->books ? books_start(c->books, e) : 0;
 }
 
+int cloud_tally_fd(const struct cloud *c)
+{
+    return c->tally ? tally_fd(c->tally) : -1;
+}
+
+void cloud_tidy(struct cloud *c)
+{
+    if (c->tally)
+        tally_tidy(c->tally);
+}
+
 struct replays *cloud_replays(const struct cloud *c)
 {
     return c->replays;
@@ -100,6 +114,7 @@ int64_t cloud_close(struct cloud *c)
         return 0;
     n_lost = books_close(c->books);
     cloud_accounts_close(c);
+    tally_close(c->tally);
     notices_done(&c->notices);
     estimates_done(&c->estimates);
     replays_free(c->replays);

@@ -116,7 +116,10 @@ struct cloud_config {
     size_t stored_memory;      /* for answers that are stored (stored.h); 0: none are */
     int64_t stored_window_us;  /* so long after their end */
     const char *stored_folder; /* where, so that they survive; NULL: in memory only */
-    int64_t now_us, wall_us;   /* what the monotonic and the wall clock say */
+    /* Limits are counted together with the process before, which handed this over; -1: none did,
+     * but the next one may; 0: with none. */
+    int tally_fd;
+    int64_t now_us, wall_us; /* what the monotonic and the wall clock say */
 };
 
 /* Opens keys and ledger. On failure nothing is left behind. */
@@ -140,6 +143,9 @@ int cloud_set_accounts(struct cloud *c, int64_t now_us, const struct cloud_accou
  * wait for the database] */
 int cloud_sync_accounts(struct cloud *c, int64_t now_us);
 int cloud_n_keys(struct cloud *c);
+int cloud_tally_fd(const struct cloud *c); /* to hand over to the next process; -1: there is none */
+/* What processes held that are gone counts no more; now and then. One thread. */
+void cloud_tidy(struct cloud *c);
 /* Does any account name that origin of web pages (setting origins)? [any] */
 int cloud_has_origin(struct cloud *c, const char *origin);
 struct replays *cloud_replays(const struct cloud *c);   /* NULL: no answers are kept */

@@ -540,7 +540,7 @@ int cloud_sync_accounts(struct cloud *c, int64_t now_us)
 
 int cloud_accounts_open(struct cloud *c, int64_t now_us, struct err *e)
 {
-    int r = directory_init(&c->directory, c->config.currency, &c->notices, e);
+    int r = directory_init(&c->directory, c->config.currency, &c->notices, c->tally, e);
 
     pthread_rwlock_init(&c->lock, NULL);
     pthread_mutex_init(&c->change, NULL);

@@ -29,6 +29,7 @@ struct cloud {
     struct accounts *store;             /* NULL: none */
     int64_t store_generation, told_us;  /* what of it is in the directory; the last log line */
     _Atomic int64_t (*there)[CLOUD_OFFERS_MAX]; /* sequences admitted, of each tenant and offer */
+    struct tally *tally;                        /* NULL: its limits are counted here only */
     struct books *books;
     struct books_reader *past;                   /* under change; NULL: not opened yet */
     _Atomic(const struct cloud_prices *) prices; /* NULL: none */

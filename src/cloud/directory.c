@@ -11,9 +11,10 @@
 #define ORIGIN_MAX   256 /* bytes of the longest that is known beforehand */
 
 int directory_init(struct directory *d, const char *currency, struct notices *notices,
-                   struct err *e)
+                   struct tally *tally, struct err *e)
 {
-    *d = (struct directory){.currency = currency ? currency : "", .notices = notices};
+    *d = (struct directory){
+        .currency = currency ? currency : "", .notices = notices, .tally = tally};
     if (map_init(&d->by_id, 64) || map_init(&d->by_hash, 64) || map_init(&d->origins, 16))
         return err_set(e, ERR_NOMEM, "out of memory");
     return directory_make(d, ACCOUNT_TENANT, CLOUD_DEFAULT_TENANT, 0, e) ? 0 : e->code;
@@ -112,6 +113,7 @@ int directory_make_counts(const struct directory *d, struct account *a, struct e
         return err_set(e, ERR_NOMEM, "out of memory");
     holds_account_init(a->counts, a->kind, a->id, d->currency);
     a->counts->notices = d->notices;
+    holds_account_share(a->counts, d->tally);
     return 0;
 }
 

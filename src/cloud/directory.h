@@ -76,6 +76,7 @@ struct secret {
 struct directory {
     const char *currency;
     struct notices *notices;                    /* NULL: nobody is told */
+    struct tally *tally;                        /* counts with other processes; NULL: none do */
     struct account *tenants[CLOUD_TENANTS_MAX]; /* 0: the default tenant */
     int n_tenants;
     struct account **accounts; /* teams and keys */
@@ -91,7 +92,7 @@ struct directory {
 };
 
 int directory_init(struct directory *d, const char *currency, struct notices *notices,
-                   struct err *e);
+                   struct tally *tally, struct err *e);
 void directory_done(struct directory *d);
 
 struct account *directory_find(const struct directory *d, enum account_kind kind, const char *id);

@@ -17,6 +17,72 @@ static const char *const span_word[N_SPANS] = {"day", "week", "month", "all"};
 
 /* ---- accounts -------------------------------------------------------------------------------- */
 
+_Static_assert(TALLY_RATES == 3 * N_PERIODS && TALLY_BUDGETS == N_BUDGETS, "a row has all");
+
+/* What others made of its budgets. A window that one of them has begun ends this process's own. */
+static void pull(struct holds_account *a)
+{
+    for (int b = 0; b < N_BUDGETS; b++) {
+        const struct tally_budget *s = &a->row->budget[b];
+        struct budget *u = &a->budget[b];
+        if (u->from != s->from || u->until != s->until) {
+            budget_turn(u, s->from, s->until, s->settled);
+            u->held_before -= a->others[b]; /* as it was when the lock was had last */
+            a->own[b] = 0;
+            a->told[b] = 0;
+        }
+        a->others[b] = 0;
+        for (int i = 0; i < TALLY_PROCESSES; i++)
+            a->others[b] += i == a->slot ? 0 : s->held[i];
+        u->settled = s->settled;
+        u->held = a->own[b] + a->others[b];
+    }
+}
+
+static void push(struct holds_account *a)
+{
+    for (int b = 0; b < N_BUDGETS; b++) {
+        struct tally_budget *s = &a->row->budget[b];
+        struct budget *u = &a->budget[b];
+        if (u->from != s->from || u->until != s->until) { /* it was turned just now */
+            u->held_before -= a->others[b];
+            a->others[b] = 0;
+            memset(s->held, 0, sizeof s->held);
+            s->from = u->from;
+            s->until = u->until;
+        }
+        a->own[b] = u->held - a->others[b];
+        s->held[a->slot] = a->own[b];
+        s->settled = u->settled;
+        s->counted &= ~(1u << a->slot);
+        s->counted |= (unsigned)(u->amount >= 0) << a->slot;
+    }
+}
+
+static void lock(struct holds_account *a)
+{
+    pthread_mutex_lock(&a->lock);
+    if (a->row) {
+        tally_lock(a->row);
+        pull(a);
+    }
+}
+
+static void unlock(struct holds_account *a)
+{
+    if (a->row) {
+        push(a);
+        tally_unlock(a->row);
+    }
+    pthread_mutex_unlock(&a->lock);
+}
+
+/* Does this process, or another one, keep count of a budget? Under the account's lock. */
+static int is_counted(const struct holds_account *a, int b)
+{
+    return a->budget[b].amount >= 0 || (a->row && a->row->budget[b].counted);
+}
+
 static int span_of(int b)
 {
     return b % N_SPANS;
@@ -83,6 +149,18 @@ void holds_account_init(struct holds_account *a, enum account_kind kind, const c
         a->budget[b].amount = -1;
 }
 
+void holds_account_share(struct holds_account *a, struct tally *t)
+{
+    struct quota_bucket *const buckets[] = {a->requests, a->tokens, a->uncached};
+
+    a->row = t ? tally_row(t, "tgk"[a->kind], a -> name) : NULL;
+    if (!a->row)
+        return;
+    a->slot = tally_slot(t);
+    for (int i = 0; i < 3 * N_PERIODS; i++)
+        buckets[i / N_PERIODS][i % N_PERIODS].shared = &a->row->paid_ns[i];
+}
+
 void holds_account_done(struct holds_account *a)
 {
     zone_free(a->zone);
@@ -128,6 +206,7 @@ static void set_rates(struct holds_account *a, const struct account_settings *s,
 /* What settings make of a budget: its window, and what was settled there. */
 struct wanted {
     int64_t amount, from, until, settled;
+    int is_kept; /* that is counted already */
 };
 
 static int is_same(const struct budget *b, const struct wanted *w)
@@ -140,12 +219,12 @@ static void keep_later(struct holds_account *a, int b, int64_t now_s, struct wan
 {
     const struct budget *u = &a->budget[b];
 
-    pthread_mutex_lock(&a->lock);
+    lock(a);
     if (u->amount >= 0 && u->from > now_s) {
         w->from = u->from;
         w->until = u->until;
     }
-    pthread_mutex_unlock(&a->lock);
+    unlock(a);
 }
 
 /* Ask the past about each window that the account has not kept count of. */
@@ -156,11 +235,10 @@ static int want_budgets(struct holds_account *a, const struct holds_past *past,
 
     for (int b = 0; !r && past && b < N_BUDGETS; b++) {
         int64_t used[N_KINDS] = {0};
-        int is_kept;
-        pthread_mutex_lock(&a->lock);
-        is_kept = a->budget[b].amount >= 0 && is_same(&a->budget[b], &w[b]);
-        pthread_mutex_unlock(&a->lock);
-        if (w[b].amount >= 0 && !is_kept)
+        lock(a);
+        w[b].is_kept = is_counted(a, b) && is_same(&a->budget[b], &w[b]);
+        unlock(a);
+        if (w[b].amount >= 0 && !w[b].is_kept)
             r = past->used(past->ctx, a, w[b].from, w[b].until, used, e);
         w[b].settled = used[kind_of(b)];
     }
@@ -175,7 +253,8 @@ static void put_budget(struct holds_account *a, int b, const struct wanted *w)
 
     if (w->amount >= 0 && !is_same(u, w)) {
         budget_turn(u, w->from, w->until, w->settled);
-    } else if (w->amount >= 0 && u->amount < 0) { /* it was away, and its holders are not */
+    } else if (w->amount >= 0 && u->amount < 0 &&
+               !w->is_kept) { /* it was away, and its holders are not */
         u->settled = w->settled;
     }
     if (!is_same_still)
@@ -214,7 +293,7 @@ int holds_set(struct holds_account *a, const struct account_settings *s,
         return r;
     }
     set_rates(a, s, now_us);
-    pthread_mutex_lock(&a->lock);
+    lock(a);
     for (int b = 0; b < N_BUDGETS; b++)
         put_budget(a, b, &w[b]);
     old = a->zone;
@@ -222,7 +301,7 @@ int holds_set(struct holds_account *a, const struct account_settings *s,
     for (int b = 0; a->warn != s->budget_warn && b < N_BUDGETS; b++)
         a->told[b] &= ~(1u << NOTICE_SOFT_LIMIT);
     a->warn = s->budget_warn;
-    pthread_mutex_unlock(&a->lock);
+    unlock(a);
     atomic_store(&a->n_budgets, n);
     zone_free(old);
     return 0;
@@ -358,12 +437,12 @@ static int64_t budgets_left(struct holds_account *a, int kind, int64_t now_s)
 
     if (!atomic_load(&a->n_budgets))
         return least;
-    pthread_mutex_lock(&a->lock);
+    lock(a);
     for (int b = kind * N_SPANS; b < (kind + 1) * N_SPANS; b++) {
         left = is_due(a, b, now_s) ? budget_left(&a->budget[b]) : INT64_MAX;
         least = left < least ? left : least;
     }
-    pthread_mutex_unlock(&a->lock);
+    unlock(a);
     return least;
 }
 
@@ -529,7 +608,7 @@ static int hold_budgets(struct holds *h, int i, int64_t now_s, const int64_t n[N
 
     if (!atomic_load(&a->n_budgets))
         return 0;
-    pthread_mutex_lock(&a->lock);
+    lock(a);
     for (b = 0; b < N_BUDGETS; b++) {
         if (!is_due(a, b, now_s))
             continue;
@@ -540,7 +619,7 @@ static int hold_budgets(struct holds *h, int i, int64_t now_s, const int64_t n[N
         if (r)
             break;
     }
-    pthread_mutex_unlock(&a->lock);
+    unlock(a);
     return r ? refuse_budget(a, b, n[kind_of(b)], &was, ret) : 0;
 }
 
@@ -575,10 +654,10 @@ void holds_more(struct holds *h, int kind, int64_t n)
         struct holds_account *a = h->path[i];
         if (!holds_any(h, i))
             continue;
-        pthread_mutex_lock(&a->lock);
+        lock(a);
         for (int b = kind * N_SPANS; b < (kind + 1) * N_SPANS; b++)
             budget_hold_more(&a->budget[b], &h->budget[i][b], n);
-        pthread_mutex_unlock(&a->lock);
+        unlock(a);
     }
 }
 
@@ -590,7 +669,7 @@ static unsigned settle_budgets(struct holds *h, int i, int64_t now_s, const int6
     struct holds_account *a = h->path[i];
     unsigned warn = 0;
 
-    pthread_mutex_lock(&a->lock);
+    lock(a);
     for (int b = 0; b < N_BUDGETS; b++) {
         struct budget *u = &a->budget[b];
         if (is_due(a, b, now_s) || h->budget[i][b].is_held)
@@ -605,7 +684,7 @@ static unsigned settle_budgets(struct holds *h, int i, int64_t now_s, const int6
         if (u->settled >= u->amount)
             tell(a, b, NOTICE_EXHAUSTED, now_s);
     }
-    pthread_mutex_unlock(&a->lock);
+    unlock(a);
     return warn;
 }
 
@@ -674,7 +753,7 @@ int holds_warning(const struct holds *h, int64_t now_s, char *ret, size_t cap)
         struct holds_account *a = h->path[i];
         if (!atomic_load(&a->n_budgets))
             continue;
-        pthread_mutex_lock(&a->lock);
+        lock(a);
         for (int b = 0; b < N_BUDGETS; b++) {
             int percent = is_due(a, b, now_s) ? budget_percent(&a->budget[b]) : -1;
             if (a->warn < 0 || percent < a->warn || percent <= most)
@@ -683,7 +762,7 @@ int holds_warning(const struct holds *h, int64_t now_s, char *ret, size_t cap)
             budget_text(a, b, a->budget[b].amount, amount, sizeof amount);
             snprintf(ret, cap, "%d%% of %s %s", percent, amount, span_name[span_of(b)]);
         }
-        pthread_mutex_unlock(&a->lock);
+        unlock(a);
     }
     return most >= 0;
 }
@@ -694,7 +773,7 @@ int holds_view(struct holds_account *a, int64_t now_s, struct budget_view ret[N_
 
     if (!atomic_load(&a->n_budgets))
         return 0;
-    pthread_mutex_lock(&a->lock);
+    lock(a);
     for (int b = 0; b < N_BUDGETS; b++) {
         const struct budget *u = &a->budget[b];
         if (is_due(a, b, now_s))
@@ -705,7 +784,7 @@ int holds_view(struct holds_account *a, int64_t now_s, struct budget_view ret[N_
                                             .held = u->held,
                                             .until_s = u->until};
     }
-    pthread_mutex_unlock(&a->lock);
+    unlock(a);
     return n;
 }
 
@@ -735,11 +814,11 @@ int holds_view_rates(const struct holds_account *a, int64_t now_us, struct rate_
 
 void holds_sum(struct holds_account *a, int kind, int64_t now_s, int64_t *settled, int64_t *held)
 {
-    pthread_mutex_lock(&a->lock);
+    lock(a);
     for (int b = kind * N_SPANS; b < (kind + 1) * N_SPANS; b++) {
         int is_running = is_due(a, b, now_s);
         *settled += is_running ? a->budget[b].settled : 0;
         *held += (is_running ? a->budget[b].held : 0) + a->budget[b].held_before;
     }
-    pthread_mutex_unlock(&a->lock);
+    unlock(a);
 }

@@ -19,6 +19,7 @@
 #include "cloud/account.h"
 #include "cloud/notices.h"
 #include "cloud/quota.h"
+#include "cloud/tally.h"
 #include "policy/budget.h"
 
 #define HOLDS_PATH_MAX 3
@@ -44,8 +45,11 @@ struct holds_account {
     struct budget budget[N_BUDGETS];
     unsigned told[N_BUDGETS]; /* bits 1 << NOTICE_*: its owner was told so, in this window */
     struct zone *zone;
-    int64_t warn;            /* percent; < 0: never */
-    struct notices *notices; /* NULL: nobody is told; set before it is used */
+    int64_t warn;                              /* percent; < 0: never */
+    struct notices *notices;                   /* NULL: nobody is told; set before it is used */
+    struct tally_row *row;                     /* what other processes count, too; NULL: none do */
+    int slot;                                  /* this process's there */
+    int64_t own[N_BUDGETS], others[N_BUDGETS]; /* held, while the lock is had */
 };
 
 /* What an account used in a time, by the books, of each kind: in requests that ended in
@@ -58,6 +62,9 @@ struct holds_past {
 
 void holds_account_init(struct holds_account *a, enum account_kind kind, const char *name,
                         const char *currency);
+/* Count together with the processes that have this tally (may be NULL), from before its first use.
+ */
+void holds_account_share(struct holds_account *a, struct tally *t);
 void holds_account_done(struct holds_account *a);
 /* Use these settings (-1: not said). Running windows go on; what was settled in a window that is
  * new to the account is asked of the past. On failure nothing has changed. */

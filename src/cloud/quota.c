@@ -5,6 +5,16 @@
 #define SECOND_NS   INT64_C(1000000000)
 #define OWED_NS_MAX (INT64_C(1) << 60) /* 36 years */
 
+static int64_t paid(const struct quota_bucket *b)
+{
+    return atomic_load(b->shared ? b->shared : &b->paid_ns);
+}
+
+static _Atomic int64_t *clock_of(struct quota_bucket *b)
+{
+    return b->shared ? b->shared : &b->paid_ns;
+}
+
 /* Time that n units of the bucket are worth. Doubles: limits may be up to 2^50. */
 static int64_t worth(const struct quota_bucket *b, int64_t n, int64_t limit)
 {
@@ -16,24 +26,25 @@ static int64_t worth(const struct quota_bucket *b, int64_t n, int64_t limit)
 void quota_limit(struct quota_bucket *b, int64_t limit, int64_t now_us)
 {
     int64_t was = atomic_exchange(&b->limit, limit), now = now_us * 1000;
-    int64_t paid = atomic_load(&b->paid_ns), to;
+    int64_t owed = paid(b), to;
 
-    if (limit > 0 && limit <= was)
+    /* What others have taken of a bucket that is new here stays taken. */
+    if (limit > 0 && (limit <= was || (!was && b->shared)))
         return;
     do {
-        if (paid <= now)
+        if (owed <= now)
             return;
         to = limit > 0 && was > 0
-                 ? now + (int64_t)((double)(paid - now) * ((double)was / (double)limit))
+                 ? now + (int64_t)((double)(owed - now) * ((double)was / (double)limit))
                  : now;
-    } while (!atomic_compare_exchange_weak(&b->paid_ns, &paid, to));
+    } while (!atomic_compare_exchange_weak(clock_of(b), &owed, to));
 }
 
 int quota_hold(struct quota_bucket *b, int64_t n, int64_t now_us, struct quota_held *ret,
                int64_t *ret_retry_us)
 {
     int64_t limit = atomic_load(&b->limit), now = now_us * 1000;
-    int64_t paid = atomic_load(&b->paid_ns), held, to;
+    int64_t owed = paid(b), held, to;
 
     *ret = (struct quota_held){0, limit > 0 ? limit : 0};
     *ret_retry_us = 0;
@@ -43,12 +54,12 @@ int quota_hold(struct quota_bucket *b, int64_t n, int64_t now_us, struct quota_h
         return QUOTA_NEVER;
     held = worth(b, n, limit);
     do {
-        to = (paid > now ? paid : now) + held;
+        to = (owed > now ? owed : now) + held;
         if (to > now + b->period_s * SECOND_NS) {
             *ret_retry_us = (to - now - b->period_s * SECOND_NS) / 1000 + 1;
             return -1;
         }
-    } while (!atomic_compare_exchange_weak(&b->paid_ns, &paid, to));
+    } while (!atomic_compare_exchange_weak(clock_of(b), &owed, to));
     ret->ns = held;
     return 0;
 }
@@ -66,20 +77,20 @@ void quota_settle(struct quota_bucket *b, struct quota_held held, int64_t used, 
 {
     int64_t now = now_us * 1000;
     int64_t more = owes(b, held, used);
-    int64_t paid = atomic_load(&b->paid_ns), to;
+    int64_t owed = paid(b), to;
 
     do {
-        to = (more > 0 && paid < now ? now : paid) + more; /* a full bucket gets no fuller */
+        to = (more > 0 && owed < now ? now : owed) + more; /* a full bucket gets no fuller */
         if (to > now + OWED_NS_MAX)
             to = now + OWED_NS_MAX;
-    } while (more && !atomic_compare_exchange_weak(&b->paid_ns, &paid, to));
+    } while (more && !atomic_compare_exchange_weak(clock_of(b), &owed, to));
 }
 
 void quota_look_after(const struct quota_bucket *b, struct quota_held held, int64_t used,
                       int64_t now_us, int64_t *ret_left, int64_t *ret_full_us)
 {
     int64_t limit = atomic_load(&b->limit), full = b->period_s * SECOND_NS;
-    int64_t owed = atomic_load(&b->paid_ns) - now_us * 1000, left;
+    int64_t owed = paid(b) - now_us * 1000, left;
 
     owed = (owed > 0 ? owed : 0) + owes(b, held, used);
     if (owed < 0)

@@ -15,6 +15,7 @@ struct quota_bucket {
     int64_t period_s;        /* set before its first use */
     _Atomic int64_t limit;   /* units a period; 0: no limit */
     _Atomic int64_t paid_ns; /* clock at which the bucket is full again */
+    _Atomic int64_t *shared; /* that clock where several processes have the bucket; NULL: paid_ns */
 };
 
 /* What was taken, and the limit at that time, by which it is given back even if the limit changed.

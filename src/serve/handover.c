@@ -19,6 +19,8 @@ _Static_assert(SERVE_SOCKETS_MAX == NET_LISTEN_MAX, "as many as net takes");
 #define ARGS_MAX  (2 << 20)
 #define HIGH_FD   64 /* above all that a new process is given */
 #define WORD      "GAUFRE_HANDOVER"
+#define TALLY     "GAUFRE_TALLY" /* the number of that descriptor */
+#define MORE_FDS  2              /* beside sockets: the pipe, and what limits count */
 #define PATH_SIZE 4096
 
 extern char **environ;
@@ -37,11 +39,12 @@ static int number_in(const char *name)
 
 int handover_take(struct handover *h, struct err *e)
 {
-    int before = number_in(WORD);
+    int before = number_in(WORD), tally = number_in(TALLY);
     int manager = number_in("LISTEN_PID") == getpid() ? number_in("LISTEN_FDS") : 0;
 
     *h = (struct handover){.n = before ? before : manager, .ready_fd = -1};
     unsetenv(WORD);
+    unsetenv(TALLY);
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");
     unsetenv("LISTEN_FDNAMES");
@@ -54,6 +57,8 @@ int handover_take(struct handover *h, struct err *e)
     h->ready_fd = FIRST_FD + before;
     if (fcntl(h->ready_fd, F_SETFD, FD_CLOEXEC))
         return err_set(e, ERR_ARG, "The upgrade handed over no pipe");
+    if (tally == h->ready_fd + 1 && !fcntl(tally, F_SETFD, FD_CLOEXEC))
+        h->tally_fd = tally;
     return 0;
 }
 
@@ -117,16 +122,16 @@ static char **list_args(struct buf *text, struct arena *a)
 }
 
 /* The environment without what is said of this process alone. */
-static char **list_environment(int n_fds, struct arena *a)
+static char **list_environment(int n_fds, int has_tally, struct arena *a)
 {
     static const char other[] = "WATCHDOG_PID=";
-    char word[sizeof WORD + 16];
+    char word[sizeof WORD + 16], tally[sizeof TALLY + 16];
     size_t n = 0;
     char **list;
 
     while (environ[n])
         n++;
-    list = arena_alloc(a, (n + 2) * sizeof *list);
+    list = arena_alloc(a, (n + 1 + MORE_FDS) * sizeof *list);
     if (!list)
         return NULL;
     n = 0;
@@ -135,7 +140,10 @@ static char **list_environment(int n_fds, struct arena *a)
             list[n++] = *v;
     }
     snprintf(word, sizeof word, WORD "=%d", n_fds);
+    snprintf(tally, sizeof tally, TALLY "=%d", FIRST_FD + n_fds + 1);
     list[n++] = arena_strdup(a, word);
+    if (has_tally && list[n - 1])
+        list[n++] = arena_strdup(a, tally);
     list[n] = NULL;
     return list[n - 1] ? list : NULL;
 }
@@ -158,7 +166,7 @@ static int spawn(const char *path, char **args, char **environment, const int *f
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
-    int high[NET_LISTEN_MAX + 1], r;
+    int high[NET_LISTEN_MAX + MORE_FDS], r;
     sigset_t none;
 
     for (int i = 0; i < n; i++)
@@ -184,9 +192,10 @@ static int spawn(const char *path, char **args, char **environment, const int *f
     return r;
 }
 
-int handover_start(const int *fd, int n, pid_t *ret_pid, int *ret_ready_fd, struct err *e)
+int handover_start(const int *fd, int n, int tally_fd, pid_t *ret_pid, int *ret_ready_fd,
+                   struct err *e)
 {
-    int all[NET_LISTEN_MAX + 1], ready[2], why = 0;
+    int all[NET_LISTEN_MAX + MORE_FDS], ready[2], why = 0, has_tally = tally_fd >= 0;
     char path[PATH_SIZE], **args, **environment;
     struct arena a;
     struct buf text;
@@ -197,14 +206,15 @@ int handover_start(const int *fd, int n, pid_t *ret_pid, int *ret_ready_fd, stru
         return err_set(e, ERR_IO, "Cannot make a pipe: %s", strerror(errno));
     memcpy(all, fd, (size_t)n * sizeof *fd);
     all[n] = ready[1];
+    all[n + 1] = tally_fd;
     arena_init(&a, 4096, ARGS_MAX);
     buf_init(&text, ARGS_MAX);
     args = read_args(&text) ? NULL : list_args(&text, &a);
-    environment = list_environment(n, &a);
+    environment = list_environment(n, has_tally, &a);
     if (!args || !environment)
         why = ENOMEM;
     else
-        why = spawn(path, args, environment, all, n + 1, ret_pid);
+        why = spawn(path, args, environment, all, n + 1 + has_tally, ret_pid);
     buf_done(&text);
     arena_done(&a);
     close(ready[1]);

@@ -8,8 +8,9 @@
 
 #include "serve/serve.h"
 
-/* Start this program anew and hand over n sockets. The pipe: a byte when it serves; its end, when
- * it has ended before. ERR_IO with a sentence. */
-int handover_start(const int *fd, int n, pid_t *ret_pid, int *ret_ready_fd, struct err *e);
+/* Start this program anew and hand over n sockets, and what limits count (tally_fd; -1: nothing).
+ * The pipe: a byte when it serves; its end, when it has ended before. ERR_IO with a sentence. */
+int handover_start(const int *fd, int n, int tally_fd, pid_t *ret_pid, int *ret_ready_fd,
+                   struct err *e);
 
 #endif

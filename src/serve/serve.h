@@ -193,6 +193,7 @@ struct handover {
     int fd[SERVE_SOCKETS_MAX];
     int n;        /* 0: nothing was handed over */
     int ready_fd; /* of an upgrade, to be written when this process serves; else -1 */
+    int tally_fd; /* of an upgrade: what limits count (cloud/tally.h); 0: none */
 };
 /* What was handed over to this process; its words leave the environment. Before there are other
  * threads. ERR_ARG. */

@@ -155,6 +155,7 @@ static int open_cloud(struct server *s, struct err *e)
         .retry = {.percent = (int32_t)c->retry_percent, .min = (int32_t)c->retry_min},
         .notices_box = net_io_mbox(s->net, 0),
         .notices_mail = MAIL_NOTICE,
+        .tally_fd = c->handover && c->handover->tally_fd > 0 ? c->handover->tally_fd : -1,
         .now_us = clock_now_us(),
         .wall_us = clock_wall_us(),
     };
@@ -504,6 +505,7 @@ static void look_around(struct server *s)
 {
     look_at_certificate(s);
     cloud_tell_wall(s->cloud, clock_now_us(), clock_wall_us());
+    cloud_tidy(s->cloud);
     if (cloud_replays(s->cloud))
         replays_expire(cloud_replays(s->cloud), clock_now_us());
     if (!cloud_sync_accounts(s->cloud, clock_now_us()))

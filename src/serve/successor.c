@@ -67,7 +67,7 @@ void successor_begin(struct server *s)
         return;
     }
     n = net_server_listeners(s->net, fd); /* not before: who leaves has closed them */
-    if (handover_start(fd, n, &u->child, &u->ready_fd, &e)) {
+    if (handover_start(fd, n, cloud_tally_fd(s->cloud), &u->child, &u->ready_fd, &e)) {
         u->child = 0;
         tell_failed(e.text);
         return;
