@@ -1,16 +1,14 @@
 #include "serve/energy_settings.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/money.h"
 #include "engine/energy_meter.h"
-#include "net/url.h"
+#include "serve/meter_key.h"
 #include "serve/meter_reply.h"
 
-#define KEY_MAX     1024
 #define WATTS_MAX   INT64_C(1000000) /* of a curve */
 #define THREADS_MAX 4096
 
@@ -104,55 +102,6 @@ int energy_curve_of(const struct serve_energy *s, struct energy_curve *ret, stru
     return r;
 }
 
-/* "user:password" is sent as such, anything else as a token. */
-static int read_key(struct serve_config *c, struct serve_energy *s, struct err *e)
-{
-    char text[KEY_MAX + 1] = "";
-    const char *from = s->key_env ? getenv(s->key_env) : NULL;
-    FILE *f = s->key_file ? fopen(s->key_file, "re") : NULL;
-    size_t n = 0;
-
-    if (s->key_file && !f)
-        return err_set(e, ERR_ARG, "energy: key_file: %.200s: %s", s->key_file, strerror(errno));
-    if (s->key_env && !from)
-        return err_set(e, ERR_ARG, "energy: the environment has no variable %.200s", s->key_env);
-    if (f) {
-        n = fread(text, 1, KEY_MAX, f);
-        fclose(f);
-    } else if (from) {
-        n = strlen(from) > KEY_MAX ? KEY_MAX : strlen(from);
-        memcpy(text, from, n);
-    }
-    text[n] = 0;
-    text[strcspn(text, "\r\n")] = 0;
-    for (const char *p = text; *p; p++) {
-        if (*p < ' ' || *p > '~')
-            return err_set(e, ERR_ARG, "energy: the key has bytes that do not belong in one");
-    }
-    if (!*text)
-        return err_set(e, ERR_ARG, "energy: %s holds no key",
-                       s->key_env ? s->key_env : s->key_file);
-    s->key = arena_strdup(&c->arena, text);
-    explicit_bzero(text, sizeof text);
-    return s->key ? 0 : err_set(e, ERR_NOMEM, "out of memory");
-}
-
-/* A query, as many plugs want one, may follow. */
-static int is_url(const char *text)
-{
-    const char *at = strstr(text, "://"), *rest = at ? at + 3 + strcspn(at + 3, "/?#") : text;
-    char base[URL_MAX];
-    struct url u;
-
-    if (!at || strlen(text) >= sizeof base)
-        return 0;
-    memcpy(base, text, (size_t)(rest - text));
-    base[rest - text] = 0;
-    for (; *rest > ' ' && *rest <= '~' && *rest != '#'; rest++)
-        ;
-    return !*rest && !url_parse(base, &u) && !*u.user;
-}
-
 int energy_check(struct serve_config *c, struct err *e)
 {
     struct serve_energy *s = &c->energy;
@@ -164,13 +113,15 @@ int energy_check(struct serve_config *c, struct err *e)
         return r;
     if (is_asked && (!s->url || !*s->url))
         return err_set(e, ERR_ARG, "energy: 'url' is missing");
-    if (s->url && *s->url && !is_url(s->url))
+    if (s->url && *s->url && !meter_url_ok(s->url))
         return err_set(e, ERR_ARG,
                        "energy: its url is no http or https URL, or has a password: "
                        "that belongs into key_env or key_file");
     if (s->key_env && s->key_file)
         return err_set(e, ERR_ARG, "energy: 'key_env' or 'key_file', one of them");
-    return s->key_env || s->key_file ? read_key(c, s, e) : 0;
+    return s->key_env || s->key_file
+               ? meter_key_read(&c->arena, "energy", s->key_env, s->key_file, &s->key, e)
+               : 0;
 }
 
 void energy_describe(const struct serve_config *c, struct buf *out)

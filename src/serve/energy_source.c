@@ -1,7 +1,6 @@
 #include "serve/energy_source.h"
 
 #include <pthread.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +14,10 @@
 #include "net/fetch.h"
 #include "serve/energy_settings.h"
 #include "serve/energy_store.h"
+#include "serve/meter_key.h"
 #include "serve/meter_reply.h"
 
 #define TICK_US    1000000 /* of meters that are read at once */
-#define HEADER_MAX 2200
 #define THREAD_UW  INT64_C(4000000) /* a model that nobody calibrated: of a thread at work, ... */
 #define IDLE_UW    INT64_C(1000000) /* ... and of each that rests */
 
@@ -39,7 +38,7 @@ struct energy_source {
 
     /* The thread's own. */
     enum meter_field field;
-    char header[HEADER_MAX];
+    char header[METER_HEADER_MAX];
 };
 
 /* A kind of meter. */
@@ -98,30 +97,10 @@ static int open_model(struct energy_source *s, const struct energy *label_, int 
 
 /* ---- asked over HTTP ------------------------------------------------------------------------- */
 
-static int make_header(struct energy_source *s, struct err *e)
-{
-    const char *key = s->settings->key;
-    char text[1500];
-
-    if (!key)
-        return 0;
-    if (!strchr(key, ':')) {
-        snprintf(s->header, sizeof s->header, "Authorization: Bearer %s", key);
-        return 0;
-    }
-    if (sodium_base64_ENCODED_LEN(strlen(key), sodium_base64_VARIANT_ORIGINAL) > sizeof text)
-        return err_set(e, ERR_ARG, "energy: the key is too long");
-    sodium_bin2base64(text, sizeof text, (const unsigned char *)key, strlen(key),
-                      sodium_base64_VARIANT_ORIGINAL);
-    snprintf(s->header, sizeof s->header, "Authorization: Basic %s", text);
-    explicit_bzero(text, sizeof text);
-    return 0;
-}
-
 static int open_asked(struct energy_source *s, const struct energy *label, int n_threads,
                       struct err *e)
 {
-    int r = make_header(s, e);
+    int r = meter_key_header(s->settings->key, s->header, e);
 
     (void)n_threads;
     if (!r && (!s->settings->url || !*s->settings->url))

@@ -1,14 +1,11 @@
 #include "serve/meter_reply.h"
 
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/check.h"
-#include "base/json.h"
+#include "base/json_path.h"
 
 #define VALUE_MAX 4e18 /* micro-units: below 2^62 */
-#define NAME_MAX_ 128
 
 const char meter_unit_words[] = "W|mW|kW|J|Wh|kWh";
 
@@ -20,28 +17,13 @@ static const struct unit {
     [METER_J] = {0, 1e6}, [METER_WH] = {0, 3.6e9}, [METER_KWH] = {0, 3.6e12},
 };
 
-static int get_number(const json_t *v, double *ret)
-{
-    const char *text = json_string_value(v);
-    char *end;
-
-    if (json_is_number(v)) {
-        *ret = json_number_value(v);
-        return 1;
-    }
-    if (!text || !*text || strspn(text, "+-.0123456789eE") != strlen(text))
-        return 0;
-    *ret = strtod(text, &end);
-    return !*end;
-}
-
 static int reading_of(const json_t *v, enum meter_unit unit, const char *what,
                       struct meter_reading *ret, struct err *e)
 {
     const struct unit *u = &units[unit];
     double x;
 
-    if (!get_number(v, &x))
+    if (!json_path_number(v, &x))
         return err_set(e, ERR_FORMAT, "%.100s is no number", what);
     if (!isfinite(x) || x < 0 || x * u->micros > VALUE_MAX)
         return err_set(e, ERR_FORMAT, "%.100s is %g, which no meter can read", what, x);
@@ -56,34 +38,6 @@ static int parse(json_t **ret, const char *json, size_t n, struct err *e)
     return json_parse(ret, json, n, 0, e);
 }
 
-/* One step of a path. */
-static const json_t *step(const json_t *at, const char *name)
-{
-    char *end;
-
-    if (json_is_array(at) && *name >= '0' && *name <= '9' && strlen(name) < 6) {
-        unsigned long i = strtoul(name, &end, 10);
-        return *end ? NULL : json_array_get(at, i);
-    }
-    return json_object_get(at, name);
-}
-
-static const json_t *find(const json_t *at, const char *path)
-{
-    char name[NAME_MAX_];
-
-    while (at && *path) {
-        size_t n = strcspn(path, ".");
-        if (n >= sizeof name)
-            return NULL;
-        memcpy(name, path, n);
-        name[n] = 0;
-        at = step(at, name);
-        path += n + (path[n] == '.');
-    }
-    return at;
-}
-
 int meter_reply_feed(const char *json, size_t n, const char *path, enum meter_unit unit,
                      struct meter_reading *ret, struct err *e)
 {
@@ -94,7 +48,7 @@ int meter_reply_feed(const char *json, size_t n, const char *path, enum meter_un
     CHECK((unsigned)unit < ARRAY_LEN(units));
     if (r)
         return r;
-    at = find(root, path);
+    at = json_path_find(root, path);
     r = at ? reading_of(at, unit, *path ? path : "the answer", ret, e)
            : err_set(e, ERR_NOTFOUND, "the answer has nothing at '%.100s'", path);
     json_decref(root);

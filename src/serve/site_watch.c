@@ -1,20 +1,17 @@
 #include "serve/site_watch.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/put.h"
 #include "net/fetch.h"
 #include "serve/server.h"
+#include "serve/told_file.h"
 
 #define LOOK_MS       250
 #define FEED_MS       10000 /* to connect, and without a byte */
@@ -40,31 +37,7 @@ struct site_watch {
     _Atomic int stop;
 };
 
-/* ---- files ----------------------------------------------------------------------------------- */
-
-/* All of a regular file, at most the buffer's maximum. Links to pipes and devices are none. */
-static int read_file(const char *path, struct buf *out, struct stat *ret, struct err *e)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), r = 0;
-    char piece[16384];
-    ssize_t n = 1;
-
-    if (fd < 0)
-        return err_set(e, ERR_IO, "%.80s: %s", path, strerror(errno));
-    if (fstat(fd, ret) || !S_ISREG(ret->st_mode))
-        r = err_set(e, ERR_IO, "%.80s: is no file", path);
-    while (!r && n > 0) {
-        n = read(fd, piece, sizeof piece);
-        if (n < 0 && errno == EINTR)
-            n = 1;
-        else if (n < 0)
-            r = err_set(e, ERR_IO, "%.80s: %s", path, strerror(errno));
-        else if (buf_add(out, piece, (size_t)n))
-            r = err_set(e, ERR_LIMIT, "%.80s: is too large", path);
-    }
-    close(fd);
-    return r;
-}
+/* ---- files ---------------------------------------------------------------------------------- */
 
 /* Log it where it is not what was wrong before. */
 static void note(struct seen *v, int what, const struct err *e)
@@ -88,7 +61,7 @@ static void look_at_factor(struct cloud *cloud, struct seen *v)
     int32_t ppm = -1;
 
     buf_init(&text, SITE_FILE_MAX);
-    if (!read_file(v->site->capacity_file, &text, &st, &e)) {
+    if (!told_file_read(v->site->capacity_file, &text, &st, &e)) {
         const char *all = text.data ? text.data : "";
         char word[SITE_FILE_MAX + 1];
         size_t n = strcspn(all, " \t\r\n");
@@ -134,7 +107,7 @@ static void look_at_hours(struct cloud *cloud, struct seen *v)
     if (!stat(v->site->carbon_file, &st) && is_same_file(&st, &v->file))
         return;
     buf_init(&text, CARBON_BYTES_MAX);
-    if (read_file(v->site->carbon_file, &text, &st, &e))
+    if (told_file_read(v->site->carbon_file, &text, &st, &e))
         st = (struct stat){0}; /* it is tried again */
     v->file = st;
     take_hours(cloud, v, v->site->carbon_file, &text, &e);
