@@ -1,4 +1,6 @@
 /* Sites of a running cloud: what is said of them, and that their suppliers obey. */
+#include <string.h>
+
 #include "base/log.h"
 #include "cloud/accounts.h"
 #include "cloud/cloud_int.h"
@@ -11,17 +13,33 @@ void cloud_obey(struct cloud *c)
     pthread_mutex_unlock(&c->obey_lock);
 }
 
+/* Who says the factor in force; of several the first. */
+static const char *said_by(const struct site_view *v)
+{
+    if (v->state != SITE_ACTIVE)
+        return "state";
+    if (v->order.factor_ppm == v->factor_ppm)
+        return "operator";
+    if (v->file_ppm == v->factor_ppm)
+        return "file";
+    return v->environment_ppm == v->factor_ppm ? "environment" : "configuration";
+}
+
 /* Log it where the factor in force is another than before, and obey. */
 static void changed(struct cloud *c, const char *site, int32_t was_ppm)
 {
-    int32_t ppm = sites_factor(&c->sites, sites_find(&c->sites, site));
+    int i = sites_find(&c->sites, site);
+    int32_t ppm = sites_factor(&c->sites, i);
     char now[SITE_FACTOR_TEXT], was[SITE_FACTOR_TEXT];
+    struct site_view v;
 
     if (ppm == was_ppm)
         return;
-    LOG_EVENT(LOG_INFO, "site", LOG_STR("site", site),
+    sites_view(&c->sites, i, 0, &v);
+    LOG_EVENT(LOG_INFO, "site factor", LOG_STR("site", site),
               LOG_STR("capacity_factor", site_factor_show(ppm, now)),
-              LOG_STR("was", site_factor_show(was_ppm, was)));
+              LOG_STR("was", site_factor_show(was_ppm, was)), LOG_STR("by", said_by(&v)),
+              LOG_STR("cause", strcmp(said_by(&v), "environment") ? "" : v.cause));
     cloud_obey(c);
 }
 
@@ -39,6 +57,16 @@ void cloud_tell_site_factor(struct cloud *c, const char *site, int32_t ppm, cons
     int32_t was = sites_factor(&c->sites, sites_find(&c->sites, site));
 
     sites_tell_factor(&c->sites, site, ppm, why);
+    changed(c, site, was);
+}
+
+void cloud_tell_site_environment(struct cloud *c, const char *site,
+                                 const struct site_environment *v)
+{
+    int32_t was = sites_factor(&c->sites, sites_find(&c->sites, site));
+
+    if (sites_tell_environment(&c->sites, site, v))
+        return; /* no memory: what was said before holds, or the blind factor */
     changed(c, site, was);
 }
 
@@ -119,6 +147,11 @@ int cloud_view_site(struct cloud *c, int64_t wall_s, const char *name, struct si
         return ERR_NOTFOUND;
     look(c, i, wall_s, ret);
     return 0;
+}
+
+int cloud_view_site_environment(struct cloud *c, const char *site, struct site_environment *ret)
+{
+    return sites_view_environment(&c->sites, sites_find(&c->sites, site), ret);
 }
 
 const char *cloud_offer_site(const struct cloud *c, const struct cloud_offer *of)

@@ -1,10 +1,11 @@
 /* A door of the cloud room: sites. A site is a place with machines and a supply of power, to which
  * suppliers belong. What it is, the configuration says (struct site_terms); how much of it may be
- * used now is its *capacity factor*, which three may lower: the configuration, a file that is read
- * again and again, and an operator. The lowest holds. A site that is not active takes nothing new,
- * whatever its factor is. Admission obeys at once: of each supplier there as many places are used
- * as the factor leaves (policy/derate.h), and with 0 nothing new is sent there. What runs there
- * goes on to its end; what waits there and was not sent is sent back, to be routed elsewhere.
+ * used now is its *capacity factor*, which four may lower: the configuration, a file that is read
+ * again and again, an operator, and the sensors of its environment. The lowest holds. A site that
+ * is not active takes nothing new, whatever its factor is. Admission obeys at once: of each
+ * supplier there as many places are used as the factor leaves (policy/derate.h), and with 0 nothing
+ * new is sent there. What runs there goes on to its end; what waits there and was not sent is sent
+ * back, to be routed elsewhere.
  *
  * A site is *generally available*, or *dedicated* to the tenants that it names: for all others its
  * suppliers do not exist.
@@ -21,10 +22,11 @@
 #include "cloud/carbon.h"
 #include "job/energy.h"
 
-#define SITES_MAX      32
-#define SITES_EVER_MAX 256
-#define SITE_NAME_MAX  64 /* of sites and regions, with the NUL */
-#define SITE_FILE_MAX  64 /* bytes of a file with a factor */
+#define SITES_MAX        32
+#define SITES_EVER_MAX   256
+#define SITE_NAME_MAX    64 /* of sites and regions, with the NUL */
+#define SITE_FILE_MAX    64 /* bytes of a file with a factor */
+#define SITE_SENSORS_MAX 16
 
 struct cloud;
 struct cloud_offer;
@@ -62,6 +64,8 @@ struct site_terms {
     int64_t carbon_mg[CARBON_BASES]; /* for a kilowatt-hour at any hour; < 0: by its hours */
     int has_hours;                   /* a file or a feed tells these */
     int has_factor_file;             /* a file tells a factor */
+    int has_environment;             /* sensors tell one ... */
+    int32_t blind_ppm;               /* ... and before they did it is this */
     const struct zone *zone;         /* NULL: UTC */
 };
 
@@ -79,6 +83,35 @@ void cloud_tell_site_factor(struct cloud *c, const char *site, int32_t ppm, cons
  * before stay. */
 void cloud_tell_site_carbon(struct cloud *c, const char *site, struct carbon_hours *h,
                             const char *why);
+
+/* What one of its sensors says. */
+struct site_reading {
+    char name[SITE_NAME_MAX];
+    const char *quantity, *unit; /* live for ever; "" of what is 0 or 1 */
+    char source[160];            /* what is read, without what may be secret */
+    const char *quality;         /* lives for ever: good, stale, refused, or "not heard" */
+    int has_value;
+    int64_t value;      /* thousandths of the unit: the last that could be */
+    int64_t at_us;      /* when that was so, of the monotonic clock */
+    int64_t change;     /* within an hour, at the pace of late */
+    int32_t factor_ppm; /* what it leaves */
+    char why[200];      /* "", or why it was not read, or is refused */
+    int64_t limit[4];   /* low_allowed, low, high, high_allowed; INT64_MIN: none */
+    int64_t rate;       /* INT64_MIN: none */
+};
+
+struct site_environment {
+    int32_t factor_ppm;
+    char cause[200]; /* which sensor, its reading and limit; "": it leaves all */
+    int n;
+    struct site_reading row[SITE_SENSORS_MAX];
+};
+/* What its sensors say now; copied. */
+void cloud_tell_site_environment(struct cloud *c, const char *site,
+                                 const struct site_environment *v);
+/* And what they said last. ERR_NOTFOUND: there is no site, or it has no sensors, or they have not
+ * said anything. */
+int cloud_view_site_environment(struct cloud *c, const char *site, struct site_environment *ret);
 
 /* What an operator says of a site; < 0: nothing. */
 struct site_order {
@@ -99,6 +132,7 @@ struct site_view {
     struct site_order order;
     enum site_state state;                     /* in force */
     int32_t file_ppm;                          /* < 0: no file says anything */
+    int32_t environment_ppm;                   /* < 0: it has no sensors */
     int32_t factor_ppm;                        /* in force; 0 where it is not active */
     int64_t carbon_mg[CARBON_BASES];           /* in this hour, or CARBON_UNKNOWN */
     int64_t n_requests;                        /* served there, since the start */
@@ -107,6 +141,7 @@ struct site_view {
     int32_t n_running, n_waiting, n_suppliers; /* at its suppliers */
     int32_t n_places;                          /* in use at most, by the factor */
     char why_factor[160], why_carbon[160];     /* "", or why a file or a feed could not be read */
+    char cause[200]; /* of what the environment leaves; "": it leaves all */
 };
 /* Those of the configuration in force, in its order. wall_s: for the hour. */
 int cloud_view_sites(struct cloud *c, int64_t wall_s, struct site_view ret[SITES_MAX]);

@@ -71,8 +71,10 @@ int sites_init(struct sites *s)
 
 void sites_done(struct sites *s)
 {
-    for (int i = 0; s->site && i < atomic_load(&s->n); i++)
+    for (int i = 0; s->site && i < atomic_load(&s->n); i++) {
         carbon_free(s->site[i].hours);
+        free(s->site[i].environment);
+    }
     free(s->site);
     pthread_mutex_destroy(&s->lock);
 }
@@ -112,19 +114,28 @@ static enum site_state state_of(const struct site *one, const struct site_terms 
     return one->order.state >= 0 ? (enum site_state)one->order.state : t->state;
 }
 
+/* Under the lock: what its sensors leave; < 0: it has none. */
+static int32_t environment_of(const struct site *one, const struct site_terms *t)
+{
+    if (!t || !t->has_environment)
+        return -1;
+    return one->environment ? one->environment->factor_ppm : t->blind_ppm;
+}
+
 /* Under the lock: what holds now. */
 static void reckon(struct site *one)
 {
     const struct site_terms *t = atomic_load(&one->terms);
-    int32_t said[3], factor = 0;
+    int32_t said[4], factor = 0;
 
     if (!t)
         return;
     said[0] = t->factor_ppm;
     said[1] = t->has_factor_file ? one->file_ppm : -1;
     said[2] = one->order.factor_ppm;
+    said[3] = environment_of(one, t);
     if (state_of(one, t) == SITE_ACTIVE)
-        factor = derate_lowest(said, 3);
+        factor = derate_lowest(said, 4);
     atomic_store(&one->factor_ppm, factor);
 }
 
@@ -149,7 +160,12 @@ int sites_swap(struct sites *s, const struct cloud_sites *next, struct err *e)
     for (int i = 0; !r && next && i < next->n; i++)
         CHECK(make(s, next->list[i].name));
     for (int i = 0; !r && i < atomic_load(&s->n); i++) {
-        atomic_store(&s->site[i].terms, find_terms(next, s->site[i].name));
+        const struct site_terms *t = find_terms(next, s->site[i].name);
+        atomic_store(&s->site[i].terms, t);
+        if (!t || !t->has_environment) { /* should it have sensors again, they are new */
+            free(s->site[i].environment);
+            s->site[i].environment = NULL;
+        }
         reckon(&s->site[i]);
     }
     if (!r)
@@ -171,6 +187,24 @@ void sites_tell_factor(struct sites *s, const char *name, int32_t ppm, const cha
         reckon(&s->site[i]);
     }
     pthread_mutex_unlock(&s->lock);
+}
+
+int sites_tell_environment(struct sites *s, const char *name, const struct site_environment *v)
+{
+    int i, r = 0;
+
+    pthread_mutex_lock(&s->lock);
+    i = sites_find(s, name);
+    if (i >= 0 && !s->site[i].environment) {
+        s->site[i].environment = malloc(sizeof *v);
+        r = s->site[i].environment ? 0 : ERR_NOMEM;
+    }
+    if (i >= 0 && !r) {
+        *s->site[i].environment = *v;
+        reckon(&s->site[i]);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return r;
 }
 
 void sites_order(struct sites *s, const char *name, const struct site_order *o)
@@ -272,6 +306,7 @@ void sites_view(struct sites *s, int i, int64_t wall_s, struct site_view *ret)
                               .order = one->order,
                               .state = t ? state_of(one, t) : SITE_OFFLINE,
                               .file_ppm = t && t->has_factor_file ? one->file_ppm : -1,
+                              .environment_ppm = environment_of(one, t),
                               .factor_ppm = atomic_load(&one->factor_ppm),
                               .n_requests = atomic_load(&one->n_requests),
                               .used = one->used,
@@ -280,5 +315,22 @@ void sites_view(struct sites *s, int i, int64_t wall_s, struct site_view *ret)
         ret->carbon_mg[b] = mg_now(one, t, (enum carbon_basis)b, wall_s);
     put_text(ret->why_factor, sizeof ret->why_factor, one->why_factor);
     put_text(ret->why_carbon, sizeof ret->why_carbon, one->why_carbon);
+    if (ret->environment_ppm >= 0)
+        put_text(ret->cause, sizeof ret->cause,
+                 one->environment ? one->environment->cause : "its sensors were not heard yet");
     pthread_mutex_unlock(&s->lock);
+}
+
+int sites_view_environment(struct sites *s, int i, struct site_environment *ret)
+{
+    int has_any;
+
+    if (i < 0)
+        return ERR_NOTFOUND;
+    pthread_mutex_lock(&s->lock);
+    has_any = s->site[i].environment != NULL;
+    if (has_any)
+        *ret = *s->site[i].environment;
+    pthread_mutex_unlock(&s->lock);
+    return has_any ? 0 : ERR_NOTFOUND;
 }

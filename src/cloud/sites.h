@@ -23,6 +23,7 @@ struct site {
     struct site_order order;
     struct carbon_hours *hours;
     char why_factor[160], why_carbon[160];
+    struct site_environment *environment; /* NULL: it was told nothing */
 };
 
 struct sites {
@@ -39,6 +40,7 @@ int sites_swap(struct sites *s, const struct cloud_sites *next, struct err *e);
 int sites_find(const struct sites *s, const char *name); /* -1: there is none */
 /* These change the factor in force, of which the caller then tells the suppliers. */
 void sites_tell_factor(struct sites *s, const char *name, int32_t ppm, const char *why);
+int sites_tell_environment(struct sites *s, const char *name, const struct site_environment *v);
 void sites_order(struct sites *s, const char *name, const struct site_order *o);
 void sites_tell_carbon(struct sites *s, const char *name, struct carbon_hours *h, const char *why);
 
@@ -51,6 +53,7 @@ int sites_may_serve(const struct sites *s, int i, const char *tenant);
 void sites_count(struct sites *s, int i, const struct energy *used);
 /* What a kilowatt-hour emits there in that hour; CARBON_UNKNOWN. */
 int64_t sites_mg_per_kwh(struct sites *s, int i, enum carbon_basis b, int64_t at_s);
+int sites_view_environment(struct sites *s, int i, struct site_environment *ret); /* ERR_NOTFOUND */
 void sites_view(struct sites *s, int i, int64_t wall_s, struct site_view *ret);
 
 #endif

@@ -79,10 +79,27 @@ static void print_said(const json_t *said, const char *who, const char *name)
     const json_t *o = json_object_get(said, who);
     const char *state = json_string_value(json_object_get(o, "state"));
     const char *wrong = json_string_value(json_object_get(o, "error"));
+    const char *cause = json_string_value(json_object_get(o, "cause"));
     char factor[48];
 
     cmd_line(stdout, "    %-22s %s%s%s", name, number(o, "capacity_factor", "", factor),
              state ? ", " : "", state ? state : "");
+    if (wrong)
+        cmd_line(stdout, "    %-22s NOT READ: %s", "", wrong);
+    if (cause)
+        cmd_line(stdout, "    %-22s %s", "", cause);
+}
+
+/* A sensor: what it says, how old that is, what it leaves, and what is wrong with it. */
+static void print_sensor(const json_t *s)
+{
+    const char *wrong = json_string_value(json_object_get(s, "error"));
+    char value[48], age[48], factor[48];
+
+    cmd_line(stdout, "    %-22s %-13s %9s %-3s %-9s age %-9s factor %-5s %s", told(s, "name"),
+             told(s, "quantity"), number(s, "value", "", value), told(s, "unit"),
+             told(s, "quality"), number(s, "age_seconds", " s", age),
+             number(s, "capacity_factor", "", factor), told(s, "source"));
     if (wrong)
         cmd_line(stdout, "    %-22s NOT READ: %s", "", wrong);
 }
@@ -106,6 +123,7 @@ static void print_whole(const json_t *s)
     const json_t *said = json_object_get(s, "said"), *tenants = json_object_get(s, "dedicated_to");
     const json_t *carbon = json_object_get(s, "carbon_grams_per_kwh");
     const char *wrong = json_string_value(json_object_get(carbon, "error"));
+    const json_t *sensors = json_object_get(s, "sensors");
     char a[48], b[48], c[48];
 
     cmd_line(stdout, "site %s, region %s", told(s, "name"), told(s, "region"));
@@ -123,6 +141,11 @@ static void print_whole(const json_t *s)
     print_said(said, "configuration", "configuration");
     print_said(said, "file", "capacity_file");
     print_said(said, "operator", "operator");
+    print_said(said, "environment", "environment");
+    if (json_array_size(sensors))
+        cmd_line(stdout, "  sensors");
+    for (size_t i = 0; i < json_array_size(sensors); i++)
+        print_sensor(json_array_get(sensors, i));
     cmd_line(stdout, "  %-24s %s running, %s waiting, %s places, suppliers: %s", "now",
              number(s, "running", "", a), number(s, "waiting", "", b), number(s, "places", "", c),
              number(s, "suppliers", "", (char[48]){0}));
@@ -229,8 +252,8 @@ const struct cmd cmd_site = {
     .about =
         "Works on a running server by its admin API. What is set is in force at once, survives a\n"
         "restart and is written into the log of changes ('gaufre audit --changes'); the value\n"
-        "none takes it back. Of the factors that the configuration, the site's file and the\n"
-        "operator say, the lowest holds.\n\n"
+        "none takes it back. Of the factors that the configuration, the site's file, the\n"
+        "operator and the site's sensors say, the lowest holds.\n\n"
         "  export GAUFRE_ADMIN_KEY=...\n"
         "  gaufre site list\n"
         "  gaufre site set fra1 --capacity-factor 0.5\n"

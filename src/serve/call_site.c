@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/day.h"
 #include "base/json.h"
 #include "cloud/accounts.h"
 #include "cloud/site.h"
@@ -13,6 +14,11 @@
 #include "serve/server.h"
 
 #define BODY_MAX ((size_t)4096)
+
+static int64_t wall_s(void)
+{
+    return clock_wall_us() / 1000000;
+}
 
 static json_t *part(int64_t n, double of)
 {
@@ -38,14 +44,15 @@ static json_t *said_of(const struct site_view *v)
 {
     const struct site_terms *t = v->terms;
 
-    return json_pack("{s:{s:s, s:o}, s:{s:o, s:o}, s:{s:o, s:o}}", "configuration", "state",
-                     site_state_name(t->state), "capacity_factor", part(t->factor_ppm, DERATE_ALL),
-                     "file", "capacity_factor", part(v->file_ppm, DERATE_ALL), "error",
-                     text_or_null(v->why_factor), "operator", "state",
-                     v->order.state < 0
-                         ? json_null()
-                         : json_string(site_state_name((enum site_state)v->order.state)),
-                     "capacity_factor", part(v->order.factor_ppm, DERATE_ALL));
+    return json_pack(
+        "{s:{s:s, s:o}, s:{s:o, s:o}, s:{s:o, s:o}, s:{s:o, s:o}}", "configuration", "state",
+        site_state_name(t->state), "capacity_factor", part(t->factor_ppm, DERATE_ALL), "file",
+        "capacity_factor", part(v->file_ppm, DERATE_ALL), "error", text_or_null(v->why_factor),
+        "operator", "state",
+        v->order.state < 0 ? json_null()
+                           : json_string(site_state_name((enum site_state)v->order.state)),
+        "capacity_factor", part(v->order.factor_ppm, DERATE_ALL), "environment", "capacity_factor",
+        part(v->environment_ppm, DERATE_ALL), "cause", text_or_null(v->cause));
 }
 
 /* What its requests used, as far as that is known. */
@@ -59,13 +66,57 @@ static json_t *used_of(const struct site_view *v)
                      v->used.uncertainty_permille / 1e3);
 }
 
-static json_t *site_json(const struct site_view *v)
+/* ---- its environment ------------------------------------------------------------------------- */
+
+static json_t *milli_or_null(int64_t v)
+{
+    return v == INT64_MIN ? json_null() : json_real((double)v / 1e3);
+}
+
+static json_t *moment(int64_t age_us)
+{
+    char text[DAY_TEXT_MAX];
+
+    return json_string(day_show(wall_s() - age_us / 1000000, NULL, text));
+}
+
+static json_t *reading_json(const struct site_reading *r, int64_t now_us)
+{
+    int64_t age_us = now_us > r->at_us ? now_us - r->at_us : 0;
+
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o, s:o, s:o, s:o}, s:o}",
+        "name", r->name, "quantity", r->quantity, "unit", r->unit, "source", r->source, "quality",
+        r->quality, "value", r->has_value ? milli_or_null(r->value) : json_null(), "at",
+        r->has_value ? moment(age_us) : json_null(), "age_seconds",
+        r->has_value ? part(age_us, 1e6) : json_null(), "change_per_hour",
+        r->has_value ? milli_or_null(r->change) : json_null(), "capacity_factor",
+        part(r->factor_ppm, DERATE_ALL), "limits", "low_allowed", milli_or_null(r->limit[0]), "low",
+        milli_or_null(r->limit[1]), "high", milli_or_null(r->limit[2]), "high_allowed",
+        milli_or_null(r->limit[3]), "rate", milli_or_null(r->rate), "error", text_or_null(r->why));
+}
+
+/* What its sensors say; an empty list: it has none, or they have not said anything. */
+static json_t *sensors_of(struct cloud *c, const char *site)
+{
+    struct site_environment v;
+    json_t *a = json_array();
+    int64_t now_us = clock_now_us();
+
+    if (!cloud_view_site_environment(c, site, &v)) {
+        for (int i = 0; i < v.n; i++)
+            json_array_append_new(a, reading_json(&v.row[i], now_us));
+    }
+    return a;
+}
+
+static json_t *site_json(struct cloud *c, const struct site_view *v)
 {
     const struct site_terms *t = v->terms;
 
     return json_pack(
         "{s:s, s:s, s:o, s:b, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:o, s:{s:o, s:o, s:o}, s:s, s:i, "
-        "s:i, s:i, s:i, s:I, s:o, s:I}",
+        "s:i, s:i, s:i, s:I, s:o, s:I, s:o}",
         "object", "site", "name", t->name, "region", text_or_null(t->region), "generally_available",
         !t->n_tenants, "dedicated_to", tenants_of(t), "state", site_state_name(v->state),
         "capacity_factor", part(v->factor_ppm, DERATE_ALL), "said", said_of(v), "contracted_mw",
@@ -76,7 +127,8 @@ static json_t *site_json(const struct site_view *v)
         part(v->carbon_mg[CARBON_MARKET], 1e3), "error", text_or_null(v->why_carbon), "time_zone",
         t->time_zone ? t->time_zone : "UTC", "suppliers", v->n_suppliers, "running", v->n_running,
         "waiting", v->n_waiting, "places", v->n_places, "requests", (json_int_t)v->n_requests,
-        "energy", used_of(v), "requests_unmetered", (json_int_t)v->n_unmetered);
+        "energy", used_of(v), "requests_unmetered", (json_int_t)v->n_unmetered, "sensors",
+        sensors_of(c, t->name));
 }
 
 static int answer(struct call *c, json_t *j, struct err *e)
@@ -86,11 +138,6 @@ static int answer(struct call *c, json_t *j, struct err *e)
     json_decref(j);
     c->admin.status = 200;
     return r ? err_set(e, ERR_NOMEM, "No memory for the answer.") : 0;
-}
-
-static int64_t wall_s(void)
-{
-    return clock_wall_us() / 1000000;
 }
 
 /* ---- PATCH ----------------------------------------------------------------------------------- */
@@ -156,7 +203,7 @@ int call_admin_sites(struct call *c, struct err *e)
     int n = cloud_view_sites(c->s->cloud, wall_s(), v);
 
     for (int i = 0; i < n; i++)
-        json_array_append_new(list, site_json(&v[i]));
+        json_array_append_new(list, site_json(c->s->cloud, &v[i]));
     return answer(c, json_pack("{s:s, s:o}", "object", "list", "data", list), e);
 }
 
@@ -174,5 +221,5 @@ int call_admin_site(struct call *c, struct err *e)
         return e->code;
     if (cloud_view_site(c->s->cloud, wall_s(), name, &v))
         return err_set(e, ERR_NOTFOUND, "There is no site '%.64s'.", name);
-    return answer(c, site_json(&v), e);
+    return answer(c, site_json(c->s->cloud, &v), e);
 }

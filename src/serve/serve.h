@@ -20,12 +20,14 @@
 #include "cloud/cloud.h"
 #include "cloud/hooks.h"
 #include "job/preset.h"
+#include "policy/envelope.h"
 #include "policy/price.h"
 
 #define SERVE_MODELS_MAX    32
 #define SERVE_SUPPLIERS_MAX 32
 #define SERVE_PRICES_MAX    512
 #define SERVE_RATES_MAX     1024
+#define SERVE_SENSORS_MAX   128 /* of all sites */
 
 #define SERVE_RESIDENCIES_MAX 32
 
@@ -260,11 +262,34 @@ struct serve_site {
     const char *contracted_mw, *active_mw, *pue;
     int is_facility; /* the basis of power */
     const char *carbon, *carbon_market, *carbon_file, *carbon_url, *carbon_key_env, *carbon_ca_file;
-    int64_t carbon_refresh;  /* ms */
-    const char *carbon_key;  /* filled by serve_config_check */
-    struct zone *zone;       /* its own; NULL: UTC */
-    struct site_terms terms; /* of these */
+    int64_t carbon_refresh;       /* ms */
+    const char *carbon_key;       /* filled by serve_config_check */
+    struct zone *zone;            /* its own; NULL: UTC */
+    struct serve_sensor *sensors; /* in the arena */
+    int n_sensors;
+    const char *environment_blind, *environment_step; /* factors */
+    int64_t environment_dwell;                        /* ms */
+    int64_t altitude_m, altitude_from_m, altitude_m_per_degree;
+    struct envelope_rules rules; /* of these */
+    struct site_terms terms;
 };
+
+/* What tells something about a site's surroundings (serve/environment.h). */
+struct serve_sensor {
+    const char *name;
+    int quantity; /* an enum envelope_quantity */
+    int kind;     /* SERVE_SENSOR_x */
+    const char *url, *file, *path, *time_path, *key_env, *key_file, *ca_file;
+    struct config_strs command, when, from;
+    int unit; /* an enum sensor_unit */
+    const char *low_allowed, *low, *high, *high_allowed, *rate, *factor_beyond;
+    int64_t every, max_age, timeout, rate_window; /* ms */
+    /* filled by what reads it */
+    struct envelope_range range; /* of these */
+    const char *key;             /* NULL: none */
+    int i_from[2];               /* computed of these sensors; -1: it is read */
+};
+enum { SERVE_SENSOR_JSON, SERVE_SENSOR_REDFISH, SERVE_SENSOR_LINES };
 
 /* How the suppliers of a model are chosen. */
 struct serve_route {
@@ -384,6 +409,7 @@ extern const struct config_setting serve_key_settings[]; /* of its `keys` */
 extern const struct config_setting serve_price_settings[];
 extern const struct config_setting serve_rate_settings[];
 extern const struct config_setting serve_site_settings[];
+extern const struct config_setting serve_sensor_settings[]; /* of its `environment` */
 extern const struct config_setting serve_route_settings[];
 extern const struct config_setting serve_webhook_settings[];
 extern const struct config_setting serve_energy_settings[]; /* of the map `energy` */

@@ -17,6 +17,7 @@
 #include "cloud/replay.h"
 #include "net/tls.h"
 #include "serve/energy_source.h"
+#include "serve/environment.h"
 #include "serve/local_supplier.h"
 #include "serve/manager.h"
 #include "serve/server.h"
@@ -372,6 +373,8 @@ int serve_open(struct server **ret, const struct serve_config *c, struct err *e)
     if (!r)
         r = site_watch_start(s, e);
     if (!r)
+        r = environment_start(s, e);
+    if (!r)
         r = server_start(s, e);
     if (!r && pthread_create(&s->loader, NULL, loader_main, s))
         r = err_set(e, ERR_NOMEM, "cannot start the loader");
@@ -492,6 +495,8 @@ int serve_swap(struct server *s, const struct serve_config *c, struct err *e)
         webhooks_use(s, w);
     s->config = c;
     if (s->site_watch && site_watch_swap(s, &none))
+        LOG_EVENT(LOG_ERROR, "sites not watched", LOG_STR("why", none.text));
+    if (environment_swap(s, &none))
         LOG_EVENT(LOG_ERROR, "sites not watched", LOG_STR("why", none.text));
     s->generation++;
     console_set_generation(s->console, s->generation);
@@ -633,6 +638,7 @@ int64_t serve_close(struct server *s)
     }
     if (s->loader_started)
         pthread_join(s->loader, NULL);
+    environment_stop(s);
     site_watch_stop(s);
     prep_close(s->prep);
     for (int i = 0; i < s->n_locals; i++)

@@ -37,9 +37,9 @@ static const struct section {
      {serve_site_settings},
      "name",
      0,
-     NULL,
-     NULL,
-     NULL},
+     "environment",
+     "its sensors: what they say lowers the factor",
+     serve_sensor_settings},
     {"prices", "what tokens cost", {serve_price_settings}, "output", 0, NULL, NULL, NULL},
     {"rates",
      "what suppliers' currencies are worth",
@@ -170,7 +170,11 @@ int serve_config_template(const char *model, struct buf *out)
                 "# Places with machines and power, to which suppliers belong ('site: NAME' there, "
                 "or\n# here for this machine): a list.\n#sites:\n#  - name: fra1\n"
                 "#    region: eu-central\n#    pue: 1.2\n#    carbon_file: fra1.csv\n"
-                "#    capacity_file: /run/fra1.factor\n\n");
+                "#    capacity_file: /run/fra1.factor\n#    environment:\n#      - {name: inlet, "
+                "quantity: dry_bulb, kind: redfish, url: "
+                "https://bmc.example/redfish/v1/Chassis/1/Sensors/Inlet, key_env: BMC_KEY}\n"
+                "#      - {name: feeder, quantity: feeder_load, url: http://meter.example/feed, "
+                "path: load, high: 80, high_allowed: 90}\n\n");
     buf_add_str(out,
                 "# What tokens cost, for a million of them: a list. Without a price a request is "
                 "booked\n# as not priced yet; a price of 0 is one.\n#prices:\n#  - model: "

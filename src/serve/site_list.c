@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/money.h"
 #include "net/url.h"
+#include "serve/sensor_list.h"
 
 #define MW_MAX_NANO   (INT64_C(1000000) * MONEY_NANO / 1000) /* a gigawatt */
 #define NANO_PER_WATT 1000                                   /* of a megawatt */
@@ -51,6 +52,17 @@ const struct config_setting serve_site_settings[] = {
      "how often it is asked"},
     {"time_zone", CONFIG_STR, AT(time_zone), NULL, 0, 0, "ZONE",
      "whose hours a day in the carbon file has: Europe/Berlin (UTC)"},
+    {"environment_blind", CONFIG_STR, AT(environment_blind), "0.5", 0, 0, "FACTOR",
+     "the most while one of its sensors is not heard, or says what cannot be"},
+    {"environment_dwell", CONFIG_TIME, AT(environment_dwell), "5m", 0, 86400000, "TIME",
+     "how long its sensors must have allowed a higher factor before it rises"},
+    {"environment_step", CONFIG_STR, AT(environment_step), "0.05", 0, 0, "FACTOR",
+     "and by how much, at least"},
+    {"altitude_m", CONFIG_INT, AT(altitude_m), "0", -500, 6000, "M", "how high it lies"},
+    {"altitude_from_m", CONFIG_INT, AT(altitude_from_m), "0", -500, 6000, "M",
+     "from here on upwards the upper limits of dry_bulb are lowered"},
+    {"altitude_m_per_degree", CONFIG_INT, AT(altitude_m_per_degree), "0", 0, 6000, "M",
+     "by a degree for so many metres; 0: they are not"},
     {0},
 };
 
@@ -164,13 +176,31 @@ static int read_terms(struct serve_config *c, struct serve_site *p, struct err *
     if (read_number("pue", p->pue, MONEY_NANO, 10 * MONEY_NANO, &pue, e))
         return e->code;
     p->terms.pue_permille = (int32_t)((pue + 500000) / 1000000);
-    if (read_availability(p, e) || read_power(p, e) || read_carbon(p, e))
+    if (read_availability(p, e) || read_power(p, e) || read_carbon(p, e) || sensors_finish(p, e))
         return e->code;
     return read_zone(c, p, e);
 }
 
+struct reading_site {
+    struct serve_config *c;
+    struct config_doc *d;
+    struct serve_site *p;
+};
+
+static int read_list(void *arg, const char *name, struct config_node *value, struct err *e)
+{
+    const struct reading_site *r = arg;
+    int code;
+
+    if (strcmp(name, "environment"))
+        return 0;
+    code = sensors_read(r->c, r->d, value, r->p, e);
+    return code ? code : 1;
+}
+
 int site_read(struct serve_config *c, struct config_doc *d, struct config_node *map, struct err *e)
 {
+    struct reading_site in = {c, d, &c->sites[c->n_sites]};
     struct serve_site *p = &c->sites[c->n_sites];
     struct err why = {0};
     int r;
@@ -181,7 +211,7 @@ int site_read(struct serve_config *c, struct config_doc *d, struct config_node *
         return config_err(d, map, e, "more than %d sites", SITES_MAX);
     *p = (struct serve_site){.is_general = -1};
     config_defaults(serve_site_settings, p, &c->arena);
-    r = config_read(d, map, serve_site_settings, p, &c->arena, NULL, NULL, e);
+    r = config_read(d, map, serve_site_settings, p, &c->arena, read_list, &in, e);
     if (r)
         return r;
     if (!p->name || !site_name_ok(p->name))
@@ -224,10 +254,15 @@ static int check_site(const struct serve_config *c, const char *who, const char 
 int sites_check(struct serve_config *c, struct err *e)
 {
     char who[160];
-    int r = check_site(c, "site", c->site, e);
+    int r = check_site(c, "site", c->site, e), n_sensors = 0;
 
     for (int i = 0; !r && i < c->n_sites; i++) {
         r = check_key(c, &c->sites[i], e);
+        if (!r)
+            r = sensors_check(c, &c->sites[i], e);
+        n_sensors += c->sites[i].n_sensors;
+        if (!r && n_sensors > SERVE_SENSORS_MAX)
+            r = err_set(e, ERR_ARG, "sites: more than %d sensors in all", SERVE_SENSORS_MAX);
         c->site_list[i] = c->sites[i].terms;
     }
     for (int i = 0; !r && i < c->n_suppliers; i++) {
@@ -250,5 +285,6 @@ void sites_describe(const struct serve_config *c, struct buf *out)
         for (int k = 0; k < p->dedicated_to.n; k++)
             buf_addf(out, "%s%s", k ? ", " : ", dedicated to ", p->dedicated_to.v[k]);
         buf_add_char(out, '\n');
+        sensors_describe(p, out);
     }
 }
