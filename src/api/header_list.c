@@ -59,6 +59,21 @@ int api_key_find(const char *authorization, const char *x_api_key, const char *a
     return api_key && trimmed(api_key, ret, ret_n);
 }
 
+int api_cookie_find(const char *cookies, const char *name, const char **ret, size_t *ret_n)
+{
+    size_t n = strlen(name);
+
+    for (const char *at = cookies; *at; at += strcspn(at, ";")) {
+        at += strspn(at, "; \t");
+        if (strncmp(at, name, n) || at[n] != '=')
+            continue;
+        *ret = at + n + 1;
+        *ret_n = strcspn(*ret, "; \t");
+        return 1;
+    }
+    return 0;
+}
+
 int api_cors_headers(int preflight, const char *origin, struct api_header *out, int max)
 {
     struct list l = {out, 0, max};

@@ -28,6 +28,10 @@ struct api_request_headers {
 int api_key_find(const char *authorization, const char *x_api_key, const char *api_key,
                  const char **ret, size_t *ret_n);
 
+/* The value of the cookie of that name in the header Cookie. 1 and the first one's (within the
+ * header's value, may be empty), or 0. */
+int api_cookie_find(const char *cookies, const char *name, const char **ret, size_t *ret_n);
+
 /* CORS for any answer (n <= 3) and for a preflight (n <= 6), to pages of `origin` ("*": all); NULL
  * allows none (n = 0). */
 int api_cors_headers(int preflight, const char *origin, struct api_header *out, int max);

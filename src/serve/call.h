@@ -412,7 +412,7 @@ void call_show_metrics(struct call *c);
 /* call_session.c: io thread. The console's login, who is in, and out. */
 #define CALL_COOKIE_MAX 32
 /* The name of its cookie here: browsers share cookies among all ports of a host. Its length. */
-size_t call_cookie_name(struct server *s, char ret[CALL_COOKIE_MAX]);
+void call_cookie_name(struct server *s, char ret[CALL_COOKIE_MAX]);
 void call_session(struct call *c);
 
 /* call_watch.c: io thread. Whose requests are seen: c->i_viewer. */

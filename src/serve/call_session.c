@@ -8,9 +8,9 @@
 #include "base/json_member.h"
 #include "serve/server.h"
 
-size_t call_cookie_name(struct server *s, char ret[CALL_COOKIE_MAX])
+void call_cookie_name(struct server *s, char ret[CALL_COOKIE_MAX])
 {
-    return (size_t)snprintf(ret, CALL_COOKIE_MAX, "gaufre_session_%d", net_server_port(s->net));
+    snprintf(ret, CALL_COOKIE_MAX, "gaufre_session_%d", net_server_port(s->net));
 }
 
 /* Only over TLS where the page came so, to a proxy in front of this server at least. */

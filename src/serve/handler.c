@@ -198,17 +198,13 @@ int handler_is_own_page(const struct call *c)
 
 int handler_find_session(struct call *c, struct session *ret)
 {
-    const char *at = http_field(net_head(c->x), "cookie");
+    const char *cookies = http_field(net_head(c->x), "cookie"), *token;
     char name[CALL_COOKIE_MAX];
-    size_t n = call_cookie_name(c->s, name);
+    size_t n;
 
-    for (; at && *at; at += strcspn(at, ";")) {
-        at += strspn(at, "; \t");
-        if (!strncmp(at, name, n) && at[n] == '=')
-            return sessions_find(c->s->sessions, clock_now_us(), at + n + 1,
-                                 strcspn(at + n + 1, "; \t"), ret);
-    }
-    return 0;
+    call_cookie_name(c->s, name);
+    return cookies && api_cookie_find(cookies, name, &token, &n) &&
+           sessions_find(c->s->sessions, clock_now_us(), token, n, ret);
 }
 
 static int is_change(const struct call *c)

@@ -152,6 +152,31 @@ static void test_keys(void **state)
     }
 }
 
+static void test_cookies(void **state)
+{
+    static const struct {
+        const char *cookies, *want; /* of the name s_80 */
+    } rows[] = {
+        {"s_80=a", "a"},           {"x=1; s_80=a; y=2", "a"},
+        {"s_8080=b; s_80=a", "a"}, {"xs_80=b;s_80=a", "a"},
+        {"s_80=a b", "a"},         {"s_80=a; s_80=b", "a"},
+        {" ;; s_80=; s_80=b", ""}, {"s_80", NULL},
+        {"s_80 =a", NULL},         {"S_80=a", NULL},
+        {"x=s_80=a", NULL},        {"", NULL},
+        {"s_80=a=b", "a=b"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *v;
+        size_t n;
+        assert_int_equal(api_cookie_find(rows[i].cookies, "s_80", &v, &n), rows[i].want != NULL);
+        if (rows[i].want) {
+            assert_int_equal(n, strlen(rows[i].want));
+            assert_memory_equal(v, rows[i].want, n);
+        }
+    }
+}
+
 /* "name: value\n..." of a list. */
 static const char *listed(const struct api_header *h, int n)
 {
@@ -242,9 +267,10 @@ static void test_durations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_routes),  cmocka_unit_test(test_route_details),
-        cmocka_unit_test(test_query),   cmocka_unit_test(test_keys),
-        cmocka_unit_test(test_headers), cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_routes),    cmocka_unit_test(test_route_details),
+        cmocka_unit_test(test_query),     cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_cookies),   cmocka_unit_test(test_headers),
+        cmocka_unit_test(test_durations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
