@@ -57,6 +57,16 @@ def check_names(root, metrics):
     return bad
 
 
+def check_variables(root):
+    """Grafana's schema wants both of what a variable is at, or neither."""
+    bad = []
+    for f in sorted((root / "deploy/grafana").glob("*.json")):
+        for v in json.loads(f.read_text())["templating"]["list"]:
+            if not {"text", "value"} <= v.get("current", {"text": "", "value": ""}).keys():
+                bad.append(f"{f.name}: {v['name']}: current has no text or no value")
+    return bad
+
+
 def check_runbooks(root):
     rules = (root / "deploy/prometheus/rules.yml").read_text()
     tests = (root / "deploy/prometheus/rules_test.yml").read_text()
@@ -88,16 +98,17 @@ def main():
     root, probe = pathlib.Path(sys.argv[1]), sys.argv[2]
     promtool = shutil.which("promtool")
     results = [("metrics in deploy/ are the program's", check_names(root, metrics_of(probe))),
-               ("each alert has a runbook and tests", check_runbooks(root))]
+               ("each alert has a runbook and tests", check_runbooks(root)),
+               ("variables of boards are whole", check_variables(root))]
     if promtool:
         results.append(("promtool is content with the rules", check_promtool(root, promtool)))
-    print("1..3")
+    print("1..4")
     for i, (what, bad) in enumerate(results, 1):
         for line in bad:
             print(f"# {line}")
         print(f"{'not ok' if bad else 'ok'} {i} - {what}")
     if not promtool:
-        print("ok 3 - promtool is content with the rules # SKIP promtool is not installed (Debian: prometheus)")
+        print("ok 4 - promtool is content with the rules # SKIP promtool is not installed (Debian: prometheus)")
     return any(bad for _, bad in results)
 
 
