@@ -89,7 +89,13 @@ static void reset(struct h2_stream *st, uint32_t error_code)
     check(st, nghttp2_submit_rst_stream(h2_of(st)->session, NGHTTP2_FLAG_NONE, st->id, error_code));
 }
 
-/* The upper room has ended it. */
+static void took(struct h2_stream *st, size_t n)
+{
+    check(st, nghttp2_session_consume_stream(h2_of(st)->session, st->id, n));
+}
+
+/* The upper room has ended it. What came of a body that it never asked for makes room for the rest,
+ * which its client may want to be rid of before it looks at the answer. */
 static void ended(struct h2_stream *st)
 {
     struct net_exchange *x = st->x;
@@ -99,6 +105,9 @@ static void ended(struct h2_stream *st)
         h2_close_after(st->conn);
     st->x = NULL;
     exchange_free(x);
+    took(st, st->ahead.len);
+    buf_done(&st->ahead);
+    net_claim_set(&st->ahead_claim, 0);
 }
 
 /* on_gone where the upper room knows of it, and the end of its answer. */
@@ -134,11 +143,6 @@ void h2_stream_head(struct h2_stream *st)
         exchange_refuse(x, p->status, p->why);
     else
         exchange_ask(x);
-}
-
-static void took(struct h2_stream *st, size_t n)
-{
-    check(st, nghttp2_session_consume_stream(h2_of(st)->session, st->id, n));
 }
 
 static void body_failed(struct h2_stream *st, int code)
@@ -202,7 +206,7 @@ static void read_ahead(struct h2_stream *st)
 {
     struct net_exchange *x = st->x;
     size_t n = st->ahead.len;
-    int code = st->is_short ? ERR_NOMEM : body_add(x, st->ahead.data, n);
+    int code = st->is_short ? ERR_NOMEM : n ? body_add(x, st->ahead.data, n) : 0;
 
     buf_done(&st->ahead);
     net_claim_set(&st->ahead_claim, 0);

@@ -138,7 +138,7 @@ MAYBE static struct h2_client *h2_dial(const struct room *r)
     return c;
 }
 
-static void h2_client_close(struct h2_client *c)
+MAYBE static void h2_client_close(struct h2_client *c)
 {
     nghttp2_session_del(c->session);
     close(c->fd);
@@ -146,7 +146,7 @@ static void h2_client_close(struct h2_client *c)
 }
 
 /* Write what there is to write. */
-static void h2_push(struct h2_client *c)
+MAYBE static void h2_push(struct h2_client *c)
 {
     if (!c->is_over)
         nghttp2_session_send(c->session);
@@ -214,8 +214,10 @@ static int32_t h2_ask_more(struct h2_client *c, const char *method, const char *
         assert_true(n < H2_FIELDS_MAX);
         nv[n++] = nv_of(more[0], more[1]);
     }
-    c->upload = body;
-    c->n_upload = n_body;
+    if (body) { /* one at a time */
+        c->upload = body;
+        c->n_upload = n_body;
+    }
     id = nghttp2_submit_request(c->session, NULL, nv, n, body ? &upload : NULL, NULL);
     assert_true(id > 0);
     memset(told_of(c, id), 0, sizeof(struct h2_told));
