@@ -8,7 +8,7 @@
 #   make bench    speed and quality beside the peers (QUICK=1: minutes; ONLY=, MODELS=, PEERS=: see bench/run.sh)
 #   make bench-gateway    what the relay adds to a request and costs, beside other gateways (QUICK=1: two minutes, alone)
 #   make screenshots    the pictures of the page in docs/, from the built server in Chromium
-#   make soak     the server killed KILLS times under load (default 1000), then SEEDS simulated worlds
+#   make soak     the server killed KILLS times under load and as often in streams (default 1000), then SEEDS simulated worlds
 #   make asan | tsan | fuzz    one sanitizer build with its tests; fuzzing for FUZZ_SECONDS each
 #   make install  into PREFIX (default /usr/local), DESTDIR respected
 #   make deb      a Debian package in build/ (MAINTAINER=)

@@ -5,11 +5,13 @@ and be booked once, while short requests on new connections go on.
   bench/upgrade.py                            builds nothing: GAUFRE_BIN or build/release/src/cmd/gaufre, the model smollm2-135m
   bench/upgrade.py --streams 2000 --upgrades 2 --tokens 4
 
-The server and this script need a descriptor a stream (ulimit -n). The last line is for machines. Exit 1: something was lost.
+The clients are spread over processes. Each of them and the server need a descriptor a stream (ulimit -n): where the limit is too
+low for what is asked, the script says so and opens as many as it allows. The last line is for machines. Exit 1: something was lost.
 """
 import argparse
 import asyncio
 import json
+import multiprocessing
 import os
 import re
 import resource
@@ -54,34 +56,86 @@ async def short_ones(port, model, count, is_over):
         await request(port, ask(model, 1, False), count, b'"finish_reason"')
 
 
-async def run(args, port, log_path, pid):
-    streams, short = ({"open": 0, "whole": 0, "lost": 0, "refused": 0} for _ in range(2))
+NOTHING = {"open": 0, "whole": 0, "lost": 0, "refused": 0}
+PER_PROCESS = 2500
+
+
+class Clients:
+    """Some streams, in a process of their own that tells how many are open, and in the end what became of them."""
+
+    def __init__(self, port, model, tokens, n):
+        self.count, self.n = dict(NOTHING), n
+        mine, theirs = multiprocessing.Pipe()
+        self.pipe = mine
+        self.process = multiprocessing.Process(target=self.main, args=(theirs, port, model, tokens, n), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    @staticmethod
+    def main(pipe, port, model, tokens, n):
+        async def all_of_them():
+            count, data = dict(NOTHING), ask(model, tokens, True)
+            tasks = []
+            for k in range(n):
+                tasks.append(asyncio.create_task(request(port, data, count, b"data: [DONE]")))
+                if k % 64 == 0:
+                    await asyncio.sleep(0)
+            while not all(t.done() for t in tasks):
+                pipe.send(count)
+                await asyncio.sleep(0.2)
+            pipe.send({**count, "ended": True})
+        asyncio.run(all_of_them())
+
+    def look(self):
+        try:
+            while self.pipe.poll():
+                self.count = self.pipe.recv()
+        except EOFError:
+            self.count = {**self.count, "ended": True, "lost": self.n - self.count["whole"] - self.count["refused"]}
+        return self.count
+
+
+def total(clients):
+    counts = [c.look() for c in clients]
+    return {k: sum(c[k] for c in counts) for k in NOTHING} | {k: c[k] for c in counts for k in ("seen",) if k in c}
+
+
+async def run(args, port, pid):
+    short = dict(NOTHING)
     is_over = asyncio.Event()
-    pids, began = [pid], time.monotonic()
+    pids, began, clients, n = [pid], time.monotonic(), [], 0
     beside = asyncio.create_task(short_ones(port, args.model, short, is_over))
-    tasks = []
     for i in range(args.upgrades):
         share = args.streams // args.upgrades
-        for k in range(share):
-            tasks.append(asyncio.create_task(request(port, ask(args.model, args.tokens, True), streams, b"data: [DONE]")))
-            if k % 64 == 0:
-                await asyncio.sleep(0)
-        while streams["open"] + streams["refused"] < len(tasks):
-            await asyncio.sleep(0.05)
-        under_way = len(tasks) - streams["whole"] - streams["lost"] - streams["refused"]
-        print(f"upgrade {i + 1}: {under_way} of {len(tasks)} streams are open", flush=True)
+        for k in range(0, share, PER_PROCESS):
+            clients.append(Clients(port, args.model, args.tokens, min(PER_PROCESS, share - k)))
+            n += clients[-1].n
+        while (now := total(clients))["open"] + now["refused"] < n:
+            await asyncio.sleep(0.1)
+        print(f"upgrade {i + 1}: {n - now['whole'] - now['lost'] - now['refused']} of {n} streams are open", flush=True)
         at = time.monotonic()
         p = await asyncio.create_subprocess_exec(find_binary(), "upgrade", str(pids[-1]), stdout=subprocess.PIPE)
         out, _ = await p.communicate()
         if p.returncode:
             sys.exit("the upgrade failed")
         pids.append(int(out))
-        print(f"upgrade {i + 1}: process {pids[-1]} serves after {time.monotonic() - at:.2f} s", flush=True)
-    await asyncio.gather(*tasks)
+        now = total(clients)
+        print(f"upgrade {i + 1}: process {pids[-1]} serves after {time.monotonic() - at:.2f} s; "
+              f"{n - now['whole'] - now['lost'] - now['refused']} streams are open", flush=True)
+    while not all("ended" in c.look() for c in clients):
+        await asyncio.sleep(0.2)
     is_over.set()
     await beside
     print(f"all streams ended after {time.monotonic() - began:.1f} s", flush=True)
-    return streams, short, pids
+    return total(clients), short, pids
+
+
+def how_many(wanted):
+    """As many as descriptors allow: the server has a few beside, and both of its processes may have all."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 200
+    if wanted > most:
+        print(f"ulimit -Hn allows {most} streams", flush=True)
+    return min(wanted, most)
 
 
 def main():
@@ -91,6 +145,7 @@ def main():
     a.add_argument("--upgrades", type=int, default=2)
     a.add_argument("--tokens", type=int, default=4)
     args = a.parse_args()
+    args.streams = how_many(args.streams)
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     with tempfile.TemporaryDirectory() as folder:
         ledger, log_path = os.path.join(folder, "ledger.db"), os.path.join(folder, "log")
@@ -107,7 +162,7 @@ def main():
                 sys.exit(read_log())
             time.sleep(0.05)
         port = int(re.search(r"listening.*port=(\d+)", read_log()).group(1))
-        streams, short, pids = asyncio.run(run(args, port, log_path, server.pid))
+        streams, short, pids = asyncio.run(run(args, port, server.pid))
         os.kill(pids[-1], signal.SIGTERM)
         server.wait()
         while any(os.path.exists(f"/proc/{p}") and " Z " not in open(f"/proc/{p}/stat").read() for p in pids[1:]):

@@ -6,7 +6,7 @@
 #          ones by clang, end to end with the real clients and the page in a browser,
 #          address+undefined and thread sanitizers, fuzz corpora as plain tests
 #   asan, tsan  that sanitizer's build and its tests
-#   soak   the server killed $KILLS times under load (1,000: an hour), then $SEEDS simulated worlds
+#   soak   the server killed $KILLS times under load, and in streams (1,000: hours), then $SEEDS simulated worlds
 #   fuzz   libFuzzer on every target for $FUZZ_SECONDS each, corpora not changed
 #
 # Ends with "N passed, M failed" (", K skipped") and exits 0 only when nothing failed. What each step
@@ -220,7 +220,7 @@ run_soak() {
     step "build gcc" build release gcc || return
     step "python environment" make_venv
     use_models build/release/src/cmd/gaufre
-    GAUFRE_KILLS=${KILLS:-1000} pytests soak build/release/src/cmd/gaufre --timeout 36000 tests/e2e/test_kill.py
+    GAUFRE_KILLS=${KILLS:-1000} pytests soak build/release/src/cmd/gaufre --timeout 36000 tests/e2e/test_kill.py tests/e2e/test_kill_streams.py
     step "simulated worlds" build/release/tests/sim/sim_cloud "$RANDOM" "${SEEDS:-100000}"
     step "stored answers in simulated worlds" build/release/tests/sim/sim_stored "$RANDOM" "${SEEDS:-100000}"
 }
