@@ -75,6 +75,21 @@ function order(s, done) {
     });
 }
 
+const limits = (x) => {
+    const l = x.limits, of = (v) => (v === null ? '' : number(v));
+    const range = [l.low_allowed, l.low, l.high, l.high_allowed].every((v) => v === null) ? '' : `${of(l.low)} … ${of(l.high)} (allowed ${of(l.low_allowed)} … ${of(l.high_allowed)})`;
+    return [range, l.rate === null ? '' : `${number(l.rate)} an hour`].filter(Boolean).join('; ') || 'only shown';
+};
+const reading = (x) => (x.value === null ? '–' : x.unit ? `${x.value.toFixed(1)} ${x.unit === 'C' ? '°C' : x.unit}` : x.value ? 'yes' : 'no');
+const SENSOR_TONES = { good: 'ok', stale: 'bad', refused: 'bad', 'not heard': 'bad' };
+
+/** What each sensor of each site says, how old that is, and what it leaves. */
+const sensor_table = () => new Table('Sensors', [{ name: 'Sensor', person: (x) => `${x.site} ${x.name}`, wide: true }, { name: 'Quantity', text: (x) => x.quantity.replaceAll('_', ' ') },
+    { name: 'Reading', right: true, text: reading }, { name: 'Age', right: true, text: (x) => (x.age_seconds === null ? '–' : `${number(Math.round(x.age_seconds))} s`) },
+    { name: 'Quality', make: () => h('span.co-chip', null), show: (el, x) => set_chip(el, x.quality, SENSOR_TONES[x.quality] || '') },
+    { name: 'Leaves', right: true, text: (x) => `${(100 * x.capacity_factor).toFixed(0)} %` }, { name: 'Well', text: limits },
+    { name: 'Source', person: (x) => x.source }, { name: 'Why not', person: (x) => x.error || '' }], { key: (x) => `${x.site} ${x.name}`, empty: 'No site has sensors.' });
+
 export function mount(root) {
     const note = h('p.eg-note', { role: 'status' }, 'Loading …');
     const here = new Meter();
@@ -106,6 +121,8 @@ export function mount(root) {
             list = told.data;
             listed_ms = performance.now();
             show();
+            sensors.update(list.flatMap((s) => s.sensors.map((x) => ({ ...x, site: s.name }))));
+            room.hidden = !list.some((s) => s.sensors.length);
             table.el.hidden = false;
             set_text(note, '');
         } catch (e) {
@@ -113,8 +130,9 @@ export function mount(root) {
         }
     }
 
-    table.el.hidden = true;
-    root.replaceChildren(h('div.eg', null, h('h1.co-title', null, 'Sites'), here.el, card('Sites', note, table.el)));
+    const sensors = sensor_table(), room = card('Sensors', sensors.el);
+    table.el.hidden = room.hidden = true;
+    root.replaceChildren(h('div.eg', null, h('h1.co-title', null, 'Sites'), here.el, card('Sites', note, table.el), room));
     load();
     return {
         update(s) {

@@ -82,6 +82,9 @@ enum {
     M_SITE_PUE,
     M_SITE_CARBON,
     M_SITE_REQUESTS,
+    M_SENSOR,
+    M_SENSOR_STALE,
+    M_SENSORS_FACTOR,
     M_RESERVED,
     M_BUDGETS,
     M_BUDGETS_MONEY,
@@ -360,6 +363,26 @@ static const struct metric_def defs[] = {
                        {"site", "basis"},
                        NULL,
                        0},
+    [M_SENSOR] =
+        {"gaufre_site_environment",
+         METRIC_SHARE,
+         "What a sensor of a site says, in the unit of its quantity; no series while it is "
+         "stale or refused.",
+         {"site", "sensor", "quantity"},
+         NULL,
+         0},
+    [M_SENSOR_STALE] = {"gaufre_site_environment_stale",
+                        METRIC_GAUGE,
+                        "1 while a sensor of a site says nothing that is new and can be.",
+                        {"site", "sensor"},
+                        NULL,
+                        0},
+    [M_SENSORS_FACTOR] = {"gaufre_site_environment_factor",
+                          METRIC_SHARE,
+                          "Part of a site's places that its sensors leave.",
+                          {"site"},
+                          NULL,
+                          0},
     [M_SITE_REQUESTS] = {"gaufre_site_requests_total",
                          METRIC_COUNTER,
                          "Requests that were served there.",
@@ -775,12 +798,29 @@ static void put_known(struct console *c, int i_def, const char *site, const char
         metric_put(metric_get(c->meter->set, i_def, site, basis, NULL), n * (1000000 / one));
 }
 
+/* The sensors of a site. */
+static void look_at_sensors(struct console *c, const char *site)
+{
+    struct metric_set *s = c->meter->set;
+    struct site_environment v;
+
+    if (cloud_view_site_environment(c->setup.cloud, site, &v))
+        return;
+    for (int i = 0; i < v.n; i++) {
+        const struct site_reading *r = &v.row[i];
+        int is_good = !strcmp(r->quality, "good");
+        metric_put(metric_get(s, M_SENSOR_STALE, site, r->name, NULL), !is_good);
+        if (is_good)
+            metric_put(metric_get(s, M_SENSOR, site, r->name, r->quantity), r->value * 1000);
+    }
+}
+
 /* Series of sites that the configuration has no more are not shown. */
 static void look_at_sites(struct console *c)
 {
     static const char *const bases[CARBON_BASES] = {"location", "market"};
-    static const int rows[] = {M_SITE_FACTOR, M_SITE_CONTRACTED, M_SITE_ACTIVE, M_SITE_PUE,
-                               M_SITE_CARBON};
+    static const int rows[] = {M_SITE_FACTOR, M_SITE_CONTRACTED, M_SITE_ACTIVE,  M_SITE_PUE,
+                               M_SITE_CARBON, M_SENSOR,          M_SENSOR_STALE, M_SENSORS_FACTOR};
     struct site_view v[SITES_MAX];
     int n = cloud_view_sites(c->setup.cloud, clock_wall_us() / 1000000, v);
 
@@ -795,6 +835,8 @@ static void look_at_sites(struct console *c)
         for (int b = 0; b < CARBON_BASES; b++)
             put_known(c, M_SITE_CARBON, t->name, bases[b], v[i].carbon_mg[b], 1000);
         put(c, M_SITE_REQUESTS, t->name, v[i].n_requests);
+        put_known(c, M_SENSORS_FACTOR, t->name, NULL, v[i].environment_ppm, 1000000);
+        look_at_sensors(c, t->name);
     }
 }
 

@@ -63,6 +63,8 @@ static int ask_file(const struct serve_sensor *s, struct buf *text, int64_t *ret
     struct stat st;
     int r = told_file_read(s->file, text, &st, e);
 
+    if (!r && !text->len)
+        r = err_set(e, ERR_AGAIN, "%.80s: is empty", s->file); /* it is just being written */
     if (!r)
         *ret_wall_us = (int64_t)st.st_mtim.tv_sec * 1000000 + st.st_mtim.tv_nsec / 1000;
     return r;

@@ -21,6 +21,7 @@ struct running {
     pid_t pid;
     int out, err; /* what it writes; -1: it has closed that */
     char said[SAID_MAX];
+    size_t n_said;
 };
 
 static void shut(int *fd)
@@ -101,18 +102,21 @@ static int take_output(struct running *p, struct buf *out, struct err *e)
     return 0;
 }
 
-/* The last that it complains about. */
+/* The first that it complains about; what is more is dropped. */
 static void take_complaint(struct running *p)
 {
     char piece[SAID_MAX];
-    ssize_t n = read(p->err, piece, sizeof piece - 1);
+    ssize_t n = read(p->err, piece, sizeof piece);
+    size_t room = SAID_MAX - 1 - p->n_said;
 
     if (n <= 0) {
         shut(&p->err);
         return;
     }
-    memcpy(p->said, piece, (size_t)n);
-    p->said[n] = 0;
+    if ((size_t)n < room)
+        room = (size_t)n;
+    memcpy(p->said + p->n_said, piece, room);
+    p->n_said += room;
 }
 
 /* Until it has closed its output. */

@@ -12,7 +12,8 @@
 
 /* What it writes on stdout, into `out`. argv ends with NULL. `is_over` is asked several times a
  * second; not 0: give up. ERR_IO (it cannot be run, or ended with another status than 0: the
- * sentence has the end of what it wrote on stderr), ERR_TIMEOUT, ERR_TOO_LARGE, ERR_CANCELLED. */
+ * sentence has the first line that it wrote on stderr), ERR_TIMEOUT, ERR_TOO_LARGE or
+ * ERR_CANCELLED. */
 int sensor_command(const char *const *argv, int64_t timeout_ms, int (*is_over)(void *), void *ctx,
                    struct buf *out, struct err *e);
 

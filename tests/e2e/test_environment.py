@@ -179,6 +179,8 @@ def test_one_that_dies_makes_it_cautious(site, told):
     s.factor(1)
     told.says["/a"] = None  # it hangs; the other is heard all the same
     s.factor(0.3)
+    assert s.server.metric("gaufre_site_environment_stale", sensor="a") == 1 and s.server.metric("gaufre_site_environment", sensor="b", quantity="feeder_load") == 40
+    assert s.server.metric("gaufre_site_environment_factor", site="fra1") == 0.3 and s.server.metric("gaufre_site_environment", sensor="a") == 0
     look = s.until("why", lambda x: x["said"]["environment"]["cause"].startswith("a: feeder_load is stale: its url: timed out"))
     assert [x["quality"] for x in look["sensors"]] == ["stale", "good"] and look["sensors"][0]["value"] == 40
     told.says["/b"] = {"load": 88}
@@ -211,3 +213,135 @@ def test_what_cannot_be_is_refused(site, told):
     s.factor(1)
     text = s.cli("site", "show", "fra1", "--server", s.server.url)
     assert "environment" in text and "dry_bulb" in text and "22 C" in text
+
+
+THRESHOLDS = {"UpperCaution": {"Reading": 35}, "UpperCritical": {"Reading": 45}, "LowerCaution": {"Reading": None}}
+
+
+def redfish(reading, **more):
+    """As DMTF's Sensor has it."""
+    return {"@odata.type": "#Sensor.v1_9_0.Sensor", "Id": "Inlet", "ReadingType": "Temperature", "Reading": reading, "ReadingUnits": "Cel",
+            "Status": {"State": "Enabled", "Health": "OK"}, "Thresholds": THRESHOLDS, **more}
+
+
+def test_redfish_tells_its_own_limits(site, told):
+    told.says["/s"] = redfish(24.5)
+    told.says["/m"] = {"@odata.type": "#EnvironmentMetrics.v1_3_0.EnvironmentMetrics", "HumidityPercent": {"Reading": 50}, "PowerWatts": {"Reading": 12500}}
+    more = "kind: redfish, every: 100ms, max_age: 30s, key_env: BMC"
+    s = site(env={"BMC": "root:calvin"}).serve([
+        f"{{name: inlet, quantity: dry_bulb, url: {told.url}/s, {more}}}",
+        f"{{name: rh, quantity: humidity, url: {told.url}/m, path: HumidityPercent.Reading, {more}}}",
+        f"{{name: power, quantity: feeder_power, unit: W, url: {told.url}/m, path: PowerWatts.Reading, {more}}}",
+        "{name: dew, quantity: dew_point, max_age: 30s, high: 20, high_allowed: 24}"], QUICK)
+    look = s.factor(1)
+    rows = {x["name"]: x for x in look["sensors"]}
+    assert rows["inlet"]["limits"] == {"low_allowed": None, "low": None, "high": 35, "high_allowed": 45, "rate": None}
+    assert rows["power"]["value"] == 12.5 and rows["rh"]["value"] == 50
+    assert 13.3 < rows["dew"]["value"] < 13.5 and rows["dew"]["source"] == "computed of inlet and rh"
+    assert told.keys["/s"] == "Basic cm9vdDpjYWx2aW4="
+    told.says["/s"] = redfish(76, ReadingUnits="[degF]")
+    s.until("Fahrenheit", lambda x: x["sensors"][0]["value"] == 24.444)
+    told.says["/s"] = redfish(33, Thresholds={"UpperCaution": {"Reading": 30}, "UpperCritical": {"Reading": 38}})
+    s.factor(0.62)
+    told.says["/s"] = redfish(33, Thresholds={"UpperCaution": {"Reading": 50}, "UpperCritical": {"Reading": 40}})
+    s.until("senseless thresholds", lambda x: "thresholds" in (x["sensors"][0]["error"] or ""))
+    for says, why in ((redfish(30, Status={"State": "Absent"}), "not in service"), (redfish(None), "no number"), (redfish(30, ReadingUnits="A"), "its unit is 'A'")):
+        told.says["/s"] = says
+        look = s.until(why, lambda x: why in (x["sensors"][0]["error"] or ""))
+        rows = {x["name"]: x for x in look["sensors"]}
+        assert rows["inlet"]["quality"] == rows["dew"]["quality"] == "refused" and rows["dew"]["error"] == "inlet is refused"
+
+
+SCRIPT = """#!/bin/sh
+read line && exit 3
+[ -n "$SECRET" ] && exit 4
+[ -e {folder}/slow ] && sleep 60
+[ -e {folder}/loud ] && exec yes
+cat {folder}/says || exit 5
+"""
+
+
+def test_commands_and_files(site, tmp_path):
+    script, says, water = tmp_path / "tool", tmp_path / "says", tmp_path / "water"
+    script.write_text(SCRIPT.format(folder=tmp_path))
+    script.chmod(0o755)
+    says.write_text("battery.charge: 100\nups.load: 23\nups.status: OL CHRG\n")
+    water.write_text("supply = 22.5 degrees C\n")
+    run = f"command: [{script}, an argument], every: 200ms, max_age: 3s"
+    s = site(env={"SECRET": "x"}).serve([
+        f"{{name: ups, quantity: on_battery, {run}, path: ups.status, when: [OB], factor_beyond: 0.25}}",
+        f"{{name: load, quantity: ups_load, {run}, path: ups.load, timeout: 1s}}",
+        f"{{name: loop, quantity: supply_water, file: {water}, kind: lines, path: supply, every: 200ms, max_age: 1h, high: 30, high_allowed: 40}}"], QUICK)
+    look = s.factor(1)
+    assert [(x["value"], x["unit"], x["source"]) for x in look["sensors"]] == [(0, "", str(script)), (23, "%", str(script)), (22.5, "C", str(water))]
+    says.write_text("ups.load: 55\nups.status: OB DISCHRG\n")
+    assert s.factor(0.25)["said"]["environment"]["cause"] == "ups: on_battery"
+    says.write_text("ups.load: 55\nups.status: OL\n")
+    s.factor(1)
+    water.write_text("supply = 35.0 degrees C\n")
+    s.factor(0.5)
+    water.write_text("supply = 25.0\n")
+    os.utime(water, (1, 1))  # nobody has written it for long
+    s.until("an old file", lambda x: "seconds old" in (x["sensors"][2]["error"] or ""))
+    water.write_text("supply = 25.0\n")
+    s.factor(1)
+    # What such a tool may do: fail, hang, talk without an end, be gone. The last reading stands until it is stale.
+    says.unlink()
+    assert "says" in s.until("it fails", lambda x: "status 5" in (x["sensors"][1]["error"] or ""))["sensors"][1]["error"]
+    (tmp_path / "slow").touch()
+    s.until("it hangs", lambda x: "not ended in time" in (x["sensors"][1]["error"] or ""))
+    (tmp_path / "slow").unlink()
+    (tmp_path / "loud").touch()
+    s.until("it is loud", lambda x: "more than 65536 bytes" in (x["sensors"][1]["error"] or ""))
+    script.unlink()
+    look = s.until("it is gone", lambda x: "No such file" in (x["sensors"][1]["error"] or "") and x["sensors"][0]["quality"] == "stale")
+    assert look["capacity_factor"] == 0.5 and look["said"]["environment"]["cause"].startswith("ups: on_battery is stale")
+
+
+def test_another_configuration(site, told):
+    """What was heard goes on when the configuration is read anew; a sensor that is new lowers nothing before it was asked."""
+    told.says["/a"] = {"load": 85}
+    told.says["/b"] = {"t": 20, "at": "2026-01-01T00:00:00Z"}
+    a = f"{{name: a, quantity: feeder_load, url: {told.url}/a, path: load, every: 100ms, max_age: 30s, high: 80, high_allowed: 90}}"
+    b = f"{{name: b, quantity: dry_bulb, url: {told.url}/b, path: t, time_path: at, every: 100ms, max_age: 2s, high: 27, high_allowed: 32}}"
+    s = site().serve([a])
+    s.factor(0.5)
+    told.says["/a"] = {"load": 20}
+    s.until("it waits", lambda x: (x["said"]["environment"]["cause"] or "").startswith("waits to rise after a: feeder_load is 85"))
+    s.reload([a, b])
+    s.until("an old reading", lambda x: len(x["sensors"]) == 2 and "seconds old" in (x["sensors"][1]["error"] or ""))
+    assert s.look()["capacity_factor"] == 0.5
+    told.says["/b"] = {"t": 20, "at": int(time.time()) + 3600}
+    s.until("one of tomorrow", lambda x: "time to come" in x["sensors"][1]["error"])
+    told.says["/b"] = {"t": 20}
+    s.until("without a time", lambda x: "at is no time" in x["sensors"][1]["error"])
+    s.reload([a], QUICK)
+    assert len(s.factor(1)["sensors"]) == 1
+    s.config.write_text(s.config.read_text().split("    environment:")[0] + "suppliers:" + s.config.read_text().split("suppliers:")[1])
+    s.server.process.send_signal(signal.SIGHUP)
+    s.until("it has none", lambda x: x["sensors"] == [] and x["said"]["environment"]["capacity_factor"] is None)
+
+
+def test_what_a_configuration_may_say(site, told):
+    s = site()
+    url = f"url: {told.url}/x"
+    for row, why in (
+            (f"{{quantity: dry_bulb, {url}}}", "needs a 'name'"), (f"{{name: a, {url}}}", "'quantity' is missing"), (f"{{name: a, quantity: heat, {url}}}", "quantity"),
+            ("{name: a, quantity: dry_bulb}", "url, file or command is missing"), (f"{{name: a, quantity: dry_bulb, {url}, file: /x}}", "one of them"),
+            ("{name: a, quantity: dry_bulb, url: ftp://x/}", "no http or https URL"), ("{name: a, quantity: dry_bulb, url: http://u:p@x/}", "key_env or key_file"),
+            (f"{{name: a, quantity: dry_bulb, {url}, unit: kW}}", "not told in it"), (f"{{name: a, quantity: dry_bulb, {url}, when: [x]}}", "0 or 1"),
+            (f"{{name: a, quantity: dry_bulb, {url}, high: 30, high_allowed: 20}}", "must not fall"), (f"{{name: a, quantity: dry_bulb, {url}, high: 3000}}", "never reach"),
+            (f"{{name: a, quantity: dry_bulb, {url}, high: warm}}", "'warm' is no number"), (f"{{name: a, quantity: dry_bulb, {url}, rate: -1}}", "rate"),
+            (f"{{name: a, quantity: dry_bulb, {url}, factor_beyond: 2}}", "factor_beyond"), (f"{{name: a, quantity: dry_bulb, {url}, every: 5s, max_age: 6s}}", "twice"),
+            ("{name: a, quantity: dew_point, high: 20}", "computed of a dry_bulb and a humidity"), ("{name: a, quantity: dew_point, from: [x]}", "two sensors"),
+            (f"{{name: a, quantity: dry_bulb, {url}, key_env: NOT_THERE_}}", "no variable NOT_THERE_"), ("inlet", "a sensor is a map")):
+        text = s.check([row])
+        assert why in text, text
+        assert "c.yaml:" in text or "NOT_THERE_" in text
+    row = f"{{name: a, quantity: dry_bulb, {url}?key=secret, low: 18, high: 27, high_allowed: 32}}"
+    assert "two sensors" in s.check([row, row])
+    assert "at this altitude" in s.check([row], "    altitude_m: 6000\n    altitude_from_m: 900\n    altitude_m_per_degree: 300\n")
+    assert "environment_blind" in s.check([row], "    environment_blind: 7\n")
+    s.write([row], "    altitude_m: 1500\n    altitude_from_m: 900\n    altitude_m_per_degree: 300\n")
+    text = s.cli("serve", "-c", s.config, "--check")
+    assert "sensor   a: dry_bulb from" in text and "high 25.0 C, high_allowed 30.0 C" in text and "secret" not in text
