@@ -70,6 +70,8 @@ static const struct route routes[] = {
     {"/admin/v1/usage", GETS, NO_V1, ADMIN, API_ROUTE_ADMIN_USAGE, NULL},
     {"/admin/v1/sites", GETS, NO_V1, ADMIN, API_ROUTE_ADMIN_SITES, NULL},
     {"/admin/v1/sites/", GETS | API_PATCH, REST | NO_V1, ADMIN, API_ROUTE_ADMIN_SITE, NULL},
+    {"/admin/v1/contracts", GETS | API_POST, NO_V1, ADMIN, API_ROUTE_ADMIN_CONTRACTS, NULL},
+    {"/admin/v1/contracts/", GETS, REST | NO_V1, ADMIN, API_ROUTE_ADMIN_CONTRACT, NULL},
     {"/admin/v1/reload", API_POST, NO_V1, ADMIN, API_ROUTE_ADMIN_RELOAD, NULL},
     {"/admin/v1/openapi.json", GETS, NO_V1, OPEN, API_ROUTE_ADMIN_OPENAPI, NULL},
     {"/admin/v1/prices", GETS, NO_V1, ADMIN, API_ROUTE_ADMIN_PRICES, NULL},

@@ -86,7 +86,7 @@ int accounts_sites(struct accounts *a,
                    int (*each)(void *arg, const char *site, const struct site_order *o), void *arg,
                    struct err *e);
 /* A contract's text at rest (contract_file.h), as it was amended. Versions are never changed. */
-#define CONTRACT_REASON_MAX 1000 /* bytes */
+#define CONTRACT_REASON_MAX 1000 /* characters */
 struct contract_version {
     const char *name;
     int64_t version;                   /* from 1 */

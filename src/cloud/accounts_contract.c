@@ -203,6 +203,16 @@ static int amend(struct accounts *a, const struct account_who *w, const struct c
     return r;
 }
 
+/* Of UTF-8: bytes that do not continue one. */
+static int64_t n_characters(const char *s)
+{
+    int64_t n = 0;
+
+    for (; *s; s++)
+        n += ((unsigned char)*s & 0xc0) != 0x80;
+    return n;
+}
+
 int accounts_amend(struct accounts *a, const struct account_who *w, struct contract_version *v,
                    struct err *e)
 {
@@ -210,8 +220,8 @@ int accounts_amend(struct accounts *a, const struct account_who *w, struct contr
     int64_t generation;
     int r;
 
-    if (strlen(v->reason) > CONTRACT_REASON_MAX)
-        return err_set(e, ERR_ARG, "the reason has more than %d bytes", CONTRACT_REASON_MAX);
+    if (n_characters(v->reason) > CONTRACT_REASON_MAX)
+        return err_set(e, ERR_ARG, "the reason has more than %d characters", CONTRACT_REASON_MAX);
     r = contract_file_parse(&f, v->name, v->text, strlen(v->text), e);
     if (r)
         return r;

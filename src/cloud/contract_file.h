@@ -31,5 +31,10 @@ int contract_file_err(const struct contract_file *f, int i_tranche, const char *
  * flags: shares and megawatts are then as they were. */
 #define CONTRACT_JSON_FLAGS JSON_REAL_PRECISION(15)
 json_t *contract_json(const struct contract_file *f);
+/* The same with what follows from it, as it is known at now_s: the state of each tranche and its
+ * price then, power, and what is owed by the year. */
+json_t *contract_view_json(const struct contract_file *f, int64_t now_s);
+/* The calendar years of its term: when the next one begins, or the term ends. */
+int64_t contract_next_year(const struct contract_file *f, int64_t at_s);
 
 #endif

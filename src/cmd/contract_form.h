@@ -6,10 +6,7 @@
 
 extern const char contract_form[]; /* a commented contract to begin with; it has no fault */
 
-/* A contract as it is known at a time: for people, or as JSON (a new reference; NULL: no memory).
- */
-void contract_print(const struct contract_file *f, int64_t now_s);
-json_t *contract_view_json(const struct contract_file *f, int64_t now_s);
+void contract_print(const struct contract_file *f, int64_t now_s); /* as it is known then */
 /* The fields in which two differ, a line each, or as JSON. */
 int contract_print_diff(const struct contract_file *a, const struct contract_file *b, int json,
                         struct err *e);

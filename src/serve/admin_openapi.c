@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "cloud/account.h"
+#include "cloud/accounts.h"
 #include "cloud/site.h"
 
 #define NAME_PATTERN "^[A-Za-z0-9._:-]{1,63}$"
@@ -15,7 +16,8 @@ enum {
     WITH_TEAM = 4,
     WITH_SETTINGS = 8,
     WITH_OVERLAP = 16,
-    WITH_ORDER = 64
+    WITH_ORDER = 64,
+    WITH_CONTRACT = 128
 };
 enum { AS_EVENTS = 32 }; /* its answer is a stream */
 
@@ -148,6 +150,30 @@ static const struct operation {
      WITH_ORDER,
      0,
      {NULL}},
+    {"/admin/v1/contracts",
+     "get",
+     "listContracts",
+     "The contracts that hold, and what follows from them",
+     200,
+     0,
+     0,
+     {"as_of", "known_on"}},
+    {"/admin/v1/contracts",
+     "post",
+     "amendContract",
+     "Record a contract's text as one version more",
+     201,
+     WITH_CONTRACT,
+     0,
+     {NULL}},
+    {"/admin/v1/contracts/{id}",
+     "get",
+     "getContract",
+     "A contract as it holds, and its versions",
+     200,
+     0,
+     0,
+     {"as_of", "known_on"}},
     {"/admin/v1/reload",
      "post",
      "reload",
@@ -304,6 +330,15 @@ static json_t *order_members(void)
                      "anyOf", "type", "number", "minimum", 0, "maximum", 1, "type", "null");
 }
 
+/* A version of a contract. */
+static json_t *contract_members(void)
+{
+    return json_pack("{s:{s:s}, s:{s:[{s:s, s:s}, {s:s}]}, s:{s:[{s:s, s:s, s:i}, {s:s}]}}", "text",
+                     "type", "string", "effective", "anyOf", "type", "string", "format", "date",
+                     "type", "null", "reason", "anyOf", "type", "string", "pattern",
+                     "^[^\\u0000]*$", "maxLength", CONTRACT_REASON_MAX, "type", "null");
+}
+
 static json_t *body_of(const struct operation *o)
 {
     static const struct {
@@ -328,12 +363,16 @@ static json_t *body_of(const struct operation *o)
         json_object_set_new(members, "overlap_seconds",
                             json_pack("{s:s, s:i, s:i, s:i}", "type", "integer", "minimum", 0,
                                       "maximum", 90 * 86400, "default", 86400));
+    if (o->body & WITH_CONTRACT)
+        json_object_update_new(members, contract_members());
+    if (o->body & WITH_CONTRACT)
+        json_array_append_new(required, json_string("text"));
     if (o->body & WITH_ORDER)
         json_object_update_new(members, order_members());
     return json_pack("{s:b, s:{s:{s:{s:s, s:o, s:o, s:b}}}}", "required",
-                     o->body & (WITH_ID | WITH_ORDER) ? 1 : 0, "content", "application/json",
-                     "schema", "type", "object", "properties", members, "required", required,
-                     "additionalProperties", 0);
+                     o->body & (WITH_ID | WITH_ORDER | WITH_CONTRACT) ? 1 : 0, "content",
+                     "application/json", "schema", "type", "object", "properties", members,
+                     "required", required, "additionalProperties", 0);
 }
 
 static json_t *parameter(const char *name, const char *in, json_t *schema)
@@ -352,6 +391,8 @@ static json_t *query_schema(const char *name)
     if (!strcmp(name, "offset") || !strcmp(name, "after") || !strcmp(name, "before"))
         return json_pack("{s:s, s:i, s:I}", "type", "integer", "minimum", 0, "maximum",
                          (json_int_t)1 << 53);
+    if (!strcmp(name, "as_of") || !strcmp(name, "known_on"))
+        return json_pack("{s:s, s:s}", "type", "string", "format", "date");
     if (!strcmp(name, "tenant"))
         return json_pack("{s:s, s:i}", "type", "string", "maxLength", ACCOUNT_NAME_MAX - 1);
     return json_pack("{s:s, s:i}", "type", "string", "maxLength", ACCOUNT_ID_MAX - 1);
@@ -391,7 +432,7 @@ static json_t *responses_of(const struct operation *o)
     } errors[] = {{"400", "What is wrong with the request"},
                   {"401", "No key, or a wrong one"},
                   {"403", "No key of the admin API"},
-                  {"404", "There is no such account or site"},
+                  {"404", "There is no such account, site or contract"},
                   {"405", "Not served for this method"},
                   {"408", "The body did not arrive in time"},
                   {"409", "It is there already, or has others that depend on it"},

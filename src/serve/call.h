@@ -283,6 +283,7 @@ int call_admin_reload(struct call *c, struct err *e);
 int call_admin_prices(struct call *c, struct err *e);
 int call_admin_sites(struct call *c, struct err *e); /* call_site.c */
 int call_admin_site(struct call *c, struct err *e);
+int call_admin_contracts(struct call *c, struct err *e);
 int call_account(struct call *c, struct err *e);
 void call_show_openapi(struct call *c); /* io thread */
 

@@ -57,6 +57,8 @@ static const struct endpoint rows[API_ROUTE_N] = {
     [API_ROUTE_ADMIN_USAGE] = {.administer = call_admin_usage},
     [API_ROUTE_ADMIN_SITES] = {.administer = call_admin_sites},
     [API_ROUTE_ADMIN_SITE] = {.administer = call_admin_site},
+    [API_ROUTE_ADMIN_CONTRACTS] = {.administer = call_admin_contracts},
+    [API_ROUTE_ADMIN_CONTRACT] = {.administer = call_admin_contracts},
     [API_ROUTE_ADMIN_RELOAD] = {.administer = call_admin_reload},
     [API_ROUTE_ADMIN_OPENAPI] = {.answer = call_show_openapi},
     [API_ROUTE_ADMIN_PRICES] = {.administer = call_admin_prices},

@@ -1,0 +1,199 @@
+/* The admin API's contracts: those that hold, one with its versions, and one version more. Runs on
+ * prep threads, as it waits for a database. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/day.h"
+#include "base/json.h"
+#include "cloud/accounts.h"
+#include "cloud/contract_file.h"
+#include "serve/server.h"
+
+#define BODY_MAX ((size_t)1 << 20)
+
+/* What is asked for, and what is gathered of it. */
+struct asked {
+    const char *name; /* NULL: all */
+    int64_t as_of_s, known_s;
+    struct contract_version amend;
+    struct account_who who;
+    json_t *list;
+    struct err *e;
+};
+
+static int answer(struct call *c, int status, json_t *j, struct err *e)
+{
+    int r = j ? json_put_tree(&c->out, j) : ERR_NOMEM;
+
+    json_decref(j);
+    c->admin.status = status;
+    return r ? err_set(e, ERR_NOMEM, "No memory for the answer.") : 0;
+}
+
+static int query_moment(const struct call *c, const char *name, int64_t *ret, struct err *e)
+{
+    char text[32];
+
+    if (!api_query_get(&c->route, name, text, sizeof text) || !day_read_moment(text, NULL, ret))
+        return 0;
+    return err_set_param(e, ERR_ARG, name, "%s: wants a day: 2026-12-01", name);
+}
+
+static json_t *version_json(const struct contract_version *v)
+{
+    char day[DAY_TEXT_MAX];
+
+    return json_pack("{s:I, s:s, s:I, s:s, s:s}", "version", (json_int_t)v->version, "effective",
+                     day_show(v->effective_s, NULL, day), "recorded_at", (json_int_t)v->recorded_s,
+                     "actor", v->actor, "reason", v->reason);
+}
+
+/* ---- looking --------------------------------------------------------------------------------- */
+
+static int add_view(void *arg, const struct contract_version *v)
+{
+    struct asked *x = arg;
+    struct contract_file *f;
+    json_t *j;
+    int r = contract_file_parse(&f, v->name, v->text, strlen(v->text), x->e);
+
+    if (r)
+        return r;
+    j = contract_view_json(f, x->as_of_s);
+    contract_file_close(f);
+    if (j) {
+        json_object_set_new(j, "object", json_string("contract"));
+        json_object_set_new(j, "version", json_integer(v->version));
+    }
+    return json_array_append_new(x->list, j) ? ERR_NOMEM : 0;
+}
+
+static int add_version(void *arg, const struct contract_version *v)
+{
+    struct asked *x = arg;
+
+    return json_array_append_new(x->list, version_json(v)) ? ERR_NOMEM : 0;
+}
+
+static int look(void *arg, struct accounts *a, struct err *e)
+{
+    struct asked *x = arg;
+    json_t *views = x->list, *versions = json_array(), *one;
+    int r;
+
+    x->e = e;
+    if (!x->name)
+        return accounts_contracts(a, x->as_of_s, x->known_s, add_view, x, e);
+    r = accounts_contract(a, x->name, 0, x->as_of_s, x->known_s, add_view, x, e);
+    x->list = versions;
+    if (!r)
+        r = accounts_contract_versions(a, x->name, add_version, x, e);
+    x->list = views;
+    one = json_array_get(views, 0);
+    if (!r && json_object_set(one, "versions", versions))
+        r = err_set(e, ERR_NOMEM, "No memory for the answer.");
+    json_decref(versions);
+    return r;
+}
+
+static int show(struct call *c, struct asked *x, struct err *e)
+{
+    int r = query_moment(c, "as_of", &x->as_of_s, e);
+
+    if (!r)
+        r = query_moment(c, "known_on", &x->known_s, e);
+    if (!r)
+        r = cloud_with_accounts(c->s->cloud, clock_now_us(), look, x, e);
+    if (r)
+        return r;
+    if (x->name)
+        return answer(c, 200, json_incref(json_array_get(x->list, 0)), e);
+    return answer(c, 200, json_pack("{s:s, s:O}", "object", "list", "data", x->list), e);
+}
+
+/* ---- amending -------------------------------------------------------------------------------- */
+
+static int read_day(const json_t *v, int64_t *ret, struct err *e)
+{
+    const char *text = json_string_value(v);
+
+    if (!v || json_is_null(v) || (text && !day_read_moment(text, NULL, ret)))
+        return 0;
+    return err_set_param(e, ERR_ARG, "effective", "effective: wants a day: 2026-12-01");
+}
+
+static int read_amendment(const struct call *c, json_t **ret_body, struct contract_version *ret,
+                          struct err *e)
+{
+    const char *name, *text, *reason;
+    json_t *body, *v;
+    int r;
+
+    if (c->body.len > BODY_MAX)
+        return err_set(e, ERR_TOO_LARGE, "A body here has at most %zu bytes.", BODY_MAX);
+    r = json_parse(ret_body, c->body.data ? c->body.data : "", c->body.len, 0, e);
+    if (r)
+        return r;
+    body = *ret_body;
+    if (!json_is_object(body))
+        return err_set(e, ERR_SCHEMA, "The body is a JSON object.");
+    json_object_foreach(body, name, v)
+    {
+        if (strcmp(name, "text") != 0 && strcmp(name, "effective") != 0 &&
+            strcmp(name, "reason") != 0)
+            return err_set_param(e, ERR_ARG, name, "%.60s: text, effective and reason are all",
+                                 name);
+    }
+    v = json_object_get(body, "reason");
+    text = json_string_value(json_object_get(body, "text"));
+    reason = json_string_value(v);
+    if (!text)
+        return err_set_param(e, ERR_ARG, "text", "text: wants a contract, in YAML or JSON");
+    if (v && !reason && !json_is_null(v))
+        return err_set_param(e, ERR_ARG, "reason", "reason: wants a text");
+    *ret = (struct contract_version){.name = "text", .text = text, .reason = reason ? reason : ""};
+    return read_day(json_object_get(body, "effective"), &ret->effective_s, e);
+}
+
+static int put(void *arg, struct accounts *a, struct err *e)
+{
+    struct asked *x = arg;
+
+    return accounts_amend(a, &x->who, &x->amend, e);
+}
+
+static int amend(struct call *c, struct asked *x, struct err *e)
+{
+    char actor[CLOUD_NAME_MAX + 8];
+    json_t *body = NULL;
+    int r;
+
+    snprintf(actor, sizeof actor, "key:%s", c->admin.who.key_id);
+    x->who = (struct account_who){actor, x->as_of_s};
+    r = read_amendment(c, &body, &x->amend, e);
+    if (!r)
+        r = cloud_with_accounts(c->s->cloud, clock_now_us(), put, x, e);
+    json_decref(body);
+    if (r)
+        return r;
+    return answer(c, 201,
+                  json_pack("{s:s, s:I}", "object", "contract.version", "version",
+                            (json_int_t)x->amend.version),
+                  e);
+}
+
+/* ---- the door -------------------------------------------------------------------------------- */
+
+int call_admin_contracts(struct call *c, struct err *e)
+{
+    struct asked x = {.name = c->route.id == API_ROUTE_ADMIN_CONTRACT ? c->route.arg : NULL,
+                      .as_of_s = clock_wall_us() / 1000000,
+                      .known_s = INT64_MAX,
+                      .list = json_array()};
+    int r = c->method == HTTP_POST ? amend(c, &x, e) : show(c, &x, e);
+
+    json_decref(x.list);
+    return r;
+}

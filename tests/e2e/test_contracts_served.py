@@ -1,0 +1,50 @@
+"""Contracts by the admin API of a running server: recorded, looked at as they held on a day, and the same as the commands see."""
+import json
+import pathlib
+
+import pytest
+
+from postgres import postgres  # noqa: F401  fixture
+from test_admin import admin  # noqa: F401  fixture
+
+pytestmark = pytest.mark.sanitize
+TEXT = (pathlib.Path(__file__).resolve().parents[2] / "examples/contracts/fast-750.yaml").read_text()
+
+
+def test_walk_through(admin):
+    assert admin("GET", "/contracts")[1] == {"object": "list", "data": []}
+    assert admin("GET", "/contracts/fast-750")[0] == 404
+    status, made = admin("POST", "/contracts", {"text": TEXT, "reason": "signed"})
+    assert status == 201 and made == {"object": "contract.version", "version": 1}
+    larger = TEXT.replace("mw: 350", "mw: 400")
+    assert admin("POST", "/contracts", {"text": larger, "effective": "2099-01-01", "reason": None})[0] == 201
+    listed = admin("GET", "/contracts?as_of=2026-11-30")[1]["data"]
+    assert [(c["contract"], c["version"], c["as_of"], c["ready_watts"]) for c in listed] == [("fast-750", 1, "2026-11-30", 150_000_000)]
+    assert {t["name"]: t["state"] for t in listed[0]["tranches"]}["year-1"] == "active"
+    one = admin("GET", "/contracts/fast-750?as_of=2100-01-01")[1]
+    assert one["version"] == 2 and [t["mw"] for t in one["tranches"] if t["name"] == "year-3"] == [400]
+    assert [(v["version"], v["reason"], v["actor"]) for v in one["versions"]] == [(1, "signed", "key:root"), (2, "", "key:root")]
+    assert admin("GET", "/contracts?known_on=2020-01-01")[1]["data"] == []
+    # The commands see the same, and the log has both.
+    shown = json.loads(admin.cloud.cli("contract", "show", "fast-750", "--json", "--as-of", "2026-11-30"))
+    assert shown == {k: v for k, v in listed[0].items() if k not in ("object", "version")}
+    changes = admin("GET", "/audit")[1]["data"]
+    assert [c["action"] for c in changes][-2:] == ["amend", "amend"]
+    admin.cloud.cli("audit", "--changes")
+
+
+def test_what_is_refused(admin):
+    for body, says in ((None, ""), ([], "object"), ({}, "text: wants a contract"), ({"text": 3}, "text: wants a contract"),
+                       ({"text": TEXT.replace("2028-01-01", "2028-02-30", 1)}, "'2028-02-30' is no day"),
+                       ({"text": "contract: x"}, "text:1:1: from: is missing"), ({"text": TEXT, "effective": "soon"}, "effective: wants a day"),
+                       ({"text": TEXT, "reason": 5}, "reason: wants a text"), ({"text": TEXT, "mw": 5}, "mw: text, effective and reason are all"),
+                       ({"text": TEXT, "reason": "x" * 1001}, "more than 1000 characters")):
+        status, got = admin("POST", "/contracts", body)
+        assert status == 400 and says in got["error"]["message"], (body, got)
+    assert admin("POST", "/contracts", {"text": TEXT, "reason": "\u20ac" * 1000})[0] == 201
+    assert admin("GET", "/contracts/fast-750")[1]["versions"][0]["reason"] == "\u20ac" * 1000
+    admin.cloud.cli("audit", "--changes")
+    assert admin("GET", "/contracts?as_of=2026-02-30")[0] == 400
+    assert admin("DELETE", "/contracts/fast-750")[0] == 405
+    key = admin("POST", "/keys", {"id": "plain", "tenant": "ops"})[1]["key"]
+    assert admin("GET", "/contracts", key=key)[0] == 403
