@@ -75,22 +75,34 @@ static struct stored *begin(struct stored_all *a, const char *tenant, int i, siz
     return r ? NULL : s;
 }
 
-static void tell(struct stored *s, enum event_kind kind)
+static void add(struct stored *s, enum event_kind kind)
 {
     static const struct usage usage = {.prompt_tokens = 2};
     static const struct times times;
     const struct event ev = {.kind = kind, .usage = &usage, .times = &times};
-    struct err e = {0};
 
     stored_add(s, &ev);
+}
+
+static void publish(struct stored *s)
+{
+    struct err e = {0};
+
     assert_int_equal(stored_publish(s, now, &e), 0);
+}
+
+static void tell(struct stored *s, enum event_kind kind)
+{
+    add(s, kind);
+    publish(s);
 }
 
 static void end(struct stored *s)
 {
-    tell(s, EVENT_STARTED);
-    tell(s, EVENT_FINISH);
-    tell(s, EVENT_DONE);
+    add(s, EVENT_STARTED);
+    add(s, EVENT_FINISH);
+    add(s, EVENT_DONE);
+    publish(s);
     stored_leave(s, now);
 }
 
