@@ -89,15 +89,15 @@ static void put_cause(const struct probe *p, char out[200])
     if (p->cause == ENVELOPE_CHANGE) {
         put_value(value, envelope_change(&p->heard, p->sensor->rate_window * 1000), k);
         put_value(limit, r->rate, k);
-        snprintf(out, 200, "%s: %s changes by %s an hour, well is %s", p->sensor->name, k->name,
-                 value, limit);
+        snprintf(out, 200, "%s: %s changes by %.30s an hour, well is %.30s", p->sensor->name,
+                 k->name, value, limit);
     } else if (k->is_switch && p->cause == ENVELOPE_HIGH) {
         snprintf(out, 200, "%s: %s", p->sensor->name, k->name);
     } else if (is_low || p->cause == ENVELOPE_HIGH) {
         put_value(limit, is_low ? r->low : r->high, k);
         put_value(allowed, is_low ? r->low_allowed : r->high_allowed, k);
-        snprintf(out, 200, "%s: %s is %s, well is %s, allowed %s", p->sensor->name, k->name, value,
-                 limit, allowed);
+        snprintf(out, 200, "%s: %s is %.30s, well is %.30s, allowed %.30s", p->sensor->name,
+                 k->name, value, limit, allowed);
     } else {
         snprintf(out, 200, "%s: %s is %s%s%.110s", p->sensor->name, k->name,
                  envelope_cause_name(p->cause), *p->why ? ": " : "", p->why);
