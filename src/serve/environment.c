@@ -160,7 +160,8 @@ static void take(struct probe *p, int64_t value, int64_t at_us)
     int64_t before = p->heard.value;
     char text[64], last[64];
 
-    *p->why = 0;
+    if (!p->heard.is_refused || at_us >= p->heard.at_us)
+        *p->why = 0;
     put_value(text, value, k);
     put_value(last, before, k);
     switch (envelope_take(&p->heard, (enum envelope_quantity)p->sensor->quantity, value, at_us,
@@ -171,9 +172,7 @@ static void take(struct probe *p, int64_t value, int64_t at_us)
     case ENVELOPE_JUMPED:
         snprintf(p->why, sizeof p->why, "from %s to %s is further than it can jump", last, text);
         break;
-    case ENVELOPE_PAST:
-        snprintf(p->why, sizeof p->why, "it is older than the last one");
-        break;
+    case ENVELOPE_PAST: /* nothing new, as a file that nobody has written since */
     case ENVELOPE_TAKEN:
         break;
     }

@@ -285,6 +285,8 @@ def test_commands_and_files(site, tmp_path):
     s.until("an old file", lambda x: "seconds old" in (x["sensors"][2]["error"] or ""))
     water.write_text("supply = 25.0\n")
     s.factor(1)
+    time.sleep(1)  # several looks at a file that nobody writes
+    assert s.sensor("loop")["error"] is None and s.sensor("loop")["quality"] == "good"
     # What such a tool may do: fail, hang, talk without an end, be gone. The last reading stands until it is stale.
     says.unlink()
     assert "says" in s.until("it fails", lambda x: "status 5" in (x["sensors"][1]["error"] or ""))["sensors"][1]["error"]
