@@ -39,7 +39,7 @@ def ask(server):
         "model": "far", "messages": [{"role": "user", "content": "hi"}], "stream": True})
     if status != 200:
         return status, "", None, heads["retry-after"]
-    frames = [f[6:] for f in body.decode().split("\n\n") if f]
+    frames = [f[6:] for f in body.decode().split("\n\n") if f and not f.startswith(":")]
     assert frames[-1] == "[DONE]", frames
     choices = [json.loads(f)["choices"][0] for f in frames[:-1]]
     return 200, "".join(c["delta"].get("content") or "" for c in choices), choices[-1]["finish_reason"], None
