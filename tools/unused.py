@@ -24,7 +24,6 @@ KEPT = {
     "console_metric_row": "docs/operations.md",
     # What tests look at: the whole of it, where the program asks for parts by name.
     "gguf_kv_at": "fuzz_gguf reads every key", "gguf_n_kv": "likewise",
-    "gguf_tensor_at": "fuzz_gguf reads every tensor", "gguf_n_tensors": "likewise",
     "kern_f32_to_f16": "tests write files of models",
     "kern_isa_name": "the checker and the goldens say what they ran",
     "kv_check": "pages and references agree after every operation",

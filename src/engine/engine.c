@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/map.h"
 #include "base/sysmem.h"
 #include "base/utf8.h"
 #include "engine/engine_int.h"
@@ -278,6 +279,27 @@ static void fill_info(struct engine *e, const struct engine_config *c, const str
     in->page_tokens = KERN_PAGE;
 }
 
+/* Equal for files with the same tensors, wherever they lie: of each its name, its form, and bytes
+ * of its beginning, middle and end. Models of one origin differ in nearly every tensor. */
+static uint64_t print_weights(const struct gguf *g)
+{
+    enum { BYTES = 64 };
+    uint64_t h = 1;
+
+    for (int i = 0; i < gguf_n_tensors(g); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(g, i);
+        size_t n = t->bytes < BYTES ? (size_t)t->bytes : BYTES;
+        const uint64_t at[] = {0, t->bytes / 2 < t->bytes - n ? t->bytes / 2 : t->bytes - n,
+                               t->bytes - n};
+        h = map_hash(t->name, strlen(t->name), h);
+        h = map_hash(&t->ggml_type, sizeof t->ggml_type, h);
+        h = map_hash(t->dim, sizeof t->dim, h);
+        for (size_t k = 0; k < ARRAY_LEN(at); k++)
+            h = map_hash(t->data + at[k], n, h);
+    }
+    return h;
+}
+
 static int open_parts(struct engine *e, const struct engine_config *c, struct gguf *g,
                       engine_progress *progress, void *arg, struct err *err)
 {
@@ -308,6 +330,7 @@ static int open_parts(struct engine *e, const struct engine_config *c, struct gg
     e->info.kv_token_bytes = kv_seq_bytes(&e->model, kv, KERN_PAGE * 64, 1) / (KERN_PAGE * 64);
     if (c->describe_only)
         return 0;
+    e->info.weights_print = print_weights(g);
     team_lock(e->team);
     rc = model_load(&e->model, e->team, &also, progress, arg, err);
     team_unlock(e->team);

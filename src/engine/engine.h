@@ -85,6 +85,7 @@ struct engine_info {
     const char *cls;     /* "q8", "bf16" or "f32" */
     const char *kv;      /* "f16", "f32" or "q8_0" */
     uint64_t file_bytes, tensor_bytes, weight_bytes, kv_bytes, work_bytes, vocab_bytes;
+    uint64_t weights_print;    /* of the file's tensors; 0: it was described only */
     uint64_t kv_token_bytes;   /* KV cache of one token */
     uint64_t bytes_per_token;  /* source bytes of the tensors one decoded token reads */
     uint64_t step_bytes_dense; /* of which: read once by a step, whatever its batch */

@@ -171,10 +171,10 @@ static void on_progress(void *arg, double done)
 static void fill_facts(struct local *l)
 {
     const struct engine_info *in = engine_info(l->engine);
-    uint64_t h = map_hash(in->path, strlen(in->path), 1);
+    uint64_t h = map_hash(&in->file_bytes, sizeof in->file_bytes, in->weights_print);
 
-    h = map_hash(&in->file_bytes, sizeof in->file_bytes, h);
     h = map_hash(in->cls, strlen(in->cls), h);
+    h = map_hash(in->kv, strlen(in->kv), h);
     h = map_hash(GAUFRE_VERSION, strlen(GAUFRE_VERSION), h);
     snprintf(l->fingerprint, sizeof l->fingerprint, "fp_%010llx",
              (unsigned long long)(h & 0xffffffffffu));
