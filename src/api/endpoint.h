@@ -47,6 +47,9 @@ enum api_route_id {
     API_ROUTE_ADMIN_CONTRACT,  /* GET; its name in match.arg */
     API_ROUTE_ADMIN_RELOAD,    /* POST */
     API_ROUTE_ADMIN_PRICES,    /* GET */
+    API_ROUTE_ADMIN_DRAIN,     /* GET, POST */
+    API_ROUTE_ADMIN_TAKE,      /* POST answers: another server's stored answer, its records */
+    API_ROUTE_ADMIN_ANSWER,    /* GET answers/{id}: as API_ROUTE_STORED_CHAT, of any tenant */
     API_ROUTE_ADMIN_SESSION,   /* GET, POST, DELETE: of the console */
     API_ROUTE_ADMIN_OVERVIEW,
     API_ROUTE_ADMIN_EVENTS,  /* the overview again and again */

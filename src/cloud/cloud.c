@@ -258,6 +258,23 @@ int cloud_key_sees(struct cloud *c, int64_t now_us, const struct cloud_caller *w
     return r;
 }
 
+int cloud_may_go_on(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
+                    const char *model, const char *fingerprint, int64_t n_tokens, struct err *e)
+{
+    struct grant *g = NULL;
+    int r = cloud_key_grant(c, now_us, who, &g, e);
+
+    if (r)
+        return err_prefix(e, "the key '%.60s' of tenant '%.60s'", who->again_key_id,
+                          who->again_tenant);
+    if (strcmp(g ? g->tenant : c->directory.tenants[0]->id, who->again_tenant) != 0)
+        r = err_set(e, ERR_FORBIDDEN, "The tenant '%.60s' is not here.", who->again_tenant);
+    else if (g && !grant_has_model(g, model))
+        r = api_err_model(e, model);
+    grant_put(g);
+    return r ? r : offers_check_print(&c->offers, model, fingerprint, n_tokens, e);
+}
+
 enum tier cloud_tier(const struct cloud_ticket *t, enum tier asked)
 {
     if (asked == TIER_BATCH)

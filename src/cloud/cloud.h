@@ -345,6 +345,11 @@ struct cloud_admin {
 };
 int cloud_check_admin(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
                       struct cloud_admin *ret, struct err *e);
+/* May an answer of another server go on here: is its key's id here, of that tenant, and good for
+ * the model, and is the model computed with that fingerprint, with room for so many tokens?
+ * ERR_AUTH, ERR_FORBIDDEN, ERR_NO_MODEL, ERR_LOADING, ERR_UNSUPPORTED, ERR_CONTEXT. */
+int cloud_may_go_on(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
+                    const char *model, const char *fingerprint, int64_t n_tokens, struct err *e);
 /* Work on the store, one after the other, and take over what it changed before this returns. Waits
  * for the database: not on an io thread. */
 struct accounts;
@@ -513,7 +518,8 @@ struct cloud_stats {
     int64_t tokens_lost; /* owed, as clients left before they were delivered */
     int64_t replayed, replays_in_use, replays_reused, replays_too_long; /* replay.h */
     int64_t replay_bytes;
-    int64_t stored, stored_resumed, stored_followed, stored_lost; /* stored.h */
+    int64_t stored, stored_resumed, stored_followed, stored_lost, stored_moved,
+        stored_taken; /* stored.h */
     int64_t stored_now, stored_pending, stored_bytes;
 };
 void cloud_stats(struct cloud *c, struct cloud_stats *ret);

@@ -72,6 +72,8 @@ void cloud_stored_stats(const struct cloud *c, struct cloud_stats *ret)
     ret->stored_resumed = s.resumed;
     ret->stored_followed = s.followed;
     ret->stored_lost = s.lost;
+    ret->stored_moved = s.moved;
+    ret->stored_taken = s.taken;
     ret->stored_now = s.n;
     ret->stored_pending = s.n_pending;
     ret->stored_bytes = s.bytes;

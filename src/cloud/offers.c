@@ -75,6 +75,47 @@ int offers_add_model(struct offers *o, const char *const *names, int n_names, in
     return r;
 }
 
+static int check_print(const struct offers *o, int i_model, const char *fingerprint,
+                       int64_t n_tokens, struct err *e)
+{
+    int n = 0;
+
+    for (int i = 0; i < o->n_offers; i++) {
+        struct supplier *s = o->offer[i]->sup;
+        struct load load;
+        if (o->offer[i]->i_model != i_model)
+            continue;
+        s->ops->load(s, &load);
+        if (load.state != SUPPLIER_READY)
+            return err_set(e, ERR_LOADING, "The model is not loaded here yet.");
+        if (!s->ops->facts(s)->reads_prompts || s->ops->facts(s)->relays)
+            continue;
+        if (strcmp(s->ops->facts(s)->fingerprint, fingerprint) != 0)
+            return err_set(e, ERR_UNSUPPORTED,
+                           "This server computes the model with other weights, another class or KV "
+                           "type, or in another version: %s, not %.40s.",
+                           s->ops->facts(s)->fingerprint, fingerprint);
+        if (s->ops->facts(s)->context < n_tokens)
+            return err_set(e, ERR_CONTEXT,
+                           "The answer may come to %lld tokens, and the context here is %d.",
+                           (long long)n_tokens, s->ops->facts(s)->context);
+        n++;
+    }
+    return n ? 0 : err_set(e, ERR_UNSUPPORTED, "This server does not compute the model itself.");
+}
+
+int offers_check_print(struct offers *o, const char *model, const char *fingerprint,
+                       int64_t n_tokens, struct err *e)
+{
+    int i, r;
+
+    pthread_rwlock_rdlock(&o->lock);
+    i = find_model(o, model);
+    r = i < 0 ? api_err_model(e, model) : check_print(o, i, fingerprint, n_tokens, e);
+    pthread_rwlock_unlock(&o->lock);
+    return r;
+}
+
 int offers_find_model(struct offers *o, const char *name, int *ret_model, struct err *e)
 {
     int i;

@@ -77,6 +77,10 @@ int offers_have(struct offers *o, const char *fingerprint);
 /* So much was spent there; < 0: it is not known. */
 void offers_spent(struct offers *o, const struct cloud_offer *of, int64_t cost_nano,
                   int64_t now_us);
+/* Does every offer of the model that reads prompts here compute with that fingerprint, and has room
+ * for so many tokens, and one at least? ERR_NO_MODEL, ERR_LOADING, ERR_UNSUPPORTED, ERR_CONTEXT. */
+int offers_check_print(struct offers *o, const char *model, const char *fingerprint,
+                       int64_t n_tokens, struct err *e);
 void offers_put(struct offers *o, struct cloud_offer *of); /* held no more; accepts NULL */
 /* Has that key a right to any offer of the model (or are there none now)? Under o->lock. */
 int offers_are_for(const struct offers *o, int i_model, const struct grant *g);

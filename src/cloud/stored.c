@@ -70,6 +70,7 @@ void stored_free(struct stored *s)
     buf_done(&s->image);
     free(s->tenant);
     free(s->request_id);
+    free(s->moves_to);
     free(s);
 }
 
@@ -186,7 +187,7 @@ int64_t stored_until(const struct stored_all *a, int64_t written_us, int64_t wal
 struct loading {
     struct stored_all *all;
     int64_t wall_us;
-    int n_bad;
+    int n_bad, n_moving;
 };
 
 /* One that was read from a file: as far as it is whole. */
@@ -198,6 +199,7 @@ static int load(void *arg, const struct stored_found *found)
     struct stored_head h;
     struct stored_story story;
     struct stored *s;
+    const char *to;
     size_t end;
 
     if (stored_story_read(image->data, image->len, &h, &story, &end) ||
@@ -209,16 +211,34 @@ static int load(void *arg, const struct stored_found *found)
     }
     if (!(s = stored_make(a, &h)))
         return ERR_NOMEM;
+    if ((to = stored_read_move(image->data, image->len, end)) && !(s->moves_to = strdup(to))) {
+        stored_free(s);
+        return ERR_NOMEM;
+    }
     s->n_public = image->len;
     buf_take(&s->image, image);
     s->image.max = STORED_ANSWER_MAX;
-    if (end < s->n_public)
+    if (to) { /* what its file says of that stays there */
+        s->image.len = s->n_public = end;
+        l->n_moving++;
+    } else if (end < s->n_public) {
         stored_cut(s, end);
+    }
     s->state = story.is_done ? IS_ENDED : IS_PENDING;
     s->until_us = story.is_done ? stored_until(a, found->written_us, l->wall_us) : 0;
     s->alone_since_us = l->wall_us;
     stored_link(s);
     return 0;
+}
+
+/* Where the newest goes that is on its way. */
+static const char *moving_to(const struct stored_all *a)
+{
+    const struct stored *s = a->newest;
+
+    while (s && !s->moves_to)
+        s = s->next;
+    return s ? s->moves_to : "";
 }
 
 int stored_open(struct stored_all **ret, const struct stored_config *c, int64_t wall_us,
@@ -241,6 +261,11 @@ int stored_open(struct stored_all **ret, const struct stored_config *c, int64_t 
     if (l.n_bad)
         LOG_EVENT(LOG_WARN, "stored answers removed", LOG_INT("n", l.n_bad),
                   LOG_STR("why", "damaged, of another version, or no room"));
+    if (l.n_moving)
+        LOG_EVENT(LOG_WARN, "stored answers are on their way", LOG_INT("n", l.n_moving),
+                  LOG_STR("to", moving_to(a)),
+                  LOG_STR("why", "the server was ended while it sent them; they wait for 'gaufre "
+                                 "drain --to'"));
     if (r)
         stored_close(a);
     else
@@ -320,7 +345,7 @@ static int write_out(struct stored *s)
                : disk_write_at(s->fd, s->image.data + s->n_public, n, (int64_t)s->n_public);
 }
 
-static int begin_file(struct stored *s, struct err *e)
+int stored_begin_file(struct stored *s, struct err *e)
 {
     if (!*s->all->folder.path)
         return 0;
@@ -344,7 +369,7 @@ int stored_begin(struct stored_all *a, const struct stored_head *h, int64_t wall
     if (r)
         err_set(e, r, "%s", err_text(r));
     else
-        r = begin_file(s, e);
+        r = stored_begin_file(s, e);
     s->n_public = s->image.len;
     s->alone_since_us = wall_us;
     s->n_holders = 1;
@@ -452,8 +477,7 @@ int stored_is_booked(const struct stored *s)
 /* ---- one that goes on -------------------------------------------------------------------------
  */
 
-/* It is the caller's, and its file is open; 0: it was removed meanwhile. Under the lock. */
-static int take_over(struct stored *s)
+int stored_take_over(struct stored *s)
 {
     struct stored_all *a = s->all;
 
@@ -467,7 +491,6 @@ static int take_over(struct stored *s)
     }
     s->state = IS_RUNNING;
     s->n_holders++;
-    a->stats.resumed++;
     return 1;
 }
 
@@ -478,9 +501,10 @@ struct stored *stored_take_pending(struct stored_all *a, int64_t wall_us)
     pthread_mutex_lock(&a->lock);
     for (s = a->oldest; s; s = before) {
         before = s->prev;
-        if (s->state == IS_PENDING && s->until_us <= wall_us && take_over(s))
+        if (s->state == IS_PENDING && !s->moves_to && s->until_us <= wall_us && stored_take_over(s))
             break;
     }
+    a->stats.resumed += s != NULL;
     pthread_mutex_unlock(&a->lock);
     return s;
 }
@@ -543,12 +567,19 @@ static struct stored *find_own(struct stored_all *a, const char *tenant, const c
         stored_take_out(s);
         s = NULL;
     }
-    if (s && strcmp(s->tenant, tenant) != 0)
+    if (s && tenant && strcmp(s->tenant, tenant) != 0)
         s = NULL;
     if (s)
         s->n_holders++;
     pthread_mutex_unlock(&a->lock);
     return s;
+}
+
+void stored_hold(struct stored *s)
+{
+    pthread_mutex_lock(&s->all->lock);
+    s->n_holders++;
+    pthread_mutex_unlock(&s->all->lock);
 }
 
 int stored_find(struct stored_all *a, const char *tenant, const char *id, struct stored **ret,

@@ -15,6 +15,9 @@
  * file grows by whole records and is written, not flushed: it survives the process, and the machine
  * as far as its kernel came. What is not whole at its end is cut when it is read.
  *
+ * An answer may go over to another server (a move): its owner says so before it sends it there, and
+ * until it is known whether it is there nobody goes on with it here, in no process.
+ *
  * Threads: [any], but for stored_open and stored_close; the owner's calls write to a file, as long
  * as that takes. Limits: STORED_MAX answers, STORED_ANSWER_MAX bytes of one, the memory of all, of
  * which a tenant has at most a quarter, both of bytes and of answers. Where there is no room the
@@ -82,13 +85,44 @@ int stored_is_booked(const struct stored *s); /* as stored_set_booked said */
 /* It could not go on yet: it is pending again, from that time on. */
 void stored_postpone(struct stored *s, int64_t wall_us);
 
+/* ---- to another server, and from one ----------------------------------------------------------
+ */
+
+/* Its owner is about to send it to that server, which is noted in its file: 0, or ERR_IO, ERR_NOMEM
+ * (it stays). What it has from stored_read is what is there now. */
+int stored_move(struct stored *s, const char *to, struct err *e);
+int stored_moves(struct stored *s);  /* so it is, and not decided yet */
+void stored_moved(struct stored *s); /* it is there: it goes here at once */
+int stored_is_moved(struct stored *s);
+/* It is not there, and goes on here once its owner lets go of it. round: as stored_left asks. */
+void stored_stays(struct stored *s, int round);
+/* Is it not finished, and was not told to stay in this round? */
+int stored_is_left(struct stored *s, int round);
+/* How many are so, but for those on their way to another server than `to`; and how many are on
+ * their way anywhere. */
+void stored_left(struct stored_all *a, int round, const char *to, int64_t *ret_left,
+                 int64_t *ret_moving);
+/* One of these that nobody goes on with, as stored_take_pending. */
+struct stored *stored_take_left(struct stored_all *a, int round, const char *to);
+/* Those that are on their way, and that nobody sends, go on here: how many. */
+int stored_keep(struct stored_all *a);
+/* Is the answer with these records here, or was it? */
+int stored_has(struct stored_all *a, const char *records, size_t n);
+/* An answer's records as another server sent them, all of which are checked: it is pending then. 0;
+ * 1: it was here already. ERR_FORMAT, ERR_EXISTS (another with its id), ERR_AGAIN (no room),
+ * ERR_IO, ERR_NOMEM. */
+int stored_take_in(struct stored_all *a, const char *records, size_t n, int64_t wall_us,
+                   struct err *e);
+
 /* ---- followers --------------------------------------------------------------------------------
  */
 
-/* The tenant's answer of that id: *ret, until stored_put; ERR_NOTFOUND. */
+/* The tenant's answer of that id, anybody's where that is NULL: *ret, until stored_put;
+ * ERR_NOTFOUND. */
 int stored_find(struct stored_all *a, const char *tenant, const char *id, struct stored **ret,
                 struct err *e);
 void stored_put(struct stored *s);
+void stored_hold(struct stored *s); /* once more */
 
 enum stored_state { STORED_RUNS, STORED_ENDED, STORED_GONE };
 /* Post mail to that box when there is more, or it is gone; until stored_unfollow. */
@@ -136,6 +170,7 @@ struct stored_stats {
     int64_t n, n_pending, bytes;             /* now */
     int64_t stored, resumed, followed, lost; /* since the start: begun; gone on; told again; not
                                                 stored to the end */
+    int64_t moved, taken;                    /* to another server; from one */
 };
 void stored_stats(struct stored_all *a, struct stored_stats *ret);
 

@@ -72,7 +72,8 @@ static struct stored *make_beside(struct stored_all *a, int fd, const char *tena
     image.len = n > 0 ? (size_t)n : 0;
     if (image.len)
         n_head = stored_read_head(image.data, image.len, &h);
-    if (n_head && !strcmp(h.text[STORED_ID], id) && !strcmp(h.text[STORED_TENANT], tenant))
+    if (n_head && !strcmp(h.text[STORED_ID], id) &&
+        (!tenant || !strcmp(h.text[STORED_TENANT], tenant)))
         s = stored_make(a, &h);
     if (s) {
         s->state = IS_ELSEWHERE;
@@ -96,7 +97,7 @@ struct stored *stored_find_beside(struct stored_all *a, const char *tenant, cons
     pthread_mutex_lock(&a->lock);
     /* Another has found it, too; or it was taken over while it was looked for. */
     there = stored_by_id(a, id);
-    if (there && strcmp(there->tenant, tenant) != 0)
+    if (there && tenant && strcmp(there->tenant, tenant) != 0)
         there = NULL;
     if (!there && s && a->bytes_elsewhere + (int64_t)s->image.cap <= (int64_t)a->config.memory) {
         stored_link(s);
@@ -208,6 +209,10 @@ static int take(void *arg, const struct stored_found *found)
         t->wall_us - found->written_us > a->config.window_us) {
         t->n_bad++;
         stored_file_remove(t->from, found->id);
+        return 0;
+    }
+    if (stored_read_move(found->image->data, found->image->len, end)) {
+        t->n_left++; /* its own process asks where it is */
         return 0;
     }
     r = t->heir->is_booked(t->heir->arg, h.text[STORED_REQUEST_ID], &is_booked, t->e);

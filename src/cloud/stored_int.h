@@ -1,5 +1,6 @@
-/* What the files of stored.h share: the table of answers (stored.c), and those in other processes'
- * folders (stored_beside.c). All is under the table's lock, but where it says so. */
+/* What the files of stored.h share: the table of answers (stored.c), those in other processes'
+ * folders (stored_beside.c), and those that go to other servers or come from them (stored_move.c).
+ * All is under the table's lock, but where it says so. */
 #ifndef CLOUD_STORED_INT_H
 #define CLOUD_STORED_INT_H
 
@@ -18,7 +19,9 @@ struct stored {
     char id[STORED_ID_MAX];
     char *tenant, *request_id;
     enum stored_is state;
-    int is_booked;
+    int is_booked, is_moved;
+    char *moves_to; /* not known yet whether it is there; NULL: it is here */
+    int stays;      /* the last round in which it was told to */
     int n_holders;
     int64_t until_us;       /* ENDED: kept so long; PENDING: tried from then on */
     int64_t alone_since_us; /* without followers */
@@ -57,7 +60,12 @@ void stored_tell(struct stored *s);     /* its followers look again */
 int stored_cut(struct stored *s, size_t n);
 int64_t stored_until(const struct stored_all *a, int64_t written_us, int64_t wall_us);
 
-/* stored_beside.c: that answer of the tenant in another's folder, held; NULL. Without the lock. */
+/* It is the caller's, and its file is open; 0: it was removed meanwhile. */
+int stored_take_over(struct stored *s);
+int stored_begin_file(struct stored *s, struct err *e); /* with what its image has */
+
+/* stored_beside.c: that answer of the tenant (NULL: of any) in another's folder, held; NULL.
+ * Without the lock. */
 struct stored *stored_find_beside(struct stored_all *a, const char *tenant, const char *id);
 /* What is new in the file of one ELSEWHERE; where it was removed, it goes. */
 void stored_read_beside(struct stored *s);

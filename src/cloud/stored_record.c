@@ -9,7 +9,7 @@
 #define STEP     8 /* records begin at multiples of it */
 #define TEXT_MAX 1024
 
-enum kind { HEAD = 1, EVENT };
+enum kind { HEAD = 1, EVENT, MOVE };
 
 /* What a record begins with. The checksum is of all that follows it. */
 struct lead {
@@ -146,6 +146,15 @@ int stored_put_event(struct buf *out, const struct event *ev)
         buf_add(out, ev->top[i].bytes, ev->top[i].n_bytes);
     }
     buf_add(out, ev->text, ev->n_text);
+    return end(out, from);
+}
+
+int stored_put_move(struct buf *out, const char *to)
+{
+    size_t from = begin(out, MOVE);
+
+    buf_add(out, to, strnlen(to, TEXT_MAX - 1));
+    buf_add_char(out, 0);
     return end(out, from);
 }
 
@@ -317,6 +326,14 @@ size_t stored_read_event(const char *image, size_t n, size_t at, struct stored_e
     take_tops(&r, ret);
     ret->ev.text = take(&r, v.n_text);
     return !r.failed && !r.n && utf8_valid(ret->ev.text, ret->ev.n_text, NULL) ? size : 0;
+}
+
+const char *stored_read_move(const char *image, size_t n, size_t at)
+{
+    struct rest r;
+    const char *to = open_record(image, n, at, MOVE, &r) ? take_text(&r) : NULL;
+
+    return to && !r.n ? to : NULL;
 }
 
 /* ---- the story ------------------------------------------------------------------------------- */

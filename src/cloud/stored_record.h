@@ -81,6 +81,11 @@ size_t stored_read_head(const char *image, size_t n, struct stored_head *ret);
  * whether it may stand there. */
 size_t stored_read_event(const char *image, size_t n, size_t at, struct stored_event *ret);
 
+/* Behind all of an answer in its file: where it was sent, for whom to go on with. */
+int stored_put_move(struct buf *out, const char *to);
+/* The one at `at`: where to, within the image; NULL: there is none. */
+const char *stored_read_move(const char *image, size_t n, size_t at);
+
 /* How far an answer is, by its events. */
 struct stored_story {
     int32_t n_choices, n_over, n_prompt;

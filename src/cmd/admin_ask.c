@@ -26,8 +26,7 @@ void admin_put_part(struct buf *out, const char *name)
     }
 }
 
-/* The line of the header into `out`; nothing where no key is said. */
-static int put_key(const struct admin_server *at, struct buf *out, struct err *e)
+int admin_read_key(const struct admin_server *at, struct buf *out, struct err *e)
 {
     const char *key = at->key_env ? getenv(at->key_env) : NULL;
     const char *from = at->key_file ? at->key_file : at->key_env;
@@ -52,12 +51,28 @@ static int put_key(const struct admin_server *at, struct buf *out, struct err *e
             r = err_set(e, ERR_ARG, "%s holds no key", from);
         if (!r && n > KEY_MAX)
             r = err_set(e, ERR_ARG, "%s: the key is too long", from);
-        if (!r && n)
-            buf_addf(out, "Authorization: Bearer %.*s", (int)n, key);
+        if (!r)
+            buf_add(out, key, n);
     }
     if (file.data)
         explicit_bzero(file.data, file.len);
     buf_done(&file);
+    return r;
+}
+
+/* The line of the header into `out`; nothing where no key is said. */
+static int put_key(const struct admin_server *at, struct buf *out, struct err *e)
+{
+    struct buf key;
+    int r;
+
+    buf_init(&key, KEY_MAX + 1);
+    r = admin_read_key(at, &key, e);
+    if (!r && key.len)
+        buf_addf(out, "Authorization: Bearer %s", key.data);
+    if (key.data)
+        explicit_bzero(key.data, key.len);
+    buf_done(&key);
     return r;
 }
 

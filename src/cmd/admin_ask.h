@@ -35,6 +35,8 @@ struct admin_server {
 int admin_ask(const struct admin_server *at, const char *method, const char *path, const char *send,
               json_t **ret, struct err *e);
 
+/* Append the key's text; nothing where none is said. ERR_ARG. The caller wipes it. */
+int admin_read_key(const struct admin_server *at, struct buf *out, struct err *e);
 /* A name as one part of a path. */
 void admin_put_part(struct buf *out, const char *name);
 

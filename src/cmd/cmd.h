@@ -66,6 +66,7 @@ extern const struct cmd cmd_completion;
 extern const struct cmd cmd_contract;
 extern const struct cmd cmd_energy;
 extern const struct cmd cmd_doctor;
+extern const struct cmd cmd_drain;
 extern const struct cmd cmd_init;
 extern const struct cmd cmd_key;
 extern const struct cmd cmd_ledger;

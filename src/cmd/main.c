@@ -15,6 +15,7 @@ const struct cmd *const cmd_table[] = {
     &cmd_run,
     &cmd_serve,
     &cmd_upgrade,
+    &cmd_drain,
     &cmd_init,
     &cmd_doctor,
     &cmd_show,

@@ -227,7 +227,7 @@ static const struct metric_def defs[] = {
     [M_STORED] = {"gaufre_stored_answers_total",
                   METRIC_COUNTER,
                   "Stored answers: stored, resumed after a restart, read again, lost before their "
-                  "end.",
+                  "end, moved to another server, taken from one.",
                   {"result"},
                   NULL,
                   0},
@@ -915,6 +915,8 @@ int console_metrics(struct console *c, const struct energy_look *energy, struct 
     put(c, M_STORED, "resumed", s.stored_resumed);
     put(c, M_STORED, "read", s.stored_followed);
     put(c, M_STORED, "lost", s.stored_lost);
+    put(c, M_STORED, "moved", s.stored_moved);
+    put(c, M_STORED, "taken", s.stored_taken);
     put(c, M_STORED_NOW, "all", s.stored_now);
     put(c, M_STORED_NOW, "pending", s.stored_pending);
     put(c, M_STORED_BYTES, NULL, s.stored_bytes);

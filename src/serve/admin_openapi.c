@@ -17,7 +17,8 @@ enum {
     WITH_SETTINGS = 8,
     WITH_OVERLAP = 16,
     WITH_ORDER = 64,
-    WITH_CONTRACT = 128
+    WITH_CONTRACT = 128,
+    WITH_DRAIN = 256
 };
 enum { AS_EVENTS = 32 }; /* its answer is a stream */
 
@@ -182,6 +183,41 @@ static const struct operation {
      0,
      0,
      {NULL}},
+    {"/admin/v1/drain",
+     "get",
+     "getDrain",
+     "Whether it serves, and how far a drain is. Also for who is on this machine, where there are "
+     "no keys",
+     200,
+     0,
+     0,
+     {NULL}},
+    {"/admin/v1/drain",
+     "post",
+     "drain",
+     "With to: refuse new requests and hand stored answers that are not finished over to another "
+     "server with the same weights. Without: finish what runs and end. With keep: answers on "
+     "their way to a server that never said whether it has them go on here",
+     200,
+     WITH_DRAIN,
+     0,
+     {NULL}},
+    {"/admin/v1/answers",
+     "post",
+     "takeAnswer",
+     "Take over an answer that another server has begun: its records, as that one stores them",
+     201,
+     0,
+     0,
+     {NULL}},
+    {"/admin/v1/answers/{id}",
+     "get",
+     "getAnswer",
+     "A stored answer of any tenant, as its tenant gets it",
+     200,
+     0,
+     0,
+     {"stream", "starting_after"}},
     {"/admin/v1/prices", "get", "listPrices", "The price book that is in force", 200, 0, 0, {NULL}},
     {"/admin/v1/overview",
      "get",
@@ -359,6 +395,11 @@ static json_t *body_of(const struct operation *o)
         if (names[i].is_required)
             json_array_append_new(required, json_string(names[i].name));
     }
+    if (o->body & WITH_DRAIN)
+        json_object_update_missing_new(members, json_pack("{s:{s:s}, s:{s:s}, s:{s:s}, s:{s:s}}",
+                                                          "to", "type", "string", "key", "type",
+                                                          "string", "ca_file", "type", "string",
+                                                          "keep", "type", "boolean"));
     if (o->body & WITH_OVERLAP)
         json_object_set_new(members, "overlap_seconds",
                             json_pack("{s:s, s:i, s:i, s:i}", "type", "integer", "minimum", 0,

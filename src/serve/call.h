@@ -17,6 +17,7 @@
  *   CALL_WATCH    looking at requests                                     call_watch.c
  *   CALL_TELL     a text tool's long answer, as it is read                call_tool.c
  *   CALL_FOLLOW   a stored answer is told, as far as it is                call_follow.c
+ *   CALL_MOVE     it goes over to another server, and is told from there  call_move.c
  *   CALL_OVER     answered or left; jobs may still be the supplier's      call_end.c
  *
  * A request goes down the list without waiting, from CALL_PARSE to CALL_RUN, except for work on a
@@ -58,6 +59,7 @@ enum call_state {
     CALL_WATCH,
     CALL_TELL,
     CALL_FOLLOW,
+    CALL_MOVE,
     CALL_OVER
 };
 
@@ -159,6 +161,7 @@ struct call {
     struct {
         struct cloud_admin who;
         char request[160]; /* header idempotency-key, too long ones in part; "": none */
+        char from[64];     /* header x-gaufre-from: which server sends an answer; "": none */
         int status;        /* [prep]: of the answer in out */
     } admin;
     struct cloud_own *own; /* in the arena: what it asks for of itself; NULL: it does not */
@@ -187,6 +190,7 @@ struct call {
         size_t at;    /* so far it was read */
         struct buf records;
     } store;
+    struct call_move *move;      /* NULL: it does not go to another server */
     struct request_texts texts;  /* [prep]: kept with its row; days 0: nothing is */
     struct buf text_answer;      /* the bytes of its answer, for that */
     struct net_claim text_claim; /* [prep]: memory of both */
@@ -281,6 +285,8 @@ int call_admin_audit(struct call *c, struct err *e);
 int call_admin_usage(struct call *c, struct err *e);
 int call_admin_reload(struct call *c, struct err *e);
 int call_admin_prices(struct call *c, struct err *e);
+int call_admin_drain(struct call *c, struct err *e); /* call_drain.c */
+int call_admin_take(struct call *c, struct err *e);
 int call_admin_sites(struct call *c, struct err *e); /* call_site.c */
 int call_admin_site(struct call *c, struct err *e);
 int call_admin_contracts(struct call *c, struct err *e);
@@ -320,6 +326,9 @@ void call_store_tick(struct call *c);
 void call_store_fail(struct call *c, int code); /* it ends so: it is dropped, or goes on later */
 void call_store_drop(struct call *c);           /* it is stored no more; its call is not told */
 void call_store_mail(struct call *c);
+void call_store_moved(struct call *c); /* it is another server's now: let go of it */
+/* Let go of it as its owner, and follow it. */
+void call_store_hand_on(struct call *c);
 void call_store_survive(struct call *c); /* the server stops: it goes on in the next one */
 /* It lets go of what it has. 0: mail is on its way, ask again then. */
 int call_store_is_home(struct call *c);
@@ -334,6 +343,22 @@ void call_again_look(struct server *s);
 void call_follow(struct call *c);
 void call_follow_pump(struct call *c);
 void call_follow_tick(struct call *c, int64_t now_us);
+
+/* Its own answer goes on in another call, which this one follows from now on. */
+void call_follow_own(struct call *c);
+
+/* call_move.c: io thread. */
+struct move_target;
+void call_move_tick(struct call *c, int64_t now_us);
+/* Its job has ended with that code. 1: because it was stopped to be moved. */
+int call_move_stopped(struct call *c, int code);
+void call_move_go(struct call *c);                           /* of CALL_MOVE: its job is at home */
+void call_move_take(struct call *c, struct move_target *to); /* one that nobody goes on with here */
+/* What it follows has gone. 1: to another server, and is followed there. */
+int call_move_follow(struct call *c);
+void call_move_room(struct call *c);
+void call_move_gone(struct call *c, int code); /* of CALL_MOVE: its client has left */
+void call_move_free(struct call *c);           /* with its call */
 
 /* call_text.c: io thread; call_text_request: any thread, as call_prep. */
 void call_text_want(struct call *c);                             /* its key is known */

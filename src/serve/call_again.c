@@ -111,19 +111,42 @@ static void go_on(struct call *c)
         call_walk(c);
 }
 
+/* Another server goes on with it. */
+static void move(struct call *c, struct move_target *to)
+{
+    struct err e = {0};
+
+    if (!fill(c, &c->store.past->head, &e)) {
+        call_move_take(c, to);
+        return;
+    }
+    c->store.outlives = 1;
+    c->state = CALL_OVER;
+}
+
 void call_again(struct server *s, int io)
 {
     struct stored_all *all = cloud_stored(s->cloud);
     struct stored *one;
 
     for (int i = 0; i < AT_ONCE && !atomic_load(&s->draining); i++) {
+        struct move_target *to = atomic_load(&s->moves.now);
         struct call *c;
-        if (!(one = stored_take_pending(all, clock_wall_us())))
-            return;
-        c = make(s, io, one);
+        one = to ? stored_take_left(all, to->round, to->url) : NULL;
+        if (one && stored_is_booked(one)) { /* its bill is here */
+            stored_stays(one, to->round);
+            to = NULL;
+        } else if (!one) {
+            to = NULL;
+            one = stored_take_pending(all, clock_wall_us());
+        }
+        c = one ? make(s, io, one) : NULL;
         if (!c)
             return;
-        go_on(c);
+        if (to)
+            move(c, to);
+        else
+            go_on(c);
         handler_reap(c);
     }
 }

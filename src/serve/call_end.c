@@ -378,6 +378,7 @@ void call_close(struct call *c)
     net_body_done(&c->body);
     net_claim_set(&c->claim, 0);
     call_replay_done(c);
+    call_move_free(c);
     call_store_done(c);
     buf_done(&c->out);
     buf_done(&c->record);

@@ -11,14 +11,20 @@
 #define READ_BYTES 65536 /* of records, at a time */
 #define POSITION   100
 
+/* Who moves answers here follows them for their clients. */
+static int is_operators(const struct call *c)
+{
+    return c->route.id == API_ROUTE_ADMIN_ANSWER;
+}
+
 static int find(struct call *c, struct err *e)
 {
     struct stored_all *all = cloud_stored(c->s->cloud);
 
     if (!all)
         return err_set(e, ERR_NOTFOUND, "No answers are stored here.");
-    return stored_find(all, cloud_tenant_name(c->s->cloud, c->i_viewer), c->route.arg,
-                       &c->store.one, e);
+    return stored_find(all, is_operators(c) ? NULL : cloud_tenant_name(c->s->cloud, c->i_viewer),
+                       c->route.arg, &c->store.one, e);
 }
 
 /* ---- what is asked for ------------------------------------------------------------------------
@@ -91,21 +97,31 @@ static int make_reply(struct call *c, const struct stored_head *h, struct err *e
     return r ? err_set(e, r, "No memory for the answer.") : 0;
 }
 
-static int read_head(struct call *c, struct err *e)
+static int take_head(struct call *c, struct stored_head *h, struct err *e)
 {
-    struct cloud_caller who = handler_caller(c);
     enum stored_state state;
-    struct stored_head h;
-    size_t n;
-    int r;
 
     if (stored_read(c->store.one, &c->store.at, 1, &c->store.records, &state))
         return err_set(e, ERR_NOMEM, "No memory for the answer.");
-    n = stored_read_head(c->store.records.data, c->store.records.len, &h);
-    if (!n || h.v.dialect < 0 || h.v.dialect >= API_DIALECTS ||
-        (h.v.dialect == API_COMPLETION) != (c->route.id == API_ROUTE_STORED_COMPLETION))
+    if (!stored_read_head(c->store.records.data, c->store.records.len, h) || h->v.dialect < 0 ||
+        h->v.dialect >= API_DIALECTS)
         return err_set(e, ERR_NOTFOUND, "No stored answer has the id '%.80s'.", c->route.arg);
-    r = cloud_key_sees(c->s->cloud, clock_now_us(), &who, h.text[STORED_MODEL], e);
+    return 0;
+}
+
+static int read_head(struct call *c, struct err *e)
+{
+    struct cloud_caller who = handler_caller(c);
+    struct stored_head h;
+    int r = take_head(c, &h, e);
+
+    if (!r && !is_operators(c) &&
+        (h.v.dialect == API_COMPLETION) != (c->route.id == API_ROUTE_STORED_COMPLETION))
+        r = err_set(e, ERR_NOTFOUND, "No stored answer has the id '%.80s'.", c->route.arg);
+    if (r)
+        return r;
+    if (!is_operators(c))
+        r = cloud_key_sees(c->s->cloud, clock_now_us(), &who, h.text[STORED_MODEL], e);
     if (!r)
         r = fill_request(c, &h, e);
     c->frame = api_dialects[h.v.dialect]->frame(http_field(net_head(c->x), "user-agent"));
@@ -182,7 +198,7 @@ void call_follow_pump(struct call *c)
         return;
     if (api_reply_is_done(c->reply))
         finish(c);
-    else if (state == STORED_GONE)
+    else if (state == STORED_GONE && !call_move_follow(c))
         fail(c, ERR_NOTFOUND, "The answer is stored no more.");
 }
 
@@ -245,4 +261,38 @@ void call_follow(struct call *c)
     } else {
         begin(c);
     }
+}
+
+void call_follow_own(struct call *c)
+{
+    struct stored_head h;
+    struct err e = {0};
+    int r;
+
+    call_store_hand_on(c);
+    call_store_follow(c, 0);
+    c->state = CALL_FOLLOW;
+    c->store.skip = c->store.n_frames > c->store.skip ? c->store.n_frames : c->store.skip;
+    c->store.n_frames = 0;
+    c->store.at = 0;
+    buf_init(&c->store.records, STORED_ANSWER_MAX + READ_BYTES);
+    r = take_head(c, &h, &e);
+    if (!r)
+        r = fill_request(c, &h, &e);
+    api_reply_free(c->reply);
+    c->reply = NULL;
+    if (!r)
+        r = make_reply(c, &h, &e);
+    if (r) {
+        call_fail(c, &e);
+        return;
+    }
+    if (c->req.stream) {
+        if (!c->streaming)
+            call_stream_begin(c);
+        api_reply_begin(c->reply, call_store_frames(c));
+        call_store_number(c);
+        call_flush(c);
+    }
+    call_follow_pump(c);
 }

@@ -407,7 +407,9 @@ void call_pump(struct call *c, struct call_job *j)
             keep_texts(c, ev);
         } else if (c->is_kept && c->replay.claim && !code)
             keep(c, ev);
-        if (c->state == CALL_RUN && code)
+        if (code && ev->kind == EVENT_DONE && call_move_stopped(c, code))
+            ; /* it goes on elsewhere */
+        else if (c->state == CALL_RUN && code)
             fail_job(c, code, ev->kind == EVENT_DONE ? ev : NULL);
         ops(j)->pop(j->sup, &j->job);
         if (c->out.len > PENDING_PAUSE && c->streaming)
@@ -419,6 +421,8 @@ void call_pump(struct call *c, struct call_job *j)
     if (c->state == CALL_RUN && c->x && api_reply_is_done(c->reply))
         finish(c);
     go_home(c, j);
+    if (c->state == CALL_MOVE)
+        call_move_go(c);
 }
 
 void call_room(struct call *c)
@@ -428,6 +432,8 @@ void call_room(struct call *c)
     c->paused = 0;
     if (c->state == CALL_FOLLOW)
         call_follow_pump(c);
+    if (c->state == CALL_MOVE)
+        call_move_room(c);
     for (int32_t i = 0; i < c->n_sent && c->state == CALL_RUN; i++)
         call_pump(c, &c->jobs[i]);
     if (c->hedge && c->state == CALL_RUN)
@@ -489,6 +495,7 @@ void call_tick(struct call *c, int64_t now_us)
         call_cancel_jobs(c);
     if (c->state == CALL_FOLLOW)
         call_follow_tick(c, now_us);
+    call_move_tick(c, now_us);
     if (c->state > CALL_RUN || !c->x)
         return;
     if (c->state == CALL_RUN && cloud_check_over(c->s->cloud, now_us, &c->ticket, &e)) {

@@ -19,7 +19,7 @@ static void health(struct call *c, int ready)
 {
     struct err e = {0};
 
-    if (ready && atomic_load(&c->s->draining))
+    if (ready && server_is_closing(c->s))
         err_set(&e, ERR_DRAINING, "The server is shutting down.");
     else
         console_health(c->s->console, &e);

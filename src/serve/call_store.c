@@ -263,7 +263,7 @@ void call_store_mail(struct call *c)
 
 int call_store_keep(struct call *c, struct call_job *j)
 {
-    if (!own(c) || c->cancelled || j->state != JOB_OUT)
+    if (!own(c) || (c->cancelled && !c->move) || j->state != JOB_OUT)
         return 0;
     c->paused = 0;
     c->is_kept = 1;
@@ -349,6 +349,21 @@ void call_store_drop(struct call *c)
         return;
     stored_drop(c->store.one);
     let_go(c);
+}
+
+void call_store_moved(struct call *c)
+{
+    stored_moved(c->store.one);
+    let_go(c);
+}
+
+void call_store_hand_on(struct call *c)
+{
+    struct stored *one = c->store.one;
+
+    stored_hold(one); /* for who follows */
+    let_go(c);
+    c->store.one = one;
 }
 
 int call_store_is_home(struct call *c)

@@ -290,7 +290,7 @@ static int may_ask(struct call *c, const struct cloud_caller *who, struct err *e
     case API_AUTH_METRICS:
         return may_read_metrics(c, who, e);
     case API_AUTH_LIMITS:
-        if (atomic_load(&c->s->draining))
+        if (server_is_closing(c->s))
             return err_set(e, ERR_DRAINING, "The server is shutting down.");
         cloud_tell_wall(c->s->cloud, now_us, clock_wall_us());
         return cloud_enter(c->s->cloud, now_us, who, &c->ticket, e);
@@ -472,9 +472,12 @@ void handler_body(void *ctx, struct net_exchange *x, int code)
     c->n_body = c->body.len;
     call_replay_want(c, http_field(h, "idempotency-key"));
     call_store_want(c, http_field(h, "x-gaufre-store"));
-    if (c->endpoint->administer)
+    if (c->endpoint->administer) {
         snprintf(c->admin.request, sizeof c->admin.request, "%s",
                  or_empty(http_field(h, "idempotency-key")));
+        snprintf(c->admin.from, sizeof c->admin.from, "%s",
+                 or_empty(http_field(h, "x-gaufre-from")));
+    }
     c->state = c->endpoint->administer ? CALL_ADMIN : CALL_PARSE;
     call_walk(c);
     handler_reap(c);
@@ -492,6 +495,11 @@ void handler_gone(void *ctx, struct net_exchange *x, int code)
         c->status = 499;
     if (!c->code)
         c->code = code;
+    if (c->state == CALL_MOVE) {
+        call_move_gone(c, code);
+        handler_reap(c);
+        return;
+    }
     /* A call that a prep thread works on comes back by mail and ends then. */
     if ((c->state != CALL_PARSE && c->state != CALL_PREPARE && c->state != CALL_ADMIN) ||
         prep_drop(c->s->prep, c)) {

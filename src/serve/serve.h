@@ -466,6 +466,9 @@ int serve_run(struct server *s, struct err *e);
 int serve_swap(struct server *s, const struct serve_config *c, struct err *e);
 /* Stop accepting, finish what runs; then serve_run returns. [any], also a signal handler. */
 void serve_drain(struct server *s);
+/* Finish what runs and end, as a drain; where answers were moved to another server, streams that
+ * are told from there have upgrade_timeout. */
+void serve_leave(struct server *s);
 /* Start the program anew with this process's arguments and sockets; when that one serves, finish
  * what runs, for upgrade_timeout at most; then serve_run returns. [any], also a signal handler. */
 void serve_upgrade(struct server *s);

@@ -55,6 +55,17 @@ void serve_drain(struct server *s)
     wake(s);
 }
 
+void serve_leave(struct server *s)
+{
+    atomic_store(&s->want_leave, 1);
+    wake(s);
+}
+
+int server_is_closing(const struct server *s)
+{
+    return atomic_load(&s->draining) || atomic_load(&s->moves.now);
+}
+
 void serve_reload(struct server *s)
 {
     atomic_fetch_add(&s->want_reload, 1);
@@ -242,8 +253,11 @@ int server_new(struct server **ret, const struct serve_config *c, struct err *e)
     successor_init(&s->successor);
     pthread_mutex_init(&s->reload_lock, NULL);
     pthread_cond_init(&s->reload_ended, NULL);
+    r = moves_open(&s->moves, e);
     s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     s->io = calloc((size_t)c->io_threads, sizeof *s->io);
+    if (r)
+        goto fail;
     if (s->wake_fd < 0 || !s->io) {
         r = err_set(e, ERR_NOMEM, "out of memory or file descriptors");
         goto fail;
@@ -575,6 +589,21 @@ static void look_at_successor(struct server *s)
     net_server_leave(s->net, (int)s->config->upgrade_timeout);
 }
 
+/* As an operator asks for it. A signal still makes it hurry. */
+static void look_at_leave(struct server *s)
+{
+    if (!atomic_exchange(&s->want_leave, 0) || atomic_load(&s->leaving))
+        return;
+    if (!atomic_load(&s->moves.now)) {
+        atomic_store(&s->want_drain, 1);
+        return;
+    }
+    LOG_EVENT(LOG_INFO, "leaving", LOG_INT("requests", atomic_load(&s->n_calls)));
+    manager_stopping();
+    atomic_store(&s->leaving, 1);
+    net_server_drain(s->net, (int)s->config->upgrade_timeout);
+}
+
 static int has_left(struct server *s)
 {
     return atomic_load(&s->leaving) && net_server_has_ended(s->net);
@@ -590,6 +619,7 @@ int serve_run(struct server *s, struct err *e)
         manager_beat(s);
         call_again_look(s);
         look_at_successor(s);
+        look_at_leave(s);
         if (atomic_exchange(&s->want_reload, 0)) {
             manager_reloading();
             reopen_log();
@@ -641,6 +671,7 @@ int64_t serve_close(struct server *s)
     environment_stop(s);
     site_watch_stop(s);
     prep_close(s->prep);
+    moves_close(&s->moves);
     for (int i = 0; i < s->n_locals; i++)
         local_done(&s->locals[i]);
     energy_source_close(s->energy);

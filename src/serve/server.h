@@ -13,6 +13,7 @@
 #include "net/net.h"
 #include "serve/call.h"
 #include "serve/certificates.h"
+#include "serve/moves.h"
 #include "serve/prep.h"
 #include "serve/serve.h"
 #include "serve/successor.h"
@@ -43,6 +44,7 @@ struct server {
     struct net_server *net;
     struct certificates certificates;
     struct successor successor;
+    struct moves moves;  /* of a drain to another server */
     _Atomic int leaving; /* a successor serves; this process finishes what runs */
     struct server_io *io;
     struct prep *prep;
@@ -68,7 +70,7 @@ struct server {
     _Atomic int draining;
     int64_t beat_us_next; /* when the service manager is told next that all is well */
     int wake_fd;          /* eventfd: drain, reload, a load that ended */
-    _Atomic int want_drain, want_reload, want_upgrade;
+    _Atomic int want_drain, want_reload, want_upgrade, want_leave;
     pthread_mutex_t reload_lock; /* how often a reload began and ended, and how the last one went;
                                     rank: a leaf */
     pthread_cond_t reload_ended;
@@ -95,6 +97,8 @@ int server_start(struct server *s, struct err *e);
 /* Reload keys and configuration, and wait for it: 0 with the generation in force, or why not. Not
  * on an io thread. */
 int server_reload(struct server *s, int *ret_generation, struct err *e);
+int server_is_closing(
+    const struct server *s); /* it stops, or hands over: nothing new begins [any] */
 int server_has_one_tenant(const struct server *s); /* that tenant may have all places */
 struct served *server_model(const struct call *c); /* of its offer */
 

@@ -55,6 +55,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t n)
 {
     unsigned char *copy = malloc(n + 1);
     struct stored_story story;
+    const char *to;
     struct stored_head h;
     size_t end;
 
@@ -64,6 +65,8 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t n)
     right_checksums(copy, n);
     if (!stored_story_read((const char *)copy, n, &h, &story, &end)) {
         CHECK(end <= n && stored_ends_at((const char *)copy, end) <= end);
+        to = stored_read_move((const char *)copy, n, end);
+        CHECK(!to || (to >= (const char *)copy + end && to + strlen(to) < (const char *)copy + n));
         tell((const char *)copy, stored_read_head((const char *)copy, n, &h), end, &h);
     }
     free(copy);

@@ -56,7 +56,7 @@ static void no_start(void **state)
     struct err e;
     struct map m;
 
-    for (int i = 0; i < 2; i++) { /* the salt of caches, the seed of net's tables */
+    for (int i = 0; i < 3; i++) { /* its name, the salt of caches, the seed of net's tables */
         n_good = i;
         e = (struct err){0};
         assert_int_equal(server_new(&s, &r->config, &e), ERR_IO);
