@@ -7,7 +7,8 @@
 #include "base/log.h"
 #include "cloud/stored_int.h"
 
-#define MARK_MAX 4096 /* bytes of the record that says where to */
+#define MARK_MAX         4096 /* bytes of the record that says where to */
+#define REQUEST_ID_CHARS 36
 
 /* ---- to another server -----------------------------------------------------------------------
  */
@@ -147,6 +148,13 @@ int stored_keep(struct stored_all *a)
 /* ---- from one --------------------------------------------------------------------------------
  */
 
+/* Is it a name that a request has: "req_" and hexadecimal digits? It is one in the books. */
+static int is_request(const char *id)
+{
+    return strlen(id) == REQUEST_ID_CHARS && !strncmp(id, "req_", 4) &&
+           strspn(id + 4, "0123456789abcdef") == REQUEST_ID_CHARS - 4;
+}
+
 /* Is it the answer whose records these are, or what became of it? */
 static int is_same(const struct stored *s, const char *records, size_t n_records)
 {
@@ -217,8 +225,8 @@ int stored_take_in(struct stored_all *a, const char *records, size_t n, int64_t 
                        "These are not the records of a stored answer, as this version has them.");
     if (story.is_done)
         return err_set(e, ERR_FORMAT, "This answer has ended.");
-    if (!stored_is_id(h.text[STORED_ID]))
-        return err_set(e, ERR_FORMAT, "An answer cannot be called so.");
+    if (!stored_is_id(h.text[STORED_ID]) || !is_request(h.text[STORED_REQUEST_ID]))
+        return err_set(e, ERR_FORMAT, "An answer or its request cannot be called so.");
     s = stored_make(a, &h);
     if (!s || buf_add(&s->image, records, n)) {
         if (s)

@@ -132,6 +132,8 @@ void call_again(struct server *s, int io)
     for (int i = 0; i < AT_ONCE && !atomic_load(&s->draining); i++) {
         struct move_target *to = atomic_load(&s->moves.now);
         struct call *c;
+        if (to && atomic_load(&s->moves.n_asking) >= MOVES_AT_ONCE)
+            return; /* at the next look */
         one = to ? stored_take_left(all, to->round, to->url) : NULL;
         if (one && stored_is_booked(one)) { /* its bill is here */
             stored_stays(one, to->round);

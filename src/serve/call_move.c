@@ -451,6 +451,8 @@ void call_move_take(struct call *c, struct move_target *to)
 {
     c->state = CALL_MOVE;
     if (make(c, to)) {
+        atomic_fetch_add(&c->s->moves.n_asking, 1);
+        c->move->is_counted = 1;
         send(c);
         return;
     }

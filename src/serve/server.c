@@ -57,7 +57,7 @@ void serve_drain(struct server *s)
 
 void serve_leave(struct server *s)
 {
-    atomic_store(&s->want_leave, 1);
+    atomic_store(atomic_load(&s->moves.now) ? &s->want_leave : &s->want_drain, 1);
     wake(s);
 }
 
@@ -594,10 +594,6 @@ static void look_at_leave(struct server *s)
 {
     if (!atomic_exchange(&s->want_leave, 0) || atomic_load(&s->leaving))
         return;
-    if (!atomic_load(&s->moves.now)) {
-        atomic_store(&s->want_drain, 1);
-        return;
-    }
     LOG_EVENT(LOG_INFO, "leaving", LOG_INT("requests", atomic_load(&s->n_calls)));
     manager_stopping();
     atomic_store(&s->leaving, 1);
