@@ -31,7 +31,7 @@ static int ask_url(const struct sensor_ask *a, struct buf *text, struct err *e)
 {
     struct asking x = {a, clock_now_us() + a->sensor->timeout * 1000};
     char header[METER_HEADER_MAX];
-    const char *const headers[] = {"Accept: application/json", header, NULL};
+    const char *headers[] = {"Accept: application/json", header, NULL};
     struct fetch_result got;
     struct fetch_options f;
     int r = meter_key_header(a->sensor->key, header, e);
@@ -39,9 +39,9 @@ static int ask_url(const struct sensor_ask *a, struct buf *text, struct err *e)
     if (r)
         return r;
     fetch_options_init(&f, a->sensor->url);
-    f.headers = headers;
     if (!*header)
-        f.headers = (const char *const[]){headers[0], NULL};
+        headers[1] = NULL;
+    f.headers = headers;
     f.body = text;
     f.size_max = f.unsized_max = (int64_t)SENSOR_REPLY_MAX;
     f.connect_timeout_ms = f.stall_timeout_ms = (int)a->sensor->timeout;
