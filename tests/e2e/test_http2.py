@@ -208,12 +208,13 @@ def test_a_stop_lets_streams_end(start):
 def test_an_upgrade_refuses_nobody(tmp_path):
     s = Replaced(str(tmp_path), "--kv-memory", "128M", "--idle-timeout", "1h", "--stall-timeout", "1h")
 
-    # One request at a time on a connection of its own: httpx takes a goodbye that comes beside other requests for theirs.
+    # One request at a time on a connection of its own, with a pause in which the goodbye can come: httpx takes one that
+    # comes beside a request for the end of it.
     async def client(said, is_over):
         async with httpx.AsyncClient(http1=False, http2=True, base_url=s.url, timeout=240 * SLOW) as http:
             while not is_over.is_set():
                 said.append(await say(sdk_of(s, http), 3))
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.8)
 
     async def go():
         loop, is_over, said = asyncio.get_running_loop(), asyncio.Event(), [[], []]
