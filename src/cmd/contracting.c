@@ -362,8 +362,9 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 const struct cmd cmd_contract = {
     .name = "contract",
     .help = "Contracts for power in dated tranches: begin, check, record, show and compare them",
-    .args = "new|check|amend|list|history|show|diff|export|report [FILE|NAME|NAME@VERSION]...",
+    .args = "new|check|amend|list|history|show|diff|export|report [CONTRACT]...",
     .about =
+        "CONTRACT is a file, or NAME or NAME@VERSION of the store.\n\n"
         "'new' prints a commented contract to begin with. 'check' exits with 1 at the first fault\n"
         "and says where it is. 'amend' records a file in the store as one version more of its\n"
         "contract; versions are never changed, and 'gaufre audit --changes' proves it. 'show' has\n"
