@@ -9,6 +9,8 @@ const STATES = ['active', 'planned', 'draining', 'offline'];
 const TONES = { active: 'ok', draining: 'warn', offline: 'bad' };
 
 const mw = (s) => (s.contracted_mw === null && s.active_mw === null ? '–' : `${s.active_mw ?? '–'} of ${s.contracted_mw ?? '–'} MW (${s.power_basis})`);
+const power = (s) => (s.pue === null ? mw(s) : `${mw(s)}, PUE ${s.pue.toFixed(2)}`);
+const open_to = (s) => `${s.region ?? '–'}, ${s.generally_available ? 'all' : s.dedicated_to.join(', ')}`;
 const METHODS = { rapl: "measured, the processor's counters", redfish: 'measured, the management controller', feed: 'measured, a feed', model: 'modelled from CPU time',
     stated: 'as the supplier says', contracted: 'as agreed with the supplier' };
 const BOUNDARIES = { accelerator: 'chips and their memory', it: 'whole machine', facility: 'building' };
@@ -96,11 +98,9 @@ export function mount(root) {
     let asked_ms = -EVERY_MS, closed = false, list = null, listed_ms = 0, now = null, now_ms = 0;
     const factor = { name: 'Capacity factor', make: () => h('span.co-budget.co-short', null, new_meter(), h('span', null)),
         show: (el, s) => { meter(el.firstChild, 0); el.firstChild.firstChild.style.width = `${100 * s.capacity_factor}%`; set_text(el.lastChild, `${(100 * s.capacity_factor).toFixed(0)} %`); } };
-    const table = new Table('Sites', [{ name: 'Site', person: (s) => s.name, wide: true }, { name: 'Region', person: (s) => s.region },
-        { name: 'For', person: (s) => (s.generally_available ? 'all' : s.dedicated_to.join(', ')) },
+    const table = new Table('Sites', [{ name: 'Site', person: (s) => s.name, wide: true }, { name: 'Region, for whom', person: open_to },
         { name: 'State', make: () => h('span.co-chip', null), show: (el, s) => set_chip(el, s.state, TONES[s.state] || '') }, factor,
-        { name: 'Power', person: mw }, { name: 'Drawn now', person: drawn }, { name: 'Requests got', person: used },
-        { name: 'PUE', right: true, text: (s) => (s.pue === null ? '–' : s.pue.toFixed(2)) },
+        { name: 'Power', person: power }, { name: 'Drawn now', person: drawn }, { name: 'Requests got', person: used },
         { name: 'g CO₂/kWh', person: (s) => both(s.carbon_grams_per_kwh) },
         { name: 'Running', text: (s) => `${number(s.running)} of ${number(s.places)}${s.waiting ? `, ${number(s.waiting)} wait` : ''}` },
         ...(api.may_change() ? [{ name: 'Order', hidden: true, make: (row) => h('button.soft-button', { type: 'button', onclick: () => order(row.r, load) }, 'Order'),
