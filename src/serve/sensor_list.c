@@ -127,9 +127,9 @@ static int read_times(struct serve_sensor *s, struct err *e)
         s->every = s->kind == SERVE_SENSOR_REDFISH || s->command.n ? SLOW_MS : 1000;
     if (s->every < 100)
         return err_set(e, ERR_ARG, "every: at least 100 ms");
-    if (!s->max_age)
+    if (!s->max_age && (s->url || s->file || s->command.n)) /* else as what it is computed of */
         s->max_age = AGE_TIMES * s->every > AGE_MS ? AGE_TIMES * s->every : AGE_MS;
-    if (s->max_age < 2 * s->every)
+    if (s->max_age && s->max_age < 2 * s->every)
         return err_set(e, ERR_ARG, "max_age: must be at least twice 'every'");
     return 0;
 }
@@ -200,6 +200,7 @@ static int find(const struct serve_site *p, const char *name, int quantity)
 static int find_parts(const struct serve_site *p, struct serve_sensor *s, struct err *e)
 {
     static const int wants[] = {ENVELOPE_DRY_BULB, ENVELOPE_HUMIDITY};
+    int is_said = s->max_age > 0;
 
     if (s->url || s->file || s->command.n)
         return 0;
@@ -211,6 +212,8 @@ static int find_parts(const struct serve_site *p, struct serve_sensor *s, struct
                            "dry_bulb and a humidity, in this order: there is no %s%s%.60s",
                            s->name, envelope_kind((enum envelope_quantity)wants[k])->name,
                            s->from.n ? " called " : "", s->from.n ? s->from.v[k] : "");
+        if (!is_said && p->sensors[s->i_from[k]].max_age > s->max_age)
+            s->max_age = p->sensors[s->i_from[k]].max_age;
     }
     return 0;
 }

@@ -347,3 +347,8 @@ def test_what_a_configuration_may_say(site, told):
     s.write([row], "    altitude_m: 1500\n    altitude_from_m: 900\n    altitude_m_per_degree: 300\n")
     text = s.cli("serve", "-c", s.config, "--check")
     assert "sensor   a: dry_bulb from" in text and "high 25.0 C, high_allowed 30.0 C" in text and "secret" not in text
+    # A dew point that is computed is as long good as what it is computed of.
+    parts = [f"{{name: air, quantity: dry_bulb, {url}, max_age: 1h}}", f"{{name: wet, quantity: humidity, {url}, max_age: 30s}}"]
+    s.write([*parts, "{name: dew, quantity: dew_point, high: 14}", "{name: soon, quantity: dew_point, max_age: 5s}"])
+    text = s.cli("serve", "-c", s.config, "--check")
+    assert "computed of air and wet, every 1000 ms, stale after 3600000 ms, high 14.0" in text and "stale after 5000 ms" in text
