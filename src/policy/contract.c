@@ -121,7 +121,7 @@ int64_t contract_price(const struct contract *c, const struct tranche *t, int64_
 
     for (int i = 0; i < c->n_index && c->index_s[i] <= at_s; i++) {
         price = scale(price, CONTRACT_PPM + c->indexation_ppm, CONTRACT_PPM);
-        price = price > INT64_MAX ? INT64_MAX : price;
+        price = price > CONTRACT_PRICE_MAX ? CONTRACT_PRICE_MAX : price;
     }
     return (int64_t)price;
 }

@@ -16,8 +16,9 @@
 #define CONTRACT_NAMES_MAX    32
 #define CONTRACT_YEARS_MAX    50 /* of a term */
 #define CONTRACT_WATTS_MAX    INT64_C(100000000000)
-#define CONTRACT_MWH_J        INT64_C(3600000000) /* of a megawatt-hour */
-#define CONTRACT_PPM          1000000             /* all of it */
+#define CONTRACT_PRICE_MAX    INT64_C(100000000000000000) /* a hundred million units */
+#define CONTRACT_MWH_J        INT64_C(3600000000)         /* of a megawatt-hour */
+#define CONTRACT_PPM          1000000                     /* all of it */
 
 /* An amount of many years, which may pass the nine billion units of an int64_t. */
 __extension__ typedef __int128 contract_nano;
@@ -145,7 +146,8 @@ struct contract_due {
  * is INT64_MAX. */
 void contract_due(const struct contract *c, int64_t now_s, int64_t from_s, int64_t until_s,
                   struct contract_due *ret);
-/* The price of a tranche's megawatt-hour at a time, with the years' indexation. */
+/* The price of a tranche's megawatt-hour at a time, with the years' indexation; at most
+ * CONTRACT_PRICE_MAX. */
 int64_t contract_price(const struct contract *c, const struct tranche *t, int64_t at_s);
 
 #endif

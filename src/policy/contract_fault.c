@@ -116,7 +116,7 @@ static const char *tranche_fault(const struct contract *c, const struct tranche 
         {!t->site == !t->region, t->site ? "region" : "site",
          "a tranche has a site or a region, one of them"},
         {t->watts < 1 || t->watts > CONTRACT_WATTS_MAX, "mw", "is not from a watt to 100 GW"},
-        {t->price < 0, "price", "is below 0"},
+        {t->price < 0 || t->price > CONTRACT_PRICE_MAX, "price", "is not from 0 to 100 million"},
         {t->target_s < c->from_s || t->target_s >= c->until_s, "target",
          "is not within the contract's term"},
         {end <= t->target_s, "until", "is not later than the target date"},

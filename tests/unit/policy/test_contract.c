@@ -222,6 +222,10 @@ static void largest(void **state)
     struct contract c = example();
     struct contract_due d;
 
+    c.indexation_ppm = CONTRACT_PPM / 2;
+    for (c.n_index = 0; c.n_index < CONTRACT_YEARS_MAX; c.n_index++)
+        c.index_s[c.n_index] = (2 + INT64_C(365) * c.n_index) * DAY;
+    c.late_credit_ppm = 10 * CONTRACT_PPM;
     c.from_s = DAY;
     c.until_s = DAY + INT64_C(50) * 365 * DAY;
     c.n_tranches = CONTRACT_TRANCHES_MAX;
@@ -231,7 +235,7 @@ static void largest(void **state)
                                         .watts = CONTRACT_WATTS_MAX,
                                         .target_s = DAY,
                                         .delivered_s = DAY,
-                                        .price = INT64_MAX};
+                                        .price = CONTRACT_PRICE_MAX};
     contract_due(&c, 2 * DAY, c.from_s, c.until_s, &d);
     assert_true(d.firm_j == INT64_MAX && d.ready_j == INT64_MAX && d.fee > INT64_MAX);
 }

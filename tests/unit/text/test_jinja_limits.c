@@ -383,7 +383,7 @@ static void sources_have_a_size(void **state)
     /* Memory is enough for the most nodes that a source can have; on a slow machine, or with a
      * sanitizer, compiling them may take all the time that it has. */
     if (run_for(s, NULL, HOUR_US, &e))
-        assert_string_equal(e.text, "it takes too much time");
+        assert_non_null(strstr(e.text, "it takes too much time"));
     free(s);
 }
 
