@@ -13,7 +13,7 @@ from serving import SLOW, model_path, wait_for
 from test_survive import ASK, DRAWN, Cut, again, bare, choices, events, keeper, killed, rows  # noqa: F401
 
 pytestmark = pytest.mark.sanitize
-LONG = {**ASK, "max_tokens": 60, "ignore_eos": True}
+LONG = {**ASK, "max_tokens": 120, "ignore_eos": True}
 KINDS = {"greedy": {"temperature": 0}, "drawn": {**DRAWN, "logprobs": True, "top_logprobs": 2},
          "two choices": {"n": 2, "seed": 3, "stream_options": {"include_usage": True}}}
 
@@ -272,9 +272,6 @@ def test_with_keys(start, tmp_path):
     greedy = {**LONG, "temperature": 0}
     want = a.request("POST", "/v1/chat/completions", greedy, {"Authorization": f"Bearer {here.alice}"})[2]
     wait_for("booked", lambda: len(rows(a)) == 1)
-    heads = [f"Authorization: Bearer {k}" for k in (here.alice, bob)]
-    cuts = [Cut(a, greedy, 5, [h]) for h in heads]
-    readers = [Reader(c) for c in cuts]
     args = ["--to", b.url]
     done = drain(a, *args)
     assert done.returncode == 1 and "wants a key" in done.stderr, done
@@ -283,6 +280,9 @@ def test_with_keys(start, tmp_path):
     for wrong in ({}, {"GAUFRE_TO_ADMIN_KEY": "gf-wrong"}, {"GAUFRE_TO_ADMIN_KEY": there.alice}):
         done = drain(a, *args, GAUFRE_ADMIN_KEY=here.admin, **wrong)
         assert done.returncode == 1 and f"{b.url} says: " in done.stderr, done
+    heads = [f"Authorization: Bearer {k}" for k in (here.alice, bob)]
+    cuts = [Cut(a, greedy, 5, [h]) for h in heads]
+    readers = [Reader(c) for c in cuts]
     done = drain(a, *args, "--json", GAUFRE_ADMIN_KEY=here.admin, GAUFRE_TO_ADMIN_KEY=there.admin)
     told = json.loads(done.stdout)
     assert (told["moved"], told["stayed"]) == (1, 1) and "'bob' of tenant 'acme'" in told["why"], told
