@@ -80,12 +80,13 @@ static int add_version(void *arg, const struct contract_version *v)
 static int look(void *arg, struct accounts *a, struct err *e)
 {
     struct asked *x = arg;
-    json_t *views = x->list, *versions = json_array(), *one;
+    json_t *views = x->list, *versions, *one;
     int r;
 
     x->e = e;
     if (!x->name)
         return accounts_contracts(a, x->as_of_s, x->known_s, add_view, x, e);
+    versions = json_array();
     r = accounts_contract(a, x->name, 0, x->as_of_s, x->known_s, add_view, x, e);
     x->list = versions;
     if (!r)
