@@ -109,47 +109,52 @@ static int new_form(struct contract_opts *o, int n, char **argv, struct err *e)
     return 0;
 }
 
-static int show(struct contract_opts *o, int n, char **argv, struct err *e)
+/* Each of those that are named, one after the other; i counts them. */
+static int each(struct contract_opts *o, int n, char **argv,
+                int (*one)(const struct contract_opts *o, const struct contract_file *f, int i),
+                struct err *e)
 {
     int r = 0;
 
     for (int i = 0; !r && i < n; i++) {
-        struct contract_file *f;
+        struct contract_file *f = NULL;
         r = contract_source_open(&o->source, argv[i], &f, e);
-        if (r)
-            break;
-        if (o->json) {
-            r = cmd_json(contract_view_json(f, o->source.as_of_s),
-                         JSON_COMPACT | CONTRACT_JSON_FLAGS);
-        } else {
-            if (i)
-                printf("\n");
-            contract_print(f, o->source.as_of_s);
-        }
+        if (!r && one(o, f, i))
+            r = err_set(e, ERR_NOMEM, "out of memory");
         contract_file_close(f);
     }
     return r;
 }
 
+static int show_one(const struct contract_opts *o, const struct contract_file *f, int i)
+{
+    if (o->json)
+        return cmd_json(contract_view_json(f, o->source.as_of_s),
+                        JSON_COMPACT | CONTRACT_JSON_FLAGS);
+    if (i)
+        printf("\n");
+    contract_print(f, o->source.as_of_s);
+    return 0;
+}
+
+static int show(struct contract_opts *o, int n, char **argv, struct err *e)
+{
+    return each(o, n, argv, show_one, e);
+}
+
+static int export_one(const struct contract_opts *o, const struct contract_file *f, int i)
+{
+    if (!o->csv)
+        return cmd_json(contract_json(f), JSON_INDENT(2) | CONTRACT_JSON_FLAGS);
+    if (!i)
+        contract_csv_head();
+    contract_csv(f, o->source.as_of_s);
+    return 0;
+}
+
 static int export(struct contract_opts *o, int n, char **argv, struct err *e)
 {
-    int r = 0;
-
-    for (int i = 0; !r && i < n; i++) {
-        struct contract_file *f;
-        r = contract_source_open(&o->source, argv[i], &f, e);
-        if (r)
-            break;
-        if (o->csv) {
-            if (!i)
-                contract_csv_head();
-            contract_csv(f, o->source.as_of_s);
-        } else {
-            r = cmd_json(contract_json(f), JSON_INDENT(2) | CONTRACT_JSON_FLAGS);
-        }
-        contract_file_close(f);
-    }
-    return r;
+    return each(o, n, argv, export_one, e);
 }
 
 static int diff(struct contract_opts *o, int n, char **argv, struct err *e)
@@ -270,7 +275,7 @@ static int add_stored(void *arg, const struct contract_version *v)
     if (p->n == REPORT_CONTRACTS_MAX)
         return err_set(p->e, ERR_LIMIT, "more than %d contracts", REPORT_CONTRACTS_MAX);
     r = contract_file_parse(&f, v->name, v->text, strlen(v->text), p->e);
-    return r ? r : add(p, f);
+    return r ? r : add(p, f); /* no name is there twice */
 }
 
 /* Those that are named; without names those that hold, of the store. */

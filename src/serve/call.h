@@ -280,6 +280,13 @@ int call_check_chat(const struct call *c, struct err *e); /* can its supplier re
 
 /* call_admin.c: any thread but the io thread's; the answer is left in c->out, its status in
  * c->admin.status. */
+/* The answer of one of these; takes the reference. 0, or ERR_NOMEM. */
+int call_admin_answer(struct call *c, int status, json_t *j, struct err *e);
+/* Who asks, as the log of changes has it: text is the caller's and stays. */
+#define CALL_ACTOR_MAX (CLOUD_NAME_MAX + 8)
+struct account_who call_admin_who(const struct call *c, char text[CALL_ACTOR_MAX]);
+/* A day in the query (UTC): when it begins; *ret stays as it is where there is none. */
+int call_admin_day(const struct call *c, const char *name, int64_t *ret, struct err *e);
 int call_admin_accounts(struct call *c, struct err *e);
 int call_admin_audit(struct call *c, struct err *e);
 int call_admin_usage(struct call *c, struct err *e);
@@ -289,7 +296,7 @@ int call_admin_drain(struct call *c, struct err *e); /* call_drain.c */
 int call_admin_take(struct call *c, struct err *e);
 int call_admin_sites(struct call *c, struct err *e); /* call_site.c */
 int call_admin_site(struct call *c, struct err *e);
-int call_admin_contracts(struct call *c, struct err *e);
+int call_admin_contracts(struct call *c, struct err *e); /* call_contract.c */
 int call_account(struct call *c, struct err *e);
 void call_show_openapi(struct call *c); /* io thread */
 

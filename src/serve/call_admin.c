@@ -26,14 +26,30 @@
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
-/* Takes the reference. */
-static int answer(struct call *c, int status, json_t *j, struct err *e)
+int call_admin_answer(struct call *c, int status, json_t *j, struct err *e)
 {
     int r = j ? json_put_tree(&c->out, j) : ERR_NOMEM;
 
     json_decref(j);
     c->admin.status = status;
     return r ? err_set(e, ERR_NOMEM, "No memory for the answer.") : 0;
+}
+
+struct account_who call_admin_who(const struct call *c, char text[CALL_ACTOR_MAX])
+{
+    snprintf(text, CALL_ACTOR_MAX, "key:%s", c->admin.who.key_id);
+    return (struct account_who){text, clock_wall_us() / 1000000};
+}
+
+int call_admin_day(const struct call *c, const char *name, int64_t *ret, struct err *e)
+{
+    char text[32];
+
+    if (!api_query_get(&c->route, name, text, sizeof text))
+        return 0;
+    return day_read(text, NULL, ret)
+               ? err_set_param(e, ERR_ARG, name, "%s: wants a day: 2026-12-01", name)
+               : 0;
 }
 
 /* A count in the query, within bounds. */
@@ -113,7 +129,7 @@ static int list(struct doing *d, struct accounts *a, struct err *e)
         json_decref(d->list);
         return r;
     }
-    return answer(
+    return call_admin_answer(
         d->c, 200,
         json_pack("{s:s, s:o, s:b}", "object", "list", "data", d->list, "has_more", r == STOP), e);
 }
@@ -132,7 +148,7 @@ static int show(struct doing *d, struct accounts *a, const char *id, int status,
     if (*d->key)
         json_object_set_new(j, "key", json_string(d->key));
     memset(d->key, 0, sizeof d->key);
-    return answer(d->c, status, j, e);
+    return call_admin_answer(d->c, status, j, e);
 }
 
 static const char *text_member(const json_t *body, const char *name)
@@ -175,10 +191,10 @@ static int drop(struct doing *d, struct accounts *a, struct err *e)
     int r = accounts_remove(a, &d->who, d->kind, d->id, e);
 
     return r ? r
-             : answer(d->c, 200,
-                      json_pack("{s:s, s:s, s:b}", "object", account_kind_name(d->kind), "id",
-                                d->id, "deleted", 1),
-                      e);
+             : call_admin_answer(d->c, 200,
+                                 json_pack("{s:s, s:s, s:b}", "object", account_kind_name(d->kind),
+                                           "id", d->id, "deleted", 1),
+                                 e);
 }
 
 static int rotate(struct doing *d, struct accounts *a, struct err *e)
@@ -280,7 +296,7 @@ static int run(void *arg, struct accounts *a, struct err *e)
 
 int call_admin_accounts(struct call *c, struct err *e)
 {
-    char actor[CLOUD_NAME_MAX + 8];
+    char actor[CALL_ACTOR_MAX];
     const struct verb *v = find_verb(c);
     struct doing *d;
     struct work w;
@@ -291,11 +307,10 @@ int call_admin_accounts(struct call *c, struct err *e)
     d = calloc(1, sizeof *d);
     if (!d)
         return err_set(e, ERR_NOMEM, "No memory for one more request.");
-    snprintf(actor, sizeof actor, "key:%s", c->admin.who.key_id);
     d->c = c;
     d->kind = v->kind;
     d->id = c->route.arg;
-    d->who = (struct account_who){actor, clock_wall_us() / 1000000};
+    d->who = call_admin_who(c, actor);
     w = (struct work){d, v};
     r = read_body(c, &d->body, e);
     if (!r)
@@ -348,7 +363,7 @@ int call_admin_audit(struct call *c, struct err *e)
         json_decref(x.list);
         return r;
     }
-    return answer(c, 200, json_pack("{s:s, s:o}", "object", "list", "data", x.list), e);
+    return call_admin_answer(c, 200, json_pack("{s:s, s:o}", "object", "list", "data", x.list), e);
 }
 
 /* ---- usage ----------------------------------------------------------------------------------- */
@@ -391,17 +406,6 @@ static int add_sum(void *arg, const struct books_sum *s)
     return json_array_append_new(x->list, j) ? ERR_NOMEM : 0;
 }
 
-static int query_day(const struct call *c, const char *name, int64_t *ret, struct err *e)
-{
-    char text[32];
-
-    if (!api_query_get(&c->route, name, text, sizeof text))
-        return 0;
-    return day_read(text, NULL, ret)
-               ? err_set_param(e, ERR_ARG, name, "%s: wants a day: 2026-12-01", name)
-               : 0;
-}
-
 int call_admin_usage(struct call *c, struct err *e)
 {
     static const struct {
@@ -438,9 +442,9 @@ int call_admin_usage(struct call *c, struct err *e)
         if (r)
             return r;
     }
-    r = query_day(c, "from", &w.from_s, e);
+    r = call_admin_day(c, "from", &w.from_s, e);
     if (!r)
-        r = query_day(c, "to", &w.until_s, e);
+        r = call_admin_day(c, "to", &w.until_s, e);
     x = (struct sums){json_array(), bys[i].by};
     if (!r)
         r = books_bill(ledger, 1u << x.by, &w, add_sum, &x, e);
@@ -448,7 +452,7 @@ int call_admin_usage(struct call *c, struct err *e)
         json_decref(x.list);
         return r;
     }
-    return answer(c, 200, json_pack("{s:s, s:o}", "object", "list", "data", x.list), e);
+    return call_admin_answer(c, 200, json_pack("{s:s, s:o}", "object", "list", "data", x.list), e);
 }
 
 /* ---- prices ---------------------------------------------------------------------------------- */
@@ -492,7 +496,7 @@ int call_admin_prices(struct call *c, struct err *e)
 
     for (int i = 0; i < config->book.n; i++)
         json_array_append_new(list, price_json(&config->book.list[i], config->currency));
-    return answer(c, 200, json_pack("{s:s, s:o}", "object", "list", "data", list), e);
+    return call_admin_answer(c, 200, json_pack("{s:s, s:o}", "object", "list", "data", list), e);
 }
 
 /* ---- one's own ------------------------------------------------------------------------------- */
@@ -512,9 +516,9 @@ int call_admin_reload(struct call *c, struct err *e)
     int generation = 0, r = server_reload(c->s, &generation, e);
 
     return r ? r
-             : answer(c, 200,
-                      json_pack("{s:s, s:i}", "object", "configuration", "generation", generation),
-                      e);
+             : call_admin_answer(
+                   c, 200,
+                   json_pack("{s:s, s:i}", "object", "configuration", "generation", generation), e);
 }
 
 void call_show_openapi(struct call *c)

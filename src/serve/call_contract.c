@@ -23,24 +23,6 @@ struct asked {
     struct err *e;
 };
 
-static int answer(struct call *c, int status, json_t *j, struct err *e)
-{
-    int r = j ? json_put_tree(&c->out, j) : ERR_NOMEM;
-
-    json_decref(j);
-    c->admin.status = status;
-    return r ? err_set(e, ERR_NOMEM, "No memory for the answer.") : 0;
-}
-
-static int query_moment(const struct call *c, const char *name, int64_t *ret, struct err *e)
-{
-    char text[32];
-
-    if (!api_query_get(&c->route, name, text, sizeof text) || !day_read_moment(text, NULL, ret))
-        return 0;
-    return err_set_param(e, ERR_ARG, name, "%s: wants a day: 2026-12-01", name);
-}
-
 static json_t *version_json(const struct contract_version *v)
 {
     char day[DAY_TEXT_MAX];
@@ -101,17 +83,17 @@ static int look(void *arg, struct accounts *a, struct err *e)
 
 static int show(struct call *c, struct asked *x, struct err *e)
 {
-    int r = query_moment(c, "as_of", &x->as_of_s, e);
+    int r = call_admin_day(c, "as_of", &x->as_of_s, e);
 
     if (!r)
-        r = query_moment(c, "known_on", &x->known_s, e);
+        r = call_admin_day(c, "known_on", &x->known_s, e);
     if (!r)
         r = cloud_with_accounts(c->s->cloud, clock_now_us(), look, x, e);
     if (r)
         return r;
     if (x->name)
-        return answer(c, 200, json_incref(json_array_get(x->list, 0)), e);
-    return answer(c, 200, json_pack("{s:s, s:O}", "object", "list", "data", x->list), e);
+        return call_admin_answer(c, 200, json_incref(json_array_get(x->list, 0)), e);
+    return call_admin_answer(c, 200, json_pack("{s:s, s:O}", "object", "list", "data", x->list), e);
 }
 
 /* ---- amending -------------------------------------------------------------------------------- */
@@ -120,7 +102,7 @@ static int read_day(const json_t *v, int64_t *ret, struct err *e)
 {
     const char *text = json_string_value(v);
 
-    if (!v || json_is_null(v) || (text && !day_read_moment(text, NULL, ret)))
+    if (!v || json_is_null(v) || (text && !day_read(text, NULL, ret)))
         return 0;
     return err_set_param(e, ERR_ARG, "effective", "effective: wants a day: 2026-12-01");
 }
@@ -167,22 +149,21 @@ static int put(void *arg, struct accounts *a, struct err *e)
 
 static int amend(struct call *c, struct asked *x, struct err *e)
 {
-    char actor[CLOUD_NAME_MAX + 8];
+    char actor[CALL_ACTOR_MAX];
     json_t *body = NULL;
     int r;
 
-    snprintf(actor, sizeof actor, "key:%s", c->admin.who.key_id);
-    x->who = (struct account_who){actor, x->as_of_s};
+    x->who = call_admin_who(c, actor);
     r = read_amendment(c, &body, &x->amend, e);
     if (!r)
         r = cloud_with_accounts(c->s->cloud, clock_now_us(), put, x, e);
     json_decref(body);
     if (r)
         return r;
-    return answer(c, 201,
-                  json_pack("{s:s, s:I}", "object", "contract.version", "version",
-                            (json_int_t)x->amend.version),
-                  e);
+    return call_admin_answer(c, 201,
+                             json_pack("{s:s, s:I}", "object", "contract.version", "version",
+                                       (json_int_t)x->amend.version),
+                             e);
 }
 
 /* ---- the door -------------------------------------------------------------------------------- */

@@ -9,15 +9,6 @@
 
 #define BODY_MAX ((size_t)16 << 10)
 
-static int answer(struct call *c, int status, json_t *j, struct err *e)
-{
-    int r = j ? json_put_tree(&c->out, j) : ERR_NOMEM;
-
-    json_decref(j);
-    c->admin.status = status;
-    return r ? err_set(e, ERR_NOMEM, "No memory for the answer.") : 0;
-}
-
 /* ---- how it goes ----------------------------------------------------------------------------- */
 
 static int show(struct call *c, struct err *e)
@@ -34,17 +25,18 @@ static int show(struct call *c, struct err *e)
     pthread_mutex_lock(&m->lock);
     memcpy(why, m->why, sizeof why);
     pthread_mutex_unlock(&m->lock);
-    return answer(c, 200,
-                  json_pack("{s:s, s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:s?}", "object",
-                            "drain", "process", m->process, "state",
-                            atomic_load(&s->draining) || atomic_load(&s->leaving) ? "drains"
-                            : t                                                   ? "moves"
-                                                                                  : "serves",
-                            "to", t ? t->url : NULL, "moved", (json_int_t)atomic_load(&m->n_moved),
-                            "stayed", (json_int_t)atomic_load(&m->n_stayed), "left",
-                            (json_int_t)(t ? left : 0), "unknown", (json_int_t)moving, "requests",
-                            (json_int_t)atomic_load(&s->n_calls), "why", *why ? why : NULL),
-                  e);
+    return call_admin_answer(
+        c, 200,
+        json_pack("{s:s, s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:s?}", "object", "drain",
+                  "process", m->process, "state",
+                  atomic_load(&s->draining) || atomic_load(&s->leaving) ? "drains"
+                  : t                                                   ? "moves"
+                                                                        : "serves",
+                  "to", t ? t->url : NULL, "moved", (json_int_t)atomic_load(&m->n_moved), "stayed",
+                  (json_int_t)atomic_load(&m->n_stayed), "left", (json_int_t)(t ? left : 0),
+                  "unknown", (json_int_t)moving, "requests", (json_int_t)atomic_load(&s->n_calls),
+                  "why", *why ? why : NULL),
+        e);
 }
 
 /* ---- asking for it --------------------------------------------------------------------------- */
@@ -54,9 +46,7 @@ static int text_of(const json_t *body, const char *name, const char **ret, struc
     const json_t *v = json_object_get(body, name);
 
     *ret = json_string_value(v);
-    return v && !*ret
-               ? err_set_param(e, ERR_SCHEMA, name, "%s: wants a text", name)
-               : 0;
+    return v && !*ret ? err_set_param(e, ERR_SCHEMA, name, "%s: wants a text", name) : 0;
 }
 
 static int check_names(const json_t *body, struct err *e)
@@ -122,7 +112,7 @@ int call_admin_drain(struct call *c, struct err *e)
 
 static int told(struct call *c, const char *id, int was_here, struct err *e)
 {
-    return answer(
+    return call_admin_answer(
         c, was_here ? 200 : 201,
         json_pack("{s:s, s:s, s:b}", "object", "stored_answer", "id", id, "was_here", was_here), e);
 }

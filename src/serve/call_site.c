@@ -131,15 +131,6 @@ static json_t *site_json(struct cloud *c, const struct site_view *v)
         sensors_of(c, t->name));
 }
 
-static int answer(struct call *c, json_t *j, struct err *e)
-{
-    int r = j ? json_put_tree(&c->out, j) : ERR_NOMEM;
-
-    json_decref(j);
-    c->admin.status = 200;
-    return r ? err_set(e, ERR_NOMEM, "No memory for the answer.") : 0;
-}
-
 /* ---- PATCH ----------------------------------------------------------------------------------- */
 
 static int read_state(const json_t *v, int *ret, struct err *e)
@@ -204,22 +195,21 @@ int call_admin_sites(struct call *c, struct err *e)
 
     for (int i = 0; i < n; i++)
         json_array_append_new(list, site_json(c->s->cloud, &v[i]));
-    return answer(c, json_pack("{s:s, s:o}", "object", "list", "data", list), e);
+    return call_admin_answer(c, 200, json_pack("{s:s, s:o}", "object", "list", "data", list), e);
 }
 
 int call_admin_site(struct call *c, struct err *e)
 {
     const char *name = c->route.arg;
-    char actor[CLOUD_NAME_MAX + 8];
-    struct account_who who = {actor, wall_s()};
+    char actor[CALL_ACTOR_MAX];
+    struct account_who who = call_admin_who(c, actor);
     struct site_order o;
     struct site_view v;
 
-    snprintf(actor, sizeof actor, "key:%s", c->admin.who.key_id);
     if (c->method == HTTP_PATCH &&
         (read_order(c, &o, e) || cloud_order_site(c->s->cloud, clock_now_us(), &who, name, &o, e)))
         return e->code;
     if (cloud_view_site(c->s->cloud, wall_s(), name, &v))
         return err_set(e, ERR_NOTFOUND, "There is no site '%.64s'.", name);
-    return answer(c, site_json(c->s->cloud, &v), e);
+    return call_admin_answer(c, 200, site_json(c->s->cloud, &v), e);
 }
