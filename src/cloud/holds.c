@@ -152,8 +152,10 @@ void holds_account_init(struct holds_account *a, enum account_kind kind, const c
 void holds_account_share(struct holds_account *a, struct tally *t)
 {
     struct quota_bucket *const buckets[] = {a->requests, a->tokens, a->uncached};
+    static const char letters[ACCOUNT_KINDS] = {'t', 'g', 'k'};
+    char letter = letters[a->kind];
 
-    a->row = t ? tally_row(t, "tgk"[a->kind], a -> name) : NULL;
+    a->row = t ? tally_row(t, letter, a->name) : NULL;
     if (!a->row)
         return;
     a->slot = tally_slot(t);

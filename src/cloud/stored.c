@@ -325,15 +325,14 @@ void stored_expire(struct stored_all *a, int64_t wall_us)
 /* ---- the owner --------------------------------------------------------------------------------
  */
 
-/* Make room for what its image takes now. */
+/* Make room for what its image takes now. It is looked for only when that has grown, which is
+ * seldom: each look goes through the whole table. */
 static int fit(struct stored *s)
 {
-    struct stored_all *a = s->all;
+    size_t before = s->n_counted;
 
     stored_count(s);
-    return has_room(a, s->tenant, 0, 0) && has_room(a, NULL, 0, 0)
-               ? 0
-               : stored_make_room(a, s->tenant, 0, 0);
+    return s->n_counted > before ? stored_make_room(s->all, s->tenant, 0, 0) : 0;
 }
 
 static int write_out(struct stored *s)
