@@ -47,7 +47,7 @@ def test_a_stream(door):
     """What was delivered before is charged: two words of four, which have as many tokens."""
     def script(a):
         a.begin()
-        events = words("abc def ghi jkl")
+        events = words("mno pqr stu vwx")
         for e in events[:3]:
             a.event(e)
         d.go.wait(60 * SLOW)
@@ -56,7 +56,7 @@ def test_a_stream(door):
         a.end()
 
     d = door(script)
-    leave(d, {**ASK, "stream": True}, b"def")
+    leave(d, {**ASK, "stream": True}, b"pqr")
     wait_for("noticed", lambda: d.server.metric("gaufre_clients_gone_total") == 1)
     d.go.set()
     d.booked(1)
