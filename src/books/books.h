@@ -31,6 +31,14 @@
 
 struct books;
 
+/* Whose power a request used. */
+enum books_lent {
+    BOOKS_LENT_OWN,      /* its tenant's contract's own; or there is none */
+    BOOKS_LENT_BORROWED, /* what another contract left idle */
+    BOOKS_LENT_PAID,     /* beyond its contract, at the price that this names: spillover */
+    BOOKS_LENT_N
+};
+
 struct books_row {
     struct mbox_item item;
     struct books_row *next_free;
@@ -65,6 +73,9 @@ struct books_row {
     char
         supplier[2 * BOOKS_NAME_MAX]; /* the stable id of who served it, the same after a restart */
     char site[BOOKS_NAME_MAX];        /* where; "": it has no name */
+    /* Of which contract (its id), and which of its tranches served; "": none. */
+    char contract[BOOKS_NAME_MAX], tranche[BOOKS_NAME_MAX];
+    int lent; /* enum books_lent */
 };
 
 /* Makes the file or schema and its tables where missing, and puts into it what processes that died
@@ -76,8 +87,8 @@ int books_start(struct books *b, struct err *e);
  * many rows were lost. Accepts NULL. */
 int64_t books_close(struct books *b);
 
-/* [any] A row whose energy, carbon and site are unknown, or NULL when all are on their way. Its
- * other members are as they were. */
+/* [any] A row whose energy, carbon and site are unknown and that is of no contract, or NULL when
+ * all are on their way. Its other members are as they were. */
 struct books_row *books_take(struct books *b);
 void books_give(struct books *b, struct books_row *r); /* unused */
 void books_post(struct books *b, struct books_row *r); /* to be written */
@@ -108,6 +119,7 @@ enum books_by {
     BOOKS_BY_TIER,
     BOOKS_BY_CLASS, /* "Correction", or "" for requests */
     BOOKS_BY_SITE,
+    BOOKS_BY_CONTRACT,
     BOOKS_BY_N
 };
 #define BOOKS_PART(by) (1u << (by))
@@ -127,14 +139,14 @@ struct books_sum {
 };
 /* Which rows: NULL and 0 mean any; times in unix seconds, `until` is not reached. */
 struct books_where {
-    const char *tenant, *key_id, *model, *supplier, *team, *site;
+    const char *tenant, *key_id, *model, *supplier, *team, *site, *contract;
     const char *label; /* "name=value": of the rows that have it */
     int64_t from_s, until_s;
     int only_pending; /* without a price, estimated or disputed, and not corrected since */
 };
 /* Read a ledger file: one call for all rows that are alike in these parts, in order of tenant,
- * currency, day, team, key, labels, model, supplier, tier, class and site. [any], also while a
- * server writes. */
+ * currency, day, team, key, labels, model, supplier, tier, class, site and contract. [any], also
+ * while a server writes. */
 int books_bill(const char *where, unsigned parts, const struct books_where *w,
                int (*row)(void *arg, const struct books_sum *s), void *arg, struct err *e);
 

@@ -16,6 +16,7 @@ static const char *const columns[BOOKS_BY_N] = {
     [BOOKS_BY_DAY] = LEDGER_DAY,
     [BOOKS_BY_TIER] = "tier",
     [BOOKS_BY_SITE] = "site",
+    [BOOKS_BY_CONTRACT] = "contract",
     [BOOKS_BY_CLASS] = "CASE WHEN corrects = '' THEN '' ELSE 'Correction' END",
 };
 
@@ -23,8 +24,8 @@ static const char *const columns[BOOKS_BY_N] = {
 static const enum books_by order[] = {BOOKS_BY_TENANT, BOOKS_BY_ALL,      BOOKS_BY_DAY,
                                       BOOKS_BY_TEAM,   BOOKS_BY_KEY,      BOOKS_BY_LABELS,
                                       BOOKS_BY_MODEL,  BOOKS_BY_SUPPLIER, BOOKS_BY_TIER,
-                                      BOOKS_BY_CLASS,  BOOKS_BY_SITE};
-#define GROUPS "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"
+                                      BOOKS_BY_CLASS,  BOOKS_BY_SITE,     BOOKS_BY_CONTRACT};
+#define GROUPS "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12"
 
 /* How often a condition holds, and sums. */
 #define HOW_MANY(condition) "count(CASE WHEN " condition " THEN 1 END)"

@@ -89,9 +89,25 @@ static const char version_8[] =
     "ALTER TABLE usage ADD COLUMN carbon_market_ug BIGINT NOT NULL DEFAULT -1;"
     "ALTER TABLE opening_use ADD COLUMN energy_uj BIGINT NOT NULL DEFAULT 0;";
 
+/* Whose contract served a request. And what power a site had: measured pieces of time, and notes on
+ * causes that nothing measures (power_log.h). */
+static const char version_9[] =
+    "ALTER TABLE usage ADD COLUMN contract TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE usage ADD COLUMN tranche TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE usage ADD COLUMN lent INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX usage_contract_at ON usage (contract, at_us) WHERE contract <> '';"
+    "CREATE TABLE power (seq BIGINT NOT NULL PRIMARY KEY, chain TEXT NOT NULL,"
+    " at_us BIGINT NOT NULL, site TEXT NOT NULL, from_us BIGINT NOT NULL,"
+    " until_us BIGINT NOT NULL, contracted_uj BIGINT NOT NULL, energised_uj BIGINT NOT NULL,"
+    " encumbered_uj BIGINT NOT NULL, ready_uj BIGINT NOT NULL, environment_uj BIGINT NOT NULL,"
+    " curtailment_uj BIGINT NOT NULL, maintenance_uj BIGINT NOT NULL,"
+    " operator_uj BIGINT NOT NULL, cause TEXT NOT NULL, reason TEXT NOT NULL);"
+    "CREATE INDEX power_site_from ON power (site, from_us);";
+
 /* What each version added; the last makes LEDGER_SCHEMA. */
-static const char *const versions[LEDGER_SCHEMA] = {version_1, version_2, version_3, version_4,
-                                                    version_5, version_6, version_7, version_8};
+static const char *const versions[LEDGER_SCHEMA] = {version_1, version_2, version_3,
+                                                    version_4, version_5, version_6,
+                                                    version_7, version_8, version_9};
 
 static int bring_up(struct sql *db, struct err *e)
 {
@@ -164,7 +180,8 @@ void ledger_row_unmeasured(struct books_row *r)
     r->energy_uj = 0;
     r->energy_boundary = r->energy_method = r->energy_uncertainty = 0;
     r->carbon_location_ug = r->carbon_market_ug = -1;
-    r->site[0] = 0;
+    r->site[0] = r->contract[0] = r->tranche[0] = 0;
+    r->lent = 0;
 }
 
 void ledger_sql_read(const struct sql_row *s, struct books_row *ret)
@@ -279,6 +296,7 @@ void ledger_sql_where(struct ledger_where *ret, const struct books_where *w)
         {w->supplier, " AND supplier = ", ""},
         {w->team, " AND team = ", ""},
         {w->site, " AND site = ", ""},
+        {w->contract, " AND contract = ", ""},
         /* Taken out of the list, something is missing: it was in. */
         {w->label, " AND replace(',' || labels || ',', ',' || CAST(",
          " AS TEXT) || ',', '') <> ',' || labels || ','"},
@@ -323,6 +341,20 @@ static int is_measured(const struct books_row *r)
            r->carbon_location_ug != -1 || r->carbon_market_ug != -1;
 }
 
+/* Is there what rows of version 8 did not have? It begins with a byte that no text has. */
+static void hash_contract(crypto_generichash_state *h, const struct books_row *r)
+{
+    const unsigned char mark = 0xff;
+    const int64_t lent = r->lent;
+
+    if (!*r->contract && !*r->tranche && !lent)
+        return;
+    crypto_generichash_update(h, &mark, 1);
+    hash_text(h, r->contract);
+    hash_text(h, r->tranche);
+    crypto_generichash_update(h, (const unsigned char *)&lent, sizeof lent);
+}
+
 void ledger_sql_chain(const unsigned char before[LEDGER_CHAIN_SIZE], const struct books_row *r,
                       unsigned char ret[LEDGER_CHAIN_SIZE])
 {
@@ -362,5 +394,6 @@ void ledger_sql_chain(const unsigned char before[LEDGER_CHAIN_SIZE], const struc
         hash_text(&h, r->site);
         crypto_generichash_update(&h, (const unsigned char *)measured, sizeof measured);
     }
+    hash_contract(&h, r);
     crypto_generichash_final(&h, ret, LEDGER_CHAIN_SIZE);
 }

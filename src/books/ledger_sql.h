@@ -7,7 +7,7 @@
 #include "base/sql.h"
 #include "books/books.h"
 
-#define LEDGER_SCHEMA     8               /* sql_version */
+#define LEDGER_SCHEMA     9               /* sql_version */
 #define LEDGER_IN         "gaufre_ledger" /* where the tables are in PostgreSQL */
 #define LEDGER_CHAIN_SIZE 16
 #define LEDGER_TOGETHER   32 /* rows that one statement writes */
@@ -46,7 +46,10 @@
     X(INT, energy_uncertainty)                                                                     \
     X(TEXT, site)                                                                                  \
     X(LONG, carbon_location_ug)                                                                    \
-    X(LONG, carbon_market_ug)
+    X(LONG, carbon_market_ug)                                                                      \
+    X(TEXT, contract)                                                                              \
+    X(TEXT, tranche)                                                                               \
+    X(INT, lent)
 #define LEDGER_COUNT_(kind, name) +1
 #define LEDGER_NAME_(kind, name)  #name ", "
 /* Number and hash in the chain come last. */
@@ -72,7 +75,7 @@ enum { LEDGER_SEQ = 0 LEDGER_FIELDS(LEDGER_COUNT_), LEDGER_CHAIN, LEDGER_N_COLUM
 /* The rows that books_where means: a condition, and its parameters from $1 on. */
 struct ledger_where {
     char text[1200];
-    struct sql_value v[10];
+    struct sql_value v[12];
     int n;
 };
 
@@ -80,7 +83,8 @@ struct ledger_where {
  * they are of a later version. `where` is for errors. */
 int ledger_sql_tables(struct sql *db, const char *where, struct err *e);
 void ledger_sql_where(struct ledger_where *ret, const struct books_where *w);
-void ledger_row_unmeasured(struct books_row *r); /* energy, carbon and site are unknown */
+/* Energy, carbon and site are unknown; of no contract. */
+void ledger_row_unmeasured(struct books_row *r);
 /* The values of LEDGER_COLUMNS but the last two. The row must stay as it is while they are used. */
 void ledger_sql_values(const struct books_row *r, struct sql_value ret[LEDGER_SEQ]);
 void ledger_sql_read(const struct sql_row *s, struct books_row *ret); /* of LEDGER_COLUMNS */

@@ -1,4 +1,5 @@
-/* gaufre bill: what was used and what it costs, by tenant, key, model, supplier, site or day. */
+/* gaufre bill: what was used and what it costs, by tenant, key, model, supplier, site, contract or
+ * day. */
 #include <stdio.h>
 #include <string.h>
 
@@ -14,14 +15,14 @@
 #include "serve/serve.h"
 
 struct bill_opts {
-    const char *ledger, *tenant, *team, *key, *label, *model, *supplier, *site, *from, *to, *issuer,
-        *config;
+    const char *ledger, *tenant, *team, *key, *label, *model, *supplier, *site, *contract, *from,
+        *to, *issuer, *config;
     int by, json, csv, pending, focus, html, concentration;
 };
 
 #define LINE_MAX_BYTES 4096
 
-static const char by_words[] = "all|tenant|key|model|supplier|day|team|labels|tier|site";
+static const char by_words[] = "all|tenant|key|model|supplier|day|team|labels|tier|site|contract";
 
 static const struct opt opts[] = {
     OPT_CHOICE('b', "by", by_words, "tenant", bill_opts, by, "a line for each"),
@@ -32,6 +33,7 @@ static const struct opt opts[] = {
     OPT_STR(0, "model", "ID", NULL, bill_opts, model, "of this model"),
     OPT_STR(0, "supplier", "NAME/MODEL", NULL, bill_opts, supplier, "of this supplier"),
     OPT_STR(0, "site", "NAME", NULL, bill_opts, site, "served at this site"),
+    OPT_STR(0, "contract", "NAME", NULL, bill_opts, contract, "under this contract"),
     OPT_STR(0, "from", "DATE", NULL, bill_opts, from, "from this day on (UTC): 2026-12-01"),
     OPT_STR(0, "to", "DATE", NULL, bill_opts, to, "before this day"),
     OPT_FLAG(0, "pending", bill_opts, pending,
@@ -183,9 +185,10 @@ static int print_lines(const struct bill_opts *o, const char *path, const struct
                        struct err *e)
 {
     /* In the order of the words. */
-    static const enum books_by bys[] = {
-        BOOKS_BY_ALL, BOOKS_BY_TENANT, BOOKS_BY_KEY,    BOOKS_BY_MODEL, BOOKS_BY_SUPPLIER,
-        BOOKS_BY_DAY, BOOKS_BY_TEAM,   BOOKS_BY_LABELS, BOOKS_BY_TIER,  BOOKS_BY_SITE};
+    static const enum books_by bys[] = {BOOKS_BY_ALL,   BOOKS_BY_TENANT,   BOOKS_BY_KEY,
+                                        BOOKS_BY_MODEL, BOOKS_BY_SUPPLIER, BOOKS_BY_DAY,
+                                        BOOKS_BY_TEAM,  BOOKS_BY_LABELS,   BOOKS_BY_TIER,
+                                        BOOKS_BY_SITE,  BOOKS_BY_CONTRACT};
     struct bill b = {.i_by = bys[o->by - 1], .by = by_words};
     int r = 0;
 
@@ -235,6 +238,7 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
                             .model = o->model,
                             .supplier = o->supplier,
                             .site = o->site,
+                            .contract = o->contract,
                             .only_pending = o->pending};
     const char *wrong;
     char path[LEDGER_PATH_MAX];

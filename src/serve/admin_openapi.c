@@ -139,7 +139,7 @@ static const struct operation {
      200,
      0,
      0,
-     {"by", "tenant", "team", "key", "model", "supplier", "site", "label"}},
+     {"by", "tenant", "team", "key", "model", "supplier", "site", "contract", "label"}},
     {"/admin/v1/sites", "get", "listSites", "All sites, as they are now", 200, 0, 0, {NULL}},
     {"/admin/v1/sites/{id}", "get", "getSite", "A site, as it is now", 200, 0, 0, {NULL}},
     {"/admin/v1/sites/{id}",
@@ -425,8 +425,9 @@ static json_t *parameter(const char *name, const char *in, json_t *schema)
 static json_t *query_schema(const char *name)
 {
     if (!strcmp(name, "by"))
-        return json_pack("{s:s, s:[s, s, s, s, s, s, s, s, s]}", "type", "string", "enum", "tenant",
-                         "team", "key", "labels", "model", "supplier", "day", "site", "all");
+        return json_pack("{s:s, s:[s, s, s, s, s, s, s, s, s, s]}", "type", "string", "enum",
+                         "tenant", "team", "key", "labels", "model", "supplier", "day", "site",
+                         "contract", "all");
     if (!strcmp(name, "limit"))
         return json_pack("{s:s, s:i, s:i}", "type", "integer", "minimum", 0, "maximum", 1000);
     if (!strcmp(name, "offset") || !strcmp(name, "after") || !strcmp(name, "before"))
@@ -447,7 +448,7 @@ static json_t *parameters_of(const struct operation *o)
         json_array_append_new(j, parameter("tenant", "path", name_schema()));
     if (strstr(o->path, "{id}"))
         json_array_append_new(j, parameter("id", "path", name_schema()));
-    for (int i = 0; i < 8 && o->query[i]; i++)
+    for (int i = 0; i < (int)ARRAY_LEN(o->query) && o->query[i]; i++)
         json_array_append_new(j, parameter(o->query[i], "query", query_schema(o->query[i])));
     if (!strcmp(o->id, "getUsage")) {
         json_array_append_new(

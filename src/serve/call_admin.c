@@ -411,17 +411,18 @@ int call_admin_usage(struct call *c, struct err *e)
     static const struct {
         const char *name;
         enum books_by by;
-    } bys[] = {
-        {"tenant", BOOKS_BY_TENANT}, {"team", BOOKS_BY_TEAM},   {"key", BOOKS_BY_KEY},
-        {"labels", BOOKS_BY_LABELS}, {"model", BOOKS_BY_MODEL}, {"supplier", BOOKS_BY_SUPPLIER},
-        {"day", BOOKS_BY_DAY},       {"site", BOOKS_BY_SITE},   {"all", BOOKS_BY_ALL}};
-    char by[16] = "tenant", text[7][ACCOUNT_ID_MAX];
+    } bys[] = {{"tenant", BOOKS_BY_TENANT},     {"team", BOOKS_BY_TEAM},
+               {"key", BOOKS_BY_KEY},           {"labels", BOOKS_BY_LABELS},
+               {"model", BOOKS_BY_MODEL},       {"supplier", BOOKS_BY_SUPPLIER},
+               {"day", BOOKS_BY_DAY},           {"site", BOOKS_BY_SITE},
+               {"contract", BOOKS_BY_CONTRACT}, {"all", BOOKS_BY_ALL}};
+    char by[16] = "tenant", text[8][ACCOUNT_ID_MAX];
     struct books_where w = {0};
     const struct {
         const char *name, **to;
     } filters[] = {{"tenant", &w.tenant}, {"team", &w.team},         {"key", &w.key_id},
                    {"model", &w.model},   {"supplier", &w.supplier}, {"label", &w.label},
-                   {"site", &w.site}};
+                   {"site", &w.site},     {"contract", &w.contract}};
     const char *ledger = c->s->config->ledger;
     struct sums x;
     size_t i = 0;
@@ -434,8 +435,8 @@ int call_admin_usage(struct call *c, struct err *e)
         i++;
     if (i == ARRAY_LEN(bys))
         return err_set_param(e, ERR_ARG, "by",
-                             "by: wants tenant, team, key, labels, model, supplier, site, day or "
-                             "all");
+                             "by: wants tenant, team, key, labels, model, supplier, site, "
+                             "contract, day or all");
     for (size_t k = 0; k < ARRAY_LEN(filters); k++) {
         r = query_name(c, filters[k].name, text[k], k ? sizeof text[k] : ACCOUNT_NAME_MAX,
                        filters[k].to, e);

@@ -68,6 +68,7 @@ def set_back(path):
                                      "carbon_market_ug")]
         if row["site"] or measured != [0, 0, 0, -1, -1]:
             data += row["site"].encode() + b"\0" + struct.pack("<5q", *measured)
+        assert not (row["contract"] or row["tranche"] or row["lent"])
         link = hashlib.blake2b(link + data, digest_size=16).digest()
         db.execute("UPDATE usage SET chain = ? WHERE seq = ?", (link.hex(), row["seq"]))
     db.commit()

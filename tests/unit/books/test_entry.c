@@ -567,13 +567,18 @@ static void a_copy_is_of_one_moment(void **state)
     assert_int_equal(access(copy, F_OK), -1);
 }
 
+#define WITHOUT_CONTRACT                                                                           \
+    "DROP TABLE power; DROP INDEX usage_contract_at;"                                              \
+    "ALTER TABLE usage DROP COLUMN contract;"                                                      \
+    "ALTER TABLE usage DROP COLUMN tranche;"                                                       \
+    "ALTER TABLE usage DROP COLUMN lent;"
 #define WITHOUT_ENERGY                                                                             \
     "ALTER TABLE usage DROP COLUMN energy_boundary;"                                               \
     "ALTER TABLE usage DROP COLUMN energy_method;"                                                 \
     "ALTER TABLE usage DROP COLUMN energy_uncertainty;"                                            \
     "ALTER TABLE usage DROP COLUMN site;"                                                          \
     "ALTER TABLE usage DROP COLUMN carbon_location_ug;"                                            \
-    "ALTER TABLE usage DROP COLUMN carbon_market_ug;"
+    "ALTER TABLE usage DROP COLUMN carbon_market_ug;" WITHOUT_CONTRACT
 #define WITHOUT_LOST                                                                               \
     "ALTER TABLE usage DROP COLUMN lost_prompt_tokens;"                                            \
     "ALTER TABLE usage DROP COLUMN lost_cached_tokens;"                                            \
@@ -598,6 +603,64 @@ static void version_6_is_brought_up(void **state)
     audit(10);
     fill(10, 10);
     audit(20);
+}
+
+/* Its rows keep their links; those of contracts have them in theirs. */
+static void version_8_is_brought_up(void **state)
+{
+    fill_measured();
+    change(WITHOUT_CONTRACT);
+    set_version(8);
+    audit(3);
+    fill(10, 10);
+    audit(13);
+    assert_int_equal(number("SELECT count(*) FROM usage WHERE contract = '' AND lent = 0"), 13);
+}
+
+static int take_bill(void *arg, const struct books_sum *s)
+{
+    char *to = arg;
+
+    sprintf(to + strlen(to), "%s %d; ", s->key[BOOKS_BY_CONTRACT], (int)s->prompt_tokens);
+    return 0;
+}
+
+static void a_contract_is_in_the_chain(void **state)
+{
+    static const char *const contracts[] = {"", "acme-2027", "acme-2027", "lab-2028"};
+    const struct books_where w = {.contract = "acme-2027"};
+    struct books *b = NULL;
+    struct err e = {0};
+    char text[200] = "";
+
+    assert_int_equal(books_open(&b, path, 0, &e), 0);
+    for (int i = 0; i < 4; i++) {
+        struct books_row *r = books_take(b);
+        snprintf(r->request_id, sizeof r->request_id, "req_%d", i);
+        strcpy(r->tenant, "acme");
+        r->prompt_tokens = 10 << i;
+        r->at_us = INT64_C(1800000000000000) + i;
+        strcpy(r->contract, contracts[i]);
+        strcpy(r->tranche, i ? "t1" : "");
+        r->lent = i == 2 ? BOOKS_LENT_BORROWED : BOOKS_LENT_OWN;
+        books_post(b, r);
+    }
+    assert_int_equal(books_close(b), 0);
+    audit(4);
+    assert_int_equal(books_bill(path, BOOKS_PART(BOOKS_BY_CONTRACT), &(struct books_where){0},
+                                take_bill, text, &e),
+                     0);
+    assert_string_equal(text, " 10; acme-2027 60; lab-2028 80; ");
+    *text = 0;
+    assert_int_equal(books_bill(path, BOOKS_PART(BOOKS_BY_CONTRACT), &w, take_bill, text, &e), 0);
+    assert_string_equal(text, "acme-2027 60; ");
+    differs("UPDATE usage SET lent = 0 WHERE request_id = 'req_2'", "req_2 ");
+    change("UPDATE usage SET lent = 1 WHERE request_id = 'req_2'");
+    differs("UPDATE usage SET contract = 'lab-2028' WHERE request_id = 'req_1'", "req_1 ");
+    change("UPDATE usage SET contract = 'acme-2027' WHERE request_id = 'req_1'");
+    differs("UPDATE usage SET tranche = 't2' WHERE request_id = 'req_3'", "req_3 ");
+    change("UPDATE usage SET tranche = 't1' WHERE request_id = 'req_3'");
+    audit(4);
 }
 
 /* Delivered to nobody and owed: in the balances, the chain and what is compared with a bill. */
@@ -695,6 +758,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(many_batches, place_make, place_clear),
         cmocka_unit_test_setup_teardown(a_copy_is_of_one_moment, place_make, place_clear),
         cmocka_unit_test_setup_teardown(what_is_lost_is_owed, place_make, place_clear),
+        cmocka_unit_test_setup_teardown(a_contract_is_in_the_chain, place_make, place_clear),
+        cmocka_unit_test_setup_teardown(version_8_is_brought_up, place_make, place_clear),
         cmocka_unit_test_setup_teardown(version_6_is_brought_up, place_make, place_clear),
         cmocka_unit_test_setup_teardown(version_3_is_brought_up, place_make, place_clear),
         cmocka_unit_test_setup_teardown(the_first_version_is_brought_up, place_make, place_clear),
