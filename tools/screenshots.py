@@ -90,8 +90,8 @@ TENANTS = {"acme": {"budget_per_month": "0.02EUR"}, "bakery": {"token_budget_per
 
 
 SITES = """sites:
-  - {name: fra1, region: eu, pue: 1.25, contracted_mw: 2.5, active_mw: 1.5, carbon: 312, carbon_market: 0}
-  - {name: osl1, region: no, pue: 1.1, contracted_mw: 1, active_mw: 1, power_basis: facility, carbon: 28}
+  - {name: fra1, region: eu, pue: 1.25, contracted_mw: 2.5, energised_mw: 1.5, carbon: 312, carbon_market: 0}
+  - {name: osl1, region: no, pue: 1.1, contracted_mw: 1, energised_mw: 1, power_basis: facility, carbon: 28}
   - {name: iad1, region: us, dedicated_to: [observatory], carbon: 371}
 site: fra1
 """

@@ -67,3 +67,18 @@ char *day_show(int64_t t, const struct zone *z, char out[DAY_TEXT_MAX])
     snprintf(out, DAY_TEXT_MAX, "%04lld-%02d-%02d", (long long)year, month, day);
     return out;
 }
+
+char *day_show_moment(int64_t t, const struct zone *z, char out[DAY_TEXT_MAX])
+{
+    int64_t from, until, second;
+    size_t n;
+
+    zone_window(z, ZONE_DAY, t, &from, &until);
+    if (from == t)
+        return day_show(t, z, out);
+    second = ((t % 86400) + 86400) % 86400;
+    n = strlen(day_show(t, NULL, out));
+    snprintf(out + n, DAY_TEXT_MAX - n, "T%02d:%02d:%02dZ", (int)(second / 3600),
+             (int)(second / 60 % 60), (int)(second % 60));
+    return out;
+}

@@ -15,5 +15,7 @@ int day_read_moment(const char *text, const struct zone *z, int64_t *ret_s);
 
 #define DAY_TEXT_MAX 32
 char *day_show(int64_t t, const struct zone *z, char out[DAY_TEXT_MAX]); /* returns out */
+/* As day_read_moment reads it: a day of the zone where t is its first moment, or else a moment. */
+char *day_show_moment(int64_t t, const struct zone *z, char out[DAY_TEXT_MAX]);
 
 #endif

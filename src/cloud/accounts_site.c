@@ -14,7 +14,7 @@ struct reading {
 /* What another version wrote and this one does not know counts as not said. */
 static struct site_order read_order(const struct sql_row *r, int i)
 {
-    struct site_order o = {site_state_find(sql_text(r, i)), -1};
+    struct site_order o = {lifecycle_find(sql_text(r, i)), -1};
     struct err none;
 
     if (site_factor_parse(sql_text(r, i + 1), &o.factor_ppm, &none))
@@ -48,7 +48,7 @@ static int take_one(void *arg, const struct sql_row *r)
 
 static const char *state_text(const struct site_order *o)
 {
-    return o->state < 0 ? "" : site_state_name((enum site_state)o->state);
+    return o->state < 0 ? "" : lifecycle_name((enum lifecycle_state)o->state);
 }
 
 /* As a line of the log has it. */

@@ -52,6 +52,7 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
     r = sites_init(&c->sites) ? err_set(e, ERR_NOMEM, "out of memory") : 0;
     offers_init(&c->offers, &c->sites, &config->retry);
     pthread_mutex_init(&c->obey_lock, NULL);
+    sites_tick(&c->sites, config->wall_us);
     if (!r)
         r = sites_swap(&c->sites, config->sites, e);
     cloud_tell_wall(c, config->now_us, config->wall_us);

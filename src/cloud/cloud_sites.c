@@ -16,40 +16,85 @@ void cloud_obey(struct cloud *c)
 /* Who says the factor in force; of several the first. */
 static const char *said_by(const struct site_view *v)
 {
-    if (v->state != SITE_ACTIVE)
+    if (lifecycle_admits(v->state) == LIFECYCLE_NOBODY)
         return "state";
     if (v->order.factor_ppm == v->factor_ppm)
         return "operator";
     if (v->file_ppm == v->factor_ppm)
         return "file";
-    return v->environment_ppm == v->factor_ppm ? "environment" : "configuration";
+    if (v->environment_ppm == v->factor_ppm)
+        return "environment";
+    return v->state == LIFECYCLE_DERATED && v->life.factor_ppm == v->factor_ppm ? "state"
+                                                                                : "configuration";
 }
 
-/* Log it where the factor in force is another than before, and obey. */
-static void changed(struct cloud *c, const char *site, int32_t was_ppm)
+static const char *state_name(int state)
 {
-    int i = sites_find(&c->sites, site);
-    int32_t ppm = sites_factor(&c->sites, i);
+    return state < 0 ? "" : lifecycle_name((enum lifecycle_state)state);
+}
+
+static void log_news(struct cloud *c, int i, const struct site_news *n)
+{
     char now[SITE_FACTOR_TEXT], was[SITE_FACTOR_TEXT];
+    const char *site = c->sites.site[i].name;
     struct site_view v;
 
-    if (ppm == was_ppm)
-        return;
-    sites_view(&c->sites, i, 0, &v);
-    LOG_EVENT(LOG_INFO, "site factor", LOG_STR("site", site),
-              LOG_STR("capacity_factor", site_factor_show(ppm, now)),
-              LOG_STR("was", site_factor_show(was_ppm, was)), LOG_STR("by", said_by(&v)),
-              LOG_STR("cause", strcmp(said_by(&v), "environment") ? "" : v.cause));
-    cloud_obey(c);
+    sites_view(&c->sites, i, n->at_us / 1000000, &v);
+    if (n->state != n->was_state)
+        LOG_EVENT(LOG_INFO, "site state", LOG_STR("site", site),
+                  LOG_STR("state", state_name(n->state)), LOG_STR("was", state_name(n->was_state)),
+                  LOG_STR("by", !v.terms             ? "configuration"
+                                : v.order.state >= 0 ? "operator"
+                                : v.life.i_step >= 0 ? "date"
+                                                     : "configuration"));
+    if (n->ppm != n->was_ppm && n->state >= 0 && n->was_state >= 0)
+        LOG_EVENT(LOG_INFO, "site factor", LOG_STR("site", site),
+                  LOG_STR("capacity_factor", site_factor_show(n->ppm, now)),
+                  LOG_STR("was", site_factor_show(n->was_ppm, was)), LOG_STR("by", said_by(&v)),
+                  LOG_STR("cause", strcmp(said_by(&v), "environment") ? "" : v.cause));
+}
+
+/* Log what is new of sites. Returns whether anything is. */
+static int tell_news(struct cloud *c)
+{
+    struct site_news n;
+    int any = 0;
+
+    for (int i = 0; i < atomic_load(&c->sites.n); i++) {
+        if (!sites_take_news(&c->sites, i, &n))
+            continue;
+        log_news(c, i, &n);
+        any = 1;
+    }
+    return any;
+}
+
+/* Log what is new of sites, and obey. That the factor is another than before is looked at here,
+ * too: another thread may have logged it, and not have obeyed yet. */
+static void changed(struct cloud *c, const char *site, int32_t was_ppm)
+{
+    int is_new = tell_news(c);
+
+    if (is_new || sites_factor(&c->sites, sites_find(&c->sites, site)) != was_ppm)
+        cloud_obey(c);
 }
 
 int cloud_set_sites(struct cloud *c, const struct cloud_sites *s, struct err *e)
 {
     int r = sites_swap(&c->sites, s, e);
 
-    if (!r)
+    if (!r) {
+        tell_news(c);
         cloud_obey(c);
+    }
     return r;
+}
+
+void cloud_tick_sites(struct cloud *c, int64_t wall_us)
+{
+    sites_tick(&c->sites, wall_us);
+    if (tell_news(c))
+        cloud_obey(c);
 }
 
 void cloud_tell_site_factor(struct cloud *c, const char *site, int32_t ppm, const char *why)

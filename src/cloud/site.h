@@ -1,11 +1,12 @@
 /* A door of the cloud room: sites. A site is a place with machines and a supply of power, to which
  * suppliers belong. What it is, the configuration says (struct site_terms); how much of it may be
  * used now is its *capacity factor*, which four may lower: the configuration, a file that is read
- * again and again, an operator, and the sensors of its environment. The lowest holds. A site that
- * is not active takes nothing new, whatever its factor is. Admission obeys at once: of each
- * supplier there as many places are used as the factor leaves (policy/derate.h), and with 0 nothing
- * new is sent there. What runs there goes on to its end; what waits there and was not sent is sent
- * back, to be routed elsewhere.
+ * again and again, an operator, and the sensors of its environment. The lowest holds. Its *state*
+ * goes by the dates of its life (policy/lifecycle.h), unless an operator orders one: it may let
+ * nobody in, whatever the factor is, or some only, or lower the factor. Admission obeys at once: of
+ * each supplier there as many places are used as the factor leaves (policy/derate.h), and with 0
+ * nothing new is sent there. What runs there goes on to its end; what waits there and was not sent
+ * is sent back, to be routed elsewhere.
  *
  * A site is *generally available*, or *dedicated* to the tenants that it names: for all others its
  * suppliers do not exist.
@@ -21,6 +22,8 @@
 #include "base/zone.h"
 #include "cloud/carbon.h"
 #include "job/energy.h"
+#include "policy/lifecycle.h"
+#include "policy/power.h"
 
 #define SITES_MAX        32
 #define SITES_EVER_MAX   256
@@ -31,17 +34,6 @@
 struct cloud;
 struct cloud_offer;
 struct account_who;
-
-enum site_state {
-    SITE_ACTIVE,
-    SITE_PLANNED,  /* not there yet */
-    SITE_DRAINING, /* what runs there ends */
-    SITE_OFFLINE,
-    SITE_STATES
-};
-#define SITE_STATE_WORDS "active|planned|draining|offline"
-const char *site_state_name(enum site_state s);
-int site_state_find(const char *word); /* -1: there is none */
 
 /* Is it a name of a site or a region: letters, digits and - _ . ? */
 int site_name_ok(const char *s);
@@ -56,10 +48,15 @@ struct site_terms {
     const char *name, *region, *time_zone; /* NULL: not said */
     const char *const *tenants;            /* it is dedicated to these ... */
     int n_tenants;                         /* ... or, 0, generally available */
-    enum site_state state;
-    int64_t contracted_w, active_w; /* < 0: not said */
-    int is_facility;                /* these watts are the facility's, not IT's */
-    int32_t pue_permille;           /* 0: not said */
+    const char *const *testers;            /* tenants who are served while it is accepted */
+    int n_testers;
+    enum lifecycle_state state;        /* without steps: at any time */
+    const struct lifecycle_step *step; /* its life, without a fault */
+    int n_steps;
+    const struct power_row *power; /* its ledgers of megawatts, without a fault */
+    int n_power;
+    enum power_basis basis; /* of these */
+    int32_t pue_permille;   /* 0: not said */
     int32_t factor_ppm;
     int64_t carbon_mg[CARBON_BASES]; /* for a kilowatt-hour at any hour; < 0: by its hours */
     int has_hours;                   /* a file or a feed tells these */
@@ -69,12 +66,17 @@ struct site_terms {
     const struct zone *zone;         /* NULL: UTC */
 };
 
+/* By its dates, or as it is at any time. */
+struct lifecycle_now site_terms_life(const struct site_terms *t, int64_t now_s);
+
 struct cloud_sites {
     const struct site_terms *list;
     int n;
 };
 /* These from now on, all or none. They and all earlier ones outlive the cloud. ERR_LIMIT. */
 int cloud_set_sites(struct cloud *c, const struct cloud_sites *s, struct err *e);
+/* What time it is: states go by it. To be told often; unix microseconds. */
+void cloud_tick_sites(struct cloud *c, int64_t wall_us);
 
 /* What a file says now: a factor, or < 0 for "nothing" (with `why`, a sentence, where it cannot be
  * read: the last one holds on then). */
@@ -115,7 +117,7 @@ int cloud_view_site_environment(struct cloud *c, const char *site, struct site_e
 
 /* What an operator says of a site; < 0: nothing. */
 struct site_order {
-    int state; /* an enum site_state */
+    int state; /* an enum lifecycle_state */
     int32_t factor_ppm;
 };
 /* Change it, with a line of the audit log, in the store of accounts: so it survives a restart, and
@@ -130,10 +132,12 @@ int cloud_order_site(struct cloud *c, int64_t now_us, const struct account_who *
 struct site_view {
     const struct site_terms *terms;
     struct site_order order;
-    enum site_state state;                     /* in force */
+    enum lifecycle_state state;                /* in force */
+    struct lifecycle_now life;                 /* by its dates alone */
+    const struct power_row *power;             /* that holds; NULL: none does */
     int32_t file_ppm;                          /* < 0: no file says anything */
     int32_t environment_ppm;                   /* < 0: it has no sensors */
-    int32_t factor_ppm;                        /* in force; 0 where it is not active */
+    int32_t factor_ppm;                        /* in force; 0 where nobody is let in */
     int64_t carbon_mg[CARBON_BASES];           /* in this hour, or CARBON_UNKNOWN */
     int64_t n_requests;                        /* served there, since the start */
     struct energy used;                        /* by these; method unknown: nothing is known */
@@ -143,7 +147,8 @@ struct site_view {
     char why_factor[160], why_carbon[160];     /* "", or why a file or a feed could not be read */
     char cause[200]; /* of what the environment leaves; "": it leaves all */
 };
-/* Those of the configuration in force, in its order. wall_s: for the hour. */
+/* Those of the configuration in force, in its order, as of the last tick; carbon is of the hour of
+ * wall_s. */
 int cloud_view_sites(struct cloud *c, int64_t wall_s, struct site_view ret[SITES_MAX]);
 int cloud_view_site(struct cloud *c, int64_t wall_s, const char *name, struct site_view *ret);
 

@@ -11,22 +11,6 @@
 #define NAME_CHARS   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 #define NANO_PER_PPM 1000
 
-static const char *const state_names[SITE_STATES] = {"active", "planned", "draining", "offline"};
-
-const char *site_state_name(enum site_state s)
-{
-    return state_names[s];
-}
-
-int site_state_find(const char *word)
-{
-    for (int i = 0; i < SITE_STATES; i++) {
-        if (!strcmp(state_names[i], word))
-            return i;
-    }
-    return -1;
-}
-
 int site_name_ok(const char *s)
 {
     size_t n = strspn(s, NAME_CHARS);
@@ -58,6 +42,13 @@ char *site_factor_show(int32_t ppm, char out[SITE_FACTOR_TEXT])
         text[n - 1] = 0;
     put_text(out, SITE_FACTOR_TEXT, text);
     return out;
+}
+
+struct lifecycle_now site_terms_life(const struct site_terms *t, int64_t now_s)
+{
+    if (t->n_steps)
+        return lifecycle_look(t->step, t->n_steps, now_s);
+    return (struct lifecycle_now){t->state, DERATE_ALL, -1, -1, 0};
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -105,13 +96,23 @@ static struct site *make(struct sites *s, const char *name)
     atomic_store(&one->factor_ppm, DERATE_ALL);
     one->file_ppm = -1;
     one->order = (struct site_order){-1, -1};
+    one->told_state = -1;
+    one->told_ppm = DERATE_ALL;
     atomic_store(&s->n, n + 1); /* readers see it whole */
     return one;
 }
 
-static enum site_state state_of(const struct site *one, const struct site_terms *t)
+/* Under the lock: what it is, as an operator says or by its dates. */
+static struct lifecycle_now life_of(const struct site *one, const struct site_terms *t,
+                                    int64_t wall_s)
 {
-    return one->order.state >= 0 ? (enum site_state)one->order.state : t->state;
+    struct lifecycle_now l = site_terms_life(t, wall_s);
+
+    if (one->order.state >= 0) {
+        l.state = (enum lifecycle_state)one->order.state;
+        l.factor_ppm = DERATE_ALL; /* the operator says one beside it, or none */
+    }
+    return l;
 }
 
 /* Under the lock: what its sensors leave; < 0: it has none. */
@@ -123,19 +124,23 @@ static int32_t environment_of(const struct site *one, const struct site_terms *t
 }
 
 /* Under the lock: what holds now. */
-static void reckon(struct site *one)
+static void reckon(const struct sites *s, struct site *one)
 {
     const struct site_terms *t = atomic_load(&one->terms);
-    int32_t said[4], factor = 0;
+    int32_t said[5], factor = 0;
+    struct lifecycle_now life;
 
     if (!t)
         return;
+    life = life_of(one, t, s->wall_us / 1000000);
     said[0] = t->factor_ppm;
     said[1] = t->has_factor_file ? one->file_ppm : -1;
     said[2] = one->order.factor_ppm;
     said[3] = environment_of(one, t);
-    if (state_of(one, t) == SITE_ACTIVE)
-        factor = derate_lowest(said, 4);
+    said[4] = life.factor_ppm;
+    if (lifecycle_admits(life.state) != LIFECYCLE_NOBODY)
+        factor = derate_lowest(said, 5);
+    atomic_store(&one->admits, lifecycle_admits(life.state));
     atomic_store(&one->factor_ppm, factor);
 }
 
@@ -166,7 +171,7 @@ int sites_swap(struct sites *s, const struct cloud_sites *next, struct err *e)
             free(s->site[i].environment);
             s->site[i].environment = NULL;
         }
-        reckon(&s->site[i]);
+        reckon(s, &s->site[i]);
     }
     if (!r)
         s->now = next;
@@ -184,7 +189,7 @@ void sites_tell_factor(struct sites *s, const char *name, int32_t ppm, const cha
         if (!why)
             s->site[i].file_ppm = ppm;
         put_text(s->site[i].why_factor, sizeof s->site[i].why_factor, why ? why : "");
-        reckon(&s->site[i]);
+        reckon(s, &s->site[i]);
     }
     pthread_mutex_unlock(&s->lock);
 }
@@ -201,7 +206,7 @@ int sites_tell_environment(struct sites *s, const char *name, const struct site_
     }
     if (i >= 0 && !r) {
         *s->site[i].environment = *v;
-        reckon(&s->site[i]);
+        reckon(s, &s->site[i]);
     }
     pthread_mutex_unlock(&s->lock);
     return r;
@@ -215,7 +220,7 @@ void sites_order(struct sites *s, const char *name, const struct site_order *o)
     one = make(s, name); /* a configuration may have it later */
     if (one) {
         one->order = *o;
-        reckon(one);
+        reckon(s, one);
     }
     pthread_mutex_unlock(&s->lock);
 }
@@ -237,6 +242,31 @@ void sites_tell_carbon(struct sites *s, const char *name, struct carbon_hours *h
     carbon_free(old);
 }
 
+void sites_tick(struct sites *s, int64_t wall_us)
+{
+    pthread_mutex_lock(&s->lock);
+    s->wall_us = wall_us;
+    for (int i = 0; i < atomic_load(&s->n); i++)
+        reckon(s, &s->site[i]);
+    pthread_mutex_unlock(&s->lock);
+}
+
+int sites_take_news(struct sites *s, int i, struct site_news *ret)
+{
+    struct site *one = &s->site[i];
+    const struct site_terms *t;
+
+    pthread_mutex_lock(&s->lock);
+    t = atomic_load(&one->terms);
+    *ret = (struct site_news){one->told_state,
+                              t ? (int)life_of(one, t, s->wall_us / 1000000).state : -1,
+                              one->told_ppm, atomic_load(&one->factor_ppm), s->wall_us};
+    one->told_state = ret->state;
+    one->told_ppm = ret->ppm;
+    pthread_mutex_unlock(&s->lock);
+    return ret->state != ret->was_state || ret->ppm != ret->was_ppm;
+}
+
 /* ---- looking --------------------------------------------------------------------------------- */
 
 int32_t sites_factor(const struct sites *s, int i)
@@ -249,17 +279,24 @@ const struct site_terms *sites_terms(const struct sites *s, int i)
     return i < 0 ? NULL : atomic_load(&s->site[i].terms);
 }
 
+static int has_name(const char *const *list, int n, const char *name)
+{
+    for (int k = 0; k < n; k++) {
+        if (!strcmp(list[k], name))
+            return 1;
+    }
+    return 0;
+}
+
 int sites_may_serve(const struct sites *s, int i, const char *tenant)
 {
     const struct site_terms *t = sites_terms(s, i);
 
-    if (!t || !t->n_tenants)
+    if (!t)
         return 1;
-    for (int k = 0; k < t->n_tenants; k++) {
-        if (!strcmp(t->tenants[k], tenant))
-            return 1;
-    }
-    return 0;
+    if (atomic_load(&s->site[i].admits) == LIFECYCLE_TESTERS)
+        return has_name(t->testers, t->n_testers, tenant);
+    return !t->n_tenants || has_name(t->tenants, t->n_tenants, tenant);
 }
 
 void sites_count(struct sites *s, int i, const struct energy *used)
@@ -300,17 +337,22 @@ void sites_view(struct sites *s, int i, int64_t wall_s, struct site_view *ret)
 {
     const struct site *one = &s->site[i];
     const struct site_terms *t = sites_terms(s, i);
+    int64_t now_s;
 
     pthread_mutex_lock(&s->lock);
+    now_s = s->wall_us / 1000000;
     *ret = (struct site_view){.terms = t,
                               .order = one->order,
-                              .state = t ? state_of(one, t) : SITE_OFFLINE,
+                              .state = t ? life_of(one, t, now_s).state : LIFECYCLE_CLOSED,
+                              .power = t ? power_at(t->power, t->n_power, now_s) : NULL,
                               .file_ppm = t && t->has_factor_file ? one->file_ppm : -1,
                               .environment_ppm = environment_of(one, t),
                               .factor_ppm = atomic_load(&one->factor_ppm),
                               .n_requests = atomic_load(&one->n_requests),
                               .used = one->used,
                               .n_unmetered = one->n_unmetered};
+    if (t)
+        ret->life = site_terms_life(t, now_s);
     for (int b = 0; b < CARBON_BASES; b++)
         ret->carbon_mg[b] = mg_now(one, t, (enum carbon_basis)b, wall_s);
     put_text(ret->why_factor, sizeof ret->why_factor, one->why_factor);

@@ -15,6 +15,7 @@ struct site {
     char name[SITE_NAME_MAX];
     _Atomic(const struct site_terms *) terms; /* NULL: the configuration does not have it */
     _Atomic int32_t factor_ppm;               /* in force */
+    _Atomic int admits;                       /* an enum lifecycle_admits */
     _Atomic int64_t n_requests;
     /* Under the lock: */
     int32_t file_ppm;
@@ -24,6 +25,8 @@ struct site {
     struct carbon_hours *hours;
     char why_factor[160], why_carbon[160];
     struct site_environment *environment; /* NULL: it was told nothing */
+    int told_state;                       /* that was logged last; -1: it is not there */
+    int32_t told_ppm;
 };
 
 struct sites {
@@ -31,6 +34,7 @@ struct sites {
     struct site *site;    /* [SITES_EVER_MAX] */
     _Atomic int n;
     const struct cloud_sites *now; /* NULL: none */
+    int64_t wall_us;               /* what time it is */
 };
 
 int sites_init(struct sites *s); /* ERR_NOMEM */
@@ -44,6 +48,17 @@ int sites_tell_environment(struct sites *s, const char *name, const struct site_
 void sites_order(struct sites *s, const char *name, const struct site_order *o);
 void sites_tell_carbon(struct sites *s, const char *name, struct carbon_hours *h, const char *why);
 
+/* It is that time now: states go by it. */
+void sites_tick(struct sites *s, int64_t wall_us);
+
+/* What is new of a site since this was asked last: 0, or 1. */
+struct site_news {
+    int was_state, state; /* enum lifecycle_state; -1: it was not there, or is gone */
+    int32_t was_ppm, ppm;
+    int64_t at_us; /* what time it is */
+};
+int sites_take_news(struct sites *s, int i, struct site_news *ret);
+
 /* i < 0 is no site: all of its factor, no terms. */
 int32_t sites_factor(const struct sites *s, int i);
 const struct site_terms *sites_terms(const struct sites *s, int i);
@@ -54,6 +69,7 @@ void sites_count(struct sites *s, int i, const struct energy *used);
 /* What a kilowatt-hour emits there in that hour; CARBON_UNKNOWN. */
 int64_t sites_mg_per_kwh(struct sites *s, int i, enum carbon_basis b, int64_t at_s);
 int sites_view_environment(struct sites *s, int i, struct site_environment *ret); /* ERR_NOTFOUND */
+/* As of the last tick; carbon is of the hour of wall_s. */
 void sites_view(struct sites *s, int i, int64_t wall_s, struct site_view *ret);
 
 #endif

@@ -18,7 +18,7 @@ static const struct opt opts[] = {
     OPT_STR(0, "capacity-factor", "FACTOR", NULL, site_opts, factor,
             "set: the part of its places that may be used, 0 to 1; none: no order"),
     OPT_STR(0, "state", "STATE", NULL, site_opts, state,
-            "set: active, planned, draining, offline; none: no order"),
+            "set: active, draining, offline or another one; none: as its dates say"),
     OPT_FLAG(0, "json", site_opts, json, "one JSON object a line"),
     OPT_END,
 };
@@ -58,18 +58,18 @@ static const char *number(const json_t *o, const char *key, const char *unit, ch
 
 static void print_head(void)
 {
-    printf("%-20s %-14s %-9s %7s %8s %8s %8s %10s\n", "site", "region", "state", "factor",
-           "running", "waiting", "places", "gCO2e/kWh");
+    printf("%-20s %-14s %-13s %7s %8s %8s %8s %9s %9s\n", "site", "region", "state", "factor",
+           "running", "waiting", "places", "MW", "gCO2e/kWh");
 }
 
 static int print_row(const json_t *s)
 {
-    char factor[48], running[48], waiting[48], places[48], grams[48];
+    char factor[48], running[48], waiting[48], places[48], grams[48], free[48];
 
-    cmd_line(stdout, "%-20s %-14s %-9s %7s %8s %8s %8s %10s", told(s, "name"), told(s, "region"),
-             told(s, "state"), number(s, "capacity_factor", "", factor),
+    cmd_line(stdout, "%-20s %-14s %-13s %7s %8s %8s %8s %9s %9s", told(s, "name"),
+             told(s, "region"), told(s, "state"), number(s, "capacity_factor", "", factor),
              number(s, "running", "", running), number(s, "waiting", "", waiting),
-             number(s, "places", "", places),
+             number(s, "places", "", places), number(s, "free_mw", "", free),
              number(json_object_get(s, "carbon_grams_per_kwh"), "location", "", grams));
     return 0;
 }
@@ -104,6 +104,46 @@ static void print_sensor(const json_t *s)
         cmd_line(stdout, "    %-22s NOT READ: %s", "", wrong);
 }
 
+/* Its state, and the steps of its life with their dates. */
+static void print_life(const json_t *s)
+{
+    const json_t *steps = json_object_get(s, "lifecycle"), *step;
+    char factor[48];
+    size_t i;
+
+    cmd_line(stdout, "  %-24s %s", "state", told(s, "state"));
+    json_array_foreach(steps, i, step)
+    {
+        cmd_line(stdout, "    %s %-20s planned %-22s actual %-22s%s%s%s",
+                 json_is_true(json_object_get(step, "holds")) ? "*" : " ", told(step, "state"),
+                 told(step, "planned"), told(step, "actual"),
+                 json_is_number(json_object_get(step, "capacity_factor")) ? " factor " : "",
+                 json_is_number(json_object_get(step, "capacity_factor"))
+                     ? number(step, "capacity_factor", "", factor)
+                     : "",
+                 json_is_true(json_object_get(step, "late")) ? " LATE" : "");
+    }
+}
+
+static void print_power(const json_t *s)
+{
+    const json_t *rows = json_object_get(s, "power"), *row;
+    char a[48], b[48], c[48], d[48];
+    size_t i;
+
+    cmd_line(stdout, "  %-24s %s contracted, %s energised, %s encumbered, %s free (%s)", "power",
+             number(s, "contracted_mw", " MW", a), number(s, "energised_mw", " MW", b),
+             number(s, "encumbered_mw", " MW", c), number(s, "free_mw", " MW", d),
+             told(s, "power_basis"));
+    json_array_foreach(rows, i, row)
+    {
+        if (json_is_string(json_object_get(row, "from")))
+            cmd_line(stdout, "    from %-17s %9s contracted, %9s energised, %9s encumbered",
+                     told(row, "from"), number(row, "contracted_mw", "", a),
+                     number(row, "energised_mw", "", b), number(row, "encumbered_mw", "", c));
+    }
+}
+
 static void print_energy(const json_t *s)
 {
     const json_t *e = json_object_get(s, "energy");
@@ -135,13 +175,15 @@ static void print_whole(const json_t *s)
     } else {
         cmd_line(stdout, "  generally available");
     }
-    cmd_line(stdout, "  %-24s %s", "state", told(s, "state"));
+    print_life(s);
     cmd_line(stdout, "  %-24s %s, the lowest of:", "capacity factor",
              number(s, "capacity_factor", "", a));
     print_said(said, "configuration", "configuration");
     print_said(said, "file", "capacity_file");
     print_said(said, "operator", "operator");
     print_said(said, "environment", "environment");
+    if (json_array_size(json_object_get(s, "lifecycle")))
+        print_said(said, "lifecycle", "lifecycle");
     if (json_array_size(sensors))
         cmd_line(stdout, "  sensors");
     for (size_t i = 0; i < json_array_size(sensors); i++)
@@ -151,9 +193,7 @@ static void print_whole(const json_t *s)
              number(s, "suppliers", "", (char[48]){0}));
     cmd_line(stdout, "  %-24s %s since the start", "requests", number(s, "requests", "", a));
     print_energy(s);
-    cmd_line(stdout, "  %-24s %s contracted, %s active (%s)", "power",
-             number(s, "contracted_mw", " MW", a), number(s, "active_mw", " MW", b),
-             told(s, "power_basis"));
+    print_power(s);
     cmd_line(stdout, "  %-24s %s", "PUE", number(s, "pue", "", a));
     cmd_line(stdout, "  %-24s %s location-based, %s market-based", "gCO2e/kWh, this hour",
              number(carbon, "location", "", a), number(carbon, "market", "", b));
@@ -212,8 +252,8 @@ static int order(const struct site_opts *o, char ret[128], struct err *e)
         site_factor_show(ppm, factor);
     }
     if (o->state && strcmp(o->state, "none")) {
-        if (site_state_find(o->state) < 0)
-            return err_set(e, ERR_ARG, "--state: active, planned, draining, offline or none");
+        if (lifecycle_find(o->state) < 0)
+            return err_set(e, ERR_ARG, "--state: none, or one of " LIFECYCLE_STATE_WORDS);
         snprintf(state, sizeof state, "\"%s\"", o->state);
     }
     snprintf(ret, 128, "{%s%s%s%s%s}", o->factor ? "\"capacity_factor\":" : "",

@@ -78,7 +78,9 @@ enum {
     M_SPANS,
     M_SITE_FACTOR,
     M_SITE_CONTRACTED,
-    M_SITE_ACTIVE,
+    M_SITE_ENERGISED,
+    M_SITE_ENCUMBERED,
+    M_SITE_STATE,
     M_SITE_PUE,
     M_SITE_CARBON,
     M_SITE_REQUESTS,
@@ -338,18 +340,35 @@ static const struct metric_def defs[] = {
                  0},
     [M_SITE_FACTOR] = {"gaufre_site_capacity_factor",
                        METRIC_SHARE,
-                       "Part of a site's places that may be used now; 0 where it is not active.",
+                       "Part of a site's places that may be used now; 0 where nobody is let in.",
                        {"site"},
                        NULL,
                        0},
     [M_SITE_CONTRACTED] = {"gaufre_site_contracted_mw",
                            METRIC_SHARE,
-                           "Megawatts that are contracted, by the site's power_basis.",
+                           "Megawatts that are contracted with the grid, by the site's "
+                           "power_basis.",
                            {"site"},
                            NULL,
                            0},
-    [M_SITE_ACTIVE] =
-        {"gaufre_site_active_mw", METRIC_SHARE, "Megawatts that can be used.", {"site"}, NULL, 0},
+    [M_SITE_ENERGISED] = {"gaufre_site_energised_mw",
+                          METRIC_SHARE,
+                          "Megawatts of these that can be used.",
+                          {"site"},
+                          NULL,
+                          0},
+    [M_SITE_ENCUMBERED] = {"gaufre_site_encumbered_mw",
+                           METRIC_SHARE,
+                           "Megawatts of the energised ones that are held for other uses.",
+                           {"site"},
+                           NULL,
+                           0},
+    [M_SITE_STATE] = {"gaufre_site_state",
+                      METRIC_GAUGE,
+                      "1 for the state that a site is in; no other series.",
+                      {"site", "state"},
+                      NULL,
+                      0},
     [M_SITE_PUE] = {"gaufre_site_pue",
                     METRIC_SHARE,
                     "Energy of the facility by that of its machines.",
@@ -815,12 +834,21 @@ static void look_at_sensors(struct console *c, const char *site)
     }
 }
 
+static void look_at_power(struct console *c, const char *site, const struct power_row *p)
+{
+    put_known(c, M_SITE_CONTRACTED, site, NULL, p->contracted_w, 1000000);
+    put_known(c, M_SITE_ENERGISED, site, NULL, p->energised_w, 1000000);
+    if (p->energised_w != POWER_UNKNOWN)
+        put_known(c, M_SITE_ENCUMBERED, site, NULL, p->encumbered_w, 1000000);
+}
+
 /* Series of sites that the configuration has no more are not shown. */
 static void look_at_sites(struct console *c)
 {
     static const char *const bases[CARBON_BASES] = {"location", "market"};
-    static const int rows[] = {M_SITE_FACTOR, M_SITE_CONTRACTED, M_SITE_ACTIVE,  M_SITE_PUE,
-                               M_SITE_CARBON, M_SENSOR,          M_SENSOR_STALE, M_SENSORS_FACTOR};
+    static const int rows[] = {
+        M_SITE_FACTOR, M_SITE_CONTRACTED, M_SITE_ENERGISED, M_SITE_ENCUMBERED, M_SITE_STATE,
+        M_SITE_PUE,    M_SITE_CARBON,     M_SENSOR,         M_SENSOR_STALE,    M_SENSORS_FACTOR};
     struct site_view v[SITES_MAX];
     int n = cloud_view_sites(c->setup.cloud, clock_wall_us() / 1000000, v);
 
@@ -829,8 +857,10 @@ static void look_at_sites(struct console *c)
     for (int i = 0; i < n; i++) {
         const struct site_terms *t = v[i].terms;
         put_known(c, M_SITE_FACTOR, t->name, NULL, v[i].factor_ppm, 1000000);
-        put_known(c, M_SITE_CONTRACTED, t->name, NULL, t->contracted_w, 1000000);
-        put_known(c, M_SITE_ACTIVE, t->name, NULL, t->active_w, 1000000);
+        if (v[i].power)
+            look_at_power(c, t->name, v[i].power);
+        metric_put(
+            metric_get(c->meter->set, M_SITE_STATE, t->name, lifecycle_name(v[i].state), NULL), 1);
         put_known(c, M_SITE_PUE, t->name, NULL, t->pue_permille ? t->pue_permille : -1, 1000);
         for (int b = 0; b < CARBON_BASES; b++)
             put_known(c, M_SITE_CARBON, t->name, bases[b], v[i].carbon_mg[b], 1000);

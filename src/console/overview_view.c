@@ -257,7 +257,7 @@ static void put_site(const struct site_view *v, struct buf *b)
 {
     json_open(b, NULL, '{');
     json_member_text(b, "name", v->terms->name);
-    json_member_text(b, "state", site_state_name(v->state));
+    json_member_text(b, "state", lifecycle_name(v->state));
     json_member_real(b, "capacity_factor", v->factor_ppm / 1e6, 6);
     json_open(b, "carbon_grams_per_kwh", '{');
     put_carbon(v, CARBON_LOCATION, "location", b);

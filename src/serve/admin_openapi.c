@@ -359,8 +359,8 @@ static json_t *order_members(void)
 {
     json_t *states = json_array();
 
-    for (int i = 0; i < SITE_STATES; i++)
-        json_array_append_new(states, json_string(site_state_name((enum site_state)i)));
+    for (int i = 0; i < LIFECYCLE_STATES; i++)
+        json_array_append_new(states, json_string(lifecycle_name((enum lifecycle_state)i)));
     return json_pack("{s:{s:[{s:s, s:o}, {s:s}]}, s:{s:[{s:s, s:i, s:i}, {s:s}]}}", "state",
                      "anyOf", "type", "string", "enum", states, "type", "null", "capacity_factor",
                      "anyOf", "type", "number", "minimum", 0, "maximum", 1, "type", "null");

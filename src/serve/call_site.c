@@ -30,12 +30,12 @@ static json_t *text_or_null(const char *s)
     return s && *s ? json_string(s) : json_null();
 }
 
-static json_t *tenants_of(const struct site_terms *t)
+static json_t *names_of(const char *const *list, int n)
 {
     json_t *a = json_array();
 
-    for (int i = 0; i < t->n_tenants; i++)
-        json_array_append_new(a, json_string(t->tenants[i]));
+    for (int i = 0; i < n; i++)
+        json_array_append_new(a, json_string(list[i]));
     return a;
 }
 
@@ -45,14 +45,16 @@ static json_t *said_of(const struct site_view *v)
     const struct site_terms *t = v->terms;
 
     return json_pack(
-        "{s:{s:s, s:o}, s:{s:o, s:o}, s:{s:o, s:o}, s:{s:o, s:o}}", "configuration", "state",
-        site_state_name(t->state), "capacity_factor", part(t->factor_ppm, DERATE_ALL), "file",
-        "capacity_factor", part(v->file_ppm, DERATE_ALL), "error", text_or_null(v->why_factor),
-        "operator", "state",
+        "{s:{s:o, s:o}, s:{s:o, s:o}, s:{s:o, s:o}, s:{s:o, s:o}, s:{s:o, s:o}}", "configuration",
+        "state", t->n_steps ? json_null() : json_string(lifecycle_name(t->state)),
+        "capacity_factor", part(t->factor_ppm, DERATE_ALL), "file", "capacity_factor",
+        part(v->file_ppm, DERATE_ALL), "error", text_or_null(v->why_factor), "operator", "state",
         v->order.state < 0 ? json_null()
-                           : json_string(site_state_name((enum site_state)v->order.state)),
+                           : json_string(lifecycle_name((enum lifecycle_state)v->order.state)),
         "capacity_factor", part(v->order.factor_ppm, DERATE_ALL), "environment", "capacity_factor",
-        part(v->environment_ppm, DERATE_ALL), "cause", text_or_null(v->cause));
+        part(v->environment_ppm, DERATE_ALL), "cause", text_or_null(v->cause), "lifecycle", "state",
+        t->n_steps ? json_string(lifecycle_name(v->life.state)) : json_null(), "capacity_factor",
+        t->n_steps ? part(v->life.factor_ppm, DERATE_ALL) : json_null());
 }
 
 /* What its requests used, as far as that is known. */
@@ -110,18 +112,70 @@ static json_t *sensors_of(struct cloud *c, const char *site)
     return a;
 }
 
+/* ---- its life and its power ------------------------------------------------------------------ */
+
+static json_t *date_or_null(const struct site_terms *t, int64_t at_s)
+{
+    char text[DAY_TEXT_MAX];
+
+    return at_s == LIFECYCLE_NO_DATE || at_s == POWER_ALWAYS
+               ? json_null()
+               : json_string(day_show_moment(at_s, t->zone, text));
+}
+
+static json_t *lifecycle_of(const struct site_view *v)
+{
+    const struct site_terms *t = v->terms;
+    json_t *a = json_array();
+
+    for (int i = 0; i < t->n_steps; i++) {
+        const struct lifecycle_step *s = &t->step[i];
+        json_array_append_new(
+            a, json_pack(
+                   "{s:s, s:o, s:o, s:o, s:b, s:b}", "state", lifecycle_name(s->state), "planned",
+                   date_or_null(t, s->planned_s), "actual", date_or_null(t, s->actual_s),
+                   "capacity_factor",
+                   s->state == LIFECYCLE_DERATED ? part(s->factor_ppm, DERATE_ALL) : json_null(),
+                   "holds", i == v->life.i_step, "late", i == v->life.i_next && v->life.is_late));
+    }
+    return a;
+}
+
+/* The ledgers as they are now, and all of their rows. */
+static void add_power(const struct site_view *v, json_t *to)
+{
+    const struct site_terms *t = v->terms;
+    const struct power_row *p = v->power;
+    json_t *rows = json_array();
+
+    json_object_set_new(to, "contracted_mw", part(p ? p->contracted_w : POWER_UNKNOWN, 1e6));
+    json_object_set_new(to, "energised_mw", part(p ? p->energised_w : POWER_UNKNOWN, 1e6));
+    json_object_set_new(to, "encumbered_mw",
+                        part(power_free_w(p) < 0 ? POWER_UNKNOWN : p->encumbered_w, 1e6));
+    json_object_set_new(to, "free_mw", part(power_free_w(p), 1e6));
+    json_object_set_new(
+        to, "free_it_mw",
+        part(power_convert(power_free_w(p), t->basis, POWER_IT, t->pue_permille), 1e6));
+    json_object_set_new(to, "power_basis", json_string(power_basis_name(t->basis)));
+    for (int i = 0; i < t->n_power; i++)
+        json_array_append_new(rows, json_pack("{s:o, s:o, s:o, s:o}", "from",
+                                              date_or_null(t, t->power[i].from_s), "contracted_mw",
+                                              part(t->power[i].contracted_w, 1e6), "energised_mw",
+                                              part(t->power[i].energised_w, 1e6), "encumbered_mw",
+                                              part(t->power[i].encumbered_w, 1e6)));
+    json_object_set_new(to, "power", rows);
+}
+
 static json_t *site_json(struct cloud *c, const struct site_view *v)
 {
     const struct site_terms *t = v->terms;
-
-    return json_pack(
-        "{s:s, s:s, s:o, s:b, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:o, s:{s:o, s:o, s:o}, s:s, s:i, "
+    json_t *j = json_pack(
+        "{s:s, s:s, s:o, s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:{s:o, s:o, s:o}, s:s, s:i, "
         "s:i, s:i, s:i, s:I, s:o, s:I, s:o}",
         "object", "site", "name", t->name, "region", text_or_null(t->region), "generally_available",
-        !t->n_tenants, "dedicated_to", tenants_of(t), "state", site_state_name(v->state),
-        "capacity_factor", part(v->factor_ppm, DERATE_ALL), "said", said_of(v), "contracted_mw",
-        part(t->contracted_w, 1e6), "active_mw", part(t->active_w, 1e6), "power_basis",
-        t->is_facility ? "facility" : "it", "pue",
+        !t->n_tenants, "dedicated_to", names_of(t->tenants, t->n_tenants), "testers",
+        names_of(t->testers, t->n_testers), "state", lifecycle_name(v->state), "capacity_factor",
+        part(v->factor_ppm, DERATE_ALL), "said", said_of(v), "lifecycle", lifecycle_of(v), "pue",
         t->pue_permille ? part(t->pue_permille, 1e3) : json_null(), "carbon_grams_per_kwh",
         "location", part(v->carbon_mg[CARBON_LOCATION], 1e3), "market",
         part(v->carbon_mg[CARBON_MARKET], 1e3), "error", text_or_null(v->why_carbon), "time_zone",
@@ -129,16 +183,20 @@ static json_t *site_json(struct cloud *c, const struct site_view *v)
         "waiting", v->n_waiting, "places", v->n_places, "requests", (json_int_t)v->n_requests,
         "energy", used_of(v), "requests_unmetered", (json_int_t)v->n_unmetered, "sensors",
         sensors_of(c, t->name));
+
+    if (j)
+        add_power(v, j);
+    return j;
 }
 
 /* ---- PATCH ----------------------------------------------------------------------------------- */
 
 static int read_state(const json_t *v, int *ret, struct err *e)
 {
-    *ret = json_is_null(v) ? -1 : json_is_string(v) ? site_state_find(json_string_value(v)) : -2;
+    *ret = json_is_null(v) ? -1 : json_is_string(v) ? lifecycle_find(json_string_value(v)) : -2;
     if (json_is_null(v) || *ret >= 0)
         return 0;
-    return err_set_param(e, ERR_ARG, "state", "state: wants active, planned, draining or offline");
+    return err_set_param(e, ERR_ARG, "state", "state: wants one of " LIFECYCLE_STATE_WORDS);
 }
 
 static int read_factor(const json_t *v, int32_t *ret, struct err *e)

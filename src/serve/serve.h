@@ -255,12 +255,12 @@ enum { SERVE_GONE_CANCEL, SERVE_GONE_DRAIN };
 /* A place with machines and power, to which suppliers belong. */
 struct serve_site {
     const char *name, *region, *residency, *time_zone;
-    struct config_strs dedicated_to;
+    struct config_strs dedicated_to, testers;
     int is_general; /* -1: not said */
-    int state;      /* an enum site_state */
+    int state;      /* an enum lifecycle_state; -1: not said */
     const char *capacity_factor, *capacity_file;
-    const char *contracted_mw, *active_mw, *pue;
-    int is_facility; /* the basis of power */
+    const char *contracted_mw, *energised_mw, *encumbered_mw, *pue;
+    int power_basis; /* an enum power_basis */
     const char *carbon, *carbon_market, *carbon_file, *carbon_url, *carbon_key_env, *carbon_ca_file;
     int64_t carbon_refresh;       /* ms */
     const char *carbon_key;       /* filled by serve_config_check */
@@ -409,7 +409,9 @@ extern const struct config_setting serve_key_settings[]; /* of its `keys` */
 extern const struct config_setting serve_price_settings[];
 extern const struct config_setting serve_rate_settings[];
 extern const struct config_setting serve_site_settings[];
-extern const struct config_setting serve_sensor_settings[]; /* of its `environment` */
+extern const struct config_setting serve_sensor_settings[];    /* of its `environment` */
+extern const struct config_setting serve_lifecycle_settings[]; /* of its `lifecycle` */
+extern const struct config_setting serve_power_settings[];     /* of its `power` */
 extern const struct config_setting serve_route_settings[];
 extern const struct config_setting serve_webhook_settings[];
 extern const struct config_setting serve_energy_settings[]; /* of the map `energy` */

@@ -21,6 +21,7 @@
 #include "serve/local_supplier.h"
 #include "serve/manager.h"
 #include "serve/server.h"
+#include "serve/site_clock.h"
 #include "serve/site_watch.h"
 #include "serve/suppliers.h"
 #include "serve/swap.h"
@@ -387,6 +388,8 @@ int serve_open(struct server **ret, const struct serve_config *c, struct err *e)
     if (!r)
         r = site_watch_start(s, e);
     if (!r)
+        r = site_clock_start(s, e);
+    if (!r)
         r = environment_start(s, e);
     if (!r)
         r = server_start(s, e);
@@ -510,6 +513,8 @@ int serve_swap(struct server *s, const struct serve_config *c, struct err *e)
     s->config = c;
     if (s->site_watch && site_watch_swap(s, &none))
         LOG_EVENT(LOG_ERROR, "sites not watched", LOG_STR("why", none.text));
+    if (site_clock_start(s, &none))
+        LOG_EVENT(LOG_ERROR, "sites have no clock", LOG_STR("why", none.text));
     if (environment_swap(s, &none))
         LOG_EVENT(LOG_ERROR, "sites not watched", LOG_STR("why", none.text));
     s->generation++;
@@ -665,6 +670,7 @@ int64_t serve_close(struct server *s)
     if (s->loader_started)
         pthread_join(s->loader, NULL);
     environment_stop(s);
+    site_clock_stop(s);
     site_watch_stop(s);
     prep_close(s->prep);
     moves_close(&s->moves);

@@ -5,6 +5,7 @@
 #include "base/json_write.h"
 #include "serve/serve.h"
 
+#define IN_MAX 4
 enum { FORM_LIST, FORM_NAMES /* an element may be a name alone */, FORM_MAP /* one map only */ };
 
 /* Lists at the top of the file: a table of settings for each of their maps; and maps. */
@@ -13,86 +14,52 @@ static const struct section {
     const struct config_setting *rows[2]; /* the second may be NULL */
     const char *required;                 /* of a map; NULL: nothing is */
     int form;                             /* FORM_* */
-    const char *in, *in_help;             /* a list of maps in each of its maps; NULL: none */
-    const struct config_setting *in_rows;
+    struct {
+        const char *name, *help;
+        const struct config_setting *rows;
+    } in[IN_MAX]; /* lists of maps in each of its maps; those without a name: none */
 } sections[] = {
     {"models",
      "what is served: names or paths, or maps with settings of their own",
      {serve_naming, serve_model_settings},
      "model",
      1,
-     NULL,
-     NULL,
-     NULL},
+     {{0}}},
     {"suppliers",
      "services elsewhere that serve models too",
      {serve_supplier_settings},
      "base_url",
      0,
-     "keys",
-     "several keys, in place of key_env and key_file",
-     serve_key_settings},
+     {{"keys", "several keys, in place of key_env and key_file", serve_key_settings}}},
     {"sites",
      "places with machines and power, to which suppliers belong",
      {serve_site_settings},
      "name",
      0,
-     "environment",
-     "its sensors: what they say lowers the factor",
-     serve_sensor_settings},
-    {"prices", "what tokens cost", {serve_price_settings}, "output", 0, NULL, NULL, NULL},
-    {"rates",
-     "what suppliers' currencies are worth",
-     {serve_rate_settings},
-     "rate",
-     0,
-     NULL,
-     NULL,
-     NULL},
-    {"tenants",
-     "who pays, and what they may use",
-     {serve_tenant_settings},
-     "name",
-     0,
-     NULL,
-     NULL,
-     NULL},
+     {{"environment", "its sensors: what they say lowers the factor", serve_sensor_settings},
+      {"lifecycle", "its states and their dates, in place of 'state'", serve_lifecycle_settings},
+      {"power", "its megawatts by dates, in place of those for all time", serve_power_settings}}},
+    {"prices", "what tokens cost", {serve_price_settings}, "output", 0, {{0}}},
+    {"rates", "what suppliers' currencies are worth", {serve_rate_settings}, "rate", 0, {{0}}},
+    {"tenants", "who pays, and what they may use", {serve_tenant_settings}, "name", 0, {{0}}},
     {"teams",
      "parts of tenants, with limits of their own",
      {serve_team_settings},
      "name",
      0,
-     NULL,
-     NULL,
-     NULL},
+     {{0}}},
     {"api_keys",
      "keys by reference: in the environment or in files",
      {serve_api_key_settings},
      "name",
      0,
-     NULL,
-     NULL,
-     NULL},
-    {"routes",
-     "how the suppliers of a model are chosen",
-     {serve_route_settings},
-     NULL,
-     0,
-     NULL,
-     NULL,
-     NULL},
+     {{0}}},
+    {"routes", "how the suppliers of a model are chosen", {serve_route_settings}, NULL, 0, {{0}}},
     {.name = "energy",
      .help = "where the energy that requests use is read",
      .rows = {serve_energy_settings},
      .form = FORM_MAP},
-    {"webhooks",
-     "who is told about budgets and keys",
-     {serve_webhook_settings},
-     "url",
-     0,
-     NULL,
-     NULL,
-     NULL},
+    {"webhooks", "who is told about budgets and keys", {serve_webhook_settings}, "url", 0, {{0}}},
 };
 
 /* ---- schema ---------------------------------------------------------------------------------- */
@@ -104,12 +71,12 @@ static void put_map(const struct section *s, struct buf *out)
     config_schema(s->rows[0], 1, out);
     if (s->rows[1])
         config_schema(s->rows[1], 0, out);
-    if (s->in) {
-        buf_addf(out, ",\"%s\":{\"type\":\"array\",\"description\":", s->in);
-        json_put_str(out, s->in_help);
+    for (int i = 0; i < IN_MAX && s->in[i].name; i++) {
+        buf_addf(out, ",\"%s\":{\"type\":\"array\",\"description\":", s->in[i].name);
+        json_put_str(out, s->in[i].help);
         buf_add_str(out, ",\"items\":{\"type\":\"object\",\"additionalProperties\":false,"
                          "\"properties\":{");
-        config_schema(s->in_rows, 1, out);
+        config_schema(s->in[i].rows, 1, out);
         buf_add_str(out, "}}}");
     }
     buf_add_char(out, '}');

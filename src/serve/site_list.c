@@ -5,14 +5,14 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/money.h"
 #include "net/url.h"
 #include "serve/sensor_list.h"
+#include "serve/site_dates.h"
 
-#define MW_MAX_NANO   (INT64_C(1000000) * MONEY_NANO / 1000) /* a gigawatt */
-#define NANO_PER_WATT 1000                                   /* of a megawatt */
-#define NANO_PER_MG   1000000                                /* of a gram */
-#define KEY_MAX       1024
+#define NANO_PER_MG 1000000 /* of a gram */
+#define KEY_MAX     1024
 
 #define AT(f) offsetof(struct serve_site, f)
 const struct config_setting serve_site_settings[] = {
@@ -24,16 +24,21 @@ const struct config_setting serve_site_settings[] = {
      "it serves all tenants; without it: unless it is dedicated to some"},
     {"dedicated_to", CONFIG_STRS, AT(dedicated_to), NULL, 0, 0, "NAMES",
      "it serves only these tenants; for all others it does not exist"},
-    {"state", CONFIG_CHOICE, AT(state), "active", 0, 0, SITE_STATE_WORDS,
-     "nothing new is sent to one that is not active"},
+    {"testers", CONFIG_STRS, AT(testers), NULL, 0, 0, "NAMES",
+     "in the state acceptance it serves only these tenants"},
+    {"state", CONFIG_CHOICE, AT(state), NULL, 0, 0, LIFECYCLE_STATE_WORDS,
+     "what it is at any time, without a lifecycle (active): whether anything new is sent there"},
     {"capacity_factor", CONFIG_STR, AT(capacity_factor), "1", 0, 0, "FACTOR",
      "the part of its suppliers' places that may be used, 0 to 1; with 0 nothing new is sent "
      "there"},
     {"capacity_file", CONFIG_STR, AT(capacity_file), NULL, 0, 0, "FILE",
      "a file with a factor, read again and again; the lowest that is said holds"},
-    {"contracted_mw", CONFIG_STR, AT(contracted_mw), NULL, 0, 0, "MW", "power that is contracted"},
-    {"active_mw", CONFIG_STR, AT(active_mw), NULL, 0, 0, "MW", "power that can be used now"},
-    {"power_basis", CONFIG_CHOICE, AT(is_facility), "it", 0, 0, "it|facility",
+    {"contracted_mw", CONFIG_STR, AT(contracted_mw), NULL, 0, 0, "MW",
+     "power that is contracted with the grid"},
+    {"energised_mw", CONFIG_STR, AT(energised_mw), NULL, 0, 0, "MW", "of it what can be used"},
+    {"encumbered_mw", CONFIG_STR, AT(encumbered_mw), NULL, 0, 0, "MW",
+     "of that what is held for other uses"},
+    {"power_basis", CONFIG_CHOICE, AT(power_basis), "it", 0, 0, POWER_BASIS_WORDS,
      "whose power these are: the machines', or the building's"},
     {"pue", CONFIG_STR, AT(pue), NULL, 0, 0, "RATIO",
      "energy of the facility by that of its machines, 1 to 10"},
@@ -92,20 +97,6 @@ static int read_number(const char *key, const char *text, int64_t least, int64_t
     return 0;
 }
 
-static int read_power(struct serve_site *p, struct err *e)
-{
-    int64_t contracted = -1, active = -1;
-
-    if (read_number("contracted_mw", p->contracted_mw, 0, MW_MAX_NANO, &contracted, e) ||
-        read_number("active_mw", p->active_mw, 0, MW_MAX_NANO, &active, e))
-        return e->code;
-    p->terms.contracted_w = contracted < 0 ? -1 : contracted / NANO_PER_WATT;
-    p->terms.active_w = active < 0 ? -1 : active / NANO_PER_WATT;
-    if (contracted >= 0 && active > contracted)
-        return err_set(e, ERR_ARG, "active_mw: is more than contracted_mw");
-    return 0;
-}
-
 static int read_carbon(struct serve_site *p, struct err *e)
 {
     const char *const text[CARBON_BASES] = {p->carbon, p->carbon_market};
@@ -128,7 +119,7 @@ static int read_carbon(struct serve_site *p, struct err *e)
     return 0;
 }
 
-static int read_zone(struct serve_config *c, struct serve_site *p, struct err *e)
+static int read_zone(struct serve_site *p, struct err *e)
 {
     struct zone *z = NULL;
     int r = p->time_zone ? zone_load(&z, ZONE_DIR, p->time_zone, e) : 0;
@@ -137,7 +128,6 @@ static int read_zone(struct serve_config *c, struct serve_site *p, struct err *e
         return err_prefix(e, "time_zone");
     p->zone = z;
     p->terms.zone = z;
-    (void)c;
     return 0;
 }
 
@@ -147,6 +137,10 @@ static int read_availability(struct serve_site *p, struct err *e)
         if (!account_name_ok(p->dedicated_to.v[i]))
             return err_set(e, ERR_ARG, "dedicated_to: '%.60s' is no name of a tenant",
                            p->dedicated_to.v[i]);
+    }
+    for (int i = 0; i < p->testers.n; i++) {
+        if (!account_name_ok(p->testers.v[i]))
+            return err_set(e, ERR_ARG, "testers: '%.60s' is no name of a tenant", p->testers.v[i]);
     }
     if (p->dedicated_to.n && p->is_general > 0)
         return err_set(e, ERR_ARG, "generally_available, or dedicated_to some: one of them");
@@ -166,8 +160,11 @@ static int read_terms(struct serve_config *c, struct serve_site *p, struct err *
                                    .time_zone = p->time_zone,
                                    .tenants = p->dedicated_to.v,
                                    .n_tenants = p->dedicated_to.n,
-                                   .state = (enum site_state)p->state,
-                                   .is_facility = p->is_facility,
+                                   .testers = p->testers.v,
+                                   .n_testers = p->testers.n,
+                                   .state = p->state < 0 ? LIFECYCLE_ACTIVE
+                                                         : (enum lifecycle_state)p->state,
+                                   .basis = (enum power_basis)p->power_basis,
                                    .has_factor_file = p->capacity_file != NULL};
     if (p->region && !site_name_ok(p->region))
         return err_set(e, ERR_ARG, "region: its name is letters, digits and - _ .");
@@ -176,22 +173,32 @@ static int read_terms(struct serve_config *c, struct serve_site *p, struct err *
     if (read_number("pue", p->pue, MONEY_NANO, 10 * MONEY_NANO, &pue, e))
         return e->code;
     p->terms.pue_permille = (int32_t)((pue + 500000) / 1000000);
-    if (read_availability(p, e) || read_power(p, e) || read_carbon(p, e) || sensors_finish(p, e))
+    if (read_availability(p, e) || site_power_read(c, p, e) || read_carbon(p, e) ||
+        sensors_finish(p, e))
         return e->code;
-    return read_zone(c, p, e);
+    return read_zone(p, e);
 }
 
 struct reading_site {
     struct serve_config *c;
     struct config_doc *d;
     struct serve_site *p;
+    struct config_node *lifecycle, *power; /* its lists; NULL: it has none */
 };
 
 static int read_list(void *arg, const char *name, struct config_node *value, struct err *e)
 {
-    const struct reading_site *r = arg;
+    struct reading_site *r = arg;
     int code;
 
+    if (!strcmp(name, "lifecycle")) {
+        r->lifecycle = value;
+        return 1;
+    }
+    if (!strcmp(name, "power")) {
+        r->power = value;
+        return 1;
+    }
     if (strcmp(name, "environment"))
         return 0;
     code = sensors_read(r->c, r->d, value, r->p, e);
@@ -200,7 +207,7 @@ static int read_list(void *arg, const char *name, struct config_node *value, str
 
 int site_read(struct serve_config *c, struct config_doc *d, struct config_node *map, struct err *e)
 {
-    struct reading_site in = {c, d, &c->sites[c->n_sites]};
+    struct reading_site in = {c, d, &c->sites[c->n_sites], NULL, NULL};
     struct serve_site *p = &c->sites[c->n_sites];
     struct err why = {0};
     int r;
@@ -209,7 +216,7 @@ int site_read(struct serve_config *c, struct config_doc *d, struct config_node *
         return config_err(d, map, e, "a site is a map with 'name'");
     if (c->n_sites >= SITES_MAX)
         return config_err(d, map, e, "more than %d sites", SITES_MAX);
-    *p = (struct serve_site){.is_general = -1};
+    *p = (struct serve_site){.is_general = -1, .state = -1};
     config_defaults(serve_site_settings, p, &c->arena);
     r = config_read(d, map, serve_site_settings, p, &c->arena, read_list, &in, e);
     if (r)
@@ -220,8 +227,8 @@ int site_read(struct serve_config *c, struct config_doc *d, struct config_node *
         return config_err(d, map, e, "two sites are called '%s'", p->name);
     if (read_terms(c, p, &why))
         return config_err(d, map, e, "site %s: %.380s", p->name, why.text);
-    c->n_sites++;
-    return 0;
+    c->n_sites++; /* from here on its zone is freed with the others' */
+    return site_dates_read(c, d, p, in.lifecycle, in.power, e);
 }
 
 /* ---- checks ---------------------------------------------------------------------------------- */
@@ -275,13 +282,15 @@ int sites_check(struct serve_config *c, struct err *e)
 
 void sites_describe(const struct serve_config *c, struct buf *out)
 {
+    int64_t now_s = clock_wall_us() / 1000000;
     char factor[SITE_FACTOR_TEXT];
 
     for (int i = 0; i < c->n_sites; i++) {
         const struct serve_site *p = &c->sites[i];
         buf_addf(out, "site       %s: %s%s%s, capacity factor %s", p->name,
-                 site_state_name(p->terms.state), p->region ? ", region " : "",
-                 p->region ? p->region : "", site_factor_show(p->terms.factor_ppm, factor));
+                 lifecycle_name(site_terms_life(&p->terms, now_s).state),
+                 p->region ? ", region " : "", p->region ? p->region : "",
+                 site_factor_show(p->terms.factor_ppm, factor));
         for (int k = 0; k < p->dedicated_to.n; k++)
             buf_addf(out, "%s%s", k ? ", " : ", dedicated to ", p->dedicated_to.v[k]);
         buf_add_char(out, '\n');

@@ -15,7 +15,7 @@ from test_admin import Admin
 
 VIEWS = ("overview", "requests", "tenants", "keys", "sites", "prices", "audit")
 SITES = """sites:
-  - {name: fra1, region: eu, pue: 1.25, contracted_mw: 2.5, active_mw: 1.5, carbon: 300, carbon_market: 0}
+  - {name: fra1, region: eu, pue: 1.25, contracted_mw: 2.5, energised_mw: 1.5, carbon: 300, carbon_market: 0}
   - {name: osl1, region: no, dedicated_to: [acme]}
 """
 LIVE = "#live-state[data-state=live]"

@@ -35,7 +35,7 @@ def busy(tmp_path):
     mocks = [Mock(fail), Mock()]
     (tmp_path / "c.yaml").write_text("suppliers:\n" + "".join(
         f"  - {{name: m{i}, base_url: '{m.url}', models: [far]}}\n" for i, m in enumerate(mocks)) +
-        "sites: [{name: here, contracted_mw: 2, active_mw: 1, pue: 1.2, carbon: 380, carbon_market: 20}]\n"
+        "sites: [{name: here, contracted_mw: 2, energised_mw: 1, pue: 1.2, carbon: 380, carbon_market: 20}]\n"
         "site: here\nroutes: [{route: order}]\ntenants: [{name: acme}, {name: lab}]\nmetrics: local\n"
         "api_keys: [{name: alice, tenant: acme, env: ALICE}, {name: bob, tenant: lab, env: BOB}]\n")
     s = Server(str(tmp_path), "-c", tmp_path / "c.yaml", env={"ALICE": "a" * 24, "BOB": "b" * 24})

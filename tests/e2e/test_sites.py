@@ -15,7 +15,7 @@ from serving import Server, wait_for
 
 pytestmark = pytest.mark.sanitize
 SITES = """sites:
-  - {name: fra1, region: eu, pue: 1.25, contracted_mw: 2.5, active_mw: 1.5, carbon: 300, carbon_market: 0}
+  - {name: fra1, region: eu, pue: 1.25, contracted_mw: 2.5, energised_mw: 1.5, carbon: 300, carbon_market: 0}
   - {name: osl1, region: no, residency: no}
 """
 
@@ -110,7 +110,7 @@ def test_a_site_is_told_and_ordered(stored):
     assert "site=fra1" in line[0]
     site = wait_for("it is counted", lambda: (lambda x: x if x["requests"] else None)(w.show("fra1")))
     assert site == w.admin("GET", "/sites/fra1")[1]
-    assert (site["region"], site["pue"], site["contracted_mw"], site["active_mw"], site["power_basis"]) == ("eu", 1.25, 2.5, 1.5, "it")
+    assert (site["region"], site["pue"], site["contracted_mw"], site["energised_mw"], site["power_basis"]) == ("eu", 1.25, 2.5, 1.5, "it")
     assert site["carbon_grams_per_kwh"] == {"location": 300, "market": 0, "error": None}
     assert site["requests"] == 1 and site["state"] == "active" and site["capacity_factor"] == 1
     # Nothing new goes to a site with factor 0: at once, without a restart.
@@ -136,7 +136,7 @@ def test_a_site_is_told_and_ordered(stored):
 def test_bad_orders(world):
     w = world().serve()
     for body, param in (({"capacity_factor": 1.5}, "capacity_factor"), ({"capacity_factor": "1"}, "capacity_factor"), ({"capacity_factor": -0.1}, "capacity_factor"),
-                        ({"state": "closed"}, "state"), ({"state": 1}, "state"), ({"pue": 1.1}, "pue")):
+                        ({"state": "gone"}, "state"), ({"state": 1}, "state"), ({"pue": 1.1}, "pue")):
         status, answer = w.admin("PATCH", "/sites/fra1", body)
         assert status == 400 and param in answer["error"]["message"], answer
     assert w.admin("PATCH", "/sites/nowhere", {"state": "active"})[0] == 404
@@ -479,7 +479,7 @@ def test_swap(world):
     ("sites: [{name: a, generally_available: true, dedicated_to: [t]}]", "one of them"),
     ("sites: [{name: a, generally_available: false}]", "it would serve nobody"),
     ("sites: [{name: a, dedicated_to: ['x y']}]", "'x y' is no name of a tenant"),
-    ("sites: [{name: a, contracted_mw: 1, active_mw: 2}]", "active_mw: is more than contracted_mw"),
+    ("sites: [{name: a, contracted_mw: 1, energised_mw: 2}]", "energised_mw: is more than contracted_mw"),
     ("sites: [{name: a, contracted_mw: -1}]", "contracted_mw: '-1' is no number"),
     ("sites: [{name: a, carbon: 10, carbon_file: x}]", "carbon, carbon_file or carbon_url, one of them"),
     ("sites: [{name: a, carbon_url: 'ftp://x'}]", "no http or https URL"),

@@ -57,6 +57,10 @@ static void in_a_zone(void **state)
     assert_int_equal(s, INT64_C(1796083200) - 3600);
     assert_string_equal(day_show(s, berlin, text), "2026-12-01");
     assert_string_equal(day_show(s - 1, berlin, text), "2026-11-30");
+    assert_string_equal(day_show_moment(s, berlin, text), "2026-12-01");
+    assert_string_equal(day_show_moment(s, NULL, text), "2026-11-30T23:00:00Z");
+    assert_string_equal(day_show_moment(-1, NULL, text), "1969-12-31T23:59:59Z");
+    assert_string_equal(day_show_moment(-86400, NULL, text), "1969-12-31");
     assert_string_equal(day_show(s, NULL, text), "2026-11-30");
     zone_free(berlin);
 }

@@ -1,0 +1,16 @@
+/* What changes at dates about a site, as the configuration has it: its life (policy/lifecycle.h)
+ * and its power (policy/power.h). Days are of the site's zone, their first moment counts; a moment
+ * is written 2026-12-01T18:00:00Z. One thread. */
+#ifndef SERVE_SITE_DATES_H
+#define SERVE_SITE_DATES_H
+
+#include "serve/serve.h"
+
+/* The lists `lifecycle` and `power` of a site, either may be NULL, into its terms, whose zone is
+ * there. ERR_FORMAT with "file:line:column: what", ERR_NOMEM. */
+int site_dates_read(struct serve_config *c, struct config_doc *d, struct serve_site *p,
+                    struct config_node *lifecycle, struct config_node *power, struct err *e);
+/* Its power where it has no dates: contracted_mw, energised_mw, encumbered_mw. ERR_ARG. */
+int site_power_read(struct serve_config *c, struct serve_site *p, struct err *e);
+
+#endif
