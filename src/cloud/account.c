@@ -31,8 +31,8 @@ const int account_n_fields = ARRAY_LEN(account_fields);
 
 const char *account_kind_name(int kind)
 {
-    static const char *const names[ACCOUNT_OF_CONTRACT + 1] = {"tenant", "team", "key", "site",
-                                                               "contract"};
+    static const char *const names[ACCOUNT_LOG_KINDS] = {"tenant", "team",     "key",
+                                                         "site",   "contract", "measurement"};
 
     return names[kind];
 }

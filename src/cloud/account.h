@@ -20,9 +20,11 @@
 #define ACCOUNT_LIST_MAX 64                   /* names in a list */
 
 enum account_kind { ACCOUNT_TENANT, ACCOUNT_TEAM, ACCOUNT_KEY, ACCOUNT_KINDS };
-/* In the log of changes: a site, and a contract, which are no accounts. */
-#define ACCOUNT_OF_SITE     ACCOUNT_KINDS
-#define ACCOUNT_OF_CONTRACT (ACCOUNT_KINDS + 1)
+/* In the log of changes: a site, a contract, and what was measured, which are no accounts. */
+#define ACCOUNT_OF_SITE        ACCOUNT_KINDS
+#define ACCOUNT_OF_CONTRACT    (ACCOUNT_KINDS + 1)
+#define ACCOUNT_OF_MEASUREMENT (ACCOUNT_KINDS + 2)
+#define ACCOUNT_LOG_KINDS      (ACCOUNT_KINDS + 3)
 const char *account_kind_name(int kind); /* "tenant" */
 
 /* What becomes of a request that rates of tokens and budgets cannot hold. */

@@ -11,6 +11,7 @@
 
 #include "base/sql.h"
 #include "cloud/account.h"
+#include "cloud/measurement.h"
 #include "cloud/site.h"
 
 #define ACCOUNTS_FILE        "accounts.db" /* in gaufre's home */
@@ -67,7 +68,8 @@ int accounts_salts(struct accounts *a, int (*salt)(void *arg, const unsigned cha
 
 struct account_audit {
     int64_t seq, at_s;
-    const char *actor, *action;      /* "new", "set", "rotate", "revoke", "rm", "import", "amend" */
+    const char *actor, *action;      /* "new", "set", "rotate", "revoke", "rm", "import", "amend",
+                                        "measure" */
     int kind;                        /* an enum account_kind, or ACCOUNT_OF_... */
     const char *id, *before, *after; /* JSON; "": nothing */
 };
@@ -78,7 +80,8 @@ int accounts_audit(struct accounts *a, int64_t after, int64_t max,
 int accounts_audit_back(struct accounts *a, int64_t before, int64_t max,
                         int (*line)(void *arg, const struct account_audit *l), void *arg,
                         struct err *e);
-/* Is every line as it was written, and every contract? ERR_FORMAT names the first that is not. */
+/* Is every line as it was written, every contract and every measurement? ERR_FORMAT names the first
+ * that is not. */
 int accounts_audit_check(struct accounts *a, int64_t *ret_lines, struct err *e);
 
 /* What operators say of sites. */
@@ -107,6 +110,28 @@ int accounts_contracts(struct accounts *a, int64_t as_of_s, int64_t known_s,
 int accounts_contract(struct accounts *a, const char *name, int64_t version, int64_t as_of_s,
                       int64_t known_s, int (*each)(void *arg, const struct contract_version *v),
                       void *arg, struct err *e);
+
+/* What was measured of a contract's basket, and whether a tranche was accepted (measurement.h).
+ * Rows are only added. */
+struct measured_row {
+    int64_t id; /* from 1, in the order in which they were recorded */
+    const char *contract;
+    int64_t recorded_s;
+    const char *actor;
+    const char *text;                   /* of a measurement */
+    const char *signature, *public_key; /* of that text, as hex; "": nobody has signed it */
+};
+/* Of one contract or (NULL) of all, the first of them first. */
+int accounts_measurements(struct accounts *a, const char *contract,
+                          int (*each)(void *arg, const struct measured_row *m), void *arg,
+                          struct err *e);
+/* What counts for a tranche: the last measurement of its site (or region) and its hardware with
+ * that version of the engine (NULL: with any). Where there is none of that version the last of
+ * another is told as stale: it is shown, and entitles to nothing. Acceptances do not count here.
+ * *ret is the caller's (measurement_free). ERR_NOTFOUND: nothing was measured. */
+int accounts_measured(struct accounts *a, const char *contract, const struct tranche *t,
+                      const char *engine, struct measurement **ret, int *ret_is_stale,
+                      struct err *e);
 
 /* Copy the store as it is at one moment into a new file, and check the copy's audit log: *ret_lines
  * lines. Writers are not held up. ERR_EXISTS where there is such a file; ERR_UNSUPPORTED of a store
@@ -149,6 +174,10 @@ int accounts_site_set(struct accounts *a, const struct account_who *w, const cha
  * ERR_ARG: it is effective before the version of before is. */
 int accounts_amend(struct accounts *a, const struct account_who *w, struct contract_version *v,
                    struct err *e);
+/* Add a measurement: row->text, which is its JSON as it was signed, or (NULL) as it is written now;
+ * row->signature and public_key. *row then has its id. */
+int accounts_measure(struct accounts *a, const struct account_who *w, const struct measurement *m,
+                     struct measured_row *row, struct err *e);
 /* Take over the tenants and keys of a keys file, hashes as they are. *ret_keys: how many keys.
  * ERR_EXISTS: one is there; then none was taken. */
 int accounts_import(struct accounts *a, const struct account_who *w, const char *path,

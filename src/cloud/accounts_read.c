@@ -197,7 +197,7 @@ static int read_line(const struct sql_row *r, struct account_audit *ret, struct 
 {
     int64_t kind = sql_number(r, 4);
 
-    if (kind < 0 || kind > ACCOUNT_OF_CONTRACT)
+    if (kind < 0 || kind >= ACCOUNT_LOG_KINDS)
         return err_set(e, ERR_FORMAT, "line %lld of the audit log has kind %lld",
                        (long long)sql_number(r, 0), (long long)kind);
     *ret = (struct account_audit){.seq = sql_number(r, 0),
@@ -296,7 +296,9 @@ int accounts_audit_check(struct accounts *a, int64_t *ret_lines, struct err *e)
     int r = sql_each(a->db, LINES " ORDER BY seq", NULL, 0, check_line, &x, e);
 
     *ret_lines = x.n;
-    return r ? r : accounts_contracts_check(a, e);
+    if (!r)
+        r = accounts_contracts_check(a, e);
+    return r ? r : accounts_measurements_check(a, e);
 }
 
 /* ---- a copy ---------------------------------------------------------------------------------- */

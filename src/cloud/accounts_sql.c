@@ -12,8 +12,8 @@
 
 /* Of account: kind and state as the enums have them; gen is the generation of its last change. A
  * secret belongs to a key; request names the rotation that made it. Of site: what operators say;
- * "" nothing. Schema 1 had no sites, 2 no contracts;
- * audit_seq is the line of a version. */
+ * "" nothing. Schema 1 had no sites, 2 no contracts, 3 no measurements; audit_seq is the line of a
+ * version or a measurement. */
 static const char tables[] =
     "CREATE TABLE IF NOT EXISTS meta (name TEXT NOT NULL PRIMARY KEY, value BIGINT NOT NULL);"
     "CREATE TABLE IF NOT EXISTS account (kind INTEGER NOT NULL, id TEXT NOT NULL,"
@@ -36,6 +36,9 @@ static const char tables[] =
     "CREATE TABLE IF NOT EXISTS contract (name TEXT NOT NULL, version BIGINT NOT NULL,"
     " effective_s BIGINT NOT NULL, reason TEXT NOT NULL, text TEXT NOT NULL,"
     " audit_seq BIGINT NOT NULL, PRIMARY KEY (name, version));"
+    "CREATE TABLE IF NOT EXISTS measurement (id BIGINT NOT NULL PRIMARY KEY,"
+    " contract TEXT NOT NULL, text TEXT NOT NULL, signature TEXT NOT NULL,"
+    " public_key TEXT NOT NULL, audit_seq BIGINT NOT NULL);"
     "INSERT INTO meta VALUES ('generation', 0) ON CONFLICT (name) DO NOTHING;"
     "INSERT INTO meta VALUES ('closed', 0) ON CONFLICT (name) DO NOTHING;";
 

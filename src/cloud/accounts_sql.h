@@ -4,7 +4,7 @@
 
 #include "cloud/accounts.h"
 
-#define ACCOUNTS_SCHEMA 3
+#define ACCOUNTS_SCHEMA 4
 
 struct accounts {
     struct sql *db;
@@ -32,6 +32,8 @@ void accounts_sql_json(const struct account_row *r, char ret[ACCOUNTS_AUDIT_MAX]
 
 /* Has the log a line for each version of a contract, and is it of that text? ERR_FORMAT. */
 int accounts_contracts_check(struct accounts *a, struct err *e);
+/* The same of measurements. */
+int accounts_measurements_check(struct accounts *a, struct err *e);
 /* The hash of a line and of all before it, as hex. */
 void accounts_audit_link(const char *before, const struct account_audit *l, char ret[65]);
 

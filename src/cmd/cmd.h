@@ -84,6 +84,7 @@ extern const struct cmd cmd_team;
 extern const struct cmd cmd_tenant;
 extern const struct cmd cmd_tokenize;
 extern const struct cmd cmd_top;
+extern const struct cmd cmd_tranche;
 extern const struct cmd cmd_upgrade;
 extern const struct cmd cmd_usage_table;
 

@@ -39,8 +39,8 @@ static int is_file(const char *arg)
            (end && (!strcmp(end, ".yaml") || !strcmp(end, ".yml") || !strcmp(end, ".json")));
 }
 
-int contract_source_open(struct contract_source *s, const char *arg, struct contract_file **ret,
-                         struct err *e)
+int contract_source_stored(struct contract_source *s, const char *arg, struct contract_file **ret,
+                           struct err *e)
 {
     struct taking x = {.arg = arg, .e = e};
     const char *at = strchr(arg, '@');
@@ -48,8 +48,6 @@ int contract_source_open(struct contract_source *s, const char *arg, struct cont
     int64_t version = 0;
     int r;
 
-    if (is_file(arg))
-        return contract_file_open(ret, arg, e);
     if (at)
         version = strtoll(at + 1, &end, 10);
     if (at && (version < 1 || *end || end == at + 1))
@@ -65,4 +63,10 @@ int contract_source_open(struct contract_source *s, const char *arg, struct cont
     if (!r)
         *ret = x.file;
     return r;
+}
+
+int contract_source_open(struct contract_source *s, const char *arg, struct contract_file **ret,
+                         struct err *e)
+{
+    return is_file(arg) ? contract_file_open(ret, arg, e) : contract_source_stored(s, arg, ret, e);
 }

@@ -14,6 +14,9 @@ struct contract_source {
 /* What is a file is taken from there. Errors name the place. */
 int contract_source_open(struct contract_source *s, const char *arg, struct contract_file **ret,
                          struct err *e);
+/* The same of what is in the store only, by its name. */
+int contract_source_stored(struct contract_source *s, const char *name, struct contract_file **ret,
+                           struct err *e);
 int contract_source_store(struct contract_source *s, struct err *e); /* opened once */
 void contract_source_done(struct contract_source *s);
 

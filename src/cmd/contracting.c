@@ -10,18 +10,12 @@
 #include "cmd/account_opts.h"
 #include "cmd/configured.h"
 #include "cmd/contract_form.h"
+#include "cmd/contract_opts.h"
 #include "cmd/contract_report.h"
-#include "cmd/contract_source.h"
 #include "cmd/input.h"
 
 #define FILES_MAX 256
 #define TEXT_MAX  ((size_t)1 << 20)
-
-struct contract_opts {
-    const char *accounts, *as_of, *known_on, *config, *effective, *reason;
-    int json, csv, html;
-    struct contract_source source;
-};
 
 static const struct opt opts[] = {
     OPT_STR(0, "as-of", "DAY", NULL, contract_opts, as_of, "as it held on that day (today)"),
@@ -34,7 +28,10 @@ static const struct opt opts[] = {
     OPT_STR(0, "reason", "TEXT", NULL, contract_opts, reason, "amend: why"),
     OPT_STR('a', "accounts", "FILE|URL", NULL, contract_opts, accounts,
             "the store, as in 'gaufre tenant'"),
-    OPT_FLAG(0, "json", contract_opts, json, "show, list, history, diff, report: as JSON"),
+    OPT_STR(0, "engine", "VERSION", NULL, contract_opts, engine,
+            "measurements: the version in force; those of another are stale"),
+    OPT_FLAG(0, "json", contract_opts, json,
+             "show, list, history, diff, report, measurements: as JSON"),
     OPT_FLAG(0, "csv", contract_opts, csv, "export: the tranches, comma-separated; else JSON"),
     OPT_FLAG(0, "html", contract_opts, html, "report: as a page to print"),
     OPT_END,
@@ -337,6 +334,8 @@ static const struct verb {
     {"diff", "two files or names", 2, 2, diff},
     {"export", "files or names", 1, FILES_MAX, export},
     {"report", "files or names", 0, FILES_MAX, report},
+    {"record", "a file that measure has printed", 1, 1, contract_record},
+    {"measurements", "the name of a contract", 1, 1, contract_measurements},
 };
 
 static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
@@ -354,9 +353,10 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         v = strcmp(verbs[i].name, argv[0]) ? v : &verbs[i];
     if (!v)
-        return cmd_usage(
-            cmd, "wants new, check, amend, list, history, show, diff, export or report, not '%s'",
-            argv[0]);
+        return cmd_usage(cmd,
+                         "there is no '%s': wants new, check, amend, list, history, show, diff, "
+                         "export, report, record or measurements",
+                         argv[0]);
     if (argc - 1 < v->n_min || argc - 1 > v->n_max)
         return cmd_usage(cmd, "%s wants %s", v->name, v->wants);
     r = v->run(o, argc - 1, argv + 1, &e);
@@ -367,7 +367,7 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 const struct cmd cmd_contract = {
     .name = "contract",
     .help = "Contracts for power in dated tranches: begin, check, record, show and compare them",
-    .args = "new|check|amend|list|history|show|diff|export|report [CONTRACT]...",
+    .args = "VERB [CONTRACT]...",
     .about =
         "CONTRACT is a file, or NAME or NAME@VERSION of the store.\n\n"
         "'new' prints a commented contract to begin with. 'check' exits with 1 at the first fault\n"
@@ -377,7 +377,8 @@ const struct cmd cmd_contract = {
         "counts. 'diff' lists the fields in which two differ. What 'export' writes as JSON can be\n"
         "read again as a contract. 'report' has what is still to come of all that hold, or of "
         "those\n"
-        "that are named, and on whom it depends.\n\n"
+        "that are named, and on whom it depends. 'record' keeps what was measured of its basket,\n"
+        "'measurements' shows that with what so many megawatts entitle to.\n\n"
         "  gaufre contract new > acme.yaml\n"
         "  gaufre contract amend acme.yaml --reason 'signed'\n"
         "  gaufre contract diff acme-2027@1 acme-2027@2",

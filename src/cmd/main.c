@@ -32,6 +32,7 @@ const struct cmd *const cmd_table[] = {
     &cmd_route,
     &cmd_log,
     &cmd_site,
+    &cmd_tranche,
     &cmd_top,
     &cmd_usage_table,
     &cmd_bill,

@@ -1,0 +1,18 @@
+/* The options of gaufre contract, and its verbs that have files of their own: each is given what
+ * follows the verb, and returns 0 or an error's code. */
+#ifndef CMD_CONTRACT_OPTS_H
+#define CMD_CONTRACT_OPTS_H
+
+#include "cmd/contract_source.h"
+
+struct contract_opts {
+    const char *accounts, *as_of, *known_on, *config, *effective, *reason;
+    const char *engine;
+    int json, csv, html;
+    struct contract_source source;
+};
+
+int contract_record(struct contract_opts *o, int n, char **argv, struct err *e);
+int contract_measurements(struct contract_opts *o, int n, char **argv, struct err *e);
+
+#endif
