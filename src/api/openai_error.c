@@ -50,6 +50,7 @@ static const struct row rows[] = {
     {ERR_DRAINING, unavailable, "shutting_down", NULL},
     {ERR_FROZEN, unavailable, "engine_frozen", NULL},
     {ERR_SITE_CLOSED, unavailable, "site_closed", "model"},
+    {ERR_ABOVE_CONTRACT, "too_many_tokens_error", "contract_exceeded", "quota"},
     {ERR_SUPPLIER_BUSY, "too_many_requests_error", "queue_exceeded", "queue"},
     {ERR_KEY_IN_USE, invalid, "idempotency_key_in_use", NULL},
     {ERR_KEY_REUSED, invalid, "idempotency_key_reused", NULL},

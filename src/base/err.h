@@ -50,7 +50,8 @@
     X(KEY_IN_USE, -39, 409, 1, "the request with this idempotency key is under way")               \
     X(KEY_REUSED, -40, 422, 0, "the idempotency key is another request's")                         \
     X(KEY_LOST, -41, 409, 0, "the answer of this idempotency key was too long to be kept")         \
-    X(SITE_CLOSED, -42, 503, 1, "the site takes no new requests")
+    X(SITE_CLOSED, -42, 503, 1, "the site takes no new requests")                                  \
+    X(ABOVE_CONTRACT, -43, 429, 1, "more than the contract entitles to")
 
 enum err_code {
 #define ERR_ENUM(name, value, http, retry, text) ERR_##name = (value),

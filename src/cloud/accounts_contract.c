@@ -95,6 +95,23 @@ int accounts_contracts(struct accounts *a, int64_t as_of_s, int64_t known_s,
                     (struct sql_value[]){SQL_NUMBER(as_of_s), SQL_NUMBER(known_s)}, 2, take, &x, e);
 }
 
+static int take_number(void *arg, const struct sql_row *r)
+{
+    *(int64_t *)arg = sql_number(r, 0);
+    return 0;
+}
+
+int accounts_contracts_next(struct accounts *a, int64_t after_s, int64_t *ret, struct err *e)
+{
+    int64_t next = 0;
+    int r =
+        sql_each(a->db, "SELECT COALESCE(MIN(effective_s), 0) FROM contract WHERE effective_s > $1",
+                 (struct sql_value[]){SQL_NUMBER(after_s)}, 1, take_number, &next, e);
+
+    *ret = next ? next : INT64_MAX;
+    return r;
+}
+
 int accounts_contract(struct accounts *a, const char *name, int64_t version, int64_t as_of_s,
                       int64_t known_s, int (*each)(void *arg, const struct contract_version *v),
                       void *arg, struct err *e)
@@ -147,12 +164,6 @@ static int check_same(const struct contract_file *f, const struct last *was, str
         return contract_file_err(f, -1, "customer", e, "an amendment cannot change who it is");
     if (strcmp(c->currency, o->currency) != 0)
         return contract_file_err(f, -1, "currency", e, "an amendment cannot change it");
-    return 0;
-}
-
-static int take_number(void *arg, const struct sql_row *r)
-{
-    *(int64_t *)arg = sql_number(r, 0);
     return 0;
 }
 

@@ -50,6 +50,8 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
     atomic_store(&c->rules, config->rules);
     pthread_mutex_init(&c->hedge_lock, NULL);
     r = sites_init(&c->sites) ? err_set(e, ERR_NOMEM, "out of memory") : 0;
+    if (contracts_init(&c->contracts) && !r)
+        r = err_set(e, ERR_NOMEM, "out of memory");
     offers_init(&c->offers, &c->sites, &config->retry);
     pthread_mutex_init(&c->obey_lock, NULL);
     sites_tick(&c->sites, config->wall_us);
@@ -121,6 +123,7 @@ int64_t cloud_close(struct cloud *c)
     replays_free(c->replays);
     stored_close(c->stored);
     offers_done(&c->offers);
+    contracts_done(&c->contracts);
     sites_done(&c->sites);
     pthread_mutex_destroy(&c->obey_lock);
     pthread_mutex_destroy(&c->hedge_lock);
@@ -134,6 +137,7 @@ int64_t cloud_close(struct cloud *c)
 void cloud_tell_wall(struct cloud *c, int64_t now_us, int64_t wall_us)
 {
     atomic_store(&c->wall_us, wall_us - now_us);
+    atomic_store(&c->seen_us, now_us);
 }
 
 /* Note a refusal, and why. */
@@ -214,6 +218,7 @@ int cloud_enter(struct cloud *c, int64_t now_us, const struct cloud_caller *who,
         return r;
     }
     t->i_tenant = t->i_rate;
+    cloud_claim_begin(c, t);
     return 0;
 }
 
@@ -303,7 +308,7 @@ int cloud_route(struct cloud *c, int64_t now_us, const struct cloud_want *w, str
 
     if (cloud_may_use(t, w->model, e))
         return e->code;
-    return offers_route(&c->offers, w, &by, t, e);
+    return cloud_claim_route(c, &by, w, t, e);
 }
 
 int cloud_has_other(struct cloud *c, int64_t now_us, const struct cloud_ticket *t)
@@ -367,6 +372,7 @@ int cloud_may_wait(struct cloud *c, int32_t n_seqs, int64_t queue_threshold_us,
     st = (struct admit_state){.n_inside = load.n_inside,
                               .n_own = c->is_closed ? atomic_load(there) : load.n_inside,
                               .is_alone = !c->is_closed,
+                              .is_entitled = t->claim.how == ENTITLED_WITHIN,
                               .capacity = load.capacity,
                               .waiting_max = c->config.waiting_max,
                               .fills = tier_fills((enum tier)t->asked.tier),
@@ -397,14 +403,15 @@ int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queu
         return r;
     atomic_fetch_add(there, t->holds.n_seqs);
     t->n_there = there;
+    cloud_claim_admit(c, t);
     return 0;
 }
 
 static const struct price *ask_price(const struct cloud *c, int64_t now_us,
                                      const struct cloud_ticket *t, const struct cloud_ask *a)
 {
-    return asked_price(t->prices, PRICE_SELL, a->model, t->offer ? t->offer->sup->id : "", a->tier,
-                       cloud_wall_s(c, now_us));
+    return cloud_sell_price(t, a->model, t->offer ? t->offer->sup->id : "", a->tier,
+                            cloud_wall_s(c, now_us));
 }
 
 int64_t cloud_wait_us(const struct cloud_ticket *t)
@@ -518,6 +525,7 @@ static void let_go(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
     if (t->n_there)
         quota_leave(t->n_there, t->holds.n_seqs);
     t->n_there = NULL;
+    cloud_claim_leave(t, 0, 0, now_us);
     offers_note(&c->offers, t, BREAKER_NOTHING, 0, 0, now_us);
     offers_put(&c->offers, t->offer);
     t->offer = NULL;
@@ -568,6 +576,7 @@ static void leave(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
                   const struct holds_use *used)
 {
     let_go(c, now_us, t, used);
+    cloud_claim_end(t);
     holds_leave(&t->holds);
     grant_put(t->grant);
     t->grant = NULL;
@@ -590,7 +599,7 @@ static struct usage used(const struct cloud_use *u, enum price_side side)
 
 /* What one side of it costs, in the price's own currency; -1: there is no price. Nothing costs
  * nothing. */
-static int64_t price_side(const struct cloud_prices *l, enum price_side side,
+static int64_t price_side(const struct cloud_ticket *t, enum price_side side,
                           const struct cloud_use *u, const struct price **ret)
 {
     const char *id = u->supplier ? u->supplier : "";
@@ -600,7 +609,10 @@ static int64_t price_side(const struct cloud_prices *l, enum price_side side,
     *ret = NULL;
     if (!use.prompt_tokens && !use.completion_tokens)
         return 0;
-    *ret = asked_price(l, side, u->model ? u->model : "", id, u->tier, u->at_us / 1000000);
+    *ret = side == PRICE_SELL
+               ? cloud_sell_price(t, u->model ? u->model : "", id, u->tier, u->at_us / 1000000)
+               : asked_price(t->prices, side, u->model ? u->model : "", id, u->tier,
+                             u->at_us / 1000000);
     if (!*ret && side == PRICE_BUY && asked_is_local(id))
         return 0;
     return *ret ? price_amount(*ret, &b, use.energy.method ? use.energy.uj : -1) : -1;
@@ -616,28 +628,18 @@ static int64_t energy(const struct cloud_ticket *t, const struct cloud_use *u)
 static int64_t charge(const struct cloud_ticket *t, const struct cloud_use *u)
 {
     const struct price *p;
-    int64_t n = price_side(t->prices, PRICE_SELL, u, &p);
+    int64_t n = price_side(t, PRICE_SELL, u, &p);
 
     return n >= 0 ? n : t->money_held > 0 ? t->money_held : 0;
 }
 
-/* So many tokens were expected to be lost by a hedge, and so many were. */
-static void settle_hedge(struct cloud *c, int64_t n_expected, int64_t n_lost, int was_sent)
-{
-    pthread_mutex_lock(&c->hedge_lock);
-    hedge_settle(&c->hedge, n_expected, n_lost);
-    c->tokens_hedged += n_lost;
-    c->n_hedges += was_sent;
-    pthread_mutex_unlock(&c->hedge_lock);
-}
-
 /* What its supplier is owed, in the cloud's currency; -1: it has no price, or there is no rate. */
-static int64_t cost(const struct cloud_prices *l, const struct cloud_use *u)
+static int64_t cost(const struct cloud_ticket *t, const struct cloud_use *u)
 {
     const struct price *p;
-    int64_t own = price_side(l, PRICE_BUY, u, &p);
+    int64_t own = price_side(t, PRICE_BUY, u, &p);
 
-    return own >= 0 && p ? asked_exchange(l, p, own, u->at_us / 1000000) : own;
+    return own >= 0 && p ? asked_exchange(t->prices, p, own, u->at_us / 1000000) : own;
 }
 
 void cloud_receipt(const struct cloud *c, const struct cloud_ticket *t, const struct cloud_use *u,
@@ -646,8 +648,8 @@ void cloud_receipt(const struct cloud *c, const struct cloud_ticket *t, const st
     const struct price *p;
 
     *ret = (struct receipt){.energy = u->energy,
-                            .charge_nano = price_side(t->prices, PRICE_SELL, u, &p),
-                            .currency = c->config.currency};
+                            .charge_nano = price_side(t, PRICE_SELL, u, &p),
+                            .currency = cloud_claim_currency(c, t)};
 }
 
 static void put_price(const struct cloud *c, const struct cloud_ticket *t,
@@ -655,8 +657,8 @@ static void put_price(const struct cloud *c, const struct cloud_ticket *t,
 {
     const struct price *p;
 
-    r->charge_nano = t->n_hedged ? 0 : price_side(t->prices, PRICE_SELL, u, &p);
-    r->cost_nano = price_side(t->prices, PRICE_BUY, u, &p);
+    r->charge_nano = t->n_hedged ? 0 : price_side(t, PRICE_SELL, u, &p);
+    r->cost_nano = price_side(t, PRICE_BUY, u, &p);
     r->cost_own_nano = 0;
     r->cost_currency[0] = 0;
     if (p && *p->currency && r->cost_nano >= 0) {
@@ -664,7 +666,7 @@ static void put_price(const struct cloud *c, const struct cloud_ticket *t,
         r->cost_own_nano = r->cost_nano;
         r->cost_nano = asked_exchange(t->prices, p, r->cost_own_nano, u->at_us / 1000000);
     }
-    put_name(r->currency, sizeof r->currency, c->config.currency);
+    put_name(r->currency, sizeof r->currency, cloud_claim_currency(c, t));
 }
 
 static void put_lost(const struct cloud_use *u, const struct usage *owed, struct books_row *r)
@@ -682,84 +684,6 @@ static void put_energy(const struct energy *e, struct books_row *r)
     r->energy_boundary = (int)e->boundary;
     r->energy_method = (int)e->method;
     r->energy_uncertainty = e->uncertainty_permille;
-}
-
-int64_t cloud_hedge_after(const struct cloud *c, const struct cloud_ticket *t, enum tier tier)
-{
-    struct cloud_offer *of = t->offer;
-    int64_t us;
-
-    if (!(c->config.hedge.tiers >> tier & 1))
-        return -1;
-    if (c->config.hedge.after_us)
-        return c->config.hedge.after_us;
-    pthread_mutex_lock(&of->lock);
-    us = late_us(&of->late);
-    pthread_mutex_unlock(&of->lock);
-    return us;
-}
-
-int cloud_hedge(struct cloud *c, int64_t now_us, const struct cloud_want *w,
-                const struct cloud_ticket *t, int64_t n_tokens, struct cloud_ticket *ret)
-{
-    struct books_row *row = NULL;
-    struct err e;
-    int may, r;
-
-    if (t->n_tried >= CLOUD_TRIES_MAX || (c->books && !(row = books_take(c->books))))
-        return ERR_AGAIN;
-    pthread_mutex_lock(&c->hedge_lock);
-    may = hedge_take(&c->hedge, n_tokens);
-    pthread_mutex_unlock(&c->hedge_lock);
-    if (!may) {
-        if (row)
-            books_give(c->books, row);
-        return ERR_AGAIN;
-    }
-    *ret = (struct cloud_ticket){
-        .i_tenant = -1, .i_rate = -1, .tenant = CLOUD_PLATFORM, .prices = t->prices};
-    ret->n_tried = t->n_tried;
-    memcpy(ret->tried, t->tried, sizeof ret->tried);
-    ret->tried[ret->n_tried++] = t->offer->serial;
-    ret->grant = t->grant; /* only for the choice */
-    r = holds_double(&t->holds, &ret->holds) ? ERR_AGAIN : cloud_route(c, now_us, w, ret, &e);
-    ret->grant = NULL;
-    if (r) {
-        holds_leave(&ret->holds);
-        if (row)
-            books_give(c->books, row);
-        settle_hedge(c, n_tokens, 0, 0);
-        return ERR_AGAIN;
-    }
-    ret->i_tenant = t->i_tenant;
-    ret->row = row;
-    ret->n_hedged = n_tokens;
-    return 0;
-}
-
-void cloud_hedge_failed(struct cloud_ticket *t, const struct cloud_ticket *hedge)
-{
-    t->tried[t->n_tried++] = hedge->offer->serial; /* there was room for one */
-}
-
-void cloud_hedge_swap(struct cloud_ticket *t, struct cloud_ticket *hedge, int64_t waited_us)
-{
-    struct cloud_ticket was = *t;
-
-    pthread_mutex_lock(&was.offer->lock);
-    late_add(&was.offer->late, waited_us);
-    pthread_mutex_unlock(&was.offer->lock);
-    t->offer = hedge->offer;
-    t->breaker_turn = hedge->breaker_turn;
-    t->key = hedge->key;
-    t->is_noted = hedge->is_noted;
-    t->is_keys_fault = hedge->is_keys_fault;
-    t->tried[t->n_tried++] = was.offer->serial; /* there was room for one, or there was no hedge */
-    hedge->offer = was.offer;
-    hedge->breaker_turn = was.breaker_turn;
-    hedge->key = was.key;
-    hedge->is_noted = was.is_noted;
-    hedge->is_keys_fault = was.is_keys_fault;
 }
 
 /* Where it was served, and what its energy has emitted there: the grid feeds the whole facility, so
@@ -788,12 +712,13 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
     struct books_row *r = t->row;
     int64_t n = u->prompt_tokens + u->completion_tokens;
     struct usage owed = used(u, PRICE_BUY);
+    struct holds_use hold;
     const struct price *p;
 
     CHECK(t->i_tenant >= 0);
     atomic_fetch_add(&c->n_lost, owed.prompt_tokens + owed.completion_tokens - n);
     if (t->n_hedged) {
-        settle_hedge(c, t->n_hedged, n, 1);
+        cloud_settle_hedge(c, t->n_hedged, n, 1);
     } else if (c->config.hedge.tiers >> u->tier & 1) {
         pthread_mutex_lock(&c->hedge_lock);
         hedge_earn(&c->hedge, n, c->config.hedge.percent);
@@ -820,20 +745,21 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
         put_name(r->model, sizeof r->model, u->model);
         put_name(r->supplier, sizeof r->supplier, u->supplier);
         put_site(c, t, r);
+        cloud_claim_book(t, r);
     }
     if (!t->n_hedged)
-        cloud_note_used(c, t->i_tenant, u,
-                        r ? r->charge_nano : price_side(t->prices, PRICE_SELL, u, &p));
+        cloud_note_used(c, t->i_tenant, u, r ? r->charge_nano : price_side(t, PRICE_SELL, u, &p));
     if (t->offer)
         sites_count(&c->sites, t->offer->i_site, &u->energy);
     learn(c, t, u->completion_tokens);
     asked_energy_learn(t->offer, u);
-    offers_spent(&c->offers, t->offer, r ? r->cost_nano : cost(t->prices, u), now_us);
-    leave(c, now_us, t,
-          &(struct holds_use){
-              .tokens = n,
-              .uncached = n - u->cached_tokens,
-              .booked = {[OF_TOKENS] = n, [OF_MONEY] = charge(t, u), [OF_ENERGY] = energy(t, u)}});
+    offers_spent(&c->offers, t->offer, r ? r->cost_nano : cost(t, u), now_us);
+    hold = (struct holds_use){
+        .tokens = n,
+        .uncached = n - u->cached_tokens,
+        .booked = {[OF_TOKENS] = n, [OF_MONEY] = charge(t, u), [OF_ENERGY] = energy(t, u)}};
+    cloud_claim_leave(t, u->prompt_tokens, u->completion_tokens, now_us);
+    leave(c, now_us, t, &hold);
     if (r) /* last, so that a reader of the row finds everything else done */
         books_post(c->books, r);
     t->row = NULL;
@@ -847,7 +773,7 @@ void cloud_leave(struct cloud *c, int64_t now_us, struct cloud_ticket *t, int64_
         books_give(c->books, t->row);
     t->row = NULL;
     if (t->n_hedged)
-        settle_hedge(c, t->n_hedged, 0, 0);
+        cloud_settle_hedge(c, t->n_hedged, 0, 0);
     leave(c, now_us, t, &(struct holds_use){.tokens = tokens, .uncached = tokens});
 }
 

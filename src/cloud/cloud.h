@@ -36,6 +36,7 @@
 #include "job/receipt.h"
 #include "policy/breaker.h"
 #include "policy/energy_rate.h"
+#include "policy/entitlement.h"
 #include "policy/exchange.h"
 #include "policy/hedge.h"
 #include "policy/price.h"
@@ -191,6 +192,7 @@ struct cloud_offer {
     uint64_t serial;            /* never used again */
     uint64_t place;             /* in their order */
     uint32_t key;               /* of its id, for policy/route */
+    _Atomic int64_t n_entitled; /* sequences there that are within a contract */
     /* Running means of the time of a job and to the first content of streams, 0: none; and when the
      * last of these was measured. A lost update does not matter. */
     _Atomic int64_t job_us, first_us, measured_us;
@@ -275,6 +277,21 @@ const char *cloud_tenant_name(struct cloud *c, int i_tenant); /* "": there is no
 
 /* ---- a request ------------------------------------------------------------------------------- */
 
+/* What a contract does for a request. */
+struct live_contract;
+struct tranche_use;
+struct cloud_claim {
+    struct live_contract *of; /* its tenant's, held to the ticket's end; NULL: none */
+    /* As it was routed last: */
+    enum entitlement_how how;
+    struct tranche_use *tranche; /* ENTITLED_WITHIN: that serves it */
+    struct quota_held held;      /* of the tranche's tokens ... */
+    int64_t n_seqs;              /* ... and sequences */
+    int64_t n_there;             /* counted as within at its offer */
+    int is_lent;                 /* it uses what is left idle there ... */
+    struct tranche_use *lender;  /* ... by that tranche; NULL: by nobody's */
+};
+
 struct cloud_ticket {
     int i_tenant;                /* -1: none, the ticket is closed */
     int i_rate;                  /* whose it is, also of a refusal; -1: nobody's */
@@ -300,6 +317,7 @@ struct cloud_ticket {
     int offer_is_full; /* why cloud_admit refused: the offer's queue, not the tenant's limit */
     int64_t retry_us;  /* after a refusal: when to come back; 0: unknown */
     const struct cloud_prices *prices; /* in force when it entered; NULL: none */
+    struct cloud_claim claim;
     struct books_row *row;
     int64_t n_hedged; /* a hedge's: so many tokens were expected to be lost; 0: it is none */
 };
@@ -363,6 +381,7 @@ struct cloud_want {
     uint32_t needs;             /* bits 1 << FEATURE_* */
     int64_t n_prompt, n_output; /* tokens of all prompts and answers, probably */
     int64_t n_longest;          /* of one prompt and its answer */
+    int32_t n_seqs;             /* sequences at a time, at most; 0: one */
     uint32_t affinity;          /* equal for requests that begin alike */
     const char *region;         /* where its user is; NULL: as its account says */
     struct buf *record;         /* the decision is added to it (route_record.h); NULL: nowhere */
@@ -377,6 +396,27 @@ int cloud_may_use(const struct cloud_ticket *t, const char *model, struct err *e
  * (there is none, or all were tried). */
 int cloud_route(struct cloud *c, int64_t now_us, const struct cloud_want *w, struct cloud_ticket *t,
                 struct err *e);
+/* Where its tenant has a contract, cloud_route looks first at the offers of the contract's sites.
+ * What is above the contract is refused (ERR_ABOVE_CONTRACT with t->retry_us), or served otherwise:
+ * t->asked.tier is the tier in which it then is. */
+/* May it go before all others where it waits: it is within a contract, and its tier is none that
+ * fills what is idle. */
+int cloud_goes_first(const struct cloud_ticket *t);
+/* "NAME/TRANCHE", "NAME; spillover=pay", or "": what a contract did for it, for its client. */
+#define CLOUD_CLAIM_MAX (2 * CLOUD_NAME_MAX + 32)
+char *cloud_claim_text(const struct cloud_ticket *t, char ret[CLOUD_CLAIM_MAX]);
+/* How a contract that takes part in admission stands. ERR_NOTFOUND: it does not. [any] */
+struct cloud_contract_view {
+    char name[CLOUD_NAME_MAX];
+    const char *basis, *spillover; /* "declared", "measured"; "reject", "pay", "borrow" */
+    int64_t rate, full;            /* thousandths of a token a second, of its active tranches: by
+                                      the factors of their sites, and without */
+    int64_t n_inside;              /* sequences within it, under way */
+    int64_t n_requests, n_refused; /* within it; above it, and refused: since the start, as */
+    int64_t tokens, tokens_paid, tokens_borrowed; /* within it, above it by its spillover, ... */
+    int64_t tokens_lent;                          /* ... and of others on what it left idle */
+};
+int cloud_view_contract(struct cloud *c, const char *name, struct cloud_contract_view *ret);
 /* Could another offer than t->offer take the request now? */
 int cloud_has_other(struct cloud *c, int64_t now_us, const struct cloud_ticket *t);
 /* t->offer has refused the request for want of room, and said retry_us (<= 0: nothing): when the

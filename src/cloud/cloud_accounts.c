@@ -504,13 +504,17 @@ static int sync_store(struct cloud *c, int64_t now_us, struct err *e)
     int64_t generation = 0;
     int r = accounts_generation(c->store, &generation, e);
 
-    if (r || generation == c->store_generation)
+    if (!r && generation == c->store_generation)
+        return cloud_sync_contracts(c, now_us, 0, e);
+    if (r)
         return r;
     r = accounts_salts(c->store, sync_salt, &y, e);
     if (!r)
         r = accounts_each(c->store, -1, c->store_generation, sync_row, &y, e);
     if (!r)
         r = cloud_sync_sites(c, e);
+    if (!r)
+        r = cloud_sync_contracts(c, now_us, 1, e);
     if (r)
         return r;
     c->store_generation = generation; /* one that came meanwhile is read once more */

@@ -5,6 +5,7 @@
 
 #include "cloud/accounts.h"
 #include "cloud/cloud.h"
+#include "cloud/contracts.h"
 #include "cloud/directory.h"
 #include "cloud/estimates.h"
 #include "cloud/offers.h"
@@ -35,9 +36,11 @@ struct cloud {
     _Atomic(const struct cloud_prices *) prices; /* NULL: none */
     _Atomic(const struct cloud_rules *) rules;   /* NULL: none */
     struct sites sites;
+    struct contracts contracts;
     struct offers offers;
     pthread_mutex_t obey_lock;  /* who tells suppliers their factors; rank: before offers */
     _Atomic int64_t wall_us;    /* what the wall clock is ahead of the monotonic one */
+    _Atomic int64_t seen_us;    /* the monotonic one, when it was told last */
     _Atomic int64_t n_held;     /* tokens, by all open tickets */
     pthread_mutex_t hedge_lock; /* rank: a leaf */
     struct hedge hedge;
@@ -51,7 +54,7 @@ struct cloud {
         refused_queue;
 };
 
-/* Tell every supplier how much of its places it may use now. */
+/* Tell every supplier how much of its places it may use now, and contracts their rates. */
 void cloud_obey(struct cloud *c);
 /* What operators say of sites, from the store. With `change` held. */
 int cloud_sync_sites(struct cloud *c, struct err *e);
@@ -68,5 +71,28 @@ int cloud_key_grant(struct cloud *c, int64_t now_us, const struct cloud_caller *
                     struct grant **ret, struct err *e);
 /* tenant_view.c: count what a request of that tenant used; charge_nano < 0: it has no price. */
 void cloud_note_used(struct cloud *c, int i_tenant, const struct cloud_use *u, int64_t charge_nano);
+
+/* cloud_hedge.c: so many tokens were expected to be lost by a hedge, and so many were. */
+void cloud_settle_hedge(struct cloud *c, int64_t n_expected, int64_t n_lost, int was_sent);
+
+/* ---- cloud_contract.c ------------------------------------------------------------------------ */
+
+/* With `change` held: from the store, if it has changed (is_new) or a date has come. */
+int cloud_sync_contracts(struct cloud *c, int64_t now_us, int is_new, struct err *e);
+void cloud_claim_begin(struct cloud *c, struct cloud_ticket *t); /* its tenant is known */
+void cloud_claim_end(struct cloud_ticket *t);
+/* As offers_route, at the offers to which its contract entitles it first. */
+int cloud_claim_route(struct cloud *c, const struct offers_by *by, const struct cloud_want *w,
+                      struct cloud_ticket *t, struct err *e);
+/* So many sequences of it are at its offer now. */
+void cloud_claim_admit(struct cloud *c, struct cloud_ticket *t);
+/* It leaves its offer, and has used so much. */
+void cloud_claim_leave(struct cloud_ticket *t, int64_t n_prompt, int64_t n_output, int64_t now_us);
+/* What its tenant pays by: its contract, or the book; NULL: it has no price. */
+const struct price *cloud_sell_price(const struct cloud_ticket *t, const char *model,
+                                     const char *supplier, enum tier tier, int64_t at_s);
+/* The currency of its charge; NULL: there is none. */
+const char *cloud_claim_currency(const struct cloud *c, const struct cloud_ticket *t);
+void cloud_claim_book(const struct cloud_ticket *t, struct books_row *r);
 
 #endif

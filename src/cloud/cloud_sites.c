@@ -8,7 +8,10 @@
 
 void cloud_obey(struct cloud *c)
 {
+    int64_t now_us = atomic_load(&c->seen_us);
+
     pthread_mutex_lock(&c->obey_lock);
+    contracts_obey(&c->contracts, &c->sites, now_us, cloud_wall_s(c, now_us));
     offers_obey(&c->offers);
     pthread_mutex_unlock(&c->obey_lock);
 }
@@ -85,6 +88,7 @@ int cloud_set_sites(struct cloud *c, const struct cloud_sites *s, struct err *e)
 
     if (!r) {
         tell_news(c);
+        contracts_note_sites(&c->contracts);
         cloud_obey(c);
     }
     return r;

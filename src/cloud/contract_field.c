@@ -73,6 +73,8 @@ const struct contract_field contract_tranche_fields[] = {
     {"site", FIELD_NAME, 0, T(site), NULL},
     {"region", FIELD_NAME, 0, T(region), NULL},
     {"hardware", FIELD_TEXT, 0, T(hardware), NULL},
+    {"tokens_per_second", FIELD_COUNT, 0, T(tokens_per_s), NULL},
+    {"concurrency", FIELD_COUNT, 0, T(concurrency), NULL},
     {"target", FIELD_DAY, 1, T(target_s), NULL},
     {"longstop", FIELD_DAY, 0, T(longstop_s), NULL},
     {"until", FIELD_DAY, 0, T(until_s), NULL},

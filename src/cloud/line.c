@@ -87,6 +87,11 @@ static int fits(const struct line *l, int32_t n)
     return l->n_places && (!l->n_inside || l->n_inside + n <= l->n_places);
 }
 
+static int rank_of(const struct line_place *p)
+{
+    return p->goes_first ? ROTA_CONTRACT : tier_rank(p->tier);
+}
+
 static void let_in(struct line *l, struct line_place *p)
 {
     l->n_inside += p->n_seqs;
@@ -104,7 +109,7 @@ int line_enter(struct line *l, struct line_place *p)
     if (has > 0) {
         let_in(l, p);
     } else if (!has) {
-        p->turn = (struct sched_job){.tier = tier_rank(p->tier), .tenant = p->tenant, .n_seqs = 1};
+        p->turn = (struct sched_job){.tier = rank_of(p), .tenant = p->tenant, .n_seqs = 1};
         sched_enter(&l->sched, &p->turn, l->n_begun);
         l->n_waiting += p->n_seqs;
         p->state = LINE_WAITS;
@@ -182,7 +187,7 @@ void line_leave(struct line *l, struct line_place *p, int64_t n_tokens)
         stop_waiting(l, p);
     if (p->state == LINE_INSIDE) {
         l->n_inside -= p->n_seqs;
-        sched_charge_late(&l->sched, p->tenant, tier_rank(p->tier), n_tokens);
+        sched_charge_late(&l->sched, p->tenant, rank_of(p), n_tokens);
     }
     p->state = LINE_AWAY;
     let_all_in(l);

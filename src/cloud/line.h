@@ -27,6 +27,7 @@ struct line_place {
     enum tier tier;
     int32_t tenant, n_seqs;
     int64_t n_tokens; /* of its prompt, about */
+    int goes_first;   /* it is within a contract */
     struct mbox *reader;
     struct mbox_item *item;
     /* The line's. */

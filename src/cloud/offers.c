@@ -558,6 +558,8 @@ static void lay_out(struct offers *o, int i_model, const struct cloud_want *w,
             ret->n_forbidden++;
             continue;
         }
+        if (by->may && !by->may(by->may_arg, of->i_site))
+            continue;
         *r = lay_row(o, of, t, by->now_us, &ret->why[ret->n]);
         r->is_away = is_away(o, of, t, w);
         energy = asked_energy(of);
@@ -681,7 +683,8 @@ int offers_route(struct offers *o, const struct cloud_want *w, const struct offe
             .draw = route_draw(atomic_fetch_add(&o->models[i_model].n_draws, 1)),
             .affinity = w->affinity};
         i = pick(&rows, t, v, by->now_us);
-        record(t, &rows, w->record);
+        if (i >= 0 || !by->may) /* else it is asked once more, among all */
+            record(t, &rows, w->record);
     }
     if (i >= 0)
         atomic_fetch_add(&t->offer->n_holders, 1);

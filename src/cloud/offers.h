@@ -53,6 +53,8 @@ int offers_remove(struct offers *o, const struct supplier *s);
 struct offers_by {
     const struct cloud_rules *rules; /* may be NULL */
     int64_t now_us, wall_s;
+    int (*may)(void *arg, int i_site); /* only those at sites where it may be; NULL: any */
+    void *may_arg;
 };
 int offers_route(struct offers *o, const struct cloud_want *w, const struct offers_by *by,
                  struct cloud_ticket *t, struct err *e);

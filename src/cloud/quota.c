@@ -64,6 +64,47 @@ int quota_hold(struct quota_bucket *b, int64_t n, int64_t now_us, struct quota_h
     return 0;
 }
 
+/* How long until n units can be taken, in nanoseconds; <= 0: now. */
+static int64_t until_room(const struct quota_bucket *b, int64_t owed, int64_t held, int64_t now)
+{
+    int64_t full = b->period_s * SECOND_NS, left = (owed > now ? owed : now) + held - now - full;
+
+    return owed - now < left ? owed - now : left; /* when it is full any number can */
+}
+
+int quota_may_take(const struct quota_bucket *b, int64_t n, int64_t now_us, int64_t *ret_retry_us)
+{
+    int64_t limit = atomic_load(&b->limit), now = now_us * 1000, wait = 0;
+
+    if (limit > 0)
+        wait = until_room(b, paid(b), worth(b, n, limit), now);
+    *ret_retry_us = wait > 0 ? wait / 1000 + 1 : 0;
+    return wait <= 0;
+}
+
+int quota_take(struct quota_bucket *b, int64_t n, int64_t now_us, struct quota_held *ret,
+               int64_t *ret_retry_us)
+{
+    int64_t limit = atomic_load(&b->limit), now = now_us * 1000;
+    int64_t owed = paid(b), wait, to;
+
+    *ret = (struct quota_held){0, limit > 0 ? limit : 0};
+    *ret_retry_us = 0;
+    if (limit <= 0)
+        return 0;
+    ret->ns = worth(b, n, limit);
+    do {
+        wait = until_room(b, owed, ret->ns, now);
+        if (wait > 0) {
+            *ret_retry_us = wait / 1000 + 1;
+            ret->ns = 0;
+            return -1;
+        }
+        to = (owed > now ? owed : now) + ret->ns;
+    } while (!atomic_compare_exchange_weak(clock_of(b), &owed, to));
+    return 0;
+}
+
 /* What charging `used` units in place of those held adds to the time that is paid for. */
 static int64_t owes(const struct quota_bucket *b, struct quota_held held, int64_t used)
 {

@@ -32,6 +32,12 @@ void quota_limit(struct quota_bucket *b, int64_t limit, int64_t now_us);
 #define QUOTA_NEVER (-2)
 int quota_hold(struct quota_bucket *b, int64_t n, int64_t now_us, struct quota_held *ret,
                int64_t *ret_retry_us);
+/* The same, but a bucket that is full gives any number: what it has not is owed. So nobody whose
+ * requests are larger than the bucket is shut out, and it is overdrawn by one request at most. */
+int quota_take(struct quota_bucket *b, int64_t n, int64_t now_us, struct quota_held *ret,
+               int64_t *ret_retry_us);
+/* Would it give them now? Else when, as above. */
+int quota_may_take(const struct quota_bucket *b, int64_t n, int64_t now_us, int64_t *ret_retry_us);
 /* Charge `used` units in place of those held. */
 void quota_settle(struct quota_bucket *b, struct quota_held held, int64_t used, int64_t now_us);
 /* Units left now (0 when some are owed), and the time until the bucket is full. */

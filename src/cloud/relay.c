@@ -516,6 +516,7 @@ static int relay_submit(struct supplier *s, struct job *j, struct err *e)
                                    .tenant = j->tenant,
                                    .n_seqs = j->n_choices,
                                    .n_tokens = api_relayed_estimate(j->relay->n_body),
+                                   .goes_first = j->goes_first,
                                    .reader = j->reader,
                                    .item = &j->item};
     j->inner = r;

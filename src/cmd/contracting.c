@@ -74,6 +74,19 @@ static int check_names(struct contract_file *const *f, int n, char **argv, struc
     return 0;
 }
 
+/* What is no fault, and is to be known. */
+static void remark(const struct contract *c)
+{
+    int n = 0;
+
+    for (int i = 0; i < c->n_tranches; i++)
+        n += !c->tranche[i].tokens_per_s;
+    if (n)
+        cmd_note("%s: %d of its %d tranches declare no tokens_per_second: they entitle to nothing "
+                 "in admission until they are measured",
+                 c->name, n, c->n_tranches);
+}
+
 static int check(struct contract_opts *o, int n, char **argv, struct err *e)
 {
     struct contract_file *f[FILES_MAX] = {NULL};
@@ -90,8 +103,11 @@ static int check(struct contract_opts *o, int n, char **argv, struct err *e)
         if (!r && o->config)
             r = check_against(f[i], &config, e);
     }
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
+        if (!r)
+            remark(contract_file_contract(f[i]));
         contract_file_close(f[i]);
+    }
     serve_config_done(&config);
     if (!r)
         cmd_note("%d contract%s without a fault", n, plural(n));

@@ -98,7 +98,7 @@ static void enqueue(struct engine *e, struct engine_job *j)
 {
     struct sched_job *place = &j->sched;
 
-    place->tier = tier_rank(j->ask->tier);
+    place->tier = j->ask->goes_first ? ROTA_CONTRACT : tier_rank(j->ask->tier);
     place->tenant = j->ask->tenant;
     place->n_seqs = j->ask->n_choices;
     sched_enter(&e->loop.sched, place, atomic_load_explicit(&e->n_steps, memory_order_relaxed));

@@ -58,6 +58,7 @@ struct job {
     uint64_t salt;  /* caches are shared among equal salts only */
     int32_t tenant; /* >= 0: jobs of different tenants take turns */
     enum tier tier; /* granted */
+    int goes_first; /* it is within a contract: it goes before all tiers */
     int64_t accepted_us;
 
     /* Where `item` is posted when there are events to read. Its kind and owner are the reader's. */

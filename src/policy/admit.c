@@ -23,7 +23,7 @@ void admit_decide(const struct admit_state *s, int32_t n, int64_t threshold_us,
     ret->wait_us = behind > 0 ? behind * job_us / capacity : 0;
     ret->retry_us = 0;
     ret->admit = 1;
-    if (!s->n_inside)
+    if (!s->n_inside || s->is_entitled)
         return;
     /* All sequences inside count, not those that wait at this moment: in a burst none has begun. */
     if (waiting > 0 && s->n_own && !rota_may_take(own - 1, waiting - 1, max, s->is_alone)) {

@@ -11,6 +11,7 @@ struct admit_state {
     int32_t capacity;    /* sequences that the supplier runs together, >= 1 */
     int32_t waiting_max; /* sequences that may wait ... */
     int fills;           /* ... of which a tier that fills leaves half to the others */
+    int is_entitled;     /* it is within a contract: nobody's work keeps it out */
     int64_t job_us;      /* running mean of the time a sequence takes; 0: not known yet */
 };
 

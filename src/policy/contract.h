@@ -50,11 +50,13 @@ struct tranche {
     const char *site, *region; /* one of them */
     const char *hardware;      /* generation; NULL: any */
     int64_t watts;
-    int64_t target_s;    /* when it is to be delivered */
-    int64_t until_s;     /* when it ends; 0: with the contract */
-    int64_t longstop_s;  /* 0: none */
-    int64_t delivered_s; /* when it was; 0: it is not yet */
-    int64_t cancelled_s; /* 0: it is not */
+    int64_t tokens_per_s; /* of output that these are declared to make; 0: not said */
+    int64_t concurrency;  /* sequences at a time; 0: any number */
+    int64_t target_s;     /* when it is to be delivered */
+    int64_t until_s;      /* when it ends; 0: with the contract */
+    int64_t longstop_s;   /* 0: none */
+    int64_t delivered_s;  /* when it was; 0: it is not yet */
+    int64_t cancelled_s;  /* 0: it is not */
     int is_option;
     int64_t exercise_from_s, exercise_until_s; /* of an option */
     int64_t exercised_s;                       /* 0: it is not (yet) */

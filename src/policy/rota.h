@@ -8,9 +8,10 @@
 
 #include <stdint.h>
 
-#define ROTA_TIERS 5 /* 0..3: by tier_rank */
-#define ROTA_FIRM  2 /* lower ones fill what is idle, and give it back at once */
-#define ROTA_OWED  4 /* passed over for too long (policy/sched) */
+#define ROTA_TIERS    6 /* 0..3: by tier_rank */
+#define ROTA_FIRM     2 /* lower ones fill what is idle, and give it back at once */
+#define ROTA_CONTRACT 4 /* within a contract: all others give way to it at once */
+#define ROTA_OWED     5 /* passed over for too long (policy/sched) */
 
 /* Whose turn was last in each tier. Zeroed: nobody's. */
 struct rota {

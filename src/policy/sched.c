@@ -204,10 +204,12 @@ static int has_slot(const struct sched *s, const struct rota_one *one)
     return 0;
 }
 
-/* Does a sequence of that tier take what one that fills has? */
-static int displaces(int tier, int fill)
+/* Does a sequence of that tier take what another has, because that fills what is idle, or because
+ * the place is its contract's? */
+static int displaces(int tier, int other)
 {
-    return fill < ROTA_FIRM && tier > fill && tier < ROTA_OWED;
+    return other < (tier == ROTA_CONTRACT ? ROTA_CONTRACT : ROTA_FIRM) && tier > other &&
+           tier < ROTA_OWED;
 }
 
 /* May a slot be taken from another one for it? */

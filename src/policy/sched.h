@@ -15,11 +15,12 @@
  * up; what it owes is kept while there is room, but to nobody who comes when nobody is there.
  *
  * The tiers below ROTA_FIRM fill what is idle: their sequences give slots and pages to any of a
- * higher tier, batch also to flex. Between firm tiers, and within one, only a tenant that has
- * nothing takes something from another. Beyond that, a job of which nothing was computed for
- * SCHED_STEPS steps, while a higher tier was there, is owed a place: it goes before all tiers until
- * it ends, one job at a time. So nobody waits for ever; within the highest tier that is there turns
- * alone see to it, and nobody gains by a long queue.
+ * higher tier, batch also to flex. To ROTA_CONTRACT, whose places are paid for, all others give
+ * theirs, the lowest tier first and of it the newest. Between firm tiers, and within one, only a
+ * tenant that has nothing takes something from another. Beyond that, a job of which nothing was
+ * computed for SCHED_STEPS steps, while a higher tier was there, is owed a place: it goes before
+ * all tiers until it ends, one job at a time. So nobody waits for ever; within the highest tier
+ * that is there turns alone see to it, and nobody gains by a long queue.
  *
  * Rows are the caller's memory, one in each of its jobs and sequences; the scheduler links them,
  * allocates nothing and asks no clock. Decisions change nothing: the caller acts, and says so with
@@ -71,7 +72,7 @@ struct sched_share {
 
 struct sched_job {
     /* The caller's, before sched_enter. */
-    int tier; /* by tier_rank, below ROTA_OWED */
+    int tier; /* by tier_rank, or ROTA_CONTRACT */
     int32_t tenant, n_seqs;
     /* The caller's, true whenever it asks. */
     int is_shared;     /* its prompt is computed: its further sequences may begin */

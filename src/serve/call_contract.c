@@ -15,6 +15,7 @@
 
 /* What is asked for, and what is gathered of it. */
 struct asked {
+    struct cloud *cloud;
     const char *name; /* NULL: all */
     int64_t as_of_s, known_s;
     struct contract_version amend;
@@ -34,6 +35,22 @@ static json_t *version_json(const struct contract_version *v)
 
 /* ---- looking --------------------------------------------------------------------------------- */
 
+/* How it takes part in admission now; null: it does not. */
+static json_t *admission_json(struct cloud *cloud, const char *name)
+{
+    struct cloud_contract_view v;
+
+    if (cloud_view_contract(cloud, name, &v))
+        return json_null();
+    return json_pack("{s:f, s:f, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "tokens_per_second",
+                     (double)v.rate / 1000, "tokens_per_second_full", (double)v.full / 1000,
+                     "basis", v.basis, "spillover", v.spillover, "sequences",
+                     (json_int_t)v.n_inside, "requests", (json_int_t)v.n_requests, "refused",
+                     (json_int_t)v.n_refused, "tokens", (json_int_t)v.tokens, "tokens_paid",
+                     (json_int_t)v.tokens_paid, "tokens_borrowed", (json_int_t)v.tokens_borrowed,
+                     "tokens_lent", (json_int_t)v.tokens_lent);
+}
+
 static int add_view(void *arg, const struct contract_version *v)
 {
     struct asked *x = arg;
@@ -48,6 +65,7 @@ static int add_view(void *arg, const struct contract_version *v)
     if (j) {
         json_object_set_new(j, "object", json_string("contract"));
         json_object_set_new(j, "version", json_integer(v->version));
+        json_object_set_new(j, "admission", admission_json(x->cloud, v->name));
     }
     return json_array_append_new(x->list, j) ? ERR_NOMEM : 0;
 }
@@ -170,7 +188,8 @@ static int amend(struct call *c, struct asked *x, struct err *e)
 
 int call_admin_contracts(struct call *c, struct err *e)
 {
-    struct asked x = {.name = c->route.id == API_ROUTE_ADMIN_CONTRACT ? c->route.arg : NULL,
+    struct asked x = {.cloud = c->s->cloud,
+                      .name = c->route.id == API_ROUTE_ADMIN_CONTRACT ? c->route.arg : NULL,
                       .as_of_s = clock_wall_us() / 1000000,
                       .known_s = INT64_MAX,
                       .list = json_array()};

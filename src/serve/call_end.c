@@ -68,6 +68,8 @@ static int call_headers(struct call *c, struct api_header *h, int max)
         if (*call_site(c))
             set(&h[n++], "x-gaufre-site", call_site(c));
     }
+    if (*cloud_claim_text(&c->ticket, h[n].value)) /* also of what it refuses */
+        h[n++].name = "x-gaufre-contract";
     if (c->set_cookie) {
         set(&h[n++], "set-cookie", c->set_cookie);
         set(&h[n++], "cache-control", "no-store");

@@ -140,6 +140,9 @@ void call_want(const struct call *c, const char *model, struct cloud_want *ret)
                                .region = c->heads.region};
     ret->n_prompt = guess_prompts(q, &longest);
     ret->n_longest = longest + max;
+    ret->n_seqs = (int32_t)(n_choices < (int64_t)q->n_run * CALL_JOBS_AT_ONCE
+                                ? n_choices
+                                : (int64_t)q->n_run * CALL_JOBS_AT_ONCE);
     ret->n_output = n_choices * (max ? max : ANSWER_TOKENS);
 }
 
@@ -172,7 +175,10 @@ static int route(struct call *c, struct err *e)
         row_routed(&c->live, s->io[c->io].rows, c->record.data);
     if (!r)
         c->sup = c->ticket.offer->sup;
-    else if (c->ticket.n_tried)
+    if (!r)
+        c->tier =
+            (enum tier)c->ticket.asked.tier; /* what is above a contract may be in a lower one */
+    else if (c->ticket.n_tried && r != ERR_ABOVE_CONTRACT)
         *e = c->err; /* of the last that was tried */
     else if (r == ERR_UNSUPPORTED && c->unbuilt && c->unbuilt->err.code)
         *e = c->unbuilt->err; /* names the field */
@@ -355,6 +361,7 @@ static int submit_job(struct call *c, struct call_job *j, struct err *e)
     j->job.salt = cache_salt(c);
     j->job.tenant = c->ticket.i_tenant;
     j->job.tier = c->tier;
+    j->job.goes_first = cloud_goes_first(&c->ticket);
     j->job.accepted_us = c->started_us;
     if (j->job.sampling.min_tokens < 0)
         j->job.sampling.min_tokens = j->job.sampling.max_tokens;

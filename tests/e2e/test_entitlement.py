@@ -1,0 +1,148 @@
+"""Contracts in admission: what a tenant's contract entitles to goes before all others, what is above it is refused, paid or borrowed."""
+import sqlite3
+import threading
+
+import pytest
+
+from mock_upstream import CHAT
+from serving import wait_for
+from test_sites import world  # noqa: F401  fixture
+
+pytestmark = pytest.mark.sanitize
+CONTRACT = """contract: deal
+signed: 2026-01-01
+from: 2026-02-01
+until: 2076-01-01
+currency: EUR
+supplier: {name: us}
+customer: {name: acme, tenants: [acme]}
+spillover: %s
+%stranches:
+  - {name: one, mw: 0.75, site: fra1, target: 2026-02-01, delivered: 2026-02-01, tokens_per_second: %d, price: 5}
+"""
+PRICES = """currency: EUR
+prices:
+  - {input: 1, output: 2}
+"""
+
+
+def contract(spillover, rate=1000, more=""):
+    return CONTRACT % (spillover, "spillover_input: 30\nspillover_output: 70\n" if spillover == "pay" else "", rate) + more
+
+
+def rows(w):
+    with sqlite3.connect(w.server.ledger) as db:
+        return db.execute("SELECT tenant, contract, tranche, lent, charge_nano, tier FROM usage ORDER BY at_us, request_id").fetchall()
+
+
+def ask(w, tenant="acme", **more):
+    status, heads, body = w.server.post("/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "x"}], **more},
+                                        {"Authorization": f"Bearer {w.keys[tenant]}"})
+    return status, heads, body
+
+
+def test_within_and_above(world):  # noqa: F811
+    w = world(tail="routes: [{route: order}]\n" + PRICES).serve()
+    assert "x-gaufre-contract" not in ask(w)[1]
+    assert w.admin("GET", "/contracts")[1]["data"] == []
+    assert w.admin("POST", "/contracts", {"text": contract("reject", 1)})[0] == 201
+    # A minute is saved up; the suppliers' answers have 4 tokens of output, and without a basket 11 of a prompt count 11.
+    told = [ask(w, max_tokens=5)[1]["x-gaufre-contract"] for _ in range(6)]
+    assert told[0] == "deal/one", told
+    status, heads, body = 200, None, None
+    while status == 200:
+        status, heads, body = ask(w, max_tokens=5)
+    assert (status, body["error"]["code"], heads["x-gaufre-contract"]) == (429, "contract_exceeded", "deal; spillover=reject")
+    assert "deal" in body["error"]["message"] and float(heads["retry-after-ms"]) > 0
+    assert len(w.mocks["b"].requests) == 0  # nothing went to a site that is not the contract's
+    # An amendment is in force at once.
+    assert w.admin("POST", "/contracts", {"text": contract("pay", 1)})[0] == 201
+    status, heads, _ = ask(w, max_tokens=5)
+    assert (status, heads["x-gaufre-contract"], heads["x-gaufre-site"]) == (200, "deal; spillover=pay", "fra1")
+    assert w.admin("POST", "/contracts", {"text": contract("borrow", 1)})[0] == 201
+    status, heads, _ = ask(w, max_tokens=5)
+    assert (status, heads["x-gaufre-contract"], heads["x-gaufre-tier"]) == (200, "deal; spillover=borrow", "flex")
+    assert ask(w, "other")[0] == 200  # others are not concerned
+    view = w.admin("GET", "/contracts/deal")[1]["admission"]
+    assert view["tokens_per_second"] == 1 and view["basis"] == "declared" and view["refused"] == 1 and view["spillover"] == "borrow"
+    assert view["tokens_paid"] == view["tokens_borrowed"] == 15 and view["tokens"] >= 15 and view["sequences"] == 0
+    got = wait_for("all rows", lambda: (lambda r: r if r and r[-1][0] == "other" else None)(rows(w)))
+    assert got[0][:5] == ("acme", "", "", 0, 11 * 1000 + 4 * 2000)
+    assert got[-1][:4] == ("other", "", "", 0)  # of the 1.5 MW there a half is nobody's
+    within = [r for r in got if r[2] == "one" and r[0] == "acme" and r[3] == 0]
+    assert within and all(r[4] == 0 for r in within)
+    paid, = [r for r in got if r[3] == 2]
+    assert paid[:3] == ("acme", "deal", "") and paid[4] == 11 * 30_000 + 4 * 70_000
+    borrowed, = [r for r in got if r[0] == "acme" and r[3] == 1]
+    assert borrowed[1] == "deal" and borrowed[5] == 0
+    w.cli("audit", "--ledger", w.server.ledger)
+
+
+def test_it_never_waits_behind_others(world):  # noqa: F811
+    """One place at the supplier: ten of another tenant wait there, and the contract's goes next."""
+    held, order = threading.Event(), []
+
+    def script(a):
+        order.append(a.request.json["messages"][0]["content"])
+        assert held.wait(120)
+        a.reply(200, CHAT)
+
+    w = world(more={"a": "    concurrency: 1\n"}).serve()
+    w.mocks["a"].script = script
+    w.mocks["b"].script = script
+    assert w.admin("POST", "/contracts", {"text": contract("reject")})[0] == 201
+    w.site("set", "osl1", "--state", "draining")
+    results = []
+
+    def one(tenant, content):
+        status, heads, _ = w.server.post("/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": content}]},
+                                         {"Authorization": f"Bearer {w.keys[tenant]}"})
+        results.append((content, status, heads["x-gaufre-contract"]))
+
+    threads = [threading.Thread(target=one, args=("other", f"other {i}")) for i in range(10)]
+    for t in threads:
+        t.start()
+    wait_for("one is there, nine wait", lambda: len(order) == 1 and w.show("fra1")["waiting"] == 9)
+    late = threading.Thread(target=one, args=("acme", "acme"))
+    late.start()
+    wait_for("it waits, too", lambda: w.show("fra1")["waiting"] == 10)
+    held.set()
+    for t in [*threads, late]:
+        t.join()
+    assert order[1] == "acme", order
+    assert len(results) == 11 and all(s == 200 for _, s, _ in results)
+    assert {c for n, _, c in results if n == "acme"} == {"deal/one"}
+
+
+def test_a_site_that_is_derated(world):  # noqa: F811
+    """What is left of a contract when its only site takes nothing: the spillover; and its other site, where it has one."""
+    w = world(tail="routes: [{route: order}]\n" + PRICES).serve()
+    two = contract("reject", more="  - {name: two, mw: 0.5, region: no, target: 2026-02-01, delivered: 2026-02-01, tokens_per_second: 500, price: 5}\n")
+    assert w.admin("POST", "/contracts", {"text": two})[0] == 201
+    assert ask(w)[1]["x-gaufre-contract"] == "deal/one"
+    w.site("set", "fra1", "--capacity-factor", "0.5")
+    assert w.admin("GET", "/contracts/deal")[1]["admission"]["tokens_per_second"] == 1000
+    w.site("set", "fra1", "--capacity-factor", "0")
+    status, heads, _ = ask(w)
+    assert (status, heads["x-gaufre-contract"], heads["x-gaufre-site"]) == (200, "deal/two", "osl1")
+    w.site("set", "osl1", "--state", "draining")
+    status, heads, body = ask(w)
+    assert (status, body["error"]["code"]) == (429, "contract_exceeded")
+    w.site("set", "fra1", "--capacity-factor", "none")
+    assert ask(w)[1]["x-gaufre-contract"] == "deal/one"
+    # The log says what is in force, once for each that changes.
+    lines = [x for x in w.server.read_log().splitlines() if "contract in force" in x]
+    assert len(lines) == 1 and "tokens_per_second=1500" in lines[0] and "basis=declared" in lines[0], lines
+
+
+def test_none_is_said(world):  # noqa: F811
+    """A contract without a rate takes no part, and says so; in the check of its file, too."""
+    w = world().serve()
+    text = contract("reject").replace("tokens_per_second: 1000, ", "")
+    assert w.admin("POST", "/contracts", {"text": text})[0] == 201
+    status, heads, _ = ask(w)
+    assert status == 200 and heads["x-gaufre-contract"] is None
+    assert w.admin("GET", "/contracts/deal")[1]["admission"] is None
+    assert "entitles to nothing" in w.server.read_log()
+    (w.folder / "deal.yaml").write_text(text)
+    w.cli("contract", "check", w.folder / "deal.yaml")

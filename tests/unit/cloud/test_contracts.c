@@ -1,0 +1,495 @@
+/* Contracts in admission: whose requests are within one, where, until when, and what becomes of the
+ * others. The clock is the test's. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cloud/accounts.h"
+#include "cloud/cloud.h"
+
+#define S      INT64_C(1000000)
+#define WALL_S INT64_C(1798761600) /* 2027-01-01 */
+#define DAY_S  86400
+
+static char dir[64], store[96], books[96], key[2][ACCOUNTS_KEY_MAX];
+static struct cloud *cloud;
+static int64_t now_us;
+
+static struct {
+    int32_t inside;
+} busy[3];
+
+static int index_of(const struct supplier *s);
+
+static void ready(const struct supplier *s, struct load *ret)
+{
+    *ret =
+        (struct load){.state = SUPPLIER_READY, .capacity = 4, .n_inside = busy[index_of(s)].inside};
+}
+
+static const struct supplier_ops ops = {.load = ready};
+static struct supplier at[3] = {{.ops = &ops, .id = "a/m", .terms = {.site = "fra"}},
+                                {.ops = &ops, .id = "b/m", .terms = {.site = "osl"}},
+                                {.ops = &ops, .id = "c/m"}};
+
+static int index_of(const struct supplier *s)
+{
+    return (int)(s - at);
+}
+
+static const struct power_row power[] = {{POWER_ALWAYS, POWER_UNKNOWN, 1000000, 0},
+                                         {WALL_S + DAY_S, POWER_UNKNOWN, 4000000, 0}};
+static const struct site_terms terms[] = {{.name = "fra",
+                                           .region = "eu",
+                                           .state = LIFECYCLE_ACTIVE,
+                                           .factor_ppm = 1000000,
+                                           .power = power,
+                                           .n_power = 2,
+                                           .carbon_mg = {-1, -1}},
+                                          {.name = "osl",
+                                           .region = "no",
+                                           .state = LIFECYCLE_ACTIVE,
+                                           .factor_ppm = 1000000,
+                                           .carbon_mg = {-1, -1}}};
+static const struct cloud_sites sites = {terms, 2};
+static const struct price list[] = {{.side = PRICE_SELL,
+                                     .tier = -1,
+                                     .uncached = 1000000,
+                                     .cache_read = -1,
+                                     .cache_write = -1,
+                                     .output = 2000000,
+                                     .reasoning = -1}};
+static const struct cloud_prices prices = {.list = list, .n = 1};
+
+/* 10 tokens a second at fra, 5 at osl: buckets of 600 and 300. */
+static const char *const plain =
+    "contract: c1\nsigned: 2026-01-01\nfrom: 2026-02-01\n"
+    "until: 2030-01-01\ncurrency: EUR\nsupplier: {name: us}\n"
+    "customer: {name: acme, tenants: [acme]}\nspillover: %s\n%s"
+    "tranches:\n  - {name: big, mw: 0.75, site: fra, target: 2026-02-01,"
+    " delivered: 2026-02-01, tokens_per_second: 10, price: 5}\n"
+    "  - {name: small, mw: 0.25, region: no, target: 2026-02-01,"
+    " delivered: %s, tokens_per_second: 5, concurrency: 2, price: 5}\n";
+#define PAID "spillover_input: 3\nspillover_output: 7\n"
+
+static void make_tenant(struct accounts *a, int i, const char *name)
+{
+    const struct account_who who = {"test", WALL_S};
+    struct err e = {0};
+
+    assert_int_equal(accounts_new(a, &who, ACCOUNT_TENANT, name, NULL, 0, &e), 0);
+    assert_int_equal(accounts_new_key(a, &who, name, name, NULL, NULL, 0, key[i], &e), 0);
+}
+
+struct amendment {
+    const char *text;
+    int64_t effective_s;
+};
+
+static int amend(void *arg, struct accounts *a, struct err *e)
+{
+    const struct amendment *m = arg;
+    const struct account_who who = {"test", WALL_S};
+    struct contract_version v = {
+        .name = "text", .text = m->text, .reason = "", .effective_s = m->effective_s};
+
+    return accounts_amend(a, &who, &v, e);
+}
+
+static void put_contract(const char *text, int64_t effective_s)
+{
+    struct amendment m = {text, effective_s};
+    struct err e = {0};
+
+    if (cloud_with_accounts(cloud, now_us, amend, &m, &e))
+        fail_msg("%s", e.text);
+}
+
+static const char *text_of(const char *spillover, const char *more, const char *delivered)
+{
+    static char text[2000];
+
+    snprintf(text, sizeof text, plain, spillover, more, delivered);
+    return text;
+}
+
+static void at_time(int64_t us)
+{
+    now_us = us;
+    cloud_tell_wall(cloud, us, WALL_S * S + us);
+    cloud_sync_accounts(cloud, us);
+}
+
+static int setup(void **state)
+{
+    const struct cloud_config config = {.accounts_path = store,
+                                        .ledger_path = books,
+                                        .sites = &sites,
+                                        .prices = &prices,
+                                        .currency = "EUR",
+                                        .waiting_max = 4,
+                                        .now_us = S,
+                                        .wall_us = WALL_S * S + S};
+    static const char *const name = "m", *const other = "elsewhere";
+    struct accounts *a;
+    struct err e = {0};
+    int m;
+
+    (void)state;
+    now_us = S;
+    memset(busy, 0, sizeof busy);
+    strcpy(dir, "/tmp/gaufre-contracts-XXXXXX");
+    if (!mkdtemp(dir))
+        return -1;
+    snprintf(store, sizeof store, "%s/accounts.db", dir);
+    snprintf(books, sizeof books, "%s/ledger.db", dir);
+    assert_int_equal(accounts_open(&a, store, &e), 0);
+    make_tenant(a, 0, "acme");
+    make_tenant(a, 1, "other");
+    accounts_close(a);
+    assert_int_equal(cloud_open(&cloud, &config, &e), 0);
+    assert_int_equal(cloud_add_model(cloud, &name, 1, &m, &e), 0);
+    assert_int_equal(cloud_add_model(cloud, &other, 1, &m, &e), 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(cloud_add_offer(cloud, 0, &at[i], &e), 0);
+    assert_int_equal(cloud_add_offer(cloud, 1, &at[2], &e), 0);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    char cmd[128];
+
+    (void)state;
+    cloud_close(cloud);
+    snprintf(cmd, sizeof cmd, "rm -r %s", dir);
+    return system(cmd);
+}
+
+static int enter(int who, struct cloud_ticket *t)
+{
+    struct err e = {0};
+
+    return cloud_enter(cloud, now_us,
+                       &(struct cloud_caller){.key = key[who], .n_key = strlen(key[who])}, t, &e);
+}
+
+/* One that needs so many tokens of output; it stays. */
+static int begin(int who, const char *model, int64_t n, struct cloud_ticket *t, struct err *e)
+{
+    const struct cloud_want w = {
+        .model = model, .tier = TIER_DEFAULT, .n_prompt = 1, .n_output = n};
+    const struct cloud_ask ask = {.model = model, .tier = TIER_DEFAULT, .n_prompt = 1};
+    int32_t at_once;
+    int r;
+
+    *e = (struct err){0};
+    assert_int_equal(enter(who, t), 0);
+    r = cloud_route(cloud, now_us, &w, t, e);
+    if (!r)
+        r = cloud_admit(cloud, 1, 1, 0, t, &at_once, e);
+    return r ? r : cloud_reserve(cloud, now_us, t, &ask, n + 1, e);
+}
+
+static void end(struct cloud_ticket *t, int64_t n_output)
+{
+    static int n;
+    char id[32];
+
+    snprintf(id, sizeof id, "r%d", n++);
+    cloud_settle(cloud, now_us, t,
+                 &(struct cloud_use){.request_id = id,
+                                     .model = "m",
+                                     .supplier = t->offer->sup->id,
+                                     .tier = (enum tier)t->asked.tier,
+                                     .prompt_tokens = 1,
+                                     .completion_tokens = n_output,
+                                     .status = 200,
+                                     .at_us = WALL_S * S + now_us});
+}
+
+/* One from its beginning to its end: what its client is told; NULL: it was refused. */
+static const char *one(int who, int64_t n)
+{
+    static char text[CLOUD_CLAIM_MAX];
+    struct cloud_ticket t;
+    struct err e;
+    int r = begin(who, "m", n, &t, &e);
+
+    cloud_claim_text(&t, text);
+    if (!r)
+        end(&t, n);
+    else
+        cloud_leave(cloud, now_us, &t, 0);
+    return r ? NULL : text;
+}
+
+static void refused_above(void **state)
+{
+    struct cloud_ticket t;
+    struct err e;
+    char text[CLOUD_CLAIM_MAX];
+
+    (void)state;
+    put_contract(text_of("reject", "", "2026-02-01"), 0);
+    assert_string_equal(one(0, 600), "c1/big"); /* all that is saved up */
+    assert_string_equal(one(0, 300), "c1/small");
+    assert_int_equal(begin(0, "m", 10, &t, &e), ERR_ABOVE_CONTRACT);
+    assert_non_null(strstr(e.text, "c1"));
+    assert_in_range(t.retry_us, 1, S + 1); /* ten tokens are there again in a second */
+    assert_string_equal(cloud_claim_text(&t, text), "c1; spillover=reject");
+    cloud_leave(cloud, now_us, &t, 0);
+    assert_string_equal(one(1, 600), ""); /* others are not concerned */
+    at_time(now_us + 10 * S);
+    assert_string_equal(one(0, 100), "c1/big");
+    at_time(now_us + 600 * S);
+    assert_string_equal(one(0, 5000), "c1/big"); /* what is larger than all waits till it is full */
+    assert_string_equal(one(0, 300), "c1/small");
+    assert_null(one(0, 1));
+    /* A model that none of its sites offers it does not cover. */
+    assert_int_equal(begin(0, "elsewhere", 9, &t, &e), 0);
+    assert_string_equal(cloud_claim_text(&t, text), "");
+    assert_false(cloud_goes_first(&t));
+    end(&t, 9);
+}
+
+static int64_t charged(const char *tenant)
+{
+    struct cloud_tenant_view v[8];
+    int n_all, n = cloud_view_tenants(cloud, now_us, v, 8, &n_all);
+
+    for (int i = 0; i < n; i++) {
+        if (!strcmp(v[i].id, tenant))
+            return v[i].charge_nano;
+    }
+    return 0;
+}
+
+static void paid_above(void **state)
+{
+    struct cloud_contract_view v;
+    struct cloud_ticket t;
+    struct err e;
+
+    (void)state;
+    put_contract(text_of("pay", PAID, "2026-02-01"), 0);
+    assert_string_equal(one(0, 600), "c1/big");
+    assert_string_equal(one(0, 300), "c1/small");
+    assert_int_equal(charged("acme"), 0); /* the fee pays for it */
+    assert_string_equal(one(0, 100), "c1; spillover=pay");
+    assert_int_equal(charged("acme"), 3 * 1000 + 100 * 7 * 1000); /* a token: 3000 and 7000 nano */
+    assert_string_equal(one(1, 100), "");
+    assert_int_equal(charged("other"), 1 + 100 * 2);
+    assert_int_equal(begin(0, "m", 50, &t, &e), 0);
+    assert_int_equal(t.asked.tier, TIER_DEFAULT);
+    assert_false(cloud_goes_first(&t));
+    cloud_leave(cloud, now_us, &t, 0);
+    assert_int_equal(cloud_view_contract(cloud, "c1", &v), 0);
+    assert_int_equal(v.tokens, 902);
+    assert_int_equal(v.tokens_paid, 101);
+    assert_int_equal(v.n_requests, 2);
+    assert_int_equal(v.rate, 15000);
+    assert_string_equal(v.basis, "declared");
+    assert_int_equal(cloud_view_contract(cloud, "c2", &v), ERR_NOTFOUND);
+}
+
+static void borrowed_above(void **state)
+{
+    struct cloud_ticket t;
+    struct err e;
+    char text[CLOUD_CLAIM_MAX];
+
+    (void)state;
+    put_contract(text_of("borrow", "", "2026-02-01"), 0);
+    assert_int_equal(begin(0, "m", 600, &t, &e), 0);
+    assert_true(cloud_goes_first(&t));
+    end(&t, 600);
+    assert_string_equal(one(0, 300), "c1/small");
+    assert_int_equal(begin(0, "m", 100, &t, &e), 0);
+    assert_string_equal(cloud_claim_text(&t, text), "c1; spillover=borrow");
+    assert_int_equal(t.asked.tier, TIER_FLEX);
+    assert_true(t.claim.is_lent);
+    end(&t, 100);
+}
+
+/* A tranche has a number of sequences. */
+static void seats(void **state)
+{
+    struct cloud_ticket big, t[3];
+    struct err e;
+    char text[CLOUD_CLAIM_MAX];
+
+    (void)state;
+    put_contract(text_of("reject", "", "2026-02-01"), 0);
+    assert_int_equal(begin(0, "m", 600, &big, &e), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(begin(0, "m", 10, &t[i], &e), 0);
+        assert_string_equal(cloud_claim_text(&t[i], text), "c1/small");
+    }
+    assert_int_equal(begin(0, "m", 10, &t[2], &e), ERR_ABOVE_CONTRACT);
+    cloud_leave(cloud, now_us, &t[2], 0);
+    end(&t[0], 10);
+    assert_int_equal(begin(0, "m", 10, &t[2], &e), 0);
+    end(&t[2], 10);
+    end(&t[1], 10);
+    end(&big, 3); /* what it did not need comes back */
+    assert_string_equal(one(0, 590), "c1/big");
+}
+
+/* What one site has no place for goes to the other; of none is left what is above. */
+static void derated_sites(void **state)
+{
+    struct cloud_contract_view v;
+    struct cloud_ticket t;
+    struct err e;
+
+    (void)state;
+    put_contract(text_of("reject", "", "2026-02-01"), 0);
+    cloud_tell_site_factor(cloud, "fra", 500000, NULL); /* it has no factor file: nothing happens */
+    assert_int_equal(cloud_view_contract(cloud, "c1", &v), 0);
+    assert_int_equal(v.rate, 15000);
+    assert_int_equal(cloud_order_site(cloud, now_us, &(struct account_who){"test", WALL_S}, "fra",
+                                      &(struct site_order){SITE_KEEP, 500000}, &e),
+                     0);
+    assert_int_equal(cloud_view_contract(cloud, "c1", &v), 0);
+    assert_int_equal(v.rate, 10000);
+    assert_int_equal(v.full, 15000);
+    assert_int_equal(cloud_order_site(cloud, now_us, &(struct account_who){"test", WALL_S}, "fra",
+                                      &(struct site_order){SITE_KEEP, 0}, &e),
+                     0);
+    assert_string_equal(one(0, 300), "c1/small");
+    assert_int_equal(begin(0, "m", 10, &t, &e), ERR_ABOVE_CONTRACT);
+    cloud_leave(cloud, now_us, &t, 0);
+    assert_int_equal(cloud_order_site(cloud, now_us, &(struct account_who){"test", WALL_S}, "fra",
+                                      &(struct site_order){SITE_KEEP, -1}, &e),
+                     0);
+    assert_string_equal(one(0, 10), "c1/big");
+}
+
+/* Amendments and dates take effect as they come. */
+static void time_passes(void **state)
+{
+    struct cloud_contract_view v;
+
+    (void)state;
+    assert_string_equal(one(0, 10), "");
+    put_contract(text_of("reject", "", "2027-01-03"), 0);
+    assert_int_equal(cloud_view_contract(cloud, "c1", &v), 0);
+    assert_int_equal(v.rate, 10000);
+    put_contract(text_of("pay", PAID, "2027-01-03"), WALL_S + DAY_S); /* tomorrow */
+    assert_string_equal(one(0, 600), "c1/big");
+    assert_null(one(0, 5));
+    at_time(DAY_S * S - 1);
+    assert_string_equal(one(0, 600), "c1/big");
+    assert_null(one(0, 5));
+    at_time(DAY_S * S);
+    assert_string_equal(one(0, 5), "c1; spillover=pay");
+    at_time(2 * DAY_S * S); /* the second tranche is delivered */
+    assert_int_equal(cloud_view_contract(cloud, "c1", &v), 0);
+    assert_int_equal(v.rate, 15000);
+    at_time((WALL_S + 4 * 365 * DAY_S - WALL_S) * S); /* the contract is over */
+    assert_int_equal(cloud_view_contract(cloud, "c1", &v), ERR_NOTFOUND);
+    assert_string_equal(one(0, 5), "");
+}
+
+/* A tenant of two contracts is of the older one; one without a rate takes no part. */
+static void two_contracts(void **state)
+{
+    char text[2000], *from;
+
+    (void)state;
+    put_contract(text_of("reject", "", "2026-02-01"), 0);
+    snprintf(text, sizeof text, "%s", text_of("pay", PAID, "2026-02-01"));
+    memcpy(strstr(text, "c1"), "a0", 2);
+    from = strstr(text, "from: 2026-02-01");
+    memcpy(from, "from: 2026-01-15", 16);
+    put_contract(text, 0);
+    assert_string_equal(one(0, 5), "a0/big");
+    for (char *p; (p = strstr(text, "tokens_per_second: "));)
+        memcpy(p, "concurrency:       ", 19);
+    /* Named twice now in the second tranche: leave one. */
+    assert_non_null(strstr(text, "concurrency: 2, "));
+    memcpy(strstr(text, "concurrency: 2, "), "                ", 16);
+    put_contract(text, 0);
+    assert_string_equal(one(0, 5), "c1/big");
+}
+
+/* Three quarters of fra's power is sold: one of its four places is others' own. */
+static void lending(void **state)
+{
+    struct cloud_ticket t[2], mine;
+    struct cloud_contract_view v;
+    struct err e;
+
+    (void)state;
+    put_contract(text_of("reject", "", "2026-02-01"), 0);
+    assert_int_equal(begin(1, "m", 10, &t[0], &e), 0);
+    assert_ptr_equal(t[0].offer->sup, &at[0]);
+    assert_false(t[0].claim.is_lent);
+    busy[0].inside = 1;
+    busy[1].inside = 4;
+    assert_int_equal(begin(1, "m", 10, &t[1], &e), 0);
+    assert_ptr_equal(t[1].offer->sup, &at[0]);
+    assert_true(t[1].claim.is_lent);
+    end(&t[1], 10);
+    end(&t[0], 10);
+    assert_int_equal(cloud_view_contract(cloud, "c1", &v), 0);
+    assert_int_equal(v.tokens_lent, 11);
+    /* A contract's own work is none of the others'. */
+    assert_int_equal(begin(0, "m", 10, &mine, &e), 0);
+    assert_ptr_equal(mine.offer->sup, &at[0]);
+    assert_int_equal(begin(1, "m", 10, &t[0], &e), 0);
+    assert_false(t[0].claim.is_lent);
+    end(&t[0], 10);
+    end(&mine, 10);
+    /* A day later there is four times the power, and three of four places are others'. */
+    busy[0].inside = 2;
+    assert_int_equal(begin(1, "m", 10, &t[0], &e), 0);
+    assert_true(t[0].claim.is_lent);
+    end(&t[0], 10);
+    at_time(DAY_S * S);
+    assert_int_equal(begin(1, "m", 10, &t[0], &e), 0);
+    assert_false(t[0].claim.is_lent);
+    end(&t[0], 10);
+}
+
+/* Within a contract nobody's queue keeps a request out. */
+static void full_queue(void **state)
+{
+    struct cloud_ticket t, first;
+    struct err e;
+
+    (void)state;
+    put_contract(text_of("reject", "", "2026-02-01"), 0);
+    assert_int_equal(begin(0, "m", 10, &first, &e), 0);
+    busy[0].inside = busy[1].inside = 1000;
+    assert_int_equal(begin(0, "m", 10, &t, &e), 0);
+    assert_true(cloud_goes_first(&t));
+    end(&t, 10);
+    end(&first, 10);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(refused_above, setup, teardown),
+        cmocka_unit_test_setup_teardown(paid_above, setup, teardown),
+        cmocka_unit_test_setup_teardown(borrowed_above, setup, teardown),
+        cmocka_unit_test_setup_teardown(seats, setup, teardown),
+        cmocka_unit_test_setup_teardown(derated_sites, setup, teardown),
+        cmocka_unit_test_setup_teardown(time_passes, setup, teardown),
+        cmocka_unit_test_setup_teardown(two_contracts, setup, teardown),
+        cmocka_unit_test_setup_teardown(lending, setup, teardown),
+        cmocka_unit_test_setup_teardown(full_queue, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
