@@ -819,6 +819,7 @@ static void second_turn_is_cached(void **state)
 {
     static struct jobs_answer a;
     int32_t turn[CONTEXT];
+    uint32_t phases[CONTEXT / 32] = {0};
     (void)state;
     open_engine(&llama, (struct engine_config){0});
     for (int n = 1; n < 300; n += 23) {
@@ -832,7 +833,11 @@ static void second_turn_is_cached(void **state)
         have = n + 39; /* the last token was never fed */
         for (int i = n + 40; i < n + 60; i++)
             turn[i] = i % 200;
+        memset(phases, 0, sizeof phases);
+        for (int i = n; i < n + 40; i++)
+            phase_set(phases, i);
         s.prompt = turn;
+        s.answer = phases;
         s.n_prompt = n + 60;
         s.sampling.max_tokens = 1;
         jobs_run(engine, &s, 1, &a, 1);
