@@ -392,6 +392,8 @@ static struct basket_point quotients(const struct measurement *m, const struct m
     q.rate_mtps = p->window_tokens * (1000000 * INT64_C(1000)) / p->window_us;
     if (q.rate_mtps > BASKET_MTPS_MAX)
         q.rate_mtps = BASKET_MTPS_MAX;
+    if (!m->method)
+        return q;
     if (m->stated_w && q.rate_mtps > 0)
         q.token_uj = basket_token_uj(m->stated_w, q.rate_mtps);
     else if (!m->stated_w && p->energy_uj >= 0 && p->output_tokens > 0)

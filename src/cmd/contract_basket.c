@@ -59,8 +59,8 @@ static void print_row(const struct measurement *m, int i, int k)
     if (p->energy_uj >= 0 && p->output_tokens)
         snprintf(joules, sizeof joules, "%.4f",
                  (double)p->energy_uj / MICRO / (double)p->output_tokens);
-    cmd_line(stdout, "  %7d  %-28s %6lld %9.1f %10s %9.1f %9.1f %9.2f %9.2f", m->concurrency[i],
-             m->row[k].model, (long long)p->requests,
+    cmd_line(stdout, "  %7d  %2d %-25s %6lld %9.1f %10s %9.1f %9.1f %9.2f %9.2f", m->concurrency[i],
+             k + 1, m->row[k].model, (long long)p->requests,
              (double)p->window_tokens * MICRO / (double)p->window_us, joules,
              (double)p->ttft_p50_us / MILLE, (double)p->ttft_p99_us / MILLE,
              (double)p->tpot_p50_us / MILLE, (double)p->tpot_p99_us / MILLE);

@@ -3,15 +3,22 @@
 #ifndef CMD_CONTRACT_OPTS_H
 #define CMD_CONTRACT_OPTS_H
 
+#include "cmd/admin_ask.h"
 #include "cmd/contract_source.h"
 
 struct contract_opts {
     const char *accounts, *as_of, *known_on, *config, *effective, *reason;
-    const char *engine;
+    const char *engine, *site, *region, *tranche, *hardware, *loads, *time;
+    struct admin_server at; /* of measure */
+    int64_t watts;
+    double pue;
+    int boundary; /* 1: it, 2: facility */
+    int record;
     int json, csv, html;
     struct contract_source source;
 };
 
+int contract_measure(struct contract_opts *o, int n, char **argv, struct err *e);
 int contract_record(struct contract_opts *o, int n, char **argv, struct err *e);
 int contract_measurements(struct contract_opts *o, int n, char **argv, struct err *e);
 

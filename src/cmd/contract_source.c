@@ -20,6 +20,7 @@ void contract_source_done(struct contract_source *s)
 
 struct taking {
     const char *arg;
+    int64_t version;
     struct contract_file *file;
     struct err *e;
 };
@@ -28,6 +29,7 @@ static int take(void *arg, const struct contract_version *v)
 {
     struct taking *x = arg;
 
+    x->version = v->version;
     return contract_file_parse(&x->file, x->arg, v->text, strlen(v->text), x->e);
 }
 
@@ -62,11 +64,13 @@ int contract_source_stored(struct contract_source *s, const char *arg, struct co
         r = accounts_contract(s->store, name, version, s->as_of_s, s->known_s, take, &x, e);
     if (!r)
         *ret = x.file;
+    s->version = x.version;
     return r;
 }
 
 int contract_source_open(struct contract_source *s, const char *arg, struct contract_file **ret,
                          struct err *e)
 {
+    s->version = 0;
     return is_file(arg) ? contract_file_open(ret, arg, e) : contract_source_stored(s, arg, ret, e);
 }

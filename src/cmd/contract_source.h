@@ -9,6 +9,7 @@ struct contract_source {
     const char *accounts;     /* as in account_opts.h */
     int64_t as_of_s, known_s; /* which version of the store's */
     struct accounts *store;   /* NULL: not open yet */
+    int64_t version;          /* of what was opened last; 0: it was a file */
 };
 
 /* What is a file is taken from there. Errors name the place. */

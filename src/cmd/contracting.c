@@ -29,9 +29,29 @@ static const struct opt opts[] = {
     OPT_STR('a', "accounts", "FILE|URL", NULL, contract_opts, accounts,
             "the store, as in 'gaufre tenant'"),
     OPT_STR(0, "engine", "VERSION", NULL, contract_opts, engine,
-            "measurements: the version in force; those of another are stale"),
+            "measure: the version (the server's own); measurements: the one in force"),
+    OPT_STR(0, "url", "URL", NULL, contract_opts, at.url, "measure: the server"),
+    OPT_STR(0, "key-env", "NAME", "GAUFRE_API_KEY", contract_opts, at.key_env,
+            "measure: environment variable with a key for it"),
+    OPT_FILE(0, "key-file", NULL, contract_opts, at.key_file, "measure: or a file with the key"),
+    OPT_FILE(0, "ca", NULL, contract_opts, at.ca, "measure: certificates to trust, for https"),
+    OPT_STR(0, "site", "SITE", NULL, contract_opts, site, "measure: where it is"),
+    OPT_STR(0, "region", "REGION", NULL, contract_opts, region, "measure: and in which region"),
+    OPT_STR(0, "hardware", "NAME", NULL, contract_opts, hardware, "measure: its generation"),
+    OPT_STR(0, "tranche", "NAME", NULL, contract_opts, tranche,
+            "measure: the tranche whose site, region and hardware these are"),
+    OPT_STR(0, "loads", "N,N", NULL, contract_opts, loads,
+            "measure: requests at once, one load after the other (1,2,4,8)"),
+    OPT_STR(0, "for", "TIME", NULL, contract_opts, time,
+            "measure: how long, for each row and load: 30s, 15m, 24h (30s)"),
+    OPT_INT(0, "watts", "N", NULL, 0, CONTRACT_WATTS_MAX, contract_opts, watts,
+            "measure: the power that all of it holds, where no meter tells"),
+    OPT_CHOICE(0, "boundary", "it|facility", NULL, contract_opts, boundary,
+               "measure: whose power --watts is (it)"),
+    OPT_REAL(0, "pue", "RATIO", NULL, 1, 10, contract_opts, pue, "measure: the site's PUE"),
+    OPT_FLAG(0, "record", contract_opts, record, "measure: keep it in the store"),
     OPT_FLAG(0, "json", contract_opts, json,
-             "show, list, history, diff, report, measurements: as JSON"),
+             "show, list, history, diff, report, measure, measurements: as JSON"),
     OPT_FLAG(0, "csv", contract_opts, csv, "export: the tranches, comma-separated; else JSON"),
     OPT_FLAG(0, "html", contract_opts, html, "report: as a page to print"),
     OPT_END,
@@ -350,6 +370,7 @@ static const struct verb {
     {"diff", "two files or names", 2, 2, diff},
     {"export", "files or names", 1, FILES_MAX, export},
     {"report", "files or names", 0, FILES_MAX, report},
+    {"measure", "a file or name", 1, 1, contract_measure},
     {"record", "a file that measure has printed", 1, 1, contract_record},
     {"measurements", "the name of a contract", 1, 1, contract_measurements},
 };
@@ -362,7 +383,8 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
     struct err e = {0};
     int r;
 
-    *s = (struct contract_source){o->accounts, clock_wall_us() / 1000000, INT64_MAX, NULL};
+    *s = (struct contract_source){
+        .accounts = o->accounts, .as_of_s = clock_wall_us() / 1000000, .known_s = INT64_MAX};
     if ((o->as_of && day_read_moment(o->as_of, NULL, &s->as_of_s)) ||
         (o->known_on && day_read_moment(o->known_on, NULL, &s->known_s)))
         return cmd_usage(cmd, "--as-of and --known-on want a day: 2026-12-01");
@@ -371,7 +393,7 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
     if (!v)
         return cmd_usage(cmd,
                          "there is no '%s': wants new, check, amend, list, history, show, diff, "
-                         "export, report, record or measurements",
+                         "export, report, measure, record or measurements",
                          argv[0]);
     if (argc - 1 < v->n_min || argc - 1 > v->n_max)
         return cmd_usage(cmd, "%s wants %s", v->name, v->wants);
@@ -393,11 +415,13 @@ const struct cmd cmd_contract = {
         "counts. 'diff' lists the fields in which two differ. What 'export' writes as JSON can be\n"
         "read again as a contract. 'report' has what is still to come of all that hold, or of "
         "those\n"
-        "that are named, and on whom it depends. 'record' keeps what was measured of its basket,\n"
-        "'measurements' shows that with what so many megawatts entitle to.\n\n"
+        "that are named, and on whom it depends. 'measure' runs a contract's basket against a\n"
+        "server at several loads and says what so many megawatts entitle to; 'record' keeps what\n"
+        "it has printed, 'measurements' shows what is kept.\n\n"
         "  gaufre contract new > acme.yaml\n"
         "  gaufre contract amend acme.yaml --reason 'signed'\n"
-        "  gaufre contract diff acme-2027@1 acme-2027@2",
+        "  gaufre contract diff acme-2027@1 acme-2027@2\n"
+        "  gaufre contract measure acme-2027 --tranche first --url http://site:8080 --record",
     .opts = opts,
     .opts_size = sizeof(struct contract_opts),
     .n_args_min = 1,

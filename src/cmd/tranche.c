@@ -230,7 +230,7 @@ static int show(struct listing *l, struct accounts *a, const struct contract_fil
 
 static int list(struct listing *l, int64_t as_of_s, int64_t known_s)
 {
-    struct contract_source s = {l->o->accounts, as_of_s, known_s, NULL};
+    struct contract_source s = {.accounts = l->o->accounts, .as_of_s = as_of_s, .known_s = known_s};
     int r = contract_source_store(&s, l->e);
 
     if (!r)

@@ -225,6 +225,7 @@ static int store(struct fetch *f, const char *p, size_t n)
 {
     const struct fetch_options *o = f->o;
     int64_t max = bytes_allowed(f);
+    int code;
 
     if (max >= 0 && (int64_t)n > max - f->ret->bytes)
         return stop(f, err_set(f->e, ERR_TOO_LARGE, "%s sends more than %lld bytes%s", f->host,
@@ -232,6 +233,11 @@ static int store(struct fetch *f, const char *p, size_t n)
                                f->total < 0 ? ", and does not tell how long the file is" : ""));
     if (o->fd >= 0)
         return write_all(f, p, n);
+    if (o->take) {
+        f->ret->bytes += (int64_t)n;
+        code = o->take(o->ctx, p, n);
+        return code ? stop(f, code) : 0;
+    }
     if (buf_add(o->body, p, n))
         return stop(f, err_set(f->e, o->body->failed == ERR_NOMEM ? ERR_NOMEM : ERR_TOO_LARGE,
                                "The answer of %s does not fit", f->host));
@@ -472,7 +478,7 @@ int fetch_get(const struct fetch_options *o, struct fetch_result *ret, struct er
     struct fetch f = {.o = o, .ret = ret, .e = e, .asked_from = o->resume_from};
     int code;
 
-    CHECK(o->fd >= 0 || (o->body && o->resume_from == 0));
+    CHECK(o->fd >= 0 || ((o->body || o->take) && o->resume_from == 0));
     *ret = (struct fetch_result){.bytes = o->resume_from, .resumed_from = o->resume_from};
     f.total = f.range_start = -1;
     code = curl_lib_get(&f.lib, e);

@@ -32,6 +32,9 @@ struct fetch_options {
      * whose ceiling counts too. */
     int fd;
     struct buf *body;
+    /* Or to somebody who takes the bytes as they come, with `ctx` below; not 0 ends it with that
+     * error, whose sentence it has set. Not resumed. NULL: fd or body. */
+    int (*take)(void *ctx, const char *p, size_t n);
     /* The body of an answer that refuses (any status but 200 and 206), as far as it fits: what is
      * longer is dropped, whole. NULL: nowhere. */
     struct buf *refusal;

@@ -27,6 +27,13 @@ int64_t basket_token_uj(int64_t watts, int64_t rate_mtps)
     return bounded(divide_up((wide)watts * UJ_PER_MTPS, rate_mtps));
 }
 
+int64_t basket_percentile(const int64_t *sorted, int64_t n, int32_t permille)
+{
+    int64_t rank = (n * permille + MILLE - 1) / MILLE;
+
+    return sorted[rank > 0 ? rank - 1 : 0];
+}
+
 static int keeps(const struct contract_load *row, const struct basket_point *p)
 {
     return p->rate_mtps > 0 && (!row->ttft_ms || p->ttft_p99_us <= row->ttft_ms * MILLE) &&

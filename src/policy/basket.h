@@ -78,5 +78,8 @@ void basket_entitlement(const struct contract *c, const struct basket_measured *
 /* The same J for machines that hold so many watts while they make R: for power that is known
  * otherwise than by a meter. rate_mtps > 0. */
 int64_t basket_token_uj(int64_t watts, int64_t rate_mtps);
+/* The least of n sorted values (n > 0) which at least `permille` of them do not exceed: 990 is p99.
+ * Nearest rank. */
+int64_t basket_percentile(const int64_t *sorted, int64_t n, int32_t permille);
 
 #endif

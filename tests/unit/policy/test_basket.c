@@ -123,6 +123,17 @@ static void of_power(void **state)
     assert_int_equal(basket_rate(INT64_MAX, 1), INT64_MAX);
 }
 
+static void percentiles(void **state)
+{
+    const int64_t v[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+
+    assert_int_equal(basket_percentile(v, 10, 500), 5);
+    assert_int_equal(basket_percentile(v, 10, 990), 10);
+    assert_int_equal(basket_percentile(v, 10, 900), 9);
+    assert_int_equal(basket_percentile(v, 10, 0), 1);
+    assert_int_equal(basket_percentile(v, 1, 990), 1);
+}
+
 /* The next number below n. */
 static int64_t below(uint64_t *at, int64_t n)
 {
@@ -164,8 +175,8 @@ static void random_baskets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(levels),   cmocka_unit_test(entitles),       cmocka_unit_test(does_not),
-        cmocka_unit_test(of_power), cmocka_unit_test(random_baskets),
+        cmocka_unit_test(levels),   cmocka_unit_test(entitles),    cmocka_unit_test(does_not),
+        cmocka_unit_test(of_power), cmocka_unit_test(percentiles), cmocka_unit_test(random_baskets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
