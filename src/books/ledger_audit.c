@@ -4,6 +4,7 @@
 
 #include "books/ledger_file.h"
 #include "books/ledger_link.h"
+#include "books/power_chain.h"
 #include "books/settle.h"
 #include "books/sums.h"
 
@@ -166,6 +167,8 @@ int books_audit(const char *where, int64_t *ret_rows, struct err *e)
         r = sql_begin_read(db, e); /* one state, whoever writes */
     if (!r)
         r = audit_all(db, &a);
+    if (!r)
+        r = power_chain_check(db, where, e);
     *ret_rows = a.n_rows;
     sums_done(&a.accounts);
     sums_done(&a.tenants);

@@ -14,8 +14,7 @@ static int take_link(void *arg, const struct sql_row *s)
                : 0;
 }
 
-/* The number and hash that a query finds; none: as it was. */
-static int read_link(struct sql *db, const char *query, struct ledger_link *ret, struct err *e)
+int ledger_link_read(struct sql *db, const char *query, struct ledger_link *ret, struct err *e)
 {
     int r = sql_each(db, query, NULL, 0, take_link, ret, e);
 
@@ -25,7 +24,7 @@ static int read_link(struct sql *db, const char *query, struct ledger_link *ret,
 int ledger_link_open(struct sql *db, struct ledger_link *ret, struct err *e)
 {
     *ret = (struct ledger_link){0};
-    return read_link(db, "SELECT seq, chain FROM opening", ret, e);
+    return ledger_link_read(db, "SELECT seq, chain FROM opening", ret, e);
 }
 
 int ledger_link_end(struct sql *db, struct ledger_link *ret, struct err *e)
@@ -33,8 +32,8 @@ int ledger_link_end(struct sql *db, struct ledger_link *ret, struct err *e)
     int r;
 
     *ret = (struct ledger_link){0};
-    r = read_link(db, "SELECT seq, chain FROM usage WHERE seq > 0 ORDER BY seq DESC LIMIT 1", ret,
-                  e);
+    r = ledger_link_read(db, "SELECT seq, chain FROM usage WHERE seq > 0 ORDER BY seq DESC LIMIT 1",
+                         ret, e);
     return r || ret->seq ? r : ledger_link_open(db, ret, e);
 }
 

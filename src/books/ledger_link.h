@@ -17,6 +17,9 @@ int ledger_link_open(struct sql *db, struct ledger_link *ret,
                      struct err *e); /* where the chain begins */
 int ledger_link_end(struct sql *db, struct ledger_link *ret, struct err *e);
 
+/* The number and hash that a query finds; none: as it was. */
+int ledger_link_read(struct sql *db, const char *query, struct ledger_link *ret, struct err *e);
+
 /* Go on by a row; text: the hash as it is written. */
 void ledger_link_next(struct ledger_link *l, const struct books_row *r,
                       char text[LEDGER_LINK_TEXT]);

@@ -73,6 +73,7 @@ extern const struct cmd cmd_ledger;
 extern const struct cmd cmd_list;
 extern const struct cmd cmd_log;
 extern const struct cmd cmd_perplexity;
+extern const struct cmd cmd_power;
 extern const struct cmd cmd_pull;
 extern const struct cmd cmd_rm;
 extern const struct cmd cmd_route;

@@ -41,6 +41,7 @@ const struct cmd *const cmd_table[] = {
     &cmd_backup,
     &cmd_completion,
     &cmd_contract,
+    &cmd_power,
     NULL,
 };
 /* clang-format on */

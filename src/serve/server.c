@@ -20,6 +20,7 @@
 #include "serve/environment.h"
 #include "serve/local_supplier.h"
 #include "serve/manager.h"
+#include "serve/power_thread.h"
 #include "serve/server.h"
 #include "serve/site_clock.h"
 #include "serve/site_watch.h"
@@ -393,6 +394,8 @@ int serve_open(struct server **ret, const struct serve_config *c, struct err *e)
         r = environment_start(s, e);
     if (!r)
         r = server_start(s, e);
+    if (!r)
+        r = power_thread_start(s, e);
     if (!r && pthread_create(&s->loader, NULL, loader_main, s))
         r = err_set(e, ERR_NOMEM, "cannot start the loader");
     if (r) {
@@ -517,6 +520,8 @@ int serve_swap(struct server *s, const struct serve_config *c, struct err *e)
         LOG_EVENT(LOG_ERROR, "sites have no clock", LOG_STR("why", none.text));
     if (environment_swap(s, &none))
         LOG_EVENT(LOG_ERROR, "sites not watched", LOG_STR("why", none.text));
+    if (power_thread_start(s, &none))
+        LOG_EVENT(LOG_ERROR, "power of sites not written", LOG_STR("why", none.text));
     s->generation++;
     console_set_generation(s->console, s->generation);
     LOG_EVENT(LOG_INFO, "configuration in force", LOG_INT("generation", s->generation),
@@ -669,6 +674,7 @@ int64_t serve_close(struct server *s)
     }
     if (s->loader_started)
         pthread_join(s->loader, NULL);
+    power_thread_stop(s);
     environment_stop(s);
     site_clock_stop(s);
     site_watch_stop(s);

@@ -1,0 +1,93 @@
+#include "serve/power_thread.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "cloud/power_watch.h"
+#include "serve/server.h"
+
+#define LOOK_MS 250
+
+struct power_thread {
+    struct power_watch *watch;
+    pthread_t thread;
+    pthread_mutex_t lock; /* of stop; rank: a leaf */
+    pthread_cond_t wake;
+    int stop, has_thread;
+};
+
+static void *power_main(void *arg)
+{
+    struct power_thread *t = arg;
+    struct timespec until;
+
+    pthread_setname_np(pthread_self(), "power");
+    pthread_mutex_lock(&t->lock);
+    while (!t->stop) {
+        pthread_mutex_unlock(&t->lock);
+        power_watch_look(t->watch, clock_now_us(), clock_wall_us());
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += LOOK_MS * 1000000L;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        pthread_mutex_lock(&t->lock);
+        if (!t->stop)
+            pthread_cond_timedwait(&t->wake, &t->lock, &until);
+    }
+    pthread_mutex_unlock(&t->lock);
+    return NULL;
+}
+
+static int has_power(const struct serve_config *c)
+{
+    int is_kept = c->ledger && *c->ledger && strcmp(c->ledger, "off") != 0;
+
+    for (int i = 0; is_kept && i < c->n_sites; i++) {
+        if (c->sites[i].terms.n_power)
+            return 1;
+    }
+    return 0;
+}
+
+int power_thread_start(struct server *s, struct err *e)
+{
+    const struct serve_config *c = s->config;
+    struct power_thread *t;
+    int r;
+
+    if (s->power || !has_power(c))
+        return 0;
+    t = calloc(1, sizeof *t);
+    if (!t)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    pthread_mutex_init(&t->lock, NULL);
+    pthread_cond_init(&t->wake, NULL);
+    s->power = t;
+    r = power_watch_open(&t->watch, s->cloud, c->ledger, e);
+    if (r)
+        return r;
+    t->has_thread = !pthread_create(&t->thread, NULL, power_main, t);
+    return t->has_thread ? 0 : err_set(e, ERR_NOMEM, "no thread for the power of sites");
+}
+
+void power_thread_stop(struct server *s)
+{
+    struct power_thread *t = s->power;
+
+    if (!t)
+        return;
+    pthread_mutex_lock(&t->lock);
+    t->stop = 1;
+    pthread_cond_signal(&t->wake);
+    pthread_mutex_unlock(&t->lock);
+    if (t->has_thread)
+        pthread_join(t->thread, NULL);
+    power_watch_close(t->watch, clock_wall_us());
+    pthread_mutex_destroy(&t->lock);
+    pthread_cond_destroy(&t->wake);
+    free(t);
+    s->power = NULL;
+}

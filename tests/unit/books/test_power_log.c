@@ -1,0 +1,225 @@
+/* The table of power: pieces once each, notes, what is read back, and the audit. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "books/power_log.h"
+#include "ledger_place.h"
+
+#define SECOND INT64_C(1000000)
+#define MINUTE (60 * SECOND)
+#define START  (INT64_C(1800000000) * SECOND)
+
+static struct power_entry piece(const char *place, int64_t from_us, int64_t until_us, int64_t watts)
+{
+    const struct power_state s = {.contracted_w = 2 * watts,
+                                  .energised_w = watts,
+                                  .ready_w = watts / 2,
+                                  .factor_ppm = 900000,
+                                  .cause = POWER_ENVIRONMENT};
+    struct power_entry r = {.at_us = until_us};
+
+    snprintf(r.place, sizeof r.place, "%s", place);
+    power_piece_begin(&r.piece, from_us);
+    power_piece_add(&r.piece, &s, until_us);
+    return r;
+}
+
+static struct power_entry note(const char *place, int64_t from_us, int64_t until_us,
+                               const char *cause)
+{
+    struct power_entry r = {.at_us = START, .piece = {.from_us = from_us, .until_us = until_us}};
+
+    snprintf(r.place, sizeof r.place, "%s", place);
+    snprintf(r.cause, sizeof r.cause, "%s", cause);
+    strcpy(r.reason, "a pump");
+    return r;
+}
+
+static void make_ledger(void)
+{
+    struct books *b = NULL;
+    struct err e = {0};
+
+    assert_int_equal(books_open(&b, path, 0, &e), 0);
+    assert_int_equal(books_close(b), 0);
+}
+
+static int64_t put(struct power_entry *rows, int n, int want)
+{
+    struct err e = {0};
+    int64_t n_written = -1;
+
+    assert_int_equal(power_log_put(path, rows, n, &n_written, &e), want);
+    return n_written;
+}
+
+static int take(void *arg, const struct power_entry *r)
+{
+    char *to = arg;
+
+    sprintf(to + strlen(to), "%s %d+%d %s; ", r->place, (int)((r->piece.from_us - START) / SECOND),
+            (int)((r->piece.until_us - r->piece.from_us) / SECOND), r->cause);
+    return 0;
+}
+
+static const char *all(struct power_query q)
+{
+    static char text[2000];
+    struct err e = {0};
+
+    *text = 0;
+    q.until_us = q.until_us ? q.until_us : INT64_MAX;
+    assert_int_equal(power_log_each(path, &q, take, text, &e), 0);
+    return text;
+}
+
+static void audit(int want, const char *found)
+{
+    struct err e = {0};
+    int64_t n;
+
+    assert_int_equal(books_audit(path, &n, &e), want);
+    if (found && !strstr(e.text, found))
+        fail_msg("%s", e.text);
+}
+
+static int take_place_name(void *arg, const char *place)
+{
+    strcat(strcat(arg, place), ",");
+    return 0;
+}
+
+static void pieces_are_written_once(void **state)
+{
+    struct power_entry first[] = {piece("fra1", START + 20 * SECOND, START + MINUTE, 5000),
+                                  piece("oslo", START, START + MINUTE, 7000)};
+    struct power_entry again[] = {piece("fra1", START + 30 * SECOND, START + MINUTE, 5000),
+                                  piece("fra1", START + MINUTE, START + 2 * MINUTE, 5000),
+                                  piece("fra1", START, START + 20 * SECOND, 5000)};
+    char places[200] = "";
+    struct err e = {0};
+
+    (void)state;
+    make_ledger();
+    assert_int_equal(put(first, 2, 0), 2);
+    assert_int_equal(first[1].seq, 2);
+    assert_int_equal(put(again, 3, 0), 2); /* another server has told the time of the first */
+    assert_int_equal(again[0].seq, 0);
+    assert_int_equal(again[2].seq, 4);
+    assert_string_equal(all((struct power_query){.place = "fra1"}),
+                        "fra1 0+20 ; fra1 20+40 ; fra1 60+60 ; ");
+    assert_string_equal(all((struct power_query){.until_us = START + 30 * SECOND}),
+                        "fra1 0+20 ; fra1 20+40 ; oslo 0+60 ; ");
+    assert_string_equal(all((struct power_query){.from_us = START + 59 * SECOND, .upto_seq = 2}),
+                        "fra1 20+40 ; oslo 0+60 ; ");
+    assert_int_equal(power_log_places(path, take_place_name, places, &e), 0);
+    assert_string_equal(places, "fra1,oslo,");
+    audit(0, NULL);
+}
+
+static void notes_are_kept(void **state)
+{
+    struct power_entry rows[] = {note("fra1", START, START + 5 * MINUTE, "maintenance"),
+                                 note("fra1", START, START + MINUTE, POWER_NO_CAUSE)};
+    struct power_entry bad[] = {
+        note("fra1", START + SECOND, START + MINUTE, "maintenance"),
+        note("fra1", START, START, "maintenance"), note("fra1", START, START + MINUTE, "weather"),
+        note("", START, START + MINUTE, "customer"), piece("fra1", START, START + MINUTE, 5000)};
+
+    (void)state;
+    make_ledger();
+    assert_int_equal(put(rows, 2, 0), 2);
+    bad[4].piece.lost_uj[0] = bad[4].piece.energised_uj + 1;
+    for (int i = 0; i < 5; i++)
+        put(&bad[i], 1, ERR_ARG);
+    assert_string_equal(all((struct power_query){.what = POWER_NOTES}),
+                        "fra1 0+300 maintenance; fra1 0+60 none; ");
+    assert_string_equal(
+        all((struct power_query){.what = POWER_NOTES, .from_us = START + 2 * MINUTE}),
+        "fra1 0+300 maintenance; ");
+    assert_string_equal(all((struct power_query){0}), "");
+    audit(0, NULL);
+}
+
+static void what_was_changed_is_found(void **state)
+{
+    struct power_entry rows[] = {piece("fra1", START, START + MINUTE, 5000),
+                                 piece("fra1", START + MINUTE, START + 2 * MINUTE, 5000),
+                                 note("fra1", START, START + MINUTE, "customer")};
+
+    (void)state;
+    make_ledger();
+    assert_int_equal(put(rows, 3, 0), 3);
+    audit(0, NULL);
+    change("UPDATE power SET ready_uj = ready_uj + 1 WHERE seq = 2");
+    audit(ERR_FORMAT, "row 2 of its power");
+    change("UPDATE power SET ready_uj = ready_uj - 1 WHERE seq = 2");
+    audit(0, NULL);
+    change("UPDATE power SET cause = 'supplier' WHERE seq = 3");
+    audit(ERR_FORMAT, "row 3 of its power");
+    change("UPDATE power SET cause = 'customer' WHERE seq = 3");
+    change("DELETE FROM power WHERE seq = 2");
+    audit(ERR_FORMAT, "row 3 of its power");
+}
+
+static int take_drawn(void *arg, const struct power_drawn *d)
+{
+    char *to = arg;
+
+    sprintf(to + strlen(to), "%d: %d %d %d, %d; ", (int)((d->from_us - START) / POWER_HOUR_US),
+            (int)d->use.own, (int)d->use.other, (int)d->use.lent, (int)d->n_unmetered);
+    return 0;
+}
+
+static void what_work_drew(void **state)
+{
+    static const struct {
+        const char *contract, *site;
+        int lent, method, minute;
+    } all_rows[] = {{"a", "fra1", 0, 1, 1},  {"", "fra1", 0, 1, 2},  {"a", "fra1", 2, 1, 3},
+                    {"b", "fra1", 1, 1, 4},  {"a", "oslo", 0, 1, 5}, {"a", "fra1", 0, 0, 6},
+                    {"a", "fra1", 0, 1, 61}, {"", "fra1", 1, 1, 62}};
+    struct books *b = NULL;
+    struct err e = {0};
+    char text[400] = "";
+
+    (void)state;
+    assert_int_equal(books_open(&b, path, 0, &e), 0);
+    for (int i = 0; i < 8; i++) {
+        struct books_row *r = books_take(b);
+        snprintf(r->request_id, sizeof r->request_id, "req_%d", i);
+        strcpy(r->tenant, "acme");
+        strcpy(r->site, all_rows[i].site);
+        strcpy(r->contract, all_rows[i].contract);
+        r->lent = all_rows[i].lent;
+        r->energy_method = all_rows[i].method;
+        r->energy_uj = 1 << i;
+        r->completion_tokens = 5;
+        r->at_us = START + all_rows[i].minute * MINUTE;
+        books_post(b, r);
+    }
+    assert_int_equal(books_close(b), 0);
+    assert_int_equal(
+        power_log_drawn(path, "fra1", START, START + 2 * POWER_HOUR_US, take_drawn, text, &e), 0);
+    assert_string_equal(text, "0: 1 6 8, 1; 1: 64 0 128, 0; ");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(pieces_are_written_once, place_make, place_clear),
+        cmocka_unit_test_setup_teardown(notes_are_kept, place_make, place_clear),
+        cmocka_unit_test_setup_teardown(what_was_changed_is_found, place_make, place_clear),
+        cmocka_unit_test_setup_teardown(what_work_drew, place_make, place_clear),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
