@@ -1,5 +1,6 @@
 #include "cloud/contract_field.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@
 #define NANO_PER_PPM  (MONEY_NANO / CONTRACT_PPM)
 #define NANO_PER_WATT 1000 /* of a megawatt */
 #define COUNT_MOST    INT64_C(1000000000)
+#define EXPONENT_MOST 1e9                 /* of a number that is written with one */
 #define DAY_MOST      INT64_C(7258118400) /* 2200-01-01 */
 
 #define C(f) offsetof(struct contract, f)
@@ -105,14 +107,30 @@ static int text_ok(const char *s)
     return n > 0 && n <= TEXT_MAX;
 }
 
+/* JSON writes small numbers as 1e-06: the same without an exponent. */
+static const char *without_exponent(const char *text, char out[MONEY_TEXT_MAX])
+{
+    char *end;
+    double v;
+
+    if (!strpbrk(text, "eE"))
+        return text;
+    v = strtod(text, &end);
+    if (end == text || *end || !(v > -EXPONENT_MOST && v < EXPONENT_MOST))
+        return text;
+    snprintf(out, MONEY_TEXT_MAX, "%.9f", v);
+    return out;
+}
+
 /* A number with a point as a whole one of its parts, of which `unit` nano-units are one. */
 static const char *read_parts(const char *text, int64_t unit, int64_t least, int64_t most,
                               int64_t *ret)
 {
+    char plain[MONEY_TEXT_MAX];
     struct err why;
     int64_t nano;
 
-    if (money_parse(text, &nano, &why))
+    if (money_parse(without_exponent(text, plain), &nano, &why))
         return "wants a number such as 12.5";
     if (nano % unit)
         return "is finer than it is kept";

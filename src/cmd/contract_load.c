@@ -197,14 +197,27 @@ static int fit_prompts(struct contract_run *run, struct err *e)
 
 /* ---- what is said of it ---------------------------------------------------------------------- */
 
+int contract_tranche(const struct contract *c, const char *name)
+{
+    int first = -1, open = -1;
+
+    for (int i = c->n_tranches - 1; i >= 0; i--) {
+        const struct tranche *t = &c->tranche[i];
+        if (strcmp(t->name, name) != 0)
+            continue;
+        first = i;
+        open = t->delivered_s || t->cancelled_s ? open : i;
+    }
+    return open >= 0 ? open : first;
+}
+
 static int find_place(struct contract_run *run, const struct contract_opts *o, struct err *e)
 {
     struct measurement *m = &run->measurement;
     const struct contract *c = run->contract;
-    const struct tranche *t = NULL;
+    int i = o->tranche ? contract_tranche(c, o->tranche) : -1;
+    const struct tranche *t = i < 0 ? NULL : &c->tranche[i];
 
-    for (int i = 0; o->tranche && i < c->n_tranches; i++)
-        t = strcmp(c->tranche[i].name, o->tranche) ? t : &c->tranche[i];
     if (o->tranche && !t)
         return err_set(e, ERR_NOTFOUND, "contract %s has no tranche '%.64s'", c->name, o->tranche);
     m->tranche = o->tranche;
@@ -293,6 +306,7 @@ void contract_run_level(struct contract_run *run, int32_t concurrency)
         *p = load_point(&run->sums[i]);
         remark(&m->row[i], p);
         energy_add(&run->energy, &run->sums[i].energy);
+        run->busy_us += run->sums[i].busy_us;
         memcpy(run->print[i], run->sums[i].print, sizeof run->print[i]);
         m->fingerprint[i] = *run->print[i] ? run->print[i] : NULL;
         load_sums_done(&run->sums[i]);

@@ -13,6 +13,7 @@ struct contract_run {
     struct load_plan plan[CONTRACT_LOADS_MAX];
     struct load_sums sums[CONTRACT_LOADS_MAX]; /* of the load of now */
     char print[CONTRACT_LOADS_MAX][LOAD_PRINT_MAX];
+    int64_t busy_us;      /* how long all runs took */
     struct energy energy; /* of all that was run; method unknown: of one it was not told */
     struct measurement measurement; /* what is filled in */
 };
@@ -29,6 +30,9 @@ void contract_run_level(struct contract_run *run, int32_t concurrency);
 void contract_run_end(struct contract_run *run);
 void contract_run_done(struct contract_run *run); /* accepts a zeroed one */
 
+/* The index of the tranche of that name: of several the first that is not delivered yet, else the
+ * first. -1: there is none. */
+int contract_tranche(const struct contract *c, const char *name);
 /* "30s", "15m", "24h" of an option: microseconds. ERR_ARG names the option. */
 int contract_time(const char *text, const char *option, int64_t *ret_us, struct err *e);
 

@@ -11,14 +11,16 @@ struct contract_opts {
     const char *engine, *site, *region, *tranche, *hardware, *loads, *time;
     struct admin_server at; /* of measure */
     int64_t watts;
+    double promised;
     double pue;
     int boundary; /* 1: it, 2: facility */
-    int record;
+    int record, amend;
     int json, csv, html;
     struct contract_source source;
 };
 
 int contract_measure(struct contract_opts *o, int n, char **argv, struct err *e);
+int contract_accept(struct contract_opts *o, int n, char **argv, struct err *e);
 int contract_record(struct contract_opts *o, int n, char **argv, struct err *e);
 int contract_measurements(struct contract_opts *o, int n, char **argv, struct err *e);
 

@@ -9,6 +9,7 @@
 #include "base/day.h"
 #include "cmd/account_opts.h"
 #include "cmd/configured.h"
+#include "cmd/contract_accepted.h"
 #include "cmd/contract_form.h"
 #include "cmd/contract_opts.h"
 #include "cmd/contract_report.h"
@@ -30,7 +31,7 @@ static const struct opt opts[] = {
             "the store, as in 'gaufre tenant'"),
     OPT_STR(0, "engine", "VERSION", NULL, contract_opts, engine,
             "measure: the version (the server's own); measurements: the one in force"),
-    OPT_STR(0, "url", "URL", NULL, contract_opts, at.url, "measure: the server"),
+    OPT_STR(0, "url", "URL", NULL, contract_opts, at.url, "measure, accept: the server"),
     OPT_STR(0, "key-env", "NAME", "GAUFRE_API_KEY", contract_opts, at.key_env,
             "measure: environment variable with a key for it"),
     OPT_FILE(0, "key-file", NULL, contract_opts, at.key_file, "measure: or a file with the key"),
@@ -43,15 +44,18 @@ static const struct opt opts[] = {
     OPT_STR(0, "loads", "N,N", NULL, contract_opts, loads,
             "measure: requests at once, one load after the other (1,2,4,8)"),
     OPT_STR(0, "for", "TIME", NULL, contract_opts, time,
-            "measure: how long, for each row and load: 30s, 15m, 24h (30s)"),
+            "how long: measure for each row and load (30s), accept in all (24h)"),
     OPT_INT(0, "watts", "N", NULL, 0, CONTRACT_WATTS_MAX, contract_opts, watts,
             "measure: the power that all of it holds, where no meter tells"),
     OPT_CHOICE(0, "boundary", "it|facility", NULL, contract_opts, boundary,
                "measure: whose power --watts is (it)"),
     OPT_REAL(0, "pue", "RATIO", NULL, 1, 10, contract_opts, pue, "measure: the site's PUE"),
+    OPT_REAL(0, "promised", "N", NULL, 0.001, 1e12, contract_opts, promised,
+             "accept: tokens/s (the contract's, or by what was measured)"),
+    OPT_FLAG(0, "amend", contract_opts, amend, "accept: what has passed is delivered today"),
     OPT_FLAG(0, "record", contract_opts, record, "measure: keep it in the store"),
     OPT_FLAG(0, "json", contract_opts, json,
-             "show, list, history, diff, report, measure, measurements: as JSON"),
+             "show, list, history, diff, report, measure, accept, measurements: as JSON"),
     OPT_FLAG(0, "csv", contract_opts, csv, "export: the tranches, comma-separated; else JSON"),
     OPT_FLAG(0, "html", contract_opts, html, "report: as a page to print"),
     OPT_END,
@@ -107,6 +111,26 @@ static void remark(const struct contract *c)
                  c->name, n, c->n_tranches);
 }
 
+/* What of the store's acceptances there is to a contract of the store; of a file nothing. */
+static int look_accepted(const struct contract_opts *o, const struct contract *c,
+                         struct accepted ret[CONTRACT_TRANCHES_MAX], struct err *e)
+{
+    return o->source.version ? contract_accepted(o->source.store, c, o->source.known_s, ret, e) : 0;
+}
+
+static int check_accepted(const struct contract_opts *o, const struct contract *c, struct err *e)
+{
+    struct accepted a[CONTRACT_TRANCHES_MAX];
+    int r = look_accepted(o, c, a, e);
+
+    for (int i = 0; !r && o->source.version && i < c->n_tranches; i++) {
+        if (c->tranche[i].delivered_s && !a[i].id)
+            cmd_note("%s: tranche %s is delivered, and no acceptance is on record", c->name,
+                     c->tranche[i].name);
+    }
+    return r;
+}
+
 static int check(struct contract_opts *o, int n, char **argv, struct err *e)
 {
     struct contract_file *f[FILES_MAX] = {NULL};
@@ -122,6 +146,8 @@ static int check(struct contract_opts *o, int n, char **argv, struct err *e)
             r = check_names(f, i, argv, e);
         if (!r && o->config)
             r = check_against(f[i], &config, e);
+        if (!r)
+            r = check_accepted(o, contract_file_contract(f[i]), e);
     }
     for (int i = 0; i < n; i++) {
         if (!r)
@@ -144,7 +170,8 @@ static int new_form(struct contract_opts *o, int n, char **argv, struct err *e)
 
 /* Each of those that are named, one after the other; i counts them. */
 static int each(struct contract_opts *o, int n, char **argv,
-                int (*one)(const struct contract_opts *o, const struct contract_file *f, int i),
+                int (*one)(const struct contract_opts *o, const struct contract_file *f, int i,
+                           struct err *e),
                 struct err *e)
 {
     int r = 0;
@@ -152,22 +179,54 @@ static int each(struct contract_opts *o, int n, char **argv,
     for (int i = 0; !r && i < n; i++) {
         struct contract_file *f = NULL;
         r = contract_source_open(&o->source, argv[i], &f, e);
-        if (!r && one(o, f, i))
-            r = err_set(e, ERR_NOMEM, "out of memory");
+        if (!r && (r = one(o, f, i, e)) == ERR_NOMEM)
+            err_set(e, r, "out of memory");
         contract_file_close(f);
     }
     return r;
 }
 
-static int show_one(const struct contract_opts *o, const struct contract_file *f, int i)
+static void print_accepted(const struct contract_file *f, const struct accepted *a)
 {
-    if (o->json)
-        return cmd_json(contract_view_json(f, o->source.as_of_s),
-                        JSON_COMPACT | CONTRACT_JSON_FLAGS);
-    if (i)
-        printf("\n");
-    contract_print(f, o->source.as_of_s);
-    return 0;
+    const struct contract *c = contract_file_contract(f);
+    char day[DAY_TEXT_MAX];
+
+    for (int i = 0; i < c->n_tranches; i++) {
+        const char *name = c->tranche[i].name;
+        if (a[i].id)
+            cmd_line(stdout, "tranche %s: accepted on %s, measurement %lld, signed by %.16s...",
+                     name, day_show(a[i].at_s, contract_file_zone(f), day), (long long)a[i].id,
+                     a[i].key);
+        else if (c->tranche[i].delivered_s)
+            cmd_line(stdout, "tranche %s: delivered, and no acceptance is on record", name);
+    }
+}
+
+static int show_one(const struct contract_opts *o, const struct contract_file *f, int i,
+                    struct err *e)
+{
+    struct accepted a[CONTRACT_TRANCHES_MAX];
+    json_t *view, *row;
+    size_t k;
+    int r = look_accepted(o, contract_file_contract(f), a, e);
+
+    if (r)
+        return r;
+    if (!o->json) {
+        if (i)
+            printf("\n");
+        contract_print(f, o->source.as_of_s);
+        if (o->source.version)
+            print_accepted(f, a);
+        return 0;
+    }
+    view = contract_view_json(f, o->source.as_of_s);
+    json_array_foreach(json_object_get(view, "tranches"), k, row)
+    {
+        if (o->source.version)
+            json_object_set_new(row, "accepted", contract_accepted_json(&a[k]));
+    }
+    return cmd_json(view, JSON_COMPACT | CONTRACT_JSON_FLAGS);
 }
 
 static int show(struct contract_opts *o, int n, char **argv, struct err *e)
@@ -175,7 +234,8 @@ static int show(struct contract_opts *o, int n, char **argv, struct err *e)
     return each(o, n, argv, show_one, e);
 }
 
-static int export_one(const struct contract_opts *o, const struct contract_file *f, int i)
+static int export_one(const struct contract_opts *o, const struct contract_file *f, int i,
+                      struct err *e)
 {
     if (!o->csv)
         return cmd_json(contract_json(f), JSON_INDENT(2) | CONTRACT_JSON_FLAGS);
@@ -371,6 +431,7 @@ static const struct verb {
     {"export", "files or names", 1, FILES_MAX, export},
     {"report", "files or names", 0, FILES_MAX, report},
     {"measure", "a file or name", 1, 1, contract_measure},
+    {"accept", "the name of a contract", 1, 1, contract_accept},
     {"record", "a file that measure has printed", 1, 1, contract_record},
     {"measurements", "the name of a contract", 1, 1, contract_measurements},
 };
@@ -393,7 +454,7 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
     if (!v)
         return cmd_usage(cmd,
                          "there is no '%s': wants new, check, amend, list, history, show, diff, "
-                         "export, report, measure, record or measurements",
+                         "export, report, measure, accept, record or measurements",
                          argv[0]);
     if (argc - 1 < v->n_min || argc - 1 > v->n_max)
         return cmd_usage(cmd, "%s wants %s", v->name, v->wants);
@@ -417,7 +478,8 @@ const struct cmd cmd_contract = {
         "those\n"
         "that are named, and on whom it depends. 'measure' runs a contract's basket against a\n"
         "server at several loads and says what so many megawatts entitle to; 'record' keeps what\n"
-        "it has printed, 'measurements' shows what is kept.\n\n"
+        "it has printed, 'measurements' shows what is kept. 'accept' holds a load for long, signs\n"
+        "what it found, and delivers the tranche (--amend) if it has passed.\n\n"
         "  gaufre contract new > acme.yaml\n"
         "  gaufre contract amend acme.yaml --reason 'signed'\n"
         "  gaufre contract diff acme-2027@1 acme-2027@2\n"

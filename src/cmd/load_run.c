@@ -155,8 +155,10 @@ int load_run(struct load_plan *plan, struct load_sums *sums, struct err *e)
         pthread_join(thread[i], NULL);
     pthread_mutex_destroy(&x.lock);
     plan->ask.nth = (uint64_t)atomic_load(&x.next);
-    if (!x.code)
+    if (!x.code) {
         sums->point.window_us += x.end_us - x.start_us;
+        sums->busy_us += clock_now_us() - x.start_us;
+    }
     return x.code;
 }
 

@@ -22,6 +22,7 @@ struct load_plan {
 /* What was counted, of one run after the other. */
 struct load_sums {
     struct measurement_point point; /* without percentiles; energy_uj is not used */
+    int64_t busy_us;                /* the time until the last request had ended */
     struct energy energy;           /* of all; method unknown: of one it was not told */
     char print[LOAD_PRINT_MAX];
     int64_t *ttft_us, *tpot_us; /* of each request; tpot of those of more than one token */

@@ -7,6 +7,7 @@
 #include "base/day.h"
 #include "cmd/account_opts.h"
 #include "cmd/cmd.h"
+#include "cmd/contract_accepted.h"
 #include "cmd/contract_source.h"
 
 #define DAY_S   86400
@@ -39,7 +40,8 @@ struct told {
     enum tranche_state state;
     int64_t days_late;    /* of its delivery, or so far; 0: it is not late, or nobody owes it */
     const char *measured; /* "yes", "stale", "no" */
-    int64_t rate_mtps;    /* what it is entitled to by that; < 0: nothing */
+    struct accepted accepted;
+    int64_t rate_mtps; /* what it is entitled to by that; < 0: nothing */
 };
 
 /* Whole days, the begun one counts. */
@@ -90,22 +92,23 @@ static const char *rate(const struct told *x, char out[32])
 
 static void print_head(void)
 {
-    printf("%-20s %-14s %-6s %10s %-14s %-9s %-10s %-10s %5s %-8s %12s\n", "contract", "tranche",
-           "kind", "MW", "where", "state", "target", "delivered", "late", "measured", "tokens/s");
+    printf("%-20s %-14s %-6s %10s %-14s %-9s %-10s %-10s %5s %-8s %-10s %12s\n", "contract",
+           "tranche", "kind", "MW", "where", "state", "target", "delivered", "late", "measured",
+           "accepted", "tokens/s");
 }
 
 static void print_row(const struct told *x)
 {
     const struct tranche *t = x->tranche;
-    char a[DAY_TEXT_MAX], b[DAY_TEXT_MAX], late[24] = "-", tokens[32];
+    char a[DAY_TEXT_MAX], b[DAY_TEXT_MAX], c[DAY_TEXT_MAX], late[24] = "-", tokens[32];
 
     if (x->days_late)
         snprintf(late, sizeof late, "%lld d", (long long)x->days_late);
-    cmd_line(stdout, "%-20s %-14s %-6s %10.3f %-14s %-9s %-10s %-10s %5s %-8s %12s",
+    cmd_line(stdout, "%-20s %-14s %-6s %10.3f %-14s %-9s %-10s %-10s %5s %-8s %-10s %12s",
              x->contract->name, t->name, t->is_option ? "option" : "firm",
              (double)t->watts / WATT_MW, t->site ? t->site : t->region,
              tranche_state_name(x->state), day(x, t->target_s, a), day(x, t->delivered_s, b), late,
-             x->measured, rate(x, tokens));
+             x->measured, day(x, x->accepted.id ? x->accepted.at_s : 0, c), rate(x, tokens));
 }
 
 static void print_line(const char *what, const char *value)
@@ -143,6 +146,7 @@ static void print_all(const struct told *x)
     snprintf(number, sizeof number, "%lld", (long long)x->days_late);
     print_line("days late", number);
     print_line("measured", x->measured);
+    print_line("accepted", x->accepted.id ? day(x, x->accepted.at_s, text) : "-");
     print_line("tokens/s", rate(x, number));
 }
 
@@ -173,6 +177,7 @@ static json_t *told_json(const struct told *x)
     json_object_set_new(o, "exercised", day_json(x, t->exercised_s));
     json_object_set_new(o, "days_late", json_integer(x->days_late));
     json_object_set_new(o, "measured", json_string(x->measured));
+    json_object_set_new(o, "accepted", contract_accepted_json(&x->accepted));
     json_object_set_new(o, "tokens_per_second",
                         x->rate_mtps < 0 ? json_null() : json_real((double)x->rate_mtps / MILLE));
     return o;
@@ -184,6 +189,7 @@ static json_t *told_json(const struct told *x)
 
 struct listing {
     const struct tranche_opts *o;
+    int64_t known_s;
     const char *contract, *tranche; /* only these; NULL: all */
     struct contract_file *file[CONTRACTS_MAX];
     int n_files, n_shown;
@@ -208,10 +214,15 @@ static int keep(void *arg, const struct contract_version *v)
 static int show(struct listing *l, struct accounts *a, const struct contract_file *f, int64_t now_s)
 {
     const struct contract *c = contract_file_contract(f);
-    int r = 0;
+    struct accepted accepted[CONTRACT_TRANCHES_MAX];
+    int r = contract_accepted(a, c, l->known_s, accepted, l->e);
 
     for (int i = 0; !r && i < c->n_tranches; i++) {
-        struct told x = {.file = f, .contract = c, .tranche = &c->tranche[i], .now_s = now_s};
+        struct told x = {.file = f,
+                         .contract = c,
+                         .tranche = &c->tranche[i],
+                         .now_s = now_s,
+                         .accepted = accepted[i]};
         if (l->tranche && strcmp(l->tranche, c->tranche[i].name) != 0)
             continue;
         r = look(a, l->o->engine, &x, l->e);
@@ -262,6 +273,7 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
     if ((!is_show && strcmp(argv[0], "list")) || (is_show && argc != 3) || argc > 3 ||
         (!is_show && argc > 2))
         return cmd_usage(cmd, "wants list [CONTRACT], or show CONTRACT TRANCHE");
+    l.known_s = known_s;
     l.contract = argc > 1 ? argv[1] : NULL;
     l.tranche = is_show ? argv[2] : NULL;
     return list(&l, as_of_s, known_s) ? cmd_fail(cmd, &e) : CMD_OK;

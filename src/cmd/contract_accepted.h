@@ -1,0 +1,20 @@
+/* Which tranches of a contract have an acceptance on record that was passed. */
+#ifndef CMD_CONTRACT_ACCEPTED_H
+#define CMD_CONTRACT_ACCEPTED_H
+
+#include "cloud/acceptance.h"
+#include "cloud/accounts.h"
+
+struct accepted {
+    int64_t id; /* of the last such measurement; 0: there is none */
+    int64_t at_s;
+    char key[ACCEPTANCE_PUBLIC_TEXT]; /* who signed it */
+};
+
+/* By its tranches, as it was known at known_s: by their names. Signatures are checked. */
+int contract_accepted(struct accounts *a, const struct contract *c, int64_t known_s,
+                      struct accepted ret[CONTRACT_TRANCHES_MAX], struct err *e);
+/* {"measurement", "at", "public_key"}, or null. */
+json_t *contract_accepted_json(const struct accepted *x);
+
+#endif
