@@ -830,6 +830,8 @@ int cloud_add_offer(struct cloud *c, int i_model, struct supplier *s, struct err
     int r = offers_add(&c->offers, i_model, s, e);
 
     if (!r)
+        contracts_note_sites(&c->contracts);
+    if (!r)
         cloud_obey(c);
     return r;
 }

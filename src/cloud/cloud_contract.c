@@ -15,12 +15,19 @@ static const struct price paid_by_fee = {
 
 int cloud_sync_contracts(struct cloud *c, int64_t now_us, int is_new, struct err *e)
 {
-    int64_t wall_s = cloud_wall_s(c, now_us);
+    struct contracts_source s = {.store = c->store,
+                                 .sites = &c->sites,
+                                 .currency = c->config.currency,
+                                 .now_us = now_us,
+                                 .wall_s = cloud_wall_s(c, now_us)};
 
-    if (!is_new && !contracts_is_due(&c->contracts, wall_s))
+    if (!is_new && !contracts_is_due(&c->contracts, s.wall_s))
         return 0;
-    return contracts_sync(&c->contracts, c->store, &c->sites, c->config.currency, now_us, wall_s,
-                          e);
+    offers_local_sites(&c->offers, s.local_sites);
+    if (contracts_sync(&c->contracts, &s, e))
+        return e->code;
+    cloud_obey(c); /* how many places are kept */
+    return 0;
 }
 
 void cloud_claim_begin(struct cloud *c, struct cloud_ticket *t)

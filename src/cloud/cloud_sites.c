@@ -12,7 +12,7 @@ void cloud_obey(struct cloud *c)
 
     pthread_mutex_lock(&c->obey_lock);
     contracts_obey(&c->contracts, &c->sites, now_us, cloud_wall_s(c, now_us));
-    offers_obey(&c->offers);
+    offers_obey(&c->offers, c->contracts.kept);
     pthread_mutex_unlock(&c->obey_lock);
 }
 

@@ -121,6 +121,16 @@ static void add_sold(const struct sites *sites, int64_t sold_w[SITES_EVER_MAX],
     }
 }
 
+/* Its sequences, spread over its sites alike. */
+static void add_kept(int64_t kept[SITES_EVER_MAX], const struct live_tranche *t, int32_t factor_ppm,
+                     const int *i_site, int n)
+{
+    int64_t all = entitlement_rate(t->concurrency, factor_ppm);
+
+    for (int i = 0; i < n; i++)
+        kept[i_site[i]] += (all + n - 1) / n;
+}
+
 static void set_rate(const struct live_tranche *t, int32_t factor_ppm, int64_t now_us)
 {
     struct tranche_use *u = t->use;
@@ -136,20 +146,23 @@ void contracts_reckon(struct contracts *c, const struct sites *sites, int64_t no
                       int64_t wall_s)
 {
     struct entitlement_site s[SITES_EVER_MAX];
-    int64_t sold_w[SITES_EVER_MAX] = {0};
+    int64_t sold_w[SITES_EVER_MAX] = {0}, kept[SITES_EVER_MAX] = {0};
     int i_site[SITES_EVER_MAX];
 
     for (int i = 0; i < c->n; i++) {
         for (int k = 0; k < c->list[i]->n; k++) {
             const struct live_tranche *t = &c->list[i]->tranche[k];
             int n = sites_of(sites, t, wall_s, s, i_site);
-            set_rate(t, entitlement_factor(s, n), now_us);
+            int32_t factor = entitlement_factor(s, n);
+            set_rate(t, factor, now_us);
+            add_kept(kept, t, factor, i_site, n);
             add_sold(sites, sold_w, c->list[i]->power_basis, t, s, i_site, n);
         }
     }
     for (int i = 0; i < SITES_EVER_MAX; i++) {
         int64_t w = i < atomic_load(&sites->n) ? free_w(sites, i, wall_s) : 0;
         double share = w > 0 ? (double)sold_w[i] / (double)w : 0;
+        atomic_store(&c->kept[i], kept[i] < INT32_MAX ? (int32_t)kept[i] : INT32_MAX);
         atomic_store(&c->sold_ppm[i], share < 1 ? (int32_t)(share * DERATE_ALL) : DERATE_ALL);
     }
 }

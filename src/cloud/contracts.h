@@ -5,7 +5,9 @@
  *
  * A contract takes part from the day on which one of its tranches is active whose rate is known
  * (policy/entitlement.h). A tenant is of one contract: where several name it, of the one whose term
- * began first, and then the one whose name is first; the log tells.
+ * began first, and then the one whose name is first; the log tells. What was measured of a tranche
+ * goes before what it declares, but at sites where this process computes only if it was measured
+ * with this version.
  *
  * Threads: contracts_init, contracts_done and contracts_sync one at a time, all others [any].
  * Looking up is a hash of the tenant's name, whatever the number of contracts. Limits:
@@ -85,6 +87,7 @@ struct contracts {
     struct tranche_use **lender; /* of site i those from lender_at[i] to lender_at[i + 1] */
     int lender_at[SITES_EVER_MAX + 1];
     _Atomic int32_t sold_ppm[SITES_EVER_MAX]; /* of a site's power: of active tranches */
+    _Atomic int32_t kept[SITES_EVER_MAX];     /* sequences to which they entitle there */
     _Atomic uint32_t n_looks;
     /* One thread: */
     int64_t next_s; /* a date comes then */
@@ -96,12 +99,18 @@ int contracts_init(struct contracts *c); /* ERR_NOMEM, ERR_IO */
 void contracts_done(struct contracts *c);
 
 /* Read them anew, as they hold at wall_s. Waits for the database. What cannot take part is logged,
- * and nobody else suffers; on failure those of before stay. currency: the cloud's; NULL: none. */
-int contracts_sync(struct contracts *c, struct accounts *a, const struct sites *sites,
-                   const char *currency, int64_t now_us, int64_t wall_s, struct err *e);
-/* Has a date come, or were sites exchanged? */
+ * and nobody else suffers; on failure those of before stay. */
+struct contracts_source {
+    struct accounts *store;
+    const struct sites *sites;
+    const char *currency;                      /* the cloud's; NULL: none */
+    uint64_t local_sites[SITES_EVER_MAX / 64]; /* bits: where this process computes itself */
+    int64_t now_us, wall_s;
+};
+int contracts_sync(struct contracts *c, const struct contracts_source *s, struct err *e);
+/* Has a date come, or were sites or suppliers exchanged? */
 int contracts_is_due(const struct contracts *c, int64_t wall_s);
-void contracts_note_sites(struct contracts *c); /* sites were exchanged */
+void contracts_note_sites(struct contracts *c); /* sites or suppliers were exchanged */
 /* Reckon by the factors that the sites have now. */
 void contracts_obey(struct contracts *c, const struct sites *sites, int64_t now_us, int64_t wall_s);
 /* The same under the lock. */

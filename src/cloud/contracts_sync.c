@@ -10,15 +10,30 @@
 #include "cloud/contract_file.h"
 #include "cloud/contracts.h"
 
+/* A contract's text, until all are read. */
+struct text_of {
+    struct text_of *next;
+    int64_t version;
+    char name[CONTRACTS_NAME_MAX];
+    char text[];
+};
+
 /* What is being read. */
 struct reading {
     struct contracts *c;
-    const struct sites *sites;
-    const char *currency;
-    int64_t wall_s, next_s;
+    const struct contracts_source *from;
+    int64_t next_s;
+    struct text_of *texts;
     struct live_contract **list; /* [CONTRACTS_MAX] */
     int n, n_left_out;
     struct err *e;
+};
+
+/* One contract, and what was measured of its tranches. */
+struct one {
+    struct reading *x;
+    const struct contract *c;
+    int64_t measured[CONTRACT_TRANCHES_MAX]; /* < 0: not */
 };
 
 static int no_memory(struct reading *x)
@@ -106,24 +121,26 @@ static int has_use(const struct live_contract *l, const struct tranche_use *u)
 }
 
 /* An active tranche; one whose part of before is not over yet waits for that. */
-static int add_tranche(struct reading *x, const struct contract *c, const struct tranche *t,
-                       struct live_contract *l)
+static int add_tranche(const struct one *o, int i, struct live_contract *l)
 {
+    struct reading *x = o->x;
+    const struct contract *c = o->c;
+    const struct tranche *t = &c->tranche[i];
     struct live_tranche *to = &l->tranche[l->n];
     enum entitlement_basis basis;
 
-    if (tranche_state(c, t, x->wall_s) != TRANCHE_ACTIVE)
+    if (tranche_state(c, t, x->from->wall_s) != TRANCHE_ACTIVE)
         return 0;
     to->use = slice_of(x->c, c->name, t->name);
     if (!to->use)
         return no_memory(x);
     if (has_use(l, to->use))
         return 0;
-    basis = entitlement_full(t, -1, &to->full);
+    basis = entitlement_full(t, o->measured[i], &to->full);
     l->basis = basis > l->basis ? basis : l->basis;
     to->watts = t->watts;
     to->concurrency = t->concurrency;
-    put_sites(x->sites, t, to);
+    put_sites(x->from->sites, t, to);
     l->n++;
     return 0;
 }
@@ -171,13 +188,15 @@ static void tell_standing(const struct reading *x, const struct live_contract *l
     if (l->basis == ENTITLES_TO_NOTHING)
         tell(l->use->name, "its active tranches say no tokens_per_second, and none was measured: "
                            "it entitles to nothing");
-    if (l->rule == SPILL_PAY && x->currency && strcmp(x->currency, l->currency) != 0)
+    if (l->rule == SPILL_PAY && x->from->currency && strcmp(x->from->currency, l->currency) != 0)
         tell(l->use->name, "its spillover is to be paid in another currency than prices are in "
                            "here: what is above it is refused");
 }
 
-static int build(struct reading *x, const struct contract *c, int64_t version)
+static int build(const struct one *o, int64_t version)
 {
+    struct reading *x = o->x;
+    const struct contract *c = o->c;
     struct live_contract *l = calloc(1, sizeof *l + (size_t)c->n_tranches * sizeof l->tranche[0]);
     int r = l ? 0 : no_memory(x);
 
@@ -188,10 +207,11 @@ static int build(struct reading *x, const struct contract *c, int64_t version)
     l->use = use_of(x->c, c->name);
     r = l->use ? put_terms(x, c, l) : no_memory(x);
     for (int i = 0; i < c->n_tranches && !r; i++)
-        r = add_tranche(x, c, &c->tranche[i], l);
+        r = add_tranche(o, i, l);
     if (!r && l->n)
         tell_standing(x, l);
-    if (!r && l->rule == SPILL_PAY && x->currency && strcmp(x->currency, l->currency) != 0)
+    if (!r && l->rule == SPILL_PAY && x->from->currency &&
+        strcmp(x->from->currency, l->currency) != 0)
         l->rule = SPILL_REJECT;
     if (r || l->basis == ENTITLES_TO_NOTHING)
         contracts_put(l);
@@ -200,35 +220,105 @@ static int build(struct reading *x, const struct contract *c, int64_t version)
     return r;
 }
 
-static int add(void *arg, const struct contract_version *v)
+/* ---- what was measured ----------------------------------------------------------------------- */
+
+/* Does this process compute at the tranche's site? */
+static int is_local(const struct reading *x, const struct tranche *t)
 {
-    struct reading *x = arg;
+    struct live_tranche at = {0};
+    int is = 0;
+
+    put_sites(x->from->sites, t, &at);
+    for (size_t i = 0; i < sizeof at.sites / sizeof *at.sites; i++)
+        is |= (at.sites[i] & x->from->local_sites[i]) != 0;
+    return is;
+}
+
+/* The last of each tranche counts. */
+static int take_measured(void *arg, const struct measured_row *row)
+{
+    struct one *o = arg;
+    struct measurement *m = NULL;
+    struct basket_measured points;
+    struct basket_entitlement n;
+    struct err why = {0};
+    int r = measurement_parse(&m, row->text, strlen(row->text), &why);
+
+    if (r == ERR_NOMEM)
+        return no_memory(o->x);
+    for (int i = 0; i < o->c->n_tranches && !r && !m->verdict.is_there; i++) {
+        const struct tranche *t = &o->c->tranche[i];
+        if (!measurement_is_of(m, t) ||
+            (strcmp(m->engine, GAUFRE_VERSION) != 0 && is_local(o->x, t)))
+            continue;
+        measurement_entitlement(m, o->c, t->watts, &points, &n);
+        if (!n.why)
+            o->measured[i] = n.rate_mtps;
+    }
+    measurement_free(m);
+    return 0;
+}
+
+/* ---- all of them ----------------------------------------------------------------------------- */
+
+static int read_one(struct reading *x, const struct text_of *v)
+{
+    struct one o = {.x = x};
     struct contract_file *f = NULL;
-    const struct contract *c;
     struct err why = {0};
     int64_t next;
-    int r;
+    int r = contract_file_parse(&f, v->name, v->text, strlen(v->text), &why);
 
-    if (x->n == CONTRACTS_MAX) {
-        x->n_left_out++;
-        return 0;
-    }
-    r = contract_file_parse(&f, v->name, v->text, strlen(v->text), &why);
     if (r == ERR_NOMEM)
         return no_memory(x);
     if (r) { /* it was checked when it came; a later version of this program may be stricter */
         tell(v->name, why.text);
         return 0;
     }
-    c = contract_file_contract(f);
-    next = entitlement_next(c, x->wall_s);
+    o.c = contract_file_contract(f);
+    for (int i = 0; i < CONTRACT_TRANCHES_MAX; i++)
+        o.measured[i] = -1;
+    next = entitlement_next(o.c, x->from->wall_s);
     x->next_s = next < x->next_s ? next : x->next_s;
-    r = build(x, c, v->version);
+    r = accounts_measurements(x->from->store, o.c->name, take_measured, &o, x->e);
+    if (!r)
+        r = build(&o, v->version);
     contract_file_close(f);
     return r;
 }
 
-/* ---- all of them ----------------------------------------------------------------------------- */
+/* Nothing else is asked of the database meanwhile, so texts are kept. */
+static int keep_text(void *arg, const struct contract_version *v)
+{
+    struct reading *x = arg;
+    size_t n = strlen(v->text) + 1;
+    struct text_of *t = malloc(sizeof *t + n);
+
+    if (!t)
+        return no_memory(x);
+    t->version = v->version;
+    put_text(t->name, sizeof t->name, v->name);
+    memcpy(t->text, v->text, n);
+    t->next = x->texts;
+    x->texts = t;
+    return 0;
+}
+
+static int read_all(struct reading *x)
+{
+    struct text_of *next;
+    int r = accounts_contracts(x->from->store, x->from->wall_s, INT64_MAX, keep_text, x, x->e);
+
+    for (; x->texts; x->texts = next) {
+        next = x->texts->next;
+        if (!r && x->n == CONTRACTS_MAX)
+            x->n_left_out++;
+        else if (!r)
+            r = read_one(x, x->texts);
+        free(x->texts);
+    }
+    return r;
+}
 
 static int by_age(const void *a, const void *b)
 {
@@ -274,7 +364,7 @@ static int map_lenders(struct reading *x, struct tranche_use ***ret, int at[SITE
         n = 0;
         for (int s = 0; s < SITES_EVER_MAX; s++) {
             at[s] = n;
-            for (int i = 0; i < x->n && s < atomic_load(&x->sites->n); i++) {
+            for (int i = 0; i < x->n && s < atomic_load(&x->from->sites->n); i++) {
                 for (int k = 0; k < x->list[i]->n; k++) {
                     if (!contract_is_at(&x->list[i]->tranche[k], s))
                         continue;
@@ -302,17 +392,17 @@ static void stop_slices(struct contracts *c)
 /* When the next ledger of a site's power changes. */
 static void note_power(struct reading *x)
 {
-    for (int i = 0; i < atomic_load(&x->sites->n); i++) {
-        const struct site_terms *t = sites_terms(x->sites, i);
+    for (int i = 0; i < atomic_load(&x->from->sites->n); i++) {
+        const struct site_terms *t = sites_terms(x->from->sites, i);
         for (int k = 0; t && k < t->n_power; k++) {
             int64_t at_s = t->power[k].from_s;
-            if (at_s > x->wall_s && at_s < x->next_s)
+            if (at_s > x->from->wall_s && at_s < x->next_s)
                 x->next_s = at_s;
         }
     }
 }
 
-static int exchange(struct reading *x, int64_t now_us)
+static int exchange(struct reading *x)
 {
     struct contracts *c = x->c;
     struct tranche_use **lender = NULL;
@@ -339,26 +429,26 @@ static int exchange(struct reading *x, int64_t now_us)
     c->lender = lender;
     memcpy(c->lender_at, at, sizeof at);
     stop_slices(c);
-    contracts_reckon(c, x->sites, now_us, x->wall_s); /* nobody sees a tranche without its rate */
+    contracts_reckon(c, x->from->sites, x->from->now_us,
+                     x->from->wall_s); /* nobody sees a tranche without its rate */
     pthread_rwlock_unlock(&c->lock);
     x->list = NULL;
     x->n = 0;
     return 0;
 }
 
-int contracts_sync(struct contracts *c, struct accounts *a, const struct sites *sites,
-                   const char *currency, int64_t now_us, int64_t wall_s, struct err *e)
+int contracts_sync(struct contracts *c, const struct contracts_source *s, struct err *e)
 {
-    struct reading x = {.c = c, .sites = sites, .currency = currency, .wall_s = wall_s, .e = e};
+    struct reading x = {.c = c, .from = s, .e = e};
     int was_stale = atomic_exchange(&c->is_stale, 0), r;
 
     c->round++;
     x.list = calloc(CONTRACTS_MAX, sizeof *x.list);
-    r = x.list ? accounts_contracts_next(a, wall_s, &x.next_s, e) : no_memory(&x);
+    r = x.list ? accounts_contracts_next(s->store, s->wall_s, &x.next_s, e) : no_memory(&x);
     if (!r)
-        r = accounts_contracts(a, wall_s, INT64_MAX, add, &x, e);
+        r = read_all(&x);
     if (!r)
-        r = exchange(&x, now_us);
+        r = exchange(&x);
     for (int i = 0; i < x.n; i++)
         contracts_put(x.list[i]);
     free((void *)x.list);

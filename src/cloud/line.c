@@ -12,6 +12,8 @@ struct line {
     pthread_mutex_t lock; /* rank: a leaf */
     int32_t capacity;
     int32_t n_places;                    /* of these: that may be used; under the lock */
+    int32_t n_kept;                      /* for those that go first ... */
+    int32_t n_first;                     /* ... who have so many; under the lock */
     _Atomic int32_t n_inside, n_waiting; /* written under the lock */
     uint64_t n_begun;                    /* of those that waited: the clock of their ages */
     int64_t placed_us;                   /* when they were given their places */
@@ -81,10 +83,20 @@ int32_t line_before(struct line *l, const struct line_place *p, int64_t now_us)
     return n;
 }
 
-/* Are there places for so many? */
-static int fits(const struct line *l, int32_t n)
+/* Of the places kept for those that go first: that they do not have. One place is everybody's. */
+static int32_t n_unused(const struct line *l)
 {
-    return l->n_places && (!l->n_inside || l->n_inside + n <= l->n_places);
+    int32_t kept = l->n_kept < l->n_places ? l->n_kept : l->n_places - 1;
+
+    return kept > l->n_first ? kept - l->n_first : 0;
+}
+
+/* Are there places for so many? */
+static int fits(const struct line *l, int32_t n, int goes_first)
+{
+    int32_t kept = goes_first ? 0 : n_unused(l);
+
+    return l->n_places && (!l->n_inside || l->n_inside + n + kept <= l->n_places);
 }
 
 static int rank_of(const struct line_place *p)
@@ -95,27 +107,9 @@ static int rank_of(const struct line_place *p)
 static void let_in(struct line *l, struct line_place *p)
 {
     l->n_inside += p->n_seqs;
+    l->n_first += p->goes_first ? p->n_seqs : 0;
     p->state = LINE_INSIDE;
     atomic_store_explicit(&p->has, 1, memory_order_release);
-}
-
-int line_enter(struct line *l, struct line_place *p)
-{
-    int has;
-
-    CHECK(p->n_seqs > 0 && p->state == LINE_AWAY);
-    pthread_mutex_lock(&l->lock);
-    has = !l->n_places ? ERR_SITE_CLOSED : !l->sched.first && fits(l, p->n_seqs);
-    if (has > 0) {
-        let_in(l, p);
-    } else if (!has) {
-        p->turn = (struct sched_job){.tier = rank_of(p), .tenant = p->tenant, .n_seqs = 1};
-        sched_enter(&l->sched, &p->turn, l->n_begun);
-        l->n_waiting += p->n_seqs;
-        p->state = LINE_WAITS;
-    }
-    pthread_mutex_unlock(&l->lock);
-    return has;
 }
 
 static struct line_place *place_of(struct sched_job *j)
@@ -135,18 +129,33 @@ static void tell(struct line_place *p)
         mbox_wake(p->reader);
 }
 
-/* Whoever's turn it is goes, as far as there is room: nobody overtakes one that needs more. Where
- * all places are taken nobody is looked at, so that thousands may leave who only waited. */
+/* Who goes now; NULL: nobody can. Nobody overtakes one that needs more places than there are, but
+ * those for whom places are kept. */
+static struct line_place *next_in(struct line *l)
+{
+    struct sched_turn t;
+    struct line_place *p;
+
+    if (fits(l, 1, 0)) /* else nobody is passed over, but waits for a place that is not kept */
+        sched_note_owed(&l->sched, l->n_begun);
+    sched_next(&l->sched, 0, &t);
+    p = t.job ? place_of(t.job) : NULL;
+    if (!p || fits(l, p->n_seqs, p->goes_first))
+        return p;
+    for (struct sched_job *j = l->sched.first; j && !p->goes_first; j = j->next) {
+        if (j->tier == ROTA_CONTRACT && fits(l, place_of(j)->n_seqs, 1))
+            return place_of(j);
+    }
+    return NULL;
+}
+
+/* As far as there is room. Where all places are taken nobody is looked at, so that thousands may
+ * leave who only waited. */
 static void let_all_in(struct line *l)
 {
-    while (fits(l, 1)) {
-        struct sched_turn t;
-        struct line_place *p;
-        sched_note_owed(&l->sched, l->n_begun);
-        sched_next(&l->sched, 0, &t);
-        p = t.job ? place_of(t.job) : NULL;
-        if (!p || !fits(l, p->n_seqs))
-            return;
+    struct line_place *p;
+
+    while (fits(l, 1, 1) && (p = next_in(l))) {
         sched_seat(&p->turn, &l->slot);
         sched_begin(&l->sched, &l->slot);
         sched_charge(&p->turn, p->n_tokens);
@@ -156,6 +165,39 @@ static void let_all_in(struct line *l)
         let_in(l, p);
         tell(p);
     }
+}
+
+/* May it go before all that wait? Not before others that go first, and before one that is owed a
+ * place only to a place that is kept. */
+static int overtakes(const struct line *l, const struct line_place *p)
+{
+    if (!p->goes_first)
+        return 0;
+    for (const struct sched_job *j = l->sched.first; j; j = j->next) {
+        if (j->tier == ROTA_CONTRACT || (j->is_owed && p->n_seqs > n_unused(l)))
+            return 0;
+    }
+    return 1;
+}
+
+int line_enter(struct line *l, struct line_place *p)
+{
+    int has;
+
+    CHECK(p->n_seqs > 0 && p->state == LINE_AWAY);
+    pthread_mutex_lock(&l->lock);
+    has = !l->n_places ? ERR_SITE_CLOSED
+                       : fits(l, p->n_seqs, p->goes_first) && (!l->sched.first || overtakes(l, p));
+    if (has > 0) {
+        let_in(l, p);
+    } else if (!has) {
+        p->turn = (struct sched_job){.tier = rank_of(p), .tenant = p->tenant, .n_seqs = 1};
+        sched_enter(&l->sched, &p->turn, l->n_begun);
+        l->n_waiting += p->n_seqs;
+        p->state = LINE_WAITS;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return has;
 }
 
 static void turn_all_away(struct line *l)
@@ -180,6 +222,14 @@ void line_derate(struct line *l, int32_t factor_ppm)
     pthread_mutex_unlock(&l->lock);
 }
 
+void line_keep(struct line *l, int32_t n)
+{
+    pthread_mutex_lock(&l->lock);
+    l->n_kept = n;
+    let_all_in(l);
+    pthread_mutex_unlock(&l->lock);
+}
+
 void line_leave(struct line *l, struct line_place *p, int64_t n_tokens)
 {
     pthread_mutex_lock(&l->lock);
@@ -187,6 +237,7 @@ void line_leave(struct line *l, struct line_place *p, int64_t n_tokens)
         stop_waiting(l, p);
     if (p->state == LINE_INSIDE) {
         l->n_inside -= p->n_seqs;
+        l->n_first -= p->goes_first ? p->n_seqs : 0;
         sched_charge_late(&l->sched, p->tenant, rank_of(p), n_tokens);
     }
     p->state = LINE_AWAY;

@@ -6,6 +6,10 @@
  * of tokens, nobody for ever. What is there already is never taken away. A request of more
  * sequences than there are places goes when nobody else is there.
  *
+ * Who is within a contract goes first, before all tiers. As what is there stays there, places may
+ * be kept for such work: so many others cannot have, but for those that it has itself. One place at
+ * least is everybody's.
+ *
  * The site of the supplier may leave only a part of the places (policy/derate.h). With none nobody
  * is let in, and who waits is turned away.
  *
@@ -54,6 +58,9 @@ int32_t line_before(struct line *l, const struct line_place *p, int64_t now_us);
 
 /* So much of the places may be used from now on, in millionths. What is there stays. */
 void line_derate(struct line *l, int32_t factor_ppm);
+
+/* So many places are kept for those within a contract from now on. */
+void line_keep(struct line *l, int32_t n);
 
 int32_t line_capacity(const struct line *l); /* of all */
 /* Sequences that have their places, and that wait. */

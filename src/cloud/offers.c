@@ -808,13 +808,26 @@ int offers_view(struct offers *o, int64_t now_us, int with_here,
 
 /* ---- sites ----------------------------------------------------------------------------------- */
 
-void offers_obey(struct offers *o)
+void offers_obey(struct offers *o, const _Atomic int32_t kept[SITES_EVER_MAX])
 {
     pthread_rwlock_rdlock(&o->lock);
     for (int i = 0; i < o->n_offers; i++) {
         struct cloud_offer *of = o->offer[i];
         if (of->i_site >= 0 && of->sup->ops->derate)
             of->sup->ops->derate(of->sup, sites_factor(o->sites, of->i_site));
+        if (of->i_site >= 0 && of->sup->ops->keep)
+            of->sup->ops->keep(of->sup, atomic_load(&kept[of->i_site]));
+    }
+    pthread_rwlock_unlock(&o->lock);
+}
+
+void offers_local_sites(struct offers *o, uint64_t ret[SITES_EVER_MAX / 64])
+{
+    pthread_rwlock_rdlock(&o->lock);
+    for (int i = 0; i < o->n_offers; i++) {
+        int at = o->offer[i]->i_site;
+        if (at >= 0 && asked_is_local(o->offer[i]->sup->id))
+            ret[at / 64] |= UINT64_C(1) << (at % 64);
     }
     pthread_rwlock_unlock(&o->lock);
 }

@@ -435,6 +435,11 @@ static void relay_derate(struct supplier *s, int32_t factor_ppm)
     line_derate(of(s)->c.line, factor_ppm);
 }
 
+static void relay_keep(struct supplier *s, int32_t n)
+{
+    line_keep(of(s)->c.line, n);
+}
+
 static const struct supplier_facts *relay_facts(const struct supplier *s)
 {
     return &of(s)->facts;
@@ -690,6 +695,7 @@ static const struct supplier_ops ops = {
     .release = relay_release,
     .before = relay_before,
     .derate = relay_derate,
+    .keep = relay_keep,
 };
 
 int relay_new(struct supplier **ret, const struct relay_config *c, struct err *e)

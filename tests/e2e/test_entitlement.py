@@ -1,11 +1,16 @@
 """Contracts in admission: what a tenant's contract entitles to goes before all others, what is above it is refused, paid or borrowed."""
+import json
+import os
 import sqlite3
+import subprocess
 import threading
+import urllib.request
 
 import pytest
 
+from finding import find_gaufre
 from mock_upstream import CHAT
-from serving import wait_for
+from serving import MODEL, Server, wait_for
 from test_sites import world  # noqa: F401  fixture
 
 pytestmark = pytest.mark.sanitize
@@ -146,3 +151,78 @@ def test_none_is_said(world):  # noqa: F811
     assert "entitles to nothing" in w.server.read_log()
     (w.folder / "deal.yaml").write_text(text)
     w.cli("contract", "check", w.folder / "deal.yaml")
+
+
+def test_places_are_kept_for_it(world):  # noqa: F811
+    """Two places at the supplier, one of them the contract's: others never have both, so the contract's request is served while they work."""
+    held = threading.Event()
+
+    def script(a):
+        if a.request.json["messages"][0]["content"] == "x":
+            assert held.wait(120)
+        a.reply(200, CHAT)
+
+    w = world(more={"a": "    concurrency: 2\n"}).serve()
+    w.mocks["a"].script = script
+    w.site("set", "osl1", "--state", "draining")
+    assert w.admin("POST", "/contracts", {"text": contract("reject").replace("price: 5", "concurrency: 1, price: 5")})[0] == 201
+    threads = [threading.Thread(target=ask, args=(w, "other")) for _ in range(4)]
+    for t in threads:
+        t.start()
+    wait_for("one is there, three wait", lambda: len(w.mocks["a"].requests) == 1 and w.show("fra1")["waiting"] == 3)
+    status, heads, _ = w.server.post("/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "mine"}]},
+                                     {"Authorization": f"Bearer {w.keys['acme']}"})
+    assert (status, heads["x-gaufre-contract"]) == (200, "deal/one")
+    assert len(w.mocks["a"].requests) == 2
+    held.set()
+    for t in threads:
+        t.join()
+
+
+def test_the_engine_gives_way(tmp_path):
+    """One place in the engine. An answer of another tenant, in the highest tier, is put aside for the contract's and goes on
+    as if nothing had been; it was on borrowed power."""
+    env = {**os.environ, "GAUFRE_HOME": str(tmp_path)}
+
+    def cli(*args):
+        return subprocess.run([find_gaufre(), *map(str, args)], check=True, capture_output=True, text=True, env=env).stdout.strip()
+
+    (tmp_path / "c.yaml").write_text("sites: [{name: here, energised_mw: 0.75}]\nsite: here\nbatch: 1\nspeculation: off\n")
+    (tmp_path / "deal.yaml").write_text(contract("reject", 100000).replace("fra1", "here"))
+    keys = {}
+    for t in ("acme", "other"):
+        cli("tenant", "new", t)
+        keys[t] = {"Authorization": "Bearer " + cli("key", "new", t, "--tenant", t, "--tiers", "priority,default,flex")}
+    cli("contract", "amend", tmp_path / "deal.yaml")
+    server = Server(str(tmp_path), "-c", tmp_path / "c.yaml")
+    slow = {"model": MODEL, "prompt": "Once upon a time", "max_tokens": 150, "temperature": 0, "ignore_eos": True,
+            "service_tier": "priority", "stream": True}
+
+    def stream(on_text=lambda: None):
+        r = urllib.request.Request(server.url + "/v1/completions", json.dumps(slow).encode(), {"Content-Type": "application/json", **keys["other"]})
+        got = ""
+        with urllib.request.urlopen(r) as answer:
+            assert answer.headers["x-gaufre-tier"] == "priority" and "x-gaufre-contract" not in answer.headers
+            for line in answer:
+                if line.startswith(b"data: {"):
+                    got += json.loads(line[6:])["choices"][0]["text"]
+                    on_text()
+        return got
+
+    try:
+        alone = stream()
+        began, result = threading.Event(), {}
+        low = threading.Thread(target=lambda: result.update(text=stream(began.set)))
+        low.start()
+        began.wait()
+        status, heads, _ = server.post("/v1/completions", {"model": MODEL, "prompt": "Two and two is", "max_tokens": 2}, keys["acme"])
+        assert (status, heads["x-gaufre-contract"], heads["x-gaufre-tier"]) == (200, "deal/one", "default")
+        assert low.is_alive() and "text" not in result  # it was put aside
+        low.join()
+        assert result["text"] == alone
+        with sqlite3.connect(server.ledger) as db:
+            got = wait_for("the rows", lambda: (lambda r: r if len(r) == 3 else None)(
+                db.execute("SELECT tenant, contract, tranche, lent FROM usage ORDER BY at_us").fetchall()))
+        assert sorted(got) == [("acme", "deal", "one", 0)] + 2 * [("other", "deal", "one", 1)]
+    finally:
+        assert server.stop() == 0, server.read_log()[-4000:]

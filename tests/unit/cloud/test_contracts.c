@@ -477,6 +477,63 @@ static void full_queue(void **state)
     end(&first, 10);
 }
 
+static int measure(void *arg, struct accounts *a, struct err *e)
+{
+    const struct account_who who = {"test", WALL_S};
+    struct measured_row row = {.signature = "", .public_key = ""};
+
+    return accounts_measure(a, &who, arg, &row, e);
+}
+
+/* What was measured goes before what is declared: 30 J a token, so 0.75 MW make 25,000 a second. */
+static void measured(void **state)
+{
+    struct measurement m = {.contract = "c1",
+                            .site = "fra",
+                            .engine = "another",
+                            .from_s = 1000,
+                            .until_s = 1060,
+                            .method = ENERGY_RAPL,
+                            .boundary = ENERGY_IT,
+                            .n_rows = 1,
+                            .n_levels = 1,
+                            .concurrency = {4},
+                            .row[0] = {.model = "m", .input = 100, .output = 20, .weight = 1}};
+    struct cloud_contract_view v;
+    struct err e = {0};
+    char text[2100];
+
+    (void)state;
+    m.point[0][0] = (struct measurement_point){.requests = 5,
+                                               .output_tokens = 100,
+                                               .window_us = 10 * S,
+                                               .window_tokens = 100,
+                                               .energy_uj = 3000 * S,
+                                               .uncertainty_permille = 50};
+    snprintf(text, sizeof text, "%sbasket:\n  - {model: m, input: 100, output: 20}\n",
+             text_of("reject", "", "2026-02-01"));
+    put_contract(text, 0);
+    assert_int_equal(cloud_with_accounts(cloud, now_us, measure, &m, &e), 0);
+    assert_int_equal(cloud_view_contract(cloud, "c1", &v), 0);
+    assert_int_equal(v.full, 25000000 + 5000); /* the other tranche has its own */
+    assert_string_equal(v.basis, "measured");
+    /* Where this process computes, only what this version makes counts. */
+    at[0].id = "local/m";
+    assert_int_equal(cloud_remove_offer(cloud, &at[0]), 0);
+    assert_int_equal(cloud_add_offer(cloud, 0, &at[0], &e), 0);
+    at_time(now_us + S);
+    assert_int_equal(cloud_view_contract(cloud, "c1", &v), 0);
+    assert_int_equal(v.full, 15000);
+    assert_string_equal(v.basis, "declared");
+    m.engine = GAUFRE_VERSION;
+    m.from_s = 2000;
+    m.until_s = 2060;
+    assert_int_equal(cloud_with_accounts(cloud, now_us, measure, &m, &e), 0);
+    assert_int_equal(cloud_view_contract(cloud, "c1", &v), 0);
+    assert_int_equal(v.full, 25005000);
+    at[0].id = "a/m";
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -488,6 +545,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(time_passes, setup, teardown),
         cmocka_unit_test_setup_teardown(two_contracts, setup, teardown),
         cmocka_unit_test_setup_teardown(lending, setup, teardown),
+        cmocka_unit_test_setup_teardown(measured, setup, teardown),
         cmocka_unit_test_setup_teardown(full_queue, setup, teardown),
     };
 

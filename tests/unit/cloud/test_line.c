@@ -31,6 +31,18 @@ static int enter(struct line *l, int i, enum tier tier, int32_t tenant, int32_t 
     return line_enter(l, &place[i]);
 }
 
+static int first(struct line *l, int i, int32_t n_seqs)
+{
+    place[i] = (struct line_place){.tier = TIER_DEFAULT,
+                                   .tenant = 9,
+                                   .n_seqs = n_seqs,
+                                   .n_tokens = 10,
+                                   .goes_first = 1,
+                                   .reader = &box,
+                                   .item = &item[i]};
+    return line_enter(l, &place[i]);
+}
+
 /* Which one was told, and no other; -1: none. */
 static int told(void)
 {
@@ -163,6 +175,93 @@ static void not_for_ever(void **state)
     assert_true(n >= SCHED_STEPS);
     for (; k >= 0; k = told())
         line_leave(l, &place[k], 1);
+}
+
+/* Who is within a contract goes before all, and before a larger one that has no room. */
+static void contracts_go_first(void **state)
+{
+    struct line *l = *state;
+
+    assert_true(enter(l, 0, TIER_PRIORITY, 1, 2, 10));
+    assert_false(enter(l, 1, TIER_PRIORITY, 1, 2, 10));
+    assert_false(first(l, 2, 1));
+    assert_false(first(l, 3, 1));
+    line_leave(l, &place[0], 1);
+    for (struct mbox_item *list = mbox_take(&box), *it; (it = mbox_next(&list));)
+        assert_true(it == &item[2] || it == &item[3]); /* both */
+    expect(l, 2, 2);
+    line_leave(l, &place[2], 1);
+    assert_int_equal(told(), -1); /* the larger one has no room yet */
+    assert_true(first(l, 4, 1));  /* and does not keep it out */
+    expect(l, 2, 2);
+    line_leave(l, &place[3], 1);
+    line_leave(l, &place[4], 1);
+    assert_int_equal(told(), 1);
+    line_leave(l, &place[1], 1);
+}
+
+/* Places that are kept for contracts stay free for them; one is everybody's all the same. */
+static void places_are_kept(void **state)
+{
+    struct line *l = line_new(4);
+
+    (void)state;
+    line_keep(l, 3);
+    assert_true(enter(l, 0, TIER_PRIORITY, 1, 1, 10));
+    assert_false(enter(l, 1, TIER_PRIORITY, 1, 1, 10));
+    assert_true(first(l, 2, 1));
+    assert_true(first(l, 3, 2));
+    assert_false(first(l, 4, 1));
+    line_leave(l, &place[0], 1);
+    assert_int_equal(told(), 4); /* it goes before, also to a place that is not kept */
+    line_leave(l, &place[2], 1);
+    assert_int_equal(told(), 1); /* three are there: the fourth is everybody's */
+    assert_false(enter(l, 5, TIER_FLEX, 2, 1, 10));
+    line_leave(l, &place[3], 1);
+    assert_int_equal(told(), -1);
+    expect(l, 2, 1);
+    line_keep(l, 1);
+    assert_int_equal(told(), 5);
+    line_keep(l, 100); /* more than there are: as all but one */
+    assert_false(enter(l, 6, TIER_FLEX, 2, 1, 10));
+    assert_true(first(l, 7, 1));
+    line_keep(l, 0);
+    assert_int_equal(told(), -1);
+    line_leave(l, &place[1], 1);
+    assert_int_equal(told(), 6);
+    for (int i = 0; i < 8; i++)
+        line_leave(l, &place[i], 1);
+    expect(l, 0, 0);
+    line_free(l);
+}
+
+/* One that is owed a place waits for one that is not kept, and keeps no contract from its own. */
+static void owed_and_kept(void **state)
+{
+    struct line *l = line_new(2);
+    int n = 0;
+
+    (void)state;
+    line_keep(l, 1);
+    assert_true(enter(l, 0, TIER_PRIORITY, 1, 1, 10));
+    assert_false(enter(l, 1, TIER_BATCH, 2, 1, 10));
+    for (int k = 2; place[1].turn.is_owed == 0; k = k == 2 ? 0 : 2) {
+        assert_false(enter(l, k, TIER_PRIORITY, 1, 1, 10));
+        line_leave(l, &place[k == 2 ? 0 : 2], 1);
+        if (told() == 1) { /* it was owed, and has gone */
+            n = -1;
+            line_leave(l, &place[k], 1);
+            break;
+        }
+        assert_true(++n <= SCHED_STEPS + 3);
+    }
+    assert_int_equal(n, -1);
+    /* It has the place that is everybody's; the contract's is kept. */
+    assert_true(first(l, 4, 1));
+    line_leave(l, &place[4], 1);
+    line_leave(l, &place[1], 1);
+    expect(l, 0, 0);
+    line_free(l);
 }
 
 /* Thousands wait and leave without having been there: while all places are taken that looks at none
@@ -353,6 +452,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(large_ones, setup, teardown),
         cmocka_unit_test_setup_teardown(not_for_ever, setup, teardown),
         cmocka_unit_test_setup_teardown(many_give_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(contracts_go_first, setup, teardown),
+        cmocka_unit_test_setup_teardown(places_are_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(owed_and_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(places, setup, teardown),
         cmocka_unit_test_setup_teardown(places_now_and_then, setup, teardown),
         cmocka_unit_test_setup_teardown(derated, setup, teardown),

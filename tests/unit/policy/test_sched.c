@@ -13,7 +13,7 @@
 #include "policy/batch.h"
 #include "policy/sched.h"
 
-enum { BATCH, FLEX, NORMAL, HIGH }; /* tiers, by rank */
+enum { BATCH, FLEX, NORMAL, HIGH, CONTRACT }; /* tiers, by rank */
 enum { SLOTS_MAX = 12, JOBS_MAX = 400, SEQS = 4, GIVE_WAY_US = 30 };
 
 /* ---- a small engine -------------------------------------------------------------------------- */
@@ -223,7 +223,8 @@ static void check_turn(const struct sched_turn *t)
         return;
     assert_int_equal(n_free, 0);
     one = sched_one(t->slot);
-    if (!poor || (fills_for(mine.tier) && one.tier < ROTA_FIRM && one.tier < mine.tier))
+    if (!poor || (fills_for(mine.tier) && one.tier < ROTA_FIRM && one.tier < mine.tier) ||
+        (mine.tier == CONTRACT && one.tier < CONTRACT))
         return;
     assert_int_equal(n_of(mine.tenant, mine.tier), 0); /* only for one that has nothing ... */
     assert_true(one.tier <= mine.tier);
@@ -414,7 +415,7 @@ static void random_arrivals(void **state)
         sim_open(n_slots, 12 + (int32_t)(seed % 4) * 20, seed);
         for (int i = 0; i < 1500; i++) {
             for (int k = below(3); k > 0 && sim->n_live < 30; k--)
-                n_ever += arrive(below(4), below(5), below(4) ? 1 : 1 + below(SEQS), 1 + below(200),
+                n_ever += arrive(below(5), below(5), below(4) ? 1 : 1 + below(SEQS), 1 + below(200),
                                  1 + below(100)) != NULL;
             if (seed & 1)
                 pause_some();
@@ -667,6 +668,59 @@ static void batch_gives_way_to_all(void **state)
     sim_close();
 }
 
+/* What is within a contract has its place in the same step, whatever is there, of the lowest tier
+ * first and of it the newest; what gave way goes on and comes to its end. */
+static void all_give_way_to_contracts(void **state)
+{
+    struct job *low[4], *first[5];
+
+    sim_open(4, 1000, 67);
+    for (int i = 0; i < 4; i++) /* two tenants of two, each the older one of its own */
+        low[i] = arrive(i < 3 ? HIGH : NORMAL, i % 2, 1, 32, 60);
+    step();
+    first[0] = arrive(CONTRACT, 0, 1, 32, 10); /* its tenant has slots already */
+    step();
+    assert_int_equal(first[0]->began, sim->step);
+    assert_non_null(low[3]->sched.aside); /* the lowest */
+    first[1] = arrive(CONTRACT, 7, 1, 32, 10);
+    step();
+    assert_int_equal(first[1]->began, sim->step);
+    assert_non_null(low[2]->sched.aside); /* the newest of who has most */
+    for (int i = 2; i < 5; i++)
+        first[i] = arrive(CONTRACT, 7, 1, 32, 10);
+    step();
+    for (int i = 0; i < 4; i++)
+        assert_non_null(low[i]->sched.aside);
+    assert_int_equal(first[2]->began, sim->step);
+    assert_int_equal(first[3]->began, sim->step);
+    assert_int_equal(first[4]->began, 0); /* of a contract none gives way to another of it */
+    while (sim->n_live)
+        step();
+    assert_int_equal(sim->n_put_aside, 4);
+    sim_close();
+}
+
+/* A flood of requests within contracts: one of another tier is owed a place after SCHED_STEPS. */
+static void contracts_leave_one_place(void **state)
+{
+    struct job *low;
+
+    sim_open(2, 1000, 71);
+    for (int i = 0; i < 4; i++)
+        arrive(CONTRACT, 1, 1, 20, 10);
+    step();
+    low = arrive(NORMAL, 0, 1, 20, 10);
+    while (low->is_live) {
+        while (sim->n_live < 5)
+            assert_non_null(arrive(CONTRACT, 1, 1, 20, 10));
+        step();
+        assert_true(sim->step - low->came < SCHED_STEPS + 40);
+    }
+    while (sim->n_live)
+        step();
+    sim_close();
+}
+
 /* Below a flood of the tiers above, batch has its turn all the same. */
 static void batch_waits_no_longer(void **state)
 {
@@ -862,6 +916,8 @@ int main(void)
         cmocka_unit_test(many_tenants),
         cmocka_unit_test(flex_gives_way),
         cmocka_unit_test(batch_gives_way_to_all),
+        cmocka_unit_test(all_give_way_to_contracts),
+        cmocka_unit_test(contracts_leave_one_place),
         cmocka_unit_test(batch_waits_no_longer),
         cmocka_unit_test(a_late_tenant_has_a_slot),
         cmocka_unit_test(paused_give_way),
