@@ -115,6 +115,8 @@ def console(pages, out):
     with tempfile.TemporaryDirectory() as folder:
         cloud = House(pathlib.Path(folder), None)
         admin = Admin(cloud)
+        for path in sorted((ROOT / "examples/contracts").glob("*.yaml")):
+            admin("POST", "/contracts", {"text": path.read_text(encoding="utf-8"), "reason": "signed"})
         keys = []
         for tenant, limits in TENANTS.items():
             admin("POST", "/tenants", {"id": tenant, **limits})
@@ -139,7 +141,7 @@ def console(pages, out):
             t.start()
         try:
             shots = [("overview", "wide", "light", "overview"), ("requests", "tablet", "dark", "requests"), ("requests", "phone", "light", "phone"), ("keys", "tablet", "light", "keys"),
-                     ("sites", "wide", "dark", "sites")]
+                     ("sites", "wide", "dark", "sites"), ("contracts", "wide", "light", "contracts")]
             opened = [pages.open(cloud.server.url, size=size, theme=theme, path=f"/console#/{view}", ready=".co-login") for view, size, theme, _ in shots]
             for page in opened:
                 page.fill("#admin-key", admin.key)

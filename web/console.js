@@ -11,11 +11,12 @@ import * as requests from './console_requests.js';
 import * as tenants from './console_tenants.js';
 import * as keys from './console_keys.js';
 import * as sites from './console_sites.js';
+import * as contracts from './console_contracts.js';
 import * as prices from './console_prices.js';
 import * as audit from './console_audit.js';
 
 const VIEWS = [['overview', 'Overview', overview], ['requests', 'Requests', requests], ['tenants', 'Tenants', tenants],
-    ['keys', 'Keys', keys], ['sites', 'Sites', sites], ['prices', 'Prices', prices], ['audit', 'Audit', audit]];
+    ['keys', 'Keys', keys], ['sites', 'Sites', sites], ['contracts', 'Contracts', contracts], ['prices', 'Prices', prices], ['audit', 'Audit', audit]];
 
 let view = null;
 let live = null;

@@ -72,6 +72,7 @@ static const struct route routes[] = {
     {"/admin/v1/sites/", GETS | API_PATCH, REST | NO_V1, ADMIN, API_ROUTE_ADMIN_SITE, NULL},
     {"/admin/v1/contracts", GETS | API_POST, NO_V1, ADMIN, API_ROUTE_ADMIN_CONTRACTS, NULL},
     {"/admin/v1/contracts/", GETS, REST | NO_V1, ADMIN, API_ROUTE_ADMIN_CONTRACT, NULL},
+    {"/admin/v1/obligations", GETS, NO_V1, ADMIN, API_ROUTE_ADMIN_OBLIGATIONS, NULL},
     {"/admin/v1/reload", API_POST, NO_V1, ADMIN, API_ROUTE_ADMIN_RELOAD, NULL},
     {"/admin/v1/drain", GETS | API_POST, NO_V1, OPERATE, API_ROUTE_ADMIN_DRAIN, NULL},
     {"/admin/v1/answers", API_POST, NO_V1, OPERATE, API_ROUTE_ADMIN_TAKE, NULL},

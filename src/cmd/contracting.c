@@ -339,53 +339,21 @@ static int history(struct contract_opts *o, int n, char **argv, struct err *e)
 
 /* ---- the report ------------------------------------------------------------------------------ */
 
-/* The contracts that are reported on. */
-struct portfolio {
-    struct contract_file *file[REPORT_CONTRACTS_MAX];
-    const struct contract *contract[REPORT_CONTRACTS_MAX];
-    struct report report;
-    int n;
-    struct err *e;
-};
-
-static int add(struct portfolio *p, struct contract_file *f)
-{
-    for (int i = 0; i < p->n; i++) {
-        if (!strcmp(p->contract[i]->name, contract_file_contract(f)->name))
-            return contract_file_err(f, -1, "contract", p->e, "it is there twice");
-    }
-    p->contract[p->n] = contract_file_contract(f);
-    p->file[p->n++] = f;
-    return 0;
-}
-
-static int add_stored(void *arg, const struct contract_version *v)
-{
-    struct portfolio *p = arg;
-    struct contract_file *f;
-    int r;
-
-    if (p->n == REPORT_CONTRACTS_MAX)
-        return err_set(p->e, ERR_LIMIT, "more than %d contracts", REPORT_CONTRACTS_MAX);
-    r = contract_file_parse(&f, v->name, v->text, strlen(v->text), p->e);
-    return r ? r : add(p, f); /* no name is there twice */
-}
-
 /* Those that are named; without names those that hold, of the store. */
-static int gather(struct contract_opts *o, int n, char **argv, struct portfolio *p)
+static int gather(struct contract_opts *o, int n, char **argv, struct portfolio *p, struct err *e)
 {
     int r = 0;
 
     if (!n) {
-        r = contract_source_store(&o->source, p->e);
+        r = contract_source_store(&o->source, e);
         return r ? r
-                 : accounts_contracts(o->source.store, o->source.as_of_s, o->source.known_s,
-                                      add_stored, p, p->e);
+                 : portfolio_add_stored(p, o->source.store, o->source.as_of_s, o->source.known_s,
+                                        e);
     }
     for (int i = 0; !r && i < n; i++) {
         struct contract_file *f;
-        r = contract_source_open(&o->source, argv[i], &f, p->e);
-        if (!r && (r = add(p, f)))
+        r = contract_source_open(&o->source, argv[i], &f, e);
+        if (!r && (r = portfolio_add(p, f, e)))
             contract_file_close(f);
     }
     return r;
@@ -393,13 +361,12 @@ static int gather(struct contract_opts *o, int n, char **argv, struct portfolio 
 
 static int report(struct contract_opts *o, int n, char **argv, struct err *e)
 {
-    struct portfolio *p = calloc(1, sizeof *p);
-    int r;
+    struct portfolio *p;
+    int r = portfolio_new(&p, e);
 
-    if (!p)
-        return err_set(e, ERR_NOMEM, "out of memory");
-    p->e = e;
-    r = gather(o, n, argv, p);
+    if (r)
+        return r;
+    r = gather(o, n, argv, p, e);
     if (!r)
         report_make(&p->report, p->contract, p->n, o->source.as_of_s);
     if (!r && o->json)
@@ -408,9 +375,7 @@ static int report(struct contract_opts *o, int n, char **argv, struct err *e)
         r = err_set(e, ERR_NOMEM, "no memory for the page");
     else if (!r && !o->html)
         report_print(&p->report);
-    for (int i = 0; i < p->n; i++)
-        contract_file_close(p->file[i]);
-    free(p);
+    portfolio_free(p);
     return r;
 }
 

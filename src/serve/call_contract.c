@@ -1,5 +1,5 @@
-/* The admin API's contracts: those that hold, one with its versions, and one version more. Runs on
- * prep threads, as it waits for a database. */
+/* The admin API's contracts: those that hold, one with its versions, one version more, and what all
+ * of them oblige to. Runs on prep threads, as it waits for a database. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "cloud/accounts.h"
 #include "cloud/contract_file.h"
+#include "cloud/portfolio.h"
 #include "serve/server.h"
 
 #define BODY_MAX ((size_t)1 << 20)
@@ -20,7 +21,7 @@ struct asked {
     int64_t as_of_s, known_s;
     struct contract_version amend;
     struct account_who who;
-    json_t *list;
+    json_t *list, *report;
     struct err *e;
 };
 
@@ -182,6 +183,42 @@ static int amend(struct call *c, struct asked *x, struct err *e)
                              json_pack("{s:s, s:I}", "object", "contract.version", "version",
                                        (json_int_t)x->amend.version),
                              e);
+}
+
+/* ---- what they oblige to --------------------------------------------------------------------- */
+
+static int report(void *arg, struct accounts *a, struct err *e)
+{
+    struct asked *x = arg;
+    struct portfolio *p;
+    int r = portfolio_new(&p, e);
+
+    if (r)
+        return r;
+    r = portfolio_add_stored(p, a, x->as_of_s, x->known_s, e);
+    if (!r) {
+        report_make(&p->report, p->contract, p->n, x->as_of_s);
+        x->report = report_json(&p->report);
+        if (json_object_set_new(x->report, "object", json_string("obligations")))
+            r = err_set(e, ERR_NOMEM, "No memory for the answer.");
+    }
+    portfolio_free(p);
+    return r;
+}
+
+int call_admin_obligations(struct call *c, struct err *e)
+{
+    struct asked x = {.as_of_s = clock_wall_us() / 1000000, .known_s = INT64_MAX};
+    int r = call_admin_day(c, "as_of", &x.as_of_s, e);
+
+    if (!r)
+        r = call_admin_day(c, "known_on", &x.known_s, e);
+    if (!r)
+        r = cloud_with_accounts(c->s->cloud, clock_now_us(), report, &x, e);
+    if (!r)
+        return call_admin_answer(c, 200, x.report, e);
+    json_decref(x.report);
+    return r;
 }
 
 /* ---- the door -------------------------------------------------------------------------------- */

@@ -1,5 +1,6 @@
 """The console: who is in, what is seen there, and what may be done."""
 import json
+import pathlib
 import threading
 import time
 
@@ -13,7 +14,8 @@ from serving import SLOW
 from test_accounts import Cloud
 from test_admin import Admin
 
-VIEWS = ("overview", "requests", "tenants", "keys", "sites", "prices", "audit")
+VIEWS = ("overview", "requests", "tenants", "keys", "sites", "contracts", "prices", "audit")
+CONTRACTS = pathlib.Path(__file__).resolve().parents[2] / "examples/contracts"
 SITES = """sites:
   - {name: fra1, region: eu, pue: 1.25, contracted_mw: 2.5, energised_mw: 1.5, carbon: 300, carbon_market: 0}
   - {name: osl1, region: no, dedicated_to: [acme]}
@@ -29,6 +31,7 @@ def place(tmp_path, pages):
         f.write(SITES)
     a = Admin(c)
     a("POST", "/tenants", {"id": "acme", "budget_per_month": "50.00EUR", "token_budget_per_day": 1000, "labels": {"env": "prod"}})
+    a("POST", "/contracts", {"text": (CONTRACTS / "fast-750.yaml").read_text()})
     a.alice = a("POST", "/keys", {"id": "alice", "tenant": "acme"})[1]["key"]
     a.eve = a("POST", "/keys", {"id": "eve", "tenant": "ops", "admin": True, "read_only": True})[1]["key"]
     pages.after.append(c.stop)
@@ -341,6 +344,11 @@ def test_hostile_data(pages, place, size):
     site = place("GET", "/sites/fra1")[1]
     front.get["/admin/v1/sites"] = lambda h: h.send_json(200, {"object": "list", "data": [
         {**site, "name": x, "region": x, "state": x, "generally_available": False, "dedicated_to": [x], "power_basis": x} for x in HOSTILE]})
+    contract, owed = place("GET", "/contracts")[1]["data"][0], place("GET", "/obligations")[1]
+    front.get["/admin/v1/contracts"] = lambda h: h.send_json(200, {"object": "list", "data": [
+        {**contract, "contract": x, "supplier": {"name": x}, "customer": {"name": x}, "tranches": [{**t, "name": x, "region": x, "mw": 99999.999999} for t in contract["tranches"]]} for x in HOSTILE]})
+    front.get["/admin/v1/obligations"] = lambda h: h.send_json(200, {**owed, "contracts": [{**owed["contracts"][0], "contract": x} for x in HOSTILE],
+                                                                    "concentration": [{**owed["concentration"][0], "name": x, "still_to_come": "9" * 30 + ".00"} for x in HOSTILE]})
     page = enter(pages, front.url, place.key, size=size)
     for view in VIEWS:
         go(page, view)

@@ -25,6 +25,9 @@ def test_walk_through(admin):
     assert one["version"] == 2 and [t["mw"] for t in one["tranches"] if t["name"] == "year-3"] == [400]
     assert [(v["version"], v["reason"], v["actor"]) for v in one["versions"]] == [(1, "signed", "key:root"), (2, "", "key:root")]
     assert admin("GET", "/contracts?known_on=2020-01-01")[1]["data"] == []
+    owed = admin("GET", "/obligations?as_of=2026-11-30")[1]
+    assert owed == {"object": "obligations", **json.loads(admin.cloud.cli("contract", "report", "--json", "--as-of", "2026-11-30"))}
+    assert owed["contracts"][0]["firm_watts_at_most"] == 750_000_000
     # The commands see the same, and the log has both.
     shown = json.loads(admin.cloud.cli("contract", "show", "fast-750", "--json", "--as-of", "2026-11-30"))
     assert shown == {k: v for k, v in listed[0].items() if k not in ("object", "version", "admission")}

@@ -1,0 +1,90 @@
+"""The console's contracts: what was promised, what became of it, and on whom it depends."""
+import datetime
+
+from playwright.sync_api import expect
+import pytest
+from test_accounts import Cloud
+from test_admin import Admin
+from test_console import CONTRACTS, enter
+
+
+@pytest.fixture
+def admin(tmp_path, pages):
+    c = Cloud(tmp_path, None)
+    pages.after.append(c.stop)
+    return Admin(c)
+
+
+def see(page, day):
+    page.fill("#contracts-day", day)
+    page.wait_for_function("(d) => document.querySelector('.co-gantt')?.getAttribute('aria-label') && document.querySelector('#contracts-day').value === d", arg=day)
+
+
+def row(page, table, name):
+    return page.get_by_role("table", name=table).locator("tbody tr").filter(has=page.get_by_text(name, exact=True))
+
+
+def part(page, lane, part):
+    """Where a part of a tranche's line begins and ends, in percent of the line."""
+    el = page.locator(".co-lane").filter(has=page.get_by_text(lane, exact=True)).locator(f"[data-part={part}]")
+    left, width = el.evaluate("(e) => [parseFloat(e.style.left), parseFloat(e.style.width)]")
+    return left, left + width
+
+
+def test_what_is_seen(pages, admin):
+    for path in sorted(CONTRACTS.glob("*.yaml")):
+        assert admin("POST", "/contracts", {"text": path.read_text()})[0] == 201
+    page = enter(pages, admin.cloud.server.url, admin.key, "contracts", size="wide")
+    see(page, "2027-02-01")
+    late = row(page, "Tranches", "year-2")
+    expect(late).to_contain_text("late")
+    expect(late).to_contain_text("2027-01-01")
+    expect(row(page, "Tranches", "beyond")).to_contain_text("2027-01-01 … 2028-01-01")
+    expect(row(page, "Contracts", "fast-750")).to_contain_text("150 of 400 MW")
+    expect(row(page, "Contracts", "fast-750")).to_contain_text("borrows what is idle")
+    power = page.get_by_role("region", name="Power")
+    for figure in ("222 MW", "472 MW", "250 MW", "1,260 MW"):
+        expect(power).to_contain_text(figure)
+    # The neocloud is the supplier of two of them, and owned by somebody else.
+    shares = page.get_by_role("table", name="Concentration")
+    expect(shares.locator("tbody tr").filter(has_text="Neo Compute Holding")).to_contain_text("owner of suppliers")
+    expect(shares.locator("tbody tr").filter(has=page.get_by_text("neocloud", exact=True))).to_contain_text("72 MW")
+    expect(page.locator(".co-gantt")).to_have_attribute("aria-label", r := page.locator(".co-gantt").get_attribute("aria-label"))
+    assert "8 tranches" in r
+    # Late until today, expected from then on; what is delivered follows on its delay.
+    delay, rest = part(page, "year-2", "late"), part(page, "year-2", "planned")
+    assert delay[0] < delay[1] == pytest.approx(rest[0], abs=0.01) and rest[1] > rest[0]
+    delay, rest = part(page, "year-1", "late"), part(page, "year-1", "active")
+    assert delay[1] == pytest.approx(rest[0], abs=0.01)
+    assert part(page, "beyond", "window")[1] < part(page, "beyond", "option")[0]
+
+
+def test_another_day(pages, admin):
+    """What was known on the day that is asked for: nothing had been delivered, nothing was late yet."""
+    admin("POST", "/contracts", {"text": (CONTRACTS / "fast-750.yaml").read_text()})
+    page = enter(pages, admin.cloud.server.url, admin.key, "contracts", size="wide")
+    expect(row(page, "Tranches", "year-1")).to_contain_text("active")
+    page.fill("#contracts-day", "2026-02-01")
+    expect(row(page, "Tranches", "year-1")).to_contain_text("planned")
+    page.fill("#contracts-day", "2025-01-01")  # before it was signed
+    expect(page.get_by_role("region", name="Contracts")).to_contain_text("No contract is recorded.")
+    expect(page.locator(".co-gantt")).to_be_hidden()
+    page.fill("#contracts-day", "2035-01-01")
+    expect(row(page, "Tranches", "year-1")).to_contain_text("ended")
+
+
+def test_many(pages, admin):
+    """More tranches than anybody reads as lines: the table has them all."""
+    day = datetime.date(2026, 1, 1)
+    rows = "".join(f"  - {{name: t{i}, mw: 1, region: eu, target: {day + datetime.timedelta(days=i)}, price: 100}}\n" for i in range(250))
+    text = f"contract: many\nsigned: 2025-12-01\nfrom: 2026-01-01\nuntil: 2030-01-01\ncurrency: EUR\nsupplier: {{name: a}}\ncustomer: {{name: b}}\ntranches:\n{rows}"
+    assert admin("POST", "/contracts", {"text": text})[0] == 201
+    page = enter(pages, admin.cloud.server.url, admin.key, "contracts", size="wide")
+    expect(page.get_by_text("The first 200 of 250 are drawn.")).to_be_visible()
+    expect(page.get_by_role("table", name="Tranches").locator("tbody tr")).to_have_count(250)
+
+
+def test_none(pages, admin):
+    page = enter(pages, admin.cloud.server.url, admin.key, "contracts")
+    expect(page.locator("main")).to_contain_text("No contract is recorded.")
+    expect(page.locator(".co-gantt")).to_be_hidden()
