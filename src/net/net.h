@@ -46,10 +46,10 @@
  * places are used, then accepting pauses), head size and fields, body bytes of one request, of one
  * owner and of the process, the time of a head, the rate of a body and of reading an answer, bytes
  * waiting in a stream; with HTTP/2 also its streams at once, and floods: resets of requests that
- * are not answered yet (32 a second, 256 at once), frames that bring nothing (64 a second, 2,048 at
- * once, and two for each frame of an answer), heads over four times their limit. Each has an
- * answer: 400, 408, 413, 414, 417, 431, 501, 503, 505, or the connection is closed; a flood is told
- * ENHANCE_YOUR_CALM.
+ * are not answered yet, and of those that are too many at once (32 a second, 256 at once), frames
+ * that bring nothing (64 a second, 2,048 at once, and two for each frame of an answer), heads over
+ * four times their limit. Each has an answer: 400, 408, 413, 414, 417, 431, 501, 503, 505, or the
+ * connection is closed; a flood is told ENHANCE_YOUR_CALM.
  *
  * With TLS (struct net_config) the handshake has the time of a head; a client that speaks plain
  * HTTP gets a 400. */

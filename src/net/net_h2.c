@@ -45,7 +45,8 @@ static void is_useful(struct h2 *h)
     h->frames.left += h->frames.left < H2_FRAMES_AT_ONCE ? 2 : 0;
 }
 
-/* A request ended before its answer, by its client, or by what its client sent. */
+/* A request ended before its answer, by its client, or by what its client sent; or it was one too
+ * many at once. */
 static void is_reset(struct net_conn *c)
 {
     struct h2 *h = c->h2;
@@ -204,6 +205,17 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     return c->h2->is_abuse ? NGHTTP2_ERR_CALLBACK_FAILURE : r;
 }
 
+/* nghttp2 refuses a stream by itself where too many are open. */
+static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int error_code,
+                            void *user)
+{
+    struct net_conn *c = user;
+
+    if (error_code == NGHTTP2_ERR_REFUSED_STREAM)
+        is_reset(c);
+    return c->h2->is_abuse ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+}
+
 static void forget(struct h2 *h, struct h2_stream *st)
 {
     struct h2_stream **at = &h->ready;
@@ -323,6 +335,7 @@ static int make_session(struct net_conn *c)
     nghttp2_session_callbacks_set_on_begin_headers_callback(k, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(k, on_header);
     nghttp2_session_callbacks_set_on_invalid_header_callback(k, on_invalid_header);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(k, on_invalid_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(k, on_data);
     nghttp2_session_callbacks_set_on_frame_recv_callback(k, on_frame);
     nghttp2_session_callbacks_set_on_stream_close_callback(k, on_stream_close);

@@ -320,6 +320,26 @@ static void resets_are_limited(void **state)
     room_close(&r);
 }
 
+/* Who opens more streams than there may be, again and again, is a flood, too, however many of them
+ * the server reads at once. */
+static void refused_streams_are_limited(void **state)
+{
+    struct net_config config;
+    struct room r;
+    struct raw w;
+
+    room_config(&config);
+    config.h2_streams = 10;
+    room_open(&r, &config);
+    raw_open(&w, &r);
+    block.n = 0;
+    add_get(&block, "/hold");
+    for (int32_t id = 1; id < 2 * 300; id += 2)
+        send_block(&w, id, &block);
+    expect_calm(&r, &w, 1);
+    room_close(&r);
+}
+
 static void idle_frames_are_limited(void **state)
 {
     static const uint8_t eight[8] = {0, 0, 0, 1}; /* also a priority's, and a window's increment */
@@ -420,6 +440,7 @@ int main(void)
         cmocka_unit_test(malformed_heads_are_refused),
         cmocka_unit_test(large_heads_are_refused),
         cmocka_unit_test(resets_are_limited),
+        cmocka_unit_test(refused_streams_are_limited),
         cmocka_unit_test(idle_frames_are_limited),
         cmocka_unit_test(small_heads_that_grow_are_limited),
         cmocka_unit_test(heads_in_many_pieces_are_limited),
