@@ -382,8 +382,9 @@ static int is_same_work(const struct contract_load *a, const struct contract_loa
            a->input == b->input && a->output == b->output && a->cached_ppm == b->cached_ppm;
 }
 
-static struct basket_point quotients(const struct measurement *m, const struct measurement_point *p)
+struct basket_point measurement_quotients(const struct measurement *m, int i, int k)
 {
+    const struct measurement_point *p = &m->point[i][k];
     struct basket_point q = {.token_uj = BASKET_UNKNOWN,
                              .uncertainty_permille = p->uncertainty_permille,
                              .ttft_p99_us = p->ttft_p99_us,
@@ -416,7 +417,7 @@ const char *measurement_match(const struct measurement *m, const struct contract
         if (from == m->n_rows)
             return "the basket has a row that was not measured";
         for (int i = 0; i < m->n_levels; i++)
-            ret->point[i][k] = quotients(m, &m->point[i][from]);
+            ret->point[i][k] = measurement_quotients(m, i, from);
     }
     memcpy(ret->concurrency, m->concurrency, sizeof ret->concurrency);
     return NULL;

@@ -66,6 +66,8 @@ void measurement_free(struct measurement *m); /* accepts NULL */
 /* A new reference, which can be read again; NULL: no memory. */
 json_t *measurement_json(const struct measurement *m);
 
+/* Rate and energy of row k at level i: quotients of what was counted. */
+struct basket_point measurement_quotients(const struct measurement *m, int i, int k);
 /* Its points as the contract of today has its rows: by what is asked in them, while weights and
  * limits are those of the contract. NULL, or a sentence that lives for ever: a row was not
  * measured.

@@ -22,6 +22,7 @@ struct contract_opts {
 int contract_measure(struct contract_opts *o, int n, char **argv, struct err *e);
 int contract_accept(struct contract_opts *o, int n, char **argv, struct err *e);
 int contract_record(struct contract_opts *o, int n, char **argv, struct err *e);
+int contract_profiles(struct contract_opts *o, int n, char **argv, struct err *e);
 int contract_measurements(struct contract_opts *o, int n, char **argv, struct err *e);
 
 #endif

@@ -30,32 +30,36 @@ static const struct opt opts[] = {
     OPT_STR('a', "accounts", "FILE|URL", NULL, contract_opts, accounts,
             "the store, as in 'gaufre tenant'"),
     OPT_STR(0, "engine", "VERSION", NULL, contract_opts, engine,
-            "measure: the version (the server's own); measurements: the one in force"),
+            "measure, accept: the version (the server's own); else the one in force"),
     OPT_STR(0, "url", "URL", NULL, contract_opts, at.url, "measure, accept: the server"),
     OPT_STR(0, "key-env", "NAME", "GAUFRE_API_KEY", contract_opts, at.key_env,
-            "measure: environment variable with a key for it"),
-    OPT_FILE(0, "key-file", NULL, contract_opts, at.key_file, "measure: or a file with the key"),
-    OPT_FILE(0, "ca", NULL, contract_opts, at.ca, "measure: certificates to trust, for https"),
-    OPT_STR(0, "site", "SITE", NULL, contract_opts, site, "measure: where it is"),
-    OPT_STR(0, "region", "REGION", NULL, contract_opts, region, "measure: and in which region"),
-    OPT_STR(0, "hardware", "NAME", NULL, contract_opts, hardware, "measure: its generation"),
+            "measure, accept: environment variable with a key for it"),
+    OPT_FILE(0, "key-file", NULL, contract_opts, at.key_file,
+             "measure, accept: or a file with the key"),
+    OPT_FILE(0, "ca", NULL, contract_opts, at.ca,
+             "measure, accept: certificates to trust, for https"),
+    OPT_STR(0, "site", "SITE", NULL, contract_opts, site, "measure, profiles: where it is"),
+    OPT_STR(0, "region", "REGION", NULL, contract_opts, region,
+            "measure, profiles: and in which region"),
+    OPT_STR(0, "hardware", "NAME", NULL, contract_opts, hardware,
+            "measure, profiles: its generation"),
     OPT_STR(0, "tranche", "NAME", NULL, contract_opts, tranche,
-            "measure: the tranche whose site, region and hardware these are"),
+            "accept: the tranche; measure: whose site, region and hardware these are"),
     OPT_STR(0, "loads", "N,N", NULL, contract_opts, loads,
-            "measure: requests at once, one load after the other (1,2,4,8)"),
+            "measure: requests at once, one load after the other (1,2,4,8); accept: one"),
     OPT_STR(0, "for", "TIME", NULL, contract_opts, time,
             "how long: measure for each row and load (30s), accept in all (24h)"),
     OPT_INT(0, "watts", "N", NULL, 0, CONTRACT_WATTS_MAX, contract_opts, watts,
-            "measure: the power that all of it holds, where no meter tells"),
+            "measure, accept: the power that all of it holds, where no meter tells"),
     OPT_CHOICE(0, "boundary", "it|facility", NULL, contract_opts, boundary,
-               "measure: whose power --watts is (it)"),
-    OPT_REAL(0, "pue", "RATIO", NULL, 1, 10, contract_opts, pue, "measure: the site's PUE"),
+               "measure, accept: whose power --watts is (it)"),
+    OPT_REAL(0, "pue", "RATIO", NULL, 1, 10, contract_opts, pue, "measure, accept: the site's PUE"),
     OPT_REAL(0, "promised", "N", NULL, 0.001, 1e12, contract_opts, promised,
              "accept: tokens/s (the contract's, or by what was measured)"),
     OPT_FLAG(0, "amend", contract_opts, amend, "accept: what has passed is delivered today"),
     OPT_FLAG(0, "record", contract_opts, record, "measure: keep it in the store"),
     OPT_FLAG(0, "json", contract_opts, json,
-             "show, list, history, diff, report, measure, accept, measurements: as JSON"),
+             "show, list, history, diff, report, measure, accept, measurements, profiles: as JSON"),
     OPT_FLAG(0, "csv", contract_opts, csv, "export: the tranches, comma-separated; else JSON"),
     OPT_FLAG(0, "html", contract_opts, html, "report: as a page to print"),
     OPT_END,
@@ -399,6 +403,7 @@ static const struct verb {
     {"accept", "the name of a contract", 1, 1, contract_accept},
     {"record", "a file that measure has printed", 1, 1, contract_record},
     {"measurements", "the name of a contract", 1, 1, contract_measurements},
+    {"profiles", "the name of a contract, or nothing", 0, 1, contract_profiles},
 };
 
 static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
@@ -419,7 +424,7 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
     if (!v)
         return cmd_usage(cmd,
                          "there is no '%s': wants new, check, amend, list, history, show, diff, "
-                         "export, report, measure, accept, record or measurements",
+                         "export, report, measure, accept, record, measurements or profiles",
                          argv[0]);
     if (argc - 1 < v->n_min || argc - 1 > v->n_max)
         return cmd_usage(cmd, "%s wants %s", v->name, v->wants);
@@ -443,7 +448,8 @@ const struct cmd cmd_contract = {
         "those\n"
         "that are named, and on whom it depends. 'measure' runs a contract's basket against a\n"
         "server at several loads and says what so many megawatts entitle to; 'record' keeps what\n"
-        "it has printed, 'measurements' shows what is kept. 'accept' holds a load for long, signs\n"
+        "it has printed, 'measurements' shows what is kept, 'profiles' the rates and\n"
+        "joules of each site and hardware. 'accept' holds a load for long, signs\n"
         "what it found, and delivers the tranche (--amend) if it has passed.\n\n"
         "  gaufre contract new > acme.yaml\n"
         "  gaufre contract amend acme.yaml --reason 'signed'\n"

@@ -114,6 +114,26 @@ def test_stale_and_unknown(store):
     assert tranches("--engine", "1.2.0")["first"] == ("yes", None)
 
 
+def test_profiles(store):
+    """What each generation of hardware makes at each site: the last measurement of each, at all loads."""
+    slower = record()
+    slower["levels"] = slower["levels"][:1]
+    store.put(record(hardware="gpu-2", engine="1.1.0"))
+    store.put(slower)
+    store.put(record())
+    store.put(record(site=None, region="north"))
+    told = rows(store, "contract", "profiles", "--engine", "1.0.0")
+    assert [(p["measurement"], p["site"], p["region"], p["hardware"], p["is_stale"]) for p in told[::6]] == \
+        [(1, "oslo", None, "gpu-2", True), (3, "oslo", None, "gpu-1", False), (4, None, "north", "gpu-1", False)]
+    assert [(p["model"], p["load"], p["tokens_per_second"], p["joules_per_token"]) for p in told[:6]] == \
+        [("small", 1, 50, 4), ("small", 8, 200, 1), ("small", 64, 800, 0.5), ("large", 1, 10, 20), ("large", 8, 40, 5), ("large", 64, 160, 2)]
+    assert {p["boundary"] for p in told} == {"it"} and {p["uncertainty"] for p in told} == {0.05}
+    assert {p["hardware"] for p in rows(store, "contract", "profiles", "acme", "--site", "oslo", "--hardware", "gpu-2")} == {"gpu-2"}
+    assert rows(store, "contract", "profiles", "other") == []
+    text = store("contract", "profiles", "--engine", "1.0.0").splitlines()
+    assert len(text) == 19 and sum("stale" in line for line in text) == 6
+
+
 def test_a_basket_that_was_amended(store, tmp_path):
     store.put(record())
     path = tmp_path / "acme.yaml"
