@@ -37,21 +37,23 @@ enum api_route_id {
     API_ROUTE_ADMIN_TEAM, /* match.arg: "tenant/team" */
     API_ROUTE_ADMIN_KEYS,
     API_ROUTE_ADMIN_KEY,
-    API_ROUTE_ADMIN_ROTATE,      /* POST keys/{id}/rotate */
-    API_ROUTE_ADMIN_REVOKE,      /* POST keys/{id}/revoke */
-    API_ROUTE_ADMIN_AUDIT,       /* GET */
-    API_ROUTE_ADMIN_USAGE,       /* GET */
-    API_ROUTE_ADMIN_SITES,       /* GET */
-    API_ROUTE_ADMIN_SITE,        /* GET, PATCH; its name in match.arg */
-    API_ROUTE_ADMIN_CONTRACTS,   /* GET, POST */
-    API_ROUTE_ADMIN_CONTRACT,    /* GET; its name in match.arg */
-    API_ROUTE_ADMIN_OBLIGATIONS, /* GET */
-    API_ROUTE_ADMIN_RELOAD,      /* POST */
-    API_ROUTE_ADMIN_PRICES,      /* GET */
-    API_ROUTE_ADMIN_DRAIN,       /* GET, POST */
-    API_ROUTE_ADMIN_TAKE,        /* POST answers: another server's stored answer, its records */
-    API_ROUTE_ADMIN_ANSWER,      /* GET answers/{id}: as API_ROUTE_STORED_CHAT, of any tenant */
-    API_ROUTE_ADMIN_SESSION,     /* GET, POST, DELETE: of the console */
+    API_ROUTE_ADMIN_ROTATE,       /* POST keys/{id}/rotate */
+    API_ROUTE_ADMIN_REVOKE,       /* POST keys/{id}/revoke */
+    API_ROUTE_ADMIN_AUDIT,        /* GET */
+    API_ROUTE_ADMIN_USAGE,        /* GET */
+    API_ROUTE_ADMIN_SITES,        /* GET */
+    API_ROUTE_ADMIN_SITE,         /* GET, PATCH; its name in match.arg */
+    API_ROUTE_ADMIN_CURTAILMENTS, /* GET, POST sites/{name}/curtailments */
+    API_ROUTE_ADMIN_CURTAILMENT,  /* GET, DELETE; its id in match.arg */
+    API_ROUTE_ADMIN_CONTRACTS,    /* GET, POST */
+    API_ROUTE_ADMIN_CONTRACT,     /* GET; its name in match.arg */
+    API_ROUTE_ADMIN_OBLIGATIONS,  /* GET */
+    API_ROUTE_ADMIN_RELOAD,       /* POST */
+    API_ROUTE_ADMIN_PRICES,       /* GET */
+    API_ROUTE_ADMIN_DRAIN,        /* GET, POST */
+    API_ROUTE_ADMIN_TAKE,         /* POST answers: another server's stored answer, its records */
+    API_ROUTE_ADMIN_ANSWER,       /* GET answers/{id}: as API_ROUTE_STORED_CHAT, of any tenant */
+    API_ROUTE_ADMIN_SESSION,      /* GET, POST, DELETE: of the console */
     API_ROUTE_ADMIN_OVERVIEW,
     API_ROUTE_ADMIN_EVENTS,  /* the overview again and again */
     API_ROUTE_ADMIN_REQUEST, /* GET requests/{id}: of any tenant */

@@ -24,6 +24,7 @@
 
 #include "base/err.h"
 #include "base/mbox.h"
+#include "job/energy.h"
 
 #define BOOKS_NAME_MAX   64
 #define BOOKS_LABELS_MAX 256
@@ -182,5 +183,9 @@ struct books_used {
 };
 int books_used(struct books_reader *r, enum books_by by, const char *name, int64_t from_us,
                int64_t until_us, struct books_used *ret, struct err *e);
+/* The energy of a site's requests that ended in [from_us, until_us), by its boundary, microjoules;
+ * of those of which it is known. *ret_rows: how many these are. */
+int books_site_energy(struct books_reader *r, const char *site, int64_t from_us, int64_t until_us,
+                      int64_t ret_uj[ENERGY_BOUNDARIES], int64_t *ret_rows, struct err *e);
 
 #endif

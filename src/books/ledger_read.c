@@ -1,4 +1,5 @@
 /* Reading a ledger, for commands and at the start: balances, and what was used. */
+#include <string.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -108,6 +109,37 @@ int books_used(struct books_reader *r, enum books_by by, const char *name, int64
     if (!code)
         *ret = used;
     return code;
+}
+
+struct site_energy {
+    int64_t *uj, *n_rows;
+};
+
+static int take_site_energy(void *arg, const struct sql_row *s)
+{
+    const struct site_energy *x = arg;
+    int64_t boundary = sql_number(s, 0);
+
+    if (boundary >= 0 && boundary < ENERGY_BOUNDARIES) {
+        x->uj[boundary] = sql_number(s, 1);
+        *x->n_rows += sql_number(s, 2);
+    }
+    return 0;
+}
+
+int books_site_energy(struct books_reader *r, const char *site, int64_t from_us, int64_t until_us,
+                      int64_t ret_uj[ENERGY_BOUNDARIES], int64_t *ret_rows, struct err *e)
+{
+    const struct sql_value v[] = {SQL_TEXT(site), SQL_NUMBER(from_us), SQL_NUMBER(until_us)};
+    struct site_energy x = {ret_uj, ret_rows};
+
+    memset(ret_uj, 0, ENERGY_BOUNDARIES * sizeof *ret_uj);
+    *ret_rows = 0;
+    return sql_each(r->db,
+                    "SELECT energy_boundary, coalesce(sum(energy_uj), 0), count(*) FROM usage"
+                    " WHERE site = $1 AND corrects = '' AND energy_method <> 0 AND at_us >= $2 AND"
+                    " at_us < $3 GROUP BY energy_boundary",
+                    v, 3, take_site_energy, &x, e);
 }
 
 static int take_has(void *arg, const struct sql_row *s)

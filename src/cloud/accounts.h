@@ -84,6 +84,9 @@ int accounts_audit_back(struct accounts *a, int64_t before, int64_t max,
  * that is not. */
 int accounts_audit_check(struct accounts *a, int64_t *ret_lines, struct err *e);
 
+/* Calls of the grid that end at that time or later, by their start. ERR_FORMAT. */
+int accounts_calls(struct accounts *a, int64_t since_s,
+                   int (*each)(void *arg, const struct site_call *call), void *arg, struct err *e);
 /* What operators say of sites. */
 int accounts_sites(struct accounts *a,
                    int (*each)(void *arg, const char *site, const struct site_order *o), void *arg,
@@ -170,6 +173,16 @@ int accounts_remove(struct accounts *a, const struct account_who *w, enum accoun
 /* Members that are SITE_KEEP stay. Any site: which there are, the configuration says. */
 int accounts_site_set(struct accounts *a, const struct account_who *w, const char *site,
                       const struct site_order *o, struct err *e);
+/* How many calls of a site may begin in a year; n < 0: any number. */
+struct site_call_limit {
+    int64_t n, from_s, until_s;
+};
+/* One more; its id is filled in. ERR_EXISTS: there may be no more. */
+int accounts_call_new(struct accounts *a, const struct account_who *w, struct site_call *io,
+                      const struct site_call_limit *limit, struct err *e);
+/* ERR_NOTFOUND; ERR_EXISTS: it is over, or was cancelled. */
+int accounts_call_cancel(struct accounts *a, const struct account_who *w, int64_t id,
+                         struct site_call *ret, struct err *e);
 /* One version more of the contract that v->text is, or its first: effective from v->effective_s on
  * (0: from now on; the first one from the day on which it was signed), for v->reason. v->name
  * stands for the text's file in what is said; *v then has the version. ERR_FORMAT: the text;

@@ -12,8 +12,8 @@
 
 /* Of account: kind and state as the enums have them; gen is the generation of its last change. A
  * secret belongs to a key; request names the rotation that made it. Of site: what operators say;
- * "" nothing. Schema 1 had no sites, 2 no contracts, 3 no measurements; audit_seq is the line of a
- * version or a measurement. */
+ * "" nothing. Schema 1 had no sites, 2 no contracts, 3 no measurements, 4 no calls of the grid
+ * (curtailment); audit_seq is the line of a version or a measurement. */
 static const char tables[] =
     "CREATE TABLE IF NOT EXISTS meta (name TEXT NOT NULL PRIMARY KEY, value BIGINT NOT NULL);"
     "CREATE TABLE IF NOT EXISTS account (kind INTEGER NOT NULL, id TEXT NOT NULL,"
@@ -39,6 +39,10 @@ static const char tables[] =
     "CREATE TABLE IF NOT EXISTS measurement (id BIGINT NOT NULL PRIMARY KEY,"
     " contract TEXT NOT NULL, text TEXT NOT NULL, signature TEXT NOT NULL,"
     " public_key TEXT NOT NULL, audit_seq BIGINT NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS curtailment (id BIGINT NOT NULL PRIMARY KEY, site TEXT NOT NULL,"
+    " called_s BIGINT NOT NULL, from_s BIGINT NOT NULL, until_s BIGINT NOT NULL,"
+    " cancelled_s BIGINT NOT NULL, ramp_us BIGINT NOT NULL, target TEXT NOT NULL,"
+    " is_short BIGINT NOT NULL);"
     "INSERT INTO meta VALUES ('generation', 0) ON CONFLICT (name) DO NOTHING;"
     "INSERT INTO meta VALUES ('closed', 0) ON CONFLICT (name) DO NOTHING;";
 

@@ -4,7 +4,7 @@
 
 #include "cloud/accounts.h"
 
-#define ACCOUNTS_SCHEMA 4
+#define ACCOUNTS_SCHEMA 5
 
 struct accounts {
     struct sql *db;

@@ -1,6 +1,9 @@
 /* Sites of a running cloud: what is said of them, and that their suppliers obey. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/day.h"
 #include "base/log.h"
 #include "cloud/accounts.h"
 #include "cloud/cloud_int.h"
@@ -27,6 +30,8 @@ static const char *said_by(const struct site_view *v)
         return "file";
     if (v->environment_ppm == v->factor_ppm)
         return "environment";
+    if (v->curtailed.now.phase != CURTAIL_NONE && v->curtailed.now.factor_ppm == v->factor_ppm)
+        return "curtailment";
     return v->state == LIFECYCLE_DERATED && v->life.factor_ppm == v->factor_ppm ? "state"
                                                                                 : "configuration";
 }
@@ -57,6 +62,22 @@ static void log_news(struct cloud *c, int i, const struct site_news *n)
                   LOG_STR("cause", strcmp(said_by(&v), "environment") ? "" : v.cause));
 }
 
+static void log_curtailment(struct cloud *c, int i, const struct site_news *n)
+{
+    const struct site_curtailed *v =
+        n->curtailed.now.phase == CURTAIL_NONE ? &n->was_curtailed : &n->curtailed;
+    char until[DAY_TEXT_MAX], factor[SITE_FACTOR_TEXT], by[40] = "schedule";
+
+    if (v->id)
+        snprintf(by, sizeof by, "call %lld", (long long)v->id);
+    LOG_EVENT(LOG_INFO, "site curtailment", LOG_STR("site", c->sites.site[i].name),
+              LOG_STR("phase", n->curtailed.now.phase == CURTAIL_NONE
+                                   ? "over"
+                                   : curtail_phase_name(n->curtailed.now.phase)),
+              LOG_STR("capacity_factor", site_factor_show(n->curtailed.now.factor_ppm, factor)),
+              LOG_STR("by", by), LOG_STR("until", day_show_moment(v->until_s, NULL, until)));
+}
+
 /* Log what is new of sites. Returns whether anything is. */
 static int tell_news(struct cloud *c)
 {
@@ -67,6 +88,8 @@ static int tell_news(struct cloud *c)
         if (!sites_take_news(&c->sites, i, &n))
             continue;
         log_news(c, i, &n);
+        if (n.curtailed.now.phase != n.was_curtailed.now.phase)
+            log_curtailment(c, i, &n);
         any = 1;
     }
     return any;
@@ -96,8 +119,9 @@ int cloud_set_sites(struct cloud *c, const struct cloud_sites *s, struct err *e)
 
 void cloud_tick_sites(struct cloud *c, int64_t wall_us)
 {
-    sites_tick(&c->sites, wall_us);
-    if (tell_news(c))
+    int any = sites_tick(&c->sites, wall_us);
+
+    if (tell_news(c) || any)
         cloud_obey(c);
 }
 
@@ -137,9 +161,53 @@ static int take_order(void *arg, const char *site, const struct site_order *o)
     return 0;
 }
 
+/* Calls as they come out of the store. */
+struct taking {
+    struct site_call *call;
+    int n, max;
+};
+
+static int take_call(void *arg, const struct site_call *call)
+{
+    struct taking *t = arg;
+
+    if (t->n == t->max) {
+        int max = t->max ? 2 * t->max : 16;
+        struct site_call *more = realloc(t->call, (size_t)max * sizeof *more);
+        if (!more)
+            return ERR_NOMEM;
+        t->call = more;
+        t->max = max;
+    }
+    t->call[t->n++] = *call;
+    return 0;
+}
+
+static int sync_calls(struct cloud *c, struct err *e)
+{
+    struct taking t = {0};
+    int64_t wall_s;
+    int r;
+
+    pthread_mutex_lock(&c->sites.lock);
+    wall_s = c->sites.wall_us / 1000000;
+    pthread_mutex_unlock(&c->sites.lock);
+    r = accounts_calls(c->store, wall_s - CURTAIL_RAMP_MAX_US / 1000000, take_call, &t, e);
+    if (r) {
+        free(t.call);
+        return r;
+    }
+    sites_set_calls(&c->sites, t.call, t.n);
+    tell_news(c);
+    cloud_obey(c);
+    return 0;
+}
+
 int cloud_sync_sites(struct cloud *c, struct err *e)
 {
-    return accounts_sites(c->store, take_order, c, e);
+    int r = accounts_sites(c->store, take_order, c, e);
+
+    return r ? r : sync_calls(c, e);
 }
 
 struct ordering {
@@ -165,6 +233,97 @@ int cloud_order_site(struct cloud *c, int64_t now_us, const struct account_who *
     if (!c->store)
         return err_set(e, ERR_UNSUPPORTED, "Orders for sites need a store of accounts.");
     return cloud_with_accounts(c, now_us, order, &x, e);
+}
+
+/* ---- calls of the grid ----------------------------------------------------------------------- */
+
+/* The calendar year of the site's zone that a time is in. */
+static void year_of(const struct zone *z, int64_t at_s, struct site_call_limit *ret)
+{
+    char text[DAY_TEXT_MAX];
+    int64_t year;
+
+    day_show(at_s, z, text);
+    year = strtol(text, NULL, 10);
+    snprintf(text, sizeof text, "%04lld-01-01", (long long)year);
+    if (day_read(text, z, &ret->from_s))
+        ret->from_s = at_s;
+    snprintf(text, sizeof text, "%04lld-01-01", (long long)(year + 1));
+    if (day_read(text, z, &ret->until_s))
+        ret->until_s = at_s + 1;
+}
+
+int cloud_check_call(struct cloud *c, int64_t now_s, struct site_call *io, struct err *e)
+{
+    const struct site_terms *t = sites_terms(&c->sites, sites_find(&c->sites, io->site));
+    const struct power_row *p = t ? site_terms_power(t, io->from_s) : NULL;
+
+    if (!t)
+        return err_set(e, ERR_NOTFOUND, "There is no site '%.64s'.", io->site);
+    if (io->from_s < now_s - 1)
+        return err_set_param(e, ERR_ARG, "from", "from: is in the past");
+    if (io->until_s <= io->from_s || io->until_s - io->from_s > SITE_CURTAIL_MAX_S)
+        return err_set_param(e, ERR_ARG, "until", "until: is not after from, or more than 31 days");
+    if (io->from_s - now_s > INT64_C(366) * 86400)
+        return err_set_param(e, ERR_ARG, "from", "from: is more than a year ahead");
+    if (io->target.watts >= 0 && (!p || p->energised_w == POWER_UNKNOWN))
+        return err_set_param(
+            e, ERR_ARG, "target_mw",
+            "target_mw: the configuration does not say how many megawatts of %.64s "
+            "are energised then: give target_share",
+            io->site);
+    if (io->target.watts >= 0 && io->target.watts > p->energised_w)
+        return err_set_param(e, ERR_ARG, "target_mw", "target_mw: is more than is energised then");
+    io->is_short = io->from_s - now_s < t->curtail.notice_s;
+    return 0;
+}
+
+struct calling {
+    const struct account_who *w;
+    struct site_call *io;
+    struct site_call_limit limit;
+    int64_t id;
+};
+
+static int call_new(void *arg, struct accounts *a, struct err *e)
+{
+    struct calling *x = arg;
+
+    return accounts_call_new(a, x->w, x->io, &x->limit, e);
+}
+
+int cloud_call_site(struct cloud *c, int64_t now_us, const struct account_who *w,
+                    struct site_call *io, struct err *e)
+{
+    const struct site_terms *t = sites_terms(&c->sites, sites_find(&c->sites, io->site));
+    struct calling x = {w, io, {-1, 0, 0}, 0};
+    int r = cloud_check_call(c, w->now_s, io, e);
+
+    if (r)
+        return r;
+    if (!c->store)
+        return err_set(e, ERR_UNSUPPORTED, "Calls of the grid need a store of accounts.");
+    year_of(t->zone, io->from_s, &x.limit);
+    x.limit.n = t->curtail.calls_a_year;
+    io->called_s = w->now_s;
+    return cloud_with_accounts(c, now_us, call_new, &x, e);
+}
+
+static int call_cancel(void *arg, struct accounts *a, struct err *e)
+{
+    struct calling *x = arg;
+
+    return accounts_call_cancel(a, x->w, x->id, x->io, e);
+}
+
+int cloud_cancel_call(struct cloud *c, int64_t now_us, const struct account_who *w, int64_t id,
+                      struct site_call *ret, struct err *e)
+{
+    struct calling x = {w, ret, {-1, 0, 0}, id};
+
+    if (!c->store)
+        return err_set(e, ERR_UNSUPPORTED, "Calls of the grid need a store of accounts.");
+    return cloud_with_accounts(c, now_us, call_cancel, &x, e);
 }
 
 /* ---- looking --------------------------------------------------------------------------------- */

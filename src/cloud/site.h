@@ -1,7 +1,8 @@
 /* A door of the cloud room: sites. A site is a place with machines and a supply of power, to which
  * suppliers belong. What it is, the configuration says (struct site_terms); how much of it may be
  * used now is its *capacity factor*, which four may lower: the configuration, a file that is read
- * again and again, an operator, and the sensors of its environment. The lowest holds. Its *state*
+ * again and again, an operator, and the sensors of its environment; curtailment lowers it, too. The
+ * lowest holds. Its *state*
  * goes by the dates of its life (policy/lifecycle.h), unless an operator orders one: it may let
  * nobody in, whatever the factor is, or some only, or lower the factor. Admission obeys at once: of
  * each supplier there as many places are used as the factor leaves (policy/derate.h), and with 0
@@ -22,14 +23,18 @@
 #include "base/zone.h"
 #include "cloud/carbon.h"
 #include "job/energy.h"
+#include "policy/curtail.h"
 #include "policy/lifecycle.h"
 #include "policy/power.h"
 
-#define SITES_MAX        32
-#define SITES_EVER_MAX   256
-#define SITE_NAME_MAX    64 /* of sites and regions, with the NUL */
-#define SITE_FILE_MAX    64 /* bytes of a file with a factor */
-#define SITE_SENSORS_MAX 16
+#define SITES_MAX          32
+#define SITES_EVER_MAX     256
+#define SITE_NAME_MAX      64 /* of sites and regions, with the NUL */
+#define SITE_FILE_MAX      64 /* bytes of a file with a factor */
+#define SITE_SENSORS_MAX   16
+#define SITE_SCHEDULES_MAX 32      /* of a site */
+#define SITE_CALLS_MAX     64      /* of a site, that are not over */
+#define SITE_CURTAIL_MAX_S 2678400 /* one event lasts 31 days at most */
 
 struct cloud;
 struct cloud_offer;
@@ -42,6 +47,44 @@ int site_name_ok(const char *s);
 int site_factor_parse(const char *text, int32_t *ret_ppm, struct err *e);
 #define SITE_FACTOR_TEXT 16
 char *site_factor_show(int32_t ppm, char out[SITE_FACTOR_TEXT]); /* "0.85"; returns out */
+
+/* A target of curtailment: watts of the energised ones, or a part of these. */
+struct site_target {
+    int64_t watts; /* < 0: the part */
+    int32_t ppm;
+};
+
+/* A curtailment that the configuration has: one event, or hours of days. */
+struct site_schedule {
+    int64_t from_s, until_s;    /* until_s 0: hours of days */
+    int from_minute, n_minutes; /* of the site's day, by its clock */
+    unsigned days;              /* bit 0 is Monday */
+    int64_t ramp_us;
+    struct site_target target;
+};
+
+/* What was agreed with the grid. */
+struct site_curtail_terms {
+    const struct site_schedule *schedule;
+    int n_schedules;
+    int64_t ramp_us, notice_s; /* of calls that say none, and that they come before their start */
+    int64_t calls_a_year;      /* < 0: any number */
+    int64_t credit, clawback;  /* nano-units for a MWh that is not used, or used all the same;
+                                  < 0: not said */
+    enum curtail_baseline baseline;
+    int baseline_days;
+};
+
+/* A call of the grid, in the store of accounts. */
+struct site_call {
+    int64_t id; /* of the store, from 1 */
+    char site[SITE_NAME_MAX];
+    int64_t called_s, from_s, until_s;
+    int64_t cancelled_s; /* 0: it was not; from then on the site goes up again */
+    int64_t ramp_us;
+    struct site_target target;
+    int is_short; /* it came later than was agreed */
+};
 
 /* What the configuration says. Strings outlive the cloud. */
 struct site_terms {
@@ -57,6 +100,7 @@ struct site_terms {
     int n_power;
     enum power_basis basis; /* of these */
     int32_t pue_permille;   /* 0: not said */
+    struct site_curtail_terms curtail;
     int32_t factor_ppm;
     int64_t carbon_mg[CARBON_BASES]; /* for a kilowatt-hour at any hour; < 0: by its hours */
     int has_hours;                   /* a file or a feed tells these */
@@ -68,6 +112,12 @@ struct site_terms {
 
 /* By its dates, or as it is at any time. */
 struct lifecycle_now site_terms_life(const struct site_terms *t, int64_t now_s);
+
+/* Its ledgers of megawatts at a time; NULL: nothing is said of then. Lives as long as the terms. */
+const struct power_row *site_terms_power(const struct site_terms *t, int64_t at_s);
+/* A call as an event, with the power that there is at a time. */
+struct curtail_event site_call_event(const struct site_terms *t, int64_t at_s,
+                                     const struct site_call *call);
 
 struct cloud_sites {
     const struct site_terms *list;
@@ -128,15 +178,36 @@ struct site_order {
 int cloud_order_site(struct cloud *c, int64_t now_us, const struct account_who *w, const char *site,
                      const struct site_order *o, struct err *e);
 
+/* A call of the grid for a site, with a line of the audit log, in the store of accounts: it
+ * survives a restart, and all servers of the store obey. Of io the id and is_short are filled in.
+ * Waits for the database. ERR_NOTFOUND; ERR_UNSUPPORTED: there is no store; ERR_ARG: what the
+ * site's terms or limits do not allow; ERR_EXISTS: the year has as many as were agreed. */
+int cloud_call_site(struct cloud *c, int64_t now_us, const struct account_who *w,
+                    struct site_call *io, struct err *e);
+/* It is over from now on: the site goes up again, or never down. ERR_NOTFOUND: there is none of
+ * that id; ERR_EXISTS: it is over, or was cancelled. */
+int cloud_cancel_call(struct cloud *c, int64_t now_us, const struct account_who *w, int64_t id,
+                      struct site_call *ret, struct err *e);
+/* What would be said of it: ERR_ARG, ERR_NOTFOUND. Fills in is_short. */
+int cloud_check_call(struct cloud *c, int64_t now_s, struct site_call *io, struct err *e);
+
+/* The curtailment of a site that holds: of several the lowest. */
+struct site_curtailed {
+    struct curtail_now now;
+    int64_t until_s; /* it goes up from then on */
+    int64_t id;      /* of the call; 0: a schedule */
+};
+
 /* How a site is now. Strings of `terms` live as long as the cloud. */
 struct site_view {
     const struct site_terms *terms;
     struct site_order order;
-    enum lifecycle_state state;                /* in force */
-    struct lifecycle_now life;                 /* by its dates alone */
-    const struct power_row *power;             /* that holds; NULL: none does */
-    int32_t file_ppm;                          /* < 0: no file says anything */
-    int32_t environment_ppm;                   /* < 0: it has no sensors */
+    enum lifecycle_state state;    /* in force */
+    struct lifecycle_now life;     /* by its dates alone */
+    const struct power_row *power; /* that holds; NULL: none does */
+    int32_t file_ppm;              /* < 0: no file says anything */
+    int32_t environment_ppm;       /* < 0: it has no sensors */
+    struct site_curtailed curtailed;
     int32_t factor_ppm;                        /* in force; 0 where nobody is let in */
     int64_t carbon_mg[CARBON_BASES];           /* in this hour, or CARBON_UNKNOWN */
     int64_t n_requests;                        /* served there, since the start */

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/money.h"
 #include "base/put.h"
+#include "cloud/curtailment.h"
 #include "policy/derate.h"
 
 #define NAME_CHARS   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
@@ -51,6 +52,11 @@ struct lifecycle_now site_terms_life(const struct site_terms *t, int64_t now_s)
     return (struct lifecycle_now){t->state, DERATE_ALL, -1, -1, 0};
 }
 
+const struct power_row *site_terms_power(const struct site_terms *t, int64_t at_s)
+{
+    return power_at(t->power, t->n_power, at_s);
+}
+
 /* ---- the table ------------------------------------------------------------------------------- */
 
 int sites_init(struct sites *s)
@@ -67,6 +73,7 @@ void sites_done(struct sites *s)
         free(s->site[i].environment);
     }
     free(s->site);
+    free(s->call);
     pthread_mutex_destroy(&s->lock);
 }
 
@@ -98,6 +105,7 @@ static struct site *make(struct sites *s, const char *name)
     one->order = (struct site_order){-1, -1};
     one->told_state = -1;
     one->told_ppm = DERATE_ALL;
+    one->curtailed = one->told_curtailed = curtailment_none();
     atomic_store(&s->n, n + 1); /* readers see it whole */
     return one;
 }
@@ -127,9 +135,10 @@ static int32_t environment_of(const struct site *one, const struct site_terms *t
 static void reckon(const struct sites *s, struct site *one)
 {
     const struct site_terms *t = atomic_load(&one->terms);
-    int32_t said[5], factor = 0;
+    int32_t said[6], factor = 0;
     struct lifecycle_now life;
 
+    one->curtailed = t ? curtailment_now(t, s->call, s->n_calls, s->wall_us) : curtailment_none();
     if (!t)
         return;
     life = life_of(one, t, s->wall_us / 1000000);
@@ -138,8 +147,9 @@ static void reckon(const struct sites *s, struct site *one)
     said[2] = one->order.factor_ppm;
     said[3] = environment_of(one, t);
     said[4] = life.factor_ppm;
+    said[5] = one->curtailed.now.factor_ppm;
     if (lifecycle_admits(life.state) != LIFECYCLE_NOBODY)
-        factor = derate_lowest(said, 5);
+        factor = derate_lowest(said, 6);
     atomic_store(&one->admits, lifecycle_admits(life.state));
     atomic_store(&one->factor_ppm, factor);
 }
@@ -242,13 +252,46 @@ void sites_tell_carbon(struct sites *s, const char *name, struct carbon_hours *h
     carbon_free(old);
 }
 
-void sites_tick(struct sites *s, int64_t wall_us)
+/* Under the lock: of all. Returns whether a factor is another. */
+static int reckon_all(struct sites *s)
 {
+    int any = 0;
+
+    for (int i = 0; i < atomic_load(&s->n); i++) {
+        int32_t was = atomic_load(&s->site[i].factor_ppm);
+        reckon(s, &s->site[i]);
+        any |= atomic_load(&s->site[i].factor_ppm) != was;
+    }
+    return any;
+}
+
+int sites_tick(struct sites *s, int64_t wall_us)
+{
+    int any;
+
     pthread_mutex_lock(&s->lock);
     s->wall_us = wall_us;
-    for (int i = 0; i < atomic_load(&s->n); i++)
-        reckon(s, &s->site[i]);
+    any = reckon_all(s);
     pthread_mutex_unlock(&s->lock);
+    return any;
+}
+
+void sites_set_calls(struct sites *s, struct site_call *calls, int n)
+{
+    struct site_call *old;
+
+    pthread_mutex_lock(&s->lock);
+    old = s->call;
+    s->call = calls;
+    s->n_calls = n;
+    reckon_all(s);
+    pthread_mutex_unlock(&s->lock);
+    free(old);
+}
+
+static int is_moving(const struct site_curtailed *c)
+{
+    return c->now.phase == CURTAIL_DOWN || c->now.phase == CURTAIL_UP;
 }
 
 int sites_take_news(struct sites *s, int i, struct site_news *ret)
@@ -258,13 +301,20 @@ int sites_take_news(struct sites *s, int i, struct site_news *ret)
 
     pthread_mutex_lock(&s->lock);
     t = atomic_load(&one->terms);
-    *ret = (struct site_news){one->told_state,
-                              t ? (int)life_of(one, t, s->wall_us / 1000000).state : -1,
-                              one->told_ppm, atomic_load(&one->factor_ppm), s->wall_us};
+    *ret = (struct site_news){
+        one->told_state,
+        t ? (int)life_of(one, t, s->wall_us / 1000000).state : -1,
+        one->told_ppm,
+        is_moving(&one->curtailed) ? one->told_ppm : atomic_load(&one->factor_ppm),
+        one->told_curtailed,
+        one->curtailed,
+        s->wall_us};
     one->told_state = ret->state;
     one->told_ppm = ret->ppm;
+    one->told_curtailed = one->curtailed;
     pthread_mutex_unlock(&s->lock);
-    return ret->state != ret->was_state || ret->ppm != ret->was_ppm;
+    return ret->state != ret->was_state || ret->ppm != ret->was_ppm ||
+           ret->curtailed.now.phase != ret->was_curtailed.now.phase;
 }
 
 /* ---- looking --------------------------------------------------------------------------------- */
@@ -344,9 +394,10 @@ void sites_view(struct sites *s, int i, int64_t wall_s, struct site_view *ret)
     *ret = (struct site_view){.terms = t,
                               .order = one->order,
                               .state = t ? life_of(one, t, now_s).state : LIFECYCLE_CLOSED,
-                              .power = t ? power_at(t->power, t->n_power, now_s) : NULL,
+                              .power = t ? site_terms_power(t, now_s) : NULL,
                               .file_ppm = t && t->has_factor_file ? one->file_ppm : -1,
                               .environment_ppm = environment_of(one, t),
+                              .curtailed = one->curtailed,
                               .factor_ppm = atomic_load(&one->factor_ppm),
                               .n_requests = atomic_load(&one->n_requests),
                               .used = one->used,

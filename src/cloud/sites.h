@@ -22,11 +22,13 @@ struct site {
     struct energy used; /* by requests; unknown: by none of which it is known */
     int64_t n_unmetered;
     struct site_order order;
+    struct site_curtailed curtailed;
     struct carbon_hours *hours;
     char why_factor[160], why_carbon[160];
     struct site_environment *environment; /* NULL: it was told nothing */
     int told_state;                       /* that was logged last; -1: it is not there */
     int32_t told_ppm;
+    struct site_curtailed told_curtailed;
 };
 
 struct sites {
@@ -35,6 +37,8 @@ struct sites {
     _Atomic int n;
     const struct cloud_sites *now; /* NULL: none */
     int64_t wall_us;               /* what time it is */
+    struct site_call *call;        /* those of the store that may matter yet */
+    int n_calls;
 };
 
 int sites_init(struct sites *s); /* ERR_NOMEM */
@@ -48,14 +52,17 @@ int sites_tell_environment(struct sites *s, const char *name, const struct site_
 void sites_order(struct sites *s, const char *name, const struct site_order *o);
 void sites_tell_carbon(struct sites *s, const char *name, struct carbon_hours *h, const char *why);
 
-/* It is that time now: states go by it. */
-void sites_tick(struct sites *s, int64_t wall_us);
+/* It is that time now: states and curtailment go by it. Returns whether a factor is another. */
+int sites_tick(struct sites *s, int64_t wall_us);
+/* These are the calls from now on: taken over, malloc'ed, may be NULL. */
+void sites_set_calls(struct sites *s, struct site_call *calls, int n);
 
 /* What is new of a site since this was asked last: 0, or 1. */
 struct site_news {
     int was_state, state; /* enum lifecycle_state; -1: it was not there, or is gone */
-    int32_t was_ppm, ppm;
-    int64_t at_us; /* what time it is */
+    int32_t was_ppm, ppm; /* the same while curtailment goes down or up */
+    struct site_curtailed was_curtailed, curtailed; /* by their phases */
+    int64_t at_us;                                  /* what time it is */
 };
 int sites_take_news(struct sites *s, int i, struct site_news *ret);
 

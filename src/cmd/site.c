@@ -6,10 +6,12 @@
 #include "cloud/site.h"
 #include "cmd/admin_ask.h"
 #include "cmd/cmd.h"
+#include "cmd/curtailing.h"
 
 struct site_opts {
     struct admin_server at;
     const char *factor, *state;
+    struct curtail_opts curtail;
     int json;
 };
 
@@ -19,6 +21,19 @@ static const struct opt opts[] = {
             "set: the part of its places that may be used, 0 to 1; none: no order"),
     OPT_STR(0, "state", "STATE", NULL, site_opts, state,
             "set: active, draining, offline or another one; none: as its dates say"),
+    OPT_STR(0, "to", "MW", NULL, site_opts, curtail.to,
+            "curtail: what may be used at most: 20, or 50%"),
+    OPT_STR(0, "from", "MOMENT", NULL, site_opts, curtail.from,
+            "curtail: from then on: now, or 2026-12-01T18:00:00Z"),
+    OPT_STR(0, "for", "TIME", NULL, site_opts, curtail.lasts, "curtail: so long: 1h"),
+    OPT_STR(0, "ramp", "TIME", NULL, site_opts, curtail.ramp,
+            "curtail: how long it goes down, and up; without it the site's"),
+    OPT_FLAG(0, "dry-run", site_opts, curtail.is_dry,
+             "curtail: show what it would cost and earn, and take nothing"),
+    OPT_INT(0, "call", "ID", "0", 0, 1e15, site_opts, curtail.call,
+            "curtail: show this one, and what came of it"),
+    OPT_INT(0, "cancel", "ID", "0", 0, 1e15, site_opts, curtail.cancel,
+            "curtail: this one is over from now on"),
     OPT_FLAG(0, "json", site_opts, json, "one JSON object a line"),
     OPT_END,
 };
@@ -125,6 +140,16 @@ static void print_life(const json_t *s)
     }
 }
 
+static void print_curtailment(const json_t *c)
+{
+    int is_call = json_is_integer(json_object_get(c, "id"));
+    char id[48];
+
+    if (json_is_object(c))
+        cmd_line(stdout, "    %-22s %s until %s, by %s%s", "", told(c, "phase"), told(c, "until"),
+                 is_call ? "call " : "a schedule", is_call ? number(c, "id", "", id) : "");
+}
+
 static void print_power(const json_t *s)
 {
     const json_t *rows = json_object_get(s, "power"), *row;
@@ -182,6 +207,8 @@ static void print_whole(const json_t *s)
     print_said(said, "file", "capacity_file");
     print_said(said, "operator", "operator");
     print_said(said, "environment", "environment");
+    print_said(said, "curtailment", "curtailment");
+    print_curtailment(json_object_get(s, "curtailment"));
     if (json_array_size(json_object_get(s, "lifecycle")))
         print_said(said, "lifecycle", "lifecycle");
     if (json_array_size(sensors))
@@ -262,6 +289,16 @@ static int order(const struct site_opts *o, char ret[128], struct err *e)
     return 0;
 }
 
+static int curtail(const struct cmd *cmd, const struct site_opts *o, const char *name)
+{
+    const char *why = curtail_opts_fault(&o->curtail);
+    struct err e = {0};
+
+    if (why)
+        return cmd_usage(cmd, "%s", why);
+    return curtail_run(&o->at, name, &o->curtail, o->json, &e) ? cmd_fail(cmd, &e) : CMD_OK;
+}
+
 static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 {
     const struct site_opts *o = opts_;
@@ -269,16 +306,22 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
     struct err e = {0};
     char body[128];
     int is_set = !strcmp(argv[0], "set"), is_show = !strcmp(argv[0], "show");
+    int is_curtail = !strcmp(argv[0], "curtail");
 
-    if (strcmp(argv[0], "list") && !is_set && !is_show)
-        return cmd_usage(cmd, "wants list, show or set, not '%s'", argv[0]);
-    if ((argc > 1) != (is_set || is_show))
+    if (strcmp(argv[0], "list") && !is_set && !is_show && !is_curtail)
+        return cmd_usage(cmd, "wants list, show, set or curtail, not '%s'", argv[0]);
+    if ((argc > 1) != (is_set || is_show || is_curtail))
         return cmd_usage(cmd, argc > 1 ? "'%s' wants no name" : "'%s' wants a name", argv[0]);
     if (name && !site_name_ok(name))
         return cmd_usage(cmd, "a site's name is letters, digits and - _ .");
     if (is_set != (o->factor || o->state))
         return cmd_usage(cmd, is_set ? "nothing to set: give --capacity-factor or --state"
                                      : "--capacity-factor and --state are for 'set'");
+    if (!is_curtail && curtail_is_said(&o->curtail))
+        return cmd_usage(cmd, "--to, --from, --for, --ramp, --dry-run, --call and --cancel are for "
+                              "'curtail'");
+    if (is_curtail)
+        return curtail(cmd, o, name);
     if (is_set && order(o, body, &e))
         return cmd_usage(cmd, "%s", e.text);
     return (name ? show(o, name, is_set ? body : NULL, &e) : list(o, &e)) ? cmd_fail(cmd, &e)
@@ -288,16 +331,20 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 const struct cmd cmd_site = {
     .name = "site",
     .help = "Show the sites of a server, and order what they may do",
-    .args = "list|show|set [NAME]",
+    .args = "list|show|set|curtail [NAME]",
     .about =
         "Works on a running server by its admin API. What is set is in force at once, survives a\n"
         "restart and is written into the log of changes ('gaufre audit --changes'); the value\n"
         "none takes it back. Of the factors that the configuration, the site's file, the\n"
-        "operator and the site's sensors say, the lowest holds.\n\n"
+        "operator, the site's sensors, its dates and curtailments say, the lowest holds.\n\n"
+        "'curtail' takes a call of the grid: from a moment on the site goes down to --to, holds\n"
+        "it --for so long, and goes up again. With --dry-run it only shows what that costs and\n"
+        "earns; without --to it lists the calls of the site.\n\n"
         "  export GAUFRE_ADMIN_KEY=...\n"
         "  gaufre site list\n"
         "  gaufre site set fra1 --capacity-factor 0.5\n"
-        "  gaufre site set fra1 --state draining",
+        "  gaufre site set fra1 --state draining\n"
+        "  gaufre site curtail fra1 --to 20 --from 2026-12-01T17:00:00Z --for 2h --dry-run",
     .opts = opts,
     .opts_size = sizeof(struct site_opts),
     .n_args_min = 1,

@@ -81,6 +81,8 @@ enum {
     M_SITE_ENERGISED,
     M_SITE_ENCUMBERED,
     M_SITE_STATE,
+    M_SITE_CURTAILED,
+    M_SITE_CEILING,
     M_SITE_PUE,
     M_SITE_CARBON,
     M_SITE_REQUESTS,
@@ -369,6 +371,18 @@ static const struct metric_def defs[] = {
                       {"site", "state"},
                       NULL,
                       0},
+    [M_SITE_CURTAILED] = {"gaufre_site_curtailed",
+                          METRIC_GAUGE,
+                          "1 while a curtailment holds a site down, its ramps included.",
+                          {"site"},
+                          NULL,
+                          0},
+    [M_SITE_CEILING] = {"gaufre_site_curtailment_factor",
+                        METRIC_SHARE,
+                        "Part of the energised megawatts that curtailment leaves.",
+                        {"site"},
+                        NULL,
+                        0},
     [M_SITE_PUE] = {"gaufre_site_pue",
                     METRIC_SHARE,
                     "Energy of the facility by that of its machines.",
@@ -846,9 +860,10 @@ static void look_at_power(struct console *c, const char *site, const struct powe
 static void look_at_sites(struct console *c)
 {
     static const char *const bases[CARBON_BASES] = {"location", "market"};
-    static const int rows[] = {
-        M_SITE_FACTOR, M_SITE_CONTRACTED, M_SITE_ENERGISED, M_SITE_ENCUMBERED, M_SITE_STATE,
-        M_SITE_PUE,    M_SITE_CARBON,     M_SENSOR,         M_SENSOR_STALE,    M_SENSORS_FACTOR};
+    static const int rows[] = {M_SITE_FACTOR,    M_SITE_CONTRACTED, M_SITE_ENERGISED,
+                               M_SITE_CURTAILED, M_SITE_CEILING,    M_SITE_ENCUMBERED,
+                               M_SITE_STATE,     M_SITE_PUE,        M_SITE_CARBON,
+                               M_SENSOR,         M_SENSOR_STALE,    M_SENSORS_FACTOR};
     struct site_view v[SITES_MAX];
     int n = cloud_view_sites(c->setup.cloud, clock_wall_us() / 1000000, v);
 
@@ -857,6 +872,9 @@ static void look_at_sites(struct console *c)
     for (int i = 0; i < n; i++) {
         const struct site_terms *t = v[i].terms;
         put_known(c, M_SITE_FACTOR, t->name, NULL, v[i].factor_ppm, 1000000);
+        metric_put(metric_get(c->meter->set, M_SITE_CURTAILED, t->name, NULL, NULL),
+                   v[i].curtailed.now.phase != CURTAIL_NONE);
+        put_known(c, M_SITE_CEILING, t->name, NULL, v[i].curtailed.now.factor_ppm, 1000000);
         if (v[i].power)
             look_at_power(c, t->name, v[i].power);
         metric_put(

@@ -18,7 +18,8 @@ enum {
     WITH_OVERLAP = 16,
     WITH_ORDER = 64,
     WITH_CONTRACT = 128,
-    WITH_DRAIN = 256
+    WITH_DRAIN = 256,
+    WITH_CALL = 512
 };
 enum { AS_EVENTS = 32 }; /* its answer is a stream */
 
@@ -149,6 +150,38 @@ static const struct operation {
      "lowest factor that the configuration, its file and the operator say holds",
      200,
      WITH_ORDER,
+     0,
+     {NULL}},
+    {"/admin/v1/sites/{id}/curtailments",
+     "get",
+     "listCurtailments",
+     "The grid's calls for a site that were over a year ago at most, or are yet to come",
+     200,
+     0,
+     0,
+     {NULL}},
+    {"/admin/v1/sites/{id}/curtailments",
+     "post",
+     "curtailSite",
+     "Take a call of the grid, or with dry_run only what it would cost and earn",
+     200,
+     WITH_CALL,
+     0,
+     {NULL}},
+    {"/admin/v1/curtailments/{id}",
+     "get",
+     "getCurtailment",
+     "A call of the grid, what it costs and earns, and what came of it",
+     200,
+     0,
+     0,
+     {NULL}},
+    {"/admin/v1/curtailments/{id}",
+     "delete",
+     "cancelCurtailment",
+     "The site goes up again from now on, or never down",
+     200,
+     0,
      0,
      {NULL}},
     {"/admin/v1/contracts",
@@ -374,6 +407,31 @@ static json_t *order_members(void)
                      "anyOf", "type", "number", "minimum", 0, "maximum", 1, "type", "null");
 }
 
+/* A call of the grid. */
+static json_t *call_members(void)
+{
+    json_t *j = json_pack("{s:{s:s}}", "dry_run", "type", "boolean");
+
+    json_object_set_new(j, "from",
+                        json_pack("{s:[{s:s, s:s}, {s:s}]}", "anyOf", "type", "string", "format",
+                                  "date-time", "type", "null"));
+    json_object_set_new(j, "until",
+                        json_pack("{s:[{s:s, s:s}, {s:s}]}", "anyOf", "type", "string", "format",
+                                  "date-time", "type", "null"));
+    json_object_set_new(j, "for_seconds",
+                        json_pack("{s:s, s:i, s:i}", "type", "number", "minimum", 1, "maximum",
+                                  SITE_CURTAIL_MAX_S));
+    json_object_set_new(j, "ramp_seconds",
+                        json_pack("{s:s, s:i, s:i}", "type", "number", "minimum", 0, "maximum",
+                                  (int)(CURTAIL_RAMP_MAX_US / 1000000)));
+    json_object_set_new(j, "target_mw",
+                        json_pack("{s:s, s:i, s:i}", "type", "number", "minimum", 0, "maximum",
+                                  (int)(POWER_WATTS_MAX / 1000000)));
+    json_object_set_new(j, "target_share",
+                        json_pack("{s:s, s:i, s:i}", "type", "number", "minimum", 0, "maximum", 1));
+    return j;
+}
+
 /* A version of a contract. */
 static json_t *contract_members(void)
 {
@@ -418,10 +476,12 @@ static json_t *body_of(const struct operation *o)
         json_array_append_new(required, json_string("text"));
     if (o->body & WITH_ORDER)
         json_object_update_new(members, order_members());
+    if (o->body & WITH_CALL)
+        json_object_update_new(members, call_members());
     return json_pack("{s:b, s:{s:{s:{s:s, s:o, s:o, s:b}}}}", "required",
-                     o->body & (WITH_ID | WITH_ORDER | WITH_CONTRACT) ? 1 : 0, "content",
-                     "application/json", "schema", "type", "object", "properties", members,
-                     "required", required, "additionalProperties", 0);
+                     o->body & (WITH_ID | WITH_ORDER | WITH_CONTRACT | WITH_CALL) ? 1 : 0,
+                     "content", "application/json", "schema", "type", "object", "properties",
+                     members, "required", required, "additionalProperties", 0);
 }
 
 static json_t *parameter(const char *name, const char *in, json_t *schema)

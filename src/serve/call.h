@@ -296,6 +296,8 @@ int call_admin_drain(struct call *c, struct err *e); /* call_drain.c */
 int call_admin_take(struct call *c, struct err *e);
 int call_admin_sites(struct call *c, struct err *e); /* call_site.c */
 int call_admin_site(struct call *c, struct err *e);
+int call_admin_curtailments(struct call *c, struct err *e); /* call_curtail.c */
+int call_admin_curtailment(struct call *c, struct err *e);
 int call_admin_contracts(struct call *c, struct err *e);   /* call_contract.c */
 int call_admin_obligations(struct call *c, struct err *e); /* the same */
 int call_account(struct call *c, struct err *e);

@@ -45,8 +45,8 @@ static json_t *said_of(const struct site_view *v)
     const struct site_terms *t = v->terms;
 
     return json_pack(
-        "{s:{s:o, s:o}, s:{s:o, s:o}, s:{s:o, s:o}, s:{s:o, s:o}, s:{s:o, s:o}}", "configuration",
-        "state", t->n_steps ? json_null() : json_string(lifecycle_name(t->state)),
+        "{s:{s:o, s:o}, s:{s:o, s:o}, s:{s:o, s:o}, s:{s:o, s:o}, s:{s:o, s:o}, s:{s:o}}",
+        "configuration", "state", t->n_steps ? json_null() : json_string(lifecycle_name(t->state)),
         "capacity_factor", part(t->factor_ppm, DERATE_ALL), "file", "capacity_factor",
         part(v->file_ppm, DERATE_ALL), "error", text_or_null(v->why_factor), "operator", "state",
         v->order.state < 0 ? json_null()
@@ -54,7 +54,10 @@ static json_t *said_of(const struct site_view *v)
         "capacity_factor", part(v->order.factor_ppm, DERATE_ALL), "environment", "capacity_factor",
         part(v->environment_ppm, DERATE_ALL), "cause", text_or_null(v->cause), "lifecycle", "state",
         t->n_steps ? json_string(lifecycle_name(v->life.state)) : json_null(), "capacity_factor",
-        t->n_steps ? part(v->life.factor_ppm, DERATE_ALL) : json_null());
+        t->n_steps ? part(v->life.factor_ppm, DERATE_ALL) : json_null(), "curtailment",
+        "capacity_factor",
+        v->curtailed.now.phase == CURTAIL_NONE ? json_null()
+                                               : part(v->curtailed.now.factor_ppm, DERATE_ALL));
 }
 
 /* What its requests used, as far as that is known. */
@@ -166,6 +169,23 @@ static void add_power(const struct site_view *v, json_t *to)
     json_object_set_new(to, "power", rows);
 }
 
+/* The curtailment that holds, and what was agreed; null: there is none now. */
+static void add_curtailment(const struct site_view *v, json_t *to)
+{
+    const struct site_curtailed *n = &v->curtailed;
+    char text[DAY_TEXT_MAX];
+
+    if (n->now.phase == CURTAIL_NONE) {
+        json_object_set_new(to, "curtailment", json_null());
+        return;
+    }
+    json_object_set_new(to, "curtailment",
+                        json_pack("{s:s, s:o, s:s, s:o}", "phase", curtail_phase_name(n->now.phase),
+                                  "capacity_factor", part(n->now.factor_ppm, DERATE_ALL), "until",
+                                  day_show_moment(n->until_s, NULL, text), "id",
+                                  n->id ? json_integer(n->id) : json_null()));
+}
+
 static json_t *site_json(struct cloud *c, const struct site_view *v)
 {
     const struct site_terms *t = v->terms;
@@ -184,8 +204,10 @@ static json_t *site_json(struct cloud *c, const struct site_view *v)
         "energy", used_of(v), "requests_unmetered", (json_int_t)v->n_unmetered, "sensors",
         sensors_of(c, t->name));
 
-    if (j)
+    if (j) {
         add_power(v, j);
+        add_curtailment(v, j);
+    }
     return j;
 }
 

@@ -57,6 +57,8 @@ static const struct endpoint rows[API_ROUTE_N] = {
     [API_ROUTE_ADMIN_USAGE] = {.administer = call_admin_usage},
     [API_ROUTE_ADMIN_SITES] = {.administer = call_admin_sites},
     [API_ROUTE_ADMIN_SITE] = {.administer = call_admin_site},
+    [API_ROUTE_ADMIN_CURTAILMENTS] = {.administer = call_admin_curtailments},
+    [API_ROUTE_ADMIN_CURTAILMENT] = {.administer = call_admin_curtailment},
     [API_ROUTE_ADMIN_CONTRACTS] = {.administer = call_admin_contracts},
     [API_ROUTE_ADMIN_CONTRACT] = {.administer = call_admin_contracts},
     [API_ROUTE_ADMIN_OBLIGATIONS] = {.administer = call_admin_obligations},

@@ -270,6 +270,11 @@ struct serve_site {
     const char *environment_blind, *environment_step; /* factors */
     int64_t environment_dwell;                        /* ms */
     int64_t altitude_m, altitude_from_m, altitude_m_per_degree;
+    int64_t curtailment_ramp, curtailment_notice; /* ms */
+    int64_t curtailment_calls_a_year;             /* -1: any number */
+    int64_t curtailment_baseline_days;
+    int curtailment_baseline; /* an enum curtail_baseline */
+    const char *curtailment_credit, *curtailment_clawback;
     struct envelope_rules rules; /* of these */
     struct site_terms terms;
 };
@@ -412,6 +417,7 @@ extern const struct config_setting serve_site_settings[];
 extern const struct config_setting serve_sensor_settings[];    /* of its `environment` */
 extern const struct config_setting serve_lifecycle_settings[]; /* of its `lifecycle` */
 extern const struct config_setting serve_power_settings[];     /* of its `power` */
+extern const struct config_setting serve_curtail_settings[];   /* of its `curtailment` */
 extern const struct config_setting serve_route_settings[];
 extern const struct config_setting serve_webhook_settings[];
 extern const struct config_setting serve_energy_settings[]; /* of the map `energy` */

@@ -139,8 +139,7 @@ static int read_lifecycle(const struct reading *r, struct config_node *list, str
 
 /* ---- its power ------------------------------------------------------------------------------- */
 
-/* Megawatts as text into watts; NULL leaves *ret. ERR_ARG with a sentence that names the key. */
-static int read_watts(const char *key, const char *text, int64_t *ret, struct err *e)
+int site_watts_read(const char *key, const char *text, int64_t *ret, struct err *e)
 {
     int64_t nano;
 
@@ -174,7 +173,7 @@ static int read_power(const struct reading *r, struct config_node *map, struct p
         int64_t *const to[] = {&ret->contracted_w, &ret->energised_w, &ret->encumbered_w};
         for (int i = 0; i < 3; i++) {
             struct err why = {0};
-            if (read_watts(key[i], text[i], to[i], &why))
+            if (site_watts_read(key[i], text[i], to[i], &why))
                 return fault(r, map, key[i], why.text, e);
         }
     }
@@ -223,9 +222,9 @@ int site_power_read(struct serve_config *c, struct serve_site *p, struct err *e)
 
     if (!p->contracted_mw && !p->energised_mw && !p->encumbered_mw)
         return 0;
-    if (read_watts("contracted_mw", p->contracted_mw, &row.contracted_w, e) ||
-        read_watts("energised_mw", p->energised_mw, &row.energised_w, e) ||
-        read_watts("encumbered_mw", p->encumbered_mw, &row.encumbered_w, e))
+    if (site_watts_read("contracted_mw", p->contracted_mw, &row.contracted_w, e) ||
+        site_watts_read("energised_mw", p->energised_mw, &row.energised_w, e) ||
+        site_watts_read("encumbered_mw", p->encumbered_mw, &row.encumbered_w, e))
         return e->code;
     why = power_fault(&row, 1, &i);
     if (why)

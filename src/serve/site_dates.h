@@ -12,5 +12,7 @@ int site_dates_read(struct serve_config *c, struct config_doc *d, struct serve_s
                     struct config_node *lifecycle, struct config_node *power, struct err *e);
 /* Its power where it has no dates: contracted_mw, energised_mw, encumbered_mw. ERR_ARG. */
 int site_power_read(struct serve_config *c, struct serve_site *p, struct err *e);
+/* Megawatts as text into watts; NULL leaves *ret. ERR_ARG with a sentence that names the key. */
+int site_watts_read(const char *key, const char *text, int64_t *ret, struct err *e);
 
 #endif

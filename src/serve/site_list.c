@@ -9,6 +9,7 @@
 #include "base/money.h"
 #include "net/url.h"
 #include "serve/sensor_list.h"
+#include "serve/site_curtail.h"
 #include "serve/site_dates.h"
 
 #define NANO_PER_MG 1000000 /* of a gram */
@@ -68,6 +69,21 @@ const struct config_setting serve_site_settings[] = {
      "from here on upwards the upper limits of dry_bulb are lowered"},
     {"altitude_m_per_degree", CONFIG_INT, AT(altitude_m_per_degree), "0", 0, 6000, "M",
      "by a degree for so many metres; 0: they are not"},
+    {"curtailment_ramp", CONFIG_TIME, AT(curtailment_ramp), "30s", 0, 3600000, "TIME",
+     "how long it takes to go down to the target of a curtailment, and up again"},
+    {"curtailment_notice", CONFIG_TIME, AT(curtailment_notice), "0s", 0, 604800000, "TIME",
+     "how long before its start the grid has agreed to call; a later call is marked, and obeyed"},
+    {"curtailment_calls_a_year", CONFIG_INT, AT(curtailment_calls_a_year), NULL, 0, 100000, "N",
+     "how many calls were agreed for a calendar year; more are refused"},
+    {"curtailment_credit", CONFIG_STR, AT(curtailment_credit), NULL, 0, 0, "PRICE",
+     "what a megawatt-hour below the baseline earns"},
+    {"curtailment_clawback", CONFIG_STR, AT(curtailment_clawback), NULL, 0, 0, "PRICE",
+     "what one costs that is used above the target"},
+    {"curtailment_baseline", CONFIG_CHOICE, AT(curtailment_baseline), "like_days", 0, 0,
+     CURTAIL_BASELINE_WORDS,
+     "what would be used: the mean of the same hours of days of that kind, or all that is free"},
+    {"curtailment_baseline_days", CONFIG_INT, AT(curtailment_baseline_days), "10", 1, 45, "N",
+     "of like_days: how many"},
     {0},
 };
 
@@ -174,7 +190,7 @@ static int read_terms(struct serve_config *c, struct serve_site *p, struct err *
         return e->code;
     p->terms.pue_permille = (int32_t)((pue + 500000) / 1000000);
     if (read_availability(p, e) || site_power_read(c, p, e) || read_carbon(p, e) ||
-        sensors_finish(p, e))
+        sensors_finish(p, e) || site_curtail_read(p, e))
         return e->code;
     return read_zone(p, e);
 }
@@ -183,7 +199,7 @@ struct reading_site {
     struct serve_config *c;
     struct config_doc *d;
     struct serve_site *p;
-    struct config_node *lifecycle, *power; /* its lists; NULL: it has none */
+    struct config_node *lifecycle, *power, *curtailment; /* its lists; NULL: it has none */
 };
 
 static int read_list(void *arg, const char *name, struct config_node *value, struct err *e)
@@ -199,6 +215,10 @@ static int read_list(void *arg, const char *name, struct config_node *value, str
         r->power = value;
         return 1;
     }
+    if (!strcmp(name, "curtailment")) {
+        r->curtailment = value;
+        return 1;
+    }
     if (strcmp(name, "environment"))
         return 0;
     code = sensors_read(r->c, r->d, value, r->p, e);
@@ -207,7 +227,7 @@ static int read_list(void *arg, const char *name, struct config_node *value, str
 
 int site_read(struct serve_config *c, struct config_doc *d, struct config_node *map, struct err *e)
 {
-    struct reading_site in = {c, d, &c->sites[c->n_sites], NULL, NULL};
+    struct reading_site in = {c, d, &c->sites[c->n_sites], NULL, NULL, NULL};
     struct serve_site *p = &c->sites[c->n_sites];
     struct err why = {0};
     int r;
@@ -216,7 +236,7 @@ int site_read(struct serve_config *c, struct config_doc *d, struct config_node *
         return config_err(d, map, e, "a site is a map with 'name'");
     if (c->n_sites >= SITES_MAX)
         return config_err(d, map, e, "more than %d sites", SITES_MAX);
-    *p = (struct serve_site){.is_general = -1, .state = -1};
+    *p = (struct serve_site){.is_general = -1, .state = -1, .curtailment_calls_a_year = -1};
     config_defaults(serve_site_settings, p, &c->arena);
     r = config_read(d, map, serve_site_settings, p, &c->arena, read_list, &in, e);
     if (r)
@@ -228,7 +248,8 @@ int site_read(struct serve_config *c, struct config_doc *d, struct config_node *
     if (read_terms(c, p, &why))
         return config_err(d, map, e, "site %s: %.380s", p->name, why.text);
     c->n_sites++; /* from here on its zone is freed with the others' */
-    return site_dates_read(c, d, p, in.lifecycle, in.power, e);
+    r = site_dates_read(c, d, p, in.lifecycle, in.power, e);
+    return r || !in.curtailment ? r : site_schedules_read(c, d, p, in.curtailment, e);
 }
 
 /* ---- checks ---------------------------------------------------------------------------------- */
