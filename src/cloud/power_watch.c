@@ -162,8 +162,16 @@ static void sum_region(struct power_watch *w, int first, int n)
 /* Whose word it is that holds. */
 static enum power_cause cause_of(const struct site_view *v)
 {
-    return v->environment_ppm >= 0 && v->environment_ppm == v->factor_ppm ? POWER_ENVIRONMENT
-                                                                          : POWER_OPERATOR;
+    int is_dated = v->order.state < 0 && v->terms->n_steps;
+
+    if (is_dated && (v->state == LIFECYCLE_OFFLINE ||
+                     (v->state == LIFECYCLE_DERATED && v->life.factor_ppm == v->factor_ppm)))
+        return POWER_MAINTENANCE;
+    if (v->environment_ppm >= 0 && v->environment_ppm == v->factor_ppm)
+        return POWER_ENVIRONMENT;
+    return v->curtailed.now.phase != CURTAIL_NONE && v->curtailed.now.factor_ppm == v->factor_ppm
+               ? POWER_CURTAILMENT
+               : POWER_OPERATOR;
 }
 
 static struct watched *watched_of(struct power_watch *w, const char *name)

@@ -85,6 +85,9 @@ def test_a_call_of_the_grid(stored):  # noqa: F811
     factors = [x for x in w.server.read_log().splitlines() if " site factor " in x]
     assert len(factors) == 1 and "capacity_factor=0.25" in factors[0] and "by=curtailment" in factors[0]  # one line, not one for each step of the ramp
     w.stop()
+    with sqlite3.connect(w.folder / "ledger.db") as db:  # what it lost is the grid's doing
+        lost = db.execute("SELECT sum(curtailment_uj), sum(environment_uj + maintenance_uj + operator_uj) FROM power WHERE site = 'fra1'").fetchone()
+    assert lost[0] > 0 and lost[1] == 0
     w.serve()
     assert factor(w) == 0.25  # from the first request on
     gone, = curtail(w, "fra1", "--cancel", "1")
