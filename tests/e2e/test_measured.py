@@ -8,6 +8,8 @@ from fractions import Fraction
 
 import pytest
 
+from postgres import postgres  # noqa: F401  fixture
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONTRACT = """
 contract: acme
@@ -169,6 +171,22 @@ def test_changed_behind_its_back(cli, store):
     db.close()
     done = cli("audit", "--changes", "-a", store.where)
     assert done.returncode == 1 and "measurement 1 of contract acme is not as it was written" in done.stderr
+
+
+def test_in_postgres(cli, postgres, tmp_path):  # noqa: F811
+    where = postgres.database()
+    (tmp_path / "acme.yaml").write_text(CONTRACT)
+    (tmp_path / "m.json").write_text(json.dumps(record()))
+    assert cli("contract", "amend", tmp_path / "acme.yaml", "-a", where).returncode == 0
+    for n in 1, 2:
+        done = cli("contract", "record", tmp_path / "m.json", "-a", where)
+        assert done.returncode == 0 and f"measurement {n} of contract acme is recorded" in done.stderr
+    tranche, = [json.loads(line) for line in cli("tranche", "show", "acme", "first", "--json", "-a", where).stdout.splitlines()]
+    assert (tranche["measured"], tranche["tokens_per_second"]) == ("yes", 1_000_000)
+    assert cli("audit", "--changes", "-a", where).returncode == 0
+    postgres.sql(where, "DELETE FROM measurement WHERE id = 1")
+    done = cli("audit", "--changes", "-a", where)
+    assert done.returncode == 1 and "have not the same measurements" in done.stderr
 
 
 def test_tranches(store):
