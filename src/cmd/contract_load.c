@@ -43,8 +43,14 @@ int contract_time(const char *text, const char *option, int64_t *ret_us, struct 
 /* "http://host:port", "http://host/" or "http://host/v1" as the address of the API. */
 static int put_url(struct contract_run *run, const char *url, struct err *e)
 {
+    const char *host = strstr(url, "://");
     size_t n = strlen(url);
 
+    host = host ? host + 3 : url;
+    if (memchr(host, '@', strcspn(host, "/")))
+        return err_set(e, ERR_ARG,
+                       "the URL is kept with the measurement and may have no password; "
+                       "a key is said by --key-env or --key-file");
     while (n && url[n - 1] == '/')
         n--;
     if (n > 3 && !memcmp(url + n - 3, "/v1", 3))

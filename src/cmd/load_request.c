@@ -15,6 +15,7 @@
 #define URL_MAX    4096
 #define BODY_MAX   ((size_t)16 << 20)
 #define SAID_MAX   ((size_t)16 << 10)
+#define ANSWER_MAX ((int64_t)1 << 30)
 #define CONNECT_MS 10000
 #define SILENCE_MS 300000
 #define UJ_MOST    1e15
@@ -239,6 +240,7 @@ int load_request(const struct load_server *server, const struct load_ask *a, ato
         o.headers = headers;
         o.take = take;
         o.refusal = &said;
+        o.size_max = ANSWER_MAX;
         o.ca_file = server->ca;
         o.connect_timeout_ms = CONNECT_MS;
         o.stall_timeout_ms = SILENCE_MS;

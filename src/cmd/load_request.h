@@ -2,7 +2,7 @@
  * server, streamed, and what its answer tells of time, tokens and energy. Blocking, the caller's
  * thread; any number of them at once.
  *
- * Limits: LOAD_TOKENS_MAX tokens each way, an event of LOAD_EVENT_MAX bytes. */
+ * Limits: LOAD_TOKENS_MAX tokens each way, an event of LOAD_EVENT_MAX bytes, an answer of 1 GiB. */
 #ifndef CMD_LOAD_REQUEST_H
 #define CMD_LOAD_REQUEST_H
 

@@ -216,6 +216,7 @@ def test_asked_wrongly(store):
     assert "say where" in fails("acme", *url)
     assert "has no tranche 'none'" in fails("acme", "--tranche", "none", *url)
     assert "Cannot connect" in fails("acme", "--site", "x", *url)
+    assert "may have no password" in fails("acme", "--site", "x", "--url", "http://me:secret@127.0.0.1:1/v1")
     assert "not a file" in fails(store.path, "--record", "--site", "x", *url)
     for time in "5", "0s", "-1s", "32d", "1000h", "1sx":
         assert "--for wants" in fails("acme", "--site", "x", "--for", time, *url)
