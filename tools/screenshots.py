@@ -90,9 +90,15 @@ TENANTS = {"acme": {"budget_per_month": "0.02EUR"}, "bakery": {"token_budget_per
 
 
 SITES = """sites:
-  - {name: fra1, region: eu, pue: 1.25, contracted_mw: 2.5, energised_mw: 1.5, carbon: 312, carbon_market: 0}
+  - {name: fra1, region: eu, pue: 1.25, contracted_mw: 2.5, energised_mw: 1.5, encumbered_mw: 0.2, carbon: 312, carbon_market: 0}
   - {name: osl1, region: no, pue: 1.1, contracted_mw: 1, energised_mw: 1, power_basis: facility, carbon: 28}
-  - {name: iad1, region: us, dedicated_to: [observatory], carbon: 371}
+  - name: iad1
+    region: us
+    dedicated_to: [observatory]
+    carbon: 371
+    contracted_mw: 4
+    energised_mw: 2
+    lifecycle: [{state: active, planned: 2026-01-10, actual: 2026-01-12}, {state: derated, planned: 2026-11-01, capacity_factor: 0.7}, {state: active, planned: 2026-11-20}]
 site: fra1
 """
 CONTRACT = "    site: {}\n    input_joules: 0.14\n    output_joules: 1.1\n    energy_boundary: it\n    energy_uncertainty: 200\n"

@@ -5,6 +5,7 @@ import * as api from './console_api.js';
 import { h, card, field, meter, new_meter, number, set_chip, set_text, Table } from './console_dom.js';
 import { day_ms, day_text, TrancheTimeline } from './tranche_timeline.js';
 
+const EVERY_MS = 5000;
 const TONES = { active: 'ok', late: 'warn', overdue: 'bad', lapsed: '', cancelled: 'bad' };
 const mw = (watts) => `${(watts / 1e6).toLocaleString(undefined, { maximumFractionDigits: 3 })} MW`;
 /** Whole units of a sum that may be longer than a number is exact. */
@@ -34,6 +35,16 @@ const contracts_table = () => new Table('Contracts', [{ name: 'Contract', person
     { name: 'Still to come', right: true, text: (c) => amount(c.due.still_to_come, c.currency) }, { name: 'More by option', right: true, text: (c) => amount(c.due.by_option, c.currency) }],
 { key: (c) => c.contract, empty: 'No contract is recorded.' });
 
+/** What contracts entitle to, and what of that is used: a server's own counts, since it started. */
+const tokens = (n) => `${number(Math.round(n))} tokens`;
+const per_s = (a) => (a.tokens_per_second < a.tokens_per_second_full ? `${number(Math.round(a.tokens_per_second))} of ${number(Math.round(a.tokens_per_second_full))}` : number(Math.round(a.tokens_per_second)));
+const admission_table = () => new Table('In admission', [{ name: 'Contract', person: (c) => c.contract, wide: true },
+    { name: 'Tokens a second', right: true, text: (c) => `${per_s(c.admission)}, ${c.admission.basis}` }, { name: 'Used now', right: true, text: (c) => (c.rate === null ? '–' : `${number(Math.round(c.rate))} a second`) },
+    { name: 'Under way', right: true, text: (c) => number(c.admission.sequences) }, { name: 'Requests', right: true, text: (c) => number(c.admission.requests) },
+    { name: 'Within it', right: true, text: (c) => tokens(c.admission.tokens) }, { name: 'Above it, paid', right: true, text: (c) => tokens(c.admission.tokens_paid) },
+    { name: 'Borrowed', right: true, text: (c) => tokens(c.admission.tokens_borrowed) }, { name: 'Lent to others', right: true, text: (c) => tokens(c.admission.tokens_lent) },
+    { name: 'Refused', right: true, text: (c) => number(c.admission.refused) }], { key: (c) => c.contract, empty: 'No contract takes part in admission here.' });
+
 const second = ({ tranche: t }) => (t.kind === 'option' ? t.exercised ?? `${t.exercise_from ?? ''} … ${t.exercise_until}` : t.longstop ?? '–');
 const tranches_table = () => new Table('Tranches', [{ name: 'Tranche', person: (x) => x.tranche.name, wide: true }, { name: 'Contract', person: (x) => x.contract.contract },
     { name: 'Where', person: (x) => x.tranche.site ?? x.tranche.region }, { name: 'Power', right: true, text: (x) => mw(x.tranche.mw * 1e6) },
@@ -53,12 +64,22 @@ const shares_table = () => new Table('Concentration', [{ name: 'Who', person: (s
 export function mount(root) {
     const note = h('p.eg-note', { role: 'status' }, 'Loading …');
     const figures = new Figures(), line = new TrancheTimeline();
-    const contracts = contracts_table(), tranches = tranches_table(), shares = shares_table();
+    const contracts = contracts_table(), tranches = tranches_table(), shares = shares_table(), admission = admission_table();
+    let counted = new Map(), counted_ms = 0, asked_ms = 0;
     const day = h('input', { type: 'date', value: day_text(Date.now()) });
-    const body = h('div.co-stack', { hidden: true }, figures.el, card('Timeline', line.el, tranches.el), card('Contracts', contracts.el), card('Concentration', shares.el));
+    const body = h('div.co-stack', { hidden: true }, figures.el, card('In admission', h('p.eg-note', null, 'What it used is counted since this server started.'), admission.el), card('Timeline', line.el, tranches.el), card('Contracts', contracts.el), card('Concentration', shares.el));
     let asked = 0, closed = false;
 
+    /** The rate follows from two looks. */
+    function show_admission(list) {
+        const now_ms = performance.now(), s = (now_ms - counted_ms) / 1000;
+        admission.update(list.filter((c) => c.admission).map((c) => ({ ...c, rate: counted.has(c.contract) && s > 1 ? Math.max(0, (c.admission.tokens - counted.get(c.contract)) / s) : null })));
+        counted = new Map(list.filter((c) => c.admission).map((c) => [c.contract, c.admission.tokens]));
+        counted_ms = now_ms;
+    }
+
     async function load() {
+        asked_ms = performance.now();
         const mine = ++asked, q = day.value ? `?as_of=${day.value}` : '';
         try {
             const [list, report] = await Promise.all([api.json(`/contracts${q}`), api.json(`/obligations${q}`)]);
@@ -66,6 +87,7 @@ export function mount(root) {
             const due = new Map(report.contracts.map((c) => [c.contract, c]));
             const each = list.data.flatMap((contract) => contract.tranches.map((tranche, i) => ({ tranche, contract, key: `${contract.contract} ${i}` })));
             figures.update(list.data, report);
+            show_admission(list.data);
             line.update(each, day_ms(report.as_of));
             contracts.update(list.data.filter((c) => due.has(c.contract)).map((c) => ({ ...c, due: due.get(c.contract) })));
             tranches.update(each);
@@ -83,5 +105,5 @@ export function mount(root) {
     root.replaceChildren(h('div.eg', null, h('div.co-top', null, h('h1.co-title', null, 'Contracts'), h('form.co-form', { onsubmit: (e) => { e.preventDefault(); load(); } },
         field('contracts-day', 'As known on', day))), note, body));
     load();
-    return { update() {}, close() { closed = true; } };
+    return { update() { if (performance.now() - asked_ms >= EVERY_MS) load(); }, close() { closed = true; } };
 }

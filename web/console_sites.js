@@ -2,13 +2,15 @@
  * operator's order. A number that was computed or told by others never looks like one that was measured. */
 
 import * as api from './console_api.js';
+import { SiteMap } from './site_map.js';
 import { ask_form, h, card, field, meter, new_meter, number, say, set_chip, set_text, Table } from './console_dom.js';
 
 const EVERY_MS = 5000;
-const STATES = ['active', 'planned', 'draining', 'offline'];
-const TONES = { active: 'ok', draining: 'warn', offline: 'bad' };
+const STATES = ['planned', 'commissioning', 'acceptance', 'active', 'derated', 'draining', 'offline', 'closed'];
+const TONES = { active: 'ok', derated: 'warn', draining: 'warn', offline: 'bad', closed: 'bad' };
 
-const mw = (s) => (s.contracted_mw === null && s.active_mw === null ? '–' : `${s.active_mw ?? '–'} of ${s.contracted_mw ?? '–'} MW (${s.power_basis})`);
+const held = (s) => (s.encumbered_mw ? `, ${s.encumbered_mw} encumbered` : '');
+const mw = (s) => (s.contracted_mw === null && s.energised_mw === null ? '–' : `${s.energised_mw ?? '–'} of ${s.contracted_mw ?? '–'} MW (${s.power_basis})${held(s)}`);
 const power = (s) => (s.pue === null ? mw(s) : `${mw(s)}, PUE ${s.pue.toFixed(2)}`);
 const open_to = (s) => `${s.region ?? '–'}, ${s.generally_available ? 'all' : s.dedicated_to.join(', ')}`;
 const METHODS = { rapl: "measured, the processor's counters", redfish: 'measured, the management controller', feed: 'measured, a feed', model: 'modelled from CPU time',
@@ -94,7 +96,7 @@ const sensor_table = () => new Table('Sensors', [{ name: 'Sensor', person: (x) =
 
 export function mount(root) {
     const note = h('p.eg-note', { role: 'status' }, 'Loading …');
-    const here = new Meter();
+    const here = new Meter(), map = new SiteMap(TONES);
     let asked_ms = -EVERY_MS, closed = false, list = null, listed_ms = 0, now = null, now_ms = 0;
     const factor = { name: 'Capacity factor', make: () => h('span.co-budget.co-short', null, new_meter(), h('span', null)),
         show: (el, s) => { meter(el.firstChild, 0); el.firstChild.firstChild.style.width = `${100 * s.capacity_factor}%`; set_text(el.lastChild, `${(100 * s.capacity_factor).toFixed(0)} %`); } };
@@ -110,7 +112,9 @@ export function mount(root) {
     function show() {
         if (list === null) return;
         const live = new Map(now && now_ms > listed_ms ? now.sites.map((x) => [x.name, x]) : []);
-        table.update(list.map((s) => ({ ...s, ...live.get(s.name), meter: now?.energy && now.energy.site === s.name ? now.energy : null })));
+        const each = list.map((s) => ({ ...s, ...live.get(s.name), meter: now?.energy && now.energy.site === s.name ? now.energy : null }));
+        table.update(each);
+        map.update(each);
     }
 
     async function load() {
@@ -132,7 +136,7 @@ export function mount(root) {
 
     const sensors = sensor_table(), room = card('Sensors', sensors.el);
     table.el.hidden = room.hidden = true;
-    root.replaceChildren(h('div.eg', null, h('h1.co-title', null, 'Sites'), here.el, card('Sites', note, table.el), room));
+    root.replaceChildren(h('div.eg', null, h('h1.co-title', null, 'Sites'), map.el, here.el, card('Sites', note, table.el), room));
     load();
     return {
         update(s) {

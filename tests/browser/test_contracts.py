@@ -1,11 +1,13 @@
 """The console's contracts: what was promised, what became of it, and on whom it depends."""
 import datetime
+import re
 
+from browsing import wait_for
 from playwright.sync_api import expect
 import pytest
 from test_accounts import Cloud
 from test_admin import Admin
-from test_console import CONTRACTS, enter
+from test_console import CONTRACTS, enter, go
 
 
 @pytest.fixture
@@ -71,6 +73,60 @@ def test_another_day(pages, admin):
     expect(page.locator(".co-gantt")).to_be_hidden()
     page.fill("#contracts-day", "2035-01-01")
     expect(row(page, "Tranches", "year-1")).to_contain_text("ended")
+
+
+class House(Cloud):
+    """Its supplier "far" is at a site; another site is late, and a third one has megawatts only."""
+
+    def serve(self, *flags):
+        path = self.folder / "c.yaml"
+        path.write_text(path.read_text().replace("    models: [m, n]\n", "    models: [m, n]\n    site: fra1\n", 1) + SITES)
+        return super().serve(*flags)
+
+
+SITES = """sites:
+  - {name: fra1, region: eu, contracted_mw: 100, energised_mw: 40, encumbered_mw: 10, capacity_factor: 0.5}
+  - name: osl1
+    region: no
+    lifecycle:
+      - {state: commissioning, planned: 2026-01-01, actual: 2026-01-02}
+      - {state: active, planned: 2026-02-01}
+  - {name: iad1, contracted_mw: 200, energised_mw: 200}
+"""
+SERVED = """contract: acme-2026
+signed: 2026-01-01
+from: 2026-01-01
+until: 2040-01-01
+currency: EUR
+supplier: {name: us}
+customer: {name: acme, tenants: [acme]}
+tranches:
+  - {name: first, mw: 10, site: fra1, target: 2026-01-01, delivered: 2026-01-01, price: 100, tokens_per_second: 50}
+"""
+
+
+def test_sites_and_admission(pages, tmp_path):
+    """Megawatts on one scale, what comes next, and what a contract entitles to where its site is derated."""
+    c = House(tmp_path, None)
+    pages.after.append(c.stop)
+    admin = Admin(c)
+    admin("POST", "/tenants", {"id": "acme"})
+    alice = admin("POST", "/keys", {"id": "alice", "tenant": "acme"})[1]["key"]
+    assert admin("POST", "/contracts", {"text": SERVED})[0] == 201
+    wait_for("in force", lambda: admin("GET", "/contracts")[1]["data"][0]["admission"])
+    assert c.ask(alice, max_tokens=9) == 200
+    page = enter(pages, c.server.url, admin.key, "sites", size="wide")
+    tile = page.locator(".co-tile").filter(has_text="fra1")
+    expect(tile).to_contain_text("active, 50 %")
+    expect(tile).to_contain_text("100 MW contracted, 40 MW energised, 10 MW encumbered, 15 MW ready")
+    bar = {p: tile.locator(f"[data-part={p}]").evaluate("(e) => [parseFloat(e.style.left), parseFloat(e.style.width)]") for p in ("contracted", "energised", "encumbered", "ready")}
+    assert bar == {"contracted": [0, 50], "energised": [0, 20], "encumbered": [0, 5], "ready": [5, 7.5]}
+    expect(page.locator(".co-tile").filter(has_text="osl1")).to_contain_text("Late: active, planned for 2026-02-01")
+    expect(page.locator(".co-region")).to_have_count(3)
+    go(page, "contracts")
+    served = row(page, "In admission", "acme-2026")
+    expect(served).to_contain_text("25 of 50, declared")
+    expect(served).to_contain_text(re.compile(r"[1-9]\d* tokens"))
 
 
 def test_many(pages, admin):
