@@ -8,7 +8,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/put.h"
+#include "base/rand.h"
 #include "base/sql.h"
+#include "books/leaf.h"
 #include "books/ledger_sql.h"
 #include "books/settle.h"
 #include "policy/concentration.h"
@@ -17,6 +19,7 @@
 #define GROUP_US    INT64_C(100000)
 #define RETRY_US    INT64_C(1000000)
 #define CLOSE_TRIES 3
+#define SALTS       64                /* that are asked of the system at once */
 #define TELL_US     INT64_C(30000000) /* between two log lines about the same failure */
 
 /* From the journal into the database: at once where a group is small, so that those who look see
@@ -39,9 +42,11 @@ struct books {
     int is_loose; /* the journal is not flushed */
     struct mbox box;
     struct mbox_item stop;
-    struct books_row *rows, *free; /* free, n_taken: under lock */
-    int n_taken;                   /* the first so many of rows were taken before */
-    pthread_mutex_t lock;          /* rank: a leaf */
+    struct books_row *rows, *free;         /* free, n_taken: under lock */
+    int n_taken;                           /* the first so many of rows were taken before */
+    unsigned char salt[SALTS][BOOKS_SALT]; /* under lock; each is used once */
+    int n_salts;
+    pthread_mutex_t lock; /* rank: a leaf */
     _Atomic int64_t n_written, n_posted, n_failures, n_waiting;
     _Atomic int64_t oldest_us; /* as books_oldest_us tells it */
     /* The rest is of the thread that owns the files. */
@@ -259,6 +264,11 @@ int books_open(struct books **ret, const char *where, int sync_normal, struct er
     return 0;
 }
 
+int books_sign_with(struct books *b, const struct tree_key *key, struct err *e)
+{
+    return ledger_sign_with(b->ledger, key, e);
+}
+
 int books_start(struct books *b, struct err *e)
 {
     if (pthread_create(&b->thread, NULL, books_main, b))
@@ -300,19 +310,36 @@ int64_t books_close(struct books *b)
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
+/* The next salt, under the lock; NULL: the system gives no random bytes. */
+static const unsigned char *next_salt(struct books *b)
+{
+    if (!b->n_salts && !rand_system(b->salt, sizeof b->salt))
+        b->n_salts = SALTS;
+    return b->n_salts ? b->salt[--b->n_salts] : NULL;
+}
+
 struct books_row *books_take(struct books *b)
 {
-    struct books_row *r;
+    unsigned char salt[BOOKS_SALT];
+    const unsigned char *next;
+    struct books_row *r = NULL;
 
     pthread_mutex_lock(&b->lock);
-    r = b->free;
+    next = next_salt(b);
+    if (next) {
+        memcpy(salt, next, sizeof salt);
+        r = b->free;
+    }
     if (r)
         b->free = r->next_free;
-    else if (b->n_taken < BOOKS_ROWS_MAX) /* never touched: of its memory there is none yet */
+    else if (next &&
+             b->n_taken < BOOKS_ROWS_MAX) /* never touched: of its memory there is none yet */
         r = &b->rows[b->n_taken++];
     pthread_mutex_unlock(&b->lock);
-    if (r)
+    if (r) {
         ledger_row_unmeasured(r);
+        put_bytes(salt, sizeof salt, r->salt);
+    }
     return r;
 }
 
@@ -332,6 +359,13 @@ void books_post(struct books *b, struct books_row *r)
     /* The others of a group are taken when it is due: the thread knows of the first. */
     if (n_waiting == 1 || n_waiting % GROUP_ROWS == 0)
         mbox_wake(&b->box);
+}
+
+void books_leaf(struct books_row *r, unsigned char *ret)
+{
+    if (!ledger_sql_is_clean(r))
+        ledger_sql_clean(r);
+    leaf_of_row(r, ret);
 }
 
 void books_stats(const struct books *b, int64_t *ret_written, int64_t *ret_pending,

@@ -29,6 +29,8 @@
 #define BOOKS_NAME_MAX   64
 #define BOOKS_LABELS_MAX 256
 #define BOOKS_ROWS_MAX   16384
+#define BOOKS_SALT       16 /* bytes */
+#define BOOKS_HEX(n)     (2 * (n) + 1)
 
 struct books;
 
@@ -77,22 +79,36 @@ struct books_row {
     /* Of which contract (its id), and which of its tranches served; "": none. */
     char contract[BOOKS_NAME_MAX], tranche[BOOKS_NAME_MAX];
     int lent; /* enum books_lent */
+    /* For the log of answers (leaf.h), in hex digits; "": unknown. */
+    char salt[BOOKS_HEX(BOOKS_SALT)]; /* random, from books_take on */
+    char weights[80];                 /* the model's: "sha256:..." or "print:..." */
+    char engine[BOOKS_NAME_MAX]; /* "0.1.0 q8 f16": version, numeric class, type of the KV cache */
+    char sampling[192];          /* "temperature=0.7,seed=1,max_tokens=16" */
+    char prompt_hash[BOOKS_HEX(32)], output_hash[BOOKS_HEX(32)]; /* of tokens */
+    char price_book[BOOKS_HEX(16)];                              /* which list of prices */
 };
 
 /* Makes the file or schema and its tables where missing, and puts into it what processes that died
  * left in their journals. sync_normal: a journal is not flushed, nor each commit in PostgreSQL. */
 int books_open(struct books **ret, const char *where, int sync_normal, struct err *e);
+struct tree_key;
+/* Sign the log's heads with that key (tree_head.h), which is copied, from now on: one with each
+ * commit, and one now where rows are there that none covers. Before books_start. 0, ERR_IO. */
+int books_sign_with(struct books *b, const struct tree_key *key, struct err *e);
 /* Starts the books thread, or ERR_IO. */
 int books_start(struct books *b, struct err *e);
 /* Writes what was posted, closes; with a failing disk it gives up after a few seconds. Returns how
  * many rows were lost. Accepts NULL. */
 int64_t books_close(struct books *b);
 
-/* [any] A row whose energy, carbon and site are unknown and that is of no contract, or NULL when
- * all are on their way. Its other members are as they were. */
+/* [any] A row with a salt, of no contract, whose energy, carbon, site and what only the log has of
+ * it are unknown; or NULL when all are on their way. Its other members are as they were. */
 struct books_row *books_take(struct books *b);
 void books_give(struct books *b, struct books_row *r); /* unused */
 void books_post(struct books *b, struct books_row *r); /* to be written */
+/* [any] The hash of the entry that the row will be in the log of answers (leaf.h), 32 bytes. Its
+ * texts are made UTF-8, as they will be written. */
+void books_leaf(struct books_row *r, unsigned char *ret);
 
 /* One round of the books thread: take the rows that were posted, write those that are due. Returns
  * for how many microseconds there is nothing to do unless more are posted; -1: for ever. now_us:
@@ -175,6 +191,14 @@ int books_reader_open(struct books_reader **ret, const char *where, struct err *
 void books_reader_close(struct books_reader *r); /* accepts NULL */
 /* Is there a row of that request? */
 int books_has(struct books_reader *r, const char *request_id, int *ret, struct err *e);
+/* The receipt of that request (proof.h), below the first head that covers it: the same each time.
+ * ERR_NOTFOUND: no such row, or it is older than the log; ERR_AGAIN: no head covers it yet. */
+struct proof;
+int books_proof(struct books_reader *r, const char *request_id, struct proof *ret, struct err *e);
+/* The newest head of the log, and since > 0: the proof that it goes on from the tree of that size.
+ * ERR_NOTFOUND: it has no head, or is not as long, or what the proof needs was pruned. */
+struct tree_growth;
+int books_growth(struct books_reader *r, int64_t since, struct tree_growth *ret, struct err *e);
 /* What a tenant, a team or a key (by) of that name used in requests that ended in [from_us,
  * until_us) of the wall clock: tokens, what was charged for those that have a price, and energy
  * where it is known. What was corrected later changes bills, not budgets. */

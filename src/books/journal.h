@@ -22,7 +22,7 @@
 #define JOURNAL_SLOTS      8    /* servers on one ledger at a time */
 #define JOURNAL_GROUP_ROWS 1000 /* at most */
 #define JOURNAL_BYTES_MAX  (INT64_C(256) << 20)
-#define JOURNAL_RECORD_MAX 1536 /* bytes of a row */
+#define JOURNAL_RECORD_MAX 2560 /* bytes of a row */
 
 struct journal;
 

@@ -6,8 +6,11 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/put.h"
+#include "base/rand.h"
 #include "books/entry.h"
 #include "books/ledger_link.h"
+#include "books/ledger_tree.h"
 
 /* What one commit adds to accounts and balances is summed up before it is written: so many of each
  * at a time. */
@@ -29,7 +32,11 @@ static const char add_account[] =
 
 struct ledger {
     struct sql *db;
-    struct ledger_link link;          /* where the chain ends */
+    struct ledger_link link; /* where the chain ends */
+    struct ledger_tree tree; /* over its rows */
+    int64_t tree_was;        /* its size when the commit began */
+    struct tree_key key;     /* signs its heads */
+    int has_key;
     struct posting account[SUMS_MAX]; /* of the rows of a commit that is being made */
     struct books_balance balance[SUMS_MAX];
     int n_accounts, n_balances;
@@ -202,7 +209,7 @@ static int take_there(void *arg, const struct sql_row *s)
 /* Which rows are in the ledger already, or in the group before themselves? */
 static int find_there(struct ledger *l, struct group *g, struct err *e)
 {
-    char sql[800 + LEDGER_TOGETHER * 5];
+    char sql[1200 + LEDGER_TOGETHER * 5];
     size_t len = (size_t)snprintf(sql, sizeof sql,
                                   "SELECT " LEDGER_COLUMNS " FROM usage WHERE request_id IN (");
 
@@ -239,8 +246,11 @@ static int write_group(struct ledger *l, struct group *g, struct err *e)
     if (!r)
         r = ledger_sql_put(l->db, insert_usage, "", l->values, LEDGER_N_COLUMNS, n, e);
     for (int i = 0; !r && i < g->n; i++) {
-        if (!g->is_there[i])
-            r = add_up(l, g->row[i], e);
+        if (g->is_there[i])
+            continue;
+        r = add_up(l, g->row[i], e);
+        if (!r)
+            r = ledger_tree_add(l->db, &l->tree, g->row[i], e);
     }
     return r;
 }
@@ -281,9 +291,17 @@ static int begin(struct ledger *l, struct err *e)
     /* As the file has it: an earlier attempt may have failed, or only seemed to; another process
      * may have written. */
     r = ledger_link_end(l->db, &l->link, e);
+    if (!r)
+        r = ledger_tree_open(l->db, &l->tree, e);
+    l->tree_was = l->tree.tree.size;
     if (r)
         sql_rollback(l->db);
     return r;
+}
+
+static int save_tree(struct ledger *l, struct err *e)
+{
+    return ledger_tree_save(l->db, &l->tree, l->has_key ? &l->key : NULL, e);
 }
 
 /* End the transaction: with all of it, or where r is not 0 with nothing. */
@@ -293,6 +311,8 @@ static int finish(struct ledger *l, int r, struct err *e)
         r = write_accounts(l, e);
     if (!r)
         r = write_balances(l, e);
+    if (!r && l->tree.tree.size != l->tree_was)
+        r = save_tree(l, e);
     if (!r)
         return sql_commit(l->db, e);
     sql_rollback(l->db);
@@ -311,6 +331,17 @@ int ledger_write(struct ledger *l, struct books_row *const *rows, int n)
     l->why_code = sql_code(l->db);
     snprintf(l->why, sizeof l->why, "%s", e.text);
     return -1;
+}
+
+int ledger_sign_with(struct ledger *l, const struct tree_key *key, struct err *e)
+{
+    int r = begin(l, e);
+
+    if (r)
+        return r;
+    l->key = *key;
+    l->has_key = 1;
+    return finish(l, save_tree(l, e), e);
 }
 
 int ledger_failure(const struct ledger *l, const char **ret_text)
@@ -420,6 +451,17 @@ static int add_amounts(const struct booked *b, const struct books_wish *w, struc
     return 0;
 }
 
+/* Whose the row is cannot be tried from another's. */
+static int make_salt(struct books_row *row)
+{
+    unsigned char salt[BOOKS_SALT];
+
+    if (rand_system(salt, sizeof salt))
+        return -1;
+    put_bytes(salt, sizeof salt, row->salt);
+    return 0;
+}
+
 /* Make the row of a correction from that of its request. */
 static int make_correction(struct ledger *l, const char *request_id, const struct books_wish *wish,
                            struct books_row *row, struct err *e)
@@ -443,7 +485,7 @@ static int make_correction(struct ledger *l, const char *request_id, const struc
     row->energy_uj = row->carbon_location_ug = row->carbon_market_ug = 0; /* nothing is added */
     row->cache_write_tokens = row->reasoning_tokens = row->usage_state = 0;
     row->lost_prompt_tokens = row->lost_cached_tokens = row->lost_completion_tokens = 0;
-    return 0;
+    return make_salt(row) ? err_set(e, ERR_IO, "no random bytes from the system") : 0;
 }
 
 int ledger_correct(struct ledger *l, const char *request_id, const struct books_wish *wish,

@@ -14,6 +14,10 @@ int ledger_open(struct ledger **ret, const char *where, int sync_normal, struct 
 void ledger_close(struct ledger *l); /* accepts NULL */
 /* Of an SQLite file: whoever else is writing it is waited for a tenth of a second only. */
 int ledger_hurry(struct ledger *l, struct err *e);
+/* Sign a head of the log of answers with each commit from now on, and one now where there are rows
+ * that none covers. The key is copied. 0, ERR_IO, ERR_AGAIN. */
+struct tree_key;
+int ledger_sign_with(struct ledger *l, const struct tree_key *key, struct err *e);
 /* All rows in one transaction: 0, or -1 and none of them, for ledger_failure to explain. A row
  * that is there already was written by an attempt that only seemed to fail; another row of the same
  * id is not written, and logged. */

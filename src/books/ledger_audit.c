@@ -1,9 +1,11 @@
-/* The audit: every balance computed anew from the rows, and the rows' chain of hashes. */
+/* The audit: every balance computed anew from the rows, the rows' chain of hashes, and the tree
+ * over them. */
 #include <stdio.h>
 #include <string.h>
 
 #include "books/ledger_file.h"
 #include "books/ledger_link.h"
+#include "books/ledger_tree.h"
 #include "books/power_chain.h"
 #include "books/settle.h"
 #include "books/sums.h"
@@ -12,6 +14,8 @@ struct audit {
     const char *where;
     struct err *e;
     struct ledger_link link;
+    struct ledger_tree tree; /* as it is; */
+    struct tree grown;       /* and as it should be */
     int64_t n_rows;
     /* As they should be: what was pruned, and all rows since. Of tenants, tokens and requests. */
     struct sums accounts, tenants;
@@ -64,6 +68,11 @@ static int take_row(void *arg, const struct sql_row *s)
                        "one before it is gone",
                        sql_name(a->where), (long long)sql_number(s, LEDGER_SEQ), row.request_id,
                        row.tenant);
+    if (sql_number(s, LEDGER_SEQ) > a->tree.base) {
+        unsigned char leaf[TREE_HASH];
+        leaf_of_row(&row, leaf);
+        tree_append(&a->grown, leaf, NULL, NULL);
+    }
     sum = sums_of(&a->tenants, row.tenant, "", 1);
     if (!sum || sums_post(&a->accounts, &row))
         return no_memory(a);
@@ -130,10 +139,55 @@ static int compare(struct sql *db, struct audit *a, const char *query,
     return r;
 }
 
+/* The tree over what was pruned, from which the rows go on. */
+static int open_tree(struct sql *db, struct audit *a)
+{
+    struct ledger_nodes *n = NULL;
+    int64_t pruned;
+    int r = ledger_tree_open(db, &a->tree, a->e);
+
+    pruned = a->link.seq - a->tree.base;
+    if (r || pruned <= 0)
+        return r;
+    r = ledger_nodes_open(&n, db, a->tree.base, a->e);
+    if (!r)
+        r = ledger_nodes_tree(n, pruned, &a->grown);
+    ledger_nodes_close(n);
+    return r;
+}
+
+/* Is the tree that of the rows, and the last head one of it? */
+static int compare_tree(struct sql *db, struct audit *a)
+{
+    unsigned char is[TREE_HASH], should[TREE_HASH];
+    struct tree_head head;
+    int r = ledger_tree_head_upto(db, TREE_SIZE_MAX, &head, a->e);
+
+    if (r)
+        return r;
+    tree_root(&a->tree.tree, is);
+    tree_root(&a->grown, should);
+    if (a->tree.tree.size != a->grown.size || memcmp(is, should, sizeof is) != 0)
+        return err_set(a->e, ERR_FORMAT,
+                       "ledger %s: the tree of %lld answers is not that of its %lld rows",
+                       sql_name(a->where), (long long)a->tree.tree.size, (long long)a->grown.size);
+    if (head.size > a->grown.size ||
+        (head.size == a->grown.size && head.size && memcmp(head.root, should, sizeof should) != 0))
+        return err_set(a->e, ERR_FORMAT,
+                       "ledger %s: the last head, of %lld answers, is not that of its rows",
+                       sql_name(a->where), (long long)head.size);
+    return head.size && !tree_head_is_signed(&head)
+               ? err_set(a->e, ERR_FORMAT, "ledger %s: the last head is not signed by its key",
+                         sql_name(a->where))
+               : 0;
+}
+
 static int audit_all(struct sql *db, struct audit *a)
 {
     int r = ledger_link_open(db, &a->link, a->e);
 
+    if (!r)
+        r = open_tree(db, a);
     if (!r)
         r = sql_each(db, "SELECT account, unit, amount FROM opening_account", NULL, 0,
                      take_opening_account, a, a->e);
@@ -152,6 +206,8 @@ static int audit_all(struct sql *db, struct audit *a)
         r = compare(db, a,
                     "SELECT tenant, n_requests, prompt_tokens + completion_tokens FROM balance",
                     take_balance, &a->tenants, "count of tokens");
+    if (!r)
+        r = compare_tree(db, a);
     return r;
 }
 

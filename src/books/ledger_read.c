@@ -1,10 +1,12 @@
 /* Reading a ledger, for commands and at the start: balances, and what was used. */
-#include <string.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "books/entry.h"
 #include "books/ledger_file.h"
+#include "books/ledger_tree.h"
 
 /* NULL: nothing of that was ever booked for the tenant. */
 #define OF_ACCOUNT(unit)                                                                           \
@@ -154,4 +156,108 @@ int books_has(struct books_reader *r, const char *request_id, int *ret, struct e
 
     return sql_each(r->db, "SELECT count(*) FROM usage WHERE request_id = $1", &id, 1, take_has,
                     ret, e);
+}
+
+/* ---- receipts -------------------------------------------------------------------------------- */
+
+struct booked {
+    struct books_row row;
+    int64_t seq; /* 0: there is no such row */
+};
+
+static int take_booked(void *arg, const struct sql_row *s)
+{
+    struct booked *b = arg;
+
+    ledger_sql_read(s, &b->row);
+    b->seq = sql_number(s, LEDGER_SEQ);
+    return 0;
+}
+
+/* The path of an entry that is filled in, below its head. */
+static int prove(struct sql *db, int64_t base, struct proof *p, struct err *e)
+{
+    struct ledger_nodes *n = NULL;
+    struct tree_nodes door;
+    int r = ledger_nodes_open(&n, db, base, e);
+
+    if (r)
+        return r;
+    door = ledger_nodes_door(n);
+    r = tree_prove_inclusion(&door, p->index, p->head.size, &p->path);
+    ledger_nodes_close(n);
+    return r;
+}
+
+static int find_proof(struct sql *db, const char *request_id, struct proof *ret, struct err *e)
+{
+    const struct sql_value id = SQL_TEXT(request_id);
+    struct booked b = {.seq = 0};
+    struct ledger_tree t = {0};
+    int r = sql_each(db, "SELECT " LEDGER_COLUMNS " FROM usage WHERE request_id = $1", &id, 1,
+                     take_booked, &b, e);
+
+    if (!r)
+        r = ledger_tree_open(db, &t, e);
+    if (!r && (!b.seq || b.seq <= t.base))
+        r = err_set(e, ERR_NOTFOUND, "no answer of that id is in the log");
+    if (r)
+        return r;
+    ret->index = b.seq - t.base - 1;
+    ret->n_entry = leaf_entry(&b.row, ret->entry);
+    memcpy(ret->tenant, b.row.tenant, sizeof ret->tenant);
+    sodium_hex2bin(ret->salt, sizeof ret->salt, b.row.salt, strlen(b.row.salt), NULL, NULL, NULL);
+    r = ledger_tree_head_from(db, ret->index + 1, &ret->head, e);
+    if (!r && !ret->head.size)
+        r = err_set(e, ERR_AGAIN, "the answer is in the log, and not yet under a signed head");
+    return r ? r : prove(db, t.base, ret, e);
+}
+
+int books_proof(struct books_reader *r, const char *request_id, struct proof *ret, struct err *e)
+{
+    int code = sql_begin_read(r->db, e);
+
+    *ret = (struct proof){0};
+    if (code)
+        return code;
+    code = find_proof(r->db, request_id, ret, e);
+    sql_rollback(r->db);
+    if (!code && proof_check(ret, e)) /* nobody is handed one that is none */
+        code = err_prefix(e, "the receipt of %s", request_id);
+    return code;
+}
+
+/* That the newest head goes on from the tree of an earlier size. */
+static int prove_growth(struct sql *db, struct tree_growth *g, struct err *e)
+{
+    struct ledger_tree t = {0};
+    struct ledger_nodes *n = NULL;
+    struct tree_nodes door;
+    int r = ledger_tree_open(db, &t, e);
+
+    if (!r)
+        r = ledger_tree_head_upto(db, TREE_SIZE_MAX, &g->head, e);
+    if (!r && (!g->head.size || g->since > g->head.size))
+        r = err_set(e, ERR_NOTFOUND, "the log has no head of so many answers");
+    if (r || !g->since)
+        return r;
+    r = ledger_nodes_open(&n, db, t.base, e);
+    if (r)
+        return r;
+    door = ledger_nodes_door(n);
+    r = tree_prove_consistency(&door, g->since, g->head.size, &g->path);
+    ledger_nodes_close(n);
+    return r;
+}
+
+int books_growth(struct books_reader *r, int64_t since, struct tree_growth *ret, struct err *e)
+{
+    int code = sql_begin_read(r->db, e);
+
+    *ret = (struct tree_growth){.since = since};
+    if (code)
+        return code;
+    code = prove_growth(r->db, ret, e);
+    sql_rollback(r->db);
+    return code;
 }

@@ -104,10 +104,30 @@ static const char version_9[] =
     " operator_uj BIGINT NOT NULL, cause TEXT NOT NULL, reason TEXT NOT NULL);"
     "CREATE INDEX power_site_from ON power (site, from_us);";
 
+/* The log of answers: what its entries have of a row; the tree over the rows that come from now on
+ * (base: the number of the last row before its first entry), complete nodes of it, and its heads.
+ */
+static const char version_10[] =
+    "ALTER TABLE usage ADD COLUMN salt TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE usage ADD COLUMN weights TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE usage ADD COLUMN engine TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE usage ADD COLUMN sampling TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE usage ADD COLUMN prompt_hash TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE usage ADD COLUMN output_hash TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE usage ADD COLUMN price_book TEXT NOT NULL DEFAULT '';"
+    "CREATE TABLE tree (base BIGINT NOT NULL, size BIGINT NOT NULL, at_us BIGINT NOT NULL,"
+    " nodes TEXT NOT NULL);"
+    "INSERT INTO tree SELECT coalesce((SELECT max(seq) FROM usage WHERE seq > opening.seq),"
+    " opening.seq), 0, 0, '' FROM opening;"
+    "CREATE TABLE tree_node (level INTEGER NOT NULL, i BIGINT NOT NULL, hash TEXT NOT NULL,"
+    " PRIMARY KEY (level, i));"
+    "CREATE TABLE tree_head (size BIGINT NOT NULL PRIMARY KEY, at_s BIGINT NOT NULL,"
+    " root TEXT NOT NULL, public_key TEXT NOT NULL, signature TEXT NOT NULL);";
+
 /* What each version added; the last makes LEDGER_SCHEMA. */
-static const char *const versions[LEDGER_SCHEMA] = {version_1, version_2, version_3,
-                                                    version_4, version_5, version_6,
-                                                    version_7, version_8, version_9};
+static const char *const versions[LEDGER_SCHEMA] = {version_1, version_2, version_3, version_4,
+                                                    version_5, version_6, version_7, version_8,
+                                                    version_9, version_10};
 
 static int bring_up(struct sql *db, struct err *e)
 {
@@ -182,6 +202,8 @@ void ledger_row_unmeasured(struct books_row *r)
     r->carbon_location_ug = r->carbon_market_ug = -1;
     r->site[0] = r->contract[0] = r->tranche[0] = 0;
     r->lent = 0;
+    r->salt[0] = r->weights[0] = r->engine[0] = r->sampling[0] = 0;
+    r->prompt_hash[0] = r->output_hash[0] = r->price_book[0] = 0;
 }
 
 void ledger_sql_read(const struct sql_row *s, struct books_row *ret)
@@ -355,6 +377,20 @@ static void hash_contract(crypto_generichash_state *h, const struct books_row *r
     crypto_generichash_update(h, (const unsigned char *)&lent, sizeof lent);
 }
 
+/* Rows of versions without a log of answers have no salt, and keep their links. */
+static void hash_log_texts(crypto_generichash_state *h, const struct books_row *r)
+{
+    const char *const texts[] = {r->salt,        r->weights,     r->engine,    r->sampling,
+                                 r->prompt_hash, r->output_hash, r->price_book};
+    const unsigned char mark = 0xfe;
+
+    if (!*r->salt)
+        return;
+    crypto_generichash_update(h, &mark, 1);
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        hash_text(h, texts[i]);
+}
+
 void ledger_sql_chain(const unsigned char before[LEDGER_CHAIN_SIZE], const struct books_row *r,
                       unsigned char ret[LEDGER_CHAIN_SIZE])
 {
@@ -395,5 +431,6 @@ void ledger_sql_chain(const unsigned char before[LEDGER_CHAIN_SIZE], const struc
         crypto_generichash_update(&h, (const unsigned char *)measured, sizeof measured);
     }
     hash_contract(&h, r);
+    hash_log_texts(&h, r);
     crypto_generichash_final(&h, ret, LEDGER_CHAIN_SIZE);
 }

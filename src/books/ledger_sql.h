@@ -7,7 +7,7 @@
 #include "base/sql.h"
 #include "books/books.h"
 
-#define LEDGER_SCHEMA     9               /* sql_version */
+#define LEDGER_SCHEMA     10              /* sql_version */
 #define LEDGER_IN         "gaufre_ledger" /* where the tables are in PostgreSQL */
 #define LEDGER_CHAIN_SIZE 16
 #define LEDGER_TOGETHER   32 /* rows that one statement writes */
@@ -49,7 +49,14 @@
     X(LONG, carbon_market_ug)                                                                      \
     X(TEXT, contract)                                                                              \
     X(TEXT, tranche)                                                                               \
-    X(INT, lent)
+    X(INT, lent)                                                                                   \
+    X(TEXT, salt)                                                                                  \
+    X(TEXT, weights)                                                                               \
+    X(TEXT, engine)                                                                                \
+    X(TEXT, sampling)                                                                              \
+    X(TEXT, prompt_hash)                                                                           \
+    X(TEXT, output_hash)                                                                           \
+    X(TEXT, price_book)
 #define LEDGER_COUNT_(kind, name) +1
 #define LEDGER_NAME_(kind, name)  #name ", "
 /* Number and hash in the chain come last. */
@@ -83,7 +90,7 @@ struct ledger_where {
  * they are of a later version. `where` is for errors. */
 int ledger_sql_tables(struct sql *db, const char *where, struct err *e);
 void ledger_sql_where(struct ledger_where *ret, const struct books_where *w);
-/* Energy, carbon and site are unknown; of no contract. */
+/* Energy, carbon, site, and what only the log of answers has are unknown; of no contract. */
 void ledger_row_unmeasured(struct books_row *r);
 /* The values of LEDGER_COLUMNS but the last two. The row must stay as it is while they are used. */
 void ledger_sql_values(const struct books_row *r, struct sql_value ret[LEDGER_SEQ]);

@@ -3,6 +3,7 @@
 
 #include "books/ledger_file.h"
 #include "books/ledger_link.h"
+#include "books/ledger_tree.h"
 #include "books/sums.h"
 #include "books/upkeep.h"
 
@@ -118,6 +119,8 @@ static int prune_batch(struct pruning *p)
         r = run(p, keep_balances);
     if (!r)
         r = run(p, keep_uses);
+    if (!r && p->n)
+        r = ledger_tree_keep(p->db, p->link.seq, p->e);
     if (!r)
         r = run(p, take_out);
     if (!r)
