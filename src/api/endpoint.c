@@ -55,6 +55,8 @@ static const struct route routes[] = {
     {"/engine/requests/{}/route", GETS, REST, TENANT, API_ROUTE_ENGINE_ROUTE, NULL},
     {"/engine/requests/", GETS, REST, TENANT, API_ROUTE_ENGINE_REQUEST, NULL},
     {"/account", GETS, ONLY_V1, OWN, API_ROUTE_ACCOUNT, NULL},
+    {"/receipts", GETS, ONLY_V1, OWN, API_ROUTE_RECEIPTS, NULL},
+    {"/receipts/", GETS, REST | ONLY_V1, OWN, API_ROUTE_RECEIPT, NULL},
     {"/admin/v1/tenants", GETS | API_POST, NO_V1, ADMIN, API_ROUTE_ADMIN_TENANTS, NULL},
     {"/admin/v1/tenants/", GETS | API_PATCH | API_DELETE, REST | NO_V1, ADMIN,
      API_ROUTE_ADMIN_TENANT, NULL},

@@ -31,6 +31,8 @@ enum api_route_id {
     API_ROUTE_ENGINE_ROUTE,   /* GET /v1/engine/requests/{id}/route */
     API_ROUTE_ENGINE_CANCEL,  /* POST /v1/engine/requests/{id}/cancel */
     API_ROUTE_ACCOUNT,        /* GET /v1/account: its own */
+    API_ROUTE_RECEIPTS,       /* GET /v1/receipts: the newest head of the log of answers */
+    API_ROUTE_RECEIPT,        /* GET /v1/receipts/{id}: of a request of its own */
     API_ROUTE_ADMIN_TENANTS,  /* the admin API, /admin/v1/...: GET, POST */
     API_ROUTE_ADMIN_TENANT,   /* GET, PATCH, DELETE; its name in match.arg */
     API_ROUTE_ADMIN_TEAMS,

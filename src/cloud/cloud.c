@@ -54,6 +54,7 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
         r = err_set(e, ERR_NOMEM, "out of memory");
     offers_init(&c->offers, &c->sites, &config->retry);
     pthread_mutex_init(&c->obey_lock, NULL);
+    pthread_mutex_init(&c->proofs_lock, NULL);
     sites_tick(&c->sites, config->wall_us);
     if (!r)
         r = sites_swap(&c->sites, config->sites, e);
@@ -71,6 +72,8 @@ int cloud_open(struct cloud **ret, const struct cloud_config *config, struct err
         r = replays_new(&c->replays, config->replay_memory, config->replay_window_us, e);
     if (!r && config->ledger_path)
         r = books_open(&c->books, config->ledger_path, config->ledger_sync_normal, e);
+    if (!r && c->books && config->tree_key)
+        r = books_sign_with(c->books, config->tree_key, e);
     if (!r)
         r = cloud_accounts_open(c, config->now_us, e);
     if (!r && config->stored_memory)
@@ -126,6 +129,8 @@ int64_t cloud_close(struct cloud *c)
     contracts_done(&c->contracts);
     sites_done(&c->sites);
     pthread_mutex_destroy(&c->obey_lock);
+    books_reader_close(c->proofs);
+    pthread_mutex_destroy(&c->proofs_lock);
     pthread_mutex_destroy(&c->hedge_lock);
     free(c->used);
     free(c);
@@ -583,41 +588,6 @@ static void leave(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
     t->i_tenant = -1;
 }
 
-/* What a side of it is about: tokens that were delivered are sold, those that are owed were bought.
- */
-static struct usage used(const struct cloud_use *u, enum price_side side)
-{
-    if (side == PRICE_BUY && u->owed)
-        return *u->owed;
-    return (struct usage){.prompt_tokens = u->prompt_tokens,
-                          .cached_tokens = u->cached_tokens,
-                          .cache_write_tokens = u->cache_write_tokens,
-                          .completion_tokens = u->completion_tokens,
-                          .reasoning_tokens = u->reasoning_tokens,
-                          .energy = u->energy};
-}
-
-/* What one side of it costs, in the price's own currency; -1: there is no price. Nothing costs
- * nothing. */
-static int64_t price_side(const struct cloud_ticket *t, enum price_side side,
-                          const struct cloud_use *u, const struct price **ret)
-{
-    const char *id = u->supplier ? u->supplier : "";
-    struct usage use = used(u, side);
-    struct usage_buckets b = usage_buckets(&use);
-
-    *ret = NULL;
-    if (!use.prompt_tokens && !use.completion_tokens)
-        return 0;
-    *ret = side == PRICE_SELL
-               ? cloud_sell_price(t, u->model ? u->model : "", id, u->tier, u->at_us / 1000000)
-               : asked_price(t->prices, side, u->model ? u->model : "", id, u->tier,
-                             u->at_us / 1000000);
-    if (!*ret && side == PRICE_BUY && asked_is_local(id))
-        return 0;
-    return *ret ? price_amount(*ret, &b, use.energy.method ? use.energy.uj : -1) : -1;
-}
-
 /* What budgets of energy count of it: what its row says, or where nobody told what was held. */
 static int64_t energy(const struct cloud_ticket *t, const struct cloud_use *u)
 {
@@ -628,7 +598,7 @@ static int64_t energy(const struct cloud_ticket *t, const struct cloud_use *u)
 static int64_t charge(const struct cloud_ticket *t, const struct cloud_use *u)
 {
     const struct price *p;
-    int64_t n = price_side(t, PRICE_SELL, u, &p);
+    int64_t n = cloud_price_side(t, PRICE_SELL, u, &p);
 
     return n >= 0 ? n : t->money_held > 0 ? t->money_held : 0;
 }
@@ -637,73 +607,9 @@ static int64_t charge(const struct cloud_ticket *t, const struct cloud_use *u)
 static int64_t cost(const struct cloud_ticket *t, const struct cloud_use *u)
 {
     const struct price *p;
-    int64_t own = price_side(t, PRICE_BUY, u, &p);
+    int64_t own = cloud_price_side(t, PRICE_BUY, u, &p);
 
     return own >= 0 && p ? asked_exchange(t->prices, p, own, u->at_us / 1000000) : own;
-}
-
-void cloud_receipt(const struct cloud *c, const struct cloud_ticket *t, const struct cloud_use *u,
-                   struct receipt *ret)
-{
-    const struct price *p;
-
-    *ret = (struct receipt){.energy = u->energy,
-                            .charge_nano = price_side(t, PRICE_SELL, u, &p),
-                            .currency = cloud_claim_currency(c, t)};
-}
-
-static void put_price(const struct cloud *c, const struct cloud_ticket *t,
-                      const struct cloud_use *u, struct books_row *r)
-{
-    const struct price *p;
-
-    r->charge_nano = t->n_hedged ? 0 : price_side(t, PRICE_SELL, u, &p);
-    r->cost_nano = price_side(t, PRICE_BUY, u, &p);
-    r->cost_own_nano = 0;
-    r->cost_currency[0] = 0;
-    if (p && *p->currency && r->cost_nano >= 0) {
-        put_name(r->cost_currency, sizeof r->cost_currency, p->currency);
-        r->cost_own_nano = r->cost_nano;
-        r->cost_nano = asked_exchange(t->prices, p, r->cost_own_nano, u->at_us / 1000000);
-    }
-    put_name(r->currency, sizeof r->currency, cloud_claim_currency(c, t));
-}
-
-static void put_lost(const struct cloud_use *u, const struct usage *owed, struct books_row *r)
-{
-    r->lost_prompt_tokens = owed->prompt_tokens - u->prompt_tokens;
-    r->lost_cached_tokens = owed->cached_tokens - u->cached_tokens;
-    r->lost_completion_tokens = owed->completion_tokens - u->completion_tokens;
-}
-
-static void put_energy(const struct energy *e, struct books_row *r)
-{
-    if (!e->method)
-        return; /* the row says unknown */
-    r->energy_uj = e->uj;
-    r->energy_boundary = (int)e->boundary;
-    r->energy_method = (int)e->method;
-    r->energy_uncertainty = e->uncertainty_permille;
-}
-
-/* Where it was served, and what its energy has emitted there: the grid feeds the whole facility, so
- * what was measured inside counts as often as the site's PUE says. Unknown where one of the two is.
- */
-static void put_site(struct cloud *c, const struct cloud_ticket *t, struct books_row *r)
-{
-    int i = t->offer ? t->offer->i_site : -1;
-    const struct site_terms *terms = sites_terms(&c->sites, i);
-    int64_t *const to[CARBON_BASES] = {&r->carbon_location_ug, &r->carbon_market_ug};
-    int64_t uj = r->energy_uj;
-
-    put_name(r->site, sizeof r->site, t->offer ? cloud_offer_site(c, t->offer) : NULL);
-    if (terms && terms->pue_permille && r->energy_boundary != ENERGY_FACILITY)
-        uj = carbon_facility_uj(uj, terms->pue_permille);
-    for (int b = 0; b < CARBON_BASES; b++)
-        *to[b] = r->energy_method == ENERGY_UNKNOWN
-                     ? CARBON_UNKNOWN
-                     : carbon_ug(uj, sites_mg_per_kwh(&c->sites, i, (enum carbon_basis)b,
-                                                      r->at_us / 1000000));
 }
 
 void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
@@ -711,7 +617,7 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
 {
     struct books_row *r = t->row;
     int64_t n = u->prompt_tokens + u->completion_tokens;
-    struct usage owed = used(u, PRICE_BUY);
+    struct usage owed = cloud_used(u, PRICE_BUY);
     struct holds_use hold;
     const struct price *p;
 
@@ -724,31 +630,11 @@ void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,
         hedge_earn(&c->hedge, n, c->config.hedge.percent);
         pthread_mutex_unlock(&c->hedge_lock);
     }
-    if (r) {
-        r->at_us = u->at_us;
-        r->prompt_tokens = u->prompt_tokens;
-        r->cached_tokens = u->cached_tokens;
-        r->completion_tokens = u->completion_tokens;
-        r->cache_write_tokens = u->cache_write_tokens;
-        r->reasoning_tokens = u->reasoning_tokens;
-        r->usage_state = (int)u->usage_state;
-        r->tier = (int)u->tier;
-        put_energy(&u->energy, r);
-        put_lost(u, &owed, r);
-        put_price(c, t, u, r);
-        r->status = u->status;
-        put_name(r->request_id, sizeof r->request_id, u->request_id);
-        put_name(r->tenant, sizeof r->tenant, t->tenant);
-        put_name(r->key_id, sizeof r->key_id, t->key_id);
-        put_name(r->team, sizeof r->team, t->grant ? t->grant->team : NULL);
-        put_name(r->labels, sizeof r->labels, t->grant ? t->grant->labels : NULL);
-        put_name(r->model, sizeof r->model, u->model);
-        put_name(r->supplier, sizeof r->supplier, u->supplier);
-        put_site(c, t, r);
-        cloud_claim_book(t, r);
-    }
+    if (r)
+        cloud_put_row(c, t, u, &owed, r);
     if (!t->n_hedged)
-        cloud_note_used(c, t->i_tenant, u, r ? r->charge_nano : price_side(t, PRICE_SELL, u, &p));
+        cloud_note_used(c, t->i_tenant, u,
+                        r ? r->charge_nano : cloud_price_side(t, PRICE_SELL, u, &p));
     if (t->offer)
         sites_count(&c->sites, t->offer->i_site, &u->energy);
     learn(c, t, u->completion_tokens);

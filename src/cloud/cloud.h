@@ -27,6 +27,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "books/books.h"
+#include "books/proof.h"
 #include "cloud/credential.h"
 #include "cloud/holds.h"
 #include "cloud/notices.h"
@@ -66,6 +67,7 @@ struct cloud_prices {
     const struct price *list;
     int n, n_rates;
     const struct exchange *rates; /* into the cloud's currency, of suppliers' others */
+    char id[BOOKS_HEX(16)];       /* of all of them, for receipts; "": there are none */
 };
 
 /* How the offers of a model are chosen. */
@@ -96,9 +98,10 @@ struct cloud_config {
     const char *accounts_path; /* a store of accounts (accounts.h) */
     const struct cloud_account *accounts;
     int n_accounts;
-    const char *ledger_path;    /* NULL: no ledger */
-    int ledger_sync_normal;     /* no fsync of its journal: the last rows may go with power */
-    struct cloud_limits limits; /* of tenants whose line says nothing */
+    const char *ledger_path;         /* NULL: no ledger */
+    const struct tree_key *tree_key; /* signs the log of answers; NULL: it has no heads */
+    int ledger_sync_normal;          /* no fsync of its journal: the last rows may go with power */
+    struct cloud_limits limits;      /* of tenants whose line says nothing */
     const struct cloud_prices *prices; /* outlives the cloud; NULL: nothing is priced */
     const struct cloud_rules *rules;   /* likewise; NULL: every model by the first strategy */
     const struct cloud_sites *sites;   /* likewise; NULL: none */
@@ -494,7 +497,13 @@ void cloud_hedge_failed(struct cloud_ticket *t, const struct cloud_ticket *hedge
 /* The second is quicker: they change their places. waited_us: so long the first one has waited. */
 void cloud_hedge_swap(struct cloud_ticket *t, struct cloud_ticket *hedge, int64_t waited_us);
 
+/* How an answer was made, as its entry in the log of answers has it (books/leaf.h); "": unknown. */
+struct cloud_evidence {
+    const char *weights, *engine;
+    char sampling[192], prompt_hash[BOOKS_HEX(TREE_HASH)], output_hash[BOOKS_HEX(TREE_HASH)];
+};
 struct cloud_use {
+    const struct cloud_evidence *evidence; /* NULL: nothing is known of it */
     const char *request_id, *model, *supplier;
     int64_t prompt_tokens, cached_tokens, completion_tokens;
     int64_t cache_write_tokens, reasoning_tokens;
@@ -508,6 +517,17 @@ struct cloud_use {
 /* What its client is told of that: as its row will have it. */
 void cloud_receipt(const struct cloud *c, const struct cloud_ticket *t, const struct cloud_use *u,
                    struct receipt *ret);
+/* The salt of its entry in the log of answers, in hex digits; NULL: it will have none. */
+const char *cloud_salt(const struct cloud_ticket *t);
+/* The hash of that entry in hex digits, as its row will have it when it is settled so. 1, or 0: it
+ * will have none. */
+int cloud_leaf(struct cloud *c, const struct cloud_ticket *t, const struct cloud_use *u,
+               char ret[BOOKS_HEX(TREE_HASH)]);
+/* The receipt of a request that was settled. Waits for the database: not on an io thread.
+ * ERR_NOTFOUND; ERR_AGAIN: not yet. */
+int cloud_proof(struct cloud *c, const char *request_id, struct proof *ret, struct err *e);
+/* As books_growth; likewise. */
+int cloud_growth(struct cloud *c, int64_t since, struct tree_growth *ret, struct err *e);
 /* End the ticket: what was used becomes a row in the ledger and is charged in place of what was
  * held, even if it was more. */
 void cloud_settle(struct cloud *c, int64_t now_us, struct cloud_ticket *t,

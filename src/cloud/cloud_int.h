@@ -32,6 +32,8 @@ struct cloud {
     _Atomic int64_t (*there)[CLOUD_OFFERS_MAX]; /* sequences admitted, of each tenant and offer */
     struct tally *tally;                        /* NULL: its limits are counted here only */
     struct books *books;
+    pthread_mutex_t proofs_lock;                 /* rank: waits for the database under it */
+    struct books_reader *proofs;                 /* under it; NULL: not opened yet */
     struct books_reader *past;                   /* under change; NULL: not opened yet */
     _Atomic(const struct cloud_prices *) prices; /* NULL: none */
     _Atomic(const struct cloud_rules *) rules;   /* NULL: none */
@@ -71,6 +73,16 @@ int cloud_key_grant(struct cloud *c, int64_t now_us, const struct cloud_caller *
                     struct grant **ret, struct err *e);
 /* tenant_view.c: count what a request of that tenant used; charge_nano < 0: it has no price. */
 void cloud_note_used(struct cloud *c, int i_tenant, const struct cloud_use *u, int64_t charge_nano);
+
+/* cloud_book.c: what a side of a use is about: delivered tokens are sold, those owed were bought.
+ */
+struct usage cloud_used(const struct cloud_use *u, enum price_side side);
+/* What one side of it costs, in the price's own currency; -1: there is no price. */
+int64_t cloud_price_side(const struct cloud_ticket *t, enum price_side side,
+                         const struct cloud_use *u, const struct price **ret);
+/* All of a row that books_take has not filled in, as these say. */
+void cloud_put_row(struct cloud *c, const struct cloud_ticket *t, const struct cloud_use *u,
+                   const struct usage *owed, struct books_row *r);
 
 /* cloud_hedge.c: so many tokens were expected to be lost by a hedge, and so many were. */
 void cloud_settle_hedge(struct cloud *c, int64_t n_expected, int64_t n_lost, int was_sent);

@@ -34,13 +34,14 @@ struct supplier_facts {
     int32_t n_vocab;
     uint64_t n_params, size_bytes;
     const char *quantization, *fingerprint, *description;
-    int chat;                /* has a chat template */
-    const char *no_chat_why; /* a sentence, when not; NULL, "": it has none */
-    struct preset sampling;  /* recommended */
-    int default_sampling;    /* draw with it where a request says nothing */
-    int relays;              /* takes requests whole (job->relay) and answers by EVENT_RELAY */
-    int64_t first_token_us;  /* so long a first content may take while another offer can; 0: any */
-    int reads_prompts;       /* offers tokenize and render: prompts are given as tokens */
+    const char *weights, *engine; /* for receipts: which, as books_row has it; NULL: not known */
+    int chat;                     /* has a chat template */
+    const char *no_chat_why;      /* a sentence, when not; NULL, "": it has none */
+    struct preset sampling;       /* recommended */
+    int default_sampling;         /* draw with it where a request says nothing */
+    int relays;                   /* takes requests whole (job->relay) and answers by EVENT_RELAY */
+    int64_t first_token_us; /* so long a first content may take while another offer can; 0: any */
+    int reads_prompts;      /* offers tokenize and render: prompts are given as tokens */
 };
 
 /* How an engine in this process computes, for people to see. As lasting as the facts. */

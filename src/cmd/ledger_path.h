@@ -21,4 +21,7 @@ int ledger_path(const char *asked, char ret[LEDGER_PATH_MAX], int *ret_is_new, s
 #define REQUEST_LOG_FILE "requests.db"
 int request_log_path(const char *asked, char ret[LEDGER_PATH_MAX], int *ret_is_new, struct err *e);
 
+/* What signs the log of answers, in gaufre's home. */
+#define RECEIPT_KEY_FILE "receipts.key"
+
 #endif

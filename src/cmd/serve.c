@@ -123,8 +123,16 @@ static int resolve(struct serve_config *c, struct err *e)
             r = err_set(e, ERR_NOMEM, "out of memory");
         if (!r)
             c->models[i].has_sampling = hub_sampling(h, path, &c->models[i].sampling);
+        if (!r)
+            hub_digest(h, path, c->models[i].sha256);
         free(path);
     }
+    if (!r && !*c->receipt_key) {
+        c->receipt_key = in_home(c, h, RECEIPT_KEY_FILE);
+        r = c->receipt_key ? 0 : err_set(e, ERR_NOMEM, "out of memory");
+    }
+    if (!r && strcmp(c->receipt_key, "off") != 0 && strcmp(c->ledger, "off") != 0)
+        r = hub_make_home(h, e);
     if (!r && (!(c->rates_path = in_home(c, h, "bench.json")) ||
                !(c->energy.store_path = in_home(c, h, "energy.json"))))
         r = err_set(e, ERR_NOMEM, "out of memory");

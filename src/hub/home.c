@@ -251,6 +251,11 @@ int hub_make_home(const struct hub *h, struct err *e)
 
 /* ---- the note beside a model ---- */
 
+int64_t file_mtime_us(const struct stat *st)
+{
+    return (int64_t)st->st_mtim.tv_sec * 1000000 + st->st_mtim.tv_nsec / 1000;
+}
+
 int origin_read(const struct hub *h, const char *name, struct origin *ret)
 {
     char *path = home_path(h, "models", name, ".json");

@@ -43,6 +43,9 @@ int hub_resolve(const struct hub *h, const char *spec, char **ret_path, struct e
 /* Is there a sampling that the catalogue recommends for this file? 1, or 0: it is not the pulled
  * file of a row, or its row says nothing. */
 int hub_sampling(const struct hub *h, const char *path, struct preset *ret);
+/* The SHA-256 of a file that was pulled and has not changed since, by its size and time of change:
+ * 1; 0: it is not known. */
+int hub_digest(const struct hub *h, const char *path, char ret[65]);
 
 /* ---- list and remove ------------------------------------------------------------------------- */
 

@@ -88,6 +88,8 @@ int home_read_file(const char *path, size_t max, struct buf *b);
 int home_open_own(const char *path, int *ret_fd, struct err *e);
 mode_t home_file_mode(void); /* of a file that is whole: 0644 less the umask */
 /* 0, or ERR_NOTFOUND when there is none or it makes no sense. */
+struct stat;
+int64_t file_mtime_us(const struct stat *st);
 int origin_read(const struct hub *h, const char *name, struct origin *ret);
 int origin_write(const struct hub *h, const char *name, const struct origin *o, struct err *e);
 

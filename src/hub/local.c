@@ -120,6 +120,26 @@ int hub_sampling(const struct hub *h, const char *path, struct preset *ret)
     return same;
 }
 
+int hub_digest(const struct hub *h, const char *path, char ret[65])
+{
+    char name[HUB_NAME_MAX + 1];
+    struct origin origin;
+    struct stat a, b;
+    char *pulled;
+    int same;
+
+    if (name_of_file(path, name) || origin_read(h, name, &origin) || strlen(origin.sha256) != 64)
+        return 0;
+    pulled = find_local(h, name);
+    same = pulled && !stat(path, &a) && !stat(pulled, &b) && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino && (uint64_t)b.st_size == origin.bytes &&
+           file_mtime_us(&b) == origin.mtime_us;
+    free(pulled);
+    if (same)
+        memcpy(ret, origin.sha256, sizeof origin.sha256);
+    return same;
+}
+
 /* ---- list ---- */
 
 void hub_models_done(struct hub_models *m)

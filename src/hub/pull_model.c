@@ -166,11 +166,6 @@ static int digest(const struct pull *p, int fd, uint64_t bytes, char sha[65], st
     return digest_file(fd, sha, tick_check, &t, e);
 }
 
-static int64_t mtime_us(const struct stat *st)
-{
-    return (int64_t)st->st_mtim.tv_sec * 1000000 + st->st_mtim.tv_nsec / 1000;
-}
-
 static void fill_result(const struct pull *p, char *path, const struct origin *o, int already,
                         struct hub_pulled *ret)
 {
@@ -197,7 +192,7 @@ static int look_here(const struct pull *p, char *path, struct hub_pulled *ret, s
         return err_set(e, ERR_EXISTS, "%s is there already and is no file that can be read", path);
     }
     noted = origin_read(p->h, p->name, &o) == 0;
-    fresh = noted && o.bytes == (uint64_t)st.st_size && o.mtime_us == mtime_us(&st);
+    fresh = noted && o.bytes == (uint64_t)st.st_size && o.mtime_us == file_mtime_us(&st);
     if (!fresh || p->o->verify) {
         char sha[65];
         err = digest(p, fd, (uint64_t)st.st_size, sha, e);
@@ -221,7 +216,7 @@ static int look_here(const struct pull *p, char *path, struct hub_pulled *ret, s
                        "under another --name",
                        path, p->name);
     o.bytes = (uint64_t)st.st_size;
-    o.mtime_us = mtime_us(&st);
+    o.mtime_us = file_mtime_us(&st);
     if (!fresh) {
         if (!noted)
             snprintf(o.source, sizeof o.source, "%s", p->o->spec);
@@ -337,7 +332,7 @@ static int install(struct pull *p, const char *path, struct origin *o, struct er
 
     if (fchmod(p->fd, home_file_mode()) || fsync(p->fd) || fstat(p->fd, &st))
         return err_set(e, ERR_IO, "cannot finish %s: %s", p->part, strerror(errno));
-    o->mtime_us = mtime_us(&st);
+    o->mtime_us = file_mtime_us(&st);
     snprintf(o->source, sizeof o->source, "%s", p->o->spec);
     err = origin_write(p->h, p->name, o, e);
     if (err)

@@ -163,6 +163,8 @@ struct call {
         char request[160]; /* header idempotency-key, too long ones in part; "": none */
         char from[64];     /* header x-gaufre-from: which server sends an answer; "": none */
         int status;        /* [prep]: of the answer in out */
+        const char *type;  /* [prep]: likewise; NULL: JSON */
+        int wants_cose;    /* header accept */
     } admin;
     struct cloud_own *own; /* in the arena: what it asks for of itself; NULL: it does not */
     struct {
@@ -190,8 +192,10 @@ struct call {
         size_t at;    /* so far it was read */
         struct buf records;
     } store;
-    struct call_move *move;      /* NULL: it does not go to another server */
-    struct request_texts texts;  /* [prep]: kept with its row; days 0: nothing is */
+    struct call_move *move;     /* NULL: it does not go to another server */
+    struct request_texts texts; /* [prep]: kept with its row; days 0: nothing is */
+    struct call_proof *proof;   /* [prep], in the arena: of its tokens, for its receipt; or NULL */
+    struct cloud_evidence evidence;
     struct buf text_answer;      /* the bytes of its answer, for that */
     struct net_claim text_claim; /* [prep]: memory of both */
     struct net_claim answer;     /* [prep]: memory of the answer, while it is gathered */
@@ -378,6 +382,15 @@ int call_text_is_wanted(const struct call *c);                   /* of its answe
 void call_text_drop(struct call *c);                             /* its answer is not kept */
 /* NULL: there are none, or they are not wanted (goes_on); else the caller's. */
 const struct request_texts *call_text_end(struct call *c, int goes_on);
+
+/* call_proof.c: what its receipt says of how it was made. Of tokens that go through this process;
+ * of what another service answers nothing is known. */
+void call_proof_prompt(struct call *c); /* any thread, as call_prep: it is prepared */
+void call_proof_begin(struct call *c);  /* io thread: its jobs are about to be sent */
+void call_proof_token(struct call *c, const struct call_job *j, const struct event *ev);
+const struct cloud_evidence *call_proof_end(struct call *c); /* so far */
+int call_show_growth(struct call *c, struct err *e);
+int call_show_receipt(struct call *c, struct err *e);        /* any thread, as call_admin.c */
 
 /* call_tool.c: any thread, as call_prep; call_tell: io thread. */
 int call_parse_tokenize(struct call *c, const struct api_options *o, struct err *e);

@@ -55,6 +55,27 @@ static const char *call_site(const struct call *c)
     return c->ticket.offer ? cloud_offer_site(c->s->cloud, c->ticket.offer) : "";
 }
 
+static struct cloud_use use_of(struct call *c, const struct usage *u);
+static int tells_extras(const struct call *c);
+
+/* Its leaf in the log of answers, as it will be booked. */
+static int add_leaf(struct call *c, struct api_header *h)
+{
+    struct cloud_use use;
+    char leaf[BOOKS_HEX(TREE_HASH)];
+
+    if (!c->n_sent || call_replay_of(c) || c->ticket.i_tenant < 0 || call_store_is_free(c) ||
+        !tells_extras(c))
+        return 0;
+    use = use_of(c, &c->usage);
+    use.status = 200;
+    use.evidence = call_proof_end(c);
+    if (!cloud_leaf(c->s->cloud, &c->ticket, &use, leaf))
+        return 0;
+    set(h, "x-gaufre-receipt", leaf);
+    return 1;
+}
+
 static int call_headers(struct call *c, struct api_header *h, int max)
 {
     struct cloud *cloud = c->s->cloud;
@@ -79,8 +100,10 @@ static int call_headers(struct call *c, struct api_header *h, int max)
     else if (*c->store.why_not)
         set(&h[n++], "x-gaufre-not-stored", c->store.why_not);
     n += add_downgraded(c, &h[n]);
-    if (c->is_whole) /* not of a stream, which begins before */
+    if (c->is_whole) { /* not of a stream, which begins before */
         n += api_receipt_headers(&c->receipt, h + n, max - n);
+        n += add_leaf(c, &h[n]);
+    }
     if (call_replay_of(c)) {
         set(&h[n++], "idempotent-replayed", "true");
         set(&h[n++], "x-gaufre-replay-of", call_replay_of(c));
@@ -275,14 +298,19 @@ static struct cloud_use use_of(struct call *c, const struct usage *u)
                               .at_us = c->booked_us};
 }
 
+static int tells_extras(const struct call *c)
+{
+    const struct serve_config *s = c->s->config;
+
+    return s->usage_extras == SERVE_EXTRAS_AUTO ? !s->strict_compat
+                                                : s->usage_extras == SERVE_EXTRAS_ON;
+}
+
 const struct receipt *call_receipt(struct call *c, const struct usage *u)
 {
     struct cloud_use use;
-    const struct serve_config *s = c->s->config;
-    int is_on = s->usage_extras == SERVE_EXTRAS_AUTO ? !s->strict_compat
-                                                     : s->usage_extras == SERVE_EXTRAS_ON;
 
-    if (!is_on)
+    if (!tells_extras(c))
         return NULL;
     use = use_of(c, u);
     cloud_receipt(c->s->cloud, &c->ticket, &use, &c->receipt);
@@ -301,6 +329,7 @@ static void settle(struct call *c)
     }
     if (c->n_sent) {
         use = use_of(c, &c->usage);
+        use.evidence = call_proof_end(c);
         cloud_settle(c->s->cloud, clock_now_us(), &c->ticket, &use);
         return;
     }

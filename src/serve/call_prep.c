@@ -337,6 +337,8 @@ void call_prep(struct call *c)
     } else if (!r) {
         r = c->endpoint->prepare(c, e);
         if (!r)
+            call_proof_prompt(c);
+        if (!r)
             r = claim(c, &c->claim, call_kept_bytes(c), e);
         if (!r)
             r = claim(c, &c->answer, call_tool_bytes(c), e);

@@ -395,6 +395,8 @@ void call_pump(struct call *c, struct call_job *j)
             continue;
         }
         code = ev->code;
+        if (ev->kind == EVENT_TEXT)
+            call_proof_token(c, j, ev);
         note_energy(c, j, ev);
         if (ev->kind == EVENT_DONE)
             job_done(c, j, ev);

@@ -58,7 +58,8 @@ static int administer(struct call *c, struct err *e)
     c->is_worked = 0;
     *e = c->err;
     if (!e->code)
-        call_reply_buf(c, c->admin.status, "application/json", &c->out);
+        call_reply_buf(c, c->admin.status, c->admin.type ? c->admin.type : "application/json",
+                       &c->out);
     return e->code;
 }
 
@@ -437,6 +438,8 @@ static int submit(struct call *c, struct err *e)
     r = make_reply(c, e);
     if (!r)
         r = call_store_begin(c, e);
+    if (!r)
+        call_proof_begin(c);
     if (!r)
         drop_texts(c);
     if (!r)

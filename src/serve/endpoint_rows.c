@@ -45,6 +45,8 @@ static const struct endpoint rows[API_ROUTE_N] = {
     [API_ROUTE_ENGINE_ROUTE] = {.answer = call_watch_route},
     [API_ROUTE_ENGINE_CANCEL] = {.answer = call_watch_cancel},
     [API_ROUTE_ACCOUNT] = {.administer = call_account},
+    [API_ROUTE_RECEIPTS] = {.administer = call_show_growth},
+    [API_ROUTE_RECEIPT] = {.administer = call_show_receipt},
     [API_ROUTE_ADMIN_TENANTS] = {.administer = call_admin_accounts},
     [API_ROUTE_ADMIN_TENANT] = {.administer = call_admin_accounts},
     [API_ROUTE_ADMIN_TEAMS] = {.administer = call_admin_accounts},

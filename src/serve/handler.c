@@ -477,6 +477,7 @@ void handler_body(void *ctx, struct net_exchange *x, int code)
                  or_empty(http_field(h, "idempotency-key")));
         snprintf(c->admin.from, sizeof c->admin.from, "%s",
                  or_empty(http_field(h, "x-gaufre-from")));
+        c->admin.wants_cose = strstr(or_empty(http_field(h, "accept")), "application/cose") != NULL;
     }
     c->state = c->endpoint->administer ? CALL_ADMIN : CALL_PARSE;
     call_walk(c);

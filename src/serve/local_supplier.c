@@ -178,6 +178,12 @@ static void fill_facts(struct local *l)
     h = map_hash(GAUFRE_VERSION, strlen(GAUFRE_VERSION), h);
     snprintf(l->fingerprint, sizeof l->fingerprint, "fp_%010llx",
              (unsigned long long)(h & 0xffffffffffu));
+    if (*l->config->sha256)
+        snprintf(l->weights, sizeof l->weights, "sha256:%s", l->config->sha256);
+    else
+        snprintf(l->weights, sizeof l->weights, "print:%016llx",
+                 (unsigned long long)in->weights_print);
+    snprintf(l->engine_text, sizeof l->engine_text, "%s %s %s", GAUFRE_VERSION, in->cls, in->kv);
     l->facts = (struct supplier_facts){
         .context = in->context,
         .context_trained = in->context_trained,
@@ -187,6 +193,8 @@ static void fill_facts(struct local *l)
         .size_bytes = in->file_bytes,
         .quantization = in->formats,
         .fingerprint = l->fingerprint,
+        .weights = l->weights,
+        .engine = l->engine_text,
         .description = in->general_name,
         .chat = in->has_template,
         .no_chat_why = in->no_template_why,

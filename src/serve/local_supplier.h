@@ -21,7 +21,7 @@ struct local {
     struct energy_meter *meter; /* the server's: set before local_load; may be NULL */
     struct supplier_facts facts;
     struct supplier_engine view;
-    char fingerprint[24];
+    char fingerprint[24], weights[80], engine_text[64];
     struct err err;         /* FAILED: why */
     const char *rates_path; /* the bench store, or NULL */
     int64_t stall_us;

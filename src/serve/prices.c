@@ -1,12 +1,16 @@
 #include "serve/prices.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/day.h"
 #include "base/money.h"
+#include "base/put.h"
 #include "job/tier.h"
+
+#define BOOK_TEXT_MAX ((size_t)1 << 20)
 
 /* A price as it stands in the file. */
 struct price_text {
@@ -187,6 +191,34 @@ static int check_price_currency(const struct serve_config *c, struct price *p, s
     return 0;
 }
 
+/* Which list of prices it is: the same for whoever has the same prices in the same order. */
+static int put_id(struct serve_config *c, struct err *e)
+{
+    unsigned char hash[crypto_hash_sha256_BYTES];
+    struct buf text;
+
+    if (!c->n_prices)
+        return 0;
+    buf_init(&text, BOOK_TEXT_MAX);
+    buf_addf(&text, "%s\n", c->currency);
+    for (int i = 0; i < c->n_prices; i++) {
+        const struct price *p = &c->prices[i];
+        buf_addf(&text, "%d %s %s %d %s %lld %lld %lld %lld %lld %lld %lld %lld %lld\n", p->side,
+                 p->model, p->supplier, p->tier, p->currency, (long long)p->from_s,
+                 (long long)p->uncached, (long long)p->cache_read, (long long)p->cache_write,
+                 (long long)p->output, (long long)p->reasoning, (long long)p->energy,
+                 (long long)p->per_request, (long long)p->minimum);
+    }
+    if (text.failed) {
+        buf_done(&text);
+        return err_set(e, ERR_NOMEM, "out of memory");
+    }
+    crypto_hash_sha256(hash, (const unsigned char *)text.data, text.len);
+    put_bytes(hash, (sizeof c->book.id - 1) / 2, c->book.id);
+    buf_done(&text);
+    return 0;
+}
+
 int prices_check(struct serve_config *c, struct err *e)
 {
     int r = 0;
@@ -202,6 +234,8 @@ int prices_check(struct serve_config *c, struct err *e)
         r = check_price_currency(c, &c->prices[i], e);
     c->book = (struct cloud_prices){
         .list = c->prices, .n = c->n_prices, .rates = c->rates, .n_rates = c->n_rates};
+    if (!r)
+        r = put_id(c, e);
     return r;
 }
 

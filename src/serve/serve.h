@@ -67,6 +67,9 @@
       "serve beyond this machine without keys")                                                    \
     X("ledger", "ledger", STR, ledger, "", 0, 0, "FILE|URL",                                       \
       "where usage is booked, or 'off' (default: ledger.db in gaufre's home)")                     \
+    X("receipt_key", "receipt-key", STR, receipt_key, "", 0, 0, "FILE",                            \
+      "the key that signs receipts, made where missing, or 'off' (default: receipts.key in "       \
+      "gaufre's home)")                                                                            \
     X("request_log", "request-log", STR, request_log, "off", 0, 0, "FILE|URL",                     \
       "where a row of each request is kept for 'gaufre log': 'on' is requests.db in gaufre's "     \
       "home")                                                                                      \
@@ -206,6 +209,7 @@ void handover_ready(struct handover *h); /* this process serves now: the one bef
 struct serve_model {
     const char *model; /* name or path as configured */
     const char *path;  /* the file: filled by the caller, names are resolved above this room */
+    char sha256[65];   /* of it, in hex digits: likewise; "": not known */
     const char *id;    /* as served; default: the name, or the file's base name */
     struct config_strs aliases;
     int cls, kv, prefix_cache, speculation, default_sampling;
@@ -352,7 +356,7 @@ struct serve_account {
 struct serve_config {
     const char *rates_path; /* the bench store (bench_store.h), or NULL: filled by the caller */
     const char *host, *keys, *accounts, *ledger, *currency, *region, *residency, *site, *log_file;
-    const char *request_log;
+    const char *request_log, *receipt_key; /* receipt_key "": none; its default is the caller's */
     const char *traces, *traces_headers_env, *traces_ca_file, *trace_ratio;
     struct serve_traces trace;
     struct config_strs redact, cors_origin, allowed_hosts, hedge_tiers;

@@ -1,5 +1,6 @@
 /* Opening, running and draining a server. */
 #include <poll.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,8 +174,16 @@ static int open_cloud(struct server *s, struct err *e)
         .now_us = clock_now_us(),
         .wall_us = clock_wall_us(),
     };
-    int r = cloud_open(&s->cloud, &cc, e);
+    struct tree_key key;
+    int r = 0;
 
+    if (cc.ledger_path && or_null(c->receipt_key)) {
+        r = tree_key_open(&key, c->receipt_key, e);
+        cc.tree_key = &key;
+    }
+    if (!r)
+        r = cloud_open(&s->cloud, &cc, e);
+    sodium_memzero(&key, sizeof key);
     return r ? r : cloud_start(s->cloud, e);
 }
 
