@@ -75,6 +75,7 @@ extern const struct cmd cmd_log;
 extern const struct cmd cmd_perplexity;
 extern const struct cmd cmd_power;
 extern const struct cmd cmd_pull;
+extern const struct cmd cmd_receipts;
 extern const struct cmd cmd_rm;
 extern const struct cmd cmd_route;
 extern const struct cmd cmd_run;
@@ -88,5 +89,6 @@ extern const struct cmd cmd_top;
 extern const struct cmd cmd_tranche;
 extern const struct cmd cmd_upgrade;
 extern const struct cmd cmd_usage_table;
+extern const struct cmd cmd_verify;
 
 #endif

@@ -38,6 +38,8 @@ const struct cmd *const cmd_table[] = {
     &cmd_bill,
     &cmd_ledger,
     &cmd_audit,
+    &cmd_receipts,
+    &cmd_verify,
     &cmd_backup,
     &cmd_completion,
     &cmd_contract,

@@ -1,0 +1,486 @@
+/* gaufre verify: check receipts and ranges of a log of answers, offline. Files are read twice:
+ * first what each of them claims of the log, then the ranges, which everything claimed must agree
+ * with. */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/check.h"
+#include "base/day.h"
+#include "base/json.h"
+#include "base/money.h"
+#include "books/log_export.h"
+#include "cmd/cmd.h"
+#include "cmd/day_span.h"
+#include "cmd/input.h"
+#include "cmd/rebuilt.h"
+
+#define KEYS_MAX   16
+#define CLAIMS_MAX 4096
+#define LINE_BYTES 8192
+
+struct verify_opts {
+    struct opt_strs keys;
+    const char *from, *to;
+    int json;
+};
+
+static const struct opt opts[] = {
+    OPT_STRS('k', "key", "FILE|HEX", verify_opts, keys,
+             "the public key of who runs the cloud: only what it signed is taken; may be repeated"),
+    OPT_STR(0, "from", "DATE", NULL, verify_opts, from,
+            "count what ended from this day on (UTC): 2026-12-01"),
+    OPT_STR(0, "to", "DATE", NULL, verify_opts, to, "count what ended before this day"),
+    OPT_FLAG(0, "json", verify_opts, json, "what receipts say and what was used as JSON lines"),
+    OPT_END,
+};
+
+/* What a file says of the log: the root of its first `at` entries, or the hash of entry `at`. */
+struct claim {
+    const char *file;
+    int is_head;
+    int64_t at;
+    unsigned char hash[TREE_HASH];
+    int is_met; /* a range has shown it */
+};
+
+/* A range whose entries were counted. */
+struct counted {
+    int64_t from, until;
+    char tenant[BOOKS_NAME_MAX]; /* "": everybody's */
+};
+
+/* A head that goes on from an earlier one, which another file may have. */
+struct grown {
+    const char *file;
+    struct tree_growth g;
+};
+
+struct verify {
+    struct grown *grown;
+    int n_grown;
+    struct counted *counted;
+    int n_counted;
+    const struct verify_opts *o;
+    int64_t from_s, until_s;
+    unsigned char key[KEYS_MAX][TREE_KEY];
+    int n_keys;
+    struct claim *claim;
+    int n_claims, n_ranges;
+    unsigned char signer[TREE_KEY]; /* of the first head */
+    int has_signer;
+    struct rebuilt rebuilt;
+};
+
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+/* Of a PEM file, or of hex digits. */
+static int read_key(const char *text, size_t n, unsigned char ret[TREE_KEY])
+{
+    static const char begin[] = "-----BEGIN PUBLIC KEY-----", end[] = "-----END";
+    const char *from = strstr(text, begin), *to = from ? strstr(from, end) : NULL;
+    unsigned char der[64];
+    size_t got = 0;
+
+    if (!from)
+        return sodium_hex2bin(ret, TREE_KEY, text, n, " \n\r", &got, NULL) || got != TREE_KEY;
+    from += sizeof begin - 1;
+    if (!to ||
+        sodium_base642bin(der, sizeof der, from, (size_t)(to - from), " \n\r", &got, NULL,
+                          sodium_base64_VARIANT_ORIGINAL) ||
+        got != 44) /* 12 bytes that say Ed25519, and the key */
+        return 1;
+    memcpy(ret, der + 12, TREE_KEY);
+    return 0;
+}
+
+static int read_keys(struct verify *v, struct err *e)
+{
+    for (int i = 0; i < v->o->keys.n; i++) {
+        const char *name = v->o->keys.v[i];
+        struct buf text;
+        int r = 0;
+        if (i == KEYS_MAX)
+            return err_set(e, ERR_LIMIT, "more than %d keys", KEYS_MAX);
+        if (!read_key(name, strlen(name), v->key[i]))
+            continue;
+        buf_init(&text, 4096);
+        r = input_file(&text, name, e);
+        if (!r && read_key(text.data ? text.data : "", text.len, v->key[i]))
+            r = err_set(e, ERR_FORMAT, "%s: no public key of Ed25519, as PEM or hex digits", name);
+        buf_done(&text);
+        if (r)
+            return r;
+    }
+    v->n_keys = v->o->keys.n;
+    return 0;
+}
+
+static int check_signer(struct verify *v, const struct tree_head *h, struct err *e)
+{
+    char hex[2 * TREE_KEY + 1];
+
+    if (!v->has_signer)
+        memcpy(v->signer, h->key, TREE_KEY);
+    v->has_signer = 1;
+    for (int i = 0; i < v->n_keys; i++) {
+        if (!memcmp(v->key[i], h->key, TREE_KEY))
+            return 0;
+    }
+    sodium_bin2hex(hex, sizeof hex, h->key, TREE_KEY);
+    if (v->n_keys)
+        return err_set(e, ERR_FORMAT, "the head is signed by another key: %s", hex);
+    return 0;
+}
+
+/* ---- claims ---------------------------------------------------------------------------------- */
+
+static int add_claim(struct verify *v, const char *file, int is_head, int64_t at,
+                     const unsigned char hash[TREE_HASH], struct err *e)
+{
+    struct claim *c = &v->claim[v->n_claims];
+
+    if (v->n_claims == CLAIMS_MAX)
+        return err_set(e, ERR_LIMIT, "more than %d receipts and heads", CLAIMS_MAX);
+    *c = (struct claim){.file = file, .is_head = is_head, .at = at};
+    memcpy(c->hash, hash, TREE_HASH);
+    for (int i = 0; i < v->n_claims; i++) {
+        const struct claim *o = &v->claim[i];
+        if (o->is_head == is_head && o->at == at && memcmp(o->hash, hash, TREE_HASH) != 0)
+            return err_set(e, ERR_FORMAT, "%s has another %s %lld: the log had two histories",
+                           o->file, is_head ? "head of size" : "entry", (long long)at);
+    }
+    v->n_claims++;
+    return 0;
+}
+
+static int add_head(struct verify *v, const char *file, const struct tree_head *h, struct err *e)
+{
+    int r = check_signer(v, h, e);
+
+    return r ? r : add_claim(v, file, 1, h->size, h->root, e);
+}
+
+/* What is true of the log at this place, by a range: every claim of another file must say the same.
+ * Its own heads are compared where it is read. */
+static int meet(struct verify *v, const char *file, int is_head, int64_t at,
+                const unsigned char hash[TREE_HASH], struct err *e)
+{
+    for (int i = 0; i < v->n_claims; i++) {
+        struct claim *c = &v->claim[i];
+        if (c->is_head != is_head || c->at != at)
+            continue;
+        if (c->file != file && memcmp(c->hash, hash, TREE_HASH) != 0)
+            return err_set(e, ERR_FORMAT, "%s %lld is not that of %s: the log was changed between",
+                           is_head ? "the head of size" : "entry", (long long)at, c->file);
+        c->is_met = 1;
+    }
+    return 0;
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+static int show_receipt(const struct verify *v, const char *file, const struct proof *p,
+                        struct err *e)
+{
+    json_t *record = NULL;
+    int r = proof_entry_json(p->entry, p->n_entry, &record, e);
+
+    if (r)
+        return r;
+    if (v->o->json) {
+        json_object_set_new(record, "tenant", json_string(p->tenant));
+        return cmd_json(record, JSON_COMPACT);
+    }
+    cmd_line(stdout, "%s: entry %lld of %lld: request %s of %s, model %s, %lld + %lld tokens", file,
+             (long long)p->index, (long long)p->head.size,
+             json_string_value(json_object_get(record, "request_id")), p->tenant,
+             json_string_value(json_object_get(record, "model")),
+             (long long)json_integer_value(json_object_get(record, "prompt_tokens")),
+             (long long)json_integer_value(json_object_get(record, "completion_tokens")));
+    json_decref(record);
+    return 0;
+}
+
+static int take_receipt(struct verify *v, const char *file, const struct proof *p, struct err *e)
+{
+    unsigned char leaf[TREE_HASH];
+    int r = add_head(v, file, &p->head, e);
+
+    tree_hash_leaf(p->entry, p->n_entry, leaf);
+    if (!r)
+        r = add_claim(v, file, 0, p->index, leaf, e);
+    if (!r)
+        r = rebuilt_add(&v->rebuilt, p->tenant, p->entry, p->n_entry, v->from_s, v->until_s, e);
+    return r ? r : show_receipt(v, file, p, e);
+}
+
+/* One line of a range in turn: 1 where there is none any more. */
+static int next_line(FILE *f, struct buf *line, struct err *e)
+{
+    int c;
+
+    buf_clear(line);
+    while ((c = getc(f)) != EOF && c != '\n') {
+        if (buf_add_char(line, (char)c))
+            return err_set(e, ERR_FORMAT, "a line is longer than %d bytes", LINE_BYTES);
+    }
+    return ferror(f) ? err_set(e, ERR_IO, "it cannot be read") : c == EOF && !line->len;
+}
+
+/* Was the entry counted in an earlier range? */
+static int is_counted(const struct verify *v, const struct log_entry *one)
+{
+    for (int i = 0; i < v->n_counted; i++) {
+        const struct counted *c = &v->counted[i];
+        if (one->i >= c->from && one->i < c->until &&
+            (!*c->tenant || !strcmp(c->tenant, one->tenant)))
+            return 1;
+    }
+    return 0;
+}
+
+/* What a range says, told line by line. is_claim: its heads are claimed; else it is compared. */
+static int take_line(struct verify *v, struct log_import *x, const char *file,
+                     const struct log_entry *one, int is_claim, struct err *e)
+{
+    unsigned char root[TREE_HASH];
+    int r = 0;
+
+    if (is_claim) {
+        r = add_head(v, file, &x->head, e);
+        return r || !x->first.size ? r : add_head(v, file, &x->first, e);
+    }
+    if (one->i >= 0)
+        r = meet(v, file, 0, one->i, one->leaf, e);
+    if (!r && x->tree.size) {
+        tree_root(&x->tree, root);
+        r = meet(v, file, 1, x->tree.size, root, e);
+    }
+    if (!r && one->n_entry && !is_counted(v, one))
+        r = rebuilt_add(&v->rebuilt, one->tenant, one->entry, one->n_entry, v->from_s, v->until_s,
+                        e);
+    return r;
+}
+
+static int read_range(struct verify *v, FILE *f, const char *file, int is_claim, struct err *e)
+{
+    struct log_import x = {.has_begun = 0};
+    struct log_entry one;
+    struct buf line;
+    int64_t from = 0;
+    int r;
+
+    buf_init(&line, LINE_BYTES);
+    while (!(r = next_line(f, &line, e))) {
+        json_t *j = NULL;
+        r = json_parse(&j, line.data ? line.data : "", line.len, 0, e);
+        if (!r)
+            r = log_import(&x, j, &one, e);
+        json_decref(j);
+        if (!r && one.i < 0)
+            from = x.tree.size;
+        if (!r)
+            r = take_line(v, &x, file, &one, is_claim, e);
+        if (r || is_claim)
+            break;
+    }
+    buf_done(&line);
+    if (r == 1)
+        r = log_import_end(&x, e);
+    if (!r && !is_claim) {
+        struct counted *c = &v->counted[v->n_counted++];
+        *c = (struct counted){.from = from, .until = x.head.size};
+        memcpy(c->tenant, x.tenant, sizeof c->tenant);
+    }
+    if (!r && !is_claim && !v->o->json)
+        cmd_line(stdout, "%s: entries up to %lld, every one in its place under its head", file,
+                 (long long)x.head.size);
+    return r;
+}
+
+/* Is it a range? Its first line is an object by itself that says so. */
+static int is_range(const char *text, size_t n)
+{
+    static const char begin[] = "{\"object\":\"receipts\"";
+
+    return n >= sizeof begin - 1 && !memcmp(text, begin, sizeof begin - 1);
+}
+
+static int is_head(const json_t *j)
+{
+    const char *object = json_string_value(json_object_get(j, "object"));
+
+    return object && !strcmp(object, "receipts.head");
+}
+
+static int take_head(struct verify *v, const char *file, const json_t *j, struct err *e)
+{
+    struct grown *g = &v->grown[v->n_grown];
+    int r = proof_read_growth(j, &g->g, e);
+
+    if (!r)
+        r = add_head(v, file, &g->g.head, e);
+    if (r)
+        return r;
+    g->file = file;
+    v->n_grown++;
+    if (!v->o->json)
+        cmd_line(stdout, "%s: the head of %lld entries", file, (long long)g->g.head.size);
+    return 0;
+}
+
+/* Do heads go on from those that other files have? */
+static int compare_heads(struct verify *v, struct err *e)
+{
+    for (int i = 0; i < v->n_grown; i++) {
+        const struct tree_growth *g = &v->grown[i].g;
+        int n = 0;
+        for (int k = 0; g->since && k < v->n_claims; k++) {
+            struct claim *c = &v->claim[k];
+            if (!c->is_head || c->at != g->since)
+                continue;
+            n++;
+            c->is_met = 1;
+            if (!tree_check_consistency(g->since, c->hash, g->head.size, g->head.root, &g->path))
+                return err_set(e, ERR_FORMAT, "%s: the log does not go on from the head of %s",
+                               v->grown[i].file, c->file);
+        }
+        if (g->since && !n)
+            cmd_note("%s: goes on from a head of size %lld, which no file here has",
+                     v->grown[i].file, (long long)g->since);
+    }
+    return 0;
+}
+
+static int claim_all(struct verify *v, const char *file, FILE *f, struct err *e)
+{
+    char *text = malloc(PROOF_TEXT_MAX + 1);
+    size_t n = text ? fread(text, 1, PROOF_TEXT_MAX + 1, f) : 0;
+    struct proof *p = calloc(1, sizeof *p);
+    json_t *j = NULL;
+    int r = 0;
+
+    if (!text || !p)
+        r = err_set(e, ERR_NOMEM, "out of memory");
+    else if (is_range(text, n)) {
+        v->n_ranges++;
+        rewind(f);
+        r = read_range(v, f, file, 1, e);
+    } else if (n > PROOF_TEXT_MAX)
+        r = err_set(e, ERR_FORMAT, "it is neither a receipt nor a range of a log of answers");
+    else if (n && (unsigned char)text[0] == 0xd2)
+        r = proof_read_cose(text, n, p, e);
+    else if (!(r = json_parse(&j, text, n, 0, e)))
+        r = is_head(j) ? take_head(v, file, j, e) : proof_read_json(j, p, e);
+    if (!r && p->n_entry)
+        r = take_receipt(v, file, p, e);
+    json_decref(j);
+    free(p);
+    free(text);
+    return r;
+}
+
+/* Of a file that is no range there is nothing more to be read. */
+static int compare_all(struct verify *v, const char *file, FILE *f, struct err *e)
+{
+    char text[64];
+    size_t n = fread(text, 1, sizeof text, f);
+
+    rewind(f);
+    return is_range(text, n) ? read_range(v, f, file, 0, e) : 0;
+}
+
+static int each_file(struct verify *v, int argc, char **argv,
+                     int (*look)(struct verify *v, const char *file, FILE *f, struct err *e),
+                     struct err *e)
+{
+    int r = 0;
+
+    for (int i = 0; !r && i < argc; i++) {
+        FILE *f = fopen(argv[i], "rb");
+        r = f ? look(v, argv[i], f, e) : err_set(e, ERR_IO, "cannot be opened");
+        if (f)
+            fclose(f);
+        if (r)
+            err_prefix(e, "%s", argv[i]);
+    }
+    return r;
+}
+
+/* ---- the command ----------------------------------------------------------------------------- */
+
+static void tell_end(const struct verify *v)
+{
+    char hex[2 * TREE_KEY + 1];
+    int n_open = 0, n_heads = 0;
+
+    for (int i = 0; i < v->n_claims; i++) {
+        n_open += !v->claim[i].is_met;
+        n_heads += v->claim[i].is_head;
+    }
+    if (!v->n_keys)
+        cmd_note("signed by the key %s: whether that is who you think, --key would say",
+                 sodium_bin2hex(hex, sizeof hex, v->signer, TREE_KEY));
+    if (v->n_ranges && n_open)
+        cmd_note("%d receipts or heads are of places that no range here has", n_open);
+    else if (!v->n_ranges && n_open > 2 && n_heads > 1)
+        cmd_note("whether one log has had all these heads, a range of it would show ('gaufre "
+                 "receipts export')");
+}
+
+static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
+{
+    struct verify v = {.o = opts_};
+    const char *wrong = day_read_span(v.o->from, v.o->to, &v.from_s, &v.until_s);
+    struct err e = {0};
+    int r;
+
+    if (wrong)
+        return cmd_usage(cmd, "%s", wrong);
+    v.claim = calloc(CLAIMS_MAX, sizeof *v.claim);
+    v.counted = calloc((size_t)argc, sizeof *v.counted);
+    v.grown = calloc((size_t)argc, sizeof *v.grown);
+    r = v.claim && v.counted && v.grown ? read_keys(&v, &e)
+                                        : err_set(&e, ERR_NOMEM, "out of memory");
+    if (!r)
+        r = each_file(&v, argc, argv, claim_all, &e);
+    if (!r)
+        r = compare_heads(&v, &e);
+    if (!r && v.n_ranges) {
+        rebuilt_done(&v.rebuilt); /* of receipts that a range has too, once */
+        r = each_file(&v, argc, argv, compare_all, &e);
+    }
+    if (!r)
+        r = rebuilt_end(&v.rebuilt, v.o->json, &e);
+    if (!r)
+        tell_end(&v);
+    rebuilt_done(&v.rebuilt);
+    free(v.grown);
+    free(v.counted);
+    free(v.claim);
+    return r ? cmd_fail(cmd, &e) : CMD_OK;
+}
+
+const struct cmd cmd_verify = {
+    .name = "verify",
+    .help = "Check receipts and ranges of the log of answers, offline",
+    .args = "FILE...",
+    .about =
+        "FILE is a receipt as GET /v1/receipts/ID gives it, JSON or COSE, a head (GET "
+        "/v1/receipts),\n"
+        "or a range as 'gaufre receipts export' writes it. All are checked by themselves and "
+        "against each other: that\n"
+        "each receipt is in the log, that the log of a later file goes on from that of an earlier\n"
+        "one, and that nothing was dropped, doubled, changed or put elsewhere. Then what was used\n"
+        "is summed up, to be compared with a bill. The exit code is 1 where something is wrong.\n"
+        "docs/receipts.md says what that proves, and what it does not.",
+    .opts = opts,
+    .opts_size = sizeof(struct verify_opts),
+    .n_args_min = 1,
+    .n_args_max = -1,
+    .complete = CMD_COMPLETE_FILE,
+    .run = run,
+};
