@@ -137,6 +137,10 @@ int accounts_measurements(struct accounts *a, const char *contract,
 int accounts_measured(struct accounts *a, const char *contract, const struct tranche *t,
                       const char *engine, struct measurement **ret, int *ret_is_stale,
                       struct err *e);
+/* The same without what was measured after as_of_s, or recorded after known_s. */
+int accounts_measured_on(struct accounts *a, const char *contract, const struct tranche *t,
+                         const char *engine, int64_t as_of_s, int64_t known_s,
+                         struct measurement **ret, int *ret_is_stale, struct err *e);
 
 /* Copy the store as it is at one moment into a new file, and check the copy's audit log: *ret_lines
  * lines. Writers are not held up. ERR_EXISTS where there is such a file; ERR_UNSUPPORTED of a store

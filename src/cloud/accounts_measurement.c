@@ -73,6 +73,7 @@ int accounts_measurements(struct accounts *a, const char *contract,
 struct finding {
     const struct tranche *tranche;
     const char *engine;
+    int64_t as_of_s, known_s;
     struct measurement *best;
     int is_stale;
     struct err *e;
@@ -87,8 +88,8 @@ static int consider(void *arg, const struct measured_row *row)
     if (r)
         return r;
     is_stale = x->engine && strcmp(m->engine, x->engine) != 0;
-    if (m->verdict.is_there || !measurement_is_of(m, x->tranche) ||
-        (x->best && is_stale && !x->is_stale)) {
+    if (m->verdict.is_there || !measurement_is_of(m, x->tranche) || m->until_s > x->as_of_s ||
+        row->recorded_s > x->known_s || (x->best && is_stale && !x->is_stale)) {
         measurement_free(m);
         return 0;
     }
@@ -98,11 +99,12 @@ static int consider(void *arg, const struct measured_row *row)
     return 0;
 }
 
-int accounts_measured(struct accounts *a, const char *contract, const struct tranche *t,
-                      const char *engine, struct measurement **ret, int *ret_is_stale,
-                      struct err *e)
+int accounts_measured_on(struct accounts *a, const char *contract, const struct tranche *t,
+                         const char *engine, int64_t as_of_s, int64_t known_s,
+                         struct measurement **ret, int *ret_is_stale, struct err *e)
 {
-    struct finding x = {.tranche = t, .engine = engine, .e = e};
+    struct finding x = {
+        .tranche = t, .engine = engine, .as_of_s = as_of_s, .known_s = known_s, .e = e};
     int r = accounts_measurements(a, contract, consider, &x, e);
 
     if (!r && !x.best)
@@ -115,6 +117,13 @@ int accounts_measured(struct accounts *a, const char *contract, const struct tra
     *ret = x.best;
     *ret_is_stale = x.is_stale;
     return 0;
+}
+
+int accounts_measured(struct accounts *a, const char *contract, const struct tranche *t,
+                      const char *engine, struct measurement **ret, int *ret_is_stale,
+                      struct err *e)
+{
+    return accounts_measured_on(a, contract, t, engine, INT64_MAX, INT64_MAX, ret, ret_is_stale, e);
 }
 
 /* ---- adding ---------------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@
 
 struct looking {
     const struct contract *contract;
-    int64_t known_s;
+    int64_t as_of_s, known_s;
     struct accepted *ret;
     struct err *e;
 };
@@ -34,17 +34,17 @@ static int look(void *arg, const struct measured_row *row)
     r = measurement_parse(&m, row->text, strlen(row->text), x->e);
     if (r)
         return r;
-    if (m->verdict.has_passed && m->tranche &&
+    if (m->verdict.has_passed && m->tranche && m->until_s <= x->as_of_s &&
         acceptance_is_signed(row->text, row->signature, row->public_key))
         take(x, row, m);
     measurement_free(m);
     return 0;
 }
 
-int contract_accepted(struct accounts *a, const struct contract *c, int64_t known_s,
-                      struct accepted ret[CONTRACT_TRANCHES_MAX], struct err *e)
+int contract_accepted(struct accounts *a, const struct contract *c, int64_t as_of_s,
+                      int64_t known_s, struct accepted ret[CONTRACT_TRANCHES_MAX], struct err *e)
 {
-    struct looking x = {c, known_s, ret, e};
+    struct looking x = {c, as_of_s, known_s, ret, e};
 
     memset(ret, 0, CONTRACT_TRANCHES_MAX * sizeof *ret);
     return accounts_measurements(a, c->name, look, &x, e);

@@ -11,9 +11,10 @@ struct accepted {
     char key[ACCEPTANCE_PUBLIC_TEXT]; /* who signed it */
 };
 
-/* By its tranches, as it was known at known_s: by their names. Signatures are checked. */
-int contract_accepted(struct accounts *a, const struct contract *c, int64_t known_s,
-                      struct accepted ret[CONTRACT_TRANCHES_MAX], struct err *e);
+/* By the names of its tranches; without what ended after as_of_s, or was recorded after known_s.
+ * Signatures are checked. */
+int contract_accepted(struct accounts *a, const struct contract *c, int64_t as_of_s,
+                      int64_t known_s, struct accepted ret[CONTRACT_TRANCHES_MAX], struct err *e);
 /* {"measurement", "at", "public_key"}, or null. */
 json_t *contract_accepted_json(const struct accepted *x);
 

@@ -119,7 +119,9 @@ static void remark(const struct contract *c)
 static int look_accepted(const struct contract_opts *o, const struct contract *c,
                          struct accepted ret[CONTRACT_TRANCHES_MAX], struct err *e)
 {
-    return o->source.version ? contract_accepted(o->source.store, c, o->source.known_s, ret, e) : 0;
+    return o->source.version
+               ? contract_accepted(o->source.store, c, o->source.as_of_s, o->source.known_s, ret, e)
+               : 0;
 }
 
 static int check_accepted(const struct contract_opts *o, const struct contract *c, struct err *e)

@@ -31,6 +31,17 @@ static const struct opt opts[] = {
     OPT_END,
 };
 
+#define CONTRACTS_MAX 4096
+
+struct listing {
+    const struct tranche_opts *o;
+    int64_t known_s;
+    const char *contract, *tranche; /* only these; NULL: all */
+    struct contract_file *file[CONTRACTS_MAX];
+    int n_files, n_shown;
+    struct err *e;
+};
+
 /* A tranche with all that is known of it. */
 struct told {
     const struct contract_file *file;
@@ -54,13 +65,14 @@ static int64_t days_late(const struct told *x)
     return at > t->target_s ? (at - t->target_s + DAY_S - 1) / DAY_S : 0;
 }
 
-static int look(struct accounts *a, const char *engine, struct told *x, struct err *e)
+static int look(struct accounts *a, const struct listing *l, struct told *x, struct err *e)
 {
     struct measurement *m = NULL;
     struct basket_measured points;
     struct basket_entitlement n;
     int is_stale = 0;
-    int r = accounts_measured(a, x->contract->name, x->tranche, engine, &m, &is_stale, e);
+    int r = accounts_measured_on(a, x->contract->name, x->tranche, l->o->engine, x->now_s,
+                                 l->known_s, &m, &is_stale, e);
 
     x->state = tranche_state(x->contract, x->tranche, x->now_s);
     x->days_late = days_late(x);
@@ -185,17 +197,6 @@ static json_t *told_json(const struct told *x)
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
-#define CONTRACTS_MAX 4096
-
-struct listing {
-    const struct tranche_opts *o;
-    int64_t known_s;
-    const char *contract, *tranche; /* only these; NULL: all */
-    struct contract_file *file[CONTRACTS_MAX];
-    int n_files, n_shown;
-    struct err *e;
-};
-
 /* Contracts are read first: the store takes one question at a time. */
 static int keep(void *arg, const struct contract_version *v)
 {
@@ -215,7 +216,7 @@ static int show(struct listing *l, struct accounts *a, const struct contract_fil
 {
     const struct contract *c = contract_file_contract(f);
     struct accepted accepted[CONTRACT_TRANCHES_MAX];
-    int r = contract_accepted(a, c, l->known_s, accepted, l->e);
+    int r = contract_accepted(a, c, now_s, l->known_s, accepted, l->e);
 
     for (int i = 0; !r && i < c->n_tranches; i++) {
         struct told x = {.file = f,
@@ -225,7 +226,7 @@ static int show(struct listing *l, struct accounts *a, const struct contract_fil
                          .accepted = accepted[i]};
         if (l->tranche && strcmp(l->tranche, c->tranche[i].name) != 0)
             continue;
-        r = look(a, l->o->engine, &x, l->e);
+        r = look(a, l, &x, l->e);
         if (r)
             return r;
         if (l->o->json)

@@ -101,6 +101,9 @@ def test_stale_and_unknown(store):
     def tranches(*args):
         return {t["tranche"]: (t["measured"], t["tokens_per_second"]) for t in rows(store, "tranche", "list", "--as-of", "2026-11-30", *args)}
     assert tranches() == {"first": ("yes", 1_000_000), "second": ("yes", 250_000), "more": ("yes", 2_000_000)}
+    # It was measured on 2026-09-21: the day before nobody knew it, and of what was recorded later neither.
+    assert {t["measured"] for t in rows(store, "tranche", "list", "--as-of", "2026-09-20")} == {"no"}
+    assert {t["measured"] for t in rows(store, "tranche", "list", "--as-of", "2026-09-22")} == {"yes"}
     # Another version of the engine: what was measured before is shown, and entitles to nothing.
     assert tranches("--engine", "1.1.0") == {"first": ("stale", None), "second": ("yes", 250_000), "more": ("stale", None)}
     assert "STALE" in store("contract", "measurements", "acme", "--engine", "1.1.0")

@@ -282,6 +282,7 @@ static void at_rest(void **state)
     struct contract c = contract_of(&m);
     const struct tranche *t = &c.tranche[0];
     char dir[] = "/tmp/gaufre-measured-XXXXXX", path[64], files[100];
+    struct measurement *found = NULL;
     struct accounts *a = NULL;
     struct err e = {0};
     int stale = 0;
@@ -305,6 +306,16 @@ static void at_rest(void **state)
     m.verdict.is_there = 1; /* an acceptance is no measurement of all loads */
     record(a, &m, "3.0", 5);
     assert_int_equal(counts(a, t, "3.0", &stale), 3);
+
+    /* What was measured or recorded later does not count: this was at 1060, and 5000. */
+    assert_int_equal(accounts_measured_on(a, "acme", t, NULL, 1060, 5000, &found, &stale, &e), 0);
+    measurement_free(found);
+    found = NULL;
+    assert_int_equal(accounts_measured_on(a, "acme", t, NULL, 1059, 5000, &found, &stale, &e),
+                     ERR_NOTFOUND);
+    assert_int_equal(accounts_measured_on(a, "acme", t, NULL, 1060, 4999, &found, &stale, &e),
+                     ERR_NOTFOUND);
+    assert_null(found);
 
     assert_int_equal(audits(a, &e), 0);
     change(path, "UPDATE measurement SET text = replace(text, '\"window_tokens\":2', "
