@@ -111,6 +111,8 @@ int accounts_contracts(struct accounts *a, int64_t as_of_s, int64_t known_s,
                        struct err *e);
 /* When the next version of any will be effective, after that time; INT64_MAX: none is recorded. */
 int accounts_contracts_next(struct accounts *a, int64_t after_s, int64_t *ret, struct err *e);
+/* Another number whenever a contract's version or a measurement was added; cheap. */
+int accounts_contracts_stamp(struct accounts *a, int64_t *ret, struct err *e);
 /* The same of one, or (version > 0) that version of it. ERR_NOTFOUND. */
 int accounts_contract(struct accounts *a, const char *name, int64_t version, int64_t as_of_s,
                       int64_t known_s, int (*each)(void *arg, const struct contract_version *v),

@@ -112,6 +112,15 @@ int accounts_contracts_next(struct accounts *a, int64_t after_s, int64_t *ret, s
     return r;
 }
 
+int accounts_contracts_stamp(struct accounts *a, int64_t *ret, struct err *e)
+{
+    *ret = 0; /* both only grow */
+    return sql_each(a->db,
+                    "SELECT COALESCE((SELECT MAX(audit_seq) FROM contract), 0) +"
+                    " COALESCE((SELECT MAX(audit_seq) FROM measurement), 0)",
+                    NULL, 0, take_number, ret, e);
+}
+
 int accounts_contract(struct accounts *a, const char *name, int64_t version, int64_t as_of_s,
                       int64_t known_s, int (*each)(void *arg, const struct contract_version *v),
                       void *arg, struct err *e)

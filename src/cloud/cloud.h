@@ -420,6 +420,8 @@ struct cloud_contract_view {
     int64_t tokens_lent;                          /* ... and of others on what it left idle */
 };
 int cloud_view_contract(struct cloud *c, const char *name, struct cloud_contract_view *ret);
+/* The i-th of them; ERR_NOTFOUND behind the last one. */
+int cloud_view_nth_contract(struct cloud *c, int i, struct cloud_contract_view *ret);
 /* Could another offer than t->offer take the request now? */
 int cloud_has_other(struct cloud *c, int64_t now_us, const struct cloud_ticket *t);
 /* t->offer has refused the request for want of room, and said retry_us (<= 0: nothing): when the

@@ -21,12 +21,20 @@ int cloud_sync_contracts(struct cloud *c, int64_t now_us, int is_new, struct err
                                  .now_us = now_us,
                                  .wall_s = cloud_wall_s(c, now_us)};
 
-    if (!is_new && !contracts_is_due(&c->contracts, s.wall_s))
+    int64_t stamp = c->contracts.stamp;
+    int is_due = contracts_is_due(&c->contracts, s.wall_s);
+
+    if (!is_new && !is_due)
+        return 0;
+    if (is_new && accounts_contracts_stamp(c->store, &stamp, e))
+        return e->code;
+    if (!is_due && stamp == c->contracts.stamp)
         return 0;
     offers_local_sites(&c->offers, s.local_sites);
     if (contracts_sync(&c->contracts, &s, e))
         return e->code;
-    cloud_obey(c); /* how many places are kept */
+    c->contracts.stamp = stamp; /* one that came meanwhile is read once more */
+    cloud_obey(c);              /* how many places are kept */
     return 0;
 }
 
@@ -287,4 +295,12 @@ int cloud_view_contract(struct cloud *c, const char *name, struct cloud_contract
     struct contract_standing s;
 
     return to_view(contracts_view(&c->contracts, name, &s), name, &s, ret);
+}
+
+int cloud_view_nth_contract(struct cloud *c, int i, struct cloud_contract_view *ret)
+{
+    char name[CONTRACTS_NAME_MAX];
+    struct contract_standing s;
+
+    return to_view(contracts_view_nth(&c->contracts, i, name, &s), name, &s, ret);
 }

@@ -76,9 +76,14 @@ void contracts_note_sites(struct contracts *c)
 
 /* ---- sites ----------------------------------------------------------------------------------- */
 
+static int has_bit(const uint64_t *sites, int i_site)
+{
+    return i_site >= 0 && (sites[i_site / 64] >> (i_site % 64) & 1);
+}
+
 int contract_is_at(const struct live_tranche *t, int i_site)
 {
-    return i_site >= 0 && (t->sites[i_site / 64] >> (i_site % 64) & 1);
+    return has_bit(t->sites, i_site);
 }
 
 /* What it can use for serving, on its own basis; POWER_UNKNOWN. */
@@ -209,6 +214,8 @@ enum contract_room contract_look(const struct live_contract *l, int i_site, stru
 {
     enum contract_room room = ROOM_NO_TRANCHE;
 
+    if (!has_bit(l->sites, i_site))
+        return room;
     for (int i = 0; i < l->n && room != ROOM_THERE; i++) {
         if (contract_is_at(&l->tranche[i], i_site))
             room = has_room(&l->tranche[i], n) ? ROOM_THERE : ROOM_NONE;
@@ -307,6 +314,21 @@ int contracts_view(struct contracts *c, const char *name, struct contract_standi
             view(c->list[i], ret);
             r = 0;
         }
+    }
+    pthread_rwlock_unlock(&c->lock);
+    return r;
+}
+
+int contracts_view_nth(struct contracts *c, int i, char name[CONTRACTS_NAME_MAX],
+                       struct contract_standing *ret)
+{
+    int r = ERR_NOTFOUND;
+
+    pthread_rwlock_rdlock(&c->lock);
+    if (i < c->n) {
+        memcpy(name, c->list[i]->use->name, CONTRACTS_NAME_MAX);
+        view(c->list[i], ret);
+        r = 0;
     }
     pthread_rwlock_unlock(&c->lock);
     return r;

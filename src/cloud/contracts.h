@@ -67,9 +67,10 @@ struct live_contract {
     enum contract_spillover rule;
     struct price price; /* SPILL_PAY: of what is above it */
     char currency[4];
-    enum entitlement_basis basis; /* the best of its tranches */
-    enum power_basis power_basis; /* of its watts */
-    int64_t input_ppm;            /* entitlement_input */
+    enum entitlement_basis basis;        /* the best of its tranches */
+    enum power_basis power_basis;        /* of its watts */
+    int64_t input_ppm;                   /* entitlement_input */
+    uint64_t sites[SITES_EVER_MAX / 64]; /* bits: of all its tranches */
     int n_tenants, n;
     char (*tenant)[CONTRACTS_NAME_MAX];
     struct live_tranche tranche[]; /* [n] */
@@ -92,6 +93,7 @@ struct contracts {
     /* One thread: */
     int64_t next_s; /* a date comes then */
     uint64_t round; /* of reading */
+    int64_t stamp;  /* of the store, as it was read */
     _Atomic int is_stale;
 };
 
@@ -146,5 +148,8 @@ struct contract_standing {
     int64_t n_inside, n_requests, n_tokens, tokens_lent, tokens_paid, tokens_borrowed, n_refused;
 };
 int contracts_view(struct contracts *c, const char *name, struct contract_standing *ret);
+/* The i-th of those that take part, with its name; ERR_NOTFOUND behind the last one. */
+int contracts_view_nth(struct contracts *c, int i, char name[CONTRACTS_NAME_MAX],
+                       struct contract_standing *ret);
 
 #endif

@@ -141,6 +141,8 @@ static int add_tranche(const struct one *o, int i, struct live_contract *l)
     to->watts = t->watts;
     to->concurrency = t->concurrency;
     put_sites(x->from->sites, t, to);
+    for (size_t k = 0; k < sizeof to->sites / sizeof *to->sites; k++)
+        l->sites[k] |= to->sites[k];
     l->n++;
     return 0;
 }

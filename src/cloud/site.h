@@ -27,7 +27,7 @@
 #include "policy/lifecycle.h"
 #include "policy/power.h"
 
-#define SITES_MAX          32
+#define SITES_MAX          128
 #define SITES_EVER_MAX     256
 #define SITE_NAME_MAX      64 /* of sites and regions, with the NUL */
 #define SITE_FILE_MAX      64 /* bytes of a file with a factor */

@@ -1,4 +1,5 @@
 #include "console/meter.h"
+#include "console/meter_contracts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -599,7 +600,7 @@ struct meter_tenant {
 };
 
 struct meter {
-    struct metric_set *set;
+    struct metric_set *set, *contracts;
     struct {
         struct metric *under_way, *requests, *ttft, *queue;
     } tier[TIER_AUTO];
@@ -609,8 +610,8 @@ struct meter {
 
 int console_metric_row(int i, const struct metric_def **ret)
 {
-    if (i < 0 || i >= (int)ARRAY_LEN(defs) || !defs[i].name)
-        return 0;
+    if (i < 0 || i >= (int)ARRAY_LEN(defs) - 1)
+        return meter_contracts_row(i - (int)ARRAY_LEN(defs) + 1, ret);
     *ret = &defs[i];
     return 1;
 }
@@ -632,7 +633,9 @@ struct meter *meter_new(void)
 {
     struct meter *m = calloc(1, sizeof *m);
 
-    if (m && !(m->set = metric_set_new(defs, SERIES_MAX))) {
+    if (m &&
+        (!(m->set = metric_set_new(defs, SERIES_MAX)) || !(m->contracts = meter_contracts_new()))) {
+        metric_set_free(m->set);
         free(m);
         return NULL;
     }
@@ -653,6 +656,7 @@ void meter_free(struct meter *m)
     for (int i = 0; i < CLOUD_TENANTS_MAX; i++)
         free(atomic_load(&m->tenant[i]));
     metric_set_free(m->set);
+    metric_set_free(m->contracts);
     free(m);
 }
 
@@ -989,5 +993,6 @@ int console_metrics(struct console *c, const struct energy_look *energy, struct 
         put(c, M_REQUESTS_DROPPED, NULL, request_store_dropped(c->setup.requests));
     put(c, M_LEDGER_LAG, NULL, s.oldest_row_us ? clock_now_us() - s.oldest_row_us : 0);
     put(c, M_BUILD, GAUFRE_VERSION, 1);
-    return metric_write(c->meter->set, out);
+    return metric_write(c->meter->set, out) ||
+           meter_contracts_write(c->meter->contracts, c->setup.cloud, out);
 }

@@ -71,6 +71,10 @@ def test_within_and_above(world):  # noqa: F811
     view = w.admin("GET", "/contracts/deal")[1]["admission"]
     assert view["tokens_per_second"] == 1 and view["basis"] == "declared" and view["refused"] == 1 and view["spillover"] == "borrow"
     assert view["tokens_paid"] == view["tokens_borrowed"] == 15 and view["tokens"] >= 15 and view["sequences"] == 0
+    for use, n in (("within", view["tokens"]), ("paid", 15), ("borrowed", 15), ("lent", view["tokens_lent"])):
+        assert w.server.metric("gaufre_contract_tokens_total", contract="deal", use=use) == n
+    assert w.server.metric("gaufre_contract_entitlement_tokens_per_second", contract="deal", basis="declared") == 1
+    assert w.server.metric("gaufre_contract_requests_total", contract="deal", result="refused") == 1
     got = wait_for("all rows", lambda: (lambda r: r if r and r[-1][0] == "other" else None)(rows(w)))
     assert got[0][:5] == ("acme", "", "", 0, 11 * 1000 + 4 * 2000)
     assert got[-1][:4] == ("other", "", "", 0)  # of the 1.5 MW there a half is nobody's
