@@ -98,13 +98,13 @@ static void put_energy(const struct energy *e, struct books_row *r)
 static void put_site(struct cloud *c, const struct cloud_ticket *t, struct books_row *r)
 {
     int i = t->offer ? t->offer->i_site : -1;
-    const struct site_terms *terms = sites_terms(&c->sites, i);
+    int32_t pue = sites_pue(&c->sites, i);
     int64_t *const to[CARBON_BASES] = {&r->carbon_location_ug, &r->carbon_market_ug};
     int64_t uj = r->energy_uj;
 
     put_name(r->site, sizeof r->site, t->offer ? cloud_offer_site(c, t->offer) : NULL);
-    if (terms && terms->pue_permille && r->energy_boundary != ENERGY_FACILITY)
-        uj = carbon_facility_uj(uj, terms->pue_permille);
+    if (pue && r->energy_boundary != ENERGY_FACILITY)
+        uj = carbon_facility_uj(uj, pue);
     for (int b = 0; b < CARBON_BASES; b++)
         *to[b] = r->energy_method == ENERGY_UNKNOWN
                      ? CARBON_UNKNOWN

@@ -143,6 +143,11 @@ void cloud_tell_site_environment(struct cloud *c, const char *site,
     changed(c, site, was);
 }
 
+void cloud_tell_site_pue(struct cloud *c, const char *site, int32_t permille)
+{
+    sites_tell_pue(&c->sites, site, permille);
+}
+
 void cloud_tell_site_carbon(struct cloud *c, const char *site, struct carbon_hours *h,
                             const char *why)
 {

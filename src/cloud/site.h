@@ -99,7 +99,7 @@ struct site_terms {
     const struct power_row *power; /* its ledgers of megawatts, without a fault */
     int n_power;
     enum power_basis basis; /* of these */
-    int32_t pue_permille;   /* 0: not said */
+    int32_t pue_permille;   /* where it is not measured; 0: not said */
     struct site_curtail_terms curtail;
     int32_t factor_ppm;
     int64_t carbon_mg[CARBON_BASES]; /* for a kilowatt-hour at any hour; < 0: by its hours */
@@ -161,6 +161,8 @@ struct site_environment {
 /* What its sensors say now; copied. */
 void cloud_tell_site_environment(struct cloud *c, const char *site,
                                  const struct site_environment *v);
+/* The PUE that its meters say, in thousandths; < 0: they do not. */
+void cloud_tell_site_pue(struct cloud *c, const char *site, int32_t permille);
 /* And what they said last. ERR_NOTFOUND: there is no site, or it has no sensors, or they have not
  * said anything. */
 int cloud_view_site_environment(struct cloud *c, const char *site, struct site_environment *ret);
@@ -208,6 +210,8 @@ struct site_view {
     int32_t file_ppm;              /* < 0: no file says anything */
     int32_t environment_ppm;       /* < 0: it has no sensors */
     struct site_curtailed curtailed;
+    int32_t pue_permille; /* measured, or as the configuration says; 0: neither */
+    int is_pue_measured;
     int32_t factor_ppm;                        /* in force; 0 where nobody is let in */
     int64_t carbon_mg[CARBON_BASES];           /* in this hour, or CARBON_UNKNOWN */
     int64_t n_requests;                        /* served there, since the start */

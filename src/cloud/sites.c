@@ -103,6 +103,7 @@ static struct site *make(struct sites *s, const char *name)
     atomic_store(&one->factor_ppm, DERATE_ALL);
     one->file_ppm = -1;
     one->order = (struct site_order){-1, -1};
+    atomic_store(&one->pue_permille, -1);
     one->told_state = -1;
     one->told_ppm = DERATE_ALL;
     one->curtailed = one->told_curtailed = curtailment_none();
@@ -180,6 +181,7 @@ int sites_swap(struct sites *s, const struct cloud_sites *next, struct err *e)
         if (!t || !t->has_environment) { /* should it have sensors again, they are new */
             free(s->site[i].environment);
             s->site[i].environment = NULL;
+            atomic_store(&s->site[i].pue_permille, -1);
         }
         reckon(s, &s->site[i]);
     }
@@ -329,6 +331,22 @@ const struct site_terms *sites_terms(const struct sites *s, int i)
     return i < 0 ? NULL : atomic_load(&s->site[i].terms);
 }
 
+void sites_tell_pue(struct sites *s, const char *name, int32_t permille)
+{
+    int i = sites_find(s, name);
+
+    if (i >= 0)
+        atomic_store(&s->site[i].pue_permille, permille);
+}
+
+int32_t sites_pue(const struct sites *s, int i)
+{
+    const struct site_terms *t = sites_terms(s, i); /* NULL for i < 0, too */
+    int32_t measured = t ? atomic_load(&s->site[i].pue_permille) : -1;
+
+    return measured > 0 ? measured : t ? t->pue_permille : 0;
+}
+
 static int has_name(const char *const *list, int n, const char *name)
 {
     for (int k = 0; k < n; k++) {
@@ -398,6 +416,8 @@ void sites_view(struct sites *s, int i, int64_t wall_s, struct site_view *ret)
                               .file_ppm = t && t->has_factor_file ? one->file_ppm : -1,
                               .environment_ppm = environment_of(one, t),
                               .curtailed = one->curtailed,
+                              .pue_permille = sites_pue(s, i),
+                              .is_pue_measured = atomic_load(&one->pue_permille) > 0,
                               .factor_ppm = atomic_load(&one->factor_ppm),
                               .n_requests = atomic_load(&one->n_requests),
                               .used = one->used,

@@ -16,6 +16,7 @@ struct site {
     _Atomic(const struct site_terms *) terms; /* NULL: the configuration does not have it */
     _Atomic int32_t factor_ppm;               /* in force */
     _Atomic int admits;                       /* an enum lifecycle_admits */
+    _Atomic int32_t pue_permille;             /* measured; < 0: it is not */
     _Atomic int64_t n_requests;
     /* Under the lock: */
     int32_t file_ppm;
@@ -69,6 +70,9 @@ int sites_take_news(struct sites *s, int i, struct site_news *ret);
 /* i < 0 is no site: all of its factor, no terms. */
 int32_t sites_factor(const struct sites *s, int i);
 const struct site_terms *sites_terms(const struct sites *s, int i);
+void sites_tell_pue(struct sites *s, const char *name, int32_t permille);
+/* Measured, or as the configuration says; 0: neither. */
+int32_t sites_pue(const struct sites *s, int i);
 /* May its tenant be served there? */
 int sites_may_serve(const struct sites *s, int i, const char *tenant);
 /* A request was served there, and used so much. */

@@ -221,7 +221,8 @@ static void print_whole(const json_t *s)
     cmd_line(stdout, "  %-24s %s since the start", "requests", number(s, "requests", "", a));
     print_energy(s);
     print_power(s);
-    cmd_line(stdout, "  %-24s %s", "PUE", number(s, "pue", "", a));
+    cmd_line(stdout, "  %-24s %s%s", "PUE", number(s, "pue", "", a),
+             json_is_true(json_object_get(s, "pue_measured")) ? ", measured" : "");
     cmd_line(stdout, "  %-24s %s location-based, %s market-based", "gCO2e/kWh, this hour",
              number(carbon, "location", "", a), number(carbon, "market", "", b));
     if (wrong)

@@ -386,7 +386,7 @@ static const struct metric_def defs[] = {
                         0},
     [M_SITE_PUE] = {"gaufre_site_pue",
                     METRIC_SHARE,
-                    "Energy of the facility by that of its machines.",
+                    "Energy of the facility by that of its machines, measured or as configured.",
                     {"site"},
                     NULL,
                     0},
@@ -883,7 +883,7 @@ static void look_at_sites(struct console *c)
             look_at_power(c, t->name, v[i].power);
         metric_put(
             metric_get(c->meter->set, M_SITE_STATE, t->name, lifecycle_name(v[i].state), NULL), 1);
-        put_known(c, M_SITE_PUE, t->name, NULL, t->pue_permille ? t->pue_permille : -1, 1000);
+        put_known(c, M_SITE_PUE, t->name, NULL, v[i].pue_permille ? v[i].pue_permille : -1, 1000);
         for (int b = 0; b < CARBON_BASES; b++)
             put_known(c, M_SITE_CARBON, t->name, bases[b], v[i].carbon_mg[b], 1000);
         put(c, M_SITE_REQUESTS, t->name, v[i].n_requests);

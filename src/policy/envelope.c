@@ -19,6 +19,9 @@ static const struct envelope_kind kinds[ENVELOPE_QUANTITIES] = {
     [ENVELOPE_UPS_CHARGE] = {"ups_charge", "%", 0, 100 * UNIT, 0, 0, 0},
     [ENVELOPE_ON_BATTERY] = {"on_battery", "", 0, UNIT, 0, 0, 1},
     [ENVELOPE_BREAKER_OPEN] = {"breaker_open", "", 0, UNIT, 0, 0, 1},
+    [ENVELOPE_IT_ENERGY] = {"it_energy", "kWh", 0, INT64_C(1000000000000) * UNIT, 0, 0, 0},
+    [ENVELOPE_FACILITY_ENERGY] = {"facility_energy", "kWh", 0, INT64_C(1000000000000) * UNIT, 0, 0,
+                                  0},
 };
 
 const struct envelope_kind *envelope_kind(enum envelope_quantity q)

@@ -32,15 +32,17 @@ enum envelope_quantity {
     ENVELOPE_UPS_CHARGE,
     ENVELOPE_ON_BATTERY,
     ENVELOPE_BREAKER_OPEN,
+    ENVELOPE_IT_ENERGY,       /* counted so far, by the meter of the machines ... */
+    ENVELOPE_FACILITY_ENERGY, /* ... and of the building */
     ENVELOPE_QUANTITIES
 };
 #define ENVELOPE_QUANTITY_WORDS                                                                    \
     "dry_bulb|humidity|dew_point|supply_water|feeder_load|feeder_power|ups_load|ups_charge|"       \
-    "on_battery|breaker_open"
+    "on_battery|breaker_open|it_energy|facility_energy"
 
 /* Values are thousandths of the unit everywhere. */
 struct envelope_kind {
-    const char *name, *unit; /* "C", "%", "kW"; "" of what is 0 or 1 */
+    const char *name, *unit; /* "C", "%", "kW", "kWh"; "" of what is 0 or 1 */
     int64_t least, most;     /* what can be at all */
     int64_t jump, jump_s;    /* the most from one reading to the next, and for each second between
                                 them; 0: it may do so */

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/put.h"
+#include "policy/pue.h"
 #include "serve/sensor_ask.h"
 #include "serve/server.h"
 
@@ -31,6 +32,7 @@ struct place {
     const struct serve_site *site;
     struct probe probe[SITE_SENSORS_MAX];
     struct envelope_gate gate;
+    struct pue_meter pue;
     char fell[200]; /* why the factor is what it is */
     struct site_environment told;
 };
@@ -216,6 +218,31 @@ static int counts(const struct place *w, const struct probe *p)
     return envelope_range_limits(&p->range) || p->sensor->kind == SERVE_SENSOR_REDFISH;
 }
 
+/* Its first sensor of a quantity; NULL: it has none that is well. */
+static const struct probe *meter_of(const struct place *w, enum envelope_quantity q, int64_t now_us)
+{
+    for (int i = 0; i < w->site->n_sensors; i++) {
+        if (w->probe[i].sensor->quantity == (int)q)
+            return strcmp(quality_of(&w->probe[i], now_us), "good") ? NULL : &w->probe[i];
+    }
+    return NULL;
+}
+
+/* What the two meters of energy say of the PUE. */
+static void look_at_pue(struct environment *env, struct place *w, int64_t now_us)
+{
+    const struct probe *it = meter_of(w, ENVELOPE_IT_ENERGY, now_us);
+    const struct probe *facility = meter_of(w, ENVELOPE_FACILITY_ENERGY, now_us);
+    int64_t window_us = w->site->pue_window * 1000, at_us;
+
+    if (it && facility) {
+        at_us = it->heard.at_us > facility->heard.at_us ? it->heard.at_us : facility->heard.at_us;
+        pue_take(&w->pue, at_us, it->heard.at_us - facility->heard.at_us, it->heard.value,
+                 facility->heard.value, window_us);
+    }
+    cloud_tell_site_pue(env->s->cloud, w->site->name, pue_permille(&w->pue, now_us, window_us));
+}
+
 static void judge(struct environment *env, struct place *w)
 {
     int64_t now_us = clock_now_us();
@@ -254,6 +281,7 @@ static void judge(struct environment *env, struct place *w)
         snprintf(told->cause, sizeof told->cause, "waits to rise after %.170s", w->fell);
     }
     cloud_tell_site_environment(env->s->cloud, w->site->name, told);
+    look_at_pue(env, w, now_us);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -363,6 +391,7 @@ static void *ticker_main(void *arg)
 static void inherit(struct place *w, const struct place *old)
 {
     w->gate = old->gate;
+    w->pue = old->pue;
     memcpy(w->fell, old->fell, sizeof w->fell);
     for (int i = 0; i < w->site->n_sensors; i++) {
         struct probe *p = &w->probe[i];

@@ -24,7 +24,8 @@ static const struct unit {
     [SENSOR_F] = {"C", 5. / 9, -160. / 9}, [SENSOR_K] = {"C", 1, -273.15},
     [SENSOR_PERCENT] = {"%", 1, 0},        [SENSOR_RATIO] = {"%", 100, 0},
     [SENSOR_W] = {"kW", .001, 0},          [SENSOR_KW] = {"kW", 1, 0},
-    [SENSOR_MW] = {"kW", 1000, 0},
+    [SENSOR_MW] = {"kW", 1000, 0},         [SENSOR_WH] = {"kWh", .001, 0},
+    [SENSOR_KWH] = {"kWh", 1, 0},          [SENSOR_MWH] = {"kWh", 1000, 0},
 };
 
 /* As services and tools write them. */
@@ -37,7 +38,8 @@ static const struct {
     {"[degF]", SENSOR_F},    {"degrees F", SENSOR_F}, {"\302\260F", SENSOR_F},
     {"K", SENSOR_K},         {"%", SENSOR_PERCENT},   {"percent", SENSOR_PERCENT},
     {"W", SENSOR_W},         {"Watts", SENSOR_W},     {"kW", SENSOR_KW},
-    {"MW", SENSOR_MW},
+    {"MW", SENSOR_MW},       {"Wh", SENSOR_WH},       {"kWh", SENSOR_KWH},
+    {"kW.h", SENSOR_KWH},    {"MWh", SENSOR_MWH},
 };
 
 int sensor_unit_fits(enum envelope_quantity q, enum sensor_unit u)

@@ -20,9 +20,12 @@ enum sensor_unit {
     SENSOR_RATIO,
     SENSOR_W,
     SENSOR_KW,
-    SENSOR_MW /* megawatts */
+    SENSOR_MW, /* megawatts */
+    SENSOR_WH,
+    SENSOR_KWH,
+    SENSOR_MWH
 };
-#define SENSOR_UNIT_WORDS "auto|C|F|K|%|ratio|W|kW|MW"
+#define SENSOR_UNIT_WORDS "auto|C|F|K|%|ratio|W|kW|MW|Wh|kWh|MWh"
 /* Can a quantity be told in it? */
 int sensor_unit_fits(enum envelope_quantity q, enum sensor_unit u);
 

@@ -274,6 +274,7 @@ struct serve_site {
     const char *environment_blind, *environment_step; /* factors */
     int64_t environment_dwell;                        /* ms */
     int64_t altitude_m, altitude_from_m, altitude_m_per_degree;
+    int64_t pue_window;                           /* ms */
     int64_t curtailment_ramp, curtailment_notice; /* ms */
     int64_t curtailment_calls_a_year;             /* -1: any number */
     int64_t curtailment_baseline_days;

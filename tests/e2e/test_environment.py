@@ -352,3 +352,33 @@ def test_what_a_configuration_may_say(site, told):
     s.write([*parts, "{name: dew, quantity: dew_point, high: 14}", "{name: soon, quantity: dew_point, max_age: 5s}"])
     text = s.cli("serve", "-c", s.config, "--check")
     assert "computed of air and wet, every 1000 ms, stale after 3600000 ms, high 14.0" in text and "stale after 5000 ms" in text
+
+
+def test_pue_of_two_meters(site, told):
+    """What both count in the window; a meter that falls silent leaves the configured number."""
+    count = {"it": 1000.0, "facility": 5000.0, "runs": True}
+
+    def tick():
+        while count["runs"]:
+            count["it"] += 10
+            count["facility"] += 13
+            told.says["/meters"] = {"it": count["it"], "facility": count["facility"]}
+            time.sleep(0.02)
+    thread = threading.Thread(target=tick)
+    thread.start()
+    meters = [f"{{name: {n}, quantity: {n}_energy, url: {told.url}/meters, path: {n}, every: 100ms, max_age: 1s, unit: Wh}}" for n in ("it", "facility")]
+    try:
+        s = site().serve(meters, "    pue: 1.75\n    pue_window: 16s\n")
+        first = s.look()
+        assert first["pue"] == 1.75 and first["pue_measured"] is False
+        look = s.until("it is measured", lambda x: x["pue_measured"])
+        assert 1.2 < look["pue"] < 1.4 and look["capacity_factor"] == 1
+        assert {r["name"]: r["unit"] for r in look["sensors"]} == {"it": "kWh", "facility": "kWh"}
+        wait_for("the metric", lambda: 1.2 < s.server.metric("gaufre_site_pue", site="fra1") < 1.4)
+        assert "measured" in s.cli("site", "show", "fra1", "--server", s.server.url)
+        told.says["/meters"] = 500
+    finally:
+        count["runs"] = False
+        thread.join()
+    told.says["/meters"] = 500
+    s.until("as configured", lambda x: x["pue"] == 1.75 and not x["pue_measured"])
