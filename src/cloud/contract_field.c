@@ -33,6 +33,7 @@ const struct contract_field contract_fields[] = {
     {"late_credit", FIELD_PPM, 0, C(late_credit_ppm), NULL},
     {"shortfall_credit", FIELD_PPM, 0, C(short_credit_ppm), NULL},
     {"credit_cap", FIELD_PPM, 0, C(credit_cap_ppm), NULL},
+    {"lend_share", FIELD_PPM, 0, C(lend_share_ppm), NULL},
     {"spillover", FIELD_CHOICE, 0, C(spillover), CONTRACT_SPILLOVER_WORDS},
     {"spillover_input", FIELD_MONEY, 0, C(spill_input), NULL},
     {"spillover_output", FIELD_MONEY, 0, C(spill_output), NULL},

@@ -5,11 +5,16 @@
 
 #include "books/books.h"
 #include "cloud/accounts_json.h"
+#include "cloud/settled.h"
 #include "cmd/account_opts.h"
+#include "cmd/input.h"
 #include "cmd/ledger_path.h"
+
+#define STATEMENT_MAX ((size_t)64 << 20)
 
 struct audit_opts {
     const char *ledger, *accounts;
+    const char *statement;
     int changes, json;
 };
 
@@ -17,6 +22,8 @@ static const struct opt opts[] = {
     OPT_LEDGER(audit_opts),
     OPT_FLAG(0, "changes", audit_opts, changes,
              "show who changed which tenant, team or key, and check that log instead"),
+    OPT_FILE(0, "statement", NULL, audit_opts, statement,
+             "make this statement ('gaufre contract statement --json') again, and compare"),
     OPT_FLAG(0, "json", audit_opts, json, "with --changes: one JSON object a line"),
     OPT_STR('a', "accounts", "FILE|URL", NULL, audit_opts, accounts,
             "with --changes: the store, as in 'gaufre tenant'"),
@@ -59,6 +66,49 @@ static int changes(const struct cmd *cmd, const struct audit_opts *o)
     return CMD_OK;
 }
 
+/* Where two objects differ first: its key. */
+static const char *first_difference(json_t *a, const json_t *b)
+{
+    const char *key;
+    json_t *v;
+
+    json_object_foreach(a, key, v)
+    {
+        if (!json_equal(v, json_object_get(b, key)))
+            return key;
+    }
+    return "a key more";
+}
+
+/* Make a statement again from the ledger, and what it says of its contract. */
+static int check_statement(const struct audit_opts *o, const char *ledger, struct err *e)
+{
+    struct settled *s = settled_new();
+    json_t *told = NULL, *made = NULL;
+    struct buf text;
+    int r = s ? 0 : err_set(e, ERR_NOMEM, "out of memory");
+
+    buf_init(&text, STATEMENT_MAX);
+    if (!r)
+        r = input_file(&text, o->statement, e);
+    if (!r)
+        r = json_parse(&told, text.len ? text.data : "", text.len, 0, e);
+    if (!r)
+        r = settled_read(s, told, e);
+    if (!r)
+        r = settled_make(s, ledger, e);
+    if (!r)
+        made = settled_json(s);
+    if (!r && !json_equal(told, made))
+        r = err_set(e, ERR_FORMAT, "%s: the ledger says something else: '%s' differs", o->statement,
+                    first_difference(made, told));
+    json_decref(told);
+    json_decref(made);
+    settled_free(s);
+    buf_done(&text);
+    return r;
+}
+
 static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 {
     const struct audit_opts *o = opts_;
@@ -71,8 +121,14 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
         return changes(cmd, o);
     if (ledger_path(o->ledger, path, &is_new, &e) || (!is_new && books_audit(path, &n, &e)))
         return cmd_fail(cmd, &e);
+    if (o->statement && is_new)
+        err_set(&e, ERR_NOTFOUND, "there is no ledger %s", path);
+    if (o->statement && (e.code || check_statement(o, path, &e)))
+        return cmd_fail(cmd, &e);
     printf("%lld row%s: every one as it was written, every balance the sum of its rows\n",
            (long long)n, plural(n));
+    if (o->statement)
+        printf("the statement is what these rows and the contract in it come to\n");
     return CMD_OK;
 }
 

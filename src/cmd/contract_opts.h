@@ -8,6 +8,7 @@
 
 struct contract_opts {
     const char *accounts, *as_of, *known_on, *config, *effective, *reason;
+    const char *ledger, *month, *from, *until;
     const char *engine, *site, *region, *tranche, *hardware, *loads, *time;
     struct admin_server at; /* of measure */
     int64_t watts;
@@ -19,6 +20,8 @@ struct contract_opts {
     struct contract_source source;
 };
 
+int contract_statement(struct contract_opts *o, int n, char **argv, struct err *e);
+int contract_rows(struct contract_opts *o, int n, char **argv, struct err *e);
 int contract_measure(struct contract_opts *o, int n, char **argv, struct err *e);
 int contract_accept(struct contract_opts *o, int n, char **argv, struct err *e);
 int contract_record(struct contract_opts *o, int n, char **argv, struct err *e);

@@ -14,6 +14,7 @@
 #include "cmd/contract_opts.h"
 #include "cmd/contract_report.h"
 #include "cmd/input.h"
+#include "cmd/ledger_path.h"
 
 #define FILES_MAX 256
 #define TEXT_MAX  ((size_t)1 << 20)
@@ -58,10 +59,16 @@ static const struct opt opts[] = {
              "accept: tokens/s (the contract's, or by what was measured)"),
     OPT_FLAG(0, "amend", contract_opts, amend, "accept: what has passed is delivered today"),
     OPT_FLAG(0, "record", contract_opts, record, "measure: keep it in the store"),
+    OPT_STR(0, "month", "MONTH", NULL, contract_opts, month,
+            "statement: of this month of the contract's time zone: 2027-03"),
+    OPT_STR(0, "from", "DAY", NULL, contract_opts, from, "statement, rows: or from this day on"),
+    OPT_STR(0, "until", "DAY", NULL, contract_opts, until, "statement, rows: and before this one"),
+    OPT_LEDGER(contract_opts),
     OPT_FLAG(0, "json", contract_opts, json,
-             "show, list, history, diff, report, measure, accept, measurements, profiles: as JSON"),
-    OPT_FLAG(0, "csv", contract_opts, csv, "export: the tranches, comma-separated; else JSON"),
-    OPT_FLAG(0, "html", contract_opts, html, "report: as a page to print"),
+             "show, list, history, diff, report, measure, accept, measurements, profiles, "
+             "statement, rows: as JSON"),
+    OPT_FLAG(0, "csv", contract_opts, csv, "export: the tranches; statement: in FOCUS columns"),
+    OPT_FLAG(0, "html", contract_opts, html, "report, statement: as a page to print"),
     OPT_END,
 };
 
@@ -404,6 +411,8 @@ static const struct verb {
     {"measure", "a file or name", 1, 1, contract_measure},
     {"accept", "the name of a contract", 1, 1, contract_accept},
     {"record", "a file that measure has printed", 1, 1, contract_record},
+    {"statement", "a file or name", 1, 1, contract_statement},
+    {"rows", "the name of a contract", 1, 1, contract_rows},
     {"measurements", "the name of a contract", 1, 1, contract_measurements},
     {"profiles", "the name of a contract, or nothing", 0, 1, contract_profiles},
 };
@@ -426,7 +435,8 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
     if (!v)
         return cmd_usage(cmd,
                          "there is no '%s': wants new, check, amend, list, history, show, diff, "
-                         "export, report, measure, accept, record, measurements or profiles",
+                         "export, report, measure, accept, record, measurements, profiles, "
+                         "statement or rows",
                          argv[0]);
     if (argc - 1 < v->n_min || argc - 1 > v->n_max)
         return cmd_usage(cmd, "%s wants %s", v->name, v->wants);
@@ -452,7 +462,8 @@ const struct cmd cmd_contract = {
         "server at several loads and says what so many megawatts entitle to; 'record' keeps what\n"
         "it has printed, 'measurements' shows what is kept, 'profiles' the rates and\n"
         "joules of each site and hardware. 'accept' holds a load for long, signs\n"
-        "what it found, and delivers the tranche (--amend) if it has passed.\n\n"
+        "what it found, and delivers the tranche (--amend) if it has passed. 'statement'\n"
+        "says what is owed for a period by the ledger, 'rows' lists its requests.\n\n"
         "  gaufre contract new > acme.yaml\n"
         "  gaufre contract amend acme.yaml --reason 'signed'\n"
         "  gaufre contract diff acme-2027@1 acme-2027@2\n"

@@ -76,6 +76,13 @@ enum tranche_state tranche_state(const struct contract *c, const struct tranche 
     return now_s < due_from(t) ? TRANCHE_PLANNED : TRANCHE_LATE;
 }
 
+void tranche_spans(const struct contract *c, const struct tranche *t, int64_t now_s,
+                   struct tranche_span *ret)
+{
+    *ret = (struct tranche_span){.due_s = due_from(t), .ready_s = ready_from(t, now_s)};
+    ret->end_s = is_firm(t, now_s) ? end_of(c, t, now_s) : ret->due_s;
+}
+
 /* ---- power ----------------------------------------------------------------------------------- */
 
 static int same(const char *a, const char *b)

@@ -91,7 +91,8 @@ struct contract {
     int64_t take_or_pay_ppm;  /* of the energy kept ready, paid whether or not it is used */
     int64_t late_credit_ppm;  /* of its price, for each MWh of a tranche that is late */
     int64_t short_credit_ppm; /* of its price, for each MWh that was delivered and then missing */
-    int64_t credit_cap_ppm;   /* credits are at most so much of a period's fee */
+    int64_t credit_cap_ppm;   /* credits are at most so much of a period's fee; 0: no cap */
+    int64_t lend_share_ppm;   /* the customer's, of what others pay for its idle power */
     enum contract_spillover spillover;
     int64_t spill_input, spill_output; /* SPILL_PAY: nano-units for a million tokens */
     enum contract_gain gain;
@@ -127,6 +128,14 @@ const char *tranche_state_name(enum tranche_state s);
 /* How it was at that time: what happened later is not known then. */
 enum tranche_state tranche_state(const struct contract *c, const struct tranche *t, int64_t now_s);
 int64_t tranche_until(const struct contract *c, const struct tranche *t); /* its last moment */
+
+/* When a tranche is promised and when it is there, as it is known at now_s; a later delivery than
+ * now is not known. due_s <= ready_s; where end_s is not behind one of them, it is not. */
+struct tranche_span {
+    int64_t due_s, ready_s, end_s;
+};
+void tranche_spans(const struct contract *c, const struct tranche *t, int64_t now_s,
+                   struct tranche_span *ret);
 
 enum contract_power {
     POWER_FIRM,  /* promised: from target dates on, options that were exercised with it */

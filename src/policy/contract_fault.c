@@ -48,6 +48,7 @@ static const char *terms_fault(const struct contract *c, struct contract_place *
          "indexation_from", "is not within the contract's term"},
         {!is_share(c->take_or_pay_ppm), "take_or_pay", "is no share from 0 to 1"},
         {!is_share(c->credit_cap_ppm), "credit_cap", "is no share from 0 to 1"},
+        {!is_share(c->lend_share_ppm), "lend_share", "is no share from 0 to 1"},
         {c->late_credit_ppm < 0 || c->late_credit_ppm > CREDIT_MAX, "late_credit",
          "is not from 0 to 10"},
         {c->short_credit_ppm < 0 || c->short_credit_ppm > CREDIT_MAX, "shortfall_credit",
