@@ -223,6 +223,7 @@ run_soak() {
     GAUFRE_KILLS=${KILLS:-1000} pytests soak build/release/src/cmd/gaufre --timeout 36000 tests/e2e/test_kill.py tests/e2e/test_kill_streams.py
     step "simulated worlds" build/release/tests/sim/sim_cloud "$RANDOM" "${SEEDS:-100000}"
     step "stored answers in simulated worlds" build/release/tests/sim/sim_stored "$RANDOM" "${SEEDS:-100000}"
+    step "contracts in simulated worlds" build/release/tests/sim/sim_contracts "$RANDOM" "${SEEDS:-100000}"
 }
 
 rm -rf "$out"

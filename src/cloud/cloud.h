@@ -289,7 +289,7 @@ struct cloud_claim {
     enum entitlement_how how;
     struct tranche_use *tranche; /* ENTITLED_WITHIN: that serves it */
     struct quota_held held;      /* of the tranche's tokens ... */
-    int64_t n_seqs;              /* ... and sequences */
+    int64_t n_tokens, n_seqs;    /* ... so many, and sequences */
     int64_t n_there;             /* counted as within at its offer */
     int is_lent;                 /* it uses what is left idle there ... */
     struct tranche_use *lender;  /* ... by that tranche; NULL: by nobody's */

@@ -84,6 +84,7 @@ static int route_within(struct cloud *c, const struct offers_by *by, const struc
         t->claim.tranche = contract_take(s->of, t->offer->i_site, &s->need, &t->claim.held);
         if (t->claim.tranche) {
             t->claim.n_seqs = s->need.n_seqs;
+            t->claim.n_tokens = s->need.n_tokens;
             s->found.is_taken = 1;
             return 0;
         }
@@ -212,8 +213,8 @@ void cloud_claim_leave(struct cloud_ticket *t, int64_t n_prompt, int64_t n_outpu
 
     count(k, n_prompt, n_output);
     if (k->tranche) {
-        quota_settle(&k->tranche->tokens, k->held,
-                     entitlement_tokens(k->of->input_ppm, n_prompt, n_output), now_us);
+        quota_settle_risen(&k->tranche->tokens, k->held, k->n_tokens,
+                           entitlement_tokens(k->of->input_ppm, n_prompt, n_output), now_us);
         quota_leave(&k->tranche->n_inside, k->n_seqs);
     }
     if (k->n_there)

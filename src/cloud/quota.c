@@ -127,6 +127,16 @@ void quota_settle(struct quota_bucket *b, struct quota_held held, int64_t used, 
     } while (more && !atomic_compare_exchange_weak(clock_of(b), &owed, to));
 }
 
+void quota_settle_risen(struct quota_bucket *b, struct quota_held held, int64_t n, int64_t used,
+                        int64_t now_us)
+{
+    int64_t limit = atomic_load(&b->limit);
+
+    if (held.limit > 0 && limit > held.limit)
+        held = (struct quota_held){worth(b, n, limit), limit};
+    quota_settle(b, held, used, now_us);
+}
+
 void quota_look_after(const struct quota_bucket *b, struct quota_held held, int64_t used,
                       int64_t now_us, int64_t *ret_left, int64_t *ret_full_us)
 {

@@ -40,6 +40,10 @@ int quota_take(struct quota_bucket *b, int64_t n, int64_t now_us, struct quota_h
 int quota_may_take(const struct quota_bucket *b, int64_t n, int64_t now_us, int64_t *ret_retry_us);
 /* Charge `used` units in place of those held. */
 void quota_settle(struct quota_bucket *b, struct quota_held held, int64_t used, int64_t now_us);
+/* The same of n units that were held, by the limit of now where that is higher: then what was held
+ * has become less time, and so has what was used beyond. */
+void quota_settle_risen(struct quota_bucket *b, struct quota_held held, int64_t n, int64_t used,
+                        int64_t now_us);
 /* Units left now (0 when some are owed), and the time until the bucket is full. */
 void quota_look(const struct quota_bucket *b, int64_t now_us, int64_t *ret_left,
                 int64_t *ret_full_us);

@@ -54,6 +54,50 @@ static void bigger_than_the_bucket(void **state)
 }
 
 /* What was used beyond the hold is owed, and nothing is to be had until it is paid. */
+/* A full bucket gives any number, and what it had not is owed; one that is not full as it does
+ * otherwise. */
+static void taken(void **state)
+{
+    struct quota_bucket b = {.period_s = 60, .limit = 60};
+    struct quota_held held, none;
+    int64_t retry;
+
+    assert_true(quota_may_take(&b, 180, 100 * S, &retry));
+    assert_int_equal(quota_take(&b, 180, 100 * S, &held, &retry), 0);
+    assert_false(quota_may_take(&b, 1, 100 * S, &retry));
+    assert_in_range(retry, 121 * S, 121 * S + 10); /* one more is there then */
+    assert_int_equal(quota_take(&b, 1, 100 * S, &none, &retry), -1);
+    assert_int_equal(none.ns, 0);
+    assert_false(quota_may_take(&b, 500, 279 * S, &retry));
+    assert_in_range(retry, S, S + 10); /* when it is full */
+    assert_true(quota_may_take(&b, 500, 280 * S, &retry));
+    assert_int_equal(quota_take(&b, 5, 280 * S, &none, &retry), 0);
+    b.limit = 0;
+    assert_int_equal(quota_take(&b, 1000, 280 * S, &none, &retry), 0); /* no limit */
+    assert_int_equal(none.limit, 0);
+}
+
+/* Held at a low limit and settled at a high one: by the high one. */
+static void risen(void **state)
+{
+    struct quota_bucket b = {.period_s = 60, .limit = 60};
+    struct quota_held held;
+    int64_t retry, left, full;
+
+    assert_int_equal(quota_take(&b, 60, 100 * S, &held, &retry), 0);
+    quota_limit(&b, 600, 100 * S);
+    quota_settle_risen(&b, held, 60, 660, 100 * S); /* 600 more: a minute's worth now */
+    quota_look(&b, 100 * S, &left, &full);
+    assert_int_equal(left, 0);
+    assert_int_equal(full, 66 * S);
+    b = (struct quota_bucket){.period_s = 60, .limit = 600};
+    assert_int_equal(quota_take(&b, 60, 100 * S, &held, &retry), 0);
+    quota_limit(&b, 60, 100 * S);
+    quota_settle_risen(&b, held, 60, 0, 100 * S); /* what was held is given back, and no more */
+    quota_look(&b, 100 * S, &left, &full);
+    assert_int_equal(full, 0);
+}
+
 static void owed(void **state)
 {
     struct quota_bucket b = {.period_s = 60, .limit = 60};
@@ -199,6 +243,7 @@ int main(void)
         cmocka_unit_test(owed),          cmocka_unit_test(no_limit),
         cmocka_unit_test(another_limit), cmocka_unit_test(race),
         cmocka_unit_test(ceiling),       cmocka_unit_test(widen),
+        cmocka_unit_test(taken),         cmocka_unit_test(risen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
