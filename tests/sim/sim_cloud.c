@@ -61,14 +61,39 @@ void sim_fail(const char *what)
 /* At which site a supplier is; the last site is dedicated. */
 static const int site_of[SUPPLIERS] = {0, 1, 0, 1, 2};
 static const char *const dedicated_to[] = {SIM_DEDICATED};
+/* The first one is offline for two minutes of each world: by dates, of which the way back is a
+ * fact, and was planned for earlier. */
+#define DOWN_S(world) ((START + (world)) / S + 600)
+#define LIFE(world)                                                                                \
+    {LIFECYCLE_OFFLINE, DOWN_S(world), LIFECYCLE_NO_DATE, 0},                                      \
+    {                                                                                              \
+        LIFECYCLE_ACTIVE, DOWN_S(world) + 60, DOWN_S(world) + 120, 0                               \
+    }
+static const struct lifecycle_step life[] = {
+    {LIFECYCLE_ACTIVE, 1, 1, 0}, LIFE(0), LIFE(MIDNIGHT - WORLD_US / 2)};
+/* The second one is curtailed to nothing in each hour, from its fifth minute to its eighth. */
+#define RAMP_US (60 * S)
+#define HOUR(h)                                                                                    \
+    {                                                                                              \
+        .from_minute = (h)*60 + 5, .n_minutes = 3, .days = 0x7f, .ramp_us = RAMP_US, .target = {   \
+            -1,                                                                                    \
+            0                                                                                      \
+        }                                                                                          \
+    }
+#define SIX_HOURS(h)                                                                               \
+    HOUR(h), HOUR((h) + 1), HOUR((h) + 2), HOUR((h) + 3), HOUR((h) + 4), HOUR((h) + 5)
+static const struct site_schedule hourly[] = {SIX_HOURS(0), SIX_HOURS(6), SIX_HOURS(12),
+                                              SIX_HOURS(18)};
 static const struct site_terms site_terms[SITES] = {
     {.name = "all",
-     .state = LIFECYCLE_ACTIVE,
+     .step = life,
+     .n_steps = ARRAY_LEN(life),
      .factor_ppm = 1000000,
      .has_factor_file = 1,
      .carbon_mg = {300000, 0}},
     {.name = "far",
      .state = LIFECYCLE_ACTIVE,
+     .curtail = {.schedule = hourly, .n_schedules = ARRAY_LEN(hourly)},
      .factor_ppm = 1000000,
      .has_factor_file = 1,
      .carbon_mg = {-1, -1}},
@@ -84,6 +109,37 @@ static const struct cloud_sites sites = {.list = site_terms, .n = SITES};
 static int32_t site_factor[SITES];
 static int64_t n_dedicated; /* requests at the site of one tenant */
 static int64_t n_closed;    /* times that a site was closed */
+static int64_t ticked_us;   /* what time sites were told that it is */
+static int64_t n_offline, n_curtailed;
+
+/* What is left of a site by the time: computed once more, in another way. */
+static int32_t left_by_time(int i)
+{
+    static const int64_t worlds[] = {0, MIDNIGHT - WORLD_US / 2};
+    int64_t in_hour = ticked_us % (3600 * S) - 300 * S, lasts = 180 * S, gone = 0;
+
+    for (int w = 0; i == 0 && w < 2; w++) {
+        int64_t since_s = ticked_us / S - DOWN_S(worlds[w]);
+        if (since_s >= 0 && since_s < 120)
+            return 0;
+    }
+    if (i != 1 || in_hour < 0 || in_hour >= lasts + RAMP_US)
+        return 1000000;
+    if (in_hour < RAMP_US)
+        gone = (in_hour * 1000000 + RAMP_US - 1) / RAMP_US; /* never more than the line leaves */
+    else if (in_hour < lasts)
+        gone = 1000000;
+    else
+        gone = 1000000 - (in_hour - lasts) * 1000000 / RAMP_US;
+    return (int32_t)(1000000 - gone);
+}
+
+static int32_t factor_of(int i)
+{
+    int32_t by_time = left_by_time(i);
+
+    return site_factor[i] < by_time ? site_factor[i] : by_time;
+}
 
 /* ---- suppliers ------------------------------------------------------------------------------- */
 
@@ -212,7 +268,7 @@ static void note_choice(struct request *r)
     struct sim_supplier *s = (struct sim_supplier *)r->t.offer->sup;
     int i_site = site_of[s - supplier];
 
-    if (!site_factor[i_site])
+    if (!factor_of(i_site))
         sim_fail("something new is sent to a site that takes nothing");
     if (site_terms[i_site].n_tenants && strcmp(r->t.tenant, SIM_DEDICATED))
         sim_fail("a dedicated site serves another tenant");
@@ -257,7 +313,7 @@ static void hedge(struct request *r, int i_model)
         return;
     if (h.offer == r->t.offer)
         sim_fail("a request is hedged where it is");
-    if (!site_factor[site_of[(struct sim_supplier *)h.offer->sup - supplier]])
+    if (!factor_of(site_of[(struct sim_supplier *)h.offer->sup - supplier]))
         sim_fail("a hedge is sent to a site that takes nothing");
     r->is_hedged = 1;
     if (chance(50)) {
@@ -480,6 +536,7 @@ static void open_cloud(void)
     struct err e = {0};
 
     n_used = 0;
+    ticked_us = clock_wall_us();
     for (int i = 0; i < SITES; i++)
         site_factor[i] = site_terms[i].factor_ppm;
     if (cloud_open(&cloud, &config, &e))
@@ -514,6 +571,22 @@ static void die(int with_power)
     sim_judge(with_power ? -1 : n_lost);
 }
 
+/* Time passes for sites. */
+static void tick_sites(void)
+{
+    struct site_view v;
+
+    ticked_us = clock_wall_us();
+    cloud_tick_sites(cloud, ticked_us);
+    for (int i = 0; i < SITES; i++) {
+        CHECK(!cloud_view_site(cloud, ticked_us / S, site_terms[i].name, &v));
+        if (v.factor_ppm != factor_of(i))
+            sim_fail("the factor of a site is not the lowest of what is said");
+        n_offline += v.state == LIFECYCLE_OFFLINE;
+        n_curtailed += v.curtailed.now.phase != CURTAIL_NONE;
+    }
+}
+
 static void live_on(void)
 {
     int64_t written, settled, held, own_settled, own_held;
@@ -524,6 +597,7 @@ static void live_on(void)
     written = st.rows_written;
     sim_written(written);
     cloud_tell_wall(cloud, clock_now_us(), clock_wall_us());
+    tick_sites();
     cloud_enforced(cloud, OF_TOKENS, clock_now_us(), &settled, &held);
     sim_enforced(&own_settled, &own_held);
     if (settled != own_settled || held != own_held)
@@ -643,6 +717,8 @@ int main(int argc, char **argv)
     }
     if (n >= 10 && (!n_dedicated || !n_closed))
         sim_fail("no dedicated site served, or none was closed");
+    if (n >= 10 && (!n_offline || !n_curtailed))
+        sim_fail("no site was offline by its dates, or none was curtailed");
     if (n >= 10 && !n_risked)
         sim_fail("no estimate was learned");
     printf("ok 1 - the cloud, seeds %llu to %llu\n1..1\n", (unsigned long long)first,
