@@ -7,9 +7,9 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/day.h"
+#include "cloud/accepted.h"
 #include "cmd/account_opts.h"
 #include "cmd/configured.h"
-#include "cmd/contract_accepted.h"
 #include "cmd/contract_form.h"
 #include "cmd/contract_opts.h"
 #include "cmd/contract_report.h"
@@ -127,7 +127,7 @@ static int look_accepted(const struct contract_opts *o, const struct contract *c
                          struct accepted ret[CONTRACT_TRANCHES_MAX], struct err *e)
 {
     return o->source.version
-               ? contract_accepted(o->source.store, c, o->source.as_of_s, o->source.known_s, ret, e)
+               ? accounts_accepted(o->source.store, c, o->source.as_of_s, o->source.known_s, ret, e)
                : 0;
 }
 
@@ -237,7 +237,7 @@ static int show_one(const struct contract_opts *o, const struct contract_file *f
     json_array_foreach(json_object_get(view, "tranches"), k, row)
     {
         if (o->source.version)
-            json_object_set_new(row, "accepted", contract_accepted_json(&a[k]));
+            json_object_set_new(row, "accepted", accepted_json(&a[k]));
     }
     return cmd_json(view, JSON_COMPACT | CONTRACT_JSON_FLAGS);
 }

@@ -5,9 +5,9 @@
 
 #include "base/clock.h"
 #include "base/day.h"
+#include "cloud/accepted.h"
 #include "cmd/account_opts.h"
 #include "cmd/cmd.h"
-#include "cmd/contract_accepted.h"
 #include "cmd/contract_source.h"
 
 #define DAY_S   86400
@@ -189,7 +189,7 @@ static json_t *told_json(const struct told *x)
     json_object_set_new(o, "exercised", day_json(x, t->exercised_s));
     json_object_set_new(o, "days_late", json_integer(x->days_late));
     json_object_set_new(o, "measured", json_string(x->measured));
-    json_object_set_new(o, "accepted", contract_accepted_json(&x->accepted));
+    json_object_set_new(o, "accepted", accepted_json(&x->accepted));
     json_object_set_new(o, "tokens_per_second",
                         x->rate_mtps < 0 ? json_null() : json_real((double)x->rate_mtps / MILLE));
     return o;
@@ -216,7 +216,7 @@ static int show(struct listing *l, struct accounts *a, const struct contract_fil
 {
     const struct contract *c = contract_file_contract(f);
     struct accepted accepted[CONTRACT_TRANCHES_MAX];
-    int r = contract_accepted(a, c, now_s, l->known_s, accepted, l->e);
+    int r = accounts_accepted(a, c, now_s, l->known_s, accepted, l->e);
 
     for (int i = 0; !r && i < c->n_tranches; i++) {
         struct told x = {.file = f,

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/day.h"
 #include "base/json.h"
-#include "cloud/accounts.h"
+#include "cloud/accepted.h"
 #include "cloud/contract_file.h"
 #include "cloud/portfolio.h"
 #include "serve/server.h"
@@ -85,10 +85,13 @@ static int look(void *arg, struct accounts *a, struct err *e)
     int r;
 
     x->e = e;
-    if (!x->name)
-        return accounts_contracts(a, x->as_of_s, x->known_s, add_view, x, e);
+    r = x->name ? accounts_contract(a, x->name, 0, x->as_of_s, x->known_s, add_view, x, e)
+                : accounts_contracts(a, x->as_of_s, x->known_s, add_view, x, e);
+    if (!r)
+        r = accounts_accepted_views(a, views, x->as_of_s, x->known_s, e);
+    if (r || !x->name)
+        return r;
     versions = json_array();
-    r = accounts_contract(a, x->name, 0, x->as_of_s, x->known_s, add_view, x, e);
     x->list = versions;
     if (!r)
         r = accounts_contract_versions(a, x->name, add_version, x, e);

@@ -30,7 +30,7 @@ tranches:
 
 
 @pytest.fixture
-def store(cli, tmp_path):
+def store(cli, env, tmp_path):
     where = str(tmp_path / "accounts.db")
     path = tmp_path / "acme.yaml"
     path.write_text(CONTRACT)
@@ -40,14 +40,18 @@ def store(cli, tmp_path):
         assert (done.returncode == 0) == ok, done.stderr
         return done.stdout if ok else done.stderr
     run("contract", "amend", str(path))
+    run("tenant", "new", "c")
+    env["GAUFRE_API_KEY"] = run("key", "new", "load", "--tenant", "c").split()[-1]
+    run.admin = run("key", "new", "root", "--tenant", "c", "--admin", "yes").split()[-1]
     run.where = where
     return run
 
 
 @pytest.fixture
-def server(start, tmp_path):
+def server(start, store, tmp_path):
     path = tmp_path / "gaufre.yaml"
-    path.write_text('energy: {kind: model, boundary: it, idle_watts: "20", curve: ["1=30", "2=40"]}\n')
+    path.write_text('energy: {kind: model, boundary: it, idle_watts: "20", curve: ["1=30", "2=40"]}\n'
+                    f"accounts: {tmp_path / 'accounts.db'}\n")
     return start("--config", path)
 
 
@@ -84,6 +88,8 @@ def test_accepted(cli, home, server, store, tmp_path):
     assert "tranche old: delivered, and no acceptance is on record" in text
     view = json.loads(store("contract", "show", "acme", "--json"))["tranches"]
     assert view[0]["accepted"]["measurement"] == 2 and view[1]["accepted"] is None
+    status, _, text = server.get("/admin/v1/contracts/acme", {"Authorization": f"Bearer {store.admin}"})
+    assert status == 200 and [t["accepted"] for t in json.loads(text)["tranches"]] == [t["accepted"] for t in view]
     assert "PASSED" in store("contract", "measurements", "acme") and "FAILED" in store("contract", "measurements", "acme")
     assert "has a day of delivery" in store(*accept, "--amend", "--promised", "1", ok=False)
 

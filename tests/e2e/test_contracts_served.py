@@ -21,6 +21,7 @@ def test_walk_through(admin):
     listed = admin("GET", "/contracts?as_of=2026-11-30")[1]["data"]
     assert [(c["contract"], c["version"], c["as_of"], c["ready_watts"]) for c in listed] == [("fast-750", 1, "2026-11-30", 150_000_000)]
     assert {t["name"]: t["state"] for t in listed[0]["tranches"]}["year-1"] == "active"
+    assert all(t["accepted"] is None for t in listed[0]["tranches"])
     one = admin("GET", "/contracts/fast-750?as_of=2100-01-01")[1]
     assert one["version"] == 2 and [t["mw"] for t in one["tranches"] if t["name"] == "year-3"] == [400]
     assert [(v["version"], v["reason"], v["actor"]) for v in one["versions"]] == [(1, "signed", "key:root"), (2, "", "key:root")]
