@@ -303,6 +303,18 @@ int sites_check(struct serve_config *c, struct err *e)
     return r;
 }
 
+/* Its megawatts now, and how many schedules lower them. */
+static void describe_power(const struct site_terms *t, int64_t now_s, struct buf *out)
+{
+    const struct power_row *p = site_terms_power(t, now_s);
+
+    if (power_free_w(p) != POWER_UNKNOWN)
+        buf_addf(out, ", %.6g of %.6g MW energised are free (%s)", (double)power_free_w(p) / 1e6,
+                 (double)p->energised_w / 1e6, power_basis_name(t->basis));
+    if (t->curtail.n_schedules)
+        buf_addf(out, ", curtailment schedules: %d", t->curtail.n_schedules);
+}
+
 void sites_describe(const struct serve_config *c, struct buf *out)
 {
     int64_t now_s = clock_wall_us() / 1000000;
@@ -316,6 +328,7 @@ void sites_describe(const struct serve_config *c, struct buf *out)
                  site_factor_show(p->terms.factor_ppm, factor));
         for (int k = 0; k < p->dedicated_to.n; k++)
             buf_addf(out, "%s%s", k ? ", " : ", dedicated to ", p->dedicated_to.v[k]);
+        describe_power(&p->terms, now_s, out);
         buf_add_char(out, '\n');
         sensors_describe(p, out);
     }

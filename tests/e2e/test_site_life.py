@@ -122,6 +122,8 @@ def test_megawatts_by_dates(world):  # noqa: F811
     assert site["free_it_mw"] == 48.4  # by the PUE
     assert [site[k] for k in ("contracted_mw", "energised_mw", "encumbered_mw", "free_mw", "power_basis")] == [100, 60.5, 0, 60.5, "facility"]
     assert [r["from"] for r in site["power"]] == ["2024-07-01", "2025-01-01", "2125-01-01"]  # days there
+    told = w.cli("serve", "--check", "-c", w.config)
+    assert "fra1: active, capacity factor 1, 60.5 of 60.5 MW energised are free (facility)" in told and "1 of 1.5 MW energised are free (it)" in told
     assert w.show("osl1")["free_mw"] == 1 and w.show("osl1")["power"][0]["from"] is None
     for name, value in (("contracted", 100), ("energised", 60.5), ("encumbered", 0)):
         assert w.server.metric(f"gaufre_site_{name}_mw", site="fra1") == value
