@@ -51,6 +51,8 @@ const char contract_form[] =
     "    mw: 10\n"
     "    site: montreal           # or a region\n"
     "    hardware: wse-3\n"
+    "    # tokens_per_second: 250000  # of output: what it entitles to until it is measured\n"
+    "    # concurrency: 400       # sequences at a time: suppliers keep places for them\n"
     "    target: 2027-01-01       # when it is to be delivered\n"
     "    longstop: 2027-07-01     # after it the customer may leave an undelivered tranche\n"
     "    # delivered: 2027-01-01  # when it was\n"

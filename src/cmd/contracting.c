@@ -99,12 +99,21 @@ static int check_against(const struct contract_file *f, const struct serve_confi
     return 0;
 }
 
-/* Names of contracts are unique among the files that are checked together. */
+/* Names of contracts are unique among the files that are checked together, and a tenant is of one
+ * contract at a time. */
 static int check_names(struct contract_file *const *f, int n, char **argv, struct err *e)
 {
+    const struct contract *c = contract_file_contract(f[n]);
+
     for (int k = 0; k < n; k++) {
-        if (!strcmp(contract_file_contract(f[k])->name, contract_file_contract(f[n])->name))
+        const struct contract *o = contract_file_contract(f[k]);
+        const char *tenant = contract_shared_tenant(c, o);
+        if (!strcmp(o->name, c->name))
             return contract_file_err(f[n], -1, "contract", e, "%s has this name, too", argv[k]);
+        if (tenant)
+            return contract_file_err(f[n], -1, "customer", e,
+                                     "the tenant '%s' is served by %s of %s at the same time",
+                                     tenant, o->name, argv[k]);
     }
     return 0;
 }

@@ -177,3 +177,18 @@ void contract_due(const struct contract *c, int64_t now_s, int64_t from_s, int64
         ret->late_credit += scale(cost(c, t, due, ready), c->late_credit_ppm, CONTRACT_PPM);
     }
 }
+
+const char *contract_shared_tenant(const struct contract *a, const struct contract *b)
+{
+    const struct contract_names *x = &a->customer.tenants, *y = &b->customer.tenants;
+
+    if (a->until_s <= b->from_s || b->until_s <= a->from_s)
+        return NULL;
+    for (int i = 0; i < x->n; i++) {
+        for (int k = 0; k < y->n; k++) {
+            if (!strcmp(x->v[i], y->v[k]))
+                return x->v[i];
+        }
+    }
+    return NULL;
+}

@@ -113,6 +113,9 @@ struct contract_place {
 };
 const char *contract_fault(const struct contract *c, struct contract_place *ret);
 
+/* A tenant that both serve while both run, which one of them would not do; NULL: there is none. */
+const char *contract_shared_tenant(const struct contract *a, const struct contract *b);
+
 enum tranche_state {
     TRANCHE_PLANNED,
     TRANCHE_ACTIVE,  /* delivered, and not over */

@@ -155,6 +155,13 @@ def test_none_is_said(world):  # noqa: F811
     assert "entitles to nothing" in w.server.read_log()
     (w.folder / "deal.yaml").write_text(text)
     w.cli("contract", "check", w.folder / "deal.yaml")
+    # A tenant is of one contract at a time: files that are checked together say so with their place.
+    (w.folder / "more.yaml").write_text(text.replace("contract: deal", "contract: more"))
+    assert "more.yaml:7:11: customer: the tenant 'acme' is served by deal of" in w.cli(
+        "contract", "check", w.folder / "deal.yaml", w.folder / "more.yaml", ok=False)
+    (w.folder / "more.yaml").write_text(text.replace("contract: deal", "contract: more").replace(
+        "from: 2026-02-01", "from: 2076-01-01").replace("until: 2076-01-01", "until: 2080-01-01").replace("target: 2026-02-01", "target: 2076-02-01").replace("delivered: 2026-02-01, ", ""))
+    w.cli("contract", "check", w.folder / "deal.yaml", w.folder / "more.yaml")
 
 
 def test_places_are_kept_for_it(world):  # noqa: F811

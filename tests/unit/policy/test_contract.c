@@ -240,11 +240,28 @@ static void largest(void **state)
     assert_true(d.firm_j == INT64_MAX && d.ready_j == INT64_MAX && d.fee > INT64_MAX);
 }
 
+static void shared_tenants(void **state)
+{
+    const struct contract a = {
+        .from_s = 10, .until_s = 20, .customer.tenants = {2, {"one", "two"}}};
+    struct contract b = {.from_s = 19, .until_s = 30, .customer.tenants = {2, {"three", "two"}}};
+
+    (void)state;
+    assert_string_equal(contract_shared_tenant(&a, &b), "two");
+    assert_string_equal(contract_shared_tenant(&b, &a), "two");
+    b.from_s = 20; /* one follows the other */
+    assert_null(contract_shared_tenant(&a, &b));
+    assert_null(contract_shared_tenant(&b, &a));
+    b.from_s = 5;
+    b.customer.tenants.v[1] = "four";
+    assert_null(contract_shared_tenant(&a, &b));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(states),      cmocka_unit_test(late),    cmocka_unit_test(indexed),
-        cmocka_unit_test(random_ones), cmocka_unit_test(largest),
+        cmocka_unit_test(shared_tenants), cmocka_unit_test(states),      cmocka_unit_test(late),
+        cmocka_unit_test(indexed),        cmocka_unit_test(random_ones), cmocka_unit_test(largest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
