@@ -24,8 +24,14 @@ static void put(struct cbor *c, const void *p, size_t n)
 static void put_head(struct cbor *c, int kind, uint64_t v)
 {
     unsigned char b[9];
-    int log = v < 24 ? -1 : v <= UINT8_MAX ? 0 : v <= UINT16_MAX ? 1 : v <= UINT32_MAX ? 2 : 3;
-    int n = log < 0 ? 0 : 1 << log;
+    int log, n;
+
+    if (v < 24 && c->at < c->end && !c->failed) { /* most of them */
+        *c->at++ = (unsigned char)(kind << 5 | (int)v);
+        return;
+    }
+    log = v < 24 ? -1 : v <= UINT8_MAX ? 0 : v <= UINT16_MAX ? 1 : v <= UINT32_MAX ? 2 : 3;
+    n = log < 0 ? 0 : 1 << log;
 
     b[0] = (unsigned char)(kind << 5 | (log < 0 ? (int)v : 24 + log));
     for (int i = 0; i < n; i++)
@@ -194,4 +200,35 @@ int cbor_get_null(struct cbor_in *in)
         return -1;
     *in = next;
     return 0;
+}
+
+static int skip(struct cbor_in *in, int depth)
+{
+    struct cbor_in next = *in;
+    uint64_t n = 0;
+    int kind;
+
+    if (!depth || get_head(&next, &kind, &n))
+        return -1;
+    if (kind == BYTES || kind == TEXT) {
+        if (n > (uint64_t)(next.end - next.at))
+            return -1;
+        next.at += n;
+    } else if (kind == ARRAY || kind == MAP || kind == TAG) {
+        /* Each value has a byte at least, so it ends no later than the bytes do. */
+        n = kind == TAG ? 1 : kind == MAP && n <= UINT64_MAX / 2 ? 2 * n : n;
+        for (; n; n--) {
+            if (skip(&next, depth - 1))
+                return -1;
+        }
+    } else if (kind == SIMPLE && (n < 20 || n > IS_NULL)) { /* true, false and null */
+        return -1;
+    }
+    *in = next;
+    return 0;
+}
+
+int cbor_skip(struct cbor_in *in)
+{
+    return skip(in, CBOR_DEPTH);
 }

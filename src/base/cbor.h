@@ -39,5 +39,8 @@ int cbor_get_array(struct cbor_in *in, size_t *ret_n);
 int cbor_get_map(struct cbor_in *in, size_t *ret_n);
 int cbor_get_tag(struct cbor_in *in, uint64_t *ret);
 int cbor_get_null(struct cbor_in *in);
+/* Any one value of these kinds, with all within it, CBOR_DEPTH deep at most. */
+#define CBOR_DEPTH 16
+int cbor_skip(struct cbor_in *in);
 
 #endif

@@ -31,14 +31,26 @@ static struct leaf_value text(const char *s)
     return (struct leaf_value){.at = s, .n = strlen(s)};
 }
 
-/* Bytes of what is hex digits in the row, or none. */
+static int digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* n bytes of what is hex digits in the row; how many: n, or none. */
+static size_t from_hex(const char *hex, unsigned char *to, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        int high = digit(hex[2 * i]), low = high < 0 ? -1 : digit(hex[2 * i + 1]);
+        if (low < 0)
+            return 0;
+        to[i] = (unsigned char)(high << 4 | low);
+    }
+    return hex[2 * n] ? 0 : n;
+}
+
 static struct leaf_value hash(const char *hex, unsigned char to[TREE_HASH])
 {
-    size_t n = 0;
-
-    if (sodium_hex2bin(to, TREE_HASH, hex, strlen(hex), NULL, &n, NULL) || n != TREE_HASH)
-        n = 0;
-    return (struct leaf_value){.at = (const char *)to, .n = n};
+    return (struct leaf_value){.at = (const char *)to, .n = from_hex(hex, to, TREE_HASH)};
 }
 
 static const char *counted(int state)
@@ -62,12 +74,12 @@ static const char *power(int lent)
 void leaf_tenant(const unsigned char salt[BOOKS_SALT], const char *tenant,
                  unsigned char ret[TREE_HASH])
 {
-    crypto_hash_sha256_state h;
+    unsigned char both[BOOKS_SALT + BOOKS_NAME_MAX];
+    size_t n = strnlen(tenant, BOOKS_NAME_MAX);
 
-    crypto_hash_sha256_init(&h);
-    crypto_hash_sha256_update(&h, salt, BOOKS_SALT);
-    crypto_hash_sha256_update(&h, (const unsigned char *)tenant, strlen(tenant));
-    crypto_hash_sha256_final(&h, ret);
+    memcpy(both, salt, BOOKS_SALT);
+    memcpy(both + BOOKS_SALT, tenant, n);
+    tree_sha256(both, BOOKS_SALT + n, ret);
 }
 
 void leaf_lists(const unsigned char salt[BOOKS_SALT], const unsigned char (*list)[TREE_HASH], int n,
@@ -106,7 +118,8 @@ size_t leaf_entry(const struct books_row *r, unsigned char ret[LEAF_ENTRY_MAX])
     int is_tier = r->tier >= 0 && r->tier < TIER_AUTO, is_energy = has_energy(r);
     struct leaf_value v[LEAF_N];
 
-    sodium_hex2bin(salt, sizeof salt, r->salt, strlen(r->salt), NULL, NULL, NULL);
+    if (!from_hex(r->salt, salt, sizeof salt)) /* of before there was one */
+        memset(salt, 0, sizeof salt);
     leaf_tenant(salt, r->tenant, whose);
     v[LEAF_version] = number(LEAF_VERSION);
     v[LEAF_request_id] = text(r->request_id);

@@ -1,14 +1,63 @@
 #include "books/tree.h"
 
+#include <openssl/evp.h>
+#include <pthread.h>
 #include <sodium.h>
 #include <string.h>
 
 #include "base/check.h"
 
+#define SHORT 2048 /* bytes of an entry that is hashed at once */
+
+/* What a thread hashes with: looked for once, with its name that would be done at each call. */
+static pthread_key_t contexts;
+static EVP_MD *sha256;
+
+static void free_context(void *md)
+{
+    EVP_MD_CTX_free(md);
+}
+
+static void find_sha256(void)
+{
+    if (!pthread_key_create(&contexts, free_context))
+        sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+}
+
+static EVP_MD_CTX *context(void)
+{
+    EVP_MD_CTX *md = sha256 ? pthread_getspecific(contexts) : NULL;
+
+    if (!md && sha256 && (md = EVP_MD_CTX_new()) && pthread_setspecific(contexts, md)) {
+        EVP_MD_CTX_free(md);
+        md = NULL;
+    }
+    return md;
+}
+
+void tree_sha256(const void *p, size_t n, unsigned char ret[TREE_HASH])
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    EVP_MD_CTX *md;
+
+    pthread_once(&once, find_sha256);
+    md = context();
+    if (!md || !EVP_DigestInit_ex2(md, sha256, NULL) || !EVP_DigestUpdate(md, p, n) ||
+        !EVP_DigestFinal_ex(md, ret, NULL))
+        crypto_hash_sha256(ret, p, n);
+}
+
 void tree_hash_leaf(const void *entry, size_t n, unsigned char ret[TREE_HASH])
 {
+    unsigned char both[1 + SHORT];
     crypto_hash_sha256_state h;
 
+    if (n <= SHORT) {
+        both[0] = 0;
+        memcpy(both + 1, entry, n);
+        tree_sha256(both, 1 + n, ret);
+        return;
+    }
     crypto_hash_sha256_init(&h);
     crypto_hash_sha256_update(&h, (const unsigned char *)"\0", 1);
     crypto_hash_sha256_update(&h, entry, n);
@@ -22,7 +71,7 @@ void tree_hash_node(const unsigned char left[TREE_HASH], const unsigned char rig
 
     memcpy(both + 1, left, TREE_HASH);
     memcpy(both + 1 + TREE_HASH, right, TREE_HASH);
-    crypto_hash_sha256(ret, both, sizeof both);
+    tree_sha256(both, sizeof both, ret);
 }
 
 /* ---- growing --------------------------------------------------------------------------------- */

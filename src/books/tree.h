@@ -16,6 +16,8 @@
 #define TREE_PATH_MAX 64
 #define TREE_SIZE_MAX (INT64_C(1) << 62)
 
+/* SHA-256 of all of it at once, by the processor's own instructions where it has them. [any] */
+void tree_sha256(const void *p, size_t n, unsigned char ret[TREE_HASH]);
 void tree_hash_leaf(const void *entry, size_t n, unsigned char ret[TREE_HASH]);
 void tree_hash_node(const unsigned char left[TREE_HASH], const unsigned char right[TREE_HASH],
                     unsigned char ret[TREE_HASH]);

@@ -11,25 +11,29 @@
 #include "base/day.h"
 #include "base/json.h"
 #include "base/money.h"
+#include "books/cose.h"
 #include "books/log_export.h"
 #include "cmd/cmd.h"
 #include "cmd/day_span.h"
 #include "cmd/input.h"
 #include "cmd/rebuilt.h"
 
-#define KEYS_MAX   16
-#define CLAIMS_MAX 4096
-#define LINE_BYTES 8192
+#define KEYS_MAX        16
+#define CLAIMS_MAX      4096
+#define LINE_BYTES      8192
+#define ENTRY_BYTES_MAX ((size_t)16 << 20)
 
 struct verify_opts {
     struct opt_strs keys;
-    const char *from, *to;
+    const char *from, *to, *entry;
     int json;
 };
 
 static const struct opt opts[] = {
     OPT_STRS('k', "key", "FILE|HEX", verify_opts, keys,
              "the public key of who runs the cloud: only what it signed is taken; may be repeated"),
+    OPT_FILE('e', "entry", NULL, verify_opts, entry,
+             "FILEs are COSE receipts (RFC 9942) of any log, of the entry that this file has"),
     OPT_STR(0, "from", "DATE", NULL, verify_opts, from,
             "count what ended from this day on (UTC): 2026-12-01"),
     OPT_STR(0, "to", "DATE", NULL, verify_opts, to, "count what ended before this day"),
@@ -431,6 +435,62 @@ static void tell_end(const struct verify *v)
                  "receipts export')");
 }
 
+/* A receipt of another log, under one of the keys. */
+static int check_foreign(const struct verify *v, const struct buf *entry, const char *file,
+                         struct err *e)
+{
+    struct cose_place place = {0};
+    struct buf text;
+    int r;
+
+    buf_init(&text, PROOF_TEXT_MAX);
+    r = input_file(&text, file, e);
+    for (int i = 0; !r && i < v->n_keys; i++) {
+        r = cose_check(text.data ? text.data : "", text.len, entry->data ? entry->data : "",
+                       entry->len, v->key[i], &place, e);
+        if (!r || i + 1 == v->n_keys)
+            break;
+        r = 0;
+    }
+    buf_done(&text);
+    if (r)
+        return err_prefix(e, "%s", file);
+    cmd_line(stdout, "%s: entry %lld of %lld", file, (long long)place.index, (long long)place.size);
+    return 0;
+}
+
+static int check_foreigners(struct verify *v, int argc, char **argv, struct err *e)
+{
+    struct buf entry;
+    int r;
+
+    if (!v->n_keys)
+        return err_set(e, ERR_ARG, "--entry: wants the log's --key");
+    buf_init(&entry, ENTRY_BYTES_MAX);
+    r = input_file(&entry, v->o->entry, e);
+    for (int i = 0; !r && i < argc; i++)
+        r = check_foreign(v, &entry, argv[i], e);
+    buf_done(&entry);
+    return r;
+}
+
+static int check_files(struct verify *v, int argc, char **argv, struct err *e)
+{
+    int r = each_file(v, argc, argv, claim_all, e);
+
+    if (!r)
+        r = compare_heads(v, e);
+    if (!r && v->n_ranges) {
+        rebuilt_done(&v->rebuilt); /* of receipts that a range has too, once */
+        r = each_file(v, argc, argv, compare_all, e);
+    }
+    if (!r)
+        r = rebuilt_end(&v->rebuilt, v->o->json, e);
+    if (!r)
+        tell_end(v);
+    return r;
+}
+
 static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 {
     struct verify v = {.o = opts_};
@@ -446,17 +506,7 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
     r = v.claim && v.counted && v.grown ? read_keys(&v, &e)
                                         : err_set(&e, ERR_NOMEM, "out of memory");
     if (!r)
-        r = each_file(&v, argc, argv, claim_all, &e);
-    if (!r)
-        r = compare_heads(&v, &e);
-    if (!r && v.n_ranges) {
-        rebuilt_done(&v.rebuilt); /* of receipts that a range has too, once */
-        r = each_file(&v, argc, argv, compare_all, &e);
-    }
-    if (!r)
-        r = rebuilt_end(&v.rebuilt, v.o->json, &e);
-    if (!r)
-        tell_end(&v);
+        r = v.o->entry ? check_foreigners(&v, argc, argv, &e) : check_files(&v, argc, argv, &e);
     rebuilt_done(&v.rebuilt);
     free(v.grown);
     free(v.counted);

@@ -45,8 +45,7 @@ void call_proof_prompt(struct call *c)
         return; /* then it is not known */
     for (int32_t i = 0; i < c->n_jobs; i++) {
         const struct job *j = &c->jobs[i].job;
-        crypto_hash_sha256(list[i], (const unsigned char *)j->prompt,
-                           (size_t)j->n_prompt * sizeof *j->prompt);
+        tree_sha256(j->prompt, (size_t)j->n_prompt * sizeof *j->prompt, list[i]);
     }
     put_lists(c, (const unsigned char(*)[TREE_HASH])list, c->n_jobs, c->evidence.prompt_hash);
 }

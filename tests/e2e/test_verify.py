@@ -1,5 +1,6 @@
 """The log of answers: each answer carries its leaf, its tenant gets a receipt for it, and ranges of the log are checked offline: what is
 dropped, doubled, changed or put elsewhere is found, and a bill computed from a range is the ledger's."""
+import hashlib
 import json
 import os
 import re
@@ -192,12 +193,29 @@ def test_a_range_is_checked_and_summed(door, tmp_path):
         assert "changed" in bad(server, "verify", "-k", key, forged, claim) or "two histories" in bad(server, "verify", forged, claim)
 
 
+def hash_of(salt, *lists):
+    """Of lists of token ids, as an entry has it."""
+    each = b"".join(hashlib.sha256(b"".join(i.to_bytes(4, "little") for i in ids)).digest() for ids in lists)
+    return hashlib.sha256(bytes.fromhex(salt) + each).hexdigest()
+
+
 def test_what_the_engine_computed_is_in_the_entry(tmp_path):
-    """Greedy answers of one prompt have one hash of their tokens under one salt; here under two, so they are compared by replay."""
+    """The hashes are of the ids that were told; who computes a seeded or greedy answer again has the same ones."""
     server = Server(str(tmp_path))
     body = {"model": MODEL, "messages": [{"role": "user", "content": "Say yes."}], "max_tokens": 6, "temperature": 0.5, "seed": 3, "top_p": 0.9}
     _, heads, answer = server.request("POST", "/v1/chat/completions", {**body, "n": 2, "return_token_ids": True})
-    record = receipt(server, heads["x-request-id"])["record"]
+    found = receipt(server, heads["x-request-id"])
+    record, answer = found["record"], json.loads(answer)
+    assert heads["x-gaufre-receipt"] == found["leaf"]
+    assert record["prompt"] == hash_of(found["salt"], answer["choices"][0]["prompt_token_ids"])
+    assert record["output"] == hash_of(found["salt"], *[c["token_ids"] for c in answer["choices"]])
+    for greedy in (True, False):  # as a verifier would: the entry's settings, another request, another salt
+        ask_for = {**body, "return_token_ids": True, **({"temperature": 0} if greedy else {}), "messages": [{"role": "user", "content": "Count."}]}
+        _, heads, _ = server.request("POST", "/v1/chat/completions", {**ask_for, "stream": True})
+        told = receipt(server, heads["x-request-id"])
+        again = json.loads(server.request("POST", "/v1/chat/completions", ask_for)[2])
+        assert told["record"]["output"] == hash_of(told["salt"], again["choices"][0]["token_ids"])
+        assert told["record"]["prompt"] == hash_of(told["salt"], again["choices"][0]["prompt_token_ids"])
     assert record["sampling"].startswith("temperature=0.5,seed=3,max_tokens=6,top_p=0.9")
     assert re.fullmatch("(sha256:[0-9a-f]{64}|print:[0-9a-f]{16})", record["weights"])
     assert re.fullmatch(r"\d+\.\d+\.\d+ \S+ \S+", record["engine"])
