@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "books/contract_use.h"
 #include "books/power_log.h"
 #include "ledger_place.h"
 
@@ -180,6 +181,53 @@ static int take_drawn(void *arg, const struct power_drawn *d)
     return 0;
 }
 
+static int take_used(void *arg, const struct contract_used *u)
+{
+    char *to = arg;
+
+    sprintf(to + strlen(to), "%s/%d: %d, %d, %d, %d to %d; ", u->tenant, u->lent,
+            (int)u->n_requests, (int)u->energy_uj, (int)u->n_unmetered, (int)u->first_seq,
+            (int)u->last_seq);
+    return 0;
+}
+
+static int take_seq(void *arg, int64_t seq, const struct books_row *r)
+{
+    char *to = arg;
+
+    sprintf(to + strlen(to), "%d %s; ", (int)seq, r->request_id);
+    return 0;
+}
+
+/* What was used under contract a, by sums and by rows. */
+static void look_at_contract(void)
+{
+    struct contract_books *b = NULL;
+    struct err e = {0};
+    char text[400] = "";
+    int64_t usage = 0, power = -1;
+
+    assert_int_equal(contract_books_open(&b, path, &e), 0);
+    assert_int_equal(contract_books_end(b, &usage, &power, &e), 0);
+    assert_int_equal(usage, 8);
+    assert_int_equal(power, 0);
+    assert_int_equal(
+        contract_books_used(b, "a", START, START + 2 * POWER_HOUR_US, usage, take_used, text, &e),
+        0);
+    assert_string_equal(text, "acme/0: 4, 81, 1, 1 to 7; acme/2: 1, 4, 0, 3 to 3; ");
+    *text = 0;
+    assert_int_equal(contract_books_used(b, "a", START, START + 5 * MINUTE, 2, take_used, text, &e),
+                     0);
+    assert_string_equal(text, "acme/0: 1, 1, 0, 1 to 1; ");
+    *text = 0;
+    assert_int_equal(contract_books_rows(b, "a", START, START + 5 * MINUTE, take_seq, text, &e), 0);
+    assert_string_equal(text, "1 req_0; 3 req_2; ");
+    *text = 0;
+    assert_int_equal(contract_books_rows(b, "", 0, INT64_MAX, take_seq, text, &e), 0);
+    assert_string_equal(text, ""); /* rows without a contract are of none */
+    contract_books_close(b);
+}
+
 static void what_work_drew(void **state)
 {
     static const struct {
@@ -211,6 +259,7 @@ static void what_work_drew(void **state)
     assert_int_equal(
         power_log_drawn(path, "fra1", START, START + 2 * POWER_HOUR_US, take_drawn, text, &e), 0);
     assert_string_equal(text, "0: 1 6 8, 1; 1: 64 0 128, 0; ");
+    look_at_contract();
 }
 
 int main(void)
