@@ -313,7 +313,7 @@ def test_a_database_in_another_encoding(postgres):
     assert "UTF8" in run(postgres.url("latin"), "usage", code=1).stderr
 
 
-@pytest.mark.parametrize("name", ["books_test_books", "books_test_entry", "books_test_invoice", "books_test_power_log"])
+@pytest.mark.parametrize("name", ["books_test_answer_log", "books_test_books", "books_test_entry", "books_test_invoice", "books_test_power_log"])
 def test_units(postgres, name):
     """The ledger's own tests, on PostgreSQL."""
     program = pathlib.Path(find_gaufre()).resolve().parents[2] / "tests" / name

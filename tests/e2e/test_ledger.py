@@ -60,6 +60,10 @@ def set_back(path):
         "at_us", "prompt_tokens", "cached_tokens", "completion_tokens", "energy_uj", "status", "cache_write_tokens",
         "reasoning_tokens", "usage_state", "tier", "charge_nano", "cost_nano")
     db.execute("UPDATE usage SET at_us = at_us - 315360000000000")
+    db.execute("UPDATE usage SET salt = '', weights = '', engine = '', sampling = '', prompt_hash = '', output_hash = '', price_book = ''")
+    db.execute("UPDATE tree SET base = (SELECT max(seq) FROM usage), size = 0, nodes = ''")  # the log of answers begins behind them
+    db.execute("DELETE FROM tree_head")
+    db.execute("DELETE FROM tree_node")
     db.row_factory = sqlite3.Row
     for row in db.execute("SELECT * FROM usage ORDER BY seq").fetchall():
         assert not (row["team"] or row["labels"] or row["corrects"])
