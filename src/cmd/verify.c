@@ -518,15 +518,16 @@ const struct cmd cmd_verify = {
     .name = "verify",
     .help = "Check receipts and ranges of the log of answers, offline",
     .args = "FILE...",
-    .about =
-        "FILE is a receipt as GET /v1/receipts/ID gives it, JSON or COSE, a head (GET "
-        "/v1/receipts),\n"
-        "or a range as 'gaufre receipts export' writes it. All are checked by themselves and "
-        "against each other: that\n"
-        "each receipt is in the log, that the log of a later file goes on from that of an earlier\n"
-        "one, and that nothing was dropped, doubled, changed or put elsewhere. Then what was used\n"
-        "is summed up, to be compared with a bill. The exit code is 1 where something is wrong.\n"
-        "docs/receipts.md says what that proves, and what it does not.",
+    .about = "FILE is a receipt as GET /v1/receipts/ID gives it, JSON or COSE, a head (GET "
+             "/v1/receipts),\n"
+             "or a range as 'gaufre receipts export' writes it. All are checked by themselves and\n"
+             "against each other: that each receipt is in the log, that the log of a later file "
+             "goes on\n"
+             "from that of an earlier one, and that nothing was dropped, doubled, changed or put\n"
+             "elsewhere. Then what was used is summed up, to be compared with a bill. The exit "
+             "code is 1\n"
+             "where something is wrong.\n"
+             "docs/receipts.md says what that proves, and what it does not.",
     .opts = opts,
     .opts_size = sizeof(struct verify_opts),
     .n_args_min = 1,
