@@ -34,8 +34,8 @@ def part(page, lane, part):
 
 
 def test_what_is_seen(pages, admin):
-    for path in sorted(CONTRACTS.glob("*.yaml")):
-        assert admin("POST", "/contracts", {"text": path.read_text()})[0] == 201
+    for name in ("backstop", "fast-750", "spread-3"):
+        assert admin("POST", "/contracts", {"text": (CONTRACTS / f"{name}.yaml").read_text()})[0] == 201
     page = enter(pages, admin.cloud.server.url, admin.key, "contracts", size="wide")
     see(page, "2027-02-01")
     late = row(page, "Tranches", "year-2")

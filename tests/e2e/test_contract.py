@@ -8,11 +8,13 @@ import sqlite3
 from decimal import Decimal
 
 import pytest
+import yaml
 
 from postgres import postgres  # noqa: F401  fixture
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-EXAMPLES = sorted((ROOT / "examples/contracts").glob("*.yaml"))
+EXAMPLES = [ROOT / f"examples/contracts/{name}.yaml" for name in ("backstop", "fast-750", "spread-3")]
+ALL = sorted((ROOT / "examples/contracts").glob("*.yaml"))
 
 
 def test_form_is_a_contract(cli, tmp_path):
@@ -51,7 +53,7 @@ def test_fault_has_a_place(cli, tmp_path):
     assert twice.returncode == 1 and "has this name, too" in twice.stderr
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", ALL, ids=lambda p: p.stem)
 def test_examples(cli, tmp_path, path):
     assert cli("contract", "check", str(path)).returncode == 0
     exported = cli("contract", "export", str(path)).stdout
@@ -101,6 +103,20 @@ def test_csv(cli):
     rows = list(csv.DictReader(io.StringIO(cli("contract", "export", "--csv", *map(str, EXAMPLES)).stdout)))
     assert len(rows) == 8 and {r["contract"] for r in rows} == {"fast-750", "spread-3", "backstop-2032"}
     assert sum(float(r["mw"]) for r in rows if r["contract"] == "fast-750") == 2000
+
+
+def test_portfolio(cli, tmp_path):
+    """Sites and regions of all examples are in the example of a portfolio, whose megawatts are those it speaks of."""
+    path = ROOT / "examples/portfolio.yaml"
+    config = tmp_path / "c.yaml"  # without its model, which this machine may not have
+    config.write_text(path.read_text().replace("models:\n  - smollm2-135m\nsite: sioux-1\n", "suppliers: [{name: s, base_url: 'http://127.0.0.1:1/v1', models: [m], site: sioux-1}]\n"))
+    done = cli("contract", "check", "-c", str(config), *map(str, ALL))
+    assert done.returncode == 0, done.stderr
+    sites = yaml.safe_load(path.read_text())["sites"]
+    assert len(sites) == 33 and sum(s["contracted_mw"] for s in sites) == 1600 and sum(s["energised_mw"] for s in sites) == 420
+    assert sum("lifecycle" not in s and "dedicated_to" not in s for s in sites) == 5 and sum("dedicated_to" in s for s in sites) == 10
+    shares = json.loads(cli("contract", "report", "--json", "--as-of", "2026-11-30", *[str(p) for p in ALL if p.stem.startswith("spread")]).stdout)["concentration"]
+    assert {s["name"] for s in shares if s["of"] == "supplier"} == {"great-cloud", "wafer-maker", "neocloud", "chip-cloud", "labs-halls"}
 
 
 def test_names_what_the_configuration_has(cli, tmp_path):
