@@ -32,6 +32,8 @@ const struct cmd *const cmd_table[] = {
     &cmd_route,
     &cmd_log,
     &cmd_site,
+    &cmd_power,
+    &cmd_contract,
     &cmd_tranche,
     &cmd_top,
     &cmd_usage_table,
@@ -42,8 +44,6 @@ const struct cmd *const cmd_table[] = {
     &cmd_verify,
     &cmd_backup,
     &cmd_completion,
-    &cmd_contract,
-    &cmd_power,
     NULL,
 };
 /* clang-format on */
