@@ -125,7 +125,7 @@ int admin_ask(const struct admin_server *at, const char *method, const char *pat
         f.refusal = &said;
         f.ca_file = at->ca;
         f.connect_timeout_ms = CONNECT_TIMEOUT_MS;
-        f.stall_timeout_ms = STALL_TIMEOUT_MS;
+        f.stall_timeout_ms = at->stall_ms ? at->stall_ms : STALL_TIMEOUT_MS;
         r = fetch_get(&f, &got, e);
         if (r && got.status)
             put_reason(at, &said, header.len > 0, got.status, r, e);

@@ -1,7 +1,7 @@
 /* One request to a running server over HTTP, in the name of whoever runs the command: the admin
  * API's commands ask it with a key of the admin API. Blocking, the caller's thread.
  *
- * Limits: answers of 8 MiB, keys of 4000 bytes; 5 s to connect, 30 s without a byte. */
+ * Limits: answers of 8 MiB, keys of 4000 bytes; 5 s to connect. */
 #ifndef CMD_ADMIN_ASK_H
 #define CMD_ADMIN_ASK_H
 
@@ -15,6 +15,7 @@
 /* Which server, and where its key is; filled by ADMIN_OPTS. */
 struct admin_server {
     const char *url, *key_env, *key_file, *ca;
+    int stall_ms; /* without a byte; 0: 30 s */
 };
 
 /* Rows for a command's options: `at` is the struct admin_server in the command's struct, `verb`

@@ -17,15 +17,18 @@
 #include "cmd/day_span.h"
 #include "cmd/input.h"
 #include "cmd/rebuilt.h"
+#include "cmd/verify_replay.h"
 
 #define KEYS_MAX        16
 #define CLAIMS_MAX      4096
 #define LINE_BYTES      8192
+#define REPLAY_MS       3600000 /* an answer at once may take long */
 #define ENTRY_BYTES_MAX ((size_t)16 << 20)
 
 struct verify_opts {
     struct opt_strs keys;
-    const char *from, *to, *entry;
+    const char *from, *to, *entry, *replay;
+    struct admin_server server; /* that computes again */
     int json;
 };
 
@@ -37,6 +40,13 @@ static const struct opt opts[] = {
     OPT_STR(0, "from", "DATE", NULL, verify_opts, from,
             "count what ended from this day on (UTC): 2026-12-01"),
     OPT_STR(0, "to", "DATE", NULL, verify_opts, to, "count what ended before this day"),
+    OPT_FILE(0, "replay", NULL, verify_opts, replay,
+             "compute the receipt's answer again, of the request's body that this file has"),
+    OPT_STR('s', "server", "URL", "http://127.0.0.1:8080", verify_opts, server.url,
+            "replay: the server of your own that computes, with the same model"),
+    OPT_STR(0, "key-env", "NAME", "GAUFRE_API_KEY", verify_opts, server.key_env,
+            "replay: environment variable with a key for it"),
+    OPT_FILE(0, "ca", NULL, verify_opts, server.ca, "replay: certificates to trust, for https"),
     OPT_FLAG(0, "json", verify_opts, json, "what receipts say and what was used as JSON lines"),
     OPT_END,
 };
@@ -76,6 +86,7 @@ struct verify {
     unsigned char signer[TREE_KEY]; /* of the first head */
     int has_signer;
     struct rebuilt rebuilt;
+    struct proof *again; /* the receipt whose answer is computed again; n_entry 0: none was there */
 };
 
 /* ---- keys ------------------------------------------------------------------------------------ */
@@ -216,6 +227,7 @@ static int take_receipt(struct verify *v, const char *file, const struct proof *
     tree_hash_leaf(p->entry, p->n_entry, leaf);
     if (!r)
         r = add_claim(v, file, 0, p->index, leaf, e);
+    *v->again = *p;
     if (!r)
         r = rebuilt_add(&v->rebuilt, p->tenant, p->entry, p->n_entry, v->from_s, v->until_s, e);
     return r ? r : show_receipt(v, file, p, e);
@@ -474,6 +486,15 @@ static int check_foreigners(struct verify *v, int argc, char **argv, struct err 
     return r;
 }
 
+static int replay(const struct verify *v, struct err *e)
+{
+    struct admin_server at = v->o->server;
+
+    at.stall_ms = REPLAY_MS;
+    cmd_note("%s computes the answer again", at.url);
+    return verify_replay(v->again, v->o->replay, &at, e);
+}
+
 static int check_files(struct verify *v, int argc, char **argv, struct err *e)
 {
     int r = each_file(v, argc, argv, claim_all, e);
@@ -486,6 +507,8 @@ static int check_files(struct verify *v, int argc, char **argv, struct err *e)
     }
     if (!r)
         r = rebuilt_end(&v->rebuilt, v->o->json, e);
+    if (!r && v->o->replay)
+        r = v->again->n_entry ? replay(v, e) : err_set(e, ERR_ARG, "--replay: wants one receipt");
     if (!r)
         tell_end(v);
     return r;
@@ -500,14 +523,18 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 
     if (wrong)
         return cmd_usage(cmd, "%s", wrong);
+    if (v.o->replay && argc != 1)
+        return cmd_usage(cmd, "--replay: wants one receipt");
     v.claim = calloc(CLAIMS_MAX, sizeof *v.claim);
     v.counted = calloc((size_t)argc, sizeof *v.counted);
     v.grown = calloc((size_t)argc, sizeof *v.grown);
-    r = v.claim && v.counted && v.grown ? read_keys(&v, &e)
-                                        : err_set(&e, ERR_NOMEM, "out of memory");
+    v.again = calloc(1, sizeof *v.again);
+    r = v.claim && v.counted && v.grown && v.again ? read_keys(&v, &e)
+                                                   : err_set(&e, ERR_NOMEM, "out of memory");
     if (!r)
         r = v.o->entry ? check_foreigners(&v, argc, argv, &e) : check_files(&v, argc, argv, &e);
     rebuilt_done(&v.rebuilt);
+    free(v.again);
     free(v.grown);
     free(v.counted);
     free(v.claim);
@@ -527,6 +554,12 @@ const struct cmd cmd_verify = {
              "elsewhere. Then what was used is summed up, to be compared with a bill. The exit "
              "code is 1\n"
              "where something is wrong.\n"
+             "\n"
+             "With --replay a server of your own computes the answer of one receipt again: the\n"
+             "request goes there, and the tokens of prompt and answer must be those of the entry.\n"
+             "\n"
+             "  gaufre verify --replay request.json -s http://127.0.0.1:8080 receipt.json\n"
+             "\n"
              "docs/receipts.md says what that proves, and what it does not.",
     .opts = opts,
     .opts_size = sizeof(struct verify_opts),

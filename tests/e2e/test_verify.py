@@ -227,6 +227,39 @@ def test_what_the_engine_computed_is_in_the_entry(tmp_path):
     assert server.stop() == 0, server.read_log()[-4000:]
 
 
+def test_an_answer_is_computed_again(tmp_path, cli):
+    """Tokens are compared by their hashes: of a greedy answer, of one whose seed was left open, of choices, and of text prompts."""
+    server = Server(str(tmp_path))
+    chat = {"model": MODEL, "messages": [{"role": "user", "content": "Count."}], "max_tokens": 8}
+
+    def replay(path, body, **changed):
+        _, heads, text = server.request("POST", path, body)
+        found = receipt(server, heads["x-request-id"])
+        (tmp_path / "r.json").write_text(json.dumps(found))
+        (tmp_path / "q.json").write_text(json.dumps({**body, **changed}))
+        return cli("verify", "r.json", "--replay", "q.json", "-s", server.url, cwd=tmp_path)
+
+    for path, body in (("/v1/chat/completions", {**chat, "temperature": 0}), ("/v1/chat/completions", chat), ("/v1/chat/completions", {**chat, "temperature": 1.5, "n": 3}),
+                       ("/v1/chat/completions", {**chat, "temperature": 1, "stream": True, "stream_options": {"include_usage": True}}),
+                       ("/v1/completions", {"model": MODEL, "prompt": ["One two", "A b c"], "n": 2, "max_tokens": 5, "temperature": 1, "seed": -7})):
+        done = replay(path, body)
+        assert done.returncode == 0, (body, done.stderr)
+        assert "computed again: the same prompt, and all " in done.stdout
+    done = replay("/v1/completions", {"model": MODEL, "prompt": ["One two", "A b c"], "max_tokens": 5, "temperature": 1})
+    assert done.returncode == 1 and "drawn at random, for several prompts without a seed" in done.stderr
+    greedy = {**chat, "temperature": 0}
+    done = replay("/v1/chat/completions", greedy, messages=[{"role": "user", "content": "Count!"}])
+    assert done.returncode == 1 and "the prompt has other tokens" in done.stderr
+    done = replay("/v1/chat/completions", greedy, logit_bias={"1": 1}, max_tokens=3)
+    assert done.returncode == 1 and "the answer has other tokens" in done.stderr and "weights " in done.stderr
+    for text, says in (("[]", "wants a JSON object"), ("{", "q.json"), ('{"model": "nobody", "messages": []}', "says:")):
+        (tmp_path / "q.json").write_text(text)
+        done = cli("verify", "r.json", "--replay", "q.json", "-s", server.url, cwd=tmp_path)
+        assert done.returncode == 1 and says in done.stderr
+    assert "wants one receipt" in cli("verify", "r.json", "r.json", "--replay", "q.json", cwd=tmp_path).stderr
+    assert server.stop() == 0
+
+
 @pytest.mark.parametrize("n", range(3))
 def test_no_answer_is_lost_by_a_kill(door, tmp_path, n):
     """Killed at an instant while many ask: what was on the disk is in the log, under a head, once, and as the answer said."""
