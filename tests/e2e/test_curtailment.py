@@ -9,7 +9,7 @@ import pytest
 
 from finding import find_gaufre
 from postgres import postgres  # noqa: F401  fixture
-from serving import wait_for
+from serving import SLOW, wait_for
 from test_sites import stored, world  # noqa: F401  fixtures
 
 pytestmark = pytest.mark.sanitize
@@ -45,6 +45,9 @@ tranches:
 TAIL = "currency: EUR\nroutes: [{route: order}]\n"
 
 
+SOON = 3 if SLOW < 20 else 10  # seconds, in which a command is through
+
+
 def moment(after):
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + after))
 
@@ -66,7 +69,7 @@ def test_a_call_of_the_grid(stored):  # noqa: F811
     """It begins in a moment, goes down within its ramp, holds over a restart, and is cancelled."""
     w = stored(SITES, tail=TAIL).serve()
     assert factor(w) == 1 and w.show("fra1")["curtailment"] is None
-    call, = curtail(w, "fra1", "--to", "10", "--from", moment(2), "--for", "1h", "--ramp", "2s")
+    call, = curtail(w, "fra1", "--to", "10", "--from", moment(SOON), "--for", "1h", "--ramp", "2s")
     assert call["id"] == 1 and call["state"] == "called" and call["target_mw"] == 10 and call["short_notice"]
     assert factor(w) == 1  # it has not begun
     seen = set()

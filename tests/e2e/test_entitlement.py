@@ -206,7 +206,7 @@ def test_the_engine_gives_way(tmp_path):
         keys[t] = {"Authorization": "Bearer " + cli("key", "new", t, "--tenant", t, "--tiers", "priority,default,flex")}
     cli("contract", "amend", tmp_path / "deal.yaml")
     server = Server(str(tmp_path), "-c", tmp_path / "c.yaml")
-    slow = {"model": MODEL, "prompt": "Once upon a time", "max_tokens": 150, "temperature": 0, "ignore_eos": True,
+    slow = {"model": MODEL, "prompt": "Once upon a time", "max_tokens": 400, "temperature": 0, "ignore_eos": True,
             "service_tier": "priority", "stream": True}
 
     def stream(on_text=lambda: None):
