@@ -106,7 +106,7 @@ def converse(url, n):
                 assert e.status_code >= 429, e
                 break
             except openai.APIError:
-                time.sleep(0.1 * 2 ** k * random.uniform(1, 1.2))
+                time.sleep(0.4 * 2 ** k * random.uniform(1, 1.2))  # not before a busy judge has noted the cut
     return whole
 
 
