@@ -2,6 +2,7 @@
  * operator's order. A number that was computed or told by others never looks like one that was measured. */
 
 import * as api from './console_api.js';
+import { PowerHours } from './power_hours.js';
 import { SiteMap } from './site_map.js';
 import { ask_form, h, card, field, meter, new_meter, number, say, set_chip, set_text, Table } from './console_dom.js';
 
@@ -96,7 +97,7 @@ const sensor_table = () => new Table('Sensors', [{ name: 'Sensor', person: (x) =
 
 export function mount(root) {
     const note = h('p.eg-note', { role: 'status' }, 'Loading …');
-    const here = new Meter(), map = new SiteMap(TONES);
+    const here = new Meter(), map = new SiteMap(TONES), hours = new PowerHours();
     let asked_ms = -EVERY_MS, closed = false, list = null, listed_ms = 0, now = null, now_ms = 0;
     const factor = { name: 'Capacity factor', make: () => h('span.co-budget.co-short', null, new_meter(), h('span', null)),
         show: (el, s) => { meter(el.firstChild, 0); el.firstChild.firstChild.style.width = `${100 * s.capacity_factor}%`; set_text(el.lastChild, `${(100 * s.capacity_factor).toFixed(0)} %`); } };
@@ -115,6 +116,8 @@ export function mount(root) {
         const each = list.map((s) => ({ ...s, ...live.get(s.name), meter: now?.energy && now.energy.site === s.name ? now.energy : null }));
         table.update(each);
         map.update(each);
+        hours.el.hidden = !each.length;
+        if (each.length) hours.update(each.map((s) => s.name));
     }
 
     async function load() {
@@ -135,8 +138,8 @@ export function mount(root) {
     }
 
     const sensors = sensor_table(), room = card('Sensors', sensors.el);
-    table.el.hidden = room.hidden = true;
-    root.replaceChildren(h('div.eg', null, h('h1.co-title', null, 'Sites'), map.el, here.el, card('Sites', note, table.el), room));
+    table.el.hidden = room.hidden = hours.el.hidden = true;
+    root.replaceChildren(h('div.eg', null, h('h1.co-title', null, 'Sites'), map.el, hours.el, here.el, card('Sites', note, table.el), room));
     load();
     return {
         update(s) {
@@ -146,6 +149,9 @@ export function mount(root) {
             show();
             if (performance.now() - asked_ms >= EVERY_MS) load();
         },
-        close() { closed = true; },
+        close() {
+            closed = true;
+            hours.close();
+        },
     };
 }

@@ -79,6 +79,7 @@ static const struct route routes[] = {
     {"/admin/v1/contracts", GETS | API_POST, NO_V1, ADMIN, API_ROUTE_ADMIN_CONTRACTS, NULL},
     {"/admin/v1/contracts/", GETS, REST | NO_V1, ADMIN, API_ROUTE_ADMIN_CONTRACT, NULL},
     {"/admin/v1/obligations", GETS, NO_V1, ADMIN, API_ROUTE_ADMIN_OBLIGATIONS, NULL},
+    {"/admin/v1/power", GETS, NO_V1, ADMIN, API_ROUTE_ADMIN_POWER, NULL},
     {"/admin/v1/reload", API_POST, NO_V1, ADMIN, API_ROUTE_ADMIN_RELOAD, NULL},
     {"/admin/v1/drain", GETS | API_POST, NO_V1, OPERATE, API_ROUTE_ADMIN_DRAIN, NULL},
     {"/admin/v1/answers", API_POST, NO_V1, OPERATE, API_ROUTE_ADMIN_TAKE, NULL},

@@ -50,6 +50,7 @@ enum api_route_id {
     API_ROUTE_ADMIN_CONTRACTS,    /* GET, POST */
     API_ROUTE_ADMIN_CONTRACT,     /* GET; its name in match.arg */
     API_ROUTE_ADMIN_OBLIGATIONS,  /* GET */
+    API_ROUTE_ADMIN_POWER,        /* GET */
     API_ROUTE_ADMIN_RELOAD,       /* POST */
     API_ROUTE_ADMIN_PRICES,       /* GET */
     API_ROUTE_ADMIN_DRAIN,        /* GET, POST */

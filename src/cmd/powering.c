@@ -8,12 +8,11 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/day.h"
-#include "books/power_log.h"
+#include "books/power_by_hour.h"
 #include "cloud/site.h"
 #include "cmd/cmd.h"
 #include "cmd/ledger_path.h"
 
-#define HOURS_MAX 87840 /* ten years */
 #define SECOND_US INT64_C(1000000)
 #define DAY_S     86400
 #define KWH_UJ    3.6e12
@@ -49,178 +48,81 @@ static char *moment(int64_t us, char out[32])
     return out;
 }
 
-static json_t *uj_json(power_uj v)
-{
-    char text[POWER_UJ_TEXT_MAX];
-
-    return json_string(power_uj_show(v, text));
-}
-
 /* ---- hours ----------------------------------------------------------------------------------- */
-
-struct hour {
-    struct power_sum sum;
-    struct power_use use;
-    int64_t n_unmetered;
-};
 
 struct hours {
     struct power_opts *o;
-    struct hour *hour;
-    size_t n;
-    int64_t first_us; /* when the first begins */
-    const char *place;
     int n_places;
     struct err *e;
 };
 
-static struct hour *hour_of(struct hours *h, int64_t at_us)
-{
-    return &h->hour[(at_us - h->first_us) / POWER_HOUR_US];
-}
-
-static int add_piece(void *arg, const struct power_entry *r)
-{
-    struct hours *h = arg;
-
-    if (r->piece.from_us >= h->first_us) /* it is within its hour: a piece is of one minute */
-        power_sum_add(&hour_of(h, r->piece.from_us)->sum, &r->piece);
-    return 0;
-}
-
-static int add_drawn(void *arg, const struct power_drawn *d)
-{
-    struct hour *hour = hour_of(arg, d->from_us);
-
-    hour->use = d->use;
-    hour->n_unmetered = d->n_unmetered;
-    return 0;
-}
-
-/* The parts, in the order in which they are shown. */
-static const struct {
-    const char *name, *head;
-    size_t at;
-} parts[] = {
-#define PART(name, head)                                                                           \
-    {                                                                                              \
-#name "_uj", head, offsetof(struct power_parts, name)                                      \
-    }
-    PART(energised, "energised"), PART(used, "used"),
-    PART(lent, "lent"),           PART(backstop, "backstop"),
-    PART(sold, "sold"),           PART(idle, "idle"),
-    PART(curtailed, "curtailed"), PART(encumbered, "encumbered"),
-#undef PART
-};
-
-static power_uj part_of(const struct power_parts *p, size_t i)
-{
-    return *(const power_uj *)(const void *)((const char *)p + parts[i].at);
-}
-
-static int hour_json(const struct hours *h, size_t i, const struct power_parts *p)
-{
-    const struct hour *hour = &h->hour[i];
-    char from[32];
-    json_t *causes = json_object(),
-           *j = json_pack("{s:s, s:s}", "site", h->place, "from",
-                          moment(h->first_us + (int64_t)i * POWER_HOUR_US, from));
-
-    for (size_t k = 0; k < ARRAY_LEN(parts); k++)
-        json_object_set_new(j, parts[k].name, uj_json(part_of(p, k)));
-    for (int c = 0; c < POWER_MEASURED; c++)
-        json_object_set_new(causes, power_cause_name((enum power_cause)c),
-                            uj_json(hour->sum.lost[c]));
-    json_object_set_new(j, "curtailed_by", causes);
-    json_object_set_new(j, "contracted_uj", uj_json(hour->sum.contracted));
-    json_object_set_new(j, "ready_uj", uj_json(hour->sum.ready));
-    json_object_set_new(j, "beyond_uj", uj_json(p->over));
-    json_object_set_new(j, "unknown_s",
-                        json_real((double)(POWER_HOUR_US - hour->sum.watched_us) / 1e6));
-    json_object_set_new(j, "without_energy", json_integer(hour->n_unmetered));
-    return cmd_json(j, JSON_COMPACT);
-}
-
 static void print_parts(const char *first, const struct power_parts *p, int64_t unknown_us)
 {
     printf("%-20s", first);
-    for (size_t k = 0; k < ARRAY_LEN(parts); k++)
-        printf(" %12.3f", (double)part_of(p, k) / KWH_UJ);
+    for (int k = 0; k < POWER_PARTS; k++)
+        printf(" %12.3f", (double)power_part(p, k) / KWH_UJ);
     printf(" %10.1f\n", (double)unknown_us / 6e7);
 }
 
-static void print_head(const struct hours *h)
+static void print_head(const struct hours *h, const char *site)
 {
-    cmd_line(stdout, "%s%s, kWh", h->n_places ? "\n" : "", h->place);
+    cmd_line(stdout, "%s%s, kWh", h->n_places ? "\n" : "", site);
     printf("%-20s", "hour (UTC)");
-    for (size_t k = 0; k < ARRAY_LEN(parts); k++)
-        printf(" %12s", parts[k].head);
+    for (int k = 0; k < POWER_PARTS; k++)
+        printf(" %12s", power_part_name(k));
     printf(" %10s\n", "unknown min");
 }
 
-static void add_parts(struct power_parts *to, const struct power_parts *p)
+static int print_json(const char *site, const struct power_hour *hour, size_t n)
 {
-    to->over += p->over;
-    for (size_t k = 0; k < ARRAY_LEN(parts); k++)
-        *(power_uj *)(void *)((char *)to + parts[k].at) += part_of(p, k);
-}
-
-static int print_hours(struct hours *h)
-{
-    struct power_parts all = {0};
-    int64_t unknown_us = 0, n_unmetered = 0;
     int r = 0;
 
-    if (!h->o->json)
-        print_head(h);
-    for (size_t i = 0; !r && i < h->n; i++) {
-        const struct hour *hour = &h->hour[i];
-        struct power_parts p;
-        char from[32];
-        power_parts(&hour->sum, &hour->use, &p);
-        add_parts(&all, &p);
-        unknown_us += POWER_HOUR_US - hour->sum.watched_us;
-        n_unmetered += hour->n_unmetered;
-        if (h->o->json)
-            r = hour_json(h, i, &p);
-        else
-            print_parts(moment(h->first_us + (int64_t)i * POWER_HOUR_US, from), &p,
-                        POWER_HOUR_US - hour->sum.watched_us);
-    }
-    if (!h->o->json)
-        print_parts("sum", &all, unknown_us);
-    if (all.over)
-        cmd_note("%s: answers drew %.3f kWh more than the site had in the hours in which they "
-                 "ended",
-                 h->place, (double)all.over / KWH_UJ);
-    if (n_unmetered)
-        cmd_note("%s: the energy of %lld answers is not known, and so in 'sold' or 'idle'",
-                 h->place, (long long)n_unmetered);
+    for (size_t i = 0; !r && i < n; i++)
+        r = cmd_json(power_hour_json(site, &hour[i]), JSON_COMPACT);
     return r;
 }
 
-static int is_region(const char *place)
+static void print_hours(const struct hours *h, const char *site, const struct power_hour *hour,
+                        size_t n)
 {
-    return !strncmp(place, POWER_REGION, strlen(POWER_REGION));
+    struct power_parts all = {0};
+    int64_t unknown_us = 0, n_unmetered = 0;
+
+    print_head(h, site);
+    for (size_t i = 0; i < n; i++) {
+        struct power_parts p;
+        char from[32];
+        power_parts(&hour[i].sum, &hour[i].use, &p);
+        power_parts_add(&all, &p);
+        unknown_us += POWER_HOUR_US - hour[i].sum.watched_us;
+        n_unmetered += hour[i].n_unmetered;
+        print_parts(moment(hour[i].from_us, from), &p, POWER_HOUR_US - hour[i].sum.watched_us);
+    }
+    print_parts("sum", &all, unknown_us);
+    if (all.over)
+        cmd_note("%s: answers drew %.3f kWh more than the site had in the hours in which they "
+                 "ended",
+                 site, (double)all.over / KWH_UJ);
+    if (n_unmetered)
+        cmd_note("%s: the energy of %lld answers is not known, and so in 'sold' or 'idle'", site,
+                 (long long)n_unmetered);
 }
 
-static int hours_of(void *arg, const char *place)
+static int hours_of(void *arg, const char *site)
 {
     struct hours *h = arg;
-    struct power_opts *o = h->o;
-    const struct power_query q = {.place = place, .from_us = o->from_us, .until_us = o->until_us};
+    struct power_hour *hour = NULL;
+    size_t n = 0;
     int r;
 
-    if (is_region(place)) /* its sites are listed */
+    if (power_is_region(site)) /* its sites are listed */
         return 0;
-    memset(h->hour, 0, h->n * sizeof *h->hour);
-    h->place = place;
-    r = power_log_each(o->path, &q, add_piece, h, h->e);
-    if (!r)
-        r = power_log_drawn(o->path, place, o->from_us, o->until_us, add_drawn, h, h->e);
-    if (!r)
-        r = print_hours(h);
-    h->place = NULL;
+    r = power_hours(h->o->path, site, h->o->from_us, h->o->until_us, &hour, &n, h->e);
+    if (!r && h->o->json)
+        r = print_json(site, hour, n);
+    else if (!r)
+        print_hours(h, site, hour, n);
+    free(hour);
     h->n_places++;
     return r;
 }
@@ -228,22 +130,10 @@ static int hours_of(void *arg, const char *place)
 static int hours(struct power_opts *o, const char *place, struct err *e)
 {
     struct hours h = {.o = o, .e = e};
-    int r;
 
-    if (place && is_region(place))
+    if (place && power_is_region(place))
         return err_set(e, ERR_ARG, "hours are of sites: what work drew is booked by site");
-    o->from_us -= o->from_us % POWER_HOUR_US;
-    o->until_us += (POWER_HOUR_US - o->until_us % POWER_HOUR_US) % POWER_HOUR_US;
-    h.first_us = o->from_us;
-    h.n = (size_t)((o->until_us - o->from_us) / POWER_HOUR_US);
-    if (h.n > HOURS_MAX)
-        return err_set(e, ERR_ARG, "at most ten years at a time");
-    h.hour = calloc(h.n, sizeof *h.hour);
-    if (!h.hour)
-        return err_set(e, ERR_NOMEM, "out of memory");
-    r = place ? hours_of(&h, place) : power_log_places(o->path, hours_of, &h, e);
-    free(h.hour);
-    return r;
+    return place ? hours_of(&h, place) : power_log_places(o->path, hours_of, &h, e);
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */
@@ -341,12 +231,13 @@ static const struct verb {
 /* A site, or "region:NAME". */
 static int is_place(const char *s)
 {
-    return site_name_ok(is_region(s) ? s + strlen(POWER_REGION) : s);
+    return site_name_ok(power_is_region(s) ? s + strlen(POWER_REGION) : s);
 }
 
 static const char *read_span(struct power_opts *o, const char *verb)
 {
-    int64_t now_s = clock_wall_us() / SECOND_US, from_s = now_s - DAY_S, until_s = now_s;
+    int64_t now_s = clock_wall_us() / SECOND_US + 1; /* with the second that it is */
+    int64_t from_s = now_s - DAY_S, until_s = now_s;
 
     if (!strcmp(verb, "notes")) { /* few: all of them */
         from_s = 0;

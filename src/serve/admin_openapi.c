@@ -216,6 +216,14 @@ static const struct operation {
      0,
      0,
      {"as_of", "known_on"}},
+    {"/admin/v1/power",
+     "get",
+     "getPower",
+     "What the power of sites became, hour by hour: the last day, or at most ten years",
+     200,
+     0,
+     0,
+     {"site", "from", "to"}},
     {"/admin/v1/reload",
      "post",
      "reload",
@@ -501,7 +509,8 @@ static json_t *query_schema(const char *name)
     if (!strcmp(name, "offset") || !strcmp(name, "after") || !strcmp(name, "before"))
         return json_pack("{s:s, s:i, s:I}", "type", "integer", "minimum", 0, "maximum",
                          (json_int_t)1 << 53);
-    if (!strcmp(name, "as_of") || !strcmp(name, "known_on"))
+    if (!strcmp(name, "as_of") || !strcmp(name, "known_on") || !strcmp(name, "from") ||
+        !strcmp(name, "to"))
         return json_pack("{s:s, s:s}", "type", "string", "format", "date");
     if (!strcmp(name, "tenant"))
         return json_pack("{s:s, s:i}", "type", "string", "maxLength", ACCOUNT_NAME_MAX - 1);
@@ -519,12 +528,8 @@ static json_t *parameters_of(const struct operation *o)
     for (int i = 0; i < (int)ARRAY_LEN(o->query) && o->query[i]; i++)
         json_array_append_new(j, parameter(o->query[i], "query", query_schema(o->query[i])));
     if (!strcmp(o->id, "getUsage")) {
-        json_array_append_new(
-            j, parameter("from", "query",
-                         json_pack("{s:s, s:s}", "type", "string", "format", "date")));
-        json_array_append_new(
-            j,
-            parameter("to", "query", json_pack("{s:s, s:s}", "type", "string", "format", "date")));
+        json_array_append_new(j, parameter("from", "query", query_schema("from")));
+        json_array_append_new(j, parameter("to", "query", query_schema("to")));
     }
     return j;
 }

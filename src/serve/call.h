@@ -291,6 +291,10 @@ int call_admin_answer(struct call *c, int status, json_t *j, struct err *e);
 struct account_who call_admin_who(const struct call *c, char text[CALL_ACTOR_MAX]);
 /* A day in the query (UTC): when it begins; *ret stays as it is where there is none. */
 int call_admin_day(const struct call *c, const char *name, int64_t *ret, struct err *e);
+/* A text in the query, into `text`; *ret stays as it is where there is none. ERR_ARG: it has cap
+ * bytes or more. */
+int call_admin_text(const struct call *c, const char *name, char *text, size_t cap,
+                    const char **ret, struct err *e);
 int call_admin_accounts(struct call *c, struct err *e);
 int call_admin_audit(struct call *c, struct err *e);
 int call_admin_usage(struct call *c, struct err *e);
@@ -304,6 +308,7 @@ int call_admin_curtailments(struct call *c, struct err *e); /* call_curtail.c */
 int call_admin_curtailment(struct call *c, struct err *e);
 int call_admin_contracts(struct call *c, struct err *e);   /* call_contract.c */
 int call_admin_obligations(struct call *c, struct err *e); /* the same */
+int call_admin_power(struct call *c, struct err *e);       /* call_power.c */
 int call_account(struct call *c, struct err *e);
 void call_show_openapi(struct call *c); /* io thread */
 
@@ -390,7 +395,7 @@ void call_proof_begin(struct call *c);  /* io thread: its jobs are about to be s
 void call_proof_token(struct call *c, const struct call_job *j, const struct event *ev);
 const struct cloud_evidence *call_proof_end(struct call *c); /* so far */
 int call_show_growth(struct call *c, struct err *e);
-int call_show_receipt(struct call *c, struct err *e);        /* any thread, as call_admin.c */
+int call_show_receipt(struct call *c, struct err *e); /* any thread, as call_admin.c */
 
 /* call_tool.c: any thread, as call_prep; call_tell: io thread. */
 int call_parse_tokenize(struct call *c, const struct api_options *o, struct err *e);

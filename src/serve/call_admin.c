@@ -68,9 +68,8 @@ static int query_count(const struct call *c, const char *name, int64_t usual, in
     return 0;
 }
 
-/* A text in the query; *ret stays as it is where there is none. */
-static int query_name(const struct call *c, const char *name, char *text, size_t cap,
-                      const char **ret, struct err *e)
+int call_admin_text(const struct call *c, const char *name, char *text, size_t cap,
+                    const char **ret, struct err *e)
 {
     char whole[512];
 
@@ -121,7 +120,7 @@ static int list(struct doing *d, struct accounts *a, struct err *e)
     if (!r)
         r = query_count(d->c, "offset", 0, NUMBER_MAX, &d->offset, e);
     if (!r)
-        r = query_name(d->c, "tenant", tenant, sizeof tenant, &d->tenant, e);
+        r = call_admin_text(d->c, "tenant", tenant, sizeof tenant, &d->tenant, e);
     d->list = json_array();
     if (!r)
         r = accounts_each(a, (int)d->kind, -1, list_one, d, e);
@@ -438,8 +437,8 @@ int call_admin_usage(struct call *c, struct err *e)
                              "by: wants tenant, team, key, labels, model, supplier, site, "
                              "contract, day or all");
     for (size_t k = 0; k < ARRAY_LEN(filters); k++) {
-        r = query_name(c, filters[k].name, text[k], k ? sizeof text[k] : ACCOUNT_NAME_MAX,
-                       filters[k].to, e);
+        r = call_admin_text(c, filters[k].name, text[k], k ? sizeof text[k] : ACCOUNT_NAME_MAX,
+                            filters[k].to, e);
         if (r)
             return r;
     }

@@ -64,6 +64,7 @@ static const struct endpoint rows[API_ROUTE_N] = {
     [API_ROUTE_ADMIN_CONTRACTS] = {.administer = call_admin_contracts},
     [API_ROUTE_ADMIN_CONTRACT] = {.administer = call_admin_contracts},
     [API_ROUTE_ADMIN_OBLIGATIONS] = {.administer = call_admin_obligations},
+    [API_ROUTE_ADMIN_POWER] = {.administer = call_admin_power},
     [API_ROUTE_ADMIN_RELOAD] = {.administer = call_admin_reload},
     [API_ROUTE_ADMIN_DRAIN] = {.administer = call_admin_drain},
     [API_ROUTE_ADMIN_TAKE] = {.administer = call_admin_take},

@@ -3,6 +3,7 @@ import datetime
 import re
 
 from browsing import wait_for
+from looks import LOOKS, faults
 from playwright.sync_api import expect
 import pytest
 from test_accounts import Cloud
@@ -127,6 +128,39 @@ def test_sites_and_admission(pages, tmp_path):
     served = row(page, "In admission", "acme-2026")
     expect(served).to_contain_text("25 of 50, declared")
     expect(served).to_contain_text(re.compile(r"[1-9]\d* tokens"))
+
+
+def test_what_power_became(pages, tmp_path):
+    """Bars whose parts are all that was energised, and their sums."""
+    c = House(tmp_path, None)
+    pages.after.append(c.stop)
+    admin = Admin(c)
+    page = enter(pages, c.server.url, admin.key, "sites", size="wide")
+    room = page.get_by_role("region", name="What power became")
+    expect(room).to_contain_text("Nobody watched the power of a site in this time.")
+    c.stop()  # what was seen so far is written then
+    Cloud.serve(c)
+    page = enter(pages, c.server.url, admin.key, "sites", size="wide")
+    room = page.get_by_role("region", name="What power became")
+    parts = room.get_by_role("table", name="Power by part")
+    expect(parts.locator("tbody tr")).to_have_count(8)
+    page.select_option("#power-site", "fra1")
+    # Of 40 MW there 10 are held for others, and of the rest a half is curtailed; the other site loses nothing.
+    expect(parts.locator("tr").filter(has_text="held for other uses")).to_contain_text("25.0 %")
+    expect(parts.locator("tr").filter(has_text="curtailed")).to_contain_text("37.5 %")
+    expect(parts.locator("tr").filter(has_text="idle")).to_contain_text("37.5 %")
+    expect(parts.locator("tr").filter(has_text="energised, in all")).to_contain_text("minutes unknown")
+    heights = room.locator(".co-hour").last.locator("i").evaluate_all("(l) => l.map((e) => [e.dataset.part, parseFloat(e.style.height)])")
+    total = sum(h for _, h in heights)
+    assert {p for p, _ in heights} == {"idle", "curtailed", "encumbered"} and 0 < total <= 100.01
+    page.select_option("#power-span", "31")
+    expect(parts.locator("tr").filter(has_text="curtailed")).to_contain_text("37.5 %")
+    page.select_option("#power-site", "iad1")
+    expect(parts.locator("tr").filter(has_text="idle")).to_contain_text("100.0 %")
+    for size, theme, text in LOOKS[:3]:
+        page = enter(pages, c.server.url, admin.key, "sites", size=size, theme=theme, text=text)
+        page.wait_for_selector(".co-hour i", state="attached")
+        assert faults(page) == [], (size, text)
 
 
 def test_many(pages, admin):

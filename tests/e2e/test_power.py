@@ -82,6 +82,20 @@ def test_hours_are_written_and_sum(world):
     assert sum(int(h["energised_uj"]) for h in hours) == sum(p["energised_uj"] for p in fra1)
     assert sum(h["unknown_s"] for h in hours) == pytest.approx(
         3600 * len(hours) - sum(p["until_us"] - p["from_us"] for p in fra1) / 1e6)
+    # The admin API tells the same.
+    root = gaufre(world, "key", "new", "root", "--tenant", "acme", "--admin", "yes").strip()
+    server = Server(str(world), "-c", world / "c.yaml", "--accounts", world / "accounts.db", models=[])
+    for query, want in (("?site=fra1", {"fra1"}), ("", {"fra1", "osl1"}), ("?site=fra1&from=1970-01-01", {"fra1"}), ("?from=2020-01-01&to=2020-01-03", set()),
+                        ("?site=nowhere", set()), ("?site=region:eu", set()), ("?from=2099-01-01", set()), ("?from=2026-02-30", "a day"), ("?to=soon", "a day")):
+        status, _, body = server.request("GET", f"/admin/v1/power{query}", None, {"Authorization": f"Bearer {root}"})
+        if isinstance(want, str):
+            assert status == 400 and want in json.loads(body)["error"]["message"]
+            continue
+        data = json.loads(body)["data"]
+        assert status == 200 and {h["site"] for h in data} == want
+        assert all(sum(int(h[f"{p}_uj"]) for p in PARTS) == int(h["energised_uj"]) for h in data)
+        assert sum(int(h["energised_uj"]) for h in data if h["site"] == "fra1") >= (sum(int(h["energised_uj"]) for h in hours) if "fra1" in want else 0)
+    assert server.stop() == 0
     db = sqlite3.connect(world / "ledger.db")
     drew = db.execute("SELECT sum(energy_uj) FROM usage WHERE site = 'fra1'").fetchone()[0]
     db.close()
