@@ -5,11 +5,14 @@ import json
 import pathlib
 import re
 import sqlite3
+import subprocess
+import time
 from decimal import Decimal
 
 import pytest
 import yaml
 
+from finding import find_gaufre
 from postgres import postgres  # noqa: F401  fixture
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -248,3 +251,30 @@ def test_report(cli, tmp_path):
     stored = json.loads(cli("contract", "report", "--json", "--as-of", day, "-a", where).stdout)
     assert stored == report
     assert "is there twice" in cli("contract", "report", str(EXAMPLES[0]), str(EXAMPLES[0])).stderr
+
+
+def test_an_amendment_is_there_or_not(cli, tmp_path, env):
+    """Killed at any instant of its way: versions are whole, follow each other, and the log has each."""
+    where, path = str(tmp_path / "accounts.db"), tmp_path / "a.yaml"
+    text = (ROOT / "examples/contracts/spread-3.yaml").read_text()
+    path.write_text(text)
+    assert cli("contract", "amend", str(path), "-a", where).returncode == 0
+    began = time.monotonic()
+    path.write_text(text.replace("mw: 12", "mw: 13"))
+    assert cli("contract", "amend", str(path), "-a", where).returncode == 0
+    took = time.monotonic() - began
+    told = 2
+    for i in range(12):
+        path.write_text(text.replace("mw: 12", f"mw: {20 + i}"))
+        amending = subprocess.Popen([find_gaufre(), "contract", "amend", str(path), "-a", where], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+        time.sleep(took * (i + 1) / 12)
+        amending.kill()
+        told += amending.wait() == 0
+    history = [json.loads(line) for line in cli("contract", "history", "spread-3", "--json", "-a", where).stdout.splitlines()]
+    assert [v["version"] for v in history] == list(range(1, len(history) + 1)) and told <= len(history) <= 14
+    for v in history:
+        shown = json.loads(cli("contract", "show", f"spread-3@{v['version']}", "--json", "-a", where).stdout)
+        assert shown["tranches"][0]["mw"] in (12, 13, *range(20, 32))
+    done = cli("audit", "--changes", "-a", where)
+    assert done.returncode == 0 and done.stdout.count("amend contract spread-3") == len(history)
+    assert cli("contract", "amend", str(path), "-a", where).returncode == 0  # and nothing is locked
