@@ -26,6 +26,25 @@ void admin_put_part(struct buf *out, const char *name)
     }
 }
 
+const char *admin_told(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+
+    return s ? s : "-";
+}
+
+const char *admin_number(const json_t *o, const char *key, const char *unit,
+                         char out[ADMIN_NUMBER_MAX])
+{
+    const json_t *n = json_object_get(o, key);
+
+    if (json_is_number(n))
+        snprintf(out, ADMIN_NUMBER_MAX, "%.6g%s", json_number_value(n), unit);
+    else
+        snprintf(out, ADMIN_NUMBER_MAX, "-");
+    return out;
+}
+
 int admin_read_key(const struct admin_server *at, struct buf *out, struct err *e)
 {
     const char *key = at->key_env ? getenv(at->key_env) : NULL;

@@ -38,6 +38,11 @@ int admin_ask(const struct admin_server *at, const char *method, const char *pat
 
 /* Append the key's text; nothing where none is said. ERR_ARG. The caller wipes it. */
 int admin_read_key(const struct admin_server *at, struct buf *out, struct err *e);
+/* A member of an answer as text, and a number with what stands behind it; "-": it is not there. */
+#define ADMIN_NUMBER_MAX 48
+const char *admin_told(const json_t *o, const char *key);
+const char *admin_number(const json_t *o, const char *key, const char *unit,
+                         char out[ADMIN_NUMBER_MAX]);
 /* A name as one part of a path. */
 void admin_put_part(struct buf *out, const char *name);
 

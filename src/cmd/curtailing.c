@@ -80,30 +80,12 @@ static int make_body(const struct curtail_opts *o, json_t **ret, struct err *e)
 
 /* ---- showing --------------------------------------------------------------------------------- */
 
-static const char *told(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-
-    return s ? s : "-";
-}
-
-static const char *number(const json_t *o, const char *key, const char *unit, char out[48])
-{
-    const json_t *n = json_object_get(o, key);
-
-    if (json_is_number(n))
-        snprintf(out, 48, "%.6g%s", json_number_value(n), unit);
-    else
-        snprintf(out, 48, "-");
-    return out;
-}
-
 static const char *target(const json_t *c, char out[48])
 {
     const json_t *share = json_object_get(c, "target_share");
 
     if (!json_is_number(share))
-        return number(c, "target_mw", " MW", out);
+        return admin_number(c, "target_mw", " MW", out);
     snprintf(out, 48, "%.6g%%", json_number_value(share) * 100);
     return out;
 }
@@ -112,8 +94,8 @@ static void print_row(const json_t *c)
 {
     char id[48], to[48];
 
-    cmd_line(stdout, "%-6s %-10s %-21s %-21s %-10s %s", number(c, "id", "", id), told(c, "state"),
-             told(c, "from"), told(c, "until"), target(c, to),
+    cmd_line(stdout, "%-6s %-10s %-21s %-21s %-10s %s", admin_number(c, "id", "", id),
+             admin_told(c, "state"), admin_told(c, "from"), admin_told(c, "until"), target(c, to),
              json_is_true(json_object_get(c, "short_notice")) ? "short notice" : "");
 }
 
@@ -121,9 +103,10 @@ static void print_baseline(const json_t *b)
 {
     char power[48], days[48];
 
-    cmd_line(stdout, "  %-26s %s, by %s%s%s%s", "without it", number(b, "mw", " MW", power),
-             told(b, "method"), json_is_integer(json_object_get(b, "days")) ? " (" : "",
-             json_is_integer(json_object_get(b, "days")) ? number(b, "days", " days", days) : "",
+    cmd_line(stdout, "  %-26s %s, by %s%s%s%s", "without it", admin_number(b, "mw", " MW", power),
+             admin_told(b, "method"), json_is_integer(json_object_get(b, "days")) ? " (" : "",
+             json_is_integer(json_object_get(b, "days")) ? admin_number(b, "days", " days", days)
+                                                         : "",
              json_is_integer(json_object_get(b, "days")) ? ")" : "");
 }
 
@@ -134,18 +117,21 @@ static void print_estimate(const json_t *j)
     size_t i;
 
     print_baseline(json_object_get(j, "baseline"));
-    cmd_line(stdout, "  %-26s %s", "capacity lost", number(j, "capacity_lost_mwh", " MWh", a));
-    cmd_line(stdout, "  %-26s %s", "less used", number(j, "reduced_mwh", " MWh", a));
-    cmd_line(stdout, "  %-26s %s %s", "it earns", told(j, "credit"), told(j, "currency"));
-    cmd_line(stdout, "  %-26s %s %s", "clawback at most", told(j, "clawback_at_most"),
-             told(j, "currency"));
+    cmd_line(stdout, "  %-26s %s", "capacity lost",
+             admin_number(j, "capacity_lost_mwh", " MWh", a));
+    cmd_line(stdout, "  %-26s %s", "less used", admin_number(j, "reduced_mwh", " MWh", a));
+    cmd_line(stdout, "  %-26s %s %s", "it earns", admin_told(j, "credit"),
+             admin_told(j, "currency"));
+    cmd_line(stdout, "  %-26s %s %s", "clawback at most", admin_told(j, "clawback_at_most"),
+             admin_told(j, "currency"));
     cmd_line(stdout, "  %-26s %s, credits of %s before any cap", "contracts are short of",
-             number(j, "shortfall_mwh", " MWh", a), told(j, "shortfall_credits"));
+             admin_number(j, "shortfall_mwh", " MWh", a), admin_told(j, "shortfall_credits"));
     json_array_foreach(list, i, row)
     {
-        cmd_line(stdout, "    %s/%s: %s, short of %s, credit %s %s", told(row, "contract"),
-                 told(row, "tranche"), number(row, "mw", " MW", a),
-                 number(row, "short_mwh", " MWh", b), told(row, "credit"), told(row, "currency"));
+        cmd_line(stdout, "    %s/%s: %s, short of %s, credit %s %s", admin_told(row, "contract"),
+                 admin_told(row, "tranche"), admin_number(row, "mw", " MW", a),
+                 admin_number(row, "short_mwh", " MWh", b), admin_told(row, "credit"),
+                 admin_told(row, "currency"));
     }
 }
 
@@ -155,25 +141,27 @@ static void print_settled(const json_t *j)
 
     cmd_line(stdout, "  what came of it, while it held:");
     print_baseline(json_object_get(j, "baseline"));
-    cmd_line(stdout, "  %-26s %s of %s, %s above", "used", number(j, "used_mwh", " MWh", a),
-             number(j, "allowed_mwh", " MWh", b), number(j, "over_mwh", " MWh", c));
+    cmd_line(stdout, "  %-26s %s of %s, %s above", "used", admin_number(j, "used_mwh", " MWh", a),
+             admin_number(j, "allowed_mwh", " MWh", b), admin_number(j, "over_mwh", " MWh", c));
     cmd_line(stdout, "  %-26s %s, credit %s, clawback %s", "less than without it",
-             number(j, "reduced_mwh", " MWh", a), told(j, "credit"), told(j, "clawback"));
+             admin_number(j, "reduced_mwh", " MWh", a), admin_told(j, "credit"),
+             admin_told(j, "clawback"));
 }
 
 static void print_whole(const json_t *c)
 {
     char to[48], ramp[48], id[48];
 
-    cmd_line(stdout, "curtailment %s of %s: %s", number(c, "id", "", id), told(c, "site"),
-             json_is_integer(json_object_get(c, "id")) ? told(c, "state")
+    cmd_line(stdout, "curtailment %s of %s: %s", admin_number(c, "id", "", id),
+             admin_told(c, "site"),
+             json_is_integer(json_object_get(c, "id")) ? admin_told(c, "state")
                                                        : "DRY RUN, nothing is taken");
-    cmd_line(stdout, "  %-26s %s from %s until %s, ramp %s%s", "at most", target(c, to),
-             told(c, "from"), told(c, "until"), number(c, "ramp_seconds", " s", ramp),
-             json_is_true(json_object_get(c, "short_notice")) ? ", at shorter notice than agreed"
-                                                              : "");
+    cmd_line(
+        stdout, "  %-26s %s from %s until %s, ramp %s%s", "at most", target(c, to),
+        admin_told(c, "from"), admin_told(c, "until"), admin_number(c, "ramp_seconds", " s", ramp),
+        json_is_true(json_object_get(c, "short_notice")) ? ", at shorter notice than agreed" : "");
     if (json_is_string(json_object_get(c, "cancelled_at")))
-        cmd_line(stdout, "  %-26s %s", "cancelled", told(c, "cancelled_at"));
+        cmd_line(stdout, "  %-26s %s", "cancelled", admin_told(c, "cancelled_at"));
     print_estimate(json_object_get(c, "estimate"));
     if (json_is_object(json_object_get(c, "settled")))
         print_settled(json_object_get(c, "settled"));

@@ -52,25 +52,6 @@ static int ask(const struct site_opts *o, const char *name, const char *send, js
 
 /* ---- showing --------------------------------------------------------------------------------- */
 
-static const char *told(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-
-    return s ? s : "-";
-}
-
-/* A number as text with what stands behind it; "-": it is not known. */
-static const char *number(const json_t *o, const char *key, const char *unit, char out[48])
-{
-    const json_t *n = json_object_get(o, key);
-
-    if (json_is_number(n))
-        snprintf(out, 48, "%.6g%s", json_number_value(n), unit);
-    else
-        snprintf(out, 48, "-");
-    return out;
-}
-
 static void print_head(void)
 {
     printf("%-20s %-14s %-13s %7s %8s %8s %8s %9s %9s\n", "site", "region", "state", "factor",
@@ -81,11 +62,12 @@ static int print_row(const json_t *s)
 {
     char factor[48], running[48], waiting[48], places[48], grams[48], free[48];
 
-    cmd_line(stdout, "%-20s %-14s %-13s %7s %8s %8s %8s %9s %9s", told(s, "name"),
-             told(s, "region"), told(s, "state"), number(s, "capacity_factor", "", factor),
-             number(s, "running", "", running), number(s, "waiting", "", waiting),
-             number(s, "places", "", places), number(s, "free_mw", "", free),
-             number(json_object_get(s, "carbon_grams_per_kwh"), "location", "", grams));
+    cmd_line(stdout, "%-20s %-14s %-13s %7s %8s %8s %8s %9s %9s", admin_told(s, "name"),
+             admin_told(s, "region"), admin_told(s, "state"),
+             admin_number(s, "capacity_factor", "", factor),
+             admin_number(s, "running", "", running), admin_number(s, "waiting", "", waiting),
+             admin_number(s, "places", "", places), admin_number(s, "free_mw", "", free),
+             admin_number(json_object_get(s, "carbon_grams_per_kwh"), "location", "", grams));
     return 0;
 }
 
@@ -97,7 +79,7 @@ static void print_said(const json_t *said, const char *who, const char *name)
     const char *cause = json_string_value(json_object_get(o, "cause"));
     char factor[48];
 
-    cmd_line(stdout, "    %-22s %s%s%s", name, number(o, "capacity_factor", "", factor),
+    cmd_line(stdout, "    %-22s %s%s%s", name, admin_number(o, "capacity_factor", "", factor),
              state ? ", " : "", state ? state : "");
     if (wrong)
         cmd_line(stdout, "    %-22s NOT READ: %s", "", wrong);
@@ -111,10 +93,10 @@ static void print_sensor(const json_t *s)
     const char *wrong = json_string_value(json_object_get(s, "error"));
     char value[48], age[48], factor[48];
 
-    cmd_line(stdout, "    %-22s %-13s %9s %-3s %-9s age %-9s factor %-5s %s", told(s, "name"),
-             told(s, "quantity"), number(s, "value", "", value), told(s, "unit"),
-             told(s, "quality"), number(s, "age_seconds", " s", age),
-             number(s, "capacity_factor", "", factor), told(s, "source"));
+    cmd_line(stdout, "    %-22s %-13s %9s %-3s %-9s age %-9s factor %-5s %s", admin_told(s, "name"),
+             admin_told(s, "quantity"), admin_number(s, "value", "", value), admin_told(s, "unit"),
+             admin_told(s, "quality"), admin_number(s, "age_seconds", " s", age),
+             admin_number(s, "capacity_factor", "", factor), admin_told(s, "source"));
     if (wrong)
         cmd_line(stdout, "    %-22s NOT READ: %s", "", wrong);
 }
@@ -126,15 +108,15 @@ static void print_life(const json_t *s)
     char factor[48];
     size_t i;
 
-    cmd_line(stdout, "  %-24s %s", "state", told(s, "state"));
+    cmd_line(stdout, "  %-24s %s", "state", admin_told(s, "state"));
     json_array_foreach(steps, i, step)
     {
         cmd_line(stdout, "    %s %-20s planned %-22s actual %-22s%s%s%s",
-                 json_is_true(json_object_get(step, "holds")) ? "*" : " ", told(step, "state"),
-                 told(step, "planned"), told(step, "actual"),
+                 json_is_true(json_object_get(step, "holds")) ? "*" : " ",
+                 admin_told(step, "state"), admin_told(step, "planned"), admin_told(step, "actual"),
                  json_is_number(json_object_get(step, "capacity_factor")) ? " factor " : "",
                  json_is_number(json_object_get(step, "capacity_factor"))
-                     ? number(step, "capacity_factor", "", factor)
+                     ? admin_number(step, "capacity_factor", "", factor)
                      : "",
                  json_is_true(json_object_get(step, "late")) ? " LATE" : "");
     }
@@ -146,8 +128,9 @@ static void print_curtailment(const json_t *c)
     char id[48];
 
     if (json_is_object(c))
-        cmd_line(stdout, "    %-22s %s until %s, by %s%s", "", told(c, "phase"), told(c, "until"),
-                 is_call ? "call " : "a schedule", is_call ? number(c, "id", "", id) : "");
+        cmd_line(stdout, "    %-22s %s until %s, by %s%s", "", admin_told(c, "phase"),
+                 admin_told(c, "until"), is_call ? "call " : "a schedule",
+                 is_call ? admin_number(c, "id", "", id) : "");
 }
 
 static void print_power(const json_t *s)
@@ -157,15 +140,16 @@ static void print_power(const json_t *s)
     size_t i;
 
     cmd_line(stdout, "  %-24s %s contracted, %s energised, %s encumbered, %s free (%s)", "power",
-             number(s, "contracted_mw", " MW", a), number(s, "energised_mw", " MW", b),
-             number(s, "encumbered_mw", " MW", c), number(s, "free_mw", " MW", d),
-             told(s, "power_basis"));
+             admin_number(s, "contracted_mw", " MW", a), admin_number(s, "energised_mw", " MW", b),
+             admin_number(s, "encumbered_mw", " MW", c), admin_number(s, "free_mw", " MW", d),
+             admin_told(s, "power_basis"));
     json_array_foreach(rows, i, row)
     {
         if (json_is_string(json_object_get(row, "from")))
             cmd_line(stdout, "    from %-17s %9s contracted, %9s energised, %9s encumbered",
-                     told(row, "from"), number(row, "contracted_mw", "", a),
-                     number(row, "energised_mw", "", b), number(row, "encumbered_mw", "", c));
+                     admin_told(row, "from"), admin_number(row, "contracted_mw", "", a),
+                     admin_number(row, "energised_mw", "", b),
+                     admin_number(row, "encumbered_mw", "", c));
     }
 }
 
@@ -176,9 +160,10 @@ static void print_energy(const json_t *s)
 
     if (json_is_object(e))
         cmd_line(stdout, "  %-24s %s, %s, %s, off by %s of it at most; of %s requests not known",
-                 "energy of these", number(e, "joules", " J", joules), told(e, "boundary"),
-                 told(e, "method"), number(e, "uncertainty", "", off),
-                 number(s, "requests_unmetered", "", unmetered));
+                 "energy of these", admin_number(e, "joules", " J", joules),
+                 admin_told(e, "boundary"), admin_told(e, "method"),
+                 admin_number(e, "uncertainty", "", off),
+                 admin_number(s, "requests_unmetered", "", unmetered));
     else
         cmd_line(stdout, "  %-24s not known", "energy of these");
 }
@@ -191,7 +176,7 @@ static void print_whole(const json_t *s)
     const json_t *sensors = json_object_get(s, "sensors");
     char a[48], b[48], c[48];
 
-    cmd_line(stdout, "site %s, region %s", told(s, "name"), told(s, "region"));
+    cmd_line(stdout, "site %s, region %s", admin_told(s, "name"), admin_told(s, "region"));
     if (json_array_size(tenants)) {
         for (size_t i = 0; i < json_array_size(tenants); i++) {
             const char *t = json_string_value(json_array_get(tenants, i));
@@ -202,7 +187,7 @@ static void print_whole(const json_t *s)
     }
     print_life(s);
     cmd_line(stdout, "  %-24s %s, the lowest of:", "capacity factor",
-             number(s, "capacity_factor", "", a));
+             admin_number(s, "capacity_factor", "", a));
     print_said(said, "configuration", "configuration");
     print_said(said, "file", "capacity_file");
     print_said(said, "operator", "operator");
@@ -216,18 +201,18 @@ static void print_whole(const json_t *s)
     for (size_t i = 0; i < json_array_size(sensors); i++)
         print_sensor(json_array_get(sensors, i));
     cmd_line(stdout, "  %-24s %s running, %s waiting, %s places, suppliers: %s", "now",
-             number(s, "running", "", a), number(s, "waiting", "", b), number(s, "places", "", c),
-             number(s, "suppliers", "", (char[48]){0}));
-    cmd_line(stdout, "  %-24s %s since the start", "requests", number(s, "requests", "", a));
+             admin_number(s, "running", "", a), admin_number(s, "waiting", "", b),
+             admin_number(s, "places", "", c), admin_number(s, "suppliers", "", (char[48]){0}));
+    cmd_line(stdout, "  %-24s %s since the start", "requests", admin_number(s, "requests", "", a));
     print_energy(s);
     print_power(s);
-    cmd_line(stdout, "  %-24s %s%s", "PUE", number(s, "pue", "", a),
+    cmd_line(stdout, "  %-24s %s%s", "PUE", admin_number(s, "pue", "", a),
              json_is_true(json_object_get(s, "pue_measured")) ? ", measured" : "");
     cmd_line(stdout, "  %-24s %s location-based, %s market-based", "gCO2e/kWh, this hour",
-             number(carbon, "location", "", a), number(carbon, "market", "", b));
+             admin_number(carbon, "location", "", a), admin_number(carbon, "market", "", b));
     if (wrong)
         cmd_line(stdout, "  %-24s NOT READ: %s", "", wrong);
-    cmd_line(stdout, "  %-24s %s", "time zone", told(s, "time_zone"));
+    cmd_line(stdout, "  %-24s %s", "time zone", admin_told(s, "time_zone"));
 }
 
 /* ---- the verbs ------------------------------------------------------------------------------- */

@@ -37,21 +37,6 @@ const struct config_setting serve_curtail_settings[] = {
     {0},
 };
 
-struct reading {
-    struct serve_config *c;
-    struct config_doc *d;
-    struct serve_site *p;
-};
-
-/* Say it of a member where it is written, or of the whole map where it is not. */
-static int fault(const struct reading *r, struct config_node *map, const char *key, const char *why,
-                 struct err *e)
-{
-    struct config_node *v = config_member(map, key);
-
-    return config_err(r->d, v ? v : map, e, "site %s: %.300s", r->p->name, why);
-}
-
 /* "07:30" as minutes, "24:00" too; -1. */
 static int clock_read(const char *s)
 {
@@ -97,54 +82,55 @@ static int read_days(const struct config_strs *days, unsigned *ret)
     return 0;
 }
 
-static int read_time(const struct reading *r, struct config_node *map,
+static int read_time(const struct site_list_reading *r, struct config_node *map,
                      const struct told_schedule *told, struct site_schedule *s, struct err *e)
 {
     if (!told->hours == !told->from)
-        return fault(r, map, "from", "curtailment: hours, or from and for: one of them", e);
+        return site_fault(r, map, "from", "curtailment: hours, or from and for: one of them", e);
     if (told->hours) {
         if (told->lasts >= 0)
-            return fault(r, map, "for", "for: hours say how long", e);
+            return site_fault(r, map, "for", "for: hours say how long", e);
         if (read_hours(told->hours, s))
-            return fault(r, map, "hours", "hours: wants two times of a day: 17:00-19:30", e);
+            return site_fault(r, map, "hours", "hours: wants two times of a day: 17:00-19:30", e);
         return read_days(&told->days, &s->days)
-                   ? fault(r, map, "days", "days: wants words of mon, tue, wed, thu, fri, sat, sun",
-                           e)
+                   ? site_fault(r, map, "days",
+                                "days: wants words of mon, tue, wed, thu, fri, sat, sun", e)
                    : 0;
     }
     if (told->days.n)
-        return fault(r, map, "days", "days: goes with hours", e);
+        return site_fault(r, map, "days", "days: goes with hours", e);
     if (told->lasts < 0)
-        return fault(r, map, "for", "for: is missing: how long it lasts", e);
+        return site_fault(r, map, "for", "for: is missing: how long it lasts", e);
     if (day_read_moment(told->from, r->p->zone, &s->from_s))
-        return fault(r, map, "from", "from: is no date: write 2026-12-01T18:00:00Z", e);
+        return site_fault(r, map, "from", "from: is no date: write 2026-12-01T18:00:00Z", e);
     s->until_s = s->from_s + (told->lasts + 999) / 1000;
     return 0;
 }
 
-static int read_target(const struct reading *r, struct config_node *map,
+static int read_target(const struct site_list_reading *r, struct config_node *map,
                        const struct told_schedule *told, struct site_schedule *s, struct err *e)
 {
     struct err why = {0};
 
     s->target = (struct site_target){-1, 0};
     if (!told->target_mw == !told->target_share)
-        return fault(r, map, "target_mw", "curtailment: target_mw or target_share: one of them", e);
+        return site_fault(r, map, "target_mw",
+                          "curtailment: target_mw or target_share: one of them", e);
     if (told->target_share)
         return site_factor_parse(told->target_share, &s->target.ppm, &why)
-                   ? fault(r, map, "target_share", why.text, e)
+                   ? site_fault(r, map, "target_share", why.text, e)
                    : 0;
     if (site_watts_read("target_mw", told->target_mw, &s->target.watts, &why))
-        return fault(r, map, "target_mw", why.text, e);
+        return site_fault(r, map, "target_mw", why.text, e);
     for (int i = 0; i < r->p->terms.n_power; i++) {
         if (r->p->terms.power[i].energised_w != POWER_UNKNOWN)
             return 0;
     }
-    return fault(r, map, "target_mw",
-                 "target_mw: it is not said how many are energised: give target_share", e);
+    return site_fault(r, map, "target_mw",
+                      "target_mw: it is not said how many are energised: give target_share", e);
 }
 
-static int read_schedule(const struct reading *r, struct config_node *map,
+static int read_schedule(const struct site_list_reading *r, struct config_node *map,
                          struct site_schedule *ret, struct err *e)
 {
     struct told_schedule told = {.lasts = -1, .ramp = -1};
@@ -164,7 +150,7 @@ static int read_schedule(const struct reading *r, struct config_node *map,
 int site_schedules_read(struct serve_config *c, struct config_doc *d, struct serve_site *p,
                         struct config_node *list, struct err *e)
 {
-    const struct reading r = {c, d, p};
+    const struct site_list_reading r = {c, d, p};
     struct site_schedule *rows;
     int n = 0, code;
 

@@ -44,23 +44,15 @@ const struct config_setting serve_power_settings[] = {
 };
 #undef AT
 
-/* A list that is being read. */
-struct reading {
-    struct serve_config *c;
-    struct config_doc *d;
-    struct serve_site *p;
-};
-
-/* Say it of a member where it is written, or of the whole map where it is not. */
-static int fault(const struct reading *r, struct config_node *map, const char *key, const char *why,
-                 struct err *e)
+int site_fault(const struct site_list_reading *r, struct config_node *map, const char *key,
+               const char *why, struct err *e)
 {
     struct config_node *v = config_member(map, key);
 
     return config_err(r->d, v ? v : map, e, "site %s: %.300s", r->p->name, why);
 }
 
-static int read_date(const struct reading *r, struct config_node *map, const char *key,
+static int read_date(const struct site_list_reading *r, struct config_node *map, const char *key,
                      const char *text, int64_t *ret, struct err *e)
 {
     char why[160];
@@ -69,13 +61,13 @@ static int read_date(const struct reading *r, struct config_node *map, const cha
         return 0;
     snprintf(why, sizeof why, "%s: '%.40s' is no date: write 2026-12-01 or 2026-12-01T18:00:00Z",
              key, text);
-    return fault(r, map, key, why, e);
+    return site_fault(r, map, key, why, e);
 }
 
 /* ---- its life -------------------------------------------------------------------------------- */
 
-static int read_step(const struct reading *r, struct config_node *map, struct lifecycle_step *ret,
-                     struct err *e)
+static int read_step(const struct site_list_reading *r, struct config_node *map,
+                     struct lifecycle_step *ret, struct err *e)
 {
     struct told_step told = {.state = -1};
     struct err why = {0};
@@ -88,13 +80,14 @@ static int read_step(const struct reading *r, struct config_node *map, struct li
     if (code)
         return code;
     if (told.state < 0)
-        return fault(r, map, "state", "lifecycle: a step wants a 'state'", e);
+        return site_fault(r, map, "state", "lifecycle: a step wants a 'state'", e);
     *ret = (struct lifecycle_step){(enum lifecycle_state)told.state, LIFECYCLE_NO_DATE,
                                    LIFECYCLE_NO_DATE, 0};
     if (told.capacity_factor && ret->state != LIFECYCLE_DERATED)
-        return fault(r, map, "capacity_factor", "capacity_factor: a step has one when derated", e);
+        return site_fault(r, map, "capacity_factor", "capacity_factor: a step has one when derated",
+                          e);
     if (told.capacity_factor && site_factor_parse(told.capacity_factor, &ret->factor_ppm, &why))
-        return fault(r, map, "capacity_factor", why.text, e);
+        return site_fault(r, map, "capacity_factor", why.text, e);
     code = read_date(r, map, "planned", told.planned, &ret->planned_s, e);
     return code ? code : read_date(r, map, "actual", told.actual, &ret->actual_s, e);
 }
@@ -109,7 +102,8 @@ static struct config_node *nth(struct config_node *list, int n)
     return v;
 }
 
-static int read_lifecycle(const struct reading *r, struct config_node *list, struct err *e)
+static int read_lifecycle(const struct site_list_reading *r, struct config_node *list,
+                          struct err *e)
 {
     struct lifecycle_step *steps = NULL;
     const char *why;
@@ -129,7 +123,8 @@ static int read_lifecycle(const struct reading *r, struct config_node *list, str
     }
     why = lifecycle_fault(steps, n, &i);
     if (why)
-        return fault(r, nth(list, i), strncmp(why, "planned", 7) ? "actual" : "planned", why, e);
+        return site_fault(r, nth(list, i), strncmp(why, "planned", 7) ? "actual" : "planned", why,
+                          e);
     if (!n)
         return config_err(r->d, list, e, "lifecycle: wants at least one step");
     r->p->terms.step = steps;
@@ -153,8 +148,8 @@ int site_watts_read(const char *key, const char *text, int64_t *ret, struct err 
     return 0;
 }
 
-static int read_power(const struct reading *r, struct config_node *map, struct power_row *ret,
-                      struct err *e)
+static int read_power(const struct site_list_reading *r, struct config_node *map,
+                      struct power_row *ret, struct err *e)
 {
     struct told_power told = {0};
     int code;
@@ -166,7 +161,7 @@ static int read_power(const struct reading *r, struct config_node *map, struct p
     if (code)
         return code;
     if (!told.from || !told.contracted_mw || !told.energised_mw)
-        return fault(r, map, "", "power: a row wants from, contracted_mw and energised_mw", e);
+        return site_fault(r, map, "", "power: a row wants from, contracted_mw and energised_mw", e);
     {
         const char *const key[] = {"contracted_mw", "energised_mw", "encumbered_mw"};
         const char *const text[] = {told.contracted_mw, told.energised_mw, told.encumbered_mw};
@@ -174,13 +169,13 @@ static int read_power(const struct reading *r, struct config_node *map, struct p
         for (int i = 0; i < 3; i++) {
             struct err why = {0};
             if (site_watts_read(key[i], text[i], to[i], &why))
-                return fault(r, map, key[i], why.text, e);
+                return site_fault(r, map, key[i], why.text, e);
         }
     }
     return read_date(r, map, "from", told.from, &ret->from_s, e);
 }
 
-static int read_powers(const struct reading *r, struct config_node *list, struct err *e)
+static int read_powers(const struct site_list_reading *r, struct config_node *list, struct err *e)
 {
     struct power_row *rows;
     char key[16] = "";
@@ -207,7 +202,7 @@ static int read_powers(const struct reading *r, struct config_node *list, struct
     why = power_fault(rows, n, &i);
     if (why) {
         snprintf(key, sizeof key, "%.*s", (int)strcspn(why, ":"), why);
-        return fault(r, nth(list, i), key, why, e);
+        return site_fault(r, nth(list, i), key, why, e);
     }
     r->p->terms.power = rows;
     r->p->terms.n_power = n;
@@ -240,7 +235,7 @@ int site_power_read(struct serve_config *c, struct serve_site *p, struct err *e)
 int site_dates_read(struct serve_config *c, struct config_doc *d, struct serve_site *p,
                     struct config_node *lifecycle, struct config_node *power, struct err *e)
 {
-    const struct reading r = {c, d, p};
+    const struct site_list_reading r = {c, d, p};
     int code = lifecycle ? read_lifecycle(&r, lifecycle, e) : 0;
 
     if (!code && lifecycle && p->state >= 0)

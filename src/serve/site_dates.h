@@ -6,6 +6,17 @@
 
 #include "serve/serve.h"
 
+/* A list of a site that is being read. */
+struct site_list_reading {
+    struct serve_config *c;
+    struct config_doc *d;
+    struct serve_site *p;
+};
+/* Say what is wrong of a member where it is written, or of the whole map where it is not: always
+ * ERR_FORMAT. */
+int site_fault(const struct site_list_reading *r, struct config_node *map, const char *key,
+               const char *why, struct err *e);
+
 /* The lists `lifecycle` and `power` of a site, either may be NULL, into its terms, whose zone is
  * there. ERR_FORMAT with "file:line:column: what", ERR_NOMEM. */
 int site_dates_read(struct serve_config *c, struct config_doc *d, struct serve_site *p,
