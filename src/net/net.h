@@ -162,6 +162,7 @@ void net_server_drain(struct net_server *s, int deadline_ms);
  * to it, and idle connections stay open until their client asks once more or closes, so that no
  * request is lost on its way. A drain may follow, which closes them. [any] */
 void net_server_leave(struct net_server *s, int deadline_ms);
+int net_server_accepts(const struct net_server *s);     /* [any] 0: its sockets are closed */
 int net_server_has_ended(const struct net_server *s);   /* [any] all io threads of a drain */
 int net_server_is_draining(const struct net_server *s); /* [any] */
 int net_server_is_over(const struct net_server *s);     /* [any] the drain's deadline has passed */

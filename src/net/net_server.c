@@ -344,6 +344,11 @@ void net_server_leave(struct net_server *s, int deadline_ms)
     begin_drain(s, deadline_ms);
 }
 
+int net_server_accepts(const struct net_server *s)
+{
+    return !atomic_load(&s->accept_closed);
+}
+
 int net_server_has_ended(const struct net_server *s)
 {
     return atomic_load(&s->n_io_ended) == s->n_io_started;

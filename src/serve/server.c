@@ -32,6 +32,7 @@
 
 #define JOBS_HOME_US INT64_C(10000000) /* after the drain: for cancelled jobs to come home */
 #define LINGER_US    10000
+#define LEAVE_US     5000000 /* its io thread closes the sockets in its next turn */
 #define RELOAD_S     60  /* as long as who asked for a reload waits */
 #define SYNC_MS      250 /* between two looks at the store of accounts */
 
@@ -599,6 +600,8 @@ static int wait_jobs(struct server *s, struct err *e)
 /* Where a successor serves: leave the sockets to it, and finish what runs. */
 static void look_at_successor(struct server *s)
 {
+    int64_t deadline = clock_now_us() + LEAVE_US;
+
     if (atomic_exchange(&s->want_upgrade, 0))
         successor_begin(s);
     if (!successor_look(s))
@@ -606,6 +609,9 @@ static void look_at_successor(struct server *s)
     LOG_EVENT(LOG_INFO, "leaving", LOG_INT("requests", atomic_load(&s->n_calls)));
     atomic_store(&s->leaving, 1);
     net_server_leave(s->net, (int)s->config->upgrade_timeout);
+    while (net_server_accepts(s->net) && clock_now_us() < deadline)
+        clock_sleep_us(LINGER_US);
+    successor_tell(&s->successor);
 }
 
 /* As an operator asks for it. A signal still makes it hurry. */

@@ -97,7 +97,7 @@ int successor_look(struct server *s)
 {
     struct successor *u = &s->successor;
     struct pollfd p = {.fd = u->ready_fd, .events = POLLIN};
-    char text[SERVE_UPGRADE_TEXT_MAX], byte;
+    char byte;
     ssize_t n;
 
     if (!u->child || poll(&p, 1, 0) <= 0)
@@ -111,12 +111,18 @@ int successor_look(struct server *s)
         failed(u);
         return 0;
     }
+    return 1;
+}
+
+void successor_tell(struct successor *u)
+{
+    char text[SERVE_UPGRADE_TEXT_MAX];
+
     LOG_EVENT(LOG_INFO, "upgraded", LOG_INT("pid", u->child));
     manager_upgraded(u->child);
     snprintf(text, sizeof text, "+%d", (int)u->child);
     tell(text);
     u->child = 0;
-    return 1;
 }
 
 void successor_stop(struct successor *u)

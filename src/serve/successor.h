@@ -16,9 +16,12 @@ struct successor {
 
 void successor_init(struct successor *u);
 void successor_begin(struct server *s); /* logs where that cannot be */
-/* To be called when the pipe can be read, and at other times: 1 when the new process serves. One
- * that ended before is logged, and this one goes on. */
+/* To be called when the pipe can be read, and at other times: 1 when the new process serves, once.
+ * One that ended before is logged, and this one goes on. */
 int successor_look(struct server *s);
+/* Who asked for the upgrade hears that it is done: to be called when this process accepts no
+ * connection any more, so that whoever connects then is the new one's. */
+void successor_tell(struct successor *u);
 void successor_stop(struct successor *u); /* this server stops: the new process shall, too */
 
 #endif

@@ -153,6 +153,35 @@ def test_one_that_cannot_serve_changes_nothing(tmp_path):
     s.stop_all()
 
 
+def listens(pid, port):
+    """Has the process a socket that listens there?"""
+    held = set()
+    try:
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            held.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    except FileNotFoundError:  # it has ended
+        return False
+    for name in ("tcp", "tcp6"):
+        with open(f"/proc/net/{name}") as f:
+            rows = [line.split() for line in f][1:]
+        if any(r[3] == "0A" and int(r[1].rsplit(":")[-1], 16) == port and f"socket:[{r[9]}]" in held for r in rows):
+            return True
+    return False
+
+
+def test_who_comes_after_it_is_the_new_ones(server):
+    """The command returns when the old process accepts nobody any more: what ends it then cuts no new client."""
+    busy = Stream(server, max_tokens=4000, ignore_eos=True)
+    for _ in range(3):
+        old = server.pids[-1] if server.pids else server.process.pid
+        assert listens(old, server.port)
+        assert server.upgrade().returncode == 0
+        assert not listens(old, server.port) and listens(server.pids[-1], server.port)
+    os.kill(server.process.pid, signal.SIGKILL)
+    assert server.chat("hi", max_tokens=2)[0] == 200
+    busy.c.close()
+
+
 def test_the_signal_alone(server):
     server.process.send_signal(signal.SIGUSR2)
     pid = int(wait_for("the new process", lambda: [x for x in server.read_log().splitlines() if " upgraded " in x])[0]
