@@ -56,10 +56,24 @@ int utf8_encode(uint32_t cp, char out[4])
     return 4;
 }
 
+/* How many bytes at the beginning are surely ASCII, which most text is: a multiple of 8. */
+static size_t ascii_run(const char *p, size_t n)
+{
+    size_t i = 0;
+    uint64_t eight;
+
+    for (; n - i >= sizeof eight; i += sizeof eight) {
+        memcpy(&eight, p + i, sizeof eight);
+        if (eight & UINT64_C(0x8080808080808080))
+            break;
+    }
+    return i;
+}
+
 int utf8_valid(const char *p, size_t n, size_t *ret_bad)
 {
     size_t i = 0;
-    while (i < n) {
+    while ((i += ascii_run(p + i, n - i)) < n) {
         uint32_t cp;
         int len = utf8_decode(p + i, n - i, &cp);
         if (len <= 0) {
