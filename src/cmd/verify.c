@@ -13,6 +13,7 @@
 #include "base/money.h"
 #include "books/cose.h"
 #include "books/log_export.h"
+#include "cmd/claims.h"
 #include "cmd/cmd.h"
 #include "cmd/day_span.h"
 #include "cmd/input.h"
@@ -20,7 +21,6 @@
 #include "cmd/verify_replay.h"
 
 #define KEYS_MAX        16
-#define CLAIMS_MAX      4096
 #define LINE_BYTES      8192
 #define REPLAY_MS       3600000 /* an answer at once may take long */
 #define ENTRY_BYTES_MAX ((size_t)16 << 20)
@@ -51,15 +51,6 @@ static const struct opt opts[] = {
     OPT_END,
 };
 
-/* What a file says of the log: the root of its first `at` entries, or the hash of entry `at`. */
-struct claim {
-    const char *file;
-    int is_head;
-    int64_t at;
-    unsigned char hash[TREE_HASH];
-    int is_met; /* a range has shown it */
-};
-
 /* A range whose entries were counted. */
 struct counted {
     int64_t from, until;
@@ -81,8 +72,8 @@ struct verify {
     int64_t from_s, until_s;
     unsigned char key[KEYS_MAX][TREE_KEY];
     int n_keys;
-    struct claim *claim;
-    int n_claims, n_ranges;
+    struct claims claims;
+    int n_ranges;
     unsigned char signer[TREE_KEY]; /* of the first head */
     int has_signer;
     struct rebuilt rebuilt;
@@ -152,47 +143,11 @@ static int check_signer(struct verify *v, const struct tree_head *h, struct err 
 
 /* ---- claims ---------------------------------------------------------------------------------- */
 
-static int add_claim(struct verify *v, const char *file, int is_head, int64_t at,
-                     const unsigned char hash[TREE_HASH], struct err *e)
-{
-    struct claim *c = &v->claim[v->n_claims];
-
-    if (v->n_claims == CLAIMS_MAX)
-        return err_set(e, ERR_LIMIT, "more than %d receipts and heads", CLAIMS_MAX);
-    *c = (struct claim){.file = file, .is_head = is_head, .at = at};
-    memcpy(c->hash, hash, TREE_HASH);
-    for (int i = 0; i < v->n_claims; i++) {
-        const struct claim *o = &v->claim[i];
-        if (o->is_head == is_head && o->at == at && memcmp(o->hash, hash, TREE_HASH) != 0)
-            return err_set(e, ERR_FORMAT, "%s has another %s %lld: the log had two histories",
-                           o->file, is_head ? "head of size" : "entry", (long long)at);
-    }
-    v->n_claims++;
-    return 0;
-}
-
 static int add_head(struct verify *v, const char *file, const struct tree_head *h, struct err *e)
 {
     int r = check_signer(v, h, e);
 
-    return r ? r : add_claim(v, file, 1, h->size, h->root, e);
-}
-
-/* What is true of the log at this place, by a range: every claim of another file must say the same.
- * Its own heads are compared where it is read. */
-static int meet(struct verify *v, const char *file, int is_head, int64_t at,
-                const unsigned char hash[TREE_HASH], struct err *e)
-{
-    for (int i = 0; i < v->n_claims; i++) {
-        struct claim *c = &v->claim[i];
-        if (c->is_head != is_head || c->at != at)
-            continue;
-        if (c->file != file && memcmp(c->hash, hash, TREE_HASH) != 0)
-            return err_set(e, ERR_FORMAT, "%s %lld is not that of %s: the log was changed between",
-                           is_head ? "the head of size" : "entry", (long long)at, c->file);
-        c->is_met = 1;
-    }
-    return 0;
+    return r ? r : claims_add(&v->claims, file, 1, h->size, h->root, e);
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */
@@ -226,7 +181,7 @@ static int take_receipt(struct verify *v, const char *file, const struct proof *
 
     tree_hash_leaf(p->entry, p->n_entry, leaf);
     if (!r)
-        r = add_claim(v, file, 0, p->index, leaf, e);
+        r = claims_add(&v->claims, file, 0, p->index, leaf, e);
     *v->again = *p;
     if (!r)
         r = rebuilt_add(&v->rebuilt, p->tenant, p->entry, p->n_entry, v->from_s, v->until_s, e);
@@ -270,10 +225,10 @@ static int take_line(struct verify *v, struct log_import *x, const char *file,
         return r || !x->first.size ? r : add_head(v, file, &x->first, e);
     }
     if (one->i >= 0)
-        r = meet(v, file, 0, one->i, one->leaf, e);
+        r = claims_meet(&v->claims, file, 0, one->i, one->leaf, e);
     if (!r && x->tree.size) {
         tree_root(&x->tree, root);
-        r = meet(v, file, 1, x->tree.size, root, e);
+        r = claims_meet(&v->claims, file, 1, x->tree.size, root, e);
     }
     if (!r && one->n_entry && !is_counted(v, one))
         r = rebuilt_add(&v->rebuilt, one->tenant, one->entry, one->n_entry, v->from_s, v->until_s,
@@ -353,18 +308,15 @@ static int compare_heads(struct verify *v, struct err *e)
 {
     for (int i = 0; i < v->n_grown; i++) {
         const struct tree_growth *g = &v->grown[i].g;
-        int n = 0;
-        for (int k = 0; g->since && k < v->n_claims; k++) {
-            struct claim *c = &v->claim[k];
-            if (!c->is_head || c->at != g->since)
-                continue;
-            n++;
+        int first = g->since ? claims_find(&v->claims, 1, g->since) : -1;
+        for (int k = first; k >= 0; k = v->claims.all[k].next) {
+            struct claim *c = &v->claims.all[k];
             c->is_met = 1;
             if (!tree_check_consistency(g->since, c->hash, g->head.size, g->head.root, &g->path))
                 return err_set(e, ERR_FORMAT, "%s: the log does not go on from the head of %s",
                                v->grown[i].file, c->file);
         }
-        if (g->since && !n)
+        if (g->since && first < 0)
             cmd_note("%s: goes on from a head of size %lld, which no file here has",
                      v->grown[i].file, (long long)g->since);
     }
@@ -433,9 +385,9 @@ static void tell_end(const struct verify *v)
     char hex[2 * TREE_KEY + 1];
     int n_open = 0, n_heads = 0;
 
-    for (int i = 0; i < v->n_claims; i++) {
-        n_open += !v->claim[i].is_met;
-        n_heads += v->claim[i].is_head;
+    for (int i = 0; i < v->claims.n; i++) {
+        n_open += !v->claims.all[i].is_met;
+        n_heads += v->claims.all[i].is_head;
     }
     if (!v->n_keys)
         cmd_note("signed by the key %s: whether that is who you think, --key would say",
@@ -525,19 +477,20 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
         return cmd_usage(cmd, "%s", wrong);
     if (v.o->replay && argc != 1)
         return cmd_usage(cmd, "--replay: wants one receipt");
-    v.claim = calloc(CLAIMS_MAX, sizeof *v.claim);
     v.counted = calloc((size_t)argc, sizeof *v.counted);
     v.grown = calloc((size_t)argc, sizeof *v.grown);
     v.again = calloc(1, sizeof *v.again);
-    r = v.claim && v.counted && v.grown && v.again ? read_keys(&v, &e)
-                                                   : err_set(&e, ERR_NOMEM, "out of memory");
+    r = v.counted && v.grown && v.again ? read_keys(&v, &e)
+                                        : err_set(&e, ERR_NOMEM, "out of memory");
+    if (!r)
+        r = claims_open(&v.claims, &e);
     if (!r)
         r = v.o->entry ? check_foreigners(&v, argc, argv, &e) : check_files(&v, argc, argv, &e);
     rebuilt_done(&v.rebuilt);
     free(v.again);
     free(v.grown);
     free(v.counted);
-    free(v.claim);
+    claims_close(&v.claims);
     return r ? cmd_fail(cmd, &e) : CMD_OK;
 }
 
