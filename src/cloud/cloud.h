@@ -408,6 +408,8 @@ int cloud_goes_first(const struct cloud_ticket *t);
 /* "NAME/TRANCHE", "NAME; spillover=pay", or "": what a contract did for it, for its client. */
 #define CLOUD_CLAIM_MAX (2 * CLOUD_NAME_MAX + 32)
 char *cloud_claim_text(const struct cloud_ticket *t, char ret[CLOUD_CLAIM_MAX]);
+/* The contract that lends what it uses; "": none does. Valid while the ticket is open. */
+const char *cloud_claim_lender(const struct cloud_ticket *t);
 /* How a contract that takes part in admission stands. ERR_NOTFOUND: it does not. [any] */
 struct cloud_contract_view {
     char name[CLOUD_NAME_MAX];

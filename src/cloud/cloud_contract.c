@@ -269,6 +269,11 @@ char *cloud_claim_text(const struct cloud_ticket *t, char ret[CLOUD_CLAIM_MAX])
     return ret;
 }
 
+const char *cloud_claim_lender(const struct cloud_ticket *t)
+{
+    return t->claim.lender ? t->claim.lender->contract : "";
+}
+
 static int to_view(int r, const char *name, const struct contract_standing *s,
                    struct cloud_contract_view *ret)
 {

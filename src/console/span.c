@@ -287,6 +287,9 @@ int span_put(struct buf *out, const struct span_request *r, const unsigned char 
     put_text_attr(out, "gaufre.tenant", r->tenant);
     put_text_attr(out, "gaufre.key.id", r->key_id);
     put_text_attr(out, "gaufre.tier", r->tier);
+    put_text_attr(out, "gaufre.site", r->site);
+    put_text_attr(out, "gaufre.contract", r->contract);
+    put_text_attr(out, "gaufre.contract.lender", r->lender);
     if (r->code)
         put_text_attr(out, "error.type", err_name(r->code));
     /* What the client did wrong is no error of the server's. */

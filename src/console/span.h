@@ -39,6 +39,7 @@ struct span_request {
     const char *method, *path, *id, *client_id, *tenant, *key_id;
     const char *model_asked, *model;
     const char *tier, *finish, *reply_id;
+    const char *site, *contract, *lender; /* contract: as x-gaufre-contract says it */
     int stream, status, code;
     int32_t max_tokens, n_choices; /* <= 0: not said */
     int64_t started_us, first_us, ended_us;

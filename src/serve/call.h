@@ -488,6 +488,7 @@ void call_watch_free(struct call *c);        /* with its call */
 const struct receipt *call_receipt(struct call *c, const struct usage *u);
 void call_fail(struct call *c, const struct err *e); /* answer an error, wherever the call is */
 void call_reply(struct call *c, int status, const char *type, const void *body, size_t n);
+const char *call_site(const struct call *c); /* where it is served; "": no site */
 void call_reply_buf(struct call *c, int status, const char *type, struct buf *body); /* taken */
 void call_reply_stream(struct call *c, const void *body, size_t n); /* all of an event stream */
 void call_begin(struct call *c, int status, const char *type);      /* a body in pieces follows */

@@ -49,8 +49,7 @@ static int add_downgraded(const struct call *c, struct api_header *h)
     return 1;
 }
 
-/* Where it is served; "": no site. */
-static const char *call_site(const struct call *c)
+const char *call_site(const struct call *c)
 {
     return c->ticket.offer ? cloud_offer_site(c->s->cloud, c->ticket.offer) : "";
 }

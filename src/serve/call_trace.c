@@ -166,6 +166,7 @@ static void end_recorded(struct call *c, struct call_trace *t)
     unsigned char random[SPAN_TRIES_MAX * CHILD_BYTES];
     int64_t now_us = clock_now_us();
     int i_answer = c->n_jobs ? call_hedge_answering(c)->i_try : 0;
+    char contract[CLOUD_CLAIM_MAX];
     struct span_request r;
     struct buf b;
 
@@ -190,6 +191,9 @@ static void end_recorded(struct call *c, struct call_trace *t)
                               .model_asked = c->req.model,
                               .model = c->sup ? server_model(c)->names[0] : NULL,
                               .tier = c->sup ? tier_name(c->tier) : NULL,
+                              .site = call_site(c),
+                              .contract = cloud_claim_text(&c->ticket, contract),
+                              .lender = cloud_claim_lender(&c->ticket),
                               .finish = c->finish,
                               .reply_id = c->reply_id,
                               .stream = c->req.stream,

@@ -12,6 +12,7 @@ from finding import find_gaufre
 from mock_upstream import CHAT
 from serving import MODEL, Server, wait_for
 from test_sites import world  # noqa: F401  fixture
+from test_traces import Collector
 
 pytestmark = pytest.mark.sanitize
 CONTRACT = """contract: deal
@@ -85,6 +86,25 @@ def test_within_and_above(world):  # noqa: F811
     borrowed, = [r for r in got if r[0] == "acme" and r[3] == 1]
     assert borrowed[1] == "deal" and borrowed[5] == 0
     w.cli("audit", "--ledger", w.server.ledger)
+
+
+def test_traces_tell_of_contracts(world):  # noqa: F811
+    collector = Collector()
+    try:
+        w = world(tail=f"traces: {collector.url}\nroutes: [{{route: order}}]\n" + PRICES).serve()
+        assert w.admin("POST", "/contracts", {"text": contract("pay", 1).replace("mw: 0.75", "mw: 1.5")})[0] == 201
+        tell = {ask(w, who, max_tokens=5)[1]["x-request-id"]: who for who in ("acme", "other")}
+        paid = {}
+        while paid.get("x-gaufre-contract") != "deal; spillover=pay":
+            paid = ask(w, max_tokens=5)[1]
+        wanted = {*tell, paid["x-request-id"]}
+        tops = wait_for("their spans", lambda: (lambda t: t if wanted <= set(t) else None)(
+            {s.attrs.get("gaufre.request.id"): s.attrs for s in collector.spans()}))
+        told = {who: [tops[i].get(f"gaufre.{k}") for k in ("site", "contract", "contract.lender")] for i, who in tell.items()}
+        assert told == {"acme": ["fra1", "deal/one", None], "other": ["fra1", None, "deal"]}
+        assert tops[paid["x-request-id"]]["gaufre.contract"] == "deal; spillover=pay"
+    finally:
+        collector.close()
 
 
 def test_it_never_waits_behind_others(world):  # noqa: F811
