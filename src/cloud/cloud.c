@@ -406,9 +406,11 @@ int cloud_admit(struct cloud *c, int32_t n_jobs, int32_t n_choices, int64_t queu
     r = cloud_may_wait(c, (int32_t)t->holds.n_seqs, queue_threshold_us, t, e);
     if (r)
         return r;
+    r = cloud_claim_admit(c, t, e);
+    if (r)
+        return r;
     atomic_fetch_add(there, t->holds.n_seqs);
     t->n_there = there;
-    cloud_claim_admit(c, t);
     return 0;
 }
 
@@ -776,6 +778,7 @@ void cloud_stats(struct cloud *c, struct cloud_stats *ret)
                                 .refused_concurrency = atomic_load(&c->refused_concurrency),
                                 .refused_queue = atomic_load(&c->refused_queue),
                                 .refused_budget = atomic_load(&c->refused_budget),
+                                .refused_borrow = atomic_load(&c->refused_borrow),
                                 .tokens_held = atomic_load(&c->n_held),
                                 .tokens_lost = atomic_load(&c->n_lost)};
     for (int i = 0; i < EXCEEDS; i++)

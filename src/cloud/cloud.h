@@ -91,6 +91,12 @@ struct cloud_account {
     int n_settings;
 };
 
+/* Of the places that contracts lend at a supplier a tier has a share at most. */
+struct cloud_borrow {
+    unsigned tiers;         /* bits 1 << TIER_*, that have a limit ... */
+    int32_t ppm[TIER_AUTO]; /* ... of so many millionths */
+};
+
 struct cloud_config {
     /* Both NULL, and none that the configuration names: no keys, everybody is the default tenant.
      */
@@ -107,6 +113,7 @@ struct cloud_config {
     const struct cloud_sites *sites;   /* likewise; NULL: none */
     const char *currency;              /* of all; NULL: none */
     int32_t waiting_max;               /* sequences waiting at one offer before 429 */
+    struct cloud_borrow borrow;        /* zeroed: every tier may borrow all */
     struct retry_limits retry;         /* zeroed: a request is tried once */
     struct {
         unsigned tiers;   /* bits 1 << TIER_*, whose streams are hedged; 0: none */
@@ -190,12 +197,13 @@ struct cloud_offer {
     int i_model;
     int i_site; /* -1: none */
     /* cloud's own */
-    int slot;                   /* its place in the counts of each tenant */
-    int i_share, i_owner_share; /* whose spending counts; -1: nobody's (shares.h) */
-    uint64_t serial;            /* never used again */
-    uint64_t place;             /* in their order */
-    uint32_t key;               /* of its id, for policy/route */
-    _Atomic int64_t n_entitled; /* sequences there that are within a contract */
+    int slot;                          /* its place in the counts of each tenant */
+    int i_share, i_owner_share;        /* whose spending counts; -1: nobody's (shares.h) */
+    uint64_t serial;                   /* never used again */
+    uint64_t place;                    /* in their order */
+    uint32_t key;                      /* of its id, for policy/route */
+    _Atomic int64_t n_entitled;        /* sequences there that are within a contract */
+    _Atomic int64_t n_lent[TIER_AUTO]; /* and that use what contracts left idle, by tier */
     /* Running means of the time of a job and to the first content of streams, 0: none; and when the
      * last of these was measured. A lost update does not matter. */
     _Atomic int64_t job_us, first_us, measured_us;
@@ -293,6 +301,8 @@ struct cloud_claim {
     int64_t n_there;             /* counted as within at its offer */
     int is_lent;                 /* it uses what is left idle there ... */
     struct tranche_use *lender;  /* ... by that tranche; NULL: by nobody's */
+    int64_t n_lent_there;        /* counted at its offer as sequences on what is left idle */
+    int64_t n_borrowed;          /* ENTITLED_BORROWED: tokens held of what it may borrow */
 };
 
 struct cloud_ticket {
@@ -573,7 +583,7 @@ struct cloud_stats {
     int64_t rows_written, rows_pending, rows_in_journal, write_failures; /* see books_stats */
     int64_t oldest_row_us;                                               /* see books_oldest_us */
     int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency, refused_queue;
-    int64_t refused_budget;
+    int64_t refused_budget, refused_borrow;
     int64_t exceeded[EXCEEDS];     /* of those refused for tokens: served all the same, and how */
     int64_t hedges, tokens_hedged; /* requests tried at two offers, and what that lost */
     int64_t retries, retries_refused; /* requests tried at another offer; that might not be */

@@ -7,7 +7,8 @@
 #include "cloud/asked_price.h"
 #include "cloud/cloud_int.h"
 
-#define TAKES 3 /* where others are quicker */
+#define TAKES           3 /* where others are quicker */
+#define BORROW_RETRY_US INT64_C(1000000)
 
 /* What is within a contract is paid by its fee. */
 static const struct price paid_by_fee = {
@@ -108,16 +109,32 @@ static int refuse_above(struct cloud_ticket *t, const struct seeking *s, struct 
                          u->name);
 }
 
-static enum tier lower(enum tier tier)
+/* On what others leave idle, as far as the contract may. */
+static int route_borrowed(struct cloud *c, const struct offers_by *by, const struct cloud_want *w,
+                          struct seeking *s, struct cloud_ticket *t, struct err *e)
 {
-    return tier_fills(tier) ? tier : TIER_FLEX;
+    const struct live_contract *l = s->of;
+    struct cloud_want idle = *w;
+    int r;
+
+    idle.tier = tier_fills(w->tier) ? w->tier : TIER_FLEX;
+    if (l->borrow_ppm && quota_take(&l->use->borrowable, s->need.n_tokens, by->now_us,
+                                    &t->claim.held, &s->need.retry_us)) {
+        t->claim.how = ENTITLED_REFUSED;
+        return refuse_above(t, s, e);
+    }
+    r = offers_route(&c->offers, &idle, by, t, e);
+    if (l->borrow_ppm && r)
+        quota_settle(&l->use->borrowable, t->claim.held, 0, by->now_us);
+    else if (l->borrow_ppm)
+        t->claim.n_borrowed = s->need.n_tokens;
+    return r;
 }
 
 int cloud_claim_route(struct cloud *c, const struct offers_by *by, const struct cloud_want *w,
                       struct cloud_ticket *t, struct err *e)
 {
     const struct live_contract *l = t->claim.of;
-    struct cloud_want idle = *w;
     struct seeking s = {.of = l};
     int64_t mean;
     int r;
@@ -138,8 +155,7 @@ int cloud_claim_route(struct cloud *c, const struct offers_by *by, const struct 
                             */
         return s.found.n_room ? r : refuse_above(t, &s, e);
     case ENTITLED_BORROWED:
-        idle.tier = lower(w->tier);
-        return offers_route(&c->offers, &idle, by, t, e);
+        return route_borrowed(c, by, w, &s, t, e);
     case ENTITLED_NOT:
     case ENTITLED_PAID:
         return offers_route(&c->offers, w, by, t, e);
@@ -155,35 +171,73 @@ int cloud_goes_first(const struct cloud_ticket *t)
 
 /* ---- at the offer ---------------------------------------------------------------------------- */
 
+/* Its tier may have no more of what is lent there. */
+static int refuse_borrow(struct cloud *c, struct cloud_ticket *t, struct err *e)
+{
+    atomic_fetch_add(&c->refused_borrow, 1);
+    t->offer_is_full = 1;
+    t->retry_us = BORROW_RETRY_US;
+    return err_set_param(e, ERR_QUEUE_FULL, "queue",
+                         "The tier %s may borrow no more of what contracts leave idle now; please "
+                         "try again soon.",
+                         tier_name((enum tier)t->asked.tier));
+}
+
+/* It is counted at its offer, unless its tier has all that it may. */
+static int count_lent(struct cloud *c, struct cloud_ticket *t, const struct load *load,
+                      int64_t sold, struct err *e)
+{
+    int tier = t->asked.tier;
+    struct cloud_offer *of = t->offer;
+    int32_t max;
+
+    if (!(c->config.borrow.tiers >> tier & 1))
+        return 0;
+    max = entitlement_borrowable(
+        entitlement_lendable(load->capacity, sold,
+                             atomic_load(&c->contracts.unlent_ppm[of->i_site])),
+        c->config.borrow.ppm[tier]);
+    if (atomic_fetch_add(&of->n_lent[tier], t->holds.n_seqs) + t->holds.n_seqs > max) {
+        atomic_fetch_sub(&of->n_lent[tier], t->holds.n_seqs);
+        return refuse_borrow(c, t, e);
+    }
+    t->claim.n_lent_there = t->holds.n_seqs;
+    return 0;
+}
+
 /* Does it use what is sold and left idle? */
-static void look_whether_lent(struct cloud *c, struct cloud_ticket *t)
+static int look_whether_lent(struct cloud *c, struct cloud_ticket *t, struct err *e)
 {
     struct cloud_offer *of = t->offer;
     struct load load;
     int64_t sold;
+    int r;
 
     t->claim.is_lent = t->claim.how == ENTITLED_BORROWED;
     t->claim.lender = NULL;
     if (of->i_site < 0 || t->claim.how == ENTITLED_PAID)
-        return;
+        return 0;
     sold = atomic_load(&c->contracts.sold_ppm[of->i_site]);
     if (!sold && !t->claim.is_lent)
-        return;
+        return 0;
     offers_load(&c->offers, of, &load);
     t->claim.is_lent |= entitlement_is_lent(
         load.capacity, sold, load.n_inside - atomic_load(&of->n_entitled), t->holds.n_seqs);
-    if (t->claim.is_lent)
+    if (!t->claim.is_lent)
+        return 0;
+    r = sold ? count_lent(c, t, &load, sold, e) : 0;
+    if (!r)
         t->claim.lender = contracts_lender(&c->contracts, of->i_site, atomic_load(&c->seen_us));
+    return r;
 }
 
-void cloud_claim_admit(struct cloud *c, struct cloud_ticket *t)
+int cloud_claim_admit(struct cloud *c, struct cloud_ticket *t, struct err *e)
 {
-    if (t->claim.how != ENTITLED_WITHIN) {
-        look_whether_lent(c, t);
-        return;
-    }
+    if (t->claim.how != ENTITLED_WITHIN)
+        return look_whether_lent(c, t, e);
     t->claim.n_there = t->holds.n_seqs;
     atomic_fetch_add(&t->offer->n_entitled, t->claim.n_there);
+    return 0;
 }
 
 static void count(struct cloud_claim *k, int64_t n_prompt, int64_t n_output)
@@ -217,8 +271,13 @@ void cloud_claim_leave(struct cloud_ticket *t, int64_t n_prompt, int64_t n_outpu
                            entitlement_tokens(k->of->input_ppm, n_prompt, n_output), now_us);
         quota_leave(&k->tranche->n_inside, k->n_seqs);
     }
+    if (k->n_borrowed)
+        quota_settle_risen(&k->of->use->borrowable, k->held, k->n_borrowed,
+                           entitlement_tokens(k->of->input_ppm, n_prompt, n_output), now_us);
     if (k->n_there)
         atomic_fetch_sub(&t->offer->n_entitled, k->n_there);
+    if (k->n_lent_there)
+        atomic_fetch_sub(&t->offer->n_lent[t->asked.tier], k->n_lent_there);
     *k = (struct cloud_claim){.of = k->of};
 }
 

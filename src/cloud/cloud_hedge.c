@@ -79,6 +79,8 @@ void cloud_hedge_swap(struct cloud_ticket *t, struct cloud_ticket *hedge, int64_
     pthread_mutex_unlock(&was.offer->lock);
     atomic_fetch_sub(&was.offer->n_entitled, t->claim.n_there); /* it goes with it */
     atomic_fetch_add(&hedge->offer->n_entitled, t->claim.n_there);
+    atomic_fetch_sub(&was.offer->n_lent[t->asked.tier], t->claim.n_lent_there);
+    atomic_fetch_add(&hedge->offer->n_lent[t->asked.tier], t->claim.n_lent_there);
     t->offer = hedge->offer;
     t->breaker_turn = hedge->breaker_turn;
     t->key = hedge->key;

@@ -53,7 +53,7 @@ struct cloud {
     struct replays *replays;   /* NULL: none are kept */
     struct stored_all *stored; /* NULL: none are stored */
     _Atomic int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency,
-        refused_queue;
+        refused_queue, refused_borrow;
 };
 
 /* Tell every supplier how much of its places it may use now, and contracts their rates. */
@@ -96,8 +96,9 @@ void cloud_claim_end(struct cloud_ticket *t);
 /* As offers_route, at the offers to which its contract entitles it first. */
 int cloud_claim_route(struct cloud *c, const struct offers_by *by, const struct cloud_want *w,
                       struct cloud_ticket *t, struct err *e);
-/* So many sequences of it are at its offer now. */
-void cloud_claim_admit(struct cloud *c, struct cloud_ticket *t);
+/* So many sequences of it are at its offer now. ERR_QUEUE_FULL: its tier may borrow no more there.
+ */
+int cloud_claim_admit(struct cloud *c, struct cloud_ticket *t, struct err *e);
 /* It leaves its offer, and has used so much. */
 void cloud_claim_leave(struct cloud_ticket *t, int64_t n_prompt, int64_t n_output, int64_t now_us);
 /* What its tenant pays by: its contract, or the book; NULL: it has no price. */

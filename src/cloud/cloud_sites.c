@@ -15,7 +15,7 @@ void cloud_obey(struct cloud *c)
 
     pthread_mutex_lock(&c->obey_lock);
     contracts_obey(&c->contracts, &c->sites, now_us, cloud_wall_s(c, now_us));
-    offers_obey(&c->offers, c->contracts.kept);
+    offers_obey(&c->offers, c->contracts.kept, c->contracts.unlent_ppm);
     pthread_mutex_unlock(&c->obey_lock);
 }
 

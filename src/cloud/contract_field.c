@@ -34,6 +34,8 @@ const struct contract_field contract_fields[] = {
     {"shortfall_credit", FIELD_PPM, 0, C(short_credit_ppm), NULL},
     {"credit_cap", FIELD_PPM, 0, C(credit_cap_ppm), NULL},
     {"lend_share", FIELD_PPM, 0, C(lend_share_ppm), NULL},
+    {"lend", FIELD_REST, 0, C(unlent_ppm), NULL},
+    {"borrow", FIELD_PPM, 0, C(borrow_ppm), NULL},
     {"spillover", FIELD_CHOICE, 0, C(spillover), CONTRACT_SPILLOVER_WORDS},
     {"spillover_input", FIELD_MONEY, 0, C(spill_input), NULL},
     {"spillover_output", FIELD_MONEY, 0, C(spill_output), NULL},
@@ -141,6 +143,17 @@ static const char *read_parts(const char *text, int64_t unit, int64_t least, int
     return NULL;
 }
 
+/* A share as what it leaves of the whole. */
+static const char *read_rest(const char *text, int64_t *ret)
+{
+    int64_t share;
+    const char *why = read_parts(text, NANO_PER_PPM, 0, CONTRACT_PPM, &share);
+
+    if (!why)
+        *ret = CONTRACT_PPM - share;
+    return why;
+}
+
 static const char *read_choice(const char *words, const char *text, int *ret)
 {
     size_t n = strlen(text), len;
@@ -180,6 +193,8 @@ const char *contract_field_read(const struct contract_field *d, const struct zon
         return read_parts(text, 1, 0, INT64_MAX, to);
     case FIELD_PPM:
         return read_parts(text, NANO_PER_PPM, 0, PPM_MOST, to);
+    case FIELD_REST:
+        return read_rest(text, to);
     case FIELD_PERCENT:
         return read_parts(text, 100 * NANO_PER_PPM, -PPM_MOST, PPM_MOST, to);
     case FIELD_COUNT:
@@ -257,6 +272,8 @@ static json_t *value_json(const struct contract_field *d, const void *at, const 
         return parts_json(v, NANO_PER_WATT);
     case FIELD_PPM:
         return parts_json(v, NANO_PER_PPM);
+    case FIELD_REST:
+        return parts_json(CONTRACT_PPM - v, NANO_PER_PPM);
     case FIELD_PERCENT:
         return parts_json(v, 100 * NANO_PER_PPM);
     default:

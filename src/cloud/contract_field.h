@@ -17,7 +17,8 @@ enum contract_field_kind {
     FIELD_WATTS,    /* int64_t, written in megawatts */
     FIELD_MONEY,    /* int64_t nano-units */
     FIELD_PPM,      /* int64_t millionths, written as a share: 0.25 */
-    FIELD_PERCENT,  /* the same, written in percent */
+    FIELD_REST,     /* the same of what is left: 0.75 is kept as 250000 */
+    FIELD_PERCENT,  /* as FIELD_PPM, written in percent */
     FIELD_COUNT,    /* int64_t */
     FIELD_CHOICE,   /* int: the index of its word */
     FIELD_CURRENCY, /* char[4] */

@@ -109,9 +109,14 @@ static int sites_of(const struct sites *sites, const struct live_tranche *t, int
     return n;
 }
 
-/* Its watts are spread over its sites by their own. */
-static void add_sold(const struct sites *sites, int64_t sold_w[SITES_EVER_MAX],
-                     enum power_basis basis, const struct live_tranche *t,
+/* Watts of a site that are of contracts, and of these what they do not lend. */
+struct sold {
+    int64_t watts, unlent;
+};
+
+/* A tranche's watts are spread over its sites by their own. */
+static void add_sold(const struct sites *sites, struct sold sold[SITES_EVER_MAX],
+                     const struct live_contract *l, const struct live_tranche *t,
                      const struct entitlement_site *s, const int *i_site, int n)
 {
     int64_t all = 0;
@@ -120,9 +125,11 @@ static void add_sold(const struct sites *sites, int64_t sold_w[SITES_EVER_MAX],
         all += s[i].watts > 0 ? s[i].watts : 0;
     for (int i = 0; i < n && all; i++) {
         const struct site_terms *terms = sites_terms(sites, i_site[i]);
-        int64_t w = power_convert(t->watts, basis, terms->basis, terms->pue_permille);
-        if (s[i].watts > 0 && w > 0)
-            sold_w[i_site[i]] += (int64_t)((double)w * ((double)s[i].watts / (double)all));
+        int64_t w = power_convert(t->watts, l->power_basis, terms->basis, terms->pue_permille);
+        double part = s[i].watts > 0 && w > 0 ? (double)s[i].watts / (double)all : 0;
+        sold[i_site[i]].watts += (int64_t)((double)w * part);
+        sold[i_site[i]].unlent +=
+            (int64_t)((double)w * part * ((double)l->unlent_ppm / CONTRACT_PPM));
     }
 }
 
@@ -147,11 +154,31 @@ static void set_rate(const struct live_tranche *t, int32_t factor_ppm, int64_t n
         quota_limit(&u->tokens, limit > 0 ? limit : 1, now_us);
 }
 
+/* What it may borrow follows what it is entitled to now. */
+static void set_borrowable(const struct live_contract *l, int64_t now_us)
+{
+    int64_t rate = 0, limit;
+
+    for (int i = 0; i < l->n; i++)
+        rate += atomic_load(&l->tranche[i].use->rate);
+    limit = entitlement_borrow_rate(rate, l->borrow_ppm) * ENTITLEMENT_WINDOW_S / 1000;
+    if (l->borrow_ppm) /* else nobody asks the bucket */
+        quota_limit(&l->use->borrowable, limit > 0 ? limit : 1, now_us);
+}
+
+static int32_t share_of(int64_t part, int64_t whole)
+{
+    double share = whole > 0 ? (double)part / (double)whole : 0;
+
+    return share < 1 ? (int32_t)(share * DERATE_ALL) : DERATE_ALL;
+}
+
 void contracts_reckon(struct contracts *c, const struct sites *sites, int64_t now_us,
                       int64_t wall_s)
 {
     struct entitlement_site s[SITES_EVER_MAX];
-    int64_t sold_w[SITES_EVER_MAX] = {0}, kept[SITES_EVER_MAX] = {0};
+    struct sold sold[SITES_EVER_MAX] = {{0}};
+    int64_t kept[SITES_EVER_MAX] = {0};
     int i_site[SITES_EVER_MAX];
 
     for (int i = 0; i < c->n; i++) {
@@ -161,14 +188,15 @@ void contracts_reckon(struct contracts *c, const struct sites *sites, int64_t no
             int32_t factor = entitlement_factor(s, n);
             set_rate(t, factor, now_us);
             add_kept(kept, t, factor, i_site, n);
-            add_sold(sites, sold_w, c->list[i]->power_basis, t, s, i_site, n);
+            add_sold(sites, sold, c->list[i], t, s, i_site, n);
         }
+        set_borrowable(c->list[i], now_us);
     }
     for (int i = 0; i < SITES_EVER_MAX; i++) {
         int64_t w = i < atomic_load(&sites->n) ? free_w(sites, i, wall_s) : 0;
-        double share = w > 0 ? (double)sold_w[i] / (double)w : 0;
         atomic_store(&c->kept[i], kept[i] < INT32_MAX ? (int32_t)kept[i] : INT32_MAX);
-        atomic_store(&c->sold_ppm[i], share < 1 ? (int32_t)(share * DERATE_ALL) : DERATE_ALL);
+        atomic_store(&c->sold_ppm[i], share_of(sold[i].watts, w));
+        atomic_store(&c->unlent_ppm[i], share_of(sold[i].unlent, w));
     }
 }
 

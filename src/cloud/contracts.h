@@ -48,8 +48,9 @@ struct tranche_use {
 struct contract_use {
     char name[CONTRACTS_NAME_MAX];
     _Atomic int64_t n_refused, tokens_paid, tokens_borrowed;
-    _Atomic int64_t mean_output; /* of its answers; 0: not known yet */
-    uint64_t told;               /* what of it the log has; one thread */
+    _Atomic int64_t mean_output;    /* of its answers; 0: not known yet */
+    struct quota_bucket borrowable; /* what it may borrow, where that has a limit */
+    uint64_t told;                  /* what of it the log has; one thread */
 };
 
 struct live_tranche {
@@ -65,7 +66,8 @@ struct live_contract {
     struct contract_use *use;
     int64_t version, from_s;
     enum contract_spillover rule;
-    struct price price; /* SPILL_PAY: of what is above it */
+    int64_t unlent_ppm, borrow_ppm; /* limits of lending, policy/contract.h */
+    struct price price;             /* SPILL_PAY: of what is above it */
     char currency[4];
     enum entitlement_basis basis;        /* the best of its tranches */
     enum power_basis power_basis;        /* of its watts */
@@ -87,8 +89,9 @@ struct contracts {
     int n_uses, n_slices;
     struct tranche_use **lender; /* of site i those from lender_at[i] to lender_at[i + 1] */
     int lender_at[SITES_EVER_MAX + 1];
-    _Atomic int32_t sold_ppm[SITES_EVER_MAX]; /* of a site's power: of active tranches */
-    _Atomic int32_t kept[SITES_EVER_MAX];     /* sequences to which they entitle there */
+    _Atomic int32_t sold_ppm[SITES_EVER_MAX];   /* of a site's power: of active tranches */
+    _Atomic int32_t unlent_ppm[SITES_EVER_MAX]; /* ... that their contracts do not lend */
+    _Atomic int32_t kept[SITES_EVER_MAX];       /* sequences to which they entitle there */
     _Atomic uint32_t n_looks;
     /* One thread: */
     int64_t next_s; /* a date comes then */

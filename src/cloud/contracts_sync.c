@@ -69,6 +69,7 @@ static struct contract_use *use_of(struct contracts *c, const char *name)
         c->use[i] = calloc(1, sizeof *c->use[i]);
         if (!c->use[i])
             return NULL;
+        c->use[i]->borrowable.period_s = ENTITLEMENT_WINDOW_S;
         put_text(c->use[i]->name, sizeof c->use[i]->name, name);
     }
     c->n_uses = i < c->n_uses ? c->n_uses : i + 1;
@@ -151,6 +152,8 @@ static int put_terms(struct reading *x, const struct contract *c, struct live_co
 {
     l->from_s = c->from_s;
     l->rule = c->spillover;
+    l->unlent_ppm = c->unlent_ppm;
+    l->borrow_ppm = c->borrow_ppm;
     l->power_basis = c->basis == CONTRACT_IT ? POWER_IT : POWER_FACILITY;
     l->input_ppm = entitlement_input(c);
     memcpy(l->currency, c->currency, sizeof l->currency);
@@ -180,12 +183,14 @@ static void tell_standing(const struct reading *x, const struct live_contract *l
         h = h * 1000003 + (uint64_t)(uintptr_t)l->tranche[i].use;
     }
     h = h * 1000003 + (uint64_t)full;
+    h = h * 1000003 + (uint64_t)l->unlent_ppm;
     if (h == l->use->told)
         return;
     l->use->told = h;
     LOG_EVENT(LOG_INFO, "contract in force", LOG_STR("contract", l->use->name),
               LOG_INT("version", l->version), LOG_INT("tranches", l->n),
               LOG_INT("tokens_per_second", full / 1000),
+              LOG_INT("lends_percent", (CONTRACT_PPM - l->unlent_ppm) * 100 / CONTRACT_PPM),
               LOG_STR("basis", entitlement_basis_name(l->basis)));
     if (l->basis == ENTITLES_TO_NOTHING)
         tell(l->use->name, "its active tranches say no tokens_per_second, and none was measured: "
@@ -368,7 +373,8 @@ static int map_lenders(struct reading *x, struct tranche_use ***ret, int at[SITE
             at[s] = n;
             for (int i = 0; i < x->n && s < atomic_load(&x->from->sites->n); i++) {
                 for (int k = 0; k < x->list[i]->n; k++) {
-                    if (!contract_is_at(&x->list[i]->tranche[k], s))
+                    if (x->list[i]->unlent_ppm == CONTRACT_PPM ||
+                        !contract_is_at(&x->list[i]->tranche[k], s))
                         continue;
                     if (u)
                         u[n] = x->list[i]->tranche[k].use;

@@ -7,12 +7,13 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "policy/derate.h"
+#include "policy/entitlement.h"
 
 struct line {
     pthread_mutex_t lock; /* rank: a leaf */
     int32_t capacity;
     int32_t n_places;                    /* of these: that may be used; under the lock */
-    int32_t n_kept;                      /* for those that go first ... */
+    int32_t n_kept, kept_ppm;            /* for those that go first, or that share of them ... */
     int32_t n_first;                     /* ... who have so many; under the lock */
     _Atomic int32_t n_inside, n_waiting; /* written under the lock */
     uint64_t n_begun;                    /* of those that waited: the clock of their ages */
@@ -86,7 +87,7 @@ int32_t line_before(struct line *l, const struct line_place *p, int64_t now_us)
 /* Of the places kept for those that go first: that they do not have. One place is everybody's. */
 static int32_t n_unused(const struct line *l)
 {
-    int32_t kept = l->n_kept < l->n_places ? l->n_kept : l->n_places - 1;
+    int32_t kept = entitlement_kept(l->n_places, l->n_kept, l->kept_ppm);
 
     return kept > l->n_first ? kept - l->n_first : 0;
 }
@@ -222,10 +223,11 @@ void line_derate(struct line *l, int32_t factor_ppm)
     pthread_mutex_unlock(&l->lock);
 }
 
-void line_keep(struct line *l, int32_t n)
+void line_keep(struct line *l, int32_t n, int32_t share_ppm)
 {
     pthread_mutex_lock(&l->lock);
     l->n_kept = n;
+    l->kept_ppm = share_ppm;
     let_all_in(l);
     pthread_mutex_unlock(&l->lock);
 }

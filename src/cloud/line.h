@@ -59,8 +59,9 @@ int32_t line_before(struct line *l, const struct line_place *p, int64_t now_us);
 /* So much of the places may be used from now on, in millionths. What is there stays. */
 void line_derate(struct line *l, int32_t factor_ppm);
 
-/* So many places are kept for those within a contract from now on. */
-void line_keep(struct line *l, int32_t n);
+/* So many places are kept for those within a contract from now on, or that share of those that may
+ * be used, if it is more. */
+void line_keep(struct line *l, int32_t n, int32_t share_ppm);
 
 int32_t line_capacity(const struct line *l); /* of all */
 /* Sequences that have their places, and that wait. */

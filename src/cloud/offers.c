@@ -808,7 +808,8 @@ int offers_view(struct offers *o, int64_t now_us, int with_here,
 
 /* ---- sites ----------------------------------------------------------------------------------- */
 
-void offers_obey(struct offers *o, const _Atomic int32_t kept[SITES_EVER_MAX])
+void offers_obey(struct offers *o, const _Atomic int32_t kept[SITES_EVER_MAX],
+                 const _Atomic int32_t unlent_ppm[SITES_EVER_MAX])
 {
     pthread_rwlock_rdlock(&o->lock);
     for (int i = 0; i < o->n_offers; i++) {
@@ -816,7 +817,8 @@ void offers_obey(struct offers *o, const _Atomic int32_t kept[SITES_EVER_MAX])
         if (of->i_site >= 0 && of->sup->ops->derate)
             of->sup->ops->derate(of->sup, sites_factor(o->sites, of->i_site));
         if (of->i_site >= 0 && of->sup->ops->keep)
-            of->sup->ops->keep(of->sup, atomic_load(&kept[of->i_site]));
+            of->sup->ops->keep(of->sup, atomic_load(&kept[of->i_site]),
+                               atomic_load(&unlent_ppm[of->i_site]));
     }
     pthread_rwlock_unlock(&o->lock);
 }

@@ -88,9 +88,10 @@ void offers_put(struct offers *o, struct cloud_offer *of); /* held no more; acce
 int offers_are_for(const struct offers *o, int i_model, const struct grant *g);
 /* How busy it is; its capacity is what its site leaves it, 0 where that takes nothing new. */
 void offers_load(const struct offers *o, const struct cloud_offer *of, struct load *ret);
-/* Tell each supplier how much of its places it may use now, and how many are kept at its site
- * (contracts.h). One thread at a time. */
-void offers_obey(struct offers *o, const _Atomic int32_t kept[SITES_EVER_MAX]);
+/* Tell each supplier how much of its places it may use now, how many are kept, and
+ * what is not lent at its site (contracts.h). One thread at a time. */
+void offers_obey(struct offers *o, const _Atomic int32_t kept[SITES_EVER_MAX],
+                 const _Atomic int32_t unlent_ppm[SITES_EVER_MAX]);
 /* Bits of the sites of those that this process computes itself are set. */
 void offers_local_sites(struct offers *o, uint64_t ret[SITES_EVER_MAX / 64]);
 /* Fill the counts of those at that site. */

@@ -435,9 +435,9 @@ static void relay_derate(struct supplier *s, int32_t factor_ppm)
     line_derate(of(s)->c.line, factor_ppm);
 }
 
-static void relay_keep(struct supplier *s, int32_t n)
+static void relay_keep(struct supplier *s, int32_t n, int32_t unlent_ppm)
 {
-    line_keep(of(s)->c.line, n);
+    line_keep(of(s)->c.line, n, unlent_ppm);
 }
 
 static const struct supplier_facts *relay_facts(const struct supplier *s)

@@ -99,9 +99,10 @@ struct supplier_ops {
      * what waits and has not begun ends with ERR_SITE_CLOSED. NULL: it has no places of its own.
      * [any] */
     void (*derate)(struct supplier *s, int32_t factor_ppm);
-    /* So many of its places are kept for jobs that go first. NULL: what runs there gives them its
-     * places. [any] */
-    void (*keep)(struct supplier *s, int32_t n);
+    /* Places are kept for jobs that go first: so many as contracts are promised, where what runs
+     * there does not give them its places; and the share of them that contracts do not lend, in
+     * millionths. NULL: none are. [any] */
+    void (*keep)(struct supplier *s, int32_t n, int32_t unlent_ppm);
 };
 
 /* The energy of its tokens, as it was agreed upon with who runs it. */

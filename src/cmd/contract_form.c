@@ -32,6 +32,8 @@ const char contract_form[] =
     "shortfall_credit: 1          # of its price, for each MWh that is missing after delivery\n"
     "credit_cap: 0.25             # credits are at most so much of a period's fee\n"
     "# lend_share: 0.5            # the customer's, of what others pay for its idle power\n"
+    "# lend: 0.75                 # others may use so much of what it leaves idle; the rest is "
+    "kept\n"
     "spillover: reject            # work above it: reject, pay (at a price), borrow (what is "
     "idle)\n"
     "# spillover_input: 0.20      # with pay: for a million tokens\n"

@@ -950,6 +950,7 @@ int console_metrics(struct console *c, const struct energy_look *energy, struct 
     put(c, M_REFUSED, "concurrency", s.refused_concurrency);
     put(c, M_REFUSED, "queue", s.refused_queue);
     put(c, M_REFUSED, "budget", s.refused_budget);
+    put(c, M_REFUSED, "borrow", s.refused_borrow);
     put(c, M_HEDGES, NULL, s.hedges);
     put(c, M_HEDGED, NULL, s.tokens_hedged);
     put(c, M_WEBHOOKS, "delivered", s.notices[TOLD_DELIVERED]);

@@ -455,6 +455,12 @@ void engine_set_places(struct engine *e, int32_t n)
     mbox_wake(&e->inbox);
 }
 
+void engine_set_others_max(struct engine *e, int32_t n)
+{
+    atomic_store(&e->others_max, n);
+    mbox_wake(&e->inbox);
+}
+
 void engine_load(const struct engine *e, struct load *ret)
 {
     int64_t idle_us = clock_now_us() - atomic_load(&e->beat_us);

@@ -149,6 +149,8 @@ int engine_release(struct job *j);
  * and those that have begun go on. With 0 jobs of which nothing has begun end with ERR_SITE_CLOSED.
  * [any] */
 void engine_set_places(struct engine *e, int32_t n);
+/* All but jobs that go first may have so many of them together; 0: all. [any] */
+void engine_set_others_max(struct engine *e, int32_t n);
 
 /* How busy it is; `state` is ready. Frozen: its thread has finished no layer and no idle tick
  * (every 250 ms) for 4 s. */

@@ -34,9 +34,9 @@ struct engine_job {
     struct mbox_item inbox;
     _Atomic int cancel, paused, released;
     _Atomic int32_t n_before; /* of those that wait; -1: not known */
-    struct sched_job sched; /* its place among the others */
-    int32_t limit;          /* generated tokens at most */
-    int32_t n_inside;       /* choices that have not ended */
+    struct sched_job sched;   /* its place among the others */
+    int32_t limit;            /* generated tokens at most */
+    int32_t n_inside;         /* choices that have not ended */
     int32_t n_finished, n_cached, n_generated;
     int32_t n_predicted_right, n_predicted_wrong, n_drafted, n_draft_right;
     int32_t n_prompt_done; /* computed so far; once, however often it was preempted */
@@ -100,7 +100,7 @@ struct loop {
     struct draft_cost prompt_cost; /* of steps of prompt tokens only */
     struct energy_share *share;    /* [n_seqs] */
     struct draft_trust trust[2];   /* of greedy sequences, of sampled ones */
-    int64_t placed_us; /* when those that wait were told their places */
+    int64_t placed_us;             /* when those that wait were told their places */
     int64_t step_began_us;
     int step_has_prompt, step_has_answer;
     int is_working;  /* as the meter was told */
@@ -131,7 +131,8 @@ struct engine {
     pthread_t thread;
     int has_thread;
     _Atomic int quit;
-    _Atomic int32_t places; /* sequences that may be computed together */
+    _Atomic int32_t places;     /* sequences that may be computed together ... */
+    _Atomic int32_t others_max; /* ... and all but those that go first; 0: all */
     struct loop loop;
 
     /* Observation: written by the engine thread; n_waiting and n_inside also by who submits. */

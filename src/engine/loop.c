@@ -205,6 +205,7 @@ static struct engine_seq *next_waiting(struct engine *e)
 {
     struct sched_turn t;
 
+    e->loop.sched.n_others_max = atomic_load(&e->others_max);
     sched_next(&e->loop.sched, clock_now_us(), &t);
     if (t.job && !may_seat(e, &t))
         return t.seq ? seq_of(t.seq) : NULL;

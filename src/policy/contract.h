@@ -93,6 +93,8 @@ struct contract {
     int64_t short_credit_ppm; /* of its price, for each MWh that was delivered and then missing */
     int64_t credit_cap_ppm;   /* credits are at most so much of a period's fee; 0: no cap */
     int64_t lend_share_ppm;   /* the customer's, of what others pay for its idle power */
+    int64_t unlent_ppm;       /* of its entitlement: that is kept free for it, and never lent */
+    int64_t borrow_ppm;       /* of it: so much more it may borrow (SPILL_BORROW); 0: any */
     enum contract_spillover spillover;
     int64_t spill_input, spill_output; /* SPILL_PAY: nano-units for a million tokens */
     enum contract_gain gain;

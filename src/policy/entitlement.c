@@ -131,3 +131,31 @@ int entitlement_is_lent(int32_t places, int64_t sold_ppm, int64_t n_others, int6
         return 0;
     return (wide)(n_others + n) * PPM > (wide)places * (PPM - sold);
 }
+
+/* ---- limits of lending ----------------------------------------------------------------------- */
+
+int32_t entitlement_kept(int32_t places, int64_t n_promised, int64_t unlent_ppm)
+{
+    int64_t unlent = ((int64_t)places * unlent_ppm + PPM - 1) / PPM;
+    int64_t n = n_promised > unlent ? n_promised : unlent;
+
+    n = n < places ? n : places - 1;
+    return n > 0 ? (int32_t)n : 0;
+}
+
+int32_t entitlement_lendable(int32_t places, int64_t sold_ppm, int64_t unlent_ppm)
+{
+    int64_t lent = (sold_ppm < PPM ? sold_ppm : PPM) - unlent_ppm;
+
+    return lent > 0 ? (int32_t)(places * lent / PPM) : 0;
+}
+
+int32_t entitlement_borrowable(int32_t lendable, int64_t share_ppm)
+{
+    return (int32_t)((lendable * share_ppm + PPM - 1) / PPM);
+}
+
+int64_t entitlement_borrow_rate(int64_t rate, int64_t borrow_ppm)
+{
+    return borrow_ppm ? at_most((int64_t)((wide)rate * borrow_ppm / PPM)) : 0;
+}

@@ -76,4 +76,21 @@ int64_t entitlement_mean(int64_t mean, int64_t n);
  * the part of the places that is not sold: sold_ppm of the site's power is of active tranches. */
 int entitlement_is_lent(int32_t places, int64_t sold_ppm, int64_t n_others, int64_t n);
 
+/* ---- limits of lending ------------------------------------------------------------------------
+ *
+ * As in cohorts of queues a contract has what it is entitled to (nominal), lends at most a share of
+ * what it leaves idle of that (lend), and takes at most a share more of what others leave idle
+ * (borrow). Tiers have a limit of what they borrow, too. */
+
+/* Of so many places those that are kept free for contracts' work: the sequences that they are
+ * promised, or the part of the power that they do not lend, rounded up; all but one at most. */
+int32_t entitlement_kept(int32_t places, int64_t n_promised, int64_t unlent_ppm);
+/* The places that contracts lend, rounded down: their part of the power, less what they do not
+ * lend. */
+int32_t entitlement_lendable(int32_t places, int64_t sold_ppm, int64_t unlent_ppm);
+/* Of these a borrower with that share may have so many, rounded up. */
+int32_t entitlement_borrowable(int32_t lendable, int64_t share_ppm);
+/* The tokens a second (in thousandths) that a contract with this entitlement may borrow; 0: any. */
+int64_t entitlement_borrow_rate(int64_t rate, int64_t borrow_ppm);
+
 #endif

@@ -223,9 +223,20 @@ static int is_poor(const struct sched *s, const struct rota_one *one)
     return !has_slot(s, one);
 }
 
-/* The job whose next sequence goes before all others without a slot; `poor`: of those for which one
- * may be taken. */
-static struct sched_job *next_job(const struct sched *s, int poor, struct rota_one *ret)
+/* May one that is no contract's have a slot more? */
+static int is_open(const struct sched *s)
+{
+    int n = 0;
+
+    for (int i = 0; s->n_others_max && i < s->n_slots; i++)
+        n += s->slot[i]->state != SEQ_FREE && s->slot[i]->job->tier != ROTA_CONTRACT;
+    return !s->n_others_max || n < s->n_others_max;
+}
+
+enum whose { ANYBODY, CONTRACTS, POOR }; /* POOR: those for which a slot may be taken */
+
+/* The job of these whose next sequence goes before all others without a slot. */
+static struct sched_job *next_job(const struct sched *s, enum whose of, struct rota_one *ret)
 {
     struct sched_job *best = NULL;
 
@@ -233,7 +244,8 @@ static struct sched_job *next_job(const struct sched *s, int poor, struct rota_o
         struct rota_one one;
         if (!wants_slot(j, &one))
             continue;
-        if ((best && !rota_before(&s->rota, &one, ret)) || (poor && !is_poor(s, &one)))
+        if ((of == CONTRACTS && j->tier != ROTA_CONTRACT) ||
+            (best && !rota_before(&s->rota, &one, ret)) || (of == POOR && !is_poor(s, &one)))
             continue;
         best = j;
         *ret = one;
@@ -398,17 +410,18 @@ static struct sched_seq *free_slot(const struct sched *s)
 void sched_next(const struct sched *s, int64_t now_us, struct sched_turn *ret)
 {
     struct rota_one first, one;
+    enum whose of = is_open(s) ? ANYBODY : CONTRACTS; /* others then only from each other */
 
-    *ret = (struct sched_turn){.seq = next_seq(s, &first), .job = next_job(s, 0, &one)};
-    if (!ret->job || (ret->seq && !rota_before(&s->rota, &one, &first))) {
+    *ret = (struct sched_turn){.seq = next_seq(s, &first), .job = next_job(s, of, &one)};
+    if (ret->job ? ret->seq && !rota_before(&s->rota, &one, &first) : of == ANYBODY) {
         ret->job = NULL;
         return;
     }
-    ret->slot = free_slot(s);
-    if (!ret->slot)
+    ret->slot = ret->job ? free_slot(s) : NULL;
+    if (ret->job && !ret->slot)
         ret->slot = longest_paused(s, 0, now_us);
     if (!ret->slot) {
-        ret->job = next_job(s, 1, &one);
+        ret->job = next_job(s, POOR, &one);
         if (ret->job && ret->seq && !rota_before(&s->rota, &one, &first))
             ret->job = NULL;
         ret->slot = ret->job ? gives_way(s, &one, 0) : NULL;

@@ -16,7 +16,8 @@
  *
  * The tiers below ROTA_FIRM fill what is idle: their sequences give slots and pages to any of a
  * higher tier, batch also to flex. To ROTA_CONTRACT, whose places are paid for, all others give
- * theirs, the lowest tier first and of it the newest. Between firm tiers, and within one, only a
+ * theirs, the lowest tier first and of it the newest; and slots may be kept free for it, which no
+ * other takes. Between firm tiers, and within one, only a
  * tenant that has nothing takes something from another. Beyond that, a job of which nothing was
  * computed for SCHED_STEPS steps, while a higher tier was there, is owed a place: it goes before
  * all tiers until it ends, one job at a time. So nobody waits for ever; within the highest tier
@@ -96,6 +97,7 @@ struct sched_job {
 struct sched {
     struct sched_seq *const *slot; /* [n_slots] */
     int n_slots;
+    int n_others_max;               /* slots that all but ROTA_CONTRACT may have together; 0: all */
     int64_t give_way_us;            /* paused for so long, a sequence gives way to others */
     struct sched_job *first, *last; /* by arrival */
     uint64_t n_entered;

@@ -13,6 +13,7 @@
 #include "console/bench_store.h"
 #include "net/net.h"
 #include "policy/derate.h"
+#include "policy/entitlement.h"
 
 static const struct local *of(const struct supplier *s)
 {
@@ -111,7 +112,11 @@ static int local_release(struct supplier *s, struct job *j)
 
 static void obey(struct local *l)
 {
-    engine_set_places(l->engine, derate_places(l->view.batch_max, atomic_load(&l->factor_ppm)));
+    int32_t places = derate_places(l->view.batch_max, atomic_load(&l->factor_ppm));
+    int32_t kept = entitlement_kept(places, 0, atomic_load(&l->unlent_ppm));
+
+    engine_set_places(l->engine, places);
+    engine_set_others_max(l->engine, kept ? places - kept : 0);
 }
 
 /* While it is loaded nobody is there; then local_load obeys. */
@@ -120,6 +125,17 @@ static void local_derate(struct supplier *s, int32_t factor_ppm)
     struct local *l = (struct local *)(void *)s;
 
     atomic_store(&l->factor_ppm, factor_ppm);
+    if (atomic_load(&l->state) == SUPPLIER_READY)
+        obey(l);
+}
+
+/* What runs here gives its place to who goes first, so none is kept by number. */
+static void local_keep(struct supplier *s, int32_t n, int32_t unlent_ppm)
+{
+    struct local *l = (struct local *)(void *)s;
+
+    (void)n;
+    atomic_store(&l->unlent_ppm, unlent_ppm);
     if (atomic_load(&l->state) == SUPPLIER_READY)
         obey(l);
 }
@@ -139,6 +155,7 @@ static const struct supplier_ops ops = {
     .release = local_release,
     .before = local_before,
     .derate = local_derate,
+    .keep = local_keep,
 };
 
 /* ---- loading --------------------------------------------------------------------------------- */

@@ -17,6 +17,7 @@ struct local {
     _Atomic int state;          /* enum supplier_state; READY is stored last */
     _Atomic int progress;       /* per cent */
     _Atomic int32_t factor_ppm; /* its site leaves it so much of its places */
+    _Atomic int32_t unlent_ppm; /* of these: that contracts do not lend */
     struct engine *engine;
     struct energy_meter *meter; /* the server's: set before local_load; may be NULL */
     struct supplier_facts facts;

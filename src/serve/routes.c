@@ -9,6 +9,7 @@
 #include "serve/site_list.h"
 
 #define JOULES_MAX 1000000 /* a token */
+#define BORROW_PPM 1000000
 
 #define AT(f) offsetof(struct serve_route, f)
 const struct config_setting serve_route_settings[] = {
@@ -209,6 +210,33 @@ static int read_hedge_tiers(struct serve_config *c, struct err *e)
     return 0;
 }
 
+/* TIER=SHARE each. */
+static int read_borrow(struct serve_config *c, struct err *e)
+{
+    c->borrow_limits = (struct cloud_borrow){0};
+    for (int i = 0; i < c->borrow.n; i++) {
+        const char *text = c->borrow.v[i], *share = strchr(text, '=');
+        size_t n = share ? (size_t)(share - text) : 0;
+        char name[16] = "";
+        int64_t nano = -1;
+        struct err why;
+        int tier = -1;
+        if (share && n < sizeof name) {
+            memcpy(name, text, n);
+            tier = tier_find(name);
+        }
+        if (tier < 0 || tier == TIER_AUTO || money_parse(share + 1, &nano, &why) || nano < 0 ||
+            nano > MONEY_NANO)
+            return err_set(e, ERR_ARG,
+                           "borrow: '%.60s' wants a tier (batch, flex, default, priority), '=' and "
+                           "a share from 0 to 1",
+                           text);
+        c->borrow_limits.tiers |= 1u << tier;
+        c->borrow_limits.ppm[tier] = (int32_t)(nano / (MONEY_NANO / BORROW_PPM));
+    }
+    return 0;
+}
+
 int routes_check(struct serve_config *c, struct err *e)
 {
     int r;
@@ -221,6 +249,8 @@ int routes_check(struct serve_config *c, struct err *e)
     r = set_residency(c, residency_at(c, c->site, c->residency), &c->own_terms, e);
     if (!r)
         r = read_hedge_tiers(c, e);
+    if (!r)
+        r = read_borrow(c, e);
     for (int i = 0; !r && i < c->n_suppliers; i++)
         r = set_terms(c, &c->suppliers[i], e);
     for (int i = 0; !r && i < c->n_routes; i++)

@@ -98,6 +98,8 @@
       "of ten seconds' requests for a model, as many in a hundred may be tried at another offer")  \
     X("retry_min", "retry-min", INT, retry_min, "30", 0, 1000000, "N",                             \
       "and so many more in these ten seconds")                                                     \
+    X("borrow", "borrow", STRS, borrow, NULL, 0, 0, "TIER=SHARE",                                  \
+      "of what contracts lend at a supplier a tier has that share at most: flex=0.5")              \
     X("hedge_tiers", "hedge-tiers", STRS, hedge_tiers, NULL, 0, 0, "TIERS",                        \
       "tiers whose streams are sent to a second supplier where the first is late; default: none")  \
     X("hedge_after", "hedge-after", TIME, hedge_after, "0", 0, 3600000, "TIME",                    \
@@ -360,8 +362,9 @@ struct serve_config {
     const char *request_log, *receipt_key; /* receipt_key "": none; its default is the caller's */
     const char *traces, *traces_headers_env, *traces_ca_file, *trace_ratio;
     struct serve_traces trace;
-    struct config_strs redact, cors_origin, allowed_hosts, hedge_tiers;
-    unsigned hedge_tier_bits; /* filled by serve_config_check */
+    struct config_strs redact, cors_origin, allowed_hosts, hedge_tiers, borrow;
+    unsigned hedge_tier_bits;          /* filled by serve_config_check */
+    struct cloud_borrow borrow_limits; /* likewise */
     int64_t port, threads, io_threads, prep_threads, queue, connections, connections_per_address;
     int64_t request_log_days, retry_percent, retry_min, hedge_after, hedge_percent;
     int64_t requests_per_minute, tokens_per_minute, concurrency;

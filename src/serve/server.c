@@ -33,8 +33,8 @@
 #define JOBS_HOME_US INT64_C(10000000) /* after the drain: for cancelled jobs to come home */
 #define LINGER_US    10000
 #define LEAVE_US     5000000 /* its io thread closes the sockets in its next turn */
-#define RELOAD_S     60  /* as long as who asked for a reload waits */
-#define SYNC_MS      250 /* between two looks at the store of accounts */
+#define RELOAD_S     60      /* as long as who asked for a reload waits */
+#define SYNC_MS      250     /* between two looks at the store of accounts */
 
 int server_has_one_tenant(const struct server *s)
 {
@@ -160,6 +160,7 @@ static int open_cloud(struct server *s, struct err *e)
         .sites = &c->site_table,
         .currency = or_null(c->currency),
         .waiting_max = (int32_t)c->queue,
+        .borrow = c->borrow_limits,
         .hedge = {.tiers = c->hedge_tier_bits,
                   .percent = (int32_t)c->hedge_percent,
                   .after_us = c->hedge_after * 1000},

@@ -210,6 +210,73 @@ def test_places_are_kept_for_it(world):  # noqa: F811
         t.join()
 
 
+def test_what_is_not_lent(world):  # noqa: F811
+    """Four places at the supplier whose power is all sold; three of them are not lent: others have one, and the contract all."""
+    held = threading.Event()
+
+    def script(a):
+        if a.request.json["messages"][0]["content"] == "x":
+            assert held.wait(120)
+        a.reply(200, CHAT)
+
+    w = world(more={"a": "    concurrency: 4\n"}).serve()
+    w.mocks["a"].script = script
+    w.site("set", "osl1", "--state", "draining")
+    text = contract("reject").replace("mw: 0.75", "mw: 1.5").replace("spillover:", "lend: 0.25\nspillover:")
+    assert w.admin("POST", "/contracts", {"text": text})[0] == 201
+    assert w.admin("GET", "/contracts/deal")[1]["lend"] == 0.25
+    threads = [threading.Thread(target=ask, args=(w, "other")) for _ in range(3)]
+    for t in threads:
+        t.start()
+    wait_for("one is there, two wait", lambda: len(w.mocks["a"].requests) == 1 and w.show("fra1")["waiting"] == 2)
+    for _ in range(3):
+        status, heads, _ = w.server.post("/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "mine"}]},
+                                         {"Authorization": f"Bearer {w.keys['acme']}"})
+        assert (status, heads["x-gaufre-contract"]) == (200, "deal/one")
+    assert w.show("fra1")["waiting"] == 2
+    # When it lends all again, all three are served at once.
+    assert w.admin("POST", "/contracts", {"text": text.replace("lend: 0.25", "lend: 1")})[0] == 201
+    wait_for("none waits", lambda: w.show("fra1")["waiting"] == 0)
+    held.set()
+    for t in threads:
+        t.join()
+    assert "lends_percent=25" in w.server.read_log()
+
+
+def test_a_tier_borrows_so_much(world):  # noqa: F811
+    """All power is sold; ordinary work may have a half of what is lent at a supplier, and the rest is refused."""
+    held, results = threading.Event(), []
+
+    def script(a):
+        assert held.wait(120)
+        a.reply(200, CHAT)
+
+    w = world(more={"a": "    concurrency: 4\n"}, tail="borrow: [default=0.5, batch=0]\nroutes: [{route: order}]\n").serve()
+    w.mocks["a"].script = script
+    w.site("set", "osl1", "--state", "draining")
+    assert w.admin("POST", "/contracts", {"text": contract("reject").replace("mw: 0.75", "mw: 1.5")})[0] == 201
+    threads = [threading.Thread(target=lambda: results.append(ask(w, "other")[0])) for _ in range(2)]
+    for t in threads:
+        t.start()
+    wait_for("two are there", lambda: len(w.mocks["a"].requests) == 2)
+    for tier in ("default", "batch"):
+        status, heads, body = ask(w, "other", service_tier=tier)
+        assert status == 429 and f"The tier {tier} may borrow no more" in body["error"]["message"]
+        assert float(heads["retry-after-ms"]) > 0
+    assert w.server.metric("gaufre_refused_total", reason="borrow") == 2
+    held.set()
+    for t in threads:
+        t.join()
+    assert results == [200, 200]
+    assert ask(w, "other")[0] == 200
+    w.stop()
+    good = w.config.read_text()
+    w.cli("serve", "--check", "-c", w.config)
+    for wrong in ("flex=2", "flex", "auto=0.5", "flex=-1", "soon=0.5", "flex=half"):
+        w.config.write_text(good.replace("batch=0", wrong))
+        assert f"borrow: '{wrong}' wants a tier" in w.cli("serve", "--check", "-c", w.config, ok=False)
+
+
 def test_the_engine_gives_way(tmp_path):
     """One place in the engine. An answer of another tenant, in the highest tier, is put aside for the contract's and goes on
     as if nothing had been; it was on borrowed power."""
@@ -255,5 +322,39 @@ def test_the_engine_gives_way(tmp_path):
             got = wait_for("the rows", lambda: (lambda r: r if len(r) == 3 else None)(
                 db.execute("SELECT tenant, contract, tranche, lent FROM usage ORDER BY at_us").fetchall()))
         assert sorted(got) == [("acme", "deal", "one", 0)] + 2 * [("other", "deal", "one", 1)]
+    finally:
+        assert server.stop() == 0, server.read_log()[-4000:]
+
+
+def test_the_engine_keeps_what_is_not_lent(tmp_path):
+    """Four places in the engine, all sold, three of them not lent: others are computed one after the other."""
+    env = {**os.environ, "GAUFRE_HOME": str(tmp_path)}
+
+    def cli(*args):
+        return subprocess.run([find_gaufre(), *map(str, args)], check=True, capture_output=True, text=True, env=env).stdout.strip()
+
+    (tmp_path / "c.yaml").write_text("sites: [{name: here, energised_mw: 0.75}]\nsite: here\nbatch: 4\nspeculation: off\n")
+    (tmp_path / "deal.yaml").write_text(contract("reject", 100000).replace("fra1", "here").replace("spillover:", "lend: 0.25\nspillover:"))
+    keys = {}
+    for t in ("acme", "other"):
+        cli("tenant", "new", t)
+        keys[t] = {"Authorization": "Bearer " + cli("key", "new", t, "--tenant", t)}
+    cli("contract", "amend", tmp_path / "deal.yaml")
+    server = Server(str(tmp_path), "-c", tmp_path / "c.yaml")
+    results, seen = [], []
+
+    def one():
+        results.append(server.post("/v1/completions", {"model": MODEL, "prompt": "Once upon a time", "max_tokens": 100, "ignore_eos": True}, keys["other"])[0])
+
+    try:
+        threads = [threading.Thread(target=one) for _ in range(3)]
+        for t in threads:
+            t.start()
+        while any(t.is_alive() for t in threads):
+            seen.append(server.metric("vllm:num_requests_running"))
+            threads[0].join(0.02)
+            status, heads, _ = server.post("/v1/completions", {"model": MODEL, "prompt": "Two and two is", "max_tokens": 1}, keys["acme"])
+            assert (status, heads["x-gaufre-contract"]) == (200, "deal/one")
+        assert results == [200] * 3 and max(seen) <= 2  # one of them, and one of the contract that has just ended
     finally:
         assert server.stop() == 0, server.read_log()[-4000:]

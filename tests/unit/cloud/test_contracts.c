@@ -35,7 +35,19 @@ static void ready(const struct supplier *s, struct load *ret)
         (struct load){.state = SUPPLIER_READY, .capacity = 4, .n_inside = busy[index_of(s)].inside};
 }
 
-static const struct supplier_ops ops = {.load = ready};
+static struct {
+    int32_t n, unlent_ppm;
+} at_fra; /* what it was told to keep */
+
+static void keep(struct supplier *s, int32_t n, int32_t unlent_ppm)
+{
+    if (index_of(s))
+        return;
+    at_fra.n = n;
+    at_fra.unlent_ppm = unlent_ppm;
+}
+
+static const struct supplier_ops ops = {.load = ready, .keep = keep};
 static struct supplier at[3] = {{.ops = &ops, .id = "a/m", .terms = {.site = "fra"}},
                                 {.ops = &ops, .id = "b/m", .terms = {.site = "osl"}},
                                 {.ops = &ops, .id = "c/m"}};
@@ -128,9 +140,10 @@ static void at_time(int64_t us)
     cloud_sync_accounts(cloud, us);
 }
 
-static int setup(void **state)
+static int setup_with(const struct cloud_borrow *borrow)
 {
     const struct cloud_config config = {.accounts_path = store,
+                                        .borrow = *borrow,
                                         .ledger_path = books,
                                         .sites = &sites,
                                         .prices = &prices,
@@ -143,7 +156,6 @@ static int setup(void **state)
     struct err e = {0};
     int m;
 
-    (void)state;
     now_us = S;
     memset(busy, 0, sizeof busy);
     strcpy(dir, "/tmp/gaufre-contracts-XXXXXX");
@@ -162,6 +174,18 @@ static int setup(void **state)
         assert_int_equal(cloud_add_offer(cloud, 0, &at[i], &e), 0);
     assert_int_equal(cloud_add_offer(cloud, 1, &at[2], &e), 0);
     return 0;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    return setup_with(&(struct cloud_borrow){0});
+}
+
+static int setup_borrow(void **state)
+{
+    (void)state;
+    return setup_with(&(struct cloud_borrow){1u << TIER_DEFAULT, {[TIER_DEFAULT] = 500000}});
 }
 
 static int teardown(void **state)
@@ -461,6 +485,84 @@ static void lending(void **state)
     end(&t[0], 10);
 }
 
+/* A contract that may borrow a tenth of its 10 + 5 tokens a second more: 90 of a minute. */
+static void borrow_has_a_limit(void **state)
+{
+    struct cloud_ticket t;
+    struct err e;
+
+    (void)state;
+    put_contract(text_of("borrow", "borrow: 0.1\n", "2026-02-01"), 0);
+    assert_string_equal(one(0, 600), "c1/big");
+    assert_string_equal(one(0, 300), "c1/small");
+    assert_int_equal(begin(0, "m", 50, &t, &e), 0);
+    assert_int_equal(t.claim.n_borrowed, 50);
+    end(&t, 30); /* what it did not need comes back */
+    assert_string_equal(one(0, 60), "c1; spillover=borrow");
+    assert_int_equal(begin(0, "m", 20, &t, &e), ERR_ABOVE_CONTRACT);
+    assert_in_range(t.retry_us, 1, 15 * S);
+    cloud_leave(cloud, now_us, &t, 0);
+    assert_string_equal(one(1, 20), ""); /* others are not concerned */
+    put_contract(text_of("borrow", "", "2026-02-01"), 0);
+    assert_string_equal(one(0, 500), "c1; spillover=borrow");
+}
+
+/* Who is on whose power when two of the four places of a site are not lent. */
+static void lending_has_a_limit(void **state)
+{
+    struct cloud_ticket t[3];
+    struct cloud_contract_view v;
+    struct err e;
+
+    (void)state;
+    busy[1].inside = 4;
+    put_contract(text_of("reject", "lend: 0.4\n", "2026-02-01"), 0);
+    assert_int_equal(at_fra.unlent_ppm, 450000); /* 0.6 of three quarters of its power */
+    assert_int_equal(begin(1, "m", 10, &t[0], &e), 0);
+    busy[0].inside = 1;
+    assert_int_equal(begin(1, "m", 10, &t[1], &e), 0);
+    assert_true(t[1].claim.is_lent);
+    assert_non_null(t[1].claim.lender);
+    end(&t[1], 10);
+    put_contract(text_of("reject", "lend: 0\n", "2026-02-01"), 0);
+    assert_int_equal(at_fra.unlent_ppm, 750000);
+    assert_int_equal(begin(1, "m", 10, &t[1], &e), 0);
+    assert_null(t[1].claim.lender); /* who lends nothing is nobody's lender */
+    end(&t[1], 10);
+    end(&t[0], 10);
+    assert_int_equal(cloud_view_contract(cloud, "c1", &v), 0);
+    assert_int_equal(v.tokens_lent, 11);
+    put_contract(text_of("reject", "", "2026-02-01"), 0);
+    assert_int_equal(at_fra.unlent_ppm, 0);
+}
+
+/* A tier has half of the three places that are lent at fra, rounded up. */
+static void tiers_have_a_limit(void **state)
+{
+    struct cloud_ticket t[3];
+    struct cloud_stats s;
+    struct err e;
+
+    (void)state;
+    put_contract(text_of("reject", "", "2026-02-01"), 0);
+    busy[0].inside = 1;
+    busy[1].inside = 4;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(begin(1, "m", 10, &t[i], &e), 0);
+        assert_true(t[i].claim.is_lent);
+    }
+    assert_int_equal(begin(1, "m", 10, &t[2], &e), ERR_QUEUE_FULL);
+    assert_non_null(strstr(e.text, "tier default"));
+    cloud_leave(cloud, now_us, &t[2], 0);
+    end(&t[0], 10);
+    assert_int_equal(begin(1, "m", 10, &t[0], &e), 0);
+    assert_int_equal(begin(0, "m", 10, &t[2], &e), 0); /* within its contract none is borrowed */
+    for (int i = 0; i < 3; i++)
+        end(&t[i], 10);
+    cloud_stats(cloud, &s);
+    assert_int_equal(s.refused_borrow, 1);
+}
+
 /* Within a contract nobody's queue keeps a request out. */
 static void full_queue(void **state)
 {
@@ -545,6 +647,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(time_passes, setup, teardown),
         cmocka_unit_test_setup_teardown(two_contracts, setup, teardown),
         cmocka_unit_test_setup_teardown(lending, setup, teardown),
+        cmocka_unit_test_setup_teardown(borrow_has_a_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(lending_has_a_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(tiers_have_a_limit, setup_borrow, teardown),
         cmocka_unit_test_setup_teardown(measured, setup, teardown),
         cmocka_unit_test_setup_teardown(full_queue, setup, teardown),
     };

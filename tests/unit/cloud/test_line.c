@@ -206,7 +206,7 @@ static void places_are_kept(void **state)
     struct line *l = line_new(4);
 
     (void)state;
-    line_keep(l, 3);
+    line_keep(l, 3, 0);
     assert_true(enter(l, 0, TIER_PRIORITY, 1, 1, 10));
     assert_false(enter(l, 1, TIER_PRIORITY, 1, 1, 10));
     assert_true(first(l, 2, 1));
@@ -220,16 +220,38 @@ static void places_are_kept(void **state)
     line_leave(l, &place[3], 1);
     assert_int_equal(told(), -1);
     expect(l, 2, 1);
-    line_keep(l, 1);
+    line_keep(l, 1, 0);
     assert_int_equal(told(), 5);
-    line_keep(l, 100); /* more than there are: as all but one */
+    line_keep(l, 100, 0); /* more than there are: as all but one */
     assert_false(enter(l, 6, TIER_FLEX, 2, 1, 10));
     assert_true(first(l, 7, 1));
-    line_keep(l, 0);
+    line_keep(l, 0, 0);
     assert_int_equal(told(), -1);
     line_leave(l, &place[1], 1);
     assert_int_equal(told(), 6);
     for (int i = 0; i < 8; i++)
+        line_leave(l, &place[i], 1);
+    expect(l, 0, 0);
+    line_free(l);
+}
+
+/* A share of the places is kept, of those that may be used. */
+static void a_share_is_kept(void **state)
+{
+    struct line *l = line_new(8);
+
+    (void)state;
+    line_keep(l, 1, 500000); /* four */
+    for (int i = 0; i < 4; i++)
+        assert_true(enter(l, i, TIER_DEFAULT, 1, 1, 10));
+    assert_false(enter(l, 4, TIER_DEFAULT, 1, 1, 10));
+    line_derate(l, 500000); /* two of four */
+    for (int i = 0; i < 2; i++)
+        line_leave(l, &place[i], 1);
+    assert_int_equal(told(), -1);
+    line_leave(l, &place[2], 1);
+    assert_int_equal(told(), 4);
+    for (int i = 3; i < 5; i++)
         line_leave(l, &place[i], 1);
     expect(l, 0, 0);
     line_free(l);
@@ -242,7 +264,7 @@ static void owed_and_kept(void **state)
     int n = 0;
 
     (void)state;
-    line_keep(l, 1);
+    line_keep(l, 1, 0);
     assert_true(enter(l, 0, TIER_PRIORITY, 1, 1, 10));
     assert_false(enter(l, 1, TIER_BATCH, 2, 1, 10));
     for (int k = 2; place[1].turn.is_owed == 0; k = k == 2 ? 0 : 2) {
@@ -454,6 +476,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(many_give_up, setup, teardown),
         cmocka_unit_test_setup_teardown(contracts_go_first, setup, teardown),
         cmocka_unit_test_setup_teardown(places_are_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_share_is_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(owed_and_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(places, setup, teardown),
         cmocka_unit_test_setup_teardown(places_now_and_then, setup, teardown),

@@ -107,11 +107,39 @@ static void lent(void **state)
     assert_false(entitlement_is_lent(8, 0, 100, 1));
 }
 
+/* Ten places, of which contracts have eight: what they lend of these, and what tiers may borrow. */
+static void limits(void **state)
+{
+    (void)state;
+    /* They lend three quarters: two of their eight are kept, six are lent. */
+    assert_int_equal(entitlement_kept(10, 0, 200000), 2);
+    assert_int_equal(entitlement_lendable(10, 800000, 200000), 6);
+    assert_int_equal(entitlement_borrowable(6, 500000), 3);
+    assert_int_equal(entitlement_borrowable(6, 100000), 1); /* rounded up ... */
+    assert_int_equal(entitlement_borrowable(6, 0), 0);      /* ... but nothing is nothing */
+    assert_int_equal(entitlement_borrowable(6, 1000000), 6);
+    /* Promised sequences are kept, too; what is more counts. */
+    assert_int_equal(entitlement_kept(10, 3, 200000), 3);
+    assert_int_equal(entitlement_kept(10, 1, 200000), 2);
+    assert_int_equal(entitlement_kept(10, 0, 200001), 3);
+    assert_int_equal(entitlement_kept(10, 0, 0), 0);
+    assert_int_equal(entitlement_kept(10, 100, 1000000), 9); /* one is everybody's */
+    assert_int_equal(entitlement_kept(1, 0, 1000000), 0);
+    assert_int_equal(entitlement_kept(0, 5, 1000000), 0);
+    assert_int_equal(entitlement_lendable(10, 800000, 800000), 0);
+    assert_int_equal(entitlement_lendable(10, 2000000, 0), 10); /* more was sold than there is */
+    assert_int_equal(entitlement_lendable(10, 500000, 600000), 0);
+    assert_int_equal(entitlement_borrow_rate(20000, 250000), 5000);
+    assert_int_equal(entitlement_borrow_rate(20000, 0), 0); /* no limit */
+    assert_int_equal(entitlement_borrow_rate(ENTITLEMENT_MOST, 100000000), ENTITLEMENT_MOST);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rates),     cmocka_unit_test(factors), cmocka_unit_test(dates),
         cmocka_unit_test(decisions), cmocka_unit_test(tokens),  cmocka_unit_test(lent),
+        cmocka_unit_test(limits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -198,6 +198,8 @@ static void check_turn(const struct sched_turn *t)
     struct rota_one one, mine = {0};
     int n_free = n_of(-1, 0), poor;
 
+    if (sim->s.n_others_max) /* then slots lie idle that are kept */
+        return;
     for (int i = 0; i < sim->s.n_slots; i++)
         n_free += sim->slot[i]->state == SEQ_FREE;
     poor = t->job && !n_free &&
@@ -721,6 +723,66 @@ static void contracts_leave_one_place(void **state)
     sim_close();
 }
 
+static int n_others(void)
+{
+    int n = 0;
+
+    for (int i = 0; i < sim->s.n_slots; i++)
+        n += sim->slot[i]->state != SEQ_FREE && sim->slot[i]->job->tier != CONTRACT;
+    return n;
+}
+
+/* Two of four slots are kept for contracts: others take theirs from each other, and never these. */
+static void slots_are_kept(void **state)
+{
+    struct job *low[3], *high, *first[3];
+
+    (void)state;
+    sim_open(4, 1000, 73);
+    sim->s.n_others_max = 2;
+    for (int i = 0; i < 3; i++)
+        low[i] = arrive(NORMAL, i, 1, 32, 60);
+    step();
+    assert_int_equal(n_others(), 2);
+    assert_int_equal((low[0]->began > 0) + (low[1]->began > 0) + (low[2]->began > 0), 2);
+    high = arrive(HIGH, 7, 1, 32, 10); /* its tenant has nothing: it takes one of theirs */
+    step();
+    assert_int_equal(high->began, sim->step);
+    assert_int_equal(n_others(), 2);
+    for (int i = 0; i < 3; i++)
+        first[i] = arrive(CONTRACT, 9, 1, 32, 10);
+    step();
+    for (int i = 0; i < 3; i++) /* two have what was kept, and one takes another's */
+        assert_int_equal(first[i]->began, sim->step);
+    assert_int_equal(n_others(), 1);
+    while (sim->n_live) {
+        step();
+        assert_true(n_others() <= 2);
+    }
+    sim_close();
+}
+
+/* Whoever comes, the slots that are kept stay so, and all come to their end. */
+static void kept_and_random(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 12; seed++) {
+        sim_open(6, 60, seed);
+        sim->s.n_others_max = 1 + (int)(seed % 5);
+        for (int i = 0; i < 21500 && (i < 1500 || sim->n_live); i++) {
+            for (int k = i < 1500 ? below(3) : 0; k > 0 && sim->n_live < 30; k--)
+                arrive(below(5), below(5), below(4) ? 1 : 1 + below(SEQS), 1 + below(200),
+                       1 + below(100));
+            if (seed & 1)
+                pause_some();
+            step();
+            assert_true(n_others() <= sim->s.n_others_max);
+        }
+        assert_int_equal(sim->n_live, 0);
+        sim_close();
+    }
+}
+
 /* Below a flood of the tiers above, batch has its turn all the same. */
 static void batch_waits_no_longer(void **state)
 {
@@ -918,6 +980,8 @@ int main(void)
         cmocka_unit_test(batch_gives_way_to_all),
         cmocka_unit_test(all_give_way_to_contracts),
         cmocka_unit_test(contracts_leave_one_place),
+        cmocka_unit_test(slots_are_kept),
+        cmocka_unit_test(kept_and_random),
         cmocka_unit_test(batch_waits_no_longer),
         cmocka_unit_test(a_late_tenant_has_a_slot),
         cmocka_unit_test(paused_give_way),
