@@ -3,6 +3,7 @@
 
 import * as api from './console_api.js';
 import { h, card, field, meter, new_meter, number, set_chip, set_text, Table } from './console_dom.js';
+import { Settlement } from './settlement.js';
 import { day_ms, day_text, TrancheTimeline } from './tranche_timeline.js';
 
 const EVERY_MS = 5000;
@@ -63,11 +64,11 @@ const shares_table = () => new Table('Concentration', [{ name: 'Who', person: (s
 
 export function mount(root) {
     const note = h('p.eg-note', { role: 'status' }, 'Loading …');
-    const figures = new Figures(), line = new TrancheTimeline();
+    const figures = new Figures(), line = new TrancheTimeline(), settlement = new Settlement();
     const contracts = contracts_table(), tranches = tranches_table(), shares = shares_table(), admission = admission_table();
     let counted = new Map(), counted_ms = 0, asked_ms = 0;
     const day = h('input', { type: 'date', value: day_text(Date.now()) });
-    const body = h('div.co-stack', { hidden: true }, figures.el, card('In admission', h('p.eg-note', null, 'What it used is counted since this server started.'), admission.el), card('Timeline', line.el, tranches.el), card('Contracts', contracts.el), card('Concentration', shares.el));
+    const body = h('div.co-stack', { hidden: true }, figures.el, card('In admission', h('p.eg-note', null, 'What it used is counted since this server started.'), admission.el), card('Timeline', line.el, tranches.el), card('Contracts', contracts.el), settlement.el, card('Concentration', shares.el));
     let asked = 0, closed = false;
 
     /** The rate follows from two looks. */
@@ -87,6 +88,7 @@ export function mount(root) {
             const due = new Map(report.contracts.map((c) => [c.contract, c]));
             const each = list.data.flatMap((contract) => contract.tranches.map((tranche, i) => ({ tranche, contract, key: `${contract.contract} ${i}` })));
             figures.update(list.data, report);
+            settlement.update(list.data.map((c) => c.contract));
             show_admission(list.data);
             line.update(each, day_ms(report.as_of));
             contracts.update(list.data.filter((c) => due.has(c.contract)).map((c) => ({ ...c, due: due.get(c.contract) })));

@@ -77,6 +77,8 @@ static const struct route routes[] = {
      NULL},
     {"/admin/v1/sites/", GETS | API_PATCH, REST | NO_V1, ADMIN, API_ROUTE_ADMIN_SITE, NULL},
     {"/admin/v1/contracts", GETS | API_POST, NO_V1, ADMIN, API_ROUTE_ADMIN_CONTRACTS, NULL},
+    {"/admin/v1/contracts/{}/statement", GETS, REST | NO_V1, ADMIN, API_ROUTE_ADMIN_STATEMENT,
+     NULL},
     {"/admin/v1/contracts/", GETS, REST | NO_V1, ADMIN, API_ROUTE_ADMIN_CONTRACT, NULL},
     {"/admin/v1/obligations", GETS, NO_V1, ADMIN, API_ROUTE_ADMIN_OBLIGATIONS, NULL},
     {"/admin/v1/power", GETS, NO_V1, ADMIN, API_ROUTE_ADMIN_POWER, NULL},

@@ -49,6 +49,7 @@ enum api_route_id {
     API_ROUTE_ADMIN_CURTAILMENT,  /* GET, DELETE; its id in match.arg */
     API_ROUTE_ADMIN_CONTRACTS,    /* GET, POST */
     API_ROUTE_ADMIN_CONTRACT,     /* GET; its name in match.arg */
+    API_ROUTE_ADMIN_STATEMENT,    /* GET contracts/{name}/statement */
     API_ROUTE_ADMIN_OBLIGATIONS,  /* GET */
     API_ROUTE_ADMIN_POWER,        /* GET */
     API_ROUTE_ADMIN_RELOAD,       /* POST */

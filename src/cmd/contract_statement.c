@@ -8,6 +8,7 @@
 #include "base/day.h"
 #include "base/money.h"
 #include "books/contract_use.h"
+#include "cloud/settled_stored.h"
 #include "cmd/cmd.h"
 #include "cmd/contract_opts.h"
 #include "cmd/input.h"
@@ -16,51 +17,6 @@
 #include "cmd/settled_form.h"
 
 #define TEXT_MAX ((size_t)1 << 20)
-
-/* ---- the period ------------------------------------------------------------------------------ */
-
-/* --month, or --from and --until, by the contract's zone. */
-static int read_period(const struct contract_opts *o, const struct zone *z, int64_t *ret_from,
-                       int64_t *ret_until, struct err *e)
-{
-    char day[16];
-    int64_t at;
-
-    if (o->month && (o->from || o->until))
-        return err_set(e, ERR_ARG, "--month, or --from and --until");
-    if (o->month) {
-        snprintf(day, sizeof day, "%.10s-01", o->month);
-        if (strlen(o->month) != 7 || day_read(day, z, &at))
-            return err_set(e, ERR_ARG, "--month wants a month: 2027-03");
-        zone_window(z, ZONE_MONTH, at, ret_from, ret_until);
-        return 0;
-    }
-    if (!o->from || !o->until)
-        return err_set(e, ERR_ARG, "wants --month, or --from and --until");
-    if (day_read_moment(o->from, z, ret_from) || day_read_moment(o->until, z, ret_until))
-        return err_set(e, ERR_ARG, "--from and --until want days: 2027-03-01");
-    return *ret_from < *ret_until ? 0 : err_set(e, ERR_ARG, "--until is not after --from");
-}
-
-/* ---- what it is of --------------------------------------------------------------------------- */
-
-struct versions {
-    struct settled *s;
-    int64_t until_s, known_s;
-    struct err *e;
-};
-
-/* The versions that are known and hold before the end; of those that hold from one time on the
- * last. */
-static int take_version(void *arg, const struct contract_version *v)
-{
-    struct versions *x = arg;
-    struct settled *s = x->s;
-
-    if (v->recorded_s > x->known_s || v->effective_s >= x->until_s)
-        return 0;
-    return settled_add(s, v->name, v->version, v->effective_s, v->text, x->e);
-}
 
 static int read_file(struct settled *s, const char *path, struct err *e)
 {
@@ -77,66 +33,24 @@ static int read_file(struct settled *s, const char *path, struct err *e)
     return r;
 }
 
-/* What was measured of each tranche, by the store. */
-static int read_measured(struct contract_opts *o, struct settled_version *v, struct err *e)
-{
-    const struct contract *c = contract_file_contract(v->file);
-    struct basket_measured points;
-    struct basket_entitlement x;
-    int r = 0;
-
-    for (int i = 0; !r && i < c->n_tranches; i++) {
-        struct measurement *m = NULL;
-        struct err none = {0};
-        int is_stale = 0;
-        r = accounts_measured(o->source.store, c->name, &c->tranche[i], o->engine, &m, &is_stale,
-                              &none);
-        if (!r && !is_stale) {
-            measurement_entitlement(m, c, c->tranche[i].watts, &points, &x);
-            v->measured[i] = x.i_level < 0 ? 0 : x.rate_mtps;
-        }
-        measurement_free(m);
-        if (r == ERR_NOTFOUND)
-            r = 0;
-        else if (r)
-            err_set(e, r, "%s", none.text);
-    }
-    return r;
-}
-
-static int read_store(struct contract_opts *o, struct settled *s, const char *name,
-                      const struct contract_file *now, struct err *e)
-{
-    struct versions x = {s, s->until_s, o->source.known_s, e};
-    int r = accounts_contract_versions(o->source.store, contract_file_contract(now)->name,
-                                       take_version, &x, e);
-
-    if (!r && !s->n_versions)
-        r = err_set(e, ERR_NOTFOUND, "the store has no contract '%.64s' for that time", name);
-    for (int i = 0; !r && i < s->n_versions; i++)
-        r = read_measured(o, &s->version[i], e);
-    return r;
-}
-
 /* The contract's versions and the period: a file, or a name of the store. */
 static int gather(struct contract_opts *o, struct settled *s, const char *arg, struct err *e)
 {
     struct contract_file *now = NULL;
+    const struct settled_wish wish = {o->month, o->from, o->until};
     int r = contract_source_open(&o->source, arg, &now, e);
 
     if (!r)
-        r = read_period(o, contract_file_zone(now), &s->from_s, &s->until_s, e);
-    s->made_s = clock_wall_us() / 1000000;
-    if (!r && s->from_s >= s->made_s)
-        r = err_set(e, ERR_ARG, "the period has not begun");
-    if (!r && s->until_s > s->made_s) {
-        s->until_s = s->made_s;
+        r = settled_period(s, &wish, contract_file_zone(now), clock_wall_us() / 1000000, e);
+    if (r == 1) {
         cmd_note("the period has not ended: a statement so far");
+        r = 0;
     }
-    if (!r && s->until_s - s->from_s > SETTLED_DAYS_MAX * INT64_C(86400))
-        r = err_set(e, ERR_ARG, "a period is at most a year");
-    if (!r)
-        r = o->source.version ? read_store(o, s, arg, now, e) : read_file(s, arg, e);
+    if (!r && o->source.version)
+        r = settled_add_stored(s, o->source.store, contract_file_contract(now)->name, o->engine,
+                               o->source.known_s, e);
+    else if (!r)
+        r = read_file(s, arg, e);
     contract_file_close(now);
     return r;
 }

@@ -60,7 +60,7 @@ static const struct opt opts[] = {
     OPT_FLAG(0, "amend", contract_opts, amend, "accept: what has passed is delivered today"),
     OPT_FLAG(0, "record", contract_opts, record, "measure: keep it in the store"),
     OPT_STR(0, "month", "MONTH", NULL, contract_opts, month,
-            "statement: of this month of the contract's time zone: 2027-03"),
+            "statement: of this month of the contract's zone: 2027-03 (else: so far)"),
     OPT_STR(0, "from", "DAY", NULL, contract_opts, from, "statement, rows: or from this day on"),
     OPT_STR(0, "until", "DAY", NULL, contract_opts, until, "statement, rows: and before this one"),
     OPT_LEDGER(contract_opts),

@@ -208,6 +208,15 @@ static const struct operation {
      0,
      0,
      {"as_of", "known_on"}},
+    {"/admin/v1/contracts/{id}/statement",
+     "get",
+     "getStatement",
+     "What is owed for a period of a contract: a month, or days from one on and before the other; "
+     "the month that it is, so far",
+     200,
+     0,
+     0,
+     {"month", "from", "until", "known_on"}},
     {"/admin/v1/obligations",
      "get",
      "getObligations",
@@ -510,8 +519,10 @@ static json_t *query_schema(const char *name)
         return json_pack("{s:s, s:i, s:I}", "type", "integer", "minimum", 0, "maximum",
                          (json_int_t)1 << 53);
     if (!strcmp(name, "as_of") || !strcmp(name, "known_on") || !strcmp(name, "from") ||
-        !strcmp(name, "to"))
+        !strcmp(name, "to") || !strcmp(name, "until"))
         return json_pack("{s:s, s:s}", "type", "string", "format", "date");
+    if (!strcmp(name, "month"))
+        return json_pack("{s:s, s:s}", "type", "string", "pattern", "^[0-9]{4}-(0[1-9]|1[0-2])$");
     if (!strcmp(name, "tenant"))
         return json_pack("{s:s, s:i}", "type", "string", "maxLength", ACCOUNT_NAME_MAX - 1);
     return json_pack("{s:s, s:i}", "type", "string", "maxLength", ACCOUNT_ID_MAX - 1);

@@ -308,6 +308,7 @@ int call_admin_curtailments(struct call *c, struct err *e); /* call_curtail.c */
 int call_admin_curtailment(struct call *c, struct err *e);
 int call_admin_contracts(struct call *c, struct err *e);   /* call_contract.c */
 int call_admin_obligations(struct call *c, struct err *e); /* the same */
+int call_admin_statement(struct call *c, struct err *e);   /* call_statement.c */
 int call_admin_power(struct call *c, struct err *e);       /* call_power.c */
 int call_account(struct call *c, struct err *e);
 void call_show_openapi(struct call *c); /* io thread */

@@ -63,6 +63,7 @@ static const struct endpoint rows[API_ROUTE_N] = {
     [API_ROUTE_ADMIN_CURTAILMENT] = {.administer = call_admin_curtailment},
     [API_ROUTE_ADMIN_CONTRACTS] = {.administer = call_admin_contracts},
     [API_ROUTE_ADMIN_CONTRACT] = {.administer = call_admin_contracts},
+    [API_ROUTE_ADMIN_STATEMENT] = {.administer = call_admin_statement},
     [API_ROUTE_ADMIN_OBLIGATIONS] = {.administer = call_admin_obligations},
     [API_ROUTE_ADMIN_POWER] = {.administer = call_admin_power},
     [API_ROUTE_ADMIN_RELOAD] = {.administer = call_admin_reload},

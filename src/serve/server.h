@@ -45,6 +45,7 @@ struct server {
     struct certificates certificates;
     struct successor successor;
     struct moves moves;  /* of a drain to another server */
+    _Atomic int settling; /* a statement is being made */
     _Atomic int leaving; /* a successor serves; this process finishes what runs */
     struct server_io *io;
     struct prep *prep;

@@ -62,6 +62,25 @@ def test_what_is_seen(pages, admin):
     assert part(page, "beyond", "window")[1] < part(page, "beyond", "option")[0]
 
 
+def test_settlement(pages, admin):
+    """A statement is made when it is asked for, also from the keyboard; a refusal is a sentence."""
+    admin("POST", "/contracts", {"text": (CONTRACTS / "fast-750.yaml").read_text()})
+    want = admin("GET", "/contracts/fast-750/statement?month=2026-10")[1]
+    page = enter(pages, admin.cloud.server.url, admin.key, "contracts", size="wide")
+    place = page.get_by_role("region", name="Settlement")
+    page.get_by_label("Month").fill("2026-10")
+    expect(place.get_by_role("table")).to_be_hidden()
+    page.get_by_label("Month").press("Enter")
+    whole = f"{float(want['total']):,.2f} {want['currency']}"
+    expect(place.get_by_role("status")).to_contain_text(f"{whole} in all")
+    expect(place.get_by_role("table", name="Settlement").locator("tbody tr")).to_have_count(len(want["lines"]))
+    expect(place.get_by_role("table")).to_contain_text(want["lines"][0]["what"])
+    page.get_by_label("Month").fill("2090-01")
+    place.get_by_role("button", name="Settle").click()
+    expect(place.get_by_role("status")).to_contain_text("has not begun")
+    expect(place.get_by_role("table")).to_be_hidden()
+
+
 def test_another_day(pages, admin):
     """What was known on the day that is asked for: nothing had been delivered, nothing was late yet."""
     admin("POST", "/contracts", {"text": (CONTRACTS / "fast-750.yaml").read_text()})

@@ -37,6 +37,28 @@ def test_walk_through(admin):
     admin.cloud.cli("audit", "--changes")
 
 
+def test_a_statement(admin):
+    """As the command makes it, of a month that is over; and of this month so far."""
+    assert admin("POST", "/contracts", {"text": TEXT})[0] == 201
+    month = "2026-10"
+    status, got = admin("GET", f"/contracts/fast-750/statement?month={month}")
+    assert status == 200 and got.pop("object") == "contract.statement", got
+    told = json.loads(admin.cloud.cli("contract", "statement", "fast-750", "--month", month, "--json", "--ledger", admin.cloud.server.ledger))
+    moment = lambda s: {k: v for k, v in s.items() if k not in ("made_s", "upto")}  # noqa: E731  rows may have come between
+    assert moment(got) == moment(told) and got["lines"] and float(got["total"]) > 0
+    same = admin("GET", "/contracts/fast-750/statement?from=2026-10-01&until=2026-11-01")[1]
+    assert (same["lines"], same["total"]) == (got["lines"], got["total"])
+    so_far = admin("GET", "/contracts/fast-750/statement")[1]
+    assert so_far["until_s"] == so_far["made_s"] > so_far["from_s"]
+    assert admin("GET", "/contracts/fast-750/statement?month=2026-10&known_on=2020-01-01")[0] == 404
+    for query, param in (("month=2026-13", "month"), ("month=10", "month"), ("month=2999-01", "month"), ("month=2026-10&from=2026-10-01", "month"),
+                         ("from=2026-10-01", "until"), ("from=2026-10-01&until=2026-10-01", "until"), ("from=2026-02-30&until=2026-10-01", "from"),
+                         ("from=2020-01-01&until=2026-01-01", "from")):
+        status, e = admin("GET", f"/contracts/fast-750/statement?{query}")
+        assert status == 400 and e["error"]["message"].startswith(param + ": "), (query, e)
+    assert admin("GET", "/contracts/nobody/statement")[0] == 404
+
+
 def test_what_is_refused(admin):
     for body, says in ((None, ""), ([], "object"), ({}, "text: wants a contract"), ({"text": 3}, "text: wants a contract"),
                        ({"text": TEXT.replace("2028-01-01", "2028-02-30", 1)}, "'2028-02-30' is no day"),

@@ -421,7 +421,7 @@ def test_forms_and_rows(world):
 
 def test_bad_input(world):
     folder, ledger = world
-    for args in (["acme"], ["acme", "--month", "2026-13"], ["acme", "--month", "2026-3"], ["acme", "--month", "2026-03", "--from", "2026-03-01"],
+    for args in (["acme", "--month", "2026-13"], ["acme", "--month", "2026-3"], ["acme", "--month", "2026-03", "--from", "2026-03-01"],
                  ["acme", "--from", "2026-03-02", "--until", "2026-03-01"], ["acme", "--from", "2026-02-30", "--until", "2026-03-03"],
                  ["acme", "--month", "2028-01"], ["nobody", "--month", "2026-03"], ["acme", "--from", "2024-01-01", "--until", "2026-01-01"],
                  ["none.yaml", "--month", "2026-03"]):
