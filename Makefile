@@ -50,11 +50,12 @@ asan tsan:
 fuzz soak:
 	@tools/test.sh $@
 
-# The cloud, stored answers, and contracts, in a simulated world: SEEDS worlds, or the one of SEED again.
+# The cloud, stored answers, contracts and their settlement, in a simulated world: SEEDS worlds, or the one of SEED again.
 sim: all
 	@$(BUILD)/tests/sim/sim_cloud $(or $(SEED),1) $(if $(SEED),1,$(SEEDS))
 	@$(BUILD)/tests/sim/sim_stored $(or $(SEED),1) $(if $(SEED),1,$(SEEDS))
 	@$(BUILD)/tests/sim/sim_contracts $(or $(SEED),1) $(if $(SEED),1,$(SEEDS))
+	@$(BUILD)/tests/sim/sim_settlement $(or $(SEED),1) $(if $(SEED),1,$(SEEDS))
 
 bench: all
 	@bench/run.sh

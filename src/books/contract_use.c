@@ -4,6 +4,7 @@
 
 #include "books/ledger_file.h"
 
+#define SECOND_US INT64_C(1000000)
 #define THESE                                                                                      \
     " FROM usage WHERE contract = $1 AND contract <> '' AND at_us >= $2 AND at_us < $3"            \
     " AND seq <= $4"
@@ -39,21 +40,35 @@ void contract_books_close(struct contract_books *b)
     free(b);
 }
 
+/* Nothing where there is none. */
+static int take_least(void *arg, const struct sql_row *s)
+{
+    if (!sql_is_null(s, 0))
+        *(int64_t *)arg = sql_number(s, 0);
+    return 0;
+}
+
 static int take_number(void *arg, const struct sql_row *s)
 {
     *(int64_t *)arg = sql_number(s, 0);
     return 0;
 }
 
-int contract_books_end(struct contract_books *b, int64_t *ret_usage, int64_t *ret_power,
-                       struct err *e)
+int contract_books_end(struct contract_books *b, int64_t known_s, int64_t *ret_usage,
+                       int64_t *ret_power, struct err *e)
 {
+    int is_all = known_s > INT64_MAX / SECOND_US - 1;
+    const struct sql_value until = SQL_NUMBER(is_all ? 0 : (known_s + 1) * SECOND_US);
     int r = sql_each(b->db, "SELECT coalesce(max(seq), 0) FROM usage", NULL, 0, take_number,
                      ret_usage, e);
 
-    return r ? r
-             : sql_each(b->db, "SELECT coalesce(max(seq), 0) FROM power", NULL, 0, take_number,
-                        ret_power, e);
+    if (!r)
+        r = sql_each(b->db, "SELECT coalesce(max(seq), 0) FROM power", NULL, 0, take_number,
+                     ret_power, e);
+    if (r || is_all)
+        return r;
+    return sql_each(b->db, "SELECT min(seq) - 1 FROM power WHERE at_us >= $1", &until, 1,
+                    take_least, ret_power, e);
 }
 
 struct reading {

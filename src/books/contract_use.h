@@ -9,9 +9,10 @@ struct contract_books;
 
 int contract_books_open(struct contract_books **ret, const char *where, struct err *e);
 void contract_books_close(struct contract_books *b); /* accepts NULL */
-/* The numbers of the last rows that are there: what is written later can be left out by them. */
-int contract_books_end(struct contract_books *b, int64_t *ret_usage, int64_t *ret_power,
-                       struct err *e);
+/* The numbers of the last rows that are there: what is written later can be left out by them. Of
+ * rows of power, the last before the first that was recorded after known_s; INT64_MAX: the last. */
+int contract_books_end(struct contract_books *b, int64_t known_s, int64_t *ret_usage,
+                       int64_t *ret_power, struct err *e);
 
 /* Rows that are alike. */
 struct contract_used {

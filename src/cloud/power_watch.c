@@ -39,6 +39,7 @@ struct power_watch {
     struct region region[SITES_MAX];
     int n_sites, n_regions;
     int64_t written_us, generation, ready_s; /* when last; of the store, and when, ready_w is */
+    int64_t amended_s;                       /* when the next amendment holds */
     struct power_entry queue[POWER_TOGETHER];
     const char *queue_region[POWER_TOGETHER];
     int n_queued;
@@ -73,7 +74,7 @@ static struct power_entry *queue(struct power_watch *w, const char *prefix, cons
                 (size_t)w->n_queued * sizeof *w->queue_region);
     }
     row = &w->queue[w->n_queued];
-    *row = (struct power_entry){.at_us = p->until_us, .piece = *p};
+    *row = (struct power_entry){.piece = *p};
     snprintf(row->place, sizeof row->place, "%s%s", prefix, name);
     w->queue_region[w->n_queued++] = region;
     return row;
@@ -280,8 +281,11 @@ static int read_ready(void *arg, struct accounts *a, struct err *e)
     int64_t generation = 0, now_s = w->wall_us / 1000000;
     int r = a ? accounts_generation(a, &generation, e) : ERR_UNSUPPORTED; /* there is no store */
 
-    if (r ||
-        (w->ready_s && generation == w->generation && now_s / QUARTER_S == w->ready_s / QUARTER_S))
+    if (r || (w->ready_s && generation == w->generation && now_s >= w->ready_s &&
+              now_s < w->amended_s && now_s / QUARTER_S == w->ready_s / QUARTER_S))
+        return r;
+    r = accounts_contracts_next(a, now_s, &w->amended_s, e);
+    if (r)
         return r;
     w->generation = generation;
     w->ready_s = now_s;
@@ -297,14 +301,18 @@ static void write_queue(struct power_watch *w)
 {
     struct err e = {0};
     int64_t n = 0;
-    int r = w->n_queued ? power_log_put(w->ledger, w->queue, w->n_queued, &n, &e) : 0;
+    int r;
+
+    for (int i = 0; i < w->n_queued; i++)
+        w->queue[i].at_us = w->wall_us;
+    r = w->n_queued ? power_log_put(w->ledger, w->queue, w->n_queued, &n, &e) : 0;
 
     if (!r)
         w->n_queued = 0;
     note(w, r, &e);
 }
 
-void power_watch_look(struct power_watch *w, int64_t now_us, int64_t wall_us)
+static void look(struct power_watch *w, int64_t now_us, int64_t wall_us)
 {
     struct err e = {0};
 
@@ -316,6 +324,17 @@ void power_watch_look(struct power_watch *w, int64_t now_us, int64_t wall_us)
     if (cloud_with_accounts(w->cloud, now_us, read_ready, w, &e))
         w->ready_s = wall_us / 1000000; /* there is no store, or it is away: asked in a minute */
     write_queue(w);
+}
+
+/* A look at the border of the minute first: what contracts have ready changes there, and no moment
+ * of the minute is counted by what was ready before it. */
+void power_watch_look(struct power_watch *w, int64_t now_us, int64_t wall_us)
+{
+    int64_t border = wall_us - wall_us % MINUTE_US, ago = wall_us - w->wall_us;
+
+    if (w->wall_us && w->wall_us < border && border < wall_us && ago <= GAP_US)
+        look(w, now_us, border);
+    look(w, now_us, wall_us);
 }
 
 int power_watch_open(struct power_watch **ret, struct cloud *c, const char *ledger, struct err *e)
@@ -336,6 +355,7 @@ void power_watch_close(struct power_watch *w, int64_t wall_us)
 
     if (!w)
         return;
+    w->wall_us = wall_us;
     look_at_sites(w, wall_us);
     first = w->n_queued;
     for (int i = 0; i < w->n_sites; i++)

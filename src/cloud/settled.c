@@ -59,11 +59,12 @@ int settled_add(struct settled *s, const char *name, int64_t version, int64_t ef
 
 int settled_end(struct settled *s, const char *ledger, struct err *e)
 {
+    int64_t known_s = s->known_s ? s->known_s : INT64_MAX;
     struct contract_books *b = NULL;
     int r = contract_books_open(&b, ledger, e);
 
     if (!r)
-        r = contract_books_end(b, &s->upto_usage, &s->upto_power, e);
+        r = contract_books_end(b, known_s, &s->upto_usage, &s->upto_power, e);
     contract_books_close(b);
     return r;
 }
@@ -116,6 +117,7 @@ struct making {
     struct settlement part;
     struct settled_part *to;
     const char *site, *region; /* whose pieces are read */
+    int64_t use_us;            /* when the requests that are read begin */
     struct power_entry *note;  /* of that place */
     int n_notes;
     struct settlement_sum sum;
@@ -222,12 +224,40 @@ static void add_use(struct settlement_use *to, const struct contract_used *u)
     to->charge += u->charge_nano;
 }
 
+/* Of the tranches of one name, which follow each other, the one whose turn it is: the last whose
+ * target date has come, or before all of them the first. -1: none has that name. */
+static int tranche_at(const struct contract *c, const char *name, int64_t at_us)
+{
+    int found = -1;
+
+    for (int i = 0; i < c->n_tranches; i++) {
+        const struct tranche *t = &c->tranche[i], *f = found < 0 ? NULL : &c->tranche[found];
+        int is_due = t->target_s * SECOND_US <= at_us;
+        if (!strcmp(t->name, name) &&
+            (!f || (is_due ? t->target_s > f->target_s || f->target_s * SECOND_US > at_us
+                           : f->target_s * SECOND_US > at_us && t->target_s < f->target_s)))
+            found = i;
+    }
+    return found;
+}
+
+/* When it is the turn of another tranche, after that time. */
+static int64_t next_turn(const struct contract *c, int64_t at_us, int64_t until_us)
+{
+    for (int i = 0; i < c->n_tranches; i++) {
+        int64_t t = c->tranche[i].target_s * SECOND_US;
+        until_us = t > at_us && t < until_us ? t : until_us;
+    }
+    return until_us;
+}
+
 static int take_used(void *arg, const struct contract_used *u)
 {
     struct making *m = arg;
     const struct contract *c = m->part.c;
     int is_foreign = u->charge_nano && strcmp(u->currency, c->currency) != 0;
     struct contract_used mine = *u;
+    int i;
 
     if (is_foreign) {
         m->to->n_foreign += u->lent == BOOKS_LENT_OWN ? 0 : u->n_requests;
@@ -239,16 +269,13 @@ static int take_used(void *arg, const struct contract_used *u)
         add_use(&m->part.own, &mine);
     else if (!is_tenant(c, u->tenant))
         add_use(&m->part.lent, &mine);
-    for (int i = 0; u->lent == BOOKS_LENT_OWN && i < c->n_tranches; i++) {
-        if (!strcmp(c->tranche[i].name, u->tranche)) { /* of one name one is there at a time */
-            m->part.tranche[i].used += u->energy_uj;
-            break;
-        }
-    }
+    i = u->lent == BOOKS_LENT_OWN ? tranche_at(c, u->tranche, m->use_us) : -1;
+    if (i >= 0)
+        m->part.tranche[i].used += u->energy_uj;
     return 0;
 }
 
-/* Day by day, so that it can be told how far it is. */
+/* Day by day, so that it can be told how far it is, and from turn to turn of tranches. */
 static int read_use(struct making *m)
 {
     int64_t at = m->part.from_s * SECOND_US, until = m->part.until_s * SECOND_US, next;
@@ -256,6 +283,8 @@ static int read_use(struct making *m)
 
     for (; !r && at < until; at = next) {
         next = at - at % DAY_US + DAY_US < until ? at - at % DAY_US + DAY_US : until;
+        next = next_turn(m->part.c, at, next);
+        m->use_us = at;
         r = contract_books_used(m->books, m->part.c->name, at, next, m->s->upto_usage, take_used, m,
                                 m->e);
         if (m->s->progress && m->is_kept)

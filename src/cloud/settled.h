@@ -32,7 +32,8 @@ struct settled_part {
 struct settled {
     /* What it is of: set by the caller. */
     int64_t from_s, until_s, made_s; /* made_s: as the contract is known then, not before until_s */
-    int64_t upto_usage, upto_power;  /* rows behind these are left out */
+    int64_t known_s; /* settled_end leaves out power and notes recorded later; 0: none of them */
+    int64_t upto_usage, upto_power; /* rows behind these are left out */
     int n_versions;
     struct settled_version version[SETTLED_VERSIONS_MAX];
     void (*progress)(void *arg, int64_t n_days); /* NULL: nobody wants to know */

@@ -82,6 +82,31 @@ int power_piece_add(struct power_piece *p, const struct power_state *s, int64_t 
     return 0;
 }
 
+static int64_t part(int64_t v, int64_t us, int64_t of_us)
+{
+    return (int64_t)((power_uj)v * us / of_us);
+}
+
+int power_piece_cut(const struct power_piece *p, int64_t from_us, int64_t until_us,
+                    struct power_piece *ret)
+{
+    int64_t from = from_us > p->from_us ? from_us : p->from_us;
+    int64_t until = until_us < p->until_us ? until_us : p->until_us;
+    int64_t us = until - from, all = p->until_us - p->from_us;
+
+    if (us <= 0)
+        return -1;
+    *ret = (struct power_piece){.from_us = from,
+                                .until_us = until,
+                                .contracted_uj = part(p->contracted_uj, us, all),
+                                .energised_uj = part(p->energised_uj, us, all),
+                                .encumbered_uj = part(p->encumbered_uj, us, all),
+                                .ready_uj = part(p->ready_uj, us, all)};
+    for (int i = 0; i < POWER_MEASURED; i++)
+        ret->lost_uj[i] = part(p->lost_uj[i], us, all);
+    return 0;
+}
+
 static power_uj lost(const int64_t *by_cause)
 {
     power_uj sum = 0;

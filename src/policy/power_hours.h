@@ -69,6 +69,10 @@ void power_piece_begin(struct power_piece *p, int64_t at_us);
  * bounds. */
 int power_piece_add(struct power_piece *p, const struct power_state *s, int64_t until_us);
 int64_t power_piece_minute(const struct power_piece *p); /* the end of the minute it began in */
+/* The part of a piece that is within [from_us, until_us), in proportion to time, each energy
+ * rounded down. 0, or -1: none of it is. */
+int power_piece_cut(const struct power_piece *p, int64_t from_us, int64_t until_us,
+                    struct power_piece *ret);
 /* What may be used of it: energised less encumbered less lost. */
 int64_t power_piece_usable(const struct power_piece *p);
 /* Could watching have made it? For pieces that others wrote. */

@@ -100,11 +100,17 @@ static void weigh(const struct power_piece *p, power_uj all_need, power_uj *weig
         weight[POWER_SUPPLIER] = WEIGHT_MAX;
 }
 
+/* A part begins where a version does, which may be within a minute: of the piece counts what is
+ * within. */
 void settlement_piece(struct settlement *s, const char *site, const char *region,
-                      const struct power_piece *p, enum power_cause note, int64_t seq)
+                      const struct power_piece *whole, enum power_cause note, int64_t seq)
 {
-    power_uj weight[POWER_CAUSES], own = 0, all, usable = power_piece_usable(p);
+    power_uj weight[POWER_CAUSES], own = 0, all, usable;
+    struct power_piece cut, *p = &cut;
 
+    if (power_piece_cut(whole, s->from_s * SECOND_US, s->until_s * SECOND_US, &cut))
+        return;
+    usable = power_piece_usable(p);
     for (int i = 0; i < s->c->n_tranches; i++) {
         const struct tranche *t = &s->c->tranche[i];
         if (is_at(t, site, region))

@@ -208,7 +208,7 @@ static void look_at_contract(void)
     int64_t usage = 0, power = -1;
 
     assert_int_equal(contract_books_open(&b, path, &e), 0);
-    assert_int_equal(contract_books_end(b, &usage, &power, &e), 0);
+    assert_int_equal(contract_books_end(b, INT64_MAX, &usage, &power, &e), 0);
     assert_int_equal(usage, 8);
     assert_int_equal(power, 0);
     assert_int_equal(

@@ -46,6 +46,29 @@ static void a_piece(void **state)
                      p.energised_uj - p.encumbered_uj - 9 * MW / 2 * 10 * SECOND - 6000003);
 }
 
+/* 10 MW for a minute of which 7 microjoules were lost: of a third of it, 200 MJ and 2. */
+static void a_piece_that_is_cut(void **state)
+{
+    const struct power_piece p = {.from_us = START,
+                                  .until_us = START + MINUTE,
+                                  .energised_uj = 10 * MW * MINUTE,
+                                  .ready_uj = 6 * MW * MINUTE,
+                                  .lost_uj = {[POWER_OPERATOR] = 7}};
+    struct power_piece cut;
+
+    (void)state;
+    assert_int_equal(power_piece_cut(&p, START + 10 * SECOND, START + 30 * SECOND, &cut), 0);
+    assert_int_equal(cut.from_us, START + 10 * SECOND);
+    assert_int_equal(cut.until_us, START + 30 * SECOND);
+    assert_int_equal(cut.energised_uj, 200 * MW * SECOND);
+    assert_int_equal(cut.ready_uj, 120 * MW * SECOND);
+    assert_int_equal(cut.lost_uj[POWER_OPERATOR], 2);
+    assert_int_equal(power_piece_cut(&p, 0, INT64_MAX, &cut), 0); /* all of it */
+    assert_memory_equal(&cut, &p, sizeof p);
+    assert_int_equal(power_piece_cut(&p, START + MINUTE, INT64_MAX, &cut), -1);
+    assert_int_equal(power_piece_cut(&p, 0, START, &cut), -1);
+}
+
 static void what_cannot_be(void **state)
 {
     const struct power_state good = {.energised_w = MW, .factor_ppm = POWER_PPM};
@@ -175,9 +198,13 @@ static void words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_piece),     cmocka_unit_test(what_cannot_be),
-        cmocka_unit_test(an_hour),     cmocka_unit_test(parts_are_the_whole),
-        cmocka_unit_test(every_digit), cmocka_unit_test(words),
+        cmocka_unit_test(a_piece),
+        cmocka_unit_test(a_piece_that_is_cut),
+        cmocka_unit_test(what_cannot_be),
+        cmocka_unit_test(an_hour),
+        cmocka_unit_test(parts_are_the_whole),
+        cmocka_unit_test(every_digit),
+        cmocka_unit_test(words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -183,6 +183,25 @@ static int keep(void *arg, const struct settlement_line *l)
     return 0;
 }
 
+/* A version begins 40 seconds into a minute, with more watts than the server knew of: 10 and 30 MW
+ * where 10 can be used. Of the last 20 seconds a quarter is delivered, and the 40 before do not
+ * count. */
+static void a_part_within_a_minute(void **state)
+{
+    struct power_state s = {.energised_w = 10 * MW, .ready_w = 5 * MW, .factor_ppm = 1000000};
+
+    (void)state;
+    make();
+    contract.tranche[1].delivered_s = START;
+    settlement_begin(&settlement, &contract, START + 100 * HOUR, START + 40, START + HOUR);
+    watch(0, 1, s, POWER_CAUSES);
+    assert_true(settlement.tranche[0].watched == 10 * MW * 20 * SECOND);
+    assert_true(settlement.tranche[1].watched == 30 * MW * 20 * SECOND);
+    assert_true(settlement_short(&settlement.tranche[0], POWER_SUPPLIER) == 150 * MW);
+    assert_true(settlement_short(&settlement.tranche[1], POWER_SUPPLIER) == 450 * MW);
+    assert_int_equal(settlement_availability(&settlement.tranche[0]), 250000);
+}
+
 static void credits_are_capped(void **state)
 {
     struct settlement_sum sum;
@@ -349,6 +368,7 @@ int main(void)
         cmocka_unit_test(half_was_missing),
         cmocka_unit_test(what_was_never_there),
         cmocka_unit_test(a_delivery_that_was_recorded_later),
+        cmocka_unit_test(a_part_within_a_minute),
         cmocka_unit_test(credits_are_capped),
         cmocka_unit_test(a_period_is_closed),
         cmocka_unit_test(take_or_pay),
