@@ -4,6 +4,8 @@ times what the server can do.
 
   bench/fairness.py                        builds nothing: GAUFRE_BIN or build/release/src/cmd/gaufre, the model smollm2-135m
   bench/fairness.py --rounds 4 --seconds 20 -- --batch 16      after --: flags of `gaufre serve`
+  bench/fairness.py --contract             the quiet tenant has a contract, for a quarter of the power; and a third kind of
+                                           round, in which a call of the grid takes half of the power away
 
 First the capacity is measured: requests a second of the loud tenant, as many at once as the server runs together. Then, in
 turns, the quiet tenant is alone and beside the loud one, which sends ten times the capacity whatever the server answers. The
@@ -33,20 +35,39 @@ def find_binary():
     return os.environ.get("GAUFRE_BIN") or os.path.join(HERE, "..", "build", "release", "src", "cmd", "gaufre")
 
 
+CONTRACT = """contract: quiet
+signed: 2026-01-01
+from: 2026-01-01
+until: 2076-01-01
+currency: EUR
+supplier: {name: us}
+customer: {name: quiet, tenants: [quiet]}
+tranches:
+  - {name: t, mw: 0.25, site: here, target: 2026-01-02, delivered: 2026-01-02, tokens_per_second: 10000, price: 5}
+"""
+
+
+def cli(*args, env=None):
+    return subprocess.run([find_binary(), *args], check=True, capture_output=True, text=True, env=env).stdout.strip()
+
+
 class Server:
     """A server with two tenants, on a free port."""
 
     def __init__(self, folder, model, flags):
         self.keys = {}
-        keys = os.path.join(folder, "keys")
-        for name in ("quiet", "loud"):
-            self.keys[name] = subprocess.run([find_binary(), "key", "new", keys, name, "--tenant", name], check=True,
-                                             capture_output=True, text=True).stdout.strip()
+        self.folder = folder
         self.log = open(os.path.join(folder, "log"), "w+")
-        self.process = subprocess.Popen([find_binary(), "serve", model, "--port", "0", "--keys", keys, "--ledger", "off",
-                                         "--log-format", "json", *flags], stderr=self.log, stdout=self.log)
+        self.process = subprocess.Popen([find_binary(), "serve", model, "--port", "0", *self.accounts(), "--log-format", "json",
+                                         *flags], stderr=self.log, stdout=self.log)
         self.port = self.wait(self.find_port)
         self.wait(self.is_ready)
+
+    def accounts(self):
+        keys = os.path.join(self.folder, "keys")
+        for name in ("quiet", "loud"):
+            self.keys[name] = cli("key", "new", keys, name, "--tenant", name)
+        return ["--keys", keys, "--ledger", "off"]
 
     def wait(self, look, seconds=120):
         end = time.monotonic() + seconds
@@ -78,6 +99,23 @@ class Server:
             self.process.kill()
             self.process.wait()
         self.log.close()
+
+
+class WithContract(Server):
+    def accounts(self):
+        store, config, text = (os.path.join(self.folder, name) for name in ("accounts.db", "c.yaml", "quiet.yaml"))
+        for name in ("quiet", "loud", "root"):
+            cli("tenant", "new", name, "--accounts", store)
+            self.keys[name] = cli("key", "new", name, "--tenant", name, "--accounts", store, *(("--admin", "yes") if name == "root" else ()))
+        with open(text, "w") as f:
+            f.write(CONTRACT)
+        with open(config, "w") as f:
+            f.write("site: here\nsites: [{name: here, energised_mw: 1}]\n")
+        cli("contract", "amend", text, "--accounts", store)
+        return ["--accounts", store, "--ledger", os.path.join(self.folder, "ledger.db"), "-c", config]
+
+    def curtail(self, *args):
+        cli("site", "curtail", "here", "--server", f"http://127.0.0.1:{self.port}", *args, env={**os.environ, "GAUFRE_ADMIN_KEY": self.keys["root"]})
 
 
 def request(server, tenant, model, prompt, tokens, i):
@@ -134,12 +172,13 @@ def main():
     p.add_argument("--quiet-tokens", type=int, default=8)
     p.add_argument("--batch", type=int, default=16, help="sequences that the server runs together")
     p.add_argument("--drain", type=float, default=10)
+    p.add_argument("--contract", action="store_true", help="the quiet tenant has a contract")
     p.add_argument("flags", nargs="*", help="of gaufre serve, after --")
     a = p.parse_args()
     a.id = os.path.basename(a.model).removesuffix(".gguf")
-    alone, beside, loud = [], [], []
+    alone, beside, curtailed, loud = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(folder, a.model, ["--batch", str(a.batch), *a.flags])
+        server = (WithContract if a.contract else Server)(folder, a.model, ["--batch", str(a.batch), *a.flags])
         try:
             able = capacity(server, a)
             for k in range(a.rounds):
@@ -147,20 +186,27 @@ def main():
                 got = both(server, a, k, poisson(random.Random(100 + k), able * a.times, a.seconds))
                 beside += got[0]
                 loud += got[1]
+                if a.contract:
+                    server.curtail("--to", "50%", "--for", f"{a.seconds + a.drain:.0f}s", "--ramp", "2s")
+                    curtailed += both(server, a, k + 1000, poisson(random.Random(200 + k), able * a.times, a.seconds))[0]
+                    server.curtail("--cancel", str(k + 1))
         finally:
             server.stop()
-    failed = [r for r in alone + beside if not r.ok]
+    failed = [r for r in alone + beside + curtailed if not r.ok]
     for r in failed[:3]:
         print(f"fairness: a request of the quiet tenant failed: {r.status} {r.error}", file=sys.stderr)
     times = {"alone": [r.ttft for r in alone if r.ok], "beside": [r.ttft for r in beside if r.ok]}
+    if a.contract:
+        times["curtailed"] = [r.ttft for r in curtailed if r.ok]
     print(f"capacity {able:.1f} requests/s; the loud tenant sent {able * a.times:.0f}/s, {sum(r.ok for r in loud)} of {len(loud)} "
           f"answered, {sum(r.status == 429 for r in loud)} refused before an answer began")
     for name, t in times.items():
-        print(f"quiet {name:7} n {len(t):4}  ttft p50 {percentile(t, 50) * 1e3:7.1f} ms  p90 {percentile(t, 90) * 1e3:7.1f} ms  "
+        print(f"quiet {name:9} n {len(t):4}  ttft p50 {percentile(t, 50) * 1e3:7.1f} ms  p90 {percentile(t, 90) * 1e3:7.1f} ms  "
               f"p99 {percentile(t, 99) * 1e3:7.1f} ms")
     ratio = percentile(times["beside"], 99) / percentile(times["alone"], 99)
     median = percentile(times["beside"], 50) / percentile(times["alone"], 50)
-    print(f"fairness ttft_p99_x={ratio:.2f} ttft_p50_x={median:.2f} capacity_rps={able:.1f} quiet_failed={len(failed)}")
+    less = f" curtailed_p99_x={percentile(times['curtailed'], 99) / percentile(times['alone'], 99):.2f}" if a.contract else ""
+    print(f"fairness ttft_p99_x={ratio:.2f} ttft_p50_x={median:.2f}{less} capacity_rps={able:.1f} quiet_failed={len(failed)}")
 
 
 if __name__ == "__main__":
