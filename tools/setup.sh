@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install the Debian packages that are missing: tools/setup.sh build|test|browser|deb|deploy|js
+# Install the Debian packages that are missing: tools/setup.sh build|test|browser|deb|deploy|js|slurm
 # Says what and why before it installs; silent and fast when nothing is missing. Asks for sudo only
 # when it is not root.
 set -eu
@@ -12,6 +12,7 @@ for_test='clang-14 libclang-rt-14-dev clang-format-14 python3-venv curl zsh fish
 for_browser='chromium' # half a GB; the tests of the page are skipped where it cannot be had
 for_deb='dpkg-dev'
 for_deploy="$for_deb lintian logrotate prometheus systemd" # what is in deploy/ is not tested where they cannot be had
+for_slurm='slurmctld slurmd slurm-client munge' # lending nodes to Slurm is not tested where they cannot be had
 for_js='nodejs npm' # the clients for JavaScript are not tested where they cannot be had
 
 case ${1:-build} in
@@ -21,7 +22,8 @@ browser) wanted=$for_browser; why='to test the page in a browser' ;;
 deb) wanted=$for_deb; why='to make a package' ;;
 deploy) wanted=$for_deploy; why='to test packages, units, boards and alert rules' ;;
 js) wanted=$for_js; why='to test with the clients for JavaScript' ;;
-*) echo "usage: tools/setup.sh build|test|browser|deb|deploy|js" >&2; exit 2 ;;
+slurm) wanted=$for_slurm; why='to test with a real Slurm' ;;
+*) echo "usage: tools/setup.sh build|test|browser|deb|deploy|js|slurm" >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
@@ -38,6 +40,9 @@ installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' $wanted 2>/dev/n
 have_programs() {
     case $1 in
     nodejs) command -v node ;;
+    slurmctld | slurmd) command -v "$1" ;;
+    slurm-client) command -v scontrol ;;
+    munge) command -v munged ;;
     npm) command -v npm ;;
     chromium) command -v chromium || command -v chromium-browser || command -v google-chrome ;;
     *) false ;;

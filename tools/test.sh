@@ -164,6 +164,12 @@ use_deploy() {
         say "  note: not all tools of deploy/ could be installed; tests without theirs are skipped"
 }
 
+# Slurm's own daemons and commands, which tests start for themselves, where they can be had.
+use_slurm() {
+    tools/setup.sh slurm >"$out/slurm.log" 2>&1 ||
+        say "  note: Slurm could not be installed; that nodes are lent to it is not tested"
+}
+
 # The FinOps Foundation's judge of bills, where there is a Python that it runs on.
 use_focus_validator() {
     local python venv=build/focus-venv
@@ -201,6 +207,7 @@ run_full() {
         step "python environment" make_venv
         use_models build/gcc/src/cmd/gaufre
         use_deploy
+        use_slurm
         meson_tests gcc gcc 5
         use_node
         use_focus_validator

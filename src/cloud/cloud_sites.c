@@ -95,13 +95,13 @@ static int tell_news(struct cloud *c)
     return any;
 }
 
-/* Log what is new of sites, and obey. That the factor is another than before is looked at here,
+/* Log what is new of sites, and obey. That its places are others than before is looked at here,
  * too: another thread may have logged it, and not have obeyed yet. */
 static void changed(struct cloud *c, const char *site, int32_t was_ppm)
 {
     int is_new = tell_news(c);
 
-    if (is_new || sites_factor(&c->sites, sites_find(&c->sites, site)) != was_ppm)
+    if (is_new || sites_places(&c->sites, sites_find(&c->sites, site)) != was_ppm)
         cloud_obey(c);
 }
 
@@ -127,7 +127,7 @@ void cloud_tick_sites(struct cloud *c, int64_t wall_us)
 
 void cloud_tell_site_factor(struct cloud *c, const char *site, int32_t ppm, const char *why)
 {
-    int32_t was = sites_factor(&c->sites, sites_find(&c->sites, site));
+    int32_t was = sites_places(&c->sites, sites_find(&c->sites, site));
 
     sites_tell_factor(&c->sites, site, ppm, why);
     changed(c, site, was);
@@ -136,10 +136,19 @@ void cloud_tell_site_factor(struct cloud *c, const char *site, int32_t ppm, cons
 void cloud_tell_site_environment(struct cloud *c, const char *site,
                                  const struct site_environment *v)
 {
-    int32_t was = sites_factor(&c->sites, sites_find(&c->sites, site));
+    int32_t was = sites_places(&c->sites, sites_find(&c->sites, site));
 
     if (sites_tell_environment(&c->sites, site, v))
         return; /* no memory: what was said before holds, or the blind factor */
+    changed(c, site, was);
+}
+
+void cloud_tell_site_nodes(struct cloud *c, const char *site, const struct site_nodes *v)
+{
+    int32_t was = sites_places(&c->sites, sites_find(&c->sites, site));
+
+    if (sites_tell_nodes(&c->sites, site, v))
+        return; /* no memory: all but those that always serve are taken as lent */
     changed(c, site, was);
 }
 
@@ -159,7 +168,7 @@ void cloud_tell_site_carbon(struct cloud *c, const char *site, struct carbon_hou
 static int take_order(void *arg, const char *site, const struct site_order *o)
 {
     struct cloud *c = arg;
-    int32_t was = sites_factor(&c->sites, sites_find(&c->sites, site));
+    int32_t was = sites_places(&c->sites, sites_find(&c->sites, site));
 
     sites_order(&c->sites, site, o);
     changed(c, site, was);
@@ -335,8 +344,14 @@ int cloud_cancel_call(struct cloud *c, int64_t now_us, const struct account_who 
 
 static void look(struct cloud *c, int i, int64_t wall_s, struct site_view *ret)
 {
+    struct site_load load;
+
     sites_view(&c->sites, i, wall_s, ret);
-    offers_at_site(&c->offers, i, ret);
+    offers_load_site(&c->offers, i, &load);
+    ret->n_suppliers = load.n_suppliers;
+    ret->n_running = load.n_running;
+    ret->n_waiting = load.n_waiting;
+    ret->n_places = load.n_places;
 }
 
 int cloud_view_sites(struct cloud *c, int64_t wall_s, struct site_view ret[SITES_MAX])
@@ -365,6 +380,27 @@ int cloud_view_site(struct cloud *c, int64_t wall_s, const char *name, struct si
 int cloud_view_site_environment(struct cloud *c, const char *site, struct site_environment *ret)
 {
     return sites_view_environment(&c->sites, sites_find(&c->sites, site), ret);
+}
+
+int cloud_view_site_nodes(struct cloud *c, const char *site, struct site_nodes *ret)
+{
+    return sites_view_nodes(&c->sites, sites_find(&c->sites, site), ret);
+}
+
+int cloud_view_site_work(struct cloud *c, const char *site, struct lend_site *ret)
+{
+    int i = sites_find(&c->sites, site);
+    struct site_load load;
+
+    if (!sites_terms(&c->sites, i))
+        return ERR_NOTFOUND;
+    offers_load_site(&c->offers, i, &load);
+    *ret = (struct lend_site){.n_busy = (int64_t)load.n_running + load.n_waiting,
+                              .n_kept = atomic_load(&c->contracts.kept[i]),
+                              .n_places = load.n_all,
+                              .factor_ppm = sites_factor(&c->sites, i),
+                              .soon_ppm = sites_soon(&c->sites, i)};
+    return 0;
 }
 
 const char *cloud_offer_site(const struct cloud *c, const struct cloud_offer *of)

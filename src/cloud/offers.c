@@ -455,7 +455,7 @@ void offers_load(const struct offers *o, const struct cloud_offer *of, struct lo
 {
     of->sup->ops->load(of->sup, ret);
     if (of->i_site >= 0)
-        ret->capacity = derate_places(ret->capacity, sites_factor(o->sites, of->i_site));
+        ret->capacity = derate_places(ret->capacity, sites_places(o->sites, of->i_site));
 }
 
 static int was_tried(const struct cloud_ticket *t, const struct cloud_offer *of)
@@ -815,7 +815,7 @@ void offers_obey(struct offers *o, const _Atomic int32_t kept[SITES_EVER_MAX],
     for (int i = 0; i < o->n_offers; i++) {
         struct cloud_offer *of = o->offer[i];
         if (of->i_site >= 0 && of->sup->ops->derate)
-            of->sup->ops->derate(of->sup, sites_factor(o->sites, of->i_site));
+            of->sup->ops->derate(of->sup, sites_places(o->sites, of->i_site));
         if (of->i_site >= 0 && of->sup->ops->keep)
             of->sup->ops->keep(of->sup, atomic_load(&kept[of->i_site]),
                                atomic_load(&unlent_ppm[of->i_site]));
@@ -834,19 +834,22 @@ void offers_local_sites(struct offers *o, uint64_t ret[SITES_EVER_MAX / 64])
     pthread_rwlock_unlock(&o->lock);
 }
 
-void offers_at_site(struct offers *o, int i_site, struct site_view *ret)
+void offers_load_site(struct offers *o, int i_site, struct site_load *ret)
 {
     struct load load;
 
+    *ret = (struct site_load){0};
     pthread_rwlock_rdlock(&o->lock);
     for (int i = 0; i < o->n_offers; i++) {
-        if (o->offer[i]->i_site != i_site)
+        const struct cloud_offer *of = o->offer[i];
+        if (of->i_site != i_site)
             continue;
-        offers_load(o, o->offer[i], &load);
+        of->sup->ops->load(of->sup, &load);
         ret->n_suppliers++;
         ret->n_running += load.n_running;
         ret->n_waiting += load.n_waiting;
-        ret->n_places += load.capacity;
+        ret->n_all += load.capacity;
+        ret->n_places += derate_places(load.capacity, sites_places(o->sites, i_site));
     }
     pthread_rwlock_unlock(&o->lock);
 }

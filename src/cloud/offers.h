@@ -94,8 +94,11 @@ void offers_obey(struct offers *o, const _Atomic int32_t kept[SITES_EVER_MAX],
                  const _Atomic int32_t unlent_ppm[SITES_EVER_MAX]);
 /* Bits of the sites of those that this process computes itself are set. */
 void offers_local_sites(struct offers *o, uint64_t ret[SITES_EVER_MAX / 64]);
-/* Fill the counts of those at that site. */
-void offers_at_site(struct offers *o, int i_site, struct site_view *ret);
+/* What those at a site have to do, and their places: as many as may be used now, and all. */
+struct site_load {
+    int32_t n_suppliers, n_running, n_waiting, n_places, n_all;
+};
+void offers_load_site(struct offers *o, int i_site, struct site_load *ret);
 void offers_look(struct offers *o, int i_model, struct cloud_look *ret);
 
 #endif

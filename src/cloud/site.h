@@ -24,6 +24,7 @@
 #include "cloud/carbon.h"
 #include "job/energy.h"
 #include "policy/curtail.h"
+#include "policy/lend_nodes.h"
 #include "policy/lifecycle.h"
 #include "policy/power.h"
 
@@ -35,6 +36,7 @@
 #define SITE_SCHEDULES_MAX 32      /* of a site */
 #define SITE_CALLS_MAX     64      /* of a site, that are not over */
 #define SITE_CURTAIL_MAX_S 2678400 /* one event lasts 31 days at most */
+#define SITE_NODES_MAX     32      /* that may be lent to other work */
 
 struct cloud;
 struct cloud_offer;
@@ -86,6 +88,12 @@ struct site_call {
     int is_short; /* it came later than was agreed */
 };
 
+/* Its nodes that may be lent to other work (policy/lend_nodes.h). */
+struct site_node_terms {
+    int n, n_keep;  /* n 0: none may */
+    int64_t node_w; /* of one, on the site's basis; POWER_UNKNOWN: its share of what is free */
+};
+
 /* What the configuration says. Strings outlive the cloud. */
 struct site_terms {
     const char *name, *region, *time_zone; /* NULL: not said */
@@ -107,7 +115,8 @@ struct site_terms {
     int has_factor_file;             /* a file tells a factor */
     int has_environment;             /* sensors tell one ... */
     int32_t blind_ppm;               /* ... and before they did it is this */
-    const struct zone *zone;         /* NULL: UTC */
+    struct site_node_terms nodes;
+    const struct zone *zone; /* NULL: UTC */
 };
 
 /* By its dates, or as it is at any time. */
@@ -167,6 +176,33 @@ void cloud_tell_site_pue(struct cloud *c, const char *site, int32_t permille);
  * said anything. */
 int cloud_view_site_environment(struct cloud *c, const char *site, struct site_environment *ret);
 
+/* Nodes of a site that are lent to other work. */
+struct site_lent {
+    int n[LEND_STATES]; /* by their state */
+    int n_wanted;       /* lent, by what was decided last */
+    int64_t changed_s;  /* when a node was lent or came back, unix seconds; 0: none did */
+    int is_heard;       /* the batch system answered; else all is as it was told last */
+    const char *cause;  /* why no more are wanted; lives for ever */
+    char why[160];      /* "", or why it did not answer, or a node is not back */
+};
+struct site_node {
+    char name[SITE_NAME_MAX];
+    enum lend_state state;
+    int64_t since_s;
+};
+struct site_nodes {
+    struct site_lent lent;
+    int n;
+    struct site_node row[SITE_NODES_MAX];
+};
+/* How its nodes are; copied. Before anything was told all but those that always serve are taken as
+ * lent. */
+void cloud_tell_site_nodes(struct cloud *c, const char *site, const struct site_nodes *v);
+/* ERR_NOTFOUND: there is no site, or it has no nodes, or nothing was told yet. */
+int cloud_view_site_nodes(struct cloud *c, const char *site, struct site_nodes *ret);
+/* How it is, for deciding which of its nodes are lent. ERR_NOTFOUND. */
+int cloud_view_site_work(struct cloud *c, const char *site, struct lend_site *ret);
+
 /* What an operator says of a site; < 0: nothing. */
 struct site_order {
     int state; /* an enum lifecycle_state */
@@ -218,7 +254,10 @@ struct site_view {
     struct energy used;                        /* by these; method unknown: nothing is known */
     int64_t n_unmetered;                       /* of them: their energy is not known */
     int32_t n_running, n_waiting, n_suppliers; /* at its suppliers */
-    int32_t n_places;                          /* in use at most, by the factor */
+    int32_t n_places;                          /* in use at most, by the factor and lent nodes */
+    struct site_lent lent;                     /* of a site with nodes */
+    int32_t places_ppm;                        /* the part of its places that these leave */
+    int64_t lent_w;                            /* by nodes that are lent or return */
     char why_factor[160], why_carbon[160];     /* "", or why a file or a feed could not be read */
     char cause[200]; /* of what the environment leaves; "": it leaves all */
 };

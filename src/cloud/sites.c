@@ -11,6 +11,8 @@
 
 #define NAME_CHARS   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 #define NANO_PER_PPM 1000
+#define SOON_MINUTES 5
+#define MINUTE_US    INT64_C(60000000)
 
 int site_name_ok(const char *s)
 {
@@ -71,6 +73,7 @@ void sites_done(struct sites *s)
     for (int i = 0; s->site && i < atomic_load(&s->n); i++) {
         carbon_free(s->site[i].hours);
         free(s->site[i].environment);
+        free(s->site[i].nodes);
     }
     free(s->site);
     free(s->call);
@@ -101,6 +104,7 @@ static struct site *make(struct sites *s, const char *name)
     one = &s->site[n];
     put_text(one->name, sizeof one->name, name);
     atomic_store(&one->factor_ppm, DERATE_ALL);
+    atomic_store(&one->places_ppm, DERATE_ALL);
     one->file_ppm = -1;
     one->order = (struct site_order){-1, -1};
     atomic_store(&one->pue_permille, -1);
@@ -132,6 +136,15 @@ static int32_t environment_of(const struct site *one, const struct site_terms *t
     return one->environment ? one->environment->factor_ppm : t->blind_ppm;
 }
 
+/* Under the lock: nodes that other work has; before anything is known all that it may have. */
+static int n_away(const struct site *one, const struct site_terms *t)
+{
+    if (!t->nodes.n)
+        return 0;
+    return one->nodes ? one->nodes->lent.n[LEND_LENT] + one->nodes->lent.n[LEND_RETURNING]
+                      : t->nodes.n - t->nodes.n_keep;
+}
+
 /* Under the lock: what holds now. */
 static void reckon(const struct sites *s, struct site *one)
 {
@@ -153,6 +166,8 @@ static void reckon(const struct sites *s, struct site *one)
         factor = derate_lowest(said, 6);
     atomic_store(&one->admits, lifecycle_admits(life.state));
     atomic_store(&one->factor_ppm, factor);
+    atomic_store(&one->places_ppm,
+                 lend_places_ppm(factor, t->nodes.n, n_away(one, t), t->nodes.n_keep));
 }
 
 static const struct site_terms *find_terms(const struct cloud_sites *l, const char *name)
@@ -182,6 +197,10 @@ int sites_swap(struct sites *s, const struct cloud_sites *next, struct err *e)
             free(s->site[i].environment);
             s->site[i].environment = NULL;
             atomic_store(&s->site[i].pue_permille, -1);
+        }
+        if (!t || !t->nodes.n) {
+            free(s->site[i].nodes);
+            s->site[i].nodes = NULL;
         }
         reckon(s, &s->site[i]);
     }
@@ -224,6 +243,24 @@ int sites_tell_environment(struct sites *s, const char *name, const struct site_
     return r;
 }
 
+int sites_tell_nodes(struct sites *s, const char *name, const struct site_nodes *v)
+{
+    int i, r = 0;
+
+    pthread_mutex_lock(&s->lock);
+    i = sites_find(s, name);
+    if (i >= 0 && !s->site[i].nodes) {
+        s->site[i].nodes = malloc(sizeof *v);
+        r = s->site[i].nodes ? 0 : ERR_NOMEM;
+    }
+    if (i >= 0 && !r) {
+        *s->site[i].nodes = *v;
+        reckon(s, &s->site[i]);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return r;
+}
+
 void sites_order(struct sites *s, const char *name, const struct site_order *o)
 {
     struct site *one;
@@ -260,9 +297,9 @@ static int reckon_all(struct sites *s)
     int any = 0;
 
     for (int i = 0; i < atomic_load(&s->n); i++) {
-        int32_t was = atomic_load(&s->site[i].factor_ppm);
+        int32_t was = atomic_load(&s->site[i].places_ppm);
         reckon(s, &s->site[i]);
-        any |= atomic_load(&s->site[i].factor_ppm) != was;
+        any |= atomic_load(&s->site[i].places_ppm) != was;
     }
     return any;
 }
@@ -324,6 +361,11 @@ int sites_take_news(struct sites *s, int i, struct site_news *ret)
 int32_t sites_factor(const struct sites *s, int i)
 {
     return i < 0 ? DERATE_ALL : atomic_load(&s->site[i].factor_ppm);
+}
+
+int32_t sites_places(const struct sites *s, int i)
+{
+    return i < 0 ? DERATE_ALL : atomic_load(&s->site[i].places_ppm);
 }
 
 const struct site_terms *sites_terms(const struct sites *s, int i)
@@ -401,6 +443,36 @@ int64_t sites_mg_per_kwh(struct sites *s, int i, enum carbon_basis b, int64_t at
     return mg;
 }
 
+/* Under the lock: watts of nodes that other work has. */
+static int64_t lent_w(const struct site *one, const struct site_terms *t, int64_t now_s)
+{
+    int64_t free_w = power_free_w(site_terms_power(t, now_s)), n = n_away(one, t);
+
+    if (!t->nodes.n)
+        return 0;
+    if (t->nodes.node_w != POWER_UNKNOWN)
+        return n * t->nodes.node_w;
+    return free_w == POWER_UNKNOWN ? 0 : free_w / t->nodes.n * n;
+}
+
+/* Under the lock. */
+static void view_lent(const struct site *one, const struct site_terms *t, int64_t now_s,
+                      struct site_view *ret)
+{
+    ret->places_ppm = atomic_load(&one->places_ppm);
+    if (!t || !t->nodes.n)
+        return;
+    ret->lent_w = lent_w(one, t, now_s);
+    if (one->nodes) {
+        ret->lent = one->nodes->lent;
+        return;
+    }
+    ret->lent.n[LEND_LENT] = n_away(one, t);
+    ret->lent.n[LEND_SERVING] = t->nodes.n_keep;
+    ret->lent.cause = "";
+    put_text(ret->lent.why, sizeof ret->lent.why, "it was not asked yet");
+}
+
 void sites_view(struct sites *s, int i, int64_t wall_s, struct site_view *ret)
 {
     const struct site *one = &s->site[i];
@@ -424,6 +496,7 @@ void sites_view(struct sites *s, int i, int64_t wall_s, struct site_view *ret)
                               .n_unmetered = one->n_unmetered};
     if (t)
         ret->life = site_terms_life(t, now_s);
+    view_lent(one, t, now_s, ret);
     for (int b = 0; b < CARBON_BASES; b++)
         ret->carbon_mg[b] = mg_now(one, t, (enum carbon_basis)b, wall_s);
     put_text(ret->why_factor, sizeof ret->why_factor, one->why_factor);
@@ -446,4 +519,34 @@ int sites_view_environment(struct sites *s, int i, struct site_environment *ret)
         *ret = *s->site[i].environment;
     pthread_mutex_unlock(&s->lock);
     return has_any ? 0 : ERR_NOTFOUND;
+}
+
+int sites_view_nodes(struct sites *s, int i, struct site_nodes *ret)
+{
+    int has_any;
+
+    if (i < 0)
+        return ERR_NOTFOUND;
+    pthread_mutex_lock(&s->lock);
+    has_any = s->site[i].nodes != NULL;
+    if (has_any)
+        *ret = *s->site[i].nodes;
+    pthread_mutex_unlock(&s->lock);
+    return has_any ? 0 : ERR_NOTFOUND;
+}
+
+int32_t sites_soon(struct sites *s, int i)
+{
+    const struct site_terms *t = sites_terms(s, i);
+    int32_t lowest = DERATE_ALL;
+
+    pthread_mutex_lock(&s->lock);
+    for (int k = 0; t && k <= SOON_MINUTES; k++) {
+        struct site_curtailed v =
+            curtailment_now(t, s->call, s->n_calls, s->wall_us + k * MINUTE_US);
+        if (v.now.phase != CURTAIL_NONE && v.now.factor_ppm < lowest)
+            lowest = v.now.factor_ppm;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return lowest;
 }

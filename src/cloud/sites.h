@@ -15,6 +15,7 @@ struct site {
     char name[SITE_NAME_MAX];
     _Atomic(const struct site_terms *) terms; /* NULL: the configuration does not have it */
     _Atomic int32_t factor_ppm;               /* in force */
+    _Atomic int32_t places_ppm;               /* of its places: the factor less lent nodes */
     _Atomic int admits;                       /* an enum lifecycle_admits */
     _Atomic int32_t pue_permille;             /* measured; < 0: it is not */
     _Atomic int64_t n_requests;
@@ -27,6 +28,7 @@ struct site {
     struct carbon_hours *hours;
     char why_factor[160], why_carbon[160];
     struct site_environment *environment; /* NULL: it was told nothing */
+    struct site_nodes *nodes;             /* NULL: it was told nothing */
     int told_state;                       /* that was logged last; -1: it is not there */
     int32_t told_ppm;
     struct site_curtailed told_curtailed;
@@ -50,6 +52,7 @@ int sites_find(const struct sites *s, const char *name); /* -1: there is none */
 /* These change the factor in force, of which the caller then tells the suppliers. */
 void sites_tell_factor(struct sites *s, const char *name, int32_t ppm, const char *why);
 int sites_tell_environment(struct sites *s, const char *name, const struct site_environment *v);
+int sites_tell_nodes(struct sites *s, const char *name, const struct site_nodes *v);
 void sites_order(struct sites *s, const char *name, const struct site_order *o);
 void sites_tell_carbon(struct sites *s, const char *name, struct carbon_hours *h, const char *why);
 
@@ -69,6 +72,7 @@ int sites_take_news(struct sites *s, int i, struct site_news *ret);
 
 /* i < 0 is no site: all of its factor, no terms. */
 int32_t sites_factor(const struct sites *s, int i);
+int32_t sites_places(const struct sites *s, int i); /* the part of its places that may be used */
 const struct site_terms *sites_terms(const struct sites *s, int i);
 void sites_tell_pue(struct sites *s, const char *name, int32_t permille);
 /* Measured, or as the configuration says; 0: neither. */
@@ -80,6 +84,9 @@ void sites_count(struct sites *s, int i, const struct energy *used);
 /* What a kilowatt-hour emits there in that hour; CARBON_UNKNOWN. */
 int64_t sites_mg_per_kwh(struct sites *s, int i, enum carbon_basis b, int64_t at_s);
 int sites_view_environment(struct sites *s, int i, struct site_environment *ret); /* ERR_NOTFOUND */
+int sites_view_nodes(struct sites *s, int i, struct site_nodes *ret);             /* ERR_NOTFOUND */
+/* The lowest factor that curtailment announces for the next five minutes. */
+int32_t sites_soon(struct sites *s, int i);
 /* As of the last tick; carbon is of the hour of wall_s. */
 void sites_view(struct sites *s, int i, int64_t wall_s, struct site_view *ret);
 

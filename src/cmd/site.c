@@ -153,6 +153,31 @@ static void print_power(const json_t *s)
     }
 }
 
+/* Its nodes that may be lent to Slurm, and which are. */
+static void print_nodes(const json_t *n)
+{
+    const json_t *list = json_object_get(n, "list"), *node;
+    const char *wrong = json_string_value(json_object_get(n, "error"));
+    char all[48], lent[48], returning[48], wanted[48], keep[48], mw[48];
+    size_t i;
+
+    if (!json_is_object(n))
+        return;
+    cmd_line(stdout, "  %-24s %s: %s lent (%s), %s wanted (%s), %s returning; %s always serve",
+             "nodes for Slurm", admin_number(n, "all", "", all), admin_number(n, "lent", "", lent),
+             admin_number(n, "lent_mw", " MW", mw), admin_number(n, "wanted", "", wanted),
+             admin_told(n, "cause"), admin_number(n, "returning", "", returning),
+             admin_number(n, "keep", "", keep));
+    json_array_foreach(list, i, node)
+    {
+        cmd_line(stdout, "    %-22s %-10s since %s", admin_told(node, "name"),
+                 admin_told(node, "state"), admin_told(node, "since"));
+    }
+    if (wrong)
+        cmd_line(stdout, "    %-22s %s: %s", "",
+                 json_is_true(json_object_get(n, "answers")) ? "LATE" : "NO ANSWER", wrong);
+}
+
 static void print_energy(const json_t *s)
 {
     const json_t *e = json_object_get(s, "energy");
@@ -206,6 +231,7 @@ static void print_whole(const json_t *s)
     cmd_line(stdout, "  %-24s %s since the start", "requests", admin_number(s, "requests", "", a));
     print_energy(s);
     print_power(s);
+    print_nodes(json_object_get(s, "nodes"));
     cmd_line(stdout, "  %-24s %s%s", "PUE", admin_number(s, "pue", "", a),
              json_is_true(json_object_get(s, "pue_measured")) ? ", measured" : "");
     cmd_line(stdout, "  %-24s %s location-based, %s market-based", "gCO2e/kWh, this hour",

@@ -186,6 +186,36 @@ static void add_curtailment(const struct site_view *v, json_t *to)
                                   n->id ? json_integer(n->id) : json_null()));
 }
 
+/* Its nodes that may be lent to other work; null: it has none. */
+static void add_nodes(struct cloud *c, const struct site_view *v, json_t *to)
+{
+    const struct site_lent *l = &v->lent;
+    struct site_nodes nodes = {.n = 0};
+    json_t *o, *list = json_array();
+    char text[DAY_TEXT_MAX];
+
+    if (v->terms->nodes.n)
+        cloud_view_site_nodes(c, v->terms->name, &nodes);
+    for (int i = 0; i < nodes.n; i++)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", nodes.row[i].name, "state",
+                                              lend_state_name(nodes.row[i].state), "since",
+                                              day_show_moment(nodes.row[i].since_s, NULL, text)));
+    o = json_pack("{s:i, s:i, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "all", v->terms->nodes.n,
+                  "keep", v->terms->nodes.n_keep, "wanted", l->n_wanted, "answers", l->is_heard,
+                  "error", text_or_null(l->why), "cause", text_or_null(l->cause), "changed_at",
+                  l->changed_s ? json_string(day_show_moment(l->changed_s, NULL, text))
+                               : json_null(),
+                  "places_share", part(v->places_ppm, DERATE_ALL), "lent_mw", part(v->lent_w, 1e6),
+                  "list", list);
+    for (int i = 0; o && i < LEND_STATES; i++)
+        json_object_set_new(o, lend_state_name((enum lend_state)i), json_integer(l->n[i]));
+    if (!v->terms->nodes.n) {
+        json_decref(o);
+        o = json_null();
+    }
+    json_object_set_new(to, "nodes", o);
+}
+
 static json_t *site_json(struct cloud *c, const struct site_view *v)
 {
     const struct site_terms *t = v->terms;
@@ -207,6 +237,7 @@ static json_t *site_json(struct cloud *c, const struct site_view *v)
     if (j) {
         add_power(v, j);
         add_curtailment(v, j);
+        add_nodes(c, v, j);
     }
     return j;
 }

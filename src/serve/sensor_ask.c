@@ -4,8 +4,8 @@
 
 #include "base/clock.h"
 #include "net/fetch.h"
+#include "serve/command.h"
 #include "serve/meter_key.h"
-#include "serve/sensor_command.h"
 #include "serve/told_file.h"
 
 #define AHEAD_US INT64_C(60000000) /* clocks may differ by so much */
@@ -73,10 +73,11 @@ static int ask_file(const struct serve_sensor *s, struct buf *text, int64_t *ret
 static int ask_command(const struct sensor_ask *a, struct buf *text, struct err *e)
 {
     const char *argv[CONFIG_STRS_MAX + 1] = {NULL};
+    const struct command c = {argv, NULL, a->sensor->timeout, a->is_over, a->ctx};
     int r;
 
     memcpy(argv, a->sensor->command.v, (size_t)a->sensor->command.n * sizeof *argv);
-    r = sensor_command(argv, a->sensor->timeout, a->is_over, a->ctx, text, e);
+    r = command_run(&c, text, e);
     return r ? err_prefix(e, "its command") : 0;
 }
 

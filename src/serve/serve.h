@@ -258,6 +258,14 @@ struct serve_supplier {
 enum { SERVE_FIELDS_PASS, SERVE_FIELDS_DROP };
 enum { SERVE_GONE_CANCEL, SERVE_GONE_DRAIN };
 
+/* A site's nodes that Slurm may use while they are idle. */
+struct serve_slurm {
+    const char *partition, *node_mw, *scontrol, *squeue, *conf;
+    struct config_strs nodes;
+    int64_t keep;
+    int64_t idle_for, back_within, every, timeout; /* ms */
+};
+
 /* A place with machines and power, to which suppliers belong. */
 struct serve_site {
     const char *name, *region, *residency, *time_zone;
@@ -283,6 +291,7 @@ struct serve_site {
     int curtailment_baseline; /* an enum curtail_baseline */
     const char *curtailment_credit, *curtailment_clawback;
     struct envelope_rules rules; /* of these */
+    struct serve_slurm *slurm;   /* in the arena; NULL: it lends no nodes */
     struct site_terms terms;
 };
 
@@ -426,6 +435,7 @@ extern const struct config_setting serve_sensor_settings[];    /* of its `enviro
 extern const struct config_setting serve_lifecycle_settings[]; /* of its `lifecycle` */
 extern const struct config_setting serve_power_settings[];     /* of its `power` */
 extern const struct config_setting serve_curtail_settings[];   /* of its `curtailment` */
+extern const struct config_setting serve_slurm_settings[];     /* of its map `slurm` */
 extern const struct config_setting serve_route_settings[];
 extern const struct config_setting serve_webhook_settings[];
 extern const struct config_setting serve_energy_settings[]; /* of the map `energy` */

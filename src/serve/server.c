@@ -19,6 +19,7 @@
 #include "net/tls.h"
 #include "serve/energy_source.h"
 #include "serve/environment.h"
+#include "serve/node_lender.h"
 #include "serve/local_supplier.h"
 #include "serve/manager.h"
 #include "serve/power_thread.h"
@@ -406,6 +407,8 @@ int serve_open(struct server **ret, const struct serve_config *c, struct err *e)
     if (!r)
         r = server_start(s, e);
     if (!r)
+        r = node_lender_start(s, e);
+    if (!r)
         r = power_thread_start(s, e);
     if (!r && pthread_create(&s->loader, NULL, loader_main, s))
         r = err_set(e, ERR_NOMEM, "cannot start the loader");
@@ -531,6 +534,8 @@ int serve_swap(struct server *s, const struct serve_config *c, struct err *e)
         LOG_EVENT(LOG_ERROR, "sites have no clock", LOG_STR("why", none.text));
     if (environment_swap(s, &none))
         LOG_EVENT(LOG_ERROR, "sites not watched", LOG_STR("why", none.text));
+    if (node_lender_swap(s, &none))
+        LOG_EVENT(LOG_ERROR, "nodes of sites not lent", LOG_STR("why", none.text));
     if (power_thread_start(s, &none))
         LOG_EVENT(LOG_ERROR, "power of sites not written", LOG_STR("why", none.text));
     s->generation++;
@@ -691,6 +696,7 @@ int64_t serve_close(struct server *s)
     if (s->loader_started)
         pthread_join(s->loader, NULL);
     power_thread_stop(s);
+    node_lender_stop(s);
     environment_stop(s);
     site_clock_stop(s);
     site_watch_stop(s);

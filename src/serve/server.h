@@ -61,6 +61,7 @@ struct server {
     struct net_timer *hooks_timer;
     struct trace_export *traces;           /* NULL: none are sent */
     struct environment *environment;       /* what sensors say of sites; NULL: there are none */
+    struct node_lender *node_lender;       /* lends nodes of sites; NULL: none has any */
     struct site_clock *site_clock;         /* NULL: there are no sites */
     struct power_thread *power;            /* what power they have, written down; NULL: it is not */
     struct site_watch *site_watch;         /* what files and feeds say of sites */

@@ -5,7 +5,7 @@
 #include "base/json_write.h"
 #include "serve/serve.h"
 
-#define IN_MAX 4
+#define IN_MAX 5
 enum { FORM_LIST, FORM_NAMES /* an element may be a name alone */, FORM_MAP /* one map only */ };
 
 /* Lists at the top of the file: a table of settings for each of their maps; and maps. */
@@ -17,7 +17,8 @@ static const struct section {
     struct {
         const char *name, *help;
         const struct config_setting *rows;
-    } in[IN_MAX]; /* lists of maps in each of its maps; those without a name: none */
+        const char *required; /* of one map; NULL: it is a list of maps */
+    } in[IN_MAX];             /* in each of its maps; those without a name: none */
 } sections[] = {
     {"models",
      "what is served: names or paths, or maps with settings of their own",
@@ -30,16 +31,21 @@ static const struct section {
      {serve_supplier_settings},
      "base_url",
      0,
-     {{"keys", "several keys, in place of key_env and key_file", serve_key_settings}}},
+     {{"keys", "several keys, in place of key_env and key_file", serve_key_settings, NULL}}},
     {"sites",
      "places with machines and power, to which suppliers belong",
      {serve_site_settings},
      "name",
      0,
-     {{"environment", "its sensors: what they say lowers the factor", serve_sensor_settings},
-      {"lifecycle", "its states and their dates, in place of 'state'", serve_lifecycle_settings},
-      {"power", "its megawatts by dates, in place of those for all time", serve_power_settings},
-      {"curtailment", "when it uses less, because the grid asks for it", serve_curtail_settings}}},
+     {{"environment", "its sensors: what they say lowers the factor", serve_sensor_settings, NULL},
+      {"lifecycle", "its states and their dates, in place of 'state'", serve_lifecycle_settings,
+       NULL},
+      {"power", "its megawatts by dates, in place of those for all time", serve_power_settings,
+       NULL},
+      {"curtailment", "when it uses less, because the grid asks for it", serve_curtail_settings,
+       NULL},
+      {"slurm", "its nodes that Slurm may use while they are idle", serve_slurm_settings,
+       "\"partition\",\"nodes\""}}},
     {"prices", "what tokens cost", {serve_price_settings}, "output", 0, {{0}}},
     {"rates", "what suppliers' currencies are worth", {serve_rate_settings}, "rate", 0, {{0}}},
     {"tenants", "who pays, and what they may use", {serve_tenant_settings}, "name", 0, {{0}}},
@@ -73,12 +79,16 @@ static void put_map(const struct section *s, struct buf *out)
     if (s->rows[1])
         config_schema(s->rows[1], 0, out);
     for (int i = 0; i < IN_MAX && s->in[i].name; i++) {
-        buf_addf(out, ",\"%s\":{\"type\":\"array\",\"description\":", s->in[i].name);
+        const char *required = s->in[i].required;
+        buf_addf(out, ",\"%s\":{\"description\":", s->in[i].name);
         json_put_str(out, s->in[i].help);
-        buf_add_str(out, ",\"items\":{\"type\":\"object\",\"additionalProperties\":false,"
-                         "\"properties\":{");
+        buf_add_str(out, required ? "," : ",\"type\":\"array\",\"items\":{");
+        buf_add_str(out, "\"type\":\"object\",\"additionalProperties\":false,\"properties\":{");
         config_schema(s->in[i].rows, 1, out);
-        buf_add_str(out, "}}}");
+        if (required)
+            buf_addf(out, "},\"required\":[%s]}", required);
+        else
+            buf_add_str(out, "}}}");
     }
     buf_add_char(out, '}');
     if (s->required)

@@ -11,6 +11,7 @@
 #include "serve/sensor_list.h"
 #include "serve/site_curtail.h"
 #include "serve/site_dates.h"
+#include "serve/site_slurm.h"
 
 #define NANO_PER_MG 1000000 /* of a gram */
 #define KEY_MAX     1024
@@ -201,7 +202,7 @@ struct reading_site {
     struct serve_config *c;
     struct config_doc *d;
     struct serve_site *p;
-    struct config_node *lifecycle, *power, *curtailment; /* its lists; NULL: it has none */
+    struct config_node *lifecycle, *power, *curtailment, *slurm; /* NULL: it has none */
 };
 
 static int read_list(void *arg, const char *name, struct config_node *value, struct err *e)
@@ -221,6 +222,10 @@ static int read_list(void *arg, const char *name, struct config_node *value, str
         r->curtailment = value;
         return 1;
     }
+    if (!strcmp(name, "slurm")) {
+        r->slurm = value;
+        return 1;
+    }
     if (strcmp(name, "environment"))
         return 0;
     code = sensors_read(r->c, r->d, value, r->p, e);
@@ -229,7 +234,7 @@ static int read_list(void *arg, const char *name, struct config_node *value, str
 
 int site_read(struct serve_config *c, struct config_doc *d, struct config_node *map, struct err *e)
 {
-    struct reading_site in = {c, d, &c->sites[c->n_sites], NULL, NULL, NULL};
+    struct reading_site in = {c, d, &c->sites[c->n_sites], NULL, NULL, NULL, NULL};
     struct serve_site *p = &c->sites[c->n_sites];
     struct err why = {0};
     int r;
@@ -251,7 +256,9 @@ int site_read(struct serve_config *c, struct config_doc *d, struct config_node *
         return config_err(d, map, e, "site %s: %.380s", p->name, why.text);
     c->n_sites++; /* from here on its zone is freed with the others' */
     r = site_dates_read(c, d, p, in.lifecycle, in.power, e);
-    return r || !in.curtailment ? r : site_schedules_read(c, d, p, in.curtailment, e);
+    if (!r && in.curtailment)
+        r = site_schedules_read(c, d, p, in.curtailment, e);
+    return r || !in.slurm ? r : site_slurm_read(c, d, p, in.slurm, e);
 }
 
 /* ---- checks ---------------------------------------------------------------------------------- */
@@ -288,6 +295,8 @@ int sites_check(struct serve_config *c, struct err *e)
 
     for (int i = 0; !r && i < c->n_sites; i++) {
         r = check_key(c, &c->sites[i], e);
+        if (!r)
+            r = site_slurm_check(c, i, e);
         if (!r)
             r = sensors_check(c, &c->sites[i], e);
         n_sensors += c->sites[i].n_sensors;
@@ -330,6 +339,7 @@ void sites_describe(const struct serve_config *c, struct buf *out)
             buf_addf(out, "%s%s", k ? ", " : ", dedicated to ", p->dedicated_to.v[k]);
         describe_power(&p->terms, now_s, out);
         buf_add_char(out, '\n');
+        site_slurm_describe(p, out);
         sensors_describe(p, out);
     }
 }

@@ -18,6 +18,7 @@ CASES = [("nothing is there", "js", [], [], ["nodejs", "npm"]),
          ("node alone from elsewhere", "js", [], ["node"], ["npm"]),
          ("no browser", "browser", [], [], ["chromium"]),
          ("another browser", "browser", [], ["google-chrome"], []),
+         ("no Slurm", "slurm", ["munge"], ["scontrol"], ["slurmctld", "slurmd"]),
          ("libraries have no programs", "deb", [], ["dpkg-dev"], ["dpkg-dev"])]
 
 

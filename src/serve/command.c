@@ -1,4 +1,4 @@
-#include "serve/sensor_command.h"
+#include "serve/command.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,16 +33,17 @@ static void shut(int *fd)
 
 /* ---- begin ----------------------------------------------------------------------------------- */
 
-static int spawn(const char *const *argv, int out, int err, pid_t *ret)
+static int spawn(const struct command *c, int out, int err, pid_t *ret)
 {
-    char path[HOME_MAX], home[HOME_MAX], locale[] = "LC_ALL=C";
-    char *const environment[] = {path, home, locale, NULL};
+    char path[HOME_MAX], home[HOME_MAX], more[HOME_MAX], locale[] = "LC_ALL=C";
+    char *const environment[] = {path, home, locale, c->variable ? more : NULL, NULL};
     posix_spawn_file_actions_t a;
     posix_spawnattr_t attr;
     sigset_t none;
     int r;
 
     snprintf(path, sizeof path, "PATH=%s", getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
+    snprintf(more, sizeof more, "%s", c->variable ? c->variable : "");
     snprintf(home, sizeof home, "HOME=%s", getenv("HOME") ? getenv("HOME") : "/");
     if (posix_spawn_file_actions_init(&a))
         return ENOMEM;
@@ -62,26 +63,26 @@ static int spawn(const char *const *argv, int out, int err, pid_t *ret)
     if (!r)
         r = posix_spawn_file_actions_addclosefrom_np(&a, 3);
     if (!r)
-        r = posix_spawnp(ret, argv[0], &a, &attr, (char *const *)argv, environment);
+        r = posix_spawnp(ret, c->argv[0], &a, &attr, (char *const *)c->argv, environment);
     posix_spawnattr_destroy(&attr);
     posix_spawn_file_actions_destroy(&a);
     return r;
 }
 
-static int begin(struct running *p, const char *const *argv, struct err *e)
+static int begin(struct running *p, const struct command *c, struct err *e)
 {
     int out[2] = {-1, -1}, err[2] = {-1, -1}, r = 0;
 
     if (pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC))
         r = errno;
     if (!r)
-        r = spawn(argv, out[1], err[1], &p->pid);
+        r = spawn(c, out[1], err[1], &p->pid);
     shut(&out[1]);
     shut(&err[1]);
     if (r) {
         shut(&out[0]);
         shut(&err[0]);
-        return err_set(e, ERR_IO, "%.100s: %s", argv[0], strerror(r));
+        return err_set(e, ERR_IO, "%.100s: %s", c->argv[0], strerror(r));
     }
     p->out = out[0];
     p->err = err[0];
@@ -120,12 +121,12 @@ static void take_complaint(struct running *p)
 }
 
 /* Until it has closed its output. */
-static int listen_to(struct running *p, int64_t until_us, int (*is_over)(void *), void *ctx,
-                     struct buf *out, struct err *e)
+static int listen_to(struct running *p, const struct command *c, int64_t until_us, struct buf *out,
+                     struct err *e)
 {
     while (p->out >= 0 || p->err >= 0) {
         struct pollfd fd[2] = {{p->out, POLLIN, 0}, {p->err, POLLIN, 0}};
-        if (is_over(ctx))
+        if (c->is_over(c->ctx))
             return err_set(e, ERR_CANCELLED, "cancelled");
         if (clock_now_us() >= until_us)
             return err_set(e, ERR_TIMEOUT, "it has not ended in time");
@@ -167,16 +168,15 @@ static int judge(const struct running *p, int status, struct err *e)
     return err_set(e, ERR_IO, "it was ended by signal %d", WTERMSIG(status));
 }
 
-int sensor_command(const char *const *argv, int64_t timeout_ms, int (*is_over)(void *), void *ctx,
-                   struct buf *out, struct err *e)
+int command_run(const struct command *c, struct buf *out, struct err *e)
 {
-    int64_t until_us = clock_now_us() + timeout_ms * 1000;
+    int64_t until_us = clock_now_us() + c->timeout_ms * 1000;
     struct running p = {.out = -1, .err = -1};
-    int r = begin(&p, argv, e), status = 0;
+    int r = begin(&p, c, e), status = 0;
 
     if (r)
         return r;
-    r = listen_to(&p, until_us, is_over, ctx, out, e);
+    r = listen_to(&p, c, until_us, out, e);
     if (!r)
         r = wait_for_end(&p, until_us, &status, e);
     if (!r)
