@@ -12,8 +12,9 @@ static const char used[] =
     "SELECT tranche, tenant, currency, lent, count(CASE WHEN corrects = '' THEN 1 END),"
     " count(CASE WHEN corrects = '' AND energy_method = 0 AND prompt_tokens + completion_tokens > 0"
     " THEN 1 END), sum(prompt_tokens), sum(completion_tokens), sum(" LEDGER_CHARGE "),"
-    " sum(CASE WHEN energy_method <> 0 THEN energy_uj ELSE 0 END), min(seq), max(seq)" THESE
-    " GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4";
+    " sum(CASE WHEN energy_method <> 0 THEN energy_uj / 1000000 ELSE 0 END),"
+    " sum(CASE WHEN energy_method <> 0 THEN energy_uj % 1000000 ELSE 0 END)," /* fits in any case */
+    " min(seq), max(seq)" THESE " GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4";
 static const char rows[] = "SELECT " LEDGER_COLUMNS THESE " ORDER BY seq";
 
 struct contract_books {
@@ -86,9 +87,9 @@ static int take_used(void *arg, const struct sql_row *s)
                               .prompt_tokens = sql_number(s, 6),
                               .completion_tokens = sql_number(s, 7),
                               .charge_nano = sql_number(s, 8),
-                              .energy_uj = sql_number(s, 9),
-                              .first_seq = sql_number(s, 10),
-                              .last_seq = sql_number(s, 11)};
+                              .energy_uj = (power_uj)sql_number(s, 9) * 1000000 + sql_number(s, 10),
+                              .first_seq = sql_number(s, 11),
+                              .last_seq = sql_number(s, 12)};
 
     ledger_sql_text(u.tranche, sizeof u.tranche, s, 0);
     ledger_sql_text(u.tenant, sizeof u.tenant, s, 1);

@@ -4,6 +4,7 @@
 #define BOOKS_CONTRACT_USE_H
 
 #include "books/books.h"
+#include "policy/power_hours.h"
 
 struct contract_books;
 
@@ -19,7 +20,8 @@ struct contract_used {
     char tranche[BOOKS_NAME_MAX], tenant[BOOKS_NAME_MAX], currency[4];
     int lent;                        /* enum books_lent */
     int64_t n_requests, n_unmetered; /* of which it is not known what they drew */
-    int64_t prompt_tokens, completion_tokens, charge_nano, energy_uj;
+    int64_t prompt_tokens, completion_tokens, charge_nano;
+    power_uj energy_uj; /* of a day of 107 MW: more than an int64_t holds */
     int64_t first_seq, last_seq;
 };
 /* Of a contract's rows with at most that number, whose requests ended in [from_us, until_us): one

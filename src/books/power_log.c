@@ -254,21 +254,23 @@ int power_log_places(const char *where, int (*each)(void *arg, const char *place
 
 /* ---- what work drew -------------------------------------------------------------------------- */
 
-#define DRAWN(condition)                                                                           \
-    "sum(CASE WHEN energy_method <> 0 AND (" condition ") THEN energy_uj ELSE 0 END)"
+/* Joules and the microjoules beyond them, so that no sum overflows. */
+/* clang-format off */
+#define DRAWN(which)                                                                               \
+    "sum(CASE WHEN energy_method <> 0 AND (" which ") THEN energy_uj / 1000000 ELSE 0 END),"       \
+    " sum(CASE WHEN energy_method <> 0 AND (" which ") THEN energy_uj % 1000000 ELSE 0 END)"
 static const char drawn[] =
-    "SELECT at_us / 3600000000, " DRAWN("lent = 0 AND contract <> ''") ", " DRAWN(
-        "lent = 2 OR (lent = 0 AND contract = '')") ", " DRAWN("lent = 1") ","
-                                                                           " count(CASE WHEN "
-                                                                           "energy_method = 0 AND "
-                                                                           "prompt_tokens + "
-                                                                           "completion_tokens > 0 "
-                                                                           "THEN 1 END)"
-                                                                           " FROM usage WHERE site "
-                                                                           "= $1 AND corrects = '' "
-                                                                           "AND at_us >= $2 AND "
-                                                                           "at_us < $3"
-                                                                           " GROUP BY 1 ORDER BY 1";
+    "SELECT at_us / 3600000000, " DRAWN("lent = 0 AND contract <> ''") ", "
+    DRAWN("lent = 2 OR (lent = 0 AND contract = '')") ", " DRAWN("lent = 1") ","
+    " count(CASE WHEN energy_method = 0 AND prompt_tokens + completion_tokens > 0 THEN 1 END)"
+    " FROM usage WHERE site = $1 AND corrects = '' AND at_us >= $2 AND at_us < $3"
+    " GROUP BY 1 ORDER BY 1";
+/* clang-format on */
+
+static power_uj energy(const struct sql_row *s, int i)
+{
+    return (power_uj)sql_number(s, i) * 1000000 + sql_number(s, i + 1);
+}
 
 struct drawing {
     int (*hour)(void *arg, const struct power_drawn *d);
@@ -280,8 +282,8 @@ static int take_drawn(void *arg, const struct sql_row *s)
     const struct drawing *x = arg;
     const struct power_drawn d = {
         .from_us = sql_number(s, 0) * POWER_HOUR_US,
-        .use = {.own = sql_number(s, 1), .other = sql_number(s, 2), .lent = sql_number(s, 3)},
-        .n_unmetered = sql_number(s, 4)};
+        .use = {.own = energy(s, 1), .other = energy(s, 3), .lent = energy(s, 5)},
+        .n_unmetered = sql_number(s, 7)};
 
     return x->hour(x->arg, &d);
 }

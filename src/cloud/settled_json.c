@@ -21,9 +21,13 @@ static void put_money(json_t *o, const char *key, contract_nano v)
     json_object_set_new(o, key, json_string(money_show_sum(v, text)));
 }
 
+/* What a number of JSON cannot hold is a text: microjoules of more than 2.5 GWh. */
 static void put_joules(json_t *o, const char *key, power_uj v)
 {
-    json_object_set_new(o, key, json_integer((json_int_t)v));
+    char text[POWER_UJ_TEXT_MAX];
+
+    json_object_set_new(
+        o, key, v > INT64_MAX ? json_string(power_uj_show(v, text)) : json_integer((json_int_t)v));
 }
 
 static void put_share(json_t *o, const char *key, int64_t ppm)

@@ -34,11 +34,13 @@ static int read_month(const char *month, const struct zone *z, struct settled *s
 }
 
 int settled_period(struct settled *s, const struct settled_wish *w, const struct zone *z,
-                   int64_t now_s, struct err *e)
+                   int64_t now_s, int64_t known_s, struct err *e)
 {
     const char *of = w->month ? "month" : "from";
+    const char *by = known_s < now_s ? " by the day of what is known" : "";
     int r = 0, is_open;
 
+    now_s = known_s < now_s ? known_s : now_s; /* nothing that happened later is known */
     if (w->month && (w->from || w->until))
         return err_set_param(e, ERR_ARG, "month", "month: or from and until, not both");
     if (w->month)
@@ -50,8 +52,9 @@ int settled_period(struct settled *s, const struct settled_wish *w, const struct
     if (r)
         return r;
     s->made_s = now_s;
+    s->known_s = known_s;
     if (s->from_s >= now_s)
-        return err_set_param(e, ERR_ARG, of, "%s: the period has not begun", of);
+        return err_set_param(e, ERR_ARG, of, "%s: the period has not begun%s", of, by);
     is_open = s->until_s > now_s;
     s->until_s = is_open ? now_s : s->until_s;
     if (s->until_s - s->from_s > SETTLED_DAYS_MAX * DAY_S)
@@ -63,7 +66,6 @@ int settled_period(struct settled *s, const struct settled_wish *w, const struct
 
 struct taking {
     struct settled *s;
-    int64_t known_s;
     struct err *e;
 };
 
@@ -71,13 +73,13 @@ static int take_version(void *arg, const struct contract_version *v)
 {
     struct taking *x = arg;
 
-    if (v->recorded_s > x->known_s || v->effective_s >= x->s->until_s)
+    if (v->recorded_s > x->s->known_s || v->effective_s >= x->s->until_s)
         return 0;
     return settled_add(x->s, v->name, v->version, v->effective_s, v->text, x->e);
 }
 
-static int read_measured(struct accounts *a, const char *engine, struct settled_version *v,
-                         struct err *e)
+static int read_measured(struct accounts *a, const char *engine, const struct settled *s,
+                         struct settled_version *v, struct err *e)
 {
     const struct contract *c = contract_file_contract(v->file);
     struct basket_measured points;
@@ -88,7 +90,8 @@ static int read_measured(struct accounts *a, const char *engine, struct settled_
         struct measurement *m = NULL;
         struct err none = {0};
         int is_stale = 0;
-        r = accounts_measured(a, c->name, &c->tranche[i], engine, &m, &is_stale, &none);
+        r = accounts_measured_on(a, c->name, &c->tranche[i], engine, s->made_s, s->known_s, &m,
+                                 &is_stale, &none);
         if (!r && !is_stale) {
             measurement_entitlement(m, c, c->tranche[i].watts, &points, &x);
             v->measured[i] = x.i_level < 0 ? 0 : x.rate_mtps;
@@ -103,14 +106,14 @@ static int read_measured(struct accounts *a, const char *engine, struct settled_
 }
 
 int settled_add_stored(struct settled *s, struct accounts *a, const char *name, const char *engine,
-                       int64_t known_s, struct err *e)
+                       struct err *e)
 {
-    struct taking x = {s, known_s, e};
+    struct taking x = {s, e};
     int r = accounts_contract_versions(a, name, take_version, &x, e);
 
     if (!r && !s->n_versions)
         r = err_set(e, ERR_NOTFOUND, "The store has no contract '%.64s' for that time.", name);
     for (int i = 0; !r && i < s->n_versions; i++)
-        r = read_measured(a, engine, &s->version[i], e);
+        r = read_measured(a, engine, s, &s->version[i], e);
     return r;
 }

@@ -12,13 +12,15 @@
 struct settled_wish {
     const char *month, *from, *until;
 };
-/* Set s->from_s, until_s and made_s, of which the last is now. What has not ended ends now: 1, else
- * 0. ERR_ARG with the parameter's name: no such day, not begun, or longer than SETTLED_DAYS_MAX. */
+/* Set s->from_s, until_s, known_s and made_s, of which the last is now, or known_s where that is
+ * earlier. What has not ended by then ends then: 1, else 0. ERR_ARG with the parameter's name: no
+ * such day, not begun, or longer than SETTLED_DAYS_MAX. */
 int settled_period(struct settled *s, const struct settled_wish *w, const struct zone *z,
-                   int64_t now_s, struct err *e);
-/* Add the versions that were recorded by known_s and hold before the end of the period, with what
- * was measured of their tranches with that version of the engine (NULL: with any). ERR_NOTFOUND. */
+                   int64_t now_s, int64_t known_s, struct err *e);
+/* Add the versions that were recorded by s->known_s and hold before the end of the period, with
+ * what was measured by then of their tranches with that version of the engine (NULL: with any).
+ * ERR_NOTFOUND. */
 int settled_add_stored(struct settled *s, struct accounts *a, const char *name, const char *engine,
-                       int64_t known_s, struct err *e);
+                       struct err *e);
 
 #endif

@@ -41,14 +41,15 @@ static int gather(struct contract_opts *o, struct settled *s, const char *arg, s
     int r = contract_source_open(&o->source, arg, &now, e);
 
     if (!r)
-        r = settled_period(s, &wish, contract_file_zone(now), clock_wall_us() / 1000000, e);
+        r = settled_period(s, &wish, contract_file_zone(now), clock_wall_us() / 1000000,
+                           o->source.known_s, e);
     if (r == 1) {
-        cmd_note("the period has not ended: a statement so far");
+        cmd_note("the period has not ended%s: a statement so far",
+                 o->known_on ? " by --known-on" : "");
         r = 0;
     }
     if (!r && o->source.version)
-        r = settled_add_stored(s, o->source.store, contract_file_contract(now)->name, o->engine,
-                               o->source.known_s, e);
+        r = settled_add_stored(s, o->source.store, contract_file_contract(now)->name, o->engine, e);
     else if (!r)
         r = read_file(s, arg, e);
     contract_file_close(now);

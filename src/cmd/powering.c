@@ -13,9 +13,10 @@
 #include "cmd/cmd.h"
 #include "cmd/ledger_path.h"
 
-#define SECOND_US INT64_C(1000000)
-#define DAY_S     86400
-#define KWH_UJ    3.6e12
+#define SECOND_US     INT64_C(1000000)
+#define DAY_S         86400
+#define NOTE_AHEAD_US (366 * DAY_S * SECOND_US)
+#define KWH_UJ        3.6e12
 
 struct power_opts {
     const char *ledger, *from, *until, *cause, *reason;
@@ -196,6 +197,34 @@ static int notes(struct power_opts *o, const char *place, struct err *e)
     return list(o, place, POWER_NOTES, e);
 }
 
+struct search {
+    const char *place;
+    char others[200]; /* places that there are */
+    int is_found;
+};
+
+static int look_for(void *arg, const char *place)
+{
+    struct search *s = arg;
+    size_t n = strlen(s->others);
+
+    s->is_found |= !strcmp(place, s->place);
+    snprintf(s->others + n, sizeof s->others - n, "%s%s", n ? ", " : "", place);
+    return 0;
+}
+
+/* A note stays for ever: one of a place that nobody has watched is a slip, where others were. */
+static int check_place(const char *path, const char *place, struct err *e)
+{
+    struct search s = {.place = place};
+    int r = power_log_places(path, look_for, &s, e);
+
+    if (r || s.is_found || !*s.others)
+        return r;
+    return err_set(e, ERR_NOTFOUND, "the ledger has no power of '%s'; it has that of %s", place,
+                   s.others);
+}
+
 static int note(struct power_opts *o, const char *place, struct err *e)
 {
     struct power_entry row = {.at_us = clock_wall_us(),
@@ -209,12 +238,16 @@ static int note(struct power_opts *o, const char *place, struct err *e)
         return err_set(e, ERR_ARG, "'%.40s' is no cause", o->cause);
     if (o->from_us % (60 * SECOND_US) || o->until_us % (60 * SECOND_US))
         return err_set(e, ERR_ARG, "notes are of whole minutes");
+    if (o->until_us > row.at_us + NOTE_AHEAD_US)
+        return err_set(e, ERR_ARG, "--until: notes are of a year ahead at most");
     if (strlen(o->reason ? o->reason : "") >= sizeof row.reason)
         return err_set(e, ERR_ARG, "the reason has more than %zu bytes", sizeof row.reason - 1);
     snprintf(row.place, sizeof row.place, "%s", place);
     snprintf(row.cause, sizeof row.cause, "%s", o->cause);
     snprintf(row.reason, sizeof row.reason, "%s", o->reason ? o->reason : "");
-    r = power_log_put(o->path, &row, 1, &n, e);
+    r = check_place(o->path, place, e);
+    if (!r)
+        r = power_log_put(o->path, &row, 1, &n, e);
     if (!r)
         cmd_note("recorded as row %lld", (long long)row.seq);
     return r;
@@ -246,7 +279,9 @@ static const char *read_span(struct power_opts *o, const char *verb)
     if ((o->from && day_read_moment(o->from, NULL, &from_s)) ||
         (o->until && day_read_moment(o->until, NULL, &until_s)))
         return "--from and --until want a day or a moment: 2027-03-01 or 2027-03-01T18:00:00Z";
-    if (from_s < 0 || from_s >= until_s)
+    if (from_s < 0)
+        return "--from is before 1970";
+    if (from_s >= until_s)
         return "--until is not after --from";
     o->from_us = from_s * SECOND_US;
     o->until_us = until_s * SECOND_US;

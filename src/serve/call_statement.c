@@ -33,8 +33,8 @@ static int gather(void *arg, struct accounts *a, struct err *e)
     x->e = e;
     r = accounts_contract(a, x->name, 0, now_s, x->known_s, take_now, x, e);
     if (!r)
-        r = settled_period(x->s, &x->wish, contract_file_zone(x->now), now_s, e);
-    return r < 0 ? r : settled_add_stored(x->s, a, x->name, NULL, x->known_s, e);
+        r = settled_period(x->s, &x->wish, contract_file_zone(x->now), now_s, x->known_s, e);
+    return r < 0 ? r : settled_add_stored(x->s, a, x->name, NULL, e);
 }
 
 /* By the caller, one at a time: it may read all rows of a year. */

@@ -133,6 +133,11 @@ def test_a_minute_is_written_while_it_serves(world):
         server.process.send_signal(signal.SIGKILL)
         server.process.wait()
     assert rows(world, "rows", "fra1")[0] == piece
+    # Of a place that nobody has watched there is nothing to say.
+    span = ("--from", "2026-03-01T10:00:00Z", "--until", "2026-03-01T12:00:00Z")
+    for place in ("fra2", "region:fra1", "osl"):
+        assert f"no power of '{place}'; it has that of fra1" in gaufre(world, "power", "note", place, "--cause", "customer", *span, ok=False)
+    assert rows(world, "notes") == []
     gaufre(world, "audit")
 
 
@@ -146,7 +151,10 @@ def test_notes(world):
     assert [(n["place"], n["cause"], n["reason"]) for n in notes] == [("fra1", "maintenance", "pump 2"), ("fra1", "none", "")]
     for bad in (["note", "fra1", "--cause", "weather", *span], ["note", "fra1", *span], ["note", "fra1", "--cause", "customer"],
                 ["note", "fra1", "--cause", "customer", "--from", "2026-03-01T10:00:30Z", "--until", "2026-03-02"],
-                ["note", "fra/1", "--cause", "customer", *span], ["hours", "region:eu"],
+                ["note", "fra/1", "--cause", "customer", *span],
+                ["note", "fra1", "--cause", "customer", "--from", "2126-03-01", "--until", "2126-03-02"],
+                ["note", "fra1", "--cause", "customer", "--from", "2026-02-29", "--until", "2026-03-02"],
+                ["note", "fra1", "--cause", "customer", "--from", "1969-03-01", "--until", "2026-03-02"], ["hours", "region:eu"],
                 ["hours", "--from", "2026-02-30"], ["hours", "--from", "2026-03-02", "--until", "2026-03-01"]):
         gaufre(world, "power", *bad, ok=False)
     assert len(rows(world, "notes")) == 2

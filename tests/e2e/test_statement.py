@@ -83,9 +83,9 @@ class Ledger:
         self.seq[table] += 1
         return self.seq[table], self.links[table].hex()
 
-    def power(self, place, start, end, numbers, cause="", reason=""):
+    def power(self, place, start, end, numbers, cause="", reason="", recorded=None):
         """numbers: contracted, energised, encumbered, ready and what was lost by cause, in microjoules."""
-        values = [end, start, end, *numbers]
+        values = [recorded or end, start, end, *numbers]
         data = b"".join(t.encode() + b"\0" for t in (place, cause, reason)) + struct.pack("<11q", *values)
         self.db.execute(f"INSERT INTO power VALUES ({','.join('?' * 16)})",
                         (*self.link("power", data), values[0], place, *values[1:], cause, reason))
@@ -363,6 +363,66 @@ def test_prepayment(world):
         assert nano(s["total"]) == owed + sum(drawn)
         left += sum(drawn)
     assert left == 0
+
+
+def test_known_on(world):
+    """What is recorded later than --known-on changes nothing, and what ended later is no part of it."""
+    folder, ledger = world
+    fill(ledger, 7)
+    now = int(datetime.datetime.now().timestamp())
+    tomorrow = datetime.datetime.fromtimestamp(now + 86400, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    before = statement(folder, "--month", "2026-03", "--known-on", tomorrow)
+    assert before == {**statement(folder, "--month", "2026-03"), "made_s": before["made_s"]}
+    ledger.power("fra1", at("2026-03-01") * US, at("2026-03-20") * US, [0] * 8, "customer", recorded=(now + 2 * 86400) * US)
+    ledger.commit()
+    again = statement(folder, "--month", "2026-03", "--known-on", tomorrow)
+    assert again == {**before, "made_s": again["made_s"]}
+    assert statement(folder, "--month", "2026-03")["total"] != before["total"]
+
+
+TURNS = """tranches:
+  - {name: a, mw: 3, site: fra1, target: 2026-01-01, delivered: 2026-01-01, until: 2026-03-05, price: 95.5}
+  - {name: a, mw: 2, site: fra1, target: 2026-03-05, delivered: 2026-03-05, price: 80}
+"""
+
+
+def test_one_tranche_after_another(world):
+    """Two of one name: what requests used counts for the one whose turn it was. More than 64 bits of microjoules, too."""
+    folder, ledger = world
+    text = CONTRACT.replace("acme\n", "turns\n", 1)
+    (folder / "turns.yaml").write_text(text[:text.index("tranches:")] + TURNS)
+    gaufre(folder, "contract", "amend", folder / "turns.yaml")
+    most = 2 ** 63 - 1
+    for day, energy in (("2026-03-04", 7), ("2026-03-05", 11), ("2026-03-06", 13), ("2026-03-06", most), ("2026-03-06", most)):
+        ledger.request(at(day) * US, "acme", "turns", "a", 0, 10, 0, energy)
+    ledger.commit()
+    s = statement(folder, "--from", "2026-03-01", "--until", "2026-03-08", name="turns")
+    assert [int(t["used_microjoules"]) for t in s["parts"][0]["tranches"]] == [7, 24 + 2 * most]
+    hour, = [h for h in map(json.loads, gaufre(folder, "power", "hours", "fra1", "--from", "2026-03-05T23:00:00Z", "--until",
+                                               "2026-03-06T00:00:00Z", "--json").splitlines())]
+    assert int(hour["beyond_uj"]) == 13 + 2 * most
+
+
+def test_days_of_23_and_25_hours(world):
+    """Days are of the contract's zone; the command's moments are of UTC."""
+    folder, ledger = world
+    (folder / "paris.yaml").write_text(CONTRACT.replace("acme\n", "paris\n", 1).replace("Europe/Berlin", "Europe/Paris"))
+    for day, hours in (("2026-03-28", 24), ("2026-03-29", 23), ("2026-03-30", 24)):
+        after = (datetime.date.fromisoformat(day) + datetime.timedelta(days=1)).isoformat()
+        s = statement(folder, "--from", day, "--until", after, name=str(folder / "paris.yaml"))
+        assert (s["from_s"], s["until_s"] - s["from_s"]) == (at(day, "Europe/Paris"), hours * 3600)
+        assert next(t for t in s["parts"][0]["tranches"] if t["tranche"] == "a")["ready_joules"] == hours * 3600 * 3000000
+    s = statement(folder, "--from", "2026-03-29T00:30:00Z", "--until", "2026-03-29T01:30:00Z", name=str(folder / "paris.yaml"))
+    assert s["until_s"] - s["from_s"] == 3600
+
+
+@pytest.mark.parametrize("args", [("--month", "2026-13"), ("--month", "2026-3"), ("--month", ""), ("--month", "9999-01"),
+                                  ("--from", "2026-02-29", "--until", "2026-03-01"), ("--from", "2026-03-02", "--until", "2026-03-01"),
+                                  ("--from", "2026-03-01T01:30:00", "--until", "2026-03-02"), ("--from", "2026-03-01"),
+                                  ("--month", "2026-03", "--known-on", "2026-02-30"), ("--month", "2026-03", "--from", "2026-03-01")])
+def test_periods_that_cannot_be(world, args):
+    folder, _ = world
+    gaufre(folder, "contract", "statement", "acme", *args, ok=False)
 
 
 def test_it_can_be_made_again(world):
