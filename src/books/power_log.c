@@ -2,6 +2,7 @@
 
 #include <sodium.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -12,8 +13,9 @@
 #define COLUMNS                                                                                    \
     "seq, chain, at_us, site, from_us, until_us, contracted_uj, energised_uj, encumbered_uj,"      \
     " ready_uj, environment_uj, curtailment_uj, maintenance_uj, operator_uj, cause, reason"
-#define N_COLUMNS 16
-#define MINUTE_US INT64_C(60000000)
+#define N_COLUMNS     16
+#define MINUTE_US     INT64_C(60000000)
+#define BASIS_PUE_MAX 10000 /* thousandths */
 
 static const char insert_power[] = "INSERT INTO power (" COLUMNS ")";
 
@@ -87,6 +89,30 @@ static int row_ok(const struct power_entry *r)
     return (power_cause_find(r->cause) >= 0 || !strcmp(r->cause, POWER_NO_CAUSE)) &&
            p->from_us >= 0 && p->from_us < p->until_us && !(p->from_us % MINUTE_US) &&
            !(p->until_us % MINUTE_US);
+}
+
+/* ---- their basis ----------------------------------------------------------------------------- */
+
+void power_log_basis_show(enum power_basis b, int32_t pue_permille, char out[POWER_REASON_MAX])
+{
+    snprintf(out, POWER_REASON_MAX, "%s %d", power_basis_name(b), pue_permille);
+}
+
+int power_log_basis_read(const char *text, enum power_basis *ret, int32_t *ret_pue_permille)
+{
+    const char *at = strchr(text, ' ');
+    char shown[POWER_REASON_MAX];
+    long pue = at ? strtol(at + 1, NULL, 10) : -1;
+
+    for (int b = POWER_IT; at && pue >= 0 && pue <= BASIS_PUE_MAX && b <= POWER_FACILITY; b++) {
+        power_log_basis_show((enum power_basis)b, (int32_t)pue, shown);
+        if (strcmp(shown, text) != 0)
+            continue;
+        *ret = (enum power_basis)b;
+        *ret_pue_permille = (int32_t)pue;
+        return 0;
+    }
+    return -1;
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */

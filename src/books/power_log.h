@@ -10,6 +10,7 @@
 #define BOOKS_POWER_LOG_H
 
 #include "books/books.h"
+#include "policy/power.h"
 #include "policy/power_hours.h"
 
 #define POWER_REGION     "region:"
@@ -25,8 +26,14 @@ struct power_entry {
     struct power_piece piece; /* of a note: its time only, in whole minutes */
     /* "": it is a piece; else it is a note: a word of power_cause_name, or POWER_NO_CAUSE. */
     char cause[POWER_CAUSE_MAX];
-    char reason[POWER_REASON_MAX]; /* of a note, for people */
+    /* Of a note, for people; of a piece the basis of its watts and the PUE, where they are known.
+     */
+    char reason[POWER_REASON_MAX];
 };
+/* "it 1300": the basis, and the PUE in thousandths; 0: it is not known. */
+void power_log_basis_show(enum power_basis b, int32_t pue_permille, char out[POWER_REASON_MAX]);
+/* 0; -1: the text says none. */
+int power_log_basis_read(const char *text, enum power_basis *ret, int32_t *ret_pue_permille);
 
 /* Append rows to a ledger that is there, in one transaction. A piece of a time that is written
  * already is left out; *ret_n: how many were written, seq of each that was is set, 0 of others.

@@ -21,7 +21,7 @@ struct watched {
     struct power_state state; /* as it is now */
     enum power_basis basis;
     int is_open, is_seen;
-    int32_t pue_permille;
+    int32_t pue_permille, ready_pue; /* ready_pue: as it was when state.ready_w was computed */
 };
 
 /* A region, of which tranches are that name no site. */
@@ -83,7 +83,8 @@ static struct power_entry *queue(struct power_watch *w, const char *prefix, cons
 static void end_piece(struct power_watch *w, struct watched *v)
 {
     if (v->is_open && v->piece.until_us > v->piece.from_us)
-        queue(w, "", v->name, &v->piece, v->region);
+        power_log_basis_show(v->basis, v->ready_pue,
+                             queue(w, "", v->name, &v->piece, v->region)->reason);
     v->is_open = 0;
 }
 
@@ -290,8 +291,10 @@ static int read_ready(void *arg, struct accounts *a, struct err *e)
     w->generation = generation;
     w->ready_s = now_s;
     find_regions(w);
-    for (int i = 0; i < w->n_sites; i++)
+    for (int i = 0; i < w->n_sites; i++) {
         w->site[i].state.ready_w = 0;
+        w->site[i].ready_pue = w->site[i].pue_permille;
+    }
     return accounts_contracts(a, now_s, INT64_MAX, add_ready, w, e);
 }
 

@@ -152,9 +152,24 @@ static enum power_cause note_at(const struct making *m, int64_t at_us)
     return cause < 0 ? POWER_CAUSES : (enum power_cause)cause;
 }
 
+/* Bring the contract's watts to the basis of the piece's, where that is another one. */
+static void take_basis(struct settlement *s, const char *text)
+{
+    enum power_basis basis, own = s->c->basis == CONTRACT_FACILITY ? POWER_FACILITY : POWER_IT;
+    int32_t pue = 0;
+
+    s->site_watts = s->own_watts = 0;
+    if (power_log_basis_read(text, &basis, &pue) || basis == own || !pue)
+        return;
+    s->site_watts = own == POWER_FACILITY ? 1000 : pue;
+    s->own_watts = own == POWER_FACILITY ? pue : 1000;
+}
+
 static int take_piece(void *arg, const struct power_entry *p)
 {
     struct making *m = arg;
+
+    take_basis(&m->part, p->reason);
 
     settlement_piece(&m->part, m->site, m->region, &p->piece, note_at(m, p->piece.from_us), p->seq);
     return 0;

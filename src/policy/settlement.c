@@ -89,15 +89,28 @@ static void share_short(struct settlement_tranche *t, power_uj missing, const po
 }
 
 /* What was missing of a piece, of which so much should be there. */
-static void weigh(const struct power_piece *p, power_uj all_need, power_uj *weight)
+static void weigh(const struct power_piece *p, power_uj all, power_uj *weight)
 {
     for (int i = 0; i < POWER_CAUSES; i++)
         weight[i] = i < POWER_MEASURED ? p->lost_uj[i] : 0;
     weight[POWER_SUPPLIER] = p->encumbered_uj;
-    if (all_need > p->energised_uj)
-        weight[POWER_SUPPLIER] += all_need - p->energised_uj;
+    if (all > p->energised_uj)
+        weight[POWER_SUPPLIER] += all - p->energised_uj;
     if (weight[POWER_SUPPLIER] > WEIGHT_MAX) /* so that no product overflows */
         weight[POWER_SUPPLIER] = WEIGHT_MAX;
+}
+
+/* What is needed there at all: what was known as ready, or what this contract needs where that is
+ * more, as it was recorded later. Up to a watt more is the rounding from one basis to another. */
+static power_uj all_need(const struct settlement *s, const struct power_piece *p, power_uj own)
+{
+    power_uj slack = 0;
+
+    if (s->own_watts) {
+        own = (own * s->site_watts + s->own_watts / 2) / s->own_watts;
+        slack = p->until_us - p->from_us;
+    }
+    return own > p->ready_uj + slack ? own : p->ready_uj;
 }
 
 /* A part begins where a version does, which may be within a minute: of the piece counts what is
@@ -118,7 +131,7 @@ void settlement_piece(struct settlement *s, const char *site, const char *region
     }
     if (!own)
         return;
-    all = p->ready_uj > own ? p->ready_uj : own; /* what was recorded later was not known there */
+    all = all_need(s, p, own);
     weigh(p, all, weight);
     for (int i = 0; i < s->c->n_tranches; i++) {
         const struct tranche *t = &s->c->tranche[i];

@@ -60,6 +60,9 @@ struct settlement {
     int64_t now_s, from_s, until_s;
     struct settlement_tranche tranche[CONTRACT_TRANCHES_MAX];
     struct settlement_use own, paid, lent; /* lent: to others */
+    /* Of the pieces that follow, so many watts of the place are so many of the contract, which may
+     * be on another basis (policy/power.h). own_watts 0: they are the same. */
+    int32_t site_watts, own_watts;
 };
 /* Begin a part, as the contract is known at now_s, which is not before its end. */
 void settlement_begin(struct settlement *s, const struct contract *c, int64_t now_s, int64_t from_s,

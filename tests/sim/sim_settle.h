@@ -41,6 +41,12 @@ int64_t below(int64_t n); /* a random number */
 
 extern const char *const place_name[PLACES]; /* of a region: without the word before it */
 extern const int region_of[SITES];           /* a place */
+/* Of a site: whose power its watts are, and the building's by the machines' in thousandths. */
+struct basis_of {
+    int is_facility;
+    int64_t pue; /* 0: not known */
+};
+extern struct basis_of basis[SITES];
 
 struct tranche_of {
     int name, is_option, place;              /* name: p<name> */
@@ -61,7 +67,7 @@ struct version_of {
 
 struct contract_of {
     const char *name;
-    int is_paris; /* its days are; else of UTC */
+    int is_facility, is_paris; /* is_paris: its days are; else of UTC */
     int from, until, signed_day;
     int n;
     struct version_of version[VERSIONS];

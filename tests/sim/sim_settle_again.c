@@ -236,6 +236,12 @@ static void share(struct part *p, const struct piece_of *x)
         need[i] = is_here ? t->watts * us : 0;
         all += need[i];
     }
+    if (x->place < SITES && basis[x->place].pue &&
+        p->c->is_facility != basis[x->place].is_facility) {
+        wide pue = basis[x->place].pue;
+        all = p->c->is_facility ? half_up(all * 1000, pue) : half_up(all * pue, 1000);
+        all -= all <= CUT(x->ready) + us ? us : 0; /* not more than by rounding to a watt */
+    }
     all = all > CUT(x->ready) ? all : CUT(x->ready);
     lacks[POWER_SUPPLIER] =
         CUT(x->encumbered) + (all > CUT(x->energised) ? all - CUT(x->energised) : 0);

@@ -6,6 +6,7 @@
 const char *const place_name[PLACES] = {"s0", "s1", "s2", "r0", "r1"};
 const int region_of[SITES] = {SITES, SITES, SITES + 1};
 
+struct basis_of basis[SITES];
 struct piece_of piece[PIECES_MAX];
 int n_pieces;
 
@@ -54,14 +55,19 @@ int64_t ready_at(int place, int64_t at_s)
     for (int k = 0; k < CONTRACTS; k++) {
         const struct contract_of *c = &contract[k];
         const struct version_of *v = NULL;
+        int64_t one = 0;
         for (int i = 0; i < c->n; i++) {
             if (c->version[i].effective_s <= at_s)
                 v = &c->version[i];
         }
         for (int i = 0; v && i < v->n; i++) {
             if (v->tranche[i].place == place && is_ready(c, &v->tranche[i], at_s))
-                sum += v->tranche[i].watts;
+                one += v->tranche[i].watts;
         }
+        if (place < SITES && basis[place].pue && c->is_facility != basis[place].is_facility)
+            one = c->is_facility ? (one * 1000 + basis[place].pue / 2) / basis[place].pue
+                                 : (one * basis[place].pue + 500) / 1000;
+        sum += one;
     }
     return sum;
 }

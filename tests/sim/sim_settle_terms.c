@@ -60,6 +60,8 @@ void write_contract(struct sheet *x, const struct contract_of *c, const struct v
         "contract: %s\ncurrency: EUR\nsupplier: {name: us}\ncustomer: {name: k%s, tenants: [t%s]}"
         "\nspillover: pay\nspillover_input: 3\nspillover_output: 7\nefficiency_gain: %s\n",
         c->name, c->name, c->name, gains[v->gain]);
+    if (c->is_facility)
+        say(x, "power_basis: facility\n");
     if (c->is_paris)
         say(x, "time_zone: Europe/Paris\n");
     say_day(x, "signed", c->signed_day, "\n");
@@ -145,6 +147,7 @@ void draw_contract(int k)
     memset(c, 0, sizeof *c);
     c->name = names[k];
     c->is_paris = (int)below(2);
+    c->is_facility = (int)below(2);
     c->from = first_day - 45 - (int)below(30);
     c->until = first_day + 700;
     c->signed_day = c->from - 60;

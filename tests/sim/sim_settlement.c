@@ -127,6 +127,7 @@ static void draw_site(int i)
     s->step[2] = (struct lifecycle_step){LIFECYCLE_ACTIVE, LIFECYCLE_NO_DATE, at[1], 0};
     s->step[3] = (struct lifecycle_step){LIFECYCLE_OFFLINE, at[2], LIFECYCLE_NO_DATE, 0};
     s->step[4] = (struct lifecycle_step){LIFECYCLE_ACTIVE, LIFECYCLE_NO_DATE, at[3], 0};
+    basis[i] = (struct basis_of){(int)below(2), below(3) ? 1000 + below(1000) : 0};
     s->more_s = moment();
     for (int k = 0; k < 2; k++) {
         struct power_row *p = &s->row[k];
@@ -138,6 +139,8 @@ static void draw_site(int i)
     terms[i] = (struct site_terms){.name = place_name[i],
                                    .region = place_name[region_of[i]],
                                    .state = LIFECYCLE_ACTIVE,
+                                   .basis = basis[i].is_facility ? POWER_FACILITY : POWER_IT,
+                                   .pue_permille = (int32_t)basis[i].pue,
                                    .step = s->step,
                                    .n_steps = 5,
                                    .power = s->row,
@@ -804,7 +807,7 @@ int main(int argc, char **argv)
     printf("1..1\n");
     for (seed = from; seed < from + n; seed++)
         world();
-    for (int i = 0; i < SETTLE_KINDS; i++) {
+    for (int i = 0; i <= SETTLE_PREPAID; i++) {
         if (n >= 10 && !n_kinds[i])
             fail("no statement has a line of %s", settlement_kind_name((enum settlement_kind)i));
     }

@@ -262,9 +262,36 @@ static void what_work_drew(void **state)
     look_at_contract();
 }
 
+static void the_basis_of_watts(void **state)
+{
+    static const char *const wrong[] = {"",
+                                        "it",
+                                        "it ",
+                                        "it -1",
+                                        "it 01300",
+                                        "both 1300",
+                                        "facility 1300 ",
+                                        "it 10001",
+                                        "it 99999999999999999999"};
+    char text[POWER_REASON_MAX];
+    enum power_basis b = POWER_IT;
+    int32_t pue = 0;
+
+    (void)state;
+    power_log_basis_show(POWER_FACILITY, 1300, text);
+    assert_string_equal(text, "facility 1300");
+    assert_int_equal(power_log_basis_read(text, &b, &pue), 0);
+    assert_true(b == POWER_FACILITY && pue == 1300);
+    assert_int_equal(power_log_basis_read("it 0", &b, &pue), 0);
+    assert_true(b == POWER_IT && pue == 0);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_equal(power_log_basis_read(wrong[i], &b, &pue), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_basis_of_watts),
         cmocka_unit_test_setup_teardown(pieces_are_written_once, place_make, place_clear),
         cmocka_unit_test_setup_teardown(notes_are_kept, place_make, place_clear),
         cmocka_unit_test_setup_teardown(what_was_changed_is_found, place_make, place_clear),

@@ -202,6 +202,26 @@ static void a_part_within_a_minute(void **state)
     assert_int_equal(settlement_availability(&settlement.tranche[0]), 250000);
 }
 
+/* 10 MW of the building, of machines 8 MW at a PUE of 1.25: with 8 of these nothing is missing,
+ * with 6 a quarter is. A watt more than the server knew of is rounding. */
+static void another_basis(void **state)
+{
+    struct power_state s = {.energised_w = 8 * MW, .ready_w = 8 * MW - 1, .factor_ppm = 1000000};
+
+    (void)state;
+    make();
+    settlement.site_watts = 1000;
+    settlement.own_watts = 1250;
+    watch(0, 1, s, POWER_CAUSES);
+    assert_int_equal(settlement_availability(&settlement.tranche[0]), 1000000);
+    s.factor_ppm = 750000;
+    s.ready_w = 0; /* recorded later */
+    watch(1, 1, s, POWER_CAUSES);
+    assert_true(settlement.tranche[0].watched == 10 * MW * 2 * MINUTE);
+    assert_int_equal((int64_t)settlement_short(&settlement.tranche[0], POWER_ENVIRONMENT),
+                     150 * MW);
+}
+
 static void credits_are_capped(void **state)
 {
     struct settlement_sum sum;
@@ -369,6 +389,7 @@ int main(void)
         cmocka_unit_test(what_was_never_there),
         cmocka_unit_test(a_delivery_that_was_recorded_later),
         cmocka_unit_test(a_part_within_a_minute),
+        cmocka_unit_test(another_basis),
         cmocka_unit_test(credits_are_capped),
         cmocka_unit_test(a_period_is_closed),
         cmocka_unit_test(take_or_pay),
