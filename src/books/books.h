@@ -39,6 +39,7 @@ enum books_lent {
     BOOKS_LENT_OWN,      /* its tenant's contract's own; or there is none */
     BOOKS_LENT_BORROWED, /* what another contract left idle */
     BOOKS_LENT_PAID,     /* beyond its contract, at the price that this names: spillover */
+    BOOKS_LENT_BACKSTOP, /* what its contract, a buyer of last resort, takes */
     BOOKS_LENT_N
 };
 

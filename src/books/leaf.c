@@ -64,8 +64,10 @@ static const char *counted(int state)
 /* Whose power it used. */
 static const char *power(int lent)
 {
-    static const char *const words[] = {
-        [BOOKS_LENT_OWN] = "own", [BOOKS_LENT_BORROWED] = "borrowed", [BOOKS_LENT_PAID] = "paid"};
+    static const char *const words[] = {[BOOKS_LENT_OWN] = "own",
+                                        [BOOKS_LENT_BORROWED] = "borrowed",
+                                        [BOOKS_LENT_PAID] = "paid",
+                                        [BOOKS_LENT_BACKSTOP] = "backstop"};
     _Static_assert(ARRAY_LEN(words) == BOOKS_LENT_N, "each has a name");
 
     return lent >= 0 && (size_t)lent < ARRAY_LEN(words) ? words[lent] : "";

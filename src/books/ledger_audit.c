@@ -9,6 +9,7 @@
 #include "books/power_chain.h"
 #include "books/settle.h"
 #include "books/sums.h"
+#include "books/taken_chain.h"
 
 struct audit {
     const char *where;
@@ -225,6 +226,8 @@ int books_audit(const char *where, int64_t *ret_rows, struct err *e)
         r = audit_all(db, &a);
     if (!r)
         r = power_chain_check(db, where, e);
+    if (!r)
+        r = taken_chain_check(db, where, e);
     *ret_rows = a.n_rows;
     sums_done(&a.accounts);
     sums_done(&a.tenants);

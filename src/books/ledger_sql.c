@@ -124,10 +124,19 @@ static const char version_10[] =
     "CREATE TABLE tree_head (size BIGINT NOT NULL PRIMARY KEY, at_s BIGINT NOT NULL,"
     " root TEXT NOT NULL, public_key TEXT NOT NULL, signature TEXT NOT NULL);";
 
+/* What buyers of last resort took (taken_log.h). */
+static const char version_11[] =
+    "CREATE TABLE taken (seq BIGINT NOT NULL PRIMARY KEY, chain TEXT NOT NULL,"
+    " at_us BIGINT NOT NULL, contract TEXT NOT NULL, tranche TEXT NOT NULL, site TEXT NOT NULL,"
+    " currency TEXT NOT NULL, from_us BIGINT NOT NULL, until_us BIGINT NOT NULL,"
+    " joules BIGINT NOT NULL, price BIGINT NOT NULL);"
+    "CREATE INDEX taken_contract_from ON taken (contract, from_us);"
+    "CREATE INDEX taken_site_from ON taken (site, from_us);";
+
 /* What each version added; the last makes LEDGER_SCHEMA. */
-static const char *const versions[LEDGER_SCHEMA] = {version_1, version_2, version_3, version_4,
-                                                    version_5, version_6, version_7, version_8,
-                                                    version_9, version_10};
+static const char *const versions[LEDGER_SCHEMA] = {version_1, version_2,  version_3, version_4,
+                                                    version_5, version_6,  version_7, version_8,
+                                                    version_9, version_10, version_11};
 
 static int bring_up(struct sql *db, struct err *e)
 {

@@ -38,6 +38,25 @@ static int add_drawn(void *arg, const struct power_drawn *d)
     return 0;
 }
 
+/* Of a span: it may have parts of two hours of UTC. */
+static int add_use(void *arg, const struct power_drawn *d)
+{
+    struct reading *x = arg;
+
+    x->hour->use.own += d->use.own;
+    x->hour->use.other += d->use.other;
+    x->hour->use.lent += d->use.lent;
+    x->hour->use.backstop += d->use.backstop;
+    x->hour->n_unmetered += d->n_unmetered;
+    return 0;
+}
+
+static int add_taken(void *arg, const struct taken_entry *t)
+{
+    hour_of(arg, t->from_us)->use.taken += (power_uj)t->joules * SECOND_US;
+    return 0;
+}
+
 int power_hours(const char *where, const char *site, int64_t from_us, int64_t until_us,
                 struct power_hour **ret, size_t *ret_n, struct err *e)
 {
@@ -58,6 +77,10 @@ int power_hours(const char *where, const char *site, int64_t from_us, int64_t un
     r = n ? power_log_each(where, &q, add_piece, &x, e) : 0;
     if (!r && n)
         r = power_log_drawn(where, site, x.first_us, end_us, add_drawn, &x, e);
+    if (!r && n)
+        r = taken_log_each(
+            where, &(struct taken_query){.site = site, .from_us = x.first_us, .until_us = end_us},
+            add_taken, &x, e);
     if (r) {
         free(x.hour);
         return r;
@@ -65,6 +88,18 @@ int power_hours(const char *where, const char *site, int64_t from_us, int64_t un
     *ret = x.hour;
     *ret_n = (size_t)n;
     return 0;
+}
+
+int power_span(const char *where, const char *site, int64_t from_us, int64_t until_us,
+               struct power_hour *ret, struct err *e)
+{
+    struct reading x = {.hour = ret, .first_us = from_us};
+    const struct power_query q = {.place = site, .from_us = from_us, .until_us = until_us};
+    int r;
+
+    *ret = (struct power_hour){.from_us = from_us};
+    r = power_log_each(where, &q, add_piece, &x, e);
+    return r ? r : power_log_drawn(where, site, from_us, until_us, add_use, &x, e);
 }
 
 int power_is_region(const char *place)

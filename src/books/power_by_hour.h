@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "books/power_log.h"
+#include "books/taken_log.h"
 
 #define POWER_HOURS_MAX 87840 /* ten years */
 
@@ -20,6 +21,9 @@ struct power_hour {
  * POWER_HOURS_MAX; ERR_NOMEM, ERR_IO. */
 int power_hours(const char *where, const char *site, int64_t from_us, int64_t until_us,
                 struct power_hour **ret, size_t *ret_n, struct err *e);
+/* The same of one span of at most an hour, without what was taken in it. */
+int power_span(const char *where, const char *site, int64_t from_us, int64_t until_us,
+               struct power_hour *ret, struct err *e);
 /* Is the place a region? Hours are of sites, as what work drew is booked by site. */
 int power_is_region(const char *place);
 

@@ -287,7 +287,8 @@ int power_log_places(const char *where, int (*each)(void *arg, const char *place
     " sum(CASE WHEN energy_method <> 0 AND (" which ") THEN energy_uj % 1000000 ELSE 0 END)"
 static const char drawn[] =
     "SELECT at_us / 3600000000, " DRAWN("lent = 0 AND contract <> ''") ", "
-    DRAWN("lent = 2 OR (lent = 0 AND contract = '')") ", " DRAWN("lent = 1") ","
+    DRAWN("lent = 2 OR (lent = 0 AND contract = '')") ", " DRAWN("lent = 1") ", "
+    DRAWN("lent = 3") ","
     " count(CASE WHEN energy_method = 0 AND prompt_tokens + completion_tokens > 0 THEN 1 END)"
     " FROM usage WHERE site = $1 AND corrects = '' AND at_us >= $2 AND at_us < $3"
     " GROUP BY 1 ORDER BY 1";
@@ -306,10 +307,12 @@ struct drawing {
 static int take_drawn(void *arg, const struct sql_row *s)
 {
     const struct drawing *x = arg;
-    const struct power_drawn d = {
-        .from_us = sql_number(s, 0) * POWER_HOUR_US,
-        .use = {.own = energy(s, 1), .other = energy(s, 3), .lent = energy(s, 5)},
-        .n_unmetered = sql_number(s, 7)};
+    const struct power_drawn d = {.from_us = sql_number(s, 0) * POWER_HOUR_US,
+                                  .use = {.own = energy(s, 1),
+                                          .other = energy(s, 3),
+                                          .lent = energy(s, 5),
+                                          .backstop = energy(s, 7)},
+                                  .n_unmetered = sql_number(s, 9)};
 
     return x->hour(x->arg, &d);
 }

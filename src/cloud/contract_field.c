@@ -58,6 +58,12 @@ const struct contract_field contract_customer_fields[] = {
     {"tenants", FIELD_NAMES, 0, P(tenants), NULL},
     {0}};
 
+#define B(f) offsetof(struct contract_backstop, f)
+const struct contract_field contract_backstop_fields[] = {
+    {"yearly_mwh", FIELD_COUNT, 0, B(yearly_mwh), NULL},
+    {"yearly_money", FIELD_MONEY, 0, B(yearly_money), NULL},
+    {0}};
+
 #define L(f) offsetof(struct contract_load, f)
 const struct contract_field contract_load_fields[] = {
     {"model", FIELD_TEXT, 1, L(model), NULL},

@@ -33,7 +33,8 @@ struct contract_field {
 };
 /* Each ends with a row without key. */
 extern const struct contract_field contract_fields[], contract_supplier_fields[],
-    contract_customer_fields[], contract_load_fields[], contract_tranche_fields[];
+    contract_customer_fields[], contract_backstop_fields[], contract_load_fields[],
+    contract_tranche_fields[];
 
 int contract_name_ok(const char *s);
 /* A value's text into its place; not a list. What is wrong with it, or NULL. Text is not copied. */

@@ -142,6 +142,11 @@ static int read_deeper(struct contract_file *f, const char *key, struct config_n
         party.fields = contract_customer_fields;
         party.to = &c->customer;
         r = read_map(&party, v, e);
+    } else if (!strcmp(key, "backstop")) {
+        party.fields = contract_backstop_fields;
+        party.to = &c->backstop;
+        c->backstop.is_there = 1;
+        r = read_map(&party, v, e);
     } else {
         return 0;
     }
@@ -160,15 +165,15 @@ static int read_zone(struct contract_file *f, struct config_node *root, struct e
     return 0;
 }
 
-/* When prices grow: each year on the same day; of the 29th of February on the 28th. */
-static void fill_index(struct contract_file *f)
+/* Its anniversaries within the term: each year the same day; of the 29th of February the 28th. */
+static int fill_years(const struct contract_file *f, int64_t first, int64_t ret[CONTRACT_YEARS_MAX])
 {
-    struct contract *c = &f->contract;
-    int64_t first = c->indexation_from_s ? c->indexation_from_s : c->from_s, at;
     char day[DAY_TEXT_MAX];
+    int64_t at;
+    int n = 0;
 
     day_show(first, f->zone, day);
-    while (c->indexation_ppm && c->n_index < CONTRACT_YEARS_MAX) {
+    while (n < CONTRACT_YEARS_MAX) {
         char next[DAY_TEXT_MAX];
         memcpy(next, day, sizeof next);
         for (int i = 3; i >= 0 && ++next[i] > '9'; i--)
@@ -178,10 +183,22 @@ static void fill_index(struct contract_file *f)
             next[9] = '8';
             CHECK(day_read(next, f->zone, &at) == 0);
         }
-        if (at >= c->until_s)
-            return;
-        c->index_s[c->n_index++] = at;
+        if (at >= f->contract.until_s)
+            return n;
+        ret[n++] = at;
     }
+    return n;
+}
+
+/* When prices grow, and when years of the contract begin. */
+static void fill_index(struct contract_file *f)
+{
+    struct contract *c = &f->contract;
+
+    c->n_years = fill_years(f, c->from_s, c->year_s);
+    if (c->indexation_ppm)
+        c->n_index =
+            fill_years(f, c->indexation_from_s ? c->indexation_from_s : c->from_s, c->index_s);
 }
 
 /* ---- the file -------------------------------------------------------------------------------- */
@@ -319,6 +336,9 @@ json_t *contract_json(const struct contract_file *f)
                         contract_map_json(contract_supplier_fields, &c->supplier, f->zone));
     json_object_set_new(o, "customer",
                         contract_map_json(contract_customer_fields, &c->customer, f->zone));
+    if (c->backstop.is_there)
+        json_object_set_new(o, "backstop",
+                            contract_map_json(contract_backstop_fields, &c->backstop, f->zone));
     if (c->n_loads)
         json_object_set(o, "basket", basket);
     json_decref(basket);

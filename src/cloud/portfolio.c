@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/day.h"
 #include "books/books.h"
+#include "policy/backstop.h"
 
 #define NANO_TINY 1000000 /* amounts are compared in thousandths of a unit */
 
@@ -68,6 +69,7 @@ static void fill_row(struct report *r, struct report_row *row, const struct cont
     row->ready_w = contract_watts(c, POWER_READY, NULL, NULL, r->now_s, r->now_s);
     row->firm_w = contract_watts(c, POWER_FIRM, NULL, NULL, r->now_s, r->now_s);
     row->firm_end_w = most_firm(c, r->now_s);
+    row->backstop = backstop_most(c, r->now_s, r->now_s, c->until_s);
     for (int y = 0; y < r->n_years; y++) {
         struct contract_due d, all;
         contract_due(c, r->now_s, r->year_s[y], r->year_s[y + 1], &d);
@@ -181,6 +183,8 @@ static json_t *row_json(const struct report *r, const struct report_row *w)
 
     set_amount(o, "still_to_come", w->fee_sum);
     set_amount(o, "by_option", w->option_sum);
+    if (w->c->backstop.is_there)
+        set_amount(o, "by_backstop_at_most", w->backstop);
     for (int y = 0; y < r->n_years; y++) {
         char day[DAY_TEXT_MAX];
         json_t *one;

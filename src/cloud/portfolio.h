@@ -15,6 +15,8 @@ struct report_row {
     money_sum fee[REPORT_YEARS_MAX];    /* of what is firm, by the report's years */
     money_sum option[REPORT_YEARS_MAX]; /* and what open options would add if exercised today */
     money_sum fee_sum, option_sum;
+    money_sum
+        backstop; /* what a buyer of last resort would still pay at most: nothing of it is firm */
     int64_t ready_w, firm_w; /* now */
     int64_t firm_end_w;      /* firm when all that is firm now was delivered: the most at a time */
 };

@@ -8,6 +8,7 @@
 #include "base/put.h"
 #include "books/power_log.h"
 #include "cloud/accounts.h"
+#include "cloud/backstop_watch.h"
 #include "cloud/contract_file.h"
 
 #define GAP_US    INT64_C(10000000) /* what was not looked at for so long is not known */
@@ -43,17 +44,20 @@ struct power_watch {
     struct power_entry queue[POWER_TOGETHER];
     const char *queue_region[POWER_TOGETHER];
     int n_queued;
-    char why[200]; /* what failed last; "": all went well */
+    struct backstop_watch *backstop; /* what was left, after that was written */
+    int has_more;                    /* that one: it has not caught up */
+    char backstop_why[200];          /* as `why` */
+    char why[200];                   /* what failed last; "": all went well */
 };
 
 /* Log what is wrong where it is not what was wrong before. */
-static void note(struct power_watch *w, int r, const struct err *e)
+static void note(char was[200], int r, const struct err *e)
 {
     const char *why = r ? e->text : "";
 
-    if (!strncmp(w->why, why, sizeof w->why - 1))
+    if (!strncmp(was, why, 199))
         return;
-    put_text(w->why, sizeof w->why, why);
+    put_text(was, 200, why);
     if (*why)
         LOG_EVENT(LOG_WARN, "power of sites not written", LOG_STR("why", why));
     else
@@ -312,7 +316,19 @@ static void write_queue(struct power_watch *w)
 
     if (!r)
         w->n_queued = 0;
-    note(w, r, &e);
+    note(w->why, r, &e);
+}
+
+static void look_at_backstops(struct power_watch *w, int64_t now_us)
+{
+    struct backstop_place place[SITES_MAX];
+    struct err e = {0};
+    int r;
+
+    for (int i = 0; i < w->n_sites; i++)
+        place[i] = (struct backstop_place){w->site[i].name, w->site[i].region};
+    r = backstop_watch_look(w->backstop, place, w->n_sites, now_us, w->wall_us, &w->has_more, &e);
+    note(w->backstop_why, r, &e);
 }
 
 static void look(struct power_watch *w, int64_t now_us, int64_t wall_us)
@@ -321,12 +337,16 @@ static void look(struct power_watch *w, int64_t now_us, int64_t wall_us)
 
     w->wall_us = wall_us;
     look_at_sites(w, wall_us);
-    if (wall_us / MINUTE_US == w->written_us / MINUTE_US && w->ready_s)
+    if (wall_us / MINUTE_US == w->written_us / MINUTE_US && w->ready_s) {
+        if (w->has_more)
+            look_at_backstops(w, now_us);
         return;
+    }
     w->written_us = wall_us;
     if (cloud_with_accounts(w->cloud, now_us, read_ready, w, &e))
         w->ready_s = wall_us / 1000000; /* there is no store, or it is away: asked in a minute */
     write_queue(w);
+    look_at_backstops(w, now_us);
 }
 
 /* A look at the border of the minute first: what contracts have ready changes there, and no moment
@@ -348,6 +368,10 @@ int power_watch_open(struct power_watch **ret, struct cloud *c, const char *ledg
         return err_set(e, ERR_NOMEM, "out of memory");
     w->cloud = c;
     w->ledger = ledger;
+    if (backstop_watch_open(&w->backstop, c, ledger, e)) {
+        free(w);
+        return e->code;
+    }
     *ret = w;
     return 0;
 }
@@ -366,5 +390,6 @@ void power_watch_close(struct power_watch *w, int64_t wall_us)
     for (int i = first, end = w->n_queued; i < end; i++)
         sum_region(w, i, end);
     write_queue(w);
+    backstop_watch_close(w->backstop);
     free(w);
 }

@@ -7,6 +7,7 @@
 #include "base/day.h"
 #include "books/contract_use.h"
 #include "books/power_log.h"
+#include "books/taken_log.h"
 
 #define SECOND_US INT64_C(1000000)
 #define DAY_US    INT64_C(86400000000)
@@ -61,11 +62,14 @@ int settled_end(struct settled *s, const char *ledger, struct err *e)
 {
     int64_t known_s = s->known_s ? s->known_s : INT64_MAX;
     struct contract_books *b = NULL;
+    int64_t until_us, first_us;
     int r = contract_books_open(&b, ledger, e);
 
     if (!r)
         r = contract_books_end(b, known_s, &s->upto_usage, &s->upto_power, e);
     contract_books_close(b);
+    if (!r)
+        r = taken_log_end(ledger, known_s, &s->upto_taken, &until_us, &first_us, e);
     return r;
 }
 
@@ -280,7 +284,7 @@ static int take_used(void *arg, const struct contract_used *u)
     }
     if (u->lent == BOOKS_LENT_PAID)
         add_use(&m->part.paid, &mine);
-    else if (u->lent == BOOKS_LENT_OWN)
+    else if (u->lent == BOOKS_LENT_OWN || u->lent == BOOKS_LENT_BACKSTOP)
         add_use(&m->part.own, &mine);
     else if (!is_tenant(c, u->tenant))
         add_use(&m->part.lent, &mine);
@@ -306,6 +310,73 @@ static int read_use(struct making *m)
             m->s->progress(m->s->arg, next / DAY_US - m->s->from_s * SECOND_US / DAY_US);
     }
     return r;
+}
+
+/* ---- what was taken -------------------------------------------------------------------------- */
+
+static struct taken_query taken_query(const struct settled *s, const char *contract, int64_t from_s,
+                                      int64_t until_s)
+{
+    return (struct taken_query){.contract = contract,
+                                .from_us = from_s * SECOND_US,
+                                .until_us = until_s * SECOND_US,
+                                .upto_seq = s->upto_taken ? s->upto_taken : -1};
+}
+
+/* The tranche of that name which is there then; else the first of that name. */
+static int tranche_of(const struct making *m, const struct taken_entry *t)
+{
+    const struct contract *c = m->part.c;
+    int found = -1;
+
+    for (int i = 0; i < c->n_tranches; i++) {
+        if (strcmp(c->tranche[i].name, t->tranche) != 0)
+            continue;
+        if (backstop_is_open(c, &c->tranche[i], m->part.now_s, t->from_us / SECOND_US))
+            return i;
+        found = found < 0 ? i : found;
+    }
+    return found;
+}
+
+static int take_taken(void *arg, const struct taken_entry *t)
+{
+    struct making *m = arg;
+
+    if (settlement_take_energy(&m->part, tranche_of(m, t), t->price, t->joules, t->seq))
+        return err_set(m->e, ERR_LIMIT, "more than %d prices in one part", SETTLEMENT_TAKEN_MAX);
+    return 0;
+}
+
+static int read_taken(struct making *m)
+{
+    const struct taken_query q =
+        taken_query(m->s, m->part.c->name, m->part.from_s, m->part.until_s);
+
+    return m->part.c->backstop.is_there ? taken_log_each(m->ledger, &q, take_taken, m, m->e) : 0;
+}
+
+static int add_to_year(void *arg, const struct taken_entry *t)
+{
+    struct settled *s = arg;
+
+    backstop_add(&s->taken, t->joules, t->price);
+    return 0;
+}
+
+/* What its year has come to at the end of the period. */
+static int read_year(struct making *m)
+{
+    struct settled *s = m->s;
+    const struct contract *c = settled_contract(s);
+    struct taken_query q;
+
+    s->taken = (struct backstop_sum){0};
+    if (!c->backstop.is_there)
+        return 0;
+    backstop_year(c, s->until_s - 1, &s->year);
+    q = taken_query(s, c->name, s->year.from_s, s->until_s);
+    return taken_log_each(m->ledger, &q, add_to_year, s, m->e);
 }
 
 /* ---- a span ---------------------------------------------------------------------------------- */
@@ -356,6 +427,8 @@ static int make_part(struct making *m, int i_version, int64_t from_s, int64_t un
     r = read_power(m);
     if (!r)
         r = read_use(m);
+    if (!r)
+        r = read_taken(m);
     memcpy(m->to->tranche, m->part.tranche, size);
     m->to->own = m->part.own;
     m->to->paid = m->part.paid;
@@ -414,7 +487,7 @@ static int make_all(struct making *m)
     if (!r)
         r = make_span(m, s->from_s, s->until_s, s->prepaid);
     s->sum = m->sum;
-    return r;
+    return r ? r : read_year(m);
 }
 
 int settled_make(struct settled *s, const char *ledger, struct err *e)
@@ -452,7 +525,8 @@ char *settled_what(const struct settled *s, const struct settlement_line *l,
         [SETTLE_TRUE_UP] = "true-up by the measured basket",
         [SETTLE_SPILLOVER] = "work above the contract",
         [SETTLE_LENT] = "share of what was lent",
-        [SETTLE_PREPAID] = "paid in advance"};
+        [SETTLE_PREPAID] = "paid in advance",
+        [SETTLE_BACKSTOP] = "taken of what nobody bought"};
     const char *cause = l->cause < 0 ? NULL : power_cause_name((enum power_cause)l->cause);
 
     snprintf(out, SETTLED_TEXT_MAX, "%s%s%s%s%s%s%s", words[l->kind], cause ? " by " : "",
@@ -475,6 +549,9 @@ char *settled_command(const struct settled *s, const struct settlement_line *l,
     day_show_moment(p->until_s, NULL, until);
     if (!l->n_rows)
         *out = 0;
+    else if (l->kind == SETTLE_BACKSTOP)
+        snprintf(out, SETTLED_TEXT_MAX, "gaufre power taken %s --from %s --until %s", c->name, from,
+                 until);
     else if (t)
         snprintf(out, SETTLED_TEXT_MAX, "gaufre power rows %s%s --from %s --until %s",
                  t->site ? "" : POWER_REGION, t->site ? t->site : t->region, from, until);

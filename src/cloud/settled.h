@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "cloud/contract_file.h"
+#include "policy/backstop.h"
 #include "policy/settlement.h"
 
 #define SETTLED_VERSIONS_MAX 256
@@ -33,7 +34,7 @@ struct settled {
     /* What it is of: set by the caller. */
     int64_t from_s, until_s, made_s; /* made_s: as the contract is known then, not before until_s */
     int64_t known_s; /* settled_end leaves out power and notes recorded later; 0: none of them */
-    int64_t upto_usage, upto_power; /* rows behind these are left out */
+    int64_t upto_usage, upto_power, upto_taken; /* rows behind these are left out */
     int n_versions;
     struct settled_version version[SETTLED_VERSIONS_MAX];
     void (*progress)(void *arg, int64_t n_days); /* NULL: nobody wants to know */
@@ -44,6 +45,8 @@ struct settled {
     struct settlement_line *line;
     contract_nano prepaid; /* what was left of the prepayment when it began */
     struct settlement_sum sum;
+    struct backstop_year year; /* of a backstop: the contract's year at the end of the period ... */
+    struct backstop_sum taken; /* ... and what it took in it until then */
 };
 
 struct settled *settled_new(void); /* NULL: no memory */

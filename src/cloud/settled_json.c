@@ -112,6 +112,8 @@ int settled_read(struct settled *s, const json_t *j, struct err *e)
         r = err_set(e, ERR_FORMAT, "statement: of another version of this program");
     for (size_t i = 0; !r && i < ARRAY_LEN(numbers); i++)
         r = read_number(numbers[i].o, numbers[i].key, numbers[i].to, e);
+    if (!r && json_object_get(upto, "taken")) /* only of a backstop */
+        r = read_number(upto, "taken", &s->upto_taken, e);
     if (!r && (s->from_s >= s->until_s || s->until_s > s->made_s ||
                s->until_s - s->from_s > SETTLED_DAYS_MAX * INT64_C(86400)))
         r = err_set(e, ERR_FORMAT, "statement: its times cannot be");
@@ -202,11 +204,32 @@ static json_t *line_json(const struct settled *s, const struct settlement_line *
     put_money(o, "amount", l->amount);
     if (*settled_command(s, l, command)) {
         json_t *rows = rows_json(l->n_rows, l->first_seq, l->last_seq);
-        json_object_set_new(rows, "table", json_string(l->i_tranche < 0 ? "usage" : "power"));
+        json_object_set_new(rows, "table",
+                            json_string(l->kind == SETTLE_BACKSTOP ? "taken"
+                                        : l->i_tranche < 0         ? "usage"
+                                                                   : "power"));
         json_object_set_new(rows, "command", json_string(command));
         json_object_set_new(o, "rows", rows);
     }
     return o;
+}
+
+/* What the contract's year has come to, beside its caps. */
+static void put_backstop(json_t *o, const struct settled *s, const struct contract_backstop *b)
+{
+    char from[DAY_TEXT_MAX], until[DAY_TEXT_MAX];
+    json_t *year =
+        json_pack("{s:s, s:s}", "from", day_show_moment(s->year.from_s, settled_zone(s), from),
+                  "until", day_show_moment(s->year.until_s, settled_zone(s), until));
+
+    put_joules(year, "taken_joules", s->taken.joules);
+    put_money(year, "taken_money", s->taken.cost / CONTRACT_MWH_J);
+    if (b->yearly_mwh)
+        put_joules(year, "cap_joules", (power_uj)b->yearly_mwh * CONTRACT_MWH_J);
+    if (b->yearly_money)
+        put_money(year, "cap_money", b->yearly_money);
+    json_object_set_new(o, "backstop_year", year);
+    json_object_set_new(json_object_get(o, "upto"), "taken", json_integer(s->upto_taken));
 }
 
 json_t *settled_json(const struct settled *s)
@@ -232,6 +255,8 @@ json_t *settled_json(const struct settled *s)
     json_object_set_new(o, "upto",
                         json_pack("{s:I, s:I}", "usage", (json_int_t)s->upto_usage, "power",
                                   (json_int_t)s->upto_power));
+    if (c->backstop.is_there)
+        put_backstop(o, s, &c->backstop);
     put_money(o, "prepaid_before", s->prepaid);
     json_object_set_new(o, "parts", parts);
     json_object_set_new(o, "lines", lines);

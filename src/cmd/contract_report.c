@@ -30,6 +30,14 @@ static void print_obligations(const struct report *r)
         print_amount(w->option_sum);
         printf(" %s\n", w->c->currency);
     }
+    for (int i = 0; i < r->n_rows; i++) {
+        const struct report_row *w = &r->row[i];
+        if (!w->c->backstop.is_there)
+            continue;
+        cmd_line(stdout, "%s takes what nobody buys: nothing of that is firm; at most", w->c->name);
+        print_amount(w->backstop);
+        printf(" %s\n", w->c->currency);
+    }
 }
 
 static void print_years(const struct report *r, const char *currency)

@@ -68,6 +68,19 @@ static void print_years(const struct contract_file *f, int64_t now_s)
     }
 }
 
+static void print_backstop(const struct contract *c)
+{
+    char money[MONEY_TEXT_MAX];
+
+    printf("  %-10s takes what nobody buys, in a year at most", "backstop");
+    if (c->backstop.yearly_mwh)
+        printf(" %lld MWh", (long long)c->backstop.yearly_mwh);
+    if (c->backstop.yearly_money)
+        printf("%s %s %s", c->backstop.yearly_mwh ? " and" : "",
+               money_show(c->backstop.yearly_money, money), c->currency);
+    printf("\n");
+}
+
 void contract_print(const struct contract_file *f, int64_t now_s)
 {
     const struct contract *c = contract_file_contract(f);
@@ -82,6 +95,8 @@ void contract_print(const struct contract_file *f, int64_t now_s)
            (double)contract_watts(c, POWER_READY, NULL, NULL, now_s, now_s) / WATT_MW,
            (double)contract_watts(c, POWER_FIRM, NULL, NULL, now_s, now_s) / WATT_MW,
            c->basis == CONTRACT_IT ? ", of the machines" : ", of the facility");
+    if (c->backstop.is_there)
+        print_backstop(c);
     print_tranches(f, now_s);
     print_years(f, now_s);
 }

@@ -104,7 +104,7 @@ int contract_statement(struct contract_opts *o, int n, char **argv, struct err *
 
 static int print_row(void *arg, int64_t seq, const struct books_row *r)
 {
-    static const char *const lent[BOOKS_LENT_N] = {"own", "borrowed", "above"};
+    static const char *const lent[BOOKS_LENT_N] = {"own", "borrowed", "above", "backstop"};
     const struct contract_opts *o = arg;
     const char *how = r->lent >= 0 && r->lent < BOOKS_LENT_N ? lent[r->lent] : "?";
     char at[DAY_TEXT_MAX], charge[MONEY_TEXT_MAX];

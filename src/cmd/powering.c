@@ -8,7 +8,9 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/day.h"
+#include "base/money.h"
 #include "books/power_by_hour.h"
+#include "books/taken_log.h"
 #include "cloud/site.h"
 #include "cmd/cmd.h"
 #include "cmd/ledger_path.h"
@@ -225,6 +227,36 @@ static int check_place(const char *path, const char *place, struct err *e)
                    s.others);
 }
 
+static int print_taken(void *arg, const struct taken_entry *r)
+{
+    const struct power_opts *o = arg;
+    char from[32], until[32], at[32], price[MONEY_TEXT_MAX];
+
+    moment(r->from_us, from);
+    moment(r->until_us, until);
+    money_show(r->price, price);
+    if (!o->json) {
+        cmd_line(stdout, "%8lld %-20s %-16s %-16s %s %s %14.6f MWh at %s %s", (long long)r->seq,
+                 r->contract, r->tranche, r->site, from, until, (double)r->joules / 3.6e9, price,
+                 r->currency);
+        return 0;
+    }
+    return cmd_json(json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:s, s:I, s:s, s:s}", "seq",
+                              (json_int_t)r->seq, "contract", r->contract, "tranche", r->tranche,
+                              "site", r->site, "from_us", (json_int_t)r->from_us, "until_us",
+                              (json_int_t)r->until_us, "recorded", moment(r->at_us, at), "joules",
+                              (json_int_t)r->joules, "price", price, "currency", r->currency),
+                    JSON_COMPACT);
+}
+
+static int taken(struct power_opts *o, const char *contract, struct err *e)
+{
+    const struct taken_query q = {
+        .contract = contract, .from_us = o->from_us, .until_us = o->until_us};
+
+    return taken_log_each(o->path, &q, print_taken, o, e);
+}
+
 static int note(struct power_opts *o, const char *place, struct err *e)
 {
     struct power_entry row = {.at_us = clock_wall_us(),
@@ -259,7 +291,11 @@ static const struct verb {
     const char *name;
     int n_min;
     int (*run)(struct power_opts *o, const char *place, struct err *e);
-} verbs[] = {{"hours", 0, hours}, {"rows", 0, rows}, {"notes", 0, notes}, {"note", 1, note}};
+} verbs[] = {{"hours", 0, hours},
+             {"rows", 0, rows},
+             {"taken", 0, taken},
+             {"notes", 0, notes},
+             {"note", 1, note}};
 
 /* A site, or "region:NAME". */
 static int is_place(const char *s)
@@ -300,10 +336,10 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         v = strcmp(verbs[i].name, argv[0]) ? v : &verbs[i];
     if (!v)
-        return cmd_usage(cmd, "wants hours, rows, notes or note, not '%s'", argv[0]);
+        return cmd_usage(cmd, "wants hours, rows, taken, notes or note, not '%s'", argv[0]);
     if (argc - 1 < v->n_min)
         return cmd_usage(cmd, "%s wants the name of a site", v->name);
-    if (argc > 1 && !is_place(argv[1]))
+    if (argc > 1 && v->run != taken && !is_place(argv[1]))
         return cmd_usage(cmd, "'%s' is no name of a site or region:NAME", argv[1]);
     wrong = read_span(o, v->name);
     if (wrong)
@@ -321,13 +357,14 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
 const struct cmd cmd_power = {
     .name = "power",
     .help = "What the power of sites became, hour by hour, and notes on why some was missing",
-    .args = "hours|rows|notes|note [SITE]",
+    .args = "hours|rows|taken|notes|note [SITE|CONTRACT]",
     .about =
         "'hours' shows what became of the energised power: used, lent, taken by a buyer of last\n"
         "resort, ready for contracts (sold), idle, curtailed, held for other uses (encumbered).\n"
         "They sum to it exactly; --json has every microjoule. 'rows' are the pieces of time "
         "behind\n"
-        "them, as servers wrote them into the ledger, also of a region (region:NAME). 'note'\n"
+        "them, as servers wrote them into the ledger, also of a region (region:NAME). 'taken'\n"
+        "lists what buyers of last resort took, of one contract or of all. 'note'\n"
         "records a cause that nothing measures, for contracts to be settled by: the last note of "
         "a\n"
         "minute holds, and none is ever changed.\n\n"

@@ -81,6 +81,28 @@ static void put_basis(const struct settlement_line *l, char *out, size_t cap)
         snprintf(out, cap, "of %s", base);
 }
 
+/* "of 5000.00"; "": there is no cap. */
+static char *of_cap(contract_nano cap, char out[MONEY_SUM_TEXT_MAX + 4])
+{
+    char text[MONEY_SUM_TEXT_MAX];
+
+    snprintf(out, MONEY_SUM_TEXT_MAX + 4, "%s%s", cap ? " of " : "",
+             cap ? money_show_sum(cap, text) : "");
+    return out;
+}
+
+static void print_year(const struct settled *s, const struct contract_backstop *b)
+{
+    char from[DAY_TEXT_MAX], until[DAY_TEXT_MAX], money[MONEY_SUM_TEXT_MAX],
+        cap[MONEY_SUM_TEXT_MAX + 4], energy[MONEY_SUM_TEXT_MAX + 4];
+
+    printf("\ntaken in its year from %s, until %s: %.3f MWh%s, %s%s\n",
+           day_show_moment(s->year.from_s, settled_zone(s), from),
+           day_show_moment(s->until_s, settled_zone(s), until), (double)s->taken.joules / MWH,
+           of_cap((contract_nano)b->yearly_mwh * MONEY_NANO, energy),
+           money_show_sum(s->taken.cost / CONTRACT_MWH_J, money), of_cap(b->yearly_money, cap));
+}
+
 void settled_print(const struct settled *s)
 {
     const struct contract *c = settled_contract(s);
@@ -92,6 +114,8 @@ void settled_print(const struct settled *s)
              c->time_zone ? c->time_zone : "UTC");
     for (int i = 0; i < s->n_parts; i++)
         print_part(s, i);
+    if (c->backstop.is_there)
+        print_year(s, &c->backstop);
     printf("\n");
     for (int i = 0; i < s->n_lines; i++) {
         char what[SETTLED_TEXT_MAX], basis[200], command[SETTLED_TEXT_MAX];
@@ -151,11 +175,11 @@ static void init_charge(struct charge *x, const struct settled *s, const struct 
 static const char *category(const struct charge *x)
 {
     static const char *const words[SETTLE_KINDS] = {
-        [SETTLE_CAPACITY] = "Purchase", [SETTLE_LATE] = "Credit",
-        [SETTLE_SHORT] = "Credit",      [SETTLE_CAP] = "Adjustment",
-        [SETTLE_NOT_TAKEN] = "Credit",  [SETTLE_TRUE_UP] = "Adjustment",
-        [SETTLE_SPILLOVER] = "Usage",   [SETTLE_LENT] = "Credit",
-        [SETTLE_PREPAID] = "Adjustment"};
+        [SETTLE_CAPACITY] = "Purchase",  [SETTLE_LATE] = "Credit",
+        [SETTLE_SHORT] = "Credit",       [SETTLE_CAP] = "Adjustment",
+        [SETTLE_NOT_TAKEN] = "Credit",   [SETTLE_TRUE_UP] = "Adjustment",
+        [SETTLE_SPILLOVER] = "Usage",    [SETTLE_LENT] = "Credit",
+        [SETTLE_PREPAID] = "Adjustment", [SETTLE_BACKSTOP] = "Usage"};
 
     return words[x->l->kind];
 }

@@ -94,7 +94,8 @@ static int64_t watts_of(const struct contract *c, const struct tranche *t, enum 
                         int64_t now_s, int64_t at_s)
 {
     int64_t from = p == POWER_FIRM ? due_from(t) : ready_from(t, now_s);
-    int is_counted = is_firm(t, now_s) && (p == POWER_FIRM || known(t->delivered_s, now_s));
+    int is_counted = !c->backstop.is_there && is_firm(t, now_s) &&
+                     (p == POWER_FIRM || known(t->delivered_s, now_s));
 
     return is_counted && at_s >= from && at_s < end_of(c, t, now_s) ? t->watts : 0;
 }
@@ -168,7 +169,7 @@ void contract_due(const struct contract *c, int64_t now_s, int64_t from_s, int64
         int64_t until = least(until_s, end_of(c, t, now_s));
         int64_t due = most(from_s, due_from(t));
         int64_t ready = least(most(from_s, ready_from(t, now_s)), until);
-        if (!is_firm(t, now_s) || due >= until)
+        if (c->backstop.is_there || !is_firm(t, now_s) || due >= until)
             continue;
         add(&ret->firm_j, t->watts, until - due);
         add(&ret->ready_j, t->watts, until - ready);

@@ -3,6 +3,7 @@
  * A tranche is so many watts at a site (or in a region) from its target date on. It is *firm*, or
  * an *option* that becomes firm when the customer exercises it within a window. A firm tranche that
  * is not delivered by its target date is *late*; after its longstop date the customer may leave it.
+ * Tranches of a buyer of last resort promise nothing: their watts are what it takes at most.
  *
  * Power is in watts, energy in joules, money in nano-units of the contract's currency
  * (base/money.h), shares in millionths, times in unix seconds. Periods are [from, until). */
@@ -63,6 +64,13 @@ struct tranche {
     int64_t price;                             /* nano-units for a megawatt-hour kept ready */
 };
 
+/* A buyer of last resort: takes what nobody bought (policy/backstop.h), up to these in a year. */
+struct contract_backstop {
+    int is_there;
+    int64_t yearly_mwh;   /* 0: any number */
+    int64_t yearly_money; /* 0: any amount */
+};
+
 enum contract_basis { CONTRACT_IT, CONTRACT_FACILITY };
 #define CONTRACT_BASIS_WORDS "it|facility"
 /* What happens to work above the contract. */
@@ -88,6 +96,9 @@ struct contract {
     int64_t indexation_from_s;           /* ... this day; 0: after `from` */
     int64_t index_s[CONTRACT_YEARS_MAX]; /* these are the times when they do; they rise */
     int n_index;
+    int64_t year_s[CONTRACT_YEARS_MAX]; /* on these its second year and later ones begin */
+    int n_years;
+    struct contract_backstop backstop; /* then its tranches keep nothing ready */
     int64_t take_or_pay_ppm;  /* of the energy kept ready, paid whether or not it is used */
     int64_t late_credit_ppm;  /* of its price, for each MWh of a tranche that is late */
     int64_t short_credit_ppm; /* of its price, for each MWh that was delivered and then missing */

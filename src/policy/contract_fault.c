@@ -74,6 +74,25 @@ static const char *terms_fault(const struct contract *c, struct contract_place *
     return first(rules, sizeof rules / sizeof *rules, ret);
 }
 
+/* Who takes what is left is promised nothing, and gets no credit. */
+static const char *backstop_fault(const struct contract *c, struct contract_place *ret)
+{
+    const struct contract_backstop *b = &c->backstop;
+    int is_promised = c->take_or_pay_ppm || c->late_credit_ppm || c->short_credit_ppm ||
+                      c->credit_cap_ppm || c->lend_share_ppm || c->unlent_ppm || c->prepayment;
+    const struct rule rules[] = {
+        {!b->yearly_mwh && !b->yearly_money, "backstop",
+         "wants yearly_mwh, yearly_money or both: how much it takes in a year at most"},
+        {b->yearly_mwh < 0 || b->yearly_money < 0, "backstop", "is below 0"},
+        {is_promised, "backstop",
+         "promises nothing: take_or_pay, credits, lending and prepayment are of other contracts"},
+        {c->spillover != SPILL_REJECT, "spillover",
+         "is 'reject' for a backstop: what it does not take is not its own"},
+    };
+
+    return b->is_there ? first(rules, sizeof rules / sizeof *rules, ret) : NULL;
+}
+
 static const char *load_fault(const struct contract_load *l, struct contract_place *ret)
 {
     const struct rule rules[] = {
@@ -134,6 +153,9 @@ static const char *tranche_fault(const struct contract *c, const struct tranche 
         {t->cancelled_s && !c->signed_s, "cancelled", "of a contract that is not signed"},
         {t->cancelled_s && t->cancelled_s < c->signed_s, "cancelled",
          "is before the contract was signed"},
+        {c->backstop.is_there && t->is_option, "kind", "of a backstop no tranche is an option"},
+        {c->backstop.is_there && (t->tokens_per_s || t->concurrency), "tokens_per_second",
+         "of a backstop no tranche entitles to anything"},
     };
     const char *why = first(rules, sizeof rules / sizeof *rules, ret);
 
@@ -165,6 +187,8 @@ const char *contract_fault(const struct contract *c, struct contract_place *ret)
 
     *ret = (struct contract_place){.i_tranche = -1, .i_load = -1};
     why = terms_fault(c, ret);
+    if (!why)
+        why = backstop_fault(c, ret);
     for (int i = 0; !why && i < c->n_loads; i++) {
         ret->i_load = i;
         why = load_fault(&c->load[i], ret);

@@ -160,7 +160,7 @@ static power_uj take(power_uj *left, power_uj want)
 
 void power_parts(const struct power_sum *s, const struct power_use *u, struct power_parts *ret)
 {
-    power_uj left = s->energised;
+    power_uj left = s->energised, bought = u->taken > u->backstop ? u->taken : u->backstop;
 
     *ret = (struct power_parts){.energised = s->energised};
     ret->encumbered = take(&left, s->encumbered);
@@ -168,8 +168,8 @@ void power_parts(const struct power_sum *s, const struct power_use *u, struct po
         ret->curtailed += take(&left, s->lost[i]);
     ret->used = take(&left, u->own + u->other);
     ret->lent = take(&left, u->lent);
-    ret->backstop = take(&left, u->backstop);
-    ret->over = u->own + u->other + u->lent + u->backstop - ret->used - ret->lent - ret->backstop;
     ret->sold = take(&left, s->ready - u->own - u->lent);
+    ret->backstop = take(&left, bought);
+    ret->over = u->own + u->other + u->lent + bought - ret->used - ret->lent - ret->backstop;
     ret->idle = left;
 }

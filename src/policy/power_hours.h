@@ -10,8 +10,8 @@
  *   curtailed   is what the capacity factor took of the rest, whatever the cause,
  *   used        drew work of contracts within these, and work of others that pays for it,
  *   lent        drew work that borrowed what contracts left idle,
- *   backstop    drew work of a buyer of last resort,
  *   sold        stood ready for contracts and nobody drew it,
+ *   backstop    a buyer of last resort took (policy/backstop.h), or its work drew, if that is more,
  *   idle        is the rest.
  *
  * They are filled in this order, each with what is left at most; what work drew beyond that (it is
@@ -88,6 +88,7 @@ void power_sum_add(struct power_sum *s, const struct power_piece *p);
 /* What work drew in a span, by the rows of its answers. */
 struct power_use {
     power_uj own, other, lent, backstop; /* own: of contracts, within these */
+    power_uj taken;                      /* by buyers of last resort */
 };
 struct power_parts {
     power_uj energised, encumbered, curtailed, used, lent, backstop, sold, idle;

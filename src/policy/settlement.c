@@ -12,7 +12,7 @@ const char *settlement_kind_name(enum settlement_kind k)
         [SETTLE_SHORT] = "shortfall",     [SETTLE_CAP] = "credit-cap",
         [SETTLE_NOT_TAKEN] = "not-taken", [SETTLE_TRUE_UP] = "true-up",
         [SETTLE_SPILLOVER] = "spillover", [SETTLE_LENT] = "lent-share",
-        [SETTLE_PREPAID] = "prepayment"};
+        [SETTLE_PREPAID] = "prepayment",  [SETTLE_BACKSTOP] = "backstop"};
 
     return names[k];
 }
@@ -38,7 +38,7 @@ void settlement_begin(struct settlement *s, const struct contract *c, int64_t no
                       int64_t until_s)
 {
     *s = (struct settlement){.c = c, .now_s = now_s, .from_s = from_s, .until_s = until_s};
-    for (int i = 0; i < c->n_tranches; i++) {
+    for (int i = 0; !c->backstop.is_there && i < c->n_tranches; i++) {
         struct tranche_span v;
         tranche_spans(c, &c->tranche[i], now_s, &v);
         s->tranche[i].ready =
@@ -124,7 +124,7 @@ void settlement_piece(struct settlement *s, const char *site, const char *region
     if (power_piece_cut(whole, s->from_s * SECOND_US, s->until_s * SECOND_US, &cut))
         return;
     usable = power_piece_usable(p);
-    for (int i = 0; i < s->c->n_tranches; i++) {
+    for (int i = 0; !s->c->backstop.is_there && i < s->c->n_tranches; i++) {
         const struct tranche *t = &s->c->tranche[i];
         if (is_at(t, site, region))
             own += (power_uj)t->watts * overlap_us(s, t, p);
@@ -177,6 +177,26 @@ int64_t settlement_availability(const struct settlement_tranche *t)
     for (int i = 0; i < POWER_CAUSES; i++)
         left -= t->short_of[i];
     return t->watched ? (int64_t)(left * CONTRACT_PPM / t->watched) : -1;
+}
+
+int settlement_take_energy(struct settlement *s, int i_tranche, int64_t price, int64_t joules,
+                           int64_t seq)
+{
+    struct settlement_taken *t = s->taken;
+
+    while (t < s->taken + s->n_taken && (t->i_tranche != i_tranche || t->price != price))
+        t++;
+    if (t == s->taken + SETTLEMENT_TAKEN_MAX)
+        return -1;
+    if (t == s->taken + s->n_taken) {
+        *t = (struct settlement_taken){.i_tranche = i_tranche, .price = price, .first_seq = seq};
+        s->n_taken++;
+    }
+    t->joules += joules;
+    t->first_seq = least(t->first_seq, seq);
+    t->last_seq = most(t->last_seq, seq);
+    t->n_rows++;
+    return 0;
 }
 
 /* ---- amounts --------------------------------------------------------------------------------- */
@@ -315,6 +335,20 @@ static void put_charges(struct drafting *d, enum settlement_kind kind,
                                     .last_seq = u->last_seq});
 }
 
+static void put_taken(struct drafting *d, const struct settlement_taken *t)
+{
+    put(d, (struct settlement_line){.kind = SETTLE_BACKSTOP,
+                                    .i_tranche = t->i_tranche,
+                                    .cause = -1,
+                                    .joules = t->joules,
+                                    .price = t->price,
+                                    .share_ppm = CONTRACT_PPM,
+                                    .amount = settlement_amount(t->joules, t->price, CONTRACT_PPM),
+                                    .n_rows = t->n_rows,
+                                    .first_seq = t->first_seq,
+                                    .last_seq = t->last_seq});
+}
+
 int settlement_lines(const struct settlement *s, int i_part, const int64_t *measured,
                      settlement_take *take, void *arg)
 {
@@ -328,6 +362,8 @@ int settlement_lines(const struct settlement *s, int i_part, const int64_t *meas
         put_not_taken(&d, i);
         put_true_up(&d, i, measured ? measured[i] : 0);
     }
+    for (int i = 0; i < s->n_taken; i++)
+        put_taken(&d, &s->taken[i]);
     put_charges(&d, SETTLE_SPILLOVER, &s->paid, CONTRACT_PPM, 1);
     if (s->c->lend_share_ppm)
         put_charges(&d, SETTLE_LENT, &s->lent, s->c->lend_share_ppm, -1);

@@ -36,6 +36,7 @@ enum settlement_kind {
     SETTLE_SPILLOVER, /* work above the contract */
     SETTLE_LENT,      /* the customer's share of what its idle power earned */
     SETTLE_PREPAID,   /* what the prepayment pays */
+    SETTLE_BACKSTOP,  /* what a buyer of last resort took */
     SETTLE_KINDS
 };
 const char *settlement_kind_name(enum settlement_kind k); /* "capacity" */
@@ -55,6 +56,15 @@ struct settlement_use {
     contract_nano charge;
 };
 
+/* What a buyer of last resort took in a part, of one tranche at one price. */
+#define SETTLEMENT_TAKEN_MAX 512
+struct settlement_taken {
+    int i_tranche; /* -1: the contract has it no more */
+    int64_t price;
+    power_uj joules;
+    int64_t n_rows, first_seq, last_seq;
+};
+
 struct settlement {
     const struct contract *c;
     int64_t now_s, from_s, until_s;
@@ -63,6 +73,8 @@ struct settlement {
     /* Of the pieces that follow, so many watts of the place are so many of the contract, which may
      * be on another basis (policy/power.h). own_watts 0: they are the same. */
     int32_t site_watts, own_watts;
+    struct settlement_taken taken[SETTLEMENT_TAKEN_MAX];
+    int n_taken;
 };
 /* Begin a part, as the contract is known at now_s, which is not before its end. */
 void settlement_begin(struct settlement *s, const struct contract *c, int64_t now_s, int64_t from_s,
@@ -71,6 +83,11 @@ void settlement_begin(struct settlement *s, const struct contract *c, int64_t no
  * note: the cause that a note tells, POWER_CAUSES: none. seq: the row's number. */
 void settlement_piece(struct settlement *s, const char *site, const char *region,
                       const struct power_piece *p, enum power_cause note, int64_t seq);
+
+/* Energy that was taken, by a row's number. 0, or -1: it is of more tranches and prices than are
+ * kept apart. */
+int settlement_take_energy(struct settlement *s, int i_tranche, int64_t price, int64_t joules,
+                           int64_t seq);
 
 struct settlement_line {
     enum settlement_kind kind;

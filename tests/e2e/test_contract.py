@@ -222,7 +222,9 @@ def test_report(cli, tmp_path):
         for y in row["years"][1:]:  # of this year a part is over
             assert abs(Decimal(y["fee"]) - later.get(str(y["year"]), 0)) < Decimal("0.00001")
         assert sum(Decimal(y["fee"]) for y in row["years"]) == Decimal(row["still_to_come"])
-    assert Decimal(rows["backstop-2032"]["years"][1]["fee"]) == 60 * 365 * 24 * 210
+    last = rows["backstop-2032"]  # it takes what is left: its caps, of this year 305 days, and in the last half year all of its power
+    assert Decimal(last["still_to_come"]) == 0 and "by_backstop_at_most" not in rows["fast-750"]
+    assert abs(Decimal(last["by_backstop_at_most"]) - (Decimal(60_000_000) * 305 / 365 + 4 * 60_000_000 + 60 * 183 * 24 * 210)) < 1
     assert rows["fast-750"]["firm_watts_at_most"] == 750_000_000 and Decimal(rows["backstop-2032"]["by_option"]) == 0
     option = 10 * (24 * (30 + 31 + 30 + 31) + 24 * 366 // 366 * 152) * 450  # burst, 2027-09-01 to 2028-06-01
     assert Decimal(rows["spread-3"]["by_option"]) == option
@@ -231,7 +233,7 @@ def test_report(cli, tmp_path):
         of.setdefault(s["of"], {})[s["name"]] = s
     for shares in of.values():
         assert abs(sum(s["share"] for s in shares.values()) - 1) < 1e-9
-        assert sum(s["ready_watts_if_it_stops"] for s in shares.values()) == 222_000_000
+        assert sum(s["ready_watts_if_it_stops"] for s in shares.values()) == 162_000_000
         index = round(sum((100 * s["share"]) ** 2 for s in shares.values()))
         assert all(abs(s["hhi"] - index) <= 1 for s in shares.values())
     assert of["owner of suppliers"]["Neo Compute Holding"]["contracts"] == 2 and len(of["customer"]) == 3

@@ -579,7 +579,7 @@ static void a_copy_is_of_one_moment(void **state)
 }
 
 #define WITHOUT_LOG                                                                                \
-    "DROP TABLE tree; DROP TABLE tree_node; DROP TABLE tree_head;"                                 \
+    "DROP TABLE taken; DROP TABLE tree; DROP TABLE tree_node; DROP TABLE tree_head;"               \
     "ALTER TABLE usage DROP COLUMN salt; ALTER TABLE usage DROP COLUMN weights;"                   \
     "ALTER TABLE usage DROP COLUMN engine; ALTER TABLE usage DROP COLUMN sampling;"                \
     "ALTER TABLE usage DROP COLUMN prompt_hash; ALTER TABLE usage DROP COLUMN output_hash;"        \
