@@ -104,7 +104,12 @@ def test_killed_at_any_instant(world):
         server = serve(world)
         server.process.kill()
         server.process.wait()
+    # What a command had written as it was killed, and nobody could see yet, may be there since: it was whole.
     world("audit")
-    assert world("audit", "--changes").count("amend contract acme") == len(history)
+    versions = [json.loads(line)["version"] for line in world("contract", "history", "acme", "--json").splitlines()]
+    assert versions == list(range(1, len(versions) + 1)) and len(history) <= len(versions) <= ROUNDS + 2
+    assert world("audit", "--changes").count("amend contract acme") == len(versions)
+    kept = rows(world, "notes")
+    assert kept[:len(notes)] == notes and len(kept) <= ROUNDS + 1
     world("power", "note", "fra1", "--cause", "none", *span)  # nothing is locked
-    assert len(rows(world, "notes")) == len(notes) + 1
+    assert rows(world, "notes")[:-1] == kept
