@@ -177,9 +177,9 @@ static int take(struct taking *x, struct taken_ask *a, int64_t *ret_n)
     }
     room = backstop_room(&a->caps, &y->sum, a->row.price);
     a->row.joules = backstop_take(left_of(a), *a->most, room);
+    a->is_spent = a->row.joules == room;
     if (!a->row.joules)
         return 0;
-    a->is_spent = a->row.joules == room;
     backstop_add(&y->sum, a->row.joules, a->row.price);
     lessen(a, a->row.joules);
     ++*ret_n;

@@ -26,7 +26,7 @@ struct taken_ask {
      * is less afterwards. */
     power_uj *part, *hour, *region;
     int64_t *most; /* joules that the tranche may have more in that time, likewise */
-    int is_spent;  /* out: its year's caps have just been reached */
+    int is_spent;  /* out: its year's caps leave nothing more */
 };
 /* Let them take in this order, in one transaction: each as much as is left and as the caps of its
  * contract's year leave, by what the ledger says was taken. Nothing is written of who takes

@@ -284,8 +284,10 @@ static int settle_hour(struct settling *x)
     if (!r && x->n_asks)
         r = taken_log_put(x->w->ledger, x->ask, x->n_asks, &n, x->e);
     for (int i = 0; !r && i < x->n_asks; i++) {
-        if (x->ask[i].is_spent)
-            tell_spent(&x->ask[i]);
+        const struct taken_ask *a = &x->ask[i];
+        if (a->is_spent && a->row.joules)
+            tell_spent(a);
+        cloud_note_spent(x->w->cloud, a->row.contract, a->is_spent ? a->year.until_s : 0);
     }
     return r;
 }

@@ -301,6 +301,7 @@ struct cloud_claim {
     int64_t n_there;             /* counted as within at its offer */
     int is_lent;                 /* it uses what is left idle there ... */
     struct tranche_use *lender;  /* ... by that tranche; NULL: by nobody's */
+    struct tranche_use *buyer;   /* ENTITLED_BACKSTOP: of that tranche */
     int64_t n_lent_there;        /* counted at its offer as sequences on what is left idle */
     int64_t n_borrowed;          /* ENTITLED_BORROWED: tokens held of what it may borrow */
 };
@@ -420,6 +421,8 @@ int cloud_goes_first(const struct cloud_ticket *t);
 char *cloud_claim_text(const struct cloud_ticket *t, char ret[CLOUD_CLAIM_MAX]);
 /* The contract that lends what it uses; "": none does. Valid while the ticket is open. */
 const char *cloud_claim_lender(const struct cloud_ticket *t);
+/* A buyer of last resort has all of its year's caps until then; 0: not. [any] */
+void cloud_note_spent(struct cloud *c, const char *contract, int64_t until_s);
 /* How a contract that takes part in admission stands. ERR_NOTFOUND: it does not. [any] */
 struct cloud_contract_view {
     char name[CLOUD_NAME_MAX];

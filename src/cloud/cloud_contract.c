@@ -131,6 +131,35 @@ static int route_borrowed(struct cloud *c, const struct offers_by *by, const str
     return r;
 }
 
+static int is_bought(void *arg, int i_site)
+{
+    struct seeking *s = arg;
+    int is = contract_buyer(s->of, i_site) != NULL;
+
+    s->found.n_covered += is;
+    return is;
+}
+
+/* In the lowest tier, at a site where it takes what nobody bought. */
+static int route_backstop(struct cloud *c, const struct offers_by *by, const struct cloud_want *w,
+                          struct seeking *s, struct cloud_ticket *t, struct err *e)
+{
+    struct offers_by of = *by;
+    struct cloud_want last = *w;
+    int r;
+
+    of.may = is_bought;
+    of.may_arg = s;
+    last.tier = TIER_BATCH;
+    r = offers_route(&c->offers, &last, &of, t, e);
+    if (!s->found.n_covered) /* none of its sites offers the model */
+        return offers_route(&c->offers, w, by, t, e);
+    t->claim.how = ENTITLED_BACKSTOP;
+    if (!r)
+        t->claim.buyer = contract_buyer(s->of, t->offer->i_site);
+    return r;
+}
+
 int cloud_claim_route(struct cloud *c, const struct offers_by *by, const struct cloud_want *w,
                       struct cloud_ticket *t, struct err *e)
 {
@@ -142,6 +171,12 @@ int cloud_claim_route(struct cloud *c, const struct offers_by *by, const struct 
     t->claim.how = ENTITLED_NOT;
     if (!l)
         return offers_route(&c->offers, w, by, t, e);
+    if (l->is_backstop && by->wall_s < atomic_load(&l->use->spent_until_s)) {
+        t->claim.how = ENTITLED_REFUSED;
+        return refuse_above(t, &s, e);
+    }
+    if (l->is_backstop)
+        return route_backstop(c, by, w, &s, t, e);
     mean = atomic_load(&l->use->mean_output);
     s.need = (struct contract_need){
         .n_tokens =
@@ -225,6 +260,8 @@ static int look_whether_lent(struct cloud *c, struct cloud_ticket *t, struct err
         load.capacity, sold, load.n_inside - atomic_load(&of->n_entitled), t->holds.n_seqs);
     if (!t->claim.is_lent)
         return 0;
+    if (t->claim.how == ENTITLED_BACKSTOP) /* it has what nobody bought, and no more */
+        return refuse_borrow(c, t, e);
     r = sold ? count_lent(c, t, &load, sold, e) : 0;
     if (!r)
         t->claim.lender = contracts_lender(&c->contracts, of->i_site, atomic_load(&c->seen_us));
@@ -252,6 +289,10 @@ static void count(struct cloud_claim *k, int64_t n_prompt, int64_t n_output)
     if (k->tranche) {
         atomic_fetch_add(&k->tranche->n_requests, 1);
         atomic_fetch_add(&k->tranche->n_tokens, n);
+    }
+    if (k->buyer) {
+        atomic_fetch_add(&k->buyer->n_requests, 1);
+        atomic_fetch_add(&k->buyer->n_tokens, n);
     }
     if (k->how == ENTITLED_PAID)
         atomic_fetch_add(&u->tokens_paid, n);
@@ -286,7 +327,7 @@ void cloud_claim_leave(struct cloud_ticket *t, int64_t n_prompt, int64_t n_outpu
 const struct price *cloud_sell_price(const struct cloud_ticket *t, const char *model,
                                      const char *supplier, enum tier tier, int64_t at_s)
 {
-    if (t->claim.how == ENTITLED_WITHIN)
+    if (t->claim.how == ENTITLED_WITHIN || t->claim.how == ENTITLED_BACKSTOP)
         return &paid_by_fee;
     if (t->claim.how == ENTITLED_PAID)
         return &t->claim.of->price;
@@ -303,14 +344,15 @@ const char *cloud_claim_currency(const struct cloud *c, const struct cloud_ticke
 void cloud_claim_book(const struct cloud_ticket *t, struct books_row *r)
 {
     const struct cloud_claim *k = &t->claim;
-    const struct tranche_use *of = k->tranche ? k->tranche : k->lender;
+    const struct tranche_use *of = k->tranche ? k->tranche : k->buyer ? k->buyer : k->lender;
     int is_own = k->how == ENTITLED_PAID || k->how == ENTITLED_BORROWED;
 
     put_text(r->contract, sizeof r->contract, of ? of->contract : is_own ? k->of->use->name : "");
     put_text(r->tranche, sizeof r->tranche, of ? of->name : "");
-    r->lent = k->how == ENTITLED_PAID ? BOOKS_LENT_PAID
-              : k->is_lent            ? BOOKS_LENT_BORROWED
-                                      : BOOKS_LENT_OWN;
+    r->lent = k->how == ENTITLED_BACKSTOP ? BOOKS_LENT_BACKSTOP
+              : k->how == ENTITLED_PAID   ? BOOKS_LENT_PAID
+              : k->is_lent                ? BOOKS_LENT_BORROWED
+                                          : BOOKS_LENT_OWN;
 }
 
 /* ---- looking --------------------------------------------------------------------------------- */
@@ -320,9 +362,11 @@ char *cloud_claim_text(const struct cloud_ticket *t, char ret[CLOUD_CLAIM_MAX])
     const struct cloud_claim *k = &t->claim;
 
     *ret = 0;
-    if (k->how == ENTITLED_WITHIN && k->tranche)
+    if (k->buyer)
+        snprintf(ret, CLOUD_CLAIM_MAX, "%s/%s", k->buyer->contract, k->buyer->name);
+    else if (k->how == ENTITLED_WITHIN && k->tranche)
         snprintf(ret, CLOUD_CLAIM_MAX, "%s/%s", k->tranche->contract, k->tranche->name);
-    else if (k->of && k->how > ENTITLED_WITHIN)
+    else if (k->of && k->how > ENTITLED_WITHIN && k->how < ENTITLED_BACKSTOP)
         snprintf(ret, CLOUD_CLAIM_MAX, "%s; spillover=%s", k->of->use->name,
                  entitlement_how_name(k->how));
     return ret;
@@ -353,6 +397,11 @@ static int to_view(int r, const char *name, const struct contract_standing *s,
                                         .tokens_lent = s->tokens_lent};
     put_text(ret->name, sizeof ret->name, name);
     return 0;
+}
+
+void cloud_note_spent(struct cloud *c, const char *contract, int64_t until_s)
+{
+    contracts_note_spent(&c->contracts, contract, until_s);
 }
 
 int cloud_view_contract(struct cloud *c, const char *name, struct cloud_contract_view *ret)

@@ -182,7 +182,7 @@ void contracts_reckon(struct contracts *c, const struct sites *sites, int64_t no
     int i_site[SITES_EVER_MAX];
 
     for (int i = 0; i < c->n; i++) {
-        for (int k = 0; k < c->list[i]->n; k++) {
+        for (int k = 0; k < c->list[i]->n && !c->list[i]->is_backstop; k++) {
             const struct live_tranche *t = &c->list[i]->tranche[k];
             int n = sites_of(sites, t, wall_s, s, i_site);
             int32_t factor = entitlement_factor(s, n);
@@ -249,6 +249,25 @@ enum contract_room contract_look(const struct live_contract *l, int i_site, stru
             room = has_room(&l->tranche[i], n) ? ROOM_THERE : ROOM_NONE;
     }
     return room;
+}
+
+struct tranche_use *contract_buyer(const struct live_contract *l, int i_site)
+{
+    for (int i = 0; i < l->n; i++) {
+        if (contract_is_at(&l->tranche[i], i_site))
+            return l->tranche[i].use;
+    }
+    return NULL;
+}
+
+void contracts_note_spent(struct contracts *c, const char *name, int64_t until_s)
+{
+    pthread_rwlock_rdlock(&c->lock);
+    for (int i = 0; i < c->n; i++) {
+        if (!strcmp(c->list[i]->use->name, name))
+            atomic_store(&c->list[i]->use->spent_until_s, until_s);
+    }
+    pthread_rwlock_unlock(&c->lock);
 }
 
 static int take(const struct live_tranche *t, const struct contract_need *n, struct quota_held *ret)

@@ -49,6 +49,7 @@ struct contract_use {
     char name[CONTRACTS_NAME_MAX];
     _Atomic int64_t n_refused, tokens_paid, tokens_borrowed;
     _Atomic int64_t mean_output;    /* of its answers; 0: not known yet */
+    _Atomic int64_t spent_until_s;  /* of a backstop: its caps are reached until then */
     struct quota_bucket borrowable; /* what it may borrow, where that has a limit */
     uint64_t told;                  /* what of it the log has; one thread */
 };
@@ -66,6 +67,7 @@ struct live_contract {
     struct contract_use *use;
     int64_t version, from_s;
     enum contract_spillover rule;
+    int is_backstop; /* its work is served on what nobody bought; it entitles to nothing else */
     int64_t unlent_ppm, borrow_ppm; /* limits of lending, policy/contract.h */
     struct price price;             /* SPILL_PAY: of what is above it */
     char currency[4];
@@ -135,6 +137,10 @@ struct contract_need {
 };
 enum contract_room contract_look(const struct live_contract *l, int i_site,
                                  struct contract_need *n);
+/* Of a backstop: which of its tranches is at that site; NULL: none. */
+struct tranche_use *contract_buyer(const struct live_contract *l, int i_site);
+/* Its caps are reached until then; 0: they are not. */
+void contracts_note_spent(struct contracts *c, const char *name, int64_t until_s);
 /* Take it; NULL: another was quicker. */
 struct tranche_use *contract_take(const struct live_contract *l, int i_site,
                                   struct contract_need *n, struct quota_held *ret);

@@ -152,6 +152,7 @@ static int put_terms(struct reading *x, const struct contract *c, struct live_co
 {
     l->from_s = c->from_s;
     l->rule = c->spillover;
+    l->is_backstop = c->backstop.is_there;
     l->unlent_ppm = c->unlent_ppm;
     l->borrow_ppm = c->borrow_ppm;
     l->power_basis = c->basis == CONTRACT_IT ? POWER_IT : POWER_FACILITY;
@@ -192,7 +193,7 @@ static void tell_standing(const struct reading *x, const struct live_contract *l
               LOG_INT("tokens_per_second", full / 1000),
               LOG_INT("lends_percent", (CONTRACT_PPM - l->unlent_ppm) * 100 / CONTRACT_PPM),
               LOG_STR("basis", entitlement_basis_name(l->basis)));
-    if (l->basis == ENTITLES_TO_NOTHING)
+    if (l->basis == ENTITLES_TO_NOTHING && !l->is_backstop)
         tell(l->use->name, "its active tranches say no tokens_per_second, and none was measured: "
                            "it entitles to nothing");
     if (l->rule == SPILL_PAY && x->from->currency && strcmp(x->from->currency, l->currency) != 0)
@@ -220,7 +221,7 @@ static int build(const struct one *o, int64_t version)
     if (!r && l->rule == SPILL_PAY && x->from->currency &&
         strcmp(x->from->currency, l->currency) != 0)
         l->rule = SPILL_REJECT;
-    if (r || l->basis == ENTITLES_TO_NOTHING)
+    if (r || (l->is_backstop ? !l->n : l->basis == ENTITLES_TO_NOTHING))
         contracts_put(l);
     else
         x->list[x->n++] = l;
@@ -373,7 +374,7 @@ static int map_lenders(struct reading *x, struct tranche_use ***ret, int at[SITE
             at[s] = n;
             for (int i = 0; i < x->n && s < atomic_load(&x->from->sites->n); i++) {
                 for (int k = 0; k < x->list[i]->n; k++) {
-                    if (x->list[i]->unlent_ppm == CONTRACT_PPM ||
+                    if (x->list[i]->is_backstop || x->list[i]->unlent_ppm == CONTRACT_PPM ||
                         !contract_is_at(&x->list[i]->tranche[k], s))
                         continue;
                     if (u)

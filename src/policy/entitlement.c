@@ -14,7 +14,7 @@ const char *entitlement_how_name(enum entitlement_how h)
 {
     static const char *const names[ENTITLED_HOWS] = {
         [ENTITLED_NOT] = "none", [ENTITLED_WITHIN] = "within",   [ENTITLED_REFUSED] = "reject",
-        [ENTITLED_PAID] = "pay", [ENTITLED_BORROWED] = "borrow",
+        [ENTITLED_PAID] = "pay", [ENTITLED_BORROWED] = "borrow", [ENTITLED_BACKSTOP] = "backstop",
     };
 
     return names[h];

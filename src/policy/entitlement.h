@@ -54,6 +54,7 @@ enum entitlement_how {
     ENTITLED_REFUSED,  /* above: refused */
     ENTITLED_PAID,     /* above: ordinary work, at the contract's price for that */
     ENTITLED_BORROWED, /* above: on what is idle */
+    ENTITLED_BACKSTOP, /* of a buyer of last resort: on what nobody bought */
     ENTITLED_HOWS
 };
 const char *entitlement_how_name(enum entitlement_how h); /* "none", "within", "reject", ... */

@@ -10,6 +10,7 @@ import pytest
 from finding import find_gaufre
 from serving import Server, wait_for
 from test_power import PARTS
+from test_sites import world as site_world  # noqa: F401  fixture
 from test_statement import US, Ledger, gaufre, nano
 
 pytestmark = pytest.mark.sanitize
@@ -206,6 +207,30 @@ def test_its_horizon(world):
     assert new["joules"] == 3 * MW * 1800 and old["joules"] + new["joules"] == idle("fra1", 18)
     h = hours(folder, "fra1")[18]
     assert int(h["backstop_uj"]) == (old["joules"] + new["joules"]) * US and sum(int(h[f"{p}_uj"]) for p in PARTS) == int(h["energised_uj"])
+
+
+def test_its_own_work(site_world):  # noqa: F811
+    """It is served in the lowest tier on what nobody bought, for nothing; once the caps are reached not at all."""
+    w = site_world(tail="routes: [{route: order}]\ncurrency: EUR\nprices: [{input: 1, output: 2}]\n", more={"a": "    concurrency: 4\n"}).serve()
+    text = buyer("last", "yearly_mwh: 300000", ("a", 60, "site: fra1", 40, ""), tenant="acme")
+    assert w.admin("POST", "/contracts", {"text": text})[0] == 201
+    ask = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+    key = {"Authorization": f"Bearer {w.keys['acme']}"}
+    status, heads, _ = w.server.post("/v1/chat/completions", {**ask, "service_tier": "default"}, key)
+    assert (status, heads["x-gaufre-contract"], heads["x-gaufre-tier"], heads["x-gaufre-site"]) == (200, "last/a", "batch", "fra1")
+    view = w.admin("GET", "/contracts/last")[1]
+    assert view["admission"]["requests"] == 1 and view["admission"]["tokens"] == 15 and view["backstop"] == {"yearly_mwh": 300000}
+
+    def rows():
+        with sqlite3.connect(w.server.ledger) as db:
+            return db.execute("SELECT contract, tranche, lent, charge_nano, tier FROM usage").fetchall()
+
+    assert wait_for("its row", rows) == [("last", "a", 3, 0, 3)]
+    # All of the site is sold: nothing is left that nobody bought.
+    assert w.admin("POST", "/contracts", {"text": SOLD.replace("mw: 1,", "mw: 1.5, tokens_per_second: 5,").replace("tenants: [acme]", "tenants: [other]")})[0] == 201
+    status, heads, body = w.server.post("/v1/chat/completions", ask, key)
+    assert status == 429 and "The tier batch may borrow no more" in body["error"]["message"]
+    w.cli("audit", "--ledger", w.server.ledger)
 
 
 def test_bad_input(tmp_path):

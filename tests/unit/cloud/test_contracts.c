@@ -536,6 +536,42 @@ static void lending_has_a_limit(void **state)
     assert_int_equal(at_fra.unlent_ppm, 0);
 }
 
+static const char *const last_resort =
+    "contract: last\nsigned: 2026-01-01\nfrom: 2026-02-01\nuntil: 2030-01-01\ncurrency: EUR\n"
+    "supplier: {name: us}\ncustomer: {name: acme, tenants: [acme]}\nbackstop: {yearly_mwh: 5}\n"
+    "tranches:\n  - {name: a, mw: 2, site: fra, target: 2026-02-01, delivered: 2026-02-01,"
+    " price: 5}\n";
+
+/* A buyer of last resort: its work is served last and for nothing, until its caps are reached. */
+static void last_of_all(void **state)
+{
+    struct cloud_contract_view v;
+    struct cloud_ticket t;
+    struct err e;
+
+    (void)state;
+    put_contract(last_resort, 0);
+    assert_int_equal(begin(0, "m", 10, &t, &e), 0);
+    assert_ptr_equal(t.offer->sup, &at[0]);
+    assert_int_equal(t.asked.tier, TIER_BATCH);
+    assert_false(cloud_goes_first(&t) || t.claim.is_lent);
+    end(&t, 10);
+    assert_int_equal(charged("acme"), 0);
+    assert_string_equal(one(0, 10), "last/a");
+    assert_int_equal(at_fra.unlent_ppm, 0);                /* it has sold nothing */
+    assert_int_equal(begin(0, "elsewhere", 9, &t, &e), 0); /* a model that none of its sites has */
+    assert_int_equal(t.asked.tier, TIER_DEFAULT);
+    end(&t, 9);
+    assert_int_equal(charged("acme"), 1 + 2 * 9);
+    assert_int_equal(cloud_view_contract(cloud, "last", &v), 0);
+    assert_int_equal(v.n_requests, 2);
+    cloud_note_spent(cloud, "last", WALL_S + DAY_S);
+    assert_null(one(0, 10));
+    assert_string_equal(one(1, 10), ""); /* others are not concerned */
+    at_time(DAY_S * S);                  /* the next year */
+    assert_string_equal(one(0, 10), "last/a");
+}
+
 /* A tier has half of the three places that are lent at fra, rounded up. */
 static void tiers_have_a_limit(void **state)
 {
@@ -649,6 +685,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(lending, setup, teardown),
         cmocka_unit_test_setup_teardown(borrow_has_a_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(lending_has_a_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(last_of_all, setup, teardown),
         cmocka_unit_test_setup_teardown(tiers_have_a_limit, setup_borrow, teardown),
         cmocka_unit_test_setup_teardown(measured, setup, teardown),
         cmocka_unit_test_setup_teardown(full_queue, setup, teardown),
