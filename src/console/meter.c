@@ -1,5 +1,6 @@
 #include "console/meter.h"
 #include "console/meter_contracts.h"
+#include "console/meter_sites.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -77,19 +78,6 @@ enum {
     M_SUPPLIER_WAITING,
     M_SUPPLIER_CAPACITY,
     M_SPANS,
-    M_SITE_FACTOR,
-    M_SITE_CONTRACTED,
-    M_SITE_ENERGISED,
-    M_SITE_ENCUMBERED,
-    M_SITE_STATE,
-    M_SITE_CURTAILED,
-    M_SITE_CEILING,
-    M_SITE_PUE,
-    M_SITE_CARBON,
-    M_SITE_REQUESTS,
-    M_SENSOR,
-    M_SENSOR_STALE,
-    M_SENSORS_FACTOR,
     M_RESERVED,
     M_BUDGETS,
     M_BUDGETS_MONEY,
@@ -341,88 +329,6 @@ static const struct metric_def defs[] = {
                  {"result"},
                  NULL,
                  0},
-    [M_SITE_FACTOR] = {"gaufre_site_capacity_factor",
-                       METRIC_SHARE,
-                       "Part of a site's places that may be used now; 0 where nobody is let in.",
-                       {"site"},
-                       NULL,
-                       0},
-    [M_SITE_CONTRACTED] = {"gaufre_site_contracted_mw",
-                           METRIC_SHARE,
-                           "Megawatts that are contracted with the grid, by the site's "
-                           "power_basis.",
-                           {"site"},
-                           NULL,
-                           0},
-    [M_SITE_ENERGISED] = {"gaufre_site_energised_mw",
-                          METRIC_SHARE,
-                          "Megawatts of these that can be used.",
-                          {"site"},
-                          NULL,
-                          0},
-    [M_SITE_ENCUMBERED] = {"gaufre_site_encumbered_mw",
-                           METRIC_SHARE,
-                           "Megawatts of the energised ones that are held for other uses.",
-                           {"site"},
-                           NULL,
-                           0},
-    [M_SITE_STATE] = {"gaufre_site_state",
-                      METRIC_GAUGE,
-                      "1 for the state that a site is in; no other series.",
-                      {"site", "state"},
-                      NULL,
-                      0},
-    [M_SITE_CURTAILED] = {"gaufre_site_curtailed",
-                          METRIC_GAUGE,
-                          "1 while a curtailment holds a site down, its ramps included.",
-                          {"site"},
-                          NULL,
-                          0},
-    [M_SITE_CEILING] = {"gaufre_site_curtailment_factor",
-                        METRIC_SHARE,
-                        "Part of the energised megawatts that curtailment leaves.",
-                        {"site"},
-                        NULL,
-                        0},
-    [M_SITE_PUE] = {"gaufre_site_pue",
-                    METRIC_SHARE,
-                    "Energy of the facility by that of its machines, measured or as configured.",
-                    {"site"},
-                    NULL,
-                    0},
-    [M_SITE_CARBON] = {"gaufre_site_carbon_grams_per_kwh",
-                       METRIC_SHARE,
-                       "CO2e of a kilowatt-hour in this hour, by the grid (location) and by what "
-                       "was bought (market); no series where it is unknown.",
-                       {"site", "basis"},
-                       NULL,
-                       0},
-    [M_SENSOR] =
-        {"gaufre_site_environment",
-         METRIC_SHARE,
-         "What a sensor of a site says, in the unit of its quantity; no series while it is "
-         "stale or refused.",
-         {"site", "sensor", "quantity"},
-         NULL,
-         0},
-    [M_SENSOR_STALE] = {"gaufre_site_environment_stale",
-                        METRIC_GAUGE,
-                        "1 while a sensor of a site says nothing that is new and can be.",
-                        {"site", "sensor"},
-                        NULL,
-                        0},
-    [M_SENSORS_FACTOR] = {"gaufre_site_environment_factor",
-                          METRIC_SHARE,
-                          "Part of a site's places that its sensors leave.",
-                          {"site"},
-                          NULL,
-                          0},
-    [M_SITE_REQUESTS] = {"gaufre_site_requests_total",
-                         METRIC_COUNTER,
-                         "Requests that were served there.",
-                         {"site"},
-                         NULL,
-                         0},
     [M_RESERVED] = {"gaufre_reserved_tokens",
                     METRIC_GAUGE,
                     "Tokens that requests under way hold.",
@@ -600,7 +506,7 @@ struct meter_tenant {
 };
 
 struct meter {
-    struct metric_set *set, *contracts;
+    struct metric_set *set, *sites, *contracts;
     struct {
         struct metric *under_way, *requests, *ttft, *queue;
     } tier[TIER_AUTO];
@@ -610,8 +516,10 @@ struct meter {
 
 int console_metric_row(int i, const struct metric_def **ret)
 {
-    if (i < 0 || i >= (int)ARRAY_LEN(defs) - 1)
-        return meter_contracts_row(i - (int)ARRAY_LEN(defs) + 1, ret);
+    int n = (int)ARRAY_LEN(defs) - 1;
+
+    if (i < 0 || i >= n)
+        return meter_sites_row(i - n, ret) || meter_contracts_row(i - n - METER_SITES_ROWS, ret);
     *ret = &defs[i];
     return 1;
 }
@@ -633,8 +541,9 @@ struct meter *meter_new(void)
 {
     struct meter *m = calloc(1, sizeof *m);
 
-    if (m &&
-        (!(m->set = metric_set_new(defs, SERIES_MAX)) || !(m->contracts = meter_contracts_new()))) {
+    if (m && (!(m->set = metric_set_new(defs, SERIES_MAX)) || !(m->sites = meter_sites_new()) ||
+              !(m->contracts = meter_contracts_new()))) {
+        metric_set_free(m->sites);
         metric_set_free(m->set);
         free(m);
         return NULL;
@@ -657,6 +566,7 @@ void meter_free(struct meter *m)
         free(atomic_load(&m->tenant[i]));
     metric_set_free(m->set);
     metric_set_free(m->contracts);
+    metric_set_free(m->sites);
     free(m);
 }
 
@@ -827,71 +737,6 @@ static void look_at_suppliers(struct console *c)
     }
 }
 
-/* `one` parts of what is put make one; < 0: it is not known. */
-static void put_known(struct console *c, int i_def, const char *site, const char *basis, int64_t n,
-                      int64_t one)
-{
-    if (n >= 0)
-        metric_put(metric_get(c->meter->set, i_def, site, basis, NULL), n * (1000000 / one));
-}
-
-/* The sensors of a site. */
-static void look_at_sensors(struct console *c, const char *site)
-{
-    struct metric_set *s = c->meter->set;
-    struct site_environment v;
-
-    if (cloud_view_site_environment(c->setup.cloud, site, &v))
-        return;
-    for (int i = 0; i < v.n; i++) {
-        const struct site_reading *r = &v.row[i];
-        int is_good = !strcmp(r->quality, "good");
-        metric_put(metric_get(s, M_SENSOR_STALE, site, r->name, NULL), !is_good);
-        if (is_good)
-            metric_put(metric_get(s, M_SENSOR, site, r->name, r->quantity), r->value * 1000);
-    }
-}
-
-static void look_at_power(struct console *c, const char *site, const struct power_row *p)
-{
-    put_known(c, M_SITE_CONTRACTED, site, NULL, p->contracted_w, 1000000);
-    put_known(c, M_SITE_ENERGISED, site, NULL, p->energised_w, 1000000);
-    if (p->energised_w != POWER_UNKNOWN)
-        put_known(c, M_SITE_ENCUMBERED, site, NULL, p->encumbered_w, 1000000);
-}
-
-/* Series of sites that the configuration has no more are not shown. */
-static void look_at_sites(struct console *c)
-{
-    static const char *const bases[CARBON_BASES] = {"location", "market"};
-    static const int rows[] = {M_SITE_FACTOR,    M_SITE_CONTRACTED, M_SITE_ENERGISED,
-                               M_SITE_CURTAILED, M_SITE_CEILING,    M_SITE_ENCUMBERED,
-                               M_SITE_STATE,     M_SITE_PUE,        M_SITE_CARBON,
-                               M_SENSOR,         M_SENSOR_STALE,    M_SENSORS_FACTOR};
-    struct site_view v[SITES_MAX];
-    int n = cloud_view_sites(c->setup.cloud, clock_wall_us() / 1000000, v);
-
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        metric_fill(c->meter->set, rows[i], METRIC_NONE);
-    for (int i = 0; i < n; i++) {
-        const struct site_terms *t = v[i].terms;
-        put_known(c, M_SITE_FACTOR, t->name, NULL, v[i].factor_ppm, 1000000);
-        metric_put(metric_get(c->meter->set, M_SITE_CURTAILED, t->name, NULL, NULL),
-                   v[i].curtailed.now.phase != CURTAIL_NONE);
-        put_known(c, M_SITE_CEILING, t->name, NULL, v[i].curtailed.now.factor_ppm, 1000000);
-        if (v[i].power)
-            look_at_power(c, t->name, v[i].power);
-        metric_put(
-            metric_get(c->meter->set, M_SITE_STATE, t->name, lifecycle_name(v[i].state), NULL), 1);
-        put_known(c, M_SITE_PUE, t->name, NULL, v[i].pue_permille ? v[i].pue_permille : -1, 1000);
-        for (int b = 0; b < CARBON_BASES; b++)
-            put_known(c, M_SITE_CARBON, t->name, bases[b], v[i].carbon_mg[b], 1000);
-        put(c, M_SITE_REQUESTS, t->name, v[i].n_requests);
-        put_known(c, M_SENSORS_FACTOR, t->name, NULL, v[i].environment_ppm, 1000000);
-        look_at_sensors(c, t->name);
-    }
-}
-
 /* Energy by model, and the meter; NULL: there is none. */
 static void look_at_energy(struct console *c, const struct energy_look *l)
 {
@@ -926,7 +771,6 @@ int console_metrics(struct console *c, const struct energy_look *energy, struct 
     look_at_models(c);
     look_at_suppliers(c);
     look_at_energy(c, energy);
-    look_at_sites(c);
     net_server_stats(c->setup.net, &n);
     cloud_stats(c->setup.cloud, &s);
     put(c, M_CONNS, NULL, n.n_conns);
@@ -995,5 +839,6 @@ int console_metrics(struct console *c, const struct energy_look *energy, struct 
     put(c, M_LEDGER_LAG, NULL, s.oldest_row_us ? clock_now_us() - s.oldest_row_us : 0);
     put(c, M_BUILD, GAUFRE_VERSION, 1);
     return metric_write(c->meter->set, out) ||
+           meter_sites_write(c->meter->sites, c->setup.cloud, out) ||
            meter_contracts_write(c->meter->contracts, c->setup.cloud, out);
 }

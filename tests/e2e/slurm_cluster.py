@@ -131,8 +131,12 @@ class Slurm:
         fields = dict(w.split("=", 1) for w in text.split() if "=" in w)
         return fields["JobState"], fields.get("NodeList", ""), int(fields["Restarts"])
 
-    def is_running(self, number):
-        return self.job(number)[0] == "RUNNING"
+    def runs(self, number, seconds=120):
+        """Wait until it runs; gently, as each look is a request to the controller, which has more to do."""
+        def look():
+            time.sleep(0.5)
+            return self.job(number)[0] == "RUNNING"
+        wait_for(f"job {number} runs", look, seconds)
 
     def log(self):
         return "".join(f"--- {p.name}\n{p.read_text(errors='replace')[-3000:]}" for p in sorted((self.folder / "log").iterdir()))
@@ -144,7 +148,7 @@ class Slurm:
                 continue
             p.terminate()
             try:
-                p.wait(20)
+                p.wait(5)
             except subprocess.TimeoutExpired:
                 p.kill()
                 p.wait()
