@@ -49,7 +49,7 @@ def make(folder, n):
                " CASE WHEN i % 10 THEN 0 ELSE i % 1000000 END, 0, 'EUR', i + 1, 'bench', 'a', CASE WHEN i % 10 THEN 0 ELSE 2 END, 4, 'fra1' FROM k",
                (n, FIRST, n))
     minute = 60000000
-    db.executemany(f"INSERT INTO power VALUES ({','.join('?' * 16)})",
+    db.executemany(f"INSERT INTO power VALUES ({','.join('?' * 16)}, '')",
                    ((i + 1, "", (FIRST + 60 * i) * 1000000, "fra1", (FIRST + 60 * i) * 1000000, (FIRST + 60 * i + 60) * 1000000, 9000000 * minute,
                      4000000 * minute, 0, 3000000 * minute, (i % 3) * 500000 * minute, 0, 0, 0, "", "") for i in range(31 * 1440)))
     db.commit()

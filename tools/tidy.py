@@ -44,7 +44,7 @@ CLOSED = {"cloud": {"base/clock.h": ["hooks.c", "relay.c"]}, "books": {"base/clo
 # Doors beside room/room.h.
 DOORS = {"books": ["cose.h", "contract_use.h", "invoice.h", "log_export.h", "power_by_hour.h", "power_log.h", "proof.h", "taken_log.h", "upkeep.h"],
          "net": ["fetch.h", "upstream.h"],
-         "cloud": ["acceptance.h", "accepted.h", "account.h", "accounts.h", "accounts_json.h", "carbon.h", "contract_file.h", "hooks.h", "portfolio.h", "measurement.h", "relay.h", "power_view.h", "power_watch.h", "settled.h", "settled_stored.h", "replay.h", "route_record.h", "sessions.h", "site.h"],
+         "cloud": ["acceptance.h", "accepted.h", "account.h", "accounts.h", "accounts_json.h", "carbon.h", "contract_file.h", "hooks.h", "portfolio.h", "measurement.h", "relay.h", "power_view.h", "power_watch.h", "proven.h", "settled.h", "settled_stored.h", "replay.h", "route_record.h", "sessions.h", "site.h"],
          "engine": ["energy_meter.h"],
          "serve": ["energy_settings.h", "energy_source.h", "energy_store.h", "route_try.h"],
          "kern": ["peak.h"],

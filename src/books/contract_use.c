@@ -14,7 +14,8 @@ static const char used[] =
     " THEN 1 END), sum(prompt_tokens), sum(completion_tokens), sum(" LEDGER_CHARGE "),"
     " sum(CASE WHEN energy_method <> 0 THEN energy_uj / 1000000 ELSE 0 END),"
     " sum(CASE WHEN energy_method <> 0 THEN energy_uj % 1000000 ELSE 0 END)," /* fits in any case */
-    " min(seq), max(seq)" THESE " GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4";
+    " min(seq), max(seq), count(CASE WHEN corrects = '' AND charge_nano > 0 THEN 1 END)" THESE
+    " GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4";
 static const char rows[] = "SELECT " LEDGER_COLUMNS THESE " ORDER BY seq";
 
 struct contract_books {
@@ -89,7 +90,8 @@ static int take_used(void *arg, const struct sql_row *s)
                               .charge_nano = sql_number(s, 8),
                               .energy_uj = (power_uj)sql_number(s, 9) * 1000000 + sql_number(s, 10),
                               .first_seq = sql_number(s, 11),
-                              .last_seq = sql_number(s, 12)};
+                              .last_seq = sql_number(s, 12),
+                              .n_charged = sql_number(s, 13)};
 
     ledger_sql_text(u.tranche, sizeof u.tranche, s, 0);
     ledger_sql_text(u.tenant, sizeof u.tenant, s, 1);

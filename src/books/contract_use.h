@@ -20,6 +20,7 @@ struct contract_used {
     char tranche[BOOKS_NAME_MAX], tenant[BOOKS_NAME_MAX], currency[4];
     int lent;                        /* enum books_lent */
     int64_t n_requests, n_unmetered; /* of which it is not known what they drew */
+    int64_t n_charged;               /* of which were charged anything */
     int64_t prompt_tokens, completion_tokens, charge_nano;
     power_uj energy_uj; /* of a day of 107 MW: more than an int64_t holds */
     int64_t first_seq, last_seq;

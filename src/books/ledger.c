@@ -232,6 +232,7 @@ static int find_there(struct ledger *l, struct group *g, struct err *e)
 static int write_group(struct ledger *l, struct group *g, struct err *e)
 {
     struct sql_value *v = l->values;
+    unsigned char leaf[TREE_HASH];
     int r = find_there(l, g, e), n = 0;
 
     for (int i = 0; !r && i < g->n; i++) {
@@ -249,8 +250,9 @@ static int write_group(struct ledger *l, struct group *g, struct err *e)
         if (g->is_there[i])
             continue;
         r = add_up(l, g->row[i], e);
+        leaf_of_row(g->row[i], leaf);
         if (!r)
-            r = ledger_tree_add(l->db, &l->tree, g->row[i], e);
+            r = ledger_tree_add(l->db, &l->tree, leaf, g->row[i]->at_us, e);
     }
     return r;
 }
@@ -292,7 +294,7 @@ static int begin(struct ledger *l, struct err *e)
      * may have written. */
     r = ledger_link_end(l->db, &l->link, e);
     if (!r)
-        r = ledger_tree_open(l->db, &l->tree, e);
+        r = ledger_tree_open(l->db, &ledger_answers, &l->tree, e);
     l->tree_was = l->tree.tree.size;
     if (r)
         sql_rollback(l->db);
@@ -335,13 +337,20 @@ int ledger_write(struct ledger *l, struct books_row *const *rows, int n)
 
 int ledger_sign_with(struct ledger *l, const struct tree_key *key, struct err *e)
 {
+    struct ledger_tree power;
     int r = begin(l, e);
 
     if (r)
         return r;
     l->key = *key;
     l->has_key = 1;
-    return finish(l, save_tree(l, e), e);
+    r = save_tree(l, e);
+    if (!r)
+        r = ledger_tree_open(l->db, &ledger_power, &power, e);
+    if (!r)
+        r = ledger_tree_save(l->db, &power, key,
+                             e); /* of notes that who wrote them had no key for */
+    return finish(l, r, e);
 }
 
 int ledger_failure(const struct ledger *l, const char **ret_text)

@@ -145,42 +145,16 @@ static int open_tree(struct sql *db, struct audit *a)
 {
     struct ledger_nodes *n = NULL;
     int64_t pruned;
-    int r = ledger_tree_open(db, &a->tree, a->e);
+    int r = ledger_tree_open(db, &ledger_answers, &a->tree, a->e);
 
     pruned = a->link.seq - a->tree.base;
     if (r || pruned <= 0)
         return r;
-    r = ledger_nodes_open(&n, db, a->tree.base, a->e);
+    r = ledger_nodes_open(&n, db, &a->tree, a->e);
     if (!r)
         r = ledger_nodes_tree(n, pruned, &a->grown);
     ledger_nodes_close(n);
     return r;
-}
-
-/* Is the tree that of the rows, and the last head one of it? */
-static int compare_tree(struct sql *db, struct audit *a)
-{
-    unsigned char is[TREE_HASH], should[TREE_HASH];
-    struct tree_head head;
-    int r = ledger_tree_head_upto(db, TREE_SIZE_MAX, &head, a->e);
-
-    if (r)
-        return r;
-    tree_root(&a->tree.tree, is);
-    tree_root(&a->grown, should);
-    if (a->tree.tree.size != a->grown.size || memcmp(is, should, sizeof is) != 0)
-        return err_set(a->e, ERR_FORMAT,
-                       "ledger %s: the tree of %lld answers is not that of its %lld rows",
-                       sql_name(a->where), (long long)a->tree.tree.size, (long long)a->grown.size);
-    if (head.size > a->grown.size ||
-        (head.size == a->grown.size && head.size && memcmp(head.root, should, sizeof should) != 0))
-        return err_set(a->e, ERR_FORMAT,
-                       "ledger %s: the last head, of %lld answers, is not that of its rows",
-                       sql_name(a->where), (long long)head.size);
-    return head.size && !tree_head_is_signed(&head)
-               ? err_set(a->e, ERR_FORMAT, "ledger %s: the last head is not signed by its key",
-                         sql_name(a->where))
-               : 0;
 }
 
 static int audit_all(struct sql *db, struct audit *a)
@@ -208,7 +182,7 @@ static int audit_all(struct sql *db, struct audit *a)
                     "SELECT tenant, n_requests, prompt_tokens + completion_tokens FROM balance",
                     take_balance, &a->tenants, "count of tokens");
     if (!r)
-        r = compare_tree(db, a);
+        r = ledger_tree_check(db, &a->tree, &a->grown, a->where, "answers", a->e);
     return r;
 }
 

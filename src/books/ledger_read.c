@@ -175,11 +175,11 @@ static int take_booked(void *arg, const struct sql_row *s)
 }
 
 /* The path of an entry that is filled in, below its head. */
-static int prove(struct sql *db, int64_t base, struct proof *p, struct err *e)
+static int prove(struct sql *db, const struct ledger_tree *t, struct proof *p, struct err *e)
 {
     struct ledger_nodes *n = NULL;
     struct tree_nodes door;
-    int r = ledger_nodes_open(&n, db, base, e);
+    int r = ledger_nodes_open(&n, db, t, e);
 
     if (r)
         return r;
@@ -198,7 +198,7 @@ static int find_proof(struct sql *db, const char *request_id, struct proof *ret,
                      take_booked, &b, e);
 
     if (!r)
-        r = ledger_tree_open(db, &t, e);
+        r = ledger_tree_open(db, &ledger_answers, &t, e);
     if (!r && (!b.seq || b.seq <= t.base))
         r = err_set(e, ERR_NOTFOUND, "no answer of that id is in the log");
     if (r)
@@ -207,10 +207,10 @@ static int find_proof(struct sql *db, const char *request_id, struct proof *ret,
     ret->n_entry = leaf_entry(&b.row, ret->entry);
     memcpy(ret->tenant, b.row.tenant, sizeof ret->tenant);
     sodium_hex2bin(ret->salt, sizeof ret->salt, b.row.salt, strlen(b.row.salt), NULL, NULL, NULL);
-    r = ledger_tree_head_from(db, ret->index + 1, &ret->head, e);
+    r = ledger_tree_head_from(db, &ledger_answers, ret->index + 1, &ret->head, e);
     if (!r && !ret->head.size)
         r = err_set(e, ERR_AGAIN, "the answer is in the log, and not yet under a signed head");
-    return r ? r : prove(db, t.base, ret, e);
+    return r ? r : prove(db, &t, ret, e);
 }
 
 int books_proof(struct books_reader *r, const char *request_id, struct proof *ret, struct err *e)
@@ -233,15 +233,15 @@ static int prove_growth(struct sql *db, struct tree_growth *g, struct err *e)
     struct ledger_tree t = {0};
     struct ledger_nodes *n = NULL;
     struct tree_nodes door;
-    int r = ledger_tree_open(db, &t, e);
+    int r = ledger_tree_open(db, &ledger_answers, &t, e);
 
     if (!r)
-        r = ledger_tree_head_upto(db, TREE_SIZE_MAX, &g->head, e);
+        r = ledger_tree_head_upto(db, &ledger_answers, TREE_SIZE_MAX, &g->head, e);
     if (!r && (!g->head.size || g->since > g->head.size))
         r = err_set(e, ERR_NOTFOUND, "the log has no head of so many answers");
     if (r || !g->since)
         return r;
-    r = ledger_nodes_open(&n, db, t.base, e);
+    r = ledger_nodes_open(&n, db, &t, e);
     if (r)
         return r;
     door = ledger_nodes_door(n);

@@ -133,10 +133,21 @@ static const char version_11[] =
     "CREATE INDEX taken_contract_from ON taken (contract, from_us);"
     "CREATE INDEX taken_site_from ON taken (site, from_us);";
 
+/* The log of power: the tree over its rows that come from now on. */
+static const char version_12[] =
+    "ALTER TABLE power ADD COLUMN salt TEXT NOT NULL DEFAULT '';"
+    "CREATE TABLE power_tree (base BIGINT NOT NULL, size BIGINT NOT NULL, at_us BIGINT NOT NULL,"
+    " nodes TEXT NOT NULL);"
+    "INSERT INTO power_tree SELECT coalesce(max(seq), 0), 0, 0, '' FROM power;"
+    "CREATE TABLE power_tree_node (level INTEGER NOT NULL, i BIGINT NOT NULL, hash TEXT NOT NULL,"
+    " PRIMARY KEY (level, i));"
+    "CREATE TABLE power_tree_head (size BIGINT NOT NULL PRIMARY KEY, at_s BIGINT NOT NULL,"
+    " root TEXT NOT NULL, public_key TEXT NOT NULL, signature TEXT NOT NULL);";
+
 /* What each version added; the last makes LEDGER_SCHEMA. */
-static const char *const versions[LEDGER_SCHEMA] = {version_1, version_2,  version_3, version_4,
-                                                    version_5, version_6,  version_7, version_8,
-                                                    version_9, version_10, version_11};
+static const char *const versions[LEDGER_SCHEMA] = {version_1, version_2,  version_3,  version_4,
+                                                    version_5, version_6,  version_7,  version_8,
+                                                    version_9, version_10, version_11, version_12};
 
 static int bring_up(struct sql *db, struct err *e)
 {

@@ -7,7 +7,7 @@
 #include "base/sql.h"
 #include "books/books.h"
 
-#define LEDGER_SCHEMA     11              /* sql_version */
+#define LEDGER_SCHEMA     12              /* sql_version */
 #define LEDGER_IN         "gaufre_ledger" /* where the tables are in PostgreSQL */
 #define LEDGER_CHAIN_SIZE 16
 #define LEDGER_TOGETHER   32 /* rows that one statement writes */

@@ -9,7 +9,41 @@
 
 #define NODES_TEXT (TREE_LEVELS * 2 * TREE_HASH + 1)
 #define TILES      16 /* that one proof has at hand */
-#define NO_ROWS    1  /* a node cannot be computed here: its rows are gone */
+#define SQL_CAP    200
+#define NO_ROWS    1 /* a node cannot be computed here: its rows are gone */
+
+/* ---- the log of answers -----------------------------------------------------------------------
+ */
+
+struct leaves {
+    int (*take)(void *arg, int64_t seq, const unsigned char *leaf);
+    void *arg;
+};
+
+static int take_answer(void *arg, const struct sql_row *s)
+{
+    const struct leaves *x = arg;
+    unsigned char leaf[TREE_HASH];
+    struct books_row row;
+
+    ledger_sql_read(s, &row);
+    leaf_of_row(&row, leaf);
+    return x->take(x->arg, sql_number(s, LEDGER_SEQ), leaf);
+}
+
+static int answers(struct sql *db, int64_t after, int64_t upto,
+                   int (*take)(void *arg, int64_t seq, const unsigned char *leaf), void *arg,
+                   struct err *e)
+{
+    const struct sql_value v[] = {SQL_NUMBER(after), SQL_NUMBER(upto)};
+    struct leaves x = {take, arg};
+
+    return sql_each(
+        db, "SELECT " LEDGER_COLUMNS " FROM usage WHERE seq > $1 AND seq <= $2 ORDER BY seq", v, 2,
+        take_answer, &x, e);
+}
+
+const struct ledger_log ledger_answers = {TREE_ANSWERS, "tree", "tree_node", "tree_head", answers};
 
 /* ---- the tree as it is ------------------------------------------------------------------------
  */
@@ -43,13 +77,17 @@ static int take_tree(void *arg, const struct sql_row *s)
     return 0;
 }
 
-int ledger_tree_open(struct sql *db, struct ledger_tree *ret, struct err *e)
+int ledger_tree_open(struct sql *db, const struct ledger_log *log, struct ledger_tree *ret,
+                     struct err *e)
 {
     struct opening o = {.t = ret};
+    char sql[SQL_CAP];
     int r;
 
+    ret->log = log;
     ret->n_made = 0;
-    r = sql_each(db, "SELECT base, size, at_us, nodes FROM tree", NULL, 0, take_tree, &o, e);
+    snprintf(sql, sizeof sql, "SELECT base, size, at_us, nodes FROM %s", log->tree);
+    r = sql_each(db, sql, NULL, 0, take_tree, &o, e);
     if (!r && (o.n_rows != 1 || o.is_wrong))
         r = err_set(e, ERR_FORMAT, "ledger: the tree over its rows is not as it was written");
     return r;
@@ -71,25 +109,25 @@ static void take_made(void *arg, int level, int64_t i, const unsigned char *hash
 
 static int write_made(struct sql *db, struct ledger_tree *t, struct err *e)
 {
+    char sql[SQL_CAP];
     int r = 0;
 
+    snprintf(sql, sizeof sql, "INSERT INTO %s (level, i, hash)", t->log->node);
     for (int i = 0; !r && i < t->n_made; i++) {
         const struct sql_value v[] = {SQL_NUMBER(t->made[i].level), SQL_NUMBER(t->made[i].i),
                                       SQL_TEXT(t->made[i].hash)};
-        r = ledger_sql_put(db, "INSERT INTO tree_node (level, i, hash)", "", v, 3, 1, e);
+        r = ledger_sql_put(db, sql, "", v, 3, 1, e);
     }
     t->n_made = 0;
     return r;
 }
 
-int ledger_tree_add(struct sql *db, struct ledger_tree *t, const struct books_row *r, struct err *e)
+int ledger_tree_add(struct sql *db, struct ledger_tree *t, const unsigned char leaf[TREE_HASH],
+                    int64_t at_us, struct err *e)
 {
-    unsigned char leaf[TREE_HASH];
-
-    leaf_of_row(r, leaf);
     tree_append(&t->tree, leaf, take_made, t);
-    if (r->at_us > t->at_us)
-        t->at_us = r->at_us;
+    if (at_us > t->at_us)
+        t->at_us = at_us;
     return t->n_made > LEDGER_TREE_MADE - TREE_LEVELS / LEDGER_TREE_STEP ? write_made(db, t, e) : 0;
 }
 
@@ -100,8 +138,10 @@ static int write_head(struct sql *db, const struct ledger_tree *t, const struct 
 {
     char root[BOOKS_HEX(TREE_HASH)], public[BOOKS_HEX(TREE_KEY)],
         signature[BOOKS_HEX(TREE_SIGNATURE)];
-    struct tree_head h = {.size = t->tree.size, .at_s = t->at_us > 0 ? t->at_us / 1000000 : 0};
+    struct tree_head h = {
+        .log = t->log->log, .size = t->tree.size, .at_s = t->at_us > 0 ? t->at_us / 1000000 : 0};
     struct sql_value v[5];
+    char sql[SQL_CAP];
 
     tree_root(&t->tree, h.root);
     tree_head_sign(&h, key);
@@ -110,14 +150,15 @@ static int write_head(struct sql *db, const struct ledger_tree *t, const struct 
     v[2] = SQL_TEXT(sodium_bin2hex(root, sizeof root, h.root, TREE_HASH));
     v[3] = SQL_TEXT(sodium_bin2hex(public, sizeof public, h.key, TREE_KEY));
     v[4] = SQL_TEXT(sodium_bin2hex(signature, sizeof signature, h.signature, TREE_SIGNATURE));
-    return ledger_sql_put(db, "INSERT INTO tree_head (size, at_s, root, public_key, signature)",
-                          " ON CONFLICT (size) DO NOTHING", v, 5, 1, e);
+    snprintf(sql, sizeof sql, "INSERT INTO %s (size, at_s, root, public_key, signature)",
+             t->log->head);
+    return ledger_sql_put(db, sql, " ON CONFLICT (size) DO NOTHING", v, 5, 1, e);
 }
 
 int ledger_tree_save(struct sql *db, struct ledger_tree *t, const struct tree_key *key,
                      struct err *e)
 {
-    char nodes[NODES_TEXT], *at = nodes;
+    char nodes[NODES_TEXT], sql[SQL_CAP], *at = nodes;
     struct sql_value v[3];
     int r = write_made(db, t, e);
 
@@ -131,14 +172,16 @@ int ledger_tree_save(struct sql *db, struct ledger_tree *t, const struct tree_ke
     v[0] = SQL_NUMBER(t->tree.size);
     v[1] = SQL_NUMBER(t->at_us);
     v[2] = SQL_TEXT(nodes);
+    snprintf(sql, sizeof sql, "UPDATE %s SET size = $1, at_us = $2, nodes = $3", t->log->tree);
     if (!r)
-        r = sql_run(db, "UPDATE tree SET size = $1, at_us = $2, nodes = $3", v, 3, NULL, e);
+        r = sql_run(db, sql, v, 3, NULL, e);
     return r || !key || !t->tree.size ? r : write_head(db, t, key, e);
 }
 
 static int take_head(void *arg, const struct sql_row *s)
 {
-    struct tree_head *h = arg, found = {.size = sql_number(s, 0), .at_s = sql_number(s, 1)};
+    struct tree_head *h = arg,
+                     found = {.log = h->log, .size = sql_number(s, 0), .at_s = sql_number(s, 1)};
     const struct {
         unsigned char *to;
         size_t n;
@@ -155,29 +198,31 @@ static int take_head(void *arg, const struct sql_row *s)
     return 0;
 }
 
-static int find_head(struct sql *db, const char *which, int64_t size, struct tree_head *ret,
-                     struct err *e)
+static int find_head(struct sql *db, const struct ledger_log *log, const char *which, int64_t size,
+                     struct tree_head *ret, struct err *e)
 {
     const struct sql_value v = SQL_NUMBER(size);
     char sql[200];
     int r;
 
-    *ret = (struct tree_head){0};
-    snprintf(sql, sizeof sql, "SELECT size, at_s, root, public_key, signature FROM tree_head %s",
-             which);
+    *ret = (struct tree_head){.log = log->log};
+    snprintf(sql, sizeof sql, "SELECT size, at_s, root, public_key, signature FROM %s %s",
+             log->head, which);
     r = sql_each(db, sql, &v, 1, take_head, ret, e);
     return r == ERR_FORMAT ? err_set(e, r, "ledger: a head of its log is not as it was written")
                            : r;
 }
 
-int ledger_tree_head_from(struct sql *db, int64_t size, struct tree_head *ret, struct err *e)
+int ledger_tree_head_from(struct sql *db, const struct ledger_log *log, int64_t size,
+                          struct tree_head *ret, struct err *e)
 {
-    return find_head(db, "WHERE size >= $1 ORDER BY size LIMIT 1", size, ret, e);
+    return find_head(db, log, "WHERE size >= $1 ORDER BY size LIMIT 1", size, ret, e);
 }
 
-int ledger_tree_head_upto(struct sql *db, int64_t size, struct tree_head *ret, struct err *e)
+int ledger_tree_head_upto(struct sql *db, const struct ledger_log *log, int64_t size,
+                          struct tree_head *ret, struct err *e)
 {
-    return find_head(db, "WHERE size <= $1 ORDER BY size DESC LIMIT 1", size, ret, e);
+    return find_head(db, log, "WHERE size <= $1 ORDER BY size DESC LIMIT 1", size, ret, e);
 }
 
 /* ---- nodes ----------------------------------------------------------------------------------- */
@@ -200,12 +245,14 @@ struct tile {
 struct ledger_nodes {
     struct sql *db;
     struct err *e;
+    const struct ledger_log *log;
     int64_t base;
     struct tile tile[TILES];
     int n_tiles, i_next; /* used in turn */
 };
 
-int ledger_nodes_open(struct ledger_nodes **ret, struct sql *db, int64_t base, struct err *e)
+int ledger_nodes_open(struct ledger_nodes **ret, struct sql *db, const struct ledger_tree *t,
+                      struct err *e)
 {
     struct ledger_nodes *n = malloc(sizeof *n);
 
@@ -213,7 +260,8 @@ int ledger_nodes_open(struct ledger_nodes **ret, struct sql *db, int64_t base, s
         return err_set(e, ERR_NOMEM, "out of memory");
     n->db = db;
     n->e = e;
-    n->base = base;
+    n->log = t->log;
+    n->base = t->base;
     n->n_tiles = n->i_next = 0;
     *ret = n;
     return 0;
@@ -229,16 +277,14 @@ struct taking {
     int64_t base;
 };
 
-static int take_entry(void *arg, const struct sql_row *s)
+static int take_leaf(void *arg, int64_t seq, const unsigned char *leaf)
 {
     struct taking *x = arg;
-    int64_t i = sql_number(s, LEDGER_SEQ) - x->base - 1 - x->t->at;
-    struct books_row row;
+    int64_t i = seq - x->base - 1 - x->t->at;
 
     if (i < 0 || i >= LEDGER_TREE_TILE)
         return 0;
-    ledger_sql_read(s, &row);
-    leaf_of_row(&row, x->t->node[i]);
+    memcpy(x->t->node[i], leaf, TREE_HASH);
     x->t->has[i] = 1;
     return 0;
 }
@@ -283,27 +329,24 @@ static int take_kept(void *arg, const struct sql_row *s)
 static int load(struct ledger_nodes *n, int level, int64_t at, struct tile *t)
 {
     struct taking x = {t, n->base};
-    const struct sql_value rows[] = {SQL_NUMBER(n->base + at),
-                                     SQL_NUMBER(n->base + at + LEDGER_TREE_TILE)};
     const struct sql_value nodes[] = {SQL_NUMBER(level), SQL_NUMBER(at),
                                       SQL_NUMBER(at + LEDGER_TREE_TILE)};
+    char sql[SQL_CAP];
     int r;
 
     t->level = level;
     t->at = at;
     t->n_kept = 0;
     memset(t->has, 0, sizeof t->has);
+    snprintf(sql, sizeof sql, "SELECT level, i, hash FROM %s WHERE level %s", n->log->node,
+             level ? "= $1 AND i >= $2 AND i < $3" : "< 8");
     if (level)
-        r = sql_each(n->db,
-                     "SELECT level, i, hash FROM tree_node WHERE level = $1 AND i >= $2 AND i < $3",
-                     nodes, 3, take_node, &x, n->e);
+        r = sql_each(n->db, sql, nodes, 3, take_node, &x, n->e);
     else
-        r = sql_each(
-            n->db, "SELECT " LEDGER_COLUMNS " FROM usage WHERE seq > $1 AND seq <= $2 ORDER BY seq",
-            rows, 2, take_entry, &x, n->e);
+        r = n->log->leaves(n->db, n->base + at, n->base + at + LEDGER_TREE_TILE, take_leaf, &x,
+                           n->e);
     if (!r && !level)
-        r = sql_each(n->db, "SELECT level, i, hash FROM tree_node WHERE level < 8", NULL, 0,
-                     take_kept, &x, n->e);
+        r = sql_each(n->db, sql, NULL, 0, take_kept, &x, n->e);
     return r == ERR_FORMAT ? err_set(n->e, r, "ledger: a node of its tree is not as it was written")
                            : r;
 }
@@ -388,6 +431,33 @@ int ledger_nodes_tree(struct ledger_nodes *n, int64_t size, struct tree *ret)
     return r;
 }
 
+/* ---- the audit ------------------------------------------------------------------------------- */
+
+int ledger_tree_check(struct sql *db, const struct ledger_tree *t, const struct tree *should,
+                      const char *where, const char *what, struct err *e)
+{
+    unsigned char is[TREE_HASH], root[TREE_HASH];
+    struct tree_head head;
+    int r = ledger_tree_head_upto(db, t->log, TREE_SIZE_MAX, &head, e);
+
+    if (r)
+        return r;
+    tree_root(&t->tree, is);
+    tree_root(should, root);
+    if (t->tree.size != should->size || memcmp(is, root, sizeof is) != 0)
+        return err_set(e, ERR_FORMAT, "ledger %s: the tree of %lld %s is not that of its %lld rows",
+                       sql_name(where), (long long)t->tree.size, what, (long long)should->size);
+    if (head.size > should->size ||
+        (head.size == should->size && head.size && memcmp(head.root, root, sizeof root) != 0))
+        return err_set(e, ERR_FORMAT,
+                       "ledger %s: the last head, of %lld %s, is not that of its rows",
+                       sql_name(where), (long long)head.size, what);
+    return head.size && !tree_head_is_signed(&head)
+               ? err_set(e, ERR_FORMAT, "ledger %s: the last head is not signed by its key",
+                         sql_name(where))
+               : 0;
+}
+
 /* ---- pruning --------------------------------------------------------------------------------- */
 
 static int keep_node(struct sql *db, int level, int64_t i, const unsigned char hash[TREE_HASH],
@@ -407,13 +477,13 @@ int ledger_tree_keep(struct sql *db, int64_t last, struct err *e)
     struct sql_value before;
     struct tree kept;
     int64_t size;
-    int r = ledger_tree_open(db, &t, e);
+    int r = ledger_tree_open(db, &ledger_answers, &t, e);
 
     size = last - t.base;
     before = SQL_NUMBER(size);
     if (r || size <= 0)
         return r;
-    r = ledger_nodes_open(&n, db, t.base, e);
+    r = ledger_nodes_open(&n, db, &t, e);
     if (!r)
         r = ledger_nodes_tree(n, size, &kept);
     if (!r)

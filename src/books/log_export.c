@@ -7,14 +7,14 @@
 #include "base/put.h"
 #include "books/ledger_file.h"
 #include "books/ledger_tree.h"
-
-/* ---- writing --------------------------------------------------------------------------------- */
+#include "books/power_chain.h"
 
 struct writing {
     const struct log_range *range;
     int (*line)(void *arg, const json_t *j);
     void *arg;
-    int64_t base, from, until; /* entries */
+    struct ledger_tree tree;
+    int64_t from, until; /* entries */
     struct tree_head first, head;
     struct err *e;
 };
@@ -27,6 +27,18 @@ static int tell(struct writing *w, json_t *j)
     return r;
 }
 
+static int64_t begin_us(const struct log_range *x)
+{
+    return x->from_s * 1000000;
+}
+
+static int64_t end_us(const struct log_range *x)
+{
+    return x->until_s ? x->until_s * 1000000 : INT64_MAX;
+}
+
+/* ---- which rows ------------------------------------------------------------------------------ */
+
 struct span {
     int64_t first, last; /* numbers of rows; first 0: there is none */
 };
@@ -37,12 +49,28 @@ static int take_span(void *arg, const struct sql_row *s)
     return 0;
 }
 
-/* The entries of that time, up to a head, and from a head on where there is one. */
-static int find_range(struct sql *db, struct writing *w)
+/* From a head on where there is one, up to a head. */
+static int find_heads(struct sql *db, struct writing *w, const struct span *has)
+{
+    const struct ledger_log *log = w->tree.log;
+    int r = ledger_tree_head_upto(db, log, has->first - w->tree.base - 1, &w->first, w->e);
+
+    if (!r)
+        r = ledger_tree_head_from(db, log, has->last - w->tree.base, &w->head, w->e);
+    if (!r && !w->head.size)
+        r = err_set(w->e, ERR_AGAIN, "not all %s of that time are under a signed head yet",
+                    tree_log_name(log->log));
+    w->from = w->first.size;
+    w->until = w->head.size;
+    return r;
+}
+
+/* All entries of that time; of a statement all since it began, up to the last that counts. */
+static int find_answers(struct sql *db, struct writing *w)
 {
     const struct log_range *x = w->range;
-    const struct sql_value v[] = {SQL_NUMBER(w->base), SQL_NUMBER(x->from_s * 1000000),
-                                  SQL_NUMBER(x->until_s ? x->until_s * 1000000 : INT64_MAX)};
+    const struct sql_value v[] = {SQL_NUMBER(w->tree.base), SQL_NUMBER(begin_us(x)),
+                                  SQL_NUMBER(x->contract ? INT64_MAX : end_us(x))};
     struct span has = {0, 0}, oldest = {0, 0};
     int r = sql_each(db,
                      "SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM usage"
@@ -52,24 +80,73 @@ static int find_range(struct sql *db, struct writing *w)
     if (!r)
         r = sql_each(db, "SELECT coalesce(min(seq), 0), 0 FROM usage WHERE seq > $1", v, 1,
                      take_span, &oldest, w->e);
-    if (!r && !has.first)
+    if (x->contract) {
+        has.first = has.first && has.first <= x->upto_usage ? has.first : x->upto_usage + 1;
+        has.last = x->upto_usage;
+    } else if (!r && !has.first) {
         r = err_set(w->e, ERR_NOTFOUND, "the log has no answers of that time");
+    }
     if (!r)
-        r = ledger_tree_head_upto(db, has.first - w->base - 1, &w->first, w->e);
-    if (!r)
-        r = ledger_tree_head_from(db, has.last - w->base, &w->head, w->e);
-    if (!r && !w->head.size)
-        r = err_set(w->e, ERR_AGAIN, "not all answers of that time are under a signed head yet");
-    if (r)
-        return r;
-    w->from = w->first.size;
-    if (w->from < oldest.first - w->base - 1) { /* what comes before was pruned */
-        w->from = oldest.first - w->base - 1;
+        r = find_heads(db, w, &has);
+    if (!r && oldest.first && w->from < oldest.first - w->tree.base - 1) { /* pruned before it */
+        w->from = oldest.first - w->tree.base - 1;
         w->first.size = 0;
     }
-    w->until = w->head.size;
-    return 0;
+    return r;
 }
+
+/* Of power: notes may be of a time long after or before that in which they were made. */
+static int find_power(struct sql *db, struct writing *w)
+{
+    const struct log_range *x = w->range;
+    const struct sql_value v[] = {SQL_NUMBER(w->tree.base), SQL_NUMBER(begin_us(x)),
+                                  SQL_NUMBER(end_us(x)), SQL_NUMBER(x->upto_power)};
+    struct span has = {0, 0};
+    int r = sql_each(db,
+                     "SELECT coalesce(min(seq), 0), 0 FROM power WHERE seq > $1 AND seq <= $4"
+                     " AND (at_us >= $2 OR (from_us < $3 AND until_us > $2))",
+                     v, 4, take_span, &has, w->e);
+
+    has.first = has.first ? has.first : x->upto_power + 1;
+    has.last = x->upto_power;
+    return r ? r : find_heads(db, w, &has);
+}
+
+/* Rows of before the logs are in none of them. */
+static int refuse_older(struct sql *db, struct writing *w, const char *sql, const char *whose)
+{
+    const struct sql_value v[] = {SQL_TEXT(whose), SQL_NUMBER(w->tree.base),
+                                  SQL_NUMBER(begin_us(w->range)), SQL_NUMBER(end_us(w->range))};
+    struct span has = {0, 0};
+    int r = sql_each(db, sql, v, 4, take_span, &has, w->e);
+
+    return r || !has.first
+               ? r
+               : err_set(w->e, ERR_UNSUPPORTED,
+                         "%lld rows of %.80s in that time are of before there was a log of "
+                         "%s: nothing proves them",
+                         (long long)has.first, whose, tree_log_name(w->tree.log->log));
+}
+
+static int refuse_all_older(struct sql *db, struct writing *w)
+{
+    const struct log_range *x = w->range;
+    int r = 0;
+
+    if (w->tree.log->log == TREE_ANSWERS)
+        return refuse_older(db, w,
+                            "SELECT count(*), 0 FROM usage WHERE contract = $1 AND seq <= $2"
+                            " AND at_us >= $3 AND at_us < $4",
+                            x->contract);
+    for (int i = 0; !r && i < x->n_places; i++)
+        r = refuse_older(db, w,
+                         "SELECT count(*), 0 FROM power WHERE site = $1 AND seq <= $2"
+                         " AND until_us > $3 AND from_us < $4",
+                         x->places[i]);
+    return r;
+}
+
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 static json_t *nodes_json(const struct tree *t)
 {
@@ -84,59 +161,110 @@ static json_t *nodes_json(const struct tree *t)
 
 static int tell_begin(struct sql *db, struct writing *w)
 {
-    const char *tenant = w->range->tenant;
+    const struct log_range *x = w->range;
+    int is_power = w->tree.log->log == TREE_POWER;
     struct ledger_nodes *n = NULL;
     struct tree before;
-    int r = ledger_nodes_open(&n, db, w->base, w->e);
+    json_t *j;
+    int r = ledger_nodes_open(&n, db, &w->tree, w->e);
 
     if (!r)
         r = ledger_nodes_tree(n, w->from, &before);
     ledger_nodes_close(n);
     if (r)
         return r;
-    return tell(w, json_pack("{s:s, s:o, s:I, s:o, s:o, s:o}", "object", "receipts", "tenant",
-                             tenant ? json_string(tenant) : json_null(), "from",
-                             (json_int_t)w->from, "nodes", nodes_json(&before), "first",
-                             w->first.size ? proof_head_json(&w->first) : json_null(), "head",
-                             proof_head_json(&w->head)));
+    j = json_pack("{s:s}", "object", is_power ? "power" : "receipts");
+    if (!is_power)
+        json_object_set_new(j, "tenant", x->tenant ? json_string(x->tenant) : json_null());
+    if (!is_power && x->contract)
+        json_object_set_new(j, "contract", json_string(x->contract));
+    if (x->contract)
+        json_object_set_new(j, "base", json_integer(w->tree.base));
+    json_object_set_new(j, "from", json_integer(w->from));
+    json_object_set_new(j, "nodes", nodes_json(&before));
+    json_object_set_new(j, "first", w->first.size ? proof_head_json(&w->first) : json_null());
+    json_object_set_new(j, "head", proof_head_json(&w->head));
+    return tell(w, j);
+}
+
+static int has_name(const char *const *names, int n, const char *name)
+{
+    for (int i = 0; i < n; i++) {
+        if (!strcmp(names[i], name))
+            return 1;
+    }
+    return 0;
 }
 
 static int take_row(void *arg, const struct sql_row *s)
 {
     unsigned char entry[LEAF_ENTRY_MAX], leaf[TREE_HASH];
     struct writing *w = arg;
+    const struct log_range *x = w->range;
     struct books_row row;
-    json_int_t i = (json_int_t)(sql_number(s, LEDGER_SEQ) - w->base - 1);
+    json_int_t i = (json_int_t)(sql_number(s, LEDGER_SEQ) - w->tree.base - 1);
+    int is_shown, is_told;
     size_t n;
 
     ledger_sql_read(s, &row);
     n = leaf_entry(&row, entry);
-    if (!w->range->tenant || !strcmp(w->range->tenant, row.tenant))
+    is_shown = x->contract ? !strcmp(x->contract, row.contract)
+                           : !x->tenant || !strcmp(x->tenant, row.tenant);
+    is_told = !x->contract || has_name(x->tenants, x->n_tenants, row.tenant);
+    if (is_shown && is_told)
         return tell(w, json_pack("{s:I, s:s, s:s, s:o}", "i", i, "tenant", row.tenant, "salt",
                                  row.salt, "entry", proof_hex(entry, n)));
+    if (is_shown)
+        return tell(w, json_pack("{s:I, s:o}", "i", i, "entry", proof_hex(entry, n)));
     tree_hash_leaf(entry, n, leaf);
     return tell(w, json_pack("{s:I, s:o}", "i", i, "leaf", proof_hex(leaf, sizeof leaf)));
 }
 
-static int export_all(struct sql *db, struct writing *w)
+static int take_power(void *arg, const struct power_entry *r)
 {
-    struct ledger_tree t = {0};
-    struct sql_value v[2];
-    int r = ledger_tree_open(db, &t, w->e);
+    unsigned char details[POWER_DETAILS_MAX], place[TREE_HASH], hash[TREE_HASH];
+    size_t n = power_leaf_details(r, details);
+    struct writing *w = arg;
+    json_int_t i = (json_int_t)(r->seq - w->tree.base - 1);
 
-    w->base = t.base;
+    if (has_name(w->range->places, w->range->n_places, r->place))
+        return tell(w, json_pack("{s:I, s:o}", "i", i, "row", proof_hex(details, n)));
+    power_leaf_place(r->place, place);
+    tree_sha256(details, n, hash);
+    return tell(w, json_pack("{s:I, s:o, s:o}", "i", i, "place", proof_hex(place, sizeof place),
+                             "rest", proof_hex(hash, sizeof hash)));
+}
+
+static int tell_rows(struct sql *db, struct writing *w)
+{
+    const struct sql_value v[] = {SQL_NUMBER(w->tree.base + w->from),
+                                  SQL_NUMBER(w->tree.base + w->until)};
+
+    if (w->tree.log->log == TREE_POWER)
+        return power_log_range(db, w->tree.base + w->from, w->tree.base + w->until, take_power, w,
+                               w->e);
+    return sql_each(db,
+                    "SELECT " LEDGER_COLUMNS " FROM usage WHERE seq > $1 AND seq <= $2"
+                    " ORDER BY seq",
+                    v, 2, take_row, w, w->e);
+}
+
+static int export_log(struct sql *db, struct writing *w, const struct ledger_log *log)
+{
+    int is_power = log->log == TREE_POWER, r = ledger_tree_open(db, log, &w->tree, w->e);
+
+    if (!r && w->range->contract)
+        r = refuse_all_older(db, w);
+    if (!r && w->range->contract && !w->tree.tree.size) {
+        int64_t upto = is_power ? w->range->upto_power : w->range->upto_usage;
+        return upto ? err_set(w->e, ERR_NOTFOUND, "the log of %s is empty", tree_log_name(log->log))
+                    : 0;
+    }
     if (!r)
-        r = find_range(db, w);
+        r = is_power ? find_power(db, w) : find_answers(db, w);
     if (!r)
         r = tell_begin(db, w);
-    v[0] = SQL_NUMBER(w->base + w->from);
-    v[1] = SQL_NUMBER(w->base + w->until);
-    if (!r)
-        r = sql_each(db,
-                     "SELECT " LEDGER_COLUMNS " FROM usage WHERE seq > $1 AND seq <= $2"
-                     " ORDER BY seq",
-                     v, 2, take_row, w, w->e);
-    return r;
+    return r ? r : tell_rows(db, w);
 }
 
 int log_export(const char *where, const struct log_range *range,
@@ -149,127 +277,9 @@ int log_export(const char *where, const struct log_range *range,
     if (!r)
         r = sql_begin_read(db, e);
     if (!r)
-        r = export_all(db, &w);
+        r = export_log(db, &w, &ledger_answers);
+    if (!r && range->contract)
+        r = export_log(db, &w, &ledger_power);
     sql_close(db);
     return r;
-}
-
-/* ---- reading --------------------------------------------------------------------------------- */
-
-static int read_text(const json_t *j, char *to, size_t cap)
-{
-    const char *s = json_string_value(j);
-
-    if (!s || json_string_length(j) >= cap)
-        return -1;
-    put_text(to, cap, s);
-    return 0;
-}
-
-/* The tree before the range, and where it is a head's, that head's. */
-static int read_nodes(const json_t *line, struct log_import *x, struct err *e)
-{
-    const json_t *nodes = json_object_get(line, "nodes");
-    int64_t from = json_integer_value(json_object_get(line, "from"));
-    unsigned char root[TREE_HASH];
-    size_t i = 0;
-
-    if (!json_is_integer(json_object_get(line, "from")) || from < 0 || from > TREE_SIZE_MAX)
-        return err_set(e, ERR_FORMAT, "it does not say where it begins");
-    x->tree = (struct tree){.size = from};
-    for (int level = 0; level < TREE_LEVELS; level++) {
-        if (from >> level & 1 &&
-            proof_read_hex(json_array_get(nodes, i++), x->tree.node[level], TREE_HASH))
-            return err_set(e, ERR_FORMAT, "the nodes at its beginning are not those of a tree");
-    }
-    if (json_array_size(nodes) != i)
-        return err_set(e, ERR_FORMAT, "it has more nodes at its beginning than a tree has");
-    tree_root(&x->tree, root);
-    if (x->first.size && (x->first.size != from || memcmp(root, x->first.root, TREE_HASH) != 0))
-        return err_set(e, ERR_FORMAT, "what comes before it is not what its first head says");
-    return 0;
-}
-
-static int read_begin(struct log_import *x, const json_t *line, struct err *e)
-{
-    const json_t *tenant = json_object_get(line, "tenant"), *first = json_object_get(line, "first");
-    const char *object = json_string_value(json_object_get(line, "object"));
-    int r;
-
-    if (!object || strcmp(object, "receipts") != 0)
-        return err_set(e, ERR_FORMAT, "it is no range of a log of answers");
-    if (!json_is_null(tenant) && read_text(tenant, x->tenant, sizeof x->tenant))
-        return err_set(e, ERR_FORMAT, "it does not say whose entries it shows");
-    r = json_is_null(first) ? 0 : proof_read_head(first, &x->first, e);
-    if (!r)
-        r = proof_read_head(json_object_get(line, "head"), &x->head, e);
-    if (!r)
-        r = read_nodes(line, x, e);
-    if (!r && x->head.size < x->tree.size)
-        r = err_set(e, ERR_FORMAT, "its head is of before it begins");
-    x->has_begun = !r;
-    return r;
-}
-
-static int read_entry(const json_t *line, struct log_entry *ret, struct err *e)
-{
-    const json_t *entry = json_object_get(line, "entry");
-    unsigned char whose[TREE_HASH];
-    struct leaf_value v[LEAF_N];
-    int r;
-
-    ret->n_entry = json_string_length(entry) / 2;
-    if (ret->n_entry > sizeof ret->entry || proof_read_hex(entry, ret->entry, ret->n_entry) ||
-        read_text(json_object_get(line, "tenant"), ret->tenant, sizeof ret->tenant) ||
-        (json_string_length(json_object_get(line, "salt")) && /* an older row may have none */
-         proof_read_hex(json_object_get(line, "salt"), ret->salt, sizeof ret->salt)))
-        return err_set(e, ERR_FORMAT, "entry %lld: a part of it is missing or of another form",
-                       (long long)ret->i);
-    r = leaf_read(ret->entry, ret->n_entry, v, e);
-    if (r)
-        return err_prefix(e, "entry %lld", (long long)ret->i);
-    leaf_tenant(ret->salt, ret->tenant, whose);
-    if (memcmp(whose, v[LEAF_tenant].at, sizeof whose) != 0)
-        return err_set(e, ERR_FORMAT, "entry %lld is not of the tenant '%s' with that salt",
-                       (long long)ret->i, ret->tenant);
-    tree_hash_leaf(ret->entry, ret->n_entry, ret->leaf);
-    return 0;
-}
-
-int log_import(struct log_import *x, const json_t *line, struct log_entry *ret, struct err *e)
-{
-    const json_t *leaf = json_object_get(line, "leaf");
-    int r = 0;
-
-    *ret = (struct log_entry){.i = -1};
-    if (!x->has_begun)
-        return read_begin(x, line, e);
-    ret->i = json_integer_value(json_object_get(line, "i"));
-    if (ret->i != x->tree.size || ret->i >= x->head.size)
-        return err_set(e, ERR_FORMAT, "entry %lld stands where %lld of %lld should be",
-                       (long long)ret->i, (long long)x->tree.size, (long long)x->head.size);
-    if (!leaf)
-        r = read_entry(line, ret, e);
-    else if (proof_read_hex(leaf, ret->leaf, TREE_HASH))
-        r = err_set(e, ERR_FORMAT, "entry %lld: its leaf is no hash", (long long)ret->i);
-    if (!r)
-        tree_append(&x->tree, ret->leaf, NULL, NULL);
-    return r;
-}
-
-int log_import_end(const struct log_import *x, struct err *e)
-{
-    unsigned char root[TREE_HASH];
-
-    if (!x->has_begun)
-        return err_set(e, ERR_FORMAT, "it is empty");
-    if (x->tree.size != x->head.size)
-        return err_set(e, ERR_FORMAT, "it ends behind %lld of %lld entries",
-                       (long long)x->tree.size, (long long)x->head.size);
-    tree_root(&x->tree, root);
-    return memcmp(root, x->head.root, TREE_HASH) != 0
-               ? err_set(e, ERR_FORMAT,
-                         "its entries are not those that its head was signed for: one was dropped, "
-                         "doubled, changed or put elsewhere")
-               : 0;
 }

@@ -6,18 +6,23 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/rand.h"
 #include "base/utf8.h"
 #include "books/ledger_file.h"
+#include "books/ledger_tree.h"
 #include "books/power_chain.h"
+#include "books/power_leaf.h"
 
 #define COLUMNS                                                                                    \
     "seq, chain, at_us, site, from_us, until_us, contracted_uj, energised_uj, encumbered_uj,"      \
-    " ready_uj, environment_uj, curtailment_uj, maintenance_uj, operator_uj, cause, reason"
-#define N_COLUMNS     16
+    " ready_uj, environment_uj, curtailment_uj, maintenance_uj, operator_uj, cause, reason, salt"
+#define N_COLUMNS     17
 #define MINUTE_US     INT64_C(60000000)
 #define BASIS_PUE_MAX 10000 /* thousandths */
 
 static const char insert_power[] = "INSERT INTO power (" COLUMNS ")";
+static const char in_order[] =
+    "SELECT " COLUMNS " FROM power WHERE seq > $1 AND seq <= $2 ORDER BY seq";
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
@@ -37,6 +42,7 @@ static void read_row(const struct sql_row *s, struct power_entry *ret)
         p->lost_uj[i] = sql_number(s, 10 + i);
     ledger_sql_text(ret->cause, sizeof ret->cause, s, 10 + POWER_MEASURED);
     ledger_sql_text(ret->reason, sizeof ret->reason, s, 11 + POWER_MEASURED);
+    ledger_sql_text(ret->salt, sizeof ret->salt, s, 12 + POWER_MEASURED);
 }
 
 /* Texts end with a NUL, so that no two rows have one form. */
@@ -61,6 +67,8 @@ static void chain_on(struct ledger_link *l, const struct power_entry *r,
     hash_text(&h, r->place);
     hash_text(&h, r->cause);
     hash_text(&h, r->reason);
+    if (*r->salt) /* links of before there were any are those that they had */
+        hash_text(&h, r->salt);
     crypto_generichash_update(&h, (const unsigned char *)numbers, sizeof numbers);
     crypto_generichash_final(&h, l->chain, sizeof l->chain);
     l->seq++;
@@ -78,7 +86,7 @@ static int text_ok(const char *s, size_t n_least)
     return n >= n_least && utf8_valid(s, n, NULL);
 }
 
-static int row_ok(const struct power_entry *r)
+int power_entry_ok(const struct power_entry *r)
 {
     const struct power_piece *p = &r->piece;
 
@@ -141,9 +149,13 @@ static int is_written(struct sql *db, const struct power_entry *r, int *ret, str
 static int put_row(struct sql *db, struct ledger_link *l, struct power_entry *r, struct err *e)
 {
     const struct power_piece *p = &r->piece;
+    unsigned char salt[BOOKS_SALT];
     char chain[LEDGER_LINK_TEXT];
     struct sql_value v[N_COLUMNS];
 
+    if (rand_system(salt, sizeof salt))
+        return err_set(e, ERR_IO, "the system gives no random bytes");
+    sodium_bin2hex(r->salt, sizeof r->salt, salt, sizeof salt);
     chain_on(l, r, chain);
     r->seq = l->seq;
     v[0] = SQL_NUMBER(r->seq);
@@ -160,14 +172,20 @@ static int put_row(struct sql *db, struct ledger_link *l, struct power_entry *r,
         v[10 + i] = SQL_NUMBER(p->lost_uj[i]);
     v[14] = SQL_TEXT(r->cause);
     v[15] = SQL_TEXT(r->reason);
+    v[16] = SQL_TEXT(r->salt);
     return ledger_sql_put(db, insert_power, "", v, N_COLUMNS, 1, e);
 }
 
-static int put_all(struct sql *db, struct power_entry *rows, int n, int64_t *ret_n, struct err *e)
+static int put_all(struct sql *db, struct power_entry *rows, int n, const struct tree_key *key,
+                   int64_t *ret_n, struct err *e)
 {
+    unsigned char leaf[TREE_HASH];
+    struct ledger_tree t = {0};
     struct ledger_link l = {0};
     int r = ledger_link_read(db, "SELECT seq, chain FROM power ORDER BY seq DESC LIMIT 1", &l, e);
 
+    if (!r)
+        r = ledger_tree_open(db, &ledger_power, &t, e);
     for (int i = 0; !r && i < n; i++) {
         int there;
         rows[i].seq = 0;
@@ -175,12 +193,16 @@ static int put_all(struct sql *db, struct power_entry *rows, int n, int64_t *ret
         if (r || there)
             continue;
         r = put_row(db, &l, &rows[i], e);
+        power_leaf_of_row(&rows[i], leaf);
+        if (!r)
+            r = ledger_tree_add(db, &t, leaf, rows[i].at_us, e);
         ++*ret_n;
     }
-    return r;
+    return r || !*ret_n ? r : ledger_tree_save(db, &t, key, e);
 }
 
-int power_log_put(const char *where, struct power_entry *rows, int n, int64_t *ret_n, struct err *e)
+int power_log_put(const char *where, struct power_entry *rows, int n, const struct tree_key *key,
+                  int64_t *ret_n, struct err *e)
 {
     const struct sql_how how = {.what = "ledger", .schema = LEDGER_IN, .must_exist = 1};
     struct sql *db = NULL;
@@ -188,7 +210,7 @@ int power_log_put(const char *where, struct power_entry *rows, int n, int64_t *r
 
     *ret_n = 0;
     for (int i = 0; i < n; i++) {
-        if (!row_ok(&rows[i]))
+        if (!power_entry_ok(&rows[i]))
             return err_set(e, ERR_ARG, "power of %.80s: this cannot be", rows[i].place);
     }
     r = sql_open_how(&db, where, &how, e);
@@ -197,7 +219,7 @@ int power_log_put(const char *where, struct power_entry *rows, int n, int64_t *r
     if (!r)
         r = sql_begin_alone(db, e);
     if (!r) {
-        r = put_all(db, rows, n, ret_n, e);
+        r = put_all(db, rows, n, key, ret_n, e);
         if (!r)
             r = sql_commit(db, e);
         else
@@ -224,7 +246,7 @@ static int take_row(void *arg, const struct sql_row *s)
     struct power_entry row;
 
     read_row(s, &row);
-    if (!row_ok(&row))
+    if (!power_entry_ok(&row))
         return err_set(x->e, ERR_FORMAT, "ledger %s: row %lld of its power cannot be",
                        sql_name(x->where), (long long)row.seq);
     return x->row(x->arg, &row);
@@ -276,6 +298,46 @@ int power_log_places(const char *where, int (*each)(void *arg, const char *place
                      e);
     sql_close(db);
     return r;
+}
+
+/* ---- the log of power ------------------------------------------------------------------------ */
+
+struct leaves {
+    int (*take)(void *arg, int64_t seq, const unsigned char *leaf);
+    void *arg;
+};
+
+static int take_leaf(void *arg, const struct sql_row *s)
+{
+    const struct leaves *x = arg;
+    unsigned char leaf[TREE_HASH];
+    struct power_entry row;
+
+    read_row(s, &row);
+    power_leaf_of_row(&row, leaf);
+    return x->take(x->arg, row.seq, leaf);
+}
+
+static int leaves(struct sql *db, int64_t after, int64_t upto,
+                  int (*take)(void *arg, int64_t seq, const unsigned char *leaf), void *arg,
+                  struct err *e)
+{
+    const struct sql_value v[] = {SQL_NUMBER(after), SQL_NUMBER(upto)};
+    struct leaves x = {take, arg};
+
+    return sql_each(db, in_order, v, 2, take_leaf, &x, e);
+}
+
+const struct ledger_log ledger_power = {TREE_POWER, "power_tree", "power_tree_node",
+                                        "power_tree_head", leaves};
+
+int power_log_range(struct sql *db, int64_t after, int64_t upto,
+                    int (*row)(void *arg, const struct power_entry *r), void *arg, struct err *e)
+{
+    const struct sql_value v[] = {SQL_NUMBER(after), SQL_NUMBER(upto)};
+    struct reading x = {"", row, arg, e};
+
+    return sql_each(db, in_order, v, 2, take_row, &x, e);
 }
 
 /* ---- what work drew -------------------------------------------------------------------------- */
@@ -336,17 +398,23 @@ int power_log_drawn(const char *where, const char *site, int64_t from_us, int64_
 struct audit {
     const char *where;
     struct ledger_link link;
+    struct ledger_tree tree; /* as it is */
+    struct tree grown;       /* as it should be */
     struct err *e;
 };
 
 static int check_row(void *arg, const struct sql_row *s)
 {
     struct audit *a = arg;
+    unsigned char leaf[TREE_HASH];
     char text[LEDGER_LINK_TEXT];
     struct power_entry row;
 
     read_row(s, &row);
     chain_on(&a->link, &row, text);
+    power_leaf_of_row(&row, leaf);
+    if (row.seq > a->tree.base)
+        tree_append(&a->grown, leaf, NULL, NULL);
     if (row.seq == a->link.seq && !strcmp(sql_text(s, 1), text))
         return 0;
     return err_set(a->e, ERR_FORMAT,
@@ -358,6 +426,9 @@ static int check_row(void *arg, const struct sql_row *s)
 int power_chain_check(struct sql *db, const char *where, struct err *e)
 {
     struct audit a = {.where = where, .e = e};
+    int r = ledger_tree_open(db, &ledger_power, &a.tree, e);
 
-    return sql_each(db, "SELECT " COLUMNS " FROM power ORDER BY seq", NULL, 0, check_row, &a, e);
+    if (!r)
+        r = sql_each(db, "SELECT " COLUMNS " FROM power ORDER BY seq", NULL, 0, check_row, &a, e);
+    return r ? r : ledger_tree_check(db, &a.tree, &a.grown, where, "rows of power", e);
 }

@@ -10,6 +10,7 @@
 #define BOOKS_POWER_LOG_H
 
 #include "books/books.h"
+#include "books/tree_head.h"
 #include "policy/power.h"
 #include "policy/power_hours.h"
 
@@ -29,6 +30,9 @@ struct power_entry {
     /* Of a note, for people; of a piece the basis of its watts and the PUE, where they are known.
      */
     char reason[POWER_REASON_MAX];
+    /* Random, in hex digits, so that who sees the row's hash cannot try what it says; "": a row of
+     * before there was a log of power, else filled in where it is written. */
+    char salt[BOOKS_HEX(BOOKS_SALT)];
 };
 /* "it 1300": the basis, and the PUE in thousandths; 0: it is not known. */
 void power_log_basis_show(enum power_basis b, int32_t pue_permille, char out[POWER_REASON_MAX]);
@@ -37,9 +41,12 @@ int power_log_basis_read(const char *text, enum power_basis *ret, int32_t *ret_p
 
 /* Append rows to a ledger that is there, in one transaction. A piece of a time that is written
  * already is left out; *ret_n: how many were written, seq of each that was is set, 0 of others.
+ * The log of power (ledger_tree.h) grows by them, and `key` signs its head; NULL: the next that has
+ * one will.
  * ERR_ARG: one cannot be; ERR_AGAIN, ERR_IO: none was written. */
-int power_log_put(const char *where, struct power_entry *rows, int n, int64_t *ret_n,
-                  struct err *e);
+int power_log_put(const char *where, struct power_entry *rows, int n, const struct tree_key *key,
+                  int64_t *ret_n, struct err *e);
+int power_entry_ok(const struct power_entry *r); /* could it be a row? */
 
 enum power_rows { POWER_PIECES, POWER_NOTES };
 struct power_query {

@@ -74,10 +74,14 @@ int proof_entry_json(const void *entry, size_t n, json_t **ret, struct err *e)
 
 json_t *proof_head_json(const struct tree_head *h)
 {
-    return json_pack("{s:I, s:I, s:o, s:o, s:o}", "size", (json_int_t)h->size, "at",
-                     (json_int_t)h->at_s, "root", proof_hex(h->root, TREE_HASH), "key",
-                     proof_hex(h->key, TREE_KEY), "signature",
-                     proof_hex(h->signature, TREE_SIGNATURE));
+    json_t *j = json_pack("{s:I, s:I, s:o, s:o, s:o}", "size", (json_int_t)h->size, "at",
+                          (json_int_t)h->at_s, "root", proof_hex(h->root, TREE_HASH), "key",
+                          proof_hex(h->key, TREE_KEY), "signature",
+                          proof_hex(h->signature, TREE_SIGNATURE));
+
+    if (h->log != TREE_ANSWERS)
+        json_object_set_new(j, "log", json_string(tree_log_name(h->log)));
+    return j;
 }
 
 static json_t *path_json(const struct tree_path *p)
@@ -117,9 +121,10 @@ int proof_read_hex(const json_t *j, unsigned char *ret, size_t n)
                : 0;
 }
 
-int proof_read_head(const json_t *j, struct tree_head *ret, struct err *e)
+int proof_read_head(const json_t *j, enum tree_log log, struct tree_head *ret, struct err *e)
 {
-    struct tree_head h = {.size = json_integer_value(json_object_get(j, "size")),
+    struct tree_head h = {.log = log,
+                          .size = json_integer_value(json_object_get(j, "size")),
                           .at_s = json_integer_value(json_object_get(j, "at"))};
     json_t *again;
     int same;
@@ -167,7 +172,7 @@ int proof_read_json(const json_t *j, struct proof *ret, struct err *e)
         return err_set(e, ERR_FORMAT,
                        "it is no receipt: a part of it is missing or of another form");
     put_text(ret->tenant, sizeof ret->tenant, tenant);
-    r = proof_read_head(json_object_get(j, "head"), &ret->head, e);
+    r = proof_read_head(json_object_get(j, "head"), TREE_ANSWERS, &ret->head, e);
     if (!r)
         r = proof_check(ret, e);
     if (r)
@@ -196,7 +201,7 @@ int proof_read_growth(const json_t *j, struct tree_growth *ret, struct err *e)
     *ret = (struct tree_growth){.since = json_integer_value(json_object_get(j, "since"))};
     if (ret->since < 0 || read_path(json_object_get(j, "path"), &ret->path))
         return err_set(e, ERR_FORMAT, "it is no head of a log: a part of it is missing");
-    r = proof_read_head(json_object_get(j, "head"), &ret->head, e);
+    r = proof_read_head(json_object_get(j, "head"), TREE_ANSWERS, &ret->head, e);
     if (r)
         return r;
     again = proof_growth_json(ret);

@@ -49,7 +49,7 @@ json_t *proof_growth_json(const struct tree_growth *g);
 /* The head is checked, the path is not: that takes the root of that earlier size. */
 int proof_read_growth(const json_t *j, struct tree_growth *ret, struct err *e);
 int proof_read_cose(const void *bytes, size_t n, struct proof *ret, struct err *e);
-int proof_read_head(const json_t *j, struct tree_head *ret, struct err *e);
+int proof_read_head(const json_t *j, enum tree_log log, struct tree_head *ret, struct err *e);
 
 /* Hex digits of JSON: exactly n bytes. 0 or -1. */
 int proof_read_hex(const json_t *j, unsigned char *ret, size_t n);

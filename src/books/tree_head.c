@@ -125,6 +125,14 @@ static void put_name(struct cbor *c, const char *s)
     cbor_put_text(c, s, strlen(s));
 }
 
+const char *tree_log_name(enum tree_log log)
+{
+    static const char *const names[TREE_LOGS] = {
+        [TREE_ANSWERS] = "answers", [TREE_POWER] = "power"};
+
+    return names[log];
+}
+
 size_t tree_head_protected(const struct tree_head *h, unsigned char ret[TREE_PROTECTED_MAX])
 {
     struct cbor c = {ret, ret + TREE_PROTECTED_MAX, 0};
@@ -143,7 +151,7 @@ size_t tree_head_protected(const struct tree_head *h, unsigned char ret[TREE_PRO
     cbor_put_int(&c, ISS);
     put_name(&c, issuer);
     cbor_put_int(&c, SUB);
-    put_name(&c, "answers");
+    put_name(&c, tree_log_name(h->log));
     cbor_put_int(&c, IAT);
     cbor_put_int(&c, h->at_s);
     put_name(&c, "size");

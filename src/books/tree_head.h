@@ -1,9 +1,10 @@
-/* Heads of the log of answers: a tree's size and root, signed with Ed25519 (RFC 8032).
+/* Heads of the logs of answers and of power: a tree's size and root, signed with Ed25519 (RFC
+ * 8032).
  *
  * What is signed is the Sig_structure of a COSE_Sign1 (RFC 9052) whose payload is the root, as
  * COSE receipts (RFC 9942) have it: so one signature of a head is that of the receipts of all
  * entries below it. Its protected header says the algorithm (EdDSA, -8), the key's id, the time and
- * the size, so these are signed too. */
+ * the size and whose log it is, so these are signed too. */
 #ifndef BOOKS_TREE_HEAD_H
 #define BOOKS_TREE_HEAD_H
 
@@ -20,7 +21,12 @@ struct tree_key {
     unsigned char secret[64]; /* as libsodium has it */
 };
 
+/* Which of the ledger's logs a head is of: one of each says nothing of the other. */
+enum tree_log { TREE_ANSWERS, TREE_POWER, TREE_LOGS };
+const char *tree_log_name(enum tree_log log); /* "answers" */
+
 struct tree_head {
+    enum tree_log log;
     int64_t size, at_s; /* unix seconds: when the newest entry's request ended */
     unsigned char root[TREE_HASH], key[TREE_KEY], signature[TREE_SIGNATURE];
 };

@@ -1,5 +1,6 @@
 #include "cloud/power_watch.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,8 @@ struct region {
 struct power_watch {
     struct cloud *cloud;
     const char *ledger;
+    struct tree_key key; /* signs the log of power */
+    int has_key;
     int64_t wall_us; /* of this look */
     struct site_view view[SITES_MAX];
     struct watched site[SITES_MAX];
@@ -312,7 +315,9 @@ static void write_queue(struct power_watch *w)
 
     for (int i = 0; i < w->n_queued; i++)
         w->queue[i].at_us = w->wall_us;
-    r = w->n_queued ? power_log_put(w->ledger, w->queue, w->n_queued, &n, &e) : 0;
+    r = w->n_queued
+            ? power_log_put(w->ledger, w->queue, w->n_queued, w->has_key ? &w->key : NULL, &n, &e)
+            : 0;
 
     if (!r)
         w->n_queued = 0;
@@ -360,7 +365,8 @@ void power_watch_look(struct power_watch *w, int64_t now_us, int64_t wall_us)
     look(w, now_us, wall_us);
 }
 
-int power_watch_open(struct power_watch **ret, struct cloud *c, const char *ledger, struct err *e)
+int power_watch_open(struct power_watch **ret, struct cloud *c, const char *ledger,
+                     const struct tree_key *key, struct err *e)
 {
     struct power_watch *w = calloc(1, sizeof *w);
 
@@ -372,6 +378,9 @@ int power_watch_open(struct power_watch **ret, struct cloud *c, const char *ledg
         free(w);
         return e->code;
     }
+    w->has_key = key != NULL;
+    if (key)
+        w->key = *key;
     *ret = w;
     return 0;
 }
@@ -391,5 +400,6 @@ void power_watch_close(struct power_watch *w, int64_t wall_us)
         sum_region(w, i, end);
     write_queue(w);
     backstop_watch_close(w->backstop);
+    sodium_memzero(&w->key, sizeof w->key);
     free(w);
 }

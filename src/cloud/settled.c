@@ -116,8 +116,7 @@ static int64_t part_end(const struct settled *s, int i_version, int64_t from_s, 
 
 struct making {
     struct settled *s;
-    const char *ledger;
-    struct contract_books *books;
+    const struct settled_rows *rows;
     struct settlement part;
     struct settled_part *to;
     const char *site, *region; /* whose pieces are read */
@@ -193,9 +192,9 @@ static int read_place(struct making *m, const char *site, const char *region)
     m->site = site;
     m->region = region;
     m->n_notes = 0;
-    r = power_log_each(m->ledger, &q, take_note, m, m->e);
+    r = m->rows->power(m->rows->arg, &q, take_note, m, m->e);
     q.what = POWER_PIECES;
-    return r ? r : power_log_each(m->ledger, &q, take_piece, m, m->e);
+    return r ? r : m->rows->power(m->rows->arg, &q, take_piece, m, m->e);
 }
 
 static int same(const char *a, const char *b)
@@ -274,12 +273,11 @@ static int take_used(void *arg, const struct contract_used *u)
 {
     struct making *m = arg;
     const struct contract *c = m->part.c;
-    int is_foreign = u->charge_nano && strcmp(u->currency, c->currency) != 0;
     struct contract_used mine = *u;
     int i;
 
-    if (is_foreign) {
-        m->to->n_foreign += u->lent == BOOKS_LENT_OWN ? 0 : u->n_requests;
+    if (strcmp(u->currency, c->currency) != 0) {
+        m->to->n_foreign += u->lent == BOOKS_LENT_OWN ? 0 : u->n_charged;
         mine.charge_nano = 0;
     }
     if (u->lent == BOOKS_LENT_PAID)
@@ -304,8 +302,8 @@ static int read_use(struct making *m)
         next = at - at % DAY_US + DAY_US < until ? at - at % DAY_US + DAY_US : until;
         next = next_turn(m->part.c, at, next);
         m->use_us = at;
-        r = contract_books_used(m->books, m->part.c->name, at, next, m->s->upto_usage, take_used, m,
-                                m->e);
+        r = m->rows->used(m->rows->arg, m->part.c->name, at, next, m->s->upto_usage, take_used, m,
+                          m->e);
         if (m->s->progress && m->is_kept)
             m->s->progress(m->s->arg, next / DAY_US - m->s->from_s * SECOND_US / DAY_US);
     }
@@ -353,7 +351,7 @@ static int read_taken(struct making *m)
     const struct taken_query q =
         taken_query(m->s, m->part.c->name, m->part.from_s, m->part.until_s);
 
-    return m->part.c->backstop.is_there ? taken_log_each(m->ledger, &q, take_taken, m, m->e) : 0;
+    return m->part.c->backstop.is_there ? m->rows->taken(m->rows->arg, &q, take_taken, m, m->e) : 0;
 }
 
 static int add_to_year(void *arg, const struct taken_entry *t)
@@ -376,7 +374,7 @@ static int read_year(struct making *m)
         return 0;
     backstop_year(c, s->until_s - 1, &s->year);
     q = taken_query(s, c->name, s->year.from_s, s->until_s);
-    return taken_log_each(m->ledger, &q, add_to_year, s, m->e);
+    return m->rows->taken(m->rows->arg, &q, add_to_year, s, m->e);
 }
 
 /* ---- a span ---------------------------------------------------------------------------------- */
@@ -479,10 +477,8 @@ static int find_prepaid(struct making *m)
 static int make_all(struct making *m)
 {
     struct settled *s = m->s;
-    int r = contract_books_open(&m->books, m->ledger, m->e);
+    int r = find_prepaid(m);
 
-    if (!r)
-        r = find_prepaid(m);
     m->is_kept = 1;
     if (!r)
         r = make_span(m, s->from_s, s->until_s, s->prepaid);
@@ -490,7 +486,14 @@ static int make_all(struct making *m)
     return r ? r : read_year(m);
 }
 
-int settled_make(struct settled *s, const char *ledger, struct err *e)
+int64_t settled_since(const struct settled *s)
+{
+    const struct contract *c = contract_file_contract(s->version[version_at(s, s->from_s)].file);
+
+    return c->prepayment > 0 && c->from_s < s->from_s ? c->from_s : s->from_s;
+}
+
+int settled_make_from(struct settled *s, const struct settled_rows *rows, struct err *e)
 {
     struct making *m = calloc(1, sizeof *m);
     int r;
@@ -500,12 +503,58 @@ int settled_make(struct settled *s, const char *ledger, struct err *e)
         return err_set(e, ERR_NOMEM, "out of memory");
     }
     m->s = s;
-    m->ledger = ledger;
+    m->rows = rows;
     m->e = e;
     r = make_all(m);
-    contract_books_close(m->books);
     free(m->note);
     free(m);
+    return r;
+}
+
+/* ---- from a ledger --------------------------------------------------------------------------- */
+
+struct ledger_rows {
+    const char *where;
+    struct contract_books *books;
+};
+
+static int ledger_power(void *arg, const struct power_query *q,
+                        int (*row)(void *arg, const struct power_entry *r), void *row_arg,
+                        struct err *e)
+{
+    const struct ledger_rows *l = arg;
+
+    return power_log_each(l->where, q, row, row_arg, e);
+}
+
+static int ledger_used(void *arg, const char *contract, int64_t from_us, int64_t until_us,
+                       int64_t upto_seq, int (*take)(void *arg, const struct contract_used *u),
+                       void *take_arg, struct err *e)
+{
+    const struct ledger_rows *l = arg;
+
+    return contract_books_used(l->books, contract, from_us, until_us, upto_seq, take, take_arg, e);
+}
+
+static int ledger_taken(void *arg, const struct taken_query *q,
+                        int (*row)(void *arg, const struct taken_entry *t), void *row_arg,
+                        struct err *e)
+{
+    const struct ledger_rows *l = arg;
+
+    return taken_log_each(l->where, q, row, row_arg, e);
+}
+
+int settled_make(struct settled *s, const char *ledger, struct err *e)
+{
+    struct ledger_rows l = {.where = ledger};
+    const struct settled_rows rows = {&l, ledger_power, ledger_used, ledger_taken};
+    int r = contract_books_open(&l.books, ledger, e);
+
+    if (r)
+        return r;
+    r = settled_make_from(s, &rows, e);
+    contract_books_close(l.books);
     return r;
 }
 

@@ -6,6 +6,9 @@
 
 #include <jansson.h>
 
+#include "books/contract_use.h"
+#include "books/power_log.h"
+#include "books/taken_log.h"
 #include "cloud/contract_file.h"
 #include "policy/backstop.h"
 #include "policy/settlement.h"
@@ -56,7 +59,22 @@ int settled_add(struct settled *s, const char *name, int64_t version, int64_t ef
                 const char *text, struct err *e);
 /* Set the last rows from what is there now. */
 int settled_end(struct settled *s, const char *ledger, struct err *e);
+/* The rows that it is made from: of power in order of place, time and number; and what requests
+ * used, as contract_books_used has it, rows that are alike together or one by one. */
+struct settled_rows {
+    void *arg;
+    int (*power)(void *arg, const struct power_query *q,
+                 int (*row)(void *arg, const struct power_entry *r), void *row_arg, struct err *e);
+    int (*used)(void *arg, const char *contract, int64_t from_us, int64_t until_us,
+                int64_t upto_seq, int (*take)(void *arg, const struct contract_used *u),
+                void *take_arg, struct err *e);
+    int (*taken)(void *arg, const struct taken_query *q,
+                 int (*row)(void *arg, const struct taken_entry *t), void *row_arg, struct err *e);
+};
+/* When the time begins whose rows it takes: of a prepaid contract with the contract. */
+int64_t settled_since(const struct settled *s);
 /* Settle it. */
+int settled_make_from(struct settled *s, const struct settled_rows *rows, struct err *e);
 int settled_make(struct settled *s, const char *ledger, struct err *e);
 
 /* The contract as it was at the end, and the zone of its days. */

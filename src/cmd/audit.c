@@ -5,12 +5,9 @@
 
 #include "books/books.h"
 #include "cloud/accounts_json.h"
-#include "cloud/settled.h"
 #include "cmd/account_opts.h"
-#include "cmd/input.h"
 #include "cmd/ledger_path.h"
-
-#define STATEMENT_MAX ((size_t)64 << 20)
+#include "cmd/stated.h"
 
 struct audit_opts {
     const char *ledger, *accounts;
@@ -66,46 +63,17 @@ static int changes(const struct cmd *cmd, const struct audit_opts *o)
     return CMD_OK;
 }
 
-/* Where two objects differ first: its key. */
-static const char *first_difference(json_t *a, const json_t *b)
-{
-    const char *key;
-    json_t *v;
-
-    json_object_foreach(a, key, v)
-    {
-        if (!json_equal(v, json_object_get(b, key)))
-            return key;
-    }
-    return "a key more";
-}
-
 /* Make a statement again from the ledger, and what it says of its contract. */
 static int check_statement(const struct audit_opts *o, const char *ledger, struct err *e)
 {
-    struct settled *s = settled_new();
-    json_t *told = NULL, *made = NULL;
-    struct buf text;
-    int r = s ? 0 : err_set(e, ERR_NOMEM, "out of memory");
+    struct stated s;
+    int r = stated_open(&s, o->statement, e);
 
-    buf_init(&text, STATEMENT_MAX);
     if (!r)
-        r = input_file(&text, o->statement, e);
+        r = settled_make(s.settled, ledger, e);
     if (!r)
-        r = json_parse(&told, text.len ? text.data : "", text.len, 0, e);
-    if (!r)
-        r = settled_read(s, told, e);
-    if (!r)
-        r = settled_make(s, ledger, e);
-    if (!r)
-        made = settled_json(s);
-    if (!r && !json_equal(told, made))
-        r = err_set(e, ERR_FORMAT, "%s: the ledger says something else: '%s' differs", o->statement,
-                    first_difference(made, told));
-    json_decref(told);
-    json_decref(made);
-    settled_free(s);
-    buf_done(&text);
+        r = stated_compare(&s, "the ledger", e);
+    stated_close(&s);
     return r;
 }
 

@@ -279,7 +279,7 @@ static int note(struct power_opts *o, const char *place, struct err *e)
     snprintf(row.reason, sizeof row.reason, "%s", o->reason ? o->reason : "");
     r = check_place(o->path, place, e);
     if (!r)
-        r = power_log_put(o->path, &row, 1, &n, e);
+        r = power_log_put(o->path, &row, 1, NULL, &n, e);
     if (!r)
         cmd_note("recorded as row %lld", (long long)row.seq);
     return r;

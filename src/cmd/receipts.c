@@ -10,10 +10,11 @@
 #include "cmd/cmd.h"
 #include "cmd/day_span.h"
 #include "cmd/ledger_path.h"
+#include "cmd/stated.h"
 #include "hub/hub.h"
 
 struct receipts_opts {
-    const char *tenant, *from, *to, *ledger, *key;
+    const char *tenant, *from, *to, *statement, *ledger, *key;
     int hex;
 };
 
@@ -23,6 +24,8 @@ static const struct opt opts[] = {
     OPT_STR(0, "from", "DATE", NULL, receipts_opts, from,
             "export: answers from this day on (UTC): 2026-12-01"),
     OPT_STR(0, "to", "DATE", NULL, receipts_opts, to, "export: answers of before this day"),
+    OPT_FILE(0, "statement", NULL, receipts_opts, statement,
+             "export: what this statement ('gaufre contract statement --json') is made from"),
     OPT_FILE(0, "receipt-key", NULL, receipts_opts, key,
              "key: the file of the key (default: receipts.key in gaufre's home)"),
     OPT_FLAG(0, "hex", receipts_opts, hex, "key: as hex digits, not as a PEM file"),
@@ -35,6 +38,32 @@ static int print_line(void *arg, const json_t *j)
     return json_dumpf(j, stdout, JSON_COMPACT) || putchar('\n') < 0 ? ERR_IO : 0;
 }
 
+/* What a statement is made from: of its contract's requests and places. */
+static int export_stated(const char *ledger, const char *file, struct err *e)
+{
+    struct stated_names names = {0};
+    struct stated s;
+    int r = stated_open(&s, file, e);
+
+    if (!r)
+        r = stated_names(&s, &names, e);
+    if (!r) {
+        const struct log_range range = {.from_s = settled_since(s.settled),
+                                        .until_s = s.settled->until_s,
+                                        .contract = settled_contract(s.settled)->name,
+                                        .tenants = names.tenants,
+                                        .places = names.places,
+                                        .n_tenants = names.n_tenants,
+                                        .n_places = names.n_places,
+                                        .upto_usage = s.settled->upto_usage,
+                                        .upto_power = s.settled->upto_power};
+        r = log_export(ledger, &range, print_line, NULL, e);
+    }
+    stated_names_free(&names);
+    stated_close(&s);
+    return r;
+}
+
 static int export_range(const struct cmd *cmd, const struct receipts_opts *o)
 {
     struct log_range range = {.tenant = o->tenant};
@@ -45,11 +74,14 @@ static int export_range(const struct cmd *cmd, const struct receipts_opts *o)
 
     if (wrong)
         return cmd_usage(cmd, "%s", wrong);
+    if (o->statement && (o->tenant || o->from || o->to))
+        return cmd_usage(cmd, "--statement says whose entries and which time by itself");
     r = ledger_path(o->ledger, path, &is_new, &e);
     if (!r && is_new)
         r = err_set(&e, ERR_NOTFOUND, "nothing is booked yet: 'gaufre serve' makes %s", path);
     if (!r)
-        r = log_export(path, &range, print_line, NULL, &e);
+        r = o->statement ? export_stated(path, o->statement, &e)
+                         : log_export(path, &range, print_line, NULL, &e);
     if (!r && (fflush(stdout) || ferror(stdout)))
         r = ERR_IO;
     if (r && !e.code)
@@ -112,7 +144,8 @@ const struct cmd cmd_receipts = {
     .about =
         "export  writes the entries of a time as JSON lines, with the signed heads at both ends:\n"
         "        whoever has that and the public key can check it with 'gaufre verify', and\n"
-        "        compute a bill from it, without this server\n"
+        "        compute a bill from it, without this server; with --statement the entries of a\n"
+        "        contract and the power of its places, from which its statement can be made again\n"
         "key     shows the public key, which customers need from you by a way that they trust;\n"
         "        the key is made where there is none yet\n"
         "One receipt is had by its tenant: GET /v1/receipts/ID (docs/receipts.md).",

@@ -18,6 +18,7 @@
 #include "cmd/day_span.h"
 #include "cmd/input.h"
 #include "cmd/rebuilt.h"
+#include "cmd/stated.h"
 #include "cmd/verify_replay.h"
 
 #define KEYS_MAX        16
@@ -27,7 +28,7 @@
 
 struct verify_opts {
     struct opt_strs keys;
-    const char *from, *to, *entry, *replay;
+    const char *from, *to, *entry, *replay, *statement;
     struct admin_server server; /* that computes again */
     int json;
 };
@@ -40,6 +41,8 @@ static const struct opt opts[] = {
     OPT_STR(0, "from", "DATE", NULL, verify_opts, from,
             "count what ended from this day on (UTC): 2026-12-01"),
     OPT_STR(0, "to", "DATE", NULL, verify_opts, to, "count what ended before this day"),
+    OPT_FILE(0, "statement", NULL, verify_opts, statement,
+             "make this statement of a contract again from a range of its rows, and compare"),
     OPT_FILE(0, "replay", NULL, verify_opts, replay,
              "compute the receipt's answer again, of the request's body that this file has"),
     OPT_STR('s', "server", "URL", "http://127.0.0.1:8080", verify_opts, server.url,
@@ -77,6 +80,8 @@ struct verify {
     unsigned char signer[TREE_KEY]; /* of the first head */
     int has_signer;
     struct rebuilt rebuilt;
+    struct stated stated;  /* a contract's statement, to be made again */
+    struct proven *proven; /* what of the ranges it is made from; NULL: none was given */
     struct proof *again; /* the receipt whose answer is computed again; n_entry 0: none was there */
 };
 
@@ -147,7 +152,9 @@ static int add_head(struct verify *v, const char *file, const struct tree_head *
 {
     int r = check_signer(v, h, e);
 
-    return r ? r : claims_add(&v->claims, file, 1, h->size, h->root, e);
+    return r ? r
+             : claims_add(&v->claims, file, h->log == TREE_POWER ? CLAIM_POWER_HEAD : CLAIM_HEAD,
+                          h->size, h->root, e);
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */
@@ -181,7 +188,7 @@ static int take_receipt(struct verify *v, const char *file, const struct proof *
 
     tree_hash_leaf(p->entry, p->n_entry, leaf);
     if (!r)
-        r = claims_add(&v->claims, file, 0, p->index, leaf, e);
+        r = claims_add(&v->claims, file, CLAIM_ENTRY, p->index, leaf, e);
     *v->again = *p;
     if (!r)
         r = rebuilt_add(&v->rebuilt, p->tenant, p->entry, p->n_entry, v->from_s, v->until_s, e);
@@ -213,71 +220,108 @@ static int is_counted(const struct verify *v, const struct log_entry *one)
     return 0;
 }
 
-/* What a range says, told line by line. is_claim: its heads are claimed; else it is compared. */
-static int take_line(struct verify *v, struct log_import *x, const char *file,
-                     const struct log_entry *one, int is_claim, struct err *e)
+/* Its heads are claimed. */
+static int claim_heads(struct verify *v, const struct log_import *x, const char *file,
+                       struct err *e)
 {
-    unsigned char root[TREE_HASH];
-    int r = 0;
+    int r = add_head(v, file, &x->head, e);
 
-    if (is_claim) {
-        r = add_head(v, file, &x->head, e);
-        return r || !x->first.size ? r : add_head(v, file, &x->first, e);
-    }
+    return r || !x->first.size ? r : add_head(v, file, &x->first, e);
+}
+
+/* What a range says, told line by line, is compared with the claims. */
+static int take_line(struct verify *v, struct log_import *x, const char *file,
+                     const struct log_entry *one, struct err *e)
+{
+    int is_power = x->log == TREE_POWER, r = 0;
+    unsigned char root[TREE_HASH];
+
     if (one->i >= 0)
-        r = claims_meet(&v->claims, file, 0, one->i, one->leaf, e);
+        r = claims_meet(&v->claims, file, is_power ? CLAIM_POWER : CLAIM_ENTRY, one->i, one->leaf,
+                        e);
     if (!r && x->tree.size) {
         tree_root(&x->tree, root);
-        r = claims_meet(&v->claims, file, 1, x->tree.size, root, e);
+        r = claims_meet(&v->claims, file, is_power ? CLAIM_POWER_HEAD : CLAIM_HEAD, x->tree.size,
+                        root, e);
     }
-    if (!r && one->n_entry && !is_counted(v, one))
+    if (!r && v->proven && one->i >= 0 && (is_power || *x->contract))
+        r = proven_take(v->proven, x, one, e);
+    /* Bills are summed up from what a tenant's ranges show, statements from a contract's. */
+    if (!r && !is_power && !*x->contract && one->n_entry && !is_counted(v, one))
         r = rebuilt_add(&v->rebuilt, one->tenant, one->entry, one->n_entry, v->from_s, v->until_s,
                         e);
     return r;
 }
 
+/* Behind the last entry of a range. */
+static int end_range(struct verify *v, const struct log_import *x, const char *file, struct err *e)
+{
+    struct counted *c = &v->counted[v->n_counted];
+    int r = log_import_end(x, e);
+
+    if (r)
+        return r;
+    if (x->log == TREE_ANSWERS && !*x->contract) {
+        *c = (struct counted){.from = x->from, .until = x->head.size};
+        memcpy(c->tenant, x->tenant, sizeof c->tenant);
+        v->n_counted++;
+    }
+    if (!v->o->json)
+        cmd_line(stdout, "%s: %s up to %lld, every one in its place under its head", file,
+                 x->log == TREE_POWER ? "rows of power" : "entries", (long long)x->head.size);
+    return v->proven && (x->log == TREE_POWER || *x->contract) ? proven_end_log(v->proven, x, e)
+                                                               : 0;
+}
+
+/* Where a range of power begins, the one of answers before it ends. */
+static int begin_range(struct verify *v, struct log_import *x, const char *file, int is_claim,
+                       struct err *e)
+{
+    int r = x->has_begun && !is_claim ? end_range(v, x, file, e) : 0;
+
+    *x = (struct log_import){.has_begun = 0};
+    return r;
+}
+
+static int read_line(struct verify *v, struct log_import *x, const char *file,
+                     const struct buf *line, int is_claim, struct err *e)
+{
+    const char *text = line->data ? line->data : "";
+    int begins = log_import_begins(text, line->len),
+        is_first = begins == 2 || (begins && !x->has_begun), r;
+    struct log_entry one;
+    json_t *j = NULL;
+
+    if (is_claim && !is_first)
+        return 0;
+    r = is_first ? begin_range(v, x, file, is_claim, e) : 0;
+    if (!r)
+        r = json_parse(&j, text, line->len, 0, e);
+    if (!r)
+        r = log_import(x, j, &one, e);
+    json_decref(j);
+    if (r)
+        return r;
+    return is_claim ? claim_heads(v, x, file, e) : take_line(v, x, file, &one, e);
+}
+
+/* is_claim: only the heads are read; of what no statement is made from, the first line has them. */
 static int read_range(struct verify *v, FILE *f, const char *file, int is_claim, struct err *e)
 {
     struct log_import x = {.has_begun = 0};
-    struct log_entry one;
     struct buf line;
-    int64_t from = 0;
     int r;
 
     buf_init(&line, LINE_BYTES);
     while (!(r = next_line(f, &line, e))) {
-        json_t *j = NULL;
-        r = json_parse(&j, line.data ? line.data : "", line.len, 0, e);
-        if (!r)
-            r = log_import(&x, j, &one, e);
-        json_decref(j);
-        if (!r && one.i < 0)
-            from = x.tree.size;
-        if (!r)
-            r = take_line(v, &x, file, &one, is_claim, e);
-        if (r || is_claim)
+        r = read_line(v, &x, file, &line, is_claim, e);
+        if (r || (is_claim && x.log == TREE_ANSWERS && !*x.contract))
             break;
     }
     buf_done(&line);
     if (r == 1)
-        r = log_import_end(&x, e);
-    if (!r && !is_claim) {
-        struct counted *c = &v->counted[v->n_counted++];
-        *c = (struct counted){.from = from, .until = x.head.size};
-        memcpy(c->tenant, x.tenant, sizeof c->tenant);
-    }
-    if (!r && !is_claim && !v->o->json)
-        cmd_line(stdout, "%s: entries up to %lld, every one in its place under its head", file,
-                 (long long)x.head.size);
-    return r;
-}
-
-/* Is it a range? Its first line is an object by itself that says so. */
-static int is_range(const char *text, size_t n)
-{
-    static const char begin[] = "{\"object\":\"receipts\"";
-
-    return n >= sizeof begin - 1 && !memcmp(text, begin, sizeof begin - 1);
+        r = is_claim ? 0 : end_range(v, &x, file, e);
+    return r && x.log == TREE_POWER ? err_prefix(e, "the log of power") : r;
 }
 
 static int is_head(const json_t *j)
@@ -308,7 +352,7 @@ static int compare_heads(struct verify *v, struct err *e)
 {
     for (int i = 0; i < v->n_grown; i++) {
         const struct tree_growth *g = &v->grown[i].g;
-        int first = g->since ? claims_find(&v->claims, 1, g->since) : -1;
+        int first = g->since ? claims_find(&v->claims, CLAIM_HEAD, g->since) : -1;
         for (int k = first; k >= 0; k = v->claims.all[k].next) {
             struct claim *c = &v->claims.all[k];
             c->is_met = 1;
@@ -333,7 +377,7 @@ static int claim_all(struct verify *v, const char *file, FILE *f, struct err *e)
 
     if (!text || !p)
         r = err_set(e, ERR_NOMEM, "out of memory");
-    else if (is_range(text, n)) {
+    else if (log_import_begins(text, n)) {
         v->n_ranges++;
         rewind(f);
         r = read_range(v, f, file, 1, e);
@@ -358,7 +402,7 @@ static int compare_all(struct verify *v, const char *file, FILE *f, struct err *
     size_t n = fread(text, 1, sizeof text, f);
 
     rewind(f);
-    return is_range(text, n) ? read_range(v, f, file, 0, e) : 0;
+    return log_import_begins(text, n) ? read_range(v, f, file, 0, e) : 0;
 }
 
 static int each_file(struct verify *v, int argc, char **argv,
@@ -387,7 +431,7 @@ static void tell_end(const struct verify *v)
 
     for (int i = 0; i < v->claims.n; i++) {
         n_open += !v->claims.all[i].is_met;
-        n_heads += v->claims.all[i].is_head;
+        n_heads += v->claims.all[i].kind == CLAIM_HEAD;
     }
     if (!v->n_keys)
         cmd_note("signed by the key %s: whether that is who you think, --key would say",
@@ -447,6 +491,43 @@ static int replay(const struct verify *v, struct err *e)
     return verify_replay(v->again, v->o->replay, &at, e);
 }
 
+/* What the statement says of its contract is the customer's to know. */
+static void tell_stated(const struct verify *v)
+{
+    const struct settled *s = v->stated.settled;
+    const json_t *versions = json_object_get(v->stated.told, "versions");
+
+    cmd_line(stdout, "%s: what these rows and the contract in it come to", v->stated.file);
+    for (int i = 0; i < s->n_versions; i++)
+        cmd_line(stdout, "  version %lld of %s has SHA-256 %s", (long long)s->version[i].version,
+                 settled_contract(s)->name,
+                 json_string_value(json_object_get(json_array_get(versions, (size_t)i), "sha256")));
+    if (proven_later(v->proven))
+        cmd_note("%lld entries of the contract in that time came after it was made",
+                 (long long)proven_later(v->proven));
+}
+
+static int check_statement(struct verify *v, struct err *e)
+{
+    struct settled_rows rows;
+    int r = proven_rows(v->proven, &rows, e);
+
+    if (!r)
+        r = settled_make_from(v->stated.settled, &rows, e);
+    if (!r)
+        r = stated_compare(&v->stated, "the log", e);
+    if (!r && !v->o->json)
+        tell_stated(v);
+    return r;
+}
+
+static int open_statement(struct verify *v, struct err *e)
+{
+    int r = stated_open(&v->stated, v->o->statement, e);
+
+    return r ? err_prefix(e, "%s", v->o->statement) : proven_open(&v->proven, v->stated.settled, e);
+}
+
 static int check_files(struct verify *v, int argc, char **argv, struct err *e)
 {
     int r = each_file(v, argc, argv, claim_all, e);
@@ -459,6 +540,8 @@ static int check_files(struct verify *v, int argc, char **argv, struct err *e)
     }
     if (!r)
         r = rebuilt_end(&v->rebuilt, v->o->json, e);
+    if (!r && v->proven)
+        r = check_statement(v, e);
     if (!r && v->o->replay)
         r = v->again->n_entry ? replay(v, e) : err_set(e, ERR_ARG, "--replay: wants one receipt");
     if (!r)
@@ -484,6 +567,8 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
                                         : err_set(&e, ERR_NOMEM, "out of memory");
     if (!r)
         r = claims_open(&v.claims, &e);
+    if (!r && v.o->statement)
+        r = open_statement(&v, &e);
     if (!r)
         r = v.o->entry ? check_foreigners(&v, argc, argv, &e) : check_files(&v, argc, argv, &e);
     rebuilt_done(&v.rebuilt);
@@ -491,6 +576,8 @@ static int run(const struct cmd *cmd, void *opts_, int argc, char **argv)
     free(v.grown);
     free(v.counted);
     claims_close(&v.claims);
+    proven_close(v.proven);
+    stated_close(&v.stated);
     return r ? cmd_fail(cmd, &e) : CMD_OK;
 }
 
@@ -507,6 +594,9 @@ const struct cmd cmd_verify = {
              "elsewhere. Then what was used is summed up, to be compared with a bill. The exit "
              "code is 1\n"
              "where something is wrong.\n"
+             "\n"
+             "With --statement a contract's statement is made again from the range that\n"
+             "'gaufre receipts export --statement' wrote, and every number is compared.\n"
              "\n"
              "With --replay a server of your own computes the answer of one receipt again: the\n"
              "request goes there, and the tokens of prompt and answer must be those of the entry.\n"

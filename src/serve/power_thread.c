@@ -1,6 +1,7 @@
 #include "serve/power_thread.h"
 
 #include <pthread.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -52,6 +53,20 @@ static int has_power(const struct serve_config *c)
     return 0;
 }
 
+static int open_watch(struct server *s, struct power_thread *t, struct err *e)
+{
+    const struct serve_config *c = s->config;
+    int is_signed = c->receipt_key && *c->receipt_key && strcmp(c->receipt_key, "off") != 0, r = 0;
+    struct tree_key key;
+
+    if (is_signed)
+        r = tree_key_open(&key, c->receipt_key, e);
+    if (!r)
+        r = power_watch_open(&t->watch, s->cloud, c->ledger, is_signed ? &key : NULL, e);
+    sodium_memzero(&key, sizeof key);
+    return r;
+}
+
 int power_thread_start(struct server *s, struct err *e)
 {
     const struct serve_config *c = s->config;
@@ -66,7 +81,7 @@ int power_thread_start(struct server *s, struct err *e)
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->wake, NULL);
     s->power = t;
-    r = power_watch_open(&t->watch, s->cloud, c->ledger, e);
+    r = open_watch(s, t, e);
     if (r)
         return r;
     t->has_thread = !pthread_create(&t->thread, NULL, power_main, t);

@@ -21,6 +21,8 @@ from serving import Server
 MEASURED = ("environment", "curtailment", "maintenance", "operator")
 CAUSES = (*MEASURED, "force-majeure", "supplier", "customer")
 US = 10 ** 6
+POWER = ("seq, chain, at_us, site, from_us, until_us, contracted_uj, energised_uj, encumbered_uj, ready_uj, environment_uj, curtailment_uj,"
+         " maintenance_uj, operator_uj, cause, reason")
 CONTRACT = """contract: acme
 time_zone: Europe/Berlin
 from: 2026-01-01
@@ -76,6 +78,7 @@ class Ledger:
 
     def commit(self):
         self.db.execute("UPDATE tree SET base = ?", (self.seq["usage"],))  # as rows of before there was a tree of receipts
+        self.db.execute("UPDATE power_tree SET base = ?", (self.seq["power"],))
         self.db.commit()
 
     def link(self, table, data):
@@ -87,7 +90,7 @@ class Ledger:
         """numbers: contracted, energised, encumbered, ready and what was lost by cause, in microjoules."""
         values = [recorded or end, start, end, *numbers]
         data = b"".join(t.encode() + b"\0" for t in (place, cause, reason)) + struct.pack("<11q", *values)
-        self.db.execute(f"INSERT INTO power VALUES ({','.join('?' * 16)})",
+        self.db.execute(f"INSERT INTO power ({POWER}) VALUES ({','.join('?' * 16)})",
                         (*self.link("power", data), values[0], place, *values[1:], cause, reason))
 
     def piece(self, place, start, end, energised, encumbered, ready, factor, cause):

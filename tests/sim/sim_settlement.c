@@ -204,7 +204,7 @@ static void open_server(void)
 
     must(books_open(&books, "ledger.db", 0, &e), &e);
     must(cloud_open(&cloud, &config, &e), &e);
-    must(power_watch_open(&watch, cloud, "ledger.db", &e), &e);
+    must(power_watch_open(&watch, cloud, "ledger.db", NULL, &e), &e);
     for (int i = 0; i < SITES; i++) {
         struct site_environment v = {.factor_ppm = (int32_t)site[i].sensors};
         cloud_tell_site_environment(cloud, place_name[i], &v);
@@ -367,7 +367,7 @@ static void write_note(void)
              place_name[place]);
     snprintf(row.cause, sizeof row.cause, "%s",
              cause < 0 ? POWER_NO_CAUSE : power_cause_name((enum power_cause)cause));
-    must(power_log_put("ledger.db", &row, 1, &n, &e), &e);
+    must(power_log_put("ledger.db", &row, 1, NULL, &n, &e), &e);
     if (n != 1)
         fail("a note was not written");
     note[n_notes++] = (struct note_of){place, cause, from, row.piece.until_us};

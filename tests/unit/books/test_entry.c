@@ -578,17 +578,21 @@ static void a_copy_is_of_one_moment(void **state)
     assert_int_equal(access(copy, F_OK), -1);
 }
 
+#define WITHOUT_POWER_LOG                                                                          \
+    "DROP TABLE power_tree; DROP TABLE power_tree_node; DROP TABLE power_tree_head;"               \
+    "ALTER TABLE power DROP COLUMN salt;"
 #define WITHOUT_LOG                                                                                \
     "DROP TABLE taken; DROP TABLE tree; DROP TABLE tree_node; DROP TABLE tree_head;"               \
     "ALTER TABLE usage DROP COLUMN salt; ALTER TABLE usage DROP COLUMN weights;"                   \
     "ALTER TABLE usage DROP COLUMN engine; ALTER TABLE usage DROP COLUMN sampling;"                \
     "ALTER TABLE usage DROP COLUMN prompt_hash; ALTER TABLE usage DROP COLUMN output_hash;"        \
-    "ALTER TABLE usage DROP COLUMN price_book;"
+    "ALTER TABLE usage DROP COLUMN price_book;" WITHOUT_POWER_LOG
 #define WITHOUT_CONTRACT                                                                           \
+    WITHOUT_LOG                                                                                    \
     "DROP TABLE power; DROP INDEX usage_contract_at;"                                              \
     "ALTER TABLE usage DROP COLUMN contract;"                                                      \
     "ALTER TABLE usage DROP COLUMN tranche;"                                                       \
-    "ALTER TABLE usage DROP COLUMN lent;" WITHOUT_LOG
+    "ALTER TABLE usage DROP COLUMN lent;"
 #define WITHOUT_ENERGY                                                                             \
     "ALTER TABLE usage DROP COLUMN energy_boundary;"                                               \
     "ALTER TABLE usage DROP COLUMN energy_method;"                                                 \
@@ -652,6 +656,17 @@ static void version_9_is_brought_up(void **state)
     assert_int_equal(number("SELECT base FROM tree"), 10);
     assert_int_equal(number("SELECT size FROM tree"), 300);
     differs("UPDATE tree SET size = 299", "tree");
+}
+
+static void version_11_is_brought_up(void **state)
+{
+    fill(0, 10);
+    change(WITHOUT_POWER_LOG);
+    set_version(11);
+    audit(10);
+    fill(10, 20);
+    audit(30);
+    assert_int_equal(number("SELECT base + size FROM power_tree"), 0);
 }
 
 static int take_bill(void *arg, const struct books_sum *s)
@@ -798,6 +813,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_copy_is_of_one_moment, place_make, place_clear),
         cmocka_unit_test_setup_teardown(what_is_lost_is_owed, place_make, place_clear),
         cmocka_unit_test_setup_teardown(a_contract_is_in_the_chain, place_make, place_clear),
+        cmocka_unit_test_setup_teardown(version_11_is_brought_up, place_make, place_clear),
         cmocka_unit_test_setup_teardown(version_9_is_brought_up, place_make, place_clear),
         cmocka_unit_test_setup_teardown(version_8_is_brought_up, place_make, place_clear),
         cmocka_unit_test_setup_teardown(version_6_is_brought_up, place_make, place_clear),

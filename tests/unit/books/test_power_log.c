@@ -6,12 +6,14 @@
 
 #include <cmocka.h>
 
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "books/contract_use.h"
+#include "books/power_leaf.h"
 #include "books/power_log.h"
 #include "ledger_place.h"
 
@@ -59,7 +61,7 @@ static int64_t put(struct power_entry *rows, int n, int want)
     struct err e = {0};
     int64_t n_written = -1;
 
-    assert_int_equal(power_log_put(path, rows, n, &n_written, &e), want);
+    assert_int_equal(power_log_put(path, rows, n, NULL, &n_written, &e), want);
     return n_written;
 }
 
@@ -170,6 +172,49 @@ static void what_was_changed_is_found(void **state)
     change("UPDATE power SET cause = 'customer' WHERE seq = 3");
     change("DELETE FROM power WHERE seq = 2");
     audit(ERR_FORMAT, "row 3 of its power");
+}
+
+/* Every row of power is an entry of a log; its head is signed where the writer has the key. */
+static void rows_are_in_a_log(void **state)
+{
+    struct power_entry rows[] = {piece("fra1", START, START + MINUTE, 5000),
+                                 note("fra1", START, START + MINUTE, "customer")};
+    unsigned char details[POWER_DETAILS_MAX], leaf[TREE_HASH], again[TREE_HASH];
+    struct power_entry read, other = rows[0];
+    struct tree_key key;
+    struct err e = {0};
+    int64_t n = 0;
+    size_t size;
+
+    (void)state;
+    make_ledger();
+    crypto_sign_keypair(key.public_key, key.secret);
+    assert_int_equal(put(rows, 1, 0), 1);
+    audit(0, NULL);
+    assert_int_equal(power_log_put(path, rows + 1, 1, &key, &n, &e), 0);
+    audit(0, NULL);
+    assert_int_equal(strlen(rows[0].salt), 2 * BOOKS_SALT);
+    assert_string_not_equal(rows[0].salt, rows[1].salt);
+    for (int i = 0; i < 2; i++) {
+        memset(details, 0, sizeof details);
+        size = power_leaf_details(&rows[i], details);
+        assert_int_equal(power_leaf_read(details, size, &read, &e), 0);
+        power_leaf_of_row(&rows[i], leaf);
+        power_leaf_of_row(&read, again);
+        assert_memory_equal(leaf, again, sizeof leaf);
+        assert_string_equal(read.reason, rows[i].reason);
+        assert_int_equal(power_leaf_read(details, size - 1, &read, &e), ERR_FORMAT);
+        assert_int_equal(power_leaf_read(details, size + 1, &read, &e), ERR_FORMAT);
+    }
+    other.piece.lost_uj[0] = other.piece.energised_uj + 1; /* there cannot be such a row */
+    size = power_leaf_details(&other, details);
+    assert_int_equal(power_leaf_read(details, size, &read, &e), ERR_FORMAT);
+    change("UPDATE power_tree_head SET root = 'ffffffffffff' || substr(root, 13)");
+    audit(ERR_FORMAT, "rows of power, is not that of its rows");
+    change("DELETE FROM power_tree_head");
+    audit(0, NULL);
+    change("UPDATE power_tree SET nodes = 'ffffffffffff' || substr(nodes, 13)");
+    audit(ERR_FORMAT, "the tree of 2 rows of power");
 }
 
 static int take_drawn(void *arg, const struct power_drawn *d)
@@ -295,6 +340,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(pieces_are_written_once, place_make, place_clear),
         cmocka_unit_test_setup_teardown(notes_are_kept, place_make, place_clear),
         cmocka_unit_test_setup_teardown(what_was_changed_is_found, place_make, place_clear),
+        cmocka_unit_test_setup_teardown(rows_are_in_a_log, place_make, place_clear),
         cmocka_unit_test_setup_teardown(what_work_drew, place_make, place_clear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
