@@ -435,7 +435,9 @@ def test_it_can_be_made_again(world):
     path = folder / "s.json"
     path.write_text(text)
     ok = gaufre(folder, "audit", "--statement", path)
-    assert "the statement is what these rows" in ok
+    assert "the statement is what these rows" in ok and "the contract's text is that of the store" in ok
+    other = gaufre(folder, "audit", "--statement", path, "--accounts", folder / "other.db", ok=False)
+    assert "acme" in other or "versions" in other
     # What is written later changes the month, and not the statement that was made before.
     ledger.request(at("2026-03-05") * US, "acme", "acme", "a", 2, 100, 10 ** 9, 5)
     ledger.power("fra1", at("2026-03-01") * US, at("2026-03-20") * US, [0] * 8, "customer")
@@ -451,6 +453,17 @@ def test_it_can_be_made_again(world):
         change(changed)
         path.write_text(json.dumps(changed))
         assert "differs" in gaufre(folder, "audit", "--statement", path, ok=False)
+    # A statement of another text comes to itself, and is not that of the store.
+    changed = json.loads(text)
+    changed["versions"][0]["text"] += "# longer"
+    changed["versions"][0]["sha256"] = hashlib.sha256(changed["versions"][0]["text"].encode()).hexdigest()
+    path.write_text(json.dumps(changed))
+    assert "version 1 of the contract is not what the store has" in gaufre(folder, "audit", "--statement", path, ok=False)
+    (folder / "accounts.db").rename(folder / "away.db")
+    done = subprocess.run([find_gaufre(), "audit", "--statement", path], capture_output=True, text=True, env={**os.environ, "GAUFRE_HOME": str(folder)},
+                          check=True)
+    assert "compared with nothing: there is no store here" in done.stderr and not (folder / "accounts.db").exists()
+    (folder / "away.db").rename(folder / "accounts.db")
     for broken in ("{}", "[", "", json.dumps({**s, "format": 2}), json.dumps({**s, "versions": []}), json.dumps({**s, "from_s": -1}),
                    json.dumps({**s, "versions": [{**s["versions"][0], "text": "nonsense"}]}), json.dumps({**s, "made_s": 5})):
         path.write_text(broken)
