@@ -376,6 +376,11 @@ void books_stats(const struct books *b, int64_t *ret_written, int64_t *ret_pendi
     *ret_failures = atomic_load(&b->n_failures);
 }
 
+void books_log_state(const struct books *b, struct books_log *ret)
+{
+    ledger_log_state(b->ledger, ret);
+}
+
 int64_t books_in_journal(const struct books *b)
 {
     return atomic_load(&b->n_waiting);

@@ -119,6 +119,13 @@ int64_t books_step(struct books *b, int64_t now_us);
 /* [any] Rows that are on the disk, those that are not yet; and how many writes failed. */
 void books_stats(const struct books *b, int64_t *ret_written, int64_t *ret_pending,
                  int64_t *ret_failures);
+/* [any] The log of answers as the books thread saw it last. */
+struct books_log {
+    int64_t entries; /* under a signed head; 0: there is none, or no key */
+    int64_t heads;   /* signed by this process */
+    int64_t head_s;  /* when the newest of the entries ended */
+};
+void books_log_state(const struct books *b, struct books_log *ret);
 int64_t books_in_journal(const struct books *b); /* [any] of those written, not in the database */
 /* [any] When the oldest row that is not in the database came to the books thread, by the clock that
  * books_step is told; 0: all are there. */

@@ -1,5 +1,6 @@
 #include "books/ledger.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,7 @@ struct ledger {
     int64_t tree_was;        /* its size when the commit began */
     struct tree_key key;     /* signs its heads */
     int has_key;
+    _Atomic int64_t log_entries, log_heads, log_head_s; /* struct books_log */
     struct posting account[SUMS_MAX]; /* of the rows of a commit that is being made */
     struct books_balance balance[SUMS_MAX];
     int n_accounts, n_balances;
@@ -306,6 +308,16 @@ static int save_tree(struct ledger *l, struct err *e)
     return ledger_tree_save(l->db, &l->tree, l->has_key ? &l->key : NULL, e);
 }
 
+/* The log after a commit. */
+static void see_log(struct ledger *l)
+{
+    if (!l->has_key || l->tree.tree.size <= atomic_load(&l->log_entries))
+        return;
+    atomic_store(&l->log_entries, l->tree.tree.size);
+    atomic_store(&l->log_head_s, l->tree.at_us / 1000000);
+    atomic_fetch_add(&l->log_heads, 1);
+}
+
 /* End the transaction: with all of it, or where r is not 0 with nothing. */
 static int finish(struct ledger *l, int r, struct err *e)
 {
@@ -315,10 +327,21 @@ static int finish(struct ledger *l, int r, struct err *e)
         r = write_balances(l, e);
     if (!r && l->tree.tree.size != l->tree_was)
         r = save_tree(l, e);
-    if (!r)
-        return sql_commit(l->db, e);
+    if (!r) {
+        r = sql_commit(l->db, e);
+        if (!r)
+            see_log(l);
+        return r;
+    }
     sql_rollback(l->db);
     return r;
+}
+
+void ledger_log_state(const struct ledger *l, struct books_log *ret)
+{
+    *ret = (struct books_log){.entries = atomic_load(&l->log_entries),
+                              .heads = atomic_load(&l->log_heads),
+                              .head_s = atomic_load(&l->log_head_s)};
 }
 
 int ledger_write(struct ledger *l, struct books_row *const *rows, int n)

@@ -18,6 +18,9 @@ int ledger_hurry(struct ledger *l, struct err *e);
  * that none covers. The key is copied. 0, ERR_IO, ERR_AGAIN. */
 struct tree_key;
 int ledger_sign_with(struct ledger *l, const struct tree_key *key, struct err *e);
+/* [any] The log of answers as this process saw it last; zeroed before the first commit. */
+struct books_log;
+void ledger_log_state(const struct ledger *l, struct books_log *ret);
 /* All rows in one transaction: 0, or -1 and none of them, for ledger_failure to explain. A row
  * that is there already was written by an attempt that only seemed to fail; another row of the same
  * id is not written, and logged. */

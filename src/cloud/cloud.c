@@ -798,6 +798,7 @@ void cloud_stats(struct cloud *c, struct cloud_stats *ret)
     if (c->books) {
         books_stats(c->books, &ret->rows_written, &ret->rows_pending, &ret->write_failures);
         ret->rows_in_journal = books_in_journal(c->books);
+        books_log_state(c->books, &ret->log);
         ret->oldest_row_us = books_oldest_us(c->books);
     }
 }

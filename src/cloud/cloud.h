@@ -585,6 +585,7 @@ struct cloud_stats {
     char currency[4]; /* of the cloud; "": it has none */
     int64_t rows_written, rows_pending, rows_in_journal, write_failures; /* see books_stats */
     int64_t oldest_row_us;                                               /* see books_oldest_us */
+    struct books_log log;
     int64_t refused_auth, refused_requests, refused_tokens, refused_concurrency, refused_queue;
     int64_t refused_budget, refused_borrow;
     int64_t exceeded[EXCEEDS];     /* of those refused for tokens: served all the same, and how */

@@ -2,7 +2,7 @@
 
 #include "cloud/cloud.h"
 
-enum { M_RATE, M_INSIDE, M_REQUESTS, M_TOKENS, N_ROWS };
+enum { M_RATE, M_INSIDE, M_REQUESTS, M_TOKENS, M_LOG_ENTRIES, M_LOG_HEADS, M_LOG_HEAD_AT, N_ROWS };
 
 static const struct metric_def defs[N_ROWS + 1] = {
     [M_RATE] =
@@ -32,6 +32,24 @@ static const struct metric_def defs[N_ROWS + 1] = {
          {"contract", "use"},
          NULL,
          0},
+    [M_LOG_ENTRIES] = {"gaufre_receipts_entries",
+                       METRIC_GAUGE,
+                       "Entries of the log of answers under a signed head.",
+                       {NULL},
+                       NULL,
+                       0},
+    [M_LOG_HEADS] = {"gaufre_receipts_heads_total",
+                     METRIC_COUNTER,
+                     "Heads of the log that this server signed.",
+                     {NULL},
+                     NULL,
+                     0},
+    [M_LOG_HEAD_AT] = {"gaufre_receipts_head_timestamp_seconds",
+                       METRIC_GAUGE,
+                       "When the newest answer under a signed head ended, Unix time.",
+                       {NULL},
+                       NULL,
+                       0},
 };
 
 int meter_contracts_row(int i, const struct metric_def **ret)
@@ -44,13 +62,26 @@ int meter_contracts_row(int i, const struct metric_def **ret)
 
 struct metric_set *meter_contracts_new(void)
 {
-    return metric_set_new(defs, METER_CONTRACTS_MAX * 8);
+    return metric_set_new(defs, METER_CONTRACTS_MAX * 8 + 3);
 }
 
 static void put(struct metric_set *s, int i_def, const struct cloud_contract_view *v,
                 const char *label, int64_t n)
 {
     metric_put(metric_get(s, i_def, v->name, label, NULL), n);
+}
+
+/* The log of answers, where it has heads. */
+static void put_log(struct metric_set *s, struct cloud *cloud)
+{
+    struct cloud_stats now;
+
+    cloud_stats(cloud, &now);
+    if (!now.log.entries)
+        return;
+    metric_put(metric_get(s, M_LOG_ENTRIES, NULL, NULL, NULL), now.log.entries);
+    metric_put(metric_get(s, M_LOG_HEADS, NULL, NULL, NULL), now.log.heads);
+    metric_put(metric_get(s, M_LOG_HEAD_AT, NULL, NULL, NULL), now.log.head_s);
 }
 
 int meter_contracts_write(struct metric_set *s, struct cloud *cloud, struct buf *out)
@@ -69,5 +100,6 @@ int meter_contracts_write(struct metric_set *s, struct cloud *cloud, struct buf 
         put(s, M_TOKENS, &v, "borrowed", v.tokens_borrowed);
         put(s, M_TOKENS, &v, "lent", v.tokens_lent);
     }
+    put_log(s, cloud);
     return metric_write(s, out);
 }

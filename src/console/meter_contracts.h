@@ -1,5 +1,6 @@
-/* Metrics of contracts in admission (docs/contracts.md): a table and series of their own, which the
- * text of /metrics has behind those of meter.h. Limit: the first METER_CONTRACTS_MAX contracts. */
+/* Metrics of contracts in admission (docs/contracts.md) and of the log of answers
+ * (docs/receipts.md): a table and series of their own, which the text of /metrics has behind those
+ * of meter.h. Limit: the first METER_CONTRACTS_MAX contracts. */
 #ifndef CONSOLE_METER_CONTRACTS_H
 #define CONSOLE_METER_CONTRACTS_H
 

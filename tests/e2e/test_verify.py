@@ -107,6 +107,8 @@ def test_each_answer_has_a_receipt(door, tmp_path):
         path = write(tmp_path / f"{i}.json", found)
         assert f"request {request_id} of default, model m, 11 + 4 tokens" in good(server, "verify", "--key", key_of(server), path)
     assert server.request("GET", "/v1/receipts/req_unknown")[0] == 404
+    wait_for("entries told", lambda: server.metric("gaufre_receipts_entries") == 4)
+    assert 1 <= server.metric("gaufre_receipts_heads_total") <= 4 and server.metric("gaufre_receipts_head_timestamp_seconds") == record["at_us"] // 10 ** 6
     # What a verifier is told that is not so, is refused: by the entry, its salt, the path, the head.
     for change in (lambda r: r["record"].update(charge_nano=1), lambda r: r.update(tenant="other"), lambda r: r.update(index=2),
                    lambda r: r["head"].update(size=9), lambda r: r.update(salt="00" * 16), lambda r: r.update(more=1),
