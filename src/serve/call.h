@@ -221,6 +221,7 @@ struct call {
     struct buf out;
     const struct api_frame *frame; /* of its stream */
     int streaming, paused, cancelled;
+    int wants_leaf; /* of a stream, in a comment at its end */
     struct {
         int64_t at_us; /* of the last; 0: none */
         int32_t n_before, n_prefilled;
@@ -487,6 +488,9 @@ void call_watch_free(struct call *c);        /* with its call */
 /* call_end.c: io thread. */
 /* What its client is told of what was used so far; NULL: nothing. Until the next call. */
 const struct receipt *call_receipt(struct call *c, const struct usage *u);
+/* Behind the last event of a stream whose client asked for it: a comment with its leaf in the log
+ * of answers, no part of the answer. */
+void call_tell_leaf(struct call *c);
 void call_fail(struct call *c, const struct err *e); /* answer an error, wherever the call is */
 void call_reply(struct call *c, int status, const char *type, const void *body, size_t n);
 const char *call_site(const struct call *c); /* where it is served; "": no site */

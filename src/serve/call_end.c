@@ -57,11 +57,10 @@ const char *call_site(const struct call *c)
 static struct cloud_use use_of(struct call *c, const struct usage *u);
 static int tells_extras(const struct call *c);
 
-/* Its leaf in the log of answers, as it will be booked. */
-static int add_leaf(struct call *c, struct api_header *h)
+/* Its leaf in the log of answers, as it will be booked: 1; 0: it has none, or tells none. */
+static int find_leaf(struct call *c, char ret[BOOKS_HEX(TREE_HASH)])
 {
     struct cloud_use use;
-    char leaf[BOOKS_HEX(TREE_HASH)];
 
     if (!c->n_sent || call_replay_of(c) || c->ticket.i_tenant < 0 || call_store_is_free(c) ||
         !tells_extras(c))
@@ -69,10 +68,34 @@ static int add_leaf(struct call *c, struct api_header *h)
     use = use_of(c, &c->usage);
     use.status = 200;
     use.evidence = call_proof_end(c);
-    if (!cloud_leaf(c->s->cloud, &c->ticket, &use, leaf))
+    return cloud_leaf(c->s->cloud, &c->ticket, &use, ret);
+}
+
+static int add_leaf(struct call *c, struct api_header *h)
+{
+    char leaf[BOOKS_HEX(TREE_HASH)];
+
+    if (!find_leaf(c, leaf))
         return 0;
     set(h, "x-gaufre-receipt", leaf);
     return 1;
+}
+
+void call_tell_leaf(struct call *c)
+{
+    char leaf[BOOKS_HEX(TREE_HASH)];
+    struct buf out;
+
+    for (int32_t i = 0; i < c->n_sent; i++) {
+        if (c->jobs[i].state == JOB_OUT) /* what it comes to is not known yet */
+            return;
+    }
+    if (!c->wants_leaf || c->n_sent != c->n_jobs || !find_leaf(c, leaf))
+        return;
+    buf_init(&out, 128);
+    if (!buf_addf(&out, ": x-gaufre-receipt %s%s", leaf, c->frame->end))
+        net_stream_write(c->x, out.data, out.len);
+    buf_done(&out);
 }
 
 static int call_headers(struct call *c, struct api_header *h, int max)

@@ -276,6 +276,7 @@ static void finish(struct call *c)
         call_replay_note(c, c->out.data, c->out.len); /* before its client can ask again */
         call_replay_keep(c);
         call_flush(c);
+        call_tell_leaf(c);
         c->x = NULL;
         c->state = CALL_OVER;
         net_stream_end(x);

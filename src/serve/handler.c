@@ -472,6 +472,7 @@ void handler_body(void *ctx, struct net_exchange *x, int code)
     c->n_body = c->body.len;
     call_replay_want(c, http_field(h, "idempotency-key"));
     call_store_want(c, http_field(h, "x-gaufre-store"));
+    c->wants_leaf = !strcmp(or_empty(http_field(h, "x-gaufre-receipt")), "stream");
     if (c->endpoint->administer) {
         snprintf(c->admin.request, sizeof c->admin.request, "%s",
                  or_empty(http_field(h, "idempotency-key")));

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import threading
 
+import openai
 import pytest
 
 from finding import find_gaufre
@@ -117,6 +118,24 @@ def test_each_answer_has_a_receipt(door, tmp_path):
         change(wrong)
         assert "wrong.json" in bad(server, "verify", write(tmp_path / "wrong.json", wrong))
     assert "another key" in bad(server, "verify", "--key", "00" * 32, path)
+
+
+def test_a_stream_tells_its_leaf_to_who_asks(door, tmp_path):
+    server = door()
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
+    for asked in ({}, {"x-gaufre-receipt": "stream"}, {"x-gaufre-receipt": "stream"}):
+        status, heads, text = server.request("POST", "/v1/chat/completions", body, headers=asked)
+        events = text.decode().strip().split("\n\n")
+        assert status == 200 and "data: [DONE]" in events
+        comments = [x for x in events if x.startswith(": x-gaufre-receipt ")]
+        assert len(comments) == bool(asked)
+        if asked:
+            assert events[-2:] == ["data: [DONE]", f": x-gaufre-receipt {receipt(server, heads['x-request-id'])['leaf']}"]
+    # OpenAI's client reads on past it.
+    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="x", max_retries=0)
+    for _ in range(3):
+        got = list(client.chat.completions.create(model="m", messages=body["messages"], stream=True, extra_headers={"x-gaufre-receipt": "stream"}))
+        assert got[-1].choices[0].finish_reason == "stop" or got[-1].usage
 
 
 def test_a_receipt_is_its_tenants(door, tmp_path):
