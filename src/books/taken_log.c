@@ -260,19 +260,19 @@ int taken_log_each(const char *where, const struct taken_query *q,
 int taken_log_end(const char *where, int64_t known_s, int64_t *ret_seq, int64_t *ret_until_us,
                   int64_t *ret_first_us, struct err *e)
 {
+    const struct sql_value known = SQL_NUMBER(known_s);
     const struct {
         const char *query;
+        int n;
         int64_t *to;
-    } ask[] = {
-        {"SELECT coalesce(max(seq), 0) FROM taken WHERE at_us / 1000000 <= $1", ret_seq},
-        {"SELECT coalesce(max(until_us), 0) FROM taken WHERE $1 >= 0", ret_until_us},
-        {"SELECT coalesce(min(from_us), 0) FROM power WHERE cause = '' AND $1 >= 0", ret_first_us}};
-    const struct sql_value known = SQL_NUMBER(known_s);
+    } ask[] = {{"SELECT coalesce(max(seq), 0) FROM taken WHERE at_us / 1000000 <= $1", 1, ret_seq},
+               {"SELECT coalesce(max(until_us), 0) FROM taken", 0, ret_until_us},
+               {"SELECT coalesce(min(from_us), 0) FROM power WHERE cause = ''", 0, ret_first_us}};
     struct sql *db = NULL;
     int r = ledger_file_open(&db, where, 1, e);
 
     for (size_t i = 0; !r && i < sizeof ask / sizeof *ask; i++)
-        r = sql_each(db, ask[i].query, &known, 1, take_number, ask[i].to, e);
+        r = sql_each(db, ask[i].query, &known, ask[i].n, take_number, ask[i].to, e);
     sql_close(db);
     return r;
 }
