@@ -1,4 +1,6 @@
 """Idle nodes of a site are lent to Slurm, and come back when the site has work: with a real Slurm."""
+import fcntl
+import os
 import subprocess
 import threading
 
@@ -19,11 +21,13 @@ def slurm(tmp_path):
     why = slurm_cluster.missing()
     if why:
         pytest.skip(why)
-    s = slurm_cluster.Slurm(tmp_path)
-    try:
-        yield s.start()
-    finally:
-        s.stop()
+    with open(f"/tmp/gaufre-test-slurm-{os.geteuid()}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one on a host at a time: two would not get along
+        s = slurm_cluster.Slurm(tmp_path)
+        try:
+            yield s.start()
+        finally:
+            s.stop()
 
 
 def sites(slurm, more=TIMES):  # noqa: F811
