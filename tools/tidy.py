@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 ROOMS = ["base", "job", "kern", "policy", "text", "net", "api", "hub", "engine", "books", "cloud", "console", "serve",
-         "plan", "cmd"]
+         "plan", "demo", "cmd"]
 
 # Who may include whom: "room" allows every header of it, "room*" only its doors.
 ALLOWED = {
@@ -28,6 +28,7 @@ ALLOWED = {
     "console": ["base", "job", "policy", "net", "api*", "cloud*", "books*"],
     "serve": ["base", "job", "policy", "net", "api*", "cloud*", "engine*", "console*"],
     "plan": ["base", "job", "policy"],
+    "demo": ["base", "net*"],
     "cmd": ["base", "job"] + [room + "*" for room in ROOMS if room not in ("base", "job", "cmd")],
 }
 # Rooms that only decide: what their files include, and what that includes, is one of these headers

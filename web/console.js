@@ -6,6 +6,7 @@ import { h, field, say, set_text, toast } from './console_dom.js';
 import { mount_theme } from './theme_button.js';
 import { single_keys } from './help.js';
 import { Live } from './console_live.js';
+import { learn } from './simulated.js';
 import * as overview from './console_overview.js';
 import * as requests from './console_requests.js';
 import * as tenants from './console_tenants.js';
@@ -95,7 +96,10 @@ function on_key(e) {
 async function start() {
     mount_theme();
     $('nav').append(...VIEWS.map(([id, title]) => h('a', { id: `nav-${id}`, href: `#/${id}` }, title)));
-    live = new Live($('live-state'), (s) => view?.update(s, live.samples));
+    live = new Live($('live-state'), (s) => {
+        learn(s, $('simulated'));
+        view?.update(s, live.samples);
+    });
     api.configure({ on_over: (why) => { if (is_in) show_out(`You are not in any more. ${why}`); } });
     addEventListener('hashchange', route);
     addEventListener('keydown', on_key);

@@ -4,6 +4,7 @@
 import * as api from './console_api.js';
 import { h, card, field, meter, new_meter, number, set_chip, set_text, Table } from './console_dom.js';
 import { Settlement } from './settlement.js';
+import { is_simulated, now_ms } from './simulated.js';
 import { day_ms, day_text, TrancheTimeline } from './tranche_timeline.js';
 
 const EVERY_MS = 5000;
@@ -67,7 +68,8 @@ export function mount(root) {
     const figures = new Figures(), line = new TrancheTimeline(), settlement = new Settlement();
     const contracts = contracts_table(), tranches = tranches_table(), shares = shares_table(), admission = admission_table();
     let counted = new Map(), counted_ms = 0, asked_ms = 0;
-    const day = h('input', { type: 'date', value: day_text(Date.now()) });
+    const day = h('input', { type: 'date', value: day_text(now_ms()), onchange: () => { chosen = true; load(); } });
+    let chosen = false; // else it goes with the clock
     const body = h('div.co-stack', { hidden: true }, figures.el, card('In admission', h('p.eg-note', null, 'What it used is counted since this server started.'), admission.el), card('Timeline', line.el, tranches.el), card('Contracts', contracts.el), settlement.el, card('Concentration', shares.el));
     let asked = 0, closed = false;
 
@@ -81,6 +83,7 @@ export function mount(root) {
 
     async function load() {
         asked_ms = performance.now();
+        if (!chosen && is_simulated()) day.value = day_text(now_ms());
         const mine = ++asked, q = day.value ? `?as_of=${day.value}` : '';
         try {
             const [list, report] = await Promise.all([api.json(`/contracts${q}`), api.json(`/obligations${q}`)]);
@@ -103,7 +106,6 @@ export function mount(root) {
         }
     }
 
-    day.addEventListener('change', load);
     root.replaceChildren(h('div.eg', null, h('div.co-top', null, h('h1.co-title', null, 'Contracts'), h('form.co-form', { onsubmit: (e) => { e.preventDefault(); load(); } },
         field('contracts-day', 'As known on', day))), note, body));
     load();

@@ -55,9 +55,10 @@ export class Live {
         this.last = s;
         this.seen_ms = performance.now();
         this.why = '';
-        this.samples.push({ t: s.time, generated: s.rates?.completion_tokens_per_s ?? null, prompt: s.rates?.prompt_tokens_per_s ?? null,
+        const t = s.simulated ? s.uptime_s : s.time; // plots are of real seconds
+        this.samples.push({ t, generated: s.rates?.completion_tokens_per_s ?? null, prompt: s.rates?.prompt_tokens_per_s ?? null,
             requests: s.rates?.requests_per_s ?? null, running: s.tiers.reduce((n, x) => n + x.running, 0), waiting: s.tiers.reduce((n, x) => n + x.waiting, 0) });
-        while (this.samples[0].t < s.time - KEPT_S) this.samples.shift();
+        while (this.samples[0].t < t - KEPT_S) this.samples.shift();
         this.tell();
         this.on_state(s);
     }

@@ -3,10 +3,12 @@
 
 import * as api from './console_api.js';
 import { PowerHours } from './power_hours.js';
+import { is_simulated } from './simulated.js';
 import { SiteMap } from './site_map.js';
 import { ask_form, h, card, field, meter, new_meter, number, say, set_chip, set_text, Table } from './console_dom.js';
 
 const EVERY_MS = 5000;
+const SIMULATED_MS = 1500; // days pass in seconds
 const STATES = ['planned', 'commissioning', 'acceptance', 'active', 'derated', 'draining', 'offline', 'closed'];
 const TONES = { active: 'ok', derated: 'warn', draining: 'warn', offline: 'bad', closed: 'bad' };
 
@@ -147,7 +149,7 @@ export function mount(root) {
             now_ms = performance.now();
             here.update(s);
             show();
-            if (performance.now() - asked_ms >= EVERY_MS) load();
+            if (performance.now() - asked_ms >= (is_simulated() ? SIMULATED_MS : EVERY_MS)) load();
         },
         close() {
             closed = true;

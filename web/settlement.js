@@ -2,6 +2,7 @@
  * that may take long. */
 
 import * as api from './console_api.js';
+import { is_simulated, now_ms } from './simulated.js';
 import { card, field, h, set_text, Table } from './console_dom.js';
 
 const JOULES_A_MWH = 3.6e9;
@@ -18,7 +19,7 @@ const lines_table = () => new Table('Settlement', [{ name: 'Line', person: (l) =
 export class Settlement {
     constructor() {
         this.contract = h('select', null);
-        this.month = h('input', { type: 'month', value: new Date().toISOString().slice(0, 7) });
+        this.month = h('input', { type: 'month', value: new Date(now_ms()).toISOString().slice(0, 7) });
         this.button = h('button.primary', { type: 'submit' }, 'Settle');
         this.note = h('p.eg-note', { role: 'status' });
         this.table = lines_table();
@@ -29,6 +30,7 @@ export class Settlement {
     }
 
     update(names) {
+        if (is_simulated() && document.activeElement !== this.month) this.month.value = new Date(now_ms()).toISOString().slice(0, 7);
         const now = Array.from(this.contract.options, (o) => o.value);
         if (now.join('\n') === names.join('\n')) return;
         const chosen = this.contract.value;

@@ -24,7 +24,7 @@ static int add_piece(void *arg, const struct power_entry *r)
 {
     struct reading *x = arg;
 
-    if (r->piece.from_us >= x->first_us) /* it is within its hour: a piece is of one minute */
+    if (r->piece.from_us >= x->first_us) /* a piece is within its hour */
         power_sum_add(&hour_of(x, r->piece.from_us)->sum, &r->piece);
     return 0;
 }

@@ -133,7 +133,7 @@ static int take_number(void *arg, const struct sql_row *s)
 
 static int is_written(struct sql *db, const struct power_entry *r, int *ret, struct err *e)
 {
-    const struct sql_value v[] = {SQL_TEXT(r->place), SQL_NUMBER(r->piece.from_us - MINUTE_US),
+    const struct sql_value v[] = {SQL_TEXT(r->place), SQL_NUMBER(r->piece.from_us - POWER_HOUR_US),
                                   SQL_NUMBER(r->piece.until_us), SQL_NUMBER(r->piece.from_us)};
     int64_t n = 0;
     int code = *r->cause ? 0
@@ -255,10 +255,10 @@ static int take_row(void *arg, const struct sql_row *s)
 int power_log_each(const char *where, const struct power_query *q,
                    int (*row)(void *arg, const struct power_entry *r), void *arg, struct err *e)
 {
-    const struct sql_value v[] = {SQL_NUMBER(q->until_us), SQL_NUMBER(q->from_us),
-                                  SQL_NUMBER(q->what == POWER_NOTES ? 0 : q->from_us - MINUTE_US),
-                                  SQL_NUMBER(q->upto_seq ? q->upto_seq : INT64_MAX),
-                                  SQL_TEXT(q->place)};
+    const struct sql_value v[] = {
+        SQL_NUMBER(q->until_us), SQL_NUMBER(q->from_us),
+        SQL_NUMBER(q->what == POWER_NOTES ? 0 : q->from_us - POWER_HOUR_US),
+        SQL_NUMBER(q->upto_seq ? q->upto_seq : INT64_MAX), SQL_TEXT(q->place)};
     struct reading x = {where, row, arg, e};
     struct sql *db = NULL;
     char sql[800];

@@ -13,7 +13,7 @@
 #include "cloud/contract_file.h"
 
 #define GAP_US    INT64_C(10000000) /* what was not looked at for so long is not known */
-#define MINUTE_US INT64_C(60000000)
+#define DAY_US    INT64_C(86400000000)
 #define QUARTER_S 900 /* days begin at such moments in every zone */
 
 /* A site, and the piece of time in which it is being watched. */
@@ -37,7 +37,9 @@ struct power_watch {
     const char *ledger;
     struct tree_key key; /* signs the log of power */
     int has_key;
-    int64_t wall_us; /* of this look */
+    int64_t piece_us, gap_us; /* how long a piece is at most, and what was not looked at */
+    int64_t border_us;        /* what is ready may change at its multiples */
+    int64_t wall_us;          /* of this look */
     struct site_view view[SITES_MAX];
     struct watched site[SITES_MAX];
     struct region region[SITES_MAX];
@@ -106,15 +108,15 @@ static void look_at(struct power_watch *w, struct watched *v, int64_t now_us)
 {
     int64_t ago = now_us - v->piece.until_us;
 
-    if (v->is_open && (ago < 0 || ago > GAP_US)) /* the clock was set, or nobody looked */
+    if (v->is_open && (ago < 0 || ago > w->gap_us)) /* the clock was set, or nobody looked */
         end_piece(w, v);
     while (v->is_open && now_us > v->piece.until_us) {
-        int64_t minute = power_piece_minute(&v->piece), to = minute < now_us ? minute : now_us;
+        int64_t end = power_piece_end(&v->piece, w->piece_us), to = end < now_us ? end : now_us;
         if (power_piece_add(&v->piece, &v->state, to))
             v->is_open = 0; /* watts that cannot be */
-        if (v->is_open && to == minute) {
+        if (v->is_open && to == end) {
             end_piece(w, v);
-            begin_piece(v, minute);
+            begin_piece(v, end);
         }
     }
     if (!v->is_open)
@@ -342,7 +344,7 @@ static void look(struct power_watch *w, int64_t now_us, int64_t wall_us)
 
     w->wall_us = wall_us;
     look_at_sites(w, wall_us);
-    if (wall_us / MINUTE_US == w->written_us / MINUTE_US && w->ready_s) {
+    if (wall_us / w->piece_us == w->written_us / w->piece_us && w->ready_s) {
         if (w->has_more)
             look_at_backstops(w, now_us);
         return;
@@ -354,19 +356,19 @@ static void look(struct power_watch *w, int64_t now_us, int64_t wall_us)
     look_at_backstops(w, now_us);
 }
 
-/* A look at the border of the minute first: what contracts have ready changes there, and no moment
- * of the minute is counted by what was ready before it. */
+/* A look at the border of the minute first (of a pretended day): what contracts have ready changes
+ * there, and no moment after it is counted by what was ready before it. */
 void power_watch_look(struct power_watch *w, int64_t now_us, int64_t wall_us)
 {
-    int64_t border = wall_us - wall_us % MINUTE_US, ago = wall_us - w->wall_us;
+    int64_t border = wall_us - wall_us % w->border_us, ago = wall_us - w->wall_us;
 
-    if (w->wall_us && w->wall_us < border && border < wall_us && ago <= GAP_US)
+    if (w->wall_us && w->wall_us < border && border < wall_us && ago <= w->gap_us)
         look(w, now_us, border);
     look(w, now_us, wall_us);
 }
 
 int power_watch_open(struct power_watch **ret, struct cloud *c, const char *ledger,
-                     const struct tree_key *key, struct err *e)
+                     const struct tree_key *key, int64_t pace, struct err *e)
 {
     struct power_watch *w = calloc(1, sizeof *w);
 
@@ -381,6 +383,9 @@ int power_watch_open(struct power_watch **ret, struct cloud *c, const char *ledg
     w->has_key = key != NULL;
     if (key)
         w->key = *key;
+    w->piece_us = pace > 1 ? POWER_HOUR_US : POWER_PIECE_US;
+    w->border_us = pace > 1 ? DAY_US : POWER_PIECE_US;
+    w->gap_us = GAP_US * pace;
     *ret = w;
     return 0;
 }

@@ -13,9 +13,10 @@
 struct power_watch;
 
 /* Of a cloud with this ledger; both outlive it. key: signs the log of power; NULL: it has no heads.
- * ERR_NOMEM. */
+ * `pace`: of the wall clock (base/clock.h); where it is pretended, a piece is of an hour and not of
+ * a minute. ERR_NOMEM. */
 int power_watch_open(struct power_watch **ret, struct cloud *c, const char *ledger,
-                     const struct tree_key *key, struct err *e);
+                     const struct tree_key *key, int64_t pace, struct err *e);
 /* Look at all sites: they have been as they are now since the last look. wall_us: of the wall
  * clock, by which rows are kept. */
 void power_watch_look(struct power_watch *w, int64_t now_us, int64_t wall_us);

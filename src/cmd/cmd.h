@@ -64,6 +64,7 @@ extern const struct cmd cmd_bench;
 extern const struct cmd cmd_bill;
 extern const struct cmd cmd_completion;
 extern const struct cmd cmd_contract;
+extern const struct cmd cmd_demo;
 extern const struct cmd cmd_energy;
 extern const struct cmd cmd_doctor;
 extern const struct cmd cmd_drain;

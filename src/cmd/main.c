@@ -13,6 +13,7 @@
 /* clang-format off */
 const struct cmd *const cmd_table[] = {
     &cmd_run,
+    &cmd_demo,
     &cmd_serve,
     &cmd_upgrade,
     &cmd_drain,

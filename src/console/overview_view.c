@@ -302,6 +302,13 @@ static void put_server(const struct watch *w, uint64_t seq, struct buf *b)
     json_member_real(b, "time", (double)(clock_wall_us() / 1000) / 1e3, 3);
     json_member_real(b, "uptime_s", (double)(w->now_us - c->opened_us) / 1e6, 1);
     json_member_text(b, "version", GAUFRE_VERSION);
+    if (clock_pace() == 1) {
+        json_member_null(b, "simulated");
+    } else {
+        json_open(b, "simulated", '{');
+        json_member_int(b, "pace", clock_pace());
+        close(b, '}');
+    }
     json_member_int(b, "generation", atomic_load(&c->generation));
     json_open(b, "memory", '{');
     json_member_int(b, "resident", (int64_t)sysmem_resident());

@@ -67,7 +67,7 @@ struct upstream_handler {
 };
 
 struct upstream_ask {
-    const char *method, *path; /* "POST" or "GET"; "/chat/completions" */
+    const char *method, *path; /* "POST", "PATCH" or "GET"; "/chat/completions" */
     const struct upstream_header *header;
     int n_header;
     const char *body; /* must stay until on_end or the cancel */

@@ -111,8 +111,9 @@ static int is_ours(const char *name)
 
 static int check_ask(const struct upstream_ask *a, struct err *e)
 {
-    if (strcmp(a->method, "POST") && (strcmp(a->method, "GET") || a->n_body))
-        return err_set(e, ERR_ARG, "A service is asked by GET or POST");
+    if (strcmp(a->method, "POST") && strcmp(a->method, "PATCH") &&
+        (strcmp(a->method, "GET") || a->n_body))
+        return err_set(e, ERR_ARG, "A service is asked by GET, POST or PATCH");
     if (!path_is_ok(a->path))
         return err_set(e, ERR_ARG, "The path of a request has bytes that do not belong in one");
     if (a->n_header > UPSTREAM_HEADERS_MAX)

@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#define MINUTE_US INT64_C(60000000)
-
 /* ---- causes ---------------------------------------------------------------------------------- */
 
 static const char *const names[POWER_CAUSES] = {[POWER_ENVIRONMENT] = "environment",
@@ -53,9 +51,9 @@ void power_piece_begin(struct power_piece *p, int64_t at_us)
     *p = (struct power_piece){.from_us = at_us, .until_us = at_us};
 }
 
-int64_t power_piece_minute(const struct power_piece *p)
+int64_t power_piece_end(const struct power_piece *p, int64_t span_us)
 {
-    return (p->from_us / MINUTE_US + 1) * MINUTE_US;
+    return (p->from_us / span_us + 1) * span_us;
 }
 
 static int watts_ok(int64_t w)
@@ -63,13 +61,21 @@ static int watts_ok(int64_t w)
     return w >= 0 && w <= POWER_PIECE_WATTS;
 }
 
+/* Is there room for that much more? */
+static int fits(int64_t uj, int64_t watts, int64_t us)
+{
+    return uj + (power_uj)watts * us <= POWER_PIECE_UJ;
+}
+
 int power_piece_add(struct power_piece *p, const struct power_state *s, int64_t until_us)
 {
     int64_t us = until_us - p->until_us, rest, held = s->encumbered_w;
 
-    if (p->from_us < 0 || us <= 0 || until_us > power_piece_minute(p) ||
+    if (p->from_us < 0 || us <= 0 || until_us > power_piece_end(p, POWER_HOUR_US) ||
         !watts_ok(s->contracted_w) || !watts_ok(s->energised_w) || !watts_ok(held) ||
-        !watts_ok(s->ready_w) || s->factor_ppm < 0 || s->factor_ppm > POWER_PPM)
+        !watts_ok(s->ready_w) || s->factor_ppm < 0 || s->factor_ppm > POWER_PPM ||
+        !fits(p->contracted_uj, s->contracted_w, us) ||
+        !fits(p->energised_uj, s->energised_w, us) || !fits(p->ready_uj, s->ready_w, us))
         return -1;
     held = held < s->energised_w ? held : s->energised_w;
     rest = (s->energised_w - held) * us;
@@ -124,8 +130,8 @@ int64_t power_piece_usable(const struct power_piece *p)
 int power_piece_ok(const struct power_piece *p)
 {
     int64_t us = p->until_us - p->from_us;
-    power_uj most = (power_uj)POWER_PIECE_WATTS * us;
-    int is_ok = p->from_us >= 0 && us > 0 && p->until_us <= power_piece_minute(p) &&
+    power_uj most = us < POWER_PIECE_US ? (power_uj)POWER_PIECE_WATTS * us : POWER_PIECE_UJ;
+    int is_ok = p->from_us >= 0 && us > 0 && p->until_us <= power_piece_end(p, POWER_HOUR_US) &&
                 p->contracted_uj >= 0 && p->contracted_uj <= most && p->energised_uj >= 0 &&
                 p->energised_uj <= most && p->encumbered_uj >= 0 && p->ready_uj >= 0 &&
                 p->ready_uj <= most;

@@ -22,8 +22,9 @@
 #include <stdint.h>
 
 #define POWER_PIECE_WATTS INT64_C(100000000000)
-#define POWER_PIECE_US    INT64_C(60000000) /* a piece is at most so long, and within one minute */
-#define POWER_HOUR_US     INT64_C(3600000000)
+#define POWER_PIECE_US    INT64_C(60000000)   /* a piece is of one minute, or less */
+#define POWER_HOUR_US     INT64_C(3600000000) /* in a demonstration, of one hour or less */
+#define POWER_PIECE_UJ    (POWER_PIECE_WATTS * POWER_PIECE_US) /* no energy of it is more */
 #define POWER_PPM         1000000
 
 /* An energy that may pass what an int64_t holds: of a large site for more than an hour. */
@@ -65,10 +66,11 @@ struct power_piece {
 };
 void power_piece_begin(struct power_piece *p, int64_t at_us);
 /* It was so from the end of the piece until then, which becomes its end. 0, or -1 and nothing is
- * added: that is not later, it would pass the minute in which the piece began, or watts are out of
+ * added: that is not later, it would pass the hour in which the piece began, or watts are out of
  * bounds. */
 int power_piece_add(struct power_piece *p, const struct power_state *s, int64_t until_us);
-int64_t power_piece_minute(const struct power_piece *p); /* the end of the minute it began in */
+/* The end of the span in which it began, POWER_PIECE_US or POWER_HOUR_US. */
+int64_t power_piece_end(const struct power_piece *p, int64_t span_us);
 /* The part of a piece that is within [from_us, until_us), in proportion to time, each energy
  * rounded down. 0, or -1: none of it is. */
 int power_piece_cut(const struct power_piece *p, int64_t from_us, int64_t until_us,

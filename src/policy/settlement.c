@@ -3,7 +3,7 @@
 #include <string.h>
 
 #define SECOND_US  INT64_C(1000000)
-#define WEIGHT_MAX (POWER_PIECE_WATTS * POWER_PIECE_US)
+#define WEIGHT_MAX POWER_PIECE_UJ
 
 const char *settlement_kind_name(enum settlement_kind k)
 {

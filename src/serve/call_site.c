@@ -221,7 +221,7 @@ static json_t *site_json(struct cloud *c, const struct site_view *v)
     const struct site_terms *t = v->terms;
     json_t *j = json_pack(
         "{s:s, s:s, s:o, s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:b, s:{s:o, s:o, s:o}, s:s, s:i, "
-        "s:i, s:i, s:i, s:I, s:o, s:I, s:o}",
+        "s:i, s:i, s:i, s:I, s:o, s:I, s:o, s:b}",
         "object", "site", "name", t->name, "region", text_or_null(t->region), "generally_available",
         !t->n_tenants, "dedicated_to", names_of(t->tenants, t->n_tenants), "testers",
         names_of(t->testers, t->n_testers), "state", lifecycle_name(v->state), "capacity_factor",
@@ -232,7 +232,8 @@ static json_t *site_json(struct cloud *c, const struct site_view *v)
         "error", text_or_null(v->why_carbon), "time_zone", t->time_zone ? t->time_zone : "UTC",
         "suppliers", v->n_suppliers, "running", v->n_running, "waiting", v->n_waiting, "places",
         v->n_places, "requests", (json_int_t)v->n_requests, "energy", used_of(v),
-        "requests_unmetered", (json_int_t)v->n_unmetered, "sensors", sensors_of(c, t->name));
+        "requests_unmetered", (json_int_t)v->n_unmetered, "sensors", sensors_of(c, t->name),
+        "simulated", clock_pace() > 1);
 
     if (j) {
         add_power(v, j);

@@ -8,9 +8,11 @@
 
 #include "base/clock.h"
 #include "cloud/power_watch.h"
+#include "policy/power_hours.h"
 #include "serve/server.h"
 
 #define LOOK_MS 250
+#define LOOK_US (POWER_HOUR_US * 8) /* so much of a pretended day passes at most between looks */
 
 struct power_thread {
     struct power_watch *watch;
@@ -19,6 +21,13 @@ struct power_thread {
     pthread_cond_t wake;
     int stop, has_thread;
 };
+
+static int64_t look_us(void)
+{
+    int64_t us = LOOK_MS * 1000;
+
+    return clock_pace() > 1 && us * clock_pace() > LOOK_US ? LOOK_US / clock_pace() : us;
+}
 
 static void *power_main(void *arg)
 {
@@ -31,7 +40,7 @@ static void *power_main(void *arg)
         pthread_mutex_unlock(&t->lock);
         power_watch_look(t->watch, clock_now_us(), clock_wall_us());
         clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += LOOK_MS * 1000000L;
+        until.tv_nsec += look_us() * 1000;
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
         pthread_mutex_lock(&t->lock);
@@ -62,7 +71,8 @@ static int open_watch(struct server *s, struct power_thread *t, struct err *e)
     if (is_signed)
         r = tree_key_open(&key, c->receipt_key, e);
     if (!r)
-        r = power_watch_open(&t->watch, s->cloud, c->ledger, is_signed ? &key : NULL, e);
+        r = power_watch_open(&t->watch, s->cloud, c->ledger, is_signed ? &key : NULL, clock_pace(),
+                             e);
     sodium_memzero(&key, sizeof key);
     return r;
 }

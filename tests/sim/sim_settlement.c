@@ -204,7 +204,7 @@ static void open_server(void)
 
     must(books_open(&books, "ledger.db", 0, &e), &e);
     must(cloud_open(&cloud, &config, &e), &e);
-    must(power_watch_open(&watch, cloud, "ledger.db", NULL, &e), &e);
+    must(power_watch_open(&watch, cloud, "ledger.db", NULL, 1, &e), &e);
     for (int i = 0; i < SITES; i++) {
         struct site_environment v = {.factor_ppm = (int32_t)site[i].sensors};
         cloud_tell_site_environment(cloud, place_name[i], &v);

@@ -26,7 +26,8 @@ static void a_piece(void **state)
 
     (void)state;
     power_piece_begin(&p, START + 20 * SECOND);
-    assert_int_equal(power_piece_minute(&p), START + MINUTE);
+    assert_int_equal(power_piece_end(&p, POWER_PIECE_US), START + MINUTE);
+    assert_int_equal(power_piece_end(&p, POWER_HOUR_US), START + 60 * MINUTE);
     assert_false(power_piece_ok(&p)); /* of no time */
     assert_int_equal(power_piece_add(&p, &s, START + 30 * SECOND), 0);
     s.factor_ppm = 500000;
@@ -79,7 +80,7 @@ static void what_cannot_be(void **state)
     power_piece_begin(&p, START + 59 * SECOND);
     was = p;
     assert_int_equal(power_piece_add(&p, &s, START + 59 * SECOND), -1);
-    assert_int_equal(power_piece_add(&p, &s, START + MINUTE + 1), -1); /* another minute */
+    assert_int_equal(power_piece_add(&p, &s, START + 60 * MINUTE + 1), -1); /* another hour */
     s.energised_w = -1;
     assert_int_equal(power_piece_add(&p, &s, START + MINUTE), -1);
     s.energised_w = POWER_PIECE_WATTS + 1;
@@ -101,8 +102,27 @@ static void what_cannot_be(void **state)
     assert_int_equal(power_piece_add(&p, &s, START + MINUTE), 0);
     assert_int_equal(p.energised_uj, POWER_PIECE_WATTS * MINUTE);
     assert_true(power_piece_ok(&p));
+    assert_int_equal(power_piece_add(&p, &s, START + MINUTE + 1), -1); /* and no more */
+    p.energised_uj++;
+    assert_false(power_piece_ok(&p));
+}
+
+/* A demonstration's: longer than a minute, of less. */
+static void a_piece_of_an_hour(void **state)
+{
+    struct power_state s = {.energised_w = 420 * MW, .factor_ppm = POWER_PPM};
+    struct power_piece p;
+
+    (void)state;
+    power_piece_begin(&p, START);
+    assert_int_equal(power_piece_add(&p, &s, START + 60 * MINUTE), 0);
+    assert_int_equal(p.energised_uj, 420 * MW * 60 * MINUTE);
+    assert_true(power_piece_ok(&p));
     p.until_us++;
     assert_false(power_piece_ok(&p));
+    power_piece_begin(&p, START);
+    s.energised_w = POWER_PIECE_WATTS / 60 + 1; /* more than a row can hold */
+    assert_int_equal(power_piece_add(&p, &s, START + 60 * MINUTE), -1);
 }
 
 static void an_hour(void **state)
@@ -154,8 +174,8 @@ static void parts_are_the_whole(void **state)
                                      .cause = (enum power_cause)(y[1] % POWER_MEASURED)};
             power_piece_begin(&piece, at);
             at += 1 + y[2] % MINUTE;
-            if (at > power_piece_minute(&piece))
-                at = power_piece_minute(&piece);
+            if (at > power_piece_end(&piece, POWER_PIECE_US))
+                at = power_piece_end(&piece, POWER_PIECE_US);
             assert_int_equal(power_piece_add(&piece, &s, at), 0);
             assert_true(power_piece_ok(&piece));
             energised += piece.energised_uj / 1000000;
@@ -202,6 +222,7 @@ int main(void)
         cmocka_unit_test(a_piece),
         cmocka_unit_test(a_piece_that_is_cut),
         cmocka_unit_test(what_cannot_be),
+        cmocka_unit_test(a_piece_of_an_hour),
         cmocka_unit_test(an_hour),
         cmocka_unit_test(parts_are_the_whole),
         cmocka_unit_test(every_digit),
