@@ -35,15 +35,16 @@ def free_ports(n):
 class Slurm:
     """Nodes node1 to nodeN, one CPU each, in the partition `idle`."""
 
-    def __init__(self, folder, n=3):
-        self.folder = folder / "slurm"
+    def __init__(self, n=3):
+        # Paths of sockets have 107 characters at most, and a job whose socket cannot be made never runs.
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
         self.nodes = [f"node{i + 1}" for i in range(n)]
         self.conf = self.folder / "slurm.conf"
         self.env = {**os.environ, "PATH": PATH, "SLURM_CONF": str(self.conf)}
         self.running = {}
-        for d in ("", "state", "log"):
+        for d in ("munge", "state", "log"):
             (self.folder / d).mkdir()
-        self.munge = pathlib.Path(tempfile.mkdtemp(prefix="munge-", dir="/tmp"))  # paths of sockets are short
+        self.munge = self.folder / "munge"
         key = self.munge / "key"
         key.touch(mode=0o600)
         key.write_bytes(secrets.token_bytes(128))
@@ -159,4 +160,4 @@ class Slurm:
         except subprocess.TimeoutExpired:
             pass
         self._end_all()
-        shutil.rmtree(self.munge, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)

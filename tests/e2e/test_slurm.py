@@ -17,13 +17,13 @@ TIMES = "idle_for: 1s, back_within: 20s, every: 500ms, timeout: 60s"
 
 
 @pytest.fixture
-def slurm(tmp_path):
+def slurm():
     why = slurm_cluster.missing()
     if why:
         pytest.skip(why)
     with open(f"/tmp/gaufre-test-slurm-{os.geteuid()}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one on a host at a time: two would not get along
-        s = slurm_cluster.Slurm(tmp_path)
+        s = slurm_cluster.Slurm()
         try:
             yield s.start()
         finally:
