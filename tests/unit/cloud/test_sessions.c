@@ -93,6 +93,15 @@ static int tries(struct sessions *s, int64_t now_us, const char *address)
     return n;
 }
 
+/* Each network may try so often. Networks share a bucket now and then, as a hash draws it (another
+ * one in each table), and then tries of both count; so it must hold in one of a few tables. */
+static int networks_are_apart(struct sessions *s, int64_t now)
+{
+    return tries(s, now, "192.0.2.1:80") == SESSIONS_TRIES &&
+           tries(s, now, "[2001:db8::1]:80") == SESSIONS_TRIES &&
+           tries(s, now, "[2001:db8:0:1::1]:80") == SESSIONS_TRIES;
+}
+
 static void test_guessing(void **state)
 {
     struct sessions *s = sessions_new();
@@ -100,12 +109,14 @@ static void test_guessing(void **state)
     struct quota_held held;
     int64_t retry_us;
 
-    assert_int_equal(tries(s, now, "192.0.2.1:80"), SESSIONS_TRIES);
+    for (int i = 0; !networks_are_apart(s, now); i++) {
+        assert_in_range(i, 0, 8);
+        sessions_free(s);
+        s = sessions_new();
+    }
     assert_int_equal(tries(s, now, "192.0.2.1:99"), 0); /* whatever the port */
     assert_int_equal(tries(s, now, "[::ffff:192.0.2.1]:80"), 0);
-    assert_int_equal(tries(s, now, "[2001:db8::1]:80"), SESSIONS_TRIES);
     assert_int_equal(tries(s, now, "[2001:db8::2:3]:80"), 0); /* the same network */
-    assert_int_equal(tries(s, now, "[2001:db8:0:1::1]:80"), SESSIONS_TRIES);
     now += 60 * SECOND;
     /* The right key does not count. */
     for (int i = 0; i < 100; i++) {
