@@ -2,11 +2,13 @@
 """Take the pictures of docs/: make screenshots.
 
 Starts the built server with the default model, lets real conversations happen in Chromium, and writes
-docs/page-*.png and, of a front door with suppliers that are played and an engine of its own, docs/console-*.png. Needs the test environment (make test makes build/venv) and Chromium; fonts-inter and
+docs/page-*.png and, of a front door with suppliers that are played and an engine of its own, docs/console-*.png; and docs/demo.png of a simulated year. Needs the test environment (make test makes build/venv) and Chromium; fonts-inter and
 fonts-jetbrains-mono make the pictures look as on a usual desktop.
 """
 import os
 import pathlib
+import re
+import subprocess
 import sys
 import tempfile
 import threading
@@ -18,6 +20,7 @@ os.environ.setdefault("GAUFRE_TEST_MODELS", str(pathlib.Path(
     os.environ.get("GAUFRE_HOME") or pathlib.Path.home() / ".local/share/gaufre") / "models"))
 
 from browsing import CHROMIUM, SIZES, Pages, Server, answered, ask  # noqa: E402
+from finding import find_gaufre  # noqa: E402
 from mock_upstream import words  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 from test_accounts import Cloud  # noqa: E402
@@ -62,6 +65,7 @@ def main():
             probabilities(pages, server.url, out)
             engine(pages, server.url, out)
             console(pages, out)
+            demo(pages, out)
         finally:
             browser.close()
             server.stop()
@@ -165,6 +169,28 @@ def console(pages, out):
             for t in threads:
                 t.join()
             cloud.stop()
+
+
+def demo(pages, out):
+    """The sites of `gaufre demo` in the heat wave of its summer."""
+    p = subprocess.Popen([find_gaufre(), "demo", "--port", "0", "--model", "none", "--days", "240", "--minutes", "2"], stdout=subprocess.DEVNULL,
+                         stderr=subprocess.PIPE, text=True)
+    try:
+        said = ""
+        while "It begins now" not in said:
+            said += p.stderr.readline()
+        page = pages.open(re.search(r"http://[^/ ]+", said)[0], size="wide", theme="light", path="/console#/sites", ready=".co-login")
+        page.fill("#admin-key", re.search(r"gf-\S+", said)[0])
+        page.press("#admin-key", "Enter")
+        page.wait_for_selector("#live-state[data-state=live]")
+        while "A heat wave in" not in p.stderr.readline():
+            pass
+        page.wait_for_timeout(8000)
+        page.screenshot(path=str(out / "demo.png"))
+        print(f"{out / 'demo.png'}", file=sys.stderr)
+    finally:
+        p.terminate()
+        p.wait()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import { SiteMap } from './site_map.js';
 import { ask_form, h, card, field, meter, new_meter, number, say, set_chip, set_text, Table } from './console_dom.js';
 
 const EVERY_MS = 5000;
-const SIMULATED_MS = 1500; // days pass in seconds
+const SIMULATED_MS = 900; // days pass in seconds
 const STATES = ['planned', 'commissioning', 'acceptance', 'active', 'derated', 'draining', 'offline', 'closed'];
 const TONES = { active: 'ok', derated: 'warn', draining: 'warn', offline: 'bad', closed: 'bad' };
 

@@ -20,6 +20,7 @@ export class Settlement {
     constructor() {
         this.contract = h('select', null);
         this.month = h('input', { type: 'month', value: new Date(now_ms()).toISOString().slice(0, 7) });
+        this.month.addEventListener('change', () => { this.is_chosen = true; });
         this.button = h('button.primary', { type: 'submit' }, 'Settle');
         this.note = h('p.eg-note', { role: 'status' });
         this.table = lines_table();
@@ -30,7 +31,7 @@ export class Settlement {
     }
 
     update(names) {
-        if (is_simulated() && document.activeElement !== this.month) this.month.value = new Date(now_ms()).toISOString().slice(0, 7);
+        if (is_simulated() && !this.is_chosen) this.month.value = new Date(now_ms()).toISOString().slice(0, 7);
         const now = Array.from(this.contract.options, (o) => o.value);
         if (now.join('\n') === names.join('\n')) return;
         const chosen = this.contract.value;
