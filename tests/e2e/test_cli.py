@@ -46,7 +46,7 @@ def numbers(cli, command, folder):
     found = {}
     for option, help_ in re.findall(r"^ +(?:-., )?--([a-z-]+) [A-Z,]+ (.*)$", text, re.M):
         said = re.search(rf"--{option} wants a (?:whole )?number from (\S+) to (\S+), not 'x'",
-                         cli(command, f"--{option}=x", cwd=folder).stderr)
+                         cli(command, f"--{option}=x", "--help", cwd=folder).stderr)
         if said:
             default = re.search(r"\(default: (\S+)\)$", help_)
             found[option] = (said[1], said[2], default and default[1])
